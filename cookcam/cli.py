@@ -1,0 +1,190 @@
+"""The commands. Each imports what it needs and no more: a mistake in the environment is told
+before the server is even loaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from cookcam import __version__
+from cookcam.config import (
+    Config,
+    ConfigError,
+    Mistake,
+    load,
+    load_database,
+    read_environment,
+    without_effect,
+)
+
+ENV_FILE = click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    help="Settings of this file; the environment wins over it.",
+)
+HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".cookcam"),
+    show_default=True,
+    help="Where the sandbox keeps its data.",
+)
+PORT = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    envvar="PORT",
+    default=3000,
+    show_default=True,
+    show_envvar=True,
+    help="Port of the API; 0 takes a free one.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="cookcam")
+def main() -> None:
+    """The CookCam API server."""
+
+
+@main.command()
+@ENV_FILE
+def serve(env_file: Path | None) -> None:
+    """Serve the API until SIGTERM or SIGINT, then drain."""
+    sys.exit(_run_server(_environment(env_file)))
+
+
+@main.command()
+@PORT
+@HOME
+def dev(port: int, home: Path) -> None:
+    """Serve the API on the embedded default: no account and no settings are needed."""
+    environ = _environment(None)
+    if environ.get("APP_ENV") in ("staging", "production"):
+        _fail("cookcam dev is for development: it refuses to run in staging or production")
+    from cookcam.sandbox.dev import run_dev
+    from cookcam.sandbox.errors import SandboxError
+
+    try:
+        status = run_dev(
+            home,
+            port,
+            environ,
+            serve=_run_server,
+            say=click.echo,
+        )
+    except SandboxError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(status)
+
+
+@main.command()
+@PORT
+@HOME
+@click.option("--attached", is_flag=True, hidden=True, help="Stop at the end of standard input.")
+def sandbox(port: int, home: Path, attached: bool) -> None:
+    """Run only the database and the stand-ins, for servers that are started apart."""
+    from cookcam.sandbox.command import run_sandbox
+
+    sys.exit(
+        run_sandbox(
+            home,
+            port,
+            attached=attached,
+            say=click.echo,
+            fail=lambda line: click.echo(line, err=True),
+        )
+    )
+
+
+@main.command()
+@ENV_FILE
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+def check_env(env_file: Path | None, as_json: bool) -> None:
+    """Check the environment as `serve` does; values are never shown. Exit status 1 on mistakes."""
+    from cookcam.checking import check
+
+    report = check(_environment(env_file))
+    click.echo(report.json() if as_json else report.text())
+    sys.exit(1 if report.mistakes else 0)
+
+
+@main.command()
+@ENV_FILE
+@click.option("--check", is_flag=True, help="Only list what is pending; exit status 1 if any.")
+def migrate(env_file: Path | None, check: bool) -> None:
+    """Bring the schema up to date, as the login of MIGRATION_DATABASE_URL or DATABASE_URL."""
+    try:
+        database = load_database(_environment(env_file))
+    except ConfigError as error:
+        _fail_with(error.mistakes)
+    import trio
+
+    from cookcam.database.migrate import MigrationError, pending
+    from cookcam.database.migrate import migrate as apply
+
+    url = (database.migration_url or database.url).reveal()
+    try:
+        names = trio.run(pending if check else apply, url)
+    except MigrationError as error:
+        _fail(str(error))
+    for name in names:
+        click.echo(f"{'pending' if check else 'applied'} {name}")
+    if not names:
+        click.echo("the schema is up to date")
+    sys.exit(1 if check and names else 0)
+
+
+@main.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the API."""
+    import trio
+
+    from cookcam.openapi_document import openapi_document
+
+    click.echo(trio.run(openapi_document))
+
+
+@main.command(hidden=True)
+def env_example() -> None:
+    """Print the text of .env.example."""
+    from cookcam.env_example import env_example as text
+
+    click.echo(text(), nl=False)
+
+
+def _environment(env_file: Path | None) -> dict[str, str]:
+    try:
+        return read_environment(env_file)
+    except ConfigError as error:
+        _fail_with(error.mistakes)
+
+
+def _config(environ: Mapping[str, str]) -> Config:
+    try:
+        return load(environ)
+    except ConfigError as error:
+        _fail_with(error.mistakes)
+
+
+def _run_server(environ: Mapping[str, str]) -> int:
+    config = _config(environ)  # a mistake is told before the server is even loaded
+    from cookcam.process import run_server
+
+    return run_server(config, without_effect(environ))
+
+
+def _fail_with(mistakes: list[Mistake]) -> NoReturn:
+    for mistake in mistakes:
+        click.echo(str(mistake), err=True)
+    sys.exit(1)
+
+
+def _fail(words: str) -> NoReturn:
+    click.echo(" ".join(words.split()), err=True)  # PostgreSQL's come on several lines
+    sys.exit(1)

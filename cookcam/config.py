@@ -1,0 +1,301 @@
+"""Configuration: the environment, read once, into frozen attrs classes.
+
+`load` gives the sections of `cookcam.settings` to cattrs and turns every mistake into one line:
+the variable, the rule, where the value comes from, and never the value itself. An empty string
+means unset. Source of the rules: `spec/operations.md` §1-§3.
+
+This is the only module of the program that reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from attrs import NOTHING, Attribute, fields, frozen
+from cattrs import Converter
+from cattrs.errors import AttributeValidationNote, BaseValidationError
+from cattrs.gen import make_dict_structure_fn, override
+
+from cookcam.settings import readers
+from cookcam.settings.readers import Secret
+from cookcam.settings.sections import (
+    DEPLOYED,
+    EVERYWHERE,
+    DatabaseConfig,
+    DrainConfig,
+    Environment,
+    IdentityConfig,
+    LimitsConfig,
+    ObservabilityConfig,
+    ProvidersConfig,
+    RealtimeConfig,
+    ServerConfig,
+)
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "server": ServerConfig,
+    "limits": LimitsConfig,
+    "drain": DrainConfig,
+    "database": DatabaseConfig,
+    "identity": IdentityConfig,
+    "realtime": RealtimeConfig,
+    "observability": ObservabilityConfig,
+    "providers": ProvidersConfig,
+}
+
+
+@frozen
+class Config:
+    """Everything the program is told. Build it with `load`; tests may build it directly."""
+
+    environment: Environment
+    server: ServerConfig
+    limits: LimitsConfig
+    drain: DrainConfig
+    database: DatabaseConfig
+    identity: IdentityConfig
+    realtime: RealtimeConfig
+    observability: ObservabilityConfig
+    providers: ProvidersConfig
+
+    @property
+    def deployed(self) -> bool:
+        return self.environment in DEPLOYED
+
+    @property
+    def release(self) -> str:
+        """The release name in health answers and error reports (`spec/operations.md` §4)."""
+        return f"cookcam-api@{self.server.commit or self.server.version}"
+
+    def summary(self) -> dict[str, object]:
+        """What the start-up line may say: plain values of a few settings, presence of the rest."""
+        shown: dict[str, object] = {"environment": self.environment}
+        for section, attribute in _all_settings():
+            value = getattr(getattr(self, section), attribute.name)
+            name = attribute.metadata["name"]
+            if name in ("PORT", "LOG_LEVEL", "CORS_ORIGIN"):
+                shown[name] = _as_text(cast(object, value)) if name == "CORS_ORIGIN" else value
+            elif name == "SUPABASE_URL":
+                shown[name] = readers.without_credentials(value)
+            elif isinstance(value, Secret) or value is None or attribute.metadata["required"]:
+                shown["has" + name.title().replace("_", "")] = value is not None
+        return shown
+
+
+@frozen
+class Mistake:
+    """One thing wrong with the environment."""
+
+    variable: str
+    rule: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.variable} {self.rule}" + (f" ({self.source})" if self.source else "")
+
+
+class ConfigError(Exception):
+    """The environment cannot be used; `mistakes` lists every reason."""
+
+    def __init__(self, mistakes: list[Mistake]) -> None:
+        super().__init__("; ".join(str(mistake) for mistake in mistakes))
+        self.mistakes = mistakes
+
+
+def read_environment(env_file: Path | None = None) -> dict[str, str]:
+    """The process environment over the values of an env file, older names replaced by newer.
+
+    An empty value counts in neither, and an older name in the environment wins over the newer
+    one in the file, as `NODE_ENV` over `APP_ENV`.
+
+    Without `env_file`, `.env` of the working directory is read if it is there, unless the
+    process environment already says staging or production: a deployment names its file.
+    Raises ConfigError when a named file cannot be read.
+    """
+    process = _canonical(os.environ)
+    if env_file is None:
+        candidate = Path(".env")
+        if _environment_name(process) in DEPLOYED or not candidate.is_file():
+            return process
+        env_file = candidate
+    elif not env_file.is_file():
+        raise ConfigError([Mistake("--env-file", f"names no readable file: {env_file}")])
+    from dotenv import dotenv_values
+
+    from_file = dotenv_values(env_file, interpolate=False)
+    return {**_canonical({k: v or "" for k, v in from_file.items()}), **process}
+
+
+def load(environ: Mapping[str, str]) -> Config:
+    """Structures `environ` into a Config. Raises ConfigError with all mistakes at once."""
+    values = _canonical(environ)
+    mistakes: list[Mistake] = []
+    name = _environment_name(values)
+    if name not in EVERYWHERE:
+        variable = "NODE_ENV" if values.get("NODE_ENV") == name else "APP_ENV"
+        mistakes.append(Mistake(variable, f"must be one of {', '.join(EVERYWHERE)}"))
+        name = "development"
+    environment: Environment = name
+    if "GOOGLE_SERVICE_ACCOUNT_KEY" not in values and "GOOGLE_SERVICE_ACCOUNT_KEY_FILE" in values:
+        _read_key_file(values, mistakes)
+
+    for _, attribute in _all_settings():
+        meta = attribute.metadata
+        if environment in meta["required"] and meta["name"] not in values:
+            mistakes.append(Mistake(meta["name"], _required_rule(meta), meta["source"]))
+        elif (
+            environment in DEPLOYED
+            and isinstance(values.get(meta["name"]), str)
+            and readers.is_placeholder(values[meta["name"]])
+        ):
+            mistakes.append(
+                Mistake(meta["name"], "holds a placeholder, not a real value", meta["source"])
+            )
+
+    sections: dict[str, Any] = {}
+    converter = Converter()
+    for section, cls in SECTIONS.items():
+        try:
+            sections[section] = _structure(converter, cls, values)
+        except BaseValidationError as error:
+            reported = {mistake.variable for mistake in mistakes}
+            mistakes += [m for m in _mistakes_of(cls, error) if m.variable not in reported]
+    if not mistakes:
+        config = Config(environment=environment, **sections)
+        mistakes = list(_contradictions(config))
+        if not mistakes:
+            return config
+    raise ConfigError(mistakes)
+
+
+def load_database(environ: Mapping[str, str]) -> DatabaseConfig:
+    """The database section alone: a pipeline that migrates has no other settings.
+
+    Raises ConfigError with the mistakes of that section.
+    """
+    try:
+        return load(environ).database
+    except ConfigError as error:
+        own = {attribute.metadata["name"] for attribute in fields(DatabaseConfig)}
+        mistakes = [mistake for mistake in error.mistakes if mistake.variable in own]
+        if mistakes:
+            raise ConfigError(mistakes) from None
+    return _structure(Converter(), DatabaseConfig, _canonical(environ))
+
+
+def without_effect(environ: Mapping[str, str]) -> list[str]:
+    """Names that example files of the earlier server set and nothing reads (§1.4)."""
+    return sorted(name for name in environ if name in readers.WITHOUT_EFFECT and environ[name])
+
+
+@frozen
+class Described:
+    """One setting in words, for documentation and checks."""
+
+    name: str
+    aliases: tuple[str, ...]
+    default: str
+    required: tuple[Environment, ...]
+    about: str
+    source: str
+
+
+def described() -> Iterator[Described]:
+    """Every setting, in order."""
+    for _, attribute in _all_settings():
+        meta = attribute.metadata
+        yield Described(
+            meta["name"],
+            meta["aliases"],
+            _as_text(attribute.default),
+            meta["required"],
+            meta["about"],
+            meta["source"],
+        )
+
+
+def _canonical(environ: Mapping[str, str]) -> dict[str, str]:
+    """What is set, under the newest names. An empty string means unset."""
+    values = {name: value.strip() for name, value in environ.items() if value.strip()}
+    older = [("APP_ENV", ("NODE_ENV",))]
+    older += [(setting.name, setting.aliases) for setting in described()]
+    for name, aliases in older:
+        for alias in aliases:
+            if name not in values and alias in values:
+                values[name] = values[alias]
+    return values
+
+
+def _environment_name(values: Mapping[str, str]) -> str:
+    return values.get("APP_ENV", "development")
+
+
+def _all_settings() -> Iterator[tuple[str, Attribute[Any]]]:
+    for name, section in SECTIONS.items():
+        for attribute in fields(section):
+            yield name, attribute
+
+
+def _structure(converter: Converter, section: type[Any], values: Mapping[str, str]) -> Any:
+    def hook(attribute: Attribute[Any]) -> Any:
+        read = attribute.metadata["read"]
+        return override(rename=attribute.metadata["name"], struct_hook=lambda value, _: read(value))
+
+    overrides = {attribute.name: hook(attribute) for attribute in fields(section)}
+    structure = make_dict_structure_fn(
+        section, converter, _cattrs_detailed_validation=True, **overrides
+    )
+    return structure(dict(values), section)
+
+
+def _mistakes_of(section: type[Any], error: BaseValidationError) -> Iterator[Mistake]:
+    by_field = {attribute.name: attribute.metadata for attribute in fields(section)}
+    for cause in error.exceptions:
+        for note in getattr(cause, "__notes__", ()):
+            if isinstance(note, AttributeValidationNote):
+                meta = by_field[note.name]
+                rule = _required_rule(meta) if isinstance(cause, KeyError) else str(cause)
+                yield Mistake(meta["name"], rule, meta["source"])
+
+
+def _required_rule(meta: Mapping[str, Any]) -> str:
+    aliases = " or ".join(meta["aliases"])
+    return f"is required (or {aliases})" if aliases else "is required"
+
+
+def _contradictions(config: Config) -> Iterator[Mistake]:
+    """Rules that need more than one setting."""
+    if config.database.pool_min > config.database.pool_max:
+        yield Mistake("DB_POOL_MIN", "must not exceed DB_POOL_MAX")
+    if (config.server.tls_cert_file is None) != (config.server.tls_key_file is None):
+        yield Mistake("TLS_CERT_FILE", "and TLS_KEY_FILE belong together")
+    if config.environment == "production" and not config.limits.enabled:
+        yield Mistake("ENABLE_RATE_LIMITING", "must not be false in production")
+    key = config.providers.stripe_secret_key
+    if key is not None:
+        live = key.reveal().startswith(("sk_live_", "rk_live_"))
+        if config.environment == "production" and not live:
+            yield Mistake("STRIPE_SECRET_KEY", "must be a live key in production")
+        if config.environment != "production" and live:
+            yield Mistake("STRIPE_SECRET_KEY", "must not be a live key outside production")
+
+
+def _read_key_file(values: dict[str, str], mistakes: list[Mistake]) -> None:
+    try:
+        path = Path(values["GOOGLE_SERVICE_ACCOUNT_KEY_FILE"])
+        values["GOOGLE_SERVICE_ACCOUNT_KEY"] = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        mistakes.append(Mistake("GOOGLE_SERVICE_ACCOUNT_KEY_FILE", "names no readable file"))
+
+
+def _as_text(default: object) -> str:
+    if default is NOTHING or default is None:
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return ",".join(str(item) for item in cast("tuple[object, ...]", default))
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -1,0 +1,108 @@
+"""The seam to yoyo-migrations: what it does well, under the rules it does not keep by itself.
+
+yoyo finds, orders and splits the files, runs the steps and keeps the table of what was applied.
+Four things differ here, and are why this subclass exists:
+
+- yoyo records a migration in a second transaction on a second connection; here the record and the
+  migration commit together.
+- yoyo's lock is a row that outlives a process that died; here it is an advisory lock that ends with
+  its transaction.
+- yoyo's key is a hash of the file's name; here a checksum of its text is recorded as well.
+- yoyo's tables live in the schema `cookcam`, which the data API does not expose.
+"""
+# yoyo has no type annotations to speak of.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import psycopg
+from yoyo import internalmigrations, read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import parse_uri
+
+from cookcam.database.connecting import connection_string
+
+ADVISORY_LOCK = 0x_C00C_CA11
+LOCK_WAIT = "10min"  # another instance may be building an index
+TABLE_WAIT = "1min"  # a migration must not queue all traffic behind itself for longer
+
+
+class Migration(Protocol):
+    id: str
+
+    def process_steps(self, backend: object, direction: str) -> None: ...
+
+
+class MigrationBackend(PostgresqlPsycopgBackend):
+    """One connection that applies migrations. Use it in a `with` block, from a worker thread."""
+
+    schema = "cookcam"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(parse_uri("postgresql+psycopg:///"), "migrations")
+
+    def connect(self, dburi: object) -> psycopg.Connection[tuple[Any, ...]]:
+        """Connect as libpq understands the URL; yoyo's own parser knows fewer forms."""
+        return psycopg.connect(connection_string(self.url), autocommit=True)
+
+    def outstanding(self, directory: Path) -> Iterable[Migration]:
+        """The migrations of a directory that are not recorded, in order."""
+        found = read_migrations(glob.escape(str(directory)))
+        return cast("Iterable[Migration]", self.to_apply(found))
+
+    def prepare(self) -> None:
+        """Create the record, once, whoever comes first."""
+        with self.transaction():
+            self._take_lock()
+            self.execute(f"create schema if not exists {self.schema}")
+            internalmigrations.upgrade(self)
+            self.execute(
+                "create table if not exists migration_checksums ("
+                " migration_id text primary key,"
+                " checksum text not null,"
+                " applied_at timestamptz not null default now())"
+            )
+        self._internal_schema_updated = True
+
+    def recorded_checksums(self) -> dict[str, str]:
+        return dict(self.execute("select migration_id, checksum from migration_checksums"))
+
+    def apply_with_record(self, migration: Migration, checksum: str) -> bool:
+        """Apply and record in one transaction; False when another instance was first."""
+        with self.transaction():
+            self._take_lock()
+            if self.is_applied(migration):
+                return False
+            migration.process_steps(self, "apply")
+            self.mark_one(migration, log=False)
+            self.execute(
+                "insert into cookcam.migration_checksums (migration_id, checksum)"
+                " values (:name, :checksum)",
+                {"name": migration.id, "checksum": checksum},
+            )
+        return True
+
+    def share_record(self) -> None:
+        """Let the server's own login read what was applied: readiness asks for it."""
+        with self.transaction():
+            self._take_lock()
+            self.execute(
+                "do $$ begin"
+                " if exists (select from pg_catalog.pg_roles where rolname = 'cookcam_app') then"
+                "  grant usage on schema cookcam to cookcam_app;"
+                "  grant select on cookcam.migration_checksums to cookcam_app;"
+                " end if; end $$"
+            )
+
+    def _take_lock(self) -> None:
+        self.execute(f"set local lock_timeout = '{LOCK_WAIT}'")
+        self.execute(f"select pg_advisory_xact_lock({ADVISORY_LOCK})")
+        self.execute(f"set local lock_timeout = '{TABLE_WAIT}'")

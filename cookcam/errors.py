@@ -1,0 +1,221 @@
+"""The errors a client may see, and the table from database codes to them.
+
+An `AppError` says everything an answer needs: the status, the machine-readable code and the
+words. It is raised where the fault is known and shaped in one place for each channel:
+`cookcam.web.errors` for HTTP, `cookcam.realtime` for sockets. Statuses and codes are those of
+`spec/http-api-core.md` §3.12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from attrs import define, field
+
+
+@define(slots=False, eq=False)
+class AppError(Exception):
+    """A failure with an answer.
+
+    `message` is plain words for the user. `error` is the literal older clients match on, where
+    a route has one; without it the `error` key of the answer is the code. `details` adds keys
+    under `details`; `extra` adds keys at the root (for instance the limits of a gate).
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    default_message: ClassVar[str] = "Internal server error"
+
+    message: str = ""
+    error: str | None = field(default=None, kw_only=True)
+    details: Mapping[str, Any] | None = field(default=None, kw_only=True)
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        self.message = self.message or self.default_message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Response headers that belong to this failure."""
+        return []
+
+
+class ValidationError(AppError):
+    """The request is well formed and its content is not acceptable."""
+
+    status, code, default_message = 400, "VALIDATION_ERROR", "Invalid request"
+
+    @classmethod
+    def of(cls, field_name: str, rule: str) -> ValidationError:
+        """A failure of one field, for instance `("title", "must have 3 to 200 characters")`."""
+        return cls(f"{field_name} {rule}", details={"field": field_name, "rule": rule})
+
+
+class InvalidJson(AppError):
+    status, code, default_message = 400, "INVALID_JSON", "The request body is not valid JSON"
+
+
+class BadRequest(AppError):
+    status, code, default_message = 400, "BAD_REQUEST", "The request could not be understood"
+
+
+class AuthenticationError(AppError):
+    status, code, default_message = 401, "AUTHENTICATION_ERROR", "Authentication required"
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("WWW-Authenticate", "Bearer")]
+
+
+class TokenExpired(AuthenticationError):
+    """The token was given and is not, or no longer, good."""
+
+    code, default_message = "TOKEN_EXPIRED", "Please refresh your session"
+
+
+class InvalidCredentials(AuthenticationError):
+    code, default_message = "INVALID_CREDENTIALS", "Invalid email or password"
+
+
+class PaymentError(AppError):
+    status, code, default_message = 402, "PAYMENT_ERROR", "The payment could not be completed"
+
+
+class AuthorizationError(AppError):
+    status, code, default_message = 403, "AUTHORIZATION_ERROR", "Access denied"
+
+
+class InsufficientPermissions(AuthorizationError):
+    code, default_message = "INSUFFICIENT_PERMISSIONS", "Insufficient permissions"
+
+
+class EmailNotConfirmed(AuthorizationError):
+    code, default_message = "EMAIL_NOT_CONFIRMED", "Please confirm your email address first"
+
+
+class NotFound(AppError):
+    status, code, default_message = 404, "NOT_FOUND", "Resource not found"
+
+
+class Conflict(AppError):
+    status, code, default_message = 409, "CONFLICT_ERROR", "The request conflicts with another"
+
+
+class DuplicateEntry(Conflict):
+    code, default_message = "DUPLICATE_ENTRY", "Resource already exists"
+
+
+class TransactionConflict(Conflict):
+    code, default_message = "TRANSACTION_CONFLICT", "Transaction conflict, please retry"
+
+
+class PayloadTooLarge(AppError):
+    status, code, default_message = 413, "PAYLOAD_TOO_LARGE", "The request body is too large"
+
+
+class UnsupportedMediaType(AppError):
+    status, code = 415, "UNSUPPORTED_MEDIA_TYPE"
+    default_message = "The content type of the request is not supported"
+
+
+class ForeignKeyError(AppError):
+    status, code, default_message = 400, "FOREIGN_KEY_ERROR", "Referenced resource does not exist"
+
+
+class InvalidInput(AppError):
+    status, code, default_message = 400, "INVALID_INPUT", "Invalid input format"
+
+
+class RequiredFieldMissing(AppError):
+    status, code, default_message = 400, "REQUIRED_FIELD_MISSING", "Required field is missing"
+
+
+class ConstraintViolation(AppError):
+    status, code, default_message = 400, "CONSTRAINT_VIOLATION", "Value violates a constraint"
+
+
+@define(slots=False, eq=False)
+class RateLimited(AppError):
+    """Too many requests; `retry_after` is in whole seconds, rounded up."""
+
+    status, code = 429, "RATE_LIMIT_ERROR"
+    default_message = "Too many requests, please try again later"
+
+    retry_after: int = field(default=1, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.extra = {**self.extra, "retryAfter": self.retry_after}
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", str(self.retry_after))]
+
+
+class InternalError(AppError):
+    """A fault of ours. The cause is logged; the client sees the fixed words."""
+
+
+class DatabaseError(AppError):
+    status, code, default_message = 500, "DATABASE_ERROR", "A database error occurred"
+
+
+class ServiceAuthError(AppError):
+    """A provider refused our own credentials."""
+
+    status, code = 500, "SERVICE_AUTH_ERROR"
+    default_message = "An external service refused the server's credentials"
+
+
+class ServiceError(AppError):
+    """A provider answered with something that cannot be used."""
+
+    status, code, default_message = 502, "SERVICE_ERROR", "An external service failed"
+
+
+class ServiceUnavailable(AppError):
+    """A provider or the database did not answer; trying again later is reasonable."""
+
+    status, code = 503, "SERVICE_UNAVAILABLE"
+    default_message = "Service temporarily unavailable, please try again"
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", "2")]
+
+
+class ServiceOverloaded(ServiceUnavailable):
+    code, default_message = "SERVICE_OVERLOADED", "The service is busy, please try again"
+
+
+class DeadlineExceeded(AppError):
+    status, code, default_message = 504, "DEADLINE_EXCEEDED", "The request took too long"
+
+
+BY_DATABASE_CODE: Mapping[str, type[AppError]] = {
+    "23505": DuplicateEntry,
+    "23503": ForeignKeyError,
+    "22P02": InvalidInput,
+    "23502": RequiredFieldMissing,
+    "23514": ConstraintViolation,
+    "42501": InsufficientPermissions,
+    # 42P01, a missing table, is our fault and not a missing resource: it stays DATABASE_ERROR.
+    "40001": TransactionConflict,
+    "40P01": TransactionConflict,
+    "53300": ServiceOverloaded,
+    "57P01": ServiceUnavailable,  # admin_shutdown: the server ended this session
+    "57P02": ServiceUnavailable,  # crash_shutdown
+    "57P03": ServiceUnavailable,  # cannot_connect_now: starting up or recovering
+    "57014": DeadlineExceeded,  # query_canceled by statement_timeout
+    "PGRST116": NotFound,
+    "PGRST301": TokenExpired,
+}
+
+
+def from_database_code(code: str | None) -> AppError:
+    """The error for an SQLSTATE or a PostgREST code; `DatabaseError` for any other."""
+    return BY_DATABASE_CODE.get(code or "", DatabaseError)()

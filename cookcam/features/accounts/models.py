@@ -1,0 +1,74 @@
+"""The profile of a person, as it is stored."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from attrs import field, frozen
+
+
+@frozen
+class Profile:
+    """A row of `users` as its owner sees it (`spec/http-api-core.md` §4); push token left out."""
+
+    id: UUID
+    email: str | None = field(repr=False)
+    name: str | None = field(repr=False)
+    avatar_url: str | None
+    creator_bio: str | None
+    creator_specialty: str | None
+    level: int
+    xp: int
+    total_xp: int
+    streak_current: int
+    streak_shields: int
+    is_creator: bool
+    creator_tier: int
+    onboarding_completed: bool
+    meal_prep_enabled: bool
+    default_serving_size: int
+    default_meal_prep_count: int
+    kitchen_appliances: list[str]
+    dietary_preferences: list[str]
+    cuisine_preferences: list[str]
+    cooking_skill_level: str
+    timezone: str
+    notifications_enabled: bool
+    notification_preferences: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+@frozen
+class PublicCard:
+    """What everybody may know of a person; shown beside what they made."""
+
+    id: UUID
+    name: str | None = field(repr=False)
+    avatar_url: str | None
+    level: int
+
+
+@frozen
+class ProfileChanges:
+    """What a person wants to be different; None leaves a field as it is."""
+
+    name: str | None = None
+    avatar_url: str | None = None
+    is_creator: bool | None = None
+    creator_bio: str | None = None
+    creator_specialty: str | None = None
+    onboarding_completed: bool | None = None
+    meal_prep_enabled: bool | None = None
+    default_serving_size: int | None = None
+    default_meal_prep_count: int | None = None
+    kitchen_appliances: list[str] | None = None
+    dietary_preferences: list[str] | None = None
+    cuisine_preferences: list[str] | None = None
+    cooking_skill_level: str | None = None
+
+    @property
+    def nothing(self) -> bool:
+        return self == ProfileChanges()

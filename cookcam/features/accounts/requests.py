@@ -1,0 +1,96 @@
+"""What the account routes read (`spec/http-api-core.md` §3.9, §6, §6.7).
+
+Field names in camel case are those of older clients.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from cookcam.features.accounts.models import ProfileChanges
+from cookcam.features.literals import refused
+
+SKILL_LEVELS = {
+    "beginner": "beginner",
+    "easy": "beginner",
+    "intermediate": "intermediate",
+    "medium": "intermediate",
+    "advanced": "advanced",
+    "hard": "advanced",
+}
+
+
+class Confidential(Struct):
+    """A request whose content must not appear in a traceback or a log line."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class SignUpRequest(Confidential):
+    email: str = ""
+    password: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.email and self.password and self.name):
+            raise refused("Email, password, and name are required", "email")
+
+
+class LoginRequest(Confidential):
+    email: str = ""
+    password: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.email and self.password):
+            raise refused("Email and password are required", "email")
+
+
+class RefreshRequest(Confidential):
+    refresh_token: str = ""
+    refresh_token_camel: str = field(name="refreshToken", default="")
+
+    @property
+    def token(self) -> str:
+        return self.refresh_token or self.refresh_token_camel
+
+    def __post_init__(self) -> None:
+        if not self.token:
+            raise refused("Refresh token is required", "refresh_token")
+
+
+ShortText = Annotated[str, Meta(max_length=1000)]
+SomeWords = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(max_length=100)
+]
+Servings = Annotated[int, Meta(ge=1, le=50)]
+
+
+class ProfileRequest(Struct):
+    """All optional; null means not given. `creator_tier` belongs to the server and is ignored."""
+
+    name: Annotated[str, Meta(min_length=2, max_length=100)] | None = None
+    avatar_url: Annotated[str, Meta(max_length=2048, pattern=r"^https://[^\s/]")] | None = None
+    is_creator: bool | None = None
+    creator_bio: ShortText | None = None
+    creator_specialty: ShortText | None = None
+    onboarding_completed: bool | None = None
+    meal_prep_enabled: bool | None = None
+    default_serving_size: Servings | None = None
+    default_meal_prep_count: Servings | None = None
+    kitchen_appliances: SomeWords | None = None
+    dietary_preferences: SomeWords | None = None
+    cuisine_preferences: SomeWords | None = None
+    cooking_skill_level: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.cooking_skill_level is not None:
+            level = SKILL_LEVELS.get(self.cooking_skill_level.lower())
+            if level is None:
+                raise refused("Invalid cooking skill level", "cooking_skill_level")
+            self.cooking_skill_level = level
+
+    def changes(self) -> ProfileChanges:
+        return ProfileChanges(**{name: getattr(self, name) for name in self.__struct_fields__})

@@ -1,0 +1,80 @@
+"""The SQL of profiles.
+
+People may not read or write a full profile themselves (`spec/database.md` §2.1), so the server
+does, as itself, and each statement names the one user it is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from attrs import asdict, frozen
+
+from cookcam.database import SERVICE, Database, Jsonb
+from cookcam.features.accounts.models import Profile, ProfileChanges, PublicCard
+
+COLUMNS = """
+  id, email, name, avatar_url, creator_bio, creator_specialty, level, xp, total_xp, streak_current,
+  streak_shields, is_creator, creator_tier, onboarding_completed, meal_prep_enabled,
+  default_serving_size, default_meal_prep_count, kitchen_appliances, dietary_preferences,
+  cuisine_preferences, cooking_skill_level, timezone, notifications_enabled,
+  notification_preferences, created_at, updated_at"""
+
+READ = f"select {COLUMNS} from public.users where id = %(user_id)s"  # noqa: S608 - constants
+
+# The sign-up trigger makes this row; where it is missing, it is made as the trigger would have.
+# For an account that is gone the foreign key refuses.
+CREATE = """
+insert into public.users (id, email, name)
+values (%(user_id)s, %(email)s, public.initial_name(%(metadata)s, %(email)s))
+on conflict (id) do nothing"""
+
+# `is_creator` can be given up here and not taken: the entitlement grants it.
+UPDATE = f"""
+update public.users set
+  name = coalesce(%(name)s, name),
+  avatar_url = coalesce(%(avatar_url)s, avatar_url),
+  is_creator = is_creator and coalesce(%(is_creator)s, true),
+  creator_bio = coalesce(%(creator_bio)s, creator_bio),
+  creator_specialty = coalesce(%(creator_specialty)s, creator_specialty),
+  onboarding_completed = coalesce(%(onboarding_completed)s, onboarding_completed),
+  meal_prep_enabled = coalesce(%(meal_prep_enabled)s, meal_prep_enabled),
+  default_serving_size = coalesce(%(default_serving_size)s, default_serving_size),
+  default_meal_prep_count = coalesce(%(default_meal_prep_count)s, default_meal_prep_count),
+  kitchen_appliances = coalesce(%(kitchen_appliances)s::jsonb, kitchen_appliances),
+  dietary_preferences = coalesce(%(dietary_preferences)s::jsonb, dietary_preferences),
+  cuisine_preferences = coalesce(%(cuisine_preferences)s::jsonb, cuisine_preferences),
+  cooking_skill_level = coalesce(%(cooking_skill_level)s, cooking_skill_level)
+where id = %(user_id)s
+returning {COLUMNS}"""  # noqa: S608 - constants
+
+CARDS = "select id, name, avatar_url, level from public.users where id = any(%(ids)s::uuid[])"
+
+
+@frozen
+class ProfileStore:
+    database: Database
+
+    async def find(self, user_id: UUID) -> Profile | None:
+        return await self.database.fetch_optional_as(SERVICE, Profile, READ, user_id=user_id)
+
+    async def create(self, user_id: UUID, email: str | None, name: str | None) -> None:
+        """Makes a missing row and leaves an existing one alone.
+
+        Raises ForeignKeyError when there is no such account.
+        """
+        async with self.database.transaction() as tx:
+            await tx.execute(CREATE, user_id=user_id, email=email, metadata=Jsonb({"name": name}))
+
+    async def update(self, user_id: UUID, changes: ProfileChanges) -> Profile:
+        """The row after the changes; raises NotFound when there is none."""
+        given = asdict(changes, recurse=False)
+        for column in ("kitchen_appliances", "dietary_preferences", "cuisine_preferences"):
+            given[column] = None if given[column] is None else Jsonb(given[column])
+        async with self.database.transaction() as tx:
+            return await tx.fetch_one(Profile, UPDATE, user_id=user_id, **given)
+
+    async def cards(self, user_ids: Iterable[UUID]) -> list[PublicCard]:
+        """One row for each id that exists; the caller bounds their number."""
+        return await self.database.fetch_all_as(SERVICE, PublicCard, CARDS, ids=list(user_ids))

@@ -1,0 +1,1 @@
+"""Cooking together, live: cooking sessions, their rooms, and who takes part."""

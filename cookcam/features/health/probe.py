@@ -1,0 +1,51 @@
+"""A check that may be asked for at any rate, and runs once a second at most."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+from attrs import define, field
+
+from cookcam.errors import AppError
+from cookcam.features.health.models import ServiceOut
+
+PATIENCE = 2.0
+FRESH = 1.0
+SLOW_MS = 1000
+
+
+@define
+class Probe:
+    """Asks one service. The answer is kept for FRESH seconds; who asks meanwhile waits for it.
+
+    A check gets PATIENCE seconds. Whatever it raises means down; the answer names the code of an
+    AppError, `TIMEOUT`, or `ERROR`.
+    """
+
+    check: Callable[[], Awaitable[object]]
+    _lock: trio.Lock = field(factory=trio.Lock, init=False)
+    _last: ServiceOut | None = field(default=None, init=False)
+    _asked: float = field(default=0.0, init=False)
+
+    async def ask(self) -> ServiceOut:
+        async with self._lock:
+            now = trio.current_time()
+            if self._last is None or now - self._asked >= FRESH:
+                self._last = await self._ask()
+                self._asked = trio.current_time()
+            return self._last
+
+    async def _ask(self) -> ServiceOut:
+        started = trio.current_time()
+        try:
+            with trio.fail_after(PATIENCE):
+                await self.check()
+        except trio.TooSlowError:
+            return ServiceOut("down", error="TIMEOUT")
+        except AppError as exc:
+            return ServiceOut("down", error=exc.code)
+        except Exception:
+            return ServiceOut("down", error="ERROR")
+        latency = round((trio.current_time() - started) * 1000)
+        return ServiceOut("degraded" if latency > SLOW_MS else "up", latency=latency)

@@ -1,0 +1,138 @@
+"""What the probes say. Source: `spec/operations.md` §7, `spec/realtime.md` §9.
+
+Liveness asks nobody. Readiness asks the database (at most once a second, for at most two), wants
+all migrations applied, and is over from the first moment of shutdown. No probe calls a provider.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import define, field
+
+from cookcam.config import Config
+from cookcam.errors import ServiceUnavailable
+from cookcam.features.health.models import (
+    DetailedOut,
+    OverallState,
+    ReadyOut,
+    ServiceOut,
+    ServiceState,
+)
+from cookcam.features.health.probe import Probe
+from cookcam.features.health.system import system
+from cookcam.lifecycle.state import Lifecycle
+from cookcam.web.answers import now_text
+
+_OVERALL: Mapping[ServiceState, OverallState] = {
+    "up": "healthy",
+    "degraded": "degraded",
+    "down": "unhealthy",
+}
+
+
+class PendingMigrations(ServiceUnavailable):
+    """The schema is older than this program expects."""
+
+    code = "MIGRATIONS_PENDING"
+
+
+class RealtimeCounts(Protocol):
+    """What the realtime hub tells about itself."""
+
+    def connected_users(self) -> int:
+        """Distinct users with at least one socket."""
+        ...
+
+    def connections(self) -> int:
+        """Open sockets."""
+        ...
+
+
+@define(eq=False)
+class Health:
+    """`ping` asks the database and raises when it does not answer; `pending` gives the names of
+    the migrations that are not applied; without `realtime`, sockets are disabled;
+    `cooking_sessions` counts the active ones. `started` is a moment of `time.monotonic`."""
+
+    config: Config
+    lifecycle: Lifecycle
+    ping: Callable[[], Awaitable[object]]
+    pending: Callable[[], Awaitable[Sequence[str]]]
+    realtime: RealtimeCounts | None = None
+    cooking_sessions: Callable[[], int] = lambda: 0
+    started: float = field(factory=time.monotonic)
+    _database: Probe = field(init=False)
+    _migrations: Probe = field(init=False)
+    _migrated: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._database = Probe(self.ping)
+        self._migrations = Probe(self._check_migrations)
+
+    @property
+    def uptime(self) -> int:
+        return int(time.monotonic() - self.started)
+
+    def status(self, *, with_sockets: bool) -> dict[str, Any]:
+        """A `HealthOut` as a dict: this is the most asked route, so it is made by hand."""
+        said: dict[str, Any] = {
+            "status": "healthy",
+            "timestamp": now_text(),
+            "environment": self.config.environment,
+            "version": self.config.server.version,
+            "release": self.config.release,
+            "uptime": self.uptime,
+        }
+        if self.lifecycle.draining:
+            said["draining"] = True
+        if with_sockets:
+            said["websocket"] = self._sockets()
+        return said
+
+    async def readiness(self) -> ReadyOut:
+        if self.lifecycle.draining:
+            return ReadyOut(ready=False, draining=True)
+        services = {"database": await self._database.ask()}
+        if services["database"].status != "down" and not self._migrated:
+            services["migrations"] = await self._migrations.ask()
+        if self.lifecycle.draining:  # it may have begun while the database was thinking
+            return ReadyOut(ready=False, draining=True)
+        if any(service.status == "down" for service in services.values()):
+            return ReadyOut(ready=False, services=services)
+        return ReadyOut(ready=True)
+
+    async def database(self) -> ServiceOut:
+        return await self._database.ask()
+
+    async def detailed(self) -> DetailedOut:
+        database = await self._database.ask()
+        return DetailedOut(
+            status=_OVERALL[database.status],
+            timestamp=now_text(),
+            version=self.config.server.version,
+            environment=self.config.environment,
+            uptime=self.uptime,
+            services={"database": database},
+            system=system(),
+        )
+
+    def _sockets(self) -> dict[str, Any]:
+        if self.realtime is None:
+            none = {"connected_users": 0, "connections": 0, "cooking_sessions": 0}
+            return {**none, "status": "disabled"}
+        return {
+            "connected_users": self.realtime.connected_users(),
+            "connections": self.realtime.connections(),
+            "cooking_sessions": self.cooking_sessions(),
+            "status": "draining" if self.lifecycle.draining else "active",
+        }
+
+    async def _check_migrations(self) -> None:
+        """Asked until there are none to wait for: this program never waits for more later."""
+        if not self._migrated:
+            if await self.pending():
+                raise PendingMigrations()
+            self._migrated = True

@@ -1,0 +1,1 @@
+"""What people are doing, told to those who follow them and those they cook with."""

@@ -1,0 +1,164 @@
+"""What the recipe routes answer with.
+
+Rows leave with both spellings that clients know (`spec/client-contract.md` §6.2): the columns, and
+the aliases the app reads.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import UNSET, Struct, UnsetType
+
+from cookcam.features.recipes.models import RecipePage, ShownRecipe
+
+
+class Creator(Struct):
+    id: UUID
+    name: str | None
+    avatar_url: str | None
+    level: int
+
+
+class RecipeAnswer(Struct, kw_only=True):
+    """A recipe with the columns' names and the app's.
+
+    Guests get no `is_favorited`, and only its author gets `ai_metadata`.
+    """
+
+    id: UUID
+    title: str
+    description: str | None
+    cuisine: str | None
+    cuisine_type: str | None
+    image_url: str | None
+    prep_time: int | None
+    prep_time_minutes: int | None
+    cook_time: int | None
+    cook_time_minutes: int | None
+    total_time_minutes: int | None
+    difficulty: str | None
+    servings: int | None
+    ingredients: list[Any]
+    instructions: list[Any]
+    tags: list[str]
+    nutrition: dict[str, Any] | None
+    nutrition_info: dict[str, Any] | None
+    created_by: UUID | None
+    creator: Creator | None
+    creator_name: str | None
+    is_generated: bool
+    is_published: bool
+    is_featured: bool
+    is_trending: bool
+    view_count: int
+    saves_count: int
+    rating_avg: float
+    rating_count: int
+    trending_score: float
+    created_at: datetime
+    updated_at: datetime
+    recipe_ingredients: list[dict[str, Any]]
+    is_favorited: bool | UnsetType = UNSET
+    ai_metadata: dict[str, Any] | UnsetType | None = UNSET
+
+    @classmethod
+    def of(cls, shown: ShownRecipe) -> RecipeAnswer:
+        return cls(**_fields(shown))
+
+
+class RecipeItem(Struct):
+    success: bool
+    data: RecipeAnswer
+
+    @classmethod
+    def of(cls, shown: ShownRecipe) -> RecipeItem:
+        return cls(True, RecipeAnswer.of(shown))
+
+
+class SavedRecipe(RecipeAnswer, kw_only=True):
+    """The row as it was written, at the root and in the envelope of the read."""
+
+    success: bool
+    data: RecipeAnswer
+
+    @classmethod
+    def of(cls, shown: ShownRecipe) -> SavedRecipe:
+        return cls(success=True, data=RecipeAnswer.of(shown), **_fields(shown))
+
+
+class Pagination(Struct, rename={"total_pages": "totalPages"}):
+    page: int
+    limit: int
+    total: int
+    total_pages: int
+
+
+class RecipeListData(Struct):
+    recipes: list[RecipeAnswer]
+    pagination: Pagination
+
+
+class RecipeList(Struct):
+    """The list under `data`, where the website looks, and at the root, where the app does."""
+
+    success: bool
+    data: RecipeListData
+    recipes: list[RecipeAnswer]
+    pagination: Pagination
+
+    @classmethod
+    def of(cls, page: RecipePage, *, limit: int, offset: int) -> RecipeList:
+        recipes = [RecipeAnswer.of(shown) for shown in page.recipes]
+        pages = -(-page.total // limit)
+        pagination = Pagination(offset // limit + 1, limit, page.total, pages)
+        return cls(True, RecipeListData(recipes, pagination), recipes, pagination)
+
+
+class Deleted(Struct):
+    success: bool
+    message: str
+
+
+def _fields(shown: ShownRecipe) -> dict[str, Any]:
+    recipe, card = shown.recipe, shown.creator
+    times = [minutes for minutes in (recipe.prep_time, recipe.cook_time) if minutes is not None]
+    return {
+        "id": recipe.id,
+        "title": recipe.title,
+        "description": recipe.description,
+        "cuisine": recipe.cuisine,
+        "cuisine_type": recipe.cuisine,
+        "image_url": recipe.image_url,
+        "prep_time": recipe.prep_time,
+        "prep_time_minutes": recipe.prep_time,
+        "cook_time": recipe.cook_time,
+        "cook_time_minutes": recipe.cook_time,
+        "total_time_minutes": sum(times) if times else None,
+        "difficulty": recipe.difficulty,
+        "servings": recipe.servings,
+        "ingredients": recipe.ingredients,
+        "instructions": recipe.steps,
+        "tags": recipe.tags,
+        "nutrition": recipe.nutrition,
+        "nutrition_info": recipe.nutrition,
+        "created_by": recipe.created_by,
+        "creator": card and Creator(card.id, card.name, card.avatar_url, card.level),
+        "creator_name": card and card.name,
+        "is_generated": recipe.is_generated,
+        "is_published": recipe.is_published,
+        "is_featured": recipe.is_featured,
+        "is_trending": recipe.is_trending,
+        "view_count": recipe.view_count,
+        "saves_count": recipe.saves_count,
+        "rating_avg": recipe.rating_avg,
+        "rating_count": recipe.rating_count,
+        "trending_score": recipe.trending_score,
+        "created_at": recipe.created_at,
+        "updated_at": recipe.updated_at,
+        "recipe_ingredients": recipe.recipe_ingredients,
+        "is_favorited": UNSET if shown.favorited is None else shown.favorited,
+        "ai_metadata": recipe.ai_metadata if shown.own else UNSET,
+    }

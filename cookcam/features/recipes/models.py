@@ -1,0 +1,127 @@
+"""Recipes as they are stored, asked for and written."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal, cast
+from uuid import UUID
+
+from attrs import frozen
+
+from cookcam.features.accounts.models import PublicCard
+
+Difficulty = Literal["easy", "medium", "hard"]
+
+DIFFICULTIES: dict[str, Difficulty] = {
+    "easy": "easy",
+    "beginner": "easy",
+    "medium": "medium",
+    "intermediate": "medium",
+    "hard": "hard",
+    "advanced": "hard",
+}
+"""The spellings clients use, and the one that is stored (`spec/http-api-core.md` §9.1)."""
+
+FRESHNESS = 50.0
+"""The trending score a recipe has by its age alone at most (`spec/database.md` §3.5)."""
+
+
+@frozen
+class Recipe:
+    """A row of `recipes` with its linked ingredients. Times in minutes."""
+
+    id: UUID
+    title: str
+    description: str | None
+    cuisine: str | None
+    image_url: str | None
+    prep_time: int | None
+    cook_time: int | None
+    difficulty: str | None
+    servings: int | None
+    ingredients: list[Any]
+    instructions: list[str]
+    tags: list[str]
+    nutrition: dict[str, Any] | None
+    ai_metadata: dict[str, Any] | None
+    created_by: UUID | None
+    is_generated: bool
+    is_published: bool
+    is_featured: bool
+    view_count: int
+    saves_count: int
+    rating_avg: float
+    rating_count: int
+    trending_score: float
+    created_at: datetime
+    updated_at: datetime
+    recipe_ingredients: list[dict[str, Any]]
+
+    @property
+    def is_trending(self) -> bool:
+        """True when people, and not only its age, speak for it."""
+        return self.trending_score > FRESHNESS
+
+    @property
+    def steps(self) -> list[Any]:
+        """The instructions in their fullest known form: objects where they were given as such."""
+        steps: object = (self.ai_metadata or {}).get("steps")
+        known = cast("list[Any]", steps) if isinstance(steps, list) else []
+        return known or list(self.instructions)
+
+
+@frozen
+class ShownRecipe:
+    """A recipe, who made it, and what it is to the one who looks; a guest has no favourites."""
+
+    recipe: Recipe
+    creator: PublicCard | None
+    own: bool
+    favorited: bool | None
+
+
+@frozen
+class RecipePage:
+    """A slice of a list; `total` counts the whole list."""
+
+    recipes: list[ShownRecipe]
+    total: int
+
+
+@frozen
+class RecipeQuery:
+    """Which recipes, in which order. Without `search`, newest first, or by trend."""
+
+    author: UUID | None = None
+    search: str | None = None
+    trending: bool = False
+    tags: tuple[str, ...] = ()
+    difficulty: Difficulty | None = None
+    limit: int = 20
+    offset: int = 0
+
+
+@frozen
+class RecipeContent:
+    """What an author writes. None means not given: the default when new, unchanged in a change.
+
+    `steps` are instructions with times and temperatures; `instructions` are always their texts.
+    """
+
+    title: str | None = None
+    description: str | None = None
+    cuisine: str | None = None
+    prep_time: int | None = None
+    cook_time: int | None = None
+    difficulty: Difficulty | None = None
+    servings: int | None = None
+    ingredients: list[Any] | None = None
+    instructions: list[str] | None = None
+    steps: list[Any] | None = None
+    tags: list[str] | None = None
+    nutrition: dict[str, Any] | None = None
+    is_published: bool | None = None
+
+    @property
+    def nothing(self) -> bool:
+        return self == RecipeContent()

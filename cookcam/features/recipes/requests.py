@@ -1,0 +1,175 @@
+"""What the recipe routes read: the content of a recipe, and the filter of a list.
+
+Nothing is cut or rewritten to fit: what is out of bounds is a 400 that names its field.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from cookcam.features.literals import refused
+from cookcam.features.recipes.models import (
+    DIFFICULTIES,
+    Difficulty,
+    RecipeContent,
+    RecipeQuery,
+)
+
+SHORTEST_TITLE, LONGEST_TITLE = 3, 200
+MOST_INGREDIENTS, MOST_STEPS = 100, 100
+LONGEST_ITEM = 2000
+
+TRENDING = "trending"
+"""The search that means an order (`spec/client-contract.md` §6.2)."""
+
+Minutes = Annotated[int, Meta(ge=0, le=10_080, description="minutes, at most a week")]
+Words = Annotated[str, Meta(min_length=1, max_length=50)]
+Item = str | dict[str, Any]
+
+
+class RecipeRequest(Struct, kw_only=True):
+    """The content of a recipe. Everything but the title of a new one may be left out or null."""
+
+    title: Annotated[str, Meta(extra_json_schema={"minLength": 3, "maxLength": 200})] | None = None
+    description: Annotated[str, Meta(max_length=5000)] | None = None
+    cuisine: Annotated[str, Meta(max_length=100)] | None = None
+    prep_time: Minutes | None = None
+    cook_time: Minutes | None = None
+    difficulty: Annotated[str, Meta(extra_json_schema={"enum": list(DIFFICULTIES)})] | None = None
+    servings: Annotated[int, Meta(ge=1, le=100)] | None = None
+    ingredients: Annotated[
+        Any,
+        Meta(
+            description="Texts, or objects such as {name, amount, unit}.",
+            extra_json_schema={"type": "array", "maxItems": MOST_INGREDIENTS},
+        ),
+    ] = None
+    instructions: (
+        Annotated[
+            list[Item],
+            Meta(
+                max_length=MOST_STEPS,
+                description="Texts, or objects {instruction, step?, time?, temperature?, tips?}.",
+            ),
+        ]
+        | None
+    ) = None
+    tags: Annotated[list[Words], Meta(max_length=50)] | None = None
+    nutrition: Annotated[dict[str, int | float], Meta(max_length=50)] | None = None
+    is_published: bool | None = None
+
+    def content(self) -> RecipeContent:
+        """The content, checked. Raises ValidationError."""
+        instructions, steps = _instructions(self.instructions)
+        return RecipeContent(
+            title=None if self.title is None else checked_title(self.title),
+            description=self.description,
+            cuisine=self.cuisine,
+            prep_time=self.prep_time,
+            cook_time=self.cook_time,
+            difficulty=None if self.difficulty is None else checked_difficulty(self.difficulty),
+            servings=self.servings,
+            ingredients=_ingredients(self.ingredients),
+            instructions=instructions,
+            steps=steps,
+            tags=self.tags,
+            nutrition=self.nutrition,
+            is_published=self.is_published,
+        )
+
+    def new_content(self) -> RecipeContent:
+        """The content of a new recipe, which has a title. Raises ValidationError."""
+        checked_title(self.title or "")
+        return self.content()
+
+
+class RecipeFilter(Struct):
+    """The query of a list; an empty value is none. `tags` are separated by commas, or repeated."""
+
+    user_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})] = ""
+    search: Annotated[str, Meta(max_length=200)] = ""
+    tags: str | list[str] = ""
+    difficulty: str = ""
+
+    def query(self, *, limit: int, offset: int) -> RecipeQuery:
+        """Raises ValidationError."""
+        search = self.search.strip()
+        trending = search.lower() == TRENDING
+        return RecipeQuery(
+            author=_author(self.user_id),
+            search=None if trending else search or None,
+            trending=trending,
+            tags=_tags(self.tags),
+            difficulty=None
+            if self.difficulty.lower() in ("", "any")
+            else checked_difficulty(self.difficulty),
+            limit=limit,
+            offset=offset,
+        )
+
+
+def checked_title(title: str) -> str:
+    """The title without edge spaces, which must not make two of one. Raises ValidationError."""
+    trimmed = title.strip()
+    if len(trimmed) < SHORTEST_TITLE:
+        raise refused(f"Title must be at least {SHORTEST_TITLE} characters", "title")
+    if len(trimmed) > LONGEST_TITLE:
+        raise refused(f"Title must be at most {LONGEST_TITLE} characters", "title")
+    return trimmed
+
+
+def checked_difficulty(text: str) -> Difficulty:
+    """One of the stored difficulties for any known spelling. Raises ValidationError."""
+    difficulty = DIFFICULTIES.get(text.strip().lower())
+    if difficulty is None:
+        raise refused("Difficulty must be easy, medium or hard", "difficulty")
+    return difficulty
+
+
+def _ingredients(given: object) -> list[Any] | None:
+    if given is None:
+        return None
+    if not isinstance(given, list):
+        raise refused("Ingredients must be an array", "ingredients")
+    items = cast("list[object]", given)
+    if len(items) > MOST_INGREDIENTS:
+        raise refused(f"Too many ingredients (max {MOST_INGREDIENTS})", "ingredients")
+    for item in items:
+        if not (isinstance(item, dict) or (isinstance(item, str) and _is_text(item))):
+            raise refused("Each ingredient must be a text or an object", "ingredients")
+    return items
+
+
+def _instructions(given: list[Item] | None) -> tuple[list[str] | None, list[Any] | None]:
+    """The texts of the instructions, and the full steps where any was more than a text."""
+    if given is None:
+        return None, None
+    texts: list[str] = []
+    for item in given:
+        text: object = item.get("instruction") if isinstance(item, dict) else item
+        if not isinstance(text, str) or not _is_text(text):
+            raise refused("Each instruction must be a text or have one", "instructions")
+        texts.append(text)
+    return texts, list(given) if any(isinstance(item, dict) for item in given) else None
+
+
+def _is_text(text: str) -> bool:
+    return bool(text.strip()) and len(text) <= LONGEST_ITEM
+
+
+def _author(text: str) -> UUID | None:
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise refused("Invalid user_id parameter", "user_id") from None
+
+
+def _tags(given: str | list[str]) -> tuple[str, ...]:
+    texts = [given] if isinstance(given, str) else given
+    tags = [tag.strip() for text in texts for tag in text.split(",")]
+    return tuple(tag for tag in tags if tag)

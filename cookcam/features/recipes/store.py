@@ -1,0 +1,196 @@
+"""The SQL of recipes.
+
+Rows are read and written in the name of who asks, a guest or a person, so PostgreSQL's policies
+decide: published rows and one's own are read, one's own are written. A write that a policy filters
+away touches no row, and that is NotFound here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, LiteralString
+from uuid import UUID
+
+from attrs import asdict, frozen
+
+from cookcam.database import GUEST, SERVICE, Database, Jsonb
+from cookcam.features.recipes.models import Recipe, RecipeContent, RecipeQuery
+from cookcam.identity import Identity
+
+COLUMNS: LiteralString = """
+  r.id, r.title, r.description, r.cuisine, r.image_url, r.prep_time, r.cook_time, r.difficulty,
+  r.servings, r.ingredients, r.instructions, r.tags, r.nutrition, r.ai_metadata, r.created_by,
+  r.is_generated, r.is_published, r.is_featured, r.view_count, r.saves_count,
+  r.rating_avg::float8 as rating_avg, r.rating_count, r.trending_score::float8 as trending_score,
+  r.created_at, r.updated_at,
+  coalesce(
+    (
+      select json_agg(
+        json_build_object(
+          'id', ri.id, 'quantity', ri.quantity, 'unit', ri.unit, 'preparation', ri.preparation,
+          'ingredient', case when i.id is not null then json_build_object(
+            'id', i.id, 'name', i.name, 'category', i.category,
+            'calories_per_100g', i.calories_per_100g, 'protein_g_per_100g', i.protein_g_per_100g,
+            'carbs_g_per_100g', i.carbs_g_per_100g, 'fat_g_per_100g', i.fat_g_per_100g,
+            'fiber_g_per_100g', i.fiber_g_per_100g, 'sodium_mg_per_100g', i.sodium_mg_per_100g
+          ) end
+        ) order by ri.order_index, ri.id
+      )
+      from public.recipe_ingredients ri
+      left join public.ingredients i on i.id = ri.ingredient_id
+      where ri.recipe_id = r.id
+    ),
+    '[]'
+  ) as recipe_ingredients"""
+
+FIND = f"select {COLUMNS} from public.recipes r where r.id = %(recipe_id)s"  # noqa: S608 - constants
+
+FIND_ALL = f"select {COLUMNS} from public.recipes r where r.id = any(%(ids)s::uuid[])"  # noqa: S608
+
+# The last word may be unfinished: it matches as a prefix. `plainto_tsquery` reads any text as
+# words, so nothing a client types is query syntax; without a word nothing matches.
+WORDS = """(
+  case when numnode(plainto_tsquery('simple', %(search)s)) > 0
+  then (plainto_tsquery('simple', %(search)s)::text || ':*')::tsquery
+  else ''::tsquery end
+)"""
+
+NEWEST: LiteralString = "r.created_at desc, r.id"
+TRENDING: LiteralString = "r.trending_score desc, r.created_at desc, r.id"
+BEST_MATCH: LiteralString = f"ts_rank(r.search_tsv, {WORDS}) desc, {NEWEST}"
+
+INSERT = f"""
+insert into public.recipes as r (
+  created_by, title, description, cuisine, prep_time, cook_time, difficulty, servings, ingredients,
+  instructions, tags, nutrition, ai_metadata, is_published
+)
+values (
+  %(author)s, %(title)s, %(description)s, %(cuisine)s, %(prep_time)s, %(cook_time)s,
+  %(difficulty)s, %(servings)s, coalesce(%(ingredients)s::jsonb, '[]'),
+  coalesce(%(instructions)s::text[], '{{}}'), coalesce(%(tags)s::text[], '{{}}'),
+  %(nutrition)s::jsonb,
+  case when %(steps)s::jsonb is not null then jsonb_build_object('steps', %(steps)s::jsonb) end,
+  coalesce(%(is_published)s, false)
+)
+returning {COLUMNS}"""  # noqa: S608 - constants
+
+# New instructions replace the full steps as well, or leave none where they have none.
+UPDATE = f"""
+update public.recipes r set
+  title = coalesce(%(title)s, title),
+  description = coalesce(%(description)s, description),
+  cuisine = coalesce(%(cuisine)s, cuisine),
+  prep_time = coalesce(%(prep_time)s, prep_time),
+  cook_time = coalesce(%(cook_time)s, cook_time),
+  difficulty = coalesce(%(difficulty)s, difficulty),
+  servings = coalesce(%(servings)s, servings),
+  ingredients = coalesce(%(ingredients)s::jsonb, ingredients),
+  instructions = coalesce(%(instructions)s::text[], instructions),
+  tags = coalesce(%(tags)s::text[], tags),
+  nutrition = coalesce(%(nutrition)s::jsonb, nutrition),
+  ai_metadata = case
+    when %(steps)s::jsonb is not null
+      then coalesce(ai_metadata, '{{}}') || jsonb_build_object('steps', %(steps)s::jsonb)
+    when %(instructions)s::text[] is not null then ai_metadata - 'steps'
+    else ai_metadata
+  end,
+  is_published = coalesce(%(is_published)s, is_published)
+where r.id = %(recipe_id)s
+returning {COLUMNS}"""  # noqa: S608 - constants
+
+DELETE = "delete from public.recipes where id = %(recipe_id)s"
+
+
+@frozen
+class Found:
+    """A recipe of a slice, and the number of recipes in the whole."""
+
+    id: UUID
+    total: int
+
+
+@frozen
+class RecipeStore:
+    database: Database
+
+    async def page(self, reader: Identity | None, query: RecipeQuery) -> tuple[list[Recipe], int]:
+        """A slice of what `reader`, or a guest, may see, and the size of the whole: two reads.
+
+        The first finds ids as the server, with the reader's rights spelled out: under policies
+        PostgreSQL does not use an index for a search or for tags, since it cannot know that their
+        operators tell nothing about rows not to be seen. The second reads the rows as the reader,
+        so that what leaves is what the policies let through.
+        """
+        where, params = _condition(reader, query)
+        order = BEST_MATCH if query.search else TRENDING if query.trending else NEWEST
+        counting: LiteralString = f"select count(*) from public.recipes r where {where}"  # noqa: S608
+        found = await self.database.fetch_all_as(
+            SERVICE,
+            Found,
+            f"select r.id, ({counting}) as total from public.recipes r where {where}"  # noqa: S608
+            f" order by {order} limit %(limit)s offset %(offset)s",
+            **params,
+            limit=query.limit,
+            offset=query.offset,
+        )
+        if not found and query.offset == 0:
+            return [], 0
+        if not found:
+            return [], await self.database.fetch_value_as(SERVICE, counting, **params)
+        rows = await self.database.fetch_all_as(
+            reader or GUEST, Recipe, FIND_ALL, ids=[row.id for row in found]
+        )
+        by_id = {recipe.id: recipe for recipe in rows}
+        return [by_id[row.id] for row in found if row.id in by_id], found[0].total
+
+    async def find(self, reader: Identity | None, recipe_id: UUID) -> Recipe | None:
+        """The recipe, if `reader`, or a guest, may see it."""
+        return await self.database.fetch_optional_as(
+            reader or GUEST, Recipe, FIND, recipe_id=recipe_id
+        )
+
+    async def add(self, author: Identity, content: RecipeContent) -> Recipe:
+        """Raises DuplicateEntry when the author has a recipe of that title, ignoring case."""
+        async with self.database.transaction_as(author) as tx:
+            return await tx.fetch_one(Recipe, INSERT, author=author.user_id, **_values(content))
+
+    async def change(self, writer: Identity, recipe_id: UUID, content: RecipeContent) -> Recipe:
+        """The row after the change. Raises NotFound when `writer` has no such recipe."""
+        async with self.database.transaction_as(writer) as tx:
+            return await tx.fetch_one(Recipe, UPDATE, recipe_id=recipe_id, **_values(content))
+
+    async def delete(self, writer: Identity, recipe_id: UUID) -> bool:
+        """Whether `writer` had such a recipe."""
+        async with self.database.transaction_as(writer) as tx:
+            return await tx.execute(DELETE, recipe_id=recipe_id) > 0
+
+
+def _condition(reader: Identity | None, query: RecipeQuery) -> tuple[LiteralString, dict[str, Any]]:
+    """The WHERE clause of a query, made of constants, and its parameters.
+
+    It begins with the words of the policies: what is published, and what is the reader's.
+    """
+    conditions: list[LiteralString] = ["r.is_published"]
+    params: dict[str, Any] = {}
+    if reader is not None:
+        conditions = ["(r.is_published or r.created_by = %(reader)s)"]
+        params["reader"] = reader.user_id
+    if query.author is not None:
+        conditions.append("r.created_by = %(author)s")
+        params["author"] = query.author
+    if query.search:
+        conditions.append(f"r.search_tsv @@ {WORDS}")
+        params["search"] = query.search
+    if query.tags:
+        conditions.append("r.tags && %(tags)s::text[]")
+        params["tags"] = list(query.tags)
+    if query.difficulty is not None:
+        conditions.append("r.difficulty = %(difficulty)s")
+        params["difficulty"] = query.difficulty
+    return " and ".join(conditions), params
+
+
+def _values(content: RecipeContent) -> dict[str, Any]:
+    values = asdict(content, recurse=False)
+    for column in ("ingredients", "steps", "nutrition"):
+        values[column] = None if values[column] is None else Jsonb(values[column])
+    return values

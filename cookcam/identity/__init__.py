@@ -1,0 +1,6 @@
+"""Who is calling: from a token to an `Identity`, for HTTP and sockets by the same check."""
+
+from cookcam.identity.models import Identity
+from cookcam.identity.tokens import Authenticator, IdentityProvider, ProviderUser
+
+__all__ = ["Authenticator", "Identity", "IdentityProvider", "ProviderUser"]

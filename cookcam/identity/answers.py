@@ -1,0 +1,40 @@
+"""A short memory of the provider's answers, so that a burst of requests asks once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+
+import trio
+from attrs import define, field
+
+from cookcam.identity.models import Identity
+
+
+@define(eq=False)
+class RecentAnswers:
+    """At most `capacity` identities, each for `seconds`, by the hash of their token.
+
+    The token itself is not kept. A session revoked at the provider is noticed after `seconds`.
+    """
+
+    seconds: float = 30.0
+    capacity: int = 4096
+    _kept: OrderedDict[bytes, tuple[float, Identity]] = field(
+        factory=OrderedDict[bytes, tuple[float, Identity]], repr=False
+    )
+
+    def get(self, token: str) -> Identity | None:
+        until, identity = self._kept.get(_digest(token), (0.0, None))
+        return identity if trio.current_time() < until else None
+
+    def put(self, token: str, identity: Identity) -> None:
+        digest = _digest(token)
+        self._kept[digest] = (trio.current_time() + self.seconds, identity)
+        self._kept.move_to_end(digest)
+        if len(self._kept) > self.capacity:
+            self._kept.popitem(last=False)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,92 @@
+"""Guards: who may call a view, said above it.
+
+    @bp.get("/auth/me")
+    @signed_in
+    async def me(caller: Identity) -> Me: ...
+
+A guard passes the caller as the first argument and puts the user id (nothing else of the user)
+into the log context and the facts of the request. The authenticator is the one in
+`current_app.extensions["authenticator"]`. Source: `spec/http-api-core.md` §3.10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar, cast
+
+from quart import current_app, request
+
+from cookcam.errors import AppError, AuthenticationError, InsufficientPermissions
+from cookcam.identity.models import Identity
+from cookcam.identity.tokens import Authenticator
+from cookcam.observability.context import add_log_fields
+from cookcam.web.facts import facts
+from cookcam.web.marks import secured
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def signed_in(
+    view: Callable[Concatenate[Identity, P], Awaitable[R]],
+) -> Callable[P, Awaitable[R]]:
+    """Wants a good access token; the view gets the caller.
+
+    Raises AuthenticationError without a bearer token, TokenExpired for one that is not good and
+    ServiceUnavailable when that cannot be decided.
+    """
+
+    @wraps(view)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await view(await _caller(), *args, **kwargs)
+
+    return secured(guarded)
+
+
+def optional_caller(
+    view: Callable[Concatenate[Identity | None, P], Awaitable[R]],
+) -> Callable[P, Awaitable[R]]:
+    """The view gets the caller, or None: whatever is wrong with a token makes its owner a guest."""
+
+    @wraps(view)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            caller = await _caller()
+        except AppError:
+            caller = None
+        return await view(caller, *args, **kwargs)
+
+    return guarded
+
+
+def admin_only(
+    view: Callable[Concatenate[Identity, P], Awaitable[R]],
+) -> Callable[P, Awaitable[R]]:
+    """Wants the token of an administrator; raises InsufficientPermissions for others."""
+
+    @wraps(view)
+    async def guarded(caller: Identity, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if not caller.is_admin:
+            raise InsufficientPermissions("Administrators only", error="Admin access required")
+        return await view(caller, *args, **kwargs)
+
+    return signed_in(guarded)
+
+
+def bearer_token() -> str:
+    """The token of the running request. Raises AuthenticationError where there is none."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise AuthenticationError(error="Authentication required")
+    return token
+
+
+async def _caller() -> Identity:
+    token = bearer_token()
+    authenticator = cast("Authenticator", current_app.extensions["authenticator"])
+    caller = await authenticator.identify(token)
+    facts().user_id = str(caller.user_id)
+    add_log_fields(userId=str(caller.user_id))
+    return caller

@@ -1,0 +1,196 @@
+"""From an access token to an Identity: the same check for HTTP and for sockets.
+
+The header of a token says how it claims to be signed, and that only chooses who may verify it:
+
+| `alg`                | verified by                                                             |
+|----------------------|-------------------------------------------------------------------------|
+| RS256, ES256, EdDSA  | the project's public key of that id, with the one algorithm of that key |
+| HS256                | `JWT_SECRET`; without it, the provider's own `GET /user`                |
+| anything else        | nobody                                                                  |
+
+A public key never meets HS256 and the secret never meets anything else, so a token cannot talk
+its verifier into another algorithm. `exp`, `aud` and `iss` are checked on every path.
+Source: `spec/http-api-core.md` §3.10.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+import trio
+from attrs import define, field
+
+from cookcam.errors import (
+    RateLimited,
+    ServiceAuthError,
+    ServiceError,
+    ServiceUnavailable,
+    TokenExpired,
+)
+from cookcam.identity.answers import RecentAnswers
+from cookcam.identity.claims import Rejected, identity_from
+from cookcam.identity.keys import ASYMMETRIC, KeySet
+from cookcam.identity.models import Identity
+from cookcam.settings.readers import Secret
+
+LONGEST_TOKEN = 8 * 1024
+"""Characters; a Supabase access token has one or two thousand."""
+
+LOOKUP_BOUND = 5.0
+"""Seconds the provider may take to answer for one token."""
+
+
+class ProviderUser(Protocol):
+    """What the provider says about the owner of a token."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def email(self) -> str | None: ...
+    @property
+    def app_metadata(self) -> Mapping[str, Any]: ...
+    @property
+    def user_metadata(self) -> Mapping[str, Any]: ...
+
+
+class IdentityProvider(Protocol):
+    """The two questions this package asks; `cookcam.providers.supabase` answers them."""
+
+    async def signing_keys(self) -> Sequence[Mapping[str, Any]]:
+        """The `keys` of the project's JWKS. Raises AppError when they cannot be had."""
+        ...
+
+    async def get_user(self, token: str) -> ProviderUser:
+        """The owner of a token. Raises TokenExpired, or another AppError when undecided."""
+        ...
+
+
+@define(eq=False)
+class Authenticator:
+    """Verifies access tokens of one Supabase project; open it with `Authenticator.open`."""
+
+    _issuer: str
+    _secret: Secret | None
+    _provider: IdentityProvider
+    _keys: KeySet
+    _clock: Callable[[], float] = time.time
+    _answers: RecentAnswers = field(factory=RecentAnswers)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        provider: IdentityProvider,
+        *,
+        supabase_url: str,
+        jwt_secret: Secret | None,
+        clock: Callable[[], float] = time.time,
+    ) -> AsyncGenerator[Authenticator]:
+        """`clock` gives seconds since the epoch. Nothing is fetched until a token needs it."""
+        issuer = f"{supabase_url}/auth/v1"
+        async with KeySet.open(provider.signing_keys) as keys:
+            yield cls(issuer, jwt_secret, provider, keys, clock)
+
+    async def identify(self, token: str) -> Identity:
+        """The caller who owns `token`.
+
+        Raises TokenExpired (401) for a token that is malformed, forged, foreign or expired, and
+        ServiceUnavailable (503) when that cannot be decided now. The reason is logged, without
+        any part of the token, and not told.
+        """
+        from jwt import PyJWTError
+
+        try:
+            return await self._identify(token)
+        except (Rejected, PyJWTError, ValueError, RecursionError, TokenExpired) as error:
+            reason = str(error) if isinstance(error, Rejected) else type(error).__name__
+            structlog.get_logger(__name__).debug("token rejected", reason=reason)
+            raise TokenExpired(error="Token expired or invalid") from None
+
+    async def _identify(self, token: str) -> Identity:
+        import jwt
+
+        if len(token) > LONGEST_TOKEN or not token.isascii():
+            raise Rejected("no access token of this provider")
+        header = jwt.get_unverified_header(token)
+        algorithm: object = header.get("alg")
+        if isinstance(algorithm, str) and algorithm in ASYMMETRIC:
+            return self._identity(await self._verified_by_key(token, header.get("kid")))
+        if algorithm != "HS256":
+            raise Rejected("an algorithm the provider does not use")
+        if self._secret is None:
+            return await self._verified_by_provider(token)
+        return self._identity(verified(token, self._secret.reveal(), "HS256"))
+
+    async def _verified_by_key(self, token: str, key_id: str | None) -> dict[str, Any]:
+        key = None if key_id is None else await self._keys.find(key_id)
+        if key is None:
+            raise Rejected("signed with a key the provider does not have")
+        return verified(token, key, key.algorithm_name)
+
+    async def _verified_by_provider(self, token: str) -> Identity:
+        """Asks whoever holds the secret.
+
+        What can be refused without the secret never reaches the provider; what it accepted is
+        remembered for a moment. Only then are the claims in the token worth reading.
+        """
+        import jwt
+
+        unverified = jwt.decode(token, options={"verify_signature": False})
+        subject = self._identity(unverified).user_id
+        known = self._answers.get(token)
+        if known is not None:
+            return known
+        user = await self._owner_of(token)
+        if user.id != subject:
+            raise Rejected("the provider names another owner")
+        identity = self._identity(
+            {
+                **unverified,
+                "email": user.email,
+                "app_metadata": dict(user.app_metadata),
+                "user_metadata": dict(user.user_metadata),
+            }
+        )
+        self._answers.put(token, identity)
+        return identity
+
+    async def _owner_of(self, token: str) -> ProviderUser:
+        try:
+            with trio.fail_after(LOOKUP_BOUND):
+                return await self._provider.get_user(token)
+        except (RateLimited, ServiceError, ServiceAuthError, trio.TooSlowError) as error:
+            structlog.get_logger(__name__).warning(
+                "identity provider undecided", reason=type(error).__name__
+            )
+            raise ServiceUnavailable from error
+
+    def _identity(self, claims: Mapping[str, Any]) -> Identity:
+        return identity_from(claims, issuer=self._issuer, now=self._clock())
+
+
+def verified(token: str, key: Any, algorithm: str) -> dict[str, Any]:
+    """The claims of a token whose signature is good under `key` with `algorithm` and no other.
+
+    Only the signature is checked here: the claims are `identity_from`'s, whose clock is ours.
+    Raises jwt.PyJWTError.
+    """
+    import jwt
+
+    return jwt.decode(
+        token,
+        key,
+        algorithms=[algorithm],
+        options={
+            "verify_exp": False,
+            "verify_nbf": False,
+            "verify_iat": False,
+            "verify_aud": False,
+            "verify_iss": False,
+        },
+    )

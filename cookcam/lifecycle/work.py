@@ -1,0 +1,63 @@
+"""What is running now, by kind, so that a drain can count it and name what it cuts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from attrs import define, field
+
+
+@define(eq=False)
+class Unit:
+    """One piece of work with an end: a request, a socket, the unit at hand of a job."""
+
+    kind: str
+    name: str
+
+
+@define
+class Work:
+    """The units that have begun and not ended, in the order they began.
+
+    `finished` and `cut` count per kind from the moment `count_from_now` is called.
+    """
+
+    _running: dict[Unit, None] = field(factory=dict[Unit, None], init=False)
+    finished: Counter[str] = field(factory=Counter[str], init=False)
+    cut: Counter[str] = field(factory=Counter[str], init=False)
+    cut_names: list[str] = field(factory=list[str], init=False)
+    _counting: bool = field(default=False, init=False)
+
+    def begin(self, kind: str, name: str) -> Unit:
+        """Registers a unit; whoever begins it calls `end` in a finally block."""
+        unit = Unit(kind, name)
+        self._running[unit] = None
+        return unit
+
+    def end(self, unit: Unit) -> None:
+        """Takes the unit out; a unit that was named as cut stays counted as cut."""
+        if self._running.pop(unit, unit) is None and self._counting:
+            self.finished[unit.kind] += 1
+
+    @contextmanager
+    def unit(self, kind: str, name: str) -> Generator[Unit]:
+        unit = self.begin(kind, name)
+        try:
+            yield unit
+        finally:
+            self.end(unit)
+
+    def count(self, kind: str) -> int:
+        return sum(unit.kind == kind for unit in self._running)
+
+    def count_from_now(self) -> None:
+        self._counting = True
+
+    def give_up(self) -> None:
+        """Names and counts everything still running as cut: it is about to be cancelled."""
+        for unit in self._running:
+            self.cut[unit.kind] += 1
+            self.cut_names.append(f"{unit.kind} {unit.name}")
+        self._running.clear()

@@ -1,0 +1,129 @@
+"""Logging: one pipeline for the program's own lines (structlog) and for those of its libraries.
+
+Every line passes redaction and one renderer, and goes out through an outlet that never waits.
+`configure_logging` is called once, by whoever starts the process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+import threading
+from types import TracebackType
+from typing import Literal, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from cookcam.observability.outlets import DescriptorOutlet, LevelLogger, NoOutlet, StreamOutlet
+from cookcam.observability.records import as_record, json_line, readable_line
+
+Level = Literal["error", "warn", "info", "debug"]
+
+_LEVELS: dict[Level, int] = {
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+_FLUSH_SECONDS = 1.0
+_JSON_ENVIRONMENTS = ("staging", "production")
+# Below these levels their lines are one per request, frame or retry, and hold URLs and headers.
+_TALKATIVE = {
+    **dict.fromkeys(("httpx", "httpcore", "hpack", "openai", "stripe"), logging.WARNING),
+    "hypercorn.access": logging.ERROR,  # the access line is ours
+    "urllib3": logging.ERROR,  # carries error reports: three lines for each that is not taken
+}
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A logger whose lines say `logger: name`. Cheap, and may be made before configuration.
+
+    `log.info("words that do not change", key=value)`; `log.exception(…)` inside `except`;
+    `log.error(…, error=exc)` elsewhere. The first argument is named `event`, so a field of that
+    name is not possible.
+    """
+    return cast("FilteringBoundLogger", structlog.get_logger(name))
+
+
+def configure_logging(
+    environment: str, level: Level, *, stream: TextIO | None = None
+) -> LevelLogger:
+    """Sets up structlog and the standard library's logging for this process.
+
+    JSON lines in staging and production, readable text elsewhere. Without `stream`, errors and
+    warnings go to standard error and the rest to standard output, and what would be printed of an
+    uncaught exception is logged instead. The result can be flushed; at the end of the process
+    that happens by itself. Calling it again replaces what was set up before.
+    """
+    render = json_line if environment in _JSON_ENVIRONMENTS else readable_line
+
+    def lost_line(count: int) -> bytes:
+        event = {"event": "log lines dropped, nobody read them", "count": count}
+        return render(None, "warning", as_record(None, "warning", event))
+
+    if stream is not None:
+        out = err = StreamOutlet(stream)
+    else:
+        # Where the process was started with a stream closed, its number may be anybody's by now.
+        out = DescriptorOutlet(1, lost_line) if sys.__stdout__ is not None else NoOutlet()
+        err = DescriptorOutlet(2, lost_line) if sys.__stderr__ is not None else NoOutlet()
+
+    def make_logger(name: str = "") -> LevelLogger:
+        return LevelLogger(out, err, name)
+
+    structlog.configure(
+        processors=[as_record, render],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=make_logger,
+        cache_logger_on_first_use=False,
+    )
+    _adopt_standard_logging(_LEVELS[level])
+    logger = make_logger()
+    if stream is None:
+        _log_what_would_be_printed()
+        atexit.register(logger.flush, _FLUSH_SECONDS)
+    return logger
+
+
+def _adopt_standard_logging(level: int) -> None:
+    root = logging.getLogger()
+    root.handlers = [StandardLibraryHandler()]  # nothing else may write: it would not redact
+    root.setLevel(level)
+    for name, least in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(level, least))
+    logging.captureWarnings(True)
+
+
+def _log_what_would_be_printed() -> None:
+    """Uncaught exceptions of the process and its threads: as lines, redacted, not as text."""
+    uncaught = get_logger("uncaught")
+
+    def in_main(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        uncaught.critical("uncaught exception", exc_info=error)
+
+    def in_thread(details: threading.ExceptHookArgs) -> None:
+        name = details.thread.name if details.thread is not None else None
+        uncaught.error("uncaught exception in a thread", exc_info=details.exc_value, thread=name)
+
+    def unraisable(details: sys.UnraisableHookArgs) -> None:
+        uncaught.error(details.err_msg or "unraisable exception", exc_info=details.exc_value)
+
+    sys.excepthook = in_main
+    threading.excepthook = in_thread
+    sys.unraisablehook = unraisable
+
+
+class StandardLibraryHandler(logging.Handler):
+    """Passes the records of the standard library's logging to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = max(logging.DEBUG, min(record.levelno // 10 * 10, logging.CRITICAL))
+        try:
+            message = record.getMessage()
+        except Exception:  # wrong arguments; the usual answer prints them to standard error
+            message = f"unformattable log record from line {record.lineno}"
+        get_logger(record.name).log(level, message, exc_info=record.exc_info)

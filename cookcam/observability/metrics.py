@@ -1,0 +1,111 @@
+"""The numbers of the server, in Prometheus' text format: `spec/operations.md` §13.3.
+
+One `Metrics` belongs to one server: it has its own registry, so that two servers in one process
+do not add up. Label values that come from outside are bounded here: what exceeds the bound is
+counted under `other`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from attrs import define, field
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+OTHER = "other"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+# The bounds of the service levels (0.2, 0.5, 1 s), and enough around them for a percentile;
+# generation may take minutes.
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+
+@define(eq=False)
+class Family(Generic[M]):
+    """A metric with labels. `of("a", "b")` is its child, found again without the library's lock.
+
+    After `bound` children every new combination is counted under `other`.
+    """
+
+    metric: M
+    bound: int = 1000
+    _children: dict[tuple[str, ...], M] = field(init=False, factory=dict[tuple[str, ...], M])
+
+    def of(self, *labels: str) -> M:
+        child = self._children.get(labels)
+        return child if child is not None else self._adopt(labels)
+
+    def _adopt(self, labels: tuple[str, ...]) -> M:
+        if len(self._children) >= self.bound:
+            labels = (OTHER,) * len(labels)
+        child = self._children[labels] = self.metric.labels(*labels)
+        return child
+
+
+class Metrics:
+    """Every metric of a server, as attributes; `render` gives them all."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+
+        def counter(name: str, about: str, *labels: str) -> Family[Counter]:
+            return Family(Counter(name, about, labels, registry=registry))
+
+        def gauge(name: str, about: str, *labels: str) -> Family[Gauge]:
+            return Family(Gauge(name, about, labels, registry=registry))
+
+        request = ("route", "method", "status")
+        self.http_requests_total = counter("http_requests_total", "Answered requests", *request)
+        self.http_request_duration_seconds = Family(
+            Histogram(
+                "http_request_duration_seconds",
+                "Seconds from the head of a request to the end of its answer",
+                request,
+                buckets=DURATION_BUCKETS,
+                registry=registry,
+            )
+        )
+        self.http_requests_in_flight = Gauge(
+            "http_requests_in_flight", "Requests being served", registry=registry
+        )
+        self.ws_connections = gauge("ws_connections", "Open sockets", "protocol")
+        self.ws_connects_total = counter("ws_connects_total", "Accepted sockets", "protocol")
+        self.ws_auth_failures_total = counter(
+            "ws_auth_failures_total", "Sockets refused for their token", "protocol"
+        )
+        self.ws_messages_total = counter(
+            "ws_messages_total", "Messages received", "protocol", "event"
+        )
+        self.ws_outbox_overflow_total = counter(
+            "ws_outbox_overflow_total", "Sockets closed because they did not read", "protocol"
+        )
+        self.db_pool_in_use = Gauge(
+            "db_pool_in_use", "Database connections in use", registry=registry
+        )
+        self.db_pool_size = Gauge("db_pool_size", "Open database connections", registry=registry)
+        self.rate_limited_total = counter("rate_limited_total", "Refused requests", "bucket")
+        self.tasks_running = gauge("tasks_running", "Running background tasks", "task")
+        self.task_restarts_total = counter("task_restarts_total", "Restarts after a crash", "task")
+        self.drain_seconds = gauge("drain_seconds", "Seconds a phase of the drain took", "phase")
+        self.drain_cut_total = counter("drain_cut_total", "Cut by the drain", "kind")
+
+    def http_answered(self, route: str | None, method: str, status: int, seconds: float) -> None:
+        """Counts one answer. `route` is the template, None where no route matched."""
+        labels = (route or "unmatched", method if method in METHODS else OTHER, str(status))
+        self.http_requests_total.of(*labels).inc()
+        self.http_request_duration_seconds.of(*labels).observe(seconds)
+
+    def watch_pool(self, in_use: Callable[[], float], size: Callable[[], float]) -> None:
+        """Reads the pool's figures when the metrics are rendered, instead of on every query."""
+        self.db_pool_in_use.set_function(in_use)
+        self.db_pool_size.set_function(size)
+
+    def render(self) -> bytes:
+        """All metrics as text of type `CONTENT_TYPE`."""
+        return generate_latest(self.registry)

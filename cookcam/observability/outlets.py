@@ -1,0 +1,137 @@
+"""Where log lines go, without ever waiting: a reader that stalls must not stop the server.
+
+A line is written when the descriptor takes it. What it does not take is kept, up to a bound, and
+goes out before later lines; beyond the bound whole lines are dropped and counted, and the count
+is written as a line of its own when the reader is back. A descriptor that is gone swallows lines.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from threading import RLock
+from typing import Protocol, TextIO
+
+from attrs import define, field, frozen
+
+# POSIX: when a pipe polls writable, this many bytes go in without waiting.
+_CHUNK = select.PIPE_BUF
+
+
+class Outlet(Protocol):
+    """Takes whole lines, newline included. Called from any thread; never raises, never waits."""
+
+    def write(self, line: bytes) -> None: ...
+
+    def flush(self, seconds: float) -> None:
+        """Waits at most `seconds` until what was kept back is written."""
+        ...
+
+
+@define(eq=False)
+class DescriptorOutlet:
+    """Lines to a file descriptor, in whole and in order.
+
+    `lost_line` makes the line that tells how many were dropped; `capacity` is in bytes.
+    """
+
+    descriptor: int
+    lost_line: Callable[[int], bytes]
+    capacity: int = 1 << 20
+    _kept: bytearray = field(init=False, factory=bytearray)
+    _lost: int = field(init=False, default=0)
+    _writing: bool = field(init=False, default=False)
+    _lock: RLock = field(init=False, factory=RLock)
+    _poll: select.poll = field(init=False, factory=select.poll)
+
+    def __attrs_post_init__(self) -> None:
+        self._poll.register(self.descriptor, select.POLLOUT)
+
+    def write(self, line: bytes) -> None:
+        with self._lock:
+            self._keep(line)
+            self._write_kept(deadline=0.0)
+
+    def flush(self, seconds: float) -> None:
+        with self._lock:
+            self._write_kept(deadline=time.monotonic() + seconds)
+
+    def _keep(self, line: bytes) -> None:
+        if len(self._kept) + len(line) > self.capacity:
+            self._lost += 1
+        else:
+            self._kept += line
+
+    def _write_kept(self, deadline: float) -> None:
+        if self._writing:  # a finaliser logged in the middle of the loop below, which goes on
+            return
+        self._writing = True
+        try:
+            while self._kept:
+                wait = max(0.0, deadline - time.monotonic()) if deadline else 0.0
+                if not self._poll.poll(wait * 1000):
+                    return
+                written = os.write(self.descriptor, self._kept[:_CHUNK])
+                del self._kept[:written]
+                if not self._kept and self._lost:
+                    lost, self._lost = self._lost, 0
+                    self._keep(self.lost_line(lost))
+        except BlockingIOError:
+            return  # another process made the descriptor non-blocking: the next line tries again
+        except OSError:
+            self._kept.clear()
+        finally:
+            self._writing = False
+
+
+@frozen
+class StreamOutlet:
+    """Lines to a text stream: a terminal in a test, a file in memory."""
+
+    stream: TextIO
+
+    def write(self, line: bytes) -> None:
+        with suppress(OSError, ValueError):  # ValueError: the stream is closed
+            self.stream.write(line.decode())
+            self.stream.flush()
+
+    def flush(self, seconds: float) -> None: ...
+
+
+@frozen
+class NoOutlet:
+    """Where lines go in a process that has no such stream."""
+
+    def write(self, line: bytes) -> None: ...
+
+    def flush(self, seconds: float) -> None: ...
+
+
+@define
+class LevelLogger:
+    """structlog's innermost logger: warnings and errors to `err`, the rest to `out`.
+
+    `spec/operations.md` §5.
+    """
+
+    out: Outlet
+    err: Outlet
+    name: str = ""
+
+    def debug(self, line: bytes) -> None:
+        self.out.write(line)
+
+    def warning(self, line: bytes) -> None:
+        self.err.write(line)
+
+    info = debug
+    error = critical = warning
+
+    def flush(self, seconds: float) -> None:
+        """Waits at most `seconds` for each stream to take what it has not taken yet."""
+        self.out.flush(seconds)
+        if self.err is not self.out:
+            self.err.flush(seconds)

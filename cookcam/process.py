@@ -1,0 +1,89 @@
+"""The process: logging, signals, the port, the exit status. `cookcam serve` is this."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from functools import partial
+from signal import SIGINT, SIGTERM
+
+import structlog
+import trio
+from attrs import asdict
+
+from cookcam.config import Config
+from cookcam.lifecycle.run import run
+from cookcam.lifecycle.shutdown import DrainReport
+from cookcam.lifecycle.uptime import since_process_start
+from cookcam.observability.logging import configure_logging
+from cookcam.serving.door import SocketDoor
+from cookcam.serving.server import protocol_config
+
+FLUSH_SECONDS = 2.0
+
+
+def run_server(config: Config, ignored: Sequence[str] = ()) -> int:
+    """Serves until a signal, then drains; returns the exit status. Blocks.
+
+    `ignored` are variables that are set and have no effect: one line tells of them.
+    """
+    outlet = configure_logging(config.environment, config.observability.log_level)
+    log = structlog.get_logger("cookcam")
+    log.info("Environment validation successful", **config.summary())
+    if ignored:
+        log.warning("these variables have no effect", variables=list(ignored))
+    try:
+        door = open_door(config)
+    except OSError as error:
+        where = f"{config.server.host}:{config.server.port}"
+        log.error("cannot listen", address=where, reason=error.strerror or str(error))
+        return 1
+    status = trio.run(_serve, config, door)
+    outlet.flush(FLUSH_SECONDS)
+    # Else the interpreter, on its way out, looks for garbage among all that was ever imported:
+    # 0.2 s on an idle machine, for which a rolling restart would wait.
+    gc.freeze()
+    return status
+
+
+def open_door(config: Config) -> SocketDoor:
+    """Binds and listens where the configuration says. Raises OSError."""
+    tls = protocol_config(
+        keep_alive_seconds=config.server.keep_alive_seconds,
+        tls_cert_file=config.server.tls_cert_file,
+        tls_key_file=config.server.tls_key_file,
+    ).create_ssl_context()
+    return SocketDoor.open(config.server.host, config.server.port, tls=tls)
+
+
+async def _serve(config: Config, door: SocketDoor) -> int:
+    log = structlog.get_logger("cookcam")
+
+    def started() -> None:
+        log.info(
+            "CookCam API server started",
+            port=door.port,
+            environment=config.environment,
+            websocket="enabled" if config.realtime.enabled else "disabled",
+            version=config.server.version,
+            release=config.release,
+            secondsSinceProcessStart=since_process_start(),
+        )
+
+    # The parts are imported here: a signal during their import is already handled.
+    with trio.open_signal_receiver(SIGTERM, SIGINT) as signals:
+        from cookcam.assembly import open_program
+
+        status, report = await run(
+            partial(open_program, config, [door], on_ready=started),
+            config.drain,
+            signals=signals,
+        )
+    _log_end(status, report)
+    return status
+
+
+def _log_end(status: int, report: DrainReport | None) -> None:
+    log = structlog.get_logger("cookcam")
+    write = log.info if status == 0 else log.warning
+    write("Graceful shutdown complete", status=status, **(asdict(report) if report else {}))

@@ -1,0 +1,1 @@
+"""Thin clients of outside services, each with its own errors, time bound and retries."""

@@ -1,0 +1,44 @@
+"""What Supabase Auth answers with, as the rest of the program sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from attrs import field, frozen
+
+
+@frozen
+class AuthUser:
+    """An account at the identity provider.
+
+    `wire` is the provider's own user object as JSON, without its empty fields: the `AuthUser` of
+    `spec/http-api-core.md` §6.
+    """
+
+    id: UUID
+    email: str | None = field(repr=False)
+    app_metadata: Mapping[str, Any] = field(repr=False)
+    user_metadata: Mapping[str, Any] = field(repr=False)
+    wire: Mapping[str, Any] = field(repr=False, eq=False)
+
+
+@frozen
+class AuthSession:
+    """A signed-in session: `expires_in` in seconds, `expires_at` in seconds since the epoch."""
+
+    user: AuthUser
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    token_type: str
+    expires_in: int
+    expires_at: int
+
+
+@frozen
+class SignedUp:
+    """A new account; `session` is None while its e-mail address waits to be confirmed."""
+
+    user: AuthUser
+    session: AuthSession | None

@@ -1,0 +1,28 @@
+"""Engine.IO 4 on Trio: sessions over long-polling and WebSocket, as one ASGI app.
+
+Standard: github.com/socketio/engine.io-protocol, revision 4, and its public test suite.
+"""
+
+from .asgi import ASGIApp, Receive, Request, Scope, Send
+from .outbox import Message
+from .packets import PacketError
+from .refusals import Refused
+from .server import EngineServer, Goodbyes
+from .session import Session, State
+from .standalone import standalone
+
+__all__ = [
+    "ASGIApp",
+    "EngineServer",
+    "Goodbyes",
+    "Message",
+    "PacketError",
+    "Receive",
+    "Refused",
+    "Request",
+    "Scope",
+    "Send",
+    "Session",
+    "State",
+    "standalone",
+]

@@ -1,0 +1,97 @@
+"""Engine.IO packets and payloads: a pure codec, protocol revision 4.
+
+A packet is one character of type and its data; a binary message has no type character. Over
+WebSocket each packet is one frame. Over HTTP, packets are joined by the record separator and
+binary ones are base64 behind the letter `b` (engine.io protocol, "Packet encoding").
+
+python-engineio has such a codec, and it is not used here: importing it loads its whole client
+and server on asyncio (150 ms or more at start-up), it parses every text message that looks like
+JSON (so `4{"a":1}` no longer equals what was sent), and it refuses payloads of over 16 packets.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+from attrs import frozen
+
+OPEN: Final = "0"
+CLOSE: Final = "1"
+PING: Final = "2"
+PONG: Final = "3"
+MESSAGE: Final = "4"
+UPGRADE: Final = "5"
+NOOP: Final = "6"
+
+Frame = str | bytes
+"""One encoded packet: text with its type character, or the bytes of a binary message."""
+
+_TYPES: Final = frozenset((OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP))
+_SEPARATOR: Final = "\x1e"
+_BASE64: Final = "b"
+
+
+class PacketError(Exception):
+    """What arrived is not an Engine.IO packet. The only error of the decoders here."""
+
+
+@frozen
+class Packet:
+    """A decoded packet. `data` is text, or bytes for a binary message."""
+
+    type: str
+    data: str | bytes = ""
+
+
+def open_packet(
+    sid: str, upgrades: list[str], ping_interval: float, ping_timeout: float, max_payload: int
+) -> str:
+    """The first packet of a session (engine.io protocol, "Handshake"). Times in seconds."""
+    facts = {
+        "sid": sid,
+        "upgrades": upgrades,
+        "pingInterval": round(ping_interval * 1000),
+        "pingTimeout": round(ping_timeout * 1000),
+        "maxPayload": max_payload,
+    }
+    return OPEN + orjson.dumps(facts).decode()
+
+
+def decode_frame(frame: Frame) -> Packet:
+    """A WebSocket frame as a packet. Raises PacketError."""
+    if isinstance(frame, bytes):
+        return Packet(MESSAGE, frame)
+    kind = frame[:1]
+    if kind not in _TYPES:
+        raise PacketError("unknown packet type")
+    return Packet(kind, frame[1:])
+
+
+def decode_payload(body: bytes) -> list[Packet]:
+    """The packets of a long-polling POST body, in order; at least one. Raises PacketError."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise PacketError("payload is not UTF-8") from None
+    return [_decode_part(part) for part in text.split(_SEPARATOR)]
+
+
+def encode_payload(frames: Iterable[Frame]) -> bytes:
+    """The body of a long-polling answer."""
+    return _SEPARATOR.join(
+        frame if isinstance(frame, str) else _BASE64 + b64encode(frame).decode("ascii")
+        for frame in frames
+    ).encode()
+
+
+def _decode_part(part: str) -> Packet:
+    if not part.startswith(_BASE64):
+        return decode_frame(part)
+    try:
+        return Packet(MESSAGE, b64decode(part[1:], validate=True))
+    except (binascii.Error, ValueError):
+        raise PacketError("binary message is not base64") from None

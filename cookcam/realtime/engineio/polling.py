@@ -1,0 +1,165 @@
+"""The long-polling transport: the client listens with a GET that waits, and speaks with POSTs.
+
+One of each at a time (engine.io protocol, "HTTP long-polling"): a second one ends the session,
+as does a client that goes away while its GET waits, since what it was about to be given would be
+lost in between without anybody knowing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from .asgi import Receive, Request, Response, closing
+from .packets import NOOP, Frame, PacketError, decode_payload, encode_payload
+from .refusals import bad_request
+from .session import Session, State
+
+_UPGRADE_PAUSE = 0.1
+"""Seconds; the reference server, too, ends polls at this interval while it upgrades."""
+
+_BREAK_OFF_PAUSE = 0.005
+"""Seconds in which the end of a connection is read that came right behind its request."""
+
+Respond = Callable[[Response], Awaitable[None]]
+
+
+class _TooLarge(Exception):
+    """The body is over the limit of the session."""
+
+
+async def poll(session: Session, receive: Receive, respond: Respond) -> None:
+    """GET: answers with what is queued, or waits until something is.
+
+    The last answer of a session that closes is a close packet, and by itself: behind others, the
+    reference client drops what came with it. Raises Refused.
+    """
+    if session.polled:
+        await _end_by_second_poll(session, receive)
+        raise bad_request()
+    session.polled = True
+    beside_probe = session.probing
+    left = True
+    try:
+        if not _has_answer(session):
+            await _wait(session, receive)
+        if beside_probe:
+            await _let_upgrade(session)
+        left = False
+    finally:
+        session.polled = False
+        if left:  # cancelled by a server that saw the client go
+            _break_off(session)
+    if session.overtaken or (beside_probe and session.transport != "polling"):
+        raise bad_request()
+    frames = _take(session)
+    last = frames == [session.farewell] and session.state is not State.OPEN
+    if last:
+        session.unlist()  # first, as the client may ask again the moment it has read this
+    await respond(Response(200, encode_payload(frames)))
+    if last:
+        session.finish(clean=True)
+
+
+async def _end_by_second_poll(session: Session, receive: Receive) -> None:
+    """Two polls at once. On a busy machine one that its client has broken off may be read after
+    the one that followed it; then it is the other that finds its session ended."""
+    session.overtaken = True
+    try:
+        with trio.move_on_after(_BREAK_OFF_PAUSE):
+            await _until_gone(receive)
+            return
+        session.overtaken = False
+    finally:
+        session.abort("transport error")
+
+
+async def post(session: Session, request: Request, receive: Receive, max_payload: int) -> Response:
+    """POST: hands the packets of the body to the session. Raises Refused."""
+    if session.posted or request.header("content-type") == "application/octet-stream":
+        session.abort("transport error")
+        raise bad_request()
+    session.posted = True
+    try:
+        for packet in decode_payload(await _body(session, request, receive, max_payload)):
+            await session.receive(packet)
+    except _TooLarge:
+        return Response(413, headers=closing(request.scope))
+    except PacketError:
+        session.abort("parse error")
+        raise bad_request() from None
+    finally:
+        session.posted = False
+    return Response(200, b"ok", "text/html")
+
+
+def _has_answer(session: Session) -> bool:
+    return bool(
+        len(session.outbox)
+        or session.state is not State.OPEN
+        or session.upgrading
+        or session.transport != "polling"
+    )
+
+
+async def _wait(session: Session, receive: Receive) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch, session, receive)
+        while not _has_answer(session):
+            await _change(session)
+        nursery.cancel_scope.cancel()
+
+
+async def _change(session: Session) -> None:
+    changed = trio.Event()
+    session.outbox.on_change = changed.set
+    await changed.wait()
+
+
+async def _let_upgrade(session: Session) -> None:
+    """The packet that completes an upgrade may be right behind, and after it a poll that came
+    while the client was probing is wrong."""
+    with trio.move_on_after(_UPGRADE_PAUSE):
+        while session.upgrading:
+            await _change(session)
+
+
+async def _watch(session: Session, receive: Receive) -> None:
+    await _until_gone(receive)
+    _break_off(session)
+
+
+def _break_off(session: Session) -> None:
+    """The client has dropped its poll. With a goodbye that it took before, that is its own."""
+    session.lose(clean=session.state is State.CLOSING and not len(session.outbox))
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _take(session: Session) -> list[Frame]:
+    if session.transport != "polling":
+        return [NOOP]  # upgraded: the rest goes over the WebSocket
+    if frames := session.outbox.take_all():
+        return frames
+    return [NOOP if session.state is State.OPEN else session.farewell]
+
+
+async def _body(session: Session, request: Request, receive: Receive, limit: int) -> bytes:
+    declared = request.header("content-length")
+    if declared is not None and declared.isdecimal() and int(declared) > limit:
+        raise _TooLarge
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            session.abort("transport error")
+            raise bad_request()
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise _TooLarge
+        if not message.get("more_body", False):
+            return bytes(body)

@@ -1,0 +1,45 @@
+"""Why a request is refused: the error table of the reference engine.io server.
+
+Clients see `{"code":n,"message":...}` with status 400, or 403 for code 4.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from .asgi import Headers, Response
+
+
+@define(eq=False, slots=False)
+class Refused(Exception):
+    """The request gets no session. Raised by `admit` hooks to refuse a handshake their own way."""
+
+    message: str = "Forbidden"
+    code: int = 4
+    status: int = 403
+    headers: Headers = field(factory=Headers)
+
+    def response(self) -> Response:
+        return Response.json(
+            self.status, {"code": self.code, "message": self.message}, self.headers
+        )
+
+
+def transport_unknown() -> Refused:
+    return Refused("Transport unknown", 0, 400)
+
+
+def session_unknown() -> Refused:
+    return Refused("Session ID unknown", 1, 400)
+
+
+def bad_handshake_method() -> Refused:
+    return Refused("Bad handshake method", 2, 400)
+
+
+def bad_request() -> Refused:
+    return Refused("Bad request", 3, 400)
+
+
+def unsupported_version() -> Refused:
+    return Refused("Unsupported protocol version", 5, 400)

@@ -1,0 +1,262 @@
+"""The Engine.IO server: an ASGI app that opens sessions and brings requests to them.
+
+    async with EngineServer(handler) as server:
+        await server(scope, receive, send)      # for every http and websocket scope on its path
+
+`handler(session)` is called once for each session, as a task of the server's nursery.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+import trio
+from attrs import define, field, frozen
+
+from . import polling, websocket
+from .asgi import Receive, Request, Response, Scope, Send, closing
+from .heartbeats import Heartbeats
+from .origins import Origins
+from .outbox import Outbox
+from .packets import open_packet
+from .refusals import (
+    Refused,
+    bad_handshake_method,
+    bad_request,
+    session_unknown,
+    transport_unknown,
+    unsupported_version,
+)
+from .session import GOING_AWAY, NORMAL, Session, TransportName
+
+Handler = Callable[[Session], Awaitable[None]]
+Admit = Callable[[Request], Awaitable[None]]
+
+PROTOCOL_REVISION = "4"
+
+
+async def admit_everybody(_: Request) -> None:
+    """The default `admit`."""
+
+
+@frozen
+class Goodbyes:
+    """What became of the sessions that were closed."""
+
+    clean: int = 0
+    """Everything queued was delivered and the client acknowledged the end, or it left by itself."""
+    cut: int = 0
+
+    @classmethod
+    def of(cls, sessions: Collection[Session], reason: str) -> Goodbyes:
+        """Of sessions that are over and were closed for that reason, unless they ended before."""
+        cut = sum(not session.clean and session.reason == reason for session in sessions)
+        return cls(len(sessions) - cut, cut)
+
+    def __add__(self, other: Goodbyes) -> Goodbyes:
+        return Goodbyes(self.clean + other.clean, self.cut + other.cut)
+
+
+@define(eq=False)
+class EngineServer:
+    """Times in seconds, sizes in bytes; the defaults are those of the reference server.
+
+    `origins`: pages that may connect (see `Origins`); None checks nothing.
+    `admit`: awaited before each handshake; may raise `Refused`.
+    `outbox_limit`: messages that may wait for a client before it counts as too slow.
+    `close_timeout`: how long a goodbye may take.
+    `linger`: how long the handler of an ended session may still work.
+    """
+
+    handler: Handler = field(repr=False)
+    path: str = field(default="/engine.io/", kw_only=True)
+    ping_interval: float = field(default=25.0, kw_only=True)
+    ping_timeout: float = field(default=20.0, kw_only=True)
+    max_payload: int = field(default=1_000_000, kw_only=True)
+    outbox_limit: int = field(default=256, kw_only=True)
+    transports: Collection[TransportName] = field(default=("polling", "websocket"), kw_only=True)
+    allow_upgrades: bool = field(default=True, kw_only=True)
+    upgrade_timeout: float = field(default=10.0, kw_only=True)
+    close_timeout: float = field(default=5.0, kw_only=True)
+    linger: float = field(default=5.0, kw_only=True)
+    origins: Collection[str] | None = field(default=None, kw_only=True)
+    admit: Admit = field(default=admit_everybody, kw_only=True, repr=False)
+
+    draining: bool = field(default=False, init=False)
+    """While true, handshakes are answered 503; sessions go on."""
+    _sessions: dict[str, Session] = field(factory=dict[str, Session], init=False, repr=False)
+    _heartbeats: Heartbeats = field(init=False, repr=False)
+    _origins: Origins = field(init=False, repr=False)
+    _nursery: trio.Nursery = field(init=False, repr=False)
+    _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._heartbeats = Heartbeats(self.ping_interval, self.ping_timeout)
+        self._origins = Origins(self.origins)
+
+    async def __aenter__(self) -> Self:
+        self._nursery = await self._stack.enter_async_context(trio.open_nursery())
+        self._nursery.start_soon(self._heartbeats.run)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends every session at once; `close_all` before this is how to part in order."""
+        self.draining = True
+        self._nursery.cancel_scope.cancel()
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def sessions(self) -> Collection[Session]:
+        """Those that are open or saying goodbye."""
+        return self._sessions.values()
+
+    def handles(self, path: str) -> bool:
+        """Whether a request for this path is for this server; the last slash does not matter."""
+        return path.rstrip("/") == self.path.rstrip("/")
+
+    async def close_all(
+        self,
+        code: int = GOING_AWAY,
+        reason: str = "server shutting down",
+        *,
+        timeout: float,
+    ) -> Goodbyes:
+        """Opens no more sessions, and closes those there are: outbox, goodbye, the peer's close.
+
+        What is not over after `timeout` seconds is cut.
+        """
+        self.draining = True
+        sessions = list(self._sessions.values())
+        for session in sessions:
+            session.close(reason, code)
+        with trio.move_on_after(timeout):
+            for session in sessions:
+                await session.closed()
+        for session in sessions:
+            session.abort(reason, code)
+        return Goodbyes.of(sessions, reason)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI. The scope must be `http` or `websocket`, and on this server's path."""
+        try:
+            request = Request.of(scope)
+        except ValueError:
+            await bad_request().response().send(scope, send)
+            return
+        cors = self._origins.headers(request)
+
+        async def respond(response: Response) -> None:
+            await response.with_headers(cors).send(scope, send)
+
+        try:
+            if scope["type"] == "http":
+                await self._http(request, receive, respond)
+            else:
+                await self._websocket(request, receive, send)
+        except Refused as refusal:
+            await respond(refusal.response())
+
+    async def _http(self, request: Request, receive: Receive, respond: polling.Respond) -> None:
+        if request.method == "OPTIONS":
+            await respond(self._origins.preflight(request))
+            return
+        transport = self._transport_of(request)
+        sid = request.query.get("sid")
+        if sid is None:
+            await respond(await self._handshake(request, transport))
+            return
+        session = self._find(sid)
+        if transport != session.transport:
+            raise bad_request()
+        if request.method == "GET":
+            await polling.poll(session, receive, respond)
+        elif request.method == "POST":
+            await respond(await polling.post(session, request, receive, self.max_payload))
+        else:
+            raise bad_handshake_method()
+
+    async def _handshake(self, request: Request, transport: TransportName) -> Response:
+        if request.method != "GET":
+            raise bad_handshake_method()
+        if transport != "polling":
+            raise bad_request()
+        await self._check_handshake(request)
+        session = self._open(request, transport)
+        upgrades = ["websocket"] if self.allow_upgrades and "websocket" in self.transports else []
+        return Response(200, self._open_packet(session, upgrades).encode())
+
+    async def _websocket(self, request: Request, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        if self._transport_of(request) != "websocket":
+            raise bad_request()
+        if not self._origins.admits(request):
+            raise Refused()
+        sid = request.query.get("sid")
+        if sid is None:
+            await self._check_handshake(request)
+            await send({"type": "websocket.accept"})
+            session = self._open(request, "websocket")
+            session.outbox.put_control(self._open_packet(session, []))
+        else:
+            session = self._find(sid)
+            await send({"type": "websocket.accept"})
+            if not await self._upgrade(session, receive, send):
+                return
+        await websocket.carry(session, receive, send, self.max_payload)
+
+    async def _upgrade(self, session: Session, receive: Receive, send: Send) -> bool:
+        if session.transport == "websocket" or session.probing or not self.allow_upgrades:
+            # Closed rather than refused: a session has one connection (protocol, "WebSocket").
+            await websocket.send_close(send, NORMAL)
+            return False
+        return await websocket.probe(session, receive, send, self.max_payload, self.upgrade_timeout)
+
+    async def _check_handshake(self, request: Request) -> None:
+        if request.query.get("EIO") != PROTOCOL_REVISION:
+            raise unsupported_version()
+        await self.admit(request)
+        if self.draining:
+            raise Refused("Server is shutting down", 4, 503, closing(request.scope))
+
+    def _open(self, request: Request, transport: TransportName) -> Session:
+        session = Session(
+            id=secrets.token_urlsafe(15),
+            request=request,
+            transport=transport,
+            outbox=Outbox(self.outbox_limit),
+            heartbeats=self._heartbeats,
+            close_timeout=self.close_timeout,
+            linger=self.linger,
+            forget=self._forget,
+        )
+        self._sessions[session.id] = session
+        self._nursery.start_soon(session.run, self.handler)
+        return session
+
+    def _forget(self, session: Session) -> None:
+        self._sessions.pop(session.id, None)
+
+    def _find(self, sid: str) -> Session:
+        if (session := self._sessions.get(sid)) is None:
+            raise session_unknown()
+        return session
+
+    def _transport_of(self, request: Request) -> TransportName:
+        for transport in self.transports:
+            if request.query.get("transport") == transport:
+                return transport
+        raise transport_unknown()
+
+    def _open_packet(self, session: Session, upgrades: list[str]) -> str:
+        return open_packet(
+            session.id, upgrades, self.ping_interval, self.ping_timeout, self.max_payload
+        )

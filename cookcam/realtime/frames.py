@@ -1,0 +1,82 @@
+"""Frames of the plain WebSocket protocol: a pure codec. Source: `spec/realtime.md` §10.2.
+
+client: {"event":"join_cooking_session","data":{"sessionId":"session_x"},"id":"7"}
+server: {"event":"cooking_session_joined","data":{...},"replyTo":"7"}
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+import orjson
+from attrs import define, frozen
+
+MAX_FRAME: Final = 64 * 1024
+"""Bytes of a frame from a client."""
+MAX_ID: Final = 64
+MAX_EVENT: Final = 128
+
+RequestId = str | int
+
+
+class MalformedFrame(Exception):
+    """The frame is no JSON object."""
+
+
+@define(eq=False, slots=False)
+class InvalidFrame(Exception):
+    """The frame is an object, and the value of `field` is not what it has to be."""
+
+    field: str
+    id: RequestId | None = None
+
+
+@frozen
+class Frame:
+    """What a client said. `data` is whatever it sent as such, None when it sent none."""
+
+    event: str
+    data: Any = None
+    id: RequestId | None = None
+    """Given by clients that want an answer, which repeats it as `replyTo`."""
+
+
+def decode_frame(text: str) -> Frame:
+    """Raises MalformedFrame and InvalidFrame, and nothing else."""
+    try:
+        content: object = orjson.loads(text)
+    except ValueError:  # JSONDecodeError is one; so is the error of a lone surrogate
+        raise MalformedFrame from None
+    if not isinstance(content, dict):
+        raise MalformedFrame
+    fields = cast("dict[str, Any]", content)
+    request_id = fields.get("id")
+    if request_id is not None and not _is_id(request_id):
+        raise InvalidFrame("id")
+    event = fields.get("event")
+    if not isinstance(event, str) or not 0 < len(event) <= MAX_EVENT:
+        raise InvalidFrame("event", request_id)
+    return Frame(event, fields.get("data"), request_id)
+
+
+def encode_frame(event: str, data: object, reply_to: RequestId | None = None) -> str:
+    """`data` is what orjson can encode, an `orjson.Fragment` included."""
+    frame = {"event": event, "data": data}
+    if reply_to is not None:
+        frame["replyTo"] = reply_to
+    return orjson.dumps(frame).decode()
+
+
+def is_too_large(text: str) -> bool:
+    """Whether a frame is over MAX_FRAME."""
+    # A character is one to four bytes: only what is near the limit needs counting.
+    if len(text) * 4 <= MAX_FRAME:
+        return False
+    return len(text) > MAX_FRAME or len(text.encode()) > MAX_FRAME
+
+
+def _is_id(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_ID
+    # JSON's true is no number. Larger integers could not be sent back as they came.
+    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64

@@ -1,0 +1,168 @@
+"""The Socket.IO gateway: CookCam's connections over the Socket.IO server.
+
+Source: `spec/realtime.md` §1 to §3 and §8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import trio
+from attrs import define, field
+
+from cookcam.errors import RateLimited, ServiceUnavailable
+from cookcam.observability.logging import get_logger
+from cookcam.realtime.announcement import Announcement
+from cookcam.realtime.closing import STAY_AWAY, CloseCode
+from cookcam.realtime.connection import Connection
+from cookcam.realtime.engineio import Goodbyes, Refused, Request, State
+from cookcam.realtime.notice import give_notice
+from cookcam.realtime.reception import (
+    SHUTTING_DOWN,
+    Reception,
+    Rejected,
+    address_of,
+    bearer_token,
+)
+from cookcam.realtime.socketio import ConnectionRefused, Socket, SocketServer
+from cookcam.settings.sections import RealtimeConfig
+
+PROTOCOL = "socket.io"
+REASON = "server shutting down"
+HANDLERS_BOUND = 0.5
+POLL_BOUND = 0.5
+"""Seconds that a client which polls may take to come for its goodbye, or to answer it."""
+FORBIDDEN = 4
+"""Engine.IO's error code of a handshake that is refused by the application."""
+
+
+@define(eq=False)
+class SocketIOConnection(Connection):
+    protocol: ClassVar[str] = PROTOCOL
+    socket: Socket = field(kw_only=True, repr=False)
+
+    @property
+    def polling(self) -> bool:
+        return self.socket.session.transport == "polling"
+
+    def deliver(self, announcement: Announcement) -> bool:
+        return self.socket.send(announcement.socketio)
+
+    async def leave_with_notice(self) -> None:
+        """Notice and goodbye in one, once its events are handled."""
+        await self.socket.settled()
+        give_notice(self)
+        self.socket.disconnect()
+        self.socket.session.close(REASON, CloseCode.GOING_AWAY)
+
+    def _close(self, code: CloseCode, reason: str) -> None:
+        if code in STAY_AWAY:
+            self.socket.disconnect()
+        self.socket.session.close(reason, code)
+
+
+@define(eq=False)
+class Gateway:
+    """Owns the Socket.IO server; open `server` to open it."""
+
+    server: SocketServer
+    _reception: Reception
+    _connections: dict[Socket, SocketIOConnection] = field(
+        factory=dict[Socket, SocketIOConnection], init=False, repr=False
+    )
+    _log: Any = field(factory=lambda: get_logger("cookcam.realtime"), init=False)
+
+    @classmethod
+    def of(cls, config: RealtimeConfig, reception: Reception) -> Gateway:
+        async def admit(request: Request) -> None:
+            _let_in(reception, request)
+
+        # CORS and the check of origins are done before anything comes here.
+        server = SocketServer(
+            ping_interval=config.ping_interval, ping_timeout=config.ping_timeout, admit=admit
+        )
+        gateway = cls(server, reception)
+        server.main.on_connect(gateway._connect)
+        server.main.on_any(gateway._handle)
+        server.main.on_disconnect(gateway._part)
+        return gateway
+
+    async def drain(self, timeout: float) -> Goodbyes:
+        """Says goodbye to everybody within `timeout` seconds: handlers end, outboxes are flushed,
+        then come `41`, the close of the transport and the peer's."""
+        started = trio.current_time()
+        await self._leave_with_notice()
+        left = max(0.0, started + timeout - trio.current_time())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._release_polls)
+            code = CloseCode.GOING_AWAY
+            goodbyes = await self.server.close_all(code, REASON, timeout=left)
+            nursery.cancel_scope.cancel()
+        return goodbyes
+
+    async def _leave_with_notice(self) -> None:
+        """Clients that poll and have not been told: notice and `41` go into one answer, since the
+        next request may find no server. Who has handlers running is not waited for longer than
+        the others can wait."""
+        untold = [peer for peer in self._connections.values() if not peer.noticed]
+        with trio.move_on_after(HANDLERS_BOUND):
+            async with trio.open_nursery() as nursery:
+                for connection in untold:
+                    nursery.start_soon(connection.leave_with_notice)
+        for connection in untold:
+            give_notice(connection)
+
+    async def _release_polls(self) -> None:
+        """A client that polls answers the goodbye with one more request, if it finds a way to
+        us. It need not: who was given everything is gone as far as we are concerned."""
+        while True:
+            await trio.sleep(POLL_BOUND)
+            for session in tuple(self.server.engine.sessions):
+                if (
+                    session.transport == "polling"
+                    and session.state is State.CLOSING
+                    and not len(session.outbox)
+                ):
+                    session.finish(clean=True)
+
+    async def _connect(self, socket: Socket, auth: dict[str, Any]) -> None:
+        token = auth.get("token") or bearer_token(socket.request.header("authorization"))
+        try:
+            identity = await self._reception.identify(token, PROTOCOL)
+            connection = SocketIOConnection(
+                socket.id,
+                identity,
+                self._reception.hub,
+                address=address_of(socket.request.scope),
+                socket=socket,
+            )
+        except Rejected as rejected:
+            raise ConnectionRefused(rejected.message) from None
+        self._connections[socket] = connection
+        self._reception.welcome(connection)
+
+    async def _handle(self, socket: Socket, event: str, args: list[Any]) -> dict[str, Any]:
+        caller = self._connections[socket]
+        outcome = await self._reception.router.handle(caller, event, args[0] if args else None)
+        if outcome.error is not None:
+            if outcome.unsolicited:
+                caller.send("error", outcome.error)
+            if outcome.final:
+                caller.close(CloseCode.RATE_LIMITED, "rate limit exceeded")
+            return {"ok": False, "error": outcome.error["message"]}
+        if outcome.answer is not None:
+            caller.deliver(outcome.answer)
+        return {"ok": True}
+
+    async def _part(self, socket: Socket, reason: str) -> None:
+        await self._reception.part(self._connections.pop(socket), reason)
+
+
+def _let_in(reception: Reception, request: Request) -> None:
+    try:
+        reception.let_in(request.scope)
+    except RateLimited as error:
+        headers = [(name.lower().encode(), value.encode()) for name, value in error.headers]
+        raise Refused(error.message, FORBIDDEN, error.status, headers) from None
+    except ServiceUnavailable as error:
+        raise Refused(SHUTTING_DOWN, FORBIDDEN, error.status) from None

@@ -1,0 +1,153 @@
+"""Who may come in, and what happens to everybody who comes and goes, over either protocol.
+
+    handshake ─▶ let_in ─▶ identify ─▶ welcome … ─▶ part
+
+Tokens are checked by the same Authenticator as those of HTTP requests.
+Source: `spec/realtime.md` §2 and §10.1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+
+from cookcam.errors import (
+    AppError,
+    AuthenticationError,
+    InternalError,
+    RateLimited,
+    ServiceUnavailable,
+    TokenExpired,
+)
+from cookcam.identity import Authenticator, Identity
+from cookcam.lifecycle.state import Lifecycle
+from cookcam.observability.logging import get_logger
+from cookcam.observability.metrics import Metrics
+from cookcam.observability.reports import ErrorReporter
+from cookcam.realtime.closing import CloseCode
+from cookcam.realtime.connection import Connection
+from cookcam.realtime.hub import Hub
+from cookcam.realtime.limits import Limits, Quota
+from cookcam.realtime.router import Router
+from cookcam.web.answers import now_text
+from cookcam.web.client_address import UNKNOWN, quota_key
+from cookcam.web.facts import facts_of
+
+MISSING = "Authentication token required"
+INVALID = "Invalid or expired token"
+UNDECIDED = "Authentication failed"
+SHUTTING_DOWN = "Server is shutting down"
+WELCOME = "Connected to CookCam real-time service"
+
+SLOW_CONSUMER = "slow consumer"
+"""The reason with which a connection ends whose outbox is full."""
+
+
+@define(eq=False, slots=False)
+class Rejected(Exception):
+    """No connection. `message` is the one of `connect_error`; `error` is the same for HTTP."""
+
+    message: str
+    error: AppError
+
+    @property
+    def code(self) -> CloseCode:
+        """What closes a WebSocket that was accepted already: a client that did nothing wrong
+        must not throw its token away."""
+        if self.error.status < 500:
+            return CloseCode.TOKEN
+        return CloseCode.GOING_AWAY if self.message == SHUTTING_DOWN else CloseCode.SERVER_FAULT
+
+
+@define(eq=False)
+class Reception:
+    """`handshakes` is the quota of handshakes per client address."""
+
+    hub: Hub
+    router: Router
+    authenticator: Authenticator
+    lifecycle: Lifecycle
+    limits: Limits
+    handshakes: Quota
+    metrics: Metrics
+    reporter: ErrorReporter
+    _log: Any = field(factory=lambda: get_logger("cookcam.realtime"), init=False)
+
+    def let_in(self, scope: Any) -> None:
+        """Before anything else of a handshake: raises ServiceUnavailable while the server shuts
+        down, RateLimited for an address that comes too often."""
+        if self.lifecycle.draining:
+            raise ServiceUnavailable(SHUTTING_DOWN)
+        wait = self.limits.spend(self.handshakes, quota_key(address_of(scope)))
+        if wait:
+            self.metrics.rate_limited_total.of(self.handshakes.name).inc()
+            raise RateLimited(retry_after=wait)
+
+    async def identify(self, token: object, protocol: str) -> Identity:
+        """The owner of a token, None standing for no token. Raises Rejected.
+
+        A shutdown that began meanwhile rejects, too: whoever is welcomed gets its notice.
+        """
+        try:
+            identity = await self._identify(token)
+            if self.lifecycle.draining:
+                raise Rejected(SHUTTING_DOWN, ServiceUnavailable(SHUTTING_DOWN))
+        except Rejected as rejected:
+            if rejected.error.status < 500:
+                self.metrics.ws_auth_failures_total.of(protocol).inc()
+            self._log.info("socket refused", protocol=protocol, reason=rejected.message)
+            raise
+        return identity
+
+    def welcome(self, connection: Connection) -> None:
+        """The connection begins: it is somebody's presence, and is told so. Never waits, so that
+        it is in the hub the moment it may receive events."""
+        self.hub.add(connection)
+        self.metrics.ws_connects_total.of(connection.protocol).inc()
+        self.metrics.ws_connections.of(connection.protocol).inc()
+        said = {"message": WELCOME, "userId": connection.user_id, "timestamp": now_text()}
+        connection.send("connected", said)
+        self._say("socket connected", connection)
+
+    async def part(self, connection: Connection, reason: str) -> None:
+        """The connection has ended. To be called once for each that was welcomed."""
+        self.hub.remove(connection)
+        self.metrics.ws_connections.of(connection.protocol).dec()
+        if reason == SLOW_CONSUMER:
+            self.metrics.ws_outbox_overflow_total.of(connection.protocol).inc()
+        self._say("socket disconnected", connection, reason=reason)
+        await self.router.parted(connection, reason)
+
+    def _say(self, what: str, connection: Connection, **more: object) -> None:
+        ids = {"userId": str(connection.user_id), "socketId": connection.id}
+        self._log.info(what, protocol=connection.protocol, **ids, **more)
+
+    async def _identify(self, token: object) -> Identity:
+        if token is None or token == "":
+            raise Rejected(MISSING, AuthenticationError(error="Authentication required"))
+        if not isinstance(token, str):
+            raise Rejected(INVALID, TokenExpired(error="Token expired or invalid"))
+        try:
+            return await self.authenticator.identify(token)
+        except TokenExpired as error:
+            raise Rejected(INVALID, error) from None
+        except AppError as error:
+            raise Rejected(UNDECIDED, error) from None
+        except Exception as error:
+            self._log.error("a token could not be checked", exc_info=error)
+            self.reporter.capture_exception(error)
+            raise Rejected(UNDECIDED, InternalError()) from None
+
+
+def address_of(scope: Any) -> str:
+    """The client's address as the edge found it, else that of the peer."""
+    known = facts_of(scope).client_address
+    client = scope.get("client")
+    return known or (client[0] if client else UNKNOWN)
+
+
+def bearer_token(header: str | None) -> str | None:
+    """The token of an `Authorization` header. The scheme must be Bearer."""
+    scheme, _, token = (header or "").partition(" ")
+    return (token.strip() or None) if scheme.lower() == "bearer" else None

@@ -1,0 +1,125 @@
+"""One Engine.IO session and the sockets it carries: from messages to packets to sockets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import define, field
+
+from cookcam.realtime.engineio import Message, Session
+
+from .history import Absent
+from .namespace import Namespace
+from .packets import DecodeError, Decoder, Packet, PacketType
+from .socket import Socket, State
+
+_MAX_BACKLOG: Final = 64
+"""Events of one socket that may wait for their handlers before reading stops."""
+
+OnError = Callable[[Socket, str, Exception], None]
+
+
+@define(eq=False)
+class Connection:
+    """Runs as the handler of its session."""
+
+    session: Session
+    namespaces: Mapping[str, Namespace] = field(repr=False)
+    connect_timeout: float
+    linger: float
+    report: OnError = field(repr=False)
+    sockets: dict[str, Socket] = field(factory=dict[str, Socket], init=False)
+    """The latest of each namespace; one that has ended stays until the client returns."""
+    _decoder: Decoder = field(factory=Decoder, init=False, repr=False)
+    _retiring: bool = field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Until the session ends; what its sockets still have to do is left to run beside it."""
+        self._expect_connect()
+        try:
+            await self._read()
+        finally:
+            for socket in self._present():
+                socket.end(self.session.reason or "server shutting down")
+
+    async def retire(self, reason: str, code: int, *, goodbye: bool) -> None:
+        """Parts in order: no more events are taken, those received are handled, then come the
+        goodbye of each socket and the close of the session."""
+        self._retiring = True
+        for socket in self._present():
+            await socket.settled()
+        for socket in self._present():
+            if goodbye and socket.connected:
+                packet = Packet(PacketType.DISCONNECT, socket.namespace.name)
+                self.session.send_message(Message.of(*packet.encode()))
+        self.session.close(reason, code)
+        await self.session.closed()
+
+    def left(self) -> None:
+        """Called by a socket that has ended."""
+        if not self._present():
+            self._expect_connect()
+
+    def _present(self) -> list[Socket]:
+        return [socket for socket in self.sockets.values() if socket.state is not State.ENDED]
+
+    def _expect_connect(self) -> None:
+        self.session.expire(self.connect_timeout)
+
+    async def _read(self) -> None:
+        try:
+            async for message in self.session:
+                if (packet := self._decoder.feed(message)) is not None:
+                    await self._dispatch(packet)
+        except DecodeError:
+            self.session.abort("parse error")
+
+    async def _dispatch(self, packet: Packet) -> None:
+        if packet.type is PacketType.CONNECT:
+            await self._connect(packet)
+            return
+        socket = self.sockets.get(packet.namespace)
+        if packet.type is PacketType.CONNECT_ERROR or socket is None:
+            raise DecodeError("the client must connect to a namespace first")
+        if packet.type is PacketType.ACK:
+            socket.receive_answer(packet)
+        elif packet.type is PacketType.DISCONNECT:
+            socket.end("client namespace disconnect")
+        elif not self._retiring:
+            # One that has ended drops it: the event was under way.
+            socket.receive_event(packet)
+            if socket.backlog >= _MAX_BACKLOG:
+                await socket.settled()
+
+    async def _connect(self, packet: Packet) -> None:
+        namespace = self.namespaces.get(packet.namespace)
+        if namespace is None:
+            answer = Packet(
+                PacketType.CONNECT_ERROR, packet.namespace, {"message": "Invalid namespace"}
+            )
+            self.session.send_message(Message.of(*answer.encode()))
+            return
+        previous = self.sockets.get(namespace.name)
+        if previous is not None:
+            if previous.state is not State.ENDED:
+                raise DecodeError("connected to this namespace already")
+            await previous.settled()
+        auth: dict[str, Any] = dict(packet.data or {})
+        absent = self._claim(namespace, auth)
+        if absent is None:
+            socket = Socket(namespace, self)
+        else:
+            socket = Socket.returning(namespace, self, absent)
+        self.sockets[namespace.name] = socket
+        self.session.expire(math.inf)
+        socket.start(auth)
+
+    def _claim(self, namespace: Namespace, auth: dict[str, Any]) -> Absent | None:
+        """What the client wants to recover; its two keys are taken out of the handler's sight."""
+        if namespace.history is None:
+            return None
+        # One less than the outbox holds, for the acceptance itself.
+        limit = self.session.outbox.limit - 1
+        return namespace.history.claim(auth.pop("pid", None), auth.pop("offset", None), limit)

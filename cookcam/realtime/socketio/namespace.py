@@ -1,0 +1,130 @@
+"""A namespace: its handlers, its sockets and their rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define, field
+
+from cookcam.realtime.engineio import Message
+
+from .history import History
+from .packets import Packet, PacketType
+from .rooms import Rooms, Target
+
+if TYPE_CHECKING:
+    from .socket import Socket
+
+ConnectHandler = Callable[["Socket", dict[str, Any]], Awaitable[None]]
+EventHandler = Callable[..., Awaitable[Any]]
+AnyHandler = Callable[["Socket", str, list[Any]], Awaitable[Any]]
+DisconnectHandler = Callable[["Socket", str], Awaitable[None]]
+
+_C = TypeVar("_C", bound=ConnectHandler)
+_E = TypeVar("_E", bound=EventHandler)
+_A = TypeVar("_A", bound=AnyHandler)
+_D = TypeVar("_D", bound=DisconnectHandler)
+
+
+async def _admit(socket: Socket, auth: dict[str, Any]) -> None:
+    """The connect handler of a namespace that has none."""
+
+
+async def _ignore(socket: Socket, event: str, args: list[Any]) -> None:
+    """What happens to events nobody handles."""
+
+
+async def _part(socket: Socket, reason: str) -> None:
+    """The disconnect handler of a namespace that has none."""
+
+
+@define(eq=False)
+class Namespace:
+    """Handlers are set with the decorators below, before the server opens.
+
+    Events of one socket are handled one after the other, in the order they came; those of
+    different sockets at the same time. What a handler returns answers a client that asked for an
+    acknowledgement: a tuple as several arguments, None as none, anything else as one.
+    """
+
+    name: str
+    history: History | None = field(default=None, repr=False)
+    connect_handler: ConnectHandler = field(default=_admit, init=False, repr=False)
+    event_handlers: dict[str, EventHandler] = field(
+        factory=dict[str, EventHandler], init=False, repr=False
+    )
+    any_handler: AnyHandler = field(default=_ignore, init=False, repr=False)
+    disconnect_handler: DisconnectHandler = field(default=_part, init=False, repr=False)
+    rooms: Rooms = field(factory=Rooms, init=False, repr=False)
+
+    def on_connect(self, handler: _C) -> _C:
+        """`async def handler(socket, auth)`: before the client is told that it is connected.
+
+        May raise ConnectionRefused. What it emits is delivered after the acceptance.
+        """
+        self.connect_handler = handler
+        return handler
+
+    def on(self, event: str) -> Callable[[_E], _E]:
+        """`async def handler(socket, *args)` for one event."""
+
+        def register(handler: _E) -> _E:
+            self.event_handlers[event] = handler
+            return handler
+
+        return register
+
+    def on_any(self, handler: _A) -> _A:
+        """`async def handler(socket, event, args)` for every event without a handler of its own."""
+        self.any_handler = handler
+        return handler
+
+    def on_disconnect(self, handler: _D) -> _D:
+        """`async def handler(socket, reason)`: after the last event of an accepted socket, which
+        has left its rooms by then and can be sent nothing; `socket.rooms` still names them."""
+        self.disconnect_handler = handler
+        return handler
+
+    @property
+    def sockets(self) -> Collection[Socket]:
+        """Those that are connected."""
+        return self.rooms.everyone()
+
+    def members(self, room: str) -> Collection[Socket]:
+        return self.rooms.members(room)
+
+    def encode(self, event: str, *args: Any, volatile: bool = False) -> Message:
+        """An event as the message `Socket.send` takes, for who picks the receivers otherwise.
+
+        Raises TypeError for what JSON cannot hold (bytes it can).
+        """
+        packet = Packet(PacketType.EVENT, self.name, [event, *args])
+        return Message.of(*packet.encode(), volatile=volatile)
+
+    def emit(
+        self,
+        event: str,
+        *args: Any,
+        to: Target | None = None,
+        skip: Target = (),
+        volatile: bool = False,
+    ) -> int:
+        """Sends an event to the sockets in the rooms `to` (None: to all) that are not in the
+        rooms `skip`; socket ids count as rooms. Never waits, encodes once.
+
+        Volatile events are the first to be given up when a client is slow, and are not
+        recovered. Returns how many sockets took it.
+        """
+        message = self.message(event, args, to, skip, volatile=volatile)
+        return sum(socket.send(message) for socket in self.rooms.select(to, skip))
+
+    def message(
+        self, event: str, args: Sequence[Any], to: Target | None, skip: Target, *, volatile: bool
+    ) -> Message:
+        """An event, encoded and kept for those who may come back for it."""
+        if self.history is None or volatile:
+            return self.encode(event, *args, volatile=volatile)
+        message = self.encode(event, *args, self.history.next_offset())
+        self.history.keep(message, to, skip)
+        return message

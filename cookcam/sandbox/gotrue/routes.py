@@ -1,0 +1,246 @@
+"""The HTTP face of the stand-in: paths, keys and bodies of GoTrue behind Supabase's gateway."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, TypeAlias, TypeVar, cast
+from uuid import UUID
+
+import orjson
+import psycopg
+import trio
+from cattrs import Converter
+from cattrs.errors import BaseValidationError
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from cookcam.sandbox.gotrue import faults, shapes
+from cookcam.sandbox.gotrue.behaviour import Behaviour
+from cookcam.sandbox.gotrue.service import Auth
+
+T = TypeVar("T")
+Body: TypeAlias = dict[str, Any]
+
+_log = logging.getLogger("cookcam.sandbox.gotrue")
+_JSON = "application/json"
+
+
+def create_app(auth: Auth) -> QuartTrio:
+    """The application; what it does wrong on purpose is in `auth.behaviour`."""
+    app = QuartTrio("cookcam.sandbox.gotrue")
+    _gateway(app, auth)
+    _public(app, auth)
+    _grants(app, auth)
+    _sessions(app, auth)
+    _administration(app, auth)
+    return app
+
+
+def _gateway(app: QuartTrio, auth: Auth) -> None:
+    """Project keys, staged failures and the shape of errors."""
+
+    @app.before_request
+    async def check_key() -> Response | None:
+        if not request.path.startswith("/auth/v1/"):
+            return None
+        if auth.behaviour.delay:
+            await trio.sleep(auth.behaviour.delay)
+        failure = auth.behaviour.failure
+        if failure is not None and not failure.late:
+            auth.behaviour.take_failure()
+            raise faults.staged(failure.status)
+        if request.path.endswith("/.well-known/jwks.json"):
+            return None
+        key = request.headers.get("apikey") or request.args.get("apikey")
+        if not key:
+            return _gateway_refusal("No API key found in request")
+        try:
+            auth.role_of(key)
+        except faults.AuthFault:
+            return _gateway_refusal("Invalid API key")
+        return None
+
+    @app.after_request
+    async def lose_answer(response: Response) -> Response:
+        failure = auth.behaviour.failure
+        if failure is not None and failure.late and request.path.startswith("/auth/v1/"):
+            auth.behaviour.take_failure()
+            return fault_response(faults.staged(failure.status))
+        return response
+
+    @app.errorhandler(faults.AuthFault)
+    async def on_fault(fault: faults.AuthFault) -> Response:
+        return fault_response(fault)
+
+    @app.errorhandler(psycopg.Error)
+    async def on_database_error(error: psycopg.Error) -> Response:
+        _log.error("the stand-in's database failed: %s", error)
+        return fault_response(faults.unexpected_failure())
+
+    def fault_response(fault: faults.AuthFault) -> Response:
+        version = request.headers.get(faults.API_VERSION_HEADER)
+        response = _json(fault.body(version), fault.status)
+        response.headers["x-sb-error-code"] = fault.code
+        if version is not None and version >= faults.API_VERSION:
+            response.headers[faults.API_VERSION_HEADER] = faults.API_VERSION
+        return response
+
+
+def _public(app: QuartTrio, auth: Auth) -> None:
+    @app.get("/auth/v1/.well-known/jwks.json")
+    async def jwks() -> Response:
+        response = _json(auth.key.jwks())
+        response.headers["Cache-Control"] = "public, max-age=600"
+        return response
+
+    @app.get("/auth/v1/health")
+    async def health() -> Response:
+        return _json(
+            {
+                "version": "sandbox",
+                "name": "GoTrue",
+                "description": "GoTrue is a user registration and authentication API",
+            }
+        )
+
+    @app.get("/auth/v1/settings")
+    async def settings() -> Response:
+        return _json(
+            {
+                "external": {"email": True, "phone": False, "anonymous_users": False},
+                "disable_signup": False,
+                "mailer_autoconfirm": not auth.behaviour.confirm_email,
+                "phone_autoconfirm": False,
+                "sms_provider": "",
+                "saml_enabled": False,
+            }
+        )
+
+
+def _grants(app: QuartTrio, auth: Auth) -> None:
+    @app.post("/auth/v1/signup")
+    async def sign_up() -> Response:
+        body = await _body()
+        email = _text(body, "email")
+        if not email:
+            raise faults.AuthFault(
+                422, "anonymous_provider_disabled", "Anonymous sign-ins are disabled"
+            )
+        data = _metadata(body, "data")
+        return _json(await auth.sign_up(email, _text(body, "password"), data))
+
+    @app.post("/auth/v1/token")
+    async def token() -> Response:
+        grant = request.args.get("grant_type", "")
+        body = await _body()
+        if grant == "password":
+            email = _text(body, "email")
+            if not email:
+                raise faults.validation_failed("missing email or phone")
+            return _json(await auth.sign_in(email, _text(body, "password")))
+        if grant == "refresh_token":
+            refresh_token = _text(body, "refresh_token")
+            if not refresh_token:
+                raise faults.validation_failed("refresh_token required")
+            return _json(await auth.refresh(refresh_token))
+        raise faults.AuthFault(400, "invalid_credentials", "unsupported_grant_type")
+
+
+def _sessions(app: QuartTrio, auth: Auth) -> None:
+    @app.get("/auth/v1/user")
+    async def user() -> Response:
+        return _json(shapes.user_json(await auth.user_of(_bearer())))
+
+    @app.post("/auth/v1/logout")
+    async def logout() -> Response:
+        scope = request.args.get("scope", "global")
+        if scope not in ("global", "local", "others"):
+            raise faults.validation_failed(f'Unsupported logout scope "{scope}"')
+        await auth.sign_out(_bearer(), scope)
+        return Response("", status=204)
+
+
+def _administration(app: QuartTrio, auth: Auth) -> None:
+    def require_service_role() -> None:
+        if auth.role_of(_bearer()) != "service_role":
+            raise faults.not_admin()
+
+    @app.post("/auth/v1/admin/users")
+    async def create_user() -> Response:
+        require_service_role()
+        body = await _body()
+        row = await auth.create_user(
+            _text(body, "email"),
+            _text(body, "password"),
+            _metadata(body, "user_metadata"),
+            _metadata(body, "app_metadata"),
+            confirmed=body.get("email_confirm") is True,
+        )
+        return _json(shapes.user_json(row))
+
+    @app.delete("/auth/v1/admin/users/<user_id>")
+    async def delete_user(user_id: str) -> Response:
+        require_service_role()
+        try:
+            parsed = UUID(user_id)
+        except ValueError:
+            raise faults.validation_failed("user_id must be an UUID", status=404) from None
+        await auth.delete_user(parsed)
+        return _json({})
+
+    @app.put("/sandbox/behaviour")
+    async def set_behaviour() -> Response:
+        """Not GoTrue's: replaces the named settings of the stand-in and tells all of them."""
+        require_service_role()
+        converter = Converter(forbid_extra_keys=True)
+        known = cast(Body, converter.unstructure(auth.behaviour))
+        try:
+            wanted = converter.structure({**known, **await _body()}, Behaviour)
+        except BaseValidationError:
+            raise faults.validation_failed("not a behaviour of the stand-in") from None
+        for name in known:
+            setattr(auth.behaviour, name, getattr(wanted, name))
+        return _json(converter.unstructure(auth.behaviour))
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status=status, content_type=_JSON)
+
+
+def _gateway_refusal(message: str) -> Response:
+    return _json({"message": message, "hint": "Send the project's key as `apikey`."}, 401)
+
+
+def _bearer() -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise faults.no_authorization()
+    return token.strip()
+
+
+async def _body() -> Body:
+    try:
+        body = orjson.loads(await request.get_data())
+    except orjson.JSONDecodeError as error:
+        raise faults.bad_json(str(error)) from None
+    if not isinstance(body, dict):
+        raise faults.bad_json("expected an object")
+    return cast(Body, body)
+
+
+def _text(body: Body, name: str) -> str:
+    value = body.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise faults.bad_json(f"{name} must be a string")
+    return value
+
+
+def _metadata(body: Body, name: str) -> dict[str, Any]:
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise faults.bad_json(f"{name} must be an object")
+    return cast(Body, value)

@@ -1,0 +1,136 @@
+"""The stand-in on a listener, and the handle tests and the sandbox hold on it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import trio
+from attrs import field, frozen
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
+
+from cookcam.sandbox.gotrue import shapes
+from cookcam.sandbox.gotrue.behaviour import Behaviour
+from cookcam.sandbox.gotrue.keys import SigningKey
+from cookcam.sandbox.gotrue.routes import create_app
+from cookcam.sandbox.gotrue.service import Auth
+from cookcam.sandbox.gotrue.store import Store
+
+
+@frozen
+class User:
+    """A person the stand-in knows, with the password it was given."""
+
+    id: UUID
+    email: str
+    password: str = field(repr=False)
+    name: str
+    role: str | None = None
+
+
+@frozen
+class Tokens:
+    """A session of a person."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+
+
+@frozen
+class Gotrue:
+    """A running stand-in: `url` is what `SUPABASE_URL` has to be, the keys go with it."""
+
+    url: str
+    anon_key: str = field(repr=False)
+    service_role_key: str = field(repr=False)
+    behaviour: Behaviour
+    _auth: Auth = field(alias="auth", repr=False)
+
+    @property
+    def issuer(self) -> str:
+        return self._auth.issuer
+
+    def issue_token(self, user: User | UUID | str, **claims: Any) -> str:
+        """An access token as the stand-in would sign it, without a session behind it.
+
+        `claims` replace the usual ones; None removes one. `GET /user` refuses such a token
+        (`session_not_found`), as it does after a logout.
+        """
+        known: dict[str, Any] = {"session_id": str(uuid4())}
+        if isinstance(user, User):
+            known |= {
+                "email": user.email,
+                "user_metadata": {"name": user.name},
+                "app_metadata": {"role": user.role} if user.role else {},
+            }
+            user = user.id
+        basic = shapes.basic_claims(
+            UUID(str(user)), self._auth.issuer, self.behaviour.token_lifetime
+        )
+        merged = {**basic, **known, **claims}
+        return self._auth.key.sign({k: v for k, v in merged.items() if v is not None})
+
+    async def create_user(
+        self, email: str, password: str, name: str, role: str | None = None
+    ) -> User:
+        """A confirmed person; `role="admin"` makes an administrator (`app_metadata.role`).
+
+        Raises AuthFault when the address is taken.
+        """
+        row = await self._auth.create_user(
+            email,
+            password,
+            {"name": name},
+            {"role": role} if role else {},
+            confirmed=True,
+        )
+        return User(row.id, row.email or email, password, name, role)
+
+    async def sign_in(self, user: User) -> Tokens:
+        """A real session of `user`."""
+        answer = await self._auth.sign_in(user.email, user.password)
+        return Tokens(answer["access_token"], answer["refresh_token"])
+
+
+@asynccontextmanager
+async def open_gotrue(
+    database_url: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    key_file: Path | None = None,
+    behaviour: Behaviour | None = None,
+) -> AsyncGenerator[Gotrue]:
+    """Serves the stand-in until the block ends; it answers when the block begins.
+
+    `database_url` must be of a role that owns `auth.users` (the role of the migrations), and the
+    migrations must have run. Port 0 takes a free one. Without `key_file` the signing key lives
+    as long as the block. Raises OSError when the port is taken, psycopg.Error when the
+    database cannot be used.
+    """
+    behaviour = behaviour or Behaviour()
+    key = SigningKey.kept_in(key_file) if key_file else SigningKey.generate()
+    async with aclosing(Store(database_url)) as store:
+        await store.create_schema()
+        listener = socket.create_server((host, port))
+        url = f"http://{host}:{listener.getsockname()[1]}"
+        auth = Auth(store, key, f"{url}/auth/v1", behaviour)
+        async with trio.open_nursery() as nursery:
+            listening = partial(serve, create_app(auth), _hypercorn_config(listener))
+            await nursery.start(listening)
+            yield Gotrue(url, key.api_key("anon"), key.api_key("service_role"), behaviour, auth)
+            nursery.cancel_scope.cancel()
+
+
+def _hypercorn_config(listener: socket.socket) -> HypercornConfig:
+    config = HypercornConfig()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.errorlog = None
+    config.graceful_timeout = 0.1
+    return config

@@ -1,0 +1,201 @@
+"""The rules of Supabase Auth that the product meets: grants, rotation, scopes."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Any
+from uuid import UUID
+
+import jwt
+import trio
+from attrs import frozen
+
+from cookcam.sandbox.gotrue import faults, passwords, shapes
+from cookcam.sandbox.gotrue.behaviour import Behaviour
+from cookcam.sandbox.gotrue.keys import SigningKey
+from cookcam.sandbox.gotrue.store import RefreshTokenRow, Rows, SessionRow, Store, UserRow
+
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+_APP_METADATA = {"provider": "email", "providers": ["email"]}
+
+
+@frozen
+class Auth:
+    """Every method raises AuthFault with what the real service would answer."""
+
+    store: Store
+    key: SigningKey
+    issuer: str
+    behaviour: Behaviour
+
+    async def sign_up(self, email: str, password: str, data: dict[str, Any]) -> dict[str, Any]:
+        """A session, or the bare user while the address has to be confirmed."""
+        email = _address(email)
+        hashed = await _hashed(password)
+        confirm = self.behaviour.confirm_email
+
+        def work(rows: Rows) -> dict[str, Any]:
+            row = rows.add_user(email, hashed, data, dict(_APP_METADATA), confirmed=not confirm)
+            if row is not None:
+                return shapes.pending_json(row) if confirm else self._open(rows, row)
+            existing = rows.user_by_email(email)
+            if not confirm or existing is None:
+                raise faults.user_already_exists()
+            unconfirmed = existing.email_confirmed_at is None
+            return shapes.pending_json(existing) if unconfirmed else shapes.decoy_json(existing)
+
+        return await self.store.run(work)
+
+    async def create_user(
+        self,
+        email: str,
+        password: str,
+        user_metadata: dict[str, Any],
+        app_metadata: dict[str, Any],
+        *,
+        confirmed: bool,
+    ) -> UserRow:
+        """What an administrator does: no session, and rights in `app_metadata`."""
+        email = _address(email)
+        hashed = await _hashed(password)
+        row = await self.store.run(
+            lambda rows: rows.add_user(
+                email, hashed, user_metadata, {**_APP_METADATA, **app_metadata}, confirmed=confirmed
+            )
+        )
+        if row is None:
+            raise faults.email_exists()
+        return row
+
+    async def sign_in(self, email: str, password: str) -> dict[str, Any]:
+        """The password grant. Whether the address is confirmed is told after the password."""
+        email = email.strip().lower()
+        row = await self.store.run(lambda rows: rows.user_by_email(email))
+        hashed = row.encrypted_password if row is not None else None
+        good = await trio.to_thread.run_sync(passwords.matches, password, hashed)
+        if row is None or not good:
+            raise faults.invalid_credentials()
+        if row.email_confirmed_at is None:
+            raise faults.email_not_confirmed()
+        return await self.store.run(lambda rows: self._open(rows, row))
+
+    async def refresh(self, token: str) -> dict[str, Any]:
+        """The refresh grant: each token is good once, and a stolen one ends the session.
+
+        A used token still counts when its successor has never been used (the client lost the
+        answer: it gets the same successor again), or within the reuse interval.
+        """
+        answer = await self.store.run(lambda rows: self._rotate(rows, token))
+        if answer is None:
+            # Said after the commit: the family stays revoked.
+            raise faults.refresh_token_already_used()
+        return answer
+
+    async def user_of(self, token: str) -> UserRow:
+        """The person a token speaks for."""
+        return (await self.store.run(lambda rows: self._speaker(rows, self._claims(token))))[0]
+
+    async def sign_out(self, token: str, scope: str) -> None:
+        def work(rows: Rows) -> None:
+            row, session = self._speaker(rows, self._claims(token))
+            rows.end_sessions(row.id, session.id if session else None, scope)
+
+        await self.store.run(work)
+
+    async def delete_user(self, user_id: UUID) -> None:
+        if not await self.store.run(lambda rows: rows.delete_user(user_id)):
+            raise faults.user_not_found()
+
+    def role_of(self, token: str) -> str:
+        """The database role a good token or project key carries."""
+        return str(self._claims(token).get("role", ""))
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        try:
+            return self.key.verify(token)
+        except jwt.ExpiredSignatureError:
+            raise faults.bad_jwt("token has invalid claims: token is expired") from None
+        except jwt.InvalidTokenError as error:
+            raise faults.bad_jwt(f"token is malformed: {error}") from None
+
+    def _speaker(self, rows: Rows, claims: dict[str, Any]) -> tuple[UserRow, SessionRow | None]:
+        try:
+            user_id = UUID(claims.get("sub", ""))
+            session_id = UUID(claims["session_id"]) if claims.get("session_id") else None
+        except ValueError:
+            raise faults.AuthFault(403, "bad_jwt", "invalid claim: missing sub claim") from None
+        row = rows.user(user_id)
+        if row is None:
+            raise faults.user_of_token_not_found()
+        session = rows.session(session_id) if session_id else None
+        if session_id and session is None:
+            raise faults.session_not_found()
+        return row, session
+
+    def _open(self, rows: Rows, row: UserRow) -> dict[str, Any]:
+        session = rows.add_session(row.id)
+        token = _new_refresh_token()
+        rows.add_refresh_token(token, session.id, None)
+        return self._answer(rows, session, token)
+
+    def _rotate(self, rows: Rows, token: str) -> dict[str, Any] | None:
+        found = rows.refresh_token(token)
+        session = rows.session(found.session_id) if found else None
+        # Read again under the lock: another request may have rotated it meanwhile.
+        found = rows.refresh_token(token)
+        if found is None or session is None:
+            raise faults.refresh_token_not_found()
+        if found.revoked:
+            active = rows.active_refresh_token(session.id)
+            if active is not None and active.parent == token:
+                return self._answer(rows, session, active.token)
+            if found.age > self.behaviour.reuse_interval:
+                rows.revoke_family(session.id)
+                return None
+        return self._answer(rows, session, self._swap(rows, found))
+
+    def _swap(self, rows: Rows, found: RefreshTokenRow) -> str:
+        rows.revoke(found.token)
+        token = _new_refresh_token()
+        rows.add_refresh_token(token, found.session_id, found.token)
+        return token
+
+    def _answer(self, rows: Rows, session: SessionRow, refresh_token: str) -> dict[str, Any]:
+        row = rows.user(session.user_id)
+        if row is None:
+            raise faults.user_not_found()
+        lifetime = self.behaviour.token_lifetime
+        claims = shapes.access_claims(row, session, self.issuer, lifetime)
+        return {
+            "access_token": self.key.sign(claims),
+            "token_type": "bearer",
+            "expires_in": lifetime,
+            "expires_at": claims["exp"],
+            "refresh_token": refresh_token,
+            "user": shapes.user_json(row),
+            "weak_password": None,
+        }
+
+
+def _address(email: str) -> str:
+    address = email.strip().lower()
+    if not _ADDRESS.fullmatch(address):
+        raise faults.validation_failed("Unable to validate email address: invalid format")
+    return address
+
+
+async def _hashed(password: str) -> str:
+    if not password:
+        raise faults.validation_failed("Signup requires a valid password")
+    if len(password) < passwords.MINIMUM:
+        raise faults.weak_password(passwords.MINIMUM)
+    if len(password.encode()) > passwords.MAXIMUM_BYTES:
+        raise faults.validation_failed(
+            f"Password cannot be longer than {passwords.MAXIMUM_BYTES} characters"
+        )
+    return await trio.to_thread.run_sync(passwords.hash_password, password)
+
+
+def _new_refresh_token() -> str:
+    return secrets.token_hex(6)

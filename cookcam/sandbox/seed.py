@@ -1,0 +1,105 @@
+"""The demo: people with known passwords, a small food catalogue, a dozen recipes.
+
+The people are made whenever one is missing, so that what the banner says is true. The catalogue and
+the recipes are put in once: what somebody deletes stays deleted.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import orjson
+import psycopg
+import trio
+from attrs import frozen
+from psycopg.types.json import Jsonb
+
+from cookcam.sandbox.gotrue import Gotrue
+from cookcam.sandbox.gotrue.faults import AuthFault
+
+_SEEDED = """
+create table if not exists sandbox.seeded (
+    what text primary key,
+    at timestamptz not null default now()
+)
+"""
+
+_INGREDIENT = """
+insert into public.ingredients (name, category, fdc_id, calories_per_100g, protein_g_per_100g,
+                                carbs_g_per_100g, fat_g_per_100g, fiber_g_per_100g,
+                                sodium_mg_per_100g, usda_data_type)
+values (%(name)s, %(category)s, %(fdc_id)s, %(calories_per_100g)s, %(protein_g_per_100g)s,
+        %(carbs_g_per_100g)s, %(fat_g_per_100g)s, %(fiber_g_per_100g)s, %(sodium_mg_per_100g)s,
+        'demo')
+on conflict do nothing
+"""
+
+# The newest first in lists is the first of the file: each is a little older than the one before.
+_RECIPE = """
+insert into public.recipes (title, description, cuisine, prep_time, cook_time, difficulty, servings,
+                            ingredients, instructions, tags, is_published, created_by, created_at)
+select %(title)s, %(description)s, %(cuisine)s, %(prep_time)s, %(cook_time)s, %(difficulty)s,
+       %(servings)s, %(ingredients)s, %(instructions)s, %(tags)s, %(is_published)s, id,
+       now() - make_interval(hours => %(age)s)
+  from public.users where email = %(author)s
+on conflict do nothing
+returning id
+"""
+
+_RECIPE_INGREDIENT = """
+insert into public.recipe_ingredients (recipe_id, ingredient_id, quantity, unit, order_index)
+select %s, (select min(id) from public.ingredients where name = %s), %s::numeric, %s, %s
+"""
+
+
+@frozen
+class DemoUser:
+    """Somebody to log in as."""
+
+    email: str
+    password: str
+    name: str
+    role: str | None
+
+
+async def seed(gotrue: Gotrue, owner_url: str) -> list[DemoUser]:
+    """Puts in what is missing and returns the demo people. `owner_url` owns the schema."""
+    demo: dict[str, Any] = orjson.loads(files("cookcam.sandbox").joinpath("demo.json").read_bytes())
+    people = [
+        DemoUser(user["email"], user["password"], user["name"], user.get("role"))
+        for user in demo["users"]
+    ]
+    for person in people:
+        try:
+            await gotrue.create_user(person.email, person.password, person.name, person.role)
+        except AuthFault as fault:
+            if fault.code != "email_exists":
+                raise
+    await trio.to_thread.run_sync(_put_in_once, owner_url, demo)
+    return people
+
+
+def _put_in_once(owner_url: str, demo: dict[str, Any]) -> None:
+    with psycopg.connect(owner_url) as connection:
+        connection.execute(_SEEDED)
+        done = connection.execute(
+            "insert into sandbox.seeded (what) values ('recipes') on conflict do nothing"
+        )
+        if done.rowcount == 0:
+            return
+        for ingredient in demo["ingredients"]:
+            connection.execute(_INGREDIENT, ingredient)
+        for age, recipe in enumerate(demo["recipes"]):
+            _add_recipe(connection, recipe, age)
+
+
+def _add_recipe(connection: psycopg.Connection[Any], recipe: dict[str, Any], age: int) -> None:
+    values = {**recipe, "ingredients": Jsonb(recipe["ingredients"]), "age": age}
+    added = connection.execute(_RECIPE, values).fetchone()
+    if added is None:
+        return
+    for order, part in enumerate(recipe["ingredients"]):
+        connection.execute(
+            _RECIPE_INGREDIENT, (added[0], part["name"], part["amount"], part["unit"], order)
+        )

@@ -1,0 +1,227 @@
+"""One connection: reads bytes, drives Hypercorn's protocol, writes bytes, and ends in order.
+
+Against Hypercorn's own TCPServer: the idle time is a deadline of the reading scope and not a task
+per request; a request is cancelled when its client leaves; a write can be cancelled and is
+bounded; closing discards what the peer still sends for a moment, so that the last answer is not
+destroyed by a reset; draining leaves idle connections to the peer until `linger` is over.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+
+from cookcam.lifecycle.state import Lifecycle
+from cookcam.lifecycle.work import Work
+from cookcam.serving.door import Peer
+from cookcam.serving.protocol import ErrorBody, Protocol
+from cookcam.serving.tasks import RequestTasks
+
+MAX_RECEIVE = 2**16
+WRITE_BOUND = 60.0
+"""Seconds one write may take; a peer that does not read for so long is given up."""
+DISCARD_BOUND = 1.0
+"""Seconds to discard what a peer still sends after we have closed our side (RFC 9112 §9.6)."""
+
+
+class Connection:
+    """Serves one stream until it is closed by either side."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        lifecycle: Lifecycle,
+        work: Work,
+        error_body: ErrorBody,
+    ) -> None:
+        self._stream = peer.stream
+        self._socket = peer.socket
+        self._app = app
+        self._config = config
+        self._context = context
+        self._lifecycle = lifecycle
+        self._work = work
+        self._error_body = error_body
+        self._handshaking = trio.CancelScope()
+        self._reading = trio.CancelScope()
+        self._writing = trio.Lock()
+        self._idle_until = math.inf
+        self._linger_until = math.inf
+        self._idle = True
+        self._closing = False
+        self._protocol: Protocol
+
+    async def run(self) -> None:
+        """Returns when the connection is closed; never raises for what a peer does."""
+        try:
+            alpn = await self._handshake()
+            if alpn is None:
+                return
+            async with RequestTasks(self._work) as tasks:
+                self._protocol = self._make_protocol(alpn, tasks)
+                await self._protocol.initiate()
+                self._enter_idle()
+                await self._read()
+        except OSError:
+            pass  # the peer is gone
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
+
+    def linger(self, until: float) -> None:
+        """From now on an idle connection ends at `until`, a time of Trio's clock.
+
+        One that has not even finished its TLS handshake by then is given up.
+        """
+        self._linger_until = until
+        self._handshaking.deadline = min(self._handshaking.deadline, until)
+        if self._idle and not self._closing:
+            self._reading.deadline = min(self._idle_until, until)
+
+    async def _handshake(self) -> str | None:
+        """The application protocol agreed on; None when the TLS handshake fails."""
+        if not isinstance(self._stream, trio.SSLStream):
+            return "http/1.1"
+        stream = cast("trio.SSLStream[trio.SocketStream]", self._stream)  # pyright: ignore[reportUnknownMemberType]
+        bound = trio.current_time() + self._config.ssl_handshake_timeout
+        self._handshaking.deadline = min(self._linger_until, bound)
+        with self._handshaking:
+            try:
+                await stream.do_handshake()
+            except trio.BrokenResourceError:
+                return None
+            return stream.selected_alpn_protocol() or "http/1.1"
+        return None
+
+    def _make_protocol(self, alpn: str, tasks: RequestTasks) -> Protocol:
+        transport: Any = getattr(self._stream, "transport_stream", self._stream)
+        # A stream that is no socket (in memory, in a test) has no addresses.
+        sock = getattr(transport, "socket", None)
+        return Protocol(
+            self._app,
+            self._config,
+            self._context,
+            tasks,
+            ConnectionState({}),
+            isinstance(self._stream, trio.SSLStream),
+            sock and sock.getpeername()[:2],
+            sock and sock.getsockname()[:2],
+            self._send,
+            alpn=alpn,
+            draining=lambda: self._lifecycle.draining,
+            error_body=self._error_body,
+        )
+
+    async def _read(self) -> None:
+        with self._reading:
+            while True:
+                try:
+                    data = await self._stream.receive_some(MAX_RECEIVE)
+                except (trio.ClosedResourceError, trio.BrokenResourceError):
+                    break
+                if self._closing:
+                    if not data:
+                        break
+                    continue
+                # A request has begun to arrive: only its own bounds count while it is handled.
+                self._reading.deadline = math.inf
+                await self._protocol.handle(RawData(bytes(data)))
+                if not data:
+                    break
+                self._set_deadline()
+        if isinstance(self._protocol.protocol, H2Protocol) and not self._closing:
+            await self._go_away()
+        await self._protocol.handle(Closed())
+
+    def _enter_idle(self) -> None:
+        self._idle = True
+        self._idle_until = trio.current_time() + self._config.keep_alive_timeout
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        if self._closing:
+            return
+        if self._idle:
+            self._reading.deadline = min(self._idle_until, self._linger_until)
+        else:
+            self._reading.deadline = math.inf
+
+    async def _go_away(self) -> None:
+        """HTTP/2's goodbye: GOAWAY, so that the client knows which requests were not handled."""
+        protocol = self._protocol.protocol
+        assert isinstance(protocol, H2Protocol)  # noqa: S101 - narrows the type
+        protocol.connection.close_connection()
+        await self._send(RawData(protocol.connection.data_to_send()))
+
+    async def _send(self, event: Event) -> None:
+        """What the protocol wants done: write, close, or note that it is idle or busy."""
+        if isinstance(event, RawData):
+            await self._write(event.data)
+        elif isinstance(event, Closed):
+            await self._close()
+            await self._protocol.handle(Closed())
+        elif isinstance(event, Updated):
+            if not event.idle:
+                self._idle = False
+                self._set_deadline()
+            elif self._lifecycle.draining and isinstance(self._protocol.protocol, H2Protocol):
+                await self._go_away()
+                await self._close()
+            else:
+                self._enter_idle()
+
+    def _write_now(self, data: bytes) -> int:
+        """Bytes the kernel takes at once; 0 when somebody is writing or TLS is in between.
+
+        Most answers fit the socket's buffer, and this costs a quarter of `send_all`.
+        """
+        if self._socket is None or self._closing or self._writing.locked():
+            return 0
+        try:
+            return self._socket.send(data)
+        except OSError:
+            return 0  # full or broken: `send_all` waits or finds out
+
+    async def _write(self, data: bytes) -> None:
+        sent = self._write_now(data)
+        if sent == len(data):
+            return
+        async with self._writing:
+            if self._closing:
+                return
+            try:
+                with trio.fail_after(WRITE_BOUND):
+                    await self._stream.send_all(memoryview(data)[sent:])
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                self._closing = True
+                self._reading.cancel()
+                await self._protocol.handle(Closed())
+            except trio.Cancelled:
+                # Half a write may be out: nothing that follows on this connection would be right.
+                self._closing = True
+                self._reading.cancel()
+                raise
+
+    async def _close(self) -> None:
+        """Ends our side; the reader discards the rest until the peer ends its own."""
+        if self._closing:
+            return
+        self._closing = True
+        self._reading.deadline = trio.current_time() + DISCARD_BOUND
+        try:
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            else:
+                self._reading.cancel()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            self._reading.cancel()

@@ -1,0 +1,108 @@
+"""A door: one listening socket that can be closed without losing whoever already knocked."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from typing import Protocol
+
+import trio
+from attrs import frozen
+
+RETRY_ACCEPT_AFTER = 0.1
+"""Seconds to wait when the process is out of descriptors; the queue holds the rest meanwhile."""
+
+_OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+
+_QUEUE_IS_EMPTY = (BlockingIOError, InterruptedError, ConnectionAbortedError)
+
+
+@frozen
+class Peer:
+    """Somebody who came in: the stream, and under it the socket that may be written to directly.
+
+    `socket` is None where bytes need more than a `send`: with TLS, or in memory.
+    """
+
+    stream: trio.abc.Stream
+    socket: socket.socket | None = None
+
+
+class Door(Protocol):
+    async def accept(self) -> Peer:
+        """The next connection. Raises trio.ClosedResourceError once the door is closed."""
+        ...
+
+    def close(self) -> list[Peer]:
+        """Takes everything out of the accept queue and closes, without a pause in between."""
+        ...
+
+
+@frozen
+class SocketDoor:
+    """A bound and listening TCP socket, with TLS on top when it has a context."""
+
+    listener: socket.socket
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def open(
+        cls, host: str, port: int, *, backlog: int = 1024, tls: ssl.SSLContext | None = None
+    ) -> SocketDoor:
+        """Binds and listens. Raises OSError, for instance when the port is in use."""
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(backlog)
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+        return cls(listener, tls)
+
+    @property
+    def port(self) -> int:
+        return self.listener.getsockname()[1]
+
+    async def accept(self) -> Peer:
+        while True:
+            # Closed under us: the descriptor is -1 and waiting on it would be a bug.
+            if self.listener.fileno() < 0:
+                raise trio.ClosedResourceError
+            try:
+                peer, _ = self.listener.accept()
+            except _QUEUE_IS_EMPTY:
+                await trio.lowlevel.wait_readable(self.listener)
+            except OSError as error:
+                if error.errno not in _OUT_OF_DESCRIPTORS:
+                    raise
+                await trio.sleep(RETRY_ACCEPT_AFTER)
+            else:
+                return self._welcome(peer)
+
+    def close(self) -> list[Peer]:
+        waiting: list[Peer] = []
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except BlockingIOError:
+                break
+            except (InterruptedError, ConnectionAbortedError):
+                continue
+            except OSError:
+                break
+            waiting.append(self._welcome(peer))
+        trio.lowlevel.notify_closing(self.listener)
+        self.listener.close()
+        return waiting
+
+    def _welcome(self, peer: socket.socket) -> Peer:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(peer))
+        if self.tls is None:
+            return Peer(stream, peer)
+        return Peer(trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True))

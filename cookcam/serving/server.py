@@ -1,0 +1,123 @@
+"""The server: doors, and the nursery of the connections that came in through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+import trio
+from attrs import define, field
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework
+
+from cookcam.lifecycle.state import Lifecycle
+from cookcam.lifecycle.work import Work
+from cookcam.serving.connection import Connection
+from cookcam.serving.door import Door, Peer
+from cookcam.serving.protocol import ErrorBody
+
+
+@define
+class Server:
+    """Serves an ASGI application; see `cookcam.lifecycle.shutdown.Server` for how it ends."""
+
+    app: ASGIFramework
+    doors: Sequence[Door]
+    config: Config
+    lifecycle: Lifecycle
+    work: Work
+    error_body: ErrorBody
+    _connections: set[Connection] = field(factory=set[Connection], init=False)
+    _nursery: trio.Nursery | None = field(default=None, init=False)
+    _context: WorkerContext = field(factory=lambda: WorkerContext(None), init=False)
+    _accepting: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    _door_closed: trio.Event = field(factory=trio.Event, init=False)
+    _all_gone: trio.Event = field(factory=trio.Event, init=False)
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Owns the connections; returns when the door is closed and the last one has ended."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await self._door_closed.wait()
+        finally:
+            self._all_gone.set()
+
+    async def accept(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Lets connections in until the door is closed.
+
+        Apart from `serve`, so that a failure here takes no connection down. Raises OSError when a
+        listening socket breaks.
+        """
+        with self._accepting:
+            async with trio.open_nursery() as nursery:
+                for door in self.doors:
+                    nursery.start_soon(self._accept, door, name="accept connections")
+                task_status.started()
+
+    def close_door(self) -> None:
+        for door in self.doors:
+            for peer in door.close():
+                self._start(peer)
+        self._accepting.cancel()
+        self._door_closed.set()
+
+    async def drain(self, linger: float) -> None:
+        until = trio.current_time() + linger
+        for connection in self._connections:
+            connection.linger(until)
+        await self._all_gone.wait()
+
+    async def _accept(self, door: Door) -> None:
+        with suppress(trio.ClosedResourceError):
+            while True:
+                # Before and not after: a stream that is accepted is started, never lost between.
+                await trio.lowlevel.checkpoint()
+                self._start(await door.accept())
+
+    def _start(self, peer: Peer) -> None:
+        connection = Connection(
+            peer,
+            ASGIWrapper(self.app),
+            self.config,
+            self._context,
+            self.lifecycle,
+            self.work,
+            self.error_body,
+        )
+        assert self._nursery is not None  # noqa: S101 - doors are opened by `serve`
+        self._connections.add(connection)
+        self._nursery.start_soon(self._run, connection, name="connection")
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
+
+
+def protocol_config(
+    *, keep_alive_seconds: float, tls_cert_file: str | None = None, tls_key_file: str | None = None
+) -> Config:
+    """Hypercorn's configuration for the protocol code; logging and sockets are ours.
+
+    `config.create_ssl_context()` gives the TLS context for a door, None without the files.
+    """
+    config = Config()
+    config.accesslog = None
+    config.errorlog = None
+    config.include_server_header = False
+    config.keep_alive_timeout = keep_alive_seconds  # pyright: ignore[reportAttributeAccessIssue]
+    config.keep_alive_max_requests = 100_000
+    config.websocket_max_message_size = 2**20
+    config.certfile, config.keyfile = tls_cert_file, tls_key_file
+    return config

@@ -1,0 +1,153 @@
+"""One task for each request of a connection, with a scope that ends when its client leaves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import trio
+from hypercorn.config import Config
+from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
+
+from cookcam.lifecycle.work import Work
+from cookcam.serving.extensions import WEBSOCKET_PING
+
+CANCELS_ON_DISCONNECT = "cookcam.cancel_on_disconnect"
+"""The scope extension that tells an application that nobody needs to watch `receive` for it."""
+
+log = logging.getLogger("cookcam.serving")
+
+
+class Inbox:
+    """The ASGI messages of one request: bounded, so that an upload waits for its reader.
+
+    A memory channel would do; this is a third of its cost, and there is one for each request.
+    """
+
+    __slots__ = ("_event", "_limit", "_messages")
+
+    def __init__(self, limit: int) -> None:
+        self._messages: list[ASGIReceiveEvent] = []
+        self._event: trio.Event | None = None
+        self._limit = limit
+
+    async def put(self, message: ASGIReceiveEvent) -> None:
+        while len(self._messages) >= self._limit:
+            await self._changed()
+        self.put_now(message)
+
+    def put_now(self, message: ASGIReceiveEvent) -> None:
+        self._messages.append(message)
+        self._notify()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        while not self._messages:
+            await self._changed()
+        self._notify()
+        return self._messages.pop(0)
+
+    async def _changed(self) -> None:
+        if self._event is None:
+            self._event = trio.Event()
+        await self._event.wait()
+
+    def _notify(self) -> None:
+        if self._event is not None:
+            self._event.set()
+            self._event = None
+
+
+class RequestTasks:
+    """What Hypercorn calls a task group: runs the application for each request of a connection.
+
+    A request begins as a unit of `work` and ends with its answer. `http.disconnect` before the
+    answer is complete cancels it: the client is gone and nobody reads the result.
+    """
+
+    _nursery: trio.Nursery
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._nursery = await self._stack.enter_async_context(trio.open_nursery())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, trace)
+
+    async def spawn_app(
+        self,
+        app: AppWrapper,
+        config: Config,
+        scope: Scope,
+        send: Callable[[ASGISendEvent | None], Awaitable[None]],
+    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
+        inbox = Inbox(config.max_app_queue_size)
+        if scope["type"] != "http":
+            if scope["type"] == "websocket" and scope["http_version"] == "1.1":
+                # The stream is ours: cookcam.serving.websocket.
+                scope["extensions"][WEBSOCKET_PING] = {}
+            self._nursery.start_soon(self._run, app, scope, inbox.receive, send, None)
+            return inbox.put
+        scope["extensions"][CANCELS_ON_DISCONNECT] = {}
+        cancel_scope = trio.CancelScope()
+        answered = False
+
+        async def observed_send(message: ASGISendEvent | None) -> None:
+            nonlocal answered
+            if message is None or (
+                message["type"] == "http.response.body" and not message.get("more_body", False)
+            ):
+                answered = True
+            await send(message)
+
+        async def put(message: ASGIReceiveEvent) -> None:
+            if message["type"] != "http.disconnect":
+                await inbox.put(message)
+                return
+            inbox.put_now(message)
+            if not answered:
+                cancel_scope.cancel()
+
+        self._nursery.start_soon(self._run, app, scope, inbox.receive, observed_send, cancel_scope)
+        return put
+
+    def spawn(self, func: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        self._nursery.start_soon(func, *args)
+
+    async def _run(
+        self,
+        app: AppWrapper,
+        scope: Scope,
+        receive: Callable[[], Awaitable[ASGIReceiveEvent]],
+        send: Callable[[ASGISendEvent | None], Awaitable[None]],
+        cancel_scope: trio.CancelScope | None,
+    ) -> None:
+        unit = self._work.begin(*_described(scope))
+        try:
+            with cancel_scope or trio.CancelScope():
+                try:
+                    await app(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+                except Exception:
+                    # The application answers its own errors; this is a fault of the glue itself.
+                    log.exception("the application failed to answer")
+                await send(None)
+        finally:
+            self._work.end(unit)
+
+
+def _described(scope: Scope) -> tuple[str, str]:
+    """The kind of unit and its name in a drain report: method and path, without the query."""
+    if scope["type"] == "http":
+        return "request", f"{scope['method']} {scope['path']}"
+    return "socket", scope["path"] if scope["type"] == "websocket" else scope["type"]

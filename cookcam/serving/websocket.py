@@ -1,0 +1,84 @@
+"""Hypercorn's WebSocket stream, with three changes.
+
+- An application may ping its peer and hears of the pongs (`cookcam.serving.extensions`), for
+  which ASGI has no messages.
+- Whatever breaks the protocol (text that is no UTF-8, a message that is too large) is answered
+  with a close frame that says so, and the connection ends; Hypercorn drops it without a word in
+  the first case and leaves it open in the second.
+- Messages are not compressed: for short JSON that costs more time and memory (a window per
+  connection) than it saves, and the same frame could not be sent to many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, cast
+
+from hypercorn.protocol.events import StreamClosed
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
+from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, WebsocketAcceptEvent
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Message, Ping, Pong
+from wsproto.frame_protocol import CloseReason
+
+from cookcam.serving.extensions import WEBSOCKET_PING, WEBSOCKET_PONG
+
+Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
+
+
+def is_upgrade(method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request asks for a WebSocket, by Hypercorn's own rule."""
+    upgrade, connection = b"", b""
+    for name, value in headers:
+        if name.strip().lower() == b"upgrade":
+            upgrade = value
+        elif name.strip().lower() == b"connection":
+            connection = value
+    tokens = [token.strip() for token in connection.lower().split(b",")]
+    return method == b"GET" and upgrade.strip().lower() == b"websocket" and b"upgrade" in tokens
+
+
+class WebSocketStream(WSStream):
+    """One WebSocket over HTTP/1.1."""
+
+    _pings = False
+    """Whether the application pings, and so understands a pong."""
+
+    async def app_send(self, message: ASGISendEvent | None) -> None:
+        if message is None or cast("Any", message)["type"] != WEBSOCKET_PING:
+            await super().app_send(message)
+        elif self.state is ASGIWebsocketState.CONNECTED and not self.closed:
+            self._pings = True
+            await self._send_wsproto_event(Ping())
+
+    async def _accept(self, message: WebsocketAcceptEvent) -> None:
+        self.handshake.extensions = None
+        await super()._accept(message)
+
+    async def _handle_events(self) -> None:
+        put = cast("Put", self.app_put)  # pyright: ignore[reportUnknownMemberType] - a bare Callable
+        buffer: Any = self.buffer
+        for event in self.connection.events():
+            if isinstance(event, Message):
+                try:
+                    buffer.extend(event)
+                except FrameTooLargeError:
+                    await self._end(CloseConnection(CloseReason.MESSAGE_TOO_BIG))
+                    return
+                if event.message_finished:
+                    await put(buffer.to_message())
+                    buffer.clear()
+            elif isinstance(event, Ping):
+                await self._send_wsproto_event(event.response())
+            elif isinstance(event, Pong):
+                if self._pings:
+                    await put(cast("ASGIReceiveEvent", {"type": WEBSOCKET_PONG}))
+            elif isinstance(event, CloseConnection):
+                asked = self.connection.state is ConnectionState.REMOTE_CLOSING
+                await self._end(event.response() if asked else event)
+                return
+
+    async def _end(self, close: CloseConnection) -> None:
+        # Not sent, and no error, where our close frame is out already.
+        await self._send_wsproto_event(close)
+        await self.send(StreamClosed(stream_id=self.stream_id))

@@ -1,0 +1,35 @@
+"""What every route shares: the edge in front of the app, errors, validation, limits, OpenAPI.
+
+These are the names that features use; assembly takes `create_app` and `Edge` from their modules.
+"""
+
+from cookcam.web.facts import facts
+from cookcam.web.marks import (
+    deadline,
+    document_response,
+    errors_as,
+    hidden,
+    secured,
+    unconditional,
+)
+from cookcam.web.queries import parse_uuid, query_integers
+from cookcam.web.quotas import spend
+from cookcam.web.routing import Routes
+from cookcam.web.validation import validate_querystring, validate_request, validate_response
+
+__all__ = [
+    "Routes",
+    "deadline",
+    "document_response",
+    "errors_as",
+    "facts",
+    "hidden",
+    "parse_uuid",
+    "query_integers",
+    "secured",
+    "spend",
+    "unconditional",
+    "validate_querystring",
+    "validate_request",
+    "validate_response",
+]

@@ -1,0 +1,67 @@
+"""How large a request body may be, per path, enforced before and while it is read.
+
+Source: `spec/http-api-core.md` §3.6: 1 MiB, except photographs (10 MiB) and scans that carry a
+10 MB picture as base64 text in JSON (15 MiB).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from cookcam.errors import BadRequest, PayloadTooLarge
+
+MEBIBYTE = 1024 * 1024
+DEFAULT_LIMIT = 1 * MEBIBYTE
+
+Receive = Callable[[], Awaitable[Any]]
+
+_LARGER: tuple[tuple[re.Pattern[str], int], ...] = (
+    (re.compile(r"/api(/v1)?/scan/analyze"), 15 * MEBIBYTE),
+    (re.compile(r"/api(/v1)?/scan/ingredients"), 10 * MEBIBYTE),
+    (re.compile(r"/api(/v1)?/recipes/[^/]+/upload-completion-photo"), 10 * MEBIBYTE),
+)
+
+
+def limit_for(path: str) -> int:
+    """The bound of a canonical path, bytes."""
+    for pattern, limit in _LARGER:
+        if pattern.fullmatch(path):
+            return limit
+    return DEFAULT_LIMIT
+
+
+def bounded(
+    receive: Receive, path: str, headers: Mapping[bytes, bytes], http_version: str
+) -> Receive:
+    """`receive`, made to fail with PayloadTooLarge once the body passes the bound of `path`.
+
+    Raises PayloadTooLarge at once when the declared length says so already. A declared length
+    within the bound needs no counting: the server holds the client to it. In HTTP/1 a body has
+    either a length or a chunked coding; in later versions it needs neither.
+    """
+    declared = headers.get(b"content-length")
+    if declared is None:
+        if b"transfer-encoding" not in headers and http_version < "2":
+            return receive
+        return _counted(receive, limit_for(path))
+    if not declared.isdigit():
+        raise BadRequest("The Content-Length header is not a number")
+    if len(declared) > 15 or int(declared) > limit_for(path):
+        raise PayloadTooLarge()
+    return receive
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    seen = 0
+
+    async def counting_receive() -> Any:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise PayloadTooLarge()
+        return message
+
+    return counting_receive

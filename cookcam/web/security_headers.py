@@ -1,0 +1,32 @@
+"""The security headers of every response; the application alone owns them.
+
+Source: the table of `spec/http-api-core.md` §3.3, with `X-Frame-Options: DENY` as
+`spec/operations.md` §6 demands. A browser that knows `frame-ancestors` ignores X-Frame-Options,
+so the policy says `'none'` where the table says `'self'`: otherwise DENY would mean nothing.
+"""
+
+from __future__ import annotations
+
+Header = tuple[bytes, bytes]
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self';style-src 'self' 'unsafe-inline';script-src 'self';"
+    "img-src 'self' data: https:;connect-src 'self';font-src 'self';object-src 'none';"
+    "media-src 'self';frame-src 'none';base-uri 'self';form-action 'self';"
+    "frame-ancestors 'none';script-src-attr 'none';upgrade-insecure-requests"
+)
+
+SECURITY_HEADERS: tuple[Header, ...] = (
+    (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
+    (b"strict-transport-security", b"max-age=31536000; includeSubDomains; preload"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"origin-agent-cluster", b"?1"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-dns-prefetch-control", b"off"),
+    (b"x-download-options", b"noopen"),
+    (b"x-frame-options", b"DENY"),
+    (b"x-permitted-cross-domain-policies", b"none"),
+    (b"x-xss-protection", b"0"),
+)

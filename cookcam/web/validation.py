@@ -1,0 +1,139 @@
+"""Typed requests and responses: decorators that check by msgspec and document in OpenAPI.
+
+Models are msgspec Structs or attrs classes. They are Quart-Schema's decorators in name and
+arguments; its own ones convert text to numbers in JSON, quote the client's values in messages,
+and import pydantic at start (0.15 s), so only its OpenAPI side is used (`cookcam.web.openapi`).
+
+Source: R5, R6, R7 of `spec/client-contract.md`: no body is `{}`, unknown keys are ignored, an
+optional field may be null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec import inspect
+from quart import request
+
+from cookcam.errors import ValidationError
+from cookcam.web.answers import Answer
+from cookcam.web.bodies import read_body
+from cookcam.web.marks import mark, marks_of
+from cookcam.web.requests import Request
+from cookcam.web.rules import in_words
+
+T = TypeVar("T")
+View = Callable[..., Awaitable[Any]]
+
+_PLACE = re.compile(r" - at `(?:key` in `)?\$([^`]*)`$")
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
+
+
+def validate_request(model: type[Any]) -> Callable[[View], View]:
+    """Reads the body into `model` and passes it as `data`.
+
+    Raises ValidationError with `details` `{"field", "rule"}`, or what `read_body` raises.
+    """
+    droppable = never_null(model)
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            value, typed = await read_body(cast("Request", request))
+            data = to_model(value, model, droppable, strict=typed)
+            return await view(*args, data=data, **kwargs)
+
+        return mark(checked, body=model)
+
+    return decorate
+
+
+def validate_querystring(model: type[Any]) -> Callable[[View], View]:
+    """Reads the query into `model` and passes it as `query_args`; repeated keys are lists."""
+    droppable = never_null(model)
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            given: dict[str, Any] = {
+                key: values[0] if len(values) == 1 else values
+                for key, values in request.args.lists()
+            }
+            query_args = to_model(given, model, droppable, strict=False)
+            return await view(*args, query_args=query_args, **kwargs)
+
+        return mark(checked, query_model=model)
+
+    return decorate
+
+
+def validate_response(model: type[Any], status: int = 200) -> Callable[[View], View]:
+    """Documents `model` as the answer with `status`, and holds the view to it.
+
+    What the view returns with that status is converted to `model` unless it already is one; a
+    mismatch is a bug and becomes a 500.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            result = await view(*args, **kwargs)
+            if isinstance(result, Answer):
+                return result
+            value, given, *headers = (
+                cast("tuple[Any, ...]", result) if isinstance(result, tuple) else (result, 200)
+            )
+            if given != status or type(value) is model:
+                return cast("Any", result)
+            return (msgspec.convert(value, model, from_attributes=True), given, *headers)
+
+        return mark(checked, responses={**marks_of(view).responses, status: model})
+
+    return decorate
+
+
+def to_model(value: Any, model: type[T], droppable: frozenset[str], *, strict: bool) -> T:
+    """`value` as `model`. Raises ValidationError, which never quotes the value."""
+    if droppable and isinstance(value, dict):
+        items = cast("dict[str, Any]", value)
+        value = {k: v for k, v in items.items() if v is not None or k not in droppable}
+    try:
+        return msgspec.convert(value, model, strict=strict)
+    except msgspec.ValidationError as exc:
+        raise _as_app_error(exc) from None
+
+
+def _as_app_error(exc: msgspec.ValidationError) -> ValidationError:
+    if exc.__cause__ is not None:
+        # The words of a validator may hold the value it refused.
+        return ValidationError("The request holds a value that is not acceptable")
+    text = str(exc)
+    place = _PLACE.search(text)
+    field = place[1].lstrip(".") if place else ""
+    rule = text[: place.start()] if place else text
+    missing = _MISSING.fullmatch(rule)
+    if missing:
+        field = f"{field}.{missing[1]}" if field else missing[1]
+    return ValidationError.of(field or "body", in_words(rule))
+
+
+def never_null(model: type[Any]) -> frozenset[str]:
+    """Fields that may be left out and whose type has no null: a null for them means left out."""
+    info = inspect.type_info(model)
+    if not isinstance(info, inspect.StructType | inspect.DataclassType):
+        raise TypeError(f"{model.__name__} must be a msgspec Struct or an attrs class")
+    return frozenset(
+        field.encode_name
+        for field in info.fields
+        if not field.required and not _takes_null(field.type)
+    )
+
+
+def _takes_null(kind: inspect.Type) -> bool:
+    if isinstance(kind, inspect.UnionType):
+        return any(_takes_null(member) for member in kind.types)
+    return isinstance(kind, inspect.NoneType | inspect.AnyType)

@@ -1,0 +1,56 @@
+"""Fixtures every test may use. The database ones start nothing until a test asks for them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from tests.support.postgres import TEMPLATE, Cluster, start_cluster
+
+if TYPE_CHECKING:
+    from cookcam.database import Database
+
+
+@pytest.fixture(scope="session")
+def cluster(testrun_uid: str) -> Cluster:
+    """The embedded PostgreSQL of this test run, shared by its workers."""
+    return start_cluster(Path(tempfile.gettempdir()) / f"cookcam-{testrun_uid[:12]}")
+
+
+@pytest.fixture(scope="session")
+def database_url(cluster: Cluster) -> str:
+    """A migrated database that this worker's tests share. Log in as the server does."""
+    database = f"worker_{uuid4().hex}"
+    cluster.create(database, TEMPLATE)
+    return cluster.url(database, "cookcam_app")
+
+
+@pytest.fixture
+def fresh_database_url(cluster: Cluster) -> Iterator[str]:
+    """A migrated database of this test's own. Log in as the server does."""
+    with cluster.temporary(TEMPLATE) as database:
+        yield cluster.url(database, "cookcam_app")
+
+
+@pytest.fixture
+def empty_database_url(cluster: Cluster) -> Iterator[str]:
+    """A database of this test's own without any schema. Log in as its owner."""
+    with cluster.temporary() as database:
+        yield cluster.url(database)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open `Database` on the worker's database."""
+    from cookcam.config import DatabaseConfig
+    from cookcam.database import Database
+    from cookcam.settings.readers import Secret
+
+    config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=5)
+    async with Database.open(config) as opened:
+        yield opened

@@ -1,0 +1,65 @@
+"""Whatever claims and parameters hold, they arrive as they are and stay what they are."""
+
+from __future__ import annotations
+
+import json
+from typing import LiteralString
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cookcam.database import GUEST
+from cookcam.database.actors import Actor, FixedActor
+from cookcam.database.connecting import connect
+from cookcam.database.transaction import acting, read, rows_of
+
+text_in_json = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | text_in_json,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text_in_json, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(claims=st.dictionaries(text_in_json, json_values, max_size=4))
+async def test_any_claims_and_any_parameters_arrive_as_they_are(
+    database_url: str, claims: dict[str, object]
+) -> None:
+    text = json.dumps(claims, ensure_ascii=False)
+    row = await read_as(
+        FixedActor("authenticated", claims),
+        database_url,
+        "select auth.jwt() as claims, current_user::text as role, %(text)s as text, '100%%' as p",
+        text=text,
+    )
+    assert row == {
+        "claims": {**claims, "role": "authenticated"},
+        "role": "authenticated",
+        "text": text,
+        "p": "100%",
+    }
+
+
+HOSTILE = ["'", '"', "\\", "%", "%s", "%(x)s", "$1", ";", "--", "/*", "\n", "é", "🥚"]
+
+
+@given(text=st.lists(st.sampled_from(HOSTILE)).map("".join))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_a_hostile_claim_stays_a_claim(database_url: str, text: str) -> None:
+    actor = FixedActor("anon", {"sub": text, text: text})
+    row = await read_as(actor, database_url, "select auth.jwt() ->> 'sub' as sub")
+    assert row == {"sub": text}
+
+
+async def read_as(
+    actor: Actor, url: str, statement: LiteralString, **params: object
+) -> dict[str, object]:
+    """A read on a connection of its own: one async fixture cannot serve many examples."""
+    async with await connect(url) as connection:
+        (row,) = await read(connection, actor, 30, rows_of(dict), statement, params)
+        return row
+
+
+def test_the_messages_parameters_cannot_be_replaced_by_a_statements() -> None:
+    assert {"actor__role": "postgres", **acting(GUEST, 30)}["actor__role"] == "anon"

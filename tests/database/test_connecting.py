@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from cookcam.database.connecting import connection_string
+
+
+def parameters(url: str) -> dict[str, object]:
+    return conninfo_to_dict(connection_string(url))
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "[::1]", "localhost,127.0.0.1", "%2Fvar%2Frun"]
+)
+def test_tls_on_this_machine_is_as_the_url_says(host: str) -> None:
+    assert "sslmode" not in parameters(f"postgresql://me@{host}/x")
+    assert parameters(f"postgresql://me@{host}/x?sslmode=require")["sslmode"] == "require"
+
+
+@pytest.mark.parametrize("host", ["db.example.test", "10.0.0.1", "localhost,db.example.test"])
+def test_another_machine_must_encrypt(host: str) -> None:
+    url = f"postgresql://me@{host}/x"
+    assert parameters(url)["sslmode"] == "require"
+    assert parameters(f"{url}?sslmode=disable")["sslmode"] == "disable"
+
+
+def test_a_named_authority_means_that_the_certificate_is_checked() -> None:
+    url = "postgresql://me@db.example.test/x?sslrootcert=/ca.pem"
+    assert parameters(url)["sslmode"] == "verify-full"
+
+
+def test_ours_give_way_to_the_urls() -> None:
+    given = parameters("postgresql://me@/x?application_name=mine")
+    assert given["application_name"] == "mine"
+    assert given["connect_timeout"] == "5"
+
+
+def test_a_bad_url_is_refused_without_being_shown() -> None:
+    with pytest.raises(ValueError, match="not a PostgreSQL") as raised:
+        connection_string("postgresql://me:secret@/x?nonsense=1")
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None

@@ -1,0 +1,349 @@
+"""Transactions and reads in the name of an actor, on a real database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+import trio
+from attrs import frozen
+
+from cookcam.config import DatabaseConfig
+from cookcam.database import GUEST, SERVICE, Database, Jsonb
+from cookcam.database.actors import Actor, FixedActor
+from cookcam.database.connecting import connect
+from cookcam.database.connection import Connection
+from cookcam.errors import (
+    DatabaseError,
+    DeadlineExceeded,
+    DuplicateEntry,
+    InvalidInput,
+    NotFound,
+    ServiceOverloaded,
+    ServiceUnavailable,
+)
+from cookcam.settings.readers import Secret
+from tests.support.postgres import as_owner
+from tests.support.users import create_user, person
+
+
+@frozen
+class Recipe:
+    id: UUID
+    title: str
+    ingredients: list[object]
+    tags: list[str]
+
+
+CREATE = """
+    insert into public.recipes (title, ingredients, tags, created_by)
+    values (%(title)s, %(ingredients)s, %(tags)s, %(author)s)
+    returning id, title, ingredients, tags
+"""
+BY_TITLE = "select id, title, ingredients, tags from public.recipes where title = %(title)s"
+WHO = """
+    select current_user::text as role, session_user::text as login, auth.uid() as id,
+           auth.role() as claimed, auth.jwt() as claims
+"""
+
+
+@pytest.fixture
+async def ann(database_url: str) -> Actor:
+    return person(await create_user(database_url), email="ann@example.test")
+
+
+@pytest.fixture
+async def admin(database_url: str) -> AsyncIterator[Connection]:
+    async with await connect(as_owner(database_url)) as connection:
+        yield connection
+
+
+def fields_of(ann: Actor, title: str) -> dict[str, object]:
+    return {
+        "title": title,
+        "ingredients": Jsonb([{"name": "eggs", "amount": 2.5}]),
+        "tags": ["quick", 'quo"ted, {x}'],
+        "author": ann.claims["sub"],
+    }
+
+
+# In whose name
+
+
+async def test_a_transaction_runs_in_the_name_of_its_actor(database: Database, ann: Actor) -> None:
+    async with database.transaction_as(ann) as tx:
+        who = await tx.fetch_one(dict, WHO)
+    assert (who["role"], who["login"]) == ("authenticated", "cookcam_app")
+    assert str(who["id"]) == ann.claims["sub"]
+    assert who["claims"] == {**ann.claims, "role": "authenticated"}
+
+
+@pytest.mark.parametrize(("actor", "role"), [(GUEST, "anon"), (SERVICE, "service_role")])
+async def test_guest_and_server_are_nobody_in_particular(
+    database: Database, actor: Actor, role: str
+) -> None:
+    who = await database.fetch_one_as(actor, dict, WHO)
+    assert (who["role"], who["claimed"], who["id"]) == (role, role, None)
+
+
+async def test_the_plain_transaction_is_the_servers(database: Database) -> None:
+    async with database.transaction() as tx:
+        assert await tx.fetch_value("select current_user::text") == "service_role"
+
+
+async def test_nothing_of_an_actor_stays_on_the_connection(database: Database, ann: Actor) -> None:
+    await database.fetch_one_as(ann, dict, WHO)
+    async with database.transaction_as(ann) as tx:
+        await tx.fetch_one(dict, WHO)
+    async with database._pool.connection() as connection:
+        cursor = await connection.execute(
+            "select current_user::text, current_setting('request.jwt.claims', true),"
+            " current_setting('statement_timeout'), current_setting('transaction_read_only')"
+        )
+        assert await cursor.fetchone() == ("cookcam_app", "", "0", "off")
+
+
+async def test_a_role_that_is_none_of_the_three_is_refused(database: Database) -> None:
+    impostor = FixedActor("postgres")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no such database role"):
+        await database.fetch_one_as(impostor, dict, WHO)
+    with pytest.raises(ValueError, match="no such database role"):
+        async with database.transaction_as(impostor):
+            pass
+
+
+async def test_the_claimed_role_is_the_role_taken(database: Database) -> None:
+    actor = FixedActor("anon", {"role": "service_role"})
+    who = await database.fetch_one_as(actor, dict, WHO)
+    assert (who["role"], who["claimed"]) == ("anon", "anon")
+
+
+# Statements
+
+
+async def test_rows_come_as_the_class_asked_for(database: Database, ann: Actor) -> None:
+    fields = fields_of(ann, f"Omelette {uuid4()}")
+    async with database.transaction_as(ann) as tx:
+        recipe = await tx.fetch_one(Recipe, CREATE, **fields)
+        assert recipe.ingredients == [{"name": "eggs", "amount": 2.5}]
+        assert recipe.tags == ["quick", 'quo"ted, {x}']
+        assert await tx.fetch_all(Recipe, BY_TITLE, title=recipe.title) == [recipe]
+        assert await tx.fetch_value("select count(*) from users where id = %(id)s", id=uuid4()) == 0
+        changed = await tx.execute(
+            "update recipes set servings = 2 where id = %(id)s", id=recipe.id
+        )
+    assert changed == 1
+    assert await database.fetch_one_as(ann, Recipe, BY_TITLE, title=recipe.title) == recipe
+    assert await database.fetch_all_as(ann, Recipe, BY_TITLE, title=recipe.title) == [recipe]
+    assert await database.fetch_all_as(GUEST, Recipe, BY_TITLE, title=recipe.title) == []
+
+
+async def test_no_row_is_not_found_or_none(database: Database) -> None:
+    nothing = "select 1 as n where false"
+    with pytest.raises(NotFound):
+        await database.fetch_one_as(GUEST, dict, nothing)
+    with pytest.raises(NotFound):
+        await database.fetch_value_as(GUEST, nothing)
+    assert await database.fetch_optional_as(GUEST, dict, nothing) is None
+    async with database.transaction() as tx:
+        with pytest.raises(NotFound):
+            await tx.fetch_one(dict, nothing)
+        with pytest.raises(NotFound):
+            await tx.fetch_value(nothing)
+        assert await tx.fetch_optional(dict, nothing) is None
+
+
+async def test_a_value_that_is_null_is_none(database: Database) -> None:
+    assert await database.fetch_value_as(GUEST, "select null") is None
+
+
+async def test_a_read_is_one_message_to_the_server(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = 0
+    real = Connection.wait
+
+    async def counted(self: Connection, *args: object, **kwargs: object) -> object:
+        nonlocal waits
+        waits += 1
+        return await real(self, *args, **kwargs)  # type: ignore[arg-type]
+
+    await database.ping()
+    monkeypatch.setattr(Connection, "wait", counted)
+    await database.fetch_value_as(GUEST, "select 1")
+    assert waits == 1
+    async with database.transaction() as tx:
+        await tx.execute("select 1")
+    assert waits == 1 + 3
+
+
+async def test_a_read_cannot_write(database: Database, ann: Actor) -> None:
+    with pytest.raises(DatabaseError) as raised:
+        await database.fetch_one_as(ann, Recipe, CREATE, **fields_of(ann, "Read only"))
+    assert isinstance(raised.value.__cause__, psycopg.errors.ReadOnlySqlTransaction)
+
+
+# Ends of a transaction
+
+
+async def test_a_block_that_raises_writes_nothing(database: Database, ann: Actor) -> None:
+    title = f"Lost {uuid4()}"
+    with pytest.raises(KeyError):  # noqa: PT012
+        async with database.transaction_as(ann) as tx:
+            await tx.fetch_one(Recipe, CREATE, **fields_of(ann, title))
+            raise KeyError
+    assert await database.fetch_all_as(ann, Recipe, BY_TITLE, title=title) == []
+
+
+async def test_an_error_that_is_caught_still_undoes_the_transaction_and_says_so(
+    database: Database, ann: Actor
+) -> None:
+    title = f"Twice {uuid4()}"
+    with pytest.raises(DatabaseError):  # noqa: PT012
+        async with database.transaction_as(ann) as tx:
+            await tx.fetch_one(Recipe, CREATE, **fields_of(ann, title))
+            with pytest.raises(DuplicateEntry) as raised:
+                await tx.fetch_one(Recipe, CREATE, **fields_of(ann, title.upper()))
+            assert isinstance(raised.value.__cause__, psycopg.errors.UniqueViolation)
+    assert await database.fetch_all_as(ann, Recipe, BY_TITLE, title=title) == []
+
+
+async def test_a_transaction_that_is_over_cannot_be_used(database: Database) -> None:
+    async with database.transaction() as tx:
+        pass
+    with pytest.raises(RuntimeError, match="over"):
+        await tx.execute("select 1")
+
+
+async def test_a_cancelled_block_is_rolled_back_and_leaves_no_statement(
+    database: Database, ann: Actor, admin: Connection
+) -> None:
+    title = f"Cancelled {uuid4()}"
+    with trio.move_on_after(0.1) as scope:
+        async with database.transaction_as(ann) as tx:
+            await tx.fetch_one(Recipe, CREATE, **fields_of(ann, title))
+            await tx.execute("select pg_sleep(60)")
+    assert scope.cancelled_caught
+    assert await running(admin) == 0
+    assert await database.fetch_all_as(ann, Recipe, BY_TITLE, title=title) == []
+    assert (database.stats.in_use, database.stats.broken) == (0, 0)
+
+
+async def test_a_cancelled_read_leaves_no_statement_and_a_usable_connection(
+    database: Database, admin: Connection
+) -> None:
+    await database.ping()
+    opened = database.stats.opened
+    for _ in range(3):
+        with trio.move_on_after(0.05) as scope:
+            await database.fetch_value_as(GUEST, "select pg_sleep(60)")
+        assert scope.cancelled_caught
+        assert await running(admin) == 0
+    await database.ping()
+    assert database.stats.opened == opened
+
+
+async def running(admin: Connection) -> object:
+    cursor = await admin.execute(
+        "select count(*) from pg_stat_activity where datname = current_database()"
+        " and usename = 'cookcam_app' and state <> 'idle'"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_a_block_cancelled_before_its_end_does_not_commit(
+    database: Database, ann: Actor
+) -> None:
+    title = f"Too late {uuid4()}"
+    with trio.CancelScope() as scope:
+        async with database.transaction_as(ann) as tx:
+            await tx.fetch_one(Recipe, CREATE, **fields_of(ann, title))
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert await database.fetch_all_as(ann, Recipe, BY_TITLE, title=title) == []
+
+
+# When it goes wrong
+
+
+async def test_a_statement_that_runs_too_long_is_ended_by_the_server(database_url: str) -> None:
+    config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=1)
+    async with Database.open(config, statement_timeout=0.05) as database:
+        with pytest.raises(DeadlineExceeded):
+            await database.fetch_value_as(GUEST, "select pg_sleep(60)")
+        with pytest.raises(DeadlineExceeded):
+            async with database.transaction() as tx:
+                await tx.execute("select pg_sleep(60)")
+        await database.ping()
+
+
+async def test_text_that_the_database_cannot_hold_is_the_callers_input(
+    database: Database, ann: Actor
+) -> None:
+    with pytest.raises(InvalidInput):
+        await database.fetch_all_as(GUEST, Recipe, BY_TITLE, title="nul \0")
+    fields = fields_of(ann, "x") | {"ingredients": Jsonb(["nul \0"])}
+    with pytest.raises(InvalidInput):
+        async with database.transaction_as(ann) as tx:
+            await tx.fetch_one(Recipe, CREATE, **fields)
+
+
+async def test_a_session_ended_by_the_server_is_the_database_being_away(
+    database: Database, admin: Connection
+) -> None:
+    with pytest.raises(ServiceUnavailable):  # noqa: PT012
+        async with database.transaction() as tx:
+            pid = await tx.fetch_value("select pg_backend_pid()")
+            await admin.execute("select pg_terminate_backend(%s, 5000)", (pid,))
+            await tx.execute("select 1")
+    await database.ping()
+
+
+async def test_a_busy_pool_is_overload(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=1)
+    async with Database.open(config) as database:
+        await database.ping()
+        monkeypatch.setattr(database._pool, "_settings", type(database._pool._settings)(1, 1, 0.02))
+        async with database.transaction():
+            with pytest.raises(ServiceOverloaded):
+                await database.ping()
+
+
+async def test_a_server_with_no_room_for_another_session_is_overload(
+    database_url: str, admin: Connection
+) -> None:
+    await admin.execute("create role crowded login connection limit 0 in role anon")
+    crowded = database_url.replace("cookcam_app@", "crowded@")
+    try:
+        async with Database.open(DatabaseConfig(url=Secret(crowded), pool_min=0)) as database:
+            with pytest.raises(ServiceOverloaded):
+                await database.ping()
+    finally:
+        await admin.execute("drop role crowded")
+
+
+AWAY = DatabaseConfig(url=Secret("postgresql://cookcam_app@/cookcam?host=/nowhere"))
+
+
+async def test_it_opens_while_the_database_is_away() -> None:
+    async with Database.open(AWAY) as database:
+        with pytest.raises(ServiceUnavailable):
+            await database.ping()
+
+
+async def test_it_does_not_open_without_the_database_when_told_so() -> None:
+    with pytest.raises(ServiceUnavailable):
+        async with Database.open(AWAY, must_connect=True):
+            pytest.fail("opened")
+
+
+async def test_a_url_that_cannot_be_read_is_refused_without_being_shown() -> None:
+    config = DatabaseConfig(url=Secret("postgresql://me:secret@[::1/x"))
+    with pytest.raises(ValueError, match="URL") as raised:
+        async with Database.open(config):
+            pytest.fail("opened")
+    assert "secret" not in str(raised.value)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors as e
+
+from cookcam import errors
+from cookcam.database.failures import translate, translated
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (e.UniqueViolation(), errors.DuplicateEntry),
+        (e.ForeignKeyViolation(), errors.ForeignKeyError),
+        (e.InvalidTextRepresentation(), errors.InvalidInput),
+        (e.NotNullViolation(), errors.RequiredFieldMissing),
+        (e.CheckViolation(), errors.ConstraintViolation),
+        (e.InsufficientPrivilege(), errors.InsufficientPermissions),
+        (e.SerializationFailure(), errors.TransactionConflict),
+        (e.DeadlockDetected(), errors.TransactionConflict),
+        (e.TooManyConnections(), errors.ServiceOverloaded),
+        (e.QueryCanceled(), errors.DeadlineExceeded),
+        (e.AdminShutdown(), errors.ServiceUnavailable),
+        (e.CannotConnectNow(), errors.ServiceUnavailable),
+        (e.ConnectionFailure(), errors.ServiceUnavailable),
+        (psycopg.OperationalError("connection refused"), errors.ServiceUnavailable),
+        (psycopg.OperationalError("FATAL:  too many connections"), errors.ServiceOverloaded),
+        (e.ConnectionTimeout(), errors.ServiceUnavailable),
+        (psycopg.DataError("NUL"), errors.InvalidInput),
+        (e.UntranslatableCharacter(), errors.InvalidInput),
+        (e.CharacterNotInRepertoire(), errors.InvalidInput),
+        (e.UndefinedTable(), errors.DatabaseError),
+        (e.SyntaxError(), errors.DatabaseError),
+        (psycopg.ProgrammingError("placeholder"), errors.DatabaseError),
+    ],
+)
+def test_each_kind_of_error_has_its_answer(
+    error: psycopg.Error, expected: type[errors.AppError]
+) -> None:
+    assert type(translate(error)) is expected
+
+
+def test_the_original_is_the_cause() -> None:
+    original = e.UniqueViolation("duplicate key")
+    with pytest.raises(errors.DuplicateEntry) as raised, translated():
+        raise original
+    assert raised.value.__cause__ is original
+
+
+def test_other_errors_pass_through() -> None:
+    with pytest.raises(KeyError), translated():
+        raise KeyError

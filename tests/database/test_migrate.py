@@ -1,0 +1,308 @@
+"""Migrations: from nothing, again, at the same time, interrupted, tampered with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+import trio
+
+from cookcam.database import GUEST, Database
+from cookcam.database.connecting import connect
+from cookcam.database.migrate import MIGRATIONS, MigrationError, checksums_of, migrate, pending
+from cookcam.settings.readers import Secret
+from tests.support.private_postgres import private_server
+
+ALL = list(checksums_of(MIGRATIONS))
+OLD_SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    folder = tmp_path / "migrations [of a test]"
+    folder.mkdir()
+    (folder / "20200101000000_first.sql").write_text("create table public.first (n int);\n")
+    (folder / "20200102000000_second.sql").write_text(
+        "-- A comment; with a semicolon.\n"
+        "create function public.twice(n int) returns int language plpgsql as $$\n"
+        "begin\n  if n is null then return 0; end if;\n  return n * 2; -- 100%\nend\n$$;\n"
+        "insert into public.first values (public.twice(21)), (public.twice(null));\n"
+    )
+    return folder
+
+
+async def rows(url: str, query: str) -> list[tuple[object, ...]]:
+    async with await connect(url) as connection:
+        cursor = await connection.execute(query)  # type: ignore[arg-type]
+        return await cursor.fetchall()
+
+
+def test_the_names_are_unique_and_in_order() -> None:
+    versions = [name.partition("_")[0] for name in ALL]
+    assert all(len(version) == 14 and version.isdigit() for version in versions)
+    assert len(set(versions)) == len(versions)
+
+
+async def test_from_nothing_then_nothing_more(empty_database_url: str) -> None:
+    assert await pending(empty_database_url) == ALL
+    assert await rows(empty_database_url, "select to_regnamespace('cookcam')") == [(None,)]
+    assert await migrate(empty_database_url) == ALL
+    assert await pending(empty_database_url) == []
+    assert await migrate(empty_database_url) == []
+    recorded = await rows(
+        empty_database_url,
+        "select migration_id, checksum from cookcam.migration_checksums order by migration_id",
+    )
+    assert dict(recorded) == checksums_of(MIGRATIONS)
+    tables = await rows(
+        empty_database_url,
+        "select table_name from information_schema.tables where table_schema = 'public' order by 1",
+    )
+    assert [name for (name,) in tables] == [
+        "ingredients",
+        "live_cooking_messages",
+        "live_cooking_participants",
+        "live_cooking_sessions",
+        "live_recipe_comments",
+        "live_recipe_likes",
+        "live_recipe_shares",
+        "recipe_ingredients",
+        "recipes",
+        "user_follows",
+        "users",
+    ]
+
+
+async def test_the_servers_login_may_ask_what_is_pending_and_may_not_migrate(
+    fresh_database_url: str,
+) -> None:
+    assert await pending(fresh_database_url) == []
+    with pytest.raises(MigrationError, match="permission denied"):
+        await migrate(fresh_database_url)
+
+
+async def test_files_are_applied_in_the_order_of_their_names(
+    empty_database_url: str, directory: Path
+) -> None:
+    assert await migrate(empty_database_url, directory) == [
+        "20200101000000_first",
+        "20200102000000_second",
+    ]
+    assert await rows(empty_database_url, "select n from first order by n") == [(0,), (42,)]
+
+
+async def test_a_new_file_is_applied_alone(empty_database_url: str, directory: Path) -> None:
+    await migrate(empty_database_url, directory)
+    (directory / "20200103000000_third.sql").write_text("drop table public.first;")
+    assert await pending(empty_database_url, directory) == ["20200103000000_third"]
+    assert await migrate(empty_database_url, directory) == ["20200103000000_third"]
+
+
+async def test_many_instances_may_start_at_once(empty_database_url: str) -> None:
+    applied: list[str] = []
+    async with trio.open_nursery() as nursery:
+
+        async def start() -> None:
+            applied.extend(await migrate(empty_database_url))
+
+        for _ in range(4):
+            nursery.start_soon(start)
+    assert sorted(applied) == ALL
+
+
+async def test_a_failing_file_leaves_nothing_and_says_its_name(
+    empty_database_url: str, directory: Path
+) -> None:
+    (directory / "20200103000000_third.sql").write_text(
+        "create table public.third (n int);\ninsert into public.third values (1/0);"
+    )
+    with pytest.raises(MigrationError, match=r"20200103000000_third: division by zero"):
+        await migrate(empty_database_url, directory)
+    assert await pending(empty_database_url, directory) == ["20200103000000_third"]
+    assert await rows(empty_database_url, "select to_regclass('public.third')") == [(None,)]
+    (directory / "20200103000000_third.sql").write_text("create table public.third (n int);")
+    assert await migrate(empty_database_url, directory) == ["20200103000000_third"]
+
+
+async def test_an_instance_that_dies_half_way_leaves_nothing_and_no_lock(
+    empty_database_url: str, directory: Path
+) -> None:
+    third = directory / "20200103000000_third.sql"
+    third.write_text(
+        "create table public.third (n int);\ndo $$ begin perform pg_sleep(60); end $$;"
+    )
+    async with trio.open_nursery() as nursery:
+
+        async def doomed() -> None:
+            with pytest.raises(MigrationError, match="20200103000000_third"):
+                await migrate(empty_database_url, directory)
+
+        nursery.start_soon(doomed)
+        asleep = (
+            "select pid from pg_stat_activity where query like '%pg_sleep(60)%'"
+            " and pid <> pg_backend_pid() and datname = current_database()"
+        )
+        with trio.fail_after(10):
+            while not (found := await rows(empty_database_url, asleep)):
+                await trio.sleep(0.02)
+        await rows(empty_database_url, f"select pg_terminate_backend({found[0][0]})")
+    third.write_text("create table public.third (n int);")
+    assert await migrate(empty_database_url, directory) == ["20200103000000_third"]
+
+
+async def test_cancelling_stops_between_files(empty_database_url: str, directory: Path) -> None:
+    (directory / "20200103000000_third.sql").write_text("do $$ begin perform pg_sleep(0.3); end $$")
+    (directory / "20200104000000_fourth.sql").write_text("create table public.fourth (n int)")
+    with trio.move_on_after(0.2) as scope:
+        await migrate(empty_database_url, directory)
+    assert scope.cancelled_caught
+    assert "20200104000000_fourth" in await pending(empty_database_url, directory)
+
+
+async def test_a_file_changed_after_it_was_applied_stops_everything(
+    empty_database_url: str, directory: Path
+) -> None:
+    await migrate(empty_database_url, directory)
+    (directory / "20200101000000_first.sql").write_text("create table public.first (n bigint);\n")
+    (directory / "20200103000000_third.sql").write_text("create table public.third (n int);")
+    for refused in (migrate, pending):
+        with pytest.raises(MigrationError, match=r"changed.*20200101000000_first"):
+            await refused(empty_database_url, directory)
+    assert await rows(empty_database_url, "select to_regclass('public.third')") == [(None,)]
+
+
+async def test_line_endings_are_no_change(empty_database_url: str, directory: Path) -> None:
+    await migrate(empty_database_url, directory)
+    first = directory / "20200101000000_first.sql"
+    first.write_bytes(first.read_bytes().replace(b"\n", b"\r\n"))
+    assert await migrate(empty_database_url, directory) == []
+
+
+async def test_a_newer_instance_may_have_applied_more(
+    empty_database_url: str, directory: Path
+) -> None:
+    await migrate(empty_database_url, directory)
+    (directory / "20200102000000_second.sql").unlink()
+    assert await pending(empty_database_url, directory) == []
+    assert await migrate(empty_database_url, directory) == []
+
+
+async def test_a_database_that_is_away_is_said_plainly() -> None:
+    for refused in (migrate, pending):
+        with pytest.raises(MigrationError, match="nowhere"):
+            await refused("postgresql://me@/x?host=/nowhere")
+
+
+def test_nothing_of_the_runner_is_imported_before_it_is_needed() -> None:
+    code = (
+        "import sys, cookcam.database, cookcam.database.migrate;"
+        "print([name for name in ('yoyo', 'sqlparse', 'asyncio.x') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# Other servers
+
+
+@pytest.fixture
+def old_database_url() -> Generator[str]:
+    """A new database on the PostgreSQL of this machine, with the roles it did not have before."""
+    try:
+        connection = psycopg.connect(OLD_SERVER, autocommit=True, connect_timeout=2)
+    except psycopg.OperationalError as error:
+        pytest.skip(f"no PostgreSQL on 127.0.0.1:5432: {error}")
+    with connection:
+        before = {name for (name,) in connection.execute("select rolname from pg_roles")}
+        database = f"test_{uuid4().hex}"
+        connection.execute(f"create database {database}")  # type: ignore[arg-type]
+        try:
+            yield OLD_SERVER.removesuffix("postgres") + database
+        finally:
+            connection.execute(f"drop database {database} with (force)")  # type: ignore[arg-type]
+            for role in ("cookcam_app", "anon", "authenticated", "service_role"):
+                if role not in before:
+                    connection.execute(f"drop role if exists {role}")  # type: ignore[arg-type]
+
+
+async def test_an_older_server_of_the_machine(old_database_url: str) -> None:
+    from cookcam.config import DatabaseConfig
+
+    version = await rows(old_database_url, "select current_setting('server_version_num')::int")
+    assert version[0][0] >= 150_000  # type: ignore[operator]
+    assert await migrate(old_database_url) == ALL
+    assert await migrate(old_database_url) == []
+    async with Database.open(DatabaseConfig(url=Secret(old_database_url))) as database:
+        assert await database.fetch_all_as(GUEST, dict, "select * from recipes") == []
+        async with database.transaction() as tx:
+            await tx.execute("insert into recipes (title, is_published) values ('Soup', true)")
+        assert await database.fetch_value_as(GUEST, "select title from recipes") == "Soup"
+
+
+PLATFORM_ROLES = """
+    create role anon nologin noinherit;
+    create role authenticated nologin noinherit;
+    create role service_role nologin noinherit bypassrls;
+    create role platform_auth nologin;
+    create role owner login bypassrls;
+    grant anon, authenticated, service_role to owner;
+"""
+PLATFORM_AUTH = """
+    create schema auth authorization platform_auth;
+    create table auth.users (
+      instance_id uuid, id uuid primary key, aud varchar(255), role varchar(255),
+      email varchar(255), encrypted_password varchar(255), raw_app_meta_data jsonb,
+      raw_user_meta_data jsonb, is_super_admin boolean, created_at timestamptz,
+      updated_at timestamptz
+    );
+    alter table auth.users owner to platform_auth;
+    create function auth.jwt() returns jsonb language sql stable
+      as $$ select current_setting('request.jwt.claims', true)::jsonb $$;
+    create function auth.uid() returns uuid language sql stable
+      as $$ select (auth.jwt() ->> 'sub')::uuid $$;
+    create function auth.role() returns text language sql stable
+      as $$ select auth.jwt() ->> 'role' $$;
+    grant usage on schema auth to owner, anon, authenticated, service_role;
+    grant select, references, trigger on auth.users to owner;
+    insert into auth.users (id, email)
+      values ('11111111-1111-1111-1111-111111111111', 'early@example.test');
+"""
+AUTH = """
+    select c.relname::text, c.relowner::regrole::text, array_agg(a.attname::text order by attnum)
+    from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+    where c.relnamespace = 'auth'::regnamespace group by 1, 2
+    union all
+    select proname::text, proowner::regrole::text, array[prosrc]
+    from pg_proc where pronamespace = 'auth'::regnamespace
+    order by 1
+"""
+
+
+async def test_a_platform_with_its_own_auth_schema_is_left_as_it_is() -> None:
+    """As on Supabase: roles and auth exist, and the owner is no superuser and makes no roles."""
+    with private_server() as server:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(PLATFORM_ROLES)
+            connection.execute("create database platform owner owner")
+        admin_url = server.url.removesuffix("postgres") + "platform"
+        url = admin_url.replace("postgres@", "owner@")
+        with psycopg.connect(admin_url) as connection:
+            connection.execute(PLATFORM_AUTH)
+        before = await rows(admin_url, AUTH)
+        assert await migrate(url) == ALL
+        assert await rows(admin_url, AUTH) == before
+        async with await connect(admin_url) as connection:
+            # The platform signs people up in its own name; the trigger writes the profile.
+            await connection.execute("set role platform_auth")
+            await connection.execute(
+                "insert into auth.users (id, email) values (gen_random_uuid(), 'new@example.test')"
+            )
+        names = await rows(admin_url, "select name from users order by 1")
+        assert names == [("early",), ("new",)]
+        roles = await rows(admin_url, "select 1 from pg_roles where rolname = 'cookcam_app'")
+        assert roles == []

@@ -1,0 +1,183 @@
+"""The assembled app over a real database and a real identity provider, for tests of features."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from attrs import frozen
+from psycopg import sql
+
+from cookcam import config
+from cookcam.database import Database
+from cookcam.database.connection import Connection
+from cookcam.features.accounts.routes import routes as account_routes
+from cookcam.features.accounts.service import Accounts, Profiles
+from cookcam.features.accounts.store import ProfileStore
+from cookcam.features.recipes.routes import routes as recipe_routes
+from cookcam.features.recipes.service import Recipes
+from cookcam.features.recipes.store import RecipeStore
+from cookcam.identity import Authenticator
+from cookcam.providers.supabase import SupabaseAuth
+from cookcam.sandbox.gotrue import Gotrue, User
+from cookcam.web.app import create_app
+from cookcam.web.edge import Edge
+from cookcam.web.rate_limit import RateLimits
+from tests.identity.project import PASSWORD, new_user, open_client, open_project
+from tests.support.postgres import as_owner
+
+Answer = httpx.Response
+
+
+@frozen
+class Client:
+    """A client of the app, signed in with `token` or a guest."""
+
+    http: httpx.AsyncClient
+    token: str | None = None
+
+    async def request(self, method: str, path: str, **kwargs: Any) -> Answer:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers |= kwargs.pop("headers", {})
+        return await self.http.request(method, f"/api/v1{path}", headers=headers, **kwargs)
+
+    async def get(self, path: str, **kwargs: Any) -> Answer:
+        return await self.request("GET", path, **kwargs)
+
+    async def post(self, path: str, json: Any = None, **kwargs: Any) -> Answer:
+        return await self.request("POST", path, json=json, **kwargs)
+
+    async def put(self, path: str, json: Any = None, **kwargs: Any) -> Answer:
+        return await self.request("PUT", path, json=json, **kwargs)
+
+    async def delete(self, path: str, **kwargs: Any) -> Answer:
+        return await self.request("DELETE", path, **kwargs)
+
+
+@frozen
+class Person(Client):
+    """Somebody with an account and a token."""
+
+    user: User | None = None
+
+    @property
+    def id(self) -> str:
+        assert self.user is not None
+        return str(self.user.id)
+
+    @property
+    def email(self) -> str:
+        assert self.user is not None
+        return self.user.email
+
+
+@frozen
+class Server:
+    """The running app, the parts it is made of, and who uses it."""
+
+    app: Any
+    gotrue: Gotrue
+    provider: SupabaseAuth
+    database: Database
+    database_url: str
+    recipes: Recipes
+    http: httpx.AsyncClient
+
+    @property
+    def guest(self) -> Client:
+        return Client(self.http)
+
+    async def person(self, name: str = "Ann", role: str | None = None) -> Person:
+        """A new person with a token; without a session behind it, which nothing here asks for."""
+        user = await new_user(self.gotrue, name, role)
+        return Person(self.http, self.gotrue.issue_token(user), user)
+
+    async def sql(self, statement: str, **params: Any) -> list[Any]:
+        """A statement as the owner of the database, to arrange or to look."""
+        url = as_owner(self.database_url)
+        async with await Connection.connect(url, autocommit=True) as connection:
+            cursor = await connection.execute(sql.SQL(statement), params)
+            return await cursor.fetchall() if cursor.description else []
+
+
+OpenServer = Callable[..., Any]
+
+
+@asynccontextmanager
+async def open_server(
+    database_url: str,
+    *,
+    make_recipes: Callable[[RecipeStore, Profiles], Recipes] = Recipes,
+    **environ: str,
+) -> AsyncIterator[Server]:
+    async with AsyncExitStack() as stack:
+        gotrue = await stack.enter_async_context(open_project(database_url))
+        settings = config.load(
+            {
+                "APP_ENV": "test",
+                "DATABASE_URL": database_url,
+                "DB_POOL_MIN": "1",
+                "DB_POOL_MAX": "8",
+                "SUPABASE_URL": gotrue.url,
+                "SUPABASE_ANON_KEY": gotrue.anon_key,
+                "SUPABASE_SERVICE_ROLE_KEY": gotrue.service_role_key,
+                "OPENAI_API_KEY": "sk-test",
+                "ENABLE_RATE_LIMITING": "false",
+                **environ,
+            }
+        )
+        database = await stack.enter_async_context(Database.open(settings.database))
+        provider = await stack.enter_async_context(open_client(gotrue))
+        authenticator = await stack.enter_async_context(
+            Authenticator.open(
+                provider,
+                supabase_url=settings.identity.supabase_url,
+                jwt_secret=settings.identity.jwt_secret,
+            )
+        )
+        limits = RateLimits.of(settings.limits)
+        profiles = Profiles(ProfileStore(database))
+        recipes = make_recipes(RecipeStore(database), profiles)
+        app = create_app(
+            settings,
+            [account_routes(Accounts(provider, profiles), profiles), recipe_routes(recipes)],
+            authenticator=authenticator,
+            limits=limits,
+        )
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
+                base_url="http://cookcam.test",
+                timeout=30,
+            )
+        )
+        yield Server(app, gotrue, provider, database, database_url, recipes, http)
+
+
+@pytest.fixture
+async def server(database_url: str) -> AsyncIterator[Server]:
+    async with open_server(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def guest(server: Server) -> Client:
+    return server.guest
+
+
+@pytest.fixture
+async def ann(server: Server) -> Person:
+    return await server.person("Ann")
+
+
+@pytest.fixture
+async def bob(server: Server) -> Person:
+    return await server.person("Bob")
+
+
+@pytest.fixture
+def password() -> str:
+    return PASSWORD

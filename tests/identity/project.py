@@ -1,0 +1,44 @@
+"""A Supabase project for tests: the stand-in on a real port, and the real client towards it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+from cookcam.providers.supabase import SupabaseAuth
+from cookcam.sandbox.gotrue import Gotrue, User, open_gotrue
+from cookcam.settings.readers import Secret
+from tests.support.postgres import as_owner
+
+PASSWORD = "Correct<horse>9 "
+"""With characters and an edge space that a careless server would strip."""
+
+
+@asynccontextmanager
+async def open_project(database_url: str) -> AsyncIterator[Gotrue]:
+    """The stand-in over the database behind `database_url`."""
+    async with open_gotrue(as_owner(database_url)) as gotrue:
+        yield gotrue
+
+
+@asynccontextmanager
+async def open_client(
+    gotrue: Gotrue, *, anon_key: str | None = None
+) -> AsyncIterator[SupabaseAuth]:
+    """Our client of the stand-in."""
+    async with SupabaseAuth.open(
+        supabase_url=gotrue.url,
+        anon_key=Secret(anon_key or gotrue.anon_key),
+        service_role_key=Secret(gotrue.service_role_key),
+    ) as provider:
+        yield provider
+
+
+def some_email(name: str = "ann") -> str:
+    return f"{name}-{uuid4().hex[:12]}@example.com"
+
+
+async def new_user(gotrue: Gotrue, name: str = "Ann", role: str | None = None) -> User:
+    """A confirmed person nobody else in this test run knows."""
+    return await gotrue.create_user(some_email(name.lower()), PASSWORD, name, role)

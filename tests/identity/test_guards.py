@@ -1,0 +1,136 @@
+"""The guards of views, on an app of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from cookcam import config
+from cookcam.errors import ServiceUnavailable
+from cookcam.identity import Authenticator, Identity
+from cookcam.identity.guards import admin_only, optional_caller, signed_in
+from cookcam.observability.context import current_log_fields
+from cookcam.web import Routes, errors_as, facts
+from cookcam.web.app import create_app
+from cookcam.web.edge import Edge
+from cookcam.web.marks import SECURED, marks_of
+from cookcam.web.rate_limit import RateLimits
+from tests.identity.signers import ANN, NOW, PROJECT, Provider, claims, signer
+
+KEY = signer("ES256")
+
+
+def routes() -> Routes:
+    bp = Routes("guarded", __name__)
+
+    def seen(caller: Identity | None) -> Mapping[str, Any]:
+        return {
+            "caller": caller and str(caller.user_id),
+            "facts": facts().user_id,
+            "logged": current_log_fields().get("userId"),
+        }
+
+    @bp.get("/signed-in/<thing>")
+    @signed_in
+    async def for_people(caller: Identity, thing: str) -> Mapping[str, Any]:
+        return {**seen(caller), "thing": thing}
+
+    @bp.get("/optional")
+    @optional_caller
+    async def for_everybody(caller: Identity | None) -> Mapping[str, Any]:
+        return seen(caller)
+
+    @bp.get("/admin")
+    @admin_only
+    async def for_administrators(caller: Identity) -> Mapping[str, Any]:
+        return seen(caller)
+
+    return bp
+
+
+@pytest.fixture
+def provider() -> Provider:
+    return Provider([KEY.jwk()])
+
+
+@pytest.fixture
+async def http(provider: Provider) -> AsyncIterator[httpx.AsyncClient]:
+    settings = config.load(
+        {
+            "APP_ENV": "test",
+            "DATABASE_URL": "postgresql://localhost/none",
+            "SUPABASE_URL": PROJECT,
+            "SUPABASE_ANON_KEY": "anon",
+            "SUPABASE_SERVICE_ROLE_KEY": "service",
+            "OPENAI_API_KEY": "sk-test",
+        }
+    )
+    async with Authenticator.open(
+        provider, supabase_url=PROJECT, jwt_secret=None, clock=lambda: NOW
+    ) as authenticator:
+        app = create_app(settings, [routes()], authenticator=authenticator)
+        edge = Edge(app, settings, limits=RateLimits({}))
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(edge), base_url="http://test/api/v1"
+        ) as client:
+            yield client
+
+
+def bearer(**changes: Any) -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEY.sign(claims(**changes))}"}
+
+
+async def test_the_caller_comes_first_and_is_known_to_facts_and_log(http: httpx.AsyncClient):
+    answer = await http.get("/signed-in/soup", headers=bearer())
+    ann = str(ANN)
+    assert answer.json() == {"caller": ann, "facts": ann, "logged": ann, "thing": "soup"}
+
+
+async def test_people_without_a_good_token_are_refused(http: httpx.AsyncClient):
+    assert (await http.get("/signed-in/soup")).status_code == 401
+    answer = await http.get("/signed-in/soup", headers=bearer(exp=NOW - 60))
+    assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_EXPIRED")
+
+
+async def test_whatever_is_wrong_with_a_token_makes_a_guest_where_guests_may_come(
+    http: httpx.AsyncClient, provider: Provider
+):
+    nobody = {"caller": None, "facts": None, "logged": None}
+    assert (await http.get("/optional", headers=bearer())).json()["caller"] == str(ANN)
+    assert (await http.get("/optional")).json() == nobody
+    for headers in (bearer(exp=NOW - 60), {"Authorization": "Bearer x"}):
+        assert (await http.get("/optional", headers=headers)).json() == nobody
+
+
+async def test_an_outage_refuses_nobody_for_good(http: httpx.AsyncClient, provider: Provider):
+    provider.failure = ServiceUnavailable()
+    assert (await http.get("/signed-in/soup", headers=bearer())).status_code == 503
+    assert (await http.get("/optional", headers=bearer())).json()["caller"] is None
+
+
+async def test_only_app_metadata_opens_what_is_for_administrators(http: httpx.AsyncClient):
+    assert (await http.get("/admin")).status_code == 401
+    for changes in ({}, {"role": "admin"}, {"user_metadata": {"role": "admin"}}):
+        answer = await http.get("/admin", headers=bearer(**changes))
+        assert answer.status_code == 403
+        assert answer.json()["error"] == "Admin access required"
+    answer = await http.get("/admin", headers=bearer(app_metadata={"role": "admin"}))
+    assert answer.json()["caller"] == str(ANN)
+
+
+def test_a_guard_keeps_what_a_view_says_about_itself():
+    @signed_in
+    @errors_as(flagged=True, unexpected="Failed")
+    async def view(_caller: Identity) -> None:
+        """The view's words."""
+
+    @optional_caller
+    async def open_view(_caller: Identity | None) -> None: ...
+
+    assert view.__doc__ == "The view's words."
+    assert marks_of(view).dialect.unexpected == "Failed"
+    assert getattr(view, SECURED)
+    assert not getattr(open_view, SECURED, False)

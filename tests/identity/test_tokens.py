@@ -1,0 +1,280 @@
+"""From a token to an identity: who verifies what, and what nobody accepts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cookcam.errors import (
+    AppError,
+    RateLimited,
+    ServiceAuthError,
+    ServiceError,
+    ServiceUnavailable,
+    TokenExpired,
+)
+from cookcam.identity import Authenticator
+from cookcam.identity.tokens import LONGEST_TOKEN
+from cookcam.providers.sessions import AuthUser
+from cookcam.settings.readers import Secret
+from tests.identity.signers import ANN, NOW, PROJECT, SECRET, Provider, claims, signer
+
+
+@asynccontextmanager
+async def authenticator(
+    provider: Provider, *, secret: str | None = SECRET
+) -> AsyncIterator[Authenticator]:
+    async with Authenticator.open(
+        provider,
+        supabase_url=PROJECT,
+        jwt_secret=None if secret is None else Secret(secret),
+        clock=lambda: NOW,
+    ) as opened:
+        yield opened
+
+
+def by_secret(changes: dict[str, Any] | None = None, secret: str = SECRET) -> str:
+    return jwt.encode(claims(**(changes or {})), secret, "HS256")
+
+
+def unsigned(header: dict[str, Any], payload: dict[str, Any], signature: str = "") -> str:
+    def part(value: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    return f"{part(header)}.{part(payload)}.{signature}"
+
+
+def ann(**changes: Any) -> AuthUser:
+    user = {
+        "id": ANN,
+        "email": "ann@example.com",
+        "app_metadata": {},
+        "user_metadata": {"name": "Ann"},
+        "wire": {},
+    }
+    return AuthUser(**{**user, **changes})
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256", "EdDSA"])
+async def test_the_projects_own_key_is_accepted(autojump_clock, algorithm: str):
+    key = signer(algorithm)
+    async with authenticator(Provider([key.jwk()])) as auth:
+        identity = await auth.identify(key.sign(claims()))
+    assert identity.user_id == ANN
+    assert identity.claims["role"] == "authenticated"
+
+
+async def test_the_secret_is_accepted_where_it_is_known(autojump_clock):
+    provider = Provider()
+    async with authenticator(provider) as auth:
+        assert (await auth.identify(by_secret())).user_id == ANN
+    assert provider.fetches == 0
+    assert provider.lookups == []
+
+
+KEY = signer("ES256")
+FOREIGN = signer("ES256", "foreign")
+
+BAD_TOKENS = {
+    "empty": "",
+    "not a token": "hello",
+    "two parts": "a.b",
+    "not base64": "!.!.!",
+    "too long": "a" * (LONGEST_TOKEN + 1),
+    "not ascii": "é.é.é",
+    "a lone surrogate": "\ud800.a.b",
+    "header is a list": base64.urlsafe_b64encode(b"[]").decode() + ".e30.",
+    "header nested deeply": base64.urlsafe_b64encode(b"[" * 5000).decode() + ".e30.",
+    "expired": KEY.sign(claims(exp=NOW - 60)),
+    "no expiry": KEY.sign(claims(exp=None)),
+    "not valid yet": KEY.sign(claims(nbf=NOW + 60)),
+    "wrong audience": KEY.sign(claims(aud="anon")),
+    "wrong issuer": KEY.sign(claims(iss="https://elsewhere.supabase.co/auth/v1")),
+    "subject is no uuid": KEY.sign(claims(sub="ann")),
+    "the anonymous key itself": by_secret({"sub": None, "iss": "supabase", "role": "anon"}),
+    "foreign key, unknown id": FOREIGN.sign(claims()),
+    "foreign key, our key id": FOREIGN.sign(claims(), kid=KEY.key_id),
+    "no key id": jwt.encode(claims(), KEY.private, "ES256"),
+    "alg none": unsigned({"alg": "none", "typ": "JWT"}, claims()),
+    "alg None with our key id": unsigned({"alg": "NONE", "kid": KEY.key_id}, claims()),
+    "no alg": unsigned({"typ": "JWT", "kid": KEY.key_id}, claims(), "AAAA"),
+    "alg is a list": unsigned({"alg": ["HS256"]}, claims(), "AAAA"),
+    "signed with another secret": by_secret(secret="another secret of thirty-two characters"),
+    "signed with HS512": jwt.encode(claims(), SECRET, "HS512"),
+    "signature removed": KEY.sign(claims()).rpartition(".")[0] + ".",
+    "says ES256, key is RSA": unsigned({"alg": "ES256", "kid": "rsa"}, claims(), "AAAA"),
+    "says RS256, key is EC": unsigned({"alg": "RS256", "kid": KEY.key_id}, claims(), "AAAA"),
+}
+
+
+def signed_with_the_public_key() -> dict[str, str]:
+    """HS256 with what everybody can know as the secret: PyJWT refuses to make these."""
+    import hashlib
+    import hmac
+
+    found: dict[str, str] = {}
+    for name, secret in {
+        "PEM": KEY.public_pem(),
+        "JWK": json.dumps(KEY.jwk()).encode(),
+        "x coordinate": KEY.jwk()["x"].encode(),
+        "empty secret": b"",
+    }.items():
+        message = unsigned({"alg": "HS256", "kid": KEY.key_id}, claims()).rpartition(".")[0]
+        mac = hmac.new(secret, message.encode(), hashlib.sha256).digest()
+        signature = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+        found[f"HS256 signed with the public key, {name}"] = f"{message}.{signature}"
+    return found
+
+
+BAD_TOKENS |= signed_with_the_public_key()
+
+
+@pytest.mark.parametrize("name", BAD_TOKENS)
+async def test_a_bad_token_is_refused_with_the_words_clients_know(autojump_clock, name: str):
+    provider = Provider([KEY.jwk(), signer("RS256", "rsa").jwk()])
+    async with authenticator(provider) as auth:
+        with pytest.raises(TokenExpired) as refused:
+            await auth.identify(BAD_TOKENS[name])
+    assert refused.value.status == 401
+    assert refused.value.error == "Token expired or invalid"
+    assert refused.value.code == "TOKEN_EXPIRED"
+    assert refused.value.message == "Please refresh your session"
+
+
+async def test_a_refusal_shows_nothing_of_the_token(autojump_clock):
+    async with authenticator(Provider([KEY.jwk()])) as auth:
+        with pytest.raises(TokenExpired) as refused:
+            await auth.identify(FOREIGN.sign(claims(), kid=KEY.key_id))
+    shown = "".join(traceback.format_exception(refused.value))
+    assert not re.search(r"eyJ|ann@example\.com", shown)
+
+
+async def test_a_flood_of_unknown_key_ids_hardly_reaches_the_provider(autojump_clock):
+    provider = Provider([KEY.jwk()])
+    async with authenticator(provider) as auth:
+        for n in range(200):
+            with pytest.raises(TokenExpired):
+                await auth.identify(FOREIGN.sign(claims(), kid=f"garbage-{n}"))
+            await auth.identify(KEY.sign(claims()))
+    assert provider.fetches == 1
+
+
+async def test_an_outage_is_not_a_refusal(autojump_clock):
+    provider = Provider([KEY.jwk()], failure=ServiceUnavailable())
+    async with authenticator(provider) as auth:
+        with pytest.raises(ServiceUnavailable):
+            await auth.identify(KEY.sign(claims()))
+        assert (await auth.identify(by_secret())).user_id == ANN
+
+
+class TestWithoutTheSecret:
+    """HS256 tokens then go to the provider, which holds it."""
+
+    async def test_the_provider_decides_and_is_asked_once(self, autojump_clock):
+        provider = Provider(user=ann(app_metadata={"role": "admin"}))
+        token = by_secret({"app_metadata": {}, "user_metadata": {}})
+        async with authenticator(provider, secret=None) as auth:
+            for _ in range(20):
+                identity = await auth.identify(token)
+        assert provider.lookups == [token]
+        assert identity.user_id == ANN
+        assert identity.is_admin
+        assert identity.name == "Ann"
+
+    async def test_a_revoked_session_is_noticed_soon(self, autojump_clock):
+        provider = Provider(user=ann())
+        async with authenticator(provider, secret=None) as auth:
+            await auth.identify(by_secret())
+            token = provider.lookups[0]
+            provider.failure = TokenExpired()
+            await auth.identify(token)
+            await trio.sleep(31)
+            with pytest.raises(TokenExpired):
+                await auth.identify(token)
+
+    async def test_another_signature_is_another_question(self, autojump_clock):
+        provider = Provider(user=ann())
+        async with authenticator(provider, secret=None) as auth:
+            token = by_secret()
+            await auth.identify(token)
+            provider.failure = TokenExpired()
+            with pytest.raises(TokenExpired):
+                await auth.identify(token.rpartition(".")[0] + ".AAAA")
+
+    async def test_what_can_be_refused_here_is_not_asked(self, autojump_clock):
+        provider = Provider(user=ann())
+        async with authenticator(provider, secret=None) as auth:
+            for changes in ({"exp": NOW - 60}, {"iss": "x"}, {"aud": "x"}, {"sub": "x"}):
+                with pytest.raises(TokenExpired):
+                    await auth.identify(by_secret(changes))
+            for name, token in BAD_TOKENS.items():
+                if "secret" not in name and "public key" not in name and "HS" not in name:
+                    with pytest.raises(TokenExpired):
+                        await auth.identify(token)
+        assert provider.lookups == []
+
+    async def test_a_token_of_somebody_else_is_refused(self, autojump_clock):
+        async with authenticator(Provider(user=ann(id=uuid4())), secret=None) as auth:
+            with pytest.raises(TokenExpired):
+                await auth.identify(by_secret())
+
+    @pytest.mark.parametrize(
+        "failure",
+        [ServiceUnavailable(), RateLimited(), ServiceError(), ServiceAuthError()],
+        ids=lambda failure: type(failure).__name__,
+    )
+    async def test_whatever_keeps_the_provider_from_deciding_is_503(
+        self, autojump_clock, failure: AppError
+    ):
+        async with authenticator(Provider(failure=failure), secret=None) as auth:
+            with pytest.raises(ServiceUnavailable):
+                await auth.identify(by_secret())
+
+    async def test_a_provider_that_hangs_is_503(self, autojump_clock):
+        class Hanging(Provider):
+            async def get_user(self, token: str) -> AuthUser:
+                await trio.sleep_forever()
+                raise AssertionError
+
+        async with authenticator(Hanging(), secret=None) as auth:
+            with pytest.raises(ServiceUnavailable):
+                await auth.identify(by_secret())
+
+
+good_token = KEY.sign(claims())
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=200),
+        st.lists(st.text(alphabet="eyJhbGciOi-_=.0", max_size=40), min_size=3, max_size=3).map(
+            ".".join
+        ),
+        st.tuples(st.integers(0, len(good_token) - 1), st.characters()).map(
+            lambda change: good_token[: change[0]] + change[1] + good_token[change[0] + 1 :]
+        ),
+    )
+)
+def test_any_text_is_refused_or_undecided_and_nothing_else(token: str):
+    async def main() -> None:
+        async with authenticator(Provider([KEY.jwk()])) as auth:
+            try:
+                identity = await auth.identify(token)
+            except TokenExpired:
+                return
+            assert identity.user_id == ANN
+
+    trio.run(main)

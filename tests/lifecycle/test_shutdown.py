@@ -1,0 +1,306 @@
+"""Every phase of shutdown on the virtual clock, each also seen to matter by leaving it out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from cookcam.lifecycle.background import Background, Task
+from cookcam.lifecycle.run import Program
+from cookcam.lifecycle.state import Lifecycle, Phase
+from cookcam.lifecycle.work import Work
+from cookcam.serving.door import Peer
+from cookcam.settings.sections import DrainConfig
+from tests.support.program import Harness, MemoryDoor, answer, ask, at_end
+
+
+def about(seconds: float) -> object:
+    return pytest.approx(seconds, abs=0.1)
+
+
+async def let_settle() -> None:
+    await trio.sleep(0.001)
+
+
+class TestNotice:
+    async def scenario(self, without: Phase | None) -> Harness:
+        harness = Harness(settings=DrainConfig(notice=5, linger=0, timeout=30), without=without)
+        async with harness.running():
+            harness.signal()
+        return harness
+
+    async def test_sockets_are_told_before_the_door_closes(self, autojump_clock) -> None:
+        harness = await self.scenario(None)
+        assert [(what, phase) for what, _, phase in harness.sockets.events] == [
+            ("notice", Phase.NOTICE),
+            ("closed", Phase.DRAINING),
+        ]
+        told, closed = (at for _, at, _ in harness.sockets.events)
+        assert closed - told == about(5)
+
+    async def test_without_the_phase_nobody_is_told(self, autojump_clock) -> None:
+        harness = await self.scenario(Phase.NOTICE)
+        assert "notice" not in [what for what, _, _ in harness.sockets.events]
+
+    async def test_new_connections_are_served_during_the_notice(self, autojump_clock) -> None:
+        harness = Harness(settings=DrainConfig(notice=5, linger=0, timeout=30))
+        async with harness.running():
+            harness.signal()
+            await trio.sleep(1)
+            late = harness.door.knock()
+            await ask(late, "/")
+            assert b"connection: close" in (await answer(late)).lower()
+
+
+class TestClosingTheDoor:
+    async def scenario(self, without: Phase | None) -> tuple[Harness, bytes]:
+        door = MemoryDoor(busy=True)
+        harness = Harness(door=door, without=without)
+        async with harness.running():
+            waiting = door.knock()  # in the accept queue when the signal comes
+            await ask(waiting, "/")
+            harness.signal()
+            with trio.move_on_after(60):
+                return harness, await answer(waiting)
+            return harness, b""
+        raise AssertionError
+
+    async def test_who_waits_in_the_accept_queue_is_served(self, autojump_clock) -> None:
+        harness, received = await self.scenario(None)
+        assert received.startswith(b"HTTP/1.1 200")
+        assert harness.door.closed
+        assert harness.status == 0
+
+    async def test_without_the_phase_the_door_stays_open_and_the_drain_is_cut(
+        self, autojump_clock
+    ) -> None:
+        harness, received = await self.scenario(Phase.CLOSING)
+        assert received == b""
+        assert not harness.door.closed
+
+
+class TestDraining:
+    async def scenario(self, without: Phase | None) -> tuple[Harness, bytes]:
+        harness = Harness(without=without)
+        async with harness.running():
+            client = harness.door.knock()
+            await ask(client, "/sleep/20")
+            await let_settle()
+            harness.signal()
+            received = await answer(client)
+            await client.aclose()
+        return harness, received
+
+    async def test_a_request_in_flight_runs_to_its_end(self, autojump_clock) -> None:
+        harness, received = await self.scenario(None)
+        assert received.startswith(b"HTTP/1.1 200")
+        assert b"connection: close" in received.lower()
+        assert harness.status == 0
+        assert harness.report.finished == {"request": 1}
+        assert harness.report.seconds["draining"] == about(20)
+        assert harness.report.tasks_left == 0
+
+    async def test_without_the_phase_it_is_cut(self, autojump_clock) -> None:
+        harness, received = await self.scenario(Phase.DRAINING)
+        assert received == b""
+        assert harness.report.cut == {"request": 1}
+        assert harness.status == 1
+
+    async def test_an_idle_connection_is_left_to_its_peer_until_the_linger_is_over(
+        self, autojump_clock
+    ) -> None:
+        harness = Harness(settings=DrainConfig(notice=0, linger=7, timeout=30))
+        async with harness.running():
+            idle = harness.door.knock()
+            await ask(idle, "/")
+            await answer(idle)
+            before = trio.current_time()
+            harness.signal()
+            assert await at_end(idle)
+            assert trio.current_time() - before == about(7)
+            await idle.aclose()
+        assert harness.status == 0
+
+    async def test_a_request_on_a_lingering_connection_is_answered_with_close(
+        self, autojump_clock
+    ) -> None:
+        harness = Harness(settings=DrainConfig(notice=0, linger=7, timeout=30))
+        async with harness.running():
+            idle = harness.door.knock()
+            await ask(idle, "/")
+            assert b"connection: close" not in (await answer(idle)).lower()
+            harness.signal()
+            await trio.sleep(3)
+            await ask(idle, "/")
+            assert b"connection: close" in (await answer(idle)).lower()
+            await idle.aclose()
+        assert harness.report.seconds["draining"] == about(3)
+
+    async def test_sockets_close_while_requests_finish(self, autojump_clock) -> None:
+        harness = Harness()
+        harness.sockets.closing_takes = 4
+        async with harness.running():
+            client = harness.door.knock()
+            await ask(client, "/sleep/6")
+            await let_settle()
+            harness.signal()
+            await answer(client)
+            await client.aclose()
+        assert harness.report.seconds["draining"] == about(6)
+
+
+class TestBackground:
+    async def scenario(self, without: Phase | None) -> tuple[Harness, list[str]]:
+        seen: list[str] = []
+
+        def jobs(background: Background) -> list[Task]:
+            async def job() -> None:
+                while True:
+                    with background.unit("count"):
+                        seen.append("began")
+                        await trio.sleep(5)
+                        seen.append("ended")
+                    await trio.sleep(1)
+
+            return [Task("counter", job)]
+
+        harness = Harness(jobs=jobs, without=without)
+        async with harness.running():
+            await trio.sleep(1)
+            harness.signal()
+        return harness, seen
+
+    async def test_a_job_finishes_its_unit_at_hand_and_begins_no_other(
+        self, autojump_clock
+    ) -> None:
+        harness, seen = await self.scenario(None)
+        assert seen == ["began", "ended"]
+        assert harness.report.finished == {"job": 1}
+        assert harness.status == 0
+
+    async def test_without_the_phase_the_unit_is_cut_and_named(self, autojump_clock) -> None:
+        harness, seen = await self.scenario(Phase.BACKGROUND)
+        assert seen == ["began"]
+        assert harness.report.cut_names == ("job count",)
+        assert harness.status == 1
+
+
+class TestCutting:
+    async def scenario(self, without: Phase | None) -> Harness:
+        harness = Harness(settings=DrainConfig(notice=0, linger=0, timeout=10), without=without)
+        with trio.move_on_after(1000) as patience:
+            async with harness.running():
+                client = harness.door.knock()
+                await ask(client, "/forever")
+                await let_settle()
+                harness.signal()
+                await at_end(client)
+        assert patience.cancelled_caught is (without is Phase.CUTTING)
+        return harness
+
+    async def test_what_never_ends_is_cut_at_the_bound_and_named(self, autojump_clock) -> None:
+        before = trio.current_time()
+        harness = await self.scenario(None)
+        assert trio.current_time() - before == about(10)
+        assert harness.status == 1
+        assert harness.report.cut == {"request": 1}
+        assert harness.report.cut_names == ("request GET /forever",)
+        assert harness.report.tasks_left == 0
+
+    async def test_without_the_phase_the_program_never_ends(self, autojump_clock) -> None:
+        harness = await self.scenario(Phase.CUTTING)
+        assert harness.result is None
+
+
+class TestClosing:
+    async def test_services_close_after_the_last_task(self, autojump_clock) -> None:
+        harness = Harness()
+        async with harness.running():
+            client = harness.door.knock()
+            await ask(client, "/sleep/3")
+            await let_settle()
+            harness.signal()
+            await answer(client)
+            assert harness.closed == []
+            await client.aclose()
+        assert harness.closed == ["services"]
+        assert harness.lifecycle is not None
+        assert harness.lifecycle.phase is Phase.CLOSED
+
+    async def test_services_that_do_not_close_are_given_up(self, autojump_clock) -> None:
+        harness = StubbornServices()
+        before = trio.current_time()
+        async with harness.running():
+            harness.signal()
+        assert trio.current_time() - before == about(5)
+
+
+class StubbornServices(Harness):
+    @asynccontextmanager
+    async def assemble(self, lifecycle: Lifecycle, work: Work) -> AsyncIterator[Program]:
+        async with super().assemble(lifecycle, work) as program:
+            yield program
+            await trio.sleep_forever()
+
+
+class TestSignals:
+    async def test_a_second_signal_cuts_at_once(self, autojump_clock) -> None:
+        harness = Harness()
+        async with harness.running():
+            client = harness.door.knock()
+            await ask(client, "/forever")
+            await let_settle()
+            before = trio.current_time()
+            harness.signal()
+            await trio.sleep(1)
+            harness.signal(2)
+        assert trio.current_time() - before == about(1)
+        assert harness.status == 1
+        assert harness.report.cut_names == ("request GET /forever",)
+
+    async def test_a_signal_during_start_up_ends_the_program_cleanly(self, autojump_clock) -> None:
+        harness = Harness()
+        harness.signal()
+        async with harness.running():
+            pass
+        assert harness.status == 0
+
+    async def test_readiness_turns_with_the_first_signal(self, autojump_clock) -> None:
+        harness = Harness(settings=DrainConfig(notice=5, linger=0, timeout=30))
+        async with harness.running():
+            assert harness.lifecycle is not None
+            assert not harness.lifecycle.draining
+            harness.signal()
+            await let_settle()
+            assert harness.lifecycle.draining
+
+
+class FallingDoor(MemoryDoor):
+    broken = False
+
+    async def accept(self) -> Peer:
+        peer = await super().accept()
+        if self.broken:
+            raise OSError("the door fell off")
+        return peer
+
+
+class TestCoreFailure:
+    async def test_a_core_task_that_fails_drains_first_and_gives_status_1(
+        self, autojump_clock
+    ) -> None:
+        door = FallingDoor()
+        harness = Harness(door=door)
+        async with harness.running():
+            client = door.knock()
+            await ask(client, "/sleep/3")
+            await let_settle()
+            door.broken = True
+            door.knock()
+            assert (await answer(client)).startswith(b"HTTP/1.1 200")
+            await client.aclose()
+        assert harness.status == 1
+        assert harness.report.reason == "failure"

@@ -1,0 +1,90 @@
+"""Metrics: the names that dashboards rely on, bounded labels, one registry a server."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from cookcam.observability.metrics import CONTENT_TYPE, OTHER, Family, Metrics
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+    }
+
+
+def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
+    metrics = Metrics()
+    declared = dict(re.findall(r"# TYPE (\w+) (\w+)", metrics.render().decode()))
+    assert declared == {
+        "http_requests_total": "counter",
+        "http_request_duration_seconds": "histogram",
+        "http_requests_in_flight": "gauge",
+        "ws_connections": "gauge",
+        "ws_connects_total": "counter",
+        "ws_auth_failures_total": "counter",
+        "ws_messages_total": "counter",
+        "ws_outbox_overflow_total": "counter",
+        "db_pool_in_use": "gauge",
+        "db_pool_size": "gauge",
+        "rate_limited_total": "counter",
+        "tasks_running": "gauge",
+        "task_restarts_total": "counter",
+        "drain_seconds": "gauge",
+        "drain_cut_total": "counter",
+    }
+    assert CONTENT_TYPE.startswith("text/plain")
+
+
+def test_an_answer_is_counted_and_timed_by_route_method_and_status() -> None:
+    metrics = Metrics()
+    metrics.http_answered("/recipes/<id>", "GET", 200, 0.15)
+    metrics.http_answered("/recipes/<id>", "GET", 200, 0.7)
+    metrics.http_answered(None, "BREW", 404, 0.001)
+    labels = {"route": "/recipes/<id>", "method": "GET", "status": "200"}
+    seen = samples(metrics)
+    assert seen["http_requests_total", frozenset(labels.items())] == 2
+    for bound, count in (("0.1", 0.0), ("0.2", 1.0), ("0.5", 1.0), ("1.0", 2.0)):
+        key = frozenset({**labels, "le": bound}.items())
+        assert seen["http_request_duration_seconds_bucket", key] == count
+    unmatched = {"route": "unmatched", "method": OTHER, "status": "404"}
+    assert seen["http_requests_total", frozenset(unmatched.items())] == 1
+
+
+def test_labels_that_clients_choose_are_bounded() -> None:
+    metrics = Metrics()
+    messages = metrics.ws_messages_total
+    messages.bound = 3
+    for number in range(10):
+        messages.of("socket.io", f"event{number}").inc()
+    messages.of("socket.io", "event0").inc()
+    seen = {
+        dict(k[1])["event"]: v for k, v in samples(metrics).items() if k[0] == "ws_messages_total"
+    }
+    assert seen == {"event0": 2, "event1": 1, "event2": 1, OTHER: 7}
+
+
+def test_a_family_gives_the_same_child_for_the_same_labels() -> None:
+    family = Metrics().tasks_running
+    assert isinstance(family, Family)
+    assert family.of("sweep") is family.of("sweep")
+
+
+def test_the_pool_is_read_when_the_metrics_are() -> None:
+    metrics = Metrics()
+    in_use = 0
+    metrics.watch_pool(lambda: in_use, lambda: 5)
+    assert samples(metrics)["db_pool_in_use", frozenset()] == 0
+    in_use = 3
+    assert samples(metrics)["db_pool_in_use", frozenset()] == 3
+    assert samples(metrics)["db_pool_size", frozenset()] == 5
+
+
+def test_two_servers_in_one_process_do_not_add_up() -> None:
+    one, other = Metrics(), Metrics()
+    one.http_answered("/", "GET", 200, 0.1)
+    assert not any(name == "http_requests_total" for name, _ in samples(other))

@@ -1,0 +1,199 @@
+"""How events are grouped and reduced, as data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg.errors
+import pytest
+import trio
+
+from cookcam.errors import (
+    DatabaseError,
+    DuplicateEntry,
+    InternalError,
+    ServiceError,
+    ServiceUnavailable,
+    ValidationError,
+)
+from cookcam.observability.reports import ReportedRequest, reportable
+from cookcam.observability.sentry_events import (
+    fingerprint,
+    is_probe,
+    kept_breadcrumb,
+    request_section,
+    scrubbed,
+)
+
+
+class StripeCardError(Exception):
+    """Named as the provider's errors are."""
+
+
+class Coded(Exception):
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "group"),
+    [
+        (StripeCardError("card declined"), ["stripe-error", "StripeCardError"]),
+        (Coded("duplicate", "23505"), ["database-error", "23505"]),
+        (Coded("no rows", "PGRST116"), ["database-error", "PGRST116"]),
+        (psycopg.errors.DeadlockDetected("x"), ["database-error", "40P01"]),
+        (ValueError("Validation failed"), ["validation-error"]),
+        (ValueError("invalid id"), ["validation-error"]),
+        (KeyError("x"), None),
+        # An AppError's own code is no database code.
+        (InternalError(), None),
+        (DatabaseError(), None),
+        (Coded("limit", "rate_limit_exceeded"), None),
+    ],
+)
+def test_each_rule_groups_its_errors(error: BaseException, group: list[str] | None) -> None:
+    assert fingerprint(error) == group
+
+
+@pytest.mark.parametrize(
+    ("error", "first"),
+    [
+        (StripeCardError("invalid card"), "stripe-error"),
+        (caused(StripeCardError("x"), Coded("invalid", "23505")), "stripe-error"),
+        (caused(Coded("invalid", "23505"), StripeCardError("x")), "stripe-error"),
+        (Coded("invalid input syntax", "22P02"), "database-error"),
+        (caused(ValueError("invalid"), psycopg.errors.UniqueViolation("x")), "database-error"),
+    ],
+)
+def test_the_first_rule_that_fits_wins(error: BaseException, first: str) -> None:
+    group = fingerprint(error)
+    assert group is not None
+    assert group[0] == first
+
+
+def test_errors_of_the_real_stripe_library_are_payments() -> None:
+    import stripe
+
+    error = caused(ServiceError(), stripe.CardError("invalid number", None, "card_declined"))
+    assert fingerprint(error) == ["stripe-error", "CardError"]
+
+
+def test_translated_errors_keep_the_group_of_their_cause() -> None:
+    error = caused(DatabaseError(), psycopg.errors.UndefinedTable("x"))
+    assert fingerprint(error) == ["database-error", "42P01"]
+    group = ExceptionGroup("tasks", [OSError("x"), Coded("x", "40001")])
+    assert fingerprint(group) == ["database-error", "40001"]
+
+
+def test_a_circle_of_causes_ends() -> None:
+    first, second = ValueError("a"), ValueError("b")
+    first.__context__, second.__context__ = second, first
+    assert fingerprint(first) is None
+
+
+def test_a_clients_own_error_is_not_reported() -> None:
+    assert reportable(ValidationError()) is None
+    assert reportable(DuplicateEntry()) is None
+    assert reportable(BaseExceptionGroup("x", [DuplicateEntry(), ValidationError()])) is None
+
+
+def test_a_fault_is_reported() -> None:
+    for error in (ServiceUnavailable(), InternalError(), ValueError("x")):
+        assert reportable(error) is error
+
+
+async def test_of_a_group_only_the_faults_are_reported() -> None:
+    cancelled: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.lowlevel.checkpoint()
+        except trio.Cancelled as error:
+            cancelled.append(error)
+            raise
+    assert reportable(cancelled[0]) is None
+    fault = ValueError("x")
+    rest = reportable(BaseExceptionGroup("x", [*cancelled, DuplicateEntry(), fault]))
+    assert isinstance(rest, ExceptionGroup)
+    assert rest.exceptions == (fault,)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/health", "/health/ready", "/api/v1/health", "/api/health/live", "/metrics"),
+        *("GET /health", "GET /api/v1/health/ready"),
+    ],
+)
+def test_health_checks_and_metrics_are_probes(path: str) -> None:
+    assert is_probe(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthy-recipes", "/api/v1/recipes", "/", "GET /recipes/health"]
+)
+def test_other_routes_are_not_probes(path: str) -> None:
+    assert not is_probe(path)
+
+
+def test_breadcrumbs_of_health_checks_and_static_files_are_dropped() -> None:
+    for url in ("http://x/health/ready", "http://x/static/app.js"):
+        assert kept_breadcrumb({"category": "http", "data": {"url": url}}) is None
+        assert kept_breadcrumb({"category": "other", "data": {"url": url}}) is not None
+    assert kept_breadcrumb({"category": "http", "message": "GET /health/live"}) is None
+
+
+def test_a_breadcrumb_is_redacted_and_keeps_its_time() -> None:
+    moment = object()
+    crumb = {"category": "auth", "timestamp": moment, "data": {"token": "abc"}}
+    assert kept_breadcrumb(crumb) == {
+        "category": "auth",
+        "timestamp": moment,
+        "data": {"token": "[REDACTED]"},
+    }
+
+
+def test_a_user_is_reduced_to_the_id() -> None:
+    event = {"user": {"id": 7, "email": "a@b.example", "ip_address": "1.2.3.4"}}
+    assert scrubbed(event, "test") == {"user": {"id": "7"}, "tags": {"node_env": "test"}}
+    assert "user" not in scrubbed({"user": {"email": "a@b.example"}}, "test")
+
+
+def test_local_variables_stay_in_frames_of_this_program_only() -> None:
+    frames: list[dict[str, Any]] = [
+        {"function": "ours", "in_app": True, "vars": {"n": "1", "token": "'abc'"}},
+        {"function": "library", "in_app": False, "vars": {"data": "'abc'"}},
+        {"function": "unknown", "vars": {"data": "'abc'"}},
+    ]
+    event = {"exception": {"values": [{"stacktrace": {"frames": frames}}, {"type": "x"}]}}
+    safe = scrubbed(event, "test")["exception"]["values"][0]["stacktrace"]["frames"]
+    assert [frame.get("vars") for frame in safe] == [
+        {"n": "1", "token": "[REDACTED]"},
+        None,
+        None,
+    ]
+
+
+def test_a_request_section_is_structured_so_that_keys_are_seen() -> None:
+    section = request_section(
+        ReportedRequest(
+            "POST", "/login", "a=1&token=x%20y", {"x-api-key": "k"}, b'{"password": "p"}'
+        )
+    )
+    assert section == {
+        "method": "POST",
+        "url": "/login",
+        "query_string": [("a", "1"), ("token", "x y")],
+        "headers": {"X-Api-Key": "k"},
+        "data": {"password": "p"},
+    }
+    assert (
+        request_section(ReportedRequest("GET", "/", body=b"x" * 70_000))["data"] == "[70000 bytes]"
+    )
+    assert request_section(ReportedRequest("GET", "/", body="not json"))["data"] == "not json"

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import trio
+from attrs import define, field
+
+from cookcam.realtime.engineio.heartbeats import Heartbeats
+
+
+@define(eq=False)
+class Patient:
+    heartbeats: Heartbeats
+    answers: bool = True
+    pings: list[float] = field(factory=list)
+    died: float | None = None
+
+    def ping(self) -> None:
+        self.pings.append(trio.current_time())
+        if self.answers:
+            self.heartbeats.pong(self)
+
+    def ping_timed_out(self) -> None:
+        self.died = trio.current_time()
+
+
+async def run_for(heartbeats: Heartbeats, seconds: float) -> None:
+    with trio.move_on_after(seconds):
+        await heartbeats.run()
+
+
+async def test_who_answers_is_pinged_once_an_interval(autojump_clock):
+    heartbeats = Heartbeats(25, 20)
+    patient = Patient(heartbeats)
+    start = trio.current_time()
+    heartbeats.start(patient)
+    await run_for(heartbeats, 80)
+    assert [at - start for at in patient.pings] == [25, 50, 75]
+    assert patient.died is None
+
+
+async def test_who_does_not_answer_is_given_up_after_interval_and_timeout(autojump_clock):
+    heartbeats = Heartbeats(25, 20)
+    mute, lively = Patient(heartbeats, answers=False), Patient(heartbeats)
+    start = trio.current_time()
+    heartbeats.start(mute)
+    heartbeats.start(lively)
+    await run_for(heartbeats, 110)
+    assert mute.died == start + 45
+    assert len(mute.pings) == 1
+    assert len(lively.pings) == 4
+
+
+async def test_late_comers_have_a_rhythm_of_their_own(autojump_clock):
+    heartbeats = Heartbeats(10, 5)
+    late = Patient(heartbeats)
+    start = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_for, heartbeats, 40)
+        heartbeats.start(Patient(heartbeats))
+        await trio.sleep(7)
+        heartbeats.start(late)
+    assert [at - start for at in late.pings] == [17, 27, 37]
+
+
+async def test_who_has_stopped_is_left_alone_and_odd_pongs_change_nothing(autojump_clock):
+    heartbeats = Heartbeats(10, 5)
+    gone, pushy = Patient(heartbeats), Patient(heartbeats)
+    start = trio.current_time()
+    heartbeats.start(gone)
+    heartbeats.start(pushy)
+    heartbeats.stop(gone)
+    heartbeats.pong(pushy)
+    heartbeats.pong(gone)
+    await run_for(heartbeats, 12)
+    assert not gone.pings
+    assert [at - start for at in pushy.pings] == [10]

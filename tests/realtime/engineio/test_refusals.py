@@ -1,0 +1,157 @@
+"""Requests that get no session, and what web pages of which origin may do."""
+
+from __future__ import annotations
+
+import pytest
+
+from cookcam.realtime.engineio import EngineServer, Refused, Request
+from tests.realtime.engineio.client import PATH, POLLING, WEBSOCKET, Recorder, open_polling, poll
+from tests.support.asgi import Rejected, request, websocket
+
+PAGE = b"https://cookcam.app"
+FOREIGN = [(b"origin", b"https://elsewhere.example")]
+OWN = [(b"origin", PAGE)]
+
+
+@pytest.mark.parametrize(
+    ("method", "query", "code", "message"),
+    [
+        ("GET", "EIO=4", 0, "Transport unknown"),
+        ("GET", "EIO=4&transport=carrier-pigeon", 0, "Transport unknown"),
+        ("GET", "EIO=4&transport=polling&sid=unknown", 1, "Session ID unknown"),
+        ("POST", "EIO=4&transport=polling", 2, "Bad handshake method"),
+        ("DELETE", "EIO=4&transport=polling", 2, "Bad handshake method"),
+        ("GET", "EIO=4&transport=websocket", 3, "Bad request"),
+        ("GET", "&".join(f"q{n}=" for n in range(100)), 3, "Bad request"),
+        ("GET", "EIO=3&transport=polling", 5, "Unsupported protocol version"),
+        ("GET", "transport=polling", 5, "Unsupported protocol version"),
+    ],
+)
+async def test_refusals_over_http(method, query, code, message, autojump_clock):
+    async with EngineServer(Recorder()) as server:
+        answer = await request(server, method, PATH, query)
+        assert (answer.status, answer.json()) == (400, {"code": code, "message": message})
+        assert answer.headers["content-type"] == "application/json"
+        assert not server.sessions
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("EIO=4", 0),
+        ("EIO=4&transport=websocket&sid=unknown", 1),
+        ("EIO=4&transport=polling", 3),
+        ("EIO=3&transport=websocket", 5),
+    ],
+)
+async def test_refusals_of_an_upgrade(query, code, autojump_clock):
+    async with EngineServer(Recorder()) as server:
+        with pytest.raises(Rejected) as rejected:
+            async with websocket(server, PATH, query):
+                pass
+        assert rejected.value.answer.status == 400
+        assert rejected.value.answer.json()["code"] == code
+
+
+async def test_a_method_that_is_neither_get_nor_post_is_refused_for_a_session_too(autojump_clock):
+    async with EngineServer(Recorder()) as server:
+        sid = await open_polling(server)
+        answer = await request(server, "PUT", PATH, f"{POLLING}&sid={sid}")
+        assert (answer.status, answer.json()["code"]) == (400, 2)
+
+
+async def test_a_server_of_one_transport_knows_no_other(autojump_clock):
+    async with EngineServer(Recorder(), transports=["websocket"]) as server:
+        answer = await request(server, "GET", PATH, POLLING)
+        assert answer.json() == {"code": 0, "message": "Transport unknown"}
+
+
+async def test_admit_may_refuse_a_handshake_its_own_way(autojump_clock):
+    async def admit(request: Request) -> None:
+        if request.header("authorization") is None:
+            raise Refused("Slow down", status=429, headers=[(b"retry-after", b"60")])
+
+    async with EngineServer(Recorder(), admit=admit) as server:
+        answer = await request(server, "GET", PATH, POLLING)
+        assert (answer.status, answer.headers["retry-after"]) == (429, "60")
+        assert answer.json() == {"code": 4, "message": "Slow down"}
+        with pytest.raises(Rejected) as rejected:
+            async with websocket(server, PATH, WEBSOCKET):
+                pass
+        assert rejected.value.answer.status == 429
+        async with websocket(server, PATH, WEBSOCKET, [(b"authorization", b"x")]):
+            pass
+
+
+async def test_while_draining_handshakes_are_503_and_sessions_go_on(autojump_clock):
+    handler = Recorder()
+    async with EngineServer(handler) as server:
+        sid = await open_polling(server)
+        server.draining = True
+        answer = await request(server, "GET", PATH, POLLING)
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+        with pytest.raises(Rejected) as rejected:
+            async with websocket(server, PATH, WEBSOCKET):
+                pass
+        assert rejected.value.answer.status == 503
+        assert (await poll(server, sid)).text == "2"
+
+
+async def test_pages_of_listed_origins_may_read_the_answers(autojump_clock):
+    async with EngineServer(Recorder(), origins=[PAGE.decode()]) as server:
+        answer = await request(server, "GET", PATH, POLLING, headers=OWN)
+        assert answer.headers["access-control-allow-origin"] == PAGE.decode()
+        assert answer.headers["access-control-allow-credentials"] == "true"
+        assert answer.headers["vary"] == "Origin"
+        refused = await request(server, "GET", PATH, "EIO=4", headers=OWN)
+        assert "access-control-allow-origin" in refused.headers
+        other = await request(server, "GET", PATH, POLLING, headers=FOREIGN)
+        assert "access-control-allow-origin" not in other.headers
+
+
+async def test_preflights_are_answered_for_listed_origins(autojump_clock):
+    ask = [(b"access-control-request-headers", b"authorization")]
+    async with EngineServer(Recorder(), origins=[PAGE.decode()]) as server:
+        answer = await request(server, "OPTIONS", PATH, POLLING, headers=[*OWN, *ask])
+        assert answer.status == 204
+        assert answer.headers["access-control-allow-methods"] == "GET, POST"
+        assert answer.headers["access-control-allow-headers"] == "authorization"
+        other = await request(server, "OPTIONS", PATH, POLLING, headers=[*FOREIGN, *ask])
+        assert "access-control-allow-methods" not in other.headers
+
+
+@pytest.mark.parametrize(
+    ("headers", "admitted"),
+    [
+        ([], True),
+        (OWN, True),
+        ([(b"origin", b"https://testserver")], True),
+        (FOREIGN, False),
+        ([(b"origin", b"null")], False),
+    ],
+    ids=["no origin", "listed", "same host", "foreign", "opaque"],
+)
+async def test_websockets_are_for_listed_origins_and_native_apps(headers, admitted, autojump_clock):
+    async with EngineServer(Recorder(), origins=[PAGE.decode()]) as server:
+        if admitted:
+            async with websocket(server, PATH, WEBSOCKET, headers):
+                return
+        with pytest.raises(Rejected) as rejected:
+            async with websocket(server, PATH, WEBSOCKET, headers):
+                pass
+        assert rejected.value.answer.status == 403
+        assert rejected.value.answer.json() == {"code": 4, "message": "Forbidden"}
+
+
+async def test_a_star_is_every_origin_and_nothing_is_no_check(autojump_clock):
+    for origins in (["*"], None):
+        async with EngineServer(Recorder(), origins=origins) as server:
+            async with websocket(server, PATH, WEBSOCKET, FOREIGN):
+                pass
+            answer = await request(server, "GET", PATH, POLLING, headers=FOREIGN)
+            assert ("access-control-allow-origin" in answer.headers) == (origins is not None)
+
+
+@pytest.mark.parametrize(("path", "handled"), [(PATH, True), (PATH[:-1], True), ("/", False)])
+def test_the_last_slash_of_the_path_does_not_matter(path, handled):
+    assert EngineServer(Recorder()).handles(path) is handled

@@ -1,0 +1,192 @@
+"""The end of a server: everybody is told, nothing accepted is lost, nothing waits for ever."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from cookcam.realtime.engineio import Goodbyes
+from cookcam.realtime.socketio import Socket, SocketServer
+from tests.realtime.socketio.client import PATH, Client, connected, opened
+from tests.support.asgi import Closed, Rejected, request
+
+
+def notice(socket: Socket) -> tuple[Any, ...]:
+    return "server_shutdown", {"message": "Server is shutting down for maintenance"}
+
+
+async def frames_to_the_end(client: Client) -> tuple[list[str], int]:
+    frames: list[str] = []
+    while True:
+        try:
+            frames.append(str(await client.receive()))
+        except Closed as closed:
+            return frames, closed.code
+
+
+async def test_everybody_gets_the_notice_and_a_clean_goodbye(autojump_clock):
+    server = SocketServer()
+    ends: list[tuple[list[str], int]] = []
+
+    async def client() -> None:
+        async with connected(server) as one:
+            ends.append(await frames_to_the_end(one))
+
+    async with server, trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(client)
+        await trio.testing.wait_all_tasks_blocked()
+        begin = trio.current_time()
+        assert await server.shutdown(notice, timeout=30) == Goodbyes(clean=20, cut=0)
+        assert trio.current_time() - begin < 1
+        assert not server.engine.sessions
+    told = '42["server_shutdown",{"message":"Server is shutting down for maintenance"}]'
+    assert ends == [([told, "41"], 1001)] * 20
+
+
+async def test_without_goodbye_only_the_transport_is_closed(autojump_clock):
+    server = SocketServer()
+    async with server, connected(server) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: server.close_all(timeout=5, goodbye=False))
+        assert await frames_to_the_end(client) == ([], 1001)
+
+
+async def test_long_polls_are_answered_not_dropped(autojump_clock):
+    server = SocketServer()
+    polling = "EIO=4&transport=polling"
+    async with server:
+        opening = await request(server, "GET", PATH, polling)
+        session = f"{polling}&sid={json.loads(opening.text[1:])['sid']}"
+        await request(server, "POST", PATH, session, b"40")
+        assert (await request(server, "GET", PATH, session)).text.startswith("40{")
+        async with trio.open_nursery() as nursery:
+            goodbyes: list[Goodbyes] = []
+
+            async def shutdown() -> None:
+                await trio.sleep(1)
+                goodbyes.append(await server.shutdown(notice, timeout=30))
+
+            nursery.start_soon(shutdown)
+            received: list[str] = []
+            while "1" not in received:
+                received += (await request(server, "GET", PATH, session)).text.split("\x1e")
+        told, *rest = received
+        assert told.startswith('42["server_shutdown"')
+        assert rest == ["41", "1"]
+        assert goodbyes == [Goodbyes(clean=1, cut=0)]
+
+
+async def test_what_was_accepted_is_handled_and_answered_before_the_goodbye(autojump_clock):
+    server = SocketServer()
+    reasons: list[str] = []
+
+    @server.main.on("work")
+    async def work(socket: Socket, seconds: float) -> str:
+        await trio.sleep(seconds)
+        return "done"
+
+    @server.main.on_disconnect
+    async def disconnect(socket: Socket, reason: str) -> None:
+        reasons.append(reason)
+
+    async with server, connected(server) as client, trio.open_nursery() as nursery:
+        await client.send('421["work",3]', '422["work",3]')
+        await trio.testing.wait_all_tasks_blocked()
+        begin = trio.current_time()
+
+        async def close() -> None:
+            assert await server.close_all(timeout=30) == Goodbyes(clean=1, cut=0)
+            assert trio.current_time() - begin == 6
+
+        nursery.start_soon(close)
+        await trio.testing.wait_all_tasks_blocked()
+        await client.send('423["work",3]')  # too late: not begun
+        assert await frames_to_the_end(client) == (['431["done"]', '432["done"]', "41"], 1001)
+    assert reasons == ["server shutting down"]
+
+
+async def test_a_handler_that_never_ends_is_cut_at_the_bound(autojump_clock):
+    server = SocketServer()
+
+    @server.main.on("work")
+    async def work(socket: Socket) -> None:
+        await trio.sleep_forever()
+
+    async with server, connected(server) as stuck, connected(server) as free:
+        await stuck.send('42["work"]')
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(frames_to_the_end, free)
+            begin = trio.current_time()
+            goodbyes = await server.close_all(timeout=5)
+            assert trio.current_time() - begin == 5
+            assert goodbyes == Goodbyes(clean=1, cut=1)
+        assert await frames_to_the_end(stuck) == ([], 1001)
+
+
+async def test_clients_that_do_not_answer_are_cut_and_counted(autojump_clock):
+    server = SocketServer(close_timeout=60)
+    async with server, connected(server), opened(server), connected(server) as polite:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(frames_to_the_end, polite)
+            assert await server.close_all(timeout=3) == Goodbyes(clean=1, cut=2)
+        assert not server.engine.sessions
+
+
+async def test_who_leaves_by_itself_meanwhile_is_not_cut(autojump_clock):
+    server = SocketServer()
+
+    @server.main.on("work")
+    async def work(socket: Socket) -> None:
+        await trio.sleep(2)
+
+    async with server, connected(server) as client, trio.open_nursery() as nursery:
+        await client.send('42["work"]')
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def leave() -> None:
+            await trio.sleep(1)
+            await client.leave()
+
+        nursery.start_soon(leave)
+        assert await server.close_all(timeout=30) == Goodbyes(clean=1, cut=0)
+
+
+async def test_many_are_closed_in_batches(autojump_clock):
+    server = SocketServer()
+    ended: list[float] = []
+
+    async def client() -> None:
+        async with connected(server) as one:
+            await frames_to_the_end(one)
+            ended.append(trio.current_time())
+
+    async with server, trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(client)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await server.close_all(timeout=30, batch_size=4) == Goodbyes(clean=10)
+    assert sorted(ended.count(at) for at in set(ended)) == [2, 4, 4]
+
+
+async def test_nobody_new_is_let_in_from_the_notice_on(autojump_clock):
+    server = SocketServer()
+    async with server:
+        await server.shutdown(notice, timeout=5)
+        with pytest.raises(Rejected) as rejected:
+            async with opened(server):
+                pass
+        assert rejected.value.answer.status == 503
+
+
+async def test_notices_may_differ(autojump_clock):
+    server = SocketServer()
+    async with server, connected(server) as one, connected(server) as two:
+        waits = iter([1000, 2000])
+        assert server.notify(lambda socket: ("bye", next(waits))) == 2
+        assert await one.receive() == '42["bye",1000]'
+        assert await two.receive() == '42["bye",2000]'

@@ -1,0 +1,336 @@
+"""Events of clients: schema, answers, failures and limits, the same over both protocols."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import pytest
+import trio
+
+from cookcam.errors import InsufficientPermissions, NotFound, RateLimited, ValidationError
+from cookcam.realtime.connection import Connection
+from cookcam.realtime.events import Events
+from tests.support.asgi import Closed
+from tests.support.realtime import Note, Person, open_live
+
+ANN, BOB = Person(name="Ann"), Person(name="Bob")
+BIG = "x" * 2_000_001
+
+
+async def test_both_protocols_share_rooms(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        await bob.send("join", {"room": "kitchen"})
+        assert await bob.expect("joined") == {"room": "kitchen", "userName": "Bob"}
+        await ann.send("join", {"room": "kitchen"})
+        assert await ann.expect("joined") == {"room": "kitchen", "userName": "Ann"}
+        await ann.send("say", {"room": "kitchen", "text": "hello"})
+        assert await bob.expect("said") == {"text": "hello", "userId": str(ANN.id)}
+        await bob.send("say", {"room": "kitchen", "text": "hello back"})
+        assert await ann.expect("said") == {"text": "hello back", "userId": str(BOB.id)}
+        assert live.hub.broadcast("everybody", {}) == 2
+        await ann.expect("everybody")
+        await bob.expect("everybody")
+
+
+async def test_who_asks_for_an_answer_gets_exactly_one(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        joined = {"room": "r", "userName": "Ann"}
+        assert await ann.ask("join", {"room": "r"}, 7) == {
+            "event": "joined",
+            "data": joined,
+            "replyTo": 7,
+        }
+        assert await ann.ask("say", {"room": "r"}, "8") == {
+            "event": "ack",
+            "data": {"ok": True},
+            "replyTo": "8",
+        }
+        refused = await ann.ask("say", {"room": ""}, "9")
+        assert refused["event"] == "error"
+        # No other frame carried an id, and nothing else came.
+        assert (await ann.ask("ping", request_id="10"))["event"] == "pong"
+
+        assert await bob.ask("say", {"room": "r"}) == {"ok": True}
+        await bob.conversation.send('421["join",{"room":"r"}]')
+        assert (await bob.receive()).startswith('42["joined"')
+        assert await bob.receive() == '431[{"ok":true}]'
+        assert await bob.ask("say", {}) == {"ok": False, "error": "Invalid payload"}
+
+
+async def test_unknown_events_are_ignored_but_for_those_who_ask(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        await ann.send("nothing", {"a": 1})
+        error = {"message": "Unknown event", "code": "NOT_FOUND", "event": "nothing"}
+        assert (await ann.ask("nothing"))["data"] == error
+        assert await ann.conversation.send('{"event":"ping"}') is None
+        await ann.expect("pong")
+        await bob.send("nothing", {"a": 1})
+        assert await bob.ask("nothing") == {"ok": False, "error": "Unknown event"}
+        await bob.send("join", {"room": "r"})
+        await bob.expect("joined")
+
+
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [
+        ((), "room"),
+        ((None,), "room"),
+        (("text",), "data"),
+        (([{"room": "r"}],), "data"),
+        ((7,), "data"),
+        (({},), "room"),
+        (({"room": 7},), "room"),
+        (({"room": ""},), "room"),
+        (({"room": "r" * 129},), "room"),
+        (({"room": None},), "room"),
+        (({"room": "r", "text": 1},), "text"),
+        (({"room": "r", "text": "a\0b"},), "data"),
+        (({"room": "r", "deep": [{"a\0": 1}]},), "data"),
+    ],
+)
+async def test_a_payload_that_breaks_the_schema_names_the_field(autojump_clock, payload, field):
+    error = {
+        "message": "Invalid payload",
+        "code": "VALIDATION_ERROR",
+        "event": "join",
+        "field": field,
+    }
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        await ann.send("join", *payload)
+        assert await ann.expect("error") == error
+        await bob.send("join", *payload)
+        assert await bob.expect("error") == error
+        assert not live.hub.members("r")
+
+
+async def test_a_null_for_an_optional_field_is_absent_and_unknown_keys_are_ignored(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann:
+        await ann.send("join", {"room": "r", "text": None, "more": [1]})
+        await ann.expect("joined")
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [
+        (RuntimeError("secret"), {"message": "Internal error", "code": "INTERNAL_ERROR"}),
+        (
+            ExceptionGroup("two", [ValueError(), KeyError()]),
+            {"message": "Internal error", "code": "INTERNAL_ERROR"},
+        ),
+        (NotFound("Recipe not found"), {"message": "Recipe not found", "code": "NOT_FOUND"}),
+        (
+            InsufficientPermissions("Only session host can update cooking steps"),
+            {
+                "message": "Only session host can update cooking steps",
+                "code": "INSUFFICIENT_PERMISSIONS",
+            },
+        ),
+        (
+            ValidationError.of("newStep", "is beyond the end"),
+            {"message": "Invalid payload", "code": "VALIDATION_ERROR", "field": "newStep"},
+        ),
+        (
+            RateLimited(retry_after=7),
+            {"message": "Rate limit exceeded", "code": "RATE_LIMIT_ERROR", "retryAfter": 7},
+        ),
+    ],
+)
+async def test_a_failure_answers_the_sender_and_ends_nothing(autojump_clock, failure, error):
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        live.failures["r"] = failure
+        expected = {**error, "event": "fail"}
+        assert (await ann.ask("fail", {"room": "r"}))["data"] == expected
+        await bob.send("fail", {"room": "r"})
+        assert await bob.expect("error") == expected
+        assert await bob.ask("fail", {"room": "r"}) == {"ok": False, "error": error["message"]}
+        await bob.send("join", {"room": "r"})
+        assert (await ann.ask("join", {"room": "r"}))["event"] == "joined"
+
+
+async def test_a_fault_is_logged_and_reported_without_what_the_client_sent(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann:
+        live.failures["r"] = RuntimeError("a bug")
+        await ann.ask("fail", {"room": "r", "text": "my secret"})
+        ((error, request),) = live.reports.kept
+        assert error is live.failures["r"]
+        assert request is not None
+        assert (request.method, request.path, request.user_id) == ("plain", "fail", str(ANN.id))
+        (line,) = [line for line in live.log if line["level"] == "ERROR"]
+        assert (line["userId"], line["socketEvent"]) == (str(ANN.id), "fail")
+        assert line["socketId"]
+        live.failures["r"] = NotFound()
+        await ann.ask("fail", {"room": "r"})
+        assert len(live.reports.kept) == 1
+        assert "my secret" not in live.written.getvalue()
+
+
+async def test_an_answer_without_a_json_form_is_the_handlers_failure(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        assert (await ann.ask("unspeakable", {"room": "r"}))["data"]["code"] == "INTERNAL_ERROR"
+        assert await bob.ask("unspeakable", {"room": "r"}) == {
+            "ok": False,
+            "error": "Internal error",
+        }
+
+
+async def test_a_handler_has_the_bound_of_a_request(autojump_clock):
+    async with (
+        open_live(REQUEST_TIMEOUT_SECONDS="3") as live,
+        live.plain(ANN) as ann,
+        live.socketio(BOB) as bob,
+    ):
+        began = trio.current_time()
+        error = (await ann.ask("wait", {"room": "100"}))["data"]
+        assert trio.current_time() - began == 3
+        assert error["code"] == "DEADLINE_EXCEEDED"
+        answer = await bob.ask("wait", {"room": "100"})
+        assert trio.current_time() - began == 6
+        assert answer == {"ok": False, "error": error["message"]}
+
+
+async def test_events_of_one_connection_are_handled_in_order(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann:
+        for seconds in ("3", "1", "2"):
+            await ann.send("wait", {"room": seconds}, id=seconds)
+        answers = [(await ann.receive())["replyTo"] for _ in range(3)]
+        assert answers == ["3", "1", "2"]
+        assert trio.current_time() == 6
+
+
+async def test_a_user_has_a_quota_over_all_connections(autojump_clock):
+    async with (
+        open_live(SOCKET_EVENTS_PER_SECOND="5") as live,
+        live.plain(ANN) as phone,
+        live.socketio(ANN) as tablet,
+        live.plain(BOB) as bob,
+    ):
+        for _ in range(5):
+            await phone.ask("say", {"room": "r"})
+            await tablet.ask("say", {"room": "r"})
+        refused = {
+            "message": "Rate limit exceeded",
+            "code": "RATE_LIMIT_ERROR",
+            "event": "say",
+            "retryAfter": 2,
+        }
+        assert (await phone.ask("say", {"room": "r"}))["data"] == refused
+        answer = await tablet.ask("say", {"room": "r"})
+        assert answer == {"ok": False, "error": "Rate limit exceeded"}
+        assert (await bob.ask("say", {"room": "r"}))["event"] == "ack"
+        await trio.sleep(2.1)
+        assert (await phone.ask("say", {"room": "r"}))["event"] == "ack"
+
+
+async def test_an_event_may_have_a_quota_of_its_own(autojump_clock):
+    async with open_live(SOCKET_BROADCASTS_PER_MINUTE="2") as live, live.plain(ANN) as ann:
+        for _ in range(2):
+            assert (await ann.ask("shout", {"room": "r"}))["event"] == "ack"
+        refused = await ann.ask("shout", {"room": "r"})
+        assert refused["data"]["message"] == "Rate limit exceeded"
+        assert (await ann.ask("say", {"room": "r"}))["event"] == "ack"
+        await trio.sleep(60)
+        assert (await ann.ask("shout", {"room": "r"}))["event"] == "ack"
+
+
+@pytest.mark.parametrize("frame", ['{"event":"ping"}', '{"event":7}', '{"event":"nothing"}'])
+async def test_ten_refusals_in_a_row_end_the_connection(autojump_clock, frame):
+    async with open_live(SOCKET_EVENTS_PER_SECOND="1") as live, live.plain(ANN) as ann:
+        for _ in range(11):
+            await ann.send_raw(frame)
+        with trio.fail_after(1):
+            while (await ann.receive())["data"].get("message") != "Rate limit exceeded":
+                pass
+        await trio.sleep(2)
+        for _ in range(2):  # within the limits again: counting starts anew
+            await ann.ask("say", {"room": "r"})
+        for _ in range(10):
+            await ann.send("say", {"room": "r"})
+        for _ in range(10):
+            assert (await ann.expect("error"))["message"] == "Rate limit exceeded"
+        with pytest.raises(Closed) as closed:
+            await ann.receive()
+        assert closed.value.code == 4429
+
+
+async def test_a_socketio_client_that_does_not_heed_its_limits_is_told_not_to_return(
+    autojump_clock,
+):
+    async with open_live(SOCKET_EVENTS_PER_SECOND="1") as live, live.socketio(ANN) as ann:
+        for _ in range(12):
+            await ann.send("say", {"room": "r"})
+        for _ in range(10):
+            assert (await ann.expect("error"))["message"] == "Rate limit exceeded"
+        assert await ann.receive() == "41"
+        assert await ann.close_code() == 4429
+
+
+async def test_features_hear_of_the_end_of_a_connection(autojump_clock):
+    async with open_live() as live:
+        async with live.plain(ANN) as ann, live.socketio(BOB) as bob:
+            await ann.ask("join", {"room": "a"})
+            await bob.ask("join", {"room": "b"})
+            await ann.leave()
+            await bob.leave()
+            await trio.sleep(1)
+        assert live.departures == [
+            (ANN.id, {"a"}, "transport close"),
+            (BOB.id, {"b"}, "transport close"),
+        ]
+        assert live.hub.connection_count() == 0
+
+
+async def test_handlers_end_before_the_end_of_their_connection_is_told(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        await ann.send("join", {"room": "a"})
+        await ann.send("wait", {"room": "3"})
+        await bob.send("join", {"room": "b"})
+        await bob.send("wait", {"room": "3"})
+        await trio.sleep(1)
+        await ann.conversation.disconnect()
+        await bob.conversation.disconnect()
+        await trio.sleep(1)
+        assert live.hub.send_to_user(ANN.id, "x", {}) == 0
+        assert live.hub.send_to_user(BOB.id, "x", {}) == 0
+        assert live.departures == []
+        await trio.sleep(1.5)
+        assert len(live.departures) == 2
+
+
+def test_a_name_is_registered_once():
+    class Payload(msgspec.Struct):
+        number: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    events = Events("samples")
+
+    async def handler(caller: Connection, data: Payload) -> None: ...
+
+    events.on("once", Payload)(handler)
+    for name in ("once", "connect", "disconnect", "connect_error", "ping"):
+        with pytest.raises(ValueError, match=name):
+            events.on(name, Payload)(handler)
+
+
+async def test_two_features_cannot_have_the_same_event(autojump_clock):
+    async with open_live() as live:
+        events = Events("other")
+
+        @events.on("join", Note)
+        async def join(caller: Connection, data: Note) -> None: ...
+
+        with pytest.raises(ValueError, match="join"):
+            live.realtime.include(events)
+
+
+async def test_messages_are_counted_by_known_names_only(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        await ann.ask("say", {"room": "r"})
+        await ann.ask("made-up")
+        await bob.ask("say", {"room": "r"})
+        text = live.metrics.render().decode()
+    assert 'ws_messages_total{event="say",protocol="plain"} 1.0' in text
+    assert 'ws_messages_total{event="other",protocol="plain"} 1.0' in text
+    assert 'ws_messages_total{event="say",protocol="socket.io"} 1.0' in text
+    assert 'ws_connections{protocol="plain"} 1.0' in text
+    assert 'ws_connects_total{protocol="socket.io"} 1.0' in text
+    assert "made-up" not in text

@@ -1,0 +1,171 @@
+"""Whatever a client sends: an error or a close for it, and nothing for anybody else.
+
+Row 1 of `spec/realtime.md` §11, over real connections of both protocols.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import trio
+from attrs import define
+from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
+
+from tests.support.realtime import Live, Person, open_live, serving
+
+ANN, BOB = Person(name="Ann"), Person(name="Bob")
+
+EVENTS = ["join", "say", "shout", "fail", "wait", "unspeakable", "authenticate", "unknown"]
+MISSING = object()
+PAYLOADS = {
+    "no payload": MISSING,
+    "null": None,
+    "a string": "text",
+    "an array": [1, {"room": "r"}],
+    "a number": 1e308,
+    "two megabytes": "x" * 2_000_001,
+    "deep": json.loads('{"room":' + "[" * 60 + "]" * 60 + "}"),
+    "wrong types": {"room": {"a": []}, "token": [], "text": 7},
+}
+PROTOCOLS = ["plain", "socketio"]
+
+
+@define
+class Client:
+    """One connection over either protocol."""
+
+    websocket: WebSocketConnection
+    protocol: str
+
+    async def send(self, event: str, payload: Any) -> None:
+        if self.protocol == "plain":
+            frame: Any = {"event": event}
+            if payload is not MISSING:
+                frame["data"] = payload
+            text = json.dumps(frame)
+        else:
+            text = "42" + json.dumps([event] if payload is MISSING else [event, payload])
+        with suppress(ConnectionClosed):
+            await self.websocket.send_message(text)
+
+    async def receive(self) -> tuple[str, Any] | None:
+        """The next event and its data; None at the end of the connection."""
+        with trio.fail_after(10):
+            try:
+                while True:
+                    text = await self.websocket.get_message()
+                    if self.protocol == "plain":
+                        frame = json.loads(text)
+                        return frame["event"], frame["data"]
+                    if text.startswith("42"):
+                        event, data = json.loads(text[2:])
+                        return event, data
+            except ConnectionClosed:
+                return None
+
+
+class Site:
+    def __init__(self, live: Live, address: str) -> None:
+        self.live, self.address = live, address
+
+    def url(self, protocol: str) -> str:
+        path = {
+            "plain": "/api/v1/realtime",
+            "socketio": "/socket.io/?EIO=4&transport=websocket",
+        }[protocol]
+        return f"ws://{self.address}{path}"
+
+    def connection(self, protocol: str) -> Any:
+        return open_websocket_url(self.url(protocol))
+
+    async def sign_in(
+        self, websocket: WebSocketConnection, protocol: str, person: Person
+    ) -> Client:
+        token = {"token": self.live.token(person)}
+        if protocol == "plain":
+            await websocket.send_message(json.dumps({"event": "authenticate", "data": token}))
+        else:
+            await websocket.send_message(f"40{json.dumps(token)}")
+        client = Client(websocket, protocol)
+        answer = await client.receive()
+        assert answer is not None
+        assert answer[0] == "connected"
+        return client
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    limits = {"SOCKET_HANDSHAKES_PER_MINUTE": "1000", "SOCKET_EVENTS_PER_SECOND": "1000"}
+    async with open_live(now=time.time, **limits) as live, serving(live) as address:
+        live.failures.update({"r": RuntimeError("a bug")})
+        yield Site(live, address)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", PAYLOADS)
+async def test_every_event_with_every_wrong_payload(site, protocol, name):
+    async with site.connection("plain") as bystander_socket:
+        bystander = await site.sign_in(bystander_socket, "plain", BOB)
+        for event in EVENTS:
+            async with site.connection(protocol) as websocket:
+                client = await site.sign_in(websocket, protocol, ANN)
+                await client.send(event, PAYLOADS[name])
+                await client.send("join", {"room": "after"})
+                answer = await client.receive()
+                if answer is None:  # closed
+                    assert name == "two megabytes"
+                elif answer[0] == "joined":  # ignored
+                    assert event == "unknown"
+                else:
+                    assert answer[0] == "error"
+                    assert answer[1]["message"] == "Invalid payload"
+                    assert await client.receive() == (
+                        "joined",
+                        {"room": "after", "userName": "Ann"},
+                    )
+        await bystander.send("ping", MISSING)
+        assert await bystander.receive() is not None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "frame",
+    ["", " ", "\0", "42", '42["join"', "9", "44", "40", "43[]", "[]", "{}", "\N{BLACK HEART SUIT}"],
+)
+async def test_frames_that_mean_nothing(site, protocol, frame):
+    async with site.connection("plain") as bystander_socket:
+        bystander = await site.sign_in(bystander_socket, "plain", BOB)
+        for signed_in in (False, True):
+            async with site.connection(protocol) as websocket:
+                if signed_in:
+                    await site.sign_in(websocket, protocol, ANN)
+                for _ in range(3):
+                    with trio.move_on_after(1):
+                        try:
+                            await websocket.send_message(frame)
+                        except ConnectionClosed:
+                            break
+        await bystander.send("ping", MISSING)
+        assert (await bystander.receive() or ("",))[0] == "pong"
+
+
+async def test_a_failing_handler_harms_nobody(site):
+    async with (
+        site.connection("plain") as first,
+        site.connection("socketio") as second,
+    ):
+        ann = await site.sign_in(first, "plain", ANN)
+        bob = await site.sign_in(second, "socketio", BOB)
+        for _ in range(100):
+            await ann.send("fail", {"room": "r"})
+            await bob.send("fail", {"room": "r"})
+        for client in (ann, bob):
+            for _ in range(100):
+                answer = await client.receive()
+                assert answer is not None
+                assert answer[1]["code"] == "INTERNAL_ERROR"

@@ -1,0 +1,113 @@
+"""`cookcam dev` without the server: how it holds its sandbox, and what the server is given."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from cookcam.config import load
+from cookcam.sandbox.dev import banner, run_dev
+from cookcam.sandbox.errors import SandboxError
+from tests.support.commands import clean_environment
+
+pytestmark = pytest.mark.xdist_group("sandbox-process")
+
+
+def alive(home: Path) -> bool:
+    return (home / "sandbox.json").exists() or (home / "postgres" / "postmaster.pid").exists()
+
+
+def test_the_server_gets_the_sandbox_under_the_environment(home: Path):
+    said: list[str] = []
+    given: dict[str, str] = {}
+
+    def serve(values: Mapping[str, str]) -> int:
+        given.update(values)
+        assert alive(home)
+        return 7
+
+    environ = {
+        "LOG_LEVEL": "debug",
+        "APP_ENV": "test",
+        "OPENAI_API_KEY": "sk-mine",
+        "DATABASE_URL": "postgresql://production/cookcam",
+        "PORT": "1",
+    }
+    assert run_dev(home, 0, environ, serve=serve, say=said.append) == 7
+    assert not alive(home)
+    config = load(given)
+    assert config.environment == "test"
+    assert config.observability.log_level == "debug"
+    assert config.providers.openai_api_key.reveal() == "sk-mine"
+    assert "cookcam_app" in config.database.url.reveal()
+    assert config.server.port not in (0, 1)
+    shown = "\n".join(said)
+    assert f"http://127.0.0.1:{config.server.port}/api-docs" in shown
+    assert "Sourdough-1" in shown
+
+
+def test_the_sandbox_stops_when_serving_fails(home: Path):
+    def serve(_: Mapping[str, str]) -> int:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_dev(home, 0, {}, serve=serve, say=lambda _: None)
+    assert not alive(home)
+
+
+def test_a_sandbox_that_does_not_start_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SandboxError, match="the sandbox did not start"):
+        run_dev(tmp_path / "file" / "home", 0, {}, serve=lambda _: 0, say=lambda _: None)
+    assert "cannot be used: Not a directory" in capfd.readouterr().err
+
+
+def test_the_sandbox_stops_when_its_holder_is_killed(home: Path):
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from cookcam.sandbox.dev import run_dev\n"
+        "serve = lambda values: print('up', flush=True) or time.sleep(60)\n"
+        "run_dev(Path(sys.argv[1]), 0, {}, serve=serve, say=lambda line: None)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, str(home)],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "up\n"
+    sandbox = json.loads((home / "sandbox.json").read_text())["pid"]
+    assert os.getsid(sandbox) != os.getsid(holder.pid)  # no Ctrl-C of the terminal reaches it
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    deadline = time.monotonic() + 15
+    while alive(home) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(home)
+
+
+def test_the_banner_has_lines_that_can_be_copied():
+    announced = {
+        "base_url": "http://127.0.0.1:3000",
+        "env_file": "/somewhere/.cookcam/sandbox.env",
+        "demo_users": [
+            {"email": "ann@cookcam.example", "password": "Sourdough-1", "role": None},
+            {"email": "admin@cookcam.example", "password": "Headchef-3", "role": "admin"},
+        ],
+    }
+    lines = [line.strip() for line in banner(announced)]
+    (curl,) = [line for line in lines if line.startswith("curl")]
+    body = json.loads(curl.partition("-d ")[2].strip("'"))
+    assert body == {"email": "ann@cookcam.example", "password": "Sourdough-1"}
+    assert "const s = io('http://127.0.0.1:3000', { auth: { token } })" in lines
+    assert "admin@cookcam.example    Headchef-3     admin" in lines

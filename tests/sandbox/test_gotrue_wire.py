@@ -1,0 +1,174 @@
+"""The stand-in for Supabase Auth on the wire: what the client library does not show."""
+
+from __future__ import annotations
+
+import httpx
+import jwt
+import pytest
+import trio
+
+from cookcam.sandbox.gotrue import Gotrue, open_gotrue
+from cookcam.sandbox.gotrue.keys import SigningKey
+from tests.sandbox.conftest import PASSWORD, bare_http
+from tests.support.postgres import as_owner
+
+LOGIN = "/auth/v1/token?grant_type=password"
+VERSIONED = {"x-supabase-api-version": "2024-01-01"}
+
+
+async def test_errors_have_the_older_shape_without_a_version(http: httpx.AsyncClient):
+    answer = await http.post(LOGIN, json={"email": "nobody@cookcam.example", "password": "x"})
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "code": 400,
+        "error_code": "invalid_credentials",
+        "msg": "Invalid login credentials",
+    }
+    assert answer.headers["x-sb-error-code"] == "invalid_credentials"
+    assert "x-supabase-api-version" not in answer.headers
+
+
+async def test_errors_have_the_newer_shape_with_one(http: httpx.AsyncClient):
+    body = {"email": "nobody@cookcam.example", "password": "x"}
+    answer = await http.post(LOGIN, json=body, headers=VERSIONED)
+    assert answer.json() == {"code": "invalid_credentials", "message": "Invalid login credentials"}
+    assert answer.headers["x-supabase-api-version"] == "2024-01-01"
+
+
+@pytest.mark.parametrize("key", ["", "nonsense"])
+async def test_the_gateway_wants_a_project_key(http: httpx.AsyncClient, key: str):
+    answer = await http.get("/auth/v1/health", headers={"apikey": key})
+    assert answer.status_code == 401
+    assert "API key" in answer.json()["message"]
+
+
+async def test_the_key_may_come_in_the_query(gotrue: Gotrue):
+    async with bare_http() as bare:
+        answer = await bare.get(f"{gotrue.url}/auth/v1/health?apikey={gotrue.anon_key}")
+    assert answer.json()["name"] == "GoTrue"
+
+
+async def test_the_public_keys_need_no_project_key(gotrue: Gotrue):
+    async with bare_http() as bare:
+        answer = await bare.get(f"{gotrue.url}/auth/v1/.well-known/jwks.json")
+    (key,) = answer.json()["keys"]
+    assert {key["kty"], key["crv"], key["alg"], key["use"]} == {"EC", "P-256", "ES256", "sig"}
+    assert "d" not in key
+    token = gotrue.issue_token("7b1e5c7e-7f0f-4f6e-9d5a-0c5c8e1f2a3b")
+    assert jwt.get_unverified_header(token)["kid"] == key["kid"]
+    jwt.decode(token, jwt.PyJWK(key), algorithms=["ES256"], audience="authenticated")
+
+
+async def test_the_settings_tell_whether_addresses_are_confirmed(
+    http: httpx.AsyncClient, gotrue: Gotrue
+):
+    assert (await http.get("/auth/v1/settings")).json()["mailer_autoconfirm"] is True
+    gotrue.behaviour.confirm_email = True
+    assert (await http.get("/auth/v1/settings")).json()["mailer_autoconfirm"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (LOGIN, "{"),
+        (LOGIN, "[]"),
+        (LOGIN, '{"email": 1, "password": "x"}'),
+        ("/auth/v1/signup", '{"email": "a@b.example", "password": "Secret-1", "data": []}'),
+        ("/auth/v1/signup", b"\xff"),
+    ],
+)
+async def test_bodies_that_cannot_be_read(http: httpx.AsyncClient, path: str, content: str | bytes):
+    answer = await http.post(path, content=content)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "bad_json")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/auth/v1/user", (401, "no_authorization")),
+        ("POST", "/auth/v1/logout", (401, "no_authorization")),
+        ("POST", "/auth/v1/logout?scope=universe", (400, "validation_failed")),
+        ("POST", "/auth/v1/token?grant_type=magic", (400, "invalid_credentials")),
+        ("DELETE", "/auth/v1/admin/users/1", (401, "no_authorization")),
+    ],
+)
+async def test_requests_that_lack_something(
+    http: httpx.AsyncClient, method: str, path: str, expected: tuple[int, str]
+):
+    answer = await http.request(method, path, json={})
+    assert (answer.status_code, answer.json()["error_code"]) == expected
+
+
+async def test_a_user_id_that_is_none(http: httpx.AsyncClient, gotrue: Gotrue):
+    bearer = {"Authorization": f"Bearer {gotrue.service_role_key}"}
+    answer = await http.delete("/auth/v1/admin/users/1", headers=bearer)
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "validation_failed")
+
+
+async def test_logout_answers_with_nothing(http: httpx.AsyncClient, gotrue: Gotrue, address: str):
+    tokens = await gotrue.sign_in(await gotrue.create_user(address, PASSWORD, "Ann"))
+    bearer = {"Authorization": f"Bearer {tokens.access_token}"}
+    answer = await http.post("/auth/v1/logout", headers=bearer)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_another_process_may_change_the_behaviour(http: httpx.AsyncClient, gotrue: Gotrue):
+    wanted = {"delay": 0.01, "failure": {"status": 503, "times": 2}}
+    refused = await http.put("/sandbox/behaviour", json=wanted)
+    assert refused.status_code == 401
+    bearer = {"Authorization": f"Bearer {gotrue.service_role_key}"}
+    answer = await http.put("/sandbox/behaviour", json=wanted, headers=bearer)
+    assert answer.json()["failure"] == {"status": 503, "times": 2, "late": False}
+    statuses = [(await http.get("/auth/v1/health")).status_code for _ in range(3)]
+    assert statuses == [503, 503, 200]
+    unknown = await http.put("/sandbox/behaviour", json={"colour": "red"}, headers=bearer)
+    assert unknown.status_code == 400
+    assert gotrue.behaviour.delay == 0.01
+
+
+async def test_a_delay_holds_every_answer_back(http: httpx.AsyncClient, gotrue: Gotrue):
+    gotrue.behaviour.delay = 60
+    with trio.move_on_after(0.05) as waited:
+        await http.get("/auth/v1/health")
+    assert waited.cancelled_caught
+
+
+async def test_claims_of_an_issued_token_can_be_replaced_and_removed(gotrue: Gotrue, address: str):
+    user = await gotrue.create_user(address, PASSWORD, "Root", role="admin")
+
+    def claims(**changed: object) -> dict[str, object]:
+        token = gotrue.issue_token(user, **changed)
+        return jwt.decode(token, options={"verify_signature": False})
+
+    assert claims()["app_metadata"] == {"role": "admin"}
+    assert claims(aud="other")["aud"] == "other"
+    assert "exp" not in claims(exp=None)
+
+
+async def test_tokens_and_keys_outlive_a_restart(database_url: str, tmp_path, address: str):
+    file = tmp_path / "key.pem"
+    owner = as_owner(database_url)
+    async with open_gotrue(owner, key_file=file) as first:
+        user = await first.create_user(address, PASSWORD, "Ann")
+        tokens = await first.sign_in(user)
+        port = int(first.url.rpartition(":")[2])
+    assert file.stat().st_mode & 0o777 == 0o600
+    async with open_gotrue(owner, key_file=file, port=port) as second:
+        headers = {"apikey": first.anon_key, "Authorization": f"Bearer {tokens.access_token}"}
+        async with bare_http(base_url=second.url, headers=headers) as http:
+            answer = await http.get("/auth/v1/user")
+    assert answer.json()["id"] == str(user.id)
+
+
+def test_a_file_that_holds_another_kind_of_key_is_refused(tmp_path):
+    file = tmp_path / "key.pem"
+    file.write_text("not a key")
+    with pytest.raises(ValueError):  # noqa: PT011 # cryptography's own words
+        SigningKey.kept_in(file)
+
+
+async def test_a_taken_port_is_an_error(gotrue: Gotrue, database_url: str):
+    port = int(gotrue.url.rpartition(":")[2])
+    with pytest.raises(OSError, match="in use"):
+        async with open_gotrue(as_owner(database_url), port=port):
+            pass

@@ -1,0 +1,276 @@
+"""What our connection promises beyond Hypercorn's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from attrs import define, field
+
+from cookcam.lifecycle.state import Lifecycle
+from cookcam.lifecycle.work import Work
+from cookcam.serving.connection import WRITE_BOUND
+from cookcam.serving.door import Peer, SocketDoor
+from cookcam.serving.server import Server, protocol_config
+from tests.support.program import MemoryDoor, answer, ask, at_end
+from tests.support.serving import error_body, our_server, sample_app
+from tests.support.tls import make_certificate
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+@define
+class Patient:
+    """An application that waits and notes how it ended."""
+
+    began: trio.Event = field(factory=trio.Event)
+    ended: trio.Event = field(factory=trio.Event)
+    outcome: str = ""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.began.set()
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            self.outcome = "cancelled"
+            raise
+        finally:
+            self.ended.set()
+
+
+@pytest.mark.parametrize(
+    "head", [REQUEST, b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n"]
+)
+async def test_a_request_is_cancelled_when_its_client_leaves(head: bytes) -> None:
+    app = Patient()
+    with trio.fail_after(5):
+        async with our_server(app) as (port, server):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            await stream.send_all(head)
+            await app.began.wait()
+            await stream.aclose()
+            await app.ended.wait()
+            assert app.outcome == "cancelled"
+            while server.connections:
+                await trio.sleep(0.01)
+
+
+async def test_work_after_the_answer_is_not_cancelled_by_the_end_of_the_connection() -> None:
+    finished = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer_with(send, b"ok")
+        await trio.sleep(0.1)
+        finished.set()
+
+    with trio.fail_after(5):
+        async with our_server(app) as (port, _):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            await stream.send_all(REQUEST)
+            await stream.receive_some()
+            await stream.aclose()
+            await finished.wait()
+
+
+@define
+class CountingStream(trio.abc.HalfCloseableStream):
+    """A memory stream that notes every write."""
+
+    inner: Any
+    writes: list[bytes] = field(factory=list[bytes])
+
+    async def send_all(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+        await self.inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.inner.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self.inner.send_eof()
+
+    async def receive_some(self, max_bytes: int | None = None) -> Any:
+        return await self.inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+async def test_an_answer_of_known_length_leaves_in_one_write() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer_with(send, b"ok")
+
+    async with memory_server(app) as door:
+        ours, theirs = trio.testing.memory_stream_pair()
+        counting = CountingStream(theirs)
+        door.let_in(Peer(counting))
+        await ask(ours, "/")
+        assert (await answer(ours)).endswith(b"ok")
+        assert len(counting.writes) == 1
+
+
+async def test_a_stream_of_unknown_length_is_written_as_it_comes() -> None:
+    release = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await release.wait()
+        await send({"type": "http.response.body", "body": b"last"})
+
+    async with memory_server(app) as door:
+        client = door.knock()
+        await ask(client, "/")
+        received = b""
+        while b"first" not in received:
+            received += bytes(await client.receive_some())
+        assert b"last" not in received
+        release.set()
+        while b"last" not in received:
+            received += bytes(await client.receive_some())
+
+
+async def test_an_idle_connection_ends_at_its_deadline(autojump_clock: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await trio.sleep(200)  # longer than the idle time: a request has no idle time
+        await answer_with(send, b"ok")
+
+    async with memory_server(app) as door:
+        client = door.knock()
+        await ask(client, "/")
+        assert (await answer(client)).endswith(b"ok")
+        before = trio.current_time()
+        assert await at_end(client)
+        assert trio.current_time() - before == pytest.approx(75, abs=0.1)
+
+
+async def test_a_head_that_trickles_in_does_not_extend_the_idle_time(autojump_clock: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("the head never ends")
+
+    async with memory_server(app) as door:
+        client = door.knock()
+        before = trio.current_time()
+        with trio.move_on_after(1000):
+            try:
+                for letter in REQUEST[:-4] * 10:
+                    await client.send_all(bytes([letter]))
+                    await trio.sleep(10)
+            except trio.BrokenResourceError:
+                pass
+        assert trio.current_time() - before < 100
+
+
+async def test_a_peer_that_stops_reading_is_given_up(autojump_clock: Any) -> None:
+    ended_after = 0.0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal ended_after
+        began = trio.current_time()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                message = {"type": "http.response.body", "body": b"x" * 1000, "more_body": True}
+                await send(message)
+        finally:
+            ended_after = trio.current_time() - began
+
+    async with memory_server(app) as door:
+        ours, theirs = trio.testing.lockstep_stream_pair()
+        door.let_in(Peer(theirs))
+        await ask(ours, "/")
+        await trio.sleep(WRITE_BOUND * 3)
+    assert ended_after == pytest.approx(WRITE_BOUND, abs=1)
+
+
+async def test_an_upload_waits_for_its_reader() -> None:
+    """The server must not take in more of a body than the application has asked for."""
+    go_on = trio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size += len(message.get("body", b""))
+            more = message.get("more_body", False)
+        await answer_with(send, str(size).encode())
+
+    total = 64 * 2**20
+    sent = 0
+    with trio.fail_after(20):
+        async with our_server(app) as (port, _):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            head = f"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: {total}\r\n\r\n"
+            await stream.send_all(head.encode())
+            chunk = b"x" * 2**20
+            with trio.move_on_after(0.5):
+                while sent < total:
+                    await stream.send_all(chunk)
+                    sent += len(chunk)
+            assert sent < total // 2  # the kernel's buffers and a few messages, not all of it
+            await stream.aclose()
+
+
+async def test_a_drain_does_not_wait_for_somebody_who_never_speaks(tmp_path: Path) -> None:
+    """Idle since it came, or silent in the TLS handshake: both are over with the linger."""
+    certificate = make_certificate(tmp_path)
+    for tls in (None, certificate):
+        with trio.fail_after(5):
+            async with our_server(sample_app, tls) as (port, server):
+                silent = await trio.open_tcp_stream("127.0.0.1", port)
+                while not server.connections:
+                    await trio.sleep(0.01)
+                queued = await trio.open_tcp_stream("127.0.0.1", port)
+                server.close_door()
+                await server.drain(linger=0.2)
+                for stream in (silent, queued):
+                    await stream.aclose()
+
+
+def test_a_closed_door_has_let_everyone_in_who_was_waiting() -> None:
+    import socket
+
+    door = SocketDoor.open("127.0.0.1", 0)
+    visitors = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(20)]
+
+    async def close() -> int:
+        peers = door.close()
+        for peer in peers:
+            await trio.aclose_forcefully(peer.stream)
+        return len(peers)
+
+    assert trio.run(close) == 20
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", door.port if door.listener.fileno() >= 0 else 1))
+    for visitor in visitors:
+        visitor.close()
+
+
+async def answer_with(send: Any, body: bytes) -> None:
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class memory_server:  # noqa: N801 - reads as a context manager
+    """A server behind a `MemoryDoor`, cancelled at the end of the block."""
+
+    def __init__(self, app: Any) -> None:
+        self.door = MemoryDoor()
+        config = protocol_config(keep_alive_seconds=75)
+        self.server = Server(app, [self.door], config, Lifecycle(), Work(), error_body)
+
+    async def __aenter__(self) -> MemoryDoor:
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        await self._nursery.start(self.server.serve)
+        await self._nursery.start(self.server.accept)
+        return self.door
+
+    async def __aexit__(self, *failure: Any) -> None:
+        self._nursery.cancel_scope.cancel()
+        await self._manager.__aexit__(*failure)

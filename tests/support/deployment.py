@@ -1,0 +1,48 @@
+"""The deployment of docs/deployment.md: release folders, the real PM2, two instances."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from attrs import frozen
+
+from tests.support.pm2 import Pm2, own_pm2
+from tests.support.ports import neighbouring_ports
+from tests.support.releases import Releases
+
+
+@frozen
+class Deployment:
+    """Two instances under PM2; `ports` are theirs."""
+
+    pm2: Pm2
+    releases: Releases
+    ports: tuple[int, int]
+
+    async def reload(self) -> None:
+        await self.pm2("reload", "cookcam-api")
+
+    async def releases_running(self) -> list[str]:
+        """What each instance calls itself."""
+        async with httpx.AsyncClient(verify=False) as client:
+            return [
+                (await client.get(f"http://127.0.0.1:{port}/health")).json()["release"]
+                for port in self.ports
+            ]
+
+
+@asynccontextmanager
+async def deployed(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Deployment]:
+    """The releases `first` and `second`, of which the first runs on two neighbouring ports."""
+    port = neighbouring_ports(2)
+    releases = Releases(folder / "releases")
+    releases.folder.mkdir()
+    for name in ("first", "second"):
+        releases.add(name, settings)
+    releases.switch_to("first")
+    async with own_pm2(COOKCAM_HOME=str(releases.current), COOKCAM_PORT=str(port)) as pm2:
+        await pm2("start", str(releases.current / "deploy" / "pm2.config.js"))
+        yield Deployment(pm2, releases, (port, port + 1))

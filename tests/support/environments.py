@@ -1,0 +1,50 @@
+"""Whole environments: the least for development, and complete deployments."""
+
+from __future__ import annotations
+
+import json
+
+GOOGLE_KEY = json.dumps({"client_email": "play@cookcam.example", "private_key": "pem"})
+
+DEVELOPMENT = {
+    "DATABASE_URL": "postgresql://app:pw@db.example:5432/cookcam",
+    "SUPABASE_URL": "https://project.supabase.co",
+    "SUPABASE_ANON_KEY": "anon-key-of-the-project",
+    "SUPABASE_SERVICE_ROLE_KEY": "service-key-of-the-project",
+    "OPENAI_API_KEY": "sk-proj-0123456789",
+}
+
+PRODUCTION = {
+    **DEVELOPMENT,
+    "APP_ENV": "production",
+    "GIT_COMMIT_SHA": "0a1b2c3d",
+    "APP_BASE_URL": "https://cookcam.ai",
+    "CORS_ORIGIN": "https://cookcam.ai",
+    "TRUSTED_PROXIES": "127.0.0.1/32",
+    "JWT_SECRET": "j" * 32,
+    "JWT_REFRESH_SECRET": "r" * 32,
+    "SENTRY_DSN": "https://key@sentry.example/1",
+    "STRIPE_SECRET_KEY": "sk_live_0123456789",
+    "STRIPE_WEBHOOK_SECRET": "whsec_0123456789",
+    "APPLE_SHARED_SECRET": "apple-shared-0123456789",
+    "GOOGLE_SERVICE_ACCOUNT_KEY": GOOGLE_KEY,
+    "GOOGLE_PLAY_PACKAGE_NAME": "com.abmccull.cookcamexpo",
+}
+
+STAGING = {**PRODUCTION, "APP_ENV": "staging", "STRIPE_SECRET_KEY": "sk_test_0123456789"}
+
+SECRETS = [
+    "DATABASE_URL",
+    "MIGRATION_DATABASE_URL",
+    "SUPABASE_ANON_KEY",
+    "SUPABASE_SERVICE_ROLE_KEY",
+    "JWT_SECRET",
+    "JWT_REFRESH_SECRET",
+    "INTERNAL_API_KEY",
+    "SENTRY_DSN",
+    "OPENAI_API_KEY",
+    "STRIPE_SECRET_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+    "APPLE_SHARED_SECRET",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+]

