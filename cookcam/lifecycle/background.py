@@ -11,11 +11,14 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from cookcam.errors import ServiceUnavailable
 from cookcam.lifecycle.work import Work
 
 FIRST_PAUSE = 0.5
 """Seconds before a failed task is started again; doubled each time up to LONGEST_PAUSE."""
 LONGEST_PAUSE = 60.0
+LONGEST_OUTAGE_PAUSE = 5.0
+"""The same while the database or a provider is away."""
 HEALTHY_AFTER = 60.0
 """A task that ran this many seconds starts again with the first pause."""
 
@@ -88,6 +91,10 @@ class Background:
             try:
                 await task.run()
                 return
+            except ServiceUnavailable as error:
+                # An outage is no crash: one line, and back soon after it is over.
+                log.warning("background task waits", task=task.name, code=error.code)
+                pause = min(pause, LONGEST_OUTAGE_PAUSE)
             except Exception as error:
                 log.error("background task failed", task=task.name, exc_info=error)
                 if self.observer is not None:
