@@ -79,7 +79,8 @@ class Realtime:
     ) -> AsyncGenerator[Realtime]:
         """Nobody is let in while `lifecycle` drains. `clock` gives seconds since the epoch.
 
-        On leaving, what is still connected is cut: `notice` and `drain` before it part in order.
+        `notice` and `drain` part in order. Without them, leaving cuts the Socket.IO sessions;
+        a plain connection is a request of the server that carries it and ends with that.
         """
         realtime = cls.of(
             config, authenticator, lifecycle, metrics or Metrics(), reporter or NoReports()

@@ -76,6 +76,11 @@ class LiveClient:
         await self.ask("nothing")
         return [name for name, _ in self.events]
 
+    async def seen_until_closed(self) -> list[str]:
+        """As `seen`, of a device that the server closes."""
+        await self.closed.wait()
+        return [name for name, _ in self.events]
+
     async def read(self) -> None:
         try:
             while True:
@@ -114,6 +119,7 @@ class Kitchen:
     gotrue: Gotrue
     server: WholeServer
     nursery: trio.Nursery
+    clients: list[LiveClient] = field(factory=list)
 
     async def person(self, name: str) -> User:
         return await new_user(self.gotrue, name)
@@ -132,6 +138,7 @@ class Kitchen:
         client = LiveClient(user, socket, plain)
         if not plain:
             await socket.send_message(f"40{json.dumps({'token': token})}")
+        self.clients.append(client)
         self.nursery.start_soon(client.read)
         await client.expect("connected")
         return client
@@ -188,10 +195,11 @@ async def kitchen_of(database_url: str, gotrue: Gotrue, **environ: str) -> Async
         whole_server(environment(database_url, gotrue, **environ)) as server,
         trio.open_nursery() as nursery,
     ):
-        try:
-            yield Kitchen(database_url, gotrue, server, nursery)
-        finally:
-            nursery.cancel_scope.cancel()
+        kitchen = Kitchen(database_url, gotrue, server, nursery)
+        yield kitchen
+        for client in kitchen.clients:
+            await client.socket.aclose()
+        nursery.cancel_scope.cancel()
 
 
 async def start_session(kitchen: Kitchen, host: LiveClient, **options: Any) -> Payload:

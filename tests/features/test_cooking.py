@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
+import trio
 
-from tests.features.live import Kitchen, open_kitchen, start_session
+from cookcam.database import Database
+from cookcam.features.cooking.codes import new_session_id
+from cookcam.features.cooking.models import CookingSession
+from cookcam.features.cooking.store import CookingStore
+from tests.features.live import (
+    Kitchen,
+    LiveClient,
+    gather,
+    kitchen_of,
+    open_kitchen,
+    start_session,
+)
+from tests.identity.project import open_project
+from tests.support.node_clients import node_clients
+from tests.support.users import create_user
 
 GONE = "Cooking session not found or inactive"
 
@@ -72,3 +88,286 @@ async def test_create_join_step_and_leave_over_both_protocols(kitchen: Kitchen) 
     }
     assert await bob.seen() == []
     assert await ann.seen() == []
+
+
+async def test_messages_reach_the_room_and_are_kept(kitchen: Kitchen) -> None:
+    session_id, ann, bob = await gather(kitchen, "Bob", plain=True)
+    message = {"sessionId": session_id, "message": "Is it done?", "messageType": "help"}
+    assert await bob.ask("cooking_session_message", message) == {"ok": True}
+    heard = await ann.expect("cooking_message")
+    assert heard == await bob.expect("cooking_message")
+    assert heard.pop("timestamp").endswith("Z")
+    assert heard == {**message, "userId": bob.id, "userName": "Bob", "seq": 2}
+    await ann.ask("cooking_session_message", {"sessionId": session_id, "message": "Soon"})
+    assert (await bob.expect("cooking_message"))["messageType"] == "text"
+    stored = await kitchen.sql(
+        "select seq, message, message_type from live_cooking_messages"
+        " where session_id = %(id)s order by seq",
+        id=session_id,
+    )
+    assert stored == [(2, "Is it done?", "help"), (3, "Soon", "text")]
+
+
+async def test_a_host_that_leaves_ends_the_session_for_everybody(kitchen: Kitchen) -> None:
+    session_id, ann, bob = await gather(kitchen, "Bob")
+    assert await ann.ask("leave_cooking_session", {"sessionId": session_id}) == {"ok": True}
+    ended = {"sessionId": session_id, "reason": "Host left the session", "seq": 2}
+    assert await ann.expect("cooking_session_ended") == ended
+    assert await bob.expect("cooking_session_ended") == ended
+    refused = {"ok": False, "error": GONE}
+    step = {"sessionId": session_id, "newStep": 1}
+    message = {"sessionId": session_id, "message": "Hello?"}
+    for client in ann, bob:
+        assert await client.ask("update_cooking_step", step) == refused
+        assert await client.ask("cooking_session_message", message) == refused
+        assert await client.ask("join_cooking_session", {"sessionId": session_id}) == refused
+        assert await client.ask("leave_cooking_session", {"sessionId": session_id}) == {"ok": True}
+        assert set(await client.seen()) == {"error"}
+    rows = await kitchen.sql(
+        "select is_active, ended_at is not null, end_reason, seq, ("
+        "  select count(*) from live_cooking_participants p"
+        "  where p.session_id = s.id and p.left_at is null"
+        ") from live_cooking_sessions s where id = %(id)s",
+        id=session_id,
+    )
+    assert rows == [(False, True, "Host left the session", 2, 0)]
+
+
+async def test_who_is_not_in_the_room_cannot_disturb_it(kitchen: Kitchen) -> None:
+    session_id, ann, bob = await gather(kitchen, "Bob")
+    eve = await kitchen.connect("Eve")
+    assert await eve.ask("leave_cooking_session", {"sessionId": session_id}) == {"ok": True}
+    message = {"sessionId": session_id, "message": "Spam"}
+    assert (await eve.ask("cooking_session_message", message))["error"] == GONE
+    step = {"sessionId": session_id, "newStep": 1}
+    only_host = "Only session host can update cooking steps"
+    assert (await eve.ask("update_cooking_step", step))["error"] == only_host
+    assert (await bob.ask("update_cooking_step", step))["error"] == only_host
+    unknown = {"sessionId": "session_00000000000000000000000000"}
+    assert (await eve.ask("join_cooking_session", unknown))["error"] == GONE
+    assert await ann.seen() == []
+    assert set(await bob.seen()) == {"error"}
+
+
+async def test_a_private_session_is_for_those_who_were_invited(kitchen: Kitchen) -> None:
+    ann, bob, eve = [await kitchen.connect(name) for name in ("Ann", "Bob", "Eve")]
+    nobody = "00000000-0000-4000-8000-000000000000"
+    created = await start_session(kitchen, ann, invitedUserIds=[bob.id, nobody])
+    session_id, code = created["session"]["id"], created["inviteCode"]
+    by_id = {"sessionId": session_id}
+    refused = {"ok": False, "error": GONE}
+    assert await eve.ask("join_cooking_session", by_id) == refused
+    assert await eve.ask("join_cooking_session", {**by_id, "inviteCode": "wrong"}) == refused
+    assert await eve.ask("update_cooking_step", {**by_id, "newStep": 1}) == refused
+    assert await bob.ask("join_cooking_session", by_id) == {"ok": True}
+    assert await eve.ask("join_cooking_session", {**by_id, "inviteCode": code}) == {"ok": True}
+    # Who was let in once may come back without the code.
+    assert await eve.ask("leave_cooking_session", by_id) == {"ok": True}
+    assert await eve.ask("join_cooking_session", by_id) == {"ok": True}
+    stored = await kitchen.sql(
+        "select invite_code_hash from live_cooking_sessions where id = %(id)s", id=session_id
+    )
+    assert code not in stored[0][0]
+
+
+async def test_open_join_lets_in_whoever_knows_the_id(database_url: str) -> None:
+    async with open_kitchen(database_url, COOKING_SESSION_OPEN_JOIN="true") as kitchen:
+        ann, eve = await kitchen.connect("Ann"), await kitchen.connect("Eve", plain=True)
+        session_id = (await start_session(kitchen, ann))["session"]["id"]
+        joined = await eve.ask("join_cooking_session", {"sessionId": session_id})
+        assert joined["session"]["participants"] == [ann.id, eve.id]
+
+
+async def test_a_step_that_is_none_is_refused(kitchen: Kitchen) -> None:
+    session_id, ann, bob = await gather(kitchen, "Bob")
+    for step in (-1, 5, "2", 1.5, None, True):
+        await ann.send("update_cooking_step", {"sessionId": session_id, "newStep": step})
+        assert await ann.expect("error") == {
+            "message": "Invalid payload",
+            "code": "VALIDATION_ERROR",
+            "event": "update_cooking_step",
+            "field": "newStep",
+        }
+    for notes in ({"stepNotes": "Low heat"}, {"stepNotes": None}):
+        await ann.send("update_cooking_step", {"sessionId": session_id, "newStep": 4, **notes})
+    assert (await bob.expect("cooking_step_updated"))["stepNotes"] == "Low heat"
+    assert "stepNotes" not in await bob.expect("cooking_step_updated")
+    assert await bob.seen() == []
+
+
+async def test_a_recipe_must_be_the_hosts_or_published(kitchen: Kitchen) -> None:
+    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob", plain=True)
+    draft = await kitchen.recipe(ann.user, steps=2, is_published=False)
+    made = await bob.ask("create_cooking_session", {"recipeId": draft, "title": "Mine"})
+    assert (made["message"], made["code"]) == ("Recipe not found", "NOT_FOUND")
+    made = await bob.ask("create_cooking_session", {"recipeId": "none", "title": "Mine"})
+    assert made["message"] == "Recipe not found"
+    await ann.send("create_cooking_session", {"recipeId": draft, "title": "Mine"})
+    assert (await ann.expect("cooking_session_created"))["session"]["totalSteps"] == 2
+
+
+async def test_a_host_has_three_sessions_however_fast_they_are_made(kitchen: Kitchen) -> None:
+    ann = await kitchen.connect("Ann")
+    devices = [ann, *[await kitchen.connect(ann.user) for _ in range(4)]]
+    recipe = await kitchen.recipe(ann.user)
+    answers: list[object] = []
+
+    async def create(device: LiveClient) -> None:
+        made = {"recipeId": recipe, "title": "Tonight"}
+        answers.append(await device.ask("create_cooking_session", made))
+
+    async with trio.open_nursery() as nursery:
+        for device in devices:
+            nursery.start_soon(create, device)
+    assert answers.count({"ok": True}) == 3
+    assert answers.count({"ok": False, "error": "Failed to create cooking session"}) == 2
+
+
+async def test_a_room_has_fifty_places_and_a_user_ten_rooms(kitchen: Kitchen) -> None:
+    session_id, ann = await gather(kitchen)
+    await kitchen.sql(
+        "with u as (insert into auth.users (email)"
+        " select gen_random_uuid() || '@example.test' from generate_series(1, 49) returning id)"
+        " insert into live_cooking_participants (session_id, user_id) select %(id)s, id from u",
+        id=session_id,
+    )
+    bob = await kitchen.connect("Bob", plain=True)
+    full = await bob.ask("join_cooking_session", {"sessionId": session_id})
+    assert full["message"] == "Failed to join cooking session"
+    assert full["details"] == {"limit": "participants", "most": 50}
+    await kitchen.sql(
+        "with s as (insert into live_cooking_sessions (id, host_id, title, is_public)"
+        " select 'session_' || gen_random_uuid(), %(ann)s, 'T', true from generate_series(1, 10)"
+        " returning id)"
+        " insert into live_cooking_participants (session_id, user_id) select id, %(bob)s from s",
+        ann=ann.id,
+        bob=bob.id,
+    )
+    carl = await kitchen.connect("Carl")
+    other = (await start_session(kitchen, carl, isPublic=True))["session"]["id"]
+    refused = await bob.ask("join_cooking_session", {"sessionId": other})
+    assert refused["message"] == "Failed to join cooking session"
+    assert refused["details"] == {"limit": "joined cooking sessions", "most": 10}
+
+
+async def test_two_devices_of_one_user_are_one_participant(kitchen: Kitchen) -> None:
+    session_id, ann, bob = await gather(kitchen, "Bob")
+    tablet = await kitchen.connect(bob.user, plain=True)
+    await tablet.send("join_cooking_session", {"sessionId": session_id})
+    joined = await tablet.expect("cooking_session_joined")
+    assert joined["session"]["participants"] == [ann.id, bob.id]
+    assert joined["seq"] == 1
+    await kitchen.drop(bob)
+    assert await ann.seen() == []
+    await ann.send("update_cooking_step", {"sessionId": session_id, "newStep": 1})
+    assert (await tablet.expect("cooking_step_updated"))["seq"] == 2
+    await tablet.send("leave_cooking_session", {"sessionId": session_id})
+    assert (await ann.expect("user_left_session"))["participantCount"] == 1
+
+
+async def test_steps_at_the_same_time_are_numbered_and_ordered(kitchen: Kitchen) -> None:
+    session_id, ann, bob = await gather(kitchen, "Bob", plain=True)
+    tablet = await kitchen.connect(ann.user)
+    await tablet.ask("join_cooking_session", {"sessionId": session_id})
+    steps = [(device, step) for step in range(5) for device in (ann, tablet)]
+    async with trio.open_nursery() as nursery:
+        for device, step in steps:
+            payload = {"sessionId": session_id, "newStep": step}
+            nursery.start_soon(device.ask, "update_cooking_step", payload)
+    heard = [await bob.expect("cooking_step_updated") for _ in steps]
+    assert [event["seq"] for event in heard] == list(range(2, 2 + len(steps)))
+    assert [await ann.expect("cooking_step_updated") for _ in steps] == heard
+    last = await bob.ask("join_cooking_session", {"sessionId": session_id})
+    assert last["session"]["currentStep"] == heard[-1]["currentStep"]
+
+
+async def test_two_writers_of_one_row_never_write_the_same_seq(database: Database) -> None:
+    """As two instances would: only the conditional update stands between them."""
+    stores = CookingStore(database), CookingStore(database)
+    session = CookingSession(
+        id=new_session_id(),
+        host_id=await create_user(database._url),
+        recipe_id=None,
+        title="Tonight",
+        is_public=True,
+        total_steps=9,
+        created_at=datetime.now(UTC),
+        participants=[],
+        admitted=[],
+    )
+    await stores[0].create(session, [], at_most=1)
+    written: list[int] = []
+
+    async def write(store: CookingStore) -> None:
+        for step in range(10):
+            while True:
+                before = await store.find(session.id)
+                assert before is not None
+                after = before.at_step(step % 9)
+                if await store.advance(before, after):
+                    written.append(after.seq)
+                    break
+
+    async with trio.open_nursery() as nursery:
+        for store in stores:
+            nursery.start_soon(write, store)
+    assert sorted(written) == list(range(1, 21))
+
+
+async def test_a_restart_in_the_middle_of_a_session_loses_nothing(database_url: str) -> None:
+    async with open_project(database_url) as gotrue:
+        async with kitchen_of(database_url, gotrue) as kitchen:
+            session_id, ann, bob = await gather(kitchen, "Bob")
+            await ann.ask("update_cooking_step", {"sessionId": session_id, "newStep": 3})
+            kitchen.server.stop()
+            await ann.expect("server_shutdown")
+            await bob.closed.wait()
+            assert await ann.seen_until_closed() == ["cooking_step_updated"]
+        async with kitchen_of(database_url, gotrue) as kitchen:
+            people = [await kitchen.connect(bob.user), await kitchen.connect(ann.user, plain=True)]
+            for person in people:
+                await person.send("join_cooking_session", {"sessionId": session_id})
+                joined = await person.expect("cooking_session_joined")
+                assert joined["session"]["participants"] == [ann.id, bob.id]
+                assert joined["session"]["currentStep"] == 3
+                assert joined["seq"] == 2
+            assert await people[0].seen() == []
+
+
+async def test_health_counts_active_sessions(fresh_database_url: str) -> None:
+    async with open_kitchen(fresh_database_url) as kitchen:
+        session_id, ann = await gather(kitchen)
+        assert (await kitchen.health())["cooking_sessions"] == 1
+        await ann.ask("leave_cooking_session", {"sessionId": session_id})
+        assert (await kitchen.health())["cooking_sessions"] == 0
+
+
+async def test_too_many_messages_are_refused(kitchen: Kitchen) -> None:
+    session_id, ann = await gather(kitchen)
+    for _ in range(6):
+        await ann.send("cooking_session_message", {"sessionId": session_id, "message": "!"})
+    error = await ann.expect("error")
+    assert error["message"] == "Rate limit exceeded"
+    assert error["event"] == "cooking_session_message"
+    assert error["retryAfter"] >= 1
+
+
+async def test_the_real_client_library_cooks_with_a_plain_one(kitchen: Kitchen) -> None:
+    async with node_clients() as node:
+        ann = await kitchen.person("Ann")
+        phone = await node.connect(kitchen.server.url, kitchen.gotrue.issue_token(ann))
+        await phone.expect("event connected")
+        bob = await kitchen.connect("Bob", plain=True)
+        recipe = await kitchen.recipe(ann)
+        made = {"recipeId": recipe, "title": "Tonight", "isPublic": True}
+        assert await phone.ask("create_cooking_session", made) == {"ok": True}
+        created = await phone.expect("event cooking_session_created")
+        session_id = created["session"]["id"]
+        await bob.ask("join_cooking_session", {"sessionId": session_id})
+        assert (await phone.expect("event user_joined_session"))["userName"] == "Bob"
+        await phone.emit("update_cooking_step", {"sessionId": session_id, "newStep": 1})
+        assert (await bob.expect("cooking_step_updated"))["updatedBy"] == "Ann"
+        await bob.send("cooking_session_message", {"sessionId": session_id, "message": "Hi"})
+        assert (await phone.expect("event cooking_message"))["message"] == "Hi"
+        await phone.emit("leave_cooking_session", {"sessionId": session_id})
+        assert (await bob.expect("cooking_session_ended"))["reason"] == "Host left the session"

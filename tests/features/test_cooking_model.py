@@ -252,11 +252,8 @@ class Cooks(RuleBasedStateMachine):
 
     def _miss(self, session_id: str, user_id: UUID) -> None:
         expected = self.sessions.get(session_id)
-        if (
-            expected
-            and user_id in expected.participants
-            and user_id not in self._present(session_id)
-        ):
+        present = self._present(session_id)
+        if expected and user_id in expected.participants and user_id not in present:
             expected.away.setdefault(user_id, self.now)
 
     def _miss_all(self) -> None:

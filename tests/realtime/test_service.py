@@ -20,7 +20,7 @@ async def test_a_failure_inside_is_raised_as_it_is(autojump_clock):
             raise ZeroDivisionError
 
 
-async def test_leaving_cuts_what_is_still_connected(autojump_clock):
+async def test_leaving_without_a_drain_cuts_the_sessions(autojump_clock):
     async with trio.open_nursery() as nursery:
         async with open_live() as live:
             ann = await nursery.start(held, live.plain(ANN))

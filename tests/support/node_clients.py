@@ -14,7 +14,7 @@ from attrs import define, field
 
 from tests.support.external import NODE_MODULES, node_module, require_program
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds to wait for something to happen."""
 
 

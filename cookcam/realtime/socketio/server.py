@@ -154,9 +154,12 @@ class SocketServer:
                     if index and index % batch_size == 0:
                         await trio.sleep(_PAUSE_BETWEEN_BATCHES)
                     nursery.start_soon(partial(connection.retire, reason, code, goodbye=goodbye))
-        left = max(0.0, started + timeout - trio.current_time())
         remaining = set(self.engine.sessions)
         over = [session for session in before if session not in remaining]
+        with trio.move_on_at(started + timeout):
+            for session in over:
+                await session.closed()  # its last answer may be under way still
+        left = max(0.0, started + timeout - trio.current_time())
         return Goodbyes.of(over, reason) + await self.engine.close_all(code, reason, timeout=left)
 
     async def shutdown(

@@ -1,0 +1,214 @@
+"""The live feed end to end: who hears of what, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.features.live import Kitchen, LiveClient, open_kitchen
+
+EVENTS = [
+    "create_cooking_session",
+    "join_cooking_session",
+    "leave_cooking_session",
+    "update_cooking_step",
+    "cooking_session_message",
+    "share_recipe_live",
+    "like_live_recipe",
+    "comment_live_recipe",
+    "share_scan_result",
+    "request_recipe_collab",
+    "update_cooking_status",
+]
+
+
+@pytest.fixture
+async def kitchen(database_url: str) -> AsyncIterator[Kitchen]:
+    async with open_kitchen(database_url) as kitchen:
+        yield kitchen
+
+
+@pytest.fixture
+async def patient_kitchen(database_url: str) -> AsyncIterator[Kitchen]:
+    """One that is not counting."""
+    limits = {
+        f"SOCKET_{name}": "1000"
+        for name in (
+            "EVENTS_PER_SECOND",
+            "BROADCASTS_PER_MINUTE",
+            "MESSAGES_PER_SECOND",
+            "REACTIONS_PER_MINUTE",
+            "COLLAB_REQUESTS_PER_MINUTE",
+        )
+    }
+    async with open_kitchen(database_url, **limits) as kitchen:
+        yield kitchen
+
+
+async def follow(kitchen: Kitchen, follower: LiveClient, followed: LiveClient) -> None:
+    await kitchen.sql(
+        "insert into user_follows (follower_id, following_id) values (%(a)s, %(b)s)",
+        a=follower.id,
+        b=followed.id,
+    )
+
+
+async def share(kitchen: Kitchen, author: LiveClient, **more: Any) -> dict[str, Any]:
+    recipe = await kitchen.recipe(author.user)
+    shared = {"recipeId": recipe, "title": "Soup", "description": "Hot", **more}
+    assert await author.ask("share_recipe_live", shared) == {"ok": True}
+    return await author.expect("live_recipe_shared")
+
+
+async def test_recipes_are_shared_liked_and_commented_in_front_of_everybody(
+    kitchen: Kitchen,
+) -> None:
+    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob", plain=True)
+    shared = await share(kitchen, ann, tags=["winter"])
+    assert await bob.expect("live_recipe_shared") == shared
+    share_id = shared["id"]
+    assert share_id.startswith("share_")
+    assert shared.pop("timestamp").endswith("Z")
+    assert shared.pop("recipeId")
+    assert shared == {
+        "id": share_id,
+        "userId": ann.id,
+        "userName": "Ann",
+        "title": "Soup",
+        "description": "Hot",
+        "tags": ["winter"],
+    }
+
+    for likes, (name, fan) in enumerate((("Bob", bob), ("Ann", ann)), 1):
+        for _ in range(2):  # the second time nothing happens
+            assert await fan.ask("like_live_recipe", {"shareId": share_id}) == {"ok": True}
+        liked = await ann.expect("live_recipe_liked")
+        assert await bob.expect("live_recipe_liked") == liked
+        assert liked.pop("timestamp").endswith("Z")
+        assert liked == {
+            "shareId": share_id,
+            "likedBy": fan.id,
+            "userName": name,
+            "likeCount": likes,
+        }
+
+    await bob.ask("comment_live_recipe", {"shareId": share_id, "comment": "Yum"})
+    comment = await ann.expect("live_recipe_commented")
+    assert await bob.expect("live_recipe_commented") == comment
+    assert comment.pop("timestamp").endswith("Z")
+    assert comment == {
+        "shareId": share_id,
+        "comment": "Yum",
+        "commentBy": bob.id,
+        "userName": "Bob",
+    }
+    assert await ann.seen() == await bob.seen() == []
+    assert await kitchen.sql(
+        "select title, description, tags, (select count(*) from live_recipe_likes l"
+        " where l.share_id = s.id), (select array_agg(comment) from live_recipe_comments c"
+        " where c.share_id = s.id) from live_recipe_shares s where id = %(id)s",
+        id=share_id,
+    ) == [("Soup", "Hot", ["winter"], 2, ["Yum"])]
+
+
+async def test_what_is_not_there_or_not_ones_own_is_not_shared(kitchen: Kitchen) -> None:
+    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob", plain=True)
+    draft = await kitchen.recipe(ann.user, is_published=False)
+    shared = {"recipeId": draft, "title": "Mine", "description": ""}
+    assert (await bob.ask("share_recipe_live", shared))["message"] == "Recipe not found"
+    for event, more in (("like_live_recipe", {}), ("comment_live_recipe", {"comment": "?"})):
+        answer = await bob.ask(event, {"shareId": "share_none", **more})
+        assert (answer["message"], answer["code"]) == ("Live recipe not found", "NOT_FOUND")
+    assert await ann.seen() == []
+
+
+async def test_a_scan_is_told_to_followers_and_to_oneself(kitchen: Kitchen) -> None:
+    ann, bob, eve = [await kitchen.connect(name) for name in ("Ann", "Bob", "Eve")]
+    tablet = await kitchen.connect(ann.user, plain=True)
+    await follow(kitchen, bob, ann)
+    await follow(kitchen, ann, eve)
+    scan = {"ingredients": ["leek", "egg"], "confidence": 95}
+    assert await ann.ask("share_scan_result", scan) == {"ok": True}
+    for client in (ann, tablet, bob):
+        heard = await client.expect("live_scan_shared")
+        assert heard.pop("timestamp").endswith("Z")
+        assert heard == {**scan, "userId": ann.id, "userName": "Ann"}
+    assert await eve.seen() == []
+
+
+async def test_a_scan_is_checked(patient_kitchen: Kitchen) -> None:
+    ann = await patient_kitchen.connect("Ann", plain=True)
+    storage = patient_kitchen.gotrue.url.partition("//")[2]
+    scan = {"ingredients": ["leek"], "confidence": 0.5}
+    wrong: list[dict[str, Any]] = [
+        {"imageUrl": "https://evil.example/x.jpg"},
+        {"imageUrl": f"http://{storage}/x.jpg"},
+        {"imageUrl": f"https://{storage}@evil.example/x.jpg"},
+        {"imageUrl": f"https://evil.example\\@{storage}/x.jpg"},
+        {"imageUrl": "https://[/x.jpg"},
+        {"ingredients": []},
+        {"confidence": 101},
+        {"confidence": "1"},
+    ]
+    for change in wrong:
+        error = await ann.ask("share_scan_result", {**scan, **change})
+        assert (error["message"], error["field"]) == ("Invalid payload", next(iter(change)))
+    shown = {**scan, "imageUrl": f"https://{storage}/x.jpg"}
+    assert await ann.ask("share_scan_result", shown) == {"ok": True}
+    assert (await ann.expect("live_scan_shared"))["imageUrl"] == shown["imageUrl"]
+
+
+async def test_everybody_is_told_a_few_times_a_minute_at_most(kitchen: Kitchen) -> None:
+    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob", plain=True)
+    recipe = await kitchen.recipe(ann.user)
+    shared = {"recipeId": recipe, "title": "Soup", "description": ""}
+    answers = [await ann.ask("share_recipe_live", shared) for _ in range(7)]
+    assert answers == [{"ok": True}] * 6 + [{"ok": False, "error": "Rate limit exceeded"}]
+    assert (await bob.seen()).count("live_recipe_shared") == 6
+
+
+async def test_a_request_reaches_all_devices_of_the_person_asked(kitchen: Kitchen) -> None:
+    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob")
+    tablet = await kitchen.connect(bob.user, plain=True)
+    recipe = await kitchen.recipe(ann.user)
+    ask = {"targetUserId": bob.id, "recipeId": recipe, "message": "Tonight?"}
+    assert await ann.ask("request_recipe_collab", ask) == {"ok": True}
+    for device in (bob, tablet):
+        request = await device.expect("recipe_collab_request")
+        assert request.pop("timestamp").endswith("Z")
+        assert request == {
+            "fromUserId": ann.id,
+            "fromUserName": "Ann",
+            "recipeId": recipe,
+            "message": "Tonight?",
+        }
+    nobody = {**ask, "targetUserId": "00000000-0000-4000-8000-000000000000"}
+    assert await ann.ask("request_recipe_collab", nobody) == {"ok": True}
+    assert await ann.ask("request_recipe_collab", {**ask, "targetUserId": ann.id}) == {
+        "ok": False,
+        "error": "Invalid payload",
+    }
+    draft = await kitchen.recipe(bob.user, is_published=False)
+    assert await ann.ask("request_recipe_collab", {**ask, "recipeId": draft}) == {
+        "ok": False,
+        "error": "Recipe not found",
+    }
+    for _ in range(2):
+        assert await ann.ask("request_recipe_collab", ask) == {"ok": True}
+    limited = {"ok": False, "error": "Rate limit exceeded"}
+    assert await ann.ask("request_recipe_collab", ask) == limited
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["socket.io", "plain"])
+async def test_no_payload_harms_anybody(patient_kitchen: Kitchen, plain: bool) -> None:
+    ann = await patient_kitchen.connect("Ann", plain=plain)
+    bob = await patient_kitchen.connect("Bob")
+    for event in EVENTS:
+        for payload in ((), (None,), ("text",), ([],), ([{}],), (7,), ({},), ({"sessionId": {}},)):
+            await ann.send(event, *payload)
+            error = await ann.expect("error")
+            assert (error["message"], error["event"]) == ("Invalid payload", event)
+    assert await ann.seen() == await bob.seen() == []
+    assert await patient_kitchen.connections() == 2
