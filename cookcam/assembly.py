@@ -48,6 +48,7 @@ from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
 from cookcam.observability.sentry import open_sentry
 from cookcam.providers.supabase import SupabaseAuth
+from cookcam.realtime.bus import Bus
 from cookcam.realtime.service import Realtime
 from cookcam.serving.door import Door
 from cookcam.serving.server import Server, protocol_config
@@ -106,8 +107,16 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
         )
         log.info("Supabase clients initialized")
 
+        bus = Bus(database)
         realtime = await stack.enter_async_context(
-            Realtime.open(config, authenticator, lifecycle, metrics=metrics, reporter=reporter)
+            Realtime.open(
+                config,
+                authenticator,
+                lifecycle,
+                metrics=metrics,
+                reporter=reporter,
+                bus=bus,
+            )
         )
         if config.realtime.enabled:
             log.info("Real-time service initialized with WebSocket support")
@@ -141,6 +150,7 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
             pending=lambda: pending(config.database.url.reveal()),
             realtime=realtime if config.realtime.enabled else None,
             cooking_sessions=cooking.active_sessions,
+            bus_connected=lambda: bus.connected or not config.realtime.enabled,
         )
 
         app = create_app(

@@ -1,7 +1,8 @@
 """The hub: who is connected, who is in which room, and events for all, some or one of them.
 
 One hub for both protocols, so that a Socket.IO client and a plain one share rooms. Presence is a
-user's set of connections: a user is here while the last of them is.
+user's set of connections: a user is here while the last of them is. Connections are those of this
+process; through an `Outlet` what is sent also reaches those of the other instances.
 
 No method waits, and none raises for what a client does: a receiver too slow for its outbox is
 closed and slows nobody. Events of one room reach all its members in the order of the calls.
@@ -11,7 +12,7 @@ Source: `spec/realtime.md` §6.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from attrs import define, field
@@ -23,11 +24,40 @@ from cookcam.realtime.connection import Connection
 K = TypeVar("K")
 
 
+class Present(NamedTuple):
+    """A user in a room, with any number of connections."""
+
+    room: str
+    user_id: UUID
+
+
+class Outlet(Protocol):
+    """The other instances: `cookcam.realtime.relay`. No method waits or raises."""
+
+    def is_elsewhere(self, user_id: UUID, room: str) -> bool: ...
+
+    def user(self, user_id: UUID, announcement: Announcement) -> None: ...
+
+    def everybody(self, announcement: Announcement, exclude_user: UUID | None) -> None: ...
+
+    def room(self, room: str, announcement: Announcement) -> None: ...
+
+    def close_user(self, user_id: UUID, code: CloseCode, reason: str) -> None: ...
+
+    def empty_room(self, room: str, user_id: UUID | None) -> None: ...
+
+    def present(self, present: Present, *, now: bool) -> None: ...
+
+
 @define(eq=False)
 class Hub:
-    """`max_per_user`: connections a user may have open; the oldest gives way to one more."""
+    """`max_per_user`: connections a user may have open; the oldest gives way to one more.
+
+    Counts and what methods return are those of this process.
+    """
 
     max_per_user: int
+    outlet: Outlet | None = field(default=None, kw_only=True, repr=False)
     _users: dict[UUID, dict[Connection, None]] = field(
         factory=dict[UUID, dict[Connection, None]], init=False, repr=False
     )
@@ -62,7 +92,10 @@ class Hub:
         self, user_id: UUID, event: str, data: object, *, volatile: bool = False
     ) -> int:
         """Sends an event to all connections of a user; returns how many took it."""
-        return _deliver(self.connections_of(user_id), Announcement(event, data, volatile))
+        announcement = Announcement(event, data, volatile)
+        if self.outlet is not None:
+            self.outlet.user(user_id, announcement)
+        return self.deliver_to_user(user_id, announcement)
 
     def broadcast(
         self,
@@ -73,10 +106,10 @@ class Hub:
         volatile: bool = False,
     ) -> int:
         """Sends an event to everybody, or everybody but one user; returns how many took it."""
-        receivers = self.connections
-        if exclude_user in self._users:
-            receivers = [peer for peer in receivers if peer.user_id != exclude_user]
-        return _deliver(receivers, Announcement(event, data, volatile))
+        announcement = Announcement(event, data, volatile)
+        if self.outlet is not None:
+            self.outlet.everybody(announcement, exclude_user)
+        return self.deliver_to_everybody(announcement, exclude_user)
 
     def send_to_room(
         self,
@@ -88,15 +121,65 @@ class Hub:
         volatile: bool = False,
     ) -> int:
         """Sends an event to a room, or all of it but the sender; returns how many took it."""
-        receivers = [peer for peer in self.members(room) if peer is not skip]
-        return _deliver(receivers, Announcement(event, data, volatile))
+        announcement = Announcement(event, data, volatile)
+        if self.outlet is not None:
+            self.outlet.room(room, announcement)
+        return self.deliver_to_room(room, announcement, skip)
+
+    def is_in_room(self, user_id: UUID, room: str) -> bool:
+        """Whether any of the user's connections, here or elsewhere, is in the room."""
+        return self._is_here(user_id, room) or self.is_elsewhere(user_id, room)
+
+    def is_elsewhere(self, user_id: UUID, room: str) -> bool:
+        """Whether another instance has the user in the room."""
+        return self.outlet is not None and self.outlet.is_elsewhere(user_id, room)
+
+    def empty_room(self, room: str, user_id: UUID | None = None) -> None:
+        """Takes everybody, or all connections of one user, out of a room."""
+        if self.outlet is not None:
+            self.outlet.empty_room(room, user_id)
+        self.empty(room, user_id)
 
     def close_user(self, user_id: UUID, code: CloseCode, reason: str) -> int:
         """Ends all connections of a user, for instance of a deleted account; returns how many."""
+        if self.outlet is not None:
+            self.outlet.close_user(user_id, code, reason)
+        return self.close_connections_of(user_id, code, reason)
+
+    # -- the same for this process only, as the other instances ask for it
+
+    @property
+    def present(self) -> Collection[Present]:
+        """Everybody in every room."""
+        return {
+            Present(room, peer.user_id) for room, peers in self._rooms.items() for peer in peers
+        }
+
+    def deliver_to_user(self, user_id: UUID, announcement: Announcement) -> int:
+        return _deliver(self.connections_of(user_id), announcement)
+
+    def deliver_to_everybody(self, announcement: Announcement, exclude_user: UUID | None) -> int:
+        receivers = self.connections
+        if exclude_user in self._users:
+            receivers = [peer for peer in receivers if peer.user_id != exclude_user]
+        return _deliver(receivers, announcement)
+
+    def deliver_to_room(
+        self, room: str, announcement: Announcement, skip: Connection | None = None
+    ) -> int:
+        receivers = [peer for peer in self.members(room) if peer is not skip]
+        return _deliver(receivers, announcement)
+
+    def close_connections_of(self, user_id: UUID, code: CloseCode, reason: str) -> int:
         connections = self.connections_of(user_id)
         for connection in connections:
             connection.close(code, reason)
         return len(connections)
+
+    def empty(self, room: str, user_id: UUID | None) -> None:
+        for connection in self.members(room):
+            if user_id is None or connection.user_id == user_id:
+                self.leave(connection, room)
 
     # -- for connections and gateways
 
@@ -116,18 +199,30 @@ class Hub:
         del self._connections[connection]
         _discard(self._users, connection.user_id, connection)
         for room in connection.rooms:
-            _discard(self._rooms, room, connection)
+            self._discard_from(room, connection)
 
     def join(self, connection: Connection, room: str) -> None:
         """Does nothing for a connection that has ended."""
-        if connection in self._connections:
-            self._rooms.setdefault(room, {})[connection] = None
-            connection.rooms.add(room)
+        if connection not in self._connections:
+            return
+        if self.outlet is not None and not self._is_here(connection.user_id, room):
+            self.outlet.present(Present(room, connection.user_id), now=True)
+        self._rooms.setdefault(room, {})[connection] = None
+        connection.rooms.add(room)
 
     def leave(self, connection: Connection, room: str) -> None:
         if connection in self._connections:
-            _discard(self._rooms, room, connection)
+            self._discard_from(room, connection)
             connection.rooms.discard(room)
+
+    def _is_here(self, user_id: UUID, room: str) -> bool:
+        return any(peer.user_id == user_id for peer in self._rooms.get(room, ()))
+
+    def _discard_from(self, room: str, connection: Connection) -> None:
+        was_here = self._is_here(connection.user_id, room)
+        _discard(self._rooms, room, connection)
+        if self.outlet is not None and was_here and not self._is_here(connection.user_id, room):
+            self.outlet.present(Present(room, connection.user_id), now=False)
 
 
 def _deliver(receivers: Iterable[Connection], announcement: Announcement) -> int:

@@ -27,6 +27,7 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports
+from cookcam.realtime.bus import Bus
 from cookcam.realtime.engineio import Goodbyes, Receive, Request, Scope, Send
 from cookcam.realtime.engineio.heartbeats import Heartbeats
 from cookcam.realtime.engineio.origins import Origins
@@ -38,6 +39,7 @@ from cookcam.realtime.notice import give_notice
 from cookcam.realtime.plain import PlainGateway
 from cookcam.realtime.reception import Reception
 from cookcam.realtime.refusals import refuse
+from cookcam.realtime.relay import Relay
 from cookcam.realtime.router import Router
 from cookcam.realtime.tokens import TokenWatch, token_events
 from cookcam.web.paths import CANONICAL, SOCKET_IO, canonical
@@ -75,9 +77,12 @@ class Realtime:
         *,
         metrics: Metrics | None = None,
         reporter: ErrorReporter | None = None,
+        bus: Bus | None = None,
         clock: Callable[[], float] = time.time,
     ) -> AsyncGenerator[Realtime]:
         """Nobody is let in while `lifecycle` drains. `clock` gives seconds since the epoch.
+
+        `bus` leads to the other instances; without one this process is alone.
 
         `notice` and `drain` part in order. Without them, leaving cuts the Socket.IO sessions;
         a plain connection is a request of the server that carries it and ends with that.
@@ -89,6 +94,8 @@ class Realtime:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(TokenWatch(realtime.hub, clock).run)
             nursery.start_soon(realtime._plain.heartbeats.run)
+            if bus is not None and config.realtime.enabled:
+                nursery.start_soon(Relay(realtime.hub, bus).run)
             async with realtime._gateway.server:
                 try:
                     yield realtime

@@ -241,7 +241,7 @@ async def test_details_are_measured(client: Client, parts: Parts) -> None:
     body = (await client.get("/health/detailed", x_api_key=KEY)).json()
     assert body["status"] == "healthy"
     assert body["services"]["database"]["status"] == "up"
-    assert body["services"].keys() == {"database"}
+    assert body["services"].keys() == {"database", "bus"}
     system = body["system"]
     assert system["cpu"]["count"] >= 1
     assert 0 < system["disk"]["used"] < system["disk"]["total"]

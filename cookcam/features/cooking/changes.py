@@ -97,9 +97,7 @@ class Changes:
         after = session.left_by(user_id)
         if not await self.advance(session, after):
             return None
-        for connection in self.hub.members(session.id):
-            if connection.user_id == user_id:
-                connection.leave(session.id)
+        self.hub.empty_room(session.id, user_id)
         self.rooms.of(session.id).away.pop(user_id, None)
         left = UserLeft(session.id, user_id, len(after.participants), after.seq)
         self.hub.send_to_room(session.id, "user_left_session", left)
@@ -123,8 +121,8 @@ class Changes:
             away.setdefault(connection.user_id, trio.current_time())
 
     def is_present(self, user_id: UUID, session_id: str) -> bool:
-        """Whether any of the user's connections is in the room."""
-        return any(peer.user_id == user_id for peer in self.hub.members(session_id))
+        """Whether any of the user's connections, on any instance, is in the room."""
+        return self.hub.is_in_room(user_id, session_id)
 
     def _noted(self, after: CookingSession, written: bool) -> bool:
         if written:
@@ -140,6 +138,5 @@ class Changes:
     def _close(self, room: Room, reason: str, seq: int) -> None:
         ended = SessionEnded(room.id, reason, seq)
         self.hub.send_to_room(room.id, "cooking_session_ended", ended)
-        for connection in self.hub.members(room.id):
-            connection.leave(room.id)
+        self.hub.empty_room(room.id)
         self.rooms.forget(room)

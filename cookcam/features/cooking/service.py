@@ -121,9 +121,12 @@ class Cooking:
         async def attempt(session: CookingSession) -> bool | None:
             if user_id == session.host_id:
                 return await self.changes.end(session, HOST_LEFT)
-            others = [peer for peer in self.changes.hub.members(session_id) if peer is not caller]
-            if user_id not in session.participants or any(
-                peer.user_id == user_id for peer in others
+            hub = self.changes.hub
+            others = [peer for peer in hub.members(session_id) if peer is not caller]
+            if (
+                user_id not in session.participants
+                or any(peer.user_id == user_id for peer in others)
+                or hub.is_elsewhere(user_id, session_id)
             ):
                 caller.leave(session_id)
                 return False

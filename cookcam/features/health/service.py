@@ -55,7 +55,8 @@ class RealtimeCounts(Protocol):
 class Health:
     """`ping` asks the database and raises when it does not answer; `pending` gives the names of
     the migrations that are not applied; without `realtime`, sockets are disabled;
-    `cooking_sessions` counts the active ones. `started` is a moment of `time.monotonic`."""
+    `cooking_sessions` counts the active ones, `bus_connected` says whether other instances are
+    heard. `started` is a moment of `time.monotonic`."""
 
     config: Config
     lifecycle: Lifecycle
@@ -63,6 +64,7 @@ class Health:
     pending: Callable[[], Awaitable[Sequence[str]]]
     realtime: RealtimeCounts | None = None
     cooking_sessions: Callable[[], int] = lambda: 0
+    bus_connected: Callable[[], bool] = lambda: True
     started: float = field(factory=time.monotonic)
     _database: Probe = field(init=False)
     _migrations: Probe = field(init=False)
@@ -109,13 +111,15 @@ class Health:
 
     async def detailed(self) -> DetailedOut:
         database = await self._database.ask()
+        bus = ServiceOut("up") if self.bus_connected() else ServiceOut("degraded", error="LOST")
+        gravest = max((database.status, bus.status), key=list(_OVERALL).index)
         return DetailedOut(
-            status=_OVERALL[database.status],
+            status=_OVERALL[gravest],
             timestamp=now_text(),
             version=self.config.server.version,
             environment=self.config.environment,
             uptime=self.uptime,
-            services={"database": database},
+            services={"database": database, "bus": bus},
             system=system(),
         )
 
