@@ -1,0 +1,140 @@
+"""PM2 and its process file: what it promises the drain, and what it does with a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+from cookcam.settings.sections import DrainConfig
+from tests.support.commands import ROOT
+from tests.support.deployment import Deployment, deployed
+from tests.support.external import require_program
+from tests.support.sandbox_process import SandboxProcess
+
+pytestmark = [pytest.mark.external, pytest.mark.xdist_group("deploy")]
+
+PM2_OWN_KILL_TIMEOUT = 1.6
+
+
+def process_file(**environment: str) -> dict[str, Any]:
+    """The one program of deploy/pm2.config.js, as Node reads it."""
+    file = ROOT / "deploy" / "pm2.config.js"
+    done = subprocess.run(
+        [require_program("node"), "-p", f"JSON.stringify(require({json.dumps(str(file))}))"],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [app] = json.loads(done.stdout)["apps"]
+    return app
+
+
+def test_pm2_waits_longer_than_the_drain_may_take():
+    app, drain = process_file(), DrainConfig()
+    assert app["kill_timeout"] >= (drain.notice + drain.timeout + 10) * 1000
+    assert app["wait_ready"] is True
+
+
+def test_the_release_comes_from_the_folder_of_the_file_or_from_the_environment():
+    app = process_file()
+    assert app["cwd"] == str(ROOT)
+    assert app["args"][-2:] == ["--env-file", ".env"]
+    assert app["env"]["PORT"] == 3000
+    app = process_file(COOKCAM_HOME="/srv/api/current", COOKCAM_ENV_FILE="/srv/api/settings")
+    assert app["cwd"] == "/srv/api/current"
+    assert app["args"][-2:] == ["--env-file", "/srv/api/settings"]
+
+
+async def test_pm2_lets_a_drain_finish_and_starts_what_crashed(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    async with deployed(tmp_path, sandbox.production) as deployment:
+        before = await deployment.pm2.processes()
+        assert [process["pm2_env"]["status"] for process in before] == ["online"] * 2
+
+        sandbox.behave(delay=PM2_OWN_KILL_TIMEOUT + 1.0)
+        answers: list[httpx.Response] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(log_in, deployment, sandbox, answers)
+            await trio.sleep(0.4)
+            await deployment.pm2("reload", str(before[0]["pm_id"]))
+        assert [answer.status_code for answer in answers] == [200]
+
+        running = await deployment.pm2.processes()
+        os.kill(running[0]["pid"], signal.SIGKILL)
+        with trio.fail_after(30):
+            while await pid_of_a_ready_one(deployment) in (None, running[0]["pid"]):
+                await trio.sleep(0.05)
+        after = await deployment.pm2.processes()
+        assert after[1]["pid"] == running[1]["pid"]
+
+
+async def test_a_release_that_does_not_start_stops_at_the_first_instance(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    async with deployed(tmp_path, sandbox.production) as deployment:
+        settings = {**sandbox.production}
+        del settings["OPENAI_API_KEY"]
+        deployment.releases.add("broken", settings)
+
+        deployment.releases.switch_to("broken")
+        stopped = await reload_one_by_one(deployment, ready_seconds=2)
+        assert stopped.returncode == 1
+        assert f"port {deployment.ports[0]} is not ready" in stopped.stderr.decode()
+        assert not await is_ready(deployment.ports[0])
+        assert await is_ready(deployment.ports[1])
+
+        deployment.releases.switch_to("second")
+        done = await reload_one_by_one(deployment, ready_seconds=30)
+        assert done.returncode == 0, done.stderr
+        assert await deployment.releases_running() == ["cookcam-api@second"] * 2
+
+
+async def reload_one_by_one(
+    deployment: Deployment, ready_seconds: int
+) -> subprocess.CompletedProcess[bytes]:
+    """deploy/reload.js, as a deployment runs it."""
+    return await trio.run_process(
+        [require_program("node"), str(ROOT / "deploy" / "reload.js")],
+        env={
+            **deployment.pm2.environment,
+            "PM2": str(deployment.pm2.program),
+            "COOKCAM_READY_SECONDS": str(ready_seconds),
+        },
+        capture_stdout=True,
+        capture_stderr=True,
+        check=False,
+    )
+
+
+async def log_in(
+    deployment: Deployment, sandbox: SandboxProcess, answers: list[httpx.Response]
+) -> None:
+    async with httpx.AsyncClient(verify=False, timeout=30) as client:
+        url = f"http://127.0.0.1:{deployment.ports[0]}/api/v1/auth/login"
+        answers.append(await client.post(url, json=sandbox.credentials))
+
+
+async def pid_of_a_ready_one(deployment: Deployment) -> int | None:
+    """The process of the first instance, once that is ready."""
+    if not await is_ready(deployment.ports[0]):
+        return None
+    return (await deployment.pm2.processes())[0]["pid"]
+
+
+async def is_ready(port: int) -> bool:
+    async with httpx.AsyncClient(verify=False) as client:
+        try:
+            answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200

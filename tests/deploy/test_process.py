@@ -1,0 +1,233 @@
+"""`cookcam serve` in production mode, as a process: how it starts, and how it is stopped."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import httpx
+import pytest
+import trio
+
+from tests.support.commands import run
+from tests.support.ports import free_ports
+from tests.support.sandbox_process import SandboxProcess
+from tests.support.sentry_ingest import open_sentry_ingest
+from tests.support.server_process import ServerProcess, started_server
+
+pytestmark = pytest.mark.xdist_group("deploy")
+
+SLOW = 1.0
+STARTED = "CookCam API server started"
+COMPLETE = "Graceful shutdown complete"
+
+
+def without(settings: dict[str, str], *names: str) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if name not in names}
+
+
+class SlowLogin:
+    """A request that the identity provider makes slow."""
+
+    def __init__(self, server: ServerProcess, sandbox: SandboxProcess) -> None:
+        self.answer: httpx.Response | None = None
+        self._server = server
+        self._sandbox = sandbox
+
+    async def ask(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Starts when the request has been sent; ends with the answer, or none."""
+        async with httpx.AsyncClient(verify=False, timeout=30) as client:
+            task_status.started()
+            try:
+                self.answer = await client.post(
+                    f"{self._server.url}/api/v1/auth/login", json=self._sandbox.credentials
+                )
+            except httpx.TransportError:
+                self.answer = None
+
+    async def under_way(self) -> None:
+        """Long enough for the request to have reached the provider, short of its answer."""
+        await trio.sleep(SLOW / 4)
+
+
+def test_a_missing_key_is_named_and_ends_the_start(tmp_path: Path, sandbox: SandboxProcess):
+    began = time.monotonic()
+    done = run("serve", cwd=tmp_path, env=without(sandbox.production, "OPENAI_API_KEY"))
+    assert time.monotonic() - began < 5  # 0.2 s; the bound is for a busy machine
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "OPENAI_API_KEY is required (https://platform.openai.com/api-keys)"
+    ]
+    assert done.stdout == ""
+
+
+def test_three_mistakes_are_three_lines(tmp_path: Path, sandbox: SandboxProcess):
+    settings = without(sandbox.production, "SENTRY_DSN") | {
+        "JWT_SECRET": "short",
+        "PORT": "eighty",
+    }
+    done = run("serve", cwd=tmp_path, env=settings)
+    assert done.returncode == 1
+    named = [line.split()[0] for line in done.stderr.splitlines()]
+    assert sorted(named) == ["JWT_SECRET", "PORT", "SENTRY_DSN"]
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path, sandbox: SandboxProcess):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", cwd=tmp_path, env={**sandbox.production, "PORT": str(port)})
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert f"127.0.0.1:{port}" in line
+    assert "Address already in use" in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+async def test_a_request_in_flight_is_answered_before_the_end(
+    number: signal.Signals, tmp_path: Path, sandbox: SandboxProcess
+):
+    [port] = free_ports(1)
+    async with started_server(sandbox.production, port, tmp_path) as server:
+        await server.ready()
+        sandbox.behave(delay=SLOW)
+        login = SlowLogin(server, sandbox)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(login.ask)
+            await login.under_way()
+            server.signal(number)
+            await server.logged(f"{number.name} received, starting graceful shutdown...")
+            await until_refused(port)
+        assert login.answer is not None
+        assert login.answer.status_code == 200
+        assert login.answer.headers["connection"] == "close"
+        assert await server.ended() == 0
+        last = server.lines()[-1]
+        assert last["message"] == COMPLETE
+        assert last["reason"] == number.name
+        assert last["finished"] == {"request": 1}
+        assert last["cut_names"] == []
+        assert last["tasks_left"] == 0
+        assert set(last["seconds"]) >= {"notice", "closing", "draining", "background", "close"}
+
+
+async def until_refused(port: int) -> None:
+    """The door closes right after the notice, which the log line begins."""
+    with trio.fail_after(5):
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except ConnectionRefusedError:
+                return
+            await trio.sleep(0.01)
+
+
+async def test_a_second_signal_ends_at_once(tmp_path: Path, sandbox: SandboxProcess):
+    [port] = free_ports(1)
+    async with started_server(sandbox.production, port, tmp_path) as server:
+        await server.ready()
+        sandbox.behave(delay=SLOW * 3)
+        login = SlowLogin(server, sandbox)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(login.ask)
+            await login.under_way()
+            server.signal(signal.SIGTERM)
+            await server.logged("SIGTERM received, starting graceful shutdown...")
+            server.signal(signal.SIGTERM)
+            assert await server.ended(within=SLOW * 2) == 1
+        assert login.answer is None
+        assert "Shutdown already in progress, forcing exit..." in server.messages()
+        assert "request POST /api/v1/auth/login" in server.lines()[-1]["cut_names"]
+
+
+async def test_a_request_that_outlasts_the_bound_is_cut_and_named(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    [port] = free_ports(1)
+    settings = {**sandbox.production, "DRAIN_TIMEOUT_SECONDS": "1"}
+    async with started_server(settings, port, tmp_path) as server:
+        await server.ready()
+        sandbox.behave(delay=60)
+        login = SlowLogin(server, sandbox)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(login.ask)
+            await login.under_way()
+            server.signal(signal.SIGTERM)
+            assert await server.ended() == 1
+        last = server.lines()[-1]
+        assert last["message"] == COMPLETE
+        assert last["cut"] == {"request": 1}
+        assert last["cut_names"] == ["request POST /api/v1/auth/login"]
+        assert last["tasks_left"] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
+async def test_a_signal_during_the_start_ends_it_without_a_traceback(
+    number: signal.Signals, tmp_path: Path, sandbox: SandboxProcess
+):
+    [port] = free_ports(1)
+    async with started_server(sandbox.production, port, tmp_path) as server:
+        await server.logged("Environment validation successful")
+        await trio.sleep(0.1)  # inside the import of the parts
+        server.signal(number)
+        assert await server.ended() == 0
+        assert STARTED not in server.messages()
+        assert server.messages()[-1] == COMPLETE
+
+
+async def test_pm2_is_told_of_readiness_once_data_can_be_read(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    database = sandbox.settings["DATABASE_URL"]
+    directory = Path(parse_qs(urlsplit(database).query)["host"][0])
+    link = tmp_path / "database"  # until it is there, the database is not
+    [port] = free_ports(1)
+    reading, writing = os.pipe()
+    settings = {
+        **sandbox.production,
+        "DATABASE_URL": f"{database.partition('?')[0]}?host={quote(str(link))}",
+        "NODE_CHANNEL_FD": str(writing),
+    }
+    try:
+        async with started_server(settings, port, tmp_path, pass_fds=(writing,)) as server:
+            await server.logged(STARTED)
+            async with httpx.AsyncClient(base_url=server.url, verify=False) as client:
+                assert (await client.get("/health")).status_code == 200
+                assert (await client.get("/health/ready")).status_code == 503
+                assert not select.select([reading], [], [], 0.5)[0]
+                link.symlink_to(directory)
+                with trio.fail_after(15):
+                    await trio.lowlevel.wait_readable(reading)
+                assert os.read(reading, 100) == b'"ready"\n'
+                assert (await client.get("/health/ready")).status_code == 200
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+async def test_production_logs_json_and_reports_to_sentry_and_flushes(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    [port] = free_ports(1)
+    async with open_sentry_ingest() as ingest:
+        settings = {**sandbox.production, "SENTRY_DSN": ingest.dsn.reveal()}
+        async with started_server(settings, port, tmp_path) as server:
+            await server.ready()
+            async with httpx.AsyncClient(base_url=server.url, verify=False) as client:
+                assert (await client.get("/api/v1/recipes")).status_code == 200
+                assert (await client.get("/api/v1/nowhere")).status_code == 404
+            server.signal(signal.SIGTERM)
+            assert await server.ended() == 0
+            for line in server.lines():
+                assert {"timestamp", "level", "message"} <= line.keys()
+            messages = server.messages()
+            assert messages[0] == "Environment validation successful"
+            assert STARTED in messages
+            assert messages[-1] == COMPLETE
+            started = server.lines()[messages.index(STARTED)]
+            assert started["environment"] == "production"
+            assert started["secondsSinceProcessStart"] > 0
