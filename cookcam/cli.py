@@ -3,6 +3,7 @@ before the server is even loaded."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +55,8 @@ def main() -> None:
 @ENV_FILE
 def serve(env_file: Path | None) -> None:
     """Serve the API until SIGTERM or SIGINT, then drain."""
+    # Until the tree is there to drain, nothing is open: the signal itself is the end, no traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(_run_server(_environment(env_file)))
 
 

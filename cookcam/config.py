@@ -163,12 +163,10 @@ def load(environ: Mapping[str, str]) -> Config:
         except BaseValidationError as error:
             reported = {mistake.variable for mistake in mistakes}
             mistakes += [m for m in _mistakes_of(cls, error) if m.variable not in reported]
-    if not mistakes:
-        config = Config(environment=environment, **sections)
-        mistakes = list(_contradictions(config))
-        if not mistakes:
-            return config
-    raise ConfigError(mistakes)
+    mistakes += _contradictions(environment, sections)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return Config(environment=environment, **sections)
 
 
 def load_database(environ: Mapping[str, str]) -> DatabaseConfig:
@@ -266,20 +264,23 @@ def _required_rule(meta: Mapping[str, Any]) -> str:
     return f"is required (or {aliases})" if aliases else "is required"
 
 
-def _contradictions(config: Config) -> Iterator[Mistake]:
-    """Rules that need more than one setting."""
-    if config.database.pool_min > config.database.pool_max:
+def _contradictions(environment: Environment, sections: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Rules that need more than one setting, of the sections that could be read."""
+    database: DatabaseConfig | None = sections.get("database")
+    if database is not None and database.pool_min > database.pool_max:
         yield Mistake("DB_POOL_MIN", "must not exceed DB_POOL_MAX")
-    if (config.server.tls_cert_file is None) != (config.server.tls_key_file is None):
+    server: ServerConfig | None = sections.get("server")
+    if server is not None and (server.tls_cert_file is None) != (server.tls_key_file is None):
         yield Mistake("TLS_CERT_FILE", "and TLS_KEY_FILE belong together")
-    if config.environment == "production" and not config.limits.enabled:
+    limits: LimitsConfig | None = sections.get("limits")
+    if environment == "production" and limits is not None and not limits.enabled:
         yield Mistake("ENABLE_RATE_LIMITING", "must not be false in production")
-    key = config.providers.stripe_secret_key
-    if key is not None:
-        live = key.reveal().startswith(("sk_live_", "rk_live_"))
-        if config.environment == "production" and not live:
+    providers: ProvidersConfig | None = sections.get("providers")
+    if providers is not None and providers.stripe_secret_key is not None:
+        live = providers.stripe_secret_key.reveal().startswith(("sk_live_", "rk_live_"))
+        if environment == "production" and not live:
             yield Mistake("STRIPE_SECRET_KEY", "must be a live key in production")
-        if config.environment != "production" and live:
+        if environment != "production" and live:
             yield Mistake("STRIPE_SECRET_KEY", "must not be a live key outside production")
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
+from cookcam.errors import NotFound
+from cookcam.realtime.refusals import refuse
 from cookcam.realtime.service import Realtime
 
 
@@ -21,6 +23,6 @@ class Dispatcher:
         if self.realtime.handles(scope):
             await self.realtime(scope, receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})  # before accepting: a 403
+            await refuse(scope, send, NotFound(f"Cannot GET {scope['path']}"))
         else:
             await self.app(scope, receive, send)

@@ -23,6 +23,7 @@ from cookcam.lifecycle.tree import snapshot
 from cookcam.lifecycle.work import Work
 from cookcam.settings.sections import DrainConfig
 
+WATCHER = "watch signals"
 CLOSE_BOUND = 5.0
 """Seconds for closing the services and flushing the last records."""
 
@@ -118,7 +119,7 @@ async def run(
 
     closed_after, tasks_left = trio.current_time(), 0
     async with trio.open_nursery() as root:
-        root.start_soon(watch_signals)
+        root.start_soon(watch_signals, name=WATCHER)
         opening, closing = trio.CancelScope(), trio.CancelScope()
         with opening, closing:
             async with assemble(lifecycle, work) as program:
@@ -141,7 +142,8 @@ async def run(
                     await shutdown.run()
                 closed_after = trio.current_time()
                 closing.deadline = closed_after + CLOSE_BOUND
-        tasks_left = sum("watch_signals" not in name for name in snapshot().lines()[1:])
+        left = [task for task in root.child_tasks if task.name != WATCHER]
+        tasks_left = sum(1 + snapshot(task).count() for task in left)
         root.cancel_scope.cancel()
 
     lifecycle.enter(Phase.CLOSED)

@@ -238,7 +238,16 @@ class SupabaseAuth:
                 failure = ServiceError()
             raise failure
 
-        return await (policy or self._once).call(once)
+        began = trio.current_time()
+        try:
+            return await (policy or self._once).call(once)
+        except ServiceUnavailable as error:
+            structlog.get_logger(__name__).warning(
+                "identity provider does not answer",
+                kind=type(error).__name__,
+                seconds=round(trio.current_time() - began, 3),
+            )
+            raise
 
     async def _connections(self) -> httpx.AsyncClient:
         if self._http is None:

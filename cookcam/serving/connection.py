@@ -85,8 +85,7 @@ class Connection:
         """
         self._linger_until = until
         self._handshaking.deadline = min(self._handshaking.deadline, until)
-        if self._idle and not self._closing:
-            self._reading.deadline = min(self._idle_until, until)
+        self._set_deadline()
 
     async def _handshake(self) -> str | None:
         """The application protocol agreed on; None when the TLS handshake fails."""

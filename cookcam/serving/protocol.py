@@ -7,6 +7,7 @@ of `cookcam.serving.websocket`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import chain
 from typing import Any, cast
@@ -60,6 +61,13 @@ class HTTP1(H11Protocol):
             await super().stream_send(event)
 
     async def _create_stream(self, request: h11.Request) -> None:
+        if not request.target.startswith((b"/", b"*")):
+            request = h11.Request(
+                method=request.method,
+                target=_origin_form(request.target),
+                headers=request.headers,
+                http_version=request.http_version,
+            )
         if not is_upgrade(request.method, request.headers):
             await super()._create_stream(request)
             return
@@ -89,7 +97,12 @@ class HTTP1(H11Protocol):
     def _hold_head(self, event: Response) -> None:
         """Encodes the head and keeps it: head and body leave in one write."""
         headers = list(chain(event.headers, self.config.response_headers("h11")))
-        if self._draining() or self.keep_alive_requests >= self.config.keep_alive_max_requests:
+        if (
+            self._draining()
+            or self.keep_alive_requests >= self.config.keep_alive_max_requests
+            # The rest of a body that nobody waited for cannot be told from a next request.
+            or self.connection.their_state is h11.SEND_BODY
+        ):
             headers.append(CLOSE)
         self._length = -1
         for name, value in event.headers:
@@ -116,6 +129,14 @@ class HTTP1(H11Protocol):
         head = h11.Response(status_code=status_code, headers=[*headers, CLOSE])
         data = self._encode(head) + self._encode(h11.Data(data=body))
         await self.send(RawData(data + self._encode(h11.EndOfMessage())))
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Path and query of a target in absolute form (RFC 9112 §3.2.2); any other stays as it is."""
+    match = re.fullmatch(rb"(?i:https?)://[^/?]*(/?.*)", target)
+    if match is None:
+        return target
+    return match[1] if match[1].startswith(b"/") else b"/" + match[1]
 
 
 class Protocol(ProtocolWrapper):

@@ -27,17 +27,25 @@ class Inbox:
     A memory channel would do; this is a third of its cost, and there is one for each request.
     """
 
-    __slots__ = ("_event", "_limit", "_messages")
+    __slots__ = ("_event", "_limit", "_messages", "_unwanted")
 
     def __init__(self, limit: int) -> None:
         self._messages: list[ASGIReceiveEvent] = []
         self._event: trio.Event | None = None
         self._limit = limit
+        self._unwanted = False
 
     async def put(self, message: ASGIReceiveEvent) -> None:
-        while len(self._messages) >= self._limit:
+        while len(self._messages) >= self._limit and not self._unwanted:
             await self._changed()
-        self.put_now(message)
+        if not self._unwanted:
+            self.put_now(message)
+
+    def close(self) -> None:
+        """Nobody will receive any more: what still comes is dropped, and nobody waits."""
+        self._unwanted = True
+        self._messages.clear()
+        self._notify()
 
     def put_now(self, message: ASGIReceiveEvent) -> None:
         self._messages.append(message)
@@ -97,7 +105,7 @@ class RequestTasks:
             if scope["type"] == "websocket" and scope["http_version"] == "1.1":
                 # The stream is ours: cookcam.serving.websocket.
                 scope["extensions"][WEBSOCKET_PING] = {}
-            self._nursery.start_soon(self._run, app, scope, inbox.receive, send, None)
+            self._nursery.start_soon(self._run, app, scope, inbox, send, None)
             return inbox.put
         scope["extensions"][CANCELS_ON_DISCONNECT] = {}
         cancel_scope = trio.CancelScope()
@@ -119,7 +127,7 @@ class RequestTasks:
             if not answered:
                 cancel_scope.cancel()
 
-        self._nursery.start_soon(self._run, app, scope, inbox.receive, observed_send, cancel_scope)
+        self._nursery.start_soon(self._run, app, scope, inbox, observed_send, cancel_scope)
         return put
 
     def spawn(self, func: Callable[..., Awaitable[Any]], *args: Any) -> None:
@@ -129,7 +137,7 @@ class RequestTasks:
         self,
         app: AppWrapper,
         scope: Scope,
-        receive: Callable[[], Awaitable[ASGIReceiveEvent]],
+        inbox: Inbox,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
         cancel_scope: trio.CancelScope | None,
     ) -> None:
@@ -137,12 +145,15 @@ class RequestTasks:
         try:
             with cancel_scope or trio.CancelScope():
                 try:
-                    await app(scope, receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+                    await app(
+                        scope, inbox.receive, send, trio.to_thread.run_sync, trio.from_thread.run
+                    )
                 except Exception:
                     # The application answers its own errors; this is a fault of the glue itself.
                     log.exception("the application failed to answer")
                 await send(None)
         finally:
+            inbox.close()
             self._work.end(unit)
 
 

@@ -75,6 +75,46 @@ async def test_work_after_the_answer_is_not_cancelled_by_the_end_of_the_connecti
             await finished.wait()
 
 
+async def test_an_answer_before_the_end_of_a_body_closes_and_says_so() -> None:
+    """What is left of the body would be read as the next request: the client must not send one."""
+
+    async def refusing(scope: Any, receive: Any, send: Any) -> None:
+        await answer_with(send, b"no")
+
+    size = 4 * 2**20
+    head = f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n".encode()
+    with trio.fail_after(10):
+        async with our_server(refusing) as (port, server):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            await stream.send_all(head + bytes(2**16))
+            received = b""
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.send_all, bytes(size - 2**16))
+                while data := await stream.receive_some():
+                    received += bytes(data)
+            await stream.aclose()
+            while server.connections:
+                await trio.sleep(0.01)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert received.endswith(b"\r\n\r\nno")
+    assert b"connection: close" in received.lower()
+
+
+@pytest.mark.parametrize("target", ["http://test/a?b=c", "HTTPS://user@test:80/a?b=c"])
+async def test_a_target_in_absolute_form_is_its_path(target: str) -> None:
+    """RFC 9112 §3.2.2: a server accepts it, although only clients of proxies send it."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answer_with(send, f"{scope['path']} {scope['query_string'].decode()}".encode())
+
+    async with memory_server(app) as door:
+        client = door.knock()
+        await client.send_all(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+        received = b""
+        while not received.endswith(b"/a b=c"):
+            received += bytes(await client.receive_some())
+
+
 @define
 class CountingStream(trio.abc.HalfCloseableStream):
     """A memory stream that notes every write."""
@@ -234,7 +274,10 @@ async def test_a_drain_does_not_wait_for_somebody_who_never_speaks(tmp_path: Pat
 def test_a_closed_door_has_let_everyone_in_who_was_waiting() -> None:
     import socket
 
-    door = SocketDoor.open("127.0.0.1", 0)
+    door = SocketDoor.bind("127.0.0.1", 0)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", door.port))
+    door.listen()
     visitors = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(20)]
 
     async def close() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import ExitStack
 
@@ -16,8 +17,12 @@ def free_ports(count: int) -> list[int]:
 
 
 def neighbouring_ports(count: int) -> int:
-    """The first of `count` consecutive free ports, outside the range of outgoing connections."""
-    for first in range(20_000, 32_000, count):
+    """The first of `count` consecutive free ports, outside the range of outgoing connections.
+
+    Each process looks from another port on, so that two at once do not find the same.
+    """
+    start = 20_000 + os.getpid() % 5_000 * 2
+    for first in range(start, 32_000, count):
         with ExitStack() as held:
             try:
                 for port in range(first, first + count):

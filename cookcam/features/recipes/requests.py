@@ -5,6 +5,7 @@ Nothing is cut or rewritten to fit: what is out of bounds is a 400 that names it
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -112,8 +113,9 @@ class RecipeFilter(Struct):
 
 
 def checked_title(title: str) -> str:
-    """The title without edge spaces, which must not make two of one. Raises ValidationError."""
-    trimmed = title.strip()
+    """The title in one spelling: no edge spaces, composed characters (NFC), which must not make
+    two of one. Raises ValidationError."""
+    trimmed = unicodedata.normalize("NFC", title).strip()
     if len(trimmed) < SHORTEST_TITLE:
         raise refused(f"Title must be at least {SHORTEST_TITLE} characters", "title")
     if len(trimmed) > LONGEST_TITLE:
