@@ -173,6 +173,11 @@ def test_a_placeholder_passes_in_development_only(name: str, value: str):
         assert "placeholder" in mistakes_of({**environ, name: value})[name]
 
 
+def test_rules_of_several_settings_are_told_with_all_other_mistakes():
+    environ = {**PRODUCTION, "STRIPE_SECRET_KEY": "sk_test_1", "PORT": "x", "OPENAI_API_KEY": ""}
+    assert mistakes_of(environ).keys() == {"STRIPE_SECRET_KEY", "PORT", "OPENAI_API_KEY"}
+
+
 def test_stripe_keys_belong_to_their_environment():
     assert mistakes_of({**DEVELOPMENT, "STRIPE_SECRET_KEY": "sk_live_1"}) == {
         "STRIPE_SECRET_KEY": "STRIPE_SECRET_KEY must not be a live key outside production"

@@ -157,6 +157,11 @@ class TestTheTitleOfAnAuthorIsUnique:
             assert {"requestId", "timestamp", "path"} <= body.keys()
         assert (await bob.post("/recipes", {"title": "Duplicate"})).status_code == 201
 
+    async def test_one_title_in_two_unicode_spellings_is_one_title(self, ann: Person):
+        composed, decomposed = "Cr\u00e8me brul\u00e9e", "CRE\u0300ME BRULE\u0301E"
+        assert (await ann.post("/recipes", {"title": composed})).status_code == 201
+        assert (await ann.post("/recipes", {"title": decomposed})).status_code == 409
+
     async def test_of_many_at_once_exactly_one_is_made(self, ann: Person):
         statuses: list[int] = []
 
