@@ -53,7 +53,7 @@ def open_door(config: Config) -> SocketDoor:
         tls_cert_file=config.server.tls_cert_file,
         tls_key_file=config.server.tls_key_file,
     ).create_ssl_context()
-    return SocketDoor.bind(config.server.host, config.server.port, tls=tls)
+    return SocketDoor.open(config.server.host, config.server.port, tls=tls)
 
 
 async def _serve(config: Config, door: SocketDoor) -> int:

@@ -13,8 +13,6 @@ from attrs import frozen
 RETRY_ACCEPT_AFTER = 0.1
 """Seconds to wait when the process is out of descriptors; the queue holds the rest meanwhile."""
 
-BACKLOG = 1024
-
 _OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 
 _QUEUE_IS_EMPTY = (BlockingIOError, InterruptedError, ConnectionAbortedError)
@@ -32,10 +30,6 @@ class Peer:
 
 
 class Door(Protocol):
-    def listen(self) -> None:
-        """Lets connections queue up; called when somebody is there to take them."""
-        ...
-
     async def accept(self) -> Peer:
         """The next connection. Raises trio.ClosedResourceError once the door is closed."""
         ...
@@ -47,18 +41,16 @@ class Door(Protocol):
 
 @frozen
 class SocketDoor:
-    """A bound TCP socket, with TLS on top when it has a context.
-
-    It is bound early, so that a port in use is told at once, and listens late, so that no
-    connection queues up at a process that is still starting: a proxy takes the other instance.
-    """
+    """A bound and listening TCP socket, with TLS on top when it has a context."""
 
     listener: socket.socket
     tls: ssl.SSLContext | None = None
 
     @classmethod
-    def bind(cls, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> SocketDoor:
-        """Takes the address. Raises OSError, for instance when the port is in use."""
+    def open(
+        cls, host: str, port: int, *, backlog: int = 1024, tls: ssl.SSLContext | None = None
+    ) -> SocketDoor:
+        """Binds and listens. Raises OSError, for instance when the port is in use."""
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -66,6 +58,7 @@ class SocketDoor:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            listener.listen(backlog)
             listener.setblocking(False)
         except BaseException:
             listener.close()
@@ -75,9 +68,6 @@ class SocketDoor:
     @property
     def port(self) -> int:
         return self.listener.getsockname()[1]
-
-    def listen(self) -> None:
-        self.listener.listen(BACKLOG)
 
     async def accept(self) -> Peer:
         while True:

@@ -61,7 +61,6 @@ class Server:
         with self._accepting:
             async with trio.open_nursery() as nursery:
                 for door in self.doors:
-                    door.listen()
                     nursery.start_soon(self._accept, door, name="accept connections")
                 task_status.started()
 

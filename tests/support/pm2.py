@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import trio
 from attrs import frozen
 
@@ -77,4 +78,15 @@ async def own_pm2(**environment: str) -> AsyncIterator[Pm2]:
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + KILL_BOUND):
             await pm2("kill")
+        # PM2 7 loses sight of a process that it was starting when it was told to stop it.
+        for process in psutil.process_iter():
+            if _belongs_to(process, home):
+                process.kill()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _belongs_to(process: psutil.Process, home: Path) -> bool:
+    try:
+        return process.environ().get("PM2_HOME") == str(home)
+    except psutil.Error:
+        return False

@@ -48,9 +48,6 @@ class MemoryDoor:
     def let_in(self, peer: Peer) -> None:
         self._send.send_nowait(peer)
 
-    def listen(self) -> None:
-        """Visitors may come at any time."""
-
     async def accept(self) -> Peer:
         if self.busy:
             await trio.sleep_forever()
