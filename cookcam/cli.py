@@ -144,12 +144,54 @@ def migrate(env_file: Path | None, check: bool) -> None:
 
 
 @main.command()
+@ENV_FILE
+def reconcile(env_file: Path | None) -> None:
+    """Compare all subscriptions with their providers now, and correct what differs.
+
+    Opens no port. Goes on where an interrupted run was. Exit status 1 when it failed or went over a
+    threshold; 0 also while another process is at it.
+    """
+    config = _config(_environment(env_file))
+    from cookcam.assembly import open_reconciling
+    from cookcam.features.reconciliation.command import run_reconcile
+
+    sys.exit(run_reconcile(config, open_reconciling, click.echo))
+
+
+@main.group()
+def usda() -> None:
+    """The food data of USDA FoodData Central."""
+
+
+@usda.command("import")
+@ENV_FILE
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def usda_import(env_file: Path | None, file: Path) -> None:
+    """Load a download of FoodData Central, CSV or JSON, into the ingredients.
+
+    After an interruption the same command goes on where it was. Rows that cannot be used are
+    told with their line and left out.
+    """
+    try:
+        database = load_database(_environment(env_file))
+    except ConfigError as error:
+        _fail_with(error.mistakes)
+    from cookcam.features.ingredients.importing.command import run_import
+
+    sys.exit(run_import(database.url.reveal(), file))
+
+
+@main.command()
 def openapi() -> None:
     """Print the OpenAPI document of the API."""
+    import structlog
     import trio
 
     from cookcam.openapi_document import openapi_document
 
+    structlog.configure(
+        logger_factory=structlog.ReturnLoggerFactory()
+    )  # the output is the document
     click.echo(trio.run(openapi_document))
 
 

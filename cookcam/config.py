@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
+from urllib.parse import quote
 
 from attrs import NOTHING, Attribute, fields, frozen
 from cattrs import Converter
@@ -27,12 +28,17 @@ from cookcam.settings.sections import (
     DatabaseConfig,
     DrainConfig,
     Environment,
+    GenerationConfig,
     IdentityConfig,
     LimitsConfig,
     ObservabilityConfig,
+    PaymentsConfig,
     ProvidersConfig,
     RealtimeConfig,
+    ReconciliationConfig,
+    RedisConfig,
     ServerConfig,
+    StoresConfig,
 )
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -40,10 +46,15 @@ SECTIONS: Mapping[str, type[Any]] = {
     "limits": LimitsConfig,
     "drain": DrainConfig,
     "database": DatabaseConfig,
+    "redis": RedisConfig,
     "identity": IdentityConfig,
     "realtime": RealtimeConfig,
     "observability": ObservabilityConfig,
     "providers": ProvidersConfig,
+    "stores": StoresConfig,
+    "generation": GenerationConfig,
+    "payments": PaymentsConfig,
+    "reconciliation": ReconciliationConfig,
 }
 
 
@@ -56,14 +67,24 @@ class Config:
     limits: LimitsConfig
     drain: DrainConfig
     database: DatabaseConfig
+    redis: RedisConfig
     identity: IdentityConfig
     realtime: RealtimeConfig
     observability: ObservabilityConfig
     providers: ProvidersConfig
+    stores: StoresConfig
+    generation: GenerationConfig
+    payments: PaymentsConfig
+    reconciliation: ReconciliationConfig
 
     @property
     def deployed(self) -> bool:
         return self.environment in DEPLOYED
+
+    @property
+    def bus(self) -> Literal["local", "postgres", "redis"]:
+        """What joins the instances."""
+        return self.realtime.bus or ("redis" if self.redis.url else "postgres")
 
     @property
     def release(self) -> str:
@@ -227,7 +248,17 @@ def _canonical(environ: Mapping[str, str]) -> dict[str, str]:
         for alias in aliases:
             if name not in values and alias in values:
                 values[name] = values[alias]
+    if "REDIS_URL" not in values and "REDIS_HOST" in values:
+        values["REDIS_URL"] = _redis_url(values)
     return values
+
+
+def _redis_url(values: Mapping[str, str]) -> str:
+    """The URL of the four settings of the earlier server."""
+    password = quote(values.get("REDIS_PASSWORD", ""), safe="")
+    host, port = values["REDIS_HOST"], values.get("REDIS_PORT", "6379")
+    credentials = f":{password}@" if password else ""
+    return f"redis://{credentials}{host}:{port}/{values.get('REDIS_DB', '0')}"
 
 
 def _environment_name(values: Mapping[str, str]) -> str:
@@ -273,6 +304,8 @@ def _contradictions(
     """Rules of more than one setting; from the texts, since a section may have other mistakes."""
     if database is not None and database.pool_min > database.pool_max:
         yield Mistake("DB_POOL_MIN", "must not exceed DB_POOL_MAX")
+    if values.get("REALTIME_BUS", "").lower() == "redis" and "REDIS_URL" not in values:
+        yield Mistake("REALTIME_BUS", "must not be redis without REDIS_URL")
     if ("TLS_CERT_FILE" in values) != ("TLS_KEY_FILE" in values):
         yield Mistake("TLS_CERT_FILE", "and TLS_KEY_FILE belong together")
     if environment == "production" and values.get("ENABLE_RATE_LIMITING", "").lower() == "false":

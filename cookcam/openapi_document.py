@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import httpx
-import structlog
 
 from cookcam.assembly import open_services
 from cookcam.config import load
@@ -24,7 +23,6 @@ SETTINGS: Mapping[str, str] = {
 
 async def openapi_document() -> str:
     """The text of `/openapi.json`, which is the same in every environment."""
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # standard output is ours
     async with open_services(load(SETTINGS), Lifecycle()) as services:
         transport = httpx.ASGITransport(services.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://cookcam") as client:

@@ -69,6 +69,9 @@ async def _serve(config: Config, door: SocketDoor) -> int:
             release=config.release,
             secondsSinceProcessStart=since_process_start(),
         )
+        # What is there now stays, so the collector need not look at it again: each of its full
+        # rounds would hold up every request and every socket for tens of milliseconds.
+        gc.freeze()
 
     # The parts are imported here: a signal during their import is already handled.
     with trio.open_signal_receiver(SIGTERM, SIGINT) as signals:

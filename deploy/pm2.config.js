@@ -5,6 +5,9 @@
 //                     folder this file is in
 //   COOKCAM_ENV_FILE  the settings, absolute or relative to the release; default: .env
 //   COOKCAM_PORT      port of the first instance; default: 3000
+//   COOKCAM_RECONCILE_CRON  a cron pattern in the machine's time, such as `0 2 * * *`: then PM2
+//                     starts reconciliation as well. The server does so by itself at
+//                     RECONCILIATION_TIME; one of them is enough, both do no harm
 'use strict';
 
 const path = require('path');
@@ -62,5 +65,26 @@ module.exports = {
       // One JSON object a line on standard output and error; `time: true` would break each line.
       merge_logs: true,
     },
+    ...(process.env.COOKCAM_RECONCILE_CRON ? [reconciliation()] : []),
   ],
 };
+
+function reconciliation() {
+  return {
+    name: 'reconciliation-cron',
+    cwd: home,
+    script: '/usr/bin/env',
+    args: [
+      '.venv/bin/python', '-m', 'cookcam', 'reconcile',
+      '--env-file', process.env.COOKCAM_ENV_FILE || '.env',
+    ],
+    interpreter: 'none',
+    exec_mode: 'fork',
+    instances: 1,
+    cron_restart: process.env.COOKCAM_RECONCILE_CRON,
+    autorestart: false,
+    filter_env: [''],
+    env: { APP_ENV: process.env.APP_ENV || 'production', NODE_ENV: 'production' },
+    merge_logs: true,
+  };
+}

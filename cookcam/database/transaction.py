@@ -13,12 +13,13 @@ Placeholders are psycopg's: `%(name)s`, and `%%` for a percent sign.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, LiteralString, TypeVar, cast, get_args
 
 import trio
 from attrs import define
-from psycopg import AsyncClientCursor
+from psycopg import AsyncClientCursor, pq
 from psycopg.rows import AsyncRowFactory, class_row, dict_row, scalar_row
 
 from cookcam.database.actors import Actor, DatabaseRole
@@ -30,11 +31,13 @@ T = TypeVar("T")
 
 COMMIT_WAIT = 10.0
 
-ACT = """\
+INTRANS = pq.TransactionStatus.INTRANS
+
+NAME = """\
 select
   set_config('role', %(actor__role)s, true),
-  set_config('request.jwt.claims', %(actor__claims)s, true),
-  set_config('statement_timeout', %(actor__timeout)s, true)"""
+  set_config('request.jwt.claims', %(actor__claims)s, true)"""
+ACT = NAME + ",\n  set_config('statement_timeout', %(actor__timeout)s, true)"
 BEGIN = "begin;\n" + ACT
 READ = ACT + ",\n  set_config('transaction_read_only', 'on', true);\n"
 
@@ -45,6 +48,25 @@ class Transaction:
 
     _connection: Connection
     _over: bool = False
+    _actor: Actor | None = None
+    # Whom the server takes us for. None when that has to be said again: after an error, going back
+    # to a savepoint also goes back to the name of then.
+    _known_as: Actor | None = None
+
+    @asynccontextmanager
+    async def acting_as(self, actor: Actor) -> AsyncGenerator[None]:
+        """Statements inside the block run in this actor's name, in the same transaction.
+
+        For what a person's deed brings about and may not do by themselves, such as an award of XP.
+        Costs no trip: the name travels with the next statement, and so does the one before when
+        the block is over, however it ends. A savepoint made in the block ends in it.
+        """
+        _claims_of(actor)
+        outer, self._actor = self._actor, actor
+        try:
+            yield
+        finally:
+            self._actor = outer
 
     async def fetch_one(self, model: type[T], statement: LiteralString, /, **params: object) -> T:
         """The first row as a `model`; raises `NotFound` when there is none.
@@ -90,7 +112,16 @@ class Transaction:
             raise RuntimeError("this transaction is over")
         await trio.lowlevel.checkpoint_if_cancelled()
         cursor = AsyncClientCursor(self._connection, row_factory=rows)
-        await cursor.execute(statement, params)
+        actor, known_as, self._known_as = self._actor, self._known_as, None
+        # After an error the server takes nothing but the way back to a savepoint.
+        introduced = self._connection.pgconn.transaction_status == INTRANS
+        if actor is None or actor is known_as or not introduced:
+            await cursor.execute(statement, params)
+        else:
+            await cursor.execute(f"{NAME};\n{statement}", {**params, **_claims_of(actor)})
+            await cursor.set_result(-1)
+        if introduced:
+            self._known_as = actor
         return cursor
 
     async def begin(self, actor: Actor, statement_timeout: float) -> None:
@@ -98,6 +129,7 @@ class Transaction:
         with translated():
             cursor = AsyncClientCursor(self._connection)
             await cursor.execute(BEGIN, acting(actor, statement_timeout))
+        self._actor = self._known_as = actor
 
     async def commit(self) -> None:
         """Commit. Raises `DatabaseError` when an earlier error, though caught, undid everything.
@@ -133,14 +165,18 @@ async def read(
 
 
 def acting(actor: Actor, statement_timeout: float) -> dict[str, str]:
-    """The parameters of `ACT`. The claims of the role that is taken say the same role."""
+    """The parameters of `ACT`."""
+    return {**_claims_of(actor), "actor__timeout": f"{statement_timeout * 1000:.0f}"}
+
+
+def _claims_of(actor: Actor) -> dict[str, str]:
+    """The parameters of `NAME`. The claims of the role that is taken say the same role."""
     role = actor.database_role
     if role not in get_args(DatabaseRole):
         raise ValueError(f"no such database role: {role!r}")
     return {
         "actor__role": role,
         "actor__claims": json.dumps({**actor.claims, "role": role}),
-        "actor__timeout": f"{statement_timeout * 1000:.0f}",
     }
 
 

@@ -57,7 +57,7 @@ def optional_caller(
             caller = None
         return await view(caller, *args, **kwargs)
 
-    return guarded
+    return secured(guarded, optional=True)
 
 
 def admin_only(

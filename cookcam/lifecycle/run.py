@@ -123,25 +123,27 @@ async def run(
         opening, closing = trio.CancelScope(), trio.CancelScope()
         with opening, closing:
             async with assemble(lifecycle, work) as program:
-                async with trio.open_nursery() as running:
-                    await running.start(guard, program.background.run)
-                    await running.start(guard, program.server.serve)
-                    await running.start(guard, program.server.accept)
-                    lifecycle.enter(Phase.SERVING)
-                    program.on_ready()
-                    await stop.wait()
-                    shutdown = make_shutdown(
-                        lifecycle=lifecycle,
-                        settings=settings,
-                        work=work,
-                        server=program.server,
-                        sockets=program.sockets,
-                        background=program.background,
-                        cut_everything=running.cancel_scope.cancel,
-                    )
-                    await shutdown.run()
-                closed_after = trio.current_time()
-                closing.deadline = closed_after + CLOSE_BOUND
+                try:
+                    async with trio.open_nursery() as running:
+                        await running.start(guard, program.background.run)
+                        await running.start(guard, program.server.serve)
+                        await running.start(guard, program.server.accept)
+                        lifecycle.enter(Phase.SERVING)
+                        program.on_ready()
+                        await stop.wait()
+                        shutdown = make_shutdown(
+                            lifecycle=lifecycle,
+                            settings=settings,
+                            work=work,
+                            server=program.server,
+                            sockets=program.sockets,
+                            background=program.background,
+                            cut_everything=running.cancel_scope.cancel,
+                        )
+                        await shutdown.run()
+                finally:  # forced or not: what follows is the closing of the services
+                    closed_after = trio.current_time()
+                    closing.deadline = closed_after + CLOSE_BOUND
         left = [task for task in root.child_tasks if task.name != WATCHER]
         tasks_left = sum(1 + snapshot(task).count() for task in left)
         root.cancel_scope.cancel()

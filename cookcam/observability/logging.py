@@ -29,9 +29,10 @@ _LEVELS: dict[Level, int] = {
 }
 _FLUSH_SECONDS = 1.0
 _JSON_ENVIRONMENTS = ("staging", "production")
-# Below these levels their lines are one per request, frame or retry, and hold URLs and headers.
+# Below these levels their lines are one per request, frame or retry, and hold URLs and headers;
+# Pillow's hold the values of EXIF tags, where somebody lives for one.
 _TALKATIVE = {
-    **dict.fromkeys(("httpx", "httpcore", "hpack", "openai", "stripe"), logging.WARNING),
+    **dict.fromkeys(("httpx", "httpcore", "hpack", "openai", "stripe", "PIL"), logging.WARNING),
     "hypercorn.access": logging.ERROR,  # the access line is ours
     "urllib3": logging.ERROR,  # carries error reports: three lines for each that is not taken
 }

@@ -89,11 +89,66 @@ class Metrics:
             "db_pool_in_use", "Database connections in use", registry=registry
         )
         self.db_pool_size = Gauge("db_pool_size", "Open database connections", registry=registry)
+        self.cache_requests_total = counter(
+            "cache_requests_total", "Values asked of the cache", "namespace", "result"
+        )
         self.rate_limited_total = counter("rate_limited_total", "Refused requests", "bucket")
         self.tasks_running = gauge("tasks_running", "Running background tasks", "task")
         self.task_restarts_total = counter("task_restarts_total", "Restarts after a crash", "task")
         self.drain_seconds = gauge("drain_seconds", "Seconds a phase of the drain took", "phase")
         self.drain_cut_total = counter("drain_cut_total", "Cut by the drain", "kind")
+        self.stripe_webhooks_total = counter(
+            "stripe_webhooks_total", "Events of Stripe", "type", "outcome"
+        )
+        self.stripe_webhook_duration_seconds = Family(
+            Histogram(
+                "stripe_webhook_duration_seconds",
+                "Seconds from a verified event of Stripe to the end of the work on it",
+                ("type",),
+                buckets=DURATION_BUCKETS,
+                registry=registry,
+            )
+        )
+        contract = ("model", "contract")
+        self.model_requests_total = counter(
+            "model_requests_total", "Requests to the language model", *contract, "outcome"
+        )
+        self.model_request_seconds = Family(
+            Histogram(
+                "model_request_seconds",
+                "Seconds from the question to the end of the model's answer",
+                contract,
+                buckets=DURATION_BUCKETS,
+                registry=registry,
+            )
+        )
+        self.model_tokens_total = counter(
+            "model_tokens_total", "Tokens paid for", *contract, "kind"
+        )
+        self.iap_validations_total = counter(
+            "iap_validations_total", "Purchases shown by clients", "platform", "outcome"
+        )
+        self.model_cost_microdollars_total = counter(
+            "model_cost_microdollars_total", "Estimated cost of the model", *contract
+        )
+        self.generations_total = counter(
+            "generations_total", "Requests for recipes of the model", "operation", "mode", "outcome"
+        )
+        self.reconciliation_last_run_timestamp = Gauge(
+            "reconciliation_last_run_timestamp", "When it ended, Unix time", registry=registry
+        )
+        self.reconciliation_last_run_checked = Gauge(
+            "reconciliation_last_run_checked", "Subscriptions compared", registry=registry
+        )
+        self.reconciliation_last_run_drift = Gauge(
+            "reconciliation_last_run_drift", "Subscriptions that differed", registry=registry
+        )
+        self.reconciliation_last_run_errors = Gauge(
+            "reconciliation_last_run_errors", "Subscriptions not compared", registry=registry
+        )
+        self.reconciliation_last_run_duration_seconds = Gauge(
+            "reconciliation_last_run_duration_seconds", "Seconds of work", registry=registry
+        )
 
     def http_answered(self, route: str | None, method: str, status: int, seconds: float) -> None:
         """Counts one answer. `route` is the template, None where no route matched."""

@@ -60,6 +60,11 @@ class Connection(ABC):
         return False
 
     @property
+    def recoverable(self) -> bool:
+        """Whether the client may return after a drop and get what it missed."""
+        return False
+
+    @property
     def token_ends(self) -> float:
         """Seconds since the epoch; infinity for an identity without an end."""
         expires = self.identity.expires_at

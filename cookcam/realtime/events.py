@@ -17,7 +17,7 @@ or None where the acknowledgement says it all. What others are to hear it sends 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
@@ -30,6 +30,7 @@ from cookcam.web.validation import never_null
 D = TypeVar("D")
 Handler = Callable[[Connection, D], Awaitable["Answer | None"]]
 Parting = Callable[[Connection, str], Awaitable[None]]
+Returning = Callable[[Connection, Collection[str]], Awaitable[None]]
 
 RESERVED = frozenset({"connect", "connect_error", "disconnect", "disconnecting", "ping", "pong"})
 """Names that belong to the protocols."""
@@ -59,6 +60,7 @@ class Events:
     name: str
     events: dict[str, Event] = field(factory=dict[str, Event], init=False)
     partings: list[Parting] = field(factory=list[Parting], init=False)
+    returnings: list[Returning] = field(factory=list[Returning], init=False)
 
     def on(
         self, event: str, schema: type[D], *, quota: Quota | None = None
@@ -87,4 +89,14 @@ class Events:
         a shutdown had to cut.
         """
         self.partings.append(handler)
+        return handler
+
+    def on_return(self, handler: Returning) -> Returning:
+        """Registers `async def handler(connection, rooms)`: a client is back that was gone for a
+        moment, as recovery allows, and that was in these rooms.
+
+        The handler has it join those of the feature in which it still belongs. It comes before
+        the first event of the connection; what it raises refuses the connection.
+        """
+        self.returnings.append(handler)
         return handler

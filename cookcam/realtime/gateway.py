@@ -16,15 +16,18 @@ from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.closing import STAY_AWAY, CloseCode
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.engineio import Goodbyes, Refused, Request, State
+from cookcam.realtime.hub import user_name
 from cookcam.realtime.notice import give_notice
 from cookcam.realtime.reception import (
     SHUTTING_DOWN,
+    UNDECIDED,
     Reception,
     Rejected,
     address_of,
     bearer_token,
 )
-from cookcam.realtime.socketio import ConnectionRefused, Socket, SocketServer
+from cookcam.realtime.recovery import Recall
+from cookcam.realtime.socketio import ConnectionRefused, RecoveryOptions, Socket, SocketServer
 from cookcam.settings.sections import RealtimeConfig
 
 PROTOCOL = "socket.io"
@@ -40,12 +43,26 @@ FORBIDDEN = 4
 class SocketIOConnection(Connection):
     protocol: ClassVar[str] = PROTOCOL
     socket: Socket = field(kw_only=True, repr=False)
+    recall: Recall | None = field(kw_only=True, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.socket.recoverable:
+            # By these the history knows what was for it.
+            self.socket.aliases = self.rooms
+            self.socket.join(user_name(self.user_id))
 
     @property
     def polling(self) -> bool:
         return self.socket.session.transport == "polling"
 
+    @property
+    def recoverable(self) -> bool:
+        return self.socket.recoverable
+
     def deliver(self, announcement: Announcement) -> bool:
+        if self.recall is not None and self.recoverable:
+            # What the hub sends to many is kept by now; this keeps what is for this one alone.
+            announcement = self.recall.keep(announcement, self.id) or announcement
         return self.socket.send(announcement.socketio)
 
     async def leave_with_notice(self) -> None:
@@ -67,6 +84,7 @@ class Gateway:
 
     server: SocketServer
     _reception: Reception
+    _recall: Recall | None = None
     _connections: dict[Socket, SocketIOConnection] = field(
         factory=dict[Socket, SocketIOConnection], init=False, repr=False
     )
@@ -79,9 +97,15 @@ class Gateway:
 
         # CORS and the check of origins are done before anything comes here.
         server = SocketServer(
-            ping_interval=config.ping_interval, ping_timeout=config.ping_timeout, admit=admit
+            ping_interval=config.ping_interval,
+            ping_timeout=config.ping_timeout,
+            admit=admit,
+            recovery=RecoveryOptions(config.recovery, on_request=True) if config.recovery else None,
         )
-        gateway = cls(server, reception)
+        history = server.main.history
+        recall = None if history is None else Recall(server.main, history)
+        reception.hub.memory = recall
+        gateway = cls(server, reception, recall)
         server.main.on_connect(gateway._connect)
         server.main.on_any(gateway._handle)
         server.main.on_disconnect(gateway._part)
@@ -129,17 +153,25 @@ class Gateway:
         token = auth.get("token") or bearer_token(socket.request.header("authorization"))
         try:
             identity = await self._reception.identify(token, PROTOCOL)
+            if socket.recovered and user_name(identity.user_id) not in socket.rooms:
+                raise ConnectionRefused(UNDECIDED)  # what somebody else missed
             connection = SocketIOConnection(
                 socket.id,
                 identity,
                 self._reception.hub,
                 address=address_of(socket.request.scope),
                 socket=socket,
+                recall=self._recall,
             )
         except Rejected as rejected:
             raise ConnectionRefused(rejected.message) from None
         self._connections[socket] = connection
         self._reception.welcome(connection)
+        if socket.recovered and not await self._reception.take_back(
+            connection, socket.former_aliases
+        ):
+            await self._part(socket, "refused")
+            raise ConnectionRefused(UNDECIDED)
 
     async def _handle(self, socket: Socket, event: str, args: list[Any]) -> dict[str, Any]:
         caller = self._connections[socket]

@@ -31,6 +31,11 @@ class Present(NamedTuple):
     user_id: UUID
 
 
+def user_name(user_id: UUID) -> str:
+    """What a user is called in a `Memory`. No room has such a name."""
+    return f"user {user_id}"
+
+
 class Outlet(Protocol):
     """The other instances: `cookcam.realtime.relay`. No method waits or raises."""
 
@@ -49,6 +54,16 @@ class Outlet(Protocol):
     def present(self, present: Present, *, now: bool) -> None: ...
 
 
+class Memory(Protocol):
+    """For those who may come back: `cookcam.realtime.recovery`. No method waits or raises."""
+
+    def keep(
+        self, announcement: Announcement, to: str | None, *skip: str
+    ) -> Announcement | None: ...
+
+    def left(self, room: str, user_id: UUID) -> None: ...
+
+
 @define(eq=False)
 class Hub:
     """`max_per_user`: connections a user may have open; the oldest gives way to one more.
@@ -58,6 +73,7 @@ class Hub:
 
     max_per_user: int
     outlet: Outlet | None = field(default=None, kw_only=True, repr=False)
+    memory: Memory | None = field(default=None, kw_only=True, repr=False)
     _users: dict[UUID, dict[Connection, None]] = field(
         factory=dict[UUID, dict[Connection, None]], init=False, repr=False
     )
@@ -156,19 +172,21 @@ class Hub:
         }
 
     def deliver_to_user(self, user_id: UUID, announcement: Announcement) -> int:
-        return _deliver(self.connections_of(user_id), announcement)
+        receivers = self.connections_of(user_id)
+        return self._deliver(receivers, announcement, user_name(user_id))
 
     def deliver_to_everybody(self, announcement: Announcement, exclude_user: UUID | None) -> int:
         receivers = self.connections
         if exclude_user in self._users:
             receivers = [peer for peer in receivers if peer.user_id != exclude_user]
-        return _deliver(receivers, announcement)
+        skip = () if exclude_user is None else (user_name(exclude_user),)
+        return self._deliver(receivers, announcement, None, *skip)
 
     def deliver_to_room(
         self, room: str, announcement: Announcement, skip: Connection | None = None
     ) -> int:
         receivers = [peer for peer in self.members(room) if peer is not skip]
-        return _deliver(receivers, announcement)
+        return self._deliver(receivers, announcement, room, *([] if skip is None else [skip.id]))
 
     def close_connections_of(self, user_id: UUID, code: CloseCode, reason: str) -> int:
         connections = self.connections_of(user_id)
@@ -180,6 +198,8 @@ class Hub:
         for connection in self.members(room):
             if user_id is None or connection.user_id == user_id:
                 self.leave(connection, room)
+        if user_id is not None and self.memory is not None:
+            self.memory.left(room, user_id)
 
     # -- for connections and gateways
 
@@ -214,6 +234,19 @@ class Hub:
         if connection in self._connections:
             self._discard_from(room, connection)
             connection.rooms.discard(room)
+
+    def _deliver(
+        self,
+        receivers: Collection[Connection],
+        announcement: Announcement,
+        to: str | None,
+        *skip: str,
+    ) -> int:
+        """`to` and `skip` say the same as `receivers`, for those who are away."""
+        kept = None if self.memory is None else self.memory.keep(announcement, to, *skip)
+        if kept is None:
+            return _deliver(receivers, announcement)
+        return sum(peer.deliver(kept if peer.recoverable else announcement) for peer in receivers)
 
     def _is_here(self, user_id: UUID, room: str) -> bool:
         return any(peer.user_id == user_id for peer in self._rooms.get(room, ()))

@@ -16,7 +16,9 @@ from attrs import define, field
 from cookcam.errors import AppError
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.engineio import Goodbyes, Receive, Scope, Send
+from cookcam.realtime.engineio.direct import direct_write
 from cookcam.realtime.engineio.heartbeats import Heartbeats
+from cookcam.realtime.engineio.pace import Pace
 from cookcam.realtime.frames import (
     Frame,
     InvalidFrame,
@@ -55,10 +57,11 @@ BETWEEN_BATCHES: Final = 0.05
 
 @define(eq=False)
 class PlainGateway:
-    """An ASGI app for WebSocket scopes; `heartbeats` is run by whoever owns this."""
+    """An ASGI app for WebSocket scopes; `heartbeats` and `pace` are run by whoever owns this."""
 
     _reception: Reception
     heartbeats: Heartbeats
+    pace: Pace = field(factory=Pace, init=False)
     _connections: set[PlainConnection] = field(factory=set[PlainConnection], init=False)
     _waiting: set[trio.CancelScope] = field(factory=set[trio.CancelScope], init=False)
 
@@ -86,14 +89,18 @@ class PlainGateway:
         for waiting in self._waiting:
             waiting.cancel()
         connections = list(self._connections)
+        code, reason = CloseCode.GOING_AWAY, "server shutting down"
         with trio.move_on_after(timeout):
             async with trio.open_nursery() as nursery:
                 for index, connection in enumerate(connections):
                     if index and index % BATCH == 0:
                         await trio.sleep(BETWEEN_BATCHES)
-                    nursery.start_soon(
-                        connection.retire, CloseCode.GOING_AWAY, "server shutting down"
-                    )
+                    if connection.jobs.working:
+                        nursery.start_soon(connection.retire, code, reason)
+                    else:
+                        connection.close(code, reason)
+            for connection in connections:
+                await connection.over.wait()
         for connection in connections:
             connection.scope.cancel()
         clean = sum(connection.clean for connection in connections)
@@ -120,13 +127,16 @@ class PlainGateway:
         try:
             with connection.scope:
                 async with trio.open_nursery() as nursery:
-                    connection.start(nursery, send)
+                    connection.start(nursery, send, direct_write(scope), self.pace)
                     self._reception.welcome(connection)
                     if introduction.request_id is not None:
                         connection.answer(authenticated(connection), introduction.request_id)
                     if WEBSOCKET_PING in scope.get("extensions", {}):
                         self.heartbeats.start(connection)
-                    await self._read(connection, receive)
+                    try:
+                        await self._read(connection, receive)
+                    finally:
+                        connection.stop()
                     connection.peer_left()
                     with trio.move_on_after(LINGER):
                         await connection.jobs.settled()

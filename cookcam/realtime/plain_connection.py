@@ -18,7 +18,10 @@ from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.engineio import Message, Send
+from cookcam.realtime.engineio.direct import Write
 from cookcam.realtime.engineio.outbox import Outbox
+from cookcam.realtime.engineio.pace import Pace
+from cookcam.realtime.engineio.writer import Writer
 from cookcam.realtime.frames import RequestId, encode_frame
 from cookcam.realtime.reception import SLOW_CONSUMER
 from cookcam.realtime.socketio.jobs import Jobs
@@ -32,6 +35,9 @@ CLOSE_BOUND: Final = 5.0
 """Seconds that a close may take: what is queued, our close frame, the peer's."""
 
 PEER_LEFT = "transport close"
+
+_PING: Final = Message(())
+"""The WebSocket's own ping."""
 
 
 class State(enum.Enum):
@@ -58,10 +64,8 @@ class PlainConnection(Connection):
     """Whether the peer left by itself or answered our close."""
     over: trio.Event = field(factory=trio.Event, init=False, repr=False)
     _outbox: Outbox = field(factory=lambda: Outbox(OUTBOX_LIMIT), init=False, repr=False)
-    _nursery: trio.Nursery = field(init=False, repr=False)
     _send: Send = field(init=False, repr=False)
-    _writing: bool = field(default=False, init=False, repr=False)
-    _ping_due: bool = field(default=False, init=False, repr=False)
+    _writer: Writer = field(init=False, repr=False)
 
     def deliver(self, announcement: Announcement) -> bool:
         return self._put(announcement.plain)
@@ -76,19 +80,32 @@ class PlainConnection(Connection):
         frame = encode_frame(announcement.event, announcement.body, reply_to)
         return self._put(Message((frame,)))
 
-    def start(self, nursery: trio.Nursery, send: Send) -> None:
+    def start(self, nursery: trio.Nursery, send: Send, write: Write | None, pace: Pace) -> None:
         """Begins to write and to handle events, by tasks of `nursery` that exist only while there
-        is something to do."""
+        is something to do. `write` is the server's offer to write directly, if it makes one."""
         self.jobs = Jobs(nursery)
-        self._nursery, self._send = nursery, send
-        self._outbox.on_change = self._wake
+        self._send = send
+        self._writer = Writer(
+            self._outbox,
+            nursery,
+            pace,
+            write,
+            send,
+            self._send_message,
+            self._finish,
+            self.scope.cancel,
+        )
+        self._writer.start()
+
+    def stop(self) -> None:
+        """Writes no more."""
+        self._writer.stop()
 
     async def retire(self, code: CloseCode, reason: str) -> None:
-        """Closes in order once the events it took are handled; returns when it is over."""
+        """Closes in order once the events it took are handled."""
         self.retiring = True
         await self.jobs.settled()
         self.close(code, reason)
-        await self.over.wait()
 
     def peer_left(self) -> None:
         """Nothing more can be said."""
@@ -99,37 +116,23 @@ class PlainConnection(Connection):
     # -- for the heartbeat
 
     def ping(self) -> None:
-        self._ping_due = True
-        self._outbox.wake()
+        self._outbox.put_control(_PING)
 
     def ping_timed_out(self) -> None:
         self.close(CloseCode.SERVER_FAULT, "ping timeout")
 
-    def _wake(self) -> None:
-        if not self._writing:
-            self._writing = True
-            self._nursery.start_soon(self._write)
+    async def _send_message(self, message: Message) -> None:
+        if message is _PING:
+            await self._send({"type": WEBSOCKET_PING})
+        for frame in message.frames:
+            await self._send({"type": "websocket.send", "text": frame})
 
-    async def _write(self) -> None:
-        """Writes what there is to say, and at the end the close frame."""
-        try:
-            while True:
-                if self._ping_due:
-                    self._ping_due = False
-                    await self._send({"type": WEBSOCKET_PING})
-                elif (message := self._outbox.take()) is not None:
-                    for frame in message.frames:
-                        await self._send({"type": "websocket.send", "text": frame})
-                else:
-                    break
-            if self.state is State.OPEN:
-                self._writing = False
-            else:
-                await self._send(
-                    {"type": "websocket.close", "code": int(self.code), "reason": self.reason}
-                )
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            self.scope.cancel()  # some servers say so here that the peer is gone
+    async def _finish(self) -> bool:
+        if self.state is State.OPEN:
+            return False
+        close = {"type": "websocket.close", "code": int(self.code), "reason": self.reason}
+        await self._send(close)
+        return True
 
     def _put(self, message: Message) -> bool:
         if self.state is not State.OPEN:

@@ -8,9 +8,12 @@ Source: `spec/realtime.md` §2 and §10.1.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
+from uuid import UUID
 
-from attrs import define, field
+import trio
+from attrs import define, evolve, field
 
 from cookcam.errors import (
     AppError,
@@ -40,6 +43,12 @@ UNDECIDED = "Authentication failed"
 SHUTTING_DOWN = "Server is shutting down"
 WELCOME = "Connected to CookCam real-time service"
 
+NAME_BOUND: Final = 2.0
+"""Seconds after which somebody comes in by the name in the token."""
+
+NameOf = Callable[[UUID], Awaitable[str | None]]
+"""The name in the profile of a user; None where there is none."""
+
 SLOW_CONSUMER = "slow consumer"
 """The reason with which a connection ends whose outbox is full."""
 
@@ -62,7 +71,8 @@ class Rejected(Exception):
 
 @define(eq=False)
 class Reception:
-    """`handshakes` is the quota of handshakes per client address."""
+    """`handshakes` is the quota of handshakes per client address. Others see the name that
+    `name_of` finds; without it, the one in the token."""
 
     hub: Hub
     router: Router
@@ -72,6 +82,7 @@ class Reception:
     handshakes: Quota
     metrics: Metrics
     reporter: ErrorReporter
+    name_of: NameOf | None = None
     _log: Any = field(factory=lambda: get_logger("cookcam.realtime"), init=False)
 
     def let_in(self, scope: Any) -> None:
@@ -90,7 +101,7 @@ class Reception:
         A shutdown that began meanwhile rejects, too: whoever is welcomed gets its notice.
         """
         try:
-            identity = await self._identify(token)
+            identity = await self.named(await self._identify(token))
             if self.lifecycle.draining:
                 raise Rejected(SHUTTING_DOWN, ServiceUnavailable(SHUTTING_DOWN))
         except Rejected as rejected:
@@ -99,6 +110,25 @@ class Reception:
             self._log.info("socket refused", protocol=protocol, reason=rejected.message)
             raise
         return identity
+
+    async def named(self, identity: Identity) -> Identity:
+        """The identity with the name of the profile, which is asked for once for a connection.
+
+        A profile without a chosen name begins with the local part of the email address; that is
+        not shown. While profiles cannot be read, the name is that of the token.
+        """
+        if self.name_of is None:
+            return identity
+        name: str | None = None
+        with trio.move_on_after(NAME_BOUND):
+            try:
+                name = await self.name_of(identity.user_id)
+            except AppError as error:
+                self._log.warning("a name could not be read", code=error.code)
+        address = (identity.email or "").partition("@")[0]
+        if name is None or (name == address and name != identity.name):
+            return identity
+        return evolve(identity, name=name)
 
     def welcome(self, connection: Connection) -> None:
         """The connection begins: it is somebody's presence, and is told so. Never waits, so that
@@ -109,6 +139,11 @@ class Reception:
         said = {"message": WELCOME, "userId": connection.user_id, "timestamp": now_text()}
         connection.send("connected", said)
         self._say("socket connected", connection)
+
+    async def take_back(self, connection: Connection, rooms: Collection[str]) -> bool:
+        """The connection is one that was gone for a moment, and was in these rooms. False when it
+        could not be found out where it still belongs."""
+        return await self.router.returned(connection, rooms)
 
     async def part(self, connection: Connection, reason: str) -> None:
         """The connection has ended. To be called once for each that was welcomed."""

@@ -4,11 +4,15 @@ What a hub sends to a user, a room or everybody is told to the other instances, 
 their connections. Each instance tells who is in which of its rooms: changes as they happen, all of
 it every PULSE seconds and to whoever is new. An instance that is silent for LEASE seconds counts
 as gone, with everybody in it. Alone on the bus, an instance tells nothing but its pulse.
+
+While the bus is lost nobody can be heard, which says nothing about the others: who was there then
+stays, and has another LEASE to be heard of from the moment it is back.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, Final
 from uuid import UUID
 
@@ -36,32 +40,30 @@ class Peer:
 
 @define(eq=False)
 class Relay:
-    """The `Outlet` of a hub, on a bus. `run` keeps it going."""
+    """The `Outlet` of a hub, and the `Member` of a bus. `run` keeps it going."""
 
     hub: Hub
     bus: Bus
     _peers: dict[str, Peer] = field(factory=dict[str, Peer], init=False)
+    _deaf_since: float | None = field(default=None, init=False)
 
     @property
     def peers(self) -> int:
         """Instances that were heard of lately."""
-        now = trio.current_time()
-        return sum(peer.until > now for peer in self._peers.values())
+        return sum(1 for _ in self._here())
 
     async def run(self) -> None:
         """Joins the bus and stays on it, until cancelled."""
         self.hub.outlet = self
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.bus.send)
-            nursery.start_soon(self.bus.receive, self._heard, self._joined)
+            nursery.start_soon(self.bus.run, self)
             nursery.start_soon(self._pulse)
 
     # -- Outlet
 
     def is_elsewhere(self, user_id: UUID, room: str) -> bool:
-        now = trio.current_time()
-        here = Present(room, user_id)
-        return any(peer.until > now and here in peer.present for peer in self._peers.values())
+        there = Present(room, user_id)
+        return any(there in peer.present for peer in self._here())
 
     def user(self, user_id: UUID, announcement: Announcement) -> None:
         self._tell("user", announcement, to=str(user_id))
@@ -81,7 +83,30 @@ class Relay:
     def present(self, present: Present, *, now: bool) -> None:
         self._tell("present", to=present.room, user=str(present.user_id), now=now)
 
+    # -- Member
+
+    def heard(self, instance: str, text: str) -> None:
+        try:
+            self._act(instance, json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            # Another release may speak otherwise; what is not understood is left out.
+            reason = type(error).__name__
+            structlog.get_logger(__name__).warning("bus message not understood", reason=reason)
+
+    def joined(self) -> None:
+        for peer in self._here():
+            peer.until = trio.current_time() + LEASE
+        self._deaf_since = None
+        self._tell_all_present("hello")
+
+    def lost(self) -> None:
+        self._deaf_since = trio.current_time()
+
     # -- the bus
+
+    def _here(self) -> Iterator[Peer]:
+        now = trio.current_time() if self._deaf_since is None else self._deaf_since
+        return (peer for peer in self._peers.values() if peer.until > now)
 
     def _tell(self, kind: str, announcement: Announcement | None = None, **fields: Any) -> None:
         if not self.peers:
@@ -100,20 +125,16 @@ class Relay:
             rooms.setdefault(present.room, []).append(str(present.user_id))
         self.bus.publish(json.dumps({"kind": kind, "rooms": rooms}))
 
-    def _joined(self) -> None:
-        self._tell_all_present("hello")
-
     async def _pulse(self) -> None:
         while True:
             await trio.sleep(PULSE)
-            self._tell_all_present("pulse")
+            if self._deaf_since is None:
+                self._tell_all_present("pulse")
+                self._forget_the_gone()
 
-    def _heard(self, instance: str, text: str) -> None:
-        try:
-            self._act(instance, json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            # Another release may speak otherwise; what is not understood is left out.
-            structlog.get_logger(__name__).warning("bus message not understood", exc_info=error)
+    def _forget_the_gone(self) -> None:
+        now = trio.current_time()
+        self._peers = {name: peer for name, peer in self._peers.items() if peer.until > now}
 
     def _act(self, instance: str, said: dict[str, Any]) -> None:
         peer = self._peers.setdefault(instance, Peer(0.0))

@@ -7,6 +7,7 @@ client that does not heed its limits. Source: `spec/realtime.md` §3.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, cast
 
 import trio
@@ -17,7 +18,7 @@ from cookcam.observability.context import log_context
 from cookcam.observability.metrics import OTHER, Metrics
 from cookcam.observability.reports import ErrorReporter
 from cookcam.realtime.connection import Connection
-from cookcam.realtime.events import Answer, Event, Events, Parting
+from cookcam.realtime.events import Answer, Event, Events, Parting, Returning
 from cookcam.realtime.frames import MAX_EVENT
 from cookcam.realtime.limits import MAX_EXCESSES, Limits, Quota
 from cookcam.web.bodies import has_nul
@@ -53,6 +54,7 @@ class Router:
     _failures: Failures
     _events: dict[str, Event] = field(factory=dict[str, Event], init=False)
     _partings: list[Parting] = field(factory=list[Parting], init=False)
+    _returnings: list[Returning] = field(factory=list[Returning], init=False)
 
     @classmethod
     def of(
@@ -72,12 +74,14 @@ class Router:
             raise ValueError(f"{events.name}: the events {sorted(taken)} are taken")
         self._events |= events.events
         self._partings += events.partings
+        self._returnings += events.returnings
 
     async def handle(self, caller: Connection, name: str, data: object) -> Outcome:
         """Handles one event; never raises but when cancelled. `data` is parsed JSON, None when
         there was none."""
         event = self._events.get(name)
         self.metrics.ws_messages_total.of(caller.protocol, name if event else OTHER).inc()
+        excesses = caller.excesses
         refusal = self.refusal(caller, name, event and event.quota)
         if refusal is not None:
             return refusal
@@ -86,22 +90,37 @@ class Router:
         with log_context(userId=str(caller.user_id), socketId=caller.id, socketEvent=name):
             try:
                 with trio.fail_after(self.bound):
-                    return Outcome(await _answer(event, caller, data))
+                    answer = await _answer(event, caller, data)
+            except RateLimited as error:
+                # A limit that only the feature can tell, and no less of one.
+                return _excess(error, caller, name, excesses)
             except Exception as error:
                 self._note(error, caller, name)
                 return Outcome(error=_error(error, name))
+            return Outcome(answer)
 
     def refusal(self, caller: Connection, name: str, quota: Quota | None = None) -> Outcome | None:
         """Counts one event against the limits; None when it is within them."""
         wait = self.limits.spend(self.every_event, caller.user_id)
         if not wait and quota is not None:
             wait = self.limits.spend(quota, caller.user_id)
-        if not wait:
-            caller.excesses = 0
-            return None
-        caller.excesses += 1
-        error = _error(RateLimited(retry_after=wait), name)
-        return Outcome(error=error, final=caller.excesses >= MAX_EXCESSES)
+        if wait:
+            return _excess(RateLimited(retry_after=wait), caller, name, caller.excesses)
+        caller.excesses = 0
+        return None
+
+    async def returned(self, connection: Connection, rooms: Collection[str]) -> bool:
+        """Tells the features that a connection is back; False when one of them failed. Never
+        raises but when cancelled."""
+        with log_context(userId=str(connection.user_id), socketId=connection.id):
+            for returning in self._returnings:
+                try:
+                    with trio.fail_after(self.bound):
+                        await returning(connection, rooms)
+                except Exception as error:
+                    self._note(error, connection, "connect")
+                    return False
+        return True
 
     async def parted(self, connection: Connection, reason: str) -> None:
         """Tells the features that a connection has ended. Never raises but when cancelled."""
@@ -118,6 +137,12 @@ class Router:
             caller.id, caller.address, caller.protocol, name, 0.0, name, str(caller.user_id)
         )
         self._failures.note(error, facts, {})
+
+
+def _excess(error: RateLimited, caller: Connection, name: str, before: int) -> Outcome:
+    """One refusal by a limit, after so many in a row."""
+    caller.excesses = before + 1
+    return Outcome(error=_error(error, name), final=caller.excesses >= MAX_EXCESSES)
 
 
 async def _answer(event: Event, caller: Connection, data: object) -> Answer | None:
@@ -149,8 +174,13 @@ def _error(error: Exception, name: str) -> dict[str, Any]:
         body["message"] = "Rate limit exceeded"
     elif isinstance(known, ValidationError) and known.details and "field" in known.details:
         del body["details"]
-        body |= invalid_payload(known.details["field"])
+        body |= invalid_payload(_first_name(known.details["field"]))
     return body
+
+
+def _first_name(place: str) -> str:
+    """The field of the payload, of a place within it: `ingredients` of `ingredients[...].name`."""
+    return place.partition(".")[0].partition("[")[0] or PAYLOAD
 
 
 def invalid_payload(field_name: str) -> dict[str, Any]:

@@ -12,10 +12,12 @@ Source: `spec/realtime.md`.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
+from uuid import UUID
 
 import trio
 from attrs import define, field
@@ -27,7 +29,9 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports
+from cookcam.realtime.accounts import REASON
 from cookcam.realtime.bus import Bus
+from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.engineio import Goodbyes, Receive, Request, Scope, Send
 from cookcam.realtime.engineio.heartbeats import Heartbeats
 from cookcam.realtime.engineio.origins import Origins
@@ -37,7 +41,7 @@ from cookcam.realtime.hub import Hub
 from cookcam.realtime.limits import Limits, all_events, handshakes
 from cookcam.realtime.notice import give_notice
 from cookcam.realtime.plain import PlainGateway
-from cookcam.realtime.reception import Reception
+from cookcam.realtime.reception import NameOf, Reception
 from cookcam.realtime.refusals import refuse
 from cookcam.realtime.relay import Relay
 from cookcam.realtime.router import Router
@@ -49,6 +53,8 @@ PLAIN_PATH: Final = f"{CANONICAL}/realtime"
 GOODBYE_BOUND: Final = 3.0
 """Seconds from the start of the drain until the last socket is closed or cut: those of phases 2
 and 3 in `spec/realtime.md` §8."""
+GOODBYE_EACH: Final = 0.001
+"""Seconds that each socket adds to the bound: our own time, which nobody is to be cut for."""
 BATCH: Final = 500
 
 Status = Literal["active", "draining", "disabled"]
@@ -78,22 +84,30 @@ class Realtime:
         metrics: Metrics | None = None,
         reporter: ErrorReporter | None = None,
         bus: Bus | None = None,
+        name_of: NameOf | None = None,
         clock: Callable[[], float] = time.time,
     ) -> AsyncGenerator[Realtime]:
         """Nobody is let in while `lifecycle` drains. `clock` gives seconds since the epoch.
 
-        `bus` leads to the other instances; without one this process is alone.
+        `bus` leads to the other instances; without one this process is alone. `name_of` finds
+        the name by which others see a user; without it, that is the one in the token.
 
         `notice` and `drain` part in order. Without them, leaving cuts the Socket.IO sessions;
         a plain connection is a request of the server that carries it and ends with that.
         """
         realtime = cls.of(
-            config, authenticator, lifecycle, metrics or Metrics(), reporter or NoReports()
+            config,
+            authenticator,
+            lifecycle,
+            metrics or Metrics(),
+            reporter or NoReports(),
+            name_of,
         )
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(TokenWatch(realtime.hub, clock).run)
             nursery.start_soon(realtime._plain.heartbeats.run)
+            nursery.start_soon(realtime._plain.pace.run)
             if bus is not None and config.realtime.enabled:
                 nursery.start_soon(Relay(realtime.hub, bus).run)
             async with realtime._gateway.server:
@@ -114,6 +128,7 @@ class Realtime:
         lifecycle: Lifecycle,
         metrics: Metrics,
         reporter: ErrorReporter,
+        name_of: NameOf | None = None,
     ) -> Realtime:
         """The parts, put together and not yet running."""
         settings = config.realtime
@@ -125,10 +140,18 @@ class Realtime:
             limits=limits,
             reporter=reporter,
         )
-        router.include(token_events(authenticator))
         reception = Reception(
-            hub, router, authenticator, lifecycle, limits, handshakes(settings), metrics, reporter
+            hub,
+            router,
+            authenticator,
+            lifecycle,
+            limits,
+            handshakes(settings),
+            metrics,
+            reporter,
+            name_of,
         )
+        router.include(token_events(authenticator, reception.named))
         return cls(
             hub,
             config,
@@ -164,6 +187,16 @@ class Realtime:
         else:
             await self._gateway.server(scope, receive, send)
 
+    # -- accounts
+
+    def close_account(self, user_id: UUID) -> int:
+        """Ends all connections of a user whose account is disabled or deleted, on every instance,
+        with 4403; returns how many of this one. Never waits.
+
+        A ban or deletion in the database is found without this (`cookcam.realtime.accounts`).
+        """
+        return self.hub.close_user(user_id, CloseCode.FORBIDDEN, REASON)
+
     # -- health
 
     def connected_users(self) -> int:
@@ -196,14 +229,19 @@ class Realtime:
 
     async def drain(self) -> None:
         """Closes every socket in its own protocol; returns when all are gone, at the latest after
-        GOODBYE_BOUND seconds, when those are cut that did not answer."""
+        GOODBYE_BOUND seconds and GOODBYE_EACH for each, when those are cut that did not answer."""
         if not self._config.realtime.enabled:
             return
+        bound = GOODBYE_BOUND + GOODBYE_EACH * self.connections()
+        if self.connections() > BATCH:
+            # The process is about to end, and to look for cycles among the remains of so many
+            # sockets would take a fifth of the time of their drain.
+            gc.disable()
         self._log.info("Closing WebSocket connections...", connections=self.connections())
         farewells: list[Goodbyes] = []
 
         async def part(drain: Callable[[float], Any]) -> None:
-            farewells.append(await drain(GOODBYE_BOUND))
+            farewells.append(await drain(bound))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(part, self._gateway.drain)

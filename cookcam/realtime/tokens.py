@@ -11,7 +11,7 @@ was asleep.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -20,7 +20,7 @@ import trio
 from attrs import frozen
 
 from cookcam.errors import AuthorizationError, TokenExpired
-from cookcam.identity import Authenticator
+from cookcam.identity import Authenticator, Identity
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Answer, Events
@@ -67,8 +67,11 @@ class Authenticate(msgspec.Struct):
     token: Annotated[str, msgspec.Meta(min_length=1)]
 
 
-def token_events(authenticator: Authenticator) -> Events:
-    """`authenticate {token}`, answered `authenticated {expiresAt}`."""
+def token_events(
+    authenticator: Authenticator, named: Callable[[Identity], Awaitable[Identity]]
+) -> Events:
+    """`authenticate {token}`, answered `authenticated {expiresAt}`. `named` gives an identity the
+    name that others see."""
     events = Events("tokens")
 
     @events.on("authenticate", Authenticate)
@@ -79,7 +82,7 @@ def token_events(authenticator: Authenticator) -> Events:
             raise TokenExpired(INVALID) from None
         if identity.user_id != caller.user_id:
             raise AuthorizationError("The token belongs to another user")
-        caller.identity = identity
+        caller.identity = await named(identity)
         caller.warned = False
         return authenticated(caller)
 

@@ -72,6 +72,8 @@ def _described(sandbox: Sandbox) -> list[str]:
     return [
         f"PostgreSQL      {sandbox.postgres.data}, {len(sandbox.migrated)} migrations applied",
         f"Supabase Auth   {sandbox.gotrue.url} (stand-in)",
+        f"OpenAI          {sandbox.openai.url} (stand-in)",
+        f"USDA            {sandbox.usda.url} (stand-in)",
         f"demo users      {', '.join(user.email for user in sandbox.users)}",
         f"settings        cookcam serve --env-file {sandbox.home / 'sandbox.env'}",
     ]

@@ -43,14 +43,21 @@ def run_dev(
     with _child_sandbox(home, port) as announced:
         from_sandbox = dotenv_values(announced["env_file"], interpolate=False)
         values = {name: value or "" for name, value in from_sandbox.items()}
-        replaced = {
-            name: value
-            for name, value in environ.items()
-            if name not in values or name in REPLACEABLE
-        }
         for line in banner(announced):
             say(line)
-        return serve({**values, **replaced})
+        return serve(settings_of_server(values, environ))
+
+
+def settings_of_server(sandbox: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The sandbox's settings, with those of the environment that it does not have or may lose."""
+    replaceable = REPLACEABLE
+    if {"OPENAI_API_KEY", "OPENAI_BASE_URL"} <= environ.keys():
+        # Whoever gives both wants the real one; a key alone is no wish to spend money.
+        replaceable |= {"OPENAI_BASE_URL"}
+    replaced = {
+        name: value for name, value in environ.items() if name not in sandbox or name in replaceable
+    }
+    return {**sandbox, **replaced}
 
 
 def banner(announced: Mapping[str, Any]) -> list[str]:

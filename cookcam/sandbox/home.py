@@ -45,6 +45,10 @@ def write_env(path: Path, values: Mapping[str, str]) -> None:
     _write(path, "".join(f"{name}={value}\n" for name, value in values.items()).encode())
 
 
+def write_secret(path: Path, content: str) -> None:
+    _write(path, content.encode())
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     _write(path, orjson.dumps(content, option=orjson.OPT_INDENT_2) + b"\n")
 

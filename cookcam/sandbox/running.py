@@ -5,19 +5,57 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from attrs import asdict, frozen
 
 from cookcam.database.migrate import migrate
+from cookcam.providers.storage import BUCKETS
 from cookcam.sandbox import home as sandbox_home
+from cookcam.sandbox.apple import AppleStandIn, open_apple
+from cookcam.sandbox.google_play import GooglePlayStandIn, open_google_play
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
+from cookcam.sandbox.openai import OpenAIStandIn, open_openai
 from cookcam.sandbox.ports import free_port
 from cookcam.sandbox.postgres import APP, OWNER, Postgres, open_postgres
 from cookcam.sandbox.seed import DemoUser, seed
+from cookcam.sandbox.storage import Files, include_storage
+from cookcam.sandbox.stripe import (
+    CONNECT_WEBHOOK_SECRET,
+    WEBHOOK_SECRET,
+    Endpoint,
+    StripeStandIn,
+    open_stripe,
+)
+from cookcam.sandbox.usda import UsdaStandIn, open_usda
 
 AUTH_PORT_OFFSET = 100
 """The stand-in for Supabase Auth listens this far above the API, clear of PM2's second instance."""
+
+OPENAI_PORT_OFFSET = 110
+"""And the one for OpenAI this far."""
+
+USDA_PORT_OFFSET = 120
+"""And the one for USDA FoodData Central this far."""
+
+STRIPE_PORT_OFFSET = 130
+"""And the one for Stripe this far."""
+
+APPLE_PORT_OFFSET = 140
+"""And the one for the App Store this far."""
+
+APPLE_ROOT, APPLE_KEY, GOOGLE_KEY = "apple-root.der", "apple-key.p8", "google-account.json"
+"""Files of the home: the root of the stand-in's signatures, and the keys of both stores."""
+
+GOOGLE_PLAY_PORT_OFFSET = 150
+"""And the one for Google Play this far."""
+
+STRIPE_WEBHOOKS = "/api/v1/subscription/webhook"
+"""Where the server takes Stripe's events and the notifications of the stores.
+
+Source: `spec/payments-and-gamification.md` §5, §7.
+"""
 
 
 @frozen
@@ -28,6 +66,11 @@ class Sandbox:
     base_url: str
     postgres: Postgres
     gotrue: Gotrue
+    openai: OpenAIStandIn
+    usda: UsdaStandIn
+    stripe: StripeStandIn
+    apple: AppleStandIn
+    google_play: GooglePlayStandIn
     users: list[DemoUser]
     migrated: list[str]
 
@@ -40,13 +83,28 @@ class Sandbox:
             "SUPABASE_URL": self.gotrue.url,
             "SUPABASE_ANON_KEY": self.gotrue.anon_key,
             "SUPABASE_SERVICE_ROLE_KEY": self.gotrue.service_role_key,
+            "OPENAI_API_KEY": self.openai.key,
+            "OPENAI_BASE_URL": self.openai.url,
+            "USDA_API_KEY": self.usda.api_key,
+            "USDA_API_BASE_URL": self.usda.url,
+            "STRIPE_SECRET_KEY": self.stripe.key,
+            "STRIPE_API_BASE": self.stripe.url,
+            "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "STRIPE_CONNECT_WEBHOOK_SECRET": CONNECT_WEBHOOK_SECRET,
+            **self.apple.bindings,
+            **self.google_play.bindings,
+            # What does not fit on a line is in files.
+            "APPLE_ROOT_CERTIFICATES": str(self.home / APPLE_ROOT),
+            "APPLE_API_PRIVATE_KEY": str(self.home / APPLE_KEY),
+            "GOOGLE_SERVICE_ACCOUNT_KEY_FILE": str(self.home / GOOGLE_KEY),
+            "IAP_ALLOW_SANDBOX": "true",
+            "API_BASE_URL": self.base_url,
+            "APP_BASE_URL": self.base_url,  # links stay on this machine
         }
 
 
 DEFAULTS: Mapping[str, str] = {
     "APP_ENV": "development",
-    # Required at start; nothing of the sandbox calls the service yet.
-    "OPENAI_API_KEY": "sk-sandbox",
 }
 """Settings the sandbox brings and the environment may replace."""
 
@@ -61,20 +119,53 @@ async def open_sandbox(home: Path, port: int) -> AsyncGenerator[Sandbox]:
     Raises SandboxError in words for whoever started it.
     """
     port = port or free_port()
+    base_url = f"http://127.0.0.1:{port}"
     with sandbox_home.owned(home) as home:
         announcement = home / "sandbox.json"
         announcement.unlink(missing_ok=True)  # of a run that was killed
         async with open_postgres(home / "postgres") as postgres:
             owner_url = postgres.url(OWNER)
             migrated = await migrate(owner_url)
-            async with open_gotrue(
-                owner_url,
-                port=free_port(port + AUTH_PORT_OFFSET),
-                key_file=home / "auth-key.pem",
-            ) as gotrue:
+            async with (
+                open_gotrue(
+                    owner_url,
+                    port=free_port(port + AUTH_PORT_OFFSET),
+                    key_file=home / "auth-key.pem",
+                    include=partial(include_storage, files=Files.at(home / "storage", BUCKETS)),
+                ) as gotrue,
+                open_openai(port=free_port(port + OPENAI_PORT_OFFSET)) as openai,
+                open_usda(port=free_port(port + USDA_PORT_OFFSET)) as usda,
+                open_stripe(
+                    port=free_port(port + STRIPE_PORT_OFFSET),
+                    endpoints=_stripe_endpoints(base_url),
+                    state=home / "stripe.sqlite",
+                ) as stripe,
+                open_apple(
+                    port=free_port(port + APPLE_PORT_OFFSET),
+                    endpoint=f"{base_url}{STRIPE_WEBHOOKS}/apple",
+                ) as apple,
+                open_google_play(
+                    port=free_port(port + GOOGLE_PLAY_PORT_OFFSET),
+                    endpoint=f"{base_url}{STRIPE_WEBHOOKS}/google",
+                ) as google_play,
+            ):
+                (home / APPLE_ROOT).write_bytes(apple.authority.root)
+                sandbox_home.write_secret(home / APPLE_KEY, apple.private_key)
+                sandbox_home.write_secret(home / GOOGLE_KEY, google_play.service_account)
                 users = await seed(gotrue, owner_url)
-                base_url = f"http://127.0.0.1:{port}"
-                sandbox = Sandbox(home, base_url, postgres, gotrue, users, migrated)
+                sandbox = Sandbox(
+                    home,
+                    base_url,
+                    postgres,
+                    gotrue,
+                    openai,
+                    usda,
+                    stripe,
+                    apple,
+                    google_play,
+                    users,
+                    migrated,
+                )
                 sandbox_home.write_env(
                     home / "sandbox.env", {**DEFAULTS, "PORT": str(port), **sandbox.bindings}
                 )
@@ -85,6 +176,14 @@ async def open_sandbox(home: Path, port: int) -> AsyncGenerator[Sandbox]:
                     announcement.unlink(missing_ok=True)
 
 
+def _stripe_endpoints(base_url: str) -> list[Endpoint]:
+    webhooks = base_url + STRIPE_WEBHOOKS
+    return [
+        Endpoint(f"{webhooks}/stripe", [WEBHOOK_SECRET]),
+        Endpoint(f"{webhooks}/stripe-connect", [CONNECT_WEBHOOK_SECRET], connect=True),
+    ]
+
+
 def _announced(sandbox: Sandbox) -> dict[str, object]:
     postgres = sandbox.postgres
     return {
@@ -93,6 +192,11 @@ def _announced(sandbox: Sandbox) -> dict[str, object]:
         # The owner's login, for looking at everything; the server's own is in sandbox.env.
         "database_url": postgres.url(OWNER),
         "supabase_url": sandbox.gotrue.url,
+        "openai_url": sandbox.openai.url,
+        "usda_url": sandbox.usda.url,
+        "stripe_url": sandbox.stripe.url,
+        "apple_url": sandbox.apple.url,
+        "google_play_url": sandbox.google_play.url,
         "demo_users": [asdict(user) for user in sandbox.users],
         "env_file": str(sandbox.home / "sandbox.env"),
         "postgres": {

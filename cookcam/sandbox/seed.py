@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 
 from cookcam.sandbox.gotrue import Gotrue
 from cookcam.sandbox.gotrue.faults import AuthFault
+from cookcam.sandbox.usda import foods
 
 _SEEDED = """
 create table if not exists sandbox.seeded (
@@ -33,6 +34,26 @@ values (%(name)s, %(category)s, %(fdc_id)s, %(calories_per_100g)s, %(protein_g_p
         %(carbs_g_per_100g)s, %(fat_g_per_100g)s, %(fiber_g_per_100g)s, %(sodium_mg_per_100g)s,
         'demo')
 on conflict do nothing
+"""
+
+# The foods the stand-in for USDA knows, as `cookcam usda import` would write them.
+_FOOD = """
+insert into public.ingredients (
+  name, category, fdc_id, usda_data_type, searchable_text, usda_sync_date,
+  calories_per_100g, protein_g_per_100g, fat_g_per_100g, carbs_g_per_100g, fiber_g_per_100g,
+  sugar_g_per_100g, sodium_mg_per_100g, calcium_mg_per_100g, iron_mg_per_100g,
+  vitamin_c_mg_per_100g, potassium_mg_per_100g
+)
+values (
+  %(name)s, %(category)s, %(fdc_id)s, %(data_type)s,
+  lower(concat_ws(' ', %(name)s::text, %(category)s::text)), now(),
+  %(1008)s, %(1003)s, %(1004)s, %(1005)s, %(1079)s, %(2000)s, %(1093)s, %(1087)s, %(1089)s,
+  %(1162)s, %(1092)s
+)
+on conflict (fdc_id) do update set
+  fiber_g_per_100g = coalesce(ingredients.fiber_g_per_100g, excluded.fiber_g_per_100g),
+  sugar_g_per_100g = coalesce(ingredients.sugar_g_per_100g, excluded.sugar_g_per_100g),
+  sodium_mg_per_100g = coalesce(ingredients.sodium_mg_per_100g, excluded.sodium_mg_per_100g)
 """
 
 # The newest first in lists is the first of the file: each is a little older than the one before.
@@ -83,15 +104,35 @@ async def seed(gotrue: Gotrue, owner_url: str) -> list[DemoUser]:
 def _put_in_once(owner_url: str, demo: dict[str, Any]) -> None:
     with psycopg.connect(owner_url) as connection:
         connection.execute(_SEEDED)
-        done = connection.execute(
-            "insert into sandbox.seeded (what) values ('recipes') on conflict do nothing"
-        )
-        if done.rowcount == 0:
-            return
-        for ingredient in demo["ingredients"]:
-            connection.execute(_INGREDIENT, ingredient)
-        for age, recipe in enumerate(demo["recipes"]):
-            _add_recipe(connection, recipe, age)
+        if _is_first_time(connection, "recipes"):
+            for ingredient in demo["ingredients"]:
+                connection.execute(_INGREDIENT, ingredient)
+            for age, recipe in enumerate(demo["recipes"]):
+                _add_recipe(connection, recipe, age)
+        if _is_first_time(connection, "foods"):
+            _add_foods(connection)
+
+
+def _is_first_time(connection: psycopg.Connection[Any], what: str) -> bool:
+    done = connection.execute(
+        "insert into sandbox.seeded (what) values (%s) on conflict do nothing", (what,)
+    )
+    return done.rowcount > 0
+
+
+def _add_foods(connection: psycopg.Connection[Any]) -> None:
+    rows = [
+        {
+            "name": food.description,
+            "category": food.category,
+            "fdc_id": food.fdc_id,
+            "data_type": food.data_type,
+            **{str(nutrient): amount for nutrient, amount in food.amounts.items()},
+        }
+        for food in foods()
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(_FOOD, rows)
 
 
 def _add_recipe(connection: psycopg.Connection[Any], recipe: dict[str, Any], age: int) -> None:

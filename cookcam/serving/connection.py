@@ -9,6 +9,8 @@ destroyed by a reset; draining leaves idle connections to the peer until `linger
 from __future__ import annotations
 
 import math
+import socket
+from contextlib import suppress
 from typing import Any, cast
 
 import trio
@@ -52,9 +54,11 @@ class Connection:
         self._lifecycle = lifecycle
         self._work = work
         self._error_body = error_body
-        self._handshaking = trio.CancelScope()
+        self._handshaking: trio.CancelScope | None = None
         self._reading = trio.CancelScope()
-        self._writing = trio.Lock()
+        # An empty lock is a kilobyte, and most connections never wait to write.
+        self._writing: trio.Lock | None = None
+        self._unsent: list[memoryview] = []
         self._idle_until = math.inf
         self._linger_until = math.inf
         self._idle = True
@@ -75,8 +79,14 @@ class Connection:
         except OSError:
             pass  # the peer is gone
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(self._stream)
+            await self._drop()
+
+    async def _drop(self) -> None:
+        if self._socket is not None and isinstance(self._stream, trio.SocketStream):
+            self._stream.socket.close()  # all there is to it, and nothing waits
+            return
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(self._stream)
 
     def linger(self, until: float) -> None:
         """From now on an idle connection ends at `until`, a time of Trio's clock.
@@ -84,7 +94,8 @@ class Connection:
         One that has not even finished its TLS handshake by then is given up.
         """
         self._linger_until = until
-        self._handshaking.deadline = min(self._handshaking.deadline, until)
+        if self._handshaking is not None:
+            self._handshaking.deadline = min(self._handshaking.deadline, until)
         self._set_deadline()
 
     async def _handshake(self) -> str | None:
@@ -93,7 +104,7 @@ class Connection:
             return "http/1.1"
         stream = cast("trio.SSLStream[trio.SocketStream]", self._stream)  # pyright: ignore[reportUnknownMemberType]
         bound = trio.current_time() + self._config.ssl_handshake_timeout
-        self._handshaking.deadline = min(self._linger_until, bound)
+        self._handshaking = trio.CancelScope(deadline=min(self._linger_until, bound))
         with self._handshaking:
             try:
                 await stream.do_handshake()
@@ -119,28 +130,41 @@ class Connection:
             alpn=alpn,
             draining=lambda: self._lifecycle.draining,
             error_body=self._error_body,
+            write=None if self._socket is None else self._write_directly,
         )
 
     async def _read(self) -> None:
         with self._reading:
             while True:
                 try:
-                    data = await self._stream.receive_some(MAX_RECEIVE)
-                except (trio.ClosedResourceError, trio.BrokenResourceError):
+                    data = await self._receive()
+                except (trio.ClosedResourceError, trio.BrokenResourceError, OSError):
                     break
                 if self._closing:
                     if not data:
                         break
                     continue
                 # A request has begun to arrive: only its own bounds count while it is handled.
-                self._reading.deadline = math.inf
-                await self._protocol.handle(RawData(bytes(data)))
+                self._bound_reading(math.inf)
+                await self._protocol.handle(RawData(data))
                 if not data:
                     break
+                del data  # else an idle connection keeps what it was told last
                 self._set_deadline()
         if isinstance(self._protocol.protocol, H2Protocol) and not self._closing:
             await self._go_away()
         await self._protocol.handle(Closed())
+
+    async def _receive(self) -> bytes:
+        """What the peer has sent, empty at its end. Raises as a stream does, or OSError."""
+        if self._socket is None:
+            return bytes(await self._stream.receive_some(MAX_RECEIVE))
+        # Fewer frames than the stream's own, for as long as the connection is idle, and no buffer
+        # is made before there is something to put into it.
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            with suppress(BlockingIOError):
+                return self._socket.recv(MAX_RECEIVE)
 
     def _enter_idle(self) -> None:
         self._idle = True
@@ -151,9 +175,14 @@ class Connection:
         if self._closing:
             return
         if self._idle:
-            self._reading.deadline = min(self._idle_until, self._linger_until)
+            self._bound_reading(min(self._idle_until, self._linger_until))
         else:
-            self._reading.deadline = math.inf
+            self._bound_reading(math.inf)
+
+    def _bound_reading(self, until: float) -> None:
+        # To set a deadline costs more than to look at it, and on a WebSocket it is always the same.
+        if self._reading.deadline != until:
+            self._reading.deadline = until
 
     async def _go_away(self) -> None:
         """HTTP/2's goodbye: GOAWAY, so that the client knows which requests were not handled."""
@@ -180,36 +209,57 @@ class Connection:
                 self._enter_idle()
 
     def _write_now(self, data: bytes) -> int:
-        """Bytes the kernel takes at once; 0 when somebody is writing or TLS is in between.
+        """Bytes the kernel takes at once; 0 while others are on their way, or TLS is in between.
 
         Most answers fit the socket's buffer, and this costs a quarter of `send_all`.
         """
-        if self._socket is None or self._closing or self._writing.locked():
+        if self._socket is None or self._closing or self._unsent:
             return 0
         try:
             return self._socket.send(data)
         except OSError:
             return 0  # full or broken: `send_all` waits or finds out
 
-    async def _write(self, data: bytes) -> None:
+    def _write_directly(self, data: bytes) -> int:
+        """See WEBSOCKET_DIRECT: what was begun is kept, to be ended by the next `_write`."""
         sent = self._write_now(data)
-        if sent == len(data):
+        if 0 < sent < len(data):
+            self._unsent.append(memoryview(data)[sent:])
+        return sent
+
+    async def _write(self, data: bytes) -> None:
+        """Returns when everything up to the end of `data` is out, or nothing can be any more."""
+        if self._closing:
             return
+        sent = self._write_now(data)
+        if sent < len(data):
+            # Its place is taken before anything waits: what comes later goes behind it.
+            self._unsent.append(memoryview(data)[sent:])
+        if self._unsent:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        if self._writing is None:
+            self._writing = trio.Lock()
         async with self._writing:
-            if self._closing:
-                return
-            try:
-                with trio.fail_after(WRITE_BOUND):
-                    await self._stream.send_all(memoryview(data)[sent:])
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-                self._closing = True
-                self._reading.cancel()
-                await self._protocol.handle(Closed())
-            except trio.Cancelled:
-                # Half a write may be out: nothing that follows on this connection would be right.
-                self._closing = True
-                self._reading.cancel()
-                raise
+            # What others add meanwhile is theirs to send.
+            for _ in range(len(self._unsent)):
+                if self._closing:
+                    return
+                try:
+                    with trio.fail_after(WRITE_BOUND):
+                        await self._stream.send_all(self._unsent[0])
+                except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                    self._closing = True
+                    self._reading.cancel()
+                    await self._protocol.handle(Closed())
+                    return
+                except trio.Cancelled:
+                    # Half a write may be out: nothing that follows here would be right.
+                    self._closing = True
+                    self._reading.cancel()
+                    raise
+                del self._unsent[0]
 
     async def _close(self) -> None:
         """Ends our side; the reader discards the rest until the peer ends its own."""
@@ -218,9 +268,16 @@ class Connection:
         self._closing = True
         self._reading.deadline = trio.current_time() + DISCARD_BOUND
         try:
-            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            if self._socket is not None:
+                self._socket.shutdown(socket.SHUT_WR)
+            elif isinstance(self._stream, trio.abc.HalfCloseableStream):
                 await self._stream.send_eof()
             else:
                 self._reading.cancel()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+        except (
+            OSError,
+            trio.BrokenResourceError,
+            trio.ClosedResourceError,
+            trio.BusyResourceError,
+        ):
             self._reading.cancel()

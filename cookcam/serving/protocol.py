@@ -20,7 +20,7 @@ from hypercorn.protocol.events import Body, EndBody, Request, Response, StreamCl
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 
-from cookcam.serving.websocket import WebSocketStream, is_upgrade
+from cookcam.serving.websocket import WebSocketStream, Write, is_upgrade
 
 ErrorBody = Callable[[int], tuple[list[tuple[bytes, bytes]], bytes]]
 """Status → (headers, body) for a request so malformed that no application sees it."""
@@ -29,10 +29,18 @@ CLOSE = (b"connection", b"close")
 
 
 class HTTP1(H11Protocol):
-    """`draining` is asked for every answer; `error_body` makes the body of protocol errors."""
+    """`draining` is asked for every answer; `error_body` makes the body of protocol errors;
+    `write` is for WebSockets."""
 
-    def __init__(self, *args: Any, draining: Callable[[], bool], error_body: ErrorBody) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        draining: Callable[[], bool],
+        error_body: ErrorBody,
+        write: Write | None,
+    ) -> None:
         super().__init__(*args)
+        self._write = write
         self._draining = draining
         self._error_body = error_body
         self._held = b""
@@ -59,6 +67,9 @@ class HTTP1(H11Protocol):
             if isinstance(event, StreamClosed) and self._held:
                 await self._release()
             await super().stream_send(event)
+            if isinstance(event, Response) and isinstance(self.connection, H11WSConnection):
+                # The upgrade is accepted: nothing of HTTP is left to say.
+                self.connection.h11_connection = cast("h11.Connection", None)
 
     async def _create_stream(self, request: h11.Request) -> None:
         if not request.target.startswith((b"/", b"*")):
@@ -81,6 +92,7 @@ class HTTP1(H11Protocol):
             self.server,
             self.stream_send,
             STREAM_ID,
+            write=self._write,
         )
         self.connection = H11WSConnection(cast("h11.Connection", self.connection))
         await self.stream.handle(
@@ -143,8 +155,13 @@ class Protocol(ProtocolWrapper):
     """Chooses HTTP/2 or our HTTP/1.1 by ALPN, as Hypercorn does; arguments are Hypercorn's."""
 
     def __init__(
-        self, *args: Any, alpn: str, draining: Callable[[], bool], error_body: ErrorBody
+        self,
+        *args: Any,
+        alpn: str,
+        draining: Callable[[], bool],
+        error_body: ErrorBody,
+        write: Write | None,
     ) -> None:
         super().__init__(*args, alpn_protocol=alpn)
         if alpn != "h2":
-            self.protocol = HTTP1(*args, draining=draining, error_body=error_body)
+            self.protocol = HTTP1(*args, draining=draining, error_body=error_body, write=write)

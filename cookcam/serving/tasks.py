@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +13,6 @@ from hypercorn.config import Config
 from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
 
 from cookcam.lifecycle.work import Work
-from cookcam.serving.extensions import WEBSOCKET_PING
 
 CANCELS_ON_DISCONNECT = "cookcam.cancel_on_disconnect"
 """The scope extension that tells an application that nobody needs to watch `receive` for it."""
@@ -79,10 +78,10 @@ class RequestTasks:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._stack = AsyncExitStack()
+        self._manager = trio.open_nursery()
 
     async def __aenter__(self) -> Self:
-        self._nursery = await self._stack.enter_async_context(trio.open_nursery())
+        self._nursery = await self._manager.__aenter__()
         return self
 
     async def __aexit__(
@@ -91,7 +90,7 @@ class RequestTasks:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, trace)
+        return await self._manager.__aexit__(kind, error, trace)
 
     async def spawn_app(
         self,
@@ -102,9 +101,6 @@ class RequestTasks:
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         inbox = Inbox(config.max_app_queue_size)
         if scope["type"] != "http":
-            if scope["type"] == "websocket" and scope["http_version"] == "1.1":
-                # The stream is ours: cookcam.serving.websocket.
-                scope["extensions"][WEBSOCKET_PING] = {}
             self._nursery.start_soon(self._run, app, scope, inbox, send, None)
             return inbox.put
         scope["extensions"][CANCELS_ON_DISCONNECT] = {}
@@ -143,7 +139,7 @@ class RequestTasks:
     ) -> None:
         unit = self._work.begin(*_described(scope))
         try:
-            with cancel_scope or trio.CancelScope():
+            with cancel_scope or nullcontext():
                 try:
                     await app(
                         scope, inbox.receive, send, trio.to_thread.run_sync, trio.from_thread.run

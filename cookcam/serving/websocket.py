@@ -1,7 +1,10 @@
-"""Hypercorn's WebSocket stream, with three changes.
+"""Hypercorn's WebSocket stream, with four changes.
 
 - An application may ping its peer and hears of the pongs (`cookcam.serving.extensions`), for
   which ASGI has no messages.
+- It may write a frame that is encoded already past ASGI and wsproto, straight to the socket. As
+  wsproto compresses nothing here and every message is one frame, it has no state of what was sent
+  but whether the close frame was.
 - Whatever breaks the protocol (text that is no UTF-8, a message that is too large) is answered
   with a close frame that says so, and the connection ends; Hypercorn drops it without a word in
   the first case and leaves it open in the second.
@@ -14,14 +17,25 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
-from hypercorn.protocol.events import StreamClosed
+from hypercorn.protocol.events import Data, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
-from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, WebsocketAcceptEvent
+from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, Scope, WebsocketAcceptEvent
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
 
-from cookcam.serving.extensions import WEBSOCKET_PING, WEBSOCKET_PONG
+from cookcam.serving.extensions import (
+    WEBSOCKET_DIRECT,
+    WEBSOCKET_FLUSH,
+    WEBSOCKET_PING,
+    WEBSOCKET_PONG,
+)
+
+Write = Callable[[bytes], int]
+"""Gives bytes to the kernel without waiting; see WEBSOCKET_DIRECT for what it returns."""
+
+PING_FRAME = 0x89
+"""The first byte of a ping."""
 
 Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
 
@@ -39,13 +53,43 @@ def is_upgrade(method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 class WebSocketStream(WSStream):
-    """One WebSocket over HTTP/1.1."""
+    """One WebSocket over HTTP/1.1; arguments are Hypercorn's, and `write` that of its connection,
+    None where bytes cannot be given to the kernel as they are."""
 
     _pings = False
     """Whether the application pings, and so understands a pong."""
 
+    def __init__(self, *args: Any, write: Write | None) -> None:
+        super().__init__(*args)
+        self._write = write
+        self._application, self.app = self.app, self._with_extensions
+
+    def _with_extensions(self, scope: Scope, *more: Any) -> Awaitable[None]:
+        """The application, which is told what this stream can do."""
+        extensions: dict[str, Any] = cast("Any", scope)["extensions"]
+        extensions[WEBSOCKET_PING] = {}
+        if self._write is not None:
+            extensions[WEBSOCKET_DIRECT] = {"write": self.write}
+        return self._application(scope, *more)
+
+    def write(self, frames: bytes) -> int:
+        """The extension WEBSOCKET_DIRECT."""
+        if (
+            self._write is None
+            or self.closed
+            or self.state is not ASGIWebsocketState.CONNECTED
+            or self.connection.state is not ConnectionState.OPEN
+        ):
+            return 0
+        if frames[0] == PING_FRAME:
+            self._pings = True
+        return self._write(frames)
+
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        if message is None or cast("Any", message)["type"] != WEBSOCKET_PING:
+        kind = None if message is None else cast("Any", message)["type"]
+        if kind == WEBSOCKET_FLUSH:
+            await self.send(Data(stream_id=self.stream_id, data=b""))
+        elif kind != WEBSOCKET_PING:
             await super().app_send(message)
         elif self.state is ASGIWebsocketState.CONNECTED and not self.closed:
             self._pings = True
@@ -79,6 +123,6 @@ class WebSocketStream(WSStream):
                 return
 
     async def _end(self, close: CloseConnection) -> None:
-        # Not sent, and no error, where our close frame is out already.
-        await self._send_wsproto_event(close)
+        if self.connection.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+            await self._send_wsproto_event(close)
         await self.send(StreamClosed(stream_id=self.stream_id))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from datetime import time
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -112,6 +113,15 @@ def number(lowest: float, highest: float) -> Reader[float]:
     return read
 
 
+def time_of_day(value: str) -> time | None:
+    """`HH:MM`, or None for `off`."""
+    if value.lower() == "off":
+        return None
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d(:00)?", value):
+        raise ValueError("must be a time such as 02:00, or off")
+    return time.fromisoformat(value)
+
+
 def choice(*allowed: str) -> Reader[str]:
     def read(value: str) -> str:
         if value.lower() not in allowed:
@@ -139,6 +149,14 @@ def secret(*, minimum: int = 1) -> Reader[Secret]:
         return Secret(value)
 
     return read
+
+
+def secrets(value: str) -> tuple[Secret, ...]:
+    """A comma list: while one is replaced, the old and the new one are good."""
+    found = tuple(Secret(item.strip()) for item in value.split(",") if item.strip())
+    if not found:
+        raise ValueError("must be a comma list of secrets")
+    return found
 
 
 def secret_url(*schemes: str) -> Reader[Secret]:
@@ -181,6 +199,42 @@ def service_account(value: str) -> Secret:
     if not isinstance(key, dict) or not {"client_email", "private_key"} <= key.keys():
         raise ValueError("must have client_email and private_key")
     return Secret(value)
+
+
+def certificates(value: str) -> tuple[bytes, ...]:
+    """The files of a comma list, each one certificate, as DER."""
+    from base64 import b64decode
+    from pathlib import Path
+
+    found: list[bytes] = []
+    for name in filter(None, (item.strip() for item in value.split(","))):
+        try:
+            content = Path(name).read_bytes()
+        except OSError:
+            raise ValueError("must be a comma list of readable files") from None
+        pem = re.search(rb"-----BEGIN CERTIFICATE-----(.+?)-----END", content, re.S)
+        try:
+            found.append(b64decode(b"".join(pem[1].split()), validate=True) if pem else content)
+        except ValueError:
+            raise ValueError("must name certificates in DER or PEM") from None
+    if any(not content.startswith(b"\x30") for content in found):
+        raise ValueError("must name certificates in DER or PEM")
+    return tuple(found)
+
+
+def pem(value: str) -> Secret:
+    """A private key or the name of its file; an environment often cannot hold line breaks."""
+    from pathlib import Path
+
+    text = value.replace("\\n", "\n")
+    if "PRIVATE KEY-----" not in text:
+        try:
+            text = Path(value).read_text("ascii")
+        except (OSError, ValueError):
+            raise ValueError("must be a private key in PEM, or the name of its file") from None
+    if "PRIVATE KEY-----" not in text:
+        raise ValueError("must be a private key in PEM, or the name of its file")
+    return Secret(text)
 
 
 def is_placeholder(value: str) -> bool:

@@ -7,6 +7,7 @@ Source: `spec/operations.md` §1.
 
 from __future__ import annotations
 
+from datetime import time
 from typing import Any, Literal, get_args
 
 from attrs import NOTHING, field, frozen
@@ -72,6 +73,12 @@ class ServerConfig:
         read=readers.url("https", "http"),
         aliases=("APP_URL",),
         about="public address of the website, for links",
+    )
+    api_base_url: str = setting(
+        "API_BASE_URL",
+        default="https://api.cookcam.ai",
+        read=readers.url("https", "http"),
+        about="public address of this server: where Stripe sends creators back to the app",
     )
     cors_origins: tuple[str, ...] = setting(
         "CORS_ORIGIN",
@@ -204,6 +211,18 @@ class DatabaseConfig:
 
 
 @frozen
+class RedisConfig:
+    """Optional; shared by the bus between instances and the cache."""
+
+    url: Secret | None = setting(
+        "REDIS_URL",
+        read=readers.secret_url("redis", "rediss", "redis+cluster", "rediss+cluster"),
+        about="Redis, such as redis://:password@host:6379/0; redis+cluster://a:6379,b:6379",
+        source="your Redis; REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and REDIS_DB are read too",
+    )
+
+
+@frozen
 class IdentityConfig:
     supabase_url: str = setting(
         "SUPABASE_URL",
@@ -247,6 +266,12 @@ class IdentityConfig:
 class RealtimeConfig:
     enabled: bool = setting(
         "ENABLE_WEBSOCKETS", default=True, read=readers.boolean, about="serve sockets at all"
+    )
+    bus: Literal["local", "postgres", "redis"] | None = setting(
+        "REALTIME_BUS",
+        read=readers.choice("local", "postgres", "redis"),
+        about="what joins instances: postgres, redis or, for a single one, local; "
+        "else redis with REDIS_URL, postgres without",
     )
     max_per_user: int = setting(
         "SOCKET_MAX_PER_USER",
@@ -295,6 +320,13 @@ class RealtimeConfig:
         default=3,
         read=readers.integer(1, 1_000_000_000),
         about="requests to cook together per user, person asked and hour",
+    )
+    recovery: float = setting(
+        "SOCKET_RECOVERY_SECONDS",
+        default=120.0,
+        read=readers.number(0, 3600),
+        about="a Socket.IO client that asks to may return this long after a drop and get what"
+        " it missed; 0: never",
     )
     host_grace: float = setting(
         "HOST_GRACE_SECONDS",
@@ -350,6 +382,36 @@ class ProvidersConfig:
         about="vision and recipes",
         source="https://platform.openai.com/api-keys",
     )
+    openai_base_url: str = setting(
+        "OPENAI_BASE_URL",
+        default="https://api.openai.com/v1",
+        read=readers.url("https", "http"),
+        about="address of the OpenAI API, version included",
+    )
+    openai_model: str = setting(
+        "OPENAI_MODEL",
+        default="gpt-4o-mini",
+        about="model for recipes and vision; it has to know structured output and images",
+        source="https://platform.openai.com/docs/models",
+    )
+    openai_concurrency: int = setting(
+        "OPENAI_CONCURRENCY",
+        default=16,
+        read=readers.integer(1, 1000),
+        about="requests to OpenAI at a time; more wait their turn",
+    )
+    usda_api_key: Secret | None = setting(
+        "USDA_API_KEY",
+        read=readers.secret(),
+        about="food data, 1,000 requests per hour; else DEMO_KEY, which has 30",
+        source="https://fdc.nal.usda.gov/api-key-signup.html",
+    )
+    usda_api_base_url: str = setting(
+        "USDA_API_BASE_URL",
+        default="https://api.nal.usda.gov/fdc/v1",
+        read=readers.url("https", "http"),
+        about="address of USDA FoodData Central, version included",
+    )
     stripe_secret_key: Secret | None = setting(
         "STRIPE_SECRET_KEY",
         required=DEPLOYED,
@@ -357,12 +419,24 @@ class ProvidersConfig:
         about="payments; a live key in production and only there",
         source="Stripe: Developers, API keys",
     )
-    stripe_webhook_secret: Secret | None = setting(
+    stripe_webhook_secrets: tuple[Secret, ...] | None = setting(
         "STRIPE_WEBHOOK_SECRET",
         required=DEPLOYED,
-        read=readers.secret(),
-        about="verifies Stripe's events",
+        read=readers.secrets,
+        about="verifies Stripe's events; a comma list while a secret is replaced",
         source="Stripe: Developers, Webhooks",
+    )
+    stripe_connect_webhook_secrets: tuple[Secret, ...] | None = setting(
+        "STRIPE_CONNECT_WEBHOOK_SECRET",
+        read=readers.secrets,
+        about="the same of connected accounts; else STRIPE_WEBHOOK_SECRET",
+        source="Stripe: Developers, Webhooks",
+    )
+    stripe_api_base: str = setting(
+        "STRIPE_API_BASE",
+        default="https://api.stripe.com",
+        read=readers.url("https", "http"),
+        about="address of the Stripe API, without a version",
     )
     apple_shared_secret: Secret | None = setting(
         "APPLE_SHARED_SECRET",
@@ -385,4 +459,147 @@ class ProvidersConfig:
         required=DEPLOYED,
         aliases=("ANDROID_PACKAGE_NAME",),
         about="package of the Android app",
+    )
+
+
+@frozen
+class StoresConfig:
+    """The app stores, besides the two secrets above; what is missing is answered 503."""
+
+    allow_sandbox: bool = setting(
+        "IAP_ALLOW_SANDBOX",
+        default=False,
+        read=readers.boolean,
+        about="test purchases of the stores entitle as well",
+    )
+    receipt_key: Secret | None = setting(
+        "IAP_RECEIPT_KEY",
+        read=readers.secret(minimum=32),
+        about="encrypts receipts kept for audits; without it none is kept",
+        source="make one: openssl rand -hex 32",
+    )
+    apple_bundle_id: str = setting(
+        "APPLE_BUNDLE_ID", default="com.cookcam.app", about="bundle id of the iOS app"
+    )
+    apple_app_id: int | None = setting(
+        "APPLE_APP_ID",
+        read=readers.integer(1, 10**17),
+        about="Apple's number of the app, for signed transactions and notifications",
+        source="App Store Connect: App Information, Apple ID",
+    )
+    apple_root_certificates: tuple[bytes, ...] = setting(
+        "APPLE_ROOT_CERTIFICATES",
+        default=(),
+        read=readers.certificates,
+        about="comma list of files with Apple's root certificates, DER or PEM",
+        source="https://www.apple.com/certificateauthority, Apple Root CA - G3 and others",
+    )
+    apple_issuer_id: str | None = setting(
+        "APPLE_API_ISSUER_ID",
+        about="issuer of the key of the App Store Server API",
+        source="App Store Connect: Users and Access, Integrations",
+    )
+    apple_key_id: str | None = setting(
+        "APPLE_API_KEY_ID", about="id of the key of the App Store Server API"
+    )
+    apple_private_key: Secret | None = setting(
+        "APPLE_API_PRIVATE_KEY",
+        read=readers.pem,
+        about="that key: the .p8 file's name, or its text with line breaks as \\n",
+    )
+    apple_verify_receipt_url: str = setting(
+        "APPLE_VERIFY_RECEIPT_URL",
+        default="https://buy.itunes.apple.com/verifyReceipt",
+        read=readers.url("https", "http"),
+        about="where receipts are verified",
+    )
+    apple_sandbox_verify_receipt_url: str = setting(
+        "APPLE_SANDBOX_VERIFY_RECEIPT_URL",
+        default="https://sandbox.itunes.apple.com/verifyReceipt",
+        read=readers.url("https", "http"),
+        about="the same of test purchases",
+    )
+    apple_api_url: str = setting(
+        "APPLE_API_URL",
+        default="https://api.storekit.apple.com",
+        read=readers.url("https", "http"),
+        about="address of the App Store Server API",
+    )
+    apple_sandbox_api_url: str = setting(
+        "APPLE_SANDBOX_API_URL",
+        default="https://api.storekit-sandbox.apple.com",
+        read=readers.url("https", "http"),
+        about="the same of test purchases",
+    )
+    google_api_url: str = setting(
+        "GOOGLE_PLAY_API_URL",
+        default="https://androidpublisher.googleapis.com",
+        read=readers.url("https", "http"),
+        about="address of the Google Play API, without a version",
+    )
+    google_certs_url: str = setting(
+        "GOOGLE_CERTS_URL",
+        default="https://www.googleapis.com/oauth2/v3/certs",
+        read=readers.url("https", "http"),
+        about="the keys that sign the tokens of pushed notifications",
+    )
+    google_push_audience: str | None = setting(
+        "GOOGLE_PUSH_AUDIENCE",
+        about="audience of the push subscription; without it notifications are answered 503",
+        source="Google Cloud: Pub/Sub, Subscriptions, Authentication",
+    )
+    google_push_account: str | None = setting(
+        "GOOGLE_PUSH_SERVICE_ACCOUNT",
+        about="e-mail address of the service account the push subscription sends as",
+        source="Google Cloud: Pub/Sub, Subscriptions, Authentication",
+    )
+
+
+@frozen
+class GenerationConfig:
+    """Deadlines of the recipes a model writes; the app gives up after 60 seconds."""
+
+    seconds: float = setting(
+        "GENERATION_TIMEOUT_SECONDS",
+        default=50.0,
+        read=readers.number(0.1, 55),
+        about="a generation that takes longer is answered 504 and stores nothing",
+    )
+    menu_seconds: float = setting(
+        "GENERATION_MENU_TIMEOUT_SECONDS",
+        default=120.0,
+        read=readers.number(0.1, 170),
+        about="the same for three complete recipes at once; below the proxy's 180",
+    )
+
+
+@frozen
+class PaymentsConfig:
+    """Where people go back to when they have paid by card."""
+
+    checkout_allowed_origins: tuple[str, ...] = setting(
+        "CHECKOUT_ALLOWED_ORIGINS",
+        default=(),
+        read=readers.origins,
+        about="where a checkout may lead back to, a comma list; else the origin of APP_BASE_URL."
+        " The app's own scheme cookcam:// always may",
+    )
+
+
+@frozen
+class ReconciliationConfig:
+    """Comparing subscriptions with their providers; see docs/reconciliation.md."""
+
+    at: time | None = setting(
+        "RECONCILIATION_TIME",
+        default=time(2, 0),
+        read=readers.time_of_day,
+        about="when subscriptions are compared with their providers, daily, HH:MM in UTC; off: only"
+        " when asked",
+    )
+    operations_api_key: Secret | None = setting(
+        "OPERATIONS_API_KEY",
+        read=readers.secret(minimum=32),
+        about="starts and shows reconciliation besides administrators, sent as X-API-Key",
+        source="make one: openssl rand -hex 32",
     )

@@ -6,21 +6,31 @@ These are the names that features use; assembly takes `create_app` and `Edge` fr
 from cookcam.web.facts import facts
 from cookcam.web.marks import (
     deadline,
+    document_content,
+    document_empty,
+    document_failures,
     document_response,
+    document_upload,
     errors_as,
     hidden,
     secured,
     unconditional,
 )
+from cookcam.web.openapi_schemas import WANTED
 from cookcam.web.queries import parse_uuid, query_integers
 from cookcam.web.quotas import spend
 from cookcam.web.routing import Routes
 from cookcam.web.validation import validate_querystring, validate_request, validate_response
 
 __all__ = [
+    "WANTED",
     "Routes",
     "deadline",
+    "document_content",
+    "document_empty",
+    "document_failures",
     "document_response",
+    "document_upload",
     "errors_as",
     "facts",
     "hidden",

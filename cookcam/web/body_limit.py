@@ -20,6 +20,8 @@ Receive = Callable[[], Awaitable[Any]]
 _LARGER: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"/api(/v1)?/scan/analyze"), 15 * MEBIBYTE),
     (re.compile(r"/api(/v1)?/scan/ingredients"), 10 * MEBIBYTE),
+    # A form around the picture.
+    (re.compile(r"/api(/v1)?/auth/profile/photo"), 11 * MEBIBYTE),
     (re.compile(r"/api(/v1)?/recipes/[^/]+/upload-completion-photo"), 10 * MEBIBYTE),
 )
 

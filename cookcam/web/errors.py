@@ -145,13 +145,15 @@ class Failures:
         return error_response(exc, facts, dialect)
 
     def note(self, exc: BaseException, facts: RequestFacts, scope: Any) -> None:
-        """Logs a failure that is no client's. Faults (500, 502) get a stack and a report.
+        """Logs a failure that is no client's, and no 501, which is by design.
+
+        Faults (500, 502) get a stack and a report.
 
         A database or provider that does not answer (503) and a deadline (504) are one line each:
         while they last there may be very many.
         """
         error = as_app_error(exc)
-        if error.status < 500 or is_disconnect(exc):
+        if error.status < 500 or error.status == 501 or is_disconnect(exc):
             return
         if error.status in (503, 504):
             self._log.warning("request failed", code=error.code, cause=_cause(exc))

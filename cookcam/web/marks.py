@@ -41,6 +41,11 @@ class Marks:
     query: tuple[dict[str, Any], ...] = ()
     query_model: type[Any] | None = None
     responses: dict[int, type[Any]] = field(factory=dict[int, type[Any]])
+    contents: tuple[tuple[int, str], ...] = ()
+    empty: frozenset[int] = frozenset()
+    uploads: tuple[str, ...] = ()
+    form_file: str | None = None
+    failures: frozenset[int] = frozenset()
 
 
 def marks_of(view: Callable[..., Any]) -> Marks:
@@ -76,9 +81,29 @@ def unconditional(view: F) -> F:
     return mark(view, conditional=False)
 
 
-def document_response(model: type[Any], status: int = 200) -> Callable[[F], F]:
+def document_response(model: Any, status: int = 200) -> Callable[[F], F]:
     """Documents `model` as the answer with `status`, and checks nothing."""
     return lambda view: mark(view, responses={**marks_of(view).responses, status: model})
+
+
+def document_content(kind: str, status: int = 200) -> Callable[[F], F]:
+    """Documents an answer that is no JSON, by its content type, alone or beside the model."""
+    return lambda view: mark(view, contents=(*marks_of(view).contents, (status, kind)))
+
+
+def document_empty(status: int) -> Callable[[F], F]:
+    """Documents a success that has no body."""
+    return lambda view: mark(view, empty=marks_of(view).empty | {status})
+
+
+def document_upload(*kinds: str, field: str | None = None) -> Callable[[F], F]:
+    """Documents bodies that are a file: the bytes of one of `kinds`, or the `field` of a form."""
+    return lambda view: mark(view, uploads=kinds, form_file=field)
+
+
+def document_failures(*statuses: int) -> Callable[[F], F]:
+    """Documents failures of the route that do not follow from what else it says of itself."""
+    return lambda view: mark(view, failures=marks_of(view).failures | frozenset(statuses))
 
 
 def secured(view: F, *, optional: bool = False) -> F:

@@ -11,6 +11,7 @@ from quart_schema import HttpSecurityScheme, Info, OpenAPIProvider, QuartSchema,
 from werkzeug.routing import Rule
 
 from cookcam.web.marks import SECURED, Marks, marks_of
+from cookcam.web.openapi_schemas import describe_body, query_parameters
 from cookcam.web.paths import CANONICAL, PROBES
 from cookcam.web.routing import template_of
 
@@ -41,14 +42,24 @@ FAILURES: Mapping[int, tuple[str, str]] = {
     400: ("BadRequest", "The request is malformed or not acceptable."),
     401: ("Unauthorized", "No valid token was given."),
     403: ("Forbidden", "The caller may not do this."),
+    402: ("PaymentRequired", "The payment was not made."),
     404: ("NotFound", "There is no such thing."),
+    409: ("Conflict", "It conflicts with what is there, or with another request."),
     413: ("PayloadTooLarge", "The body is too large."),
     415: ("UnsupportedMediaType", "The content type cannot be used."),
+    422: ("Unprocessable", "The content is of the right kind and cannot be used."),
     429: ("TooManyRequests", "Too many requests; see Retry-After."),
     500: ("InternalError", "A fault of the server."),
+    501: ("NotImplemented", "This is not there yet."),
+    502: ("BadGateway", "A service behind the server failed."),
     503: ("Unavailable", "Something the server needs does not answer; try again."),
     504: ("DeadlineExceeded", "The request took too long."),
 }
+
+BYTES = {"type": "string", "format": "binary"}
+
+ANYWHERE = frozenset((400, 413, 500, 502, 503, 504))
+"""What every route may answer: the edge refuses addresses and bodies, and anything may fail."""
 
 
 def build_document(app: CookCamApp, version: str) -> dict[str, Any]:
@@ -86,6 +97,14 @@ class Provider(OpenAPIProvider):
             list(models), ref_template="#/components/schemas/{name}"
         )
         self._references = dict(zip(models, references, strict=True))
+        said = [marks_of(self._view(rule)) for rule in self._rules]
+        for body in dict.fromkeys(marks.body for marks in said if marks.body is not None):
+            describe_body(self._schemas[self._name_of(body)])
+        # Nothing refers to the model of a query: it becomes the parameters of its operations.
+        self._queries = {
+            query: query_parameters(self._schemas.pop(self._name_of(query)))
+            for query in dict.fromkeys(m.query_model for m in said if m.query_model is not None)
+        }
 
     def generate_rules(self) -> Iterable[Rule]:
         return sorted(self._rules, key=lambda rule: rule.rule)
@@ -116,45 +135,54 @@ class Provider(OpenAPIProvider):
         operation["parameters"] = [
             *operation["parameters"],
             *marks.query,
-            *self._query_parameters(marks),
+            *(self._queries[marks.query_model] if marks.query_model else ()),
         ]
-        if marks.body is not None:
-            schema = self._references[marks.body]
-            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+        if bodies := self._bodies(marks):
+            wanted = marks.body is None or self._schemas[self._name_of(marks.body)]["required"]
+            operation["requestBody"] = {"required": bool(wanted), "content": bodies}
         security = getattr(view, SECURED, None)
         if security:
             optional: list[dict[str, list[str]]] = [{}] if security == "optional" else []
             operation["security"] = [*optional, {BEARER: []}]
         operation["responses"] = self._responses(operation, rule, marks, security == "required")
 
-    def _query_parameters(self, marks: Marks) -> list[dict[str, Any]]:
-        if marks.query_model is None:
-            return []
-        name = self._references[marks.query_model]["$ref"].rpartition("/")[2]
-        schema: dict[str, Any] = self._schemas[name]
-        required = schema.get("required", ())
-        return [
-            {"name": key, "in": "query", "required": key in required, "schema": kind}
-            for key, kind in schema["properties"].items()
-        ]
+    def _bodies(self, marks: Marks) -> dict[str, Any]:
+        """The kinds of body a route takes."""
+        bodies: dict[str, Any] = {}
+        if marks.body is not None:
+            bodies["application/json"] = {"schema": self._references[marks.body]}
+        if marks.form_file is not None:
+            parts = {"properties": {marks.form_file: BYTES}, "required": [marks.form_file]}
+            bodies["multipart/form-data"] = {"schema": {"type": "object", **parts}}
+        return bodies | {kind: {"schema": BYTES} for kind in marks.uploads}
+
+    def _name_of(self, model: type[Any]) -> str:
+        return self._references[model]["$ref"].rpartition("/")[2]
 
     def _responses(
         self, operation: dict[str, Any], rule: Rule, marks: Marks, secured: bool
     ) -> dict[str, Any]:
         responses: dict[str, Any] = {
             str(status): {
-                "description": "Success",
+                "description": "Success" if status < 400 else "Failure",
                 "content": {"application/json": {"schema": self._references[model]}},
             }
             for status, model in sorted(marks.responses.items())
-        } or {"200": {"description": "Success"}}
-        expected = {500, 503, 504}
+        }
+        for status, kind in marks.contents:
+            response = responses.setdefault(str(status), {"description": "Success", "content": {}})
+            response["content"][kind] = {"schema": {"type": "string"}}
+        for status in marks.empty:
+            responses[str(status)] = {"description": "Success; the answer has no body"}
+        if not responses and 501 not in marks.failures:
+            responses["200"] = {"description": "Success"}
+        expected = {*ANYWHERE, *marks.failures}
         if rule.rule not in PROBES:
             expected.add(429)
-        if operation["parameters"]:
-            expected |= {400, 404} if "{" in template_of(rule.rule) else {400}
-        if marks.body is not None:
-            expected |= {400, 413, 415}
+        if "{" in template_of(rule.rule):
+            expected.add(404)
+        if self._bodies(marks):
+            expected.add(415)
         if secured:
             expected |= {401, 403}
         for status in sorted(expected):

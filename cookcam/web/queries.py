@@ -81,6 +81,5 @@ def _parse(name: str, rule: _Integer, default: int) -> int:
 
 def _document(name: str, rule: _Integer, default: int) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "integer", "minimum": rule.lowest, "default": default}
-    if rule.highest is not None:
-        schema["maximum"] = rule.highest
+    schema["maximum"] = rule.highest or 10**_DIGITS - 1
     return {"name": name, "in": "query", "required": False, "schema": schema}

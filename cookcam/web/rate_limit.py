@@ -21,6 +21,9 @@ from cookcam.web.security_headers import Header
 
 GLOBAL = "global"
 AUTH = "auth"
+COSTLY_FOR_USERS = "costly:users"
+COSTLY_FOR_GUESTS = "costly:guests"
+"""Requests that spend money or a quota of ours at a provider."""
 
 SLICES = 10
 """The parts in which a window slides."""
@@ -164,6 +167,8 @@ class RateLimits:
             {
                 GLOBAL: Bucket(config.max_requests, config.window_ms / 1000),
                 AUTH: Bucket(config.auth_max_requests, config.auth_window_ms / 1000),
+                COSTLY_FOR_USERS: Bucket(10, 60),
+                COSTLY_FOR_GUESTS: Bucket(3, 60),
             }
         )
 

@@ -29,6 +29,9 @@ from cookcam.web.rules import in_words
 T = TypeVar("T")
 View = Callable[..., Awaitable[Any]]
 
+_EXACT = 2.0**53
+"""Above this a float is no exact whole number."""
+
 _PLACE = re.compile(r" - at `(?:key` in `)?\$([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 
@@ -104,7 +107,22 @@ def to_model(value: Any, model: type[T], droppable: frozenset[str], *, strict: b
     try:
         return msgspec.convert(value, model, strict=strict)
     except msgspec.ValidationError as exc:
-        raise _as_app_error(exc) from None
+        error = exc
+    try:  # JSON has one kind of number: 2.0 is a whole one
+        return msgspec.convert(_with_whole_numbers(value), model, strict=strict)
+    except msgspec.ValidationError:
+        raise _as_app_error(error) from None
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        return int(value)
+    if isinstance(value, dict):
+        entries = cast("dict[str, Any]", value)
+        return {key: _with_whole_numbers(entry) for key, entry in entries.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def _as_app_error(exc: msgspec.ValidationError) -> ValidationError:

@@ -4,6 +4,10 @@
 //   {"do":"connect","socket":"a","url":"http://...","options":{...}}
 //   {"do":"emit","socket":"a","event":"x","args":[...],"ack":true}
 //   {"do":"disconnect","socket":"a"}
+//   {"do":"drop","socket":"a"}         as a network does: the server is not told
+//   {"do":"reconnect","socket":"a"}
+//
+// {"$bytes":[1,2]} in an argument stands for bytes.
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
@@ -11,11 +15,24 @@ const sockets = new Map();
 const say = (socket, happened, value) =>
   process.stdout.write(`${JSON.stringify({ socket, happened, value })}\n`);
 
+const revived = (value) => {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return value.map(revived);
+  if (value.$bytes) return Buffer.from(value.$bytes);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, revived(item)]));
+};
+
 const commands = {
   connect({ socket: name, url, options }) {
     const socket = io(url, { forceNew: true, reconnection: false, ...options });
     sockets.set(name, socket);
-    socket.on("connect", () => say(name, "connect", { transport: socket.io.engine.transport.name }));
+    socket.on("connect", () =>
+      say(name, "connect", {
+        transport: socket.io.engine.transport.name,
+        id: socket.id,
+        recovered: socket.recovered,
+      }),
+    );
     socket.on("connect_error", (error) => say(name, "connect_error", { message: error.message }));
     socket.on("disconnect", (reason, details) =>
       say(name, "disconnect", {
@@ -29,6 +46,7 @@ const commands = {
   },
   async emit({ socket: name, event, args, ack }) {
     const socket = sockets.get(name);
+    args = revived(args);
     if (!ack) {
       socket.emit(event, ...args);
       return;
@@ -41,6 +59,14 @@ const commands = {
   },
   disconnect({ socket: name }) {
     sockets.get(name).disconnect();
+  },
+  drop({ socket: name }) {
+    const { transport } = sockets.get(name).io.engine;
+    if (transport.ws) transport.ws.terminate();
+    else transport.onError("dropped");
+  },
+  reconnect({ socket: name }) {
+    sockets.get(name).connect();
   },
 };
 

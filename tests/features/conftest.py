@@ -12,15 +12,16 @@ from attrs import frozen
 from psycopg import sql
 
 from cookcam import config
+from cookcam.cache import Cache
 from cookcam.database import Database
 from cookcam.database.connection import Connection
 from cookcam.features.accounts.routes import routes as account_routes
 from cookcam.features.accounts.service import Accounts, Profiles
-from cookcam.features.accounts.store import ProfileStore
 from cookcam.features.recipes.routes import routes as recipe_routes
 from cookcam.features.recipes.service import Recipes
 from cookcam.features.recipes.store import RecipeStore
 from cookcam.identity import Authenticator
+from cookcam.observability.metrics import Metrics
 from cookcam.providers.supabase import SupabaseAuth
 from cookcam.sandbox.gotrue import Gotrue, User
 from cookcam.web.app import create_app
@@ -28,6 +29,7 @@ from cookcam.web.edge import Edge
 from cookcam.web.rate_limit import RateLimits
 from tests.identity.project import PASSWORD, new_user, open_client, open_project
 from tests.support.postgres import as_owner
+from tests.support.profiles import profiles_of
 
 Answer = httpx.Response
 
@@ -110,7 +112,7 @@ OpenServer = Callable[..., Any]
 async def open_server(
     database_url: str,
     *,
-    make_recipes: Callable[[RecipeStore, Profiles], Recipes] = Recipes,
+    make_recipes: Callable[[RecipeStore, Profiles, Cache], Recipes] = Recipes,
     **environ: str,
 ) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
@@ -139,8 +141,8 @@ async def open_server(
             )
         )
         limits = RateLimits.of(settings.limits)
-        profiles = Profiles(ProfileStore(database))
-        recipes = make_recipes(RecipeStore(database), profiles)
+        profiles = profiles_of(database)
+        recipes = make_recipes(RecipeStore(database), profiles, Cache.of(Metrics()))
         app = create_app(
             settings,
             [account_routes(Accounts(provider, profiles), profiles), recipe_routes(recipes)],

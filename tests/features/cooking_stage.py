@@ -35,6 +35,8 @@ class MemoryStore:
     """Outlives the process, as a database does. `failure` is raised instead of writing."""
 
     rows: dict[str, CookingSession] = field(factory=dict)
+    last_events: dict[str, float] = field(factory=dict)
+    """When, by Trio's clock."""
     failure: AppError | None = None
 
     async def create(
@@ -44,16 +46,16 @@ class MemoryStore:
         hosted = [row for row in self._active() if row.host_id == session.host_id]
         if len(hosted) >= at_most:
             raise Conflict()
-        self.rows[session.id] = session
+        self._write(session)
 
     async def find(self, session_id: str) -> CookingSession | None:
         await trio.lowlevel.checkpoint()
         row = self.rows.get(session_id)
-        return row if row is not None and row.is_active else None
+        return self._read(row) if row is not None and row.is_active else None
 
     async def active(self, limit: int) -> list[CookingSession]:
         await self._wait()
-        return self._active()[-limit:]
+        return [self._read(row) for row in self._active()[-limit:]]
 
     async def of_user(self, user_id: UUID, limit: int) -> list[CookingSession]:
         await trio.lowlevel.checkpoint()
@@ -66,7 +68,7 @@ class MemoryStore:
         row = self.rows[before.id]
         if not row.is_active or row.seq != before.seq:
             return False
-        self.rows[before.id] = after
+        self._write(after)
         return True
 
     async def admit(
@@ -81,6 +83,13 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         if self.failure is not None:
             raise self.failure
+
+    def _write(self, row: CookingSession) -> None:
+        self.rows[row.id] = row
+        self.last_events[row.id] = trio.current_time()
+
+    def _read(self, row: CookingSession) -> CookingSession:
+        return evolve(row, quiet_for=trio.current_time() - self.last_events[row.id])
 
     def _active(self) -> list[CookingSession]:
         return [row for row in self.rows.values() if row.is_active]

@@ -56,9 +56,16 @@ class Cooks(RuleBasedStateMachine):
         self.users = [uuid4() for _ in range(4)]
         self.stage = Stage()
         self.devices: list[Device] = []
+        self.gone: list[Device] = []
         self.sessions: dict[str, Expected] = {}
         self.ended: list[str] = []
         self.views: dict[tuple[str, str], View] = {}
+        # Three people who cook together, so that what happens next happens to somebody.
+        for who in range(3):
+            self.connect(who)
+        self.create(0)
+        for guest in (1, 2):
+            self.join(guest, 0)
 
     # -- what people do
 
@@ -134,6 +141,39 @@ class Cooks(RuleBasedStateMachine):
         self._run(self.stage.disconnect(device))
         for session_id in device.rooms:
             self._miss(session_id, device.user_id)
+        self.gone.append(device)
+
+    @precondition(lambda self: self.gone)
+    @rule(pick=picks, after=st.sampled_from([0, 20, 31, 61]))
+    def return_(self, pick: int, after: int) -> None:
+        """By recovery: nobody joins, and who still takes part is in the room again."""
+        before = self.gone.pop(pick % len(self.gone))
+        self._wait(after)
+        self._return(before)
+
+    @precondition(lambda self: self.devices)
+    @rule(pick=picks, after=st.sampled_from([0, 20, 31, 61]))
+    def drop_and_return(self, pick: int, after: int) -> None:
+        self.drop(pick)
+        self._wait(after)
+        self._return(self.gone.pop())
+
+    def _return(self, before: Device) -> None:
+        device = self.stage.connect(before.user_id)
+        self.devices.append(device)
+        self._run(self.stage.attendance.connection_returned(device, before.rooms))
+        still = {
+            session_id
+            for session_id in before.rooms & self.sessions.keys()
+            if device.user_id in self.sessions[session_id].participants
+        }
+        assert device.rooms == still
+        for session_id in still:
+            self.sessions[session_id].away.pop(device.user_id, None)
+            row = self.stage.store.rows[session_id]
+            self.views[device.id, session_id] = View(
+                row.seq, len(row.participants), row.current_step
+            )
 
     @precondition(lambda self: self.devices)
     @rule(pick=picks)
@@ -142,6 +182,9 @@ class Cooks(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([1, 10, 29, 30, 31, 60, 3600, IDLE]))
     def wait(self, seconds: int) -> None:
+        self._wait(seconds)
+
+    def _wait(self, seconds: int) -> None:
         self.clock.jump(seconds)
         self.now += seconds
         self._run(self.stage.attendance.look_around())
@@ -161,16 +204,22 @@ class Cooks(RuleBasedStateMachine):
         self._run(self.stage.attendance.survey())
         self._miss_all()
 
-    @rule()
-    def restart(self) -> None:
+    @rule(back=st.lists(st.booleans(), min_size=4, max_size=4))
+    def restart(self, back: list[bool]) -> None:
+        """Some of those who took part come back at once, and join."""
         self.stage = self.stage.restarted()
         self.devices.clear()
+        self.gone.clear()  # what the process remembered of them is gone, too
         self.views.clear()
         self._run(self.stage.attendance.survey())
         for expected in self.sessions.values():
             expected.away.clear()
-            expected.quiet_since = self.now
         self._miss_all()
+        for which, session_id in enumerate(list(self.sessions)):
+            for who, user_id in enumerate(self.users):
+                if back[who] and user_id in self.sessions[session_id].participants:
+                    self.connect(who)
+                    self.join(len(self.devices) - 1, which)
 
     # -- what holds
 

@@ -9,20 +9,6 @@ import pytest
 
 from tests.features.live import Kitchen, LiveClient, open_kitchen
 
-EVENTS = [
-    "create_cooking_session",
-    "join_cooking_session",
-    "leave_cooking_session",
-    "update_cooking_step",
-    "cooking_session_message",
-    "share_recipe_live",
-    "like_live_recipe",
-    "comment_live_recipe",
-    "share_scan_result",
-    "request_recipe_collab",
-    "update_cooking_status",
-]
-
 
 @pytest.fixture
 async def kitchen(database_url: str) -> AsyncIterator[Kitchen]:
@@ -149,6 +135,8 @@ async def test_a_scan_is_checked(patient_kitchen: Kitchen) -> None:
         {"imageUrl": f"https://evil.example\\@{storage}/x.jpg"},
         {"imageUrl": "https://[/x.jpg"},
         {"ingredients": []},
+        {"ingredients": ["leek", 7]},
+        {"ingredients": [["leek"]]},
         {"confidence": 101},
         {"confidence": "1"},
     ]
@@ -199,16 +187,3 @@ async def test_a_request_reaches_all_devices_of_the_person_asked(kitchen: Kitche
         assert await ann.ask("request_recipe_collab", ask) == {"ok": True}
     limited = {"ok": False, "error": "Rate limit exceeded"}
     assert await ann.ask("request_recipe_collab", ask) == limited
-
-
-@pytest.mark.parametrize("plain", [False, True], ids=["socket.io", "plain"])
-async def test_no_payload_harms_anybody(patient_kitchen: Kitchen, plain: bool) -> None:
-    ann = await patient_kitchen.connect("Ann", plain=plain)
-    bob = await patient_kitchen.connect("Bob")
-    for event in EVENTS:
-        for payload in ((), (None,), ("text",), ([],), ([{}],), (7,), ({},), ({"sessionId": {}},)):
-            await ann.send(event, *payload)
-            error = await ann.expect("error")
-            assert (error["message"], error["event"]) == ("Invalid payload", event)
-    assert await ann.seen() == await bob.seen() == []
-    assert await patient_kitchen.connections() == 2

@@ -45,3 +45,14 @@ async def test_an_unknown_status_is_refused(kitchen: Kitchen) -> None:
     for payload in ({"status": "sleeping"}, {}, {"status": 1}):
         error = await ann.ask("update_cooking_status", payload)
         assert (error["message"], error["field"]) == ("Invalid payload", "status")
+
+
+async def test_people_are_seen_by_the_names_of_their_profiles(kitchen: Kitchen) -> None:
+    ann, bob = await kitchen.person("Ann"), await kitchen.person("Bob")
+    rename = "update users set name = %(name)s where id = %(id)s"
+    await kitchen.sql(rename, name="Robert", id=bob.id)
+    listener, speaker = await kitchen.connect(ann), await kitchen.connect(bob, plain=True)
+    recipe = await kitchen.recipe(bob)
+    shared = {"recipeId": recipe, "title": "Soup", "description": ""}
+    assert await speaker.ask("share_recipe_live", shared) == {"ok": True}
+    assert (await listener.expect("live_recipe_shared"))["userName"] == "Robert"

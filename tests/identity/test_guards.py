@@ -132,5 +132,5 @@ def test_a_guard_keeps_what_a_view_says_about_itself():
 
     assert view.__doc__ == "The view's words."
     assert marks_of(view).dialect.unexpected == "Failed"
-    assert getattr(view, SECURED)
-    assert not getattr(open_view, SECURED, False)
+    assert getattr(view, SECURED) == "required"
+    assert getattr(open_view, SECURED) == "optional"

@@ -36,6 +36,20 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "task_restarts_total": "counter",
         "drain_seconds": "gauge",
         "drain_cut_total": "counter",
+        "stripe_webhooks_total": "counter",
+        "stripe_webhook_duration_seconds": "histogram",
+        "model_requests_total": "counter",
+        "model_request_seconds": "histogram",
+        "model_tokens_total": "counter",
+        "model_cost_microdollars_total": "counter",
+        "reconciliation_last_run_timestamp": "gauge",
+        "reconciliation_last_run_checked": "gauge",
+        "reconciliation_last_run_drift": "gauge",
+        "reconciliation_last_run_errors": "gauge",
+        "reconciliation_last_run_duration_seconds": "gauge",
+        "cache_requests_total": "counter",
+        "generations_total": "counter",
+        "iap_validations_total": "counter",
     }
     assert CONTENT_TYPE.startswith("text/plain")
 

@@ -193,6 +193,7 @@ async def test_a_polling_client_with_a_handler_running_is_told_and_gets_its_answ
         sid = await polling(live, ANN)
         body = b'42["wait",{"room":"2"}]'
         await request(live.realtime, "POST", SOCKETIO_PATH, f"{POLLING}&sid={sid}", body)
+        await trio.testing.wait_all_tasks_blocked()  # the handler runs
         nursery.start_soon(live.shut_down)
         received = [await poll(live, sid)]
         assert "server_shutdown" in received[0]

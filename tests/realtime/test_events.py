@@ -8,7 +8,13 @@ import msgspec
 import pytest
 import trio
 
-from cookcam.errors import InsufficientPermissions, NotFound, RateLimited, ValidationError
+from cookcam.errors import (
+    InsufficientPermissions,
+    NotFound,
+    RateLimited,
+    ServiceUnavailable,
+    ValidationError,
+)
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Events
 from tests.support.asgi import Closed
@@ -251,6 +257,47 @@ async def test_ten_refusals_in_a_row_end_the_connection(autojump_clock, frame):
         with pytest.raises(Closed) as closed:
             await ann.receive()
         assert closed.value.code == 4429
+
+
+async def test_limits_that_a_feature_counts_end_the_connection_too(autojump_clock):
+    async with open_live() as live, live.plain(ANN) as ann:
+        live.failures["full"] = RateLimited(retry_after=7)
+        for _ in range(9):
+            assert (await ann.ask("fail", {"room": "full"}))["data"]["retryAfter"] == 7
+        await ann.ask("say", {"room": "r"})
+        for _ in range(10):
+            await ann.send("fail", {"room": "full"})
+        for _ in range(10):
+            assert (await ann.expect("error"))["message"] == "Rate limit exceeded"
+        assert await ann.close_code() == 4429
+
+
+async def test_others_see_the_name_of_the_profile(autojump_clock):
+    names = {ANN.id: "Anna", BOB.id: None}
+
+    async def name_of(user_id):
+        if user_id not in names:
+            raise ServiceUnavailable()
+        return names[user_id]
+
+    async with open_live(name_of=name_of) as live:
+        eve, quiet = Person(name="Eve"), Person(name="")
+        names[quiet.id] = str(quiet.id)  # as an account begins whose owner gave no name
+        for person, name in ((ANN, "Anna"), (BOB, "Bob"), (eve, "Eve"), (quiet, "CookCam user")):
+            async with live.plain(person) as client:
+                joined = await client.ask("join", {"room": "r"})
+                assert joined["data"]["userName"] == name
+                await client.ask("authenticate", {"token": live.token(person)})
+                joined = await client.ask("join", {"room": "r"})
+                assert joined["data"]["userName"] == name
+
+
+async def test_a_name_that_does_not_come_keeps_nobody_out(autojump_clock):
+    async def name_of(user_id):
+        await trio.sleep_forever()
+
+    async with open_live(name_of=name_of) as live, live.plain(ANN) as ann:
+        assert (await ann.ask("join", {"room": "r"}))["data"]["userName"] == "Ann"
 
 
 async def test_a_socketio_client_that_does_not_heed_its_limits_is_told_not_to_return(

@@ -1,45 +1,34 @@
-"""Hubs of several instances over a real PostgreSQL: deliveries, presence, and a lost bus."""
+"""Hubs of several instances over each bus: deliveries, presence, and a bus that is lost."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 import trio
-from attrs import define, field
+import trio.testing
+from attrs import define
 
 from cookcam.config import DatabaseConfig
 from cookcam.database import Database
-from cookcam.identity import Identity
-from cookcam.realtime.announcement import Announcement
-from cookcam.realtime.bus import PART, Bus
+from cookcam.providers.redis import Redis
+from cookcam.realtime.bus import Bus
+from cookcam.realtime.bus.local import Exchange, LocalBus
+from cookcam.realtime.bus.postgres import PART, PostgresBus
+from cookcam.realtime.bus.redis import RedisBus
 from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.connection import Connection
 from cookcam.realtime.hub import Hub
-from cookcam.realtime.relay import LEASE, Relay
+from cookcam.realtime.relay import LEASE, PULSE, Relay
 from cookcam.settings.readers import Secret
+from tests.support.hubs import Recorder, connected, cut_all_sessions
 from tests.support.postgres import as_owner
+from tests.support.redis import RedisServer, redis_server
 
-
-@define(eq=False)
-class Recorder(Connection):
-    """A connection that notes what it is sent."""
-
-    protocol = "test"
-    received: list[tuple[str, object]] = field(factory=list[tuple[str, object]], init=False)
-    closed: CloseCode | None = field(default=None, init=False)
-
-    def deliver(self, announcement: Announcement) -> bool:
-        import orjson
-
-        self.received.append((announcement.event, orjson.loads(orjson.dumps(announcement.body))))
-        return True
-
-    def _close(self, code: CloseCode, reason: str) -> None:
-        self.closed = code
+ANN = uuid4()
 
 
 @define(eq=False)
@@ -50,20 +39,55 @@ class Instance:
     scope: trio.CancelScope
 
     def connect(self, user_id: UUID) -> Recorder:
-        identity = Identity(user_id=user_id, claims={})
-        connection = Recorder(str(uuid4()), identity, self.hub, address="test")
-        self.hub.add(connection)
-        return connection
+        return connected(self.hub, user_id)
+
+
+OpenBus = Callable[[], AbstractAsyncContextManager[Bus]]
+
+
+@pytest.fixture(params=["local", "postgres", "redis"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture
-async def cluster(fresh_database_url: str) -> AsyncIterator[object]:
+async def server(kind: str) -> AsyncIterator[RedisServer | None]:
+    if kind != "redis":
+        yield None
+        return
+    with redis_server() as server:
+        await server.start()
+        yield server
+
+
+@pytest.fixture
+async def open_bus(kind: str, server: RedisServer | None, fresh_database_url: str) -> OpenBus:
+    """Opens another bus of the kind that is tested, beside those that are open."""
+    exchange = Exchange()
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Bus]:
+        if server is not None:
+            async with Redis.open(server.url) as redis:
+                yield RedisBus(redis, "live")
+        elif kind == "postgres":
+            url = Secret(fresh_database_url)
+            async with Database.open(DatabaseConfig(url=url, pool_min=1, pool_max=3)) as database:
+                yield PostgresBus(database)
+        else:
+            yield LocalBus(exchange)
+
+    return opened
+
+
+@pytest.fixture
+async def cluster(open_bus: OpenBus) -> AsyncIterator[object]:
     """`cluster(n)` gives n instances that know each other."""
     async with trio.open_nursery() as nursery:
 
         @asynccontextmanager
         async def instances(count: int) -> AsyncIterator[list[Instance]]:
-            made = [await nursery.start(run_instance, fresh_database_url) for _ in range(count)]
+            made = [await nursery.start(run_instance, open_bus) for _ in range(count)]
             await until(lambda: all(one.relay.peers == count - 1 for one in made))
             yield made
 
@@ -71,19 +95,18 @@ async def cluster(fresh_database_url: str) -> AsyncIterator[object]:
         nursery.cancel_scope.cancel()
 
 
-async def run_instance(url: str, *, task_status: trio.TaskStatus[Instance]) -> None:
-    config = DatabaseConfig(url=Secret(url), pool_min=1, pool_max=3)
-    async with Database.open(config) as database:
-        hub, bus = Hub(5), Bus(database)
+async def run_instance(open_bus: OpenBus, *, task_status: trio.TaskStatus[Instance]) -> None:
+    async with open_bus() as bus:
+        hub = Hub(5)
         relay = Relay(hub, bus)
         with trio.CancelScope() as scope:
             task_status.started(Instance(hub, relay, bus, scope))
             await relay.run()
 
 
-async def until(condition: object) -> None:
+async def until(condition: Callable[[], object]) -> None:
     with trio.fail_after(10):
-        while not condition():  # type: ignore[operator]
+        while not condition():
             await trio.sleep(0.01)
 
 
@@ -136,41 +159,54 @@ async def test_a_user_is_closed_on_every_instance(cluster) -> None:
         assert here.closed is CloseCode.FORBIDDEN
 
 
-async def test_who_comes_later_learns_who_is_there(cluster, fresh_database_url: str) -> None:
+async def test_who_comes_later_learns_who_is_there(cluster, open_bus: OpenBus) -> None:
     ann = uuid4()
     async with cluster(1) as (one,), trio.open_nursery() as nursery:
         one.connect(ann).join("kitchen")
-        late = await nursery.start(run_instance, fresh_database_url)
+        late = await nursery.start(run_instance, open_bus)
         await until(lambda: late.hub.is_in_room(ann, "kitchen"))
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("kind", ["postgres", "redis"], indirect=True)
 async def test_a_lost_bus_connects_again_and_nobody_is_thought_away(
-    cluster, fresh_database_url: str
+    cluster,
+    server: RedisServer | None,
+    fresh_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ann = uuid4()
+    ann, ben = uuid4(), uuid4()
     async with cluster(2) as (one, two):
-        one.connect(ann).join("kitchen")
+        monkeypatch.setattr("cookcam.realtime.relay.LEASE", 0.3)
+        here = one.connect(ann)
+        here.join("kitchen")
         await until(lambda: two.hub.is_in_room(ann, "kitchen"))
-        with psycopg.connect(as_owner(fresh_database_url), autocommit=True) as owner:
-            owner.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where datname = current_database() and pid <> pg_backend_pid()"
-            )
+        if server is not None:
+            server.kill()
+        else:
+            cut_all_sessions(fresh_database_url)
         await until(lambda: not two.bus.connected)
+        if server is not None:
+            await trio.sleep(0.6)  # longer than the lease, with nobody to renew it
+            assert two.hub.is_in_room(ann, "kitchen")
+            await server.start()
+        monkeypatch.undo()
         await until(lambda: one.bus.connected and two.bus.connected)
         assert two.hub.is_in_room(ann, "kitchen")
-        listener = two.connect(uuid4())
+        listener = two.connect(ben)
         with trio.fail_after(10):
             while not listener.received:
                 one.hub.broadcast("again", {})
                 await trio.sleep(0.1)
+        here.leave("kitchen")
+        await until(lambda: not two.hub.is_in_room(ann, "kitchen"))
 
 
+@pytest.mark.parametrize("kind", ["local", "redis"], indirect=True)
 async def test_an_instance_that_falls_silent_is_gone_with_everybody_in_it(
     cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cookcam.realtime.relay.LEASE", 1.0)
+    monkeypatch.setattr("cookcam.realtime.relay.LEASE", 0.5)
     ann = uuid4()
     async with cluster(2) as (one, two):
         one.connect(ann).join("kitchen")
@@ -178,11 +214,34 @@ async def test_an_instance_that_falls_silent_is_gone_with_everybody_in_it(
         one.scope.cancel()
         await until(lambda: not two.hub.is_in_room(ann, "kitchen"))
         assert two.relay.peers == 0
-    assert LEASE > 3 * 5  # three pulses may be lost
+    assert LEASE > 3 * PULSE  # three pulses may be lost
 
 
-async def test_what_is_not_understood_is_left_out(cluster) -> None:
+async def test_who_died_while_the_bus_was_lost_is_gone_a_lease_after_it_is_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    relay = Relay(Hub(5), LocalBus())
+    relay.joined()
+    hello = {"kind": "hello", "rooms": {"kitchen": [str(ANN)]}}
+    relay.heard("other", json.dumps(hello))
+    relay.lost()
+    await trio.sleep(LEASE * 10)
+    assert relay.is_elsewhere(ANN, "kitchen")
+    relay.joined()
+    await trio.sleep(LEASE - 1)
+    assert relay.is_elsewhere(ANN, "kitchen")
+    await trio.sleep(2)
+    assert not relay.is_elsewhere(ANN, "kitchen")
+    relay.lost()
+    relay.joined()
+    assert relay.peers == 0  # the dead stay dead
+
+
+@pytest.mark.parametrize("kind", ["local", "postgres"], indirect=True)
+async def test_what_is_not_understood_is_left_out(cluster, fresh_database_url: str) -> None:
     async with cluster(2) as (one, two):
+        with psycopg.connect(as_owner(fresh_database_url)) as stranger:
+            stranger.execute("select pg_notify('cookcam_live', unnest(array['', 'a b c d e']))")
         for text in ("no json", "[]", '{"kind": "unheard of"}', '{"kind": "user"}', "{}"):
             one.bus.publish(text)
         connection = two.connect(uuid4())

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cookcam.config import load
-from cookcam.sandbox.dev import banner, run_dev
+from cookcam.sandbox.dev import banner, run_dev, settings_of_server
 from cookcam.sandbox.errors import SandboxError
 from tests.support.commands import clean_environment
 
@@ -47,11 +47,21 @@ def test_the_server_gets_the_sandbox_under_the_environment(home: Path):
     assert config.environment == "test"
     assert config.observability.log_level == "debug"
     assert config.providers.openai_api_key.reveal() == "sk-mine"
+    assert config.providers.openai_base_url.startswith("http://127.0.0.1:")
     assert "cookcam_app" in config.database.url.reveal()
     assert config.server.port not in (0, 1)
     shown = "\n".join(said)
     assert f"http://127.0.0.1:{config.server.port}/api-docs" in shown
     assert "Sourdough-1" in shown
+
+
+def test_the_real_openai_takes_a_key_and_an_address():
+    sandbox = {"OPENAI_API_KEY": "sk-sandbox", "OPENAI_BASE_URL": "http://127.0.0.1:3110/v1"}
+    real = {"OPENAI_API_KEY": "sk-mine", "OPENAI_BASE_URL": "https://api.openai.com/v1"}
+    assert settings_of_server(sandbox, real) == real
+    for name in real:
+        given = settings_of_server(sandbox, {name: real[name]})
+        assert given["OPENAI_BASE_URL"] == sandbox["OPENAI_BASE_URL"]
 
 
 def test_the_sandbox_stops_when_serving_fails(home: Path):

@@ -17,7 +17,7 @@ from supabase_auth.errors import (
     AuthRetryableError,
     AuthWeakPasswordError,
 )
-from supabase_auth.types import Session
+from supabase_auth.types import Session, SignInWithEmailAndPasswordCredentials
 
 from cookcam.sandbox.gotrue import Failure, Gotrue
 from tests.sandbox.conftest import PASSWORD, client_of
@@ -343,6 +343,23 @@ async def test_rights_come_from_the_service_key_alone(
     assert claims["app_metadata"]["role"] == "admin"
     taken = admin.admin.create_user({"email": address, "password": PASSWORD})
     assert (await refused(taken))[:2] == (422, "email_exists")
+
+
+async def test_an_administrator_bans_a_person_and_lifts_the_ban(
+    client: AsyncGoTrueClient, admin: AsyncGoTrueClient, gotrue: Gotrue, address: str
+):
+    user = await gotrue.create_user(address, PASSWORD, "Ann")
+    tokens = await gotrue.sign_in(user)
+    credentials: SignInWithEmailAndPasswordCredentials = {"email": address, "password": PASSWORD}
+    await admin.admin.update_user_by_id(str(user.id), {"ban_duration": "1h30m"})
+    sign_in = client.sign_in_with_password(credentials)
+    assert await refused(sign_in) == (400, "user_banned", "User is banned")
+    assert (await refused(client.get_user(tokens.access_token)))[:2] == (403, "user_banned")
+    assert (await refused(client.refresh_session(tokens.refresh_token)))[1] == "user_banned"
+    malformed = admin.admin.update_user_by_id(str(user.id), {"ban_duration": "for ever"})
+    assert (await refused(malformed))[:2] == (400, "validation_failed")
+    await admin.admin.update_user_by_id(str(user.id), {"ban_duration": "none"})
+    assert (await client.sign_in_with_password(credentials)).session is not None
 
 
 @pytest.mark.parametrize(

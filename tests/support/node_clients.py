@@ -50,6 +50,18 @@ class NodeSocket:
     async def disconnect(self) -> None:
         await self._clients.do("disconnect", self.name)
 
+    async def drop(self) -> None:
+        """The connection is lost; the server is not told."""
+        await self._clients.do("drop", self.name)
+
+    async def reconnect(self) -> None:
+        await self._clients.do("reconnect", self.name)
+
+    def heard(self, *events: str) -> list[Any]:
+        """What came with those of these events that were not asked for, in the order they came."""
+        names = {f"event {event}" for event in events}
+        return [value for happened, value in self._happened if happened in names]
+
     def note(self, happened: str, value: Any) -> None:
         self._happened.append((happened, value))
         self._changed.set()
@@ -62,11 +74,11 @@ class NodeClients:
     _sockets: dict[str, NodeSocket] = field(factory=dict)
 
     async def connect(self, url: str, token: str | None = None, **options: Any) -> NodeSocket:
-        """Starts to connect; `options` are those of the library."""
+        """Starts to connect; `options` are those of the library, `auth` beside the token."""
         socket = NodeSocket(str(len(self._sockets)), self)
         self._sockets[socket.name] = socket
         if token is not None:
-            options["auth"] = {"token": token}
+            options["auth"] = {"token": token, **options.get("auth", {})}
         await self.do("connect", socket.name, url=url, options=options)
         return socket
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -30,6 +30,7 @@ from cookcam.observability.reports import NoReports, ReportedRequest
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Answer, Events
 from cookcam.realtime.limits import broadcasts
+from cookcam.realtime.reception import NameOf
 from cookcam.realtime.service import Realtime
 from cookcam.serving.extensions import WEBSOCKET_PING, WEBSOCKET_PONG
 from cookcam.web.edge import Edge
@@ -112,6 +113,13 @@ def sample_events(live: Live) -> Events:
     async def wait(caller: Connection, data: Note) -> Answer:
         await trio.sleep(float(data.room))
         return Answer("waited", {"seconds": data.room})
+
+    @events.on_return
+    async def back(connection: Connection, rooms: Collection[str]) -> None:
+        for room in rooms:
+            if room in live.failures:
+                raise live.failures[room]
+            connection.join(room)
 
     @events.on_disconnect
     async def gone(connection: Connection, reason: str) -> None:
@@ -225,6 +233,7 @@ class Live:
     metrics: Metrics
     provider: Provider
     now: Callable[[], float]
+    name_of: NameOf | None = None
     failures: dict[str, Exception] = field(factory=dict)
     """What the event `fail` raises, by room."""
     departures: list[tuple[UUID, set[str], str]] = field(factory=list)
@@ -314,12 +323,15 @@ class Live:
 
 @asynccontextmanager
 async def open_live(
-    *, now: Callable[[], float] | None = None, **environ: str
+    *,
+    now: Callable[[], float] | None = None,
+    name_of: NameOf | None = None,
+    **environ: str,
 ) -> AsyncIterator[Live]:
     """The live channel with the sample events. `environ` changes settings."""
     settings = load({**DEVELOPMENT, "APP_ENV": "test", **environ})
     provider = Provider([signer("ES256").jwk()])
-    live = Live(settings, Lifecycle(Phase.SERVING), Metrics(), provider, now or Clock())
+    live = Live(settings, Lifecycle(Phase.SERVING), Metrics(), provider, now or Clock(), name_of)
     with logging_to(live.written):
         async with running(live):
             yield live
@@ -337,6 +349,7 @@ async def running(live: Live) -> AsyncIterator[None]:
             live.lifecycle,
             metrics=live.metrics,
             reporter=live.reports,
+            name_of=live.name_of,
             clock=live.now,
         ) as realtime,
     ):

@@ -40,6 +40,7 @@ class SandboxProcess:
             **PRODUCTION,
             **self.settings,
             "APP_ENV": "production",
+            "STRIPE_SECRET_KEY": PRODUCTION["STRIPE_SECRET_KEY"],  # production takes a live key
             "SENTRY_DSN": "http://key@127.0.0.1:9/1",
         }
 

@@ -305,3 +305,23 @@ def test_forms_that_make_no_sense_are_refused(body: bytes) -> None:
 def test_any_form_is_read_or_refused(text: str) -> None:
     with suppress(BadRequest):
         parse_form(text.encode())
+
+
+async def test_a_whole_number_may_be_written_as_a_fraction(make_site: Any) -> None:
+    """JSON has one kind of number; 2.5 is no whole one, and a text is none at all."""
+    bp = Routes("meals", __name__)
+
+    @bp.post("/whole")
+    @validate_request(Meal)
+    async def whole(data: Meal) -> Any:
+        return data
+
+    client = make_site(bp).client()
+    reply = await client.post("/api/v1/whole", {"portions": 2.0, "parts": [{"grams": 30.0}]})
+    assert (reply.status, reply.json()["portions"], reply.json()["parts"]) == (
+        200,
+        2,
+        [{"grams": 30}],
+    )
+    for portions in (2.5, "2", 1e300):
+        assert (await client.post("/api/v1/whole", {"portions": portions})).status == 400

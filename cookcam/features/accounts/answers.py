@@ -130,3 +130,22 @@ class MessageAnswer(Struct):
 
 class MeAnswer(Struct):
     user: Profile
+
+
+class ProfileChangedAnswer(Struct):
+    user: Profile
+    message: str
+
+
+class PhotoAnswer(Struct):
+    """The address in the spelling of the app and in that of the row."""
+
+    success: bool
+    avatar_url_camel: str = field(name="avatarUrl")
+    avatar_url: str
+    user: Profile
+
+    @classmethod
+    def of(cls, profile: Profile) -> PhotoAnswer:
+        url = profile.avatar_url or ""
+        return cls(True, url, url, profile)

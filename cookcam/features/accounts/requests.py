@@ -9,8 +9,15 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from cookcam.features.accounts.credentials import (
+    LONGEST_EMAIL,
+    LONGEST_TEXT,
+    SHORTEST_NAME,
+    SHORTEST_PASSWORD,
+)
 from cookcam.features.accounts.models import ProfileChanges
 from cookcam.features.literals import refused
+from cookcam.web import WANTED
 
 SKILL_LEVELS = {
     "beginner": "beginner",
@@ -29,10 +36,38 @@ class Confidential(Struct):
         return f"{type(self).__name__}(...)"
 
 
+Email = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "maxLength": LONGEST_EMAIL,
+            "pattern": r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+\.[^\s@\x00-\x1f\x7f]+$",
+        }
+    ),
+    WANTED,
+]
+NewPassword = Annotated[
+    str,
+    Meta(extra_json_schema={"minLength": SHORTEST_PASSWORD, "maxLength": LONGEST_TEXT}),
+    WANTED,
+]
+NewName = Annotated[
+    str,
+    Meta(
+        extra_json_schema={
+            "minLength": SHORTEST_NAME,
+            "maxLength": LONGEST_TEXT,
+            "pattern": r"\S[\s\S]*\S",
+        }
+    ),
+    WANTED,
+]
+
+
 class SignUpRequest(Confidential):
-    email: str = ""
-    password: str = ""
-    name: str = ""
+    email: Email = ""
+    password: NewPassword = ""
+    name: NewName = ""
 
     def __post_init__(self) -> None:
         if not (self.email and self.password and self.name):
@@ -40,8 +75,8 @@ class SignUpRequest(Confidential):
 
 
 class LoginRequest(Confidential):
-    email: str = ""
-    password: str = ""
+    email: Email = ""
+    password: Annotated[str, Meta(extra_json_schema={"minLength": 1}), WANTED] = ""
 
     def __post_init__(self) -> None:
         if not (self.email and self.password):
@@ -83,7 +118,9 @@ class ProfileRequest(Struct):
     kitchen_appliances: SomeWords | None = None
     dietary_preferences: SomeWords | None = None
     cuisine_preferences: SomeWords | None = None
-    cooking_skill_level: str | None = None
+    cooking_skill_level: (
+        Annotated[str, Meta(extra_json_schema={"enum": list(SKILL_LEVELS)})] | None
+    ) = None
 
     def __post_init__(self) -> None:
         if self.cooking_skill_level is not None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from quart import request
+
+from cookcam.errors import ValidationError
 from cookcam.features.accounts.answers import (
     MeAnswer,
     MessageAnswer,
+    PhotoAnswer,
+    ProfileChangedAnswer,
     RefreshedAnswer,
     SignedInAnswer,
     SignedUpAnswer,
 )
+from cookcam.features.accounts.avatars import Avatars
 from cookcam.features.accounts.credentials import checked_email
 from cookcam.features.accounts.models import Profile
 from cookcam.features.accounts.requests import (
@@ -18,9 +26,21 @@ from cookcam.features.accounts.requests import (
     SignUpRequest,
 )
 from cookcam.features.accounts.service import Accounts, Profiles
+from cookcam.features.accounts.uploads import uploaded_file
+from cookcam.features.literals import refused
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
-from cookcam.web import Routes, errors_as, spend, validate_request, validate_response
+from cookcam.web import (
+    Routes,
+    document_failures,
+    document_upload,
+    errors_as,
+    spend,
+    validate_request,
+    validate_response,
+)
+from cookcam.web.quotas import spend_costly
+from cookcam.web.requests import Request
 
 UNEXPECTED = "Internal server error"
 
@@ -29,6 +49,29 @@ def routes(accounts: Accounts, profiles: Profiles) -> Routes:
     bp = Routes("accounts", __name__, legacy=True)
     _sessions(bp, accounts)
     _profile(bp, profiles)
+    return bp
+
+
+def photo_routes(avatars: Avatars) -> Routes:
+    bp = Routes("avatars", __name__, legacy=True)
+
+    @bp.post("/auth/profile/photo")
+    @errors_as(flagged=True, unexpected=UNEXPECTED)
+    @signed_in
+    @document_upload("image/jpeg", "image/png", "image/webp", field="photo")
+    @document_failures(404, 422)
+    @validate_response(PhotoAnswer)
+    async def change_photo(caller: Identity) -> PhotoAnswer:
+        """Set the caller's photograph: a JPEG, PNG or WebP up to 10 MiB.
+
+        It comes as the file `photo` of a multipart form, or as the body.
+        """
+        photo = await uploaded_file(cast("Request", request), "photo")
+        if photo is None:
+            raise refused("A photo is required", "photo")
+        spend_costly("avatar", caller.user_id)
+        return PhotoAnswer.of(await avatars.replace(caller, photo))
+
     return bp
 
 
@@ -49,6 +92,7 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
     @bp.post("/auth/signin")
     @bp.post("/auth/login")
     @errors_as(unexpected=UNEXPECTED)
+    @document_failures(401, 403)
     @validate_request(LoginRequest)
     @validate_response(SignedInAnswer)
     async def log_in(data: LoginRequest) -> SignedInAnswer:
@@ -69,6 +113,7 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
 
     @bp.post("/auth/refresh")
     @errors_as(unexpected=UNEXPECTED)
+    @document_failures(401)
     @validate_request(RefreshRequest)
     @validate_response(RefreshedAnswer)
     async def refresh(data: RefreshRequest) -> RefreshedAnswer:
@@ -80,14 +125,35 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @bp.get("/auth/me")
     @errors_as(unexpected=UNEXPECTED)
     @signed_in
+    @document_failures(404)
     @validate_response(MeAnswer)
     async def me(caller: Identity) -> MeAnswer:
         """The caller's own profile, wrapped."""
         return MeAnswer(await profiles.of(caller))
 
+    @bp.put("/auth/profile")
+    @errors_as(unexpected=UNEXPECTED)
+    @signed_in
+    @document_failures(404)
+    @validate_request(ProfileRequest)
+    @validate_response(ProfileChangedAnswer)
+    async def change_me(caller: Identity, data: ProfileRequest) -> ProfileChangedAnswer:
+        """Change the caller's own profile.
+
+        With `is_creator` true, and the creator entitlement, the caller becomes a creator and is
+        paid 500 XP, once.
+        """
+        changes = data.changes()
+        if changes.nothing:
+            raise ValidationError("No fields to update", error="No fields to update")
+        return ProfileChangedAnswer(
+            await profiles.change(caller, changes), "Profile updated successfully"
+        )
+
     @bp.get("/users/profile")
     @errors_as(unexpected="Failed to fetch user profile")
     @signed_in
+    @document_failures(404)
     @validate_response(Profile)
     async def read_profile(caller: Identity) -> Profile:
         """The caller's own profile: the bare row."""
@@ -96,6 +162,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @bp.put("/users/profile")
     @errors_as(unexpected="Failed to update user profile")
     @signed_in
+    @document_failures(404)
     @validate_request(ProfileRequest)
     @validate_response(Profile)
     async def change_profile(caller: Identity, data: ProfileRequest) -> Profile:

@@ -8,10 +8,10 @@ from uuid import UUID
 import structlog
 from attrs import frozen
 
+from cookcam.database import Transaction
 from cookcam.errors import (
     AppError,
     AuthenticationError,
-    AuthorizationError,
     EmailNotConfirmed,
     ForeignKeyError,
     InvalidCredentials,
@@ -25,6 +25,10 @@ from cookcam.features.accounts.credentials import (
 )
 from cookcam.features.accounts.models import Profile, ProfileChanges, PublicCard
 from cookcam.features.accounts.store import ProfileStore
+from cookcam.features.gamification.models import Award
+from cookcam.features.gamification.service import Xp
+from cookcam.features.subscriptions.entitlements import Entitlements
+from cookcam.features.subscriptions.refusals import CreatorRequired
 from cookcam.identity import Identity
 from cookcam.providers.auth_errors import AccountExists, PasswordRefused, Refused
 from cookcam.providers.sessions import AuthSession, SignedUp
@@ -40,10 +44,17 @@ class SignUpRefused(ValidationError):
     default_message = "This account could not be created. If you have one already, please sign in."
 
 
-class CreatorAccessRequired(AuthorizationError):
-    """The creator body of `spec/http-api-core.md` §3.11."""
+@frozen
+class Cards:
+    """What everybody may know of people."""
 
-    default_message = "This is for creators. Become one first."
+    store: ProfileStore
+
+    async def of(self, user_ids: Iterable[UUID]) -> Mapping[UUID, PublicCard]:
+        """The cards of these people, in one read; unknown ids are left out."""
+        wanted = set(user_ids)
+        found = await self.store.cards(wanted) if wanted else []
+        return {card.id: card for card in found}
 
 
 @frozen
@@ -51,6 +62,8 @@ class Profiles:
     """The row behind each identity."""
 
     store: ProfileStore
+    entitlements: Entitlements
+    xp: Xp
 
     async def of(self, caller: Identity) -> Profile:
         """The caller's profile, made if it is missing; NotFound only when the account is gone."""
@@ -63,28 +76,46 @@ class Profiles:
         return profile
 
     async def change(self, caller: Identity, changes: ProfileChanges) -> Profile:
-        """The profile after the changes.
+        """The profile after the changes; without any, as it is.
 
-        Raises CreatorAccessRequired for who is no creator and asks to be one: that comes with
-        the entitlement and never from a request.
+        `is_creator` needs the creator entitlement, else CreatorRequired, and nothing is changed.
+        Whoever becomes a creator is paid BECOME_CREATOR once in a life, in the same transaction.
+        Raises ValidationError for a name that is blank, NotFound when the account is gone.
         """
         profile = await self.of(caller)
-        if changes.is_creator and not profile.is_creator:
-            raise CreatorAccessRequired(
-                error="Creator access required",
-                extra={"upgradeUrl": "/subscription/upgrade?tier=creator"},
-            )
         if changes.nothing:
             return profile
         if changes.name is not None:
             checked_name(changes.name, longest=100)
-        return await self.store.update(caller.user_id, changes)
+        if changes.is_creator:
+            await self.entitlements.require_creator(caller.user_id)
+        award = None
+        async with self.store.changing(caller.user_id) as row:
+            profile = await row.update(changes)
+            if changes.is_creator:
+                if not profile.is_creator:  # the subscription ended in this very moment
+                    raise CreatorRequired()
+                award = await self._welcome(row.tx, profile)
+                profile = await row.read()
+        if award is not None:
+            self.xp.announce(award)
+        return profile
+
+    async def _welcome(self, tx: Transaction, creator: Profile) -> Award:
+        return await self.xp.award(
+            tx,
+            creator.id,
+            "BECOME_CREATOR",
+            subject=str(creator.id),
+            metadata={
+                "creator_tier": creator.creator_tier,
+                "specialty": creator.creator_specialty,
+            },
+        )
 
     async def cards(self, user_ids: Iterable[UUID]) -> Mapping[UUID, PublicCard]:
-        """What everybody may know of these people, in one read; unknown ids are left out."""
-        wanted = set(user_ids)
-        found = await self.store.cards(wanted) if wanted else []
-        return {card.id: card for card in found}
+        """`Cards.of`."""
+        return await Cards(self.store).of(user_ids)
 
     async def make(self, user_id: UUID, email: str | None, name: str | None) -> None:
         """The row, if it is missing. Raises NotFound when there is no such account."""

@@ -6,13 +6,16 @@ does, as itself, and each statement names the one user it is about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 from attrs import asdict, frozen
 
-from cookcam.database import SERVICE, Database, Jsonb
+from cookcam.database import SERVICE, Database, Jsonb, Transaction
+from cookcam.errors import NotFound
 from cookcam.features.accounts.models import Profile, ProfileChanges, PublicCard
+from cookcam.features.subscriptions.entitlements import CREATOR_FEATURE
 
 COLUMNS = """
   id, email, name, avatar_url, creator_bio, creator_specialty, level, xp, total_xp, streak_current,
@@ -30,12 +33,19 @@ insert into public.users (id, email, name)
 values (%(user_id)s, %(email)s, public.initial_name(%(metadata)s, %(email)s))
 on conflict (id) do nothing"""
 
-# `is_creator` can be given up here and not taken: the entitlement grants it.
+LOCK = "select from public.users where id = %(user_id)s for no key update"
+
+# Being a creator can be given up, and taken with the entitlement alone. That is read here, behind
+# the lock, because a subscription may end between the question and the change.
 UPDATE = f"""
 update public.users set
   name = coalesce(%(name)s, name),
   avatar_url = coalesce(%(avatar_url)s, avatar_url),
-  is_creator = is_creator and coalesce(%(is_creator)s, true),
+  is_creator = case %(is_creator)s::boolean
+    when true then public.user_has_feature_access(id, %(creator_feature)s)
+    when false then false
+    else is_creator
+  end,
   creator_bio = coalesce(%(creator_bio)s, creator_bio),
   creator_specialty = coalesce(%(creator_specialty)s, creator_specialty),
   onboarding_completed = coalesce(%(onboarding_completed)s, onboarding_completed),
@@ -53,6 +63,26 @@ CARDS = "select id, name, avatar_url, level from public.users where id = any(%(i
 
 
 @frozen
+class ProfileRow:
+    """One profile inside the transaction that changes it."""
+
+    tx: Transaction
+    user_id: UUID
+
+    async def read(self) -> Profile:
+        return await self.tx.fetch_one(Profile, READ, user_id=self.user_id)
+
+    async def update(self, changes: ProfileChanges) -> Profile:
+        """The row after the changes."""
+        given = asdict(changes, recurse=False)
+        for column in ("kitchen_appliances", "dietary_preferences", "cuisine_preferences"):
+            given[column] = None if given[column] is None else Jsonb(given[column])
+        return await self.tx.fetch_one(
+            Profile, UPDATE, user_id=self.user_id, creator_feature=CREATOR_FEATURE, **given
+        )
+
+
+@frozen
 class ProfileStore:
     database: Database
 
@@ -67,13 +97,13 @@ class ProfileStore:
         async with self.database.transaction() as tx:
             await tx.execute(CREATE, user_id=user_id, email=email, metadata=Jsonb({"name": name}))
 
-    async def update(self, user_id: UUID, changes: ProfileChanges) -> Profile:
-        """The row after the changes; raises NotFound when there is none."""
-        given = asdict(changes, recurse=False)
-        for column in ("kitchen_appliances", "dietary_preferences", "cuisine_preferences"):
-            given[column] = None if given[column] is None else Jsonb(given[column])
+    @asynccontextmanager
+    async def changing(self, user_id: UUID) -> AsyncGenerator[ProfileRow]:
+        """The row, which nobody else changes until the block ends. Raises NotFound."""
         async with self.database.transaction() as tx:
-            return await tx.fetch_one(Profile, UPDATE, user_id=user_id, **given)
+            if not await tx.execute(LOCK, user_id=user_id):
+                raise NotFound("User profile not found", error="User profile not found")
+            yield ProfileRow(tx, user_id)
 
     async def cards(self, user_ids: Iterable[UUID]) -> list[PublicCard]:
         """One row for each id that exists; the caller bounds their number."""

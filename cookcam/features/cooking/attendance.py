@@ -8,6 +8,7 @@ given a new grace by the next process. Source: `spec/realtime.md` §5.2 and §7.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
@@ -57,6 +58,14 @@ class Attendance:
                 if self.host_grace == 0:
                     await self._look_at(room)
 
+    async def connection_returned(self, connection: Connection, rooms: Collection[str]) -> None:
+        """A connection that was gone for a moment is back: it is in those of its rooms again in
+        which its user still takes part. Joining would say the same, and is not needed."""
+        for session_id in sorted(rooms):
+            if session_id.startswith(PREFIX):
+                with suppress(SessionNotActive):
+                    await self._take_back(connection, session_id)
+
     async def survey(self) -> None:
         """Compares all active sessions with who is here."""
         known = list(self.changes.rooms)
@@ -103,6 +112,14 @@ class Attendance:
             return await self.changes.remove(session, user_id)
 
         await self.changes.change(room.id, attempt)
+
+    async def _take_back(self, connection: Connection, session_id: str) -> None:
+        async def attempt(session: CookingSession) -> bool:
+            if connection.user_id in session.participants:
+                self.changes.enter(connection, session)
+            return True
+
+        await self.changes.change(session_id, attempt)
 
     async def _expire(self, room: Room) -> None:
         async def attempt(session: CookingSession) -> bool | None:

@@ -56,6 +56,7 @@ def events(cooking: Cooking, attendance: Attendance, settings: RealtimeConfig) -
     _membership(events, cooking)
     _activity(events, cooking, settings)
     events.on_disconnect(attendance.connection_lost)
+    events.on_return(attendance.connection_returned)
     return events
 
 

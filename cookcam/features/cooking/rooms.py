@@ -1,6 +1,7 @@
 """What this process knows of active cooking sessions besides their rows: who is away since when.
 
 All of it can be found again: forgetting a room costs its absences a new grace, and nothing else.
+How long a session is quiet is counted from its last event, which its row knows.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Room:
         self.host_id = session.host_id
         if session.seq != self.seq:
             self.seq = session.seq
-            self.quiet_since = trio.current_time()
+            # By the age of the event, not by when it was seen: a restart begins no new wait.
+            self.quiet_since = trio.current_time() - session.quiet_for
 
     def gone_too_long(self, host_grace: float) -> list[UUID]:
         """Whose grace is over."""

@@ -18,6 +18,7 @@ from cookcam.features.cooking.models import CookingSession, Message
 ACTIVE: LiteralString = """
 select s.id, s.host_id, s.recipe_id, s.title, s.is_public, s.invite_code_hash, s.current_step,
   s.total_steps, s.seq, s.created_at,
+  greatest(extract(epoch from now() - s.last_event_at), 0)::float8 as quiet_for,
   array(
     select p.user_id from public.live_cooking_participants p
     where p.session_id = s.id and p.left_at is null
@@ -67,6 +68,7 @@ ADVANCE = """
 update public.live_cooking_sessions set
   seq = %(seq)s,
   current_step = %(current_step)s,
+  last_event_at = now(),
   is_active = %(is_active)s,
   ended_at = case when not %(is_active)s then now() end,
   end_reason = %(end_reason)s

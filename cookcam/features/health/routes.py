@@ -19,6 +19,7 @@ from cookcam.observability.metrics import CONTENT_TYPE
 from cookcam.web import (
     Routes,
     deadline,
+    document_failures,
     document_response,
     facts,
     hidden,
@@ -66,6 +67,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
 
     @bp.get("/health/db")
     @unconditional
+    @document_failures(401)
     @validate_response(ServiceOut)
     @validate_response(ServiceOut, 503)
     async def database() -> tuple[ServiceOut, int]:
@@ -76,6 +78,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
 
     @bp.get("/health/detailed")
     @unconditional
+    @document_failures(401)
     @validate_response(DetailedOut)
     @validate_response(DetailedOut, 503)
     async def detailed() -> tuple[DetailedOut, int]:

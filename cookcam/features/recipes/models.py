@@ -81,6 +81,14 @@ class ShownRecipe:
 
 
 @frozen
+class RecipeSlice:
+    """A slice of a list as it is stored; `total` counts the whole list."""
+
+    recipes: list[Recipe]
+    total: int
+
+
+@frozen
 class RecipePage:
     """A slice of a list; `total` counts the whole list."""
 
@@ -125,3 +133,11 @@ class RecipeContent:
     @property
     def nothing(self) -> bool:
         return self == RecipeContent()
+
+
+@frozen
+class GeneratedContent:
+    """A recipe that a model wrote: `metadata` says from what, and is the author's alone to see."""
+
+    content: RecipeContent
+    metadata: dict[str, Any]

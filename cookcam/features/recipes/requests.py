@@ -18,6 +18,7 @@ from cookcam.features.recipes.models import (
     RecipeContent,
     RecipeQuery,
 )
+from cookcam.web import WANTED
 
 SHORTEST_TITLE, LONGEST_TITLE = 3, 200
 MOST_INGREDIENTS, MOST_STEPS = 100, 100
@@ -28,13 +29,24 @@ TRENDING = "trending"
 
 Minutes = Annotated[int, Meta(ge=0, le=10_080, description="minutes, at most a week")]
 Words = Annotated[str, Meta(min_length=1, max_length=50)]
-Item = str | dict[str, Any]
+
+
+_TEXT = {"type": "string", "pattern": r"\S", "maxLength": LONGEST_ITEM}
+Item = (
+    Annotated[str, Meta(extra_json_schema=_TEXT)]
+    | Annotated[
+        dict[str, Any],
+        Meta(extra_json_schema={"properties": {"instruction": _TEXT}, "required": ["instruction"]}),
+    ]
+)
+_TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": r"\S[\s\S]+\S"}
+Title = Annotated[str, Meta(extra_json_schema=_TITLE)]
 
 
 class RecipeRequest(Struct, kw_only=True):
     """The content of a recipe. Everything but the title of a new one may be left out or null."""
 
-    title: Annotated[str, Meta(extra_json_schema={"minLength": 3, "maxLength": 200})] | None = None
+    title: Title | None = None
     description: Annotated[str, Meta(max_length=5000)] | None = None
     cuisine: Annotated[str, Meta(max_length=100)] | None = None
     prep_time: Minutes | None = None
@@ -45,7 +57,11 @@ class RecipeRequest(Struct, kw_only=True):
         Any,
         Meta(
             description="Texts, or objects such as {name, amount, unit}.",
-            extra_json_schema={"type": "array", "maxItems": MOST_INGREDIENTS},
+            extra_json_schema={
+                "type": "array",
+                "maxItems": MOST_INGREDIENTS,
+                "items": {"anyOf": [_TEXT, {"type": "object"}]},
+            },
         ),
     ] = None
     instructions: (
@@ -81,19 +97,27 @@ class RecipeRequest(Struct, kw_only=True):
             is_published=self.is_published,
         )
 
-    def new_content(self) -> RecipeContent:
-        """The content of a new recipe, which has a title. Raises ValidationError."""
+
+class NewRecipeRequest(RecipeRequest, kw_only=True):
+    """The content of a new recipe, which has a title."""
+
+    title: Annotated[Title | None, WANTED] = None
+
+    def content(self) -> RecipeContent:
+        """The content, checked. Raises ValidationError."""
         checked_title(self.title or "")
-        return self.content()
+        return super().content()
 
 
 class RecipeFilter(Struct):
     """The query of a list; an empty value is none. `tags` are separated by commas, or repeated."""
 
-    user_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})] = ""
+    user_id: Annotated[
+        str, Meta(extra_json_schema={"anyOf": [{"format": "uuid"}, {"maxLength": 0}]})
+    ] = ""
     search: Annotated[str, Meta(max_length=200)] = ""
     tags: str | list[str] = ""
-    difficulty: str = ""
+    difficulty: Annotated[str, Meta(extra_json_schema={"enum": ["", "any", *DIFFICULTIES]})] = ""
 
     def query(self, *, limit: int, offset: int) -> RecipeQuery:
         """Raises ValidationError."""

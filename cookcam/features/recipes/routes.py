@@ -7,13 +7,19 @@ from uuid import UUID
 from quart import request
 
 from cookcam.features.recipes.answers import Deleted, RecipeItem, RecipeList, SavedRecipe
-from cookcam.features.recipes.requests import RecipeFilter, RecipeRequest
+from cookcam.features.recipes.requests import (
+    NewRecipeRequest,
+    RecipeFilter,
+    RecipeRequest,
+)
 from cookcam.features.recipes.service import Recipes, recipe_not_found
 from cookcam.identity import Identity
 from cookcam.identity.guards import optional_caller, signed_in
 from cookcam.web import (
     Routes,
+    document_failures,
     errors_as,
+    facts,
     parse_uuid,
     query_integers,
     validate_querystring,
@@ -53,23 +59,28 @@ def _reading(bp: Routes, recipes: Recipes) -> None:
     @optional_caller
     @validate_response(RecipeItem)
     async def get_recipe(caller: Identity | None, recipe_id: str) -> RecipeItem:
-        """One recipe."""
-        return RecipeItem.of(await recipes.get(caller, _id(recipe_id)))
+        """One recipe. Reading it counts as a view, once per reader and hour."""
+        shown = await recipes.get(caller, _id(recipe_id))
+        viewer = facts().client_address if caller is None else str(caller.user_id)
+        await recipes.count_view(shown.recipe, viewer)
+        return RecipeItem.of(shown)
 
 
 def _writing(bp: Routes, recipes: Recipes) -> None:
     @bp.post("/recipes")
     @errors_as(flagged=True, unexpected="Failed to create recipe")
     @signed_in
-    @validate_request(RecipeRequest)
+    @document_failures(409)
+    @validate_request(NewRecipeRequest)
     @validate_response(SavedRecipe, 201)
-    async def create_recipe(caller: Identity, data: RecipeRequest) -> tuple[SavedRecipe, int]:
+    async def create_recipe(caller: Identity, data: NewRecipeRequest) -> tuple[SavedRecipe, int]:
         """Create a recipe. A title is unique per author, ignoring case."""
-        return SavedRecipe.of(await recipes.add(caller, data.new_content())), 201
+        return SavedRecipe.of(await recipes.add(caller, data.content())), 201
 
     @bp.put("/recipes/<recipe_id>")
     @errors_as(flagged=True, unexpected="Failed to update recipe")
     @signed_in
+    @document_failures(409)
     @validate_request(RecipeRequest)
     @validate_response(SavedRecipe)
     async def change_recipe(caller: Identity, recipe_id: str, data: RecipeRequest) -> SavedRecipe:

@@ -7,13 +7,20 @@ away touches no row, and that is NotFound here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, LiteralString
 from uuid import UUID
 
 from attrs import asdict, frozen
 
-from cookcam.database import GUEST, SERVICE, Database, Jsonb
-from cookcam.features.recipes.models import Recipe, RecipeContent, RecipeQuery
+from cookcam.database import GUEST, SERVICE, Database, Jsonb, Transaction
+from cookcam.features.recipes.models import (
+    GeneratedContent,
+    Recipe,
+    RecipeContent,
+    RecipeQuery,
+    RecipeSlice,
+)
 from cookcam.identity import Identity
 
 COLUMNS: LiteralString = """
@@ -97,7 +104,36 @@ update public.recipes r set
 where r.id = %(recipe_id)s
 returning {COLUMNS}"""  # noqa: S608 - constants
 
+# All in one statement, in their order. Generated recipes may share a title, and are unpublished.
+INSERT_GENERATED = f"""
+insert into public.recipes as r (
+  created_by, title, description, cuisine, prep_time, cook_time, difficulty, servings, ingredients,
+  instructions, tags, nutrition, ai_metadata, is_generated
+)
+select
+  %(author)s, e.v ->> 'title', e.v ->> 'description', e.v ->> 'cuisine',
+  (e.v ->> 'prep_time')::integer, (e.v ->> 'cook_time')::integer, e.v ->> 'difficulty',
+  (e.v ->> 'servings')::smallint, e.v -> 'ingredients',
+  array(select jsonb_array_elements_text(e.v -> 'instructions')),
+  array(select jsonb_array_elements_text(e.v -> 'tags')),
+  nullif(e.v -> 'nutrition', 'null'), e.v -> 'ai_metadata', true
+from jsonb_array_elements(%(recipes)s::jsonb) with ordinality as e (v, n)
+order by e.n
+returning {COLUMNS}"""  # noqa: S608 - constants
+
+FIND_GENERATED = f"""
+select {COLUMNS} from public.recipes r
+where r.created_by = %(author)s and r.is_generated and r.ai_metadata @> %(metadata)s
+order by r.created_at limit 1"""  # noqa: S608 - constants
+
 DELETE = "delete from public.recipes where id = %(recipe_id)s"
+
+# The rows are those of the saving feature; which of them are the reader's belongs to every recipe.
+FAVORITES: LiteralString = """
+select recipe_id from public.saved_recipes
+where user_id = %(user_id)s and recipe_id = any(%(ids)s::uuid[])"""
+
+COUNT_VIEW: LiteralString = "select public.increment_recipe_views(%(recipe_id)s)"
 
 
 @frozen
@@ -109,10 +145,15 @@ class Found:
 
 
 @frozen
+class Favorite:
+    recipe_id: UUID
+
+
+@frozen
 class RecipeStore:
     database: Database
 
-    async def page(self, reader: Identity | None, query: RecipeQuery) -> tuple[list[Recipe], int]:
+    async def page(self, reader: Identity | None, query: RecipeQuery) -> RecipeSlice:
         """A slice of what `reader`, or a guest, may see, and the size of the whole: two reads.
 
         The first finds ids as the server, with the reader's rights spelled out: under policies
@@ -133,14 +174,19 @@ class RecipeStore:
             offset=query.offset,
         )
         if not found and query.offset == 0:
-            return [], 0
+            return RecipeSlice([], 0)
         if not found:
-            return [], await self.database.fetch_value_as(SERVICE, counting, **params)
+            total = await self.database.fetch_value_as(SERVICE, counting, **params)
+            return RecipeSlice([], total)
+        return RecipeSlice(await self.these(reader, [row.id for row in found]), found[0].total)
+
+    async def these(self, reader: Identity | None, recipe_ids: Sequence[UUID]) -> list[Recipe]:
+        """Those of the recipes that `reader`, or a guest, may see, in the order given."""
         rows = await self.database.fetch_all_as(
-            reader or GUEST, Recipe, FIND_ALL, ids=[row.id for row in found]
+            reader or GUEST, Recipe, FIND_ALL, ids=list(recipe_ids)
         )
         by_id = {recipe.id: recipe for recipe in rows}
-        return [by_id[row.id] for row in found if row.id in by_id], found[0].total
+        return [by_id[recipe_id] for recipe_id in recipe_ids if recipe_id in by_id]
 
     async def find(self, reader: Identity | None, recipe_id: UUID) -> Recipe | None:
         """The recipe, if `reader`, or a guest, may see it."""
@@ -148,10 +194,47 @@ class RecipeStore:
             reader or GUEST, Recipe, FIND, recipe_id=recipe_id
         )
 
+    async def favorites(self, reader: Identity, recipe_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of the recipes the reader has saved."""
+        rows = await self.database.fetch_all_as(
+            reader, Favorite, FAVORITES, user_id=reader.user_id, ids=list(recipe_ids)
+        )
+        return {row.recipe_id for row in rows}
+
+    async def count_view(self, recipe_id: UUID) -> None:
+        async with self.database.transaction() as tx:
+            await tx.execute(COUNT_VIEW, recipe_id=recipe_id)
+
     async def add(self, author: Identity, content: RecipeContent) -> Recipe:
         """Raises DuplicateEntry when the author has a recipe of that title, ignoring case."""
         async with self.database.transaction_as(author) as tx:
             return await tx.fetch_one(Recipe, INSERT, author=author.user_id, **_values(content))
+
+    async def add_generated(
+        self, tx: Transaction, author: Identity, recipes: Sequence[GeneratedContent]
+    ) -> list[Recipe]:
+        """The rows in the order of `recipes`. The transaction acts as the author."""
+        rows = [
+            {
+                **asdict(recipe.content, recurse=False),
+                "ingredients": recipe.content.ingredients or [],
+                "instructions": recipe.content.instructions or [],
+                "tags": recipe.content.tags or [],
+                "ai_metadata": recipe.metadata,
+            }
+            for recipe in recipes
+        ]
+        return await tx.fetch_all(
+            Recipe, INSERT_GENERATED, author=author.user_id, recipes=Jsonb(rows)
+        )
+
+    async def find_generated(
+        self, tx: Transaction, author: Identity, metadata: dict[str, Any]
+    ) -> Recipe | None:
+        """The author's first generated recipe whose metadata says all of `metadata`."""
+        return await tx.fetch_optional(
+            Recipe, FIND_GENERATED, author=author.user_id, metadata=Jsonb(metadata)
+        )
 
     async def change(self, writer: Identity, recipe_id: UUID, content: RecipeContent) -> Recipe:
         """The row after the change. Raises NotFound when `writer` has no such recipe."""

@@ -19,9 +19,11 @@ from attrs import define, field, frozen
 
 from . import polling, websocket
 from .asgi import Receive, Request, Response, Scope, Send, closing
+from .direct import direct_write
 from .heartbeats import Heartbeats
 from .origins import Origins
-from .outbox import Outbox
+from .outbox import Message, Outbox
+from .pace import Pace
 from .packets import open_packet
 from .refusals import (
     Refused,
@@ -90,6 +92,7 @@ class EngineServer:
     """While true, handshakes are answered 503; sessions go on."""
     _sessions: dict[str, Session] = field(factory=dict[str, Session], init=False, repr=False)
     _heartbeats: Heartbeats = field(init=False, repr=False)
+    _pace: Pace = field(factory=Pace, init=False, repr=False)
     _origins: Origins = field(init=False, repr=False)
     _nursery: trio.Nursery = field(init=False, repr=False)
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
@@ -101,6 +104,7 @@ class EngineServer:
     async def __aenter__(self) -> Self:
         self._nursery = await self._stack.enter_async_context(trio.open_nursery())
         self._nursery.start_soon(self._heartbeats.run)
+        self._nursery.start_soon(self._pace.run)
         return self
 
     async def __aexit__(
@@ -142,7 +146,7 @@ class EngineServer:
             for session in sessions:
                 await session.closed()
         for session in sessions:
-            session.abort(reason, code)
+            session.cut(reason, code)
         return Goodbyes.of(sessions, reason)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -205,13 +209,20 @@ class EngineServer:
             await self._check_handshake(request)
             await send({"type": "websocket.accept"})
             session = self._open(request, "websocket")
-            session.outbox.put_control(self._open_packet(session, []))
+            session.outbox.put_control(Message.control(self._open_packet(session, [])))
         else:
             session = self._find(sid)
             await send({"type": "websocket.accept"})
             if not await self._upgrade(session, receive, send):
                 return
-        await websocket.carry(session, receive, send, self.max_payload)
+        await websocket.carry(
+            session,
+            receive,
+            send,
+            self.max_payload,
+            write=direct_write(request.scope),
+            pace=self._pace,
+        )
 
     async def _upgrade(self, session: Session, receive: Receive, send: Send) -> bool:
         if session.transport == "websocket" or session.probing or not self.allow_upgrades:

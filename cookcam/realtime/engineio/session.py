@@ -42,6 +42,9 @@ _Args = TypeVarTuple("_Args")
 TransportName = Literal["polling", "websocket"]
 
 _INBOX_SIZE: Final = 16
+_LAST_WORD_SECONDS: Final = 0.2
+"""What a close frame may take to leave when its answer is not waited for."""
+_PING: Final = Message.control(PING)
 _log = logging.getLogger(__name__)
 
 
@@ -119,6 +122,12 @@ class Session:
             self.farewell = CLOSE
             self.finish(clean=False)
 
+    def cut(self, reason: str, code: int = PROTOCOL_ERROR) -> None:
+        """As `abort`, and the answer to the goodbye is not waited for."""
+        self.abort(reason, code)
+        if self._connection is not None:
+            self._connection.deadline = trio.current_time() + _LAST_WORD_SECONDS
+
     async def closed(self) -> str:
         """Waits until the session is over, goodbye included; returns the reason."""
         if self.state is not State.CLOSED:
@@ -181,7 +190,7 @@ class Session:
     # -- the heartbeat's side
 
     def ping(self) -> None:
-        self.outbox.put_control(PING)
+        self.outbox.put_control(_PING)
 
     def ping_timed_out(self) -> None:
         self.abort("ping timeout", NORMAL)

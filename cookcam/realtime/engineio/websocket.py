@@ -1,9 +1,8 @@
 """The WebSocket transport: one connection that reads and writes for a session, or takes it over.
 
-The reader is the ASGI task itself, and the writer a child of it that exists only while there is
-something to write, so that the connection's scope bounds both and an idle one costs one task.
-Once the session ends, the writer sends what is left and the close frame, and the peer has the
-close timeout to answer it.
+The reader is the ASGI task itself, and the task of the writer a child of it, so that the
+connection's scope bounds both. Once the session ends, the writer sends what is left and the close
+frame, and the peer has the close timeout to answer it.
 """
 
 from __future__ import annotations
@@ -12,11 +11,14 @@ from contextlib import suppress
 from typing import Any
 
 import trio
-from attrs import define
 
 from .asgi import Receive, Send
+from .direct import Write
+from .outbox import Message
+from .pace import Pace
 from .packets import PING, PONG, UPGRADE, Frame, Packet, PacketError, decode_frame
 from .session import PROTOCOL_ERROR, TOO_BIG, Session, State
+from .writer import Writer
 
 _PROBE = "probe"
 
@@ -25,21 +27,42 @@ class _Gone(Exception):
     """The peer has closed or dropped the connection."""
 
 
-async def carry(session: Session, receive: Receive, send: Send, max_payload: int) -> None:
+async def carry(
+    session: Session,
+    receive: Receive,
+    send: Send,
+    max_payload: int,
+    *,
+    write: Write | None,
+    pace: Pace,
+) -> None:
     """Serves a session over an accepted connection until both are over. Never raises but when
-    cancelled."""
+    cancelled. `write` is the server's offer to write directly, if it makes one."""
+
+    async def send_message(message: Message) -> None:
+        for frame in message.frames:
+            await send_frame(send, frame)
+
+    async def finish() -> bool:
+        if session.state is State.OPEN:
+            return False
+        await send_close(send, session.code, session.reason)
+        return True
+
     try:
         async with trio.open_nursery() as nursery:
             session.attach(nursery.cancel_scope)
-            writer = _Writer(session, send, nursery)
-            session.outbox.on_change = writer.wake
-            writer.wake()
-            await _read(session, receive, max_payload)
-            session.outbox.on_change = None
+            writer = Writer(
+                session.outbox, nursery, pace, write, send, send_message, finish, session.lose
+            )
+            writer.start()
+            try:
+                await _read(session, receive, max_payload)
+            finally:
+                writer.stop()
             session.lose(clean=session.state is State.CLOSING)
             nursery.cancel_scope.cancel()
     finally:
-        session.outbox.on_change = None
         session.lose()
 
 
@@ -74,7 +97,7 @@ async def probe(
 
 
 async def send_frame(send: Send, frame: Frame) -> None:
-    """Writes one frame: the only place where a message leaves for a WebSocket."""
+    """Writes one frame through ASGI."""
     kind = "text" if isinstance(frame, str) else "bytes"
     await send({"type": "websocket.send", kind: frame})
 
@@ -83,48 +106,23 @@ async def send_close(send: Send, code: int, reason: str | None = None) -> None:
     await send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-@define(eq=False)
-class _Writer:
-    _session: Session
-    _send: Send
-    _nursery: trio.Nursery
-    _busy: bool = False
-
-    def wake(self) -> None:
-        """Writes soon, unless it does already. Must not wait."""
-        if not self._busy:
-            self._busy = True
-            self._nursery.start_soon(self._write)
-
-    async def _write(self) -> None:
-        outbox = self._session.outbox
-        try:
-            while (message := outbox.take()) is not None:
-                for frame in message.frames:
-                    await send_frame(self._send, frame)
-                if message.pause_after:
-                    await trio.sleep(message.pause_after)
-            if self._session.state is State.OPEN:
-                self._busy = False
-            else:
-                await send_close(self._send, self._session.code, self._session.reason)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            self._session.lose()  # some servers say so here, others only to the reader
-
-
 async def _read(session: Session, receive: Receive, max_payload: int) -> None:
     """Until the peer has closed."""
     with suppress(_Gone):
         while True:
-            frame = await _next_frame(receive)
-            if session.state is not State.OPEN:
-                continue  # only its close is of interest now
-            try:
-                await session.receive(_decode(frame, max_payload))
-            except _TooBig:
-                session.abort("transport error", TOO_BIG)
-            except PacketError:
-                session.abort("parse error", PROTOCOL_ERROR)
+            # Never in a variable, which would keep the last message while the next is awaited.
+            await _take(session, await _next_frame(receive), max_payload)
+
+
+async def _take(session: Session, frame: Frame, max_payload: int) -> None:
+    if session.state is not State.OPEN:
+        return  # only its close is of interest now
+    try:
+        await session.receive(_decode(frame, max_payload))
+    except _TooBig:
+        session.abort("transport error", TOO_BIG)
+    except PacketError:
+        session.abort("parse error", PROTOCOL_ERROR)
 
 
 async def _expect(receive: Receive, packet: Packet, max_payload: int) -> None:

@@ -44,18 +44,27 @@ class Connection:
             for socket in self._present():
                 socket.end(self.session.reason or "server shutting down")
 
+    @property
+    def busy(self) -> bool:
+        """Whether events it received are being handled."""
+        return any(socket.busy for socket in self._present())
+
     async def retire(self, reason: str, code: int, *, goodbye: bool) -> None:
         """Parts in order: no more events are taken, those received are handled, then come the
         goodbye of each socket and the close of the session."""
         self._retiring = True
         for socket in self._present():
             await socket.settled()
+        self.part(reason, code, goodbye=goodbye)
+        await self.session.closed()
+
+    def part(self, reason: str, code: int, *, goodbye: bool) -> None:
+        """The goodbye alone, for one that is not busy."""
         for socket in self._present():
             if goodbye and socket.connected:
                 packet = Packet(PacketType.DISCONNECT, socket.namespace.name)
                 self.session.send_message(Message.of(*packet.encode()))
         self.session.close(reason, code)
-        await self.session.closed()
 
     def left(self) -> None:
         """Called by a socket that has ended."""
@@ -73,6 +82,8 @@ class Connection:
             async for message in self.session:
                 if (packet := self._decoder.feed(message)) is not None:
                     await self._dispatch(packet)
+                # The handshake holds a token; nothing is kept while the next message is awaited.
+                del message, packet
         except DecodeError:
             self.session.abort("parse error")
 
@@ -109,7 +120,9 @@ class Connection:
         auth: dict[str, Any] = dict(packet.data or {})
         absent = self._claim(namespace, auth)
         if absent is None:
-            socket = Socket(namespace, self)
+            history = namespace.history
+            recoverable = history is not None and history.options.are_for(auth)
+            socket = Socket(namespace, self, recoverable=recoverable)
         else:
             socket = Socket.returning(namespace, self, absent)
         self.sockets[namespace.name] = socket
@@ -120,6 +133,13 @@ class Connection:
         """What the client wants to recover; its two keys are taken out of the handler's sight."""
         if namespace.history is None:
             return None
+        pid, offset = auth.pop("pid", None), auth.pop("offset", None)
+        if pid is None:
+            return None
+        if isinstance(pid, str) and (same := namespace.recoverable.get(pid)) is not None:
+            # Its client found out before we did that the connection was lost.
+            same.session.abort("transport close")
+            same.end("transport close")
         # One less than the outbox holds, for the acceptance itself.
         limit = self.session.outbox.limit - 1
-        return namespace.history.claim(auth.pop("pid", None), auth.pop("offset", None), limit)
+        return namespace.history.claim(pid, offset, limit)

@@ -38,6 +38,10 @@ class Jobs:
         """How many wait, the running one not counted."""
         return len(self._waiting)
 
+    @property
+    def working(self) -> bool:
+        return self._working
+
     def add(self, job: Job) -> None:
         self._waiting.append(job)
         if not self._working:

@@ -57,6 +57,8 @@ class Namespace:
     any_handler: AnyHandler = field(default=_ignore, init=False, repr=False)
     disconnect_handler: DisconnectHandler = field(default=_part, init=False, repr=False)
     rooms: Rooms = field(factory=Rooms, init=False, repr=False)
+    recoverable: dict[str, Socket] = field(factory=dict[str, "Socket"], init=False, repr=False)
+    """The sockets that may come back once they are gone, by their private ids."""
 
     def on_connect(self, handler: _C) -> _C:
         """`async def handler(socket, auth)`: before the client is told that it is connected.
@@ -111,20 +113,26 @@ class Namespace:
         volatile: bool = False,
     ) -> int:
         """Sends an event to the sockets in the rooms `to` (None: to all) that are not in the
-        rooms `skip`; socket ids count as rooms. Never waits, encodes once.
+        rooms `skip`; socket ids count as rooms. Never waits, encodes once (twice where some
+        clients may return and others may not).
 
         Volatile events are the first to be given up when a client is slow, and are not
         recovered. Returns how many sockets took it.
         """
-        message = self.message(event, args, to, skip, volatile=volatile)
-        return sum(socket.send(message) for socket in self.rooms.select(to, skip))
-
-    def message(
-        self, event: str, args: Sequence[Any], to: Target | None, skip: Target, *, volatile: bool
-    ) -> Message:
-        """An event, encoded and kept for those who may come back for it."""
+        receivers = self.rooms.select(to, skip)
         if self.history is None or volatile:
-            return self.encode(event, *args, volatile=volatile)
-        message = self.encode(event, *args, self.history.next_offset())
-        self.history.keep(message, to, skip)
+            message = self.encode(event, *args, volatile=volatile)
+            return sum(socket.send(message) for socket in receivers)
+        kept = self.keep(self.history, event, args, to, skip)
+        if not self.history.options.on_request:
+            return sum(socket.send(kept) for socket in receivers)
+        bare = self.encode(event, *args)
+        return sum(socket.send(kept if socket.recoverable else bare) for socket in receivers)
+
+    def keep(
+        self, history: History, event: str, args: Sequence[Any], to: Target | None, skip: Target
+    ) -> Message:
+        """An event with its offset, kept for those who may come back for it."""
+        message = self.encode(event, *args, history.next_offset())
+        history.keep(message, to, skip)
         return message

@@ -153,7 +153,11 @@ class SocketServer:
                 for index, connection in enumerate(list(self._connections)):
                     if index and index % batch_size == 0:
                         await trio.sleep(_PAUSE_BETWEEN_BATCHES)
-                    nursery.start_soon(partial(connection.retire, reason, code, goodbye=goodbye))
+                    if connection.busy:
+                        retire = partial(connection.retire, reason, code, goodbye=goodbye)
+                        nursery.start_soon(retire)
+                    else:
+                        connection.part(reason, code, goodbye=goodbye)
         remaining = set(self.engine.sessions)
         over = [session for session in before if session not in remaining]
         with trio.move_on_at(started + timeout):

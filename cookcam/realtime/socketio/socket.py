@@ -57,6 +57,11 @@ class Socket:
     data: dict[str, Any] = field(factory=dict[str, Any], repr=False)
     """The application's own; survives a recovery."""
     _absent: Absent | None = field(default=None, alias="absent", repr=False)
+    recoverable: bool = field(default=False, kw_only=True, repr=False)
+    """Whether the client was given a private id, and may come back with it."""
+    aliases: set[str] = field(factory=set[str], init=False, repr=False)
+    """Names besides its id and rooms that say which events of the history were for it, where an
+    application sends by `send` and keeps them itself."""
     rooms: set[str] = field(factory=set[str], init=False, repr=False)
     state: State = field(default=State.CONNECTING, init=False)
 
@@ -73,11 +78,15 @@ class Socket:
     def __attrs_post_init__(self) -> None:
         self._jobs = Jobs(self.session)
         self._early = Outbox(self.session.outbox.limit)
+        if self.recoverable:
+            self.namespace.recoverable[self.pid] = self
 
     @classmethod
     def returning(cls, namespace: Namespace, connection: Connection, absent: Absent) -> Socket:
         """A socket that comes back: the same ids, data and rooms."""
-        socket = cls(namespace, connection, absent.sid, absent.pid, absent.data, absent)
+        socket = cls(
+            namespace, connection, absent.sid, absent.pid, absent.data, absent, recoverable=True
+        )
         for room in absent.rooms:
             socket.join(room)
         return socket
@@ -103,10 +112,18 @@ class Socket:
         """Whether this is the return of a socket that was gone for a moment."""
         return self._absent is not None
 
+    @property
+    def former_aliases(self) -> frozenset[str]:
+        """Those it had before it was gone."""
+        return frozenset() if self._absent is None else self._absent.aliases
+
     def emit(self, event: str, *args: Any, volatile: bool = False) -> bool:
         """Sends an event to this socket. Never waits; False when the socket is gone, or when the
         event was volatile and there was no room. Raises TypeError for what JSON cannot hold."""
-        return self.send(self.namespace.message(event, args, self.id, (), volatile=volatile))
+        history, namespace = self.namespace.history, self.namespace
+        if history is None or volatile or not self.recoverable:
+            return self.send(namespace.encode(event, *args, volatile=volatile))
+        return self.send(namespace.keep(history, event, args, self.id, ()))
 
     def send(self, message: Message) -> bool:
         """As `emit`, for what `Namespace.encode` made: one object for any number of sockets."""
@@ -172,6 +189,11 @@ class Socket:
     def backlog(self) -> int:
         return len(self._jobs)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something it received is being handled."""
+        return self._jobs.working
+
     async def settled(self) -> None:
         """Waits until everything received so far is handled."""
         await self._jobs.settled()
@@ -185,8 +207,14 @@ class Socket:
         self.state = State.ENDED
         self._early = None
         self.namespace.rooms.remove(self)
-        if history is not None and was_connected and reason in RECOVERABLE_REASONS:
-            history.leave(self.id, self.pid, self.rooms, self.data)
+        if history is not None and self.recoverable:
+            del self.namespace.recoverable[self.pid]
+            if reason not in RECOVERABLE_REASONS:
+                pass
+            elif was_connected:
+                history.leave(self.id, self.pid, self.rooms, self.data, self.aliases)
+            elif self._absent is not None:
+                history.restore(self._absent)
         self._answers.give_up()
         self._deadline = trio.current_time() + self._connection.linger
         if self._handling is not None:
@@ -219,7 +247,7 @@ class Socket:
         self.state = State.CONNECTED
         self.namespace.rooms.add(self)
         history, ids = self.namespace.history, {"sid": self.id}
-        if history is not None:
+        if self.recoverable:
             ids["pid"] = self.pid
         acceptance = Packet(PacketType.CONNECT, self.namespace.name, ids).encode()
         self.session.send_message(Message.of(*acceptance, pause_after=_ACCEPTANCE_PAUSE))

@@ -44,6 +44,10 @@ def invalid_credentials() -> AuthFault:
     return AuthFault(400, "invalid_credentials", "Invalid login credentials")
 
 
+def user_banned(status: int = 400, message: str = "User is banned") -> AuthFault:
+    return AuthFault(status, "user_banned", message)
+
+
 def email_not_confirmed() -> AuthFault:
     return AuthFault(400, "email_not_confirmed", "Email not confirmed")
 

@@ -165,6 +165,12 @@ def _administration(app: QuartTrio, auth: Auth) -> None:
         if auth.role_of(_bearer()) != "service_role":
             raise faults.not_admin()
 
+    def user_of(user_id: str) -> UUID:
+        try:
+            return UUID(user_id)
+        except ValueError:
+            raise faults.validation_failed("user_id must be an UUID", status=404) from None
+
     @app.post("/auth/v1/admin/users")
     async def create_user() -> Response:
         require_service_role()
@@ -181,12 +187,18 @@ def _administration(app: QuartTrio, auth: Auth) -> None:
     @app.delete("/auth/v1/admin/users/<user_id>")
     async def delete_user(user_id: str) -> Response:
         require_service_role()
-        try:
-            parsed = UUID(user_id)
-        except ValueError:
-            raise faults.validation_failed("user_id must be an UUID", status=404) from None
-        await auth.delete_user(parsed)
+        await auth.delete_user(user_of(user_id))
         return _json({})
+
+    @app.put("/auth/v1/admin/users/<user_id>")
+    async def update_user(user_id: str) -> Response:
+        """Of what GoTrue can change here, bans alone."""
+        require_service_role()
+        body = await _body()
+        if body.keys() != {"ban_duration"}:
+            raise faults.validation_failed("the stand-in changes ban_duration, and only that")
+        row = await auth.ban_user(user_of(user_id), _text(body, "ban_duration"))
+        return _json(shapes.user_json(row))
 
     @app.put("/sandbox/behaviour")
     async def set_behaviour() -> Response:

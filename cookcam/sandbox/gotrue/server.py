@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import trio
 from attrs import field, frozen
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
+from quart_trio import QuartTrio
 
 from cookcam.sandbox.gotrue import shapes
 from cookcam.sandbox.gotrue.behaviour import Behaviour
@@ -106,13 +107,15 @@ async def open_gotrue(
     port: int = 0,
     key_file: Path | None = None,
     behaviour: Behaviour | None = None,
+    include: Callable[[QuartTrio, SigningKey], None] | None = None,
 ) -> AsyncGenerator[Gotrue]:
     """Serves the stand-in until the block ends; it answers when the block begins.
 
     `database_url` must be of a role that owns `auth.users` (the role of the migrations), and the
     migrations must have run. Port 0 takes a free one. Without `key_file` the signing key lives
-    as long as the block. Raises OSError when the port is taken, psycopg.Error when the
-    database cannot be used.
+    as long as the block. `include` adds the routes of a project's other services under the same
+    address; it gets the app, and the key that signed the project's keys. Raises OSError when the
+    port is taken, psycopg.Error when the database cannot be used.
     """
     behaviour = behaviour or Behaviour()
     key = SigningKey.kept_in(key_file) if key_file else SigningKey.generate()
@@ -122,7 +125,10 @@ async def open_gotrue(
         url = f"http://{host}:{listener.getsockname()[1]}"
         auth = Auth(store, key, f"{url}/auth/v1", behaviour)
         async with trio.open_nursery() as nursery:
-            listening = partial(serve, create_app(auth), _hypercorn_config(listener))
+            app = create_app(auth)
+            if include is not None:
+                include(app, key)
+            listening = partial(serve, app, _hypercorn_config(listener))
             await nursery.start(listening)
             yield Gotrue(url, key.api_key("anon"), key.api_key("service_role"), behaviour, auth)
             nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,9 @@ from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.gotrue.store import RefreshTokenRow, Rows, SessionRow, Store, UserRow
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+_TERM = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = re.compile(rf"(?:{_TERM.pattern})+")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _APP_METADATA = {"provider": "email", "providers": ["email"]}
 
 
@@ -72,6 +76,8 @@ class Auth:
         """The password grant. Whether the address is confirmed is told after the password."""
         email = email.strip().lower()
         row = await self.store.run(lambda rows: rows.user_by_email(email))
+        if row is not None and row.banned:
+            raise faults.user_banned()
         hashed = row.encrypted_password if row is not None else None
         good = await trio.to_thread.run_sync(passwords.matches, password, hashed)
         if row is None or not good:
@@ -103,6 +109,15 @@ class Auth:
 
         await self.store.run(work)
 
+    async def ban_user(self, user_id: UUID, duration: str) -> UserRow:
+        """`duration` as Go writes it (`24h`, `1h30m`), or `none` to lift the ban."""
+        seconds = _seconds(duration) if duration != "none" else None
+        until = timedelta(seconds=seconds) if seconds is not None else None
+        row = await self.store.run(lambda rows: rows.ban(user_id, until))
+        if row is None:
+            raise faults.user_not_found()
+        return row
+
     async def delete_user(self, user_id: UUID) -> None:
         if not await self.store.run(lambda rows: rows.delete_user(user_id)):
             raise faults.user_not_found()
@@ -128,6 +143,8 @@ class Auth:
         row = rows.user(user_id)
         if row is None:
             raise faults.user_of_token_not_found()
+        if row.banned:
+            raise faults.user_banned(403)
         session = rows.session(session_id) if session_id else None
         if session_id and session is None:
             raise faults.session_not_found()
@@ -146,6 +163,9 @@ class Auth:
         found = rows.refresh_token(token)
         if found is None or session is None:
             raise faults.refresh_token_not_found()
+        row = rows.user(session.user_id)
+        if row is not None and row.banned:
+            raise faults.user_banned(message="Invalid Refresh Token: User Banned")
         if found.revoked:
             active = rows.active_refresh_token(session.id)
             if active is not None and active.parent == token:
@@ -176,6 +196,12 @@ class Auth:
             "user": shapes.user_json(row),
             "weak_password": None,
         }
+
+
+def _seconds(duration: str) -> float:
+    if not _DURATION.fullmatch(duration):
+        raise faults.validation_failed("invalid format for ban duration: " + duration)
+    return sum(float(number) * _UNITS[unit] for number, unit in _TERM.findall(duration))
 
 
 def _address(email: str) -> str:

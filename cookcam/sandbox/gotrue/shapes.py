@@ -15,11 +15,13 @@ ROLE = "authenticated"
 def user_json(row: UserRow) -> dict[str, Any]:
     """The user object; its one identity is derived from the row."""
     email = row.email or ""
+    banned = {"banned_until": _time(row.banned_until)} if row.banned_until else {}
     return {
         "id": str(row.id),
         "aud": AUDIENCE,
         "role": ROLE,
         "email": email,
+        **banned,
         "email_confirmed_at": _time(row.email_confirmed_at),
         "phone": "",
         "confirmed_at": _time(row.email_confirmed_at),

@@ -7,7 +7,7 @@ program it stands beside, so neither can starve or break the other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString, TypeVar, cast
 from uuid import UUID
 
@@ -42,7 +42,7 @@ create index if not exists refresh_tokens_session on sandbox.refresh_tokens (ses
 _USER = """
 select id, email, encrypted_password, email_confirmed_at, last_sign_in_at,
        raw_user_meta_data as user_metadata, raw_app_meta_data as app_metadata,
-       created_at, updated_at
+       banned_until, created_at, updated_at
   from auth.users
 """
 
@@ -69,8 +69,13 @@ class UserRow:
     last_sign_in_at: datetime | None
     user_metadata: dict[str, Any] | None
     app_metadata: dict[str, Any] | None
+    banned_until: datetime | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def banned(self) -> bool:
+        return self.banned_until is not None and self.banned_until > datetime.now(UTC)
 
 
 @frozen
@@ -127,6 +132,13 @@ class Rows:
         self.connection.execute(
             "update auth.users set email_confirmed_at = now() where id = %s", (user_id,)
         )
+
+    def ban(self, user_id: UUID, duration: timedelta | None) -> UserRow | None:
+        """For so long from now, or not at all any more; None when there is no such user."""
+        self.connection.execute(
+            "update auth.users set banned_until = now() + %s where id = %s", (duration, user_id)
+        )
+        return self.user(user_id)
 
     def delete_user(self, user_id: UUID) -> bool:
         deleted = self.connection.execute("delete from auth.users where id = %s", (user_id,))

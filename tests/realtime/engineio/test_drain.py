@@ -58,6 +58,21 @@ async def test_who_does_not_answer_in_time_is_cut_and_counted(autojump_clock):
         assert not server.sessions
 
 
+async def test_who_is_cut_is_not_waited_for_any_longer(autojump_clock):
+    """Neither a peer that never answers the close nor one that never takes it."""
+    async with (
+        EngineServer(Recorder(), close_timeout=60) as server,
+        connected(server) as mute,
+        connected(server, reading=False) as stuck,
+    ):
+        begin = trio.current_time()
+        await server.close_all(timeout=3)
+        await mute.over.wait()
+        await stuck.over.wait()
+        # Nothing but the moment that the close frame itself may take.
+        assert trio.current_time() - begin == pytest.approx(3.2)
+
+
 async def test_closing_nothing_takes_no_time(autojump_clock):
     async with EngineServer(Recorder()) as server:
         begin = trio.current_time()

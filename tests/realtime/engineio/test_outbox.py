@@ -43,7 +43,7 @@ def test_an_outbox_full_of_what_must_arrive_refuses_everything():
 def test_protocol_packets_are_not_counted():
     outbox = Outbox(1)
     fill(outbox, KEEP)
-    outbox.put_control("2")
+    outbox.put_control(Message.control("2"))
     assert outbox.take_all() == ["4keep0", "2"]
 
 
@@ -77,7 +77,7 @@ def test_whoever_empties_it_is_told_of_every_change():
     outbox.on_change = lambda: told.append(len(outbox))
     outbox.put(Message.of("refused"))
     assert told == []
-    outbox.put_control("2")
+    outbox.put_control(Message.control("2"))
     outbox.wake()
     outbox.take_all()
     outbox.put(Message.of("after"))

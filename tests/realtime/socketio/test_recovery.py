@@ -184,18 +184,72 @@ async def test_who_missed_more_than_an_outbox_holds_starts_anew(autojump_clock):
                 assert same is recovered
 
 
-async def test_a_return_happens_once(autojump_clock):
+async def dropped(server: SocketServer) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The ids of a client that is gone, and what it presents when it returns."""
+    async with opened(server) as client:
+        ids = await client.connect()
+        server.main.emit("first")
+        _, offset = await event(client)
+        await drop(server, client)
+    return ids, {"pid": ids["pid"], "offset": offset}
+
+
+async def test_who_returns_before_its_loss_was_noticed_takes_over(autojump_clock):
     server = server_of()
     async with server:
-        async with opened(server) as client:
-            ids = await client.connect()
-            server.main.emit("first")
-            _, offset = await event(client)
-            await drop(server, client)
+        ids, back = await dropped(server)
         async with opened(server) as one, opened(server) as two:
-            back = {"pid": ids["pid"], "offset": offset}
             assert await one.connect(**back) == ids
-            assert await two.connect(**back) != ids
+            server.main.emit("missed")
+            assert await two.connect(**back) == ids
+            assert (await event(two))[0] == "missed"
+            await one.close_code()
+            (socket,) = server.sockets
+            assert server.main.members("kitchen") == (socket,)
+
+
+async def test_who_is_lost_again_before_it_was_let_in_may_still_return(autojump_clock):
+    server = server_of()
+    async with server:
+        ids, back = await dropped(server)
+        server.main.emit("missed")
+        async with opened(server) as one:
+            await one.send(f"40{json.dumps({**back, 'think': 5})}")
+            await trio.testing.wait_all_tasks_blocked()
+            await drop(server, one)
+        async with opened(server) as two:
+            assert await two.connect(**back) == ids
+            assert (await event(two))[0] == "missed"
+
+
+async def test_the_history_is_bounded_in_bytes_and_in_sockets(autojump_clock):
+    server = server_of(max_bytes=1000, max_absent=1)
+    async with server:
+        ids, back = await dropped(server)
+        for _ in range(10):
+            server.main.emit("large", "x" * 200)
+        assert server.main.history is not None
+        assert len(server.main.history._kept) == 4
+        async with opened(server) as client:
+            assert await client.connect(**back) != ids
+        ids, back = await dropped(server)
+        await dropped(server)
+        async with opened(server) as client:
+            assert await client.connect(**back) != ids
+
+
+async def test_on_request_only_who_asks_is_given_offsets(autojump_clock):
+    server = server_of(on_request=True)
+    async with server, opened(server) as asks, opened(server) as other:
+        assert set(await asks.connect(recover=True)) == {"sid", "pid"}
+        assert set(await other.connect(recover=False)) == {"sid"}
+        server.main.emit("x", 1)
+        assert len(await event(asks)) == 3
+        assert await event(other) == ["x", 1]
+        for socket in server.sockets:
+            socket.emit("y")
+        assert len(await event(asks)) == 2
+        assert await event(other) == ["y"]
 
 
 async def test_a_refused_return_leaves_nothing_behind(autojump_clock):

@@ -1,0 +1,107 @@
+"""Food: recipes and what is done with them, scans, ingredients, nutrition, generation."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from cookcam.assembly.ground import Ground
+from cookcam.assembly.membership import Membership
+from cookcam.assembly.people import People
+from cookcam.assembly.providers import Providers
+from cookcam.features.generation import routes as generation_routes
+from cookcam.features.generation.service import Generation
+from cookcam.features.generation.streaming import Tellers
+from cookcam.features.idempotency.service import Replies
+from cookcam.features.idempotency.store import ReplyStore
+from cookcam.features.ingredients import routes as ingredient_routes
+from cookcam.features.ingredients.service import Ingredients
+from cookcam.features.ingredients.store import IngredientStore
+from cookcam.features.nutrition import routes as nutrition_routes
+from cookcam.features.nutrition.service import RecipesNutrition, SmartNutritionService
+from cookcam.features.nutrition.store import NutritionStore
+from cookcam.features.photos import routes as photo_routes
+from cookcam.features.photos.service import CompletionPhotos
+from cookcam.features.photos.store import PhotoStore
+from cookcam.features.ratings import routes as rating_routes
+from cookcam.features.ratings.service import Ratings
+from cookcam.features.ratings.store import RatingStore
+from cookcam.features.recipes import routes as recipe_routes
+from cookcam.features.recipes.service import Recipes
+from cookcam.features.recipes.store import RecipeStore
+from cookcam.features.saving import routes as saving_routes
+from cookcam.features.saving.service import Saving
+from cookcam.features.saving.store import SavingStore
+from cookcam.features.scans import routes as scan_routes
+from cookcam.features.scans.service import Scans
+from cookcam.features.scans.store import ScanStore
+from cookcam.features.scans.vision import Vision
+from cookcam.realtime.hub import Hub
+from cookcam.web import Routes
+
+
+@frozen
+class Kitchen:
+    recipes: Recipes
+    saving: Saving
+    ratings: Ratings
+    photos: CompletionPhotos
+    ingredients: Ingredients
+    smart_nutrition: SmartNutritionService
+    nutrition: RecipesNutrition
+    generation: Generation
+    tellers: Tellers
+    scans: Scans
+
+    @classmethod
+    def of(
+        cls,
+        ground: Ground,
+        providers: Providers,
+        membership: Membership,
+        people: People,
+        hub: Hub,
+    ) -> Kitchen:
+        """A user hears on `hub` how a generation goes."""
+        database, bounds = ground.database, ground.config.generation
+        openai, storage = providers.openai, providers.storage
+        cache, images = providers.cache, providers.images
+        quotas, xp = membership.quotas, membership.xp
+
+        recipes = Recipes(RecipeStore(database), people.profiles, cache)
+        ingredients = Ingredients(IngredientStore(database), providers.usda, cache)
+        smart_nutrition = SmartNutritionService(ingredients, cache)
+        return cls(
+            recipes=recipes,
+            saving=Saving(SavingStore(database), recipes, quotas, xp),
+            ratings=Ratings(RatingStore(database), recipes),
+            photos=CompletionPhotos(
+                PhotoStore(database), recipes, people.cards, images, storage, xp, cache
+            ),
+            ingredients=ingredients,
+            smart_nutrition=smart_nutrition,
+            nutrition=RecipesNutrition(recipes, smart_nutrition, NutritionStore(database), cache),
+            generation=Generation.of(
+                database,
+                openai,
+                recipes,
+                smart_nutrition,
+                quotas,
+                xp,
+                seconds=bounds.seconds,
+                menu_seconds=bounds.menu_seconds,
+            ),
+            tellers=Tellers(hub, Replies(ReplyStore(database)), ground.metrics),
+            scans=Scans(ScanStore(database), Vision(openai), images, storage, quotas, xp, cache),
+        )
+
+    def routes(self) -> list[Routes]:
+        return [
+            recipe_routes.routes(self.recipes),
+            saving_routes.routes(self.saving),
+            rating_routes.routes(self.ratings),
+            photo_routes.routes(self.photos),
+            ingredient_routes.routes(self.ingredients),
+            nutrition_routes.routes(self.smart_nutrition, self.nutrition),
+            generation_routes.routes(self.generation, self.tellers),
+            scan_routes.routes(self.scans),
+        ]

@@ -1,0 +1,92 @@
+"""Who is here: accounts and profiles, and the way out with everything that is one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from attrs import frozen
+
+from cookcam.assembly.ground import Ground
+from cookcam.assembly.membership import Membership
+from cookcam.assembly.providers import Providers
+from cookcam.features.accounts import routes as account_routes
+from cookcam.features.accounts.avatars import Avatars
+from cookcam.features.accounts.service import Accounts, Cards, Profiles
+from cookcam.features.accounts.store import ProfileStore
+from cookcam.features.erasure import routes as erasure_routes
+from cookcam.features.erasure.payments import StripeCancels
+from cookcam.features.erasure.receipts import Receipts
+from cookcam.features.erasure.service import Erasure
+from cookcam.features.erasure.store import ErasureStore
+from cookcam.features.export import routes as export_routes
+from cookcam.features.export.service import Export
+from cookcam.features.export.store import ExportStore
+from cookcam.features.referrals import routes as referral_routes
+from cookcam.features.referrals.service import Referrals
+from cookcam.features.referrals.store import ReferralStore
+from cookcam.features.users import routes as user_routes
+from cookcam.features.users.service import Users
+from cookcam.features.users.store import UserStore
+from cookcam.lifecycle.background import Task
+from cookcam.web import Routes
+
+
+@frozen
+class People:
+    cards: Cards
+    profiles: Profiles
+    accounts: Accounts
+    avatars: Avatars
+    erasure: Erasure
+    receipts: Receipts
+    export: Export
+    referrals: Referrals
+    users: Users
+
+    @classmethod
+    def of(
+        cls,
+        ground: Ground,
+        providers: Providers,
+        membership: Membership,
+        close_account: Callable[[UUID], object],
+    ) -> People:
+        """`close_account` ends the connections of a user who is gone."""
+        database, storage = ground.database, providers.storage
+        store = ProfileStore(database)
+        profiles = Profiles(store, membership.entitlements, membership.xp)
+        identity = ground.config.identity
+        receipts = Receipts((identity.jwt_secret or identity.service_role_key).reveal())
+        return cls(
+            cards=Cards(store),
+            profiles=profiles,
+            accounts=Accounts(providers.identity, profiles),
+            avatars=Avatars(profiles, providers.images, storage),
+            erasure=Erasure(
+                ErasureStore(database),
+                profiles,
+                providers.identity,
+                storage,
+                {"stripe": StripeCancels(providers.stripe)},
+                receipts,
+                close_account,
+            ),
+            receipts=receipts,
+            export=Export(ExportStore(database), profiles, storage, ground.now),
+            referrals=Referrals(ReferralStore(database), profiles, ground.now),
+            users=Users(UserStore(database)),
+        )
+
+    def routes(self) -> list[Routes]:
+        return [
+            account_routes.routes(self.accounts, self.profiles),
+            account_routes.photo_routes(self.avatars),
+            erasure_routes.routes(self.erasure, self.receipts),
+            export_routes.routes(self.export),
+            referral_routes.routes(self.referrals),
+            user_routes.routes(self.users),
+        ]
+
+    def background(self) -> list[Task]:
+        return [Task("account deletions", self.erasure.run)]

@@ -1,0 +1,131 @@
+"""The table of contents of the program.
+
+`open_program` opens the services in order (they close in reverse) and hands
+`cookcam.lifecycle.run` what it starts and stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from attrs import frozen
+
+from cookcam.assembly.channel import open_channel
+from cookcam.assembly.ground import Ground, open_ground
+from cookcam.assembly.kitchen import Kitchen
+from cookcam.assembly.live import Live
+from cookcam.assembly.membership import Membership
+from cookcam.assembly.money import Money
+from cookcam.assembly.people import People
+from cookcam.assembly.providers import open_providers
+from cookcam.assembly.reports import TaskReports
+from cookcam.assembly.upkeep import Upkeep
+from cookcam.config import Config
+from cookcam.dispatch import Dispatcher
+from cookcam.identity import Authenticator
+from cookcam.lifecycle.background import Background, Task
+from cookcam.lifecycle.run import Program
+from cookcam.lifecycle.state import Lifecycle
+from cookcam.lifecycle.work import Work
+from cookcam.observability.metrics import Metrics
+from cookcam.observability.reports import ErrorReporter
+from cookcam.realtime.service import Realtime
+from cookcam.serving.door import Door
+from cookcam.serving.server import Server, protocol_config
+from cookcam.web import Routes
+from cookcam.web.app import create_app
+from cookcam.web.edge import Edge
+from cookcam.web.errors import malformed_request
+from cookcam.web.rate_limit import RateLimits
+
+
+@frozen
+class Services:
+    """The opened services and what is made of them."""
+
+    app: Edge
+    realtime: Realtime
+    background: Sequence[Task]
+    reporter: ErrorReporter
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[Services]:
+    """Opens everything behind the connections, in order; closes it in reverse.
+
+    Neither the database nor a provider has to be there yet: what needs one answers 503 until it
+    is. Raises ValueError for a DATABASE_URL that PostgreSQL cannot read.
+    """
+    async with (
+        open_ground(config, lifecycle) as ground,
+        open_providers(config, ground.metrics) as providers,
+        open_channel(ground, providers) as channel,
+    ):
+        realtime = channel.realtime
+        membership = Membership.of(ground.database, realtime.hub, ground.now)
+        people = People.of(ground, providers, membership, realtime.close_account)
+        kitchen = Kitchen.of(ground, providers, membership, people, realtime.hub)
+        live = Live.of(ground, realtime.hub, kitchen.recipes)
+        money = Money.of(ground, providers, membership, people, kitchen.recipes)
+        upkeep = Upkeep.of(ground, channel, providers.identity, live.cooking)
+
+        for events in live.events():
+            realtime.include(events)
+        routes = [
+            *upkeep.routes(),
+            *people.routes(),
+            *kitchen.routes(),
+            *membership.routes(),
+            *money.routes(),
+        ]
+        background = [
+            *upkeep.background(),
+            *people.background(),
+            *money.background(),
+            *live.background(),
+        ]
+        app = edge_of(ground, providers.authenticator, realtime, routes)
+        yield Services(app, realtime, background, ground.reporter, ground.metrics)
+
+
+def edge_of(
+    ground: Ground, authenticator: Authenticator, realtime: Realtime, routes: Iterable[Routes]
+) -> Edge:
+    """What a connection talks to: the edge, and behind it the routes and the live channel."""
+    config, reporter = ground.config, ground.reporter
+    limits = RateLimits.of(config.limits)
+    app = create_app(config, routes, authenticator=authenticator, limits=limits, reporter=reporter)
+    return Edge(
+        Dispatcher(app, realtime),
+        config,
+        limits=limits,
+        reporter=reporter,
+        metrics=ground.metrics,
+    )
+
+
+@asynccontextmanager
+async def open_program(
+    config: Config,
+    doors: Sequence[Door],
+    lifecycle: Lifecycle,
+    work: Work,
+    *,
+    on_ready: Callable[[], None],
+) -> AsyncGenerator[Program]:
+    """The services, and the server that lets connections in through `doors`."""
+    async with open_services(config, lifecycle) as services:
+        server = Server(
+            services.app,
+            doors,
+            protocol_config(keep_alive_seconds=config.server.keep_alive_seconds),
+            lifecycle,
+            work,
+            malformed_request,
+        )
+        background = Background(
+            work, services.background, TaskReports(services.metrics, services.reporter)
+        )
+        yield Program(server, services.realtime, background, on_ready)

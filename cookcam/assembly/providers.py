@@ -1,0 +1,171 @@
+"""The clients of everything outside but the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import structlog
+from attrs import frozen
+
+from cookcam.cache import Cache
+from cookcam.config import Config
+from cookcam.identity import Authenticator
+from cookcam.identity.keys import KeySet
+from cookcam.images import Images
+from cookcam.observability.metrics import Metrics
+from cookcam.providers.apple import AppStore, AppStoreSettings, Endpoints
+from cookcam.providers.google_play import GooglePlay
+from cookcam.providers.openai import OpenAI
+from cookcam.providers.redis import Redis
+from cookcam.providers.storage import Storage
+from cookcam.providers.stripe import Stripe
+from cookcam.providers.supabase import SupabaseAuth
+from cookcam.providers.usda import Usda
+
+
+@frozen
+class Providers:
+    """The clients, and what keeps and redraws what they give.
+
+    `stripe` and `redis` are None in a deployment without them. `push_keys` are those that Google
+    signs its notifications with.
+    """
+
+    identity: SupabaseAuth
+    storage: Storage
+    authenticator: Authenticator
+    usda: Usda
+    openai: OpenAI
+    stripe: Stripe | None
+    app_store: AppStore
+    google_play: GooglePlay
+    push_keys: KeySet
+    redis: Redis | None
+    cache: Cache
+    images: Images
+
+
+@asynccontextmanager
+async def open_providers(config: Config, metrics: Metrics) -> AsyncGenerator[Providers]:
+    """None of them has to be there yet."""
+    async with (
+        open_identity(config) as identity,
+        open_storage(config) as storage,
+        open_authenticator(config, identity) as authenticator,
+        open_usda(config) as usda,
+        open_openai(config, metrics) as openai,
+        open_stripe(config) as stripe,
+        AppStore.open(app_store_settings(config)) as app_store,
+        open_google_play(config) as google_play,
+        KeySet.open(google_play.push_keys) as push_keys,
+        open_redis(config) as redis,
+    ):
+        structlog.get_logger("cookcam.assembly").info("Supabase clients initialized")
+        yield Providers(
+            identity=identity,
+            storage=storage,
+            authenticator=authenticator,
+            usda=usda,
+            openai=openai,
+            stripe=stripe,
+            app_store=app_store,
+            google_play=google_play,
+            push_keys=push_keys,
+            redis=redis,
+            cache=Cache.of(metrics, redis),
+            images=Images(),
+        )
+
+
+def open_identity(config: Config) -> AbstractAsyncContextManager[SupabaseAuth]:
+    return SupabaseAuth.open(
+        supabase_url=config.identity.supabase_url,
+        anon_key=config.identity.anon_key,
+        service_role_key=config.identity.service_role_key,
+    )
+
+
+def open_storage(config: Config) -> AbstractAsyncContextManager[Storage]:
+    return Storage.open(
+        supabase_url=config.identity.supabase_url,
+        service_role_key=config.identity.service_role_key,
+    )
+
+
+def open_authenticator(
+    config: Config, identity: SupabaseAuth
+) -> AbstractAsyncContextManager[Authenticator]:
+    return Authenticator.open(
+        identity,
+        supabase_url=config.identity.supabase_url,
+        jwt_secret=config.identity.jwt_secret,
+    )
+
+
+def open_usda(config: Config) -> AbstractAsyncContextManager[Usda]:
+    return Usda.open(
+        base_url=config.providers.usda_api_base_url,
+        api_key=config.providers.usda_api_key,
+    )
+
+
+def open_openai(config: Config, metrics: Metrics) -> AbstractAsyncContextManager[OpenAI]:
+    return OpenAI.open(
+        api_key=config.providers.openai_api_key,
+        base_url=config.providers.openai_base_url,
+        model=config.providers.openai_model,
+        concurrency=config.providers.openai_concurrency,
+        metrics=metrics,
+    )
+
+
+@asynccontextmanager
+async def open_stripe(config: Config) -> AsyncGenerator[Stripe | None]:
+    """Payments; None in a deployment without them."""
+    if config.providers.stripe_secret_key is None:
+        yield None
+        return
+    async with Stripe.open(
+        secret_key=config.providers.stripe_secret_key,
+        api_base=config.providers.stripe_api_base,
+    ) as stripe:
+        yield stripe
+
+
+def app_store_settings(config: Config) -> AppStoreSettings:
+    stores = config.stores
+    return AppStoreSettings(
+        bundle_id=stores.apple_bundle_id,
+        endpoints=Endpoints(
+            stores.apple_verify_receipt_url,
+            stores.apple_sandbox_verify_receipt_url,
+            stores.apple_api_url,
+            stores.apple_sandbox_api_url,
+        ),
+        app_apple_id=stores.apple_app_id,
+        shared_secret=config.providers.apple_shared_secret,
+        roots=stores.apple_root_certificates,
+        issuer_id=stores.apple_issuer_id,
+        key_id=stores.apple_key_id,
+        private_key=stores.apple_private_key,
+    )
+
+
+def open_google_play(config: Config) -> AbstractAsyncContextManager[GooglePlay]:
+    return GooglePlay.open(
+        api_url=config.stores.google_api_url,
+        certs_url=config.stores.google_certs_url,
+        package=config.providers.google_play_package_name,
+        key=config.providers.google_service_account_key,
+    )
+
+
+@asynccontextmanager
+async def open_redis(config: Config) -> AsyncGenerator[Redis | None]:
+    """The one Redis client of bus and cache; None without REDIS_URL."""
+    if config.redis.url is None:
+        yield None
+        return
+    async with Redis.open(config.redis.url.reveal()) as redis:
+        yield redis

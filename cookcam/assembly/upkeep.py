@@ -1,0 +1,61 @@
+"""What the program does for itself: health, its first moments, and the sweeping of old rows."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from attrs import frozen
+
+from cookcam.assembly.channel import Channel
+from cookcam.assembly.ground import Ground
+from cookcam.assembly.reports import TaskReports
+from cookcam.database.migrate import pending
+from cookcam.features.cooking.service import Cooking
+from cookcam.features.health import routes as health_routes
+from cookcam.features.health.service import Health
+from cookcam.features.retention.service import Retention
+from cookcam.features.retention.store import SweepStore
+from cookcam.lifecycle.background import Task
+from cookcam.providers.supabase import SupabaseAuth
+from cookcam.startup import ReadyAnnouncement, warm_up
+from cookcam.web import Routes
+
+
+@frozen
+class Upkeep:
+    ground: Ground
+    identity: SupabaseAuth
+    health: Health
+    retention: Retention
+
+    @classmethod
+    def of(
+        cls, ground: Ground, channel: Channel, identity: SupabaseAuth, cooking: Cooking
+    ) -> Upkeep:
+        config, sockets = ground.config, ground.config.realtime.enabled
+        reports = TaskReports(ground.metrics, ground.reporter)
+        return cls(
+            ground=ground,
+            identity=identity,
+            health=Health(
+                config,
+                ground.lifecycle,
+                ping=ground.database.ping,
+                pending=lambda: pending(config.database.url.reveal()),
+                realtime=channel.realtime if sockets else None,
+                cooking_sessions=cooking.active_sessions,
+                bus_connected=lambda: channel.bus.connected or not sockets,
+            ),
+            retention=Retention(SweepStore(ground.database), ground.now, reports.task_failed),
+        )
+
+    def routes(self) -> list[Routes]:
+        return [health_routes.routes(self.health, self.ground.metrics.render)]
+
+    def background(self) -> list[Task]:
+        ready = ReadyAnnouncement(self.health, self.ground.config.server.pm2_channel)
+        return [
+            Task("announce readiness", ready),
+            Task("warm up", partial(warm_up, self.identity)),
+            Task("retention", self.retention.run),
+        ]

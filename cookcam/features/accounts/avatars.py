@@ -1,0 +1,67 @@
+"""Profile photographs: `spec/http-api-core.md` §6.6, §15.1."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+import trio
+from attrs import frozen
+
+from cookcam.errors import AppError
+from cookcam.features.accounts.holdings import FOLDERS
+from cookcam.features.accounts.models import Profile, ProfileChanges
+from cookcam.features.accounts.service import Profiles
+from cookcam.identity import Identity
+from cookcam.images import Images
+from cookcam.providers.storage import Storage, new_key
+
+FIT: Final = (1920, 1080)
+TIDY: Final = 5.0
+"""Seconds spent on removing a file nobody needs; deleting the account finds what is left."""
+
+log = structlog.get_logger(__name__)
+
+
+@frozen
+class Avatars:
+    profiles: Profiles
+    images: Images
+    storage: Storage
+
+    async def replace(self, caller: Identity, photo: bytes) -> Profile:
+        """The profile with its new photograph, of which the file of the old one is gone.
+
+        Raises WrongImageType, ImageTooLarge, InvalidImage, and ServiceUnavailable without storage.
+        """
+        before = await self.profiles.of(caller)
+        jpeg = await self.images.prepare(photo, fit=FIT)
+        key = new_key(FOLDERS["avatars"], caller.user_id)
+        url = self.storage.public_url("avatars", key)
+        await self.storage.put("avatars", key, jpeg)
+        try:
+            after = await self.profiles.change(caller, ProfileChanges(avatar_url=url))
+        except AppError:
+            # A commit whose answer was lost may have happened.
+            if (await self.profiles.of(caller)).avatar_url != url:
+                await self._remove(key)
+            raise
+        old = self._own_key(caller, before.avatar_url)
+        if old is not None:
+            await self._remove(old)
+        return after
+
+    def _own_key(self, caller: Identity, url: str | None) -> str | None:
+        """The key of an address that we made for this user; people may give any address."""
+        folder = f"{FOLDERS['avatars']}/{caller.user_id}/"
+        start = self.storage.public_url("avatars", folder)
+        if url is None or not url.startswith(start) or "/" in url[len(start) :]:
+            return None
+        return folder + url[len(start) :]
+
+    async def _remove(self, key: str) -> None:
+        with trio.move_on_after(TIDY, shield=True):
+            try:
+                await self.storage.delete("avatars", [key])
+            except AppError as error:
+                log.warning("a file nobody needs was left", bucket="avatars", code=error.code)

@@ -1,0 +1,62 @@
+"""`/subscription/affiliate` (`spec/payments-and-gamification.md` §6.2)."""
+
+from __future__ import annotations
+
+from quart import request
+
+from cookcam.features.creators.answers import FullUrl, LinkList, NewLink, SharedLink, Tracked
+from cookcam.features.creators.links import Links
+from cookcam.features.creators.requests import GenerateLink, TrackClick
+from cookcam.features.subscriptions.guards import Gates
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import (
+    Routes,
+    document_failures,
+    errors_as,
+    facts,
+    unconditional,
+    validate_request,
+    validate_response,
+)
+
+
+def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -> None:
+    @bp.post("/subscription/affiliate/generate")
+    @errors_as(unexpected="Failed to generate affiliate link")
+    @signed_in
+    @gates.creator
+    @document_failures(409)
+    @validate_request(GenerateLink)
+    @validate_response(NewLink)
+    async def generate_link(caller: Identity, data: GenerateLink) -> NewLink:
+        """Make a link to share."""
+        link = await links.make(caller.user_id, data.campaign, data.slug)
+        return NewLink(True, SharedLink.to_share(link, url(link)), url(link))
+
+    @bp.get("/subscription/affiliate/links")
+    @errors_as(unexpected="Failed to get affiliate links")
+    @unconditional
+    @signed_in
+    @gates.creator
+    @validate_response(LinkList)
+    async def list_links(caller: Identity) -> LinkList:
+        """One's own links, newest first."""
+        found = await links.of_creator(caller.user_id)
+        return LinkList(True, [SharedLink.to_share(link, url(link)) for link in found])
+
+    @bp.post("/subscription/affiliate/track/<code>")
+    @errors_as(unexpected="Failed to track click")
+    @validate_request(TrackClick)
+    @validate_response(Tracked)
+    async def track(code: str, data: TrackClick) -> Tracked:
+        """Count a visitor. The answer is the same for any code, known or not."""
+        headers = request.headers
+        await links.track(
+            code,
+            facts().client_address,
+            source=data.source,
+            user_agent=data.user_agent or headers.get("User-Agent"),
+            referrer=data.referrer or headers.get("Referer"),
+        )
+        return Tracked(True, "Click tracked")

@@ -1,0 +1,197 @@
+"""Creators' accounts at Stripe: opening one, and what Stripe tells of it (§6.7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from attrs import field, frozen
+
+from cookcam.database import Transaction
+from cookcam.errors import (
+    AppError,
+    AuthorizationError,
+    Conflict,
+    NotFound,
+    ServiceError,
+    ServiceUnavailable,
+)
+from cookcam.features.creators.account_store import AccountRows, AccountStore
+from cookcam.features.creators.models import AccountStatus, StripeAccount
+from cookcam.features.creators.returns import Returns
+from cookcam.features.literals import refused
+from cookcam.features.subscriptions.stripe_handlers import Write
+from cookcam.providers.stripe import NoSuchObject, Stripe, StripeRefused
+from cookcam.providers.stripe_events import Event
+from cookcam.providers.stripe_models import Account, AccountLink
+
+_COUNTRY = re.compile(r"[A-Z]{2}")
+
+
+@frozen
+class Onboarding:
+    account: StripeAccount
+    url: str = field(repr=False)
+
+
+@frozen
+class StripeAccounts:
+    """One account for each creator, made once. `stripe` is None without payments."""
+
+    store: AccountStore
+    stripe: Stripe | None
+    returns: Returns
+    now: Callable[[], datetime] = field(repr=False)
+
+    async def of(self, creator_id: UUID) -> StripeAccount | None:
+        """The account as Stripe last told it: nobody is asked, so that it may be polled."""
+        return await self.store.of_creator(creator_id)
+
+    async def onboard(self, creator_id: UUID, country: str) -> Onboarding:
+        """The creator's account, opened if there is none, and the page with Stripe's questions.
+
+        Raises ValidationError for what is no country; ServiceError when Stripe refuses.
+        """
+        country = country.upper()
+        if not _COUNTRY.fullmatch(country):
+            raise refused("Invalid country", "country")
+        stripe = self._stripe()
+        account = await self.store.of_creator(creator_id)
+        if account is None or account.account_status == "disabled":
+            account = await self._open(stripe, creator_id, country, account)
+        try:
+            link = await stripe.create_account_link(
+                account.stripe_account_id,
+                return_url=self.returns.onboarded,
+                refresh_url=self.returns.again,
+            )
+        except StripeRefused as refusal:
+            raise ServiceError(error="Failed to generate onboarding link") from refusal
+        return Onboarding(account, link.url)
+
+    async def _open(
+        self, stripe: Stripe, creator_id: UUID, country: str, gone: StripeAccount | None
+    ) -> StripeAccount:
+        """A new account, in place of one that took our access away."""
+        replaces = gone.stripe_account_id if gone else None
+        try:
+            # The same key each time: should the row not be written, the next request gets the same
+            # account.
+            opened = await stripe.create_account(
+                creator_id=creator_id,
+                country=country,
+                email=None,
+                idempotency_key=f"connect-account:{creator_id}:{replaces or ''}",
+            )
+        except StripeRefused as refusal:
+            raise ServiceError(error="Failed to create Stripe account") from refusal
+        return await self.store.add(
+            creator_id, opened.id, opened.country or country, replaces=replaces
+        )
+
+    async def link(
+        self, creator_id: UUID, account_id: str | None, return_url: str, refresh_url: str
+    ) -> AccountLink:
+        """A page of Stripe that comes back to the given addresses.
+
+        Raises NotFound without an account, AuthorizationError for somebody else's, ValidationError
+        for an address that is not the project's, ServiceError when Stripe refuses.
+        """
+        none = "No Stripe account found. Please start onboarding first."
+        account = await self._own(creator_id, account_id, none)
+        back = self.returns.checked(return_url, "return_url")
+        again = self.returns.checked(refresh_url, "refresh_url")
+        try:
+            return await self._stripe().create_account_link(
+                account.stripe_account_id, return_url=back, refresh_url=again
+            )
+        except StripeRefused as refusal:
+            raise ServiceError(error="Failed to create account link") from refusal
+
+    async def dashboard(self, creator_id: UUID) -> str:
+        """The address of the creator's dashboard at Stripe, for one visit.
+
+        Raises NotFound without an account; Conflict while Stripe has questions.
+        """
+        account = await self._own(creator_id, None, "Stripe account not found")
+        try:
+            return await self._stripe().create_login_link(account.stripe_account_id)
+        except NoSuchObject as refusal:
+            raise ServiceError(error="Failed to get dashboard link") from refusal
+        except StripeRefused as refusal:
+            words = "Stripe account not ready"
+            raise Conflict(words, error=words) from refusal
+
+    async def refresh(self, creator_id: UUID, account_id: str | None) -> None:
+        """Asks Stripe how the account is. Raises NotFound without one, AuthorizationError for
+        somebody else's, ServiceError (502) when Stripe does not tell.
+        """
+        account = await self._own(creator_id, account_id, "No Stripe account found")
+        stripe, read_at = self._stripe(), self.now()
+        try:
+            told = await stripe.retrieve_account(account.stripe_account_id)
+        except AppError as error:
+            raise ServiceError(error="Failed to refresh account status") from error
+        await self.store.refresh(account.stripe_account_id, **_told(told), read_at=read_at)
+
+    async def _own(self, creator_id: UUID, account_id: str | None, none: str) -> StripeAccount:
+        account = await self.store.of_creator(creator_id)
+        if account is None:
+            raise NotFound(none, error=none)
+        if account_id not in (None, account.stripe_account_id):
+            words = "This Stripe account belongs to another creator"
+            raise AuthorizationError(words, error=words)
+        return account
+
+    def _stripe(self) -> Stripe:
+        if self.stripe is None:
+            raise ServiceUnavailable("Payments are not configured")
+        return self.stripe
+
+    # What Stripe tells
+
+    async def updated(self, event: Event) -> Write | None:
+        """`account.updated`: the account as it is now, since events overtake each other."""
+        if event.account is None:
+            return None
+        account_id, read_at = event.account, self.now()
+        try:
+            told = await self._stripe().retrieve_account(account_id)
+        except NoSuchObject:  # our access was taken away in the meantime
+            return partial(_disable, account_id)
+
+        async def write(tx: Transaction) -> None:
+            await AccountRows(tx).refresh(account_id, **_told(told), read_at=read_at)
+
+        return write
+
+    async def deauthorized(self, event: Event) -> Write | None:
+        """`account.application.deauthorized`: nothing can be sent to this account any more."""
+        return None if event.account is None else partial(_disable, event.account)
+
+
+def status_of(account: Account) -> AccountStatus:
+    """By the `transfers` capability, the only one that is asked for: charges do not matter."""
+    if not account.details_submitted:
+        return "pending"
+    return "active" if account.transfers_active and account.payouts_enabled else "restricted"
+
+
+def _told(account: Account) -> dict[str, Any]:
+    return {
+        "status": status_of(account),
+        "details_submitted": account.details_submitted,
+        "charges_enabled": account.charges_enabled,
+        "payouts_enabled": account.payouts_enabled,
+        "requirements_due": account.requirements_due,
+        "country": account.country,
+        "currency": account.currency,
+    }
+
+
+async def _disable(account_id: str, tx: Transaction) -> None:
+    await AccountRows(tx).disable(account_id)

@@ -1,0 +1,39 @@
+"""The events of Stripe that concern creators, and who does what on them (§5.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from cookcam.features.creators.connect import StripeAccounts
+from cookcam.features.creators.payouts import Payouts
+from cookcam.features.creators.tips import Tips
+from cookcam.features.subscriptions.stripe_handlers import Handler
+
+
+@frozen
+class CreatorEvents:
+    """`ConnectEvents` of `cookcam.features.subscriptions`."""
+
+    accounts: StripeAccounts
+    payouts: Payouts
+    tips: Tips
+
+    @property
+    def of_accounts(self) -> Mapping[str, Handler]:
+        return {
+            "account.updated": self.accounts.updated,
+            "account.application.deauthorized": self.accounts.deauthorized,
+            "payout.paid": self.payouts.bank_paid,
+            "payout.failed": self.payouts.bank_failed,
+        }
+
+    @property
+    def of_platform(self) -> Mapping[str, Handler]:
+        return {
+            "transfer.created": self.payouts.transfer_made,
+            "transfer.reversed": self.payouts.transfer_reversed,
+            "payment_intent.succeeded": self.tips.succeeded,
+            "payment_intent.canceled": self.tips.cancelled,
+        }

@@ -1,0 +1,114 @@
+"""Onboarding at Stripe (`spec/payments-and-gamification.md` §6.7)."""
+
+from __future__ import annotations
+
+from cookcam.errors import NotFound
+from cookcam.features.creators.answers import (
+    AccountLinkReply,
+    AccountState,
+    Dashboard,
+    NoAccount,
+    Onboarded,
+    Refreshed,
+)
+from cookcam.features.creators.connect import StripeAccounts
+from cookcam.features.creators.requests import (
+    AccountLinkRequest,
+    OnboardRequest,
+    RefreshRequest,
+)
+from cookcam.features.creators.returns import PAGES, PATH, SCHEME
+from cookcam.features.subscriptions.guards import Gates
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import (
+    Routes,
+    document_failures,
+    document_response,
+    errors_as,
+    hidden,
+    unconditional,
+    validate_request,
+    validate_response,
+)
+from cookcam.web.answers import Answer
+
+
+def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> None:
+    @bp.post("/subscription/creator/stripe/onboard")
+    @errors_as(unexpected="Failed to start Stripe onboarding")
+    @signed_in
+    @gates.creator
+    @document_failures(409)
+    @validate_request(OnboardRequest)
+    @validate_response(Onboarded)
+    async def onboard(caller: Identity, data: OnboardRequest) -> Onboarded:
+        """Open an account at Stripe, once, and go there."""
+        begun = await accounts.onboard(caller.user_id, data.country)
+        return Onboarded(True, begun.account.stripe_account_id, begun.url)
+
+    @bp.get("/subscription/creator/stripe/status")
+    @errors_as(unexpected="Failed to get Stripe account status")
+    @unconditional
+    @signed_in
+    @gates.creator
+    @document_response(AccountState)
+    async def get_status(caller: Identity) -> AccountState | NoAccount:
+        """The account as Stripe last told it."""
+        account = await accounts.of(caller.user_id)
+        return NoAccount(True, False, True) if account is None else AccountState.of(account)
+
+    @bp.get("/subscription/creator/stripe/dashboard")
+    @errors_as(unexpected="Failed to get dashboard link")
+    @unconditional
+    @signed_in
+    @gates.creator
+    @document_failures(404, 409)
+    @validate_response(Dashboard)
+    async def get_dashboard(caller: Identity) -> Dashboard:
+        """The address of one's dashboard at Stripe, for one visit."""
+        return Dashboard(True, await accounts.dashboard(caller.user_id))
+
+    @bp.post("/subscription/creator/stripe/account-link")
+    @errors_as(unexpected="Failed to create account link")
+    @signed_in
+    @gates.creator
+    @document_failures(404, 409)
+    @validate_request(AccountLinkRequest)
+    @validate_response(AccountLinkReply)
+    async def account_link(caller: Identity, data: AccountLinkRequest) -> AccountLinkReply:
+        """A page of Stripe that comes back to the given addresses of the project or the app."""
+        link = await accounts.link(caller.user_id, data.account_id, *data.urls())
+        return AccountLinkReply(True, link.url, int(link.expires_at.timestamp() * 1000))
+
+    @bp.post("/subscription/creator/stripe/refresh-status")
+    @errors_as(unexpected="Failed to refresh account status")
+    @signed_in
+    @gates.creator
+    @document_failures(404, 409)
+    @validate_request(RefreshRequest)
+    @validate_response(Refreshed)
+    async def refresh_status(caller: Identity, data: RefreshRequest) -> Refreshed:
+        """Ask Stripe how one's account is."""
+        await accounts.refresh(caller.user_id, data.account_id)
+        return Refreshed(True, "Account status refreshed")
+
+    @bp.get(f"{PATH}<page>")
+    @hidden
+    @unconditional
+    async def back_to_the_app(page: str) -> Answer:
+        """From Stripe back into the app: redirected, or by a link where that is not followed."""
+        if page not in PAGES:
+            raise NotFound()
+        address = f"{SCHEME}{page}"
+        body = f'<!doctype html><title>CookCam</title><a href="{address}">Back to CookCam</a>'
+        return Answer(
+            302,
+            [
+                (b"location", address.encode()),
+                (b"content-type", b"text/html; charset=utf-8"),
+                (b"cache-control", b"no-store"),
+                (b"content-length", b"%d" % len(body)),
+            ],
+            body.encode(),
+        )

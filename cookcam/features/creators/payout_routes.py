@@ -1,0 +1,77 @@
+"""Balance and payouts (`spec/payments-and-gamification.md` §6.5)."""
+
+from __future__ import annotations
+
+from quart import request
+
+from cookcam.features.creators.answers import (
+    BalanceReply,
+    Pagination,
+    PayoutAnswer,
+    PayoutList,
+    PayoutReply,
+)
+from cookcam.features.creators.payouts import Payouts
+from cookcam.features.creators.requests import PayoutRequest
+from cookcam.features.subscriptions.guards import Gates
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import (
+    Routes,
+    document_failures,
+    errors_as,
+    unconditional,
+    validate_request,
+    validate_response,
+)
+
+HEADER = "Idempotency-Key"
+LONGEST_KEY = 200
+
+
+def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
+    @bp.get("/subscription/creator/balance")
+    @errors_as(unexpected="Failed to get creator balance")
+    @unconditional
+    @signed_in
+    @gates.creator
+    @validate_response(BalanceReply)
+    async def get_balance(caller: Identity) -> BalanceReply:
+        """What there is, and what of it can be paid out."""
+        balance = await payouts.balance(caller.user_id)
+        return BalanceReply.of(balance, payouts.next_payday())
+
+    @bp.post("/subscription/creator/payout")
+    @errors_as(unexpected="Failed to request payout")
+    @signed_in
+    @gates.creator
+    @document_failures(409)
+    @validate_request(PayoutRequest)
+    @validate_response(PayoutReply)
+    async def request_payout(caller: Identity, data: PayoutRequest) -> PayoutReply:
+        """Pay out a part of the balance. With `Idempotency-Key`, once for each key."""
+        key = request.headers.get(HEADER, "").strip()[:LONGEST_KEY]
+        payout = await payouts.request(caller.user_id, data.cents(), key or None)
+        return PayoutReply(True, PayoutAnswer.of(payout), "Payout request submitted successfully")
+
+    @bp.get("/subscription/creator/payouts/history")
+    @errors_as(unexpected="Failed to get payout history")
+    @unconditional
+    @signed_in
+    @gates.creator
+    @validate_response(PayoutList)
+    async def list_payouts(caller: Identity) -> PayoutList:
+        """One's payouts, newest first; `limit` is held to 1..100."""
+        limit, offset = _page("limit", 20, 1, 100), _page("offset", 0, 0, 10**6)
+        found, total = await payouts.history(caller.user_id, limit, offset)
+        return PayoutList.of(found, Pagination(limit, offset, total))
+
+
+def _page(name: str, default: int, lowest: int, highest: int) -> int:
+    """A number of the query, brought into its bounds; the default for what is no number."""
+    text = request.args.get(name, "")
+    negative = text.startswith("-")
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
+        return default
+    return max(lowest, min(highest, -int(digits) if negative else int(digits)))

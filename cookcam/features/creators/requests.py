@@ -1,0 +1,98 @@
+"""What clients send about creators; where they write a name in two ways, both are read."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct, field
+
+from cookcam.errors import ValidationError
+from cookcam.features.creators.money import cents_of
+from cookcam.features.literals import refused
+
+
+class GenerateLink(Struct):
+    campaign_name: str | None = None
+    custom_slug: str | None = None
+    campaign_name_camel: str | None = field(name="campaignName", default=None)
+    custom_slug_camel: str | None = field(name="customSlug", default=None)
+
+    @property
+    def campaign(self) -> str | None:
+        return self.campaign_name_camel or self.campaign_name
+
+    @property
+    def slug(self) -> str | None:
+        """None for an empty one."""
+        return self.custom_slug_camel or self.custom_slug or None
+
+
+class TrackClick(Struct):
+    """What the website and the app tell of a visitor; times they tell are not read."""
+
+    source: str | None = None
+    user_agent: str | None = None
+    referrer: str | None = None
+
+
+class PayoutRequest(Struct):
+    amount: float | None = None
+    method: str | None = None
+
+    def cents(self) -> int:
+        """Raises ValidationError for what is missing or cannot be paid."""
+        if self.amount is None or not self.method:
+            raise missing("amount", "method")
+        if self.method != "stripe":
+            raise refused("Unsupported payout method", "method")
+        return _cents(self.amount)
+
+
+class TipRequest(Struct):
+    amount: float | None = None
+    creator_id: UUID | None = field(name="creatorId", default=None)
+    message: str | None = None
+    is_anonymous: bool = field(name="isAnonymous", default=False)
+
+    def cents(self) -> int:
+        """Raises ValidationError."""
+        if self.amount is None:
+            raise missing("amount", "creatorId")
+        return _cents(self.amount)
+
+
+class OnboardRequest(Struct):
+    country: str = "US"
+
+
+class AccountLinkRequest(Struct):
+    account_id: str | None = None
+    return_url: str | None = None
+    refresh_url: str | None = None
+
+    def urls(self) -> tuple[str, str]:
+        """Raises ValidationError."""
+        if not self.return_url or not self.refresh_url:
+            raise missing("return_url", "refresh_url")
+        return self.return_url, self.refresh_url
+
+
+class RefreshRequest(Struct):
+    account_id: str | None = None
+
+
+class MonthQuery(Struct):
+    month: str | None = None
+    year: str | None = None
+
+
+def missing(*required: str) -> ValidationError:
+    words = "Missing required parameters"
+    return ValidationError(words, error=words, extra={"required": list(required)})
+
+
+def _cents(amount: float) -> int:
+    cents = cents_of(amount)
+    if cents is None:
+        raise refused("Invalid amount", "amount")
+    return cents

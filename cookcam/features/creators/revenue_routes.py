@@ -1,0 +1,48 @@
+"""`/subscription/creator`: what a creator earned (`spec/payments-and-gamification.md` §6.4)."""
+
+from __future__ import annotations
+
+from cookcam.features.creators.answers import AnalyticsReply, BreakdownReply, RevenueReply
+from cookcam.features.creators.requests import MonthQuery
+from cookcam.features.creators.revenue import Revenue
+from cookcam.features.subscriptions.guards import Gates
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import Routes, errors_as, unconditional, validate_querystring, validate_response
+
+
+def add_revenue_routes(bp: Routes, revenue: Revenue, gates: Gates) -> None:
+    @bp.get("/subscription/creator/revenue")
+    @errors_as(unexpected="Failed to get revenue data")
+    @unconditional
+    @signed_in
+    @gates.creator
+    @validate_querystring(MonthQuery)
+    @validate_response(RevenueReply)
+    async def get_revenue(caller: Identity, query_args: MonthQuery) -> RevenueReply:
+        """What a month brought, and what there is in all."""
+        earnings = await revenue.earnings(caller.user_id, query_args.month, query_args.year)
+        return RevenueReply.of(caller.user_id, earnings)
+
+    @bp.get("/subscription/creator/analytics")
+    @errors_as(unexpected="Failed to get analytics")
+    @unconditional
+    @signed_in
+    @gates.creator
+    @validate_response(AnalyticsReply)
+    async def get_analytics(caller: Identity) -> AnalyticsReply:
+        """Links, referrals, recipes and tips of a creator, with the current month."""
+        found = await revenue.analytics(caller.user_id)
+        return AnalyticsReply.of(caller.user_id, found, revenue.now())
+
+    @bp.get("/subscription/creator/earnings/breakdown")
+    @errors_as(unexpected="Failed to get earnings breakdown")
+    @unconditional
+    @signed_in
+    @gates.creator
+    @validate_querystring(MonthQuery)
+    @validate_response(BreakdownReply)
+    async def get_breakdown(caller: Identity, query_args: MonthQuery) -> BreakdownReply:
+        """Where the earnings of a month come from."""
+        month = await revenue.month(caller.user_id, query_args.month, query_args.year)
+        return BreakdownReply.of(month)

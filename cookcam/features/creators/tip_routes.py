@@ -1,0 +1,39 @@
+"""Tips for recipes (`spec/payments-and-gamification.md` §6.6)."""
+
+from __future__ import annotations
+
+from cookcam.features.creators.answers import TipReply
+from cookcam.features.creators.requests import TipRequest
+from cookcam.features.creators.tips import Tips
+from cookcam.features.recipes.service import recipe_not_found
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import (
+    Routes,
+    document_failures,
+    errors_as,
+    parse_uuid,
+    validate_request,
+    validate_response,
+)
+
+
+def add_tip_routes(bp: Routes, tips: Tips) -> None:
+    @bp.post("/subscription/recipe/<recipe_id>/tip")
+    @bp.post("/recipe/<recipe_id>/tip")
+    @errors_as(unexpected="Failed to send tip")
+    @signed_in
+    @document_failures(409)
+    @validate_request(TipRequest)
+    @validate_response(TipReply)
+    async def tip(caller: Identity, recipe_id: str, data: TipRequest) -> TipReply:
+        """Tip the owner of a recipe. The app completes the payment with `clientSecret`."""
+        started = await tips.start(
+            caller,
+            parse_uuid(recipe_id, recipe_not_found()),
+            data.cents(),
+            creator_id=data.creator_id,
+            message=data.message,
+            is_anonymous=data.is_anonymous,
+        )
+        return TipReply.of(started)

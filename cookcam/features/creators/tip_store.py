@@ -1,0 +1,118 @@
+"""The SQL of tips, as the server itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import LiteralString
+from uuid import UUID
+
+from attrs import field, frozen
+
+from cookcam.database import Database, Transaction
+from cookcam.features.creators.books import Books, Earning
+from cookcam.features.creators.models import Tip
+
+COLUMNS: LiteralString = """
+  t.id, t.recipe_id, t.creator_id, t.tipper_id, t.amount_cents, t.currency, t.message,
+  t.is_anonymous, t.stripe_payment_intent_id, t.status, t.processed_at, t.created_at"""
+
+ADD = f"""
+insert into public.creator_tips as t (
+  recipe_id, creator_id, tipper_id, amount_cents, message, is_anonymous
+)
+values (
+  %(recipe_id)s, %(creator_id)s, %(tipper_id)s, %(cents)s, %(message)s, %(is_anonymous)s
+)
+returning {COLUMNS}"""  # noqa: S608 - constants
+
+PAYMENT: LiteralString = """
+update public.creator_tips set stripe_payment_intent_id = %(payment_id)s
+where id = %(tip_id)s and stripe_payment_intent_id is null"""
+
+FAIL: LiteralString = """
+update public.creator_tips set status = 'failed', processed_at = now()
+where id = %(tip_id)s and status = 'pending'"""
+
+LOCK = f"""
+select {COLUMNS} from public.creator_tips t
+where t.id = %(tip_id)s for no key update"""  # noqa: S608 - constants
+
+OF_PAYMENT = f"""
+select {COLUMNS} from public.creator_tips t
+where t.stripe_payment_intent_id = %(payment_id)s for no key update"""  # noqa: S608 - constants
+
+COMPLETE: LiteralString = """
+update public.creator_tips set status = 'completed', processed_at = %(at)s,
+  stripe_payment_intent_id = %(payment_id)s
+where id = %(tip_id)s and status in ('pending', 'failed')"""
+
+KEEPS: LiteralString = """
+update public.creator_tips set status = %(status)s
+where id = %(tip_id)s and status in ('completed', 'refunded') and status <> %(status)s"""
+
+
+@frozen
+class TipStore:
+    database: Database = field(repr=False)
+
+    async def add(
+        self,
+        *,
+        recipe_id: UUID,
+        creator_id: UUID,
+        tipper_id: UUID,
+        cents: int,
+        message: str | None,
+        is_anonymous: bool,
+    ) -> Tip:
+        async with self.database.transaction() as tx:
+            return await tx.fetch_one(
+                Tip,
+                ADD,
+                recipe_id=recipe_id,
+                creator_id=creator_id,
+                tipper_id=tipper_id,
+                cents=cents,
+                message=message,
+                is_anonymous=is_anonymous,
+            )
+
+    async def paid_with(self, tip_id: UUID, payment_id: str) -> None:
+        """Notes which payment of Stripe pays the tip."""
+        async with self.database.transaction() as tx:
+            await tx.execute(PAYMENT, tip_id=tip_id, payment_id=payment_id)
+
+    async def fail(self, tip_id: UUID) -> None:
+        async with self.database.transaction() as tx:
+            await TipRows(tx).fail(tip_id)
+
+
+@frozen
+class TipRows:
+    """Runs in the transaction it is given."""
+
+    tx: Transaction
+
+    async def lock(self, tip_id: UUID) -> Tip | None:
+        return await self.tx.fetch_optional(Tip, LOCK, tip_id=tip_id)
+
+    async def fail(self, tip_id: UUID) -> None:
+        await self.tx.execute(FAIL, tip_id=tip_id)
+
+    async def receive(self, tip: Tip, payment_id: str, cents: int, at: datetime) -> None:
+        """The money of a tip is there: all of it is the creator's, but what went back already."""
+        await self.tx.execute(COMPLETE, tip_id=tip.id, payment_id=payment_id, at=at)
+        await Books(self.tx).earn(
+            Earning(tip.creator_id, "tip", cents, tip.currency, f"tip:{tip.id}", at, tip_id=tip.id)
+        )
+        await self.settle(payment_id)
+
+    async def settle(self, payment_id: str) -> None:
+        """Corrects what is booked of a tip by what went back of its payment."""
+        tip = await self.tx.fetch_optional(Tip, OF_PAYMENT, payment_id=payment_id)
+        if tip is None:
+            return
+        kept = await Books(self.tx).settle(payment_id, f"tip:{tip.id}")
+        if kept is not None:
+            status = "completed" if kept else "refunded"
+            await self.tx.execute(KEEPS, tip_id=tip.id, status=status)

@@ -1,0 +1,1 @@
+"""Deleting accounts: a durable job, and its receipt (docs/accounts.md)."""

@@ -1,0 +1,49 @@
+"""The job of deleting one account."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from attrs import field, frozen
+
+Status = Literal["pending", "data_deleted", "identity_deleted", "completed", "failed"]
+
+
+@frozen
+class Job:
+    """A row of `account_deletions`; `user_id` is None once everything is gone.
+
+    `subscriptions` says what became of them, by provider, and is None until they have been dealt
+    with. The counts are rows by table and objects by bucket.
+    """
+
+    id: UUID
+    user_hash: str
+    user_id: UUID | None
+    status: Status
+    attempts: int
+    subscriptions: Mapping[str, int] | None
+    row_counts: Mapping[str, Mapping[str, int]]
+    file_counts: Mapping[str, int]
+    storage_prefixes: list[str]
+    requested_at: datetime
+    deleted_at: datetime | None
+
+
+@frozen
+class PaidSubscription:
+    """One that its provider goes on charging for."""
+
+    provider: str
+    provider_subscription_id: str | None = field(repr=False)
+
+
+@frozen
+class Deleted:
+    """An account that is gone, and the signed receipt of it."""
+
+    deleted_at: datetime
+    receipt: str = field(repr=False)

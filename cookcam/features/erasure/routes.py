@@ -1,0 +1,59 @@
+"""`DELETE /auth/account` and its receipt (`spec/http-api-core.md` §6.8)."""
+
+from __future__ import annotations
+
+from quart import request
+
+from cookcam.features.erasure.answers import DeletedAnswer, ReceiptAnswer
+from cookcam.features.erasure.receipts import Receipts
+from cookcam.features.erasure.requests import (
+    DeletionRequest,
+    ReceiptRequest,
+    confirmation_in_header,
+)
+from cookcam.features.erasure.service import Erasure, checked_password
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import (
+    Routes,
+    document_failures,
+    errors_as,
+    spend,
+    validate_request,
+    validate_response,
+)
+
+MESSAGE = "Account deleted successfully"
+
+
+def routes(erasure: Erasure, receipts: Receipts) -> Routes:
+    bp = Routes("erasure", __name__, legacy=True)
+
+    @bp.delete("/auth/account")
+    @errors_as(unexpected="Failed to delete account")
+    @signed_in
+    @document_failures(404, 409)
+    @validate_request(DeletionRequest)
+    @validate_response(DeletedAnswer)
+    async def delete_account(caller: Identity, data: DeletionRequest) -> DeletedAnswer:
+        """Delete the caller's account and everything that belongs to it.
+
+        Wants the password, as `confirmPassword` in the body or in a header of that name. Answers
+        when data and identity are gone; with 503 when that takes longer, and then it goes on.
+        """
+        password = checked_password(
+            data.confirm_password or confirmation_in_header(request.headers.get("confirmPassword"))
+        )
+        spend("auth", str(caller.user_id))
+        deleted = await erasure.erase(caller, password)
+        return DeletedAnswer(MESSAGE, deleted.deleted_at, deleted.receipt)
+
+    @bp.post("/auth/account/receipt")
+    @errors_as(unexpected="Internal server error")
+    @validate_request(ReceiptRequest)
+    @validate_response(ReceiptAnswer)
+    async def verify_receipt(data: ReceiptRequest) -> ReceiptAnswer:
+        """Whether a receipt of a deletion is ours, and what it says."""
+        return ReceiptAnswer(True, dict(receipts.verify(data.receipt)))
+
+    return bp

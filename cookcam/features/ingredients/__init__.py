@@ -1,0 +1,1 @@
+"""Ingredients: the food catalogue, its search, and the USDA data behind it."""

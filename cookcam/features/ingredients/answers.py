@@ -1,0 +1,144 @@
+"""What the ingredient routes answer with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from attrs import asdict
+from msgspec import Struct
+
+from cookcam.features.ingredients.models import Ingredient, IngredientPage, Synced
+
+
+class IngredientRow(Struct, kw_only=True):
+    """A row of the catalogue. Amounts are per 100 g; null is unknown."""
+
+    id: int
+    name: str
+    fdc_id: int | None
+    category: str | None
+    calories_per_100g: float | None
+    protein_g_per_100g: float | None
+    carbs_g_per_100g: float | None
+    fat_g_per_100g: float | None
+    fiber_g_per_100g: float | None
+    sodium_mg_per_100g: float | None
+    sugar_g_per_100g: float | None
+    calcium_mg_per_100g: float | None
+    iron_mg_per_100g: float | None
+    vitamin_c_mg_per_100g: float | None
+    potassium_mg_per_100g: float | None
+    vitamin_d_mcg_per_100g: float | None
+    vitamin_a_mcg_per_100g: float | None
+    saturated_fat_g_per_100g: float | None
+    trans_fat_g_per_100g: float | None
+    cholesterol_mg_per_100g: float | None
+    searchable_text: str
+    tags: list[str]
+    dietary_flags: list[str]
+    usda_data_type: str | None
+    usda_sync_date: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, ingredient: Ingredient) -> IngredientRow:
+        return cls(**asdict(ingredient))
+
+
+class AppRow(IngredientRow, kw_only=True):
+    """A row as the app lists it, by its title."""
+
+    title: str
+
+    @classmethod
+    def of(cls, ingredient: Ingredient) -> AppRow:
+        return cls(**asdict(ingredient), title=ingredient.name)
+
+
+class SearchData(Struct):
+    source: Literal["local"]
+    results: list[IngredientRow]
+    total: int
+
+
+class SearchAnswer(Struct):
+    """`total` is the number of results in this answer."""
+
+    success: bool
+    data: SearchData
+
+    @classmethod
+    def of(cls, found: list[Ingredient]) -> SearchAnswer:
+        rows = [IngredientRow.of(ingredient) for ingredient in found]
+        return cls(True, SearchData("local", rows, len(rows)))
+
+
+class UsdaAnswer(Struct):
+    """USDA's own body under `data`."""
+
+    success: bool
+    data: dict[str, Any]
+
+
+class Pagination(Struct, rename={"total_pages": "totalPages"}):
+    page: int
+    limit: int
+    total: int
+    total_pages: int
+
+
+class ListData(Struct):
+    ingredients: list[IngredientRow]
+    pagination: Pagination
+
+
+class ListAnswer(Struct):
+    success: bool
+    data: ListData
+
+    @classmethod
+    def of(cls, found: IngredientPage, *, page: int, limit: int) -> ListAnswer:
+        rows = [IngredientRow.of(ingredient) for ingredient in found.ingredients]
+        pages = -(-found.total // limit)
+        return cls(True, ListData(rows, Pagination(page, limit, found.total, pages)))
+
+
+class ItemAnswer(Struct):
+    success: bool
+    data: IngredientRow
+
+
+class CategoriesAnswer(Struct):
+    success: bool
+    data: list[str]
+
+
+class Match(Struct, rename={"fdc_id": "fdcId", "data_type": "dataType"}):
+    fdc_id: int
+    description: str
+    data_type: str
+
+
+class SyncData(Struct):
+    ingredient: IngredientRow
+    usda_match: Match
+    nutrition: dict[str, float]
+
+
+class SyncAnswer(Struct):
+    success: bool
+    data: SyncData
+
+    @classmethod
+    def of(cls, synced: Synced) -> SyncAnswer:
+        match = synced.match
+        return cls(
+            True,
+            SyncData(
+                IngredientRow.of(synced.ingredient),
+                Match(match.fdc_id, match.description, match.data_type),
+                dict(synced.nutrition),
+            ),
+        )

@@ -1,0 +1,80 @@
+"""Which nutrient of FoodData Central fills which column of `ingredients`.
+
+Ids are FDC's nutrient ids, in order of preference: energy is given as one of three, total sugars as
+one of two. FNDDS files name nutrients by the older three-digit numbers, which differ from all ids.
+Source: `spec/http-api-core.md` §8.3 and the `nutrient.csv` that USDA publishes with its data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+COLUMNS: Mapping[str, tuple[int, ...]] = {
+    "calories_per_100g": (1008, 2047, 2048),
+    "protein_g_per_100g": (1003,),
+    "carbs_g_per_100g": (1005,),
+    "fat_g_per_100g": (1004,),
+    "fiber_g_per_100g": (1079,),
+    "sugar_g_per_100g": (1063, 2000),
+    "sodium_mg_per_100g": (1093,),
+    "calcium_mg_per_100g": (1087,),
+    "iron_mg_per_100g": (1089,),
+    "vitamin_c_mg_per_100g": (1162,),
+    "potassium_mg_per_100g": (1092,),
+    "vitamin_d_mcg_per_100g": (1114,),
+    "vitamin_a_mcg_per_100g": (1106,),
+    "saturated_fat_g_per_100g": (1258,),
+    "trans_fat_g_per_100g": (1257,),
+    "cholesterol_mg_per_100g": (1253,),
+}
+
+IDS = frozenset(nutrient for ids in COLUMNS.values() for nutrient in ids)
+
+ID_OF_NUMBER: Mapping[int, int] = {
+    208: 1008,
+    957: 2047,
+    958: 2048,
+    203: 1003,
+    205: 1005,
+    204: 1004,
+    291: 1079,
+    269: 2000,
+    307: 1093,
+    301: 1087,
+    303: 1089,
+    401: 1162,
+    306: 1092,
+    328: 1114,
+    320: 1106,
+    606: 1258,
+    605: 1257,
+    601: 1253,
+}
+"""The older numbers of the nutrients above, and the ids they became."""
+
+GREATEST_AMOUNT = 1_000_000.0
+"""More of anything in 100 g is a mistake of the file: 100 g are 100 million micrograms, and the
+richest real value, vitamin A in cod liver oil, is 30,000."""
+
+
+def known_id(nutrient: int) -> int | None:
+    """The id of a nutrient that fills a column, given its id or its older number."""
+    nutrient = ID_OF_NUMBER.get(nutrient, nutrient)
+    return nutrient if nutrient in IDS else None
+
+
+def is_amount(amount: float) -> bool:
+    """Whether a number can be an amount per 100 g; False for NaN, infinities, less than nothing."""
+    return math.isfinite(amount) and 0 <= amount <= GREATEST_AMOUNT
+
+
+def columns_of(amounts: Iterable[tuple[int, float]]) -> dict[str, float]:
+    """The columns that `(nutrient, amount per 100 g)` pairs fill; what cannot be is left out."""
+    known = {known_id(nutrient): amount for nutrient, amount in amounts if is_amount(amount)}
+    columns: dict[str, float] = {}
+    for column, ids in COLUMNS.items():
+        amount = next((known[nutrient] for nutrient in ids if nutrient in known), None)
+        if amount is not None:
+            columns[column] = amount
+    return columns

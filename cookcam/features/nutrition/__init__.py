@@ -1,0 +1,1 @@
+"""Nutrition: what a list of ingredients amounts to."""

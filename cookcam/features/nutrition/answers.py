@@ -1,0 +1,207 @@
+"""What the nutrition routes answer with. Totals have one decimal; a breakdown is unrounded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from attrs import asdict
+from msgspec import Struct
+
+from cookcam.features.nutrition.calculation import rounded
+from cookcam.features.nutrition.models import (
+    Amounts,
+    Part,
+    RecipeNutrition,
+    SavedNutrition,
+    SmartNutrition,
+)
+
+
+class Macros5(Struct):
+    calories: float
+    carbs_g: float
+    protein_g: float
+    fat_g: float
+    sodium_mg: float
+
+    @classmethod
+    def of(cls, amounts: Amounts) -> Macros5:
+        a = rounded(amounts)
+        return cls(a.calories, a.carbs, a.protein, a.fat, a.sodium)
+
+
+class SmartPart(Struct, rename="camel"):
+    input_name: str
+    matched_name: str
+    confidence: float
+    quantity: float
+    unit: str
+    grams_used: float
+    nutrition: Macros5
+
+    @classmethod
+    def of(cls, part: Part) -> SmartPart:
+        return cls(
+            part.input_name,
+            part.matched_name,
+            round(part.confidence, 3),
+            part.quantity,
+            part.unit,
+            part.grams,
+            Macros5.of(part.amounts),
+        )
+
+
+class SmartNutritionAnswer(Struct, rename="camel"):
+    """`SmartNutrition` of `spec/http-api-core.md` §9.1."""
+
+    total_nutrition: Macros5
+    per_serving: Macros5
+    ingredient_breakdown: list[SmartPart]
+    unmatched_ingredients: list[str]
+
+    @classmethod
+    def of(cls, smart: SmartNutrition) -> SmartNutritionAnswer:
+        return cls(
+            Macros5.of(smart.total),
+            Macros5.of(smart.per_serving),
+            [SmartPart.of(part) for part in smart.parts],
+            list(smart.unmatched),
+        )
+
+
+class Quality(Struct, rename="camel"):
+    """Rates in percent; confidence is that of what was matched."""
+
+    total_ingredients: int
+    matched_ingredients: int
+    match_rate: int
+    average_confidence: int
+
+
+class SmartData(Struct):
+    nutrition: SmartNutritionAnswer
+    quality: Quality
+
+
+class SmartAnswer(Struct):
+    success: bool
+    data: SmartData
+
+    @classmethod
+    def of(cls, smart: SmartNutrition) -> SmartAnswer:
+        quality = Quality(smart.asked, len(smart.parts), smart.match_rate, smart.average_confidence)
+        return cls(True, SmartData(SmartNutritionAnswer.of(smart), quality))
+
+
+class N6(Struct):
+    calories: float
+    protein_g: float
+    carbs_g: float
+    fat_g: float
+    fiber_g: float
+    sodium_mg: float
+
+    @classmethod
+    def of(cls, amounts: Amounts) -> N6:
+        a = rounded(amounts)
+        return cls(a.calories, a.protein, a.carbs, a.fat, a.fiber, a.sodium)
+
+
+class RecipePart(Struct):
+    name: str
+    quantity: float
+    unit: str
+    grams: float
+    calories: float
+    protein: float
+    carbs: float
+    fat: float
+    fiber: float
+    sodium: float
+
+    @classmethod
+    def of(cls, part: Part) -> RecipePart:
+        return cls(
+            name=part.input_name,
+            quantity=part.quantity,
+            unit=part.unit,
+            grams=part.grams,
+            **asdict(part.amounts),
+        )
+
+
+class WholeRecipe(Struct):
+    totals: N6
+    breakdown: list[RecipePart]
+
+
+class Flat(Struct, kw_only=True):
+    """Amounts of one serving where the app's card looks for them."""
+
+    calories: float
+    protein: float
+    carbs: float
+    fat: float
+    fiber: float
+    sodium: float
+
+
+class RecipeNutritionData(Flat, kw_only=True):
+    recipe_id: UUID
+    recipe_name: str
+    servings: int
+    nutrition: WholeRecipe
+    per_serving: N6
+
+
+class RecipeNutritionAnswer(Flat, kw_only=True):
+    """The amounts of one serving at the root, as the app reads them, and all under `data`."""
+
+    success: bool
+    data: RecipeNutritionData
+
+    @classmethod
+    def of(cls, nutrition: RecipeNutrition) -> RecipeNutritionAnswer:
+        serving = asdict(rounded(nutrition.per_serving))
+        data = RecipeNutritionData(
+            recipe_id=nutrition.recipe_id,
+            recipe_name=nutrition.title,
+            servings=nutrition.servings,
+            nutrition=WholeRecipe(
+                N6.of(nutrition.total), [RecipePart.of(part) for part in nutrition.parts]
+            ),
+            per_serving=N6.of(nutrition.per_serving),
+            **serving,
+        )
+        return cls(success=True, data=data, **serving)
+
+
+class SavedRow(Struct):
+    """A row of `recipe_nutrition`."""
+
+    recipe_id: UUID
+    servings: int
+    total_calories: float
+    total_protein_g: float
+    total_carbs_g: float
+    total_fat_g: float
+    total_fiber_g: float
+    total_sodium_mg: float
+    calories_per_serving: float
+    protein_g_per_serving: float
+    carbs_g_per_serving: float
+    fat_g_per_serving: float
+    fiber_g_per_serving: float
+    sodium_mg_per_serving: float
+    calculated_at: datetime
+
+
+class SavedAnswer(Struct):
+    success: bool
+    data: SavedRow
+
+    @classmethod
+    def of(cls, saved: SavedNutrition) -> SavedAnswer:
+        return cls(True, SavedRow(**asdict(saved)))

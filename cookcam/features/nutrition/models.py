@@ -1,0 +1,142 @@
+"""What is asked of nutrition, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from attrs import frozen
+
+
+@frozen
+class Item:
+    """An ingredient as somebody wrote it: `Item("olive oil", "2 tbsp")`."""
+
+    name: str
+    quantity: str
+    unit: str = ""
+
+
+@frozen
+class Amounts:
+    """What some food holds; sums of it are never negative and never NaN."""
+
+    calories: float = 0.0
+    protein: float = 0.0
+    carbs: float = 0.0
+    fat: float = 0.0
+    fiber: float = 0.0
+    sodium: float = 0.0
+
+    def __add__(self, other: Amounts) -> Amounts:
+        return Amounts(
+            self.calories + other.calories,
+            self.protein + other.protein,
+            self.carbs + other.carbs,
+            self.fat + other.fat,
+            self.fiber + other.fiber,
+            self.sodium + other.sodium,
+        )
+
+    def times(self, factor: float) -> Amounts:
+        return Amounts(
+            self.calories * factor,
+            self.protein * factor,
+            self.carbs * factor,
+            self.fat * factor,
+            self.fiber * factor,
+            self.sodium * factor,
+        )
+
+
+@frozen
+class Match:
+    """The catalogue's food that a name means; `per_100g` are its amounts, confidence 0..1."""
+
+    ingredient_id: int
+    name: str
+    confidence: float
+    per_100g: Amounts
+
+
+@frozen
+class Part:
+    """One ingredient of a list, weighed and looked up."""
+
+    input_name: str
+    matched_name: str
+    confidence: float
+    quantity: float
+    unit: str
+    grams: float
+    amounts: Amounts
+
+
+@frozen
+class SmartNutrition:
+    """The nutrition of a list of ingredients: what was understood, and what was not."""
+
+    servings: float
+    parts: Sequence[Part]
+    unmatched: Sequence[str]
+
+    @property
+    def total(self) -> Amounts:
+        return sum((part.amounts for part in self.parts), Amounts())
+
+    @property
+    def per_serving(self) -> Amounts:
+        return self.total.times(1 / self.servings)
+
+    @property
+    def asked(self) -> int:
+        return len(self.parts) + len(self.unmatched)
+
+    @property
+    def match_rate(self) -> int:
+        """Percent of the ingredients that were understood."""
+        return round(100 * len(self.parts) / self.asked) if self.asked else 0
+
+    @property
+    def average_confidence(self) -> int:
+        """Percent, of what was understood."""
+        if not self.parts:
+            return 0
+        return round(100 * sum(part.confidence for part in self.parts) / len(self.parts))
+
+
+@frozen
+class RecipeNutrition:
+    """The nutrition of a recipe for a number of servings; `unmatched` ingredients are not in it."""
+
+    recipe_id: UUID
+    title: str
+    servings: int
+    total: Amounts
+    parts: Sequence[Part]
+
+    @property
+    def per_serving(self) -> Amounts:
+        return self.total.times(1 / self.servings)
+
+
+@frozen
+class SavedNutrition:
+    """A row of `recipe_nutrition`."""
+
+    recipe_id: UUID
+    servings: int
+    total_calories: float
+    total_protein_g: float
+    total_carbs_g: float
+    total_fat_g: float
+    total_fiber_g: float
+    total_sodium_mg: float
+    calories_per_serving: float
+    protein_g_per_serving: float
+    carbs_g_per_serving: float
+    fat_g_per_serving: float
+    fiber_g_per_serving: float
+    sodium_mg_per_serving: float
+    calculated_at: datetime

@@ -1,0 +1,1 @@
+"""Completion photos: what people cooked from a recipe."""

@@ -1,0 +1,55 @@
+"""Completion photos (`spec/http-api-core.md` §9.14; `spec/client-contract.md` §10)."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from cookcam.features.photos.answers import PhotoList, UploadAnswer
+from cookcam.features.photos.requests import PhotoRequest
+from cookcam.features.photos.service import CompletionPhotos
+from cookcam.features.recipes.service import recipe_not_found
+from cookcam.identity import Identity
+from cookcam.identity.guards import optional_caller, signed_in
+from cookcam.web import (
+    Routes,
+    document_failures,
+    errors_as,
+    parse_uuid,
+    query_integers,
+    validate_request,
+    validate_response,
+)
+
+UNEXPECTED = "Internal server error"
+
+
+def routes(photos: CompletionPhotos) -> Routes:
+    bp = Routes("photos", __name__, legacy=True)
+
+    @bp.post("/recipes/<recipe_id>/upload-completion-photo")
+    @errors_as(unexpected=UNEXPECTED)
+    @signed_in
+    @document_failures(422)
+    @validate_request(PhotoRequest)
+    @validate_response(UploadAnswer)
+    async def upload(caller: Identity, recipe_id: str, data: PhotoRequest) -> UploadAnswer:
+        """Show what one cooked from a recipe."""
+        text = data.text()
+        return UploadAnswer.of(await photos.add(caller, _id(recipe_id), text, data.description))
+
+    @bp.get("/recipes/<recipe_id>/completion-photos")
+    @errors_as(unexpected=UNEXPECTED)
+    @optional_caller
+    @query_integers(limit=20, offset=0)
+    @validate_response(PhotoList)
+    async def list_photos(
+        caller: Identity | None, recipe_id: str, limit: int, offset: int
+    ) -> PhotoList:
+        """What people cooked from a recipe, newest first."""
+        return PhotoList.of(await photos.page(caller, _id(recipe_id), limit, offset))
+
+    return bp
+
+
+def _id(text: str) -> UUID:
+    return parse_uuid(text, recipe_not_found())

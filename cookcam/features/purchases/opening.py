@@ -1,0 +1,75 @@
+"""Purchases, put together: what assembly opens once and gives to routes and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from attrs import frozen
+
+from cookcam.features.purchases.acknowledging import Acknowledging
+from cookcam.features.purchases.grants import Grants
+from cookcam.features.purchases.inbox import Inbox
+from cookcam.features.purchases.service import Purchases
+from cookcam.features.purchases.store import PurchaseStore
+from cookcam.features.purchases.vault import Vault
+from cookcam.features.subscriptions.commissions import Commissions
+from cookcam.features.subscriptions.ledger import SubscriptionLedger
+from cookcam.observability.metrics import Metrics
+from cookcam.providers.apple import AppStore
+from cookcam.providers.google_play import GooglePlay, PushTokens
+from cookcam.settings.readers import Secret
+
+
+@frozen
+class AppStores:
+    """`inbox` and `acknowledging` have background tasks."""
+
+    purchases: Purchases
+    inbox: Inbox
+    acknowledging: Acknowledging
+
+    @classmethod
+    def of(
+        cls,
+        ledger: SubscriptionLedger,
+        app_store: AppStore,
+        google_play: GooglePlay,
+        push_tokens: PushTokens,
+        now: Callable[[], datetime],
+        *,
+        commissions: Commissions,
+        superseded: Callable[[], None],
+        metrics: Metrics,
+        receipt_key: Secret | None,
+        allow_sandbox: bool,
+    ) -> AppStores:
+        """`superseded` is called when Stripe has to be told to end a subscription."""
+        database = ledger.database
+        store = PurchaseStore(database)
+        grants = Grants(store, ledger.store, ledger, commissions, superseded)
+        acknowledging = Acknowledging(store, google_play)
+        purchases = Purchases(
+            database,
+            store,
+            grants,
+            acknowledging,
+            app_store,
+            google_play,
+            Vault(receipt_key),
+            metrics,
+            now,
+            allow_sandbox,
+        )
+        inbox = Inbox(
+            database,
+            store,
+            grants,
+            acknowledging,
+            app_store,
+            google_play,
+            push_tokens,
+            now,
+            allow_sandbox,
+        )
+        return cls(purchases, inbox, acknowledging)

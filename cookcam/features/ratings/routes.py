@@ -1,0 +1,34 @@
+"""Rating a recipe (`spec/http-api-core.md` §9.13)."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from cookcam.features.ratings.requests import RatingRequest
+from cookcam.features.ratings.service import Ratings
+from cookcam.features.recipes.service import recipe_not_found
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import Routes, errors_as, parse_uuid, validate_request, validate_response
+
+
+class RatedAnswer(Struct):
+    message: str
+
+
+def routes(ratings: Ratings) -> Routes:
+    bp = Routes("ratings", __name__, legacy=True)
+
+    @bp.post("/recipes/<recipe_id>/rate")
+    @errors_as(unexpected="Failed to rate recipe")
+    @signed_in
+    @validate_request(RatingRequest)
+    @validate_response(RatedAnswer)
+    async def rate(caller: Identity, recipe_id: str, data: RatingRequest) -> RatedAnswer:
+        """Rate a recipe with 1 to 5 stars; the last rating counts."""
+        stars = data.stars()
+        known = parse_uuid(recipe_id, recipe_not_found())
+        await ratings.rate(caller, known, stars, data.review)
+        return RatedAnswer("Recipe rated successfully")
+
+    return bp

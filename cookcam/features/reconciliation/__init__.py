@@ -1,0 +1,1 @@
+"""Compares what providers say with what is stored: docs/reconciliation.md."""

@@ -1,0 +1,74 @@
+"""`/reconciliation`: runs, and what they found (`spec/payments-and-gamification.md` §8.1)."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from cookcam.features.reconciliation.answers import (
+    AlertList,
+    HealthList,
+    MetricsList,
+    RunAnswer,
+    UserAnswer,
+)
+from cookcam.features.reconciliation.guards import Forbidden, Operators
+from cookcam.features.reconciliation.service import Reconciliation, UserReconciliation
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import Routes, unconditional, validate_response
+
+
+def routes(
+    reconciliation: Reconciliation, of_users: UserReconciliation, operators: Operators
+) -> Routes:
+    bp = Routes("reconciliation", __name__)
+
+    @bp.post("/reconciliation/run")
+    @operators.only
+    @validate_response(RunAnswer)
+    async def run() -> RunAnswer:
+        """Starts a run; it goes on after the answer."""
+        return RunAnswer.of(started=await reconciliation.request())
+
+    @bp.post("/reconciliation/user/<user_id>")
+    @signed_in
+    @validate_response(UserAnswer)
+    async def reconcile_user(caller: Identity, user_id: str) -> UserAnswer:
+        """Compares the caller's own subscriptions with their providers, once a minute at most."""
+        if _uuid(user_id) != caller.user_id:
+            raise Forbidden("You can only reconcile your own subscriptions")
+        await of_users.reconcile(caller.user_id)
+        return UserAnswer.of(caller.user_id)
+
+    @bp.get("/reconciliation/metrics")
+    @unconditional
+    @operators.only
+    @validate_response(MetricsList)
+    async def metrics() -> MetricsList:
+        """The ten newest runs."""
+        return MetricsList.of(await reconciliation.newest())
+
+    @bp.get("/reconciliation/health")
+    @unconditional
+    @operators.only
+    @validate_response(HealthList)
+    async def health() -> HealthList:
+        """The last 30 days, by day."""
+        return HealthList.of(await reconciliation.health())
+
+    @bp.get("/reconciliation/alerts")
+    @unconditional
+    @operators.only
+    @validate_response(AlertList)
+    async def alerts() -> AlertList:
+        """The runs of the last 7 days that were over a threshold."""
+        return AlertList.of(await reconciliation.alerts())
+
+    return bp
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,86 @@
+"""Stripe as a source: a list of everything, 100 at a time, and single readings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from attrs import evolve, frozen
+
+from cookcam.features.reconciliation.sources import Gone, Listing, Told, UnknownCursor
+from cookcam.features.subscriptions.catalogue import Catalogue, Contents
+from cookcam.features.subscriptions.models import Provider, Subscription
+from cookcam.features.subscriptions.store import SubscriptionStore
+from cookcam.features.subscriptions.stripe_states import STATUSES, tier_of, uuid_of
+from cookcam.providers.retry import RetryPolicy
+from cookcam.providers.stripe import NoSuchObject, Stripe
+from cookcam.providers.stripe_models import Subscription as StripeSubscription
+
+PATIENT: Final = RetryPolicy(deadline=25.0, attempts=3, first_pause=1.0)
+"""`spec/payments-and-gamification.md` §7.3."""
+
+
+@frozen
+class StripeSource:
+    """`stripe` repeats as long as its policy says: give it `Stripe.patient(PATIENT)`."""
+
+    stripe: Stripe
+    catalogue: Catalogue
+    store: SubscriptionStore
+    now: Callable[[], datetime]
+
+    provider: Provider = "stripe"
+    lists: bool = True
+
+    async def page(self, after: str | None) -> Listing:
+        asked_at = self.now()
+        try:
+            page = await self.stripe.list_subscriptions(starting_after=after)
+        except NoSuchObject:
+            raise UnknownCursor from None
+        contents = await self.catalogue.contents()
+        return Listing(
+            [_told(item, contents, None, asked_at) for item in page.items], page.next_after
+        )
+
+    async def look(self, known: Subscription) -> Told | Gone:
+        asked_at = self.now()
+        try:
+            item = await self.stripe.retrieve_subscription(known.provider_subscription_id or "")
+        except NoSuchObject:
+            return Gone()
+        return _told(item, await self.catalogue.contents(), known, asked_at)
+
+    async def of_user(self, user_id: UUID) -> Sequence[Told]:
+        customer_id = await self.store.customer_of(user_id)
+        if customer_id is None:
+            return ()
+        asked_at, contents = self.now(), await self.catalogue.contents()
+        try:
+            page = await self.stripe.list_subscriptions(customer_id=customer_id)
+        except NoSuchObject:
+            return ()
+        told = [_told(item, contents, None, asked_at) for item in page.items]
+        return [evolve(one, user_id=one.user_id or user_id) for one in told]
+
+
+def _told(
+    item: StripeSubscription, contents: Contents, known: Subscription | None, asked_at: datetime
+) -> Told:
+    return Told(
+        provider="stripe",
+        provider_subscription_id=item.id,
+        status=STATUSES.get(item.status, "cancelled"),
+        current_period_start=item.current_period_start,
+        current_period_end=item.current_period_end,
+        as_of=item.as_of or asked_at,
+        begun_at=item.created,
+        user_id=uuid_of(item.metadata.get("user_id")),
+        tier_id=tier_of(item, contents, known),
+        cancel_at_period_end=item.cancel_at_period_end,
+        canceled_at=item.canceled_at,
+        provider_customer_id=item.customer_id,
+        product_id=item.price.product_id,
+    )

@@ -1,0 +1,1 @@
+"""Which creator brought a user: `spec/client-contract.md` §8.1."""

@@ -1,0 +1,45 @@
+"""`POST /auth/link-referral` (`spec/http-api-core.md` §6.9)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from cookcam.features.referrals.service import Outcome, Referrals
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import WANTED, Routes, errors_as, validate_request, validate_response
+
+WORDS: dict[Outcome, str] = {
+    "linked": "Referral linked successfully",
+    "linked before": "Referral linked successfully",
+    "linked to another": "A referral is linked already",
+    "too late": "This account is no longer new, so the referral was not linked",
+}
+
+
+class ReferralRequest(Struct):
+    referral_code: Annotated[str, Meta(extra_json_schema={"minLength": 1}), WANTED] = field(
+        name="referralCode", default=""
+    )
+
+
+class ReferralAnswer(Struct):
+    success: Literal[True]
+    message: str
+
+
+def routes(referrals: Referrals) -> Routes:
+    bp = Routes("referrals", __name__, legacy=True)
+
+    @bp.post("/auth/link-referral")
+    @errors_as(unexpected="Failed to link referral")
+    @signed_in
+    @validate_request(ReferralRequest)
+    @validate_response(ReferralAnswer)
+    async def link_referral(caller: Identity, data: ReferralRequest) -> ReferralAnswer:
+        """Say by whose code the caller came. The first one counts."""
+        return ReferralAnswer(True, WORDS[await referrals.link(caller, data.referral_code)])
+
+    return bp

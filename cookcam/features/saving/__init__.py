@@ -1,0 +1,1 @@
+"""Saved recipes: bookmarks and favourites, which are the same."""

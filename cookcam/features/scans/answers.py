@@ -1,0 +1,92 @@
+"""What the scan routes answer with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from attrs import asdict
+from msgspec import UNSET, Struct, UnsetType
+
+from cookcam.features.scans.models import DetectedIngredient, Scan, ScanResult
+
+
+class Ingredient(Struct):
+    """All six are always there; texts that are not known are empty."""
+
+    name: str
+    variety: str
+    quantity: str
+    unit: str
+    confidence: float
+    category: str
+
+    @classmethod
+    def of(cls, ingredient: DetectedIngredient) -> Ingredient:
+        return cls(**asdict(ingredient))
+
+
+class ScanAnswer(Struct):
+    scan_id: UUID | None
+    ingredients: list[Ingredient]
+    confidence_score: float
+    xp_awarded: int
+
+    @classmethod
+    def of(cls, result: ScanResult) -> ScanAnswer:
+        ingredients = [Ingredient.of(ingredient) for ingredient in result.ingredients]
+        return cls(result.scan_id, ingredients, result.confidence_score, result.xp_awarded)
+
+
+class AnalyzeAnswer(Struct, kw_only=True):
+    """`scan_id` is there when the scan was stored: for signed-in callers."""
+
+    success: bool
+    scan_id: UUID | UnsetType = UNSET
+    ingredients: list[Ingredient]
+    confidence_score: float
+    xp_awarded: int
+    user_authenticated: bool
+
+    @classmethod
+    def of(cls, result: ScanResult, *, authenticated: bool) -> AnalyzeAnswer:
+        return cls(
+            success=True,
+            scan_id=result.scan_id or UNSET,
+            ingredients=[Ingredient.of(ingredient) for ingredient in result.ingredients],
+            confidence_score=result.confidence_score,
+            xp_awarded=result.xp_awarded,
+            user_authenticated=authenticated,
+        )
+
+
+class ScanRow(Struct):
+    """A row of `ingredient_scans`; `image_url` is a link that is good for an hour."""
+
+    id: UUID
+    user_id: UUID
+    detected_ingredients: list[dict[str, Any]]
+    corrected: bool
+    image_url: str | None
+    confidence_score: float | None
+    scan_metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, scan: Scan) -> ScanRow:
+        return cls(**asdict(scan, recurse=False))
+
+
+class History(Struct):
+    scans: list[ScanRow]
+
+
+class OneScan(Struct):
+    scan: ScanRow
+
+
+class CorrectedScan(Struct):
+    scan: ScanRow
+    message: str

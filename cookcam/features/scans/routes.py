@@ -1,0 +1,176 @@
+"""`/scan` (`spec/http-api-core.md` §10; `spec/client-contract.md` §5.2 B1)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import cast
+from uuid import UUID
+
+from quart import request
+
+from cookcam.features.scans.answers import (
+    AnalyzeAnswer,
+    CorrectedScan,
+    History,
+    OneScan,
+    ScanAnswer,
+    ScanRow,
+)
+from cookcam.features.scans.models import Picture
+from cookcam.features.scans.requests import (
+    NO_DATA,
+    NO_FILE,
+    AnalyzeRequest,
+    CorrectionRequest,
+    no_image,
+)
+from cookcam.features.scans.service import (
+    Scans,
+    correction_failed,
+    invalid_image,
+    scan_not_found,
+)
+from cookcam.identity import Identity
+from cookcam.identity.guards import optional_caller, signed_in
+from cookcam.images import ImageTooLarge, InvalidImage, WrongImageType
+from cookcam.web import (
+    Routes,
+    deadline,
+    document_failures,
+    document_upload,
+    errors_as,
+    parse_uuid,
+    query_integers,
+    validate_request,
+    validate_response,
+)
+from cookcam.web.bodies import read_body
+from cookcam.web.facts import facts
+from cookcam.web.marks import mark
+from cookcam.web.quotas import spend_costly
+from cookcam.web.requests import Request
+from cookcam.web.validation import never_null, to_model
+
+SECONDS = 55
+"""The app gives up after 60 s (R10 of `spec/client-contract.md`)."""
+
+IMAGE_TYPES = frozenset(("image/jpeg", "image/png", "image/webp"))
+TOO_LARGE = "Image size too large (max 10MB)"
+
+
+def routes(scans: Scans) -> Routes:
+    bp = Routes("scans", __name__, legacy=True)
+    _scanning(bp, scans)
+    _reading(bp, scans)
+    return bp
+
+
+def _scanning(bp: Routes, scans: Scans) -> None:
+    droppable = never_null(AnalyzeRequest)
+
+    @bp.post("/scan/ingredients")
+    @errors_as(unexpected="Internal server error")
+    @deadline(SECONDS)
+    @signed_in
+    @document_upload(*sorted(IMAGE_TYPES))
+    @document_failures(422)
+    @validate_response(ScanAnswer)
+    async def scan_ingredients(caller: Identity) -> ScanAnswer:
+        """Scan a photograph: the bytes of a JPEG, PNG or WebP, or the JSON of `/scan/analyze`."""
+        asked = cast("Request", request)
+        if asked.mimetype == "application/json":
+            value, typed = await read_body(asked)
+            data = to_model(value, AnalyzeRequest, droppable, strict=typed)
+            picture = await _picture_of_text(scans, caller, data.text(NO_FILE), NO_FILE)
+            keep = data.store_image
+        elif asked.mimetype in IMAGE_TYPES:
+            picture = await _picture(scans, caller, bytes(await asked.body), NO_FILE)
+            keep = asked.args.get("store_image") == "true"
+        else:
+            raise no_image(NO_FILE, "Send a JPEG, PNG or WebP as image/jpeg, image/png, image/webp")
+        return ScanAnswer.of(await scans.scan(caller, picture, keep_image=keep))
+
+    mark(scan_ingredients, body=AnalyzeRequest)
+
+    @bp.post("/scan/analyze")
+    @errors_as(flagged=True, unexpected="Failed to analyze image")
+    @deadline(SECONDS)
+    @optional_caller
+    @document_failures(403, 422)
+    @validate_request(AnalyzeRequest)
+    @validate_response(AnalyzeAnswer)
+    async def analyze(caller: Identity | None, data: AnalyzeRequest) -> AnalyzeAnswer:
+        """Scan a photograph sent as base64 text. What guests scan is not stored."""
+        picture = await _picture_of_text(scans, caller, data.text(), NO_DATA)
+        result = await scans.analyze(
+            caller, facts().client_address, picture, keep_image=data.store_image
+        )
+        return AnalyzeAnswer.of(result, authenticated=caller is not None)
+
+
+def _reading(bp: Routes, scans: Scans) -> None:
+    @bp.get("/scan/history")
+    @errors_as(unexpected="Failed to fetch scan history")
+    @signed_in
+    @query_integers(limit=20, offset=0)
+    @validate_response(History)
+    async def history(caller: Identity, limit: int, offset: int) -> History:
+        """One's own scans, newest first."""
+        found = await scans.history(caller, limit, offset)
+        return History([ScanRow.of(scan) for scan in found])
+
+    @bp.get("/scan/<scan_id>")
+    @signed_in
+    @validate_response(OneScan)
+    async def get_scan(caller: Identity, scan_id: str) -> OneScan:
+        """One of one's own scans."""
+        known = parse_uuid(scan_id, scan_not_found())
+        return OneScan(ScanRow.of(await scans.get(caller, known)))
+
+    @bp.put("/scan/<scan_id>/ingredients")
+    @signed_in
+    @validate_request(CorrectionRequest)
+    @validate_response(CorrectedScan)
+    async def correct(caller: Identity, scan_id: str, data: CorrectionRequest) -> CorrectedScan:
+        """Correct the ingredients of a scan; the model's own list is kept in `scan_metadata`."""
+        ingredients = data.checked()
+        known: UUID = parse_uuid(scan_id, correction_failed())
+        scan = await scans.correct(caller, known, ingredients)
+        return CorrectedScan(ScanRow.of(scan), "Ingredients updated")
+
+
+async def _picture(scans: Scans, caller: Identity | None, data: bytes, literal: str) -> Picture:
+    """The picture, paid for from the caller's bucket before there is work to do.
+
+    Raises ValidationError, with `literal` where there is no picture; InvalidImage (422);
+    LimitReached (429).
+    """
+    if not data:
+        raise no_image(literal, "The image is empty")
+    with _worded(literal):
+        scans.images.check(data)
+        spend_costly("scan", caller and caller.user_id)
+        return await scans.picture(data)
+
+
+async def _picture_of_text(
+    scans: Scans, caller: Identity | None, text: str, literal: str
+) -> Picture:
+    """The same for base64."""
+    with _worded(literal):
+        data = await scans.images.decode(text)
+    return await _picture(scans, caller, data, literal)
+
+
+@contextmanager
+def _worded(literal: str) -> Generator[None]:
+    """Refusals of images in the words of these endpoints."""
+    try:
+        yield
+    except WrongImageType as wrong:
+        raise no_image(literal, wrong.message) from None
+    except ImageTooLarge:
+        raise no_image(TOO_LARGE, "The image may have 10 MB") from None
+    except InvalidImage as invalid:
+        raise invalid_image(invalid) from None

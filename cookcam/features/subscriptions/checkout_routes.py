@@ -1,0 +1,147 @@
+"""`/subscription`: buying, changing and ending what one pays for.
+
+Source: `spec/payments-and-gamification.md` §2.1, §4.3-§4.5; `spec/client-contract.md` §10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from cookcam.errors import InternalError, ServiceError
+from cookcam.features.subscriptions.answers import (
+    Cancelled,
+    CheckoutAnswer,
+    PortalAnswer,
+    StatusAnswer,
+    TierChanged,
+)
+from cookcam.features.subscriptions.checkout import Checkout
+from cookcam.features.subscriptions.plans import Plans
+from cookcam.features.subscriptions.refusals import NotOffered
+from cookcam.features.subscriptions.requests import (
+    CancelRequest,
+    ChangeTierRequest,
+    CheckoutRequest,
+    PortalRequest,
+)
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import (
+    Routes,
+    document_failures,
+    errors_as,
+    unconditional,
+    validate_request,
+    validate_response,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def routes(checkout: Checkout, plans: Plans) -> Routes:
+    bp = Routes("checkout", __name__, legacy=True)
+    _buying(bp, checkout)
+    _changing(bp, plans)
+    _asking(bp, plans)
+    return bp
+
+
+def _buying(bp: Routes, checkout: Checkout) -> None:
+    @bp.post("/subscription/create-checkout")
+    @errors_as(unexpected="Failed to create checkout session")
+    @unconditional
+    @signed_in
+    @provider_faults_as_500
+    @document_failures(409)
+    @validate_request(CheckoutRequest)
+    @validate_response(CheckoutAnswer)
+    async def create_checkout(caller: Identity, data: CheckoutRequest) -> CheckoutAnswer:
+        """The page of Stripe on which the caller can buy a tier."""
+        return CheckoutAnswer(True, await checkout.begin(caller, data.wish(checkout.redirects)))
+
+    @bp.post("/subscription/portal")
+    @errors_as(unexpected="Failed to create portal session")
+    @unconditional
+    @signed_in
+    @provider_faults_as_500
+    @document_failures(404)
+    @validate_request(PortalRequest)
+    @validate_response(PortalAnswer)
+    async def open_portal(caller: Identity, data: PortalRequest) -> PortalAnswer:
+        """The page of Stripe with the caller's cards and invoices."""
+        return_url = data.address(checkout.redirects)
+        return PortalAnswer(True, await checkout.portal(caller, return_url))
+
+
+def _changing(bp: Routes, plans: Plans) -> None:
+    @bp.post("/subscription/change-tier")
+    @errors_as(unexpected="Failed to change subscription tier")
+    @unconditional
+    @signed_in
+    @provider_faults_as_500
+    @document_failures(402, 404, 409)
+    @validate_request(ChangeTierRequest)
+    @validate_response(TierChanged)
+    async def change_tier(caller: Identity, data: ChangeTierRequest) -> TierChanged:
+        """Another tier: a higher one at once, a lower one from the next period."""
+        return TierChanged.of(await plans.change_tier(caller.user_id, data.tier()))
+
+    @bp.post("/subscription/cancel")
+    @errors_as(unexpected="Failed to cancel subscription")
+    @unconditional
+    @signed_in
+    @provider_faults_as_500
+    @document_failures(404, 409)
+    @validate_request(CancelRequest)
+    @validate_response(Cancelled)
+    async def cancel(caller: Identity, data: CancelRequest) -> Cancelled:
+        """Ends the caller's subscription, at the end of its period or immediately."""
+        ended = await plans.cancel(caller.user_id, at_once=data.immediately)
+        return Cancelled.of(ended.at_once, ended.managed_by)
+
+
+def _asking(bp: Routes, plans: Plans) -> None:
+    @bp.post("/subscription/refresh-status")
+    @errors_as(unexpected="Failed to refresh subscription status")
+    @unconditional
+    @signed_in
+    @provider_faults_as_500
+    @validate_response(StatusAnswer)
+    async def refresh_status(caller: Identity) -> StatusAnswer:
+        """The caller's tier, after asking the providers."""
+        return StatusAnswer.of(await plans.refresh(caller.user_id))
+
+    @bp.post("/subscription/upgrade-to-creator")
+    @errors_as(unexpected="Failed to upgrade to creator")
+    @unconditional
+    @signed_in
+    @document_failures(402)
+    @validate_response(StatusAnswer)
+    async def upgrade_to_creator(caller: Identity) -> StatusAnswer:
+        """The caller's tier, if the creator tier was bought. What the body claims is not read."""
+        return StatusAnswer.of(await plans.upgraded_to_creator(caller.user_id))
+
+    @bp.post("/subscription/reactivate")
+    @errors_as(unexpected="Failed to reactivate subscription")
+    @unconditional
+    @signed_in
+    @document_failures(501)
+    async def reactivate(caller: Identity) -> None:
+        """Offers for those who left; there are none yet."""
+        raise NotOffered("There are no offers yet")
+
+
+def provider_faults_as_500(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """What Stripe refuses or answers badly is a 500 in the words of the route; an outage is 503."""
+
+    @wraps(view)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await view(*args, **kwargs)
+        except ServiceError as error:
+            raise InternalError() from error
+
+    return guarded

@@ -1,0 +1,152 @@
+"""Tiers, subscriptions, and when a subscription entitles.
+
+Sources: `spec/database.md` §2.5, §6.1; `spec/payments-and-gamification.md` §3. Money in cents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, Literal, cast, get_args
+from uuid import UUID
+
+from attrs import frozen
+
+TierSlug = Literal["free", "regular", "creator"]
+Status = Literal["active", "trialing", "past_due", "cancelled", "expired", "incomplete"]
+Provider = Literal["stripe", "ios", "android", "manual"]
+ShownStatus = Literal["active", "trial", "expired"]
+Metric = Literal["daily_scans", "monthly_recipes", "saved_recipes"]
+
+FREE: Final = 1
+REGULAR: Final = 2
+CREATOR: Final = 3
+
+LIVE: Final[frozenset[Status]] = frozenset({"active", "trialing", "past_due"})
+"""What a provider says of a subscription that it goes on with."""
+
+GRACE: Final = timedelta(days=7)
+"""How long after its period a subscription entitles while its payment is overdue."""
+
+UNLIMITED: Final = -1
+
+RANKS: Final[Mapping[TierSlug, int]] = {"free": FREE, "regular": REGULAR, "creator": CREATOR}
+
+
+def tier_slug(text: str) -> TierSlug | None:
+    """The tier of that name; `premium` is an old name of `regular`."""
+    slug = "regular" if text == "premium" else text
+    return slug if slug in RANKS else None
+
+
+def stored_status(text: str) -> Status | None:
+    """The stored spelling of a status; providers write `canceled`."""
+    status = "cancelled" if text == "canceled" else text
+    return cast("Status", status) if status in get_args(Status) else None
+
+
+@frozen
+class Tier:
+    """A row of `subscription_tiers`. A limit that is missing, or -1, is none."""
+
+    id: int
+    slug: TierSlug
+    name: str
+    price_monthly_cents: int
+    price_yearly_cents: int
+    currency: str
+    features: list[str]
+    limits: dict[str, int]
+    revenue_share_percentage: int
+    is_active: bool
+    created_at: datetime
+    updated_at: datetime
+
+    def limit(self, metric: Metric) -> int | None:
+        """How often, or None when there is no limit."""
+        limit = self.limits.get(metric, UNLIMITED)
+        return None if limit == UNLIMITED else limit
+
+    def includes(self, slug: TierSlug) -> bool:
+        """Free < regular < creator."""
+        return RANKS[self.slug] >= RANKS[slug]
+
+
+@frozen
+class Subscription:
+    """A row of `user_subscriptions`.
+
+    `status` is what counts here. Of a row that another one supersedes it is `cancelled`, and
+    `superseded_status` is what its provider says. `as_of` is the provider's own time of this state.
+    """
+
+    id: UUID
+    user_id: UUID
+    tier_id: int
+    status: Status
+    superseded_status: Status | None
+    current_period_start: datetime
+    current_period_end: datetime
+    cancel_at_period_end: bool
+    canceled_at: datetime | None
+    last_verified_at: datetime | None
+    provider: Provider
+    provider_subscription_id: str | None
+    provider_customer_id: str | None
+    product_id: str | None
+    as_of: datetime
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def told(self) -> Status:
+        """What the provider says, whether or not another subscription counts instead."""
+        return self.superseded_status or self.status
+
+    def entitles(self, at: datetime) -> bool:
+        """The same rule as SQL's `user_tier_id`."""
+        return entitles(self.status, self.current_period_end, at)
+
+
+def entitles(status: Status, period_end: datetime, at: datetime) -> bool:
+    """While a paid or trial period lasts, and for `GRACE` more while a payment is overdue."""
+    if status in ("active", "trialing"):
+        return period_end > at
+    return status == "past_due" and period_end + GRACE > at
+
+
+@frozen
+class Entitlement:
+    """What a user has now: the tier, by which subscription (None: Free), and its features."""
+
+    tier: Tier
+    subscription: Subscription | None
+    features: list[str]
+
+    @property
+    def status(self) -> ShownStatus:
+        return shown_status(self.subscription.status if self.subscription else None)
+
+
+def shown_status(entitling: Status | None) -> ShownStatus:
+    """What clients are told (`spec/client-contract.md` §6.3), given the status that entitles.
+
+    Without one it is `expired`, for Free as well: the app unlocks on `active` alone.
+    """
+    if entitling is None:
+        return "expired"
+    return "trial" if entitling == "trialing" else "active"
+
+
+@frozen
+class Usage:
+    """How much of a metric was used; `limit` None: unlimited, `resets_at` None: never."""
+
+    metric: Metric
+    used: int
+    limit: int | None
+    resets_at: datetime | None
+
+    @property
+    def exhausted(self) -> bool:
+        return self.limit is not None and self.used >= self.limit

@@ -1,0 +1,58 @@
+"""`/subscription`: tiers, what the caller has, what stores sell.
+
+Source: `spec/payments-and-gamification.md` §2.1, §4.1, §4.2; `spec/client-contract.md` §5.5.
+"""
+
+from __future__ import annotations
+
+from cookcam.features.subscriptions.answers import (
+    FeatureAnswer,
+    ProductList,
+    StatusAnswer,
+    TierList,
+)
+from cookcam.features.subscriptions.catalogue import Catalogue
+from cookcam.features.subscriptions.entitlements import Entitlements
+from cookcam.features.subscriptions.features import Features
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import Routes, errors_as, unconditional, validate_response
+
+
+def routes(catalogue: Catalogue, entitlements: Entitlements, features: Features) -> Routes:
+    bp = Routes("subscriptions", __name__, legacy=True)
+
+    @bp.get("/subscription/tiers")
+    @errors_as(unexpected="Failed to fetch subscription tiers")
+    @validate_response(TierList)
+    async def list_tiers() -> TierList:
+        """Tiers on sale, the cheapest first."""
+        return TierList.of(await catalogue.on_sale())
+
+    @bp.get("/subscription/status")
+    @errors_as(unexpected="Failed to get subscription status")
+    @unconditional
+    @signed_in
+    @validate_response(StatusAnswer)
+    async def get_status(caller: Identity) -> StatusAnswer:
+        """The caller's tier, and the subscription it comes from."""
+        return StatusAnswer.of(await entitlements.status_of(caller.user_id))
+
+    @bp.get("/subscription/feature/<feature>")
+    @errors_as(unexpected="Failed to verify feature access")
+    @unconditional
+    @signed_in
+    @validate_response(FeatureAnswer)
+    async def get_feature(caller: Identity, feature: str) -> FeatureAnswer:
+        """Whether the caller has a feature, and how much of it where it is limited."""
+        access = await features.access(caller.user_id, feature)
+        return FeatureAnswer.of(access.granted, access.usage)
+
+    @bp.get("/subscription/products")
+    @errors_as(unexpected="Failed to fetch products")
+    @validate_response(ProductList)
+    async def list_products() -> ProductList:
+        """What the app stores sell."""
+        return ProductList.of({tier.id: tier for tier in await catalogue.on_sale()})
+
+    return bp

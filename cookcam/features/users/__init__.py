@@ -1,0 +1,1 @@
+"""People as others see them: public profiles, search, and who follows whom."""

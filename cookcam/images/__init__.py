@@ -1,0 +1,20 @@
+"""Pictures people send: decoded with care, drawn anew as JPEG, nothing of their metadata kept.
+
+images = Images()                                     # one per program, from assembly
+data = decode_base64(text)                            # bare or a data URL
+jpeg = await images.prepare(data, fit=(800, 800))     # bytes of a JPEG
+"""
+
+from cookcam.images.encoding import decode_base64
+from cookcam.images.errors import ImageError, ImageTooLarge, InvalidImage, WrongImageType
+from cookcam.images.images import Images, Limits
+
+__all__ = [
+    "ImageError",
+    "ImageTooLarge",
+    "Images",
+    "InvalidImage",
+    "Limits",
+    "WrongImageType",
+    "decode_base64",
+]

@@ -1,0 +1,80 @@
+"""What the App Store tells, in one shape for receipts, signed transactions and the Server API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+from attrs import field, frozen
+
+from cookcam.settings.readers import Secret
+
+Environment = Literal["production", "sandbox"]
+
+ACTIVE, EXPIRED, BILLING_RETRY, GRACE, REVOKED = 1, 2, 3, 4, 5
+"""`status` of an auto-renewable subscription, as the App Store Server API numbers it."""
+
+
+@frozen
+class Endpoints:
+    """One address of each kind for production and for the sandbox of Apple."""
+
+    verify_receipt: str
+    sandbox_verify_receipt: str
+    server_api: str
+    sandbox_server_api: str
+
+
+@frozen
+class AppStoreSettings:
+    """`roots` are certificates in DER. What is None or empty makes what needs it unavailable."""
+
+    bundle_id: str
+    endpoints: Endpoints
+    app_apple_id: int | None = None
+    shared_secret: Secret | None = None
+    roots: Sequence[bytes] = ()
+    issuer_id: str | None = None
+    key_id: str | None = None
+    private_key: Secret | None = field(default=None, repr=False)
+
+
+@frozen
+class AppleSubscription:
+    """One subscription as of Apple's own time `as_of`: its newest transaction and its renewal.
+
+    `status` is None where only the transaction itself is known. `renews` is None where Apple did
+    not say. `account_token` is the id our app gave with the purchase.
+    """
+
+    original_transaction_id: str
+    transaction_id: str
+    product_id: str
+    environment: Environment
+    purchased_at: datetime
+    expires_at: datetime
+    as_of: datetime
+    status: int | None = None
+    renews: bool | None = None
+    trial: bool = False
+    upgraded: bool = False
+    revoked_at: datetime | None = None
+    in_retry: bool = False
+    account_token: str | None = None
+
+
+@frozen
+class AppleNotification:
+    """A verified version 2 notification; `subscription` is None where it is about none."""
+
+    id: str
+    type: str
+    subtype: str | None
+    environment: Environment
+    signed_at: datetime
+    subscription: AppleSubscription | None
+
+
+def moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

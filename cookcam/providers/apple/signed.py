@@ -1,0 +1,176 @@
+"""What Apple signs: transactions, renewals, notifications. Checked by Apple's own library.
+
+A signature is good when its chain of three certificates ends in one of our roots, has Apple's
+marks, and was valid at the time of signing. Whether a certificate was revoked meanwhile is not
+asked (the library would ask another server for it, in the middle of a request, for up to 30 s):
+what matters is what the App Store says now, and that is asked of the App Store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define, field, frozen
+
+from cookcam.providers.apple.models import (
+    AppleNotification,
+    AppleSubscription,
+    AppStoreSettings,
+    Environment,
+    moment,
+)
+from cookcam.providers.store_calls import StoreMisconfigured, StoreRefused
+
+if TYPE_CHECKING:
+    from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import (
+        JWSRenewalInfoDecodedPayload as Renewal,
+    )
+    from appstoreserverlibrary.models.JWSTransactionDecodedPayload import (
+        JWSTransactionDecodedPayload as Transaction,
+    )
+    from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
+
+T = TypeVar("T")
+
+
+@define(slots=False, eq=False)
+class NotSigned(StoreRefused):
+    """Not signed by Apple for our app."""
+
+    default_message = "The signature could not be verified"
+
+
+def is_signed(text: str) -> bool:
+    """Whether a client sent a signed transaction and not a receipt, which is base64."""
+    return text.count(".") == 2
+
+
+@frozen
+class _Verifier:
+    environment: Environment
+    of_library: SignedDataVerifier
+
+
+@define(eq=False)
+class Signatures:
+    """Every method takes some milliseconds of processor: call it in a worker thread."""
+
+    settings: AppStoreSettings
+    _verifiers: Sequence[_Verifier] = field(default=(), init=False)
+
+    def transaction(self, signed: str) -> AppleSubscription:
+        """Raises NotSigned, StoreRefused for what is no subscription, StoreMisconfigured."""
+        environment, told = self._any("verify_and_decode_signed_transaction", signed)
+        return _subscription(environment, told, None, told.signedDate, None)
+
+    def status(self, signed: str, renewal: str | None, status: int | None) -> AppleSubscription:
+        """An item of the Server API's list: a transaction, its renewal, and their status."""
+        environment, told = self._any("verify_and_decode_signed_transaction", signed)
+        renewing = self._renewal(renewal)
+        signed_at = max(told.signedDate or 0, (renewing and renewing.signedDate) or 0)
+        return _subscription(environment, told, renewing, signed_at, status)
+
+    def notification(self, signed: str) -> AppleNotification:
+        environment, told = self._any("verify_and_decode_notification", signed)
+        kind, subtype, data = told.rawNotificationType, told.rawSubtype, told.data
+        if not told.notificationUUID or not kind or not told.signedDate:
+            raise NotSigned(reason="incomplete")
+        subscription = None
+        if data is not None and data.signedTransactionInfo:
+            _, transaction = self._any(
+                "verify_and_decode_signed_transaction", data.signedTransactionInfo
+            )
+            if transaction.expiresDate:
+                renewal = self._renewal(data.signedRenewalInfo)
+                subscription = _subscription(
+                    environment, transaction, renewal, told.signedDate, data.rawStatus
+                )
+        return AppleNotification(
+            id=told.notificationUUID,
+            type=kind,
+            subtype=subtype,
+            environment=environment,
+            signed_at=moment(told.signedDate),
+            subscription=subscription,
+        )
+
+    def _renewal(self, signed: str | None) -> Renewal | None:
+        if not signed:
+            return None
+        return self._any("verify_and_decode_renewal_info", signed)[1]
+
+    def _any(self, method: str, signed: str) -> tuple[Environment, Any]:
+        """What is signed, by the verifier of the environment it is from."""
+        from appstoreserverlibrary.signed_data_verifier import (
+            VerificationException,
+            VerificationStatus,
+        )
+
+        if not self._verifiers:
+            self._verifiers = self._open()
+        reason = "environment"
+        for verifier in self._verifiers:
+            try:
+                return verifier.environment, getattr(verifier.of_library, method)(signed)
+            except VerificationException as error:
+                reason = error.status.name.lower()
+                if error.status is VerificationStatus.INVALID_APP_IDENTIFIER:
+                    # In production that may mean the id of the app, which sandbox data lacks.
+                    continue
+                if error.status is not VerificationStatus.INVALID_ENVIRONMENT:
+                    break
+            except Exception:  # signed by Apple, or nobody: not of a documented shape
+                reason = "unreadable"
+                break
+        raise NotSigned(reason=reason)
+
+    def _open(self) -> list[_Verifier]:
+        from appstoreserverlibrary.models.Environment import Environment as Theirs
+        from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
+
+        settings = self.settings
+        if not settings.roots or settings.app_apple_id is None:
+            raise StoreMisconfigured()
+        roots = list(settings.roots)
+        bundle, app = settings.bundle_id, settings.app_apple_id
+        return [
+            _Verifier(
+                "production", SignedDataVerifier(roots, False, Theirs.PRODUCTION, bundle, app)
+            ),
+            _Verifier("sandbox", SignedDataVerifier(roots, False, Theirs.SANDBOX, bundle, app)),
+        ]
+
+
+def _subscription(
+    environment: Environment,
+    told: Transaction,
+    renewal: Renewal | None,
+    signed_at: int | None,
+    status: int | None,
+) -> AppleSubscription:
+    if (
+        not told.originalTransactionId
+        or not told.transactionId
+        or not told.productId
+        or not told.expiresDate
+        or not told.purchaseDate
+        or not signed_at
+    ):
+        raise StoreRefused("The transaction is no subscription", reason="no_subscription")
+    return AppleSubscription(
+        original_transaction_id=told.originalTransactionId,
+        transaction_id=told.transactionId,
+        product_id=told.productId,
+        environment=environment,
+        purchased_at=moment(told.purchaseDate),
+        expires_at=moment(told.expiresDate),
+        as_of=moment(signed_at),
+        status=status,
+        renews=bool(renewal.rawAutoRenewStatus) if renewal is not None else None,
+        trial=told.rawOfferDiscountType == "FREE_TRIAL",
+        upgraded=bool(told.isUpgraded),
+        revoked_at=moment(told.revocationDate) if told.revocationDate else None,
+        in_retry=bool(renewal and renewal.isInBillingRetryPeriod),
+        account_token=told.appAccountToken,
+    )

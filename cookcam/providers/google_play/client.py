@@ -1,0 +1,174 @@
+"""Google Play's client; open it with `GooglePlay.open`. Nothing is connected before a first call.
+
+Source: `spec/payments-and-gamification.md` §7.5; Google's reference of the Android Publisher API.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+import orjson
+import structlog
+import trio
+from attrs import define, field
+
+from cookcam.providers.google_play.access import AccessTokens
+from cookcam.providers.google_play.models import GoogleSubscription, subscription_of
+from cookcam.providers.store_calls import (
+    UNKNOWN,
+    StoreCalls,
+    StoreMisconfigured,
+    StoreRefused,
+    StoreUnavailable,
+    new_connections,
+)
+from cookcam.settings.readers import Secret
+
+if TYPE_CHECKING:
+    import httpx
+
+STORE = "google play"
+
+
+class UnknownPurchase(StoreRefused):
+    """Google has no such purchase, or no longer."""
+
+
+@define(eq=False)
+class GooglePlay:
+    """Every method raises StoreUnavailable (503) while Google does not answer in spite of the
+    policy's repeats, StoreMisconfigured (also 503) where it refuses our key, and StoreRefused (400)
+    for what is no purchase of ours, UnknownPurchase among them.
+    """
+
+    api_url: str
+    certs_url: str
+    package: str
+    calls: StoreCalls
+    _access: AccessTokens
+    _http: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
+    _opening: trio.Lock = field(factory=trio.Lock, init=False)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        *,
+        api_url: str,
+        certs_url: str,
+        package: str,
+        key: Secret | None,
+        calls: StoreCalls | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> AsyncGenerator[GooglePlay]:
+        """`clock` gives the seconds since 1970 that assertions carry."""
+        play = cls(api_url, certs_url, package, calls or StoreCalls(), AccessTokens(key, clock))
+        try:
+            yield play
+        finally:
+            if play._http is not None:
+                with trio.move_on_after(1, shield=True):
+                    await play._http.aclose()
+
+    async def subscription(self, token: str, known: Callable[[str], bool]) -> GoogleSubscription:
+        """What Google says of a purchase token now. `known` tells our products from others."""
+
+        async def once() -> GoogleSubscription:
+            as_of = datetime.now(UTC)
+            body = await self._ask("GET", self._path(f"subscriptionsv2/tokens/{_escaped(token)}"))
+            try:
+                return subscription_of(token, body, as_of, known)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                structlog.get_logger(__name__).error("Google's answer cannot be understood")
+                raise StoreUnavailable from None
+
+        return await self.calls.within(lambda: self.calls.call(once), STORE)
+
+    async def acknowledge(self, product_id: str, token: str) -> None:
+        """Keeps Google from refunding the purchase after three days. Once is enough; one try."""
+        path = f"subscriptions/{_escaped(product_id)}/tokens/{_escaped(token)}:acknowledge"
+        await self.calls.call(lambda: self._ask("POST", self._path(path)), attempts=1)
+
+    async def push_keys(self) -> Sequence[Mapping[str, Any]]:
+        """The public keys of the tokens that Google's services send, as of a JWKS."""
+        http = await self._connections()
+        import httpx
+
+        try:
+            answer = await http.get(self.certs_url)
+            return cast("dict[str, Any]", orjson.loads(answer.content))["keys"]
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            raise StoreUnavailable from None
+
+    def _path(self, rest: str) -> str:
+        package = _escaped(self.package)
+        return f"{self.api_url}/androidpublisher/v3/applications/{package}/purchases/{rest}"
+
+    async def _ask(self, method: str, url: str) -> dict[str, Any]:
+        """One request; a token that is not taken is replaced once: it may have been revoked."""
+        http = await self._connections()
+        token = await self._access.get(http)
+        answer = await _send(http, method, url, token)
+        if answer.status_code == 401:
+            self._access.refused(token)
+            answer = await _send(http, method, url, await self._access.get(http))
+        if answer.status_code not in (200, 204):
+            raise _refusal(answer.status_code, answer.content)
+        if not answer.content:
+            return {}
+        try:
+            body: object = orjson.loads(answer.content)
+        except ValueError:
+            raise StoreUnavailable from None
+        if not isinstance(body, dict):
+            raise StoreUnavailable
+        return cast("dict[str, Any]", body)
+
+    async def _connections(self) -> httpx.AsyncClient:
+        async with self._opening:
+            if self._http is None:
+                self._http = await trio.to_thread.run_sync(new_connections)
+            return self._http
+
+
+async def _send(http: httpx.AsyncClient, method: str, url: str, token: str) -> httpx.Response:
+    import httpx
+
+    try:
+        return await http.request(method, url, headers={"Authorization": f"Bearer {token}"})
+    except httpx.HTTPError:
+        raise StoreUnavailable from None
+
+
+_UNKNOWN = frozenset({"purchaseTokenNotFound"})
+"""Google's reasons of a 404 for a token that it has not. Others may be about our app's name, and a
+404 that does not say is of a page that is not the API's: those are no word about a purchase."""
+
+
+def _refusal(status: int, body: bytes) -> Exception:
+    log = structlog.get_logger(__name__)
+    if status in (401, 403):
+        log.error("Google refused our key", status=status)
+        return StoreMisconfigured()
+    if status == 410 or (status == 404 and _UNKNOWN & _reasons(body)):
+        return UnknownPurchase(reason=UNKNOWN)
+    log.info("Google refused", status=status)
+    return StoreRefused(reason=str(status))
+
+
+def _reasons(body: bytes) -> set[str]:
+    """Those of an error; none where it is not written as Google writes them."""
+    try:
+        told: Any = orjson.loads(body)
+        return {str(error["reason"]) for error in told["error"]["errors"]}
+    except (ValueError, KeyError, TypeError):
+        return set()
+
+
+def _escaped(part: str) -> str:
+    return quote(part, safe="")

@@ -1,0 +1,256 @@
+"""JSON schemas from attrs classes, and values of those classes from JSON.
+
+A shape is a frozen attrs class whose fields are `str`, `int`, `float`, `bool`, a Literal of
+strings, another shape, a `tuple[X, ...]` or `list[X]` of these, or `X | None`. The schema is of the
+kind OpenAI's strict structured output accepts: every object is closed, every key is required
+(optional means nullable), nothing is shared by reference.
+Source: OpenAI's guide to structured outputs, "Supported schemas".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
+
+import attrs
+import orjson
+from attrs import NOTHING, Attribute, define, field
+from cattrs import Converter
+from cattrs.errors import BaseValidationError, CattrsError
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+S = TypeVar("S")
+JsonSchema = dict[str, Any]
+
+_PLAIN: Mapping[type, str] = {str: "string", int: "integer", float: "number", bool: "boolean"}
+
+
+def described(
+    about: str,
+    *,
+    name: str | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    least: int | None = None,
+    most: int | None = None,
+    default: Any = NOTHING,
+) -> Any:
+    """A field of a shape: `about` tells the model what belongs there.
+
+    `name` is the key in JSON where it differs from the attribute's. `minimum` and `maximum` bound
+    a number, `least` and `most` the length of a list, both ends included; the model is told, and
+    an answer outside is refused. `default` is for code that builds the class: the model has to
+    give every field.
+    """
+    bounds = {"minimum": minimum, "maximum": maximum, "minItems": least, "maxItems": most}
+    return field(
+        default=default,
+        metadata={
+            "about": about,
+            "name": name,
+            "bounds": {rule: bound for rule, bound in bounds.items() if bound is not None},
+        },
+    )
+
+
+@define(eq=False)
+class Shapes:
+    """Knows the schemas of shapes and reads and writes their values.
+
+    What a shape needs is worked out once and kept, so one `Shapes` should live long.
+    """
+
+    _converter: Converter = field(init=False)
+    _schemas: dict[type[Any], JsonSchema] = field(init=False, factory=dict[type[Any], JsonSchema])
+
+    def __attrs_post_init__(self) -> None:
+        self._converter = _converter()
+
+    def schema(self, shape: type[Any]) -> JsonSchema:
+        """The strict JSON schema of a shape. Raises TypeError for what no schema can be made of."""
+        if shape not in self._schemas:
+            self._schemas[shape] = schema_of(shape)
+        return self._schemas[shape]
+
+    def read(self, shape: type[S], text: str | bytes) -> S:
+        """The value a JSON text holds.
+
+        Raises ValueError, without a word of the text, when it is not JSON or not of that shape.
+        """
+        try:
+            value: object = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise ValueError("not JSON") from None
+        return self.structure(shape, value)
+
+    def structure(self, shape: type[S], value: object) -> S:
+        """The same from parsed JSON."""
+        try:
+            return self._converter.structure(value, shape)
+        except (CattrsError, BaseValidationError, LookupError, TypeError, ValueError):
+            raise ValueError(f"not a {getattr(shape, '__name__', 'value of that shape')}") from None
+
+    def write(self, value: Any) -> Any:
+        """A value as JSON-ready dicts and lists, with the keys of its schema."""
+        return self._converter.unstructure(value)
+
+
+def schema_of(shape: type[Any]) -> JsonSchema:
+    """The strict JSON schema of a shape. Raises TypeError for what no schema can be made of."""
+    if not attrs.has(shape):
+        raise TypeError(f"{shape!r} is not an attrs class")
+    return _object(shape, ())
+
+
+def key_of(attribute: Attribute[Any]) -> str:
+    """The key of a field in JSON."""
+    return attribute.metadata.get("name") or attribute.name
+
+
+def list_field(shape: type[Any], key: str) -> type[Any]:
+    """The type of the elements of the list under `key`. Raises TypeError when there is none."""
+    attrs.resolve_types(shape)
+    for attribute in attrs.fields(shape):
+        if key_of(attribute) == key and _is_list(attribute.type):
+            return get_args(attribute.type)[0]
+    raise TypeError(f"{shape.__name__} has no list {key!r}")
+
+
+def _object(shape: type[Any], within: tuple[type[Any], ...]) -> JsonSchema:
+    if shape in within:
+        raise TypeError(f"{shape.__name__} contains itself")
+    attrs.resolve_types(shape)
+    properties: JsonSchema = {}
+    for attribute in attrs.fields(shape):
+        made = _type(attribute.type, (*within, shape))
+        target = made
+        if "anyOf" in made:
+            target = cast("list[JsonSchema]", made["anyOf"])[0]
+        target.update(attribute.metadata.get("bounds", {}))
+        if about := attribute.metadata.get("about"):
+            made["description"] = about
+        properties[key_of(attribute)] = made
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _type(wanted: Any, within: tuple[type[Any], ...]) -> JsonSchema:
+    origin, arguments = get_origin(wanted), get_args(wanted)
+    if wanted in _PLAIN:
+        return {"type": _PLAIN[wanted]}
+    if origin is Literal and all(isinstance(choice, str) for choice in arguments):
+        return {"type": "string", "enum": list(arguments)}
+    if _is_list(wanted):
+        return {"type": "array", "items": _type(arguments[0], within)}
+    if origin in (Union, UnionType):
+        present = [argument for argument in arguments if argument is not NoneType]
+        if len(present) == 1 and len(arguments) == 2:
+            return {"anyOf": [_type(present[0], within), {"type": "null"}]}
+    if isinstance(wanted, type) and attrs.has(wanted):
+        return _object(wanted, within)
+    raise TypeError(f"no JSON schema for {wanted!r}")
+
+
+def _converter() -> Converter:
+    """Reads strictly: cattrs would turn "3" into 3 and a text into a list of letters."""
+    converter = Converter(detailed_validation=False, forbid_extra_keys=True)
+
+    for kind, read in ((str, _text), (int, _integer), (float, _number), (bool, _boolean)):
+        converter.register_structure_hook(kind, read)
+
+    def of_list(wanted: Any) -> Callable[[object, Any], Any]:
+        origin, element = get_origin(wanted), get_args(wanted)[0]
+
+        def read(value: object, _: Any) -> Any:
+            if not isinstance(value, list):
+                raise ValueError("must be a list")
+            items = cast("list[object]", value)
+            return origin(converter.structure(item, element) for item in items)
+
+        return read
+
+    def of_shape(shape: type[Any]) -> Callable[[object, Any], Any]:
+        attrs.resolve_types(shape)
+        fields: dict[str, Any] = {
+            a.name: override(rename=key_of(a), struct_hook=_bounded(converter, a))
+            for a in attrs.fields(shape)
+        }
+        structure = make_dict_structure_fn(
+            shape, converter, _cattrs_forbid_extra_keys=True, **fields
+        )
+
+        def read(value: object, _: Any) -> Any:
+            if not isinstance(value, dict):
+                raise TypeError
+            return structure(cast("dict[str, Any]", value), shape)
+
+        return read
+
+    def to_dict(shape: type[Any]) -> Callable[[Any], dict[str, Any]]:
+        attrs.resolve_types(shape)
+        renamed: dict[str, Any] = {a.name: override(rename=key_of(a)) for a in attrs.fields(shape)}
+        return make_dict_unstructure_fn(shape, converter, **renamed)
+
+    converter.register_structure_hook_factory(_is_list, of_list)
+    converter.register_structure_hook_factory(attrs.has, of_shape)
+    converter.register_unstructure_hook_factory(attrs.has, to_dict)
+    return converter
+
+
+def _is_list(wanted: Any) -> bool:
+    arguments = get_args(wanted)
+    origin = get_origin(wanted)
+    return origin is list or (origin is tuple and arguments[1:] == (...,))
+
+
+def _bounded(converter: Converter, attribute: Attribute[Any]) -> Callable[[object, Any], Any]:
+    """Reads one field and holds it to its bounds."""
+    wanted: Any = attribute.type
+    bounds: Mapping[str, float] = attribute.metadata.get("bounds", {})
+
+    def read(value: object, _: Any) -> Any:
+        found: Any = converter.structure(value, wanted)
+        if found is None or not bounds:
+            return found
+        size: float = len(found) if isinstance(value, list) else found
+        lowest = bounds.get("minItems", bounds.get("minimum", size))
+        highest = bounds.get("maxItems", bounds.get("maximum", size))
+        if not lowest <= size <= highest:
+            raise ValueError("out of bounds")
+        return found
+
+    return read
+
+
+def _text(value: object, _: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    if "\x00" in value:
+        raise ValueError("PostgreSQL keeps no NUL")
+    return value
+
+
+def _integer(value: object, _: Any) -> int:
+    """A whole number; JSON Schema counts 20.0 among them."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _number(value: object, _: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError
+    return float(value)
+
+
+def _boolean(value: object, _: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value

@@ -1,0 +1,132 @@
+"""The failures of OpenAI, as errors of this program.
+
+What OpenAI says is reduced to a status and a code: its words may quote the prompt or the key.
+Statuses and codes are those of `spec/http-api-core.md` §3.12, "External services".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import ceil, isfinite
+from typing import ClassVar, Literal, TypeAlias
+
+from attrs import define, field
+
+from cookcam.errors import (
+    AppError,
+    DeadlineExceeded,
+    RateLimited,
+    ServiceAuthError,
+    ServiceError,
+    ServiceUnavailable,
+)
+
+Reason: TypeAlias = Literal["invalid", "truncated", "refused", "filtered"]
+Outcome: TypeAlias = Literal[
+    "ok",
+    "invalid",
+    "truncated",
+    "refused",
+    "filtered",
+    "rate_limited",
+    "unavailable",
+    "unauthorized",
+    "rejected",
+    "timed_out",
+    "cancelled",
+    "broken",
+]
+"""How one request to OpenAI ended, a label of the metrics; "broken" is a fault of ours."""
+
+
+class ModelOutOfTime(DeadlineExceeded):
+    """The answer was not there when the caller's seconds had passed."""
+
+    default_message: ClassVar[str] = "The answer took too long, please try again"
+
+
+@define(slots=False, eq=False)
+class UnusableAnswer(ServiceError):
+    """The model answered, and twice the answer could not be used.
+
+    `reason`: "invalid" (not JSON, not of the shape, or rejected by a check), "truncated" (longer
+    than max_tokens), "refused" (the model declined) or "filtered" (stopped by OpenAI's filter).
+    """
+
+    reason: Reason = field(default="invalid", kw_only=True)
+
+
+@define(slots=False, eq=False)
+class AttemptFailed(Exception):
+    """One request failed with `error`; `wait` is how many seconds OpenAI asks to stay away."""
+
+    error: AppError
+    outcome: Outcome
+    repeatable: bool
+    wait: float = 0.0
+
+    @property
+    def at_once(self) -> bool:
+        """Whether a repeat need not wait: OpenAI is well, its answer was not."""
+        return isinstance(self.error, UnusableAnswer)
+
+
+def unusable(reason: Reason) -> AttemptFailed:
+    return AttemptFailed(UnusableAnswer(reason=reason), reason, repeatable=True)
+
+
+def unavailable(wait: float = 0.0) -> AttemptFailed:
+    return AttemptFailed(ServiceUnavailable(), "unavailable", repeatable=True, wait=wait)
+
+
+def failure_of(error: Exception) -> AttemptFailed:
+    """What an exception of the openai library, or of the HTTP client below it, means."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        return _refusal(error.status_code, error.response.headers, error.code)
+    if isinstance(error, (openai.APIResponseValidationError, ValueError)):
+        return unusable("invalid")
+    # A connection that failed or broke, or an error event in the middle of a stream.
+    return unavailable()
+
+
+def _refusal(status: int, headers: Mapping[str, str], code: str | None) -> AttemptFailed:
+    wait = seconds_to_wait(headers)
+    if status == 429:
+        error = RateLimited(retry_after=max(1, ceil(wait)))
+        # A used-up budget is also a 429, and no pause of ours brings it back.
+        return AttemptFailed(error, "rate_limited", code != "insufficient_quota", wait)
+    if status >= 500:
+        return unavailable(wait)
+    if status == 401:
+        return AttemptFailed(ServiceAuthError(), "unauthorized", repeatable=False)
+    return AttemptFailed(ServiceError(), "rejected", repeatable=False)
+
+
+def seconds_to_wait(headers: Mapping[str, str]) -> float:
+    """The pause asked for by `Retry-After` (seconds or a date) or `retry-after-ms`; 0 for none."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None or text is None:
+        return seconds or 0.0
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return max(0.0, value) if isfinite(value) else None

@@ -1,0 +1,61 @@
+"""A subscription that is opened again whenever it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
+import trio
+from attrs import define, field
+
+from cookcam.errors import AppError
+from cookcam.providers.pause import Pause
+
+T = TypeVar("T")
+
+STEADY: Final = 10.0
+"""Seconds a connection has to last before its loss counts as the first: a server that takes
+connections and drops them is no reason to hurry."""
+
+
+@define(eq=False)
+class Listening(Generic[T]):
+    """`subscribe` opens the subscription for the length of a block; both raise AppError."""
+
+    name: str
+    subscribe: Callable[[], AbstractAsyncContextManager[AsyncGenerator[T]]]
+    connected: bool = field(default=False, init=False)
+    _pause: Pause = field(factory=Pause, init=False)
+
+    async def run(
+        self,
+        heard: Callable[[T], None],
+        joined: Callable[[], None],
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Calls `joined` and `lost` as the subscription comes and goes, and `heard` for each
+        message between them, until cancelled."""
+        log: Any = structlog.get_logger(__name__).bind(bus=self.name)
+        told = False
+        while True:
+            began = trio.current_time()
+            try:
+                async with self.subscribe() as messages:
+                    self.connected, told = True, False
+                    log.info("bus connected")
+                    joined()
+                    async for message in messages:
+                        heard(message)
+            except AppError as error:
+                if not told:
+                    log.warning("bus lost, connecting again", code=error.code)
+                told = True
+            finally:
+                if self.connected:
+                    self.connected = False
+                    lost()
+            if trio.current_time() - began > STEADY:
+                self._pause.reset()
+            await trio.sleep(self._pause.after_failure())

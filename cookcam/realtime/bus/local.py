@@ -1,0 +1,57 @@
+"""The bus inside one process."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+
+import trio
+from attrs import define, field
+
+from cookcam.realtime.bus import Member
+from cookcam.realtime.bus.outgoing import QUEUE
+
+
+@define(eq=False)
+class Exchange:
+    """Where the members of one process meet."""
+
+    members: list[LocalBus] = field(factory=list["LocalBus"], init=False)
+
+
+@define(eq=False)
+class LocalBus:
+    """A `Bus`. Alone on its exchange it says nothing to nobody, at no cost."""
+
+    exchange: Exchange = field(factory=Exchange)
+    instance: str = field(factory=lambda: token_hex(8))
+    connected: bool = field(default=False, init=False)
+    _inbox: trio.MemorySendChannel[tuple[str, str]] = field(init=False)
+    _unread: trio.MemoryReceiveChannel[tuple[str, str]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._inbox, self._unread = trio.open_memory_channel[tuple[str, str]](QUEUE)
+
+    def publish(self, text: str) -> bool:
+        others = [bus for bus in self.exchange.members if bus is not self]
+        taken = [bus.take(self.instance, text) for bus in others]
+        return self.connected and all(taken)
+
+    def take(self, instance: str, text: str) -> bool:
+        """What another says; False when this member is too far behind."""
+        try:
+            self._inbox.send_nowait((instance, text))
+        except trio.WouldBlock:
+            return False
+        return True
+
+    async def run(self, member: Member) -> None:
+        self.exchange.members.append(self)
+        self.connected = True
+        try:
+            member.joined()
+            async for instance, text in self._unread:
+                member.heard(instance, text)
+        finally:
+            self.connected = False
+            self.exchange.members.remove(self)
+            member.lost()

@@ -1,0 +1,147 @@
+"""What somebody bought at the stand-in, and how that looks in each of Apple's shapes."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import uuid4
+
+from attrs import define, evolve, field, frozen
+
+ACTIVE, EXPIRED, BILLING_RETRY, GRACE, REVOKED = 1, 2, 3, 4, 5
+GROUP = "20990001"
+Where = Literal["Production", "Sandbox"]
+
+
+@frozen
+class Transaction:
+    id: str
+    product_id: str
+    purchased_at: datetime
+    expires_at: datetime
+    trial: bool = False
+    revoked_at: datetime | None = None
+    upgraded: bool = False
+
+
+@define(eq=False)
+class Bought:
+    """One subscription: its transactions, oldest first, and what comes at the end of the period."""
+
+    id: str
+    where: Where
+    bundle_id: str
+    transactions: list[Transaction]
+    account_token: str | None = None
+    status: int = ACTIVE
+    renews: bool = True
+    renews_to: str = ""
+    grace_until: datetime | None = None
+    receipt: str = field(factory=lambda: f"MII{uuid4().hex}{uuid4().hex}")
+
+    @property
+    def newest(self) -> Transaction:
+        return self.transactions[-1]
+
+    def replace_newest(self, **changes: Any) -> None:
+        self.transactions[-1] = evolve(self.newest, **changes)
+
+    def transaction_info(self, now: datetime, one: Transaction | None = None) -> dict[str, Any]:
+        """`JWSTransactionDecodedPayload`."""
+        told = one or self.newest
+        return {
+            "transactionId": told.id,
+            "originalTransactionId": self.id,
+            "webOrderLineItemId": told.id,
+            "bundleId": self.bundle_id,
+            "productId": told.product_id,
+            "subscriptionGroupIdentifier": GROUP,
+            "purchaseDate": _ms(told.purchased_at),
+            "originalPurchaseDate": _ms(self.transactions[0].purchased_at),
+            "expiresDate": _ms(told.expires_at),
+            "quantity": 1,
+            "type": "Auto-Renewable Subscription",
+            "inAppOwnershipType": "PURCHASED",
+            "signedDate": _ms(now),
+            "environment": self.where,
+            "transactionReason": "PURCHASE" if len(self.transactions) == 1 else "RENEWAL",
+            "storefront": "USA",
+            "storefrontId": "143441",
+            **({"appAccountToken": self.account_token} if self.account_token else {}),
+            **({"offerType": 1, "offerDiscountType": "FREE_TRIAL"} if told.trial else {}),
+            **({"isUpgraded": True} if told.upgraded else {}),
+            **(
+                {"revocationDate": _ms(told.revoked_at), "revocationReason": 0}
+                if told.revoked_at
+                else {}
+            ),
+        }
+
+    def renewal_info(self, now: datetime) -> dict[str, Any]:
+        """`JWSRenewalInfoDecodedPayload`."""
+        return {
+            "originalTransactionId": self.id,
+            "autoRenewProductId": self.renews_to or self.newest.product_id,
+            "productId": self.newest.product_id,
+            "autoRenewStatus": int(self.renews),
+            "isInBillingRetryPeriod": self.status in (BILLING_RETRY, GRACE),
+            "signedDate": _ms(now),
+            "environment": self.where,
+            "recentSubscriptionStartDate": _ms(self.transactions[0].purchased_at),
+            **({"gracePeriodExpiresDate": _ms(self.grace_until)} if self.grace_until else {}),
+        }
+
+    def receipt_info(self, now: datetime) -> dict[str, Any]:
+        """The answer of `verifyReceipt`: transactions in no particular order."""
+        return {
+            "status": 0,
+            "environment": self.where,
+            "receipt": {
+                "receipt_type": "Production" if self.where == "Production" else "ProductionSandbox",
+                "bundle_id": self.bundle_id,
+                "request_date_ms": str(_ms(now)),
+                "in_app": [self._entry(one) for one in self.transactions],
+            },
+            "latest_receipt_info": [self._entry(one) for one in self.transactions],
+            "pending_renewal_info": [
+                {
+                    "original_transaction_id": self.id,
+                    "product_id": self.newest.product_id,
+                    "auto_renew_product_id": self.renews_to or self.newest.product_id,
+                    "auto_renew_status": str(int(self.renews)),
+                    **(
+                        {"is_in_billing_retry_period": "1"}
+                        if self.status in (BILLING_RETRY, GRACE)
+                        else {}
+                    ),
+                }
+            ],
+        }
+
+    def _entry(self, one: Transaction) -> dict[str, Any]:
+        return {
+            "quantity": "1",
+            "product_id": one.product_id,
+            "transaction_id": one.id,
+            "original_transaction_id": self.id,
+            "purchase_date_ms": str(_ms(one.purchased_at)),
+            "original_purchase_date_ms": str(_ms(self.transactions[0].purchased_at)),
+            "expires_date_ms": str(_ms(one.expires_at)),
+            "is_trial_period": str(one.trial).lower(),
+            "subscription_group_identifier": GROUP,
+            **({"app_account_token": self.account_token} if self.account_token else {}),
+            **({"is_upgraded": "true"} if one.upgraded else {}),
+            **(
+                {"cancellation_date_ms": str(_ms(one.revoked_at)), "cancellation_reason": "0"}
+                if one.revoked_at
+                else {}
+            ),
+        }
+
+
+def period_of(product_id: str) -> timedelta:
+    return timedelta(days=365 if "year" in product_id else 30)
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

@@ -1,0 +1,55 @@
+"""What a test, or a curious developer, may change about the stand-in while it runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import define
+
+FaultKind = Literal[
+    "status",  # an error `status` (429, 500, 503, ...), with `retry_after` seconds if given
+    "hang",  # no answer, ever
+    "garbage",  # an answer that is not JSON
+    "wrong_shape",  # JSON that is not of the schema
+    "wrong_count",  # one element too few in the answer's first list
+    "empty",  # empty lists wherever the schema allows them: no food on the photograph
+    "refusal",  # the model declines
+    "truncated",  # the answer stops in the middle, as at max_completion_tokens
+    "filtered",  # the same, stopped by the content filter
+    "cut",  # the connection closes in the middle of the answer
+]
+
+
+@define
+class Fault:
+    """Something that goes wrong with the next `times` requests (None: all) for a completion."""
+
+    kind: FaultKind
+    times: int | None = None
+    status: int = 500
+    code: str | None = None
+    retry_after: float | None = None
+
+
+@define
+class Behaviour:
+    """Settings of the stand-in; times are in seconds.
+
+    Each answer starts after `delay`. A stream sends `chunk_size` characters at a time, with
+    `chunk_delay` between two.
+    """
+
+    delay: float = 0.0
+    chunk_delay: float = 0.0
+    chunk_size: int = 16
+    fault: Fault | None = None
+
+    def take_fault(self) -> Fault | None:
+        """What has to go wrong now, counted down."""
+        fault = self.fault
+        if fault is None or fault.times is None:
+            return fault
+        fault.times -= 1
+        if fault.times <= 0:
+            self.fault = None
+        return fault

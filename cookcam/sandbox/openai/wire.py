@@ -1,0 +1,277 @@
+"""Bodies of OpenAI's API: completions, chunks, errors, the list of models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from typing import Any, TypeAlias, cast
+
+from attrs import define, field, frozen
+
+Body: TypeAlias = dict[str, Any]
+
+CREATED = 1_750_000_000
+"""When every completion was made, and every model: the same request has the same answer."""
+
+IMAGE_TOKENS = 25_501
+"""What gpt-4o-mini charges for an image of 800 by 800: 2,833 and four tiles of 5,667."""
+
+MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4.1")
+
+_SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
+
+
+@define(slots=False, eq=False)
+class ApiFault(Exception):
+    """An answer that is an error."""
+
+    status: int
+    message: str
+    kind: str
+    code: str | None = None
+    param: str | None = None
+    retry_after: float | None = None
+
+    @property
+    def body(self) -> Body:
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiFault:
+    return ApiFault(400, message, "invalid_request_error", code, param)
+
+
+def invalid_key() -> ApiFault:
+    return ApiFault(401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key")
+
+
+def staged(status: int, code: str | None, retry_after: float | None) -> ApiFault:
+    """The error a fault of that status gives."""
+    if status == 429:
+        kind = "insufficient_quota" if code == "insufficient_quota" else "requests"
+        code = code or "rate_limit_exceeded"
+        return ApiFault(429, "Rate limit reached.", kind, code, retry_after=retry_after)
+    if status >= 500:
+        said = "The server had an error while processing your request."
+        return ApiFault(status, said, "server_error", code, retry_after=retry_after)
+    return ApiFault(status, "The request was refused.", "invalid_request_error", code)
+
+
+@frozen
+class Question:
+    """A request for a completion, as far as the stand-in reads it."""
+
+    model: str
+    instructions: str
+    prompt: str
+    images: Sequence[str]
+    name: str
+    schema: Body
+    stream: bool
+    with_usage: bool
+    max_tokens: int | None
+    body: Body = field(repr=False)
+
+    @property
+    def seed(self) -> int:
+        """The same for the same question, and for hardly any other."""
+        asked = sha256(f"{self.model}\0{self.prompt}\0{self.name}".encode())
+        for image in self.images:
+            asked.update(image.encode())
+        return int.from_bytes(asked.digest()[:8], "big")
+
+    @property
+    def prompt_tokens(self) -> int:
+        return tokens_of(self.instructions + self.prompt) + IMAGE_TOKENS * len(self.images)
+
+
+def read_question(body: object) -> Question:
+    """Raises ApiFault where OpenAI refuses a request of this kind."""
+    asked = _object(body, "The body has to be a JSON object.", None)
+    model = asked.get("model")
+    if not isinstance(model, str) or not model:
+        raise invalid("you must provide a model parameter")
+    messages = asked.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise invalid("Missing required parameter: 'messages'.", "messages")
+    said: dict[str, list[str]] = {"system": [], "user": []}
+    images: list[str] = []
+    for message in cast("list[object]", messages):
+        parts = _object(message, "A message has to be an object.", "messages")
+        texts = said.setdefault(str(parts.get("role")), [])
+        texts.extend(_texts(parts.get("content"), images))
+    name, schema = _schema_of(asked)
+    limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
+    options = cast("Body", asked.get("stream_options") or {})
+    return Question(
+        model=model,
+        instructions="\n".join(said["system"]),
+        prompt="\n".join(said["user"]),
+        images=images,
+        name=name,
+        schema=schema,
+        stream=asked.get("stream") is True,
+        with_usage=options.get("include_usage") is True,
+        max_tokens=limit if isinstance(limit, int) else None,
+        body=asked,
+    )
+
+
+def _texts(content: object, images: list[str]) -> Iterator[str]:
+    """The texts of a message; its images are added to `images`."""
+    if isinstance(content, str):
+        yield content
+        return
+    if not isinstance(content, list):
+        raise invalid("Invalid value for 'content'.", "messages")
+    for part in cast("list[object]", content):
+        piece = _object(part, "A part has to be an object.", "messages")
+        if piece.get("type") == "text" and isinstance(piece.get("text"), str):
+            yield piece["text"]
+        elif piece.get("type") == "image_url":
+            url = _object(piece.get("image_url"), "Invalid image.", "messages").get("url")
+            if not isinstance(url, str) or not url.startswith("data:image/"):
+                raise invalid("Invalid image data.", "messages", "invalid_image_url")
+            images.append(url)
+        else:
+            raise invalid("Invalid type of content part.", "messages")
+
+
+def _schema_of(asked: Body) -> tuple[str, Body]:
+    param = "response_format"
+    wanted = _object(asked.get(param), "The stand-in answers structured output only.", param)
+    described = wanted.get("json_schema")
+    if wanted.get("type") != "json_schema" or not isinstance(described, dict):
+        raise invalid("The stand-in answers structured output only.", param)
+    named = cast("Body", described)
+    name = named.get("name")
+    if not isinstance(name, str) or not _SCHEMA_NAME.fullmatch(name):
+        raise invalid("Invalid 'response_format.json_schema.name'.", param)
+    schema = _object(named.get("schema"), "Missing 'response_format.json_schema.schema'.", param)
+    if named.get("strict") is not True:
+        raise invalid("The stand-in answers strict schemas only.", param)
+    if schema.get("type") != "object":
+        raise invalid(f"Invalid schema for response_format '{name}': not an object.", param)
+    _require_strict(schema, name)
+    return name, schema
+
+
+def _require_strict(schema: Body, name: str) -> None:
+    """Raises ApiFault for a schema that strict structured output does not take."""
+
+    def refuse(why: str) -> ApiFault:
+        return invalid(f"Invalid schema for response_format '{name}': {why}", "response_format")
+
+    if "anyOf" in schema:
+        for choice in cast("list[Body]", schema["anyOf"]):
+            _require_strict(choice, name)
+        return
+    kind = schema.get("type")
+    if kind not in _TYPES:
+        raise refuse("schema must have a 'type' key.")
+    if kind == "array":
+        if not isinstance(schema.get("items"), dict):
+            raise refuse("array schema missing items.")
+        _require_strict(schema["items"], name)
+    if kind == "object":
+        properties = cast("dict[str, Body]", schema.get("properties", {}))
+        if schema.get("additionalProperties") is not False:
+            raise refuse("'additionalProperties' is required to be supplied and to be false.")
+        if sorted(schema.get("required", [])) != sorted(properties):
+            raise refuse("'required' must list every key in properties.")
+        for inner in properties.values():
+            _require_strict(inner, name)
+
+
+@frozen
+class Answer:
+    """What the model says to a question."""
+
+    content: str
+    finish_reason: str = "stop"
+    refusal: str | None = None
+
+
+def completion(question: Question, answer: Answer) -> Body:
+    message: Body = {"role": "assistant", "content": answer.content, "refusal": None}
+    if answer.refusal is not None:
+        message |= {"content": None, "refusal": answer.refusal}
+    choice: Body = {
+        "index": 0,
+        "message": message,
+        "logprobs": None,
+        "finish_reason": answer.finish_reason,
+    }
+    return {
+        **_head(question, "chat.completion"),
+        "choices": [choice],
+        "usage": usage(question, answer),
+    }
+
+
+def chunks(question: Question, answer: Answer, size: int) -> Iterator[Body]:
+    """The same answer in pieces of `size` characters."""
+
+    def chunk(delta: Body, finish_reason: str | None = None) -> Body:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        return {**_head(question, "chat.completion.chunk"), "choices": [choice]}
+
+    yield chunk({"role": "assistant", "content": "", "refusal": None})
+    key, text = "content", answer.content
+    if answer.refusal is not None:
+        key, text = "refusal", answer.refusal
+    for start in range(0, len(text), size):
+        yield chunk({key: text[start : start + size]})
+    yield chunk({}, answer.finish_reason)
+    if question.with_usage:
+        head = _head(question, "chat.completion.chunk")
+        yield {**head, "choices": [], "usage": usage(question, answer)}
+
+
+def models() -> Body:
+    listed = [
+        {"id": name, "object": "model", "created": CREATED, "owned_by": "system"} for name in MODELS
+    ]
+    return {"object": "list", "data": listed}
+
+
+def tokens_of(text: str) -> int:
+    """About what a tokeniser counts: four bytes each."""
+    return (len(text.encode()) + 3) // 4
+
+
+def usage(question: Question, answer: Answer) -> Body:
+    prompt, written = question.prompt_tokens, tokens_of(answer.refusal or answer.content)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": written,
+        "total_tokens": prompt + written,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    }
+
+
+def _head(question: Question, kind: str) -> Body:
+    return {
+        "id": f"chatcmpl-{question.seed:016x}",
+        "object": kind,
+        "created": CREATED,
+        "model": question.model,
+        "service_tier": "default",
+        "system_fingerprint": "fp_sandbox",
+    }
+
+
+def _object(value: object, otherwise: str, param: str | None) -> Body:
+    if not isinstance(value, dict):
+        raise invalid(otherwise, param)
+    return cast("Body", value)

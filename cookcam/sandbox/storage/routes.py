@@ -1,0 +1,299 @@
+"""The HTTP face of the stand-in: paths, keys and bodies of Supabase Storage behind the gateway."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import jwt
+import orjson
+import trio
+from attrs import asdict, define
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from cookcam.sandbox.gotrue.behaviour import Failure
+from cookcam.sandbox.gotrue.keys import SigningKey
+from cookcam.sandbox.storage import faults
+from cookcam.sandbox.storage.files import About, Bucket, Files
+
+T = TypeVar("T")
+
+BASE = "/storage/v1"
+_JSON = "application/json"
+
+
+@define
+class Behaviour:
+    """What a test may change while the stand-in runs; `delay` is in seconds.
+
+    A `failure` takes the place of answers, as `Failure` says.
+    """
+
+    delay: float = 0.0
+    failure: Failure | None = None
+
+    def take(self, *, late: bool) -> int | None:
+        """The status the answer at hand has to fail with, counted down; None if it need not."""
+        failure = self.failure
+        if failure is None or failure.late is not late:
+            return None
+        if failure.times is not None:
+            failure.times -= 1
+            if failure.times <= 0:
+                self.failure = None
+        return failure.status
+
+
+def include_storage(
+    app: QuartTrio, key: SigningKey, *, files: Files, behaviour: Behaviour | None = None
+) -> None:
+    """Adds the routes of Storage to `app`; `key` made the project's keys and signs URLs."""
+    _gateway(app, behaviour or Behaviour())
+    _buckets(app, key, files)
+    _objects(app, key, files)
+    _reading(app, key, files)
+
+
+def _gateway(app: QuartTrio, behaviour: Behaviour) -> None:
+    @app.before_request
+    async def fail_or_wait() -> None:
+        if request.path.startswith(BASE):
+            if behaviour.delay:
+                await trio.sleep(behaviour.delay)
+            status = behaviour.take(late=False)
+            if status is not None:
+                raise faults.staged(status)
+
+    @app.after_request
+    async def lose_answer(response: Response) -> Response:
+        if request.path.startswith(BASE) and response.status_code < 400:
+            status = behaviour.take(late=True)
+            if status is not None:
+                return _refusal(faults.staged(status))
+        return response
+
+    @app.errorhandler(faults.StorageFault)
+    async def on_fault(fault: faults.StorageFault) -> Response:
+        await request.get_data()  # or the next request on this connection would wait behind it
+        return _refusal(fault)
+
+
+def _buckets(app: QuartTrio, key: SigningKey, files: Files) -> None:
+    @app.get(f"{BASE}/bucket")
+    async def list_buckets() -> Response:
+        _require_service_role(key)
+        return _json([_bucket_json(bucket) for bucket in await _in_thread(files.buckets)])
+
+    @app.get(f"{BASE}/bucket/<name>")
+    async def get_bucket(name: str) -> Response:
+        _require_service_role(key)
+        return _json(_bucket_json(await _in_thread(files.bucket, name)))
+
+    @app.post(f"{BASE}/bucket")
+    async def make_bucket() -> Response:
+        _require_service_role(key)
+        body = await _body()
+        bucket = await _in_thread(
+            files.make_bucket,
+            str(body.get("id") or body.get("name") or ""),
+            public=body.get("public") is True,
+            file_size_limit=body.get("file_size_limit"),
+            allowed_mime_types=body.get("allowed_mime_types"),
+        )
+        return _json({"name": bucket.id})
+
+
+def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
+    async def store(bucket: str, path: str, *, replace: bool) -> Response:
+        _require_service_role(key)
+        content, mimetype, cache_control = await _upload()
+        about = await _in_thread(
+            files.put, bucket, path, content, mimetype, cache_control, replace=replace
+        )
+        return _json({"Id": about.id, "Key": f"{bucket}/{path}"})
+
+    @app.post(f"{BASE}/object/<bucket>/<path:path>")
+    async def upload(bucket: str, path: str) -> Response:
+        replace = request.headers.get("x-upsert", "").lower() == "true"
+        return await store(bucket, path, replace=replace)
+
+    @app.put(f"{BASE}/object/<bucket>/<path:path>")
+    async def update(bucket: str, path: str) -> Response:
+        _require_service_role(key)
+        await _in_thread(files.get, bucket, path)
+        return await store(bucket, path, replace=True)
+
+    @app.delete(f"{BASE}/object/<bucket>")
+    async def delete(bucket: str) -> Response:
+        _require_service_role(key)
+        prefixes: object = (await _body()).get("prefixes")
+        if not isinstance(prefixes, list) or not prefixes:
+            raise faults.bad_request("body must have required property 'prefixes'")
+        keys = [str(prefix) for prefix in cast("list[object]", prefixes)]
+        gone = await _in_thread(files.delete, bucket, keys)
+        return _json([_object_json(about, about.key) | {"bucket_id": bucket} for about in gone])
+
+    @app.post(f"{BASE}/object/list/<bucket>")
+    async def list_objects(bucket: str) -> Response:
+        _require_service_role(key)
+        body = await _body()
+        listed = _listing(await _in_thread(files.all, bucket), str(body.get("prefix") or ""))
+        sort_by: Any = body.get("sortBy") or {}
+        if sort_by.get("order") == "desc":
+            listed.reverse()
+        offset, limit = int(body.get("offset") or 0), int(body.get("limit") or 100)
+        return _json(listed[offset : offset + limit])
+
+    async def signed(bucket: str, path: str, seconds: int) -> str:
+        await _in_thread(files.get, bucket, path)
+        now = int(time.time())
+        token = key.sign({"url": f"{bucket}/{path}", "iat": now, "exp": now + seconds})
+        return f"/object/sign/{bucket}/{path}?token={token}"
+
+    @app.post(f"{BASE}/object/sign/<bucket>/<path:path>")
+    async def sign(bucket: str, path: str) -> Response:
+        _require_service_role(key)
+        return _json({"signedURL": await signed(bucket, path, _lifetime(await _body()))})
+
+    @app.post(f"{BASE}/object/sign/<bucket>")
+    async def sign_many(bucket: str) -> Response:
+        _require_service_role(key)
+        body = await _body()
+        seconds, answers = _lifetime(body), list[dict[str, str | None]]()
+        for path in cast("list[str]", body.get("paths") or []):
+            try:
+                url = await signed(bucket, path, seconds)
+                answers.append({"error": None, "path": path, "signedURL": url})
+            except faults.StorageFault as fault:
+                answers.append({"error": fault.message, "path": path, "signedURL": None})
+        return _json(answers)
+
+
+def _reading(app: QuartTrio, key: SigningKey, files: Files) -> None:
+    async def content(bucket: str, path: str) -> Response:
+        about, body = await _in_thread(files.get, bucket, path)
+        response = Response(body, content_type=about.mimetype)
+        response.headers["Cache-Control"] = about.cache_control
+        response.headers["ETag"] = about.etag
+        return response
+
+    @app.get(f"{BASE}/object/public/<bucket>/<path:path>")
+    async def public(bucket: str, path: str) -> Response:
+        if not (await _in_thread(files.bucket, bucket)).public:
+            raise faults.bucket_not_found()
+        return await content(bucket, path)
+
+    @app.get(f"{BASE}/object/sign/<bucket>/<path:path>")
+    async def signed(bucket: str, path: str) -> Response:
+        try:
+            claims = key.verify(request.args.get("token", ""))
+        except jwt.ExpiredSignatureError:
+            raise faults.invalid_token('"exp" claim timestamp check failed') from None
+        except jwt.InvalidTokenError:
+            raise faults.invalid_token("signature verification failed") from None
+        if claims.get("url") != f"{bucket}/{path}":
+            raise faults.invalid_token("The url does not match the token")
+        return await content(bucket, path)
+
+    @app.get(f"{BASE}/object/authenticated/<bucket>/<path:path>")
+    @app.get(f"{BASE}/object/<bucket>/<path:path>")
+    async def authenticated(bucket: str, path: str) -> Response:
+        _require_service_role(key)
+        return await content(bucket, path)
+
+
+def _require_service_role(key: SigningKey) -> None:
+    """The service key passes row-level security; others would need policies of the project."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise faults.bad_request("headers must have required property 'authorization'")
+    try:
+        role = key.verify(token.strip()).get("role")
+    except jwt.InvalidTokenError:
+        raise faults.StorageFault(403, "Unauthorized", "jws verification failed") from None
+    if role != "service_role":
+        raise faults.unauthorized()
+
+
+def _lifetime(body: dict[str, Any]) -> int:
+    try:
+        return int(body["expiresIn"])
+    except (KeyError, TypeError, ValueError):
+        raise faults.bad_request("body must have required property 'expiresIn'") from None
+
+
+async def _upload() -> tuple[bytes, str, str]:
+    """Content, type and cache control of an upload: a multipart form, or the bytes themselves."""
+    if request.mimetype != "multipart/form-data":
+        content = cast("bytes", await request.get_data(as_text=False))
+        kind = request.content_type or "application/octet-stream"
+        return content, kind, request.headers.get("Cache-Control", "no-cache")
+    files = await request.files
+    form = cast("dict[str, str]", await cast("Any", request).form)
+    for name in ("file", ""):
+        if name in files:
+            file = files[name]
+            seconds = form.get("cacheControl", "3600")
+            mimetype = file.content_type or "application/octet-stream"
+            return file.read(), mimetype, f"max-age={seconds}"
+    raise faults.bad_request("the form has no file")
+
+
+def _listing(found: list[About], prefix: str) -> list[dict[str, Any]]:
+    """What is directly in the folder `prefix`: objects, and folders without an id."""
+    folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+    listed: dict[str, dict[str, Any]] = {}
+    for about in found:
+        if about.key.startswith(folder):
+            name, slash, _ = about.key[len(folder) :].partition("/")
+            empty = dict.fromkeys(_object_json(about, name))
+            listed[name] = empty | {"name": name} if slash else _object_json(about, name)
+    return list(listed.values())
+
+
+def _object_json(about: About, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "id": about.id,
+        "updated_at": about.created_at,
+        "created_at": about.created_at,
+        "last_accessed_at": about.created_at,
+        "metadata": {
+            "eTag": about.etag,
+            "size": about.size,
+            "mimetype": about.mimetype,
+            "cacheControl": about.cache_control,
+            "lastModified": about.created_at,
+            "contentLength": about.size,
+            "httpStatusCode": 200,
+        },
+    }
+
+
+def _bucket_json(bucket: Bucket) -> dict[str, Any]:
+    return {**asdict(bucket), "name": bucket.id, "owner": "", "updated_at": bucket.created_at}
+
+
+async def _body() -> dict[str, Any]:
+    try:
+        body = orjson.loads(await request.get_data())
+    except orjson.JSONDecodeError:
+        raise faults.bad_request("Unexpected token in JSON") from None
+    if not isinstance(body, dict):
+        raise faults.bad_request("body must be object")
+    return cast("dict[str, Any]", body)
+
+
+async def _in_thread(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    return await trio.to_thread.run_sync(partial(work, *args, **kwargs))
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status=status, content_type=_JSON)
+
+
+def _refusal(fault: faults.StorageFault) -> Response:
+    return _json(fault.body(), fault.http)

@@ -1,0 +1,38 @@
+"""A stand-in for Stripe that speaks its API, sends its events, and has a clock that can be turned.
+
+    async with open_stripe(endpoints=[Endpoint(url, [secret])]) as stripe:
+        client = StripeClient(stripe.key, base_addresses={"api": stripe.url}, ...)
+        stripe.pay(session.id)
+        stripe.advance(31 * DAY)
+
+`python -m cookcam.sandbox.stripe` runs it in a process of its own. Source of the protocol: Stripe's
+API reference, version 2025-05-28.basil, and its pages on webhooks, billing and Connect.
+"""
+
+from cookcam.sandbox.stripe.behaviour import DAY, Behaviour, Card, Fault, Mail
+from cookcam.sandbox.stripe.faults import ApiFault
+from cookcam.sandbox.stripe.post import Attempt, Endpoint, signature
+from cookcam.sandbox.stripe.server import (
+    CONNECT_WEBHOOK_SECRET,
+    KEY,
+    WEBHOOK_SECRET,
+    StripeStandIn,
+    open_stripe,
+)
+
+__all__ = [
+    "CONNECT_WEBHOOK_SECRET",
+    "DAY",
+    "KEY",
+    "WEBHOOK_SECRET",
+    "ApiFault",
+    "Attempt",
+    "Behaviour",
+    "Card",
+    "Endpoint",
+    "Fault",
+    "Mail",
+    "StripeStandIn",
+    "open_stripe",
+    "signature",
+]

@@ -1,0 +1,610 @@
+"""The paths of Stripe's API that CookCam uses, as functions from a form to an object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
+from urllib.parse import urlencode
+
+from attrs import define, field
+
+from cookcam.sandbox.stripe import forms, shapes
+from cookcam.sandbox.stripe.behaviour import CARDS, Card
+from cookcam.sandbox.stripe.billing import Billing
+from cookcam.sandbox.stripe.books import Books
+from cookcam.sandbox.stripe.faults import ApiFault, invalid
+from cookcam.sandbox.stripe.forms import Form
+from cookcam.sandbox.stripe.money import Money
+from cookcam.sandbox.stripe.shapes import Body
+from cookcam.sandbox.stripe.store import Store
+from cookcam.sandbox.stripe.subscriptions import Subscription
+
+Handler: TypeAlias = Callable[..., Any]
+
+LARGEST_PAGE = 100
+SESSION_LIFE = 86_400
+LINK_LIFE = 300
+
+EXPANDABLE = {
+    "customer": "customer",
+    "subscription": "subscription",
+    "latest_invoice": "invoice",
+    "invoice": "invoice",
+    "charge": "charge",
+    "latest_charge": "charge",
+    "payment_intent": "payment_intent",
+    "product": "product",
+    "schedule": "subscription_schedule",
+    "destination": "account",
+    "transfer": "transfer",
+}
+
+
+@define(eq=False)
+class Api:
+    """`address` is where the stand-in listens, for the pages it sends people to."""
+
+    books: Books
+    billing: Billing
+    money: Money
+    address: str
+    _routes: list[tuple[str, re.Pattern[str], Handler]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._routes = [
+            (method, re.compile("/v1/" + path.replace("{}", r"([^/]+)")), handler)
+            for method, path, handler in self._table()
+        ]
+
+    def answer(self, method: str, path: str, form: Form, account: str | None) -> Body:
+        """Raises ApiFault."""
+        for known_method, pattern, handler in self._routes:
+            if known_method == method and (match := pattern.fullmatch(path)):
+                if account is not None:
+                    form = {**form, "_account": account}
+                answer = handler(*match.groups(), form)
+                return self._expanded(self._wire(answer), form)
+        raise ApiFault(
+            404, "invalid_request_error", f"Unrecognized request URL ({method}: {path})."
+        )
+
+    @property
+    def store(self) -> Store:
+        return self.books.store
+
+    def _table(self) -> list[tuple[str, str, Handler]]:
+        readable = {
+            "customers": "customer",
+            "products": "product",
+            "prices": "price",
+            "checkout/sessions": "checkout.session",
+            "subscriptions": "subscription",
+            "subscription_schedules": "subscription_schedule",
+            "invoices": "invoice",
+            "invoice_payments": "invoice_payment",
+            "payment_intents": "payment_intent",
+            "charges": "charge",
+            "refunds": "refund",
+            "disputes": "dispute",
+            "transfers": "transfer",
+            "payouts": "payout",
+            "events": "event",
+        }
+        table: list[tuple[str, str, Handler]] = []
+        for path, kind in readable.items():
+            table.append(("GET", path, self._lister(path, kind)))
+            table.append(("GET", path + "/{}", self._reader(kind)))
+        return [
+            *table,
+            ("POST", "customers", self._create_customer),
+            ("POST", "customers/{}", self._update_customer),
+            ("DELETE", "customers/{}", self._delete_customer),
+            ("POST", "products", self._create_product),
+            ("POST", "prices", self._price),
+            ("POST", "checkout/sessions", self._create_session),
+            ("POST", "checkout/sessions/{}/expire", self._expire_session),
+            ("POST", "billing_portal/sessions", self._create_portal_session),
+            ("POST", "subscriptions", self._create_subscription),
+            ("POST", "subscriptions/{}", self._update_subscription),
+            ("DELETE", "subscriptions/{}", self._cancel_subscription),
+            ("POST", "subscription_schedules", self._create_schedule),
+            ("POST", "subscription_schedules/{}", self._update_schedule),
+            ("POST", "subscription_schedules/{}/release", self._release_schedule),
+            ("POST", "invoices/{}/pay", self._pay_invoice),
+            ("POST", "payment_intents", self._create_intent),
+            ("POST", "payment_intents/{}/confirm", self._confirm_intent),
+            ("POST", "refunds", self._create_refund),
+            ("POST", "disputes/{}/close", self._close_dispute),
+            ("POST", "accounts", self._create_account),
+            ("GET", "accounts", self._lister("accounts", "account")),
+            ("GET", "accounts/{}", self._account),
+            ("POST", "accounts/{}/login_links", self._create_login_link),
+            ("POST", "account_links", self._create_account_link),
+            ("POST", "transfers", self._create_transfer),
+            ("POST", "transfers/{}/reversals", self._reverse_transfer),
+            ("GET", "balance", self._balance),
+        ]
+
+    # Reading
+
+    def _reader(self, kind: str) -> Handler:
+        def read(object_id: str, form: Form) -> Any:
+            return self.store.get(kind, object_id)
+
+        return read
+
+    def _lister(self, path: str, kind: str) -> Handler:
+        def read(form: Form) -> Body:
+            limit = forms.integer(form, "limit")
+            if limit is not None and not 1 <= limit <= LARGEST_PAGE:
+                raise invalid("Limit must be between 1 and 100", "limit")
+            if kind == "subscription":
+                form = {"status": "not canceled", **form}
+            found, more = self.store.shelf(kind).page(
+                lambda known: self._wanted(kind, known, form),
+                limit=limit or 10,
+                starting_after=form.get("starting_after"),
+                ending_before=form.get("ending_before"),
+                customer=form.get("customer"),
+            )
+            return {
+                "object": "list",
+                "data": [self._wire(known) for known in found],
+                "has_more": more,
+                "url": f"/v1/{path}",
+            }
+
+        return read
+
+    def _wanted(self, kind: str, known: Any, form: Form) -> bool:
+        if isinstance(known, Subscription):
+            status = form["status"]
+            fits = status == "all" or (
+                not known.is_over if status == "not canceled" else known.status == status
+            )
+            return fits and ("price" not in form or known.price == form["price"])
+        if kind == "payout":
+            owner = self.store.get("payout_account", known["id"])["account"]
+            return owner == form.get("_account")
+        if kind == "invoice" and "subscription" in form:
+            details = known["parent"]["subscription_details"]
+            if details["subscription"] != form["subscription"]:
+                return False
+        if kind == "invoice_payment" and "payment" in form:
+            wanted = forms.part(form, "payment").get("payment_intent")
+            if known["payment"]["payment_intent"] != wanted:
+                return False
+        if kind == "event":
+            types = form.get("types") or ([form["type"]] if "type" in form else [])
+            if types and known["type"] not in types:
+                return False
+            if known.get("account") != form.get("_account"):
+                return False
+        equal = ("status", "destination", "transfer_group", "invoice", "charge", "payment_intent")
+        if any(name in known and name in form and known[name] != form[name] for name in equal):
+            return False
+        return _in_range(known.get("created", 0), form.get("created"))
+
+    def _wire(self, known: Any) -> Body:
+        return self.books.shown(known) if isinstance(known, Subscription) else cast("Body", known)
+
+    def _expanded(self, answer: Body, form: Form) -> Body:
+        """With the objects in place of those ids that the caller asks for."""
+        for path in cast("list[str]", form.get("expand") or []):
+            answer = self._expand(answer, path.split("."))
+        return answer
+
+    def _expand(self, told: Body, path: list[str]) -> Body:
+        name, rest = path[0], path[1:]
+        value: Any = told.get(name)
+        if name == "data" and isinstance(value, list):
+            entries = cast("list[Body]", value)
+            return {
+                **told,
+                name: [self._expand(entry, rest) for entry in entries] if rest else value,
+            }
+        if isinstance(value, str) and name in EXPANDABLE:
+            value = self._wire(self.store.get(EXPANDABLE[name], value))
+        elif value is not None and not isinstance(value, dict):
+            raise invalid(f"This property cannot be expanded ({name}).", "expand")
+        if rest and isinstance(value, dict):
+            value = self._expand(cast("Body", value), rest)
+        return {**told, name: value}
+
+    # Customers, products, prices
+
+    def _create_customer(self, form: Form) -> Body:
+        customer = shapes.customer(
+            self.store.new_id("customer"),
+            self.store.now,
+            form.get("email"),
+            forms.metadata(form),
+        )
+        self.books.emit("customer.created", self.books.keep(customer))
+        return customer
+
+    def _update_customer(self, customer_id: str, form: Form) -> Body:
+        customer = self.store.get("customer", customer_id)
+        before = {"email": customer["email"], "metadata": customer["metadata"]}
+        customer["email"] = form.get("email", customer["email"])
+        customer["metadata"] = forms.metadata(form, customer["metadata"])
+        self.books.emit("customer.updated", self.books.keep(customer), before)
+        return customer
+
+    def _delete_customer(self, customer_id: str, form: Form) -> Body:
+        customer = self.store.get("customer", customer_id)
+        mine, _ = self.store.shelf("subscription").page(
+            lambda known: not known.is_over, limit=LARGEST_PAGE, customer=customer_id
+        )
+        for known in mine:
+            self.billing.end(known)
+        self.books.emit("customer.deleted", customer)
+        gone = {"id": customer_id, "object": "customer", "deleted": True}
+        return self.books.keep(gone)
+
+    def _create_product(self, form: Form) -> Body:
+        product_id = form.get("id") or self.store.new_id("product")
+        if self.store.find("product", product_id):
+            raise invalid("Product already exists.", "id", "resource_already_exists")
+        return self._product(product_id, form)
+
+    def _product(self, product_id: str, form: Form) -> Body:
+        name, metadata = forms.required(form, "name"), forms.metadata(form)
+        product = self.books.keep(shapes.product(product_id, self.store.now, name, metadata))
+        self.books.emit("product.created", product)
+        return product
+
+    def _price(self, form: Form) -> Body:
+        """The price of a `price_data`, with its product if it brings one."""
+        amount = forms.required_integer(form, "unit_amount")
+        if amount < 0:
+            raise invalid("Invalid non-negative integer", "unit_amount")
+        interval = forms.part(form, "recurring").get("interval")
+        if interval not in (None, "day", "week", "month", "year"):
+            raise invalid("Invalid recurring[interval]", "recurring[interval]")
+        currency = str(forms.required(form, "currency")).lower()
+        if "product" in form:
+            product_id = self.store.get("product", form["product"])["id"]
+        else:
+            data = forms.part(form, "product_data")
+            product_id = self._product(self.store.new_id("product"), data)["id"]
+        price_id = self.store.new_id("price")
+        price = shapes.price(price_id, self.store.now, product_id, amount, currency, interval)
+        self.books.emit("price.created", self.books.keep(price))
+        return price
+
+    def _price_of(self, item: Form, *, own_product: bool) -> str:
+        if "price" in item:
+            return self.store.get("price", item["price"])["id"]
+        data = forms.part(item, "price_data")
+        if not own_product:
+            forms.required(data, "product")
+        return self._price(data)["id"]
+
+    # Checkout and portal
+
+    def _create_session(self, form: Form) -> Body:
+        mode = forms.choice(form, "mode", ("payment", "setup", "subscription"), "payment")
+        forms.required(form, "success_url")
+        lines = forms.parts(form, "line_items")
+        if mode != "subscription" or len(lines) != 1:
+            raise invalid("The sandbox sells one subscription at a time.", "mode")
+        data = forms.part(form, "subscription_data")
+        price_id = self._price_of(lines[0], own_product=True)
+        price = self.store.get("price", price_id)
+        if price["recurring"] is None:
+            raise invalid("You must provide at least one recurring price.", "line_items")
+        customer = form.get("customer")
+        if customer is not None:
+            self.store.get("customer", customer)
+        session_id, now = self.store.new_id("checkout.session"), self.store.now
+        email = form.get("customer_email")
+        session: Body = {
+            "id": session_id,
+            "object": "checkout.session",
+            "amount_subtotal": price["unit_amount"],
+            "amount_total": price["unit_amount"],
+            "cancel_url": form.get("cancel_url"),
+            "client_reference_id": form.get("client_reference_id"),
+            "created": now,
+            "currency": price["currency"],
+            "customer": customer,
+            "customer_details": {"email": email} if email else None,
+            "customer_email": email,
+            "expires_at": forms.integer(form, "expires_at") or now + SESSION_LIFE,
+            "invoice": None,
+            "livemode": False,
+            "metadata": forms.metadata(form),
+            "mode": mode,
+            "payment_intent": None,
+            "payment_method_types": form.get("payment_method_types", ["card"]),
+            "payment_status": "unpaid",
+            "status": "open",
+            "subscription": None,
+            "success_url": form["success_url"],
+            "url": f"{self.address}/pay/{session_id}",
+        }
+        order = {
+            "price": price_id,
+            "metadata": forms.metadata(data),
+            "trial_days": forms.integer(data, "trial_period_days") or 0,
+        }
+        self.store.put("order", session_id, order)
+        self.billing.watch_session(session)
+        return self.books.keep(session)
+
+    def _expire_session(self, session_id: str, form: Form) -> Body:
+        session = self.store.get("checkout.session", session_id)
+        if session["status"] != "open":
+            raise invalid("Only Checkout Sessions with a status of open can be expired.")
+        self.billing.expire_session(session)
+        return session
+
+    def _create_portal_session(self, form: Form) -> Body:
+        customer = self.store.get("customer", forms.required(form, "customer"))
+        session_id = self.store.new_id("billing_portal.session")
+        return self.books.keep(
+            {
+                "id": session_id,
+                "object": "billing_portal.session",
+                "created": self.store.now,
+                "customer": customer["id"],
+                "livemode": False,
+                "return_url": form.get("return_url"),
+                "url": f"{self.address}/portal/{session_id}",
+            }
+        )
+
+    # Subscriptions
+
+    def _create_subscription(self, form: Form) -> Subscription:
+        customer = self.store.get("customer", forms.required(form, "customer"))
+        items = forms.parts(form, "items")
+        if len(items) != 1:
+            raise invalid("The sandbox sells one item per subscription.", "items")
+        return self.billing.subscribe(
+            customer["id"],
+            self._price_of(items[0], own_product=False),
+            forms.metadata(form),
+            trial_days=forms.integer(form, "trial_period_days") or 0,
+        )
+
+    def _update_subscription(self, subscription_id: str, form: Form) -> Subscription:
+        known = self.books.subscription(subscription_id)
+        if known.is_over:
+            raise invalid("A canceled subscription can only update its metadata.", "id")
+        cancel = forms.boolean(form, "cancel_at_period_end")
+        if cancel is not None and cancel != known.cancel_at_period_end and known.schedule:
+            raise invalid(
+                "The subscription is managed by the subscription schedule"
+                f" `{known.schedule}`, and updating any cancelation behavior directly is not"
+                " allowed.",
+                "cancel_at_period_end",
+            )
+        before = self.books.shown(known)
+        before["metadata"] = dict(known.metadata)
+        metadata = forms.metadata(form, known.metadata)
+        for item in forms.parts(form, "items"):
+            if item.get("id") != known.item:
+                raise invalid("Adding items is not something the sandbox does.", "items")
+            proration = forms.choice(
+                form,
+                "proration_behavior",
+                ("always_invoice", "create_prorations", "none"),
+                "create_prorations",
+            )
+            strict = form.get("payment_behavior") == "error_if_incomplete"
+            price_id = self._price_of(item, own_product=False)
+            self.billing.change_price(known, price_id, proration, strict)
+        known.metadata = metadata
+        if cancel is not None:
+            known.cancel_at_period_end = cancel
+            known.canceled_at = self.store.now if cancel else None
+        self.books.emit_changed(known, before)
+        return known
+
+    def _cancel_subscription(self, subscription_id: str, form: Form) -> Subscription:
+        known = self.books.subscription(subscription_id)
+        if known.is_over:
+            words = f"No such subscription: '{subscription_id}'"
+            raise ApiFault(404, "invalid_request_error", words, "resource_missing", "id")
+        self.billing.end(known)
+        return known
+
+    def _create_schedule(self, form: Form) -> Body:
+        known = self.books.subscription(forms.required(form, "from_subscription"))
+        if known.is_over:
+            raise invalid("The subscription has ended.", "from_subscription")
+        if known.schedule is not None:
+            raise invalid("The subscription has a schedule already.", "from_subscription")
+        before = self.books.shown(known)
+        phase: Body = {
+            "start_date": known.period_start,
+            "end_date": known.period_end,
+            "items": [{"price": known.price, "quantity": 1}],
+            "metadata": {},
+            "proration_behavior": "create_prorations",
+        }
+        schedule: Body = {
+            "id": self.store.new_id("subscription_schedule"),
+            "object": "subscription_schedule",
+            "canceled_at": None,
+            "completed_at": None,
+            "created": self.store.now,
+            "current_phase": {
+                "start_date": known.period_start,
+                "end_date": known.period_end,
+            },
+            "customer": known.customer,
+            "end_behavior": "release",
+            "livemode": False,
+            "metadata": {},
+            "phases": [phase],
+            "released_at": None,
+            "released_subscription": None,
+            "status": "active",
+            "subscription": known.id,
+        }
+        self.books.emit("subscription_schedule.created", self.books.keep(schedule))
+        known.schedule = schedule["id"]
+        self.books.emit_changed(known, before)
+        return schedule
+
+    def _update_schedule(self, schedule_id: str, form: Form) -> Body:
+        schedule = self._active_schedule(schedule_id)
+        end_behavior = forms.choice(
+            form, "end_behavior", ("release", "cancel"), schedule["end_behavior"]
+        )
+        phases: list[Body] = []
+        start = schedule["phases"][0]["start_date"]
+        for given in forms.parts(form, "phases"):
+            items = forms.parts(given, "items")
+            if len(items) != 1:
+                raise invalid("The sandbox sells one item per subscription.", "phases[0][items]")
+            price = self.store.get("price", self._price_of(items[0], own_product=False))
+            start = forms.integer(given, "start_date") or start
+            end = forms.integer(given, "end_date")
+            if end is None:
+                end = start
+                for _ in range(forms.integer(given, "iterations") or 1):
+                    end = shapes.after(end, price["recurring"]["interval"], start)
+            phases.append(
+                {
+                    "start_date": start,
+                    "end_date": end,
+                    "items": [{"price": price["id"], "quantity": 1}],
+                    "metadata": forms.metadata(given),
+                    "proration_behavior": given.get("proration_behavior", "create_prorations"),
+                }
+            )
+            start = end
+        before = {"phases": schedule["phases"]}
+        schedule |= {"phases": phases or schedule["phases"], "end_behavior": end_behavior}
+        self.books.emit("subscription_schedule.updated", self.books.keep(schedule), before)
+        return schedule
+
+    def _release_schedule(self, schedule_id: str, form: Form) -> Body:
+        schedule = self._active_schedule(schedule_id)
+        known = self.books.subscription(schedule["subscription"])
+        before = self.books.shown(known)
+        self.billing.release(known, schedule)
+        self.books.emit_changed(known, before)
+        return schedule
+
+    def _active_schedule(self, schedule_id: str) -> Body:
+        schedule = self.store.get("subscription_schedule", schedule_id)
+        if schedule["status"] != "active":
+            raise invalid(f"The schedule is {schedule['status']} and cannot be changed.", "id")
+        return schedule
+
+    # Payments
+
+    def _pay_invoice(self, invoice_id: str, form: Form) -> Body:
+        invoice = self.store.get("invoice", invoice_id)
+        if invoice["status"] == "draft":
+            self.billing.finalize(invoice)
+        elif not self.billing.collect(invoice):
+            raise ApiFault(402, "card_error", "Your card was declined.", "card_declined")
+        return invoice
+
+    def _create_intent(self, form: Form) -> Body:
+        amount = forms.required_integer(form, "amount")
+        if amount < 50:
+            words = "Amount must be at least $0.50 usd"
+            raise invalid(words, "amount", "amount_too_small")
+        currency = str(forms.required(form, "currency")).lower()
+        if "customer" in form:
+            self.store.get("customer", form["customer"])
+        known = {**form, "metadata": forms.metadata(form)}
+        return self.books.new_intent(amount, currency, form.get("customer"), known)
+
+    def _confirm_intent(self, intent_id: str, form: Form) -> Body:
+        intent = self.store.get("payment_intent", intent_id)
+        self.money.confirm(intent, card(form.get("_card", "success")))
+        return intent
+
+    def _create_refund(self, form: Form) -> Body:
+        charge_id = form.get("charge")
+        if charge_id is None:
+            intent = self.store.get("payment_intent", forms.required(form, "payment_intent"))
+            charge_id = intent["latest_charge"] or ""
+        charge = self.store.get("charge", charge_id)
+        known = {**form, "metadata": forms.metadata(form)}
+        return self.money.refund(charge, forms.integer(form, "amount"), known)
+
+    def _close_dispute(self, dispute_id: str, form: Form) -> Body:
+        dispute = self.store.get("dispute", dispute_id)
+        self.money.close_dispute(dispute, won=False)
+        return dispute
+
+    # Connect
+
+    def _create_account(self, form: Form) -> Body:
+        country = form.get("country", "US")
+        if len(country) != 2 or country in ("XX", "ZZ"):
+            raise invalid(f"Country '{country}' is unknown.", "country", "country_unsupported")
+        asked = forms.part(form, "capabilities")
+        wanted = [name for name, part in asked.items() if part.get("requested") == "true"]
+        known = {**form, "metadata": forms.metadata(form)}
+        return self.money.open_account(known, wanted)
+
+    def _account(self, account_id: str, form: Form) -> Body:
+        return self.money.account(account_id)
+
+    def _create_account_link(self, form: Form) -> Body:
+        account = self.money.account(forms.required(form, "account"))
+        where = {name: forms.required(form, name) for name in ("return_url", "refresh_url")}
+        return {
+            "object": "account_link",
+            "created": self.store.now,
+            "expires_at": self.store.now + LINK_LIFE,
+            "url": f"{self.address}/onboarding/{account['id']}?{urlencode(where)}",
+        }
+
+    def _create_login_link(self, account_id: str, form: Form) -> Body:
+        account = self.money.account(account_id)
+        if not account["details_submitted"]:
+            raise invalid(
+                "Cannot create a login link for an account that has not completed onboarding."
+            )
+        return {
+            "object": "login_link",
+            "created": self.store.now,
+            "url": f"{self.address}/express/{account_id}",
+        }
+
+    def _create_transfer(self, form: Form) -> Body:
+        forms.required(form, "destination")
+        amount = forms.required_integer(form, "amount")
+        return self.money.transfer(amount, {**form, "metadata": forms.metadata(form)})
+
+    def _reverse_transfer(self, transfer_id: str, form: Form) -> Body:
+        transfer = self.store.get("transfer", transfer_id)
+        return self.money.reverse(transfer, forms.integer(form, "amount"))
+
+    def _balance(self, form: Form) -> Body:
+        amount = self.books.behaviour.balance_cents
+        available = [{"amount": amount if amount is not None else 10**9, "currency": "usd"}]
+        return {"object": "balance", "available": available, "pending": [], "livemode": False}
+
+
+def card(text: object) -> Card:
+    """Raises ApiFault."""
+    if text not in CARDS:
+        raise invalid(f"Invalid card: must be one of {', '.join(CARDS)}", "card")
+    return text  # pyright: ignore[reportReturnType] # is one of them
+
+
+def _in_range(created: int, wanted: object) -> bool:
+    if wanted is None:
+        return True
+    if isinstance(wanted, str):
+        return created == int(wanted)
+    bounds = cast("Form", wanted)
+    return (
+        created >= int(bounds.get("gte", 0))
+        and created > int(bounds.get("gt", -1))
+        and created <= int(bounds.get("lte", 2**62))
+        and created < int(bounds.get("lt", 2**62))
+    )

@@ -1,0 +1,119 @@
+"""What the rules of billing and of connected accounts share: the objects, and telling of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import orjson
+from attrs import define
+
+from cookcam.sandbox.stripe import shapes
+from cookcam.sandbox.stripe.behaviour import Behaviour, Card
+from cookcam.sandbox.stripe.faults import declined
+from cookcam.sandbox.stripe.shapes import Body
+from cookcam.sandbox.stripe.store import Store
+from cookcam.sandbox.stripe.subscriptions import Subscription
+
+
+@define(eq=False)
+class Books:
+    """`post` is given each event once it has happened."""
+
+    store: Store
+    behaviour: Behaviour
+    post: Callable[[Body], None]
+
+    def emit(
+        self, kind: str, told: Body, previous: Body | None = None, account: str | None = None
+    ) -> Body:
+        """Records an event about a copy of the object as it is now."""
+        data: Body = {"object": _copy(told)}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        event: Body = {
+            "id": self.store.new_id("event"),
+            "object": "event",
+            "api_version": shapes.API_VERSION,
+            "created": self.store.now,
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": 0,
+            "request": {"id": None, "idempotency_key": None},
+            "type": kind,
+        }
+        if account is not None:
+            event["account"] = account
+        self.store.put("event", event["id"], event)
+        self.post(event)
+        return event
+
+    def keep(self, told: Body) -> Body:
+        """Adds an object, or says that it has changed."""
+        self.store.put(told["object"], told["id"], told)
+        return told
+
+    def keep_subscription(self, known: Subscription) -> None:
+        self.store.put("subscription", known.id, known)
+
+    def subscription(self, subscription_id: str) -> Subscription:
+        return cast("Subscription", self.store.get("subscription", subscription_id))
+
+    def shown(self, known: Subscription) -> Body:
+        return shapes.subscription(known, self.store.get("price", known.price))
+
+    def emit_subscription(self, kind: str, known: Subscription) -> None:
+        self.emit(f"customer.subscription.{kind}", self.shown(known))
+
+    def emit_changed(self, known: Subscription, before: Body) -> None:
+        """Says how a subscription differs from what was `shown` before; nothing if it does not."""
+        self.keep_subscription(known)
+        now = self.shown(known)
+        previous = {name: value for name, value in before.items() if now[name] != value}
+        if previous:
+            self.emit("customer.subscription.updated", now, previous)
+
+    def card_of(self, customer: str | None) -> Card:
+        known = self.store.find("card", customer)
+        return cast("Card", known["card"]) if known else "success"
+
+    def set_card(self, customer: str, card: Card) -> None:
+        self.store.put("card", customer, {"card": card})
+
+    def charge(self, intent: Body, card: Card) -> bool:
+        """Tries to take the money of a payment intent, and says so in events."""
+        now = self.store.now
+        failure: Body | None = None
+        if card != "success":
+            failure = cast("Body", declined(card).body["error"])
+        charge = self.keep(shapes.charge(self.store.new_id("charge"), now, intent, failure))
+        intent["latest_charge"] = charge["id"]
+        if failure is not None:
+            intent |= {"status": "requires_payment_method", "last_payment_error": failure}
+            self.keep(intent)
+            self.emit("charge.failed", charge)
+            self.emit("payment_intent.payment_failed", intent)
+            return False
+        intent |= {
+            "status": "succeeded",
+            "amount_received": intent["amount"],
+            "last_payment_error": None,
+        }
+        self.keep(intent)
+        self.emit("charge.succeeded", charge)
+        self.emit("payment_intent.succeeded", intent)
+        return True
+
+    def new_intent(
+        self, amount: int, currency: str, customer: str | None, form: dict[str, Any]
+    ) -> Body:
+        intent = shapes.payment_intent(
+            self.store.new_id("payment_intent"), self.store.now, amount, currency, customer, form
+        )
+        self.keep(intent)
+        self.emit("payment_intent.created", intent)
+        return intent
+
+
+def _copy(told: Body) -> Body:
+    return cast("Body", orjson.loads(orjson.dumps(told)))

@@ -1,0 +1,92 @@
+"""The errors of Stripe's API: status, type, code and words, as its library matches on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define, field
+
+
+@define(slots=False, eq=False)
+class ApiFault(Exception):
+    """An answer that is an error. `headers` go with it."""
+
+    status: int
+    type: str
+    message: str
+    code: str | None = None
+    param: str | None = None
+    decline_code: str | None = None
+    headers: Mapping[str, str] = field(factory=dict[str, str])
+    extra: Mapping[str, Any] = field(factory=dict[str, Any])
+
+    @property
+    def body(self) -> dict[str, Any]:
+        said = {
+            "type": self.type,
+            "message": self.message,
+            "code": self.code,
+            "param": self.param,
+            "decline_code": self.decline_code,
+            **self.extra,
+        }
+        return {"error": {name: value for name, value in said.items() if value is not None}}
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiFault:
+    return ApiFault(400, "invalid_request_error", message, code, param)
+
+
+def missing(kind: str, object_id: str) -> ApiFault:
+    words = kind.replace("_", " ").lstrip()
+    return ApiFault(
+        404, "invalid_request_error", f"No such {words}: '{object_id}'", "resource_missing", "id"
+    )
+
+
+def no_key() -> ApiFault:
+    return ApiFault(401, "invalid_request_error", "You did not provide an API key.")
+
+
+def wrong_key() -> ApiFault:
+    return ApiFault(401, "invalid_request_error", "Invalid API Key provided: sk_****")
+
+
+def key_reused() -> ApiFault:
+    return ApiFault(
+        400,
+        "idempotency_error",
+        "Keys for idempotent requests can only be used with the same parameters they were first"
+        " used with.",
+    )
+
+
+def key_in_use() -> ApiFault:
+    return ApiFault(
+        409,
+        "idempotency_error",
+        "There is currently another in-progress request using this Idempotent Key.",
+        "idempotency_key_in_use",
+    )
+
+
+def declined(card: str) -> ApiFault:
+    """What a card of that setting answers; `cookcam.sandbox.stripe.behaviour.Card`."""
+    if card == "insufficient_funds":
+        words = "Your card has insufficient funds."
+        return ApiFault(402, "card_error", words, "card_declined", None, "insufficient_funds")
+    if card == "expired":
+        words = "Your card has expired."
+        return ApiFault(402, "card_error", words, "expired_card", "exp_month", "expired_card")
+    words = "Your card was declined."
+    return ApiFault(402, "card_error", words, "card_declined", None, "generic_decline")
+
+
+def staged(status: int, retry_after: float | None) -> ApiFault:
+    """The error that a staged fault of `status` gives."""
+    headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
+    if status == 429:
+        words = "Request rate limit exceeded."
+        return ApiFault(429, "invalid_request_error", words, "rate_limit", headers=headers)
+    return ApiFault(status, "api_error", "An unknown error occurred", headers=headers)

@@ -1,0 +1,117 @@
+"""What is between a request and the API: keys, idempotency, and the faults that were staged.
+
+Source: Stripe's pages on authentication and on idempotent requests. As there, what was answered
+once work began is kept under the key, whatever it was; a request that was turned away is not.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b64decode
+from binascii import Error as Base64Error
+from hashlib import sha256
+
+import orjson
+from attrs import define, field, frozen
+
+from cookcam.sandbox.stripe.api import Api
+from cookcam.sandbox.stripe.faults import ApiFault, key_in_use, key_reused, no_key, wrong_key
+from cookcam.sandbox.stripe.forms import read_form
+
+
+@frozen
+class Request:
+    method: str
+    path: str
+    query: str
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def idempotency_key(self) -> str | None:
+        return self.headers.get("idempotency-key") if self.method == "POST" else None
+
+
+@frozen
+class Reply:
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(factory=dict[str, str])
+
+
+def reply_of(fault: ApiFault) -> Reply:
+    return Reply(fault.status, orjson.dumps(fault.body), dict(fault.headers))
+
+
+@define(eq=False)
+class Gate:
+    """`admit` before anything happens, `work` once, `leave` in the end."""
+
+    api: Api
+    only_key: str | None
+    _busy: set[str] = field(factory=set[str])
+
+    def admit(self, request: Request) -> Reply | None:
+        """The answer that was given before under the same key. Raises ApiFault."""
+        self._check_key(request)
+        name = self._name(request)
+        if name is None:
+            return None
+        if name in self._busy:
+            raise key_in_use()
+        if known := self.api.store.find("reply", name):
+            if known["asked"] != _digest(request):
+                raise key_reused()
+            headers = {"Idempotent-Replayed": "true", "Stripe-Should-Retry": "false"}
+            return Reply(known["status"], known["body"].encode(), headers)
+        self._busy.add(name)
+        return None
+
+    def work(self, request: Request) -> Reply:
+        """Does what was asked. Raises ApiFault for what is turned away."""
+        account = request.headers.get("stripe-account")
+        text = request.query if request.method in ("GET", "DELETE") else request.body.decode()
+        form = read_form(text)
+        try:
+            told = self.api.answer(request.method, request.path, form, account)
+            reply = Reply(200, orjson.dumps(told))
+        except ApiFault as fault:
+            if fault.type != "card_error":
+                raise
+            reply = reply_of(fault)
+        finally:
+            self.api.store.flush()
+        if name := self._name(request):
+            kept = {
+                "asked": _digest(request),
+                "status": reply.status,
+                "body": reply.body.decode(),
+            }
+            self.api.store.put("reply", name, kept)
+            self.api.store.flush()
+        return reply
+
+    def leave(self, request: Request) -> None:
+        self._busy.discard(self._name(request) or "")
+
+    def _name(self, request: Request) -> str | None:
+        key = request.idempotency_key
+        return None if key is None else f"{request.headers.get('stripe-account', '')} {key}"
+
+    def _check_key(self, request: Request) -> None:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "basic":
+            try:
+                given = b64decode(given).decode().partition(":")[0]
+            except (Base64Error, UnicodeDecodeError):
+                given = ""
+        if not given.strip():
+            raise no_key()
+        if self.only_key is not None and not hmac.compare_digest(
+            given.encode(), self.only_key.encode()
+        ):
+            raise wrong_key()
+
+
+def _digest(request: Request) -> str:
+    return sha256(f"{request.method} {request.path}\n".encode() + request.body).hexdigest()

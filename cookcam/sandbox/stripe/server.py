@@ -1,0 +1,349 @@
+"""The stand-in on a listener, and the handle tests and the sandbox hold on it.
+
+A bare ASGI application: it is to be as fast as a hundred thousand subscriptions ask for, and to
+hang, cut and lose answers as a network does.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from email.utils import formatdate
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import orjson
+import trio
+from attrs import define, field
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
+
+from cookcam.sandbox.stripe import control, shapes
+from cookcam.sandbox.stripe.api import Api
+from cookcam.sandbox.stripe.behaviour import Behaviour, Card, Fault
+from cookcam.sandbox.stripe.billing import Billing
+from cookcam.sandbox.stripe.books import Books
+from cookcam.sandbox.stripe.faults import ApiFault, staged
+from cookcam.sandbox.stripe.forms import read_form
+from cookcam.sandbox.stripe.gate import Gate, Reply, Request, reply_of
+from cookcam.sandbox.stripe.money import Money
+from cookcam.sandbox.stripe.pages import Pages
+from cookcam.sandbox.stripe.post import Endpoint, Post
+from cookcam.sandbox.stripe.shapes import Body
+from cookcam.sandbox.stripe.store import Store
+from cookcam.sandbox.stripe.subscriptions import Subscription
+
+Scope: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+
+KEY = "sk_test_sandbox"
+"""A key that works; so does any other, unless the stand-in was told which one."""
+
+WEBHOOK_SECRET = "whsec_sandbox"  # noqa: S105 # signs the sandbox's own events
+CONNECT_WEBHOOK_SECRET = "whsec_sandbox_connect"  # noqa: S105
+
+
+@define(eq=False)
+class StripeStandIn:
+    """A running stand-in: `url` is what `STRIPE_API_BASE` has to be, `key` goes with it.
+
+    `post` delivers the events; `behaviour` may be changed at any time. `requests` are method and
+    path of what the API was asked so far. What the methods below do, people and banks do at
+    Stripe; each happens at the simulated time `now`, and raises ApiFault where it cannot.
+    """
+
+    url: str
+    key: str = field(repr=False)
+    behaviour: Behaviour
+    post: Post
+    requests: list[str]
+    _api: Api = field(repr=False)
+
+    @property
+    def now(self) -> int:
+        return self._store.now
+
+    @property
+    def events(self) -> list[Body]:
+        """All events so far, oldest first."""
+        return self._store.all("event")
+
+    def objects(self, kind: str) -> list[Body]:
+        """All objects of a kind, "invoice" for instance, oldest first, as the API shows them."""
+        return [self._shown(known) for known in self._store.all(kind)]
+
+    def get(self, kind: str, object_id: str) -> Body:
+        return self._shown(self._store.get(kind, object_id))
+
+    def advance(self, seconds: float) -> None:
+        """Lets simulated time pass, with all that falls due."""
+        with self._kept():
+            self._api.billing.advance(self.now + int(seconds))
+
+    def advance_to(self, moment: int) -> None:
+        with self._kept():
+            self._api.billing.advance(moment)
+
+    def pay(self, session_id: str, card: Card = "success", *, later: bool = False) -> Body:
+        """Somebody pays on the page of a checkout; `later` in a way that takes days.
+
+        Raises ApiFault, 402, when the card is declined; the session is still open then.
+        """
+        with self._kept():
+            session = self._store.get("checkout.session", session_id)
+            self._api.billing.pay_session(session, card, later=later)
+        return session
+
+    def settle(self, session_id: str, *, succeeded: bool) -> None:
+        """The bank's answer to a payment that took days."""
+        with self._kept():
+            session = self._store.get("checkout.session", session_id)
+            self._api.billing.settle_session(session, succeeded)
+
+    def confirm(self, intent_id: str, card: Card = "success") -> Body:
+        """The app completes a payment with its client secret."""
+        with self._kept():
+            intent = self._store.get("payment_intent", intent_id)
+            self._api.money.confirm(intent, card)
+        return intent
+
+    def set_card(self, customer_id: str, card: Card) -> None:
+        """How the bank will answer when this customer is charged."""
+        with self._kept():
+            self._api.books.set_card(customer_id, card)
+
+    def pay_invoice(self, invoice_id: str) -> bool:
+        """Tries an open invoice now, as the button in the dashboard does."""
+        with self._kept():
+            return self._api.billing.collect(self._store.get("invoice", invoice_id))
+
+    def refund(self, charge_id: str, amount: int | None = None) -> Body:
+        with self._kept():
+            return self._api.money.refund(self._store.get("charge", charge_id), amount, {})
+
+    def dispute(self, charge_id: str, reason: str = "fraudulent") -> Body:
+        with self._kept():
+            return self._api.money.open_dispute(self._store.get("charge", charge_id), reason)
+
+    def close_dispute(self, dispute_id: str, *, won: bool) -> None:
+        with self._kept():
+            self._api.money.close_dispute(self._store.get("dispute", dispute_id), won=won)
+
+    def onboard(self, account_id: str, outcome: Literal["active", "restricted"] = "active") -> Body:
+        """A creator answers Stripe's questions."""
+        with self._kept():
+            account = self._api.money.account(account_id)
+            self._api.money.onboard(account, outcome)
+        return account
+
+    def deauthorize(self, account_id: str) -> None:
+        with self._kept():
+            self._api.money.deauthorize(self._api.money.account(account_id))
+
+    def reverse(self, transfer_id: str, amount: int | None = None) -> Body:
+        with self._kept():
+            return self._api.money.reverse(self._store.get("transfer", transfer_id), amount)
+
+    def pay_out(self, account_id: str, amount: int, *, fails: bool = False) -> Body:
+        """A connected account's balance goes to its bank."""
+        with self._kept():
+            account = self._api.money.account(account_id)
+            return self._api.money.pay_out(account, amount, fails=fails)
+
+    def replay(self, event_id: str, copies: int = 1) -> None:
+        """Sends an event again."""
+        self.post.replay(self._store.get("event", event_id), copies)
+
+    def release(self, *, seed: int | None = None, reverse: bool = False) -> int:
+        """Lets go of events that were held, in their order, in a random one, or backwards."""
+        shuffle = None if seed is None else random.Random(seed)  # noqa: S311
+        return self.post.release(shuffle=shuffle, reverse=reverse)
+
+    def stock(
+        self,
+        count: int,
+        *,
+        metadata: Callable[[int], Mapping[str, str]] = lambda number: {},
+        status: str = "active",
+        amount: int = 399,
+        interval: str = "month",
+        events: bool = False,
+    ) -> list[str]:
+        """Many subscriptions at once, half a period old; with `events`, each was just created.
+
+        They have no invoices. `metadata` is called with the number of each, from 0.
+        """
+        with self._kept():
+            return control.stock(
+                self._api, count, metadata, status, amount, interval, events=events
+            )
+
+    @contextmanager
+    def _kept(self) -> Generator[None]:
+        """What happens inside is written to the file, where there is one."""
+        try:
+            yield
+        finally:
+            self._store.flush()
+
+    @property
+    def _store(self) -> Store:
+        return self._api.store
+
+    def _shown(self, known: Any) -> Body:
+        return self._api.books.shown(known) if isinstance(known, Subscription) else known
+
+
+@asynccontextmanager
+async def open_stripe(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    key: str | None = None,
+    endpoints: list[Endpoint] | None = None,
+    state: Path | None = None,
+    behaviour: Behaviour | None = None,
+) -> AsyncGenerator[StripeStandIn]:
+    """Serves the stand-in until the block ends; it answers when the block begins.
+
+    Port 0 takes a free one. With `key` no other key is accepted, without it any is. With a file
+    `state` it remembers what it knew there. Raises OSError when the port is taken.
+    """
+    listener = socket.create_server((host, port))
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    behaviour = behaviour or Behaviour()
+    store = Store.at(state)
+    try:
+        post = Post(store, behaviour.mail, endpoints or [])
+        books = Books(store, behaviour, post.take)
+        billing = Billing(books)
+        billing.resume()
+        api = Api(books, billing, Money(books), url)
+        stand_in = StripeStandIn(url, key or KEY, behaviour, post, [], api)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(post.work)
+            app = _App(stand_in, Gate(api, key), Pages(api))
+            await nursery.start(partial(serve, cast("Any", app), _hypercorn_config(listener)))
+            yield stand_in
+            nursery.cancel_scope.cancel()
+    finally:
+        store.close()
+
+
+@define(eq=False)
+class _App:
+    stand_in: StripeStandIn
+    gate: Gate
+    pages: Pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "http":
+            request = await _request(scope, receive)
+            if request is not None:
+                try:
+                    await self._answer(request, receive, send)
+                except ApiFault as fault:
+                    await self._send(send, reply_of(fault))
+
+    async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
+        if request.path.startswith("/_sandbox/"):
+            told = control.answer(self.stand_in, request.method, request.path, request.body)
+            await self._send(send, Reply(200, orjson.dumps(told)))
+            return
+        if not request.path.startswith("/v1/"):
+            form = read_form(request.body.decode())
+            page = self.pages.answer(request.method, request.path, request.query, form)
+            self.gate.api.store.flush()
+            await self._send(send, page or Reply(404, b"no such page"))
+            return
+        await self._serve_api(request, receive, send)
+
+    async def _serve_api(self, request: Request, receive: Receive, send: Send) -> None:
+        behaviour = self.stand_in.behaviour
+        self.stand_in.requests.append(f"{request.method} {request.path}")
+        replayed = self.gate.admit(request)
+        try:
+            fault = behaviour.take_fault(request.path)
+            if behaviour.delay:
+                await trio.sleep(behaviour.delay)
+            reply = replayed
+            if fault is not None and not fault.late:
+                await self._fail(fault, receive, send)
+                return
+            if reply is None:
+                reply = self.gate.work(request)
+            if fault is not None:
+                await self._fail(fault, receive, send)
+                return
+        finally:
+            self.gate.leave(request)
+        await self._send(send, reply)
+
+    async def _fail(self, fault: Fault, receive: Receive, send: Send) -> None:
+        match fault.kind:
+            case "status":
+                await self._send(send, reply_of(staged(fault.status, fault.retry_after)))
+            case "garbage":
+                await self._send(send, Reply(200, b'{"id": "cus_1", "obj'))
+            case "hang":
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+            case "cut":
+                # Returning before the body is complete makes the server close the connection.
+                headers = [(b"content-type", b"application/json"), (b"content-length", b"100")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": b'{"id"', "more_body": True})
+
+    async def _send(self, send: Send, reply: Reply) -> None:
+        known = {
+            "Content-Type": "application/json",
+            "Date": formatdate(self.stand_in.now, usegmt=True),
+            "Request-Id": "req_sandbox",
+            "Stripe-Version": shapes.API_VERSION,
+            **reply.headers,
+        }
+        headers = [(name.lower().encode(), value.encode()) for name, value in known.items()]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _request(scope: Scope, receive: Receive) -> Request | None:
+    """None when the client left before it was complete."""
+    content, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        content += message.get("body", b"")
+        more = message.get("more_body", False)
+    return Request(
+        scope["method"],
+        scope["path"],
+        scope["query_string"].decode(),
+        content,
+        {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]},
+    )
+
+
+def _hypercorn_config(listener: socket.socket) -> HypercornConfig:
+    config = HypercornConfig()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.errorlog = None
+    config.graceful_timeout = 0.1
+    config.include_date_header = False  # ours tells the simulated time
+    config.keep_alive_max_requests = 10**9
+    return config

@@ -1,0 +1,1 @@
+"""Long runs in which processes are killed. The suite has a short one of each."""

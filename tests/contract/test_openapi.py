@@ -1,0 +1,124 @@
+"""The OpenAPI document of the whole program: valid, complete, and the same from every side."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import trio
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from cookcam.assembly import open_services
+from cookcam.config import load
+from cookcam.lifecycle.state import Lifecycle
+from cookcam.openapi_document import SETTINGS, openapi_document
+from cookcam.web.app import CookCamApp
+from cookcam.web.marks import SECURED, marks_of
+from cookcam.web.paths import CANONICAL, PROBES
+from cookcam.web.routing import template_of
+from tests.contract.house import House
+
+UNDOCUMENTED = {
+    ("GET", "/openapi.json"),
+    ("GET", "/api-docs"),
+    ("GET", "/api-docs/api-docs.js"),
+    ("GET", "/api-docs/api-docs.css"),
+    ("GET", "/metrics"),
+    ("POST", "/subscription/webhook/stripe"),
+    ("POST", "/subscription/webhook/stripe-connect"),
+    ("GET", "/subscription/creator/stripe/return/{page}"),
+}
+"""Pages, the text for Prometheus, and what Stripe calls with a signature over the bytes."""
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return json.loads(trio.run(openapi_document))
+
+
+async def program_app() -> CookCamApp:
+    async with open_services(load(SETTINGS), Lifecycle()) as services:
+        dispatcher: Any = services.app._app
+        return dispatcher.app
+
+
+@pytest.fixture(scope="module")
+def app() -> CookCamApp:
+    return trio.run(program_app)
+
+
+def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {
+        (method.upper(), path): operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method != "servers"
+    }
+
+
+def test_it_is_valid(document: dict[str, Any]):
+    assert document["openapi"].startswith("3.1")
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_every_route_of_the_program_is_in_it_with_every_status_it_can_answer(
+    document: dict[str, Any], app: CookCamApp
+):
+    """What a route says of itself, and what the edge and the guards in front of it answer."""
+    listed = operations(document)
+    found: set[tuple[str, str]] = set()
+    for rule in app.url_map.iter_rules():
+        if "@" in rule.endpoint:  # the same route under another prefix
+            continue
+        path, view = (
+            template_of(rule.rule).removeprefix(CANONICAL),
+            app.view_functions[rule.endpoint],
+        )
+        marks = marks_of(view)
+        for method in set(rule.methods or ()) - {"HEAD", "OPTIONS"}:
+            found.add((method, path))
+            if marks.hidden:
+                continue
+            expected = {400, 413, 500, 502, 503, 504, *marks.responses, *marks.failures}
+            expected |= set() if rule.rule in PROBES else {429}
+            expected |= {404} if "{" in path else set()
+            expected |= {401, 403} if getattr(view, SECURED, None) == "required" else set()
+            stated = {int(status) for status in listed[method, path]["responses"]}
+            assert stated >= expected, (method, path, expected - stated)
+            assert any(status < 300 for status in stated) or 501 in stated, (method, path)
+    assert found - listed.keys() == UNDOCUMENTED
+    assert listed.keys() <= found
+
+
+def test_every_answer_has_a_shape(document: dict[str, Any]):
+    """But for the 204 that Google's push wants."""
+    shapeless = [
+        (method, path, status)
+        for (method, path), operation in operations(document).items()
+        for status, response in operation["responses"].items()
+        if "$ref" not in response and not response.get("content")
+    ]
+    assert [place for place in shapeless if place[2] != "204"] == []
+
+
+def test_every_parameter_of_a_path_is_described(document: dict[str, Any]):
+    for (method, path), operation in operations(document).items():
+        named = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
+        assert named == set(re.findall(r"{(\w+)}", path)), (method, path)
+
+
+def test_the_command_prints_the_same_document(document: dict[str, Any]):
+    done = subprocess.run(
+        [sys.executable, "-m", "cookcam", "openapi"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == document
+
+
+async def test_the_running_program_serves_the_same_document(house: House, document: dict[str, Any]):
+    served = (await house.http.get("/openapi.json")).json()
+    assert {**served, "info": None} == {**document, "info": None}
+    assert served["info"]["title"] == document["info"]["title"] == "CookCam API"

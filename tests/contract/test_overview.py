@@ -1,0 +1,189 @@
+"""Every row of the overview of `spec/http-api-core.md` §1, on the whole program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from attrs import frozen
+
+from tests.contract.house import House
+from tests.contract.overview import (
+    ADMIN,
+    ALSO,
+    LATER,
+    NEVER,
+    REQUIRED,
+    ROWS,
+    UPLOADS,
+    Refusal,
+    Row,
+)
+from tests.contract.test_client import PASSWORD, filled, is_error
+from tests.features.conftest import Answer, Client, Person
+from tests.identity.project import some_email
+from tests.images.pictures import plain
+
+PREFIXES = ("/api/v1", "/api")
+
+
+@frozen
+class Stage:
+    """The people, and what is known of them and of what they made."""
+
+    house: House
+    people: Mapping[str, Client]
+    kept: dict[str, Any]
+
+    async def ask(self, who: str, method: str, path: str, body: Any, prefix: str) -> Answer:
+        client = self.people[who]
+        headers = {"Authorization": f"Bearer {client.token}"} if client.token else {}
+        sent = {} if body is None else {"json": filled(body, self.kept)}
+        url = prefix + filled(path, self.kept)
+        return await client.http.request(method, url, headers=headers, **sent)
+
+
+async def staged(house: House) -> Stage:
+    ann: Person = await house.person("Ann", password=PASSWORD)
+    bob: Person = await house.person("Bob", password=PASSWORD)
+    cora = await house.creator()
+    await house.sql("update users set is_creator = true where id = %(id)s", id=cora.id)
+    admin = await house.person("Ada", "admin")
+    butter = f"Butter, salted {uuid4().hex[:8]}"
+    words = "".join(chr(ord("g") + int(digit, 16)) for digit in uuid4().hex)
+    content = {"ingredients": ["10 g butter"], "instructions": ["Melt"], "servings": 2}
+    kept = {
+        "email": ann.email,
+        "new_email": some_email("eve"),
+        "password": PASSWORD,
+        "ann": ann.id,
+        "admin": admin.id,
+        "chef": f"CHEF_{cora.id[-8:].upper()}",
+        "food": butter,
+        "ingredient": str(await house.ingredient(butter)),
+        "nonsense": str(await house.ingredient(words)),
+        "recipe": await house.recipe(ann, **content),
+    }
+    return Stage(house, {"ann": ann, "bob": bob, "admin": admin, "guest": house.guest}, kept)
+
+
+def at(body: Any, path: str) -> Any:
+    """What is at `a.0.b`. Raises KeyError, IndexError or TypeError."""
+    for step in path.split("."):
+        body = body[int(step)] if isinstance(body, list) else body[step]
+    return body
+
+
+def has(body: Any, path: str) -> bool:
+    try:
+        at(body, path)
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def unlike_refusal(answer: Answer, refusal: Refusal, *, flagged: bool) -> list[str]:
+    body = answer.json()
+    wrong = [problem for problem in [is_error(answer)] if problem]
+    if (answer.status_code, body.get("error")) != (refusal.status, refusal.error):
+        wrong.append(f"{answer.status_code} {body.get('error')!r}, not {refusal}")
+    if (body.get("success") is False) != flagged:
+        wrong.append(f"the flag is {body.get('success')!r}")
+    if refusal.code is not None and body.get("code") != refusal.code:
+        wrong.append(f"the code is {body.get('code')}")
+    wrong += [f"there is no {key}" for key in (*refusal.extra, "requestId") if key not in body]
+    return wrong
+
+
+def unlike_success(answer: Answer, row: Row) -> list[str]:
+    if answer.status_code != row.status:
+        return [f"{answer.status_code}: {answer.text:.200}"]
+    body = answer.json()
+    wrong = [f"there is no {key}" for key in row.keys if not has(body, key)]
+    for key, value in row.values.items():
+        if not has(body, key) or at(body, key) != value:
+            wrong.append(f"{key} is not {value!r}")
+    return wrong
+
+
+async def refusals(stage: Stage, row: Row) -> list[str]:
+    """Without a token, as somebody who may not, and whatever else the row refuses."""
+    wrong: list[str] = []
+    if row.auth in (REQUIRED, ADMIN):
+        wanted = Refusal(401, "Authentication required")
+        for prefix in PREFIXES[: 1 + row.alias]:
+            answer = await stage.ask("guest", row.method, row.path, row.body, prefix)
+            wrong += unlike_refusal(answer, wanted, flagged=row.flagged)
+    if row.auth == ADMIN:
+        answer = await stage.ask("ann", row.method, row.path, row.body, PREFIXES[0])
+        wanted = Refusal(403, "Admin access required")
+        wrong += unlike_refusal(answer, wanted, flagged=row.flagged)
+    for refusal in row.refusals:
+        path, who = refusal.path or row.path, refusal.who or row.who
+        answer = await stage.ask(who, row.method, path, refusal.body, PREFIXES[0])
+        wrong += unlike_refusal(answer, refusal, flagged=row.flagged)
+    return wrong
+
+
+async def test_every_row_answers_and_refuses_as_it_says(house: House):
+    stage = await staged(house)
+    wrong: list[str] = []
+    for row in (*ROWS, *ALSO):
+        problems = await refusals(stage, row)
+        answer = await stage.ask(row.who, row.method, row.path, row.body, PREFIXES[0])
+        problems += unlike_success(answer, row)
+        for name, key in row.keep.items():
+            if has(answer.json(), key):
+                stage.kept[name] = at(answer.json(), key)
+        wrong += [f"{row.number} {row.method} {row.path}: {problem}" for problem in problems]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+async def test_the_alias_answers_what_the_canonical_path_does(house: House):
+    """Every read, and every write that can be refused, under both prefixes."""
+    stage = await staged(house)
+    wrong: list[str] = []
+    for row in ROWS:
+        if row.auth == ADMIN or any(f"{{{name}}}" in row.path for name in ("scan",)):
+            continue
+        asked = (row.method, row.path, None if row.method == "GET" else {})
+        first = await stage.ask("ann", *asked, PREFIXES[0])
+        second = await stage.ask("ann", *asked, PREFIXES[1])
+        there = second.json().get("message") != f"Cannot {row.method} /api{row.path.split('?')[0]}"
+        if row.alias and (first.status_code != second.status_code or not there):
+            wrong.append(f"{row.method} {row.path}: {first.status_code}, {second.status_code}")
+        if not row.alias and second.status_code != 404:
+            wrong.append(f"{row.method} {row.path} has an alias")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+async def test_a_photo_of_oneself(house: House):
+    """Row 6."""
+    ann = await house.person()
+    answer = await ann.post("/auth/profile/photo", files={"photo": ("me.png", plain(kind="PNG"))})
+    assert (answer.status_code, answer.json()["success"]) == (200, True), answer.text
+    assert answer.json()["avatarUrl"] == answer.json()["avatar_url"]
+    raw = {"content": plain(), "headers": {"Content-Type": "image/jpeg"}}
+    assert (await ann.post("/auth/profile/photo", **raw)).status_code == 200
+    assert (await house.guest.post("/auth/profile/photo", **raw)).status_code == 401
+    raw["content"] = b"GIF89a"
+    refused = await ann.post("/auth/profile/photo", **raw)
+    assert (refused.status_code, is_error(refused)) == (400, None), refused.text
+
+
+async def test_what_is_not_served_is_a_404_in_json(house: House):
+    ann = await house.person()
+    wrong: list[str] = []
+    for method, path in [*((method, path) for _, method, path in LATER), *NEVER]:
+        answer = await ann.request(method, filled(path, {"ann": ann.id}))
+        if answer.status_code != 404 or is_error(answer):
+            wrong.append(f"{method} {path}: {answer.status_code} {answer.text:.80}")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_no_row_of_the_overview_is_left_out():
+    served = {row.number for row in ROWS} | set(UPLOADS)
+    later = {number for number, _, _ in LATER}
+    assert served | later == set(range(1, 59))
+    assert not served & later

@@ -1,0 +1,131 @@
+"""The assembled program on a real port, with a model that can be made to misbehave."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import trio
+from attrs import frozen
+from psycopg import sql
+
+from cookcam.database.connection import Connection
+from cookcam.sandbox.gotrue import Gotrue, open_gotrue
+from cookcam.sandbox.openai import OpenAIStandIn, open_openai
+from tests.features.conftest import Answer, Client, Person
+from tests.identity.project import new_user
+from tests.support.postgres import as_owner
+from tests.support.whole_server import WholeServer, environment, whole_server
+
+FOODS = ["chicken breast", "rice", "tomato", "spinach", "onion"]
+WISHES: dict[str, Any] = {
+    "servingSize": 2,
+    "mealType": "dinner",
+    "selectedAppliances": ["oven", "stove"],
+    "dietaryTags": ["none"],
+    "cuisinePreferences": ["italian", "thai"],
+    "timeAvailable": "medium",
+    "skillLevel": "easy",
+    "mealPrepEnabled": False,
+    "mealPrepPortions": None,
+}
+STREAM = {"Accept": "text/event-stream"}
+
+
+@frozen
+class Traces:
+    """What somebody's generations left behind."""
+
+    ideas: int
+    sessions: int
+    previews: int
+    recipes: int
+    counted: int
+    xp: int
+
+
+NOTHING = Traces(0, 0, 0, 0, 0, 0)
+
+
+@frozen
+class Kitchen:
+    http: httpx.AsyncClient
+    server: WholeServer
+    gotrue: Gotrue
+    model: OpenAIStandIn
+    database_url: str
+
+    @property
+    def guest(self) -> Client:
+        return Client(self.http)
+
+    async def person(self, name: str = "Ann") -> Person:
+        user = await new_user(self.gotrue, name)
+        return Person(self.http, self.gotrue.issue_token(user), user)
+
+    async def sql(self, statement: str, **params: Any) -> list[Any]:
+        url = as_owner(self.database_url)
+        async with await Connection.connect(url, autocommit=True) as connection:
+            cursor = await connection.execute(sql.SQL(statement), params)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def traces(self, person: Person) -> Traces:
+        (row,) = await self.sql(
+            "select (select count(*) from recipe_sessions where user_id = u.id),"
+            " (select count(*) from cooking_sessions where user_id = u.id),"
+            " (select count(*) from recipe_previews where user_id = u.id),"
+            " (select count(*) from recipes where created_by = u.id),"
+            " coalesce((select sum(used) from usage_counters where user_id = u.id), 0),"
+            " coalesce((select sum(xp_gained) from user_progress where user_id = u.id), 0)"
+            " from users u where u.id = %(id)s",
+            id=person.id,
+        )
+        return Traces(*map(int, row))
+
+    async def use_up(self, person: Person, used: int = 10) -> None:
+        """What a month of the free tier allows is ten."""
+        await self.sql(
+            "insert into usage_counters (user_id, metric, period_start, used) values"
+            " (%(id)s, 'monthly_recipes', date_trunc('month', now() at time zone 'UTC')::date,"
+            " %(used)s)",
+            id=person.id,
+            used=used,
+        )
+
+
+@asynccontextmanager
+async def open_kitchen(database_url: str, **environ: str) -> AsyncIterator[Kitchen]:
+    # A first import takes longer than the deadlines of some tests.
+    await trio.to_thread.run_sync(import_module, "openai")
+    async with AsyncExitStack() as stack:
+        gotrue = await stack.enter_async_context(open_gotrue(as_owner(database_url)))
+        model = await stack.enter_async_context(open_openai())
+        model.behaviour.chunk_size = 1000
+        settings = environment(database_url, gotrue, OPENAI_BASE_URL=model.url, **environ)
+        server = await stack.enter_async_context(whole_server(settings))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30))
+        yield Kitchen(http, server, gotrue, model, database_url)
+
+
+def new_session() -> str:
+    return f"mine-{uuid4().hex}"
+
+
+async def previews(person: Person, session: str | None = None, **wishes: Any) -> Answer:
+    body: dict[str, Any] = {
+        "detectedIngredients": FOODS,
+        "userPreferences": {**WISHES, **wishes},
+    }
+    if session is not None:
+        body["sessionId"] = session
+    return await person.post("/recipes/generate-previews", body)
+
+
+async def chosen(person: Person, place: int = 0) -> dict[str, Any]:
+    """The body of step 2 after step 1."""
+    data = (await previews(person)).json()["data"]
+    return {"selectedPreview": data["previews"][place], "sessionId": data["sessionId"]}

@@ -1,0 +1,143 @@
+"""The whole program with its storage, for tests of what people do with recipes and each other."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from attrs import frozen
+from psycopg import sql
+from psycopg.rows import tuple_row
+from structlog.testing import capture_logs
+
+from cookcam.database.connection import Connection
+from cookcam.providers.storage import BUCKETS
+from cookcam.sandbox.gotrue import Gotrue, open_gotrue
+from cookcam.sandbox.storage import Behaviour, Files, include_storage
+from tests.features.conftest import Answer, Client, Person
+from tests.identity.project import new_user
+from tests.support.postgres import as_owner
+from tests.support.whole_server import environment, whole_server
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+@frozen
+class Kitchen:
+    """The running program and what it talks to."""
+
+    http: httpx.AsyncClient
+    gotrue: Gotrue
+    files: Files
+    storage: Behaviour
+    database_url: str
+
+    @property
+    def guest(self) -> Client:
+        return Client(self.http)
+
+    async def person(self, name: str = "Ann") -> Person:
+        user = await new_user(self.gotrue, name)
+        return Person(self.http, self.gotrue.issue_token(user), user)
+
+    async def recipe(self, author: Client, **content: Any) -> str:
+        """The id of a new recipe, published unless said otherwise."""
+        given = {"title": f"Soup {uuid4()}", "is_published": True, **content}
+        answer = await author.post("/recipes", given)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    async def sql(self, statement: str, **params: Any) -> list[Any]:
+        """As the owner of the database, to arrange or to look; the rows of the last statement."""
+        url = as_owner(self.database_url)
+        async with await Connection.connect(url, autocommit=True) as connection:
+            cursor = connection.cursor(row_factory=tuple_row)
+            await cursor.execute(sql.SQL(statement), params)
+            while cursor.nextset():
+                pass
+            return await cursor.fetchall() if cursor.description else []
+
+    async def value(self, statement: str, **params: Any) -> Any:
+        ((value,),) = await self.sql(statement, **params)
+        return value
+
+    async def xp(self, person: Person) -> int:
+        return await self.value("select total_xp from users where id = %(id)s", id=person.id)
+
+    @asynccontextmanager
+    async def without(self, table: str) -> AsyncIterator[None]:
+        """A database that lost a table."""
+        await self.sql(f"alter table public.{table} rename to lost")
+        try:
+            with capture_logs():  # printing the stacks takes seconds
+                yield
+        finally:
+            await self.sql(f"alter table public.lost rename to {table}")
+
+    @asynccontextmanager
+    async def failing(self, event: str, table: str, code: str = "P0001") -> AsyncIterator[None]:
+        """A database that refuses to `event` (insert, delete) a row of the table."""
+        await self.sql(
+            "create function public.fails() returns trigger language plpgsql as"
+            f" $$ begin raise exception 'no' using errcode = '{code}'; end $$;"
+            f" create trigger fails before {event} on public.{table}"
+            " for each row execute function public.fails()"
+        )
+        try:
+            with capture_logs():
+                yield
+        finally:
+            await self.sql("drop function public.fails() cascade")
+
+
+@asynccontextmanager
+async def open_kitchen(database_url: str, home: Path, **environ: str) -> AsyncIterator[Kitchen]:
+    async with AsyncExitStack() as stack:
+        files, storage = Files.at(home, BUCKETS), Behaviour()
+        include = partial(include_storage, files=files, behaviour=storage)
+        gotrue = await stack.enter_async_context(
+            open_gotrue(as_owner(database_url), include=include)
+        )
+        yield await stack.enter_async_context(
+            running(database_url, gotrue, files, storage, **environ)
+        )
+
+
+@asynccontextmanager
+async def running(
+    database_url: str, gotrue: Gotrue, files: Files, storage: Behaviour, **environ: str
+) -> AsyncIterator[Kitchen]:
+    """A run of the program for a project that stays."""
+    async with (
+        whole_server(environment(database_url, gotrue, **environ)) as server,
+        httpx.AsyncClient(base_url=server.url, timeout=30) as http,
+    ):
+        yield Kitchen(http, gotrue, files, storage, database_url)
+
+
+@asynccontextmanager
+async def restarted(kitchen: Kitchen) -> AsyncIterator[Kitchen]:
+    """Another run of the program, which knows nothing but what was stored."""
+    async with running(
+        kitchen.database_url, kitchen.gotrue, kitchen.files, kitchen.storage
+    ) as again:
+        yield again
+
+
+def as_of(person: Person, kitchen: Kitchen) -> Person:
+    """The same person, talking to another run."""
+    return Person(kitchen.http, person.token, person.user)
+
+
+def refused(answer: Answer, status: int, literal: str) -> dict[str, Any]:
+    """The body of a refusal in the plain dialect."""
+    body = answer.json()
+    assert (answer.status_code, body["error"]) == (status, literal), answer.text
+    assert "success" not in body
+    assert {"message", "code", "requestId"} <= body.keys()
+    return body

@@ -1,0 +1,708 @@
+"""Tips, commissions and payouts: money that arrives once, goes back once, and is paid once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cookcam.database import Database
+from cookcam.errors import AppError, ConstraintViolation
+from cookcam.features.creators.books import Books, Earning
+from cookcam.features.creators.commission_store import AttributionStore
+from cookcam.features.creators.commissions import CreatorCommissions
+from cookcam.features.creators.money import cents_of, part
+from cookcam.features.creators.payout_store import PayoutStore
+from cookcam.features.creators.payouts import Payouts
+from cookcam.features.referrals.service import Referrals
+from cookcam.features.referrals.store import ReferralStore
+from cookcam.features.subscriptions.commissions import MoneyBack, Receipt
+from cookcam.features.subscriptions.models import Subscription
+from cookcam.features.subscriptions.store import SubscriptionStore
+from cookcam.sandbox.stripe import Fault
+from tests.features.conftest import Person
+from tests.features.creators_stage import CREATOR, STRIPE, Stage, open_stage
+from tests.support.profiles import profiles_of
+
+NOW = datetime.now(UTC)
+PAYOUT_KEYS = {
+    "id",
+    "creator_id",
+    "stripe_account_id",
+    "amount",
+    "currency",
+    "method",
+    "status",
+    "stripe_transfer_id",
+    "stripe_payout_id",
+    "notes",
+    "requested_at",
+    "processed_at",
+    "created_at",
+    "updated_at",
+}
+
+
+@pytest.fixture
+async def stage(database_url: str) -> AsyncIterator[Stage]:
+    async with open_stage(database_url) as opened:
+        await opened.resolve()  # what other tests left
+        yield opened
+
+
+@pytest.fixture
+async def cid(stage: Stage) -> Person:
+    return await stage.creator(account="active")
+
+
+def figures(body: dict[str, Any]) -> tuple[float, float, float]:
+    return body["total_earnings"], body["available_balance"], body["pending_balance"]
+
+
+@given(st.integers(-(10**9), 10**9))
+def test_every_cent_survives_the_wire(cents: int):
+    assert cents_of(cents / 100) == cents
+    assert cents_of(float(f"{cents / 100:.2f}")) == cents
+
+
+@pytest.mark.parametrize("dollars", [0.001, 10.005, float("nan"), float("inf"), 1e300, 1e-9])
+def test_what_is_no_amount(dollars: float):
+    assert cents_of(dollars) is None
+
+
+@given(st.integers(0, 10**7), st.integers(0, 100))
+def test_shares_are_rounded_half_up(cents: int, percent: int):
+    share = part(cents, percent, 100)
+    assert -50 <= cents * percent - share * 100 < 50
+    assert 0 <= share <= cents
+
+
+def test_the_documented_commissions():
+    assert (part(399, 30, 100), part(999, 30, 100)) == (120, 300)
+
+
+class TestTips:
+    async def test_a_tip_is_pending_until_it_is_paid(self, stage: Stage, cid: Person):
+        ann, recipe = await stage.person(), await stage.recipe(cid)
+        answer = await ann.post(f"/recipe/{recipe}/tip", {"amount": 0.5, "message": "Thanks"})
+        body = answer.json()
+        assert answer.status_code == 200
+        assert set(body) == {"success", "message", "clientSecret", "tipId"}
+        assert body["message"] == "Tip sent successfully"
+        (intent,) = (i for i in stage.stripe.objects("payment_intent"))
+        assert intent["client_secret"] == body["clientSecret"]
+        assert intent["metadata"]["creator_id"] == cid.id
+        assert figures(await stage.balance(cid)) == (0, 0, 0)
+        stage.stripe.confirm(intent["id"])
+        await stage.deliver_all()
+        assert figures(await stage.balance(cid)) == (0.5, 0, 0.5)
+        assert await stage.ledger(cid) == [("tip", 50)]
+        (event,) = (e for e in stage.stripe.events if e["type"] == "payment_intent.succeeded")
+        assert (await stage.deliver({**event, "id": f"evt_{uuid4().hex}"})).status_code == 200
+        assert await stage.ledger(cid) == [("tip", 50)]
+        await stage.assert_balanced(cid)
+
+    async def test_defect_nobody_mints_money(self, stage: Stage, cid: Person):
+        ann, bob = await stage.person(), await stage.person("Bob")
+        recipe, path = await stage.recipe(cid), "/subscription/recipe/{}/tip"
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({}, "Missing required parameters"),
+            ({"amount": 5, "creatorId": bob.id}, "Invalid creator"),
+            ({"amount": 0.49}, "Minimum tip amount is $0.50"),
+            ({"amount": -5}, "Minimum tip amount is $0.50"),
+            ({"amount": 500.01}, "Maximum tip amount is $500"),
+            ({"amount": 1.001}, "Invalid amount"),
+            ({"amount": 1e300}, "Invalid amount"),
+            ({"amount": "5"}, "VALIDATION_ERROR"),
+            ({"amount": True}, "VALIDATION_ERROR"),
+            ({"amount": 5, "message": "x" * 501}, "VALIDATION_ERROR"),
+        ]
+        for body, error in cases:
+            answer = await ann.post(path.format(recipe), body)
+            assert (answer.status_code, answer.json()["error"]) == (400, error), body
+        assert (await ann.post(path.format(recipe), {})).json()["required"] == [
+            "amount",
+            "creatorId",
+        ]
+        answer = await cid.post(path.format(recipe), {"amount": 5})
+        assert (answer.status_code, answer.json()["error"]) == (400, "Invalid creator")
+        draft = await stage.recipe(cid, published=False)
+        for unknown in (str(uuid4()), "nonsense", draft):
+            assert (await ann.post(path.format(unknown), {"amount": 5})).status_code == 404
+        assert (await stage.guest.post(path.format(recipe), {"amount": 5})).status_code == 401
+        await stage.deliver_all()
+        assert stage.stripe.objects("payment_intent") == []
+        assert figures(await stage.balance(cid)) == (0, 0, 0)
+
+    async def test_refunds_in_parts_and_disputes_take_their_part(self, stage: Stage, cid: Person):
+        ann, recipe = await stage.person(), await stage.recipe(cid)
+        intent = await stage.tip(ann, recipe, 10)
+        charge = stage.stripe.confirm(intent["id"])["latest_charge"]
+        stage.stripe.refund(charge, 300)
+        # The refund is told before the payment, and both are told again.
+        events = stage.new("payment_intent.succeeded", "charge.refunded")
+        for event in (*reversed(events), *events):
+            copy = {**event, "id": f"evt_{uuid4().hex}"}
+            assert (await stage.deliver(copy)).status_code == 200
+        assert await stage.ledger(cid) == [("tip", 1000), ("refund", -300)]
+        dispute = stage.stripe.dispute(charge)
+        await stage.deliver_all()
+        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
+        assert await tip_status(stage, intent) == "refunded"
+        stage.stripe.close_dispute(dispute["id"], won=True)
+        await stage.deliver_all()
+        assert sum(cents for _, cents in await stage.ledger(cid)) == 700
+        assert await tip_status(stage, intent) == "completed"
+        stage.stripe.refund(charge)
+        await stage.deliver_all()
+        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
+        assert await tip_status(stage, intent) == "refunded"
+        assert figures(await stage.balance(cid)) == (0, 0, 0)
+        await stage.assert_balanced(cid)
+
+    async def test_stripe_is_away_or_not_there_at_all(self, stage: Stage, cid: Person):
+        ann, recipe = await stage.person(), await stage.recipe(cid)
+        path = f"/subscription/recipe/{recipe}/tip"
+        stage.stripe.behaviour.fault = Fault("status", status=503, path="/v1/payment_intents")
+        answer = await ann.post(path, {"amount": 5})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        stage.stripe.behaviour.fault = Fault("status", status=400, path="/v1/payment_intents")
+        answer = await ann.post(path, {"amount": 5})
+        assert (answer.status_code, answer.json()["error"]) == (502, "Failed to send tip")
+        rows = await stage.sql(
+            "select status from creator_tips where creator_id = %(id)s order by created_at",
+            id=cid.id,
+        )
+        assert rows == [("pending",), ("failed",)]
+
+
+async def tip_status(stage: Stage, intent: dict[str, Any]) -> str:
+    rows = await stage.sql(
+        "select status from creator_tips where stripe_payment_intent_id = %(id)s", id=intent["id"]
+    )
+    return rows[0][0]
+
+
+class TestPayouts:
+    async def test_from_the_balance_to_the_bank(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 2500)
+        await stage.earn(cid, 700, days_ago=1)
+        balance = await stage.balance(cid)
+        assert figures(balance) == (32, 25, 7)
+        assert balance["last_payout_date"] is None
+        payday = datetime.fromisoformat(balance["next_payout_date"])
+        assert payday.weekday() == 4
+        assert timedelta(0) < payday - datetime.now(UTC) <= timedelta(days=7)
+
+        answer = await stage.payout(cid, 20)
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        assert body["message"] == "Payout request submitted successfully"
+        payout = body["payout"]
+        assert set(payout) == PAYOUT_KEYS
+        assert (payout["amount"], payout["status"], payout["method"]) == (
+            20,
+            "processing",
+            "stripe",
+        )
+        transfer = stage.stripe.get("transfer", payout["stripe_transfer_id"])
+        assert transfer["amount"] == 2000
+        assert transfer["metadata"] == {
+            "creator_id": cid.id,
+            "payout_id": payout["id"],
+            "platform": "cookcam",
+        }
+        assert figures(await stage.balance(cid)) == (32, 5, 7)
+
+        stage.stripe.advance(86_400)
+        paid = stage.stripe.pay_out(payout["stripe_account_id"], 2000)
+        await stage.deliver_all()
+        history = (await cid.get(f"{CREATOR}/payouts/history")).json()
+        assert history["pagination"] == {"limit": 20, "offset": 0, "total": 1}
+        (known,) = history["payouts"]
+        assert (known["status"], known["stripe_payout_id"]) == ("completed", paid["id"])
+        assert known["processed_at"] is not None
+        assert (await stage.balance(cid))["last_payout_date"] == known["processed_at"]
+        await stage.assert_balanced(cid)
+
+    async def test_defect_amounts_methods_and_balances_are_checked(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 1500)
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({}, "Missing required parameters"),
+            ({"amount": 10}, "Missing required parameters"),
+            ({"amount": 10, "method": "paypal"}, "Unsupported payout method"),
+            ({"amount": 10, "method": "bank_transfer"}, "Unsupported payout method"),
+            ({"amount": 9.99, "method": "stripe"}, "Minimum payout amount is $10"),
+            ({"amount": -100, "method": "stripe"}, "Minimum payout amount is $10"),
+            ({"amount": 15.01, "method": "stripe"}, "Insufficient balance"),
+            ({"amount": 10.001, "method": "stripe"}, "Invalid amount"),
+            ({"amount": 1e300, "method": "stripe"}, "Invalid amount"),
+            ({"amount": "12", "method": "stripe"}, "VALIDATION_ERROR"),
+        ]
+        for body, error in cases:
+            answer = await cid.post(f"{CREATOR}/payout", body)
+            assert (answer.status_code, answer.json()["error"]) == (400, error), body
+        answer = await cid.post(f"{CREATOR}/payout", {})
+        assert answer.json()["required"] == ["amount", "method"]
+        assert stage.stripe.objects("transfer") == []
+
+    async def test_without_an_account_that_can_be_paid(self, stage: Stage):
+        for account in (None, "restricted"):
+            cid = await stage.creator(account=account)
+            await stage.earn(cid, 1500)
+            answer = await stage.payout(cid, 15)
+            assert (answer.status_code, answer.json()["error"]) == (
+                409,
+                "Stripe account not ready",
+            )
+            assert figures(await stage.balance(cid)) == (15, 15, 0)
+            assert (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"] == []
+
+    async def test_defect_the_same_money_is_paid_once(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 5000)
+        answers: list[int] = []
+
+        async def ask() -> None:
+            answers.append((await stage.payout(cid, 20)).status_code)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(ask)
+        assert sorted(answers) == [200, 200] + [400] * 8
+        assert len(stage.stripe.objects("transfer")) == 2
+        assert figures(await stage.balance(cid)) == (50, 10, 0)
+        await stage.assert_balanced(cid)
+
+    async def test_a_repeated_key_is_one_payout(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 5000)
+        headers = {"Idempotency-Key": "tap"}
+        first, second = [(await stage.payout(cid, 20, **headers)).json() for _ in range(2)]
+        assert first == second
+        assert len(stage.stripe.objects("transfer")) == 1
+
+    async def test_a_refused_transfer_gives_the_money_back(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 2000)
+        stage.stripe.behaviour.balance_cents = 100
+        answer = await stage.payout(cid, 20)
+        assert (answer.status_code, answer.json()["error"]) == (502, "Failed to request payout")
+        (payout,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
+        assert (payout["status"], payout["notes"]) == ("failed", "balance_insufficient")
+        assert figures(await stage.balance(cid)) == (20, 20, 0)
+        stage.stripe.behaviour.balance_cents = None
+        assert (await stage.payout(cid, 20)).status_code == 200
+        await stage.assert_balanced(cid)
+
+    async def test_defect_a_lost_answer_is_not_paid_twice(self, stage: Stage, cid: Person):
+        """Stripe makes the transfer, and the connection drops each time before it says so."""
+        await stage.earn(cid, 2000)
+        stage.stripe.behaviour.fault = Fault("cut", late=True, path="/v1/transfers")
+        answer = await stage.payout(cid, 20)
+        assert answer.status_code == 200
+        payout = answer.json()["payout"]
+        assert (payout["status"], payout["stripe_transfer_id"]) == ("processing", None)
+        assert figures(await stage.balance(cid)) == (20, 0, 0)
+        assert await stage.resolve() == 0  # Stripe is still away
+        stage.stripe.behaviour.fault = None
+        assert await stage.resolve(minutes=1) == 0  # its request may still be running
+        assert await stage.resolve() == 1
+        assert await stage.resolve() == 0
+        (transfer,) = stage.stripe.objects("transfer")
+        (known,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
+        assert (known["status"], known["stripe_transfer_id"]) == ("processing", transfer["id"])
+        await stage.assert_balanced(cid)
+
+    async def test_killed_between_reservation_and_transfer(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 2000)
+        stage.stripe.behaviour.fault = Fault("hang", path="/v1/transfers")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.payout, cid, 20)
+            while not any("transfers" in asked for asked in stage.stripe.requests):
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        assert figures(await stage.balance(cid)) == (20, 0, 0)
+        assert stage.stripe.objects("transfer") == []
+        stage.stripe.behaviour.fault = None
+        # Two instances find it at once.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stage.resolve)
+            nursery.start_soon(stage.resolve)
+        assert len(stage.stripe.objects("transfer")) == 1
+        assert await stage.resolve() == 0
+        assert figures(await stage.balance(cid)) == (20, 0, 0)
+        await stage.assert_balanced(cid)
+
+    async def test_the_event_says_it_when_nobody_else_does(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 2000)
+        stage.stripe.behaviour.fault = Fault("cut", late=True, path="/v1/transfers")
+        payout = (await stage.payout(cid, 20)).json()["payout"]
+        stage.stripe.behaviour.fault = None
+        # Taken for failed by mistake: the money has left all the same.
+        await stage.sql(
+            "update creator_payouts set status = 'failed' where id = %(id)s", id=payout["id"]
+        )
+        assert figures(await stage.balance(cid)) == (20, 20, 0)
+        await stage.deliver_all()
+        assert figures(await stage.balance(cid)) == (20, 0, 0)
+        assert await stage.resolve() == 0
+        assert len(stage.stripe.objects("transfer")) == 1
+        await stage.assert_balanced(cid)
+
+    async def test_a_reversed_transfer_is_owed_again(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 2000)
+        payout = (await stage.payout(cid, 20)).json()["payout"]
+        stage.stripe.reverse(payout["stripe_transfer_id"])
+        for event in (*reversed(stage.new()), *stage.new()):
+            copy = {**event, "id": f"evt_{uuid4().hex}"}
+            assert (await stage.deliver(copy)).status_code == 200
+        (known,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
+        assert known["status"] == "failed"
+        assert figures(await stage.balance(cid)) == (20, 20, 0)
+        await stage.assert_balanced(cid)
+
+    async def test_defect_a_payout_is_matched_by_its_account_and_time(self, stage: Stage):
+        cid, dee = [await stage.creator(account="active") for _ in range(2)]
+        for who in (cid, dee):
+            await stage.earn(who, 4000)
+        first = (await stage.payout(cid, 20)).json()["payout"]
+        other = (await stage.payout(dee, 20)).json()["payout"]
+        await stage.deliver_all()
+        stage.stripe.advance(3600)
+        stage.stripe.pay_out(first["stripe_account_id"], 2000)
+        stage.stripe.advance(3600)
+        later = (await stage.payout(cid, 20)).json()["payout"]
+        await stage.deliver_all()
+        # One of our own account is not a creator's.
+        told = next(e for e in stage.stripe.events if e["type"] == "payout.paid")
+        own = {key: value for key, value in told.items() if key != "account"}
+        assert (await stage.deliver({**own, "id": f"evt_{uuid4().hex}"})).status_code == 200
+        rows = await stage.sql(
+            "select id, status from creator_payouts where id = any(%(ids)s::uuid[])",
+            ids=[first["id"], other["id"], later["id"]],
+        )
+        assert {str(payout_id): status for payout_id, status in rows} == {
+            first["id"]: "completed",
+            other["id"]: "processing",
+            later["id"]: "processing",
+        }
+
+    async def test_a_bank_that_refuses_leaves_the_money_owed(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 2000)
+        payout = (await stage.payout(cid, 20)).json()["payout"]
+        stage.stripe.advance(3600)
+        failed = stage.stripe.pay_out(payout["stripe_account_id"], 2000, fails=True)
+        await stage.deliver_all()
+        # Stripe says of some payouts that they are paid before it learns better, in any order.
+        told = next(e for e in stage.stripe.events if e["type"] == "payout.failed")
+        paid = {**told, "id": f"evt_{uuid4().hex}", "type": "payout.paid"}
+        assert (await stage.deliver(paid)).status_code == 200
+        (known,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
+        assert (known["status"], known["stripe_payout_id"]) == ("processing", failed["id"])
+        assert known["notes"]
+        assert figures(await stage.balance(cid)) == (20, 0, 0)
+        stage.stripe.advance(3600)
+        stage.stripe.pay_out(payout["stripe_account_id"], 2000)
+        await stage.deliver_all()
+        (known,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
+        assert (known["status"], known["notes"]) == ("completed", None)
+        await stage.assert_balanced(cid)
+
+    async def test_defect_history_is_paged_with_a_real_total(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 5000)
+        for _ in range(3):
+            assert (await stage.payout(cid, 10)).status_code == 200
+        path = f"{CREATOR}/payouts/history"
+        body = (await cid.get(f"{path}?limit=2&offset=2")).json()
+        assert len(body["payouts"]) == 1
+        assert body["pagination"] == {"limit": 2, "offset": 2, "total": 3}
+        for query, limit in (("limit=0", 1), ("limit=1000", 100), ("limit=-3", 1), ("limit=x", 20)):
+            assert (await cid.get(f"{path}?{query}")).json()["pagination"]["limit"] == limit
+
+
+class TestConcurrency:
+    async def test_a_hundred_payouts_tips_and_refunds_at_once(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 20_000)
+        ann, recipe = await stage.person(), await stage.recipe(cid)
+        intents = [await stage.tip(ann, recipe, 2) for _ in range(40)]
+        charges = [stage.stripe.confirm(intent["id"])["latest_charge"] for intent in intents]
+        for charge in charges[:30]:
+            stage.stripe.refund(charge, 50)
+        for charge in charges[:10]:
+            stage.stripe.refund(charge)
+        events = stage.new("payment_intent.succeeded", "charge.refunded")
+        assert len(events) == 80
+        asked, room = [0] * 2, trio.CapacityLimiter(12)
+
+        async def pay() -> None:
+            async with room:
+                answer = await stage.payout(cid, 10)
+            assert answer.status_code in (200, 400), answer.text
+            asked[answer.status_code == 200] += 1
+
+        async def tell(event: dict[str, Any]) -> None:
+            async with room:
+                answer = await stage.deliver(event)
+            assert answer.status_code == 200, answer.text
+
+        async with trio.open_nursery() as nursery:
+            for number, event in enumerate(events):
+                nursery.start_soon(tell, event)
+                if number < 40:
+                    nursery.start_soon(pay)
+        earned = 20_000 + 40 * 200 - 10 * 200 - 20 * 50
+        assert sum(cents for _, cents in await stage.ledger(cid)) == earned
+        refused, paid = asked
+        assert refused + paid == 40
+        # Refunds count at once and tips only after their hold, so never more than was there.
+        assert paid <= 20
+        assert len(stage.stripe.objects("transfer")) == paid
+        assert await stage.owed(cid) == earned - paid * 1000
+        total, available, pending = figures(await stage.balance(cid))
+        assert total == earned / 100
+        assert pending == (earned - 20_000) / 100
+        refunds = 10 * 200 + 20 * 50
+        assert available == max(0, 20_000 - refunds - paid * 1000) / 100
+        await stage.assert_balanced(cid)
+
+    async def test_the_database_takes_no_posting_without_a_counter_side(self, database: Database):
+        with pytest.raises(ConstraintViolation):
+            async with database.transaction() as tx:
+                await tx.execute(
+                    """with e as (
+                      insert into creator_ledger (kind, amount_cents, source_ref, occurred_at)
+                      values ('tip', 5, %(ref)s, now()) returning id
+                    )
+                    insert into creator_journal (ledger_id, account, amount_cents, currency)
+                    select id, 'paid', 5, 'usd' from e""",
+                    ref=uuid4().hex,
+                )
+        for statement in (
+            "update creator_journal set amount_cents = 1 where ledger_id = %(id)s",
+            "delete from creator_journal where ledger_id = %(id)s",
+        ):
+            async with database.transaction() as tx:
+                ref = uuid4().hex
+                await Books(tx).earn(Earning(None, "tip", 5, "usd", ref, NOW))
+                entry = await Books(tx).earned(ref)
+            assert entry is not None
+            with pytest.raises(ConstraintViolation):
+                async with database.transaction() as tx:
+                    await tx.execute(statement, id=entry.id)
+
+
+class Patron:
+    """A subscriber whom a creator brought, and what payments tell of them."""
+
+    def __init__(self, stage: Stage, commissions: CreatorCommissions, person: Person) -> None:
+        self.stage, self.commissions, self.person = stage, commissions, person
+
+    async def subscribe(self, status: str = "active", tier: int = 2) -> Subscription:
+        ref = f"sub_{uuid4().hex}"
+        await self.stage.sql(
+            """insert into user_subscriptions (user_id, tier_id, status, current_period_start,
+              current_period_end, provider, provider_subscription_id)
+            values (%(id)s, %(tier)s, %(status)s, now(), now() + interval '1 month', 'ios', %(ref)s)
+            """,
+            id=self.person.id,
+            tier=tier,
+            status=status,
+            ref=ref,
+        )
+        found = await SubscriptionStore(self.stage.database).find("ios", ref)
+        assert found is not None
+        return found
+
+    async def pay(
+        self, subscription: Subscription, cents: int = 399, ref: str | None = None
+    ) -> str:
+        ref = ref or f"ios:{uuid4().hex}"
+        async with self.stage.database.transaction() as tx:
+            await self.commissions.on_invoice_paid(
+                tx, Receipt(ref, subscription, cents, "usd", NOW)
+            )
+        return ref
+
+    async def back(
+        self, ref: str, cents: int, paid: int = 399, *, by: str = "r", s: int = 0
+    ) -> None:
+        async with self.stage.database.transaction() as tx:
+            await self.commissions.on_refund(
+                tx,
+                MoneyBack(f"{by}:{ref}", ref, None, paid, cents, "usd", NOW + timedelta(seconds=s)),
+            )
+
+    async def end(self, *ended: Subscription) -> None:
+        async with self.stage.database.transaction() as tx:
+            await self.commissions.on_ended(tx, ended)
+
+    async def conversions(self) -> list[tuple[Any, ...]]:
+        return await self.stage.sql(
+            """select tier_id, is_active from affiliate_conversions
+            where subscriber_id = %(id)s order by converted_at""",
+            id=self.person.id,
+        )
+
+
+class TestCommissions:
+    @pytest.fixture
+    async def commissions(self, stage: Stage) -> CreatorCommissions:
+        referrals = Referrals(
+            ReferralStore(stage.database), profiles_of(stage.database), lambda: datetime.now(UTC)
+        )
+        return CreatorCommissions(AttributionStore(stage.database), referrals)
+
+    @pytest.fixture
+    async def cid(self, stage: Stage) -> Person:
+        return await stage.creator()
+
+    @pytest.fixture
+    async def ann(self, stage: Stage, commissions: CreatorCommissions, cid: Person) -> Patron:
+        """Somebody who came by Cid."""
+        person = await stage.person()
+        await commissions.attribute(UUID(person.id), f"CHEF_{cid.id[-8:].upper()}")
+        return Patron(stage, commissions, person)
+
+    async def test_defect_every_paid_period_counts_once_from_any_provider(
+        self, stage: Stage, cid: Person, ann: Patron
+    ):
+        subscription = await ann.subscribe()
+        first = await ann.pay(subscription)
+        await ann.pay(subscription, ref=first)
+        await ann.pay(subscription)
+        await ann.pay(subscription, cents=0)
+        assert await stage.ledger(cid) == [("commission", 120), ("commission", 120)]
+        assert await ann.conversions() == [(2, True)]
+        links = (await cid.get("/subscription/affiliate/links")).json()["links"]
+        assert [link["conversion_count"] for link in links] == [1]
+        month = (await cid.get(f"{CREATOR}/revenue")).json()["revenue"]
+        assert (month["active_referrals"], month["new_referrals"]) == (1, 1)
+        assert month["affiliate_earnings"] == 2.4
+        await stage.assert_balanced(cid)
+
+    async def test_defect_a_conversion_ends_with_its_subscription_and_goes_on_with_it(
+        self, ann: Patron
+    ):
+        subscription = await ann.subscribe()
+        await ann.pay(subscription)
+        await ann.end(subscription)
+        assert await ann.conversions() == [(2, False)]
+        await ann.end(subscription)
+        await ann.pay(subscription)
+        assert await ann.conversions() == [(2, True)]
+
+    async def test_defect_self_referral_late_referral_and_a_second_one(
+        self, stage: Stage, commissions: CreatorCommissions, cid: Person, ann: Patron
+    ):
+        code = f"CHEF_{cid.id[-8:].upper()}"
+        dee = await stage.creator()
+        await commissions.attribute(UUID(ann.person.id), f"CHEF_{dee.id[-8:].upper()}")
+        await commissions.attribute(UUID(cid.id), code)
+        await commissions.attribute(UUID(dee.id), code)  # pays already
+        old = await stage.person("Old")
+        await stage.sql(
+            "update users set created_at = now() - interval '31 days' where id = %(id)s", id=old.id
+        )
+        await commissions.attribute(UUID(old.id), code)
+        await commissions.attribute(UUID((await stage.person()).id), "CC_NOBODY00")
+        rows = await stage.sql(
+            "select user_id from referral_attributions where referrer_id = any(%(ids)s::uuid[])",
+            ids=[cid.id, dee.id],
+        )
+        assert rows == [(UUID(ann.person.id),)]
+
+    async def test_nobody_earns_by_those_who_came_alone(
+        self, stage: Stage, commissions: CreatorCommissions
+    ):
+        before = await stage.sql("select count(*) from creator_ledger")
+        bob = Patron(stage, commissions, await stage.person("Bob"))
+        ref = await bob.pay(await bob.subscribe())
+        await bob.back(ref, 399)
+        assert await stage.sql("select count(*) from creator_ledger") == before
+
+    async def test_money_back_takes_its_share_in_any_order(
+        self, stage: Stage, cid: Person, ann: Patron
+    ):
+        subscription = await ann.subscribe()
+        early = f"ios:{uuid4().hex}"
+        await ann.back(early, 399)
+        await ann.pay(subscription, ref=early)
+        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
+        ref = await ann.pay(subscription)
+        await ann.back(ref, 200, s=2)
+        await ann.back(ref, 100, s=1)  # of before: nothing new
+        await ann.back(ref, 200, s=2)
+        assert sum(cents for _, cents in await stage.ledger(cid)) == part(120, 199, 399)
+        await ann.back(ref, 399, by="dispute", s=3)
+        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
+        await ann.back(ref, 0, by="dispute", s=3)
+        assert sum(cents for _, cents in await stage.ledger(cid)) == part(120, 199, 399)
+        await stage.assert_balanced(cid)
+
+    async def test_the_same_payment_told_by_many_at_once(
+        self, stage: Stage, cid: Person, ann: Patron
+    ):
+        subscription, ref = await ann.subscribe(), f"ios:{uuid4().hex}"
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(ann.pay, subscription, 399, ref)
+                nursery.start_soon(partial(ann.back, ref, 399, by=f"r{number % 2}"))
+        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
+        assert await ann.conversions() == [(2, True)]
+        await stage.assert_balanced(cid)
+
+    async def test_a_refund_that_overtakes_its_payment_waits_for_it(
+        self, stage: Stage, cid: Person, ann: Patron
+    ):
+        subscription, ref = await ann.subscribe(), f"ios:{uuid4().hex}"
+        receipt = Receipt(ref, subscription, 399, "usd", NOW)
+        async with trio.open_nursery() as nursery, stage.database.transaction() as tx:
+            await ann.commissions.on_invoice_paid(tx, receipt)
+            nursery.start_soon(ann.back, ref, 399)
+            await trio.sleep(0.2)  # it would be done by now
+        assert await stage.ledger(cid) == [("commission", 120), ("refund", -120)]
+
+    async def test_a_card_from_checkout_to_refund(self, stage: Stage, cid: Person):
+        """Through Stripe's stand-in and the webhooks, with the code given at checkout."""
+        link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
+        bob = await stage.person("Bob")
+        answer = await bob.post(
+            "/subscription/create-checkout",
+            {
+                "tierId": 2,
+                "affiliateCode": link["link_code"],
+                "successUrl": "cookcam://thanks",
+                "cancelUrl": "cookcam://plans",
+            },
+        )
+        assert answer.status_code == 200, answer.text
+        session = stage.stripe.pay(stage.stripe.objects("checkout.session")[-1]["id"])
+        await stage.deliver_all()
+        assert await stage.ledger(cid) == [("commission", 120)]
+        stage.stripe.advance(32 * 86_400)
+        await stage.deliver_all()
+        assert await stage.ledger(cid) == [("commission", 120)] * 2
+        charge = stage.stripe.objects("charge")[-1]
+        stage.stripe.refund(charge["id"])
+        await stage.deliver_all()
+        assert await stage.ledger(cid) == [("commission", 120)] * 2 + [("refund", -120)]
+        rows = await stage.sql(
+            "select is_active from affiliate_conversions where subscriber_id = %(id)s", id=bob.id
+        )
+        assert session["subscription"]
+        assert rows == [(False,)]
+        await stage.assert_balanced(cid)
+
+
+async def test_without_payments(database_url: str, database: Database):
+    payouts = Payouts(PayoutStore(database), None, lambda: NOW)
+    assert await payouts.resolve() == 0
+    with pytest.raises(AppError) as refused:
+        await payouts.request(uuid4(), 1000)
+    assert refused.value.status == 503
+    assert STRIPE

@@ -1,0 +1,76 @@
+"""Pictures for tests, made here: what cameras, tools and attackers send."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+from PIL import Image
+
+
+def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def plain(width: int = 64, height: int = 48, kind: str = "JPEG", color: Any = "red") -> bytes:
+    return encoded(Image.new("RGB", (width, height), color), kind)
+
+
+def opened(jpeg: bytes) -> Image.Image:
+    """A prepared picture, with what every one of them has asserted."""
+    picture = Image.open(io.BytesIO(jpeg))
+    picture.load()
+    assert picture.format == "JPEG"
+    assert picture.mode == "RGB"
+    assert not picture.getexif()
+    assert set(picture.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+    return picture
+
+
+def near(pixel: Any, wanted: tuple[int, int, int]) -> bool:
+    return all(abs(a - b) <= 12 for a, b in zip(pixel, wanted, strict=True))
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    body = kind + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def png_of(width: int, height: int, compressed: bytes) -> bytes:
+    """A PNG of 8-bit RGB whose header says what it likes."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", head)
+        + png_chunk(b"IDAT", compressed)
+        + png_chunk(b"IEND", b"")
+    )
+
+
+def png_bomb(side: int = 30_000) -> bytes:
+    """30000 x 30000 pixels, 2.7 GB when decoded, in some kilobytes."""
+    packer = zlib.compressobj(9)
+    row = b"\0" * (1 + side * 3)
+    packed = b"".join(packer.compress(row) for _ in range(40))
+    return png_of(side, side, packed + packer.flush())
+
+
+def jpeg_claiming(width: int, height: int) -> bytes:
+    data = plain(16, 16)
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+def webp_claiming(width: int, height: int) -> bytes:
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + sides
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def animation(kind: str) -> bytes:
+    frames = [Image.new("RGB", (40, 30), color) for color in ("red", "lime", "blue")]
+    return encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50)

@@ -1,0 +1,46 @@
+"""Base64 as clients write it."""
+
+from __future__ import annotations
+
+import base64
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cookcam.images import ImageTooLarge, InvalidImage, decode_base64
+
+
+@given(st.binary(max_size=300), st.booleans(), st.booleans(), st.booleans())
+def test_every_spelling_means_the_same(data: bytes, url: bool, padded: bool, in_lines: bool):
+    text = (base64.urlsafe_b64encode if url else base64.b64encode)(data).decode()
+    text = text if padded else text.rstrip("=")
+    text = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76)) if in_lines else text
+    assert decode_base64(text) == data
+    assert decode_base64(f"data:image/jpeg;base64,{text}") == data
+    assert decode_base64(f"DATA:;charset=x;Base64,{text}") == data
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_bytes_or_no_image(text: str):
+    with suppress(InvalidImage):
+        assert isinstance(decode_base64(text), bytes)
+
+
+@pytest.mark.parametrize(
+    "text", ["!!!", "YQ==YQ==", "Y", "YWJ%", "data:image/png,abc", "data:image/png;base64", "é"]
+)
+def test_what_is_none_is_refused(text: str):
+    with pytest.raises(InvalidImage) as refused:
+        decode_base64(text)
+    assert refused.value.status == 422
+
+
+def test_the_bound_holds_before_decoding():
+    text = base64.b64encode(b"x" * 300).decode()
+    assert len(decode_base64(text, max_bytes=300)) == 300
+    with pytest.raises(ImageTooLarge):
+        decode_base64(text, max_bytes=299)
+    with pytest.raises(ImageTooLarge):
+        decode_base64("\n" * 1_000, max_bytes=299)

@@ -1,0 +1,158 @@
+"""The stand-in for OpenAI on the wire: shapes of answers, refusals, what it records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from cookcam.providers.json_schema import schema_of
+from cookcam.sandbox.openai import Behaviour, OpenAIStandIn, open_openai
+from tests.providers.openai_shapes import Suggestions
+from tests.sandbox.conftest import bare_http
+
+COMPLETIONS = "/chat/completions"
+
+
+@pytest.fixture
+async def stand_in() -> AsyncIterator[OpenAIStandIn]:
+    async with open_openai() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def http(stand_in: OpenAIStandIn) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"Authorization": f"Bearer {stand_in.key}"}
+    async with bare_http(base_url=stand_in.url, headers=headers) as made:
+        yield made
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    schema = {"name": "suggestions", "strict": True, "schema": schema_of(Suggestions)}
+    return {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": "Tomatoes, eggs and spinach, please."}],
+        "response_format": {"type": "json_schema", "json_schema": schema},
+    } | changes
+
+
+async def test_a_completion(http: httpx.AsyncClient):
+    answer = await http.post(COMPLETIONS, json=asked())
+    assert answer.status_code == 200
+    said = answer.json()
+    assert said["object"] == "chat.completion"
+    (choice,) = said["choices"]
+    assert choice["finish_reason"] == "stop"
+    content = json.loads(choice["message"]["content"])
+    jsonschema.validate(content, schema_of(Suggestions))
+    usage = said["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 100
+    assert (await http.post(COMPLETIONS, json=asked())).json() == said
+
+
+async def test_a_stream_is_the_completion_in_pieces(http: httpx.AsyncClient):
+    whole = (await http.post(COMPLETIONS, json=asked())).json()
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    answer = await http.post(COMPLETIONS, json=asked(**options))
+    assert answer.headers["content-type"] == "text/event-stream"
+    *events, done, rest = answer.text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    *pieces, last, usage = chunks
+    text = "".join(chunk["choices"][0]["delta"]["content"] for chunk in pieces)
+    assert text == whole["choices"][0]["message"]["content"]
+    assert last["choices"][0] == {
+        "index": 0,
+        "delta": {},
+        "logprobs": None,
+        "finish_reason": "stop",
+    }
+    assert usage["choices"] == []
+    assert usage["usage"] == whole["usage"]
+
+
+async def test_an_answer_beyond_the_tokens_allowed_is_cut(http: httpx.AsyncClient):
+    answer = await http.post(COMPLETIONS, json=asked(max_completion_tokens=20))
+    said = answer.json()
+    assert said["choices"][0]["finish_reason"] == "length"
+    assert said["usage"]["completion_tokens"] == 20
+
+
+async def test_the_models(http: httpx.AsyncClient):
+    listed = (await http.get("/models")).json()
+    assert listed["object"] == "list"
+    assert "gpt-4o-mini" in {model["id"] for model in listed["data"]}
+
+
+def with_schema(schema: object, **more: Any) -> dict[str, Any]:
+    named = {"name": "a", "strict": True, "schema": schema} | more
+    return {"type": "json_schema", "json_schema": named}
+
+
+LOOSE = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+PARTIAL = {**LOOSE, "additionalProperties": False, "required": []}
+UNTYPED = {**LOOSE, "additionalProperties": False, "properties": {"a": {}}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": None},
+        {"messages": []},
+        {"messages": "hello"},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+        {"messages": [{"role": "user", "content": [{"type": "sound"}]}]},
+        {"response_format": {"type": "json_object"}},
+        {"response_format": with_schema(LOOSE)},
+        {"response_format": with_schema(PARTIAL)},
+        {"response_format": with_schema(UNTYPED)},
+        {"response_format": with_schema({"type": "array", "items": LOOSE})},
+        {"response_format": with_schema(schema_of(Suggestions), name="no spaces")},
+        {"response_format": with_schema(schema_of(Suggestions), strict=False)},
+    ],
+)
+async def test_what_openai_refuses_is_refused(http: httpx.AsyncClient, changes: dict[str, Any]):
+    answer = await http.post(COMPLETIONS, json=asked(**changes))
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error"
+
+
+async def test_bodies_and_paths_that_are_none(http: httpx.AsyncClient):
+    assert (await http.post(COMPLETIONS, content=b"{")).status_code == 400
+    assert (await http.post(COMPLETIONS, content=b"[]")).status_code == 400
+    assert (await http.get("/nowhere")).status_code == 404
+
+
+async def test_keys():
+    async with (
+        open_openai(key="sk-right") as stand_in,
+        bare_http(base_url=stand_in.url) as http,
+    ):
+        for key, status in (("Bearer sk-right", 200), ("Bearer sk-wrong", 401), ("", 401)):
+            answer = await http.get("/models", headers={"Authorization": key})
+            assert answer.status_code == status
+        assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+async def test_behaviour_changes_while_it_runs(http: httpx.AsyncClient, stand_in: OpenAIStandIn):
+    fault = {"kind": "status", "status": 429, "retry_after": 3, "times": 1}
+    told = await http.put("/sandbox/behaviour", json={"fault": fault})
+    assert told.json()["fault"]["status"] == 429
+    refused = await http.post(COMPLETIONS, json=asked())
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "3")
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert (await http.post(COMPLETIONS, json=asked())).status_code == 200
+    assert stand_in.behaviour == Behaviour()
+    for wrong in ({"mood": "bad"}, {"fault": {"kind": "fire"}}, []):
+        assert (await http.put("/sandbox/behaviour", json=wrong)).status_code == 400
+
+    listed = (await http.get("/sandbox/requests")).json()
+    assert [request["outcome"] for request in listed] == ["refused", "answered"]
+    assert listed[0]["contract"] == "suggestions"

@@ -1,0 +1,359 @@
+"""Events on their way: signed, repeated, held, mixed up, lost; and a stand-in that is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import orjson
+import pytest
+import trio
+from attrs import define, evolve, field
+
+from cookcam.providers.stripe import Stripe
+from cookcam.providers.stripe_events import Event, verify
+from cookcam.sandbox.stripe import (
+    CONNECT_WEBHOOK_SECRET,
+    DAY,
+    WEBHOOK_SECRET,
+    ApiFault,
+    Behaviour,
+    Endpoint,
+    Fault,
+    Mail,
+    StripeStandIn,
+    open_stripe,
+)
+from cookcam.sandbox.stripe.forms import read_form
+from cookcam.settings.readers import Secret
+from tests.providers.stripe_conversations import ANN, checkout, open_client, subscribed
+
+SECRETS = [Secret(WEBHOOK_SECRET), Secret(CONNECT_WEBHOOK_SECRET)]
+
+
+@define(eq=False)
+class Receiver:
+    """A webhook endpoint that verifies what it gets; `answer` gives the status for an event."""
+
+    url: str = ""
+    got: list[Event] = field(factory=list[Event])
+    answer: Callable[[Event], int] = lambda event: 200
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError):  # of a sender that was killed
+            await self._serve(stream)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        import h11
+
+        connection = h11.Connection(h11.SERVER)
+        async with stream:
+            while True:
+                headers: dict[bytes, bytes] = {}
+                body = b""
+                while True:
+                    event = connection.next_event()
+                    if event is h11.NEED_DATA:
+                        connection.receive_data(await stream.receive_some(65536))
+                    elif isinstance(event, h11.Request):
+                        headers = dict(event.headers)
+                    elif isinstance(event, h11.Data):
+                        body += bytes(event.data)
+                    elif isinstance(event, h11.EndOfMessage):
+                        break
+                    else:
+                        return
+                signature = headers[b"stripe-signature"].decode()
+                told = verify(body, signature, SECRETS, now=datetime.now(UTC))
+                self.got.append(told)
+                status = self.answer(told)
+                for out in (
+                    h11.Response(status_code=status, headers=[("content-length", "0")]),
+                    h11.EndOfMessage(),
+                ):
+                    await stream.send_all(connection.send(out) or b"")
+                connection.start_next_cycle()
+
+
+@pytest.fixture
+async def receiver(nursery: trio.Nursery) -> Receiver:
+    made = Receiver()
+    (listener,) = await nursery.start(partial(trio.serve_tcp, made.serve, 0, host="127.0.0.1"))
+    made.url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/hook"
+    return made
+
+
+@pytest.fixture
+async def stripe(receiver: Receiver) -> AsyncIterator[StripeStandIn]:
+    endpoints = [
+        Endpoint(receiver.url, ["whsec_older", WEBHOOK_SECRET]),
+        Endpoint(f"{receiver.url}-connect", [CONNECT_WEBHOOK_SECRET], connect=True),
+    ]
+    mail = Mail(retries=[0.01, 0.02])
+    async with open_stripe(endpoints=endpoints, behaviour=Behaviour(mail=mail)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(stripe: StripeStandIn) -> AsyncIterator[Stripe]:
+    async with open_client(stripe) as opened:
+        yield opened
+
+
+def ids(events: list[Any]) -> list[str]:
+    return [e.id if isinstance(e, Event) else e["id"] for e in events]
+
+
+async def test_events_arrive_in_order_and_where_they_belong(client, stripe, receiver):
+    await subscribed(client, stripe)
+    account = await client.create_account(
+        creator_id=ANN, country="US", email=None, idempotency_key="a"
+    )
+    stripe.onboard(account.id)
+    await stripe.post.quiet()
+    assert ids(receiver.got) == ids(stripe.events)
+    of_accounts = [a.type for a in stripe.post.attempts if a.url.endswith("-connect")]
+    assert of_accounts == ["account.updated"]
+
+
+async def test_the_time_of_signing_is_the_real_one(client, stripe, receiver):
+    await subscribed(client, stripe)
+    stripe.advance(400 * DAY)  # the receiver verifies, with its tolerance of five minutes
+    await stripe.post.quiet()
+    assert ids(receiver.got) == ids(stripe.events)
+    assert (receiver.got[-1].created - receiver.got[0].created).days > 380
+
+
+async def test_what_is_not_acknowledged_comes_again(client, stripe, receiver):
+    seen: Counter[str] = Counter()
+
+    def twice_no(event: Event) -> int:
+        seen[event.id] += 1
+        return 200 if seen[event.id] > 2 else 500
+
+    receiver.answer = twice_no
+    await subscribed(client, stripe)
+    await stripe.post.quiet()
+    assert set(seen.values()) == {3}
+    assert seen.keys() == set(ids(stripe.events))
+
+
+async def test_held_copied_and_mixed_up(client, stripe, receiver):
+    mail = stripe.behaviour.mail
+    mail.hold, mail.copies = True, 3
+    await subscribed(client, stripe)
+    await stripe.post.quiet()
+    assert receiver.got == []
+    assert stripe.release(seed=7) == len(stripe.events)
+    await stripe.post.quiet()
+    assert Counter(ids(receiver.got)) == dict.fromkeys(ids(stripe.events), 3)
+    assert ids(receiver.got) != sorted(ids(receiver.got), key=ids(stripe.events).index)
+
+
+async def test_backwards_lost_and_replayed(client, stripe, receiver):
+    mail = stripe.behaviour.mail
+    mail.drop, mail.hold = 2, True
+    await subscribed(client, stripe)
+    stripe.release(reverse=True)
+    await stripe.post.quiet()
+    assert ids(receiver.got) == list(reversed(ids(stripe.events)[2:]))
+    stripe.replay(stripe.events[0]["id"], copies=2)
+    await stripe.post.quiet()
+    assert ids(receiver.got)[-2:] == [stripe.events[0]["id"]] * 2
+
+
+async def test_delays(stripe, receiver, autojump_clock):
+    stripe.behaviour.mail.delay = 5.0
+    began = trio.current_time()
+    stripe.stock(1, events=True)
+    await stripe.post.quiet()
+    assert len(receiver.got) == 1
+    assert trio.current_time() - began >= 5.0
+
+
+async def test_ten_thousand_subscriptions_with_their_events():
+    async with open_stripe() as stripe:
+        ids_ = stripe.stock(10_000, events=True)
+        assert len(stripe.events) == len(set(ids_)) == 10_000
+
+
+async def test_pages_for_people(client, stripe):
+    session = await checkout(client)
+    async with httpx.AsyncClient(verify=False) as browser:
+        page = await browser.get(session.url)
+        assert "3.99 USD" in page.text
+        refused = await browser.post(session.url, data={"card": "expired"})
+        assert (refused.status_code, "expired" in refused.text) == (402, True)
+        done = await browser.post(session.url, data={"card": "success"})
+        assert done.headers["location"] == f"https://cookcam.ai/thanks?session={session.id}"
+        account = await client.create_account(
+            creator_id=ANN, country="US", email=None, idempotency_key="a"
+        )
+        link = await client.create_account_link(
+            account.id, return_url="https://cookcam.ai/in", refresh_url="https://cookcam.ai/again"
+        )
+        back = await browser.post(link.url, data={"outcome": "active"})
+        assert back.headers["location"] == "https://cookcam.ai/in"
+        paid = await client.retrieve_checkout_session(session.id)
+        portal = await client.create_portal_session(
+            customer_id=paid.customer_id, return_url="https://cookcam.ai/account"
+        )
+        await browser.post(portal, data={"act": "cancel"})
+    assert (await client.retrieve_account(account.id)).transfers_active
+    assert (await client.retrieve_subscription(paid.subscription_id)).cancel_at_period_end
+
+
+async def test_what_may_be_changed_from_outside(client, stripe, receiver):
+    told = await _put(stripe.url, "behaviour", {"delay": 0.001, "mail": {"copies": 2}})
+    assert (told["delay"], told["mail"]["copies"], told["mail"]["retries"]) == (
+        0.001,
+        2,
+        [0.01, 0.02],
+    )
+    assert stripe.behaviour.mail.copies == 2
+    await _put(stripe.url, "behaviour", {"fault": {"kind": "status", "times": 1, "status": 503}})
+    assert stripe.behaviour.fault is not None
+    await checkout(client)
+    assert stripe.behaviour.fault is None
+    stocked = await _post(stripe.url, "stock", {"count": 3, "events": True})
+    await stripe.post.quiet()
+    assert [a["status"] for a in await _get(stripe.url, "attempts")][-6:] == [200] * 6
+    assert (await _get(stripe.url, "events"))[-1]["data"]["object"]["id"] == stocked["ids"][-1]
+    await _put(stripe.url, "endpoints", {"endpoints": []})
+    await _post(stripe.url, "stock", {"count": 1, "events": True})
+    await stripe.post.quiet()
+    assert len(stripe.post.attempts) == len(receiver.got)
+    before = (await _get(stripe.url, "clock"))["now"]
+    assert (await _post(stripe.url, "clock", {"to": before + DAY}))["now"] >= before + DAY
+    async with httpx.AsyncClient(verify=False, base_url=f"{stripe.url}/_sandbox") as http:
+        for method, path, body in (
+            ("PUT", "/behaviour", b'{"delays": 1}'),
+            ("POST", "/pay", b'{"session": 1}'),
+            ("POST", "/clock", b"{"),
+            ("POST", "/clock", b'{"advance": -100}'),
+        ):
+            assert (await http.request(method, path, content=body)).status_code == 400
+        assert (await http.get("/nothing")).status_code == 404
+
+
+async def test_a_key_whose_request_is_under_way_is_a_409(stripe):
+    stripe.behaviour.fault = Fault("hang", times=1)
+    headers = {"Authorization": f"Bearer {stripe.key}", "Idempotency-Key": "k"}
+    async with (
+        httpx.AsyncClient(verify=False, base_url=stripe.url, headers=headers) as http,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(http.post, "/v1/customers")
+        while not stripe.requests:
+            await trio.sleep(0.001)
+        assert (await http.post("/v1/customers")).status_code == 409
+        nursery.cancel_scope.cancel()
+
+
+def test_forms_are_read_as_the_library_writes_them():
+    text = "a[b][0][c]=1&a[b][1][c]=2&list[]=x&list[]=y&empty=&m[k%5D]=v"
+    with pytest.raises(ApiFault):
+        read_form(text)
+    assert read_form(text.rpartition("&")[0]) == {
+        "a": {"b": [{"c": "1"}, {"c": "2"}]},
+        "list": ["x", "y"],
+        "empty": "",
+    }
+
+
+async def test_expanding(client, stripe):
+    subscription = await subscribed(client, stripe)
+    headers = {"Authorization": f"Bearer {stripe.key}"}
+    async with httpx.AsyncClient(verify=False, base_url=stripe.url, headers=headers) as http:
+        path = f"/v1/subscriptions/{subscription.id}"
+        told = (await http.get(path, params={"expand[]": "customer"})).json()
+        assert told["customer"]["id"] == subscription.customer_id
+        listed = await http.get("/v1/subscriptions", params={"expand[]": "data.latest_invoice"})
+        assert listed.json()["data"][0]["latest_invoice"]["status"] == "paid"
+        assert (await http.get(path, params={"expand[]": "status"})).status_code == 400
+        assert (await http.get("/v1/subscriptions", params={"limit": "101"})).status_code == 400
+
+
+async def test_killed_and_started_again_it_knows_what_it_knew(tmp_path, receiver):
+    state = tmp_path / "stripe.sqlite"
+    receiver.answer = lambda event: 500
+    with _process(state, receiver.url) as (pid, url):
+        async with open_client(cast("Any", _Address(url))) as client:
+            session = await checkout(client)
+            await _post(url, "pay", {"session_id": session.id})
+            await _post(url, "clock", {"advance": 40 * DAY})
+            before = await client.list_subscriptions()
+        os.kill(pid, signal.SIGKILL)
+    receiver.answer = lambda event: 200
+    receiver.got.clear()
+    async with open_stripe(state=state, endpoints=[Endpoint(receiver.url, [WEBHOOK_SECRET])]) as it:
+        await it.post.quiet()
+        # Nobody had acknowledged any; what was on its way at the time may be there as well.
+        assert set(ids(receiver.got)) == set(ids(it.events))
+        async with open_client(it) as client:
+            after = await client.list_subscriptions()
+            assert [evolve(s, as_of=None) for s in after.items] == [
+                evolve(s, as_of=None) for s in before.items
+            ]
+            assert (await checkout(client)).id == session.id  # the idempotency key is known
+        assert it.now - time.time() > 39 * DAY
+        known = len(it.events)
+        it.advance(31 * DAY)  # and so is what falls due
+        assert len(it.events) > known
+
+
+@define
+class _Address:
+    url: str
+    key: str = "sk_test_sandbox"
+
+
+async def _post(url: str, what: str, given: dict[str, Any]) -> Any:
+    async with httpx.AsyncClient(verify=False) as http:
+        answer = await http.post(f"{url}/_sandbox/{what}", content=orjson.dumps(given))
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+async def _put(url: str, what: str, given: dict[str, Any]) -> Any:
+    async with httpx.AsyncClient(verify=False) as http:
+        answer = await http.put(f"{url}/_sandbox/{what}", content=orjson.dumps(given))
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+async def _get(url: str, what: str) -> Any:
+    async with httpx.AsyncClient(verify=False) as http:
+        return (await http.get(f"{url}/_sandbox/{what}")).json()
+
+
+class _process:  # noqa: N801 # reads as the block it is
+    """The stand-in in a process of its own; gives its id and its address."""
+
+    def __init__(self, state: Path, webhook_url: str) -> None:
+        command = [sys.executable, "-m", "cookcam.sandbox.stripe", "--state", str(state)]
+        self.child = subprocess.Popen(
+            [*command, "--webhook-url", webhook_url], stdout=subprocess.PIPE
+        )
+
+    def __enter__(self) -> tuple[int, str]:
+        assert self.child.stdout is not None
+        announced = orjson.loads(self.child.stdout.readline())
+        return self.child.pid, announced["url"]
+
+    def __exit__(self, *_: object) -> None:
+        self.child.kill()
+        self.child.wait(10)
+        assert self.child.stdout is not None
+        self.child.stdout.close()

@@ -1,0 +1,25 @@
+"""The profiles service with all it stands on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from cookcam.database import Database
+from cookcam.features.accounts.service import Profiles
+from cookcam.features.accounts.store import ProfileStore
+from cookcam.features.gamification.service import Xp
+from cookcam.features.gamification.store import XpStore
+from cookcam.features.subscriptions.catalogue import Catalogue
+from cookcam.features.subscriptions.entitlements import Entitlements
+from cookcam.features.subscriptions.store import SubscriptionStore
+from cookcam.realtime.hub import Hub
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def profiles_of(database: Database) -> Profiles:
+    subscriptions = SubscriptionStore(database)
+    entitlements = Entitlements(subscriptions, Catalogue(subscriptions), now)
+    return Profiles(ProfileStore(database), entitlements, Xp(XpStore(), Hub(10), now))
