@@ -34,6 +34,7 @@ from cookcam.settings.sections import (
     ObservabilityConfig,
     PaymentsConfig,
     ProvidersConfig,
+    PushConfig,
     RealtimeConfig,
     ReconciliationConfig,
     RedisConfig,
@@ -52,10 +53,13 @@ SECTIONS: Mapping[str, type[Any]] = {
     "observability": ObservabilityConfig,
     "providers": ProvidersConfig,
     "stores": StoresConfig,
+    "push": PushConfig,
     "generation": GenerationConfig,
     "payments": PaymentsConfig,
     "reconciliation": ReconciliationConfig,
 }
+
+APNS = ("APNS_KEY_ID", "APNS_TEAM_ID", "APNS_PRIVATE_KEY")
 
 
 @frozen
@@ -73,6 +77,7 @@ class Config:
     observability: ObservabilityConfig
     providers: ProvidersConfig
     stores: StoresConfig
+    push: PushConfig
     generation: GenerationConfig
     payments: PaymentsConfig
     reconciliation: ReconciliationConfig
@@ -308,6 +313,10 @@ def _contradictions(
         yield Mistake("REALTIME_BUS", "must not be redis without REDIS_URL")
     if ("TLS_CERT_FILE" in values) != ("TLS_KEY_FILE" in values):
         yield Mistake("TLS_CERT_FILE", "and TLS_KEY_FILE belong together")
+    missing = [name for name in APNS if name not in values]
+    if missing and len(missing) < len(APNS):
+        for name in missing:
+            yield Mistake(name, "is required: " + ", ".join(APNS) + " belong together")
     if environment == "production" and values.get("ENABLE_RATE_LIMITING", "").lower() == "false":
         yield Mistake("ENABLE_RATE_LIMITING", "must not be false in production")
     if key := values.get("STRIPE_SECRET_KEY"):

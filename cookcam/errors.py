@@ -26,6 +26,8 @@ class AppError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL_ERROR"
     default_message: ClassVar[str] = "Internal server error"
+    of_the_client: ClassVar[bool] = False
+    """A mistake of the client, whatever the status: contracts name a 500 for some."""
 
     message: str = ""
     error: str | None = field(default=None, kw_only=True)

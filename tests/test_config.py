@@ -117,6 +117,9 @@ def test_an_empty_optional_variable_is_its_default():
         ("GOOGLE_SERVICE_ACCOUNT_KEY", "{", "JSON text"),
         ("GOOGLE_SERVICE_ACCOUNT_KEY", '{"client_email": "a"}', "private_key"),
         ("GOOGLE_SERVICE_ACCOUNT_KEY_FILE", "/nowhere/key.json", "readable file"),
+        ("FCM_SERVICE_ACCOUNT_KEY", "{", "JSON text"),
+        ("FCM_SERVICE_ACCOUNT_KEY", "/nowhere/key.json", "name of its file"),
+        ("FCM_SERVICE_ACCOUNT_KEY", '{"client_email": "a", "private_key": "b"}', "project_id"),
         ("APP_ENV", "prod", "one of development, test, staging, production"),
         ("NODE_ENV", "qa", "one of development, test, staging, production"),
     ],
@@ -235,6 +238,22 @@ def test_the_database_section_loads_alone():
     with pytest.raises(ConfigError) as caught:
         load_database({"DB_POOL_MAX": "x"})
     assert {m.variable for m in caught.value.mistakes} == {"DATABASE_URL", "DB_POOL_MAX"}
+
+
+def test_half_a_key_for_apns_names_what_is_missing():
+    whole = {
+        "APNS_KEY_ID": "ABC123DEFG",
+        "APNS_TEAM_ID": "DEF123GHIJ",
+        "APNS_PRIVATE_KEY": "-----BEGIN PRIVATE KEY-----\\nx\\n-----END PRIVATE KEY-----",
+    }
+    assert load({**DEVELOPMENT, **whole}).push.apns_key_id == "ABC123DEFG"
+    assert load(DEVELOPMENT).push.apns_private_key is None
+    for name in whole:
+        half = {**DEVELOPMENT, **whole}
+        del half[name]
+        assert set(mistakes_of(half)) == {name}
+    alone = {**DEVELOPMENT, "APNS_KEY_ID": "ABC123DEFG"}
+    assert set(mistakes_of(alone)) == {"APNS_TEAM_ID", "APNS_PRIVATE_KEY"}
 
 
 def test_names_without_effect_are_told_only_when_set():

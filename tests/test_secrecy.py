@@ -43,6 +43,7 @@ async def test_seeded_secrets_reach_neither_the_log_nor_the_error_reports(
             "SENTRY_DSN": ingest.dsn.reveal(),
             "STRIPE_SECRET_KEY": seeds.stripe,
             "OPENAI_API_KEY": seeds.openai,
+            "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
             "STRIPE_WEBHOOK_SECRET": seeds.webhook,
             "LOG_LEVEL": "debug",
             "DRAIN_LINGER_SECONDS": "0",

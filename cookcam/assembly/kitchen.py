@@ -1,6 +1,9 @@
-"""Food: recipes and what is done with them, scans, ingredients, nutrition, generation."""
+"""Food: recipes and what is done with them, scans and their boxes, ingredients, nutrition,
+generation."""
 
 from __future__ import annotations
+
+import secrets
 
 from attrs import frozen
 
@@ -16,6 +19,9 @@ from cookcam.features.idempotency.store import ReplyStore
 from cookcam.features.ingredients import routes as ingredient_routes
 from cookcam.features.ingredients.service import Ingredients
 from cookcam.features.ingredients.store import IngredientStore
+from cookcam.features.mystery_boxes import routes as box_routes
+from cookcam.features.mystery_boxes.service import MysteryBoxes
+from cookcam.features.mystery_boxes.store import BoxStore
 from cookcam.features.nutrition import routes as nutrition_routes
 from cookcam.features.nutrition.service import RecipesNutrition, SmartNutritionService
 from cookcam.features.nutrition.store import NutritionStore
@@ -35,6 +41,7 @@ from cookcam.features.scans import routes as scan_routes
 from cookcam.features.scans.service import Scans
 from cookcam.features.scans.store import ScanStore
 from cookcam.features.scans.vision import Vision
+from cookcam.features.subscriptions.gifts import Gifts
 from cookcam.realtime.hub import Hub
 from cookcam.web import Routes
 
@@ -51,6 +58,8 @@ class Kitchen:
     generation: Generation
     tellers: Tellers
     scans: Scans
+    boxes: MysteryBoxes
+    replies: Replies
 
     @classmethod
     def of(
@@ -66,6 +75,7 @@ class Kitchen:
         openai, storage = providers.openai, providers.storage
         cache, images = providers.cache, providers.images
         quotas, xp = membership.quotas, membership.xp
+        replies = Replies(ReplyStore(database))
 
         recipes = Recipes(RecipeStore(database), people.profiles, cache)
         ingredients = Ingredients(IngredientStore(database), providers.usda, cache)
@@ -90,8 +100,10 @@ class Kitchen:
                 seconds=bounds.seconds,
                 menu_seconds=bounds.menu_seconds,
             ),
-            tellers=Tellers(hub, Replies(ReplyStore(database)), ground.metrics),
+            tellers=Tellers(hub, replies, ground.metrics),
             scans=Scans(ScanStore(database), Vision(openai), images, storage, quotas, xp, cache),
+            boxes=MysteryBoxes(BoxStore(database), Gifts(membership.ledger), xp, secrets.randbelow),
+            replies=replies,
         )
 
     def routes(self) -> list[Routes]:
@@ -104,4 +116,5 @@ class Kitchen:
             nutrition_routes.routes(self.smart_nutrition, self.nutrition),
             generation_routes.routes(self.generation, self.tellers),
             scan_routes.routes(self.scans),
+            box_routes.routes(self.boxes, self.replies),
         ]

@@ -49,7 +49,7 @@ class Money:
         people: People,
         recipes: Recipes,
     ) -> Money:
-        creators = creators_of(ground, providers, people, recipes)
+        creators = creators_of(ground, providers, membership, people, recipes)
         reconciling = Reconciling.of(
             membership.ledger,
             membership.catalogue,
@@ -109,13 +109,20 @@ class Money:
         return tasks
 
 
-def creators_of(ground: Ground, providers: Providers, people: People, recipes: Recipes) -> Creators:
+def creators_of(
+    ground: Ground,
+    providers: Providers,
+    membership: Membership,
+    people: People,
+    recipes: Recipes,
+) -> Creators:
     config = ground.config
     return Creators.of(
         ground.database,
         providers.stripe,
         recipes,
         people.referrals,
+        membership.ledger.hub,
         ground.now,
         returns=Returns.of(
             api=config.server.api_base_url,
@@ -157,6 +164,7 @@ def app_stores_of(
     stores = ground.config.stores
     return AppStores.of(
         membership.ledger,
+        membership.catalogue,
         providers.app_store,
         providers.google_play,
         PushTokens(
@@ -164,6 +172,7 @@ def app_stores_of(
         ),
         ground.now,
         commissions=creators.commissions,
+        fees={"ios": stores.apple_fee_percent, "android": stores.google_play_fee_percent},
         superseded=payments.superseded.bell.ring if payments.superseded else lambda: None,
         metrics=ground.metrics,
         receipt_key=stores.receipt_key,

@@ -10,8 +10,10 @@ from attrs import frozen
 from cookcam.assembly.ground import Ground
 from cookcam.assembly.membership import Membership
 from cookcam.assembly.providers import Providers
+from cookcam.features.accounts import recovery_routes
 from cookcam.features.accounts import routes as account_routes
 from cookcam.features.accounts.avatars import Avatars
+from cookcam.features.accounts.recovery import Recovery
 from cookcam.features.accounts.service import Accounts, Cards, Profiles
 from cookcam.features.accounts.store import ProfileStore
 from cookcam.features.erasure import routes as erasure_routes
@@ -37,6 +39,7 @@ class People:
     cards: Cards
     profiles: Profiles
     accounts: Accounts
+    recovery: Recovery
     avatars: Avatars
     erasure: Erasure
     receipts: Receipts
@@ -62,6 +65,9 @@ class People:
             cards=Cards(store),
             profiles=profiles,
             accounts=Accounts(providers.identity, profiles),
+            recovery=Recovery(
+                providers.identity, f"{ground.config.server.base_url}/reset-password", ground.now
+            ),
             avatars=Avatars(profiles, providers.images, storage),
             erasure=Erasure(
                 ErasureStore(database),
@@ -81,6 +87,7 @@ class People:
     def routes(self) -> list[Routes]:
         return [
             account_routes.routes(self.accounts, self.profiles),
+            recovery_routes.routes(self.recovery),
             account_routes.photo_routes(self.avatars),
             erasure_routes.routes(self.erasure, self.receipts),
             export_routes.routes(self.export),

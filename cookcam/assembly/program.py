@@ -17,6 +17,7 @@ from cookcam.assembly.kitchen import Kitchen
 from cookcam.assembly.live import Live
 from cookcam.assembly.membership import Membership
 from cookcam.assembly.money import Money
+from cookcam.assembly.notices import Notices
 from cookcam.assembly.people import People
 from cookcam.assembly.providers import open_providers
 from cookcam.assembly.reports import TaskReports
@@ -69,13 +70,15 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
         kitchen = Kitchen.of(ground, providers, membership, people, realtime.hub)
         live = Live.of(ground, realtime.hub, kitchen.recipes)
         money = Money.of(ground, providers, membership, people, kitchen.recipes)
-        upkeep = Upkeep.of(ground, channel, providers.identity, live.cooking)
+        notices = Notices.of(ground, providers)
+        upkeep = Upkeep.of(ground, channel, providers, live.cooking)
 
         for events in live.events():
             realtime.include(events)
         routes = [
             *upkeep.routes(),
             *people.routes(),
+            *notices.routes(),
             *kitchen.routes(),
             *membership.routes(),
             *money.routes(),
@@ -83,6 +86,7 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
         background = [
             *upkeep.background(),
             *people.background(),
+            *notices.background(),
             *money.background(),
             *live.background(),
         ]
@@ -120,7 +124,10 @@ async def open_program(
         server = Server(
             services.app,
             doors,
-            protocol_config(keep_alive_seconds=config.server.keep_alive_seconds),
+            protocol_config(
+                keep_alive_seconds=config.server.keep_alive_seconds,
+                compress_websockets=config.realtime.compression,
+            ),
             lifecycle,
             work,
             malformed_request,

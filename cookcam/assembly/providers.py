@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import structlog
 from attrs import frozen
@@ -17,6 +17,7 @@ from cookcam.observability.metrics import Metrics
 from cookcam.providers.apple import AppStore, AppStoreSettings, Endpoints
 from cookcam.providers.google_play import GooglePlay
 from cookcam.providers.openai import OpenAI
+from cookcam.providers.push import Apns, ApnsKey, Fcm, PushProvider, PushService
 from cookcam.providers.redis import Redis
 from cookcam.providers.storage import Storage
 from cookcam.providers.stripe import Stripe
@@ -29,7 +30,7 @@ class Providers:
     """The clients, and what keeps and redraws what they give.
 
     `stripe` and `redis` are None in a deployment without them. `push_keys` are those that Google
-    signs its notifications with.
+    signs its notifications with. `push` has the services that are configured.
     """
 
     identity: SupabaseAuth
@@ -41,6 +42,7 @@ class Providers:
     app_store: AppStore
     google_play: GooglePlay
     push_keys: KeySet
+    push: Mapping[PushProvider, PushService]
     redis: Redis | None
     cache: Cache
     images: Images
@@ -59,6 +61,7 @@ async def open_providers(config: Config, metrics: Metrics) -> AsyncGenerator[Pro
         AppStore.open(app_store_settings(config)) as app_store,
         open_google_play(config) as google_play,
         KeySet.open(google_play.push_keys) as push_keys,
+        open_push(config) as push,
         open_redis(config) as redis,
     ):
         structlog.get_logger("cookcam.assembly").info("Supabase clients initialized")
@@ -72,6 +75,7 @@ async def open_providers(config: Config, metrics: Metrics) -> AsyncGenerator[Pro
             app_store=app_store,
             google_play=google_play,
             push_keys=push_keys,
+            push=push,
             redis=redis,
             cache=Cache.of(metrics, redis),
             images=Images(),
@@ -159,6 +163,28 @@ def open_google_play(config: Config) -> AbstractAsyncContextManager[GooglePlay]:
         package=config.providers.google_play_package_name,
         key=config.providers.google_service_account_key,
     )
+
+
+@asynccontextmanager
+async def open_push(config: Config) -> AsyncGenerator[Mapping[PushProvider, PushService]]:
+    """Google's for Android, Apple's for iOS; each where it is configured."""
+    push, services = config.push, dict[PushProvider, PushService]()
+    async with AsyncExitStack() as stack:
+        if push.fcm_account_key:
+            services["fcm"] = await stack.enter_async_context(
+                Fcm.open(api_url=push.fcm_api_url, key=push.fcm_account_key)
+            )
+        if push.apns_private_key and push.apns_key_id and push.apns_team_id:
+            key = ApnsKey(push.apns_private_key, push.apns_key_id, push.apns_team_id)
+            services["apns"] = await stack.enter_async_context(
+                Apns.open(url=push.apns_url, topic=config.stores.apple_bundle_id, key=key)
+            )
+        log = structlog.get_logger("cookcam.assembly")
+        if services:
+            log.info("push notifications", providers=sorted(services))
+        else:
+            log.info("push notifications are disabled: no key for FCM or APNs")
+        yield services
 
 
 @asynccontextmanager

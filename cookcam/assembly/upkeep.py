@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from attrs import frozen
 
 from cookcam.assembly.channel import Channel
 from cookcam.assembly.ground import Ground
+from cookcam.assembly.providers import Providers
 from cookcam.assembly.reports import TaskReports
 from cookcam.database.migrate import pending
 from cookcam.features.cooking.service import Cooking
 from cookcam.features.health import routes as health_routes
+from cookcam.features.health.externals import Check, Externals
 from cookcam.features.health.service import Health
 from cookcam.features.retention.service import Retention
 from cookcam.features.retention.store import SweepStore
 from cookcam.lifecycle.background import Task
-from cookcam.providers.supabase import SupabaseAuth
-from cookcam.startup import ReadyAnnouncement, warm_up
+from cookcam.startup import Heavy, ReadyAnnouncement, warm_up
 from cookcam.web import Routes
 
 
 @frozen
 class Upkeep:
     ground: Ground
-    identity: SupabaseAuth
+    heavy: Sequence[Heavy]
+    externals: Externals
     health: Health
     retention: Retention
 
     @classmethod
-    def of(
-        cls, ground: Ground, channel: Channel, identity: SupabaseAuth, cooking: Cooking
-    ) -> Upkeep:
+    def of(cls, ground: Ground, channel: Channel, providers: Providers, cooking: Cooking) -> Upkeep:
+        externals = Externals(external_checks(ground, providers))
         config, sockets = ground.config, ground.config.realtime.enabled
         reports = TaskReports(ground.metrics, ground.reporter)
         return cls(
             ground=ground,
-            identity=identity,
+            heavy=[providers.identity, *([providers.stripe] if providers.stripe else [])],
+            externals=externals,
             health=Health(
                 config,
                 ground.lifecycle,
@@ -45,6 +48,7 @@ class Upkeep:
                 realtime=channel.realtime if sockets else None,
                 cooking_sessions=cooking.active_sessions,
                 bus_connected=lambda: channel.bus.connected or not sockets,
+                external_apis=externals.report,
             ),
             retention=Retention(SweepStore(ground.database), ground.now, reports.task_failed),
         )
@@ -56,6 +60,15 @@ class Upkeep:
         ready = ReadyAnnouncement(self.health, self.ground.config.server.pm2_channel)
         return [
             Task("announce readiness", ready),
-            Task("warm up", partial(warm_up, self.identity)),
+            Task("warm up", partial(warm_up, *self.heavy)),
             Task("retention", self.retention.run),
+            Task("external checks", self.externals.run),
         ]
+
+
+def external_checks(ground: Ground, providers: Providers) -> dict[str, Check]:
+    """USDA only with a key of our own: anybody's has fewer requests than this would take."""
+    checks: dict[str, Check] = {"openai": providers.openai.reachable}
+    if ground.config.providers.usda_api_key is not None:
+        checks["usda"] = providers.usda.reachable
+    return checks

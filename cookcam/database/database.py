@@ -15,7 +15,7 @@ from cookcam.database.connecting import connect, connection_string
 from cookcam.database.notifications import listen
 from cookcam.database.pool import Pool, PoolSettings, open_pool
 from cookcam.database.pool_stats import PoolStats
-from cookcam.database.transaction import Transaction, read, rows_of
+from cookcam.database.transaction import Transaction, read, rows_of, write
 from cookcam.errors import NotFound
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Database:
         async with self._pool.connection() as connection:
             transaction = Transaction(connection)
             try:
-                await transaction.begin(actor, self._statement_timeout)
+                transaction.begin(actor, self._statement_timeout)
                 yield transaction
                 await transaction.commit()
             finally:
@@ -124,6 +124,19 @@ class Database:
         if not values:
             raise NotFound()
         return values[0]
+
+    async def write_one_as(
+        self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
+    ) -> T | None:
+        """One statement that writes, committed with its own trip; its row, or None.
+
+        For what is done by one statement; it is not cancelled once it was sent.
+        """
+        async with self._pool.connection() as connection:
+            rows = await write(
+                connection, actor, self._statement_timeout, rows_of(model), statement, params
+            )
+        return rows[0] if rows else None
 
     async def _read(
         self,

@@ -8,17 +8,20 @@ option does not survive a transaction pooler.
 Parameters are bound on this side, as literals quoted by libpq. That is what allows several
 statements in one message, and one statement means the same in a read as in a transaction.
 Placeholders are psycopg's: `%(name)s`, and `%%` for a percent sign.
+
+A trip to the server costs more than most statements do. So BEGIN travels with the first statement,
+and what nobody waits for (`Transaction.later`) with the next one, or with COMMIT.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, LiteralString, TypeVar, cast, get_args
 
 import trio
-from attrs import define
+from attrs import define, field
 from psycopg import AsyncClientCursor, pq
 from psycopg.rows import AsyncRowFactory, class_row, dict_row, scalar_row
 
@@ -31,7 +34,7 @@ T = TypeVar("T")
 
 COMMIT_WAIT = 10.0
 
-INTRANS = pq.TransactionStatus.INTRANS
+IDLE, INTRANS = pq.TransactionStatus.IDLE, pq.TransactionStatus.INTRANS
 
 NAME = """\
 select
@@ -40,6 +43,7 @@ select
 ACT = NAME + ",\n  set_config('statement_timeout', %(actor__timeout)s, true)"
 BEGIN = "begin;\n" + ACT
 READ = ACT + ",\n  set_config('transaction_read_only', 'on', true);\n"
+WRITE = ACT + ";\n"
 
 
 @define(eq=False)
@@ -52,6 +56,9 @@ class Transaction:
     # Whom the server takes us for. None when that has to be said again: after an error, going back
     # to a savepoint also goes back to the name of then.
     _known_as: Actor | None = None
+    # What travels ahead of the next statement, its parameters bound; BEGIN is the first of it.
+    _ahead: list[str] = field(factory=list[str])
+    _begun: bool = False
 
     @asynccontextmanager
     async def acting_as(self, actor: Actor) -> AsyncGenerator[None]:
@@ -105,30 +112,59 @@ class Transaction:
         with translated():
             return (await self._run(dict_row, statement, params)).rowcount
 
+    def later(self, statement: LiteralString, /, **params: object) -> None:
+        """A statement whose result nobody needs: it travels with the next one, or with COMMIT.
+
+        In order, in the name of now, and for no trip of its own. What is wrong with it is raised
+        there, as the error that `execute` would have raised.
+        """
+        self._refuse_when_over()
+        with translated():
+            self._ahead.append(self._worded(statement, params))
+
     async def _run(
         self, rows: AsyncRowFactory[T], statement: LiteralString, params: Mapping[str, object]
     ) -> AsyncClientCursor[T]:
-        if self._over:
-            raise RuntimeError("this transaction is over")
+        self._refuse_when_over()
         await trio.lowlevel.checkpoint_if_cancelled()
-        cursor = AsyncClientCursor(self._connection, row_factory=rows)
-        actor, known_as, self._known_as = self._actor, self._known_as, None
-        # After an error the server takes nothing but the way back to a savepoint.
-        introduced = self._connection.pgconn.transaction_status == INTRANS
-        if actor is None or actor is known_as or not introduced:
-            await cursor.execute(statement, params)
-        else:
-            await cursor.execute(f"{NAME};\n{statement}", {**params, **_claims_of(actor)})
+        self._ahead.append(self._worded(statement, params))
+        return await self._send(AsyncClientCursor(self._connection, row_factory=rows))
+
+    async def _send(self, cursor: AsyncClientCursor[T]) -> AsyncClientCursor[T]:
+        """All that waits to be sent, in one message; the result is that of the last statement."""
+        message, self._ahead = ";\n".join(self._ahead), []
+        if self._begun and self._connection.pgconn.transaction_status == IDLE:
+            # BEGIN was in a message that the server could not read. Nothing may go on without it.
+            raise DatabaseError()
+        self._begun = True
+        # Until the server has done it, nobody knows whom it takes us for.
+        known_as, self._known_as = self._known_as, None
+        await cursor.execute(cast("LiteralString", message))
+        if cursor.nextset():
             await cursor.set_result(-1)
-        if introduced:
-            self._known_as = actor
+        self._known_as = known_as
         return cursor
 
-    async def begin(self, actor: Actor, statement_timeout: float) -> None:
-        """Begin and take the actor's name, in one trip."""
-        with translated():
-            cursor = AsyncClientCursor(self._connection)
-            await cursor.execute(BEGIN, acting(actor, statement_timeout))
+    def _worded(self, statement: LiteralString, params: Mapping[str, object]) -> str:
+        """The statement with its parameters, and before it in whose name it runs, if need be."""
+        bound = _bound(self._connection, statement, params)
+        # After an error the server takes nothing but the way back to a savepoint.
+        status = self._connection.pgconn.transaction_status
+        if self._begun and status != INTRANS:
+            self._known_as = None
+            return bound
+        actor, known_as, self._known_as = self._actor, self._known_as, self._actor
+        if actor is None or actor is known_as:
+            return bound
+        return f"{_bound(self._connection, NAME, _claims_of(actor))};\n{bound}"
+
+    def _refuse_when_over(self) -> None:
+        if self._over:
+            raise RuntimeError("this transaction is over")
+
+    def begin(self, actor: Actor, statement_timeout: float) -> None:
+        """Begin and take the actor's name, together with the first statement."""
+        self._ahead.append(_bound(self._connection, BEGIN, acting(actor, statement_timeout)))
         self._actor = self._known_as = actor
 
     async def commit(self) -> None:
@@ -137,12 +173,13 @@ class Transaction:
         Once begun it is not cancelled: a COMMIT that was interrupted may or may not have happened.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        with trio.move_on_after(COMMIT_WAIT, shield=True) as scope, translated():
-            cursor = await self._connection.execute("commit")
+        if not self._begun and len(self._ahead) == 1:
+            return  # nothing was asked for
+        self._ahead.append("commit")
+        with uninterrupted(), translated():
+            cursor = await self._send(AsyncClientCursor(self._connection))
             if cursor.statusmessage != "COMMIT":
                 raise DatabaseError()
-        if scope.cancelled_caught:
-            raise ServiceUnavailable()
 
     def end(self) -> None:
         """The connection belongs to somebody else from here on."""
@@ -164,6 +201,34 @@ async def read(
         return await (await cursor.set_result(-1)).fetchall()
 
 
+async def write(
+    connection: Connection,
+    actor: Actor,
+    statement_timeout: float,
+    rows: AsyncRowFactory[T],
+    statement: LiteralString,
+    params: Mapping[str, object],
+) -> list[T]:
+    """`read` for a statement that writes; it is its own COMMIT, so it is not cancelled either."""
+    with uninterrupted(), translated():
+        cursor = AsyncClientCursor(connection, row_factory=rows)
+        await cursor.execute(WRITE + statement, {**params, **acting(actor, statement_timeout)})
+        await cursor.set_result(-1)
+        return await cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def uninterrupted() -> Generator[None]:
+    """What was begun in the block and interrupted may or may not have happened: so it is not.
+
+    Raises `ServiceUnavailable` after `COMMIT_WAIT` seconds.
+    """
+    with trio.move_on_after(COMMIT_WAIT, shield=True) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise ServiceUnavailable()
+
+
 def acting(actor: Actor, statement_timeout: float) -> dict[str, str]:
     """The parameters of `ACT`."""
     return {**_claims_of(actor), "actor__timeout": f"{statement_timeout * 1000:.0f}"}
@@ -178,6 +243,10 @@ def _claims_of(actor: Actor) -> dict[str, str]:
         "actor__role": role,
         "actor__claims": json.dumps({**actor.claims, "role": role}),
     }
+
+
+def _bound(connection: Connection, statement: LiteralString, params: Mapping[str, object]) -> str:
+    return AsyncClientCursor(connection).mogrify(statement, params)
 
 
 def rows_of(model: type[T]) -> AsyncRowFactory[T]:

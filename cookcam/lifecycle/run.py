@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 import trio
@@ -89,76 +89,105 @@ async def run(
     once. The status is 0 when nothing was cut, 1 otherwise. An exception while opening the
     program is raised as it is; one in a core task drains first and gives status 1.
     """
-    log = structlog.get_logger("cookcam.lifecycle")
-    lifecycle, work, stop = Lifecycle(), Work(), StopRequest()
-    shutdown: Shutdown | None = None
-    forced = False
+    life = _Life(settings, make_shutdown)
+    async with trio.open_nursery() as root:
+        root.start_soon(life.watch, signals, root.cancel_scope, name=WATCHER)
+        with life.opening, life.closing:
+            async with assemble(life.lifecycle, life.work) as program:
+                try:
+                    await life.serve(program)
+                finally:  # forced or not: what follows is the closing of the services
+                    life.begin_closing()
+        life.count_tasks_left(root)
+        root.cancel_scope.cancel()
+    return life.end()
 
-    async def watch_signals() -> None:
-        nonlocal forced
+
+@define
+class _Life:
+    """What `run` knows of one life of the program, and its steps."""
+
+    settings: DrainConfig
+    make_shutdown: Callable[..., Shutdown]
+    lifecycle: Lifecycle = field(factory=Lifecycle, init=False)
+    work: Work = field(factory=Work, init=False)
+    opening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    """Of everything from the first service on; cancelled by a signal before it serves."""
+    closing: trio.CancelScope = field(factory=trio.CancelScope, init=False)
+    """The same, to bound the closing of the services."""
+    _stop: StopRequest = field(factory=StopRequest, init=False)
+    _forced: bool = field(default=False, init=False)
+    _shutdown: Shutdown | None = field(default=None, init=False)
+    _closed_after: float = field(factory=trio.current_time, init=False)
+    _tasks_left: int = field(default=0, init=False)
+    _log: Any = field(factory=lambda: structlog.get_logger("cookcam.lifecycle"), init=False)
+
+    async def watch(self, signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
+        """The first signal asks to stop, the second cancels everything."""
         async for number in signals:
             name = signal.Signals(number).name
-            if stop.is_set():
-                forced = True
-                log.warning("Shutdown already in progress, forcing exit...", signal=name)
-                work.give_up()
-                root.cancel_scope.cancel()
+            if self._stop.is_set():
+                self._forced = True
+                self._log.warning("Shutdown already in progress, forcing exit...", signal=name)
+                self.work.give_up()
+                everything.cancel()
                 return
-            log.info(f"{name} received, starting graceful shutdown...")
-            stop.set(name)
-            if lifecycle.phase is Phase.STARTING:
-                opening.cancel()
+            self._log.info(f"{name} received, starting graceful shutdown...")
+            self._stop.set(name)
+            if self.lifecycle.phase is Phase.STARTING:
+                self.opening.cancel()
 
-    async def guard(task: Runnable, *, task_status: trio.TaskStatus[None]) -> None:
+    async def serve(self, program: Program) -> None:
+        """From the first core task to the end of the last one."""
+        async with trio.open_nursery() as running:
+            await running.start(self._guard, program.background.run)
+            await running.start(self._guard, program.server.serve)
+            await running.start(self._guard, program.server.accept)
+            self.lifecycle.enter(Phase.SERVING)
+            program.on_ready()
+            await self._stop.wait()
+            self._shutdown = self.make_shutdown(
+                lifecycle=self.lifecycle,
+                settings=self.settings,
+                work=self.work,
+                server=program.server,
+                sockets=program.sockets,
+                background=program.background,
+                cut_everything=running.cancel_scope.cancel,
+            )
+            await self._shutdown.run()
+
+    def begin_closing(self) -> None:
+        self._closed_after = trio.current_time()
+        self.closing.deadline = self._closed_after + CLOSE_BOUND
+
+    def count_tasks_left(self, root: trio.Nursery) -> None:
+        """Nothing but the watcher may run once the services are closed."""
+        left = [task for task in root.child_tasks if task.name != WATCHER]
+        self._tasks_left = sum(1 + snapshot(task).count() for task in left)
+
+    def end(self) -> tuple[int, DrainReport | None]:
+        """The result of `run`."""
+        self.lifecycle.enter(Phase.CLOSED)
+        report = None if self._shutdown is None else self._report(self._shutdown)
+        clean = not self._forced and self._stop.error is None and (report is None or report.clean)
+        return (0 if clean else 1), report
+
+    async def _guard(self, task: Runnable, *, task_status: trio.TaskStatus[None]) -> None:
         """A core task: its failure is a reason to stop, through the same phases."""
         try:
             await task(task_status=task_status)
         except Exception as error:
-            log.error("a core task failed, starting graceful shutdown...", exc_info=error)
-            stop.set("failure", error)
+            self._log.error("a core task failed, starting graceful shutdown...", exc_info=error)
+            self._stop.set("failure", error)
 
-    closed_after, tasks_left = trio.current_time(), 0
-    async with trio.open_nursery() as root:
-        root.start_soon(watch_signals, name=WATCHER)
-        opening, closing = trio.CancelScope(), trio.CancelScope()
-        with opening, closing:
-            async with assemble(lifecycle, work) as program:
-                try:
-                    async with trio.open_nursery() as running:
-                        await running.start(guard, program.background.run)
-                        await running.start(guard, program.server.serve)
-                        await running.start(guard, program.server.accept)
-                        lifecycle.enter(Phase.SERVING)
-                        program.on_ready()
-                        await stop.wait()
-                        shutdown = make_shutdown(
-                            lifecycle=lifecycle,
-                            settings=settings,
-                            work=work,
-                            server=program.server,
-                            sockets=program.sockets,
-                            background=program.background,
-                            cut_everything=running.cancel_scope.cancel,
-                        )
-                        await shutdown.run()
-                finally:  # forced or not: what follows is the closing of the services
-                    closed_after = trio.current_time()
-                    closing.deadline = closed_after + CLOSE_BOUND
-        left = [task for task in root.child_tasks if task.name != WATCHER]
-        tasks_left = sum(1 + snapshot(task).count() for task in left)
-        root.cancel_scope.cancel()
-
-    lifecycle.enter(Phase.CLOSED)
-    report = None
-    if shutdown is not None:
-        seconds = {**shutdown.seconds, "close": round(trio.current_time() - closed_after, 3)}
-        report = DrainReport(
-            reason=stop.reason,
-            finished=dict(work.finished),
-            cut=dict(work.cut),
-            cut_names=tuple(work.cut_names),
-            seconds=seconds,
-            tasks_left=tasks_left,
+    def _report(self, shutdown: Shutdown) -> DrainReport:
+        close = round(trio.current_time() - self._closed_after, 3)
+        return DrainReport(
+            reason=self._stop.reason,
+            finished=dict(self.work.finished),
+            cut=dict(self.work.cut),
+            cut_names=tuple(self.work.cut_names),
+            seconds={**shutdown.seconds, "close": close},
+            tasks_left=self._tasks_left,
         )
-    clean = not forced and stop.error is None and (report is None or report.clean)
-    return (0 if clean else 1), report

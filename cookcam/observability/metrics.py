@@ -128,6 +128,9 @@ class Metrics:
         self.iap_validations_total = counter(
             "iap_validations_total", "Purchases shown by clients", "platform", "outcome"
         )
+        self.push_notifications_total = counter(
+            "push_notifications_total", "Notifications by what became of them", "type", "status"
+        )
         self.model_cost_microdollars_total = counter(
             "model_cost_microdollars_total", "Estimated cost of the model", *contract
         )

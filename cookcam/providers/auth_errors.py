@@ -6,7 +6,7 @@ version, name internals, and tell which addresses have accounts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cookcam.errors import (
     AppError,
@@ -20,6 +20,7 @@ from cookcam.errors import (
 from cookcam.providers.retry import OutOfTime
 
 if TYPE_CHECKING:
+    import httpx
     from supabase_auth.errors import AuthError
 
 _KEY_REFUSED = ("api key", "invalid authentication credentials")
@@ -65,6 +66,28 @@ def app_error_from(error: AuthError) -> AppError:
     return Refused(status, error.code)
 
 
+def failure_of(answer: httpx.Response) -> AppError | None:
+    """The error for an answer to a request of our own; None for a good one."""
+    status = answer.status_code
+    if status < 400:
+        return None
+    if status == 504:
+        return OutOfTime()
+    if status >= 500:
+        return ServiceUnavailable()
+    if status == 429:
+        return RateLimited(retry_after=_seconds(answer.headers.get("retry-after", "")))
+    if status in (401, 403) and any(words in answer.text.lower() for words in _KEY_REFUSED):
+        return ServiceAuthError()
+    try:
+        body: object = answer.json()
+    except ValueError:
+        body = None
+    told = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+    code = told.get("error_code") or told.get("code")
+    return Refused(status, code if isinstance(code, str) else None)
+
+
 def provider_status(error: AuthError) -> int:
     """The HTTP status behind an exception of the library; 0 when there was no answer."""
     status: object = getattr(error, "status", None)
@@ -75,5 +98,8 @@ def provider_status(error: AuthError) -> int:
 
 def _retry_after(error: AuthError) -> int:
     headers = getattr(getattr(error.__cause__, "response", None), "headers", {})
-    value = str(headers.get("retry-after", ""))
-    return max(1, int(value)) if value.isdigit() and len(value) < 6 else 60
+    return _seconds(str(headers.get("retry-after", "")))
+
+
+def _seconds(retry_after: str) -> int:
+    return max(1, int(retry_after)) if retry_after.isdigit() and len(retry_after) < 6 else 60

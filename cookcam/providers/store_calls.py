@@ -104,9 +104,10 @@ class StoreCalls:
         raise AssertionError("at least one attempt")
 
 
-def new_connections() -> httpx.AsyncClient:
+def new_connections(*, http2: bool = False) -> httpx.AsyncClient:
     """A client for a store's API. An answer of 429 or 5xx raises StoreUnavailable.
 
+    `http2` for an API that speaks nothing older: then from the first byte, with TLS or without.
     For a thread: importing httpx and reading the certificates take their time.
     """
     import httpx
@@ -117,6 +118,8 @@ def new_connections() -> httpx.AsyncClient:
             raise unavailable(response.headers)
 
     return httpx.AsyncClient(
+        http1=not http2,
+        http2=http2,
         # Waiting is bounded by the policy's scopes; these limits are per step, as a net.
         timeout=httpx.Timeout(10.0, connect=5.0),
         limits=httpx.Limits(max_connections=20, max_keepalive_connections=10),

@@ -14,7 +14,7 @@ first call.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
 
@@ -23,6 +23,7 @@ import trio
 from attrs import define, field
 
 from cookcam.errors import (
+    AppError,
     AuthenticationError,
     EmailNotConfirmed,
     InvalidCredentials,
@@ -32,7 +33,14 @@ from cookcam.errors import (
     ServiceUnavailable,
     TokenExpired,
 )
-from cookcam.providers.auth_errors import AccountExists, Refused, app_error_from, provider_status
+from cookcam.providers.auth_errors import (
+    AccountExists,
+    PasswordRefused,
+    Refused,
+    app_error_from,
+    failure_of,
+    provider_status,
+)
 from cookcam.providers.retry import OutOfTime, RetryPolicy
 from cookcam.providers.sessions import AuthSession, AuthUser, SignedUp
 from cookcam.settings.readers import Secret
@@ -159,6 +167,44 @@ class SupabaseAuth:
             if refused.provider_status not in (401, 403, 404):
                 raise
 
+    async def recover(self, email: str, redirect_to: str) -> None:
+        """Has a mail with a link sent to an address that has an account; silent about others.
+
+        What became of it is not told, because that is different for people who have an account:
+        only they have a limit of mails, or a mail server that fails. Raises ServiceUnavailable when
+        the provider does not answer to anybody.
+        """
+        try:
+            await self._once.call(
+                lambda: self._send(
+                    "POST", "/recover", {"email": email}, params={"redirect_to": redirect_to}
+                )
+            )
+        except ServiceAuthError:
+            raise
+        except AppError as error:
+            structlog.get_logger(__name__).warning("no mail for recovery", failure=error.code)
+            with suppress(Refused, RateLimited):  # then it is there
+                await self._read.call(lambda: self._send("GET", "/health"))
+
+    async def change_password(self, token: str, password: str) -> None:
+        """The password of the owner of an access token, whose other sessions end.
+
+        Raises TokenExpired, PasswordRefused.
+        """
+        try:
+            await self._once.call(
+                lambda: self._send("PUT", "/user", {"password": password}, token=token)
+            )
+        except Refused as refused:
+            if refused.provider_status in (401, 403, 404):
+                raise TokenExpired from None
+            if refused.provider_code == "same_password":
+                raise PasswordRefused("Please choose a password you have not used") from None
+            if refused.provider_status in (400, 422):
+                raise PasswordRefused("Please choose a stronger password") from None
+            raise
+
     async def admin_delete_user(self, user_id: UUID) -> None:
         """Deletes an account, with the service key; one that is gone already is no error."""
         try:
@@ -248,6 +294,34 @@ class SupabaseAuth:
                 seconds=round(trio.current_time() - began, 3),
             )
             raise
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        content: Mapping[str, str] | None = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        token: str | None = None,
+    ) -> None:
+        """One request that the library has no way for without a stored session.
+
+        Raises what `_ask` does, and Refused with GoTrue's code.
+        """
+        http = await self._connections()
+        import httpx
+
+        headers = {"apikey": self._anon_key.reveal()}
+        headers["Authorization"] = f"Bearer {token or self._anon_key.reveal()}"
+        try:
+            answer = await http.request(
+                method, f"{self._url}{path}", json=content, params=params, headers=headers
+            )
+        except httpx.HTTPError:
+            raise ServiceUnavailable from None
+        failure = failure_of(answer)
+        if failure is not None:
+            raise failure
 
     async def _connections(self) -> httpx.AsyncClient:
         if self._http is None:

@@ -144,6 +144,15 @@ class Usda:
         body = await self._get(f"/food/{fdc_id}", {})
         return None if body is None else _food(body)
 
+    async def reachable(self) -> None:
+        """Searches once for one food, which counts as a request; unbounded: the caller bounds it.
+
+        Raises as the class says.
+        """
+        status, _ = await self._once("/foods/search", {"query": "apple", "pageSize": 1})
+        if status != 200:
+            raise _refusal(status)
+
     async def _get(self, path: str, params: Mapping[str, str | int]) -> dict[str, Any] | None:
         began = trio.current_time()
         try:
@@ -159,7 +168,7 @@ class Usda:
             return None
         if status != 200:
             structlog.get_logger(__name__).warning("USDA refused", status=status)
-            raise ServiceAuthError if status in (401, 403) else ServiceError
+            raise _refusal(status)
         try:
             body: object = orjson.loads(content)
         except ValueError:
@@ -211,6 +220,10 @@ def _new_connections(base_url: str, api_key: Secret) -> httpx.AsyncClient:
         timeout=httpx.Timeout(10.0, connect=3.0),
         limits=httpx.Limits(max_connections=10, max_keepalive_connections=5),
     )
+
+
+def _refusal(status: int) -> ServiceAuthError | ServiceError:
+    return ServiceAuthError() if status in (401, 403) else ServiceError()
 
 
 def _retry_after(response: httpx.Response) -> int:

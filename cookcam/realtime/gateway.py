@@ -19,6 +19,7 @@ from cookcam.realtime.engineio import Goodbyes, Refused, Request, State
 from cookcam.realtime.hub import user_name
 from cookcam.realtime.notice import give_notice
 from cookcam.realtime.reception import (
+    GOING_AWAY,
     SHUTTING_DOWN,
     UNDECIDED,
     Reception,
@@ -31,7 +32,6 @@ from cookcam.realtime.socketio import ConnectionRefused, RecoveryOptions, Socket
 from cookcam.settings.sections import RealtimeConfig
 
 PROTOCOL = "socket.io"
-REASON = "server shutting down"
 HANDLERS_BOUND = 0.5
 POLL_BOUND = 0.5
 """Seconds that a client which polls may take to come for its goodbye, or to answer it."""
@@ -67,10 +67,11 @@ class SocketIOConnection(Connection):
 
     async def leave_with_notice(self) -> None:
         """Notice and goodbye in one, once its events are handled."""
+        await self.socket.session.heard()
         await self.socket.settled()
         give_notice(self)
         self.socket.disconnect()
-        self.socket.session.close(REASON, CloseCode.GOING_AWAY)
+        self.socket.session.close(GOING_AWAY, CloseCode.GOING_AWAY)
 
     def _close(self, code: CloseCode, reason: str) -> None:
         if code in STAY_AWAY:
@@ -120,7 +121,7 @@ class Gateway:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._release_polls)
             code = CloseCode.GOING_AWAY
-            goodbyes = await self.server.close_all(code, REASON, timeout=left)
+            goodbyes = await self.server.close_all(code, GOING_AWAY, timeout=left)
             nursery.cancel_scope.cancel()
         return goodbyes
 

@@ -36,7 +36,7 @@ from cookcam.realtime.plain_handshake import (
     by_header,
     dismiss,
 )
-from cookcam.realtime.reception import Reception, address_of
+from cookcam.realtime.reception import GOING_AWAY, Reception, address_of
 from cookcam.realtime.refusals import refuse
 from cookcam.realtime.router import Outcome, invalid_payload
 from cookcam.realtime.socketio.socket import new_id
@@ -89,7 +89,7 @@ class PlainGateway:
         for waiting in self._waiting:
             waiting.cancel()
         connections = list(self._connections)
-        code, reason = CloseCode.GOING_AWAY, "server shutting down"
+        code, reason = CloseCode.GOING_AWAY, GOING_AWAY
         with trio.move_on_after(timeout):
             async with trio.open_nursery() as nursery:
                 for index, connection in enumerate(connections):

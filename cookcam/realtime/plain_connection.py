@@ -18,7 +18,7 @@ from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.engineio import Message, Send
-from cookcam.realtime.engineio.direct import Write
+from cookcam.realtime.engineio.direct import Close, Write
 from cookcam.realtime.engineio.outbox import Outbox
 from cookcam.realtime.engineio.pace import Pace
 from cookcam.realtime.engineio.writer import Writer
@@ -92,7 +92,7 @@ class PlainConnection(Connection):
             write,
             send,
             self._send_message,
-            self._finish,
+            self._goodbye,
             self.scope.cancel,
         )
         self._writer.start()
@@ -127,12 +127,8 @@ class PlainConnection(Connection):
         for frame in message.frames:
             await self._send({"type": "websocket.send", "text": frame})
 
-    async def _finish(self) -> bool:
-        if self.state is State.OPEN:
-            return False
-        close = {"type": "websocket.close", "code": int(self.code), "reason": self.reason}
-        await self._send(close)
-        return True
+    def _goodbye(self) -> Close | None:
+        return None if self.state is State.OPEN else Close(int(self.code), self.reason)
 
     def _put(self, message: Message) -> bool:
         if self.state is not State.OPEN:

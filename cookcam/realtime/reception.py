@@ -49,6 +49,9 @@ NAME_BOUND: Final = 2.0
 NameOf = Callable[[UUID], Awaitable[str | None]]
 """The name in the profile of a user; None where there is none."""
 
+GOING_AWAY = "server shutting down"
+"""The reason with which a connection ends because this process does."""
+
 SLOW_CONSUMER = "slow consumer"
 """The reason with which a connection ends whose outbox is full."""
 
@@ -151,7 +154,8 @@ class Reception:
         self.metrics.ws_connections.of(connection.protocol).dec()
         if reason == SLOW_CONSUMER:
             self.metrics.ws_outbox_overflow_total.of(connection.protocol).inc()
-        self._say("socket disconnected", connection, reason=reason)
+        if reason != GOING_AWAY:  # those are counted in one line
+            self._say("socket disconnected", connection, reason=reason)
         await self.router.parted(connection, reason)
 
     def _say(self, what: str, connection: Connection, **more: object) -> None:

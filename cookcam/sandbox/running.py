@@ -19,6 +19,7 @@ from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.openai import OpenAIStandIn, open_openai
 from cookcam.sandbox.ports import free_port
 from cookcam.sandbox.postgres import APP, OWNER, Postgres, open_postgres
+from cookcam.sandbox.push import PushStandIn, open_push
 from cookcam.sandbox.seed import DemoUser, seed
 from cookcam.sandbox.storage import Files, include_storage
 from cookcam.sandbox.stripe import (
@@ -51,6 +52,12 @@ APPLE_ROOT, APPLE_KEY, GOOGLE_KEY = "apple-root.der", "apple-key.p8", "google-ac
 GOOGLE_PLAY_PORT_OFFSET = 150
 """And the one for Google Play this far."""
 
+PUSH_PORT_OFFSET = 160
+"""And the one for the push services of Google and Apple this far."""
+
+FIREBASE_KEY, APNS_KEY = "firebase-account.json", "apns-key.p8"
+"""Files of the home: the keys of both push services."""
+
 STRIPE_WEBHOOKS = "/api/v1/subscription/webhook"
 """Where the server takes Stripe's events and the notifications of the stores.
 
@@ -71,6 +78,7 @@ class Sandbox:
     stripe: StripeStandIn
     apple: AppleStandIn
     google_play: GooglePlayStandIn
+    push: PushStandIn
     users: list[DemoUser]
     migrated: list[str]
 
@@ -93,10 +101,13 @@ class Sandbox:
             "STRIPE_CONNECT_WEBHOOK_SECRET": CONNECT_WEBHOOK_SECRET,
             **self.apple.bindings,
             **self.google_play.bindings,
+            **self.push.bindings,
             # What does not fit on a line is in files.
             "APPLE_ROOT_CERTIFICATES": str(self.home / APPLE_ROOT),
             "APPLE_API_PRIVATE_KEY": str(self.home / APPLE_KEY),
             "GOOGLE_SERVICE_ACCOUNT_KEY_FILE": str(self.home / GOOGLE_KEY),
+            "FCM_SERVICE_ACCOUNT_KEY": str(self.home / FIREBASE_KEY),
+            "APNS_PRIVATE_KEY": str(self.home / APNS_KEY),
             "IAP_ALLOW_SANDBOX": "true",
             "API_BASE_URL": self.base_url,
             "APP_BASE_URL": self.base_url,  # links stay on this machine
@@ -148,10 +159,13 @@ async def open_sandbox(home: Path, port: int) -> AsyncGenerator[Sandbox]:
                     port=free_port(port + GOOGLE_PLAY_PORT_OFFSET),
                     endpoint=f"{base_url}{STRIPE_WEBHOOKS}/google",
                 ) as google_play,
+                open_push(port=free_port(port + PUSH_PORT_OFFSET)) as push,
             ):
                 (home / APPLE_ROOT).write_bytes(apple.authority.root)
                 sandbox_home.write_secret(home / APPLE_KEY, apple.private_key)
                 sandbox_home.write_secret(home / GOOGLE_KEY, google_play.service_account)
+                sandbox_home.write_secret(home / FIREBASE_KEY, push.service_account)
+                sandbox_home.write_secret(home / APNS_KEY, push.keys.p8)
                 users = await seed(gotrue, owner_url)
                 sandbox = Sandbox(
                     home,
@@ -163,6 +177,7 @@ async def open_sandbox(home: Path, port: int) -> AsyncGenerator[Sandbox]:
                     stripe,
                     apple,
                     google_play,
+                    push,
                     users,
                     migrated,
                 )
@@ -197,6 +212,7 @@ def _announced(sandbox: Sandbox) -> dict[str, object]:
         "stripe_url": sandbox.stripe.url,
         "apple_url": sandbox.apple.url,
         "google_play_url": sandbox.google_play.url,
+        "push_url": sandbox.push.url,
         "demo_users": [asdict(user) for user in sandbox.users],
         "env_file": str(sandbox.home / "sandbox.env"),
         "postgres": {

@@ -23,7 +23,7 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.serving.door import Peer
-from cookcam.serving.protocol import ErrorBody, Protocol
+from cookcam.serving.protocol import HTTP1, ErrorBody, Protocol
 from cookcam.serving.tasks import RequestTasks
 
 MAX_RECEIVE = 2**16
@@ -63,6 +63,7 @@ class Connection:
         self._linger_until = math.inf
         self._idle = True
         self._closing = False
+        self._over = False
         self._protocol: Protocol
 
     async def run(self) -> None:
@@ -147,7 +148,7 @@ class Connection:
                 # A request has begun to arrive: only its own bounds count while it is handled.
                 self._bound_reading(math.inf)
                 await self._protocol.handle(RawData(data))
-                if not data:
+                if not data or self._over:
                     break
                 del data  # else an idle connection keeps what it was told last
                 self._set_deadline()
@@ -262,10 +263,15 @@ class Connection:
                 del self._unsent[0]
 
     async def _close(self) -> None:
-        """Ends our side; the reader discards the rest until the peer ends its own."""
+        """Ends our side; the reader discards the rest until the peer ends its own. Where the peer
+        has said its last word already, both sides."""
         if self._closing:
             return
         self._closing = True
+        if isinstance(self._protocol.protocol, HTTP1) and self._protocol.protocol.over:
+            self._over = True
+            await self._drop()
+            return
         self._reading.deadline = trio.current_time() + DISCARD_BOUND
         try:
             if self._socket is not None:

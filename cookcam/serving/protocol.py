@@ -45,6 +45,8 @@ class HTTP1(H11Protocol):
         self._error_body = error_body
         self._held = b""
         self._length = -1
+        self.over = False
+        """Whether the peer has read all and is silent: nothing is lost by closing at once."""
 
     async def stream_send(self, event: StreamEvent) -> None:
         if isinstance(event, Response) and event.status_code >= 200:
@@ -64,8 +66,10 @@ class HTTP1(H11Protocol):
             self._held += self._encode(h11.EndOfMessage())
             await self._release()
         else:
-            if isinstance(event, StreamClosed) and self._held:
-                await self._release()
+            if isinstance(event, StreamClosed):
+                self.over = isinstance(self.stream, WebSocketStream) and self.stream.answered
+                if self._held:
+                    await self._release()
             await super().stream_send(event)
             if isinstance(event, Response) and isinstance(self.connection, H11WSConnection):
                 # The upgrade is accepted: nothing of HTTP is left to say.

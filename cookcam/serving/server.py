@@ -17,6 +17,7 @@ from cookcam.lifecycle.work import Work
 from cookcam.serving.connection import Connection
 from cookcam.serving.door import Door, Peer
 from cookcam.serving.protocol import ErrorBody
+from cookcam.serving.websocket import ProtocolConfig
 
 
 @define
@@ -106,13 +107,18 @@ class Server:
 
 
 def protocol_config(
-    *, keep_alive_seconds: float, tls_cert_file: str | None = None, tls_key_file: str | None = None
+    *,
+    keep_alive_seconds: float,
+    compress_websockets: bool = False,
+    tls_cert_file: str | None = None,
+    tls_key_file: str | None = None,
 ) -> Config:
     """Hypercorn's configuration for the protocol code; logging and sockets are ours.
 
     `config.create_ssl_context()` gives the TLS context for a door, None without the files.
     """
-    config = Config()
+    config = ProtocolConfig()
+    config.compress_websockets = compress_websockets
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False

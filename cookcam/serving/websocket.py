@@ -3,13 +3,14 @@
 - An application may ping its peer and hears of the pongs (`cookcam.serving.extensions`), for
   which ASGI has no messages.
 - It may write a frame that is encoded already past ASGI and wsproto, straight to the socket. As
-  wsproto compresses nothing here and every message is one frame, it has no state of what was sent
-  but whether the close frame was.
+  wsproto compresses nothing there and every message is one frame, it has no state of what was sent
+  but whether the close frame was, and that it is told.
 - Whatever breaks the protocol (text that is no UTF-8, a message that is too large) is answered
   with a close frame that says so, and the connection ends; Hypercorn drops it without a word in
   the first case and leaves it open in the second.
-- Messages are not compressed: for short JSON that costs more time and memory (a window per
-  connection) than it saves, and the same frame could not be sent to many.
+- Messages are compressed (RFC 7692) only where `ProtocolConfig` says so: for short JSON that costs
+  more time and memory (a window per connection) than it saves. The same frame cannot be sent to
+  many then, so a WebSocket that compresses cannot be written past ASGI.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
+from hypercorn.config import Config
 from hypercorn.protocol.events import Data, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
-from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, Scope, WebsocketAcceptEvent
+from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, Scope
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
@@ -52,6 +54,12 @@ def is_upgrade(method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return method == b"GET" and upgrade.strip().lower() == b"websocket" and b"upgrade" in tokens
 
 
+class ProtocolConfig(Config):
+    """Hypercorn's, and what it leaves no choice in."""
+
+    compress_websockets: bool = False
+
+
 class WebSocketStream(WSStream):
     """One WebSocket over HTTP/1.1; arguments are Hypercorn's, and `write` that of its connection,
     None where bytes cannot be given to the kernel as they are."""
@@ -67,12 +75,24 @@ class WebSocketStream(WSStream):
     def _with_extensions(self, scope: Scope, *more: Any) -> Awaitable[None]:
         """The application, which is told what this stream can do."""
         extensions: dict[str, Any] = cast("Any", scope)["extensions"]
+        if not cast("ProtocolConfig", self.config).compress_websockets:
+            self.handshake.extensions = None
+        if self.handshake.extensions:
+            self._write = None
         extensions[WEBSOCKET_PING] = {}
         if self._write is not None:
             extensions[WEBSOCKET_DIRECT] = {"write": self.write}
         return self._application(scope, *more)
 
-    def write(self, frames: bytes) -> int:
+    @property
+    def answered(self) -> bool:
+        """Whether the peer has answered our close: it has read all we said, and is silent."""
+        return (
+            self.state is ASGIWebsocketState.CLOSED
+            and self.connection.state is ConnectionState.CLOSED
+        )
+
+    def write(self, frames: bytes, *, closing: bool = False) -> int:
         """The extension WEBSOCKET_DIRECT."""
         if (
             self._write is None
@@ -83,7 +103,12 @@ class WebSocketStream(WSStream):
             return 0
         if frames[0] == PING_FRAME:
             self._pings = True
-        return self._write(frames)
+        taken = self._write(frames)
+        if closing and taken:
+            self.state = ASGIWebsocketState.CLOSED
+            # What it encodes is on its way already.
+            self.connection.send(CloseConnection(CloseReason.NORMAL_CLOSURE))
+        return taken
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
         kind = None if message is None else cast("Any", message)["type"]
@@ -94,10 +119,6 @@ class WebSocketStream(WSStream):
         elif self.state is ASGIWebsocketState.CONNECTED and not self.closed:
             self._pings = True
             await self._send_wsproto_event(Ping())
-
-    async def _accept(self, message: WebsocketAcceptEvent) -> None:
-        self.handshake.extensions = None
-        await super()._accept(message)
 
     async def _handle_events(self) -> None:
         put = cast("Put", self.app_put)  # pyright: ignore[reportUnknownMemberType] - a bare Callable

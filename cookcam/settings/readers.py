@@ -39,6 +39,7 @@ WITHOUT_EFFECT = frozenset(
         "GOOGLE_ANALYTICS_ID",
         "GOOGLE_MAPS_API_KEY",
         "APPLE_CLIENT_ID",
+        "FCM_SERVER_KEY",
         "APPLE_TEAM_ID",
         "APPLE_KEY_ID",
         "APPLE_PRIVATE_KEY",
@@ -199,6 +200,23 @@ def service_account(value: str) -> Secret:
     if not isinstance(key, dict) or not {"client_email", "private_key"} <= key.keys():
         raise ValueError("must have client_email and private_key")
     return Secret(value)
+
+
+def firebase_account(value: str) -> Secret:
+    """A service account that names its project, or the name of its file."""
+    import json
+    from pathlib import Path
+
+    text = value
+    if not value.startswith("{"):
+        try:
+            text = Path(value).read_text("utf-8")
+        except (OSError, ValueError):
+            raise ValueError("must be the JSON text of a key, or the name of its file") from None
+    key = service_account(text)
+    if not re.fullmatch(r"[a-z0-9:.-]+", str(json.loads(text).get("project_id"))):
+        raise ValueError("must have project_id")
+    return key
 
 
 def certificates(value: str) -> tuple[bytes, ...]:

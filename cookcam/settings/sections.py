@@ -352,6 +352,13 @@ class RealtimeConfig:
         read=readers.number(0.1, 3600),
         about="time to answer a heartbeat",
     )
+    compression: bool = setting(
+        "SOCKET_COMPRESSION",
+        default=False,
+        read=readers.boolean,
+        about="compresses the messages of WebSockets that ask for it; costs time, memory and the"
+        " fast way to many",
+    )
 
 
 @frozen
@@ -478,6 +485,19 @@ class StoresConfig:
         about="encrypts receipts kept for audits; without it none is kept",
         source="make one: openssl rand -hex 32",
     )
+    apple_fee_percent: int = setting(
+        "APPLE_FEE_PERCENT",
+        default=15,
+        read=readers.integer(0, 100),
+        about="what Apple keeps of a price; commissions are paid of the rest. 30 outside its"
+        " Small Business Program",
+    )
+    google_play_fee_percent: int = setting(
+        "GOOGLE_PLAY_FEE_PERCENT",
+        default=15,
+        read=readers.integer(0, 100),
+        about="what Google keeps of a price, where it does not tell our revenue of an order",
+    )
     apple_bundle_id: str = setting(
         "APPLE_BUNDLE_ID", default="com.cookcam.app", about="bundle id of the iOS app"
     )
@@ -552,6 +572,44 @@ class StoresConfig:
         "GOOGLE_PUSH_SERVICE_ACCOUNT",
         about="e-mail address of the service account the push subscription sends as",
         source="Google Cloud: Pub/Sub, Subscriptions, Authentication",
+    )
+
+
+@frozen
+class PushConfig:
+    """Push notifications; see docs/notifications.md. Without a key nothing is queued or sent."""
+
+    fcm_account_key: Secret | None = setting(
+        "FCM_SERVICE_ACCOUNT_KEY",
+        read=readers.firebase_account,
+        about="notifications to Android: the JSON text of the key of a service account, or the name"
+        " of its file",
+        source="Firebase: Project settings, Service accounts",
+    )
+    fcm_api_url: str = setting(
+        "FCM_API_URL",
+        default="https://fcm.googleapis.com",
+        read=readers.url("https", "http"),
+        about="address of Firebase Cloud Messaging, without a version",
+    )
+    apns_key_id: str | None = setting(
+        "APNS_KEY_ID",
+        about="notifications to iOS: id of the key for APNs",
+        source="Apple Developer: Certificates, Identifiers & Profiles, Keys",
+    )
+    apns_team_id: str | None = setting(
+        "APNS_TEAM_ID", about="the team that key belongs to", source="Apple Developer: Membership"
+    )
+    apns_private_key: Secret | None = setting(
+        "APNS_PRIVATE_KEY",
+        read=readers.pem,
+        about="that key: the .p8 file's name, or its text with line breaks as \\n",
+    )
+    apns_url: str = setting(
+        "APNS_URL",
+        default="https://api.push.apple.com",
+        read=readers.url("https", "http"),
+        about="address of APNs; builds for development need https://api.sandbox.push.apple.com",
     )
 
 

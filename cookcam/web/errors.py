@@ -153,7 +153,7 @@ class Failures:
         while they last there may be very many.
         """
         error = as_app_error(exc)
-        if error.status < 500 or error.status == 501 or is_disconnect(exc):
+        if error.status < 500 or error.status == 501 or error.of_the_client or is_disconnect(exc):
             return
         if error.status in (503, 504):
             self._log.warning("request failed", code=error.code, cause=_cause(exc))

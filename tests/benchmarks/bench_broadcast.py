@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,16 @@ class Talker:
 
     def hear(self) -> dict[str, Any]:
         return json.loads(self.line())
+
+    def end(self) -> float:
+        """Has it end by itself; returns the seconds of CPU of its whole life."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        _, status, used = os.wait4(self.process.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        if self.process.returncode:
+            raise SystemExit(f"{self.process.args} has failed")
+        return used.ru_utime + used.ru_stime
 
     def line(self) -> str:
         assert self.process.stdout is not None

@@ -1,7 +1,8 @@
 """The server of the socket benchmarks: the live channel of the product behind its edge, on a port.
 
 Commands are lines of JSON on standard input; each is answered with a line when it is done, with
-the seconds of CPU it took. The same lines drive `bench_broadcast_server.mjs`.
+the seconds of CPU it took and those used before it. The same lines drive
+`bench_broadcast_server.mjs`. At the end of the input the server ends.
 
     {"tokens": 5}                            access tokens of so many users
     {"broadcasts": 200, "per_second": 20}    0 for all at once
@@ -102,7 +103,8 @@ async def _answer_commands(live: Live, address: str) -> None:
     while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
         began, used = time.monotonic(), cpu()
         answer = await obey(live, json.loads(line))
-        _say({**answer, "seconds": time.monotonic() - began, "cpu": cpu() - used})
+        seconds = time.monotonic() - began
+        _say({**answer, "seconds": seconds, "cpu": cpu() - used, "cpu_before": used})
 
 
 def _say(answer: dict[str, Any]) -> None:

@@ -57,6 +57,7 @@ def start_ours(port: int) -> subprocess.Popen[bytes]:
         "SUPABASE_ANON_KEY": "none",
         "SUPABASE_SERVICE_ROLE_KEY": "none",
         "OPENAI_API_KEY": "none",
+        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
         "LOG_LEVEL": "error",
         "DB_POOL_MIN": "0",
     }

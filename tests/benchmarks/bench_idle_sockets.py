@@ -37,6 +37,7 @@ def run(options: argparse.Namespace, name: str, *clients: str) -> None:
             held = server.ask(hold=options.seconds)
             drain = server.ask(drain=True)
             told = them.hear()
+        to_the_end = server.end() - drain["cpu_before"]
     memory = (after["bytes"] - before["bytes"]) / count
     tasks = (after["tasks"] - before["tasks"]) / count
     share = held["cpu"] / held["seconds"]
@@ -45,7 +46,8 @@ def run(options: argparse.Namespace, name: str, *clients: str) -> None:
     print(f"  memory      {memory / 1000:6.1f} kB and {tasks:.1f} tasks each")
     print(f"  heartbeats  {share:6.1%} of a core for {options.seconds} s ({pings:.1f} pings each)")
     print(
-        f"  drain       {drain['seconds']:6.2f} s, {drain['cpu']:.2f} s of CPU; "
+        f"  drain       {drain['seconds']:6.2f} s, {drain['cpu']:.2f} s of CPU, "
+        f"{to_the_end:.2f} s to the end of the process; "
         f"{told['server_shutdown']} told, {told['close_codes'].get('1001', 0)} closed with 1001, "
         f"{told['ends_after_close']} in order, {told['broken']} broken"
     )

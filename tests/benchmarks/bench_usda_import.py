@@ -2,13 +2,16 @@
 
     .venv/bin/python -m tests.benchmarks.bench_usda_import [FOODS]
 
-Makes a synthetic bundle (300,000 foods unless told), imports it in a process of its own, kills it
-with SIGKILL half way, and lets a second process end it. Then times searches on what came of it.
+Makes synthetic bundles (300,000 foods unless told, and a tenth of that as JSON) and imports them in
+a process of their own; times searches on what came of it. Then kills an import with SIGKILL half
+way and lets a second process end it. Beside the time stand the seconds of CPU of the importer and
+of its backend: on a busy machine they say more.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -23,11 +26,16 @@ from cookcam.config import DatabaseConfig
 from cookcam.database import Database
 from cookcam.features.ingredients.store import IngredientStore
 from cookcam.settings.readers import Secret
-from tests.support.postgres import TEMPLATE, as_owner, start_cluster
-from tests.support.usda_bundle import synthetic_foods, synthetic_nutrients, write_csv_bundle
+from tests.support.postgres import TEMPLATE, Cluster, as_owner, start_cluster
+from tests.support.usda_bundle import (
+    synthetic_foods,
+    synthetic_nutrients,
+    write_csv_bundle,
+    write_json_bundle,
+)
 
-IMPORT = """
-import json, resource, sys, time
+IMPORT = r"""
+import json, re, sys, time
 from pathlib import Path
 from cookcam.features.ingredients.importing import import_bundle
 began = time.perf_counter()
@@ -37,7 +45,8 @@ print(json.dumps({
     "lines": report.lines,
     "foods": report.foods,
     "resumed": report.resumed,
-    "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "cpu": time.process_time(),
+    "megabytes": int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024,
 }))
 """
 SEARCHES = ("chicken", "chiken rosted", "tomatoe", "garlic butter", "brocoli", "zzz")
@@ -51,9 +60,15 @@ def main(foods: int) -> None:
         )
         print(f"{foods} foods, {bundle.stat().st_size / 1e6:.0f} MB")
         with cluster.temporary(TEMPLATE) as whole:
-            done = run(cluster.url(whole, "cookcam_app"), bundle)
+            done = run(cluster, whole, bundle)
             print(f"at once: {told(done)}")
             trio.run(search, cluster.url(whole, "cookcam_app"))
+        fewer = foods // 10
+        document = write_json_bundle(
+            Path(directory) / "foods.zip", synthetic_foods(fewer), synthetic_nutrients(fewer)
+        )
+        with cluster.temporary(TEMPLATE) as whole:
+            print(f"JSON: {told(run(cluster, whole, document))}")
         with cluster.temporary(TEMPLATE) as broken:
             url = cluster.url(broken, "cookcam_app")
             started = start(url, bundle)
@@ -61,7 +76,7 @@ def main(foods: int) -> None:
             started.kill()
             started.wait()
             time.sleep(1)  # until PostgreSQL has noticed
-            print(f"after a kill half way: {told(run(url, bundle))}")
+            print(f"after a kill half way: {told(run(cluster, broken, bundle))}")
             with psycopg.connect(as_owner(url)) as connection:
                 found = connection.execute(
                     "select count(*), count(distinct fdc_id) from public.ingredients"
@@ -74,17 +89,27 @@ def start(url: str, bundle: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
-def run(url: str, bundle: Path) -> dict[str, float]:
-    with start(url, bundle) as child:
+def run(cluster: Cluster, database: str, bundle: Path) -> dict[str, float]:
+    before = seconds_of_backends(cluster)
+    with start(cluster.url(database, "cookcam_app"), bundle) as child:
         out, _ = child.communicate()
-    return json.loads(out)
+    time.sleep(1)  # until the postmaster has counted the backend
+    return {**json.loads(out), "backend_cpu": seconds_of_backends(cluster) - before}
+
+
+def seconds_of_backends(cluster: Cluster) -> float:
+    """CPU that backends took which have ended."""
+    postmaster = int((cluster.directory / "postmaster.pid").read_text().split()[0])
+    stat = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[13]) + int(stat[14])) / os.sysconf("SC_CLK_TCK")
 
 
 def told(done: dict[str, float]) -> str:
     return (
         f"{done['seconds']:.1f} s, {done['lines']} lines read, {done['foods']} foods written, "
-        f"{done['lines'] / done['seconds']:.0f} lines/s, {done['megabytes']:.0f} MB at most"
-        + (", went on" if done["resumed"] else "")
+        f"{done['lines'] / done['seconds']:.0f} lines/s, {done['foods'] / done['seconds']:.0f} "
+        f"foods/s, {done['megabytes']:.0f} MB at most; CPU: {done['cpu']:.1f} s, "
+        f"backend {done['backend_cpu']:.1f} s" + (", went on" if done["resumed"] else "")
     )
 
 
@@ -92,10 +117,11 @@ async def search(url: str) -> None:
     async with Database.open(DatabaseConfig(url=Secret(url), pool_min=1, pool_max=2)) as database:
         store = IngredientStore(database)
         for text in SEARCHES:
+            found = await store.search(text, 20)
             times: list[float] = []
             for _ in range(7):
                 began = time.perf_counter()
-                found = await store.search(text, 20)
+                await store.search(text, 20)
                 times.append(1000 * (time.perf_counter() - began))
             print(f"  {text!r}: {statistics.median(times):.0f} ms, {len(found)} rows")
 

@@ -1,28 +1,41 @@
-"""How fast Stripe's events are acknowledged: alone, and while the API is busy.
+"""How fast Stripe's events are acknowledged: alone, beside a loaded API, beside a saturated one.
 
-    python -m tests.benchmarks.bench_webhooks [--rate 200] [--seconds 10]
+    python -m tests.benchmarks.bench_webhooks [--rate 200] [--seconds 10] [--share 0.5]
 
 Events leave at a fixed rate, each on its own time, whether or not the ones before were answered, so
 that a slow answer delays none of the others. They are those of subscriptions that are bought and
-renewed, in Stripe's mix: some change a row, most only have to be stored. Figures depend on the
-machine, which also runs the load, PostgreSQL and the stand-in; the ratio says something.
+renewed, in Stripe's mix: some change a row, most only have to be stored.
+
+| stage     | what else the server does                                                            |
+|-----------|--------------------------------------------------------------------------------------|
+| quiet     | nothing                                                                              |
+| loaded    | reads of the API, `--share` of as many as it answers when it does nothing else; they |
+|           | leave at a fixed rate as well                                                        |
+| saturated | reads of the API on `READERS` connections as fast as they are answered: the core is  |
+|           | full whatever it does, and whatever is in line waits for the others                  |
+
+Figures depend on the machine, which also runs the load, PostgreSQL and the stand-in; the ratios to
+the quiet server, and the processor's time for an event, say something.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 import trio
+from attrs import define
 
 from cookcam.providers.stripe import Stripe
 from cookcam.sandbox.stripe import StripeStandIn, open_stripe
@@ -32,13 +45,14 @@ from cookcam.settings.readers import Secret
 from tests.identity.project import open_project
 from tests.support.ports import free_ports
 from tests.support.postgres import TEMPLATE, start_cluster
-from tests.support.server_process import started_server
+from tests.support.server_process import ServerProcess, started_server
 from tests.support.users import create_user
 from tests.support.whole_server import environment
 
 SECRET = "whsec_bench"
 READERS = 4
-"""Connections that read the API as fast as it answers, when it is busy."""
+"""Connections that read the API as fast as it answers, when it is saturated."""
+WARM = 60
 
 
 async def live(stripe: StripeStandIn, url: str, database_url: str, events: int) -> list[Any]:
@@ -90,11 +104,46 @@ async def post_all(url: str, events: Sequence[Any], rate: float) -> list[float]:
 
 
 async def read(url: str, answered: list[float]) -> None:
+    """One after the other, on a connection of its own."""
     async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
         while True:
-            began = trio.current_time()
-            (await http.get(f"{url}/api/v1/recipes?limit=5")).raise_for_status()
-            answered.append(trio.current_time() - began)
+            await read_once(http, url, answered)
+
+
+async def read_at(rate: float, url: str, answered: list[float]) -> None:
+    """So many a second, each on its own time."""
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    async with (
+        httpx.AsyncClient(timeout=30, limits=limits, trust_env=False) as http,
+        trio.open_nursery() as nursery,
+    ):
+        due = trio.current_time()
+        while True:
+            nursery.start_soon(read_once, http, url, answered)
+            due += 1 / rate
+            await trio.sleep_until(due)
+
+
+async def read_once(http: httpx.AsyncClient, url: str, answered: list[float]) -> None:
+    began = trio.current_time()
+    (await http.get(f"{url}/api/v1/recipes?limit=5")).raise_for_status()
+    answered.append(trio.current_time() - began)
+
+
+async def capacity(url: str, seconds: float) -> float:
+    """Reads a second of a server that does nothing else."""
+    answered: list[float] = []
+    with trio.move_on_after(seconds):
+        async with trio.open_nursery() as nursery:
+            for _ in range(READERS):
+                nursery.start_soon(read, url, answered)
+    return len(answered) / seconds
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used up to now, on all of its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def percentile(waits: Sequence[float], share: float) -> float:
@@ -103,12 +152,51 @@ def percentile(waits: Sequence[float], share: float) -> float:
     return ordered[int((len(ordered) - 1) * share)] * 1000
 
 
-async def run(database_url: str, folder: Path, rate: float, seconds: float) -> None:
+@define
+class Bench:
+    """A server, and events that it has not seen."""
+
+    server: ServerProcess
+    events: Sequence[Any]
+    rate: float
+
+    async def stage(
+        self, name: str, count: int, *besides: Callable[[list[float]], Awaitable[None]]
+    ) -> float:
+        """Posts `count` events while `besides` read; prints the figures, returns the p99 in ms."""
+        taken, self.events = self.events[:count], self.events[count:]
+        answered: list[float] = []
+        async with trio.open_nursery() as nursery:
+            for reader in besides:
+                nursery.start_soon(reader, answered)
+            began, used = trio.current_time(), processor_seconds(self.server.process.pid)
+            waits = await post_all(self.webhook, taken, self.rate)
+            took = trio.current_time() - began
+            used = processor_seconds(self.server.process.pid) - used
+            nursery.cancel_scope.cancel()
+        figures = "  ".join(
+            f"p{share * 100:g} {percentile(waits, share):.1f} ms" for share in (0.5, 0.95, 0.99)
+        )
+        busy = f"{used / took:.0%} of a core"
+        reads = f"  beside {len(answered) / took:.0f} reads/s" if answered else ""
+        sys.stdout.write(f"{name:<10}{figures}  {busy}{reads}\n")
+        if not besides:
+            sys.stdout.write(
+                f"{'':<10}{used / count * 1000:.2f} ms of the processor for an event\n"
+            )
+        return percentile(waits, 0.99)
+
+    @property
+    def webhook(self) -> str:
+        return f"{self.server.url}/api/v1/subscription/webhook/stripe"
+
+
+async def run(database_url: str, folder: Path, rate: float, seconds: float, share: float) -> None:
     count = int(rate * seconds)
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
         stripe = await stack.enter_async_context(open_stripe())
-        events = await live(stripe, stripe.url, database_url, count * 2 + 20)
+        events = await live(stripe, stripe.url, database_url, count * 3 + WARM)
         settings = environment(
             database_url,
             gotrue,
@@ -119,29 +207,18 @@ async def run(database_url: str, folder: Path, rate: float, seconds: float) -> N
         [port] = free_ports(1)
         server = await stack.enter_async_context(started_server(settings, port, folder))
         await server.ready()
-        webhook = f"{server.url}/api/v1/subscription/webhook/stripe"
-        await post_all(webhook, events[:20], 20)  # imports, connections
+        bench = Bench(server, events[WARM:], rate)
+        await post_all(bench.webhook, events[:WARM], 20)  # imports, connections
+        most = await capacity(server.url, max(2.0, seconds / 2))
+        sys.stdout.write(f"{rate:.0f} webhooks/s; the API alone answers {most:.0f} reads/s\n")
         asked = len(stripe.requests)
         gc.freeze()  # this process's own pauses are not what is measured
-        quiet = await post_all(webhook, events[20 : count + 20], rate)
-        answered: list[float] = []
-        async with trio.open_nursery() as nursery:
-            for _ in range(READERS):
-                nursery.start_soon(read, server.url, answered)
-            began = trio.current_time()
-            busy = await post_all(webhook, events[count + 20 :], rate)
-            took = trio.current_time() - began
-            nursery.cancel_scope.cancel()
-        for name, waits in (("quiet", quiet), ("with a busy API", busy)):
-            figures = "  ".join(
-                f"p{share * 100:g} {percentile(waits, share):.1f} ms" for share in (0.5, 0.95, 0.99)
-            )
-            sys.stdout.write(f"{rate:.0f} webhooks/s, {name:<18}{figures}\n")
-        ratio = percentile(busy, 0.99) / percentile(quiet, 0.99)
+        quiet = await bench.stage("quiet", count)
+        loaded = await bench.stage("loaded", count, partial(read_at, most * share, server.url))
+        saturated = await bench.stage("saturated", count, *[partial(read, server.url)] * READERS)
         sys.stdout.write(
-            f"p99 busy / quiet {ratio:.1f}; {len(answered) / took:.0f} reads/s besides;"
-            f" {len(stripe.requests) - asked} requests to Stripe for"
-            f" {len(quiet) + len(busy)} events\n"
+            f"p99 loaded / quiet {loaded / quiet:.1f}; saturated / quiet {saturated / quiet:.1f};"
+            f" {len(stripe.requests) - asked} requests to Stripe for {count * 3} events\n"
         )
 
 
@@ -149,12 +226,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--share", type=float, default=0.5)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         cluster = start_cluster(folder / "postgres")
         with cluster.temporary(TEMPLATE) as name:
-            trio.run(run, cluster.url(name, "cookcam_app"), folder, asked.rate, asked.seconds)
+            url = cluster.url(name, "cookcam_app")
+            trio.run(run, url, folder, asked.rate, asked.seconds, asked.share)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ CALLS: tuple[Call, ...] = (
             "$.creator_tier": "number?", "$.level": "number", "$.total_xp": "number",
             "$.xp": "number", "$.streak_current": "number", "$.avatar_url": "text?",
         },
+        keep={"ann": "$.id"},
     ),
     Call(
         "A2", "B", "cora", "PUT", "/api/v1/auth/profile", BECOME_CREATOR,
@@ -333,6 +334,31 @@ CALLS: tuple[Call, ...] = (
     Call(
         "lifecycle reactivate", "L", "guest", "POST", "/api/v1/subscription/reactivate",
         {"userId": "{cora}", "offerCode": "BACK"}, reads=REFUSED, status=(401,),
+    ),
+    # 10 Mystery boxes, in both spellings
+    Call(
+        "box", "G", "ann", "POST", "/api/v1/mystery-box/open", {},
+        reads={"$.box_available": "flag"},
+    ),
+    Call(
+        "boxes", "G", "ann", "GET", "/api/v1/mystery-box/history",
+        reads={"$.history": "list", "$.total_boxes_opened": "number"},
+    ),
+    Call(
+        "Box", "B", "ann", "POST", "/api/v1/mysteryBox/open", {"user_id": "{ann}"},
+        reads={"$.box_available": "flag"},
+    ),
+    Call(
+        "Boxes", "B", "ann", "GET", "/api/v1/mysteryBox/history/{ann}?limit=20",
+        reads={"$.history": "list", "$.total_boxes_opened": "number"},
+    ),
+    Call(
+        "Box stats", "B", "ann", "GET", "/api/v1/mysteryBox/stats",
+        reads={
+            "$.total_boxes": "number", "$.rarity_distribution.common.count": "number",
+            "$.rarity_distribution.common.percentage": "text",
+            "$.reward_type_distribution": "object",
+        },
     ),
     # 8.2 Clicks
     Call(

@@ -68,6 +68,7 @@ RECIPE = (
 FOODS = ["chicken", "rice", "tomato"]
 IDEAS = {"detectedIngredients": FOODS}
 LOGIN = {"email": "{email}", "password": "{password}"}
+DEVICE = {"token": "0a" * 32, "platform": "ios"}
 
 
 def under(prefix: str, keys: tuple[str, ...]) -> tuple[str, ...]:
@@ -409,6 +410,25 @@ ROWS: tuple[Row, ...] = (
                     path="/scan/soup/ingredients"),
         ),
     ),
+    Row(
+        45, "POST", "/mysteryBox/open", REQUIRED, ("box_available",), {"user_id": "{ann}"},
+        refusals=(Refusal(403, "Access denied", {"user_id": UNKNOWN}, code="AUTHORIZATION_ERROR"),),
+    ),
+    Row(
+        46, "GET", "/mysteryBox/history/{ann}", REQUIRED, ("history", "total_boxes_opened"),
+        refusals=(
+            Refusal(403, "Access denied", path=f"/mysteryBox/history/{UNKNOWN}"),
+            Refusal(403, "Access denied", who="admin"),
+            Refusal(400, "Invalid limit parameter (1-100)",
+                    path="/mysteryBox/history/{ann}?limit=0"),
+        ),
+    ),
+    Row(
+        47, "GET", "/mysteryBox/stats", REQUIRED,
+        ("total_boxes", "rarity_distribution.common.count",
+         "rarity_distribution.uncommon.percentage", "rarity_distribution.rare.count",
+         "rarity_distribution.legendary.percentage", "reward_type_distribution"),
+    ),
     Row(58, "GET", "/health", NONE, ("status", "timestamp", "environment", "version"),
         alias=False),
     Row(58, "GET", "/health/live", NONE, ("alive",), values={"alive": True}, alias=False),
@@ -427,20 +447,32 @@ ALSO: tuple[Row, ...] = (
         values={"favorited": False}),
     Row(14, "DELETE", "/users/{admin}/follow", REQUIRED, ("message",),
         values={"following": False}),
+    Row(2, "POST", "/auth/forgot-password", NONE, ("success", "message"), {"email": "{email}"},
+        flagged=True, refusals=(
+            Refusal(400, "Email is required", {}),
+            Refusal(400, "Invalid email format", {"email": "a"}),
+        )),
+    Row(10, "POST", "/users/devices", REQUIRED, ("success", "message"), DEVICE, flagged=True,
+        values={"success": True}),
+    Row(10, "DELETE", "/users/devices", REQUIRED, ("success", "message"), DEVICE, flagged=True,
+        values={"success": True}),
     Row(21, "GET", "/ingredients/categories", NONE, ("success", "data")),
     Row(21, "GET", "/ingredients/meta/categories", NONE, ("success", "data")),
     Row(30, "DELETE", "/recipes/{recipe}", REQUIRED, ("success", "message"), flagged=True,
         refusals=(Refusal(404, NO_RECIPE, path="/recipes/{recipe}", who="admin"),)),
+    Row(45, "POST", "/mystery-box/open", REQUIRED, ("box_available",), {},
+        refusals=(Refusal(403, "Access denied", {"user_id": UNKNOWN}),)),
+    Row(46, "GET", "/mystery-box/history", REQUIRED, ("history", "total_boxes_opened")),
+    Row(46, "GET", "/mysteryBox/history", REQUIRED, ("history", "total_boxes_opened")),
+    Row(46, "GET", "/mystery-box/history/{ann}", REQUIRED, ("history",),
+        refusals=(Refusal(403, "Access denied", who="admin"),)),
+    Row(47, "GET", "/mystery-box/stats", REQUIRED, ("total_boxes", "rarity_distribution.rare")),
 )  # fmt: skip
 
 UPLOADS = (6,)
 """Rows whose body is a file: the test makes it."""
 
 LATER: tuple[tuple[int, str, str], ...] = (
-    (45, "POST", "/mysteryBox/open"),
-    (45, "POST", "/mystery-box/open"),
-    (46, "GET", "/mysteryBox/history/{ann}"),
-    (47, "GET", "/mysteryBox/stats"),
     (48, "POST", "/analytics/track"),
     (49, "GET", "/analytics/dashboard"),
     (50, "GET", "/analytics/global"),

@@ -19,6 +19,7 @@ from cookcam.errors import (
     DatabaseError,
     DeadlineExceeded,
     DuplicateEntry,
+    InsufficientPermissions,
     InvalidInput,
     NotFound,
     ServiceOverloaded,
@@ -159,24 +160,126 @@ async def test_a_value_that_is_null_is_none(database: Database) -> None:
     assert await database.fetch_value_as(GUEST, "select null") is None
 
 
-async def test_a_read_is_one_message_to_the_server(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits = 0
+@pytest.fixture
+async def trips(
+    database: Database, ann: Actor, monkeypatch: pytest.MonkeyPatch
+) -> list[Connection]:
+    """Every message to the server adds its connection. After `ann`, whose making asks as well."""
+    made: list[Connection] = []
     real = Connection.wait
 
     async def counted(self: Connection, *args: object, **kwargs: object) -> object:
-        nonlocal waits
-        waits += 1
+        made.append(self)
         return await real(self, *args, **kwargs)  # type: ignore[arg-type]
 
     await database.ping()
     monkeypatch.setattr(Connection, "wait", counted)
+    return made
+
+
+async def test_a_read_is_one_message_to_the_server(
+    database: Database, trips: list[Connection]
+) -> None:
     await database.fetch_value_as(GUEST, "select 1")
-    assert waits == 1
+    assert len(trips) == 1
+
+
+async def test_a_transaction_begins_with_its_first_statement(
+    database: Database, trips: list[Connection]
+) -> None:
     async with database.transaction() as tx:
         await tx.execute("select 1")
-    assert waits == 1 + 3
+        await tx.execute("select 2")
+    assert len(trips) == 2 + 1
+
+
+async def test_a_transaction_without_a_statement_asks_nothing(
+    database: Database, trips: list[Connection]
+) -> None:
+    async with database.transaction():
+        pass
+    assert trips == []
+
+
+async def test_what_is_for_later_travels_with_the_next_statement(
+    database: Database, ann: Actor, trips: list[Connection]
+) -> None:
+    async with database.transaction_as(ann) as tx:
+        tx.later(CREATE, **fields_of(ann, "100 % later"))
+        found = await tx.fetch_one(Recipe, BY_TITLE, title="100 % later")
+        tx.later("update public.recipes set title = 'Last' where id = %(id)s", id=found.id)
+    assert len(trips) == 2
+    last = await database.fetch_one_as(ann, Recipe, BY_TITLE, title="Last")
+    assert last.id == found.id
+
+
+async def test_what_is_for_later_is_undone_with_the_rest(database: Database, ann: Actor) -> None:
+    with pytest.raises(RuntimeError):  # noqa: PT012
+        async with database.transaction_as(ann) as tx:
+            tx.later(CREATE, **fields_of(ann, "Never"))
+            raise RuntimeError
+    assert await database.fetch_optional_as(ann, Recipe, BY_TITLE, title="Never") is None
+
+
+async def test_an_error_of_what_was_for_later_is_raised_by_what_it_travels_with(
+    database: Database, ann: Actor
+) -> None:
+    bad = {**fields_of(ann, "Fine"), "author": uuid4()}
+    with pytest.raises(InsufficientPermissions):
+        async with database.transaction_as(ann) as tx:
+            tx.later(CREATE, **bad)
+    # What could not be done is not committed in silence.
+    with pytest.raises(DatabaseError):  # noqa: PT012
+        async with database.transaction_as(ann) as tx:
+            tx.later(CREATE, **bad)
+            with pytest.raises(InsufficientPermissions):
+                await tx.execute("select 1")
+
+
+async def test_nothing_runs_outside_of_a_transaction_whose_begin_could_not_be_read(
+    database: Database, ann: Actor
+) -> None:
+    with pytest.raises(DatabaseError):  # noqa: PT012
+        async with database.transaction_as(ann) as tx:
+            with pytest.raises(DatabaseError):
+                await tx.execute("selekt 1")
+            with pytest.raises(DatabaseError):
+                await tx.execute(CREATE, **fields_of(ann, "Outside"))
+    assert await database.fetch_optional_as(ann, Recipe, BY_TITLE, title="Outside") is None
+
+
+async def test_one_statement_that_writes_is_one_message(
+    database: Database, ann: Actor, trips: list[Connection]
+) -> None:
+    written = await database.write_one_as(ann, Recipe, CREATE, **fields_of(ann, "At once"))
+    assert len(trips) == 1
+    assert await database.fetch_one_as(ann, Recipe, BY_TITLE, title="At once") == written
+    nobody = "update public.recipes set title = 'x' where id = %(id)s returning id"
+    assert await database.write_one_as(ann, dict, nobody, id=uuid4()) is None
+    with pytest.raises(InsufficientPermissions):
+        await database.write_one_as(GUEST, Recipe, CREATE, **fields_of(ann, "A guest's"))
+
+
+async def test_one_statement_that_writes_is_not_cancelled_once_it_was_sent(
+    database: Database, ann: Actor
+) -> None:
+    slow = "insert into public.recipes (title, ingredients, tags, created_by) select "
+    async with trio.open_nursery() as nursery:
+
+        async def add() -> None:
+            await database.write_one_as(
+                ann,
+                dict,
+                "with slept as (select pg_sleep(0.2)) " + slow + "%(title)s, %(ingredients)s,"
+                " %(tags)s, %(author)s from slept",
+                **fields_of(ann, "Sent"),
+            )
+
+        nursery.start_soon(add)
+        while not database.stats.in_use:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert await database.fetch_optional_as(ann, Recipe, BY_TITLE, title="Sent") is not None
 
 
 async def test_a_read_cannot_write(database: Database, ann: Actor) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -34,7 +32,6 @@ stripe_webhook_events subscription_history subscription_tiers usage_counters
 user_achievements user_follows user_progress user_streaks user_subscriptions users
 xp_actions
 """
-OLD_SERVER = "postgresql://postgres@127.0.0.1:5432/postgres"
 
 
 @pytest.fixture
@@ -213,38 +210,21 @@ def test_nothing_of_the_runner_is_imported_before_it_is_needed() -> None:
 # Other servers
 
 
-@pytest.fixture
-def old_database_url() -> Generator[str]:
-    """A new database on the PostgreSQL of this machine, with the roles it did not have before."""
-    try:
-        connection = psycopg.connect(OLD_SERVER, autocommit=True, connect_timeout=2)
-    except psycopg.OperationalError as error:
-        pytest.skip(f"no PostgreSQL on 127.0.0.1:5432: {error}")
-    with connection:
-        before = {name for (name,) in connection.execute("select rolname from pg_roles")}
-        database = f"test_{uuid4().hex}"
-        connection.execute(f"create database {database}")  # type: ignore[arg-type]
-        try:
-            yield OLD_SERVER.removesuffix("postgres") + database
-        finally:
-            connection.execute(f"drop database {database} with (force)")  # type: ignore[arg-type]
-            for role in ("cookcam_app", "anon", "authenticated", "service_role"):
-                if role not in before:
-                    connection.execute(f"drop role if exists {role}")  # type: ignore[arg-type]
-
-
-async def test_an_older_server_of_the_machine(old_database_url: str) -> None:
+async def test_an_older_server() -> None:
     from cookcam.config import DatabaseConfig
 
-    version = await rows(old_database_url, "select current_setting('server_version_num')::int")
-    assert version[0][0] >= 150_000  # type: ignore[operator]
-    assert await migrate(old_database_url) == ALL
-    assert await migrate(old_database_url) == []
-    async with Database.open(DatabaseConfig(url=Secret(old_database_url))) as database:
-        assert await database.fetch_all_as(GUEST, dict, "select * from recipes") == []
-        async with database.transaction() as tx:
-            await tx.execute("insert into recipes (title, is_published) values ('Soup', true)")
-        assert await database.fetch_value_as(GUEST, "select title from recipes") == "Soup"
+    with private_server(version=16) as server:
+        version = await rows(
+            server.url, "select current_setting('server_version_num')::int / 10000"
+        )
+        assert version == [(16,)]
+        assert await migrate(server.url) == ALL
+        assert await migrate(server.url) == []
+        async with Database.open(DatabaseConfig(url=Secret(server.url))) as database:
+            assert await database.fetch_all_as(GUEST, dict, "select * from recipes") == []
+            async with database.transaction() as tx:
+                await tx.execute("insert into recipes (title, is_published) values ('Soup', true)")
+            assert await database.fetch_value_as(GUEST, "select title from recipes") == "Soup"
 
 
 PLATFORM_ROLES = """

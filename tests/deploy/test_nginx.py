@@ -142,6 +142,7 @@ async def test_bodies_are_bounded_by_path(tmp_path: Path):
         photographs = (
             "/api/v1/scan/analyze",
             "/api/scan/ingredients",
+            "/api/v1/auth/profile/photo",
             "/API/V1/recipes/1/upload-completion-photo",
         )
         for path in photographs:

@@ -16,8 +16,12 @@ from cookcam import config
 from cookcam.assembly import app_store_settings
 from cookcam.database import Database
 from cookcam.database.connection import Connection
+from cookcam.features.creators.commission_store import AttributionStore
+from cookcam.features.creators.commissions import CreatorCommissions
 from cookcam.features.purchases import routes as purchase_routes
 from cookcam.features.purchases.opening import AppStores
+from cookcam.features.referrals.service import Referrals
+from cookcam.features.referrals.store import ReferralStore
 from cookcam.features.subscriptions import routes as subscription_routes
 from cookcam.features.subscriptions.catalogue import Catalogue
 from cookcam.features.subscriptions.entitlements import Entitlements
@@ -43,10 +47,10 @@ from cookcam.web import Routes
 from cookcam.web.app import create_app
 from cookcam.web.edge import Edge
 from cookcam.web.rate_limit import RateLimits
-from tests.features.commissions import NoCommissions
 from tests.features.conftest import Answer, Client, Person
 from tests.identity.project import new_user, open_client, open_project
 from tests.support.postgres import as_owner
+from tests.support.profiles import profiles_of
 from tests.support.whole_server import environment
 
 QUICK = StoreCalls(first_pause=0.01, per_call=1.0, whole=3.0)
@@ -229,8 +233,10 @@ async def open_mall(
             return datetime.now(UTC)
 
         entitlements = Entitlements(subscriptions, catalogue, now)
+        referrals = Referrals(ReferralStore(database), profiles_of(database), now)
         stores = AppStores.of(
             SubscriptionLedger(database, subscriptions, hub, now),
+            catalogue,
             app_store,
             play,
             PushTokens(
@@ -239,7 +245,11 @@ async def open_mall(
                 settings.stores.google_push_account,
             ),
             now,
-            commissions=NoCommissions(),
+            commissions=CreatorCommissions(AttributionStore(database), referrals),
+            fees={
+                "ios": settings.stores.apple_fee_percent,
+                "android": settings.stores.google_play_fee_percent,
+            },
             superseded=lambda: rung.append("superseded"),
             metrics=metrics,
             receipt_key=settings.stores.receipt_key,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -15,6 +17,8 @@ from cookcam import config
 from cookcam.cache import Cache
 from cookcam.database import Database
 from cookcam.database.connection import Connection
+from cookcam.features.accounts.recovery import Recovery
+from cookcam.features.accounts.recovery_routes import routes as recovery_routes
 from cookcam.features.accounts.routes import routes as account_routes
 from cookcam.features.accounts.service import Accounts, Profiles
 from cookcam.features.recipes.routes import routes as recipe_routes
@@ -32,6 +36,7 @@ from tests.support.postgres import as_owner
 from tests.support.profiles import profiles_of
 
 Answer = httpx.Response
+LANDING = "https://cookcam.test/reset-password"
 
 
 @frozen
@@ -145,7 +150,11 @@ async def open_server(
         recipes = make_recipes(RecipeStore(database), profiles, Cache.of(Metrics()))
         app = create_app(
             settings,
-            [account_routes(Accounts(provider, profiles), profiles), recipe_routes(recipes)],
+            [
+                account_routes(Accounts(provider, profiles), profiles),
+                recovery_routes(Recovery(provider, LANDING, partial(datetime.now, UTC))),
+                recipe_routes(recipes),
+            ],
             authenticator=authenticator,
             limits=limits,
         )

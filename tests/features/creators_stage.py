@@ -29,6 +29,7 @@ from cookcam.features.creators.payouts import Payouts
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.providers.retry import RetryPolicy
 from cookcam.providers.stripe import Stripe
+from cookcam.realtime.hub import Hub
 from cookcam.sandbox.stripe import StripeStandIn, open_stripe, signature
 from cookcam.settings.readers import Secret
 from tests.features.conftest import Answer, Client, Person
@@ -158,7 +159,7 @@ class Stage:
         """What the background task does, that many minutes from now."""
         later = timedelta(minutes=minutes)
         payouts = Payouts(
-            PayoutStore(self.database), self.client, lambda: datetime.now(UTC) + later
+            PayoutStore(self.database), self.client, Hub(8), lambda: datetime.now(UTC) + later
         )
         return await payouts.resolve()
 

@@ -82,6 +82,7 @@ class Notes:
         self.converted.append(subscription.id)
 
     async def on_invoice_paid(self, tx: Transaction, receipt: Receipt) -> None:
+        self.converted.append(receipt.subscription.id)
         self.receipts.append(receipt)
 
     async def on_refund(self, tx: Transaction, back: MoneyBack) -> None:

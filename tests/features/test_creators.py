@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 import trio
 
-from cookcam.features.creators.answers import masked
+from cookcam.features.creators.analytics_answers import masked
 from cookcam.features.creators.visitors import Visitors
 from cookcam.features.retention.service import Retention
 from cookcam.features.retention.store import SweepStore

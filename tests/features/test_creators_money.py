@@ -26,9 +26,12 @@ from cookcam.features.referrals.store import ReferralStore
 from cookcam.features.subscriptions.commissions import MoneyBack, Receipt
 from cookcam.features.subscriptions.models import Subscription
 from cookcam.features.subscriptions.store import SubscriptionStore
+from cookcam.providers.stripe.events import Event
+from cookcam.realtime.hub import Hub
 from cookcam.sandbox.stripe import Fault
 from tests.features.conftest import Person
 from tests.features.creators_stage import CREATOR, STRIPE, Stage, open_stage
+from tests.features.test_subscriptions_ledger import Told
 from tests.support.profiles import profiles_of
 
 NOW = datetime.now(UTC)
@@ -406,6 +409,31 @@ class TestPayouts:
         assert (known["status"], known["stripe_payout_id"]) == ("processing", failed["id"])
         assert known["notes"]
         assert figures(await stage.balance(cid)) == (20, 0, 0)
+        # It is told again to see what the creator hears.
+        hub = Told()
+        payouts = Payouts(PayoutStore(stage.database), stage.client, hub, lambda: NOW)
+        write = await payouts.bank_failed(Event.of(told))
+        assert write is not None
+        async with stage.database.transaction() as tx:
+            heard = await write(tx)
+            assert hub.sent == []  # not before it is true
+        assert heard is not None
+        heard()
+        assert hub.sent == [
+            (
+                UUID(cid.id),
+                "user_notification",
+                {
+                    "type": "payout_failed",
+                    "data": {
+                        "payout_id": UUID(payout["id"]),
+                        "amount": 20.0,
+                        "reason": known["notes"],
+                    },
+                    "timestamp": NOW,
+                },
+            )
+        ]
         stage.stripe.advance(3600)
         stage.stripe.pay_out(payout["stripe_account_id"], 2000)
         await stage.deliver_all()
@@ -700,7 +728,7 @@ class TestCommissions:
 
 
 async def test_without_payments(database_url: str, database: Database):
-    payouts = Payouts(PayoutStore(database), None, lambda: NOW)
+    payouts = Payouts(PayoutStore(database), None, Hub(8), lambda: NOW)
     assert await payouts.resolve() == 0
     with pytest.raises(AppError) as refused:
         await payouts.request(uuid4(), 1000)

@@ -23,7 +23,7 @@ from cookcam.features.generation.requests import (
     VariationsRequest,
 )
 from cookcam.providers.json_schema import schema_of
-from cookcam.providers.openai_prompts import DATA_RULE
+from cookcam.providers.openai.prompts import DATA_RULE
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ class TestTheModelFails:
         assert (await kitchen.traces(ann)).counted == 1
 
 
-@pytest.mark.parametrize("delay", [0.05, 1.0])
+@pytest.mark.parametrize("delay", [0.05, 5.0])
 async def test_a_slow_model_is_waited_for(kitchen: Kitchen, ann: Person, delay: float):
     kitchen.model.behaviour.delay = delay
     answers = await together(

@@ -11,6 +11,7 @@ from attrs import define, field
 
 from cookcam.config import Config, load
 from cookcam.errors import ServiceUnavailable
+from cookcam.features.health.models import ServiceOut
 from cookcam.features.health.routes import routes
 from cookcam.features.health.service import Health
 from cookcam.lifecycle.state import Lifecycle, Phase
@@ -33,6 +34,7 @@ class Parts:
     asked: int = 0
     waiting: list[str] = field(factory=list[str])
     asked_for_migrations: int = 0
+    external: ServiceOut | None = None
 
     async def ping(self) -> None:
         self.asked += 1
@@ -66,7 +68,15 @@ def client(config: Config, parts: Parts) -> Client:
 
 
 def serve(config: Config, parts: Parts, realtime: Parts | None) -> Client:
-    health = Health(config, parts.lifecycle, parts.ping, parts.pending, realtime, lambda: 1)
+    health = Health(
+        config,
+        parts.lifecycle,
+        parts.ping,
+        parts.pending,
+        realtime,
+        lambda: 1,
+        external_apis=lambda: parts.external,
+    )
     limits = RateLimits.of(config.limits)
     app = create_app(config, [routes(health, Metrics().render)], limits=limits)
     return Client(Edge(app, config, limits=limits))
@@ -267,6 +277,17 @@ async def test_a_slow_database_is_degraded_and_a_dead_one_unhealthy(
     assert (reply.status, reply.json()["status"]) == (503, "unhealthy")
     reply = await client.get("/health/db", x_api_key=KEY)
     assert (reply.status, reply.json()) == (503, {"status": "down", "error": "ERROR"})
+
+
+@pytest.mark.parametrize("state", ["up", "degraded"])
+async def test_services_of_others_are_told_from_memory_and_degrade_at_worst(
+    config: Config, parts: Parts, state: Any
+) -> None:
+    parts.external = ServiceOut(state, latency=7, age=31)
+    reply = await serve(config, parts, parts).get("/health/detailed", x_api_key=KEY)
+    assert reply.status == 200
+    assert reply.json()["services"]["external_apis"] == {"status": state, "latency": 7, "age": 31}
+    assert reply.json()["status"] == {"up": "healthy", "degraded": "degraded"}[state]
 
 
 async def test_metrics_are_prometheus_text(client: Client) -> None:

@@ -33,6 +33,10 @@ async def bob(kitchen: Kitchen) -> Person:
     return await kitchen.person("Bob")
 
 
+LARGEST = 10 * 1024 * 1024
+"""Bytes of a photograph (`spec/http-api-core.md` §9.14)."""
+
+
 def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
@@ -81,6 +85,13 @@ async def test_a_photo_is_drawn_anew_and_shown_to_everybody(
         ],
         "total": 1,
     }
+
+
+async def test_a_photo_of_the_largest_size_fits_as_base64(kitchen: Kitchen, ann: Person):
+    recipe = await kitchen.recipe(ann)
+    picture = plain()
+    answer = await upload(ann, recipe, picture + b"\0" * (LARGEST - len(picture)))
+    assert answer.status_code == 200, answer.text
 
 
 async def test_xp_are_paid_once_for_a_recipe(kitchen: Kitchen, ann: Person):
@@ -147,8 +158,9 @@ async def test_what_is_refused(kitchen: Kitchen, ann: Person, bob: Person):
         assert (answer.status_code, answer.json()["code"]) == (status, code)
     answer = await bob.post(path, {"imageData": "no base64!"})
     assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_IMAGE")
-    answer = await upload(bob, recipe, b"\0" * (8 * 1024 * 1024))
-    assert (answer.status_code, answer.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
+    for size in (LARGEST + 1, 12 * 1024 * 1024):  # refused by the picture, and by the body
+        answer = await upload(bob, recipe, b"\0" * size)
+        assert (answer.status_code, answer.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
     draft = await kitchen.recipe(ann, is_published=False)
     for other in (UNKNOWN, "7", draft):
         refused(await upload(bob, other, plain()), 404, "Recipe not found")

@@ -127,6 +127,18 @@ class TestApple:
         assert await mall.apple.deliver(signed) == 200
         await assert_has(ann, "regular")
 
+    @pytest.mark.parametrize("kind", ["CONSUMPTION_REQUEST", "REFUND_DECLINED", "REFUND_REVERSED"])
+    async def test_a_word_about_an_older_period_changes_nothing_of_the_one_that_runs(
+        self, mall: Mall, ann: Person, kind: str
+    ):
+        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        await mall.apple.renew(bought)
+        ends = (await assert_has(ann, "regular"))["current_period_end"]
+        mall.apple.pass_time()
+        await mall.apple.notify(bought, kind, periods_ago=1)
+        assert mall.apple.statuses == [200] * 3
+        assert (await assert_has(ann, "regular"))["current_period_end"] == ends
+
     @pytest.mark.parametrize("kind", ["REFUND", "REVOKE"])
     async def test_what_is_taken_back_ends_now(self, mall: Mall, ann: Person, kind: str):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)

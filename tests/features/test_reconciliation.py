@@ -353,14 +353,6 @@ class TestTurns:
         )
         assert [row["total_checked"] for row in rows] == [7, 2]
 
-    async def test_what_is_older_than_ninety_days_goes(self, shop: Shop):
-        await run(shop)
-        await shop.sql(
-            "update public.reconciliation_metrics set reconciled_at = now() - interval '91 days'"
-        )
-        await run(shop)
-        assert len(await shop.sql("select id from public.reconciliation_metrics")) == 1
-
 
 class _Stopped(Shelf):
     """Waits in the middle of a run."""

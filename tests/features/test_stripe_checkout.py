@@ -56,6 +56,10 @@ async def grant(desk: Desk, who: Person, provider: str, tier: int = 2) -> None:
     await desk.sql(GRANT, user=who.id, tier=tier, provider=provider, ref=f"{provider}-{who.id}")
 
 
+def faults(desk: Desk) -> list[Any]:
+    return [line for line in desk.logs if line["log_level"] == "error"]
+
+
 def order(desk: Desk) -> dict[str, Any]:
     """What the newest session sells."""
     session = desk.stripe.objects("checkout.session")[-1]
@@ -105,11 +109,20 @@ class TestCreateCheckout:
         answer = await desk.guest.post("/subscription/create-checkout", {"tierId": 2, **BACK})
         assert answer.status_code == 401
 
-    async def test_an_unknown_tier(self, ann: Person):
+    async def test_an_unknown_tier(self, desk: Desk, ann: Person):
+        """The contract names a 500 for it; a mistake of the client is no fault of ours to log."""
         for tier in (4, 0, -1, "gold"):
             answer = await ann.post("/subscription/create-checkout", {"tierId": tier, **BACK})
             assert answer.status_code == 500
             assert answer.json()["error"] == "Failed to create checkout session"
+        assert faults(desk) == []
+
+    async def test_no_tier_at_all(self, desk: Desk, ann: Person):
+        for body in ({"tier_id": ""}, {"tier_id": " "}, {"tierId": "", **BACK}):
+            answer = await ann.post("/subscription/create-checkout", body)
+            assert answer.status_code == 400
+            assert answer.json()["error"] == "Missing required parameters"
+        assert faults(desk) == []
 
     async def test_not_configured(self, database_url: str):
         async with open_desk(database_url, configured=False) as desk:
@@ -197,6 +210,50 @@ class TestPortal:
     async def test_nobody(self, ann: Person):
         answer = await ann.post("/subscription/portal", {})
         assert (answer.status_code, answer.json()["error"]) == (404, "No billing account found")
+
+    async def test_a_customer_whom_stripe_does_not_know(self, desk: Desk, ann: Person):
+        await grant(desk, ann, "stripe")
+        await desk.sql(
+            "update user_subscriptions set provider_customer_id = 'cus_gone' where user_id = %(u)s",
+            u=ann.id,
+        )
+        asked = len(desk.stripe.requests)
+        answer = await ann.post("/subscription/portal", {})
+        assert (answer.status_code, answer.json()["error"]) == (404, "No billing account found")
+        assert len(desk.stripe.requests) == asked + 1
+        assert faults(desk) == []
+        refreshed = await ann.post("/subscription/refresh-status", {})
+        assert (refreshed.status_code, refreshed.json()["tier_slug"]) == (200, "regular")
+
+
+class TestUnknownToStripe:
+    """A subscription is here and not at Stripe: it was made with the key of another account."""
+
+    @pytest.mark.parametrize(
+        ("path", "body"),
+        [
+            ("cancel", {}),
+            ("cancel", {"immediately": True}),
+            ("change-tier", {"tierId": 1}),
+            ("change-tier", {"tierId": 2}),
+            ("change-tier", {"tierId": 3}),
+        ],
+    )
+    async def test_it_is_a_conflict_and_nothing_changes(
+        self, desk: Desk, ann: Person, path: str, body: dict[str, Any]
+    ):
+        await grant(desk, ann, "stripe")
+        before = await desk.sql("select * from user_subscriptions where user_id = %(u)s", u=ann.id)
+        asked = len(desk.stripe.requests)
+        answer = await ann.post(f"/subscription/{path}", body)
+        assert answer.status_code == 409
+        assert answer.json()["error"] == "Subscription unknown to Stripe"
+        assert answer.json()["code"] == "CONFLICT_ERROR"
+        assert len(desk.stripe.requests) <= asked + 2
+        assert before == await desk.sql(
+            "select * from user_subscriptions where user_id = %(u)s", u=ann.id
+        )
+        assert faults(desk) == []
 
 
 class TestChangeTier:

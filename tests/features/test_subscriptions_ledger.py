@@ -255,6 +255,28 @@ class TestSeveralProviders:
         assert await ann.tier() == (2, False)
         assert ann.told[-1] == ("regular", "active")
 
+    async def test_what_is_paid_for_goes_before_what_was_given(self, ann: Subscriber):
+        await ann.tell("manual", current_period_end=NOW + 60 * DAY)
+        await ann.tell("stripe")
+        assert await ann.rows() == {"manual": ("cancelled", "active"), "stripe": ("active", None)}
+        await ann.tell("stripe", status="expired", as_of=NOW + HOUR)
+        assert await ann.rows() == {"manual": ("active", None), "stripe": ("expired", None)}
+
+    async def test_what_was_given_ends_nothing_that_is_paid_for(self, ann: Subscriber):
+        """Its renewal may only be late; while it is, the days that were given are of use."""
+
+        async def to_be_ended() -> list[int]:
+            rows = await ann.ledger.store.superseded(1000)
+            return [row.tier_id for row in rows if row.user_id == ann.id]
+
+        await ann.tell("manual", current_period_end=NOW + 60 * DAY)
+        late = {"current_period_start": NOW - 31 * DAY, "current_period_end": NOW - HOUR}
+        await ann.tell("stripe", **late)
+        assert await ann.rows() == {"manual": ("active", None), "stripe": ("cancelled", "active")}
+        assert await to_be_ended() == []
+        await ann.tell("manual", current_period_end=NOW + 60 * DAY, tier_id=3, as_of=NOW + HOUR)
+        assert await to_be_ended() == [2]
+
     async def test_one_that_entitles_no_longer_gives_way(self, ann: Subscriber):
         period = {"current_period_start": NOW - 40 * DAY, "current_period_end": NOW - DAY}
         await ann.tell("ios", tier_id=3, **period)

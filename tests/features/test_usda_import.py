@@ -68,7 +68,7 @@ BUTTER = (
 def test_csv(fresh_database_url: str, tmp_path: Path):
     brands = [(12, "Oat Co", "Oaty", "123", "Plant Based Milk")]
     bundle = write_csv_bundle(tmp_path / "fdc.zip", FOODS, NUTRIENTS, brands=brands)
-    report = import_bundle(fresh_database_url, bundle, stretch=2, batch=2)
+    report = import_bundle(fresh_database_url, bundle, rows=2)
     assert (report.foods, report.added, report.bad_rows, report.resumed) == (3, 3, 0, False)
     assert catalogue(fresh_database_url) == [
         BUTTER,
@@ -81,6 +81,65 @@ def test_csv(fresh_database_url: str, tmp_path: Path):
     assert rows(fresh_database_url, "select count(*) from usda_import.foods") == [(0,)]
     words = rows(fresh_database_url, "select word from public.ingredient_words")
     assert ("butter",) in words
+
+
+def test_amounts_count_in_whatever_order_they_come(fresh_database_url: str, tmp_path: Path):
+    nutrients = [
+        nutrient_row(1, 11, 1008, "717"),
+        nutrient_row(2, 11, 2047, "700"),
+        nutrient_row(3, 14, 2048, "290"),
+        nutrient_row(4, 12, 1003, "2"),
+        nutrient_row(5, 14, 2047, "300"),
+        nutrient_row(6, 11, 1003, "0.85"),
+        nutrient_row(7, 11, 1003, "0.7"),
+        nutrient_row(8, 12, 1003, "10"),
+        nutrient_row(9, 11, 2048, "1"),
+    ]
+    for rows_at_once in (1, 2, 100):
+        with psycopg.connect(as_owner(fresh_database_url)) as connection:
+            connection.execute("delete from public.ingredients")
+        bundle = write_csv_bundle(tmp_path / "fdc.zip", FOODS, nutrients)
+        report = import_bundle(fresh_database_url, bundle, rows=rows_at_once)
+        assert (report.foods, report.added, report.lines) == (3, 3, 13)
+        assert [row[4:6] for row in catalogue(fresh_database_url)] == [
+            (717, 0.85),
+            (None, 10),
+            (300, None),
+        ]
+
+
+def test_foods_without_amounts(fresh_database_url: str, tmp_path: Path):
+    bundle = write_csv_bundle(tmp_path / "fdc.zip", synthetic_foods(7), [])
+    told: list[tuple[str, int, int]] = []
+    report = import_bundle(
+        fresh_database_url,
+        bundle,
+        rows=3,
+        progress=lambda step, done, of: told.append((step, done, of)),
+    )
+    assert (report.foods, report.added) == (7, 7)
+    assert told[-3:] == [("the rest", 3, 7), ("the rest", 6, 7), ("the rest", 7, 7)]
+    assert rows(fresh_database_url, "select count(*) from public.ingredients") == [(7,)]
+
+
+def test_names_arrive_as_they_are(fresh_database_url: str, tmp_path: Path):
+    names = [r"\N", r"C:\new\.", "a\tb\nc", 'say "cheese"', "\\"]
+    foods = [(n, "sr_legacy_food", name, r"\N", "") for n, name in enumerate(names, start=1)]
+    brands = [(1, r"\b", "", "", "")]
+    import_bundle(
+        fresh_database_url, write_csv_bundle(tmp_path / "fdc.zip", foods, [], brands=brands)
+    )
+    found = catalogue(fresh_database_url)
+    assert [row[1] for row in found] == [r"\N", r"C:\new\.", "a b c", 'say "cheese"', "\\"]
+    assert found[0][2] == r"\N"
+    assert found[0][7] == r"\n \n \b"
+
+
+def test_half_a_character(fresh_database_url: str, tmp_path: Path):
+    path = tmp_path / "foods.json"
+    path.write_text(r'{"Foods": [{"fdcId": 1, "dataType": "Branded", "description": "a\ud800"}]}')
+    import_bundle(fresh_database_url, path)
+    assert [row[1] for row in catalogue(fresh_database_url)] == ["a?"]
 
 
 def test_what_people_wrote_stays(fresh_database_url: str, tmp_path: Path):
@@ -163,7 +222,7 @@ def test_json(fresh_database_url: str, tmp_path: Path, indent: int | None, zippe
         with zipfile.ZipFile(tmp_path / "foods.zip", "w") as archive:
             archive.write(path, "foods.json")
         path = tmp_path / "foods.zip"
-    report = import_bundle(fresh_database_url, path, stretch=2)
+    report = import_bundle(fresh_database_url, path, rows=2)
     assert (report.foods, report.bad_rows) == (2, 1)
     assert report.problems == [Problem("foods.json", 2, "fdcId or description is missing")]
     butter, oats = catalogue(fresh_database_url)
@@ -213,9 +272,9 @@ def test_an_import_that_is_killed_goes_on(fresh_database_url: str, tmp_path: Pat
         "import sys; from pathlib import Path\n"
         "from cookcam.features.ingredients.importing import import_bundle\n"
         "def tell(step, done, of): print(step, flush=True); sys.stdin.readline()\n"
-        "import_bundle(sys.argv[1], Path(sys.argv[2]), stretch=4000, batch=500, progress=tell)\n"
+        "import_bundle(sys.argv[1], Path(sys.argv[2]), rows=490, progress=tell)\n"
     )
-    for stop_at in ("food_nutrient.csv", "catalogue"):
+    for stop_at in ("food.csv", "food_nutrient.csv"):
         child = subprocess.Popen(
             [sys.executable, "-c", program, fresh_database_url, str(bundle)],
             stdin=subprocess.PIPE,
@@ -249,6 +308,6 @@ def _when_the_lock_is_free(url: str, bundle: Path) -> Any:
     """PostgreSQL notices after a moment that the killed client is gone."""
     for _ in range(100):
         with suppress(BundleError):  # another import is running
-            return import_bundle(url, bundle, stretch=4000, batch=500)
+            return import_bundle(url, bundle, rows=490)
         time.sleep(0.05)
     raise AssertionError("the lock stayed")

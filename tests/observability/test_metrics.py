@@ -50,6 +50,7 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "cache_requests_total": "counter",
         "generations_total": "counter",
         "iap_validations_total": "counter",
+        "push_notifications_total": "counter",
     }
     assert CONTENT_TYPE.startswith("text/plain")
 

@@ -9,7 +9,7 @@ from typing import Any
 from cookcam.errors import AppError
 from cookcam.observability.metrics import Metrics
 from cookcam.providers.openai import OpenAI
-from cookcam.providers.openai_prompts import DATA_RULE, data_block
+from cookcam.providers.openai.prompts import DATA_RULE, data_block
 from cookcam.sandbox.openai import OpenAIStandIn
 from cookcam.settings.readers import Secret
 

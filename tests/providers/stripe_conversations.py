@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cookcam.providers.retry import RetryPolicy
 from cookcam.providers.stripe import Stripe
-from cookcam.providers.stripe_models import CheckoutSession, Subscription
+from cookcam.providers.stripe.billing import CheckoutSession, Subscription
 from cookcam.sandbox.stripe import StripeStandIn
 from cookcam.settings.readers import Secret
 

@@ -24,9 +24,9 @@ from cookcam.errors import (
 )
 from cookcam.observability.metrics import Metrics
 from cookcam.providers.openai import ModelOutOfTime, OpenAI, UnusableAnswer
-from cookcam.providers.openai_errors import seconds_to_wait
-from cookcam.providers.openai_prompts import data_block
-from cookcam.providers.openai_usage import Tokens, cost
+from cookcam.providers.openai.prompts import data_block
+from cookcam.providers.openai.usage import Tokens, cost
+from cookcam.providers.retry_after import seconds_to_wait
 from cookcam.sandbox.openai import Behaviour, Fault, OpenAIStandIn, open_openai
 from cookcam.settings.readers import Secret
 from tests.providers.openai_conversations import MODEL, open_model, question, samples

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cookcam.providers.openai_items import ItemScanner
+from cookcam.providers.openai.items import ItemScanner
 
 KEY = "recipes"
 values = st.recursive(

@@ -16,7 +16,7 @@ from cookcam.providers.stripe import (
     Stripe,
     StripeRefused,
 )
-from cookcam.providers.stripe_models import Charge
+from cookcam.providers.stripe.charges import Charge
 from cookcam.sandbox.stripe import DAY, StripeStandIn, open_stripe
 from cookcam.settings.readers import Secret
 from tests.providers.stripe_conversations import ANN, checkout, open_client, subscribed

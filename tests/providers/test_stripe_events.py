@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cookcam.providers.stripe_events import Event, InvalidSignature, verify
-from cookcam.providers.stripe_models import MalformedObject
+from cookcam.providers.stripe.events import Event, InvalidSignature, verify
+from cookcam.providers.stripe.reading import MalformedObject
 from cookcam.sandbox.stripe import signature
 from cookcam.settings.readers import Secret
 

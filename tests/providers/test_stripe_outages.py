@@ -11,7 +11,8 @@ import trio
 from cookcam.errors import ServiceUnavailable
 from cookcam.providers.retry import OutOfTime, RetryPolicy
 from cookcam.providers.stripe import Stripe, StripeUnavailable
-from cookcam.providers.stripe_models import MalformedObject, Subscription
+from cookcam.providers.stripe.billing import Subscription
+from cookcam.providers.stripe.reading import MalformedObject
 from cookcam.sandbox.stripe import Fault, StripeStandIn, open_stripe
 from tests.providers.stripe_conversations import checkout, open_client, subscribed
 

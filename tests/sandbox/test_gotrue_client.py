@@ -17,7 +17,7 @@ from supabase_auth.errors import (
     AuthRetryableError,
     AuthWeakPasswordError,
 )
-from supabase_auth.types import Session, SignInWithEmailAndPasswordCredentials
+from supabase_auth.types import AuthResponse, Session, SignInWithEmailAndPasswordCredentials
 
 from cookcam.sandbox.gotrue import Failure, Gotrue
 from tests.sandbox.conftest import PASSWORD, client_of
@@ -395,3 +395,30 @@ async def test_the_lifetime_of_tokens_can_be_short(
 
 def session_of(access_token: str) -> str:
     return jwt.decode(access_token, options={"verify_signature": False})["session_id"]
+
+
+async def test_a_forgotten_password_is_replaced_by_who_has_the_mail(
+    client: AsyncGoTrueClient, gotrue: Gotrue, address: str
+):
+    await signed_up(client, address)
+    await client.reset_password_for_email(address, {"redirect_to": "https://cookcam.test/new"})
+    await client.reset_password_for_email(f"nobody-{address}")
+    (mail,) = gotrue.mails
+    assert (mail.to, mail.type) == (address, "recovery")
+    opened = await client.verify_otp({"token_hash": mail.token, "type": "recovery"})
+    assert opened.session is not None
+    claims = jwt.decode(opened.session.access_token, options={"verify_signature": False})
+    assert claims["amr"][0]["method"] == "otp"
+    same = await refused(client.update_user({"password": PASSWORD}))
+    assert same[:2] == (422, "same_password")
+    with pytest.raises(AuthWeakPasswordError):
+        await client.update_user({"password": "short"})
+    await client.update_user({"password": f"{PASSWORD}2"})
+    assert (await refused(sign_in(client, address, PASSWORD)))[:2] == (400, "invalid_credentials")
+    assert (await sign_in(client, address, f"{PASSWORD}2")).session is not None
+    again = await refused(client.verify_otp({"token_hash": mail.token, "type": "recovery"}))
+    assert again[:2] == (403, "otp_expired")
+
+
+async def sign_in(client: AsyncGoTrueClient, address: str, password: str) -> AuthResponse:
+    return await client.sign_in_with_password({"email": address, "password": password})

@@ -126,6 +126,22 @@ async def test_another_process_may_change_the_behaviour(http: httpx.AsyncClient,
     assert gotrue.behaviour.delay == 0.01
 
 
+async def test_the_mails_are_shown_to_who_has_the_service_key(
+    http: httpx.AsyncClient, gotrue: Gotrue, address: str
+):
+    await gotrue.create_user(address, PASSWORD, "Ann")
+    query = {"redirect_to": "https://cookcam.test/new"}
+    answer = await http.post("/auth/v1/recover", json={"email": address}, params=query)
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert (await http.get("/sandbox/mails")).status_code == 401
+    bearer = {"Authorization": f"Bearer {gotrue.service_role_key}"}
+    (mail,) = (await http.get("/sandbox/mails", headers=bearer)).json()
+    assert (mail["to"], mail["type"]) == (address, "recovery")
+    followed = await http.get(mail["link"])
+    assert followed.status_code == 303
+    assert followed.headers["location"].startswith("https://cookcam.test/new#access_token=")
+
+
 async def test_a_delay_holds_every_answer_back(http: httpx.AsyncClient, gotrue: Gotrue):
     gotrue.behaviour.delay = 60
     with trio.move_on_after(0.05) as waited:

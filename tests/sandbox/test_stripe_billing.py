@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from cookcam.providers.stripe import Stripe
-from cookcam.providers.stripe_events import Event
-from cookcam.providers.stripe_models import Account, Invoice, Payout, Subscription, Transfer
+from cookcam.providers.stripe.accounts import Account, Payout, Transfer
+from cookcam.providers.stripe.billing import Invoice, Subscription
+from cookcam.providers.stripe.events import Event
 from cookcam.sandbox.stripe import DAY, ApiFault, StripeStandIn, open_stripe
 from tests.providers.stripe_conversations import ANN, checkout, open_client, subscribed
 

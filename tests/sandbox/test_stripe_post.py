@@ -22,7 +22,7 @@ import trio
 from attrs import define, evolve, field
 
 from cookcam.providers.stripe import Stripe
-from cookcam.providers.stripe_events import Event, verify
+from cookcam.providers.stripe.events import Event, verify
 from cookcam.sandbox.stripe import (
     CONNECT_WEBHOOK_SECRET,
     DAY,

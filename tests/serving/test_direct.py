@@ -21,7 +21,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-from cookcam.realtime.engineio.direct import FLUSH, PING_FRAME, encode
+from cookcam.realtime.engineio.direct import FLUSH, PING_FRAME, Close, encode
 from cookcam.serving.extensions import WEBSOCKET_DIRECT, WEBSOCKET_FLUSH, WEBSOCKET_PONG
 from tests.support.serving import our_server
 from tests.support.tls import make_certificate
@@ -29,7 +29,7 @@ from tests.support.tls import make_certificate
 SMALL = 4096
 """Bytes of a socket's buffer; the kernel makes it twice that."""
 
-Script = Callable[[Any, Any, Callable[[bytes], int]], Awaitable[None]]
+Script = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class App:
@@ -221,6 +221,57 @@ async def test_nothing_is_written_once_either_side_has_said_goodbye():
         assert isinstance(close, CloseConnection)
         await client.send(close.response())
         await app.ended.wait()
+
+
+async def test_a_close_frame_may_be_the_last_of_them():
+    last = encode("the last") + Close(1001, "done").wire
+
+    async def script(receive: Any, send: Any, write: Any) -> None:
+        assert write(last, closing=True) == len(last)
+        assert write(encode("too late")) == 0
+        await until_closed(receive)
+
+    app = App(script)
+    async with connected(app) as client:
+        assert await client.text() == "the last"
+        close = await client.next()
+        assert isinstance(close, CloseConnection)
+        assert (close.code, close.reason) == (1001, "done")
+        await client.send(close.response())
+        await app.ended.wait()
+        assert await client.stream.receive_some() == b""
+
+
+async def test_a_close_frame_taken_in_part_is_ended_by_a_flush():
+    last = encode("x" * 100_000) + Close(1001, "done").wire
+
+    async def script(receive: Any, send: Any, write: Any) -> None:
+        assert 0 < write(last, closing=True) < len(last)
+        await send(FLUSH)
+        await until_closed(receive)
+
+    app = App(script)
+    async with connected(app, small=True) as client:
+        assert await client.text() == "x" * 100_000
+        close = await client.next()
+        assert isinstance(close, CloseConnection)
+        await client.send(close.response())
+        await app.ended.wait()
+
+
+async def test_whoever_has_answered_our_close_is_not_listened_to_any_more():
+    async def script(receive: Any, send: Any, write: Any) -> None:
+        write(Close(1001, "").wire, closing=True)
+        await until_closed(receive)
+
+    async with connected(App(script)) as client:
+        close = await client.next()
+        assert isinstance(close, CloseConnection)
+        await client.send(close.response())
+        assert await client.stream.receive_some() == b""
+        await client.stream.send_all(b"x")  # refused with a reset
+        with pytest.raises(trio.BrokenResourceError):
+            await client.stream.send_all(b"x")
 
 
 async def test_a_peer_that_is_gone_takes_nothing_and_does_no_harm():

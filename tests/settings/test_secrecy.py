@@ -24,6 +24,12 @@ def marked(environ: dict[str, str], mark: str) -> dict[str, str]:
         "MIGRATION_DATABASE_URL": f"postgresql://owner:{mark}@db.example/cookcam",
         "SENTRY_DSN": f"https://{mark}@sentry.example/1",
         "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps({"client_email": "a", "private_key": mark}),
+        "FCM_SERVICE_ACCOUNT_KEY": json.dumps(
+            {"client_email": "a", "private_key": mark, "project_id": "p"}
+        ),
+        "APNS_KEY_ID": "k",
+        "APNS_TEAM_ID": "t",
+        "APNS_PRIVATE_KEY": f"-----BEGIN PRIVATE KEY-----{mark}-----END PRIVATE KEY-----",
         "SUPABASE_URL": f"https://user:{mark}@project.supabase.co/base?key={mark}",
     }
     return {**environ, **secret}

@@ -47,10 +47,13 @@ class PrivateServer:
 
 
 @contextmanager
-def private_server() -> Generator[PrivateServer]:
-    """A running server in a directory of its own, gone after the block."""
+def private_server(version: int = 18) -> Generator[PrivateServer]:
+    """A running server in a directory of its own, gone after the block.
+
+    `version` is a major one that the embedded PostgreSQL comes with: 16 or 18.
+    """
     directory = Path(tempfile.mkdtemp(prefix="cookcam-private-"))
-    embedded = get_server(directory, start=False)
+    embedded = get_server(directory, start=False, postgres_version=version)
     embedded.ensure_pgdata_inited()
     with (directory / "postgresql.conf").open("a") as settings:
         settings.write(SETTINGS)

@@ -42,11 +42,16 @@ async def plain_hypercorn(app: App, tls: Certificate | None = None) -> AsyncIter
 
 @asynccontextmanager
 async def our_server(
-    app: App, tls: Certificate | None = None, *, lifecycle: Lifecycle | None = None
+    app: App,
+    tls: Certificate | None = None,
+    *,
+    lifecycle: Lifecycle | None = None,
+    compress_websockets: bool = False,
 ) -> AsyncIterator[tuple[int, Server]]:
     """Yields the port and the server."""
     config = protocol_config(
         keep_alive_seconds=75,
+        compress_websockets=compress_websockets,
         tls_cert_file=tls and tls.cert_file,
         tls_key_file=tls and tls.key_file,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import random
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 NUTRIENTS = (1008, 1003, 1004, 1005, 1079, 2000, 1093, 1087, 1089, 1162, 1092, 1253, 1051, 1095)
 """Those of a usual food, two of which fill no column."""
@@ -73,6 +74,31 @@ def write_csv_bundle(
             ["fdc_id", "brand_owner", "brand_name", "gtin_upc", "branded_food_category"],
             brands,
         )
+    return path
+
+
+def write_json_bundle(path: Path, foods: Iterable[list[Any]], nutrients: Iterable[Row]) -> Path:
+    """The same foods as a zip with the JSON form of branded foods."""
+    amounts: dict[int, list[dict[str, Any]]] = {}
+    for _, fdc_id, nutrient, amount, *_ in nutrients:
+        amounts.setdefault(cast("int", fdc_id), []).append(
+            {"type": "FoodNutrient", "nutrient": {"id": nutrient}, "amount": amount}
+        )
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("foods.json", "w") as raw,
+    ):
+        raw.write(b'{"BrandedFoods": [\n')
+        for number, (fdc_id, _, name, *_) in enumerate(foods):
+            food = {
+                "fdcId": fdc_id,
+                "description": name,
+                "dataType": "Branded",
+                "brandedFoodCategory": "Snacks",
+                "foodNutrients": amounts.get(fdc_id, []),
+            }
+            raw.write((b",\n" if number else b"") + json.dumps(food).encode())
+        raw.write(b"\n]}\n")
     return path
 
 

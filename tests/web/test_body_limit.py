@@ -18,7 +18,7 @@ from cookcam.web.body_limit import MEBIBYTE, bounded, limit_for
         ("/api/v1/scan/analyze", 15),
         ("/api/scan/analyze", 15),
         ("/api/v1/scan/ingredients", 10),
-        ("/api/v1/recipes/7/upload-completion-photo", 10),
+        ("/api/v1/recipes/7/upload-completion-photo", 15),
         ("/api/v1/scan/analyze/more", 1),
         ("/scan/analyze", 1),
     ],

@@ -102,8 +102,7 @@ grant usage on schema usda_import to service_role;
 
 create unlogged table usda_import.progress (
   bundle text primary key,
-  files jsonb not null default '{}',
-  written_to integer not null default 0
+  files jsonb not null default '{}'
 );
 
 create unlogged table usda_import.foods (
@@ -114,12 +113,28 @@ create unlogged table usda_import.foods (
   extra text
 );
 
-create unlogged table usda_import.nutrients (
-  fdc_id integer not null,
-  nutrient integer not null,
-  amount double precision not null
+-- One row per food, whose parts may stand far from each other in a file. Columns are nutrient ids.
+create unlogged table usda_import.amounts (
+  fdc_id integer primary key,
+  n1003 double precision,
+  n1004 double precision,
+  n1005 double precision,
+  n1008 double precision,
+  n1063 double precision,
+  n1079 double precision,
+  n1087 double precision,
+  n1089 double precision,
+  n1092 double precision,
+  n1093 double precision,
+  n1106 double precision,
+  n1114 double precision,
+  n1162 double precision,
+  n1253 double precision,
+  n1257 double precision,
+  n1258 double precision,
+  n2000 double precision,
+  n2047 double precision,
+  n2048 double precision
 );
-
-create index nutrients_of_food on usda_import.nutrients (fdc_id);
 
 grant all on all tables in schema usda_import to service_role;

@@ -128,6 +128,11 @@ class MessageAnswer(Struct):
     message: str
 
 
+class DoneAnswer(Struct):
+    success: bool
+    message: str
+
+
 class MeAnswer(Struct):
     user: Profile
 

@@ -103,7 +103,12 @@ HOLDINGS: Final[Sequence[Holding]] = (
     Holding("creator_payouts", "creator_id", "anonymised", hidden=("idempotency_key",)),
     Holding("analytics_events", "user_id", "anonymised"),
     Holding("device_tokens", "user_id", "deleted", "t.token"),
-    Holding("notification_logs", "user_id", "deleted", hidden=("dedupe_key",)),
+    Holding(
+        "notification_logs",
+        "user_id",
+        "deleted",
+        hidden=("dedupe_key", "attempts", "claimed_at", "next_attempt_at"),
+    ),
     Holding("security_events", "user_id", "anonymised"),
     Holding(
         "security_alerts",

@@ -96,6 +96,22 @@ class RefreshRequest(Confidential):
             raise refused("Refresh token is required", "refresh_token")
 
 
+class ForgottenRequest(Confidential):
+    email: Email = ""
+
+    def __post_init__(self) -> None:
+        if not self.email:
+            raise refused("Email is required", "email")
+
+
+class NewPasswordRequest(Confidential):
+    password: NewPassword = ""
+
+    def __post_init__(self) -> None:
+        if not self.password:
+            raise refused("Password is required", "password")
+
+
 ShortText = Annotated[str, Meta(max_length=1000)]
 SomeWords = Annotated[
     list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(max_length=100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import request
 
-from cookcam.features.creators.answers import FullUrl, LinkList, NewLink, SharedLink, Tracked
+from cookcam.features.creators.link_answers import FullUrl, LinkList, NewLink, SharedLink, Tracked
 from cookcam.features.creators.links import Links
 from cookcam.features.creators.requests import GenerateLink, TrackClick
 from cookcam.features.subscriptions.guards import Gates

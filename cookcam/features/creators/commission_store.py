@@ -102,8 +102,9 @@ class ConversionStore:
 
     tx: Transaction
 
-    async def lock(self, user_id: UUID) -> None:
-        await self.tx.execute(LOCK, user_id=user_id)
+    def lock(self, user_id: UUID) -> None:
+        """The user's turn, which is taken with the next statement."""
+        self.tx.later(LOCK, user_id=user_id)
 
     async def attribution(self, user_id: UUID) -> Attribution | None:
         return await self.tx.fetch_optional(Attribution, ATTRIBUTION, user_id=user_id)

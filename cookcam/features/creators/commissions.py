@@ -13,7 +13,11 @@ from attrs import frozen
 
 from cookcam.database import Transaction
 from cookcam.features.creators.books import Books, Earning
-from cookcam.features.creators.commission_store import AttributionStore, ConversionStore
+from cookcam.features.creators.commission_store import (
+    Attribution,
+    AttributionStore,
+    ConversionStore,
+)
 from cookcam.features.creators.models import CURRENCY, REFERRALS_PERCENT
 from cookcam.features.creators.money import part
 from cookcam.features.creators.tip_store import TipRows
@@ -49,8 +53,12 @@ class CreatorCommissions:
             )
 
     async def on_first_paid(self, tx: Transaction, subscription: Subscription) -> None:
+        await self._converted(tx, subscription)
+
+    async def _converted(self, tx: Transaction, subscription: Subscription) -> Attribution | None:
+        """Who brought the payer, if somebody did."""
         conversions = ConversionStore(tx)
-        await conversions.lock(subscription.user_id)
+        conversions.lock(subscription.user_id)
         attribution = await conversions.attribution(subscription.user_id)
         if attribution is not None:
             await conversions.convert(
@@ -60,16 +68,16 @@ class CreatorCommissions:
                 tier_id=subscription.tier_id,
                 live=subscription.told in LIVE,
             )
+        return attribution
 
     async def on_invoice_paid(self, tx: Transaction, receipt: Receipt) -> None:
         cents = part(max(0, receipt.net_cents), REFERRALS_PERCENT, 100)
+        attribution = await self._converted(tx, receipt.subscription)
+        subscriber_id, conversions = receipt.subscription.user_id, ConversionStore(tx)
+        if attribution is None or cents == 0:
+            return
         if receipt.currency.lower() != CURRENCY:
             log.error("commission in another currency", ref=receipt.ref, currency=receipt.currency)
-            return
-        await self.on_first_paid(tx, receipt.subscription)
-        subscriber_id, conversions = receipt.subscription.user_id, ConversionStore(tx)
-        attribution = await conversions.attribution(subscriber_id)
-        if attribution is None or cents == 0:
             return
         books = Books(tx)
         await books.take_turn(receipt.ref)

@@ -26,8 +26,8 @@ from cookcam.features.creators.returns import Returns
 from cookcam.features.literals import refused
 from cookcam.features.subscriptions.stripe_handlers import Write
 from cookcam.providers.stripe import NoSuchObject, Stripe, StripeRefused
-from cookcam.providers.stripe_events import Event
-from cookcam.providers.stripe_models import Account, AccountLink
+from cookcam.providers.stripe.accounts import Account, AccountLink
+from cookcam.providers.stripe.events import Event
 
 _COUNTRY = re.compile(r"[A-Z]{2}")
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from cookcam.errors import NotFound
-from cookcam.features.creators.answers import (
+from cookcam.features.creators.connect import StripeAccounts
+from cookcam.features.creators.connect_answers import (
     AccountLinkReply,
     AccountState,
     Dashboard,
-    NoAccount,
     Onboarded,
     Refreshed,
 )
-from cookcam.features.creators.connect import StripeAccounts
 from cookcam.features.creators.requests import (
     AccountLinkRequest,
     OnboardRequest,
@@ -24,7 +23,6 @@ from cookcam.identity.guards import signed_in
 from cookcam.web import (
     Routes,
     document_failures,
-    document_response,
     errors_as,
     hidden,
     unconditional,
@@ -52,11 +50,10 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @unconditional
     @signed_in
     @gates.creator
-    @document_response(AccountState)
-    async def get_status(caller: Identity) -> AccountState | NoAccount:
+    @validate_response(AccountState)
+    async def get_status(caller: Identity) -> AccountState:
         """The account as Stripe last told it."""
-        account = await accounts.of(caller.user_id)
-        return NoAccount(True, False, True) if account is None else AccountState.of(account)
+        return AccountState.of(await accounts.of(caller.user_id))
 
     @bp.get("/subscription/creator/stripe/dashboard")
     @errors_as(unexpected="Failed to get dashboard link")

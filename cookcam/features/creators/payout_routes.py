@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import request
 
-from cookcam.features.creators.answers import (
+from cookcam.features.creators.payout_answers import (
     BalanceReply,
     Pagination,
     PayoutAnswer,

@@ -77,7 +77,7 @@ where p.stripe_account_id = %(account_id)s and p.status = 'processing'
 
 # The money has left us and is at Stripe: it is still to be paid, and not the creator's to ask for
 # again.
-NOT_PAID: LiteralString = """
+NOT_PAID = f"""
 update public.creator_payouts p set
   status = 'processing', stripe_payout_id = %(stripe_payout_id)s, notes = %(notes)s,
   processed_at = null
@@ -85,7 +85,8 @@ where p.stripe_account_id = %(account_id)s
   and (
     (p.status = 'completed' and p.stripe_payout_id = %(stripe_payout_id)s)
     or (p.status = 'processing' and p.transferred_at <= %(made_at)s)
-  )"""
+  )
+returning {COLUMNS}"""  # noqa: S608 - constants
 
 UNSETTLED = f"""
 select {COLUMNS} from public.creator_payouts p
@@ -227,8 +228,10 @@ class PayoutRows:
 
     async def not_paid(
         self, account_id: str, stripe_payout_id: str, *, made_at: datetime, notes: str
-    ) -> int:
-        return await self.tx.execute(
+    ) -> Sequence[Payout]:
+        """Those that the bank did not pay, as they are now."""
+        return await self.tx.fetch_all(
+            Payout,
             NOT_PAID,
             account_id=account_id,
             stripe_payout_id=stripe_payout_id,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -25,12 +26,14 @@ from attrs import field, frozen
 from cookcam.database import Transaction
 from cookcam.errors import AppError, Conflict, ServiceError, ServiceUnavailable
 from cookcam.features.creators.models import Balance, Payout
+from cookcam.features.creators.money import dollars
 from cookcam.features.creators.payout_store import PayoutRows, PayoutStore
-from cookcam.features.subscriptions.stripe_handlers import Write
+from cookcam.features.subscriptions.stripe_handlers import AfterCommit, Write
 from cookcam.providers.stripe import KeyReused, NoSuchObject, Stripe, StripeRefused
-from cookcam.providers.stripe_events import Event
-from cookcam.providers.stripe_models import Payout as BankPayout
-from cookcam.providers.stripe_models import Transfer
+from cookcam.providers.stripe.accounts import Payout as BankPayout
+from cookcam.providers.stripe.accounts import Transfer
+from cookcam.providers.stripe.events import Event
+from cookcam.realtime.hub import Hub
 
 PAYOUT_ID: Final = "payout_id"
 SETTLED_AFTER: Final = timedelta(minutes=2)
@@ -49,6 +52,7 @@ class Payouts:
 
     store: PayoutStore
     stripe: Stripe | None
+    hub: Hub = field(repr=False)
     now: Callable[[], datetime] = field(repr=False)
 
     async def balance(self, creator_id: UUID) -> Balance:
@@ -208,19 +212,39 @@ class Payouts:
         return write
 
     async def bank_failed(self, event: Event) -> Write | None:
-        """`payout.failed` of a creator's account: the money waits there for a better bank."""
+        """`payout.failed` of a creator's account: the money waits there for a better bank, and the
+        creator hears of it."""
         account_id, payout = event.account, BankPayout.of(event.object)
         if account_id is None:
             return None
 
-        async def write(tx: Transaction) -> None:
+        async def write(tx: Transaction) -> AfterCommit:
             notes = payout.failure_message or "The bank refused the payout"
             log.warning("a bank refused a payout", account=account_id)
-            await PayoutRows(tx).not_paid(
+            unpaid = await PayoutRows(tx).not_paid(
                 account_id, payout.id, made_at=payout.created, notes=notes[:500]
             )
+            return partial(self._tell_of, unpaid)
 
         return write
+
+    def _tell_of(self, unpaid: Sequence[Payout]) -> None:
+        for payout in unpaid:
+            if payout.creator_id is None:
+                continue
+            self.hub.send_to_user(
+                payout.creator_id,
+                "user_notification",
+                {
+                    "type": "payout_failed",
+                    "data": {
+                        "payout_id": payout.id,
+                        "amount": dollars(payout.amount_cents),
+                        "reason": payout.notes,
+                    },
+                    "timestamp": self.now(),
+                },
+            )
 
 
 def _name(payout: Payout) -> str:

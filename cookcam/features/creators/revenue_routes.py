@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cookcam.features.creators.answers import AnalyticsReply, BreakdownReply, RevenueReply
+from cookcam.features.creators.analytics_answers import AnalyticsReply
 from cookcam.features.creators.requests import MonthQuery
 from cookcam.features.creators.revenue import Revenue
+from cookcam.features.creators.revenue_answers import BreakdownReply, RevenueReply
 from cookcam.features.subscriptions.guards import Gates
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in

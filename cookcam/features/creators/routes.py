@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cookcam.features.creators.affiliate_routes import add_affiliate_routes
-from cookcam.features.creators.answers import full_url
 from cookcam.features.creators.connect_routes import add_connect_routes
+from cookcam.features.creators.link_answers import full_url
 from cookcam.features.creators.payout_routes import add_payout_routes
 from cookcam.features.creators.revenue_routes import add_revenue_routes
 from cookcam.features.creators.service import Creators

@@ -26,6 +26,7 @@ from cookcam.features.creators.visitors import Visitors
 from cookcam.features.recipes.service import Recipes
 from cookcam.features.referrals.service import Referrals
 from cookcam.providers.stripe import Stripe
+from cookcam.realtime.hub import Hub
 from cookcam.settings.readers import Secret
 
 
@@ -46,6 +47,7 @@ class Creators:
         stripe: Stripe | None,
         recipes: Recipes,
         referrals: Referrals,
+        hub: Hub,
         now: Callable[[], datetime],
         *,
         returns: Returns,
@@ -54,7 +56,7 @@ class Creators:
         """`stripe` is None where no payments are configured; `secret` keys the visitors' hashes."""
         links = Links(LinkStore(database), referrals, Visitors(secret), now)
         tips = Tips(TipStore(database), recipes, stripe)
-        payouts = Payouts(PayoutStore(database), stripe, now)
+        payouts = Payouts(PayoutStore(database), stripe, hub, now)
         accounts = StripeAccounts(AccountStore(database), stripe, returns, now)
         return cls(
             links=links,

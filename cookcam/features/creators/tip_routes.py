@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cookcam.features.creators.answers import TipReply
 from cookcam.features.creators.requests import TipRequest
+from cookcam.features.creators.tip_answers import TipReply
 from cookcam.features.creators.tips import Tips
 from cookcam.features.recipes.service import recipe_not_found
 from cookcam.identity import Identity

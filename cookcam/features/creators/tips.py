@@ -18,8 +18,8 @@ from cookcam.features.recipes.service import Recipes
 from cookcam.features.subscriptions.stripe_handlers import Write
 from cookcam.identity import Identity
 from cookcam.providers.stripe import CardDeclined, KeyReused, Stripe, StripeRefused
-from cookcam.providers.stripe_events import Event
-from cookcam.providers.stripe_models import PaymentIntent
+from cookcam.providers.stripe.charges import PaymentIntent
+from cookcam.providers.stripe.events import Event
 
 LEAST_CENTS: Final = 50
 MOST_CENTS: Final = 50_000

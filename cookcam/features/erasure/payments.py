@@ -6,7 +6,7 @@ from attrs import frozen
 
 from cookcam.errors import ServiceUnavailable
 from cookcam.providers.stripe import Stripe
-from cookcam.providers.stripe_errors import NoSuchObject
+from cookcam.providers.stripe.errors import NoSuchObject
 
 
 @frozen

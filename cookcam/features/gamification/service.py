@@ -65,6 +65,17 @@ class Xp:
             metadata=metadata,
         )
 
+    async def paid(self, tx: Transaction, user_id: UUID, key: str) -> Award:
+        """The award that a function of the database made in this transaction, to be announced.
+
+        Raises NotFound when it made none under that key.
+        """
+        return await self.store.paid(tx, user_id, key)
+
+    async def lacks(self, tx: Transaction, user_id: UUID, badge: str) -> bool:
+        """Whether the user could still win a badge; False for one that is retired or unknown."""
+        return await self.store.lacks(tx, user_id, badge)
+
     def announce(self, award: Award) -> None:
         """Tells the user's sockets of a new level (`spec/realtime.md` §6); nothing otherwise.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cookcam.providers.openai_prompts import DATA_RULE, data_block
+from cookcam.providers.openai.prompts import DATA_RULE, data_block
 
 STAPLES = ("salt", "black pepper", "olive oil", "water")
 """What every kitchen has, for C1 and C2."""

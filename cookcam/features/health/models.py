@@ -37,11 +37,13 @@ class LiveOut(Struct):
 
 
 class ServiceOut(Struct):
-    """One thing the server needs. `latency` is in ms; `error` is a code, never a text."""
+    """One thing the server needs. `latency` is in ms; `error` is a code, never a text; `age` is
+    seconds since it was asked, where that is not now."""
 
     status: ServiceState
     latency: int | UnsetType = UNSET
     error: str | UnsetType = UNSET
+    age: int | UnsetType = UNSET
 
 
 class ReadyOut(Struct):

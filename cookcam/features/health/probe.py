@@ -1,4 +1,4 @@
-"""A check that may be asked for at any rate, and runs once a second at most."""
+"""Checks of one service, and one that may be asked for at any rate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 from attrs import define, field
+from msgspec import UNSET
 
 from cookcam.errors import AppError
 from cookcam.features.health.models import ServiceOut
@@ -15,12 +16,29 @@ FRESH = 1.0
 SLOW_MS = 1000
 
 
+async def measured(check: Callable[[], Awaitable[object]], patience: float) -> ServiceOut:
+    """How long a check took, in whole ms; `patience` is in seconds.
+
+    Whatever it raises means down; the answer names the code of an AppError, `TIMEOUT`, or `ERROR`.
+    """
+    started = trio.current_time()
+    try:
+        with trio.fail_after(patience):
+            await check()
+    except trio.TooSlowError:
+        return ServiceOut("down", error="TIMEOUT")
+    except AppError as exc:
+        return ServiceOut("down", error=exc.code)
+    except Exception:
+        return ServiceOut("down", error="ERROR")
+    return ServiceOut("up", latency=round((trio.current_time() - started) * 1000))
+
+
 @define
 class Probe:
     """Asks one service. The answer is kept for FRESH seconds; who asks meanwhile waits for it.
 
-    A check gets PATIENCE seconds. Whatever it raises means down; the answer names the code of an
-    AppError, `TIMEOUT`, or `ERROR`.
+    A check gets PATIENCE seconds; one of more than SLOW_MS is degraded.
     """
 
     check: Callable[[], Awaitable[object]]
@@ -37,15 +55,7 @@ class Probe:
             return self._last
 
     async def _ask(self) -> ServiceOut:
-        started = trio.current_time()
-        try:
-            with trio.fail_after(PATIENCE):
-                await self.check()
-        except trio.TooSlowError:
-            return ServiceOut("down", error="TIMEOUT")
-        except AppError as exc:
-            return ServiceOut("down", error=exc.code)
-        except Exception:
-            return ServiceOut("down", error="ERROR")
-        latency = round((trio.current_time() - started) * 1000)
-        return ServiceOut("degraded" if latency > SLOW_MS else "up", latency=latency)
+        said = await measured(self.check, PATIENCE)
+        if said.latency is not UNSET and said.latency > SLOW_MS:
+            return ServiceOut("degraded", latency=said.latency)
+        return said

@@ -1,7 +1,8 @@
 """What the probes say. Source: `spec/operations.md` §7, `spec/realtime.md` §9.
 
 Liveness asks nobody. Readiness asks the database (at most once a second, for at most two), wants
-all migrations applied, and is over from the first moment of shutdown. No probe calls a provider.
+all migrations applied, and is over from the first moment of shutdown. No probe calls a provider:
+what is known of them is what `Externals` saw last.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Health:
     """`ping` asks the database and raises when it does not answer; `pending` gives the names of
     the migrations that are not applied; without `realtime`, sockets are disabled;
     `cooking_sessions` counts the active ones, `bus_connected` says whether other instances are
-    heard. `started` is a moment of `time.monotonic`."""
+    heard, `external_apis` how the services of others are, if that is known. `started` is a moment
+    of `time.monotonic`."""
 
     config: Config
     lifecycle: Lifecycle
@@ -65,6 +67,7 @@ class Health:
     realtime: RealtimeCounts | None = None
     cooking_sessions: Callable[[], int] = lambda: 0
     bus_connected: Callable[[], bool] = lambda: True
+    external_apis: Callable[[], ServiceOut | None] = lambda: None
     started: float = field(factory=time.monotonic)
     _database: Probe = field(init=False)
     _migrations: Probe = field(init=False)
@@ -112,14 +115,18 @@ class Health:
     async def detailed(self) -> DetailedOut:
         database = await self._database.ask()
         bus = ServiceOut("up") if self.bus_connected() else ServiceOut("degraded", error="LOST")
-        gravest = max((database.status, bus.status), key=list(_OVERALL).index)
+        services = {"database": database, "bus": bus}
+        if (external := self.external_apis()) is not None:
+            services["external_apis"] = external
+        states: list[ServiceState] = [one.status for one in services.values()]
+        gravest = max(states, key=list(_OVERALL).index)
         return DetailedOut(
             status=_OVERALL[gravest],
             timestamp=now_text(),
             version=self.config.server.version,
             environment=self.config.environment,
             uptime=self.uptime,
-            services={"database": database, "bus": bus},
+            services=services,
             system=system(),
         )
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from attrs import field, frozen
 
 from cookcam.database import Transaction
-from cookcam.features.purchases.models import SOURCES, Purchase, hash_of
+from cookcam.features.purchases.models import SOURCES, Purchase, Returned, hash_of
 from cookcam.features.purchases.refusals import ReceiptOfAnother
 from cookcam.features.purchases.store import PurchaseStore
 from cookcam.features.subscriptions.changes import SourceEvent, SubscriptionChange
-from cookcam.features.subscriptions.commissions import Commissions
+from cookcam.features.subscriptions.commissions import Commissions, MoneyBack, Receipt
 from cookcam.features.subscriptions.ledger import Applied, SubscriptionLedger
-from cookcam.features.subscriptions.models import LIVE, entitles
+from cookcam.features.subscriptions.models import LIVE, Subscription, entitles
 from cookcam.features.subscriptions.store import SubscriptionStore
 
 
@@ -78,9 +78,33 @@ class Grants:
                 if one.subscription.told == "active":
                     await self.commissions.on_first_paid(tx, one.subscription)
                 await self.commissions.on_ended(tx, one.ended)
+            await self.book(tx, purchase, applied[0].subscription)
         if not purchase.acknowledged and purchase.status in LIVE:
             await self.store.want_acknowledgement(tx, purchase.store_key)
         return Granted(user_id, applied)
+
+    async def take_back(self, tx: Transaction, returned: Iterable[Returned]) -> None:
+        """Books money that went back, whoever's the purchase is, or was."""
+        for back in returned:
+            await self.commissions.on_refund(
+                tx,
+                MoneyBack(
+                    ref=back.ref.replace(":", ":refund:", 1),
+                    receipt_ref=back.ref,
+                    payment_id=None,
+                    paid_cents=back.paid_cents,
+                    back_cents=back.back_cents,
+                    currency=back.currency.lower(),
+                    at=back.at,
+                ),
+            )
+
+    async def book(self, tx: Transaction, purchase: Purchase, row: Subscription) -> None:
+        """Its money, whatever became of the change: what is told late was paid all the same."""
+        if (paid := purchase.paid) is not None:
+            receipt = Receipt(paid.ref, row, paid.net_cents, paid.currency.lower(), paid.at)
+            await self.commissions.on_invoice_paid(tx, receipt)
+        await self.take_back(tx, purchase.returned)
 
     def announce(self, granted: Granted) -> None:
         for one in granted.applied:

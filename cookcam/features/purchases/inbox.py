@@ -27,7 +27,9 @@ from cookcam.features.purchases.models import Purchase, Waiting, hash_of
 from cookcam.features.purchases.refusals import PurchaseRejected
 from cookcam.features.purchases.states import of_apple, of_google
 from cookcam.features.purchases.store import PurchaseStore
+from cookcam.features.purchases.takings import Takings
 from cookcam.features.subscriptions.changes import SourceEvent, SubscriptionChange
+from cookcam.features.subscriptions.models import Subscription
 from cookcam.features.subscriptions.products import Platform, product_of
 from cookcam.providers.apple import AppleNotification, AppStore
 from cookcam.providers.google_play import GooglePlay, PushTokens
@@ -35,6 +37,7 @@ from cookcam.providers.google_play.client import UnknownPurchase
 from cookcam.providers.store_calls import StoreRefused
 
 GOOGLE_REVOKED = 12
+APPLE_RESTORED = "REFUND_REVERSED"
 SUBSCRIPTION = 1
 """`productType` of a voided purchase."""
 
@@ -56,6 +59,7 @@ class Inbox:
     store: PurchaseStore
     grants: Grants
     acknowledging: Acknowledging
+    takings: Takings
     app_store: AppStore
     google_play: GooglePlay
     push_tokens: PushTokens
@@ -134,26 +138,28 @@ class Inbox:
             raise
 
     async def _apple(self, told: AppleNotification) -> None:
-        purchase = self._of_apple(told)
+        purchase = await self._of_apple(told)
         async with self.database.transaction() as tx:
             done = partial(self.store.done, tx, "ios", told.id, subtype=told.subtype)
-            user_id = await self.grants.owner_of(tx, purchase) if purchase else None
-            if purchase is None or user_id is None:
-                await done(ignored=True, store_key=purchase.store_key if purchase else None)
+            if purchase is None:
+                await done(ignored=True)
                 return
             granted = None
+            user_id = await self.grants.owner_of(tx, purchase)
             row = await self.grants.subscriptions.find_in(tx, "ios", purchase.subscription_id)
-            older = row is not None and purchase.period_end < row.current_period_end
-            # Money given back for a period that is over takes nothing of the one that runs.
-            if not (purchase.refunded and older):
+            if user_id is not None and not _is_over(told, purchase, row):
                 granted = await self.grants.apply(tx, purchase, user_id, told.id)
-            await done(store_key=purchase.store_key, user_id=user_id)
+            elif user_id is not None and row is not None:
+                await self.grants.book(tx, purchase, row)
+            else:
+                await self.grants.take_back(tx, purchase.returned)
+            await done(ignored=user_id is None, store_key=purchase.store_key, user_id=user_id)
         self._announce(granted)
 
-    def _of_apple(self, told: AppleNotification) -> Purchase | None:
+    async def _of_apple(self, told: AppleNotification) -> Purchase | None:
         """What a notification says of a subscription of ours; None where that is nothing."""
         about = told.subscription
-        if about is None or about.upgraded:  # another transaction took its place
+        if about is None:
             return None
         try:
             purchase = of_apple(about)
@@ -162,10 +168,10 @@ class Inbox:
             return None
         if purchase.environment == "sandbox" and not self.allow_sandbox:
             return None
-        return purchase
+        return await self.takings.of_apple(purchase, about, restored=told.type == APPLE_RESTORED)
 
     async def _google(self, message_id: str, data: Mapping[str, Any]) -> None:
-        token, revoked = self._token_of(data)
+        token, revoked, voided = self._token_of(data)
         if token is None:
             await self._ignore_google(message_id)
             return
@@ -174,8 +180,9 @@ class Inbox:
                 token, lambda product: product_of("android", product) is not None
             )
             purchase = of_google(told, refunded=revoked)
+            purchase = await self.takings.of_google(purchase, told, voided)
         except UnknownPurchase:
-            await self._gone(message_id, token)
+            await self._gone(message_id, token, voided)
             return
         except (StoreRefused, PurchaseRejected) as error:
             log.warning("a notification leads nowhere", platform="android", reason=error.reason)
@@ -188,6 +195,7 @@ class Inbox:
             done = partial(self.store.done, tx, "android", message_id, store_key=purchase.store_key)
             user_id = await self.grants.owner_of(tx, purchase)
             if user_id is None:
+                await self.grants.take_back(tx, purchase.returned)
                 await done(ignored=True)
                 return
             granted = await self.grants.apply(tx, purchase, user_id, message_id)
@@ -195,20 +203,24 @@ class Inbox:
         self._announce(granted)
         await self.acknowledging.now(purchase)
 
-    def _token_of(self, data: Mapping[str, Any]) -> tuple[str | None, bool]:
-        """The purchase token of a message about our app, and whether its money was given back."""
+    def _token_of(self, data: Mapping[str, Any]) -> tuple[str | None, bool, str | None]:
+        """The purchase token of a message about our app, whether money was given back, and for
+        which order if it says so."""
         if data.get("packageName") != self.google_play.package:
-            return None, False
+            return None, False, None
         told = _part(data, "subscriptionNotification")
         voided = _part(data, "voidedPurchaseNotification")
         if voided.get("productType") == SUBSCRIPTION:
-            return _text(voided.get("purchaseToken")), True
-        return _text(told.get("purchaseToken")), told.get("notificationType") == GOOGLE_REVOKED
+            return _text(voided.get("purchaseToken")), True, _text(voided.get("orderId"))
+        revoked = told.get("notificationType") == GOOGLE_REVOKED
+        return _text(told.get("purchaseToken")), revoked, None
 
-    async def _gone(self, message_id: str, token: str) -> None:
-        """Google forgets a purchase 60 days after its end: what we know of it is over."""
-        granted = None
+    async def _gone(self, message_id: str, token: str, voided: str | None) -> None:
+        """Google forgets a purchase 60 days after its end: what we know of it is over. Its orders
+        it knows for longer."""
+        granted, returned = None, await self.takings.of_voided(voided, self.now())
         async with self.database.transaction() as tx:
+            await self.grants.take_back(tx, returned)
             row = await self.grants.subscriptions.find_in(tx, "android", token)
             if row is not None:
                 over = SubscriptionChange.of(row, as_of=self.now(), status="expired")
@@ -232,6 +244,14 @@ class Inbox:
     def _announce(self, granted: Granted | None) -> None:
         if granted is not None:
             self.grants.announce(granted)
+
+
+def _is_over(told: AppleNotification, purchase: Purchase, row: Subscription | None) -> bool:
+    """Whether another transaction runs: what is told of this one changes nothing of that, however
+    lately it is told, as when the money of an older period is given back or asked for."""
+    if told.subscription is not None and told.subscription.upgraded:
+        return True
+    return row is not None and purchase.period_start < row.current_period_start
 
 
 def _decoded(data: object) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
@@ -40,12 +40,34 @@ class Submitted:
 
 
 @frozen
+class Paid:
+    """A period that was paid. `ref` names it for all time; `net_cents` is what is ours of it."""
+
+    ref: str
+    net_cents: int
+    currency: str
+    at: datetime
+
+
+@frozen
+class Returned:
+    """How much of what was paid for `ref` went back to the buyer up to `at`."""
+
+    ref: str
+    paid_cents: int
+    back_cents: int
+    currency: str
+    at: datetime
+
+
+@frozen
 class Purchase:
     """A subscription as its store tells it now.
 
     `store_key` binds it to its first user; `subscription_id` is the store's own name of it.
     `status` is None while it is still to be paid. `account` is the user our app named when it
-    bought. `evidence` is what the audit keeps.
+    bought. `evidence` is what the audit keeps. `paid` and `returned` are its newest money, once
+    `Takings` has found out.
     """
 
     product: Product
@@ -64,6 +86,8 @@ class Purchase:
     acknowledged: bool = True
     linked: str | None = field(default=None, repr=False)
     evidence: Mapping[str, Any] = field(factory=dict[str, Any])
+    paid: Paid | None = None
+    returned: Sequence[Returned] = ()
 
     def entitles(self, at: datetime) -> bool:
         return self.status is not None and entitles(self.status, self.period_end, at)

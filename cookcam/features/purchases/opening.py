@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from attrs import frozen
@@ -12,9 +12,12 @@ from cookcam.features.purchases.grants import Grants
 from cookcam.features.purchases.inbox import Inbox
 from cookcam.features.purchases.service import Purchases
 from cookcam.features.purchases.store import PurchaseStore
+from cookcam.features.purchases.takings import Takings
 from cookcam.features.purchases.vault import Vault
+from cookcam.features.subscriptions.catalogue import Catalogue
 from cookcam.features.subscriptions.commissions import Commissions
 from cookcam.features.subscriptions.ledger import SubscriptionLedger
+from cookcam.features.subscriptions.products import Platform
 from cookcam.observability.metrics import Metrics
 from cookcam.providers.apple import AppStore
 from cookcam.providers.google_play import GooglePlay, PushTokens
@@ -33,27 +36,32 @@ class AppStores:
     def of(
         cls,
         ledger: SubscriptionLedger,
+        catalogue: Catalogue,
         app_store: AppStore,
         google_play: GooglePlay,
         push_tokens: PushTokens,
         now: Callable[[], datetime],
         *,
         commissions: Commissions,
+        fees: Mapping[Platform, int],
         superseded: Callable[[], None],
         metrics: Metrics,
         receipt_key: Secret | None,
         allow_sandbox: bool,
     ) -> AppStores:
-        """`superseded` is called when Stripe has to be told to end a subscription."""
+        """`fees` are what the stores keep, in percent; `superseded` is called when Stripe has to be
+        told to end a subscription."""
         database = ledger.database
         store = PurchaseStore(database)
         grants = Grants(store, ledger.store, ledger, commissions, superseded)
         acknowledging = Acknowledging(store, google_play)
+        takings = Takings(catalogue, google_play, fees)
         purchases = Purchases(
             database,
             store,
             grants,
             acknowledging,
+            takings,
             app_store,
             google_play,
             Vault(receipt_key),
@@ -66,6 +74,7 @@ class AppStores:
             store,
             grants,
             acknowledging,
+            takings,
             app_store,
             google_play,
             push_tokens,

@@ -33,6 +33,7 @@ from cookcam.features.purchases.refusals import (
 )
 from cookcam.features.purchases.states import of_apple, of_google
 from cookcam.features.purchases.store import PurchaseStore
+from cookcam.features.purchases.takings import Takings
 from cookcam.features.purchases.vault import Vault
 from cookcam.features.subscriptions.models import Subscription
 from cookcam.features.subscriptions.products import product_of
@@ -54,6 +55,7 @@ class Purchases:
     store: PurchaseStore
     grants: Grants
     acknowledging: Acknowledging
+    takings: Takings
     app_store: AppStore
     google_play: GooglePlay
     vault: Vault
@@ -128,18 +130,16 @@ class Purchases:
             bound = await self.store.binding(platform, hash_of(submitted.proof))
             if bound is not None and bound.user_id is None:
                 raise ReceiptOfAnother.here()
-            return of_google(
-                await self.google_play.subscription(
-                    submitted.proof, lambda product: product_of("android", product) is not None
-                )
+            sold = await self.google_play.subscription(
+                submitted.proof, lambda product: product_of("android", product) is not None
             )
-        return of_apple(
-            await self.app_store.verify(
-                submitted.proof,
-                submitted.product_id,
-                lambda product: product_of("ios", product) is not None,
-            )
+            return await self.takings.of_google(of_google(sold), sold)
+        told = await self.app_store.verify(
+            submitted.proof,
+            submitted.product_id,
+            lambda product: product_of("ios", product) is not None,
         )
+        return await self.takings.of_apple(of_apple(told), told)
 
     def _judge(self, purchase: Purchase, submitted: Submitted) -> None:
         """What no user may have. Raises PurchaseRejected."""

@@ -88,7 +88,8 @@ class Corrections:
             ledger = LedgerStore(tx)
             if not await ledger.lock(user_id):
                 return
-            slug = await ledger.mirror(user_id)
+            ledger.mirror(user_id)
+            slug = await ledger.tier(user_id)
         live = await self.store.live(user_id)
         entitling = live.status if live is not None and live.entitles(self.now()) else None
         told = SubscriptionUpdated(slug, shown_status(entitling))

@@ -94,14 +94,6 @@ from finished
 returning id, total_checked, expired_count, updated_count, errors_count, drift_detected,
   duration_ms, reconciled_at"""
 
-# Ninety days (`spec/payments-and-gamification.md` §8.3); at most a few rows a day.
-FORGET: LiteralString = """
-with forgotten as (
-  delete from public.reconciliation_runs
-  where finished_at < now() - interval '90 days'
-)
-delete from public.reconciliation_metrics where reconciled_at < now() - interval '90 days'"""
-
 VERIFIED: LiteralString = """
 update public.user_subscriptions set last_verified_at = now() where id = any(%(ids)s)"""
 
@@ -273,7 +265,6 @@ class ReconciliationStore:
             )
             if metrics is None:
                 raise TurnLost
-            await tx.execute(FORGET)
         return metrics
 
     async def known(self, provider: Provider, ids: Sequence[str]) -> dict[str, Subscription]:

@@ -16,7 +16,7 @@ from cookcam.features.subscriptions.store import SubscriptionStore
 from cookcam.features.subscriptions.stripe_states import STATUSES, tier_of, uuid_of
 from cookcam.providers.retry import RetryPolicy
 from cookcam.providers.stripe import NoSuchObject, Stripe
-from cookcam.providers.stripe_models import Subscription as StripeSubscription
+from cookcam.providers.stripe.billing import Subscription as StripeSubscription
 
 PATIENT: Final = RetryPolicy(deadline=25.0, attempts=3, first_pause=1.0)
 """`spec/payments-and-gamification.md` §7.3."""

@@ -142,7 +142,8 @@ def _age(state: Subscription) -> tuple[Any, ...]:
 def elected(rows: Sequence[Subscription], now: datetime) -> list[Subscription]:
     """The rows with the one that counts live, and all others that are live superseded.
 
-    It is the one that entitles now, to the highest tier, for the longest.
+    It is the one that entitles now, to the highest tier; of one tier what is paid for goes before
+    what was given, as the one that is superseded ends at its provider; then for the longest.
     """
     told = [evolve(row, status=row.told, superseded_status=None) for row in rows]
     live = [row for row in told if row.status in LIVE]
@@ -154,6 +155,7 @@ def _worth(row: Subscription, now: datetime) -> tuple[Any, ...]:
     return (
         entitles(row.status, row.current_period_end, now),
         row.tier_id,
+        row.provider != "manual",
         row.current_period_end,
         row.provider,
         row.provider_subscription_id or "",

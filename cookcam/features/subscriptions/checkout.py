@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
+import structlog
 from attrs import frozen
 
 from cookcam.errors import BadRequest, Conflict, InternalError, NotFound, ServiceUnavailable
@@ -16,9 +17,12 @@ from cookcam.features.subscriptions.entitlements import Entitlements
 from cookcam.features.subscriptions.models import FREE, Tier
 from cookcam.features.subscriptions.products import Interval
 from cookcam.features.subscriptions.redirects import Redirects
+from cookcam.features.subscriptions.refusals import UnknownTier
 from cookcam.features.subscriptions.store import SubscriptionStore
 from cookcam.identity import Identity
 from cookcam.providers.stripe import NoSuchObject, Stripe, StripeRefused
+
+log = structlog.get_logger(__name__)
 
 
 class AlreadySubscribed(Conflict):
@@ -58,8 +62,8 @@ class Checkout:
         """The address of the page where the caller pays.
 
         Asked again within a minute it is the same page. Raises BadRequest for a tier that is not
-        sold, AlreadySubscribed, InternalError where payments are not configured or there is no such
-        tier, and what `Stripe` raises.
+        sold, AlreadySubscribed, UnknownTier, InternalError where payments are not configured, and
+        what `Stripe` raises.
         """
         tier = await self._tier(wish.tier_id)
         stripe = self.stripe
@@ -79,23 +83,29 @@ class Checkout:
     async def portal(self, caller: Identity, return_url: str) -> str:
         """The address of the page with the caller's cards, invoices and subscriptions.
 
-        Raises NotFound for somebody who never paid by card, ServiceUnavailable where payments are
-        not configured, and what `Stripe` raises.
+        Raises NotFound for somebody who never paid by card, or whom Stripe does not know any more;
+        ServiceUnavailable where payments are not configured, and what `Stripe` raises.
         """
         if self.stripe is None:
             raise ServiceUnavailable("Payments are not configured")
         customer_id = await self.store.customer_of(caller.user_id)
         if customer_id is None:
-            raise NotFound("There are no payments by card", error="No billing account found")
-        return await self.stripe.create_portal_session(
-            customer_id=customer_id, return_url=return_url
-        )
+            raise _no_account()
+        try:
+            return await self.stripe.create_portal_session(
+                customer_id=customer_id, return_url=return_url
+            )
+        except StripeRefused as refused:
+            if not _is_gone(refused):
+                raise
+        log.warning("customer unknown to Stripe")
+        raise _no_account()
 
     async def _tier(self, tier_id: int) -> Tier:
         tiers = (await self.catalogue.contents()).tiers
         tier = next((tier for tier in tiers if tier.id == tier_id), None)
         if tier is None:
-            raise InternalError("There is no such tier")
+            raise UnknownTier()
         if tier.id == FREE or not tier.is_active:
             raise BadRequest("This tier cannot be bought", error="Tier not available")
         return tier
@@ -133,6 +143,10 @@ class Checkout:
         digest = hashlib.sha256("\n".join(rest).encode()).hexdigest()[:16]
         minute = int(self.now().timestamp()) // 60
         return f"checkout:{user_id}:{wish.tier_id}:{minute}:{digest}"
+
+
+def _no_account() -> NotFound:
+    return NotFound("There are no payments by card", error="No billing account found")
 
 
 def _is_gone(refused: StripeRefused) -> bool:

@@ -27,7 +27,7 @@ from cookcam.errors import AppError, DeadlineExceeded, ServiceUnavailable
 from cookcam.features.subscriptions.inbox_models import LAST_ATTEMPT, Claim, Claimed, Receipted
 from cookcam.features.subscriptions.inbox_store import ClaimLost, InboxStore
 from cookcam.features.subscriptions.stripe_handlers import Handlers, carry_out
-from cookcam.providers.stripe_events import Event
+from cookcam.providers.stripe.events import Event
 
 PATIENCE: Final = 8.0
 """Seconds for one event. Stripe waits about ten for an answer."""
@@ -135,11 +135,14 @@ class Inbox:
     async def _apply(self, event: Event, claim: Claim) -> None:
         began, handler = trio.current_time(), self.handlers.find(event)
         write = None if handler is None else await handler(event)
+        if write is None:
+            await self.store.done_alone(claim, _milliseconds(began))
+            return
 
         async def mark(tx: Transaction) -> None:
             await self.store.done(tx, claim, _milliseconds(began))
 
-        await carry_out(self.store.database, *([mark] if write is None else [write, mark]))
+        await carry_out(self.store.database, write, mark)
 
     async def _failed(self, claim: Claim, event_type: str, error: Exception) -> None:
         if isinstance(error, ServiceUnavailable | DeadlineExceeded):

@@ -7,10 +7,10 @@ from typing import Literal, LiteralString
 
 from attrs import frozen
 
-from cookcam.database import Database, Transaction
-from cookcam.errors import Conflict
+from cookcam.database import SERVICE, Database, Transaction
+from cookcam.errors import Conflict, DatabaseError
 from cookcam.features.subscriptions.inbox_models import Claim, Claimed, Standing
-from cookcam.providers.stripe_events import Event
+from cookcam.providers.stripe.events import Event
 
 # `now()` is the time of the claim: what the function writes into `claimed_at`.
 CLAIM: LiteralString = """
@@ -29,7 +29,8 @@ values (
   %(event_id)s, %(event_type)s, %(account_id)s, %(livemode)s, 'processed', %(payload)s::jsonb,
   %(created)s, 0, now()
 )
-on conflict (event_id) do nothing"""
+on conflict (event_id) do nothing
+returning event_id"""
 
 # Only the holder of the claim marks: who took too long has lost it to another.
 DONE: LiteralString = """
@@ -37,7 +38,8 @@ update public.stripe_webhook_events set
   status = 'processed',
   processed_at = clock_timestamp(),
   processing_duration_ms = %(milliseconds)s
-where event_id = %(event_id)s and status = 'processing' and claimed_at = %(claimed_at)s"""
+where event_id = %(event_id)s and status = 'processing' and claimed_at = %(claimed_at)s
+returning event_id"""
 
 # The tenth attempt was the last one, unless Stripe sends the event again.
 FAILED: LiteralString = """
@@ -99,21 +101,27 @@ class InboxStore:
 
     async def claim(self, event: Event, body: str | None) -> Claim | Standing:
         """Stores the event and gives the right to work on it; or says how it stands with it."""
-        async with self.database.transaction() as tx:
-            return await _claim(tx, event, body)
+        found = await self.database.write_one_as(SERVICE, _Claimed, CLAIM, **_columns(event, body))
+        if found is None:
+            raise DatabaseError()
+        if found.standing == "claimed":
+            return Claim(event.id, found.claimed_at)
+        return found.standing
 
     async def accept(self, event: Event, body: str | None) -> Standing | None:
         """Stores an event that there is nothing to do about. None: it was new.
 
         Most of Stripe's events are such: they are stored and done in one statement.
         """
-        async with self.database.transaction() as tx:
-            if await tx.execute(ACCEPT, created=event.created, **_columns(event, body)):
-                return None
-            claim = await _claim(tx, event, body)
-            if not isinstance(claim, Claim):
-                return claim
-            await self.done(tx, claim, 0)
+        columns = _columns(event, body)
+        if await self.database.write_one_as(
+            SERVICE, dict, ACCEPT, created=event.created, **columns
+        ):
+            return None
+        claim = await self.claim(event, body)
+        if not isinstance(claim, Claim):
+            return claim
+        await self.done_alone(claim, 0)
         return None
 
     async def due(self, limit: int) -> list[Claimed]:
@@ -128,12 +136,12 @@ class InboxStore:
 
     async def done(self, tx: Transaction, claim: Claim, milliseconds: int) -> None:
         """Raises ClaimLost."""
-        if not await tx.execute(
-            DONE,
-            event_id=claim.event_id,
-            claimed_at=claim.claimed_at,
-            milliseconds=milliseconds,
-        ):
+        if not await tx.execute(DONE, **_mark(claim, milliseconds)):
+            raise ClaimLost()
+
+    async def done_alone(self, claim: Claim, milliseconds: int) -> None:
+        """`done`, where nothing else is written. Raises ClaimLost."""
+        if not await self.database.write_one_as(SERVICE, dict, DONE, **_mark(claim, milliseconds)):
             raise ClaimLost()
 
     async def failed(self, claim: Claim, reason: str, *, at_once: bool = False) -> int | None:
@@ -148,11 +156,12 @@ class InboxStore:
             )
 
 
-async def _claim(tx: Transaction, event: Event, body: str | None) -> Claim | Standing:
-    found = await tx.fetch_one(_Claimed, CLAIM, **_columns(event, body))
-    if found.standing == "claimed":
-        return Claim(event.id, found.claimed_at)
-    return found.standing
+def _mark(claim: Claim, milliseconds: int) -> dict[str, object]:
+    return {
+        "event_id": claim.event_id,
+        "claimed_at": claim.claimed_at,
+        "milliseconds": milliseconds,
+    }
 
 
 def _columns(event: Event, body: str | None) -> dict[str, object]:

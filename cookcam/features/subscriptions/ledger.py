@@ -19,10 +19,10 @@ Any state may follow any other: what holds is the newest of each subscription, b
 time. What is older changes nothing, what is the same is only noted as verified.
 
 Of a user's subscriptions that go on at their providers one counts, the one that entitles now, to
-the highest tier, for the longest. The others are superseded: `cancelled` here (history: cancelled),
-with `superseded_status` as told. Their providers still charge: `Applied.superseded` names them, so
-that whoever caused it cancels them there. Should the one that counts end first, the best of them
-takes its place (history: reactivated).
+the highest tier, paid for rather than given, for the longest. The others are superseded:
+`cancelled` here (history: cancelled), with `superseded_status` as told. Their providers still
+charge: `Applied.superseded` names them, so that whoever caused it cancels them there. Should the
+one that counts end first, the best of them takes its place (history: reactivated).
 
 What is told by reconciliation is `reconciled` in the history, with the word above in its metadata.
 """
@@ -48,9 +48,10 @@ from cookcam.features.subscriptions.changes import (
     is_stale,
     public_part,
 )
-from cookcam.features.subscriptions.ledger_store import LedgerStore
+from cookcam.features.subscriptions.ledger_store import LedgerStore, Standing
 from cookcam.features.subscriptions.models import (
     LIVE,
+    SLUGS,
     Provider,
     ShownStatus,
     Subscription,
@@ -139,7 +140,51 @@ class SubscriptionLedger:
         """`apply` within a transaction of the server itself, for instance one that marks the event
         of a webhook as processed. The caller calls `announce` once that is committed.
         """
-        return await self._apply(LedgerStore(tx), change, source_event)
+        user_id, provider = change.user_id, change.provider
+        standing = await LedgerStore(tx).standing(
+            user_id, provider, change.provider_subscription_id, source_event
+        )
+        return await self.apply_to(standing, tx, change, source_event=source_event)
+
+    async def standing(
+        self,
+        tx: Transaction,
+        user_id: UUID | None,
+        provider: Provider,
+        subscription_id: str,
+        *,
+        source_event: SourceEvent,
+    ) -> Standing:
+        """What there is, for `apply_to`: of the user whose the subscription is, or else of
+        `user_id`. Nobody else changes it until the end of the transaction.
+        """
+        store = LedgerStore(tx)
+        standing = await store.standing(user_id, provider, subscription_id, source_event)
+        if standing.known is None or not standing.of_another:
+            return standing
+        owner = standing.known.user_id
+        return await store.standing(owner, provider, subscription_id, source_event)
+
+    async def apply_to(
+        self,
+        standing: Standing,
+        tx: Transaction,
+        change: SubscriptionChange,
+        *,
+        source_event: SourceEvent,
+    ) -> Applied:
+        """`apply_in`, when what there is has been read. Raises what `apply` raises."""
+        if standing.of_another:
+            raise SubscriptionOfAnother()
+        store, known = LedgerStore(tx), standing.known
+        if known is None:
+            added = await self._add(store, change, source_event)
+            return self._settle(store, change, source_event, standing.rows, added)
+        if standing.repeated:
+            return Applied(change.user_id, "repeated", known)
+        if is_stale(change, known):
+            return Applied(change.user_id, "stale", known)
+        return self._settle(store, change, source_event, standing.rows)
 
     def announce(self, applied: Applied) -> None:
         """`subscription_updated` to the user's sockets, if anything changed."""
@@ -150,48 +195,36 @@ class SubscriptionLedger:
         """The row of a provider's subscription: events often name no more than that."""
         return await self.store.find(provider, provider_subscription_id)
 
-    async def _apply(
+    async def _add(
         self, store: LedgerStore, change: SubscriptionChange, event: SourceEvent
-    ) -> Applied:
-        if not await store.lock(change.user_id):
-            raise UnknownSubscriber()
-        rows = await store.rows(change)
-        known = next((row for row in rows if _is_about(change, row)), None)
-        if known is None:
-            return await self._settle(store, change, event, rows, await self._add(store, change))
-        if await store.has_seen(event, known.id):
-            return Applied(change.user_id, "repeated", known)
-        if is_stale(change, known):
-            return Applied(change.user_id, "stale", known)
-        await store.verified(known.id)
-        return await self._settle(store, change, event, rows, None)
-
-    async def _add(self, store: LedgerStore, change: SubscriptionChange) -> Subscription:
+    ) -> Subscription:
         added = await store.add(change, change.status if change.status in LIVE else None)
-        if added is None:
-            raise SubscriptionOfAnother()
-        return added
+        if added is not None:
+            return added
+        standing = await store.standing(
+            change.user_id, change.provider, change.provider_subscription_id, event
+        )
+        raise SubscriptionOfAnother() if standing.of_another else UnknownSubscriber()
 
-    async def _settle(
+    def _settle(
         self,
         store: LedgerStore,
         change: SubscriptionChange,
         event: SourceEvent,
         rows: Sequence[Subscription],
-        added: Subscription | None,
+        added: Subscription | None = None,
     ) -> Applied:
+        """Writes what becomes of all rows; nothing here waits for the database."""
         before = {row.id: row for row in rows}
-        told = [*rows, added] if added is not None else rows
+        told = rows if added is None else [*rows, added]
         after = elected(
             [change.onto(row) if _is_about(change, row) else row for row in told], self.now()
         )
         about = next(row for row in after if _is_about(change, row))
-        await store.store(
-            sorted(
-                (row for row in after if row != before.get(row.id)),
-                key=lambda row: row.status in LIVE,
-            )
-        )
+        written = [row for row in after if row != before.get(row.id)]
+        store.store(sorted(written, key=lambda row: row.status in LIVE), verified=about)
+        if about not in written:
+            store.verified(about)
         changes = [
             RowChange(before.get(row.id), row)
             for row in after
@@ -199,16 +232,21 @@ class SubscriptionLedger:
         ]
         counting = next((row for row in after if row.status in LIVE), None)
         for changed in changes:
-            await _record(store, change, event, changed, counting)
+            _record(store, change, event, changed, counting)
         if not changes:
             return Applied(change.user_id, "unchanged", about)
-        slug = await store.mirror(change.user_id)
-        now_entitling = entitling(after, self.now())
-        shown = shown_status(now_entitling.status if now_entitling else None)
-        return Applied(change.user_id, "applied", about, changes, SubscriptionUpdated(slug, shown))
+        store.mirror(change.user_id)
+        shown = _shown(entitling(after, self.now()))
+        return Applied(change.user_id, "applied", about, changes, shown)
 
 
-async def _record(
+def _shown(entitles: Subscription | None) -> SubscriptionUpdated:
+    if entitles is None:
+        return SubscriptionUpdated("free", shown_status(None))
+    return SubscriptionUpdated(SLUGS[entitles.tier_id], shown_status(entitles.status))
+
+
+def _record(
     store: LedgerStore,
     change: SubscriptionChange,
     event: SourceEvent,
@@ -236,7 +274,7 @@ async def _record(
         metadata["action"] = action
         action = "reconciled"
     own = event if about else SourceEvent(event.source)
-    await store.record(action, own, before, after, metadata)
+    store.record(action, own, before, after, metadata)
 
 
 def _is_about(change: SubscriptionChange, row: Subscription) -> bool:

@@ -10,42 +10,41 @@ from attrs import frozen
 
 from cookcam.database import Jsonb, Transaction
 from cookcam.features.subscriptions.changes import Action, SourceEvent, SubscriptionChange
-from cookcam.features.subscriptions.models import Subscription, TierSlug
+from cookcam.features.subscriptions.models import Provider, Subscription, TierSlug
 from cookcam.features.subscriptions.store import COLUMNS
 
 # All changes of one user's rows take turns here.
 LOCK: LiteralString = "select from public.users where id = %(user_id)s for no key update"
 
-# What the user pays for, or did until now, and the row that a change is about.
+# What the user pays for, and the row that a change is about, whosever it is; and whether the event
+# has changed that one before.
 ROWS = f"""
-select {COLUMNS} from public.user_subscriptions s
-where s.user_id = %(user_id)s
-  and (
-    coalesce(s.superseded_status, s.status) in ('active', 'trialing', 'past_due')
-    or (
-      s.provider = %(provider)s and s.provider_subscription_id = %(provider_subscription_id)s
-    )
+select {COLUMNS},
+  exists (
+    select from public.subscription_history h
+    where h.source = %(source)s and h.event_ref = %(ref)s and h.subscription_id = s.id
+  ) as repeated
+from public.user_subscriptions s
+where (
+    s.user_id = %(user_id)s
+    and coalesce(s.superseded_status, s.status) in ('active', 'trialing', 'past_due')
   )
+  or (s.provider = %(provider)s and s.provider_subscription_id = %(provider_subscription_id)s)
 order by s.id"""  # noqa: S608 - constants
 
-SEEN: LiteralString = """
-select exists (
-  select from public.subscription_history
-  where source = %(source)s and event_ref = %(ref)s and subscription_id = %(subscription_id)s
-)"""
-
 # Superseded from the start, so that it takes no place before the election: `store` gives it one.
+# Only for a user who is there, and only if the subscription is nobody else's.
 ADD = f"""
 insert into public.user_subscriptions as s (
   user_id, tier_id, status, superseded_status, current_period_start, current_period_end,
   cancel_at_period_end, canceled_at, last_verified_at, provider, provider_subscription_id,
   provider_customer_id, product_id, as_of
 )
-values (
-  %(user_id)s, %(tier_id)s, 'cancelled', %(superseded_status)s, %(current_period_start)s,
+select
+  u.id, %(tier_id)s, 'cancelled', %(superseded_status)s, %(current_period_start)s,
   %(current_period_end)s, %(cancel_at_period_end)s, %(canceled_at)s, now(), %(provider)s,
   %(provider_subscription_id)s, %(provider_customer_id)s, %(product_id)s, %(as_of)s
-)
+from public.users u where u.id = %(user_id)s
 on conflict (provider, provider_subscription_id) where provider_subscription_id is not null
 do nothing
 returning {COLUMNS}"""  # noqa: S608 - constants
@@ -61,7 +60,8 @@ update public.user_subscriptions set
   canceled_at = %(canceled_at)s,
   provider_customer_id = %(provider_customer_id)s,
   product_id = %(product_id)s,
-  as_of = %(as_of)s
+  as_of = %(as_of)s,
+  last_verified_at = case when %(verified)s then now() else last_verified_at end
 where id = %(id)s"""
 
 VERIFIED: LiteralString = """
@@ -86,6 +86,24 @@ select slug from public.subscription_tiers where id = public.user_tier_id(%(user
 
 
 @frozen
+class Standing:
+    """What a user has, with nobody else changing it until the end of the transaction.
+
+    `rows` are those that go on at their providers, and with them `known`, the one that was asked
+    for, unless it is another user's. `repeated`: the event has changed `known` before.
+    """
+
+    user_id: UUID | None
+    rows: Sequence[Subscription]
+    known: Subscription | None
+    repeated: bool
+
+    @property
+    def of_another(self) -> bool:
+        return self.known is not None and self.known.user_id != self.user_id
+
+
+@frozen
 class LedgerStore:
     tx: Transaction
 
@@ -93,24 +111,38 @@ class LedgerStore:
         """Whether there is such a user; nobody else changes the user's rows until the end."""
         return await self.tx.execute(LOCK, user_id=user_id) > 0
 
-    async def rows(self, change: SubscriptionChange) -> list[Subscription]:
-        return await self.tx.fetch_all(
-            Subscription,
+    async def standing(
+        self,
+        user_id: UUID | None,
+        provider: Provider,
+        subscription_id: str,
+        event: SourceEvent,
+    ) -> Standing:
+        """Takes the user's turn and reads what there is, in one trip."""
+        if user_id is not None:
+            # A statement of its own: one that waits for a row reads the others as they were before.
+            self.tx.later(LOCK, user_id=user_id)
+        found: list[dict[str, Any]] = await self.tx.fetch_all(
+            dict,
             ROWS,
-            user_id=change.user_id,
-            provider=change.provider,
-            provider_subscription_id=change.provider_subscription_id,
+            user_id=user_id,
+            provider=provider,
+            provider_subscription_id=subscription_id,
+            source=event.source,
+            ref=event.ref,
         )
-
-    async def has_seen(self, event: SourceEvent, subscription_id: UUID) -> bool:
-        if event.ref is None:
-            return False
-        return await self.tx.fetch_value(
-            SEEN, source=event.source, ref=event.ref, subscription_id=subscription_id
+        repeated = {row["id"] for row in found if row.pop("repeated")}
+        rows = [Subscription(**row) for row in found]
+        known = next((row for row in rows if row.is_of(provider, subscription_id)), None)
+        return Standing(
+            user_id,
+            [row for row in rows if row.user_id == user_id],
+            known,
+            known is not None and known.id in repeated,
         )
 
     async def add(self, change: SubscriptionChange, status: str | None) -> Subscription | None:
-        """None when the provider's subscription is another user's."""
+        """None when there is no such user, or the provider's subscription is another's by now."""
         return await self.tx.fetch_optional(
             Subscription,
             ADD,
@@ -128,12 +160,13 @@ class LedgerStore:
             as_of=change.as_of,
         )
 
-    async def store(self, rows: Sequence[Subscription]) -> None:
-        """In this order: a place is given up before it is taken."""
+    def store(self, rows: Sequence[Subscription], verified: Subscription) -> None:
+        """In this order: a place is given up before it is taken. `verified` was told just now."""
         for row in rows:
-            await self.tx.execute(
+            self.tx.later(
                 STORE,
                 id=row.id,
+                verified=row.id == verified.id,
                 tier_id=row.tier_id,
                 status=row.status,
                 superseded_status=row.superseded_status,
@@ -146,10 +179,10 @@ class LedgerStore:
                 as_of=row.as_of,
             )
 
-    async def verified(self, subscription_id: UUID) -> None:
-        await self.tx.execute(VERIFIED, id=subscription_id)
+    def verified(self, subscription: Subscription) -> None:
+        self.tx.later(VERIFIED, id=subscription.id)
 
-    async def record(
+    def record(
         self,
         action: Action,
         event: SourceEvent,
@@ -157,7 +190,7 @@ class LedgerStore:
         after: Subscription,
         metadata: Mapping[str, Any],
     ) -> None:
-        await self.tx.execute(
+        self.tx.later(
             RECORD,
             user_id=after.user_id,
             subscription_id=after.id,
@@ -169,7 +202,9 @@ class LedgerStore:
             metadata=Jsonb(dict(metadata)),
         )
 
-    async def mirror(self, user_id: UUID) -> TierSlug:
-        """Writes to the profile whether the user is a creator; returns the user's tier."""
-        await self.tx.execute(MIRROR, user_id=user_id)
+    def mirror(self, user_id: UUID) -> None:
+        """Writes to the profile whether the user is a creator."""
+        self.tx.later(MIRROR, user_id=user_id)
+
+    async def tier(self, user_id: UUID) -> TierSlug:
         return await self.tx.fetch_value(SLUG, user_id=user_id)

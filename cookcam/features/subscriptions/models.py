@@ -33,6 +33,9 @@ UNLIMITED: Final = -1
 RANKS: Final[Mapping[TierSlug, int]] = {"free": FREE, "regular": REGULAR, "creator": CREATOR}
 
 
+SLUGS: Final[Mapping[int, TierSlug]] = {tier_id: slug for slug, tier_id in RANKS.items()}
+
+
 def tier_slug(text: str) -> TierSlug | None:
     """The tier of that name; `premium` is an old name of `regular`."""
     slug = "regular" if text == "premium" else text
@@ -102,6 +105,10 @@ class Subscription:
     def told(self) -> Status:
         """What the provider says, whether or not another subscription counts instead."""
         return self.superseded_status or self.status
+
+    def is_of(self, provider: Provider, subscription_id: str | None) -> bool:
+        """Whether it is the one that the provider calls so."""
+        return self.provider == provider and self.provider_subscription_id == subscription_id
 
     def entitles(self, at: datetime) -> bool:
         """The same rule as SQL's `user_tier_id`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
+import structlog
 from attrs import frozen
 
 from cookcam.errors import BadRequest, Conflict, NotFound, PaymentError, ServiceUnavailable
@@ -22,16 +24,19 @@ from cookcam.features.subscriptions.models import (
     Subscription,
     Tier,
 )
-from cookcam.features.subscriptions.refusals import UPGRADE_URL
+from cookcam.features.subscriptions.refusals import UPGRADE_URL, UnknownToStripe
 from cookcam.features.subscriptions.stripe_handlers import carry_out
 from cookcam.features.subscriptions.stripe_states import TICK, Seen
 from cookcam.features.subscriptions.stripe_sync import StripeSync
-from cookcam.providers.stripe_models import Subscription as StripeSubscription
+from cookcam.providers.stripe import NoSuchObject
+from cookcam.providers.stripe.billing import Subscription as StripeSubscription
 
 Refresh: TypeAlias = Callable[[UUID], Awaitable[None]]
 """Asks one provider for what a user has there, and brings it into the ledger."""
 
 SERVER = SourceEvent("server")
+
+log = structlog.get_logger(__name__)
 
 
 @frozen
@@ -62,7 +67,8 @@ class Plans:
 
         To Free it is a cancellation, to the tier it has one that is taken back. Raises BadRequest
         for an unknown tier, PaymentError without a subscription to change or for a declined card,
-        Conflict for one of an app store, NotFound for Free without any, and what Stripe raises.
+        Conflict for one of an app store, UnknownToStripe, NotFound for Free without any, and what
+        Stripe raises.
         """
         contents = await self.entitlements.catalogue.contents()
         tier = next((tier for tier in contents.tiers if tier.id == tier_id), None)
@@ -85,7 +91,7 @@ class Plans:
         return changed
 
     async def cancel(self, user_id: UUID, *, at_once: bool = False) -> Ended:
-        """Raises NotFound when nothing is active, and what Stripe raises."""
+        """Raises NotFound when nothing is active, UnknownToStripe, and what Stripe raises."""
         row = await self.entitlements.subscription_of(user_id)
         if row is None:
             raise NotFound("No active subscription found", error="No active subscription found")
@@ -96,12 +102,13 @@ class Plans:
             await self._cancel_grant(row, at_once)
             return Ended(at_once)
         sync, subscription_id = self._sync(), row.provider_subscription_id or ""
-        if at_once:
-            told = await sync.stripe.cancel_subscription_now(subscription_id)
-        else:
-            told = await sync.stripe.set_cancel_at_period_end(
-                subscription_id, True, idempotency_key=_key("cancel", row)
-            )
+        with _known_there(row):
+            if at_once:
+                told = await sync.stripe.cancel_subscription_now(subscription_id)
+            else:
+                told = await sync.stripe.set_cancel_at_period_end(
+                    subscription_id, True, idempotency_key=_key("cancel", row)
+                )
         await self._store(sync, told, row)
         return Ended(at_once)
 
@@ -120,7 +127,8 @@ class Plans:
 
     async def _move(self, row: Subscription, tier: Tier) -> None:
         sync, subscription_id = self._sync(), row.provider_subscription_id or ""
-        known = await sync.stripe.retrieve_subscription(subscription_id)
+        with _known_there(row):
+            known = await sync.stripe.retrieve_subscription(subscription_id)
         interval = known.price.interval or "month"
         yearly = interval == "year"
         told = await sync.stripe.change_subscription(
@@ -138,9 +146,10 @@ class Plans:
     async def _keep(self, row: Subscription) -> None:
         """Takes back a cancellation, or a change that was to come."""
         sync = self._sync()
-        told = await sync.stripe.set_cancel_at_period_end(
-            row.provider_subscription_id or "", False, idempotency_key=_key("keep", row)
-        )
+        with _known_there(row):
+            told = await sync.stripe.set_cancel_at_period_end(
+                row.provider_subscription_id or "", False, idempotency_key=_key("keep", row)
+            )
         await self._store(sync, told, row)
 
     async def _store(self, sync: StripeSync, told: StripeSubscription, row: Subscription) -> None:
@@ -180,13 +189,31 @@ class StripeRefresh:
         if customer_id is None:
             return
         asked_at = self.sync.now()
-        page = await self.sync.stripe.list_subscriptions(customer_id=customer_id)
+        try:
+            page = await self.sync.stripe.list_subscriptions(customer_id=customer_id)
+        except NoSuchObject:
+            # Nothing can be learned there; what is known stays.
+            log.warning("customer unknown to Stripe")
+            return
         for told in page.items:
             row = await self.sync.find(told.id)
             seen = Seen(told, told.as_of or asked_at, True, user_id)
             if row is None or seen.as_of > row.as_of:
                 write = await self.sync.write_of(seen, SourceEvent("reconciliation"))
                 await carry_out(self.sync.ledger.database, write)
+
+
+@contextmanager
+def _known_there(row: Subscription) -> Generator[None]:
+    """Raises UnknownToStripe for what Stripe does not know.
+
+    The row stays as it is: it may be our key that is of another account.
+    """
+    try:
+        yield
+    except NoSuchObject:
+        log.warning("subscription unknown to Stripe", subscription=row.provider_subscription_id)
+        raise UnknownToStripe() from None
 
 
 def payment_required(tier: str | None = None) -> PaymentError:

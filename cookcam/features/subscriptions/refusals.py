@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from cookcam.errors import AppError, AuthorizationError, Conflict, NotFound
+from cookcam.errors import AppError, AuthorizationError, Conflict, InternalError, NotFound
 from cookcam.features.subscriptions.models import Metric, TierSlug, Usage
 
 UPGRADE_URL = "/subscription/upgrade"
@@ -84,6 +84,22 @@ class SubscriptionOfAnother(Conflict):
     """The provider's subscription is bound to another user."""
 
     default_message = "The subscription belongs to another account"
+
+
+class UnknownTier(InternalError):
+    """There is no such tier. The contract of create-checkout names a 500 for it (§4.3)."""
+
+    default_message, of_the_client = "There is no such tier", True
+
+
+class UnknownToStripe(Conflict):
+    """Stripe has no such subscription: it was made in another account of ours."""
+
+    default_message = "Stripe does not know this subscription. Please contact support"
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.error = "Subscription unknown to Stripe"
 
 
 class NotOffered(AppError):

@@ -35,6 +35,8 @@ class CheckoutRequest(Struct, kw_only=True):
         if self.tier_id is None and tier is not None:
             success = success or redirects.after_payment
             cancel = cancel or redirects.after_refusal
+        if isinstance(tier, str):
+            tier = tier.strip() or None
         if tier is None or not success or not cancel:
             raise BadRequest(
                 "Required: tierId, successUrl, cancelUrl",
@@ -60,7 +62,7 @@ class ChangeTierRequest(Struct, kw_only=True):
     def tier(self) -> int:
         """Raises BadRequest."""
         tier = self.app_tier_id if self.tier_id is None else self.tier_id
-        if tier is None or tier == "":
+        if tier is None or (isinstance(tier, str) and not tier.strip()):
             raise BadRequest("Which tier?", error="Tier ID required")
         return tier_number(tier)
 

@@ -35,6 +35,12 @@ LIVE_ROW = f"""
 select {COLUMNS} from public.user_subscriptions s
 where s.user_id = %(user_id)s and s.status in ('active', 'trialing', 'past_due')"""  # noqa: S608
 
+GOING_ON = f"""
+select {COLUMNS} from public.user_subscriptions s
+where s.user_id = %(user_id)s
+  and coalesce(s.superseded_status, s.status) in ('active', 'trialing', 'past_due')
+order by s.id limit 1000"""  # noqa: S608 - constants
+
 OF_PROVIDER = f"""
 select {COLUMNS} from public.user_subscriptions s
 where s.provider = %(provider)s
@@ -54,11 +60,17 @@ select (
   where provider_customer_id = %(customer_id)s and provider = 'stripe' limit 1
 )"""
 
-# What goes on at Stripe though another subscription counts, and would be charged for again.
+# What goes on at Stripe though another subscription counts, and would be charged for again. Days
+# that were given count while a renewal is late, and end nothing but a lower tier.
 SUPERSEDED = f"""
 select {COLUMNS} from public.user_subscriptions s
 where s.superseded_status is not null and s.provider = 'stripe'
   and (not s.cancel_at_period_end or s.superseded_status = 'past_due')
+  and not exists (
+    select from public.user_subscriptions o
+    where o.user_id = s.user_id and o.status in ('active', 'trialing', 'past_due')
+      and o.provider = 'manual' and o.tier_id <= s.tier_id
+  )
 order by s.updated_at limit %(limit)s"""  # noqa: S608 - constants
 
 TIER_ID: LiteralString = "select public.user_tier_id(%(user_id)s)"
@@ -108,6 +120,10 @@ class SubscriptionStore:
             provider=provider,
             provider_subscription_id=provider_subscription_id,
         )
+
+    async def going_on_in(self, tx: Transaction, user_id: UUID) -> list[Subscription]:
+        """What goes on at its provider, counting or not, as the transaction sees it."""
+        return await tx.fetch_all(Subscription, GOING_ON, user_id=user_id)
 
     async def customer_of(self, user_id: UUID) -> str | None:
         """Stripe's id of a user who has bought there before."""

@@ -34,9 +34,10 @@ from cookcam.features.subscriptions.models import LIVE, Subscription
 from cookcam.features.subscriptions.stripe_handlers import AfterCommit, Handler, Write
 from cookcam.features.subscriptions.stripe_states import UNKNOWN_ORDER, Seen, uuid_of
 from cookcam.features.subscriptions.stripe_sync import StripeSync, Then
-from cookcam.providers.stripe_events import Event
-from cookcam.providers.stripe_models import Charge, CheckoutSession, Dispute, Invoice
-from cookcam.providers.stripe_models import Subscription as StripeSubscription
+from cookcam.providers.stripe.billing import CheckoutSession, Invoice
+from cookcam.providers.stripe.billing import Subscription as StripeSubscription
+from cookcam.providers.stripe.charges import Charge, Dispute
+from cookcam.providers.stripe.events import Event
 from cookcam.realtime.hub import Hub
 
 PAID = ("paid", "no_payment_required")
@@ -137,7 +138,6 @@ class SubscriptionEvents:
         self, invoice: Invoice, paid_at: datetime, tx: Transaction, row: Subscription
     ) -> None:
         if invoice.net_cents > 0:
-            await self._convert(tx, row)
             receipt = Receipt(_ref(invoice), row, invoice.net_cents, invoice.currency, paid_at)
             await self.sync.commissions.on_invoice_paid(tx, receipt)
 

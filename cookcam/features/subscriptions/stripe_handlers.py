@@ -14,7 +14,7 @@ from attrs import define, frozen
 
 from cookcam.database import Database, Transaction
 from cookcam.errors import TransactionConflict
-from cookcam.providers.stripe_events import Event
+from cookcam.providers.stripe.events import Event
 
 AfterCommit: TypeAlias = Callable[[], None]
 Write: TypeAlias = Callable[[Transaction], Awaitable[AfterCommit | None]]

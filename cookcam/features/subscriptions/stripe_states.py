@@ -25,8 +25,8 @@ from attrs import evolve, frozen
 from cookcam.features.subscriptions.catalogue import Contents
 from cookcam.features.subscriptions.changes import SubscriptionChange, public_part
 from cookcam.features.subscriptions.models import FREE, Status, Subscription, Tier
-from cookcam.providers.stripe_models import Price
-from cookcam.providers.stripe_models import Subscription as StripeSubscription
+from cookcam.providers.stripe.billing import Price
+from cookcam.providers.stripe.billing import Subscription as StripeSubscription
 
 STATUSES: Final[Mapping[str, Status]] = {
     "active": "active",

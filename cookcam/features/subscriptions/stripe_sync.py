@@ -12,18 +12,18 @@ import structlog
 from attrs import evolve, frozen
 
 from cookcam.database import Transaction
-from cookcam.features.subscriptions.catalogue import Catalogue
-from cookcam.features.subscriptions.changes import SourceEvent
+from cookcam.features.subscriptions.catalogue import Catalogue, Contents
+from cookcam.features.subscriptions.changes import SourceEvent, SubscriptionChange
 from cookcam.features.subscriptions.commissions import Commissions
 from cookcam.features.subscriptions.ledger import Applied, SubscriptionLedger
-from cookcam.features.subscriptions.ledger_store import LedgerStore
+from cookcam.features.subscriptions.ledger_store import Standing
 from cookcam.features.subscriptions.models import Subscription
 from cookcam.features.subscriptions.refusals import UnknownSubscriber
 from cookcam.features.subscriptions.store import SubscriptionStore
 from cookcam.features.subscriptions.stripe_handlers import AfterCommit, OutOfOrder, Write
 from cookcam.features.subscriptions.stripe_states import Seen, dated, order, tier_of
 from cookcam.providers.stripe import Stripe
-from cookcam.providers.stripe_models import Subscription as StripeSubscription
+from cookcam.providers.stripe.billing import Subscription as StripeSubscription
 
 Then: TypeAlias = Callable[[Transaction, Subscription], Awaitable[AfterCommit | None]]
 """What else is written once the row is as Stripe told it."""
@@ -68,57 +68,51 @@ class StripeSync:
         """
         user_id = seen.owner() or await self.store.owner_of(seen.subscription.customer_id)
         contents = await self.catalogue.contents()
+        telling = _Telling(seen, source, then or _nothing_else, user_id, contents)
+        return partial(self._write, telling)
 
-        async def write(tx: Transaction) -> AfterCommit | None:
-            row = await self._locked(tx, seen, user_id)
-            owner = row.user_id if row is not None else user_id
-            tier_id = tier_of(seen.subscription, contents, row)
-            if owner is None or tier_id is None:
-                log.error("subscription of nobody", subscription=seen.subscription.id)
-                return None
-            change = seen.change(owner, tier_id)
-            if row is not None:
-                match order(seen, change, row):
-                    case "newer":
-                        change = dated(change, row)
-                    case "older":
-                        return await _after(then, tx, row)
-                    case "unclear":
-                        raise OutOfOrder(self._rereading(seen, row, source, then))
-            try:
-                applied = await self.ledger.apply_in(tx, change, source_event=source)
-            except UnknownSubscriber:
-                # As a rule the end of one that was cancelled because its account was deleted.
-                log.info("subscription of a deleted account", subscription=seen.subscription.id)
-                return None
-            if applied.ended:
-                await self.commissions.on_ended(tx, applied.ended)
-            after = await _after(then, tx, applied.subscription)
-            return partial(self._announce, applied, after)
+    async def _write(self, telling: _Telling, tx: Transaction) -> AfterCommit | None:
+        standing = await self.ledger.standing(
+            tx,
+            telling.user_id,
+            "stripe",
+            telling.seen.subscription.id,
+            source_event=telling.source,
+        )
+        change = telling.change(standing)
+        if change is None:
+            log.error("subscription of nobody", subscription=telling.seen.subscription.id)
+            return None
+        if standing.known is None:
+            return await self._apply(telling, standing, change, tx)
+        match order(telling.seen, change, standing.known):
+            case "newer":
+                return await self._apply(telling, standing, dated(change, standing.known), tx)
+            case "older":
+                return await telling.then(tx, standing.known)
+            case "unclear":
+                raise OutOfOrder(partial(self._read_again, telling, standing.known))
 
-        return write
+    async def _apply(
+        self, telling: _Telling, standing: Standing, change: SubscriptionChange, tx: Transaction
+    ) -> AfterCommit | None:
+        try:
+            applied = await self.ledger.apply_to(standing, tx, change, source_event=telling.source)
+        except UnknownSubscriber:
+            # As a rule the end of one that was cancelled because its account was deleted.
+            log.info("subscription of a deleted account", subscription=telling.seen.subscription.id)
+            return None
+        if applied.ended:
+            await self.commissions.on_ended(tx, applied.ended)
+        after = await telling.then(tx, applied.subscription)
+        return partial(self._announce, applied, after)
 
-    def _rereading(
-        self, seen: Seen, row: Subscription, source: SourceEvent, then: Then | None
-    ) -> Callable[[], Awaitable[Write]]:
-        async def read() -> Write:
-            again = await self.read(row.provider_subscription_id or "", row, seen.user_id)
-            return await self.write_of(evolve(again, refunded=seen.refunded), source, then)
-
-        return read
-
-    async def _locked(
-        self, tx: Transaction, seen: Seen, user_id: UUID | None
-    ) -> Subscription | None:
-        """The row, once nobody else changes those of its user."""
-        store, subscription_id = LedgerStore(tx), seen.subscription.id
-        if user_id is not None:
-            await store.lock(user_id)
-        row = await self.store.find_in(tx, "stripe", subscription_id)
-        if row is None or row.user_id == user_id:
-            return row
-        await store.lock(row.user_id)
-        return await self.store.find_in(tx, "stripe", subscription_id)
+    async def _read_again(self, telling: _Telling, known: Subscription) -> Write:
+        seen = telling.seen
+        again = await self.read(seen.subscription.id, known, seen.user_id)
+        return await self.write_of(
+            evolve(again, refunded=seen.refunded), telling.source, telling.then
+        )
 
     def _announce(self, applied: Applied, after: AfterCommit | None) -> None:
         self.ledger.announce(applied)
@@ -128,5 +122,23 @@ class StripeSync:
             after()
 
 
-async def _after(then: Then | None, tx: Transaction, row: Subscription) -> AfterCommit | None:
-    return None if then is None else await then(tx, row)
+@frozen
+class _Telling:
+    """What is to be written: what was seen, why, whose it should be, and what goes with it."""
+
+    seen: Seen
+    source: SourceEvent
+    then: Then
+    user_id: UUID | None
+    contents: Contents
+
+    def change(self, standing: Standing) -> SubscriptionChange | None:
+        """None for a subscription that cannot be tied to a user, or to a tier."""
+        tier_id = tier_of(self.seen.subscription, self.contents, standing.known)
+        if standing.user_id is None or tier_id is None:
+            return None
+        return self.seen.change(standing.user_id, tier_id)
+
+
+async def _nothing_else(tx: Transaction, row: Subscription) -> None:
+    """`Then`, for what ends with the row."""

@@ -17,8 +17,8 @@ from quart import request
 from cookcam.errors import BadRequest, InternalError
 from cookcam.features.subscriptions.inbox import Inbox
 from cookcam.features.subscriptions.inbox_models import Receipted
-from cookcam.providers.stripe_events import Event, InvalidSignature, verify
-from cookcam.providers.stripe_models import MalformedObject
+from cookcam.providers.stripe.events import Event, InvalidSignature, verify
+from cookcam.providers.stripe.reading import MalformedObject
 from cookcam.settings.readers import Secret
 from cookcam.web import Routes, errors_as, facts, hidden, spend, unconditional
 from cookcam.web.answers import Answer

@@ -2,6 +2,7 @@
 
 from cookcam.providers.apple.client import AppStore
 from cookcam.providers.apple.models import (
+    ALL,
     AppleNotification,
     AppleSubscription,
     AppStoreSettings,
@@ -10,6 +11,7 @@ from cookcam.providers.apple.models import (
 )
 
 __all__ = [
+    "ALL",
     "AppStore",
     "AppStoreSettings",
     "AppleNotification",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Literal
 
 from attrs import field, frozen
@@ -14,6 +15,9 @@ Environment = Literal["production", "sandbox"]
 
 ACTIVE, EXPIRED, BILLING_RETRY, GRACE, REVOKED = 1, 2, 3, 4, 5
 """`status` of an auto-renewable subscription, as the App Store Server API numbers it."""
+
+ALL = 100_000
+"""`revocationPercentage` of a whole payment, in thousandths of a percent."""
 
 
 @frozen
@@ -46,6 +50,11 @@ class AppleSubscription:
 
     `status` is None where only the transaction itself is known. `renews` is None where Apple did
     not say. `account_token` is the id our app gave with the purchase.
+
+    `price` is what the buyer paid for the transaction, in units of `currency`; None where Apple
+    does not tell it, as in receipts. `discounted` is a transaction at the price of an offer,
+    `shared` one that somebody else of the family paid. Of what was revoked `revoked_part` of `ALL`
+    went back.
     """
 
     original_transaction_id: str
@@ -62,6 +71,11 @@ class AppleSubscription:
     revoked_at: datetime | None = None
     in_retry: bool = False
     account_token: str | None = None
+    price: Decimal | None = None
+    currency: str | None = None
+    discounted: bool = False
+    shared: bool = False
+    revoked_part: int = ALL
 
 
 @frozen

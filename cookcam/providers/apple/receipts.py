@@ -120,7 +120,14 @@ def _subscription(
         revoked_at=moment(int(cancelled)) if cancelled else None,
         in_retry=_flag(renewal.get("is_in_billing_retry_period")) is True,
         account_token=entry.get("app_account_token"),
+        discounted=_is_discounted(entry),
+        shared=entry.get("in_app_ownership_type") == "FAMILY_SHARED",
     )
+
+
+def _is_discounted(entry: Mapping[str, Any]) -> bool:
+    offers = ("promotional_offer_id", "offer_code_ref_name")
+    return _flag(entry.get("is_in_intro_offer_period")) is True or any(map(entry.get, offers))
 
 
 def _flag(value: object) -> bool | None:

@@ -9,11 +9,13 @@ what matters is what the App Store says now, and that is asked of the App Store.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field, frozen
 
 from cookcam.providers.apple.models import (
+    ALL,
     AppleNotification,
     AppleSubscription,
     AppStoreSettings,
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
 
 T = TypeVar("T")
+
+SHARED = "FAMILY_SHARED"
 
 
 @define(slots=False, eq=False)
@@ -173,4 +177,9 @@ def _subscription(
         revoked_at=moment(told.revocationDate) if told.revocationDate else None,
         in_retry=bool(renewal and renewal.isInBillingRetryPeriod),
         account_token=told.appAccountToken,
+        price=Decimal(told.price) / 1000 if told.price is not None and told.currency else None,
+        currency=told.currency,
+        discounted=told.rawOfferType is not None,
+        shared=told.rawInAppOwnershipType == SHARED,
+        revoked_part=ALL if told.revocationPercentage is None else told.revocationPercentage,
     )

@@ -29,10 +29,14 @@ KEPT = 55 * 60.0
 
 @define(eq=False)
 class AccessTokens:
-    """One token for all. Whoever finds none fetches one while the others wait for it."""
+    """One token for all. Whoever finds none fetches one while the others wait for it.
+
+    `scope` is what the token is good for; `clock` gives the seconds since 1970.
+    """
 
     key: Secret | None
     clock: Callable[[], float]
+    scope: str = SCOPE
     _token: str | None = field(default=None, init=False, repr=False)
     _good_until: float = field(default=0.0, init=False)
     _fetching: trio.Lock = field(factory=trio.Lock, init=False)
@@ -55,7 +59,9 @@ class AccessTokens:
 
         if self.key is None:
             raise StoreMisconfigured()
-        url, assertion = await trio.to_thread.run_sync(_assertion, self.key, int(self.clock()))
+        url, assertion = await trio.to_thread.run_sync(
+            _assertion, self.key, self.scope, int(self.clock())
+        )
         try:
             answer = await http.post(url, data={"grant_type": GRANT, "assertion": assertion})
         except httpx.HTTPError:
@@ -71,7 +77,7 @@ class AccessTokens:
             raise StoreUnavailable from None
 
 
-def _assertion(key: Secret, now: int) -> tuple[str, str]:
+def _assertion(key: Secret, scope: str, now: int) -> tuple[str, str]:
     """Where to exchange it, and the assertion. Runs in a thread: imports, and RSA."""
     from google.auth import crypt, jwt
 
@@ -81,7 +87,7 @@ def _assertion(key: Secret, now: int) -> tuple[str, str]:
         signer = cast("Any", crypt.RSASigner).from_service_account_info(info)
         claims = {
             "iss": info["client_email"],
-            "scope": SCOPE,
+            "scope": scope,
             "aud": url,
             "iat": now,
             "exp": now + LIFETIME,

@@ -18,7 +18,12 @@ import trio
 from attrs import define, field
 
 from cookcam.providers.google_play.access import AccessTokens
-from cookcam.providers.google_play.models import GoogleSubscription, subscription_of
+from cookcam.providers.google_play.models import (
+    GoogleOrder,
+    GoogleSubscription,
+    order_of,
+    subscription_of,
+)
 from cookcam.providers.store_calls import (
     UNKNOWN,
     StoreCalls,
@@ -80,7 +85,9 @@ class GooglePlay:
 
         async def once() -> GoogleSubscription:
             as_of = datetime.now(UTC)
-            body = await self._ask("GET", self._path(f"subscriptionsv2/tokens/{_escaped(token)}"))
+            body = await self._ask(
+                "GET", self._path(f"purchases/subscriptionsv2/tokens/{_escaped(token)}")
+            )
             try:
                 return subscription_of(token, body, as_of, known)
             except (KeyError, TypeError, ValueError, AttributeError):
@@ -89,9 +96,24 @@ class GooglePlay:
 
         return await self.calls.within(lambda: self.calls.call(once), STORE)
 
+    async def order(self, order_id: str) -> GoogleOrder:
+        """One payment. One try: nobody waits for it but for what else is told with it."""
+
+        async def once() -> GoogleOrder:
+            body = await self._ask("GET", self._path(f"orders/{_escaped(order_id)}"))
+            try:
+                return order_of(body)
+            except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
+                structlog.get_logger(__name__).error("Google's order cannot be understood")
+                raise StoreUnavailable from None
+
+        return await self.calls.call(once, attempts=1)
+
     async def acknowledge(self, product_id: str, token: str) -> None:
         """Keeps Google from refunding the purchase after three days. Once is enough; one try."""
-        path = f"subscriptions/{_escaped(product_id)}/tokens/{_escaped(token)}:acknowledge"
+        path = (
+            f"purchases/subscriptions/{_escaped(product_id)}/tokens/{_escaped(token)}:acknowledge"
+        )
         await self.calls.call(lambda: self._ask("POST", self._path(path)), attempts=1)
 
     async def push_keys(self) -> Sequence[Mapping[str, Any]]:
@@ -107,7 +129,7 @@ class GooglePlay:
 
     def _path(self, rest: str) -> str:
         package = _escaped(self.package)
-        return f"{self.api_url}/androidpublisher/v3/applications/{package}/purchases/{rest}"
+        return f"{self.api_url}/androidpublisher/v3/applications/{package}/{rest}"
 
     async def _ask(self, method: str, url: str) -> dict[str, Any]:
         """One request; a token that is not taken is replaced once: it may have been revoked."""

@@ -1,11 +1,12 @@
-"""What `purchases.subscriptionsv2` tells. Source: Google's reference of that resource, and
-`spec/payments-and-gamification.md` §7.5 for the older fields kept for audits.
+"""What `purchases.subscriptionsv2` and `orders` tell. Source: Google's reference of these
+resources, and `spec/payments-and-gamification.md` §7.5 for the older fields kept for audits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, cast, get_args
 
 from attrs import field, frozen
@@ -22,13 +23,41 @@ State = Literal[
 ]
 PREFIX = "SUBSCRIPTION_STATE_"
 
+OrderState = Literal[
+    "PENDING", "PROCESSED", "CANCELED", "PENDING_REFUND", "PARTIALLY_REFUNDED", "REFUNDED"
+]
+
+
+@frozen
+class GoogleMoney:
+    """`amount` in units of `currency`."""
+
+    amount: Decimal
+    currency: str
+
+
+@frozen
+class GoogleOrder:
+    """One payment. `revenue` is what is ours of it: without taxes, Google's fee and what was given
+    back of it; None where Google does not tell. `returned` is what the buyer got back of `total`.
+    """
+
+    id: str
+    state: OrderState
+    created_at: datetime
+    total: GoogleMoney
+    tax: Decimal
+    revenue: GoogleMoney | None
+    returned: Decimal
+
 
 @frozen
 class GoogleSubscription:
     """One subscription as of `as_of`, the moment before Google was asked.
 
     `expires_at` is None of one that is still to be paid. `account_token` is the id our app gave
-    with the purchase.
+    with the purchase. `recurring_price` is what a renewal costs, where taxes come on top without
+    them; a `discounted` period costs something else.
     """
 
     token: str = field(repr=False)
@@ -47,6 +76,8 @@ class GoogleSubscription:
     linked_token: str | None = field(repr=False)
     account_token: str | None
     country: str | None
+    recurring_price: GoogleMoney | None
+    discounted: bool
 
     def audit(self) -> dict[str, Any]:
         """The fields of the older resource, by their names there."""
@@ -95,7 +126,51 @@ def subscription_of(
         linked_token=body.get("linkedPurchaseToken"),
         account_token=_part(body, "externalAccountIdentifiers").get("obfuscatedExternalAccountId"),
         country=body.get("regionCode"),
+        recurring_price=_money(_part(_part(item, "autoRenewingPlan"), "recurringPrice")),
+        discounted=bool(_DISCOUNTED & _part(item, "offerPhase").keys()),
     )
+
+
+_DISCOUNTED = frozenset({"introductoryPrice", "prorationPeriod"})
+"""Phases of an offer that cost neither nothing nor the full price."""
+
+
+def order_of(body: Mapping[str, Any]) -> GoogleOrder:
+    """Raises KeyError, TypeError, ValueError or AttributeError for another shape."""
+    state, created_at = str(body["state"]), _time(body["createTime"])
+    total = _money(_part(body, "total"))
+    if state not in get_args(OrderState) or created_at is None or total is None:
+        raise ValueError(state)
+    tax = _money(_part(body, "tax"))
+    return GoogleOrder(
+        id=str(body["orderId"]),
+        state=cast("OrderState", state),
+        created_at=created_at,
+        total=total,
+        tax=tax.amount if tax else Decimal(0),
+        revenue=_money(_part(body, "developerRevenueInBuyerCurrency")),
+        returned=_returned(body, cast("OrderState", state), total),
+    )
+
+
+def _returned(body: Mapping[str, Any], state: OrderState, total: GoogleMoney) -> Decimal:
+    if state in ("CANCELED", "PENDING_REFUND", "REFUNDED"):
+        return total.amount
+    events: Any = _part(body, "orderHistory").get("partialRefundEvents") or ()
+    parts = (
+        _money(_part(_part(event, "refundDetails"), "total"))
+        for event in cast("list[dict[str, Any]]", events)
+        if event.get("state") == "PROCESSED_SUCCESSFULLY"
+    )
+    return min(total.amount, sum((part.amount for part in parts if part), Decimal(0)))
+
+
+def _money(body: Mapping[str, Any]) -> GoogleMoney | None:
+    """Google leaves out what is zero; without a currency it is no money."""
+    if not body.get("currencyCode"):
+        return None
+    amount = Decimal(body.get("units") or 0) + Decimal(body.get("nanos") or 0) / 10**9
+    return GoogleMoney(amount, str(body["currencyCode"]))
 
 
 _REASONS = (

@@ -19,6 +19,10 @@ class Inbox:
     _closed: bool = field(default=False, init=False)
     _arrived: trio.Event | None = field(default=None, init=False)
     _taken: trio.Event | None = field(default=None, init=False)
+    _idle: trio.Event | None = field(default=None, init=False)
+
+    def __len__(self) -> int:
+        return len(self._messages)
 
     async def put(self, message: str | bytes) -> None:
         """Waits for room. A closed inbox takes nothing more, and does not complain."""
@@ -30,8 +34,16 @@ class Inbox:
             self._messages.append(message)
             self._notify()
 
+    async def emptied(self) -> None:
+        """Waits until the handler has taken everything and is back for more, or it is closed."""
+        while not self._closed and (self._messages or self._arrived is None):
+            if self._idle is None:
+                self._idle = trio.Event()
+            await self._idle.wait()
+
     def close(self) -> None:
         self._closed = True
+        self._rest()
         self._notify()
         self._make_room()
 
@@ -43,6 +55,7 @@ class Inbox:
             if self._closed:
                 raise StopAsyncIteration
             self._arrived = trio.Event()
+            self._rest()
             await self._arrived.wait()
         self._make_room()
         return self._messages.pop(0)
@@ -51,6 +64,11 @@ class Inbox:
         if self._arrived is not None:
             self._arrived.set()
             self._arrived = None
+
+    def _rest(self) -> None:
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
 
     def _make_room(self) -> None:
         if self._taken is not None:

@@ -7,7 +7,7 @@ lost belongs to a reader that is too slow, and its session ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Protocol
 
@@ -90,6 +90,10 @@ class Outbox:
         """As `put`, for a packet of the protocol, which is queued whatever the limit."""
         if not self._is_written(message):
             self._add(message)
+
+    def put_last(self, messages: Iterable[Message]) -> None:
+        """Queues, whatever the limit, what is to leave together with the goodbye that follows."""
+        self._queue += messages
 
     def peek(self, size: int) -> tuple[bytes, int]:
         """The oldest messages as they go over a WebSocket, about `size` bytes of them, and how

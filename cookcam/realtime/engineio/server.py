@@ -115,6 +115,8 @@ class EngineServer:
     ) -> None:
         """Ends every session at once; `close_all` before this is how to part in order."""
         self.draining = True
+        for session in list(self.sessions):
+            session.abort("server shutting down", GOING_AWAY)
         self._nursery.cancel_scope.cancel()
         await self._stack.__aexit__(kind, error, trace)
 

@@ -25,6 +25,7 @@ import trio
 from attrs import define, field
 
 from .asgi import Request
+from .direct import Close
 from .heartbeats import Heartbeats
 from .inbox import Inbox
 from .outbox import Message, Outbox
@@ -109,9 +110,11 @@ class Session:
             return False
         return True
 
-    def close(self, reason: str = "forced close", code: int = NORMAL) -> None:
-        """Ends the session in order: what is queued is delivered first, then the goodbye, within
-        the close timeout."""
+    def close(self, reason: str = "forced close", code: int = NORMAL, *last: Message) -> None:
+        """Ends the session in order: what is queued is delivered first, then `last` and the
+        goodbye, within the close timeout."""
+        if self.state is State.OPEN:
+            self.outbox.put_last(last)
         self._end(reason, code)
 
     def abort(self, reason: str, code: int = PROTOCOL_ERROR) -> None:
@@ -127,6 +130,15 @@ class Session:
         self.abort(reason, code)
         if self._connection is not None:
             self._connection.deadline = trio.current_time() + _LAST_WORD_SECONDS
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the handler has not been given yet what the client has sent."""
+        return len(self._inbox) > 0
+
+    async def heard(self) -> None:
+        """Waits until it has."""
+        await self._inbox.emptied()
 
     async def closed(self) -> str:
         """Waits until the session is over, goodbye included; returns the reason."""
@@ -148,6 +160,11 @@ class Session:
             self._stop_handling(after)
 
     # -- the transports' side
+
+    @property
+    def goodbye(self) -> Close:
+        """How a WebSocket says why it ended."""
+        return Close(self.code, self.reason or "")
 
     async def receive(self, packet: Packet) -> None:
         """Takes what the client sent; waits while the handler is behind. Raises PacketError for
@@ -201,11 +218,10 @@ class Session:
         """The session's task: the handler, then the rest of the goodbye. Never raises but when
         cancelled."""
         self._heartbeats.start(self)
-        try:
-            await self._handle(handler)
+        await self._handle(handler)
+        if self.transport == "polling":  # a WebSocket has its own bound, and ends this with itself
             with trio.move_on_after(self._close_timeout):
                 await self.closed()
-        finally:
             self.abort("server shutting down", GOING_AWAY)
 
     async def _handle(self, handler: Callable[[Session], Awaitable[None]]) -> None:

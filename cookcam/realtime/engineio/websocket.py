@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from .asgi import Receive, Send
-from .direct import Write
+from .direct import Close, Write
 from .outbox import Message
 from .pace import Pace
 from .packets import PING, PONG, UPGRADE, Frame, Packet, PacketError, decode_frame
@@ -43,17 +43,14 @@ async def carry(
         for frame in message.frames:
             await send_frame(send, frame)
 
-    async def finish() -> bool:
-        if session.state is State.OPEN:
-            return False
-        await send_close(send, session.code, session.reason)
-        return True
+    def goodbye() -> Close | None:
+        return None if session.state is State.OPEN else session.goodbye
 
     try:
         async with trio.open_nursery() as nursery:
             session.attach(nursery.cancel_scope)
             writer = Writer(
-                session.outbox, nursery, pace, write, send, send_message, finish, session.lose
+                session.outbox, nursery, pace, write, send, send_message, goodbye, session.lose
             )
             writer.start()
             try:
@@ -102,8 +99,8 @@ async def send_frame(send: Send, frame: Frame) -> None:
     await send({"type": "websocket.send", kind: frame})
 
 
-async def send_close(send: Send, code: int, reason: str | None = None) -> None:
-    await send({"type": "websocket.close", "code": code, "reason": reason})
+async def send_close(send: Send, code: int) -> None:
+    await send({"type": "websocket.close", "code": code})
 
 
 async def _read(session: Session, receive: Receive, max_payload: int) -> None:

@@ -4,9 +4,11 @@ A message for which nothing has to wait is written at once, encoded once for all
 Whatever has to wait stays in the outbox, and a task that exists only then sends it in order: an
 idle connection costs no task.
 
-    put ──▶ idle: written directly ── taken ──▶ idle
-              │                  └─ in part, or not ──▶ busy: the task sends, then idle
-              └─ no turn: due ──▶ all that is queued written directly, in its turn
+    put, goodbye ──▶ idle: written directly ── taken ──▶ idle, or over
+                       │                   └─ in part, or not ──▶ busy: the task sends, then idle
+                       └─ no turn: due ──▶ all that is queued written directly, in its turn
+
+The goodbye leaves in one write with what was queued before it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import trio
 from attrs import define, field
 
 from .asgi import Send
-from .direct import FLUSH, Write
+from .direct import FLUSH, Close, Write
 from .outbox import Message, Outbox
 from .pace import Pace
 
@@ -33,13 +35,15 @@ class _State(enum.Enum):
     """Something is queued and will be written in its turn."""
     BUSY = enum.auto()
     """The task runs."""
+    OVER = enum.auto()
+    """The goodbye is said, or the outbox somebody else's."""
 
 
 @define(eq=False)
 class Writer:
-    """`send_message` writes one message through ASGI. `finish` is awaited whenever there is
-    nothing left: it says the goodbye, if it is time for it, and returns whether it did, and must
-    not wait otherwise. `lose` is told that the connection is gone.
+    """`send_message` writes one message through ASGI. `goodbye` is asked whenever there is nothing
+    left: it returns what to close with, None while it is not time for it. `lose` is told that the
+    connection is gone.
 
     `write` is the server's offer to write directly, None where there is none.
     """
@@ -50,11 +54,13 @@ class Writer:
     _write: Write | None = field(alias="write")
     _send: Send = field(alias="send")
     _send_message: Callable[[Message], Awaitable[None]] = field(alias="send_message")
-    _finish: Callable[[], Awaitable[bool]] = field(alias="finish")
+    _goodbye: Callable[[], Close | None] = field(alias="goodbye")
     _lose: Callable[[], None] = field(alias="lose")
     _state: _State = field(default=_State.IDLE, init=False)
     _begun: bool = field(default=False, init=False)
     """A direct write was taken in part."""
+    _said: bool = field(default=False, init=False)
+    """The goodbye is on its way."""
 
     def start(self) -> None:
         """From now on it is this that empties the outbox."""
@@ -65,12 +71,14 @@ class Writer:
     def stop(self) -> None:
         """From now on the outbox is somebody else's, or nobody's."""
         self._outbox.on_change = self._outbox.writer = None
-        self._state = _State.BUSY
+        self._state = _State.OVER
 
     def wake(self) -> None:
-        """The goodbye may be due: the task looks."""
-        if self._state is not _State.BUSY:
-            self._work()
+        """Something may be due: what is queued, or the goodbye. That asks for no turn, as its time
+        is counted, and whoever says many goodbyes paces them."""
+        if self._state in (_State.IDLE, _State.DUE) and self._has_more():
+            self._state = _State.DUE
+            self.catch_up()
 
     def queued(self) -> None:
         """Something was put into the outbox."""
@@ -96,21 +104,32 @@ class Writer:
             return
         self._state = _State.IDLE
         self._write_queued()
-        if self._begun or len(self._outbox):
+        if self._has_more():
             self._work()
+        elif self._said:
+            self._state = _State.OVER
+
+    def _has_more(self) -> bool:
+        if self._begun or len(self._outbox):
+            return True
+        return not self._said and self._goodbye() is not None
 
     def _write_queued(self) -> None:
-        """Writes directly as much as is possible."""
-        while self._write is not None and len(self._outbox) and not self._begun:
+        """Writes directly as much as is possible, the goodbye behind the last message."""
+        while self._write is not None and not self._begun and not self._said:
             frames, count = self._outbox.peek(AT_ONCE)
-            if not count or not self._give(frames):
+            close = self._goodbye() if count == len(self._outbox) else None
+            if close is not None:
+                frames += close.wire
+            if not frames or not self._give(frames, closing=close is not None):
                 return
             self._outbox.drop(count)
+            self._said = close is not None
 
-    def _give(self, frames: bytes) -> bool:
+    def _give(self, frames: bytes, *, closing: bool = False) -> bool:
         """Whether the frames are on their way: all of them if any."""
         assert self._write is not None  # noqa: S101 - else nobody comes here
-        taken = self._write(frames)
+        taken = self._write(frames, closing=closing)
         self._begun = 0 < taken < len(frames)
         return taken > 0
 
@@ -120,16 +139,25 @@ class Writer:
 
     async def _run(self) -> None:
         try:
-            while self._begun or len(self._outbox):
+            while self._has_more():
                 if self._begun:
                     await self._send(FLUSH)
                     self._begun = False
                 self._write_queued()
-                if not self._begun and (message := self._outbox.take()) is not None:
-                    await self._send_message(message)
-                    if message.pause_after:
-                        await trio.sleep(message.pause_after)
-            if not await self._finish():
-                self._state = _State.IDLE
+                if not self._begun:
+                    await self._send_next()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             self._lose()  # some servers say so here, others only to the reader
+            return
+        if self._state is _State.BUSY:
+            self._state = _State.OVER if self._said else _State.IDLE
+
+    async def _send_next(self) -> None:
+        """Through ASGI, which waits: a message, or the goodbye where there is none."""
+        if (message := self._outbox.take()) is not None:
+            await self._send_message(message)
+            if message.pause_after:
+                await trio.sleep(message.pause_after)
+        elif not self._said and (close := self._goodbye()) is not None:
+            self._said = True
+            await self._send(close.message)

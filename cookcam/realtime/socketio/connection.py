@@ -36,22 +36,28 @@ class Connection:
     _retiring: bool = field(default=False, init=False)
 
     async def run(self) -> None:
-        """Until the session ends; what its sockets still have to do is left to run beside it."""
+        """Until the session ends; events of its sockets that are being handled are left to run
+        beside it."""
         self._expect_connect()
         try:
             await self._read()
         finally:
-            for socket in self._present():
-                socket.end(self.session.reason or "server shutting down")
+            reason = self.session.reason or "server shutting down"
+            present = self._present()
+            for socket in present[1:]:
+                socket.end(reason)
+            for socket in present[:1]:  # nearly always the only one
+                await socket.end_with_session(reason)
 
     @property
     def busy(self) -> bool:
-        """Whether events it received are being handled."""
-        return any(socket.busy for socket in self._present())
+        """Whether events it received are being handled, or will be."""
+        return self.session.unheard or any(socket.busy for socket in self._present())
 
     async def retire(self, reason: str, code: int, *, goodbye: bool) -> None:
-        """Parts in order: no more events are taken, those received are handled, then come the
-        goodbye of each socket and the close of the session."""
+        """Parts in order: those events that were received are handled, no more are taken, then come
+        the goodbye of each socket and the close of the session."""
+        await self.session.heard()
         self._retiring = True
         for socket in self._present():
             await socket.settled()
@@ -60,11 +66,12 @@ class Connection:
 
     def part(self, reason: str, code: int, *, goodbye: bool) -> None:
         """The goodbye alone, for one that is not busy."""
-        for socket in self._present():
-            if goodbye and socket.connected:
-                packet = Packet(PacketType.DISCONNECT, socket.namespace.name)
-                self.session.send_message(Message.of(*packet.encode()))
-        self.session.close(reason, code)
+        last = [
+            socket.namespace.goodbye
+            for socket in self.sockets.values()
+            if goodbye and socket.connected
+        ]
+        self.session.close(reason, code, *last)
 
     def left(self) -> None:
         """Called by a socket that has ended."""

@@ -48,6 +48,13 @@ class Jobs:
             self._working = True
             self._owner.start_soon(self._work)
 
+    async def end_with(self, job: Job) -> None:
+        """Does the last job, in the calling task where no other is at work."""
+        self._waiting.append(job)
+        if not self._working:
+            self._working = True
+            await self._work()
+
     async def settled(self) -> None:
         """Waits until there is nothing left to do."""
         while self._working:

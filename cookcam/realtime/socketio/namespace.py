@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import define, field
@@ -87,6 +88,11 @@ class Namespace:
         has left its rooms by then and can be sent nothing; `socket.rooms` still names them."""
         self.disconnect_handler = handler
         return handler
+
+    @cached_property
+    def goodbye(self) -> Message:
+        """What tells a client that it is disconnected from this namespace (`41`)."""
+        return Message.of(*Packet(PacketType.DISCONNECT, self.name).encode())
 
     @property
     def sockets(self) -> Collection[Socket]:

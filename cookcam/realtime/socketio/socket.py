@@ -166,7 +166,7 @@ class Socket:
         """Ends this socket: the client's `disconnect` event says `io server disconnect`, and its
         library does not reconnect by itself. With `close`, ends the session, too."""
         if self.connected:
-            self._send_packet(Packet(PacketType.DISCONNECT, self.namespace.name))
+            self.session.send_message(self.namespace.goodbye)
         self.end("server namespace disconnect")
         if close:
             self.session.close("forced server close")
@@ -201,8 +201,17 @@ class Socket:
     def end(self, reason: str) -> None:
         """The socket is over, at once for those who send to it. Events it has sent are handled
         to their end, within the server's `linger`; then comes the disconnect handler."""
-        if self.state is State.ENDED:
-            return
+        if self.state is not State.ENDED:
+            self._end(reason)
+            self._jobs.add(partial(self._part, reason))
+
+    async def end_with_session(self, reason: str) -> None:
+        """As `end`, and the disconnect handler runs here, if nothing else does. Thousands may end
+        at the same moment, and each would take a task for it."""
+        self._end(reason)
+        await self._jobs.end_with(partial(self._part, reason))
+
+    def _end(self, reason: str) -> None:
         was_connected, history = self.connected, self.namespace.history
         self.state = State.ENDED
         self._early = None
@@ -222,7 +231,6 @@ class Socket:
         for scope in self._background:
             scope.cancel()
         self._connection.left()
-        self._jobs.add(partial(self._part, reason))
 
     async def _connect(self, auth: dict[str, Any]) -> None:
         refusal = ConnectionRefused("Internal error")

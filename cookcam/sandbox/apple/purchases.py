@@ -22,6 +22,9 @@ class Transaction:
     trial: bool = False
     revoked_at: datetime | None = None
     upgraded: bool = False
+    price_cents: int = 0
+    currency: str = "USD"
+    revoked_part: int | None = None
 
 
 @define(eq=False)
@@ -33,6 +36,7 @@ class Bought:
     bundle_id: str
     transactions: list[Transaction]
     account_token: str | None = None
+    shared: bool = False
     status: int = ACTIVE
     renews: bool = True
     renews_to: str = ""
@@ -44,7 +48,10 @@ class Bought:
         return self.transactions[-1]
 
     def replace_newest(self, **changes: Any) -> None:
-        self.transactions[-1] = evolve(self.newest, **changes)
+        self.replace(-1, **changes)
+
+    def replace(self, number: int, **changes: Any) -> None:
+        self.transactions[number] = evolve(self.transactions[number], **changes)
 
     def transaction_info(self, now: datetime, one: Transaction | None = None) -> dict[str, Any]:
         """`JWSTransactionDecodedPayload`."""
@@ -61,18 +68,28 @@ class Bought:
             "expiresDate": _ms(told.expires_at),
             "quantity": 1,
             "type": "Auto-Renewable Subscription",
-            "inAppOwnershipType": "PURCHASED",
+            "inAppOwnershipType": "FAMILY_SHARED" if self.shared else "PURCHASED",
             "signedDate": _ms(now),
             "environment": self.where,
             "transactionReason": "PURCHASE" if len(self.transactions) == 1 else "RENEWAL",
             "storefront": "USA",
             "storefrontId": "143441",
+            "price": told.price_cents * 10,
+            "currency": told.currency,
             **({"appAccountToken": self.account_token} if self.account_token else {}),
             **({"offerType": 1, "offerDiscountType": "FREE_TRIAL"} if told.trial else {}),
             **({"isUpgraded": True} if told.upgraded else {}),
             **(
                 {"revocationDate": _ms(told.revoked_at), "revocationReason": 0}
                 if told.revoked_at
+                else {}
+            ),
+            **(
+                {
+                    "revocationType": "REFUND_PRORATED",
+                    "revocationPercentage": told.revoked_part,
+                }
+                if told.revoked_part is not None
                 else {}
             ),
         }
@@ -128,6 +145,7 @@ class Bought:
             "original_purchase_date_ms": str(_ms(self.transactions[0].purchased_at)),
             "expires_date_ms": str(_ms(one.expires_at)),
             "is_trial_period": str(one.trial).lower(),
+            "in_app_ownership_type": "FAMILY_SHARED" if self.shared else "PURCHASED",
             "subscription_group_identifier": GROUP,
             **({"app_account_token": self.account_token} if self.account_token else {}),
             **({"is_upgraded": "true"} if one.upgraded else {}),
@@ -141,6 +159,12 @@ class Bought:
 
 def period_of(product_id: str) -> timedelta:
     return timedelta(days=365 if "year" in product_id else 30)
+
+
+def price_of(product_id: str) -> int:
+    """In cents."""
+    monthly, yearly = (999, 9999) if "creator" in product_id else (399, 3999)
+    return yearly if "year" in product_id else monthly
 
 
 def _ms(at: datetime) -> int:

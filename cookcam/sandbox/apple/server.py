@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 from secrets import randbelow
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 import orjson
@@ -33,7 +33,9 @@ from cookcam.sandbox.apple.purchases import (
     Transaction,
     Where,
     period_of,
+    price_of,
 )
+from cookcam.sandbox.commands import Mistake, Words, mistaken, span_of, told, words_of
 
 if TYPE_CHECKING:
     import httpx
@@ -69,8 +71,9 @@ class Behaviour:
 class AppleStandIn:
     """A running stand-in. `url` is the base of everything it serves.
 
-    What the methods below do, people and banks do at Apple; each happens at the simulated time
-    `now` and posts a notification to `endpoint`, if there is one. `statuses` are the answers.
+    What the methods below do, people and banks do at Apple; each happens at Apple's time `now` and
+    posts a notification to `endpoint`, if there is one. `statuses` are the answers. That time goes
+    on with the real one, `ahead` of it by what `advance` and the ends of periods made it.
     """
 
     url: str
@@ -78,7 +81,7 @@ class AppleStandIn:
     behaviour: Behaviour
     endpoint: str | None = None
     http: httpx.AsyncClient | None = field(default=None, repr=False)
-    now: datetime = field(factory=lambda: datetime.now(UTC))
+    ahead: timedelta = timedelta()
     bought: dict[str, Bought] = field(factory=dict[str, Bought])
     notifications: list[str] = field(factory=list[str], repr=False)
     statuses: list[int] = field(factory=list[int])
@@ -88,6 +91,10 @@ class AppleStandIn:
     )
     # Apple never gives an id twice, whatever was forgotten meanwhile.
     _ids: count[int] = field(factory=lambda: count(2 * 10**15 + randbelow(10**15)), repr=False)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
 
     @property
     def private_key(self) -> str:
@@ -125,11 +132,24 @@ class AppleStandIn:
         trial: bool = False,
         where: Where = "Production",
         bundle_id: str = BUNDLE_ID,
+        shared: bool = False,
+        price_cents: int | None = None,
+        currency: str = "USD",
         lasts: timedelta | None = None,
     ) -> Bought:
-        ends = self.now + (lasts or (timedelta(days=3) if trial else period_of(product_id)))
-        first = Transaction(self._new_id(), product_id, self.now, ends, trial)
-        bought = Bought(first.id, where, bundle_id, [first], account_token)
+        """`shared` is what somebody else of the family paid. A renewal costs what it costs here,
+        in US dollars."""
+        now, price = self.now, 0 if trial else price_of(product_id)
+        first = Transaction(
+            self._new_id(),
+            product_id,
+            now,
+            now + (lasts or (timedelta(days=3) if trial else period_of(product_id))),
+            trial,
+            price_cents=price if price_cents is None else price_cents,
+            currency=currency,
+        )
+        bought = Bought(first.id, where, bundle_id, [first], account_token, shared)
         self.bought[bought.id] = bought
         await self.notify(bought, "SUBSCRIBED", "INITIAL_BUY")
         return bought
@@ -141,13 +161,13 @@ class AppleStandIn:
         await self.notify(bought, "DID_RENEW", "BILLING_RECOVERY" if recovered else None)
 
     async def fail_payment(self, bought: Bought, *, grace: bool = True) -> None:
-        self.now = max(self.now, bought.newest.expires_at)
+        self.reach(bought.newest.expires_at)
         bought.status = GRACE if grace else BILLING_RETRY
         bought.grace_until = bought.newest.expires_at + GRACE_PERIOD if grace else None
         await self.notify(bought, "DID_FAIL_TO_RENEW", "GRACE_PERIOD" if grace else None)
 
     async def end_grace(self, bought: Bought) -> None:
-        self.now = max(self.now, bought.grace_until or self.now)
+        self.reach(bought.grace_until)
         bought.status, bought.grace_until = BILLING_RETRY, None
         await self.notify(bought, "GRACE_PERIOD_EXPIRED")
 
@@ -161,8 +181,7 @@ class AppleStandIn:
         """At once: the old transaction is replaced by one for the other product."""
         self.pass_time()
         bought.replace_newest(upgraded=True)
-        new = Transaction(self._new_id(), product_id, self.now, self.now + period_of(product_id))
-        bought.transactions.append(new)
+        bought.transactions.append(self._transaction(product_id))
         await self.notify(bought, "DID_CHANGE_RENEWAL_PREF", "UPGRADE")
 
     async def downgrade(self, bought: Bought, product_id: str) -> None:
@@ -172,23 +191,45 @@ class AppleStandIn:
         await self.notify(bought, "DID_CHANGE_RENEWAL_PREF", "DOWNGRADE")
 
     async def expire(self, bought: Bought) -> None:
-        self.now = max(self.now, bought.newest.expires_at)
+        self.reach(bought.newest.expires_at)
         bought.status, bought.renews = EXPIRED, False
         await self.notify(bought, "EXPIRED", "VOLUNTARY")
 
-    async def refund(self, bought: Bought, *, kind: str = "REFUND") -> None:
-        """Apple gives the money of the newest transaction back; or takes a shared one (REVOKE)."""
+    async def refund(
+        self,
+        bought: Bought,
+        *,
+        kind: str = "REFUND",
+        periods_ago: int = 0,
+        percent: int | None = None,
+    ) -> None:
+        """Apple gives the money of a transaction back, of the newest if not said otherwise; or
+        takes a shared one (REVOKE). Of `percent` it is a part."""
         self.pass_time()
-        bought.replace_newest(revoked_at=self.now)
-        bought.status = REVOKED
-        await self.notify(bought, kind)
+        part = None if percent is None else percent * 1000
+        bought.replace(-1 - periods_ago, revoked_at=self.now, revoked_part=part)
+        if periods_ago == 0:
+            bought.status = REVOKED
+        await self.notify(bought, kind, periods_ago=periods_ago)
+
+    async def reverse_refund(self, bought: Bought) -> None:
+        """Apple takes the money of the newest transaction after all, and the subscription is."""
+        self.pass_time()
+        bought.replace_newest(revoked_at=None, revoked_part=None)
+        bought.status = ACTIVE
+        await self.notify(bought, "REFUND_REVERSED")
 
     def advance(self, **by: float) -> None:
-        self.now += timedelta(**by)
+        self.ahead += timedelta(**by)
+
+    def reach(self, at: datetime | None) -> None:
+        """It is that time now, if it was earlier."""
+        now = datetime.now(UTC)
+        self.ahead = max(self.ahead, (at or now) - now)
 
     def pass_time(self) -> None:
         """A moment, so that no two events have one time."""
-        self.now += timedelta(milliseconds=5)
+        self.advance(milliseconds=5)
 
     def signed_notification(
         self,
@@ -197,6 +238,7 @@ class AppleStandIn:
         subtype: str | None = None,
         *,
         authority: Authority | None = None,
+        periods_ago: int = 0,
         **changes: Any,
     ) -> str:
         """`signedPayload`; `changes` replace keys of its `data`."""
@@ -208,8 +250,9 @@ class AppleStandIn:
             "environment": where,
         }
         if bought is not None:
+            about = bought.transactions[-1 - periods_ago]
             data |= {
-                "signedTransactionInfo": signer.sign(bought.transaction_info(self.now)),
+                "signedTransactionInfo": signer.sign(bought.transaction_info(self.now, about)),
                 "signedRenewalInfo": signer.sign(bought.renewal_info(self.now)),
                 "status": bought.status,
             }
@@ -224,8 +267,10 @@ class AppleStandIn:
             }
         )
 
-    async def notify(self, bought: Bought, kind: str, subtype: str | None = None) -> None:
-        signed = self.signed_notification(bought, kind, subtype)
+    async def notify(
+        self, bought: Bought, kind: str, subtype: str | None = None, *, periods_ago: int = 0
+    ) -> None:
+        signed = self.signed_notification(bought, kind, subtype, periods_ago=periods_ago)
         self.notifications.append(signed)
         await self.deliver(signed)
 
@@ -243,13 +288,18 @@ class AppleStandIn:
         return answer.status_code
 
     def _renewed(self, bought: Bought) -> None:
-        self.now = max(self.now, bought.newest.expires_at)
+        self.reach(bought.newest.expires_at)
         product_id = bought.renews_to or bought.newest.product_id
-        bought.transactions.append(
-            Transaction(self._new_id(), product_id, self.now, self.now + period_of(product_id))
-        )
+        bought.transactions.append(self._transaction(product_id))
         bought.status, bought.grace_until, bought.renews_to = ACTIVE, None, ""
         bought.renews = True
+
+    def _transaction(self, product_id: str) -> Transaction:
+        now = self.now
+        price = price_of(product_id)
+        return Transaction(
+            self._new_id(), product_id, now, now + period_of(product_id), price_cents=price
+        )
 
     def _new_id(self) -> str:
         return str(next(self._ids))
@@ -385,21 +435,35 @@ def _is_authorised(stand_in: AppleStandIn) -> bool:
         return False
 
 
-DEEDS = (
-    "renew",
-    "fail_payment",
-    "end_grace",
-    "set_renewal",
-    "upgrade",
-    "downgrade",
-    "expire",
-    "refund",
-)
-"""Methods of the stand-in that are paths as well."""
+BUY: Words = {
+    "product_id": str,
+    "account_token": str,
+    "trial": bool,
+    "where": str,
+    "bundle_id": str,
+    "shared": bool,
+    "price_cents": int,
+    "currency": str,
+}
+DEEDS: Mapping[str, Words] = {
+    "renew": {},
+    "fail_payment": {"grace": bool},
+    "end_grace": {},
+    "set_renewal": {"renews": bool},
+    "upgrade": {"product_id": str},
+    "downgrade": {"product_id": str},
+    "expire": {},
+    "refund": {"kind": str, "periods_ago": int, "percent": int},
+    "reverse_refund": {},
+}
+"""Methods of the stand-in that are paths as well, with what they take."""
+
+REQUIRED = {"set_renewal": ("renews",), "upgrade": ("product_id",), "downgrade": ("product_id",)}
 
 
 def _control(app: QuartTrio, stand_in: AppleStandIn) -> None:
     """`POST /_sandbox/<deed>`: what people do, for a stand-in in a process of its own."""
+    app.register_error_handler(Mistake, mistaken)
 
     def shown(bought: Bought) -> dict[str, Any]:
         return {
@@ -413,14 +477,26 @@ def _control(app: QuartTrio, stand_in: AppleStandIn) -> None:
 
     @app.post("/_sandbox/buy")
     async def buy() -> Response:
-        bought = await stand_in.buy(**orjson.loads(await request.get_data()))
-        return Response(orjson.dumps(shown(bought)), content_type="application/json")
+        asked = words_of(await request.get_data(), BUY, "product_id")
+        if asked.get("where", "Production") not in get_args(Where):
+            raise Mistake(f"where has to be one of {', '.join(get_args(Where))}")
+        return told(shown(await stand_in.buy(**asked)))
+
+    @app.post("/_sandbox/advance")
+    async def advance() -> Response:
+        stand_in.ahead += span_of(await request.get_data())
+        return told({"now": stand_in.now})
 
     @app.post("/_sandbox/<deed>")
     async def do(deed: str) -> Response:
-        asked: dict[str, Any] = orjson.loads(await request.get_data())
-        bought = stand_in.bought.get(str(asked.pop("id", "")))
-        if deed not in DEEDS or bought is None:
-            return Response("no such deed, or no such subscription\n", status=404)
+        if deed not in DEEDS:
+            return told({"error": f"there is no {deed} here"}, 404)
+        words = {"id": str, **DEEDS[deed]}
+        asked = words_of(await request.get_data(), words, "id", *REQUIRED.get(deed, ()))
+        bought = stand_in.bought.get(asked.pop("id"))
+        if bought is None:
+            return told({"error": "no such subscription"}, 404)
+        if not 0 <= asked.get("periods_ago", 0) < len(bought.transactions):
+            raise Mistake("periods_ago is before the purchase")
         await getattr(stand_in, deed)(bought, **asked)
-        return Response(orjson.dumps(shown(bought)), content_type="application/json")
+        return told(shown(bought))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from base64 import b64encode
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,6 +21,7 @@ from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] #
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from cookcam.sandbox.commands import Mistake, Words, mistaken, span_of, told, words_of
 from cookcam.sandbox.google_play.keys import ACCOUNT, AUDIENCE, PUSHER, Keys
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Behaviour:
     """What a test may change while the stand-in runs.
 
     While `failures` is above 0, answers have `status` and count it down, those of the token too
-    if `of_tokens`. `delay` is in seconds; `garbled` answers are cut in half.
+    if `of_tokens`. `delay` is in seconds; `garbled` answers are cut in half. `order_failure` is
+    the status of every answer about orders: 403 of a key that may see no finances.
     """
 
     delay: float = 0.0
@@ -50,7 +52,53 @@ class Behaviour:
     of_tokens: bool = False
     retry_after: int | None = None
     garbled: bool = False
+    order_failure: int | None = None
     requests: list[str] = field(factory=list[str])
+
+
+@define(eq=False)
+class Order:
+    """One payment. What is `returned` went back to the buyer; Google keeps `fee_percent` of it."""
+
+    id: str
+    token: str = field(repr=False)
+    product_id: str
+    created_at: datetime
+    total_cents: int
+    currency: str = "USD"
+    state: str = "PROCESSED"
+    returned_cents: int = 0
+    fee_percent: int = 15
+
+    def give_back(self, percent: int = 100) -> None:
+        self.returned_cents = self.total_cents * percent // 100
+        self.state = "REFUNDED" if percent == 100 else "PARTIALLY_REFUNDED"
+
+    def shown(self) -> dict[str, Any]:
+        """An `Order`."""
+        kept = self.total_cents - self.returned_cents
+        partial = [
+            {
+                "createTime": _text(self.created_at),
+                "state": "PROCESSED_SUCCESSFULLY",
+                "refundDetails": {"total": money(self.returned_cents, self.currency)},
+            }
+        ]
+        return {
+            "orderId": self.id,
+            "purchaseToken": self.token,
+            "state": self.state,
+            "createTime": _text(self.created_at),
+            "lineItems": [{"productId": self.product_id}],
+            "total": money(self.total_cents, self.currency),
+            "tax": money(0, self.currency),
+            "developerRevenueInBuyerCurrency": money(
+                kept * (100 - self.fee_percent) / 100, self.currency
+            ),
+            "orderHistory": {"partialRefundEvents": partial}
+            if self.state == "PARTIALLY_REFUNDED"
+            else {},
+        }
 
 
 @define(eq=False)
@@ -74,14 +122,21 @@ class Bought:
     linked: str | None = None
     gone: bool = False
 
+    @property
+    def newest_order(self) -> str:
+        return self.order_id + (f"..{self.renewals - 1}" if self.renewals else "")
+
     def shown(self) -> dict[str, Any]:
         """A `SubscriptionPurchaseV2`."""
-        order = self.order_id + (f"..{self.renewals - 1}" if self.renewals else "")
+        order, price = self.newest_order, money(price_of(self.product_id))
         acknowledged = "ACKNOWLEDGED" if self.acknowledged else "PENDING"
         item: dict[str, Any] = {
             "productId": self.product_id,
             "latestSuccessfulOrderId": order,
-            "autoRenewingPlan": {"autoRenewEnabled": True} if self.renews else {},
+            "autoRenewingPlan": {
+                "recurringPrice": price,
+                **({"autoRenewEnabled": True} if self.renews else {}),
+            },
             "offerDetails": {"basePlanId": "standard"},
             "offerPhase": {"freeTrial": {}} if self.trial else {"basePrice": {}},
         }
@@ -118,8 +173,9 @@ class Bought:
 class GooglePlayStandIn:
     """A running stand-in. `url` is what `GOOGLE_PLAY_API_URL` has to be.
 
-    What the methods below do, people and banks do at Google; each happens at the simulated time
-    `now` and pushes a notification to `endpoint`, if there is one. `statuses` are the answers.
+    What the methods below do, people and banks do at Google; each happens at Google's time `now`
+    and pushes a notification to `endpoint`, if there is one. `statuses` are the answers. That time
+    goes on with the real one, `ahead` of it by what `advance` and the ends of periods made it.
     """
 
     url: str
@@ -127,13 +183,18 @@ class GooglePlayStandIn:
     behaviour: Behaviour
     endpoint: str | None = None
     http: httpx.AsyncClient | None = field(default=None, repr=False)
-    now: datetime = field(factory=lambda: datetime.now(UTC))
+    ahead: timedelta = timedelta()
     bought: dict[str, Bought] = field(factory=dict[str, Bought])
+    orders: dict[str, Order] = field(factory=dict[str, Order])
     access_tokens: list[str] = field(factory=list[str], repr=False)
     envelopes: list[dict[str, Any]] = field(factory=list[dict[str, Any]], repr=False)
     statuses: list[int] = field(factory=list[int])
     # Google never gives an id twice, whatever was forgotten meanwhile.
     _ids: count[int] = field(factory=lambda: count(10**15 + randbelow(10**15)), repr=False)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
 
     @property
     def service_account(self) -> str:
@@ -162,13 +223,13 @@ class GooglePlayStandIn:
         instead_of: Bought | None = None,
         lasts: timedelta | None = None,
     ) -> Bought:
-        period = lasts or (timedelta(days=3) if trial else period_of(product_id))
+        now, period = self.now, lasts or (timedelta(days=3) if trial else period_of(product_id))
         bought = Bought(
             token=f"{uuid4().hex}.AO-J1O/{uuid4().hex}",
             product_id=product_id,
             state="PENDING" if pending else "ACTIVE",
-            started_at=self.now,
-            expires_at=None if pending else self.now + period,
+            started_at=now,
+            expires_at=None if pending else now + period,
             order_id=f"GPA.{next(self._ids)}",
             account_token=account_token,
             trial=trial,
@@ -177,15 +238,17 @@ class GooglePlayStandIn:
         )
         self.bought[bought.token] = bought
         if instead_of is not None:
-            instead_of.state, instead_of.expires_at = "EXPIRED", self.now
-            instead_of.cancelled_by, instead_of.cancelled_at = "replacementCancellation", self.now
+            instead_of.state, instead_of.expires_at = "EXPIRED", now
+            instead_of.cancelled_by, instead_of.cancelled_at = "replacementCancellation", now
         if not pending:
+            self._charge(bought)
             await self.notify(bought, PURCHASED)
         return bought
 
     async def pay(self, bought: Bought) -> None:
         """A pending purchase is paid for."""
         bought.state, bought.expires_at = "ACTIVE", self.now + period_of(bought.product_id)
+        self._charge(bought)
         await self.notify(bought, PURCHASED)
 
     async def drop(self, bought: Bought) -> None:
@@ -196,20 +259,21 @@ class GooglePlayStandIn:
     async def renew(self, bought: Bought) -> None:
         """At the end of the period; of a failed one it is the recovery."""
         failed = bought.state in ("IN_GRACE_PERIOD", "ON_HOLD")
-        self.now = max(self.now, bought.expires_at or self.now)
+        self.reach(bought.expires_at)
         bought.state, bought.trial = "ACTIVE", False
         bought.expires_at = self.now + period_of(bought.product_id)
         bought.renewals += 1
+        self._charge(bought)
         await self.notify(bought, RECOVERED if failed else RENEWED)
 
     async def fail_payment(self, bought: Bought) -> None:
         """A period of grace begins, and access goes on in it."""
-        self.now = max(self.now, bought.expires_at or self.now)
+        self.reach(bought.expires_at)
         bought.state, bought.expires_at = "IN_GRACE_PERIOD", self.now + GRACE_PERIOD
         await self.notify(bought, IN_GRACE)
 
     async def hold(self, bought: Bought, *, since: datetime | None = None) -> None:
-        self.now = max(self.now, bought.expires_at or self.now)
+        self.reach(bought.expires_at)
         bought.state, bought.expires_at = "ON_HOLD", since or self.now
         await self.notify(bought, ON_HOLD)
 
@@ -227,22 +291,38 @@ class GooglePlayStandIn:
 
     async def expire(self, bought: Bought) -> None:
         bought.state, bought.renews = "EXPIRED", False
-        bought.expires_at = min(bought.expires_at or self.now, self.now)
+        now = self.now
+        bought.expires_at = min(bought.expires_at or now, now)
         await self.notify(bought, EXPIRED)
 
-    async def revoke(self, bought: Bought) -> None:
-        """Google gives the money back and ends the subscription at once."""
+    async def revoke(self, bought: Bought, *, percent: int = 100) -> None:
+        """Google gives the money back, or that part, and ends the subscription at once."""
         bought.state, bought.renews, bought.expires_at = "EXPIRED", False, self.now
+        self.orders[bought.newest_order].give_back(percent)
         await self.notify(bought, REVOKED)
 
-    async def void(self, bought: Bought) -> None:
-        """The same, told as a voided purchase."""
-        bought.state, bought.renews, bought.expires_at = "EXPIRED", False, self.now
-        told = {"purchaseToken": bought.token, "orderId": bought.order_id, "productType": 1}
+    async def void(self, bought: Bought, *, order_id: str | None = None) -> None:
+        """The same, told as a voided purchase; of another order than the newest, the subscription
+        goes on."""
+        if order_id in (None, bought.newest_order):
+            bought.state, bought.renews, bought.expires_at = "EXPIRED", False, self.now
+        order = self.orders[order_id or bought.newest_order]
+        order.give_back()
+        told = {"purchaseToken": bought.token, "orderId": order.id, "productType": 1}
         await self.push({"voidedPurchaseNotification": told})
 
     def advance(self, **by: float) -> None:
-        self.now += timedelta(**by)
+        self.ahead += timedelta(**by)
+
+    def reach(self, at: datetime | None) -> None:
+        """It is that time now, if it was earlier."""
+        now = datetime.now(UTC)
+        self.ahead = max(self.ahead, (at or now) - now)
+
+    def _charge(self, bought: Bought) -> None:
+        cents = 0 if bought.trial else price_of(bought.product_id)
+        order = Order(bought.newest_order, bought.token, bought.product_id, self.now, cents)
+        self.orders[order.id] = order
 
     async def notify(self, bought: Bought, kind: int) -> None:
         told = {"version": "1.0", "notificationType": kind, "purchaseToken": bought.token}
@@ -315,7 +395,8 @@ async def open_google_play(
 def create_app(stand_in: GooglePlayStandIn) -> QuartTrio:
     app = QuartTrio("cookcam.sandbox.google_play")
     behaviour = stand_in.behaviour
-    of_app = f"/androidpublisher/v3/applications/{PACKAGE}/purchases"
+    package = f"/androidpublisher/v3/applications/{PACKAGE}"
+    of_app = f"{package}/purchases"
 
     def answer(body: Any, status: int = 200) -> Response:
         content = orjson.dumps(body)
@@ -366,6 +447,13 @@ def create_app(stand_in: GooglePlayStandIn) -> QuartTrio:
             return refusal(404, "purchaseTokenNotFound")
         return refusal(410, "purchaseTokenNoLongerValid") if bought.gone else answer(bought.shown())
 
+    @app.get(package + "/orders/<order_id>")
+    async def order(order_id: str) -> Response:
+        if behaviour.order_failure is not None:
+            return refusal(behaviour.order_failure, "permissionDenied")
+        found = stand_in.orders.get(order_id)
+        return answer(found.shown()) if found else refusal(404, "orderNotFound")
+
     @app.post(of_app + "/subscriptions/<product_id>/tokens/<path:purchase>")
     async def acknowledge(product_id: str, purchase: str) -> Response:
         token, _, deed = purchase.rpartition(":")
@@ -401,45 +489,79 @@ def _is_assertion(stand_in: GooglePlayStandIn, assertion: str) -> bool:
     return claims["scope"] == SCOPE and claims["exp"] - claims["iat"] <= 3600
 
 
-DEEDS = (
-    "pay",
-    "drop",
-    "renew",
-    "fail_payment",
-    "hold",
-    "cancel",
-    "restart",
-    "pause",
-    "expire",
-    "revoke",
-    "void",
-)
-"""Methods of the stand-in that are paths as well."""
+BUY: Words = {
+    "product_id": str,
+    "account_token": str,
+    "trial": bool,
+    "test": bool,
+    "pending": bool,
+}
+DEEDS: Mapping[str, Words] = {
+    "pay": {},
+    "drop": {},
+    "renew": {},
+    "fail_payment": {},
+    "hold": {},
+    "cancel": {},
+    "restart": {},
+    "pause": {},
+    "expire": {},
+    "revoke": {"percent": int},
+    "void": {"order_id": str},
+}
+"""Methods of the stand-in that are paths as well, with what they take."""
 
 
 def _control(app: QuartTrio, stand_in: GooglePlayStandIn) -> None:
     """`POST /_sandbox/<deed>`: what people do, for a stand-in in a process of its own."""
+    app.register_error_handler(Mistake, mistaken)
 
     def shown(bought: Bought) -> Response:
-        body = {"purchase_token": bought.token, **bought.shown()}
-        return Response(orjson.dumps(body), content_type="application/json")
+        return told({"purchase_token": bought.token, **bought.shown()})
 
     @app.post("/_sandbox/buy")
     async def buy() -> Response:
-        return shown(await stand_in.buy(**orjson.loads(await request.get_data())))
+        asked = words_of(await request.get_data(), BUY, "product_id")
+        return shown(await stand_in.buy(**asked))
+
+    @app.post("/_sandbox/advance")
+    async def advance() -> Response:
+        stand_in.ahead += span_of(await request.get_data())
+        return told({"now": stand_in.now})
 
     @app.post("/_sandbox/<deed>")
     async def do(deed: str) -> Response:
-        asked: dict[str, Any] = orjson.loads(await request.get_data())
-        bought = stand_in.bought.get(str(asked.get("purchase_token")))
-        if deed not in DEEDS or bought is None:
-            return Response("no such deed, or no such purchase\n", status=404)
-        await getattr(stand_in, deed)(bought)
+        if deed not in DEEDS:
+            return told({"error": f"there is no {deed} here"}, 404)
+        words = {"purchase_token": str, **DEEDS[deed]}
+        asked = words_of(await request.get_data(), words, "purchase_token")
+        bought = stand_in.bought.get(asked.pop("purchase_token"))
+        if bought is None:
+            return told({"error": "no such purchase"}, 404)
+        if asked.get("order_id", bought.newest_order) not in stand_in.orders:
+            return told({"error": "no such order"}, 404)
+        await getattr(stand_in, deed)(bought, **asked)
         return shown(bought)
 
 
 def period_of(product_id: str) -> timedelta:
     return timedelta(days=365 if "year" in product_id else 30)
+
+
+def price_of(product_id: str) -> int:
+    """In cents."""
+    monthly, yearly = (999, 9999) if "creator" in product_id else (399, 3999)
+    return yearly if "year" in product_id else monthly
+
+
+def money(cents: float, currency: str = "USD") -> dict[str, Any]:
+    """A `Money`; Google leaves out what is zero."""
+    units, rest = divmod(round(cents * 10**7), 10**9)
+    return {
+        "currencyCode": currency,
+        **({"units": str(units)} if units else {}),
+        **({"nanos": rest} if rest else {}),
+    }
 
 
 def _text(time: datetime) -> str:

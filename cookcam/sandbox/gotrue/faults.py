@@ -71,6 +71,16 @@ def weak_password(minimum: int) -> AuthFault:
     )
 
 
+def same_password() -> AuthFault:
+    return AuthFault(
+        422, "same_password", "New password should be different from the old password."
+    )
+
+
+def otp_expired() -> AuthFault:
+    return AuthFault(403, "otp_expired", "Email link is invalid or has expired")
+
+
 def refresh_token_not_found() -> AuthFault:
     return AuthFault(
         400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from typing import Any, TypeAlias, TypeVar, cast
+from urllib.parse import urlencode
 from uuid import UUID
 
 import orjson
 import psycopg
 import trio
+from attrs import asdict
 from cattrs import Converter
 from cattrs.errors import BaseValidationError
 from quart import Response, request
@@ -49,8 +51,8 @@ def _gateway(app: QuartTrio, auth: Auth) -> None:
         if failure is not None and not failure.late:
             auth.behaviour.take_failure()
             raise faults.staged(failure.status)
-        if request.path.endswith("/.well-known/jwks.json"):
-            return None
+        if request.path.endswith(("/.well-known/jwks.json", "/verify")):
+            return None  # what browsers open has no key
         key = request.headers.get("apikey") or request.args.get("apikey")
         if not key:
             return _gateway_refusal("No API key found in request")
@@ -145,8 +147,43 @@ def _grants(app: QuartTrio, auth: Auth) -> None:
             return _json(await auth.refresh(refresh_token))
         raise faults.AuthFault(400, "invalid_credentials", "unsupported_grant_type")
 
+    @app.post("/auth/v1/recover")
+    async def recover() -> Response:
+        email = _text(await _body(), "email")
+        if not email:
+            raise faults.validation_failed("Password recovery requires an email")
+        await auth.recover(email, request.args.get("redirect_to", ""))
+        return _json({})
+
+    @app.get("/auth/v1/verify")
+    async def follow_link() -> Response:
+        """What the link of a mail opens: back to the app, with a session or with an error."""
+        try:
+            found = await auth.verify(request.args.get("token", ""))
+        except faults.AuthFault as fault:
+            told = {"error": "access_denied", "error_code": fault.code}
+        else:
+            names = ("access_token", "refresh_token", "expires_in", "expires_at", "token_type")
+            told = {name: found[name] for name in names} | {"type": "recovery"}
+        back = f"{request.args.get('redirect_to', '')}#{urlencode(told)}"
+        return Response("", status=303, headers={"Location": back})
+
+    @app.post("/auth/v1/verify")
+    async def verify() -> Response:
+        body = await _body()
+        return _json(await auth.verify(_text(body, "token_hash") or _text(body, "token")))
+
 
 def _sessions(app: QuartTrio, auth: Auth) -> None:
+    @app.put("/auth/v1/user")
+    async def update_user() -> Response:
+        """Of what GoTrue can change here, the password alone."""
+        body = await _body()
+        if body.keys() != {"password"}:
+            raise faults.validation_failed("the stand-in changes the password, and only that")
+        row = await auth.change_password(_bearer(), _text(body, "password"))
+        return _json(shapes.user_json(row))
+
     @app.get("/auth/v1/user")
     async def user() -> Response:
         return _json(shapes.user_json(await auth.user_of(_bearer())))
@@ -191,7 +228,7 @@ def _administration(app: QuartTrio, auth: Auth) -> None:
         return _json({})
 
     @app.put("/auth/v1/admin/users/<user_id>")
-    async def update_user(user_id: str) -> Response:
+    async def update_other(user_id: str) -> Response:
         """Of what GoTrue can change here, bans alone."""
         require_service_role()
         body = await _body()
@@ -199,6 +236,12 @@ def _administration(app: QuartTrio, auth: Auth) -> None:
             raise faults.validation_failed("the stand-in changes ban_duration, and only that")
         row = await auth.ban_user(user_of(user_id), _text(body, "ban_duration"))
         return _json(shapes.user_json(row))
+
+    @app.get("/sandbox/mails")
+    async def mails() -> Response:
+        """Not GoTrue's: the mails it would have sent, newest first."""
+        require_service_role()
+        return _json([asdict(mail) for mail in reversed(auth.mails)])
 
     @app.put("/sandbox/behaviour")
     async def set_behaviour() -> Response:

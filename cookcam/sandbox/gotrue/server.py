@@ -20,7 +20,7 @@ from cookcam.sandbox.gotrue import shapes
 from cookcam.sandbox.gotrue.behaviour import Behaviour
 from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.gotrue.routes import create_app
-from cookcam.sandbox.gotrue.service import Auth
+from cookcam.sandbox.gotrue.service import Auth, Mail
 from cookcam.sandbox.gotrue.store import Store
 
 
@@ -57,6 +57,11 @@ class Gotrue:
     def issuer(self) -> str:
         return self._auth.issuer
 
+    @property
+    def mails(self) -> list[Mail]:
+        """What it would have sent, oldest first."""
+        return self._auth.mails
+
     def issue_token(self, user: User | UUID | str, **claims: Any) -> str:
         """An access token as the stand-in would sign it, without a session behind it.
 
@@ -92,6 +97,11 @@ class Gotrue:
             confirmed=True,
         )
         return User(row.id, row.email or email, password, name, role)
+
+    async def follow(self, mail: Mail) -> Tokens:
+        """The session that the link of a mail opens."""
+        answer = await self._auth.verify(mail.token)
+        return Tokens(answer["access_token"], answer["refresh_token"])
 
     async def sign_in(self, user: User) -> Tokens:
         """A real session of `user`."""

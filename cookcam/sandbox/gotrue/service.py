@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import jwt
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from cookcam.sandbox.gotrue import faults, passwords, shapes
 from cookcam.sandbox.gotrue.behaviour import Behaviour
@@ -22,16 +23,35 @@ _TERM = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _DURATION = re.compile(rf"(?:{_TERM.pattern})+")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _APP_METADATA = {"provider": "email", "providers": ["email"]}
+_LINK_LASTS = timedelta(hours=1)
+
+
+@frozen
+class Mail:
+    """A mail that the real service would send: the `link` in it is good once, for an hour."""
+
+    to: str
+    type: str
+    link: str = field(repr=False)
+    token: str = field(repr=False)
+    sent_at: datetime
 
 
 @frozen
 class Auth:
-    """Every method raises AuthFault with what the real service would answer."""
+    """Every method raises AuthFault with what the real service would answer.
+
+    `mails` are those it would have sent, oldest first.
+    """
 
     store: Store
     key: SigningKey
     issuer: str
     behaviour: Behaviour
+    mails: list[Mail] = field(factory=list[Mail], init=False, repr=False)
+    _links: dict[str, tuple[UUID, datetime]] = field(
+        factory=dict[str, tuple[UUID, datetime]], init=False, repr=False
+    )
 
     async def sign_up(self, email: str, password: str, data: dict[str, Any]) -> dict[str, Any]:
         """A session, or the bare user while the address has to be confirmed."""
@@ -109,6 +129,48 @@ class Auth:
 
         await self.store.run(work)
 
+    async def recover(self, email: str, redirect_to: str) -> None:
+        """Mails a link that signs in, to an address that has an account; silent about others."""
+        address = _address(email)
+        row = await self.store.run(lambda rows: rows.user_by_email(address))
+        if row is None:
+            return
+        token, now = secrets.token_hex(28), datetime.now(UTC)
+        self._links[token] = row.id, now
+        query = urlencode({"token": token, "type": "recovery", "redirect_to": redirect_to})
+        self.mails.append(Mail(address, "recovery", f"{self.issuer}/verify?{query}", token, now))
+
+    async def verify(self, token: str) -> dict[str, Any]:
+        """The session that the link of a mail opens, once."""
+        user_id, made = self._links.pop(token, (None, datetime.now(UTC)))
+        if user_id is None or datetime.now(UTC) - made > _LINK_LASTS:
+            raise faults.otp_expired()
+
+        def work(rows: Rows) -> dict[str, Any]:
+            row = rows.user(user_id)
+            if row is None:
+                raise faults.otp_expired()
+            if row.email_confirmed_at is None:
+                rows.confirm(user_id)
+            return self._open(rows, row, "otp")
+
+        return await self.store.run(work)
+
+    async def change_password(self, token: str, password: str) -> UserRow:
+        """Ends the other sessions of the person, as the real service does."""
+        user = await self.user_of(token)
+        if await trio.to_thread.run_sync(passwords.matches, password, user.encrypted_password):
+            raise faults.same_password()
+        hashed = await _hashed(password)
+
+        def work(rows: Rows) -> UserRow:
+            row, session = self._speaker(rows, self._claims(token))
+            rows.set_password(row.id, hashed)
+            rows.end_sessions(row.id, session.id if session else None, "others")
+            return row
+
+        return await self.store.run(work)
+
     async def ban_user(self, user_id: UUID, duration: str) -> UserRow:
         """`duration` as Go writes it (`24h`, `1h30m`), or `none` to lift the ban."""
         seconds = _seconds(duration) if duration != "none" else None
@@ -150,8 +212,8 @@ class Auth:
             raise faults.session_not_found()
         return row, session
 
-    def _open(self, rows: Rows, row: UserRow) -> dict[str, Any]:
-        session = rows.add_session(row.id)
+    def _open(self, rows: Rows, row: UserRow, method: str = "password") -> dict[str, Any]:
+        session = rows.add_session(row.id, method)
         token = _new_refresh_token()
         rows.add_refresh_token(token, session.id, None)
         return self._answer(rows, session, token)

@@ -79,14 +79,14 @@ def decoy_json(row: UserRow) -> dict[str, Any]:
 
 
 def access_claims(row: UserRow, session: SessionRow, issuer: str, lifetime: int) -> dict[str, Any]:
-    """The claims of an access token for a password session (`spec/database.md` §5.2)."""
+    """The claims of an access token of a session (`spec/database.md` §5.2)."""
     return {
         **basic_claims(row.id, issuer, lifetime),
         "email": row.email or "",
         "phone": "",
         "app_metadata": row.app_metadata or {},
         "user_metadata": row.user_metadata or {},
-        "amr": [{"method": "password", "timestamp": int(session.created_at.timestamp())}],
+        "amr": [{"method": session.method, "timestamp": int(session.created_at.timestamp())}],
         "session_id": str(session.id),
     }
 

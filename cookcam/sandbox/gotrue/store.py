@@ -27,6 +27,7 @@ create table if not exists sandbox.sessions (
     user_id uuid not null references auth.users (id) on delete cascade,
     created_at timestamptz not null default now()
 );
+alter table sandbox.sessions add column if not exists method text not null default 'password';
 create index if not exists sessions_user on sandbox.sessions (user_id);
 create table if not exists sandbox.refresh_tokens (
     id bigint generated always as identity primary key,
@@ -80,9 +81,12 @@ class UserRow:
 
 @frozen
 class SessionRow:
+    """`method` is how its owner signed in: `password`, or `otp` by the link of a mail."""
+
     id: UUID
     user_id: UUID
     created_at: datetime
+    method: str
 
 
 @frozen
@@ -144,15 +148,21 @@ class Rows:
         deleted = self.connection.execute("delete from auth.users where id = %s", (user_id,))
         return deleted.rowcount == 1
 
-    def add_session(self, user_id: UUID) -> SessionRow:
+    def set_password(self, user_id: UUID, encrypted_password: str) -> None:
+        self.connection.execute(
+            "update auth.users set encrypted_password = %s, updated_at = now() where id = %s",
+            (encrypted_password, user_id),
+        )
+
+    def add_session(self, user_id: UUID, method: str = "password") -> SessionRow:
         self.connection.execute(
             "update auth.users set last_sign_in_at = now() where id = %s", (user_id,)
         )
         with self.connection.cursor(row_factory=class_row(SessionRow)) as cursor:
             row = cursor.execute(
-                "insert into sandbox.sessions (user_id) values (%s)"
-                " returning id, user_id, created_at",
-                (user_id,),
+                "insert into sandbox.sessions (user_id, method) values (%s, %s)"
+                " returning id, user_id, created_at, method",
+                (user_id, method),
             ).fetchone()
         return cast(SessionRow, row)
 
@@ -160,7 +170,8 @@ class Rows:
         """The session, locked to the end of the transaction: its tokens may be about to change."""
         with self.connection.cursor(row_factory=class_row(SessionRow)) as cursor:
             return cursor.execute(
-                "select id, user_id, created_at from sandbox.sessions where id = %s for update",
+                "select id, user_id, created_at, method from sandbox.sessions"
+                " where id = %s for update",
                 (session_id,),
             ).fetchone()
 

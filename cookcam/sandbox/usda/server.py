@@ -21,6 +21,7 @@ from cookcam.sandbox.usda.foods import Food, foods, found
 API_KEY = "sandbox-usda-key"
 LARGEST_PAGE = 200
 QUOTA = 1000
+HOUR = 3600.0
 
 
 @define
@@ -84,9 +85,13 @@ def create_app(api_key: str, behaviour: Behaviour) -> QuartTrio:
 
 def _gateway(app: QuartTrio, api_key: str, behaviour: Behaviour) -> None:
     """What api.data.gov does before a request reaches the service."""
+    hour_ends = trio.current_time() + HOUR
 
     @app.before_request
     async def admit() -> Response | None:
+        nonlocal hour_ends
+        if trio.current_time() >= hour_ends:
+            hour_ends, behaviour.remaining = trio.current_time() + HOUR, QUOTA
         behaviour.requests.append(request.path)
         given = request.headers.get("X-Api-Key") or request.args.get("api_key")
         if not given:

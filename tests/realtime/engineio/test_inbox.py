@@ -54,3 +54,24 @@ async def test_who_takes_waits_for_something(autojump_clock):
             await inbox.put(message)
         inbox.close()
     assert taken == ["a", b"b"]
+
+
+async def test_it_is_emptied_when_the_last_message_has_been_dealt_with(autojump_clock):
+    inbox = Inbox(2)
+
+    async def take() -> None:
+        async for _ in inbox:
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await inbox.put("one")
+        await inbox.put("two")
+        await inbox.emptied()
+        assert trio.current_time() == 2
+        await inbox.put("three")
+        nursery.start_soon(inbox.emptied)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.close()  # nobody waits for what is left
+        await inbox.emptied()
+        assert trio.current_time() == 2

@@ -15,12 +15,17 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
 from cookcam.realtime.engineio import Message
-from cookcam.realtime.engineio.direct import FLUSH, direct_write, encode
+from cookcam.realtime.engineio.direct import FLUSH, Close, direct_write, encode
 from cookcam.realtime.engineio.outbox import Outbox
 from cookcam.realtime.engineio.pace import Pace
 from cookcam.realtime.engineio.writer import Writer
 
 PLENTY = 1 << 30
+GOODBYE = Close(1001, "server shutting down")
+
+
+def wire(*texts: str) -> bytes:
+    return b"".join(Message.of(text).wire for text in texts)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
@@ -28,6 +33,12 @@ PLENTY = 1 << 30
 def test_a_frame_is_that_of_wsproto(size: int, unit: Any):
     frames = FrameProtocol(client=False, extensions=[])
     assert encode(unit * size) == bytes(frames.send_data(unit * size))
+
+
+@pytest.mark.parametrize("reason", ["", "server shutting down", "ü" * 100])
+def test_a_close_frame_is_that_of_wsproto(reason: str):
+    frames = FrameProtocol(client=False, extensions=[])
+    assert Close(1001, reason).wire == bytes(frames.close(1001, reason))
 
 
 def test_a_message_is_encoded_once_and_its_frames_stay_together():
@@ -53,8 +64,9 @@ class Peer:
     _rest: bytes = b""
     _changed: trio.Event = field(factory=trio.Event)
 
-    def write(self, frames: bytes) -> int:
+    def write(self, frames: bytes, *, closing: bool = False) -> int:
         self.writes += 1
+        assert closing == frames.endswith(GOODBYE.wire)
         if self._rest:
             return 0
         taken = min(self.room, len(frames))
@@ -70,7 +82,10 @@ class Peer:
 
     async def send(self, message: Any) -> None:
         self.sent.append(message["type"])
-        data = encode(message["text"]) if message != FLUSH else b""
+        if message == FLUSH:
+            data = b""
+        else:
+            data = GOODBYE.wire if message == GOODBYE.message else encode(message["text"])
         data, self._rest = self._rest + data, b"-"  # taken by whoever waits
         while data:
             await trio.lowlevel.checkpoint()
@@ -95,7 +110,6 @@ class Line:
     writer: Writer
     nursery: trio.Nursery
     closing: bool = False
-    finished: int = 0
 
     @classmethod
     def to(cls, peer: Peer, nursery: trio.Nursery, pace: Pace, limit: int = 256) -> Line:
@@ -103,16 +117,15 @@ class Line:
             for text in message.frames:
                 await peer.send({"type": "websocket.send", "text": text})
 
-        async def finish() -> bool:
-            line.finished += line.closing
-            return line.closing
+        def goodbye() -> Close | None:
+            return GOODBYE if line.closing else None
 
         outbox = Outbox(limit)
         line = cls(
             outbox,
             peer,
             Writer(
-                outbox, nursery, pace, peer.write, peer.send, send_message, finish, lambda: None
+                outbox, nursery, pace, peer.write, peer.send, send_message, goodbye, lambda: None
             ),
             nursery,
         )
@@ -135,10 +148,6 @@ async def line(peer: Peer, burst: int = 128, limit: int = 256) -> AsyncIterator[
             yield made
             nursery.cancel_scope.cancel()
         outer.cancel_scope.cancel()
-
-
-def wire(*texts: str) -> bytes:
-    return b"".join(Message.of(text).wire for text in texts)
 
 
 async def test_what_nothing_waits_for_is_written_before_put_returns(autojump_clock):
@@ -204,8 +213,33 @@ async def test_the_goodbye_comes_last_whatever_was_due(autojump_clock):
             it.outbox.wake()
             it.peer.give_room(PLENTY)
             await trio.testing.wait_all_tasks_blocked()
-            assert it.peer.received == wire("one", "two", "three")
-            assert it.finished == 1
+            assert it.peer.received == wire("one", "two", "three") + GOODBYE.wire
+
+
+async def test_the_goodbye_leaves_with_what_goes_before_it_and_takes_no_task(autojump_clock):
+    async with line(Peer()) as it:
+        it.outbox.put_last([Message.of("last")])
+        it.closing = True
+        it.outbox.wake()
+        assert it.peer.received == wire("last") + GOODBYE.wire
+        assert (it.tasks, it.peer.writes, it.peer.sent) == (0, 1, [])
+        it.outbox.wake()
+        it.outbox.put(Message.of("too late"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert it.peer.writes == 1
+
+
+@pytest.mark.parametrize("room", range(len(GOODBYE.wire) + len(wire("last"))))
+async def test_a_goodbye_taken_in_part_is_ended(autojump_clock, room: int):
+    async with line(Peer(room)) as it:
+        it.outbox.put_last([Message.of("last")])
+        it.closing = True
+        it.outbox.wake()
+        await trio.testing.wait_all_tasks_blocked()
+        it.peer.give_room(PLENTY)
+        await trio.testing.wait_all_tasks_blocked()
+        assert it.peer.received == wire("last") + GOODBYE.wire
+        assert it.tasks == 0
 
 
 async def test_a_pause_is_kept(autojump_clock):

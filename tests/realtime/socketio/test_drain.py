@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from cookcam.realtime.engineio import Goodbyes
+from cookcam.realtime.engineio.packets import MESSAGE, Packet
 from cookcam.realtime.socketio import Socket, SocketServer
 from tests.realtime.socketio.client import PATH, Client, connected, opened
 from tests.support.asgi import Closed, Rejected, request
@@ -107,6 +108,29 @@ async def test_what_was_accepted_is_handled_and_answered_before_the_goodbye(auto
         await client.send('423["work",3]')  # too late: not begun
         assert await frames_to_the_end(client) == (['431["done"]', '432["done"]', "41"], 1001)
     assert reasons == ["server shutting down"]
+
+
+async def test_what_was_accepted_a_moment_ago_is_handled_and_answered_too(autojump_clock):
+    """A POST was answered, and nothing has looked at what it brought."""
+    server = SocketServer()
+
+    @server.main.on("work")
+    async def work(socket: Socket) -> str:
+        return "done"
+
+    async with server, connected(server) as client, trio.open_nursery() as nursery:
+        ends: list[tuple[list[str], int]] = []
+
+        async def read() -> None:
+            ends.append(await frames_to_the_end(client))
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        [session] = server.engine.sessions
+        for number in (1, 2):
+            await session.receive(Packet(MESSAGE, f'2{number}["work"]'))
+        assert await server.close_all(timeout=30) == Goodbyes(clean=1, cut=0)
+    assert ends == [(['431["done"]', '432["done"]', "41"], 1001)]
 
 
 async def test_a_handler_that_never_ends_is_cut_at_the_bound(autojump_clock):

@@ -1,11 +1,11 @@
-"""What USDA publishes, as one stream of rows after another.
+"""What USDA publishes, as one stretch of rows after another.
 
 | form | what it is |
 |---|---|
 | CSV | a zip with food.csv, food_nutrient.csv and what names categories and brands |
 | JSON | a file, plain or in a zip: `{"FoundationFoods": [...]}`, `{"BrandedFoods": [...]}`, ... |
 
-Nothing is held but the line, or the food, at hand and the small tables of names. Source: the
+Nothing is held but the stretch at hand and the small tables of names. Source: the
 downloads of FoodData Central and the field descriptions that come with them.
 """
 
@@ -18,19 +18,24 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, Protocol
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from cookcam.features.ingredients.importing import records
-from cookcam.features.ingredients.importing.records import BadRow, Reader, Row
+from cookcam.features.ingredients.importing.records import BadRow, Gathered, Reader
 
 LARGEST_FOOD = 8 * 1024 * 1024
 """Characters of one food in JSON."""
 LONGEST_FIELD = 1024 * 1024
 CHUNK = 1024 * 1024
+AT_A_TIME = 1000
+"""Lines between two looks at how much a stretch holds."""
+MOST_LINES = 1_000_000
+"""Lines of a stretch, however little they hold."""
 _BEFORE_FOODS = re.compile(r'\s*\{\s*"[A-Za-z]+"\s*:\s*\[')
 _BETWEEN = re.compile(r"[\s,]*")
 
@@ -39,26 +44,47 @@ class BundleError(Exception):
     """The file is nothing that can be imported, in words for whoever named it."""
 
 
-@frozen
-class Line:
-    """What stood at a place of a file: rows, or why they cannot be used.
+class _CsvLines(Iterator[list[str]], Protocol):
+    """What `csv.reader` gives."""
 
-    `number` is that of the line in CSV, that of the food in JSON; `read` counts bytes so far.
+    @property
+    def line_num(self) -> int: ...
+
+
+@define
+class Stretch:
+    """Some lines of a file that follow one another: what they hold, and why some are of no use.
+
+    `last` and the numbers of `problems` are those of lines in CSV, of foods in JSON; `read` counts
+    the bytes of the file so far.
     """
 
-    number: int
-    rows: tuple[Row, ...]
-    problem: str | None
-    read: int
+    last: int
+    lines: int = 0
+    read: int = 0
+    gathered: Gathered = field(factory=Gathered)
+    problems: list[tuple[int, str]] = field(factory=list[tuple[int, str]])
+
+    def is_full(self, rows: int) -> bool:
+        held = self.gathered
+        return (
+            len(held.foods) + len(held.brands) + len(held.amounts) >= rows
+            or len(self.problems) >= rows
+            or self.lines >= MOST_LINES
+        )
 
 
 @frozen
 class Part:
-    """One file of a bundle: its name, its size in bytes, and its lines after the first `skip`."""
+    """One file of a bundle: its name and its size in bytes.
+
+    `stretches(after, rows)` reads what follows line `after`, so many rows at a time; a stretch may
+    hold up to `AT_A_TIME` lines more.
+    """
 
     name: str
     size: int
-    lines: Callable[[int], Iterator[Line]]
+    stretches: Callable[[int, int], Iterator[Stretch]]
 
 
 @frozen
@@ -90,7 +116,14 @@ def _one_json(path: Path) -> Bundle:
     size = path.stat().st_size
     identity = hashlib.sha256(f"{size}:".encode() + beginning).hexdigest()
     return Bundle(
-        identity, (Part(path.name, size, lambda skip: _json_lines(path.open("rb"), skip)),)
+        identity,
+        (
+            Part(
+                path.name,
+                size,
+                lambda after, rows: _json_stretches(path.open("rb"), after, rows),
+            ),
+        ),
     )
 
 
@@ -105,11 +138,11 @@ def _archive(path: Path, archive: zipfile.ZipFile) -> Bundle:
             raise BundleError(f"{path.name} has food.csv and no food_nutrient.csv")
         categories = _categories(archive, files)
         parts = [
-            _csv_part(archive, files["food.csv"], lambda h: records.food_reader(h, categories)),
-            _csv_part(archive, files["food_nutrient.csv"], records.nutrient_reader),
+            _csv_part(archive, files["food.csv"], lambda h: records.food_reader(h, categories))
         ]
         if "branded_food.csv" in files:
             parts.append(_csv_part(archive, files["branded_food.csv"], records.brand_reader))
+        parts.append(_csv_part(archive, files["food_nutrient.csv"], records.nutrient_reader))
         return Bundle(identity, tuple(parts))
     found = [info for name, info in files.items() if name.endswith(".json")]
     if not found:
@@ -120,7 +153,7 @@ def _archive(path: Path, archive: zipfile.ZipFile) -> Bundle:
             Part(
                 PurePosixPath(info.filename).name,
                 info.file_size,
-                lambda skip, info=info: _json_lines(archive.open(info), skip),
+                lambda after, rows, info=info: _json_stretches(archive.open(info), after, rows),
             )
             for info in found
         ),
@@ -139,7 +172,7 @@ def _categories(archive: zipfile.ZipFile, files: dict[str, zipfile.ZipInfo]) -> 
         with archive.open(files[name]) as raw:
             for row in csv.DictReader(io.TextIOWrapper(raw, "utf-8-sig", "replace", newline="")):
                 if row.get(key) and row.get(value):
-                    named[row[key].strip()] = row[value].strip()
+                    named[row[key].strip()] = records.clean(row[value])
     return named
 
 
@@ -148,21 +181,23 @@ def _csv_part(
 ) -> Part:
     name = PurePosixPath(info.filename).name
 
-    def lines(skip: int) -> Iterator[Line]:
+    def stretches(after: int, rows: int) -> Iterator[Stretch]:
         with archive.open(info) as raw:
             text = io.TextIOWrapper(raw, "utf-8-sig", "replace", newline="")
-            yield from _csv_lines(name, raw, text, reader, skip)
+            for stretch in _csv_stretches(name, text, reader, after, rows):
+                stretch.read = raw.tell()
+                yield stretch
 
-    return Part(name, info.file_size, lines)
+    return Part(name, info.file_size, stretches)
 
 
-def _csv_lines(
+def _csv_stretches(
     name: str,
-    raw: object,
     text: io.TextIOWrapper,
     reader: Callable[[list[str]], Reader],
-    skip: int,
-) -> Iterator[Line]:
+    after: int,
+    rows: int,
+) -> Iterator[Stretch]:
     csv.field_size_limit(LONGEST_FIELD)
     lines = csv.reader(text)
     header: list[str] = next(lines, list[str]())
@@ -170,34 +205,66 @@ def _csv_lines(
         read = reader([field.strip() for field in header])
     except KeyError as missing:
         raise BundleError(f"{name} has no column {missing.args[0]}") from None
-    width = len(header)
-    tell = getattr(raw, "tell", lambda: 0)
+    _skip_lines(lines, after)
     while True:
-        try:
-            fields = next(lines, None)
-        except csv.Error as error:
-            yield Line(lines.line_num, (), f"not CSV: {error}", tell())
-            continue
-        if fields is None:
+        stretch = Stretch(lines.line_num)
+        while not stretch.is_full(rows) and _read_lines(lines, len(header), read, stretch, rows):
+            stretch.last = lines.line_num
+        if not stretch.lines:
             return
-        number = lines.line_num
-        if number <= skip or not fields:
+        yield stretch
+
+
+def _read_lines(lines: _CsvLines, width: int, read: Reader, stretch: Stretch, rows: int) -> bool:
+    """Reads some lines more; False when there was none left."""
+    gathered, problems, found = stretch.gathered, stretch.problems, 0
+    try:
+        for fields in islice(lines, min(rows, AT_A_TIME)):
+            found += 1
+            if len(fields) != width:
+                if fields:
+                    problems.append((lines.line_num, f"{len(fields)} fields where {width} belong"))
+                continue
+            try:
+                read(fields, gathered)
+            except BadRow as problem:
+                problems.append((lines.line_num, str(problem)))
+    except csv.Error as error:
+        found += 1
+        problems.append((lines.line_num, f"not CSV: {error}"))
+    stretch.lines += found
+    return found > 0
+
+
+def _skip_lines(lines: _CsvLines, after: int) -> None:
+    while lines.line_num < after:
+        with suppress(csv.Error):  # told when it was read
+            if next(lines, None) is None:
+                return
+
+
+def _json_stretches(file: IO[bytes], after: int, rows: int) -> Iterator[Stretch]:
+    stretch = Stretch(after)
+    for number, food, read in _foods(file):
+        if number <= after:
             continue
-        if len(fields) != width:
-            yield Line(number, (), f"{len(fields)} fields where {width} belong", tell())
-            continue
+        stretch.last, stretch.read = number, read
+        stretch.lines += 1
         try:
-            row = read(fields)
+            records.read_json(food, stretch.gathered)
         except BadRow as problem:
-            yield Line(number, (), str(problem), tell())
-        else:
-            yield Line(number, () if row is None else (row,), None, tell())
+            stretch.problems.append((number, str(problem)))
+        if stretch.is_full(rows):
+            yield stretch
+            stretch = Stretch(number, read=read)
+    if stretch.lines:
+        yield stretch
 
 
-def _json_lines(file: BinaryIO | object, skip: int) -> Iterator[Line]:
-    """The foods of `{"AnyFoods": [food, ...]}`, one decoded at a time."""
+def _foods(file: IO[bytes]) -> Iterator[tuple[int, object, int]]:
+    """The foods of `{"AnyFoods": [food, ...]}`, one decoded at a time: number, food, bytes read."""
     decoder = json.JSONDecoder()
-    with io.TextIOWrapper(file, "utf-8-sig", "replace") as text:  # pyright: ignore
+    with io.TextIOWrapper(file, "utf-8-sig", "replace") as text:
         buffer = text.read(CHUNK)
         beginning = _BEFORE_FOODS.match(buffer)
         if beginning is None:
@@ -217,13 +284,7 @@ def _json_lines(file: BinaryIO | object, skip: int) -> Iterator[Line]:
                 buffer, at = buffer[at:] + more, 0
                 continue
             number, at = number + 1, end
-            if number <= skip:
-                continue
-            try:
-                rows, problem = tuple(records.rows_of_json(food)), None
-            except BadRow as bad:
-                rows, problem = (), str(bad)
-            yield Line(number, rows, problem, read + at)
+            yield number, food, read + at
 
 
 def _skip_separators(buffer: str, at: int) -> int:

@@ -1,15 +1,18 @@
-"""Bundles into the catalogue: gathered by COPY, written by one statement per batch of foods.
+"""Bundles into the catalogue: gathered by COPY, written by one statement per stretch of a file.
 
-Food and nutrients come in different files, in any order, and are more than memory holds. So they
-are first gathered in tables (`usda_import`), each stretch of a file in one transaction with the
-record of how far it went; then the catalogue is written in batches of foods by their id, again each
-with its record. A process that dies anywhere leaves whole stretches behind, and the next run of the
-same bundle goes on from there. What is written twice is the same row: its `fdc_id` is unique.
+Foods and their nutrients come in different files, in any order, and are more than memory holds. So
+foods are gathered first, in a table (`usda_import`). Then the amounts are read, and each stretch of
+them is written to the catalogue while the next one is read. A stretch is one transaction with the
+record of how far the file was read. A process that dies anywhere leaves whole stretches behind, and
+the next run of the same bundle goes on from there. What is written twice is the same row: its
+`fdc_id` is unique.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, LiteralString
@@ -22,71 +25,105 @@ from cookcam.database.connecting import connection_string
 from cookcam.features.ingredients.importing.bundles import (
     Bundle,
     BundleError,
-    Line,
     Part,
+    Stretch,
     open_bundle,
 )
-from cookcam.features.ingredients.importing.records import BrandRow, FoodRow, NutrientRow
+from cookcam.features.ingredients.importing.records import Gathered
 
-STRETCH = 100_000
-"""Lines of a file per transaction."""
-BATCH = 10_000
-"""Foods written to the catalogue per transaction."""
+ROWS = 50_000
+"""Foods, or rows of another file, per transaction. Many, because they are written in the order of
+their names, and so put more entries next to each other into the pages of the indexes."""
+LINES_SENT = 5_000
 MOST_TOLD = 20
 ONE_AT_A_TIME = 0x_C00C_0F00
 
-STARTED = "select files, written_to from usda_import.progress where bundle = %s"
-FORGET = "truncate usda_import.progress, usda_import.foods, usda_import.nutrients"
-START = "insert into usda_import.progress (bundle) values (%s)"
+# A crash that takes a commit back empties the record of it, too: nothing waits for the disk until
+# everything is there.
+SETTINGS = """
+set role service_role;
+set statement_timeout = 0;
+set synchronous_commit = off;
+set jit = off"""
 
-COPY_FOODS = "copy usda_import_foods (fdc_id, name, category, data_type) from stdin"
-COPY_NUTRIENTS = "copy usda_import.nutrients (fdc_id, nutrient, amount) from stdin"
-COPY_BRANDS = "copy usda_import_brands (fdc_id, brand, category) from stdin"
+STARTED = "select files from usda_import.progress where bundle = %s"
+FORGET = "truncate usda_import.progress, usda_import.foods, usda_import.amounts"
+START = "insert into usda_import.progress (bundle) values (%s)"
+CAME = "update usda_import.progress set files = %s where bundle = %s"
 
 STAGING = """
 create temporary table if not exists usda_import_foods
   (fdc_id integer, name text, category text, data_type text) on commit delete rows;
 create temporary table if not exists usda_import_brands
-  (fdc_id integer, brand text, category text) on commit delete rows"""
+  (fdc_id integer, brand text, category text) on commit delete rows;
+create temporary table if not exists usda_import_amounts
+  (like usda_import.amounts) on commit delete rows"""
+
+COPY_FOODS = "copy usda_import_foods (fdc_id, name, category, data_type) from stdin"
+COPY_BRANDS = "copy usda_import_brands (fdc_id, brand, category) from stdin"
+COPY_AMOUNTS = """
+copy usda_import_amounts (
+  fdc_id, n1003, n1004, n1005, n1008, n1063, n1079, n1087, n1089, n1092, n1093, n1106, n1114,
+  n1162, n1253, n1257, n1258, n2000, n2047, n2048
+) from stdin"""
 
 GATHER_FOODS = """
 insert into usda_import.foods (fdc_id, name, category, data_type)
-select distinct on (fdc_id) fdc_id, name, category, data_type from usda_import_foods
+select fdc_id, name, category, data_type from usda_import_foods
 on conflict (fdc_id) do nothing"""
 
 GATHER_BRANDS = """
 update usda_import.foods f set extra = b.brand, category = coalesce(b.category, f.category)
 from usda_import_brands b where f.fdc_id = b.fdc_id"""
 
+WITHOUT_AMOUNTS: LiteralString = """
+from usda_import.foods f
+where f.fdc_id > %s
+  and not exists (select from usda_import.amounts a where a.fdc_id = f.fdc_id)"""
+COUNT_REST = f"select count(*) {WITHOUT_AMOUNTS}"
+TAKE_REST = f"""
+with taken as (
+  insert into usda_import_amounts (fdc_id)
+  select f.fdc_id {WITHOUT_AMOUNTS} order by f.fdc_id limit %s
+  returning fdc_id
+)
+select count(*), max(fdc_id) from taken"""  # noqa: S608 - constants
+
+# Writes the foods of a stretch with all amounts that were read of them so far. So the order of
+# amounts does not matter; a food that is written again is counted once. Foods are looked up by
+# their key, one by one, whatever the planner believes of a table nobody has analyzed.
 # What a catalogue row already says of name and category stays: people may have written it.
 WRITE: LiteralString = """
-with batch as materialized (
-  select fdc_id, name, category, data_type, extra from usda_import.foods
-  where fdc_id > %(after)s order by fdc_id limit %(batch)s
-),
-amounts as materialized (
-  select n.fdc_id,
-    coalesce(max(amount) filter (where nutrient = 1008), max(amount) filter (where nutrient = 2047),
-      max(amount) filter (where nutrient = 2048)) as calories_per_100g,
-    max(amount) filter (where nutrient = 1003) as protein_g_per_100g,
-    max(amount) filter (where nutrient = 1005) as carbs_g_per_100g,
-    max(amount) filter (where nutrient = 1004) as fat_g_per_100g,
-    max(amount) filter (where nutrient = 1079) as fiber_g_per_100g,
-    coalesce(max(amount) filter (where nutrient = 1063), max(amount) filter (where nutrient = 2000))
-      as sugar_g_per_100g,
-    max(amount) filter (where nutrient = 1093) as sodium_mg_per_100g,
-    max(amount) filter (where nutrient = 1087) as calcium_mg_per_100g,
-    max(amount) filter (where nutrient = 1089) as iron_mg_per_100g,
-    max(amount) filter (where nutrient = 1162) as vitamin_c_mg_per_100g,
-    max(amount) filter (where nutrient = 1092) as potassium_mg_per_100g,
-    max(amount) filter (where nutrient = 1114) as vitamin_d_mcg_per_100g,
-    max(amount) filter (where nutrient = 1106) as vitamin_a_mcg_per_100g,
-    max(amount) filter (where nutrient = 1258) as saturated_fat_g_per_100g,
-    max(amount) filter (where nutrient = 1257) as trans_fat_g_per_100g,
-    max(amount) filter (where nutrient = 1253) as cholesterol_mg_per_100g
-  from usda_import.nutrients n
-  where n.fdc_id > %(after)s and n.fdc_id <= (select max(fdc_id) from batch)
-  group by n.fdc_id
+with amounts as (
+  insert into usda_import.amounts as a (
+    fdc_id, n1003, n1004, n1005, n1008, n1063, n1079, n1087, n1089, n1092, n1093, n1106, n1114,
+    n1162, n1253, n1257, n1258, n2000, n2047, n2048
+  )
+  select
+    fdc_id, n1003, n1004, n1005, n1008, n1063, n1079, n1087, n1089, n1092, n1093, n1106, n1114,
+    n1162, n1253, n1257, n1258, n2000, n2047, n2048
+  from usda_import_amounts
+  on conflict (fdc_id) do update set
+    n1003 = greatest(a.n1003, excluded.n1003),
+    n1004 = greatest(a.n1004, excluded.n1004),
+    n1005 = greatest(a.n1005, excluded.n1005),
+    n1008 = greatest(a.n1008, excluded.n1008),
+    n1063 = greatest(a.n1063, excluded.n1063),
+    n1079 = greatest(a.n1079, excluded.n1079),
+    n1087 = greatest(a.n1087, excluded.n1087),
+    n1089 = greatest(a.n1089, excluded.n1089),
+    n1092 = greatest(a.n1092, excluded.n1092),
+    n1093 = greatest(a.n1093, excluded.n1093),
+    n1106 = greatest(a.n1106, excluded.n1106),
+    n1114 = greatest(a.n1114, excluded.n1114),
+    n1162 = greatest(a.n1162, excluded.n1162),
+    n1253 = greatest(a.n1253, excluded.n1253),
+    n1257 = greatest(a.n1257, excluded.n1257),
+    n1258 = greatest(a.n1258, excluded.n1258),
+    n2000 = greatest(a.n2000, excluded.n2000),
+    n2047 = greatest(a.n2047, excluded.n2047),
+    n2048 = greatest(a.n2048, excluded.n2048)
+  returning a.*, a.xmax = 0 as is_first
 ),
 written as (
   insert into public.ingredients as i (
@@ -97,15 +134,17 @@ written as (
     saturated_fat_g_per_100g, trans_fat_g_per_100g, cholesterol_mg_per_100g
   )
   select
-    b.fdc_id, b.name, b.category, b.data_type,
-    lower(concat_ws(' ', b.name, b.category, b.extra)), '{}', now(),
-    a.calories_per_100g, a.protein_g_per_100g, a.carbs_g_per_100g, a.fat_g_per_100g,
-    a.fiber_g_per_100g, a.sugar_g_per_100g, a.sodium_mg_per_100g, a.calcium_mg_per_100g,
-    a.iron_mg_per_100g, a.vitamin_c_mg_per_100g, a.potassium_mg_per_100g, a.vitamin_d_mcg_per_100g,
-    a.vitamin_a_mcg_per_100g, a.saturated_fat_g_per_100g, a.trans_fat_g_per_100g,
-    a.cholesterol_mg_per_100g
-  from batch b left join amounts a on a.fdc_id = b.fdc_id
-  order by b.fdc_id
+    a.fdc_id, f.name, f.category, f.data_type,
+    lower(concat_ws(' ', f.name, f.category, f.extra)), '{}', now(),
+    coalesce(a.n1008, a.n2047, a.n2048), a.n1003, a.n1005, a.n1004, a.n1079,
+    coalesce(a.n1063, a.n2000), a.n1093, a.n1087, a.n1089,
+    a.n1162, a.n1092, a.n1114, a.n1106,
+    a.n1258, a.n1257, a.n1253
+  from amounts a
+  cross join lateral (
+    select * from usda_import.foods food where food.fdc_id = a.fdc_id limit 1
+  ) as f
+  order by f.name, a.fdc_id
   on conflict (fdc_id) do update set
     category = coalesce(i.category, excluded.category),
     usda_data_type = excluded.usda_data_type,
@@ -128,9 +167,10 @@ written as (
       coalesce(excluded.saturated_fat_g_per_100g, i.saturated_fat_g_per_100g),
     trans_fat_g_per_100g = coalesce(excluded.trans_fat_g_per_100g, i.trans_fat_g_per_100g),
     cholesterol_mg_per_100g = coalesce(excluded.cholesterol_mg_per_100g, i.cholesterol_mg_per_100g)
-  returning xmax = 0 as is_new
+  returning i.fdc_id, i.xmax = 0 as is_new
 )
-select count(*), count(*) filter (where is_new), (select max(fdc_id) from batch) from written"""
+select count(*) filter (where a.is_first), count(*) filter (where w.is_new)
+from written w join amounts a on a.fdc_id = w.fdc_id"""
 
 
 @frozen
@@ -163,7 +203,7 @@ class ImportReport:
 
 
 Progress = Callable[[str, int, int], None]
-"""Told `(step, done, of)` in bytes of a file, then in foods."""
+"""Told `(step, done, of)` in bytes of a file, then in foods of which no amount is known."""
 
 
 def import_bundle(
@@ -171,11 +211,10 @@ def import_bundle(
     path: Path,
     *,
     progress: Progress = lambda step, done, of: None,
-    stretch: int = STRETCH,
-    batch: int = BATCH,
+    rows: int = ROWS,
 ) -> ImportReport:
     """Loads what `path` holds into the catalogue of the database at `url`, and ends what an earlier
-    run of the same file began.
+    run of the same file began. `rows` are written per transaction.
 
     Raises BundleError for a file that cannot be imported and while another import runs,
     psycopg.Error when the database fails.
@@ -185,13 +224,12 @@ def import_bundle(
         open_bundle(path) as bundle,
         psycopg.connect(connection_string(url), autocommit=True) as connection,
     ):
-        connection.execute("set role service_role")
-        connection.execute("set statement_timeout = 0")
+        connection.execute(SETTINGS)
         connection.execute(STAGING)
         alone = connection.execute("select pg_try_advisory_lock(%s)", (ONE_AT_A_TIME,)).fetchone()
         if alone != (True,):
             raise BundleError("another import is running")
-        _Import(connection, bundle, report, progress, stretch, batch).run()
+        _Import(connection, bundle, report, progress, rows).run()
     return report
 
 
@@ -201,98 +239,93 @@ class _Import:
     bundle: Bundle
     report: ImportReport
     progress: Progress
-    stretch: int
-    batch: int
+    rows: int
 
     def run(self) -> None:
-        files, written_to = self._start()
-        self.report.resumed = bool(files) or written_to > 0
+        files = self._start()
+        self.report.resumed = bool(files)
         for part in self.bundle.parts:
-            self._gather(part, files)
-        self._write(written_to)
+            self._load(part, files)
+        self._write_rest()
+        self.connection.execute("reset synchronous_commit")
         self.connection.execute(FORGET)
 
-    def _start(self) -> tuple[dict[str, int], int]:
+    def _start(self) -> dict[str, int]:
         """How far an earlier run of this bundle came; what is left of another one goes."""
         with self.connection.transaction():
             row = self.connection.execute(STARTED, (self.bundle.identity,)).fetchone()
             if row is not None:
-                return row[0], row[1]
+                return row[0]
             self.connection.execute(FORGET)
             self.connection.execute(START, (self.bundle.identity,))
-        return {}, 0
+        return {}
 
-    def _gather(self, part: Part, files: dict[str, int]) -> None:
+    def _load(self, part: Part, files: dict[str, int]) -> None:
         """Reads a file from where the last run left it. -1 says that it is all there."""
-        if files.get(part.name) == -1:
+        after = files.get(part.name, 0)
+        if after == -1:
             return
-        lines = part.lines(files.get(part.name, 0))
-        while True:
-            with self.connection.transaction():
-                last = self._stretch(part, islice(lines, self.stretch))
-                files[part.name] = -1 if last is None else last.number
-                self.connection.execute(
-                    "update usda_import.progress set files = %s where bundle = %s",
-                    (Jsonb(files), self.bundle.identity),
-                )
-            if last is None:
-                self.progress(part.name, part.size, part.size)
-                return
-            self.progress(part.name, last.read, part.size)
+        with closing(_one_ahead(part.stretches(after, self.rows))) as stretches:
+            for stretch in stretches:
+                with self.connection.transaction():
+                    self._gather(stretch.gathered)
+                    self._record(files, part.name, stretch.last)
+                self.report.lines += stretch.lines
+                for number, why in stretch.problems:
+                    self.report.bad(Problem(part.name, number, why))
+                self.progress(part.name, stretch.read, part.size)
+        self._record(files, part.name, -1)
+        self.progress(part.name, part.size, part.size)
 
-    def _stretch(self, part: Part, lines: Iterator[Line]) -> Line | None:
-        """Gathers some lines; None when there was none left."""
-        foods: list[FoodRow] = []
-        brands: list[BrandRow] = []
-        last: Line | None = None
-        with self.connection.cursor().copy(COPY_NUTRIENTS) as copy:
-            for line in lines:
-                last = line
-                self.report.lines += 1
-                if line.problem is not None:
-                    self.report.bad(Problem(part.name, line.number, line.problem))
-                for row in line.rows:
-                    if isinstance(row, NutrientRow):
-                        copy.write_row((row.fdc_id, row.nutrient, row.amount))
-                    elif isinstance(row, FoodRow):
-                        foods.append(row)
-                    else:
-                        brands.append(row)
-        if foods:
-            with self.connection.cursor().copy(COPY_FOODS) as copy:
-                for food in foods:
-                    copy.write_row((food.fdc_id, food.name, food.category, food.data_type))
+    def _record(self, files: dict[str, int], name: str, last: int) -> None:
+        files[name] = last
+        self.connection.execute(CAME, (Jsonb(files), self.bundle.identity))
+
+    def _gather(self, gathered: Gathered) -> None:
+        if gathered.foods:
+            self._copy(COPY_FOODS, gathered.foods)
             self.connection.execute(GATHER_FOODS)
-        if brands:
-            with self.connection.cursor().copy(COPY_BRANDS) as copy:
-                for brand in brands:
-                    copy.write_row((brand.fdc_id, brand.brand, brand.category))
+        if gathered.brands:
+            self._copy(COPY_BRANDS, gathered.brands)
             self.connection.execute(GATHER_BRANDS)
-        return last
+        if gathered.amounts:
+            self._copy(COPY_AMOUNTS, gathered.lines_of_amounts())
+            self._write()
 
-    def _write(self, written_to: int) -> None:
-        (total,) = self._one("select count(*) from usda_import.foods")
-        (done,) = self._one("select count(*) from usda_import.foods where fdc_id <= %s", written_to)
-        while True:
+    def _copy(self, statement: LiteralString, lines: Iterable[str]) -> None:
+        """Sends lines of COPY's text format."""
+        left = iter(lines)
+        with self.connection.cursor().copy(statement) as copy:
+            while block := "".join(islice(left, LINES_SENT)):
+                copy.write(block.encode("utf-8", "replace"))
+
+    def _write(self) -> None:
+        """Writes the foods of which amounts were copied."""
+        foods, added = self._one(WRITE)
+        self.report.foods += foods
+        self.report.added += added
+
+    def _write_rest(self) -> None:
+        """Foods of which no amount is known. Those written are among the amounts then, empty."""
+        (total,) = self._one(COUNT_REST, 0)
+        done = last = 0
+        while done < total:
             with self.connection.transaction():
-                row = self.connection.execute(
-                    WRITE,
-                    {"after": written_to, "batch": self.batch},
-                ).fetchone()
-                assert row is not None  # noqa: S101 - an aggregate returns a row
-                foods, added, last = row
-                if last is None:
-                    return
-                self.connection.execute(
-                    "update usda_import.progress set written_to = %s where bundle = %s",
-                    (last, self.bundle.identity),
-                )
-            written_to = last
-            done += foods
-            self.report.foods += foods
-            self.report.added += added
-            self.progress("catalogue", done, total)
+                taken, last = self._one(TAKE_REST, last, self.rows)
+                self._write()
+            done += taken
+            self.progress("the rest", done, total)
 
     def _one(self, statement: LiteralString, *params: object) -> tuple[Any, ...]:
-        row = self.connection.execute(statement, params).fetchone()
-        return row or (None,)
+        row = self.connection.execute(statement, params or None).fetchone()
+        assert row is not None  # noqa: S101 - an aggregate returns a row
+        return row
+
+
+def _one_ahead(stretches: Iterator[Stretch]) -> Generator[Stretch]:
+    """The same stretches, the next one read in a thread while the caller deals with one."""
+    with ThreadPoolExecutor(1, "usda-import") as reader:
+        coming = reader.submit(next, stretches, None)
+        while (stretch := coming.result()) is not None:
+            coming = reader.submit(next, stretches, None)
+            yield stretch

@@ -1,13 +1,19 @@
-"""The rows of a bundle: read from the text of a file, checked one by one."""
+"""The rows of a bundle: read from the text of a file, checked one by one, gathered for COPY."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, cast
 
-from attrs import frozen
+from attrs import define, field
 
-from cookcam.features.ingredients.nutrients import GREATEST_AMOUNT, is_amount, known_id
+from cookcam.features.ingredients.nutrients import (
+    GREATEST_AMOUNT,
+    ID_OF_NUMBER,
+    IDS,
+    is_amount,
+    known_id,
+)
 
 DATA_TYPES: Mapping[str, str] = {
     "foundation_food": "Foundation",
@@ -19,42 +25,60 @@ DATA_TYPES: Mapping[str, str] = {
 """The kinds of food that are somebody's ingredient, by their names in CSV and JSON; the samples and
 acquisitions behind them are not."""
 
+NUTRIENTS = tuple(sorted(IDS))
+"""The nutrients of a row of amounts, in its order."""
+
 LONGEST_NAME = 500
 GREATEST_ID = 2**31 - 1
+
+_PLACES = {nutrient: place for place, nutrient in enumerate(NUTRIENTS)}
+_PLACE_OF_TEXT = {
+    str(name): _PLACES[nutrient]
+    for name, nutrient in (*((known, known) for known in IDS), *ID_OF_NUMBER.items())
+}
+_AMOUNTS_REMEMBERED = 50_000
 
 
 class BadRow(Exception):
     """Why a row cannot be used; the words never quote it."""
 
 
-@frozen
-class FoodRow:
-    fdc_id: int
-    name: str
-    category: str | None
-    data_type: str
+@define
+class Gathered:
+    """Rows read so far: lines of COPY's text format, and amounts by food.
+
+    Amounts are kept as the text that COPY reads, in the order of `NUTRIENTS`: a food's lines are
+    next to each other, or at least near, so most foods are one row by the time they are written.
+    """
+
+    foods: list[str] = field(factory=list[str])
+    brands: list[str] = field(factory=list[str])
+    amounts: dict[str, list[str | None]] = field(factory=dict[str, list[str | None]])
+
+    def add_food(self, fdc_id: int, name: str, category: str | None, data_type: str) -> None:
+        """Raises BadRow."""
+        plain = clean(name)
+        if not plain:
+            raise BadRow("description is empty")
+        if len(plain) > LONGEST_NAME:
+            raise BadRow(f"description is longer than {LONGEST_NAME} characters")
+        self.foods.append(_line((str(fdc_id), plain, category, data_type)))
+
+    def add_brand(self, fdc_id: int, brand: str, category: str | None) -> None:
+        """What a branded food has besides: its brand, to be searched for, and its category."""
+        self.brands.append(_line((str(fdc_id), clean(brand)[:LONGEST_NAME], category)))
+
+    def amounts_of(self, fdc_id: int) -> list[str | None]:
+        return self.amounts.setdefault(str(fdc_id), [None] * len(NUTRIENTS))
+
+    def lines_of_amounts(self) -> Iterable[str]:
+        for fdc_id, values in self.amounts.items():
+            known = [r"\N" if value is None else value for value in values]
+            yield "\t".join((fdc_id, *known)) + "\n"
 
 
-@frozen
-class NutrientRow:
-    fdc_id: int
-    nutrient: int
-    amount: float
-
-
-@frozen
-class BrandRow:
-    """What a branded food has besides: its brand, to be searched for, and its category."""
-
-    fdc_id: int
-    brand: str
-    category: str | None
-
-
-Row = FoodRow | NutrientRow | BrandRow
-Table = Literal["food", "nutrient", "brand"]
-Reader = Callable[[Sequence[str]], Row | None]
-"""Reads the fields of a line; None for one that the catalogue has no use for."""
+Reader = Callable[[Sequence[str], Gathered], None]
+"""Reads the fields of a line; adds nothing for one that the catalogue has no use for."""
 
 
 def food_reader(header: Sequence[str], categories: Mapping[str, str]) -> Reader:
@@ -62,30 +86,43 @@ def food_reader(header: Sequence[str], categories: Mapping[str, str]) -> Reader:
     at_id, at_type, at_name = _places(header, "fdc_id", "data_type", "description")
     at_category = header.index("food_category_id") if "food_category_id" in header else None
 
-    def read(fields: Sequence[str]) -> Row | None:
+    def read(fields: Sequence[str], gathered: Gathered) -> None:
         data_type = DATA_TYPES.get(fields[at_type])
         if data_type is None:
-            return None
+            return
         given = "" if at_category is None else fields[at_category].strip()
-        return food_row(
-            _id(fields[at_id]), fields[at_name], categories.get(given, _words(given)), data_type
-        )
+        category = categories.get(given) or _words(given)
+        gathered.add_food(_id(fields[at_id]), fields[at_name], category, data_type)
 
     return read
 
 
 def nutrient_reader(header: Sequence[str]) -> Reader:
-    """Lines of food_nutrient.csv."""
-    at_id, at_nutrient, at_amount = _places(header, "fdc_id", "nutrient_id", "amount")
+    """Lines of food_nutrient.csv.
 
-    def read(fields: Sequence[str]) -> Row | None:
-        text = fields[at_nutrient]
-        if not text.isdecimal():
-            raise BadRow("nutrient_id is not a number")
-        nutrient = known_id(int(text[:9]))
-        if nutrient is None or not fields[at_amount]:
-            return None
-        return NutrientRow(_id(fields[at_id]), nutrient, _amount(fields[at_amount]))
+    There are millions, so what a number means is looked up by its text before it is computed.
+    """
+    at_id, at_nutrient, at_amount = _places(header, "fdc_id", "nutrient_id", "amount")
+    checked: dict[str, str] = {}
+
+    def read(fields: Sequence[str], gathered: Gathered) -> None:
+        place = _PLACE_OF_TEXT.get(fields[at_nutrient])
+        if place is None:
+            place = _place(fields[at_nutrient])
+        given = fields[at_amount]
+        if place is None or not given:
+            return
+        values = gathered.amounts.get(fields[at_id])
+        if values is None:
+            values = gathered.amounts_of(_id(fields[at_id]))
+        amount = checked.get(given)
+        if amount is None:
+            amount = _amount(given)
+            if len(checked) >= _AMOUNTS_REMEMBERED:
+                checked.clear()
+            checked[given] = amount
+        known = values[place]
+        values[place] = amount if known is None else _greater(known, amount)
 
     return read
 
@@ -98,48 +135,40 @@ def brand_reader(header: Sequence[str]) -> Reader:
         header.index("branded_food_category") if "branded_food_category" in header else None
     )
 
-    def read(fields: Sequence[str]) -> Row | None:
+    def read(fields: Sequence[str], gathered: Gathered) -> None:
         brand = " ".join(fields[place].strip() for place in (at_owner, *others)).strip()
         category = "" if at_category is None else fields[at_category].strip()
-        return BrandRow(_id(fields[at_id]), _clean(brand)[:LONGEST_NAME], _words(category))
+        gathered.add_brand(_id(fields[at_id]), brand, _words(category))
 
     return read
 
 
-def rows_of_json(food: object) -> list[Row]:
-    """The rows of one food of the JSON form. Raises BadRow."""
+def read_json(food: object, gathered: Gathered) -> None:
+    """One food of the JSON form. Raises BadRow, and has then added nothing."""
     if not isinstance(food, dict):
         raise BadRow("the food is not an object")
     known = cast("dict[str, Any]", food)
     data_type = DATA_TYPES.get(str(known.get("dataType")))
     if data_type is None:
-        return []
-    fdc_id, name = known.get("fdcId"), known.get("description")
-    if not isinstance(fdc_id, int) or not isinstance(name, str):
+        return
+    given, name = known.get("fdcId"), known.get("description")
+    if not isinstance(given, int) or not isinstance(name, str):
         raise BadRow("fdcId or description is missing")
-    rows: list[Row] = [food_row(_id(str(fdc_id)), name, _category(known), data_type)]
+    fdc_id = _id(str(given))
+    nutrients: object = known.get("foodNutrients")
+    entries = cast("list[object]", nutrients) if isinstance(nutrients, list) else []
+    amounts = [found for entry in entries if (found := _amount_of_json(entry)) is not None]
+    gathered.add_food(fdc_id, name, _category(known), data_type)
     brand = " ".join(str(known[key]) for key in ("brandOwner", "brandName") if known.get(key))
     if brand:
-        rows.append(BrandRow(fdc_id, _clean(brand)[:LONGEST_NAME], None))
-    nutrients: object = known.get("foodNutrients")
-    for entry in cast("list[object]", nutrients) if isinstance(nutrients, list) else []:
-        row = _nutrient_of_json(fdc_id, entry)
-        if row is not None:
-            rows.append(row)
-    return rows
+        gathered.add_brand(fdc_id, brand, None)
+    values = gathered.amounts_of(fdc_id)
+    for place, amount in amounts:
+        before = values[place]
+        values[place] = amount if before is None else _greater(before, amount)
 
 
-def food_row(fdc_id: int, name: str, category: str | None, data_type: str) -> FoodRow:
-    """Raises BadRow."""
-    plain = _clean(name)
-    if not plain:
-        raise BadRow("description is empty")
-    if len(plain) > LONGEST_NAME:
-        raise BadRow(f"description is longer than {LONGEST_NAME} characters")
-    return FoodRow(fdc_id, plain, category, data_type)
-
-
-def _nutrient_of_json(fdc_id: int, entry: object) -> NutrientRow | None:
+def _amount_of_json(entry: object) -> tuple[int, str] | None:
     if not isinstance(entry, dict):
         raise BadRow("a nutrient is not an object")
     known = cast("dict[str, Any]", entry)
@@ -151,7 +180,7 @@ def _nutrient_of_json(fdc_id: int, entry: object) -> NutrientRow | None:
     nutrient_id = known_id(number) if isinstance(number, int) else None
     if nutrient_id is None or amount is None:
         return None
-    return NutrientRow(fdc_id, nutrient_id, _amount(str(amount)))
+    return _PLACES[nutrient_id], _amount(str(amount))
 
 
 def _category(known: dict[str, Any]) -> str | None:
@@ -183,21 +212,41 @@ def _id(text: str) -> int:
     return number
 
 
-def _amount(text: str) -> float:
+def _place(text: str) -> int | None:
+    """Where the amounts of a nutrient belong, however its number is written."""
+    if not text.isdecimal():
+        raise BadRow("nutrient_id is not a number")
+    nutrient = known_id(int(text[:9]))
+    return None if nutrient is None else _PLACES[nutrient]
+
+
+def _amount(text: str) -> str:
+    """The amount as PostgreSQL reads it."""
     try:
         amount = float(text)
     except ValueError:
         raise BadRow("amount is not a number") from None
     if not is_amount(amount):
         raise BadRow(f"amount is not from 0 to {GREATEST_AMOUNT:.0f}")
-    return amount
+    return repr(amount)
+
+
+def _greater(one: str, other: str) -> str:
+    return max(one, other, key=float)
 
 
 def _words(text: str) -> str | None:
     """A category in words; a number that no table explains is none."""
-    plain = _clean(text)
+    plain = clean(text)
     return plain[:200] if plain and not plain.isdecimal() else None
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """The text on one line, without what PostgreSQL cannot store."""
     return " ".join(text.replace("\0", " ").split())
+
+
+def _line(values: Iterable[str | None]) -> str:
+    """A row in the text format of COPY; `clean` has left no tab and no line break in any value."""
+    written = [r"\N" if value is None else value.replace("\\", r"\\") for value in values]
+    return "\t".join(written) + "\n"

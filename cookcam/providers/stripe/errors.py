@@ -19,7 +19,7 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from cookcam.providers.openai_errors import seconds_to_wait
+from cookcam.providers.retry_after import seconds_to_wait
 
 if TYPE_CHECKING:
     from stripe import StripeError

@@ -7,9 +7,7 @@ Statuses and codes are those of `spec/http-api-core.md` §3.12, "External servic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from math import ceil, isfinite
+from math import ceil
 from typing import ClassVar, Literal, TypeAlias
 
 from attrs import define, field
@@ -22,6 +20,7 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
+from cookcam.providers.retry_after import seconds_to_wait
 
 Reason: TypeAlias = Literal["invalid", "truncated", "refused", "filtered"]
 Outcome: TypeAlias = Literal[
@@ -104,29 +103,3 @@ def _refusal(status: int, headers: Mapping[str, str], code: str | None) -> Attem
     if status == 401:
         return AttemptFailed(ServiceAuthError(), "unauthorized", repeatable=False)
     return AttemptFailed(ServiceError(), "rejected", repeatable=False)
-
-
-def seconds_to_wait(headers: Mapping[str, str]) -> float:
-    """The pause asked for by `Retry-After` (seconds or a date) or `retry-after-ms`; 0 for none."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    text = headers.get("retry-after")
-    seconds = _number(text)
-    if seconds is not None or text is None:
-        return seconds or 0.0
-    try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
-    return max(0.0, (until - datetime.now(UTC)).total_seconds())
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return max(0.0, value) if isfinite(value) else None

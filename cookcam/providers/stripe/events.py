@@ -17,7 +17,7 @@ import orjson
 from attrs import field, frozen
 
 from cookcam.errors import BadRequest
-from cookcam.providers.stripe_models import MalformedObject, Object
+from cookcam.providers.stripe.reading import MalformedObject, Object
 from cookcam.settings.readers import Secret
 
 TOLERANCE = 300
@@ -40,7 +40,7 @@ class Event:
     """Something that happened at Stripe.
 
     `account` is the connected account it happened in, None for our own. `object` is what it
-    happened to, as it was then: give it to `of` of a class of `stripe_models`. `previous` has the
+    happened to, as it was then: give it to `of` of its class. `previous` has the
     former values of what an `...updated` event changed. `payload` is the whole event.
     """
 

@@ -1,0 +1,43 @@
+"""`/auth/forgot-password` and `/auth/reset-password` (`spec/http-api-core.md` §19)."""
+
+from __future__ import annotations
+
+from cookcam.features.accounts.answers import DoneAnswer
+from cookcam.features.accounts.credentials import checked_email
+from cookcam.features.accounts.recovery import Recovery
+from cookcam.features.accounts.requests import ForgottenRequest, NewPasswordRequest
+from cookcam.identity import Identity
+from cookcam.identity.guards import bearer_token, signed_in
+from cookcam.web import Routes, errors_as, spend, validate_request, validate_response
+
+UNEXPECTED = "Internal server error"
+
+
+def routes(recovery: Recovery) -> Routes:
+    bp = Routes("recovery", __name__, legacy=True)
+
+    @bp.post("/auth/forgot-password")
+    @errors_as(flagged=True, unexpected=UNEXPECTED)
+    @validate_request(ForgottenRequest)
+    @validate_response(DoneAnswer)
+    async def forgot(data: ForgottenRequest) -> DoneAnswer:
+        """Have a link mailed that allows a new password.
+
+        The answer does not tell whether the address has an account.
+        """
+        email = checked_email(data.email)
+        spend("auth", email)
+        await recovery.begin(email)
+        return DoneAnswer(True, "If the address has an account, a mail is on its way to it")
+
+    @bp.post("/auth/reset-password")
+    @errors_as(flagged=True, unexpected=UNEXPECTED)
+    @signed_in
+    @validate_request(NewPasswordRequest)
+    @validate_response(DoneAnswer)
+    async def reset(caller: Identity, data: NewPasswordRequest) -> DoneAnswer:
+        """Set a new password, with the token that the link of the mail has brought."""
+        await recovery.finish(caller, bearer_token(), data.password)
+        return DoneAnswer(True, "Password changed")
+
+    return bp

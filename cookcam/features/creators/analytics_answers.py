@@ -1,0 +1,214 @@
+"""A creator's overview: earnings, referrals, recipes and tips.
+
+At the root, next to the envelope, is what the app reads (`spec/client-contract.md` §5.5): every
+object is there, with zeros where there is nothing. Source: `spec/payments-and-gamification.md`
+§6.4.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from cookcam.features.creators.link_answers import LinkAnswer
+from cookcam.features.creators.models import Analytics, RecipeFigures, Referral, Tip, TipStatus
+from cookcam.features.creators.money import dollars
+from cookcam.features.creators.revenue_answers import RevenueAnswer
+
+
+class Subscriber(Struct):
+    id: UUID
+    email: str | None
+    created_at: datetime | None
+
+
+class SubscriptionPart(Struct):
+    tier_id: int
+    status: str | None
+    current_period_end: datetime | None
+
+
+class ReferralAnswer(Struct, kw_only=True):
+    """`subscriber` is null once the account is deleted; the address is masked."""
+
+    id: UUID
+    link_code: str | None
+    creator_id: UUID
+    subscriber_id: UUID | None
+    subscription_id: UUID | None
+    tier_id: int
+    is_active: bool
+    converted_at: datetime
+    deactivated_at: datetime | None
+    subscriber: Subscriber | None
+    subscription: SubscriptionPart
+
+    @classmethod
+    def of(cls, row: Referral) -> ReferralAnswer:
+        known = row.subscriber_id
+        return cls(
+            id=row.id,
+            link_code=row.link_code,
+            creator_id=row.creator_id,
+            subscriber_id=known,
+            subscription_id=row.subscription_id,
+            tier_id=row.tier_id,
+            is_active=row.is_active,
+            converted_at=row.converted_at,
+            deactivated_at=row.deactivated_at,
+            subscriber=Subscriber(known, masked(row.email), row.subscriber_since)
+            if known
+            else None,
+            subscription=SubscriptionPart(
+                row.tier_id, row.subscription_status, row.current_period_end
+            ),
+        )
+
+
+def masked(email: str | None) -> str | None:
+    """`a***@example.com`: enough to recognise somebody one knows, too little to write to."""
+    if email is None:
+        return None
+    name, at, domain = email.rpartition("@")
+    return f"{name[0]}***@{domain}" if at and name else "***"
+
+
+class Referrals(Struct):
+    total: int
+    active: int
+    data: list[ReferralAnswer]
+
+
+class RecipeAnswer(Struct):
+    id: UUID
+    title: str
+    views_count: int
+    saves_count: int
+    completion_rate: float
+
+    @classmethod
+    def of(cls, row: RecipeFigures) -> RecipeAnswer:
+        return cls(row.id, row.title, row.view_count, row.saves_count, row.completion_rate)
+
+
+class TipAnswer(Struct, kw_only=True):
+    """A tip as its creator sees it: who wants to be anonymous is."""
+
+    id: UUID
+    recipe_id: UUID | None
+    creator_id: UUID | None
+    tipper_id: UUID | None
+    amount: float
+    currency: str
+    message: str | None
+    is_anonymous: bool
+    status: TipStatus
+    processed_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, tip: Tip) -> TipAnswer:
+        return cls(
+            id=tip.id,
+            recipe_id=tip.recipe_id,
+            creator_id=tip.creator_id,
+            tipper_id=None if tip.is_anonymous else tip.tipper_id,
+            amount=dollars(tip.amount_cents),
+            currency=tip.currency,
+            message=tip.message,
+            is_anonymous=tip.is_anonymous,
+            status=tip.status,
+            processed_at=tip.processed_at,
+            created_at=tip.created_at,
+        )
+
+
+class Totals(Struct):
+    total_earnings: float
+    affiliate_earnings: float
+    tips_earnings: float
+    collections_earnings: float
+    active_referrals: int
+
+
+class StripeState(
+    Struct,
+    rename={
+        "is_connected": "isConnected",
+        "can_receive_payouts": "canReceivePayouts",
+        "account_id": "accountId",
+    },
+):
+    is_connected: bool
+    can_receive_payouts: bool
+    account_id: str | None
+
+
+class AnalyticsPart(
+    Struct,
+    kw_only=True,
+    rename={
+        "affiliate_links": "affiliateLinks",
+        "recent_tips": "recentTips",
+        "last_updated": "lastUpdated",
+    },
+):
+    revenue: RevenueAnswer
+    affiliate_links: list[LinkAnswer]
+    referrals: Referrals
+    recipes: list[RecipeAnswer]
+    recent_tips: list[TipAnswer]
+    last_updated: datetime
+
+
+class AnalyticsReply(
+    Struct,
+    kw_only=True,
+    rename={"recent_tips": "recentTips", "stripe_account": "stripeAccount"},
+):
+    success: bool
+    analytics: AnalyticsPart
+    revenue: Totals
+    referrals: Referrals
+    recipes: list[RecipeAnswer]
+    recent_tips: list[TipAnswer]
+    stripe_account: StripeState
+
+    @classmethod
+    def of(cls, creator_id: UUID, found: Analytics, now: datetime) -> AnalyticsReply:
+        month, account = found.month, found.account
+        referrals = Referrals(
+            found.referrals_total,
+            found.referrals_active,
+            [ReferralAnswer.of(row) for row in found.referrals],
+        )
+        recipes = [RecipeAnswer.of(row) for row in found.recipes]
+        tips = [TipAnswer.of(tip) for tip in found.tips]
+        return cls(
+            success=True,
+            analytics=AnalyticsPart(
+                revenue=RevenueAnswer.of(creator_id, month),
+                affiliate_links=[LinkAnswer.of(link) for link in found.links],
+                referrals=referrals,
+                recipes=recipes,
+                recent_tips=tips,
+                last_updated=now,
+            ),
+            revenue=Totals(
+                dollars(month.total_cents),
+                dollars(month.affiliate_cents),
+                dollars(month.tips_cents),
+                dollars(month.collections_cents),
+                month.active_referrals,
+            ),
+            referrals=referrals,
+            recipes=recipes,
+            recent_tips=tips,
+            stripe_account=StripeState(
+                account is not None and account.account_status != "disabled",
+                account is not None and account.is_active,
+                account.stripe_account_id if account else None,
+            ),
+        )

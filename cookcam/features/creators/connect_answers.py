@@ -1,0 +1,81 @@
+"""Accounts at Stripe (`spec/payments-and-gamification.md` §6.7)."""
+
+from __future__ import annotations
+
+from msgspec import UNSET, Struct, UnsetType
+
+from cookcam.features.creators.models import AccountStatus, StripeAccount
+
+
+class Onboarded(Struct, rename={"account_id": "accountId", "onboarding_url": "onboardingUrl"}):
+    success: bool
+    account_id: str
+    onboarding_url: str
+
+
+class AccountAnswer(
+    Struct,
+    kw_only=True,
+    rename={
+        "details_submitted": "detailsSubmitted",
+        "charges_enabled": "chargesEnabled",
+        "payouts_enabled": "payoutsEnabled",
+    },
+):
+    status: AccountStatus
+    details_submitted: bool
+    charges_enabled: bool
+    payouts_enabled: bool
+    country: str
+    currency: str
+    stripe_account_id: str
+
+
+class AccountState(
+    Struct,
+    kw_only=True,
+    rename={"has_account": "hasAccount", "needs_onboarding": "needsOnboarding"},
+):
+    """`account` is left out by those who have none."""
+
+    success: bool
+    has_account: bool
+    account: AccountAnswer | UnsetType = UNSET
+    needs_onboarding: bool
+
+    @classmethod
+    def of(cls, account: StripeAccount | None) -> AccountState:
+        if account is None:
+            return cls(success=True, has_account=False, needs_onboarding=True)
+        return cls(
+            success=True,
+            has_account=True,
+            account=AccountAnswer(
+                status=account.account_status,
+                details_submitted=account.details_submitted,
+                charges_enabled=account.charges_enabled,
+                payouts_enabled=account.payouts_enabled,
+                country=account.country,
+                currency=account.currency,
+                stripe_account_id=account.stripe_account_id,
+            ),
+            needs_onboarding=account.account_status == "pending",
+        )
+
+
+class Dashboard(Struct, rename={"dashboard_url": "dashboardUrl"}):
+    success: bool
+    dashboard_url: str
+
+
+class AccountLinkReply(Struct):
+    """`expires_at` is in milliseconds since 1970."""
+
+    success: bool
+    url: str
+    expires_at: int
+
+
+class Refreshed(Struct):
+    success: bool
+    message: str

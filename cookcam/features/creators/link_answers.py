@@ -1,0 +1,83 @@
+"""Affiliate links as the app reads them (`spec/payments-and-gamification.md` §6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from cookcam.features.creators.models import Link
+
+FullUrl = Callable[[Link], str]
+
+
+def full_url(website: str) -> FullUrl:
+    """The address to share: of the slug where a link has one, else of its code."""
+
+    def url(link: Link) -> str:
+        return f"{website}/c/{link.custom_slug}" if link.custom_slug else _by_code(link)
+
+    def _by_code(link: Link) -> str:
+        return f"{website}/ref/{link.link_code}"
+
+    return url
+
+
+class LinkAnswer(Struct, kw_only=True):
+    id: UUID
+    creator_id: UUID
+    link_code: str
+    custom_slug: str | None
+    campaign_name: str
+    is_active: bool
+    click_count: int
+    conversion_count: int
+    created_at: datetime
+
+    @classmethod
+    def of(cls, link: Link) -> LinkAnswer:
+        return cls(**_link(link))
+
+
+class SharedLink(LinkAnswer, kw_only=True, rename={"camel_url": "fullUrl"}):
+    """A link with its address, in both spellings."""
+
+    camel_url: str
+    full_url: str
+
+    @classmethod
+    def to_share(cls, link: Link, url: str) -> SharedLink:
+        return cls(**_link(link), camel_url=url, full_url=url)
+
+
+class NewLink(Struct, rename={"affiliate_link": "affiliateLink"}):
+    success: bool
+    affiliate_link: SharedLink
+    full_url: str
+
+
+class LinkList(Struct):
+    success: bool
+    links: list[SharedLink]
+
+
+class Tracked(Struct):
+    success: bool
+    message: str
+
+
+def _link(link: Link) -> dict[str, Any]:
+    return {
+        "id": link.id,
+        "creator_id": link.creator_id,
+        "link_code": link.link_code,
+        "custom_slug": link.custom_slug,
+        "campaign_name": link.campaign_name,
+        "is_active": link.is_active,
+        "click_count": link.click_count,
+        "conversion_count": link.conversions_count,
+        "created_at": link.created_at,
+    }

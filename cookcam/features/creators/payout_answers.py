@@ -1,0 +1,90 @@
+"""Balance and payouts, in dollars (`spec/payments-and-gamification.md` §6.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from cookcam.features.creators.models import Balance, Payout, PayoutStatus
+from cookcam.features.creators.money import dollars
+
+
+class BalanceReply(Struct, kw_only=True):
+    success: bool
+    total_earnings: float
+    available_balance: float
+    pending_balance: float
+    last_payout_date: datetime | None
+    next_payout_date: datetime
+
+    @classmethod
+    def of(cls, balance: Balance, next_payday: datetime) -> BalanceReply:
+        return cls(
+            success=True,
+            total_earnings=dollars(balance.total_cents),
+            available_balance=dollars(balance.available_cents),
+            pending_balance=dollars(balance.pending_cents),
+            last_payout_date=balance.last_payout_at,
+            next_payout_date=next_payday,
+        )
+
+
+class PayoutAnswer(Struct, kw_only=True):
+    id: UUID
+    creator_id: UUID | None
+    stripe_account_id: str | None
+    amount: float
+    currency: str
+    method: str
+    status: PayoutStatus
+    stripe_transfer_id: str | None
+    stripe_payout_id: str | None
+    notes: str | None
+    requested_at: datetime
+    processed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, payout: Payout) -> PayoutAnswer:
+        return cls(
+            id=payout.id,
+            creator_id=payout.creator_id,
+            stripe_account_id=payout.stripe_account_id,
+            amount=dollars(payout.amount_cents),
+            currency=payout.currency,
+            method=payout.method,
+            status=payout.status,
+            stripe_transfer_id=payout.stripe_transfer_id,
+            stripe_payout_id=payout.stripe_payout_id,
+            notes=payout.notes,
+            requested_at=payout.requested_at,
+            processed_at=payout.processed_at,
+            created_at=payout.requested_at,
+            updated_at=payout.updated_at,
+        )
+
+
+class PayoutReply(Struct):
+    success: bool
+    payout: PayoutAnswer
+    message: str
+
+
+class Pagination(Struct):
+    limit: int
+    offset: int
+    total: int
+
+
+class PayoutList(Struct):
+    success: bool
+    payouts: list[PayoutAnswer]
+    pagination: Pagination
+
+    @classmethod
+    def of(cls, payouts: Sequence[Payout], pagination: Pagination) -> PayoutList:
+        return cls(True, [PayoutAnswer.of(payout) for payout in payouts], pagination)

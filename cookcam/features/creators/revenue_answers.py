@@ -1,0 +1,158 @@
+"""A month and its sources, in dollars (`spec/payments-and-gamification.md` §6.4).
+
+At the root, next to the envelopes, is what the app reads (`spec/client-contract.md` §6.4, §6.5).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from msgspec import Struct
+
+from cookcam.features.creators.models import (
+    COLLECTIONS_PERCENT,
+    REFERRALS_PERCENT,
+    TIPS_PERCENT,
+    Month,
+    PaidOut,
+)
+from cookcam.features.creators.money import dollars
+from cookcam.features.creators.revenue import Earnings
+
+
+class RevenueAnswer(Struct, kw_only=True):
+    """A month. It is no row: `id` is made of the creator and the month; it was created with the
+    month, and updated with its newest entry.
+    """
+
+    id: UUID
+    creator_id: UUID
+    month: int
+    year: int
+    affiliate_earnings: float
+    tips_earnings: float
+    collections_earnings: float
+    total_earnings: float
+    active_referrals: int
+    new_referrals: int
+    lost_referrals: int
+    payout_status: PaidOut
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, creator_id: UUID, month: Month) -> RevenueAnswer:
+        begins = datetime(month.year, month.month, 1, tzinfo=UTC)
+        return cls(
+            id=uuid5(NAMESPACE_URL, f"cookcam:revenue:{creator_id}:{begins:%Y-%m}"),
+            creator_id=creator_id,
+            month=month.month,
+            year=month.year,
+            affiliate_earnings=dollars(month.affiliate_cents),
+            tips_earnings=dollars(month.tips_cents),
+            collections_earnings=dollars(month.collections_cents),
+            total_earnings=dollars(month.total_cents),
+            active_referrals=month.active_referrals,
+            new_referrals=month.new_referrals,
+            lost_referrals=month.lost_referrals,
+            payout_status=month.payout_status,
+            created_at=begins,
+            updated_at=month.changed_at or begins,
+        )
+
+
+class Rates(Struct):
+    """In percent."""
+
+    referrals_rate: int = REFERRALS_PERCENT
+    tips_rate: int = TIPS_PERCENT
+    collections_rate: int = COLLECTIONS_PERCENT
+
+
+class RevenueReply(Struct, kw_only=True):
+    """`total_earnings` is of a life, `monthly_earnings` and the kinds are of the month."""
+
+    success: bool
+    revenue: RevenueAnswer
+    total_earnings: float
+    monthly_earnings: float
+    affiliate_earnings: float
+    tips_earnings: float
+    collections_earnings: float
+    unpaid_balance: float
+    active_referrals: int
+    revenue_breakdown: Rates
+
+    @classmethod
+    def of(cls, creator_id: UUID, earnings: Earnings) -> RevenueReply:
+        month, balance = earnings.month, earnings.balance
+        return cls(
+            success=True,
+            revenue=RevenueAnswer.of(creator_id, month),
+            total_earnings=dollars(balance.total_cents),
+            monthly_earnings=dollars(month.total_cents),
+            affiliate_earnings=dollars(month.affiliate_cents),
+            tips_earnings=dollars(month.tips_cents),
+            collections_earnings=dollars(month.collections_cents),
+            unpaid_balance=dollars(balance.available_cents),
+            active_referrals=month.active_referrals,
+            revenue_breakdown=Rates(),
+        )
+
+
+class Rated(Struct):
+    amount: float
+    count: int
+    rate: float
+
+
+class Averaged(Struct):
+    amount: float
+    count: int
+    average: float
+
+
+class Sources(Struct):
+    subscription_referrals: Rated
+    recipe_tips: Averaged
+    premium_collections: Rated
+
+
+class Breakdown(Struct, kw_only=True):
+    month: int
+    year: int
+    affiliate_earnings: float
+    tips_earnings: float
+    collections_earnings: float
+    total_earnings: float
+    active_referrals: int
+    revenue_sources: Sources
+
+
+class BreakdownReply(Struct):
+    success: bool
+    breakdown: Breakdown
+
+    @classmethod
+    def of(cls, month: Month) -> BreakdownReply:
+        affiliate, tips = dollars(month.affiliate_cents), dollars(month.tips_cents)
+        collections = dollars(month.collections_cents)
+        average = round(tips / month.tips, 2) if month.tips else 0.0
+        return cls(
+            True,
+            Breakdown(
+                month=month.month,
+                year=month.year,
+                affiliate_earnings=affiliate,
+                tips_earnings=tips,
+                collections_earnings=collections,
+                total_earnings=dollars(month.total_cents),
+                active_referrals=month.active_referrals,
+                revenue_sources=Sources(
+                    Rated(affiliate, month.active_referrals, REFERRALS_PERCENT / 100),
+                    Averaged(tips, month.tips, average),
+                    Rated(collections, month.collections, COLLECTIONS_PERCENT / 100),
+                ),
+            ),
+        )

@@ -1,0 +1,20 @@
+"""A tip that waits for its payment (`spec/payments-and-gamification.md` §6.6)."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from cookcam.features.creators.tips import StartedTip
+
+
+class TipReply(Struct, rename={"client_secret": "clientSecret", "tip_id": "tipId"}):
+    success: bool
+    message: str
+    client_secret: str
+    tip_id: UUID
+
+    @classmethod
+    def of(cls, started: StartedTip) -> TipReply:
+        return cls(True, "Tip sent successfully", started.client_secret, started.tip.id)

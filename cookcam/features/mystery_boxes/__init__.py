@@ -1,0 +1,1 @@
+"""Mystery boxes: what a scan may earn by luck (`spec/http-api-core.md` §11)."""

@@ -1,0 +1,115 @@
+"""What the routes of boxes answer with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import UNSET, Struct, UnsetType
+
+from cookcam.features.mystery_boxes.models import RARITIES, Box, Rarity, RewardType, Tally
+
+NO_BOX = "No mystery box available right now. Try again later!"
+
+
+class RarityInfo(Struct, frozen=True):
+    """How the app paints a rarity, and how likely it is among boxes."""
+
+    color: str
+    glow: str
+    probability: str
+    description: str
+
+
+INFO: Final[Mapping[Rarity, RarityInfo]] = {
+    "common": RarityInfo("#4CAF50", "rgba(76, 175, 80, 0.3)", "90%", "A common find"),
+    "uncommon": RarityInfo("#2196F3", "rgba(33, 150, 243, 0.3)", "9%", "An uncommon find"),
+    "rare": RarityInfo("#9C27B0", "rgba(156, 39, 176, 0.3)", "0.9%", "A rare find"),
+    "legendary": RarityInfo("#FFD700", "rgba(255, 215, 0, 0.5)", "0.1%", "A legendary find"),
+}
+
+
+class OpenAnswer(Struct):
+    """With `message` where there is no box, and with all the rest where there is one."""
+
+    box_available: bool
+    message: str | UnsetType = UNSET
+    rarity: Rarity | UnsetType = UNSET
+    reward_type: RewardType | UnsetType = UNSET
+    reward_value: dict[str, Any] | UnsetType = UNSET
+    opened_at: datetime | UnsetType = UNSET
+    rarity_info: RarityInfo | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, box: Box | None) -> OpenAnswer:
+        if box is None:
+            return cls(False, NO_BOX)
+        return cls(
+            True,
+            rarity=box.rarity,
+            reward_type=box.reward_type,
+            reward_value=box.reward_value,
+            opened_at=box.opened_at,
+            rarity_info=INFO[box.rarity],
+        )
+
+
+class BoxRow(Struct):
+    id: UUID
+    user_id: UUID
+    rarity: Rarity
+    reward_type: RewardType
+    reward_value: dict[str, Any]
+    opened_at: datetime
+
+    @classmethod
+    def of(cls, box: Box) -> BoxRow:
+        return cls(
+            box.id, box.user_id, box.rarity, box.reward_type, box.reward_value, box.opened_at
+        )
+
+
+class History(Struct):
+    """`total_boxes_opened` is the length of this page, as clients know it."""
+
+    history: list[BoxRow]
+    total_boxes_opened: int
+
+    @classmethod
+    def of(cls, boxes: Sequence[Box]) -> History:
+        return cls([BoxRow.of(box) for box in boxes], len(boxes))
+
+
+class Share(Struct):
+    """`percentage` of all boxes, with one decimal."""
+
+    count: int
+    percentage: str
+
+
+class Stats(Struct):
+    """Every rarity is named, and the types of reward that occur."""
+
+    total_boxes: int
+    rarity_distribution: dict[Rarity, Share]
+    reward_type_distribution: dict[RewardType, int]
+
+    @classmethod
+    def of(cls, tallies: Sequence[Tally]) -> Stats:
+        rarities, types = Counter[Rarity](), Counter[RewardType]()
+        for tally in tallies:
+            rarities[tally.rarity] += tally.boxes
+            types[tally.reward_type] += tally.boxes
+        total = rarities.total()
+        shares: dict[Rarity, Share] = {
+            rarity: Share(rarities[rarity], _percent(rarities[rarity], total))
+            for rarity in RARITIES
+        }
+        return cls(total, shares, dict(types))
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{100 * count / max(total, 1):.1f}"

@@ -1,0 +1,79 @@
+"""`/mysteryBox`, which one client spells `/mystery-box` (`spec/http-api-core.md` §11)."""
+
+from __future__ import annotations
+
+from cookcam.errors import AuthorizationError
+from cookcam.features.idempotency.guard import idempotent
+from cookcam.features.idempotency.service import Replies
+from cookcam.features.mystery_boxes.answers import History, OpenAnswer, Stats
+from cookcam.features.mystery_boxes.requests import OpenRequest
+from cookcam.features.mystery_boxes.service import MysteryBoxes
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import (
+    Routes,
+    document_failures,
+    errors_as,
+    query_integers,
+    validate_request,
+    validate_response,
+)
+
+NO_HISTORY = "Failed to fetch mystery box history"
+
+
+def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
+    bp = Routes("mystery_boxes", __name__, legacy=True)
+
+    @bp.post("/mysteryBox/open")
+    @bp.post("/mystery-box/open")
+    @errors_as(unexpected="Failed to open mystery box")
+    @signed_in
+    @idempotent(replies)
+    @document_failures(403)
+    @validate_request(OpenRequest)
+    @validate_response(OpenAnswer)
+    async def open_box(caller: Identity, data: OpenRequest) -> OpenAnswer:
+        """Try for a box, once for each scan of the day; three boxes a day."""
+        if data.user_id:
+            require_own(caller, data.user_id)
+        return OpenAnswer.of(await boxes.open(caller))
+
+    @bp.get("/mysteryBox/history")
+    @bp.get("/mystery-box/history")
+    @errors_as(unexpected=NO_HISTORY)
+    @signed_in
+    @query_integers(limit=20)
+    @validate_response(History)
+    async def own_history(caller: Identity, limit: int) -> History:
+        """One's own boxes, newest first."""
+        return History.of(await boxes.history(caller, limit))
+
+    @bp.get("/mysteryBox/history/<user_id>")
+    @bp.get("/mystery-box/history/<user_id>")
+    @errors_as(unexpected=NO_HISTORY)
+    @signed_in
+    @document_failures(403)
+    @query_integers(limit=20)
+    @validate_response(History)
+    async def history(caller: Identity, user_id: str, limit: int) -> History:
+        """One's own boxes, newest first; nobody else's."""
+        require_own(caller, user_id)
+        return History.of(await boxes.history(caller, limit))
+
+    @bp.get("/mysteryBox/stats")
+    @bp.get("/mystery-box/stats")
+    @errors_as(unexpected="Failed to fetch stats")
+    @signed_in
+    @validate_response(Stats)
+    async def stats(caller: Identity) -> Stats:
+        """What the newest 1000 boxes of everybody held."""
+        return Stats.of(await boxes.tally())
+
+    return bp
+
+
+def require_own(caller: Identity, user_id: str) -> None:
+    """Raises AuthorizationError for any id but the caller's."""
+    if user_id.lower() != str(caller.user_id):
+        raise AuthorizationError("These boxes are somebody else's", error="Access denied")

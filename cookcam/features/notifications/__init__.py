@@ -1,0 +1,1 @@
+"""Push notifications: devices, what is queued for them, and sending it."""

@@ -1,0 +1,42 @@
+"""`/users/devices` (`spec/payments-and-gamification.md` §12)."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from cookcam.features.notifications.device_store import DeviceStore
+from cookcam.features.notifications.requests import DeviceRequest
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+from cookcam.web import Routes, errors_as, validate_request, validate_response
+
+
+class DeviceAnswer(Struct):
+    success: bool
+    message: str
+
+
+def routes(devices: DeviceStore) -> Routes:
+    bp = Routes("devices", __name__, legacy=True)
+
+    @bp.post("/users/devices")
+    @errors_as(flagged=True, unexpected="Failed to register device")
+    @signed_in
+    @validate_request(DeviceRequest)
+    @validate_response(DeviceAnswer)
+    async def register(caller: Identity, data: DeviceRequest) -> DeviceAnswer:
+        """Send the caller's notifications to this device, and nobody else's."""
+        await devices.register(caller.user_id, data.token, data.platform)
+        return DeviceAnswer(True, "Device registered")
+
+    @bp.delete("/users/devices")
+    @errors_as(flagged=True, unexpected="Failed to remove device")
+    @signed_in
+    @validate_request(DeviceRequest)
+    @validate_response(DeviceAnswer)
+    async def remove(caller: Identity, data: DeviceRequest) -> DeviceAnswer:
+        """Send the caller's notifications to this device no longer, if they were."""
+        await devices.remove(caller.user_id, data.token)
+        return DeviceAnswer(True, "Device removed")
+
+    return bp

@@ -1,0 +1,134 @@
+"""Connected accounts, and the money on its way to and from them: as Stripe tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from attrs import field, frozen
+
+from cookcam.providers.stripe.reading import (
+    Object,
+    id_of,
+    integer,
+    metadata_of,
+    part,
+    read,
+    text,
+    time,
+)
+
+
+@frozen
+class Account:
+    """A connected account. `transfers_active`: money can be sent to it.
+
+    `requirements_due` are the names of what its owner still has to tell Stripe.
+    """
+
+    id: str
+    details_submitted: bool
+    charges_enabled: bool
+    payouts_enabled: bool
+    transfers_active: bool
+    requirements_due: Sequence[str]
+    disabled_reason: str | None
+    country: str | None
+    currency: str | None
+    metadata: Mapping[str, str]
+
+    @classmethod
+    def of(cls, told: Object) -> Account:
+        return read(lambda: _account(told))
+
+
+@frozen
+class AccountLink:
+    """A page of Stripe for one visit, until `expires_at`."""
+
+    url: str = field(repr=False)
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, told: Object) -> AccountLink:
+        return read(lambda: cls(text(told["url"]), time(told["expires_at"])))
+
+
+@frozen
+class Transfer:
+    """Money sent to a connected account; `reversed` is true when all of it was taken back."""
+
+    id: str
+    amount_cents: int
+    amount_reversed_cents: int
+    reversed: bool
+    currency: str
+    account_id: str | None
+    metadata: Mapping[str, str]
+    created: datetime
+
+    @classmethod
+    def of(cls, told: Object) -> Transfer:
+        return read(
+            lambda: cls(
+                id=text(told["id"]),
+                amount_cents=integer(told["amount"]),
+                amount_reversed_cents=integer(told.get("amount_reversed", 0)),
+                reversed=bool(told["reversed"]),
+                currency=text(told["currency"]),
+                account_id=id_of(told.get("destination")),
+                metadata=metadata_of(told),
+                created=time(told["created"]),
+            )
+        )
+
+
+@frozen
+class Payout:
+    """Money a connected account got on its bank account; its account is `Event.account`.
+
+    `status` is pending, in_transit, paid, failed or canceled.
+    """
+
+    id: str
+    status: str
+    amount_cents: int
+    currency: str
+    failure_message: str | None
+    created: datetime
+    arrival_date: datetime
+
+    @classmethod
+    def of(cls, told: Object) -> Payout:
+        return read(
+            lambda: cls(
+                id=text(told["id"]),
+                status=text(told["status"]),
+                amount_cents=integer(told["amount"]),
+                currency=text(told["currency"]),
+                failure_message=told.get("failure_message"),
+                created=time(told["created"]),
+                arrival_date=time(told["arrival_date"]),
+            )
+        )
+
+
+def _account(told: Object) -> Account:
+    requirements = part(told, "requirements")
+    due = {
+        text(name)
+        for list_ in ("currently_due", "past_due")
+        for name in requirements.get(list_) or ()
+    }
+    return Account(
+        id=text(told["id"]),
+        details_submitted=bool(told.get("details_submitted")),
+        charges_enabled=bool(told.get("charges_enabled")),
+        payouts_enabled=bool(told.get("payouts_enabled")),
+        transfers_active=part(told, "capabilities").get("transfers") == "active",
+        requirements_due=sorted(due),
+        disabled_reason=requirements.get("disabled_reason"),
+        country=told.get("country"),
+        currency=told.get("default_currency"),
+        metadata=metadata_of(told),
+    )

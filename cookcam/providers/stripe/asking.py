@@ -1,0 +1,154 @@
+"""One request to Stripe: sent by its library, repeated by us, bounded in time.
+
+The library's own retries are off: ours repeat with the same idempotency key, wait as long as Stripe
+asks, and end with the caller's patience.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from uuid import uuid4
+
+import structlog
+import trio
+from attrs import define, frozen
+
+from cookcam.errors import ServiceAuthError
+from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.stripe.errors import AttemptFailed, StripeUnavailable, failure_of
+from cookcam.providers.stripe.library import Library
+from cookcam.providers.stripe.reading import MalformedObject, Object, Page
+
+if TYPE_CHECKING:
+    from stripe import StripeClient
+
+T = TypeVar("T")
+Send: TypeAlias = Callable[["StripeClient", Any], Awaitable[Any]]
+"""One request: with the client, and the library's options of it."""
+
+PAGE = 100
+"""Objects per page, Stripe's largest."""
+
+
+@frozen
+class Answer:
+    """`as_of` is Stripe's time, not later than the moment of the request."""
+
+    told: Object
+    as_of: datetime
+
+
+@define(eq=False)
+class Asking:
+    """What every kind of request has in common: a base of the parts of `Stripe`."""
+
+    _library: Library
+    _policy: RetryPolicy
+
+    async def _ask(self, send: Send, key: str | None = None) -> Answer:
+        """The answer to one request, repeated as the policy says with the same idempotency key."""
+        options: dict[str, Any] = {} if key is None else {"idempotency_key": key}
+        client = await self._library.client()
+        with self._in_time():
+            attempt = 1
+            while True:
+                try:
+                    return await once(send, client, options)
+                except AttemptFailed as caught:
+                    failure = caught
+                # Outside the handler: nothing of the library's exceptions hangs on that error.
+                await self._prepare_repeat(failure, attempt)
+                attempt += 1
+
+    @contextmanager
+    def _in_time(self) -> Generator[None]:
+        """Bounds an operation; the requests inside have the rest of its time."""
+        with trio.move_on_after(self._policy.deadline) as scope:
+            yield
+        if scope.cancelled_caught:
+            structlog.get_logger(__name__).warning("Stripe is out of time")
+            raise OutOfTime
+
+    async def _prepare_repeat(self, failure: AttemptFailed, attempt: int) -> None:
+        """Waits as long as a repeat should; raises the failure's error when there is to be none."""
+        policy = self._policy
+        longest = min(policy.longest_pause, policy.first_pause * 2 ** (attempt - 1))
+        pause = failure.wait + random.uniform(longest / 2, longest)  # noqa: S311
+        too_late = trio.current_time() + pause >= trio.current_effective_deadline()
+        repeats = failure.repeatable and attempt < policy.attempts and not too_late
+        if isinstance(failure.error, (StripeUnavailable, ServiceAuthError)):
+            structlog.get_logger(__name__).warning(
+                "Stripe did not do as asked",
+                kind=type(failure.error).__name__,
+                attempt=attempt,
+                repeats=repeats,
+            )
+        if not repeats:
+            raise failure.error
+        await trio.sleep(pause)
+
+
+async def once(send: Send, client: StripeClient, options: dict[str, Any]) -> Answer:
+    """Raises AttemptFailed."""
+    import stripe
+
+    began, sent = datetime.now(UTC), trio.current_time()
+    try:
+        told: Any = await send(client, options)
+        response = told if isinstance(told, stripe.StripeResponse) else told.last_response
+        body, date = response.data, response.headers.get("date")
+    except stripe.StripeError as error:
+        raise failure_of(error) from None
+    except (ValueError, AttributeError, TypeError):  # an answer that is no object
+        raise AttemptFailed(StripeUnavailable(), repeatable=True) from None
+    if not isinstance(body, Mapping):
+        raise AttemptFailed(MalformedObject(), repeatable=False)
+    return Answer(cast("Object", body), _as_of(date, began, trio.current_time() - sent))
+
+
+def _as_of(date: str | None, began: datetime, seconds: float) -> datetime:
+    """The moment of the request on Stripe's clock; on ours where it does not tell its own.
+
+    Its `Date` is from the end of the request. The time the request took is subtracted, so that
+    an event that happened while it was on its way never counts as older than what was read.
+    """
+    try:
+        answered = parsedate_to_datetime(date or "")
+    except ValueError:
+        answered = None
+    if answered is None or answered.tzinfo is None:
+        return began
+    return answered - timedelta(seconds=seconds)
+
+
+def given(**params: Any) -> Any:
+    """Parameters without those that are None."""
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def page(answer: Answer, read: Callable[[Object], T]) -> Page[T]:
+    """Raises MalformedObject."""
+    try:
+        objects = cast("list[Object]", answer.told["data"])
+        more = answer.told["has_more"] is True
+        items = [read(told) for told in objects]
+        return Page(items, str(objects[-1]["id"]) if more and objects else None)
+    except (KeyError, TypeError):
+        raise MalformedObject from None
+
+
+def url_in(answer: Answer) -> str:
+    url = answer.told.get("url")
+    if not isinstance(url, str):
+        raise MalformedObject
+    return url
+
+
+def new_key() -> str:
+    """For what may happen twice, but should not within the attempts of one call."""
+    return str(uuid4())

@@ -1,0 +1,104 @@
+"""The one client of Stripe in the program.
+
+What changes something takes an idempotency key from whoever asks for it; without one the key lasts
+for the attempts of one call. Source of the rules: `spec/payments-and-gamification.md` §3-§8, with
+the waits of §7.3 for reads of reconciliation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import trio
+from attrs import define
+
+from cookcam.providers.retry import RetryPolicy
+from cookcam.providers.stripe.asking import PAGE, given, page
+from cookcam.providers.stripe.connect import Connect
+from cookcam.providers.stripe.customers import Customers
+from cookcam.providers.stripe.events import Event
+from cookcam.providers.stripe.library import Library
+from cookcam.providers.stripe.payments import Payments
+from cookcam.providers.stripe.reading import Page
+from cookcam.providers.stripe.subscriptions import Subscriptions
+from cookcam.settings.readers import Secret
+
+WHILE_SOMEBODY_WAITS = RetryPolicy(deadline=10.0, attempts=3, first_pause=0.25, longest_pause=2.0)
+"""Two calls in a row stay below the 25 s of an answer."""
+
+
+@define(eq=False)
+class Stripe(Customers, Subscriptions, Payments, Connect):
+    """Payments; open it with `Stripe.open`.
+
+    Every operation raises StripeUnavailable (503, with Retry-After) when Stripe does not answer,
+    answers 5xx or 429 in spite of `policy`'s repeats; OutOfTime (503) when the policy's deadline
+    passes; ServiceAuthError (500) when it refuses our key; NoSuchObject for an unknown id;
+    KeyReused for an idempotency key that meant something else; StripeRefused for any other refusal
+    and MalformedObject for an answer that cannot be understood (502); besides what its docstring
+    says. Cancelling the caller closes the request at once.
+    """
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        *,
+        secret_key: Secret,
+        api_base: str,
+        policy: RetryPolicy = WHILE_SOMEBODY_WAITS,
+    ) -> AsyncGenerator[Stripe]:
+        """A client; its connections close with the block.
+
+        `api_base` has no version: `https://api.stripe.com`. `policy` bounds each operation, all of
+        its requests together, and repeats each request.
+        """
+        library = Library(secret_key, api_base)
+        try:
+            yield cls(library, policy)
+        finally:
+            with trio.move_on_after(1, shield=True):
+                await library.close()
+
+    def patient(self, policy: RetryPolicy) -> Stripe:
+        """The same client with the same connections under another policy.
+
+        For work that nobody waits for, as reconciliation.
+        """
+        return Stripe(self._library, policy)
+
+    async def warm_up(self) -> None:
+        """Imports the library ahead of the first call."""
+        await self._library.client()
+
+    async def retrieve_event(self, event_id: str) -> Event:
+        """An event of the last 30 days."""
+        answer = await self._ask(
+            lambda client, options: client.v1.events.retrieve_async(event_id, None, options)
+        )
+        return Event.of(answer.told)
+
+    async def list_events(
+        self,
+        *,
+        created_after: datetime | None = None,
+        types: tuple[str, ...] = (),
+        starting_after: str | None = None,
+        limit: int = PAGE,
+    ) -> Page[Event]:
+        """A page of the events of the last 30 days; of all types, or of at most 20 `types`.
+
+        `created_after` is inclusive.
+        """
+        params = given(
+            created={"gte": int(created_after.timestamp())} if created_after else None,
+            types=list(types) or None,
+            starting_after=starting_after,
+            limit=limit,
+        )
+        answer = await self._ask(
+            lambda client, options: client.v1.events.list_async(params, options)
+        )
+        return page(answer, Event.of)

@@ -1,0 +1,86 @@
+"""How the classes of what Stripe tells read themselves.
+
+Each reads itself from an object of the API version below, as answers and events carry it, with
+`of(object)`; that raises MalformedObject where the object is not of its documented shape. Nothing
+of Stripe's library leaves the provider. Money is in cents of `currency` (lower case), times are
+UTC. Source: the API reference of Stripe, version 2025-05-28.basil;
+`spec/payments-and-gamification.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+
+from attrs import frozen
+
+from cookcam.errors import ServiceError
+
+API_VERSION: Final = "2025-05-28.basil"
+"""The version that requests ask for; endpoints of webhooks have to be made with the same one."""
+
+Object: TypeAlias = Mapping[str, Any]
+T = TypeVar("T")
+
+NOTHING: Final[Object] = {}
+
+
+class MalformedObject(ServiceError):
+    """Stripe told something that is not of the documented shape."""
+
+
+@frozen
+class Page(Generic[T]):
+    """A page of a list, newest first. `next_after` goes into `starting_after`; None: the last."""
+
+    items: Sequence[T]
+    next_after: str | None
+
+
+def read(read: Callable[[], T]) -> T:
+    try:
+        return read()
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+        raise MalformedObject from None
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def integer(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError("not a whole number")
+    return value
+
+
+def id_of(value: object) -> str | None:
+    """The id of a related object, which is told alone or, if asked for, with its object."""
+    if isinstance(value, Mapping):
+        return text(cast("Object", value)["id"])
+    return None if value is None else text(value)
+
+
+def time(value: object) -> datetime:
+    return datetime.fromtimestamp(integer(value), UTC)
+
+
+def time_or_none(value: object) -> datetime | None:
+    return None if value is None else time(value)
+
+
+def metadata_of(told: Object) -> Mapping[str, str]:
+    return {str(key): str(value) for key, value in part(told, "metadata").items()}
+
+
+def part(told: Object, name: str) -> Object:
+    """An object inside; an empty one where there is none."""
+    part: object = told.get(name)
+    if part is None:
+        return NOTHING
+    if not isinstance(part, Mapping):
+        raise TypeError("not an object")
+    return cast("Object", part)

@@ -1,0 +1,527 @@
+"""Mystery boxes on the whole program: who may try, what is drawn, and that it is really granted."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterable
+from fractions import Fraction
+from itertools import product
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import pytest
+import trio
+
+from cookcam.database import Database
+from cookcam.features.gamification.service import Xp
+from cookcam.features.gamification.store import XpStore
+from cookcam.features.mystery_boxes.odds import PER_MILLE, REWARDS, draw
+from cookcam.features.mystery_boxes.service import MysteryBoxes
+from cookcam.features.mystery_boxes.store import BoxStore
+from cookcam.features.mystery_boxes.tips import TIPS
+from cookcam.features.subscriptions.gifts import Gifts
+from cookcam.features.subscriptions.ledger import SubscriptionLedger
+from cookcam.features.subscriptions.store import SubscriptionStore
+from cookcam.identity import Identity
+from cookcam.realtime.hub import Hub
+from tests.features.conftest import Person
+from tests.features.social import UNKNOWN, Kitchen, open_kitchen, refused
+from tests.support.hubs import connected
+from tests.support.profiles import now
+from tests.support.users import create_user
+
+NOTHING = {
+    "box_available": False,
+    "message": "No mystery box available right now. Try again later!",
+}
+NO_BOX = (1,)
+"""Rolls of a try; of those that find a box the second is the rarity, the third the reward."""
+TEN_XP, FIFTEEN_XP, TIP = (0, 0, 0), (0, 899, 1), (0, 0, 2, 3)
+FIFTY_XP, UNLOCK = (0, 900, 0), (0, 989, 1)
+WEEK, BADGE, XP_200 = (0, 990, 0), (0, 998, 2), (0, 990, 1)
+MONTH, XP_1000 = (0, 999, 0), (0, 999, 1)
+
+
+class Dice:
+    """Rolls that were written down beforehand; without any left, bad luck."""
+
+    def __init__(self) -> None:
+        self.rolls: deque[int] = deque()
+        self.luck = 1
+
+    def will_be(self, *tries: Iterable[int]) -> None:
+        self.rolls.extend(roll for rolls in tries for roll in rolls)
+
+    def __call__(self, below: int) -> int:
+        roll = self.rolls.popleft() if self.rolls else self.luck
+        assert 0 <= roll < below
+        return roll
+
+
+@pytest.fixture
+def dice(monkeypatch: pytest.MonkeyPatch) -> Dice:
+    """In the place of `secrets.randbelow`, from which the program draws."""
+    made = Dice()
+    monkeypatch.setattr(secrets, "randbelow", made)
+    return made
+
+
+@pytest.fixture
+async def kitchen(database_url: str, tmp_path: Path, dice: Dice) -> AsyncIterator[Kitchen]:
+    async with open_kitchen(database_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def ann(kitchen: Kitchen) -> Person:
+    return await kitchen.person("Ann")
+
+
+async def scan(kitchen: Kitchen, person: Person, number: int = 1) -> list[Any]:
+    """New scans of today: a little ahead, so that midnight does not come between."""
+    rows = await kitchen.sql(
+        "insert into ingredient_scans (user_id, detected_ingredients, created_at)"
+        " select %(id)s, '[]', now() + make_interval(mins => n)"
+        " from generate_series(1, %(number)s) as n returning id",
+        id=person.id,
+        number=number,
+    )
+    return [row[0] for row in rows]
+
+
+async def opened(person: Person, spelling: str = "mysteryBox") -> dict[str, Any]:
+    answer = await person.post(f"/{spelling}/open", {})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def won(kitchen: Kitchen, person: Person, dice: Dice, rolls: Iterable[int]) -> dict[str, Any]:
+    """What a box held that was opened for a new scan."""
+    await scan(kitchen, person)
+    dice.will_be(rolls)
+    box = await opened(person)
+    assert box["box_available"] is True, box
+    return box
+
+
+async def subscriptions(kitchen: Kitchen, person: Person) -> list[Any]:
+    return await kitchen.sql(
+        "select provider, tier_id, status, superseded_status, cancel_at_period_end,"
+        " round(extract(epoch from current_period_end - now()) / 86400)::int"
+        " from user_subscriptions where user_id = %(id)s order by provider",
+        id=person.id,
+    )
+
+
+async def subscribe(
+    kitchen: Kitchen,
+    person: Person,
+    *,
+    provider: str = "stripe",
+    tier: int = 2,
+    status: str = "active",
+    days: int = 20,
+) -> None:
+    """`days` from now the period ends."""
+    await kitchen.sql(
+        "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
+        " current_period_end, provider, provider_subscription_id)"
+        " values (%(id)s, %(tier)s, %(status)s, now() - interval '30 days',"
+        " now() + make_interval(days => %(days)s), %(provider)s, %(ref)s)",
+        id=person.id,
+        tier=tier,
+        status=status,
+        days=days,
+        provider=provider,
+        ref=f"sub_{uuid4().hex}",
+    )
+
+
+async def tier(person: Person) -> str:
+    return (await person.get("/subscription/status")).json()["tier_slug"]
+
+
+class TestTheOdds:
+    def test_are_exactly_those_of_the_table(self):
+        chances: Counter[tuple[str, str, Any]] = Counter()
+        for available, roll, pick in product(range(4), range(1000), range(6)):
+            # Six is a multiple of the number of rewards of each rarity.
+            rolls = iter((available, roll, pick, 0))
+            reward = draw(lambda below, rolls=rolls: next(rolls) % below)
+            if reward is None:
+                chances["none", "none", 0] += 1
+            else:
+                amount = reward.value.get("amount", reward.value.get("days", 0))
+                chances[reward.rarity, reward.type, amount] += 1
+        total = chances.total()
+        common, uncommon, rare, legendary = (Fraction(share, 4000) for share in (900, 90, 9, 1))
+        assert {what: Fraction(count, total) for what, count in chances.items()} == {
+            ("none", "none", 0): Fraction(3, 4),
+            ("common", "xp", 10): common / 3,
+            ("common", "xp", 15): common / 3,
+            ("common", "tip", 0): common / 3,
+            ("uncommon", "xp", 50): uncommon / 2,
+            ("uncommon", "recipe_unlock", 1): uncommon / 2,
+            ("rare", "subscription", 7): rare / 3,
+            ("rare", "xp", 200): rare / 3,
+            ("rare", "badge", 0): rare / 3,
+            ("legendary", "subscription", 30): legendary / 2,
+            ("legendary", "xp", 1000): legendary / 2,
+        }
+
+    def test_know_every_rarity_and_bring_every_tip(self):
+        assert sum(PER_MILLE.values()) == 1000
+        assert PER_MILLE.keys() == REWARDS.keys()
+        rolls = [iter((0, 0, 2, number)) for number in range(len(TIPS))]
+        found = [draw(lambda _, it=it: next(it)) for it in rolls]
+        assert [reward and reward.value for reward in found] == [{"text": tip} for tip in TIPS]
+
+
+class TestWhoMayTry:
+    async def test_nobody_without_a_token(self, kitchen: Kitchen, ann: Person):
+        for path in ("/mysteryBox", "/mystery-box"):
+            answer = await kitchen.guest.post(f"{path}/open", {"user_id": ann.id})
+            refused(answer, 401, "Authentication required")
+            for what in ("history", f"history/{ann.id}", "stats"):
+                answer = await kitchen.guest.get(f"{path}/{what}")
+                refused(answer, 401, "Authentication required")
+
+    async def test_everybody_for_oneself_alone(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        bob = await kitchen.person("Bob")
+        await scan(kitchen, ann)
+        dice.luck = 0
+        for named in (ann.id, "ann", UNKNOWN):
+            answer = await bob.post("/mystery-box/open", {"user_id": named})
+            assert refused(answer, 403, "Access denied")["code"] == "AUTHORIZATION_ERROR"
+            refused(await bob.get(f"/mysteryBox/history/{named}"), 403, "Access denied")
+        assert (await bob.get("/mysteryBox/history")).json()["history"] == []
+        assert (await bob.post("/mysteryBox/open", {"user_id": 7})).status_code == 400
+        # The try was left to Ann, who may name herself.
+        named = {"user_id": ann.id.upper()}
+        assert (await ann.post("/mystery-box/open", named)).json()["box_available"] is True
+
+    async def test_without_a_scan_there_is_none(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        dice.luck = 0
+        await kitchen.sql(
+            "insert into ingredient_scans (user_id, detected_ingredients, created_at) values"
+            " (%(id)s, '[]', date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'"
+            " - interval '1 second')",
+            id=ann.id,
+        )
+        for spelling in ("mysteryBox", "mystery-box"):
+            assert await opened(ann, spelling) == NOTHING
+        answer = await ann.post("/mysteryBox/open", {"user_id": None})
+        assert (answer.status_code, answer.json()) == (200, NOTHING)
+
+    async def test_a_scan_has_one_try(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        first, second = await scan(kitchen, ann, 2)
+        dice.will_be(NO_BOX, TEN_XP)
+        assert await opened(ann) == NOTHING
+        assert (await opened(ann))["box_available"] is True
+        dice.luck = 0
+        assert await opened(ann) == NOTHING
+        boxes = await kitchen.sql(
+            "select source_scan_id from mystery_boxes where user_id = %(id)s", id=ann.id
+        )
+        assert boxes == [(second,)]
+        tried = await kitchen.sql(
+            "select id from ingredient_scans where user_id = %(id)s and box_tried_at is not null",
+            id=ann.id,
+        )
+        assert {row[0] for row in tried} == {first, second}
+
+    async def test_a_repeat_by_key_is_the_same_try(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        await scan(kitchen, ann, 2)
+        dice.luck = 0
+        keyed = {"Idempotency-Key": uuid4().hex}
+        first = await ann.post("/mysteryBox/open", {}, headers=keyed)
+        again = await ann.post("/mysteryBox/open", {}, headers=keyed)
+        assert again.json() == first.json()
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert (await ann.get("/mysteryBox/history")).json()["total_boxes_opened"] == 1
+
+    async def test_a_deleted_account_has_no_tries(self, kitchen: Kitchen, ann: Person):
+        await kitchen.sql("delete from auth.users where id = %(id)s", id=ann.id)
+        assert await opened(ann) == NOTHING
+
+
+class TestManyAtOnce:
+    async def test_no_more_than_the_day_allows(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        await scan(kitchen, ann, 10)
+        dice.luck = 0
+        answers = await at_once(ann, 100)
+        assert Counter(answer["box_available"] for answer in answers) == {True: 3, False: 97}
+        assert await kitchen.xp(ann) == 30
+        assert len((await ann.get("/mysteryBox/history")).json()["history"]) == 3
+
+    async def test_no_more_than_there_are_scans(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        await scan(kitchen, ann, 2)
+        dice.luck = 0
+        answers = await at_once(ann, 100)
+        assert Counter(answer["box_available"] for answer in answers) == {True: 2, False: 98}
+        assert await kitchen.xp(ann) == 20
+
+    async def test_those_of_yesterday_do_not_count(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        await kitchen.sql(
+            "insert into mystery_boxes (user_id, rarity, reward_type, reward_value, opened_at)"
+            " select %(id)s, 'common', 'xp', '{}',"
+            " date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '1 second'"
+            " from generate_series(1, 3)",
+            id=ann.id,
+        )
+        await won(kitchen, ann, dice, TEN_XP)
+
+
+async def at_once(person: Person, times: int) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = []
+
+    async def once(number: int) -> None:
+        answers.append(await opened(person, ("mysteryBox", "mystery-box")[number % 2]))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(times):
+            nursery.start_soon(once, number)
+    return answers
+
+
+class TestRewards:
+    async def test_xp_are_paid_with_the_box(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        box = await won(kitchen, ann, dice, FIFTEEN_XP)
+        opened_at = box.pop("opened_at")
+        assert box == {
+            "box_available": True,
+            "rarity": "common",
+            "reward_type": "xp",
+            "reward_value": {"amount": 15},
+            "rarity_info": {
+                "color": "#4CAF50",
+                "glow": "rgba(76, 175, 80, 0.3)",
+                "probability": "90%",
+                "description": "A common find",
+            },
+        }
+        history = (await ann.get("/mystery-box/history")).json()
+        (row,) = history["history"]
+        assert history["total_boxes_opened"] == 1
+        assert row.keys() == {
+            "id", "user_id", "rarity", "reward_type", "reward_value", "opened_at",
+        }  # fmt: skip
+        assert (row["user_id"], row["opened_at"]) == (ann.id, opened_at)
+        ledger = await kitchen.sql(
+            "select action, xp_gained, idempotency_key from user_progress"
+            " where user_id = %(id)s", id=ann.id,
+        )  # fmt: skip
+        scanned = await kitchen.value(
+            "select source_scan_id from mystery_boxes where user_id = %(id)s", id=ann.id
+        )
+        assert ledger == [("MYSTERY_BOX", 15, f"box:{scanned}")]
+
+    async def test_a_tip_has_words_and_an_unlock_is_noted(
+        self, kitchen: Kitchen, ann: Person, dice: Dice
+    ):
+        tip = await won(kitchen, ann, dice, TIP)
+        assert (tip["reward_type"], tip["reward_value"]) == ("tip", {"text": TIPS[3]})
+        unlock = await won(kitchen, ann, dice, UNLOCK)
+        assert (unlock["rarity"], unlock["reward_type"]) == ("uncommon", "recipe_unlock")
+        assert unlock["reward_value"] == {"amount": 1}
+        assert unlock["rarity_info"]["color"] == "#2196F3"
+        assert await kitchen.xp(ann) == 0
+
+    async def test_a_badge_is_won_once_and_then_its_xp(
+        self, kitchen: Kitchen, ann: Person, dice: Dice
+    ):
+        badge = await won(kitchen, ann, dice, BADGE)
+        assert (badge["reward_type"], badge["reward_value"]) == ("badge", {"id": "mystery_hunter"})
+        assert await kitchen.value(
+            "select a.key from user_achievements ua join achievements a on a.id = ua.achievement_id"
+            " where ua.user_id = %(id)s and ua.unlocked_at is not null",
+            id=ann.id,
+        ) == "mystery_hunter"  # fmt: skip
+        again = await won(kitchen, ann, dice, BADGE)
+        assert (again["rarity"], again["reward_type"]) == ("rare", "xp")
+        assert again["reward_value"] == {"amount": 200}
+        assert await kitchen.xp(ann) == 200
+
+    async def test_a_box_that_cannot_be_paid_is_not_opened(
+        self, kitchen: Kitchen, ann: Person, dice: Dice
+    ):
+        await scan(kitchen, ann)
+        for rolls, table in ((TEN_XP, "user_progress"), (WEEK, "subscription_history")):
+            dice.will_be(rolls)
+            async with kitchen.failing("insert", table):
+                answer = await ann.post("/mysteryBox/open", {})
+                refused(answer, 500, "Failed to open mystery box")
+        assert (await ann.get("/mysteryBox/history")).json()["history"] == []
+        assert await subscriptions(kitchen, ann) == []
+        # Nor is the try used up.
+        dice.will_be(TEN_XP)
+        assert (await opened(ann))["box_available"] is True
+
+
+class TestDaysOfRegular:
+    async def test_a_week_for_who_has_nothing(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        assert await tier(ann) == "free"
+        box = await won(kitchen, ann, dice, WEEK)
+        assert (box["rarity"], box["reward_type"]) == ("rare", "subscription")
+        assert box["reward_value"] == {"id": "regular", "days": 7}
+        assert await tier(ann) == "regular"
+        assert await subscriptions(kitchen, ann) == [("manual", 2, "active", None, True, 7)]
+        history = await kitchen.sql(
+            "select h.action, h.source, h.event_ref = 'box:' || b.source_scan_id"
+            " from subscription_history h join mystery_boxes b on b.user_id = h.user_id"
+            " where h.user_id = %(id)s",
+            id=ann.id,
+        )
+        assert history == [("created", "server", True)]
+
+    async def test_more_days_go_to_the_end(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        await won(kitchen, ann, dice, WEEK)
+        await won(kitchen, ann, dice, MONTH)
+        assert await subscriptions(kitchen, ann) == [("manual", 2, "active", None, True, 37)]
+
+    async def test_days_that_are_over_begin_again(self, kitchen: Kitchen, ann: Person, dice: Dice):
+        await won(kitchen, ann, dice, WEEK)
+        await kitchen.sql(
+            "update user_subscriptions set current_period_start = now() - interval '9 days',"
+            " current_period_end = now() - interval '2 days' where user_id = %(id)s",
+            id=ann.id,
+        )
+        assert await tier(ann) == "free"
+        await won(kitchen, ann, dice, WEEK)
+        assert await subscriptions(kitchen, ann) == [("manual", 2, "active", None, True, 7)]
+        assert await tier(ann) == "regular"
+
+    async def test_days_that_were_cancelled_at_once_begin_again(
+        self, kitchen: Kitchen, ann: Person, dice: Dice
+    ):
+        await won(kitchen, ann, dice, MONTH)
+        await ann.post("/subscription/cancel", {"immediately": True})
+        assert await tier(ann) == "free"
+        await won(kitchen, ann, dice, WEEK)
+        assert await subscriptions(kitchen, ann) == [("manual", 2, "active", None, True, 7)]
+
+    @pytest.mark.parametrize(
+        "paid",
+        [
+            {},
+            {"provider": "ios", "tier": 3},
+            {"provider": "android", "status": "trialing", "days": 2},
+            {"status": "past_due", "days": -3},
+            {"days": -1},  # its renewal was not told yet
+            {"provider": "manual", "days": 100},  # given by hand
+        ],
+    )
+    async def test_who_has_a_subscription_keeps_it_and_gets_xp(
+        self, kitchen: Kitchen, ann: Person, dice: Dice, paid: dict[str, Any]
+    ):
+        await subscribe(kitchen, ann, **paid)
+        before = await subscriptions(kitchen, ann)
+        week = await won(kitchen, ann, dice, WEEK)
+        month = await won(kitchen, ann, dice, MONTH)
+        assert [(box["reward_type"], box["reward_value"]) for box in (week, month)] == [
+            ("xp", {"amount": 200}),
+            ("xp", {"amount": 1000}),
+        ]
+        assert await kitchen.xp(ann) == 1200
+        assert await subscriptions(kitchen, ann) == before
+
+    async def test_one_that_has_ended_does_not_count(
+        self, kitchen: Kitchen, ann: Person, dice: Dice
+    ):
+        await subscribe(kitchen, ann, status="expired", days=-5)
+        box = await won(kitchen, ann, dice, WEEK)
+        assert box["reward_type"] == "subscription"
+        assert await tier(ann) == "regular"
+
+
+async def test_a_new_level_and_a_new_tier_are_told(database: Database, database_url: str):
+    user_id, dice = await create_user(database_url), Dice()
+    hub = Hub(5)
+    socket = connected(hub, user_id)
+    store = SubscriptionStore(database)
+    boxes = MysteryBoxes(
+        BoxStore(database),
+        Gifts(SubscriptionLedger(database, store, hub, now)),
+        Xp(XpStore(), hub, now),
+        dice,
+    )
+    caller = Identity(user_id=user_id, claims={"sub": str(user_id)})
+    for rolls in (TEN_XP, XP_1000, WEEK):
+        async with database.transaction() as tx:
+            await tx.execute(
+                "insert into ingredient_scans (user_id, detected_ingredients, created_at)"
+                " values (%(id)s, '[]', now() + interval '1 minute')",
+                id=user_id,
+            )
+        dice.will_be(rolls)
+        assert await boxes.open(caller) is not None
+    (level, told), subscription = socket.received
+    assert (level, cast("Any", told)["type"]) == ("user_notification", "level_up")
+    assert cast("Any", told)["data"] == {"old_level": 1, "new_level": 4, "total_xp": 1010}
+    assert subscription == ("subscription_updated", {"tier": "regular", "status": "active"})
+
+
+class TestStatistics:
+    async def test_of_nothing_are_zero(self, fresh_database_url: str, tmp_path: Path):
+        async with open_kitchen(fresh_database_url, tmp_path) as kitchen:
+            answer = await (await kitchen.person()).get("/mystery-box/stats")
+        none = {"count": 0, "percentage": "0.0"}
+        assert answer.json() == {
+            "total_boxes": 0,
+            "rarity_distribution": {
+                "common": none, "uncommon": none, "rare": none, "legendary": none,
+            },
+            "reward_type_distribution": {},
+        }  # fmt: skip
+
+    async def test_are_over_the_newest_thousand_of_everybody(
+        self, fresh_database_url: str, tmp_path: Path
+    ):
+        async with open_kitchen(fresh_database_url, tmp_path) as kitchen:
+            ann, bob = await kitchen.person("Ann"), await kitchen.person("Bob")
+            for person, rarity, kind, number, days in (
+                (ann, "legendary", "badge", 5, 30),
+                (ann, "common", "xp", 801, 2),
+                (bob, "rare", "subscription", 199, 1),
+            ):
+                await kitchen.sql(
+                    "insert into mystery_boxes"
+                    " (user_id, rarity, reward_type, reward_value, opened_at)"
+                    " select %(id)s, %(rarity)s, %(kind)s, '{}',"
+                    " now() - make_interval(days => %(days)s)"
+                    " from generate_series(1, %(number)s)",
+                    id=person.id, rarity=rarity, kind=kind, number=number, days=days,
+                )  # fmt: skip
+            assert (await bob.get("/mysteryBox/stats")).json() == {
+                "total_boxes": 1000,
+                "rarity_distribution": {
+                    "common": {"count": 801, "percentage": "80.1"},
+                    "uncommon": {"count": 0, "percentage": "0.0"},
+                    "rare": {"count": 199, "percentage": "19.9"},
+                    "legendary": {"count": 0, "percentage": "0.0"},
+                },
+                "reward_type_distribution": {"xp": 801, "subscription": 199},
+            }
+
+
+async def test_history_is_newest_first_and_bounded(kitchen: Kitchen, ann: Person):
+    await kitchen.sql(
+        "insert into mystery_boxes (user_id, rarity, reward_type, reward_value, opened_at)"
+        " select %(id)s, 'common', 'xp', jsonb_build_object('amount', n),"
+        " now() - make_interval(hours => n) from generate_series(1, 25) as n",
+        id=ann.id,
+    )
+
+    async def amounts(query: str) -> list[int]:
+        answer = await ann.get(f"/mysteryBox/history/{ann.id}{query}")
+        assert answer.json()["total_boxes_opened"] == len(answer.json()["history"])
+        return [row["reward_value"]["amount"] for row in answer.json()["history"]]
+
+    assert await amounts("") == list(range(1, 21))
+    assert await amounts("?limit=2") == [1, 2]
+    assert await amounts("?limit=100") == list(range(1, 26))
+    for bad in ("0", "101", "many"):
+        answer = await ann.get(f"/mysteryBox/history?limit={bad}")
+        refused(answer, 400, "Invalid limit parameter (1-100)")
