@@ -11,10 +11,14 @@ from uuid import uuid4
 
 import pytest
 
+from tests.support.logs import configure_logs
 from tests.support.postgres import TEMPLATE, Cluster, start_cluster
 
 if TYPE_CHECKING:
     from cookcam.database import Database
+
+
+configure_logs()
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import structlog
 
 from cookcam.observability.logging import _TALKATIVE, Level, configure_logging  # pyright: ignore
+from tests.support.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,7 @@ def _logging_restored() -> Iterator[None]:
     for name, value in levels.items():
         logging.getLogger(name).setLevel(value)
     logging.captureWarnings(False)
-    structlog.reset_defaults()
+    configure_logs()
 
 
 class Written(io.StringIO):

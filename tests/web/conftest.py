@@ -21,6 +21,7 @@ from cookcam.web.edge import Edge
 from cookcam.web.rate_limit import RateLimits
 from cookcam.web.routing import Routes
 from tests.support.environments import DEVELOPMENT
+from tests.support.logs import configure_logs
 from tests.web.client import OURS, Client
 
 LISTED = "https://cookcam.ai"
@@ -76,7 +77,7 @@ def logged() -> Iterator[Lines]:
         logger_factory=lambda name="": LevelLogger(outlet, outlet, name),
     )
     yield lines
-    structlog.reset_defaults()
+    configure_logs()
 
 
 MakeSite = Callable[..., Site]
