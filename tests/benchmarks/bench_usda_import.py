@@ -75,7 +75,7 @@ def main(foods: int) -> None:
             time.sleep(done["seconds"] / 2)
             started.kill()
             started.wait()
-            time.sleep(1)  # until PostgreSQL has noticed
+            wait_until_alone(as_owner(url))
             print(f"after a kill half way: {told(run(cluster, broken, bundle))}")
             with psycopg.connect(as_owner(url)) as connection:
                 found = connection.execute(
@@ -87,6 +87,16 @@ def main(foods: int) -> None:
 def start(url: str, bundle: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", IMPORT, url, str(bundle)]
     return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
+def wait_until_alone(url: str) -> None:
+    """Until PostgreSQL has noticed that its client is gone: after the statement it is at."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        while connection.execute(
+            "select 1 from pg_stat_activity where datname = current_database() "
+            "and backend_type = 'client backend' and pid <> pg_backend_pid()"
+        ).fetchone():
+            time.sleep(0.2)
 
 
 def run(cluster: Cluster, database: str, bundle: Path) -> dict[str, float]:
