@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Sequence
 from functools import partial
 from signal import SIGINT, SIGTERM
@@ -20,6 +21,10 @@ from cookcam.serving.door import SocketDoor
 from cookcam.serving.server import protocol_config
 
 FLUSH_SECONDS = 2.0
+THREAD_TURN = 0.0002
+"""Seconds a thread may keep the interpreter while the event loop waits for it. Threads load
+libraries and decode pictures; with Python's 5 ms each turn of the loop would be so late meanwhile.
+"""
 
 
 def run_server(config: Config, ignored: Sequence[str] = ()) -> int:
@@ -38,6 +43,7 @@ def run_server(config: Config, ignored: Sequence[str] = ()) -> int:
         where = f"{config.server.host}:{config.server.port}"
         log.error("cannot listen", address=where, reason=error.strerror or str(error))
         return 1
+    sys.setswitchinterval(THREAD_TURN)
     status = trio.run(_serve, config, door)
     outlet.flush(FLUSH_SECONDS)
     # Else the interpreter, on its way out, looks for garbage among all that was ever imported:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -13,6 +14,8 @@ from cookcam.features.health.service import Health
 from cookcam.lifecycle.pm2 import announce_ready
 
 ASK_AGAIN_AFTER = 0.25
+RUSH = 20.0
+"""Seconds after the first connection in which nothing is loaded that can wait."""
 
 
 @frozen
@@ -41,12 +44,19 @@ class Heavy(Protocol):
     async def warm_up(self) -> None: ...
 
 
-async def warm_up(*clients: Heavy) -> None:
-    """Loads what the first sign-in and the first payment would otherwise wait for, in this order.
+async def warm_up(at_once: Sequence[Heavy], later: Sequence[Heavy]) -> None:
+    """Loads what somebody would otherwise wait for: what sign-ins and payments need at once, the
+    rest when the rush of the start is over.
 
     The collector then need not look at it again, as with what is there at the start: its full
     rounds over the libraries of payments alone would hold up everything for tens of milliseconds.
     """
+    await _load(at_once)
+    await trio.sleep(RUSH)
+    await _load(later)
+
+
+async def _load(clients: Sequence[Heavy]) -> None:
     for client in clients:
         await client.warm_up()
     gc.freeze()

@@ -27,6 +27,7 @@ from cookcam.web import Routes
 class Upkeep:
     ground: Ground
     heavy: Sequence[Heavy]
+    heavier: Sequence[Heavy]
     externals: Externals
     health: Health
     retention: Retention
@@ -39,6 +40,7 @@ class Upkeep:
         return cls(
             ground=ground,
             heavy=[providers.identity, *([providers.stripe] if providers.stripe else [])],
+            heavier=[providers.openai],
             externals=externals,
             health=Health(
                 config,
@@ -60,7 +62,7 @@ class Upkeep:
         ready = ReadyAnnouncement(self.health, self.ground.config.server.pm2_channel)
         return [
             Task("announce readiness", ready),
-            Task("warm up", partial(warm_up, *self.heavy)),
+            Task("warm up", partial(warm_up, self.heavy, self.heavier)),
             Task("retention", self.retention.run),
             Task("external checks", self.externals.run),
         ]

@@ -25,7 +25,6 @@ from attrs import define, field, frozen
 from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.limits import Quota
-from cookcam.web.validation import never_null
 
 D = TypeVar("D")
 Handler = Callable[[Connection, D], Awaitable["Answer | None"]]
@@ -49,8 +48,6 @@ class Event:
     schema: type[Any]
     handler: Handler[Any]
     quota: Quota | None
-    droppable: frozenset[str]
-    """Fields of the schema for which null means absent."""
 
 
 @define
@@ -76,7 +73,7 @@ class Events:
         def register(handler: Handler[D]) -> Handler[D]:
             if event in RESERVED or event in self.events:
                 raise ValueError(f"{self.name}: the event {event} is taken")
-            self.events[event] = Event(event, schema, handler, quota, never_null(schema))
+            self.events[event] = Event(event, schema, handler, quota)
             return handler
 
         return register

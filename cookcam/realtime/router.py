@@ -161,7 +161,7 @@ def _payload(event: Event, data: object) -> Any:
     if has_nul(cast("dict[str, Any]", data)):
         # PostgreSQL has no NUL in text. Nothing is cut out of what a client sends.
         raise ValidationError.of(PAYLOAD, "must not contain NUL characters")
-    return to_model(cast("Any", data), event.schema, event.droppable, strict=True)
+    return to_model(cast("Any", data), event.schema, strict=True)
 
 
 def _error(error: Exception, name: str) -> dict[str, Any]:

@@ -14,6 +14,9 @@ renewed, in Stripe's mix: some change a row, most only have to be stored.
 | saturated | reads of the API on `READERS` connections as fast as they are answered: the core is  |
 |           | full whatever it does, and whatever is in line waits for the others                  |
 
+The reads come from a process of their own (`tests.support.read_load`), so that only the machine's
+cores are shared and no event waits in this process for its turn to leave.
+
 Figures depend on the machine, which also runs the load, PostgreSQL and the stand-in; the ratios to
 the quiet server, and the processor's time for an event, say something.
 """
@@ -22,17 +25,17 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import orjson
 import trio
 from attrs import define
@@ -42,7 +45,9 @@ from cookcam.sandbox.stripe import StripeStandIn, open_stripe
 from cookcam.sandbox.stripe.behaviour import DAY
 from cookcam.sandbox.stripe.post import signature
 from cookcam.settings.readers import Secret
+from cookcam.startup import RUSH
 from tests.identity.project import open_project
+from tests.support.lean_http import LeanConnection, request_bytes
 from tests.support.ports import free_ports
 from tests.support.postgres import TEMPLATE, start_cluster
 from tests.support.server_process import ServerProcess, started_server
@@ -52,7 +57,11 @@ from tests.support.whole_server import environment
 SECRET = "whsec_bench"
 READERS = 4
 """Connections that read the API as fast as it answers, when it is saturated."""
+CONNECTIONS = 50
+"""Of those that post, or read, at a rate: so many may be waiting for an answer."""
 WARM = 60
+SETTLE = 2.0
+"""Seconds for the process that reads to start and connect, which takes a core of its own."""
 
 
 async def live(stripe: StripeStandIn, url: str, database_url: str, events: int) -> list[Any]:
@@ -79,65 +88,55 @@ async def live(stripe: StripeStandIn, url: str, database_url: str, events: int) 
 
 
 async def post_all(url: str, events: Sequence[Any], rate: float) -> list[float]:
-    """Seconds until each was acknowledged; one that was not is an error."""
-    waits: list[float] = []
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-
-    async def one(http: httpx.AsyncClient, event: Any, due: float) -> None:
+    """Seconds from the moment each was due until it was acknowledged. Raises Refused."""
+    requests: list[bytes] = []
+    for event in events:
         body = orjson.dumps(event)
         signed = {"Stripe-Signature": signature(body, [SECRET], int(time.time()))}
-        answer = await http.post(url, content=body, headers=signed)
-        if answer.status_code != 200:
-            raise AssertionError(answer.text)
-        waits.append(trio.current_time() - due)
+        requests.append(request_bytes("POST", url, signed, body))
+    waits: list[float] = []
+    sender, due_now = trio.open_memory_channel[tuple[float, bytes]](math.inf)
 
-    async with (
-        httpx.AsyncClient(timeout=30, limits=limits, trust_env=False) as http,
-        trio.open_nursery() as nursery,
-    ):
+    async def post() -> None:
+        async with LeanConnection.open(url) as connection:
+            async for due, request in due_now:
+                await connection.ask(request)
+                waits.append(trio.current_time() - due)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(CONNECTIONS):
+            nursery.start_soon(post)
         began = trio.current_time() + 0.1
-        for number, event in enumerate(events):
-            due = began + number / rate
-            await trio.sleep_until(due)
-            nursery.start_soon(one, http, event, due)
+        async with sender:
+            for number, request in enumerate(requests):
+                due = began + number / rate
+                await trio.sleep_until(due)
+                await sender.send((due, request))
     return waits
 
 
-async def read(url: str, answered: list[float]) -> None:
-    """One after the other, on a connection of its own."""
-    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
-        while True:
-            await read_once(http, url, answered)
+class Reads:
+    """Reads of the API from a process of their own: `rate` a second, or as fast as answered."""
 
+    def __init__(self, url: str, rate: float | None = None) -> None:
+        address = f"{url}/api/v1/recipes?limit=5"
+        pace = [str(READERS)] if rate is None else [str(CONNECTIONS), str(rate)]
+        command = [sys.executable, "-m", "tests.support.read_load", address, *pace]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-async def read_at(rate: float, url: str, answered: list[float]) -> None:
-    """So many a second, each on its own time."""
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-    async with (
-        httpx.AsyncClient(timeout=30, limits=limits, trust_env=False) as http,
-        trio.open_nursery() as nursery,
-    ):
-        due = trio.current_time()
-        while True:
-            nursery.start_soon(read_once, http, url, answered)
-            due += 1 / rate
-            await trio.sleep_until(due)
-
-
-async def read_once(http: httpx.AsyncClient, url: str, answered: list[float]) -> None:
-    began = trio.current_time()
-    (await http.get(f"{url}/api/v1/recipes?limit=5")).raise_for_status()
-    answered.append(trio.current_time() - began)
+    async def end(self) -> float:
+        """How many were answered a second."""
+        out, _ = await trio.to_thread.run_sync(self._process.communicate)
+        if self._process.returncode:
+            raise SystemExit("a read was not answered")
+        return float(out)
 
 
 async def capacity(url: str, seconds: float) -> float:
     """Reads a second of a server that does nothing else."""
-    answered: list[float] = []
-    with trio.move_on_after(seconds):
-        async with trio.open_nursery() as nursery:
-            for _ in range(READERS):
-                nursery.start_soon(read, url, answered)
-    return len(answered) / seconds
+    reads = Reads(url)
+    await trio.sleep(seconds)
+    return await reads.end()
 
 
 def processor_seconds(pid: int) -> float:
@@ -160,30 +159,24 @@ class Bench:
     events: Sequence[Any]
     rate: float
 
-    async def stage(
-        self, name: str, count: int, *besides: Callable[[list[float]], Awaitable[None]]
-    ) -> float:
-        """Posts `count` events while `besides` read; prints the figures, returns the p99 in ms."""
+    async def stage(self, name: str, count: int, reads: Reads | None = None) -> float:
+        """Posts `count` events beside `reads`; prints the figures, returns the p99 in ms."""
         taken, self.events = self.events[:count], self.events[count:]
-        answered: list[float] = []
-        async with trio.open_nursery() as nursery:
-            for reader in besides:
-                nursery.start_soon(reader, answered)
-            began, used = trio.current_time(), processor_seconds(self.server.process.pid)
-            waits = await post_all(self.webhook, taken, self.rate)
-            took = trio.current_time() - began
-            used = processor_seconds(self.server.process.pid) - used
-            nursery.cancel_scope.cancel()
+        await trio.sleep(SETTLE if reads else 0)
+        began, used = trio.current_time(), processor_seconds(self.server.process.pid)
+        waits = await post_all(self.webhook, taken, self.rate)
+        took = trio.current_time() - began
+        used = processor_seconds(self.server.process.pid) - used
         figures = "  ".join(
             f"p{share * 100:g} {percentile(waits, share):.1f} ms" for share in (0.5, 0.95, 0.99)
         )
         busy = f"{used / took:.0%} of a core"
-        reads = f"  beside {len(answered) / took:.0f} reads/s" if answered else ""
-        sys.stdout.write(f"{name:<10}{figures}  {busy}{reads}\n")
-        if not besides:
-            sys.stdout.write(
-                f"{'':<10}{used / count * 1000:.2f} ms of the processor for an event\n"
-            )
+        beside = (
+            f"beside {await reads.end():.0f} reads/s"
+            if reads
+            else f"{used / count * 1000:.2f} ms of the processor for an event"
+        )
+        sys.stdout.write(f"{name:<10}{figures}  {busy}  {beside}\n")
         return percentile(waits, 0.99)
 
     @property
@@ -208,14 +201,15 @@ async def run(database_url: str, folder: Path, rate: float, seconds: float, shar
         server = await stack.enter_async_context(started_server(settings, port, folder))
         await server.ready()
         bench = Bench(server, events[WARM:], rate)
-        await post_all(bench.webhook, events[:WARM], 20)  # imports, connections
+        await trio.sleep(RUSH + 5)  # the server has loaded what it loads by and by
+        await post_all(bench.webhook, events[:WARM], 20)  # connections, plans of statements
         most = await capacity(server.url, max(2.0, seconds / 2))
         sys.stdout.write(f"{rate:.0f} webhooks/s; the API alone answers {most:.0f} reads/s\n")
         asked = len(stripe.requests)
         gc.freeze()  # this process's own pauses are not what is measured
         quiet = await bench.stage("quiet", count)
-        loaded = await bench.stage("loaded", count, partial(read_at, most * share, server.url))
-        saturated = await bench.stage("saturated", count, *[partial(read, server.url)] * READERS)
+        loaded = await bench.stage("loaded", count, Reads(server.url, most * share))
+        saturated = await bench.stage("saturated", count, Reads(server.url))
         sys.stdout.write(
             f"p99 loaded / quiet {loaded / quiet:.1f}; saturated / quiet {saturated / quiet:.1f};"
             f" {len(stripe.requests) - asked} requests to Stripe for {count * 3} events\n"
@@ -223,7 +217,7 @@ async def run(database_url: str, folder: Path, rate: float, seconds: float, shar
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--share", type=float, default=0.5)

@@ -50,7 +50,7 @@ from cookcam.web.facts import facts
 from cookcam.web.marks import mark
 from cookcam.web.quotas import spend_costly
 from cookcam.web.requests import Request
-from cookcam.web.validation import never_null, to_model
+from cookcam.web.validation import to_model
 
 SECONDS = 55
 """The app gives up after 60 s (R10 of `spec/client-contract.md`)."""
@@ -67,8 +67,6 @@ def routes(scans: Scans) -> Routes:
 
 
 def _scanning(bp: Routes, scans: Scans) -> None:
-    droppable = never_null(AnalyzeRequest)
-
     @bp.post("/scan/ingredients")
     @errors_as(unexpected="Internal server error")
     @deadline(SECONDS)
@@ -81,7 +79,7 @@ def _scanning(bp: Routes, scans: Scans) -> None:
         asked = cast("Request", request)
         if asked.mimetype == "application/json":
             value, typed = await read_body(asked)
-            data = to_model(value, AnalyzeRequest, droppable, strict=typed)
+            data = to_model(value, AnalyzeRequest, strict=typed)
             picture = await _picture_of_text(scans, caller, data.text(NO_FILE), NO_FILE)
             keep = data.store_image
         elif asked.mimetype in IMAGE_TYPES:

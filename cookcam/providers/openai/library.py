@@ -45,7 +45,7 @@ class Library:
         # Answers take as long as they take: the bound is the callers' cancel scope.
         timeout = httpx.Timeout(None, connect=5.0)
         limits = httpx.Limits(max_connections=self.concurrency + 1, keepalive_expiry=30)
-        return AsyncOpenAI(
+        client = AsyncOpenAI(
             api_key=self.api_key.reveal(),
             base_url=self.base_url,
             max_retries=0,
@@ -57,6 +57,9 @@ class Library:
                 verify=self.base_url.startswith("https:"),
             ),
         )
+        # They load hundreds of modules at their first use: here, and not in the event loop.
+        _ = client.models, client.chat.completions
+        return client
 
     async def close(self) -> None:
         if self.opened is not None:

@@ -1,0 +1,96 @@
+"""What a heavy library loads, it loads in the warm-up's thread and not at the first call.
+
+Each runs in a process of its own: in this one everything may be loaded already. Nobody listens on
+the port that is called.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.commands import ROOT, clean_environment
+
+IDENTITY = """
+from cookcam.providers.supabase import SupabaseAuth
+opened = SupabaseAuth.open(
+    supabase_url="http://127.0.0.1:9", anon_key=Secret("a"), service_role_key=Secret("s")
+)
+call = lambda client: client.sign_in("a@example.com", "password")
+"""
+PAYMENTS = """
+from cookcam.providers.stripe import Stripe
+opened = Stripe.open(secret_key=Secret("sk_test_1"), api_base="http://127.0.0.1:9")
+call = lambda client: client.list_events()
+"""
+MODELS = """
+from cookcam.observability.metrics import Metrics
+from cookcam.providers.openai import OpenAI
+opened = OpenAI.open(
+    api_key=Secret("k"), base_url="http://127.0.0.1:9/v1", model="m", concurrency=1,
+    metrics=Metrics()
+)
+call = lambda client: client.reachable()
+"""
+RECIPES = (
+    MODELS
+    + """
+from attrs import frozen
+
+@frozen
+class Dish:
+    name: str
+
+call = lambda client: client.structured(
+    Dish, name="dish", instructions="", prompt="", temperature=0, max_tokens=9, seconds=5
+)
+"""
+)
+
+FEW = 5
+"""Modules. Stripe's library has a small one for each kind of object, loaded with its first use."""
+
+PROGRAM = """
+import sys
+import trio
+from cookcam.errors import ServiceUnavailable
+from cookcam.settings.readers import Secret
+{opening}
+async def main():
+    async with opened as client:
+        await client.warm_up()
+        loaded = set(sys.modules)
+        try:
+            await call(client)
+        except ServiceUnavailable:
+            print("refused", *set(sys.modules) - loaded)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("opening", "library"),
+    [
+        (IDENTITY, "supabase_auth"),
+        (PAYMENTS, "stripe"),
+        (MODELS, "openai"),
+        (RECIPES, "openai"),
+    ],
+    ids=["identity", "payments", "models", "recipes"],
+)
+def test_the_first_call_loads_next_to_nothing_of_the_library(opening: str, library: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(opening=opening)],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    refused, *loaded = done.stdout.splitlines()[-1].split()
+    assert refused == "refused"
+    assert len([name for name in loaded if name.split(".")[0] in {library, "pydantic"}]) < FEW
