@@ -35,7 +35,7 @@ from cookcam.web.openapi import openapi_routes
 from cookcam.web.paths import CANONICAL
 from cookcam.web.rate_limit import RateLimits
 from cookcam.web.requests import Request
-from cookcam.web.routing import Endpoint, Router, Routes, View, normal_rule
+from cookcam.web.routing import Endpoint, MatchedRule, Router, Routes, View, normal_rule
 
 
 class CookCamApp(QuartTrio):
@@ -43,6 +43,7 @@ class CookCamApp(QuartTrio):
 
     asgi_http_class = HttpConnection
     json_provider_class = JsonProvider
+    url_rule_class = MatchedRule
     failures: Failures
     request_timeout: float
     router: Router
