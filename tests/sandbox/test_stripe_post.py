@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import h11
 import httpx
 import orjson
 import pytest
@@ -51,12 +52,11 @@ class Receiver:
     answer: Callable[[Event], int] = lambda event: 200
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        with suppress(trio.BrokenResourceError):  # of a sender that was killed
+        # Of a sender that was killed, or ended with the test, in the middle of an event.
+        with suppress(trio.BrokenResourceError, h11.RemoteProtocolError):
             await self._serve(stream)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        import h11
-
         connection = h11.Connection(h11.SERVER)
         async with stream:
             while True:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import count
 from secrets import randbelow
 from typing import TYPE_CHECKING, Any, get_args
@@ -17,8 +15,6 @@ import trio
 from attrs import define, field
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
 from quart import Response, request
 from quart_trio import QuartTrio
 
@@ -36,6 +32,7 @@ from cookcam.sandbox.apple.purchases import (
     price_of,
 )
 from cookcam.sandbox.commands import Mistake, Words, mistaken, span_of, told, words_of
+from cookcam.sandbox.listening import Listener
 
 if TYPE_CHECKING:
     import httpx
@@ -321,22 +318,13 @@ async def open_apple(
     """
     import httpx as httpx_module
 
-    listener = socket.create_server((host, port))
-    url = f"http://{host}:{listener.getsockname()[1]}"
-    config = HypercornConfig()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.errorlog = None
-    config.graceful_timeout = 0.1
-    async with (
-        httpx_module.AsyncClient(timeout=30, trust_env=False) as own,
-        trio.open_nursery() as nursery,
-    ):
+    listener = Listener.open(host, port)
+    async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
         stand_in = AppleStandIn(
-            url, authority or Authority.make(), Behaviour(), endpoint, http or own
+            listener.url, authority or Authority.make(), Behaviour(), endpoint, http or own
         )
-        await nursery.start(partial(serve, create_app(stand_in), config))
-        yield stand_in
-        nursery.cancel_scope.cancel()
+        async with listener.serving(create_app(stand_in)):
+            yield stand_in
 
 
 def create_app(stand_in: AppleStandIn) -> QuartTrio:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import count
 from secrets import randbelow
 from typing import TYPE_CHECKING, Any, cast
@@ -16,13 +14,12 @@ from uuid import uuid4
 import orjson
 import trio
 from attrs import define, field
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from cookcam.sandbox.commands import Mistake, Words, mistaken, span_of, told, words_of
 from cookcam.sandbox.google_play.keys import ACCOUNT, AUDIENCE, PUSHER, Keys
+from cookcam.sandbox.listening import Listener
 
 if TYPE_CHECKING:
     import httpx
@@ -375,21 +372,12 @@ async def open_google_play(
     """
     import httpx as httpx_module
 
-    listener = socket.create_server((host, port))
-    url = f"http://{host}:{listener.getsockname()[1]}"
-    config = HypercornConfig()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.errorlog = None
-    config.graceful_timeout = 0.1
-    async with (
-        httpx_module.AsyncClient(timeout=30, trust_env=False) as own,
-        trio.open_nursery() as nursery,
-    ):
+    listener = Listener.open(host, port)
+    async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
         keys = keys or await trio.to_thread.run_sync(Keys.make)
-        stand_in = GooglePlayStandIn(url, keys, Behaviour(), endpoint, http or own)
-        await nursery.start(partial(serve, create_app(stand_in), config))
-        yield stand_in
-        nursery.cancel_scope.cancel()
+        stand_in = GooglePlayStandIn(listener.url, keys, Behaviour(), endpoint, http or own)
+        async with listener.serving(create_app(stand_in)):
+            yield stand_in
 
 
 def create_app(stand_in: GooglePlayStandIn) -> QuartTrio:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import trio
 from attrs import field, frozen
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
 from quart_trio import QuartTrio
 
 from cookcam.sandbox.gotrue import shapes
@@ -22,6 +17,7 @@ from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.gotrue.routes import create_app
 from cookcam.sandbox.gotrue.service import Auth, Mail
 from cookcam.sandbox.gotrue.store import Store
+from cookcam.sandbox.listening import Listener
 
 
 @frozen
@@ -131,22 +127,11 @@ async def open_gotrue(
     key = SigningKey.kept_in(key_file) if key_file else SigningKey.generate()
     async with aclosing(Store(database_url)) as store:
         await store.create_schema()
-        listener = socket.create_server((host, port))
-        url = f"http://{host}:{listener.getsockname()[1]}"
-        auth = Auth(store, key, f"{url}/auth/v1", behaviour)
-        async with trio.open_nursery() as nursery:
-            app = create_app(auth)
-            if include is not None:
-                include(app, key)
-            listening = partial(serve, app, _hypercorn_config(listener))
-            await nursery.start(listening)
-            yield Gotrue(url, key.api_key("anon"), key.api_key("service_role"), behaviour, auth)
-            nursery.cancel_scope.cancel()
-
-
-def _hypercorn_config(listener: socket.socket) -> HypercornConfig:
-    config = HypercornConfig()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.errorlog = None
-    config.graceful_timeout = 0.1
-    return config
+        listener = Listener.open(host, port)
+        auth = Auth(store, key, f"{listener.url}/auth/v1", behaviour)
+        app = create_app(auth)
+        if include is not None:
+            include(app, key)
+        anon, service = key.api_key("anon"), key.api_key("service_role")
+        async with listener.serving(app):
+            yield Gotrue(listener.url, anon, service, behaviour, auth)

@@ -7,10 +7,8 @@ stands between the protocol and the record of it.
 from __future__ import annotations
 
 import hmac
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from math import ceil
 from typing import Any, Literal, TypeAlias, cast
 
@@ -19,9 +17,8 @@ import trio
 from attrs import define, field
 from cattrs import Converter
 from cattrs.errors import BaseValidationError
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
 
+from cookcam.sandbox.listening import Listener
 from cookcam.sandbox.openai import wire
 from cookcam.sandbox.openai.behaviour import Behaviour, Fault
 from cookcam.sandbox.openai.model import answer_to
@@ -101,14 +98,10 @@ async def open_openai(
     Port 0 takes a free one. With `key` no other key is accepted, without it any is. Raises
     OSError when the port is taken.
     """
-    listener = socket.create_server((host, port))
-    url = f"http://{host}:{listener.getsockname()[1]}/v1"
-    stand_in = OpenAIStandIn(url, key or KEY, behaviour or Behaviour())
-    app = _App(stand_in, key)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve, cast("Any", app), _hypercorn_config(listener)))
+    listener = Listener.open(host, port)
+    stand_in = OpenAIStandIn(f"{listener.url}/v1", key or KEY, behaviour or Behaviour())
+    async with listener.serving(_App(stand_in, key)):
         yield stand_in
-        nursery.cancel_scope.cancel()
 
 
 @define(eq=False)
@@ -278,11 +271,3 @@ async def _send_fault(send: Send, fault: ApiFault) -> None:
     if fault.retry_after is not None:
         headers.append((b"retry-after", str(ceil(fault.retry_after)).encode()))
     await _send_json(send, fault.body, fault.status, headers)
-
-
-def _hypercorn_config(listener: socket.socket) -> HypercornConfig:
-    config = HypercornConfig()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.errorlog = None
-    config.graceful_timeout = 0.1
-    return config

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, cast
 from uuid import uuid4
 
 import orjson
 import trio
 from attrs import asdict, define, field, frozen
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from cookcam.sandbox.listening import Listener
 from cookcam.sandbox.push.keys import ACCOUNT, KEY_ID, PROJECT, TEAM_ID, Keys
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
@@ -94,18 +91,11 @@ async def open_push(
 
     Raises OSError when the port is taken.
     """
-    listener = socket.create_server((host, port))
-    url = f"http://{host}:{listener.getsockname()[1]}"
-    config = HypercornConfig()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.errorlog = None
-    config.graceful_timeout = 0.1
-    async with trio.open_nursery() as nursery:
-        keys = keys or await trio.to_thread.run_sync(Keys.make)
-        stand_in = PushStandIn(url, keys, Behaviour())
-        await nursery.start(partial(serve, create_app(stand_in), config))
+    listener = Listener.open(host, port)
+    keys = keys or await trio.to_thread.run_sync(Keys.make)
+    stand_in = PushStandIn(listener.url, keys, Behaviour())
+    async with listener.serving(create_app(stand_in)):
         yield stand_in
-        nursery.cancel_scope.cancel()
 
 
 def create_app(stand_in: PushStandIn) -> QuartTrio:

@@ -7,20 +7,17 @@ hang, cut and lose answers as a network does.
 from __future__ import annotations
 
 import random
-import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import formatdate
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import orjson
 import trio
 from attrs import define, field
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
 
+from cookcam.sandbox.listening import Listener
 from cookcam.sandbox.stripe import control, shapes
 from cookcam.sandbox.stripe.api import Api
 from cookcam.sandbox.stripe.behaviour import Behaviour, Card, Fault
@@ -213,8 +210,7 @@ async def open_stripe(
     Port 0 takes a free one. With `key` no other key is accepted, without it any is. With a file
     `state` it remembers what it knew there. Raises OSError when the port is taken.
     """
-    listener = socket.create_server((host, port))
-    url = f"http://{host}:{listener.getsockname()[1]}"
+    listener = Listener.open(host, port)
     behaviour = behaviour or Behaviour()
     store = Store.at(state)
     try:
@@ -222,14 +218,17 @@ async def open_stripe(
         books = Books(store, behaviour, post.take)
         billing = Billing(books)
         billing.resume()
-        api = Api(books, billing, Money(books), url)
-        stand_in = StripeStandIn(url, key or KEY, behaviour, post, [], api)
+        api = Api(books, billing, Money(books), listener.url)
+        stand_in = StripeStandIn(listener.url, key or KEY, behaviour, post, [], api)
         async with trio.open_nursery() as nursery:
             await nursery.start(post.work)
             app = _App(stand_in, Gate(api, key), Pages(api))
-            await nursery.start(partial(serve, cast("Any", app), _hypercorn_config(listener)))
-            yield stand_in
-            nursery.cancel_scope.cancel()
+            # Its own Date tells the simulated time.
+            async with listener.serving(
+                app, include_date_header=False, keep_alive_max_requests=10**9
+            ):
+                yield stand_in
+                nursery.cancel_scope.cancel()
     finally:
         store.close()
 
@@ -337,13 +336,3 @@ async def _request(scope: Scope, receive: Receive) -> Request | None:
         content,
         {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]},
     )
-
-
-def _hypercorn_config(listener: socket.socket) -> HypercornConfig:
-    config = HypercornConfig()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.errorlog = None
-    config.graceful_timeout = 0.1
-    config.include_date_header = False  # ours tells the simulated time
-    config.keep_alive_max_requests = 10**9
-    return config

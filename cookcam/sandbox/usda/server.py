@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import orjson
 import trio
 from attrs import define, field, frozen
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from cookcam.sandbox.listening import Listener
 from cookcam.sandbox.usda.foods import Food, foods, found
 
 API_KEY = "sandbox-usda-key"
@@ -63,16 +60,9 @@ async def open_usda(
     Port 0 takes a free one. Raises OSError when the port is taken.
     """
     behaviour = behaviour or Behaviour()
-    listener = socket.create_server((host, port))
-    url = f"http://{host}:{listener.getsockname()[1]}/fdc/v1"
-    config = HypercornConfig()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.errorlog = None
-    config.graceful_timeout = 0.1
-    async with trio.open_nursery() as nursery:
-        await nursery.start(partial(serve, create_app(api_key, behaviour), config))
-        yield UsdaStandIn(url, api_key, behaviour)
-        nursery.cancel_scope.cancel()
+    listener = Listener.open(host, port)
+    async with listener.serving(create_app(api_key, behaviour)):
+        yield UsdaStandIn(f"{listener.url}/fdc/v1", api_key, behaviour)
 
 
 def create_app(api_key: str, behaviour: Behaviour) -> QuartTrio:
