@@ -10,7 +10,8 @@ This is the only module of the program that reads the environment.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import quote
@@ -58,6 +59,8 @@ SECTIONS: Mapping[str, type[Any]] = {
     "payments": PaymentsConfig,
     "reconciliation": ReconciliationConfig,
 }
+
+CONVERTER = Converter()
 
 APNS = ("APNS_KEY_ID", "APNS_TEAM_ID", "APNS_PRIVATE_KEY")
 
@@ -182,10 +185,9 @@ def load(environ: Mapping[str, str]) -> Config:
             )
 
     sections: dict[str, Any] = {}
-    converter = Converter()
     for section, cls in SECTIONS.items():
         try:
-            sections[section] = _structure(converter, cls, values)
+            sections[section] = _structure_of(cls)(values, cls)
         except BaseValidationError as error:
             reported = {mistake.variable for mistake in mistakes}
             mistakes += [m for m in _mistakes_of(cls, error) if m.variable not in reported]
@@ -210,7 +212,7 @@ def load_database(environ: Mapping[str, str]) -> DatabaseConfig:
         mistakes = [mistake for mistake in error.mistakes if mistake.variable in own]
         if mistakes:
             raise ConfigError(mistakes) from None
-    return _structure(Converter(), DatabaseConfig, _canonical(environ))
+    return _structure_of(DatabaseConfig)(_canonical(environ), DatabaseConfig)
 
 
 def without_effect(environ: Mapping[str, str]) -> list[str]:
@@ -276,16 +278,16 @@ def _all_settings() -> Iterator[tuple[str, Attribute[Any]]]:
             yield name, attribute
 
 
-def _structure(converter: Converter, section: type[Any], values: Mapping[str, str]) -> Any:
+@cache
+def _structure_of(section: type[Any]) -> Callable[[Mapping[str, str], type[Any]], Any]:
+    """Makes a section of the values. Raises BaseValidationError with all that is wrong."""
+
     def hook(attribute: Attribute[Any]) -> Any:
         read = attribute.metadata["read"]
         return override(rename=attribute.metadata["name"], struct_hook=lambda value, _: read(value))
 
     overrides = {attribute.name: hook(attribute) for attribute in fields(section)}
-    structure = make_dict_structure_fn(
-        section, converter, _cattrs_detailed_validation=True, **overrides
-    )
-    return structure(dict(values), section)
+    return make_dict_structure_fn(section, CONVERTER, _cattrs_detailed_validation=True, **overrides)
 
 
 def _mistakes_of(section: type[Any], error: BaseValidationError) -> Iterator[Mistake]:

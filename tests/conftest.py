@@ -5,11 +5,14 @@ from __future__ import annotations
 import gc
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import httpx
 import pytest
+from httpx._transports import default as httpx_transports
 
 from tests.support.logs import configure_logs
 from tests.support.postgres import TEMPLATE, Cluster, start_cluster
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 
 configure_logs()
+# A client of a test's own would read the machine's root certificates, which takes 30 ms and is for
+# nothing: whom tests speak to is on this machine.
+httpx_transports.create_ssl_context = cache(httpx.create_ssl_context)  # pyright: ignore[reportPrivateImportUsage]
 
 
 @pytest.fixture(autouse=True)

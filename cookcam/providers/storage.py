@@ -27,6 +27,7 @@ from cookcam.errors import (
     ServiceUnavailable,
 )
 from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.trust import trusted
 from cookcam.settings.readers import Secret
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ def _new_connections() -> httpx.AsyncClient:
     import storage3 as _  # noqa: F401 - for its side effect of being imported
 
     return httpx.AsyncClient(
+        verify=trusted(),
         timeout=httpx.Timeout(STEP_BOUND, connect=3.0),
         limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30),
     )

@@ -15,6 +15,7 @@ import trio
 from attrs import define, field, frozen
 
 from cookcam.errors import AppError, ServiceUnavailable
+from cookcam.providers.trust import trusted
 
 if TYPE_CHECKING:
     import httpx
@@ -120,6 +121,7 @@ def new_connections(*, http2: bool = False) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         http1=not http2,
         http2=http2,
+        verify=True if http2 else trusted(),
         # Waiting is bounded by the policy's scopes; these limits are per step, as a net.
         timeout=httpx.Timeout(10.0, connect=5.0),
         limits=httpx.Limits(max_connections=20, max_keepalive_connections=10),

@@ -43,6 +43,7 @@ from cookcam.providers.auth_errors import (
 )
 from cookcam.providers.retry import OutOfTime, RetryPolicy
 from cookcam.providers.sessions import AuthSession, AuthUser, SignedUp
+from cookcam.providers.trust import trusted
 from cookcam.settings.readers import Secret
 
 if TYPE_CHECKING:
@@ -338,6 +339,7 @@ def _new_connections() -> httpx.AsyncClient:
 
     # Waiting is bounded by the callers' cancel scopes; these limits are per step, as a net.
     return httpx.AsyncClient(
+        verify=trusted(),
         timeout=httpx.Timeout(10.0, connect=3.0),
         limits=httpx.Limits(max_connections=50, max_keepalive_connections=20, keepalive_expiry=30),
     )

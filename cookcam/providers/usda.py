@@ -21,6 +21,7 @@ from attrs import define, field, frozen
 
 from cookcam.errors import ServiceAuthError, ServiceError, ServiceUnavailable
 from cookcam.providers.retry import RetryPolicy
+from cookcam.providers.trust import trusted
 from cookcam.settings.readers import Secret
 
 if TYPE_CHECKING:
@@ -216,6 +217,7 @@ def _new_connections(base_url: str, api_key: Secret) -> httpx.AsyncClient:
     # Waiting is bounded by the policy's deadline; these limits are per step, as a net.
     return httpx.AsyncClient(
         base_url=base_url,
+        verify=trusted(),
         headers={"X-Api-Key": api_key.reveal(), "Accept": "application/json"},
         timeout=httpx.Timeout(10.0, connect=3.0),
         limits=httpx.Limits(max_connections=10, max_keepalive_connections=5),

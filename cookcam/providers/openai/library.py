@@ -14,6 +14,7 @@ import trio
 from attrs import define, field
 
 from cookcam.providers.openai.errors import AttemptFailed, failure_of, unusable
+from cookcam.providers.trust import trusted
 from cookcam.settings.readers import Secret
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ class Library:
             http_client=httpx.AsyncClient(
                 timeout=timeout,
                 limits=limits,
-                # Plain HTTP, to a stand-in, has nothing to verify, and no redirect is followed.
-                verify=self.base_url.startswith("https:"),
+                verify=trusted(),
             ),
         )
         # They load hundreds of modules at their first use: here, and not in the event loop.
