@@ -101,9 +101,13 @@ class Money:
             Task("store notifications", self.app_stores.inbox.run),
             Task("acknowledgements", self.app_stores.acknowledging.run),
         ]
-        if payments.inbox is not None and payments.superseded is not None:
-            tasks.append(Task("stripe webhooks", payments.inbox.run))
-            tasks.append(Task("superseded subscriptions", payments.superseded.run))
+        for name, work in (
+            ("stripe webhooks", payments.inbox),
+            ("missed events of stripe", payments.missed),
+            ("superseded subscriptions", payments.superseded),
+        ):
+            if work is not None:
+                tasks.append(Task(name, work.run))
         if self.pays_out:
             tasks.append(Task("creator payouts", self.creators.payouts.run))
         return tasks

@@ -18,8 +18,10 @@ from cookcam.providers.stripe import (
 )
 from cookcam.providers.stripe.charges import Charge
 from cookcam.sandbox.stripe import DAY, StripeStandIn, open_stripe
+from cookcam.sandbox.stripe.post import Endpoint
 from cookcam.settings.readers import Secret
 from tests.providers.stripe_conversations import ANN, checkout, open_client, subscribed
+from tests.support.ports import free_ports
 
 CREATOR = {"tier_id": 3, "tier_name": "Creator", "amount_cents": 999, "interval": "month"}
 
@@ -267,12 +269,19 @@ async def test_a_country_that_is_not_served(client):
 
 async def test_events_can_be_read_again(client, stand_in):
     await subscribed(client, stand_in)
-    paid = ("invoice.paid", "checkout.session.completed")
-    page = await client.list_events(types=paid)
-    assert [event.type for event in page.items] == list(reversed(paid))
-    assert await client.retrieve_event(page.items[0].id) == page.items[0]
-    later = datetime.fromtimestamp(stand_in.now + 60, UTC)
-    assert (await client.list_events(created_after=later)).items == []
+    assert (await client.list_undelivered_events()).items == []
+    [port] = free_ports(1)
+    stand_in.behaviour.mail.retries = []
+    stand_in.post.endpoints.append(Endpoint(f"http://127.0.0.1:{port}/", ["whsec"]))
+    before = len(stand_in.events)
+    stand_in.advance(32 * DAY)
+    await stand_in.post.quiet()
+    first = await client.list_undelivered_events(limit=2)
+    rest = await client.list_undelivered_events(starting_after=first.next_after)
+    ids = [event.id for event in (*first.items, *rest.items)]
+    assert ids == [event["id"] for event in reversed(stand_in.events[before:])]
+    assert rest.next_after is None
+    assert await client.retrieve_event(ids[0]) == first.items[0]
 
 
 async def test_a_portal_has_an_address(client, stand_in):

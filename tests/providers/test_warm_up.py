@@ -23,7 +23,7 @@ call = lambda client: client.sign_in("a@example.com", "password")
 PAYMENTS = """
 from cookcam.providers.stripe import Stripe
 opened = Stripe.open(secret_key=Secret("sk_test_1"), api_base="http://127.0.0.1:9")
-call = lambda client: client.list_events()
+call = lambda client: client.list_undelivered_events()
 """
 MODELS = """
 from cookcam.observability.metrics import Metrics

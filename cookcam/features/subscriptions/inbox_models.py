@@ -36,6 +36,11 @@ class Claimed:
         return Claim(self.event_id, self.claimed_at)
 
 
+def storable(body: bytes) -> str | None:
+    """The text of an event, or None for one that PostgreSQL cannot keep: it has no NUL in text."""
+    return None if b"\\u0000" in body else body.decode()
+
+
 @frozen
 class Receipted:
     """What became of a delivery; `milliseconds` is how long the work took."""

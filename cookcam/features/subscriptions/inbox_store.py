@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, LiteralString
 
@@ -31,6 +32,9 @@ values (
 )
 on conflict (event_id) do nothing
 returning event_id"""
+
+KNOWN: LiteralString = """
+select event_id from public.stripe_webhook_events where event_id = any(%(event_ids)s)"""
 
 # Only the holder of the claim marks: who took too long has lost it to another.
 DONE: LiteralString = """
@@ -96,6 +100,11 @@ class _Claimed:
 
 
 @frozen
+class _Known:
+    event_id: str
+
+
+@frozen
 class InboxStore:
     database: Database
 
@@ -123,6 +132,11 @@ class InboxStore:
             return claim
         await self.done_alone(claim, 0)
         return None
+
+    async def known(self, event_ids: Sequence[str]) -> set[str]:
+        """Those of the events that are stored, whatever became of them."""
+        rows = await self.database.fetch_all_as(SERVICE, _Known, KNOWN, event_ids=list(event_ids))
+        return {row.event_id for row in rows}
 
     async def due(self, limit: int) -> list[Claimed]:
         """Claims what failed and is to be tried again, and what its worker left behind."""

@@ -13,6 +13,7 @@ from cookcam.features.subscriptions.entitlements import Entitlements
 from cookcam.features.subscriptions.inbox import Inbox, InboxObserver
 from cookcam.features.subscriptions.inbox_store import InboxStore
 from cookcam.features.subscriptions.ledger import SubscriptionLedger
+from cookcam.features.subscriptions.missed import MissedEvents
 from cookcam.features.subscriptions.plans import Plans, Refresh, StripeRefresh
 from cookcam.features.subscriptions.redirects import Redirects
 from cookcam.features.subscriptions.stripe_events import SubscriptionEvents
@@ -24,11 +25,12 @@ from cookcam.providers.stripe import Stripe
 
 @frozen
 class Payments:
-    """`inbox` and `superseded` have background tasks; None where payments are not configured."""
+    """`inbox`, `missed` and `superseded` have background tasks; None without payments."""
 
     checkout: Checkout
     plans: Plans
     inbox: Inbox | None
+    missed: MissedEvents | None
     superseded: Superseded | None
 
     @classmethod
@@ -50,7 +52,7 @@ class Payments:
         checkout = Checkout(stripe, store, catalogue, entitlements, commissions, redirects, now)
         if stripe is None:
             plans = Plans(None, entitlements, ledger, commissions, refreshes, now)
-            return cls(checkout, plans, None, None)
+            return cls(checkout, plans, None, None, None)
         bell = Bell()
         sync = StripeSync(stripe, ledger, store, catalogue, commissions, bell.ring, now)
         events = SubscriptionEvents(sync, ledger.hub, now)
@@ -62,4 +64,5 @@ class Payments:
         )
         asked = (StripeRefresh(sync), *refreshes)
         plans = Plans(sync, entitlements, ledger, commissions, asked, now)
-        return cls(checkout, plans, inbox, Superseded(sync, bell))
+        missed = MissedEvents(inbox, stripe, now)
+        return cls(checkout, plans, inbox, missed, Superseded(sync, bell))

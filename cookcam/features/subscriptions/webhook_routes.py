@@ -16,7 +16,7 @@ from quart import request
 
 from cookcam.errors import BadRequest, InternalError
 from cookcam.features.subscriptions.inbox import Inbox
-from cookcam.features.subscriptions.inbox_models import Receipted
+from cookcam.features.subscriptions.inbox_models import Receipted, storable
 from cookcam.providers.stripe.events import Event, InvalidSignature, verify
 from cookcam.providers.stripe.reading import MalformedObject
 from cookcam.settings.readers import Secret
@@ -55,7 +55,7 @@ class Endpoint:
             raise
         except MalformedObject:
             raise BadRequest("The body is no event", error="Invalid payload") from None
-        return event, None if b"\\u0000" in body else body.decode()
+        return event, storable(body)
 
 
 def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import datetime
 
 import trio
 from attrs import define
@@ -80,24 +79,12 @@ class Stripe(Customers, Subscriptions, Payments, Connect):
         )
         return Event.of(answer.told)
 
-    async def list_events(
-        self,
-        *,
-        created_after: datetime | None = None,
-        types: tuple[str, ...] = (),
-        starting_after: str | None = None,
-        limit: int = PAGE,
+    async def list_undelivered_events(
+        self, *, starting_after: str | None = None, limit: int = PAGE
     ) -> Page[Event]:
-        """A page of the events of the last 30 days; of all types, or of at most 20 `types`.
-
-        `created_after` is inclusive.
-        """
-        params = given(
-            created={"gte": int(created_after.timestamp())} if created_after else None,
-            types=list(types) or None,
-            starting_after=starting_after,
-            limit=limit,
-        )
+        """A page of the events of the last 30 days that not all endpoints have acknowledged, the
+        newest first."""
+        params = given(delivery_success=False, starting_after=starting_after, limit=limit)
         answer = await self._ask(
             lambda client, options: client.v1.events.list_async(params, options)
         )

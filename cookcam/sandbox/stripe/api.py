@@ -157,6 +157,10 @@ class Api:
 
         return read
 
+    def _is_undelivered(self, event_id: str) -> bool:
+        undelivered = self.store.shelf("undelivered").objects.values()
+        return any(known["event"] == event_id for known in undelivered)
+
     def _wanted(self, kind: str, known: Any, form: Form) -> bool:
         if isinstance(known, Subscription):
             status = form["status"]
@@ -180,6 +184,8 @@ class Api:
             if types and known["type"] not in types:
                 return False
             if known.get("account") != form.get("_account"):
+                return False
+            if form.get("delivery_success") == "false" and not self._is_undelivered(known["id"]):
                 return False
         equal = ("status", "destination", "transfer_group", "invoice", "charge", "payment_intent")
         if any(name in known and name in form and known[name] != form[name] for name in equal):
