@@ -40,7 +40,7 @@ def at_request(method: str, path: str, *, done: bool) -> Stage:
 
 def at_stripe(*, done: bool) -> Stage:
     async def stage(house: Household) -> AsyncIterator[Reached]:
-        fault = Fault("hang", times=1, late=done, path="/v1/subscriptions")
+        fault = Fault("hang", times=1, late=done, path="/v1/subscriptions/")
         house.stripe.behaviour.fault = fault
 
         async def reached() -> None:
@@ -58,7 +58,8 @@ async def at_the_rows(house: Household) -> AsyncIterator[Reached]:
         await connection.execute("lock table public.user_streaks in access exclusive mode")
 
         async def reached() -> None:
-            waiting = "select count(*) from pg_locks where not granted"
+            waiting = """select count(*) from pg_locks join pg_database d on d.oid = database
+            where not granted and datname = current_database()"""
             while not (await house.sql(waiting))[0][0]:
                 await trio.sleep(0.01)
 
