@@ -110,6 +110,9 @@ def _create_database(postgres: Postgres) -> None:
         ).fetchone()
         if found is None:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+        # The texts of statements hold what people wrote and who they are: none in the log.
+        quiet = sql.SQL("alter database {} set log_min_error_statement = panic")
+        connection.execute(quiet.format(sql.Identifier(DATABASE)))
 
 
 def _stop(server: PostgresServer) -> None:

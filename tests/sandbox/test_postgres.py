@@ -35,3 +35,16 @@ def test_an_address_survives_a_directory_with_blanks_and_signs():
     postgres = Postgres(data=path, sockets=path, binaries=path, system_user=None)
     parsed = psycopg.conninfo.conninfo_to_dict(postgres.url(OWNER))
     assert parsed == {"user": "postgres", "dbname": "cookcam", "host": str(path)}
+
+
+async def test_its_log_has_no_statements(tmp_path: Path):
+    async with open_postgres(tmp_path / "postgres") as postgres:
+        with (
+            psycopg.ClientCursor(psycopg.connect(postgres.url(OWNER))) as cursor,
+            pytest.raises(psycopg.errors.InvalidTextRepresentation),
+        ):
+            cursor.execute("select %s, 'what is wrong'::int", ["somebody's own words"])
+        cursor.connection.close()
+    log = (tmp_path / "postgres" / "log").read_text()
+    assert "invalid input syntax" in log
+    assert "somebody" not in log
