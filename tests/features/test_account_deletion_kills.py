@@ -90,10 +90,14 @@ STAGES: dict[str, tuple[Stage, str]] = {
 
 
 async def test_killed_anywhere_an_account_is_deleted_all_the_same(
-    database_url: str, tmp_path: Path
+    fresh_database_url: str, tmp_path: Path
 ):
-    """Each process finishes what the one before it left, and is killed at the next step."""
-    async with open_household(database_url, tmp_path / "files", running=False) as house:
+    """Each process finishes what the one before it left, and is killed at the next step.
+
+    A database of its own: the background tasks of these servers go on with what other tests left
+    in a shared one, and would take the fault that is meant for the deletion.
+    """
+    async with open_household(fresh_database_url, tmp_path / "files", running=False) as house:
         left: tuple[Person, str] | None = None
         for name, (stage, status) in STAGES.items():
             person = await house.person("Ann")
@@ -125,12 +129,14 @@ async def kill_at(house: Household, server: ServerProcess, person: Person, stage
     async def delete() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
             try:
-                await Person(http, person.token, person.user).delete(
+                answer = await Person(http, person.token, person.user).delete(
                     "/auth/account", json={"confirmPassword": PASSWORD}
                 )
             except httpx.TransportError:
                 return
-            raise AssertionError("an answer, although the account is not deleted yet")
+            raise AssertionError(
+                f"not deleted yet, and answered {answer.status_code} {answer.text}"
+            )
 
     async with trio.open_nursery() as nursery, asynccontextmanager(stage)(house) as reached:
         nursery.start_soon(delete)
