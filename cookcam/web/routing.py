@@ -80,7 +80,7 @@ class MatchedRule(QuartRule):
 
 
 def _builds_nothing(*_: object, **__: object) -> tuple[str, str]:
-    raise NotImplementedError("this app builds no addresses")
+    raise RuntimeError("this app builds no addresses")
 
 
 @frozen
