@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,6 +43,14 @@ PORT = click.option(
     show_envvar=True,
     help="Port of the API; 0 takes a free one.",
 )
+HOST = click.option(
+    "--host",
+    envvar="HOST",
+    default="127.0.0.1",
+    show_default=True,
+    show_envvar=True,
+    help="Address of the API; 0.0.0.0 for phones and emulators of the same network.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,9 +69,10 @@ def serve(env_file: Path | None) -> None:
 
 
 @main.command()
+@HOST
 @PORT
 @HOME
-def dev(port: int, home: Path) -> None:
+def dev(host: str, port: int, home: Path) -> None:
     """Serve the API on the embedded default: no account and no settings are needed."""
     environ = _environment(None)
     if environ.get("APP_ENV") in ("staging", "production"):
@@ -73,11 +82,7 @@ def dev(port: int, home: Path) -> None:
 
     try:
         status = run_dev(
-            home,
-            port,
-            environ,
-            serve=_run_server,
-            say=click.echo,
+            home, host, port, {**environ, "HOST": host}, serve=_run_server, say=click.echo
         )
     except SandboxError as error:
         _fail(str(error))
@@ -87,16 +92,18 @@ def dev(port: int, home: Path) -> None:
 
 
 @main.command()
+@HOST
 @PORT
 @HOME
 @click.option("--attached", is_flag=True, hidden=True, help="Stop at the end of standard input.")
-def sandbox(port: int, home: Path, attached: bool) -> None:
+def sandbox(host: str, port: int, home: Path, attached: bool) -> None:
     """Run only the database and the stand-ins, for servers that are started apart."""
     from cookcam.sandbox.command import run_sandbox
 
     sys.exit(
         run_sandbox(
             home,
+            host,
             port,
             attached=attached,
             say=click.echo,
@@ -217,11 +224,11 @@ def _config(environ: Mapping[str, str]) -> Config:
         _fail_with(error.mistakes)
 
 
-def _run_server(environ: Mapping[str, str]) -> int:
-    config = _config(environ)  # a mistake is told before the server is even loaded
+def _run_server(environ: Mapping[str, str], on_started: Callable[[], None] | None = None) -> int:
+    config = _config(environ)  # before the imports: a mistake is reported at once
     from cookcam.process import run_server
 
-    return run_server(config, without_effect(environ))
+    return run_server(config, without_effect(environ), on_started)
 
 
 def _fail_with(mistakes: list[Mistake]) -> NoReturn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from signal import SIGINT, SIGTERM
 
@@ -27,10 +27,13 @@ libraries and decode pictures; with Python's 5 ms each turn of the loop would be
 """
 
 
-def run_server(config: Config, ignored: Sequence[str] = ()) -> int:
-    """Serves until a signal, then drains; returns the exit status. Blocks.
+def run_server(
+    config: Config, ignored: Sequence[str] = (), on_started: Callable[[], None] | None = None
+) -> int:
+    """Serve until a signal, then drain; return the exit status. Blocks.
 
-    `ignored` are variables that are set and have no effect: one line tells of them.
+    `ignored` are variables that are set and have no effect: they are logged once. `on_started` is
+    called when the server accepts connections.
     """
     outlet = configure_logging(config.environment, config.observability.log_level)
     log = structlog.get_logger("cookcam")
@@ -44,7 +47,7 @@ def run_server(config: Config, ignored: Sequence[str] = ()) -> int:
         log.error("cannot listen", address=where, reason=error.strerror or str(error))
         return 1
     sys.setswitchinterval(THREAD_TURN)
-    status = trio.run(_serve, config, door)
+    status = trio.run(_serve, config, door, on_started)
     outlet.flush(FLUSH_SECONDS)
     # Else the interpreter, on its way out, looks for garbage among all that was ever imported:
     # 0.2 s on an idle machine, for which a rolling restart would wait.
@@ -62,7 +65,7 @@ def open_door(config: Config) -> SocketDoor:
     return SocketDoor.open(config.server.host, config.server.port, tls=tls)
 
 
-async def _serve(config: Config, door: SocketDoor) -> int:
+async def _serve(config: Config, door: SocketDoor, on_started: Callable[[], None] | None) -> int:
     log = structlog.get_logger("cookcam")
 
     def started() -> None:
@@ -78,6 +81,8 @@ async def _serve(config: Config, door: SocketDoor) -> int:
         # What is there now stays, so the collector need not look at it again: each of its full
         # rounds would hold up every request and every socket for tens of milliseconds.
         gc.freeze()
+        if on_started is not None:
+            on_started()
 
     # The parts are imported here: a signal during their import is already handled.
     with trio.open_signal_receiver(SIGTERM, SIGINT) as signals:

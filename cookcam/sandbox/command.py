@@ -16,6 +16,7 @@ from cookcam.sandbox.running import Sandbox, open_sandbox
 
 def run_sandbox(
     home: Path,
+    host: str,
     port: int,
     *,
     attached: bool,
@@ -26,11 +27,16 @@ def run_sandbox(
 
     Returns the exit status: 0 when it ran and stopped, 1 when it could not start.
     """
-    return trio.run(_run, home, port, attached, say, fail)
+    return trio.run(_run, home, host, port, attached, say, fail)
 
 
 async def _run(
-    home: Path, port: int, attached: bool, say: Callable[[str], None], fail: Callable[[str], None]
+    home: Path,
+    host: str,
+    port: int,
+    attached: bool,
+    say: Callable[[str], None],
+    fail: Callable[[str], None],
 ) -> int:
     status = 0
     # The receiver stays until the end, so that an impatient second Ctrl-C cannot leave
@@ -41,7 +47,7 @@ async def _run(
             if attached:
                 nursery.start_soon(_cancel_on_end_of_input, nursery.cancel_scope)
             try:
-                async with open_sandbox(home, port) as sandbox:
+                async with open_sandbox(home, port, host) as sandbox:
                     for line in _described(sandbox):
                         say(line)
                     await trio.sleep_forever()

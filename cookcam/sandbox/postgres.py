@@ -19,7 +19,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,17 @@ class Postgres:
     sockets: Path
     binaries: Path
     system_user: str | None
+
+    @classmethod
+    def from_announcement(cls, announced: Mapping[str, Any]) -> Postgres:
+        """The server that `as_announcement` described in sandbox.json."""
+        paths = {name: Path(announced[name]) for name in ("data", "sockets", "binaries")}
+        return cls(**paths, system_user=announced["system_user"])
+
+    def as_announcement(self) -> dict[str, str | None]:
+        """What `sandbox.json` tells about the server."""
+        paths = {"data": self.data, "sockets": self.sockets, "binaries": self.binaries}
+        return {name: str(path) for name, path in paths.items()} | {"system_user": self.system_user}
 
     def url(self, user: str, database: str = DATABASE) -> str:
         """The address for a login: OWNER migrates, APP is the server's own and bound by RLS."""

@@ -17,7 +17,7 @@ from cookcam.sandbox.apple import AppleStandIn, open_apple
 from cookcam.sandbox.google_play import GooglePlayStandIn, open_google_play
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.openai import OpenAIStandIn, open_openai
-from cookcam.sandbox.ports import free_port
+from cookcam.sandbox.ports import free_port, reachable_host
 from cookcam.sandbox.postgres import APP, OWNER, Postgres, open_postgres
 from cookcam.sandbox.push import PushStandIn, open_push
 from cookcam.sandbox.seed import DemoUser, seed
@@ -121,16 +121,19 @@ DEFAULTS: Mapping[str, str] = {
 
 
 @asynccontextmanager
-async def open_sandbox(home: Path, port: int) -> AsyncGenerator[Sandbox]:
-    """Runs the database and the stand-ins until the block ends.
+async def open_sandbox(home: Path, port: int, host: str = "127.0.0.1") -> AsyncGenerator[Sandbox]:
+    """Run the database and the providers' local servers until the block ends.
 
-    `port` is the port the API will use (0: a free one); nothing here listens on it. When the
-    block begins, `home/sandbox.env` and `home/sandbox.json` are there; the second goes when the
-    block ends.
-    Raises SandboxError in words for whoever started it.
+    `host` and `port` are where the API will listen (port 0: a free one); nothing here listens on
+    that port. With another host than the loopback the local servers listen on the address under
+    which other devices of the network find this machine, and every URL names it.
+    When the block begins, `home/sandbox.env` and `home/sandbox.json` exist; the second is removed
+    when the block ends. Raises SandboxError with a message for the user.
     """
-    port = port or free_port()
-    base_url = f"http://127.0.0.1:{port}"
+    host = reachable_host(host)
+    port = port or free_port(host=host)
+    base_url = f"http://{host}:{port}"
+    service_port = partial(free_port, host=host)
     with sandbox_home.owned(home) as home:
         announcement = home / "sandbox.json"
         announcement.unlink(missing_ok=True)  # of a run that was killed
@@ -140,26 +143,30 @@ async def open_sandbox(home: Path, port: int) -> AsyncGenerator[Sandbox]:
             async with (
                 open_gotrue(
                     owner_url,
-                    port=free_port(port + AUTH_PORT_OFFSET),
+                    host=host,
+                    port=service_port(port + AUTH_PORT_OFFSET),
                     key_file=home / "auth-key.pem",
                     include=partial(include_storage, files=Files.at(home / "storage", BUCKETS)),
                 ) as gotrue,
-                open_openai(port=free_port(port + OPENAI_PORT_OFFSET)) as openai,
-                open_usda(port=free_port(port + USDA_PORT_OFFSET)) as usda,
+                open_openai(host=host, port=service_port(port + OPENAI_PORT_OFFSET)) as openai,
+                open_usda(host=host, port=service_port(port + USDA_PORT_OFFSET)) as usda,
                 open_stripe(
-                    port=free_port(port + STRIPE_PORT_OFFSET),
+                    host=host,
+                    port=service_port(port + STRIPE_PORT_OFFSET),
                     endpoints=_stripe_endpoints(base_url),
                     state=home / "stripe.sqlite",
                 ) as stripe,
                 open_apple(
-                    port=free_port(port + APPLE_PORT_OFFSET),
+                    host=host,
+                    port=service_port(port + APPLE_PORT_OFFSET),
                     endpoint=f"{base_url}{STRIPE_WEBHOOKS}/apple",
                 ) as apple,
                 open_google_play(
-                    port=free_port(port + GOOGLE_PLAY_PORT_OFFSET),
+                    host=host,
+                    port=service_port(port + GOOGLE_PLAY_PORT_OFFSET),
                     endpoint=f"{base_url}{STRIPE_WEBHOOKS}/google",
                 ) as google_play,
-                open_push(port=free_port(port + PUSH_PORT_OFFSET)) as push,
+                open_push(host=host, port=service_port(port + PUSH_PORT_OFFSET)) as push,
             ):
                 (home / APPLE_ROOT).write_bytes(apple.authority.root)
                 sandbox_home.write_secret(home / APPLE_KEY, apple.private_key)
@@ -200,12 +207,11 @@ def _stripe_endpoints(base_url: str) -> list[Endpoint]:
 
 
 def _announced(sandbox: Sandbox) -> dict[str, object]:
-    postgres = sandbox.postgres
     return {
         "pid": os.getpid(),
         "base_url": sandbox.base_url,
         # The owner's login, for looking at everything; the server's own is in sandbox.env.
-        "database_url": postgres.url(OWNER),
+        "database_url": sandbox.postgres.url(OWNER),
         "supabase_url": sandbox.gotrue.url,
         "openai_url": sandbox.openai.url,
         "usda_url": sandbox.usda.url,
@@ -215,9 +221,5 @@ def _announced(sandbox: Sandbox) -> dict[str, object]:
         "push_url": sandbox.push.url,
         "demo_users": [asdict(user) for user in sandbox.users],
         "env_file": str(sandbox.home / "sandbox.env"),
-        "postgres": {
-            "data": str(postgres.data),
-            "binaries": str(postgres.binaries),
-            "system_user": postgres.system_user,
-        },
+        "postgres": sandbox.postgres.as_announcement(),
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from cookcam.config import load
 from cookcam.sandbox.dev import banner, run_dev, settings_of_server
 from cookcam.sandbox.errors import SandboxError
+from cookcam.sandbox.ports import reachable_host
 from tests.support.commands import clean_environment
 
 pytestmark = pytest.mark.xdist_group("sandbox-process")
@@ -29,9 +32,11 @@ def test_the_server_gets_the_sandbox_under_the_environment(home: Path):
     said: list[str] = []
     given: dict[str, str] = {}
 
-    def serve(values: Mapping[str, str]) -> int:
+    def serve(values: Mapping[str, str], on_started: Callable[[], None]) -> int:
         given.update(values)
         assert alive(home)
+        assert "Sourdough-1" not in "\n".join(said)  # nobody can log in before the server accepts
+        on_started()
         return 7
 
     environ = {
@@ -41,7 +46,7 @@ def test_the_server_gets_the_sandbox_under_the_environment(home: Path):
         "DATABASE_URL": "postgresql://production/cookcam",
         "PORT": "1",
     }
-    assert run_dev(home, 0, environ, serve=serve, say=said.append) == 7
+    assert run_dev(home, "127.0.0.1", 0, environ, serve=serve, say=said.append) == 7
     assert not alive(home)
     config = load(given)
     assert config.environment == "test"
@@ -65,18 +70,25 @@ def test_the_real_openai_takes_a_key_and_an_address():
 
 
 def test_the_sandbox_stops_when_serving_fails(home: Path):
-    def serve(_: Mapping[str, str]) -> int:
+    def serve(_: Mapping[str, str], on_started: Callable[[], None]) -> int:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_dev(home, 0, {}, serve=serve, say=lambda _: None)
+        run_dev(home, "127.0.0.1", 0, {}, serve=serve, say=lambda _: None)
     assert not alive(home)
 
 
 def test_a_sandbox_that_does_not_start_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     (tmp_path / "file").write_text("")
     with pytest.raises(SandboxError, match="the sandbox did not start"):
-        run_dev(tmp_path / "file" / "home", 0, {}, serve=lambda _: 0, say=lambda _: None)
+        run_dev(
+            tmp_path / "file" / "home",
+            "127.0.0.1",
+            0,
+            {},
+            serve=lambda _values, _ready: 0,
+            say=lambda _: None,
+        )
     assert "cannot be used: Not a directory" in capfd.readouterr().err
 
 
@@ -85,8 +97,8 @@ def test_the_sandbox_stops_when_its_holder_is_killed(home: Path):
         "import sys, time\n"
         "from pathlib import Path\n"
         "from cookcam.sandbox.dev import run_dev\n"
-        "serve = lambda values: print('up', flush=True) or time.sleep(60)\n"
-        "run_dev(Path(sys.argv[1]), 0, {}, serve=serve, say=lambda line: None)"
+        "serve = lambda values, on_started: print('up', flush=True) or time.sleep(60)\n"
+        "run_dev(Path(sys.argv[1]), '127.0.0.1', 0, {}, serve=serve, say=lambda line: None)"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", program, str(home)],
@@ -121,3 +133,46 @@ def test_the_banner_has_lines_that_can_be_copied():
     assert body == {"email": "ann@cookcam.example", "password": "Sourdough-1"}
     assert "const s = io('http://127.0.0.1:3000', { auth: { token } })" in lines
     assert "admin@cookcam.example    Headchef-3     admin" in lines
+
+
+def test_a_taken_port_is_reported_before_anything_starts(home: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said: list[str] = []
+        with pytest.raises(SandboxError, match=f"port {port} is in use.*PORT={port + 1} make run"):
+            run_dev(home, "127.0.0.1", port, {}, serve=lambda *_: 0, say=said.append)
+    assert said == []
+    assert not alive(home)
+
+
+def test_a_sandbox_that_is_killed_ends_the_server_and_its_postgresql(home: Path):
+    ended = threading.Event()
+    previous = signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    said: list[str] = []
+
+    def serve(values: Mapping[str, str], on_started: Callable[[], None]) -> int:
+        os.kill(json.loads((home / "sandbox.json").read_text())["pid"], signal.SIGKILL)
+        assert ended.wait(15)
+        return 0
+
+    try:
+        assert run_dev(home, "127.0.0.1", 0, {}, serve=serve, say=said.append) == 1
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert "the sandbox ended unexpectedly (status -9): stopping the server" in said
+    assert not (home / "postgres" / "postmaster.pid").exists()
+
+
+def test_other_devices_get_addresses_they_can_reach(home: Path):
+    said: list[str] = []
+
+    def serve(values: Mapping[str, str], on_started: Callable[[], None]) -> int:
+        on_started()
+        host = values["SUPABASE_URL"].removeprefix("http://").rpartition(":")[0]
+        assert values["API_BASE_URL"].startswith(f"http://{host}:")
+        assert f"{host}:" in "\n".join(said)
+        assert values["STRIPE_API_BASE"].startswith(f"http://{host}:")
+        assert host == reachable_host("0.0.0.0")
+        return 0
+
+    assert run_dev(home, "0.0.0.0", 0, {}, serve=serve, say=said.append) == 0
