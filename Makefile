@@ -3,48 +3,54 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 DEV_INSTALLED := .venv/installed-dev
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test install lint format types check-imports lock clean
+.PHONY: help run test install lint format lock clean
 
-run: install          ## the whole server on the embedded default; PORT is honoured
-	$(BIN)/cookcam dev
+run: install  ## start the whole server on the embedded default (PORT and HOST are honoured)
+	@$(BIN)/cookcam dev
 
-install: $(INSTALLED) ## .venv with cookcam in .venv/bin
-
-test: $(DEV_INSTALLED) lint  ## every check: lint, format, types, import contracts, tests
+test: $(DEV_INSTALLED) lint  ## run every check: lint, format, types, import contracts, tests
 	$(BIN)/pytest -n 2 --dist loadgroup $(TESTS)
 
-lint: $(DEV_INSTALLED)
+install: $(INSTALLED)  ## install cookcam into .venv
+
+lint: $(DEV_INSTALLED)  ## run the static checks only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
 
-format: $(DEV_INSTALLED)
+format: $(DEV_INSTALLED)  ## format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(DEV_INSTALLED) ## compiles the hashed lock files from the ranges in pyproject.toml
+lock: $(DEV_INSTALLED)  ## compile the hashed lock files from the ranges in pyproject.toml
+	echo "uv>=0.8,<1" | $(BIN)/pip-compile $(LOCK_FLAGS) --output-file requirements/uv.lock -
 	$(BIN)/pip-compile $(LOCK_FLAGS) --output-file requirements/runtime.lock pyproject.toml
 	$(BIN)/pip-compile $(LOCK_FLAGS) --extra sandbox --output-file requirements/sandbox.lock pyproject.toml
 	$(BIN)/pip-compile $(LOCK_FLAGS) --extra sandbox --extra dev --output-file requirements/dev.lock pyproject.toml
+
+clean:  ## remove the installation, the sandbox's data and caches
+	rm -rf .venv .cookcam .pytest_cache .ruff_cache build dist
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 LOCK_FLAGS := --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 	--no-emit-trusted-host --no-emit-find-links --no-header --no-annotate
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "CookCam needs Python 3.11 or newer, and '$(PYTHON)' is not:"; \
+		echo "  make run PYTHON=python3.12   # the name or path of a newer one"; exit 1; } >&2
+	@$(PYTHON) -m venv .venv
 
 # The project itself is only linked: editing the source needs no second install.
-$(INSTALLED): requirements/sandbox.lock pyproject.toml | .venv/bin/python
-	$(PIP) --require-hashes -r requirements/sandbox.lock
-	$(PIP) --no-deps --no-build-isolation -e .
-	touch $@
+$(INSTALLED): requirements/sandbox.lock pyproject.toml requirements/install.sh | .venv/bin/python
+	@sh requirements/install.sh requirements/sandbox.lock
+	@sh requirements/install.sh --project
+	@touch $@
 
 $(DEV_INSTALLED): requirements/dev.lock $(INSTALLED)
-	$(PIP) --require-hashes -r requirements/dev.lock
-	touch $@
-
-clean:
-	rm -rf .venv .cookcam .pytest_cache .ruff_cache build dist
+	@sh requirements/install.sh requirements/dev.lock
+	@touch $@
