@@ -156,3 +156,58 @@ async def test_behaviour_changes_while_it_runs(http: httpx.AsyncClient, stand_in
     listed = (await http.get("/sandbox/requests")).json()
     assert [request["outcome"] for request in listed] == ["refused", "answered"]
     assert listed[0]["contract"] == "suggestions"
+
+
+async def test_a_model_by_name(http: httpx.AsyncClient):
+    found = await http.get("/models/gpt-4o")
+    assert (found.status_code, found.json()["id"]) == (200, "gpt-4o")
+    for missing in (
+        await http.get("/models/gpt-9"),
+        await http.post(COMPLETIONS, json=asked(model="gpt-9")),
+    ):
+        assert missing.status_code == 404
+        assert missing.json()["error"]["code"] == "model_not_found"
+
+
+async def test_schemas_as_the_official_libraries_write_them(http: httpx.AsyncClient):
+    """References, nullable references, constants, type lists and enums without a type."""
+    step = {
+        "type": "object",
+        "properties": {"text": {"type": "string"}, "minutes": {"type": ["integer", "null"]}},
+        "required": ["text", "minutes"],
+        "additionalProperties": False,
+    }
+    schema: dict[str, Any] = {
+        "$defs": {"Step": step},
+        "type": "object",
+        "properties": {
+            "kind": {"const": "recipe"},
+            "version": {"const": 2, "type": "integer"},
+            "level": {"enum": ["easy", "hard"]},
+            "first": {"anyOf": [{"$ref": "#/$defs/Step"}, {"type": "null"}]},
+            "steps": {"type": "array", "items": {"$ref": "#/$defs/Step"}, "minItems": 2},
+        },
+        "required": ["kind", "version", "level", "first", "steps"],
+        "additionalProperties": False,
+    }
+    wanted = {"name": "recipe", "strict": True, "schema": schema}
+    format = {"type": "json_schema", "json_schema": wanted}
+    answer = await http.post(COMPLETIONS, json=asked(response_format=format))
+    assert answer.status_code == 200, answer.text
+    content = json.loads(answer.json()["choices"][0]["message"]["content"])
+    jsonschema.validate(content, schema)
+    assert (content["kind"], content["version"]) == ("recipe", 2)
+
+
+async def test_a_schema_that_refers_to_itself_is_refused(http: httpx.AsyncClient):
+    schema: dict[str, Any] = {
+        "$defs": {"Node": {"type": "array", "items": {"$ref": "#/$defs/Node"}}},
+        "type": "object",
+        "properties": {"root": {"$ref": "#/$defs/Node"}},
+        "required": ["root"],
+        "additionalProperties": False,
+    }
+    wanted = {"name": "tree", "strict": True, "schema": schema}
+    format = {"type": "json_schema", "json_schema": wanted}
+    answer = await http.post(COMPLETIONS, json=asked(response_format=format))
+    assert answer.status_code == 400

@@ -177,9 +177,12 @@ def _grants(app: QuartTrio, auth: Auth) -> None:
 def _sessions(app: QuartTrio, auth: Auth) -> None:
     @app.put("/auth/v1/user")
     async def update_user() -> Response:
-        """Of what GoTrue can change here, the password alone."""
-        body = await _body()
-        if body.keys() != {"password"}:
+        """Of what GoTrue can change here, the password alone; null is as good as absent.
+
+        The official clients send `code_challenge: null` outside the PKCE flow.
+        """
+        body = {name: value for name, value in (await _body()).items() if value is not None}
+        if body.keys() - {"code_challenge", "code_challenge_method"} != {"password"}:
             raise faults.validation_failed("the stand-in changes the password, and only that")
         row = await auth.change_password(_bearer(), _text(body, "password"))
         return _json(shapes.user_json(row))

@@ -54,6 +54,8 @@ class _Filler:
             given = next(choice for choice in choices if choice.get("type") != "null")
             nullable = any(choice.get("type") == "null" for choice in choices)
             return None if nullable and fact is None else self.value(given, key, scope, fact)
+        if "enum" in schema:
+            return self._choice(cast("list[object]", schema["enum"]), fact)
         match schema["type"]:
             case "object":
                 return self._object(schema, scope, fact)
@@ -64,7 +66,7 @@ class _Filler:
             case "integer" | "number":
                 return self._number(schema, fact)
             case "string":
-                return self._text(schema, key, scope, fact)
+                return self._text(key, scope, fact)
             case _:
                 return None
 
@@ -100,9 +102,7 @@ class _Filler:
         number = min(max(number, schema.get("minimum", number)), schema.get("maximum", number))
         return round(number) if schema["type"] == "integer" else number
 
-    def _text(self, schema: Body, key: str, scope: ChainMap[str, Any], fact: object) -> str:
-        if "enum" in schema:
-            return self._choice(cast("list[str]", schema["enum"]), fact)
+    def _text(self, key: str, scope: ChainMap[str, Any], fact: object) -> str:
         if isinstance(fact, tuple):
             fact = cast("tuple[object, ...]", fact)[0]
         if isinstance(fact, str):
@@ -114,14 +114,14 @@ class _Filler:
             return ", ".join(str(one) for one in cast("list[object]", fact))
         return str(scope.get("onesentenceteaser", ""))
 
-    def _choice(self, enum: list[str], fact: object) -> str:
+    def _choice(self, enum: list[object], fact: object) -> object:
         """The choice a fact (or one of several spellings of it) names, else a middle one."""
         spellings = cast("tuple[object, ...]", fact if isinstance(fact, tuple) else (fact,))
         levels = {"easy": "beginner", "medium": "intermediate", "hard": "advanced"}
         for spelling in spellings:
             for wanted in (str(spelling).lower(), levels.get(str(spelling), "")):
                 for choice in enum:
-                    if choice.lower() == wanted:
+                    if str(choice).lower() == wanted:
                         return choice
         return enum[len(enum) // 2]
 

@@ -124,6 +124,8 @@ class _App:
             case "GET", "/v1/models":
                 await trio.sleep(self.stand_in.behaviour.delay)
                 await _send_json(send, wire.models())
+            case "GET", path if path.startswith("/v1/models/"):
+                await _send_json(send, wire.model(path.removeprefix("/v1/models/")))
             case "POST", "/v1/chat/completions":
                 question = wire.read_question(await _body(receive))
                 await self._complete(self.stand_in.note(question), receive, send)

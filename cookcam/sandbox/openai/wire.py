@@ -19,6 +19,9 @@ IMAGE_TOKENS = 25_501
 
 MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4.1")
 
+MAX_NESTING = 20
+"""Levels of objects and arrays: 10 of OpenAI's own limit, each with an `anyOf` around it."""
+
 _SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 
@@ -48,6 +51,11 @@ class ApiFault(Exception):
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiFault:
     return ApiFault(400, message, "invalid_request_error", code, param)
+
+
+def unknown_model(name: str) -> ApiFault:
+    message = f"The model `{name}` does not exist or you do not have access to it."
+    return ApiFault(404, message, "invalid_request_error", "model_not_found", "model")
 
 
 def invalid_key() -> ApiFault:
@@ -100,6 +108,8 @@ def read_question(body: object) -> Question:
     model = asked.get("model")
     if not isinstance(model, str) or not model:
         raise invalid("you must provide a model parameter")
+    if model not in MODELS:
+        raise unknown_model(model)
     messages = asked.get("messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("Missing required parameter: 'messages'.", "messages")
@@ -161,8 +171,40 @@ def _schema_of(asked: Body) -> tuple[str, Body]:
         raise invalid("The stand-in answers strict schemas only.", param)
     if schema.get("type") != "object":
         raise invalid(f"Invalid schema for response_format '{name}': not an object.", param)
+    schema = _normalised(schema, cast("Body", schema.get("$defs") or {}), name)
     _require_strict(schema, name)
     return name, schema
+
+
+def _normalised(schema: Body, definitions: Body, name: str, depth: int = 0) -> Body:
+    """The schema with references replaced, `const` as an enum of one and type lists as `anyOf`.
+
+    Raises ApiFault beyond OpenAI's limit of nesting, which a recursive reference reaches too.
+    Source: OpenAI's guide to structured outputs, "Supported schemas".
+    """
+    if depth > MAX_NESTING:
+        limit = f"exceeds the limit of {MAX_NESTING} levels of nesting."
+        raise invalid(f"Invalid schema for response_format '{name}': {limit}", "response_format")
+
+    def inner(one: object) -> Body:
+        described = _object(one, f"Invalid schema for response_format '{name}'.", "response_format")
+        return _normalised(described, definitions, name, depth + 1)
+
+    if "$ref" in schema:
+        target = definitions.get(str(schema["$ref"]).removeprefix("#/$defs/"))
+        return inner(target)
+    if "const" in schema:
+        schema = {**schema, "enum": [schema["const"]]}
+    if isinstance(schema.get("type"), list):
+        return {"anyOf": [inner({**schema, "type": kind}) for kind in schema["type"]]}
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [inner(choice) for choice in schema["anyOf"]]}
+    if schema.get("type") == "object":
+        properties = cast("Body", schema.get("properties") or {})
+        return {**schema, "properties": {key: inner(one) for key, one in properties.items()}}
+    if schema.get("type") == "array" and "items" in schema:
+        return {**schema, "items": inner(schema["items"])}
+    return schema
 
 
 def _require_strict(schema: Body, name: str) -> None:
@@ -174,6 +216,8 @@ def _require_strict(schema: Body, name: str) -> None:
     if "anyOf" in schema:
         for choice in cast("list[Body]", schema["anyOf"]):
             _require_strict(choice, name)
+        return
+    if "enum" in schema and "type" not in schema:
         return
     kind = schema.get("type")
     if kind not in _TYPES:
@@ -238,10 +282,14 @@ def chunks(question: Question, answer: Answer, size: int) -> Iterator[Body]:
 
 
 def models() -> Body:
-    listed = [
-        {"id": name, "object": "model", "created": CREATED, "owned_by": "system"} for name in MODELS
-    ]
-    return {"object": "list", "data": listed}
+    return {"object": "list", "data": [model(name) for name in MODELS]}
+
+
+def model(name: str) -> Body:
+    """Raises ApiFault for a model that does not exist."""
+    if name not in MODELS:
+        raise unknown_model(name)
+    return {"id": name, "object": "model", "created": CREATED, "owned_by": "system"}
 
 
 def tokens_of(text: str) -> int:
