@@ -252,7 +252,8 @@ class HTTP2:
 
     def _asgi_stream(self, stream_id: int, is_websocket: bool) -> HTTPStream | WebSocketStream:
         if not is_websocket:
-            return HTTPStream(*self._of_every_stream, self.stream_send, stream_id)
+            make: Any = HTTPStream
+            return make(*self._of_every_stream, self.stream_send, stream_id)
         return WebSocketStream(
             *self._of_every_stream,
             self.stream_send,
