@@ -27,6 +27,7 @@ from cookcam.serving.observer import ConnectionObserver
 from cookcam.serving.protocol import HTTP1
 from cookcam.serving.states import (
     CLOSING_TIMEOUT,
+    DRAIN_CLOSING_TIMEOUT,
     HEAD_TIMEOUT,
     MIN_DRAIN_GRACE,
     RESPONSE_TIMEOUT,
@@ -108,6 +109,8 @@ class Connection:
             self._shorten_grace()
             if self._state is State.BODY:
                 self._until = self._protocol.body_deadline
+            elif self._state is State.CLOSING:
+                self._until = min(self._until, trio.current_time() + DRAIN_CLOSING_TIMEOUT)
         self._set_deadline()
 
     def _shorten_grace(self) -> None:
@@ -135,7 +138,8 @@ class Connection:
             case State.WEBSOCKET:
                 return self._config.websocket_timeout
             case State.CLOSING:
-                return CLOSING_TIMEOUT
+                drains = math.isfinite(self._linger_until)
+                return DRAIN_CLOSING_TIMEOUT if drains else CLOSING_TIMEOUT
             case State.BODY | State.RESPONSE:
                 return RESPONSE_TIMEOUT
 

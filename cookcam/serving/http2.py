@@ -180,7 +180,8 @@ class HTTP2:
             try:
                 events = self._connection.receive_data(event.data)
             except h2.exceptions.ProtocolError as error:
-                self._observer.peer_failed("http2", str(error))
+                # Its text quotes what the peer sent.
+                self._observer.peer_failed("http2", type(error).__name__)
                 await self._flush()  # h2 has made a GOAWAY
                 await self._send(Closed())
             else:

@@ -108,7 +108,8 @@ class HTTP1(H11Protocol):
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
-                self._observer.peer_failed("http1", str(error))
+                # What follows a colon is what the peer sent, which may be a token.
+                self._observer.peer_failed("http1", str(error).partition(":")[0])
                 await self.refuse(error.error_status_hint)
                 return
             if isinstance(event, h11.Request):

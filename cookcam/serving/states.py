@@ -39,6 +39,8 @@ RESPONSE_TIMEOUT: Final = 900.0
 WRITE_TIMEOUT: Final = 60.0
 """One write, and one wait for the window of an HTTP/2 stream."""
 CLOSING_TIMEOUT: Final = 1.0
+DRAIN_CLOSING_TIMEOUT: Final = 0.25
+"""The same while the server drains, which one round trip is enough for."""
 MIN_DRAIN_GRACE: Final = 0.5
 """While draining, bodies and writes may stall for the linger time, and for this at least."""
 

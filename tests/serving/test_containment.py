@@ -151,6 +151,15 @@ async def test_a_bad_request_is_answered_with_the_envelope_and_closed(name: str)
         await server.check_alive()
 
 
+async def test_what_a_peer_sent_is_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    async with watched_server() as server:
+        secret = b"Authorization: Bearer s3cret\x01\r\n\r\n"
+        await response_to(server.port, b"GET / HTTP/1.1\r\nHost: t\r\n" + secret)
+        logged = capsys.readouterr().out
+        assert "connection rejected" in logged
+        assert "s3cret" not in logged
+
+
 async def test_another_websocket_version_is_told_ours() -> None:
     """RFC 6455 §4.4, RFC 9110 §15.5.22."""
     async with watched_server() as server:
