@@ -41,7 +41,7 @@ WRITE_TIMEOUT: Final = 60.0
 CLOSING_TIMEOUT: Final = 1.0
 DRAIN_CLOSING_TIMEOUT: Final = 0.25
 """The same while the server drains, which one round trip is enough for."""
-MIN_DRAIN_GRACE: Final = 0.5
+MIN_DRAIN_GRACE: Final = 0.3
 """While draining, bodies and writes may stall for the linger time, and for this at least."""
 
 
