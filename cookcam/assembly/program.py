@@ -20,7 +20,7 @@ from cookcam.assembly.money import Money
 from cookcam.assembly.notices import Notices
 from cookcam.assembly.people import People
 from cookcam.assembly.providers import open_providers
-from cookcam.assembly.reports import TaskReports
+from cookcam.assembly.reports import ConnectionReports, TaskReports
 from cookcam.assembly.upkeep import Upkeep
 from cookcam.config import Config
 from cookcam.dispatch import Dispatcher
@@ -32,6 +32,7 @@ from cookcam.lifecycle.work import Work
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
 from cookcam.realtime.service import Realtime
+from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.door import Door
 from cookcam.serving.server import Server, protocol_config
 from cookcam.web import Routes
@@ -127,10 +128,15 @@ async def open_program(
             protocol_config(
                 keep_alive_seconds=config.server.keep_alive_seconds,
                 compress_websockets=config.realtime.compression,
+                websocket_timeout=config.realtime.ping_interval
+                + config.realtime.ping_timeout
+                + 30,  # the heartbeats come first
             ),
             lifecycle,
             work,
             malformed_request,
+            ConnectionReports(services.metrics, services.reporter),
+            AddressLimit(config.server.max_connections_per_address, config.server.trusted_proxies),
         )
         background = Background(
             work, services.background, TaskReports(services.metrics, services.reporter)

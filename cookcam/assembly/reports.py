@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from typing import Any, cast
+
+import structlog
+import trio
+from attrs import define, field, frozen
 
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
+from cookcam.serving.observer import CloseReason
+
+LOG_INTERVAL = 60.0
+"""Seconds between two lines about a shortage, which may last and is then the same every time."""
 
 
 @frozen
@@ -34,3 +42,60 @@ class WebhookReports:
     def event_given_up(self, event_type: str, error: Exception) -> None:
         self.metrics.stripe_webhooks_total.of(event_type, "given_up").inc()
         self.reporter.capture_exception(error)
+
+
+@define
+class ConnectionReports:
+    """Connections in metrics, log and error reports: an error of a peer is one line, an error of
+    ours one line with its stack and one report, a shortage one line a minute."""
+
+    metrics: Metrics
+    reporter: ErrorReporter
+    _log: Any = field(factory=lambda: structlog.get_logger("cookcam.serving"), init=False)
+    _silent_until: dict[str, float] = field(factory=dict[str, float], init=False)
+
+    def connection_opened(self) -> None:
+        self.metrics.connections_open.inc()
+
+    def connection_closed(self) -> None:
+        self.metrics.connections_open.dec()
+
+    def peer_failed(self, reason: CloseReason, detail: str) -> None:
+        self.metrics.connection_errors_total.of(reason).inc()
+        self._log.info("connection rejected", reason=reason, detail=detail)
+
+    def connection_failed(self, error: BaseException) -> None:
+        error = _only_error(error)
+        self.metrics.connection_errors_total.of("internal").inc()
+        self._log.error("connection failed", exc_info=error)
+        self.reporter.capture_exception(error)
+
+    def application_failed(self, error: BaseException) -> None:
+        error = _only_error(error)
+        self._log.error("application failed to respond", exc_info=error)
+        self.reporter.capture_exception(error)
+
+    def address_limited(self, address: str) -> None:
+        self.metrics.connections_refused_total.of("address_limit").inc()
+        if self._may_log("address_limit"):
+            self._log.warning("too many connections of one address", address=address)
+
+    def accept_failed(self, error: OSError) -> None:
+        self.metrics.connections_refused_total.of("accept_error").inc()
+        if self._may_log("accept_error"):
+            self._log.error("cannot accept connections", reason=error.strerror or str(error))
+
+    def _may_log(self, topic: str) -> bool:
+        now = trio.current_time()
+        if now < self._silent_until.get(topic, 0.0):
+            return False
+        self._silent_until[topic] = now + LOG_INTERVAL
+        return True
+
+
+def _only_error(error: BaseException) -> BaseException:
+    """The error of a group of one, which is what a nursery makes of it."""
+    members: tuple[BaseException, ...] = (error,)
+    while len(members) == 1 and isinstance(members[0], BaseExceptionGroup):
+        members = cast("BaseExceptionGroup[BaseException]", members[0]).exceptions
+    return members[0] if len(members) == 1 else error

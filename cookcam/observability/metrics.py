@@ -74,6 +74,15 @@ class Metrics:
         self.http_requests_in_flight = Gauge(
             "http_requests_in_flight", "Requests being served", registry=registry
         )
+        self.connections_open = Gauge(
+            "connections_open", "Open connections of any protocol", registry=registry
+        )
+        self.connection_errors_total = counter(
+            "connection_errors_total", "Connections or requests ended by an error", "reason"
+        )
+        self.connections_refused_total = counter(
+            "connections_refused_total", "Connections not taken", "reason"
+        )
         self.ws_connections = gauge("ws_connections", "Open sockets", "protocol")
         self.ws_connects_total = counter("ws_connects_total", "Accepted sockets", "protocol")
         self.ws_auth_failures_total = counter(

@@ -1,9 +1,10 @@
-"""One connection: reads bytes, drives Hypercorn's protocol, writes bytes, and ends in order.
+"""One connection: reads bytes, drives its protocol, writes bytes, and ends in order.
 
-Against Hypercorn's own TCPServer: the idle time is a deadline of the reading scope and not a task
-per request; a request is cancelled when its client leaves; a write can be cancelled and is
-bounded; closing discards what the peer still sends for a moment, so that the last answer is not
-destroyed by a reset; draining leaves idle connections to the peer until `linger` is over.
+Against Hypercorn's own TCPServer: a connection is in one state at a time, and has the deadline of
+that state (`cookcam.serving.states`); an error of any kind ends this connection and nothing else; a
+request is cancelled when its client leaves; a write can be cancelled and is bounded; closing
+discards what the peer still sends for a moment, so that the last response is not destroyed by a
+reset; draining leaves idle connections to the peer until `linger` is over.
 """
 
 from __future__ import annotations
@@ -14,23 +15,31 @@ from contextlib import suppress
 from typing import Any, cast
 
 import trio
-from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.serving.door import Peer
-from cookcam.serving.protocol import HTTP1, ErrorBody, Protocol
+from cookcam.serving.http2 import HTTP2
+from cookcam.serving.observer import ConnectionObserver
+from cookcam.serving.protocol import HTTP1
+from cookcam.serving.states import (
+    CLOSING_TIMEOUT,
+    DRAIN_CLOSING_TIMEOUT,
+    HEAD_TIMEOUT,
+    MIN_DRAIN_GRACE,
+    RESPONSE_TIMEOUT,
+    TLS_HANDSHAKE_TIMEOUT,
+    WRITE_TIMEOUT,
+    State,
+)
 from cookcam.serving.tasks import RequestTasks
+from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 
 MAX_RECEIVE = 2**16
-WRITE_BOUND = 60.0
-"""Seconds one write may take; a peer that does not read for so long is given up."""
-DISCARD_BOUND = 1.0
-"""Seconds to discard what a peer still sends after we have closed our side (RFC 9112 §9.6)."""
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError)
 
 
 class Connection:
@@ -40,121 +49,208 @@ class Connection:
         self,
         peer: Peer,
         app: AppWrapper,
-        config: Config,
+        config: ProtocolConfig,
         context: WorkerContext,
         lifecycle: Lifecycle,
         work: Work,
         error_body: ErrorBody,
+        observer: ConnectionObserver,
     ) -> None:
         self._stream = peer.stream
         self._socket = peer.socket
+        self._transport: Any = peer.transport
         self._app = app
         self._config = config
         self._context = context
         self._lifecycle = lifecycle
         self._work = work
         self._error_body = error_body
-        self._handshaking: trio.CancelScope | None = None
+        self._observer = observer
+        # The scope of waiting for the peer; its deadline is that of the state.
         self._reading = trio.CancelScope()
+        self._state = State.TLS_HANDSHAKE
+        self._until = math.inf
+        self._linger_until = math.inf
         # An empty lock is a kilobyte, and most connections never wait to write.
         self._writing: trio.Lock | None = None
+        self._sending: trio.CancelScope | None = None
         self._unsent: list[memoryview] = []
-        self._idle_until = math.inf
-        self._linger_until = math.inf
-        self._idle = True
         self._closing = False
         self._over = False
-        self._protocol: Protocol
+        self._protocol: HTTP1 | HTTP2
+
+    @property
+    def state(self) -> State:
+        return self._state
 
     async def run(self) -> None:
-        """Returns when the connection is closed; never raises for what a peer does."""
+        """Returns when the connection is closed. Raises nothing but cancellation: an error that is
+        not the peer's is reported and ends this connection."""
         try:
             alpn = await self._handshake()
-            if alpn is None:
-                return
-            async with RequestTasks(self._work) as tasks:
-                self._protocol = self._make_protocol(alpn, tasks)
-                await self._protocol.initiate()
-                self._enter_idle()
-                await self._read()
-        except OSError:
+            if alpn is not None:
+                async with RequestTasks(self._work, self._observer) as tasks:
+                    self._protocol = self._make_protocol(alpn, tasks)
+                    await self._serve()
+        except* OSError:
             pass  # the peer is gone
+        except* Exception as error:
+            self._observer.connection_failed(error)
         finally:
             await self._drop()
 
-    async def _drop(self) -> None:
-        if self._socket is not None and isinstance(self._stream, trio.SocketStream):
-            self._stream.socket.close()  # all there is to it, and nothing waits
-            return
-        with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(self._stream)
-
     def linger(self, until: float) -> None:
-        """From now on an idle connection ends at `until`, a time of Trio's clock.
-
-        One that has not even finished its TLS handshake by then is given up.
-        """
+        """The drain has begun: what waits for its peer ends at `until`, a time of Trio's clock, and
+        a body or a write may stall until then, or for MIN_DRAIN_GRACE."""
         self._linger_until = until
-        if self._handshaking is not None:
-            self._handshaking.deadline = min(self._handshaking.deadline, until)
+        if self._sending is not None:
+            self._sending.deadline = min(self._sending.deadline, self._write_deadline())
+        if self._state is not State.TLS_HANDSHAKE:  # else there is no protocol yet
+            self._shorten_grace()
+            if self._state is State.BODY:
+                self._until = self._protocol.body_deadline
+            elif self._state is State.CLOSING:
+                self._until = min(self._until, trio.current_time() + DRAIN_CLOSING_TIMEOUT)
         self._set_deadline()
+
+    def _shorten_grace(self) -> None:
+        left = self._linger_until - trio.current_time()
+        self._protocol.shorten_grace(max(left, MIN_DRAIN_GRACE))
+
+    # -- the state and its deadline
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        if state is State.BODY:
+            self._until = self._protocol.body_deadline
+        else:
+            self._until = trio.current_time() + self._timeout(state)
+        self._set_deadline()
+
+    def _timeout(self, state: State) -> float:
+        match state:
+            case State.TLS_HANDSHAKE:
+                return TLS_HANDSHAKE_TIMEOUT
+            case State.IDLE:
+                return self._config.keep_alive_timeout
+            case State.HEAD:
+                return HEAD_TIMEOUT
+            case State.WEBSOCKET:
+                return self._config.websocket_timeout
+            case State.CLOSING:
+                drains = math.isfinite(self._linger_until)
+                return DRAIN_CLOSING_TIMEOUT if drains else CLOSING_TIMEOUT
+            case State.BODY | State.RESPONSE:
+                return RESPONSE_TIMEOUT
+
+    def _set_deadline(self) -> None:
+        until = self._until
+        if self._state in (State.TLS_HANDSHAKE, State.IDLE, State.HEAD):
+            until = min(until, self._linger_until)
+        # To set a deadline costs more than to look at it.
+        if self._reading.deadline != until:
+            self._reading.deadline = until
+
+    def _update_state(self) -> None:
+        """Enters the state the protocol is in; one that goes on keeps its deadline."""
+        state = self._protocol.state
+        if state is State.WEBSOCKET and self._state is state:
+            # Every byte extends it, which a busy WebSocket does not pay for each time.
+            timeout = self._config.websocket_timeout
+            if self._until - trio.current_time() < 0.8 * timeout:
+                self._enter(state)
+        elif state is State.BODY or state is not self._state:
+            self._enter(state)
+
+    # -- reading
 
     async def _handshake(self) -> str | None:
         """The application protocol agreed on; None when the TLS handshake fails."""
         if not isinstance(self._stream, trio.SSLStream):
             return "http/1.1"
         stream = cast("trio.SSLStream[trio.SocketStream]", self._stream)  # pyright: ignore[reportUnknownMemberType]
-        bound = trio.current_time() + self._config.ssl_handshake_timeout
-        self._handshaking = trio.CancelScope(deadline=min(self._linger_until, bound))
-        with self._handshaking:
+        self._enter(State.TLS_HANDSHAKE)
+        with self._reading:
             try:
                 await stream.do_handshake()
             except trio.BrokenResourceError:
+                self._observer.peer_failed("tls", "handshake failed")
                 return None
+            self._reading = trio.CancelScope()
             return stream.selected_alpn_protocol() or "http/1.1"
+        self._observer.peer_failed("timeout", "tls_handshake")
         return None
 
-    def _make_protocol(self, alpn: str, tasks: RequestTasks) -> Protocol:
-        transport: Any = getattr(self._stream, "transport_stream", self._stream)
+    def _make_protocol(self, alpn: str, tasks: RequestTasks) -> HTTP1 | HTTP2:
         # A stream that is no socket (in memory, in a test) has no addresses.
-        sock = getattr(transport, "socket", None)
-        return Protocol(
+        sock = getattr(self._transport, "socket", None)
+        client = sock and sock.getpeername()[:2]
+        server = sock and sock.getsockname()[:2]
+        state = ConnectionState({})
+        if alpn == "h2":
+            return HTTP2(
+                self._app,
+                self._config,
+                self._context,
+                tasks,
+                state,
+                client,
+                server,
+                self._send,
+                error_body=self._error_body,
+                observer=self._observer,
+                write_timeout=lambda: self._write_deadline() - trio.current_time(),
+            )
+        return HTTP1(
             self._app,
             self._config,
             self._context,
             tasks,
-            ConnectionState({}),
+            state,
             isinstance(self._stream, trio.SSLStream),
-            sock and sock.getpeername()[:2],
-            sock and sock.getsockname()[:2],
+            client,
+            server,
             self._send,
-            alpn=alpn,
             draining=lambda: self._lifecycle.draining,
             error_body=self._error_body,
+            observer=self._observer,
             write=None if self._socket is None else self._write_directly,
         )
 
-    async def _read(self) -> None:
-        with self._reading:
-            while True:
-                try:
-                    data = await self._receive()
-                except (trio.ClosedResourceError, trio.BrokenResourceError, OSError):
-                    break
-                if self._closing:
-                    if not data:
-                        break
-                    continue
-                # A request has begun to arrive: only its own bounds count while it is handled.
-                self._bound_reading(math.inf)
-                await self._protocol.handle(RawData(data))
-                if not data or self._over:
-                    break
-                del data  # else an idle connection keeps what it was told last
-                self._set_deadline()
-        if isinstance(self._protocol.protocol, H2Protocol) and not self._closing:
-            await self._go_away()
+    async def _serve(self) -> None:
+        with self._reading as reading:
+            self._enter(State.IDLE)
+            if math.isfinite(self._linger_until):
+                self._shorten_grace()
+            await self._protocol.initiate()
+            await self._read()
+        if reading.cancelled_caught and not self._closing:
+            await self._end_overdue()
         await self._protocol.handle(Closed())
+        if self._closing and not self._over:
+            await self._discard()
+        # Before the requests are waited for, which may go on after their response.
+        await self._drop()
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                data = await self._receive()
+            except _GONE:
+                return
+            if self._state is State.BODY:
+                # While the application takes it, the peer is not the one who is slow.
+                self._enter(State.RESPONSE)
+            try:
+                await self._protocol.handle(RawData(data))
+            except Exception as error:
+                self._observer.connection_failed(error)
+                await self._refuse(500)
+                return
+            if not data or self._closing:
+                return
+            del data  # else an idle connection keeps what it was told last
+            self._update_state()
 
     async def _receive(self) -> bytes:
         """What the peer has sent, empty at its end. Raises as a stream does, or OSError."""
@@ -167,47 +263,26 @@ class Connection:
             with suppress(BlockingIOError):
                 return self._socket.recv(MAX_RECEIVE)
 
-    def _enter_idle(self) -> None:
-        self._idle = True
-        self._idle_until = trio.current_time() + self._config.keep_alive_timeout
-        self._set_deadline()
-
-    def _set_deadline(self) -> None:
-        if self._closing:
-            return
-        if self._idle:
-            self._bound_reading(min(self._idle_until, self._linger_until))
-        else:
-            self._bound_reading(math.inf)
-
-    def _bound_reading(self, until: float) -> None:
-        # To set a deadline costs more than to look at it, and on a WebSocket it is always the same.
-        if self._reading.deadline != until:
-            self._reading.deadline = until
-
-    async def _go_away(self) -> None:
-        """HTTP/2's goodbye: GOAWAY, so that the client knows which requests were not handled."""
-        protocol = self._protocol.protocol
-        assert isinstance(protocol, H2Protocol)  # noqa: S101 - narrows the type
-        protocol.connection.close_connection()
-        await self._send(RawData(protocol.connection.data_to_send()))
+    # -- what the protocol wants done
 
     async def _send(self, event: Event) -> None:
-        """What the protocol wants done: write, close, or note that it is idle or busy."""
+        """Writes, closes, or notes that a request begins or has ended."""
         if isinstance(event, RawData):
             await self._write(event.data)
         elif isinstance(event, Closed):
             await self._close()
             await self._protocol.handle(Closed())
-        elif isinstance(event, Updated):
+        elif isinstance(event, Updated) and not self._closing:
             if not event.idle:
-                self._idle = False
-                self._set_deadline()
-            elif self._lifecycle.draining and isinstance(self._protocol.protocol, H2Protocol):
-                await self._go_away()
+                state = self._protocol.state
+                # HTTP/1.1 says so before it has looked at the request.
+                is_new = state in (State.IDLE, State.HEAD)
+                self._enter(State.RESPONSE if is_new else state)
+            elif self._lifecycle.draining and isinstance(self._protocol, HTTP2):
+                await self._protocol.say_goodbye()
                 await self._close()
             else:
-                self._enter_idle()
+                self._update_state()
 
     def _write_now(self, data: bytes) -> int:
         """Bytes the kernel takes at once; 0 while others are on their way, or TLS is in between.
@@ -247,20 +322,51 @@ class Connection:
             for _ in range(len(self._unsent)):
                 if self._closing:
                     return
+                scope = self._sending = trio.CancelScope(deadline=self._write_deadline())
                 try:
-                    with trio.fail_after(WRITE_BOUND):
+                    with scope:
                         await self._stream.send_all(self._unsent[0])
-                except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-                    self._closing = True
-                    self._reading.cancel()
-                    await self._protocol.handle(Closed())
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self._give_up()
                     return
                 except trio.Cancelled:
                     # Half a write may be out: nothing that follows here would be right.
-                    self._closing = True
+                    self._closing = self._over = True
                     self._reading.cancel()
                     raise
+                self._sending = None
+                if scope.cancelled_caught:
+                    self._observer.peer_failed("timeout", "write")
+                    await self._give_up()
+                    return
                 del self._unsent[0]
+
+    def _write_deadline(self) -> float:
+        now = trio.current_time()
+        drained = max(self._linger_until, now + MIN_DRAIN_GRACE)
+        return min(now + WRITE_TIMEOUT, drained)
+
+    # -- closing
+
+    async def _give_up(self) -> None:
+        """Nothing can be written any more."""
+        self._closing = self._over = True
+        self._reading.cancel()
+        await self._protocol.handle(Closed())
+
+    async def _end_overdue(self) -> None:
+        """The deadline of the state has passed."""
+        if self._state is State.IDLE:
+            with trio.move_on_after(CLOSING_TIMEOUT):
+                await self._protocol.say_goodbye()
+            return
+        self._observer.peer_failed("timeout", self._state.name.lower())
+        await self._refuse(408 if self._state in (State.HEAD, State.BODY) else 504)
+
+    async def _refuse(self, status: int) -> None:
+        """Last words, if they find room; whatever goes wrong, the connection ends."""
+        with trio.move_on_after(CLOSING_TIMEOUT), suppress(Exception):
+            await self._protocol.refuse(status)
 
     async def _close(self) -> None:
         """Ends our side; the reader discards the rest until the peer ends its own. Where the peer
@@ -268,22 +374,30 @@ class Connection:
         if self._closing:
             return
         self._closing = True
-        if isinstance(self._protocol.protocol, HTTP1) and self._protocol.protocol.over:
-            self._over = True
-            await self._drop()
-            return
-        self._reading.deadline = trio.current_time() + DISCARD_BOUND
         try:
-            if self._socket is not None:
+            if self._protocol.over:
+                self._over = True
+                await self._drop()
+            elif self._socket is not None:
                 self._socket.shutdown(socket.SHUT_WR)
-            elif isinstance(self._stream, trio.abc.HalfCloseableStream):
-                await self._stream.send_eof()
             else:
-                self._reading.cancel()
-        except (
-            OSError,
-            trio.BrokenResourceError,
-            trio.ClosedResourceError,
-            trio.BusyResourceError,
-        ):
+                await self._transport.send_eof()
+        except _GONE:
+            self._over = True
+        finally:
             self._reading.cancel()
+
+    async def _discard(self) -> None:
+        """Takes what the peer still sends, unread (RFC 9112 §9.6)."""
+        self._reading = trio.CancelScope()
+        self._enter(State.CLOSING)
+        with self._reading, suppress(*_GONE):
+            while await self._transport.receive_some(MAX_RECEIVE):
+                pass
+
+    async def _drop(self) -> None:
+        if self._socket is not None and isinstance(self._stream, trio.SocketStream):
+            self._stream.socket.close()  # all there is to it, and nothing waits
+            return
+        with trio.CancelScope(shield=True):
+            await trio.aclose_forcefully(self._stream)

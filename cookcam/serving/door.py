@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import trio
 from attrs import frozen
@@ -13,7 +13,8 @@ from attrs import frozen
 RETRY_ACCEPT_AFTER = 0.1
 """Seconds to wait when the process is out of descriptors; the queue holds the rest meanwhile."""
 
-_OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+_BROKEN = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT}
+"""What `accept` says of a socket that does not listen (accept(2))."""
 
 _QUEUE_IS_EMPTY = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 
@@ -28,10 +29,38 @@ class Peer:
     stream: trio.abc.Stream
     socket: socket.socket | None = None
 
+    @property
+    def transport(self) -> trio.abc.Stream:
+        """The stream below TLS, or the stream."""
+        return cast("Any", getattr(self.stream, "transport_stream", self.stream))
+
+    @property
+    def address(self) -> str | None:
+        """The IP address of the other side; None in memory, and once it has gone."""
+        if not isinstance(self.transport, trio.SocketStream):
+            return None
+        try:
+            name: Any = self.transport.socket.getpeername()
+        except OSError:
+            return None
+        return name[0]
+
+    def close(self) -> None:
+        """Closes at once, with nothing said."""
+        if isinstance(self.transport, trio.SocketStream):
+            self.transport.socket.close()
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether `accept` may succeed again: out of descriptors or memory, or an error of the network
+    that belonged to one connection (accept(2)). False for a socket that listens no more."""
+    return error.errno is not None and error.errno not in _BROKEN
+
 
 class Door(Protocol):
     async def accept(self) -> Peer:
-        """The next connection. Raises trio.ClosedResourceError once the door is closed."""
+        """The next connection. Raises trio.ClosedResourceError once the door is closed, OSError
+        when the system gives none: see `may_pass`."""
         ...
 
     def close(self) -> list[Peer]:
@@ -78,10 +107,6 @@ class SocketDoor:
                 peer, _ = self.listener.accept()
             except _QUEUE_IS_EMPTY:
                 await trio.lowlevel.wait_readable(self.listener)
-            except OSError as error:
-                if error.errno not in _OUT_OF_DESCRIPTORS:
-                    raise
-                await trio.sleep(RETRY_ACCEPT_AFTER)
             else:
                 return self._welcome(peer)
 

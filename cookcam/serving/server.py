@@ -8,16 +8,16 @@ from contextlib import suppress
 import trio
 from attrs import define, field
 from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
+from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.connection import Connection
-from cookcam.serving.door import Door, Peer
-from cookcam.serving.protocol import ErrorBody
-from cookcam.serving.websocket import ProtocolConfig
+from cookcam.serving.door import RETRY_ACCEPT_AFTER, Door, Peer, may_pass
+from cookcam.serving.observer import ConnectionObserver, NoObserver
+from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 
 
 @define
@@ -26,10 +26,12 @@ class Server:
 
     app: ASGIFramework
     doors: Sequence[Door]
-    config: Config
+    config: ProtocolConfig
     lifecycle: Lifecycle
     work: Work
     error_body: ErrorBody
+    observer: ConnectionObserver = field(factory=NoObserver)
+    addresses: AddressLimit = field(factory=AddressLimit)
     _connections: set[Connection] = field(factory=set[Connection], init=False)
     _nursery: trio.Nursery | None = field(default=None, init=False)
     _context: WorkerContext = field(factory=lambda: WorkerContext(None), init=False)
@@ -57,7 +59,7 @@ class Server:
         """Lets connections in until the door is closed.
 
         Apart from `serve`, so that a failure here takes no connection down. Raises OSError when a
-        listening socket breaks.
+        listening socket is none any more; any other failure is reported, and tried again.
         """
         with self._accepting:
             async with trio.open_nursery() as nursery:
@@ -83,9 +85,23 @@ class Server:
             while True:
                 # Before and not after: a stream that is accepted is started, never lost between.
                 await trio.lowlevel.checkpoint()
-                self._start(await door.accept())
+                try:
+                    peer = await door.accept()
+                except OSError as error:
+                    if not may_pass(error):
+                        raise
+                    # The queue holds the others meanwhile.
+                    self.observer.accept_failed(error)
+                    await trio.sleep(RETRY_ACCEPT_AFTER)
+                else:
+                    self._start(peer)
 
     def _start(self, peer: Peer) -> None:
+        address = self.addresses.key_of(peer)
+        if not self.addresses.claim(address):
+            self.observer.address_limited(address or "")
+            peer.close()
+            return
         connection = Connection(
             peer,
             ASGIWrapper(self.app),
@@ -94,31 +110,37 @@ class Server:
             self.lifecycle,
             self.work,
             self.error_body,
+            self.observer,
         )
         assert self._nursery is not None  # noqa: S101 - doors are opened by `serve`
         self._connections.add(connection)
-        self._nursery.start_soon(self._run, connection, name="connection")
+        self._nursery.start_soon(self._run, connection, address, name="connection")
 
-    async def _run(self, connection: Connection) -> None:
+    async def _run(self, connection: Connection, address: str | None) -> None:
+        self.observer.connection_opened()
         try:
             await connection.run()
         finally:
             self._connections.discard(connection)
+            self.addresses.release(address)
+            self.observer.connection_closed()
 
 
 def protocol_config(
     *,
     keep_alive_seconds: float,
     compress_websockets: bool = False,
+    websocket_timeout: float = 300.0,
     tls_cert_file: str | None = None,
     tls_key_file: str | None = None,
-) -> Config:
+) -> ProtocolConfig:
     """Hypercorn's configuration for the protocol code; logging and sockets are ours.
 
     `config.create_ssl_context()` gives the TLS context for a door, None without the files.
     """
     config = ProtocolConfig()
     config.compress_websockets = compress_websockets
+    config.websocket_timeout = websocket_timeout
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False

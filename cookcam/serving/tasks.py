@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,11 +11,14 @@ from hypercorn.config import Config
 from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
 
 from cookcam.lifecycle.work import Work
+from cookcam.serving.observer import ConnectionObserver
 
 CANCELS_ON_DISCONNECT = "cookcam.cancel_on_disconnect"
 """The scope extension that tells an application that nobody needs to watch `receive` for it."""
 
-log = logging.getLogger("cookcam.serving")
+
+FAREWELL_TIMEOUT = 60.0
+"""Seconds the application of a WebSocket has after its peer has left."""
 
 
 class Inbox:
@@ -71,13 +72,15 @@ class RequestTasks:
     """What Hypercorn calls a task group: runs the application for each request of a connection.
 
     A request begins as a unit of `work` and ends with its answer. `http.disconnect` before the
-    answer is complete cancels it: the client is gone and nobody reads the result.
+    answer is complete cancels it: the client is gone and nobody reads the result. What the
+    application raises is reported and ends that request alone.
     """
 
     _nursery: trio.Nursery
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, observer: ConnectionObserver) -> None:
         self._work = work
+        self._observer = observer
         self._manager = trio.open_nursery()
 
     async def __aenter__(self) -> Self:
@@ -100,11 +103,20 @@ class RequestTasks:
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         inbox = Inbox(config.max_app_queue_size)
-        if scope["type"] != "http":
-            self._nursery.start_soon(self._run, app, scope, inbox, send, None)
-            return inbox.put
-        scope["extensions"][CANCELS_ON_DISCONNECT] = {}
         cancel_scope = trio.CancelScope()
+        if scope["type"] != "http":
+
+            async def put_frame(message: ASGIReceiveEvent) -> None:
+                if message["type"] != "websocket.disconnect":
+                    await inbox.put(message)
+                    return
+                inbox.put_now(message)
+                cancel_scope.deadline = trio.current_time() + FAREWELL_TIMEOUT
+
+            self._nursery.start_soon(self._run, app, scope, inbox, send, cancel_scope)
+            return put_frame
+        # Not what Hypercorn's HTTP/2 offers besides: push, trailers and early hints.
+        scope["extensions"] = {CANCELS_ON_DISCONNECT: {}}
         answered = False
 
         async def observed_send(message: ASGISendEvent | None) -> None:
@@ -135,18 +147,18 @@ class RequestTasks:
         scope: Scope,
         inbox: Inbox,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
-        cancel_scope: trio.CancelScope | None,
+        cancel_scope: trio.CancelScope,
     ) -> None:
         unit = self._work.begin(*_described(scope))
         try:
-            with cancel_scope or nullcontext():
+            with cancel_scope:
                 try:
                     await app(
                         scope, inbox.receive, send, trio.to_thread.run_sync, trio.from_thread.run
                     )
-                except Exception:
+                except* Exception as error:
                     # The application answers its own errors; this is a fault of the glue itself.
-                    log.exception("the application failed to answer")
+                    self._observer.application_failed(error)
                 await send(None)
         finally:
             inbox.close()

@@ -1,4 +1,4 @@
-"""Hypercorn's WebSocket stream, with four changes.
+"""Hypercorn's WebSocket stream, with five changes.
 
 - An application may ping its peer and hears of the pongs (`cookcam.serving.extensions`), for
   which ASGI has no messages.
@@ -11,20 +11,25 @@
 - Messages are compressed (RFC 7692) only where `ProtocolConfig` says so: for short JSON that costs
   more time and memory (a window per connection) than it saves. The same frame cannot be sent to
   many then, so a WebSocket that compresses cannot be written past ASGI.
+- Frames that come together with the handshake wait for the application's decision; a client should
+  not send them yet (RFC 6455 §4.1), and some do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import trio
 from hypercorn.config import Config
-from hypercorn.protocol.events import Data, StreamClosed
+from hypercorn.protocol.events import Body, Data, EndBody, Event, Response, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
 from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, Scope
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, Pong
+from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason
+from wsproto.handshake import server_extensions_handshake
 
 from cookcam.serving.extensions import (
     WEBSOCKET_DIRECT,
@@ -32,9 +37,13 @@ from cookcam.serving.extensions import (
     WEBSOCKET_PING,
     WEBSOCKET_PONG,
 )
+from cookcam.serving.observer import ConnectionObserver
 
 Write = Callable[[bytes], int]
 """Gives bytes to the kernel without waiting; see WEBSOCKET_DIRECT for what it returns."""
+
+ErrorBody = Callable[[int], tuple[list[tuple[bytes, bytes]], bytes]]
+"""Status → (headers, body) for a request that no application answers."""
 
 PING_FRAME = 0x89
 """The first byte of a ping."""
@@ -42,40 +51,40 @@ PING_FRAME = 0x89
 Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
 
 
-def is_upgrade(method: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a request asks for a WebSocket, by Hypercorn's own rule."""
-    upgrade, connection = b"", b""
-    for name, value in headers:
-        if name.strip().lower() == b"upgrade":
-            upgrade = value
-        elif name.strip().lower() == b"connection":
-            connection = value
-    tokens = [token.strip() for token in connection.lower().split(b",")]
-    return method == b"GET" and upgrade.strip().lower() == b"websocket" and b"upgrade" in tokens
-
-
 class ProtocolConfig(Config):
     """Hypercorn's, and what it leaves no choice in."""
 
     compress_websockets: bool = False
+    websocket_timeout: float = 300.0
+    """Seconds without a byte from the peer after which a WebSocket is closed. Longer than what an
+    application needs to notice that its pings are not answered."""
 
 
 class WebSocketStream(WSStream):
-    """One WebSocket over HTTP/1.1; arguments are Hypercorn's, and `write` that of its connection,
-    None where bytes cannot be given to the kernel as they are."""
+    """One WebSocket with a valid handshake; arguments are Hypercorn's, and `write` that of its
+    connection, None where bytes cannot be given to the kernel as they are."""
 
     _pings = False
     """Whether the application pings, and so understands a pong."""
 
-    def __init__(self, *args: Any, write: Write | None) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        error_body: ErrorBody,
+        observer: ConnectionObserver,
+        write: Write | None,
+    ) -> None:
         super().__init__(*args)
+        self._error_body = error_body
+        self._observer = observer
         self._write = write
+        self._decided: trio.Event | None = None
         self._application, self.app = self.app, self._with_extensions
 
     def _with_extensions(self, scope: Scope, *more: Any) -> Awaitable[None]:
         """The application, which is told what this stream can do."""
         extensions: dict[str, Any] = cast("Any", scope)["extensions"]
-        if not cast("ProtocolConfig", self.config).compress_websockets:
+        if not self._may_compress():
             self.handshake.extensions = None
         if self.handshake.extensions:
             self._write = None
@@ -110,7 +119,44 @@ class WebSocketStream(WSStream):
             self.connection.send(CloseConnection(CloseReason.NORMAL_CLOSURE))
         return taken
 
+    def _may_compress(self) -> bool:
+        if not cast("ProtocolConfig", self.config).compress_websockets:
+            return False
+        try:
+            server_extensions_handshake(self.handshake.extensions or [], [PerMessageDeflate()])
+        except Exception:
+            return False  # RFC 7692 §5: declined
+        return True
+
+    async def handle(self, event: Event) -> None:
+        is_early = isinstance(event, Body | Data) and self.state is ASGIWebsocketState.HANDSHAKE
+        if is_early and not self.closed:
+            self._decided = trio.Event()
+            await self._decided.wait()
+            if self.state is not ASGIWebsocketState.CONNECTED:
+                return
+        if isinstance(event, StreamClosed):
+            self._decide()
+        await super().handle(event)
+
+    def _decide(self) -> None:
+        if self._decided is not None:
+            self._decided.set()
+            self._decided = None
+
+    async def fail(self) -> None:
+        """Closes with 1011 because of an error of ours, if the WebSocket is open."""
+        if self.state is ASGIWebsocketState.CONNECTED and not self.closed:
+            await self._send_wsproto_event(CloseConnection(CloseReason.INTERNAL_ERROR))
+
     async def app_send(self, message: ASGISendEvent | None) -> None:
+        try:
+            await self._app_send(message)
+        finally:
+            if self.state is not ASGIWebsocketState.HANDSHAKE or message is None:
+                self._decide()
+
+    async def _app_send(self, message: ASGISendEvent | None) -> None:
         kind = None if message is None else cast("Any", message)["type"]
         if kind == WEBSOCKET_FLUSH:
             await self.send(Data(stream_id=self.stream_id, data=b""))
@@ -128,6 +174,7 @@ class WebSocketStream(WSStream):
                 try:
                     buffer.extend(event)
                 except FrameTooLargeError:
+                    self._observer.peer_failed("websocket", "message too big")
                     await self._end(CloseConnection(CloseReason.MESSAGE_TOO_BIG))
                     return
                 if event.message_finished:
@@ -140,8 +187,17 @@ class WebSocketStream(WSStream):
                     await put(cast("ASGIReceiveEvent", {"type": WEBSOCKET_PONG}))
             elif isinstance(event, CloseConnection):
                 asked = self.connection.state is ConnectionState.REMOTE_CLOSING
+                if not asked and self.connection.state is not ConnectionState.CLOSED:
+                    self._observer.peer_failed("websocket", str(event.reason))
                 await self._end(event.response() if asked else event)
                 return
+
+    async def _send_error_response(self, status_code: int) -> None:
+        headers, body = self._error_body(status_code)
+        await self.send(Response(self.stream_id, headers, status_code))
+        await self.send(Body(self.stream_id, body))
+        await self.send(EndBody(self.stream_id))
+        await self.send(StreamClosed(self.stream_id))
 
     async def _end(self, close: CloseConnection) -> None:
         if self.connection.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):

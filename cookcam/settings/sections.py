@@ -116,6 +116,12 @@ class ServerConfig:
         read=readers.number(1, 3600),
         about="idle time of a kept-alive connection; longer than the proxy's",
     )
+    max_connections_per_address: int = setting(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        default=2000,
+        read=readers.integer(0, 1_000_000),
+        about="open connections of one address; TRUSTED_PROXIES have no limit, 0 is none at all",
+    )
     request_timeout: float = setting(
         "REQUEST_TIMEOUT_SECONDS",
         default=25.0,

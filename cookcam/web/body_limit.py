@@ -39,20 +39,19 @@ def bounded(
 ) -> Receive:
     """`receive`, made to fail with PayloadTooLarge once the body passes the bound of `path`.
 
-    Raises PayloadTooLarge at once when the declared length says so already. A declared length
-    within the bound needs no counting: the server holds the client to it. In HTTP/1 a body has
-    either a length or a chunked coding; in later versions it needs neither.
+    Raises PayloadTooLarge at once when the declared length says so already, and BadRequest when it
+    is no number. What arrives is counted whatever was declared. Only an HTTP/1 request with neither
+    a length nor a transfer coding has no body (RFC 9112 §6.3).
     """
     declared = headers.get(b"content-length")
     if declared is None:
         if b"transfer-encoding" not in headers and http_version < "2":
             return receive
-        return _counted(receive, limit_for(path))
-    if not declared.isdigit():
+    elif not declared.isdigit():
         raise BadRequest("The Content-Length header is not a number")
-    if len(declared) > 15 or int(declared) > limit_for(path):
+    elif len(declared) > 15 or int(declared) > limit_for(path):
         raise PayloadTooLarge()
-    return receive
+    return _counted(receive, limit_for(path))
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

@@ -114,9 +114,15 @@ def error_response(exc: BaseException, facts: RequestFacts, dialect: Dialect = P
 
 
 def malformed_request(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body for a request that broke the protocol before it had a scope."""
+    """Headers and body for a request that is answered before it has a scope: it broke the protocol
+    (4xx, 505), was too slow (408, 504), or met a fault of ours (500)."""
     facts = RequestFacts(request_id(None), "", "", "", 0.0)
-    answer = json_answer(error_body(BadRequest(), facts) | {"statusCode": status}, status)
+    error: AppError = BadRequest()
+    if status == 500:
+        error = InternalError()
+    elif status in (408, 504):
+        error = DeadlineExceeded()
+    answer = json_answer(error_body(error, facts) | {"statusCode": status}, status)
     own = (HEADER, facts.request_id.encode())
     return [*answer.headers, own, VARY, *SECURITY_HEADERS], answer.body
 

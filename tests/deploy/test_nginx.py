@@ -207,6 +207,17 @@ async def test_a_flood_from_one_caller_is_429_and_others_go_on(tmp_path: Path):
         assert await it.seen("/health")
 
 
+@pytest.mark.parametrize("path", ["/socket.io/?EIO=4&transport=polling", "/api/v1/realtime"])
+async def test_no_upgrade_passes_but_that_to_a_websocket(path: str, tmp_path: Path):
+    """A tunnel of another protocol would lead past every location and every limit."""
+    async with front(tmp_path) as it:
+        for upgrade in ("h2c", "h2c, websocket", "websocket, h2c", "TLS/1.0"):
+            settings = {"Upgrade": upgrade, "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+            seen = await it.seen(path, Connection="Upgrade, HTTP2-Settings", **settings)
+            assert "upgrade" not in seen["headers"]
+            assert "connection" not in seen["headers"]
+
+
 async def test_sockets_are_upgraded_and_polling_stays_with_one_instance(tmp_path: Path):
     async with front(tmp_path) as it:
         polls = [(await it.seen("/socket.io/?transport=polling"))["instance"] for _ in range(6)]

@@ -13,6 +13,7 @@ from cookcam.lifecycle.run import Program
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.work import Work
 from cookcam.serving.door import Peer
+from cookcam.serving.states import RESPONSE_TIMEOUT
 from cookcam.settings.sections import DrainConfig
 from tests.support.program import Harness, MemoryDoor, answer, ask, at_end
 
@@ -191,7 +192,7 @@ class TestBackground:
 class TestCutting:
     async def scenario(self, without: Phase | None) -> Harness:
         harness = Harness(settings=DrainConfig(notice=0, linger=0, timeout=10), without=without)
-        with trio.move_on_after(1000) as patience:
+        with trio.move_on_after(RESPONSE_TIMEOUT / 2) as patience:
             async with harness.running():
                 client = harness.door.knock()
                 await ask(client, "/forever")

@@ -12,9 +12,9 @@ from attrs import define, field
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
-from cookcam.serving.connection import WRITE_BOUND
 from cookcam.serving.door import Peer, SocketDoor
 from cookcam.serving.server import Server, protocol_config
+from cookcam.serving.states import WRITE_TIMEOUT
 from tests.support.program import MemoryDoor, answer, ask, at_end
 from tests.support.serving import error_body, our_server, sample_app
 from tests.support.tls import make_certificate
@@ -222,8 +222,8 @@ async def test_a_peer_that_stops_reading_is_given_up(autojump_clock: Any) -> Non
         ours, theirs = trio.testing.lockstep_stream_pair()
         door.let_in(Peer(theirs))
         await ask(ours, "/")
-        await trio.sleep(WRITE_BOUND * 3)
-    assert ended_after == pytest.approx(WRITE_BOUND, abs=1)
+        await trio.sleep(WRITE_TIMEOUT * 3)
+    assert ended_after == pytest.approx(WRITE_TIMEOUT, abs=1)
 
 
 async def test_an_upload_waits_for_its_reader() -> None:
