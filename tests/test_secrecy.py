@@ -61,6 +61,7 @@ async def test_seeded_secrets_reach_neither_the_log_nor_the_error_reports(
                 }
                 recipe = {
                     "title": f"Soup for {seeds.email}",
+                    "favouriteSpiceOfMine": "saffron from Herat",
                     "description": json.dumps(
                         {"password": seeds.password, "keys": [seeds.jwt, seeds.webhook]}
                     ),
@@ -96,6 +97,8 @@ async def test_seeded_secrets_reach_neither_the_log_nor_the_error_reports(
         reports = ingest.everything()
 
     assert len(ingest.events) >= 1
+    for text in ("Soup for", "favouriteSpice", "saffron"):
+        assert text not in reports
     assert log.count('"level":"ERROR"') >= 2
     for name, text in (("log", log), ("error reports", reports), ("answer", broken.text)):
         assert seeds.in_text(text) == [], name

@@ -38,6 +38,7 @@ async def open_ground(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[Gr
             dsn=config.observability.sentry_dsn,
             environment=config.environment,
             release=config.release,
+            metrics=metrics,
         ) as reporter,
         Database.open(config.database) as database,
     ):

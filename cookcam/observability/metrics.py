@@ -92,6 +92,9 @@ class Metrics:
         self.cache_requests_total = counter(
             "cache_requests_total", "Values asked of the cache", "namespace", "result"
         )
+        self.error_reports_total = counter(
+            "error_reports_total", "Error reports that were made, dropped or failed", "outcome"
+        )
         self.rate_limited_total = counter("rate_limited_total", "Refused requests", "bucket")
         self.tasks_running = gauge("tasks_running", "Running background tasks", "task")
         self.task_restarts_total = counter("task_restarts_total", "Restarts after a crash", "task")

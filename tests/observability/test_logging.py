@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -291,3 +293,25 @@ def test_a_closed_stream_does_not_disturb_the_caller(log_to_text: Any) -> None:
 def test_names_of_loggers_are_bound_once_configured() -> None:
     """A logger may be made at import time, before anything is configured."""
     assert isinstance(log, structlog._config.BoundLoggerLazyProxy)  # pyright: ignore
+
+
+def test_stack_of_a_long_chain_of_groups_is_bounded(log_to_text: Callable[..., Any]) -> None:
+    written = log_to_text()
+    error: Exception = ValueError("innermost")
+    for level in range(300):
+        error = ExceptionGroup(f"level {level}", [error])
+    calls = 0
+
+    def counted(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(counted)
+    try:
+        get_logger("x").error("failed", error=error)
+    finally:
+        sys.setprofile(None)
+    [record] = written.records
+    assert record["stack"].count("ExceptionGroup: level") == 20
+    assert "level 299" in record["stack"]
+    assert calls < 3000

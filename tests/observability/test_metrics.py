@@ -31,6 +31,7 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "ws_outbox_overflow_total": "counter",
         "db_pool_in_use": "gauge",
         "db_pool_size": "gauge",
+        "error_reports_total": "counter",
         "rate_limited_total": "counter",
         "tasks_running": "gauge",
         "task_restarts_total": "counter",
