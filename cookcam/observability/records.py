@@ -30,7 +30,7 @@ LEVELS = {
     "error": "ERROR",
     "critical": "ERROR",
 }
-_RESERVED = frozenset({"timestamp", "level", "message", "logger"})
+_RESERVED = frozenset({"timestamp", "level", "message", "logger", "instance", "pid"})
 _LIMITS = Limits(text=16384)  # a stack is the longest text of a record
 _STACK_FRAMES = 40
 _LONGEST_CHAIN = 20

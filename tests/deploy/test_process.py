@@ -223,7 +223,8 @@ async def test_production_logs_json_and_reports_to_sentry_and_flushes(
             server.signal(signal.SIGTERM)
             assert await server.ended() == 0
             for line in server.lines():
-                assert {"timestamp", "level", "message"} <= line.keys()
+                assert {"timestamp", "level", "message", "pid", "release"} <= line.keys()
+                assert line["instance"].endswith(f":{port}")
             messages = server.messages()
             assert messages[0] == "Environment validation successful"
             assert STARTED in messages
