@@ -17,7 +17,7 @@ from cookcam.config import ConfigError, load, read_environment
 from cookcam.lifecycle.background import Background
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.work import Work
-from cookcam.observability.logging import configure_logging
+from cookcam.observability.logging import configure_logging, instance_fields
 
 SOCKETS_BOUND = 5.0
 
@@ -41,7 +41,9 @@ class LifespanApp:
         except ConfigError as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
-        configure_logging(config.environment, config.observability.log_level)
+        configure_logging(
+            config.environment, config.observability.log_level, instance=instance_fields(config)
+        )
         log = structlog.get_logger("cookcam")
         log.info("Environment validation successful", **config.summary())
         from cookcam.assembly import TaskReports, open_services

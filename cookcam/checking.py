@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from attrs import asdict, frozen
 
 from cookcam.config import ConfigError, Mistake, described, load, without_effect
+
+if TYPE_CHECKING:
+    from cookcam.connections import Connection
 
 State = Literal["set", "missing", "invalid", "not set"]
 
@@ -27,18 +30,30 @@ class Report:
     findings: list[Finding]
     mistakes: list[Mistake]
     without_effect: list[str]
+    connections: list[Connection] | None = None
+
+    @property
+    def good(self) -> bool:
+        """No mistake, and no service that was tried in vain."""
+        failed = [tried for tried in self.connections or () if tried.state == "failed"]
+        return not self.mistakes and not failed
 
     def text(self) -> str:
-        """A line per setting, then a line per mistake, then names that nothing reads."""
+        """A line per setting, one per mistake, the names that nothing reads, one per service."""
         lines = [f"{found.state:<8} {found.variable:<30} {found.about}" for found in self.findings]
         if self.mistakes:
             lines += ["", *(str(mistake) for mistake in self.mistakes)]
         if self.without_effect:
             lines += ["", f"without effect: {', '.join(self.without_effect)}"]
+        if self.connections is not None:
+            lines += ["", *(str(tried) for tried in self.connections)]
         return "\n".join(lines)
 
     def json(self) -> str:
-        return json.dumps({"ok": not self.mistakes, **asdict(self)}, indent=2)
+        content = asdict(self)
+        if self.connections is None:
+            del content["connections"]
+        return json.dumps({"ok": self.good, **content}, indent=2)
 
 
 def check(environ: Mapping[str, str]) -> Report:

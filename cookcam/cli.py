@@ -7,9 +7,10 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+from attrs import evolve
 
 from cookcam import __version__
 from cookcam.config import (
@@ -21,6 +22,9 @@ from cookcam.config import (
     read_environment,
     without_effect,
 )
+
+if TYPE_CHECKING:
+    from cookcam.connections import Connection
 
 ENV_FILE = click.option(
     "--env-file",
@@ -115,13 +119,22 @@ def sandbox(host: str, port: int, home: Path, attached: bool) -> None:
 @main.command()
 @ENV_FILE
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
-def check_env(env_file: Path | None, as_json: bool) -> None:
-    """Check the environment as `serve` does; values are never shown. Exit status 1 on mistakes."""
+@click.option("--connect", is_flag=True, help="Also log in to the database and every provider.")
+def check_env(env_file: Path | None, as_json: bool, connect: bool) -> None:
+    """Check the environment as `serve` does; values are never shown. Exit status 1 on mistakes.
+
+    With --connect also 1 when the database or a provider cannot be used. Nothing is changed there.
+    """
     from cookcam.checking import check
 
-    report = check(_environment(env_file))
+    environ = _environment(env_file)
+    report = check(environ)
+    if connect and not report.mistakes:
+        report = evolve(report, connections=_tried_connections(environ))
     click.echo(report.json() if as_json else report.text())
-    sys.exit(1 if report.mistakes else 0)
+    if connect and report.mistakes:
+        click.echo("nothing was connected to: correct the settings first", err=True)
+    sys.exit(0 if report.good else 1)
 
 
 @main.command()
@@ -208,6 +221,16 @@ def env_example() -> None:
     from cookcam.env_example import env_example as text
 
     click.echo(text(), nl=False)
+
+
+def _tried_connections(environ: Mapping[str, str]) -> list[Connection]:
+    import structlog
+    import trio
+
+    from cookcam.connections import try_connections
+
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # the output is the report
+    return trio.run(try_connections, load(environ))
 
 
 def _environment(env_file: Path | None) -> dict[str, str]:

@@ -10,7 +10,8 @@ This is the only module of the program that reads the environment.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,11 +22,12 @@ from cattrs import Converter
 from cattrs.errors import AttributeValidationNote, BaseValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
-from cookcam.settings import readers
-from cookcam.settings.readers import Secret
+from cookcam.settings import addresses, keys, readers
+from cookcam.settings.readers import InvalidSetting, Secret
 from cookcam.settings.sections import (
     DEPLOYED,
     EVERYWHERE,
+    SHUTDOWN_MARGIN,
     DatabaseConfig,
     DrainConfig,
     Environment,
@@ -61,6 +63,10 @@ SECTIONS: Mapping[str, type[Any]] = {
 }
 
 CONVERTER = Converter()
+
+# Line breaks and tabs are part of keys in PEM and JSON. A lone surrogate is a byte of the process
+# environment that is not UTF-8 (PEP 383).
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 APNS = ("APNS_KEY_ID", "APNS_TEAM_ID", "APNS_PRIVATE_KEY")
 
@@ -105,10 +111,8 @@ class Config:
         for section, attribute in _all_settings():
             value = getattr(getattr(self, section), attribute.name)
             name = attribute.metadata["name"]
-            if name in ("PORT", "LOG_LEVEL", "CORS_ORIGIN"):
+            if name in ("PORT", "LOG_LEVEL", "CORS_ORIGIN", "SUPABASE_URL"):
                 shown[name] = _as_text(cast(object, value)) if name == "CORS_ORIGIN" else value
-            elif name == "SUPABASE_URL":
-                shown[name] = readers.without_credentials(value)
             elif isinstance(value, Secret) or value is None or attribute.metadata["required"]:
                 shown["has" + name.title().replace("_", "")] = value is not None
         return shown
@@ -154,7 +158,12 @@ def read_environment(env_file: Path | None = None) -> dict[str, str]:
         raise ConfigError([Mistake("--env-file", f"names no readable file: {env_file}")])
     from dotenv import dotenv_values
 
-    from_file = dotenv_values(env_file, interpolate=False)
+    try:
+        from_file = dotenv_values(env_file, interpolate=False)
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(
+            [Mistake("--env-file", f"names no readable file in UTF-8: {env_file}")]
+        ) from None
     return {**_canonical({k: v or "" for k, v in from_file.items()}), **process}
 
 
@@ -171,30 +180,38 @@ def load(environ: Mapping[str, str]) -> Config:
     if "GOOGLE_SERVICE_ACCOUNT_KEY" not in values and "GOOGLE_SERVICE_ACCOUNT_KEY_FILE" in values:
         _read_key_file(values, mistakes)
 
+    mistakes += _mistakes_in_older_redis_settings(values)
+
     for _, attribute in _all_settings():
         meta = attribute.metadata
-        if environment in meta["required"] and meta["name"] not in values:
-            mistakes.append(Mistake(meta["name"], _required_rule(meta), meta["source"]))
-        elif (
-            environment in DEPLOYED
-            and isinstance(values.get(meta["name"]), str)
-            and readers.is_placeholder(values[meta["name"]])
-        ):
-            mistakes.append(
-                Mistake(meta["name"], "holds a placeholder, not a real value", meta["source"])
-            )
+        name, value = meta["name"], values.get(meta["name"])
+        if value is None:
+            if environment in meta["required"]:
+                mistakes.append(Mistake(name, _required_rule(meta), meta["source"]))
+        elif _UNPRINTABLE.search(value):
+            mistakes.append(Mistake(name, "must be UTF-8 without control characters"))
+            del values[name]
+        elif environment in DEPLOYED and readers.is_placeholder(value):
+            mistakes.append(Mistake(name, "holds a placeholder, not a real value", meta["source"]))
+
+    reported = {mistake.variable for mistake in mistakes}
+
+    def report(found: Iterable[Mistake]) -> None:
+        """Adds the mistakes of variables that have none yet."""
+        for mistake in found:
+            if mistake.variable not in reported:
+                reported.add(mistake.variable)
+                mistakes.append(mistake)
 
     sections: dict[str, Any] = {}
     for section, cls in SECTIONS.items():
         try:
             sections[section] = _structure_of(cls)(values, cls)
         except BaseValidationError as error:
-            reported = {mistake.variable for mistake in mistakes}
-            mistakes += [m for m in _mistakes_of(cls, error) if m.variable not in reported]
-    reported = {mistake.variable for mistake in mistakes}
-    for mistake in _contradictions(environment, values, sections.get("database")):
-        if mistake.variable not in reported:
-            mistakes.append(mistake)
+            report(_mistakes_of(cls, error))
+    report(_contradictions(environment, values, sections))
+    if environment == "production":
+        report(_refused_in_production(values))
     if mistakes:
         raise ConfigError(mistakes)
     return Config(environment=environment, **sections)
@@ -268,6 +285,25 @@ def _redis_url(values: Mapping[str, str]) -> str:
     return f"redis://{credentials}{host}:{port}/{values.get('REDIS_DB', '0')}"
 
 
+def _mistakes_in_older_redis_settings(values: dict[str, str]) -> Iterator[Mistake]:
+    """Checks REDIS_PORT and REDIS_DB, which no section reads, where REDIS_URL is made of them."""
+    if "REDIS_HOST" not in values or values["REDIS_URL"] != _redis_url(values):
+        return
+    checks = {"REDIS_PORT": readers.integer(1, 65535), "REDIS_DB": readers.integer(0, 10**6)}
+    for name, check in checks.items():
+        try:
+            check(values.get(name, "1"))
+        except InvalidSetting as broken:
+            values.pop("REDIS_URL", None)
+            yield Mistake(name, str(broken))
+    if "REDIS_URL" in values:
+        try:
+            addresses.redis_url(values["REDIS_URL"])
+        except InvalidSetting:
+            del values["REDIS_URL"]
+            yield Mistake("REDIS_HOST", "must be a host name or an IP address")
+
+
 def _environment_name(values: Mapping[str, str]) -> str:
     return values.get("APP_ENV", "development")
 
@@ -296,8 +332,22 @@ def _mistakes_of(section: type[Any], error: BaseValidationError) -> Iterator[Mis
         for note in getattr(cause, "__notes__", ()):
             if isinstance(note, AttributeValidationNote):
                 meta = by_field[note.name]
-                rule = _required_rule(meta) if isinstance(cause, KeyError) else str(cause)
+                rule = "cannot be read"
+                if isinstance(cause, KeyError):
+                    rule = _required_rule(meta)
+                elif isinstance(cause, InvalidSetting):
+                    rule = str(cause)
                 yield Mistake(meta["name"], rule, meta["source"])
+
+
+def _refused_in_production(values: Mapping[str, str]) -> Iterator[Mistake]:
+    for _, attribute in _all_settings():
+        meta = attribute.metadata
+        if meta["in_production"] is not None and meta["name"] in values:
+            try:
+                meta["in_production"](meta["read"](values[meta["name"]]))
+            except InvalidSetting as refused:
+                yield Mistake(meta["name"], str(refused), meta["source"])
 
 
 def _required_rule(meta: Mapping[str, Any]) -> str:
@@ -306,21 +356,33 @@ def _required_rule(meta: Mapping[str, Any]) -> str:
 
 
 def _contradictions(
-    environment: Environment, values: Mapping[str, str], database: DatabaseConfig | None
+    environment: Environment, values: Mapping[str, str], sections: Mapping[str, Any]
 ) -> Iterator[Mistake]:
-    """Rules of more than one setting; from the texts, since a section may have other mistakes."""
+    """Rules of more than one setting; `sections` are those without a mistake of their own."""
+    database: DatabaseConfig | None = sections.get("database")
     if database is not None and database.pool_min > database.pool_max:
         yield Mistake("DB_POOL_MIN", "must not exceed DB_POOL_MAX")
+    drain: DrainConfig | None = sections.get("drain")
+    if environment == "production" and drain is not None and drain.longest > drain.kill_timeout:
+        yield Mistake(
+            "DRAIN_TIMEOUT_SECONDS",
+            f"with DRAIN_NOTICE_SECONDS and {SHUTDOWN_MARGIN:g} s to close must not exceed"
+            f" KILL_TIMEOUT_SECONDS ({drain.kill_timeout:g}): the process would be killed while it"
+            " drains",
+        )
     if values.get("REALTIME_BUS", "").lower() == "redis" and "REDIS_URL" not in values:
         yield Mistake("REALTIME_BUS", "must not be redis without REDIS_URL")
     if ("TLS_CERT_FILE" in values) != ("TLS_KEY_FILE" in values):
         yield Mistake("TLS_CERT_FILE", "and TLS_KEY_FILE belong together")
+    elif "TLS_CERT_FILE" in values:
+        try:
+            keys.check_tls_files(values["TLS_CERT_FILE"], values["TLS_KEY_FILE"])
+        except InvalidSetting as broken:
+            yield Mistake("TLS_CERT_FILE", str(broken))
     missing = [name for name in APNS if name not in values]
     if missing and len(missing) < len(APNS):
         for name in missing:
             yield Mistake(name, "is required: " + ", ".join(APNS) + " belong together")
-    if environment == "production" and values.get("ENABLE_RATE_LIMITING", "").lower() == "false":
-        yield Mistake("ENABLE_RATE_LIMITING", "must not be false in production")
     if key := values.get("STRIPE_SECRET_KEY"):
         live = key.startswith(("sk_live_", "rk_live_"))
         if environment == "production" and not live:

@@ -16,7 +16,7 @@ from cookcam.config import Config
 from cookcam.lifecycle.run import run
 from cookcam.lifecycle.shutdown import DrainReport
 from cookcam.lifecycle.uptime import since_process_start
-from cookcam.observability.logging import configure_logging
+from cookcam.observability.logging import configure_logging, instance_fields
 from cookcam.serving.door import SocketDoor
 from cookcam.serving.server import protocol_config
 
@@ -35,7 +35,9 @@ def run_server(
     `ignored` are variables that are set and have no effect: they are logged once. `on_started` is
     called when the server accepts connections.
     """
-    outlet = configure_logging(config.environment, config.observability.log_level)
+    outlet = configure_logging(
+        config.environment, config.observability.log_level, instance=instance_fields(config)
+    )
     log = structlog.get_logger("cookcam")
     log.info("Environment validation successful", **config.summary())
     if ignored:

@@ -5,6 +5,7 @@
 //                     folder this file is in
 //   COOKCAM_ENV_FILE  the settings, absolute or relative to the release; default: .env
 //   COOKCAM_PORT      port of the first instance; default: 3000
+//   COOKCAM_KILL_TIMEOUT_SECONDS  seconds between SIGINT and SIGKILL; default: 40
 //   COOKCAM_RECONCILE_CRON  a cron pattern in the machine's time, such as `0 2 * * *`: then PM2
 //                     starts reconciliation as well. The server does so by itself at
 //                     RECONCILIATION_TIME; one of them is enough, both do no harm
@@ -12,6 +13,7 @@
 
 const path = require('path');
 
+const killTimeout = Number(process.env.COOKCAM_KILL_TIMEOUT_SECONDS || 40);
 const home = path.resolve(process.env.COOKCAM_HOME || path.join(__dirname, '..'));
 
 module.exports = {
@@ -44,6 +46,7 @@ module.exports = {
         NODE_ENV: 'production',
         HOST: '127.0.0.1',
         PORT: Number(process.env.COOKCAM_PORT || 3000),
+        KILL_TIMEOUT_SECONDS: killTimeout,
       },
 
       // The server says "ready" when it could answer from data. PM2 reports `online` after
@@ -51,9 +54,9 @@ module.exports = {
       wait_ready: true,
       listen_timeout: 15000,
 
-      // SIGINT starts the drain. Above DRAIN_NOTICE_SECONDS + DRAIN_TIMEOUT_SECONDS + 10 s, or PM2
-      // kills a server that is still finishing what it began.
-      kill_timeout: 40000,
+      // SIGINT starts the drain. The server is told how long it has, and refuses in production a
+      // drain that PM2 would cut: DRAIN_NOTICE_SECONDS + DRAIN_TIMEOUT_SECONDS + 10 s.
+      kill_timeout: killTimeout * 1000,
       // treekill stays on: it has nobody else to signal. A server that forks workers with a drain
       // of their own would need it off.
 

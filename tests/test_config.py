@@ -18,7 +18,14 @@ from cookcam.config import (
 )
 from cookcam.settings.readers import Secret
 from cookcam.settings.sections import DEPLOYED
-from tests.support.environments import DEVELOPMENT, GOOGLE_KEY, PRODUCTION, SECRETS, STAGING
+from tests.support.environments import (
+    DEVELOPMENT,
+    GOOGLE_KEY,
+    P256_KEY,
+    PRODUCTION,
+    SECRETS,
+    STAGING,
+)
 
 
 def mistakes_of(environ: dict[str, str]) -> dict[str, str]:
@@ -244,7 +251,7 @@ def test_half_a_key_for_apns_names_what_is_missing():
     whole = {
         "APNS_KEY_ID": "ABC123DEFG",
         "APNS_TEAM_ID": "DEF123GHIJ",
-        "APNS_PRIVATE_KEY": "-----BEGIN PRIVATE KEY-----\\nx\\n-----END PRIVATE KEY-----",
+        "APNS_PRIVATE_KEY": P256_KEY.replace("\n", "\\n"),
     }
     assert load({**DEVELOPMENT, **whole}).push.apns_key_id == "ABC123DEFG"
     assert load(DEVELOPMENT).push.apns_private_key is None

@@ -1,8 +1,9 @@
 """No secret and no personal datum in a log line or an error report, of the whole server.
 
-The server is a process in production mode. Known secrets are sent to it in headers, bodies, query
-strings and socket payloads, on requests that succeed, that are refused and that break: a table is
-dropped, so that a real fault carries them in its exception, its cause and its local variables.
+The server is a process in staging, which logs as production does. Known secrets are sent to it in
+headers, bodies, query strings and socket payloads, on requests that succeed, that are refused and
+that break: a table is dropped, so that a real fault carries them in its exception, its cause and
+its local variables.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from trio_websocket import WebSocketConnection, open_websocket_url
 
 from tests.identity.project import PASSWORD, new_user, open_project
 from tests.observability.seeds import Seeds
-from tests.support.environments import PRODUCTION
+from tests.support.environments import STAGING
 from tests.support.ports import free_ports
 from tests.support.postgres import as_owner
 from tests.support.sentry_ingest import open_sentry_ingest
@@ -35,13 +36,13 @@ async def test_seeded_secrets_reach_neither_the_log_nor_the_error_reports(
         ann = await new_user(gotrue)
         token = gotrue.issue_token(ann)
         settings = {
-            **PRODUCTION,
+            **STAGING,
             "DATABASE_URL": fresh_database_url,
             "SUPABASE_URL": gotrue.url,
             "SUPABASE_ANON_KEY": gotrue.anon_key,
             "SUPABASE_SERVICE_ROLE_KEY": gotrue.service_role_key,
             "SENTRY_DSN": ingest.dsn.reveal(),
-            "STRIPE_SECRET_KEY": seeds.stripe,
+            "STRIPE_SECRET_KEY": seeds.stripe.replace("live", "test"),
             "OPENAI_API_KEY": seeds.openai,
             "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
             "STRIPE_WEBHOOK_SECRET": seeds.webhook,
@@ -60,6 +61,7 @@ async def test_seeded_secrets_reach_neither_the_log_nor_the_error_reports(
                 }
                 recipe = {
                     "title": f"Soup for {seeds.email}",
+                    "favouriteSpiceOfMine": "saffron from Herat",
                     "description": json.dumps(
                         {"password": seeds.password, "keys": [seeds.jwt, seeds.webhook]}
                     ),
@@ -95,6 +97,8 @@ async def test_seeded_secrets_reach_neither_the_log_nor_the_error_reports(
         reports = ingest.everything()
 
     assert len(ingest.events) >= 1
+    for text in ("Soup for", "favouriteSpice", "saffron"):
+        assert text not in reports
     assert log.count('"level":"ERROR"') >= 2
     for name, text in (("log", log), ("error reports", reports), ("answer", broken.text)):
         assert seeds.in_text(text) == [], name

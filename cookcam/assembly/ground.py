@@ -33,11 +33,13 @@ class Ground:
 async def open_ground(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[Ground]:
     """Raises ValueError for a DATABASE_URL that PostgreSQL cannot read."""
     metrics = Metrics()
+    metrics.describe_build(config.release, config.server.version)
     async with (
         open_sentry(
             dsn=config.observability.sentry_dsn,
             environment=config.environment,
             release=config.release,
+            metrics=metrics,
         ) as reporter,
         Database.open(config.database) as database,
     ):

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
+import socket
 import sys
 import threading
-from types import TracebackType
-from typing import Literal, TextIO, cast
+from collections.abc import Mapping, MutableMapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from cookcam.config import Config
 from cookcam.observability.outlets import DescriptorOutlet, LevelLogger, NoOutlet, StreamOutlet
-from cookcam.observability.records import as_record, json_line, readable_line
+from cookcam.observability.records import Record, as_record, json_line, readable_line
 
 Level = Literal["error", "warn", "info", "debug"]
 
@@ -48,21 +52,40 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast("FilteringBoundLogger", structlog.get_logger(name))
 
 
+def instance_fields(config: Config) -> Mapping[str, object]:
+    """What tells the lines of one instance from those of others: host and port, process, release.
+
+    Lines for people have the first of them only.
+    """
+    name = f"{socket.gethostname()}:{config.server.port}"
+    if config.environment not in _JSON_ENVIRONMENTS:
+        return {"instance": name}
+    return {"instance": name, "pid": os.getpid(), "release": config.release}
+
+
 def configure_logging(
-    environment: str, level: Level, *, stream: TextIO | None = None
+    environment: str,
+    level: Level,
+    *,
+    stream: TextIO | None = None,
+    instance: Mapping[str, object] = MappingProxyType({}),
 ) -> LevelLogger:
     """Sets up structlog and the standard library's logging for this process.
 
-    JSON lines in staging and production, readable text elsewhere. Without `stream`, errors and
-    warnings go to standard error and the rest to standard output, and what would be printed of an
-    uncaught exception is logged instead. The result can be flushed; at the end of the process
-    that happens by itself. Calling it again replaces what was set up before.
+    JSON lines in staging and production, readable text elsewhere; every line ends with the fields
+    of `instance`. Without `stream`, errors and warnings go to standard error and the rest to
+    standard output, and what would be printed of an uncaught exception is logged instead. The
+    result can be flushed; at the end of the process that happens by itself. Calling it again
+    replaces what was set up before.
     """
     render = json_line if environment in _JSON_ENVIRONMENTS else readable_line
 
+    def named(_logger: object, _method: str, record: MutableMapping[str, Any]) -> Record:
+        return {**record, **instance}
+
     def lost_line(count: int) -> bytes:
         event = {"event": "log lines dropped, nobody read them", "count": count}
-        return render(None, "warning", as_record(None, "warning", event))
+        return render(None, "warning", named(None, "warning", as_record(None, "warning", event)))
 
     if stream is not None:
         out = err = StreamOutlet(stream)
@@ -75,7 +98,7 @@ def configure_logging(
         return LevelLogger(out, err, name)
 
     structlog.configure(
-        processors=[as_record, render],
+        processors=[as_record, named, render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=make_logger,
         cache_logger_on_first_use=False,

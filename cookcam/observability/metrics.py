@@ -7,11 +7,12 @@ counted under `other`.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from attrs import define, field
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -53,6 +54,8 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
+        # Of the operating system, on Linux: memory, processor time, open files and their limit.
+        ProcessCollector(registry=registry)
 
         def counter(name: str, about: str, *labels: str) -> Family[Counter]:
             return Family(Counter(name, about, labels, registry=registry))
@@ -60,6 +63,7 @@ class Metrics:
         def gauge(name: str, about: str, *labels: str) -> Family[Gauge]:
             return Family(Gauge(name, about, labels, registry=registry))
 
+        self._build = gauge("build_info", "Always 1", "release", "version", "python")
         request = ("route", "method", "status")
         self.http_requests_total = counter("http_requests_total", "Answered requests", *request)
         self.http_request_duration_seconds = Family(
@@ -100,6 +104,9 @@ class Metrics:
         self.db_pool_size = Gauge("db_pool_size", "Open database connections", registry=registry)
         self.cache_requests_total = counter(
             "cache_requests_total", "Values asked of the cache", "namespace", "result"
+        )
+        self.error_reports_total = counter(
+            "error_reports_total", "Error reports that were made, dropped or failed", "outcome"
         )
         self.rate_limited_total = counter("rate_limited_total", "Refused requests", "bucket")
         self.tasks_running = gauge("tasks_running", "Running background tasks", "task")
@@ -161,6 +168,10 @@ class Metrics:
         self.reconciliation_last_run_duration_seconds = Gauge(
             "reconciliation_last_run_duration_seconds", "Seconds of work", registry=registry
         )
+
+    def describe_build(self, release: str, version: str) -> None:
+        """Says what runs: the release, the version of the program and that of Python."""
+        self._build.of(release, version, platform.python_version()).set(1)
 
     def http_answered(self, route: str | None, method: str, status: int, seconds: float) -> None:
         """Counts one answer. `route` is the template, None where no route matched."""

@@ -11,13 +11,15 @@ import re
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
-from traceback import TracebackException
+from itertools import islice
+from traceback import TracebackException, format_tb
 from typing import Any, cast
 
 import orjson
 
 from cookcam.observability.context import current_log_fields
 from cookcam.observability.redaction import Limits, redact
+from cookcam.observability.reports import chain
 
 Record = dict[str, Any]
 
@@ -28,9 +30,10 @@ LEVELS = {
     "error": "ERROR",
     "critical": "ERROR",
 }
-_RESERVED = frozenset({"timestamp", "level", "message", "logger"})
+_RESERVED = frozenset({"timestamp", "level", "message", "logger", "instance", "pid"})
 _LIMITS = Limits(text=16384)  # a stack is the longest text of a record
 _STACK_FRAMES = 40
+_LONGEST_CHAIN = 20
 # Characters that end a line somewhere, or steer a terminal.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BARE_WORD = re.compile(r"[\w.:/@+\-\[\]<>]+\Z")
@@ -120,9 +123,20 @@ def _message_of(error: BaseException) -> str:
 
 
 def _stack_of(error: BaseException) -> str:
-    """The traceback with its causes and, for a group, its members; no local variables."""
+    """The traceback with its causes and, for a group, its members; no local variables.
+
+    Of a long chain of them the first are shown, one below the other.
+    """
     try:
+        errors = list(islice(chain(error), _LONGEST_CHAIN + 1))
+        if len(errors) > _LONGEST_CHAIN:
+            return "".join(_own_stack_of(current) for current in errors[:_LONGEST_CHAIN])
         trace = TracebackException.from_exception(error, limit=-_STACK_FRAMES, compact=True)
         return "".join(trace.format())
     except Exception:
         return f"<no stack: {type(error).__name__} cannot be formatted>"
+
+
+def _own_stack_of(error: BaseException) -> str:
+    lines = format_tb(error.__traceback__, -_STACK_FRAMES)
+    return "".join([*lines, f"{type(error).__name__}: {_message_of(error)}\n"])

@@ -1,23 +1,31 @@
 """Sentry as an error reporter: opened with the services, flushed when they close.
 
-Only what is asked for is collected: no integration patches a library, no request, header or
-local variable is gathered beyond what `capture_exception` is given and what a traceback holds,
-and everything passes `sentry_events.scrubbed`. The SDK is imported when there is an address to
-report to, since that takes longer than the rest of the start. `spec/operations.md` §4.
+No integration patches a library, and everything passes `sentry_events`, which says what is in a
+report. An error is only noted where it happens: a thread of its own reads its frames and makes the
+report, so that an error of a thousand frames does not hold the event loop. The SDK is imported when
+there is an address to report to, since that takes longer than the rest of the start.
 """
 
 from __future__ import annotations
 
+import queue
 import random
-from collections.abc import AsyncGenerator, Generator, Mapping
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextvars import copy_context
+from datetime import UTC, datetime
+from functools import partial
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import trio
-from attrs import frozen
+from attrs import define, field, frozen
 
 from cookcam.observability.logging import get_logger
+from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import (
     UNTRACED,
     ErrorReporter,
@@ -28,6 +36,8 @@ from cookcam.observability.reports import (
 )
 from cookcam.observability.sentry_events import (
     Event,
+    bounded,
+    exception_section,
     fingerprint,
     is_probe,
     kept_breadcrumb,
@@ -37,6 +47,8 @@ from cookcam.observability.sentry_events import (
 from cookcam.settings.readers import Secret
 
 FLUSH_SECONDS = 2.0
+MAX_WAITING_REPORTS = 32
+"""Errors whose report is not made yet; more are dropped and counted, as each keeps its frames."""
 _TRACES = {"production": 0.1, "staging": 0.5}
 
 log = get_logger(__name__)
@@ -49,12 +61,13 @@ def traces_sample_rate(environment: str) -> float:
 
 @asynccontextmanager
 async def open_sentry(
-    *, dsn: Secret | None, environment: str, release: str
+    *, dsn: Secret | None, environment: str, release: str, metrics: Metrics | None = None
 ) -> AsyncGenerator[ErrorReporter, None]:
     """An error reporter, open until the block ends.
 
-    Without a DSN the reporter does nothing and a log line says so. On the way out events on their
-    way are given `FLUSH_SECONDS`, cancelled or not. Raises `sentry_sdk.utils.BadDsn`.
+    Without a DSN the reporter does nothing and a log line says so. On the way out reports that are
+    being made or sent are given `FLUSH_SECONDS`, cancelled or not. `metrics` counts reports that
+    were made, dropped or failed. Raises `sentry_sdk.utils.BadDsn`.
     """
     if dsn is None:
         log.warning("Sentry not configured - error tracking disabled")
@@ -65,12 +78,73 @@ async def open_sentry(
     sdk.init(dsn=dsn.reveal(), **_options(environment, release, rate))
     log.info("Sentry initialized", environment=environment, sampleRate=rate, release=release)
     client = sdk.get_client()
+    thread = ReportThread(metrics or Metrics())
+    thread.start()
     try:
-        yield SentryReporter(sdk, client, rate)
+        yield SentryReporter(sdk, client, rate, thread)
     finally:
-        sdk.get_global_scope().set_client(None)
+
+        def close() -> None:
+            deadline = time.monotonic() + FLUSH_SECONDS
+            thread.close(FLUSH_SECONDS)
+            sdk.get_global_scope().set_client(None)
+            client.close(max(0.0, deadline - time.monotonic()))
+
         with trio.move_on_after(FLUSH_SECONDS + 0.5, shield=True):
-            await trio.to_thread.run_sync(client.close, FLUSH_SECONDS, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(close, abandon_on_cancel=True)
+
+
+@define(eq=False)
+class ReportThread:
+    """Makes reports one after the other, away from the event loop."""
+
+    metrics: Metrics
+    _jobs: queue.SimpleQueue[Callable[[], None] | None] = field(
+        factory=queue.SimpleQueue[Callable[[], None] | None], init=False
+    )
+    _closed: bool = field(default=False, init=False)
+    _dropped: int = field(default=0, init=False)
+    _thread: threading.Thread = field(init=False)
+
+    def start(self) -> None:
+        # A daemon, so that a report that hangs does not keep the process.
+        self._thread = threading.Thread(target=self._run, name="error reports", daemon=True)
+        self._thread.start()
+
+    @property
+    def has_room(self) -> bool:
+        return not self._closed and self._jobs.qsize() < MAX_WAITING_REPORTS
+
+    def submit(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)
+
+    def drop(self) -> None:
+        """Counts a report that is not made."""
+        self._dropped += 1
+        self.metrics.error_reports_total.of("dropped").inc()
+
+    def close(self, seconds: float) -> None:
+        """Makes what waits, for at most so many seconds; drops the rest. Blocks."""
+        self._jobs.put(None)
+        self._thread.join(seconds)
+        self._closed = True
+        if self._thread.is_alive():
+            for _ in range(self._jobs.qsize() - 1):  # the last one ends the thread
+                self.drop()
+        if self._dropped:
+            log.warning("error reports dropped", count=self._dropped)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if self._closed:
+                return
+            try:
+                job()
+                self.metrics.error_reports_total.of("made").inc()
+            except Exception as error:
+                self.metrics.error_reports_total.of("failed").inc()
+                log.error("an error report could not be made", error=error)
+            del job  # it holds the frames of the error
 
 
 def _import_sdk() -> ModuleType:
@@ -80,14 +154,13 @@ def _import_sdk() -> ModuleType:
 
 
 def _options(environment: str, release: str, rate: float) -> dict[str, Any]:
-    from sentry_sdk.integrations.dedupe import DedupeIntegration
     from sentry_sdk.scrubber import EventScrubber
 
     def before_send(event: Event, hint: Mapping[str, Any]) -> Event | None:
         error = (hint.get("exc_info") or (None, None))[1]
         if error is not None and reportable(error) is None:
             return None
-        event = scrubbed(event, environment)
+        event = bounded(scrubbed(event, environment))
         group = fingerprint(error) if error is not None else None
         return {**event, "fingerprint": group} if group is not None else event
 
@@ -109,7 +182,7 @@ def _options(environment: str, release: str, rate: float) -> dict[str, Any]:
         # the one for exit waits in an interpreter that is shutting down.
         "default_integrations": False,
         "auto_enabling_integrations": False,
-        "integrations": [DedupeIntegration()],
+        "integrations": [],
         "event_scrubber": EventScrubber(denylist=[], pii_denylist=[]),  # ours knows more names
         "in_app_include": ["cookcam"],
         "auto_session_tracking": False,
@@ -130,19 +203,39 @@ class SentryReporter:
     sdk: Any
     client: Any
     sample_rate: float
+    thread: ReportThread
 
     def capture_exception(
         self, error: BaseException, request: ReportedRequest | None = None
     ) -> str | None:
         fault = reportable(error)
-        # An outage makes one error per request: while the queue is full, do not prepare more.
         transport = self.client.transport  # None once the client is closed
-        if fault is None or transport is None or not transport.is_healthy():
+        scope = self.sdk.get_isolation_scope()
+        if fault is None or transport is None or _is_repeated(error, scope):
             return None
-        with self.sdk.new_scope() as scope:
+        # An outage makes one error per request: while a queue is full, do not prepare more.
+        if not self.thread.has_room or not transport.is_healthy():
+            self.thread.drop()
+            return None
+        event_id = uuid4().hex
+        event: Event = {"event_id": event_id, "timestamp": datetime.now(UTC), "level": "error"}
+        # The scope goes on to be changed here: breadcrumbs of what follows are not of this error.
+        make = partial(self._make, event, fault, request, scope.fork())
+        self.thread.submit(partial(copy_context().run, make))
+        return event_id
+
+    def _make(
+        self, event: Event, error: BaseException, request: ReportedRequest | None, isolation: Any
+    ) -> None:
+        """Makes the report and gives it to the transport. Runs in the thread of reports."""
+        from sentry_sdk.scope import use_isolation_scope
+        from sentry_sdk.utils import serialize_frame
+
+        event["exception"] = exception_section(error, serialize_frame)
+        with use_isolation_scope(isolation), self.sdk.new_scope() as scope:
             if request is not None:
                 _describe(scope, request)
-            return scope.capture_exception(fault)
+            scope.capture_event(event, {"exc_info": (type(error), error, error.__traceback__)})
 
     def add_breadcrumb(
         self, category: str, message: str, data: Mapping[str, object] | None = None
@@ -175,6 +268,15 @@ class SentryTrace:
     def finish(self, route: str | None, status: int) -> None:
         self.transaction.name = f"{self.method} {route or '<no route>'}"
         self.transaction.set_http_status(status)
+
+
+def _is_repeated(error: BaseException, scope: object) -> bool:
+    """Whether the error was reported in this scope before; an inner and an outer layer may both."""
+    marks = vars(error)
+    if marks.get("_reported_in") == id(scope):
+        return True
+    marks["_reported_in"] = id(scope)
+    return False
 
 
 def _describe(scope: Any, request: ReportedRequest) -> None:

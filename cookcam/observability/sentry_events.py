@@ -1,24 +1,62 @@
-"""What leaves for Sentry: events reduced, scrubbed and grouped, as plain data in, plain data out.
+"""What leaves for Sentry: events built within limits, scrubbed and grouped.
 
-The scrubber is the one of the logs (`redaction`), over the whole event. `spec/operations.md` §4.
+What clients send is not in them: of local variables and bodies only kinds and sizes, of headers and
+queries only those named here. The rest passes the scrubber of the logs (`redaction`).
+
+The functions that read an error's frames and variables take time: call them off the event loop.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from itertools import islice
+from types import TracebackType
 from typing import Any, cast
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 import orjson
 
-from cookcam.observability.redaction import Limits, redact
+from cookcam.observability.redaction import REDACTED, Limits, redact
 from cookcam.observability.redaction.text import QUERY_SECRETS
 from cookcam.observability.reports import ReportedRequest, chain
 
 Event = dict[str, Any]
 
 _LIMITS = Limits(depth=24, entries=20_000)
-_LONGEST_BODY = 65_536
+MAX_EXCEPTIONS = 10
+"""Of an error, its causes and the members of groups among them."""
+MAX_FIRST_FRAMES, MAX_LAST_FRAMES = 10, 40
+"""Frames kept of each end of a traceback. A recursion has the same ones in between."""
+MAX_FRAMES_WITH_VARIABLES = 20
+MAX_VARIABLES = 30
+MAX_MESSAGE_LENGTH = 2048
+MAX_EVENT_SIZE = 128 * 1024
+"""Bytes of an event as JSON. Sentry itself refuses above 1 MB."""
+
+HEADERS = frozenset(
+    {
+        *("accept", "accept-encoding", "accept-language", "content-encoding", "content-length"),
+        *("content-type", "host", "origin", "upgrade", "user-agent", "x-request-id"),
+    }
+)
+"""Headers that are reported; any other may hold anything."""
+
+QUERY = frozenset({"limit", "offset", "order", "page", "sort", "EIO", "transport"})
+"""Parameters of a query that are reported, where the value is a word or a number."""
+
+_WORD = re.compile(r"[\w.\-]{1,40}")
+# Errors of Python whose text quotes what they were given.
+_QUOTING = (ValueError, LookupError)
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+_SHOWN = (UUID, datetime, date, time, timedelta, Decimal)
+_SIZED = (str, bytes, bytearray, dict, list, tuple, set, frozenset, deque)
 _PROBE = re.compile(r"(?:[A-Z]+ )?(?:/api(?:/v\d+)?)?/(?:health|metrics)(?:/|$)")
 _STATE = re.compile(r"[0-9A-Z]{5}|PGRST\d+")
 
@@ -26,6 +64,129 @@ _STATE = re.compile(r"[0-9A-Z]{5}|PGRST\d+")
 def is_probe(path: str) -> bool:
     """Whether a path, or the name of a trace, belongs to health checks or metrics."""
     return _PROBE.match(path) is not None
+
+
+def exception_section(error: BaseException, frame_of: Callable[..., Event]) -> Event:
+    """The `exception` of an event: at most `MAX_EXCEPTIONS`, the cause before what it caused.
+
+    `frame_of(frame, tb_lineno=…)` is `sentry_sdk.utils.serialize_frame`.
+    https://develop.sentry.dev/sdk/data-model/event-payloads/exception/
+    """
+    values = [
+        {
+            "type": type(current).__name__,
+            "module": type(current).__module__,
+            "value": message_of(current),
+            "mechanism": {"type": "generic" if current is error else "chained", "handled": True},
+            "stacktrace": {"frames": _frames_of(current.__traceback__, frame_of)},
+        }
+        for current in islice(chain(error), MAX_EXCEPTIONS)
+    ]
+    return {"values": values[::-1]}
+
+
+def message_of(error: BaseException) -> str:
+    """The text of an error with its notes, without what errors of Python quote of their input."""
+    try:
+        text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+    except Exception:  # a __str__ or a note of the application that fails
+        return f"<{type(error).__name__}>"
+    text = text[: 2 * MAX_MESSAGE_LENGTH]
+    if isinstance(error, _QUOTING):
+        text = _QUOTED.sub(f"'{REDACTED}'", text)
+    return text[:MAX_MESSAGE_LENGTH]
+
+
+def outline(value: object) -> object:
+    """A value by its kind and size: no text of anybody, and no code of the value is run."""
+    kind = type(value)
+    if value is None or kind is bool or kind is float:
+        return value
+    if kind is int:
+        return value if abs(cast(int, value)) < 10**15 else "int"
+    if isinstance(value, Enum):
+        return f"{kind.__name__}.{value.name}"
+    if kind in _SHOWN:
+        return str(value)
+    if kind in _SIZED:
+        return f"{kind.__name__} of {len(cast('Collection[object]', value))}"
+    return kind.__name__
+
+
+def _frames_of(trace: TracebackType | None, frame_of: Callable[..., Event]) -> list[Event]:
+    first: list[TracebackType] = []
+    last: deque[TracebackType] = deque(maxlen=MAX_LAST_FRAMES)
+    for entry in _entries(trace):
+        (first if len(first) < MAX_FIRST_FRAMES else last).append(entry)
+    entries = [*first, *last]
+    frames: list[Event] = []
+    for number, entry in enumerate(entries, 1):
+        frame = frame_of(
+            entry.tb_frame,
+            tb_lineno=entry.tb_lineno,
+            include_local_variables=False,
+            max_value_length=256,
+        )
+        if number > len(entries) - MAX_FRAMES_WITH_VARIABLES:
+            frame["vars"] = _variables(entry)
+        frames.append(frame)
+    return frames
+
+
+def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _variables(entry: TracebackType) -> Event:
+    found: Event = {}
+    with suppress(RuntimeError):  # the loop still runs this frame and changed its variables
+        for name, value in islice(entry.tb_frame.f_locals.items(), MAX_VARIABLES):
+            found[name] = outline(value)
+    return found
+
+
+def bounded(event: Event) -> Event:
+    """The event within `MAX_EVENT_SIZE`: what is least missed goes first."""
+    for reduce in (_drop_variables, _drop_source, _drop_breadcrumbs, _drop_most_frames):
+        if _size_of(event) <= MAX_EVENT_SIZE:
+            return event
+        reduce(event)
+    if _size_of(event) <= MAX_EVENT_SIZE:
+        return event
+    kept = ("event_id", "timestamp", "level", "platform", "release", "environment", "tags")
+    return {key: event[key] for key in kept if key in event}
+
+
+def _size_of(event: Event) -> int:
+    try:
+        return len(orjson.dumps(event, default=str))
+    except TypeError:  # a lone surrogate, an integer of more than 64 bits
+        return len(repr(event))
+
+
+def _drop_variables(event: Event) -> None:
+    for frame in _frames(event):
+        frame.pop("vars", None)
+
+
+def _drop_source(event: Event) -> None:
+    for frame in _frames(event):
+        for name in ("pre_context", "context_line", "post_context"):
+            frame.pop(name, None)
+
+
+def _drop_breadcrumbs(event: Event) -> None:
+    for name in ("breadcrumbs", "extra", "request"):
+        event.pop(name, None)
+
+
+def _drop_most_frames(event: Event) -> None:
+    for exception in _exceptions(event):
+        exception["value"] = str(exception.get("value"))[:256]
+        trace = _as_mapping(exception.get("stacktrace"))
+        trace["frames"] = cast("list[Event]", trace.get("frames", []))[-5:]
 
 
 def scrubbed(event: Event, environment: str) -> Event:
@@ -51,14 +212,18 @@ def scrubbed(event: Event, environment: str) -> Event:
 
 
 def request_section(request: ReportedRequest) -> Event:
-    """The `request` of an event."""
-    return {
+    """The `request` of an event: of headers and query what is listed, of the body its size."""
+    query = parse_qsl(request.query[:4096], keep_blank_values=True)
+    headers = dict(request.headers)
+    section: Event = {
         "method": request.method,
         "url": request.path,
-        "query_string": parse_qsl(request.query, keep_blank_values=True),
-        "headers": {name.title(): value for name, value in dict(request.headers).items()},
-        "data": _parsed(request.body),
+        "query_string": [(n, v) for n, v in query if n in QUERY and _WORD.fullmatch(v)],
+        "headers": {n.title(): v[:256] for n, v in headers.items() if n.lower() in HEADERS},
     }
+    if request.body is not None:
+        section["data"] = outline(request.body)
+    return section
 
 
 def fingerprint(error: BaseException) -> list[str] | None:
@@ -92,26 +257,17 @@ def kept_breadcrumb(crumb: Event) -> Event | None:
     return safe if moment is None else {**safe, "timestamp": moment}
 
 
+def _exceptions(event: Event) -> list[Event]:
+    return cast("list[Event]", _as_mapping(event.get("exception")).get("values") or [])
+
+
 def _frames(event: Event) -> list[Event]:
-    exceptions = cast("list[Event]", _as_mapping(event.get("exception")).get("values") or [])
     return [
         frame
-        for exception in exceptions
+        for exception in _exceptions(event)
         for frame in cast("list[Event]", _as_mapping(exception.get("stacktrace")).get("frames", []))
     ]
 
 
 def _as_mapping(value: object) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _parsed(body: object) -> object:
-    """A body by its structure, so that it is redacted by its keys and not only by shapes."""
-    if not isinstance(body, bytes | str) or not body:
-        return body
-    if len(body) > _LONGEST_BODY:
-        return f"[{len(body)} bytes]"
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return body

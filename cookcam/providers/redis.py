@@ -12,11 +12,10 @@ caller for all (`Pause`), so that a Redis that comes back is not met by a storm.
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
-from urllib.parse import unquote, urlsplit
 
 import structlog
 import trio
@@ -24,6 +23,7 @@ from attrs import define, field
 
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.providers.pause import Pause
+from cookcam.settings.addresses import RedisAddress
 
 if TYPE_CHECKING:
     import coredis
@@ -42,9 +42,6 @@ CONNECTIONS: Final = 1
 """Of the commands, to each server: they need not wait for each other's answers."""
 SILENCE: Final = 5
 """Seconds without a message after which a subscription asks whether Redis is there."""
-DEFAULT_PORT: Final = 6379
-
-SCHEMES: Final = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 
 
 @define
@@ -63,7 +60,7 @@ class Redis:
     was found away a moment ago.
     """
 
-    _url: str
+    _address: RedisAddress
     _nursery: trio.Nursery
     _line: _Line | None = field(default=None, init=False)
     _opening: trio.Event | None = field(default=None, init=False)
@@ -73,19 +70,16 @@ class Redis:
     @staticmethod
     @asynccontextmanager
     async def open(url: str) -> AsyncGenerator[Redis]:
-        """A client for the length of the block. `url` is one of
+        """A client for the length of the block, for a URL of the forms of `RedisAddress.of`.
 
-            redis://user:password@host:6379/0       rediss:// for TLS
-            redis+cluster://host:6379,host:6379     rediss+cluster:// for TLS
-
-        with parts of user and password percent-encoded. TLS checks the certificate and the name.
-        Raises ValueError for any other URL; does not connect.
+        TLS checks the certificate and the name. Does not connect. Raises ValueError for any other
+        URL, without a part of it in the text.
         """
-        _Address.of(url)
+        address = RedisAddress.of(url)
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
             try:
-                yield Redis(url, nursery)
+                yield Redis(address, nursery)
             except BaseException as error:
                 failure = error  # raised again outside of the nursery, which would wrap it
             nursery.cancel_scope.cancel()
@@ -209,61 +203,18 @@ class Redis:
 
     async def _make(self) -> Client:
         """Not connected. Importing coredis takes a good part of a second: not on this thread."""
-        return await trio.to_thread.run_sync(partial(_make_client, _Address.of(self._url)))
+        return await trio.to_thread.run_sync(partial(_make_client, self._address))
 
 
-@define
-class _Address:
-    """A URL in parts."""
-
-    nodes: list[tuple[str, int]]
-    cluster: bool
-    options: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, url: str) -> _Address:
-        parts = urlsplit(url)
-        if parts.scheme not in SCHEMES:
-            raise ValueError(f"a Redis URL starts with {', '.join(s + '://' for s in SCHEMES)}")
-        credentials, _, hosts = parts.netloc.rpartition("@")
-        user, _, password = credentials.partition(":")
-        cluster = parts.scheme.endswith("+cluster")
-        nodes = [_node(host) for host in hosts.split(",")]
-        if len(nodes) > 1 and not cluster:
-            raise ValueError("only a cluster has several hosts")
-        options: dict[str, Any] = {
-            "username": unquote(user) or None,
-            "password": unquote(password) or None,
-        }
-        if parts.scheme.startswith("rediss"):
-            options["ssl_context"] = ssl.create_default_context()
-        number = parts.path.strip("/")
-        if number and (cluster or not number.isdecimal()):
-            raise ValueError("the path of a Redis URL is a database number; a cluster has none")
-        if number:
-            options["db"] = int(number)
-        return cls(nodes, cluster, options)
-
-
-def _node(host: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{host}")
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
-    if not parts.hostname or port == 0:
-        # Not a word of the text: of a password with a bare `/` this may be the beginning.
-        raise ValueError("a Redis URL names a host, and a port from 1 to 65535")
-    return parts.hostname, port or DEFAULT_PORT
-
-
-def _make_client(address: _Address) -> Client:
+def _make_client(address: RedisAddress) -> Client:
     import coredis
     from coredis.connection import TCPLocation
     from coredis.retry import NoRetryPolicy
 
     options: dict[str, Any] = {
-        **address.options,
+        "username": address.username,
+        "password": address.password,
+        "ssl_context": ssl.create_default_context() if address.tls else None,
         "connect_timeout": CONNECT_BOUND,
         "stream_timeout": ANSWER_BOUND,
         "pool_timeout": CALL_BOUND,
@@ -276,7 +227,7 @@ def _make_client(address: _Address) -> Client:
         options["max_connections_per_node"] = True
         return cast("Client", coredis.RedisCluster(startup_nodes=nodes, **options))
     host, port = address.nodes[0]
-    return coredis.Redis(host=host, port=port, **options)
+    return coredis.Redis(host=host, port=port, db=address.database, **options)
 
 
 async def _ping(client: Client) -> None:

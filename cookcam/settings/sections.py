@@ -7,13 +7,14 @@ Source: `spec/operations.md` §1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import time
 from typing import Any, Literal, get_args
 
 from attrs import NOTHING, field, frozen
 
 from cookcam import __version__
-from cookcam.settings import readers
+from cookcam.settings import addresses, keys, production, readers
 from cookcam.settings.readers import Network, Secret
 
 Environment = Literal["development", "test", "staging", "production"]
@@ -24,19 +25,34 @@ DEPLOYED: tuple[Environment, ...] = ("staging", "production")
 EVERYWHERE: tuple[Environment, ...] = get_args(Environment)
 
 
+SHUTDOWN_MARGIN = 10.0
+"""Seconds for closing services after the drain (docs/shutdown.md)."""
+
+RELEASE_PART = readers.pattern(
+    r"[\w.+-]{1,100}", "must be up to 100 letters, digits and . + - _, as it names a release"
+)
+APP_ID = readers.pattern(
+    r"[A-Za-z][\w-]*(\.[A-Za-z0-9][\w-]*)+", "must be an app's identifier such as com.example.app"
+)
+KEY_ID = readers.pattern(r"[\w-]{1,64}", "must be up to 64 letters, digits, - and _")
+MODEL_NAME = readers.pattern(r"[\w.:/-]{1,100}", "must be the name of a model, such as gpt-4o-mini")
+
+
 def setting(
     name: str,
     *,
     default: Any = NOTHING,
     required: tuple[Environment, ...] = (),
     read: readers.Reader[Any] = readers.text,
+    in_production: Callable[[Any], None] | None = None,
     aliases: tuple[str, ...] = (),
     about: str,
     source: str = "",
 ) -> Any:
     """A field filled from the environment variable `name`, or the first alias that is set.
 
-    `read` turns the text into the value and raises ValueError with the rule it breaks.
+    `read` turns the text into the value and raises InvalidSetting with the rule it breaks;
+    `in_production` does the same for a value that only production refuses.
     `required` lists the environments that refuse to start without it. `source` says where an
     operator finds the value.
     """
@@ -47,6 +63,7 @@ def setting(
             "aliases": aliases,
             "required": required,
             "read": read,
+            "in_production": in_production,
             "about": about,
             "source": source,
         },
@@ -55,14 +72,23 @@ def setting(
 
 @frozen
 class ServerConfig:
-    host: str = setting("HOST", default="127.0.0.1", about="address to listen on")
-    port: int = setting(
-        "PORT", default=3000, read=readers.integer(0, 65535), about="port to listen on"
+    host: str = setting(
+        "HOST", default="127.0.0.1", read=addresses.host, about="address to listen on"
     )
-    version: str = setting("APP_VERSION", default=__version__, about="version in health answers")
+    port: int = setting(
+        "PORT",
+        default=3000,
+        read=readers.integer(0, 65535),
+        in_production=production.fixed_port,
+        about="port to listen on",
+    )
+    version: str = setting(
+        "APP_VERSION", default=__version__, read=RELEASE_PART, about="version in health answers"
+    )
     commit: str | None = setting(
         "GIT_COMMIT_SHA",
         required=DEPLOYED,
+        read=RELEASE_PART,
         about="commit of this release, part of the release name",
         source="set by the pipeline: git rev-parse HEAD",
     )
@@ -70,34 +96,40 @@ class ServerConfig:
         "APP_BASE_URL",
         default="https://cookcam.ai",
         required=DEPLOYED,
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
         aliases=("APP_URL",),
+        in_production=production.public_https,
         about="public address of the website, for links",
     )
     api_base_url: str = setting(
         "API_BASE_URL",
         default="https://api.cookcam.ai",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.public_https,
         about="public address of this server: where Stripe sends creators back to the app",
     )
     cors_origins: tuple[str, ...] = setting(
         "CORS_ORIGIN",
         default=("http://localhost:8081",),
         required=DEPLOYED,
-        read=readers.origins,
-        about="comma list of web origins that may call the API",
+        read=addresses.cors_origins,
+        in_production=production.public_origins,
+        about="comma list of origins that may call the API, such as"
+        " https://cookcam.ai,capacitor://localhost; production refuses http:// ones, this default"
+        " among them",
     )
     trusted_proxies: tuple[Network, ...] = setting(
         "TRUSTED_PROXIES",
         default=(),
         required=DEPLOYED,
-        read=readers.networks,
+        read=addresses.networks,
+        in_production=production.some_networks,
         about="comma list of networks whose X-Forwarded-For counts, such as 127.0.0.1/32",
         source="the addresses of your nginx",
     )
     internal_api_key: Secret | None = setting(
         "INTERNAL_API_KEY",
-        read=readers.secret(minimum=32),
+        read=readers.header_secret(minimum=32),
         about="opens detailed health and metrics, sent as X-API-Key",
         source="make one: openssl rand -hex 32",
     )
@@ -136,6 +168,7 @@ class LimitsConfig:
         "ENABLE_RATE_LIMITING",
         default=True,
         read=readers.boolean,
+        in_production=production.switched_on,
         about="count requests per client; refused as false in production",
     )
     window_ms: int = setting(
@@ -184,8 +217,20 @@ class DrainConfig:
         "DRAIN_TIMEOUT_SECONDS",
         default=30.0,
         read=readers.number(0.001, 3600),
-        about="bound of the whole drain; below PM2's kill_timeout",
+        about="bound of the whole drain; below KILL_TIMEOUT_SECONDS",
     )
+    kill_timeout: float = setting(
+        "KILL_TIMEOUT_SECONDS",
+        default=40.0,
+        read=readers.number(1, 7200),
+        about="time between the signal to stop and SIGKILL: PM2's kill_timeout,"
+        " TimeoutStopSec of systemd",
+    )
+
+    @property
+    def longest(self) -> float:
+        """Seconds from the signal to the end of the process, at most."""
+        return self.notice + self.timeout + SHUTDOWN_MARGIN
 
 
 @frozen
@@ -193,13 +238,13 @@ class DatabaseConfig:
     url: Secret = setting(
         "DATABASE_URL",
         required=EVERYWHERE,
-        read=readers.secret_url("postgresql", "postgres"),
+        read=addresses.database_url,
         about="PostgreSQL, direct connection",
         source="Supabase: Project Settings, Database",
     )
     migration_url: Secret | None = setting(
         "MIGRATION_DATABASE_URL",
-        read=readers.secret_url("postgresql", "postgres"),
+        read=addresses.database_url,
         about="login that owns the schema, for cookcam migrate; else DATABASE_URL",
     )
     pool_min: int = setting(
@@ -222,7 +267,7 @@ class RedisConfig:
 
     url: Secret | None = setting(
         "REDIS_URL",
-        read=readers.secret_url("redis", "rediss", "redis+cluster", "rediss+cluster"),
+        read=addresses.redis_url,
         about="Redis, such as redis://:password@host:6379/0; redis+cluster://a:6379,b:6379",
         source="your Redis; REDIS_HOST, REDIS_PORT, REDIS_PASSWORD and REDIS_DB are read too",
     )
@@ -233,21 +278,22 @@ class IdentityConfig:
     supabase_url: str = setting(
         "SUPABASE_URL",
         required=EVERYWHERE,
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
         about="address of the Supabase project",
         source="Supabase: Project Settings, API",
     )
     anon_key: Secret = setting(
         "SUPABASE_ANON_KEY",
         required=EVERYWHERE,
-        read=readers.secret(),
+        read=readers.header_secret(),
         about="public key of the project",
         source="Supabase: Project Settings, API",
     )
     service_role_key: Secret = setting(
         "SUPABASE_SERVICE_ROLE_KEY",
         required=EVERYWHERE,
-        read=readers.secret(),
+        read=readers.header_secret(),
         aliases=("SUPABASE_SERVICE_KEY",),
         about="administrative key of the project",
         source="Supabase: Project Settings, API",
@@ -378,7 +424,8 @@ class ObservabilityConfig:
     sentry_dsn: Secret | None = setting(
         "SENTRY_DSN",
         required=DEPLOYED,
-        read=readers.secret_url("https", "http"),
+        read=addresses.sentry_dsn,
+        in_production=production.secret_remote_https,
         about="where error reports go",
         source="Sentry: Project Settings, Client Keys",
     )
@@ -391,19 +438,22 @@ class ProvidersConfig:
     openai_api_key: Secret = setting(
         "OPENAI_API_KEY",
         required=EVERYWHERE,
-        read=readers.secret(),
+        read=readers.header_secret(),
+        in_production=production.real_secret,
         about="vision and recipes",
         source="https://platform.openai.com/api-keys",
     )
     openai_base_url: str = setting(
         "OPENAI_BASE_URL",
         default="https://api.openai.com/v1",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
         about="address of the OpenAI API, version included",
     )
     openai_model: str = setting(
         "OPENAI_MODEL",
         default="gpt-4o-mini",
+        read=MODEL_NAME,
         about="model for recipes and vision; it has to know structured output and images",
         source="https://platform.openai.com/docs/models",
     )
@@ -415,20 +465,21 @@ class ProvidersConfig:
     )
     usda_api_key: Secret | None = setting(
         "USDA_API_KEY",
-        read=readers.secret(),
+        read=readers.header_secret(),
         about="food data, 1,000 requests per hour; else DEMO_KEY, which has 30",
         source="https://fdc.nal.usda.gov/api-key-signup.html",
     )
     usda_api_base_url: str = setting(
         "USDA_API_BASE_URL",
         default="https://api.nal.usda.gov/fdc/v1",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
         about="address of USDA FoodData Central, version included",
     )
     stripe_secret_key: Secret | None = setting(
         "STRIPE_SECRET_KEY",
         required=DEPLOYED,
-        read=readers.secret(),
+        read=readers.header_secret(),
         about="payments; a live key in production and only there",
         source="Stripe: Developers, API keys",
     )
@@ -436,19 +487,22 @@ class ProvidersConfig:
         "STRIPE_WEBHOOK_SECRET",
         required=DEPLOYED,
         read=readers.secrets,
+        in_production=production.real_secrets,
         about="verifies Stripe's events; a comma list while a secret is replaced",
         source="Stripe: Developers, Webhooks",
     )
     stripe_connect_webhook_secrets: tuple[Secret, ...] | None = setting(
         "STRIPE_CONNECT_WEBHOOK_SECRET",
         read=readers.secrets,
+        in_production=production.real_secrets,
         about="the same of connected accounts; else STRIPE_WEBHOOK_SECRET",
         source="Stripe: Developers, Webhooks",
     )
     stripe_api_base: str = setting(
         "STRIPE_API_BASE",
         default="https://api.stripe.com",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
         about="address of the Stripe API, without a version",
     )
     apple_shared_secret: Secret | None = setting(
@@ -462,7 +516,8 @@ class ProvidersConfig:
     google_service_account_key: Secret | None = setting(
         "GOOGLE_SERVICE_ACCOUNT_KEY",
         required=DEPLOYED,
-        read=readers.service_account,
+        read=keys.service_account,
+        in_production=production.real_account,
         about="Google Play purchases, the JSON text of the key",
         source="Google Cloud: Service accounts, Keys",
     )
@@ -471,6 +526,7 @@ class ProvidersConfig:
         default="com.abmccull.cookcamexpo",
         required=DEPLOYED,
         aliases=("ANDROID_PACKAGE_NAME",),
+        read=APP_ID,
         about="package of the Android app",
     )
 
@@ -483,7 +539,8 @@ class StoresConfig:
         "IAP_ALLOW_SANDBOX",
         default=False,
         read=readers.boolean,
-        about="test purchases of the stores entitle as well",
+        in_production=production.switched_off,
+        about="test purchases of the stores entitle as well; refused as true in production",
     )
     receipt_key: Secret | None = setting(
         "IAP_RECEIPT_KEY",
@@ -505,7 +562,7 @@ class StoresConfig:
         about="what Google keeps of a price, where it does not tell our revenue of an order",
     )
     apple_bundle_id: str = setting(
-        "APPLE_BUNDLE_ID", default="com.cookcam.app", about="bundle id of the iOS app"
+        "APPLE_BUNDLE_ID", default="com.cookcam.app", read=APP_ID, about="bundle id of the iOS app"
     )
     apple_app_id: int | None = setting(
         "APPLE_APP_ID",
@@ -516,57 +573,64 @@ class StoresConfig:
     apple_root_certificates: tuple[bytes, ...] = setting(
         "APPLE_ROOT_CERTIFICATES",
         default=(),
-        read=readers.certificates,
+        read=keys.certificates,
         about="comma list of files with Apple's root certificates, DER or PEM",
         source="https://www.apple.com/certificateauthority, Apple Root CA - G3 and others",
     )
     apple_issuer_id: str | None = setting(
         "APPLE_API_ISSUER_ID",
+        read=KEY_ID,
         about="issuer of the key of the App Store Server API",
         source="App Store Connect: Users and Access, Integrations",
     )
     apple_key_id: str | None = setting(
-        "APPLE_API_KEY_ID", about="id of the key of the App Store Server API"
+        "APPLE_API_KEY_ID", read=KEY_ID, about="id of the key of the App Store Server API"
     )
     apple_private_key: Secret | None = setting(
         "APPLE_API_PRIVATE_KEY",
-        read=readers.pem,
+        read=keys.es256_key,
         about="that key: the .p8 file's name, or its text with line breaks as \\n",
     )
     apple_verify_receipt_url: str = setting(
         "APPLE_VERIFY_RECEIPT_URL",
         default="https://buy.itunes.apple.com/verifyReceipt",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.real_service,
         about="where receipts are verified",
     )
     apple_sandbox_verify_receipt_url: str = setting(
         "APPLE_SANDBOX_VERIFY_RECEIPT_URL",
         default="https://sandbox.itunes.apple.com/verifyReceipt",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
         about="the same of test purchases",
     )
     apple_api_url: str = setting(
         "APPLE_API_URL",
         default="https://api.storekit.apple.com",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.real_service,
         about="address of the App Store Server API",
     )
     apple_sandbox_api_url: str = setting(
         "APPLE_SANDBOX_API_URL",
         default="https://api.storekit-sandbox.apple.com",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
         about="the same of test purchases",
     )
     google_api_url: str = setting(
         "GOOGLE_PLAY_API_URL",
         default="https://androidpublisher.googleapis.com",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
         about="address of the Google Play API, without a version",
     )
     google_certs_url: str = setting(
         "GOOGLE_CERTS_URL",
         default="https://www.googleapis.com/oauth2/v3/certs",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
         about="the keys that sign the tokens of pushed notifications",
     )
     google_push_audience: str | None = setting(
@@ -587,7 +651,8 @@ class PushConfig:
 
     fcm_account_key: Secret | None = setting(
         "FCM_SERVICE_ACCOUNT_KEY",
-        read=readers.firebase_account,
+        read=keys.firebase_account,
+        in_production=production.real_account,
         about="notifications to Android: the JSON text of the key of a service account, or the name"
         " of its file",
         source="Firebase: Project settings, Service accounts",
@@ -595,27 +660,34 @@ class PushConfig:
     fcm_api_url: str = setting(
         "FCM_API_URL",
         default="https://fcm.googleapis.com",
-        read=readers.url("https", "http"),
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
         about="address of Firebase Cloud Messaging, without a version",
     )
     apns_key_id: str | None = setting(
         "APNS_KEY_ID",
+        read=KEY_ID,
         about="notifications to iOS: id of the key for APNs",
         source="Apple Developer: Certificates, Identifiers & Profiles, Keys",
     )
     apns_team_id: str | None = setting(
-        "APNS_TEAM_ID", about="the team that key belongs to", source="Apple Developer: Membership"
+        "APNS_TEAM_ID",
+        read=KEY_ID,
+        about="the team that key belongs to",
+        source="Apple Developer: Membership",
     )
     apns_private_key: Secret | None = setting(
         "APNS_PRIVATE_KEY",
-        read=readers.pem,
+        read=keys.es256_key,
         about="that key: the .p8 file's name, or its text with line breaks as \\n",
     )
     apns_url: str = setting(
         "APNS_URL",
         default="https://api.push.apple.com",
-        read=readers.url("https", "http"),
-        about="address of APNs; builds for development need https://api.sandbox.push.apple.com",
+        read=addresses.url("https", "http"),
+        in_production=production.real_service,
+        about="address of APNs; builds for development need https://api.sandbox.push.apple.com,"
+        " which production refuses",
     )
 
 
@@ -644,7 +716,8 @@ class PaymentsConfig:
     checkout_allowed_origins: tuple[str, ...] = setting(
         "CHECKOUT_ALLOWED_ORIGINS",
         default=(),
-        read=readers.origins,
+        read=addresses.web_origins,
+        in_production=production.public_origins,
         about="where a checkout may lead back to, a comma list; else the origin of APP_BASE_URL."
         " The app's own scheme cookcam:// always may",
     )
@@ -663,7 +736,7 @@ class ReconciliationConfig:
     )
     operations_api_key: Secret | None = setting(
         "OPERATIONS_API_KEY",
-        read=readers.secret(minimum=32),
+        read=readers.header_secret(minimum=32),
         about="starts and shows reconciliation besides administrators, sent as X-API-Key",
         source="make one: openssl rand -hex 32",
     )

@@ -26,11 +26,11 @@ import click
 from attrs import frozen
 
 from tests.support.commands import clean_environment
-from tests.support.environments import PRODUCTION
+from tests.support.environments import STAGING
 from tests.support.ports import free_ports
 
 SETTINGS = {
-    **PRODUCTION,
+    **STAGING,
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/nowhere",
     "SUPABASE_URL": "http://127.0.0.1:9",
     "SENTRY_DSN": "http://key@127.0.0.1:9/1",

@@ -114,7 +114,7 @@ async def server_for_many(
 ) -> AsyncIterator[ServerProcess]:
     allow_descriptors(SOCKETS + 500)  # inherited by the server
     [port] = free_ports(1)
-    async with started_server({**sandbox.production, **MANY, **settings}, port, folder) as server:
+    async with started_server({**sandbox.staging, **MANY, **settings}, port, folder) as server:
         await server.ready()
         yield server
 

@@ -57,7 +57,7 @@ def test_the_release_comes_from_the_folder_of_the_file_or_from_the_environment()
 async def test_pm2_lets_a_drain_finish_and_starts_what_crashed(
     tmp_path: Path, sandbox: SandboxProcess
 ):
-    async with deployed(tmp_path, sandbox.production) as deployment:
+    async with deployed(tmp_path, sandbox.staging) as deployment:
         before = await deployment.pm2.processes()
         assert [process["pm2_env"]["status"] for process in before] == ["online"] * 2
 
@@ -81,8 +81,8 @@ async def test_pm2_lets_a_drain_finish_and_starts_what_crashed(
 async def test_a_release_that_does_not_start_stops_at_the_first_instance(
     tmp_path: Path, sandbox: SandboxProcess
 ):
-    async with deployed(tmp_path, sandbox.production) as deployment:
-        settings = {**sandbox.production}
+    async with deployed(tmp_path, sandbox.staging) as deployment:
+        settings = {**sandbox.staging}
         del settings["OPENAI_API_KEY"]
         deployment.releases.add("broken", settings)
 

@@ -57,7 +57,7 @@ class SlowLogin:
 
 def test_a_missing_key_is_named_and_ends_the_start(tmp_path: Path, sandbox: SandboxProcess):
     began = time.monotonic()
-    done = run("serve", cwd=tmp_path, env=without(sandbox.production, "OPENAI_API_KEY"))
+    done = run("serve", cwd=tmp_path, env=without(sandbox.staging, "OPENAI_API_KEY"))
     assert time.monotonic() - began < 5  # 0.2 s; the bound is for a busy machine
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
@@ -67,7 +67,7 @@ def test_a_missing_key_is_named_and_ends_the_start(tmp_path: Path, sandbox: Sand
 
 
 def test_three_mistakes_are_three_lines(tmp_path: Path, sandbox: SandboxProcess):
-    settings = without(sandbox.production, "SENTRY_DSN") | {
+    settings = without(sandbox.staging, "SENTRY_DSN") | {
         "JWT_SECRET": "short",
         "PORT": "eighty",
     }
@@ -80,7 +80,7 @@ def test_three_mistakes_are_three_lines(tmp_path: Path, sandbox: SandboxProcess)
 def test_a_port_in_use_is_one_line(tmp_path: Path, sandbox: SandboxProcess):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run("serve", cwd=tmp_path, env={**sandbox.production, "PORT": str(port)})
+        done = run("serve", cwd=tmp_path, env={**sandbox.staging, "PORT": str(port)})
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert f"127.0.0.1:{port}" in line
@@ -92,7 +92,7 @@ async def test_a_request_in_flight_is_answered_before_the_end(
     number: signal.Signals, tmp_path: Path, sandbox: SandboxProcess
 ):
     [port] = free_ports(1)
-    async with started_server(sandbox.production, port, tmp_path) as server:
+    async with started_server(sandbox.staging, port, tmp_path) as server:
         await server.ready()
         sandbox.behave(delay=SLOW)
         login = SlowLogin(server, sandbox)
@@ -128,7 +128,7 @@ async def until_refused(port: int) -> None:
 
 async def test_a_second_signal_ends_at_once(tmp_path: Path, sandbox: SandboxProcess):
     [port] = free_ports(1)
-    async with started_server(sandbox.production, port, tmp_path) as server:
+    async with started_server(sandbox.staging, port, tmp_path) as server:
         await server.ready()
         sandbox.behave(delay=SLOW * 3)
         login = SlowLogin(server, sandbox)
@@ -148,7 +148,7 @@ async def test_a_request_that_outlasts_the_bound_is_cut_and_named(
     tmp_path: Path, sandbox: SandboxProcess
 ):
     [port] = free_ports(1)
-    settings = {**sandbox.production, "DRAIN_TIMEOUT_SECONDS": "1"}
+    settings = {**sandbox.staging, "DRAIN_TIMEOUT_SECONDS": "1"}
     async with started_server(settings, port, tmp_path) as server:
         await server.ready()
         sandbox.behave(delay=60)
@@ -170,7 +170,7 @@ async def test_a_signal_during_the_start_ends_it_without_a_traceback(
     number: signal.Signals, tmp_path: Path, sandbox: SandboxProcess
 ):
     [port] = free_ports(1)
-    async with started_server(sandbox.production, port, tmp_path) as server:
+    async with started_server(sandbox.staging, port, tmp_path) as server:
         await server.logged("Environment validation successful")
         await trio.sleep(0.1)  # inside the import of the parts
         server.signal(number)
@@ -188,7 +188,7 @@ async def test_pm2_is_told_of_readiness_once_data_can_be_read(
     [port] = free_ports(1)
     reading, writing = os.pipe()
     settings = {
-        **sandbox.production,
+        **sandbox.staging,
         "DATABASE_URL": f"{database.partition('?')[0]}?host={quote(str(link))}",
         "NODE_CHANNEL_FD": str(writing),
     }
@@ -214,7 +214,7 @@ async def test_production_logs_json_and_reports_to_sentry_and_flushes(
 ):
     [port] = free_ports(1)
     async with open_sentry_ingest() as ingest:
-        settings = {**sandbox.production, "SENTRY_DSN": ingest.dsn.reveal()}
+        settings = {**sandbox.staging, "SENTRY_DSN": ingest.dsn.reveal()}
         async with started_server(settings, port, tmp_path) as server:
             await server.ready()
             async with httpx.AsyncClient(base_url=server.url, verify=False) as client:
@@ -223,11 +223,12 @@ async def test_production_logs_json_and_reports_to_sentry_and_flushes(
             server.signal(signal.SIGTERM)
             assert await server.ended() == 0
             for line in server.lines():
-                assert {"timestamp", "level", "message"} <= line.keys()
+                assert {"timestamp", "level", "message", "pid", "release"} <= line.keys()
+                assert line["instance"].endswith(f":{port}")
             messages = server.messages()
             assert messages[0] == "Environment validation successful"
             assert STARTED in messages
             assert messages[-1] == COMPLETE
             started = server.lines()[messages.index(STARTED)]
-            assert started["environment"] == "production"
+            assert started["environment"] == "staging"
             assert started["secondsSinceProcessStart"] > 0

@@ -33,7 +33,7 @@ UNLIMITED = {
 
 
 async def test_a_rolling_restart_loses_nothing(tmp_path: Path, sandbox: SandboxProcess):
-    async with deployed(tmp_path, {**sandbox.production, **UNLIMITED}) as deployment:
+    async with deployed(tmp_path, {**sandbox.staging, **UNLIMITED}) as deployment:
         assert await deployment.releases_running() == ["cookcam-api@first"] * 2
         with running_nginx(tmp_path / "nginx", deployment.ports) as nginx:
             context = nginx.certificate.client_context()

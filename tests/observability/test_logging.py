@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
+import sys
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -15,10 +19,12 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cookcam.config import load
 from cookcam.errors import DuplicateEntry
 from cookcam.observability.context import add_log_fields, current_log_fields, log_context
-from cookcam.observability.logging import get_logger
+from cookcam.observability.logging import configure_logging, get_logger, instance_fields
 from tests.observability.seeds import Seeds
+from tests.support.environments import DEVELOPMENT, PRODUCTION, STAGING
 
 log = get_logger("cookcam.tests")
 
@@ -291,3 +297,52 @@ def test_a_closed_stream_does_not_disturb_the_caller(log_to_text: Any) -> None:
 def test_names_of_loggers_are_bound_once_configured() -> None:
     """A logger may be made at import time, before anything is configured."""
     assert isinstance(log, structlog._config.BoundLoggerLazyProxy)  # pyright: ignore
+
+
+def test_stack_of_a_long_chain_of_groups_is_bounded(log_to_text: Callable[..., Any]) -> None:
+    written = log_to_text()
+    error: Exception = ValueError("innermost")
+    for level in range(300):
+        error = ExceptionGroup(f"level {level}", [error])
+    calls = 0
+
+    def counted(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(counted)
+    try:
+        get_logger("x").error("failed", error=error)
+    finally:
+        sys.setprofile(None)
+    [record] = written.records
+    assert record["stack"].count("ExceptionGroup: level") == 20
+    assert "level 299" in record["stack"]
+    assert calls < 3000
+
+
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_every_line_names_its_instance_process_and_release(
+    environment: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = load({**(PRODUCTION if environment == "production" else STAGING), "PORT": "3001"})
+    logger = configure_logging(environment, "info", instance=instance_fields(config))
+    get_logger("x").info("own line", pid=7, instance="another")
+    get_logger("x").error("own error")
+    logging.getLogger("library").warning("line of a library")
+    logger.flush(1)
+    output = capfd.readouterr()
+    records = [json.loads(line) for line in (output.out + output.err).splitlines()]
+    assert len(records) == 3
+    for record in records:
+        assert record["instance"] == f"{socket.gethostname()}:3001"
+        assert record["pid"] == os.getpid()
+        assert record["release"] == "cookcam-api@0a1b2c3d"
+
+
+def test_lines_for_people_name_the_instance(capfd: pytest.CaptureFixture[str]) -> None:
+    config = load({**DEVELOPMENT, "PORT": "3002"})
+    logger = configure_logging("development", "info", instance=instance_fields(config))
+    get_logger("x").info("own line")
+    logger.flush(1)
+    assert f" instance={socket.gethostname()}:3002" in capfd.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,6 +35,7 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "ws_outbox_overflow_total": "counter",
         "db_pool_in_use": "gauge",
         "db_pool_size": "gauge",
+        "error_reports_total": "counter",
         "rate_limited_total": "counter",
         "tasks_running": "gauge",
         "task_restarts_total": "counter",
@@ -54,8 +56,26 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "generations_total": "counter",
         "iap_validations_total": "counter",
         "push_notifications_total": "counter",
+        "build_info": "gauge",
+        "process_virtual_memory_bytes": "gauge",
+        "process_resident_memory_bytes": "gauge",
+        "process_start_time_seconds": "gauge",
+        "process_cpu_seconds_total": "counter",
+        "process_open_fds": "gauge",
+        "process_max_fds": "gauge",
     }
     assert CONTENT_TYPE.startswith("text/plain")
+
+
+def test_process_and_build_are_described() -> None:
+    metrics = Metrics()
+    metrics.describe_build("cookcam-api@0123abc", "2.0.0")
+    build = {"release": "cookcam-api@0123abc", "version": "2.0.0"}
+    found = samples(metrics)
+    key = ("build_info", frozenset({**build, "python": platform.python_version()}.items()))
+    assert found[key] == 1
+    assert found["process_resident_memory_bytes", frozenset()] > 1_000_000
+    assert found["process_open_fds", frozenset()] > 0
 
 
 def test_an_answer_is_counted_and_timed_by_route_method_and_status() -> None:

@@ -14,8 +14,16 @@ import trio
 from attrs import frozen
 
 from cookcam.errors import DuplicateEntry, ServiceUnavailable
+from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports, ReportedRequest
-from cookcam.observability.sentry import open_sentry, traces_sample_rate
+from cookcam.observability.sentry import MAX_WAITING_REPORTS, open_sentry, traces_sample_rate
+from cookcam.observability.sentry_events import (
+    MAX_EVENT_SIZE,
+    MAX_EXCEPTIONS,
+    MAX_FIRST_FRAMES,
+    MAX_LAST_FRAMES,
+    exception_section,
+)
 from cookcam.settings.readers import Secret
 from tests.observability.seeds import Seeds
 from tests.support.sentry_ingest import SentryIngest, open_sentry_ingest
@@ -84,7 +92,7 @@ async def test_the_request_and_the_user_id_are_part_of_a_report(ingest: SentryIn
         "url": "/api/v1/recipes/<id>",
         "query_string": [["page", "2"]],
         "headers": {"Accept": "text/plain"},
-        "data": {"title": "Soup"},
+        "data": "dict of 1",
     }
     assert event["user"] == {"id": "user-1"}
     assert event["tags"]["request_id"] == "req-1"
@@ -358,15 +366,122 @@ async def test_an_ingest_that_does_not_answer_holds_nothing_up(
     assert ingest.events == []
 
 
-async def test_while_the_queue_is_full_reports_are_not_prepared(ingest: SentryIngest) -> None:
+async def test_reports_over_the_queue_are_dropped_and_counted(ingest: SentryIngest) -> None:
+    metrics, entered, go_on = Metrics(), threading.Event(), threading.Event()
+
+    class Slow(Exception):
+        def __str__(self) -> str:
+            entered.set()
+            go_on.wait(10)
+            return "slow"
+
+    async with open_sentry(
+        dsn=ingest.dsn, environment="test", release=RELEASE, metrics=metrics
+    ) as reporter:
+        assert reporter.capture_exception(raised(Slow())) is not None
+        await trio.to_thread.run_sync(entered.wait)
+        taken = [reporter.capture_exception(raised(ValueError(f"{n}"))) for n in range(50)]
+        go_on.set()
+    accepted = taken[:MAX_WAITING_REPORTS]
+    assert None not in accepted
+    assert taken[MAX_WAITING_REPORTS:] == [None] * (50 - MAX_WAITING_REPORTS)
+    assert [event["event_id"] for event in ingest.events[1:]] == accepted
+    assert _value(metrics, "dropped") == 50 - MAX_WAITING_REPORTS
+    assert _value(metrics, "made") == MAX_WAITING_REPORTS + 1
+
+
+async def test_what_the_ingest_does_not_take_is_dropped_and_counted(ingest: SentryIngest) -> None:
+    metrics = Metrics()
     ingest.hold()
-    async with reporting(ingest) as reporter:
-        taken = [reporter.capture_exception(raised(ValueError(f"{n}"))) for n in range(130)]
+    async with open_sentry(
+        dsn=ingest.dsn, environment="test", release=RELEASE, metrics=metrics
+    ) as reporter:
+        with trio.fail_after(30):
+            while _value(metrics, "dropped") < 5:
+                reporter.capture_exception(raised(ValueError("x")))
+                await trio.sleep(0.001)
+        assert _value(metrics, "made") <= 150
         ingest.release()
-    sent = [event_id for event_id in taken if event_id is not None]
-    assert taken[: len(sent)] == sent
-    assert 100 <= len(sent) < 130
-    assert len(ingest.events) == len(sent)
+
+
+def _value(metrics: Metrics, outcome: str) -> float:
+    labels = {"outcome": outcome}
+    return metrics.registry.get_sample_value("error_reports_total", labels) or 0.0
+
+
+def descend(recipe: dict[str, Any], levels: int) -> None:
+    """Fails deep inside, with a large body in the variables of every frame."""
+    step_text, unknown = f"{recipe['title']} in {levels} steps", [*recipe]
+    if levels == 0:
+        raise RecursionError(f"maximum depth, near {len(step_text)} {len(unknown)}")
+    descend(recipe, levels - 1)
+
+
+def deep_error(recipe: dict[str, Any]) -> BaseException:
+    """An error of 900 frames around an error of 900 frames."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(3000)
+    try:
+        try:
+            descend(recipe, 900)
+        except RecursionError:
+            descend(recipe, 900)
+    except RecursionError as error:
+        return error
+    finally:
+        sys.setrecursionlimit(limit)
+    raise AssertionError
+
+
+async def test_deep_error_is_reported_within_limits_and_away_from_the_event_loop(
+    ingest: SentryIngest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"title": "Grandmother's soup", "steps": ["stir the secret sauce"] * 20_000}
+    recipe = {**body, "favouriteSpiceOfMine": "saffron from Herat"}
+    error = deep_error(recipe)
+    threads: set[int] = set()
+    work = 0
+
+    def counted(frame: object, event: str, argument: object) -> None:
+        nonlocal work
+        work += event in ("call", "c_call")
+
+    def recorded(*arguments: Any, **options: Any) -> Any:
+        threads.add(threading.get_ident())
+        return exception_section(*arguments, **options)
+
+    monkeypatch.setattr("cookcam.observability.sentry.exception_section", recorded)
+    async with reporting(ingest) as reporter:
+        request = ReportedRequest("POST", "/recipes", body=recipe)
+        sys.setprofile(counted)
+        try:
+            assert reporter.capture_exception(error, request) is not None
+        finally:
+            sys.setprofile(None)
+    assert threads
+    assert threading.get_ident() not in threads
+    assert work < 300  # calls on the loop's thread; serialising the frames there takes over 100,000
+    [event] = ingest.events
+    assert len(ingest.everything()) < MAX_EVENT_SIZE + 4096
+    for exception in event["exception"]["values"]:
+        assert exception["type"] == "RecursionError"
+        assert len(exception["stacktrace"]["frames"]) == MAX_FIRST_FRAMES + MAX_LAST_FRAMES
+    assert event["exception"]["values"][-1]["stacktrace"]["frames"][-1]["vars"]["recipe"] == (
+        "dict of 3"
+    )
+    for text in ("Grandmother", "secret sauce", "favouriteSpice", "saffron"):
+        assert text not in ingest.everything()
+
+
+async def test_many_causes_and_nested_groups_are_bounded(ingest: SentryIngest) -> None:
+    error: Exception = ValueError("innermost")
+    for level in range(300):
+        error = ExceptionGroup(f"level {level}", [error])
+    async with reporting(ingest) as reporter:
+        reporter.capture_exception(raised(error))
+    [event] = ingest.events
+    assert len(event["exception"]["values"]) == MAX_EXCEPTIONS
+    assert event["exception"]["values"][-1]["value"].startswith("level 299")
 
 
 async def test_a_reporter_that_was_closed_reports_nothing(ingest: SentryIngest) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import psycopg.errors
 import pytest
@@ -18,9 +21,13 @@ from cookcam.errors import (
 )
 from cookcam.observability.reports import ReportedRequest, reportable
 from cookcam.observability.sentry_events import (
+    MAX_EVENT_SIZE,
+    bounded,
     fingerprint,
     is_probe,
     kept_breadcrumb,
+    message_of,
+    outline,
     request_section,
     scrubbed,
 )
@@ -180,20 +187,90 @@ def test_local_variables_stay_in_frames_of_this_program_only() -> None:
     ]
 
 
-def test_a_request_section_is_structured_so_that_keys_are_seen() -> None:
+def test_request_section_has_what_is_listed_and_sizes_of_the_rest() -> None:
+    headers = {"x-api-key": "k", "accept": "text/plain", "x-note": "my soup"}
     section = request_section(
         ReportedRequest(
-            "POST", "/login", "a=1&token=x%20y", {"x-api-key": "k"}, b'{"password": "p"}'
+            "POST",
+            "/recipes",
+            "page=2&search=soup&token=x&sort=my%20soup",
+            headers,
+            {"title": "my soup", "unknownKey": 1},
         )
     )
     assert section == {
         "method": "POST",
-        "url": "/login",
-        "query_string": [("a", "1"), ("token", "x y")],
-        "headers": {"X-Api-Key": "k"},
-        "data": {"password": "p"},
+        "url": "/recipes",
+        "query_string": [("page", "2")],
+        "headers": {"Accept": "text/plain"},
+        "data": "dict of 2",
     }
-    assert (
-        request_section(ReportedRequest("GET", "/", body=b"x" * 70_000))["data"] == "[70000 bytes]"
-    )
-    assert request_section(ReportedRequest("GET", "/", body="not json"))["data"] == "not json"
+    assert request_section(ReportedRequest("GET", "/", body=b"x" * 7))["data"] == "bytes of 7"
+
+
+class Course(Enum):
+    MAIN = "my main course"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, None),
+        (True, True),
+        (12, 12),
+        (0.5, 0.5),
+        (10**40, "int"),
+        ("my soup", "str of 7"),
+        (b"my soup", "bytes of 7"),
+        ({"my": "soup"}, "dict of 1"),
+        (["my", "soup"], "list of 2"),
+        (Course.MAIN, "Course.MAIN"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (ValueError("my soup"), "ValueError"),
+        (Coded("my soup", "1"), "Coded"),
+    ],
+)
+def test_outline_of_a_value_has_no_text_of_anybody(value: object, shown: object) -> None:
+    assert outline(value) == shown
+
+
+def test_outline_runs_no_code_of_the_value() -> None:
+    class Hostile(dict[str, str]):
+        def __len__(self) -> int:
+            raise AssertionError
+
+        __repr__ = __str__ = __len__  # pyright: ignore
+
+    assert outline(Hostile()) == "Hostile"
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (KeyError("my soup"), "'[REDACTED]'"),
+        (ValueError("invalid literal for int() with base 10: 'my soup'"), None),
+        (ValueError("boom"), "boom"),
+        (RuntimeError("the pool's door"), "the pool's door"),
+    ],
+)
+def test_message_has_nothing_that_python_quotes(error: BaseException, shown: str | None) -> None:
+    assert "my soup" not in message_of(error)
+    assert shown is None or message_of(error) == shown
+
+
+def test_event_over_the_limit_loses_what_is_least_missed() -> None:
+    def event(variables: int, source: int, message: int) -> dict[str, Any]:
+        frame = {"function": "f", "in_app": True, "context_line": "x" * source}
+        frames = [{**frame, "vars": {"n": "x" * variables}} for _ in range(50)]
+        trace = {"frames": frames}
+        exception = {"type": "E", "value": "x" * message, "stacktrace": trace}
+        return {"event_id": "1", "exception": {"values": [exception] * 10}}
+
+    small = bounded(event(1, 1, 1))
+    assert small == event(1, 1, 1)
+    for sizes in ((1000, 1, 1), (1000, 1000, 1), (1000, 1000, 100_000)):
+        assert len(json.dumps(bounded(event(*sizes)))) <= MAX_EVENT_SIZE
+    values = bounded(event(1000, 1, 1))["exception"]["values"]
+    assert "vars" not in values[0]["stacktrace"]["frames"][0]
+    assert values[0]["stacktrace"]["frames"][0]["context_line"] == "x"
+    assert bounded({"event_id": "1", "other": "x" * 10**6}) == {"event_id": "1"}

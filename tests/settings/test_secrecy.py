@@ -13,24 +13,32 @@ from hypothesis import strategies as st
 
 from cookcam.config import ConfigError, described, load
 from cookcam.settings.readers import Secret
-from tests.support.environments import DEVELOPMENT, PRODUCTION, SECRETS, STAGING
+from tests.support.environments import (
+    DEVELOPMENT,
+    P256_KEY,
+    PRODUCTION,
+    RSA_KEY,
+    SECRETS,
+    STAGING,
+)
 
 
 def marked(environ: dict[str, str], mark: str) -> dict[str, str]:
     """`environ` with the mark inside every secret."""
+    account = {"client_email": "a", "private_key": RSA_KEY, "private_key_id": mark}
     secret = {
         **{name: f"{environ.get(name, 'x' * 32)}{mark}" for name in SECRETS},
         "DATABASE_URL": f"postgresql://app:{mark}@db.example/cookcam",
         "MIGRATION_DATABASE_URL": f"postgresql://owner:{mark}@db.example/cookcam",
         "SENTRY_DSN": f"https://{mark}@sentry.example/1",
-        "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps({"client_email": "a", "private_key": mark}),
-        "FCM_SERVICE_ACCOUNT_KEY": json.dumps(
-            {"client_email": "a", "private_key": mark, "project_id": "p"}
-        ),
+        "REDIS_URL": f"redis://:{mark}@cache.example:6379/0",
+        "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account),
+        "FCM_SERVICE_ACCOUNT_KEY": json.dumps({**account, "project_id": "p"}),
+        "APPLE_API_PRIVATE_KEY": f"{mark}\n{P256_KEY}",
         "APNS_KEY_ID": "k",
         "APNS_TEAM_ID": "t",
-        "APNS_PRIVATE_KEY": f"-----BEGIN PRIVATE KEY-----{mark}-----END PRIVATE KEY-----",
-        "SUPABASE_URL": f"https://user:{mark}@project.supabase.co/base?key={mark}",
+        "APNS_PRIVATE_KEY": f"{mark}\n{P256_KEY}",
+        "SUPABASE_URL": "https://project.supabase.co/base",
     }
     return {**environ, **secret}
 

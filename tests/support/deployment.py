@@ -43,6 +43,8 @@ async def deployed(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[D
     for name in ("first", "second"):
         releases.add(name, settings)
     releases.switch_to("first")
-    async with own_pm2(COOKCAM_HOME=str(releases.current), COOKCAM_PORT=str(port)) as pm2:
+    async with own_pm2(
+        COOKCAM_HOME=str(releases.current), COOKCAM_PORT=str(port), APP_ENV=settings["APP_ENV"]
+    ) as pm2:
         await pm2("start", str(releases.current / "deploy" / "pm2.config.js"))
         yield Deployment(pm2, releases, (port, port + 1))

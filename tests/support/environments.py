@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import json
 
-GOOGLE_KEY = json.dumps({"client_email": "play@cookcam.example", "private_key": "pem"})
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+
+def private_key(key: RSAPrivateKey | EllipticCurvePrivateKey) -> str:
+    """A private key in PEM, as Apple and Google issue them."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+# 1024 bits: the smallest key that the library makes, and the quickest.
+RSA_KEY = private_key(rsa.generate_private_key(65537, 1024))
+P256_KEY = private_key(ec.generate_private_key(ec.SECP256R1()))
+GOOGLE_KEY = json.dumps({"client_email": "play@cookcam.example", "private_key": RSA_KEY})
 
 DEVELOPMENT = {
     "DATABASE_URL": "postgresql://app:pw@db.example:5432/cookcam",
@@ -46,5 +60,13 @@ SECRETS = [
     "STRIPE_SECRET_KEY",
     "STRIPE_WEBHOOK_SECRET",
     "APPLE_SHARED_SECRET",
+    "REDIS_URL",
+    "USDA_API_KEY",
+    "OPERATIONS_API_KEY",
+    "IAP_RECEIPT_KEY",
+    "STRIPE_CONNECT_WEBHOOK_SECRET",
+    "APPLE_API_PRIVATE_KEY",
+    "APNS_PRIVATE_KEY",
+    "FCM_SERVICE_ACCOUNT_KEY",
     "GOOGLE_SERVICE_ACCOUNT_KEY",
 ]

@@ -16,7 +16,7 @@ from attrs import frozen
 from dotenv import dotenv_values
 
 from tests.support.commands import start
-from tests.support.environments import PRODUCTION
+from tests.support.environments import STAGING
 
 START_BOUND = 60.0
 
@@ -34,13 +34,15 @@ class SandboxProcess:
         return {name: value or "" for name, value in values.items() if name != "PORT"}
 
     @property
-    def production(self) -> dict[str, str]:
-        """A whole production environment, made up but for the sandbox. Reports go nowhere."""
+    def staging(self) -> dict[str, str]:
+        """A whole deployment, made up but for the sandbox. Reports go nowhere.
+
+        Of staging, since production refuses services of this machine.
+        """
         return {
-            **PRODUCTION,
+            **STAGING,
             **self.settings,
-            "APP_ENV": "production",
-            "STRIPE_SECRET_KEY": PRODUCTION["STRIPE_SECRET_KEY"],  # production takes a live key
+            "APP_ENV": "staging",
             "SENTRY_DSN": "http://key@127.0.0.1:9/1",
         }
 

@@ -16,7 +16,7 @@ from cookcam.config import Config
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.features.reconciliation.models import RunMetrics
 from cookcam.features.reconciliation.opening import Reconciling
-from cookcam.observability.logging import configure_logging
+from cookcam.observability.logging import configure_logging, instance_fields
 
 OpenParts: TypeAlias = Callable[[Config], AbstractAsyncContextManager[Reconciling]]
 
@@ -26,7 +26,9 @@ FLUSH_SECONDS = 2.0
 def run_reconcile(config: Config, open_parts: OpenParts, say: Callable[[str], None]) -> int:
     """The exit status: 0 when all is well, or another process is at it; 1 when the run failed or
     went over a threshold; 130 when interrupted. Lines of `spec/operations.md` §11."""
-    outlet = configure_logging(config.environment, config.observability.log_level)
+    outlet = configure_logging(
+        config.environment, config.observability.log_level, instance=instance_fields(config)
+    )
     log = structlog.get_logger("cookcam.reconciliation")
     log.info("Starting scheduled reconciliation job...")
     try:

@@ -41,19 +41,38 @@ SECRETS: Sequence[str] = [
     "xsrf",
     "signature",
     "otp",
+    "totp",
     "dsn",
+    "client assertion",
+    "magic link",
     "api key",
     "access key",
     "account key",
     "anon key",
+    "auth key",
+    "hmac key",
+    "master key",
+    "session key",
+    "ssh key",
+    "webhook key",
     "encryption key",
     "private key",
     "role key",
+    "secret key",
     "server key",
     "service key",
     "signing key",
     "pin code",
     "verification code",
+    "auth code",
+    "authorization code",
+    "backup code",
+    "mfa code",
+    "one time code",
+    "recovery code",
+    "reset code",
+    "security code",
+    "sms code",
     # Addresses that carry a password
     "connection string",
     "conninfo",
@@ -61,6 +80,8 @@ SECRETS: Sequence[str] = [
     "redis url",
     # Payments
     "receipt",
+    "card no",
+    "card num",
     "card number",
     "cvv",
     "cvc",
@@ -79,8 +100,15 @@ SECRETS: Sequence[str] = [
     "photo data",
 ]
 
-# At the end of a key: `userEmail` is a person's, `emailTemplate` is ours.
-PERSONAL: Sequence[str] = [
+# At the end of a key: `userEmail` is a person's, `emailTemplate` is ours; `dbPass` is a password,
+# `passCount` is not.
+AT_THE_END: Sequence[str] = [
+    "pass",
+    "dbpass",
+    "pgpass",
+    "userpass",
+    "pin",
+    "auth",
     "email",
     "e mail",
     "email address",
@@ -115,9 +143,17 @@ DIGITS: Sequence[str] = [
     "passwd",
     "pwd",
     "passcode",
+    "pass",
     "otp",
+    "pin",
     "pin code",
     "verification code",
+    "mfa code",
+    "one time code",
+    "security code",
+    "sms code",
+    "card no",
+    "card num",
     "card number",
     "cvv",
     "cvc",
@@ -139,9 +175,12 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def _words(key: str) -> list[str]:
-    """The words of a key, lower case and without a plural's `s`."""
+    """The words of a key, lower case and without a plural's `s`: `pass` is none."""
     words = (word.lower() for word in _WORD.findall(key))
-    return [word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words]
+    return [
+        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+        for word in words
+    ]
 
 
 def _compare_form(terms: Sequence[str]) -> frozenset[str]:
@@ -149,11 +188,12 @@ def _compare_form(terms: Sequence[str]) -> frozenset[str]:
 
 
 _SECRETS = _compare_form(SECRETS)
-_PERSONAL = _compare_form(PERSONAL)
+_AT_THE_END = _compare_form(AT_THE_END)
 _DIGITS = _compare_form(DIGITS)
-_LONGEST = max(len(term.split()) for term in [*SECRETS, *PERSONAL, *DIGITS])
-# A key in one breath: `accesstoken`, `passwordconfirmation`.
-_ENDINGS = tuple(term for term in SECRETS if " " not in term and len(term) > 4)
+# Words of a key that may make one term: `PaSsWoRd` is four.
+_LONGEST = 10
+# A key in one breath: `accesstoken`, `creditcardnumber`, `passwordconfirmation`.
+_ENDINGS = tuple(term.replace(" ", "") for term in SECRETS if len(term) > (6 if " " in term else 4))
 _LONGEST_KEY = 128
 
 
@@ -169,7 +209,7 @@ def _sensitivity(key: str) -> Sensitivity:
             run = "".join(words[start:end])
             if last and run in _DIGITS:
                 return Sensitivity.ALL
-            if run in _SECRETS or (last and run in _PERSONAL):
+            if run in _SECRETS or (last and run in _AT_THE_END):
                 found = Sensitivity.TEXT
         word = words[end - 1]
         if word.endswith(_ENDINGS) or "password" in word:

@@ -26,12 +26,18 @@ TEXT_LIMIT = 8192
 # Read beyond the limit before cutting, so that a secret that lies across the cut is recognised.
 _OVERLAP = 512
 
-_UNDERSCORED = re.compile(r"[spr]k_(?:live|test)_|whsec_|_secret_|sb(?:p|_secret|_publishable)_")
+_UNDERSCORED = re.compile(
+    r"[spre]k_(?:live|test)_|whsec_|_secret_|sb(?:p|_secret|_publishable)_|gh[opsur]_|github_pat_"
+)
+# A run as long as the shortest of the numbers below: decides whether they are tried at all.
+_NUMBERED = re.compile(r"[0-9A-Z][0-9A-Z \-]{9,}[0-9A-Z]")
 _SPACED = re.compile(r"earer\s|EARER\s|asic\s|ASIC\s|row contains", re.ASCII)
 
 # A name, maybe the quotes that close it, and what may stand between a name and its value.
 _NAMED = re.compile(
-    r"""(?<![A-Za-z_])(?P<name>[A-Za-z_][\w.\-]{0,127}+)(?P<quote>(?:\\*+["'])++)?+"""
+    r"""(?<![A-Za-z_])(?P<name>[A-Za-z_][\w.\-]{0,127}+"""
+    r"""(?:(?:[ ][A-Za-z][\w\-]{0,30}+){1,3}(?=\\*["']\s*:))?)"""  # a key with spaces is quoted
+    r"""(?P<quote>(?:\\*+["'])++)?+"""
     r"""\s*+(?:=>?(?!=)|:|(?(quote),(?=\s*+[bBuUrR]{0,2}\\*+["'])|(?!)))\s*+"""
 )
 _OPENING_QUOTE = re.compile(r"""[bBuUrRfF]{0,2}(?P<quote>(?P<slashes>\\*+)["'])""")
@@ -42,12 +48,56 @@ _BARE = re.compile(r"""[^\s,;&"'<>\[\](){}\\]++""")
 _HEADER = re.compile(r"""(?:(?!\\+[rn])[^\r\n"'])++""")
 _HEADER_NAME = re.compile(r"(?:cookie|authorization)$", re.IGNORECASE)
 _FIELD = re.compile(r"\W*([\w\-]+)")
+# "they pass: all of them" is a sentence; `pass: hunter2` is not.
+_SENTENCE = re.compile(r"pass:\s*[a-z]+(?=[\s.,;]|\Z)", re.IGNORECASE)
 _HARMLESS = re.compile(r"(?:true|false|none|null)\b|-?\d{1,5}(?![\w.])", re.IGNORECASE)
 _BOOLEAN = re.compile(r"(?:true|false|none|null)\b", re.IGNORECASE)
 
 
 QUERY_SECRETS = ("code", "state", "key", "sig")
 """Parameters of an address that prove something; elsewhere these names say nothing of the kind."""
+
+
+_CARD = re.compile(r"(?<![A-Za-z0-9])[2-6](?:[ \-]?[0-9]){12,18}(?![A-Za-z0-9])", re.ASCII)
+# Issuer and length: Visa, Mastercard, American Express, Discover, JCB, Diners Club, UnionPay. Other
+# long numbers (milliseconds, transactions of the stores) pass the check digit one time in ten.
+_ISSUED = re.compile(
+    r"4(?:[0-9]{12}|[0-9]{15}|[0-9]{18})|5[1-5][0-9]{14}"
+    r"|2(?:22[1-9]|2[3-9][0-9]|[3-6][0-9]{2}|7[01][0-9]|720)[0-9]{12}|3[47][0-9]{13}"
+    r"|6(?:011|5[0-9]{2}|4[4-9][0-9])[0-9]{12}|35(?:2[89]|[3-8][0-9])[0-9]{12}"
+    r"|3(?:0[0-5]|[68][0-9])[0-9]{11}|62[0-9]{14,17}"
+)
+_SSN = re.compile(r"(?<![\w\-])(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w\-])")
+_IBAN = re.compile(
+    r"(?<![A-Za-z0-9])[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)"
+)
+_AWS_KEY = re.compile(r"(?<![A-Za-z0-9])A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])")
+
+
+def is_card_number(digits: str) -> bool:
+    """Whether an issuer gives out such numbers and the check digit is right (ISO/IEC 7812-1)."""
+    if not _ISSUED.fullmatch(digits):
+        return False
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (sum(doubled) + sum(map(int, digits[-1::-2]))) % 10 == 0
+
+
+def _is_iban(text: str) -> bool:
+    """The check of ISO 13616: the number, letters as 10 to 35, is 1 modulo 97."""
+    compact = text.replace(" ", "")
+    turned = compact[4:] + compact[:4]
+    return int("".join(str(int(character, 36)) for character in turned)) % 97 == 1
+
+
+def _without_numbers(text: str) -> str:
+    def card(match: re.Match[str]) -> str:
+        return REDACTED if is_card_number(re.sub("[ -]", "", match[0])) else match[0]
+
+    def iban(match: re.Match[str]) -> str:
+        return REDACTED if _is_iban(match[0]) else match[0]
+
+    text = _IBAN.sub(iban, _CARD.sub(card, text))
+    return _AWS_KEY.sub(REDACTED, _SSN.sub(REDACTED, text))
 
 
 @frozen
@@ -57,6 +107,17 @@ class _Shape:
     markers: tuple[str, ...]
     pattern: re.Pattern[str]
     replacement: str = REDACTED
+
+
+_SERVICE_SCHEMES = (
+    r"(?:postgres(?:ql)?|rediss?(?:\+cluster)?|mysql|amqps?|mongodb(?:\+srv)?|smtps?)"
+)
+# What follows a host's colon in a URL without a password.
+_PORT = r"[0-9]{1,5}(?:[/?#\s\"'<>,;)\]]|\Z)"
+_BARE_HOST = r"[\w.\-]*(?::[0-9]{1,5})?(?:/[\w.\-]*)?(?:\s|\Z)"
+_FEW_WORDS = r"""[^\s"'<>]+(?:[ ](?!\S*://)[^\s"'<>]*){0,3}(?=@[\w\[])"""
+# Up to five words with spaces between them, none of which begins another address.
+_SEVERAL_WORDS = r"""[^\s"'<>]++(?:[ ](?!\S*://)[^\s"'<>]*){1,5}?@(?=[\w\[])"""
 
 
 _SHAPES = (
@@ -79,7 +140,8 @@ _SHAPES = (
         ),
         rf"\1{REDACTED}",
     ),
-    _Shape(("sk_", "pk_", "rk_"), re.compile(r"(?:sk|pk|rk)_(?:live|test)_\w++")),
+    _Shape(("sk_", "pk_", "rk_", "ek_"), re.compile(r"(?:sk|pk|rk|ek)_(?:live|test)_\w++")),
+    _Shape(("gh", "github_pat_"), re.compile(r"\b(?:gh[opsur]|github_pat)_\w{20,}+")),
     _Shape(("whsec_",), re.compile(r"whsec_[\w+/=\-]++")),
     _Shape(("sk-",), re.compile(r"(?<![A-Za-z0-9])sk-[\w\-]{8,}+")),
     _Shape(("sbp_", "sb_"), re.compile(r"sb(?:p|_secret|_publishable)_\w++")),
@@ -87,6 +149,20 @@ _SHAPES = (
     _Shape(("SG.",), re.compile(r"\bSG\.[\w\-]{8,}+(?:\.[\w\-]++)?")),
     _Shape(("ya29", "AIza"), re.compile(r"ya29\.[\w\-]++|AIza[\w\-]{20,}+")),
     _Shape(("PushToken[",), re.compile(r"(?<=PushToken\[)(?!\[)[^\]]++")),
+    # Passwords in URLs, also with a bare `/`, `@` or space: to the last `@` that may end one.
+    _Shape(
+        ("://",),
+        re.compile(
+            rf"""\b({_SERVICE_SCHEMES}://)(?!\[REDACTED)"""
+            rf"""(?:(?!{_BARE_HOST})[^/\s"'<>@:]*:{_FEW_WORDS}|[^\s"'<>]*)@"""
+        ),
+        rf"\1{REDACTED}@",
+    ),
+    _Shape(
+        ("://",),
+        re.compile(rf"""(?<=://)[^/\s"'<>@:]*:(?!{_PORT})(?:{_SEVERAL_WORDS}|[^\s"'<>]*@)"""),
+        f"{REDACTED}@",
+    ),
     _Shape(("://",), re.compile(r"""(?<=://)[^/\s"'<>]*@"""), f"{REDACTED}@"),
     _Shape(
         tuple(f"{name}=" for name in QUERY_SECRETS),
@@ -106,6 +182,12 @@ _SHAPES = (
         ("Key (",),
         re.compile(r"(Key \([^)]*+\)=)\(.*"),
         rf"\1({REDACTED})",
+    ),
+    # PostgreSQL quotes the value that it cannot read (class 22 of its errors).
+    _Shape(
+        ("invalid input", "malformed", "out of range"),
+        re.compile(r"((?:invalid input [\w ]+|malformed [\w ]+|[\w/ ]+ out of range): )\".*\""),
+        rf'\1"{REDACTED}"',
     ),
     _Shape(
         ("Failing row contains",), re.compile(r"(?<=Failing row contains )\(.*"), f"({REDACTED})"
@@ -132,6 +214,7 @@ def _is_suspect(text: str) -> bool:
         or ("J" in text and "eyJ" in text)
         or ("." in text and ("SG." in text or "ya29." in text))
         or ("A" in text and "AIza" in text)
+        or (len(text) > 10 and _NUMBERED.search(text) is not None)
         or (" " in text and _SPACED.search(text) is not None)
     )
 
@@ -155,6 +238,8 @@ def redact_text(text: str, limit: int = TEXT_LIMIT, found: set[str] | None = Non
                 if marker in text:
                     text = shape.pattern.sub(shape.replacement, text)
                     break
+        if _NUMBERED.search(text):
+            text = _without_numbers(text)
     if length > limit:
         return f"{text[:limit]}... ({length} characters)"
     return text
@@ -178,6 +263,8 @@ def _without_named_secrets(text: str, found: set[str] | None) -> str:
         if level is Sensitivity.PLAIN and not (reported and match["name"] in VALUE_KEYS):
             continue
         if level is Sensitivity.NAME and not person:
+            continue
+        if _SENTENCE.match(text, match.start()):
             continue
         shown = _BOOLEAN if level is Sensitivity.ALL else _HARMLESS
         if start >= len(text) or shown.match(text, start):

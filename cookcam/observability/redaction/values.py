@@ -26,7 +26,7 @@ from cookcam.observability.redaction.names import (
     is_secret,
     sensitivity,
 )
-from cookcam.observability.redaction.text import REDACTED, TEXT_LIMIT, redact_text
+from cookcam.observability.redaction.text import REDACTED, TEXT_LIMIT, is_card_number, redact_text
 
 T = TypeVar("T")
 Json: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None
@@ -83,6 +83,8 @@ class _Walk:
         if type(value) is str:
             return redact_text(value, self.limits.text, self.found)
         if type(value) in _PLAIN:
+            if type(value) is int and value > 10**12 and is_card_number(str(value)):
+                return REDACTED
             return value
         if isinstance(value, Mapping):
             return self.mapping(cast("Mapping[object, object]", value), depth)
