@@ -64,10 +64,14 @@ class Gone:
 
 @frozen
 class Listing:
-    """A page of a list. `next_after` asks for the next; None: it was the last."""
+    """A page of a list. `next_after` asks for the next; None: it was the last.
+
+    `unreadable` is how many of its rows could not be read: they are logged, and not in `items`.
+    """
 
     items: Sequence[Told]
     next_after: str | None
+    unreadable: int = 0
 
 
 class UnknownCursor(Exception):

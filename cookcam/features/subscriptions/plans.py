@@ -26,7 +26,7 @@ from cookcam.features.subscriptions.models import (
 )
 from cookcam.features.subscriptions.refusals import UPGRADE_URL, UnknownToStripe
 from cookcam.features.subscriptions.stripe_handlers import carry_out
-from cookcam.features.subscriptions.stripe_states import TICK, Seen
+from cookcam.features.subscriptions.stripe_states import TICK, Seen, sold_by
 from cookcam.features.subscriptions.stripe_sync import StripeSync
 from cookcam.providers.stripe import NoSuchObject
 from cookcam.providers.stripe.billing import Subscription as StripeSubscription
@@ -129,10 +129,13 @@ class Plans:
         sync, subscription_id = self._sync(), row.provider_subscription_id or ""
         with _known_there(row):
             known = await sync.stripe.retrieve_subscription(subscription_id)
-        interval = known.price.interval or "month"
+        sold = sold_by(known, await self.entitlements.catalogue.contents(), row)
+        item = known.items[0] if sold is None else sold.item
+        interval = item.price.interval or "month"
         yearly = interval == "year"
         told = await sync.stripe.change_subscription(
             subscription_id,
+            item.id,
             tier_id=tier.id,
             tier_name=tier.name,
             amount_cents=tier.price_yearly_cents if yearly else tier.price_monthly_cents,

@@ -21,7 +21,7 @@ from cookcam.features.subscriptions.models import Subscription
 from cookcam.features.subscriptions.refusals import UnknownSubscriber
 from cookcam.features.subscriptions.store import SubscriptionStore
 from cookcam.features.subscriptions.stripe_handlers import AfterCommit, OutOfOrder, Write
-from cookcam.features.subscriptions.stripe_states import Seen, dated, order, tier_of
+from cookcam.features.subscriptions.stripe_states import Seen, dated, order, sold_by
 from cookcam.providers.stripe import Stripe
 from cookcam.providers.stripe.billing import Subscription as StripeSubscription
 
@@ -134,10 +134,10 @@ class _Telling:
 
     def change(self, standing: Standing) -> SubscriptionChange | None:
         """None for a subscription that cannot be tied to a user, or to a tier."""
-        tier_id = tier_of(self.seen.subscription, self.contents, standing.known)
-        if standing.user_id is None or tier_id is None:
+        sold = sold_by(self.seen.subscription, self.contents, standing.known)
+        if standing.user_id is None or sold is None:
             return None
-        return self.seen.change(standing.user_id, tier_id)
+        return self.seen.change(standing.user_id, sold)
 
 
 async def _nothing_else(tx: Transaction, row: Subscription) -> None:
