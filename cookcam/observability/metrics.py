@@ -149,6 +149,11 @@ class Metrics:
         self.reconciliation_last_run_errors = Gauge(
             "reconciliation_last_run_errors", "Subscriptions not compared", registry=registry
         )
+        self.reconciliation_last_run_cut_short = Gauge(
+            "reconciliation_last_run_cut_short",
+            "1 when it compared less than there is",
+            registry=registry,
+        )
         self.reconciliation_last_run_duration_seconds = Gauge(
             "reconciliation_last_run_duration_seconds", "Seconds of work", registry=registry
         )
