@@ -105,6 +105,7 @@ class Money:
             ("stripe webhooks", payments.inbox),
             ("missed events of stripe", payments.missed),
             ("superseded subscriptions", payments.superseded),
+            ("charge reversals", payments.reversals),
         ):
             if work is not None:
                 tasks.append(Task(name, work.run))

@@ -137,6 +137,13 @@ class Metrics:
         self.generations_total = counter(
             "generations_total", "Requests for recipes of the model", "operation", "mode", "outcome"
         )
+        self.charge_reversals_total = counter(
+            "charge_reversals_total",
+            "Charges of closed accounts and second purchases that were taken back",
+            "provider",
+            "reason",
+            "outcome",
+        )
         self.reconciliation_last_run_timestamp = Gauge(
             "reconciliation_last_run_timestamp", "When it ended, Unix time", registry=registry
         )
