@@ -154,7 +154,8 @@ class TestClosedAccounts:
             )
         else:
             await desk.sql(
-                "insert into account_deletions (user_hash, user_id) values (repeat('a', 64), %(id)s)",
+                "insert into account_deletions (user_hash, user_id)"
+                " values (repeat('a', 64), %(id)s)",
                 id=ann.id,
             )
         for path, body in (
