@@ -29,7 +29,7 @@ class Granted:
     def entitles(self, at: datetime) -> bool:
         """Whether the purchase does, as it is known now, though a better one may count instead."""
         rows = [one.subscription for one in self.applied[:1]]
-        return any(entitles(row.told, row.current_period_end, at) for row in rows)
+        return any(entitles(row.told, row.current_period_end, at, row.grace_until) for row in rows)
 
 
 @frozen

@@ -24,7 +24,7 @@ from cookcam.errors import AppError, BadRequest, ServiceUnavailable
 from cookcam.features.purchases.acknowledging import Acknowledging
 from cookcam.features.purchases.grants import Granted, Grants
 from cookcam.features.purchases.models import Purchase, Waiting, hash_of
-from cookcam.features.purchases.refusals import PurchaseRejected
+from cookcam.features.purchases.refusals import PurchasePending, PurchaseRejected
 from cookcam.features.purchases.states import of_apple, of_google
 from cookcam.features.purchases.store import PurchaseStore
 from cookcam.features.purchases.takings import Takings
@@ -179,13 +179,18 @@ class Inbox:
             told = await self.google_play.subscription(
                 token, lambda product: product_of("android", product) is not None
             )
-            purchase = of_google(told, refunded=revoked)
+            known = await self.grants.subscriptions.find("android", token)
+            purchase = of_google(told, refunded=revoked, known=known)
             purchase = await self.takings.of_google(purchase, told, voided)
         except UnknownPurchase:
             await self._gone(message_id, token, voided)
             return
         except (StoreRefused, PurchaseRejected) as error:
             log.warning("a notification leads nowhere", platform="android", reason=error.reason)
+            await self._ignore_google(message_id)
+            return
+        except PurchasePending:
+            # Nobody's yet, and of no product: a later notification tells more.
             await self._ignore_google(message_id)
             return
         if purchase.environment == "sandbox" and not self.allow_sandbox:

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import quote
 
 import orjson
@@ -21,6 +21,7 @@ from cookcam.providers.google_play.access import AccessTokens
 from cookcam.providers.google_play.models import (
     GoogleOrder,
     GoogleSubscription,
+    State,
     order_of,
     subscription_of,
 )
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import httpx
 
 STORE = "google play"
+LONGEST_REPORT = 100
+"""Shapes that are reported: Google adds few."""
 
 
 class UnknownPurchase(StoreRefused):
@@ -58,6 +61,7 @@ class GooglePlay:
     _access: AccessTokens
     _http: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
     _opening: trio.Lock = field(factory=trio.Lock, init=False)
+    _reported: set[str] = field(factory=set[str], init=False)
 
     @classmethod
     @asynccontextmanager
@@ -89,12 +93,29 @@ class GooglePlay:
                 "GET", self._path(f"purchases/subscriptionsv2/tokens/{_escaped(token)}")
             )
             try:
-                return subscription_of(token, body, as_of, known)
-            except (KeyError, TypeError, ValueError, AttributeError):
+                sold = subscription_of(token, body, as_of, known)
+                self._report_unknown(sold)
+                return sold
+            except (
+                KeyError,
+                TypeError,
+                ValueError,
+                ArithmeticError,
+                AttributeError,
+            ):
                 structlog.get_logger(__name__).error("Google's answer cannot be understood")
                 raise StoreUnavailable from None
 
         return await self.calls.within(lambda: self.calls.call(once), STORE)
+
+    def _report_unknown(self, sold: GoogleSubscription) -> None:
+        """Logs once what Google tells that this client does not know; the rest is used."""
+        shape = "no items" if sold.product_id is None else str(sold.state)
+        known = sold.product_id is not None and sold.state in get_args(State)
+        if known or shape in self._reported or len(self._reported) >= LONGEST_REPORT:
+            return
+        self._reported.add(shape)
+        structlog.get_logger(__name__).error("unknown shape of a Google purchase", shape=shape)
 
     async def order(self, order_id: str) -> GoogleOrder:
         """One payment. One try: nobody waits for it but for what else is told with it."""
