@@ -37,6 +37,9 @@ from cookcam.providers.google_play.client import UnknownPurchase
 from cookcam.providers.store_calls import StoreRefused
 
 GOOGLE_REVOKED = 12
+GOOGLE_CHARGED = (1, 2, 4)
+"""`notificationType` of a recovered, a renewed and a new purchase."""
+APPLE_CHARGED = ("SUBSCRIBED", "DID_RENEW", "OFFER_REDEEMED")
 APPLE_RESTORED = "REFUND_REVERSED"
 SUBSCRIPTION = 1
 """`productType` of a voided purchase."""
@@ -153,6 +156,8 @@ class Inbox:
                 await self.grants.book(tx, purchase, row)
             else:
                 await self.grants.take_back(tx, purchase.returned)
+                if user_id is None and told.type in APPLE_CHARGED:
+                    await self.grants.note_charge(tx, purchase)
             await done(ignored=user_id is None, store_key=purchase.store_key, user_id=user_id)
         self._announce(granted)
 
@@ -201,6 +206,8 @@ class Inbox:
             user_id = await self.grants.owner_of(tx, purchase)
             if user_id is None:
                 await self.grants.take_back(tx, purchase.returned)
+                if _kind(data) in GOOGLE_CHARGED:
+                    await self.grants.note_charge(tx, purchase)
                 await done(ignored=True)
                 return
             granted = await self.grants.apply(tx, purchase, user_id, message_id)
@@ -271,6 +278,10 @@ def _decoded(data: object) -> dict[str, Any]:
 def _part(data: Mapping[str, Any], name: str) -> dict[str, Any]:
     value: object = data.get(name)
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _kind(data: Mapping[str, Any]) -> object:
+    return _part(data, "subscriptionNotification").get("notificationType")
 
 
 def _text(value: object) -> str | None:

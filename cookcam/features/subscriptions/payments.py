@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -22,6 +22,7 @@ from cookcam.features.subscriptions.reversals import (
     ChargeReversals,
     ReversalObserver,
     ReversalStore,
+    Reverses,
     StripeReversals,
 )
 from cookcam.features.subscriptions.stripe_events import SubscriptionEvents
@@ -30,6 +31,8 @@ from cookcam.features.subscriptions.stripe_sync import StripeSync
 from cookcam.features.subscriptions.superseded import Bell, Superseded
 from cookcam.providers.stripe import Stripe
 
+NO_OTHERS: Final[Mapping[str, Reverses]] = {}
+
 
 class PaymentsObserver(InboxObserver, ReversalObserver, Protocol):
     """Counts and reports what happens in the background."""
@@ -37,14 +40,15 @@ class PaymentsObserver(InboxObserver, ReversalObserver, Protocol):
 
 @frozen
 class Payments:
-    """`inbox`, `missed`, `superseded`, `reversals` have background tasks; None without payments."""
+    """`inbox`, `missed`, `superseded`, `reversals` have background tasks; all but the last are None
+    without payments."""
 
     checkout: Checkout
     plans: Plans
     inbox: Inbox | None
     missed: MissedEvents | None
     superseded: Superseded | None
-    reversals: ChargeReversals | None
+    reversals: ChargeReversals
 
     @classmethod
     def of(
@@ -59,8 +63,10 @@ class Payments:
         connect: ConnectEvents,
         observer: PaymentsObserver,
         refreshes: Sequence[Refresh] = (),
+        reverses: Mapping[str, Reverses] = NO_OTHERS,
     ) -> Payments:
-        """`refreshes` ask other providers than Stripe what a user has there."""
+        """`refreshes` ask other providers than Stripe what a user has there; `reverses` are those
+        that take back a charge, by their names in the database."""
         store, catalogue = ledger.store, entitlements.catalogue
         leases = BillingLeases(ledger.database)
 
@@ -71,10 +77,13 @@ class Payments:
 
         if stripe is None:
             plans = Plans(None, entitlements, ledger, commissions, refreshes, leases, now)
-            return cls(checkout_of(None), plans, None, None, None, None)
+            reversals = ChargeReversals(ReversalStore(ledger.database), reverses, observer)
+            return cls(checkout_of(None), plans, None, None, None, reversals)
         bell = Bell()
         reversals = ChargeReversals(
-            ReversalStore(ledger.database), {"stripe": StripeReversals(stripe)}, observer
+            ReversalStore(ledger.database),
+            {"stripe": StripeReversals(stripe), **reverses},
+            observer,
         )
         sync = StripeSync(
             stripe,

@@ -137,6 +137,12 @@ class GooglePlay:
         )
         await self.calls.call(lambda: self._ask("POST", self._path(path)), attempts=1)
 
+    async def revoke(self, token: str) -> None:
+        """Ends a subscription at once and gives back all of its last payment; one try."""
+        path = self._path(f"purchases/subscriptionsv2/tokens/{_escaped(token)}:revoke")
+        body = {"revocationContext": {"fullRefund": dict[str, Any]()}}
+        await self.calls.call(lambda: self._ask("POST", path, body), attempts=1)
+
     async def push_keys(self) -> Sequence[Mapping[str, Any]]:
         """The public keys of the tokens that Google's services send, as of a JWKS."""
         http = await self._connections()
@@ -152,14 +158,16 @@ class GooglePlay:
         package = _escaped(self.package)
         return f"{self.api_url}/androidpublisher/v3/applications/{package}/{rest}"
 
-    async def _ask(self, method: str, url: str) -> dict[str, Any]:
+    async def _ask(
+        self, method: str, url: str, told: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """One request; a token that is not taken is replaced once: it may have been revoked."""
         http = await self._connections()
         token = await self._access.get(http)
-        answer = await _send(http, method, url, token)
+        answer = await _send(http, method, url, token, told)
         if answer.status_code == 401:
             self._access.refused(token)
-            answer = await _send(http, method, url, await self._access.get(http))
+            answer = await _send(http, method, url, await self._access.get(http), told)
         if answer.status_code not in (200, 204):
             raise _refusal(answer.status_code, answer.content)
         if not answer.content:
@@ -179,11 +187,14 @@ class GooglePlay:
             return self._http
 
 
-async def _send(http: httpx.AsyncClient, method: str, url: str, token: str) -> httpx.Response:
+async def _send(
+    http: httpx.AsyncClient, method: str, url: str, token: str, told: Mapping[str, Any] | None
+) -> httpx.Response:
     import httpx
 
+    headers = {"Authorization": f"Bearer {token}"}
     try:
-        return await http.request(method, url, headers={"Authorization": f"Bearer {token}"})
+        return await http.request(method, url, headers=headers, json=told)
     except httpx.HTTPError:
         raise StoreUnavailable from None
 
