@@ -14,6 +14,7 @@ from cookcam.features.creators.returns import Returns
 from cookcam.features.creators.service import Creators
 from cookcam.features.purchases import routes as purchase_routes
 from cookcam.features.purchases.opening import AppStores
+from cookcam.features.purchases.reversals import AppleReversals, GoogleReversals
 from cookcam.features.recipes.service import Recipes
 from cookcam.features.reconciliation import routes as reconciliation_routes
 from cookcam.features.reconciliation.guards import Operators
@@ -100,6 +101,7 @@ class Money:
             Task("reconciliation", Daily(self.reconciling.all, at, self.ground.now).run),
             Task("store notifications", self.app_stores.inbox.run),
             Task("acknowledgements", self.app_stores.acknowledging.run),
+            Task("charge reversals", payments.reversals.run),
         ]
         for name, work in (
             ("stripe webhooks", payments.inbox),
@@ -155,6 +157,7 @@ def payments_of(
         connect=creators.events,
         observer=WebhookReports(ground.metrics, ground.reporter),
         refreshes=(reconciling.store_refresh,),
+        reverses={"android": GoogleReversals(providers.google_play), "ios": AppleReversals()},
     )
 
 

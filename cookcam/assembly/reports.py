@@ -43,6 +43,12 @@ class WebhookReports:
         self.metrics.stripe_webhooks_total.of(event_type, "given_up").inc()
         self.reporter.capture_exception(error)
 
+    def charge_reversed(self, provider: str, reason: str, outcome: str) -> None:
+        self.metrics.charge_reversals_total.of(provider, reason, outcome).inc()
+
+    def closed_account_charged(self, error: Exception) -> None:
+        self.reporter.capture_exception(error)
+
 
 @define
 class ConnectionReports:

@@ -153,6 +153,13 @@ class Metrics:
         self.generations_total = counter(
             "generations_total", "Requests for recipes of the model", "operation", "mode", "outcome"
         )
+        self.charge_reversals_total = counter(
+            "charge_reversals_total",
+            "Charges of closed accounts and second purchases that were taken back",
+            "provider",
+            "reason",
+            "outcome",
+        )
         self.reconciliation_last_run_timestamp = Gauge(
             "reconciliation_last_run_timestamp", "When it ended, Unix time", registry=registry
         )
@@ -164,6 +171,11 @@ class Metrics:
         )
         self.reconciliation_last_run_errors = Gauge(
             "reconciliation_last_run_errors", "Subscriptions not compared", registry=registry
+        )
+        self.reconciliation_last_run_cut_short = Gauge(
+            "reconciliation_last_run_cut_short",
+            "1 when it compared less than there is",
+            registry=registry,
         )
         self.reconciliation_last_run_duration_seconds = Gauge(
             "reconciliation_last_run_duration_seconds", "Seconds of work", registry=registry

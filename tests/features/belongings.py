@@ -59,6 +59,7 @@ FILL: Sequence[LiteralString] = (
     "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
     " current_period_end, provider, provider_subscription_id, superseded_status)"
     " values (%(me)s, 2, 'cancelled', now(), now() + interval '1 day', 'ios', %(tag)s, 'active')",
+    "insert into billing_in_progress (user_id) values (%(me)s)",
     "insert into subscription_history (user_id, subscription_id, action)"
     f" values (%(me)s, {_SUBSCRIPTION}, 'created')",
     "insert into usage_counters (user_id, metric, period_start, used)"

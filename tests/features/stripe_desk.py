@@ -72,6 +72,8 @@ class Notes:
     done: list[tuple[str, str]] = field(factory=list)
     given_up: list[str] = field(factory=list)
     connect: list[tuple[str, str | None]] = field(factory=list)
+    reversed: list[tuple[str, str]] = field(factory=list)
+    reported: list[Exception] = field(factory=list)
     failures: list[Exception] = field(factory=list)
     """Raised by the next handlers of connected accounts."""
 
@@ -100,6 +102,12 @@ class Notes:
 
     def event_given_up(self, event_type: str, error: Exception) -> None:
         self.given_up.append(event_type)
+
+    def charge_reversed(self, provider: str, reason: str, outcome: str) -> None:
+        self.reversed.append((reason, outcome))
+
+    def closed_account_charged(self, error: Exception) -> None:
+        self.reported.append(error)
 
     def notifications(self) -> list[str]:
         return [data["type"] for _, event, data in self.sent if event == "user_notification"]

@@ -290,6 +290,23 @@ class TestPayouts:
         assert first == second
         assert len(stage.stripe.objects("transfer")) == 1
 
+    async def test_a_key_of_another_amount_is_rejected_with_409(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 9000)
+        headers = {"Idempotency-Key": "tap"}
+        first = await stage.payout(cid, 20, **headers)
+        for dollars in (30, 5, 9000):
+            other = await stage.payout(cid, dollars, **headers)
+            assert (other.status_code, other.json()["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
+        assert (await stage.payout(cid, 20, **headers)).json() == first.json()
+        assert len(stage.stripe.objects("transfer")) == 1
+
+    async def test_long_keys_are_told_apart_by_their_ends(self, stage: Stage, cid: Person):
+        await stage.earn(cid, 9000)
+        for end in ("a", "b"):
+            answer = await stage.payout(cid, 20, **{"Idempotency-Key": "k" * 250 + end})
+            assert answer.status_code == 200
+        assert len(stage.stripe.objects("transfer")) == 2
+
     async def test_a_refused_transfer_gives_the_money_back(self, stage: Stage, cid: Person):
         await stage.earn(cid, 2000)
         stage.stripe.behaviour.balance_cents = 100

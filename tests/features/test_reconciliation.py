@@ -188,7 +188,7 @@ class TestOutages:
         shop.stripe.behaviour.fault = Fault(kind, status=503)
         metrics = await run(shop)
         assert counts(metrics) == counted(3, errors=3)
-        assert metrics.alerts == ["HIGH_ERROR_RATE"]
+        assert metrics.alerts == ["HIGH_ERROR_RATE", "RUN_CUT_SHORT"]
         assert (await shop.row(refs[0]))["status"] == "active"
         assert len(shop.stripe.requests) == 3, "one request and its repeats"
         shop.stripe.behaviour.fault = None
@@ -198,7 +198,7 @@ class TestOutages:
         shop.stripe.behaviour.fault = Fault("status", status=500)
         metrics = await run(shop)
         assert counts(metrics) == counted(0, errors=1)
-        assert metrics.alerts == ["HIGH_ERROR_RATE"]
+        assert metrics.alerts == ["HIGH_ERROR_RATE", "RUN_CUT_SHORT"]
 
     async def test_a_request_is_repeated(self, shop: Shop):
         await shop.sell(2)

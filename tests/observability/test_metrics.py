@@ -52,6 +52,8 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "reconciliation_last_run_drift": "gauge",
         "reconciliation_last_run_errors": "gauge",
         "reconciliation_last_run_duration_seconds": "gauge",
+        "reconciliation_last_run_cut_short": "gauge",
+        "charge_reversals_total": "counter",
         "cache_requests_total": "counter",
         "generations_total": "counter",
         "iap_validations_total": "counter",

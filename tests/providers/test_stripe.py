@@ -50,9 +50,15 @@ async def test_a_checkout_ties_its_subscription_to_the_user(client, stand_in):
     assert subscription.status == "active"
     assert subscription.customer_id == paid.customer_id
     assert paid.metadata == subscription.metadata == {"user_id": str(ANN), "tier_id": "2"}
-    price = subscription.price
+    price = subscription.items[0].price
     assert (price.amount_cents, price.currency, price.interval) == (399, "usd", "month")
-    assert 28 <= (subscription.current_period_end - subscription.current_period_start).days <= 31
+    assert (
+        28
+        <= (
+            subscription.items[0].current_period_end - subscription.items[0].current_period_start
+        ).days
+        <= 31
+    )
 
 
 async def test_a_yearly_price_and_a_known_customer(client, stand_in):
@@ -64,8 +70,10 @@ async def test_a_yearly_price_and_a_known_customer(client, stand_in):
         client, stand_in, interval="year", amount_cents=3999, customer_id=customer.id
     )
     assert subscription.customer_id == customer.id
-    assert subscription.price.interval == "year"
-    assert (subscription.current_period_end - subscription.current_period_start).days in (365, 366)
+    assert subscription.items[0].price.interval == "year"
+    assert (
+        subscription.items[0].current_period_end - subscription.items[0].current_period_start
+    ).days in (365, 366)
     names = [product["name"] for product in stand_in.objects("product")]
     assert names == ["CookCam Regular Subscription"]
 
@@ -85,13 +93,13 @@ async def test_an_upgrade_charges_the_difference_at_once(client, stand_in):
     subscription = await subscribed(client, stand_in)
     stand_in.advance(15 * DAY)
     upgraded = await client.change_subscription(
-        subscription.id, **CREATOR, when="now", idempotency_key="up"
+        subscription.id, subscription.items[0].id, **CREATOR, when="now", idempotency_key="up"
     )
-    assert upgraded.price.amount_cents == 999
+    assert upgraded.items[0].price.amount_cents == 999
     assert upgraded.metadata == {"user_id": str(ANN), "tier_id": "3"}
-    assert upgraded.current_period_end == subscription.current_period_end
+    assert upgraded.items[0].current_period_end == subscription.items[0].current_period_end
     invoice = await client.retrieve_invoice(upgraded.latest_invoice_id)
-    whole = subscription.current_period_end - subscription.current_period_start
+    whole = subscription.items[0].current_period_end - subscription.items[0].current_period_start
     left = (whole - timedelta(days=15)) / whole
     assert invoice.amount_paid_cents == pytest.approx(600 * left, abs=2)
     assert (invoice.billing_reason, invoice.subscription_id) == (
@@ -105,11 +113,11 @@ async def test_a_declined_upgrade_leaves_the_price(client, stand_in):
     stand_in.set_card(subscription.customer_id, "insufficient_funds")
     with pytest.raises(CardDeclined) as caught:
         await client.change_subscription(
-            subscription.id, **CREATOR, when="now", idempotency_key="up"
+            subscription.id, subscription.items[0].id, **CREATOR, when="now", idempotency_key="up"
         )
     assert (caught.value.status, caught.value.decline_code) == (402, "insufficient_funds")
     after = await client.retrieve_subscription(subscription.id)
-    assert after.price == subscription.price
+    assert after.items[0].price == subscription.items[0].price
     assert after.metadata["tier_id"] == "2"
 
 
@@ -118,31 +126,41 @@ async def test_a_downgrade_waits_for_the_end_of_the_period(client, stand_in):
     regular = {"tier_id": 2, "tier_name": "Regular", "amount_cents": 399, "interval": "month"}
     for _ in range(2):  # asked again, as after a crash, it is still one change
         changed = await client.change_subscription(
-            subscription.id, **regular, when="period_end", idempotency_key="down"
+            subscription.id,
+            subscription.items[0].id,
+            **regular,
+            when="period_end",
+            idempotency_key="down",
         )
     assert changed.schedule_id is not None
-    assert changed.price.amount_cents == 999
-    stand_in.advance_to(int(subscription.current_period_end.timestamp()) + 2 * 3600)
+    assert changed.items[0].price.amount_cents == 999
+    stand_in.advance_to(int(subscription.items[0].current_period_end.timestamp()) + 2 * 3600)
     after = await client.retrieve_subscription(subscription.id)
-    assert (after.price.amount_cents, after.metadata["tier_id"]) == (399, "2")
+    assert (after.items[0].price.amount_cents, after.metadata["tier_id"]) == (399, "2")
     invoice = await client.retrieve_invoice(after.latest_invoice_id)
     assert (invoice.status, invoice.amount_paid_cents, invoice.net_cents) == ("paid", 399, 399)
     assert (invoice.period_start, invoice.period_end) == (
-        after.current_period_start,
-        after.current_period_end,
+        after.items[0].current_period_start,
+        after.items[0].current_period_end,
     )
 
 
 async def test_a_pending_downgrade_is_dropped_by_an_upgrade_and_by_cancelling(client, stand_in):
     subscription = await subscribed(client, stand_in)
     change = client.change_subscription
-    await change(subscription.id, **CREATOR, when="period_end", idempotency_key="a")
-    now = await change(subscription.id, **CREATOR, when="now", idempotency_key="b")
-    assert (now.schedule_id, now.price.amount_cents) == (None, 999)
-    await change(subscription.id, **CREATOR, when="period_end", idempotency_key="c")
+    await change(
+        subscription.id, subscription.items[0].id, **CREATOR, when="period_end", idempotency_key="a"
+    )
+    now = await change(
+        subscription.id, subscription.items[0].id, **CREATOR, when="now", idempotency_key="b"
+    )
+    assert (now.schedule_id, now.items[0].price.amount_cents) == (None, 999)
+    await change(
+        subscription.id, subscription.items[0].id, **CREATOR, when="period_end", idempotency_key="c"
+    )
     cancelled = await client.set_cancel_at_period_end(subscription.id, True, idempotency_key="d")
     assert (cancelled.schedule_id, cancelled.cancel_at_period_end) == (None, True)
-    assert cancelled.cancel_at == cancelled.current_period_end
+    assert cancelled.cancel_at == cancelled.items[0].current_period_end
     kept = await client.set_cancel_at_period_end(subscription.id, False, idempotency_key="e")
     assert (kept.cancel_at_period_end, kept.canceled_at) == (False, None)
 

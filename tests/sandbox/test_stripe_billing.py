@@ -63,21 +63,21 @@ async def test_buy_renew_fail_recover_cancel_expire_refund_dispute(client, strip
     ]
 
     # Renewal: the period moves on at once, the money is taken an hour later.
-    stripe.advance_to(int(subscription.current_period_end.timestamp()))
+    stripe.advance_to(int(subscription.items[0].current_period_end.timestamp()))
     renewal = news.events()
     assert [e.type for e in renewal] == ["invoice.created", "customer.subscription.updated"]
     moved = Subscription.of(renewal[1].object)
-    assert moved.current_period_start == subscription.current_period_end
+    assert moved.items[0].current_period_start == subscription.items[0].current_period_end
     assert renewal[1].previous["items"]["data"][0]["current_period_end"] == int(
-        subscription.current_period_end.timestamp()
+        subscription.items[0].current_period_end.timestamp()
     )
-    assert renewal[0].created == subscription.current_period_end
+    assert renewal[0].created == subscription.items[0].current_period_end
     stripe.advance(HOURS)
     assert news.types() == ["invoice.finalized", *PAYMENT, *PAID]
 
     # The card fails at the next one: overdue, tried again after three days.
     stripe.set_card(subscription.customer_id, "decline")
-    stripe.advance_to(int(moved.current_period_end.timestamp()) + HOURS)
+    stripe.advance_to(int(moved.items[0].current_period_end.timestamp()) + HOURS)
     overdue = news.events()
     assert [e.type for e in overdue] == [
         "invoice.created",
@@ -138,7 +138,7 @@ async def test_what_is_never_paid_ends_as_the_account_says(client, stripe, after
     subscription = await subscribed(client, stripe)
     stripe.set_card(subscription.customer_id, "decline")
     news = News(stripe)
-    stripe.advance_to(int(subscription.current_period_end.timestamp()) + 20 * DAY)
+    stripe.advance_to(int(subscription.items[0].current_period_end.timestamp()) + 20 * DAY)
     types = news.types()
     assert types.count("invoice.payment_failed") == 4
     assert types.count("customer.subscription.deleted") == (after == "canceled")
@@ -212,10 +212,12 @@ async def test_months_end_where_they_end(client, stripe):
     year = next(y for y in range(2027, 2400) if y % 4 and _january(y) > stripe.now)
     stripe.advance_to(_january(year))
     subscription = await subscribed(client, stripe)
-    ends = [subscription.current_period_end]
+    ends = [subscription.items[0].current_period_end]
     for _ in range(2):
         stripe.advance_to(int(ends[-1].timestamp()) + HOURS)
-        ends.append((await client.retrieve_subscription(subscription.id)).current_period_end)
+        ends.append(
+            (await client.retrieve_subscription(subscription.id)).items[0].current_period_end
+        )
     assert [(end.month, end.day) for end in ends] == [(2, 28), (3, 30), (4, 30)]
 
 

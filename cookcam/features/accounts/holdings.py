@@ -73,6 +73,13 @@ HOLDINGS: Final[Sequence[Holding]] = (
     Holding("live_recipe_likes", "user_id", "deleted", "t.share_id"),
     Holding("live_recipe_comments", "user_id", "deleted"),
     Holding("user_subscriptions", "user_id", "deleted"),
+    Holding(
+        "billing_in_progress",
+        "user_id",
+        "deleted",
+        "t.user_id::text",
+        kept_back="the address of a page to pay on, good for a day",
+    ),
     Holding("subscription_history", "user_id", "anonymised"),
     Holding("usage_counters", "user_id", "deleted", "t.metric || t.period_start::text"),
     Holding(

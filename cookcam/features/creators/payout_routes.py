@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from quart import request
 
 from cookcam.features.creators.payout_answers import (
@@ -50,7 +52,9 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     @validate_response(PayoutReply)
     async def request_payout(caller: Identity, data: PayoutRequest) -> PayoutReply:
         """Pay out a part of the balance. With `Idempotency-Key`, once for each key."""
-        key = request.headers.get(HEADER, "").strip()[:LONGEST_KEY]
+        key = request.headers.get(HEADER, "").strip()
+        if len(key) > LONGEST_KEY:
+            key = hashlib.sha256(key.encode()).hexdigest()
         payout = await payouts.request(caller.user_id, data.cents(), key or None)
         return PayoutReply(True, PayoutAnswer.of(payout), "Payout request submitted successfully")
 

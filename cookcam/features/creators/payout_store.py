@@ -11,8 +11,9 @@ import structlog
 from attrs import field, frozen
 
 from cookcam.database import SERVICE, Database, Transaction
-from cookcam.errors import Conflict, DatabaseError
+from cookcam.errors import Conflict, DatabaseError, NotFound
 from cookcam.features.creators.models import Balance, Payout
+from cookcam.features.idempotency.models import KeyReused
 from cookcam.features.literals import refused
 
 COLUMNS: LiteralString = """
@@ -126,7 +127,8 @@ class PayoutStore:
         """The creator's money is promised to a new payout, which Stripe is about to be asked for.
 
         With a `key` that was used before it is the payout of then. Raises ValidationError for less
-        than the minimum or more than there is, Conflict without an account that can be paid.
+        than the minimum or more than there is, Conflict without an account that can be paid,
+        KeyReused (409) for a key that was used for another amount, NotFound for a user who is gone.
         """
         async with self.database.transaction() as tx:
             try:
@@ -241,13 +243,17 @@ class PayoutRows:
 
 
 def _refusal(error: DatabaseError) -> Exception:
-    """What `request_creator_payout` means by its P0001, in the words clients know."""
+    """What `request_creator_payout` means by its P0001 and P0002, in the words clients know."""
     cause = error.__cause__
     words = getattr(getattr(cause, "diag", None), "message_primary", None)
     if getattr(cause, "sqlstate", None) == "P0001":
         if words == "below_minimum":
             return refused("Minimum payout amount is $10", "amount")
+        if words == "key_reused":
+            return KeyReused()
         if words == "insufficient_balance":
             return refused("Insufficient balance", "amount")
+    if getattr(cause, "sqlstate", None) == "P0002":
+        return NotFound("User not found", error="User not found")
     structlog.get_logger(__name__).error("payout was not reserved", words=words)
     return error

@@ -33,6 +33,7 @@ from cookcam.providers.stripe import KeyReused, NoSuchObject, Stripe, StripeRefu
 from cookcam.providers.stripe.accounts import Payout as BankPayout
 from cookcam.providers.stripe.accounts import Transfer
 from cookcam.providers.stripe.events import Event
+from cookcam.providers.stripe.reading import MalformedObject
 from cookcam.realtime.hub import Hub
 
 PAYOUT_ID: Final = "payout_id"
@@ -147,6 +148,8 @@ class Payouts:
         """One that cannot be resolved does not keep the others waiting: it comes again."""
         try:
             made = await stripe.list_transfers(transfer_group=_name(payout), limit=1)
+            if made.unreadable:
+                raise MalformedObject  # it may be the transfer
             if made.items:
                 found = made.items[0]
                 now = await self.store.sent(payout, found.id, found.created)

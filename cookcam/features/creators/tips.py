@@ -15,6 +15,7 @@ from cookcam.features.creators.models import CURRENCY, Tip
 from cookcam.features.creators.tip_store import TipRows, TipStore
 from cookcam.features.literals import refused
 from cookcam.features.recipes.service import Recipes
+from cookcam.features.subscriptions.billing_lease import require_open
 from cookcam.features.subscriptions.stripe_handlers import Write
 from cookcam.identity import Identity
 from cookcam.providers.stripe import CardDeclined, KeyReused, Stripe, StripeRefused
@@ -59,12 +60,13 @@ class Tips:
     ) -> StartedTip:
         """A pending tip for the owner of a recipe, and the payment that is to pay it.
 
-        Raises ServiceUnavailable without payments, NotFound for a recipe that is not the tipper's
-        to see, ValidationError for an amount, a message or a creator that cannot be.
+        Raises ServiceUnavailable without payments, AccountClosed, NotFound for a recipe that is not
+        the tipper's to see, ValidationError for an amount, a message or a creator that cannot be.
         """
         if self.stripe is None:
             raise ServiceUnavailable("Payments are not configured")
         _check(cents, message)
+        await require_open(self.store.database, tipper.user_id)
         recipe = await self.recipes.require(tipper, recipe_id)
         owner = recipe.created_by
         if owner is None or owner == tipper.user_id or creator_id not in (None, owner):

@@ -27,3 +27,12 @@ class StripeCancels:
             await self.stripe.cancel_subscription_now(subscription_id)
         except NoSuchObject:
             return
+
+    async def close_checkout(self, session_id: str) -> None:
+        """`Cancels.close_checkout`."""
+        if self.stripe is None:
+            raise ServiceUnavailable
+        try:
+            await self.stripe.expire_checkout_session(session_id)
+        except NoSuchObject:
+            return

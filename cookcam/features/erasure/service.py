@@ -64,6 +64,10 @@ class Cancels(Protocol):
         """Ends a subscription at once; one that has ended is no error. Raises AppError."""
         ...
 
+    async def close_checkout(self, session_id: str) -> None:
+        """Closes the page of a purchase; one that is closed is no error. Raises AppError."""
+        ...
+
 
 class DeletionUnderWay(ServiceUnavailable):
     """Not everything is gone yet. Nobody has to ask again for it to go on."""
@@ -174,6 +178,9 @@ class Erasure:
 
     async def _end_subscriptions(self, job: Job, user_id: UUID) -> None:
         told: Counter[str] = Counter()
+        session_id = await self._store.open_checkout(user_id)
+        if session_id is not None and "stripe" in self._cancels:
+            await self._cancels["stripe"].close_checkout(session_id)
         for paid in await self._store.live_subscriptions(user_id):
             if paid.provider not in self._cancels or paid.provider_subscription_id is None:
                 told[f"{paid.provider} left to its owner"] += 1

@@ -40,8 +40,17 @@ order by next_attempt_at limit %(most)s"""
 LIVE: LiteralString = """
 select provider, provider_subscription_id from public.user_subscriptions
 where user_id = %(user_id)s
-  and coalesce(superseded_status, status) in ('active', 'trialing', 'past_due')
-order by created_at limit 100"""
+  and (
+    coalesce(superseded_status, status) in ('active', 'trialing', 'past_due')
+    or (provider = 'stripe' and status = 'incomplete')
+  )
+order by created_at limit 1000"""
+
+OPEN_CHECKOUT: LiteralString = """
+select (
+  select checkout_session_id from public.billing_in_progress
+  where user_id = %(user_id)s and checkout_expires_at > now()
+)"""
 
 SUBSCRIPTIONS_ENDED: LiteralString = """
 update public.account_deletions set subscriptions = %(subscriptions)s
@@ -136,6 +145,10 @@ class ErasureStore:
 
     async def live_subscriptions(self, user_id: UUID) -> list[PaidSubscription]:
         return await self.database.fetch_all_as(SERVICE, PaidSubscription, LIVE, user_id=user_id)
+
+    async def open_checkout(self, user_id: UUID) -> str | None:
+        """The checkout session that may still be paid."""
+        return await self.database.fetch_value_as(SERVICE, OPEN_CHECKOUT, user_id=user_id)
 
     async def subscriptions_ended(self, user_hash: str, by_provider: Mapping[str, int]) -> None:
         await self._note(

@@ -16,6 +16,7 @@ from cookcam.features.subscriptions.changes import SourceEvent, SubscriptionChan
 from cookcam.features.subscriptions.commissions import Commissions, MoneyBack, Receipt
 from cookcam.features.subscriptions.ledger import Applied, SubscriptionLedger
 from cookcam.features.subscriptions.models import LIVE, Subscription, entitles
+from cookcam.features.subscriptions.reversals import ReversalStore
 from cookcam.features.subscriptions.store import SubscriptionStore
 
 
@@ -29,7 +30,7 @@ class Granted:
     def entitles(self, at: datetime) -> bool:
         """Whether the purchase does, as it is known now, though a better one may count instead."""
         rows = [one.subscription for one in self.applied[:1]]
-        return any(entitles(row.told, row.current_period_end, at) for row in rows)
+        return any(entitles(row.told, row.current_period_end, at, row.grace_until) for row in rows)
 
 
 @frozen
@@ -40,6 +41,7 @@ class Grants:
     subscriptions: SubscriptionStore
     ledger: SubscriptionLedger
     commissions: Commissions
+    reversals: ReversalStore
     superseded: Callable[[], None]
 
     async def bind_to(self, tx: Transaction, purchase: Purchase, caller: UUID) -> None:
@@ -61,6 +63,23 @@ class Grants:
         if named is None:
             return None
         return (await self.store.bind(tx, purchase, named)).user_id
+
+    async def is_of_closed_account(self, tx: Transaction, purchase: Purchase) -> bool:
+        """Whether its user is gone: the one it is bound to, or the one our app named."""
+        platform, key = purchase.product.platform, purchase.store_key
+        known = await self.store.binding_in(tx, platform, key)
+        if known is not None:
+            return known.user_id is None
+        account = purchase.account
+        return account is not None and not await self.store.is_user(tx, account)
+
+    async def note_charge(self, tx: Transaction, purchase: Purchase) -> None:
+        """A period was charged, and whose it is nobody knows: of an account that is gone it is
+        recorded, and taken back by a task of subscriptions."""
+        if purchase.status in LIVE and await self.is_of_closed_account(tx, purchase):
+            await self.reversals.record(
+                tx, purchase.product.platform, purchase.subscription_id, "closed_account"
+            )
 
     async def apply(
         self, tx: Transaction, purchase: Purchase, user_id: UUID, ref: str | None

@@ -24,7 +24,7 @@ from cookcam.errors import AppError, BadRequest, ServiceUnavailable
 from cookcam.features.purchases.acknowledging import Acknowledging
 from cookcam.features.purchases.grants import Granted, Grants
 from cookcam.features.purchases.models import Purchase, Waiting, hash_of
-from cookcam.features.purchases.refusals import PurchaseRejected
+from cookcam.features.purchases.refusals import PurchasePending, PurchaseRejected
 from cookcam.features.purchases.states import of_apple, of_google
 from cookcam.features.purchases.store import PurchaseStore
 from cookcam.features.purchases.takings import Takings
@@ -37,6 +37,9 @@ from cookcam.providers.google_play.client import UnknownPurchase
 from cookcam.providers.store_calls import StoreRefused
 
 GOOGLE_REVOKED = 12
+GOOGLE_CHARGED = (1, 2, 4)
+"""`notificationType` of a recovered, a renewed and a new purchase."""
+APPLE_CHARGED = ("SUBSCRIBED", "DID_RENEW", "OFFER_REDEEMED")
 APPLE_RESTORED = "REFUND_REVERSED"
 SUBSCRIPTION = 1
 """`productType` of a voided purchase."""
@@ -153,6 +156,8 @@ class Inbox:
                 await self.grants.book(tx, purchase, row)
             else:
                 await self.grants.take_back(tx, purchase.returned)
+                if user_id is None and told.type in APPLE_CHARGED:
+                    await self.grants.note_charge(tx, purchase)
             await done(ignored=user_id is None, store_key=purchase.store_key, user_id=user_id)
         self._announce(granted)
 
@@ -179,13 +184,18 @@ class Inbox:
             told = await self.google_play.subscription(
                 token, lambda product: product_of("android", product) is not None
             )
-            purchase = of_google(told, refunded=revoked)
+            known = await self.grants.subscriptions.find("android", token)
+            purchase = of_google(told, refunded=revoked, known=known)
             purchase = await self.takings.of_google(purchase, told, voided)
         except UnknownPurchase:
             await self._gone(message_id, token, voided)
             return
         except (StoreRefused, PurchaseRejected) as error:
             log.warning("a notification leads nowhere", platform="android", reason=error.reason)
+            await self._ignore_google(message_id)
+            return
+        except PurchasePending:
+            # Nobody's yet, and of no product: a later notification tells more.
             await self._ignore_google(message_id)
             return
         if purchase.environment == "sandbox" and not self.allow_sandbox:
@@ -196,6 +206,8 @@ class Inbox:
             user_id = await self.grants.owner_of(tx, purchase)
             if user_id is None:
                 await self.grants.take_back(tx, purchase.returned)
+                if _kind(data) in GOOGLE_CHARGED:
+                    await self.grants.note_charge(tx, purchase)
                 await done(ignored=True)
                 return
             granted = await self.grants.apply(tx, purchase, user_id, message_id)
@@ -266,6 +278,10 @@ def _decoded(data: object) -> dict[str, Any]:
 def _part(data: Mapping[str, Any], name: str) -> dict[str, Any]:
     value: object = data.get(name)
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _kind(data: Mapping[str, Any]) -> object:
+    return _part(data, "subscriptionNotification").get("notificationType")
 
 
 def _text(value: object) -> str | None:

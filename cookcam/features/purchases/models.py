@@ -66,7 +66,8 @@ class Purchase:
 
     `store_key` binds it to its first user; `subscription_id` is the store's own name of it.
     `status` is None while it is still to be paid. `account` is the user our app named when it
-    bought. `evidence` is what the audit keeps. `paid` and `returned` are its newest money, once
+    bought. `grace_until` is the end of the grace period, where the store tells it while a payment
+    is overdue. `evidence` is what the audit keeps. `paid` and `returned` are its newest money, once
     `Takings` has found out.
     """
 
@@ -86,11 +87,14 @@ class Purchase:
     acknowledged: bool = True
     linked: str | None = field(default=None, repr=False)
     evidence: Mapping[str, Any] = field(factory=dict[str, Any])
+    grace_until: datetime | None = None
     paid: Paid | None = None
     returned: Sequence[Returned] = ()
 
     def entitles(self, at: datetime) -> bool:
-        return self.status is not None and entitles(self.status, self.period_end, at)
+        return self.status is not None and entitles(
+            self.status, self.period_end, at, self.grace_until
+        )
 
     def change(self, user_id: UUID, status: Status) -> SubscriptionChange:
         return SubscriptionChange(
@@ -106,6 +110,7 @@ class Purchase:
             canceled_at=self.canceled_at,
             product_id=self.product.id,
             refunded=self.refunded,
+            grace_until=self.grace_until,
         )
 
 

@@ -18,6 +18,7 @@ from cookcam.features.subscriptions.catalogue import Catalogue
 from cookcam.features.subscriptions.commissions import Commissions
 from cookcam.features.subscriptions.ledger import SubscriptionLedger
 from cookcam.features.subscriptions.products import Platform
+from cookcam.features.subscriptions.reversals import ReversalStore
 from cookcam.observability.metrics import Metrics
 from cookcam.providers.apple import AppStore
 from cookcam.providers.google_play import GooglePlay, PushTokens
@@ -53,7 +54,9 @@ class AppStores:
         told to end a subscription."""
         database = ledger.database
         store = PurchaseStore(database)
-        grants = Grants(store, ledger.store, ledger, commissions, superseded)
+        grants = Grants(
+            store, ledger.store, ledger, commissions, ReversalStore(database), superseded
+        )
         acknowledging = Acknowledging(store, google_play)
         takings = Takings(catalogue, google_play, fees)
         purchases = Purchases(

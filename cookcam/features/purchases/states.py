@@ -5,10 +5,12 @@
 | trial                  | active, a free trial     | trialing  | to the end of the period     |
 | active                 | active                   | active    | to the end of the period     |
 | active, will not renew | canceled, before its end | active    | the same, and ends then      |
-| billing retry, grace   | on hold, in grace period | past_due  | to 7 days after the period   |
+| grace                  |                          | past_due  | to the end of the grace      |
+| billing retry          | on hold, in grace period | past_due  | to 7 days after the period   |
 | expired                | expired, revoked, paused | expired   | no                           |
 | refunded, revoked      |                          | cancelled | no                           |
 |                        | pending                  | none yet  | no                           |
+| anything else          | anything else            | by its end: active until then, then expired |
 
 Source: `spec/payments-and-gamification.md` §3.6, §7.4, §7.5.
 """
@@ -18,11 +20,12 @@ from __future__ import annotations
 import calendar
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import cast, get_args
 from uuid import UUID
 
 from cookcam.features.purchases.models import Purchase, hash_of
-from cookcam.features.purchases.refusals import PurchaseRejected
-from cookcam.features.subscriptions.models import Status
+from cookcam.features.purchases.refusals import PurchasePending, PurchaseRejected
+from cookcam.features.subscriptions.models import Status, Subscription
 from cookcam.features.subscriptions.products import Interval, Platform, Product, product_of
 from cookcam.providers.apple import AppleSubscription
 from cookcam.providers.google_play import GoogleSubscription, State
@@ -63,6 +66,7 @@ def of_apple(told: AppleSubscription) -> Purchase:
         will_end=told.renews is False and status in ("active", "trialing"),
         canceled_at=told.revoked_at,
         refunded=told.revoked_at is not None,
+        grace_until=told.grace_until if status == "past_due" else None,
         account=_account(told.account_token),
         evidence={
             "transactionId": told.transaction_id,
@@ -88,13 +92,21 @@ def _apple_status(told: AppleSubscription) -> Status:
     return "trialing" if status == "active" and told.trial else status
 
 
-def of_google(told: GoogleSubscription, *, refunded: bool = False) -> Purchase:
-    """Raises PurchaseRejected for a product that is not ours."""
-    product = _product("android", told.product_id)
-    status = _OF_GOOGLE[told.state]
-    if status == "active" and told.trial:
-        status = "trialing"
-    ends = told.expires_at or told.as_of
+def of_google(
+    told: GoogleSubscription, *, refunded: bool = False, known: Subscription | None = None
+) -> Purchase:
+    """`known` is the existing row of the token: where Google tells no item, product and period are
+    its. Raises PurchaseRejected for a product that is not ours, PurchasePending where Google tells
+    none yet.
+    """
+    product_id = told.product_id or (known.product_id if known is not None else None)
+    status = _google_status(told, known)
+    if product_id is None:
+        if status in ("expired", "cancelled"):
+            raise PurchaseRejected.because("Subscription expired", "expired")
+        raise PurchasePending.now()
+    product = _product("android", product_id)
+    ends = told.expires_at or (known.current_period_end if known is not None else told.as_of)
     started = told.started_at or ends
     # Google tells when it all began and when this period ends, not when this period began.
     begins = max(started, _earlier(ends, product.interval))
@@ -116,6 +128,15 @@ def of_google(told: GoogleSubscription, *, refunded: bool = False) -> Purchase:
         linked=told.linked_token,
         evidence=told.audit(),
     )
+
+
+def _google_status(told: GoogleSubscription, known: Subscription | None) -> Status | None:
+    if told.state in get_args(State):
+        status = _OF_GOOGLE[cast("State", told.state)]
+    else:
+        ends = told.expires_at or (known.current_period_end if known is not None else None)
+        status = None if ends is None else "active" if ends > told.as_of else "expired"
+    return "trialing" if status == "active" and told.trial else status
 
 
 def _product(platform: Platform, product_id: str) -> Product:

@@ -46,7 +46,10 @@ def run_reconcile(config: Config, open_parts: OpenParts, say: Callable[[str], No
         if metrics is None:
             say("reconciliation is running elsewhere; nothing to do")
             return 0
-        log.info("Scheduled reconciliation job completed successfully")
+        if metrics.cut_short:
+            log.error("Scheduled reconciliation job was cut short")
+        else:
+            log.info("Scheduled reconciliation job completed successfully")
         say(summary(metrics))
         return 1 if metrics.alerts else 0
     finally:

@@ -21,6 +21,7 @@ from cookcam.features.subscriptions.ledger import SubscriptionLedger, Subscripti
 from cookcam.features.subscriptions.ledger_store import LedgerStore
 from cookcam.features.subscriptions.models import Subscription, shown_status
 from cookcam.features.subscriptions.refusals import SubscriptionOfAnother, UnknownSubscriber
+from cookcam.features.subscriptions.reversals import ReversalStore
 from cookcam.features.subscriptions.store import SubscriptionStore
 
 EVENT: Final = SourceEvent("reconciliation")
@@ -64,6 +65,8 @@ class Corrections:
             return await self.apply(answer.change(owner, tier_id, as_of=as_of), count)
         except (UnknownSubscriber, SubscriptionOfAnother) as refusal:
             _log_unsolved(answer, refusal.message)
+            if isinstance(refusal, UnknownSubscriber) and answer.provider == "stripe":
+                await self._reverse(answer.provider_subscription_id)
             return "unsolved"
 
     async def apply(self, change: SubscriptionChange, count: Count = uncounted) -> Outcome:
@@ -94,6 +97,14 @@ class Corrections:
         entitling = live.status if live is not None and live.entitles(self.now()) else None
         told = SubscriptionUpdated(slug, shown_status(entitling))
         self.ledger.hub.send_to_user(user_id, "subscription_updated", told)
+
+    async def _reverse(self, subscription_id: str) -> None:
+        """Stripe charges for a user who does not exist (any more): a task of subscriptions ends
+        it and takes the charge back."""
+        database = self.ledger.database
+        async with database.transaction() as tx:
+            store = ReversalStore(database)
+            await store.record(tx, "stripe", subscription_id, "closed_account")
 
     async def _owner(self, told: Told) -> UUID | None:
         if told.user_id is not None or told.provider_customer_id is None:

@@ -23,6 +23,7 @@ from uuid import UUID
 import structlog
 from attrs import frozen
 
+from cookcam.errors import ServiceUnavailable
 from cookcam.features.reconciliation import rules
 from cookcam.features.reconciliation.corrections import Corrections
 from cookcam.features.reconciliation.models import RunMetrics, Tally
@@ -95,21 +96,41 @@ class Job:
     async def _expire(self, cursor: str | None) -> None:
         began_at = self.progress.run.began_at
         after = UUID(cursor) if cursor else FIRST
-        while rows := await self.store.ran_out(began_at, after, self.page):
-            for row in rows:
-                await self._expire_row(row)
-            after = rows[-1].id
-            await self.progress.note("expire", str(after))
+        while (page := await self.store.ran_out(began_at, after, self.page)).ids:
+            failed = [row for row in page.rows if not await self._expire_row(row)]
+            after, errors = page.ids[-1], len(failed) + page.unreadable
+            await self.progress.note("expire", str(after), Tally(checked=errors, errors=errors))
 
-    async def _expire_row(self, row: Subscription) -> None:
+    async def _expire_row(self, row: Subscription) -> bool:
+        """False for one that could not be written. Raises ServiceUnavailable in an outage."""
         # The others were counted when their provider was asked.
         count = partial(self.progress.count_expired, checked=int(row.provider == "manual"))
-        await self.corrections.apply(rules.expired(row, self.progress.run.began_at), count)
+        change = rules.expired(row, self.progress.run.began_at)
+        return await _contained(row.id, partial(self.corrections.apply, change, count))
 
     async def _profiles(self, cursor: str | None) -> None:
         after = UUID(cursor) if cursor else FIRST
         while users := await self.store.mistaken_profiles(after, self.page):
-            for user_id in users:
-                await self.corrections.refresh_profile(user_id)
-            after = users[-1]
-            await self.progress.note("profiles", str(after), Tally())
+            failed = [user_id for user_id in users if not await self._refresh_profile(user_id)]
+            after, errors = users[-1], len(failed)
+            await self.progress.note("profiles", str(after), Tally(checked=errors, errors=errors))
+
+    async def _refresh_profile(self, user_id: UUID) -> bool:
+        return await _contained(user_id, partial(self.corrections.refresh_profile, user_id))
+
+
+async def _contained(about: UUID, work: Callable[[], Awaitable[object]]) -> bool:
+    """Whether the work on one row succeeded: its failure is logged and does not end the run.
+
+    Raises ServiceUnavailable in an outage of the database, which does.
+    """
+    try:
+        await work()
+    except ServiceUnavailable:
+        raise
+    except Exception as error:
+        structlog.get_logger("cookcam.reconciliation").error(
+            "row could not be reconciled", row=str(about), exc_info=error
+        )
+        return False
+    return True

@@ -14,21 +14,28 @@ OVERDUE: Final = timedelta(hours=26)
 
 SLOW_MS: Final = 300_000
 
-Alert = Literal["HIGH_ERROR_RATE", "HIGH_DRIFT_RATE", "SLOW_EXECUTION"]
+Alert = Literal["HIGH_ERROR_RATE", "RUN_CUT_SHORT", "HIGH_DRIFT_RATE", "SLOW_EXECUTION"]
 
 
 @frozen
 class Tally:
-    """What happened on a page, besides corrections: those count themselves as they are made."""
+    """What happened on a page, besides corrections: those count themselves as they are made.
+
+    `cut_short`: the rest of a list or of the rows of a provider was not compared.
+    """
 
     checked: int = 0
     errors: int = 0
     drift: int = 0
     """Drift that could not be corrected."""
+    cut_short: bool = False
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
-            self.checked + other.checked, self.errors + other.errors, self.drift + other.drift
+            self.checked + other.checked,
+            self.errors + other.errors,
+            self.drift + other.drift,
+            self.cut_short or other.cut_short,
         )
 
 
@@ -62,6 +69,7 @@ class RunMetrics:
     drift_detected: int
     duration_ms: int
     reconciled_at: datetime
+    cut_short: bool
 
     @property
     def alerts(self) -> list[Alert]:
@@ -71,6 +79,7 @@ class RunMetrics:
         """
         over: dict[Alert, bool] = {
             "HIGH_ERROR_RATE": self.errors_count * 10 > self.total_checked,
+            "RUN_CUT_SHORT": self.cut_short,
             "HIGH_DRIFT_RATE": self.drift_detected * 20 > self.total_checked,
             "SLOW_EXECUTION": self.duration_ms > SLOW_MS,
         }

@@ -11,7 +11,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
-from cookcam.errors import AppError
+from cookcam.errors import AppError, ServiceError, ServiceUnavailable
 from cookcam.features.reconciliation import rules
 from cookcam.features.reconciliation.corrections import Corrections, is_outage
 from cookcam.features.reconciliation.groups import ungrouped
@@ -80,24 +80,27 @@ class ProviderSteps:
             # The end of the last page is gone. What was verified already is not counted again.
             self._log("list begins anew")
             broke = await self._compare_from(None)
-        if isinstance(broke, AppError):
-            self._log("list broke off", code=broke.code)
-            self._away = is_outage(broke)
+        if broke is not None:
+            code = broke.code if isinstance(broke, AppError) else "UNKNOWN_CURSOR"
+            self._log("list broke off", code=code)
+            self._away = isinstance(broke, AppError) and is_outage(broke)
+            await self.progress.note(self.rows_step, None, Tally(cut_short=True))
 
     async def look_at_rows(self, cursor: str | None) -> None:
         """Each row that goes on here and was not verified in this run, by itself."""
         after, began_at = UUID(cursor) if cursor else FIRST, self.progress.run.began_at
         while not self._away:
-            rows = await self.store.unseen(self.source.provider, began_at, after, self.page)
-            if not rows:
+            page = await self.store.unseen(self.source.provider, began_at, after, self.page)
+            if not page.ids:
                 return
-            results = await _all(partial(self._check_row, row) for row in rows)
+            results = await _all((row.id, partial(self._check_row, row)) for row in page.rows)
+            results += [_BROKEN] * page.unreadable
             if self._away:
                 # Errors of this page are among those that are counted below.
                 tally = sum((r.tally for r in results if not r.tally.errors), Tally())
                 await self.progress.note(self.rows_step, str(after), tally, _verified(results))
                 break
-            after = rows[-1].id
+            after = page.ids[-1]
             tally = sum((result.tally for result in results), Tally())
             await self.progress.note(self.rows_step, str(after), tally, _verified(results))
         await self._count_unchecked(after)
@@ -108,7 +111,7 @@ class ProviderSteps:
         provider, began_at = self.source.provider, self.progress.run.began_at
         count = await self.store.count_unseen(provider, began_at, after)
         self._log("provider is away", unchecked=count)
-        tally = Tally(checked=count, errors=max(count, 1))
+        tally = Tally(checked=count, errors=max(count, 1), cut_short=True)
         await self.progress.note(self.rows_step, str(LAST), tally)
 
     async def _compare_from(self, cursor: str | None) -> AppError | UnknownCursor | None:
@@ -125,6 +128,9 @@ class ProviderSteps:
                             listing = await self.source.page(after)
                     except (AppError, UnknownCursor) as error:
                         broke.append(error)
+                        return
+                    if listing.next_after == after and after is not None:
+                        broke.append(ServiceError("The list does not go on"))
                         return
                     await send.send(listing)
                     if listing.next_after is None:
@@ -152,7 +158,11 @@ class ProviderSteps:
                 differing.append((told, row))
             elif not self._is_verified(row):
                 agreeing.append(row.id)
-        results = await _all(partial(self._check_listed, *pair) for pair in differing)
+        results = await _all(
+            (told.provider_subscription_id, partial(self._check_listed, told, row))
+            for told, row in differing
+        )
+        results += [_BROKEN] * listing.unreadable
         tally = sum((result.tally for result in results), Tally(checked=len(agreeing)))
         step = self.list_step if listing.next_after else self.rows_step
         verified = [*agreeing, *_verified(results)]
@@ -222,17 +232,29 @@ class ProviderSteps:
         )
 
 
-async def _all(checks: Iterable[Callable[[], Awaitable[_Checked]]]) -> list[_Checked]:
-    """All at once; how many ask or write at a time is bounded inside."""
+async def _all(
+    checks: Iterable[tuple[object, Callable[[], Awaitable[_Checked]]]],
+) -> list[_Checked]:
+    """All checks at once, each with the id it is logged by; how many ask or write at a time is
+    bounded inside. One that fails is an error of its row; an outage of the database is raised.
+    """
     results: list[_Checked] = []
 
-    async def one(check: Callable[[], Awaitable[_Checked]]) -> None:
-        results.append(await check())
+    async def one(about: object, check: Callable[[], Awaitable[_Checked]]) -> None:
+        try:
+            results.append(await check())
+        except ServiceUnavailable:
+            raise
+        except Exception as error:
+            structlog.get_logger("cookcam.reconciliation").error(
+                "subscription could not be reconciled", subscription=str(about), exc_info=error
+            )
+            results.append(_BROKEN)
 
     with ungrouped():
         async with trio.open_nursery() as nursery:
-            for check in checks:
-                nursery.start_soon(one, check)
+            for about, check in checks:
+                nursery.start_soon(one, about, check)
     return results
 
 

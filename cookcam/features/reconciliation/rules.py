@@ -46,6 +46,7 @@ def agree(told: Told, known: Subscription) -> bool:
         (told.status == known.told or ran_out)
         and told.current_period_end == known.current_period_end
         and told.cancel_at_period_end == known.cancel_at_period_end
+        and told.grace_until in (None, known.grace_until)
         and (told.tier_id is None or told.tier_id == known.tier_id)
     )
 

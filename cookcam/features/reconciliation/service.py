@@ -69,7 +69,7 @@ class Reconciliation:
         if run is None:
             return None
         if run.began_at < self.now() - TOO_OLD:
-            self._tell(await self.store.finish(run, worked_ms=0))
+            self._tell(await self.store.finish(run, worked_ms=0, cut_short=True))
             return None
         log().info("reconciliation goes on", run=str(run.id), step=run.step)
         return run
@@ -133,6 +133,8 @@ class Reconciliation:
         alerts = metrics.alerts
         if "HIGH_ERROR_RATE" in alerts:
             log().error("reconciliation: too many errors", **counts)
+        if "RUN_CUT_SHORT" in alerts:
+            log().error("reconciliation was cut short", **counts)
         if "HIGH_DRIFT_RATE" in alerts:
             log().warning("reconciliation: much drift", **counts)
         if "SLOW_EXECUTION" in alerts:
@@ -145,6 +147,7 @@ class Reconciliation:
         shown.reconciliation_last_run_checked.set(metrics.total_checked)
         shown.reconciliation_last_run_drift.set(metrics.drift_detected)
         shown.reconciliation_last_run_errors.set(metrics.errors_count)
+        shown.reconciliation_last_run_cut_short.set(metrics.cut_short)
         shown.reconciliation_last_run_duration_seconds.set(metrics.duration_ms / 1000)
 
 

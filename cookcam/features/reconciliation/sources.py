@@ -35,6 +35,7 @@ class Told:
     canceled_at: datetime | None = None
     provider_customer_id: str | None = None
     product_id: str | None = None
+    grace_until: datetime | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -54,6 +55,7 @@ class Told:
             canceled_at=self.canceled_at,
             provider_customer_id=self.provider_customer_id,
             product_id=self.product_id,
+            grace_until=self.grace_until,
         )
 
 
@@ -64,10 +66,14 @@ class Gone:
 
 @frozen
 class Listing:
-    """A page of a list. `next_after` asks for the next; None: it was the last."""
+    """A page of a list. `next_after` asks for the next; None: it was the last.
+
+    `unreadable` is how many of its rows could not be read: they are logged, and not in `items`.
+    """
 
     items: Sequence[Told]
     next_after: str | None
+    unreadable: int = 0
 
 
 class UnknownCursor(Exception):

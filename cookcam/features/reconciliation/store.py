@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
+import structlog
 from attrs import frozen
 
 from cookcam.database import SERVICE, Database, Transaction
-from cookcam.errors import ServiceUnavailable
+from cookcam.errors import InvalidInput, ServiceUnavailable
 from cookcam.features.reconciliation.models import (
     AlertRow,
     HealthRow,
@@ -62,6 +63,7 @@ update public.reconciliation_runs set
   total_checked = total_checked + %(checked)s,
   errors_count = errors_count + %(errors)s,
   drift_detected = drift_detected + %(drift)s,
+  cut_short = cut_short or %(cut_short)s,
   worked_ms = worked_ms + %(worked_ms)s
 where id = %(id)s and holder = %(holder)s and finished_at is null"""
 
@@ -80,19 +82,20 @@ where id = %(id)s and holder = %(holder)s and finished_at is null"""
 FINISH: LiteralString = """
 with finished as (
   update public.reconciliation_runs set
-    finished_at = now(), worked_ms = worked_ms + %(worked_ms)s
+    finished_at = now(), worked_ms = worked_ms + %(worked_ms)s,
+    cut_short = cut_short or %(cut_short)s
   where id = %(id)s and holder = %(holder)s and finished_at is null
   returning *
 )
 insert into public.reconciliation_metrics (
-  total_checked, expired_count, updated_count, errors_count, drift_detected, duration_ms
+  total_checked, expired_count, updated_count, errors_count, drift_detected, duration_ms, cut_short
 )
 select
   total_checked, expired_count, updated_count, errors_count, drift_detected,
-  least(worked_ms, 2147483647)
+  least(worked_ms, 2147483647), cut_short
 from finished
 returning id, total_checked, expired_count, updated_count, errors_count, drift_detected,
-  duration_ms, reconciled_at"""
+  duration_ms, reconciled_at, cut_short"""
 
 VERIFIED: LiteralString = """
 update public.user_subscriptions set last_verified_at = now() where id = any(%(ids)s)"""
@@ -155,9 +158,11 @@ where u.id > %(after)s
   and u.is_creator <> (public.user_tier_id(u.id) = 3)
 order by u.id limit %(limit)s"""  # noqa: S608 - constants
 
+ROW = f"select {COLUMNS} from public.user_subscriptions s where s.id = %(id)s"  # noqa: S608
+
 METRICS: LiteralString = """
 select id, total_checked, expired_count, updated_count, errors_count, drift_detected, duration_ms,
-  reconciled_at
+  reconciled_at, cut_short
 from public.reconciliation_metrics order by reconciled_at desc, id limit %(limit)s"""
 
 HEALTH: LiteralString = "select * from public.reconciliation_health_view limit 31"
@@ -191,8 +196,20 @@ class LastRun:
 
 
 @frozen
-class _User:
+class _Id:
     id: UUID
+
+
+@frozen
+class RowPage:
+    """`ids` are those of the whole page, of rows that could not be read too."""
+
+    rows: Sequence[Subscription]
+    ids: Sequence[UUID]
+
+    @property
+    def unreadable(self) -> int:
+        return len(self.ids) - len(self.rows)
 
 
 @frozen
@@ -246,6 +263,7 @@ class ReconciliationStore:
                 checked=tally.checked,
                 errors=tally.errors,
                 drift=tally.drift,
+                cut_short=tally.cut_short,
                 worked_ms=worked_ms,
             )
 
@@ -257,11 +275,16 @@ class ReconciliationStore:
         """In the transaction of the correction. Raises TurnLost."""
         await _held(tx, EXPIRED, run, checked=checked)
 
-    async def finish(self, run: Run, worked_ms: int) -> RunMetrics:
+    async def finish(self, run: Run, worked_ms: int, *, cut_short: bool = False) -> RunMetrics:
         """Closes the run and keeps its counts. Raises TurnLost."""
         async with self.database.transaction() as tx:
             metrics = await tx.fetch_optional(
-                RunMetrics, FINISH, id=run.id, holder=run.holder, worked_ms=worked_ms
+                RunMetrics,
+                FINISH,
+                id=run.id,
+                holder=run.holder,
+                worked_ms=worked_ms,
+                cut_short=cut_short,
             )
             if metrics is None:
                 raise TurnLost
@@ -269,22 +292,14 @@ class ReconciliationStore:
 
     async def known(self, provider: Provider, ids: Sequence[str]) -> dict[str, Subscription]:
         """Rows by the provider's id."""
-        rows = await self.database.fetch_all_as(
-            SERVICE, Subscription, KNOWN, provider=provider, ids=list(ids)
-        )
-        return {row.provider_subscription_id or "": row for row in rows}
+        page = await self._page(KNOWN, provider=provider, ids=list(ids))
+        return {row.provider_subscription_id or "": row for row in page.rows}
 
     async def unseen(
         self, provider: Provider, began_at: datetime, after: UUID, limit: int
-    ) -> list[Subscription]:
-        return await self.database.fetch_all_as(
-            SERVICE,
-            Subscription,
-            UNSEEN,
-            provider=provider,
-            began_at=began_at,
-            after=after,
-            limit=limit,
+    ) -> RowPage:
+        return await self._page(
+            UNSEEN, provider=provider, began_at=began_at, after=after, limit=limit
         )
 
     async def count_unseen(self, provider: Provider, began_at: datetime, after: UUID) -> int:
@@ -292,16 +307,14 @@ class ReconciliationStore:
             SERVICE, COUNT_UNSEEN, provider=provider, began_at=began_at, after=after
         )
 
-    async def ran_out(self, began_at: datetime, after: UUID, limit: int) -> list[Subscription]:
-        return await self.database.fetch_all_as(
-            SERVICE, Subscription, RAN_OUT, began_at=began_at, after=after, limit=limit
-        )
+    async def ran_out(self, began_at: datetime, after: UUID, limit: int) -> RowPage:
+        return await self._page(RAN_OUT, began_at=began_at, after=after, limit=limit)
 
     async def of_user(self, user_id: UUID) -> list[Subscription]:
         return await self.database.fetch_all_as(SERVICE, Subscription, OF_USER, user_id=user_id)
 
     async def mistaken_profiles(self, after: UUID, limit: int) -> list[UUID]:
-        rows = await self.database.fetch_all_as(SERVICE, _User, MISTAKEN, after=after, limit=limit)
+        rows = await self.database.fetch_all_as(SERVICE, _Id, MISTAKEN, after=after, limit=limit)
         return [row.id for row in rows]
 
     async def metrics(self, limit: int) -> list[RunMetrics]:
@@ -313,6 +326,29 @@ class ReconciliationStore:
 
     async def alerts(self) -> list[AlertRow]:
         return await self.database.fetch_all_as(SERVICE, AlertRow, ALERTS)
+
+    async def _page(self, statement: LiteralString, **params: object) -> RowPage:
+        """Rows of a page. Where one cannot be read, as one that ends at `infinity`, all are read
+        one by one, and that one is logged and left out."""
+        try:
+            rows = await self.database.fetch_all_as(SERVICE, Subscription, statement, **params)
+            return RowPage(rows, [row.id for row in rows])
+        except InvalidInput:
+            found = await self.database.fetch_all_as(
+                SERVICE,
+                _Id,
+                f"select page.id from ({statement}) page",  # noqa: S608 - constants
+                **params,
+            )
+        rows, ids = list[Subscription](), [one.id for one in found]
+        for row_id in ids:
+            try:
+                rows += await self.database.fetch_all_as(SERVICE, Subscription, ROW, id=row_id)
+            except InvalidInput:
+                structlog.get_logger("cookcam.reconciliation").error(
+                    "stored subscription cannot be read", subscription=str(row_id)
+                )
+        return RowPage(rows, ids)
 
 
 async def _held(tx: Transaction, statement: LiteralString, run: Run, **params: object) -> None:

@@ -76,7 +76,7 @@ class GooglePlaySource(WithoutList):
             return _gone(refused)
         if told.test and not self.allow_sandbox:
             return Gone()
-        return _told(lambda: of_google(told), known.created_at)
+        return _told(lambda: of_google(told, known=known), known.created_at)
 
 
 def _gone(refused: StoreRefused) -> Gone:
@@ -108,4 +108,5 @@ def _told(read: Callable[[], Purchase], begun_at: datetime) -> Told:
         cancel_at_period_end=purchase.will_end,
         canceled_at=purchase.canceled_at,
         product_id=purchase.product.id,
+        grace_until=purchase.grace_until,
     )

@@ -13,10 +13,11 @@ from cookcam.features.reconciliation.sources import Gone, Listing, Told, Unknown
 from cookcam.features.subscriptions.catalogue import Catalogue, Contents
 from cookcam.features.subscriptions.models import Provider, Subscription
 from cookcam.features.subscriptions.store import SubscriptionStore
-from cookcam.features.subscriptions.stripe_states import STATUSES, tier_of, uuid_of
+from cookcam.features.subscriptions.stripe_states import STATUSES, sold_by, uuid_of
 from cookcam.providers.retry import RetryPolicy
 from cookcam.providers.stripe import NoSuchObject, Stripe
 from cookcam.providers.stripe.billing import Subscription as StripeSubscription
+from cookcam.providers.stripe.reading import MalformedObject
 
 PATIENT: Final = RetryPolicy(deadline=25.0, attempts=3, first_pause=1.0)
 """`spec/payments-and-gamification.md` §7.3."""
@@ -41,9 +42,8 @@ class StripeSource:
         except NoSuchObject:
             raise UnknownCursor from None
         contents = await self.catalogue.contents()
-        return Listing(
-            [_told(item, contents, None, asked_at) for item in page.items], page.next_after
-        )
+        told = [_told(item, contents, await self._known(item), asked_at) for item in page.items]
+        return Listing(told, page.next_after, page.unreadable)
 
     async def look(self, known: Subscription) -> Told | Gone:
         asked_at = self.now()
@@ -62,25 +62,34 @@ class StripeSource:
             page = await self.stripe.list_subscriptions(customer_id=customer_id)
         except NoSuchObject:
             return ()
-        told = [_told(item, contents, None, asked_at) for item in page.items]
+        if page.unreadable:
+            raise MalformedObject
+        told = [_told(item, contents, await self._known(item), asked_at) for item in page.items]
         return [evolve(one, user_id=one.user_id or user_id) for one in told]
+
+    async def _known(self, item: StripeSubscription) -> Subscription | None:
+        """The row of a subscription of several items: its product helps to tell which is ours."""
+        return await self.store.find("stripe", item.id) if len(item.items) > 1 else None
 
 
 def _told(
     item: StripeSubscription, contents: Contents, known: Subscription | None, asked_at: datetime
 ) -> Told:
+    sold = sold_by(item, contents, known)
+    # What is not of ours has the first item's period: `Corrections` says that it has no tier.
+    of = sold.item if sold is not None else item.items[0]
     return Told(
         provider="stripe",
         provider_subscription_id=item.id,
         status=STATUSES.get(item.status, "cancelled"),
-        current_period_start=item.current_period_start,
-        current_period_end=item.current_period_end,
+        current_period_start=of.current_period_start,
+        current_period_end=of.current_period_end,
         as_of=item.as_of or asked_at,
         begun_at=item.created,
         user_id=uuid_of(item.metadata.get("user_id")),
-        tier_id=tier_of(item, contents, known),
-        cancel_at_period_end=item.cancel_at_period_end,
+        tier_id=sold.tier_id if sold is not None else None,
+        cancel_at_period_end=item.ends_with(of),
         canceled_at=item.canceled_at,
         provider_customer_id=item.customer_id,
-        product_id=item.price.product_id,
+        product_id=of.price.product_id,
     )

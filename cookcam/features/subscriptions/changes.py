@@ -19,7 +19,6 @@ from cookcam.features.subscriptions.models import (
     Provider,
     Status,
     Subscription,
-    entitles,
 )
 
 Source = Literal["server", "stripe", "app_store", "google_play", "reconciliation", "admin"]
@@ -77,6 +76,7 @@ class SubscriptionChange:
     provider_customer_id: str | None = None
     product_id: str | None = None
     refunded: bool = False
+    grace_until: datetime | None = None
 
     @classmethod
     def of(cls, subscription: Subscription, *, as_of: datetime, **told: Any) -> SubscriptionChange:
@@ -99,11 +99,19 @@ class SubscriptionChange:
             canceled_at=subscription.canceled_at,
             provider_customer_id=subscription.provider_customer_id,
             product_id=subscription.product_id,
+            grace_until=subscription.grace_until,
         )
         return evolve(known, **told)
 
     def onto(self, subscription: Subscription) -> Subscription:
-        """The row as the provider tells it; which of the user's rows counts is not decided here."""
+        """The row as the provider tells it; which of the user's rows counts is not decided here.
+
+        A provider that told the end of the grace and no longer does, because it is over, has not
+        taken it back.
+        """
+        same_period = self.current_period_end == subscription.current_period_end
+        overdue = self.status == subscription.told == "past_due" and same_period
+        grace_until = self.grace_until or (subscription.grace_until if overdue else None)
         return evolve(
             subscription,
             tier_id=self.tier_id,
@@ -116,6 +124,7 @@ class SubscriptionChange:
             provider_customer_id=self.provider_customer_id,
             product_id=self.product_id,
             as_of=self.as_of,
+            grace_until=grace_until,
         )
 
 
@@ -136,6 +145,7 @@ def _age(state: Subscription) -> tuple[Any, ...]:
         state.tier_id,
         state.product_id or "",
         state.provider_customer_id or "",
+        state.grace_until or state.as_of,
     )
 
 
@@ -153,7 +163,7 @@ def elected(rows: Sequence[Subscription], now: datetime) -> list[Subscription]:
 
 def _worth(row: Subscription, now: datetime) -> tuple[Any, ...]:
     return (
-        entitles(row.status, row.current_period_end, now),
+        row.entitles(now),
         row.tier_id,
         row.provider != "manual",
         row.current_period_end,
@@ -206,6 +216,7 @@ def public_part(row: Subscription | None) -> tuple[Any, ...]:
         row.canceled_at,
         row.product_id,
         row.provider_customer_id,
+        row.grace_until,
     )
 
 

@@ -11,7 +11,9 @@ import structlog
 from attrs import frozen
 
 from cookcam.errors import BadRequest, Conflict, InternalError, NotFound, ServiceUnavailable
+from cookcam.features.subscriptions.billing_lease import BillingBusy, BillingLeases, Lease
 from cookcam.features.subscriptions.catalogue import Catalogue
+from cookcam.features.subscriptions.changes import SourceEvent
 from cookcam.features.subscriptions.commissions import Commissions
 from cookcam.features.subscriptions.entitlements import Entitlements
 from cookcam.features.subscriptions.models import FREE, Tier
@@ -19,8 +21,11 @@ from cookcam.features.subscriptions.products import Interval
 from cookcam.features.subscriptions.redirects import Redirects
 from cookcam.features.subscriptions.refusals import UnknownTier
 from cookcam.features.subscriptions.store import SubscriptionStore
+from cookcam.features.subscriptions.stripe_handlers import carry_out
+from cookcam.features.subscriptions.stripe_sync import StripeSync
 from cookcam.identity import Identity
 from cookcam.providers.stripe import NoSuchObject, Stripe, StripeRefused
+from cookcam.providers.stripe.billing import CheckoutSession
 
 log = structlog.get_logger(__name__)
 
@@ -48,9 +53,10 @@ class Wish:
 
 @frozen
 class Checkout:
-    """`stripe` is None where payments are not configured."""
+    """`sync` is None where payments are not configured."""
 
-    stripe: Stripe | None
+    sync: StripeSync | None
+    leases: BillingLeases
     store: SubscriptionStore
     catalogue: Catalogue
     entitlements: Entitlements
@@ -61,24 +67,38 @@ class Checkout:
     async def begin(self, caller: Identity, wish: Wish) -> str:
         """The address of the page where the caller pays.
 
-        Asked again within a minute it is the same page. Raises BadRequest for a tier that is not
-        sold, AlreadySubscribed, UnknownTier, InternalError where payments are not configured, and
-        what `Stripe` raises.
+        A user has one such page at a time: asked for the same again it is the open one, and asked
+        for something else the open one is closed first, so that two tabs cannot both be paid.
+        Raises BadRequest for a tier that is not sold, AlreadySubscribed, UnknownTier,
+        AccountClosed, BillingBusy, InternalError where payments are not configured, and what
+        `Stripe` raises.
         """
         tier = await self._tier(wish.tier_id)
-        stripe = self.stripe
-        if stripe is None:
+        sync = self.sync
+        if sync is None:
             raise InternalError("Payments are not configured")
-        await self._refuse_twice(caller.user_id, tier)
-        if wish.affiliate_code is not None:
-            await self.commissions.attribute(caller.user_id, wish.affiliate_code)
-        customer_id = await self.store.customer_of(caller.user_id)
-        try:
-            return await self._page(stripe, caller, tier, wish, customer_id)
-        except StripeRefused as refused:
-            if customer_id is None or not _is_gone(refused):
-                raise
-        return await self._page(stripe, caller, tier, wish, None)
+        async with self.leases.of(caller.user_id) as lease:
+            await self._refuse_twice(caller.user_id, tier)
+            if wish.affiliate_code is not None:
+                await self.commissions.attribute(caller.user_id, wish.affiliate_code)
+            url = await self._open_page(sync, lease, tier, wish)
+            if url is not None:
+                return url
+            await self._refuse_twice(caller.user_id, tier)  # the page may just have been paid
+            customer_id = await self.store.customer_of(caller.user_id)
+            try:
+                session = await self._session(sync.stripe, caller, lease, tier, wish, customer_id)
+            except StripeRefused as refused:
+                if customer_id is None or not _is_gone(refused):
+                    raise
+                session = await self._session(sync.stripe, caller, lease, tier, wish, None)
+            if session.url is None:
+                raise InternalError("The session has no address")
+            wished = _hash_of(tier, wish)
+            if not await self.leases.keep_session(lease, session.id, wished, session.expires_at):
+                await sync.stripe.expire_checkout_session(session.id)
+                raise BillingBusy()
+            return session.url
 
     async def portal(self, caller: Identity, return_url: str) -> str:
         """The address of the page with the caller's cards, invoices and subscriptions.
@@ -86,13 +106,13 @@ class Checkout:
         Raises NotFound for somebody who never paid by card, or whom Stripe does not know any more;
         ServiceUnavailable where payments are not configured, and what `Stripe` raises.
         """
-        if self.stripe is None:
+        if self.sync is None:
             raise ServiceUnavailable("Payments are not configured")
         customer_id = await self.store.customer_of(caller.user_id)
         if customer_id is None:
             raise _no_account()
         try:
-            return await self.stripe.create_portal_session(
+            return await self.sync.stripe.create_portal_session(
                 customer_id=customer_id, return_url=return_url
             )
         except StripeRefused as refused:
@@ -116,33 +136,68 @@ class Checkout:
         if row is not None and same and row.entitles(self.now()):
             raise AlreadySubscribed()
 
-    async def _page(
-        self, stripe: Stripe, caller: Identity, tier: Tier, wish: Wish, customer_id: str | None
-    ) -> str:
-        yearly = wish.interval == "year"
-        session = await stripe.create_checkout_session(
+    async def _open_page(
+        self, sync: StripeSync, lease: Lease, tier: Tier, wish: Wish
+    ) -> str | None:
+        """The page of the session that was made last, if it is open and for the same; else no
+        session is open afterwards, and one that was paid is in the ledger.
+        """
+        if lease.session_id is None or lease.expires_at is None or lease.expires_at <= self.now():
+            return None
+        try:
+            session = await sync.stripe.retrieve_checkout_session(lease.session_id)
+            if session.status == "open" and lease.wish == _hash_of(tier, wish):
+                return session.url
+            if session.status == "open":
+                session = await sync.stripe.expire_checkout_session(session.id)
+        except NoSuchObject:
+            return None
+        if session.status == "complete" and session.subscription_id is not None:
+            row = await sync.find(session.subscription_id)
+            if row is None:
+                seen = await sync.read(session.subscription_id, None, lease.user_id)
+                write = await sync.write_of(seen, SourceEvent("server"))
+                await carry_out(sync.ledger.database, write)
+        return None
+
+    async def _session(
+        self,
+        stripe: Stripe,
+        caller: Identity,
+        lease: Lease,
+        tier: Tier,
+        wish: Wish,
+        customer_id: str | None,
+    ) -> CheckoutSession:
+        rest = f"{_hash_of(tier, wish)}:{customer_id or ''}:{lease.session_id or ''}"
+        return await stripe.create_checkout_session(
             user_id=caller.user_id,
             tier_id=tier.id,
             tier_name=tier.name,
-            amount_cents=tier.price_yearly_cents if yearly else tier.price_monthly_cents,
+            amount_cents=_cents(tier, wish),
             interval=wish.interval,
             currency=tier.currency.lower(),
             success_url=wish.success_url,
             cancel_url=wish.cancel_url,
             customer_id=customer_id,
             email=caller.email,
-            idempotency_key=self._key(caller.user_id, wish, customer_id),
+            # A repeat after a crash is the same session; after another session it is a new one.
+            idempotency_key=f"checkout:{caller.user_id}:{_digest(rest)}",
         )
-        if session.url is None:
-            raise InternalError("The session has no address")
-        return session.url
 
-    def _key(self, user_id: UUID, wish: Wish, customer_id: str | None) -> str:
-        """Of user, tier and minute; and of the rest, as a key stands for one request exactly."""
-        rest = [wish.interval, wish.success_url, wish.cancel_url, customer_id or ""]
-        digest = hashlib.sha256("\n".join(rest).encode()).hexdigest()[:16]
-        minute = int(self.now().timestamp()) // 60
-        return f"checkout:{user_id}:{wish.tier_id}:{minute}:{digest}"
+
+def _cents(tier: Tier, wish: Wish) -> int:
+    return tier.price_yearly_cents if wish.interval == "year" else tier.price_monthly_cents
+
+
+def _hash_of(tier: Tier, wish: Wish) -> str:
+    """Of what is sold, at what price, and where the page leads."""
+    parts = [wish.interval, wish.success_url, wish.cancel_url, tier.currency]
+    return _digest("\n".join([str(tier.id), str(_cents(tier, wish)), *parts]))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _no_account() -> NotFound:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from cookcam.errors import InternalError, ServiceError
+from cookcam.errors import Conflict, InternalError, ServiceError
 from cookcam.features.subscriptions.answers import (
     Cancelled,
     CheckoutAnswer,
@@ -28,6 +28,7 @@ from cookcam.features.subscriptions.requests import (
 )
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
+from cookcam.providers.stripe import KeyReused
 from cookcam.web import (
     Routes,
     document_failures,
@@ -55,7 +56,7 @@ def _buying(bp: Routes, checkout: Checkout) -> None:
     @unconditional
     @signed_in
     @provider_faults_as_500
-    @document_failures(409)
+    @document_failures(403, 409)
     @validate_request(CheckoutRequest)
     @validate_response(CheckoutAnswer)
     async def create_checkout(caller: Identity, data: CheckoutRequest) -> CheckoutAnswer:
@@ -82,7 +83,7 @@ def _changing(bp: Routes, plans: Plans) -> None:
     @unconditional
     @signed_in
     @provider_faults_as_500
-    @document_failures(402, 404, 409)
+    @document_failures(402, 403, 404, 409)
     @validate_request(ChangeTierRequest)
     @validate_response(TierChanged)
     async def change_tier(caller: Identity, data: ChangeTierRequest) -> TierChanged:
@@ -94,7 +95,7 @@ def _changing(bp: Routes, plans: Plans) -> None:
     @unconditional
     @signed_in
     @provider_faults_as_500
-    @document_failures(404, 409)
+    @document_failures(403, 404, 409)
     @validate_request(CancelRequest)
     @validate_response(Cancelled)
     async def cancel(caller: Identity, data: CancelRequest) -> Cancelled:
@@ -141,6 +142,9 @@ def provider_faults_as_500(view: Callable[P, Awaitable[R]]) -> Callable[P, Await
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await view(*args, **kwargs)
+        except KeyReused as error:
+            # Another request has changed the subscription in between.
+            raise Conflict() from error
         except ServiceError as error:
             raise InternalError() from error
 

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from cookcam.database import Transaction
 from cookcam.errors import AppError, DeadlineExceeded, ServiceUnavailable
@@ -28,6 +28,7 @@ from cookcam.features.subscriptions.inbox_models import LAST_ATTEMPT, Claim, Cla
 from cookcam.features.subscriptions.inbox_store import ClaimLost, InboxStore
 from cookcam.features.subscriptions.stripe_handlers import Handlers, carry_out
 from cookcam.providers.stripe.events import Event
+from cookcam.providers.stripe.reading import API_VERSION
 
 PATIENCE: Final = 8.0
 """Seconds for one event. Stripe waits about ten for an answer."""
@@ -59,12 +60,14 @@ class Inbox:
     handlers: Handlers
     retrieve: Callable[[str], Awaitable[Event]]
     observer: InboxObserver
+    _reported_versions: set[str | None] = field(factory=set[str | None], init=False)
 
     async def receive(self, event: Event, body: str | None) -> Receipted:
         """Takes a verified event; `body` is its text as it came, None for one that PostgreSQL
         cannot keep. Raises ServiceUnavailable when it could not be stored.
         """
         began = trio.current_time()
+        self._report_version(event.api_version)
         receipted = await self._receive(event, body)
         seconds = trio.current_time() - began
         self.observer.event_done(event.type, receipted.outcome, seconds)
@@ -92,6 +95,17 @@ class Inbox:
                 self.observer.event_done(claimed.event_type, receipted.outcome, seconds)
             done += len(batch)
         return done
+
+    def _report_version(self, version: str | None) -> None:
+        """Logs once that events come in another version than that of our requests: both are read
+        back to 2022-11-15, and a later one may not be."""
+        if version != API_VERSION and version not in self._reported_versions:
+            self._reported_versions.add(version)
+            log.warning(
+                "Stripe webhook endpoint has another API version",
+                api_version=version,
+                expected=API_VERSION,
+            )
 
     async def _receive(self, event: Event, body: str | None) -> Receipted:
         if self.handlers.find(event) is None:

@@ -38,12 +38,12 @@ ADD = f"""
 insert into public.user_subscriptions as s (
   user_id, tier_id, status, superseded_status, current_period_start, current_period_end,
   cancel_at_period_end, canceled_at, last_verified_at, provider, provider_subscription_id,
-  provider_customer_id, product_id, as_of
+  provider_customer_id, product_id, as_of, grace_until
 )
 select
   u.id, %(tier_id)s, 'cancelled', %(superseded_status)s, %(current_period_start)s,
   %(current_period_end)s, %(cancel_at_period_end)s, %(canceled_at)s, now(), %(provider)s,
-  %(provider_subscription_id)s, %(provider_customer_id)s, %(product_id)s, %(as_of)s
+  %(provider_subscription_id)s, %(provider_customer_id)s, %(product_id)s, %(as_of)s, %(grace_until)s
 from public.users u where u.id = %(user_id)s
 on conflict (provider, provider_subscription_id) where provider_subscription_id is not null
 do nothing
@@ -61,6 +61,7 @@ update public.user_subscriptions set
   provider_customer_id = %(provider_customer_id)s,
   product_id = %(product_id)s,
   as_of = %(as_of)s,
+  grace_until = %(grace_until)s,
   last_verified_at = case when %(verified)s then now() else last_verified_at end
 where id = %(id)s"""
 
@@ -158,6 +159,7 @@ class LedgerStore:
             provider_customer_id=change.provider_customer_id,
             product_id=change.product_id,
             as_of=change.as_of,
+            grace_until=change.grace_until,
         )
 
     def store(self, rows: Sequence[Subscription], verified: Subscription) -> None:
@@ -177,6 +179,7 @@ class LedgerStore:
                 provider_customer_id=row.provider_customer_id,
                 product_id=row.product_id,
                 as_of=row.as_of,
+                grace_until=row.grace_until,
             )
 
     def verified(self, subscription: Subscription) -> None:

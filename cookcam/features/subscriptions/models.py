@@ -26,7 +26,8 @@ LIVE: Final[frozenset[Status]] = frozenset({"active", "trialing", "past_due"})
 """What a provider says of a subscription that it goes on with."""
 
 GRACE: Final = timedelta(days=7)
-"""How long after its period a subscription entitles while its payment is overdue."""
+"""How long after its period a subscription entitles while its payment is overdue, where its
+provider does not say."""
 
 UNLIMITED: Final = -1
 
@@ -81,6 +82,7 @@ class Subscription:
 
     `status` is what counts here. Of a row that another one supersedes it is `cancelled`, and
     `superseded_status` is what its provider says. `as_of` is the provider's own time of this state.
+    `grace_until` is until when it entitles while its payment is overdue, where the provider says.
     """
 
     id: UUID
@@ -100,6 +102,7 @@ class Subscription:
     as_of: datetime
     created_at: datetime
     updated_at: datetime
+    grace_until: datetime | None = None
 
     @property
     def told(self) -> Status:
@@ -112,14 +115,17 @@ class Subscription:
 
     def entitles(self, at: datetime) -> bool:
         """The same rule as SQL's `user_tier_id`."""
-        return entitles(self.status, self.current_period_end, at)
+        return entitles(self.status, self.current_period_end, at, self.grace_until)
 
 
-def entitles(status: Status, period_end: datetime, at: datetime) -> bool:
-    """While a paid or trial period lasts, and for `GRACE` more while a payment is overdue."""
+def entitles(
+    status: Status, period_end: datetime, at: datetime, grace_until: datetime | None = None
+) -> bool:
+    """While a paid or trial period lasts, and until `grace_until` while a payment is overdue, or
+    for `GRACE` after the period."""
     if status in ("active", "trialing"):
         return period_end > at
-    return status == "past_due" and period_end + GRACE > at
+    return status == "past_due" and (grace_until or period_end + GRACE) > at
 
 
 @frozen

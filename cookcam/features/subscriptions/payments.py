@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Final, Protocol
 
 from attrs import frozen
 
+from cookcam.features.subscriptions.billing_lease import BillingLeases
 from cookcam.features.subscriptions.checkout import Checkout
 from cookcam.features.subscriptions.commissions import Commissions
 from cookcam.features.subscriptions.entitlements import Entitlements
@@ -16,22 +18,37 @@ from cookcam.features.subscriptions.ledger import SubscriptionLedger
 from cookcam.features.subscriptions.missed import MissedEvents
 from cookcam.features.subscriptions.plans import Plans, Refresh, StripeRefresh
 from cookcam.features.subscriptions.redirects import Redirects
+from cookcam.features.subscriptions.reversals import (
+    ChargeReversals,
+    ReversalObserver,
+    ReversalStore,
+    Reverses,
+    StripeReversals,
+)
 from cookcam.features.subscriptions.stripe_events import SubscriptionEvents
 from cookcam.features.subscriptions.stripe_handlers import ConnectEvents, Handlers
 from cookcam.features.subscriptions.stripe_sync import StripeSync
 from cookcam.features.subscriptions.superseded import Bell, Superseded
 from cookcam.providers.stripe import Stripe
 
+NO_OTHERS: Final[Mapping[str, Reverses]] = {}
+
+
+class PaymentsObserver(InboxObserver, ReversalObserver, Protocol):
+    """Counts and reports what happens in the background."""
+
 
 @frozen
 class Payments:
-    """`inbox`, `missed` and `superseded` have background tasks; None without payments."""
+    """`inbox`, `missed`, `superseded`, `reversals` have background tasks; all but the last are None
+    without payments."""
 
     checkout: Checkout
     plans: Plans
     inbox: Inbox | None
     missed: MissedEvents | None
     superseded: Superseded | None
+    reversals: ChargeReversals
 
     @classmethod
     def of(
@@ -44,17 +61,41 @@ class Payments:
         *,
         commissions: Commissions,
         connect: ConnectEvents,
-        observer: InboxObserver,
+        observer: PaymentsObserver,
         refreshes: Sequence[Refresh] = (),
+        reverses: Mapping[str, Reverses] = NO_OTHERS,
     ) -> Payments:
-        """`refreshes` ask other providers than Stripe what a user has there."""
+        """`refreshes` ask other providers than Stripe what a user has there; `reverses` are those
+        that take back a charge, by their names in the database."""
         store, catalogue = ledger.store, entitlements.catalogue
-        checkout = Checkout(stripe, store, catalogue, entitlements, commissions, redirects, now)
+        leases = BillingLeases(ledger.database)
+
+        def checkout_of(sync: StripeSync | None) -> Checkout:
+            return Checkout(
+                sync, leases, store, catalogue, entitlements, commissions, redirects, now
+            )
+
         if stripe is None:
-            plans = Plans(None, entitlements, ledger, commissions, refreshes, now)
-            return cls(checkout, plans, None, None, None)
+            plans = Plans(None, entitlements, ledger, commissions, refreshes, leases, now)
+            reversals = ChargeReversals(ReversalStore(ledger.database), reverses, observer)
+            return cls(checkout_of(None), plans, None, None, None, reversals)
         bell = Bell()
-        sync = StripeSync(stripe, ledger, store, catalogue, commissions, bell.ring, now)
+        reversals = ChargeReversals(
+            ReversalStore(ledger.database),
+            {"stripe": StripeReversals(stripe), **reverses},
+            observer,
+        )
+        sync = StripeSync(
+            stripe,
+            ledger,
+            store,
+            catalogue,
+            commissions,
+            reversals.store,
+            bell.ring,
+            reversals.wake,
+            now,
+        )
         events = SubscriptionEvents(sync, ledger.hub, now)
         inbox = Inbox(
             InboxStore(ledger.database),
@@ -63,6 +104,7 @@ class Payments:
             observer,
         )
         asked = (StripeRefresh(sync), *refreshes)
-        plans = Plans(sync, entitlements, ledger, commissions, asked, now)
+        plans = Plans(sync, entitlements, ledger, commissions, asked, leases, now)
         missed = MissedEvents(inbox, stripe, now)
-        return cls(checkout, plans, inbox, missed, Superseded(sync, bell))
+        superseded = Superseded(sync, bell)
+        return cls(checkout_of(sync), plans, inbox, missed, superseded, reversals)

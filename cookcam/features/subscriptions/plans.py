@@ -12,6 +12,7 @@ import structlog
 from attrs import frozen
 
 from cookcam.errors import BadRequest, Conflict, NotFound, PaymentError, ServiceUnavailable
+from cookcam.features.subscriptions.billing_lease import BillingLeases
 from cookcam.features.subscriptions.changes import SourceEvent, SubscriptionChange
 from cookcam.features.subscriptions.commissions import Commissions
 from cookcam.features.subscriptions.entitlements import Entitlements
@@ -26,7 +27,7 @@ from cookcam.features.subscriptions.models import (
 )
 from cookcam.features.subscriptions.refusals import UPGRADE_URL, UnknownToStripe
 from cookcam.features.subscriptions.stripe_handlers import carry_out
-from cookcam.features.subscriptions.stripe_states import TICK, Seen
+from cookcam.features.subscriptions.stripe_states import TICK, Seen, sold_by
 from cookcam.features.subscriptions.stripe_sync import StripeSync
 from cookcam.providers.stripe import NoSuchObject
 from cookcam.providers.stripe.billing import Subscription as StripeSubscription
@@ -60,10 +61,26 @@ class Plans:
     ledger: SubscriptionLedger
     commissions: Commissions
     refreshes: Sequence[Refresh]
+    leases: BillingLeases
     now: Callable[[], datetime]
 
     async def change_tier(self, user_id: UUID, tier_id: int) -> Subscription:
         """Moves a subscription to another tier, up at once and down at the end of the period.
+
+        Changes of one user are made one after the other. Raises AccountClosed, BillingBusy, and
+        what `_change_tier` raises.
+        """
+        async with self.leases.of(user_id):
+            return await self._change_tier(user_id, tier_id)
+
+    async def cancel(self, user_id: UUID, *, at_once: bool = False) -> Ended:
+        """Raises NotFound when nothing is active, UnknownToStripe, AccountClosed, BillingBusy, and
+        what Stripe raises."""
+        async with self.leases.of(user_id):
+            return await self._cancel(user_id, at_once=at_once)
+
+    async def _change_tier(self, user_id: UUID, tier_id: int) -> Subscription:
+        """`change_tier`, for who holds the lease.
 
         To Free it is a cancellation, to the tier it has one that is taken back. Raises BadRequest
         for an unknown tier, PaymentError without a subscription to change or for a declined card,
@@ -78,7 +95,7 @@ class Plans:
         if row is not None and row.provider in ("ios", "android"):
             raise Conflict("Change it in the app store", error="Managed by app store")
         if tier.id == FREE:
-            await self.cancel(user_id)
+            await self._cancel(user_id)
         elif row is None or row.provider == "manual":
             raise payment_required()
         elif row.tier_id == tier.id:
@@ -90,8 +107,7 @@ class Plans:
             raise NotFound("No active subscription found", error="No active subscription found")
         return changed
 
-    async def cancel(self, user_id: UUID, *, at_once: bool = False) -> Ended:
-        """Raises NotFound when nothing is active, UnknownToStripe, and what Stripe raises."""
+    async def _cancel(self, user_id: UUID, *, at_once: bool = False) -> Ended:
         row = await self.entitlements.subscription_of(user_id)
         if row is None:
             raise NotFound("No active subscription found", error="No active subscription found")
@@ -129,10 +145,13 @@ class Plans:
         sync, subscription_id = self._sync(), row.provider_subscription_id or ""
         with _known_there(row):
             known = await sync.stripe.retrieve_subscription(subscription_id)
-        interval = known.price.interval or "month"
+        sold = sold_by(known, await self.entitlements.catalogue.contents(), row)
+        item = known.items[0] if sold is None else sold.item
+        interval = item.price.interval or "month"
         yearly = interval == "year"
         told = await sync.stripe.change_subscription(
             subscription_id,
+            item.id,
             tier_id=tier.id,
             tier_name=tier.name,
             amount_cents=tier.price_yearly_cents if yearly else tier.price_monthly_cents,

@@ -18,7 +18,7 @@ COLUMNS: LiteralString = """
   s.id, s.user_id, s.tier_id, s.status, s.superseded_status, s.current_period_start,
   s.current_period_end, s.cancel_at_period_end, s.canceled_at, s.last_verified_at, s.provider,
   s.provider_subscription_id, s.provider_customer_id, s.product_id, s.as_of, s.created_at,
-  s.updated_at"""
+  s.updated_at, s.grace_until"""
 
 TIERS: LiteralString = """
 select id, slug, name, price_monthly_cents, price_yearly_cents, currency, features, limits,

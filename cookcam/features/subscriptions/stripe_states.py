@@ -15,7 +15,7 @@ the row or causes a reading, so that the row ends as Stripe has it, in whatever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
@@ -25,7 +25,7 @@ from attrs import evolve, frozen
 from cookcam.features.subscriptions.catalogue import Contents
 from cookcam.features.subscriptions.changes import SubscriptionChange, public_part
 from cookcam.features.subscriptions.models import FREE, Status, Subscription, Tier
-from cookcam.providers.stripe.billing import Price
+from cookcam.providers.stripe.billing import Price, SubscriptionItem
 from cookcam.providers.stripe.billing import Subscription as StripeSubscription
 
 STATUSES: Final[Mapping[str, Status]] = {
@@ -46,6 +46,14 @@ UNKNOWN_ORDER: Final = timedelta(seconds=1)
 PRODUCT: Final = "cookcam_tier_"
 
 Order = Literal["newer", "older", "unclear"]
+
+
+@frozen
+class Sold:
+    """The item of a subscription that is ours, and the tier it is paid for."""
+
+    item: SubscriptionItem
+    tier_id: int
 
 
 @frozen
@@ -80,21 +88,21 @@ class Seen:
         """The user that the subscription names, or else the one who is expected."""
         return uuid_of(self.subscription.metadata.get("user_id")) or self.user_id
 
-    def change(self, user_id: UUID, tier_id: int) -> SubscriptionChange:
-        told = self.subscription
+    def change(self, user_id: UUID, sold: Sold) -> SubscriptionChange:
+        told, item = self.subscription, sold.item
         return SubscriptionChange(
             user_id=user_id,
             provider="stripe",
             provider_subscription_id=told.id,
-            tier_id=tier_id,
+            tier_id=sold.tier_id,
             status=STATUSES.get(told.status, "cancelled"),
-            current_period_start=told.current_period_start,
-            current_period_end=told.current_period_end,
+            current_period_start=item.current_period_start,
+            current_period_end=item.current_period_end,
             as_of=self.as_of,
-            cancel_at_period_end=told.cancel_at_period_end,
+            cancel_at_period_end=told.ends_with(item),
             canceled_at=told.canceled_at,
             provider_customer_id=told.customer_id,
-            product_id=told.price.product_id,
+            product_id=item.price.product_id,
             refunded=self.refunded,
         )
 
@@ -119,21 +127,55 @@ def dated(change: SubscriptionChange, known: Subscription) -> SubscriptionChange
     return evolve(change, as_of=max(change.as_of, known.as_of + TICK))
 
 
-def tier_of(told: StripeSubscription, contents: Contents, known: Subscription | None) -> int | None:
-    """The tier that is paid for: that of the product or the price, which the metadata may lag.
+def sold_by(
+    told: StripeSubscription, contents: Contents, known: Subscription | None
+) -> Sold | None:
+    """The item that is ours, and its tier; None where nothing tells the tier.
 
-    None when nothing tells it.
+    An item is ours by its product, or else by its price. Of several at the price of a tier it is
+    that of the existing row's product, then of the tier that the metadata names. Where no item
+    tells a tier the metadata does, which may lag behind the price; then the existing row.
     """
-    ids = {tier.id for tier in contents.tiers if tier.id != FREE}
-    product = told.price.product_id
-    if product.startswith(PRODUCT) and (tier_id := _number(product.removeprefix(PRODUCT))) in ids:
-        return tier_id
-    priced = [tier.id for tier in contents.tiers if tier.id != FREE and costs(tier, told.price)]
-    if len(priced) == 1:
-        return priced[0]
-    if (tier_id := _number(told.metadata.get("tier_id", ""))) in ids:
-        return tier_id
-    return known.tier_id if known is not None else None
+    tiers = {tier.id: tier for tier in contents.tiers if tier.id != FREE}
+    noted = _number(told.metadata.get("tier_id", ""))
+    noted = noted if noted in tiers else None
+    of_product = [
+        Sold(item, tier_id)
+        for item in told.items
+        if (tier_id := _tier_of_product(item.price.product_id)) in tiers
+    ]
+    of_price = [
+        Sold(item, tier.id)
+        for item in told.items
+        for tier in tiers.values()
+        if costs(tier, item.price)
+    ]
+    if of_product:
+        return max(of_product, key=lambda sold: sold.tier_id)
+    if of_price:
+        return max(
+            of_price,
+            key=lambda sold: (
+                known is not None and sold.item.price.product_id == known.product_id,
+                sold.tier_id == noted,
+                sold.tier_id,
+            ),
+        )
+    tier_id = noted or (known.tier_id if known is not None else None)
+    if tier_id is None:
+        return None
+    return Sold(_likeliest(told.items, known), tier_id)
+
+
+def _likeliest(items: Sequence[SubscriptionItem], known: Subscription | None) -> SubscriptionItem:
+    """The item of the existing row's product; else the first in a rhythm that we sell."""
+    return min(
+        items,
+        key=lambda item: (
+            known is None or item.price.product_id != known.product_id,
+            item.price.interval is None,
+        ),
+    )
 
 
 def costs(tier: Tier, price: Price) -> bool:
@@ -143,6 +185,10 @@ def costs(tier: Tier, price: Price) -> bool:
         and cents[price.interval] == price.amount_cents
         and tier.currency.lower() == price.currency
     )
+
+
+def _tier_of_product(product_id: str) -> int | None:
+    return _number(product_id.removeprefix(PRODUCT)) if product_id.startswith(PRODUCT) else None
 
 
 def uuid_of(text: str | None) -> UUID | None:

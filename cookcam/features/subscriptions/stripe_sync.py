@@ -19,9 +19,10 @@ from cookcam.features.subscriptions.ledger import Applied, SubscriptionLedger
 from cookcam.features.subscriptions.ledger_store import Standing
 from cookcam.features.subscriptions.models import Subscription
 from cookcam.features.subscriptions.refusals import UnknownSubscriber
+from cookcam.features.subscriptions.reversals import ReversalStore
 from cookcam.features.subscriptions.store import SubscriptionStore
 from cookcam.features.subscriptions.stripe_handlers import AfterCommit, OutOfOrder, Write
-from cookcam.features.subscriptions.stripe_states import Seen, dated, order, tier_of
+from cookcam.features.subscriptions.stripe_states import Seen, dated, order, sold_by
 from cookcam.providers.stripe import Stripe
 from cookcam.providers.stripe.billing import Subscription as StripeSubscription
 
@@ -33,14 +34,17 @@ log = structlog.get_logger(__name__)
 
 @frozen
 class StripeSync:
-    """`superseded` is called when a subscription has to be ended at Stripe."""
+    """`superseded` is called when a subscription has to be ended at Stripe, `reversed` when a
+    charge of it has to be taken back."""
 
     stripe: Stripe
     ledger: SubscriptionLedger
     store: SubscriptionStore
     catalogue: Catalogue
     commissions: Commissions
+    reversals: ReversalStore
     superseded: Callable[[], None]
+    reversed: Callable[[], None]
     now: Callable[[], datetime]
 
     async def find(self, subscription_id: str) -> Subscription | None:
@@ -99,13 +103,22 @@ class StripeSync:
         try:
             applied = await self.ledger.apply_to(standing, tx, change, source_event=telling.source)
         except UnknownSubscriber:
-            # As a rule the end of one that was cancelled because its account was deleted.
-            log.info("subscription of a deleted account", subscription=telling.seen.subscription.id)
-            return None
+            return await self._nobodys(telling.seen.subscription, tx)
         if applied.ended:
             await self.commissions.on_ended(tx, applied.ended)
         after = await telling.then(tx, applied.subscription)
         return partial(self._announce, applied, after)
+
+    async def _nobodys(self, told: StripeSubscription, tx: Transaction) -> AfterCommit:
+        """A subscription of a user who does not exist (any more) is ended and refunded. The end of
+        one that was cancelled with its account is no charge."""
+        if told.is_over:
+            log.info("subscription of a deleted account", subscription=told.id)
+            await self.reversals.reopen(tx, "stripe", told.id)
+        else:
+            log.warning("Stripe charges a closed account", subscription=told.id)
+            await self.reversals.record(tx, "stripe", told.id, "closed_account")
+        return self.reversed
 
     async def _read_again(self, telling: _Telling, known: Subscription) -> Write:
         seen = telling.seen
@@ -134,10 +147,10 @@ class _Telling:
 
     def change(self, standing: Standing) -> SubscriptionChange | None:
         """None for a subscription that cannot be tied to a user, or to a tier."""
-        tier_id = tier_of(self.seen.subscription, self.contents, standing.known)
-        if standing.user_id is None or tier_id is None:
+        sold = sold_by(self.seen.subscription, self.contents, standing.known)
+        if standing.user_id is None or sold is None:
             return None
-        return self.seen.change(standing.user_id, tier_id)
+        return self.seen.change(standing.user_id, sold)
 
 
 async def _nothing_else(tx: Transaction, row: Subscription) -> None:

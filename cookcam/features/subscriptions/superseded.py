@@ -3,11 +3,13 @@
 The rows are the queue: whatever is superseded and would be charged for again, until Stripe has been
 told. So nothing is lost when the process dies between a purchase and the telling. What was paid for
 stays until its period is over, as the fallback should the better one end; only what is overdue ends
-at once, because its charges would be tried again.
+at once, because its charges would be tried again. A second purchase of one tier within a day, as in
+two tabs, is no fallback but a mistake: it ends at once, and its charge is taken back.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -21,6 +23,8 @@ from cookcam.features.subscriptions.stripe_handlers import carry_out
 from cookcam.features.subscriptions.stripe_sync import StripeSync
 
 EVERY: Final = 60.0
+SAME_PURCHASE: Final = timedelta(hours=24)
+"""As long as the page of a checkout is open."""
 BATCH: Final = 50
 
 log = structlog.get_logger(__name__)
@@ -67,6 +71,10 @@ class Superseded:
         return ended
 
     async def _end(self, row: Subscription) -> None:
+        counting = await self.sync.store.live(row.user_id)
+        if counting is not None and is_second_purchase(row, counting):
+            await self._reverse(row)
+            return
         stripe, subscription_id = self.sync.stripe, row.provider_subscription_id or ""
         if row.told == "past_due":
             told = await stripe.cancel_subscription_now(subscription_id)
@@ -80,3 +88,20 @@ class Superseded:
         await carry_out(
             self.sync.ledger.database, await self.sync.write_of(seen, SourceEvent("server"))
         )
+
+    async def _reverse(self, row: Subscription) -> None:
+        subscription_id, reversals = row.provider_subscription_id or "", self.sync.reversals
+        if await reversals.exists("stripe", subscription_id):
+            return  # the row follows with Stripe's event
+        async with self.sync.ledger.database.transaction() as tx:
+            await reversals.record(tx, "stripe", subscription_id, "second_purchase")
+        self.sync.reversed()
+
+
+def is_second_purchase(row: Subscription, counting: Subscription) -> bool:
+    """Whether both are of one tier and were bought on Stripe's pages within a day."""
+    return (
+        row.provider == counting.provider == "stripe"
+        and row.tier_id == counting.tier_id
+        and abs(row.created_at - counting.created_at) < SAME_PURCHASE
+    )

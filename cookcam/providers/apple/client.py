@@ -6,9 +6,10 @@ second to import, and that happens in a thread.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -164,17 +165,31 @@ class AppStore:
         api = await self._api(environment)
         import httpx
         from appstoreserverlibrary.api_client import APIException
+        from cattrs.errors import BaseValidationError
 
         try:
-            told = await api.get_all_subscription_statuses(transaction_id)
-        except (httpx.HTTPError, ValueError, TypeError, KeyError):
+            # As it came: the library's own reading of the list loses all of it for one bad row.
+            told: dict[str, Any] = await cast("Any", api)._make_request(
+                f"/inApps/v1/subscriptions/{quote(transaction_id, safe='')}",
+                "GET",
+                {},
+                None,
+                dict[str, Any],
+            )
+        except (httpx.HTTPError, ValueError, TypeError, KeyError, BaseValidationError):
             raise StoreUnavailable from None
         except APIException as error:
             raise _refusal(error.http_status_code, error.raw_api_error) from None
-        for group in told.data or ():
-            for item in group.lastTransactions or ():
-                if item.originalTransactionId == transaction_id and item.signedTransactionInfo:
-                    return item.signedTransactionInfo, item.signedRenewalInfo, item.rawStatus
+        for item in _last_transactions(told):
+            if item.get("originalTransactionId") == transaction_id:
+                signed, renewal = item.get("signedTransactionInfo"), item.get("signedRenewalInfo")
+                status = item.get("status")
+                if isinstance(signed, str) and signed:
+                    return (
+                        signed,
+                        renewal if isinstance(renewal, str) else None,
+                        status if isinstance(status, int) else None,
+                    )
         # It knows the customer, or else this would be a 404, and that is no word about this one.
         raise StoreRefused("The App Store does not tell of the subscription", reason="absent")
 
@@ -216,6 +231,24 @@ class AppStore:
             if self._http is None:
                 self._http = await trio.to_thread.run_sync(new_connections)
             return self._http
+
+
+def _last_transactions(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The transactions of all groups. One that is none is logged and left out."""
+    found: list[dict[str, Any]] = []
+    for group in _rows(told.get("data")):
+        found += _rows(group.get("lastTransactions"))
+    return found
+
+
+def _rows(value: object) -> list[dict[str, Any]]:
+    rows = cast("list[object]", value) if isinstance(value, list) else []
+    good = [cast("dict[str, Any]", row) for row in rows if isinstance(row, dict)]
+    if len(good) < len(rows):
+        structlog.get_logger(__name__).error(
+            "row of an App Store list cannot be read", count=len(rows) - len(good)
+        )
+    return good
 
 
 _TRY_AGAIN = frozenset({4040002, 4040004, 4040006})

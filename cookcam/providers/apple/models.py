@@ -48,6 +48,7 @@ class AppStoreSettings:
 class AppleSubscription:
     """One subscription as of Apple's own time `as_of`: its newest transaction and its renewal.
 
+    `grace_until` is the end of the billing grace period, where Apple tells one.
     `status` is None where only the transaction itself is known. `renews` is None where Apple did
     not say. `account_token` is the id our app gave with the purchase.
 
@@ -76,6 +77,7 @@ class AppleSubscription:
     discounted: bool = False
     shared: bool = False
     revoked_part: int = ALL
+    grace_until: datetime | None = None
 
 
 @frozen

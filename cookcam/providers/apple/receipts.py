@@ -75,9 +75,25 @@ def subscription_of(
 
 
 def _entries(body: Mapping[str, Any], receipt: Mapping[str, Any]) -> list[dict[str, Any]]:
-    listed: Any = body.get("latest_receipt_info") or receipt.get("in_app", ())
-    # What is no subscription has no end.
-    return [entry for entry in cast("list[dict[str, Any]]", listed) if "expires_date_ms" in entry]
+    """The transactions of subscriptions. One that cannot be read is logged and left out."""
+    listed: Any = body.get("latest_receipt_info") or receipt.get("in_app") or ()
+    entries: list[dict[str, Any]] = []
+    for told in cast("list[Any]", listed):
+        if isinstance(told, dict) and cast("Any", told).get("expires_date_ms") is None:
+            continue  # what is no subscription has no end
+        try:
+            entry = cast("dict[str, Any]", told)
+            _order(entry)
+            if not all(isinstance(entry[name], str) for name in _NAMED):
+                raise TypeError
+        except (KeyError, TypeError, ValueError, AttributeError):
+            structlog.get_logger(__name__).error("transaction of a receipt cannot be read")
+        else:
+            entries.append(entry)
+    return entries
+
+
+_NAMED = ("product_id", "original_transaction_id", "transaction_id")
 
 
 def _end(entry: Mapping[str, Any]) -> int:
@@ -97,14 +113,15 @@ def _subscription(
     body: Mapping[str, Any], receipt: Mapping[str, Any], entry: Mapping[str, Any]
 ) -> AppleSubscription:
     chain = entry["original_transaction_id"]
-    pending: Any = body.get("pending_renewal_info", ())
+    pending: Any = body.get("pending_renewal_info") or ()
     renewals = (
-        item
-        for item in cast("list[dict[str, Any]]", pending)
-        if item.get("original_transaction_id") == chain
+        cast("dict[str, Any]", item)
+        for item in cast("list[object]", pending)
+        if isinstance(item, dict) and cast("Any", item).get("original_transaction_id") == chain
     )
     renewal = next(renewals, dict[str, Any]())
     cancelled = entry.get("cancellation_date_ms")
+    grace = renewal.get("grace_period_expires_date_ms")
     environment: Environment = "sandbox" if body["environment"] == "Sandbox" else "production"
     return AppleSubscription(
         original_transaction_id=str(entry["original_transaction_id"]),
@@ -122,6 +139,7 @@ def _subscription(
         account_token=entry.get("app_account_token"),
         discounted=_is_discounted(entry),
         shared=entry.get("in_app_ownership_type") == "FAMILY_SHARED",
+        grace_until=moment(int(grace)) if grace else None,
     )
 
 

@@ -182,4 +182,9 @@ def _subscription(
         discounted=told.rawOfferType is not None,
         shared=told.rawInAppOwnershipType == SHARED,
         revoked_part=ALL if told.revocationPercentage is None else told.revocationPercentage,
+        grace_until=(
+            moment(renewal.gracePeriodExpiresDate)
+            if renewal is not None and renewal.gracePeriodExpiresDate
+            else None
+        ),
     )

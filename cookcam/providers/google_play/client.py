@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 from urllib.parse import quote
 
 import orjson
@@ -21,6 +21,7 @@ from cookcam.providers.google_play.access import AccessTokens
 from cookcam.providers.google_play.models import (
     GoogleOrder,
     GoogleSubscription,
+    State,
     order_of,
     subscription_of,
 )
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     import httpx
 
 STORE = "google play"
+LONGEST_REPORT = 100
+"""Shapes that are reported: Google adds few."""
 
 
 class UnknownPurchase(StoreRefused):
@@ -58,6 +61,7 @@ class GooglePlay:
     _access: AccessTokens
     _http: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
     _opening: trio.Lock = field(factory=trio.Lock, init=False)
+    _reported: set[str] = field(factory=set[str], init=False)
 
     @classmethod
     @asynccontextmanager
@@ -89,12 +93,29 @@ class GooglePlay:
                 "GET", self._path(f"purchases/subscriptionsv2/tokens/{_escaped(token)}")
             )
             try:
-                return subscription_of(token, body, as_of, known)
-            except (KeyError, TypeError, ValueError, AttributeError):
+                sold = subscription_of(token, body, as_of, known)
+                self._report_unknown(sold)
+                return sold
+            except (
+                KeyError,
+                TypeError,
+                ValueError,
+                ArithmeticError,
+                AttributeError,
+            ):
                 structlog.get_logger(__name__).error("Google's answer cannot be understood")
                 raise StoreUnavailable from None
 
         return await self.calls.within(lambda: self.calls.call(once), STORE)
+
+    def _report_unknown(self, sold: GoogleSubscription) -> None:
+        """Logs once what Google tells that this client does not know; the rest is used."""
+        shape = "no items" if sold.product_id is None else str(sold.state)
+        known = sold.product_id is not None and sold.state in get_args(State)
+        if known or shape in self._reported or len(self._reported) >= LONGEST_REPORT:
+            return
+        self._reported.add(shape)
+        structlog.get_logger(__name__).error("unknown shape of a Google purchase", shape=shape)
 
     async def order(self, order_id: str) -> GoogleOrder:
         """One payment. One try: nobody waits for it but for what else is told with it."""
@@ -116,6 +137,12 @@ class GooglePlay:
         )
         await self.calls.call(lambda: self._ask("POST", self._path(path)), attempts=1)
 
+    async def revoke(self, token: str) -> None:
+        """Ends a subscription at once and gives back all of its last payment; one try."""
+        path = self._path(f"purchases/subscriptionsv2/tokens/{_escaped(token)}:revoke")
+        body = {"revocationContext": {"fullRefund": dict[str, Any]()}}
+        await self.calls.call(lambda: self._ask("POST", path, body), attempts=1)
+
     async def push_keys(self) -> Sequence[Mapping[str, Any]]:
         """The public keys of the tokens that Google's services send, as of a JWKS."""
         http = await self._connections()
@@ -131,14 +158,16 @@ class GooglePlay:
         package = _escaped(self.package)
         return f"{self.api_url}/androidpublisher/v3/applications/{package}/{rest}"
 
-    async def _ask(self, method: str, url: str) -> dict[str, Any]:
+    async def _ask(
+        self, method: str, url: str, told: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """One request; a token that is not taken is replaced once: it may have been revoked."""
         http = await self._connections()
         token = await self._access.get(http)
-        answer = await _send(http, method, url, token)
+        answer = await _send(http, method, url, token, told)
         if answer.status_code == 401:
             self._access.refused(token)
-            answer = await _send(http, method, url, await self._access.get(http))
+            answer = await _send(http, method, url, await self._access.get(http), told)
         if answer.status_code not in (200, 204):
             raise _refusal(answer.status_code, answer.content)
         if not answer.content:
@@ -158,11 +187,14 @@ class GooglePlay:
             return self._http
 
 
-async def _send(http: httpx.AsyncClient, method: str, url: str, token: str) -> httpx.Response:
+async def _send(
+    http: httpx.AsyncClient, method: str, url: str, token: str, told: Mapping[str, Any] | None
+) -> httpx.Response:
     import httpx
 
+    headers = {"Authorization": f"Bearer {token}"}
     try:
-        return await http.request(method, url, headers={"Authorization": f"Bearer {token}"})
+        return await http.request(method, url, headers=headers, json=told)
     except httpx.HTTPError:
         raise StoreUnavailable from None
 

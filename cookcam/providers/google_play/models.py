@@ -5,7 +5,7 @@ resources, and `spec/payments-and-gamification.md` §7.5 for the older fields ke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, cast, get_args
 
@@ -55,14 +55,15 @@ class GoogleOrder:
 class GoogleSubscription:
     """One subscription as of `as_of`, the moment before Google was asked.
 
-    `expires_at` is None of one that is still to be paid. `account_token` is the id our app gave
-    with the purchase. `recurring_price` is what a renewal costs, where taxes come on top without
-    them; a `discounted` period costs something else.
+    `state` is a word of Google's without its prefix, a new one too. `product_id` is None where no
+    item is told. `expires_at` is None of one that is still to be paid. `account_token` is the id
+    our app gave with the purchase. `recurring_price` is what a renewal costs, where taxes come on
+    top without them; a `discounted` period costs something else.
     """
 
     token: str = field(repr=False)
-    product_id: str
-    state: State
+    product_id: str | None
+    state: State | str
     as_of: datetime
     started_at: datetime | None
     expires_at: datetime | None
@@ -103,23 +104,26 @@ def subscription_of(
 
     Raises KeyError, TypeError, ValueError or AttributeError for another shape.
     """
-    state = str(body["subscriptionState"]).removeprefix(PREFIX)
-    if state not in get_args(State):
-        raise ValueError(state)
-    items = cast("list[dict[str, Any]]", body["lineItems"])
-    item = max(items, key=lambda item: (known(item["productId"]), item.get("expiryTime", "")))
+    state = body["subscriptionState"]
+    if not isinstance(state, str):
+        raise TypeError("not a state")
+    item = max(
+        _items(body.get("lineItems")),
+        key=lambda item: (known(item["productId"]), item.get("expiryTime") or ""),
+        default=dict[str, Any](),
+    )
     cancel_reason, cancelled_at = _cancellation(_part(body, "canceledStateContext"))
     return GoogleSubscription(
         token=token,
-        product_id=item["productId"],
-        state=cast("State", state),
+        product_id=item.get("productId"),
+        state=state.removeprefix(PREFIX),
         as_of=as_of,
         started_at=_time(body.get("startTime")),
         expires_at=_time(item.get("expiryTime")),
         order_id=item.get("latestSuccessfulOrderId") or body.get("latestOrderId"),
         renews=bool(_part(item, "autoRenewingPlan").get("autoRenewEnabled")),
-        trial="freeTrial" in _part(item, "offerPhase"),
-        test="testPurchase" in body,
+        trial=_part(item, "offerPhase").get("freeTrial") is not None,
+        test=body.get("testPurchase") is not None,
         acknowledged=body.get("acknowledgementState") == "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED",
         cancelled_at=cancelled_at,
         cancel_reason=cancel_reason,
@@ -127,8 +131,19 @@ def subscription_of(
         account_token=_part(body, "externalAccountIdentifiers").get("obfuscatedExternalAccountId"),
         country=body.get("regionCode"),
         recurring_price=_money(_part(_part(item, "autoRenewingPlan"), "recurringPrice")),
-        discounted=bool(_DISCOUNTED & _part(item, "offerPhase").keys()),
+        discounted=any(_part(item, "offerPhase").get(name) is not None for name in _DISCOUNTED),
     )
+
+
+def _items(listed: object) -> list[dict[str, Any]]:
+    """The items of a purchase. One without a product says nothing and is left out."""
+    rows = cast("list[object]", listed) if isinstance(listed, list) else []
+    items = [cast("dict[str, Any]", row) for row in rows if isinstance(row, dict)]
+    return [
+        item if isinstance(item.get("expiryTime"), str) else {**item, "expiryTime": None}
+        for item in items
+        if isinstance(item.get("productId"), str)
+    ]
 
 
 _DISCOUNTED = frozenset({"introductoryPrice", "prorationPeriod"})
@@ -184,25 +199,29 @@ _REASONS = (
 
 def _cancellation(context: Mapping[str, Any]) -> tuple[int | None, datetime | None]:
     for number, reason in enumerate(_REASONS):
-        if reason in context:
+        if context.get(reason) is not None:
             return number, _time(_part(context, reason).get("cancelTime"))
     return None, None
 
 
 def _part(body: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An object inside another; left out, or null, it is empty."""
-    return body.get(name) or dict[str, Any]()
+    part: object = body.get(name)
+    if part is None:
+        return dict[str, Any]()
+    if not isinstance(part, dict):
+        raise TypeError("not an object")
+    return cast("dict[str, Any]", part)
 
 
 def _time(text: str | None) -> datetime | None:
     """RFC 3339 with up to nine digits of a second, of which six are kept."""
     if not text:
         return None
-    whole, _, rest = text.partition(".")
-    if not rest:
-        return datetime.fromisoformat(text)
-    digits = rest.rstrip("Zz")
-    return datetime.fromisoformat(f"{whole}.{digits[:6]:0<6}+00:00")
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return time.astimezone(UTC)
 
 
 def _milliseconds(time: datetime | None) -> str | None:

@@ -11,10 +11,12 @@ from cookcam.providers.stripe.reading import (
     Object,
     id_of,
     integer,
+    integer_or_zero,
     metadata_of,
     part,
     read,
     text,
+    text_or_none,
     time,
 )
 
@@ -73,8 +75,8 @@ class Transfer:
             lambda: cls(
                 id=text(told["id"]),
                 amount_cents=integer(told["amount"]),
-                amount_reversed_cents=integer(told.get("amount_reversed", 0)),
-                reversed=bool(told["reversed"]),
+                amount_reversed_cents=integer_or_zero(told.get("amount_reversed")),
+                reversed=told.get("reversed") is True,
                 currency=text(told["currency"]),
                 account_id=id_of(told.get("destination")),
                 metadata=metadata_of(told),
@@ -106,7 +108,7 @@ class Payout:
                 status=text(told["status"]),
                 amount_cents=integer(told["amount"]),
                 currency=text(told["currency"]),
-                failure_message=told.get("failure_message"),
+                failure_message=text_or_none(told.get("failure_message")),
                 created=time(told["created"]),
                 arrival_date=time(told["arrival_date"]),
             )
@@ -127,8 +129,8 @@ def _account(told: Object) -> Account:
         payouts_enabled=bool(told.get("payouts_enabled")),
         transfers_active=part(told, "capabilities").get("transfers") == "active",
         requirements_due=sorted(due),
-        disabled_reason=requirements.get("disabled_reason"),
-        country=told.get("country"),
-        currency=told.get("default_currency"),
+        disabled_reason=text_or_none(requirements.get("disabled_reason")),
+        country=text_or_none(told.get("country")),
+        currency=text_or_none(told.get("default_currency")),
         metadata=metadata_of(told),
     )

@@ -7,7 +7,7 @@ asks, and end with the caller's patience.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -22,7 +22,7 @@ from cookcam.errors import ServiceAuthError
 from cookcam.providers.retry import OutOfTime, RetryPolicy
 from cookcam.providers.stripe.errors import AttemptFailed, StripeUnavailable, failure_of
 from cookcam.providers.stripe.library import Library
-from cookcam.providers.stripe.reading import MalformedObject, Object, Page
+from cookcam.providers.stripe.reading import MalformedObject, Object, Page, objects
 
 if TYPE_CHECKING:
     from stripe import StripeClient
@@ -132,14 +132,39 @@ def given(**params: Any) -> Any:
 
 
 def page(answer: Answer, read: Callable[[Object], T]) -> Page[T]:
-    """Raises MalformedObject."""
+    """A page of a list. An object that cannot be read is logged and left out.
+
+    Raises MalformedObject where the page itself is not of its documented shape, and where another
+    page follows that cannot be named.
+    """
     try:
-        objects = cast("list[Object]", answer.told["data"])
+        found = objects(answer.told["data"])
         more = answer.told["has_more"] is True
-        items = [read(told) for told in objects]
-        return Page(items, str(objects[-1]["id"]) if more and objects else None)
     except (KeyError, TypeError):
         raise MalformedObject from None
+    items: list[T] = []
+    last_id: str | None = None
+    for told in found:
+        object_id = told.get("id") if isinstance(told, Mapping) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(object_id, str):
+            last_id = object_id
+        try:
+            items.append(read(told))
+        except MalformedObject:
+            structlog.get_logger(__name__).error(
+                "object of a Stripe list cannot be read", object_id=object_id
+            )
+    if more and last_id is None:
+        raise MalformedObject
+    return Page(items, last_id if more else None, len(found) - len(items))
+
+
+def all_of(answer: Answer, read: Callable[[Object], T]) -> Sequence[T]:
+    """The objects of a list in which none may be missing. Raises MalformedObject."""
+    found = page(answer, read)
+    if found.unreadable:
+        raise MalformedObject
+    return found.items
 
 
 def url_in(answer: Answer) -> str:

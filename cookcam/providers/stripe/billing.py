@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Literal, TypeAlias, cast
+from datetime import datetime, timedelta
+from typing import Final, Literal, TypeAlias, cast
 
 from attrs import evolve, field, frozen
 
 from cookcam.providers.stripe.reading import (
     NOTHING,
+    MalformedObject,
     Object,
     id_of,
     integer,
+    integer_or_zero,
     metadata_of,
+    objects,
     part,
     read,
     text,
+    text_or_none,
     time,
     time_or_none,
 )
 
 Interval: TypeAlias = Literal["month", "year"]
+
+SHORTEST_PERIOD: Final = timedelta(seconds=1)
+"""Stripe's times are in whole seconds."""
 
 
 @frozen
@@ -36,7 +43,7 @@ class Customer:
         return read(
             lambda: cls(
                 text(told["id"]),
-                told.get("email"),
+                text_or_none(told.get("email")),
                 told.get("deleted") is True,
                 metadata_of(told),
             )
@@ -45,11 +52,15 @@ class Customer:
 
 @frozen
 class Price:
-    """`interval` is None for a price that is paid once, or in a rhythm we do not sell."""
+    """`interval` is None for a price that is paid once, or in a rhythm we do not sell.
+
+    `amount_cents` is None for a price that has no whole amount of its own: tiered, metered, or with
+    a fraction of a cent.
+    """
 
     id: str
     product_id: str
-    amount_cents: int
+    amount_cents: int | None
     currency: str
     interval: Interval | None
 
@@ -81,13 +92,13 @@ class CheckoutSession:
         return read(
             lambda: cls(
                 id=text(told["id"]),
-                url=told.get("url"),
+                url=text_or_none(told.get("url")),
                 mode=text(told["mode"]),
-                status=told.get("status"),
+                status=text_or_none(told.get("status")),
                 payment_status=text(told["payment_status"]),
                 subscription_id=id_of(told.get("subscription")),
                 customer_id=id_of(told.get("customer")),
-                client_reference_id=told.get("client_reference_id"),
+                client_reference_id=text_or_none(told.get("client_reference_id")),
                 metadata=metadata_of(told),
                 expires_at=time(told["expires_at"]),
             )
@@ -95,23 +106,34 @@ class CheckoutSession:
 
 
 @frozen
+class SubscriptionItem:
+    """What is paid for, until when. The period is at least a second long: that of a subscription
+    which is cancelled as it begins ends at Stripe in the second in which it starts.
+    """
+
+    id: str
+    price: Price
+    current_period_start: datetime
+    current_period_end: datetime
+
+
+@frozen
 class Subscription:
-    """A subscription of one item, the only kind we sell.
+    """A subscription with one item or more: we sell one, the customer portal may add others.
 
     `status` is Stripe's own: incomplete, incomplete_expired, trialing, active, past_due, canceled,
     unpaid or paused. The period is the item's: since version 2025-03-31 the subscription has none.
-    `schedule_id` is there while a change at the end of the period is pending. `as_of` is Stripe's
-    time of this state, where it was read from the API: never later than the moment of the read;
-    of one that came in an event it is None, and `Event.created` takes its place.
+    `cancel_at` is when it ends; of one that is cancelled at a date, and not with its period,
+    `cancel_at_period_end` is false. `schedule_id` is there while a change at the end of the period
+    is pending. `as_of` is Stripe's time of this state, where it was read from the API: never later
+    than the moment of the read; of one that came in an event it is None, and `Event.created` takes
+    its place.
     """
 
     id: str
     status: str
     customer_id: str
-    item_id: str
-    price: Price
-    current_period_start: datetime
-    current_period_end: datetime
+    items: Sequence[SubscriptionItem]
     cancel_at_period_end: bool
     cancel_at: datetime | None
     canceled_at: datetime | None
@@ -126,6 +148,15 @@ class Subscription:
     @classmethod
     def of(cls, told: Object, as_of: datetime | None = None) -> Subscription:
         return evolve(read(lambda: _subscription(told)), as_of=as_of)
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in ("canceled", "incomplete_expired")
+
+    def ends_with(self, item: SubscriptionItem) -> bool:
+        """Whether it is cancelled and ends with the item's period, or within it."""
+        at = self.cancel_at
+        return self.cancel_at_period_end or (at is not None and at <= item.current_period_end)
 
 
 @frozen
@@ -160,29 +191,26 @@ class Invoice:
 
 
 def _price(told: Object) -> Price:
-    recurring = part(told, "recurring")
+    recurring, amount = part(told, "recurring"), told.get("unit_amount")
     interval = recurring.get("interval")
-    sold = interval in ("month", "year") and recurring.get("interval_count", 1) == 1
+    sold = interval in ("month", "year") and recurring.get("interval_count") in (None, 1)
     return Price(
         id=text(told["id"]),
         product_id=text(id_of(told["product"])),
-        amount_cents=integer(told["unit_amount"]),
+        amount_cents=None if amount is None else integer(amount),
         currency=text(told["currency"]),
         interval=cast("Interval", interval) if sold else None,
     )
 
 
 def _subscription(told: Object) -> Subscription:
-    item = told["items"]["data"][0]
+    items = _items(told)
     return Subscription(
         id=text(told["id"]),
         status=text(told["status"]),
         customer_id=text(id_of(told["customer"])),
-        item_id=text(item["id"]),
-        price=_price(item["price"]),
-        current_period_start=time(item["current_period_start"]),
-        current_period_end=time(item["current_period_end"]),
-        cancel_at_period_end=bool(told["cancel_at_period_end"]),
+        items=items,
+        cancel_at_period_end=told.get("cancel_at_period_end") is True,
         cancel_at=time_or_none(told.get("cancel_at")),
         canceled_at=time_or_none(told.get("canceled_at")),
         ended_at=time_or_none(told.get("ended_at")),
@@ -194,29 +222,61 @@ def _subscription(told: Object) -> Subscription:
     )
 
 
+def _items(subscription: Object) -> list[SubscriptionItem]:
+    """Those that can be read: an add-on of another shape does not hide what is ours."""
+    items: list[SubscriptionItem] = []
+    for told in objects(subscription["items"]):
+        try:
+            items.append(read(lambda told=told: _item(told, subscription)))
+        except MalformedObject:
+            continue
+    if not items:
+        raise ValueError("a subscription without an item")
+    return items
+
+
+def _item(item: Object, subscription: Object) -> SubscriptionItem:
+    """Before version 2025-03-31 the period of all items is the subscription's."""
+    starts, ends = (
+        time(subscription[name] if item.get(name) is None else item[name])
+        for name in ("current_period_start", "current_period_end")
+    )
+    return SubscriptionItem(
+        text(item["id"]), _price(item["price"]), min(starts, ends - SHORTEST_PERIOD), ends
+    )
+
+
 def _invoice(told: Object) -> Invoice:
+    """Before version 2025-03-31 an invoice has its subscription and its taxes elsewhere."""
     parent = part(part(told, "parent"), "subscription_details")
-    periods = _periods(told["lines"]["data"])
-    period = max(periods, key=lambda period: period["end"], default=NOTHING)
+    details = parent or part(told, "subscription_details")
+    periods = _periods(objects(told.get("lines")))
+    period = max(periods, key=lambda period: integer(period["end"]), default=NOTHING)
     paid = integer(told["amount_paid"])
-    taxes = sum(integer(tax["amount"]) for tax in told.get("total_taxes") or ())
     return Invoice(
         id=text(told["id"]),
-        status=told.get("status"),
+        status=text_or_none(told.get("status")),
         customer_id=id_of(told.get("customer")),
-        subscription_id=id_of(parent.get("subscription")),
-        subscription_metadata=metadata_of(parent),
-        billing_reason=told.get("billing_reason"),
+        subscription_id=id_of(parent.get("subscription") or told.get("subscription")),
+        subscription_metadata=metadata_of(details),
+        billing_reason=text_or_none(told.get("billing_reason")),
         amount_due_cents=integer(told["amount_due"]),
         amount_paid_cents=paid,
-        net_cents=max(0, paid - taxes),
+        net_cents=max(0, paid - _taxes(told)),
         currency=text(told["currency"]),
         period_start=time_or_none(period.get("start")),
         period_end=time_or_none(period.get("end")),
-        attempt_count=integer(told.get("attempt_count", 0)),
+        attempt_count=integer_or_zero(told.get("attempt_count")),
         next_payment_attempt=time_or_none(told.get("next_payment_attempt")),
         created=time(told["created"]),
     )
+
+
+def _taxes(invoice: Object) -> int:
+    for name in ("total_taxes", "total_tax_amounts"):
+        if invoice.get(name) is not None:
+            return sum(integer(tax["amount"]) for tax in objects(invoice[name]))
+    return integer_or_zero(invoice.get("tax"))
 
 
 def _periods(lines: Sequence[Object]) -> list[Object]:
@@ -229,7 +289,8 @@ def _is_proration(line: Object) -> bool:
     parent = part(line, "parent")
     of_item = part(parent, "subscription_item_details")
     of_invoice = part(parent, "invoice_item_details")
-    return bool(of_item.get("proration") or of_invoice.get("proration"))
+    told = (of_item.get("proration"), of_invoice.get("proration"), line.get("proration"))
+    return any(value is True for value in told)
 
 
 def product_name(tier_name: str) -> str:

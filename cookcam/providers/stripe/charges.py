@@ -7,7 +7,17 @@ from datetime import datetime
 
 from attrs import field, frozen
 
-from cookcam.providers.stripe.reading import Object, id_of, integer, metadata_of, read, text, time
+from cookcam.providers.stripe.reading import (
+    Object,
+    id_of,
+    integer,
+    integer_or_zero,
+    metadata_of,
+    read,
+    text,
+    text_or_none,
+    time,
+)
 
 
 @frozen
@@ -31,9 +41,9 @@ class PaymentIntent:
                 id=text(told["id"]),
                 status=text(told["status"]),
                 amount_cents=integer(told["amount"]),
-                amount_received_cents=integer(told.get("amount_received", 0)),
+                amount_received_cents=integer_or_zero(told.get("amount_received")),
                 currency=text(told["currency"]),
-                client_secret=told.get("client_secret"),
+                client_secret=text_or_none(told.get("client_secret")),
                 customer_id=id_of(told.get("customer")),
                 latest_charge_id=id_of(told.get("latest_charge")),
                 metadata=metadata_of(told),
@@ -63,9 +73,9 @@ class Charge:
                 id=text(told["id"]),
                 status=text(told["status"]),
                 amount_cents=integer(told["amount"]),
-                amount_refunded_cents=integer(told["amount_refunded"]),
-                refunded=bool(told["refunded"]),
-                disputed=bool(told.get("disputed", False)),
+                amount_refunded_cents=integer_or_zero(told.get("amount_refunded")),
+                refunded=told.get("refunded") is True,
+                disputed=told.get("disputed") is True,
                 currency=text(told["currency"]),
                 customer_id=id_of(told.get("customer")),
                 payment_intent_id=id_of(told.get("payment_intent")),
@@ -91,7 +101,7 @@ class Refund:
         return read(
             lambda: cls(
                 id=text(told["id"]),
-                status=told.get("status"),
+                status=text_or_none(told.get("status")),
                 amount_cents=integer(told["amount"]),
                 currency=text(told["currency"]),
                 charge_id=id_of(told.get("charge")),
@@ -119,7 +129,7 @@ class Dispute:
             lambda: cls(
                 id=text(told["id"]),
                 status=text(told["status"]),
-                reason=text(told["reason"]),
+                reason=text_or_none(told.get("reason")) or "general",
                 amount_cents=integer(told["amount"]),
                 currency=text(told["currency"]),
                 charge_id=text(id_of(told["charge"])),

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from cookcam.providers.stripe.asking import Asking, new_key, url_in
 from cookcam.providers.stripe.billing import CheckoutSession, Customer, Interval, product_name
+from cookcam.providers.stripe.errors import NoSuchObject, StripeRefused
 
 
 class Customers(Asking):
@@ -88,6 +89,26 @@ class Customers(Asking):
                 session_id, None, options
             )
         )
+        return CheckoutSession.of(answer.told)
+
+    async def expire_checkout_session(self, session_id: str) -> CheckoutSession:
+        """Ends an open session, so that nobody can pay on its page; one that has ended already, by
+        a payment too, is given as it is.
+        """
+        try:
+            answer = await self._ask(
+                lambda client, options: client.v1.checkout.sessions.expire_async(
+                    session_id, None, options
+                ),
+                new_key(),
+            )
+        except NoSuchObject:
+            raise
+        except StripeRefused:
+            session = await self.retrieve_checkout_session(session_id)
+            if session.status == "open":
+                raise
+            return session
         return CheckoutSession.of(answer.told)
 
     async def create_portal_session(self, *, customer_id: str, return_url: str) -> str:

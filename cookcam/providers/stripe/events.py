@@ -17,7 +17,7 @@ import orjson
 from attrs import field, frozen
 
 from cookcam.errors import BadRequest
-from cookcam.providers.stripe.reading import MalformedObject, Object
+from cookcam.providers.stripe.reading import MalformedObject, Object, text_or_none
 from cookcam.settings.readers import Secret
 
 TOLERANCE = 300
@@ -66,13 +66,13 @@ class Event:
                 type=payload["type"],
                 created=datetime.fromtimestamp(payload["created"], UTC),
                 livemode=bool(payload["livemode"]),
-                account=payload.get("account"),
-                api_version=payload.get("api_version"),
+                account=text_or_none(payload.get("account")),
+                api_version=text_or_none(payload.get("api_version")),
                 object=cast("Object", data["object"]),
                 previous=data.get("previous_attributes") or {},
                 payload=payload,
             )
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except (KeyError, TypeError, ValueError, OverflowError, OSError):
             raise MalformedObject from None
         if not (isinstance(event.id, str) and isinstance(event.type, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise MalformedObject

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cookcam.providers.stripe.asking import Asking, given, page
+from cookcam.providers.stripe.asking import PAGE, Asking, all_of, given
 from cookcam.providers.stripe.billing import Invoice
 from cookcam.providers.stripe.charges import Charge, Dispute, PaymentIntent, Refund
+from cookcam.providers.stripe.errors import StripeRefused
+from cookcam.providers.stripe.reading import id_of, part, read, text
 
 
 class Payments(Asking):
@@ -28,8 +30,35 @@ class Payments(Asking):
         answer = await self._ask(
             lambda client, options: client.v1.invoice_payments.list_async(params, options)
         )
-        found = page(answer, lambda told: str(told["invoice"])).items
+        found = all_of(answer, lambda told: read(lambda: text(id_of(told["invoice"]))))
         return found[0] if found else None
+
+    async def payments_of_invoice(self, invoice_id: str) -> Sequence[str]:
+        """The ids of the payment intents that paid an invoice; none while it is not paid."""
+        params: Any = {"invoice": invoice_id, "status": "paid", "limit": PAGE}
+        answer = await self._ask(
+            lambda client, options: client.v1.invoice_payments.list_async(params, options)
+        )
+        paid = all_of(
+            answer, lambda told: read(lambda: id_of(part(told, "payment").get("payment_intent")))
+        )
+        return [payment for payment in paid if payment is not None]
+
+    async def refund_payment(
+        self, payment_intent_id: str, *, idempotency_key: str
+    ) -> Refund | None:
+        """Gives all of a payment back, or what is left of it; None when nothing is left."""
+        params: Any = {"payment_intent": payment_intent_id}
+        try:
+            answer = await self._ask(
+                lambda client, options: client.v1.refunds.create_async(params, options),
+                idempotency_key,
+            )
+        except StripeRefused as refusal:
+            if refusal.stripe_code != "charge_already_refunded":
+                raise
+            return None
+        return Refund.of(answer.told)
 
     async def create_payment_intent(
         self,

@@ -32,16 +32,29 @@ class MalformedObject(ServiceError):
 
 @frozen
 class Page(Generic[T]):
-    """A page of a list, newest first. `next_after` goes into `starting_after`; None: the last."""
+    """A page of a list, newest first. `next_after` goes into `starting_after`; None: the last.
+
+    `unreadable` is how many of its objects are not of their documented shape; they are logged and
+    left out of `items`.
+    """
 
     items: Sequence[T]
     next_after: str | None
+    unreadable: int = 0
 
 
 def read(read: Callable[[], T]) -> T:
     try:
         return read()
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        OSError,  # a time that the platform cannot represent
+    ):
         raise MalformedObject from None
 
 
@@ -51,10 +64,29 @@ def text(value: object) -> str:
     return value
 
 
+def text_or_none(value: object) -> str | None:
+    return None if value is None else text(value)
+
+
 def integer(value: object) -> int:
-    if not isinstance(value, int):
+    if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError("not a whole number")
     return value
+
+
+def integer_or_zero(value: object) -> int:
+    return 0 if value is None else integer(value)
+
+
+def objects(value: object) -> Sequence[Object]:
+    """What a list of Stripe holds; nothing where it is null or absent."""
+    if isinstance(value, Mapping):
+        value = cast("Object", value).get("data")
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return cast("list[Object]", value)
 
 
 def id_of(value: object) -> str | None:

@@ -38,6 +38,7 @@ class Subscriptions(Asking):
     async def change_subscription(
         self,
         subscription_id: str,
+        item_id: str,
         *,
         tier_id: int,
         tier_name: str,
@@ -47,7 +48,7 @@ class Subscriptions(Asking):
         idempotency_key: str,
         currency: str = "usd",
     ) -> Subscription:
-        """Moves a subscription to another price; `metadata.tier_id` follows.
+        """Moves an item of a subscription to another price; `metadata.tier_id` follows.
 
         "now" charges the difference for the rest of the period at once, and takes back a pending
         cancellation or change. "period_end" leaves it as it is until then: the answer has the old
@@ -68,17 +69,17 @@ class Subscriptions(Asking):
             }
             metadata = {"tier_id": str(tier_id)}
             if when == "period_end":
-                await self._schedule(subscription, price, metadata, idempotency_key)
+                await self._schedule(subscription, item_id, price, metadata, idempotency_key)
                 return await self.retrieve_subscription(subscription_id)
             await self._drop_schedule(subscription, idempotency_key)
             return await self._update_subscription(
                 subscription_id,
                 idempotency_key,
-                items=[{"id": subscription.item_id, "price_data": price}],
+                items=[{"id": item_id, "price_data": price}],
                 proration_behavior="always_invoice",
                 payment_behavior="error_if_incomplete",
-                cancel_at_period_end=False,
                 metadata=metadata,
+                **_going_on(subscription),
             )
 
     async def set_cancel_at_period_end(
@@ -91,9 +92,8 @@ class Subscriptions(Asking):
         with self._in_time():
             subscription = await self.retrieve_subscription(subscription_id)
             await self._drop_schedule(subscription, idempotency_key)
-            return await self._update_subscription(
-                subscription_id, idempotency_key, cancel_at_period_end=cancel
-            )
+            change = {"cancel_at_period_end": True} if cancel else _going_on(subscription)
+            return await self._update_subscription(subscription_id, idempotency_key, **change)
 
     async def cancel_subscription_now(self, subscription_id: str) -> Subscription:
         """Ends a subscription, without giving money back; one that has ended is no error.
@@ -108,7 +108,7 @@ class Subscriptions(Asking):
             )
         except NoSuchObject:
             ended = await self.retrieve_subscription(subscription_id)
-            if ended.status not in ("canceled", "incomplete_expired"):
+            if not ended.is_over:
                 raise
             return ended
         return Subscription.of(answer.told, answer.as_of)
@@ -144,9 +144,9 @@ class Subscriptions(Asking):
         return product_id
 
     async def _schedule(
-        self, subscription: Subscription, price: Object, metadata: Object, key: str
+        self, subscription: Subscription, item_id: str, price: Object, metadata: Object, key: str
     ) -> None:
-        """Lets the present price run to the end of its period, and `price` follow."""
+        """Lets the present prices run to the end of the period, and `price` follow on the item."""
         if subscription.schedule_id is not None:
             known = subscription.schedule_id
             answer = await self._ask(
@@ -167,14 +167,20 @@ class Subscriptions(Asking):
             start, end = phase["start_date"], phase["end_date"]
         except (KeyError, TypeError):
             raise MalformedObject from None
-        present = {"price": subscription.price.id, "quantity": 1}
+        present = [{"price": item.price.id, "quantity": 1} for item in subscription.items]
+        following = [
+            {"price_data": price, "quantity": 1}
+            if item.id == item_id
+            else {"price": item.price.id, "quantity": 1}
+            for item in subscription.items
+        ]
         params: Any = {
             "end_behavior": "release",
             "proration_behavior": "none",
             "phases": [
-                {"items": [present], "start_date": start, "end_date": end},
+                {"items": present, "start_date": start, "end_date": end},
                 {
-                    "items": [{"price_data": price, "quantity": 1}],
+                    "items": following,
                     "iterations": 1,
                     "metadata": metadata,
                     "proration_behavior": "none",
@@ -197,6 +203,13 @@ class Subscriptions(Asking):
                 ),
                 f"{key}:release",
             )
+
+
+def _going_on(subscription: Subscription) -> dict[str, Any]:
+    """The parameters that take back a cancellation. Stripe takes only one of the two."""
+    if subscription.cancel_at is not None and not subscription.cancel_at_period_end:
+        return {"cancel_at": ""}
+    return {"cancel_at_period_end": False}
 
 
 def _reading(path: str, params: Mapping[str, Any]) -> Send:

@@ -435,6 +435,17 @@ def create_app(stand_in: GooglePlayStandIn) -> QuartTrio:
             return refusal(404, "purchaseTokenNotFound")
         return refusal(410, "purchaseTokenNoLongerValid") if bought.gone else answer(bought.shown())
 
+    @app.post(of_app + "/subscriptionsv2/tokens/<path:purchase>")
+    async def revoke(purchase: str) -> Response:
+        token, _, deed = purchase.rpartition(":")
+        bought = stand_in.bought.get(token)
+        if bought is None or deed != "revoke":
+            return refusal(404, "purchaseTokenNotFound")
+        if bought.state in ("EXPIRED", "PENDING"):
+            return refusal(400, "INVALID_ARGUMENT")
+        await stand_in.revoke(bought)
+        return answer({})
+
     @app.get(package + "/orders/<order_id>")
     async def order(order_id: str) -> Response:
         if behaviour.order_failure is not None:

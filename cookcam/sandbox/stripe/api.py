@@ -388,6 +388,8 @@ class Api:
                 " allowed.",
                 "cancel_at_period_end",
             )
+        if cancel is not None and "cancel_at" in form:
+            raise invalid("You may only specify one of cancel_at, cancel_at_period_end.")
         before = self.books.shown(known)
         before["metadata"] = dict(known.metadata)
         metadata = forms.metadata(form, known.metadata)
@@ -407,6 +409,12 @@ class Api:
         if cancel is not None:
             known.cancel_at_period_end = cancel
             known.canceled_at = self.store.now if cancel else None
+            known.cancel_at = None
+        if "cancel_at" in form:
+            known.cancel_at = forms.integer(form, "cancel_at") if form["cancel_at"] else None
+            known.cancel_at_period_end = False
+            known.canceled_at = self.store.now if known.cancel_at else None
+            self.billing.watch(known)
         self.books.emit_changed(known, before)
         return known
 

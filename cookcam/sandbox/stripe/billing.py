@@ -71,6 +71,8 @@ class Billing:
             self._at(known.created + INCOMPLETE_FOR, "incomplete", known.id)
         elif known.renews:
             self._at(known.period_end, "period", known.id)
+            if known.cancel_at is not None:
+                self._at(known.cancel_at, "cancel", known.id)
             if known.status == "trialing":
                 self._at(known.period_end - TRIAL_NOTICE, "trial", known.id)
 
@@ -93,6 +95,8 @@ class Billing:
         elif what == "trial" and known.status == "trialing":
             if known.period_end - TRIAL_NOTICE == when:
                 self.books.emit_subscription("trial_will_end", known)
+        elif what == "cancel" and known.renews and known.cancel_at == when:
+            self.end(known)
         elif what == "period" and known.renews and known.period_end == when:
             self._next_period(known)
 
@@ -244,7 +248,7 @@ class Billing:
         before = books.shown(known)
         known.status, known.ended_at = status, now
         known.canceled_at = known.canceled_at or now
-        known.cancel_at_period_end = False
+        known.cancel_at_period_end, known.cancel_at = False, None
         if known.schedule is not None:
             schedule = books.store.get("subscription_schedule", known.schedule)
             schedule |= {"status": "canceled", "canceled_at": now, "current_phase": None}
@@ -261,7 +265,7 @@ class Billing:
             books.emit_subscription("deleted", known)
 
     def _next_period(self, known: Subscription) -> None:
-        if known.cancel_at_period_end:
+        if known.cancel_at_period_end or known.cancel_at == known.period_end:
             self.end(known)
             return
         books = self.books
@@ -411,6 +415,8 @@ class Billing:
         if known.status in ("incomplete", "past_due", "unpaid"):
             if known.status == "incomplete":
                 self._at(known.period_end, "period", known.id)
+            if known.cancel_at is not None:
+                self._at(known.cancel_at, "cancel", known.id)
             known.status = "active"
         books.emit_changed(known, before)
 

@@ -30,6 +30,8 @@ DEEDS = (
     "pay",
     "settle",
     "confirm",
+    "cancel_at",
+    "reshape",
     "set_card",
     "pay_invoice",
     "refund",

@@ -108,6 +108,19 @@ class StripeStandIn:
             self._api.money.confirm(intent, card)
         return intent
 
+    def cancel_at(self, subscription_id: str, moment: int) -> None:
+        """The customer cancels in the portal, which tells the date of the end."""
+        with self._kept():
+            form = {"cancel_at": str(moment)}
+            self._api.answer("POST", f"/v1/subscriptions/{subscription_id}", form, None)
+
+    def reshape(self, subscription_id: str, **fields: Any) -> None:
+        """Shows a subscription with these fields in place of its own."""
+        with self._kept():
+            known = self._api.books.subscription(subscription_id)
+            known.reshaped = fields
+            self._api.books.keep_subscription(known)
+
     def set_card(self, customer_id: str, card: Card) -> None:
         """How the bank will answer when this customer is charged."""
         with self._kept():

@@ -85,7 +85,7 @@ def subscription(known: Subscription, its_price: Body) -> Body:
         "id": known.id,
         "object": "subscription",
         "billing_cycle_anchor": known.anchor,
-        "cancel_at": known.period_end if known.cancel_at_period_end else None,
+        "cancel_at": known.period_end if known.cancel_at_period_end else known.cancel_at,
         "cancel_at_period_end": known.cancel_at_period_end,
         "canceled_at": known.canceled_at,
         "collection_method": "charge_automatically",
@@ -108,6 +108,7 @@ def subscription(known: Subscription, its_price: Body) -> Body:
         "status": known.status,
         "trial_end": known.trial_end,
         "trial_start": known.trial_start,
+        **known.reshaped,
     }
 
 

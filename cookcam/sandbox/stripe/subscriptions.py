@@ -11,7 +11,10 @@ from attrs import asdict, define, field
 class Subscription:
     """Times are simulated seconds. `price` is the id of the price of its one item.
 
-    `status` and the period are as on the wire. `open_invoice` is what has still to be paid.
+    `status` and the period are as on the wire. `cancel_at` is the date at which it was told to end,
+    which the customer portal does; None for one that ends with its period or goes on.
+    `open_invoice` is what has still to be paid. `reshaped` are fields that are shown in place of
+    its own, for tests of objects that the stand-in does not make by itself.
     """
 
     id: str
@@ -28,11 +31,13 @@ class Subscription:
     trial_start: int | None = None
     trial_end: int | None = None
     cancel_at_period_end: bool = False
+    cancel_at: int | None = None
     canceled_at: int | None = None
     ended_at: int | None = None
     schedule: str | None = None
     latest_invoice: str | None = None
     open_invoice: str | None = None
+    reshaped: dict[str, Any] = field(factory=dict[str, Any])
 
     @property
     def is_over(self) -> bool:
