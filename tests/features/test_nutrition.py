@@ -15,8 +15,9 @@ from cookcam.features.ingredients.models import Candidate
 from cookcam.features.nutrition.calculation import grams_of, plain_grams
 from cookcam.features.nutrition.matching import best_match, normal_name, score
 from cookcam.features.nutrition.models import Item
-from cookcam.features.nutrition.quantities import UNITS, Quantity, parse_quantity, parse_with_rest
+from cookcam.features.nutrition.quantities import Quantity, parse_quantity, parse_with_rest
 from cookcam.features.nutrition.service import items_of
+from cookcam.features.nutrition.units import UNITS
 from tests.features.kitchen import Kitchen, open_kitchen
 
 SMART = "/recipes/calculate-smart-nutrition"

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from cookcam.features.ingredients.names import stems
 from cookcam.features.nutrition.models import Amounts, Match, Part
-from cookcam.features.nutrition.quantities import UNITS, Kind, Quantity, unit_of
+from cookcam.features.nutrition.quantities import Quantity
+from cookcam.features.nutrition.units import UNITS, Kind, unit_of
 
 UNKNOWN_UNIT = 100.0
 """Grams of one of a unit that nobody knows."""
