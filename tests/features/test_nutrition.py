@@ -15,8 +15,9 @@ from cookcam.features.ingredients.models import Candidate
 from cookcam.features.nutrition.calculation import grams_of, plain_grams
 from cookcam.features.nutrition.matching import best_match, normal_name, score
 from cookcam.features.nutrition.models import Item
-from cookcam.features.nutrition.quantities import UNITS, Quantity, parse_quantity, parse_with_rest
+from cookcam.features.nutrition.quantities import Quantity, parse_quantity, parse_with_rest
 from cookcam.features.nutrition.service import items_of
+from cookcam.features.nutrition.units import UNITS
 from tests.features.kitchen import Kitchen, open_kitchen
 
 SMART = "/recipes/calculate-smart-nutrition"
@@ -73,7 +74,7 @@ class TestSmart:
         assert parts["extra virgin olive oil"]["gramsUsed"] == pytest.approx(27.6)
         assert parts["extra virgin olive oil"]["matchedName"] == "Oil, olive, salad or cooking"
         assert parts["salt"]["matchedName"] == "Salt, table"
-        assert parts["salt"]["gramsUsed"] == pytest.approx(2.5 * 200 / 240)
+        assert parts["salt"]["gramsUsed"] == 2.08  # 2.5 ml at 200 g a cup
         assert parts["large eggs, beaten"]["matchedName"] == "Egg, whole, raw, fresh"
         assert parts["large eggs, beaten"]["gramsUsed"] == 125
         assert parts["ripe tomatoes"]["matchedName"] == "Tomatoes, red, ripe, raw"
@@ -91,6 +92,11 @@ class TestSmart:
             "averageConfidence": quality["averageConfidence"],
         }
         assert 60 <= quality["averageConfidence"] <= 100
+
+    async def test_breakdown_has_two_decimals(self, stocked: Kitchen):
+        data = await calculate(stocked, ("olive oil", "16 tbsp"), ("butter", "1/3 lb"))
+        parts = data["nutrition"]["ingredientBreakdown"]
+        assert [part["gramsUsed"] for part in parts] == [220.8, 151.2]
 
     async def test_a_mistake_is_forgiven_and_a_match_is_kept(self, stocked: Kitchen):
         data = await calculate(stocked, ("buter", "100 g"), ("eggs", "1"))
@@ -325,6 +331,20 @@ def test_units_are_worth_each_other(amount: float, food: str):
         assert grams(many, small) == pytest.approx(grams(1, large), rel=1e-3)
     if "oil" not in food:  # a cup of it is given as a weight of its own
         assert grams(16, "tbsp") == pytest.approx(grams(1, "cup"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "food", "grams"),
+    [
+        (4, "cup", "fresh spinach", 120),
+        (2, "cup", "shredded cheddar cheese", 226),
+        (1, "tbsp", "honey", 339 / 16),
+        (2, "large", "garlic cloves", 12.5),
+        (2, "small", "celery stalks", 60),
+    ],
+)
+def test_measure_weighs_what_the_food_weighs(amount: float, unit: str, food: str, grams: float):
+    assert grams_of(Quantity(amount, UNITS[unit]), food) == pytest.approx(grams)
 
 
 def test_linked_ingredients_are_weighed_by_the_plain_table():

@@ -1,4 +1,4 @@
-"""What the nutrition routes answer with. Totals have one decimal; a breakdown is unrounded."""
+"""What the nutrition routes answer with. Totals have one decimal, a breakdown two."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class SmartPart(Struct, rename="camel"):
             part.input_name,
             part.matched_name,
             round(part.confidence, 3),
-            part.quantity,
+            round(part.quantity, 4),
             part.unit,
-            part.grams,
+            round(part.grams, 2),
             Macros5.of(part.amounts),
         )
 
@@ -125,10 +125,10 @@ class RecipePart(Struct):
     def of(cls, part: Part) -> RecipePart:
         return cls(
             name=part.input_name,
-            quantity=part.quantity,
+            quantity=round(part.quantity, 4),
             unit=part.unit,
-            grams=part.grams,
-            **asdict(part.amounts),
+            grams=round(part.grams, 2),
+            **{name: round(amount, 2) for name, amount in asdict(part.amounts).items()},
         )
 
 

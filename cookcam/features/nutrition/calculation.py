@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from cookcam.features.ingredients.names import stems
 from cookcam.features.nutrition.models import Amounts, Match, Part
-from cookcam.features.nutrition.quantities import UNITS, Kind, Quantity, unit_of
+from cookcam.features.nutrition.quantities import Quantity
+from cookcam.features.nutrition.units import UNITS, Kind, unit_of
 
 UNKNOWN_UNIT = 100.0
 """Grams of one of a unit that nobody knows."""
@@ -24,7 +25,22 @@ CUP_GRAMS: Mapping[str, float] = {
     **dict.fromkeys(("flour", "powder", "sugar", "salt"), 200.0),
     **dict.fromkeys(("rice", "quinoa", "grain", "pasta"), 185.0),
     **dict.fromkeys(("onion", "carrot", "pepper", "vegetable"), 150.0),
+    "spinach": 30.0,
+    "arugula": 20.0,
+    "parsley": 60.0,
+    "mushroom": 70.0,
+    "broccoli": 91.0,
+    "cabbage": 89.0,
+    "cheddar": 113.0,
+    "oat": 81.0,
+    "almond": 143.0,
+    "walnut": 117.0,
+    "blueberry": 148.0,
+    "strawberry": 152.0,
+    "honey": 339.0,
 }
+"""Grams of a cup. From spinach on: typical weights raw or dry, sliced, chopped or shredded where
+that is usual."""
 PIECE_GRAMS: Mapping[str, float] = {
     "apple": 180.0,
     "banana": 120.0,
@@ -46,11 +62,10 @@ def grams_of(quantity: Quantity, name: str) -> float:
     words = stems(name)
     if unit.kind is Kind.VOLUME:
         return quantity.amount * _volume_grams(unit.name, unit.size, words)
-    if unit.name == "piece":
-        counted = next((word for word in reversed(words) if word in _COUNTED), None)
-        if counted is not None:  # two garlic cloves are no two heads of garlic
-            return quantity.amount * UNITS[counted].size
     if unit.of_food:
+        counted = next((word for word in reversed(words) if word in _COUNTED), None)
+        if counted is not None:  # two large garlic cloves are no two heads of garlic
+            return quantity.amount * unit.size * UNITS[counted].size
         return quantity.amount * unit.size * _of(words, PIECE_GRAMS, PIECE)
     return quantity.amount * unit.size
 
