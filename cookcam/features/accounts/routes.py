@@ -29,7 +29,7 @@ from cookcam.features.accounts.service import Accounts, Profiles
 from cookcam.features.accounts.uploads import uploaded_file
 from cookcam.features.literals import refused
 from cookcam.identity import Identity
-from cookcam.identity.guards import bearer_token, signed_in
+from cookcam.identity.guards import bearer_token, signed_in, signed_in_or_deleted
 from cookcam.web import (
     Routes,
     document_failures,
@@ -104,7 +104,7 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
     @bp.post("/auth/signout")
     @bp.post("/auth/logout")
     @errors_as(unexpected=UNEXPECTED)
-    @signed_in
+    @signed_in_or_deleted
     @validate_response(MessageAnswer)
     async def log_out(_caller: Identity) -> MessageAnswer:
         """End the session of this token, on this device only."""
@@ -124,7 +124,7 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
 def _profile(bp: Routes, profiles: Profiles) -> None:
     @bp.get("/auth/me")
     @errors_as(unexpected=UNEXPECTED)
-    @signed_in
+    @signed_in_or_deleted
     @document_failures(404)
     @validate_response(MeAnswer)
     async def me(caller: Identity) -> MeAnswer:
@@ -152,7 +152,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
 
     @bp.get("/users/profile")
     @errors_as(unexpected="Failed to fetch user profile")
-    @signed_in
+    @signed_in_or_deleted
     @document_failures(404)
     @validate_response(Profile)
     async def read_profile(caller: Identity) -> Profile:

@@ -13,7 +13,7 @@ from cookcam.features.erasure.requests import (
 )
 from cookcam.features.erasure.service import Erasure, checked_password
 from cookcam.identity import Identity
-from cookcam.identity.guards import signed_in
+from cookcam.identity.guards import signed_in_or_deleted
 from cookcam.web import (
     Routes,
     document_failures,
@@ -31,7 +31,7 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
 
     @bp.delete("/auth/account")
     @errors_as(unexpected="Failed to delete account")
-    @signed_in
+    @signed_in_or_deleted
     @document_failures(404, 409)
     @validate_request(DeletionRequest)
     @validate_response(DeletedAnswer)
