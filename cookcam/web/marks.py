@@ -46,6 +46,7 @@ class Marks:
     uploads: tuple[str, ...] = ()
     form_file: str | None = None
     failures: frozenset[int] = frozenset()
+    address_limit: str | None = None
 
 
 def marks_of(view: Callable[..., Any]) -> Marks:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 import trio
 
+from cookcam.features.accounts import sign_in_limits
 from cookcam.sandbox.gotrue import Failure
+from cookcam.web.rate_limit import AUTH, Bucket
 from tests.features.conftest import Client, Person, Server, open_server
 from tests.identity.project import PASSWORD, some_email
 
@@ -181,23 +183,68 @@ class TestTheQuotaOfAnAddress:
         ) as opened:
             yield opened
 
-    async def test_counts_one_account_from_wherever(self, limited: Server):
+    async def attempt(
+        self, limited: Server, email: str, client_address: str, password: str = "wrong password"
+    ) -> Any:
+        return await limited.guest.post(
+            "/auth/login",
+            {"email": email, "password": password},
+            headers={"X-Forwarded-For": client_address},
+        )
+
+    async def test_wrong_passwords_from_anywhere_do_not_lock_the_owner_out(
+        self, limited: Server, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(sign_in_limits, "ACCOUNT_DELAY", 0.01)
         ann, bob = await limited.person("Ann"), await limited.person("Bob")
+        for n in range(20):
+            answer = await self.attempt(limited, ann.email.upper(), f"192.0.2.{n}")
+            assert answer.status_code == 401
+        assert (await self.attempt(limited, ann.email, "192.0.2.99", PASSWORD)).status_code == 200
+        assert (await self.attempt(limited, bob.email, "192.0.2.100")).status_code == 401
 
-        async def attempt(email: str, client_address: str) -> Any:
-            return await limited.guest.post(
-                "/auth/login",
-                {"email": email, "password": "wrong password"},
-                headers={"X-Forwarded-For": client_address},
-            )
-
+    async def test_attempts_on_an_account_with_many_failures_are_slow(self, limited: Server):
+        ann = await limited.person("Ann")
         for n in range(3):
-            assert (await attempt(ann.email, f"192.0.2.{n}")).status_code == 401
-        refused = await attempt(ann.email.upper(), "192.0.2.9")
+            await self.attempt(limited, ann.email, f"192.0.2.{n}")
+        began = trio.current_time()
+        assert (await self.attempt(limited, ann.email, "192.0.2.9", PASSWORD)).status_code == 200
+        assert trio.current_time() - began >= sign_in_limits.ACCOUNT_DELAY
+
+    async def test_address_that_fails_with_one_account_is_rejected(
+        self, limited: Server, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setitem(cast("Any", limited.limits.buckets), AUTH, Bucket(1000, 900))
+        monkeypatch.setattr(sign_in_limits, "ACCOUNT_DELAY", 0.0)
+        ann, bob = await limited.person("Ann"), await limited.person("Bob")
+        for _ in range(3):
+            assert (await self.attempt(limited, ann.email, "192.0.2.1")).status_code == 401
+        refused = await self.attempt(limited, ann.email, "192.0.2.1", PASSWORD)
         assert refused.status_code == 429
-        assert refused.json()["retryAfter"] > 0
-        assert int(refused.headers["Retry-After"]) > 0
-        assert (await attempt(bob.email, "192.0.2.10")).status_code == 401
+        assert refused.json()["retryAfter"] > 900
+        assert (await self.attempt(limited, bob.email, "192.0.2.1", PASSWORD)).status_code == 200
+        assert (await self.attempt(limited, ann.email, "192.0.2.2", PASSWORD)).status_code == 200
+
+    @pytest.mark.parametrize(
+        "paths",
+        [
+            ("/auth/register", "/auth/signup"),
+            ("/auth/login", "/auth/signin"),
+            ("/auth/refresh",),
+            ("/auth/forgot-password",),
+            ("/auth/reset-password",),
+        ],
+    )
+    async def test_aliases_and_prefixes_share_the_limit_of_an_address(
+        self, limited: Server, paths: tuple[str, ...]
+    ):
+        statuses = [
+            (await limited.http.post(f"{prefix}{path}", json={})).status_code
+            for path in paths * 4
+            for prefix in ("/api", "/api/v1", "/API/V1")
+        ]
+        assert 429 not in statuses[:3]
+        assert set(statuses[3:]) == {429}
 
 
 class TestSigningOut:

@@ -18,10 +18,12 @@ from cookcam.web import (
     Routes,
     document_failures,
     errors_as,
+    rate_limit,
     spend,
     validate_request,
     validate_response,
 )
+from cookcam.web.rate_limit import AUTH
 
 MESSAGE = "Account deleted successfully"
 
@@ -30,6 +32,7 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
     bp = Routes("erasure", __name__, legacy=True)
 
     @bp.delete("/auth/account")
+    @rate_limit(AUTH)
     @errors_as(unexpected="Failed to delete account")
     @signed_in_or_deleted
     @document_failures(404, 409)
@@ -44,7 +47,7 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
         password = checked_password(
             data.confirm_password or confirmation_in_header(request.headers.get("confirmPassword"))
         )
-        spend("auth", str(caller.user_id))
+        spend(AUTH, str(caller.user_id))
         deleted = await erasure.erase(caller, password)
         return DeletedAnswer(MESSAGE, deleted.deleted_at, deleted.receipt)
 

@@ -33,9 +33,11 @@ from cookcam.web import (
     document_failures,
     errors_as,
     unconditional,
+    user_limit,
     validate_request,
     validate_response,
 )
+from cookcam.web.rate_limit import PAYMENTS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,6 +56,7 @@ def _buying(bp: Routes, checkout: Checkout) -> None:
     @errors_as(unexpected="Failed to create checkout session")
     @unconditional
     @signed_in
+    @user_limit(PAYMENTS)
     @provider_faults_as_500
     @document_failures(409)
     @validate_request(CheckoutRequest)
@@ -66,6 +69,7 @@ def _buying(bp: Routes, checkout: Checkout) -> None:
     @errors_as(unexpected="Failed to create portal session")
     @unconditional
     @signed_in
+    @user_limit("subscription")
     @provider_faults_as_500
     @document_failures(404)
     @validate_request(PortalRequest)
@@ -81,6 +85,7 @@ def _changing(bp: Routes, plans: Plans) -> None:
     @errors_as(unexpected="Failed to change subscription tier")
     @unconditional
     @signed_in
+    @user_limit(PAYMENTS)
     @provider_faults_as_500
     @document_failures(402, 404, 409)
     @validate_request(ChangeTierRequest)
@@ -93,6 +98,7 @@ def _changing(bp: Routes, plans: Plans) -> None:
     @errors_as(unexpected="Failed to cancel subscription")
     @unconditional
     @signed_in
+    @user_limit("subscription")
     @provider_faults_as_500
     @document_failures(404, 409)
     @validate_request(CancelRequest)
@@ -108,6 +114,7 @@ def _asking(bp: Routes, plans: Plans) -> None:
     @errors_as(unexpected="Failed to refresh subscription status")
     @unconditional
     @signed_in
+    @user_limit("subscription")
     @provider_faults_as_500
     @validate_response(StatusAnswer)
     async def refresh_status(caller: Identity) -> StatusAnswer:
