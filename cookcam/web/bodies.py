@@ -68,14 +68,15 @@ def is_deeper_than(value: Any, levels: int) -> bool:
     """Whether lists and objects are nested deeper than `levels`; without recursion."""
     level: list[Any] = [value]
     for _ in range(levels + 1):
-        level = [item for item in level if type(item) is list or type(item) is dict]
-        if not level:
+        inner: list[Any] = []
+        for item in level:
+            if type(item) is list:
+                inner += cast("list[Any]", item)
+            elif type(item) is dict:
+                inner += cast("dict[str, Any]", item).values()
+        if not inner and not any(type(item) is list or type(item) is dict for item in level):
             return False
-        level = [
-            inner
-            for item in level
-            for inner in (item if type(item) is list else cast("dict[str, Any]", item).values())
-        ]
+        level = inner
     return True
 
 

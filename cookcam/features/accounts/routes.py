@@ -141,7 +141,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected=UNEXPECTED)
     @signed_in
     @document_failures(404)
-    @validate_request(ProfileRequest)
+    @validate_request(ProfileRequest, nothing_known="No fields to update")
     @validate_response(ProfileChangedAnswer)
     async def change_me(caller: Identity, data: ProfileRequest) -> ProfileChangedAnswer:
         """Change the caller's own profile.
@@ -169,7 +169,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected="Failed to update user profile")
     @signed_in
     @document_failures(404)
-    @validate_request(ProfileRequest)
+    @validate_request(ProfileRequest, nothing_known="No fields to update")
     @validate_response(Profile)
     async def change_profile(caller: Identity, data: ProfileRequest) -> Profile:
         """Change the caller's own profile; the answer is the whole row."""
