@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 from attrs import frozen
 
@@ -62,12 +63,18 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
     """
     async with (
         open_ground(config, lifecycle) as ground,
-        open_providers(config, ground.metrics) as providers,
+        open_providers(config, ground.metrics, ground.account_states) as providers,
         open_channel(ground, providers) as channel,
     ):
         realtime = channel.realtime
         membership = Membership.of(ground.database, realtime.hub, ground.now)
-        people = People.of(ground, providers, membership, realtime.close_account)
+
+        def close_account(user_id: UUID) -> None:
+            """Takes effect here at once; other instances hear of it from the database."""
+            ground.account_states.forget(user_id)
+            realtime.close_account(user_id)
+
+        people = People.of(ground, providers, membership, close_account)
         kitchen = Kitchen.of(ground, providers, membership, people, realtime.hub)
         live = Live.of(ground, realtime.hub, kitchen.recipes)
         money = Money.of(ground, providers, membership, people, kitchen.recipes)

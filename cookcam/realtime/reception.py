@@ -23,7 +23,7 @@ from cookcam.errors import (
     ServiceUnavailable,
     TokenExpired,
 )
-from cookcam.identity import Authenticator, Identity
+from cookcam.identity import AccountClosed, Authenticator, Identity
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
@@ -67,6 +67,8 @@ class Rejected(Exception):
     def code(self) -> CloseCode:
         """What closes a WebSocket that was accepted already: a client that did nothing wrong
         must not throw its token away."""
+        if isinstance(self.error, AccountClosed):
+            return CloseCode.FORBIDDEN
         if self.error.status < 500:
             return CloseCode.TOKEN
         return CloseCode.GOING_AWAY if self.message == SHUTTING_DOWN else CloseCode.SERVER_FAULT

@@ -18,7 +18,7 @@ from cookcam.web.marks import (
 )
 from cookcam.web.openapi_schemas import WANTED
 from cookcam.web.queries import parse_uuid, query_integers
-from cookcam.web.quotas import spend
+from cookcam.web.quotas import limit_unverified, rate_limit, spend, user_limit
 from cookcam.web.routing import Routes
 from cookcam.web.validation import validate_querystring, validate_request, validate_response
 
@@ -34,11 +34,14 @@ __all__ = [
     "errors_as",
     "facts",
     "hidden",
+    "limit_unverified",
     "parse_uuid",
     "query_integers",
+    "rate_limit",
     "secured",
     "spend",
     "unconditional",
+    "user_limit",
     "validate_querystring",
     "validate_request",
     "validate_response",

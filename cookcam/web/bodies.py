@@ -21,6 +21,8 @@ from cookcam.web.forms import parse_form
 from cookcam.web.requests import Request
 
 FORM = "application/x-www-form-urlencoded"
+MAX_DEPTH = 64
+"""Levels of nesting in JSON; a recipe has five."""
 
 
 async def read_body(request: Request) -> tuple[Any, bool]:
@@ -48,19 +50,45 @@ async def read_body(request: Request) -> tuple[Any, bool]:
     return value, typed
 
 
-def _parse_json(body: bytes) -> Any:
+def parse_json(text: bytes) -> Any:
+    """The value of JSON that a client sent. Raises InvalidJson, also for more than MAX_DEPTH levels
+    of nesting: what walks a value afterwards may recurse."""
     try:
-        value = orjson.loads(body)
+        value = orjson.loads(text)  # refuses more than 1,024 levels itself
     except ValueError:
         # Without the cause: its text quotes what the client sent.
         raise InvalidJson() from None
+    # Almost every text has fewer brackets than levels are allowed, and is only counted.
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper_than(value, MAX_DEPTH):
+        raise InvalidJson(f"The JSON is nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def is_deeper_than(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested deeper than `levels`; without recursion."""
+    level: list[Any] = [value]
+    for _ in range(levels + 1):
+        inner: list[Any] = []
+        for item in level:
+            if type(item) is list:
+                inner += cast("list[Any]", item)
+            elif type(item) is dict:
+                inner += cast("dict[str, Any]", item).values()
+        if not inner and not any(type(item) is list or type(item) is dict for item in level):
+            return False
+        level = inner
+    return True
+
+
+def _parse_json(body: bytes) -> Any:
+    value = parse_json(body)
     if not isinstance(value, dict | list):
         raise InvalidJson("The request body must be a JSON object or array")
     return cast("Any", value)
 
 
 def has_nul(value: Any) -> bool:
-    """Whether a text anywhere in parsed JSON holds U+0000. It may be nested to any depth."""
+    """Whether a text anywhere in parsed JSON holds U+0000."""
     waiting: list[Any] = [value]
     while waiting:
         item = waiting.pop()

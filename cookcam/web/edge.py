@@ -28,8 +28,8 @@ from cookcam.web.cors import VARY, Cors, is_preflight
 from cookcam.web.errors import Failures, failure_in, is_disconnect
 from cookcam.web.facts import STATE_KEY, RequestFacts
 from cookcam.web.paths import PROBES, SOCKET_IO, canonical, is_socket_transport
-from cookcam.web.quotas import buckets_of
-from cookcam.web.rate_limit import LimitReached, RateLimits
+from cookcam.web.quotas import in_general_quota
+from cookcam.web.rate_limit import GLOBAL, LimitReached, RateLimits
 from cookcam.web.request_id import HEADER, request_id
 from cookcam.web.security_headers import SECURITY_HEADERS, Header
 
@@ -84,6 +84,7 @@ class Edge:
                 *self._cors.headers(headers.get(b"origin")),
                 *_COMMON,
             ],
+            facts,
         )
         self._log.started()
         with log_context(requestId=facts.request_id, method=facts.method, path=facts.route):
@@ -130,7 +131,7 @@ class Edge:
                 await response.answer(Answer(204, allowed, b""))
                 return
             receive = bounded(receive, path, headers, scope["http_version"])
-            self._count(facts, path, response)
+            self._count(facts, path)
             await self._app(scope, receive, response.send)
             return
         except Exception as exc:
@@ -147,27 +148,28 @@ class Edge:
             raise failure
         await response.answer(answer)
 
-    def _count(self, facts: RequestFacts, path: str, response: _Response) -> None:
-        """Uses up one request of the quotas that apply. Raises LimitReached."""
-        for bucket in buckets_of(facts.method, path):
-            try:
-                verdict = self._limits.spend(bucket, quota_key(facts.client_address))
-            except LimitReached:
-                self._log.refused(bucket)
-                raise
-            if verdict is not None:
-                response.quota = verdict.headers()
+    def _count(self, facts: RequestFacts, path: str) -> None:
+        """Uses up one request of the general quota. Raises LimitReached."""
+        if not in_general_quota(path):
+            return
+        try:
+            verdict = self._limits.spend(GLOBAL, quota_key(facts.client_address))
+        except LimitReached:
+            facts.limited_by = GLOBAL
+            raise
+        if verdict is not None:
+            facts.quota = verdict.headers()
 
 
 class _Response:
     """What goes out: the headers of the edge are added, status and size are noted."""
 
-    __slots__ = ("_headers", "_send", "quota", "size", "status")
+    __slots__ = ("_facts", "_headers", "_send", "size", "status")
 
-    def __init__(self, send: Send, headers: list[Header]) -> None:
+    def __init__(self, send: Send, headers: list[Header], facts: RequestFacts) -> None:
         self._send = send
         self._headers = headers
-        self.quota: tuple[Header, ...] = ()
+        self._facts = facts
         self.status = 0
         self.size = 0
 
@@ -176,7 +178,7 @@ class _Response:
             self.status = message["status"]
             headers = [*message.get("headers", ()), *self._headers]
             if self.status != 429:  # a refusal tells of the quota that refused
-                headers += self.quota
+                headers += self._facts.quota
             message = {**message, "headers": headers}
         elif "body" in message:
             self.size += len(message["body"])

@@ -38,6 +38,7 @@ class Marks:
     hidden: bool = False
     conditional: bool = True
     body: type[Any] | None = None
+    body_has_known_field: bool = False
     query: tuple[dict[str, Any], ...] = ()
     query_model: type[Any] | None = None
     responses: dict[int, type[Any]] = field(factory=dict[int, type[Any]])
@@ -46,6 +47,7 @@ class Marks:
     uploads: tuple[str, ...] = ()
     form_file: str | None = None
     failures: frozenset[int] = frozenset()
+    address_limit: str | None = None
 
 
 def marks_of(view: Callable[..., Any]) -> Marks:

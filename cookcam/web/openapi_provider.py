@@ -11,7 +11,7 @@ from quart_schema import HttpSecurityScheme, Info, OpenAPIProvider, QuartSchema,
 from werkzeug.routing import Rule
 
 from cookcam.web.marks import SECURED, Marks, marks_of
-from cookcam.web.openapi_schemas import describe_body, query_parameters
+from cookcam.web.openapi_schemas import describe_body, query_parameters, require_known_field
 from cookcam.web.paths import CANONICAL, PROBES
 from cookcam.web.routing import template_of
 
@@ -100,6 +100,8 @@ class Provider(OpenAPIProvider):
         said = [marks_of(self._view(rule)) for rule in self._rules]
         for body in dict.fromkeys(marks.body for marks in said if marks.body is not None):
             describe_body(self._schemas[self._name_of(body)])
+        for body in dict.fromkeys(m.body for m in said if m.body and m.body_has_known_field):
+            require_known_field(self._schemas[self._name_of(body)])
         # Nothing refers to the model of a query: it becomes the parameters of its operations.
         self._queries = {
             query: query_parameters(self._schemas.pop(self._name_of(query)))

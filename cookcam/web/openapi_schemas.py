@@ -28,6 +28,14 @@ def describe_body(schema: dict[str, Any]) -> None:
     schema["required"] = sorted(required)
 
 
+def require_known_field(schema: dict[str, Any]) -> None:
+    """Of a body that is empty or has one of the fields that the model knows."""
+    schema["anyOf"] = [
+        {"maxProperties": 0},
+        *({"required": [name]} for name in _properties(schema)),
+    ]
+
+
 def query_parameters(schema: dict[str, Any]) -> list[dict[str, Any]]:
     """The parameters of a query whose model has this schema."""
     required = set(schema.get("required", ()))

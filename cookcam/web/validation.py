@@ -37,10 +37,14 @@ _PLACE = re.compile(r" - at `(?:key` in `)?\$([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 
 
-def validate_request(model: type[Any]) -> Callable[[View], View]:
+def validate_request(
+    model: type[Any], *, nothing_known: str | None = None
+) -> Callable[[View], View]:
     """Reads the body into `model` and passes it as `data`.
 
-    Raises ValidationError with `details` `{"field", "rule"}`, or what `read_body` raises.
+    With `nothing_known`, a body that has keys of which `model` knows none is rejected with that
+    text: a change would be answered as done and change nothing. Raises ValidationError with
+    `details` `{"field", "rule"}`, or what `read_body` raises.
     """
     _require_model(model)
 
@@ -49,9 +53,11 @@ def validate_request(model: type[Any]) -> Callable[[View], View]:
         async def checked(*args: Any, **kwargs: Any) -> Any:
             value, typed = await read_body(cast("Request", request))
             data = to_model(value, model, strict=typed)
+            if nothing_known is not None and value and not _field_names(model) & value.keys():
+                raise ValidationError(nothing_known, error=nothing_known)
             return await view(*args, data=data, **kwargs)
 
-        return mark(checked, body=model)
+        return mark(checked, body=model, body_has_known_field=nothing_known is not None)
 
     return decorate
 
@@ -144,6 +150,13 @@ def _as_app_error(exc: msgspec.ValidationError) -> ValidationError:
 def _require_model(model: type[Any]) -> None:
     if not (issubclass(model, msgspec.Struct) or attrs.has(model)):
         raise TypeError(f"{model.__name__} must be a msgspec Struct or an attrs class")
+
+
+@cache
+def _field_names(model: type[Any]) -> frozenset[str]:
+    """The keys of a body that `model` reads."""
+    info = cast("inspect.StructType | inspect.DataclassType", inspect.type_info(model))
+    return frozenset(field.encode_name for field in info.fields)
 
 
 @cache

@@ -33,6 +33,7 @@ STRICTER: Mapping[str, str] = {
     "POST /auth/link-referral": "wants a code that is known",
     "POST /auth/profile/photo": "wants a photograph",
     "PUT /auth/profile": "wants one field at least that is not null",
+    "PUT /users/profile": "a time zone is one of the IANA names",
     "POST /auth/refresh": "wants the token under either name",
     "POST /auth/register": "an address is registered once",
     "POST /auth/signup": "an address is registered once",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quart import jsonify
 
-from cookcam.errors import BadRequest, NotFound, ValidationError
+from cookcam.errors import BadRequest, InvalidJson, NotFound, ValidationError
 from cookcam.web import (
     Routes,
     parse_uuid,
@@ -23,6 +23,7 @@ from cookcam.web import (
     validate_response,
 )
 from cookcam.web.answers import to_json
+from cookcam.web.bodies import MAX_DEPTH, parse_json
 from cookcam.web.forms import parse_form
 
 
@@ -325,3 +326,42 @@ async def test_a_whole_number_may_be_written_as_a_fraction(make_site: Any) -> No
     )
     for portions in (2.5, "2", 1e300):
         assert (await client.post("/api/v1/whole", {"portions": portions})).status == 400
+
+
+def nested(levels: int, kind: str = "[") -> bytes:
+    opening, closing = (b"[", b"]") if kind == "[" else (b'{"a":', b"}")
+    return opening * levels + b"1" + closing * levels
+
+
+@pytest.mark.parametrize("levels", [65, 66, 700, 1023, 1025, 100_000])
+@pytest.mark.parametrize("kind", ["[", "{"])
+async def test_deeply_nested_json_is_rejected_with_400(client, levels: int, kind: str) -> None:
+    reply = await client.post(
+        "/api/v1/meals",
+        body=b'{"parts":' + nested(levels - 1, kind) + b"}",
+        content_type="application/json",
+    )
+    assert (reply.status, reply.json()["code"]) == (400, "INVALID_JSON")
+
+
+@given(
+    st.recursive(
+        st.text(max_size=5) | st.integers(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    st.integers(0, 80),
+)
+def test_depth_of_json_is_bounded_exactly(value: Any, wrapped: int) -> None:
+    for _ in range(wrapped):
+        value = [value, "[{"]
+    text = msgspec.json.encode(value)
+    if depth_of(value) <= MAX_DEPTH:
+        assert parse_json(text) == value
+    else:
+        with pytest.raises(InvalidJson):
+            parse_json(text)
+
+
+def depth_of(value: Any) -> int:
+    children = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(depth_of, children), default=0) if isinstance(value, dict | list) else 0

@@ -68,6 +68,9 @@ class ProfileChanges:
     dietary_preferences: list[str] | None = None
     cuisine_preferences: list[str] | None = None
     cooking_skill_level: str | None = None
+    timezone: str | None = None
+    notifications_enabled: bool | None = None
+    notification_preferences: dict[str, bool] | None = None
 
     @property
     def nothing(self) -> bool:

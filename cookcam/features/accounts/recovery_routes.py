@@ -8,7 +8,9 @@ from cookcam.features.accounts.recovery import Recovery
 from cookcam.features.accounts.requests import ForgottenRequest, NewPasswordRequest
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
-from cookcam.web import Routes, errors_as, spend, validate_request, validate_response
+from cookcam.web import Routes, errors_as, rate_limit, spend, validate_request, validate_response
+from cookcam.web.quotas import is_used_up
+from cookcam.web.rate_limit import AUTH, RECOVERY_MAILS
 
 UNEXPECTED = "Internal server error"
 
@@ -17,6 +19,7 @@ def routes(recovery: Recovery) -> Routes:
     bp = Routes("recovery", __name__, legacy=True)
 
     @bp.post("/auth/forgot-password")
+    @rate_limit(AUTH)
     @errors_as(flagged=True, unexpected=UNEXPECTED)
     @validate_request(ForgottenRequest)
     @validate_response(DoneAnswer)
@@ -26,11 +29,15 @@ def routes(recovery: Recovery) -> Routes:
         The answer does not tell whether the address has an account.
         """
         email = checked_email(data.email)
-        spend("auth", email)
-        await recovery.begin(email)
+        # Over the limit no further mail is sent, and the request is not rejected: others must not
+        # be able to lock the owner out. The mails of this window are in the inbox.
+        if not is_used_up(RECOVERY_MAILS, email):
+            spend(RECOVERY_MAILS, email)
+            await recovery.begin(email)
         return DoneAnswer(True, "If the address has an account, a mail is on its way to it")
 
     @bp.post("/auth/reset-password")
+    @rate_limit(AUTH)
     @errors_as(flagged=True, unexpected=UNEXPECTED)
     @signed_in
     @validate_request(NewPasswordRequest)

@@ -26,20 +26,22 @@ from cookcam.features.accounts.requests import (
     SignUpRequest,
 )
 from cookcam.features.accounts.service import Accounts, Profiles
+from cookcam.features.accounts.sign_in_limits import limited_sign_in
 from cookcam.features.accounts.uploads import uploaded_file
 from cookcam.features.literals import refused
 from cookcam.identity import Identity
-from cookcam.identity.guards import bearer_token, signed_in
+from cookcam.identity.guards import bearer_token, signed_in, signed_in_or_deleted
 from cookcam.web import (
     Routes,
     document_failures,
     document_upload,
     errors_as,
-    spend,
+    rate_limit,
+    user_limit,
     validate_request,
     validate_response,
 )
-from cookcam.web.quotas import spend_costly
+from cookcam.web.rate_limit import AUTH
 from cookcam.web.requests import Request
 
 UNEXPECTED = "Internal server error"
@@ -58,6 +60,7 @@ def photo_routes(avatars: Avatars) -> Routes:
     @bp.post("/auth/profile/photo")
     @errors_as(flagged=True, unexpected=UNEXPECTED)
     @signed_in
+    @user_limit("avatar")
     @document_upload("image/jpeg", "image/png", "image/webp", field="photo")
     @document_failures(404, 422)
     @validate_response(PhotoAnswer)
@@ -69,7 +72,6 @@ def photo_routes(avatars: Avatars) -> Routes:
         photo = await uploaded_file(cast("Request", request), "photo")
         if photo is None:
             raise refused("A photo is required", "photo")
-        spend_costly("avatar", caller.user_id)
         return PhotoAnswer.of(await avatars.replace(caller, photo))
 
     return bp
@@ -78,6 +80,7 @@ def photo_routes(avatars: Avatars) -> Routes:
 def _sessions(bp: Routes, accounts: Accounts) -> None:
     @bp.post("/auth/register")
     @bp.post("/auth/signup")
+    @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @validate_request(SignUpRequest)
     @validate_response(SignedUpAnswer, 201)
@@ -91,6 +94,7 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
 
     @bp.post("/auth/signin")
     @bp.post("/auth/login")
+    @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @document_failures(401, 403)
     @validate_request(LoginRequest)
@@ -98,13 +102,14 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
     async def log_in(data: LoginRequest) -> SignedInAnswer:
         """Sign in with e-mail and password."""
         email = checked_email(data.email)
-        spend("auth", email)
-        return SignedInAnswer.of(await accounts.sign_in(email, data.password))
+        async with limited_sign_in(email):
+            session = await accounts.sign_in(email, data.password)
+        return SignedInAnswer.of(session)
 
     @bp.post("/auth/signout")
     @bp.post("/auth/logout")
     @errors_as(unexpected=UNEXPECTED)
-    @signed_in
+    @signed_in_or_deleted
     @validate_response(MessageAnswer)
     async def log_out(_caller: Identity) -> MessageAnswer:
         """End the session of this token, on this device only."""
@@ -112,6 +117,7 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
         return MessageAnswer("Logged out successfully")
 
     @bp.post("/auth/refresh")
+    @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @document_failures(401)
     @validate_request(RefreshRequest)
@@ -124,7 +130,7 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
 def _profile(bp: Routes, profiles: Profiles) -> None:
     @bp.get("/auth/me")
     @errors_as(unexpected=UNEXPECTED)
-    @signed_in
+    @signed_in_or_deleted
     @document_failures(404)
     @validate_response(MeAnswer)
     async def me(caller: Identity) -> MeAnswer:
@@ -135,7 +141,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected=UNEXPECTED)
     @signed_in
     @document_failures(404)
-    @validate_request(ProfileRequest)
+    @validate_request(ProfileRequest, nothing_known="No fields to update")
     @validate_response(ProfileChangedAnswer)
     async def change_me(caller: Identity, data: ProfileRequest) -> ProfileChangedAnswer:
         """Change the caller's own profile.
@@ -152,7 +158,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
 
     @bp.get("/users/profile")
     @errors_as(unexpected="Failed to fetch user profile")
-    @signed_in
+    @signed_in_or_deleted
     @document_failures(404)
     @validate_response(Profile)
     async def read_profile(caller: Identity) -> Profile:
@@ -163,7 +169,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected="Failed to update user profile")
     @signed_in
     @document_failures(404)
-    @validate_request(ProfileRequest)
+    @validate_request(ProfileRequest, nothing_known="No fields to update")
     @validate_response(Profile)
     async def change_profile(caller: Identity, data: ProfileRequest) -> Profile:
         """Change the caller's own profile; the answer is the whole row."""

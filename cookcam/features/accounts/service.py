@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 import structlog
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cookcam.database import Transaction
 from cookcam.errors import (
@@ -86,7 +86,7 @@ class Profiles:
         if changes.nothing:
             return profile
         if changes.name is not None:
-            checked_name(changes.name, longest=100)
+            changes = evolve(changes, name=checked_name(changes.name, longest=100))
         if changes.is_creator:
             await self.entitlements.require_creator(caller.user_id)
         award = None
@@ -142,7 +142,7 @@ class Accounts:
         """
         address = checked_email(email)
         checked_new_password(password)
-        checked_name(name)
+        name = checked_name(name)
         try:
             made = await self.provider.sign_up(address, password, name)
         except PasswordRefused as refused:

@@ -21,6 +21,7 @@ from cookcam.features.creators.models import Link, Visit
 from cookcam.features.creators.visitors import Visitors
 from cookcam.features.literals import refused
 from cookcam.features.referrals.service import Referrals
+from cookcam.text import clean_line
 
 ALPHABET: Final = string.ascii_uppercase + string.digits
 CODE_LENGTH: Final = 8
@@ -49,7 +50,7 @@ class Links:
         """A new link. Raises ValidationError for a slug or a campaign that cannot be; Conflict for
         a slug that is taken.
         """
-        campaign = (campaign or "").strip() or DEFAULT_CAMPAIGN
+        campaign = clean_line(campaign or "") or DEFAULT_CAMPAIGN
         if len(campaign) > LONGEST_CAMPAIGN:
             raise refused("Campaign name is too long", "campaignName")
         if slug is not None and not _SLUG.fullmatch(slug):

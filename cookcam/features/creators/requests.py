@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from cookcam.errors import ValidationError
 from cookcam.features.creators.money import cents_of
 from cookcam.features.literals import refused
+from cookcam.text import clean_prose
 
 
 class GenerateLink(Struct):
@@ -53,6 +54,10 @@ class TipRequest(Struct):
     creator_id: UUID | None = field(name="creatorId", default=None)
     message: str | None = None
     is_anonymous: bool = field(name="isAnonymous", default=False)
+
+    def __post_init__(self) -> None:
+        if self.message is not None:
+            self.message = clean_prose(self.message)
 
     def cents(self) -> int:
         """Raises ValidationError."""

@@ -13,15 +13,17 @@ from cookcam.features.erasure.requests import (
 )
 from cookcam.features.erasure.service import Erasure, checked_password
 from cookcam.identity import Identity
-from cookcam.identity.guards import signed_in
+from cookcam.identity.guards import signed_in_or_deleted
 from cookcam.web import (
     Routes,
     document_failures,
     errors_as,
+    rate_limit,
     spend,
     validate_request,
     validate_response,
 )
+from cookcam.web.rate_limit import AUTH
 
 MESSAGE = "Account deleted successfully"
 
@@ -30,8 +32,9 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
     bp = Routes("erasure", __name__, legacy=True)
 
     @bp.delete("/auth/account")
+    @rate_limit(AUTH)
     @errors_as(unexpected="Failed to delete account")
-    @signed_in
+    @signed_in_or_deleted
     @document_failures(404, 409)
     @validate_request(DeletionRequest)
     @validate_response(DeletedAnswer)
@@ -44,7 +47,7 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
         password = checked_password(
             data.confirm_password or confirmation_in_header(request.headers.get("confirmPassword"))
         )
-        spend("auth", str(caller.user_id))
+        spend(AUTH, str(caller.user_id))
         deleted = await erasure.erase(caller, password)
         return DeletedAnswer(MESSAGE, deleted.deleted_at, deleted.receipt)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from cookcam.features.literals import refused
+from cookcam.text import clean_prose
 from cookcam.web import WANTED
 
 LONGEST_DESCRIPTION = 500
@@ -24,6 +25,10 @@ class PhotoRequest(Struct):
         WANTED,
     ] = None
     description: Annotated[str, Meta(max_length=LONGEST_DESCRIPTION)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.description is not None:
+            self.description = clean_prose(self.description)
 
     def text(self) -> str:
         """Raises ValidationError."""

@@ -16,6 +16,7 @@ from cookcam.web import (
     errors_as,
     parse_uuid,
     query_integers,
+    user_limit,
     validate_request,
     validate_response,
 )
@@ -29,6 +30,7 @@ def routes(photos: CompletionPhotos) -> Routes:
     @bp.post("/recipes/<recipe_id>/upload-completion-photo")
     @errors_as(unexpected=UNEXPECTED)
     @signed_in
+    @user_limit("completion photo")
     @document_failures(422)
     @validate_request(PhotoRequest)
     @validate_response(UploadAnswer)

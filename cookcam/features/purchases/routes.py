@@ -24,6 +24,7 @@ from cookcam.web import (
     document_empty,
     document_failures,
     errors_as,
+    limit_unverified,
     validate_request,
     validate_response,
 )
@@ -93,6 +94,7 @@ def _notices(bp: Routes, inbox: Inbox) -> None:
     @bp.post("/subscription/webhook/apple")
     @errors_as(unexpected="Failed to process the notification")
     @deadline(SECONDS)
+    @limit_unverified
     @validate_request(AppleNotice)
     @validate_response(Received)
     async def apple(data: AppleNotice) -> Received:
@@ -103,6 +105,7 @@ def _notices(bp: Routes, inbox: Inbox) -> None:
     @bp.post("/subscription/webhook/google")
     @errors_as(unexpected="Failed to process the notification")
     @deadline(SECONDS)
+    @limit_unverified
     @document_empty(204)
     @document_failures(401)
     @validate_request(GoogleNotice)

@@ -5,19 +5,19 @@ Nothing is cut or rewritten to fit: what is out of bounds is a 400 that names it
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Any, cast
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from cookcam.features.literals import refused
+from cookcam.features.literals import refused, visible_line
 from cookcam.features.recipes.models import (
     DIFFICULTIES,
     Difficulty,
     RecipeContent,
     RecipeQuery,
 )
+from cookcam.text import VISIBLE_PATTERN, clean_line, clean_prose, clean_values
 from cookcam.web import WANTED
 
 SHORTEST_TITLE, LONGEST_TITLE = 3, 200
@@ -28,10 +28,13 @@ TRENDING = "trending"
 """The search that means an order (`spec/client-contract.md` §6.2)."""
 
 Minutes = Annotated[int, Meta(ge=0, le=10_080, description="minutes, at most a week")]
-Words = Annotated[str, Meta(min_length=1, max_length=50)]
+Words = Annotated[
+    str,
+    Meta(min_length=1, max_length=50, extra_json_schema={"pattern": VISIBLE_PATTERN}),
+]
 
 
-_TEXT = {"type": "string", "pattern": r"\S", "maxLength": LONGEST_ITEM}
+_TEXT = {"type": "string", "pattern": VISIBLE_PATTERN, "maxLength": LONGEST_ITEM}
 Item = (
     Annotated[str, Meta(extra_json_schema=_TEXT)]
     | Annotated[
@@ -39,7 +42,7 @@ Item = (
         Meta(extra_json_schema={"properties": {"instruction": _TEXT}, "required": ["instruction"]}),
     ]
 )
-_TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": r"\S[\s\S]+\S"}
+_TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": VISIBLE_PATTERN * 3}
 Title = Annotated[str, Meta(extra_json_schema=_TITLE)]
 
 
@@ -83,8 +86,8 @@ class RecipeRequest(Struct, kw_only=True):
         instructions, steps = _instructions(self.instructions)
         return RecipeContent(
             title=None if self.title is None else checked_title(self.title),
-            description=self.description,
-            cuisine=self.cuisine,
+            description=None if self.description is None else clean_prose(self.description),
+            cuisine=None if self.cuisine is None else clean_line(self.cuisine),
             prep_time=self.prep_time,
             cook_time=self.cook_time,
             difficulty=None if self.difficulty is None else checked_difficulty(self.difficulty),
@@ -92,7 +95,7 @@ class RecipeRequest(Struct, kw_only=True):
             ingredients=_ingredients(self.ingredients),
             instructions=instructions,
             steps=steps,
-            tags=self.tags,
+            tags=None if self.tags is None else [visible_line(tag, "tags") for tag in self.tags],
             nutrition=self.nutrition,
             is_published=self.is_published,
         )
@@ -137,9 +140,8 @@ class RecipeFilter(Struct):
 
 
 def checked_title(title: str) -> str:
-    """The title in one spelling: no edge spaces, composed characters (NFC), which must not make
-    two of one. Raises ValidationError."""
-    trimmed = unicodedata.normalize("NFC", title).strip()
+    """The title as `clean_line` makes it. Raises ValidationError."""
+    trimmed = clean_line(title)
     if len(trimmed) < SHORTEST_TITLE:
         raise refused(f"Title must be at least {SHORTEST_TITLE} characters", "title")
     if len(trimmed) > LONGEST_TITLE:
@@ -166,7 +168,7 @@ def _ingredients(given: object) -> list[Any] | None:
     for item in items:
         if not (isinstance(item, dict) or (isinstance(item, str) and _is_text(item))):
             raise refused("Each ingredient must be a text or an object", "ingredients")
-    return items
+    return [clean_values(item) for item in items]
 
 
 def _instructions(given: list[Item] | None) -> tuple[list[str] | None, list[Any] | None]:
@@ -178,12 +180,13 @@ def _instructions(given: list[Item] | None) -> tuple[list[str] | None, list[Any]
         text: object = item.get("instruction") if isinstance(item, dict) else item
         if not isinstance(text, str) or not _is_text(text):
             raise refused("Each instruction must be a text or have one", "instructions")
-        texts.append(text)
-    return texts, list(given) if any(isinstance(item, dict) for item in given) else None
+        texts.append(clean_prose(text))
+    steps = [clean_values(item) for item in given]
+    return texts, steps if any(isinstance(item, dict) for item in given) else None
 
 
 def _is_text(text: str) -> bool:
-    return bool(text.strip()) and len(text) <= LONGEST_ITEM
+    return bool(clean_prose(text)) and len(text) <= LONGEST_ITEM
 
 
 def _author(text: str) -> UUID | None:

@@ -81,7 +81,7 @@ def _writing(bp: Routes, recipes: Recipes) -> None:
     @errors_as(flagged=True, unexpected="Failed to update recipe")
     @signed_in
     @document_failures(409)
-    @validate_request(RecipeRequest)
+    @validate_request(RecipeRequest, nothing_known="No fields to update")
     @validate_response(SavedRecipe)
     async def change_recipe(caller: Identity, recipe_id: str, data: RecipeRequest) -> SavedRecipe:
         """Change the given fields of one's own recipe."""

@@ -34,9 +34,11 @@ from cookcam.web import (
     document_failures,
     errors_as,
     unconditional,
+    user_limit,
     validate_request,
     validate_response,
 )
+from cookcam.web.rate_limit import PAYMENTS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,6 +57,7 @@ def _buying(bp: Routes, checkout: Checkout) -> None:
     @errors_as(unexpected="Failed to create checkout session")
     @unconditional
     @signed_in
+    @user_limit(PAYMENTS)
     @provider_faults_as_500
     @document_failures(403, 409)
     @validate_request(CheckoutRequest)
@@ -67,6 +70,7 @@ def _buying(bp: Routes, checkout: Checkout) -> None:
     @errors_as(unexpected="Failed to create portal session")
     @unconditional
     @signed_in
+    @user_limit("subscription")
     @provider_faults_as_500
     @document_failures(404)
     @validate_request(PortalRequest)
@@ -82,6 +86,7 @@ def _changing(bp: Routes, plans: Plans) -> None:
     @errors_as(unexpected="Failed to change subscription tier")
     @unconditional
     @signed_in
+    @user_limit(PAYMENTS)
     @provider_faults_as_500
     @document_failures(402, 403, 404, 409)
     @validate_request(ChangeTierRequest)
@@ -94,6 +99,7 @@ def _changing(bp: Routes, plans: Plans) -> None:
     @errors_as(unexpected="Failed to cancel subscription")
     @unconditional
     @signed_in
+    @user_limit("subscription")
     @provider_faults_as_500
     @document_failures(403, 404, 409)
     @validate_request(CancelRequest)
@@ -109,6 +115,7 @@ def _asking(bp: Routes, plans: Plans) -> None:
     @errors_as(unexpected="Failed to refresh subscription status")
     @unconditional
     @signed_in
+    @user_limit("subscription")
     @provider_faults_as_500
     @validate_response(StatusAnswer)
     async def refresh_status(caller: Identity) -> StatusAnswer:
