@@ -5,30 +5,38 @@ Field names in camel case are those of older clients; tokens are sent in both sp
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import NotRequired, TypedDict, cast
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from cookcam.features.accounts.models import Profile
 from cookcam.providers.sessions import AuthSession, SignedUp
 
-AuthUserJson = Annotated[
-    dict[str, Any],
-    Meta(
-        title="AuthUser",
-        description="The identity provider's user object.",
-        extra_json_schema={
-            "properties": {
-                "id": {"type": "string", "format": "uuid"},
-                "email": {"type": "string"},
-                "role": {"type": "string"},
-                "app_metadata": {"type": "object"},
-                "user_metadata": {"type": "object"},
-                "created_at": {"type": "string", "format": "date-time"},
-            }
-        },
-    ),
-]
+
+class AppMetadata(TypedDict):
+    """How the user signs in; the identity provider may add keys."""
+
+    provider: NotRequired[str]
+    providers: NotRequired[list[str]]
+
+
+class UserMetadata(TypedDict):
+    """What the user said at sign-up; the identity provider may add keys."""
+
+    name: NotRequired[str | None]
+    email: NotRequired[str | None]
+
+
+class AuthUser(TypedDict):
+    """The identity provider's user object, which may have more keys."""
+
+    id: NotRequired[str]
+    email: NotRequired[str]
+    role: NotRequired[str]
+    app_metadata: NotRequired[AppMetadata]
+    user_metadata: NotRequired[UserMetadata]
+    created_at: NotRequired[datetime]
 
 
 class SessionAnswer(Struct):
@@ -39,7 +47,7 @@ class SessionAnswer(Struct):
     token_type: str
     expires_in: int
     expires_at: int
-    user: AuthUserJson
+    user: AuthUser
 
     @classmethod
     def of(cls, session: AuthSession) -> SessionAnswer:
@@ -49,14 +57,14 @@ class SessionAnswer(Struct):
             session.token_type,
             session.expires_in,
             session.expires_at,
-            dict(session.user.wire),
+            cast("AuthUser", session.user.wire),
         )
 
 
 class SignedUpAnswer(Struct):
     """`session` is null, and the tokens are absent, until the e-mail address is confirmed."""
 
-    user: AuthUserJson
+    user: AuthUser
     session: SessionAnswer | None
     message: str
     token: str | UnsetType = UNSET
@@ -66,7 +74,7 @@ class SignedUpAnswer(Struct):
 
     @classmethod
     def of(cls, made: SignedUp) -> SignedUpAnswer:
-        user, session = dict(made.user.wire), made.session
+        user, session = cast("AuthUser", made.user.wire), made.session
         if session is None:
             return cls(user, None, "Account created. Please confirm your email address.")
         return cls(
@@ -81,7 +89,7 @@ class SignedUpAnswer(Struct):
 
 
 class SignedInAnswer(Struct):
-    user: AuthUserJson
+    user: AuthUser
     token: str
     refresh_token_camel: str = field(name="refreshToken")
     access_token: str
@@ -92,7 +100,7 @@ class SignedInAnswer(Struct):
     @classmethod
     def of(cls, session: AuthSession) -> SignedInAnswer:
         return cls(
-            dict(session.user.wire),
+            cast("AuthUser", session.user.wire),
             session.access_token,
             session.refresh_token,
             session.access_token,
@@ -109,7 +117,7 @@ class RefreshedAnswer(Struct):
     refresh_token: str
     expires_in: int
     expires_at: int
-    user: AuthUserJson
+    user: AuthUser
 
     @classmethod
     def of(cls, session: AuthSession) -> RefreshedAnswer:
@@ -120,7 +128,7 @@ class RefreshedAnswer(Struct):
             session.refresh_token,
             session.expires_in,
             session.expires_at,
-            dict(session.user.wire),
+            cast("AuthUser", session.user.wire),
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from quart import request
 
-from cookcam.features.erasure.answers import DeletedAnswer, ReceiptAnswer
+from cookcam.features.erasure.answers import DeletedAnswer, DeletionReceipt, ReceiptAnswer
 from cookcam.features.erasure.receipts import Receipts
 from cookcam.features.erasure.requests import (
     DeletionRequest,
@@ -54,6 +56,6 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
     @validate_response(ReceiptAnswer)
     async def verify_receipt(data: ReceiptRequest) -> ReceiptAnswer:
         """Whether a receipt of a deletion is ours, and what it says."""
-        return ReceiptAnswer(True, dict(receipts.verify(data.receipt)))
+        return ReceiptAnswer(True, cast("DeletionReceipt", receipts.verify(data.receipt)))
 
     return bp

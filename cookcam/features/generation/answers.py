@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Literal, NotRequired, TypedDict, cast
 from uuid import UUID
 
 from attrs import asdict
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cookcam.features.generation.contracts import wire
+from cookcam.features.generation.contracts import Difficulty, Level, wire
 from cookcam.features.generation.models import (
     Completed,
     Composed,
@@ -23,13 +23,176 @@ from cookcam.features.generation.models import (
 )
 from cookcam.features.generation.rows import detailed_of
 from cookcam.features.nutrition.answers import Macros5, SmartNutritionAnswer
-from cookcam.features.recipes.answers import RecipeAnswer
+from cookcam.features.recipes.answers import (
+    Energy,
+    Grams,
+    IngredientAnalysis,
+    Milligrams,
+    RecipeAnswer,
+    RecipeIngredient,
+    RecipeStep,
+)
 
-Json = dict[str, Any]
+Minutes = Annotated[int, Meta(description="minutes")]
+
+
+class RecipeSuggestion(TypedDict):
+    """A teaser of a recipe."""
+
+    title: str
+    cuisine: str
+    totalTimeMinutes: Minutes
+    difficulty: Level
+    oneSentenceTeaser: str
+
+
+class ServingMacros(TypedDict):
+    """Of one serving."""
+
+    protein_g: Grams
+    carbs_g: Grams
+    fat_g: Grams
+
+
+class FullRecipeIngredient(TypedDict):
+    """`fromPantry` is true for a staple that the caller is assumed to have."""
+
+    item: str
+    quantity: str
+    fromPantry: bool
+
+
+class FullRecipeStep(TypedDict):
+    """`order` counts from 1."""
+
+    order: int
+    instruction: str
+    technique: NotRequired[str]
+    proTip: NotRequired[str]
+
+
+class FullRecipe(TypedDict):
+    """The full recipe of a suggestion."""
+
+    title: str
+    cuisine: str
+    servings: int
+    totalTimeMinutes: Minutes
+    difficulty: Level
+    caloriesPerServing: Energy
+    macros: ServingMacros
+    ingredients: list[FullRecipeIngredient]
+    steps: list[FullRecipeStep]
+    finishingTip: NotRequired[str]
+    socialCaption: str
+
+
+class GeneratedRecipeIngredient(TypedDict):
+    """`unit` is empty for none; `source` says where the ingredient comes from."""
+
+    name: str
+    amount: str
+    unit: str
+    notes: NotRequired[str]
+    source: Literal["scanned", "pantry", "optional"]
+
+
+class GeneratedRecipeStep(TypedDict):
+    """`step` counts from 1; `time` is in minutes."""
+
+    step: int
+    instruction: str
+    time: NotRequired[float]
+    temperature: NotRequired[str]
+    tips: NotRequired[str]
+    technique: NotRequired[str]
+    equipment: NotRequired[str]
+    safety: NotRequired[str]
+
+
+class GeneratedRecipeMetadata(TypedDict):
+    """About a generated recipe."""
+
+    prepTime: Minutes
+    cookTime: Minutes
+    totalTime: Minutes
+    servings: int
+    difficulty: Difficulty
+    cuisineType: str
+    dietaryTags: list[str]
+    skillLevel: str
+    cookingMethod: str
+
+
+class GeneratedNutrition(TypedDict):
+    """The model's estimate for one serving."""
+
+    calories: Energy
+    protein: Grams
+    carbohydrates: Grams
+    fat: Grams
+    fiber: Grams
+    sodium: Milligrams
+    sugar: Grams
+
+
+class GeneratedRecipe(TypedDict):
+    """A complete recipe. Ingredients used and skipped are of those that the caller gave."""
+
+    title: str
+    description: str
+    ingredients: list[GeneratedRecipeIngredient]
+    instructions: list[GeneratedRecipeStep]
+    metadata: GeneratedRecipeMetadata
+    nutrition: GeneratedNutrition
+    tips: list[str]
+    variations: NotRequired[list[str]]
+    storage: NotRequired[str]
+    pairing: NotRequired[list[str]]
+    ingredientsUsed: list[str]
+    ingredientsSkipped: list[str]
+    skipReason: NotRequired[str]
+
+
+class NutritionEstimate(TypedDict):
+    """The model's estimate for one serving; grams are texts such as `12.5g`."""
+
+    calories: Energy
+    protein: str
+    carbs: str
+    fat: str
+
+
+class DetailedRecipe(TypedDict):
+    """The recipe of a preview."""
+
+    id: str
+    title: str
+    description: str
+    prepTime: Minutes
+    cookTime: Minutes
+    totalTime: Minutes
+    difficulty: str
+    servings: int
+    cuisineType: str
+    dietaryTags: list[str]
+    ingredients: list[RecipeIngredient]
+    instructions: list[RecipeStep]
+    tips: list[str]
+    nutritionEstimate: NotRequired[NutritionEstimate]
+
+
+class EstimatedMacros(TypedDict):
+    """The model's estimate for one serving."""
+
+    calories: Energy
+    protein: Grams
+    carbs: Grams
+    fat: Grams
 
 
 class SuggestionsAnswer(Struct):
-    suggestions: list[Json]
+    suggestions: list[RecipeSuggestion]
     xp_awarded: int
     message: str
     session_id: UUID | UnsetType = UNSET
@@ -37,7 +200,7 @@ class SuggestionsAnswer(Struct):
     @classmethod
     def of(cls, suggested: Suggested) -> SuggestionsAnswer:
         return cls(
-            suggested.suggestions,
+            cast("list[RecipeSuggestion]", suggested.suggestions),
             suggested.xp_awarded,
             "Here are three ideas for you",
             UNSET if suggested.session_id is None else suggested.session_id,
@@ -46,7 +209,7 @@ class SuggestionsAnswer(Struct):
 
 class FullAnswer(Struct):
     recipe_id: UUID
-    full_recipe: Json
+    full_recipe: FullRecipe
     stored_recipe: RecipeAnswer
     xp_awarded: int
     message: str
@@ -63,7 +226,7 @@ class FullAnswer(Struct):
 
 
 class Comparison(Struct):
-    ai_estimate: Json
+    ai_estimate: EstimatedMacros
     database_calculated: Macros5
 
 
@@ -106,8 +269,8 @@ class WeighedAnswer(Struct):
 
 
 class MenuData(Struct, rename="camel"):
-    recipes: list[Json]
-    ingredient_analysis: Json
+    recipes: list[GeneratedRecipe]
+    ingredient_analysis: IngredientAnalysis
     stored_recipes: list[RecipeAnswer]
 
 
@@ -119,7 +282,11 @@ class MenuAnswer(Struct):
     @classmethod
     def of(cls, composed: Composed) -> MenuAnswer:
         stored = [RecipeAnswer.of(shown) for shown in composed.stored]
-        data = MenuData(composed.recipes, composed.analysis, stored)
+        data = MenuData(
+            cast("list[GeneratedRecipe]", composed.recipes),
+            cast("IngredientAnalysis", composed.analysis),
+            stored,
+        )
         return cls(True, f"{len(stored)} recipes for you", data)
 
 
@@ -189,7 +356,7 @@ class PreviewsAnswer(Struct):
 
 
 class DetailedData(Struct):
-    recipe: Json
+    recipe: DetailedRecipe
     stored_recipe: RecipeAnswer
     session_completed: bool
 
@@ -203,13 +370,14 @@ class DetailedAnswer(Struct):
     @classmethod
     def of(cls, detailed: Detailed) -> DetailedAnswer:
         stored = detailed.stored
-        data = DetailedData(detailed_of(stored.recipe), RecipeAnswer.of(stored), True)
+        recipe = cast("DetailedRecipe", detailed_of(stored.recipe))
+        data = DetailedData(recipe, RecipeAnswer.of(stored), True)
         return cls(True, "Your recipe is ready", data, detailed.xp_awarded)
 
 
 class VariationsData(Struct):
     original: RecipeAnswer
-    variations: list[Json]
+    variations: list[GeneratedRecipe]
 
 
 class VariationsAnswer(Struct):
@@ -219,5 +387,6 @@ class VariationsAnswer(Struct):
 
     @classmethod
     def of(cls, varied: Varied) -> VariationsAnswer:
-        data = VariationsData(RecipeAnswer.of(varied.original), varied.variations)
+        variations = cast("list[GeneratedRecipe]", varied.variations)
+        data = VariationsData(RecipeAnswer.of(varied.original), variations)
         return cls(True, data, f"{len(varied.variations)} variations for you")

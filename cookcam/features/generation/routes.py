@@ -153,7 +153,7 @@ def _menus(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @signed_in
     @validate_request(MenuRequest)
     @document_response(MenuAnswer, 201)
-    @document_content("text/event-stream", 201)
+    @document_content("text/event-stream")
     @document_key
     async def generate(caller: Identity, data: MenuRequest) -> Any:
         """Three different complete recipes, stored.
@@ -179,7 +179,7 @@ def _two_steps(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @signed_in
     @validate_request(PreviewsRequest)
     @document_response(PreviewsAnswer, 201)
-    @document_content("text/event-stream", 201)
+    @document_content("text/event-stream")
     @document_key
     async def generate_previews(caller: Identity, data: PreviewsRequest) -> Any:
         """Step 1: up to three previews. The same question within 5 minutes has the same answer.
@@ -205,7 +205,7 @@ def _two_steps(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @document_failures(404)
     @validate_request(DetailedRequest)
     @document_response(DetailedAnswer, 201)
-    @document_content("text/event-stream", 201)
+    @document_content("text/event-stream")
     @document_key
     async def generate_detailed(caller: Identity, data: DetailedRequest) -> Any:
         """Step 2: the recipe of one preview, stored once however often it is asked for.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal, NotRequired, TypedDict
 
 from attrs import asdict
 from msgspec import Struct
@@ -75,11 +75,42 @@ class SearchAnswer(Struct):
         return cls(True, SearchData("local", rows, len(rows)))
 
 
+class UsdaNutrient(TypedDict):
+    """One nutrient of a food, per 100 g. FoodData Central may send more keys."""
+
+    nutrientId: NotRequired[int]
+    nutrientName: NotRequired[str]
+    nutrientNumber: NotRequired[str]
+    unitName: NotRequired[str]
+    value: NotRequired[float]
+
+
+class UsdaFood(TypedDict):
+    """One food. FoodData Central may send more keys."""
+
+    fdcId: int
+    description: NotRequired[str]
+    dataType: NotRequired[str]
+    brandOwner: NotRequired[str]
+    foodCategory: NotRequired[str]
+    publishedDate: NotRequired[str]
+    foodNutrients: NotRequired[list[UsdaNutrient]]
+
+
+class UsdaSearchResult(TypedDict):
+    """The body of FoodData Central's `GET /foods/search`, which may have more keys."""
+
+    totalHits: NotRequired[int]
+    currentPage: NotRequired[int]
+    totalPages: NotRequired[int]
+    foods: list[UsdaFood]
+
+
 class UsdaAnswer(Struct):
     """USDA's own body under `data`."""
 
     success: bool
-    data: dict[str, Any]
+    data: UsdaSearchResult
 
 
 class Pagination(Struct, rename={"total_pages": "totalPages"}):

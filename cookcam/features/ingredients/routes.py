@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from quart import request
 
 from cookcam.features.ingredients.answers import (
@@ -13,6 +15,7 @@ from cookcam.features.ingredients.answers import (
     SearchAnswer,
     SyncAnswer,
     UsdaAnswer,
+    UsdaSearchResult,
 )
 from cookcam.features.ingredients.requests import (
     ListFilter,
@@ -72,7 +75,8 @@ def _searching(bp: Routes, ingredients: Ingredients) -> None:
         text, data_types = query_args.text(), query_args.data_types()
         limit = checked_limit(query_args.limit or query_args.page_size, 10)
         spend_costly("usda", caller and caller.user_id)
-        return UsdaAnswer(True, await ingredients.search_usda(text, limit, data_types))
+        found = await ingredients.search_usda(text, limit, data_types)
+        return UsdaAnswer(True, cast("UsdaSearchResult", found))
 
     @bp.post("/ingredients/<ingredient_id>/sync-usda")
     @errors_as(flagged=True, unexpected="Failed to sync with USDA data")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict, cast
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
@@ -32,6 +32,16 @@ INFO: Final[Mapping[Rarity, RarityInfo]] = {
 }
 
 
+class RewardValue(TypedDict):
+    """By `reward_type`: `amount` of xp and recipe_unlock; `id` of a badge; `id`, a tier, and `days`
+    of a subscription; `text` of a tip."""
+
+    amount: NotRequired[int]
+    id: NotRequired[str]
+    days: NotRequired[int]
+    text: NotRequired[str]
+
+
 class OpenAnswer(Struct):
     """With `message` where there is no box, and with all the rest where there is one."""
 
@@ -39,7 +49,7 @@ class OpenAnswer(Struct):
     message: str | UnsetType = UNSET
     rarity: Rarity | UnsetType = UNSET
     reward_type: RewardType | UnsetType = UNSET
-    reward_value: dict[str, Any] | UnsetType = UNSET
+    reward_value: RewardValue | UnsetType = UNSET
     opened_at: datetime | UnsetType = UNSET
     rarity_info: RarityInfo | UnsetType = UNSET
 
@@ -51,7 +61,7 @@ class OpenAnswer(Struct):
             True,
             rarity=box.rarity,
             reward_type=box.reward_type,
-            reward_value=box.reward_value,
+            reward_value=cast("RewardValue", box.reward_value),
             opened_at=box.opened_at,
             rarity_info=INFO[box.rarity],
         )
@@ -62,14 +72,13 @@ class BoxRow(Struct):
     user_id: UUID
     rarity: Rarity
     reward_type: RewardType
-    reward_value: dict[str, Any]
+    reward_value: RewardValue
     opened_at: datetime
 
     @classmethod
     def of(cls, box: Box) -> BoxRow:
-        return cls(
-            box.id, box.user_id, box.rarity, box.reward_type, box.reward_value, box.opened_at
-        )
+        value = cast("RewardValue", box.reward_value)
+        return cls(box.id, box.user_id, box.rarity, box.reward_type, value, box.opened_at)
 
 
 class History(Struct):

@@ -80,7 +80,25 @@ class AppleNotice(Struct, rename="camel"):
 class GoogleNotice(Struct):
     """What Pub/Sub pushes."""
 
-    message: dict[str, Any]
+    message: Annotated[
+        dict[str, Any],
+        Meta(
+            description="`data` is a DeveloperNotification as base64 of its JSON.",
+            extra_json_schema={
+                "properties": {
+                    "data": {"type": "string", "contentEncoding": "base64"},
+                    "messageId": {"type": "string", "minLength": 1},
+                    "message_id": {"type": "string", "minLength": 1},
+                    "publishTime": {"type": "string"},
+                    "attributes": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string"},
+                    },
+                },
+                "anyOf": [{"required": ["messageId"]}, {"required": ["message_id"]}],
+            },
+        ),
+    ]
     subscription: str = ""
 
 

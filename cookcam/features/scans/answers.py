@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import NotRequired, TypedDict
 from uuid import UUID
 
 from attrs import asdict
@@ -25,6 +25,31 @@ class Ingredient(Struct):
     @classmethod
     def of(cls, ingredient: DetectedIngredient) -> Ingredient:
         return cls(**asdict(ingredient))
+
+
+class StoredIngredient(TypedDict):
+    """One detected or corrected ingredient; texts that are not known are empty."""
+
+    name: str
+    variety: str
+    quantity: str
+    unit: str
+    confidence: float
+    category: str
+
+
+class ScanMetadata(TypedDict):
+    """Facts about a scan; the keys depend on the route that made it.
+
+    `processing_time` is in milliseconds, `image_size` in bytes. `original_ingredients` is the
+    model's own list, once somebody corrected it.
+    """
+
+    processing_time: NotRequired[int]
+    image_size: NotRequired[int]
+    image_sha256: NotRequired[str]
+    ingredients_count: NotRequired[int]
+    original_ingredients: NotRequired[list[StoredIngredient]]
 
 
 class ScanAnswer(Struct):
@@ -66,11 +91,11 @@ class ScanRow(Struct):
 
     id: UUID
     user_id: UUID
-    detected_ingredients: list[dict[str, Any]]
+    detected_ingredients: list[StoredIngredient]
     corrected: bool
     image_url: str | None
     confidence_score: float | None
-    scan_metadata: dict[str, Any]
+    scan_metadata: ScanMetadata
     created_at: datetime
     updated_at: datetime
 
