@@ -59,8 +59,8 @@ def _refuse_null(kind: dict[str, Any]) -> None:
 
 
 def _accept_null(kind: dict[str, Any]) -> None:
-    if kind.get("default") in ("", None):
-        kind.pop("default", None)
+    # Generators of clients take a field with a default for one that is always there.
+    kind.pop("default", None)
     if "enum" in kind:
         kind["enum"] = [*kind["enum"], None]
     if isinstance(kind.get("type"), str):
