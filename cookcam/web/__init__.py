@@ -17,7 +17,7 @@ from cookcam.web.marks import (
     secured,
     unconditional,
 )
-from cookcam.web.openapi_schemas import WANTED
+from cookcam.web.openapi_schemas import WANTED, given
 from cookcam.web.queries import parse_uuid, query_integers
 from cookcam.web.quotas import spend
 from cookcam.web.routing import Routes
@@ -35,6 +35,7 @@ __all__ = [
     "document_upload",
     "errors_as",
     "facts",
+    "given",
     "hidden",
     "parse_uuid",
     "query_integers",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -182,14 +183,15 @@ class Provider(OpenAPIProvider):
         models = dict.fromkeys(
             model for rule in self._rules for model in _models(marks_of(self._view(rule)))
         )
-        references, self._schemas = schema_components(
+        references, schemas = schema_components(
             list(models), ref_template="#/components/schemas/{name}"
         )
+        self._schemas = deepcopy(schemas)  # models share parts of their schemas
         self._references = dict(zip(models, references, strict=True))
         self._examples: dict[str, Any] = json.loads(EXAMPLES.read_bytes())
         said = [marks_of(self._view(rule)) for rule in self._rules]
         for body in dict.fromkeys(marks.body for marks in said if marks.body is not None):
-            describe_body(self._schemas[self._name_of(body)])
+            describe_body(self._schemas[self._name_of(body)], body)
         # Nothing refers to the model of a query: it becomes the parameters of its operations.
         self._queries = {
             query: query_parameters(self._schemas.pop(self._name_of(query)))
@@ -239,7 +241,8 @@ class Provider(OpenAPIProvider):
         if bodies := self._bodies(marks):
             if "request" in examples and "application/json" in bodies:
                 bodies["application/json"]["example"] = examples["request"]
-            wanted = marks.body is None or self._schemas[self._name_of(marks.body)]["required"]
+            schema = {} if marks.body is None else self._schemas[self._name_of(marks.body)]
+            wanted = marks.body is None or schema["required"] or "anyOf" in schema
             operation["requestBody"] = {"required": bool(wanted), "content": bodies}
         security = getattr(view, SECURED, None)
         if security:

@@ -25,6 +25,7 @@ from cookcam.web import (
 )
 from cookcam.web.error_codes import codes_of
 from cookcam.web.openapi import openapi_document
+from cookcam.web.openapi_schemas import NO_NUL
 from tests.support.environments import PRODUCTION
 
 
@@ -209,7 +210,7 @@ def test_bodies_say_what_is_wanted_and_that_null_is_left_out(make_site: Any) -> 
     rated = made["components"]["schemas"]["Rated"]
     assert rated["required"] == ["stars"]
     assert rated["properties"]["stars"] == {"type": "integer"}
-    assert rated["properties"]["words"] == {"type": ["string", "null"]}
+    assert rated["properties"]["words"] == {"type": ["string", "null"], "pattern": NO_NUL}
     assert {"type": "null"} in rated["properties"]["mood"]["anyOf"]
     operation = made["paths"]["/ratings"]["post"]
     assert operation["requestBody"]["required"]

@@ -5,7 +5,7 @@ Field names in camel case are those of older clients.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct, field
 
@@ -17,7 +17,7 @@ from cookcam.features.accounts.credentials import (
 )
 from cookcam.features.accounts.models import ProfileChanges
 from cookcam.features.literals import refused
-from cookcam.web import WANTED
+from cookcam.web import WANTED, given
 
 SKILL_LEVELS = {
     "beginner": "beginner",
@@ -84,6 +84,11 @@ class LoginRequest(Confidential):
 
 
 class RefreshRequest(Confidential):
+    any_of: ClassVar = (
+        given(refresh_token={"type": "string", "minLength": 1}),
+        given(refreshToken={"type": "string", "minLength": 1}),
+    )
+
     refresh_token: str = ""
     refresh_token_camel: str = field(name="refreshToken", default="")
 

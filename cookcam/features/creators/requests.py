@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from cookcam.errors import ValidationError
 from cookcam.features.creators.money import cents_of
 from cookcam.features.literals import refused
+from cookcam.web import WANTED
+
+Url = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
 
 
 class GenerateLink(Struct):
@@ -36,8 +40,10 @@ class TrackClick(Struct):
 
 
 class PayoutRequest(Struct):
-    amount: float | None = None
-    method: str | None = None
+    amount: Annotated[float | None, WANTED] = None
+    method: Annotated[
+        Annotated[str, Meta(extra_json_schema={"enum": ["stripe"]})] | None, WANTED
+    ] = None
 
     def cents(self) -> int:
         """Raises ValidationError for what is missing or cannot be paid."""
@@ -49,7 +55,7 @@ class PayoutRequest(Struct):
 
 
 class TipRequest(Struct):
-    amount: float | None = None
+    amount: Annotated[float | None, WANTED] = None
     creator_id: UUID | None = field(name="creatorId", default=None)
     message: str | None = None
     is_anonymous: bool = field(name="isAnonymous", default=False)
@@ -67,8 +73,8 @@ class OnboardRequest(Struct):
 
 class AccountLinkRequest(Struct):
     account_id: str | None = None
-    return_url: str | None = None
-    refresh_url: str | None = None
+    return_url: Annotated[Url | None, WANTED] = None
+    refresh_url: Annotated[Url | None, WANTED] = None
 
     def urls(self) -> tuple[str, str]:
         """Raises ValidationError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -14,14 +14,23 @@ from cookcam.features.purchases.refusals import (
     MissingReceipt,
     MissingToken,
 )
+from cookcam.web import WANTED, given
 
 LONGEST_ID = 200
 LONGEST_TOKEN = 4096
 TEXT = Meta(extra_json_schema={"type": "string"})
+_ASCII: dict[str, Any] = {"type": "string", "pattern": r"^[\u0001-\u007f]+$"}
+_PRODUCT: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_ID}
+_TOKEN: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_TOKEN}
 
 
 class PurchaseRequest(Struct, rename="camel"):
     """A purchase to be proven. `productId` is compared with what the store says."""
+
+    any_of: ClassVar = (
+        given(platform={"const": "ios"}, productId=_PRODUCT, receipt=_ASCII),
+        given(platform={"const": "android"}, productId=_PRODUCT, purchaseToken=_TOKEN),
+    )
 
     platform: Annotated[Any, Meta(extra_json_schema={"enum": ["ios", "android"]})] = None
     product_id: Annotated[Any, TEXT] = None
@@ -53,7 +62,7 @@ class PurchaseRequest(Struct, rename="camel"):
 
 
 class IosRequest(Struct):
-    receipt: Annotated[Any, TEXT] = None
+    receipt: Annotated[Any, Meta(extra_json_schema=_ASCII), WANTED] = None
 
     def checked(self) -> Submitted:
         receipt = _text(self.receipt)
@@ -63,7 +72,7 @@ class IosRequest(Struct):
 
 
 class AndroidRequest(Struct, rename="camel"):
-    purchase_token: Annotated[Any, TEXT] = None
+    purchase_token: Annotated[Any, Meta(extra_json_schema=_TOKEN), WANTED] = None
     product_id: Annotated[Any, TEXT] = None
 
     def checked(self) -> Submitted:
