@@ -21,6 +21,9 @@ JsonSchema = dict[str, Any]
 NO_NUL = r"^[^\u0000]*$"
 """PostgreSQL has no NUL in text, so every body with one is refused."""
 
+NOT_BLANK = r"[^\s\u001c-\u001f\u0085]"
+r"""`\S` of Python, which takes more for white space than the expressions of JSON schema do."""
+
 
 def given(**kinds: JsonSchema) -> JsonSchema:
     """The schema of bodies that have all these fields. In a model's `any_of`."""
@@ -82,6 +85,7 @@ def _refuse_nul(node: Any) -> None:
     if not {"pattern", "enum", "format", "const"} & schema.keys():
         schema["pattern"] = NO_NUL
     elif schema.get("pattern") == r"\S":
+        schema["pattern"] = NOT_BLANK
         schema["allOf"] = [{"pattern": NO_NUL}]
 
 

@@ -36,12 +36,14 @@ class Confidential(Struct):
         return f"{type(self).__name__}(...)"
 
 
+_NO_SPACE = r"[^\s@\x00-\x1f\x7f\x85]+"
+
 Email = Annotated[
     str,
     Meta(
         extra_json_schema={
             "maxLength": LONGEST_EMAIL,
-            "pattern": r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+\.[^\s@\x00-\x1f\x7f]+$",
+            "pattern": rf"^{_NO_SPACE}@{_NO_SPACE}\.{_NO_SPACE}$",
         }
     ),
     WANTED,
