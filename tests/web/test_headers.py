@@ -86,6 +86,13 @@ async def test_the_policy_forbids_framing_and_foreign_scripts(site: Any) -> None
     assert "upgrade-insecure-requests" not in rules
 
 
+async def test_json_bodies_end_with_a_newline(site: Any) -> None:
+    for path in ("/api/v1/ok", "/nowhere"):
+        reply = await site.client().get(path)
+        assert reply.body.endswith(b"}\n")
+        assert int(reply.headers["content-length"]) == len(reply.body)
+
+
 async def test_requests_are_upgraded_only_where_the_client_speaks_tls(site: Any) -> None:
     proxied = await site.client().get("/api/v1/ok", x_forwarded_proto="https")
     assert proxied.headers["content-security-policy"].endswith(";upgrade-insecure-requests")
