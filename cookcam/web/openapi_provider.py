@@ -241,9 +241,8 @@ class Provider(OpenAPIProvider):
         if bodies := self._bodies(marks):
             if "request" in examples and "application/json" in bodies:
                 bodies["application/json"]["example"] = examples["request"]
-            schema = {} if marks.body is None else self._schemas[self._name_of(marks.body)]
-            wanted = marks.body is None or schema["required"] or "anyOf" in schema
-            operation["requestBody"] = {"required": bool(wanted), "content": bodies}
+            wanted = marks.body is None or self._needs_fields(marks.body)
+            operation["requestBody"] = {"required": wanted, "content": bodies}
         security = getattr(view, SECURED, None)
         if security:
             optional: list[dict[str, list[str]]] = [{}] if security == "optional" else []
@@ -264,6 +263,10 @@ class Provider(OpenAPIProvider):
             parts = {"properties": {marks.form_file: BYTES}, "required": [marks.form_file]}
             bodies["multipart/form-data"] = {"schema": {"type": "object", **parts}}
         return bodies | {kind: {"schema": BYTES} for kind in marks.uploads}
+
+    def _needs_fields(self, body: type[Any]) -> bool:
+        schema = self._schemas[self._name_of(body)]
+        return bool(schema["required"]) or "anyOf" in schema
 
     def _name_of(self, model: type[Any]) -> str:
         return self._references[model]["$ref"].rpartition("/")[2]

@@ -129,6 +129,19 @@ def test_no_schema_is_a_bare_object(document: dict[str, Any]):
     assert bare == []
 
 
+def test_names_of_schemas_say_what_they_are(document: dict[str, Any]):
+    """A class name that two modules have would be qualified with dots."""
+    components = document["components"]["schemas"]
+    assert [name for name in components if not re.fullmatch(r"[A-Z][A-Za-z]+", name)] == []
+    wrong: list[str] = []
+    for place, content in json_contents(document):
+        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        ending = "Request" if place.endswith("request") else "Response"
+        if name and name != "Profile" and not name.endswith(ending):
+            wrong.append(f"{place}: {name}")
+    assert wrong == []
+
+
 def json_contents(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every JSON body of a request and of a successful response, with its place."""
     for (method, path), operation in operations(document).items():

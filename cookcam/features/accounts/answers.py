@@ -39,7 +39,7 @@ class AuthUser(TypedDict):
     created_at: NotRequired[datetime]
 
 
-class SessionAnswer(Struct):
+class AuthSessionResponse(Struct):
     """A session as the provider words it."""
 
     access_token: str
@@ -50,7 +50,7 @@ class SessionAnswer(Struct):
     user: AuthUser
 
     @classmethod
-    def of(cls, session: AuthSession) -> SessionAnswer:
+    def of(cls, session: AuthSession) -> AuthSessionResponse:
         return cls(
             session.access_token,
             session.refresh_token,
@@ -61,11 +61,11 @@ class SessionAnswer(Struct):
         )
 
 
-class SignedUpAnswer(Struct):
+class SignUpResponse(Struct):
     """`session` is null, and the tokens are absent, until the e-mail address is confirmed."""
 
     user: AuthUser
-    session: SessionAnswer | None
+    session: AuthSessionResponse | None
     message: str
     token: str | UnsetType = UNSET
     refresh_token_camel: str | UnsetType = field(name="refreshToken", default=UNSET)
@@ -73,13 +73,13 @@ class SignedUpAnswer(Struct):
     refresh_token: str | UnsetType = UNSET
 
     @classmethod
-    def of(cls, made: SignedUp) -> SignedUpAnswer:
+    def of(cls, made: SignedUp) -> SignUpResponse:
         user, session = cast("AuthUser", made.user.wire), made.session
         if session is None:
             return cls(user, None, "Account created. Please confirm your email address.")
         return cls(
             user,
-            SessionAnswer.of(session),
+            AuthSessionResponse.of(session),
             "Account created",
             token=session.access_token,
             refresh_token_camel=session.refresh_token,
@@ -88,29 +88,29 @@ class SignedUpAnswer(Struct):
         )
 
 
-class SignedInAnswer(Struct):
+class SignInResponse(Struct):
     user: AuthUser
     token: str
     refresh_token_camel: str = field(name="refreshToken")
     access_token: str
     refresh_token: str
-    session: SessionAnswer
+    session: AuthSessionResponse
     message: str
 
     @classmethod
-    def of(cls, session: AuthSession) -> SignedInAnswer:
+    def of(cls, session: AuthSession) -> SignInResponse:
         return cls(
             cast("AuthUser", session.user.wire),
             session.access_token,
             session.refresh_token,
             session.access_token,
             session.refresh_token,
-            SessionAnswer.of(session),
+            AuthSessionResponse.of(session),
             "Login successful",
         )
 
 
-class RefreshedAnswer(Struct):
+class SessionRefreshResponse(Struct):
     token: str
     refresh_token_camel: str = field(name="refreshToken")
     access_token: str
@@ -120,7 +120,7 @@ class RefreshedAnswer(Struct):
     user: AuthUser
 
     @classmethod
-    def of(cls, session: AuthSession) -> RefreshedAnswer:
+    def of(cls, session: AuthSession) -> SessionRefreshResponse:
         return cls(
             session.access_token,
             session.refresh_token,
@@ -132,25 +132,25 @@ class RefreshedAnswer(Struct):
         )
 
 
-class MessageAnswer(Struct):
+class MessageResponse(Struct):
     message: str
 
 
-class DoneAnswer(Struct):
+class SuccessResponse(Struct):
     success: bool
     message: str
 
 
-class MeAnswer(Struct):
+class MeResponse(Struct):
     user: Profile
 
 
-class ProfileChangedAnswer(Struct):
+class ProfileUpdateResponse(Struct):
     user: Profile
     message: str
 
 
-class PhotoAnswer(Struct):
+class ProfilePhotoResponse(Struct):
     """The address in the spelling of the app and in that of the row."""
 
     success: bool
@@ -159,6 +159,6 @@ class PhotoAnswer(Struct):
     user: Profile
 
     @classmethod
-    def of(cls, profile: Profile) -> PhotoAnswer:
+    def of(cls, profile: Profile) -> ProfilePhotoResponse:
         url = profile.avatar_url or ""
         return cls(True, url, url, profile)

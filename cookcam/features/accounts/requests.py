@@ -85,7 +85,7 @@ class LoginRequest(Confidential):
             raise refused("Email and password are required", "email")
 
 
-class RefreshRequest(Confidential):
+class SessionRefreshRequest(Confidential):
     any_of: ClassVar = (
         given(refresh_token={"type": "string", "minLength": 1}),
         given(refreshToken={"type": "string", "minLength": 1}),
@@ -103,7 +103,7 @@ class RefreshRequest(Confidential):
             raise refused("Refresh token is required", "refresh_token")
 
 
-class ForgottenRequest(Confidential):
+class ForgotPasswordRequest(Confidential):
     email: Email = ""
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from cookcam.web import WANTED
 Url = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
 
 
-class GenerateLink(Struct):
+class AffiliateLinkRequest(Struct):
     campaign_name: str | None = None
     custom_slug: str | None = None
     campaign_name_camel: str | None = field(name="campaignName", default=None)
@@ -31,7 +31,7 @@ class GenerateLink(Struct):
         return self.custom_slug_camel or self.custom_slug or None
 
 
-class TrackClick(Struct):
+class ClickRequest(Struct):
     """What the website and the app tell of a visitor; times they tell are not read."""
 
     source: str | None = None
@@ -83,7 +83,7 @@ class AccountLinkRequest(Struct):
         return self.return_url, self.refresh_url
 
 
-class RefreshRequest(Struct):
+class StripeRefreshRequest(Struct):
     account_id: str | None = None
 
 

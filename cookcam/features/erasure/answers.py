@@ -8,7 +8,7 @@ from typing import Literal, TypedDict
 from msgspec import Struct, field
 
 
-class DeletedAnswer(Struct):
+class AccountDeletionResponse(Struct):
     """`receipt` is signed, and can be checked with `POST /auth/account/receipt`."""
 
     message: str
@@ -39,7 +39,7 @@ class DeletionReceipt(TypedDict):
     subscriptions: dict[str, int]
 
 
-class ReceiptAnswer(Struct):
+class DeletionReceiptResponse(Struct):
     """`receipt` is what a good receipt says: rows by table, objects by bucket, subscriptions."""
 
     valid: bool

@@ -22,14 +22,14 @@ from cookcam.features.generation.models import (
     Weighed,
 )
 from cookcam.features.generation.rows import detailed_of
-from cookcam.features.nutrition.answers import Macros5, SmartNutritionAnswer
+from cookcam.features.nutrition.answers import MacroNutrients, SmartNutritionResult
 from cookcam.features.recipes.answers import (
     Energy,
     Grams,
     IngredientAnalysis,
     Milligrams,
-    RecipeAnswer,
     RecipeIngredient,
+    RecipeRow,
     RecipeStep,
 )
 
@@ -191,14 +191,14 @@ class EstimatedMacros(TypedDict):
     fat: Grams
 
 
-class SuggestionsAnswer(Struct):
+class SuggestionsResponse(Struct):
     suggestions: list[RecipeSuggestion]
     xp_awarded: int
     message: str
     session_id: UUID | UnsetType = UNSET
 
     @classmethod
-    def of(cls, suggested: Suggested) -> SuggestionsAnswer:
+    def of(cls, suggested: Suggested) -> SuggestionsResponse:
         return cls(
             cast("list[RecipeSuggestion]", suggested.suggestions),
             suggested.xp_awarded,
@@ -207,82 +207,82 @@ class SuggestionsAnswer(Struct):
         )
 
 
-class FullAnswer(Struct):
+class FullRecipeResponse(Struct):
     recipe_id: UUID
     full_recipe: FullRecipe
-    stored_recipe: RecipeAnswer
+    stored_recipe: RecipeRow
     xp_awarded: int
     message: str
 
     @classmethod
-    def of(cls, completed: Completed) -> FullAnswer:
+    def of(cls, completed: Completed) -> FullRecipeResponse:
         return cls(
             completed.stored.recipe.id,
             wire(completed.recipe),
-            RecipeAnswer.of(completed.stored),
+            RecipeRow.of(completed.stored),
             completed.xp_awarded,
             "Your recipe is ready",
         )
 
 
-class Comparison(Struct):
+class NutritionComparison(Struct):
     ai_estimate: EstimatedMacros
-    database_calculated: Macros5
+    database_calculated: MacroNutrients
 
 
-class WeighedRecipe(
-    RecipeAnswer,
+class SmartNutritionRecipe(
+    RecipeRow,
     kw_only=True,
     rename={
         "smart_nutrition": "smartNutrition",
         "nutrition_comparison": "nutritionComparison",
     },
 ):
-    smart_nutrition: SmartNutritionAnswer
-    nutrition_comparison: Comparison
+    smart_nutrition: SmartNutritionResult
+    nutrition_comparison: NutritionComparison
 
 
-class WeighedAnswer(Struct):
+class SmartNutritionRecipeResponse(Struct):
     success: bool
-    recipe: WeighedRecipe
+    recipe: SmartNutritionRecipe
 
     @classmethod
-    def of(cls, weighed: Weighed) -> WeighedAnswer:
-        row, estimate = RecipeAnswer.of(weighed.stored), weighed.estimate
+    def of(cls, weighed: Weighed) -> SmartNutritionRecipeResponse:
+        row, estimate = RecipeRow.of(weighed.stored), weighed.estimate
         fields = {name: getattr(row, name) for name in row.__struct_fields__}
         return cls(
             True,
-            WeighedRecipe(
+            SmartNutritionRecipe(
                 **fields,
-                smart_nutrition=SmartNutritionAnswer.of(weighed.smart),
-                nutrition_comparison=Comparison(
+                smart_nutrition=SmartNutritionResult.of(weighed.smart),
+                nutrition_comparison=NutritionComparison(
                     {
                         "calories": estimate.calories,
                         "protein": estimate.protein,
                         "carbs": estimate.carbs,
                         "fat": estimate.fat,
                     },
-                    Macros5.of(weighed.smart.per_serving),
+                    MacroNutrients.of(weighed.smart.per_serving),
                 ),
             ),
         )
 
 
-class MenuData(Struct, rename="camel"):
+class GeneratedRecipesData(Struct, rename="camel"):
     recipes: list[GeneratedRecipe]
     ingredient_analysis: IngredientAnalysis
-    stored_recipes: list[RecipeAnswer]
+    stored_recipes: list[RecipeRow]
 
 
-class MenuAnswer(Struct):
+class GeneratedRecipesResponse(Struct):
     success: bool
     message: str
-    data: MenuData
+    data: GeneratedRecipesData
 
     @classmethod
-    def of(cls, composed: Composed) -> MenuAnswer:
-        stored = [RecipeAnswer.of(shown) for shown in composed.stored]
-        data = MenuData(
+    def of(cls, composed: Composed) -> GeneratedRecipesResponse:
+        stored = [RecipeRow.of(shown) for shown in composed.stored]
+        data = GeneratedRecipesData(
             cast("list[GeneratedRecipe]", composed.recipes),
             cast("IngredientAnalysis", composed.analysis),
             stored,
@@ -290,7 +290,7 @@ class MenuAnswer(Struct):
         return cls(True, f"{len(stored)} recipes for you", data)
 
 
-class PreviewRow(Struct):
+class RecipePreviewRow(Struct):
     """A row of `recipe_previews`."""
 
     id: UUID
@@ -308,7 +308,7 @@ class PreviewRow(Struct):
     created_at: datetime
 
 
-class PreviewAnswer(Struct, rename="camel"):
+class RecipePreview(Struct, rename="camel"):
     id: str
     title: str
     description: str
@@ -319,7 +319,7 @@ class PreviewAnswer(Struct, rename="camel"):
     appeal_factors: list[str]
 
     @classmethod
-    def of(cls, row: StoredPreview) -> PreviewAnswer:
+    def of(cls, row: StoredPreview) -> RecipePreview:
         return cls(
             row.preview_id,
             row.title,
@@ -332,61 +332,61 @@ class PreviewAnswer(Struct, rename="camel"):
         )
 
 
-class PreviewsData(Struct, rename="camel"):
+class RecipePreviewsData(Struct, rename="camel"):
     session_id: str
-    previews: list[PreviewAnswer]
-    stored_previews: list[PreviewRow]
+    previews: list[RecipePreview]
+    stored_previews: list[RecipePreviewRow]
 
 
-class PreviewsAnswer(Struct):
+class RecipePreviewsResponse(Struct):
     success: bool
     message: str
-    data: PreviewsData
+    data: RecipePreviewsData
     xp_awarded: int
 
     @classmethod
-    def of(cls, previewed: Previewed) -> PreviewsAnswer:
+    def of(cls, previewed: Previewed) -> RecipePreviewsResponse:
         rows = previewed.previews
-        data = PreviewsData(
+        data = RecipePreviewsData(
             previewed.session_id,
-            [PreviewAnswer.of(row) for row in rows],
-            [PreviewRow(**asdict(row)) for row in rows],
+            [RecipePreview.of(row) for row in rows],
+            [RecipePreviewRow(**asdict(row)) for row in rows],
         )
         return cls(True, f"{len(rows)} recipe previews for you", data, previewed.xp_awarded)
 
 
-class DetailedData(Struct):
+class DetailedRecipeData(Struct):
     recipe: DetailedRecipe
-    stored_recipe: RecipeAnswer
+    stored_recipe: RecipeRow
     session_completed: bool
 
 
-class DetailedAnswer(Struct):
+class DetailedRecipeResponse(Struct):
     success: bool
     message: str
-    data: DetailedData
+    data: DetailedRecipeData
     xp_awarded: int
 
     @classmethod
-    def of(cls, detailed: Detailed) -> DetailedAnswer:
+    def of(cls, detailed: Detailed) -> DetailedRecipeResponse:
         stored = detailed.stored
         recipe = cast("DetailedRecipe", detailed_of(stored.recipe))
-        data = DetailedData(recipe, RecipeAnswer.of(stored), True)
+        data = DetailedRecipeData(recipe, RecipeRow.of(stored), True)
         return cls(True, "Your recipe is ready", data, detailed.xp_awarded)
 
 
-class VariationsData(Struct):
-    original: RecipeAnswer
+class RecipeVariationsData(Struct):
+    original: RecipeRow
     variations: list[GeneratedRecipe]
 
 
-class VariationsAnswer(Struct):
+class RecipeVariationsResponse(Struct):
     success: bool
-    data: VariationsData
+    data: RecipeVariationsData
     message: str
 
     @classmethod
-    def of(cls, varied: Varied) -> VariationsAnswer:
+    def of(cls, varied: Varied) -> RecipeVariationsResponse:
         variations = cast("list[GeneratedRecipe]", varied.variations)
-        data = VariationsData(RecipeAnswer.of(varied.original), variations)
+        data = RecipeVariationsData(RecipeRow.of(varied.original), variations)
         return cls(True, data, f"{len(varied.variations)} variations for you")

@@ -110,7 +110,7 @@ class SuggestionsRequest(Struct, rename="camel"):
         )
 
 
-class FullRequest(Struct, rename="camel"):
+class FullRecipeRequest(Struct, rename="camel"):
     """A title, and what it is from: a session of `/recipes/suggestions`, or the same wishes."""
 
     any_of: ClassVar = (
@@ -153,7 +153,7 @@ class FullRequest(Struct, rename="camel"):
         return Brief(None, ideas.json(), ideas.ingredients, ideas.cuisines)
 
 
-class WeighedRequest(Struct, rename="camel"):
+class SmartNutritionRecipeRequest(Struct, rename="camel"):
     """A title, and a session of `/recipes/suggestions` or `/recipes/generate-previews`."""
 
     selected_title: Annotated[Title, WANTED] = None
@@ -168,7 +168,7 @@ class WeighedRequest(Struct, rename="camel"):
         return reading.title(self.selected_title, NO_TITLE)
 
 
-class MenuRequest(Struct, rename="camel"):
+class GeneratedRecipesRequest(Struct, rename="camel"):
     """Ingredients under either name, and wishes: `preferences`, or the other keys."""
 
     any_of: ClassVar = (
@@ -275,7 +275,7 @@ class MenuRequest(Struct, rename="camel"):
         }
 
 
-class PreviewsRequest(Struct, rename="camel"):
+class RecipePreviewsRequest(Struct, rename="camel"):
     """Ingredients and preferences; `sessionId` to go on with the previews of an earlier call."""
 
     detected_ingredients: Annotated[Foods, WANTED] = None
@@ -341,7 +341,7 @@ class PreviewsRequest(Struct, rename="camel"):
         return _session(self.session_id) if self.session_id not in (None, "") else None
 
 
-class DetailedRequest(Struct, rename="camel"):
+class DetailedRecipeRequest(Struct, rename="camel"):
     """One of the previews, as it was received, and the session it is from."""
 
     selected_preview: Annotated[
@@ -391,7 +391,7 @@ class DetailedRequest(Struct, rename="camel"):
         return _session(self.session_id)
 
 
-class VariationsRequest(Struct):
+class RecipeVariationsRequest(Struct):
     """How many variations."""
 
     count: Annotated[

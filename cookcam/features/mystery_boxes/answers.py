@@ -42,7 +42,7 @@ class RewardValue(TypedDict):
     text: NotRequired[str]
 
 
-class OpenAnswer(Struct):
+class OpenBoxResponse(Struct):
     """With `message` where there is no box, and with all the rest where there is one."""
 
     box_available: bool
@@ -54,7 +54,7 @@ class OpenAnswer(Struct):
     rarity_info: RarityInfo | UnsetType = UNSET
 
     @classmethod
-    def of(cls, box: Box | None) -> OpenAnswer:
+    def of(cls, box: Box | None) -> OpenBoxResponse:
         if box is None:
             return cls(False, NO_BOX)
         return cls(
@@ -67,7 +67,7 @@ class OpenAnswer(Struct):
         )
 
 
-class BoxRow(Struct):
+class MysteryBoxRow(Struct):
     id: UUID
     user_id: UUID
     rarity: Rarity
@@ -76,45 +76,45 @@ class BoxRow(Struct):
     opened_at: datetime
 
     @classmethod
-    def of(cls, box: Box) -> BoxRow:
+    def of(cls, box: Box) -> MysteryBoxRow:
         value = cast("RewardValue", box.reward_value)
         return cls(box.id, box.user_id, box.rarity, box.reward_type, value, box.opened_at)
 
 
-class History(Struct):
+class BoxHistoryResponse(Struct):
     """`total_boxes_opened` is the length of this page, as clients know it."""
 
-    history: list[BoxRow]
+    history: list[MysteryBoxRow]
     total_boxes_opened: int
 
     @classmethod
-    def of(cls, boxes: Sequence[Box]) -> History:
-        return cls([BoxRow.of(box) for box in boxes], len(boxes))
+    def of(cls, boxes: Sequence[Box]) -> BoxHistoryResponse:
+        return cls([MysteryBoxRow.of(box) for box in boxes], len(boxes))
 
 
-class Share(Struct):
+class RarityShare(Struct):
     """`percentage` of all boxes, with one decimal."""
 
     count: int
     percentage: str
 
 
-class Stats(Struct):
+class BoxStatsResponse(Struct):
     """Every rarity is named, and the types of reward that occur."""
 
     total_boxes: int
-    rarity_distribution: dict[Rarity, Share]
+    rarity_distribution: dict[Rarity, RarityShare]
     reward_type_distribution: dict[RewardType, int]
 
     @classmethod
-    def of(cls, tallies: Sequence[Tally]) -> Stats:
+    def of(cls, tallies: Sequence[Tally]) -> BoxStatsResponse:
         rarities, types = Counter[Rarity](), Counter[RewardType]()
         for tally in tallies:
             rarities[tally.rarity] += tally.boxes
             types[tally.reward_type] += tally.boxes
         total = rarities.total()
-        shares: dict[Rarity, Share] = {
-            rarity: Share(rarities[rarity], _percent(rarities[rarity], total))
+        shares: dict[Rarity, RarityShare] = {
+            rarity: RarityShare(rarities[rarity], _percent(rarities[rarity], total))
             for rarity in RARITIES
         }
         return cls(total, shares, dict(types))

@@ -13,7 +13,7 @@ from cookcam.web import WANTED
 LONGEST_DESCRIPTION = 500
 
 
-class PhotoRequest(Struct):
+class RecipePhotoRequest(Struct):
     """A photograph in JSON, under the app's names."""
 
     imageData: Annotated[  # noqa: N815 - the wire name

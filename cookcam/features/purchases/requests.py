@@ -24,7 +24,7 @@ _PRODUCT: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_ID}
 _TOKEN: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_TOKEN}
 
 
-class PurchaseRequest(Struct, rename="camel"):
+class ReceiptValidationRequest(Struct, rename="camel"):
     """A purchase to be proven. `productId` is compared with what the store says."""
 
     any_of: ClassVar = (
@@ -61,7 +61,7 @@ class PurchaseRequest(Struct, rename="camel"):
         raise InvalidPlatform()
 
 
-class IosRequest(Struct):
+class IosPurchaseRequest(Struct):
     receipt: Annotated[Any, Meta(extra_json_schema=_ASCII), WANTED] = None
 
     def checked(self) -> Submitted:
@@ -71,7 +71,7 @@ class IosRequest(Struct):
         return Submitted("ios", None, receipt)
 
 
-class AndroidRequest(Struct, rename="camel"):
+class AndroidPurchaseRequest(Struct, rename="camel"):
     purchase_token: Annotated[Any, Meta(extra_json_schema=_TOKEN), WANTED] = None
     product_id: Annotated[Any, TEXT] = None
 
@@ -82,11 +82,11 @@ class AndroidRequest(Struct, rename="camel"):
         return Submitted("android", _text(self.product_id, LONGEST_ID), token)
 
 
-class AppleNotice(Struct, rename="camel"):
+class AppleNotificationRequest(Struct, rename="camel"):
     signed_payload: str
 
 
-class GoogleNotice(Struct):
+class GoogleNotificationRequest(Struct):
     """What Pub/Sub pushes."""
 
     message: Annotated[

@@ -20,7 +20,7 @@ from cookcam.features.recipes.models import (
 )
 
 
-class Creator(Struct):
+class RecipeCreator(Struct):
     id: UUID
     name: str | None
     avatar_url: str | None
@@ -117,7 +117,7 @@ class LinkedIngredient(TypedDict):
     ingredient: LinkedFood | None
 
 
-class RecipeAnswer(Struct, kw_only=True):
+class RecipeRow(Struct, kw_only=True):
     """A recipe with the columns' names and the app's.
 
     Guests get no `is_favorited`, and only its author gets `ai_metadata`.
@@ -142,7 +142,7 @@ class RecipeAnswer(Struct, kw_only=True):
     nutrition: StoredNutrition | None
     nutrition_info: StoredNutrition | None
     created_by: UUID | None
-    creator: Creator | None
+    creator: RecipeCreator | None
     creator_name: str | None
     is_generated: bool
     is_published: bool
@@ -160,31 +160,31 @@ class RecipeAnswer(Struct, kw_only=True):
     ai_metadata: RecipeMetadata | UnsetType | None = UNSET
 
     @classmethod
-    def of(cls, shown: ShownRecipe) -> RecipeAnswer:
+    def of(cls, shown: ShownRecipe) -> RecipeRow:
         return cls(**_fields(shown))
 
 
-class RecipeItem(Struct):
+class RecipeResponse(Struct):
     success: bool
-    data: RecipeAnswer
+    data: RecipeRow
 
     @classmethod
-    def of(cls, shown: ShownRecipe) -> RecipeItem:
-        return cls(True, RecipeAnswer.of(shown))
+    def of(cls, shown: ShownRecipe) -> RecipeResponse:
+        return cls(True, RecipeRow.of(shown))
 
 
-class SavedRecipe(RecipeAnswer, kw_only=True):
+class RecipeWriteResponse(RecipeRow, kw_only=True):
     """The row as it was written, at the root and in the envelope of the read."""
 
     success: bool
-    data: RecipeAnswer
+    data: RecipeRow
 
     @classmethod
-    def of(cls, shown: ShownRecipe) -> SavedRecipe:
-        return cls(success=True, data=RecipeAnswer.of(shown), **_fields(shown))
+    def of(cls, shown: ShownRecipe) -> RecipeWriteResponse:
+        return cls(success=True, data=RecipeRow.of(shown), **_fields(shown))
 
 
-class Pagination(Struct, rename={"total_pages": "totalPages"}):
+class RecipePagination(Struct, rename={"total_pages": "totalPages"}):
     page: int
     limit: int
     total: int
@@ -192,27 +192,27 @@ class Pagination(Struct, rename={"total_pages": "totalPages"}):
 
 
 class RecipeListData(Struct):
-    recipes: list[RecipeAnswer]
-    pagination: Pagination
+    recipes: list[RecipeRow]
+    pagination: RecipePagination
 
 
-class RecipeList(Struct):
+class RecipeListResponse(Struct):
     """The list under `data`, where the website looks, and at the root, where the app does."""
 
     success: bool
     data: RecipeListData
-    recipes: list[RecipeAnswer]
-    pagination: Pagination
+    recipes: list[RecipeRow]
+    pagination: RecipePagination
 
     @classmethod
-    def of(cls, page: RecipePage, *, limit: int, offset: int) -> RecipeList:
-        recipes = [RecipeAnswer.of(shown) for shown in page.recipes]
+    def of(cls, page: RecipePage, *, limit: int, offset: int) -> RecipeListResponse:
+        recipes = [RecipeRow.of(shown) for shown in page.recipes]
         pages = -(-page.total // limit)
-        pagination = Pagination(offset // limit + 1, limit, page.total, pages)
+        pagination = RecipePagination(offset // limit + 1, limit, page.total, pages)
         return cls(True, RecipeListData(recipes, pagination), recipes, pagination)
 
 
-class Deleted(Struct):
+class RecipeDeletionResponse(Struct):
     success: bool
     message: str
 
@@ -240,7 +240,7 @@ def _fields(shown: ShownRecipe) -> dict[str, Any]:
         "nutrition": recipe.nutrition,
         "nutrition_info": recipe.nutrition,
         "created_by": recipe.created_by,
-        "creator": card and Creator(card.id, card.name, card.avatar_url, card.level),
+        "creator": card and RecipeCreator(card.id, card.name, card.avatar_url, card.level),
         "creator_name": card and card.name,
         "is_generated": recipe.is_generated,
         "is_published": recipe.is_published,

@@ -70,7 +70,7 @@ class AnalyzeRequest(Struct):
         return self.image_data
 
 
-class CorrectionRequest(Struct):
+class ScanCorrectionRequest(Struct):
     """The ingredients that are really on the photograph."""
 
     ingredients: Annotated[
