@@ -6,6 +6,9 @@ import binascii
 
 from cookcam.images.errors import ImageTooLarge, InvalidImage
 
+BASE64_PATTERN = r"^([dD][aA][tT][aA]:[^,]{0,180};[bB][aA][sS][eE]64,)?[A-Za-z0-9+/_\s-]+=*\s*$"
+"""What `decode_base64` accepts, as far as an expression of JSON schema can say it."""
+
 _LONGEST_PREFIX = 200
 _TO_STANDARD = str.maketrans("-_", "+/")
 _CHUNK = 256 * 1024

@@ -31,7 +31,7 @@ from cookcam.web.paths import PROBES, SOCKET_IO, canonical, is_socket_transport
 from cookcam.web.quotas import in_general_quota
 from cookcam.web.rate_limit import GLOBAL, LimitReached, RateLimits
 from cookcam.web.request_id import HEADER, request_id
-from cookcam.web.security_headers import SECURITY_HEADERS, Header
+from cookcam.web.security_headers import PLAIN_SECURITY_HEADERS, SECURITY_HEADERS, Header
 
 Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
@@ -39,7 +39,8 @@ AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
 # A trace of a probe says nothing, and to keep its notes apart costs more than to serve it.
 _UNTRACED = nullcontext(UNTRACED)
 
-_COMMON: tuple[Header, ...] = (VARY, *SECURITY_HEADERS)
+_OVER_TLS: tuple[Header, ...] = (VARY, *SECURITY_HEADERS)
+_OVER_HTTP: tuple[Header, ...] = (VARY, *PLAIN_SECURITY_HEADERS)
 
 
 class Edge:
@@ -82,7 +83,7 @@ class Edge:
             [
                 (HEADER, facts.request_id.encode()),
                 *self._cors.headers(headers.get(b"origin")),
-                *_COMMON,
+                *(_OVER_TLS if _is_over_tls(scope, headers) else _OVER_HTTP),
             ],
             facts,
         )
@@ -159,6 +160,11 @@ class Edge:
             raise
         if verdict is not None:
             facts.quota = verdict.headers()
+
+
+def _is_over_tls(scope: Any, headers: dict[bytes, bytes]) -> bool:
+    """Whether the client speaks TLS, to this server or to a proxy that says so."""
+    return scope["scheme"] == "https" or headers.get(b"x-forwarded-proto") == b"https"
 
 
 class _Response:

@@ -44,6 +44,7 @@ class Marks:
     responses: dict[int, type[Any]] = field(factory=dict[int, type[Any]])
     contents: tuple[tuple[int, str], ...] = ()
     empty: frozenset[int] = frozenset()
+    headers: tuple[tuple[str, str], ...] = ()
     uploads: tuple[str, ...] = ()
     form_file: str | None = None
     failures: frozenset[int] = frozenset()
@@ -96,6 +97,11 @@ def document_content(kind: str, status: int = 200) -> Callable[[F], F]:
 def document_empty(status: int) -> Callable[[F], F]:
     """Documents a success that has no body."""
     return lambda view: mark(view, empty=marks_of(view).empty | {status})
+
+
+def document_header(name: str, description: str) -> Callable[[F], F]:
+    """Documents a header that successful responses of the route have, or may have."""
+    return lambda view: mark(view, headers=(*marks_of(view).headers, (name, description)))
 
 
 def document_upload(*kinds: str, field: str | None = None) -> Callable[[F], F]:

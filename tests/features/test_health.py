@@ -11,7 +11,7 @@ from attrs import define, field
 
 from cookcam.config import Config, load
 from cookcam.errors import ServiceUnavailable
-from cookcam.features.health.models import ServiceOut
+from cookcam.features.health.models import ServiceHealthResponse
 from cookcam.features.health.routes import routes
 from cookcam.features.health.service import Health
 from cookcam.lifecycle.state import Lifecycle, Phase
@@ -34,7 +34,7 @@ class Parts:
     asked: int = 0
     waiting: list[str] = field(factory=list[str])
     asked_for_migrations: int = 0
-    external: ServiceOut | None = None
+    external: ServiceHealthResponse | None = None
 
     async def ping(self) -> None:
         self.asked += 1
@@ -283,7 +283,7 @@ async def test_a_slow_database_is_degraded_and_a_dead_one_unhealthy(
 async def test_services_of_others_are_told_from_memory_and_degrade_at_worst(
     config: Config, parts: Parts, state: Any
 ) -> None:
-    parts.external = ServiceOut(state, latency=7, age=31)
+    parts.external = ServiceHealthResponse(state, latency=7, age=31)
     reply = await serve(config, parts, parts).get("/health/detailed", x_api_key=KEY)
     assert reply.status == 200
     assert reply.json()["services"]["external_apis"] == {"status": state, "latency": 7, "age": 31}

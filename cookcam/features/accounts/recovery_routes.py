@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cookcam.features.accounts.answers import DoneAnswer
+from cookcam.features.accounts.answers import SuccessResponse
 from cookcam.features.accounts.credentials import checked_email
 from cookcam.features.accounts.recovery import Recovery
-from cookcam.features.accounts.requests import ForgottenRequest, NewPasswordRequest
+from cookcam.features.accounts.requests import ForgotPasswordRequest, NewPasswordRequest
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
 from cookcam.web import Routes, errors_as, rate_limit, spend, validate_request, validate_response
@@ -21,9 +21,9 @@ def routes(recovery: Recovery) -> Routes:
     @bp.post("/auth/forgot-password")
     @rate_limit(AUTH)
     @errors_as(flagged=True, unexpected=UNEXPECTED)
-    @validate_request(ForgottenRequest)
-    @validate_response(DoneAnswer)
-    async def forgot(data: ForgottenRequest) -> DoneAnswer:
+    @validate_request(ForgotPasswordRequest)
+    @validate_response(SuccessResponse)
+    async def forgot(data: ForgotPasswordRequest) -> SuccessResponse:
         """Have a link mailed that allows a new password.
 
         The answer does not tell whether the address has an account.
@@ -34,17 +34,17 @@ def routes(recovery: Recovery) -> Routes:
         if not is_used_up(RECOVERY_MAILS, email):
             spend(RECOVERY_MAILS, email)
             await recovery.begin(email)
-        return DoneAnswer(True, "If the address has an account, a mail is on its way to it")
+        return SuccessResponse(True, "If the address has an account, a mail is on its way to it")
 
     @bp.post("/auth/reset-password")
     @rate_limit(AUTH)
     @errors_as(flagged=True, unexpected=UNEXPECTED)
     @signed_in
     @validate_request(NewPasswordRequest)
-    @validate_response(DoneAnswer)
-    async def reset(caller: Identity, data: NewPasswordRequest) -> DoneAnswer:
+    @validate_response(SuccessResponse)
+    async def reset(caller: Identity, data: NewPasswordRequest) -> SuccessResponse:
         """Set a new password, with the token that the link of the mail has brought."""
         await recovery.finish(caller, bearer_token(), data.password)
-        return DoneAnswer(True, "Password changed")
+        return SuccessResponse(True, "Password changed")
 
     return bp

@@ -6,7 +6,7 @@ Field names in camel case are those of older clients.
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from zoneinfo import available_timezones
 
 from msgspec import Meta, Struct, field
@@ -23,7 +23,7 @@ from cookcam.features.accounts.models import ProfileChanges
 from cookcam.features.accounts.public_urls import PUBLIC_URL_PATTERN, is_public_url
 from cookcam.features.literals import refused, visible_line
 from cookcam.text import VISIBLE_PATTERN, clean_prose
-from cookcam.web import WANTED
+from cookcam.web import WANTED, given
 
 SKILL_LEVELS = {
     "beginner": "beginner",
@@ -51,12 +51,14 @@ class Confidential(Struct):
         return f"{type(self).__name__}(...)"
 
 
+_NO_SPACE = r"[^\s@\x00-\x1f\x7f\x85]+"
+
 Email = Annotated[
     str,
     Meta(
         extra_json_schema={
             "maxLength": LONGEST_EMAIL,
-            "pattern": r"^\s*[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+\.[^\s@\x00-\x1f\x7f]+\s*$",
+            "pattern": rf"^\s*{_NO_SPACE}@{_NO_SPACE}\.{_NO_SPACE}\s*$",
         }
     ),
     WANTED,
@@ -106,7 +108,12 @@ class LoginRequest(Confidential):
             raise refused("Email and password are required", "email")
 
 
-class RefreshRequest(Confidential):
+class SessionRefreshRequest(Confidential):
+    any_of: ClassVar = (
+        given(refresh_token={"type": "string", "minLength": 1}),
+        given(refreshToken={"type": "string", "minLength": 1}),
+    )
+
     refresh_token: str = ""
     refresh_token_camel: str = field(name="refreshToken", default="")
 
@@ -119,7 +126,7 @@ class RefreshRequest(Confidential):
             raise refused("Refresh token is required", "refresh_token")
 
 
-class ForgottenRequest(Confidential):
+class ForgotPasswordRequest(Confidential):
     email: Email = ""
 
     def __post_init__(self) -> None:

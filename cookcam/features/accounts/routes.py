@@ -8,13 +8,13 @@ from quart import request
 
 from cookcam.errors import ValidationError
 from cookcam.features.accounts.answers import (
-    MeAnswer,
-    MessageAnswer,
-    PhotoAnswer,
-    ProfileChangedAnswer,
-    RefreshedAnswer,
-    SignedInAnswer,
-    SignedUpAnswer,
+    MeResponse,
+    MessageResponse,
+    ProfilePhotoResponse,
+    ProfileUpdateResponse,
+    SessionRefreshResponse,
+    SignInResponse,
+    SignUpResponse,
 )
 from cookcam.features.accounts.avatars import Avatars
 from cookcam.features.accounts.credentials import checked_email
@@ -22,7 +22,7 @@ from cookcam.features.accounts.models import Profile
 from cookcam.features.accounts.requests import (
     LoginRequest,
     ProfileRequest,
-    RefreshRequest,
+    SessionRefreshRequest,
     SignUpRequest,
 )
 from cookcam.features.accounts.service import Accounts, Profiles
@@ -63,8 +63,8 @@ def photo_routes(avatars: Avatars) -> Routes:
     @user_limit("avatar")
     @document_upload("image/jpeg", "image/png", "image/webp", field="photo")
     @document_failures(404, 422)
-    @validate_response(PhotoAnswer)
-    async def change_photo(caller: Identity) -> PhotoAnswer:
+    @validate_response(ProfilePhotoResponse)
+    async def change_photo(caller: Identity) -> ProfilePhotoResponse:
         """Set the caller's photograph: a JPEG, PNG or WebP up to 10 MiB.
 
         It comes as the file `photo` of a multipart form, or as the body.
@@ -72,7 +72,7 @@ def photo_routes(avatars: Avatars) -> Routes:
         photo = await uploaded_file(cast("Request", request), "photo")
         if photo is None:
             raise refused("A photo is required", "photo")
-        return PhotoAnswer.of(await avatars.replace(caller, photo))
+        return ProfilePhotoResponse.of(await avatars.replace(caller, photo))
 
     return bp
 
@@ -83,14 +83,14 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
     @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @validate_request(SignUpRequest)
-    @validate_response(SignedUpAnswer, 201)
-    async def sign_up(data: SignUpRequest) -> tuple[SignedUpAnswer, int]:
+    @validate_response(SignUpResponse, 201)
+    async def sign_up(data: SignUpRequest) -> tuple[SignUpResponse, int]:
         """Create an account.
 
         The session is null while the e-mail address waits to be confirmed.
         """
         made = await accounts.sign_up(data.email, data.password, data.name)
-        return SignedUpAnswer.of(made), 201
+        return SignUpResponse.of(made), 201
 
     @bp.post("/auth/signin")
     @bp.post("/auth/login")
@@ -98,33 +98,33 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
     @errors_as(unexpected=UNEXPECTED)
     @document_failures(401, 403)
     @validate_request(LoginRequest)
-    @validate_response(SignedInAnswer)
-    async def log_in(data: LoginRequest) -> SignedInAnswer:
+    @validate_response(SignInResponse)
+    async def log_in(data: LoginRequest) -> SignInResponse:
         """Sign in with e-mail and password."""
         email = checked_email(data.email)
         async with limited_sign_in(email):
             session = await accounts.sign_in(email, data.password)
-        return SignedInAnswer.of(session)
+        return SignInResponse.of(session)
 
     @bp.post("/auth/signout")
     @bp.post("/auth/logout")
     @errors_as(unexpected=UNEXPECTED)
     @signed_in_or_deleted
-    @validate_response(MessageAnswer)
-    async def log_out(_caller: Identity) -> MessageAnswer:
+    @validate_response(MessageResponse)
+    async def log_out(_caller: Identity) -> MessageResponse:
         """End the session of this token, on this device only."""
         await accounts.sign_out(bearer_token())
-        return MessageAnswer("Logged out successfully")
+        return MessageResponse("Logged out successfully")
 
     @bp.post("/auth/refresh")
     @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @document_failures(401)
-    @validate_request(RefreshRequest)
-    @validate_response(RefreshedAnswer)
-    async def refresh(data: RefreshRequest) -> RefreshedAnswer:
+    @validate_request(SessionRefreshRequest)
+    @validate_response(SessionRefreshResponse)
+    async def refresh(data: SessionRefreshRequest) -> SessionRefreshResponse:
         """Exchange a refresh token for the next session."""
-        return RefreshedAnswer.of(await accounts.refresh(data.token))
+        return SessionRefreshResponse.of(await accounts.refresh(data.token))
 
 
 def _profile(bp: Routes, profiles: Profiles) -> None:
@@ -132,18 +132,18 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected=UNEXPECTED)
     @signed_in_or_deleted
     @document_failures(404)
-    @validate_response(MeAnswer)
-    async def me(caller: Identity) -> MeAnswer:
+    @validate_response(MeResponse)
+    async def me(caller: Identity) -> MeResponse:
         """The caller's own profile, wrapped."""
-        return MeAnswer(await profiles.of(caller))
+        return MeResponse(await profiles.of(caller))
 
     @bp.put("/auth/profile")
     @errors_as(unexpected=UNEXPECTED)
     @signed_in
     @document_failures(404)
     @validate_request(ProfileRequest, nothing_known="No fields to update")
-    @validate_response(ProfileChangedAnswer)
-    async def change_me(caller: Identity, data: ProfileRequest) -> ProfileChangedAnswer:
+    @validate_response(ProfileUpdateResponse)
+    async def change_me(caller: Identity, data: ProfileRequest) -> ProfileUpdateResponse:
         """Change the caller's own profile.
 
         With `is_creator` true, and the creator entitlement, the caller becomes a creator and is
@@ -152,7 +152,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
         changes = data.changes()
         if changes.nothing:
             raise ValidationError("No fields to update", error="No fields to update")
-        return ProfileChangedAnswer(
+        return ProfileUpdateResponse(
             await profiles.change(caller, changes), "Profile updated successfully"
         )
 

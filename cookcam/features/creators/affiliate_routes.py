@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from quart import request
 
-from cookcam.features.creators.link_answers import FullUrl, LinkList, NewLink, SharedLink, Tracked
+from cookcam.features.creators.link_answers import (
+    AffiliateLinkListResponse,
+    AffiliateLinkResponse,
+    ClickResponse,
+    FullUrl,
+    SharedAffiliateLink,
+)
 from cookcam.features.creators.links import Links
-from cookcam.features.creators.requests import GenerateLink, TrackClick
+from cookcam.features.creators.requests import AffiliateLinkRequest, ClickRequest
 from cookcam.features.subscriptions.guards import Gates
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -29,29 +35,31 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
     @user_limit("affiliate links")
     @gates.creator
     @document_failures(409)
-    @validate_request(GenerateLink)
-    @validate_response(NewLink)
-    async def generate_link(caller: Identity, data: GenerateLink) -> NewLink:
+    @validate_request(AffiliateLinkRequest)
+    @validate_response(AffiliateLinkResponse)
+    async def generate_link(caller: Identity, data: AffiliateLinkRequest) -> AffiliateLinkResponse:
         """Make a link to share."""
         link = await links.make(caller.user_id, data.campaign, data.slug)
-        return NewLink(True, SharedLink.to_share(link, url(link)), url(link))
+        return AffiliateLinkResponse(True, SharedAffiliateLink.to_share(link, url(link)), url(link))
 
     @bp.get("/subscription/affiliate/links")
     @errors_as(unexpected="Failed to get affiliate links")
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(LinkList)
-    async def list_links(caller: Identity) -> LinkList:
+    @validate_response(AffiliateLinkListResponse)
+    async def list_links(caller: Identity) -> AffiliateLinkListResponse:
         """One's own links, newest first."""
         found = await links.of_creator(caller.user_id)
-        return LinkList(True, [SharedLink.to_share(link, url(link)) for link in found])
+        return AffiliateLinkListResponse(
+            True, [SharedAffiliateLink.to_share(link, url(link)) for link in found]
+        )
 
     @bp.post("/subscription/affiliate/track/<code>")
     @errors_as(unexpected="Failed to track click")
-    @validate_request(TrackClick)
-    @validate_response(Tracked)
-    async def track(code: str, data: TrackClick) -> Tracked:
+    @validate_request(ClickRequest)
+    @validate_response(ClickResponse)
+    async def track(code: str, data: ClickRequest) -> ClickResponse:
         """Count a visitor. The answer is the same for any code, known or not."""
         headers = request.headers
         await links.track(
@@ -61,4 +69,4 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
             user_agent=data.user_agent or headers.get("User-Agent"),
             referrer=data.referrer or headers.get("Referer"),
         )
-        return Tracked(True, "Click tracked")
+        return ClickResponse(True, "Click tracked")

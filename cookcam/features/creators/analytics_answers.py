@@ -12,25 +12,25 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cookcam.features.creators.link_answers import LinkAnswer
+from cookcam.features.creators.link_answers import AffiliateLinkRow
 from cookcam.features.creators.models import Analytics, RecipeFigures, Referral, Tip, TipStatus
 from cookcam.features.creators.money import dollars
-from cookcam.features.creators.revenue_answers import RevenueAnswer
+from cookcam.features.creators.revenue_answers import MonthlyRevenue
 
 
-class Subscriber(Struct):
+class ReferredSubscriber(Struct):
     id: UUID
     email: str | None
     created_at: datetime | None
 
 
-class SubscriptionPart(Struct):
+class ReferredSubscription(Struct):
     tier_id: int
     status: str | None
     current_period_end: datetime | None
 
 
-class ReferralAnswer(Struct, kw_only=True):
+class ReferralSummary(Struct, kw_only=True):
     """`subscriber` is null once the account is deleted; the address is masked."""
 
     id: UUID
@@ -42,11 +42,11 @@ class ReferralAnswer(Struct, kw_only=True):
     is_active: bool
     converted_at: datetime
     deactivated_at: datetime | None
-    subscriber: Subscriber | None
-    subscription: SubscriptionPart
+    subscriber: ReferredSubscriber | None
+    subscription: ReferredSubscription
 
     @classmethod
-    def of(cls, row: Referral) -> ReferralAnswer:
+    def of(cls, row: Referral) -> ReferralSummary:
         known = row.subscriber_id
         return cls(
             id=row.id,
@@ -58,10 +58,10 @@ class ReferralAnswer(Struct, kw_only=True):
             is_active=row.is_active,
             converted_at=row.converted_at,
             deactivated_at=row.deactivated_at,
-            subscriber=Subscriber(known, masked(row.email), row.subscriber_since)
+            subscriber=ReferredSubscriber(known, masked(row.email), row.subscriber_since)
             if known
             else None,
-            subscription=SubscriptionPart(
+            subscription=ReferredSubscription(
                 row.tier_id, row.subscription_status, row.current_period_end
             ),
         )
@@ -75,13 +75,13 @@ def masked(email: str | None) -> str | None:
     return f"{name[0]}***@{domain}" if at and name else "***"
 
 
-class Referrals(Struct):
+class ReferralTotals(Struct):
     total: int
     active: int
-    data: list[ReferralAnswer]
+    data: list[ReferralSummary]
 
 
-class RecipeAnswer(Struct):
+class CreatorRecipeSummary(Struct):
     id: UUID
     title: str
     views_count: int
@@ -89,11 +89,11 @@ class RecipeAnswer(Struct):
     completion_rate: float
 
     @classmethod
-    def of(cls, row: RecipeFigures) -> RecipeAnswer:
+    def of(cls, row: RecipeFigures) -> CreatorRecipeSummary:
         return cls(row.id, row.title, row.view_count, row.saves_count, row.completion_rate)
 
 
-class TipAnswer(Struct, kw_only=True):
+class TipSummary(Struct, kw_only=True):
     """A tip as its creator sees it: who wants to be anonymous is."""
 
     id: UUID
@@ -109,7 +109,7 @@ class TipAnswer(Struct, kw_only=True):
     created_at: datetime
 
     @classmethod
-    def of(cls, tip: Tip) -> TipAnswer:
+    def of(cls, tip: Tip) -> TipSummary:
         return cls(
             id=tip.id,
             recipe_id=tip.recipe_id,
@@ -125,7 +125,7 @@ class TipAnswer(Struct, kw_only=True):
         )
 
 
-class Totals(Struct):
+class CreatorEarnings(Struct):
     total_earnings: float
     affiliate_earnings: float
     tips_earnings: float
@@ -133,7 +133,7 @@ class Totals(Struct):
     active_referrals: int
 
 
-class StripeState(
+class StripeAccountState(
     Struct,
     rename={
         "is_connected": "isConnected",
@@ -146,7 +146,7 @@ class StripeState(
     account_id: str | None
 
 
-class AnalyticsPart(
+class CreatorAnalytics(
     Struct,
     kw_only=True,
     rename={
@@ -155,48 +155,48 @@ class AnalyticsPart(
         "last_updated": "lastUpdated",
     },
 ):
-    revenue: RevenueAnswer
-    affiliate_links: list[LinkAnswer]
-    referrals: Referrals
-    recipes: list[RecipeAnswer]
-    recent_tips: list[TipAnswer]
+    revenue: MonthlyRevenue
+    affiliate_links: list[AffiliateLinkRow]
+    referrals: ReferralTotals
+    recipes: list[CreatorRecipeSummary]
+    recent_tips: list[TipSummary]
     last_updated: datetime
 
 
-class AnalyticsReply(
+class CreatorAnalyticsResponse(
     Struct,
     kw_only=True,
     rename={"recent_tips": "recentTips", "stripe_account": "stripeAccount"},
 ):
     success: bool
-    analytics: AnalyticsPart
-    revenue: Totals
-    referrals: Referrals
-    recipes: list[RecipeAnswer]
-    recent_tips: list[TipAnswer]
-    stripe_account: StripeState
+    analytics: CreatorAnalytics
+    revenue: CreatorEarnings
+    referrals: ReferralTotals
+    recipes: list[CreatorRecipeSummary]
+    recent_tips: list[TipSummary]
+    stripe_account: StripeAccountState
 
     @classmethod
-    def of(cls, creator_id: UUID, found: Analytics, now: datetime) -> AnalyticsReply:
+    def of(cls, creator_id: UUID, found: Analytics, now: datetime) -> CreatorAnalyticsResponse:
         month, account = found.month, found.account
-        referrals = Referrals(
+        referrals = ReferralTotals(
             found.referrals_total,
             found.referrals_active,
-            [ReferralAnswer.of(row) for row in found.referrals],
+            [ReferralSummary.of(row) for row in found.referrals],
         )
-        recipes = [RecipeAnswer.of(row) for row in found.recipes]
-        tips = [TipAnswer.of(tip) for tip in found.tips]
+        recipes = [CreatorRecipeSummary.of(row) for row in found.recipes]
+        tips = [TipSummary.of(tip) for tip in found.tips]
         return cls(
             success=True,
-            analytics=AnalyticsPart(
-                revenue=RevenueAnswer.of(creator_id, month),
-                affiliate_links=[LinkAnswer.of(link) for link in found.links],
+            analytics=CreatorAnalytics(
+                revenue=MonthlyRevenue.of(creator_id, month),
+                affiliate_links=[AffiliateLinkRow.of(link) for link in found.links],
                 referrals=referrals,
                 recipes=recipes,
                 recent_tips=tips,
                 last_updated=now,
             ),
-            revenue=Totals(
+            revenue=CreatorEarnings(
                 dollars(month.total_cents),
                 dollars(month.affiliate_cents),
                 dollars(month.tips_cents),
@@ -206,7 +206,7 @@ class AnalyticsReply(
             referrals=referrals,
             recipes=recipes,
             recent_tips=tips,
-            stripe_account=StripeState(
+            stripe_account=StripeAccountState(
                 account is not None and account.account_status != "disabled",
                 account is not None and account.is_active,
                 account.stripe_account_id if account else None,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from cookcam.errors import NotFound
 from cookcam.features.creators.connect import StripeAccounts
 from cookcam.features.creators.connect_answers import (
-    AccountLinkReply,
-    AccountState,
-    Dashboard,
-    Onboarded,
-    Refreshed,
+    AccountLinkResponse,
+    OnboardResponse,
+    StripeDashboardResponse,
+    StripeRefreshResponse,
+    StripeStatusResponse,
 )
 from cookcam.features.creators.requests import (
     AccountLinkRequest,
     OnboardRequest,
-    RefreshRequest,
+    StripeRefreshRequest,
 )
 from cookcam.features.creators.returns import PAGES, PATH, SCHEME
 from cookcam.features.subscriptions.guards import Gates
@@ -41,21 +41,21 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @gates.creator
     @document_failures(409)
     @validate_request(OnboardRequest)
-    @validate_response(Onboarded)
-    async def onboard(caller: Identity, data: OnboardRequest) -> Onboarded:
+    @validate_response(OnboardResponse)
+    async def onboard(caller: Identity, data: OnboardRequest) -> OnboardResponse:
         """Open an account at Stripe, once, and go there."""
         begun = await accounts.onboard(caller.user_id, data.country)
-        return Onboarded(True, begun.account.stripe_account_id, begun.url)
+        return OnboardResponse(True, begun.account.stripe_account_id, begun.url)
 
     @bp.get("/subscription/creator/stripe/status")
     @errors_as(unexpected="Failed to get Stripe account status")
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(AccountState)
-    async def get_status(caller: Identity) -> AccountState:
+    @validate_response(StripeStatusResponse)
+    async def get_status(caller: Identity) -> StripeStatusResponse:
         """The account as Stripe last told it."""
-        return AccountState.of(await accounts.of(caller.user_id))
+        return StripeStatusResponse.of(await accounts.of(caller.user_id))
 
     @bp.get("/subscription/creator/stripe/dashboard")
     @errors_as(unexpected="Failed to get dashboard link")
@@ -64,10 +64,10 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @user_limit("connect")
     @gates.creator
     @document_failures(404, 409)
-    @validate_response(Dashboard)
-    async def get_dashboard(caller: Identity) -> Dashboard:
+    @validate_response(StripeDashboardResponse)
+    async def get_dashboard(caller: Identity) -> StripeDashboardResponse:
         """The address of one's dashboard at Stripe, for one visit."""
-        return Dashboard(True, await accounts.dashboard(caller.user_id))
+        return StripeDashboardResponse(True, await accounts.dashboard(caller.user_id))
 
     @bp.post("/subscription/creator/stripe/account-link")
     @errors_as(unexpected="Failed to create account link")
@@ -76,11 +76,11 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @gates.creator
     @document_failures(404, 409)
     @validate_request(AccountLinkRequest)
-    @validate_response(AccountLinkReply)
-    async def account_link(caller: Identity, data: AccountLinkRequest) -> AccountLinkReply:
+    @validate_response(AccountLinkResponse)
+    async def account_link(caller: Identity, data: AccountLinkRequest) -> AccountLinkResponse:
         """A page of Stripe that comes back to the given addresses of the project or the app."""
         link = await accounts.link(caller.user_id, data.account_id, *data.urls())
-        return AccountLinkReply(True, link.url, int(link.expires_at.timestamp() * 1000))
+        return AccountLinkResponse(True, link.url, int(link.expires_at.timestamp() * 1000))
 
     @bp.post("/subscription/creator/stripe/refresh-status")
     @errors_as(unexpected="Failed to refresh account status")
@@ -88,12 +88,12 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @user_limit("connect")
     @gates.creator
     @document_failures(404, 409)
-    @validate_request(RefreshRequest)
-    @validate_response(Refreshed)
-    async def refresh_status(caller: Identity, data: RefreshRequest) -> Refreshed:
+    @validate_request(StripeRefreshRequest)
+    @validate_response(StripeRefreshResponse)
+    async def refresh_status(caller: Identity, data: StripeRefreshRequest) -> StripeRefreshResponse:
         """Ask Stripe how one's account is."""
         await accounts.refresh(caller.user_id, data.account_id)
-        return Refreshed(True, "Account status refreshed")
+        return StripeRefreshResponse(True, "Account status refreshed")
 
     @bp.get(f"{PATH}<page>")
     @hidden

@@ -26,7 +26,7 @@ def full_url(website: str) -> FullUrl:
     return url
 
 
-class LinkAnswer(Struct, kw_only=True):
+class AffiliateLinkRow(Struct, kw_only=True):
     id: UUID
     creator_id: UUID
     link_code: str
@@ -38,33 +38,33 @@ class LinkAnswer(Struct, kw_only=True):
     created_at: datetime
 
     @classmethod
-    def of(cls, link: Link) -> LinkAnswer:
+    def of(cls, link: Link) -> AffiliateLinkRow:
         return cls(**_link(link))
 
 
-class SharedLink(LinkAnswer, kw_only=True, rename={"camel_url": "fullUrl"}):
+class SharedAffiliateLink(AffiliateLinkRow, kw_only=True, rename={"camel_url": "fullUrl"}):
     """A link with its address, in both spellings."""
 
     camel_url: str
     full_url: str
 
     @classmethod
-    def to_share(cls, link: Link, url: str) -> SharedLink:
+    def to_share(cls, link: Link, url: str) -> SharedAffiliateLink:
         return cls(**_link(link), camel_url=url, full_url=url)
 
 
-class NewLink(Struct, rename={"affiliate_link": "affiliateLink"}):
+class AffiliateLinkResponse(Struct, rename={"affiliate_link": "affiliateLink"}):
     success: bool
-    affiliate_link: SharedLink
+    affiliate_link: SharedAffiliateLink
     full_url: str
 
 
-class LinkList(Struct):
+class AffiliateLinkListResponse(Struct):
     success: bool
-    links: list[SharedLink]
+    links: list[SharedAffiliateLink]
 
 
-class Tracked(Struct):
+class ClickResponse(Struct):
     success: bool
     message: str
 

@@ -7,11 +7,11 @@ import hashlib
 from quart import request
 
 from cookcam.features.creators.payout_answers import (
-    BalanceReply,
-    Pagination,
-    PayoutAnswer,
-    PayoutList,
-    PayoutReply,
+    BalanceResponse,
+    PayoutListResponse,
+    PayoutPagination,
+    PayoutResponse,
+    PayoutRow,
 )
 from cookcam.features.creators.payouts import Payouts
 from cookcam.features.creators.requests import PayoutRequest
@@ -39,11 +39,11 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(BalanceReply)
-    async def get_balance(caller: Identity) -> BalanceReply:
+    @validate_response(BalanceResponse)
+    async def get_balance(caller: Identity) -> BalanceResponse:
         """What there is, and what of it can be paid out."""
         balance = await payouts.balance(caller.user_id)
-        return BalanceReply.of(balance, payouts.next_payday())
+        return BalanceResponse.of(balance, payouts.next_payday())
 
     @bp.post("/subscription/creator/payout")
     @errors_as(unexpected="Failed to request payout")
@@ -52,26 +52,26 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     @gates.creator
     @document_failures(409)
     @validate_request(PayoutRequest)
-    @validate_response(PayoutReply)
-    async def request_payout(caller: Identity, data: PayoutRequest) -> PayoutReply:
+    @validate_response(PayoutResponse)
+    async def request_payout(caller: Identity, data: PayoutRequest) -> PayoutResponse:
         """Pay out a part of the balance. With `Idempotency-Key`, once for each key."""
         key = request.headers.get(HEADER, "").strip()
         if len(key) > LONGEST_KEY:
             key = hashlib.sha256(key.encode()).hexdigest()
         payout = await payouts.request(caller.user_id, data.cents(), key or None)
-        return PayoutReply(True, PayoutAnswer.of(payout), "Payout request submitted successfully")
+        return PayoutResponse(True, PayoutRow.of(payout), "Payout request submitted successfully")
 
     @bp.get("/subscription/creator/payouts/history")
     @errors_as(unexpected="Failed to get payout history")
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(PayoutList)
-    async def list_payouts(caller: Identity) -> PayoutList:
+    @validate_response(PayoutListResponse)
+    async def list_payouts(caller: Identity) -> PayoutListResponse:
         """One's payouts, newest first; `limit` is held to 1..100."""
         limit, offset = _page("limit", 20, 1, 100), _page("offset", 0, 0, 10**6)
         found, total = await payouts.history(caller.user_id, limit, offset)
-        return PayoutList.of(found, Pagination(limit, offset, total))
+        return PayoutListResponse.of(found, PayoutPagination(limit, offset, total))
 
 
 def _page(name: str, default: int, lowest: int, highest: int) -> int:

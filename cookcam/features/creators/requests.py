@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from cookcam.errors import ValidationError
 from cookcam.features.creators.money import cents_of
 from cookcam.features.literals import refused
 from cookcam.text import clean_prose
+from cookcam.web import WANTED
+
+Url = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
 
 
-class GenerateLink(Struct):
+class AffiliateLinkRequest(Struct):
     campaign_name: str | None = None
     custom_slug: str | None = None
     campaign_name_camel: str | None = field(name="campaignName", default=None)
@@ -28,7 +32,7 @@ class GenerateLink(Struct):
         return self.custom_slug_camel or self.custom_slug or None
 
 
-class TrackClick(Struct):
+class ClickRequest(Struct):
     """What the website and the app tell of a visitor; times they tell are not read."""
 
     source: str | None = None
@@ -37,8 +41,10 @@ class TrackClick(Struct):
 
 
 class PayoutRequest(Struct):
-    amount: float | None = None
-    method: str | None = None
+    amount: Annotated[float | None, WANTED] = None
+    method: Annotated[
+        Annotated[str, Meta(extra_json_schema={"enum": ["stripe"]})] | None, WANTED
+    ] = None
 
     def cents(self) -> int:
         """Raises ValidationError for what is missing or cannot be paid."""
@@ -50,7 +56,7 @@ class PayoutRequest(Struct):
 
 
 class TipRequest(Struct):
-    amount: float | None = None
+    amount: Annotated[float | None, WANTED] = None
     creator_id: UUID | None = field(name="creatorId", default=None)
     message: str | None = None
     is_anonymous: bool = field(name="isAnonymous", default=False)
@@ -72,8 +78,8 @@ class OnboardRequest(Struct):
 
 class AccountLinkRequest(Struct):
     account_id: str | None = None
-    return_url: str | None = None
-    refresh_url: str | None = None
+    return_url: Annotated[Url | None, WANTED] = None
+    refresh_url: Annotated[Url | None, WANTED] = None
 
     def urls(self) -> tuple[str, str]:
         """Raises ValidationError."""
@@ -82,7 +88,7 @@ class AccountLinkRequest(Struct):
         return self.return_url, self.refresh_url
 
 
-class RefreshRequest(Struct):
+class StripeRefreshRequest(Struct):
     account_id: str | None = None
 
 

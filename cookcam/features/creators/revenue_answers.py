@@ -21,7 +21,7 @@ from cookcam.features.creators.money import dollars
 from cookcam.features.creators.revenue import Earnings
 
 
-class RevenueAnswer(Struct, kw_only=True):
+class MonthlyRevenue(Struct, kw_only=True):
     """A month. It is no row: `id` is made of the creator and the month; it was created with the
     month, and updated with its newest entry.
     """
@@ -42,7 +42,7 @@ class RevenueAnswer(Struct, kw_only=True):
     updated_at: datetime
 
     @classmethod
-    def of(cls, creator_id: UUID, month: Month) -> RevenueAnswer:
+    def of(cls, creator_id: UUID, month: Month) -> MonthlyRevenue:
         begins = datetime(month.year, month.month, 1, tzinfo=UTC)
         return cls(
             id=uuid5(NAMESPACE_URL, f"cookcam:revenue:{creator_id}:{begins:%Y-%m}"),
@@ -62,7 +62,7 @@ class RevenueAnswer(Struct, kw_only=True):
         )
 
 
-class Rates(Struct):
+class RevenueRates(Struct):
     """In percent."""
 
     referrals_rate: int = REFERRALS_PERCENT
@@ -70,11 +70,11 @@ class Rates(Struct):
     collections_rate: int = COLLECTIONS_PERCENT
 
 
-class RevenueReply(Struct, kw_only=True):
+class RevenueResponse(Struct, kw_only=True):
     """`total_earnings` is of a life, `monthly_earnings` and the kinds are of the month."""
 
     success: bool
-    revenue: RevenueAnswer
+    revenue: MonthlyRevenue
     total_earnings: float
     monthly_earnings: float
     affiliate_earnings: float
@@ -82,14 +82,14 @@ class RevenueReply(Struct, kw_only=True):
     collections_earnings: float
     unpaid_balance: float
     active_referrals: int
-    revenue_breakdown: Rates
+    revenue_breakdown: RevenueRates
 
     @classmethod
-    def of(cls, creator_id: UUID, earnings: Earnings) -> RevenueReply:
+    def of(cls, creator_id: UUID, earnings: Earnings) -> RevenueResponse:
         month, balance = earnings.month, earnings.balance
         return cls(
             success=True,
-            revenue=RevenueAnswer.of(creator_id, month),
+            revenue=MonthlyRevenue.of(creator_id, month),
             total_earnings=dollars(balance.total_cents),
             monthly_earnings=dollars(month.total_cents),
             affiliate_earnings=dollars(month.affiliate_cents),
@@ -97,29 +97,29 @@ class RevenueReply(Struct, kw_only=True):
             collections_earnings=dollars(month.collections_cents),
             unpaid_balance=dollars(balance.available_cents),
             active_referrals=month.active_referrals,
-            revenue_breakdown=Rates(),
+            revenue_breakdown=RevenueRates(),
         )
 
 
-class Rated(Struct):
+class RatedRevenue(Struct):
     amount: float
     count: int
     rate: float
 
 
-class Averaged(Struct):
+class AveragedRevenue(Struct):
     amount: float
     count: int
     average: float
 
 
-class Sources(Struct):
-    subscription_referrals: Rated
-    recipe_tips: Averaged
-    premium_collections: Rated
+class RevenueSources(Struct):
+    subscription_referrals: RatedRevenue
+    recipe_tips: AveragedRevenue
+    premium_collections: RatedRevenue
 
 
-class Breakdown(Struct, kw_only=True):
+class RevenueBreakdown(Struct, kw_only=True):
     month: int
     year: int
     affiliate_earnings: float
@@ -127,21 +127,21 @@ class Breakdown(Struct, kw_only=True):
     collections_earnings: float
     total_earnings: float
     active_referrals: int
-    revenue_sources: Sources
+    revenue_sources: RevenueSources
 
 
-class BreakdownReply(Struct):
+class RevenueBreakdownResponse(Struct):
     success: bool
-    breakdown: Breakdown
+    breakdown: RevenueBreakdown
 
     @classmethod
-    def of(cls, month: Month) -> BreakdownReply:
+    def of(cls, month: Month) -> RevenueBreakdownResponse:
         affiliate, tips = dollars(month.affiliate_cents), dollars(month.tips_cents)
         collections = dollars(month.collections_cents)
         average = round(tips / month.tips, 2) if month.tips else 0.0
         return cls(
             True,
-            Breakdown(
+            RevenueBreakdown(
                 month=month.month,
                 year=month.year,
                 affiliate_earnings=affiliate,
@@ -149,10 +149,10 @@ class BreakdownReply(Struct):
                 collections_earnings=collections,
                 total_earnings=dollars(month.total_cents),
                 active_referrals=month.active_referrals,
-                revenue_sources=Sources(
-                    Rated(affiliate, month.active_referrals, REFERRALS_PERCENT / 100),
-                    Averaged(tips, month.tips, average),
-                    Rated(collections, month.collections, COLLECTIONS_PERCENT / 100),
+                revenue_sources=RevenueSources(
+                    RatedRevenue(affiliate, month.active_referrals, REFERRALS_PERCENT / 100),
+                    AveragedRevenue(tips, month.tips, average),
+                    RatedRevenue(collections, month.collections, COLLECTIONS_PERCENT / 100),
                 ),
             ),
         )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from quart import request
 
-from cookcam.features.erasure.answers import DeletedAnswer, ReceiptAnswer
+from cookcam.features.erasure.answers import (
+    AccountDeletionResponse,
+    DeletionReceipt,
+    DeletionReceiptResponse,
+)
 from cookcam.features.erasure.receipts import Receipts
 from cookcam.features.erasure.requests import (
-    DeletionRequest,
-    ReceiptRequest,
+    AccountDeletionRequest,
+    DeletionReceiptRequest,
     confirmation_in_header,
 )
 from cookcam.features.erasure.service import Erasure, checked_password
@@ -36,9 +42,11 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
     @errors_as(unexpected="Failed to delete account")
     @signed_in_or_deleted
     @document_failures(404, 409)
-    @validate_request(DeletionRequest)
-    @validate_response(DeletedAnswer)
-    async def delete_account(caller: Identity, data: DeletionRequest) -> DeletedAnswer:
+    @validate_request(AccountDeletionRequest)
+    @validate_response(AccountDeletionResponse)
+    async def delete_account(
+        caller: Identity, data: AccountDeletionRequest
+    ) -> AccountDeletionResponse:
         """Delete the caller's account and everything that belongs to it.
 
         Wants the password, as `confirmPassword` in the body or in a header of that name. Answers
@@ -49,14 +57,14 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
         )
         spend(AUTH, str(caller.user_id))
         deleted = await erasure.erase(caller, password)
-        return DeletedAnswer(MESSAGE, deleted.deleted_at, deleted.receipt)
+        return AccountDeletionResponse(MESSAGE, deleted.deleted_at, deleted.receipt)
 
     @bp.post("/auth/account/receipt")
     @errors_as(unexpected="Internal server error")
-    @validate_request(ReceiptRequest)
-    @validate_response(ReceiptAnswer)
-    async def verify_receipt(data: ReceiptRequest) -> ReceiptAnswer:
+    @validate_request(DeletionReceiptRequest)
+    @validate_response(DeletionReceiptResponse)
+    async def verify_receipt(data: DeletionReceiptRequest) -> DeletionReceiptResponse:
         """Whether a receipt of a deletion is ours, and what it says."""
-        return ReceiptAnswer(True, dict(receipts.verify(data.receipt)))
+        return DeletionReceiptResponse(True, cast("DeletionReceipt", receipts.verify(data.receipt)))
 
     return bp

@@ -9,14 +9,16 @@ from attrs import define, field
 from msgspec import UNSET
 
 from cookcam.errors import AppError
-from cookcam.features.health.models import ServiceOut
+from cookcam.features.health.models import ServiceHealthResponse
 
 PATIENCE = 2.0
 FRESH = 1.0
 SLOW_MS = 1000
 
 
-async def measured(check: Callable[[], Awaitable[object]], patience: float) -> ServiceOut:
+async def measured(
+    check: Callable[[], Awaitable[object]], patience: float
+) -> ServiceHealthResponse:
     """How long a check took, in whole ms; `patience` is in seconds.
 
     Whatever it raises means down; the answer names the code of an AppError, `TIMEOUT`, or `ERROR`.
@@ -26,12 +28,12 @@ async def measured(check: Callable[[], Awaitable[object]], patience: float) -> S
         with trio.fail_after(patience):
             await check()
     except trio.TooSlowError:
-        return ServiceOut("down", error="TIMEOUT")
+        return ServiceHealthResponse("down", error="TIMEOUT")
     except AppError as exc:
-        return ServiceOut("down", error=exc.code)
+        return ServiceHealthResponse("down", error=exc.code)
     except Exception:
-        return ServiceOut("down", error="ERROR")
-    return ServiceOut("up", latency=round((trio.current_time() - started) * 1000))
+        return ServiceHealthResponse("down", error="ERROR")
+    return ServiceHealthResponse("up", latency=round((trio.current_time() - started) * 1000))
 
 
 @define
@@ -43,10 +45,10 @@ class Probe:
 
     check: Callable[[], Awaitable[object]]
     _lock: trio.Lock = field(factory=trio.Lock, init=False)
-    _last: ServiceOut | None = field(default=None, init=False)
+    _last: ServiceHealthResponse | None = field(default=None, init=False)
     _asked: float = field(default=0.0, init=False)
 
-    async def ask(self) -> ServiceOut:
+    async def ask(self) -> ServiceHealthResponse:
         async with self._lock:
             now = trio.current_time()
             if self._last is None or now - self._asked >= FRESH:
@@ -54,8 +56,8 @@ class Probe:
                 self._asked = trio.current_time()
             return self._last
 
-    async def _ask(self) -> ServiceOut:
+    async def _ask(self) -> ServiceHealthResponse:
         said = await measured(self.check, PATIENCE)
         if said.latency is not UNSET and said.latency > SLOW_MS:
-            return ServiceOut("degraded", latency=said.latency)
+            return ServiceHealthResponse("degraded", latency=said.latency)
         return said

@@ -16,10 +16,10 @@ from attrs import define, field
 from cookcam.config import Config
 from cookcam.errors import ServiceUnavailable
 from cookcam.features.health.models import (
-    DetailedOut,
+    DetailedHealthResponse,
     OverallState,
-    ReadyOut,
-    ServiceOut,
+    ReadinessResponse,
+    ServiceHealthResponse,
     ServiceState,
 )
 from cookcam.features.health.probe import Probe
@@ -67,7 +67,7 @@ class Health:
     realtime: RealtimeCounts | None = None
     cooking_sessions: Callable[[], int] = lambda: 0
     bus_connected: Callable[[], bool] = lambda: True
-    external_apis: Callable[[], ServiceOut | None] = lambda: None
+    external_apis: Callable[[], ServiceHealthResponse | None] = lambda: None
     started: float = field(factory=time.monotonic)
     _database: Probe = field(init=False)
     _migrations: Probe = field(init=False)
@@ -97,30 +97,34 @@ class Health:
             said["websocket"] = self._sockets()
         return said
 
-    async def readiness(self) -> ReadyOut:
+    async def readiness(self) -> ReadinessResponse:
         if self.lifecycle.draining:
-            return ReadyOut(ready=False, draining=True)
+            return ReadinessResponse(ready=False, draining=True)
         services = {"database": await self._database.ask()}
         if services["database"].status != "down" and not self._migrated:
             services["migrations"] = await self._migrations.ask()
         if self.lifecycle.draining:  # it may have begun while the database was thinking
-            return ReadyOut(ready=False, draining=True)
+            return ReadinessResponse(ready=False, draining=True)
         if any(service.status == "down" for service in services.values()):
-            return ReadyOut(ready=False, services=services)
-        return ReadyOut(ready=True)
+            return ReadinessResponse(ready=False, services=services)
+        return ReadinessResponse(ready=True)
 
-    async def database(self) -> ServiceOut:
+    async def database(self) -> ServiceHealthResponse:
         return await self._database.ask()
 
-    async def detailed(self) -> DetailedOut:
+    async def detailed(self) -> DetailedHealthResponse:
         database = await self._database.ask()
-        bus = ServiceOut("up") if self.bus_connected() else ServiceOut("degraded", error="LOST")
+        bus = (
+            ServiceHealthResponse("up")
+            if self.bus_connected()
+            else ServiceHealthResponse("degraded", error="LOST")
+        )
         services = {"database": database, "bus": bus}
         if (external := self.external_apis()) is not None:
             services["external_apis"] = external
         states: list[ServiceState] = [one.status for one in services.values()]
         gravest = max(states, key=list(_OVERALL).index)
-        return DetailedOut(
+        return DetailedHealthResponse(
             status=_OVERALL[gravest],
             timestamp=now_text(),
             version=self.config.server.version,

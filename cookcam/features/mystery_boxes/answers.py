@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict, cast
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
@@ -32,80 +32,89 @@ INFO: Final[Mapping[Rarity, RarityInfo]] = {
 }
 
 
-class OpenAnswer(Struct):
+class RewardValue(TypedDict):
+    """By `reward_type`: `amount` of xp and recipe_unlock; `id` of a badge; `id`, a tier, and `days`
+    of a subscription; `text` of a tip."""
+
+    amount: NotRequired[int]
+    id: NotRequired[str]
+    days: NotRequired[int]
+    text: NotRequired[str]
+
+
+class OpenBoxResponse(Struct):
     """With `message` where there is no box, and with all the rest where there is one."""
 
     box_available: bool
     message: str | UnsetType = UNSET
     rarity: Rarity | UnsetType = UNSET
     reward_type: RewardType | UnsetType = UNSET
-    reward_value: dict[str, Any] | UnsetType = UNSET
+    reward_value: RewardValue | UnsetType = UNSET
     opened_at: datetime | UnsetType = UNSET
     rarity_info: RarityInfo | UnsetType = UNSET
 
     @classmethod
-    def of(cls, box: Box | None) -> OpenAnswer:
+    def of(cls, box: Box | None) -> OpenBoxResponse:
         if box is None:
             return cls(False, NO_BOX)
         return cls(
             True,
             rarity=box.rarity,
             reward_type=box.reward_type,
-            reward_value=box.reward_value,
+            reward_value=cast("RewardValue", box.reward_value),
             opened_at=box.opened_at,
             rarity_info=INFO[box.rarity],
         )
 
 
-class BoxRow(Struct):
+class MysteryBoxRow(Struct):
     id: UUID
     user_id: UUID
     rarity: Rarity
     reward_type: RewardType
-    reward_value: dict[str, Any]
+    reward_value: RewardValue
     opened_at: datetime
 
     @classmethod
-    def of(cls, box: Box) -> BoxRow:
-        return cls(
-            box.id, box.user_id, box.rarity, box.reward_type, box.reward_value, box.opened_at
-        )
+    def of(cls, box: Box) -> MysteryBoxRow:
+        value = cast("RewardValue", box.reward_value)
+        return cls(box.id, box.user_id, box.rarity, box.reward_type, value, box.opened_at)
 
 
-class History(Struct):
+class BoxHistoryResponse(Struct):
     """`total_boxes_opened` is the length of this page, as clients know it."""
 
-    history: list[BoxRow]
+    history: list[MysteryBoxRow]
     total_boxes_opened: int
 
     @classmethod
-    def of(cls, boxes: Sequence[Box]) -> History:
-        return cls([BoxRow.of(box) for box in boxes], len(boxes))
+    def of(cls, boxes: Sequence[Box]) -> BoxHistoryResponse:
+        return cls([MysteryBoxRow.of(box) for box in boxes], len(boxes))
 
 
-class Share(Struct):
+class RarityShare(Struct):
     """`percentage` of all boxes, with one decimal."""
 
     count: int
     percentage: str
 
 
-class Stats(Struct):
+class BoxStatsResponse(Struct):
     """Every rarity is named, and the types of reward that occur."""
 
     total_boxes: int
-    rarity_distribution: dict[Rarity, Share]
+    rarity_distribution: dict[Rarity, RarityShare]
     reward_type_distribution: dict[RewardType, int]
 
     @classmethod
-    def of(cls, tallies: Sequence[Tally]) -> Stats:
+    def of(cls, tallies: Sequence[Tally]) -> BoxStatsResponse:
         rarities, types = Counter[Rarity](), Counter[RewardType]()
         for tally in tallies:
             rarities[tally.rarity] += tally.boxes
             types[tally.reward_type] += tally.boxes
         total = rarities.total()
-        shares: dict[Rarity, Share] = {
-            rarity: Share(rarities[rarity], _percent(rarities[rarity], total))
+        shares: dict[Rarity, RarityShare] = {
+            rarity: RarityShare(rarities[rarity], _percent(rarities[rarity], total))
             for rarity in RARITIES
         }
         return cls(total, shares, dict(types))

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 
-class OpenRequest(Struct):
+class OpenBoxRequest(Struct):
     """Who opens is known from the token. An id may be named, and must be the same."""
 
     user_id: Annotated[str, Meta(description="one's own id, if any")] | None = None

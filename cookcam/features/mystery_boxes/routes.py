@@ -5,8 +5,12 @@ from __future__ import annotations
 from cookcam.errors import AuthorizationError
 from cookcam.features.idempotency.guard import idempotent
 from cookcam.features.idempotency.service import Replies
-from cookcam.features.mystery_boxes.answers import History, OpenAnswer, Stats
-from cookcam.features.mystery_boxes.requests import OpenRequest
+from cookcam.features.mystery_boxes.answers import (
+    BoxHistoryResponse,
+    BoxStatsResponse,
+    OpenBoxResponse,
+)
+from cookcam.features.mystery_boxes.requests import OpenBoxRequest
 from cookcam.features.mystery_boxes.service import MysteryBoxes
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -31,23 +35,23 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @signed_in
     @idempotent(replies)
     @document_failures(403)
-    @validate_request(OpenRequest)
-    @validate_response(OpenAnswer)
-    async def open_box(caller: Identity, data: OpenRequest) -> OpenAnswer:
+    @validate_request(OpenBoxRequest)
+    @validate_response(OpenBoxResponse)
+    async def open_box(caller: Identity, data: OpenBoxRequest) -> OpenBoxResponse:
         """Try for a box, once for each scan of the day; three boxes a day."""
         if data.user_id:
             require_own(caller, data.user_id)
-        return OpenAnswer.of(await boxes.open(caller))
+        return OpenBoxResponse.of(await boxes.open(caller))
 
     @bp.get("/mysteryBox/history")
     @bp.get("/mystery-box/history")
     @errors_as(unexpected=NO_HISTORY)
     @signed_in
     @query_integers(limit=20)
-    @validate_response(History)
-    async def own_history(caller: Identity, limit: int) -> History:
+    @validate_response(BoxHistoryResponse)
+    async def own_history(caller: Identity, limit: int) -> BoxHistoryResponse:
         """One's own boxes, newest first."""
-        return History.of(await boxes.history(caller, limit))
+        return BoxHistoryResponse.of(await boxes.history(caller, limit))
 
     @bp.get("/mysteryBox/history/<user_id>")
     @bp.get("/mystery-box/history/<user_id>")
@@ -55,20 +59,20 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @signed_in
     @document_failures(403)
     @query_integers(limit=20)
-    @validate_response(History)
-    async def history(caller: Identity, user_id: str, limit: int) -> History:
+    @validate_response(BoxHistoryResponse)
+    async def history(caller: Identity, user_id: str, limit: int) -> BoxHistoryResponse:
         """One's own boxes, newest first; nobody else's."""
         require_own(caller, user_id)
-        return History.of(await boxes.history(caller, limit))
+        return BoxHistoryResponse.of(await boxes.history(caller, limit))
 
     @bp.get("/mysteryBox/stats")
     @bp.get("/mystery-box/stats")
     @errors_as(unexpected="Failed to fetch stats")
     @signed_in
-    @validate_response(Stats)
-    async def stats(caller: Identity) -> Stats:
+    @validate_response(BoxStatsResponse)
+    async def stats(caller: Identity) -> BoxStatsResponse:
         """What the newest 1000 boxes of everybody held."""
-        return Stats.of(await boxes.tally())
+        return BoxStatsResponse.of(await boxes.tally())
 
     return bp
 

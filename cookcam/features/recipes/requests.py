@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, cast
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta, Struct
 
 from cookcam.features.literals import refused, visible_line
@@ -15,7 +16,9 @@ from cookcam.features.recipes.models import (
     DIFFICULTIES,
     Difficulty,
     RecipeContent,
+    RecipeIngredient,
     RecipeQuery,
+    RecipeStep,
 )
 from cookcam.text import VISIBLE_PATTERN, clean_line, clean_prose, clean_values
 from cookcam.web import WANTED
@@ -35,12 +38,40 @@ Words = Annotated[
 
 
 _TEXT = {"type": "string", "pattern": VISIBLE_PATTERN, "maxLength": LONGEST_ITEM}
+_WORDS = {"type": ["string", "null"]}
+_AMOUNT = {"type": ["string", "number", "null"]}
+_TEXT_OR_TEXTS = {"type": ["string", "array", "null"], "items": {"type": "string"}}
+_INGREDIENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": _WORDS,
+        "item": _WORDS,
+        "amount": _AMOUNT,
+        "quantity": _AMOUNT,
+        "unit": _WORDS,
+        "notes": _WORDS,
+        "source": _WORDS,
+        "fromPantry": {"type": ["boolean", "null"]},
+    },
+}
+_STEP: dict[str, Any] = {
+    "properties": {
+        "instruction": _TEXT,
+        "step": _AMOUNT,
+        "order": _AMOUNT,
+        "time": _AMOUNT,
+        "temperature": _AMOUNT,
+        "tips": _TEXT_OR_TEXTS,
+        "technique": _WORDS,
+        "equipment": _TEXT_OR_TEXTS,
+        "safety": _WORDS,
+        "proTip": _WORDS,
+    },
+    "required": ["instruction"],
+}
 Item = (
     Annotated[str, Meta(extra_json_schema=_TEXT)]
-    | Annotated[
-        dict[str, Any],
-        Meta(extra_json_schema={"properties": {"instruction": _TEXT}, "required": ["instruction"]}),
-    ]
+    | Annotated[dict[str, Any], Meta(extra_json_schema=_STEP)]
 )
 _TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": VISIBLE_PATTERN * 3}
 Title = Annotated[str, Meta(extra_json_schema=_TITLE)]
@@ -63,7 +94,7 @@ class RecipeRequest(Struct, kw_only=True):
             extra_json_schema={
                 "type": "array",
                 "maxItems": MOST_INGREDIENTS,
-                "items": {"anyOf": [_TEXT, {"type": "object"}]},
+                "items": {"anyOf": [_TEXT, _INGREDIENT]},
             },
         ),
     ] = None
@@ -166,7 +197,8 @@ def _ingredients(given: object) -> list[Any] | None:
     if len(items) > MOST_INGREDIENTS:
         raise refused(f"Too many ingredients (max {MOST_INGREDIENTS})", "ingredients")
     for item in items:
-        if not (isinstance(item, dict) or (isinstance(item, str) and _is_text(item))):
+        accepted = _is_text(item) if isinstance(item, str) else _has_type(item, RecipeIngredient)
+        if not accepted:
             raise refused("Each ingredient must be a text or an object", "ingredients")
     return [clean_values(item) for item in items]
 
@@ -180,9 +212,20 @@ def _instructions(given: list[Item] | None) -> tuple[list[str] | None, list[Any]
         text: object = item.get("instruction") if isinstance(item, dict) else item
         if not isinstance(text, str) or not _is_text(text):
             raise refused("Each instruction must be a text or have one", "instructions")
+        if isinstance(item, dict) and not _has_type(item, RecipeStep):
+            raise refused("Each field of an instruction must have its type", "instructions")
         texts.append(clean_prose(text))
     steps = [clean_values(item) for item in given]
     return texts, steps if any(isinstance(item, dict) for item in given) else None
+
+
+def _has_type(item: object, model: type[Any]) -> bool:
+    """Whether the known keys of `item` have the types that responses declare."""
+    try:
+        msgspec.convert(item, model)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _is_text(text: str) -> bool:

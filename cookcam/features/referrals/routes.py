@@ -19,13 +19,13 @@ WORDS: dict[Outcome, str] = {
 }
 
 
-class ReferralRequest(Struct):
+class LinkReferralRequest(Struct):
     referral_code: Annotated[str, Meta(extra_json_schema={"minLength": 1}), WANTED] = field(
         name="referralCode", default=""
     )
 
 
-class ReferralAnswer(Struct):
+class LinkReferralResponse(Struct):
     success: Literal[True]
     message: str
 
@@ -36,10 +36,10 @@ def routes(referrals: Referrals) -> Routes:
     @bp.post("/auth/link-referral")
     @errors_as(unexpected="Failed to link referral")
     @signed_in
-    @validate_request(ReferralRequest)
-    @validate_response(ReferralAnswer)
-    async def link_referral(caller: Identity, data: ReferralRequest) -> ReferralAnswer:
+    @validate_request(LinkReferralRequest)
+    @validate_response(LinkReferralResponse)
+    async def link_referral(caller: Identity, data: LinkReferralRequest) -> LinkReferralResponse:
         """Say by whose code the caller came. The first one counts."""
-        return ReferralAnswer(True, WORDS[await referrals.link(caller, data.referral_code)])
+        return LinkReferralResponse(True, WORDS[await referrals.link(caller, data.referral_code)])
 
     return bp

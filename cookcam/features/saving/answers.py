@@ -6,44 +6,44 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from cookcam.features.recipes.answers import RecipeAnswer
+from cookcam.features.recipes.answers import RecipeRow
 from cookcam.features.saving.models import Favorited, SavedPage
 
 
-class SaveAnswer(Struct):
+class SaveRecipeResponse(Struct):
     message: str
     saved: bool
 
     @classmethod
-    def of(cls, *, saved: bool) -> SaveAnswer:
+    def of(cls, *, saved: bool) -> SaveRecipeResponse:
         return cls("Recipe saved" if saved else "Recipe removed from saved recipes", saved)
 
 
-class FavoriteAnswer(Struct):
+class FavoriteResponse(Struct):
     success: bool
     message: str
     favorited: bool
     xp_awarded: int
 
     @classmethod
-    def of(cls, result: Favorited) -> FavoriteAnswer:
+    def of(cls, result: Favorited) -> FavoriteResponse:
         words = "added to" if result.favorited else "removed from"
         return cls(True, f"Recipe {words} favorites", result.favorited, result.xp_awarded)
 
 
 class SavedRecipeItem(Struct):
     created_at: datetime
-    recipe: RecipeAnswer
+    recipe: RecipeRow
 
 
-class SavedRecipes(Struct):
+class SavedRecipesResponse(Struct):
     success: bool
     saved_recipes: list[SavedRecipeItem]
     total: int
 
     @classmethod
-    def of(cls, page: SavedPage) -> SavedRecipes:
+    def of(cls, page: SavedPage) -> SavedRecipesResponse:
         items = [
-            SavedRecipeItem(saved.created_at, RecipeAnswer.of(saved.recipe)) for saved in page.saved
+            SavedRecipeItem(saved.created_at, RecipeRow.of(saved.recipe)) for saved in page.saved
         ]
         return cls(True, items, page.total)

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from cookcam.errors import ValidationError
 from cookcam.features.literals import refused
 from cookcam.features.scans.models import CATEGORIES, LEAST_SURE, MOST_SURE, DetectedIngredient
+from cookcam.images.encoding import BASE64_PATTERN
 from cookcam.text import clean_line
 from cookcam.web import WANTED
 
@@ -45,7 +46,11 @@ class AnalyzeRequest(Struct):
         Any,
         Meta(
             description="JPEG, PNG or WebP up to 10 MB as base64, bare or as a data URL.",
-            extra_json_schema={"type": "string", "contentEncoding": "base64", "minLength": 1},
+            extra_json_schema={
+                "type": "string",
+                "contentEncoding": "base64",
+                "pattern": BASE64_PATTERN,
+            },
         ),
         WANTED,
     ] = None
@@ -66,7 +71,7 @@ class AnalyzeRequest(Struct):
         return self.image_data
 
 
-class CorrectionRequest(Struct):
+class ScanCorrectionRequest(Struct):
     """The ingredients that are really on the photograph."""
 
     ingredients: Annotated[

@@ -10,11 +10,11 @@ from uuid import UUID
 from quart import request
 
 from cookcam.features.scans.answers import (
-    AnalyzeAnswer,
-    CorrectedScan,
-    History,
-    OneScan,
-    ScanAnswer,
+    AnalyzeResponse,
+    ScanCorrectionResponse,
+    ScanDetailResponse,
+    ScanHistoryResponse,
+    ScanResponse,
     ScanRow,
 )
 from cookcam.features.scans.models import Picture
@@ -22,7 +22,7 @@ from cookcam.features.scans.requests import (
     NO_DATA,
     NO_FILE,
     AnalyzeRequest,
-    CorrectionRequest,
+    ScanCorrectionRequest,
     no_image,
 )
 from cookcam.features.scans.service import (
@@ -73,8 +73,8 @@ def _scanning(bp: Routes, scans: Scans) -> None:
     @signed_in
     @document_upload(*sorted(IMAGE_TYPES))
     @document_failures(422)
-    @validate_response(ScanAnswer)
-    async def scan_ingredients(caller: Identity) -> ScanAnswer:
+    @validate_response(ScanResponse)
+    async def scan_ingredients(caller: Identity) -> ScanResponse:
         """Scan a photograph: the bytes of a JPEG, PNG or WebP, or the JSON of `/scan/analyze`."""
         asked = cast("Request", request)
         if asked.mimetype == "application/json":
@@ -87,7 +87,7 @@ def _scanning(bp: Routes, scans: Scans) -> None:
             keep = asked.args.get("store_image") == "true"
         else:
             raise no_image(NO_FILE, "Send a JPEG, PNG or WebP as image/jpeg, image/png, image/webp")
-        return ScanAnswer.of(await scans.scan(caller, picture, keep_image=keep))
+        return ScanResponse.of(await scans.scan(caller, picture, keep_image=keep))
 
     mark(scan_ingredients, body=AnalyzeRequest)
 
@@ -97,14 +97,14 @@ def _scanning(bp: Routes, scans: Scans) -> None:
     @optional_caller
     @document_failures(403, 422)
     @validate_request(AnalyzeRequest)
-    @validate_response(AnalyzeAnswer)
-    async def analyze(caller: Identity | None, data: AnalyzeRequest) -> AnalyzeAnswer:
+    @validate_response(AnalyzeResponse)
+    async def analyze(caller: Identity | None, data: AnalyzeRequest) -> AnalyzeResponse:
         """Scan a photograph sent as base64 text. What guests scan is not stored."""
         picture = await _picture_of_text(scans, caller, data.text(), NO_DATA)
         result = await scans.analyze(
             caller, facts().client_address, picture, keep_image=data.store_image
         )
-        return AnalyzeAnswer.of(result, authenticated=caller is not None)
+        return AnalyzeResponse.of(result, authenticated=caller is not None)
 
 
 def _reading(bp: Routes, scans: Scans) -> None:
@@ -112,30 +112,32 @@ def _reading(bp: Routes, scans: Scans) -> None:
     @errors_as(unexpected="Failed to fetch scan history")
     @signed_in
     @query_integers(limit=20, offset=0)
-    @validate_response(History)
-    async def history(caller: Identity, limit: int, offset: int) -> History:
+    @validate_response(ScanHistoryResponse)
+    async def history(caller: Identity, limit: int, offset: int) -> ScanHistoryResponse:
         """One's own scans, newest first."""
         found = await scans.history(caller, limit, offset)
-        return History([ScanRow.of(scan) for scan in found])
+        return ScanHistoryResponse([ScanRow.of(scan) for scan in found])
 
     @bp.get("/scan/<scan_id>")
     @signed_in
-    @validate_response(OneScan)
-    async def get_scan(caller: Identity, scan_id: str) -> OneScan:
+    @validate_response(ScanDetailResponse)
+    async def get_scan(caller: Identity, scan_id: str) -> ScanDetailResponse:
         """One of one's own scans."""
         known = parse_uuid(scan_id, scan_not_found())
-        return OneScan(ScanRow.of(await scans.get(caller, known)))
+        return ScanDetailResponse(ScanRow.of(await scans.get(caller, known)))
 
     @bp.put("/scan/<scan_id>/ingredients")
     @signed_in
-    @validate_request(CorrectionRequest)
-    @validate_response(CorrectedScan)
-    async def correct(caller: Identity, scan_id: str, data: CorrectionRequest) -> CorrectedScan:
+    @validate_request(ScanCorrectionRequest)
+    @validate_response(ScanCorrectionResponse)
+    async def correct(
+        caller: Identity, scan_id: str, data: ScanCorrectionRequest
+    ) -> ScanCorrectionResponse:
         """Correct the ingredients of a scan; the model's own list is kept in `scan_metadata`."""
         ingredients = data.checked()
         known: UUID = parse_uuid(scan_id, correction_failed())
         scan = await scans.correct(caller, known, ingredients)
-        return CorrectedScan(ScanRow.of(scan), "Ingredients updated")
+        return ScanCorrectionResponse(ScanRow.of(scan), "Ingredients updated")
 
 
 async def _picture(scans: Scans, caller: Identity | None, data: bytes, literal: str) -> Picture:

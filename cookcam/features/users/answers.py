@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from cookcam.features.users.models import Contact, Contacts, PublicUser
 
 
-class UserAnswer(Struct):
+class PublicUserRow(Struct):
     """`created_at` is there where one person is looked at."""
 
     id: UUID
@@ -23,7 +23,7 @@ class UserAnswer(Struct):
     created_at: datetime | UnsetType = UNSET
 
     @classmethod
-    def of(cls, user: PublicUser) -> UserAnswer:
+    def of(cls, user: PublicUser) -> PublicUserRow:
         return cls(
             user.id,
             user.name,
@@ -35,35 +35,35 @@ class UserAnswer(Struct):
         )
 
 
-class OneUser(Struct):
-    user: UserAnswer
+class PublicUserResponse(Struct):
+    user: PublicUserRow
 
     @classmethod
-    def of(cls, user: PublicUser) -> OneUser:
-        answer = UserAnswer.of(user)
+    def of(cls, user: PublicUser) -> PublicUserResponse:
+        answer = PublicUserRow.of(user)
         answer.created_at = user.created_at
         return cls(answer)
 
 
-class UserList(Struct):
-    users: list[UserAnswer]
+class UserListResponse(Struct):
+    users: list[PublicUserRow]
 
     @classmethod
-    def of(cls, users: list[PublicUser]) -> UserList:
-        return cls([UserAnswer.of(user) for user in users])
+    def of(cls, users: list[PublicUser]) -> UserListResponse:
+        return cls([PublicUserRow.of(user) for user in users])
 
 
-class FollowAnswer(Struct):
+class FollowResponse(Struct):
     message: str
     following: bool
 
     @classmethod
-    def of(cls, *, following: bool) -> FollowAnswer:
+    def of(cls, *, following: bool) -> FollowResponse:
         done = "followed" if following else "unfollowed"
         return cls(f"User {done} successfully", following)
 
 
-class MiniUser(Struct):
+class UserCard(Struct):
     id: UUID
     name: str | None
     avatar_url: str | None
@@ -71,35 +71,35 @@ class MiniUser(Struct):
     total_xp: int
 
     @classmethod
-    def of(cls, contact: Contact) -> MiniUser:
+    def of(cls, contact: Contact) -> UserCard:
         return cls(contact.id, contact.name, contact.avatar_url, contact.level, contact.total_xp)
 
 
 class Follower(Struct):
     created_at: datetime
-    follower: MiniUser
+    follower: UserCard
 
 
-class Followers(Struct):
+class FollowersResponse(Struct):
     followers: list[Follower]
     total: int
 
     @classmethod
-    def of(cls, contacts: Contacts) -> Followers:
-        latest = [Follower(contact.since, MiniUser.of(contact)) for contact in contacts.latest]
+    def of(cls, contacts: Contacts) -> FollowersResponse:
+        latest = [Follower(contact.since, UserCard.of(contact)) for contact in contacts.latest]
         return cls(latest, contacts.total)
 
 
 class Followed(Struct):
     created_at: datetime
-    following: MiniUser
+    following: UserCard
 
 
-class Following(Struct):
+class FollowingResponse(Struct):
     following: list[Followed]
     total: int
 
     @classmethod
-    def of(cls, contacts: Contacts) -> Following:
-        latest = [Followed(contact.since, MiniUser.of(contact)) for contact in contacts.latest]
+    def of(cls, contacts: Contacts) -> FollowingResponse:
+        latest = [Followed(contact.since, UserCard.of(contact)) for contact in contacts.latest]
         return cls(latest, contacts.total)
