@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from cookcam.features.literals import refused
-from cookcam.text import clean_line
+from cookcam.text import VISIBLE_PATTERN, clean_line
 
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+\.[^\s@\x00-\x1f\x7f]+")
 
@@ -19,6 +19,8 @@ SHORTEST_PASSWORD = 8
 MAX_PASSWORD_BYTES = 72
 """Supabase Auth hashes with bcrypt, which reads 72 bytes, and refuses longer passwords."""
 SHORTEST_NAME = 2
+NAME_PATTERN = rf"{VISIBLE_PATTERN}[\s\S]*{VISIBLE_PATTERN}"
+"""Two visible characters."""
 
 
 def checked_email(email: str) -> str:
@@ -48,7 +50,7 @@ def checked_new_password(password: str) -> str:
 def checked_name(name: str, longest: int = LONGEST_TEXT) -> str:
     """The name as `clean_line` makes it. Raises ValidationError."""
     cleaned = clean_line(name)
-    if len(cleaned) < SHORTEST_NAME:
+    if len(cleaned) < SHORTEST_NAME or not re.search(NAME_PATTERN, name):
         raise refused(f"Name must be at least {SHORTEST_NAME} characters", "name")
     if len(name) > longest:
         raise refused(f"Name must be at most {longest} characters", "name")

@@ -16,6 +16,7 @@ from cookcam.features.accounts.credentials import (
     LONGEST_EMAIL,
     LONGEST_TEXT,
     MAX_PASSWORD_BYTES,
+    NAME_PATTERN,
     SHORTEST_NAME,
     SHORTEST_PASSWORD,
 )
@@ -82,7 +83,7 @@ NewName = Annotated[
         extra_json_schema={
             "minLength": SHORTEST_NAME,
             "maxLength": LONGEST_TEXT,
-            "pattern": f"{VISIBLE_PATTERN}{VISIBLE_PATTERN}",
+            "pattern": NAME_PATTERN,
         }
     ),
     WANTED,
@@ -161,7 +162,7 @@ class ProfileRequest(Struct):
     name: (
         Annotated[
             str,
-            Meta(min_length=2, max_length=100, extra_json_schema={"pattern": VISIBLE_PATTERN * 2}),
+            Meta(min_length=2, max_length=100, extra_json_schema={"pattern": NAME_PATTERN}),
         ]
         | None
     ) = None

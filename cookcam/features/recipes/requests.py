@@ -5,6 +5,7 @@ Nothing is cut or rewritten to fit: what is out of bounds is a 400 that names it
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, cast
 from uuid import UUID
 
@@ -37,6 +38,10 @@ Words = Annotated[
 ]
 
 
+TITLE_PATTERN = (
+    rf"{VISIBLE_PATTERN}[\s\S]*(?:[ \t\n\u00a0\u3000]|{VISIBLE_PATTERN})[\s\S]*{VISIBLE_PATTERN}"
+)
+"""Three characters that are not removed, of which the first and the last are visible."""
 _TEXT = {"type": "string", "pattern": VISIBLE_PATTERN, "maxLength": LONGEST_ITEM}
 _WORDS = {"type": ["string", "null"]}
 _AMOUNT = {"type": ["string", "number", "null"]}
@@ -73,7 +78,7 @@ Item = (
     Annotated[str, Meta(extra_json_schema=_TEXT)]
     | Annotated[dict[str, Any], Meta(extra_json_schema=_STEP)]
 )
-_TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": VISIBLE_PATTERN * 3}
+_TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": TITLE_PATTERN}
 Title = Annotated[str, Meta(extra_json_schema=_TITLE)]
 
 
@@ -172,12 +177,12 @@ class RecipeFilter(Struct):
 
 def checked_title(title: str) -> str:
     """The title as `clean_line` makes it. Raises ValidationError."""
-    trimmed = clean_line(title)
-    if len(trimmed) < SHORTEST_TITLE:
+    cleaned = clean_line(title)
+    if len(cleaned) < SHORTEST_TITLE or not re.search(TITLE_PATTERN, title):
         raise refused(f"Title must be at least {SHORTEST_TITLE} characters", "title")
-    if len(trimmed) > LONGEST_TITLE:
+    if len(title) > LONGEST_TITLE:
         raise refused(f"Title must be at most {LONGEST_TITLE} characters", "title")
-    return trimmed
+    return cleaned
 
 
 def checked_difficulty(text: str) -> Difficulty:
