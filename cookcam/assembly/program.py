@@ -35,6 +35,7 @@ from cookcam.realtime.service import Realtime
 from cookcam.serving.door import Door
 from cookcam.serving.server import Server, protocol_config
 from cookcam.web import Routes
+from cookcam.web.admission import Admission
 from cookcam.web.app import create_app
 from cookcam.web.edge import Edge
 from cookcam.web.errors import malformed_request
@@ -90,12 +91,18 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
             *money.background(),
             *live.background(),
         ]
-        app = edge_of(ground, providers.authenticator, realtime, routes)
+        admission = Admission(ground.metrics)
+        background.append(Task("admission", admission.run))
+        app = edge_of(ground, providers.authenticator, realtime, routes, admission)
         yield Services(app, realtime, background, ground.reporter, ground.metrics)
 
 
 def edge_of(
-    ground: Ground, authenticator: Authenticator, realtime: Realtime, routes: Iterable[Routes]
+    ground: Ground,
+    authenticator: Authenticator,
+    realtime: Realtime,
+    routes: Iterable[Routes],
+    admission: Admission | None = None,
 ) -> Edge:
     """What a connection talks to: the edge, and behind it the routes and the live channel."""
     config, reporter = ground.config, ground.reporter
@@ -105,6 +112,7 @@ def edge_of(
         Dispatcher(app, realtime),
         config,
         limits=limits,
+        admission=admission,
         reporter=reporter,
         metrics=ground.metrics,
     )

@@ -74,6 +74,14 @@ class Metrics:
         self.http_requests_in_flight = Gauge(
             "http_requests_in_flight", "Requests being served", registry=registry
         )
+        self.http_requests_queued = Gauge(
+            "http_requests_queued", "Requests that wait for admission", registry=registry
+        )
+        self.http_requests_refused_total = Counter(
+            "http_requests_refused_total",
+            "Requests refused with 503 because the server was overloaded",
+            registry=registry,
+        )
         self.ws_connections = gauge("ws_connections", "Open sockets", "protocol")
         self.ws_connects_total = counter("ws_connects_total", "Accepted sockets", "protocol")
         self.ws_auth_failures_total = counter(

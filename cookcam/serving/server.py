@@ -83,7 +83,8 @@ class Server:
             while True:
                 # Before and not after: a stream that is accepted is started, never lost between.
                 await trio.lowlevel.checkpoint()
-                self._start(await door.accept())
+                for peer in await door.accept():
+                    self._start(peer)
 
     def _start(self, peer: Peer) -> None:
         connection = Connection(

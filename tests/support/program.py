@@ -48,10 +48,10 @@ class MemoryDoor:
     def let_in(self, peer: Peer) -> None:
         self._send.send_nowait(peer)
 
-    async def accept(self) -> Peer:
+    async def accept(self) -> list[Peer]:
         if self.busy:
             await trio.sleep_forever()
-        return await self._receive.receive()
+        return [await self._receive.receive()]
 
     def close(self) -> list[Peer]:
         self.closed = True
