@@ -58,13 +58,13 @@ def run_server(config: Config, ignored: Sequence[str] = ()) -> int:
 
 
 def open_door(config: Config) -> SocketDoor:
-    """Binds and listens where the configuration says. Raises OSError."""
+    """Takes the port of the configuration; `run` listens on it later. Raises OSError."""
     tls = protocol_config(
         keep_alive_seconds=config.server.keep_alive_seconds,
         tls_cert_file=config.server.tls_cert_file,
         tls_key_file=config.server.tls_key_file,
     ).create_ssl_context()
-    return SocketDoor.open(config.server.host, config.server.port, tls=tls)
+    return SocketDoor.bind(config.server.host, config.server.port, tls=tls)
 
 
 async def _serve(config: Config, door: SocketDoor) -> int:

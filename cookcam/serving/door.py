@@ -13,6 +13,9 @@ from attrs import frozen
 RETRY_ACCEPT_AFTER = 0.1
 """Seconds to wait when the process is out of descriptors; the queue holds the rest meanwhile."""
 
+BACKLOG = 1024
+"""Connections that the kernel completes before they are accepted; the rest are sent again."""
+
 ACCEPT_BATCH = 128
 """Connections taken in one pass of the scheduler. With one a pass, a new connection waits in the
 kernel's queue for as many passes as there are connections before it; without a limit, a flood of
@@ -35,6 +38,10 @@ class Peer:
 
 
 class Door(Protocol):
+    def listen(self) -> None:
+        """Lets clients connect. Raises OSError, for instance when the port is in use."""
+        ...
+
     async def accept(self) -> list[Peer]:
         """The next connections, at least one and at most ACCEPT_BATCH.
 
@@ -50,16 +57,22 @@ class Door(Protocol):
 
 @frozen
 class SocketDoor:
-    """A bound and listening TCP socket, with TLS on top when it has a context."""
+    """A bound TCP socket, with TLS on top when it has a context.
+
+    Binding and listening are apart: a program takes its port when it starts, and listens when it
+    is ready to accept. A proxy that connects in between is refused at once and tries another
+    instance, where it would wait in the accept queue otherwise.
+    """
 
     listener: socket.socket
     tls: ssl.SSLContext | None = None
 
     @classmethod
-    def open(
-        cls, host: str, port: int, *, backlog: int = 1024, tls: ssl.SSLContext | None = None
-    ) -> SocketDoor:
-        """Binds and listens. Raises OSError, for instance when the port is in use."""
+    def bind(cls, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> SocketDoor:
+        """Takes the port. Raises OSError, for instance when another socket listens on it.
+
+        Where another process has only bound the port as well, `listen` fails.
+        """
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -67,7 +80,6 @@ class SocketDoor:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(backlog)
             listener.setblocking(False)
         except BaseException:
             listener.close()
@@ -77,6 +89,12 @@ class SocketDoor:
     @property
     def port(self) -> int:
         return self.listener.getsockname()[1]
+
+    def listen(self) -> None:
+        try:
+            self.listener.listen(BACKLOG)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on port {self.port}: {error}") from error
 
     async def accept(self) -> list[Peer]:
         accepted: list[Peer] = []

@@ -54,11 +54,13 @@ class Server:
     async def accept(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Lets connections in until the door is closed.
+        """Listens and lets connections in until the door is closed.
 
-        Apart from `serve`, so that a failure here takes no connection down. Raises OSError when a
-        listening socket breaks.
+        Apart from `serve`, so that a failure here takes no connection down. Raises OSError when
+        the port is in use or a listening socket breaks.
         """
+        for door in self.doors:
+            door.listen()
         with self._accepting:
             async with trio.open_nursery() as nursery:
                 for door in self.doors:

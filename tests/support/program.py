@@ -48,6 +48,9 @@ class MemoryDoor:
     def let_in(self, peer: Peer) -> None:
         self._send.send_nowait(peer)
 
+    def listen(self) -> None:
+        pass
+
     async def accept(self) -> list[Peer]:
         if self.busy:
             await trio.sleep_forever()
