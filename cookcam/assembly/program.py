@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
+import trio
 from attrs import frozen
 
 from cookcam.assembly.channel import open_channel
@@ -40,6 +41,9 @@ from cookcam.web.app import create_app
 from cookcam.web.edge import Edge
 from cookcam.web.errors import malformed_request
 from cookcam.web.rate_limit import RateLimits
+
+BUS_JOIN_TIMEOUT = 2.0
+"""Seconds that a start waits for the bus between the instances; then it goes on without it."""
 
 
 @frozen
@@ -94,6 +98,10 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
         admission = Admission(ground.metrics)
         background.append(Task("admission", admission.run))
         app = edge_of(ground, providers.authenticator, realtime, routes, admission)
+        if config.realtime.enabled:
+            # The server listens after this: an event of its first client reaches the others.
+            with trio.move_on_after(BUS_JOIN_TIMEOUT):
+                await channel.bus.attempted.wait()
         yield Services(app, realtime, background, ground.reporter, ground.metrics)
 
 
