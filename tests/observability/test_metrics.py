@@ -24,6 +24,8 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "http_requests_total": "counter",
         "http_request_duration_seconds": "histogram",
         "http_requests_in_flight": "gauge",
+        "http_requests_queued": "gauge",
+        "http_requests_refused_total": "counter",
         "ws_connections": "gauge",
         "ws_connects_total": "counter",
         "ws_auth_failures_total": "counter",
