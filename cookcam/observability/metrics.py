@@ -77,10 +77,8 @@ class Metrics:
         self.http_requests_queued = Gauge(
             "http_requests_queued", "Requests that wait for admission", registry=registry
         )
-        self.http_requests_refused_total = Counter(
-            "http_requests_refused_total",
-            "Requests refused with 503 because the server was overloaded",
-            registry=registry,
+        self.http_requests_refused_total = counter(
+            "http_requests_refused_total", "Requests refused under overload", "queue"
         )
         self.ws_connections = gauge("ws_connections", "Open sockets", "protocol")
         self.ws_connects_total = counter("ws_connects_total", "Accepted sockets", "protocol")

@@ -98,7 +98,7 @@ class Admission:
             self._running[place] = None
             return place
         if self.queued >= MAX_QUEUED:
-            self._count_refusal(place.since)
+            self._count_refusal(place, place.since)
             raise ServiceOverloaded
         queue = self._webhooks if webhook else self._queue
         queue[place] = None
@@ -167,7 +167,7 @@ class Admission:
             place, _ = queue.popitem(last=False)
             place.refused = True
             self._decide(place)
-            self._count_refusal(now)
+            self._count_refusal(place, now)
             # After a pause no more than the refusals of one tick are made up for.
             self._next_refusal = max(self._next_refusal, now - TICK) + 1 / MAX_REFUSALS_PER_SECOND
 
@@ -175,13 +175,14 @@ class Admission:
         assert place.decided is not None  # noqa: S101 - queued requests have one
         place.decided.set()
 
-    def _count_refusal(self, now: float) -> None:
+    def _count_refusal(self, place: Place, now: float) -> None:
         if not self._refused:
             structlog.get_logger(__name__).warning("overloaded, refusing requests")
         self._refused += 1
         self._last_refusal = now
         if self.metrics is not None:
-            self.metrics.http_requests_refused_total.inc()
+            queue = "webhooks" if place.webhook else "requests"
+            self.metrics.http_requests_refused_total.of(queue).inc()
 
     def _note_calm(self) -> None:
         if trio.current_time() - self._last_refusal >= CALM:

@@ -280,7 +280,7 @@ class TestEdge:
             assert reply.headers["access-control-allow-origin"] == "https://cookcam.ai"
             assert "x-content-type-options" in reply.headers
             assert reply.json()["code"] == reply.json()["error"] == "SERVICE_OVERLOADED"
-            assert b"http_requests_refused_total 1.0" in metrics.render()
+            assert b'http_requests_refused_total{queue="requests"} 1.0' in metrics.render()
             [line] = logged.of("overloaded, refusing requests")
             assert line["level"] == "WARN"
             await trio.sleep(CALM + 1)
