@@ -10,7 +10,7 @@ rules, with their sources:
   ones have the least patience left ("Fail at Scale", B. Maurer, ACM Queue 13(8), 2015).
 - A request that has waited MAX_QUEUE_TIME is refused with 503 and `Retry-After`. Refusals are
   spread (MAX_REFUSALS_PER_SECOND), since each takes processor time from the requests that are
-  answered. At MAX_QUEUED requests the next is refused at once.
+  answered. At MAX_QUEUED requests in a queue the next is refused at once.
 - A request occupies its place for at most PLACE_TIME seconds. One that runs longer waits for a
   provider, a lock or its client, and does not use the processor; requests that wait for the
   database are bounded by the pool.
@@ -97,10 +97,10 @@ class Admission:
         if not self.queued and self._has_room(place.since):
             self._running[place] = None
             return place
-        if self.queued >= MAX_QUEUED:
+        queue = self._webhooks if webhook else self._queue
+        if len(queue) >= MAX_QUEUED:
             self._count_refusal(place, place.since)
             raise ServiceOverloaded
-        queue = self._webhooks if webhook else self._queue
         queue[place] = None
         place.decided = trio.Event()
         self._queued.set()

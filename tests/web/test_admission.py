@@ -123,6 +123,8 @@ async def test_a_full_queue_refuses_at_once(
         arrived = trio.current_time()
         await requests.arrive("one too many")
         assert requests.refused == {"one too many": arrived}
+        await requests.arrive("event", webhook=True)
+        assert "event" not in requests.refused
 
 
 async def test_the_queue_is_first_in_first_out_below_the_target(autojump_clock: Any) -> None:
