@@ -55,7 +55,7 @@ class PoolSettings:
 
     minimum: int
     maximum: int
-    wait: float = 5.0
+    wait: float = 2.0
     lifetime: float = 1800.0
     idle: float = 300.0
 

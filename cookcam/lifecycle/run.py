@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Protocol
 
 import structlog
@@ -143,8 +143,9 @@ class _Life:
             await running.start(self._guard, program.background.run)
             await running.start(self._guard, program.server.serve)
             await running.start(self._guard, program.server.accept)
-            self.lifecycle.enter(Phase.SERVING)
-            program.on_ready()
+            if not self._stop.is_set():
+                self.lifecycle.enter(Phase.SERVING)
+                program.on_ready()
             await self._stop.wait()
             self._shutdown = self.make_shutdown(
                 lifecycle=self.lifecycle,
@@ -180,6 +181,8 @@ class _Life:
         except Exception as error:
             self._log.error("a core task failed, starting graceful shutdown...", exc_info=error)
             self._stop.set("failure", error)
+            with suppress(RuntimeError):  # it had started already
+                task_status.started()
 
     def _report(self, shutdown: Shutdown) -> DrainReport:
         close = round(trio.current_time() - self._closed_after, 3)

@@ -1,8 +1,10 @@
 """The edge: what every HTTP request passes before and after everything else.
 
 One ASGI callable in front of the dispatcher. From outside to inside (`spec/operations.md` §6):
-request id, access line and metrics, error boundary, CORS, security headers, client address, body
-bound, limits. It looks through the headers once and wraps `send` once.
+request id, access line and metrics, admission, error boundary, CORS, security headers, client
+address, body bound, limits. It looks through the headers once and wraps `send` once. Admission
+control is not asked for probes, which stay alive under overload, nor for the Socket.IO transport,
+whose polls are meant to wait.
 
 It leaves websockets alone, save that their scope gets the same `RequestFacts`: the sockets have
 their own limits and close codes. It does not close connections while draining: serving does.
@@ -17,17 +19,19 @@ from typing import Any
 import trio
 
 from cookcam.config import Config
+from cookcam.errors import ServiceOverloaded
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import UNTRACED, ErrorReporter, NoReports
 from cookcam.web.access_log import AccessLog
+from cookcam.web.admission import Admission
 from cookcam.web.answers import Answer
 from cookcam.web.body_limit import Receive, bounded
 from cookcam.web.client_address import ClientAddresses, quota_key
 from cookcam.web.cors import VARY, Cors, is_preflight
-from cookcam.web.errors import Failures, failure_in, is_disconnect
+from cookcam.web.errors import Failures, error_response, failure_in, is_disconnect
 from cookcam.web.facts import STATE_KEY, RequestFacts
-from cookcam.web.paths import PROBES, SOCKET_IO, canonical, is_socket_transport
+from cookcam.web.paths import PROBES, SOCKET_IO, canonical, is_socket_transport, is_webhook
 from cookcam.web.quotas import in_general_quota
 from cookcam.web.rate_limit import GLOBAL, LimitReached, RateLimits
 from cookcam.web.request_id import HEADER, request_id
@@ -52,11 +56,13 @@ class Edge:
         config: Config,
         *,
         limits: RateLimits,
+        admission: Admission | None = None,
         reporter: ErrorReporter | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
+        self._admission = admission or Admission()
         self._reporter = reporter or NoReports()
         self._failures = Failures(self._reporter)
         self._addresses = ClientAddresses(config.server.trusted_proxies)
@@ -89,11 +95,21 @@ class Edge:
         )
         self._log.started()
         with log_context(requestId=facts.request_id, method=facts.method, path=facts.route):
+            place = None
             try:
+                if not quiet:
+                    place = await self._admission.enter(webhook=is_webhook(path))
                 with _UNTRACED if quiet else self._reporter.request(facts.method, path) as trace:
                     await self._answer(scope, receive, headers, path, facts, response)
                     trace.finish(facts.route, response.status)
+            except ServiceOverloaded as overload:
+                if place is not None:  # not of the admission
+                    raise
+                quiet = True  # a log line for each refusal would be load, too
+                await response.answer(error_response(overload, facts))
             finally:
+                if place is not None:
+                    self._admission.leave(place)
                 self._log.finished(facts, response.status, response.size, quiet=quiet)
 
     def _look_at(self, scope: Any, headers: dict[bytes, bytes]) -> RequestFacts:

@@ -221,6 +221,37 @@ async def test_a_closed_account_is_put_out_everywhere(
         assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_EXPIRED")
 
 
+async def test_a_server_listens_after_it_has_joined_the_bus(
+    fresh_database_url: str, redis: RedisServer | None
+) -> None:
+    environ = {"REDIS_URL": redis.url} if redis is not None else {}
+    async with open_project(fresh_database_url) as gotrue:
+        for _ in range(3):
+            async with kitchen_of(fresh_database_url, gotrue, **environ) as kitchen:
+                assert await bus_of(kitchen) == "up"
+
+
+async def test_a_server_is_not_ready_before_it_has_joined_the_bus(
+    kind: str, fresh_database_url: str
+) -> None:
+    if kind != "redis":
+        pytest.skip("PostgreSQL is the database as well: readiness needs it in any case")
+    with redis_server() as redis:
+        async with (
+            open_project(fresh_database_url) as gotrue,
+            kitchen_of(fresh_database_url, gotrue, REDIS_URL=redis.url) as kitchen,
+        ):
+            http = kitchen.server.http
+            assert (await http.get("/health")).status_code == 200
+            ready = await http.get("/health/ready")
+            assert ready.status_code == 503
+            assert ready.json()["services"]["bus"] == {"status": "down", "error": "NOT_JOINED"}
+            await redis.start()
+            with trio.fail_after(2 * PATIENCE):
+                while (await http.get("/health/ready")).status_code != 200:
+                    await trio.sleep(0.05)
+
+
 # A bus that is lost
 
 

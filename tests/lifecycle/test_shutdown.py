@@ -282,11 +282,11 @@ class TestSignals:
 class FallingDoor(MemoryDoor):
     broken = False
 
-    async def accept(self) -> Peer:
-        peer = await super().accept()
+    async def accept(self) -> list[Peer]:
+        accepted = await super().accept()
         if self.broken:
             raise OSError("the door fell off")
-        return peer
+        return accepted
 
 
 class TestCoreFailure:

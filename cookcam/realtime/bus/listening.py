@@ -27,6 +27,8 @@ class Listening(Generic[T]):
     name: str
     subscribe: Callable[[], AbstractAsyncContextManager[AsyncGenerator[T]]]
     connected: bool = field(default=False, init=False)
+    attempted: trio.Event = field(factory=trio.Event, init=False)
+    """Set when the first attempt to subscribe has ended, with or without success."""
     _pause: Pause = field(factory=Pause, init=False)
 
     async def run(
@@ -46,9 +48,11 @@ class Listening(Generic[T]):
                     self.connected, told = True, False
                     log.info("bus connected")
                     joined()
+                    self.attempted.set()
                     async for message in messages:
                         heard(message)
             except AppError as error:
+                self.attempted.set()
                 if not told:
                     log.warning("bus lost, connecting again", code=error.code)
                 told = True
