@@ -146,7 +146,7 @@ class Realtime:
             authenticator,
             lifecycle,
             limits,
-            handshakes(settings),
+            handshakes(settings) if config.limits.enabled else None,
             metrics,
             reporter,
             name_of,
