@@ -165,8 +165,8 @@ class Session:
 
     @property
     def goodbye(self) -> Close:
-        """How a WebSocket says why it ended."""
-        return Close(self.code, self.reason or "")
+        """How a WebSocket says why it ended. 1009 says it all, as from the reference server."""
+        return Close(self.code, "" if self.code == TOO_BIG else self.reason or "")
 
     async def receive(self, packet: Packet) -> None:
         """Takes what the client sent; waits while the handler is behind. Raises PacketError for

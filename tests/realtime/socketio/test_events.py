@@ -285,6 +285,22 @@ async def test_packet_over_a_limit_goes_to_its_handler_and_the_session_goes_on(a
         await client.send(f"431[{TOO_DEEP}]")  # to no question, and acknowledged to nobody
         assert (await client.receive()).startswith('42["dropped","The JSON is nested')
         await client.send('428["ask",1]')
+        assert await client.receive() == '438["handled"]'
+        await client.send("4" + "x" * 2_000)
+        assert await client.close_code() == 1009
+
+
+async def test_packet_over_a_limit_ends_the_session_where_nothing_handles_it(autojump_clock):
+    server = SocketServer()
+    async with server, connected(server) as client:
+        await client.send(f'427["ask",{TOO_DEEP}]')
+        assert await client.close_code() == 1002
+
+
+async def test_connect_packet_over_a_limit_is_refused_with_its_reason(autojump_clock):
+    server = SocketServer()
+    async with server, opened(server) as client:
+        await client.send('40{"a":' + TOO_DEEP + "}")
         reason = "The JSON is nested more than 64 levels deep"
         assert await client.receive() == f'44{{"message":"{reason}"}}'
         await client.connect()
