@@ -52,7 +52,7 @@ class Router:
     metrics: Metrics
     limits: Limits
     _failures: Failures
-    _events: dict[str, Event] = field(factory=dict[str, Event], init=False)
+    events: dict[str, Event] = field(factory=dict[str, Event], init=False)
     _partings: list[Parting] = field(factory=list[Parting], init=False)
     _returnings: list[Returning] = field(factory=list[Returning], init=False)
 
@@ -70,16 +70,16 @@ class Router:
 
     def include(self, events: Events) -> None:
         """Adds the events of a feature. Raises ValueError for a name that another one has."""
-        if taken := self._events.keys() & events.events.keys():
+        if taken := self.events.keys() & events.events.keys():
             raise ValueError(f"{events.name}: the events {sorted(taken)} are taken")
-        self._events |= events.events
+        self.events |= events.events
         self._partings += events.partings
         self._returnings += events.returnings
 
     async def handle(self, caller: Connection, name: str, data: object) -> Outcome:
         """Handles one event; never raises but when cancelled. `data` is parsed JSON, None when
         there was none."""
-        event = self._events.get(name)
+        event = self.events.get(name)
         self.metrics.ws_messages_total.of(caller.protocol, name if event else OTHER).inc()
         excesses = caller.excesses
         refusal = self.refusal(caller, name, event and event.quota)
