@@ -14,11 +14,12 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
-import orjson
 from attrs import NOTHING, Attribute, define, field
 from cattrs import Converter
 from cattrs.errors import BaseValidationError, CattrsError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from cookcam.json_parsing import JsonError, parse_json
 
 S = TypeVar("S")
 JsonSchema = dict[str, Any]
@@ -79,8 +80,8 @@ class Shapes:
         Raises ValueError, without a word of the text, when it is not JSON or not of that shape.
         """
         try:
-            value: object = orjson.loads(text)
-        except orjson.JSONDecodeError:
+            value: object = parse_json(text)
+        except JsonError:
             raise ValueError("not JSON") from None
         return self.structure(shape, value)
 

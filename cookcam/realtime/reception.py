@@ -76,15 +76,15 @@ class Rejected(Exception):
 
 @define(eq=False)
 class Reception:
-    """`handshakes` is the quota of handshakes per client address. Others see the name that
-    `name_of` finds; without it, the one in the token."""
+    """`handshakes` is the quota of handshakes per client address, None for no limit. Others see
+    the name that `name_of` finds; without it, the one in the token."""
 
     hub: Hub
     router: Router
     authenticator: Authenticator
     lifecycle: Lifecycle
     limits: Limits
-    handshakes: Quota
+    handshakes: Quota | None
     metrics: Metrics
     reporter: ErrorReporter
     name_of: NameOf | None = None
@@ -95,6 +95,8 @@ class Reception:
         down, RateLimited for an address that comes too often."""
         if self.lifecycle.draining:
             raise ServiceUnavailable(SHUTTING_DOWN)
+        if self.handshakes is None:
+            return
         wait = self.limits.spend(self.handshakes, quota_key(address_of(scope)))
         if wait:
             self.metrics.rate_limited_total.of(self.handshakes.name).inc()

@@ -14,15 +14,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import orjson
-
+from cookcam import json_parsing
 from cookcam.errors import InvalidJson, UnsupportedMediaType, ValidationError
 from cookcam.web.forms import parse_form
 from cookcam.web.requests import Request
 
 FORM = "application/x-www-form-urlencoded"
-MAX_DEPTH = 64
-"""Levels of nesting in JSON; a recipe has five."""
 
 
 async def read_body(request: Request) -> tuple[Any, bool]:
@@ -50,34 +47,15 @@ async def read_body(request: Request) -> tuple[Any, bool]:
     return value, typed
 
 
-def parse_json(text: bytes) -> Any:
-    """The value of JSON that a client sent. Raises InvalidJson, also for more than MAX_DEPTH levels
-    of nesting: what walks a value afterwards may recurse."""
+def parse_json(text: str | bytes) -> Any:
+    """The value of JSON that a client sent. Raises InvalidJson, also for text that is nested too
+    deeply."""
     try:
-        value = orjson.loads(text)  # refuses more than 1,024 levels itself
-    except ValueError:
-        # Without the cause: its text quotes what the client sent.
+        return json_parsing.parse_json(text)
+    except json_parsing.JsonTooDeep as error:
+        raise InvalidJson(str(error)) from None
+    except json_parsing.JsonError:
         raise InvalidJson() from None
-    # Almost every text has fewer brackets than levels are allowed, and is only counted.
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper_than(value, MAX_DEPTH):
-        raise InvalidJson(f"The JSON is nested more than {MAX_DEPTH} levels deep")
-    return value
-
-
-def is_deeper_than(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested deeper than `levels`; without recursion."""
-    level: list[Any] = [value]
-    for _ in range(levels + 1):
-        inner: list[Any] = []
-        for item in level:
-            if type(item) is list:
-                inner += cast("list[Any]", item)
-            elif type(item) is dict:
-                inner += cast("dict[str, Any]", item).values()
-        if not inner and not any(type(item) is list or type(item) is dict for item in level):
-            return False
-        level = inner
-    return True
 
 
 def _parse_json(body: bytes) -> Any:

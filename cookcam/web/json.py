@@ -16,7 +16,7 @@ class JsonProvider(JSONProvider):
         return to_json(obj).decode()
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        return parse_json(s.encode() if isinstance(s, str) else s)
+        return parse_json(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Any:
         body = to_json(self._prepare_response_obj(args, kwargs))

@@ -122,6 +122,25 @@ def to_model(value: Any, model: type[T], *, strict: bool) -> T:
         raise _as_app_error(error) from None
 
 
+def invalid_fields(value: dict[str, Any], model: type[msgspec.Struct]) -> list[dict[str, str]]:
+    """What is wrong with each field of a value that is not a `model`: `{"field", "rule"}`, with
+    the place within the field where there is one. Never quotes the value."""
+    droppable, found = _never_null(model), list[dict[str, str]]()
+    for part in msgspec.structs.fields(model):
+        name = part.encode_name
+        if name not in value or (value[name] is None and name in droppable):
+            if part.required:
+                found.append({"field": name, "rule": "is required"})
+            continue
+        try:
+            msgspec.convert(_with_whole_numbers(value[name]), part.type, strict=True)
+        except msgspec.ValidationError as error:
+            place, rule = _place_and_rule(error)
+            separator = "." if place and not place.startswith("[") else ""
+            found.append({"field": f"{name}{separator}{place}", "rule": rule})
+    return found
+
+
 def _with_whole_numbers(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
         return int(value)
@@ -137,6 +156,12 @@ def _as_app_error(exc: msgspec.ValidationError) -> ValidationError:
     if exc.__cause__ is not None:
         # The words of a validator may hold the value it refused.
         return ValidationError("The request holds a value that is not acceptable")
+    field, rule = _place_and_rule(exc)
+    return ValidationError.of(field or "body", rule)
+
+
+def _place_and_rule(exc: msgspec.ValidationError) -> tuple[str, str]:
+    """Where in the value, and which rule in words."""
     text = str(exc)
     place = _PLACE.search(text)
     field = place[1].lstrip(".") if place else ""
@@ -144,7 +169,7 @@ def _as_app_error(exc: msgspec.ValidationError) -> ValidationError:
     missing = _MISSING.fullmatch(rule)
     if missing:
         field = f"{field}.{missing[1]}" if field else missing[1]
-    return ValidationError.of(field or "body", in_words(rule))
+    return field, in_words(rule)
 
 
 def _require_model(model: type[Any]) -> None:

@@ -146,6 +146,11 @@ def test_texts_that_are_no_answer(text: str):
         Shapes().read(Suggestions, text)
 
 
+def test_half_a_surrogate_pair_of_the_model_is_read_as_the_replacement_character():
+    text = json.dumps(a_recipe() | {"title": "Pizza \ud83c"})
+    assert Shapes().read(FullRecipe, text).title == "Pizza \N{REPLACEMENT CHARACTER}"
+
+
 def test_a_text_postgresql_cannot_keep_is_refused():
     recipe = a_recipe() | {"title": "So\x00up"}
     with pytest.raises(ValueError, match="not a FullRecipe"):

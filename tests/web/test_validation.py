@@ -162,6 +162,29 @@ async def test_null_means_left_out_where_null_is_no_value(client: Any) -> None:
     assert made["note"] is None
 
 
+@pytest.mark.parametrize(
+    ("escaped", "title"),
+    [
+        ("pizza \\ud83c", "pizza \N{REPLACEMENT CHARACTER}"),
+        ("\\ud83c\\udf55", "\N{SLICE OF PIZZA}"),
+    ],
+)
+async def test_half_a_surrogate_pair_is_read_as_the_replacement_character(
+    client: Any, escaped: str, title: str
+) -> None:
+    body = f'{{"title":"{escaped}"}}'.encode()
+    reply = await client.post("/api/v1/meals", body=body, content_type="application/json")
+    assert (reply.status, reply.json()["title"]) == (201, title)
+
+
+@pytest.mark.parametrize("levels", [65, 700, 5_000])
+async def test_json_that_is_too_deep_is_a_400_with_the_reason(client: Any, levels: int) -> None:
+    body = b'{"unknown":' + b"[" * levels + b"]" * levels + b"}"
+    reply = await client.post("/api/v1/meals", body=body, content_type="application/json")
+    assert (reply.status, reply.json()["code"]) == (400, "INVALID_JSON")
+    assert reply.json()["message"] == "The JSON is nested more than 64 levels deep"
+
+
 async def test_json_is_held_to_its_types_and_a_form_is_not(client: Any) -> None:
     assert (await client.post("/api/v1/meals", {"portions": "2"})).status == 400
     form = await client.post(
