@@ -48,6 +48,9 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
         (401,), "The token is expired, revoked or not valid. Refresh the session, then repeat."
     ),
     "PAYMENT_ERROR": ErrorCode((402,), "The payment was declined."),
+    "ACCOUNT_CLOSED": ErrorCode(
+        (403,), "The account is deleted, being deleted, or banned: nothing may be charged for it."
+    ),
     "AUTHORIZATION_ERROR": ErrorCode((403,), "The caller may not do this."),
     "CREATOR_REQUIRED": ErrorCode((403,), "Only for creators."),
     "EMAIL_NOT_CONFIRMED": ErrorCode((403,), "The e-mail address has to be confirmed first."),
