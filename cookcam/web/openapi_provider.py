@@ -15,7 +15,12 @@ from werkzeug.routing import Rule
 
 from cookcam.web.error_codes import ERROR_CODES, codes_of
 from cookcam.web.marks import SECURED, Marks, marks_of
-from cookcam.web.openapi_schemas import describe_body, query_parameters, require_known_field
+from cookcam.web.openapi_schemas import (
+    NO_FIELDS,
+    describe_body,
+    query_parameters,
+    require_known_field,
+)
 from cookcam.web.paths import CANONICAL, PROBES
 from cookcam.web.routing import template_of
 
@@ -268,7 +273,8 @@ class Provider(OpenAPIProvider):
 
     def _needs_fields(self, body: type[Any]) -> bool:
         schema = self._schemas[self._name_of(body)]
-        return bool(schema["required"]) or "anyOf" in schema
+        alternatives = schema.get("anyOf", [])
+        return bool(schema["required"] or (alternatives and NO_FIELDS not in alternatives))
 
     def _name_of(self, model: type[Any]) -> str:
         return self._references[model]["$ref"].rpartition("/")[2]

@@ -49,10 +49,14 @@ def describe_body(schema: JsonSchema, model: type[Any]) -> None:
     _refuse_nul(schema)
 
 
+NO_FIELDS = {"maxProperties": 0}
+"""The alternative of a schema that an empty body meets."""
+
+
 def require_known_field(schema: dict[str, Any]) -> None:
     """Of a body that is empty or has one of the fields that the model knows."""
     schema["anyOf"] = [
-        {"maxProperties": 0},
+        NO_FIELDS,
         *({"required": [name]} for name in _properties(schema)),
     ]
 
