@@ -10,6 +10,7 @@ the next run of the same bundle goes on from there. What is written twice is the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -37,6 +38,8 @@ their names, and so put more entries next to each other into the pages of the in
 LINES_SENT = 5_000
 MOST_TOLD = 20
 ONE_AT_A_TIME = 0x_C00C_0F00
+OTHER_TYPES = "foods of types that are not imported"
+DUPLICATES = "foods whose fdc_id was there before"
 
 # A crash that takes a commit back empties the record of it, too: nothing waits for the disk until
 # everything is there.
@@ -80,6 +83,7 @@ WITHOUT_AMOUNTS: LiteralString = """
 from usda_import.foods f
 where f.fdc_id > %s
   and not exists (select from usda_import.amounts a where a.fdc_id = f.fdc_id)"""
+COUNT_FOODS = "select count(*) from usda_import.foods"
 COUNT_REST = f"select count(*) {WITHOUT_AMOUNTS}"
 TAKE_REST = f"""
 with taken as (
@@ -187,7 +191,12 @@ class Problem:
 
 @define
 class ImportReport:
-    """What one run did. `problems` are the first of `bad_rows`; `resumed` when it went on."""
+    """What one run did. `problems` are the first of `bad_rows`; `resumed` when it went on.
+
+    `bad_rows` counts rows, JSON foods and amounts of JSON foods that cannot be used, `reasons` the
+    same by file and reason; `skipped` counts usable foods that are not imported. `failures` says
+    why a run has to count as failed although it read everything.
+    """
 
     lines: int = 0
     foods: int = 0
@@ -195,9 +204,13 @@ class ImportReport:
     bad_rows: int = 0
     resumed: bool = False
     problems: list[Problem] = field(factory=list[Problem])
+    reasons: Counter[str] = field(factory=Counter[str])
+    skipped: Counter[str] = field(factory=Counter[str])
+    failures: list[str] = field(factory=list[str])
 
     def bad(self, problem: Problem) -> None:
         self.bad_rows += 1
+        self.reasons[f"{problem.file}: {problem.why}"] += 1
         if len(self.problems) < MOST_TOLD:
             self.problems.append(problem)
 
@@ -244,9 +257,14 @@ class _Import:
     def run(self) -> None:
         files = self._start()
         self.report.resumed = bool(files)
+        for problem in self.bundle.problems:
+            self.report.bad(Problem(*problem))
         for part in self.bundle.parts:
             self._load(part, files)
         self._write_rest()
+        (usable,) = self._one(COUNT_FOODS)
+        if not usable:
+            self.report.failures.append("no food could be read")
         self.connection.execute("reset synchronous_commit")
         self.connection.execute(FORGET)
 
@@ -265,15 +283,20 @@ class _Import:
         after = files.get(part.name, 0)
         if after == -1:
             return
+        lines = wrong_width = 0
         with closing(_one_ahead(part.stretches(after, self.rows))) as stretches:
             for stretch in stretches:
                 with self.connection.transaction():
                     self._gather(stretch.gathered)
                     self._record(files, part.name, stretch.last)
                 self.report.lines += stretch.lines
+                self.report.skipped[OTHER_TYPES] += stretch.gathered.other_types
+                lines, wrong_width = lines + stretch.lines, wrong_width + stretch.wrong_width
                 for number, why in stretch.problems:
                     self.report.bad(Problem(part.name, number, why))
                 self.progress(part.name, stretch.read, part.size)
+        if lines and lines == wrong_width:
+            self.report.failures.append(f"{part.name}: no row has as many fields as the header")
         self._record(files, part.name, -1)
         self.progress(part.name, part.size, part.size)
 
@@ -284,7 +307,8 @@ class _Import:
     def _gather(self, gathered: Gathered) -> None:
         if gathered.foods:
             self._copy(COPY_FOODS, gathered.foods)
-            self.connection.execute(GATHER_FOODS)
+            inserted = self.connection.execute(GATHER_FOODS).rowcount
+            self.report.skipped[DUPLICATES] += len(gathered.foods) - inserted
         if gathered.brands:
             self._copy(COPY_BRANDS, gathered.brands)
             self.connection.execute(GATHER_BRANDS)

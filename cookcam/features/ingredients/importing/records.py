@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from attrs import define, field
 
 from cookcam.features.ingredients.nutrients import (
-    GREATEST_AMOUNT,
     ID_OF_NUMBER,
     IDS,
+    MAX_AMOUNTS,
     is_amount,
     known_id,
 )
@@ -29,6 +30,8 @@ NUTRIENTS = tuple(sorted(IDS))
 """The nutrients of a row of amounts, in its order."""
 
 LONGEST_NAME = 500
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""Bytes that were not UTF-8, as the error handler `surrogateescape` leaves them."""
 GREATEST_ID = 2**31 - 1
 
 _PLACES = {nutrient: place for place, nutrient in enumerate(NUTRIENTS)}
@@ -36,7 +39,8 @@ _PLACE_OF_TEXT = {
     str(name): _PLACES[nutrient]
     for name, nutrient in (*((known, known) for known in IDS), *ID_OF_NUMBER.items())
 }
-_AMOUNTS_REMEMBERED = 50_000
+_AMOUNTS_REMEMBERED = 10_000
+"""Texts of amounts per nutrient."""
 
 
 class BadRow(Exception):
@@ -49,15 +53,18 @@ class Gathered:
 
     Amounts are kept as the text that COPY reads, in the order of `NUTRIENTS`: a food's lines are
     next to each other, or at least near, so most foods are one row by the time they are written.
+
+    `other_types` counts foods of the types that are not imported.
     """
 
+    other_types: int = 0
     foods: list[str] = field(factory=list[str])
     brands: list[str] = field(factory=list[str])
     amounts: dict[str, list[str | None]] = field(factory=dict[str, list[str | None]])
 
     def add_food(self, fdc_id: int, name: str, category: str | None, data_type: str) -> None:
         """Raises BadRow."""
-        plain = clean(name)
+        plain = clean(decoded(name, "description"))
         if not plain:
             raise BadRow("description is empty")
         if len(plain) > LONGEST_NAME:
@@ -89,8 +96,9 @@ def food_reader(header: Sequence[str], categories: Mapping[str, str]) -> Reader:
     def read(fields: Sequence[str], gathered: Gathered) -> None:
         data_type = DATA_TYPES.get(fields[at_type])
         if data_type is None:
+            gathered.other_types += 1
             return
-        given = "" if at_category is None else fields[at_category].strip()
+        given = "" if at_category is None else decoded(fields[at_category], "category").strip()
         category = categories.get(given) or _words(given)
         gathered.add_food(_id(fields[at_id]), fields[at_name], category, data_type)
 
@@ -103,7 +111,7 @@ def nutrient_reader(header: Sequence[str]) -> Reader:
     There are millions, so what a number means is looked up by its text before it is computed.
     """
     at_id, at_nutrient, at_amount = _places(header, "fdc_id", "nutrient_id", "amount")
-    checked: dict[str, str] = {}
+    checked: list[dict[str, str]] = [{} for _ in NUTRIENTS]
 
     def read(fields: Sequence[str], gathered: Gathered) -> None:
         place = _PLACE_OF_TEXT.get(fields[at_nutrient])
@@ -115,12 +123,13 @@ def nutrient_reader(header: Sequence[str]) -> Reader:
         values = gathered.amounts.get(fields[at_id])
         if values is None:
             values = gathered.amounts_of(_id(fields[at_id]))
-        amount = checked.get(given)
+        checked_here = checked[place]
+        amount = checked_here.get(given)
         if amount is None:
-            amount = _amount(given)
-            if len(checked) >= _AMOUNTS_REMEMBERED:
-                checked.clear()
-            checked[given] = amount
+            amount = _amount(place, given)
+            if len(checked_here) >= _AMOUNTS_REMEMBERED:
+                checked_here.clear()
+            checked_here[given] = amount
         known = values[place]
         values[place] = amount if known is None else _greater(known, amount)
 
@@ -136,36 +145,54 @@ def brand_reader(header: Sequence[str]) -> Reader:
     )
 
     def read(fields: Sequence[str], gathered: Gathered) -> None:
-        brand = " ".join(fields[place].strip() for place in (at_owner, *others)).strip()
-        category = "" if at_category is None else fields[at_category].strip()
+        brand = decoded(
+            " ".join(fields[place].strip() for place in (at_owner, *others)).strip(), "brand"
+        )
+        category = "" if at_category is None else decoded(fields[at_category], "category").strip()
         gathered.add_brand(_id(fields[at_id]), brand, _words(category))
 
     return read
 
 
-def read_json(food: object, gathered: Gathered) -> None:
-    """One food of the JSON form. Raises BadRow, and has then added nothing."""
+def read_json(food: object, gathered: Gathered) -> list[str]:
+    """Adds one food of the JSON form; returns why some of its amounts are left out.
+
+    Raises BadRow, and has then added nothing.
+    """
     if not isinstance(food, dict):
         raise BadRow("the food is not an object")
     known = cast("dict[str, Any]", food)
     data_type = DATA_TYPES.get(str(known.get("dataType")))
     if data_type is None:
-        return
+        gathered.other_types += 1
+        return []
     given, name = known.get("fdcId"), known.get("description")
     if not isinstance(given, int) or not isinstance(name, str):
         raise BadRow("fdcId or description is missing")
     fdc_id = _id(str(given))
     nutrients: object = known.get("foodNutrients")
-    entries = cast("list[object]", nutrients) if isinstance(nutrients, list) else []
-    amounts = [found for entry in entries if (found := _amount_of_json(entry)) is not None]
+    if not isinstance(nutrients, list | None):
+        raise BadRow("foodNutrients is not a list")
+    brand = decoded(
+        " ".join(str(known[key]) for key in ("brandOwner", "brandName") if known.get(key)), "brand"
+    )
+    amounts: list[tuple[int, str]] = []
+    refused: list[str] = []
+    for entry in cast("list[object]", nutrients or []):
+        try:
+            found = _amount_of_json(entry)
+        except BadRow as problem:
+            refused.append(str(problem))
+        else:
+            amounts += [found] if found else []
     gathered.add_food(fdc_id, name, _category(known), data_type)
-    brand = " ".join(str(known[key]) for key in ("brandOwner", "brandName") if known.get(key))
     if brand:
         gathered.add_brand(fdc_id, brand, None)
     values = gathered.amounts_of(fdc_id)
     for place, amount in amounts:
         before = values[place]
         values[place] = amount if before is None else _greater(before, amount)
+    return refused
 
 
 def _amount_of_json(entry: object) -> tuple[int, str] | None:
@@ -180,7 +207,8 @@ def _amount_of_json(entry: object) -> tuple[int, str] | None:
     nutrient_id = known_id(number) if isinstance(number, int) else None
     if nutrient_id is None or amount is None:
         return None
-    return _PLACES[nutrient_id], _amount(str(amount))
+    place = _PLACES[nutrient_id]
+    return place, _amount(place, str(amount))
 
 
 def _category(known: dict[str, Any]) -> str | None:
@@ -192,8 +220,8 @@ def _category(known: dict[str, Any]) -> str | None:
         if isinstance(value, dict):
             value = cast("dict[str, object]", value).get(inner)
         if isinstance(value, str) and value.strip():
-            return _words(value)
-    return _words(str(known.get("brandedFoodCategory") or ""))
+            return _words(decoded(value, "category"))
+    return _words(decoded(str(known.get("brandedFoodCategory") or ""), "category"))
 
 
 def _places(header: Sequence[str], *names: str) -> tuple[int, ...]:
@@ -220,14 +248,17 @@ def _place(text: str) -> int | None:
     return None if nutrient is None else _PLACES[nutrient]
 
 
-def _amount(text: str) -> str:
+def _amount(place: int, text: str) -> str:
     """The amount as PostgreSQL reads it."""
+    nutrient = NUTRIENTS[place]
     try:
         amount = float(text)
     except ValueError:
-        raise BadRow("amount is not a number") from None
-    if not is_amount(amount):
-        raise BadRow(f"amount is not from 0 to {GREATEST_AMOUNT:.0f}")
+        raise BadRow(f"the amount of nutrient {nutrient} is not a number") from None
+    if not is_amount(nutrient, amount):
+        raise BadRow(
+            f"the amount of nutrient {nutrient} is not from 0 to {MAX_AMOUNTS[nutrient]:.0f}"
+        )
     return repr(amount)
 
 
@@ -239,6 +270,13 @@ def _words(text: str) -> str | None:
     """A category in words; a number that no table explains is none."""
     plain = clean(text)
     return plain[:200] if plain and not plain.isdecimal() else None
+
+
+def decoded(text: str, what: str) -> str:
+    """The same text. Raises BadRow where bytes of it were not UTF-8."""
+    if not text.isascii() and _UNDECODED.search(text):
+        raise BadRow(f"{what} is not UTF-8")
+    return text
 
 
 def clean(text: str) -> str:
