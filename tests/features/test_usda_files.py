@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import struct
@@ -20,8 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cookcam.cli import main
+from cookcam.features.ingredients.importing import import_bundle
 from cookcam.features.ingredients.importing.bundles import BundleError, open_bundle
 from cookcam.features.ingredients.importing.csv_rows import CsvRows
+from cookcam.features.ingredients.importing.loading import OLDER_VERSIONS
 from cookcam.features.ingredients.importing.records import BadRow
 from tests.support.postgres import as_owner
 from tests.support.usda_bundle import nutrient_row, write_csv_bundle
@@ -352,6 +355,78 @@ def test_counts_of_everything_skipped_are_printed(fresh_database_url: str, tmp_p
     assert "skipped 1 foods whose fdc_id was there before" in output
     assert "skipped 1 foods of types that are not imported" in output
     assert stored(fresh_database_url) == [(11, "Butter"), (12, "Oats")]
+
+
+VERSIONS = [  # fdc_id, name, GTIN, kcal, published, modified
+    (31, "OAT DRINK 1", "00012345678905", 41, "2019-04-01", "2019-03-01"),
+    (33, "OAT DRINK 3", "012345678905", 43, "2024-10-31", "2018-01-01"),
+    (32, "OAT DRINK 2", "12345678905", 42, "2024-10-31", "2017-12-31"),
+]
+
+
+def write_versions(path: Path, *versions: tuple[Any, ...]) -> Path:
+    """A download with versions of products, as CSV or, where the path says so, as JSON."""
+    if path.suffix == ".json":
+        foods = [
+            json_food(
+                fdc_id,
+                name,
+                gtinUpc=gtin,
+                publicationDate="{1}/{2}/{0}".format(*published.split("-")),
+                modifiedDate=modified,
+                foodNutrients=nutrients((1008, kcal)),
+            )
+            for fdc_id, name, gtin, kcal, published, modified in versions
+        ]
+        path.write_text(json_foods(*foods))
+        return path
+    return write_download(
+        path,
+        food=FOOD_HEADER + "".join(f"{v[0]},branded_food,{v[1]},,{v[4]}\n" for v in versions),
+        branded_food=BRAND_HEADER + "".join(f"{v[0]},Co,,{v[2]},Drinks,{v[5]}\n" for v in versions),
+        food_nutrient=AMOUNT_HEADER
+        + "".join(f"{n},{v[0]},1008,{v[3]}\n" for n, v in enumerate(versions)),
+    )
+
+
+@pytest.mark.parametrize("name", ["fdc.zip", "foods.json"])
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_newest_version_of_a_gtin_is_imported(
+    fresh_database_url: str, tmp_path: Path, name: str, rows: int
+):
+    path = write_versions(tmp_path / name, *VERSIONS)
+    report = import_bundle(fresh_database_url, path, rows=rows)
+    assert report.skipped[OLDER_VERSIONS] == 2
+    assert stored(fresh_database_url, "fdc_id, name, calories_per_100g") == [
+        (33, "OAT DRINK 3", 43)
+    ]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_newest_version_of_a_gtin_stays_across_imports(
+    fresh_database_url: str, tmp_path: Path, order: tuple[int, ...]
+):
+    other = (40, "RYE", "4000", 1, "2019-04-01", "")
+    row_ids: set[int] = set()
+    for number, version in enumerate(order):
+        name = "foods.json" if number == 1 else "fdc.zip"
+        path = write_versions(tmp_path / name, VERSIONS[version], other)
+        assert run_import(fresh_database_url, path)[0] == 0
+        row_ids |= {row[0] for row in stored(fresh_database_url, "id")}
+    assert stored(fresh_database_url, "fdc_id, name, calories_per_100g") == [
+        (33, "OAT DRINK 3", 43),
+        (40, "RYE", 1),
+    ]
+    assert len(row_ids) == 2
+
+
+def test_download_of_older_versions_only_changes_nothing(fresh_database_url: str, tmp_path: Path):
+    run_import(fresh_database_url, write_versions(tmp_path / "new.zip", VERSIONS[1]))
+    status, output = run_import(
+        fresh_database_url, write_versions(tmp_path / "old.zip", VERSIONS[0])
+    )
+    assert (status, stored(fresh_database_url)) == (0, [(33, "OAT DRINK 3")])
+    assert "skipped 1 older versions of a food with the same GTIN" in output
 
 
 def test_file_name_that_is_not_utf_8(fresh_database_url: str, tmp_path: Path):

@@ -201,7 +201,7 @@ def _archive(path: Path, where: str, archive: zipfile.ZipFile) -> Bundle:
         member = _Member(
             archive, where, info, PurePosixPath(info.filename.replace("\\", "/").lstrip("/"))
         )
-        if info.is_dir() or _is_metadata(member.path):
+        if info.filename.endswith("/") or _is_metadata(member.path):
             continue
         folder = folders.setdefault(member.path.parent, {})
         if member.base in folder:

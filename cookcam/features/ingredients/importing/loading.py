@@ -39,6 +39,7 @@ LINES_SENT = 5_000
 MOST_TOLD = 20
 ONE_AT_A_TIME = 0x_C00C_0F00
 OTHER_TYPES = "foods of types that are not imported"
+OLDER_VERSIONS = "older versions of a food with the same GTIN"
 DUPLICATES = "foods whose fdc_id was there before"
 
 # A crash that takes a commit back empties the record of it, too: nothing waits for the disk until
@@ -56,14 +57,15 @@ CAME = "update usda_import.progress set files = %s where bundle = %s"
 
 STAGING = """
 create temporary table if not exists usda_import_foods
-  (fdc_id integer, name text, category text, data_type text) on commit delete rows;
+  (fdc_id integer, name text, category text, data_type text, published date)
+  on commit delete rows;
 create temporary table if not exists usda_import_brands
-  (fdc_id integer, brand text, category text) on commit delete rows;
+  (fdc_id integer, brand text, category text, gtin text, modified date) on commit delete rows;
 create temporary table if not exists usda_import_amounts
   (like usda_import.amounts) on commit delete rows"""
 
-COPY_FOODS = "copy usda_import_foods (fdc_id, name, category, data_type) from stdin"
-COPY_BRANDS = "copy usda_import_brands (fdc_id, brand, category) from stdin"
+COPY_FOODS = "copy usda_import_foods (fdc_id, name, category, data_type, published) from stdin"
+COPY_BRANDS = "copy usda_import_brands (fdc_id, brand, category, gtin, modified) from stdin"
 COPY_AMOUNTS = """
 copy usda_import_amounts (
   fdc_id, n1003, n1004, n1005, n1008, n1063, n1079, n1087, n1089, n1092, n1093, n1106, n1114,
@@ -71,13 +73,77 @@ copy usda_import_amounts (
 ) from stdin"""
 
 GATHER_FOODS = """
-insert into usda_import.foods (fdc_id, name, category, data_type)
-select fdc_id, name, category, data_type from usda_import_foods
+insert into usda_import.foods (fdc_id, name, category, data_type, published)
+select fdc_id, name, category, data_type, published from usda_import_foods
 on conflict (fdc_id) do nothing"""
 
 GATHER_BRANDS = """
-update usda_import.foods f set extra = b.brand, category = coalesce(b.category, f.category)
+update usda_import.foods f set
+  extra = b.brand, category = coalesce(b.category, f.category), gtin = b.gtin, modified = b.modified
 from usda_import_brands b where f.fdc_id = b.fdc_id"""
+
+# Versions of a GTIN are compared by (published, modified, fdc_id). Compares the branded foods just
+# gathered with those of the same GTIN gathered before and with the version in the catalogue.
+DROP_OLDER_VERSIONS = """
+with gathered as (
+  select distinct f.gtin
+  from usda_import_brands b
+  cross join lateral (
+    select food.gtin from usda_import.foods food where food.fdc_id = b.fdc_id limit 1
+  ) as f
+  where f.gtin is not null
+),
+ranked as (
+  select f.fdc_id, f.gtin, f.published, f.modified,
+    row_number() over (
+      partition by f.gtin order by f.published desc, f.modified desc, f.fdc_id desc
+    ) as place
+  from gathered g
+  cross join lateral (
+    select * from usda_import.foods food where food.gtin = g.gtin offset 0
+  ) as f
+),
+older as (
+  select r.fdc_id
+  from ranked r
+  left join usda_import.versions v on v.gtin = r.gtin
+    and exists (select from public.ingredients i where i.fdc_id = v.fdc_id)
+  where r.place > 1
+    or (v.published, v.modified, v.fdc_id) > (r.published, r.modified, r.fdc_id)
+)
+delete from usda_import.foods f using older o where f.fdc_id = o.fdc_id"""
+
+# The row of an older version becomes that of the newer one, so what refers to it stays. Amounts of
+# the older version go; its name stays only where it is not the one that was imported.
+REPLACE_OLDER_VERSIONS = """
+update public.ingredients i set
+  fdc_id = f.fdc_id,
+  name = case when i.name = v.name then f.name else i.name end,
+  calories_per_100g = null, protein_g_per_100g = null, carbs_g_per_100g = null,
+  fat_g_per_100g = null, fiber_g_per_100g = null, sugar_g_per_100g = null,
+  sodium_mg_per_100g = null, calcium_mg_per_100g = null, iron_mg_per_100g = null,
+  vitamin_c_mg_per_100g = null, potassium_mg_per_100g = null, vitamin_d_mcg_per_100g = null,
+  vitamin_a_mcg_per_100g = null, saturated_fat_g_per_100g = null, trans_fat_g_per_100g = null,
+  cholesterol_mg_per_100g = null
+from usda_import_amounts a
+cross join lateral (
+  select * from usda_import.foods food where food.fdc_id = a.fdc_id limit 1
+) as f
+join usda_import.versions v on v.gtin = f.gtin and v.fdc_id <> f.fdc_id
+where i.fdc_id = v.fdc_id
+  and not exists (select from public.ingredients other where other.fdc_id = f.fdc_id)"""
+RECORD_VERSIONS = """
+insert into usda_import.versions (gtin, fdc_id, name, published, modified)
+select f.gtin, f.fdc_id, f.name, f.published, f.modified
+from usda_import_amounts a
+cross join lateral (
+  select * from usda_import.foods food where food.fdc_id = a.fdc_id limit 1
+) as f
+where f.gtin is not null
+order by f.gtin
+on conflict (gtin) do update set
+  fdc_id = excluded.fdc_id, name = excluded.name,
+  published = excluded.published, modified = excluded.modified"""
 
 WITHOUT_AMOUNTS: LiteralString = """
 from usda_import.foods f
@@ -263,7 +329,7 @@ class _Import:
             self._load(part, files)
         self._write_rest()
         (usable,) = self._one(COUNT_FOODS)
-        if not usable:
+        if not usable and not self.report.skipped[OLDER_VERSIONS]:
             self.report.failures.append("no food could be read")
         self.connection.execute("reset synchronous_commit")
         self.connection.execute(FORGET)
@@ -312,6 +378,8 @@ class _Import:
         if gathered.brands:
             self._copy(COPY_BRANDS, gathered.brands)
             self.connection.execute(GATHER_BRANDS)
+            older = self.connection.execute(DROP_OLDER_VERSIONS).rowcount
+            self.report.skipped[OLDER_VERSIONS] += older
         if gathered.amounts:
             self._copy(COPY_AMOUNTS, gathered.lines_of_amounts())
             self._write()
@@ -325,6 +393,8 @@ class _Import:
 
     def _write(self) -> None:
         """Writes the foods of which amounts were copied."""
+        self.connection.execute(REPLACE_OLDER_VERSIONS)
+        self.connection.execute(RECORD_VERSIONS)
         foods, added = self._one(WRITE)
         self.report.foods += foods
         self.report.added += added

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any, cast
 
 from attrs import define, field
@@ -30,6 +31,10 @@ NUTRIENTS = tuple(sorted(IDS))
 """The nutrients of a row of amounts, in its order."""
 
 LONGEST_NAME = 500
+UNKNOWN_DATE = "-infinity"
+_DATE = re.compile(
+    r"(?P<y>\d{4})-(?P<m>\d\d?)-(?P<d>\d\d?)|(?P<m2>\d\d?)/(?P<d2>\d\d?)/(?P<y2>\d{4})"
+)
 _UNDECODED = re.compile("[\udc80-\udcff]")
 """Bytes that were not UTF-8, as the error handler `surrogateescape` leaves them."""
 GREATEST_ID = 2**31 - 1
@@ -62,18 +67,33 @@ class Gathered:
     brands: list[str] = field(factory=list[str])
     amounts: dict[str, list[str | None]] = field(factory=dict[str, list[str | None]])
 
-    def add_food(self, fdc_id: int, name: str, category: str | None, data_type: str) -> None:
+    def add_food(
+        self, fdc_id: int, name: str, category: str | None, data_type: str, published: str
+    ) -> None:
         """Raises BadRow."""
         plain = clean(decoded(name, "description"))
         if not plain:
             raise BadRow("description is empty")
         if len(plain) > LONGEST_NAME:
             raise BadRow(f"description is longer than {LONGEST_NAME} characters")
-        self.foods.append(_line((str(fdc_id), plain, category, data_type)))
+        self.foods.append(_line((str(fdc_id), plain, category, data_type, _date(published))))
 
-    def add_brand(self, fdc_id: int, brand: str, category: str | None) -> None:
-        """What a branded food has besides: its brand, to be searched for, and its category."""
-        self.brands.append(_line((str(fdc_id), clean(brand)[:LONGEST_NAME], category)))
+    def add_brand(
+        self, fdc_id: int, brand: str, category: str | None, gtin: str, modified: str
+    ) -> None:
+        """What a branded food has besides: its brand, to be searched for, its category, and which
+        version of which product it is."""
+        self.brands.append(
+            _line(
+                (
+                    str(fdc_id),
+                    clean(brand)[:LONGEST_NAME],
+                    category,
+                    _gtin(gtin),
+                    _date(modified),
+                )
+            )
+        )
 
     def amounts_of(self, fdc_id: int) -> list[str | None]:
         return self.amounts.setdefault(str(fdc_id), [None] * len(NUTRIENTS))
@@ -91,7 +111,8 @@ Reader = Callable[[Sequence[str], Gathered], None]
 def food_reader(header: Sequence[str], categories: Mapping[str, str]) -> Reader:
     """Lines of food.csv. Raises BadRow from the reader, KeyError here for a missing column."""
     at_id, at_type, at_name = _places(header, "fdc_id", "data_type", "description")
-    at_category = header.index("food_category_id") if "food_category_id" in header else None
+    at_category = _optional_place(header, "food_category_id")
+    at_published = _optional_place(header, "publication_date")
 
     def read(fields: Sequence[str], gathered: Gathered) -> None:
         data_type = DATA_TYPES.get(fields[at_type])
@@ -100,7 +121,8 @@ def food_reader(header: Sequence[str], categories: Mapping[str, str]) -> Reader:
             return
         given = "" if at_category is None else decoded(fields[at_category], "category").strip()
         category = categories.get(given) or _words(given)
-        gathered.add_food(_id(fields[at_id]), fields[at_name], category, data_type)
+        published = "" if at_published is None else fields[at_published]
+        gathered.add_food(_id(fields[at_id]), fields[at_name], category, data_type, published)
 
     return read
 
@@ -140,16 +162,18 @@ def brand_reader(header: Sequence[str]) -> Reader:
     """Lines of branded_food.csv."""
     at_id, at_owner = _places(header, "fdc_id", "brand_owner")
     others = [header.index(name) for name in ("brand_name",) if name in header]
-    at_category = (
-        header.index("branded_food_category") if "branded_food_category" in header else None
-    )
+    at_category = _optional_place(header, "branded_food_category")
+    at_gtin = _optional_place(header, "gtin_upc")
+    at_modified = _optional_place(header, "modified_date")
 
     def read(fields: Sequence[str], gathered: Gathered) -> None:
         brand = decoded(
             " ".join(fields[place].strip() for place in (at_owner, *others)).strip(), "brand"
         )
         category = "" if at_category is None else decoded(fields[at_category], "category").strip()
-        gathered.add_brand(_id(fields[at_id]), brand, _words(category))
+        gtin = "" if at_gtin is None else fields[at_gtin]
+        modified = "" if at_modified is None else fields[at_modified]
+        gathered.add_brand(_id(fields[at_id]), brand, _words(category), gtin, modified)
 
     return read
 
@@ -185,9 +209,11 @@ def read_json(food: object, gathered: Gathered) -> list[str]:
             refused.append(str(problem))
         else:
             amounts += [found] if found else []
-    gathered.add_food(fdc_id, name, _category(known), data_type)
-    if brand:
-        gathered.add_brand(fdc_id, brand, None)
+    published, modified = (str(known.get(key)) for key in ("publicationDate", "modifiedDate"))
+    gathered.add_food(fdc_id, name, _category(known), data_type, published)
+    gtin = str(known.get("gtinUpc") or "")
+    if brand or gtin:
+        gathered.add_brand(fdc_id, brand, None, gtin, modified)
     values = gathered.amounts_of(fdc_id)
     for place, amount in amounts:
         before = values[place]
@@ -229,6 +255,29 @@ def _places(header: Sequence[str], *names: str) -> tuple[int, ...]:
     if missing:
         raise KeyError(", ".join(missing))
     return tuple(header.index(name) for name in names)
+
+
+def _optional_place(header: Sequence[str], name: str) -> int | None:
+    return header.index(name) if name in header else None
+
+
+def _gtin(text: str) -> str | None:
+    """A product's number without leading zeros, so that its 12 to 14 digit forms are equal; None
+    where it is no number."""
+    digits = text.strip().lstrip("0")
+    return digits if digits.isascii() and digits.isdecimal() and len(digits) <= 14 else None
+
+
+def _date(text: str) -> str:
+    """A date as PostgreSQL reads it, from `2024-10-31` (CSV) or `10/31/2024` (JSON)."""
+    found = _DATE.fullmatch(text.strip())
+    if found is None:
+        return UNKNOWN_DATE
+    year, month, day = (int(found[name] or found[f"{name}2"]) for name in "ymd")
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return UNKNOWN_DATE
 
 
 def _id(text: str) -> int:
