@@ -26,6 +26,7 @@ from cookcam.features.ingredients.importing.bundles import BundleError, open_bun
 from cookcam.features.ingredients.importing.csv_rows import CsvRows
 from cookcam.features.ingredients.importing.loading import OLDER_VERSIONS
 from cookcam.features.ingredients.importing.records import BadRow
+from cookcam.features.ingredients.nutrients import columns_of
 from tests.support.postgres import as_owner
 from tests.support.usda_bundle import nutrient_row, write_csv_bundle
 
@@ -299,6 +300,13 @@ def test_impossible_amount_is_refused_and_the_food_kept(
     ) == [(None, None, None, None, 81, None)]
 
 
+def test_impossible_amount_fills_no_column():
+    assert columns_of([(1008, 99_999), (1079, 2043), (1093, 40_000), (1003, -1), (1004, 100)]) == {
+        "fat_g_per_100g": 100,
+        "sodium_mg_per_100g": 40_000,
+    }
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_quote_that_is_not_closed_costs_its_own_line_only(
@@ -336,10 +344,11 @@ def test_text_that_is_not_utf_8_is_counted_and_never_stored(
     assert "skipped food.csv:4: description is not UTF-8" in output
     assert stored(fresh_database_url) == [(11, "Butter"), (12, "Oats")]
     path = tmp_path / "foods.json"
-    document = json_foods(json_food(14, "Cr*me"), json_food(15, "Rye"))
+    document = json_foods(json_food(14, "Cr*me"), json_food(15, "Rye", brandOwner="Ros*"))
     path.write_bytes(document.encode().replace(b"*", b"\xe8"))
     status, output = run_import(fresh_database_url, path)
     assert (status, "skipped foods.json:1: description is not UTF-8" in output) == (0, True)
+    assert "skipped foods.json:2: brand is not UTF-8" in output
     assert stored(fresh_database_url) == [(11, "Butter"), (12, "Oats"), (15, "Rye")]
 
 

@@ -179,7 +179,7 @@ def brand_reader(header: Sequence[str]) -> Reader:
 
 
 def read_json(food: object, gathered: Gathered) -> list[str]:
-    """Adds one food of the JSON form; returns why some of its amounts are left out.
+    """Adds one food of the JSON form; returns why its brand or some of its amounts are left out.
 
     Raises BadRow, and has then added nothing.
     """
@@ -197,11 +197,14 @@ def read_json(food: object, gathered: Gathered) -> list[str]:
     nutrients: object = known.get("foodNutrients")
     if not isinstance(nutrients, list | None):
         raise BadRow("foodNutrients is not a list")
-    brand = decoded(
-        " ".join(str(known[key]) for key in ("brandOwner", "brandName") if known.get(key)), "brand"
-    )
     amounts: list[tuple[int, str]] = []
     refused: list[str] = []
+    brand = " ".join(str(known[key]) for key in ("brandOwner", "brandName") if known.get(key))
+    try:
+        decoded(brand, "brand")
+    except BadRow as problem:
+        refused.append(str(problem))
+        brand = ""
     for entry in cast("list[object]", nutrients or []):
         try:
             found = _amount_of_json(entry)
