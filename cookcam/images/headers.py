@@ -7,6 +7,7 @@ pixels cost a few microseconds and no memory. Sources: the PNG specification (IH
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Literal
 
@@ -30,8 +31,20 @@ _FOREIGN = (
 )
 """How files begin that are something known, and not what is wanted."""
 
-_SIZELESS = frozenset((0x01, *range(0xD0, 0xD9)))
-"""JPEG markers without a length: TEM, RST0-7, SOI."""
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""The next JPEG marker. Skips what may stand before it: fill bytes (0xFF), the bytes of compressed
+data (0xFF is followed by 0x00 or a restart marker there), and stray bytes between segments, which
+some cameras and editors leave and decoders ignore (ITU-T T.81 B.1.1.2)."""
+
+_SEARCH_WINDOW = 64 * 1024
+"""Bytes searched for a marker at a time: Python's lock is held meanwhile. Also the largest number
+of stray bytes between two segments of the header."""
+
+_MAX_SEGMENTS = 10_000
+"""Segments of a JPEG that are read. Metadata of 10 MiB in segments of 64 KiB are 160."""
+
+_SIZELESS = frozenset((0x01, 0xD8))
+"""JPEG markers without a length: TEM, SOI. Restart markers are skipped with compressed data."""
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that begin a frame (SOF0-15) and hold its size."""
@@ -110,25 +123,52 @@ def _webp(data: bytes) -> Header:
 
 
 def _jpeg(data: bytes) -> Header:
-    # Inside compressed data 0xFF is always followed by 0x00 or a restart marker.
-    if data.count(b"\xff\xda") > MOST_SCANS:
-        raise InvalidImage()
     at = 2
-    while True:
-        if data[at] != 0xFF:
-            raise InvalidImage()
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        elif marker in _SIZELESS:
-            at += 2
-        elif marker in _FRAMES:
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(data, at, at + _SEARCH_WINDOW)
+        if found is None:
+            break
+        at, marker = found.start(), data[found.start() + 1]
+        if marker in _FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 5)
             return Header("JPEG", width, height)
-        elif marker in (0xD9, 0xDA):  # the end, or compressed data, before any frame
-            raise InvalidImage()
-        else:
-            (length,) = struct.unpack_from(">H", data, at + 2)
-            if length < 2:
-                raise InvalidImage()
-            at += 2 + length
+        if marker in (0xD9, 0xDA):  # the end, or compressed data, before any frame
+            break
+        at = _end_of_segment(data, at)
+    raise InvalidImage()
+
+
+def check_jpeg_scans(data: bytes) -> None:
+    """Raises InvalidImage for a JPEG of more than MOST_SCANS passes. Blocks up to about a second.
+
+    Only the picture itself counts: behind its end-of-image marker may be anything, for example the
+    film of a motion photo.
+    """
+    if data.count(b"\xff\xda") <= MOST_SCANS:
+        return
+    at, scans = 2, 0
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(data, at, at + _SEARCH_WINDOW)
+        while found is None and at + _SEARCH_WINDOW < len(data):
+            at += _SEARCH_WINDOW - 1  # a marker may lie across the edge of the window
+            found = _MARKER.search(data, at, at + _SEARCH_WINDOW)
+        if found is None or data[found.start() + 1] == 0xD9:
+            return
+        scans += data[found.start() + 1] == 0xDA
+        if scans > MOST_SCANS:
+            break
+        try:
+            at = _end_of_segment(data, found.start())
+        except struct.error:  # truncated
+            return
+    raise InvalidImage()
+
+
+def _end_of_segment(data: bytes, at: int) -> int:
+    """The offset behind the segment whose marker is at `at`. Raises InvalidImage, struct.error."""
+    if data[at + 1] in _SIZELESS:
+        return at + 2
+    (length,) = struct.unpack_from(">H", data, at + 2)
+    if length < 2:
+        raise InvalidImage()
+    return at + 2 + length

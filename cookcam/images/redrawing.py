@@ -7,12 +7,13 @@ JPEG is decoded at a fraction of its size where that is enough.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from cookcam.errors import ServiceOverloaded
 from cookcam.images.errors import InvalidImage
-from cookcam.images.headers import Header
+from cookcam.images.headers import Header, check_jpeg_scans
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,6 +24,7 @@ STRIP = 64
 SPARE = 1.5
 """How many times larger than wanted a picture stays for the last, careful step of shrinking."""
 
+_PNG_METADATA = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset((5, 6, 7, 8))
 
@@ -47,6 +49,10 @@ def redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
 def _redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
     from PIL import Image
 
+    if header.format == "JPEG":
+        check_jpeg_scans(data)
+    elif header.format == "PNG":
+        data = _without_metadata(data)
     with Image.open(io.BytesIO(data), formats=[header.format]) as picture:
         if picture.size != (header.width, header.height):
             raise InvalidImage()
@@ -61,6 +67,23 @@ def _redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
     encoded = io.BytesIO()
     drawn.save(encoded, "JPEG", quality=QUALITY)
     return encoded.getvalue()
+
+
+def _without_metadata(png: bytes) -> bytes:
+    """`png` without its texts and its colour profile, which are not used.
+
+    Pillow inflates them and rejects a file with a text of more than 1 MiB.
+    """
+    kept = [png[:8]]
+    at = 8
+    while at + 12 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, at)
+        end = at + 12 + length
+        if kind not in _PNG_METADATA:
+            kept.append(png[at:end])
+        at = end
+    kept.append(png[at:])
+    return b"".join(kept)
 
 
 def _flattened(picture: Image.Image, box: tuple[int, int]) -> Image.Image:

@@ -6,6 +6,7 @@ import io
 import itertools
 import struct
 import threading
+from typing import Any
 
 import pytest
 import trio
@@ -20,12 +21,16 @@ from tests.images.pictures import (
     animation,
     encoded,
     jpeg_claiming,
+    motion_photo,
     near,
     opened,
+    photograph,
     plain,
     png_bomb,
     png_of,
+    png_with_text,
     webp_claiming,
+    with_stray_bytes,
 )
 
 FIT = (80, 80)
@@ -83,6 +88,30 @@ class TestWhatBecomesOfGoodPictures:
         )
         assert secret in data
         assert secret not in await Images().prepare(data, fit=FIT)
+
+    @pytest.mark.parametrize("progressive", [False, True])
+    async def test_motion_photo_is_decoded_without_its_film(self, progressive: bool):
+        film = motion_photo().removeprefix(photograph(quality=90))
+        picture = await prepared(photograph(quality=90, progressive=progressive) + film)
+        assert picture.size == (80, 53)
+        assert picture.tobytes() == (
+            (await prepared(photograph(quality=90, progressive=progressive))).tobytes()
+        )
+
+    @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
+    async def test_stray_bytes_between_jpeg_segments_are_skipped(self, options: dict[str, Any]):
+        jpeg = photograph(**options)
+        expected, drawn = await prepared(jpeg), await prepared(with_stray_bytes(jpeg))
+        assert drawn.tobytes() == expected.tobytes()
+
+    async def test_png_text_of_any_length_is_ignored(self):
+        picture = await prepared(png_with_text())
+        assert picture.size == (64, 48)
+        assert near(picture.getpixel((40, 20)), (255, 0, 0))
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+    async def test_bytes_behind_a_picture_are_ignored(self, kind: str):
+        assert (await prepared(plain(64, 48, kind) + b"\0stray" * 1_000)).size == (64, 48)
 
     @pytest.mark.parametrize(
         ("mode", "color", "becomes"),
@@ -224,9 +253,21 @@ class TestWhatIsRefused:
 
     async def test_more_passes_than_a_picture_needs(self):
         data = plain(100, 100)
-        scan = data[data.index(b"\xff\xda") :]
+        scan = data[data.index(b"\xff\xda") : -2]
         with pytest.raises(InvalidImage):
-            await Images().prepare(data + scan * MOST_SCANS, fit=FIT)
+            await Images().prepare(data[:-2] + scan * MOST_SCANS + data[-2:], fit=FIT)
+
+    async def test_more_passes_behind_a_comment_that_looks_like_the_end(self):
+        data = plain(100, 100, "JPEG")
+        scan = data[data.index(b"\xff\xda") : -2]
+        comment = b"\xff\xfe\0\x06\xff\xd9\xff\xd9"
+        with pytest.raises(InvalidImage):
+            await Images().prepare(data[:-2] + comment + scan * MOST_SCANS, fit=FIT)
+
+    async def test_more_segments_than_a_picture_has(self):
+        data = plain(100, 100)
+        with pytest.raises(InvalidImage):
+            await Images().prepare(data[:2] + b"\xff\xfe\0\2" * 10_000 + data[2:], fit=FIT)
 
     async def test_too_many_bytes(self):
         data = plain()
