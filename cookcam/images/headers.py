@@ -2,34 +2,38 @@
 
 Read before any decoder sees the file, so that a few kilobytes that claim to be 30000 x 30000
 pixels cost a few microseconds and no memory. Sources: the PNG specification (IHDR), RFC 9649
-(WebP), ITU-T T.81 annex B (JPEG markers).
+(WebP), ITU-T T.81 annex B (JPEG markers). HEIC and AVIF are read by `heif.py`.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from typing import Literal
+from typing import Literal, NoReturn
 
 from attrs import frozen
 
 from cookcam.images.errors import InvalidImage, WrongImageType
+from cookcam.images.heif import measure_heif
 
-Format = Literal["JPEG", "PNG", "WEBP"]
+Format = Literal["JPEG", "PNG", "WEBP", "HEIF", "AVIF"]
 
-_FOREIGN = (
-    b"GIF8",
-    b"%PDF",
-    b"BM",
-    b"II*\x00",
-    b"MM\x00*",
-    b"8BPS",
-    b"PK\x03\x04",
-    b"\x00\x00\x01\x00",
-    b"\xff\x0a",  # JPEG XL
-    b"\x00\x00\x00\x0cJXL ",
-)
-"""How files begin that are something known, and not what is wanted."""
+_OTHER_KINDS = {
+    b"GIF8": "a GIF",
+    b"%PDF": "a PDF",
+    b"BM": "a BMP",
+    b"II*\x00": "a TIFF or a raw photo",
+    b"MM\x00*": "a TIFF or a raw photo",
+    b"8BPS": "a Photoshop file",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x00\x00\x01\x00": "an icon",
+    b"\xff\x0a": "a JPEG XL",
+    b"\x00\x00\x00\x0cJXL ": "a JPEG XL",
+    b"\x00\x00\x00\x0cjP  ": "a JPEG 2000",
+    b"\xff\x4f\xff\x51": "a JPEG 2000",
+    b"\x1aE\xdf\xa3": "a film (WebM or Matroska)",
+}
+"""How files begin that are something known and not supported."""
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """The next JPEG marker. Skips what may stand before it: fill bytes (0xFF), the bytes of compressed
@@ -71,7 +75,7 @@ def measure(data: bytes) -> Header:
     """The header of `data`.
 
     Raises WrongImageType for a file of another known kind, InvalidImage for anything else that is
-    no JPEG, PNG or WebP, or whose header is broken.
+    no supported image, or whose header is broken.
     """
     try:
         if data.startswith(b"\xff\xd8\xff"):
@@ -80,10 +84,10 @@ def measure(data: bytes) -> Header:
             header = _png(data)
         elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             header = _webp(data)
-        elif _is_foreign(data):
-            raise WrongImageType()
+        elif data[4:8] == b"ftyp":
+            header = Header(*measure_heif(data))
         else:
-            raise InvalidImage()
+            _raise_other_kind(data)
     except (struct.error, IndexError):
         raise InvalidImage() from None
     if header.width < 1 or header.height < 1:
@@ -91,11 +95,17 @@ def measure(data: bytes) -> Header:
     return header
 
 
-def _is_foreign(data: bytes) -> bool:
-    if data.startswith(_FOREIGN) or data[4:8] == b"ftyp":  # HEIC, AVIF, MP4
-        return True
-    start = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return start.startswith((b"<svg", b"<?xml", b"<!doctype", b"<html"))
+def _raise_other_kind(data: bytes) -> NoReturn:
+    """Raises WrongImageType with the kind of file where it is known, else InvalidImage."""
+    for start, kind in _OTHER_KINDS.items():
+        if data.startswith(start):
+            raise WrongImageType.of(kind)
+    text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<svg"):
+        raise WrongImageType.of("an SVG")
+    if text.startswith((b"<?xml", b"<!doctype", b"<html")):
+        raise WrongImageType.of("an HTML or XML page")
+    raise InvalidImage()
 
 
 def _png(data: bytes) -> Header:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cookcam.errors import ServiceOverloaded
 from cookcam.images.errors import InvalidImage
-from cookcam.images.headers import Header, check_jpeg_scans
+from cookcam.images.headers import Format, Header, check_jpeg_scans
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -24,6 +24,7 @@ STRIP = 64
 SPARE = 1.5
 """How many times larger than wanted a picture stays for the last, careful step of shrinking."""
 
+_MODERN: dict[Format, str] = {"HEIF": "HEIC", "AVIF": "AVIF"}
 _PNG_METADATA = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset((5, 6, 7, 8))
@@ -41,6 +42,10 @@ def redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
     except MemoryError:
         raise ServiceOverloaded() from None
     except Exception:
+        if header.format in _MODERN:
+            raise InvalidImage(
+                f"The {_MODERN[header.format]} image could not be decoded. Send it as a JPEG"
+            ) from None
         # Decoders fail on hostile bytes in many ways: OSError, SyntaxError, ValueError, zlib.error,
         # struct.error, and more. None of their words are for the client.
         raise InvalidImage() from None
@@ -53,8 +58,8 @@ def _redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
         check_jpeg_scans(data)
     elif header.format == "PNG":
         data = _without_metadata(data)
-    with Image.open(io.BytesIO(data), formats=[header.format]) as picture:
-        if picture.size != (header.width, header.height):
+    with _open(data, header.format) as picture:
+        if not _agrees(picture, header):
             raise InvalidImage()
         enough = int(max(fit) * SPARE)
         picture.draft(None, (enough, enough))  # of use to JPEG alone
@@ -67,6 +72,33 @@ def _redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
     encoded = io.BytesIO()
     drawn.save(encoded, "JPEG", quality=QUALITY)
     return encoded.getvalue()
+
+
+def _open(data: bytes, format: Format) -> Image.Image:
+    """The image, not yet decoded. HEIC and AVIF are decoded in the calling thread alone."""
+    from PIL import Image
+
+    if format == "HEIF":
+        from pillow_heif import HeifImageFile, options
+
+        options.DECODE_THREADS = 1
+        options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+        return HeifImageFile(io.BytesIO(data))
+    if format == "AVIF":
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    return Image.open(io.BytesIO(data), formats=[format])
+
+
+def _agrees(picture: Image.Image, header: Header) -> bool:
+    """Whether the decoder found the size that the header claims.
+
+    A decoder of HEIC and AVIF may have turned and cropped the image as the file says.
+    """
+    if header.format in _MODERN:
+        return picture.width * picture.height <= header.pixels
+    return picture.size == (header.width, header.height)
 
 
 def _without_metadata(png: bytes) -> bytes:

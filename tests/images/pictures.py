@@ -8,7 +8,10 @@ import struct
 import zlib
 from typing import Any
 
+import pillow_heif
 from PIL import Image
+
+pillow_heif.register_heif_opener()  # here, to encode
 
 
 def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
@@ -120,3 +123,26 @@ def png_with_text(length: int = 1_000_000) -> bytes:
         + png_chunk(b"iCCP", b"profile\0\0" + packed)
         + rest
     )
+
+
+def heic_with_sizes(heic: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes:
+    """`heic` (or an AVIF), whose declared size (`ispe`) is changed and nothing else."""
+    box = struct.pack(">4sI", b"ispe", 0)
+    changed = heic.replace(box + struct.pack(">II", *old), box + struct.pack(">II", *new))
+    assert changed != heic
+    return changed
+
+
+def heic_of_one_tile_many_times(times: int) -> bytes:
+    """A HEIC grid of 64 x 64 that refers to its first tile `times` times more than it needs."""
+    heic = encoded(Image.new("RGB", (128, 64), "red"), "HEIF", tile_size=64)
+    at = heic.index(b"dimg")  # uint32 size, "dimg", uint16 source, uint16 count, uint16 tiles...
+    source, count, tile = struct.unpack_from(">HHH", heic, at + 4)
+    more = struct.pack(">H", tile) * times
+    grown = bytearray(heic[: at + 8] + more + heic[at + 8 :])
+    struct.pack_into(">HH", grown, at + 4, source, count + times)
+    for kind in (b"dimg", b"iref", b"meta"):
+        start = heic.index(kind) - 4
+        (size,) = struct.unpack_from(">I", heic, start)
+        struct.pack_into(">I", grown, start, size + len(more))
+    return bytes(grown)
