@@ -13,6 +13,8 @@ from cookcam.images.headers import Header, measure
 from cookcam.images.redrawing import redraw
 
 MEGAPIXEL = 1_000_000
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic", "image/heif", "image/avif")
+"""Content types of what `Images.prepare` takes, for documentation. The content decides."""
 
 
 @frozen

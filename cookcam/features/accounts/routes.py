@@ -30,6 +30,7 @@ from cookcam.features.accounts.uploads import uploaded_file
 from cookcam.features.literals import refused
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
+from cookcam.images import IMAGE_TYPES
 from cookcam.web import (
     Routes,
     document_failures,
@@ -58,11 +59,11 @@ def photo_routes(avatars: Avatars) -> Routes:
     @bp.post("/auth/profile/photo")
     @errors_as(flagged=True, unexpected=UNEXPECTED)
     @signed_in
-    @document_upload("image/jpeg", "image/png", "image/webp", field="photo")
+    @document_upload(*IMAGE_TYPES, field="photo")
     @document_failures(404, 422)
     @validate_response(PhotoAnswer)
     async def change_photo(caller: Identity) -> PhotoAnswer:
-        """Set the caller's photograph: a JPEG, PNG or WebP up to 10 MiB.
+        """Set the caller's photograph: a JPEG, PNG, WebP, HEIC or AVIF up to 10 MiB.
 
         It comes as the file `photo` of a multipart form, or as the body.
         """
