@@ -94,6 +94,15 @@ async def test_a_photo_of_the_largest_size_fits_as_base64(kitchen: Kitchen, ann:
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+async def test_a_photo_of_a_phone_is_stored_as_jpeg(kitchen: Kitchen, ann: Person, kind: str):
+    recipe = await kitchen.recipe(ann)
+    answer = await upload(ann, recipe, plain(64, 48, kind))
+    assert answer.status_code == 200, answer.text
+    (path,) = stored(kitchen)
+    assert opened(path.read_bytes()).size == (64, 48)
+
+
 async def test_xp_are_paid_once_for_a_recipe(kitchen: Kitchen, ann: Person):
     recipe, other = await kitchen.recipe(ann), await kitchen.recipe(ann, is_published=False)
     awarded = [

@@ -31,6 +31,7 @@ from cookcam.features.accounts.uploads import uploaded_file
 from cookcam.features.literals import refused
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in, signed_in_or_deleted
+from cookcam.images import IMAGE_TYPES
 from cookcam.web import (
     Routes,
     document_failures,
@@ -61,11 +62,11 @@ def photo_routes(avatars: Avatars) -> Routes:
     @errors_as(flagged=True, unexpected=UNEXPECTED)
     @signed_in
     @user_limit("avatar")
-    @document_upload("image/jpeg", "image/png", "image/webp", field="photo")
+    @document_upload(*IMAGE_TYPES, field="photo")
     @document_failures(404, 422)
     @validate_response(ProfilePhotoResponse)
     async def change_photo(caller: Identity) -> ProfilePhotoResponse:
-        """Set the caller's photograph: a JPEG, PNG or WebP up to 10 MiB.
+        """Set the caller's photograph: a JPEG, PNG, WebP, HEIC or AVIF up to 10 MiB.
 
         It comes as the file `photo` of a multipart form, or as the body.
         """

@@ -20,7 +20,7 @@ class RecipePhotoRequest(Struct):
     imageData: Annotated[  # noqa: N815 - the wire name
         Any,
         Meta(
-            description="JPEG, PNG or WebP up to 10 MB as base64, bare or as a data URL.",
+            description="JPEG, PNG, WebP, HEIC or AVIF up to 10 MB as base64, bare or a data URL.",
             extra_json_schema={
                 "type": "string",
                 "contentEncoding": "base64",

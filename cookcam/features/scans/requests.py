@@ -45,7 +45,7 @@ class AnalyzeRequest(Struct):
     image_data: Annotated[
         Any,
         Meta(
-            description="JPEG, PNG or WebP up to 10 MB as base64, bare or as a data URL.",
+            description="JPEG, PNG, WebP, HEIC or AVIF up to 10 MB as base64, bare or a data URL.",
             extra_json_schema={
                 "type": "string",
                 "contentEncoding": "base64",
