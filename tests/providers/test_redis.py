@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.providers.redis import CALL_BOUND, CONNECTIONS, Redis
+from cookcam.providers.redis import CALL_TIMEOUT, MAX_CONNECTIONS, Redis
 from tests.support.ports import free_ports
 from tests.support.redis import RedisServer, redis_server
 
@@ -140,7 +140,7 @@ async def test_a_killed_server_is_found_again_without_a_storm(server: RedisServe
         with trio.fail_after(10):
             while answered < 300:
                 await trio.sleep(0.01)
-        assert await server.connections_received() == CONNECTIONS
+        assert await server.connections_received() == MAX_CONNECTIONS
         nursery.cancel_scope.cancel()
 
 
@@ -148,7 +148,7 @@ async def test_a_server_that_falls_silent_is_not_waited_for(server: RedisServer)
     async with Redis.open(server.url) as redis:
         await redis.ping()
         server.pause()
-        with trio.fail_after(CALL_BOUND * 2), pytest.raises(ServiceUnavailable):
+        with trio.fail_after(CALL_TIMEOUT * 2), pytest.raises(ServiceUnavailable):
             await redis.get("a")
         with trio.fail_after(0.1), pytest.raises(ServiceUnavailable):
             await redis.get("a")

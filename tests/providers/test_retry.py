@@ -9,7 +9,7 @@ import trio
 from attrs import define, field
 
 from cookcam.errors import InvalidCredentials, ServiceUnavailable
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 
 
 @define
@@ -61,7 +61,7 @@ async def test_a_decision_is_not_repeated(autojump_clock):
 
 async def test_pauses_double_up_to_the_longest(autojump_clock):
     operation = Flaky([ServiceUnavailable()] * 5)
-    policy = RetryPolicy(deadline=60, attempts=6, first_pause=0.5, longest_pause=3.0)
+    policy = RetryPolicy(deadline=60, attempts=6, initial_delay=0.5, max_delay=3.0)
     await policy.call(operation, jitter=longest)
     gaps = [b - a for a, b in zip(operation.calls, operation.calls[1:], strict=False)]
     assert gaps == pytest.approx([0.5, 1.0, 2.0, 3.0, 3.0])
@@ -71,7 +71,7 @@ async def test_pauses_are_spread_from_nothing_to_their_bound(autojump_clock):
     gaps: list[float] = []
     for _ in range(50):
         operation = Flaky([ServiceUnavailable()])
-        await RetryPolicy(deadline=60, attempts=2, first_pause=1.0).call(operation)
+        await RetryPolicy(deadline=60, attempts=2, initial_delay=1.0).call(operation)
         gaps.append(operation.calls[1] - operation.calls[0])
     assert all(0 <= gap <= 1.0 for gap in gaps)
     assert max(gaps) - min(gaps) > 0.3
@@ -84,7 +84,7 @@ async def test_the_deadline_covers_every_try_and_pause(
     autojump_clock, operation: Callable[[], Awaitable[str]]
 ):
     started = trio.current_time()
-    with pytest.raises(OutOfTime):
+    with pytest.raises(ServiceTimeout):
         await RetryPolicy(deadline=5, attempts=50).call(operation)
     assert trio.current_time() - started == pytest.approx(5)
 

@@ -24,14 +24,14 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.storage import BUCKETS, ObjectExists, ObjectNotFound, Storage, new_key
 from cookcam.sandbox.gotrue import Failure, open_gotrue
 from cookcam.sandbox.storage import Behaviour, Files, include_storage
 from cookcam.settings.readers import Secret
 from tests.support.postgres import as_owner
 
-QUICK = RetryPolicy(deadline=2.0, attempts=3, first_pause=0.01)
+QUICK = RetryPolicy(deadline=2.0, attempts=3, initial_delay=0.01)
 
 
 @frozen
@@ -202,7 +202,7 @@ class TestWhenStorageFails:
         policy = RetryPolicy(deadline=0.2)
         with structlog.testing.capture_logs() as logs:
             async with client_of(project.url, project.service_role_key, policy) as storage:
-                with trio.fail_after(2), pytest.raises(OutOfTime):
+                with trio.fail_after(2), pytest.raises(ServiceTimeout):
                     await storage.put("avatars", "a.jpg", b"x")
         (line,) = [entry for entry in logs if entry["event"] == "storage does not answer"]
         assert line["operation"] == "put"

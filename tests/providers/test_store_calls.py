@@ -16,7 +16,7 @@ from cookcam.providers.google_play.models import subscription_of
 from cookcam.providers.store_calls import (
     StoreCalls,
     StoreMisconfigured,
-    StoreRefused,
+    StoreRejected,
     StoreUnavailable,
     unavailable,
 )
@@ -65,7 +65,7 @@ async def test_a_store_that_says_when_is_asked_then(autojump_clock: Any):
     assert (len(times), dict(caught.value.headers)) == (1, {"Retry-After": "600"})
 
 
-@pytest.mark.parametrize("final", [StoreRefused(), StoreMisconfigured()])
+@pytest.mark.parametrize("final", [StoreRejected(), StoreMisconfigured()])
 async def test_a_final_answer_is_not_asked_for_again(autojump_clock: Any, final: Exception):
     times: list[float] = []
     with pytest.raises(type(final)):
@@ -107,7 +107,7 @@ entry = st.fixed_dictionaries(
     )
 )
 def test_whatever_apple_answers_is_a_receipt_or_one_of_two_errors(body: dict[str, Any]):
-    with suppress(StoreRefused, StoreUnavailable):
+    with suppress(StoreRejected, StoreUnavailable):
         receipt_of(body, bundle_id="b", product_id=None, known=lambda product: True)
 
 

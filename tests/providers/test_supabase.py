@@ -22,8 +22,8 @@ from cookcam.errors import (
     ServiceUnavailable,
     TokenExpired,
 )
-from cookcam.providers.auth_errors import AccountExists, PasswordRefused
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.auth_errors import AccountExists, PasswordRejected
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.supabase import SupabaseAuth
 from cookcam.sandbox.gotrue import Failure, Gotrue
 from cookcam.settings.readers import Secret
@@ -94,7 +94,7 @@ async def test_signing_up_twice_is_refused(provider: SupabaseAuth, gotrue: Gotru
 
 
 async def test_the_providers_password_rules_hold(provider: SupabaseAuth):
-    with pytest.raises(PasswordRefused):
+    with pytest.raises(PasswordRejected):
         await provider.sign_up(some_email(), "x", "Ann")
 
 
@@ -306,7 +306,7 @@ class TestASignUpWhoseAnswerWasLost:
 
     async def test_is_tried_twice_and_no_more(self, provider: SupabaseAuth, gotrue: Gotrue):
         gotrue.behaviour.failure = Failure(504, times=3)
-        with pytest.raises(OutOfTime):
+        with pytest.raises(ServiceTimeout):
             await provider.sign_up(some_email(), PASSWORD, "Ann")
         assert gotrue.behaviour.failure == Failure(504, times=1)
 

@@ -12,13 +12,13 @@ import trio
 from structlog.testing import capture_logs
 
 from cookcam.errors import ServiceAuthError, ServiceError, ServiceUnavailable
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.usda import HourlyBudget, QuotaExhausted, Usda, _Unreachable
 from cookcam.sandbox.ports import free_port
 from cookcam.sandbox.usda import Behaviour, UsdaStandIn, foods, open_usda
 from cookcam.settings.readers import Secret
 
-QUICK = RetryPolicy(5.0, 3, first_pause=0.001, worth_repeating=(_Unreachable,))
+QUICK = RetryPolicy(5.0, 3, initial_delay=0.001, retry_on=(_Unreachable,))
 EGG = {"query": "egg", "pageSize": 3}
 
 
@@ -67,7 +67,7 @@ async def test_a_plug_that_is_pulled():
 async def test_slowness_ends_at_the_deadline():
     async with opened(policy=RetryPolicy(0.2, 3)) as (client, _, behaviour):
         behaviour.delay = 60
-        with trio.fail_after(5), pytest.raises(OutOfTime):
+        with trio.fail_after(5), pytest.raises(ServiceTimeout):
             await client.search(EGG)
 
 

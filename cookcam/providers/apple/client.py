@@ -28,7 +28,7 @@ from cookcam.providers.store_calls import (
     UNKNOWN,
     StoreCalls,
     StoreMisconfigured,
-    StoreRefused,
+    StoreRejected,
     StoreUnavailable,
     new_connections,
 )
@@ -49,7 +49,7 @@ class _OfTheOther(Exception):
 class AppStore:
     """Every method raises StoreUnavailable (503) while Apple does not answer in spite of the
     policy's repeats, StoreMisconfigured (also 503) where our settings are missing or refused, and
-    StoreRefused (400) for what Apple says is no purchase of ours.
+    StoreRejected (400) for what Apple says is no purchase of ours.
     """
 
     settings: AppStoreSettings
@@ -105,7 +105,7 @@ class AppStore:
         )
 
     async def notification(self, signed: str) -> AppleNotification:
-        """A server notification, verified. Raises StoreRefused for a signature that is not good."""
+        """A server notification, verified. Raises StoreRejected for a bad signature."""
         return await trio.to_thread.run_sync(self._signatures.notification, signed)
 
     async def _verify_receipt(
@@ -191,7 +191,7 @@ class AppStore:
                         status if isinstance(status, int) else None,
                     )
         # It knows the customer, or else this would be a 404, and that is no word about this one.
-        raise StoreRefused("The App Store does not tell of the subscription", reason="absent")
+        raise StoreRejected("The App Store does not tell of the subscription", reason="absent")
 
     async def _api(self, environment: Environment) -> AsyncAppStoreServerAPIClient:
         await self._connections()
@@ -273,5 +273,5 @@ def _refusal(status: int, code: int | None) -> Exception:
         return StoreMisconfigured()
     log.info("the App Store refused", status=status, code=code)
     if code in _UNKNOWN:
-        return StoreRefused("The App Store does not know the subscription", reason=UNKNOWN)
-    return StoreRefused(reason=str(code or status))
+        return StoreRejected("The App Store does not know the subscription", reason=UNKNOWN)
+    return StoreRejected(reason=str(code or status))

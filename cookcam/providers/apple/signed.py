@@ -22,7 +22,7 @@ from cookcam.providers.apple.models import (
     Environment,
     moment,
 )
-from cookcam.providers.store_calls import StoreMisconfigured, StoreRefused
+from cookcam.providers.store_calls import StoreMisconfigured, StoreRejected
 
 if TYPE_CHECKING:
     from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import (
@@ -39,7 +39,7 @@ SHARED = "FAMILY_SHARED"
 
 
 @define(slots=False, eq=False)
-class NotSigned(StoreRefused):
+class NotSigned(StoreRejected):
     """Not signed by Apple for our app."""
 
     default_message = "The signature could not be verified"
@@ -64,7 +64,7 @@ class Signatures:
     _verifiers: Sequence[_Verifier] = field(default=(), init=False)
 
     def transaction(self, signed: str) -> AppleSubscription:
-        """Raises NotSigned, StoreRefused for what is no subscription, StoreMisconfigured."""
+        """Raises NotSigned, StoreRejected for what is no subscription, StoreMisconfigured."""
         environment, told = self._any("verify_and_decode_signed_transaction", signed)
         return _subscription(environment, told, None, told.signedDate, None)
 
@@ -161,7 +161,7 @@ def _subscription(
         or not told.purchaseDate
         or not signed_at
     ):
-        raise StoreRefused("The transaction is no subscription", reason="no_subscription")
+        raise StoreRejected("The transaction is no subscription", reason="no_subscription")
     return AppleSubscription(
         original_transaction_id=told.originalTransactionId,
         transaction_id=told.transactionId,

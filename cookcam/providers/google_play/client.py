@@ -29,7 +29,7 @@ from cookcam.providers.store_calls import (
     UNKNOWN,
     StoreCalls,
     StoreMisconfigured,
-    StoreRefused,
+    StoreRejected,
     StoreUnavailable,
     new_connections,
 )
@@ -43,15 +43,17 @@ LONGEST_REPORT = 100
 """Shapes that are reported: Google adds few."""
 
 
-class UnknownPurchase(StoreRefused):
+class UnknownPurchase(StoreRejected):
     """Google has no such purchase, or no longer."""
 
 
 @define(eq=False)
 class GooglePlay:
-    """Every method raises StoreUnavailable (503) while Google does not answer in spite of the
-    policy's repeats, StoreMisconfigured (also 503) where it refuses our key, and StoreRefused (400)
-    for what is no purchase of ours, UnknownPurchase among them.
+    """Client of the Google Play Developer API.
+
+    Every method raises StoreUnavailable (503) when Google does not respond after all attempts,
+    StoreMisconfigured (also 503) when it rejects our key, and StoreRejected (400) for an invalid
+    purchase, including UnknownPurchase.
     """
 
     api_url: str
@@ -212,7 +214,7 @@ def _refusal(status: int, body: bytes) -> Exception:
     if status == 410 or (status == 404 and _UNKNOWN & _reasons(body)):
         return UnknownPurchase(reason=UNKNOWN)
     log.info("Google refused", status=status)
-    return StoreRefused(reason=str(status))
+    return StoreRejected(reason=str(status))
 
 
 def _reasons(body: bytes) -> set[str]:

@@ -19,7 +19,7 @@ import trio
 from attrs import define, frozen
 
 from cookcam.errors import ServiceAuthError
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.stripe.errors import AttemptFailed, StripeUnavailable, failure_of
 from cookcam.providers.stripe.library import Library
 from cookcam.providers.stripe.reading import MalformedObject, Object, Page, objects
@@ -72,12 +72,12 @@ class Asking:
             yield
         if scope.cancelled_caught:
             structlog.get_logger(__name__).warning("Stripe is out of time")
-            raise OutOfTime
+            raise ServiceTimeout
 
     async def _prepare_repeat(self, failure: AttemptFailed, attempt: int) -> None:
         """Waits as long as a repeat should; raises the failure's error when there is to be none."""
         policy = self._policy
-        longest = min(policy.longest_pause, policy.first_pause * 2 ** (attempt - 1))
+        longest = min(policy.max_delay, policy.initial_delay * 2 ** (attempt - 1))
         pause = failure.wait + random.uniform(longest / 2, longest)  # noqa: S311
         too_late = trio.current_time() + pause >= trio.current_effective_deadline()
         repeats = failure.repeatable and attempt < policy.attempts and not too_late

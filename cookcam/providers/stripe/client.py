@@ -24,7 +24,7 @@ from cookcam.providers.stripe.reading import Page
 from cookcam.providers.stripe.subscriptions import Subscriptions
 from cookcam.settings.readers import Secret
 
-WHILE_SOMEBODY_WAITS = RetryPolicy(deadline=10.0, attempts=3, first_pause=0.25, longest_pause=2.0)
+WHILE_SOMEBODY_WAITS = RetryPolicy(deadline=10.0, attempts=3, initial_delay=0.25, max_delay=2.0)
 """Two calls in a row stay below the 25 s of an answer."""
 
 
@@ -32,9 +32,9 @@ WHILE_SOMEBODY_WAITS = RetryPolicy(deadline=10.0, attempts=3, first_pause=0.25, 
 class Stripe(Customers, Subscriptions, Payments, Connect):
     """Payments; open it with `Stripe.open`.
 
-    Every operation raises StripeUnavailable (503, with Retry-After) when Stripe does not answer,
-    answers 5xx or 429 in spite of `policy`'s repeats; OutOfTime (503) when the policy's deadline
-    passes; ServiceAuthError (500) when it refuses our key; NoSuchObject for an unknown id;
+    Every operation raises StripeUnavailable (503, with Retry-After) when Stripe does not respond,
+    or responds with 5xx or 429, after all attempts; ServiceTimeout (503) when the policy's deadline
+    passes; ServiceAuthError (500) when it rejects our key; NoSuchObject for an unknown id;
     KeyReused for an idempotency key that meant something else; StripeRefused for any other refusal
     and MalformedObject for an answer that cannot be understood (502); besides what its docstring
     says. Cancelling the caller closes the request at once.
