@@ -78,11 +78,11 @@ def _entries(body: Mapping[str, Any], receipt: Mapping[str, Any]) -> list[dict[s
     """The transactions of subscriptions. One that cannot be read is logged and left out."""
     listed: Any = body.get("latest_receipt_info") or receipt.get("in_app") or ()
     entries: list[dict[str, Any]] = []
-    for told in cast("list[Any]", listed):
-        if isinstance(told, dict) and cast("Any", told).get("expires_date_ms") is None:
+    for payload in cast("list[Any]", listed):
+        if isinstance(payload, dict) and cast("Any", payload).get("expires_date_ms") is None:
             continue  # what is no subscription has no end
         try:
-            entry = cast("dict[str, Any]", told)
+            entry = cast("dict[str, Any]", payload)
             _order(entry)
             if not all(isinstance(entry[name], str) for name in _NAMED):
                 raise TypeError

@@ -161,15 +161,15 @@ class GooglePlay:
         return f"{self.api_url}/androidpublisher/v3/applications/{package}/{rest}"
 
     async def _ask(
-        self, method: str, url: str, told: Mapping[str, Any] | None = None
+        self, method: str, url: str, payload: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """One request; a token that is not taken is replaced once: it may have been revoked."""
         http = await self._connections()
         token = await self._access.get(http)
-        answer = await _send(http, method, url, token, told)
+        answer = await _send(http, method, url, token, payload)
         if answer.status_code == 401:
             self._access.refused(token)
-            answer = await _send(http, method, url, await self._access.get(http), told)
+            answer = await _send(http, method, url, await self._access.get(http), payload)
         if answer.status_code not in (200, 204):
             raise _refusal(answer.status_code, answer.content)
         if not answer.content:
@@ -190,13 +190,13 @@ class GooglePlay:
 
 
 async def _send(
-    http: httpx.AsyncClient, method: str, url: str, token: str, told: Mapping[str, Any] | None
+    http: httpx.AsyncClient, method: str, url: str, token: str, payload: Mapping[str, Any] | None
 ) -> httpx.Response:
     import httpx
 
     headers = {"Authorization": f"Bearer {token}"}
     try:
-        return await http.request(method, url, headers=headers, json=told)
+        return await http.request(method, url, headers=headers, json=payload)
     except httpx.HTTPError:
         raise StoreUnavailable from None
 
@@ -220,8 +220,8 @@ def _refusal(status: int, body: bytes) -> Exception:
 def _reasons(body: bytes) -> set[str]:
     """Those of an error; none where it is not written as Google writes them."""
     try:
-        told: Any = orjson.loads(body)
-        return {str(error["reason"]) for error in told["error"]["errors"]}
+        payload: Any = orjson.loads(body)
+        return {str(error["reason"]) for error in payload["error"]["errors"]}
     except (ValueError, KeyError, TypeError):
         return set()
 

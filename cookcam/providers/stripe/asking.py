@@ -39,7 +39,7 @@ PAGE = 100
 class Answer:
     """`as_of` is Stripe's time, not later than the moment of the request."""
 
-    told: Object
+    document: Object
     as_of: datetime
 
 
@@ -99,8 +99,10 @@ async def once(send: Send, client: StripeClient, options: dict[str, Any]) -> Ans
 
     began, sent = datetime.now(UTC), trio.current_time()
     try:
-        told: Any = await send(client, options)
-        response = told if isinstance(told, stripe.StripeResponse) else told.last_response
+        document: Any = await send(client, options)
+        response = (
+            document if isinstance(document, stripe.StripeResponse) else document.last_response
+        )
         body, date = response.data, response.headers.get("date")
     except stripe.StripeError as error:
         raise failure_of(error) from None
@@ -138,18 +140,18 @@ def page(answer: Answer, read: Callable[[Object], T]) -> Page[T]:
     page follows that cannot be named.
     """
     try:
-        found = objects(answer.told["data"])
-        more = answer.told["has_more"] is True
+        found = objects(answer.document["data"])
+        more = answer.document["has_more"] is True
     except (KeyError, TypeError):
         raise MalformedObject from None
     items: list[T] = []
     last_id: str | None = None
-    for told in found:
-        object_id = told.get("id") if isinstance(told, Mapping) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    for document in found:
+        object_id = document.get("id") if isinstance(document, Mapping) else None  # pyright: ignore[reportUnnecessaryIsInstance]
         if isinstance(object_id, str):
             last_id = object_id
         try:
-            items.append(read(told))
+            items.append(read(document))
         except MalformedObject:
             structlog.get_logger(__name__).error(
                 "object of a Stripe list cannot be read", object_id=object_id
@@ -168,7 +170,7 @@ def all_of(answer: Answer, read: Callable[[Object], T]) -> Sequence[T]:
 
 
 def url_in(answer: Answer) -> str:
-    url = answer.told.get("url")
+    url = answer.document.get("url")
     if not isinstance(url, str):
         raise MalformedObject
     return url

@@ -77,7 +77,7 @@ class Stripe(Customers, Subscriptions, Payments, Connect):
         answer = await self._ask(
             lambda client, options: client.v1.events.retrieve_async(event_id, None, options)
         )
-        return Event.of(answer.told)
+        return Event.of(answer.document)
 
     async def list_undelivered_events(
         self, *, starting_after: str | None = None, limit: int = PAGE

@@ -106,12 +106,12 @@ def verify(
     if abs(now.timestamp() - time) > tolerance:
         raise InvalidSignature("Timestamp outside the tolerance")
     try:
-        told: object = orjson.loads(payload)
+        document: object = orjson.loads(payload)
     except orjson.JSONDecodeError:
         raise MalformedObject from None
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         raise MalformedObject
-    return Event.of(cast("dict[str, Any]", told))
+    return Event.of(cast("dict[str, Any]", document))
 
 
 def _mac(secret: Secret, signed: bytes) -> bytes:

@@ -104,13 +104,13 @@ def time_or_none(value: object) -> datetime | None:
     return None if value is None else time(value)
 
 
-def metadata_of(told: Object) -> Mapping[str, str]:
-    return {str(key): str(value) for key, value in part(told, "metadata").items()}
+def metadata_of(document: Object) -> Mapping[str, str]:
+    return {str(key): str(value) for key, value in part(document, "metadata").items()}
 
 
-def part(told: Object, name: str) -> Object:
+def part(document: Object, name: str) -> Object:
     """An object inside; an empty one where there is none."""
-    part: object = told.get(name)
+    part: object = document.get(name)
     if part is None:
         return NOTHING
     if not isinstance(part, Mapping):
