@@ -32,13 +32,13 @@ def longest(pause: float) -> float:
     return pause
 
 
-async def test_a_passing_fault_is_repeated_until_it_passes(autojump_clock):
+async def test_transient_failure_is_retried_until_success(autojump_clock):
     operation = Flaky([ServiceUnavailable(), ServiceUnavailable()])
     assert await RetryPolicy(deadline=10, attempts=3).call(operation) == "answer"
     assert len(operation.calls) == 3
 
 
-async def test_the_error_of_the_last_try_is_the_callers(autojump_clock):
+async def test_error_of_the_last_attempt_is_raised(autojump_clock):
     operation = Flaky([ServiceUnavailable(str(n)) for n in range(9)])
     with pytest.raises(ServiceUnavailable, match="2"):
         await RetryPolicy(deadline=10, attempts=3).call(operation)
@@ -52,14 +52,14 @@ async def test_one_attempt_is_the_default(autojump_clock):
     assert len(operation.calls) == 1
 
 
-async def test_a_decision_is_not_repeated(autojump_clock):
+async def test_other_errors_are_not_retried(autojump_clock):
     operation = Flaky([InvalidCredentials()])
     with pytest.raises(InvalidCredentials):
         await RetryPolicy(deadline=10, attempts=5).call(operation)
     assert len(operation.calls) == 1
 
 
-async def test_pauses_double_up_to_the_longest(autojump_clock):
+async def test_delays_double_up_to_the_maximum(autojump_clock):
     operation = Flaky([ServiceUnavailable()] * 5)
     policy = RetryPolicy(deadline=60, attempts=6, initial_delay=0.5, max_delay=3.0)
     await policy.call(operation, jitter=longest)
@@ -67,7 +67,7 @@ async def test_pauses_double_up_to_the_longest(autojump_clock):
     assert gaps == pytest.approx([0.5, 1.0, 2.0, 3.0, 3.0])
 
 
-async def test_pauses_are_spread_from_nothing_to_their_bound(autojump_clock):
+async def test_delays_have_full_jitter(autojump_clock):
     gaps: list[float] = []
     for _ in range(50):
         operation = Flaky([ServiceUnavailable()])
@@ -80,7 +80,7 @@ async def test_pauses_are_spread_from_nothing_to_their_bound(autojump_clock):
 @pytest.mark.parametrize(
     "operation", [Flaky([], takes=100.0), Flaky([ServiceUnavailable()] * 50, takes=1.0)]
 )
-async def test_the_deadline_covers_every_try_and_pause(
+async def test_deadline_covers_attempts_and_delays(
     autojump_clock, operation: Callable[[], Awaitable[str]]
 ):
     started = trio.current_time()
@@ -89,7 +89,7 @@ async def test_the_deadline_covers_every_try_and_pause(
     assert trio.current_time() - started == pytest.approx(5)
 
 
-async def test_a_callers_own_cancellation_is_not_an_outage(autojump_clock):
+async def test_cancellation_of_the_caller_is_not_a_timeout(autojump_clock):
     with trio.move_on_after(1) as scope:
         await RetryPolicy(deadline=5).call(Flaky([], takes=100.0))
     assert scope.cancelled_caught

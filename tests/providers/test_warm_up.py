@@ -81,7 +81,7 @@ trio.run(main)
     ],
     ids=["identity", "payments", "models", "recipes"],
 )
-def test_the_first_call_loads_next_to_nothing_of_the_library(opening: str, library: str) -> None:
+def test_first_call_after_warm_up_imports_almost_nothing(opening: str, library: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(opening=opening)],
         cwd=ROOT,
