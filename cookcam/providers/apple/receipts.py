@@ -1,7 +1,4 @@
-"""Apple's old way: `verifyReceipt`, its statuses, and what is read from its answer.
-
-Source: `spec/payments-and-gamification.md` §7.4.
-"""
+"""Apple's legacy `verifyReceipt` endpoint: its statuses and the parsing of its response."""
 
 from __future__ import annotations
 

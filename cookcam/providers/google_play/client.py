@@ -1,6 +1,6 @@
-"""Google Play's client; open it with `GooglePlay.open`. Nothing is connected before a first call.
+"""Client of Google Play; open it with `GooglePlay.open`. It connects on the first call.
 
-Source: `spec/payments-and-gamification.md` §7.5; Google's reference of the Android Publisher API.
+Source: Google's reference of the Android Publisher API.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class GooglePlay:
         structlog.get_logger(__name__).error("unknown shape of a Google purchase", shape=shape)
 
     async def order(self, order_id: str) -> GoogleOrder:
-        """One payment. One try: nobody waits for it but for what else is told with it."""
+        """Read one order (a payment), in a single attempt: it is supplementary information."""
 
         async def once() -> GoogleOrder:
             body = await self._ask("GET", self._path(f"orders/{_escaped(order_id)}"))

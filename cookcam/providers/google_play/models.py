@@ -1,5 +1,6 @@
-"""What `purchases.subscriptionsv2` and `orders` tell. Source: Google's reference of these
-resources, and `spec/payments-and-gamification.md` §7.5 for the older fields kept for audits.
+"""Models of `purchases.subscriptionsv2` and `orders`, with some older fields for audits.
+
+Source: Google's reference of these resources.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The one client of Stripe in the program.
+"""The program's Stripe client.
 
-What changes something takes an idempotency key from whoever asks for it; without one the key lasts
-for the attempts of one call. Source of the rules: `spec/payments-and-gamification.md` §3-§8, with
-the waits of §7.3 for reads of reconciliation.
+Writes take an idempotency key from the caller; without one, a new key is used for the attempts of
+one call.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The failures of Stripe, as errors of this program.
+"""Translates Stripe's errors to errors of this program.
 
-What Stripe says is reduced to a status and its codes: its words may quote ids, cards or the key.
-Statuses and codes are those of `spec/http-api-core.md` §3.12; Stripe's own are on its pages on
-errors, on advanced error handling and on idempotent requests.
+Only Stripe's status and codes are kept: its messages may quote ids, cards or the key. Source:
+Stripe's pages on errors, on advanced error handling and on idempotent requests.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Stripe's events: who sent them, and what they say.
+"""Stripe's events: verification of the signature, and parsing.
 
-Source: Stripe's page on verifying webhook signatures; `spec/payments-and-gamification.md` §5.1.
-The check is ours, not the library's: it is over the bytes as they came, refuses times in the
-future as well as in the past, and needs no import of half a second in the first webhook.
+Source: Stripe's page on verifying webhook signatures. The library's check is not used: this one
+works on the received bytes, rejects times in the future as well as in the past, and avoids an
+import of half a second in the first webhook.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""How the classes of what Stripe tells read themselves.
+"""Helpers that parse Stripe's JSON objects into the classes of this package.
 
-Each reads itself from an object of the API version below, as answers and events carry it, with
-`of(object)`; that raises MalformedObject where the object is not of its documented shape. Nothing
-of Stripe's library leaves the provider. Money is in cents of `currency` (lower case), times are
-UTC. Source: the API reference of Stripe, version 2025-05-28.basil;
-`spec/payments-and-gamification.md`.
+Each class has `of(object)`, which parses an object of a response or an event of the API version
+below and raises MalformedObject when it does not have the documented shape. Types of Stripe's
+library are not used outside the provider. Money is in cents of `currency` (lower case), times are
+UTC. Source: the API reference of Stripe, version 2025-05-28.basil.
 """
 
 from __future__ import annotations
