@@ -106,8 +106,8 @@ async def test_whoever_waits_may_leave_and_others_go_on(client, stand_in):
 async def test_nobody_listens():
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
-    nobody = f"http://127.0.0.1:{port}"
-    async with open_stripe() as stand_in, open_client(stand_in, api_base=nobody) as client:
+    unused_url = f"http://127.0.0.1:{port}"
+    async with open_stripe() as stand_in, open_client(stand_in, api_base=unused_url) as client:
         with pytest.raises(ServiceUnavailable):
             await client.list_subscriptions()
 

@@ -1,6 +1,6 @@
 """What a heavy library loads, it loads in the warm-up's thread and not at the first call.
 
-Each runs in a process of its own: in this one everything may be loaded already. Nobody listens on
+Each runs in a process of its own: in this one everything may be loaded already. No server listens on
 the port that is called.
 """
 

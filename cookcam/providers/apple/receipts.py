@@ -45,7 +45,7 @@ def subscription_of(
 ) -> AppleSubscription:
     """The subscription to `product_id` (None: any that is `known`) with the latest end.
 
-    What is told of it is its newest transaction, even if that is for another product: one
+    It is described by its newest transaction, even if that is for another product: one
     subscription may have changed products. Raises StoreRejected: for another app's receipt, and
     where there is none; StoreUnavailable for an answer that cannot be understood.
     """

@@ -124,7 +124,7 @@ class Signatures:
                     continue
                 if error.status is not VerificationStatus.INVALID_ENVIRONMENT:
                     break
-            except Exception:  # signed by Apple, or nobody: not of a documented shape
+            except Exception:  # verified, but not of a documented shape
                 reason = "unreadable"
                 break
         raise NotSigned(reason=reason)

@@ -29,7 +29,7 @@ KEPT = 55 * 60.0
 
 @define(eq=False)
 class AccessTokens:
-    """One token for all. Whoever finds none fetches one while the others wait for it.
+    """One shared token. The first caller fetches it while the others wait.
 
     `scope` is what the token is good for; `clock` gives the seconds since 1970.
     """

@@ -57,7 +57,7 @@ class GoogleSubscription:
     """One subscription as of `as_of`, the moment before Google was asked.
 
     `state` is a word of Google's without its prefix, a new one too. `product_id` is None where no
-    item is told. `expires_at` is None of one that is still to be paid. `account_token` is the id
+    item is given. `expires_at` is None of one that is still to be paid. `account_token` is the id
     our app gave with the purchase. `recurring_price` is what a renewal costs, where taxes come on
     top without them; a `discounted` period costs something else.
     """

@@ -63,7 +63,7 @@ class Stripe(Customers, Subscriptions, Payments, Connect):
     def patient(self, policy: RetryPolicy) -> Stripe:
         """The same client with the same connections under another policy.
 
-        For work that nobody waits for, as reconciliation.
+        For background work such as reconciliation.
         """
         return Stripe(self._library, policy)
 

@@ -92,7 +92,7 @@ class Customers(Asking):
         return CheckoutSession.of(answer.document)
 
     async def expire_checkout_session(self, session_id: str) -> CheckoutSession:
-        """Ends an open session, so that nobody can pay on its page; one that has ended already, by
+        """Ends an open session, so that it cannot be paid any more; one that has ended already, by
         a payment too, is given as it is.
         """
         try:

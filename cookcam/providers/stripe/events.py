@@ -28,7 +28,7 @@ SIGNATURES_READ = 16
 
 
 class InvalidSignature(BadRequest):
-    """Nobody who knows the secret signed this, or too long ago. `message` is one of the words
+    """The signature is invalid or too old. `message` is one of the words
 
     "Missing signature", "Malformed signature", "No matching signature", "Timestamp outside the
     tolerance".

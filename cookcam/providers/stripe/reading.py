@@ -26,7 +26,7 @@ NOTHING: Final[Object] = {}
 
 
 class MalformedObject(ServiceError):
-    """Stripe told something that is not of the documented shape."""
+    """An object of Stripe does not have the documented shape."""
 
 
 @frozen
@@ -89,7 +89,7 @@ def objects(value: object) -> Sequence[Object]:
 
 
 def id_of(value: object) -> str | None:
-    """The id of a related object, which is told alone or, if asked for, with its object."""
+    """The id of a related object, which Stripe sends as an id or, expanded, as an object."""
     if isinstance(value, Mapping):
         return text(cast("Object", value)["id"])
     return None if value is None else text(value)
