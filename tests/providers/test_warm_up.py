@@ -1,6 +1,6 @@
-"""What a heavy library loads, it loads in the warm-up's thread and not at the first call.
+"""Heavy libraries are imported by the warm-up's thread and not by the first call.
 
-Each runs in a process of its own: in this one everything may be loaded already. No server listens on
+Each test runs in a new process, where nothing is imported yet. No server listens on
 the port that is called.
 """
 
