@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import httpx
 
 STORE = "google play"
-LONGEST_REPORT = 100
+MAX_REPORT_LENGTH = 100
 """Shapes that are reported: Google adds few."""
 
 
@@ -114,7 +114,7 @@ class GooglePlay:
         """Logs once what Google tells that this client does not know; the rest is used."""
         shape = "no items" if sold.product_id is None else str(sold.state)
         known = sold.product_id is not None and sold.state in get_args(State)
-        if known or shape in self._reported or len(self._reported) >= LONGEST_REPORT:
+        if known or shape in self._reported or len(self._reported) >= MAX_REPORT_LENGTH:
             return
         self._reported.add(shape)
         structlog.get_logger(__name__).error("unknown shape of a Google purchase", shape=shape)

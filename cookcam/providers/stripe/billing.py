@@ -27,7 +27,7 @@ from cookcam.providers.stripe.reading import (
 
 Interval: TypeAlias = Literal["month", "year"]
 
-SHORTEST_PERIOD: Final = timedelta(seconds=1)
+MIN_PERIOD: Final = timedelta(seconds=1)
 """Stripe's times are in whole seconds."""
 
 
@@ -242,7 +242,7 @@ def _item(item: Object, subscription: Object) -> SubscriptionItem:
         for name in ("current_period_start", "current_period_end")
     )
     return SubscriptionItem(
-        text(item["id"]), _price(item["price"]), min(starts, ends - SHORTEST_PERIOD), ends
+        text(item["id"]), _price(item["price"]), min(starts, ends - MIN_PERIOD), ends
     )
 
 
