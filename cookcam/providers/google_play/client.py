@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     import httpx
 
 STORE = "google play"
-MAX_REPORT_LENGTH = 100
-"""Shapes that are reported: Google adds few."""
+MAX_REPORTED_SHAPES = 100
+"""Maximum number of unknown shapes that are logged; Google adds few."""
 
 
 class UnknownPurchase(StoreRejected):
@@ -114,7 +114,7 @@ class GooglePlay:
         """Logs once what Google tells that this client does not know; the rest is used."""
         shape = "no items" if sold.product_id is None else str(sold.state)
         known = sold.product_id is not None and sold.state in get_args(State)
-        if known or shape in self._reported or len(self._reported) >= MAX_REPORT_LENGTH:
+        if known or shape in self._reported or len(self._reported) >= MAX_REPORTED_SHAPES:
             return
         self._reported.add(shape)
         structlog.get_logger(__name__).error("unknown shape of a Google purchase", shape=shape)
