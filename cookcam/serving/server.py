@@ -70,7 +70,7 @@ class Server:
                     nursery.start_soon(self._accept, door, name="accept connections")
                 task_status.started()
 
-    def close_door(self) -> None:
+    def stop_accepting(self) -> None:
         for door in self.doors:
             for peer in door.close():
                 self._start(peer)

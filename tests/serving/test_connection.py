@@ -265,7 +265,7 @@ async def test_a_drain_does_not_wait_for_somebody_who_never_speaks(tmp_path: Pat
                 while not server.connections:
                     await trio.sleep(0.01)
                 queued = await trio.open_tcp_stream("127.0.0.1", port)
-                server.close_door()
+                server.stop_accepting()
                 await server.drain(linger=0.2)
                 for stream in (silent, queued):
                     await stream.aclose()

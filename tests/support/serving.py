@@ -61,7 +61,7 @@ async def our_server(
         await nursery.start(server.serve)
         await nursery.start(server.accept)
         yield door.port, server
-        server.close_door()
+        server.stop_accepting()
         nursery.cancel_scope.cancel()
 
 

@@ -30,7 +30,7 @@ from cookcam.features.gamification.service import Xp
 from cookcam.features.subscriptions.entitlements import Entitlements
 from cookcam.features.subscriptions.refusals import CreatorRequired
 from cookcam.identity import Identity
-from cookcam.providers.auth_errors import AccountExists, PasswordRefused, Refused
+from cookcam.providers.auth_errors import AccountExists, AuthRejected, PasswordRejected
 from cookcam.providers.sessions import AuthSession, SignedUp
 from cookcam.providers.supabase import SupabaseAuth
 
@@ -145,9 +145,9 @@ class Accounts:
         name = checked_name(name)
         try:
             made = await self.provider.sign_up(address, password, name)
-        except PasswordRefused as refused:
+        except PasswordRejected as refused:
             raise SignUpRefused(refused.message, error=refused.message) from None
-        except (AccountExists, Refused):
+        except (AccountExists, AuthRejected):
             raise SignUpRefused(error="Failed to create user") from None
         try:
             await self.profiles.make(made.user.id, address, name)

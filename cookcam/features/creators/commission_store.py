@@ -104,7 +104,7 @@ class ConversionStore:
 
     def lock(self, user_id: UUID) -> None:
         """The user's turn, which is taken with the next statement."""
-        self.tx.later(LOCK, user_id=user_id)
+        self.tx.defer(LOCK, user_id=user_id)
 
     async def attribution(self, user_id: UUID) -> Attribution | None:
         return await self.tx.fetch_optional(Attribution, ATTRIBUTION, user_id=user_id)

@@ -2,7 +2,7 @@
 
 The text of a streamed answer arrives in pieces that end anywhere, inside a string or an escape
 too. The scanner looks at each character once and gives the text of every element as soon as its
-last character is there; whether that text is good JSON is for whoever parses it.
+last character is there. It does not validate the JSON; the caller parses it.
 """
 
 from __future__ import annotations

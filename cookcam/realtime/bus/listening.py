@@ -11,7 +11,7 @@ import trio
 from attrs import define, field
 
 from cookcam.errors import AppError
-from cookcam.providers.pause import Pause
+from cookcam.providers.pause import Backoff
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class Listening(Generic[T]):
     connected: bool = field(default=False, init=False)
     attempted: trio.Event = field(factory=trio.Event, init=False)
     """Set when the first attempt to subscribe has ended, with or without success."""
-    _pause: Pause = field(factory=Pause, init=False)
+    _backoff: Backoff = field(factory=Backoff, init=False)
 
     async def run(
         self,
@@ -61,5 +61,5 @@ class Listening(Generic[T]):
                     self.connected = False
                     lost()
             if trio.current_time() - began > STEADY:
-                self._pause.reset()
-            await trio.sleep(self._pause.after_failure())
+                self._backoff.reset()
+            await trio.sleep(self._backoff.next_delay())
