@@ -246,7 +246,10 @@ class ShortOfDescriptors:
         self.door = door
         self.failures = failures
 
-    async def accept(self) -> Peer:
+    def listen(self) -> None:
+        self.door.listen()
+
+    async def accept(self) -> list[Peer]:
         if self.failures:
             raise OSError(self.failures.pop(0), "no")
         return await self.door.accept()
@@ -258,7 +261,7 @@ class ShortOfDescriptors:
 async def test_a_shortage_of_descriptors_is_logged_once_counted_and_survived(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door = SocketDoor.open("127.0.0.1", 0)
+    door = SocketDoor.bind("127.0.0.1", 0)
     short = ShortOfDescriptors(door, [errno.EMFILE, errno.ENFILE, errno.ENETDOWN])
     metrics = Metrics()
     reports = ConnectionReports(metrics, RecordingReporter())  # type: ignore[arg-type]

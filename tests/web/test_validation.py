@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from quart import jsonify
 
 from cookcam.errors import BadRequest, InvalidJson, NotFound, ValidationError
+from cookcam.json_parsing import MAX_DEPTH
 from cookcam.web import (
     Routes,
     parse_uuid,
@@ -23,7 +24,7 @@ from cookcam.web import (
     validate_response,
 )
 from cookcam.web.answers import to_json
-from cookcam.web.bodies import MAX_DEPTH, parse_json
+from cookcam.web.bodies import parse_json
 from cookcam.web.forms import parse_form
 
 
