@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 
 from cookcam.errors import AppError, Conflict
 from cookcam.features.cooking.attendance import Attendance
-from cookcam.features.cooking.changes import Changes
+from cookcam.features.cooking.changes import SessionChanges
 from cookcam.features.cooking.models import CookingSession, Message
 from cookcam.features.cooking.service import Cooking
 from cookcam.identity import Identity
@@ -132,12 +132,12 @@ class Stage:
     open_join: bool = False
     lifecycle: Lifecycle = field(factory=lambda: Lifecycle(Phase.SERVING))
     hub: Hub = field(factory=lambda: Hub(100))
-    changes: Changes = field(init=False)
+    changes: SessionChanges = field(init=False)
     cooking: Cooking = field(init=False)
     attendance: Attendance = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.changes = Changes(self.store, self.hub)
+        self.changes = SessionChanges(self.store, self.hub)
         self.cooking = Cooking(
             self.changes, cast("Any", Cookbook()), lambda: datetime.now(UTC), self.open_join
         )

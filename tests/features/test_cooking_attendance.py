@@ -110,13 +110,13 @@ async def test_six_hours_without_an_event_end_a_session(autojump_clock) -> None:
     stage = Stage()
     session_id, ann, bob = await together(stage)
     autojump_clock.jump(5 * HOUR)
-    await stage.attendance.look_around()
-    await stage.cooking.say(bob, session_id, "still here", "text")
+    await stage.attendance.check_timeouts()
+    await stage.cooking.send_message(bob, session_id, "still here", "text")
     autojump_clock.jump(5 * HOUR)
-    await stage.attendance.look_around()
+    await stage.attendance.check_timeouts()
     assert [event for event, _ in ann.take()] == ["cooking_message"]
     autojump_clock.jump(HOUR)
-    await stage.attendance.look_around()
+    await stage.attendance.check_timeouts()
     ended = {"sessionId": session_id, "reason": "Session expired", "seq": 3}
     assert ann.take() == [("cooking_session_ended", ended)]
 
@@ -204,7 +204,7 @@ async def test_a_store_that_fails_changes_nothing_and_tells_nobody(
     with pytest.raises(ServiceUnavailable):
         await stage.cooking.update_step(ann, session_id, 1)
     with pytest.raises(ServiceUnavailable):
-        await stage.cooking.say(bob, session_id, "hello", "text")
+        await stage.cooking.send_message(bob, session_id, "hello", "text")
     with pytest.raises(ServiceUnavailable):
         await stage.cooking.leave(bob, session_id)
     stage.store.failure = None
@@ -222,8 +222,8 @@ async def test_six_quiet_hours_are_counted_across_a_restart(autojump_clock) -> N
         autojump_clock.jump(hours * HOUR)
         stage = stage.restarted()
         await stage.cooking.join(stage.connect(ann.user_id), session_id)
-        await stage.attendance.survey()
-        await stage.attendance.look_around()
+        await stage.attendance.reconcile()
+        await stage.attendance.check_timeouts()
     assert stage.store.rows[session_id].end_reason == "Session expired"
 
 

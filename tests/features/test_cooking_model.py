@@ -140,7 +140,7 @@ class Cooks(RuleBasedStateMachine):
         device = self._forget(pick)
         self._run(self.stage.disconnect(device))
         for session_id in device.rooms:
-            self._miss(session_id, device.user_id)
+            self._mark_absent(session_id, device.user_id)
         self.gone.append(device)
 
     @precondition(lambda self: self.gone)
@@ -187,7 +187,7 @@ class Cooks(RuleBasedStateMachine):
     def _wait(self, seconds: int) -> None:
         self.clock.jump(seconds)
         self.now += seconds
-        self._run(self.stage.attendance.look_around())
+        self._run(self.stage.attendance.check_timeouts())
         for session_id, expected in list(self.sessions.items()):
             late = {
                 user_id
@@ -200,8 +200,8 @@ class Cooks(RuleBasedStateMachine):
                 self._end(session_id)
 
     @rule()
-    def survey(self) -> None:
-        self._run(self.stage.attendance.survey())
+    def reconcile(self) -> None:
+        self._run(self.stage.attendance.reconcile())
         self._miss_all()
 
     @rule(back=st.lists(st.booleans(), min_size=4, max_size=4))
@@ -211,7 +211,7 @@ class Cooks(RuleBasedStateMachine):
         self.devices.clear()
         self.gone.clear()  # what the process remembered of them is gone, too
         self.views.clear()
-        self._run(self.stage.attendance.survey())
+        self._run(self.stage.attendance.reconcile())
         for expected in self.sessions.values():
             expected.away.clear()
         self._miss_all()
@@ -299,7 +299,7 @@ class Cooks(RuleBasedStateMachine):
         del self.sessions[session_id]
         self.ended.append(session_id)
 
-    def _miss(self, session_id: str, user_id: UUID) -> None:
+    def _mark_absent(self, session_id: str, user_id: UUID) -> None:
         expected = self.sessions.get(session_id)
         present = self._present(session_id)
         if expected and user_id in expected.participants and user_id not in present:
@@ -308,7 +308,7 @@ class Cooks(RuleBasedStateMachine):
     def _miss_all(self) -> None:
         for session_id, expected in self.sessions.items():
             for user_id in list(expected.participants):
-                self._miss(session_id, user_id)
+                self._mark_absent(session_id, user_id)
 
 
 TestCooks = Cooks.TestCase
