@@ -52,7 +52,7 @@ class Live:
                 hub,
                 ground.now,
                 storage=urlsplit(config.identity.supabase_url).netloc,
-                per_target=feed_events.per_target(config.realtime),
+                collab_quota=feed_events.collab_quota(config.realtime),
             ),
             account_watch=AccountWatch(hub, database),
         )

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import trio
 
-from cookcam.features.users.store import BY_NAME
+from cookcam.features.users.store import BY_PREFIX
 from tests.features.conftest import Person
 from tests.features.social import UNKNOWN, Kitchen, open_kitchen, refused
 
@@ -98,7 +98,7 @@ class TestLooking:
         ):
             refused(await kitchen.guest.get(f"/users?{query}"), 400, literal)
         # An index leads to them.
-        statement = BY_NAME.replace("%(pattern)s", "'an%%'").replace("%(limit)s", "20")
+        statement = BY_PREFIX.replace("%(pattern)s", "'an%%'").replace("%(limit)s", "20")
         plan = await kitchen.sql(f"set enable_seqscan = off; explain {statement}")
         assert "users_by_name" in str(plan)
 

@@ -21,7 +21,7 @@ from cookcam.features.creators.commission_store import (
 from cookcam.features.creators.models import CURRENCY, REFERRALS_PERCENT
 from cookcam.features.creators.money import part
 from cookcam.features.creators.tip_store import TipRows
-from cookcam.features.referrals.service import NEW_FOR, Referrals
+from cookcam.features.referrals.service import NEW_ACCOUNT_PERIOD, Referrals
 from cookcam.features.subscriptions.commissions import MoneyBack, Receipt
 from cookcam.features.subscriptions.models import LIVE, Subscription
 
@@ -49,7 +49,7 @@ class CreatorCommissions:
                 referrer_id=link.creator_id,
                 link_id=link.id,
                 code=link.link_code,
-                days=NEW_FOR.days,
+                days=NEW_ACCOUNT_PERIOD.days,
             )
 
     async def on_first_paid(self, tx: Transaction, subscription: Subscription) -> None:

@@ -1,4 +1,4 @@
-"""What the routes of boxes answer with."""
+"""Response bodies of the mystery box routes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from cookcam.features.mystery_boxes.models import RARITIES, Box, Rarity, RewardType, Tally
+from cookcam.features.mystery_boxes.models import RARITIES, Box, BoxCount, Rarity, RewardType
 
 NO_BOX = "No mystery box available right now. Try again later!"
 
 
 class RarityInfo(Struct, frozen=True):
-    """How the app paints a rarity, and how likely it is among boxes."""
+    """The colours of a rarity in the app, and its probability among boxes."""
 
     color: str
     glow: str
@@ -24,7 +24,7 @@ class RarityInfo(Struct, frozen=True):
     description: str
 
 
-INFO: Final[Mapping[Rarity, RarityInfo]] = {
+RARITY_INFO: Final[Mapping[Rarity, RarityInfo]] = {
     "common": RarityInfo("#4CAF50", "rgba(76, 175, 80, 0.3)", "90%", "A common find"),
     "uncommon": RarityInfo("#2196F3", "rgba(33, 150, 243, 0.3)", "9%", "An uncommon find"),
     "rare": RarityInfo("#9C27B0", "rgba(156, 39, 176, 0.3)", "0.9%", "A rare find"),
@@ -32,8 +32,8 @@ INFO: Final[Mapping[Rarity, RarityInfo]] = {
 }
 
 
-class OpenAnswer(Struct):
-    """With `message` where there is no box, and with all the rest where there is one."""
+class OpenBoxResponse(Struct):
+    """Only `message` is set without a box; every other field is set with one."""
 
     box_available: bool
     message: str | UnsetType = UNSET
@@ -44,7 +44,7 @@ class OpenAnswer(Struct):
     rarity_info: RarityInfo | UnsetType = UNSET
 
     @classmethod
-    def of(cls, box: Box | None) -> OpenAnswer:
+    def of(cls, box: Box | None) -> OpenBoxResponse:
         if box is None:
             return cls(False, NO_BOX)
         return cls(
@@ -53,11 +53,11 @@ class OpenAnswer(Struct):
             reward_type=box.reward_type,
             reward_value=box.reward_value,
             opened_at=box.opened_at,
-            rarity_info=INFO[box.rarity],
+            rarity_info=RARITY_INFO[box.rarity],
         )
 
 
-class BoxRow(Struct):
+class BoxItem(Struct):
     id: UUID
     user_id: UUID
     rarity: Rarity
@@ -66,46 +66,46 @@ class BoxRow(Struct):
     opened_at: datetime
 
     @classmethod
-    def of(cls, box: Box) -> BoxRow:
+    def of(cls, box: Box) -> BoxItem:
         return cls(
             box.id, box.user_id, box.rarity, box.reward_type, box.reward_value, box.opened_at
         )
 
 
-class History(Struct):
-    """`total_boxes_opened` is the length of this page, as clients know it."""
+class HistoryResponse(Struct):
+    """`total_boxes_opened` is the length of this page; clients expect that."""
 
-    history: list[BoxRow]
+    history: list[BoxItem]
     total_boxes_opened: int
 
     @classmethod
-    def of(cls, boxes: Sequence[Box]) -> History:
-        return cls([BoxRow.of(box) for box in boxes], len(boxes))
+    def of(cls, boxes: Sequence[Box]) -> HistoryResponse:
+        return cls([BoxItem.of(box) for box in boxes], len(boxes))
 
 
-class Share(Struct):
-    """`percentage` of all boxes, with one decimal."""
+class RarityShare(Struct):
+    """`percentage` of the counted boxes, as text with one decimal."""
 
     count: int
     percentage: str
 
 
-class Stats(Struct):
-    """Every rarity is named, and the types of reward that occur."""
+class StatsResponse(Struct):
+    """Contains every rarity, and the reward types that occur."""
 
     total_boxes: int
-    rarity_distribution: dict[Rarity, Share]
+    rarity_distribution: dict[Rarity, RarityShare]
     reward_type_distribution: dict[RewardType, int]
 
     @classmethod
-    def of(cls, tallies: Sequence[Tally]) -> Stats:
+    def of(cls, counts: Sequence[BoxCount]) -> StatsResponse:
         rarities, types = Counter[Rarity](), Counter[RewardType]()
-        for tally in tallies:
-            rarities[tally.rarity] += tally.boxes
-            types[tally.reward_type] += tally.boxes
+        for count in counts:
+            rarities[count.rarity] += count.boxes
+            types[count.reward_type] += count.boxes
         total = rarities.total()
-        shares: dict[Rarity, Share] = {
-            rarity: Share(rarities[rarity], _percent(rarities[rarity], total))
+        shares: dict[Rarity, RarityShare] = {
+            rarity: RarityShare(rarities[rarity], _percent(rarities[rarity], total))
             for rarity in RARITIES
         }
         return cls(total, shares, dict(types))

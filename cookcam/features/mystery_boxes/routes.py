@@ -1,11 +1,11 @@
-"""`/mysteryBox`, which one client spells `/mystery-box` (`spec/http-api-core.md` §11)."""
+"""Routes of mystery boxes under `/mysteryBox`, and `/mystery-box` as one client spells it."""
 
 from __future__ import annotations
 
 from cookcam.errors import AuthorizationError
 from cookcam.features.idempotency.guard import idempotent
 from cookcam.features.idempotency.service import Replies
-from cookcam.features.mystery_boxes.answers import History, OpenAnswer, Stats
+from cookcam.features.mystery_boxes.answers import HistoryResponse, OpenBoxResponse, StatsResponse
 from cookcam.features.mystery_boxes.requests import OpenRequest
 from cookcam.features.mystery_boxes.service import MysteryBoxes
 from cookcam.identity import Identity
@@ -32,22 +32,22 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @idempotent(replies)
     @document_failures(403)
     @validate_request(OpenRequest)
-    @validate_response(OpenAnswer)
-    async def open_box(caller: Identity, data: OpenRequest) -> OpenAnswer:
-        """Try for a box, once for each scan of the day; three boxes a day."""
+    @validate_response(OpenBoxResponse)
+    async def open_box(caller: Identity, data: OpenRequest) -> OpenBoxResponse:
+        """Try for a mystery box: one try for each scan of the day, at most three boxes a day."""
         if data.user_id:
-            require_own(caller, data.user_id)
-        return OpenAnswer.of(await boxes.open(caller))
+            require_own_id(caller, data.user_id)
+        return OpenBoxResponse.of(await boxes.open(caller))
 
     @bp.get("/mysteryBox/history")
     @bp.get("/mystery-box/history")
     @errors_as(unexpected=NO_HISTORY)
     @signed_in
     @query_integers(limit=20)
-    @validate_response(History)
-    async def own_history(caller: Identity, limit: int) -> History:
-        """One's own boxes, newest first."""
-        return History.of(await boxes.history(caller, limit))
+    @validate_response(HistoryResponse)
+    async def own_history(caller: Identity, limit: int) -> HistoryResponse:
+        """The caller's own boxes, newest first."""
+        return HistoryResponse.of(await boxes.history(caller, limit))
 
     @bp.get("/mysteryBox/history/<user_id>")
     @bp.get("/mystery-box/history/<user_id>")
@@ -55,25 +55,25 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @signed_in
     @document_failures(403)
     @query_integers(limit=20)
-    @validate_response(History)
-    async def history(caller: Identity, user_id: str, limit: int) -> History:
-        """One's own boxes, newest first; nobody else's."""
-        require_own(caller, user_id)
-        return History.of(await boxes.history(caller, limit))
+    @validate_response(HistoryResponse)
+    async def history(caller: Identity, user_id: str, limit: int) -> HistoryResponse:
+        """The caller's own boxes, newest first; 403 for another user's id."""
+        require_own_id(caller, user_id)
+        return HistoryResponse.of(await boxes.history(caller, limit))
 
     @bp.get("/mysteryBox/stats")
     @bp.get("/mystery-box/stats")
     @errors_as(unexpected="Failed to fetch stats")
     @signed_in
-    @validate_response(Stats)
-    async def stats(caller: Identity) -> Stats:
-        """What the newest 1000 boxes of everybody held."""
-        return Stats.of(await boxes.tally())
+    @validate_response(StatsResponse)
+    async def stats(caller: Identity) -> StatsResponse:
+        """Counts by rarity and reward type over the newest 1000 boxes of all users."""
+        return StatsResponse.of(await boxes.counts())
 
     return bp
 
 
-def require_own(caller: Identity, user_id: str) -> None:
+def require_own_id(caller: Identity, user_id: str) -> None:
     """Raises AuthorizationError for any id but the caller's."""
     if user_id.lower() != str(caller.user_id):
-        raise AuthorizationError("These boxes are somebody else's", error="Access denied")
+        raise AuthorizationError("These boxes belong to another user", error="Access denied")

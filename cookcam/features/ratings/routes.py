@@ -1,4 +1,4 @@
-"""Rating a recipe (`spec/http-api-core.md` §9.13)."""
+"""Route for rating a recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cookcam.identity.guards import signed_in
 from cookcam.web import Routes, errors_as, parse_uuid, validate_request, validate_response
 
 
-class RatedAnswer(Struct):
+class RatingResponse(Struct):
     message: str
 
 
@@ -23,12 +23,12 @@ def routes(ratings: Ratings) -> Routes:
     @errors_as(unexpected="Failed to rate recipe")
     @signed_in
     @validate_request(RatingRequest)
-    @validate_response(RatedAnswer)
-    async def rate(caller: Identity, recipe_id: str, data: RatingRequest) -> RatedAnswer:
-        """Rate a recipe with 1 to 5 stars; the last rating counts."""
+    @validate_response(RatingResponse)
+    async def rate(caller: Identity, recipe_id: str, data: RatingRequest) -> RatingResponse:
+        """Rate a recipe with 1 to 5 stars; a user's latest rating counts."""
         stars = data.stars()
-        known = parse_uuid(recipe_id, recipe_not_found())
-        await ratings.rate(caller, known, stars, data.review)
-        return RatedAnswer("Recipe rated successfully")
+        parsed_id = parse_uuid(recipe_id, recipe_not_found())
+        await ratings.rate(caller, parsed_id, stars, data.review)
+        return RatingResponse("Recipe rated successfully")
 
     return bp

@@ -1,4 +1,4 @@
-"""`POST /auth/link-referral` (`spec/http-api-core.md` §6.9)."""
+"""Route `POST /auth/link-referral`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 from cookcam.web import WANTED, Routes, errors_as, validate_request, validate_response
 
-WORDS: dict[Outcome, str] = {
+MESSAGES: dict[Outcome, str] = {
     "linked": "Referral linked successfully",
     "linked before": "Referral linked successfully",
     "linked to another": "A referral is linked already",
@@ -25,7 +25,7 @@ class ReferralRequest(Struct):
     )
 
 
-class ReferralAnswer(Struct):
+class ReferralResponse(Struct):
     success: Literal[True]
     message: str
 
@@ -37,9 +37,9 @@ def routes(referrals: Referrals) -> Routes:
     @errors_as(unexpected="Failed to link referral")
     @signed_in
     @validate_request(ReferralRequest)
-    @validate_response(ReferralAnswer)
-    async def link_referral(caller: Identity, data: ReferralRequest) -> ReferralAnswer:
-        """Say by whose code the caller came. The first one counts."""
-        return ReferralAnswer(True, WORDS[await referrals.link(caller, data.referral_code)])
+    @validate_response(ReferralResponse)
+    async def link_referral(caller: Identity, data: ReferralRequest) -> ReferralResponse:
+        """Attribute the caller to the creator of a referral code. The first code counts."""
+        return ReferralResponse(True, MESSAGES[await referrals.link(caller, data.referral_code)])
 
     return bp

@@ -1,4 +1,4 @@
-"""What the saving routes answer with."""
+"""Response bodies of the saving routes."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from datetime import datetime
 from msgspec import Struct
 
 from cookcam.features.recipes.answers import RecipeAnswer
-from cookcam.features.saving.models import Favorited, SavedPage
+from cookcam.features.saving.models import FavoriteResult, SavedPage
 
 
-class SaveAnswer(Struct):
+class SaveResponse(Struct):
     message: str
     saved: bool
 
     @classmethod
-    def of(cls, *, saved: bool) -> SaveAnswer:
+    def of(cls, *, saved: bool) -> SaveResponse:
         return cls("Recipe saved" if saved else "Recipe removed from saved recipes", saved)
 
 
-class FavoriteAnswer(Struct):
+class FavoriteResponse(Struct):
     success: bool
     message: str
     favorited: bool
     xp_awarded: int
 
     @classmethod
-    def of(cls, result: Favorited) -> FavoriteAnswer:
-        words = "added to" if result.favorited else "removed from"
-        return cls(True, f"Recipe {words} favorites", result.favorited, result.xp_awarded)
+    def of(cls, result: FavoriteResult) -> FavoriteResponse:
+        change = "added to" if result.favorited else "removed from"
+        return cls(True, f"Recipe {change} favorites", result.favorited, result.xp_awarded)
 
 
 class SavedRecipeItem(Struct):
@@ -36,13 +36,13 @@ class SavedRecipeItem(Struct):
     recipe: RecipeAnswer
 
 
-class SavedRecipes(Struct):
+class SavedRecipesResponse(Struct):
     success: bool
     saved_recipes: list[SavedRecipeItem]
     total: int
 
     @classmethod
-    def of(cls, page: SavedPage) -> SavedRecipes:
+    def of(cls, page: SavedPage) -> SavedRecipesResponse:
         items = [
             SavedRecipeItem(saved.created_at, RecipeAnswer.of(saved.recipe)) for saved in page.saved
         ]

@@ -1,11 +1,11 @@
-"""Saving recipes (`spec/http-api-core.md` §9.13; `spec/client-contract.md` §2.1, §5.3)."""
+"""Routes of saved recipes and favourites."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from cookcam.features.recipes.service import recipe_not_found
-from cookcam.features.saving.answers import FavoriteAnswer, SaveAnswer, SavedRecipes
+from cookcam.features.saving.answers import FavoriteResponse, SavedRecipesResponse, SaveResponse
 from cookcam.features.saving.requests import FavoriteRequest
 from cookcam.features.saving.service import UNFAVORITE_FAILED, UNSAVE_FAILED, Saving
 from cookcam.identity import Identity
@@ -31,28 +31,28 @@ def _saving(bp: Routes, saving: Saving) -> None:
     @bp.post("/recipes/<recipe_id>/save")
     @errors_as(unexpected="Failed to save recipe")
     @signed_in
-    @validate_response(SaveAnswer)
-    async def toggle_saved(caller: Identity, recipe_id: str) -> SaveAnswer:
-        """Save a recipe, or remove it from the saved ones."""
-        return SaveAnswer.of(saved=await saving.toggle(caller, _id(recipe_id)))
+    @validate_response(SaveResponse)
+    async def toggle_saved(caller: Identity, recipe_id: str) -> SaveResponse:
+        """Save a recipe, or remove it from the saved recipes."""
+        return SaveResponse.of(saved=await saving.toggle(caller, _id(recipe_id)))
 
     @bp.delete("/recipes/<recipe_id>/save")
     @errors_as(unexpected=UNSAVE_FAILED)
     @signed_in
-    @validate_response(SaveAnswer)
-    async def unsave(caller: Identity, recipe_id: str) -> SaveAnswer:
-        """Remove a recipe from the saved ones."""
+    @validate_response(SaveResponse)
+    async def unsave(caller: Identity, recipe_id: str) -> SaveResponse:
+        """Remove a recipe from the saved recipes."""
         await saving.unsave(caller, _id(recipe_id))
-        return SaveAnswer.of(saved=False)
+        return SaveResponse.of(saved=False)
 
     @bp.get("/recipes/saved/my")
     @errors_as(unexpected="Failed to fetch saved recipes")
     @signed_in
     @query_integers(limit=20, offset=0)
-    @validate_response(SavedRecipes)
-    async def saved_recipes(caller: Identity, limit: int, offset: int) -> SavedRecipes:
-        """One's own saved recipes and favourites, newest first."""
-        return SavedRecipes.of(await saving.page(caller, limit, offset))
+    @validate_response(SavedRecipesResponse)
+    async def saved_recipes(caller: Identity, limit: int, offset: int) -> SavedRecipesResponse:
+        """The caller's saved recipes and favourites, newest first."""
+        return SavedRecipesResponse.of(await saving.page(caller, limit, offset))
 
 
 def _favorites(bp: Routes, saving: Saving) -> None:
@@ -60,22 +60,22 @@ def _favorites(bp: Routes, saving: Saving) -> None:
     @errors_as(unexpected="Failed to add recipe to favorites")
     @signed_in
     @validate_request(FavoriteRequest)
-    @validate_response(FavoriteAnswer)
-    async def favorite(caller: Identity, recipe_id: str, data: FavoriteRequest) -> FavoriteAnswer:
-        """Make a recipe a favourite, or none; without a body, the other of what it is.
+    @validate_response(FavoriteResponse)
+    async def favorite(caller: Identity, recipe_id: str, data: FavoriteRequest) -> FavoriteResponse:
+        """Set whether a recipe is a favourite; without a body, toggle it.
 
-        Without a body, a repetition within three seconds gets the first answer.
+        A toggle repeated within three seconds returns the first response again.
         """
         result = await saving.favorite(caller, _id(recipe_id), data.favorited)
-        return FavoriteAnswer.of(result)
+        return FavoriteResponse.of(result)
 
     @bp.delete("/recipes/<recipe_id>/favorite")
     @errors_as(unexpected=UNFAVORITE_FAILED)
     @signed_in
-    @validate_response(FavoriteAnswer)
-    async def unfavorite(caller: Identity, recipe_id: str) -> FavoriteAnswer:
+    @validate_response(FavoriteResponse)
+    async def unfavorite(caller: Identity, recipe_id: str) -> FavoriteResponse:
         """Remove a recipe from the favourites."""
-        return FavoriteAnswer.of(await saving.favorite(caller, _id(recipe_id), wanted=False))
+        return FavoriteResponse.of(await saving.favorite(caller, _id(recipe_id), requested=False))
 
 
 def _id(text: str) -> UUID:

@@ -1,4 +1,4 @@
-"""What the people routes answer with."""
+"""Response bodies of the user routes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from cookcam.features.users.models import Contact, Contacts, PublicUser
+from cookcam.features.users.models import Contact, ContactPage, PublicUser
 
 
-class UserAnswer(Struct):
-    """`created_at` is there where one person is looked at."""
+class UserResponse(Struct):
+    """A public profile. `created_at` is set only in the response for a single user."""
 
     id: UUID
     name: str | None
@@ -23,7 +23,7 @@ class UserAnswer(Struct):
     created_at: datetime | UnsetType = UNSET
 
     @classmethod
-    def of(cls, user: PublicUser) -> UserAnswer:
+    def of(cls, user: PublicUser) -> UserResponse:
         return cls(
             user.id,
             user.name,
@@ -35,35 +35,35 @@ class UserAnswer(Struct):
         )
 
 
-class OneUser(Struct):
-    user: UserAnswer
+class UserDetailResponse(Struct):
+    user: UserResponse
 
     @classmethod
-    def of(cls, user: PublicUser) -> OneUser:
-        answer = UserAnswer.of(user)
-        answer.created_at = user.created_at
-        return cls(answer)
+    def of(cls, user: PublicUser) -> UserDetailResponse:
+        response = UserResponse.of(user)
+        response.created_at = user.created_at
+        return cls(response)
 
 
-class UserList(Struct):
-    users: list[UserAnswer]
+class UserListResponse(Struct):
+    users: list[UserResponse]
 
     @classmethod
-    def of(cls, users: list[PublicUser]) -> UserList:
-        return cls([UserAnswer.of(user) for user in users])
+    def of(cls, users: list[PublicUser]) -> UserListResponse:
+        return cls([UserResponse.of(user) for user in users])
 
 
-class FollowAnswer(Struct):
+class FollowResponse(Struct):
     message: str
     following: bool
 
     @classmethod
-    def of(cls, *, following: bool) -> FollowAnswer:
+    def of(cls, *, following: bool) -> FollowResponse:
         done = "followed" if following else "unfollowed"
         return cls(f"User {done} successfully", following)
 
 
-class MiniUser(Struct):
+class UserSummary(Struct):
     id: UUID
     name: str | None
     avatar_url: str | None
@@ -71,35 +71,39 @@ class MiniUser(Struct):
     total_xp: int
 
     @classmethod
-    def of(cls, contact: Contact) -> MiniUser:
+    def of(cls, contact: Contact) -> UserSummary:
         return cls(contact.id, contact.name, contact.avatar_url, contact.level, contact.total_xp)
 
 
-class Follower(Struct):
+class FollowerItem(Struct):
     created_at: datetime
-    follower: MiniUser
+    follower: UserSummary
 
 
-class Followers(Struct):
-    followers: list[Follower]
+class FollowersResponse(Struct):
+    followers: list[FollowerItem]
     total: int
 
     @classmethod
-    def of(cls, contacts: Contacts) -> Followers:
-        latest = [Follower(contact.since, MiniUser.of(contact)) for contact in contacts.latest]
+    def of(cls, contacts: ContactPage) -> FollowersResponse:
+        latest = [
+            FollowerItem(contact.since, UserSummary.of(contact)) for contact in contacts.latest
+        ]
         return cls(latest, contacts.total)
 
 
-class Followed(Struct):
+class FollowingItem(Struct):
     created_at: datetime
-    following: MiniUser
+    following: UserSummary
 
 
-class Following(Struct):
-    following: list[Followed]
+class FollowingResponse(Struct):
+    following: list[FollowingItem]
     total: int
 
     @classmethod
-    def of(cls, contacts: Contacts) -> Following:
-        latest = [Followed(contact.since, MiniUser.of(contact)) for contact in contacts.latest]
+    def of(cls, contacts: ContactPage) -> FollowingResponse:
+        latest = [
+            FollowingItem(contact.since, UserSummary.of(contact)) for contact in contacts.latest
+        ]
         return cls(latest, contacts.total)

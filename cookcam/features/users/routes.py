@@ -1,15 +1,15 @@
-"""`/users` but for one's own profile (`spec/http-api-core.md` §7)."""
+"""Routes of public profiles and follows under `/users`."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from cookcam.features.users.answers import (
-    FollowAnswer,
-    Followers,
-    Following,
-    OneUser,
-    UserList,
+    FollowersResponse,
+    FollowingResponse,
+    FollowResponse,
+    UserDetailResponse,
+    UserListResponse,
 )
 from cookcam.features.users.requests import UserFilter
 from cookcam.features.users.service import Users, user_not_found
@@ -39,59 +39,61 @@ def _people(bp: Routes, users: Users) -> None:
     @optional_caller
     @query_integers(limit=20)
     @validate_querystring(UserFilter)
-    @validate_response(UserList)
-    async def search_users(caller: Identity | None, limit: int, query_args: UserFilter) -> UserList:
-        """Find people by how their names begin; without a search, those with the most XP.
+    @validate_response(UserListResponse)
+    async def search_users(
+        caller: Identity | None, limit: int, query_args: UserFilter
+    ) -> UserListResponse:
+        """Find users by name prefix; without a search, the users with the most XP.
 
-        Never more than 50.
+        At most 50 users.
         """
-        beginning = query_args.beginning()
-        if beginning is not None:
-            # Not to be used for listing everybody, letter by letter.
+        prefix = query_args.prefix()
+        if prefix is not None:
+            # Limits enumeration of all users prefix by prefix.
             spend_costly("people", caller and caller.user_id)
-        return UserList.of(await users.search(beginning, limit))
+        return UserListResponse.of(await users.search(prefix, limit))
 
     @bp.get("/users/<user_id>")
     @errors_as(unexpected="Internal server error")
-    @validate_response(OneUser)
-    async def get_user(user_id: str) -> OneUser:
-        """What everybody may know of a person."""
-        return OneUser.of(await users.get(_id(user_id)))
+    @validate_response(UserDetailResponse)
+    async def get_user(user_id: str) -> UserDetailResponse:
+        """A user's public profile."""
+        return UserDetailResponse.of(await users.get(_id(user_id)))
 
 
 def _follows(bp: Routes, users: Users) -> None:
     @bp.post("/users/<user_id>/follow")
     @errors_as(unexpected="Failed to follow user")
     @signed_in
-    @validate_response(FollowAnswer)
-    async def toggle_follow(caller: Identity, user_id: str) -> FollowAnswer:
-        """Follow somebody, or no longer."""
-        return FollowAnswer.of(following=await users.toggle_follow(caller, _id(user_id)))
+    @validate_response(FollowResponse)
+    async def toggle_follow(caller: Identity, user_id: str) -> FollowResponse:
+        """Follow a user, or unfollow a user already followed."""
+        return FollowResponse.of(following=await users.toggle_follow(caller, _id(user_id)))
 
     @bp.delete("/users/<user_id>/follow")
     @errors_as(unexpected="Failed to unfollow user")
     @signed_in
-    @validate_response(FollowAnswer)
-    async def unfollow(caller: Identity, user_id: str) -> FollowAnswer:
-        """Follow somebody no longer."""
+    @validate_response(FollowResponse)
+    async def unfollow(caller: Identity, user_id: str) -> FollowResponse:
+        """Unfollow a user."""
         await users.unfollow(caller, _id(user_id))
-        return FollowAnswer.of(following=False)
+        return FollowResponse.of(following=False)
 
     @bp.get("/users/<user_id>/followers")
     @errors_as(unexpected="Failed to fetch followers")
     @query_integers(limit=50)
-    @validate_response(Followers)
-    async def followers(user_id: str, limit: int) -> Followers:
-        """Who follows somebody, newest first."""
-        return Followers.of(await users.followers(_id(user_id), limit))
+    @validate_response(FollowersResponse)
+    async def followers(user_id: str, limit: int) -> FollowersResponse:
+        """A user's followers, newest first."""
+        return FollowersResponse.of(await users.followers(_id(user_id), limit))
 
     @bp.get("/users/<user_id>/following")
     @errors_as(unexpected="Failed to fetch following")
     @query_integers(limit=50)
-    @validate_response(Following)
-    async def following(user_id: str, limit: int) -> Following:
-        """Whom somebody follows, newest first."""
-        return Following.of(await users.following(_id(user_id), limit))
+    @validate_response(FollowingResponse)
+    async def following(user_id: str, limit: int) -> FollowingResponse:
+        """The users that a user follows, newest first."""
+        return FollowingResponse.of(await users.following(_id(user_id), limit))
 
 
 def _id(text: str) -> UUID:
