@@ -20,11 +20,11 @@ from cookcam.config import DatabaseConfig
 from cookcam.database import Database
 from cookcam.database.connection import Connection
 from cookcam.features.notifications import messages
-from cookcam.features.notifications.device_store import MOST, DeviceStore
+from cookcam.features.notifications.device_store import MAX_ACTIVE_DEVICES, DeviceStore
 from cookcam.features.notifications.queue_store import QueueStore
 from cookcam.features.notifications.schedule import Schedule
-from cookcam.features.notifications.schedule_store import TURN, ScheduleStore
-from cookcam.features.notifications.sender import AT_ONCE, LAST_ATTEMPT, Sender
+from cookcam.features.notifications.schedule_store import TRY_LOCK, ScheduleStore
+from cookcam.features.notifications.sender import BATCH_SIZE, MAX_ATTEMPTS, Sender
 from cookcam.providers.push import Outcome, PushMessage, PushProvider
 from cookcam.providers.store_calls import StoreUnavailable
 from cookcam.sandbox.push import PushStandIn, open_push
@@ -204,7 +204,7 @@ class TestSending:
         office.service.answers[str(ann)] = StoreUnavailable()
         await office.queued(ann)
         pauses: list[float] = []
-        for attempt in range(1, LAST_ATTEMPT):
+        for attempt in range(1, MAX_ATTEMPTS):
             assert await office.sender().sweep() == 1
             assert await office.sender().sweep() == 0  # not due yet
             assert await office.log(ann) == ("queued", "fcm", attempt)
@@ -219,7 +219,7 @@ class TestSending:
         for pause, longest in zip(pauses, (30, 60, 120, 240, 480, 960, 1920), strict=True):
             assert longest / 2 - 5 <= pause <= longest
         await office.sender().sweep()
-        assert await office.log(ann) == ("failed", "fcm", LAST_ATTEMPT)
+        assert await office.log(ann) == ("failed", "fcm", MAX_ATTEMPTS)
 
     async def test_the_advice_of_the_provider_is_followed(self, office: Office):
         ann = await office.person()
@@ -259,7 +259,7 @@ class TestSending:
         assert office.service.got == []
 
     async def test_two_instances_send_each_once_and_not_too_many_at_a_time(self, office: Office):
-        people = [await office.person() for _ in range(2 * AT_ONCE + 5)]
+        people = [await office.person() for _ in range(2 * BATCH_SIZE + 5)]
         for one in people:
             await office.queued(one)
         office.service.delay = 0.05
@@ -267,7 +267,7 @@ class TestSending:
             nursery.start_soon(office.sender().sweep)
             nursery.start_soon(office.sender().sweep)
         assert sorted(token for token, _ in office.service.got) == sorted(map(str, people))
-        assert 1 < office.service.most <= 2 * AT_ONCE
+        assert 1 < office.service.most <= 2 * BATCH_SIZE
 
     async def test_a_sender_that_is_stopped_gives_back_what_it_has_not_sent(self, office: Office):
         ann, bob = await office.person(), await office.person()
@@ -305,9 +305,9 @@ class TestSending:
     async def test_one_that_kills_every_sender_is_given_up(self, office: Office):
         ann = await office.person()
         await office.queued(ann)
-        await office.sql("update notification_logs set attempts = %(n)s", n=LAST_ATTEMPT)
+        await office.sql("update notification_logs set attempts = %(n)s", n=MAX_ATTEMPTS)
         await office.sender().sweep()
-        assert await office.log(ann) == ("failed", "abandoned", LAST_ATTEMPT + 1)
+        assert await office.log(ann) == ("failed", "abandoned", MAX_ATTEMPTS + 1)
 
     async def test_logs_have_neither_token_nor_text(self, office: Office):
         ann = await office.person()
@@ -327,9 +327,9 @@ class TestSending:
 
 
 def _late() -> Any:
-    from cookcam.features.notifications.queue_store import Settled
+    from cookcam.features.notifications.queue_store import SendResult
 
-    return Settled("failed", "late")
+    return SendResult("failed", "late")
 
 
 class TestCheckIns:
@@ -341,7 +341,7 @@ class TestCheckIns:
         came: dict[str, datetime] = {}
         for minutes in range(0, 24 * 60, 30):
             office.now = datetime(2026, 3, 10, tzinfo=UTC) + timedelta(minutes=minutes)
-            await office.schedule().look()
+            await office.schedule().queue_due()
             for zone, person in people.items():
                 if zone not in came and await office.types(person):
                     came[zone] = office.now
@@ -355,7 +355,7 @@ class TestCheckIns:
     async def test_says_what_the_table_says_and_ends_with_the_day(self, office: Office):
         ann = await office.person("Europe/Berlin")
         office.now = datetime(2026, 3, 10, 10, 0, tzinfo=UTC)
-        await office.schedule().look()
+        await office.schedule().queue_due()
         (row,) = await office.sql(
             "select type, data, dedupe_key, expires_at from notification_logs"
             " where user_id = %(id)s",
@@ -374,19 +374,19 @@ class TestCheckIns:
         office.now = NOON.replace(hour=10)
         async with trio.open_nursery() as nursery:
             for _ in range(4):
-                nursery.start_soon(office.schedule(size=2).look)
-        await office.schedule(size=2).look()
+                nursery.start_soon(office.schedule(size=2).queue_due)
+        await office.schedule(size=2).queue_due()
         assert [await office.types(one) for one in people] == [["daily_checkin"]] * 5
         office.now += timedelta(days=1)
-        assert await office.schedule(size=2).look() == 5
+        assert await office.schedule(size=2).queue_due() == 5
 
     async def test_one_instance_at_a_time(self, office: Office):
         await office.person()
         office.now = NOON.replace(hour=10)
         async with office.database.transaction() as tx:
-            assert await tx.fetch_value(TURN)
-            assert await office.schedule().look() == 0
-        assert await office.schedule().look() == 1
+            assert await tx.fetch_value(TRY_LOCK)
+            assert await office.schedule().queue_due() == 0
+        assert await office.schedule().queue_due() == 1
 
     @pytest.mark.parametrize(
         "change",
@@ -407,7 +407,7 @@ class TestCheckIns:
         ann = await office.person()
         office.now = NOON.replace(hour=10)
         await office.sql(change, id=ann)
-        assert await office.schedule().look() == 0
+        assert await office.schedule().queue_due() == 0
 
     async def test_yesterday_s_scan_and_another_preference_are_no_reason(self, office: Office):
         ann = await office.person()
@@ -422,14 +422,14 @@ class TestCheckIns:
             id=ann,
         )
         office.now = NOON.replace(hour=10)
-        assert await office.schedule().look() == 1
+        assert await office.schedule().queue_due() == 1
 
     async def test_a_missed_morning_is_made_up_for_until_noon(self, office: Office):
         await office.person()
         office.now = NOON
-        assert await office.schedule().look() == 0
+        assert await office.schedule().queue_due() == 0
         office.now = NOON - timedelta(minutes=1)
-        assert await office.schedule().look() == 1
+        assert await office.schedule().queue_due() == 1
 
 
 class TestStreaks:
@@ -437,9 +437,9 @@ class TestStreaks:
         ann = await office.person("America/New_York")
         await office.streak(ann, 6, date(2026, 3, 9))
         office.now = datetime(2026, 3, 11, 1, 59, tzinfo=UTC)
-        assert await office.schedule().look() == 0
+        assert await office.schedule().queue_due() == 0
         office.now = datetime(2026, 3, 11, 2, 0, tzinfo=UTC)
-        assert await office.schedule().look() == 1
+        assert await office.schedule().queue_due() == 1
         (row,) = await office.sql(
             "select type, data, body, expires_at, dedupe_key from notification_logs"
             " where user_id = %(id)s",
@@ -452,16 +452,16 @@ class TestStreaks:
         assert "6 days" in row[2]
         assert row[3:] == (datetime(2026, 3, 11, 4, 0, tzinfo=UTC), "streak_warning:2026-03-10")
         assert messages.SOUNDS["streak_warning"] == "warning"
-        assert await office.schedule().look() == 0
+        assert await office.schedule().queue_due() == 0
 
     async def test_on_the_day_the_clocks_change_too(self, office: Office):
         """New York, 2026-03-08, has 23 hours."""
         ann = await office.person("America/New_York")
         await office.streak(ann, 1, date(2026, 3, 7))
         office.now = datetime(2026, 3, 9, 1, 59, tzinfo=UTC)
-        assert await office.schedule().look() == 0
+        assert await office.schedule().queue_due() == 0
         office.now = datetime(2026, 3, 9, 2, 0, tzinfo=UTC)
-        assert await office.schedule().look() == 1
+        assert await office.schedule().queue_due() == 1
 
     @pytest.mark.parametrize(
         ("days", "last"),
@@ -471,7 +471,7 @@ class TestStreaks:
     async def test_not_where_there_is_nothing_to_lose(self, office: Office, days: int, last: date):
         await office.streak(await office.person(), days, last)
         office.now = NOON.replace(hour=23)
-        assert await office.schedule().look() == 0
+        assert await office.schedule().queue_due() == 0
 
     async def test_a_frozen_day_kept_it_alive(self, office: Office):
         ann = await office.person()
@@ -482,7 +482,7 @@ class TestStreaks:
             id=ann,
         )
         office.now = NOON.replace(hour=22)
-        assert await office.schedule().look() == 1
+        assert await office.schedule().queue_due() == 1
 
 
 class TestAchievements:
@@ -490,7 +490,7 @@ class TestAchievements:
         ann = await office.person()
         office.now = datetime.now(UTC)
         await office.sql("select award_achievement(%(id)s, 'first_scan')", id=ann)
-        await office.schedule().look()
+        await office.schedule().queue_due()
         rows = await office.sql(
             "select title, body, data from notification_logs"
             " where user_id = %(id)s and type = 'achievement'",
@@ -504,7 +504,7 @@ class TestAchievements:
             )
         ]
         assert messages.SOUNDS["achievement"] == "achievement"
-        assert await office.schedule().look() == 0
+        assert await office.schedule().queue_due() == 0
 
     async def test_an_old_one_and_one_that_is_not_wanted_are_not(self, office: Office):
         ann, bob = await office.person(), await office.person()
@@ -521,7 +521,7 @@ class TestAchievements:
             id=bob,
         )
         office.now = datetime.now(UTC)
-        await office.schedule().look()
+        await office.schedule().queue_due()
         for one in (ann, bob):
             assert "achievement" not in await office.types(one)
 
@@ -602,7 +602,7 @@ class TestDevices:
 
     async def test_a_person_has_so_many_and_the_newest_count(self, running: Running):
         ann = await running.someone()
-        for number in range(MOST + 2):
+        for number in range(MAX_ACTIVE_DEVICES + 2):
             await ann.post("/users/devices", {"token": f"t{number}", "platform": "android"})
         active = await running.office.sql(
             "select token from device_tokens where user_id = %(id)s and not active", id=ann.id
@@ -638,7 +638,7 @@ class TestDevices:
         unable = Schedule(
             ScheduleStore(QueueStore(running.office.database, [])), lambda: NOON.replace(hour=10)
         )
-        assert await unable.look() == 0
+        assert await unable.queue_due() == 0
 
 
 async def test_the_program_tells_of_an_achievement_on_both_kinds_of_phone(
@@ -647,8 +647,8 @@ async def test_the_program_tells_of_an_achievement_on_both_kinds_of_phone(
     """From the registration to the device, with both protocols and the program's own tasks."""
     from cookcam.features.notifications import schedule, sender
 
-    monkeypatch.setattr(schedule, "EVERY", 0.2)
-    monkeypatch.setattr(sender, "EVERY", 0.2)
+    monkeypatch.setattr(schedule, "POLL_INTERVAL", 0.2)
+    monkeypatch.setattr(sender, "POLL_INTERVAL", 0.2)
     async with open_push() as stand_in, open_project(office.url) as gotrue:
         environ = environment(office.url, gotrue, **push_settings(stand_in, key_files))
         async with (

@@ -1,4 +1,4 @@
-"""`/users/devices` (`spec/payments-and-gamification.md` §12)."""
+"""Routes `/users/devices` for push tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cookcam.identity.guards import signed_in
 from cookcam.web import Routes, errors_as, validate_request, validate_response
 
 
-class DeviceAnswer(Struct):
+class DeviceResponse(Struct):
     success: bool
     message: str
 
@@ -23,20 +23,20 @@ def routes(devices: DeviceStore) -> Routes:
     @errors_as(flagged=True, unexpected="Failed to register device")
     @signed_in
     @validate_request(DeviceRequest)
-    @validate_response(DeviceAnswer)
-    async def register(caller: Identity, data: DeviceRequest) -> DeviceAnswer:
-        """Send the caller's notifications to this device, and nobody else's."""
+    @validate_response(DeviceResponse)
+    async def register(caller: Identity, data: DeviceRequest) -> DeviceResponse:
+        """Send the caller's notifications to this device, and no other user's."""
         await devices.register(caller.user_id, data.token, data.platform)
-        return DeviceAnswer(True, "Device registered")
+        return DeviceResponse(True, "Device registered")
 
     @bp.delete("/users/devices")
     @errors_as(flagged=True, unexpected="Failed to remove device")
     @signed_in
     @validate_request(DeviceRequest)
-    @validate_response(DeviceAnswer)
-    async def remove(caller: Identity, data: DeviceRequest) -> DeviceAnswer:
-        """Send the caller's notifications to this device no longer, if they were."""
+    @validate_response(DeviceResponse)
+    async def remove(caller: Identity, data: DeviceRequest) -> DeviceResponse:
+        """Stop sending the caller's notifications to this device."""
         await devices.remove(caller.user_id, data.token)
-        return DeviceAnswer(True, "Device removed")
+        return DeviceResponse(True, "Device removed")
 
     return bp
