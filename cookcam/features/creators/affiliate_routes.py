@@ -1,12 +1,18 @@
-"""`/subscription/affiliate` (`spec/payments-and-gamification.md` §6.2)."""
+"""Routes of affiliate links under `/subscription/affiliate`."""
 
 from __future__ import annotations
 
 from quart import request
 
-from cookcam.features.creators.link_answers import FullUrl, LinkList, NewLink, SharedLink, Tracked
+from cookcam.features.creators.link_answers import (
+    CreateLinkResponse,
+    FullUrl,
+    LinkListResponse,
+    SharedLinkItem,
+    TrackClickResponse,
+)
 from cookcam.features.creators.links import Links
-from cookcam.features.creators.requests import GenerateLink, TrackClick
+from cookcam.features.creators.requests import GenerateLinkRequest, TrackClickRequest
 from cookcam.features.subscriptions.guards import Gates
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -27,30 +33,30 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
     @signed_in
     @gates.creator
     @document_failures(409)
-    @validate_request(GenerateLink)
-    @validate_response(NewLink)
-    async def generate_link(caller: Identity, data: GenerateLink) -> NewLink:
-        """Make a link to share."""
-        link = await links.make(caller.user_id, data.campaign, data.slug)
-        return NewLink(True, SharedLink.to_share(link, url(link)), url(link))
+    @validate_request(GenerateLinkRequest)
+    @validate_response(CreateLinkResponse)
+    async def generate_link(caller: Identity, data: GenerateLinkRequest) -> CreateLinkResponse:
+        """Create an affiliate link."""
+        link = await links.create(caller.user_id, data.campaign, data.slug)
+        return CreateLinkResponse(True, SharedLinkItem.to_share(link, url(link)), url(link))
 
     @bp.get("/subscription/affiliate/links")
     @errors_as(unexpected="Failed to get affiliate links")
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(LinkList)
-    async def list_links(caller: Identity) -> LinkList:
-        """One's own links, newest first."""
+    @validate_response(LinkListResponse)
+    async def list_links(caller: Identity) -> LinkListResponse:
+        """The caller's own links, newest first."""
         found = await links.of_creator(caller.user_id)
-        return LinkList(True, [SharedLink.to_share(link, url(link)) for link in found])
+        return LinkListResponse(True, [SharedLinkItem.to_share(link, url(link)) for link in found])
 
     @bp.post("/subscription/affiliate/track/<code>")
     @errors_as(unexpected="Failed to track click")
-    @validate_request(TrackClick)
-    @validate_response(Tracked)
-    async def track(code: str, data: TrackClick) -> Tracked:
-        """Count a visitor. The answer is the same for any code, known or not."""
+    @validate_request(TrackClickRequest)
+    @validate_response(TrackClickResponse)
+    async def track(code: str, data: TrackClickRequest) -> TrackClickResponse:
+        """Count a visitor. The response is the same for known and unknown codes."""
         headers = request.headers
         await links.track(
             code,
@@ -59,4 +65,4 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
             user_agent=data.user_agent or headers.get("User-Agent"),
             referrer=data.referrer or headers.get("Referer"),
         )
-        return Tracked(True, "Click tracked")
+        return TrackClickResponse(True, "Click tracked")

@@ -1,8 +1,7 @@
-"""A creator's overview: earnings, referrals, recipes and tips.
+"""Response of the analytics route: earnings, referrals, recipes and tips of a creator.
 
-At the root, next to the envelope, is what the app reads (`spec/client-contract.md` §5.5): every
-object is there, with zeros where there is nothing. Source: `spec/payments-and-gamification.md`
-§6.4.
+The app reads the objects at the root, other clients those in `analytics`. Every object is present;
+figures without data are 0.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cookcam.features.creators.link_answers import LinkAnswer
+from cookcam.features.creators.link_answers import LinkItem
 from cookcam.features.creators.models import Analytics, RecipeFigures, Referral, Tip, TipStatus
 from cookcam.features.creators.money import dollars
-from cookcam.features.creators.revenue_answers import RevenueAnswer
+from cookcam.features.creators.revenue_answers import MonthlyRevenue
 
 
 class Subscriber(Struct):
@@ -30,7 +29,7 @@ class SubscriptionPart(Struct):
     current_period_end: datetime | None
 
 
-class ReferralAnswer(Struct, kw_only=True):
+class ReferralItem(Struct, kw_only=True):
     """`subscriber` is null once the account is deleted; the address is masked."""
 
     id: UUID
@@ -46,7 +45,7 @@ class ReferralAnswer(Struct, kw_only=True):
     subscription: SubscriptionPart
 
     @classmethod
-    def of(cls, row: Referral) -> ReferralAnswer:
+    def of(cls, row: Referral) -> ReferralItem:
         known = row.subscriber_id
         return cls(
             id=row.id,
@@ -68,7 +67,7 @@ class ReferralAnswer(Struct, kw_only=True):
 
 
 def masked(email: str | None) -> str | None:
-    """`a***@example.com`: enough to recognise somebody one knows, too little to write to."""
+    """Masks an address as `a***@example.com`."""
     if email is None:
         return None
     name, at, domain = email.rpartition("@")
@@ -78,10 +77,10 @@ def masked(email: str | None) -> str | None:
 class Referrals(Struct):
     total: int
     active: int
-    data: list[ReferralAnswer]
+    data: list[ReferralItem]
 
 
-class RecipeAnswer(Struct):
+class RecipeItem(Struct):
     id: UUID
     title: str
     views_count: int
@@ -89,12 +88,12 @@ class RecipeAnswer(Struct):
     completion_rate: float
 
     @classmethod
-    def of(cls, row: RecipeFigures) -> RecipeAnswer:
+    def of(cls, row: RecipeFigures) -> RecipeItem:
         return cls(row.id, row.title, row.view_count, row.saves_count, row.completion_rate)
 
 
-class TipAnswer(Struct, kw_only=True):
-    """A tip as its creator sees it: who wants to be anonymous is."""
+class TipItem(Struct, kw_only=True):
+    """A tip in the creator's view; `tipper_id` is null when the tip is anonymous."""
 
     id: UUID
     recipe_id: UUID | None
@@ -109,7 +108,7 @@ class TipAnswer(Struct, kw_only=True):
     created_at: datetime
 
     @classmethod
-    def of(cls, tip: Tip) -> TipAnswer:
+    def of(cls, tip: Tip) -> TipItem:
         return cls(
             id=tip.id,
             recipe_id=tip.recipe_id,
@@ -155,15 +154,15 @@ class AnalyticsPart(
         "last_updated": "lastUpdated",
     },
 ):
-    revenue: RevenueAnswer
-    affiliate_links: list[LinkAnswer]
+    revenue: MonthlyRevenue
+    affiliate_links: list[LinkItem]
     referrals: Referrals
-    recipes: list[RecipeAnswer]
-    recent_tips: list[TipAnswer]
+    recipes: list[RecipeItem]
+    recent_tips: list[TipItem]
     last_updated: datetime
 
 
-class AnalyticsReply(
+class AnalyticsResponse(
     Struct,
     kw_only=True,
     rename={"recent_tips": "recentTips", "stripe_account": "stripeAccount"},
@@ -172,25 +171,25 @@ class AnalyticsReply(
     analytics: AnalyticsPart
     revenue: Totals
     referrals: Referrals
-    recipes: list[RecipeAnswer]
-    recent_tips: list[TipAnswer]
+    recipes: list[RecipeItem]
+    recent_tips: list[TipItem]
     stripe_account: StripeState
 
     @classmethod
-    def of(cls, creator_id: UUID, found: Analytics, now: datetime) -> AnalyticsReply:
+    def of(cls, creator_id: UUID, found: Analytics, now: datetime) -> AnalyticsResponse:
         month, account = found.month, found.account
         referrals = Referrals(
             found.referrals_total,
             found.referrals_active,
-            [ReferralAnswer.of(row) for row in found.referrals],
+            [ReferralItem.of(row) for row in found.referrals],
         )
-        recipes = [RecipeAnswer.of(row) for row in found.recipes]
-        tips = [TipAnswer.of(tip) for tip in found.tips]
+        recipes = [RecipeItem.of(row) for row in found.recipes]
+        tips = [TipItem.of(tip) for tip in found.tips]
         return cls(
             success=True,
             analytics=AnalyticsPart(
-                revenue=RevenueAnswer.of(creator_id, month),
-                affiliate_links=[LinkAnswer.of(link) for link in found.links],
+                revenue=MonthlyRevenue.of(creator_id, month),
+                affiliate_links=[LinkItem.of(link) for link in found.links],
                 referrals=referrals,
                 recipes=recipes,
                 recent_tips=tips,

@@ -1,4 +1,4 @@
-"""Accounts at Stripe (`spec/payments-and-gamification.md` §6.7)."""
+"""Response bodies of the Stripe account routes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from msgspec import UNSET, Struct, UnsetType
 from cookcam.features.creators.models import AccountStatus, StripeAccount
 
 
-class Onboarded(Struct, rename={"account_id": "accountId", "onboarding_url": "onboardingUrl"}):
+class OnboardResponse(
+    Struct, rename={"account_id": "accountId", "onboarding_url": "onboardingUrl"}
+):
     success: bool
     account_id: str
     onboarding_url: str
 
 
-class AccountAnswer(
+class AccountItem(
     Struct,
     kw_only=True,
     rename={
@@ -31,26 +33,26 @@ class AccountAnswer(
     stripe_account_id: str
 
 
-class AccountState(
+class AccountStatusResponse(
     Struct,
     kw_only=True,
     rename={"has_account": "hasAccount", "needs_onboarding": "needsOnboarding"},
 ):
-    """`account` is left out by those who have none."""
+    """`account` is omitted without an account."""
 
     success: bool
     has_account: bool
-    account: AccountAnswer | UnsetType = UNSET
+    account: AccountItem | UnsetType = UNSET
     needs_onboarding: bool
 
     @classmethod
-    def of(cls, account: StripeAccount | None) -> AccountState:
+    def of(cls, account: StripeAccount | None) -> AccountStatusResponse:
         if account is None:
             return cls(success=True, has_account=False, needs_onboarding=True)
         return cls(
             success=True,
             has_account=True,
-            account=AccountAnswer(
+            account=AccountItem(
                 status=account.account_status,
                 details_submitted=account.details_submitted,
                 charges_enabled=account.charges_enabled,
@@ -63,12 +65,12 @@ class AccountState(
         )
 
 
-class Dashboard(Struct, rename={"dashboard_url": "dashboardUrl"}):
+class DashboardResponse(Struct, rename={"dashboard_url": "dashboardUrl"}):
     success: bool
     dashboard_url: str
 
 
-class AccountLinkReply(Struct):
+class AccountLinkResponse(Struct):
     """`expires_at` is in milliseconds since 1970."""
 
     success: bool
@@ -76,6 +78,6 @@ class AccountLinkReply(Struct):
     expires_at: int
 
 
-class Refreshed(Struct):
+class RefreshResponse(Struct):
     success: bool
     message: str

@@ -1,15 +1,15 @@
-"""Onboarding at Stripe (`spec/payments-and-gamification.md` §6.7)."""
+"""Routes of creators' Stripe accounts."""
 
 from __future__ import annotations
 
 from cookcam.errors import NotFound
 from cookcam.features.creators.connect import StripeAccounts
 from cookcam.features.creators.connect_answers import (
-    AccountLinkReply,
-    AccountState,
-    Dashboard,
-    Onboarded,
-    Refreshed,
+    AccountLinkResponse,
+    AccountStatusResponse,
+    DashboardResponse,
+    OnboardResponse,
+    RefreshResponse,
 )
 from cookcam.features.creators.requests import (
     AccountLinkRequest,
@@ -39,21 +39,21 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @gates.creator
     @document_failures(409)
     @validate_request(OnboardRequest)
-    @validate_response(Onboarded)
-    async def onboard(caller: Identity, data: OnboardRequest) -> Onboarded:
-        """Open an account at Stripe, once, and go there."""
-        begun = await accounts.onboard(caller.user_id, data.country)
-        return Onboarded(True, begun.account.stripe_account_id, begun.url)
+    @validate_response(OnboardResponse)
+    async def onboard(caller: Identity, data: OnboardRequest) -> OnboardResponse:
+        """Create the caller's Stripe account if there is none, and its onboarding page."""
+        onboarding = await accounts.onboard(caller.user_id, data.country)
+        return OnboardResponse(True, onboarding.account.stripe_account_id, onboarding.url)
 
     @bp.get("/subscription/creator/stripe/status")
     @errors_as(unexpected="Failed to get Stripe account status")
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(AccountState)
-    async def get_status(caller: Identity) -> AccountState:
-        """The account as Stripe last told it."""
-        return AccountState.of(await accounts.of(caller.user_id))
+    @validate_response(AccountStatusResponse)
+    async def get_status(caller: Identity) -> AccountStatusResponse:
+        """The account as last reported by Stripe."""
+        return AccountStatusResponse.of(await accounts.of(caller.user_id))
 
     @bp.get("/subscription/creator/stripe/dashboard")
     @errors_as(unexpected="Failed to get dashboard link")
@@ -61,10 +61,10 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @signed_in
     @gates.creator
     @document_failures(404, 409)
-    @validate_response(Dashboard)
-    async def get_dashboard(caller: Identity) -> Dashboard:
-        """The address of one's dashboard at Stripe, for one visit."""
-        return Dashboard(True, await accounts.dashboard(caller.user_id))
+    @validate_response(DashboardResponse)
+    async def get_dashboard(caller: Identity) -> DashboardResponse:
+        """A single-use URL of the caller's Stripe dashboard."""
+        return DashboardResponse(True, await accounts.dashboard(caller.user_id))
 
     @bp.post("/subscription/creator/stripe/account-link")
     @errors_as(unexpected="Failed to create account link")
@@ -72,11 +72,11 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @gates.creator
     @document_failures(404, 409)
     @validate_request(AccountLinkRequest)
-    @validate_response(AccountLinkReply)
-    async def account_link(caller: Identity, data: AccountLinkRequest) -> AccountLinkReply:
-        """A page of Stripe that comes back to the given addresses of the project or the app."""
+    @validate_response(AccountLinkResponse)
+    async def account_link(caller: Identity, data: AccountLinkRequest) -> AccountLinkResponse:
+        """An onboarding page of Stripe that returns to the given URLs of the website or app."""
         link = await accounts.link(caller.user_id, data.account_id, *data.urls())
-        return AccountLinkReply(True, link.url, int(link.expires_at.timestamp() * 1000))
+        return AccountLinkResponse(True, link.url, int(link.expires_at.timestamp() * 1000))
 
     @bp.post("/subscription/creator/stripe/refresh-status")
     @errors_as(unexpected="Failed to refresh account status")
@@ -84,17 +84,17 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @gates.creator
     @document_failures(404, 409)
     @validate_request(RefreshRequest)
-    @validate_response(Refreshed)
-    async def refresh_status(caller: Identity, data: RefreshRequest) -> Refreshed:
-        """Ask Stripe how one's account is."""
+    @validate_response(RefreshResponse)
+    async def refresh_status(caller: Identity, data: RefreshRequest) -> RefreshResponse:
+        """Read the caller's account from Stripe again."""
         await accounts.refresh(caller.user_id, data.account_id)
-        return Refreshed(True, "Account status refreshed")
+        return RefreshResponse(True, "Account status refreshed")
 
     @bp.get(f"{PATH}<page>")
     @hidden
     @unconditional
     async def back_to_the_app(page: str) -> Answer:
-        """From Stripe back into the app: redirected, or by a link where that is not followed."""
+        """Redirect from Stripe into the app; the body has a link as a fallback."""
         if page not in PAGES:
             raise NotFound()
         address = f"{SCHEME}{page}"

@@ -1,4 +1,4 @@
-"""Affiliate links as the app reads them (`spec/payments-and-gamification.md` §6.2)."""
+"""Response bodies of the affiliate link routes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FullUrl = Callable[[Link], str]
 
 
 def full_url(website: str) -> FullUrl:
-    """The address to share: of the slug where a link has one, else of its code."""
+    """Builds the URL to share from a link's slug, or from its code without one."""
 
     def url(link: Link) -> str:
         return f"{website}/c/{link.custom_slug}" if link.custom_slug else _by_code(link)
@@ -26,7 +26,7 @@ def full_url(website: str) -> FullUrl:
     return url
 
 
-class LinkAnswer(Struct, kw_only=True):
+class LinkItem(Struct, kw_only=True):
     id: UUID
     creator_id: UUID
     link_code: str
@@ -38,33 +38,33 @@ class LinkAnswer(Struct, kw_only=True):
     created_at: datetime
 
     @classmethod
-    def of(cls, link: Link) -> LinkAnswer:
+    def of(cls, link: Link) -> LinkItem:
         return cls(**_link(link))
 
 
-class SharedLink(LinkAnswer, kw_only=True, rename={"camel_url": "fullUrl"}):
-    """A link with its address, in both spellings."""
+class SharedLinkItem(LinkItem, kw_only=True, rename={"camel_url": "fullUrl"}):
+    """A link with its URL, as `fullUrl` and `full_url`."""
 
     camel_url: str
     full_url: str
 
     @classmethod
-    def to_share(cls, link: Link, url: str) -> SharedLink:
+    def to_share(cls, link: Link, url: str) -> SharedLinkItem:
         return cls(**_link(link), camel_url=url, full_url=url)
 
 
-class NewLink(Struct, rename={"affiliate_link": "affiliateLink"}):
+class CreateLinkResponse(Struct, rename={"affiliate_link": "affiliateLink"}):
     success: bool
-    affiliate_link: SharedLink
+    affiliate_link: SharedLinkItem
     full_url: str
 
 
-class LinkList(Struct):
+class LinkListResponse(Struct):
     success: bool
-    links: list[SharedLink]
+    links: list[SharedLinkItem]
 
 
-class Tracked(Struct):
+class TrackClickResponse(Struct):
     success: bool
     message: str
 

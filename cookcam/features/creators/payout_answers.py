@@ -1,4 +1,4 @@
-"""Balance and payouts, in dollars (`spec/payments-and-gamification.md` §6.5)."""
+"""Response bodies of the balance and payout routes; amounts in dollars."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cookcam.features.creators.models import Balance, Payout, PayoutStatus
 from cookcam.features.creators.money import dollars
 
 
-class BalanceReply(Struct, kw_only=True):
+class BalanceResponse(Struct, kw_only=True):
     success: bool
     total_earnings: float
     available_balance: float
@@ -21,7 +21,7 @@ class BalanceReply(Struct, kw_only=True):
     next_payout_date: datetime
 
     @classmethod
-    def of(cls, balance: Balance, next_payday: datetime) -> BalanceReply:
+    def of(cls, balance: Balance, next_payday: datetime) -> BalanceResponse:
         return cls(
             success=True,
             total_earnings=dollars(balance.total_cents),
@@ -32,7 +32,7 @@ class BalanceReply(Struct, kw_only=True):
         )
 
 
-class PayoutAnswer(Struct, kw_only=True):
+class PayoutItem(Struct, kw_only=True):
     id: UUID
     creator_id: UUID | None
     stripe_account_id: str | None
@@ -49,7 +49,7 @@ class PayoutAnswer(Struct, kw_only=True):
     updated_at: datetime
 
     @classmethod
-    def of(cls, payout: Payout) -> PayoutAnswer:
+    def of(cls, payout: Payout) -> PayoutItem:
         return cls(
             id=payout.id,
             creator_id=payout.creator_id,
@@ -68,9 +68,9 @@ class PayoutAnswer(Struct, kw_only=True):
         )
 
 
-class PayoutReply(Struct):
+class PayoutResponse(Struct):
     success: bool
-    payout: PayoutAnswer
+    payout: PayoutItem
     message: str
 
 
@@ -80,11 +80,11 @@ class Pagination(Struct):
     total: int
 
 
-class PayoutList(Struct):
+class PayoutListResponse(Struct):
     success: bool
-    payouts: list[PayoutAnswer]
+    payouts: list[PayoutItem]
     pagination: Pagination
 
     @classmethod
-    def of(cls, payouts: Sequence[Payout], pagination: Pagination) -> PayoutList:
-        return cls(True, [PayoutAnswer.of(payout) for payout in payouts], pagination)
+    def of(cls, payouts: Sequence[Payout], pagination: Pagination) -> PayoutListResponse:
+        return cls(True, [PayoutItem.of(payout) for payout in payouts], pagination)

@@ -1,4 +1,4 @@
-"""Balance and payouts (`spec/payments-and-gamification.md` §6.5)."""
+"""Routes of a creator's balance and payouts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import hashlib
 from quart import request
 
 from cookcam.features.creators.payout_answers import (
-    BalanceReply,
+    BalanceResponse,
     Pagination,
-    PayoutAnswer,
-    PayoutList,
-    PayoutReply,
+    PayoutItem,
+    PayoutListResponse,
+    PayoutResponse,
 )
 from cookcam.features.creators.payouts import Payouts
 from cookcam.features.creators.requests import PayoutRequest
@@ -28,7 +28,7 @@ from cookcam.web import (
 )
 
 HEADER = "Idempotency-Key"
-LONGEST_KEY = 200
+MAX_KEY_LENGTH = 200
 
 
 def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
@@ -37,11 +37,11 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(BalanceReply)
-    async def get_balance(caller: Identity) -> BalanceReply:
-        """What there is, and what of it can be paid out."""
+    @validate_response(BalanceResponse)
+    async def get_balance(caller: Identity) -> BalanceResponse:
+        """The caller's earnings, and the part that can be paid out."""
         balance = await payouts.balance(caller.user_id)
-        return BalanceReply.of(balance, payouts.next_payday())
+        return BalanceResponse.of(balance, payouts.next_payday())
 
     @bp.post("/subscription/creator/payout")
     @errors_as(unexpected="Failed to request payout")
@@ -49,30 +49,30 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     @gates.creator
     @document_failures(409)
     @validate_request(PayoutRequest)
-    @validate_response(PayoutReply)
-    async def request_payout(caller: Identity, data: PayoutRequest) -> PayoutReply:
-        """Pay out a part of the balance. With `Idempotency-Key`, once for each key."""
+    @validate_response(PayoutResponse)
+    async def request_payout(caller: Identity, data: PayoutRequest) -> PayoutResponse:
+        """Pay out a part of the balance. With `Idempotency-Key`, at most once for each key."""
         key = request.headers.get(HEADER, "").strip()
-        if len(key) > LONGEST_KEY:
+        if len(key) > MAX_KEY_LENGTH:
             key = hashlib.sha256(key.encode()).hexdigest()
         payout = await payouts.request(caller.user_id, data.cents(), key or None)
-        return PayoutReply(True, PayoutAnswer.of(payout), "Payout request submitted successfully")
+        return PayoutResponse(True, PayoutItem.of(payout), "Payout request submitted successfully")
 
     @bp.get("/subscription/creator/payouts/history")
     @errors_as(unexpected="Failed to get payout history")
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(PayoutList)
-    async def list_payouts(caller: Identity) -> PayoutList:
-        """One's payouts, newest first; `limit` is held to 1..100."""
+    @validate_response(PayoutListResponse)
+    async def list_payouts(caller: Identity) -> PayoutListResponse:
+        """The caller's payouts, newest first; `limit` is clamped to 1..100."""
         limit, offset = _page("limit", 20, 1, 100), _page("offset", 0, 0, 10**6)
         found, total = await payouts.history(caller.user_id, limit, offset)
-        return PayoutList.of(found, Pagination(limit, offset, total))
+        return PayoutListResponse.of(found, Pagination(limit, offset, total))
 
 
 def _page(name: str, default: int, lowest: int, highest: int) -> int:
-    """A number of the query, brought into its bounds; the default for what is no number."""
+    """A number from the query string, clamped to its limits; the default for other text."""
     text = request.args.get(name, "")
     negative = text.startswith("-")
     digits = text.removeprefix("-")

@@ -1,4 +1,4 @@
-"""What clients send about creators; where they write a name in two ways, both are read."""
+"""Request bodies of the creator routes. Where clients spell a field in two ways, both are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cookcam.features.creators.money import cents_of
 from cookcam.features.literals import refused
 
 
-class GenerateLink(Struct):
+class GenerateLinkRequest(Struct):
     campaign_name: str | None = None
     custom_slug: str | None = None
     campaign_name_camel: str | None = field(name="campaignName", default=None)
@@ -23,12 +23,12 @@ class GenerateLink(Struct):
 
     @property
     def slug(self) -> str | None:
-        """None for an empty one."""
+        """The custom slug; None when it is empty."""
         return self.custom_slug_camel or self.custom_slug or None
 
 
-class TrackClick(Struct):
-    """What the website and the app tell of a visitor; times they tell are not read."""
+class TrackClickRequest(Struct):
+    """A visit reported by the website or the app. Timestamps of clients are ignored."""
 
     source: str | None = None
     user_agent: str | None = None
@@ -40,7 +40,7 @@ class PayoutRequest(Struct):
     method: str | None = None
 
     def cents(self) -> int:
-        """Raises ValidationError for what is missing or cannot be paid."""
+        """The amount in cents. Raises ValidationError for missing or invalid fields."""
         if self.amount is None or not self.method:
             raise missing("amount", "method")
         if self.method != "stripe":
@@ -55,7 +55,7 @@ class TipRequest(Struct):
     is_anonymous: bool = field(name="isAnonymous", default=False)
 
     def cents(self) -> int:
-        """Raises ValidationError."""
+        """The amount in cents. Raises ValidationError."""
         if self.amount is None:
             raise missing("amount", "creatorId")
         return _cents(self.amount)
@@ -71,7 +71,7 @@ class AccountLinkRequest(Struct):
     refresh_url: str | None = None
 
     def urls(self) -> tuple[str, str]:
-        """Raises ValidationError."""
+        """The return and the refresh URL. Raises ValidationError."""
         if not self.return_url or not self.refresh_url:
             raise missing("return_url", "refresh_url")
         return self.return_url, self.refresh_url
@@ -87,8 +87,8 @@ class MonthQuery(Struct):
 
 
 def missing(*required: str) -> ValidationError:
-    words = "Missing required parameters"
-    return ValidationError(words, error=words, extra={"required": list(required)})
+    message = "Missing required parameters"
+    return ValidationError(message, error=message, extra={"required": list(required)})
 
 
 def _cents(amount: float) -> int:

@@ -1,6 +1,6 @@
-"""A month and its sources, in dollars (`spec/payments-and-gamification.md` §6.4).
+"""Response bodies of the revenue routes; amounts in dollars.
 
-At the root, next to the envelopes, is what the app reads (`spec/client-contract.md` §6.4, §6.5).
+The app reads the fields at the root, other clients those in `revenue` and `breakdown`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from cookcam.features.creators.models import (
     REFERRALS_PERCENT,
     TIPS_PERCENT,
     Month,
-    PaidOut,
+    MonthPayoutStatus,
 )
 from cookcam.features.creators.money import dollars
 from cookcam.features.creators.revenue import Earnings
 
 
-class RevenueAnswer(Struct, kw_only=True):
-    """A month. It is no row: `id` is made of the creator and the month; it was created with the
-    month, and updated with its newest entry.
+class MonthlyRevenue(Struct, kw_only=True):
+    """A month, computed from the ledger: `id` is derived from creator and month, `created_at` is
+    the start of the month, and `updated_at` the time of its newest entry.
     """
 
     id: UUID
@@ -37,12 +37,12 @@ class RevenueAnswer(Struct, kw_only=True):
     active_referrals: int
     new_referrals: int
     lost_referrals: int
-    payout_status: PaidOut
+    payout_status: MonthPayoutStatus
     created_at: datetime
     updated_at: datetime
 
     @classmethod
-    def of(cls, creator_id: UUID, month: Month) -> RevenueAnswer:
+    def of(cls, creator_id: UUID, month: Month) -> MonthlyRevenue:
         begins = datetime(month.year, month.month, 1, tzinfo=UTC)
         return cls(
             id=uuid5(NAMESPACE_URL, f"cookcam:revenue:{creator_id}:{begins:%Y-%m}"),
@@ -70,11 +70,11 @@ class Rates(Struct):
     collections_rate: int = COLLECTIONS_PERCENT
 
 
-class RevenueReply(Struct, kw_only=True):
-    """`total_earnings` is of a life, `monthly_earnings` and the kinds are of the month."""
+class RevenueResponse(Struct, kw_only=True):
+    """`total_earnings` covers all time; `monthly_earnings` and the other earnings the month."""
 
     success: bool
-    revenue: RevenueAnswer
+    revenue: MonthlyRevenue
     total_earnings: float
     monthly_earnings: float
     affiliate_earnings: float
@@ -85,11 +85,11 @@ class RevenueReply(Struct, kw_only=True):
     revenue_breakdown: Rates
 
     @classmethod
-    def of(cls, creator_id: UUID, earnings: Earnings) -> RevenueReply:
+    def of(cls, creator_id: UUID, earnings: Earnings) -> RevenueResponse:
         month, balance = earnings.month, earnings.balance
         return cls(
             success=True,
-            revenue=RevenueAnswer.of(creator_id, month),
+            revenue=MonthlyRevenue.of(creator_id, month),
             total_earnings=dollars(balance.total_cents),
             monthly_earnings=dollars(month.total_cents),
             affiliate_earnings=dollars(month.affiliate_cents),
@@ -101,22 +101,22 @@ class RevenueReply(Struct, kw_only=True):
         )
 
 
-class Rated(Struct):
+class RatedSource(Struct):
     amount: float
     count: int
     rate: float
 
 
-class Averaged(Struct):
+class AveragedSource(Struct):
     amount: float
     count: int
     average: float
 
 
 class Sources(Struct):
-    subscription_referrals: Rated
-    recipe_tips: Averaged
-    premium_collections: Rated
+    subscription_referrals: RatedSource
+    recipe_tips: AveragedSource
+    premium_collections: RatedSource
 
 
 class Breakdown(Struct, kw_only=True):
@@ -130,12 +130,12 @@ class Breakdown(Struct, kw_only=True):
     revenue_sources: Sources
 
 
-class BreakdownReply(Struct):
+class BreakdownResponse(Struct):
     success: bool
     breakdown: Breakdown
 
     @classmethod
-    def of(cls, month: Month) -> BreakdownReply:
+    def of(cls, month: Month) -> BreakdownResponse:
         affiliate, tips = dollars(month.affiliate_cents), dollars(month.tips_cents)
         collections = dollars(month.collections_cents)
         average = round(tips / month.tips, 2) if month.tips else 0.0
@@ -150,9 +150,9 @@ class BreakdownReply(Struct):
                 total_earnings=dollars(month.total_cents),
                 active_referrals=month.active_referrals,
                 revenue_sources=Sources(
-                    Rated(affiliate, month.active_referrals, REFERRALS_PERCENT / 100),
-                    Averaged(tips, month.tips, average),
-                    Rated(collections, month.collections, COLLECTIONS_PERCENT / 100),
+                    RatedSource(affiliate, month.active_referrals, REFERRALS_PERCENT / 100),
+                    AveragedSource(tips, month.tips, average),
+                    RatedSource(collections, month.collections, COLLECTIONS_PERCENT / 100),
                 ),
             ),
         )

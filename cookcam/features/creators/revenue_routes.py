@@ -1,11 +1,11 @@
-"""`/subscription/creator`: what a creator earned (`spec/payments-and-gamification.md` §6.4)."""
+"""Routes of creators' earnings under `/subscription/creator`."""
 
 from __future__ import annotations
 
-from cookcam.features.creators.analytics_answers import AnalyticsReply
+from cookcam.features.creators.analytics_answers import AnalyticsResponse
 from cookcam.features.creators.requests import MonthQuery
 from cookcam.features.creators.revenue import Revenue
-from cookcam.features.creators.revenue_answers import BreakdownReply, RevenueReply
+from cookcam.features.creators.revenue_answers import BreakdownResponse, RevenueResponse
 from cookcam.features.subscriptions.guards import Gates
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -19,22 +19,22 @@ def add_revenue_routes(bp: Routes, revenue: Revenue, gates: Gates) -> None:
     @signed_in
     @gates.creator
     @validate_querystring(MonthQuery)
-    @validate_response(RevenueReply)
-    async def get_revenue(caller: Identity, query_args: MonthQuery) -> RevenueReply:
-        """What a month brought, and what there is in all."""
+    @validate_response(RevenueResponse)
+    async def get_revenue(caller: Identity, query_args: MonthQuery) -> RevenueResponse:
+        """The earnings of a month, and the totals."""
         earnings = await revenue.earnings(caller.user_id, query_args.month, query_args.year)
-        return RevenueReply.of(caller.user_id, earnings)
+        return RevenueResponse.of(caller.user_id, earnings)
 
     @bp.get("/subscription/creator/analytics")
     @errors_as(unexpected="Failed to get analytics")
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(AnalyticsReply)
-    async def get_analytics(caller: Identity) -> AnalyticsReply:
-        """Links, referrals, recipes and tips of a creator, with the current month."""
+    @validate_response(AnalyticsResponse)
+    async def get_analytics(caller: Identity) -> AnalyticsResponse:
+        """The caller's links, referrals, recipes and tips, with the current month."""
         found = await revenue.analytics(caller.user_id)
-        return AnalyticsReply.of(caller.user_id, found, revenue.now())
+        return AnalyticsResponse.of(caller.user_id, found, revenue.now())
 
     @bp.get("/subscription/creator/earnings/breakdown")
     @errors_as(unexpected="Failed to get earnings breakdown")
@@ -42,8 +42,8 @@ def add_revenue_routes(bp: Routes, revenue: Revenue, gates: Gates) -> None:
     @signed_in
     @gates.creator
     @validate_querystring(MonthQuery)
-    @validate_response(BreakdownReply)
-    async def get_breakdown(caller: Identity, query_args: MonthQuery) -> BreakdownReply:
-        """Where the earnings of a month come from."""
+    @validate_response(BreakdownResponse)
+    async def get_breakdown(caller: Identity, query_args: MonthQuery) -> BreakdownResponse:
+        """The earnings of a month by source."""
         month = await revenue.month(caller.user_id, query_args.month, query_args.year)
-        return BreakdownReply.of(month)
+        return BreakdownResponse.of(month)

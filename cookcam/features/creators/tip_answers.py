@@ -1,4 +1,4 @@
-"""A tip that waits for its payment (`spec/payments-and-gamification.md` §6.6)."""
+"""Response body of the tip route: a tip awaiting its payment."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from msgspec import Struct
 from cookcam.features.creators.tips import StartedTip
 
 
-class TipReply(Struct, rename={"client_secret": "clientSecret", "tip_id": "tipId"}):
+class TipResponse(Struct, rename={"client_secret": "clientSecret", "tip_id": "tipId"}):
     success: bool
     message: str
     client_secret: str
     tip_id: UUID
 
     @classmethod
-    def of(cls, started: StartedTip) -> TipReply:
+    def of(cls, started: StartedTip) -> TipResponse:
         return cls(True, "Tip sent successfully", started.client_secret, started.tip.id)

@@ -1,9 +1,9 @@
-"""Tips for recipes (`spec/payments-and-gamification.md` §6.6)."""
+"""Route for tipping a recipe's owner."""
 
 from __future__ import annotations
 
 from cookcam.features.creators.requests import TipRequest
-from cookcam.features.creators.tip_answers import TipReply
+from cookcam.features.creators.tip_answers import TipResponse
 from cookcam.features.creators.tips import Tips
 from cookcam.features.recipes.service import recipe_not_found
 from cookcam.identity import Identity
@@ -25,8 +25,8 @@ def add_tip_routes(bp: Routes, tips: Tips) -> None:
     @signed_in
     @document_failures(409)
     @validate_request(TipRequest)
-    @validate_response(TipReply)
-    async def tip(caller: Identity, recipe_id: str, data: TipRequest) -> TipReply:
+    @validate_response(TipResponse)
+    async def tip(caller: Identity, recipe_id: str, data: TipRequest) -> TipResponse:
         """Tip the owner of a recipe. The app completes the payment with `clientSecret`."""
         started = await tips.start(
             caller,
@@ -36,4 +36,4 @@ def add_tip_routes(bp: Routes, tips: Tips) -> None:
             message=data.message,
             is_anonymous=data.is_anonymous,
         )
-        return TipReply.of(started)
+        return TipResponse.of(started)
