@@ -1,6 +1,6 @@
-"""The program with creators, as assembly opens it, and Stripe's stand-in behind it.
+"""The program with creators, as assembly opens it, and a fake Stripe.
 
-Events of the stand-in are delivered by the test, signed, to the webhooks of the app.
+The test delivers the fake's signed events to the webhooks of the app.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NOW = RetryPolicy(deadline=2.0, attempts=1, first_pause=0.0)
 
 
 @frozen
-class Stage:
+class CreatorsServer:
     http: httpx.AsyncClient
     gotrue: Any
     database_url: str
@@ -67,7 +67,7 @@ class Stage:
         return Person(self.http, self.gotrue.issue_token(user), user)
 
     async def creator(self, *, account: str | None = None) -> Person:
-        """Somebody with the creator tier; with `account`, onboarded at Stripe to that outcome."""
+        """A user with the creator tier; `account` is the outcome of Stripe onboarding, if any."""
         cid = await self.person("Cid")
         await self.sql(
             """insert into user_subscriptions (user_id, tier_id, status, current_period_start,
@@ -212,11 +212,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(database_url: str, **environ: str) -> AsyncIterator[Stage]:
+async def open_creators_server(database_url: str, **environ: str) -> AsyncIterator[CreatorsServer]:
     async with AsyncExitStack() as stack:
         stack.enter_context(capture_logs())  # drawing tracebacks takes seconds
         gotrue = await stack.enter_async_context(open_project(database_url))
-        stand_in = await stack.enter_async_context(open_stripe())
+        fake = await stack.enter_async_context(open_stripe())
         settings = config.load(
             environment(
                 database_url,
@@ -224,8 +224,8 @@ async def open_stage(database_url: str, **environ: str) -> AsyncIterator[Stage]:
                 REALTIME_BUS="local",
                 CORS_ORIGIN=SITE,
                 APP_BASE_URL=SITE,
-                STRIPE_SECRET_KEY=stand_in.key,
-                STRIPE_API_BASE=stand_in.url,
+                STRIPE_SECRET_KEY=fake.key,
+                STRIPE_API_BASE=fake.url,
                 STRIPE_WEBHOOK_SECRET=SECRET,
                 STRIPE_CONNECT_WEBHOOK_SECRET=CONNECT_SECRET,
                 **environ,
@@ -234,7 +234,7 @@ async def open_stage(database_url: str, **environ: str) -> AsyncIterator[Stage]:
         services = await stack.enter_async_context(open_services(settings, Lifecycle()))
         database = await stack.enter_async_context(Database.open(settings.database))
         client = await stack.enter_async_context(
-            Stripe.open(secret_key=Secret(stand_in.key), api_base=stand_in.url, policy=NOW)
+            Stripe.open(secret_key=Secret(fake.key), api_base=fake.url, policy=NOW)
         )
         await client.warm_up()
         http = await stack.enter_async_context(
@@ -244,4 +244,4 @@ async def open_stage(database_url: str, **environ: str) -> AsyncIterator[Stage]:
                 timeout=30,
             )
         )
-        yield Stage(http, gotrue, database_url, settings, stand_in, client, database)
+        yield CreatorsServer(http, gotrue, database_url, settings, fake, client, database)

@@ -151,7 +151,7 @@ class TestTips:
         intent = await server.tip(ann, recipe, 10)
         charge = server.stripe.confirm(intent["id"])["latest_charge"]
         server.stripe.refund(charge, 300)
-        # The refund is event before the payment, and both are event again.
+        # The refund is reported before the payment, and both are reported again.
         events = server.new("payment_intent.succeeded", "charge.refunded")
         for event in (*reversed(events), *events):
             copy = {**event, "id": f"evt_{uuid4().hex}"}
@@ -444,7 +444,7 @@ class TestPayouts:
         assert (known["status"], known["stripe_payout_id"]) == ("processing", failed["id"])
         assert known["notes"]
         assert figures(await server.balance(cid)) == (20, 0, 0)
-        # It is event again to see what the creator hears.
+        # Delivered again to check the notification of the creator.
         hub = Told()
         payouts = Payouts(PayoutStore(server.database), server.client, hub, lambda: NOW)
         write = await payouts.bank_failed(Event.of(event))
@@ -564,7 +564,7 @@ class TestConcurrency:
 
 
 class Patron:
-    """A subscriber whom a creator brought, and what payments tell of them."""
+    """A referred subscriber, and receipts and refunds of the subscriber's payments."""
 
     def __init__(
         self, server: CreatorsServer, commissions: CreatorCommissions, person: Person
@@ -634,7 +634,7 @@ class TestCommissions:
     async def ann(
         self, server: CreatorsServer, commissions: CreatorCommissions, cid: Person
     ) -> Patron:
-        """Somebody who came by Cid."""
+        """A user referred by Cid."""
         person = await server.person()
         await commissions.attribute(UUID(person.id), f"CHEF_{cid.id[-8:].upper()}")
         return Patron(server, commissions, person)
@@ -739,7 +739,7 @@ class TestCommissions:
         assert await server.ledger(cid) == [("commission", 120), ("refund", -120)]
 
     async def test_a_card_from_checkout_to_refund(self, server: CreatorsServer, cid: Person):
-        """Through Stripe's stand-in and the webhooks, with the code given at checkout."""
+        """With the fake Stripe and its webhooks; the referral code is given at checkout."""
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
         bob = await server.person("Bob")
         answer = await bob.post(
