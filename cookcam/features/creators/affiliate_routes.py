@@ -48,8 +48,10 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
     @validate_response(LinkListResponse)
     async def list_links(caller: Identity) -> LinkListResponse:
         """The caller's own links, newest first."""
-        found = await links.of_creator(caller.user_id)
-        return LinkListResponse(True, [SharedLinkItem.to_share(link, url(link)) for link in found])
+        own_links = await links.of_creator(caller.user_id)
+        return LinkListResponse(
+            True, [SharedLinkItem.to_share(link, url(link)) for link in own_links]
+        )
 
     @bp.post("/subscription/affiliate/track/<code>")
     @errors_as(unexpected="Failed to track click")

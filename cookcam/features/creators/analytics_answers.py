@@ -46,19 +46,19 @@ class ReferralItem(Struct, kw_only=True):
 
     @classmethod
     def of(cls, row: Referral) -> ReferralItem:
-        known = row.subscriber_id
+        subscriber_id = row.subscriber_id
         return cls(
             id=row.id,
             link_code=row.link_code,
             creator_id=row.creator_id,
-            subscriber_id=known,
+            subscriber_id=subscriber_id,
             subscription_id=row.subscription_id,
             tier_id=row.tier_id,
             is_active=row.is_active,
             converted_at=row.converted_at,
             deactivated_at=row.deactivated_at,
-            subscriber=Subscriber(known, masked(row.email), row.subscriber_since)
-            if known
+            subscriber=Subscriber(subscriber_id, masked(row.email), row.subscriber_since)
+            if subscriber_id
             else None,
             subscription=SubscriptionPart(
                 row.tier_id, row.subscription_status, row.current_period_end
@@ -176,20 +176,20 @@ class AnalyticsResponse(
     stripe_account: StripeState
 
     @classmethod
-    def of(cls, creator_id: UUID, found: Analytics, now: datetime) -> AnalyticsResponse:
-        month, account = found.month, found.account
+    def of(cls, creator_id: UUID, analytics: Analytics, now: datetime) -> AnalyticsResponse:
+        month, account = analytics.month, analytics.account
         referrals = Referrals(
-            found.referrals_total,
-            found.referrals_active,
-            [ReferralItem.of(row) for row in found.referrals],
+            analytics.referrals_total,
+            analytics.referrals_active,
+            [ReferralItem.of(row) for row in analytics.referrals],
         )
-        recipes = [RecipeItem.of(row) for row in found.recipes]
-        tips = [TipItem.of(tip) for tip in found.tips]
+        recipes = [RecipeItem.of(row) for row in analytics.recipes]
+        tips = [TipItem.of(tip) for tip in analytics.tips]
         return cls(
             success=True,
             analytics=AnalyticsPart(
                 revenue=MonthlyRevenue.of(creator_id, month),
-                affiliate_links=[LinkItem.of(link) for link in found.links],
+                affiliate_links=[LinkItem.of(link) for link in analytics.links],
                 referrals=referrals,
                 recipes=recipes,
                 recent_tips=tips,

@@ -32,8 +32,8 @@ values (
 )
 on conflict (source_ref) do nothing"""
 
-# Timestamps have whole seconds. Of two reports with the same one the larger amount is kept, unless
-# the later report sets it to 0 (refund or dispute reverted).
+# Of two reports with the same timestamp the larger amount is kept, unless the later report sets it
+# to 0 (refund or dispute reverted).
 UPSERT_RETURN: LiteralString = """
 insert into public.payment_returns as r (
   payment_ref, ref, paid_cents, back_cents, currency, told_at

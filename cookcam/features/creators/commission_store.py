@@ -138,14 +138,14 @@ class ConversionStore:
         self, creator_id: UUID, subscriber_id: UUID, subscription_id: UUID
     ) -> UUID | None:
         """The conversion of the subscription, or else the subscriber's newest one."""
-        found = await self.tx.fetch_optional(
+        conversion = await self.tx.fetch_optional(
             _Conversion,
             CONVERSION,
             creator_id=creator_id,
             subscriber_id=subscriber_id,
             subscription_id=subscription_id,
         )
-        return found.id if found else None
+        return conversion.id if conversion else None
 
     async def deactivate(self, subscription_ids: Sequence[UUID]) -> None:
         await self.tx.execute(DEACTIVATE, subscription_ids=list(subscription_ids))

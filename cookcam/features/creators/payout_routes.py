@@ -67,8 +67,8 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     async def list_payouts(caller: Identity) -> PayoutListResponse:
         """The caller's payouts, newest first; `limit` is clamped to 1..100."""
         limit, offset = _page("limit", 20, 1, 100), _page("offset", 0, 0, 10**6)
-        found, total = await payouts.history(caller.user_id, limit, offset)
-        return PayoutListResponse.of(found, Pagination(limit, offset, total))
+        page, total = await payouts.history(caller.user_id, limit, offset)
+        return PayoutListResponse.of(page, Pagination(limit, offset, total))
 
 
 def _page(name: str, default: int, lowest: int, highest: int) -> int:

@@ -93,7 +93,7 @@ class Payouts:
                 raise Conflict(message, error=message) from refusal
             raise ServiceError(error="Failed to request payout") from refusal
         except AppError as error:
-            log.warning("transfer is not known to be made", payout=str(payout.id), code=error.code)
+            log.warning("transfer result unknown", payout=str(payout.id), code=error.code)
             return payout
 
     async def _transfer(self, stripe: Stripe, payout: Payout) -> Payout:
@@ -156,10 +156,10 @@ class Payouts:
                 now = await self._transfer(stripe, payout)
         except StripeRefused as refusal:
             if isinstance(refusal, KeyReused):
-                log.error("transfer cannot be found out", payout=str(payout.id))
+                log.error("transfer result cannot be determined", payout=str(payout.id))
             return not isinstance(refusal, KeyReused)
         except AppError as error:
-            log.warning("transfer is still unknown", payout=str(payout.id), code=error.code)
+            log.warning("transfer result still unknown", payout=str(payout.id), code=error.code)
             return False
         return not now.is_unsettled
 

@@ -33,8 +33,8 @@ def add_revenue_routes(bp: Routes, revenue: Revenue, gates: Gates) -> None:
     @validate_response(AnalyticsResponse)
     async def get_analytics(caller: Identity) -> AnalyticsResponse:
         """The caller's links, referrals, recipes and tips, with the current month."""
-        found = await revenue.analytics(caller.user_id)
-        return AnalyticsResponse.of(caller.user_id, found, revenue.now())
+        analytics = await revenue.analytics(caller.user_id)
+        return AnalyticsResponse.of(caller.user_id, analytics, revenue.now())
 
     @bp.get("/subscription/creator/earnings/breakdown")
     @errors_as(unexpected="Failed to get earnings breakdown")

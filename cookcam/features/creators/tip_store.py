@@ -112,7 +112,7 @@ class TipRows:
         tip = await self.tx.fetch_optional(Tip, OF_PAYMENT, payment_id=payment_id)
         if tip is None:
             return
-        kept = await CreatorLedger(self.tx).settle(payment_id, f"tip:{tip.id}")
-        if kept is not None:
-            status = "completed" if kept else "refunded"
+        share = await CreatorLedger(self.tx).settle(payment_id, f"tip:{tip.id}")
+        if share is not None:
+            status = "completed" if share else "refunded"
             await self.tx.execute(SET_STATUS, tip_id=tip.id, status=status)
