@@ -95,7 +95,7 @@ class CreatorsServer:
         return str(rows[0][0])
 
     async def earn(self, creator: Person, cents: int, *, days_ago: float = 10) -> None:
-        """A commission that was booked then."""
+        """Books a commission `days_ago`."""
         at = datetime.now(UTC) - timedelta(days=days_ago)
         await self.sql(
             """insert into creator_ledger (
@@ -111,7 +111,7 @@ class CreatorsServer:
         )
 
     async def tip(self, tipper: Person, recipe: str, amount: float, **more: Any) -> dict[str, Any]:
-        """A tip that its payer has not completed; the payment at Stripe."""
+        """Starts a tip; returns its uncompleted Stripe payment."""
         answer = await tipper.post(f"/subscription/recipe/{recipe}/tip", {"amount": amount, **more})
         assert answer.status_code == 200, answer.text
         rows = await self.sql(
@@ -156,7 +156,7 @@ class CreatorsServer:
             assert answer.status_code == 200, (event["type"], answer.text)
 
     async def resolve(self, minutes: float = 3) -> int:
-        """What the background task does, that many minutes from now."""
+        """Runs the background task `minutes` from now."""
         later = timedelta(minutes=minutes)
         payouts = Payouts(
             PayoutStore(self.database), self.client, Hub(8), lambda: datetime.now(UTC) + later
@@ -179,7 +179,7 @@ class CreatorsServer:
         )
 
     async def owed(self, creator: Person) -> int:
-        """What the journal says is owed to a creator, held or not."""
+        """The amount owed to a creator by the journal, including held earnings."""
         rows = await self.sql(
             """select coalesce(sum(j.amount_cents), 0) from creator_journal j
             left join creator_ledger l on l.id = j.ledger_id

@@ -70,13 +70,13 @@ def figures(body: dict[str, Any]) -> tuple[float, float, float]:
 
 
 @given(st.integers(-(10**9), 10**9))
-def test_every_cent_survives_the_wire(cents: int):
+def test_cents_survive_conversion_to_dollars_and_back(cents: int):
     assert cents_of(cents / 100) == cents
     assert cents_of(float(f"{cents / 100:.2f}")) == cents
 
 
 @pytest.mark.parametrize("dollars", [0.001, 10.005, float("nan"), float("inf"), 1e300, 1e-9])
-def test_what_is_no_amount(dollars: float):
+def test_invalid_dollar_amounts_are_rejected(dollars: float):
     assert cents_of(dollars) is None
 
 
@@ -92,7 +92,7 @@ def test_the_documented_commissions():
 
 
 class TestTips:
-    async def test_a_tip_is_pending_until_it_is_paid(self, server: CreatorsServer, cid: Person):
+    async def test_tip_is_pending_until_it_is_paid(self, server: CreatorsServer, cid: Person):
         ann, recipe = await server.person(), await server.recipe(cid)
         answer = await ann.post(f"/recipe/{recipe}/tip", {"amount": 0.5, "message": "Thanks"})
         body = answer.json()
@@ -144,7 +144,7 @@ class TestTips:
         assert server.stripe.objects("payment_intent") == []
         assert figures(await server.balance(cid)) == (0, 0, 0)
 
-    async def test_refunds_in_parts_and_disputes_take_their_share(
+    async def test_partial_refunds_and_disputes_reduce_the_share(
         self, server: CreatorsServer, cid: Person
     ):
         ann, recipe = await server.person(), await server.recipe(cid)
@@ -172,7 +172,9 @@ class TestTips:
         assert figures(await server.balance(cid)) == (0, 0, 0)
         await server.assert_balanced(cid)
 
-    async def test_stripe_is_away_or_not_there_at_all(self, server: CreatorsServer, cid: Person):
+    async def test_tip_while_stripe_is_unavailable_or_not_configured(
+        self, server: CreatorsServer, cid: Person
+    ):
         ann, recipe = await server.person(), await server.recipe(cid)
         path = f"/subscription/recipe/{recipe}/tip"
         server.stripe.behaviour.fault = Fault("status", status=503, path="/v1/payment_intents")
@@ -196,7 +198,7 @@ async def tip_status(server: CreatorsServer, intent: dict[str, Any]) -> str:
 
 
 class TestPayouts:
-    async def test_from_the_balance_to_the_bank(self, server: CreatorsServer, cid: Person):
+    async def test_payout_from_balance_to_bank(self, server: CreatorsServer, cid: Person):
         await server.earn(cid, 2500)
         await server.earn(cid, 700, days_ago=1)
         balance = await server.balance(cid)
@@ -237,7 +239,7 @@ class TestPayouts:
         assert (await server.balance(cid))["last_payout_date"] == known["processed_at"]
         await server.assert_balanced(cid)
 
-    async def test_defect_amounts_methods_and_balances_are_checked(
+    async def test_payout_amount_method_and_balance_are_validated(
         self, server: CreatorsServer, cid: Person
     ):
         await server.earn(cid, 1500)
@@ -260,7 +262,7 @@ class TestPayouts:
         assert answer.json()["required"] == ["amount", "method"]
         assert server.stripe.objects("transfer") == []
 
-    async def test_without_an_account_that_can_be_paid(self, server: CreatorsServer):
+    async def test_payout_without_an_active_account_is_a_conflict(self, server: CreatorsServer):
         for account in (None, "restricted"):
             cid = await server.creator(account=account)
             await server.earn(cid, 1500)
@@ -272,7 +274,9 @@ class TestPayouts:
             assert figures(await server.balance(cid)) == (15, 15, 0)
             assert (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"] == []
 
-    async def test_defect_the_same_money_is_paid_once(self, server: CreatorsServer, cid: Person):
+    async def test_concurrent_payouts_cannot_exceed_the_balance(
+        self, server: CreatorsServer, cid: Person
+    ):
         await server.earn(cid, 5000)
         answers: list[int] = []
 
@@ -287,14 +291,16 @@ class TestPayouts:
         assert figures(await server.balance(cid)) == (50, 10, 0)
         await server.assert_balanced(cid)
 
-    async def test_a_repeated_key_is_one_payout(self, server: CreatorsServer, cid: Person):
+    async def test_repeated_idempotency_key_is_one_payout(
+        self, server: CreatorsServer, cid: Person
+    ):
         await server.earn(cid, 5000)
         headers = {"Idempotency-Key": "tap"}
         first, second = [(await server.payout(cid, 20, **headers)).json() for _ in range(2)]
         assert first == second
         assert len(server.stripe.objects("transfer")) == 1
 
-    async def test_a_key_of_another_amount_is_rejected_with_409(
+    async def test_key_reused_for_another_amount_is_rejected_with_409(
         self, server: CreatorsServer, cid: Person
     ):
         await server.earn(cid, 9000)
@@ -315,9 +321,7 @@ class TestPayouts:
             assert answer.status_code == 200
         assert len(server.stripe.objects("transfer")) == 2
 
-    async def test_a_refused_transfer_gives_the_money_back(
-        self, server: CreatorsServer, cid: Person
-    ):
+    async def test_rejected_transfer_releases_the_amount(self, server: CreatorsServer, cid: Person):
         await server.earn(cid, 2000)
         server.stripe.behaviour.balance_cents = 100
         answer = await server.payout(cid, 20)
@@ -329,7 +333,7 @@ class TestPayouts:
         assert (await server.payout(cid, 20)).status_code == 200
         await server.assert_balanced(cid)
 
-    async def test_defect_a_lost_answer_is_not_paid_twice(
+    async def test_transfer_with_lost_response_is_not_paid_twice(
         self, server: CreatorsServer, cid: Person
     ):
         """Stripe makes the transfer, and the connection drops each time before it says so."""
@@ -350,7 +354,7 @@ class TestPayouts:
         assert (known["status"], known["stripe_transfer_id"]) == ("processing", transfer["id"])
         await server.assert_balanced(cid)
 
-    async def test_killed_between_reservation_and_transfer(
+    async def test_crash_between_reservation_and_transfer_is_resolved(
         self, server: CreatorsServer, cid: Person
     ):
         await server.earn(cid, 2000)
@@ -390,7 +394,7 @@ class TestPayouts:
         assert len(server.stripe.objects("transfer")) == 1
         await server.assert_balanced(cid)
 
-    async def test_a_reversed_transfer_is_owed_again(self, server: CreatorsServer, cid: Person):
+    async def test_reversed_transfer_is_owed_again(self, server: CreatorsServer, cid: Person):
         await server.earn(cid, 2000)
         payout = (await server.payout(cid, 20)).json()["payout"]
         server.stripe.reverse(payout["stripe_transfer_id"])
@@ -402,7 +406,9 @@ class TestPayouts:
         assert figures(await server.balance(cid)) == (20, 20, 0)
         await server.assert_balanced(cid)
 
-    async def test_defect_a_payout_is_matched_by_its_account_and_time(self, server: CreatorsServer):
+    async def test_bank_payout_completes_earlier_transfers_of_its_account(
+        self, server: CreatorsServer
+    ):
         cid, dee = [await server.creator(account="active") for _ in range(2)]
         for who in (cid, dee):
             await server.earn(who, 4000)
@@ -428,7 +434,7 @@ class TestPayouts:
             later["id"]: "processing",
         }
 
-    async def test_a_bank_that_refuses_leaves_the_money_owed(
+    async def test_payout_rejected_by_the_bank_stays_owed(
         self, server: CreatorsServer, cid: Person
     ):
         await server.earn(cid, 2000)
@@ -476,9 +482,7 @@ class TestPayouts:
         assert (known["status"], known["notes"]) == ("completed", None)
         await server.assert_balanced(cid)
 
-    async def test_defect_history_is_paged_with_a_real_total(
-        self, server: CreatorsServer, cid: Person
-    ):
+    async def test_history_is_paged_with_the_total(self, server: CreatorsServer, cid: Person):
         await server.earn(cid, 5000)
         for _ in range(3):
             assert (await server.payout(cid, 10)).status_code == 200
@@ -491,7 +495,7 @@ class TestPayouts:
 
 
 class TestConcurrency:
-    async def test_a_hundred_payouts_tips_and_refunds_at_once(
+    async def test_hundred_concurrent_payouts_tips_and_refunds(
         self, server: CreatorsServer, cid: Person
     ):
         await server.earn(cid, 20_000)
@@ -537,7 +541,7 @@ class TestConcurrency:
         assert available == max(0, 20_000 - refunds - paid * 1000) / 100
         await server.assert_balanced(cid)
 
-    async def test_the_database_takes_no_posting_without_a_counter_side(self, database: Database):
+    async def test_database_rejects_a_posting_without_its_counter_side(self, database: Database):
         with pytest.raises(ConstraintViolation):
             async with database.transaction() as tx:
                 await tx.execute(
@@ -639,7 +643,7 @@ class TestCommissions:
         await commissions.attribute(UUID(person.id), f"CHEF_{cid.id[-8:].upper()}")
         return Patron(server, commissions, person)
 
-    async def test_defect_every_paid_period_counts_once_from_any_provider(
+    async def test_each_paid_period_earns_one_commission_with_any_provider(
         self, server: CreatorsServer, cid: Person, ann: Patron
     ):
         subscription = await ann.subscribe()
@@ -656,9 +660,7 @@ class TestCommissions:
         assert month["affiliate_earnings"] == 2.4
         await server.assert_balanced(cid)
 
-    async def test_defect_a_conversion_ends_with_its_subscription_and_goes_on_with_it(
-        self, ann: Patron
-    ):
+    async def test_conversion_ends_and_resumes_with_its_subscription(self, ann: Patron):
         subscription = await ann.subscribe()
         await ann.pay(subscription)
         await ann.end(subscription)
@@ -667,7 +669,7 @@ class TestCommissions:
         await ann.pay(subscription)
         assert await ann.conversions() == [(2, True)]
 
-    async def test_defect_self_referral_late_referral_and_a_second_one(
+    async def test_self_late_and_second_referrals_are_ignored(
         self, server: CreatorsServer, commissions: CreatorCommissions, cid: Person, ann: Patron
     ):
         code = f"CHEF_{cid.id[-8:].upper()}"
@@ -696,7 +698,7 @@ class TestCommissions:
         await bob.back(ref, 399)
         assert await server.sql("select count(*) from creator_ledger") == before
 
-    async def test_money_back_takes_its_share_in_any_order(
+    async def test_refunds_reduce_commissions_in_any_order(
         self, server: CreatorsServer, cid: Person, ann: Patron
     ):
         subscription = await ann.subscribe()
@@ -727,7 +729,7 @@ class TestCommissions:
         assert await ann.conversions() == [(2, True)]
         await server.assert_balanced(cid)
 
-    async def test_a_refund_that_overtakes_its_payment_waits_for_it(
+    async def test_refund_reported_before_its_payment_is_applied(
         self, server: CreatorsServer, cid: Person, ann: Patron
     ):
         subscription, ref = await ann.subscribe(), f"ios:{uuid4().hex}"
@@ -738,7 +740,7 @@ class TestCommissions:
             await trio.sleep(0.2)  # it would be done by now
         assert await server.ledger(cid) == [("commission", 120), ("refund", -120)]
 
-    async def test_a_card_from_checkout_to_refund(self, server: CreatorsServer, cid: Person):
+    async def test_card_payment_from_checkout_to_refund(self, server: CreatorsServer, cid: Person):
         """With the fake Stripe and its webhooks; the referral code is given at checkout."""
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
         bob = await server.person("Bob")

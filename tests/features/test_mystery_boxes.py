@@ -1,4 +1,4 @@
-"""Mystery boxes on the whole program: who may try, what is drawn, and that it is really granted."""
+"""Mystery boxes on the whole program: tries, odds and granted rewards."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MONTH, XP_1000 = (0, 999, 0), (0, 999, 1)
 
 
 class Dice:
-    """Rolls that were written down beforehand; without any left, bad luck."""
+    """Fixed rolls; a draw without a box when none is left."""
 
     def __init__(self) -> None:
         self.rolls: deque[int] = deque()
@@ -62,7 +62,7 @@ class Dice:
 
 @pytest.fixture
 def dice(monkeypatch: pytest.MonkeyPatch) -> Dice:
-    """In the place of `secrets.randbelow`, from which the program draws."""
+    """Replaces `secrets.randbelow`, which the program draws with."""
     made = Dice()
     monkeypatch.setattr(secrets, "randbelow", made)
     return made
@@ -98,7 +98,7 @@ async def opened(person: Person, spelling: str = "mysteryBox") -> dict[str, Any]
 
 
 async def won(api: ApiServer, person: Person, dice: Dice, rolls: Iterable[int]) -> dict[str, Any]:
-    """What a box held that was opened for a new scan."""
+    """Opens a box for a new scan; returns its response."""
     await scan(api, person)
     dice.will_be(rolls)
     box = await opened(person)

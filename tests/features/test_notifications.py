@@ -41,7 +41,7 @@ SENT = Outcome("sent")
 
 @define
 class Service:
-    """A provider whose every answer a test may choose; devices that are not named take all."""
+    """A fake provider with configurable outcomes; other devices accept every notification."""
 
     answers: dict[str, Outcome | Exception] = field(factory=dict[str, Outcome | Exception])
     got: list[tuple[str, PushMessage]] = field(factory=list[tuple[str, PushMessage]])
@@ -66,7 +66,7 @@ class Service:
 
 @define
 class NotificationSetup:
-    """One instance: devices, queue, sender and schedule over a database of the test's own."""
+    """Devices, queue, sender and schedule of one instance, over a separate database."""
 
     database: Database
     url: str
@@ -89,7 +89,7 @@ class NotificationSetup:
         return Schedule(ScheduleStore(self.queue), lambda: self.now, size=size)
 
     async def person(self, zone: str = "UTC", **columns: Any) -> UUID:
-        """With an Android phone, whose token is the person's id."""
+        """A user with an Android device, whose token is the user's id."""
         made = await create_user(self.url)
         await self.sql("update users set timezone = %(zone)s where id = %(id)s", zone=zone, id=made)
         await self.devices.register(made, str(made), "android")
