@@ -112,11 +112,13 @@ class CreatorsServer:
 
     async def tip(self, tipper: Person, recipe: str, amount: float, **more: Any) -> dict[str, Any]:
         """Starts a tip; returns its uncompleted Stripe payment."""
-        answer = await tipper.post(f"/subscription/recipe/{recipe}/tip", {"amount": amount, **more})
-        assert answer.status_code == 200, answer.text
+        response = await tipper.post(
+            f"/subscription/recipe/{recipe}/tip", {"amount": amount, **more}
+        )
+        assert response.status_code == 200, response.text
         rows = await self.sql(
             "select stripe_payment_intent_id from creator_tips where id = %(id)s",
-            id=answer.json()["tipId"],
+            id=response.json()["tipId"],
         )
         return self.stripe.get("payment_intent", rows[0][0])
 
@@ -126,9 +128,9 @@ class CreatorsServer:
         )
 
     async def balance(self, creator: Person) -> dict[str, Any]:
-        answer = await creator.get(f"{CREATOR}/balance")
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        response = await creator.get(f"{CREATOR}/balance")
+        assert response.status_code == 200, response.text
+        return response.json()
 
     # Stripe
 
@@ -152,8 +154,8 @@ class CreatorsServer:
 
     async def deliver_all(self, *types: str) -> None:
         for event in self.new(*types):
-            answer = await self.deliver(event)
-            assert answer.status_code == 200, (event["type"], answer.text)
+            response = await self.deliver(event)
+            assert response.status_code == 200, (event["type"], response.text)
 
     async def resolve(self, minutes: float = 3) -> int:
         """Runs the background task `minutes` from now."""

@@ -48,9 +48,9 @@ class ApiServer:
     async def recipe(self, author: Client, **content: Any) -> str:
         """Creates a recipe, published by default; returns its id."""
         given = {"title": f"Soup {uuid4()}", "is_published": True, **content}
-        answer = await author.post("/recipes", given)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["id"]
+        response = await author.post("/recipes", given)
+        assert response.status_code == 201, response.text
+        return response.json()["id"]
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
         """Runs statements as the owner of the database; returns the rows of the last one."""
@@ -134,10 +134,10 @@ def as_of(person: Person, api: ApiServer) -> Person:
     return Person(api.http, person.token, person.user)
 
 
-def refused(answer: Answer, status: int, literal: str) -> dict[str, Any]:
+def refused(response: Answer, status: int, literal: str) -> dict[str, Any]:
     """Checks an error response; returns its body."""
-    body = answer.json()
-    assert (answer.status_code, body["error"]) == (status, literal), answer.text
+    body = response.json()
+    assert (response.status_code, body["error"]) == (status, literal), response.text
     assert "success" not in body
     assert {"message", "code", "requestId"} <= body.keys()
     return body

@@ -94,12 +94,12 @@ class TestGates:
     async def test_creators_only(self, server: CreatorsServer):
         ann = await server.person()
         for method, path in self.ROUTES:
-            answer = await server.guest.request(method, path)
-            assert answer.status_code == 401, path
-            assert answer.json()["error"] == "Authentication required"
-            answer = await ann.request(method, path)
-            assert answer.status_code == 403, path
-            body = answer.json()
+            response = await server.guest.request(method, path)
+            assert response.status_code == 401, path
+            assert response.json()["error"] == "Authentication required"
+            response = await ann.request(method, path)
+            assert response.status_code == 403, path
+            body = response.json()
             assert body["error"] == "Creator access required"
             assert body["message"] == "Upgrade to Creator tier to access this feature"
             assert body["upgradeUrl"] == "/subscription/upgrade?tier=creator"
@@ -107,9 +107,9 @@ class TestGates:
 
 class TestLinks:
     async def test_generate_and_list(self, cid: Person):
-        answer = await cid.post("/subscription/affiliate/generate")
-        assert answer.status_code == 200
-        body = answer.json()
+        response = await cid.post("/subscription/affiliate/generate")
+        assert response.status_code == 200
+        body = response.json()
         link = body["affiliateLink"]
         assert set(link) == LINK_KEYS | {"fullUrl", "full_url"}
         assert re.fullmatch(r"CC_[A-Z0-9]{8}", link["link_code"])
@@ -120,12 +120,12 @@ class TestLinks:
         assert TS.fullmatch(link["created_at"])
 
         slug = f"soup-{uuid4().hex[:8]}"
-        answer = await cid.post(
+        response = await cid.post(
             "/subscription/affiliate/generate", {"campaign_name": "Spring", "custom_slug": slug}
         )
-        assert answer.json()["full_url"] == f"{SITE}/c/{slug}"
-        answer = await cid.get("/subscription/affiliate/links")
-        body = answer.json()
+        assert response.json()["full_url"] == f"{SITE}/c/{slug}"
+        response = await cid.get("/subscription/affiliate/links")
+        body = response.json()
         assert body["success"] is True
         assert [entry["campaign_name"] for entry in body["links"]] == ["Spring", "Default Campaign"]
         assert body["links"][1] == link
@@ -133,8 +133,11 @@ class TestLinks:
     async def test_taken_slug_is_a_409_and_invalid_slug_a_400(self, cid: Person):
         path, slug = "/subscription/affiliate/generate", f"s-{uuid4().hex[:8]}"
         assert (await cid.post(path, {"customSlug": slug})).status_code == 200
-        answer = await cid.post(path, {"customSlug": slug})
-        assert (answer.status_code, answer.json()["error"]) == (409, "Custom slug already exists")
+        response = await cid.post(path, {"customSlug": slug})
+        assert (response.status_code, response.json()["error"]) == (
+            409,
+            "Custom slug already exists",
+        )
         for wrong in ("ab", "Soup", "a b c", "x" * 41, "über-suppe"):
             assert (await cid.post(path, {"customSlug": wrong})).status_code == 400, wrong
         assert (await cid.post(path, {"campaignName": "x" * 101})).status_code == 400
@@ -143,8 +146,8 @@ class TestLinks:
         self, server: CreatorsServer, cid: Person
     ):
         slug = f"soup-{uuid4().hex[:8]}"
-        answer = await cid.post("/subscription/affiliate/generate", {"customSlug": slug})
-        link = answer.json()["affiliateLink"]
+        response = await cid.post("/subscription/affiliate/generate", {"customSlug": slug})
+        link = response.json()["affiliateLink"]
         chef = f"CHEF_{cid.id[-8:].upper()}"
         for code in (link["link_code"], slug, f"creator-{slug}", chef, "CC_NOBODY00", "no such!"):
             preflight = await server.http.request(
@@ -159,14 +162,14 @@ class TestLinks:
             assert preflight.status_code == 204
             assert preflight.headers["access-control-allow-origin"] == SITE
             assert "content-type" in preflight.headers["access-control-allow-headers"]
-            answer = await server.guest.post(
+            response = await server.guest.post(
                 f"{TRACK}{code}",
                 {"source": "web_landing", "user_agent": "x", "referrer": "y", "timestamp": 1},
                 headers={"Origin": SITE},
             )
-            assert answer.status_code == 200
-            assert answer.json() == {"success": True, "message": "Click tracked"}
-            assert answer.headers["access-control-allow-origin"] == SITE
+            assert response.status_code == 200
+            assert response.json() == {"success": True, "message": "Click tracked"}
+            assert response.headers["access-control-allow-origin"] == SITE
         clicks = {
             entry["link_code"]: entry["click_count"]
             for entry in (await cid.get("/subscription/affiliate/links")).json()["links"]
@@ -302,10 +305,10 @@ class TestRevenue:
     async def test_invalid_months_are_rejected(self, cid: Person):
         for query in ("month=13", "month=0", "month=x", "year=1", "year=99999", "month=1&month=2"):
             for path in ("revenue", "earnings/breakdown"):
-                answer = await cid.get(f"{CREATOR}/{path}?{query}")
-                assert answer.status_code == 400, (path, query)
+                response = await cid.get(f"{CREATOR}/{path}?{query}")
+                assert response.status_code == 400, (path, query)
                 if "&" not in query:
-                    assert answer.json()["error"] == "Invalid month or year"
+                    assert response.json()["error"] == "Invalid month or year"
 
     async def test_analytics_of_a_busy_creator(self, server: CreatorsServer, cid: Person):
         ann = await server.person()
@@ -360,9 +363,9 @@ class TestRevenue:
             cid=cid.id,
             ann=ann.id,
         )
-        answer = await cid.get(f"{CREATOR}/analytics")
-        assert ann.email not in answer.text
-        (referral,) = answer.json()["referrals"]["data"]
+        response = await cid.get(f"{CREATOR}/analytics")
+        assert ann.email not in response.text
+        (referral,) = response.json()["referrals"]["data"]
         assert referral["subscriber"]["email"] == f"a***@{ann.email.split('@')[1]}"
         assert masked(None) is None
         assert masked("nonsense") == masked("@x.example") == "***"
@@ -370,13 +373,13 @@ class TestRevenue:
 
 class TestConnect:
     async def test_onboarding_from_nothing_to_active(self, server: CreatorsServer, cid: Person):
-        answer = await cid.get(f"{STRIPE}/status")
-        assert answer.json() == {"success": True, "hasAccount": False, "needsOnboarding": True}
-        answer = await cid.post(
+        response = await cid.get(f"{STRIPE}/status")
+        assert response.json() == {"success": True, "hasAccount": False, "needsOnboarding": True}
+        response = await cid.post(
             f"{STRIPE}/onboard",
             {"country": "US", "business_type": "individual", "platform": "ios"},
         )
-        body = answer.json()
+        body = response.json()
         assert set(body) == {"success", "accountId", "onboardingUrl"}
         account = server.stripe.get("account", body["accountId"])
         assert account["metadata"] == {"creator_id": cid.id, "platform": "cookcam"}
@@ -439,10 +442,10 @@ class TestConnect:
         foreign = (await other.get(f"{STRIPE}/status")).json()["account"]["stripe_account_id"]
         await cid.post(f"{STRIPE}/onboard")
         back = {"return_url": SITE, "refresh_url": SITE}
-        answer = await cid.post(f"{STRIPE}/refresh-status", {"account_id": foreign})
-        assert answer.status_code == 403
-        answer = await cid.post(f"{STRIPE}/account-link", {"account_id": foreign, **back})
-        assert answer.status_code == 403
+        response = await cid.post(f"{STRIPE}/refresh-status", {"account_id": foreign})
+        assert response.status_code == 403
+        response = await cid.post(f"{STRIPE}/account-link", {"account_id": foreign, **back})
+        assert response.status_code == 403
 
     async def test_only_urls_of_the_project_and_the_app_are_accepted(
         self, server: CreatorsServer, cid: Person
@@ -452,19 +455,19 @@ class TestConnect:
             "return_url": "cookcam://creator-kyc-complete",
             "refresh_url": f"{SITE}/creator?x=1",
         }
-        answer = await cid.post(path, good)
-        assert answer.status_code == 404
-        assert answer.json()["error"] == "No Stripe account found. Please start onboarding first."
+        response = await cid.post(path, good)
+        assert response.status_code == 404
+        assert response.json()["error"] == "No Stripe account found. Please start onboarding first."
         await cid.post(f"{STRIPE}/onboard")
-        answer = await cid.post(path, good)
-        body = answer.json()
-        assert answer.status_code == 200, answer.text
+        response = await cid.post(path, good)
+        body = response.json()
+        assert response.status_code == 200, response.text
         assert "creator%2Fstripe%2Freturn%2Fcreator-kyc-complete" in body["url"]
         assert body["expires_at"] == (server.stripe.now + 300) * 1000
-        answer = await cid.post(path, {"return_url": SITE})
-        assert answer.status_code == 400
-        assert answer.json()["error"] == "Missing required parameters"
-        assert answer.json()["required"] == ["return_url", "refresh_url"]
+        response = await cid.post(path, {"return_url": SITE})
+        assert response.status_code == 400
+        assert response.json()["error"] == "Missing required parameters"
+        assert response.json()["required"] == ["return_url", "refresh_url"]
         for url in (
             "https://evil.example/",
             "https://cookcam.ai.evil.example/",
@@ -475,8 +478,11 @@ class TestConnect:
             "cookcam://elsewhere",
             "cookcam://creator-kyc-complete/../x",
         ):
-            answer = await cid.post(path, {**good, "return_url": url})
-            assert (answer.status_code, answer.json()["error"]) == (400, "Return URL not allowed")
+            response = await cid.post(path, {**good, "return_url": url})
+            assert (response.status_code, response.json()["error"]) == (
+                400,
+                "Return URL not allowed",
+            )
 
     async def test_return_page_redirects_into_the_app(self, server: CreatorsServer):
         for page in (
@@ -485,38 +491,38 @@ class TestConnect:
             "creator-onboarding-complete",
             "creator-onboarding-refresh",
         ):
-            answer = await server.guest.get(f"{STRIPE}/return/{page}")
-            assert answer.status_code == 302
-            assert answer.headers["location"] == f"cookcam://{page}"
-            assert f'href="cookcam://{page}"' in answer.text
+            response = await server.guest.get(f"{STRIPE}/return/{page}")
+            assert response.status_code == 302
+            assert response.headers["location"] == f"cookcam://{page}"
+            assert f'href="cookcam://{page}"' in response.text
         assert (await server.guest.get(f"{STRIPE}/return/elsewhere")).status_code == 404
         assert API.startswith("https://")
 
     async def test_dashboard_and_refresh(self, server: CreatorsServer, cid: Person):
-        answer = await cid.get(f"{STRIPE}/dashboard")
-        assert (answer.status_code, answer.json()["error"]) == (404, "Stripe account not found")
-        answer = await cid.post(f"{STRIPE}/refresh-status")
-        assert (answer.status_code, answer.json()["error"]) == (404, "No Stripe account found")
+        response = await cid.get(f"{STRIPE}/dashboard")
+        assert (response.status_code, response.json()["error"]) == (404, "Stripe account not found")
+        response = await cid.post(f"{STRIPE}/refresh-status")
+        assert (response.status_code, response.json()["error"]) == (404, "No Stripe account found")
         account = (await cid.post(f"{STRIPE}/onboard")).json()["accountId"]
         assert (await cid.get(f"{STRIPE}/dashboard")).status_code == 409
         server.stripe.onboard(account)  # and its event is lost
-        answer = await cid.post(f"{STRIPE}/refresh-status", {"account_id": account})
-        assert answer.json() == {"success": True, "message": "Account status refreshed"}
+        response = await cid.post(f"{STRIPE}/refresh-status", {"account_id": account})
+        assert response.json() == {"success": True, "message": "Account status refreshed"}
         assert (await cid.get(f"{STRIPE}/status")).json()["account"]["status"] == "active"
-        answer = await cid.get(f"{STRIPE}/dashboard")
-        assert answer.json()["dashboardUrl"].endswith(f"/express/{account}")
+        response = await cid.get(f"{STRIPE}/dashboard")
+        assert response.json()["dashboardUrl"].endswith(f"/express/{account}")
 
     async def test_failed_refresh_is_an_error(self, server: CreatorsServer, cid: Person):
         await cid.post(f"{STRIPE}/onboard")
         server.stripe.behaviour.fault = Fault("status", status=400, path="/v1/accounts")
-        answer = await cid.post(f"{STRIPE}/refresh-status")
-        assert answer.status_code == 502
-        assert answer.json()["error"] == "Failed to refresh account status"
+        response = await cid.post(f"{STRIPE}/refresh-status")
+        assert response.status_code == 502
+        assert response.json()["error"] == "Failed to refresh account status"
 
     async def test_rejection_by_stripe_is_an_error(self, cid: Person):
-        answer = await cid.post(f"{STRIPE}/onboard", {"country": "ZZ"})
-        assert answer.status_code == 502
-        assert answer.json()["error"] == "Failed to create Stripe account"
+        response = await cid.post(f"{STRIPE}/onboard", {"country": "ZZ"})
+        assert response.status_code == 502
+        assert response.json()["error"] == "Failed to create Stripe account"
         assert (await cid.post(f"{STRIPE}/onboard", {"country": "USA"})).status_code == 400
         assert (await cid.get(f"{STRIPE}/status")).json()["hasAccount"] is False
 

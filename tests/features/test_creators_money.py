@@ -94,9 +94,9 @@ def test_the_documented_commissions():
 class TestTips:
     async def test_tip_is_pending_until_it_is_paid(self, server: CreatorsServer, cid: Person):
         ann, recipe = await server.person(), await server.recipe(cid)
-        answer = await ann.post(f"/recipe/{recipe}/tip", {"amount": 0.5, "message": "Thanks"})
-        body = answer.json()
-        assert answer.status_code == 200
+        response = await ann.post(f"/recipe/{recipe}/tip", {"amount": 0.5, "message": "Thanks"})
+        body = response.json()
+        assert response.status_code == 200
         assert set(body) == {"success", "message", "clientSecret", "tipId"}
         assert body["message"] == "Tip sent successfully"
         (intent,) = (i for i in server.stripe.objects("payment_intent"))
@@ -128,14 +128,14 @@ class TestTips:
             ({"amount": 5, "message": "x" * 501}, "VALIDATION_ERROR"),
         ]
         for body, error in cases:
-            answer = await ann.post(path.format(recipe), body)
-            assert (answer.status_code, answer.json()["error"]) == (400, error), body
+            response = await ann.post(path.format(recipe), body)
+            assert (response.status_code, response.json()["error"]) == (400, error), body
         assert (await ann.post(path.format(recipe), {})).json()["required"] == [
             "amount",
             "creatorId",
         ]
-        answer = await cid.post(path.format(recipe), {"amount": 5})
-        assert (answer.status_code, answer.json()["error"]) == (400, "Invalid creator")
+        response = await cid.post(path.format(recipe), {"amount": 5})
+        assert (response.status_code, response.json()["error"]) == (400, "Invalid creator")
         draft = await server.recipe(cid, published=False)
         for unknown in (str(uuid4()), "nonsense", draft):
             assert (await ann.post(path.format(unknown), {"amount": 5})).status_code == 404
@@ -178,11 +178,11 @@ class TestTips:
         ann, recipe = await server.person(), await server.recipe(cid)
         path = f"/subscription/recipe/{recipe}/tip"
         server.stripe.behaviour.fault = Fault("status", status=503, path="/v1/payment_intents")
-        answer = await ann.post(path, {"amount": 5})
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        response = await ann.post(path, {"amount": 5})
+        assert (response.status_code, response.headers["retry-after"]) == (503, "2")
         server.stripe.behaviour.fault = Fault("status", status=400, path="/v1/payment_intents")
-        answer = await ann.post(path, {"amount": 5})
-        assert (answer.status_code, answer.json()["error"]) == (502, "Failed to send tip")
+        response = await ann.post(path, {"amount": 5})
+        assert (response.status_code, response.json()["error"]) == (502, "Failed to send tip")
         rows = await server.sql(
             "select status from creator_tips where creator_id = %(id)s order by created_at",
             id=cid.id,
@@ -208,9 +208,9 @@ class TestPayouts:
         assert payday.weekday() == 4
         assert timedelta(0) < payday - datetime.now(UTC) <= timedelta(days=7)
 
-        answer = await server.payout(cid, 20)
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
+        response = await server.payout(cid, 20)
+        assert response.status_code == 200, response.text
+        body = response.json()
         assert body["message"] == "Payout request submitted successfully"
         payout = body["payout"]
         assert set(payout) == PAYOUT_KEYS
@@ -256,18 +256,18 @@ class TestPayouts:
             ({"amount": "12", "method": "stripe"}, "VALIDATION_ERROR"),
         ]
         for body, error in cases:
-            answer = await cid.post(f"{CREATOR}/payout", body)
-            assert (answer.status_code, answer.json()["error"]) == (400, error), body
-        answer = await cid.post(f"{CREATOR}/payout", {})
-        assert answer.json()["required"] == ["amount", "method"]
+            response = await cid.post(f"{CREATOR}/payout", body)
+            assert (response.status_code, response.json()["error"]) == (400, error), body
+        response = await cid.post(f"{CREATOR}/payout", {})
+        assert response.json()["required"] == ["amount", "method"]
         assert server.stripe.objects("transfer") == []
 
     async def test_payout_without_an_active_account_is_a_conflict(self, server: CreatorsServer):
         for account in (None, "restricted"):
             cid = await server.creator(account=account)
             await server.earn(cid, 1500)
-            answer = await server.payout(cid, 15)
-            assert (answer.status_code, answer.json()["error"]) == (
+            response = await server.payout(cid, 15)
+            assert (response.status_code, response.json()["error"]) == (
                 409,
                 "Stripe account not ready",
             )
@@ -278,15 +278,15 @@ class TestPayouts:
         self, server: CreatorsServer, cid: Person
     ):
         await server.earn(cid, 5000)
-        answers: list[int] = []
+        responses: list[int] = []
 
         async def ask() -> None:
-            answers.append((await server.payout(cid, 20)).status_code)
+            responses.append((await server.payout(cid, 20)).status_code)
 
         async with trio.open_nursery() as nursery:
             for _ in range(10):
                 nursery.start_soon(ask)
-        assert sorted(answers) == [200, 200] + [400] * 8
+        assert sorted(responses) == [200, 200] + [400] * 8
         assert len(server.stripe.objects("transfer")) == 2
         assert figures(await server.balance(cid)) == (50, 10, 0)
         await server.assert_balanced(cid)
@@ -317,15 +317,15 @@ class TestPayouts:
     ):
         await server.earn(cid, 9000)
         for end in ("a", "b"):
-            answer = await server.payout(cid, 20, **{"Idempotency-Key": "k" * 250 + end})
-            assert answer.status_code == 200
+            response = await server.payout(cid, 20, **{"Idempotency-Key": "k" * 250 + end})
+            assert response.status_code == 200
         assert len(server.stripe.objects("transfer")) == 2
 
     async def test_rejected_transfer_releases_the_amount(self, server: CreatorsServer, cid: Person):
         await server.earn(cid, 2000)
         server.stripe.behaviour.balance_cents = 100
-        answer = await server.payout(cid, 20)
-        assert (answer.status_code, answer.json()["error"]) == (502, "Failed to request payout")
+        response = await server.payout(cid, 20)
+        assert (response.status_code, response.json()["error"]) == (502, "Failed to request payout")
         (payout,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
         assert (payout["status"], payout["notes"]) == ("failed", "balance_insufficient")
         assert figures(await server.balance(cid)) == (20, 20, 0)
@@ -339,9 +339,9 @@ class TestPayouts:
         """Stripe makes the transfer, and the connection drops each time before it says so."""
         await server.earn(cid, 2000)
         server.stripe.behaviour.fault = Fault("cut", late=True, path="/v1/transfers")
-        answer = await server.payout(cid, 20)
-        assert answer.status_code == 200
-        payout = answer.json()["payout"]
+        response = await server.payout(cid, 20)
+        assert response.status_code == 200
+        payout = response.json()["payout"]
         assert (payout["status"], payout["stripe_transfer_id"]) == ("processing", None)
         assert figures(await server.balance(cid)) == (20, 0, 0)
         assert await server.resolve() == 0  # Stripe is still away
@@ -512,14 +512,14 @@ class TestConcurrency:
 
         async def pay() -> None:
             async with room:
-                answer = await server.payout(cid, 10)
-            assert answer.status_code in (200, 400), answer.text
-            asked[answer.status_code == 200] += 1
+                response = await server.payout(cid, 10)
+            assert response.status_code in (200, 400), response.text
+            asked[response.status_code == 200] += 1
 
         async def tell(event: dict[str, Any]) -> None:
             async with room:
-                answer = await server.deliver(event)
-            assert answer.status_code == 200, answer.text
+                response = await server.deliver(event)
+            assert response.status_code == 200, response.text
 
         async with trio.open_nursery() as nursery:
             for number, event in enumerate(events):
@@ -744,7 +744,7 @@ class TestCommissions:
         """With the fake Stripe and its webhooks; the referral code is given at checkout."""
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
         bob = await server.person("Bob")
-        answer = await bob.post(
+        response = await bob.post(
             "/subscription/create-checkout",
             {
                 "tierId": 2,
@@ -753,7 +753,7 @@ class TestCommissions:
                 "cancelUrl": "cookcam://plans",
             },
         )
-        assert answer.status_code == 200, answer.text
+        assert response.status_code == 200, response.text
         session = server.stripe.pay(server.stripe.objects("checkout.session")[-1]["id"])
         await server.deliver_all()
         assert await server.ledger(cid) == [("commission", 120)]

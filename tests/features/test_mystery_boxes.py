@@ -92,9 +92,9 @@ async def scan(api: ApiServer, person: Person, number: int = 1) -> list[Any]:
 
 
 async def opened(person: Person, spelling: str = "mysteryBox") -> dict[str, Any]:
-    answer = await person.post(f"/{spelling}/open", {})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    response = await person.post(f"/{spelling}/open", {})
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 async def won(api: ApiServer, person: Person, dice: Dice, rolls: Iterable[int]) -> dict[str, Any]:
@@ -182,19 +182,19 @@ class TestOdds:
 class TestTries:
     async def test_guests_are_rejected(self, api: ApiServer, ann: Person):
         for path in ("/mysteryBox", "/mystery-box"):
-            answer = await api.guest.post(f"{path}/open", {"user_id": ann.id})
-            refused(answer, 401, "Authentication required")
+            response = await api.guest.post(f"{path}/open", {"user_id": ann.id})
+            refused(response, 401, "Authentication required")
             for what in ("history", f"history/{ann.id}", "stats"):
-                answer = await api.guest.get(f"{path}/{what}")
-                refused(answer, 401, "Authentication required")
+                response = await api.guest.get(f"{path}/{what}")
+                refused(response, 401, "Authentication required")
 
     async def test_users_access_only_their_own_boxes(self, api: ApiServer, ann: Person, dice: Dice):
         bob = await api.person("Bob")
         await scan(api, ann)
         dice.luck = 0
         for named in (ann.id, "ann", UNKNOWN):
-            answer = await bob.post("/mystery-box/open", {"user_id": named})
-            assert refused(answer, 403, "Access denied")["code"] == "AUTHORIZATION_ERROR"
+            response = await bob.post("/mystery-box/open", {"user_id": named})
+            assert refused(response, 403, "Access denied")["code"] == "AUTHORIZATION_ERROR"
             refused(await bob.get(f"/mysteryBox/history/{named}"), 403, "Access denied")
         assert (await bob.get("/mysteryBox/history")).json()["history"] == []
         assert (await bob.post("/mysteryBox/open", {"user_id": 7})).status_code == 400
@@ -212,8 +212,8 @@ class TestTries:
         )
         for spelling in ("mysteryBox", "mystery-box"):
             assert await opened(ann, spelling) == NOTHING
-        answer = await ann.post("/mysteryBox/open", {"user_id": None})
-        assert (answer.status_code, answer.json()) == (200, NOTHING)
+        response = await ann.post("/mysteryBox/open", {"user_id": None})
+        assert (response.status_code, response.json()) == (200, NOTHING)
 
     async def test_each_scan_gives_one_try(self, api: ApiServer, ann: Person, dice: Dice):
         first, second = await scan(api, ann, 2)
@@ -255,8 +255,8 @@ class TestConcurrentTries:
     ):
         await scan(api, ann, 10)
         dice.luck = 0
-        answers = await at_once(ann, 100)
-        assert Counter(answer["box_available"] for answer in answers) == {True: 3, False: 97}
+        responses = await at_once(ann, 100)
+        assert Counter(response["box_available"] for response in responses) == {True: 3, False: 97}
         assert await api.xp(ann) == 30
         assert len((await ann.get("/mysteryBox/history")).json()["history"]) == 3
 
@@ -265,8 +265,8 @@ class TestConcurrentTries:
     ):
         await scan(api, ann, 2)
         dice.luck = 0
-        answers = await at_once(ann, 100)
-        assert Counter(answer["box_available"] for answer in answers) == {True: 2, False: 98}
+        responses = await at_once(ann, 100)
+        assert Counter(response["box_available"] for response in responses) == {True: 2, False: 98}
         assert await api.xp(ann) == 20
 
     async def test_scans_of_yesterday_give_no_try(self, api: ApiServer, ann: Person, dice: Dice):
@@ -281,15 +281,15 @@ class TestConcurrentTries:
 
 
 async def at_once(person: Person, times: int) -> list[dict[str, Any]]:
-    answers: list[dict[str, Any]] = []
+    responses: list[dict[str, Any]] = []
 
     async def once(number: int) -> None:
-        answers.append(await opened(person, ("mysteryBox", "mystery-box")[number % 2]))
+        responses.append(await opened(person, ("mysteryBox", "mystery-box")[number % 2]))
 
     async with trio.open_nursery() as nursery:
         for number in range(times):
             nursery.start_soon(once, number)
-    return answers
+    return responses
 
 
 class TestRewards:
@@ -353,8 +353,8 @@ class TestRewards:
         for rolls, table in ((TEN_XP, "user_progress"), (WEEK, "subscription_history")):
             dice.will_be(rolls)
             async with api.failing("insert", table):
-                answer = await ann.post("/mysteryBox/open", {})
-                refused(answer, 500, "Failed to open mystery box")
+                response = await ann.post("/mysteryBox/open", {})
+                refused(response, 500, "Failed to open mystery box")
         assert (await ann.get("/mysteryBox/history")).json()["history"] == []
         assert await subscriptions(api, ann) == []
         # Nor is the try used up.
@@ -472,9 +472,9 @@ async def test_new_level_and_new_tier_are_sent_to_sockets(database: Database, da
 class TestStatistics:
     async def test_statistics_without_boxes_are_zero(self, fresh_database_url: str, tmp_path: Path):
         async with open_api_server(fresh_database_url, tmp_path) as api:
-            answer = await (await api.person()).get("/mystery-box/stats")
+            response = await (await api.person()).get("/mystery-box/stats")
         none = {"count": 0, "percentage": "0.0"}
-        assert answer.json() == {
+        assert response.json() == {
             "total_boxes": 0,
             "rarity_distribution": {
                 "common": none, "uncommon": none, "rare": none, "legendary": none,
@@ -521,13 +521,13 @@ async def test_history_is_newest_first_and_limited(api: ApiServer, ann: Person):
     )
 
     async def amounts(query: str) -> list[int]:
-        answer = await ann.get(f"/mysteryBox/history/{ann.id}{query}")
-        assert answer.json()["total_boxes_opened"] == len(answer.json()["history"])
-        return [row["reward_value"]["amount"] for row in answer.json()["history"]]
+        response = await ann.get(f"/mysteryBox/history/{ann.id}{query}")
+        assert response.json()["total_boxes_opened"] == len(response.json()["history"])
+        return [row["reward_value"]["amount"] for row in response.json()["history"]]
 
     assert await amounts("") == list(range(1, 21))
     assert await amounts("?limit=2") == [1, 2]
     assert await amounts("?limit=100") == list(range(1, 26))
     for bad in ("0", "101", "many"):
-        answer = await ann.get(f"/mysteryBox/history?limit={bad}")
-        refused(answer, 400, "Invalid limit parameter (1-100)")
+        response = await ann.get(f"/mysteryBox/history?limit={bad}")
+        refused(response, 400, "Invalid limit parameter (1-100)")

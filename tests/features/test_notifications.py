@@ -43,7 +43,7 @@ SENT = Outcome("sent")
 class Service:
     """A fake provider with configurable outcomes; other devices accept every notification."""
 
-    answers: dict[str, Outcome | Exception] = field(factory=dict[str, Outcome | Exception])
+    responses: dict[str, Outcome | Exception] = field(factory=dict[str, Outcome | Exception])
     got: list[tuple[str, PushMessage]] = field(factory=list[tuple[str, PushMessage]])
     delay: float = 0.0
     most: int = 0
@@ -54,12 +54,12 @@ class Service:
         self.most = max(self.most, self._now)
         try:
             await trio.sleep(self.delay)
-            answer = self.answers.get(token, SENT)
-            if isinstance(answer, Exception):
-                raise answer
-            if answer.verdict == "sent":
+            response = self.responses.get(token, SENT)
+            if isinstance(response, Exception):
+                raise response
+            if response.verdict == "sent":
                 self.got.append((token, message))
-            return answer
+            return response
         finally:
             self._now -= 1
 
@@ -174,7 +174,7 @@ class TestSending:
     ):
         ann = await setup.person()
         await setup.devices.register(ann, "aabb", "ios")
-        setup.service.answers["aabb"] = Outcome("gone", "Unregistered")
+        setup.service.responses["aabb"] = Outcome("gone", "Unregistered")
         await setup.queued(ann)
         await setup.sender().sweep()
         assert await setup.log(ann) == ("sent", None, 1)
@@ -183,7 +183,7 @@ class TestSending:
 
     async def test_device_registered_again_meanwhile_stays_active(self, setup: NotificationSetup):
         ann = await setup.person()
-        setup.service.answers[str(ann)] = Outcome("gone", "UNREGISTERED")
+        setup.service.responses[str(ann)] = Outcome("gone", "UNREGISTERED")
         setup.service.delay = 0.2
         await setup.queued(ann)
         async with trio.open_nursery() as nursery:
@@ -195,7 +195,7 @@ class TestSending:
 
     async def test_rejection_is_logged_and_keeps_the_device(self, setup: NotificationSetup):
         ann = await setup.person()
-        setup.service.answers[str(ann)] = Outcome("refused", "INVALID_ARGUMENT")
+        setup.service.responses[str(ann)] = Outcome("refused", "INVALID_ARGUMENT")
         await setup.queued(ann)
         await setup.sender().sweep()
         assert await setup.log(ann) == ("failed", "INVALID_ARGUMENT", 1)
@@ -203,7 +203,7 @@ class TestSending:
 
     async def test_outage_is_retried_with_backoff_up_to_the_limit(self, setup: NotificationSetup):
         ann = await setup.person()
-        setup.service.answers[str(ann)] = StoreUnavailable()
+        setup.service.responses[str(ann)] = StoreUnavailable()
         await setup.queued(ann)
         pauses: list[float] = []
         for attempt in range(1, MAX_ATTEMPTS):
@@ -225,7 +225,7 @@ class TestSending:
 
     async def test_retry_after_of_the_provider_is_respected(self, setup: NotificationSetup):
         ann = await setup.person()
-        setup.service.answers[str(ann)] = StoreUnavailable(advice=600)
+        setup.service.responses[str(ann)] = StoreUnavailable(advice=600)
         await setup.queued(ann)
         await setup.sender().sweep()
         waits = "select next_attempt_at > now() + interval '9 minutes' from notification_logs"
@@ -235,7 +235,7 @@ class TestSending:
         self, setup: NotificationSetup
     ):
         ann, bob = await setup.person(), await setup.person()
-        setup.service.answers[str(ann)] = RuntimeError(f"about {ann}")
+        setup.service.responses[str(ann)] = RuntimeError(f"about {ann}")
         await setup.queued(ann)
         await setup.queued(bob)
         with capture_logs() as logs:
@@ -322,7 +322,7 @@ class TestSending:
     async def test_logs_contain_neither_token_nor_text(self, setup: NotificationSetup):
         ann = await setup.person()
         await setup.devices.register(ann, "aabb", "ios")
-        setup.service.answers["aabb"] = Outcome("gone", "Unregistered")
+        setup.service.responses["aabb"] = Outcome("gone", "Unregistered")
         await setup.queued(ann)
         with capture_logs() as logs:
             await setup.sender().sweep()
@@ -595,16 +595,16 @@ class TestDevices:
     async def test_device_is_registered_and_removed(self, running: RunningApp):
         ann = await running.someone()
         for body in (PHONE, TABLET, TABLET):
-            answer = await ann.post("/users/devices", body)
-            assert (answer.status_code, answer.json()["success"]) == (200, True), answer.text
+            response = await ann.post("/users/devices", body)
+            assert (response.status_code, response.json()["success"]) == (200, True), response.text
         listed = await running.setup.sql(f"{LISTED} order by token", id=ann.id)
         assert listed == [
             (PHONE["token"], "ios", "apns", True),
             (TABLET["token"], "android", "fcm", True),
         ]
         for _ in range(2):
-            answer = await ann.request("DELETE", "/users/devices", json=PHONE)
-            assert (answer.status_code, answer.json()["success"]) == (200, True), answer.text
+            response = await ann.request("DELETE", "/users/devices", json=PHONE)
+            assert (response.status_code, response.json()["success"]) == (200, True), response.text
         listed = await running.setup.sql(LISTED, id=ann.id)
         assert [row[0] for row in listed] == [TABLET["token"]]
 
@@ -646,13 +646,13 @@ class TestDevices:
     async def test_invalid_device_is_rejected(self, running: RunningApp, body: Any):
         ann = await running.someone()
         for method in ("POST", "DELETE"):
-            answer = await ann.request(method, "/users/devices", json=body)
-            assert (answer.status_code, answer.json()["success"]) == (400, False), answer.text
+            response = await ann.request(method, "/users/devices", json=body)
+            assert (response.status_code, response.json()["success"]) == (400, False), response.text
 
     async def test_device_routes_require_authentication(self, running: RunningApp):
         for method in ("POST", "DELETE"):
-            answer = await Client(running.http).request(method, "/users/devices", json=PHONE)
-            assert answer.status_code == 401
+            response = await Client(running.http).request(method, "/users/devices", json=PHONE)
+            assert response.status_code == 401
 
     async def test_without_configuration_nothing_is_queued(self, running: RunningApp):
         ann = await running.someone()

@@ -41,9 +41,9 @@ async def test_average_and_count_are_updated_by_each_rating(
     recipe = await api.recipe(ann)
     path = f"/recipes/{recipe}/rate"
     assert await aggregates(api, recipe) == (0, 0)
-    answer = await bob.post(path, {"rating": 4, "review": "Good <3"})
-    assert answer.status_code == 200
-    assert set(answer.json()) == {"message"}
+    response = await bob.post(path, {"rating": 4, "review": "Good <3"})
+    assert response.status_code == 200
+    assert set(response.json()) == {"message"}
     assert await aggregates(api, recipe) == (4, 1)
     # The author's own is kept and not counted.
     assert (await ann.post(path, {"rating": 5})).status_code == 200
@@ -70,8 +70,8 @@ async def test_concurrent_ratings_are_all_counted(api: ApiServer, ann: Person, b
     statuses: list[int] = []
 
     async def rate(person: Person, stars: int) -> None:
-        answer = await person.post(f"/recipes/{recipe}/rate", {"rating": stars})
-        statuses.append(answer.status_code)
+        response = await person.post(f"/recipes/{recipe}/rate", {"rating": stars})
+        statuses.append(response.status_code)
 
     carol = await api.person("Carol")
     async with trio.open_nursery() as nursery:
@@ -93,16 +93,16 @@ async def test_invalid_ratings_are_rejected(api: ApiServer, ann: Person, bob: Pe
         {"rating": stars} for stars in (0, 6, 4.5, -1, "5", True, None, [5], 10**30)
     ]
     for body in bodies:
-        answer = await bob.post(f"/recipes/{recipe}/rate", body)
-        refused(answer, 400, "Rating must be between 1 and 5")
+        response = await bob.post(f"/recipes/{recipe}/rate", body)
+        refused(response, 400, "Rating must be between 1 and 5")
     long = await bob.post(f"/recipes/{recipe}/rate", {"rating": 5, "review": "x" * 1001})
     refused(long, 400, "VALIDATION_ERROR")
     for other in (UNKNOWN, draft, "7"):
-        answer = await bob.post(f"/recipes/{other}/rate", {"rating": 5})
-        refused(answer, 404, "Recipe not found")
+        response = await bob.post(f"/recipes/{other}/rate", {"rating": 5})
+        refused(response, 404, "Recipe not found")
     guest = await api.guest.post(f"/recipes/{recipe}/rate", {"rating": 5})
     refused(guest, 401, "Authentication required")
     assert await aggregates(api, recipe) == (0, 0)
     async with api.without("recipe_ratings"):
-        answer = await bob.post(f"/recipes/{recipe}/rate", {"rating": 5})
-        refused(answer, 500, "Failed to rate recipe")
+        response = await bob.post(f"/recipes/{recipe}/rate", {"rating": 5})
+        refused(response, 500, "Failed to rate recipe")

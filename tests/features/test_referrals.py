@@ -157,13 +157,13 @@ async def test_the_first_referral_counts(
 ):
     code = await link_of(server, creator)
     for _ in range(2):
-        answer = await link(http, ann, code)
-        assert answer.status_code == 200
-        assert answer.json() == {"success": True, "message": "Referral linked successfully"}
+        response = await link(http, ann, code)
+        assert response.status_code == 200
+        assert response.json() == {"success": True, "message": "Referral linked successfully"}
     assert await attribution(server, ann) == (creator.id, code, True)
     rival = await server.person("Rival")
-    answer = await link(http, ann, await link_of(server, rival))
-    assert (answer.status_code, answer.json()["success"]) == (200, True)
+    response = await link(http, ann, await link_of(server, rival))
+    assert (response.status_code, response.json()["success"]) == (200, True)
     assert await attribution(server, ann) == (creator.id, code, True)
 
 
@@ -181,14 +181,14 @@ async def test_invalid_codes_and_guests_are_rejected(
     server: Server, http: httpx.AsyncClient, creator: Person, ann: Person
 ):
     for missing in (None, "", "  "):
-        answer = await link(http, ann, missing)
-        assert answer.status_code == 400
-        assert answer.json()["error"] == "Referral code is required"
+        response = await link(http, ann, missing)
+        assert response.status_code == 400
+        assert response.json()["error"] == "Referral code is required"
     own = await link_of(server, creator)
     for person, code in ((ann, "CC_00000000"), (creator, own), (creator, chef_code(creator))):
-        answer = await link(http, person, code)
-        assert answer.status_code == 400
-        assert answer.json()["error"] == "Invalid referral code"
+        response = await link(http, person, code)
+        assert response.status_code == 400
+        assert response.json()["error"] == "Invalid referral code"
     assert (await link(http, ann, 7)).status_code == 400
     guest_response = await http.post("/api/v1/auth/link-referral", json={"referralCode": own})
     assert guest_response.status_code == 401
@@ -208,7 +208,7 @@ async def test_late_referral_changes_nothing(
     server: Server, http: httpx.AsyncClient, creator: Person, ann: Person, late: str
 ):
     await server.sql(late, id=ann.id)
-    answer = await link(http, ann, await link_of(server, creator))
-    assert answer.status_code == 200
-    assert "not linked" in answer.json()["message"]
+    response = await link(http, ann, await link_of(server, creator))
+    assert response.status_code == 200
+    assert "not linked" in response.json()["message"]
     assert await attribution(server, ann) is None

@@ -57,10 +57,10 @@ class TestSaving:
         recipe = await api.recipe(ann)
         states: list[Any] = []
         for method in ("POST", "POST", "POST", "DELETE", "DELETE"):
-            answer = await ann.request(method, f"/recipes/{recipe}/save")
-            assert answer.status_code == 200
-            assert set(answer.json()) == {"message", "saved"}
-            states.append(answer.json()["saved"])
+            response = await ann.request(method, f"/recipes/{recipe}/save")
+            assert response.status_code == 200
+            assert set(response.json()) == {"message", "saved"}
+            states.append(response.json()["saved"])
         assert states == [True, False, True, False, False]
         assert await saves_count(api, recipe) == 0
         assert await api.xp(ann) == 0
@@ -72,8 +72,8 @@ class TestSaving:
         for recipe in (UNKNOWN, "7", "x" * 36, draft):
             for what in ("save", "favorite"):
                 for method in ("POST", "DELETE"):
-                    answer = await ann.request(method, f"/recipes/{recipe}/{what}")
-                    refused(answer, 404, "Recipe not found")
+                    response = await ann.request(method, f"/recipes/{recipe}/{what}")
+                    refused(response, 404, "Recipe not found")
         kept = "select count(*) from favorite_toggles where user_id = %(id)s"
         assert await api.value(kept, id=ann.id) == 0
         for method, path in (
@@ -97,15 +97,15 @@ class TestSaving:
             " select %(id)s, id from recipes where created_by = %(id)s and title like 'Filler%%'",
             id=ann.id,
         )
-        answers: list[Answer] = []
+        responses: list[Answer] = []
 
         async def save(recipe: str) -> None:
-            answers.append(await ann.post(f"/recipes/{recipe}/save"))
+            responses.append(await ann.post(f"/recipes/{recipe}/save"))
 
         async with trio.open_nursery() as nursery:
             for recipe in full:
                 nursery.start_soon(save, recipe)
-        assert sorted(answer.status_code for answer in answers) == [200, 403, 403]
+        assert sorted(response.status_code for response in responses) == [200, 403, 403]
         (taken,) = set(full) & set(await saved(ann))
         other = next(recipe for recipe in full if recipe != taken)
         body = refused(await bare(ann, f"/recipes/{other}/favorite"), 403, "Limit reached")
@@ -119,16 +119,16 @@ class TestSaving:
 
     async def test_hundred_concurrent_toggles(self, api: ApiServer, ann: Person, bob: Person):
         recipe = await api.recipe(bob)
-        answers: list[Answer] = []
+        responses: list[Answer] = []
 
         async def toggle() -> None:
-            answers.append(await ann.post(f"/recipes/{recipe}/save"))
+            responses.append(await ann.post(f"/recipes/{recipe}/save"))
 
         async with trio.open_nursery() as nursery:
             for _ in range(101):
                 nursery.start_soon(toggle)
-        assert {answer.status_code for answer in answers} == {200}
-        states = [answer.json()["saved"] for answer in answers]
+        assert {response.status_code for response in responses} == {200}
+        states = [response.json()["saved"] for response in responses]
         assert (states.count(True), states.count(False)) == (51, 50)
         assert await saved(ann) == [recipe]
         assert await saves_count(api, recipe) == 1
@@ -185,17 +185,17 @@ class TestFavorites:
         self, api: ApiServer, ann: Person, bob: Person
     ):
         recipe = await api.recipe(bob)
-        answers: list[Answer] = []
+        responses: list[Answer] = []
 
         async def toggle() -> None:
-            answers.append(await bare(ann, f"/recipes/{recipe}/favorite"))
+            responses.append(await bare(ann, f"/recipes/{recipe}/favorite"))
 
         async with trio.open_nursery() as nursery:
             for _ in range(100):
                 nursery.start_soon(toggle)
-        assert {answer.status_code for answer in answers} == {200}
-        assert {answer.json()["favorited"] for answer in answers} == {True}
-        assert sum(answer.json()["xp_awarded"] for answer in answers) == 10
+        assert {response.status_code for response in responses} == {200}
+        assert {response.json()["favorited"] for response in responses} == {True}
+        assert sum(response.json()["xp_awarded"] for response in responses) == 10
         assert await saved(ann) == [recipe]
         assert await api.xp(ann) == 10
         assert await saves_count(api, recipe) == 1

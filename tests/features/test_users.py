@@ -35,10 +35,10 @@ async def bob(api: ApiServer) -> Person:
 
 async def names(api: ApiServer, search: str, limit: int | None = None) -> list[str]:
     params: dict[str, Any] = {"search": search} | ({"limit": limit} if limit else {})
-    answer = await api.guest.get("/users", params=params)
-    assert answer.status_code == 200, answer.text
-    assert all(set(user) == PUBLIC for user in answer.json()["users"])
-    return [user["name"] for user in answer.json()["users"]]
+    response = await api.guest.get("/users", params=params)
+    assert response.status_code == 200, response.text
+    assert all(set(user) == PUBLIC for user in response.json()["users"])
+    return [user["name"] for user in response.json()["users"]]
 
 
 class TestProfiles:
@@ -142,10 +142,10 @@ class TestFollowing:
     ):
         states: list[Any] = []
         for method in ("POST", "POST", "POST", "DELETE", "DELETE", "POST"):
-            answer = await ann.request(method, f"/users/{bob.id}/follow")
-            assert answer.status_code == 200
-            assert set(answer.json()) == {"message", "following"}
-            states.append(answer.json()["following"])
+            response = await ann.request(method, f"/users/{bob.id}/follow")
+            assert response.status_code == 200
+            assert set(response.json()) == {"message", "following"}
+            states.append(response.json()["following"])
         assert states == [True, False, True, False, False, True]
         # Both sides are listed, the latest first.
         carol = await api.person("Carol")
@@ -171,28 +171,28 @@ class TestFollowing:
 
     async def test_invalid_follows_are_rejected(self, api: ApiServer, ann: Person, bob: Person):
         for method in ("POST", "DELETE"):
-            answer = await ann.request(method, f"/users/{ann.id}/follow")
-            refused(answer, 400, "Cannot follow yourself")
+            response = await ann.request(method, f"/users/{ann.id}/follow")
+            refused(response, 400, "Cannot follow yourself")
             for other in (UNKNOWN, "7"):
-                answer = await ann.request(method, f"/users/{other}/follow")
-                refused(answer, 404, "User not found")
-            answer = await api.guest.request(method, f"/users/{bob.id}/follow")
-            refused(answer, 401, "Authentication required")
+                response = await ann.request(method, f"/users/{other}/follow")
+                refused(response, 404, "User not found")
+            response = await api.guest.request(method, f"/users/{bob.id}/follow")
+            refused(response, 401, "Authentication required")
         for side in ("followers", "following"):
             for other in (UNKNOWN, "7"):
-                answer = await api.guest.get(f"/users/{other}/{side}")
-                refused(answer, 404, "User not found")
-            answer = await api.guest.get(f"/users/{ann.id}/{side}?limit=x")
-            refused(answer, 400, "Invalid limit parameter (1-100)")
+                response = await api.guest.get(f"/users/{other}/{side}")
+                refused(response, 404, "User not found")
+            response = await api.guest.get(f"/users/{ann.id}/{side}?limit=x")
+            refused(response, 400, "Invalid limit parameter (1-100)")
 
     async def test_hundred_concurrent_toggles(self, api: ApiServer, ann: Person, bob: Person):
         states: list[bool] = []
 
         async def toggle(follower: Person, followed: Person) -> None:
-            answer = await follower.post(f"/users/{followed.id}/follow")
-            assert answer.status_code == 200, answer.text
+            response = await follower.post(f"/users/{followed.id}/follow")
+            assert response.status_code == 200, response.text
             if follower is ann:
-                states.append(answer.json()["following"])
+                states.append(response.json()["following"])
 
         async with trio.open_nursery() as nursery:
             for _ in range(51):
