@@ -5,14 +5,14 @@ from __future__ import annotations
 from quart import request
 
 from cookcam.features.creators.link_answers import (
-    CreateLinkResponse,
+    AffiliateLinkListResponse,
+    AffiliateLinkResponse,
+    ClickResponse,
     FullUrl,
-    LinkListResponse,
-    SharedLinkItem,
-    TrackClickResponse,
+    SharedAffiliateLink,
 )
 from cookcam.features.creators.links import Links
-from cookcam.features.creators.requests import GenerateLinkRequest, TrackClickRequest
+from cookcam.features.creators.requests import AffiliateLinkRequest, ClickRequest
 from cookcam.features.subscriptions.guards import Gates
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -33,31 +33,31 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
     @signed_in
     @gates.creator
     @document_failures(409)
-    @validate_request(GenerateLinkRequest)
-    @validate_response(CreateLinkResponse)
-    async def generate_link(caller: Identity, data: GenerateLinkRequest) -> CreateLinkResponse:
+    @validate_request(AffiliateLinkRequest)
+    @validate_response(AffiliateLinkResponse)
+    async def generate_link(caller: Identity, data: AffiliateLinkRequest) -> AffiliateLinkResponse:
         """Create an affiliate link."""
         link = await links.create(caller.user_id, data.campaign, data.slug)
-        return CreateLinkResponse(True, SharedLinkItem.to_share(link, url(link)), url(link))
+        return AffiliateLinkResponse(True, SharedAffiliateLink.to_share(link, url(link)), url(link))
 
     @bp.get("/subscription/affiliate/links")
     @errors_as(unexpected="Failed to get affiliate links")
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(LinkListResponse)
-    async def list_links(caller: Identity) -> LinkListResponse:
+    @validate_response(AffiliateLinkListResponse)
+    async def list_links(caller: Identity) -> AffiliateLinkListResponse:
         """The caller's own links, newest first."""
         own_links = await links.of_creator(caller.user_id)
-        return LinkListResponse(
-            True, [SharedLinkItem.to_share(link, url(link)) for link in own_links]
+        return AffiliateLinkListResponse(
+            True, [SharedAffiliateLink.to_share(link, url(link)) for link in own_links]
         )
 
     @bp.post("/subscription/affiliate/track/<code>")
     @errors_as(unexpected="Failed to track click")
-    @validate_request(TrackClickRequest)
-    @validate_response(TrackClickResponse)
-    async def track(code: str, data: TrackClickRequest) -> TrackClickResponse:
+    @validate_request(ClickRequest)
+    @validate_response(ClickResponse)
+    async def track(code: str, data: ClickRequest) -> ClickResponse:
         """Count a visitor. The response is the same for known and unknown codes."""
         headers = request.headers
         await links.track(
@@ -67,4 +67,4 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
             user_agent=data.user_agent or headers.get("User-Agent"),
             referrer=data.referrer or headers.get("Referer"),
         )
-        return TrackClickResponse(True, "Click tracked")
+        return ClickResponse(True, "Click tracked")

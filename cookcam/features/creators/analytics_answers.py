@@ -11,25 +11,25 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cookcam.features.creators.link_answers import LinkItem
+from cookcam.features.creators.link_answers import AffiliateLinkRow
 from cookcam.features.creators.models import Analytics, RecipeFigures, Referral, Tip, TipStatus
 from cookcam.features.creators.money import dollars
 from cookcam.features.creators.revenue_answers import MonthlyRevenue
 
 
-class Subscriber(Struct):
+class ReferredSubscriber(Struct):
     id: UUID
     email: str | None
     created_at: datetime | None
 
 
-class SubscriptionPart(Struct):
+class ReferredSubscription(Struct):
     tier_id: int
     status: str | None
     current_period_end: datetime | None
 
 
-class ReferralItem(Struct, kw_only=True):
+class ReferralSummary(Struct, kw_only=True):
     """`subscriber` is null once the account is deleted; the address is masked."""
 
     id: UUID
@@ -41,11 +41,11 @@ class ReferralItem(Struct, kw_only=True):
     is_active: bool
     converted_at: datetime
     deactivated_at: datetime | None
-    subscriber: Subscriber | None
-    subscription: SubscriptionPart
+    subscriber: ReferredSubscriber | None
+    subscription: ReferredSubscription
 
     @classmethod
-    def of(cls, row: Referral) -> ReferralItem:
+    def of(cls, row: Referral) -> ReferralSummary:
         subscriber_id = row.subscriber_id
         return cls(
             id=row.id,
@@ -57,10 +57,10 @@ class ReferralItem(Struct, kw_only=True):
             is_active=row.is_active,
             converted_at=row.converted_at,
             deactivated_at=row.deactivated_at,
-            subscriber=Subscriber(subscriber_id, masked(row.email), row.subscriber_since)
+            subscriber=ReferredSubscriber(subscriber_id, masked(row.email), row.subscriber_since)
             if subscriber_id
             else None,
-            subscription=SubscriptionPart(
+            subscription=ReferredSubscription(
                 row.tier_id, row.subscription_status, row.current_period_end
             ),
         )
@@ -74,13 +74,13 @@ def masked(email: str | None) -> str | None:
     return f"{name[0]}***@{domain}" if at and name else "***"
 
 
-class Referrals(Struct):
+class ReferralTotals(Struct):
     total: int
     active: int
-    data: list[ReferralItem]
+    data: list[ReferralSummary]
 
 
-class RecipeItem(Struct):
+class CreatorRecipeSummary(Struct):
     id: UUID
     title: str
     views_count: int
@@ -88,11 +88,11 @@ class RecipeItem(Struct):
     completion_rate: float
 
     @classmethod
-    def of(cls, row: RecipeFigures) -> RecipeItem:
+    def of(cls, row: RecipeFigures) -> CreatorRecipeSummary:
         return cls(row.id, row.title, row.view_count, row.saves_count, row.completion_rate)
 
 
-class TipItem(Struct, kw_only=True):
+class TipSummary(Struct, kw_only=True):
     """A tip in the creator's view; `tipper_id` is null when the tip is anonymous."""
 
     id: UUID
@@ -108,7 +108,7 @@ class TipItem(Struct, kw_only=True):
     created_at: datetime
 
     @classmethod
-    def of(cls, tip: Tip) -> TipItem:
+    def of(cls, tip: Tip) -> TipSummary:
         return cls(
             id=tip.id,
             recipe_id=tip.recipe_id,
@@ -124,7 +124,7 @@ class TipItem(Struct, kw_only=True):
         )
 
 
-class Totals(Struct):
+class CreatorEarnings(Struct):
     total_earnings: float
     affiliate_earnings: float
     tips_earnings: float
@@ -132,7 +132,7 @@ class Totals(Struct):
     active_referrals: int
 
 
-class StripeState(
+class StripeAccountState(
     Struct,
     rename={
         "is_connected": "isConnected",
@@ -145,7 +145,7 @@ class StripeState(
     account_id: str | None
 
 
-class AnalyticsPart(
+class CreatorAnalytics(
     Struct,
     kw_only=True,
     rename={
@@ -155,47 +155,47 @@ class AnalyticsPart(
     },
 ):
     revenue: MonthlyRevenue
-    affiliate_links: list[LinkItem]
-    referrals: Referrals
-    recipes: list[RecipeItem]
-    recent_tips: list[TipItem]
+    affiliate_links: list[AffiliateLinkRow]
+    referrals: ReferralTotals
+    recipes: list[CreatorRecipeSummary]
+    recent_tips: list[TipSummary]
     last_updated: datetime
 
 
-class AnalyticsResponse(
+class CreatorAnalyticsResponse(
     Struct,
     kw_only=True,
     rename={"recent_tips": "recentTips", "stripe_account": "stripeAccount"},
 ):
     success: bool
-    analytics: AnalyticsPart
-    revenue: Totals
-    referrals: Referrals
-    recipes: list[RecipeItem]
-    recent_tips: list[TipItem]
-    stripe_account: StripeState
+    analytics: CreatorAnalytics
+    revenue: CreatorEarnings
+    referrals: ReferralTotals
+    recipes: list[CreatorRecipeSummary]
+    recent_tips: list[TipSummary]
+    stripe_account: StripeAccountState
 
     @classmethod
-    def of(cls, creator_id: UUID, analytics: Analytics, now: datetime) -> AnalyticsResponse:
+    def of(cls, creator_id: UUID, analytics: Analytics, now: datetime) -> CreatorAnalyticsResponse:
         month, account = analytics.month, analytics.account
-        referrals = Referrals(
+        referrals = ReferralTotals(
             analytics.referrals_total,
             analytics.referrals_active,
-            [ReferralItem.of(row) for row in analytics.referrals],
+            [ReferralSummary.of(row) for row in analytics.referrals],
         )
-        recipes = [RecipeItem.of(row) for row in analytics.recipes]
-        tips = [TipItem.of(tip) for tip in analytics.tips]
+        recipes = [CreatorRecipeSummary.of(row) for row in analytics.recipes]
+        tips = [TipSummary.of(tip) for tip in analytics.tips]
         return cls(
             success=True,
-            analytics=AnalyticsPart(
+            analytics=CreatorAnalytics(
                 revenue=MonthlyRevenue.of(creator_id, month),
-                affiliate_links=[LinkItem.of(link) for link in analytics.links],
+                affiliate_links=[AffiliateLinkRow.of(link) for link in analytics.links],
                 referrals=referrals,
                 recipes=recipes,
                 recent_tips=tips,
                 last_updated=now,
             ),
-            revenue=Totals(
+            revenue=CreatorEarnings(
                 dollars(month.total_cents),
                 dollars(month.affiliate_cents),
                 dollars(month.tips_cents),
@@ -205,7 +205,7 @@ class AnalyticsResponse(
             referrals=referrals,
             recipes=recipes,
             recent_tips=tips,
-            stripe_account=StripeState(
+            stripe_account=StripeAccountState(
                 account is not None and account.account_status != "disabled",
                 account is not None and account.is_active,
                 account.stripe_account_id if account else None,

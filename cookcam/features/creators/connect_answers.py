@@ -15,7 +15,7 @@ class OnboardResponse(
     onboarding_url: str
 
 
-class AccountItem(
+class StripeAccountStatus(
     Struct,
     kw_only=True,
     rename={
@@ -33,7 +33,7 @@ class AccountItem(
     stripe_account_id: str
 
 
-class AccountStatusResponse(
+class StripeStatusResponse(
     Struct,
     kw_only=True,
     rename={"has_account": "hasAccount", "needs_onboarding": "needsOnboarding"},
@@ -42,17 +42,17 @@ class AccountStatusResponse(
 
     success: bool
     has_account: bool
-    account: AccountItem | UnsetType = UNSET
+    account: StripeAccountStatus | UnsetType = UNSET
     needs_onboarding: bool
 
     @classmethod
-    def of(cls, account: StripeAccount | None) -> AccountStatusResponse:
+    def of(cls, account: StripeAccount | None) -> StripeStatusResponse:
         if account is None:
             return cls(success=True, has_account=False, needs_onboarding=True)
         return cls(
             success=True,
             has_account=True,
-            account=AccountItem(
+            account=StripeAccountStatus(
                 status=account.account_status,
                 details_submitted=account.details_submitted,
                 charges_enabled=account.charges_enabled,
@@ -65,7 +65,7 @@ class AccountStatusResponse(
         )
 
 
-class DashboardResponse(Struct, rename={"dashboard_url": "dashboardUrl"}):
+class StripeDashboardResponse(Struct, rename={"dashboard_url": "dashboardUrl"}):
     success: bool
     dashboard_url: str
 
@@ -78,6 +78,6 @@ class AccountLinkResponse(Struct):
     expires_at: int
 
 
-class RefreshResponse(Struct):
+class StripeRefreshResponse(Struct):
     success: bool
     message: str

@@ -6,15 +6,15 @@ from cookcam.errors import NotFound
 from cookcam.features.creators.connect import StripeAccounts
 from cookcam.features.creators.connect_answers import (
     AccountLinkResponse,
-    AccountStatusResponse,
-    DashboardResponse,
     OnboardResponse,
-    RefreshResponse,
+    StripeDashboardResponse,
+    StripeRefreshResponse,
+    StripeStatusResponse,
 )
 from cookcam.features.creators.requests import (
     AccountLinkRequest,
     OnboardRequest,
-    RefreshRequest,
+    StripeRefreshRequest,
 )
 from cookcam.features.creators.returns import PAGES, PATH, SCHEME
 from cookcam.features.subscriptions.guards import Gates
@@ -50,10 +50,10 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(AccountStatusResponse)
-    async def get_status(caller: Identity) -> AccountStatusResponse:
+    @validate_response(StripeStatusResponse)
+    async def get_status(caller: Identity) -> StripeStatusResponse:
         """The account as last reported by Stripe."""
-        return AccountStatusResponse.of(await accounts.of(caller.user_id))
+        return StripeStatusResponse.of(await accounts.of(caller.user_id))
 
     @bp.get("/subscription/creator/stripe/dashboard")
     @errors_as(unexpected="Failed to get dashboard link")
@@ -61,10 +61,10 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @signed_in
     @gates.creator
     @document_failures(404, 409)
-    @validate_response(DashboardResponse)
-    async def get_dashboard(caller: Identity) -> DashboardResponse:
+    @validate_response(StripeDashboardResponse)
+    async def get_dashboard(caller: Identity) -> StripeDashboardResponse:
         """A single-use URL of the caller's Stripe dashboard."""
-        return DashboardResponse(True, await accounts.dashboard(caller.user_id))
+        return StripeDashboardResponse(True, await accounts.dashboard(caller.user_id))
 
     @bp.post("/subscription/creator/stripe/account-link")
     @errors_as(unexpected="Failed to create account link")
@@ -83,12 +83,12 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @signed_in
     @gates.creator
     @document_failures(404, 409)
-    @validate_request(RefreshRequest)
-    @validate_response(RefreshResponse)
-    async def refresh_status(caller: Identity, data: RefreshRequest) -> RefreshResponse:
+    @validate_request(StripeRefreshRequest)
+    @validate_response(StripeRefreshResponse)
+    async def refresh_status(caller: Identity, data: StripeRefreshRequest) -> StripeRefreshResponse:
         """Read the caller's account from Stripe again."""
         await accounts.refresh(caller.user_id, data.account_id)
-        return RefreshResponse(True, "Account status refreshed")
+        return StripeRefreshResponse(True, "Account status refreshed")
 
     @bp.get(f"{PATH}<page>")
     @hidden

@@ -26,7 +26,7 @@ def full_url(website: str) -> FullUrl:
     return url
 
 
-class LinkItem(Struct, kw_only=True):
+class AffiliateLinkRow(Struct, kw_only=True):
     id: UUID
     creator_id: UUID
     link_code: str
@@ -38,33 +38,33 @@ class LinkItem(Struct, kw_only=True):
     created_at: datetime
 
     @classmethod
-    def of(cls, link: Link) -> LinkItem:
+    def of(cls, link: Link) -> AffiliateLinkRow:
         return cls(**_link(link))
 
 
-class SharedLinkItem(LinkItem, kw_only=True, rename={"camel_url": "fullUrl"}):
+class SharedAffiliateLink(AffiliateLinkRow, kw_only=True, rename={"camel_url": "fullUrl"}):
     """A link with its URL, as `fullUrl` and `full_url`."""
 
     camel_url: str
     full_url: str
 
     @classmethod
-    def to_share(cls, link: Link, url: str) -> SharedLinkItem:
+    def to_share(cls, link: Link, url: str) -> SharedAffiliateLink:
         return cls(**_link(link), camel_url=url, full_url=url)
 
 
-class CreateLinkResponse(Struct, rename={"affiliate_link": "affiliateLink"}):
+class AffiliateLinkResponse(Struct, rename={"affiliate_link": "affiliateLink"}):
     success: bool
-    affiliate_link: SharedLinkItem
+    affiliate_link: SharedAffiliateLink
     full_url: str
 
 
-class LinkListResponse(Struct):
+class AffiliateLinkListResponse(Struct):
     success: bool
-    links: list[SharedLinkItem]
+    links: list[SharedAffiliateLink]
 
 
-class TrackClickResponse(Struct):
+class ClickResponse(Struct):
     success: bool
     message: str
 

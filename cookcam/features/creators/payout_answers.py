@@ -32,7 +32,7 @@ class BalanceResponse(Struct, kw_only=True):
         )
 
 
-class PayoutItem(Struct, kw_only=True):
+class PayoutRow(Struct, kw_only=True):
     id: UUID
     creator_id: UUID | None
     stripe_account_id: str | None
@@ -49,7 +49,7 @@ class PayoutItem(Struct, kw_only=True):
     updated_at: datetime
 
     @classmethod
-    def of(cls, payout: Payout) -> PayoutItem:
+    def of(cls, payout: Payout) -> PayoutRow:
         return cls(
             id=payout.id,
             creator_id=payout.creator_id,
@@ -70,11 +70,11 @@ class PayoutItem(Struct, kw_only=True):
 
 class PayoutResponse(Struct):
     success: bool
-    payout: PayoutItem
+    payout: PayoutRow
     message: str
 
 
-class Pagination(Struct):
+class PayoutPagination(Struct):
     limit: int
     offset: int
     total: int
@@ -82,9 +82,9 @@ class Pagination(Struct):
 
 class PayoutListResponse(Struct):
     success: bool
-    payouts: list[PayoutItem]
-    pagination: Pagination
+    payouts: list[PayoutRow]
+    pagination: PayoutPagination
 
     @classmethod
-    def of(cls, payouts: Sequence[Payout], pagination: Pagination) -> PayoutListResponse:
-        return cls(True, [PayoutItem.of(payout) for payout in payouts], pagination)
+    def of(cls, payouts: Sequence[Payout], pagination: PayoutPagination) -> PayoutListResponse:
+        return cls(True, [PayoutRow.of(payout) for payout in payouts], pagination)

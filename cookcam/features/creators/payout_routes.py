@@ -8,10 +8,10 @@ from quart import request
 
 from cookcam.features.creators.payout_answers import (
     BalanceResponse,
-    Pagination,
-    PayoutItem,
     PayoutListResponse,
+    PayoutPagination,
     PayoutResponse,
+    PayoutRow,
 )
 from cookcam.features.creators.payouts import Payouts
 from cookcam.features.creators.requests import PayoutRequest
@@ -56,7 +56,7 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
         if len(key) > MAX_KEY_LENGTH:
             key = hashlib.sha256(key.encode()).hexdigest()
         payout = await payouts.request(caller.user_id, data.cents(), key or None)
-        return PayoutResponse(True, PayoutItem.of(payout), "Payout request submitted successfully")
+        return PayoutResponse(True, PayoutRow.of(payout), "Payout request submitted successfully")
 
     @bp.get("/subscription/creator/payouts/history")
     @errors_as(unexpected="Failed to get payout history")
@@ -68,7 +68,7 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
         """The caller's payouts, newest first; `limit` is clamped to 1..100."""
         limit, offset = _page("limit", 20, 1, 100), _page("offset", 0, 0, 10**6)
         page, total = await payouts.history(caller.user_id, limit, offset)
-        return PayoutListResponse.of(page, Pagination(limit, offset, total))
+        return PayoutListResponse.of(page, PayoutPagination(limit, offset, total))
 
 
 def _page(name: str, default: int, lowest: int, highest: int) -> int:

@@ -11,7 +11,7 @@ from cookcam.features.creators.money import cents_of
 from cookcam.features.literals import refused
 
 
-class GenerateLinkRequest(Struct):
+class AffiliateLinkRequest(Struct):
     campaign_name: str | None = None
     custom_slug: str | None = None
     campaign_name_camel: str | None = field(name="campaignName", default=None)
@@ -27,7 +27,7 @@ class GenerateLinkRequest(Struct):
         return self.custom_slug_camel or self.custom_slug or None
 
 
-class TrackClickRequest(Struct):
+class ClickRequest(Struct):
     """A visit reported by the website or the app. Timestamps of clients are ignored."""
 
     source: str | None = None
@@ -77,7 +77,7 @@ class AccountLinkRequest(Struct):
         return self.return_url, self.refresh_url
 
 
-class RefreshRequest(Struct):
+class StripeRefreshRequest(Struct):
     account_id: str | None = None
 
 

@@ -62,7 +62,7 @@ class MonthlyRevenue(Struct, kw_only=True):
         )
 
 
-class Rates(Struct):
+class RevenueRates(Struct):
     """In percent."""
 
     referrals_rate: int = REFERRALS_PERCENT
@@ -82,7 +82,7 @@ class RevenueResponse(Struct, kw_only=True):
     collections_earnings: float
     unpaid_balance: float
     active_referrals: int
-    revenue_breakdown: Rates
+    revenue_breakdown: RevenueRates
 
     @classmethod
     def of(cls, creator_id: UUID, earnings: Earnings) -> RevenueResponse:
@@ -97,29 +97,29 @@ class RevenueResponse(Struct, kw_only=True):
             collections_earnings=dollars(month.collections_cents),
             unpaid_balance=dollars(balance.available_cents),
             active_referrals=month.active_referrals,
-            revenue_breakdown=Rates(),
+            revenue_breakdown=RevenueRates(),
         )
 
 
-class RatedSource(Struct):
+class RatedRevenue(Struct):
     amount: float
     count: int
     rate: float
 
 
-class AveragedSource(Struct):
+class AveragedRevenue(Struct):
     amount: float
     count: int
     average: float
 
 
-class Sources(Struct):
-    subscription_referrals: RatedSource
-    recipe_tips: AveragedSource
-    premium_collections: RatedSource
+class RevenueSources(Struct):
+    subscription_referrals: RatedRevenue
+    recipe_tips: AveragedRevenue
+    premium_collections: RatedRevenue
 
 
-class Breakdown(Struct, kw_only=True):
+class RevenueBreakdown(Struct, kw_only=True):
     month: int
     year: int
     affiliate_earnings: float
@@ -127,21 +127,21 @@ class Breakdown(Struct, kw_only=True):
     collections_earnings: float
     total_earnings: float
     active_referrals: int
-    revenue_sources: Sources
+    revenue_sources: RevenueSources
 
 
-class BreakdownResponse(Struct):
+class RevenueBreakdownResponse(Struct):
     success: bool
-    breakdown: Breakdown
+    breakdown: RevenueBreakdown
 
     @classmethod
-    def of(cls, month: Month) -> BreakdownResponse:
+    def of(cls, month: Month) -> RevenueBreakdownResponse:
         affiliate, tips = dollars(month.affiliate_cents), dollars(month.tips_cents)
         collections = dollars(month.collections_cents)
         average = round(tips / month.tips, 2) if month.tips else 0.0
         return cls(
             True,
-            Breakdown(
+            RevenueBreakdown(
                 month=month.month,
                 year=month.year,
                 affiliate_earnings=affiliate,
@@ -149,10 +149,10 @@ class BreakdownResponse(Struct):
                 collections_earnings=collections,
                 total_earnings=dollars(month.total_cents),
                 active_referrals=month.active_referrals,
-                revenue_sources=Sources(
-                    RatedSource(affiliate, month.active_referrals, REFERRALS_PERCENT / 100),
-                    AveragedSource(tips, month.tips, average),
-                    RatedSource(collections, month.collections, COLLECTIONS_PERCENT / 100),
+                revenue_sources=RevenueSources(
+                    RatedRevenue(affiliate, month.active_referrals, REFERRALS_PERCENT / 100),
+                    AveragedRevenue(tips, month.tips, average),
+                    RatedRevenue(collections, month.collections, COLLECTIONS_PERCENT / 100),
                 ),
             ),
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cookcam.features.creators.analytics_answers import AnalyticsResponse
+from cookcam.features.creators.analytics_answers import CreatorAnalyticsResponse
 from cookcam.features.creators.requests import MonthQuery
 from cookcam.features.creators.revenue import Revenue
-from cookcam.features.creators.revenue_answers import BreakdownResponse, RevenueResponse
+from cookcam.features.creators.revenue_answers import RevenueBreakdownResponse, RevenueResponse
 from cookcam.features.subscriptions.guards import Gates
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -30,11 +30,11 @@ def add_revenue_routes(bp: Routes, revenue: Revenue, gates: Gates) -> None:
     @unconditional
     @signed_in
     @gates.creator
-    @validate_response(AnalyticsResponse)
-    async def get_analytics(caller: Identity) -> AnalyticsResponse:
+    @validate_response(CreatorAnalyticsResponse)
+    async def get_analytics(caller: Identity) -> CreatorAnalyticsResponse:
         """The caller's links, referrals, recipes and tips, with the current month."""
         analytics = await revenue.analytics(caller.user_id)
-        return AnalyticsResponse.of(caller.user_id, analytics, revenue.now())
+        return CreatorAnalyticsResponse.of(caller.user_id, analytics, revenue.now())
 
     @bp.get("/subscription/creator/earnings/breakdown")
     @errors_as(unexpected="Failed to get earnings breakdown")
@@ -42,8 +42,8 @@ def add_revenue_routes(bp: Routes, revenue: Revenue, gates: Gates) -> None:
     @signed_in
     @gates.creator
     @validate_querystring(MonthQuery)
-    @validate_response(BreakdownResponse)
-    async def get_breakdown(caller: Identity, query_args: MonthQuery) -> BreakdownResponse:
+    @validate_response(RevenueBreakdownResponse)
+    async def get_breakdown(caller: Identity, query_args: MonthQuery) -> RevenueBreakdownResponse:
         """The earnings of a month by source."""
         month = await revenue.month(caller.user_id, query_args.month, query_args.year)
-        return BreakdownResponse.of(month)
+        return RevenueBreakdownResponse.of(month)

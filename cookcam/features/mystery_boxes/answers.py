@@ -57,7 +57,7 @@ class OpenBoxResponse(Struct):
         )
 
 
-class BoxItem(Struct):
+class MysteryBoxRow(Struct):
     id: UUID
     user_id: UUID
     rarity: Rarity
@@ -66,21 +66,21 @@ class BoxItem(Struct):
     opened_at: datetime
 
     @classmethod
-    def of(cls, box: Box) -> BoxItem:
+    def of(cls, box: Box) -> MysteryBoxRow:
         return cls(
             box.id, box.user_id, box.rarity, box.reward_type, box.reward_value, box.opened_at
         )
 
 
-class HistoryResponse(Struct):
+class BoxHistoryResponse(Struct):
     """`total_boxes_opened` is the length of this page; clients expect that."""
 
-    history: list[BoxItem]
+    history: list[MysteryBoxRow]
     total_boxes_opened: int
 
     @classmethod
-    def of(cls, boxes: Sequence[Box]) -> HistoryResponse:
-        return cls([BoxItem.of(box) for box in boxes], len(boxes))
+    def of(cls, boxes: Sequence[Box]) -> BoxHistoryResponse:
+        return cls([MysteryBoxRow.of(box) for box in boxes], len(boxes))
 
 
 class RarityShare(Struct):
@@ -90,7 +90,7 @@ class RarityShare(Struct):
     percentage: str
 
 
-class StatsResponse(Struct):
+class BoxStatsResponse(Struct):
     """Contains every rarity, and the reward types that occur."""
 
     total_boxes: int
@@ -98,7 +98,7 @@ class StatsResponse(Struct):
     reward_type_distribution: dict[RewardType, int]
 
     @classmethod
-    def of(cls, counts: Sequence[BoxCount]) -> StatsResponse:
+    def of(cls, counts: Sequence[BoxCount]) -> BoxStatsResponse:
         rarities, types = Counter[Rarity](), Counter[RewardType]()
         for count in counts:
             rarities[count.rarity] += count.boxes

@@ -5,8 +5,12 @@ from __future__ import annotations
 from cookcam.errors import AuthorizationError
 from cookcam.features.idempotency.guard import idempotent
 from cookcam.features.idempotency.service import Replies
-from cookcam.features.mystery_boxes.answers import HistoryResponse, OpenBoxResponse, StatsResponse
-from cookcam.features.mystery_boxes.requests import OpenRequest
+from cookcam.features.mystery_boxes.answers import (
+    BoxHistoryResponse,
+    BoxStatsResponse,
+    OpenBoxResponse,
+)
+from cookcam.features.mystery_boxes.requests import OpenBoxRequest
 from cookcam.features.mystery_boxes.service import MysteryBoxes
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -31,9 +35,9 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @signed_in
     @idempotent(replies)
     @document_failures(403)
-    @validate_request(OpenRequest)
+    @validate_request(OpenBoxRequest)
     @validate_response(OpenBoxResponse)
-    async def open_box(caller: Identity, data: OpenRequest) -> OpenBoxResponse:
+    async def open_box(caller: Identity, data: OpenBoxRequest) -> OpenBoxResponse:
         """Try for a mystery box: one try for each scan of the day, at most three boxes a day."""
         if data.user_id:
             require_own_id(caller, data.user_id)
@@ -44,10 +48,10 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @errors_as(unexpected=NO_HISTORY)
     @signed_in
     @query_integers(limit=20)
-    @validate_response(HistoryResponse)
-    async def own_history(caller: Identity, limit: int) -> HistoryResponse:
+    @validate_response(BoxHistoryResponse)
+    async def own_history(caller: Identity, limit: int) -> BoxHistoryResponse:
         """The caller's own boxes, newest first."""
-        return HistoryResponse.of(await boxes.history(caller, limit))
+        return BoxHistoryResponse.of(await boxes.history(caller, limit))
 
     @bp.get("/mysteryBox/history/<user_id>")
     @bp.get("/mystery-box/history/<user_id>")
@@ -55,20 +59,20 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @signed_in
     @document_failures(403)
     @query_integers(limit=20)
-    @validate_response(HistoryResponse)
-    async def history(caller: Identity, user_id: str, limit: int) -> HistoryResponse:
+    @validate_response(BoxHistoryResponse)
+    async def history(caller: Identity, user_id: str, limit: int) -> BoxHistoryResponse:
         """The caller's own boxes, newest first; 403 for another user's id."""
         require_own_id(caller, user_id)
-        return HistoryResponse.of(await boxes.history(caller, limit))
+        return BoxHistoryResponse.of(await boxes.history(caller, limit))
 
     @bp.get("/mysteryBox/stats")
     @bp.get("/mystery-box/stats")
     @errors_as(unexpected="Failed to fetch stats")
     @signed_in
-    @validate_response(StatsResponse)
-    async def stats(caller: Identity) -> StatsResponse:
+    @validate_response(BoxStatsResponse)
+    async def stats(caller: Identity) -> BoxStatsResponse:
         """Counts by rarity and reward type over the newest 1000 boxes of all users."""
-        return StatsResponse.of(await boxes.counts())
+        return BoxStatsResponse.of(await boxes.counts())
 
     return bp
 

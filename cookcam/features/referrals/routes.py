@@ -19,13 +19,13 @@ MESSAGES: dict[Outcome, str] = {
 }
 
 
-class ReferralRequest(Struct):
+class LinkReferralRequest(Struct):
     referral_code: Annotated[str, Meta(extra_json_schema={"minLength": 1}), WANTED] = field(
         name="referralCode", default=""
     )
 
 
-class ReferralResponse(Struct):
+class LinkReferralResponse(Struct):
     success: Literal[True]
     message: str
 
@@ -36,10 +36,12 @@ def routes(referrals: Referrals) -> Routes:
     @bp.post("/auth/link-referral")
     @errors_as(unexpected="Failed to link referral")
     @signed_in
-    @validate_request(ReferralRequest)
-    @validate_response(ReferralResponse)
-    async def link_referral(caller: Identity, data: ReferralRequest) -> ReferralResponse:
+    @validate_request(LinkReferralRequest)
+    @validate_response(LinkReferralResponse)
+    async def link_referral(caller: Identity, data: LinkReferralRequest) -> LinkReferralResponse:
         """Attribute the caller to the creator of a referral code. The first code counts."""
-        return ReferralResponse(True, MESSAGES[await referrals.link(caller, data.referral_code)])
+        return LinkReferralResponse(
+            True, MESSAGES[await referrals.link(caller, data.referral_code)]
+        )
 
     return bp

@@ -10,12 +10,12 @@ from cookcam.features.recipes.answers import RecipeAnswer
 from cookcam.features.saving.models import FavoriteResult, SavedPage
 
 
-class SaveResponse(Struct):
+class SaveRecipeResponse(Struct):
     message: str
     saved: bool
 
     @classmethod
-    def of(cls, *, saved: bool) -> SaveResponse:
+    def of(cls, *, saved: bool) -> SaveRecipeResponse:
         return cls("Recipe saved" if saved else "Recipe removed from saved recipes", saved)
 
 

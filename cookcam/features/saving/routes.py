@@ -5,7 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 from cookcam.features.recipes.service import recipe_not_found
-from cookcam.features.saving.answers import FavoriteResponse, SavedRecipesResponse, SaveResponse
+from cookcam.features.saving.answers import (
+    FavoriteResponse,
+    SavedRecipesResponse,
+    SaveRecipeResponse,
+)
 from cookcam.features.saving.requests import FavoriteRequest
 from cookcam.features.saving.service import UNFAVORITE_FAILED, UNSAVE_FAILED, Saving
 from cookcam.identity import Identity
@@ -31,19 +35,19 @@ def _saving(bp: Routes, saving: Saving) -> None:
     @bp.post("/recipes/<recipe_id>/save")
     @errors_as(unexpected="Failed to save recipe")
     @signed_in
-    @validate_response(SaveResponse)
-    async def toggle_saved(caller: Identity, recipe_id: str) -> SaveResponse:
+    @validate_response(SaveRecipeResponse)
+    async def toggle_saved(caller: Identity, recipe_id: str) -> SaveRecipeResponse:
         """Save a recipe, or remove it from the saved recipes."""
-        return SaveResponse.of(saved=await saving.toggle(caller, _id(recipe_id)))
+        return SaveRecipeResponse.of(saved=await saving.toggle(caller, _id(recipe_id)))
 
     @bp.delete("/recipes/<recipe_id>/save")
     @errors_as(unexpected=UNSAVE_FAILED)
     @signed_in
-    @validate_response(SaveResponse)
-    async def unsave(caller: Identity, recipe_id: str) -> SaveResponse:
+    @validate_response(SaveRecipeResponse)
+    async def unsave(caller: Identity, recipe_id: str) -> SaveRecipeResponse:
         """Remove a recipe from the saved recipes."""
         await saving.unsave(caller, _id(recipe_id))
-        return SaveResponse.of(saved=False)
+        return SaveRecipeResponse.of(saved=False)
 
     @bp.get("/recipes/saved/my")
     @errors_as(unexpected="Failed to fetch saved recipes")

@@ -10,7 +10,7 @@ from msgspec import UNSET, Struct, UnsetType
 from cookcam.features.users.models import Contact, ContactPage, PublicUser
 
 
-class UserResponse(Struct):
+class PublicUserRow(Struct):
     """A public profile. `created_at` is set only in the response for a single user."""
 
     id: UUID
@@ -23,7 +23,7 @@ class UserResponse(Struct):
     created_at: datetime | UnsetType = UNSET
 
     @classmethod
-    def of(cls, user: PublicUser) -> UserResponse:
+    def of(cls, user: PublicUser) -> PublicUserRow:
         return cls(
             user.id,
             user.name,
@@ -35,22 +35,22 @@ class UserResponse(Struct):
         )
 
 
-class UserDetailResponse(Struct):
-    user: UserResponse
+class PublicUserResponse(Struct):
+    user: PublicUserRow
 
     @classmethod
-    def of(cls, user: PublicUser) -> UserDetailResponse:
-        response = UserResponse.of(user)
+    def of(cls, user: PublicUser) -> PublicUserResponse:
+        response = PublicUserRow.of(user)
         response.created_at = user.created_at
         return cls(response)
 
 
 class UserListResponse(Struct):
-    users: list[UserResponse]
+    users: list[PublicUserRow]
 
     @classmethod
     def of(cls, users: list[PublicUser]) -> UserListResponse:
-        return cls([UserResponse.of(user) for user in users])
+        return cls([PublicUserRow.of(user) for user in users])
 
 
 class FollowResponse(Struct):
@@ -63,7 +63,7 @@ class FollowResponse(Struct):
         return cls(f"User {done} successfully", following)
 
 
-class UserSummary(Struct):
+class UserCard(Struct):
     id: UUID
     name: str | None
     avatar_url: str | None
@@ -71,39 +71,35 @@ class UserSummary(Struct):
     total_xp: int
 
     @classmethod
-    def of(cls, contact: Contact) -> UserSummary:
+    def of(cls, contact: Contact) -> UserCard:
         return cls(contact.id, contact.name, contact.avatar_url, contact.level, contact.total_xp)
 
 
-class FollowerItem(Struct):
+class Follower(Struct):
     created_at: datetime
-    follower: UserSummary
+    follower: UserCard
 
 
 class FollowersResponse(Struct):
-    followers: list[FollowerItem]
+    followers: list[Follower]
     total: int
 
     @classmethod
     def of(cls, contacts: ContactPage) -> FollowersResponse:
-        latest = [
-            FollowerItem(contact.since, UserSummary.of(contact)) for contact in contacts.latest
-        ]
+        latest = [Follower(contact.since, UserCard.of(contact)) for contact in contacts.latest]
         return cls(latest, contacts.total)
 
 
-class FollowingItem(Struct):
+class Followed(Struct):
     created_at: datetime
-    following: UserSummary
+    following: UserCard
 
 
 class FollowingResponse(Struct):
-    following: list[FollowingItem]
+    following: list[Followed]
     total: int
 
     @classmethod
     def of(cls, contacts: ContactPage) -> FollowingResponse:
-        latest = [
-            FollowingItem(contact.since, UserSummary.of(contact)) for contact in contacts.latest
-        ]
+        latest = [Followed(contact.since, UserCard.of(contact)) for contact in contacts.latest]
         return cls(latest, contacts.total)

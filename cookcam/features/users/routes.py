@@ -8,7 +8,7 @@ from cookcam.features.users.answers import (
     FollowersResponse,
     FollowingResponse,
     FollowResponse,
-    UserDetailResponse,
+    PublicUserResponse,
     UserListResponse,
 )
 from cookcam.features.users.requests import UserFilter
@@ -55,10 +55,10 @@ def _people(bp: Routes, users: Users) -> None:
 
     @bp.get("/users/<user_id>")
     @errors_as(unexpected="Internal server error")
-    @validate_response(UserDetailResponse)
-    async def get_user(user_id: str) -> UserDetailResponse:
+    @validate_response(PublicUserResponse)
+    async def get_user(user_id: str) -> PublicUserResponse:
         """A user's public profile."""
-        return UserDetailResponse.of(await users.get(_id(user_id)))
+        return PublicUserResponse.of(await users.get(_id(user_id)))
 
 
 def _follows(bp: Routes, users: Users) -> None:
