@@ -34,7 +34,7 @@ from cookcam.observability.metrics import Metrics
 from cookcam.providers.apple import AppStore
 from cookcam.providers.push import PushMessage, PushProvider
 from cookcam.providers.storage import BUCKETS
-from cookcam.providers.store_calls import StoreMisconfigured, StoreRefused
+from cookcam.providers.store_calls import StoreMisconfigured, StoreRejected
 from cookcam.providers.trust import trusted
 from cookcam.providers.usda import QuotaExhausted
 
@@ -230,7 +230,7 @@ async def _app_store(config: Config) -> str:
     if not (settings.private_key and settings.key_id and settings.issuer_id):
         raise NotConfigured
     async with AppStore.open(settings) as store:
-        with suppress(StoreRefused):
+        with suppress(StoreRejected):
             await store.subscription("1", "production")
     return "APPLE_API_PRIVATE_KEY is accepted"
 
@@ -239,7 +239,7 @@ async def _google_play(config: Config) -> str:
     if config.providers.google_service_account_key is None:
         raise NotConfigured
     async with open_google_play(config) as store:
-        with suppress(StoreRefused):
+        with suppress(StoreRejected):
             await store.subscription(UNKNOWN_ID, lambda product: False)
     return "GOOGLE_SERVICE_ACCOUNT_KEY is accepted"
 

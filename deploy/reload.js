@@ -4,66 +4,140 @@
 //
 // `pm2 reload` alone goes on to the next instance even when the one before never came up, and a
 // release that does not start would take all of them down. Here the first failure ends it: exit
-// status 1, and the instances after it still serve the release they had.
+// status 1 with the reason, and the instances after it still serve the release they had. A process
+// that exits fails within seconds; one that runs and is not ready, when its time is over.
 //
 //   PM2                    the program; default: pm2
 //   COOKCAM_READY_SECONDS  how long an instance may take to be ready; default: 30
 'use strict';
 
-const { execFileSync } = require('node:child_process');
+const { execFile } = require('node:child_process');
+const fs = require('node:fs');
 const { setTimeout: sleep } = require('node:timers/promises');
+const { promisify } = require('node:util');
 
 const NAME = 'cookcam-api';
+const POLL_INTERVAL = 100; // ms
+// Exits with an error. One or two may be left over from a crash loop before: PM2 may start a
+// process once more that it was told to stop, and that one holds the port for a moment.
+const MAX_EXITS = 3;
+const LOG_LINES = 20;
+const LOG_BYTES = 64 * 1024;
 const pm2 = process.env.PM2 || 'pm2';
-const bound = 1000 * Number(process.env.COOKCAM_READY_SECONDS || 30);
+const readyTimeout = 1000 * Number(process.env.COOKCAM_READY_SECONDS || 30);
 
-function instances() {
-  const output = execFileSync(pm2, ['jlist'], { encoding: 'utf8' });
-  const list = JSON.parse(output.slice(output.lastIndexOf('\n[') + 1));
-  return list
+// `pm2 jlist` prints the whole environment of each program: its output has no limit.
+const run = (...args) => promisify(execFile)(pm2, args, { maxBuffer: Infinity });
+
+async function instances() {
+  const { stdout } = await run('jlist');
+  return JSON.parse(stdout.slice(stdout.lastIndexOf('\n[') + 1))
     .filter((program) => program.name === NAME)
-    .map((program) => ({ id: String(program.pm_id), port: program.pm2_env.PORT }));
+    .map(({ pm_id, pid, pm2_env }) => ({
+      id: String(pm_id),
+      pid,
+      port: pm2_env.PORT,
+      status: pm2_env.status,
+      exitCode: pm2_env.exit_code,
+      logs: [pm2_env.pm_err_log_path, pm2_env.pm_out_log_path],
+    }));
 }
 
-function run(...words) {
-  execFileSync(pm2, words, { stdio: ['ignore', 'ignore', 'inherit'] });
-}
-
-async function isReady(port) {
+function isAlive(pid) {
   try {
-    const answer = await fetch(`http://127.0.0.1:${port}/health/ready`, {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error.code !== 'ESRCH';
+  }
+}
+
+// Null when the instance is ready, else what it says instead.
+async function whyNotReady(port) {
+  try {
+    const response = await fetch(`http://127.0.0.1:${port}/health/ready`, {
       signal: AbortSignal.timeout(5000),
     });
-    return answer.status === 200;
-  } catch {
-    return false;
+    return response.status === 200 ? null : `/health/ready: ${await response.text()}`;
+  } catch (error) {
+    return `/health/ready: ${error.cause?.code || error.name}`;
   }
 }
 
-async function becomesReady(port) {
-  const deadline = Date.now() + bound;
+// Returns when the instance is ready; throws the reason when it is not.
+async function becomesReady(id, port) {
+  const deadline = Date.now() + readyTimeout;
+  let pid = 0;
+  let exits = 0;
+  let reason;
   while (Date.now() < deadline) {
-    if (await isReady(port)) return true;
-    await sleep(100);
+    reason = await whyNotReady(port);
+    if (reason === null) return;
+    if (!pid) {
+      const instance = (await instances()).find((each) => each.id === id);
+      if (instance.status === 'errored') throw new Error('PM2 has given it up');
+      if (instance.status === 'launching' || instance.status === 'online') pid = instance.pid;
+    } else if (!isAlive(pid)) {
+      pid = 0;
+      const { exitCode } = (await instances()).find((each) => each.id === id);
+      if (exitCode) exits += 1;
+      if (exits === MAX_EXITS) throw new Error(`its process exits with status ${exitCode}`);
+    }
+    await sleep(POLL_INTERVAL);
   }
-  return false;
+  throw new Error(`not within ${readyTimeout / 1000} s; ${reason}`);
+}
+
+function size(file) {
+  return fs.existsSync(file) ? fs.statSync(file).size : 0;
+}
+
+// The last lines that were written to a file since it had `start` bytes.
+function linesSince(file, start) {
+  const end = size(file);
+  const from = Math.max(start, end - LOG_BYTES);
+  if (from >= end) return [];
+  const buffer = Buffer.alloc(end - from);
+  const descriptor = fs.openSync(file, 'r');
+  fs.readSync(descriptor, buffer, 0, buffer.length, from);
+  fs.closeSync(descriptor);
+  return buffer.toString().trimEnd().split('\n').slice(-LOG_LINES);
+}
+
+async function reload({ id, port, logs }) {
+  const sizes = logs.map(size);
+  // What a reload does, in two steps: PM2 refuses to reload a program that waits after a crash.
+  await run('stop', id);
+  // With `wait_ready`, PM2 returns after `listen_timeout` when a process exits before it has said
+  // so: the reason is printed before that.
+  const restart = run('restart', id).catch((error) => error);
+  try {
+    await becomesReady(id, port);
+  } catch (error) {
+    // Errors and warnings are in the first file; both instances write to the same files.
+    const [errors, output] = logs.map((file, index) => linesSince(file, sizes[index]));
+    const lines = errors.length > 0 ? errors : output;
+    console.error(`instance ${id} on port ${port} is not ready: the others were left alone`);
+    console.error(`reason: ${error.message}`);
+    if (lines.length > 0) console.error('last lines of its log:');
+    for (const line of lines) console.error(`  ${line}`);
+    // A stop or a restart while this one is under way would leave two processes of the instance.
+    await restart;
+    throw new Error('the reload was ended');
+  }
+  await restart;
+  console.log(`instance ${id} on port ${port} is ready`);
 }
 
 async function main() {
-  const all = instances();
+  const all = await instances();
   if (all.length === 0) throw new Error(`${NAME} does not run under this PM2`);
-  for (const { id, port } of all) {
-    // What a reload does, in two steps: PM2 refuses to reload a program that waits after a crash.
-    run('stop', id);
-    run('restart', id);
-    if (!(await becomesReady(port))) {
-      throw new Error(`instance ${id} on port ${port} is not ready: the others were left alone`);
-    }
-    console.log(`instance ${id} on port ${port} is ready`);
-  }
+  for (const instance of all) await reload(instance);
 }
 
-main().catch((error) => {
-  console.error(error.message);
-  process.exitCode = 1;
-});
+main()
+  .then(() => process.exit(0))
+  .catch((error) => {
+    console.error(error.message);
+    process.exit(1);
+  });

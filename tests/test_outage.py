@@ -67,6 +67,30 @@ async def test_requests_get_503_while_the_database_is_away_and_200_after() -> No
     assert server.status == 0
 
 
+async def test_readiness_is_bounded_while_the_database_stalls() -> None:
+    with private_server() as postgres:
+        await migrate(postgres.url)
+        async with (
+            open_project(postgres.url) as gotrue,
+            whole_server(environment(postgres.url, gotrue)) as server,
+        ):
+            assert (await server.http.get("/health/ready")).status_code == 200
+            await trio.sleep(1.1)  # readiness is cached for a second
+            postgres.stall()
+            try:
+                for _ in range(3):
+                    began = trio.current_time()
+                    ready = await server.http.get("/health/ready")
+                    assert trio.current_time() - began < 2.5
+                    assert ready.status_code == 503
+                    assert ready.json()["services"]["database"]["error"] == "TIMEOUT"
+            finally:
+                postgres.resume()
+            with trio.fail_after(15):
+                while (await server.http.get("/health/ready")).status_code != 200:
+                    await trio.sleep(0.2)
+
+
 async def test_a_client_that_leaves_takes_its_query_with_it(fresh_database_url: str) -> None:
     """A lock makes the insert wait; the client gives up; nothing waits on the server any more."""
     waiting = (

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from cookcam.config import Config
 from cookcam.database import Database
+from cookcam.identity import AccountStates
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
@@ -26,6 +27,7 @@ class Ground:
     metrics: Metrics
     reporter: ErrorReporter
     database: Database
+    account_states: AccountStates
     now: Callable[[], datetime]
 
 
@@ -45,4 +47,5 @@ async def open_ground(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[Gr
     ):
         metrics.watch_pool(lambda: database.stats.in_use, lambda: database.stats.size)
         now = partial(datetime.now, UTC)
-        yield Ground(config, lifecycle, metrics, reporter, database, now)
+        states = AccountStates(database)
+        yield Ground(config, lifecycle, metrics, reporter, database, states, now)

@@ -54,7 +54,7 @@ class Live:
                 storage=urlsplit(config.identity.supabase_url).netloc,
                 collab_quota=feed_events.collab_quota(config.realtime),
             ),
-            account_watch=AccountWatch(hub, database),
+            account_watch=AccountWatch(hub, database, ground.account_states),
         )
 
     def events(self) -> list[Events]:
@@ -66,9 +66,7 @@ class Live:
         ]
 
     def background(self) -> list[Task]:
+        account_watch = Task("account watch", self.account_watch.run)
         if not self.ground.config.realtime.enabled:  # without sockets everybody would be away
-            return []
-        return [
-            Task("cooking attendance", self.attendance.run),
-            Task("account watch", self.account_watch.run),
-        ]
+            return [account_watch]
+        return [Task("cooking attendance", self.attendance.run), account_watch]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from uuid import UUID
 
+import trio
 from attrs import frozen
 
 from cookcam.assembly.channel import open_channel
@@ -36,10 +38,14 @@ from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.door import Door
 from cookcam.serving.server import Server, protocol_config
 from cookcam.web import Routes
+from cookcam.web.admission import Admission
 from cookcam.web.app import create_app
 from cookcam.web.edge import Edge
 from cookcam.web.errors import malformed_request
 from cookcam.web.rate_limit import RateLimits
+
+BUS_JOIN_TIMEOUT = 2.0
+"""Seconds that a start waits for the bus between the instances; then it goes on without it."""
 
 
 @frozen
@@ -62,12 +68,18 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
     """
     async with (
         open_ground(config, lifecycle) as ground,
-        open_providers(config, ground.metrics) as providers,
+        open_providers(config, ground.metrics, ground.account_states) as providers,
         open_channel(ground, providers) as channel,
     ):
         realtime = channel.realtime
         membership = Membership.of(ground.database, realtime.hub, ground.now)
-        people = People.of(ground, providers, membership, realtime.close_account)
+
+        def close_account(user_id: UUID) -> None:
+            """Takes effect here at once; other instances hear of it from the database."""
+            ground.account_states.forget(user_id)
+            realtime.close_account(user_id)
+
+        people = People.of(ground, providers, membership, close_account)
         kitchen = Kitchen.of(ground, providers, membership, people, realtime.hub)
         live = Live.of(ground, realtime.hub, kitchen.recipes)
         money = Money.of(ground, providers, membership, people, kitchen.recipes)
@@ -91,12 +103,22 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
             *money.background(),
             *live.background(),
         ]
-        app = edge_of(ground, providers.authenticator, realtime, routes)
+        admission = Admission(ground.metrics)
+        background.append(Task("admission", admission.run))
+        app = edge_of(ground, providers.authenticator, realtime, routes, admission)
+        if config.realtime.enabled:
+            # The server listens after this: an event of its first client reaches the others.
+            with trio.move_on_after(BUS_JOIN_TIMEOUT):
+                await channel.bus.attempted.wait()
         yield Services(app, realtime, background, ground.reporter, ground.metrics)
 
 
 def edge_of(
-    ground: Ground, authenticator: Authenticator, realtime: Realtime, routes: Iterable[Routes]
+    ground: Ground,
+    authenticator: Authenticator,
+    realtime: Realtime,
+    routes: Iterable[Routes],
+    admission: Admission | None = None,
 ) -> Edge:
     """What a connection talks to: the edge, and behind it the routes and the live channel."""
     config, reporter = ground.config, ground.reporter
@@ -106,6 +128,7 @@ def edge_of(
         Dispatcher(app, realtime),
         config,
         limits=limits,
+        admission=admission,
         reporter=reporter,
         metrics=ground.metrics,
     )

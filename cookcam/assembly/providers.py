@@ -10,7 +10,7 @@ from attrs import frozen
 
 from cookcam.cache import Cache
 from cookcam.config import Config
-from cookcam.identity import Authenticator
+from cookcam.identity import AccountStates, Authenticator
 from cookcam.identity.keys import KeySet
 from cookcam.images import Images
 from cookcam.observability.metrics import Metrics
@@ -49,12 +49,14 @@ class Providers:
 
 
 @asynccontextmanager
-async def open_providers(config: Config, metrics: Metrics) -> AsyncGenerator[Providers]:
+async def open_providers(
+    config: Config, metrics: Metrics, account_states: AccountStates
+) -> AsyncGenerator[Providers]:
     """None of them has to be there yet."""
     async with (
         open_identity(config) as identity,
         open_storage(config) as storage,
-        open_authenticator(config, identity) as authenticator,
+        open_authenticator(config, identity, account_states) as authenticator,
         open_usda(config) as usda,
         open_openai(config, metrics) as openai,
         open_stripe(config) as stripe,
@@ -98,12 +100,13 @@ def open_storage(config: Config) -> AbstractAsyncContextManager[Storage]:
 
 
 def open_authenticator(
-    config: Config, identity: SupabaseAuth
+    config: Config, identity: SupabaseAuth, account_states: AccountStates
 ) -> AbstractAsyncContextManager[Authenticator]:
     return Authenticator.open(
         identity,
         supabase_url=config.identity.supabase_url,
         jwt_secret=config.identity.jwt_secret,
+        accounts=account_states,
     )
 
 

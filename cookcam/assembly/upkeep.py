@@ -61,6 +61,7 @@ class Upkeep:
     def background(self) -> list[Task]:
         ready = ReadyAnnouncement(self.health, self.ground.config.server.pm2_channel)
         return [
+            Task("health checks", self.health.run),
             Task("announce readiness", ready),
             Task("warm up", partial(warm_up, self.heavy, self.heavier)),
             Task("retention", self.retention.run),

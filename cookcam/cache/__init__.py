@@ -1,4 +1,4 @@
-"""Values that are cheaper to keep than to make again: in memory, or in Redis for all instances.
+"""Cache of JSON values: in memory, or in Redis for all instances (docs/caching.md).
 
 body = await cache.get_or("recipes:item", str(recipe_id), HOUR, lambda: load(recipe_id))
 await cache.drop("recipes:item", str(recipe_id))

@@ -1,4 +1,4 @@
-"""The cache: one value per key, made once however many ask at the same moment."""
+"""The cache: one value per key, with single flight for concurrent callers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import orjson
 import trio
 from attrs import define, field
 
-from cookcam.cache.memory import MemoryShelf
-from cookcam.cache.shared import Redis, SharedShelf
-from cookcam.cache.shelves import Shelf
+from cookcam.cache.memory import MemoryStore
+from cookcam.cache.shared import Redis, RedisStore
+from cookcam.cache.shelves import CacheStore
 from cookcam.observability.metrics import Metrics
 
 Json = Any
-"""What JSON can say; also UUIDs and datetimes, which come back as text."""
+"""A JSON value. UUIDs and datetimes are accepted too, and are read back as text."""
 
 SHORT, MEDIUM, LONG, DAY, WEEK = 300, 1800, 3600, 86_400, 604_800
-"""Times to live, seconds (`spec/http-api-core.md` §16)."""
+"""Times to live, in seconds."""
 HOUR = LONG
 
 
 @define(eq=False)
 class _Flight:
-    """A value on its way: whoever asks for it meanwhile waits for the one who makes it."""
+    """A value being produced; concurrent callers wait for its producer."""
 
-    landed: trio.Event = field(factory=trio.Event)
+    done: trio.Event = field(factory=trio.Event)
     encoded: bytes | None = None
     failure: Exception | None = None
     dropped: bool = False
@@ -35,16 +35,17 @@ class _Flight:
 
 @define(eq=False)
 class Cache:
-    """Values under `{namespace}:{key}`. One per program; made with `Cache.of`.
+    """Cached values under `{namespace}:{key}`. One per program; create it with `Cache.of`.
 
-    What lies here is for everybody: a value that depends on who asks has no place under a key that
-    does not name them, and none at all where leaking it would do harm. It may be as old as its time
-    to live when another instance wrote while this one was making it, or while Redis was away.
+    Cached values are shared by all users. Cache a value that depends on the user only under a key
+    that identifies the user, and never cache a value that must not leak. A value may be stale for
+    up to its time to live when another instance wrote while this one produced it, or while Redis
+    was unavailable.
 
-    Nothing here fails because of the cache: a value that cannot be kept is made again.
+    A failure of the cache never fails a call: a value that cannot be cached is produced again.
     """
 
-    shelf: Shelf
+    store: CacheStore
     metrics: Metrics
     _flights: dict[tuple[str, str], _Flight] = field(
         factory=dict[tuple[str, str], _Flight], init=False
@@ -52,8 +53,8 @@ class Cache:
 
     @classmethod
     def of(cls, metrics: Metrics, redis: Redis | None = None) -> Cache:
-        """A cache in Redis, for all instances, or in the memory of this one."""
-        return cls(MemoryShelf() if redis is None else SharedShelf(redis), metrics)
+        """Create a cache in Redis, shared by all instances, or in the memory of this process."""
+        return cls(MemoryStore() if redis is None else RedisStore(redis), metrics)
 
     async def get_or(
         self,
@@ -62,19 +63,19 @@ class Cache:
         ttl_seconds: float,
         produce: Callable[[], Awaitable[Json]],
     ) -> Json:
-        """The value of a key, or what `produce` returns, which is kept for `ttl_seconds`.
+        """Return the cached value, or call `produce` and cache its result for `ttl_seconds`.
 
-        None is a value like another. Every caller gets a copy of its own, the maker too, so a fresh
-        value and a kept one look the same (a UUID is text in both). `key` may be any text without
-        personal data; use a digest for what people type.
+        None is a valid value. Every caller gets a separate copy decoded from JSON, so fresh and
+        cached values look the same (a UUID is text in both). `key` may be any text without
+        personal data; use a digest of user input.
 
-        Of callers who ask at the same time one runs `produce`, in its own task. They all get its
-        result, or raise what it raised, and nothing is kept then. If that one is cancelled, the
-        next goes on in its place. Raises TypeError for a value that has no JSON form.
+        One of several concurrent callers runs `produce`, in its own task. All callers get its
+        result or its exception; an exception is not cached. If that caller is cancelled, the
+        next one runs `produce`. Raises TypeError for a value that has no JSON form.
         """
         place = namespace, key
         while (flight := self._flights.get(place)) is not None:
-            await flight.landed.wait()
+            await flight.done.wait()
             if flight.failure is not None:
                 self._count(namespace, "joined")
                 raise flight.failure
@@ -83,27 +84,27 @@ class Cache:
                 return orjson.loads(flight.encoded)
         flight = self._flights[place] = _Flight()
         try:
-            return await self._fly(flight, namespace, key, ttl_seconds, produce)
+            return await self._load(flight, namespace, key, ttl_seconds, produce)
         finally:
             if self._flights.get(place) is flight:
                 del self._flights[place]
-            flight.landed.set()
+            flight.done.set()
 
     async def drop(self, namespace: str, *keys: str) -> None:
-        """Forgets values. What is being made at this moment is not kept either."""
+        """Remove values. A value that is being produced now is not cached either."""
         for key in keys:
-            self._divert(namespace, key)
+            self._detach(namespace, key)
         if keys:
-            await self.shelf.drop(namespace, *keys)
+            await self.store.drop(namespace, *keys)
 
     async def drop_all(self, namespace: str) -> None:
-        """Forgets a whole namespace, at the cost of one key."""
-        for flying, key in list(self._flights):
-            if flying == namespace:
-                self._divert(namespace, key)
-        await self.shelf.new_edition(namespace)
+        """Remove all values of a namespace, at the cost of one key."""
+        for in_flight, key in list(self._flights):
+            if in_flight == namespace:
+                self._detach(namespace, key)
+        await self.store.new_edition(namespace)
 
-    async def _fly(
+    async def _load(
         self,
         flight: _Flight,
         namespace: str,
@@ -111,9 +112,9 @@ class Cache:
         ttl_seconds: float,
         produce: Callable[[], Awaitable[Json]],
     ) -> Json:
-        found = await self.shelf.take(namespace, key)
+        found = await self.store.get(namespace, key)
         if found.value is not None:
-            with suppress(orjson.JSONDecodeError):  # somebody else's: as good as nothing
+            with suppress(orjson.JSONDecodeError):  # not written by the cache: treat as a miss
                 value = orjson.loads(found.value)
                 self._count(namespace, "hit")
                 flight.encoded = found.value
@@ -125,15 +126,15 @@ class Cache:
             flight.failure = failure
             raise
         flight.encoded = encoded
-        flight.landed.set()  # those who wait need not wait for the shelf
+        flight.done.set()  # waiting callers need not wait for the store
         if not flight.dropped:
-            await self.shelf.put(namespace, key, found.edition, encoded, ttl_seconds)
-            if flight.dropped:  # while it was being put
-                await self.shelf.drop(namespace, key)
+            await self.store.put(namespace, key, found.edition, encoded, ttl_seconds)
+            if flight.dropped:  # during `put`
+                await self.store.drop(namespace, key)
         return orjson.loads(encoded)
 
-    def _divert(self, namespace: str, key: str) -> None:
-        """Lets those who wait have the value on its way, and whoever comes from now on not."""
+    def _detach(self, namespace: str, key: str) -> None:
+        """Detach a value in flight: waiting callers get it, later callers do not."""
         flight = self._flights.pop((namespace, key), None)
         if flight is not None:
             flight.dropped = True

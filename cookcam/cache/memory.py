@@ -1,4 +1,4 @@
-"""The shelf of one process: bounded in bytes, the least recently used goes first."""
+"""In-process store: limited in bytes, evicts the least recently used entry."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import trio
 from attrs import define, field
 from cachetools import TLRUCache
 
-from cookcam.cache.shelves import Found
+from cookcam.cache.shelves import StoredValue
 
 CAPACITY = 32 * 1024 * 1024
 """Bytes of values and keys."""
 OVERHEAD = 200
-"""Bytes that an entry takes besides its value and key, about."""
+"""Approximate bytes of an entry besides its value and key."""
 
 
 class _Entry(NamedTuple):
@@ -25,13 +25,13 @@ class _Entry(NamedTuple):
     size: int
 
 
-def _ends(_key: tuple[str, str], entry: _Entry, now: float) -> float:
+def _expires_at(_key: tuple[str, str], entry: _Entry, now: float) -> float:
     return now + entry.seconds
 
 
 @define(eq=False)
-class MemoryShelf:
-    """Values of this process. `clock` is in seconds; by default the run's own clock."""
+class MemoryStore:
+    """Stores values in this process. `clock` is in seconds."""
 
     capacity: int = CAPACITY
     clock: Callable[[], float] = trio.current_time
@@ -40,18 +40,18 @@ class MemoryShelf:
 
     def __attrs_post_init__(self) -> None:
         self._entries = TLRUCache(
-            self.capacity, ttu=_ends, timer=self.clock, getsizeof=lambda entry: entry.size
+            self.capacity, ttu=_expires_at, timer=self.clock, getsizeof=lambda entry: entry.size
         )
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    async def take(self, namespace: str, key: str) -> Found:
+    async def get(self, namespace: str, key: str) -> StoredValue:
         edition = self._editions[namespace]
         entry = self._entries.get((namespace, key))
         if entry is None or entry.edition != edition:
-            return Found(None, edition)
-        return Found(entry.value, edition)
+            return StoredValue(None, edition)
+        return StoredValue(entry.value, edition)
 
     async def put(
         self, namespace: str, key: str, edition: int, value: bytes, seconds: float

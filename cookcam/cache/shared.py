@@ -1,10 +1,11 @@
-"""The shelf of all instances, in Redis, with a small one at home for when Redis is away.
+"""Store shared by all instances, in Redis, with an in-memory fallback while it is unavailable.
 
-A value lies under `{namespace}:{key}` as `<edition> <json>`; the edition of a namespace is counted
-at `{namespace}:edition`. The two are read at the same time, so that a read is one trip.
+A value is stored under `{namespace}:{key}` as `<edition> <json>`, the edition of a namespace under
+`{namespace}:edition`. Both are read concurrently, so a read takes one round trip.
 
-While Redis is away values are kept here, briefly: what other instances drop meanwhile is not heard.
-What is dropped here meanwhile is made good when Redis is back, by a new edition of the namespace.
+While Redis is unavailable, values are cached in this process for at most `FALLBACK_TTL` seconds,
+and drops by other instances have no effect here. Drops of this instance are made up for by a new
+edition of the namespace when Redis is available again.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ import structlog
 import trio
 from attrs import define, field
 
-from cookcam.cache.memory import MemoryShelf
-from cookcam.cache.shelves import Found
+from cookcam.cache.memory import MemoryStore
+from cookcam.cache.shelves import StoredValue
 
-PATIENCE = 0.5
-"""Seconds a request waits for Redis at most; making the value anew is mostly quicker."""
-LEAVE_ALONE = 1.0
-"""Seconds for which Redis is not asked again after it failed."""
-KEPT_AT_HOME = 15.0
-"""Seconds a value is kept at most while Redis is away."""
+REDIS_TIMEOUT = 0.5
+"""Maximum seconds a call waits for Redis; producing the value is usually faster."""
+RETRY_DELAY = 1.0
+"""Seconds without calls to Redis after a failure."""
+FALLBACK_TTL = 15.0
+"""Maximum seconds a value is cached while Redis is unavailable."""
 EDITION = "edition"
 NO_EDITION = -1
-"""What is made while the edition cannot be known is of none that is ever present."""
+"""Edition of values produced while the current edition is unknown; it never matches."""
 
 
 class Redis(Protocol):
-    """What this needs of `cookcam.providers.redis.Redis`; all raise ServiceUnavailable."""
+    """The part of `cookcam.providers.redis.Redis` used here; all raise ServiceUnavailable."""
 
     async def get(self, key: str) -> bytes | None: ...
 
@@ -44,100 +45,100 @@ class Redis(Protocol):
 
 
 @define(eq=False)
-class SharedShelf:
+class RedisStore:
     redis: Redis
-    home: MemoryShelf = field(factory=MemoryShelf)
-    _away_until: float = field(default=-math.inf, init=False)
-    _away: bool = field(default=False, init=False)
-    _owed: set[str] = field(factory=set[str], init=False)
-    """Namespaces of which something was dropped while Redis was away."""
+    fallback: MemoryStore = field(factory=MemoryStore)
+    _unavailable_until: float = field(default=-math.inf, init=False)
+    _unavailable: bool = field(default=False, init=False)
+    _pending_invalidations: set[str] = field(factory=set[str], init=False)
+    """Namespaces with drops that did not reach Redis."""
 
-    async def take(self, namespace: str, key: str) -> Found:
-        found: list[Found] = []
+    async def get(self, namespace: str, key: str) -> StoredValue:
+        results: list[StoredValue] = []
 
-        async def ask() -> None:
-            if namespace in self._owed:
+        async def operation() -> None:
+            if namespace in self._pending_invalidations:
                 await self.redis.increment(_name(namespace, EDITION))
-                self._owed.discard(namespace)
-            found.append(await self._read(namespace, key))
+                self._pending_invalidations.discard(namespace)
+            results.append(await self._read(namespace, key))
 
-        if await self._answered(ask):
-            return found[0]
-        value, _ = await self.home.take(namespace, key)
-        return Found(value, NO_EDITION)
+        if await self._try_redis(operation):
+            return results[0]
+        value, _ = await self.fallback.get(namespace, key)
+        return StoredValue(value, NO_EDITION)
 
     async def put(
         self, namespace: str, key: str, edition: int, value: bytes, seconds: float
     ) -> None:
-        packed = b"%d %b" % (edition, value)
+        encoded = b"%d %b" % (edition, value)
         whole_seconds = max(1, math.ceil(seconds))
-        if not await self._answered(
-            lambda: self.redis.set(_name(namespace, key), packed, whole_seconds)
+        if not await self._try_redis(
+            lambda: self.redis.set(_name(namespace, key), encoded, whole_seconds)
         ):
-            _, edition = await self.home.take(namespace, key)
-            await self.home.put(namespace, key, edition, value, min(seconds, KEPT_AT_HOME))
+            _, edition = await self.fallback.get(namespace, key)
+            await self.fallback.put(namespace, key, edition, value, min(seconds, FALLBACK_TTL))
 
     async def drop(self, namespace: str, *keys: str) -> None:
-        await self.home.drop(namespace, *keys)
+        await self.fallback.drop(namespace, *keys)
         names = [_name(namespace, key) for key in keys]
-        if not await self._answered(lambda: self.redis.delete(*names)):
-            self._owed.add(namespace)
+        if not await self._try_redis(lambda: self.redis.delete(*names)):
+            self._pending_invalidations.add(namespace)
 
     async def new_edition(self, namespace: str) -> None:
-        await self.home.new_edition(namespace)
+        await self.fallback.new_edition(namespace)
 
         async def count() -> None:
             await self.redis.increment(_name(namespace, EDITION))
 
-        if not await self._answered(count):
-            self._owed.add(namespace)
+        if not await self._try_redis(count):
+            self._pending_invalidations.add(namespace)
 
-    async def _read(self, namespace: str, key: str) -> Found:
-        packed: bytes | None = None
-        counted: bytes | None = None
+    async def _read(self, namespace: str, key: str) -> StoredValue:
+        encoded: bytes | None = None
+        stored_edition: bytes | None = None
 
         async def read_value() -> None:
-            nonlocal packed
-            packed = await self.redis.get(_name(namespace, key))
+            nonlocal encoded
+            encoded = await self.redis.get(_name(namespace, key))
 
         async def read_edition() -> None:
-            nonlocal counted
-            counted = await self.redis.get(_name(namespace, EDITION))
+            nonlocal stored_edition
+            stored_edition = await self.redis.get(_name(namespace, EDITION))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read_value)
             nursery.start_soon(read_edition)
-        edition = int(counted or 0)
-        of, _, value = (packed or b"").partition(b" ")
-        return Found(value if of == b"%d" % edition else None, edition)
+        edition = int(stored_edition or 0)
+        value_edition, _, value = (encoded or b"").partition(b" ")
+        return StoredValue(value if value_edition == b"%d" % edition else None, edition)
 
-    async def _answered(self, ask: Callable[[], Awaitable[None]]) -> bool:
-        """Whether Redis did as it was asked, within `PATIENCE`."""
-        if trio.current_time() < self._away_until:
+    async def _try_redis(self, operation: Callable[[], Awaitable[None]]) -> bool:
+        """Run a Redis operation. Returns False when it failed or took longer than the timeout."""
+        if trio.current_time() < self._unavailable_until:
             return False
         kind = "silent"
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(REDIS_TIMEOUT):
             try:
-                await ask()
-            except* Exception as failed:  # no request fails for a surprise either
+                await operation()
+            except* Exception as failed:  # an unexpected error must not fail the caller either
                 kind = _kind(failed)
             else:
-                self._back()
+                self._mark_available()
                 return True
-        self._away_until = trio.current_time() + LEAVE_ALONE
-        if not self._away:
-            self._away = True
+        self._unavailable_until = trio.current_time() + RETRY_DELAY
+        if not self._unavailable:
+            self._unavailable = True
             structlog.get_logger(__name__).warning("the cache is away", kind=kind)
         return False
 
-    def _back(self) -> None:
-        if self._away:
-            self._away = False
+    def _mark_available(self) -> None:
+        if self._unavailable:
+            self._unavailable = False
             structlog.get_logger(__name__).info("the cache is back")
 
 
 def _kind(failed: BaseExceptionGroup[Any]) -> str:
-    """The name of the first exception inside."""
+    """Return the class name of the first exception inside."""
     first = failed.exceptions[0]
     if isinstance(first, BaseExceptionGroup):
         return _kind(cast("BaseExceptionGroup[Any]", first))

@@ -1,25 +1,25 @@
-"""Where cached values lie. A shelf holds bytes; what they mean is the cache's business."""
+"""The interface of cache stores. A store holds bytes; the cache encodes and decodes them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
 
-class Found(NamedTuple):
-    """What a shelf has under a key (None: nothing of the present edition), and that edition.
+class StoredValue(NamedTuple):
+    """The value of a key (None: no value of the current edition), and the current edition.
 
-    A namespace begins a new edition when all of it is dropped. A value is put under the edition
-    that was present when its making began, so one that was made of older data is never found.
+    Dropping a whole namespace begins a new edition. A value is stored under the edition that was
+    current before it was produced, so a value produced from older data is never returned.
     """
 
     value: bytes | None
     edition: int
 
 
-class Shelf(Protocol):
-    """Holds values for a time. Never raises for a failure of its own: what is lost is made anew."""
+class CacheStore(Protocol):
+    """Stores values for a limited time. Never raises on failure: a lost value is a cache miss."""
 
-    async def take(self, namespace: str, key: str) -> Found: ...
+    async def get(self, namespace: str, key: str) -> StoredValue: ...
 
     async def put(
         self, namespace: str, key: str, edition: int, value: bytes, seconds: float

@@ -1,4 +1,4 @@
-"""PostgreSQL, natively on Trio: see docs/database.md."""
+"""PostgreSQL access on Trio: see docs/database.md."""
 
 from psycopg import Notify
 from psycopg.types.json import Jsonb

@@ -1,4 +1,4 @@
-"""In whose name a statement runs (`spec/database.md` §5.3)."""
+"""The actor that a statement runs as: a database role and the claims of a token."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ DatabaseRole = Literal["anon", "authenticated", "service_role"]
 
 
 class Actor(Protocol):
-    """Whoever statements run as: a role, and the claims that policies read.
+    """A database role and the claims that row-level security policies read.
 
-    The claims of a person are the verified ones of the token; `sub` is the user id.
+    For a signed-in user these are the verified claims of the token; `sub` is the user id.
     """
 
     @property
@@ -25,14 +25,14 @@ class Actor(Protocol):
 
 @frozen
 class FixedActor:
-    """An actor that is nobody in particular."""
+    """An actor that is not a signed-in user."""
 
     database_role: DatabaseRole
     claims: Mapping[str, object] = field(factory=dict[str, object])
 
 
 GUEST: Actor = FixedActor("anon")
-"""Somebody who has not signed in: public reads."""
+"""A visitor who has not signed in: public reads."""
 
 SERVICE: Actor = FixedActor("service_role")
-"""The server itself. Row-level security does not apply: every statement names its user."""
+"""The server itself. Row-level security does not apply: statements must filter by user."""

@@ -1,4 +1,4 @@
-"""How this program connects: parameters a URL need not name, and how rows are read."""
+"""Connecting to PostgreSQL: default connection parameters, TLS, and JSON decoding."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from psycopg.types.json import set_json_loads
 
 from cookcam.database.connection import Connection
 
-# A network that swallows packets is noticed within a minute, and not after the hours that an
-# operating system allows.
+# These detect a network that drops packets within a minute. The operating system's defaults
+# take hours.
 PARAMETERS: dict[str, str | int] = {
     "application_name": "cookcam",
     "connect_timeout": 5,
@@ -25,12 +25,12 @@ PARAMETERS: dict[str, str | int] = {
 
 
 def connection_string(url: str) -> str:
-    """The URL with our parameters where it has none, in libpq's form.
+    """Return the URL as a libpq connection string, with `PARAMETERS` as defaults.
 
-    TLS: a server on another machine must encrypt, and its certificate is checked in full when the
-    URL names the authority (`sslrootcert`). `sslmode` in the URL overrides both.
+    TLS: required for a server on another machine. The certificate and the host name are verified
+    when the URL names the authority (`sslrootcert`). `sslmode` in the URL overrides both.
 
-    Raises `ValueError` without the URL in its words when libpq cannot read it.
+    Raises `ValueError` when libpq cannot parse the URL; the message does not contain the URL.
     """
     try:
         given = conninfo_to_dict(url)
@@ -43,16 +43,16 @@ def connection_string(url: str) -> str:
 
 
 def row_adapters() -> AdaptersMap:
-    """psycopg's adapters, reading JSON with orjson."""
+    """Return psycopg's adapters with orjson as the JSON decoder."""
     adapters = AdaptersMap(psycopg.adapters)
     set_json_loads(orjson.loads, adapters)
     return adapters
 
 
 async def connect(url: str) -> Connection:
-    """A connection in autocommit mode.
+    """Open a connection in autocommit mode.
 
-    Raises `psycopg.OperationalError`, or what `connection_string` raises.
+    Raises `psycopg.OperationalError`, or `ValueError` for an invalid URL.
     """
     return await Connection.connect(connection_string(url), autocommit=True, context=row_adapters())
 

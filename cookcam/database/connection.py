@@ -1,19 +1,18 @@
-"""psycopg's asynchronous connection, natively on Trio.
+"""psycopg's asynchronous connection on Trio.
 
 `AsyncConnection` does all its waiting in four places: `connect`, `wait`, `cancel_safe` and the
 lock. Replacing these makes cursors, transactions, pipelines, COPY, server-side cursors and
-notifications run on Trio as they are. The seam is private to psycopg 3.3: the version is pinned,
+notifications run on Trio unchanged. They are private to psycopg 3.3: the version is pinned,
 and `tests/database/test_connection.py` exercises each of them.
 
 Cancellation reaches the server. When the scope around a statement is cancelled, the statement is
-cancelled in PostgreSQL as well and what it still sends is read, shielded and within `GRACE`
-seconds, before `Cancelled` goes on; after that the connection is usable again. Where that does not
-succeed in time, the connection is closed.
+cancelled in PostgreSQL as well. Its remaining output is read, shielded and within
+`CLEANUP_TIMEOUT` seconds, before `Cancelled` propagates; then the connection is usable again. If
+that does not succeed in time, the connection is closed.
 
-psycopg's own cleaning up (a ROLLBACK, the end of a pipeline, the end of a COPY) was written for
-asyncio, where a cancellation is delivered once; in Trio everything awaited in a cancelled scope is
-cancelled at once. So what is awaited in a cancelled scope while an exception is on its way up runs
-shielded, for at most `GRACE` seconds.
+psycopg's cleanup (a ROLLBACK, the end of a pipeline, the end of a COPY) is written for asyncio,
+which delivers a cancellation once. Trio cancels every await in a cancelled scope. So an await in a
+cancelled scope while an exception propagates runs shielded, for at most `CLEANUP_TIMEOUT` seconds.
 """
 
 from __future__ import annotations
@@ -35,18 +34,19 @@ from psycopg.waiting import Wait
 
 from cookcam.database.waiting import drive, drive_connecting, ready_now
 
-GRACE = 5.0
-UNASKED_READS = 16
+CLEANUP_TIMEOUT = 5.0
+MAX_UNSOLICITED_READS = 16
 ACTIVE = pq.TransactionStatus.ACTIVE
 IDLE = pq.TransactionStatus.IDLE
 
 
 class _Lock:
-    """A lock that any task may release, and that is taken without a checkpoint when it is free.
+    """A lock that any task may release; acquiring a free lock is not a checkpoint.
 
-    Every statement takes the connection's lock and then waits for the server, so the checkpoint is
-    the wait; and cleaning up in a cancelled scope can take the lock. An abandoned generator, such
-    as `cursor.stream()`, is finished by another task than the one that began it.
+    Every statement acquires the lock and then waits for the server, which is the checkpoint.
+    Without a checkpoint of its own, cleanup in a cancelled scope can acquire the lock. Any task may
+    release it because an abandoned generator, such as `cursor.stream()`, is finished by another
+    task than the one that started it.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class _Lock:
 
 
 class Connection(AsyncConnection[Row]):
-    """A connection to PostgreSQL whose waiting is Trio's. One task uses it at a time."""
+    """A connection to PostgreSQL that waits with Trio. One task uses it at a time."""
 
     def __init__(self, pgconn: pq.abc.PGconn) -> None:
         super().__init__(pgconn, cast("Any", tuple_row))
@@ -88,15 +88,15 @@ class Connection(AsyncConnection[Row]):
     ) -> Self:
         """Connect, trying each address of each host in turn, `connect_timeout` seconds for each.
 
-        Prepared statements are off unless asked for: they belong to a server session, and behind a
-        transaction pooler the next transaction runs in another one.
+        Prepared statements are off by default: they belong to a server session, and behind a
+        transaction pooler the next transaction runs in another session.
 
         Raises `OperationalError` with the reasons of all attempts when none succeeds.
         """
         params = await cls._get_connection_params(conninfo, **kwargs)
         timeout = timeout_from_conninfo(params)
         failures: list[e.Error] = []
-        # Looking a host name up blocks, so psycopg's own blocking form runs in a thread.
+        # Host name lookup blocks, so psycopg's blocking form runs in a thread.
         for attempt in await trio.to_thread.run_sync(
             conninfo_attempts, params, abandon_on_cancel=True
         ):
@@ -121,9 +121,9 @@ class Connection(AsyncConnection[Row]):
         return connection
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.0, timeout: float | None = None) -> RV:
-        """Drive a generator of this connection; the module's words on cancellation say how.
+        """Drive a generator of this connection, cancelled as the module's docstring describes.
 
-        `interval` is psycopg's and has no use here: Trio is woken by what happens.
+        `interval` is psycopg's polling interval. It is not used: Trio waits for socket events.
         """
         if sys.exc_info()[0] and trio.current_effective_deadline() == -math.inf:
             return await self._wait_shielded(gen)
@@ -135,7 +135,7 @@ class Connection(AsyncConnection[Row]):
             raise
 
     async def cancel_safe(self, *, timeout: float = 30.0) -> None:
-        """Ask the server to cancel what this connection is doing; encrypted as the connection is.
+        """Send a cancel request for the current statement, with the encryption of the connection.
 
         Raises `CancellationTimeout` after `timeout` seconds.
         """
@@ -147,23 +147,23 @@ class Connection(AsyncConnection[Row]):
             raise e.CancellationTimeout("cancellation timeout expired") from None
 
     async def close(self) -> None:
-        """Close at once. Whoever waits for this connection is told with an `OperationalError`."""
+        """Close at once. Tasks that wait for this connection get an `OperationalError`."""
         self.close_now()
 
     def close_now(self) -> None:
-        """`close` without being asynchronous: nothing in it waits."""
+        """Close at once, from synchronous code."""
         if not self.closed:
             self._closed = True
             trio.lowlevel.notify_closing(self.pgconn.socket)
             self.pgconn.finish()
 
     def is_usable(self) -> bool:
-        """Whether a statement can be sent now: open, idle, and the server still at its end.
+        """Return whether the connection is open and idle and the server has not closed it.
 
-        Does not wait. Reads what the server sent unasked, such as its farewell.
+        Does not wait. Reads unsolicited messages, such as the notice of a server shutdown.
         """
         try:
-            for _ in range(UNASKED_READS):
+            for _ in range(MAX_UNSOLICITED_READS):
                 if not ready_now(self.pgconn.socket, Wait.R):
                     return self.pgconn.transaction_status == IDLE
                 self.pgconn.consume_input()
@@ -172,33 +172,33 @@ class Connection(AsyncConnection[Row]):
             return False
         return False
 
-    async def _try_cancel(self, *, timeout: float = GRACE) -> None:
+    async def _try_cancel(self, *, timeout: float = CLEANUP_TIMEOUT) -> None:
         with trio.CancelScope(shield=True):
             await super()._try_cancel(timeout=timeout)
 
     async def _interrupt(self, gen: PQGen[Any]) -> None:
-        """Cancel the statement of an interrupted generator and read it to its end, or close."""
-        with trio.move_on_after(GRACE, shield=True) as scope:
+        """Cancel the statement of an interrupted generator and read its output, or close."""
+        with trio.move_on_after(CLEANUP_TIMEOUT, shield=True) as scope:
             try:
-                await self.cancel_safe(timeout=GRACE)
-                unsure = False
+                await self.cancel_safe(timeout=CLEANUP_TIMEOUT)
+                reusable = True
             except e.Error:
-                unsure = True
+                # The cancellation may still arrive, and would hit the next statement.
+                reusable = False
             try:
                 await drive(gen, self.pgconn.socket)
             except e.QueryCanceled:
                 return
             except Exception:
-                # In what state the connection is, nobody knows.
-                unsure = True
-            if unsure:
-                # The cancellation may still arrive, and would hit the next statement.
+                # The state of the connection is unknown.
+                reusable = False
+            if not reusable:
                 self.close_now()
         if scope.cancelled_caught:
             self.close_now()
 
     async def _wait_shielded(self, gen: PQGen[RV]) -> RV:
-        with trio.move_on_after(GRACE, shield=True):
+        with trio.move_on_after(CLEANUP_TIMEOUT, shield=True):
             return await drive(gen, self.pgconn.socket)
         await self._interrupt(gen)
-        raise e.OperationalError(f"cleaning up did not end within {GRACE} seconds")
+        raise e.OperationalError(f"cleanup did not end within {CLEANUP_TIMEOUT} seconds")

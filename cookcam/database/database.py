@@ -1,4 +1,4 @@
-"""The database as the rest of the program sees it."""
+"""The database interface of the program: transactions and reads as an actor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cookcam.database.connecting import connect, connection_string
 from cookcam.database.notifications import listen
 from cookcam.database.pool import Pool, PoolSettings, open_pool
 from cookcam.database.pool_stats import PoolStats
-from cookcam.database.transaction import Transaction, read, rows_of, write
+from cookcam.database.transaction import Transaction, read, row_factory_for, write
 from cookcam.errors import NotFound
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ STATEMENT_TIMEOUT = 30.0
 
 @frozen
 class Database:
-    """Transactions and reads, each in the name of an actor: there is no way without one.
+    """Transactions and reads. Every statement runs as an actor.
 
-    Everything here raises `ServiceUnavailable` while the database cannot be reached,
-    `ServiceOverloaded` when no connection came free in time, `DeadlineExceeded` when a statement
-    ran longer than the statement timeout, and for what the server refuses the error of
-    `cookcam.errors.from_database_code`.
+    All methods raise `ServiceUnavailable` while the database cannot be reached,
+    `ServiceOverloaded` when no connection became free in time, `DeadlineExceeded` when a statement
+    ran longer than the statement timeout, and otherwise the error that
+    `cookcam.errors.from_database_code` gives for the SQLSTATE.
 
     A cancelled scope leaves no statement running on the server.
     """
@@ -50,11 +50,11 @@ class Database:
         must_connect: bool = False,
         statement_timeout: float = STATEMENT_TIMEOUT,
     ) -> AsyncGenerator[Database]:
-        """Open the pool for the length of the block; see `cookcam.database.pool` for its rules.
+        """Open the pool for the duration of the block; see `cookcam.database.pool` for its rules.
 
-        The database may be away at this moment and come later, unless `must_connect`: then
-        `ServiceUnavailable` is raised. `statement_timeout` is in seconds. A URL that cannot be read
-        raises `ValueError`.
+        The database need not be reachable yet. With `must_connect`, an unreachable database raises
+        `ServiceUnavailable`. `statement_timeout` is in seconds. Raises `ValueError` for an invalid
+        URL.
         """
         url = config.url.reveal()
         connection_string(url)
@@ -70,16 +70,16 @@ class Database:
         return self._pool.stats
 
     async def ping(self) -> None:
-        """Return when the database has answered; raises `ServiceUnavailable` when it does not."""
+        """Run a trivial query. Raises `ServiceUnavailable` when the database does not respond."""
         await self.fetch_value_as(GUEST, "select 1")
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """`transaction_as` the server itself: row-level security does not apply."""
+        """Open a transaction as the server itself: row-level security does not apply."""
         return self.transaction_as(SERVICE)
 
     @asynccontextmanager
     async def transaction_as(self, actor: Actor) -> AsyncGenerator[Transaction]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
+        """Open a transaction: committed when the block ends, rolled back when it raises."""
         async with self._pool.connection() as connection:
             transaction = Transaction(connection)
             try:
@@ -87,16 +87,16 @@ class Database:
                 yield transaction
                 await transaction.commit()
             finally:
-                # What is not committed now is rolled back by the pool as the connection returns.
+                # The pool rolls back an uncommitted transaction when the connection is returned.
                 transaction.end()
 
     async def fetch_one_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
     ) -> T:
-        """Read one row in one trip; raises `NotFound` when there is none.
+        """Read one row in one round trip. Raises `NotFound` when there is none.
 
-        `model` is `dict`, or a class that takes the columns as keyword arguments. The statement may
-        not write: 25006, a `DatabaseError`.
+        `model` is `dict`, or a class that takes the columns as keyword arguments. A statement that
+        writes raises `DatabaseError` (SQLSTATE 25006).
         """
         row = await self.fetch_optional_as(actor, model, statement, **params)
         if row is None:
@@ -106,20 +106,20 @@ class Database:
     async def fetch_optional_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
     ) -> T | None:
-        """Read one row in one trip, or None."""
-        rows = await self._read(actor, rows_of(model), statement, params)
+        """Read one row in one round trip, or None."""
+        rows = await self._read(actor, row_factory_for(model), statement, params)
         return rows[0] if rows else None
 
     async def fetch_all_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
     ) -> list[T]:
-        """Read all rows in one trip. The statement has to bound their number."""
-        return await self._read(actor, rows_of(model), statement, params)
+        """Read all rows in one round trip. The statement must limit their number."""
+        return await self._read(actor, row_factory_for(model), statement, params)
 
     async def fetch_value_as(
         self, actor: Actor, statement: LiteralString, /, **params: object
     ) -> Any:
-        """Read the first column of the first row in one trip; raises `NotFound` when none."""
+        """Read the first column of the first row in one round trip. Raises `NotFound`."""
         values = await self._read(actor, scalar_row, statement, params)
         if not values:
             raise NotFound()
@@ -128,13 +128,18 @@ class Database:
     async def write_one_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
     ) -> T | None:
-        """One statement that writes, committed with its own trip; its row, or None.
+        """Run and commit one writing statement in one round trip. Returns its row, or None.
 
-        For what is done by one statement; it is not cancelled once it was sent.
+        The statement is not cancelled once it has been sent.
         """
         async with self._pool.connection() as connection:
             rows = await write(
-                connection, actor, self._statement_timeout, rows_of(model), statement, params
+                connection,
+                actor,
+                self._statement_timeout,
+                row_factory_for(model),
+                statement,
+                params,
             )
         return rows[0] if rows else None
 
@@ -149,5 +154,5 @@ class Database:
             return await read(connection, actor, self._statement_timeout, rows, statement, params)
 
     def listen(self, *channels: str) -> AbstractAsyncContextManager[AsyncGenerator[Notify]]:
-        """Notifications on channels, over a connection of its own; see `notifications.listen`."""
+        """Listen on channels over a separate connection; see `notifications.listen`."""
         return listen(self._url, *channels)

@@ -1,9 +1,8 @@
-"""psycopg's errors as the errors a client may see.
+"""Translates psycopg's errors to the errors of `cookcam.errors`.
 
-The SQLSTATE decides, by the table of `cookcam.errors` (`spec/http-api-core.md` §3.12). What has
-none is decided here: a connection that could not be made, was lost or was closed is the database
-being away, unless it says that it has no room; text that PostgreSQL cannot hold is the caller's
-input.
+The SQLSTATE decides, by the table of `cookcam.errors`. Without a SQLSTATE: a connection that
+failed, was lost or was closed is `ServiceUnavailable`, or `ServiceOverloaded` at the server's
+connection limit; text that PostgreSQL cannot store is `InvalidInput`.
 """
 
 from __future__ import annotations
@@ -22,15 +21,19 @@ from cookcam.errors import (
 )
 
 CONNECTION_EXCEPTION = "08"
-UNSTORABLE_TEXT = frozenset({"22P05", "22021"})  # \u0000 in JSON; bytes that are no UTF-8
+UNSTORABLE_TEXT = frozenset({"22P05", "22021"})  # \u0000 in JSON; bytes that are not UTF-8
 
-# libpq keeps no SQLSTATE of a connection that was refused, only the server's words.
-NO_ROOM = ("too many clients", "too many connections", "remaining connection slots")
+# For a rejected connection libpq reports no SQLSTATE, only the server's message.
+CONNECTION_LIMIT_MESSAGES = (
+    "too many clients",
+    "too many connections",
+    "remaining connection slots",
+)
 
 
 @contextmanager
-def translated() -> Generator[None]:
-    """Raise what psycopg raises in the block as an `AppError`, with the original as its cause."""
+def translate_errors() -> Generator[None]:
+    """Translate psycopg's errors in the block to an `AppError`, with the original as its cause."""
     try:
         yield
     except psycopg.Error as error:
@@ -43,8 +46,8 @@ def translate(error: psycopg.Error) -> AppError:
         if isinstance(error, psycopg.DataError):
             return InvalidInput()
         if isinstance(error, psycopg.OperationalError):
-            full = any(words in str(error) for words in NO_ROOM)
-            return ServiceOverloaded() if full else ServiceUnavailable()
+            at_limit = any(message in str(error) for message in CONNECTION_LIMIT_MESSAGES)
+            return ServiceOverloaded() if at_limit else ServiceUnavailable()
     elif code.startswith(CONNECTION_EXCEPTION):
         return ServiceUnavailable()
     elif code in UNSTORABLE_TEXT:

@@ -1,14 +1,13 @@
 """Migrations: plain SQL files, each applied once, in the order of their names.
 
-A file `YYYYMMDDHHMMSS_name.sql` is applied in one transaction together with the record that it was,
-so a process that dies half way leaves nothing behind. The transaction holds an advisory lock, so
-any number of instances may start at once: one applies, the others wait and find it done. The record
-holds a checksum, and a file that changed after it was applied stops everything
-(`spec/database.md` §0).
+A file `YYYYMMDDHHMMSS_name.sql` and its record are written in one transaction, so a process that
+dies half way leaves no partial migration. The transaction holds an advisory lock, so any number of
+instances may start at once: one applies the file, the others wait and skip it. The record
+holds a checksum; a file that changed after it was applied is an error.
 
 `url` is the login that owns the schema, over a direct or session-pooled connection: a transaction
 pooler does not keep the session settings that migrations use. The server's own login
-(`cookcam_app`) may not migrate; it may ask what is pending.
+(`cookcam_app`) may list the pending migrations but not apply them.
 """
 
 from __future__ import annotations
@@ -27,23 +26,22 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class MigrationError(Exception):
-    """The schema could not be brought up to date; the words say which file and why."""
+    """The schema could not be brought up to date; the message has the file and the reason."""
 
 
 async def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
-    """Apply what is pending and return the names applied by this call, oldest first.
+    """Apply the pending migrations. Returns the names applied by this call, oldest first.
 
-    Cancelling stops after the file at hand. Raises `MigrationError`: what was applied before the
-    failing file stays applied.
+    Cancellation takes effect after the current file. Raises `MigrationError`; files applied before
+    the failing one stay applied.
     """
     return await trio.to_thread.run_sync(_migrate, url, directory)
 
 
 async def pending(url: str, directory: Path = MIGRATIONS) -> list[str]:
-    """The names that `migrate` would apply, oldest first. Changes nothing.
+    """Return the names that `migrate` would apply, oldest first. Changes nothing.
 
-    Raises `MigrationError` where `migrate` would refuse because a file changed, or could not
-    connect.
+    Raises `MigrationError` when an applied file has changed, or when the connection fails.
     """
     checksums = checksums_of(directory)
     try:
@@ -51,12 +49,12 @@ async def pending(url: str, directory: Path = MIGRATIONS) -> list[str]:
             recorded = await _recorded(connection)
     except (psycopg.Error, ValueError) as error:
         raise MigrationError(f"reading the record: {error}") from error
-    _refuse_changed(checksums, recorded)
+    _reject_changed_files(checksums, recorded)
     return [name for name in checksums if name not in recorded]
 
 
 def checksums_of(directory: Path) -> dict[str, str]:
-    """SHA-256 of each migration's text by name; line endings do not count."""
+    """Return the SHA-256 of each migration's text by name, independent of line endings."""
     return {
         path.stem: hashlib.sha256(path.read_text("utf-8").encode()).hexdigest()
         for path in sorted(directory.glob("*.sql"))
@@ -64,26 +62,26 @@ def checksums_of(directory: Path) -> dict[str, str]:
 
 
 def _migrate(url: str, directory: Path) -> list[str]:
-    # yoyo and sqlparse are needed by whoever migrates, and by no other start of the program.
+    # Imported here because only migrating needs yoyo and sqlparse.
     from cookcam.database.migration_backend import MigrationBackend
 
-    done: list[str] = []
+    applied: list[str] = []
     current = "preparing"
     try:
         with MigrationBackend(url) as backend:
             backend.prepare()
             checksums = checksums_of(directory)
-            _refuse_changed(checksums, backend.recorded_checksums())
+            _reject_changed_files(checksums, backend.recorded_checksums())
             for migration in backend.outstanding(directory):
                 trio.from_thread.check_cancelled()
                 current = migration.id
                 if backend.apply_with_record(migration, checksums[migration.id]):
-                    done.append(migration.id)
+                    applied.append(migration.id)
             current = "granting"
-            backend.share_record()
+            backend.grant_record_access()
     except (psycopg.Error, ValueError) as error:
         raise MigrationError(f"{current}: {error}") from error
-    return done
+    return applied
 
 
 async def _recorded(connection: Connection) -> dict[str, str]:
@@ -96,8 +94,10 @@ async def _recorded(connection: Connection) -> dict[str, str]:
     return dict(await rows.fetchall())
 
 
-def _refuse_changed(checksums: Mapping[str, str], recorded: Mapping[str, str]) -> None:
-    changed = [name for name, sum_ in checksums.items() if recorded.get(name, sum_) != sum_]
+def _reject_changed_files(checksums: Mapping[str, str], recorded: Mapping[str, str]) -> None:
+    changed = [
+        name for name, checksum in checksums.items() if recorded.get(name, checksum) != checksum
+    ]
     if changed:
         raise MigrationError(
             f"changed after being applied: {', '.join(changed)}. "

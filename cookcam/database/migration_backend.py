@@ -1,16 +1,16 @@
-"""The seam to yoyo-migrations: what it does well, under the rules it does not keep by itself.
+"""The yoyo-migrations backend with atomic records, an advisory lock and checksums.
 
-yoyo finds, orders and splits the files, runs the steps and keeps the table of what was applied.
-Four things differ here, and are why this subclass exists:
+yoyo finds, orders and splits the files, runs the steps and records the applied migrations.
+This subclass differs in four ways:
 
 - yoyo records a migration in a second transaction on a second connection; here the record and the
   migration commit together.
-- yoyo's lock is a row that outlives a process that died; here it is an advisory lock that ends with
-  its transaction.
+- yoyo's lock is a row that remains after its process died; here it is an advisory lock that ends
+  with its transaction.
 - yoyo's key is a hash of the file's name; here a checksum of its text is recorded as well.
-- yoyo's tables live in the schema `cookcam`, which the data API does not expose.
+- yoyo's tables are in the schema `cookcam`, which the data API does not expose.
 """
-# yoyo has no type annotations to speak of.
+# yoyo has almost no type annotations.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportUnknownParameterType=false
@@ -30,8 +30,8 @@ from yoyo.connections import parse_uri
 from cookcam.database.connecting import connection_string
 
 ADVISORY_LOCK = 0x_C00C_CA11
-LOCK_WAIT = "10min"  # another instance may be building an index
-TABLE_WAIT = "1min"  # a migration must not queue all traffic behind itself for longer
+LOCK_TIMEOUT = "10min"  # another instance may be building an index
+TABLE_LOCK_TIMEOUT = "1min"  # a migration that waits for a table lock blocks all later queries
 
 
 class Migration(Protocol):
@@ -50,16 +50,16 @@ class MigrationBackend(PostgresqlPsycopgBackend):
         super().__init__(parse_uri("postgresql+psycopg:///"), "migrations")
 
     def connect(self, dburi: object) -> psycopg.Connection[tuple[Any, ...]]:
-        """Connect as libpq understands the URL; yoyo's own parser knows fewer forms."""
+        """Connect with libpq's parser of the URL; yoyo's own supports fewer forms."""
         return psycopg.connect(connection_string(self.url), autocommit=True)
 
     def outstanding(self, directory: Path) -> Iterable[Migration]:
-        """The migrations of a directory that are not recorded, in order."""
-        found = read_migrations(glob.escape(str(directory)))
-        return cast("Iterable[Migration]", self.to_apply(found))
+        """Return the migrations of a directory that are not recorded, in order."""
+        migrations = read_migrations(glob.escape(str(directory)))
+        return cast("Iterable[Migration]", self.to_apply(migrations))
 
     def prepare(self) -> None:
-        """Create the record, once, whoever comes first."""
+        """Create the record tables if they do not exist; safe to run concurrently."""
         with self.transaction():
             self._take_lock()
             self.execute(f"create schema if not exists {self.schema}")
@@ -76,7 +76,7 @@ class MigrationBackend(PostgresqlPsycopgBackend):
         return dict(self.execute("select migration_id, checksum from migration_checksums"))
 
     def apply_with_record(self, migration: Migration, checksum: str) -> bool:
-        """Apply and record in one transaction; False when another instance was first."""
+        """Apply and record in one transaction. Returns False when it was already applied."""
         with self.transaction():
             self._take_lock()
             if self.is_applied(migration):
@@ -90,8 +90,8 @@ class MigrationBackend(PostgresqlPsycopgBackend):
             )
         return True
 
-    def share_record(self) -> None:
-        """Let the server's own login read what was applied: readiness asks for it."""
+    def grant_record_access(self) -> None:
+        """Grant the server's login read access to the record, which the readiness check reads."""
         with self.transaction():
             self._take_lock()
             self.execute(
@@ -103,6 +103,6 @@ class MigrationBackend(PostgresqlPsycopgBackend):
             )
 
     def _take_lock(self) -> None:
-        self.execute(f"set local lock_timeout = '{LOCK_WAIT}'")
+        self.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
         self.execute(f"select pg_advisory_xact_lock({ADVISORY_LOCK})")
-        self.execute(f"set local lock_timeout = '{TABLE_WAIT}'")
+        self.execute(f"set local lock_timeout = '{TABLE_LOCK_TIMEOUT}'")

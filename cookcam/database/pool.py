@@ -1,18 +1,19 @@
-"""A small pool of connections, owned by the nursery it is opened in.
+"""A pool of connections, owned by the nursery it is opened in.
 
-- The connection returned last is handed out first, so that those not needed grow old and go.
-- A connection is looked at before it is handed out, and one whose server has left is replaced. It
-  is looked at when it comes back: a transaction left open is rolled back, and what cannot be
-  brought to rest is closed.
-- Connections are made in the background, for the queue and to keep the minimum. A borrower takes
-  whichever comes first, a new one or a returned one.
-- A borrower waits for a bounded time. `ServiceOverloaded` says that all connections stayed busy;
-  `ServiceUnavailable` that the database could not be reached, and is raised at once when nothing is
-  open and the last attempt has failed.
-- While the database is away, attempts to reach the minimum again are spread by a growing, random
-  pause; a borrower causes an attempt at any time, so the first one after its return succeeds.
-- A connection older than the lifetime is replaced when it is at rest. Lifetimes differ by a random
-  tenth, so that the connections of a fleet do not all go at once.
+- The connection returned last is handed out first, so that unneeded connections stay idle and are
+  closed.
+- A connection is checked before it is handed out; one that the server has closed is replaced. It
+  is checked again when it is returned: an open transaction is rolled back, and a connection that
+  cannot be made idle is closed.
+- Connections are opened in the background, for waiting borrowers and to keep the minimum. A
+  borrower gets a new or a returned connection, whichever is available first.
+- A borrower waits for a limited time. `ServiceOverloaded` means that all connections stayed busy.
+  `ServiceUnavailable` means that the database could not be reached; it is raised at once when no
+  connection is open and the last attempt has failed.
+- While the database is unavailable, attempts to restore the minimum back off with jitter. A
+  borrower triggers an attempt at any time, so the first borrower after the outage succeeds.
+- A connection older than its lifetime is replaced when it is idle. Lifetimes vary randomly by 10%,
+  so that the connections of many instances do not all expire at once.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from cookcam.database.failures import translate
 from cookcam.database.pool_stats import PoolStats, PoolTotals
 from cookcam.errors import ServiceOverloaded, ServiceUnavailable
 
-FIRST_PAUSE, LAST_PAUSE = 0.25, 10.0
-LOOK_ROUND = 5.0
-ROLLBACK_WAIT = 5.0
-CLOSE_WAIT = 5.0
+INITIAL_BACKOFF, MAX_BACKOFF = 0.25, 10.0
+MAINTENANCE_INTERVAL = 5.0
+ROLLBACK_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 5.0
 IDLE, INTRANS, INERROR = (
     TransactionStatus.IDLE,
     TransactionStatus.INTRANS,
@@ -50,51 +51,51 @@ log = structlog.get_logger(__name__)
 class PoolSettings:
     """Sizes in connections, times in seconds.
 
-    `wait` bounds a borrower's wait; `idle` is how long a connection above `minimum` may rest.
+    `wait` limits a borrower's wait; a connection above `minimum` is closed after `idle` seconds.
     """
 
     minimum: int
     maximum: int
-    wait: float = 5.0
+    wait: float = 2.0
     lifetime: float = 1800.0
     idle: float = 300.0
 
 
 @define(eq=False)
-class _Member:
+class _PooledConnection:
     connection: Connection
     expires: float
-    resting_since: float = 0.0
+    idle_since: float = 0.0
     closed: bool = False
 
 
 @define(eq=False)
 class _Waiter:
-    """A place in the queue: it gets a member, or the reason why there is none."""
+    """A waiting borrower: receives a connection, or the reason why there is none."""
 
-    member: _Member | None = None
+    member: _PooledConnection | None = None
     reason: psycopg.Error | None = None
-    answered: trio.Event = field(factory=trio.Event)
+    settled: trio.Event = field(factory=trio.Event)
 
 
 @asynccontextmanager
 async def open_pool(
     connect: Callable[[], Awaitable[Connection]], settings: PoolSettings
 ) -> AsyncGenerator[Pool]:
-    """Open a pool for the length of the block. The database may be away.
+    """Open a pool for the duration of the block. The database need not be reachable.
 
-    At the end, borrowers have `CLOSE_WAIT` seconds to return what they hold; what they still hold
-    then is closed under them.
+    At the end, borrowers have `CLOSE_TIMEOUT` seconds to return their connections; then the
+    remaining connections are closed while in use.
     """
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         pool = Pool(connect, settings, nursery)
-        nursery.start_soon(pool.keep)
+        nursery.start_soon(pool.maintain)
         try:
             yield pool
             await pool.drain()
         except BaseException as error:
-            # Raised again outside of the nursery, which would wrap it in a group.
+            # Re-raised outside of the nursery, which would wrap it in an exception group.
             failure = error
         finally:
             pool.close()
@@ -105,103 +106,103 @@ async def open_pool(
 
 @define(eq=False)
 class Pool:
-    """Made by `open_pool`. Borrow with `connection`."""
+    """A connection pool, created by `open_pool`. Borrow with `connection`."""
 
     _connect: Callable[[], Awaitable[Connection]]
     _settings: PoolSettings
     _nursery: trio.Nursery
-    _resting: list[_Member] = field(factory=list[_Member], init=False)
-    _in_use: set[_Member] = field(factory=set[_Member], init=False)
+    _idle: list[_PooledConnection] = field(factory=list[_PooledConnection], init=False)
+    _in_use: set[_PooledConnection] = field(factory=set[_PooledConnection], init=False)
     _queue: deque[_Waiter] = field(factory=deque[_Waiter], init=False)
     _connecting: int = field(default=0, init=False)
     _reachable: bool = field(default=True, init=False)
     _closing: bool = field(default=False, init=False)
-    _wanted: trio.Event = field(factory=trio.Event, init=False)
+    _maintenance_needed: trio.Event = field(factory=trio.Event, init=False)
     _all_returned: trio.Event = field(factory=trio.Event, init=False)
     _totals: PoolTotals = field(factory=PoolTotals, init=False)
 
     @property
     def size(self) -> int:
-        return len(self._resting) + len(self._in_use) + self._connecting
+        return len(self._idle) + len(self._in_use) + self._connecting
 
     @property
     def stats(self) -> PoolStats:
         return PoolStats(
             size=self.size,
             in_use=len(self._in_use),
-            idle=len(self._resting),
+            idle=len(self._idle),
             waiting=len(self._queue),
             **asdict(self._totals),
         )
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
-        """Borrow a connection in autocommit mode, idle and alive as far as can be told.
+        """Borrow a connection in autocommit mode, idle and usable when last checked.
 
-        Raises `ServiceUnavailable` or `ServiceOverloaded`; see the rules above.
+        Raises `ServiceUnavailable` or `ServiceOverloaded`; see the module's docstring.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        member = self._take_resting() or await self._queue_up()
+        member = self._take_idle() or await self._wait_in_queue()
         self._totals.borrowed += 1
         try:
             yield member.connection
         finally:
-            await self._bring_to_rest(member.connection)
-            self._give_back(member)
+            await self._roll_back(member.connection)
+            self._release(member)
 
-    async def keep(self) -> None:
-        """Background task: replace what is dead or old, keep the minimum, let the rest go."""
-        pause = FIRST_PAUSE
+    async def maintain(self) -> None:
+        """Background task: replace broken and expired connections, keep the minimum open."""
+        backoff = INITIAL_BACKOFF
         while True:
-            self._tidy()
+            self._close_expired()
             self._open(self._settings.minimum - self.size)
             if self._reachable:
-                pause = FIRST_PAUSE
-                self._wanted = trio.Event()
-                with trio.move_on_after(LOOK_ROUND):
-                    await self._wanted.wait()
+                backoff = INITIAL_BACKOFF
+                self._maintenance_needed = trio.Event()
+                with trio.move_on_after(MAINTENANCE_INTERVAL):
+                    await self._maintenance_needed.wait()
             else:
-                await trio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                pause = min(pause * 2, LAST_PAUSE)
+                await trio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                backoff = min(backoff * 2, MAX_BACKOFF)
 
     async def drain(self) -> None:
-        """Refuse new borrowers and wait, bounded, for those that hold a connection."""
+        """Reject new borrowers and wait up to `CLOSE_TIMEOUT` for the current ones."""
         self._closing = True
-        self._refuse_queue(psycopg.OperationalError("the pool is closing"))
+        self._reject_waiters(psycopg.OperationalError("the pool is closing"))
         if self._in_use:
             self._all_returned = trio.Event()
-            with trio.move_on_after(CLOSE_WAIT):
+            with trio.move_on_after(CLOSE_TIMEOUT):
                 await self._all_returned.wait()
 
     def close(self) -> None:
-        """Close everything, also under a borrower that did not return its connection."""
+        """Close all connections, including those still in use."""
         self._closing = True
-        while self._resting:
-            self._discard(self._resting.pop())
+        while self._idle:
+            self._discard(self._idle.pop())
         while self._in_use:
             self._discard(self._in_use.pop())
 
-    def _take_resting(self) -> _Member | None:
+    def _take_idle(self) -> _PooledConnection | None:
         if self._closing:
             raise ServiceUnavailable()
-        while self._resting:
-            member = self._resting.pop()
+        while self._idle:
+            member = self._idle.pop()
             if member.connection.is_usable():
                 self._in_use.add(member)
                 return member
             self._discard(member, broken=True)
         return None
 
-    async def _queue_up(self) -> _Member:
+    async def _wait_in_queue(self) -> _PooledConnection:
         waiter = _Waiter()
         self._queue.append(waiter)
         self._open_for_queue()
         try:
             with trio.move_on_after(self._settings.wait):
-                await waiter.answered.wait()
+                await waiter.settled.wait()
         except trio.Cancelled:
             if waiter.member:
-                self._give_back(waiter.member)
+                self._release(waiter.member)
             raise
         finally:
             if waiter in self._queue:
@@ -213,17 +214,17 @@ class Pool:
             raise translate(waiter.reason) from waiter.reason
         raise ServiceUnavailable() if self._connecting else ServiceOverloaded()
 
-    async def _bring_to_rest(self, connection: Connection) -> None:
-        """Roll back what a borrower left open, also when its scope is cancelled."""
+    async def _roll_back(self, connection: Connection) -> None:
+        """Roll back an open transaction, also when the borrower's scope is cancelled."""
         if connection.pgconn.transaction_status in (INTRANS, INERROR):
-            with trio.move_on_after(ROLLBACK_WAIT, shield=True):
+            with trio.move_on_after(ROLLBACK_TIMEOUT, shield=True):
                 try:
                     await connection.rollback()
                 except psycopg.Error:
                     log.warning("rollback failed", exc_info=True)
 
-    def _give_back(self, member: _Member) -> None:
-        """Take a connection that nobody uses: hand it on, keep it, or close it."""
+    def _release(self, member: _PooledConnection) -> None:
+        """Hand a returned connection to the next waiter, keep it idle, or close it."""
         self._in_use.discard(member)
         if member.connection.pgconn.transaction_status != IDLE:
             self._discard(member, broken=True)
@@ -233,33 +234,33 @@ class Pool:
             waiter = self._queue.popleft()
             self._in_use.add(member)
             waiter.member = member
-            waiter.answered.set()
+            waiter.settled.set()
         else:
-            member.resting_since = trio.current_time()
-            self._resting.append(member)
+            member.idle_since = trio.current_time()
+            self._idle.append(member)
 
-    def _discard(self, member: _Member, *, broken: bool = False) -> None:
-        if not member.closed:  # it may have been closed under its borrower
+    def _discard(self, member: _PooledConnection, *, broken: bool = False) -> None:
+        if not member.closed:  # `close` may have closed it while it was in use
             member.closed = True
             member.connection.close_now()
             self._totals.closed += 1
             self._totals.broken += broken
             self._open_for_queue()
-            self._wanted.set()
+            self._maintenance_needed.set()
         if not self._in_use:
             self._all_returned.set()
 
-    def _tidy(self) -> None:
+    def _close_expired(self) -> None:
         now = trio.current_time()
-        for member in list(self._resting):
+        for member in list(self._idle):
             spare = self.size > self._settings.minimum
             usable = member.connection.is_usable()
             if (
                 not usable
                 or member.expires <= now
-                or (spare and member.resting_since + self._settings.idle <= now)
+                or (spare and member.idle_since + self._settings.idle <= now)
             ):
-                self._resting.remove(member)
+                self._idle.remove(member)
                 self._discard(member, broken=not usable)
 
     def _open_for_queue(self) -> None:
@@ -279,29 +280,29 @@ class Pool:
         finally:
             self._connecting -= 1
         if isinstance(outcome, psycopg.Error):
-            self._note_failure(outcome)
+            self._connect_failed(outcome)
         else:
-            self._note_success(outcome)
+            self._connect_succeeded(outcome)
 
-    def _note_success(self, connection: Connection) -> None:
+    def _connect_succeeded(self, connection: Connection) -> None:
         self._totals.opened += 1
         if not self._reachable:
             self._reachable = True
             log.info("database reached")
         life = self._settings.lifetime * random.uniform(0.9, 1)  # noqa: S311 - no secret
-        self._give_back(_Member(connection, trio.current_time() + life))
+        self._release(_PooledConnection(connection, trio.current_time() + life))
 
-    def _note_failure(self, error: psycopg.Error) -> None:
+    def _connect_failed(self, error: psycopg.Error) -> None:
         self._totals.failed += 1
         if self._reachable:
             self._reachable = False
             log.warning("database not reached", reason=str(error))
-        self._wanted.set()
+        self._maintenance_needed.set()
         if not self._in_use and not self._connecting:
-            self._refuse_queue(error)
+            self._reject_waiters(error)
 
-    def _refuse_queue(self, reason: psycopg.Error) -> None:
+    def _reject_waiters(self, reason: psycopg.Error) -> None:
         while self._queue:
             waiter = self._queue.popleft()
             waiter.reason = reason
-            waiter.answered.set()
+            waiter.settled.set()

@@ -1,4 +1,4 @@
-"""What a pool tells about itself."""
+"""Statistics of a connection pool."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from attrs import define, frozen
 
 @define
 class PoolTotals:
-    """Counted since the pool was opened."""
+    """Counters since the pool was opened."""
 
     opened: int = 0
     closed: int = 0
@@ -19,12 +19,12 @@ class PoolTotals:
 
 @frozen
 class PoolStats:
-    """The pool at one moment, and its totals since it was opened.
+    """A snapshot of the pool, and its counters since it was opened.
 
-    size: connections open or being opened; in_use: with a borrower; idle: open and at rest;
-    waiting: borrowers in the queue. opened, closed: connections ever; broken: of the closed, those
-    found dead or left in a state that could not be repaired; failed: attempts to connect;
-    borrowed: connections ever handed out; refused: borrowers sent away without one.
+    Snapshot: `size`, connections open or being opened; `in_use`, borrowed; `idle`, open and not
+    borrowed; `waiting`, borrowers in the queue. Counters: `opened` and `closed` connections;
+    `broken`, the closed connections that had failed; `failed`, unsuccessful attempts to connect;
+    `borrowed`, connections handed out; `refused`, borrowers that got no connection.
     """
 
     size: int

@@ -1,16 +1,15 @@
-"""Statements in the name of an actor.
+"""Statements that run as an actor.
 
-Every message to the server begins by saying in whose name it runs: role and claims are set for one
-transaction, so that row-level security holds for the caller and nothing of it stays on a pooled
-connection (`spec/database.md` §5.3). The statement timeout goes the same way, because a start-up
-option does not survive a transaction pooler.
+Every transaction begins by setting the role and claims of the actor, local to the transaction, so
+row-level security applies to the actor and a pooled connection keeps no trace of it. The statement
+timeout is set the same way, because a start-up option does not work behind a transaction pooler.
 
-Parameters are bound on this side, as literals quoted by libpq. That is what allows several
-statements in one message, and one statement means the same in a read as in a transaction.
+Parameters are bound on the client, as literals quoted by libpq. This allows several statements in
+one message, and makes a statement mean the same in a read and in a transaction.
 Placeholders are psycopg's: `%(name)s`, and `%%` for a percent sign.
 
-A trip to the server costs more than most statements do. So BEGIN travels with the first statement,
-and what nobody waits for (`Transaction.later`) with the next one, or with COMMIT.
+A round trip costs more than most statements. So BEGIN is sent with the first statement, and a
+deferred statement (`Transaction.defer`) with the next one, or with COMMIT.
 """
 
 from __future__ import annotations
@@ -27,48 +26,48 @@ from psycopg.rows import AsyncRowFactory, class_row, dict_row, scalar_row
 
 from cookcam.database.actors import Actor, DatabaseRole
 from cookcam.database.connection import Connection
-from cookcam.database.failures import translated
+from cookcam.database.failures import translate_errors
 from cookcam.errors import DatabaseError, NotFound, ServiceUnavailable
 
 T = TypeVar("T")
 
-COMMIT_WAIT = 10.0
+COMMIT_TIMEOUT = 10.0
 
 IDLE, INTRANS = pq.TransactionStatus.IDLE, pq.TransactionStatus.INTRANS
 
-NAME = """\
+SET_ACTOR = """\
 select
   set_config('role', %(actor__role)s, true),
   set_config('request.jwt.claims', %(actor__claims)s, true)"""
-ACT = NAME + ",\n  set_config('statement_timeout', %(actor__timeout)s, true)"
-BEGIN = "begin;\n" + ACT
-READ = ACT + ",\n  set_config('transaction_read_only', 'on', true);\n"
-WRITE = ACT + ";\n"
+SET_ACTOR_AND_TIMEOUT = SET_ACTOR + ",\n  set_config('statement_timeout', %(actor__timeout)s, true)"
+BEGIN = "begin;\n" + SET_ACTOR_AND_TIMEOUT
+READ = SET_ACTOR_AND_TIMEOUT + ",\n  set_config('transaction_read_only', 'on', true);\n"
+WRITE = SET_ACTOR_AND_TIMEOUT + ";\n"
 
 
 @define(eq=False)
 class Transaction:
-    """Statements inside `Database.transaction` or `transaction_as`; over when the block is."""
+    """Statements inside `Database.transaction` or `transaction_as`; unusable after the block."""
 
     _connection: Connection
-    _over: bool = False
+    _ended: bool = False
     _actor: Actor | None = None
-    # Whom the server takes us for. None when that has to be said again: after an error, going back
-    # to a savepoint also goes back to the name of then.
-    _known_as: Actor | None = None
-    # What travels ahead of the next statement, its parameters bound; BEGIN is the first of it.
-    _ahead: list[str] = field(factory=list[str])
+    # The actor whose role the session has now. None when unknown: after an error, a rollback to a
+    # savepoint also restores the role of that time.
+    _server_actor: Actor | None = None
+    # Statements to be sent before the next one, with parameters bound. The first is BEGIN.
+    _pending: list[str] = field(factory=list[str])
     _begun: bool = False
 
     @asynccontextmanager
     async def acting_as(self, actor: Actor) -> AsyncGenerator[None]:
-        """Statements inside the block run in this actor's name, in the same transaction.
+        """Run the statements of the block as `actor`, in the same transaction.
 
-        For what a person's deed brings about and may not do by themselves, such as an award of XP.
-        Costs no trip: the name travels with the next statement, and so does the one before when
-        the block is over, however it ends. A savepoint made in the block ends in it.
+        For effects of a user's action that the user may not write directly, such as an award of XP.
+        Costs no extra round trip: the role switch is sent with the next statement, and so is the
+        switch back after the block. A savepoint opened in the block must end in it.
         """
-        _claims_of(actor)
+        _role_and_claims(actor)
         outer, self._actor = self._actor, actor
         try:
             yield
@@ -76,7 +75,7 @@ class Transaction:
             self._actor = outer
 
     async def fetch_one(self, model: type[T], statement: LiteralString, /, **params: object) -> T:
-        """The first row as a `model`; raises `NotFound` when there is none.
+        """Return the first row as a `model`. Raises `NotFound` when there is none.
 
         `model` is `dict`, or a class that takes the columns as keyword arguments.
         """
@@ -88,102 +87,104 @@ class Transaction:
     async def fetch_optional(
         self, model: type[T], statement: LiteralString, /, **params: object
     ) -> T | None:
-        """The first row as a `model`, or None."""
-        with translated():
-            return await (await self._run(rows_of(model), statement, params)).fetchone()
+        """Return the first row as a `model`, or None."""
+        with translate_errors():
+            return await (await self._run(row_factory_for(model), statement, params)).fetchone()
 
     async def fetch_all(
         self, model: type[T], statement: LiteralString, /, **params: object
     ) -> list[T]:
-        """All rows, each as a `model`. The statement has to bound their number."""
-        with translated():
-            return await (await self._run(rows_of(model), statement, params)).fetchall()
+        """Return all rows, each as a `model`. The statement must limit their number."""
+        with translate_errors():
+            return await (await self._run(row_factory_for(model), statement, params)).fetchall()
 
     async def fetch_value(self, statement: LiteralString, /, **params: object) -> Any:
-        """The first column of the first row; raises `NotFound` when there is none."""
-        with translated():
+        """Return the first column of the first row. Raises `NotFound` when there is none."""
+        with translate_errors():
             cursor = await self._run(scalar_row, statement, params)
             if not cursor.rowcount:
                 raise NotFound()
             return await cursor.fetchone()
 
     async def execute(self, statement: LiteralString, /, **params: object) -> int:
-        """The number of rows written. A policy filters rows away without an error: look at it."""
-        with translated():
+        """Return the number of rows written; a policy that hides rows raises no error."""
+        with translate_errors():
             return (await self._run(dict_row, statement, params)).rowcount
 
-    def later(self, statement: LiteralString, /, **params: object) -> None:
-        """A statement whose result nobody needs: it travels with the next one, or with COMMIT.
+    def defer(self, statement: LiteralString, /, **params: object) -> None:
+        """Send a statement with the next one, or with COMMIT; its result is discarded.
 
-        In order, in the name of now, and for no trip of its own. What is wrong with it is raised
-        there, as the error that `execute` would have raised.
+        Runs in order, under the current role; costs no extra round trip. The statement it is sent
+        with raises its error, the same that `execute` would have raised.
         """
-        self._refuse_when_over()
-        with translated():
-            self._ahead.append(self._worded(statement, params))
+        self._require_open()
+        with translate_errors():
+            self._pending.append(self._render(statement, params))
 
     async def _run(
         self, rows: AsyncRowFactory[T], statement: LiteralString, params: Mapping[str, object]
     ) -> AsyncClientCursor[T]:
-        self._refuse_when_over()
+        self._require_open()
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._ahead.append(self._worded(statement, params))
+        self._pending.append(self._render(statement, params))
         return await self._send(AsyncClientCursor(self._connection, row_factory=rows))
 
     async def _send(self, cursor: AsyncClientCursor[T]) -> AsyncClientCursor[T]:
-        """All that waits to be sent, in one message; the result is that of the last statement."""
-        message, self._ahead = ";\n".join(self._ahead), []
+        """Send all pending statements in one message. The result is that of the last statement."""
+        message, self._pending = ";\n".join(self._pending), []
         if self._begun and self._connection.pgconn.transaction_status == IDLE:
-            # BEGIN was in a message that the server could not read. Nothing may go on without it.
+            # The server could not parse the message with BEGIN: no transaction is open.
             raise DatabaseError()
         self._begun = True
-        # Until the server has done it, nobody knows whom it takes us for.
-        known_as, self._known_as = self._known_as, None
+        # The session's role is unknown until the server has acknowledged the switch.
+        server_actor, self._server_actor = self._server_actor, None
         await cursor.execute(cast("LiteralString", message))
         if cursor.nextset():
             await cursor.set_result(-1)
-        self._known_as = known_as
+        self._server_actor = server_actor
         return cursor
 
-    def _worded(self, statement: LiteralString, params: Mapping[str, object]) -> str:
-        """The statement with its parameters, and before it in whose name it runs, if need be."""
-        bound = _bound(self._connection, statement, params)
-        # After an error the server takes nothing but the way back to a savepoint.
+    def _render(self, statement: LiteralString, params: Mapping[str, object]) -> str:
+        """Bind the parameters, and prepend the role switch when the actor has changed."""
+        bound = _bind(self._connection, statement, params)
+        # After an error the server accepts only a rollback to a savepoint.
         status = self._connection.pgconn.transaction_status
         if self._begun and status != INTRANS:
-            self._known_as = None
+            self._server_actor = None
             return bound
-        actor, known_as, self._known_as = self._actor, self._known_as, self._actor
-        if actor is None or actor is known_as:
+        actor, server_actor, self._server_actor = self._actor, self._server_actor, self._actor
+        if actor is None or actor is server_actor:
             return bound
-        return f"{_bound(self._connection, NAME, _claims_of(actor))};\n{bound}"
+        return f"{_bind(self._connection, SET_ACTOR, _role_and_claims(actor))};\n{bound}"
 
-    def _refuse_when_over(self) -> None:
-        if self._over:
-            raise RuntimeError("this transaction is over")
+    def _require_open(self) -> None:
+        if self._ended:
+            raise RuntimeError("this transaction has ended")
 
     def begin(self, actor: Actor, statement_timeout: float) -> None:
-        """Begin and take the actor's name, together with the first statement."""
-        self._ahead.append(_bound(self._connection, BEGIN, acting(actor, statement_timeout)))
-        self._actor = self._known_as = actor
+        """Begin as `actor`; sent together with the first statement."""
+        self._pending.append(
+            _bind(self._connection, BEGIN, actor_parameters(actor, statement_timeout))
+        )
+        self._actor = self._server_actor = actor
 
     async def commit(self) -> None:
-        """Commit. Raises `DatabaseError` when an earlier error, though caught, undid everything.
+        """Commit. Raises `DatabaseError` when an earlier, caught error rolled back the transaction.
 
-        Once begun it is not cancelled: a COMMIT that was interrupted may or may not have happened.
+        Not cancelled once begun: the outcome of an interrupted COMMIT would be unknown.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._begun and len(self._ahead) == 1:
-            return  # nothing was asked for
-        self._ahead.append("commit")
-        with uninterrupted(), translated():
+        if not self._begun and len(self._pending) == 1:
+            return  # only BEGIN is pending
+        self._pending.append("commit")
+        with shielded_commit(), translate_errors():
             cursor = await self._send(AsyncClientCursor(self._connection))
             if cursor.statusmessage != "COMMIT":
                 raise DatabaseError()
 
     def end(self) -> None:
-        """The connection belongs to somebody else from here on."""
-        self._over = True
+        """Make the transaction unusable; the connection goes back to the pool."""
+        self._ended = True
 
 
 async def read(
@@ -194,10 +195,12 @@ async def read(
     statement: LiteralString,
     params: Mapping[str, object],
 ) -> list[T]:
-    """Run one read-only statement as an actor, in one trip and its own implicit transaction."""
-    with translated():
+    """Run one read-only statement as an actor, in one round trip and an implicit transaction."""
+    with translate_errors():
         cursor = AsyncClientCursor(connection, row_factory=rows)
-        await cursor.execute(READ + statement, {**params, **acting(actor, statement_timeout)})
+        await cursor.execute(
+            READ + statement, {**params, **actor_parameters(actor, statement_timeout)}
+        )
         return await (await cursor.set_result(-1)).fetchall()
 
 
@@ -209,33 +212,35 @@ async def write(
     statement: LiteralString,
     params: Mapping[str, object],
 ) -> list[T]:
-    """`read` for a statement that writes; it is its own COMMIT, so it is not cancelled either."""
-    with uninterrupted(), translated():
+    """Run one writing statement as an actor, in one round trip; not cancelled, like a COMMIT."""
+    with shielded_commit(), translate_errors():
         cursor = AsyncClientCursor(connection, row_factory=rows)
-        await cursor.execute(WRITE + statement, {**params, **acting(actor, statement_timeout)})
+        await cursor.execute(
+            WRITE + statement, {**params, **actor_parameters(actor, statement_timeout)}
+        )
         await cursor.set_result(-1)
         return await cursor.fetchall() if cursor.description else []
 
 
 @contextmanager
-def uninterrupted() -> Generator[None]:
-    """What was begun in the block and interrupted may or may not have happened: so it is not.
+def shielded_commit() -> Generator[None]:
+    """Shield the block from cancellation: the outcome of an interrupted commit would be unknown.
 
-    Raises `ServiceUnavailable` after `COMMIT_WAIT` seconds.
+    Raises `ServiceUnavailable` after `COMMIT_TIMEOUT` seconds.
     """
-    with trio.move_on_after(COMMIT_WAIT, shield=True) as scope:
+    with trio.move_on_after(COMMIT_TIMEOUT, shield=True) as scope:
         yield
     if scope.cancelled_caught:
         raise ServiceUnavailable()
 
 
-def acting(actor: Actor, statement_timeout: float) -> dict[str, str]:
-    """The parameters of `ACT`."""
-    return {**_claims_of(actor), "actor__timeout": f"{statement_timeout * 1000:.0f}"}
+def actor_parameters(actor: Actor, statement_timeout: float) -> dict[str, str]:
+    """Return the parameters of `SET_ACTOR_AND_TIMEOUT`."""
+    return {**_role_and_claims(actor), "actor__timeout": f"{statement_timeout * 1000:.0f}"}
 
 
-def _claims_of(actor: Actor) -> dict[str, str]:
-    """The parameters of `NAME`. The claims of the role that is taken say the same role."""
+def _role_and_claims(actor: Actor) -> dict[str, str]:
+    """Return the parameters of `SET_ACTOR`. The claim `role` is set to the database role."""
     role = actor.database_role
     if role not in get_args(DatabaseRole):
         raise ValueError(f"no such database role: {role!r}")
@@ -245,11 +250,11 @@ def _claims_of(actor: Actor) -> dict[str, str]:
     }
 
 
-def _bound(connection: Connection, statement: LiteralString, params: Mapping[str, object]) -> str:
+def _bind(connection: Connection, statement: LiteralString, params: Mapping[str, object]) -> str:
     return AsyncClientCursor(connection).mogrify(statement, params)
 
 
-def rows_of(model: type[T]) -> AsyncRowFactory[T]:
+def row_factory_for(model: type[T]) -> AsyncRowFactory[T]:
     if model is dict:
         return cast("AsyncRowFactory[T]", dict_row)
     return class_row(model)

@@ -1,8 +1,8 @@
-"""psycopg's generators, driven by Trio.
+"""Drives psycopg's generators with Trio.
 
-psycopg writes everything that talks to the server as a generator that yields what it waits for and
-is told what became ready. Whoever drives the generators decides how to wait; psycopg brings drivers
-for threads and for asyncio, and this is one for Trio. Every wait is a checkpoint.
+psycopg implements its protocol code as generators that yield the socket state they wait for and
+are sent the state that became ready. psycopg has drivers for threads and for asyncio; this is the
+driver for Trio. Every wait is a checkpoint.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from psycopg.waiting import Ready, Wait
 async def drive(gen: PQGen[RV], fileno: int, timeout: float | None = None) -> RV:
     """Run a generator of an open connection to its end.
 
-    The generator may have been begun and interrupted before. Raises psycopg's `_WaitTimeout` after
-    `timeout` seconds, having looked at the socket once more; `OperationalError` when the socket is
-    closed under it.
+    The generator may have been started and interrupted before. Raises psycopg's `_WaitTimeout`
+    after `timeout` seconds and one last check of the socket; `OperationalError` when the socket is
+    closed during the wait.
     """
     if timeout is None:
         return await _run(gen, fileno)
@@ -36,7 +36,7 @@ async def drive(gen: PQGen[RV], fileno: int, timeout: float | None = None) -> RV
 
 
 async def drive_connecting(gen: PQGenConn[RV], timeout: float) -> RV:
-    """Run a generator that opens a socket, which may change on the way. Raises like `drive`."""
+    """Run a generator that opens sockets; each step may use another. Raises like `drive`."""
     with trio.move_on_after(timeout):
         try:
             fileno, state = next(gen)
@@ -48,9 +48,9 @@ async def drive_connecting(gen: PQGenConn[RV], timeout: float) -> RV:
 
 
 def ready_now(fileno: int, state: Wait) -> int:
-    """What of `state` the socket is ready for at this moment: a `Ready`, or 0 for nothing.
+    """Return which part of `state` the socket is ready for now: a `Ready`, or 0.
 
-    A socket in error counts as ready for both: the next read or write finds out.
+    A socket in error counts as ready for both: the next read or write reports the error.
     """
     poll = select.poll()
     poll.register(fileno, select.POLLIN | select.POLLOUT)
@@ -81,28 +81,28 @@ async def _ready(fileno: int, state: Wait) -> int:
         if state == Wait.W:
             await trio.lowlevel.wait_writable(fileno)
             return Ready.W
-        return await _either(fileno)
+        return await _wait_readable_or_writable(fileno)
     except (OSError, trio.ClosedResourceError) as error:
         raise e.OperationalError("connection socket closed") from error
 
 
-async def _either(fileno: int) -> int:
+async def _wait_readable_or_writable(fileno: int) -> int:
     """Wait until the socket is readable, writable or both.
 
-    It is writable nearly always when psycopg asks (a pipeline, a long message), so that is tried
-    before two tasks are started to find out.
+    The socket is nearly always writable when psycopg waits for both (a pipeline, a long message),
+    so this polls once before it starts two tasks.
     """
     await trio.lowlevel.checkpoint()
     ready = ready_now(fileno, Wait.RW)
     if not ready:
         async with trio.open_nursery() as nursery:
 
-            async def note(wait: Callable[[int], Coroutine[Any, Any, None]], found: int) -> None:
+            async def mark(wait: Callable[[int], Coroutine[Any, Any, None]], flag: int) -> None:
                 nonlocal ready
                 await wait(fileno)
-                ready |= found
+                ready |= flag
                 nursery.cancel_scope.cancel()
 
-            nursery.start_soon(note, trio.lowlevel.wait_readable, Ready.R)
-            nursery.start_soon(note, trio.lowlevel.wait_writable, Ready.W)
+            nursery.start_soon(mark, trio.lowlevel.wait_readable, Ready.R)
+            nursery.start_soon(mark, trio.lowlevel.wait_writable, Ready.W)
     return ready

@@ -12,6 +12,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from cookcam.identity.models import Identity
+from cookcam.text import clean_line
 
 AUDIENCE = "authenticated"
 LEEWAY = 10.0
@@ -43,7 +44,7 @@ def identity_from(claims: Mapping[str, Any], *, issuer: str, now: float) -> Iden
     return Identity(
         user_id=_user_id(claims),
         email=_text(claims, "email"),
-        name=_text(_metadata(claims), "name"),
+        name=clean_line(_text(_metadata(claims), "name") or "") or None,
         expires_at=_moment(expires),
         session_id=_text(claims, "session_id"),
         claims={**claims, "role": AUDIENCE},

@@ -31,15 +31,30 @@ R = TypeVar("R")
 def signed_in(
     view: Callable[Concatenate[Identity, P], Awaitable[R]],
 ) -> Callable[P, Awaitable[R]]:
-    """Wants a good access token; the view gets the caller.
+    """Requires a good access token of an active account; the view gets the caller.
 
-    Raises AuthenticationError without a bearer token, TokenExpired for one that is not good and
-    ServiceUnavailable when that cannot be decided.
+    Raises AuthenticationError without a bearer token, TokenExpired for one that is not good or
+    whose account is banned or deleted, and ServiceUnavailable when that cannot be decided.
     """
 
     @wraps(view)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         return await view(await _caller(), *args, **kwargs)
+
+    return secured(guarded)
+
+
+def signed_in_or_deleted(
+    view: Callable[Concatenate[Identity, P], Awaitable[R]],
+) -> Callable[P, Awaitable[R]]:
+    """`signed_in` that also admits an account whose deletion was requested or has finished.
+
+    For the routes on which a client learns of a deletion, repeats it, or signs out.
+    """
+
+    @wraps(view)
+    async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await view(await _caller(allow_deleted=True), *args, **kwargs)
 
     return secured(guarded)
 
@@ -83,10 +98,10 @@ def bearer_token() -> str:
     return token
 
 
-async def _caller() -> Identity:
+async def _caller(*, allow_deleted: bool = False) -> Identity:
     token = bearer_token()
     authenticator = cast("Authenticator", current_app.extensions["authenticator"])
-    caller = await authenticator.identify(token)
+    caller = await authenticator.identify(token, allow_deleted=allow_deleted)
     facts().user_id = str(caller.user_id)
     add_log_fields(userId=str(caller.user_id))
     return caller

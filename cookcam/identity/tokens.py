@@ -32,6 +32,7 @@ from cookcam.errors import (
     ServiceUnavailable,
     TokenExpired,
 )
+from cookcam.identity.account_states import AccountClosed, AccountStates
 from cookcam.identity.answers import RecentAnswers
 from cookcam.identity.claims import Rejected, identity_from
 from cookcam.identity.keys import ASYMMETRIC, KeySet
@@ -40,6 +41,9 @@ from cookcam.settings.readers import Secret
 
 LONGEST_TOKEN = 8 * 1024
 """Characters; a Supabase access token has one or two thousand."""
+
+REJECTED = "Token expired or invalid"
+"""The `error` literal of a rejected token."""
 
 LOOKUP_BOUND = 5.0
 """Seconds the provider may take to answer for one token."""
@@ -79,6 +83,7 @@ class Authenticator:
     _provider: IdentityProvider
     _keys: KeySet
     _clock: Callable[[], float] = time.time
+    _accounts: AccountStates | None = None
     _answers: RecentAnswers = field(factory=RecentAnswers)
 
     @classmethod
@@ -90,27 +95,41 @@ class Authenticator:
         supabase_url: str,
         jwt_secret: Secret | None,
         clock: Callable[[], float] = time.time,
+        accounts: AccountStates | None = None,
     ) -> AsyncGenerator[Authenticator]:
-        """`clock` gives seconds since the epoch. Nothing is fetched until a token needs it."""
+        """`clock` gives seconds since the epoch. Nothing is fetched until a token needs it.
+
+        Without `accounts`, which tests of tokens alone leave out, every account is active.
+        """
         issuer = f"{supabase_url}/auth/v1"
         async with KeySet.open(provider.signing_keys) as keys:
-            yield cls(issuer, jwt_secret, provider, keys, clock)
+            yield cls(issuer, jwt_secret, provider, keys, clock, accounts)
 
-    async def identify(self, token: str) -> Identity:
-        """The caller who owns `token`.
+    async def identify(self, token: str, *, allow_deleted: bool = False) -> Identity:
+        """The caller who owns `token`, whose account is active.
 
-        Raises TokenExpired (401) for a token that is malformed, forged, foreign or expired, and
-        ServiceUnavailable (503) when that cannot be decided now. The reason is logged, without
-        any part of the token, and not told.
+        Raises TokenExpired (401) for a token that is malformed, forged, foreign or expired,
+        AccountClosed (401) for one whose account is banned or, unless `allow_deleted`, deleted,
+        and ServiceUnavailable (503) when that cannot be decided now. The reason is logged, without
+        any part of the token, and is not in the response.
         """
         from jwt import PyJWTError
 
         try:
-            return await self._identify(token)
+            identity = await self._identify(token)
         except (Rejected, PyJWTError, ValueError, RecursionError, TokenExpired) as error:
             reason = str(error) if isinstance(error, Rejected) else type(error).__name__
             structlog.get_logger(__name__).debug("token rejected", reason=reason)
-            raise TokenExpired(error="Token expired or invalid") from None
+            raise TokenExpired(error=REJECTED) from None
+        if self._accounts is None:
+            return identity
+        state = await self._accounts.state_of(identity.user_id)
+        if state == "active" or (state == "deleted" and allow_deleted):
+            return identity
+        structlog.get_logger(__name__).info(
+            "token rejected", reason=f"account {state}", userId=str(identity.user_id)
+        )
+        raise AccountClosed(error=REJECTED, state=state)
 
     async def _identify(self, token: str) -> Identity:
         import jwt

@@ -7,9 +7,10 @@ jpeg = await images.prepare(data, fit=(800, 800))     # bytes of a JPEG
 
 from cookcam.images.encoding import decode_base64
 from cookcam.images.errors import ImageError, ImageTooLarge, InvalidImage, WrongImageType
-from cookcam.images.images import Images, Limits
+from cookcam.images.images import IMAGE_TYPES, Images, Limits
 
 __all__ = [
+    "IMAGE_TYPES",
     "ImageError",
     "ImageTooLarge",
     "Images",

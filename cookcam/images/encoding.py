@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import binascii
+import urllib.parse
 
 from cookcam.images.errors import ImageTooLarge, InvalidImage
 
+BASE64_PATTERN = r"^([dD][aA][tT][aA]:[^,]{0,180};[bB][aA][sS][eE]64,)?[A-Za-z0-9+/_\s-]+=*\s*$"
+"""What `decode_base64` accepts, as far as an expression of JSON schema can say it."""
+
 _LONGEST_PREFIX = 200
 _TO_STANDARD = str.maketrans("-_", "+/")
+_SHORTEST_LINE = 60
+"""Characters. Base64 is wrapped at 64 (PEM, RFC 7468) or 76 (MIME, RFC 2045)."""
 _CHUNK = 256 * 1024
 """Characters decoded at a time: Python's lock is held meanwhile, and other tasks wait for it."""
 
@@ -15,19 +21,25 @@ _CHUNK = 256 * 1024
 def decode_base64(text: str, *, max_bytes: int = 10 * 1024 * 1024) -> bytes:
     """The bytes of `text`: base64 in either alphabet, padded or not, bare or in a data URL.
 
+    White space around the text and line breaks inside it are ignored. Text that went through a URL
+    or a form on its way is understood: `%2B` and a single space both stand for `+`.
+
     The media type of a data URL is not believed; `Images.prepare` looks at the content.
     Raises InvalidImage for text that is no base64, ImageTooLarge for more than `max_bytes`
     (before anything is decoded). An empty text is no bytes.
     """
+    # Line breaks are common in base64 text; they count little, so the limit is checked before.
+    if len(text) > max_bytes * 3 // 2 + _LONGEST_PREFIX:
+        raise ImageTooLarge()
+    text = text.strip().removeprefix("\ufeff").lstrip()
     if text[:5].lower() == "data:":
         head, comma, _ = text[:_LONGEST_PREFIX].partition(",")
         if not comma or not head.lower().endswith(";base64"):
             raise InvalidImage("The image is not a base64 data URL")
         text = text[len(head) + 1 :]
-    # Line breaks are common in base64 text; they count little, so the bound is taken before.
-    if len(text) > max_bytes * 3 // 2:
-        raise ImageTooLarge()
-    packed = "".join(text.split()).rstrip("=")
+    if "%" in text:  # a data URL may be percent-encoded (RFC 2397)
+        text = urllib.parse.unquote(text, errors="replace")
+    packed = _joined(text).rstrip("=")
     if "-" in packed or "_" in packed:
         packed = packed.translate(_TO_STANDARD)
     if len(packed) * 3 // 4 > max_bytes:
@@ -42,3 +54,28 @@ def decode_base64(text: str, *, max_bytes: int = 10 * 1024 * 1024) -> bytes:
         )
     except (binascii.Error, ValueError):
         raise InvalidImage("The image is not valid base64") from None
+
+
+def _joined(text: str) -> str:
+    """`text` without its line breaks; a space inside of a line is a `+` that a form decoded.
+
+    Spaces are line breaks where they divide the text into lines of equal length, as they do when
+    a shell or a text field has replaced the line breaks of wrapped base64.
+    """
+    words = text.split()
+    if " " not in text or _is_wrapped(words):
+        return "".join(words)
+    lines = text.splitlines()
+    if not _is_wrapped(lines):  # indented, perhaps
+        lines = [line.strip() for line in lines]
+    return "".join(lines).replace(" ", "+")
+
+
+def _is_wrapped(lines: list[str]) -> bool:
+    width = len(lines[0]) if len(lines) > 1 else 0
+    return (
+        width >= _SHORTEST_LINE
+        and width % 4 == 0
+        and len(lines[-1]) <= width
+        and all(len(line) == width for line in lines[:-1])
+    )

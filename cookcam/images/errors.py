@@ -6,6 +6,8 @@ own catches the error and says them.
 
 from __future__ import annotations
 
+from typing import Self
+
 from cookcam.errors import AppError, PayloadTooLarge
 
 
@@ -25,10 +27,15 @@ class InvalidImage(ImageError):
 
 
 class WrongImageType(ImageError):
-    """400: a file, but neither JPEG nor PNG nor WebP, whatever it claims to be."""
+    """400: a file of a kind that is not supported, by its content."""
 
     status, code = 400, "UNSUPPORTED_IMAGE_TYPE"
-    default_message = "The image must be a JPEG, PNG or WebP"
+    default_message = "The image must be a JPEG, PNG, WebP, HEIC or AVIF"
+
+    @classmethod
+    def of(cls, kind: str) -> Self:
+        """Names the kind of file, with its article: "a GIF"."""
+        return cls(f"The file is {kind}. Send the image as a JPEG, PNG, WebP, HEIC or AVIF")
 
 
 class ImageTooLarge(PayloadTooLarge, ImageError):

@@ -2,36 +2,53 @@
 
 Read before any decoder sees the file, so that a few kilobytes that claim to be 30000 x 30000
 pixels cost a few microseconds and no memory. Sources: the PNG specification (IHDR), RFC 9649
-(WebP), ITU-T T.81 annex B (JPEG markers).
+(WebP), ITU-T T.81 annex B (JPEG markers). HEIC and AVIF are read by `heif.py`.
 """
 
 from __future__ import annotations
 
+import re
 import struct
-from typing import Literal
+from typing import Literal, NoReturn
 
 from attrs import frozen
 
 from cookcam.images.errors import InvalidImage, WrongImageType
+from cookcam.images.heif import measure_heif
 
-Format = Literal["JPEG", "PNG", "WEBP"]
+Format = Literal["JPEG", "PNG", "WEBP", "HEIF", "AVIF"]
 
-_FOREIGN = (
-    b"GIF8",
-    b"%PDF",
-    b"BM",
-    b"II*\x00",
-    b"MM\x00*",
-    b"8BPS",
-    b"PK\x03\x04",
-    b"\x00\x00\x01\x00",
-    b"\xff\x0a",  # JPEG XL
-    b"\x00\x00\x00\x0cJXL ",
-)
-"""How files begin that are something known, and not what is wanted."""
+_OTHER_KINDS = {
+    b"GIF8": "a GIF",
+    b"%PDF": "a PDF",
+    b"BM": "a BMP",
+    b"II*\x00": "a TIFF or a raw photo",
+    b"MM\x00*": "a TIFF or a raw photo",
+    b"8BPS": "a Photoshop file",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x00\x00\x01\x00": "an icon",
+    b"\xff\x0a": "a JPEG XL",
+    b"\x00\x00\x00\x0cJXL ": "a JPEG XL",
+    b"\x00\x00\x00\x0cjP  ": "a JPEG 2000",
+    b"\xff\x4f\xff\x51": "a JPEG 2000",
+    b"\x1aE\xdf\xa3": "a film (WebM or Matroska)",
+}
+"""How files begin that are something known and not supported."""
 
-_SIZELESS = frozenset((0x01, *range(0xD0, 0xD9)))
-"""JPEG markers without a length: TEM, RST0-7, SOI."""
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""The next JPEG marker. Skips what may stand before it: fill bytes (0xFF), the bytes of compressed
+data (0xFF is followed by 0x00 or a restart marker there), and stray bytes between segments, which
+some cameras and editors leave and decoders ignore (ITU-T T.81 B.1.1.2)."""
+
+_SEARCH_WINDOW = 64 * 1024
+"""Bytes searched for a marker at a time: Python's lock is held meanwhile. Also the largest number
+of stray bytes between two segments of the header."""
+
+_MAX_SEGMENTS = 10_000
+"""Segments of a JPEG that are read. Metadata of 10 MiB in segments of 64 KiB are 160."""
+
+_SIZELESS = frozenset((0x01, 0xD8))
+"""JPEG markers without a length: TEM, SOI. Restart markers are skipped with compressed data."""
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that begin a frame (SOF0-15) and hold its size."""
@@ -58,7 +75,7 @@ def measure(data: bytes) -> Header:
     """The header of `data`.
 
     Raises WrongImageType for a file of another known kind, InvalidImage for anything else that is
-    no JPEG, PNG or WebP, or whose header is broken.
+    no supported image, or whose header is broken.
     """
     try:
         if data.startswith(b"\xff\xd8\xff"):
@@ -67,10 +84,10 @@ def measure(data: bytes) -> Header:
             header = _png(data)
         elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             header = _webp(data)
-        elif _is_foreign(data):
-            raise WrongImageType()
+        elif data[4:8] == b"ftyp":
+            header = Header(*measure_heif(data))
         else:
-            raise InvalidImage()
+            _raise_other_kind(data)
     except (struct.error, IndexError):
         raise InvalidImage() from None
     if header.width < 1 or header.height < 1:
@@ -78,11 +95,17 @@ def measure(data: bytes) -> Header:
     return header
 
 
-def _is_foreign(data: bytes) -> bool:
-    if data.startswith(_FOREIGN) or data[4:8] == b"ftyp":  # HEIC, AVIF, MP4
-        return True
-    start = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return start.startswith((b"<svg", b"<?xml", b"<!doctype", b"<html"))
+def _raise_other_kind(data: bytes) -> NoReturn:
+    """Raises WrongImageType with the kind of file where it is known, else InvalidImage."""
+    for start, kind in _OTHER_KINDS.items():
+        if data.startswith(start):
+            raise WrongImageType.of(kind)
+    text = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<svg"):
+        raise WrongImageType.of("an SVG")
+    if text.startswith((b"<?xml", b"<!doctype", b"<html")):
+        raise WrongImageType.of("an HTML or XML page")
+    raise InvalidImage()
 
 
 def _png(data: bytes) -> Header:
@@ -110,25 +133,52 @@ def _webp(data: bytes) -> Header:
 
 
 def _jpeg(data: bytes) -> Header:
-    # Inside compressed data 0xFF is always followed by 0x00 or a restart marker.
-    if data.count(b"\xff\xda") > MOST_SCANS:
-        raise InvalidImage()
     at = 2
-    while True:
-        if data[at] != 0xFF:
-            raise InvalidImage()
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-        elif marker in _SIZELESS:
-            at += 2
-        elif marker in _FRAMES:
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(data, at, at + _SEARCH_WINDOW)
+        if found is None:
+            break
+        at, marker = found.start(), data[found.start() + 1]
+        if marker in _FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 5)
             return Header("JPEG", width, height)
-        elif marker in (0xD9, 0xDA):  # the end, or compressed data, before any frame
-            raise InvalidImage()
-        else:
-            (length,) = struct.unpack_from(">H", data, at + 2)
-            if length < 2:
-                raise InvalidImage()
-            at += 2 + length
+        if marker in (0xD9, 0xDA):  # the end, or compressed data, before any frame
+            break
+        at = _end_of_segment(data, at)
+    raise InvalidImage()
+
+
+def check_jpeg_scans(data: bytes) -> None:
+    """Raises InvalidImage for a JPEG of more than MOST_SCANS passes. Blocks up to about a second.
+
+    Only the picture itself counts: behind its end-of-image marker may be anything, for example the
+    film of a motion photo.
+    """
+    if data.count(b"\xff\xda") <= MOST_SCANS:
+        return
+    at, scans = 2, 0
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(data, at, at + _SEARCH_WINDOW)
+        while found is None and at + _SEARCH_WINDOW < len(data):
+            at += _SEARCH_WINDOW - 1  # a marker may lie across the edge of the window
+            found = _MARKER.search(data, at, at + _SEARCH_WINDOW)
+        if found is None or data[found.start() + 1] == 0xD9:
+            return
+        scans += data[found.start() + 1] == 0xDA
+        if scans > MOST_SCANS:
+            break
+        try:
+            at = _end_of_segment(data, found.start())
+        except struct.error:  # truncated
+            return
+    raise InvalidImage()
+
+
+def _end_of_segment(data: bytes, at: int) -> int:
+    """The offset behind the segment whose marker is at `at`. Raises InvalidImage, struct.error."""
+    if data[at + 1] in _SIZELESS:
+        return at + 2
+    (length,) = struct.unpack_from(">H", data, at + 2)
+    if length < 2:
+        raise InvalidImage()
+    return at + 2 + length

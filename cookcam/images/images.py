@@ -13,6 +13,8 @@ from cookcam.images.headers import Header, measure
 from cookcam.images.redrawing import redraw
 
 MEGAPIXEL = 1_000_000
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic", "image/heif", "image/avif")
+"""Content types of what `Images.prepare` takes, for documentation. The content decides."""
 
 
 @frozen
@@ -56,11 +58,12 @@ class Images:
     async def prepare(
         self, data: bytes, *, fit: tuple[int, int], limits: Limits = Limits()
     ) -> bytes:
-        """`data` (JPEG, PNG or WebP, by content) as a JPEG of quality 85 that fits inside `fit`.
+        """The image in `data` as a JPEG of quality 85 that fits inside `fit`.
 
-        `fit` is (width, height) in pixels; a smaller picture is not enlarged. It is turned upright
-        as its EXIF orientation says, then nothing of its metadata is kept; transparency becomes
-        white; of an animation the first frame is taken.
+        `data` is a JPEG, PNG, WebP, HEIC or AVIF, by content. `fit` is (width, height) in pixels; a
+        smaller image is not enlarged. It is turned upright as the file says, then nothing of its
+        metadata is kept; transparency becomes white. Of an animation the first frame is taken, of a
+        HEIC of several images the primary one.
 
         Raises ImageTooLarge (413) over `limits.max_bytes`, WrongImageType (400) for another kind
         of file, InvalidImage (422) for what cannot be decoded or has more than `limits.max_pixels`

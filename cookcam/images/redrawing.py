@@ -7,12 +7,13 @@ JPEG is decoded at a fraction of its size where that is enough.
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from cookcam.errors import ServiceOverloaded
 from cookcam.images.errors import InvalidImage
-from cookcam.images.headers import Header
+from cookcam.images.headers import Format, Header, check_jpeg_scans
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,6 +24,8 @@ STRIP = 64
 SPARE = 1.5
 """How many times larger than wanted a picture stays for the last, careful step of shrinking."""
 
+_MODERN: dict[Format, str] = {"HEIF": "HEIC", "AVIF": "AVIF"}
+_PNG_METADATA = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset((5, 6, 7, 8))
 
@@ -39,6 +42,10 @@ def redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
     except MemoryError:
         raise ServiceOverloaded() from None
     except Exception:
+        if header.format in _MODERN:
+            raise InvalidImage(
+                f"The {_MODERN[header.format]} image could not be decoded. Send it as a JPEG"
+            ) from None
         # Decoders fail on hostile bytes in many ways: OSError, SyntaxError, ValueError, zlib.error,
         # struct.error, and more. None of their words are for the client.
         raise InvalidImage() from None
@@ -47,8 +54,12 @@ def redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
 def _redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
     from PIL import Image
 
-    with Image.open(io.BytesIO(data), formats=[header.format]) as picture:
-        if picture.size != (header.width, header.height):
+    if header.format == "JPEG":
+        check_jpeg_scans(data)
+    elif header.format == "PNG":
+        data = _without_metadata(data)
+    with _open(data, header.format) as picture:
+        if not _agrees(picture, header):
             raise InvalidImage()
         enough = int(max(fit) * SPARE)
         picture.draft(None, (enough, enough))  # of use to JPEG alone
@@ -61,6 +72,50 @@ def _redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
     encoded = io.BytesIO()
     drawn.save(encoded, "JPEG", quality=QUALITY)
     return encoded.getvalue()
+
+
+def _open(data: bytes, format: Format) -> Image.Image:
+    """The image, not yet decoded. HEIC and AVIF are decoded in the calling thread alone."""
+    from PIL import Image
+
+    if format == "HEIF":
+        from pillow_heif import HeifImageFile, options
+
+        options.DECODE_THREADS = 1
+        options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+        return HeifImageFile(io.BytesIO(data))
+    if format == "AVIF":
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    return Image.open(io.BytesIO(data), formats=[format])
+
+
+def _agrees(picture: Image.Image, header: Header) -> bool:
+    """Whether the decoder found the size that the header claims.
+
+    A decoder of HEIC and AVIF may have turned and cropped the image as the file says.
+    """
+    if header.format in _MODERN:
+        return picture.width * picture.height <= header.pixels
+    return picture.size == (header.width, header.height)
+
+
+def _without_metadata(png: bytes) -> bytes:
+    """`png` without its texts and its colour profile, which are not used.
+
+    Pillow inflates them and rejects a file with a text of more than 1 MiB.
+    """
+    kept = [png[:8]]
+    at = 8
+    while at + 12 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, at)
+        end = at + 12 + length
+        if kind not in _PNG_METADATA:
+            kept.append(png[at:end])
+        at = end
+    kept.append(png[at:])
+    return b"".join(kept)
 
 
 def _flattened(picture: Image.Image, box: tuple[int, int]) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The nursery tree: run, the phases of shutdown, supervision, readiness.
+"""The program's lifecycle: start, supervision of background tasks, readiness, phased shutdown.
 
-Knows no feature and no protocol: what it starts and stops comes in as `Program`.
+Independent of features and protocols: the parts it starts and stops are passed in as `Program`.
 """

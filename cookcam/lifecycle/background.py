@@ -1,4 +1,4 @@
-"""Background tasks: supervised, named, restarted when they fail, stopped between units."""
+"""Background tasks: named, restarted after a failure, stopped between units of work."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from attrs import define, field, frozen
 from cookcam.errors import ServiceUnavailable
 from cookcam.lifecycle.work import Work
 
-FIRST_PAUSE = 0.5
-"""Seconds before a failed task is started again; doubled each time up to LONGEST_PAUSE."""
-LONGEST_PAUSE = 60.0
-LONGEST_OUTAGE_PAUSE = 5.0
-"""The same while the database or a provider is away."""
+INITIAL_BACKOFF = 0.5
+"""Seconds before a failed task is restarted; doubled after each failure up to MAX_BACKOFF."""
+MAX_BACKOFF = 60.0
+MAX_OUTAGE_BACKOFF = 5.0
+"""Maximum backoff in seconds while the database or a provider is unavailable."""
 HEALTHY_AFTER = 60.0
-"""A task that ran this many seconds starts again with the first pause."""
+"""A task that ran for this many seconds is restarted with the initial backoff."""
 
 
 @frozen
 class Task:
     """A job that runs until it is cancelled.
 
-    A task that returns is done. One that raises is logged, counted and started again after a
-    jittered pause; it never ends the process and is never silent (`spec/operations.md` §17, 69).
+    A task that returns is done. A task that raises is logged, reported and restarted after a
+    jittered backoff. A failing task never ends the process.
     """
 
     name: str
@@ -36,14 +36,14 @@ class Task:
 
 
 class TaskObserver(Protocol):
-    """Who wants to know of restarts: metrics and error reports."""
+    """Receives the failures of background tasks, for metrics and error reports."""
 
     def task_failed(self, name: str, error: Exception) -> None: ...
 
 
 @define
 class Background:
-    """Owns the supervised tasks of the tree."""
+    """Runs and supervises the background tasks."""
 
     work: Work
     tasks: Sequence[Task] = ()
@@ -54,7 +54,7 @@ class Background:
 
     @contextmanager
     def unit(self, name: str) -> Generator[None]:
-        """A stretch of a job that a drain lets finish; only the cut cancels it."""
+        """A unit of work of a job: `drain` lets it finish, only `cut` cancels it."""
         with trio.CancelScope(shield=True) as scope, self.work.unit("job", name):
             self._units.add(scope)
             try:
@@ -63,7 +63,7 @@ class Background:
                 self._units.discard(scope)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Runs all tasks until `drain` or cancellation."""
+        """Run all tasks until `drain` or cancellation."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -74,32 +74,32 @@ class Background:
             self._done.set()
 
     async def drain(self) -> None:
-        """Stops every task at the end of its unit at hand and waits for all of them."""
+        """Stop every task at the end of its current unit and wait for all of them."""
         self._scope.cancel()
         await self._done.wait()
 
     def cut(self) -> None:
-        """Cancels the units at hand too."""
+        """Cancel the current units too."""
         for scope in self._units:
             scope.cancel()
 
     async def _supervise(self, task: Task) -> None:
         log = structlog.get_logger("cookcam.background")
-        pause = FIRST_PAUSE
+        backoff = INITIAL_BACKOFF
         while True:
-            began = trio.current_time()
+            started_at = trio.current_time()
             try:
                 await task.run()
                 return
             except ServiceUnavailable as error:
-                # An outage is no crash: one line, and back soon after it is over.
+                # Not a bug in the task: log one line, and retry soon after the outage ends.
                 log.warning("background task waits", task=task.name, code=error.code)
-                pause = min(pause, LONGEST_OUTAGE_PAUSE)
+                backoff = min(backoff, MAX_OUTAGE_BACKOFF)
             except Exception as error:
                 log.error("background task failed", task=task.name, exc_info=error)
                 if self.observer is not None:
                     self.observer.task_failed(task.name, error)
-            if trio.current_time() - began >= HEALTHY_AFTER:
-                pause = FIRST_PAUSE
-            await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
+            if trio.current_time() - started_at >= HEALTHY_AFTER:
+                backoff = INITIAL_BACKOFF
+            await trio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            backoff = min(backoff * 2, MAX_BACKOFF)

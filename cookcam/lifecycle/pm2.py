@@ -1,7 +1,7 @@
-"""Telling PM2 that the process accepts connections.
+"""Reports to PM2 that the process accepts connections.
 
-PM2 gives a forked child an IPC pipe as descriptor `NODE_CHANNEL_FD` and, with `wait_ready`, waits
-for the JSON string "ready" on it before it stops the old process of a reload.
+PM2 gives a forked child an IPC pipe as descriptor `NODE_CHANNEL_FD`. With `wait_ready`, it waits
+for the JSON string "ready" on that pipe before it stops the old process of a reload.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 
 
 def announce_ready(channel: int | None) -> bool:
-    """Writes `"ready"` to the IPC descriptor; False when there is none or nobody listens."""
+    """Write `"ready"` to the IPC descriptor. Returns False without a descriptor or a reader."""
     if channel is None:
         return False
     try:

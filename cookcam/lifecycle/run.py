@@ -1,15 +1,15 @@
-"""The root of the tree: from nothing to serving to nothing, in one function.
+"""Runs the program from start to exit in one function.
 
-`run` opens the program (services in order), starts what runs (background tasks, connections),
-says that it is ready, waits for a reason to stop and shuts down in phases. The services close in
-reverse order after the last task has ended, within `CLOSE_BOUND` seconds.
+`run` opens the services in order, starts the background tasks and the server, reports readiness,
+waits for a signal or a failure and shuts down in phases. The services close in reverse order
+after the last task has ended, within `CLOSE_TIMEOUT` seconds.
 """
 
 from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Protocol
 
 import structlog
@@ -24,18 +24,18 @@ from cookcam.lifecycle.work import Work
 from cookcam.settings.sections import DrainConfig
 
 WATCHER = "watch signals"
-CLOSE_BOUND = 5.0
-"""Seconds for closing the services and flushing the last records."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds for closing the services and flushing the last log records."""
 
 
 class Runnable(Protocol):
-    """A core task of the tree: reports when it has started, returns when it is done."""
+    """A core task: reports when it has started, returns when it is done."""
 
     async def __call__(self, *, task_status: trio.TaskStatus[None]) -> None: ...
 
 
-class Listening(Server, Protocol):
-    """A server that `run` starts; it serves until its door is closed and all have left."""
+class ListeningServer(Server, Protocol):
+    """A server that `run` starts; it serves until it stops accepting and all clients have left."""
 
     async def serve(self, *, task_status: trio.TaskStatus[None]) -> None: ...
 
@@ -46,11 +46,11 @@ class Listening(Server, Protocol):
 class Program:
     """The opened parts that `run` starts and stops."""
 
-    server: Listening
+    server: ListeningServer
     sockets: Sockets
     background: Background
     on_ready: Callable[[], None]
-    """Called once connections are accepted: log it, tell PM2."""
+    """Called once connections are accepted: logs it and reports readiness to PM2."""
 
 
 Assemble = Callable[[Lifecycle, Work], AbstractAsyncContextManager[Program]]
@@ -83,38 +83,38 @@ async def run(
     signals: AsyncIterator[int],
     make_shutdown: Callable[..., Shutdown] = Shutdown,
 ) -> tuple[int, DrainReport | None]:
-    """Runs the program until it is told to stop; returns (exit status, drain report).
+    """Run the program until a signal or a failure. Returns (exit status, drain report).
 
     `signals` yields signal numbers: the first starts the drain, a second cancels everything at
     once. The status is 0 when nothing was cut, 1 otherwise. An exception while opening the
-    program is raised as it is; one in a core task drains first and gives status 1.
+    program is raised unchanged; an exception in a core task starts the drain and gives status 1.
     """
-    life = _Life(settings, make_shutdown)
+    program_run = _ProgramRun(settings, make_shutdown)
     async with trio.open_nursery() as root:
-        root.start_soon(life.watch, signals, root.cancel_scope, name=WATCHER)
-        with life.opening, life.closing:
-            async with assemble(life.lifecycle, life.work) as program:
+        root.start_soon(program_run.watch, signals, root.cancel_scope, name=WATCHER)
+        with program_run.opening, program_run.closing:
+            async with assemble(program_run.lifecycle, program_run.work) as program:
                 try:
-                    await life.serve(program)
-                finally:  # forced or not: what follows is the closing of the services
-                    life.begin_closing()
-        life.count_tasks_left(root)
+                    await program_run.serve(program)
+                finally:
+                    program_run.begin_closing()
+        program_run.count_tasks_left(root)
         root.cancel_scope.cancel()
-    return life.end()
+    return program_run.end()
 
 
 @define
-class _Life:
-    """What `run` knows of one life of the program, and its steps."""
+class _ProgramRun:
+    """The state and the steps of one call of `run`."""
 
     settings: DrainConfig
     make_shutdown: Callable[..., Shutdown]
     lifecycle: Lifecycle = field(factory=Lifecycle, init=False)
     work: Work = field(factory=Work, init=False)
     opening: trio.CancelScope = field(factory=trio.CancelScope, init=False)
-    """Of everything from the first service on; cancelled by a signal before it serves."""
+    """Scope of the opened program; cancelled by a signal that arrives during the start."""
     closing: trio.CancelScope = field(factory=trio.CancelScope, init=False)
-    """The same, to bound the closing of the services."""
+    """Scope of the opened program; its deadline limits the closing of the services."""
     _stop: StopRequest = field(factory=StopRequest, init=False)
     _forced: bool = field(default=False, init=False)
     _shutdown: Shutdown | None = field(default=None, init=False)
@@ -123,13 +123,13 @@ class _Life:
     _log: Any = field(factory=lambda: structlog.get_logger("cookcam.lifecycle"), init=False)
 
     async def watch(self, signals: AsyncIterator[int], everything: trio.CancelScope) -> None:
-        """The first signal asks to stop, the second cancels everything."""
+        """Start the drain on the first signal; cancel everything on the second."""
         async for number in signals:
             name = signal.Signals(number).name
             if self._stop.is_set():
                 self._forced = True
                 self._log.warning("Shutdown already in progress, forcing exit...", signal=name)
-                self.work.give_up()
+                self.work.mark_running_as_cut()
                 everything.cancel()
                 return
             self._log.info(f"{name} received, starting graceful shutdown...")
@@ -138,13 +138,14 @@ class _Life:
                 self.opening.cancel()
 
     async def serve(self, program: Program) -> None:
-        """From the first core task to the end of the last one."""
+        """Run the core tasks, from the start of the first to the end of the last."""
         async with trio.open_nursery() as running:
             await running.start(self._guard, program.background.run)
             await running.start(self._guard, program.server.serve)
             await running.start(self._guard, program.server.accept)
-            self.lifecycle.enter(Phase.SERVING)
-            program.on_ready()
+            if not self._stop.is_set():
+                self.lifecycle.enter(Phase.SERVING)
+                program.on_ready()
             await self._stop.wait()
             self._shutdown = self.make_shutdown(
                 lifecycle=self.lifecycle,
@@ -153,33 +154,35 @@ class _Life:
                 server=program.server,
                 sockets=program.sockets,
                 background=program.background,
-                cut_everything=running.cancel_scope.cancel,
+                cancel_everything=running.cancel_scope.cancel,
             )
             await self._shutdown.run()
 
     def begin_closing(self) -> None:
         self._closed_after = trio.current_time()
-        self.closing.deadline = self._closed_after + CLOSE_BOUND
+        self.closing.deadline = self._closed_after + CLOSE_TIMEOUT
 
     def count_tasks_left(self, root: trio.Nursery) -> None:
-        """Nothing but the watcher may run once the services are closed."""
+        """Count the tasks besides the watcher that still run after the services are closed."""
         left = [task for task in root.child_tasks if task.name != WATCHER]
         self._tasks_left = sum(1 + snapshot(task).count() for task in left)
 
     def end(self) -> tuple[int, DrainReport | None]:
-        """The result of `run`."""
+        """Build the result of `run`."""
         self.lifecycle.enter(Phase.CLOSED)
         report = None if self._shutdown is None else self._report(self._shutdown)
         clean = not self._forced and self._stop.error is None and (report is None or report.clean)
         return (0 if clean else 1), report
 
     async def _guard(self, task: Runnable, *, task_status: trio.TaskStatus[None]) -> None:
-        """A core task: its failure is a reason to stop, through the same phases."""
+        """Run a core task; its failure requests a stop through the same phases."""
         try:
             await task(task_status=task_status)
         except Exception as error:
             self._log.error("a core task failed, starting graceful shutdown...", exc_info=error)
             self._stop.set("failure", error)
+            with suppress(RuntimeError):  # it had started already
+                task_status.started()
 
     def _report(self, shutdown: Shutdown) -> DrainReport:
         close = round(trio.current_time() - self._closed_after, 3)

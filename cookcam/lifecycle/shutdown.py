@@ -1,8 +1,7 @@
-"""The phases of shutdown: a sequence with bounds, not a hope (docs/shutdown.md).
+"""The phases of shutdown, each with a time limit (docs/shutdown.md).
 
-Each phase is one function of the table in DESIGN terms: notice, close the door, drain,
-background, cut. Closing the services is phase six and belongs to whoever opened them
-(`cookcam.lifecycle.run`).
+The phases are: notice, closing the listeners, draining, background, cutting. `run`, which opened
+the services, closes them after the last phase.
 """
 
 from __future__ import annotations
@@ -23,30 +22,30 @@ from cookcam.settings.sections import DrainConfig
 class Server(Protocol):
     """The listeners and their connections."""
 
-    def close_door(self) -> None:
-        """Takes in what waits in the accept queue and closes the listeners, in one step."""
+    def stop_accepting(self) -> None:
+        """Accept the connections in the accept queue and close the listeners, in one step."""
         ...
 
     async def drain(self, linger: float) -> None:
-        """Returns when every connection has ended; idle ones end `linger` seconds from now."""
+        """Wait until every connection has ended; idle ones end after `linger` seconds."""
         ...
 
 
 class Sockets(Protocol):
-    """Everything that is connected in real time."""
+    """The realtime sockets: Socket.IO and plain WebSockets."""
 
     async def notice(self) -> None:
-        """Tells every socket that the server goes away."""
+        """Send the shutdown notice to every socket."""
         ...
 
     async def drain(self) -> None:
-        """Flushes and closes every socket in its own protocol; returns when all are gone."""
+        """Flush and close every socket in its own protocol; returns when all are closed."""
         ...
 
 
 @frozen
 class DrainReport:
-    """What shutdown did. Counts are per kind of unit, seconds per phase."""
+    """The result of a shutdown. Counts are per kind of unit, seconds per phase."""
 
     reason: str
     finished: Mapping[str, int]
@@ -63,7 +62,7 @@ class DrainReport:
 
 @define
 class Shutdown:
-    """Runs the phases in order over the parts of the tree it is given."""
+    """Runs the phases in order on the parts of the program."""
 
     lifecycle: Lifecycle
     settings: DrainConfig
@@ -71,7 +70,7 @@ class Shutdown:
     server: Server
     sockets: Sockets
     background: Background
-    cut_everything: Callable[[], None]
+    cancel_everything: Callable[[], None]
     phases: tuple[tuple[Phase, Callable[[Shutdown], Awaitable[None]]], ...] = field(
         factory=lambda: PHASES
     )
@@ -79,44 +78,44 @@ class Shutdown:
     _deadline: float = field(default=math.inf, init=False)
 
     async def run(self) -> None:
-        self.work.count_from_now()
+        self.work.start_counting()
         self._deadline = trio.current_time() + self.settings.notice + self.settings.timeout
         for phase, step in self.phases:
-            began = trio.current_time()
+            started_at = trio.current_time()
             self.lifecycle.enter(phase)
             await step(self)
-            self.seconds[phase.name.lower()] = round(trio.current_time() - began, 3)
+            self.seconds[phase.name.lower()] = round(trio.current_time() - started_at, 3)
 
     async def notice(self) -> None:
         await self.sockets.notice()
         await trio.sleep(self.settings.notice)
 
-    async def close_door(self) -> None:
-        self.server.close_door()
+    async def close_listeners(self) -> None:
+        self.server.stop_accepting()
 
     async def drain(self) -> None:
-        with self._bound():
+        with self._until_deadline():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.sockets.drain)
                 nursery.start_soon(self.server.drain, self.settings.linger)
 
     async def finish_background(self) -> None:
-        with self._bound():
+        with self._until_deadline():
             await self.background.drain()
 
     async def cut(self) -> None:
-        """Whatever is left is named, counted and cancelled."""
-        self.work.give_up()
+        """Record the remaining units as cut and cancel them."""
+        self.work.mark_running_as_cut()
         self.background.cut()
-        self.cut_everything()
+        self.cancel_everything()
 
-    def _bound(self) -> trio.CancelScope:
+    def _until_deadline(self) -> trio.CancelScope:
         return trio.CancelScope(deadline=self._deadline)
 
 
 PHASES: tuple[tuple[Phase, Callable[[Shutdown], Awaitable[None]]], ...] = (
     (Phase.NOTICE, Shutdown.notice),
-    (Phase.CLOSING, Shutdown.close_door),
+    (Phase.CLOSING, Shutdown.close_listeners),
     (Phase.DRAINING, Shutdown.drain),
     (Phase.BACKGROUND, Shutdown.finish_background),
     (Phase.CUTTING, Shutdown.cut),

@@ -1,4 +1,4 @@
-"""Where the program is between start and exit; the one thing every part may look at."""
+"""The current phase of the program, readable by every part."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import define, field
 
 
 class Phase(IntEnum):
-    """The phases of the program's life, in order; see docs/shutdown.md for what each does."""
+    """The phases between start and exit, in order; docs/shutdown.md describes each."""
 
     STARTING = 0
     SERVING = 1
@@ -23,18 +23,18 @@ class Phase(IntEnum):
 
 @define
 class Lifecycle:
-    """The current phase. Written by `cookcam.lifecycle.run`, read by everybody."""
+    """Holds the current phase. Written by `cookcam.lifecycle.run`, read by every part."""
 
     phase: Phase = Phase.STARTING
     draining_started: trio.Event = field(factory=trio.Event)
 
     @property
     def draining(self) -> bool:
-        """True from the first moment of shutdown: readiness is 503, answers say `close`."""
+        """True from the start of shutdown: readiness is 503, responses say `Connection: close`."""
         return self.phase >= Phase.NOTICE
 
     def enter(self, phase: Phase) -> None:
-        """Moves on to a later phase; never back."""
+        """Move to a later phase; an earlier phase is ignored."""
         self.phase = max(self.phase, phase)
         if self.draining:
             self.draining_started.set()

@@ -1,4 +1,4 @@
-"""How long this process has been running, counted from its start and not from the first import."""
+"""The uptime of this process, counted from its start rather than from the first import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TICKS = 100  # USER_HZ, the unit of /proc/self/stat on every Linux port in use
 
 
 def since_process_start() -> float | None:
-    """Seconds since the kernel started this process; None where there is no /proc."""
+    """Return the seconds since the kernel started this process; None without /proc."""
     try:
         # The name in field 2 may hold spaces and parentheses: count from the last one.
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()

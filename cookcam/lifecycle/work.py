@@ -1,4 +1,4 @@
-"""What is running now, by kind, so that a drain can count it and name what it cuts."""
+"""Registry of the running units of work, so that a drain can count them and name those it cuts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import define, field
 
 @define(eq=False)
 class Unit:
-    """One piece of work with an end: a request, a socket, the unit at hand of a job."""
+    """One piece of work with an end: a request, a socket, the current unit of a job."""
 
     kind: str
     name: str
@@ -19,9 +19,9 @@ class Unit:
 
 @define
 class Work:
-    """The units that have begun and not ended, in the order they began.
+    """The running units, in the order they began.
 
-    `finished` and `cut` count per kind from the moment `count_from_now` is called.
+    `finished` and `cut` count per kind once `start_counting` has been called.
     """
 
     _running: dict[Unit, None] = field(factory=dict[Unit, None], init=False)
@@ -31,13 +31,13 @@ class Work:
     _counting: bool = field(default=False, init=False)
 
     def begin(self, kind: str, name: str) -> Unit:
-        """Registers a unit; whoever begins it calls `end` in a finally block."""
+        """Register a unit. The caller calls `end` in a finally block."""
         unit = Unit(kind, name)
         self._running[unit] = None
         return unit
 
     def end(self, unit: Unit) -> None:
-        """Takes the unit out; a unit that was named as cut stays counted as cut."""
+        """Remove the unit. A unit that was recorded as cut stays counted as cut."""
         if self._running.pop(unit, unit) is None and self._counting:
             self.finished[unit.kind] += 1
 
@@ -52,11 +52,11 @@ class Work:
     def count(self, kind: str) -> int:
         return sum(unit.kind == kind for unit in self._running)
 
-    def count_from_now(self) -> None:
+    def start_counting(self) -> None:
         self._counting = True
 
-    def give_up(self) -> None:
-        """Names and counts everything still running as cut: it is about to be cancelled."""
+    def mark_running_as_cut(self) -> None:
+        """Record all running units as cut, by name and count, before they are cancelled."""
         for unit in self._running:
             self.cut[unit.kind] += 1
             self.cut_names.append(f"{unit.kind} {unit.name}")

@@ -87,6 +87,12 @@ class Metrics:
         self.connections_refused_total = counter(
             "connections_refused_total", "Connections not taken", "reason"
         )
+        self.http_requests_queued = Gauge(
+            "http_requests_queued", "Requests that wait for admission", registry=registry
+        )
+        self.http_requests_refused_total = counter(
+            "http_requests_refused_total", "Requests refused under overload", "queue"
+        )
         self.ws_connections = gauge("ws_connections", "Open sockets", "protocol")
         self.ws_connects_total = counter("ws_connects_total", "Accepted sockets", "protocol")
         self.ws_auth_failures_total = counter(

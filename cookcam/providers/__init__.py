@@ -1,1 +1,1 @@
-"""Thin clients of outside services, each with its own errors, time bound and retries."""
+"""Clients of outside services, each with its own errors, deadlines and retries."""

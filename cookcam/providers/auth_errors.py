@@ -1,7 +1,7 @@
-"""The failures of Supabase Auth, as errors of this program.
+"""Translates the errors of Supabase Auth to errors of this program.
 
-What the provider says is logged as its status and code and goes no further: its words differ by
-version, name internals, and tell which addresses have accounts.
+Only the provider's status and code are logged. Its messages are not passed on: they differ by
+version, name internals, and reveal which addresses have accounts.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from cookcam.errors import (
     ServiceUnavailable,
     ValidationError,
 )
-from cookcam.providers.retry import OutOfTime
+from cookcam.providers.retry import ServiceTimeout
 
 if TYPE_CHECKING:
     import httpx
     from supabase_auth.errors import AuthError
 
-_KEY_REFUSED = ("api key", "invalid authentication credentials")
-"""How the gateway in front of the provider says that our key, not a user's token, is wrong."""
+_KEY_REJECTED = ("api key", "invalid authentication credentials")
+"""Messages of the provider's gateway for a wrong API key, as opposed to a wrong user token."""
 
 
 class AccountExists(Conflict):
-    """An account with that e-mail address is there already."""
+    """An account with that e-mail address exists already."""
 
 
-class PasswordRefused(ValidationError):
-    """The provider's own rules find the password too weak."""
+class PasswordRejected(ValidationError):
+    """The password is too weak by the provider's rules."""
 
 
-class Refused(ServiceError):
-    """The provider understood and said no; `status` and `code` below say to what.
+class AuthRejected(ServiceError):
+    """The provider rejected the request; `provider_status` and `provider_code` have the reason.
 
-    Each operation of the client turns this into the error it means there; where none does, an
-    answer nobody expected is a failure of the service.
+    Each operation of the client translates the statuses it expects. An unexpected one is a
+    failure of the service.
     """
 
     def __init__(self, provider_status: int, provider_code: str | None) -> None:
@@ -49,47 +49,47 @@ class Refused(ServiceError):
 
 
 def app_error_from(error: AuthError) -> AppError:
-    """The error for an exception of the supabase library."""
+    """Translate an exception of the supabase library."""
     from supabase_auth.errors import AuthRetryableError, AuthWeakPasswordError
 
     status = provider_status(error)
     if status == 504:
-        return OutOfTime()
+        return ServiceTimeout()
     if isinstance(error, AuthRetryableError) or status == 0 or status >= 500:
         return ServiceUnavailable()
     if status == 429:
         return RateLimited(retry_after=_retry_after(error))
-    if status in (401, 403) and any(words in str(error).lower() for words in _KEY_REFUSED):
+    if status in (401, 403) and any(words in str(error).lower() for words in _KEY_REJECTED):
         return ServiceAuthError()
     if isinstance(error, AuthWeakPasswordError):
-        return PasswordRefused("Please choose a stronger password")
-    return Refused(status, error.code)
+        return PasswordRejected("Please choose a stronger password")
+    return AuthRejected(status, error.code)
 
 
-def failure_of(answer: httpx.Response) -> AppError | None:
-    """The error for an answer to a request of our own; None for a good one."""
-    status = answer.status_code
+def error_from_response(response: httpx.Response) -> AppError | None:
+    """Return the error for a response to a direct request; None for a status below 400."""
+    status = response.status_code
     if status < 400:
         return None
     if status == 504:
-        return OutOfTime()
+        return ServiceTimeout()
     if status >= 500:
         return ServiceUnavailable()
     if status == 429:
-        return RateLimited(retry_after=_seconds(answer.headers.get("retry-after", "")))
-    if status in (401, 403) and any(words in answer.text.lower() for words in _KEY_REFUSED):
+        return RateLimited(retry_after=_seconds(response.headers.get("retry-after", "")))
+    if status in (401, 403) and any(text in response.text.lower() for text in _KEY_REJECTED):
         return ServiceAuthError()
     try:
-        body: object = answer.json()
+        body: object = response.json()
     except ValueError:
         body = None
-    told = cast("dict[str, object]", body) if isinstance(body, dict) else {}
-    code = told.get("error_code") or told.get("code")
-    return Refused(status, code if isinstance(code, str) else None)
+    fields = cast("dict[str, object]", body) if isinstance(body, dict) else {}
+    code = fields.get("error_code") or fields.get("code")
+    return AuthRejected(status, code if isinstance(code, str) else None)
 
 
 def provider_status(error: AuthError) -> int:
-    """The HTTP status behind an exception of the library; 0 when there was no answer."""
+    """Return the HTTP status behind an exception of the library; 0 without a response."""
     status: object = getattr(error, "status", None)
     if not isinstance(status, int):
         status = getattr(getattr(error.__cause__, "response", None), "status_code", None)

@@ -1,9 +1,9 @@
 """JSON schemas from attrs classes, and values of those classes from JSON.
 
 A shape is a frozen attrs class whose fields are `str`, `int`, `float`, `bool`, a Literal of
-strings, another shape, a `tuple[X, ...]` or `list[X]` of these, or `X | None`. The schema is of the
-kind OpenAI's strict structured output accepts: every object is closed, every key is required
-(optional means nullable), nothing is shared by reference.
+strings, another shape, a `tuple[X, ...]` or `list[X]` of these, or `X | None`. The schema follows
+OpenAI's strict structured output: objects allow no additional properties, every key is required
+(optional fields are nullable), and there are no references.
 Source: OpenAI's guide to structured outputs, "Supported schemas".
 """
 
@@ -14,11 +14,12 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
-import orjson
 from attrs import NOTHING, Attribute, define, field
 from cattrs import Converter
 from cattrs.errors import BaseValidationError, CattrsError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from cookcam.json_parsing import JsonError, parse_json
 
 S = TypeVar("S")
 JsonSchema = dict[str, Any]
@@ -36,12 +37,12 @@ def described(
     most: int | None = None,
     default: Any = NOTHING,
 ) -> Any:
-    """A field of a shape: `about` tells the model what belongs there.
+    """Define a field of a shape; `about` is its description in the schema.
 
-    `name` is the key in JSON where it differs from the attribute's. `minimum` and `maximum` bound
-    a number, `least` and `most` the length of a list, both ends included; the model is told, and
-    an answer outside is refused. `default` is for code that builds the class: the model has to
-    give every field.
+    `name` is the key in JSON if it differs from the attribute's name. `minimum` and `maximum` limit
+    a number, `least` and `most` the length of a list, inclusive. The limits are part of the schema,
+    and `Shapes.read` rejects values outside. `default` is for code that builds the class: in JSON
+    every field is required.
     """
     bounds = {"minimum": minimum, "maximum": maximum, "minItems": least, "maxItems": most}
     return field(
@@ -56,9 +57,9 @@ def described(
 
 @define(eq=False)
 class Shapes:
-    """Knows the schemas of shapes and reads and writes their values.
+    """Builds the schemas of shapes and reads and writes their values.
 
-    What a shape needs is worked out once and kept, so one `Shapes` should live long.
+    Schemas and converters are cached per shape, so create one `Shapes` and keep it.
     """
 
     _converter: Converter = field(init=False)
@@ -68,48 +69,48 @@ class Shapes:
         self._converter = _converter()
 
     def schema(self, shape: type[Any]) -> JsonSchema:
-        """The strict JSON schema of a shape. Raises TypeError for what no schema can be made of."""
+        """Return the strict JSON schema of a shape. Raises TypeError for unsupported types."""
         if shape not in self._schemas:
             self._schemas[shape] = schema_of(shape)
         return self._schemas[shape]
 
     def read(self, shape: type[S], text: str | bytes) -> S:
-        """The value a JSON text holds.
+        """Parse a JSON text.
 
-        Raises ValueError, without a word of the text, when it is not JSON or not of that shape.
+        Raises ValueError when it is not JSON or not of that shape; the message has no part of it.
         """
         try:
-            value: object = orjson.loads(text)
-        except orjson.JSONDecodeError:
+            value: object = parse_json(text)
+        except JsonError:
             raise ValueError("not JSON") from None
         return self.structure(shape, value)
 
     def structure(self, shape: type[S], value: object) -> S:
-        """The same from parsed JSON."""
+        """Like `read`, from parsed JSON."""
         try:
             return self._converter.structure(value, shape)
         except (CattrsError, BaseValidationError, LookupError, TypeError, ValueError):
             raise ValueError(f"not a {getattr(shape, '__name__', 'value of that shape')}") from None
 
     def write(self, value: Any) -> Any:
-        """A value as JSON-ready dicts and lists, with the keys of its schema."""
+        """Convert a value to JSON-ready dicts and lists, with the keys of its schema."""
         return self._converter.unstructure(value)
 
 
 def schema_of(shape: type[Any]) -> JsonSchema:
-    """The strict JSON schema of a shape. Raises TypeError for what no schema can be made of."""
+    """Return the strict JSON schema of a shape. Raises TypeError for unsupported types."""
     if not attrs.has(shape):
         raise TypeError(f"{shape!r} is not an attrs class")
     return _object(shape, ())
 
 
 def key_of(attribute: Attribute[Any]) -> str:
-    """The key of a field in JSON."""
+    """Return the key of a field in JSON."""
     return attribute.metadata.get("name") or attribute.name
 
 
 def list_field(shape: type[Any], key: str) -> type[Any]:
-    """The type of the elements of the list under `key`. Raises TypeError when there is none."""
+    """Return the element type of the list under `key`. Raises TypeError when there is none."""
     attrs.resolve_types(shape)
     for attribute in attrs.fields(shape):
         if key_of(attribute) == key and _is_list(attribute.type):
@@ -157,7 +158,7 @@ def _type(wanted: Any, within: tuple[type[Any], ...]) -> JsonSchema:
 
 
 def _converter() -> Converter:
-    """Reads strictly: cattrs would turn "3" into 3 and a text into a list of letters."""
+    """Build a strict converter: by default cattrs converts "3" to 3 and a text to a list."""
     converter = Converter(detailed_validation=False, forbid_extra_keys=True)
 
     for kind, read in ((str, _text), (int, _integer), (float, _number), (bool, _boolean)):
@@ -209,20 +210,20 @@ def _is_list(wanted: Any) -> bool:
 
 
 def _bounded(converter: Converter, attribute: Attribute[Any]) -> Callable[[object, Any], Any]:
-    """Reads one field and holds it to its bounds."""
+    """Build the hook that reads one field and checks its limits."""
     wanted: Any = attribute.type
     bounds: Mapping[str, float] = attribute.metadata.get("bounds", {})
 
     def read(value: object, _: Any) -> Any:
-        found: Any = converter.structure(value, wanted)
-        if found is None or not bounds:
-            return found
-        size: float = len(found) if isinstance(value, list) else found
+        result: Any = converter.structure(value, wanted)
+        if result is None or not bounds:
+            return result
+        size: float = len(result) if isinstance(value, list) else result
         lowest = bounds.get("minItems", bounds.get("minimum", size))
         highest = bounds.get("maxItems", bounds.get("maximum", size))
         if not lowest <= size <= highest:
             raise ValueError("out of bounds")
-        return found
+        return result
 
     return read
 
@@ -231,12 +232,12 @@ def _text(value: object, _: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     if "\x00" in value:
-        raise ValueError("PostgreSQL keeps no NUL")
+        raise ValueError("PostgreSQL cannot store NUL")
     return value
 
 
 def _integer(value: object, _: Any) -> int:
-    """A whole number; JSON Schema counts 20.0 among them."""
+    """Read an integer; JSON Schema treats 20.0 as one."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if not isinstance(value, int) or isinstance(value, bool):

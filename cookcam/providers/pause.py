@@ -1,4 +1,4 @@
-"""How long to leave a service alone that failed, by whoever comes again until it is back."""
+"""Exponential backoff with jitter for reconnecting to a failed service."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from attrs import define, field
 
 
 @define
-class Pause:
-    """From `first` to `longest` seconds: twice as long after each failure in a row.
+class Backoff:
+    """A delay from `initial` to `maximum` seconds, doubled after each consecutive failure.
 
-    `jitter` picks from half of it to all of it, so that those who failed together do not return
-    together, and nobody returns at once.
+    `jitter` picks between half of the delay and all of it, so that callers that failed together
+    do not retry together, and none retries at once.
     """
 
-    first: float = 0.25
-    longest: float = 4.0
+    initial: float = 0.25
+    maximum: float = 4.0
     jitter: Callable[[float], float] = lambda pause: random.uniform(pause / 2, pause)  # noqa: S311
     _failures: int = field(default=0, init=False)
 
-    def after_failure(self) -> float:
-        """Seconds to wait now."""
-        pause = min(self.longest, self.first * 2 ** min(self._failures, 16))
+    def next_delay(self) -> float:
+        """Count a failure and return the seconds to wait."""
+        delay = min(self.maximum, self.initial * 2 ** min(self._failures, 16))
         self._failures += 1
-        return self.jitter(pause)
+        return self.jitter(delay)
 
     def reset(self) -> None:
         self._failures = 0

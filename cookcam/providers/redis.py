@@ -1,12 +1,12 @@
-"""Redis, or a Redis cluster, through coredis: what the bus and the cache need of it, and no more.
+"""Client of Redis or a Redis cluster, through coredis, for the bus and the cache.
 
-Nothing is connected, nor the library imported, before the first use, so that the program starts
-while Redis is away. Whatever goes wrong between here and there is a `ServiceUnavailable`.
+The library is imported and connected on first use, so the program starts while Redis is
+unavailable. Every failure of Redis or the connection is a `ServiceUnavailable`.
 
-Commands share one client. It is dropped with its connections at the first failure of the way to
-Redis, and the next caller makes another: a pool that was cut, or that looks at nodes which are
-gone, is not mended but replaced. After a failure nobody tries again for a while, and then one
-caller for all (`Pause`), so that a Redis that comes back is not met by a storm.
+Commands share one client. It is closed with its connections at the first connection failure, and
+the next caller opens a new one: a pool with broken connections or nodes that are gone is replaced,
+not repaired. After a failure calls fail at once until the `Backoff` has passed; then one caller
+reconnects for all, so that a recovering Redis is not flooded with connections.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import trio
 from attrs import define, field
 
 from cookcam.errors import AppError, ServiceUnavailable
-from cookcam.providers.pause import Pause
+from cookcam.providers.pause import Backoff
 from cookcam.settings.addresses import RedisAddress
 
 if TYPE_CHECKING:
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONNECT_BOUND: Final = 2.0
-"""Seconds to connect, and to be greeted."""
-ANSWER_BOUND: Final = 1.0
-"""Seconds to wait for an answer on an open connection."""
-CALL_BOUND: Final = 4.0
-"""Seconds for a call, with all it takes."""
-CONNECTIONS: Final = 1
-"""Of the commands, to each server: they need not wait for each other's answers."""
-SILENCE: Final = 5
-"""Seconds without a message after which a subscription asks whether Redis is there."""
+CONNECT_TIMEOUT: Final = 2.0
+"""Seconds to connect and to get the first PONG."""
+RESPONSE_TIMEOUT: Final = 1.0
+"""Seconds to wait for a response on an open connection."""
+CALL_TIMEOUT: Final = 4.0
+"""Seconds for a call, including connecting."""
+MAX_CONNECTIONS: Final = 1
+"""Connections for commands to each server; commands are pipelined on a connection."""
+MAX_IDLE_SECONDS: Final = 5
+"""Seconds without a message after which a subscription pings Redis."""
 
 
 @define
-class _Line:
-    """A client with its connections, open while its holder runs."""
+class _SharedClient:
+    """The client that commands share, open until `scope` is cancelled."""
 
     client: Client
     scope: trio.CancelScope
@@ -54,26 +54,26 @@ class _Line:
 
 @define(eq=False)
 class Redis:
-    """The client of one Redis, for the whole program. Get it with `open`.
+    """The client of one Redis, shared by the whole program. Open it with `open`.
 
-    Everything here raises `ServiceUnavailable` when Redis does not answer in time, refuses, or
-    was found away a moment ago.
+    All methods raise `ServiceUnavailable` when Redis does not respond in time, returns an error,
+    or has just failed.
     """
 
     _address: RedisAddress
     _nursery: trio.Nursery
-    _line: _Line | None = field(default=None, init=False)
+    _shared: _SharedClient | None = field(default=None, init=False)
     _opening: trio.Event | None = field(default=None, init=False)
-    _pause: Pause = field(factory=Pause, init=False)
-    _away_until: float = field(default=0.0, init=False)
+    _backoff: Backoff = field(factory=Backoff, init=False)
+    _retry_at: float = field(default=0.0, init=False)
 
     @staticmethod
     @asynccontextmanager
     async def open(url: str) -> AsyncGenerator[Redis]:
-        """A client for the length of the block, for a URL of the forms of `RedisAddress.of`.
+        """Open a client for the duration of the block, for a URL that `RedisAddress.of` accepts.
 
-        TLS checks the certificate and the name. Does not connect. Raises ValueError for any other
-        URL, without a part of it in the text.
+        TLS verifies the certificate and the host name. Does not connect. Raises ValueError for any
+        other URL; the message does not contain it.
         """
         address = RedisAddress.of(url)
         failure: BaseException | None = None
@@ -81,54 +81,53 @@ class Redis:
             try:
                 yield Redis(address, nursery)
             except BaseException as error:
-                failure = error  # raised again outside of the nursery, which would wrap it
+                failure = error  # re-raised outside of the nursery, which would wrap it
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
     async def ping(self) -> None:
-        """Returns when Redis has answered."""
+        """Return when Redis has responded."""
         await self._call(_ping)
 
     async def get(self, key: str) -> bytes | None:
-        """The value of a key; None where there is none."""
+        """Return the value of a key, or None."""
         return await self._call(lambda client: client.get(key))
 
     async def set(self, key: str, value: bytes, seconds: int) -> None:
-        """Keeps a value for so many seconds."""
+        """Store a value for `seconds`."""
         await self._call(lambda client: client.set(key, value, ex=seconds))
 
     async def increment(self, key: str) -> int:
-        """Counts a key up, from nothing to 1; returns the new count."""
+        """Increment a counter, which starts at 0. Returns the new value."""
         return await self._call(lambda client: client.incr(key))
 
     async def delete(self, *keys: str) -> None:
-        """Forgets keys, in any number and of any slots of a cluster."""
+        """Delete keys, in any number and of any slots of a cluster."""
         if keys:
             await self._call(lambda client: client.delete(keys))
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Says something to whoever is subscribed at this moment."""
+        """Publish a message to the current subscribers."""
         await self._call(lambda client: client.publish(channel, message))
 
     @asynccontextmanager
     async def subscribe(self, channel: str) -> AsyncGenerator[AsyncGenerator[bytes]]:
-        """The messages of a channel, over a connection of its own.
+        """Subscribe to a channel over a separate connection.
 
-        What is published after the block began is not missed. When the connection is lost, or
-        Redis silent, the block is cancelled and ends with `ServiceUnavailable`: what was said
-        meanwhile is gone, and the caller, who alone knows what to do about that, comes again,
-        after a `Pause`.
+        Messages published after the block began are delivered. When the connection is lost or
+        Redis stops responding, the block is cancelled and raises `ServiceUnavailable`. Messages
+        published from then on are lost; the caller subscribes again after a `Backoff`.
         """
-        with translated():
+        with translate_errors():
             async with (
                 await self._make() as client,
                 client.pubsub(
                     channels=[channel],
                     ignore_subscribe_messages=True,
                     retry_policy=None,
-                    subscription_timeout=ANSWER_BOUND,
-                    max_idle_seconds=SILENCE,
+                    subscription_timeout=RESPONSE_TIMEOUT,
+                    max_idle_seconds=MAX_IDLE_SECONDS,
                 ) as subscription,
             ):
                 yield _messages(subscription)
@@ -136,45 +135,45 @@ class Redis:
     # -- the client that commands share
 
     async def _call(self, command: Callable[[Client], Awaitable[T]]) -> T:
-        line = self._line
+        shared = self._shared
         try:
-            with translated(), trio.fail_after(CALL_BOUND):
-                if line is None:
-                    line = await self._open_line()
-                answer = await command(line.client)
+            with translate_errors(), trio.fail_after(CALL_TIMEOUT):
+                if shared is None:
+                    shared = await self._open_shared()
+                response = await command(shared.client)
         except Exception as error:
-            # coredis makes an error of its own of a cancellation that finds it connecting.
+            # coredis replaces a cancellation while it connects by an error of its own.
             await trio.lowlevel.checkpoint_if_cancelled()
-            if line is not None and line.scope.cancel_called:
-                raise ServiceUnavailable from error  # another caller found the line dead
-            if line is not None and _is_lost(error.__cause__):
-                self._drop(line)
+            if shared is not None and shared.scope.cancel_called:
+                raise ServiceUnavailable from error  # another caller has closed the client
+            if shared is not None and _is_lost(error.__cause__):
+                self._drop(shared)
             raise
-        self._pause.reset()
-        return answer
+        self._backoff.reset()
+        return response
 
-    async def _open_line(self) -> _Line:
-        """One opens it for all who ask. Raises while nobody is to try."""
+    async def _open_shared(self) -> _SharedClient:
+        """Open the client once and share it. Raises ServiceUnavailable during the backoff."""
         if self._opening is None:
-            if trio.current_time() < self._away_until:
+            if trio.current_time() < self._retry_at:
                 raise ServiceUnavailable
             self._opening = trio.Event()
-            # Not in the caller's task: whoever gives up must not take it from the others.
-            self._nursery.start_soon(self._hold_line, self._opening)
+            # Not in the caller's task: its cancellation must not close the client of the others.
+            self._nursery.start_soon(self._hold_shared, self._opening)
         await self._opening.wait()
-        if self._line is None:
+        if self._shared is None:
             raise ServiceUnavailable
-        return self._line
+        return self._shared
 
-    async def _hold_line(self, opening: trio.Event) -> None:
-        line: _Line | None = None
+    async def _hold_shared(self, opening: trio.Event) -> None:
+        shared: _SharedClient | None = None
         log = structlog.get_logger(__name__)
         try:
             with trio.CancelScope() as scope:
                 async with await self._make() as client:
-                    with trio.fail_after(CONNECT_BOUND):
+                    with trio.fail_after(CONNECT_TIMEOUT):
                         await _ping(client)
-                    line = self._line = _Line(client, scope)
+                    shared = self._shared = _SharedClient(client, scope)
                     self._opening = None
                     opening.set()
                     log.info("redis connected")
@@ -185,24 +184,24 @@ class Redis:
                 raise cancelled from None
             log.warning("redis cannot be reached", reason=type(next(_leaves(error))).__name__)
         finally:
-            if line is None:
+            if shared is None:
                 self._opening = None
-                self._leave_alone()
+                self._back_off()
                 opening.set()
             else:
-                self._drop(line)
+                self._drop(shared)
 
-    def _drop(self, line: _Line) -> None:
-        if self._line is line:
-            self._line = None
-            self._leave_alone()
-        line.scope.cancel()
+    def _drop(self, shared: _SharedClient) -> None:
+        if self._shared is shared:
+            self._shared = None
+            self._back_off()
+        shared.scope.cancel()
 
-    def _leave_alone(self) -> None:
-        self._away_until = trio.current_time() + self._pause.after_failure()
+    def _back_off(self) -> None:
+        self._retry_at = trio.current_time() + self._backoff.next_delay()
 
     async def _make(self) -> Client:
-        """Not connected. Importing coredis takes a good part of a second: not on this thread."""
+        """Create an unconnected client, in a thread: importing coredis takes most of a second."""
         return await trio.to_thread.run_sync(partial(_make_client, self._address))
 
 
@@ -215,10 +214,10 @@ def _make_client(address: RedisAddress) -> Client:
         "username": address.username,
         "password": address.password,
         "ssl_context": ssl.create_default_context() if address.tls else None,
-        "connect_timeout": CONNECT_BOUND,
-        "stream_timeout": ANSWER_BOUND,
-        "pool_timeout": CALL_BOUND,
-        "max_connections": CONNECTIONS,
+        "connect_timeout": CONNECT_TIMEOUT,
+        "stream_timeout": RESPONSE_TIMEOUT,
+        "pool_timeout": CALL_TIMEOUT,
+        "max_connections": MAX_CONNECTIONS,
         "verify_version": False,
         "retry_policy": NoRetryPolicy(),
     }
@@ -242,7 +241,7 @@ async def _messages(subscription: Any) -> AsyncGenerator[bytes]:
 
 
 def _is_lost(cause: BaseException | None) -> bool:
-    """Whether the way to Redis failed, and not what was asked of it."""
+    """Return whether the connection failed, as opposed to the command."""
     from coredis.exceptions import ConnectionError, RedisClusterError
 
     if cause is None:
@@ -252,11 +251,11 @@ def _is_lost(cause: BaseException | None) -> bool:
 
 
 @contextmanager
-def translated() -> Generator[None]:
-    """Whatever Redis, coredis or the network raise becomes `ServiceUnavailable`.
+def translate_errors() -> Generator[None]:
+    """Translate errors of Redis, coredis and the network to `ServiceUnavailable`.
 
-    Other exceptions of the block come out as they went in: coredis runs its connections in
-    nurseries, which wrap what passes them into groups.
+    Other exceptions of the block are raised unchanged, without the exception groups that coredis'
+    nurseries wrap them in.
     """
     try:
         yield
@@ -281,7 +280,7 @@ def _is_redis(error: BaseException) -> bool:
 
 
 def _cancelled(error: BaseException) -> BaseException | None:
-    """The part of an exception that a cancel scope waits for."""
+    """Return the `trio.Cancelled` part of an exception group, or None."""
     if isinstance(error, BaseExceptionGroup):
         return cast("BaseExceptionGroup[Any]", error).split(trio.Cancelled)[0]
     return None

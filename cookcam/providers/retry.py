@@ -1,6 +1,6 @@
-"""How a call to an outside service is bounded and repeated: one policy, stated where it is used.
+"""Retry policy for calls to outside services: deadline, attempts and backoff.
 
-A call that cannot be repeated safely has a policy of one attempt; it still has a deadline.
+A call that cannot be repeated safely has a policy of one attempt, with a deadline.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from cookcam.errors import AppError, ServiceUnavailable
 T = TypeVar("T")
 
 
-class OutOfTime(ServiceUnavailable):
-    """The service did not answer in time; what it was asked to do may have been done."""
+class ServiceTimeout(ServiceUnavailable):
+    """The service did not respond in time; the operation may have been executed."""
 
 
 @frozen
 class RetryPolicy:
-    """`attempts` tries within `deadline` seconds in all, pauses included.
+    """Up to `attempts` attempts within `deadline` seconds, delays included.
 
-    Before try n + 1 it pauses a random time up to `first_pause * 2**(n - 1)` seconds, and up to
-    `longest_pause` at most ("full jitter": callers who failed together do not return together).
-    Only the errors in `worth_repeating` are repeated.
+    After attempt n it waits a random time up to `initial_delay * 2**(n - 1)` seconds, and at most
+    `max_delay` ("full jitter": callers that failed together do not retry together).
+    Only the errors in `retry_on` are retried.
     """
 
     deadline: float
     attempts: int = 1
-    first_pause: float = 0.1
-    longest_pause: float = 2.0
-    worth_repeating: tuple[type[AppError], ...] = (ServiceUnavailable,)
+    initial_delay: float = 0.1
+    max_delay: float = 2.0
+    retry_on: tuple[type[AppError], ...] = (ServiceUnavailable,)
 
     async def call(
         self,
@@ -42,17 +42,17 @@ class RetryPolicy:
         *,
         jitter: Callable[[float], float] = lambda pause: random.uniform(0, pause),  # noqa: S311
     ) -> T:
-        """The first result of `operation`, or the error of its last try.
+        """Return the first result of `operation`, or raise the error of its last attempt.
 
-        Raises OutOfTime when the deadline passes first. `jitter` picks the pause from its upper
-        bound, in seconds.
+        Raises ServiceTimeout when the deadline passes first. `jitter` picks the delay from its
+        maximum, in seconds.
         """
         with trio.move_on_after(self.deadline):
-            for tried in range(1, self.attempts):
+            for attempt in range(1, self.attempts):
                 try:
                     return await operation()
-                except self.worth_repeating:
-                    pause = min(self.longest_pause, self.first_pause * 2 ** (tried - 1))
-                    await trio.sleep(jitter(pause))
+                except self.retry_on:
+                    delay = min(self.max_delay, self.initial_delay * 2 ** (attempt - 1))
+                    await trio.sleep(jitter(delay))
             return await operation()
-        raise OutOfTime
+        raise ServiceTimeout

@@ -1,4 +1,4 @@
-"""What a service says of when to come again."""
+"""Parses the Retry-After headers of a service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from math import isfinite
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float:
-    """The pause asked for by `Retry-After` (seconds or a date) or `retry-after-ms`; 0 for none."""
+    """Return the seconds of `Retry-After` (seconds or a date) or `retry-after-ms`; 0 for none."""
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000

@@ -1,4 +1,4 @@
-"""What Supabase Auth answers with, as the rest of the program sees it."""
+"""Users and sessions of Supabase Auth."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from attrs import field, frozen
 class AuthUser:
     """An account at the identity provider.
 
-    `wire` is the provider's own user object as JSON, without its empty fields: the `AuthUser` of
-    `spec/http-api-core.md` §6.
+    `wire` is the provider's user object as JSON without empty fields, as it is sent to the app.
     """
 
     id: UUID
@@ -38,7 +37,7 @@ class AuthSession:
 
 @frozen
 class SignedUp:
-    """A new account; `session` is None while its e-mail address waits to be confirmed."""
+    """A new account; `session` is None until its e-mail address is confirmed."""
 
     user: AuthUser
     session: AuthSession | None

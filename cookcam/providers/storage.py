@@ -1,8 +1,7 @@
 """Supabase Storage through its own client (storage3), with the service key.
 
-The client is made for each operation and keeps nothing; what is shared is the pool of connections
-below it. Importing the library takes a quarter of a second, so that happens in a thread, in the
-first call. Source: `spec/http-api-core.md` §15.1.
+A client is created for each operation and keeps no state; the operations share one connection
+pool. Importing the library takes a quarter of a second, so the first call does it in a thread.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.trust import trusted
 from cookcam.settings.readers import Secret
 
@@ -39,32 +38,32 @@ T = TypeVar("T")
 Bucket = Literal["avatars", "completion-photos", "scans"]
 
 BUCKETS: Mapping[Bucket, bool] = {"avatars": True, "completion-photos": True, "scans": False}
-"""The buckets of the project, and whether anybody may read from them."""
+"""The buckets of the project, and whether they are public."""
 
 JPEG = "image/jpeg"
-SIGNED_FOR = 3600
-"""Seconds a signed URL is good for, unless said otherwise."""
+SIGNED_URL_TTL = 3600
+"""Default validity of a signed URL, in seconds."""
 
 WRITE = RetryPolicy(deadline=12.0, attempts=3)
 READ = RetryPolicy(deadline=6.0, attempts=3)
 
-STEP_BOUND = 4.0
-"""Seconds one try waits for the next bytes, so that a silent connection leaves time for another."""
+READ_TIMEOUT = 4.0
+"""Seconds an attempt waits for the next bytes; leaves time for a retry within the deadline."""
 PAGE = 100
 
 
 class ObjectExists(AppError):
-    """An object of that key is there already; nothing is ever overwritten."""
+    """An object of that key exists already; objects are never overwritten."""
 
     status, code, default_message = 409, "DUPLICATE_ENTRY", "The file exists already"
 
 
 class ObjectNotFound(NotFound):
-    """There is no such object, or no such bucket."""
+    """The object or the bucket does not exist."""
 
 
 def new_key(folder: str, user_id: UUID) -> str:
-    """A key nobody has used: `{folder}/{userId}/{uuid}.jpg`."""
+    """Return a new unique key: `{folder}/{userId}/{uuid}.jpg`."""
     return f"{folder}/{user_id}/{uuid4()}.jpg"
 
 
@@ -72,9 +71,9 @@ def new_key(folder: str, user_id: UUID) -> str:
 class Storage:
     """The project's files; open it with `Storage.open`.
 
-    Every operation raises ServiceUnavailable when Storage does not answer (or answers 5xx) after
-    some tries, RateLimited on its 429, ServiceAuthError when it refuses our key, and ServiceError
-    for an answer that cannot be understood, besides what its docstring says.
+    Every operation raises ServiceUnavailable when Storage does not respond (or responds with 5xx)
+    after all attempts, RateLimited on a 429, ServiceAuthError when it rejects the key, and
+    ServiceError for an unexpected response, besides the errors in its docstring.
     """
 
     _url: str
@@ -94,9 +93,9 @@ class Storage:
         write: RetryPolicy = WRITE,
         read: RetryPolicy = READ,
     ) -> AsyncGenerator[Storage]:
-        """A client for the project at `supabase_url`; its connections close with the block.
+        """Open a client for the project at `supabase_url`; its connections close with the block.
 
-        Nothing is connected before the first call. `write` and `read` bound and repeat operations.
+        Connects on the first call. `write` and `read` are the retry policies of the operations.
         """
         storage = cls(f"{supabase_url}/storage/v1/", service_role_key, write, read)
         try:
@@ -107,37 +106,37 @@ class Storage:
                     await storage._http.aclose()
 
     async def put(self, bucket: Bucket, key: str, content: bytes, content_type: str = JPEG) -> None:
-        """Stores a new object. `key` must be new, as those of `new_key` are.
+        """Store a new object. `key` must be new, as from `new_key`.
 
-        Raises ObjectExists, PayloadTooLarge when the bucket takes no file of that size, and
-        ObjectNotFound when the project has no such bucket. A try whose answer was lost may have
-        stored the object: when a later one finds the key taken, it is ours.
+        Raises ObjectExists, PayloadTooLarge when the file is too large for the bucket, and
+        ObjectNotFound when the project has no such bucket. An attempt whose response was lost may
+        have stored the object, so ObjectExists on a later attempt counts as success.
         """
-        tried = 0
+        attempts = 0
 
         async def upload(client: AsyncStorageClient) -> None:
-            nonlocal tried
-            tried += 1
+            nonlocal attempts
+            attempts += 1
             try:
                 await client.from_(bucket).upload(
                     key, content, {"content-type": content_type, "cache-control": "31536000"}
                 )
             except Exception as error:
-                if tried == 1 or not isinstance(_app_error_from(error), ObjectExists):
+                if attempts == 1 or not isinstance(_app_error_from(error), ObjectExists):
                     raise
 
-        await self._ask("put", self._write, upload)
+        await self._call("put", self._write, upload)
 
     def public_url(self, bucket: Bucket, key: str) -> str:
-        """Where anybody may read an object of a public bucket. Asks nobody."""
+        """Return the URL of an object in a public bucket. Sends no request."""
         return f"{self._url}object/public/{bucket}/{quote(key)}"
 
-    async def signed_url(self, bucket: Bucket, key: str, seconds: int = SIGNED_FOR) -> str:
-        """Where whoever has the URL may read an object for so many seconds.
+    async def signed_url(self, bucket: Bucket, key: str, seconds: int = SIGNED_URL_TTL) -> str:
+        """Create a URL that grants read access to an object for `seconds`.
 
         Raises ObjectNotFound.
         """
-        signed = await self._ask(
+        signed = await self._call(
             "sign",
             self._read,
             lambda client: client.from_(bucket).create_signed_url(key, seconds),
@@ -148,10 +147,10 @@ class Storage:
         return url
 
     async def signed_urls(
-        self, bucket: Bucket, keys: Sequence[str], seconds: int = SIGNED_FOR
+        self, bucket: Bucket, keys: Sequence[str], seconds: int = SIGNED_URL_TTL
     ) -> dict[str, str]:
-        """The same for many objects in one call, by key; those that are gone are left out."""
-        signed = await self._ask(
+        """Create signed URLs for many objects in one call, by key; missing objects are omitted."""
+        signed = await self._call(
             "sign",
             self._read,
             lambda client: client.from_(bucket).create_signed_urls(list(keys), seconds),
@@ -163,32 +162,32 @@ class Storage:
         }
 
     async def delete(self, bucket: Bucket, keys: Sequence[str]) -> None:
-        """Deletes objects; those that are gone already are no error."""
+        """Delete objects; missing objects are not an error."""
         for start in range(0, len(keys), PAGE):
             page = list(keys[start : start + PAGE])
-            await self._ask(
+            await self._call(
                 "delete", self._write, lambda client, page=page: client.from_(bucket).remove(page)
             )
 
     async def list(self, bucket: Bucket, prefix: str) -> list[str]:
-        """The keys of all objects directly in the folder `prefix`, such as `photos/{userId}`."""
+        """Return the keys of all objects directly in a folder, such as `photos/{userId}`."""
         folder = prefix.strip("/")
         keys: list[str] = []
         for offset in range(0, 100_000, PAGE):
-            page = await self._ask(
+            page = await self._call(
                 "list",
                 self._read,
                 lambda client, offset=offset: client.from_(bucket).list(
                     folder, {"limit": PAGE, "offset": offset}
                 ),
             )
-            # A folder in a folder is listed as well, with no id.
+            # Subfolders are listed too, without an id.
             keys += [f"{folder}/{item['name']}".lstrip("/") for item in page if item.get("id")]
             if len(page) < PAGE:
                 break
         return keys
 
-    async def _ask(
+    async def _call(
         self,
         what: str,
         policy: RetryPolicy,
@@ -200,11 +199,11 @@ class Storage:
             try:
                 return await operation(_throwaway_client(self._url, self._key, http))
             except Exception as error:
-                # Not chained: requests, with the key among their headers, hang on to it.
+                # Not chained: the exception references the request, whose headers have the key.
                 failure = _app_error_from(error)
             raise failure
 
-        began = trio.current_time()
+        started_at = trio.current_time()
         try:
             return await policy.call(once)
         except ServiceUnavailable as error:
@@ -212,7 +211,7 @@ class Storage:
                 "storage does not answer",
                 operation=what,
                 kind=type(error).__name__,
-                seconds=round(trio.current_time() - began, 3),
+                seconds=round(trio.current_time() - started_at, 3),
             )
             raise
 
@@ -225,13 +224,13 @@ class Storage:
 
 
 def _new_connections() -> httpx.AsyncClient:
-    """Runs in a thread: the imports take 0.25 s, reading the certificates some milliseconds."""
+    """Create the HTTP client. Runs in a thread: the imports take 0.25 s."""
     import httpx
     import storage3 as _  # noqa: F401 - for its side effect of being imported
 
     return httpx.AsyncClient(
         verify=trusted(),
-        timeout=httpx.Timeout(STEP_BOUND, connect=3.0),
+        timeout=httpx.Timeout(READ_TIMEOUT, connect=3.0),
         limits=httpx.Limits(max_connections=20, max_keepalive_connections=10, keepalive_expiry=30),
     )
 
@@ -244,26 +243,26 @@ def _throwaway_client(url: str, key: Secret, http: httpx.AsyncClient) -> AsyncSt
 
 
 def _app_error_from(error: Exception) -> AppError:
-    """The error for what storage3 or httpx raised. Storage says the status in the body, as text.
+    """Translate an exception of storage3 or httpx. Storage's status is a text in the body.
 
-    What it says in words goes no further.
+    Its message is not passed on.
     """
     import httpx
     from storage3.exceptions import StorageApiError
 
     if isinstance(error, httpx.TimeoutException):
-        return OutOfTime()
+        return ServiceTimeout()
     if isinstance(error, httpx.TransportError):
         return ServiceUnavailable()
     if not isinstance(error, StorageApiError):
-        return ServiceError()  # an answer that is not of the documented shape
+        return ServiceError()  # a response that is not of the documented shape
     status = _status(error)
-    known = _BY_STATUS.get(status)
-    if known is None:
-        known = ServiceUnavailable if status >= 500 else ServiceError
-    if known is ServiceError:
+    error_type = _BY_STATUS.get(status)
+    if error_type is None:
+        error_type = ServiceUnavailable if status >= 500 else ServiceError
+    if error_type is ServiceError:
         structlog.get_logger(__name__).info("storage refused", status=status, code=error.code)
-    return known()
+    return error_type()
 
 
 _BY_STATUS: Mapping[int, Callable[[], AppError]] = {

@@ -1,7 +1,7 @@
-"""How the app stores are asked: bounded, repeated, and what their silence or refusal is called.
+"""Retry policy, errors and HTTP client for calls to the app stores.
 
-Source: `spec/payments-and-gamification.md` §7.3. Three attempts, a second and then two apart with
-up to a quarter more, ten seconds for each, twenty-five for everything one answer needs.
+Three attempts of ten seconds each, with delays of one and two seconds plus up to 25% jitter, and
+twenty-five seconds for all calls of one operation.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 UNKNOWN = "unknown"
-"""Why a store refuses what it has not, or no longer, beyond doubt: it may be ended here."""
+"""Reason of a rejection when the store definitely does not have the subscription any more."""
 
 RETRY_AFTER = 5
-"""What we advise where the store advised nothing, in seconds."""
+"""Default Retry-After in seconds, when the store sends none."""
 
-LONGEST_ADVICE = 3600
+MAX_RETRY_AFTER = 3600
+"""Upper limit for the store's Retry-After, in seconds."""
 
 
 @define(slots=False, eq=False)
 class StoreUnavailable(ServiceUnavailable):
-    """The store did not answer, or was not able to. `advice`: its own Retry-After, in seconds."""
+    """The store did not respond, or failed. `advice` is its Retry-After, in seconds."""
 
     default_message = "The store does not answer, please try again"
 
@@ -45,16 +46,16 @@ class StoreUnavailable(ServiceUnavailable):
 
 
 class StoreMisconfigured(StoreUnavailable):
-    """Our own settings are missing or refused: an alarm for us, and "later" for the client."""
+    """Our credentials are missing or rejected: an alert for operators, a 503 for the client."""
 
     default_message = "Purchases cannot be checked at the moment"
 
 
 @define(slots=False, eq=False)
-class StoreRefused(AppError):
-    """The store's last word: what was shown to it is no purchase. `reason` is for the audit.
+class StoreRejected(AppError):
+    """The store rejected the purchase for good. `reason` is for the audit log.
 
-    `UNKNOWN` alone says that the store has not the subscription, or no longer.
+    The reason `UNKNOWN` means that the store does not have the subscription, or no longer has it.
     """
 
     status, code, default_message = 400, "PURCHASE_REJECTED", "Receipt validation failed"
@@ -64,30 +65,30 @@ class StoreRefused(AppError):
 
 @frozen
 class StoreCalls:
-    """The policy. `jitter` picks a factor from its bounds."""
+    """Retry policy for store calls, in seconds. `jitter` picks a factor between two limits."""
 
     attempts: int = 3
-    first_pause: float = 1.0
-    longest_pause: float = 10.0
+    initial_delay: float = 1.0
+    max_delay: float = 10.0
     per_call: float = 10.0
     whole: float = 25.0
     jitter: Callable[[float, float], float] = random.uniform
 
     async def within(self, work: Callable[[], Awaitable[T]], store: str) -> T:
-        """`work`, all its calls together, within the deadline; raises StoreUnavailable."""
+        """Run `work` with all its calls within `whole` seconds. Raises StoreUnavailable."""
         with trio.move_on_after(self.whole):
             return await work()
         structlog.get_logger(__name__).warning("store does not answer in time", store=store)
         raise StoreUnavailable()
 
     async def call(self, once: Callable[[], Awaitable[T]], *, attempts: int | None = None) -> T:
-        """The first result of `once`, or the StoreUnavailable of its last try.
+        """Return the first result of `once`, or raise the StoreUnavailable of its last attempt.
 
-        A wait the store asks for is honoured; one that does not fit is handed to the client.
-        Nothing but StoreUnavailable is repeated, and what we have to mend ourselves is not.
+        Honours the store's Retry-After; one longer than `max_delay` is raised to the client.
+        Only StoreUnavailable is retried, except StoreMisconfigured.
         """
         allowed = attempts or self.attempts
-        for tried in range(1, allowed + 1):
+        for attempt in range(1, allowed + 1):
             failure: StoreUnavailable
             try:
                 with trio.move_on_after(self.per_call):
@@ -98,23 +99,23 @@ class StoreCalls:
             except StoreUnavailable as error:
                 failure = error
             advice = failure.advice or 0
-            if tried == allowed or advice > self.longest_pause:
+            if attempt == allowed or advice > self.max_delay:
                 raise failure
-            pause = min(self.longest_pause, self.first_pause * 2 ** (tried - 1))
-            await trio.sleep(max(advice, pause * self.jitter(1.0, 1.25)))
+            delay = min(self.max_delay, self.initial_delay * 2 ** (attempt - 1))
+            await trio.sleep(max(advice, delay * self.jitter(1.0, 1.25)))
         raise AssertionError("at least one attempt")
 
 
 def new_connections(*, http2: bool = False) -> httpx.AsyncClient:
-    """A client for a store's API. An answer of 429 or 5xx raises StoreUnavailable.
+    """Create an HTTP client for a store's API. A 429 or 5xx response raises StoreUnavailable.
 
-    `http2` for an API that speaks nothing older: then from the first byte, with TLS or without.
-    For a thread: importing httpx and reading the certificates take their time.
+    `http2` is for an API that requires it; it is then used without negotiation, with or without
+    TLS. Call it in a thread: it imports httpx and reads the certificates.
     """
     import httpx
 
-    async def refuse_trouble(response: httpx.Response) -> None:
-        # Before a library reads the answer: it would not tell of Retry-After.
+    async def raise_unavailable(response: httpx.Response) -> None:
+        # Here because the libraries that read the response drop its Retry-After.
         if response.status_code == 429 or response.status_code >= 500:
             raise unavailable(response.headers)
 
@@ -122,16 +123,16 @@ def new_connections(*, http2: bool = False) -> httpx.AsyncClient:
         http1=not http2,
         http2=http2,
         verify=True if http2 else trusted(),
-        # Waiting is bounded by the policy's scopes; these limits are per step, as a net.
+        # The policy's cancel scopes limit the call; these timeouts are per step, as a fallback.
         timeout=httpx.Timeout(10.0, connect=5.0),
         limits=httpx.Limits(max_connections=20, max_keepalive_connections=10),
-        event_hooks={"response": [refuse_trouble]},
+        event_hooks={"response": [raise_unavailable]},
     )
 
 
 def unavailable(headers: Mapping[str, str]) -> StoreUnavailable:
-    """The failure for an answer of 429 or 5xx, with the store's advice where it gave one."""
+    """Return the error for a 429 or 5xx response, with the store's Retry-After if it sent one."""
     advice = headers.get("retry-after", "")
     if advice.isdecimal() and len(advice) < 8:
-        return StoreUnavailable(advice=min(LONGEST_ADVICE, max(1, int(advice))))
+        return StoreUnavailable(advice=min(MAX_RETRY_AFTER, max(1, int(advice))))
     return StoreUnavailable()

@@ -1,14 +1,14 @@
-"""Supabase Auth through the supabase library, without a session anywhere.
+"""Client of Supabase Auth through the supabase library, without stored sessions.
 
-The library's client is a signed-in user: it stores the session of whoever signed in last and sends
-it with what follows. So no client outlives a call here; each operation makes one, tells it to keep
-nothing and to refresh nothing, and drops it. What is shared is the pool of connections below it.
+The library's client stores the session of the last sign-in and sends it with later requests. So
+each operation creates a client that neither stores nor refreshes sessions, and discards it. The
+operations share one connection pool.
 
-Of the library the auth client alone is used: `supabase.AsyncClient` starts an asyncio task on each
-sign-in, which cannot run here. The paths used below have no timers, tasks or locks of their own.
+Only the library's auth client is used: `supabase.AsyncClient` starts an asyncio task on each
+sign-in, which does not run on Trio. The code paths used here have no timers, tasks or locks.
 
-Importing it takes about half a second, so that happens in a thread: in `warm_up`, or else in the
-first call.
+Importing the library takes about half a second, so `warm_up` or the first call does it in a
+thread.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from cookcam.errors import (
 )
 from cookcam.providers.auth_errors import (
     AccountExists,
-    PasswordRefused,
-    Refused,
+    AuthRejected,
+    PasswordRejected,
     app_error_from,
-    failure_of,
+    error_from_response,
     provider_status,
 )
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.sessions import AuthSession, AuthUser, SignedUp
 from cookcam.providers.trust import trusted
 from cookcam.settings.readers import Secret
@@ -54,19 +54,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ONCE = RetryPolicy(deadline=8.0)
-"""For what changes something. Three of these in a row stay below the 25 s of an answer."""
+"""For writes. Three in a row stay below the 25 s of a response."""
 
 READ = RetryPolicy(deadline=4.0, attempts=3)
-"""For reads, which may be repeated."""
+"""For reads, which are retried."""
 
 
 @define(eq=False)
 class SupabaseAuth:
-    """The identity provider; open it with `SupabaseAuth.open`.
+    """The identity provider's client; open it with `SupabaseAuth.open`.
 
-    Every operation raises ServiceUnavailable when the provider does not answer or answers 5xx,
-    RateLimited on its 429, ServiceAuthError when it refuses our key, and ServiceError for an
-    answer that cannot be understood, besides what its docstring says.
+    Every operation raises ServiceUnavailable when the provider does not respond or responds with
+    5xx, RateLimited on a 429, ServiceAuthError when it rejects the key, and ServiceError for an
+    unexpected response, besides the errors in its docstring.
     """
 
     _url: str
@@ -88,9 +88,9 @@ class SupabaseAuth:
         once: RetryPolicy = ONCE,
         read: RetryPolicy = READ,
     ) -> AsyncGenerator[SupabaseAuth]:
-        """A client for the project at `supabase_url`; its connections close with the block.
+        """Open a client for the project at `supabase_url`; its connections close with the block.
 
-        `once` bounds what changes something, `read` bounds and repeats what does not.
+        `once` is the policy for writes, `read` the retry policy for reads.
         """
         provider = cls(f"{supabase_url}/auth/v1", anon_key, service_role_key, once, read)
         try:
@@ -101,19 +101,19 @@ class SupabaseAuth:
                     await provider._http.aclose()
 
     async def warm_up(self) -> None:
-        """Imports the library ahead of the first call."""
+        """Import the library ahead of the first call."""
         await self._connections()
 
     async def sign_up(self, email: str, password: str, name: str) -> SignedUp:
-        """Makes an account. Raises AccountExists, PasswordRefused.
+        """Create an account. Raises AccountExists, PasswordRejected.
 
-        Signing up is not repeatable: after a timeout nobody knows whether the account was made.
-        So it is tried once more, and if the account is there by then and opens with the same
-        password, it is the one just made (`spec/http-api-core.md` §6.1).
+        Signing up is not idempotent: after a timeout it is unknown whether the account exists.
+        So it is tried once more. If the account exists by then and the password signs in, it is
+        the account that the first attempt created.
         """
         try:
             return await self._sign_up(email, password, name)
-        except OutOfTime:
+        except ServiceTimeout:
             pass
         try:
             return await self._sign_up(email, password, name)
@@ -125,12 +125,12 @@ class SupabaseAuth:
             return SignedUp(session.user, session)
 
     async def sign_in(self, email: str, password: str) -> AuthSession:
-        """A new session. Raises InvalidCredentials; EmailNotConfirmed for a good password only."""
+        """Sign in. Raises InvalidCredentials, or EmailNotConfirmed if the password is correct."""
         try:
-            response = await self._ask(
+            response = await self._call(
                 lambda client: client.sign_in_with_password({"email": email, "password": password})
             )
-        except Refused as refused:
+        except AuthRejected as refused:
             if refused.provider_code == "email_not_confirmed":
                 raise EmailNotConfirmed from None
             if refused.provider_status == 400:
@@ -139,20 +139,20 @@ class SupabaseAuth:
         return _session(response.session)
 
     async def refresh(self, refresh_token: str) -> AuthSession:
-        """The next session of a chain. Raises AuthenticationError for a token that is not good."""
+        """Exchange a refresh token for a new session. Raises AuthenticationError if invalid."""
         try:
-            response = await self._ask(lambda client: client.refresh_session(refresh_token))
-        except Refused as refused:
+            response = await self._call(lambda client: client.refresh_session(refresh_token))
+        except AuthRejected as refused:
             if refused.provider_status in (400, 401, 403, 404, 422):
                 raise AuthenticationError("Please sign in again") from None
             raise
         return _session(response.session)
 
     async def get_user(self, token: str) -> AuthUser:
-        """The owner of an access token. Raises TokenExpired."""
+        """Return the owner of an access token. Raises TokenExpired."""
         try:
-            response = await self._ask(lambda client: client.get_user(token), self._read)
-        except Refused as refused:
+            response = await self._call(lambda client: client.get_user(token), self._read)
+        except AuthRejected as refused:
             if refused.provider_status in (400, 401, 403, 404):
                 raise TokenExpired from None
             raise
@@ -161,19 +161,19 @@ class SupabaseAuth:
         return _user(response.user)
 
     async def sign_out(self, token: str) -> None:
-        """Ends the one session that `token` belongs to; one that is gone already is no error."""
+        """End the session that `token` belongs to; an ended session is not an error."""
         try:
-            await self._ask(lambda client: client.admin.sign_out(token, "local"))
-        except Refused as refused:
+            await self._call(lambda client: client.admin.sign_out(token, "local"))
+        except AuthRejected as refused:
             if refused.provider_status not in (401, 403, 404):
                 raise
 
     async def recover(self, email: str, redirect_to: str) -> None:
-        """Has a mail with a link sent to an address that has an account; silent about others.
+        """Send a recovery mail with a link if the address has an account.
 
-        What became of it is not told, because that is different for people who have an account:
-        only they have a limit of mails, or a mail server that fails. Raises ServiceUnavailable when
-        the provider does not answer to anybody.
+        Hides failures that would reveal whether the address has an account, such as the limit of
+        mails or a failing mail server. Raises ServiceUnavailable when the provider does not respond
+        to a health check either.
         """
         try:
             await self._once.call(
@@ -185,41 +185,41 @@ class SupabaseAuth:
             raise
         except AppError as error:
             structlog.get_logger(__name__).warning("no mail for recovery", failure=error.code)
-            with suppress(Refused, RateLimited):  # then it is there
+            with suppress(AuthRejected, RateLimited):  # the provider responds
                 await self._read.call(lambda: self._send("GET", "/health"))
 
     async def change_password(self, token: str, password: str) -> None:
-        """The password of the owner of an access token, whose other sessions end.
+        """Change the password of the owner of an access token and end the other sessions.
 
-        Raises TokenExpired, PasswordRefused.
+        Raises TokenExpired, PasswordRejected.
         """
         try:
             await self._once.call(
                 lambda: self._send("PUT", "/user", {"password": password}, token=token)
             )
-        except Refused as refused:
+        except AuthRejected as refused:
             if refused.provider_status in (401, 403, 404):
                 raise TokenExpired from None
             if refused.provider_code == "same_password":
-                raise PasswordRefused("Please choose a password you have not used") from None
+                raise PasswordRejected("Please choose a password you have not used") from None
             if refused.provider_status in (400, 422):
-                raise PasswordRefused("Please choose a stronger password") from None
+                raise PasswordRejected("Please choose a stronger password") from None
             raise
 
     async def admin_delete_user(self, user_id: UUID) -> None:
-        """Deletes an account, with the service key; one that is gone already is no error."""
+        """Delete an account, with the service key; a missing account is not an error."""
         try:
-            await self._ask(
+            await self._call(
                 lambda client: client.admin.delete_user(str(user_id)), key=self._service_role_key
             )
-        except Refused as refused:
+        except AuthRejected as refused:
             if refused.provider_status in (401, 403):
                 raise ServiceAuthError from None
             if refused.provider_status != 404:
                 raise
 
     async def signing_keys(self) -> Sequence[Mapping[str, Any]]:
-        """The entries of the project's JWKS; none for a project that signs with a secret."""
+        """Return the entries of the project's JWKS; none for a project that signs with a secret."""
         http = await self._connections()
 
         async def fetch() -> Sequence[Mapping[str, Any]]:
@@ -242,12 +242,12 @@ class SupabaseAuth:
 
     async def _sign_up(self, email: str, password: str, name: str) -> SignedUp:
         try:
-            response = await self._ask(
+            response = await self._call(
                 lambda client: client.sign_up(
                     {"email": email, "password": password, "options": {"data": {"name": name}}}
                 )
             )
-        except Refused as refused:
+        except AuthRejected as refused:
             if refused.provider_code in ("user_already_exists", "email_exists"):
                 raise AccountExists from None
             raise
@@ -256,16 +256,16 @@ class SupabaseAuth:
         session = None if response.session is None else _session(response.session)
         return SignedUp(_user(response.user), session)
 
-    async def _ask(
+    async def _call(
         self,
         operation: Callable[[AsyncGoTrueClient], Awaitable[T]],
         policy: RetryPolicy | None = None,
         *,
         key: Secret | None = None,
     ) -> T:
-        """One operation on a client of its own, with the library's exceptions turned into ours.
+        """Run an operation on a new client and translate the library's exceptions.
 
-        They are not chained: their frames and texts hold passwords and tokens.
+        The exceptions are not chained: their frames and messages contain passwords and tokens.
         """
         http = await self._connections()
         from supabase_auth.errors import AuthError
@@ -281,18 +281,18 @@ class SupabaseAuth:
                     code=error.code,
                     failure=type(failure).__name__,
                 )
-            except ValueError:  # an answer that is not of the documented shape
+            except ValueError:  # a response that is not of the documented shape
                 failure = ServiceError()
             raise failure
 
-        began = trio.current_time()
+        started_at = trio.current_time()
         try:
             return await (policy or self._once).call(once)
         except ServiceUnavailable as error:
             structlog.get_logger(__name__).warning(
                 "identity provider does not answer",
                 kind=type(error).__name__,
-                seconds=round(trio.current_time() - began, 3),
+                seconds=round(trio.current_time() - started_at, 3),
             )
             raise
 
@@ -305,9 +305,9 @@ class SupabaseAuth:
         params: Mapping[str, str] | None = None,
         token: str | None = None,
     ) -> None:
-        """One request that the library has no way for without a stored session.
+        """Send a request that the library supports only with a stored session.
 
-        Raises what `_ask` does, and Refused with GoTrue's code.
+        Raises the errors of `_call`, and AuthRejected with GoTrue's code.
         """
         http = await self._connections()
         import httpx
@@ -315,12 +315,12 @@ class SupabaseAuth:
         headers = {"apikey": self._anon_key.reveal()}
         headers["Authorization"] = f"Bearer {token or self._anon_key.reveal()}"
         try:
-            answer = await http.request(
+            response = await http.request(
                 method, f"{self._url}{path}", json=content, params=params, headers=headers
             )
         except httpx.HTTPError:
             raise ServiceUnavailable from None
-        failure = failure_of(answer)
+        failure = error_from_response(response)
         if failure is not None:
             raise failure
 
@@ -333,11 +333,11 @@ class SupabaseAuth:
 
 
 def _new_connections() -> httpx.AsyncClient:
-    """Runs in a thread: the imports take 0.5 s, reading the certificates some milliseconds."""
+    """Create the HTTP client. Runs in a thread: the imports take 0.5 s."""
     import httpx
     import supabase_auth as _  # noqa: F401 - for its side effect of being imported
 
-    # Waiting is bounded by the callers' cancel scopes; these limits are per step, as a net.
+    # The callers' cancel scopes limit the calls; these timeouts are per step, as a fallback.
     return httpx.AsyncClient(
         verify=trusted(),
         timeout=httpx.Timeout(10.0, connect=3.0),

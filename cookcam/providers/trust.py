@@ -1,6 +1,6 @@
-"""Whom the clients of outside services trust: one set of root certificates for all of them.
+"""One TLS context with the root certificates, shared by all clients of outside services.
 
-Reading them takes 30 ms and a megabyte for each client that has its own.
+A separate context takes 30 ms and a megabyte for each client.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from functools import cache
 
 @cache
 def trusted() -> ssl.SSLContext:
-    """The context of httpx's own clients. For a thread: it imports httpx and reads a file.
+    """Return httpx's default context. Call it in a thread: it imports httpx and reads a file.
 
-    Not for HTTP/2: a client tells the context which protocols it speaks.
+    Do not use it for HTTP/2: a client sets its protocols on the context.
     """
     import httpx
 

@@ -1,9 +1,9 @@
-"""USDA FoodData Central: the search and the single food, within the quota USDA grants a key.
+"""Client of USDA FoodData Central: search and single foods, within the key's hourly quota.
 
-The key travels in the header `X-Api-Key`, which the service takes in place of the query parameter
-`api_key`: so it is in no URL, and no log line or exception of a library can hold it.
+The key is sent in the header `X-Api-Key` instead of the query parameter `api_key`, so that no URL,
+log line or exception of a library contains it.
 
-Source: the published API of FoodData Central, `spec/http-api-core.md` §8 and §15.5.
+Source: the published API of FoodData Central.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     import httpx
 
 DEMO_KEY = Secret("DEMO_KEY")
-"""Anybody's key, for trying: 30 requests per hour and address."""
+"""USDA's public demo key: 30 requests per hour and address."""
 
 REQUESTS_PER_HOUR = 1000
 HOUR = 3600.0
-LARGEST_ANSWER = 16 * 1024 * 1024
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 """Bytes; fifty foods with all their nutrients are about one million."""
 
 
@@ -54,10 +54,10 @@ class QuotaExhausted(ServiceUnavailable):
 
 
 class _Unreachable(ServiceUnavailable):
-    """No answer, or one of a server in trouble: the only failure that is tried again."""
+    """No response, or a 5xx: the only failure that is retried."""
 
 
-READ = RetryPolicy(deadline=10.0, attempts=3, first_pause=0.25, worth_repeating=(_Unreachable,))
+READ = RetryPolicy(deadline=10.0, attempts=3, initial_delay=0.25, retry_on=(_Unreachable,))
 
 
 @frozen
@@ -72,9 +72,9 @@ class Food:
 
 @define(eq=False)
 class HourlyBudget:
-    """At most `limit` requests in any hour, each attempt counted; `clock` is in seconds.
+    """Allows `limit` requests in any hour, counting every attempt; `clock` is in seconds.
 
-    It also stays closed for as long as USDA said when it refused: other programs may use the key.
+    `close` blocks it for USDA's Retry-After as well, because other programs may use the key.
     """
 
     limit: int = REQUESTS_PER_HOUR
@@ -83,7 +83,7 @@ class HourlyBudget:
     _closed_until: float = field(default=-math.inf, init=False)
 
     def spend(self) -> None:
-        """Counts one request. Raises QuotaExhausted."""
+        """Count one request. Raises QuotaExhausted."""
         now = self.clock()
         while self._spent and now - self._spent[0] >= HOUR:
             self._spent.popleft()
@@ -100,11 +100,11 @@ class HourlyBudget:
 
 @define(eq=False)
 class Usda:
-    """The client; open it with `Usda.open`.
+    """The USDA client; open it with `Usda.open`.
 
-    Every call ends within ten seconds and raises ServiceUnavailable when USDA does not answer,
-    QuotaExhausted (also a 503) when the quota is used up, ServiceAuthError when it refuses the
-    key, and ServiceError for an answer that cannot be understood.
+    Every call ends within ten seconds and raises ServiceUnavailable when USDA does not respond,
+    QuotaExhausted (also a 503) when the quota is used up, ServiceAuthError when it rejects the
+    key, and ServiceError for an unexpected response.
     """
 
     _base_url: str
@@ -124,7 +124,7 @@ class Usda:
         budget: HourlyBudget | None = None,
         policy: RetryPolicy = READ,
     ) -> AsyncGenerator[Usda]:
-        """A client of the service at `base_url`; without a key it is anybody's."""
+        """Open a client of the service at `base_url`; without a key it uses `DEMO_KEY`."""
         client = cls(base_url, api_key or DEMO_KEY, budget or HourlyBudget(), policy)
         try:
             yield client
@@ -134,35 +134,35 @@ class Usda:
                     await client._http.aclose()
 
     async def search(self, params: Mapping[str, str | int]) -> dict[str, Any]:
-        """`GET /foods/search` with `query`, `pageSize` and such; the body as USDA sent it."""
+        """Call `GET /foods/search` with `query`, `pageSize` etc. Returns the body unchanged."""
         body = await self._get("/foods/search", params)
         if body is None or not isinstance(body.get("foods"), list):
             raise ServiceError
         return body
 
     async def food(self, fdc_id: int) -> Food | None:
-        """`GET /food/{fdcId}`; None for a food that USDA does not have."""
+        """Call `GET /food/{fdcId}`. Returns None for an unknown food."""
         body = await self._get(f"/food/{fdc_id}", {})
         return None if body is None else _food(body)
 
     async def reachable(self) -> None:
-        """Searches once for one food, which counts as a request; unbounded: the caller bounds it.
+        """Search once for one food; counts against the quota. The caller sets the timeout.
 
-        Raises as the class says.
+        Raises the errors listed at the class.
         """
         status, _ = await self._once("/foods/search", {"query": "apple", "pageSize": 1})
         if status != 200:
             raise _refusal(status)
 
     async def _get(self, path: str, params: Mapping[str, str | int]) -> dict[str, Any] | None:
-        began = trio.current_time()
+        started_at = trio.current_time()
         try:
             status, content = await self._policy.call(lambda: self._once(path, params))
         except ServiceUnavailable as error:
             structlog.get_logger(__name__).warning(
                 "USDA does not answer",
                 kind=type(error).__name__,
-                seconds=round(trio.current_time() - began, 3),
+                seconds=round(trio.current_time() - started_at, 3),
             )
             raise
         if status == 404:
@@ -194,7 +194,7 @@ class Usda:
                 content = bytearray()
                 async for part in response.aiter_bytes():
                     content += part
-                    if len(content) > LARGEST_ANSWER:
+                    if len(content) > MAX_RESPONSE_BYTES:
                         raise ServiceError
                 return response.status_code, bytes(content)
         except httpx.HTTPError:
@@ -211,10 +211,10 @@ class Usda:
 
 
 def _new_connections(base_url: str, api_key: Secret) -> httpx.AsyncClient:
-    """Runs in a thread: importing httpx and reading the certificates take their time."""
+    """Create the HTTP client. Runs in a thread: it imports httpx and reads the certificates."""
     import httpx
 
-    # Waiting is bounded by the policy's deadline; these limits are per step, as a net.
+    # The policy's deadline limits the call; these timeouts are per step, as a fallback.
     return httpx.AsyncClient(
         base_url=base_url,
         verify=trusted(),
@@ -229,7 +229,7 @@ def _refusal(status: int) -> ServiceAuthError | ServiceError:
 
 
 def _retry_after(response: httpx.Response) -> int:
-    """What USDA advises; it counts by the hour, so a silent refusal is good for a minute."""
+    """Return USDA's Retry-After in seconds, at most an hour; 60 without one."""
     advice = response.headers.get("retry-after", "")
     return min(int(HOUR), max(1, int(advice))) if advice.isdecimal() and len(advice) < 8 else 60
 
@@ -253,15 +253,15 @@ def _food(body: dict[str, Any]) -> Food:
 
 
 def _amount(entry: object) -> tuple[int, float] | None:
-    """`{"nutrient": {"id": n}, "amount": x}`; headings of a table have no amount."""
+    """Parse `{"nutrient": {"id": n}, "amount": x}`; entries that are headings have no amount."""
     if not isinstance(entry, dict):
         return None
-    known = cast("dict[str, Any]", entry)
-    nutrient: object = known.get("nutrient")
+    fields = cast("dict[str, Any]", entry)
+    nutrient: object = fields.get("nutrient")
     nutrient_id = (
         cast("dict[str, object]", nutrient).get("id") if isinstance(nutrient, dict) else None
     )
-    amount: object = known.get("amount")
+    amount: object = fields.get("amount")
     if not isinstance(nutrient_id, int) or isinstance(amount, bool):
         return None
     return (nutrient_id, float(amount)) if isinstance(amount, int | float) else None

@@ -1,4 +1,5 @@
-"""Accounts that end: a banned or deleted account's connections are closed within a second.
+"""Accounts that end: a banned or deleted account's connections are closed within a second, and its
+cached state (`cookcam.identity.account_states`) is dropped.
 
 The database tells. Triggers announce every ban and every deletion, whoever decided it, and each
 instance listens for itself, whichever bus carries the rest. What is announced while nobody
@@ -20,6 +21,7 @@ from psycopg import Notify
 
 from cookcam.database import SERVICE, Database
 from cookcam.errors import AppError
+from cookcam.identity import AccountStates
 from cookcam.realtime.bus.listening import Listening
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.connection import Connection
@@ -47,6 +49,7 @@ class AccountWatch:
 
     hub: Hub
     database: Database
+    states: AccountStates
     _looked_up: set[Connection] = field(factory=set[Connection], init=False)
 
     async def run(self) -> None:
@@ -54,12 +57,19 @@ class AccountWatch:
         self._looked_up.clear()
         listening: Listening[Notify] = Listening("accounts", lambda: self.database.listen(CHANNEL))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(listening.run, self._heard, self._looked_up.clear)
+            nursery.start_soon(listening.run, self._heard, self._check_all_again)
             nursery.start_soon(self._look_up_the_new)
 
     def _heard(self, notification: Notify) -> None:
         with suppress(ValueError):  # whoever may log in may notify, with any payload
-            self._close(UUID(notification.payload))
+            user_id = UUID(notification.payload)
+            self.states.forget(user_id)
+            self._close(user_id)
+
+    def _check_all_again(self) -> None:
+        """Announcements may have been missed while the subscription was lost."""
+        self.states.forget_all()
+        self._looked_up.clear()
 
     async def _look_up_the_new(self) -> None:
         while True:

@@ -21,12 +21,13 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
+from msgspec import Struct
 
 from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.limits import Quota
 
-D = TypeVar("D")
+D = TypeVar("D", bound=Struct)
 Handler = Callable[[Connection, D], Awaitable["Answer | None"]]
 Parting = Callable[[Connection, str], Awaitable[None]]
 Returning = Callable[[Connection, Collection[str]], Awaitable[None]]
@@ -45,7 +46,7 @@ class Event:
     """An event that clients may send."""
 
     name: str
-    schema: type[Any]
+    schema: type[Struct]
     handler: Handler[Any]
     quota: Quota | None
 
@@ -64,7 +65,7 @@ class Events:
     ) -> Callable[[Handler[D]], Handler[D]]:
         """Registers `async def handler(caller, data)` for an event.
 
-        `schema`, a msgspec Struct or attrs class, is what the payload becomes before the handler
+        `schema`, a msgspec Struct, is what the payload becomes before the handler
         sees it: `Annotated[str, msgspec.Meta(max_length=128)]` for bounds; unknown keys are
         ignored; null for an optional field is absent. `quota` is counted beside the one of all
         events. Raises ValueError for a name that is taken or reserved.

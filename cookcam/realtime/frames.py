@@ -11,6 +11,9 @@ from typing import Any, Final, cast
 import orjson
 from attrs import define, frozen
 
+from cookcam.json_parsing import JsonError, JsonTooDeep, parse_json
+from cookcam.realtime.engineio import is_larger_than
+
 MAX_FRAME: Final = 64 * 1024
 """Bytes of a frame from a client."""
 MAX_ID: Final = 64
@@ -28,6 +31,7 @@ class InvalidFrame(Exception):
     """The frame is an object, and the value of `field` is not what it has to be."""
 
     field: str
+    rule: str
     id: RequestId | None = None
 
 
@@ -42,20 +46,22 @@ class Frame:
 
 
 def decode_frame(text: str) -> Frame:
-    """Raises MalformedFrame and InvalidFrame, and nothing else."""
+    """Raises MalformedFrame, InvalidFrame and JsonTooDeep, and nothing else."""
     try:
-        content: object = orjson.loads(text)
-    except ValueError:  # JSONDecodeError is one; so is the error of a lone surrogate
+        content: object = parse_json(text)
+    except JsonTooDeep:
+        raise
+    except JsonError:
         raise MalformedFrame from None
     if not isinstance(content, dict):
         raise MalformedFrame
     fields = cast("dict[str, Any]", content)
     request_id = fields.get("id")
     if request_id is not None and not _is_id(request_id):
-        raise InvalidFrame("id")
+        raise InvalidFrame("id", f"must be a whole number, or text of at most {MAX_ID} characters")
     event = fields.get("event")
     if not isinstance(event, str) or not 0 < len(event) <= MAX_EVENT:
-        raise InvalidFrame("event", request_id)
+        raise InvalidFrame("event", f"must be text of 1 to {MAX_EVENT} characters", request_id)
     return Frame(event, fields.get("data"), request_id)
 
 
@@ -69,10 +75,7 @@ def encode_frame(event: str, data: object, reply_to: RequestId | None = None) ->
 
 def is_too_large(text: str) -> bool:
     """Whether a frame is over MAX_FRAME."""
-    # A character is one to four bytes: only what is near the limit needs counting.
-    if len(text) * 4 <= MAX_FRAME:
-        return False
-    return len(text) > MAX_FRAME or len(text.encode()) > MAX_FRAME
+    return is_larger_than(MAX_FRAME, text)
 
 
 def _is_id(value: object) -> bool:

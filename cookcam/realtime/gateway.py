@@ -5,12 +5,21 @@ Source: `spec/realtime.md` §1 to §3 and §8.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import trio
 from attrs import define, field
 
-from cookcam.errors import RateLimited, ServiceUnavailable
+from cookcam.errors import (
+    AppError,
+    AuthorizationError,
+    BadRequest,
+    InvalidJson,
+    PayloadTooLarge,
+    RateLimited,
+    ServiceUnavailable,
+)
 from cookcam.observability.logging import get_logger
 from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.closing import STAY_AWAY, CloseCode
@@ -28,13 +37,34 @@ from cookcam.realtime.reception import (
     bearer_token,
 )
 from cookcam.realtime.recovery import Recall
-from cookcam.realtime.socketio import ConnectionRefused, RecoveryOptions, Socket, SocketServer
+from cookcam.realtime.router import Outcome
+from cookcam.realtime.socketio import (
+    NO_ACK,
+    ConnectionRefused,
+    PacketOverLimit,
+    PacketTooDeep,
+    RecoveryOptions,
+    Socket,
+    SocketServer,
+)
 from cookcam.settings.sections import RealtimeConfig
+from cookcam.web.errors import error_body
+from cookcam.web.facts import facts_of
 
 PROTOCOL = "socket.io"
 HANDLERS_BOUND = 0.5
 POLL_BOUND = 0.5
 """Seconds that a client which polls may take to come for its goodbye, or to answer it."""
+_ERRORS: Mapping[int, type[AppError]] = {
+    400: BadRequest,
+    403: AuthorizationError,
+    429: RateLimited,
+    503: ServiceUnavailable,
+}
+"""The error of the HTTP API for each status of a refused handshake."""
+READ_LIMIT = 1024 * 1024
+"""Bytes of a message that are read, and answered if they are over the limit of a packet. The server
+closes a WebSocket whose message is larger than this."""
 FORBIDDEN = 4
 """Engine.IO's error code of a handshake that is refused by the application."""
 
@@ -100,7 +130,9 @@ class Gateway:
         server = SocketServer(
             ping_interval=config.ping_interval,
             ping_timeout=config.ping_timeout,
+            read_limit=READ_LIMIT,
             admit=admit,
+            refusal_fields=_error_envelope,
             recovery=RecoveryOptions(config.recovery, on_request=True) if config.recovery else None,
         )
         history = server.main.history
@@ -109,6 +141,7 @@ class Gateway:
         gateway = cls(server, reception, recall)
         server.main.on_connect(gateway._connect)
         server.main.on_any(gateway._handle)
+        server.main.on_over_limit(gateway._reject)
         server.main.on_disconnect(gateway._part)
         return gateway
 
@@ -174,21 +207,42 @@ class Gateway:
             await self._part(socket, "refused")
             raise ConnectionRefused(UNDECIDED)
 
-    async def _handle(self, socket: Socket, event: str, args: list[Any]) -> dict[str, Any]:
+    async def _handle(self, socket: Socket, event: str, args: list[Any]) -> object:
         caller = self._connections[socket]
         outcome = await self._reception.router.handle(caller, event, args[0] if args else None)
-        if outcome.error is not None:
-            if outcome.unsolicited:
-                caller.send("error", outcome.error)
-            if outcome.final:
-                caller.close(CloseCode.RATE_LIMITED, "rate limit exceeded")
-            return {"ok": False, "error": outcome.error["message"]}
-        if outcome.answer is not None:
-            caller.deliver(outcome.answer)
-        return {"ok": True}
+        return _acknowledgement(caller, outcome)
+
+    async def _reject(self, socket: Socket, error: PacketOverLimit) -> object:
+        """Answers a packet that was dropped for its size."""
+        caller = self._connections[socket]
+        kind = InvalidJson if isinstance(error, PacketTooDeep) else PayloadTooLarge
+        data = error.packet.data
+        name = str(data[0]) if data else ""
+        return _acknowledgement(
+            caller, self._reception.router.reject(caller, kind(error.reason), name)
+        )
 
     async def _part(self, socket: Socket, reason: str) -> None:
         await self._reception.part(self._connections.pop(socket), reason)
+
+
+def _acknowledgement(caller: SocketIOConnection, outcome: Outcome) -> object:
+    """Sends the outcome of an event; returns what a client that asked for it gets besides."""
+    if outcome.error is None:
+        if outcome.answer is not None:
+            caller.deliver(outcome.answer)
+        return {"ok": True}
+    if not outcome.unsolicited:
+        return NO_ACK
+    caller.send("error", outcome.error)
+    if outcome.final:
+        caller.close(CloseCode.RATE_LIMITED, "rate limit exceeded")
+    return {"ok": False, "error": outcome.error["message"]}
+
+
+def _error_envelope(request: Request, refused: Refused) -> dict[str, Any]:
+    """The keys of HTTP's error body; `code` stays the number that Engine.IO's clients read."""
+    return error_body(_ERRORS[refused.status](refused.message), facts_of(request.scope))
 
 
 def _let_in(reception: Reception, request: Request) -> None:

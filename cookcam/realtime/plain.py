@@ -13,7 +13,8 @@ from typing import Final
 import trio
 from attrs import define, field
 
-from cookcam.errors import AppError
+from cookcam.errors import AppError, InvalidJson, ValidationError
+from cookcam.json_parsing import JsonTooDeep
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.engineio import Goodbyes, Receive, Scope, Send
 from cookcam.realtime.engineio.direct import direct_write
@@ -38,7 +39,7 @@ from cookcam.realtime.plain_handshake import (
 )
 from cookcam.realtime.reception import GOING_AWAY, Reception, address_of
 from cookcam.realtime.refusals import refuse
-from cookcam.realtime.router import Outcome, invalid_payload
+from cookcam.realtime.router import Outcome
 from cookcam.realtime.socketio.socket import new_id
 from cookcam.realtime.tokens import authenticated
 from cookcam.serving.extensions import WEBSOCKET_PING, WEBSOCKET_PONG
@@ -169,12 +170,16 @@ class PlainGateway:
         except MalformedFrame:
             _malformed(connection)
             return
+        except JsonTooDeep as error:
+            connection.malformed = 0
+            _tell(
+                connection, self._reception.router.reject(connection, InvalidJson(str(error))), None
+            )
+            return
         except InvalidFrame as error:
             connection.malformed = 0
-            outcome = self._reception.router.refusal(connection, "") or Outcome(
-                error=invalid_payload(error.field)
-            )
-            _tell(connection, outcome, error.id)
+            invalid = ValidationError.of(error.field, error.rule)
+            _tell(connection, self._reception.router.reject(connection, invalid), error.id)
             return
         connection.malformed = 0
         if frame.event == "ping":

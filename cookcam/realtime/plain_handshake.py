@@ -14,6 +14,7 @@ from attrs import define, frozen
 
 from cookcam.errors import AuthenticationError, BadRequest
 from cookcam.identity import Identity
+from cookcam.json_parsing import JsonTooDeep
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.engineio import Receive, Request, Scope, Send
 from cookcam.realtime.frames import (
@@ -131,5 +132,5 @@ def _first_frame(text: str | None) -> Frame:
         raise Dismissed(CloseCode.TOO_LARGE, "frame is too large")
     try:
         return decode_frame(text)
-    except (MalformedFrame, InvalidFrame):
+    except (MalformedFrame, InvalidFrame, JsonTooDeep):
         raise Dismissed(CloseCode.TOKEN, MISSING, MISSING) from None

@@ -23,7 +23,7 @@ from cookcam.errors import (
     ServiceUnavailable,
     TokenExpired,
 )
-from cookcam.identity import Authenticator, Identity
+from cookcam.identity import AccountClosed, Authenticator, Identity
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
@@ -67,6 +67,8 @@ class Rejected(Exception):
     def code(self) -> CloseCode:
         """What closes a WebSocket that was accepted already: a client that did nothing wrong
         must not throw its token away."""
+        if isinstance(self.error, AccountClosed):
+            return CloseCode.FORBIDDEN
         if self.error.status < 500:
             return CloseCode.TOKEN
         return CloseCode.GOING_AWAY if self.message == SHUTTING_DOWN else CloseCode.SERVER_FAULT
@@ -74,15 +76,15 @@ class Rejected(Exception):
 
 @define(eq=False)
 class Reception:
-    """`handshakes` is the quota of handshakes per client address. Others see the name that
-    `name_of` finds; without it, the one in the token."""
+    """`handshakes` is the quota of handshakes per client address, None for no limit. Others see
+    the name that `name_of` finds; without it, the one in the token."""
 
     hub: Hub
     router: Router
     authenticator: Authenticator
     lifecycle: Lifecycle
     limits: Limits
-    handshakes: Quota
+    handshakes: Quota | None
     metrics: Metrics
     reporter: ErrorReporter
     name_of: NameOf | None = None
@@ -93,6 +95,8 @@ class Reception:
         down, RateLimited for an address that comes too often."""
         if self.lifecycle.draining:
             raise ServiceUnavailable(SHUTTING_DOWN)
+        if self.handshakes is None:
+            return
         wait = self.limits.spend(self.handshakes, quota_key(address_of(scope)))
         if wait:
             self.metrics.rate_limited_total.of(self.handshakes.name).inc()

@@ -3,7 +3,8 @@
 What a hub sends to a user, a room or everybody is told to the other instances, and done there for
 their connections. Each instance tells who is in which of its rooms: changes as they happen, all of
 it every PULSE seconds and to whoever is new. An instance that is silent for LEASE seconds counts
-as gone, with everybody in it. Alone on the bus, an instance tells nothing but its pulse.
+as gone, with everybody in it. Alone on the bus, an instance tells nothing but its pulse; it knows
+that it is alone SETTLING seconds after it has joined.
 
 While the bus is lost nobody can be heard, which says nothing about the others: who was there then
 stays, and has another LEASE to be heard of from the moment it is back.
@@ -12,6 +13,7 @@ stays, and has another LEASE to be heard of from the moment it is back.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 from uuid import UUID
@@ -28,6 +30,9 @@ from cookcam.realtime.hub import Hub, Present
 
 PULSE: Final = 5.0
 LEASE: Final = 16.0
+SETTLING: Final = 2 * PULSE
+"""Every other instance has sent a pulse by then. Until then everything is published: an event of
+the first moments must not be lost because nobody has answered the greeting yet."""
 
 
 @define
@@ -46,6 +51,7 @@ class Relay:
     bus: Bus
     _peers: dict[str, Peer] = field(factory=dict[str, Peer], init=False)
     _deaf_since: float | None = field(default=None, init=False)
+    _settled_at: float = field(default=math.inf, init=False)
 
     @property
     def peers(self) -> int:
@@ -97,6 +103,7 @@ class Relay:
         for peer in self._here():
             peer.until = trio.current_time() + LEASE
         self._deaf_since = None
+        self._settled_at = trio.current_time() + SETTLING
         self._tell_all_present("hello")
 
     def lost(self) -> None:
@@ -109,7 +116,7 @@ class Relay:
         return (peer for peer in self._peers.values() if peer.until > now)
 
     def _tell(self, kind: str, announcement: Announcement | None = None, **fields: Any) -> None:
-        if not self.peers:
+        if not self.peers and trio.current_time() >= self._settled_at:
             return
         if announcement is not None:
             fields |= {

@@ -13,7 +13,7 @@ from typing import Any, cast
 import trio
 from attrs import define, field, frozen
 
-from cookcam.errors import InternalError, NotFound, RateLimited, ValidationError
+from cookcam.errors import AppError, InternalError, NotFound, RateLimited, ValidationError
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import OTHER, Metrics
 from cookcam.observability.reports import ErrorReporter
@@ -24,7 +24,7 @@ from cookcam.realtime.limits import MAX_EXCESSES, Limits, Quota
 from cookcam.web.bodies import has_nul
 from cookcam.web.errors import Failures, as_app_error, socket_error
 from cookcam.web.facts import RequestFacts
-from cookcam.web.validation import to_model
+from cookcam.web.validation import invalid_fields, to_model
 
 PAYLOAD = "data"
 """The `field` of an error about the payload as a whole."""
@@ -52,7 +52,7 @@ class Router:
     metrics: Metrics
     limits: Limits
     _failures: Failures
-    _events: dict[str, Event] = field(factory=dict[str, Event], init=False)
+    events: dict[str, Event] = field(factory=dict[str, Event], init=False)
     _partings: list[Parting] = field(factory=list[Parting], init=False)
     _returnings: list[Returning] = field(factory=list[Returning], init=False)
 
@@ -70,16 +70,16 @@ class Router:
 
     def include(self, events: Events) -> None:
         """Adds the events of a feature. Raises ValueError for a name that another one has."""
-        if taken := self._events.keys() & events.events.keys():
+        if taken := self.events.keys() & events.events.keys():
             raise ValueError(f"{events.name}: the events {sorted(taken)} are taken")
-        self._events |= events.events
+        self.events |= events.events
         self._partings += events.partings
         self._returnings += events.returnings
 
     async def handle(self, caller: Connection, name: str, data: object) -> Outcome:
         """Handles one event; never raises but when cancelled. `data` is parsed JSON, None when
         there was none."""
-        event = self._events.get(name)
+        event = self.events.get(name)
         self.metrics.ws_messages_total.of(caller.protocol, name if event else OTHER).inc()
         excesses = caller.excesses
         refusal = self.refusal(caller, name, event and event.quota)
@@ -108,6 +108,10 @@ class Router:
             return _excess(RateLimited(retry_after=wait), caller, name, caller.excesses)
         caller.excesses = 0
         return None
+
+    def reject(self, caller: Connection, error: AppError, name: str = "") -> Outcome:
+        """What became of a message that was dropped before it was an event."""
+        return self.refusal(caller, name) or Outcome(error=_error(error, name))
 
     async def returned(self, connection: Connection, rooms: Collection[str]) -> bool:
         """Tells the features that a connection is back; False when one of them failed. Never
@@ -158,31 +162,42 @@ def _payload(event: Event, data: object) -> Any:
         data = {}  # JavaScript sends null for a payload that is undefined
     if not isinstance(data, dict):
         raise ValidationError.of(PAYLOAD, "must be an object")
-    if has_nul(cast("dict[str, Any]", data)):
+    payload = cast("dict[str, Any]", data)
+    if has_nul(payload):
         # PostgreSQL has no NUL in text. Nothing is cut out of what a client sends.
         raise ValidationError.of(PAYLOAD, "must not contain NUL characters")
-    return to_model(cast("Any", data), event.schema, strict=True)
+    try:
+        return to_model(payload, event.schema, strict=True)
+    except ValidationError:
+        fields = invalid_fields(payload, event.schema)
+        raise ValidationError("Invalid payload", details={"fields": fields}) from None
 
 
 def _error(error: Exception, name: str) -> dict[str, Any]:
     """The payload of the `error` event for a failure, whoever raised it."""
     known = as_app_error(error)
-    body: dict[str, Any] = {**socket_error(known), "event": name[:MAX_EVENT], **known.extra}
+    body: dict[str, Any] = {**socket_error(known), **known.extra}
+    if name:
+        body["event"] = name[:MAX_EVENT]
     if type(known) is InternalError:
         body["message"] = "Internal error"
     elif isinstance(known, RateLimited):
         body["message"] = "Rate limit exceeded"
-    elif isinstance(known, ValidationError) and known.details and "field" in known.details:
+    elif isinstance(known, ValidationError) and (fields := _fields_of(known)):
         del body["details"]
-        body |= invalid_payload(_first_name(known.details["field"]))
+        body["message"], body["field"] = "Invalid payload", _first_name(fields[0]["field"])
+        body["fields"] = fields
     return body
+
+
+def _fields_of(error: ValidationError) -> list[dict[str, str]]:
+    """Which fields break which rule; none for an error that names no field."""
+    details = error.details or {}
+    if "field" in details:
+        return [{key: details[key] for key in ("field", "rule") if key in details}]
+    return details.get("fields", [])
 
 
 def _first_name(place: str) -> str:
     """The field of the payload, of a place within it: `ingredients` of `ingredients[...].name`."""
     return place.partition(".")[0].partition("[")[0] or PAYLOAD
-
-
-def invalid_payload(field_name: str) -> dict[str, Any]:
-    """What every error about the content of a message says."""
-    return {"message": "Invalid payload", "code": ValidationError.code, "field": field_name}

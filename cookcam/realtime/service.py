@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -35,7 +35,7 @@ from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.engineio import Goodbyes, Receive, Request, Scope, Send
 from cookcam.realtime.engineio.heartbeats import Heartbeats
 from cookcam.realtime.engineio.origins import Origins
-from cookcam.realtime.events import Events
+from cookcam.realtime.events import Event, Events
 from cookcam.realtime.gateway import Gateway
 from cookcam.realtime.hub import Hub
 from cookcam.realtime.limits import Limits, all_events, handshakes
@@ -146,7 +146,7 @@ class Realtime:
             authenticator,
             lifecycle,
             limits,
-            handshakes(settings),
+            handshakes(settings) if config.limits.enabled else None,
             metrics,
             reporter,
             name_of,
@@ -165,6 +165,11 @@ class Realtime:
     def include(self, events: Events) -> None:
         """Adds the events of a feature. Raises ValueError for a name that is taken."""
         self._router.include(events)
+
+    @property
+    def events(self) -> Mapping[str, Event]:
+        """Those that clients may send, by name."""
+        return self._router.events
 
     # -- ASGI
 

@@ -56,18 +56,21 @@ class Server:
     async def accept(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Lets connections in until the door is closed.
+        """Listens and lets connections in until the door is closed.
 
-        Apart from `serve`, so that a failure here takes no connection down. Raises OSError when a
-        listening socket is none any more; any other failure is reported, and tried again.
+        Apart from `serve`, so that a failure here takes no connection down. Raises OSError when
+        the port is in use or a listening socket breaks; any other failure is reported, and tried
+        again.
         """
+        for door in self.doors:
+            door.listen()
         with self._accepting:
             async with trio.open_nursery() as nursery:
                 for door in self.doors:
                     nursery.start_soon(self._accept, door, name="accept connections")
                 task_status.started()
 
-    def close_door(self) -> None:
+    def stop_accepting(self) -> None:
         for door in self.doors:
             for peer in door.close():
                 self._start(peer)
@@ -86,14 +89,15 @@ class Server:
                 # Before and not after: a stream that is accepted is started, never lost between.
                 await trio.lowlevel.checkpoint()
                 try:
-                    peer = await door.accept()
+                    peers = await door.accept()
                 except OSError as error:
                     if not may_pass(error):
                         raise
                     # The queue holds the others meanwhile.
                     self.observer.accept_failed(error)
                     await trio.sleep(RETRY_ACCEPT_AFTER)
-                else:
+                    continue
+                for peer in peers:
                     self._start(peer)
 
     def _start(self, peer: Peer) -> None:

@@ -9,6 +9,7 @@ from cookcam.web.marks import (
     document_content,
     document_empty,
     document_failures,
+    document_header,
     document_response,
     document_upload,
     errors_as,
@@ -16,9 +17,9 @@ from cookcam.web.marks import (
     secured,
     unconditional,
 )
-from cookcam.web.openapi_schemas import WANTED
+from cookcam.web.openapi_schemas import WANTED, given
 from cookcam.web.queries import parse_uuid, query_integers
-from cookcam.web.quotas import spend
+from cookcam.web.quotas import limit_unverified, rate_limit, spend, user_limit
 from cookcam.web.routing import Routes
 from cookcam.web.validation import validate_querystring, validate_request, validate_response
 
@@ -29,16 +30,21 @@ __all__ = [
     "document_content",
     "document_empty",
     "document_failures",
+    "document_header",
     "document_response",
     "document_upload",
     "errors_as",
     "facts",
+    "given",
     "hidden",
+    "limit_unverified",
     "parse_uuid",
     "query_integers",
+    "rate_limit",
     "secured",
     "spend",
     "unconditional",
+    "user_limit",
     "validate_querystring",
     "validate_request",
     "validate_response",

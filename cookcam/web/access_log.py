@@ -38,11 +38,6 @@ class AccessLog:
     def started(self) -> None:
         self._in_flight += 1
 
-    def refused(self, bucket: str) -> None:
-        """A request that was not let through by the quota of `bucket`."""
-        if self.metrics is not None:
-            self.metrics.rate_limited_total.of(bucket).inc()
-
     def finished(self, facts: RequestFacts, status: int, size: int, *, quiet: bool) -> None:
         """`status` is 0 when no answer was begun; `size` counts the bytes of the body."""
         self._in_flight -= 1
@@ -50,5 +45,7 @@ class AccessLog:
         status = status or CLIENT_CLOSED_REQUEST
         if self.metrics is not None:
             self.metrics.http_answered(facts.route, facts.method, status, seconds)
+            if facts.limited_by is not None:
+                self.metrics.rate_limited_total.of(facts.limited_by).inc()
         write = self._log.debug if quiet else self._log.info
         write("request", statusCode=status, duration=round(seconds * 1000, 1), bytes=size)

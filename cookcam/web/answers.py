@@ -30,8 +30,11 @@ class Answer(NamedTuple):
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
-    """`value` as a JSON response; TypeError when it has no JSON form."""
-    body = to_json(value)
+    """`value` as a JSON response; TypeError when it has no JSON form.
+
+    The body ends with a newline, so that a terminal shows it on a line of its own.
+    """
+    body = to_json(value) + b"\n"
     made: list[Header] = [JSON_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
     if headers:
         made += [

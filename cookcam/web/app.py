@@ -26,6 +26,7 @@ from cookcam.errors import BadRequest, DeadlineExceeded
 from cookcam.observability.context import add_log_fields
 from cookcam.observability.reports import ErrorReporter, NoReports
 from cookcam.web.answers import Answer, json_answer
+from cookcam.web.client_address import quota_key
 from cookcam.web.conditional import with_etag
 from cookcam.web.connection import HttpConnection
 from cookcam.web.context import LeanRequestContext
@@ -33,6 +34,7 @@ from cookcam.web.errors import PLAIN, ClientDisconnected, Failures, failure_in
 from cookcam.web.json import JsonProvider
 from cookcam.web.openapi import openapi_routes
 from cookcam.web.paths import CANONICAL
+from cookcam.web.quotas import spend
 from cookcam.web.rate_limit import RateLimits
 from cookcam.web.requests import Request
 from cookcam.web.routing import Endpoint, MatchedRule, Router, Routes, View, normal_rule
@@ -88,6 +90,10 @@ class CookCamApp(QuartTrio):
     async def _run(
         self, endpoint: Endpoint, parameters: dict[str, Any], request: Request
     ) -> Answer | Response:
+        if endpoint.marks.address_limit is not None:
+            verdict = spend(endpoint.marks.address_limit, quota_key(request.facts.client_address))
+            if verdict is not None:
+                request.facts.quota = verdict.headers()
         seconds = endpoint.marks.seconds or self.request_timeout
         if seconds == math.inf:
             result = await endpoint.view(**parameters)

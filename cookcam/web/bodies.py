@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import orjson
-
+from cookcam import json_parsing
 from cookcam.errors import InvalidJson, UnsupportedMediaType, ValidationError
 from cookcam.web.forms import parse_form
 from cookcam.web.requests import Request
@@ -48,19 +47,26 @@ async def read_body(request: Request) -> tuple[Any, bool]:
     return value, typed
 
 
-def _parse_json(body: bytes) -> Any:
+def parse_json(text: str | bytes) -> Any:
+    """The value of JSON that a client sent. Raises InvalidJson, also for text that is nested too
+    deeply."""
     try:
-        value = orjson.loads(body)
-    except ValueError:
-        # Without the cause: its text quotes what the client sent.
+        return json_parsing.parse_json(text)
+    except json_parsing.JsonTooDeep as error:
+        raise InvalidJson(str(error)) from None
+    except json_parsing.JsonError:
         raise InvalidJson() from None
+
+
+def _parse_json(body: bytes) -> Any:
+    value = parse_json(body)
     if not isinstance(value, dict | list):
         raise InvalidJson("The request body must be a JSON object or array")
     return cast("Any", value)
 
 
 def has_nul(value: Any) -> bool:
-    """Whether a text anywhere in parsed JSON holds U+0000. It may be nested to any depth."""
+    """Whether a text anywhere in parsed JSON holds U+0000."""
     waiting: list[Any] = [value]
     while waiting:
         item = waiting.pop()

@@ -1,8 +1,10 @@
 """The edge: what every HTTP request passes before and after everything else.
 
 One ASGI callable in front of the dispatcher. From outside to inside (`spec/operations.md` §6):
-request id, access line and metrics, error boundary, CORS, security headers, client address, body
-bound, limits. It looks through the headers once and wraps `send` once.
+request id, access line and metrics, admission, error boundary, CORS, security headers, client
+address, body bound, limits. It looks through the headers once and wraps `send` once. Admission
+control is not asked for probes, which stay alive under overload, nor for the Socket.IO transport,
+whose polls are meant to wait.
 
 It leaves websockets alone, save that their scope gets the same `RequestFacts`: the sockets have
 their own limits and close codes. It does not close connections while draining: serving does.
@@ -17,21 +19,23 @@ from typing import Any
 import trio
 
 from cookcam.config import Config
+from cookcam.errors import ServiceOverloaded
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import UNTRACED, ErrorReporter, NoReports
 from cookcam.web.access_log import AccessLog
+from cookcam.web.admission import Admission
 from cookcam.web.answers import Answer
 from cookcam.web.body_limit import Receive, bounded
 from cookcam.web.client_address import ClientAddresses, quota_key
 from cookcam.web.cors import VARY, Cors, is_preflight
-from cookcam.web.errors import Failures, failure_in, is_disconnect
+from cookcam.web.errors import Failures, error_response, failure_in, is_disconnect
 from cookcam.web.facts import STATE_KEY, RequestFacts
-from cookcam.web.paths import PROBES, SOCKET_IO, canonical, is_socket_transport
-from cookcam.web.quotas import buckets_of
-from cookcam.web.rate_limit import LimitReached, RateLimits
+from cookcam.web.paths import PROBES, SOCKET_IO, canonical, is_socket_transport, is_webhook
+from cookcam.web.quotas import in_general_quota
+from cookcam.web.rate_limit import GLOBAL, LimitReached, RateLimits
 from cookcam.web.request_id import HEADER, request_id
-from cookcam.web.security_headers import SECURITY_HEADERS, Header
+from cookcam.web.security_headers import PLAIN_SECURITY_HEADERS, SECURITY_HEADERS, Header
 
 Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
@@ -39,7 +43,8 @@ AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
 # A trace of a probe says nothing, and to keep its notes apart costs more than to serve it.
 _UNTRACED = nullcontext(UNTRACED)
 
-_COMMON: tuple[Header, ...] = (VARY, *SECURITY_HEADERS)
+_OVER_TLS: tuple[Header, ...] = (VARY, *SECURITY_HEADERS)
+_OVER_HTTP: tuple[Header, ...] = (VARY, *PLAIN_SECURITY_HEADERS)
 
 
 class Edge:
@@ -51,11 +56,13 @@ class Edge:
         config: Config,
         *,
         limits: RateLimits,
+        admission: Admission | None = None,
         reporter: ErrorReporter | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._app = app
         self._limits = limits
+        self._admission = admission or Admission()
         self._reporter = reporter or NoReports()
         self._failures = Failures(self._reporter)
         self._addresses = ClientAddresses(config.server.trusted_proxies)
@@ -82,16 +89,27 @@ class Edge:
             [
                 (HEADER, facts.request_id.encode()),
                 *self._cors.headers(headers.get(b"origin")),
-                *_COMMON,
+                *(_OVER_TLS if _is_over_tls(scope, headers) else _OVER_HTTP),
             ],
+            facts,
         )
         self._log.started()
         with log_context(requestId=facts.request_id, method=facts.method, path=facts.route):
+            place = None
             try:
+                if not quiet:
+                    place = await self._admission.enter(webhook=is_webhook(path))
                 with _UNTRACED if quiet else self._reporter.request(facts.method, path) as trace:
                     await self._answer(scope, receive, headers, path, facts, response)
                     trace.finish(facts.route, response.status)
+            except ServiceOverloaded as overload:
+                if place is not None:  # not of the admission
+                    raise
+                quiet = True  # a log line for each refusal would be load, too
+                await response.answer(error_response(overload, facts))
             finally:
+                if place is not None:
+                    self._admission.leave(place)
                 self._log.finished(facts, response.status, response.size, quiet=quiet)
 
     def _look_at(self, scope: Any, headers: dict[bytes, bytes]) -> RequestFacts:
@@ -130,7 +148,7 @@ class Edge:
                 await response.answer(Answer(204, allowed, b""))
                 return
             receive = bounded(receive, path, headers, scope["http_version"])
-            self._count(facts, path, response)
+            self._count(facts, path)
             await self._app(scope, receive, response.send)
             return
         except Exception as exc:
@@ -147,27 +165,33 @@ class Edge:
             raise failure
         await response.answer(answer)
 
-    def _count(self, facts: RequestFacts, path: str, response: _Response) -> None:
-        """Uses up one request of the quotas that apply. Raises LimitReached."""
-        for bucket in buckets_of(facts.method, path):
-            try:
-                verdict = self._limits.spend(bucket, quota_key(facts.client_address))
-            except LimitReached:
-                self._log.refused(bucket)
-                raise
-            if verdict is not None:
-                response.quota = verdict.headers()
+    def _count(self, facts: RequestFacts, path: str) -> None:
+        """Uses up one request of the general quota. Raises LimitReached."""
+        if not in_general_quota(path):
+            return
+        try:
+            verdict = self._limits.spend(GLOBAL, quota_key(facts.client_address))
+        except LimitReached:
+            facts.limited_by = GLOBAL
+            raise
+        if verdict is not None:
+            facts.quota = verdict.headers()
+
+
+def _is_over_tls(scope: Any, headers: dict[bytes, bytes]) -> bool:
+    """Whether the client speaks TLS, to this server or to a proxy that says so."""
+    return scope["scheme"] == "https" or headers.get(b"x-forwarded-proto") == b"https"
 
 
 class _Response:
     """What goes out: the headers of the edge are added, status and size are noted."""
 
-    __slots__ = ("_headers", "_send", "quota", "size", "status")
+    __slots__ = ("_facts", "_headers", "_send", "size", "status")
 
-    def __init__(self, send: Send, headers: list[Header]) -> None:
+    def __init__(self, send: Send, headers: list[Header], facts: RequestFacts) -> None:
         self._send = send
         self._headers = headers
-        self.quota: tuple[Header, ...] = ()
+        self._facts = facts
         self.status = 0
         self.size = 0
 
@@ -176,7 +200,7 @@ class _Response:
             self.status = message["status"]
             headers = [*message.get("headers", ()), *self._headers]
             if self.status != 429:  # a refusal tells of the quota that refused
-                headers += self.quota
+                headers += self._facts.quota
             message = {**message, "headers": headers}
         elif "body" in message:
             self.size += len(message["body"])

@@ -20,7 +20,11 @@ STATE_KEY = "cookcam"
 
 @define
 class RequestFacts:
-    """One request. `started` is the clock of the run, seconds; `route` is the template."""
+    """One request. `started` is the clock of the run, seconds; `route` is the template.
+
+    `quota` are the headers of the last quota that counted the request, `limited_by` is the bucket
+    that rejected it.
+    """
 
     request_id: str
     client_address: str
@@ -29,6 +33,8 @@ class RequestFacts:
     started: float
     route: str = UNMATCHED
     user_id: str | None = None
+    quota: tuple[tuple[bytes, bytes], ...] = ()
+    limited_by: str | None = None
 
 
 def facts_of(scope: Any) -> RequestFacts:

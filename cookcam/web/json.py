@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from quart import Response
 from quart.json.provider import JSONProvider
 
 from cookcam.web.answers import JSON_TYPE, to_json
+from cookcam.web.bodies import parse_json
 
 
 class JsonProvider(JSONProvider):
@@ -16,7 +16,7 @@ class JsonProvider(JSONProvider):
         return to_json(obj).decode()
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        return orjson.loads(s)
+        return parse_json(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Any:
         body = to_json(self._prepare_response_obj(args, kwargs))

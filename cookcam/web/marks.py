@@ -38,14 +38,17 @@ class Marks:
     hidden: bool = False
     conditional: bool = True
     body: type[Any] | None = None
+    body_has_known_field: bool = False
     query: tuple[dict[str, Any], ...] = ()
     query_model: type[Any] | None = None
     responses: dict[int, type[Any]] = field(factory=dict[int, type[Any]])
     contents: tuple[tuple[int, str], ...] = ()
     empty: frozenset[int] = frozenset()
+    headers: tuple[tuple[str, str], ...] = ()
     uploads: tuple[str, ...] = ()
     form_file: str | None = None
     failures: frozenset[int] = frozenset()
+    address_limit: str | None = None
 
 
 def marks_of(view: Callable[..., Any]) -> Marks:
@@ -94,6 +97,11 @@ def document_content(kind: str, status: int = 200) -> Callable[[F], F]:
 def document_empty(status: int) -> Callable[[F], F]:
     """Documents a success that has no body."""
     return lambda view: mark(view, empty=marks_of(view).empty | {status})
+
+
+def document_header(name: str, description: str) -> Callable[[F], F]:
+    """Documents a header that successful responses of the route have, or may have."""
+    return lambda view: mark(view, headers=(*marks_of(view).headers, (name, description)))
 
 
 def document_upload(*kinds: str, field: str | None = None) -> Callable[[F], F]:

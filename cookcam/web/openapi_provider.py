@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from msgspec.json import schema_components
 from quart_schema import HttpSecurityScheme, Info, OpenAPIProvider, QuartSchema, Server
 from werkzeug.routing import Rule
 
+from cookcam.web.error_codes import ERROR_CODES, codes_of
 from cookcam.web.marks import SECURED, Marks, marks_of
-from cookcam.web.openapi_schemas import describe_body, query_parameters
+from cookcam.web.openapi_schemas import (
+    NO_FIELDS,
+    describe_body,
+    query_parameters,
+    require_known_field,
+)
 from cookcam.web.paths import CANONICAL, PROBES
 from cookcam.web.routing import template_of
 
@@ -27,13 +36,33 @@ ERROR_SCHEMA: dict[str, Any] = {
         "success": {"const": False, "description": "On some endpoints only."},
         "error": {"type": "string", "description": "A literal of the endpoint, or the code."},
         "message": {"type": "string"},
-        "code": {"type": "string", "examples": ["VALIDATION_ERROR"]},
+        "code": {"enum": sorted(ERROR_CODES)},
         "statusCode": {"type": "integer"},
         "requestId": {"type": "string"},
         "timestamp": {"type": "string", "format": "date-time"},
         "path": {"type": "string"},
-        "details": {"type": "object"},
-        "retryAfter": {"type": "integer", "description": "Seconds; on a 429."},
+        "details": {
+            "type": "object",
+            "description": "What is wrong with which field; some codes have other keys.",
+            "properties": {
+                "field": {"type": "string"},
+                "rule": {"type": "string"},
+                "reason": {"type": "string"},
+            },
+        },
+        "retryAfter": {"type": "integer", "description": "Seconds; on a 429 and some 503."},
+        "shouldRetry": {"type": "boolean", "description": "On failures of purchases."},
+        "required": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Names of the fields that are needed; on some 400.",
+        },
+        "feature": {"type": "string", "description": "With FEATURE_UNAVAILABLE."},
+        "limit": {"type": "integer", "description": "With LIMIT_REACHED."},
+        "usage": {"type": "integer", "description": "With LIMIT_REACHED."},
+        "currentTier": {"type": ["string", "null"], "description": "With UPGRADE_REQUIRED."},
+        "requiredTier": {"type": "string", "description": "With UPGRADE_REQUIRED."},
+        "upgradeUrl": {"type": "string", "description": "Where a higher tier is sold."},
     },
     "required": ["error", "message", "code", "statusCode", "requestId", "timestamp", "path"],
 }
@@ -56,6 +85,48 @@ FAILURES: Mapping[int, tuple[str, str]] = {
     504: ("DeadlineExceeded", "The request took too long."),
 }
 
+
+def _header(description: str, **schema: Any) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string", **schema}}
+
+
+COMMON_HEADERS = ("X-Request-Id",)
+QUOTA_HEADERS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+"""On responses of counted routes, unless limits are switched off."""
+
+FAILURE_HEADERS: Mapping[int, tuple[str, ...]] = {
+    401: ("WWW-Authenticate",),
+    409: ("Retry-After",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
+
+HEADERS: Mapping[str, dict[str, Any]] = {
+    "X-Request-Id": _header("The id of the request, the client's own if it sent one.", minLength=1),
+    "RateLimit-Limit": _header("Requests in the window.", type="integer"),
+    "RateLimit-Remaining": _header("Requests left in the window.", type="integer"),
+    "RateLimit-Reset": _header("Seconds until the whole quota is free.", type="integer"),
+    "Retry-After": _header("Seconds to wait before the request is sent again.", type="integer"),
+    "WWW-Authenticate": _header("`Bearer`."),
+    "ETag": _header("Weak tag of the body; send it as `If-None-Match` to get a 304."),
+}
+
+EVENT_STREAM = {
+    "type": "string",
+    "description": (
+        "Server-sent events, where the request accepts `text/event-stream`: `progress`, one event"
+        " for each finished part (`suggestion`, `preview`, `recipe` or `step`), and at the end"
+        " `done` with the JSON body of the ordinary response, or `error` with an Error."
+    ),
+}
+EVENT_STREAM_EXAMPLE = (
+    'event: progress\ndata: {"stage": "writing", "characters": 120, "items": 1}\n\n'
+    "event: done\ndata: {…}\n\n"
+)
+
+EXAMPLES = Path(__file__).parent / "examples.json"
+"""By operation: `request` and, by status, `response`; recorded by tests/support/record_examples."""
+
 BYTES = {"type": "string", "format": "binary"}
 
 ANYWHERE = frozenset((400, 413, 500, 502, 503, 504))
@@ -72,15 +143,39 @@ def build_document(app: CookCamApp, version: str) -> dict[str, Any]:
         security_schemes={BEARER: HttpSecurityScheme("bearer", "JWT")},
     )
     document = Provider(app, extension).schema()
-    document["components"]["schemas"]["Error"] = ERROR_SCHEMA
-    document["components"]["responses"] = {
-        name: {
-            "description": description,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-        }
-        for name, description in FAILURES.values()
+    components = document["components"]
+    components["schemas"]["Error"] = ERROR_SCHEMA
+    components["headers"] = HEADERS
+    components["responses"] = {
+        name: _failure(status, description) for status, (name, description) in FAILURES.items()
     }
     return document
+
+
+def _failure(status: int, description: str) -> dict[str, Any]:
+    """The response of a status: the error schema, with the codes that the status can have."""
+    codes = codes_of(status)
+    narrowed = {"properties": {"code": {"enum": codes}, "statusCode": {"const": status}}}
+    example = {
+        "error": codes[0],
+        "message": ERROR_CODES[codes[0]].meaning,
+        "code": codes[0],
+        "statusCode": status,
+        "requestId": "0b6f2a3c-5d1e-4f7a-9c8b-2e4d6f8a0b1c",
+        "timestamp": "2026-01-31T12:34:56.789Z",
+        "path": "/api/v1/recipes",
+    }
+    schema = {"allOf": [{"$ref": "#/components/schemas/Error"}, narrowed]}
+    names = (*COMMON_HEADERS, *QUOTA_HEADERS, *FAILURE_HEADERS.get(status, ()))
+    return {
+        "description": description,
+        "headers": _references_to(names),
+        "content": {"application/json": {"schema": schema, "example": example}},
+    }
+
+
+def _references_to(headers: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
 
 
 class Provider(OpenAPIProvider):
@@ -93,13 +188,17 @@ class Provider(OpenAPIProvider):
         models = dict.fromkeys(
             model for rule in self._rules for model in _models(marks_of(self._view(rule)))
         )
-        references, self._schemas = schema_components(
+        references, schemas = schema_components(
             list(models), ref_template="#/components/schemas/{name}"
         )
+        self._schemas = deepcopy(schemas)  # models share parts of their schemas
         self._references = dict(zip(models, references, strict=True))
+        self._examples: dict[str, Any] = json.loads(EXAMPLES.read_bytes())
         said = [marks_of(self._view(rule)) for rule in self._rules]
         for body in dict.fromkeys(marks.body for marks in said if marks.body is not None):
-            describe_body(self._schemas[self._name_of(body)])
+            describe_body(self._schemas[self._name_of(body)], body)
+        for body in dict.fromkeys(m.body for m in said if m.body and m.body_has_known_field):
+            require_known_field(self._schemas[self._name_of(body)])
         # Nothing refers to the model of a query: it becomes the parameters of its operations.
         self._queries = {
             query: query_parameters(self._schemas.pop(self._name_of(query)))
@@ -121,13 +220,22 @@ class Provider(OpenAPIProvider):
         view = self._view(rule)
         path = template_of(rule.rule)
         operations = dict[str, Any](next(iter(built.values())))
-        for operation in operations.values():
-            self._describe(operation, rule, view)
-        if path.startswith(CANONICAL + "/"):
-            return {path.removeprefix(CANONICAL): operations}, self._schemas
+        short = path.removeprefix(CANONICAL) if path.startswith(CANONICAL + "/") else path
+        for method, operation in operations.items():
+            examples = self._examples.get(f"{method.upper()} {short}", {})
+            self._describe(operation, method, rule, view, examples)
+        if short != path:
+            return {short: operations}, self._schemas
         return {path: {**operations, "servers": [{"url": "/"}]}}, self._schemas
 
-    def _describe(self, operation: dict[str, Any], rule: Rule, view: Any) -> None:
+    def _describe(
+        self,
+        operation: dict[str, Any],
+        method: str,
+        rule: Rule,
+        view: Any,
+        examples: Mapping[str, Any],
+    ) -> None:
         marks = marks_of(view)
         operation["tags"] = [rule.endpoint.partition(".")[0]]
         if not operation.get("description"):
@@ -138,13 +246,20 @@ class Provider(OpenAPIProvider):
             *(self._queries[marks.query_model] if marks.query_model else ()),
         ]
         if bodies := self._bodies(marks):
-            wanted = marks.body is None or self._schemas[self._name_of(marks.body)]["required"]
-            operation["requestBody"] = {"required": bool(wanted), "content": bodies}
+            if "request" in examples and "application/json" in bodies:
+                bodies["application/json"]["example"] = examples["request"]
+            wanted = marks.body is None or self._needs_fields(marks.body)
+            operation["requestBody"] = {"required": wanted, "content": bodies}
         security = getattr(view, SECURED, None)
         if security:
             optional: list[dict[str, list[str]]] = [{}] if security == "optional" else []
             operation["security"] = [*optional, {BEARER: []}]
-        operation["responses"] = self._responses(operation, rule, marks, security == "required")
+        responses = self._responses(rule, marks, secured=security == "required")
+        self._add_headers(responses, method, rule, marks)
+        for status, example in examples.get("response", {}).items():
+            if content := responses.get(status, {}).get("content", {}).get("application/json"):
+                content["example"] = example
+        operation["responses"] = responses
 
     def _bodies(self, marks: Marks) -> dict[str, Any]:
         """The kinds of body a route takes."""
@@ -156,12 +271,35 @@ class Provider(OpenAPIProvider):
             bodies["multipart/form-data"] = {"schema": {"type": "object", **parts}}
         return bodies | {kind: {"schema": BYTES} for kind in marks.uploads}
 
+    def _needs_fields(self, body: type[Any]) -> bool:
+        schema = self._schemas[self._name_of(body)]
+        alternatives = schema.get("anyOf", [])
+        return bool(schema["required"] or (alternatives and NO_FIELDS not in alternatives))
+
     def _name_of(self, model: type[Any]) -> str:
         return self._references[model]["$ref"].rpartition("/")[2]
 
-    def _responses(
-        self, operation: dict[str, Any], rule: Rule, marks: Marks, secured: bool
-    ) -> dict[str, Any]:
+    def _add_headers(
+        self, responses: dict[str, Any], method: str, rule: Rule, marks: Marks
+    ) -> None:
+        names = COMMON_HEADERS if rule.rule in PROBES else (*COMMON_HEADERS, *QUOTA_HEADERS)
+        own = {name: _header(description) for name, description in marks.headers}
+        for status, response in responses.items():
+            if "$ref" not in response:
+                response["headers"] = _references_to(names) | (own if int(status) < 300 else {})
+        tagged = responses.get("200", {})
+        if (
+            method == "get"
+            and marks.conditional
+            and "application/json" in tagged.get("content", {})
+        ):
+            tagged["headers"] |= _references_to(("ETag",))
+            responses["304"] = {
+                "description": "The response is the one that `If-None-Match` names",
+                "headers": _references_to((*names, "ETag")),
+            }
+
+    def _responses(self, rule: Rule, marks: Marks, *, secured: bool) -> dict[str, Any]:
         responses: dict[str, Any] = {
             str(status): {
                 "description": "Success" if status < 400 else "Failure",
@@ -171,7 +309,11 @@ class Provider(OpenAPIProvider):
         }
         for status, kind in marks.contents:
             response = responses.setdefault(str(status), {"description": "Success", "content": {}})
-            response["content"][kind] = {"schema": {"type": "string"}}
+            response["content"][kind] = (
+                {"schema": EVENT_STREAM, "example": EVENT_STREAM_EXAMPLE}
+                if kind == "text/event-stream"
+                else {"schema": BYTES}
+            )
         for status in marks.empty:
             responses[str(status)] = {"description": "Success; the answer has no body"}
         if not responses and 501 not in marks.failures:

@@ -36,3 +36,8 @@ def canonical(path: str) -> str:
 def is_socket_transport(path: str) -> bool:
     """True for the Socket.IO server's own requests, which bring their own limits."""
     return path == SOCKET_IO or path.startswith(SOCKET_IO + "/")
+
+
+def is_webhook(path: str) -> bool:
+    """True for events that a payment provider delivers; `path` is canonical."""
+    return "/subscription/webhook/" in path

@@ -1,7 +1,7 @@
 """Request quotas: named buckets of sliding windows, constant time and bounded memory.
 
-Each bucket counts on its own (`global:{address}`, `auth:{address}`, `auth:{e-mail}`), so reading
-never uses up sign-ins. A window slides in tenths of its length, so that nobody gets a double quota
+Each bucket counts on its own (`global:{address}`, `auth:{address}`), so reading never uses up
+sign-ins. A window slides in tenths of its length, so that nobody gets a double quota
 across a boundary. Counters are those of this process. Source: `spec/http-api-core.md` §3.5,
 `spec/operations.md` §6.
 """
@@ -21,15 +21,29 @@ from cookcam.web.security_headers import Header
 
 GLOBAL = "global"
 AUTH = "auth"
+WRONG_PASSWORDS_OF_PAIR = "wrong passwords:pair"
+"""Failed sign-ins by client address and account, over four windows of AUTH."""
+WRONG_PASSWORDS_OF_ACCOUNT = "wrong passwords:account"
+"""Failed sign-ins of an account from everywhere. Slows further ones and rejects none: the owner
+must not be locked out by others."""
+RECOVERY_MAILS = "recovery mails"
+"""Mails to one e-mail address."""
+UNVERIFIED = "unverified webhooks"
+"""Webhook deliveries of a client address that failed verification."""
+PAYMENTS = "payments"
+"""Payments and payouts that a user starts. Low, against testing stolen cards."""
 COSTLY_FOR_USERS = "costly:users"
 COSTLY_FOR_GUESTS = "costly:guests"
 """Requests that spend money or a quota of ours at a provider."""
+
+MAX_UNVERIFIED = 20
 
 SLICES = 10
 """The parts in which a window slides."""
 
 _MESSAGES: Mapping[str, str] = {
     AUTH: "Too many authentication attempts, please try again later",
+    WRONG_PASSWORDS_OF_PAIR: "Too many authentication attempts, please try again later",
 }
 
 
@@ -57,11 +71,14 @@ class LimitReached(RateLimited):
     """A 429 that tells which quota is used up. `error` is words, as the limiter's always was."""
 
     verdict: Verdict | None = field(default=None, kw_only=True)
+    bucket: str = field(default="", kw_only=True)
 
     @classmethod
     def of(cls, bucket: str, verdict: Verdict) -> LimitReached:
         message = _MESSAGES.get(bucket, cls.default_message)
-        return cls(message, error=message, retry_after=verdict.retry_after, verdict=verdict)
+        return cls(
+            message, error=message, retry_after=verdict.retry_after, verdict=verdict, bucket=bucket
+        )
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -117,8 +134,11 @@ class Bucket:
     capacity: int = 65_536
     _windows: dict[str, _Window] = field(factory=dict[str, _Window], init=False)
 
-    def hit(self, key: str, now: float) -> Verdict:
-        """Counts one request of `key` if it is within the limit. `now` never goes back."""
+    def hit(self, key: str, now: float, *, count: bool = True) -> Verdict:
+        """Counts one request of `key` if it is within the limit. `now` never goes back.
+
+        Without `count` only the verdict is given.
+        """
         width = self.seconds / SLICES
         window = self._windows.pop(key, None)
         if window is None:
@@ -128,13 +148,17 @@ class Bucket:
             window.advance(now, width)
         self._windows[key] = window
         allowed = window.used < self.limit
-        if allowed:
+        if allowed and count:
             window.count()
         reset = math.ceil(window.frees(window.used, width) - now)
         if allowed:
             return Verdict(True, self.limit, self.limit - window.used, reset, 0)
         retry_at = window.frees(window.used - self.limit + 1, width)
         return Verdict(False, self.limit, 0, reset, max(1, math.ceil(retry_at - now)))
+
+    def forget(self, key: str) -> None:
+        """The whole quota of `key` is free again."""
+        self._windows.pop(key, None)
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -163,21 +187,35 @@ class RateLimits:
         """The buckets of the configuration; none at all when limits are off."""
         if not config.enabled:
             return cls({})
+        window, auth_window = config.window_ms / 1000, config.auth_window_ms / 1000
         return cls(
             {
-                GLOBAL: Bucket(config.max_requests, config.window_ms / 1000),
-                AUTH: Bucket(config.auth_max_requests, config.auth_window_ms / 1000),
+                GLOBAL: Bucket(config.max_requests, window),
+                AUTH: Bucket(config.auth_max_requests, auth_window),
+                WRONG_PASSWORDS_OF_PAIR: Bucket(config.auth_max_requests, 4 * auth_window),
+                WRONG_PASSWORDS_OF_ACCOUNT: Bucket(config.auth_max_requests, auth_window),
+                RECOVERY_MAILS: Bucket(config.auth_max_requests, auth_window),
+                UNVERIFIED: Bucket(min(config.max_requests, MAX_UNVERIFIED), window),
+                PAYMENTS: Bucket(10, 600),
                 COSTLY_FOR_USERS: Bucket(10, 60),
                 COSTLY_FOR_GUESTS: Bucket(3, 60),
             }
         )
 
-    def spend(self, bucket: str, key: str) -> Verdict | None:
-        """Counts one request. Raises LimitReached when there is none left; None if unlimited."""
+    def spend(self, bucket: str, key: str, *, count: bool = True) -> Verdict | None:
+        """Counts one request, or only checks without `count`; None if unlimited.
+
+        Raises LimitReached when there is none left.
+        """
         counted = self.buckets.get(bucket)
         if counted is None:
             return None
-        verdict = counted.hit(key, self.clock())
+        verdict = counted.hit(key, self.clock(), count=count)
         if not verdict.allowed:
             raise LimitReached.of(bucket, verdict)
         return verdict
+
+    def forget(self, bucket: str, key: str) -> None:
+        """The whole quota of `key` is free again."""
+        if bucket in self.buckets:
+            self.buckets[bucket].forget(key)

@@ -13,10 +13,13 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self';style-src 'self' 'unsafe-inline';script-src 'self';"
     "img-src 'self' data: https:;connect-src 'self';font-src 'self';object-src 'none';"
     "media-src 'self';frame-src 'none';base-uri 'self';form-action 'self';"
-    "frame-ancestors 'none';script-src-attr 'none';upgrade-insecure-requests"
+    "frame-ancestors 'none';script-src-attr 'none'"
 )
 
-SECURITY_HEADERS: tuple[Header, ...] = (
+UPGRADE = ";upgrade-insecure-requests"
+"""Only over TLS: over plain HTTP a browser would ask for the page's own files with https."""
+
+PLAIN_SECURITY_HEADERS: tuple[Header, ...] = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"strict-transport-security", b"max-age=31536000; includeSubDomains; preload"),
     (b"cross-origin-opener-policy", b"same-origin"),
@@ -30,3 +33,10 @@ SECURITY_HEADERS: tuple[Header, ...] = (
     (b"x-permitted-cross-domain-policies", b"none"),
     (b"x-xss-protection", b"0"),
 )
+"""The headers of a response that reaches its client over plain HTTP."""
+
+SECURITY_HEADERS: tuple[Header, ...] = (
+    (b"content-security-policy", (CONTENT_SECURITY_POLICY + UPGRADE).encode()),
+    *PLAIN_SECURITY_HEADERS[1:],
+)
+"""The headers of a response that reaches its client over TLS."""

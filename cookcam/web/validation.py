@@ -37,10 +37,14 @@ _PLACE = re.compile(r" - at `(?:key` in `)?\$([^`]*)`$")
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 
 
-def validate_request(model: type[Any]) -> Callable[[View], View]:
+def validate_request(
+    model: type[Any], *, nothing_known: str | None = None
+) -> Callable[[View], View]:
     """Reads the body into `model` and passes it as `data`.
 
-    Raises ValidationError with `details` `{"field", "rule"}`, or what `read_body` raises.
+    With `nothing_known`, a body that has keys of which `model` knows none is rejected with that
+    text: a change would be answered as done and change nothing. Raises ValidationError with
+    `details` `{"field", "rule"}`, or what `read_body` raises.
     """
     _require_model(model)
 
@@ -49,9 +53,11 @@ def validate_request(model: type[Any]) -> Callable[[View], View]:
         async def checked(*args: Any, **kwargs: Any) -> Any:
             value, typed = await read_body(cast("Request", request))
             data = to_model(value, model, strict=typed)
+            if nothing_known is not None and value and not _field_names(model) & value.keys():
+                raise ValidationError(nothing_known, error=nothing_known)
             return await view(*args, data=data, **kwargs)
 
-        return mark(checked, body=model)
+        return mark(checked, body=model, body_has_known_field=nothing_known is not None)
 
     return decorate
 
@@ -116,6 +122,25 @@ def to_model(value: Any, model: type[T], *, strict: bool) -> T:
         raise _as_app_error(error) from None
 
 
+def invalid_fields(value: dict[str, Any], model: type[msgspec.Struct]) -> list[dict[str, str]]:
+    """What is wrong with each field of a value that is not a `model`: `{"field", "rule"}`, with
+    the place within the field where there is one. Never quotes the value."""
+    droppable, found = _never_null(model), list[dict[str, str]]()
+    for part in msgspec.structs.fields(model):
+        name = part.encode_name
+        if name not in value or (value[name] is None and name in droppable):
+            if part.required:
+                found.append({"field": name, "rule": "is required"})
+            continue
+        try:
+            msgspec.convert(_with_whole_numbers(value[name]), part.type, strict=True)
+        except msgspec.ValidationError as error:
+            place, rule = _place_and_rule(error)
+            separator = "." if place and not place.startswith("[") else ""
+            found.append({"field": f"{name}{separator}{place}", "rule": rule})
+    return found
+
+
 def _with_whole_numbers(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
         return int(value)
@@ -131,6 +156,12 @@ def _as_app_error(exc: msgspec.ValidationError) -> ValidationError:
     if exc.__cause__ is not None:
         # The words of a validator may hold the value it refused.
         return ValidationError("The request holds a value that is not acceptable")
+    field, rule = _place_and_rule(exc)
+    return ValidationError.of(field or "body", rule)
+
+
+def _place_and_rule(exc: msgspec.ValidationError) -> tuple[str, str]:
+    """Where in the value, and which rule in words."""
     text = str(exc)
     place = _PLACE.search(text)
     field = place[1].lstrip(".") if place else ""
@@ -138,12 +169,19 @@ def _as_app_error(exc: msgspec.ValidationError) -> ValidationError:
     missing = _MISSING.fullmatch(rule)
     if missing:
         field = f"{field}.{missing[1]}" if field else missing[1]
-    return ValidationError.of(field or "body", in_words(rule))
+    return field, in_words(rule)
 
 
 def _require_model(model: type[Any]) -> None:
     if not (issubclass(model, msgspec.Struct) or attrs.has(model)):
         raise TypeError(f"{model.__name__} must be a msgspec Struct or an attrs class")
+
+
+@cache
+def _field_names(model: type[Any]) -> frozenset[str]:
+    """The keys of a body that `model` reads."""
+    info = cast("inspect.StructType | inspect.DataclassType", inspect.type_info(model))
+    return frozenset(field.encode_name for field in info.fields)
 
 
 @cache

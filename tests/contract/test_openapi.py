@@ -6,10 +6,12 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from cookcam.assembly import open_services
@@ -102,7 +104,98 @@ def test_every_answer_has_a_shape(document: dict[str, Any]):
         for status, response in operation["responses"].items()
         if "$ref" not in response and not response.get("content")
     ]
-    assert [place for place in shapeless if place[2] != "204"] == []
+    assert [place for place in shapeless if place[2] not in ("204", "304")] == []
+
+
+def schemas(node: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema below a node, examples left out."""
+    if isinstance(node, dict):
+        yield place, node
+        for key, value in node.items():
+            if key not in ("example", "examples", "default", "const", "enum"):
+                yield from schemas(value, f"{place}/{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from schemas(value, f"{place}/{index}")
+
+
+def test_no_schema_is_a_bare_object(document: dict[str, Any]):
+    said = {"properties", "additionalProperties", "anyOf", "oneOf", "allOf"}
+    bare = [
+        place
+        for place, schema in schemas(document["components"]["schemas"])
+        if schema.get("type") == "object" and not said & schema.keys()
+    ]
+    assert bare == []
+
+
+def test_names_of_schemas_say_what_they_are(document: dict[str, Any]):
+    """A class name that two modules have would be qualified with dots."""
+    components = document["components"]["schemas"]
+    assert [name for name in components if not re.fullmatch(r"[A-Z][A-Za-z]+", name)] == []
+    wrong: list[str] = []
+    for place, content in json_contents(document):
+        name = content["schema"].get("$ref", "").rpartition("/")[2]
+        ending = "Request" if place.endswith("request") else "Response"
+        if name and name != "Profile" and not name.endswith(ending):
+            wrong.append(f"{place}: {name}")
+    assert wrong == []
+
+
+def json_contents(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every JSON body of a request and of a successful response, with its place."""
+    for (method, path), operation in operations(document).items():
+        contents = [("request", operation.get("requestBody", {}).get("content", {}))]
+        contents += [
+            (status, response.get("content", {}))
+            for status, response in operation["responses"].items()
+            if status.startswith("2")
+        ]
+        for name, content in contents:
+            if "application/json" in content:
+                yield f"{method} {path} {name}", content["application/json"]
+
+
+def test_every_json_body_has_an_example_that_its_schema_allows(document: dict[str, Any]):
+    wrong: list[str] = []
+    failures = document["components"]["responses"].items()
+    bodies = [*json_contents(document)]
+    bodies += [(name, response["content"]["application/json"]) for name, response in failures]
+    for place, content in bodies:
+        if "example" not in content:
+            wrong.append(f"{place}: no example")
+            continue
+        whole = {**content["schema"], "components": document["components"]}
+        errors = Draft202012Validator(whole).iter_errors(content["example"])
+        wrong += [f"{place}: {error.json_path} {error.message:.120}" for error in errors]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_event_streams_are_documented_under_the_status_they_have(document: dict[str, Any]):
+    streams = [
+        (path, status)
+        for (_, path), operation in operations(document).items()
+        for status, response in operation["responses"].items()
+        if "text/event-stream" in response.get("content", {})
+    ]
+    assert len(streams) == 6
+    assert {status for _, status in streams} == {"200"}
+
+
+def test_headers_of_responses_are_documented(document: dict[str, Any]):
+    for (method, path), operation in operations(document).items():
+        for status, given in operation["responses"].items():
+            name = given.get("$ref", "").rpartition("/")[2]
+            response = document["components"]["responses"][name] if name else given
+            assert "X-Request-Id" in response["headers"], (method, path, status)
+            if status in ("429", "503") and name:
+                assert "Retry-After" in response["headers"]
+    listing = operations(document)["GET", "/recipes"]["responses"]["200"]["headers"]
+    assert {"ETag", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"} <= listing.keys()
+    generation = operations(document)["POST", "/recipes/generate"]["responses"]["201"]["headers"]
+    assert "Idempotency-Replayed" in generation
+    export = operations(document)["GET", "/auth/account/export"]["responses"]["200"]["headers"]
+    assert "Content-Disposition" in export
 
 
 def test_every_parameter_of_a_path_is_described(document: dict[str, Any]):

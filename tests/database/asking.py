@@ -1,4 +1,4 @@
-"""Questions that the tests of connections and pools put to a connection."""
+"""Query helpers for the tests of connections and pools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pool's surroundings: what connects, who borrows, and waiting for what nobody announces."""
+"""Helpers for pool tests: a connector, borrowers and polling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cookcam.database.pool import Pool
 
 @define
 class Connector:
-    """Connects for real, unless told that the database is away."""
+    """Opens real connections; with `away`, connecting fails."""
 
     url: str
     away: bool = False
@@ -38,7 +38,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def borrowed(pool: Pool, count: int) -> AsyncGenerator[list[Connection]]:
-    """Hold `count` connections, each with a task of its own."""
+    """Hold `count` connections, each in a separate task."""
     connections: list[Connection] = []
     done = trio.Event()
 

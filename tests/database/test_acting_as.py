@@ -1,4 +1,4 @@
-"""Statements of one transaction in more than one name."""
+"""Statements of one transaction that run as several actors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cookcam.database.connection import Connection
 from cookcam.errors import DatabaseError, InsufficientPermissions
 from tests.support.users import create_user, person
 
-WHO = "select current_user || ' ' || coalesce(auth.jwt() ->> 'sub', '-')"
+CURRENT_ACTOR = "select current_user || ' ' || coalesce(auth.jwt() ->> 'sub', '-')"
 
 
 @pytest.fixture
@@ -19,26 +19,26 @@ async def ann(database_url: str) -> Actor:
     return person(await create_user(database_url))
 
 
-async def who(tx: Transaction) -> tuple[str, str]:
-    role, sub = (await tx.fetch_value(WHO)).split()
+async def current_actor(tx: Transaction) -> tuple[str, str]:
+    role, sub = (await tx.fetch_value(CURRENT_ACTOR)).split()
     return role, sub
 
 
-async def test_another_name_holds_inside_the_block_and_the_own_one_after_it(
+async def test_actor_applies_inside_the_block_and_the_outer_actor_after_it(
     database: Database, ann: Actor
 ) -> None:
     own = ("authenticated", ann.claims["sub"])
     async with database.transaction_as(ann) as tx:
-        assert await who(tx) == own
+        assert await current_actor(tx) == own
         async with tx.acting_as(SERVICE):
-            assert await who(tx) == ("service_role", "-")
+            assert await current_actor(tx) == ("service_role", "-")
             async with tx.acting_as(GUEST):
-                assert await who(tx) == ("anon", "-")
-            assert await who(tx) == ("service_role", "-")
-        assert await who(tx) == own
+                assert await current_actor(tx) == ("anon", "-")
+            assert await current_actor(tx) == ("service_role", "-")
+        assert await current_actor(tx) == own
 
 
-async def test_both_names_write_in_one_transaction(database: Database, ann: Actor) -> None:
+async def test_both_actors_write_in_one_transaction(database: Database, ann: Actor) -> None:
     rename = "update users set name = 'Renamed' where id = %(id)s"
     push = "update users set push_token = null where id = %(id)s"
     async with database.transaction_as(ann) as tx:
@@ -52,7 +52,7 @@ async def test_both_names_write_in_one_transaction(database: Database, ann: Acto
             await tx.execute(rename, id=ann.claims["sub"])
 
 
-async def test_it_costs_no_trip(
+async def test_switching_actors_costs_no_round_trip(
     database: Database, ann: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = 0
@@ -72,16 +72,18 @@ async def test_it_costs_no_trip(
     assert waits == 2 + 1
 
 
-async def test_an_error_of_ours_in_the_block_leaves_it_too(database: Database, ann: Actor) -> None:
+async def test_python_error_in_the_block_restores_the_outer_actor(
+    database: Database, ann: Actor
+) -> None:
     async with database.transaction_as(ann) as tx:
         with pytest.raises(KeyError):  # noqa: PT012
             async with tx.acting_as(SERVICE):
                 await tx.execute("select 1")
                 raise KeyError
-        assert (await who(tx))[0] == "authenticated"
+        assert (await current_actor(tx))[0] == "authenticated"
 
 
-async def test_an_error_undone_by_a_savepoint_leaves_the_right_name(
+async def test_rollback_to_a_savepoint_restores_the_right_actor(
     database: Database, ann: Actor
 ) -> None:
     async with database.transaction_as(ann) as tx:
@@ -91,17 +93,17 @@ async def test_an_error_undone_by_a_savepoint_leaves_the_right_name(
                 await tx.execute("select 1")
                 await tx.execute("select 1 / 0")
         await tx.execute("rollback to savepoint outside")
-        assert (await who(tx))[0] == "authenticated"
+        assert (await current_actor(tx))[0] == "authenticated"
         async with tx.acting_as(SERVICE):
             await tx.execute("savepoint inside")
             with pytest.raises(DatabaseError):
                 await tx.execute("select 1 / 0")
             await tx.execute("rollback to savepoint inside")
-            assert (await who(tx))[0] == "service_role"
-        assert (await who(tx))[0] == "authenticated"
+            assert (await current_actor(tx))[0] == "service_role"
+        assert (await current_actor(tx))[0] == "authenticated"
 
 
-async def test_an_error_in_the_first_statement_of_the_block_is_undone_as_well(
+async def test_failed_first_statement_of_the_block_is_rolled_back_to_the_savepoint(
     database: Database, ann: Actor
 ) -> None:
     async with database.transaction_as(ann) as tx:
@@ -110,11 +112,11 @@ async def test_an_error_in_the_first_statement_of_the_block_is_undone_as_well(
             with pytest.raises(DatabaseError):
                 await tx.execute("select 1 / 0")
             await tx.execute("rollback to savepoint before")
-            assert (await who(tx))[0] == "service_role"
-        assert (await who(tx))[0] == "authenticated"
+            assert (await current_actor(tx))[0] == "service_role"
+        assert (await current_actor(tx))[0] == "authenticated"
 
 
-async def test_a_cancelled_statement_in_the_block_ends_the_transaction(
+async def test_cancelled_statement_in_the_block_ends_the_transaction(
     database: Database, ann: Actor
 ) -> None:
     with trio.move_on_after(0.05) as scope:
@@ -122,18 +124,16 @@ async def test_a_cancelled_statement_in_the_block_ends_the_transaction(
             await tx.execute("select pg_sleep(60)")
     assert scope.cancelled_caught
     async with database.transaction_as(ann) as tx:
-        assert (await who(tx))[0] == "authenticated"
+        assert (await current_actor(tx))[0] == "authenticated"
 
 
-async def test_a_role_that_is_none_of_the_three_is_refused_at_once(
-    database: Database, ann: Actor
-) -> None:
-    impostor = FixedActor("postgres")  # type: ignore[arg-type]
+async def test_unknown_role_is_rejected_at_once(database: Database, ann: Actor) -> None:
+    unknown_role = FixedActor("postgres")  # type: ignore[arg-type]
     async with database.transaction_as(ann) as tx:
         with pytest.raises(ValueError, match="no such database role"):
-            async with tx.acting_as(impostor):
+            async with tx.acting_as(unknown_role):
                 pytest.fail("entered")
-        assert (await who(tx))[0] == "authenticated"
+        assert (await current_actor(tx))[0] == "authenticated"
 
 
 async def test_parameters_and_percent_signs_mean_the_same(database: Database, ann: Actor) -> None:

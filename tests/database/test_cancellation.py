@@ -1,4 +1,4 @@
-"""Cancelling a scope cancels on the server, and leaves a connection that works or is closed."""
+"""Cancelling a scope cancels the statement and leaves the connection usable or closed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.postgres import Cluster
 from tests.support.relay import relay_to
 
 
-async def test_a_cancelled_statement_ends_on_the_server_and_leaves_the_connection_usable(
+async def test_cancelled_statement_ends_on_the_server_and_leaves_the_connection_usable(
     connection: Connection, other: Connection
 ) -> None:
     pid = connection.info.backend_pid
@@ -25,7 +25,7 @@ async def test_a_cancelled_statement_ends_on_the_server_and_leaves_the_connectio
     assert await value(connection, "select 7") == 7
 
 
-async def test_a_cancelled_transaction_is_rolled_back_by_its_own_end(
+async def test_cancelled_transaction_is_rolled_back(
     connection: Connection,
 ) -> None:
     await connection.execute("create temporary table kept (n int)")
@@ -37,7 +37,7 @@ async def test_a_cancelled_transaction_is_rolled_back_by_its_own_end(
     assert await value(connection, "select count(*) from kept") == 0
 
 
-async def test_a_scope_cancelled_outside_of_a_statement_still_ends_the_transaction(
+async def test_scope_cancelled_outside_of_a_statement_still_ends_the_transaction(
     connection: Connection,
 ) -> None:
     with trio.CancelScope() as scope:
@@ -48,7 +48,7 @@ async def test_a_scope_cancelled_outside_of_a_statement_still_ends_the_transacti
     assert connection.info.transaction_status == pq.TransactionStatus.IDLE
 
 
-async def test_a_cancelled_pipeline_leaves_the_connection_usable(connection: Connection) -> None:
+async def test_cancelled_pipeline_leaves_the_connection_usable(connection: Connection) -> None:
     with trio.move_on_after(0.05):
         async with connection.pipeline():
             cursor = await connection.execute("select pg_sleep(60)")
@@ -57,7 +57,7 @@ async def test_a_cancelled_pipeline_leaves_the_connection_usable(connection: Con
     assert await value(connection, "select 1") == 1
 
 
-async def test_a_copy_to_the_server_cancelled_half_way_stores_nothing(
+async def test_copy_to_the_server_cancelled_midway_stores_nothing(
     connection: Connection,
 ) -> None:
     await connection.execute("create temporary table halves (n int)")
@@ -69,7 +69,7 @@ async def test_a_copy_to_the_server_cancelled_half_way_stores_nothing(
     assert await value(connection, "select count(*) from halves") == 0
 
 
-async def test_a_copy_from_the_server_cancelled_half_way_leaves_the_connection_usable(
+async def test_copy_from_the_server_cancelled_midway_leaves_the_connection_usable(
     connection: Connection,
 ) -> None:
     with trio.CancelScope() as scope:
@@ -82,7 +82,7 @@ async def test_a_copy_from_the_server_cancelled_half_way_leaves_the_connection_u
     assert await value(connection, "select 1") == 1
 
 
-async def test_a_cancelled_wait_for_notifications_leaves_the_connection_usable(
+async def test_cancelled_wait_for_notifications_leaves_the_connection_usable(
     connection: Connection,
 ) -> None:
     with trio.move_on_after(0.02):
@@ -91,7 +91,7 @@ async def test_a_cancelled_wait_for_notifications_leaves_the_connection_usable(
     assert await value(connection, "select 1") == 1
 
 
-async def test_a_loop_of_statements_cannot_outrun_its_cancellation(connection: Connection) -> None:
+async def test_loop_of_statements_is_cancelled(connection: Connection) -> None:
     with trio.CancelScope() as scope:
         scope.cancel()
         await connection.execute("select 1")
@@ -99,7 +99,7 @@ async def test_a_loop_of_statements_cannot_outrun_its_cancellation(connection: C
     assert connection.is_usable()
 
 
-async def test_cleaning_up_in_a_cancelled_scope_reaches_the_server(connection: Connection) -> None:
+async def test_cleanup_in_a_cancelled_scope_reaches_the_server(connection: Connection) -> None:
     await connection.execute("create temporary table cleaned (n int)")
     with trio.CancelScope() as scope:
         try:
@@ -110,25 +110,25 @@ async def test_cleaning_up_in_a_cancelled_scope_reaches_the_server(connection: C
     assert await value(connection, "select count(*) from cleaned") == 1
 
 
-async def test_cleaning_up_in_a_cancelled_scope_is_bounded(
+async def test_cleanup_in_a_cancelled_scope_is_time_limited(
     connection: Connection, other: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cookcam.database.connection.GRACE", 0.1)
+    monkeypatch.setattr("cookcam.database.connection.CLEANUP_TIMEOUT", 0.1)
     pid = connection.info.backend_pid
     with trio.CancelScope() as scope:
         try:
             scope.cancel()
             await trio.lowlevel.checkpoint()
         finally:
-            with pytest.raises(psycopg.OperationalError, match="cleaning up"):
+            with pytest.raises(psycopg.OperationalError, match="cleanup"):
                 await connection.execute("select pg_sleep(60)")
     assert await statements_running(other, pid) == 0
 
 
-async def test_a_server_that_does_not_answer_the_cancellation_costs_the_connection(
+async def test_connection_is_closed_when_the_server_does_not_confirm_the_cancellation(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cookcam.database.connection.GRACE", 0.1)
+    monkeypatch.setattr("cookcam.database.connection.CLEANUP_TIMEOUT", 0.1)
     async with relay_to(cluster.socket) as relay:
         url = f"postgresql://postgres@127.0.0.1:{relay.port}/postgres?sslmode=disable"
         connection = await Connection.connect(url, autocommit=True)

@@ -1,4 +1,4 @@
-"""Whatever claims and parameters hold, they arrive as they are and stay what they are."""
+"""Claims and parameters of any content arrive unchanged and cannot inject SQL."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cookcam.database import GUEST
 from cookcam.database.actors import Actor, FixedActor
 from cookcam.database.connecting import connect
-from cookcam.database.transaction import acting, read, rows_of
+from cookcam.database.transaction import actor_parameters, read, row_factory_for
 
 text_in_json = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 json_values = st.recursive(
@@ -23,7 +23,7 @@ json_values = st.recursive(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(claims=st.dictionaries(text_in_json, json_values, max_size=4))
-async def test_any_claims_and_any_parameters_arrive_as_they_are(
+async def test_claims_and_parameters_arrive_unchanged(
     database_url: str, claims: dict[str, object]
 ) -> None:
     text = json.dumps(claims, ensure_ascii=False)
@@ -46,7 +46,7 @@ HOSTILE = ["'", '"', "\\", "%", "%s", "%(x)s", "$1", ";", "--", "/*", "\n", "é"
 
 @given(text=st.lists(st.sampled_from(HOSTILE)).map("".join))
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-async def test_a_hostile_claim_stays_a_claim(database_url: str, text: str) -> None:
+async def test_claim_with_sql_syntax_is_not_interpreted(database_url: str, text: str) -> None:
     actor = FixedActor("anon", {"sub": text, text: text})
     row = await read_as(actor, database_url, "select auth.jwt() ->> 'sub' as sub")
     assert row == {"sub": text}
@@ -55,11 +55,11 @@ async def test_a_hostile_claim_stays_a_claim(database_url: str, text: str) -> No
 async def read_as(
     actor: Actor, url: str, statement: LiteralString, **params: object
 ) -> dict[str, object]:
-    """A read on a connection of its own: one async fixture cannot serve many examples."""
+    """Read on a new connection; an async fixture cannot serve several Hypothesis examples."""
     async with await connect(url) as connection:
-        (row,) = await read(connection, actor, 30, rows_of(dict), statement, params)
+        (row,) = await read(connection, actor, 30, row_factory_for(dict), statement, params)
         return row
 
 
-def test_the_messages_parameters_cannot_be_replaced_by_a_statements() -> None:
-    assert {"actor__role": "postgres", **acting(GUEST, 30)}["actor__role"] == "anon"
+def test_statement_parameters_cannot_replace_the_actor_parameters() -> None:
+    assert {"actor__role": "postgres", **actor_parameters(GUEST, 30)}["actor__role"] == "anon"

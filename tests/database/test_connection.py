@@ -1,4 +1,4 @@
-"""Each place of psycopg where this project's waiting stands in for asyncio's."""
+"""psycopg's features on the connection that waits with Trio."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.database.asking import statements_running, value
 from tests.support.postgres import Cluster, as_owner
 from tests.support.relay import make_tls, relay_to
 
-# What psycopg offers
+# Features of psycopg
 
 
 async def test_parameters_rows_and_row_factories(connection: Connection) -> None:
@@ -25,17 +25,17 @@ async def test_parameters_rows_and_row_factories(connection: Connection) -> None
     assert await cursor.fetchall() == [{"a": 1, "b": "è'\"\\"}]
 
 
-async def test_a_result_larger_than_the_socket_buffers(connection: Connection) -> None:
+async def test_result_larger_than_the_socket_buffers(connection: Connection) -> None:
     cursor = await connection.execute("select repeat('x', 1000) from generate_series(1, 20000)")
     assert len(await cursor.fetchall()) == 20_000
 
 
-async def test_a_statement_larger_than_the_socket_buffers(connection: Connection) -> None:
+async def test_statement_larger_than_the_socket_buffers(connection: Connection) -> None:
     text = "x" * 20_000_000
     assert await value(connection, "select length(%s)", text) == len(text)
 
 
-async def test_a_transaction_commits_and_rolls_back(
+async def test_transaction_commits_and_rolls_back(
     connection: Connection, other: Connection
 ) -> None:
     await connection.execute("create table committed (n int)")
@@ -54,7 +54,7 @@ async def test_a_transaction_commits_and_rolls_back(
     await connection.execute("drop table committed")
 
 
-async def test_a_pipeline_sends_many_statements_and_reads_many_results(
+async def test_pipeline_sends_many_statements_and_reads_many_results(
     connection: Connection,
 ) -> None:
     async with connection.pipeline():
@@ -62,7 +62,7 @@ async def test_a_pipeline_sends_many_statements_and_reads_many_results(
         assert [await cursor.fetchone() for cursor in cursors] == [(n,) for n in range(200)]
 
 
-async def test_a_pipeline_with_more_to_send_than_the_buffers_hold(connection: Connection) -> None:
+async def test_pipeline_with_more_to_send_than_the_buffers_hold(connection: Connection) -> None:
     text = "x" * 1_000_000
     async with connection.pipeline():
         cursors = [await connection.execute("select %s::text", (text,)) for _ in range(20)]
@@ -89,14 +89,14 @@ async def test_copy_both_ways(connection: Connection) -> None:
         assert [row async for row in copy.rows()] == rows
 
 
-async def test_a_server_side_cursor_fetches_in_portions(connection: Connection) -> None:
+async def test_server_side_cursor_fetches_in_batches(connection: Connection) -> None:
     async with connection.transaction(), connection.cursor("portions") as cursor:
         await cursor.execute("select generate_series(1, 1000)")
         assert len(await cursor.fetchmany(10)) == 10
         assert len([row async for row in cursor]) == 990
 
 
-async def test_a_stream_can_be_left_early(connection: Connection) -> None:
+async def test_stream_can_be_closed_early(connection: Connection) -> None:
     cursor = connection.cursor()
     async for row in cursor.stream("select generate_series(1, 1000000)"):
         if row == (3,):
@@ -116,7 +116,7 @@ async def test_notifications_arrive_and_the_timeout_ends_the_wait(
     assert await value(connection, "select 1") == 1
 
 
-async def test_a_timeout_of_zero_reads_what_is_there(
+async def test_timeout_of_zero_reads_the_received_notifications(
     connection: Connection, other: Connection
 ) -> None:
     await connection.execute("listen news")
@@ -128,14 +128,14 @@ async def test_a_timeout_of_zero_reads_what_is_there(
 # Connecting and closing
 
 
-async def test_the_reasons_of_all_attempts_are_told(unused_port: int) -> None:
+async def test_error_lists_the_reasons_of_all_attempts(unused_port: int) -> None:
     url = f"postgresql://postgres@127.0.0.1:{unused_port},localhost:{unused_port}/postgres"
     with pytest.raises(psycopg.OperationalError) as raised:
         await Connection.connect(url)
     assert str(raised.value).count("refused") >= 2
 
 
-async def test_the_second_host_is_tried_when_the_first_refuses(
+async def test_second_host_is_tried_when_the_first_rejects(
     unused_port: int, database_url: str
 ) -> None:
     directory = as_owner(database_url).partition("host=")[2]
@@ -144,12 +144,12 @@ async def test_the_second_host_is_tried_when_the_first_refuses(
         assert await value(connection, "select 1") == 1
 
 
-async def test_a_host_that_does_not_exist_is_an_operational_error() -> None:
+async def test_host_that_does_not_exist_is_an_operational_error() -> None:
     with pytest.raises(psycopg.OperationalError, match="resolve"):
         await Connection.connect("postgresql://postgres@no-such-host.invalid/postgres")
 
 
-async def test_looking_a_host_up_does_not_hold_other_tasks_up(
+async def test_host_name_lookup_does_not_block_other_tasks(
     monkeypatch: pytest.MonkeyPatch, unused_port: int
 ) -> None:
     looked_up_in: list[bool] = []
@@ -165,19 +165,19 @@ async def test_looking_a_host_up_does_not_hold_other_tasks_up(
     assert looked_up_in == [False]
 
 
-async def test_connecting_is_bounded_and_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connecting_times_out_and_can_be_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://postgres@127.0.0.1:{silent.getsockname()[1]}/postgres"
         with trio.move_on_after(0.05) as scope:
             await Connection.connect(url)
         assert scope.cancelled_caught
-        # libpq's convention allows no fewer than two seconds.
+        # libpq's minimum timeout is two seconds.
         monkeypatch.setattr("cookcam.database.connection.timeout_from_conninfo", lambda _: 0.05)
         with pytest.raises(psycopg.errors.ConnectionTimeout):
             await Connection.connect(url)
 
 
-async def test_closing_tells_whoever_waits(connection: Connection) -> None:
+async def test_closing_raises_in_the_waiting_task(connection: Connection) -> None:
     async with trio.open_nursery() as nursery:
 
         async def wait() -> None:
@@ -189,7 +189,7 @@ async def test_closing_tells_whoever_waits(connection: Connection) -> None:
         connection.close_now()
 
 
-async def test_one_statement_at_a_time_also_for_two_tasks(connection: Connection) -> None:
+async def test_statements_of_two_tasks_run_one_at_a_time(connection: Connection) -> None:
     results: list[object] = []
     async with trio.open_nursery() as nursery:
 
@@ -201,7 +201,7 @@ async def test_one_statement_at_a_time_also_for_two_tasks(connection: Connection
     assert sorted(results) == list(range(10))
 
 
-async def test_a_connection_whose_server_left_is_not_usable(
+async def test_connection_closed_by_the_server_is_not_usable(
     connection: Connection, other: Connection
 ) -> None:
     assert connection.is_usable()
@@ -209,7 +209,7 @@ async def test_a_connection_whose_server_left_is_not_usable(
     assert not connection.is_usable()
 
 
-async def test_what_the_server_says_unasked_does_not_make_a_connection_unusable(
+async def test_unsolicited_message_leaves_the_connection_usable(
     connection: Connection, other: Connection
 ) -> None:
     await connection.execute("listen chatter")
@@ -225,14 +225,14 @@ async def test_prepared_statements_are_off(connection: Connection) -> None:
     assert await value(connection, "select count(*) from pg_prepared_statements") == 0
 
 
-def test_a_socket_in_error_counts_as_ready() -> None:
+def test_socket_in_error_counts_as_ready() -> None:
     ours, theirs = socket.socketpair()
     with ours:
         theirs.close()
         assert ready_now(ours.fileno(), psycopg.waiting.Wait.R) == psycopg.waiting.Ready.R
 
 
-async def test_a_generator_that_needs_no_wait_is_run_to_its_end() -> None:
+async def test_generator_without_waits_runs_to_its_end() -> None:
     def ready_at_once():
         return 5
         yield
@@ -263,7 +263,7 @@ async def test_tls_with_a_verified_certificate(
             assert await value(connection, "select 1") == 1
 
 
-async def test_tls_with_a_certificate_of_an_unknown_authority_is_refused(
+async def test_tls_certificate_of_an_unknown_authority_is_rejected(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     context, _ = make_tls(tmp_path)
@@ -274,7 +274,7 @@ async def test_tls_with_a_certificate_of_an_unknown_authority_is_refused(
             await Connection.connect(f"{url}?sslmode=verify-full&sslrootcert={stranger}")
 
 
-async def test_tls_required_where_the_server_has_none_is_refused(cluster: Cluster) -> None:
+async def test_required_tls_fails_when_the_server_has_none(cluster: Cluster) -> None:
     async with relay_to(cluster.socket) as relay:
         url = f"postgresql://postgres@127.0.0.1:{relay.port}/postgres?sslmode=require"
         with pytest.raises(psycopg.OperationalError, match="does not support SSL"):

@@ -1,4 +1,4 @@
-"""Transactions and reads in the name of an actor, on a real database."""
+"""Transactions and reads as an actor, on a real database."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CREATE = """
     returning id, title, ingredients, tags
 """
 BY_TITLE = "select id, title, ingredients, tags from public.recipes where title = %(title)s"
-WHO = """
+CURRENT_ACTOR = """
     select current_user::text as role, session_user::text as login, auth.uid() as id,
            auth.role() as claimed, auth.jwt() as claims
 """
@@ -70,34 +70,34 @@ def fields_of(ann: Actor, title: str) -> dict[str, object]:
     }
 
 
-# In whose name
+# Actors
 
 
-async def test_a_transaction_runs_in_the_name_of_its_actor(database: Database, ann: Actor) -> None:
+async def test_transaction_runs_as_its_actor(database: Database, ann: Actor) -> None:
     async with database.transaction_as(ann) as tx:
-        who = await tx.fetch_one(dict, WHO)
+        who = await tx.fetch_one(dict, CURRENT_ACTOR)
     assert (who["role"], who["login"]) == ("authenticated", "cookcam_app")
     assert str(who["id"]) == ann.claims["sub"]
     assert who["claims"] == {**ann.claims, "role": "authenticated"}
 
 
 @pytest.mark.parametrize(("actor", "role"), [(GUEST, "anon"), (SERVICE, "service_role")])
-async def test_guest_and_server_are_nobody_in_particular(
+async def test_guest_and_server_have_no_user_id(
     database: Database, actor: Actor, role: str
 ) -> None:
-    who = await database.fetch_one_as(actor, dict, WHO)
+    who = await database.fetch_one_as(actor, dict, CURRENT_ACTOR)
     assert (who["role"], who["claimed"], who["id"]) == (role, role, None)
 
 
-async def test_the_plain_transaction_is_the_servers(database: Database) -> None:
+async def test_plain_transaction_runs_as_the_server(database: Database) -> None:
     async with database.transaction() as tx:
         assert await tx.fetch_value("select current_user::text") == "service_role"
 
 
-async def test_nothing_of_an_actor_stays_on_the_connection(database: Database, ann: Actor) -> None:
-    await database.fetch_one_as(ann, dict, WHO)
+async def test_connection_keeps_no_state_of_the_actor(database: Database, ann: Actor) -> None:
+    await database.fetch_one_as(ann, dict, CURRENT_ACTOR)
     async with database.transaction_as(ann) as tx:
-        await tx.fetch_one(dict, WHO)
+        await tx.fetch_one(dict, CURRENT_ACTOR)
     async with database._pool.connection() as connection:
         cursor = await connection.execute(
             "select current_user::text, current_setting('request.jwt.claims', true),"
@@ -106,25 +106,25 @@ async def test_nothing_of_an_actor_stays_on_the_connection(database: Database, a
         assert await cursor.fetchone() == ("cookcam_app", "", "0", "off")
 
 
-async def test_a_role_that_is_none_of_the_three_is_refused(database: Database) -> None:
-    impostor = FixedActor("postgres")  # type: ignore[arg-type]
+async def test_unknown_role_is_rejected(database: Database) -> None:
+    unknown_role = FixedActor("postgres")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no such database role"):
-        await database.fetch_one_as(impostor, dict, WHO)
+        await database.fetch_one_as(unknown_role, dict, CURRENT_ACTOR)
     with pytest.raises(ValueError, match="no such database role"):
-        async with database.transaction_as(impostor):
+        async with database.transaction_as(unknown_role):
             pass
 
 
-async def test_the_claimed_role_is_the_role_taken(database: Database) -> None:
+async def test_role_claim_is_the_database_role(database: Database) -> None:
     actor = FixedActor("anon", {"role": "service_role"})
-    who = await database.fetch_one_as(actor, dict, WHO)
+    who = await database.fetch_one_as(actor, dict, CURRENT_ACTOR)
     assert (who["role"], who["claimed"]) == ("anon", "anon")
 
 
 # Statements
 
 
-async def test_rows_come_as_the_class_asked_for(database: Database, ann: Actor) -> None:
+async def test_rows_are_returned_as_the_model_class(database: Database, ann: Actor) -> None:
     fields = fields_of(ann, f"Omelette {uuid4()}")
     async with database.transaction_as(ann) as tx:
         recipe = await tx.fetch_one(Recipe, CREATE, **fields)
@@ -141,7 +141,7 @@ async def test_rows_come_as_the_class_asked_for(database: Database, ann: Actor) 
     assert await database.fetch_all_as(GUEST, Recipe, BY_TITLE, title=recipe.title) == []
 
 
-async def test_no_row_is_not_found_or_none(database: Database) -> None:
+async def test_missing_row_is_not_found_or_none(database: Database) -> None:
     nothing = "select 1 as n where false"
     with pytest.raises(NotFound):
         await database.fetch_one_as(GUEST, dict, nothing)
@@ -156,7 +156,7 @@ async def test_no_row_is_not_found_or_none(database: Database) -> None:
         assert await tx.fetch_optional(dict, nothing) is None
 
 
-async def test_a_value_that_is_null_is_none(database: Database) -> None:
+async def test_null_value_is_none(database: Database) -> None:
     assert await database.fetch_value_as(GUEST, "select null") is None
 
 
@@ -164,7 +164,7 @@ async def test_a_value_that_is_null_is_none(database: Database) -> None:
 async def trips(
     database: Database, ann: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> list[Connection]:
-    """Every message to the server adds its connection. After `ann`, whose making asks as well."""
+    """Records the connection of every message. Depends on `ann`, whose creation sends some."""
     made: list[Connection] = []
     real = Connection.wait
 
@@ -177,14 +177,14 @@ async def trips(
     return made
 
 
-async def test_a_read_is_one_message_to_the_server(
+async def test_read_is_one_message_to_the_server(
     database: Database, trips: list[Connection]
 ) -> None:
     await database.fetch_value_as(GUEST, "select 1")
     assert len(trips) == 1
 
 
-async def test_a_transaction_begins_with_its_first_statement(
+async def test_transaction_begins_with_its_first_statement(
     database: Database, trips: list[Connection]
 ) -> None:
     async with database.transaction() as tx:
@@ -193,7 +193,7 @@ async def test_a_transaction_begins_with_its_first_statement(
     assert len(trips) == 2 + 1
 
 
-async def test_a_transaction_without_a_statement_asks_nothing(
+async def test_transaction_without_a_statement_sends_nothing(
     database: Database, trips: list[Connection]
 ) -> None:
     async with database.transaction():
@@ -201,44 +201,44 @@ async def test_a_transaction_without_a_statement_asks_nothing(
     assert trips == []
 
 
-async def test_what_is_for_later_travels_with_the_next_statement(
+async def test_deferred_statement_is_sent_with_the_next_one(
     database: Database, ann: Actor, trips: list[Connection]
 ) -> None:
     async with database.transaction_as(ann) as tx:
-        tx.later(CREATE, **fields_of(ann, "100 % later"))
+        tx.defer(CREATE, **fields_of(ann, "100 % later"))
         found = await tx.fetch_one(Recipe, BY_TITLE, title="100 % later")
-        tx.later("update public.recipes set title = 'Last' where id = %(id)s", id=found.id)
+        tx.defer("update public.recipes set title = 'Last' where id = %(id)s", id=found.id)
     assert len(trips) == 2
     last = await database.fetch_one_as(ann, Recipe, BY_TITLE, title="Last")
     assert last.id == found.id
 
 
-async def test_what_is_for_later_is_undone_with_the_rest(database: Database, ann: Actor) -> None:
+async def test_deferred_statement_is_rolled_back_with_the_transaction(
+    database: Database, ann: Actor
+) -> None:
     with pytest.raises(RuntimeError):  # noqa: PT012
         async with database.transaction_as(ann) as tx:
-            tx.later(CREATE, **fields_of(ann, "Never"))
+            tx.defer(CREATE, **fields_of(ann, "Never"))
             raise RuntimeError
     assert await database.fetch_optional_as(ann, Recipe, BY_TITLE, title="Never") is None
 
 
-async def test_an_error_of_what_was_for_later_is_raised_by_what_it_travels_with(
+async def test_error_of_a_deferred_statement_is_raised_by_the_next_one(
     database: Database, ann: Actor
 ) -> None:
     bad = {**fields_of(ann, "Fine"), "author": uuid4()}
     with pytest.raises(InsufficientPermissions):
         async with database.transaction_as(ann) as tx:
-            tx.later(CREATE, **bad)
-    # What could not be done is not committed in silence.
+            tx.defer(CREATE, **bad)
+    # A failed deferred statement fails the commit.
     with pytest.raises(DatabaseError):  # noqa: PT012
         async with database.transaction_as(ann) as tx:
-            tx.later(CREATE, **bad)
+            tx.defer(CREATE, **bad)
             with pytest.raises(InsufficientPermissions):
                 await tx.execute("select 1")
 
 
-async def test_nothing_runs_outside_of_a_transaction_whose_begin_could_not_be_read(
-    database: Database, ann: Actor
-) -> None:
+async def test_statement_after_a_failed_begin_is_rejected(database: Database, ann: Actor) -> None:
     with pytest.raises(DatabaseError):  # noqa: PT012
         async with database.transaction_as(ann) as tx:
             with pytest.raises(DatabaseError):
@@ -248,21 +248,19 @@ async def test_nothing_runs_outside_of_a_transaction_whose_begin_could_not_be_re
     assert await database.fetch_optional_as(ann, Recipe, BY_TITLE, title="Outside") is None
 
 
-async def test_one_statement_that_writes_is_one_message(
+async def test_write_one_is_one_message(
     database: Database, ann: Actor, trips: list[Connection]
 ) -> None:
     written = await database.write_one_as(ann, Recipe, CREATE, **fields_of(ann, "At once"))
     assert len(trips) == 1
     assert await database.fetch_one_as(ann, Recipe, BY_TITLE, title="At once") == written
-    nobody = "update public.recipes set title = 'x' where id = %(id)s returning id"
-    assert await database.write_one_as(ann, dict, nobody, id=uuid4()) is None
+    no_rows = "update public.recipes set title = 'x' where id = %(id)s returning id"
+    assert await database.write_one_as(ann, dict, no_rows, id=uuid4()) is None
     with pytest.raises(InsufficientPermissions):
         await database.write_one_as(GUEST, Recipe, CREATE, **fields_of(ann, "A guest's"))
 
 
-async def test_one_statement_that_writes_is_not_cancelled_once_it_was_sent(
-    database: Database, ann: Actor
-) -> None:
+async def test_write_one_is_not_cancelled_once_sent(database: Database, ann: Actor) -> None:
     slow = "insert into public.recipes (title, ingredients, tags, created_by) select "
     async with trio.open_nursery() as nursery:
 
@@ -282,7 +280,7 @@ async def test_one_statement_that_writes_is_not_cancelled_once_it_was_sent(
     assert await database.fetch_optional_as(ann, Recipe, BY_TITLE, title="Sent") is not None
 
 
-async def test_a_read_cannot_write(database: Database, ann: Actor) -> None:
+async def test_read_cannot_write(database: Database, ann: Actor) -> None:
     with pytest.raises(DatabaseError) as raised:
         await database.fetch_one_as(ann, Recipe, CREATE, **fields_of(ann, "Read only"))
     assert isinstance(raised.value.__cause__, psycopg.errors.ReadOnlySqlTransaction)
@@ -291,7 +289,7 @@ async def test_a_read_cannot_write(database: Database, ann: Actor) -> None:
 # Ends of a transaction
 
 
-async def test_a_block_that_raises_writes_nothing(database: Database, ann: Actor) -> None:
+async def test_block_that_raises_writes_nothing(database: Database, ann: Actor) -> None:
     title = f"Lost {uuid4()}"
     with pytest.raises(KeyError):  # noqa: PT012
         async with database.transaction_as(ann) as tx:
@@ -300,7 +298,7 @@ async def test_a_block_that_raises_writes_nothing(database: Database, ann: Actor
     assert await database.fetch_all_as(ann, Recipe, BY_TITLE, title=title) == []
 
 
-async def test_an_error_that_is_caught_still_undoes_the_transaction_and_says_so(
+async def test_caught_error_rolls_back_the_transaction_and_fails_the_commit(
     database: Database, ann: Actor
 ) -> None:
     title = f"Twice {uuid4()}"
@@ -313,14 +311,14 @@ async def test_an_error_that_is_caught_still_undoes_the_transaction_and_says_so(
     assert await database.fetch_all_as(ann, Recipe, BY_TITLE, title=title) == []
 
 
-async def test_a_transaction_that_is_over_cannot_be_used(database: Database) -> None:
+async def test_ended_transaction_is_unusable(database: Database) -> None:
     async with database.transaction() as tx:
         pass
-    with pytest.raises(RuntimeError, match="over"):
+    with pytest.raises(RuntimeError, match="ended"):
         await tx.execute("select 1")
 
 
-async def test_a_cancelled_block_is_rolled_back_and_leaves_no_statement(
+async def test_cancelled_block_is_rolled_back_and_leaves_no_statement(
     database: Database, ann: Actor, admin: Connection
 ) -> None:
     title = f"Cancelled {uuid4()}"
@@ -334,7 +332,7 @@ async def test_a_cancelled_block_is_rolled_back_and_leaves_no_statement(
     assert (database.stats.in_use, database.stats.broken) == (0, 0)
 
 
-async def test_a_cancelled_read_leaves_no_statement_and_a_usable_connection(
+async def test_cancelled_read_leaves_no_statement_and_a_usable_connection(
     database: Database, admin: Connection
 ) -> None:
     await database.ping()
@@ -358,7 +356,7 @@ async def running(admin: Connection) -> object:
     return row[0]
 
 
-async def test_a_block_cancelled_before_its_end_does_not_commit(
+async def test_block_cancelled_before_its_end_does_not_commit(
     database: Database, ann: Actor
 ) -> None:
     title = f"Too late {uuid4()}"
@@ -370,10 +368,10 @@ async def test_a_block_cancelled_before_its_end_does_not_commit(
     assert await database.fetch_all_as(ann, Recipe, BY_TITLE, title=title) == []
 
 
-# When it goes wrong
+# Failures
 
 
-async def test_a_statement_that_runs_too_long_is_ended_by_the_server(database_url: str) -> None:
+async def test_statement_over_the_timeout_is_ended_by_the_server(database_url: str) -> None:
     config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=1)
     async with Database.open(config, statement_timeout=0.05) as database:
         with pytest.raises(DeadlineExceeded):
@@ -384,7 +382,7 @@ async def test_a_statement_that_runs_too_long_is_ended_by_the_server(database_ur
         await database.ping()
 
 
-async def test_text_that_the_database_cannot_hold_is_the_callers_input(
+async def test_text_that_postgresql_cannot_store_is_invalid_input(
     database: Database, ann: Actor
 ) -> None:
     with pytest.raises(InvalidInput):
@@ -395,7 +393,7 @@ async def test_text_that_the_database_cannot_hold_is_the_callers_input(
             await tx.fetch_one(Recipe, CREATE, **fields)
 
 
-async def test_a_session_ended_by_the_server_is_the_database_being_away(
+async def test_session_ended_by_the_server_is_service_unavailable(
     database: Database, admin: Connection
 ) -> None:
     with pytest.raises(ServiceUnavailable):  # noqa: PT012
@@ -406,7 +404,9 @@ async def test_a_session_ended_by_the_server_is_the_database_being_away(
     await database.ping()
 
 
-async def test_a_busy_pool_is_overload(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_busy_pool_is_service_overloaded(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=1)
     async with Database.open(config) as database:
         await database.ping()
@@ -416,7 +416,7 @@ async def test_a_busy_pool_is_overload(database_url: str, monkeypatch: pytest.Mo
                 await database.ping()
 
 
-async def test_a_server_with_no_room_for_another_session_is_overload(
+async def test_server_at_its_connection_limit_is_service_overloaded(
     database_url: str, admin: Connection
 ) -> None:
     await admin.execute("create role crowded login connection limit 0 in role anon")
@@ -429,22 +429,22 @@ async def test_a_server_with_no_room_for_another_session_is_overload(
         await admin.execute("drop role crowded")
 
 
-AWAY = DatabaseConfig(url=Secret("postgresql://cookcam_app@/cookcam?host=/nowhere"))
+UNREACHABLE = DatabaseConfig(url=Secret("postgresql://cookcam_app@/cookcam?host=/nowhere"))
 
 
-async def test_it_opens_while_the_database_is_away() -> None:
-    async with Database.open(AWAY) as database:
+async def test_pool_opens_while_the_database_is_unreachable() -> None:
+    async with Database.open(UNREACHABLE) as database:
         with pytest.raises(ServiceUnavailable):
             await database.ping()
 
 
-async def test_it_does_not_open_without_the_database_when_told_so() -> None:
+async def test_must_connect_raises_while_the_database_is_unreachable() -> None:
     with pytest.raises(ServiceUnavailable):
-        async with Database.open(AWAY, must_connect=True):
+        async with Database.open(UNREACHABLE, must_connect=True):
             pytest.fail("opened")
 
 
-async def test_a_url_that_cannot_be_read_is_refused_without_being_shown() -> None:
+async def test_invalid_url_is_rejected_without_revealing_it() -> None:
     config = DatabaseConfig(url=Secret("postgresql://me:secret@[::1/x"))
     with pytest.raises(ValueError, match="URL") as raised:
         async with Database.open(config):

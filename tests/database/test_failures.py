@@ -5,7 +5,7 @@ import pytest
 from psycopg import errors as e
 
 from cookcam import errors
-from cookcam.database.failures import translate, translated
+from cookcam.database.failures import translate, translate_errors
 
 
 @pytest.mark.parametrize(
@@ -35,19 +35,17 @@ from cookcam.database.failures import translate, translated
         (psycopg.ProgrammingError("placeholder"), errors.DatabaseError),
     ],
 )
-def test_each_kind_of_error_has_its_answer(
-    error: psycopg.Error, expected: type[errors.AppError]
-) -> None:
+def test_psycopg_error_is_translated(error: psycopg.Error, expected: type[errors.AppError]) -> None:
     assert type(translate(error)) is expected
 
 
-def test_the_original_is_the_cause() -> None:
+def test_original_error_is_the_cause() -> None:
     original = e.UniqueViolation("duplicate key")
-    with pytest.raises(errors.DuplicateEntry) as raised, translated():
+    with pytest.raises(errors.DuplicateEntry) as raised, translate_errors():
         raise original
     assert raised.value.__cause__ is original
 
 
 def test_other_errors_pass_through() -> None:
-    with pytest.raises(KeyError), translated():
+    with pytest.raises(KeyError), translate_errors():
         raise KeyError

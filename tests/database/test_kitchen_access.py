@@ -1,5 +1,4 @@
-"""Who may see and write scans, sessions, ratings, XP and what the server keeps for itself
-(`spec/database.md` §2.1 to §2.4, §2.7)."""
+"""Row-level security of scans, sessions, ratings, XP and the server's own tables."""
 
 from __future__ import annotations
 
@@ -47,7 +46,7 @@ ARRANGE = """
 
 
 @pytest.fixture
-async def people(database: Database, database_url: str) -> dict[str, UUID]:
+async def users(database: Database, database_url: str) -> dict[str, UUID]:
     ann, bob = await create_user(database_url), await create_user(database_url, name="Bob")
     async with database.transaction() as tx:
         ids = await tx.fetch_one(
@@ -60,9 +59,9 @@ async def people(database: Database, database_url: str) -> dict[str, UUID]:
     return params
 
 
-# statement, and what becomes of it for: owner, other, guest, server
+# statement, and its outcome for: owner, other, guest, server
 CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
-    # The ledger of XP is the server's to write
+    # Only the server writes the XP ledger
     ("select * from user_progress where user_id = %(ann)s", 1, 0, DENIED, 1),
     ("insert into user_progress (user_id, action, xp_gained, total_xp, old_level, new_level)"
      " values (%(ann)s, 'x', 9000, 9000, 1, 9)", DENIED, DENIED, DENIED, 1),
@@ -91,7 +90,7 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
      DENIED, DENIED, DENIED, 1),
     ("select * from mystery_boxes where user_id = %(ann)s", 1, 0, DENIED, 1),
     ("delete from mystery_boxes where user_id = %(ann)s", DENIED, DENIED, DENIED, 1),
-    # One's own scans and sessions
+    # The user's own scans and sessions
     ("select * from ingredient_scans where id = %(scan)s", 1, 0, DENIED, 1),
     ("insert into ingredient_scans (user_id, detected_ingredients) values (%(ann)s, '[]')",
      1, DENIED, DENIED, 1),
@@ -113,7 +112,7 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("update recipe_previews set selected_for_details = true where user_id = %(ann)s",
      1, 0, DENIED, 1),
     ("delete from cooking_sessions where user_id = %(ann)s", 1, 0, DENIED, 1),
-    # What people do with recipes
+    # Ratings and saved recipes
     ("select * from saved_recipes where user_id = %(ann)s", 1, 0, DENIED, 1),
     ("insert into saved_recipes (user_id, recipe_id) values (%(bob)s, %(published)s)",
      DENIED, 1, DENIED, 1),
@@ -134,10 +133,10 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("update recipe_completion_photos set description = 'x' where user_id = %(ann)s",
      DENIED, DENIED, DENIED, 2),
     ("delete from recipe_completion_photos where recipe_id = %(published)s", 1, 0, DENIED, 1),
-    # Quotas may be seen
+    # Quotas are readable
     ("select * from usage_counters where user_id = %(ann)s", 1, 0, DENIED, 1),
     ("update usage_counters set used = 0 where user_id = %(ann)s", DENIED, DENIED, DENIED, 1),
-    # The server's own
+    # The server's own tables
     ("select * from device_tokens where user_id = %(ann)s", DENIED, DENIED, DENIED, 1),
     ("select * from idempotency_keys where false", DENIED, DENIED, DENIED, 0),
     ("select * from account_deletions where false", DENIED, DENIED, DENIED, 0),
@@ -163,19 +162,17 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("statement", "expected"),
     [pytest.param(statement, outcomes, id=statement[:70]) for statement, *outcomes in CASES],
 )
-async def test_who_may_do_what(
+async def test_access_by_actor(
     database: Database,
-    people: dict[str, UUID],
+    users: dict[str, UUID],
     statement: LiteralString,
     expected: list[int | type[AppError]],
 ) -> None:
-    actors: list[Actor] = [person(people["ann"]), person(people["bob"]), GUEST, SERVICE]
-    assert [await outcome(database, actor, statement, **people) for actor in actors] == expected
+    actors: list[Actor] = [person(users["ann"]), person(users["bob"]), GUEST, SERVICE]
+    assert [await outcome(database, actor, statement, **users) for actor in actors] == expected
 
 
-async def test_the_app_makes_the_streak_that_is_missing(
-    database: Database, database_url: str
-) -> None:
+async def test_app_creates_the_missing_streak(database: Database, database_url: str) -> None:
     ann = await create_user(database_url)
     async with database.transaction() as tx:
         await tx.execute("delete from user_streaks where user_id = %(ann)s", ann=ann)
@@ -192,7 +189,7 @@ async def test_the_app_makes_the_streak_that_is_missing(
     assert (row["total_freeze_tokens"], row["freeze_tokens_used"]) == (3, 0)
 
 
-async def test_a_retired_achievement_is_seen_by_nobody(database: Database) -> None:
+async def test_retired_achievement_is_hidden(database: Database) -> None:
     seen = "select count(*) from achievements where key = 'perfectionist'"
     counts: list[object] = []
     async with database.transaction() as tx:

@@ -1,4 +1,4 @@
-"""Counters on recipes, quotas, push tokens and what rows refuse (`spec/database.md` §2, §3)."""
+"""Counters on recipes, quotas, push tokens and constraints."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def counts(database: Database, recipe: UUID) -> tuple[Any, ...]:
     return tuple(row.values())
 
 
-async def test_ratings_are_counted_but_for_the_authors_own(
+async def test_ratings_are_counted_except_the_authors_own(
     database: Database, database_url: str, ann: UUID, recipe: UUID, admin: Connection
 ) -> None:
     bob, cid = await create_user(database_url), await create_user(database_url)
@@ -95,7 +95,7 @@ async def test_saves_are_counted(database: Database, database_url: str, recipe: 
     assert (await counts(database, recipe))[0] == 2
 
 
-async def test_counting_is_no_change_of_the_recipe(
+async def test_counting_does_not_change_updated_at(
     database: Database, ann: UUID, recipe: UUID
 ) -> None:
     await do(
@@ -125,7 +125,7 @@ QUOTA = "select consume_quota(%(user)s, 'daily_scans', %(limit)s::int, '2026-01-
 USED = "select coalesce(sum(used), 0)::int from usage_counters where user_id = %(user)s"
 
 
-async def test_twenty_at_once_get_no_more_than_the_limit(database: Database, ann: UUID) -> None:
+async def test_concurrent_consumers_do_not_exceed_the_quota(database: Database, ann: UUID) -> None:
     passed: list[bool] = []
 
     async def consume() -> None:
@@ -138,13 +138,13 @@ async def test_twenty_at_once_get_no_more_than_the_limit(database: Database, ann
     assert await call(database, USED, user=ann) == 5
 
 
-async def test_a_quota_of_nothing_and_no_quota(database: Database, ann: UUID) -> None:
+async def test_quota_of_zero_and_unlimited_quota(database: Database, ann: UUID) -> None:
     assert await call(database, QUOTA, user=ann, limit=0) is False
     assert await call(database, QUOTA, user=ann, limit=None) is True
     assert await call(database, USED, user=ann) == 0
 
 
-async def test_what_is_rolled_back_was_not_used(database: Database, ann: UUID) -> None:
+async def test_rolled_back_consumption_is_not_counted(database: Database, ann: UUID) -> None:
     with pytest.raises(KeyError):  # noqa: PT012
         async with database.transaction() as tx:
             assert await tx.fetch_value(QUOTA, user=ann, limit=5) is True
@@ -155,7 +155,7 @@ async def test_what_is_rolled_back_was_not_used(database: Database, ann: UUID) -
 # Push tokens
 
 
-async def test_a_push_token_follows_the_device(
+async def test_push_token_follows_the_device(
     database: Database, database_url: str, ann: UUID
 ) -> None:
     bob = await create_user(database_url)
@@ -179,7 +179,7 @@ async def test_a_push_token_follows_the_device(
     assert (await push(bob, token))["active"] is True
 
 
-# What rows refuse
+# Constraints
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ async def test_a_push_token_follows_the_device(
         " values (%(ann)s, repeat('x', 201), 'e', 'h')",
     ],
 )
-async def test_a_row_holds_nothing_out_of_range(
+async def test_value_out_of_range_violates_a_constraint(
     database: Database, ann: UUID, recipe: UUID, statement: LiteralString
 ) -> None:
     with pytest.raises(ConstraintViolation):
@@ -233,7 +233,7 @@ async def test_a_row_holds_nothing_out_of_range(
         " idempotency_key) values (%(ann)s, 'x', 1, 1, 1, 1, 'k')",
     ],
 )
-async def test_a_repetition_is_refused(
+async def test_duplicate_row_is_rejected(
     database: Database, ann: UUID, statement: LiteralString
 ) -> None:
     await do(database, statement, ann=ann)
@@ -241,7 +241,7 @@ async def test_a_repetition_is_refused(
         await do(database, statement, ann=ann)
 
 
-async def test_a_preview_belongs_to_a_session_of_its_own_user(
+async def test_preview_belongs_to_a_session_of_the_same_user(
     database: Database, database_url: str, ann: UUID
 ) -> None:
     bob = await create_user(database_url)
@@ -261,7 +261,7 @@ async def test_a_preview_belongs_to_a_session_of_its_own_user(
         await do(database, preview, user=bob)
 
 
-async def test_an_account_takes_everything_of_its_own(
+async def test_deleting_an_account_deletes_its_rows(
     database: Database, ann: UUID, recipe: UUID, admin: Connection
 ) -> None:
     await do(database, "select record_cook(%(ann)s)", ann=ann)

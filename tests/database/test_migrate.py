@@ -1,4 +1,4 @@
-"""Migrations: from nothing, again, at the same time, interrupted, tampered with."""
+"""Migrations: first run, repeated, concurrent, interrupted, changed files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from cookcam.settings.readers import Secret
 from tests.support.private_postgres import private_server
 
 ALL = list(checksums_of(MIGRATIONS))
-# The tables of `spec/database.md` §1.1.
 TABLES = """
 account_deletions achievements affiliate_conversions affiliate_link_clicks
 analytics_events cooking_sessions creator_affiliate_links creator_ledger creator_payouts
@@ -54,13 +53,13 @@ async def rows(url: str, query: str) -> list[tuple[object, ...]]:
         return await cursor.fetchall()
 
 
-def test_the_names_are_unique_and_in_order() -> None:
+def test_names_are_unique_and_in_order() -> None:
     versions = [name.partition("_")[0] for name in ALL]
     assert all(len(version) == 14 and version.isdigit() for version in versions)
     assert len(set(versions)) == len(versions)
 
 
-async def test_from_nothing_then_nothing_more(empty_database_url: str) -> None:
+async def test_first_run_applies_all_and_second_run_nothing(empty_database_url: str) -> None:
     assert await pending(empty_database_url) == ALL
     assert await rows(empty_database_url, "select to_regnamespace('cookcam')") == [(None,)]
     assert await migrate(empty_database_url) == ALL
@@ -78,7 +77,7 @@ async def test_from_nothing_then_nothing_more(empty_database_url: str) -> None:
     assert {name for (name,) in tables} >= set(TABLES.split())
 
 
-async def test_the_servers_login_may_ask_what_is_pending_and_may_not_migrate(
+async def test_server_login_may_list_pending_migrations_but_not_apply_them(
     fresh_database_url: str,
 ) -> None:
     assert await pending(fresh_database_url) == []
@@ -96,7 +95,7 @@ async def test_files_are_applied_in_the_order_of_their_names(
     assert await rows(empty_database_url, "select n from first order by n") == [(0,), (42,)]
 
 
-async def test_a_new_file_is_applied_alone(empty_database_url: str, directory: Path) -> None:
+async def test_only_the_new_file_is_applied(empty_database_url: str, directory: Path) -> None:
     await migrate(empty_database_url, directory)
     (directory / "20200103000000_third.sql").write_text("drop table public.first;")
     assert await pending(empty_database_url, directory) == ["20200103000000_third"]
@@ -115,7 +114,7 @@ async def test_many_instances_may_start_at_once(empty_database_url: str) -> None
     assert sorted(applied) == ALL
 
 
-async def test_a_failing_file_leaves_nothing_and_says_its_name(
+async def test_failed_file_is_rolled_back_and_named(
     empty_database_url: str, directory: Path
 ) -> None:
     (directory / "20200103000000_third.sql").write_text(
@@ -129,7 +128,7 @@ async def test_a_failing_file_leaves_nothing_and_says_its_name(
     assert await migrate(empty_database_url, directory) == ["20200103000000_third"]
 
 
-async def test_an_instance_that_dies_half_way_leaves_nothing_and_no_lock(
+async def test_killed_instance_leaves_no_changes_and_no_lock(
     empty_database_url: str, directory: Path
 ) -> None:
     third = directory / "20200103000000_third.sql"
@@ -138,11 +137,11 @@ async def test_an_instance_that_dies_half_way_leaves_nothing_and_no_lock(
     )
     async with trio.open_nursery() as nursery:
 
-        async def doomed() -> None:
+        async def migrate_and_fail() -> None:
             with pytest.raises(MigrationError, match="20200103000000_third"):
                 await migrate(empty_database_url, directory)
 
-        nursery.start_soon(doomed)
+        nursery.start_soon(migrate_and_fail)
         asleep = (
             "select pid from pg_stat_activity where query like '%pg_sleep(60)%'"
             " and pid <> pg_backend_pid() and datname = current_database()"
@@ -164,26 +163,26 @@ async def test_cancelling_stops_between_files(empty_database_url: str, directory
     assert "20200104000000_fourth" in await pending(empty_database_url, directory)
 
 
-async def test_a_file_changed_after_it_was_applied_stops_everything(
-    empty_database_url: str, directory: Path
-) -> None:
+async def test_changed_file_is_an_error(empty_database_url: str, directory: Path) -> None:
     await migrate(empty_database_url, directory)
     (directory / "20200101000000_first.sql").write_text("create table public.first (n bigint);\n")
     (directory / "20200103000000_third.sql").write_text("create table public.third (n int);")
-    for refused in (migrate, pending):
+    for operation in (migrate, pending):
         with pytest.raises(MigrationError, match=r"changed.*20200101000000_first"):
-            await refused(empty_database_url, directory)
+            await operation(empty_database_url, directory)
     assert await rows(empty_database_url, "select to_regclass('public.third')") == [(None,)]
 
 
-async def test_line_endings_are_no_change(empty_database_url: str, directory: Path) -> None:
+async def test_line_endings_do_not_change_the_checksum(
+    empty_database_url: str, directory: Path
+) -> None:
     await migrate(empty_database_url, directory)
     first = directory / "20200101000000_first.sql"
     first.write_bytes(first.read_bytes().replace(b"\n", b"\r\n"))
     assert await migrate(empty_database_url, directory) == []
 
 
-async def test_a_newer_instance_may_have_applied_more(
+async def test_record_of_an_unknown_migration_is_accepted(
     empty_database_url: str, directory: Path
 ) -> None:
     await migrate(empty_database_url, directory)
@@ -192,13 +191,13 @@ async def test_a_newer_instance_may_have_applied_more(
     assert await migrate(empty_database_url, directory) == []
 
 
-async def test_a_database_that_is_away_is_said_plainly() -> None:
-    for refused in (migrate, pending):
+async def test_unreachable_database_is_a_migration_error() -> None:
+    for operation in (migrate, pending):
         with pytest.raises(MigrationError, match="nowhere"):
-            await refused("postgresql://me@/x?host=/nowhere")
+            await operation("postgresql://me@/x?host=/nowhere")
 
 
-def test_nothing_of_the_runner_is_imported_before_it_is_needed() -> None:
+def test_yoyo_is_not_imported_before_migrating() -> None:
     code = (
         "import sys, cookcam.database, cookcam.database.migrate;"
         "print([name for name in ('yoyo', 'sqlparse', 'asyncio.x') if name in sys.modules])"
@@ -210,7 +209,7 @@ def test_nothing_of_the_runner_is_imported_before_it_is_needed() -> None:
 # Other servers
 
 
-async def test_an_older_server() -> None:
+async def test_postgresql_16_is_supported() -> None:
     from cookcam.config import DatabaseConfig
 
     with private_server(version=16) as server:
@@ -266,8 +265,8 @@ AUTH = """
 """
 
 
-async def test_a_platform_with_its_own_auth_schema_is_left_as_it_is() -> None:
-    """As on Supabase: roles and auth exist, and the owner is no superuser and makes no roles."""
+async def test_existing_auth_schema_is_not_changed() -> None:
+    """As on Supabase: roles and the auth schema exist; the owner cannot create roles."""
     with private_server() as server:
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(PLATFORM_ROLES)
@@ -280,7 +279,7 @@ async def test_a_platform_with_its_own_auth_schema_is_left_as_it_is() -> None:
         assert await migrate(url) == ALL
         assert await rows(admin_url, AUTH) == before
         async with await connect(admin_url) as connection:
-            # The platform signs people up in its own name; the trigger writes the profile.
+            # The platform inserts users as its own role; the trigger inserts the profile.
             await connection.execute("set role platform_auth")
             await connection.execute(
                 "insert into auth.users (id, email) values (gen_random_uuid(), 'new@example.test')"

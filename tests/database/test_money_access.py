@@ -1,4 +1,4 @@
-"""Who may see and write what belongs to money (`spec/database.md` §2.5 to §2.7, §4)."""
+"""Row-level security of subscriptions, tips, payouts and the ledger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ World = Mapping[str, UUID]
 
 @pytest.fixture
 async def world(database: Database, database_url: str) -> World:
-    """Ann subscribes and tips; Cid is a creator who brought Ann and is paid."""
+    """Ann subscribes and tips; Cid is a creator who referred Ann and has a payout."""
     ann, bob, cid = [await create_user(database_url, name=name) for name in ("Ann", "Bob", "Cid")]
     async with database.transaction() as tx:
         subscription = await tx.fetch_value(
@@ -93,7 +93,7 @@ def actors(world: World) -> list[Actor]:
     return [person(world["ann"]), person(world["cid"]), person(world["bob"]), GUEST, SERVICE]
 
 
-# statement, and what becomes of it for: the subscriber, the creator, another, a guest, the server
+# statement, and its outcome for: the subscriber, the creator, another user, a guest, the server
 CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("select * from subscription_tiers", 3, 3, 3, 3, 3),
     ("update subscription_tiers set price_monthly_cents = 0", DENIED, DENIED, DENIED, DENIED, 3),
@@ -144,7 +144,7 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
 ]  # fmt: skip
 
 
-async def test_who_may_do_what(database: Database, world: World) -> None:
+async def test_access_by_actor(database: Database, world: World) -> None:
     for statement, *expected in CASES:
         outcomes = [await outcome(database, actor, statement, **world) for actor in actors(world)]
         for got, wanted in zip(outcomes, expected, strict=True):
@@ -155,7 +155,7 @@ async def test_who_may_do_what(database: Database, world: World) -> None:
                 assert got == wanted, statement
 
 
-async def test_a_retired_feature_is_seen_by_the_server_alone(database: Database) -> None:
+async def test_retired_feature_is_visible_to_the_server_only(database: Database) -> None:
     async with database.transaction() as tx:
         await tx.execute(
             "update feature_access set is_active = false where feature_key = 'api_access'"

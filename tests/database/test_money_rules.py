@@ -1,4 +1,4 @@
-"""Tables, functions and views of money (`spec/database.md` §2.5 to §2.7, §3.1, §4)."""
+"""Tables, functions and views of subscriptions, creators and payouts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ENTITLED: list[tuple[str, timedelta, int]] = [
 ]
 
 
-async def test_which_rows_entitle(database: Database, database_url: str) -> None:
+async def test_entitlement_by_subscription_status(database: Database, database_url: str) -> None:
     for status, left, tier in ENTITLED:
         user = await create_user(database_url)
         await subscribe(database, user, status, NOW + left)
@@ -97,7 +97,9 @@ async def test_one_live_row_for_each_user_and_one_row_for_each_subscription(
     await subscribe(database, bob, ref="sub_" + ann.hex, provider="ios")
 
 
-async def test_what_a_subscription_cannot_be(database: Database, database_url: str) -> None:
+async def test_invalid_subscription_violates_a_constraint(
+    database: Database, database_url: str
+) -> None:
     user = await create_user(database_url)
     for wrong in (
         {"status": "canceled"},
@@ -115,7 +117,7 @@ async def test_what_a_subscription_cannot_be(database: Database, database_url: s
 # Events of providers
 
 
-async def test_one_of_many_claims_an_event(database: Database) -> None:
+async def test_one_of_many_concurrent_claims_succeeds(database: Database) -> None:
     event = f"evt_{uuid4()}"
     claim = "select claim_stripe_event(%(id)s, 'invoice.paid', %(payload)s, null, true)"
     payload = Jsonb({"created": 1_700_000_000})
@@ -150,7 +152,7 @@ STORE = (
 
 
 @pytest.mark.parametrize("statements", [STRIPE, STORE], ids=["stripe", "store"])
-async def test_what_failed_or_went_stale_is_claimed_again(
+async def test_failed_or_stale_event_is_claimed_again(
     database: Database, statements: tuple[LiteralString, LiteralString, LiteralString]
 ) -> None:
     claim, become, attempts = statements
@@ -197,7 +199,9 @@ async def unpaid(database: Database, creator: UUID) -> int:
 PAY = "select request_creator_payout(%(c)s, %(cents)s, 'stripe', %(key)s)"
 
 
-async def test_the_same_money_is_paid_once(database: Database, database_url: str) -> None:
+async def test_concurrent_payouts_pay_the_balance_once(
+    database: Database, database_url: str
+) -> None:
     creator = await create_user(database_url)
     await book(database, creator, 5000)
     results: Counter[str] = Counter()
@@ -216,7 +220,9 @@ async def test_the_same_money_is_paid_once(database: Database, database_url: str
     assert await unpaid(database, creator) == 1000
 
 
-async def test_a_repeated_request_is_the_same_payout(database: Database, database_url: str) -> None:
+async def test_repeated_request_returns_the_same_payout(
+    database: Database, database_url: str
+) -> None:
     creator = await create_user(database_url)
     await book(database, creator, 2000)
     first = await do(database, PAY, c=creator, cents=2000, key=creator.hex)
@@ -241,7 +247,7 @@ async def test_a_repeated_request_is_the_same_payout(database: Database, databas
         assert await unpaid(database, creator) == left
 
 
-async def test_what_is_held_is_not_owed_yet_but_what_is_owed_back_is(
+async def test_held_earnings_are_not_payable_but_clawbacks_are_deducted(
     database: Database, database_url: str
 ) -> None:
     creator = await create_user(database_url)
@@ -254,7 +260,7 @@ async def test_what_is_held_is_not_owed_yet_but_what_is_owed_back_is(
     assert await unpaid(database, creator) == 0
 
 
-async def test_what_is_booked_stays_booked(database: Database, database_url: str) -> None:
+async def test_ledger_entries_are_immutable(database: Database, database_url: str) -> None:
     creator = await create_user(database_url)
     entry = await book(database, creator, 100, ref=f"stripe:{creator}")
     with pytest.raises(DuplicateEntry):
@@ -273,7 +279,7 @@ async def test_what_is_booked_stays_booked(database: Database, database_url: str
     assert await value(database, left, id=entry) is None
 
 
-async def test_the_revenue_of_a_month(database: Database, database_url: str) -> None:
+async def test_monthly_revenue(database: Database, database_url: str) -> None:
     creator, reader, other = [await create_user(database_url) for _ in range(3)]
     march = datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC)
     april = datetime(2026, 4, 1, tzinfo=UTC)
@@ -379,7 +385,7 @@ async def test_clicks_and_conversions_are_counted(database: Database, database_u
             )
 
 
-async def test_an_attribution_is_the_first_and_final_once_converted(
+async def test_first_attribution_wins_and_is_final_once_converted(
     database: Database, database_url: str
 ) -> None:
     ann, cid, dan = [await create_user(database_url) for _ in range(3)]
@@ -441,7 +447,7 @@ async def test_runs_over_a_threshold_are_alerts(database: Database) -> None:
             assert rates == ((errors, drift) if checked else (None, None))
 
 
-async def test_the_health_of_a_day_is_the_mean_of_its_runs(database: Database) -> None:
+async def test_daily_health_is_the_mean_of_the_runs(database: Database) -> None:
     async with database.transaction() as tx:
         await tx.execute("truncate reconciliation_metrics")
     for figures in ((100, 10, 0), (0, 0, 2), (3, 1, 0)):
@@ -452,7 +458,9 @@ async def test_the_health_of_a_day_is_the_mean_of_its_runs(database: Database) -
     assert float(row["avg_subscriptions_checked"]) == 34.33
 
 
-async def test_who_validates_too_much_stands_out(database: Database, database_url: str) -> None:
+async def test_user_with_too_many_validations_is_listed(
+    database: Database, database_url: str
+) -> None:
     user = await create_user(database_url)
     validate = """
         insert into iap_validation_history

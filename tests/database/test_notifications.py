@@ -9,17 +9,17 @@ from cookcam.errors import ServiceUnavailable
 from tests.support.postgres import as_owner
 
 
-async def test_what_is_announced_after_listening_began_is_heard(database: Database) -> None:
+async def test_notification_sent_after_listen_is_received(database: Database) -> None:
     async with database.listen("orders", 'od"d') as notifications:
         async with database.transaction() as tx:
             await tx.execute("select pg_notify('orders', 'a'), pg_notify('od\"d', 'b')")
-        heard: set[tuple[str, str]] = set()
+        received: set[tuple[str, str]] = set()
         with trio.fail_after(2):
             async for notification in notifications:
-                heard.add((notification.channel, notification.payload))
-                if len(heard) == 2:
+                received.add((notification.channel, notification.payload))
+                if len(received) == 2:
                     break
-    assert heard == {("orders", "a"), ('od"d', "b")}
+    assert received == {("orders", "a"), ('od"d', "b")}
     assert database.stats.in_use == 0
 
 
@@ -31,7 +31,7 @@ async def test_listening_can_be_cancelled(database: Database) -> None:
     assert scope.cancelled_caught
 
 
-async def test_a_lost_connection_is_told_to_the_listener(
+async def test_lost_connection_raises_in_the_listener(
     database: Database, database_url: str
 ) -> None:
     async with database.listen("news") as notifications:

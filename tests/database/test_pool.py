@@ -1,4 +1,4 @@
-"""The pool's rules, on real connections. Time is moved by hand where a rule is about time."""
+"""The pool's rules on real connections; a virtual clock for the rules about time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from cookcam.database.connecting import connect
-from cookcam.database.pool import LOOK_ROUND, Pool, PoolSettings, open_pool
+from cookcam.database.pool import MAINTENANCE_INTERVAL, Pool, PoolSettings, open_pool
 from cookcam.errors import ServiceOverloaded, ServiceUnavailable
 from tests.database.asking import pid_of
 from tests.database.borrowing import Connector, borrowed, until
@@ -18,7 +18,7 @@ from tests.database.borrowing import Connector, borrowed, until
 # Sizes
 
 
-async def test_the_minimum_is_opened_in_the_background(connector: Connector) -> None:
+async def test_minimum_is_opened_in_the_background(connector: Connector) -> None:
     async with open_pool(connector, PoolSettings(3, 5)) as pool:
         await until(lambda: pool.stats.idle == 3)
         assert pool.stats.size == pool.stats.opened == 3
@@ -35,7 +35,7 @@ async def test_more_are_opened_on_demand_up_to_the_maximum(connector: Connector)
         assert (pool.stats.idle, pool.stats.in_use, pool.stats.waiting) == (3, 0, 0)
 
 
-async def test_the_connection_returned_last_is_borrowed_next(connector: Connector) -> None:
+async def test_connection_returned_last_is_borrowed_next(connector: Connector) -> None:
     async with open_pool(connector, PoolSettings(3, 3)) as pool:
         await until(lambda: pool.stats.idle == 3)
         async with pool.connection() as connection:
@@ -48,7 +48,7 @@ async def test_the_connection_returned_last_is_borrowed_next(connector: Connecto
 # The queue
 
 
-async def test_whoever_waits_longest_is_served_first(connector: Connector) -> None:
+async def test_longest_waiting_borrower_is_served_first(connector: Connector) -> None:
     order: list[int] = []
     async with open_pool(connector, PoolSettings(1, 1)) as pool, trio.open_nursery() as nursery:
 
@@ -63,7 +63,7 @@ async def test_whoever_waits_longest_is_served_first(connector: Connector) -> No
     assert order == [0, 1, 2, 3, 4]
 
 
-async def test_a_borrower_takes_a_returned_connection_before_a_slow_new_one(
+async def test_borrower_takes_a_returned_connection_before_a_slow_new_one(
     connector: Connector,
 ) -> None:
     async with open_pool(connector, PoolSettings(1, 2)) as pool, trio.open_nursery() as nursery:
@@ -83,7 +83,7 @@ async def test_a_borrower_takes_a_returned_connection_before_a_slow_new_one(
         await until(lambda: pool.stats.idle == 2)
 
 
-async def test_a_borrower_that_gives_up_leaves_the_queue(connector: Connector) -> None:
+async def test_cancelled_borrower_leaves_the_queue(connector: Connector) -> None:
     async with open_pool(connector, PoolSettings(1, 1)) as pool:
         async with pool.connection():
             with trio.move_on_after(0.02) as scope:
@@ -94,7 +94,7 @@ async def test_a_borrower_that_gives_up_leaves_the_queue(connector: Connector) -
         assert pool.stats.idle == 1
 
 
-async def test_a_connection_given_to_a_borrower_that_gave_up_meanwhile_is_not_lost(
+async def test_connection_handed_to_a_cancelled_borrower_is_not_lost(
     connector: Connector,
 ) -> None:
     async with open_pool(connector, PoolSettings(1, 1)) as pool, trio.open_nursery() as nursery:
@@ -113,7 +113,7 @@ async def test_a_connection_given_to_a_borrower_that_gave_up_meanwhile_is_not_lo
         await until(lambda: pool.stats.idle == 1)
 
 
-async def test_a_cancelled_scope_borrows_nothing(connector: Connector) -> None:
+async def test_cancelled_scope_borrows_nothing(connector: Connector) -> None:
     async with open_pool(connector, PoolSettings(1, 1)) as pool:
         with trio.CancelScope() as scope:
             scope.cancel()
@@ -126,7 +126,9 @@ async def test_a_cancelled_scope_borrows_nothing(connector: Connector) -> None:
 
 
 @pytest.mark.parametrize("statement", ["select 1", "select 1/0"])
-async def test_a_transaction_left_open_is_rolled_back(connector: Connector, statement: str) -> None:
+async def test_open_transaction_is_rolled_back_on_return(
+    connector: Connector, statement: str
+) -> None:
     async with open_pool(connector, PoolSettings(1, 1)) as pool:
         async with pool.connection() as connection:
             pid = await pid_of(connection)
@@ -138,7 +140,7 @@ async def test_a_transaction_left_open_is_rolled_back(connector: Connector, stat
             assert connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
 
 
-async def test_a_borrower_cancelled_in_a_transaction_returns_a_clean_connection(
+async def test_borrower_cancelled_in_a_transaction_returns_a_clean_connection(
     connector: Connector,
 ) -> None:
     async with open_pool(connector, PoolSettings(1, 1)) as pool:
@@ -152,7 +154,7 @@ async def test_a_borrower_cancelled_in_a_transaction_returns_a_clean_connection(
         assert pool.stats.broken == 0
 
 
-async def test_a_connection_that_breaks_in_use_is_replaced(connector: Connector) -> None:
+async def test_connection_that_breaks_in_use_is_replaced(connector: Connector) -> None:
     async with open_pool(connector, PoolSettings(1, 1)) as pool:
         async with pool.connection() as connection:
             pid = await pid_of(connection)
@@ -163,7 +165,7 @@ async def test_a_connection_that_breaks_in_use_is_replaced(connector: Connector)
         assert pool.stats.broken == 1
 
 
-async def test_a_connection_that_died_at_rest_is_not_handed_out(connector: Connector) -> None:
+async def test_idle_connection_that_died_is_not_handed_out(connector: Connector) -> None:
     async with open_pool(connector, PoolSettings(2, 2)) as pool:
         await until(lambda: pool.stats.idle == 2)
         async with await connect(connector.url) as admin:
@@ -180,7 +182,7 @@ async def test_a_connection_that_died_at_rest_is_not_handed_out(connector: Conne
 # Time
 
 
-async def test_an_old_connection_is_replaced_when_it_comes_back(
+async def test_expired_connection_is_replaced_on_return(
     connector: Connector, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_pool(connector, PoolSettings(1, 1, lifetime=600)) as pool:
@@ -192,7 +194,7 @@ async def test_an_old_connection_is_replaced_when_it_comes_back(
         assert (pool.stats.closed, pool.stats.broken) == (1, 0)
 
 
-async def test_an_old_connection_is_replaced_at_rest(
+async def test_expired_connection_is_replaced_while_idle(
     connector: Connector, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_pool(connector, PoolSettings(2, 2, lifetime=600)) as pool:
@@ -210,7 +212,7 @@ async def test_lifetimes_differ(connector: Connector, mock_clock: trio.testing.M
         assert 0 < pool.stats.closed < 8
 
 
-async def test_what_is_not_needed_is_closed_down_to_the_minimum(
+async def test_unneeded_connections_are_closed_down_to_the_minimum(
     connector: Connector, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_pool(connector, PoolSettings(1, 4, idle=60)) as pool:
@@ -222,7 +224,7 @@ async def test_what_is_not_needed_is_closed_down_to_the_minimum(
         assert (pool.stats.idle, pool.stats.size) == (1, 1)
 
 
-async def test_connections_that_die_at_rest_are_noticed_and_replaced(
+async def test_idle_connections_that_die_are_replaced(
     connector: Connector, mock_clock: trio.testing.MockClock
 ) -> None:
     async with open_pool(connector, PoolSettings(1, 1)) as pool:
@@ -230,13 +232,13 @@ async def test_connections_that_die_at_rest_are_noticed_and_replaced(
             pid = await pid_of(connection)
         async with await connect(connector.url) as admin:
             await admin.execute("select pg_terminate_backend(%s, 5000)", (pid,))
-        mock_clock.jump(LOOK_ROUND)
+        mock_clock.jump(MAINTENANCE_INTERVAL)
         await opened(pool, 2)
         assert pool.stats.broken == 1
 
 
 async def opened(pool: Pool, count: int) -> None:
-    """Wait in real time, whatever the virtual clock says, until so many were opened."""
+    """Wait in real time until `count` connections have been opened."""
     for _ in range(500):
         if pool.stats.opened == count:
             return
@@ -247,12 +249,12 @@ async def opened(pool: Pool, count: int) -> None:
 # Closing
 
 
-async def test_closing_waits_for_borrowers_and_refuses_new_ones(connector: Connector) -> None:
+async def test_closing_waits_for_borrowers_and_rejects_new_ones(connector: Connector) -> None:
     events: list[str] = []
     async with trio.open_nursery() as nursery:
         async with open_pool(connector, PoolSettings(1, 1)) as pool:
             async with pool.connection() as connection:
-                connection.close_now()  # a loss, which must not count as the last return
+                connection.close_now()  # a lost connection must not count as the last return
 
             async def borrow(task_status: trio.TaskStatus[None]) -> None:
                 async with pool.connection() as connection:
@@ -269,7 +271,7 @@ async def test_closing_waits_for_borrowers_and_refuses_new_ones(connector: Conne
     assert pool.stats.size == 0
 
 
-async def test_closing_tells_the_queue(connector: Connector) -> None:
+async def test_closing_rejects_waiting_borrowers(connector: Connector) -> None:
     async with trio.open_nursery() as nursery, open_pool(connector, PoolSettings(1, 1)) as pool:
         refused = trio.Event()
 
@@ -289,10 +291,10 @@ async def test_closing_tells_the_queue(connector: Connector) -> None:
         await until(lambda: pool.stats.waiting == 1)
 
 
-async def test_closing_is_bounded_and_then_closes_under_the_borrower(
+async def test_closing_times_out_and_closes_connections_in_use(
     connector: Connector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cookcam.database.pool.CLOSE_WAIT", 0.05)
+    monkeypatch.setattr("cookcam.database.pool.CLOSE_TIMEOUT", 0.05)
     async with trio.open_nursery() as nursery, open_pool(connector, PoolSettings(1, 1)) as pool:
 
         async def hold(task_status: trio.TaskStatus[None]) -> None:
@@ -305,13 +307,13 @@ async def test_closing_is_bounded_and_then_closes_under_the_borrower(
     assert (pool.stats.size, pool.stats.closed) == (0, 1)
 
 
-async def test_an_error_of_the_block_comes_out_as_it_is(connector: Connector) -> None:
+async def test_error_of_the_block_is_raised_unchanged(connector: Connector) -> None:
     with pytest.raises(KeyError, match="mine"):
         async with open_pool(connector, PoolSettings(1, 1)):
             raise KeyError("mine")
 
 
-async def test_a_cancelled_block_closes_without_waiting(connector: Connector) -> None:
+async def test_cancelled_block_closes_without_waiting(connector: Connector) -> None:
     with trio.CancelScope() as scope:
         async with open_pool(connector, PoolSettings(1, 1)) as pool:
             async with pool.connection():

@@ -1,4 +1,4 @@
-"""The pool while the database is away, restarts, or ends sessions at random."""
+"""The pool while the database is unreachable, restarts, or ends sessions at random."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.database.borrowing import Connector, borrowed, until
 from tests.support.private_postgres import private_server
 
 
-async def test_it_opens_while_the_database_is_away_and_says_so_at_once(
+async def test_pool_opens_while_the_database_is_unreachable_and_fails_at_once(
     connector: Connector, mock_clock: trio.testing.MockClock
 ) -> None:
     connector.away = True
@@ -30,7 +30,7 @@ async def test_it_opens_while_the_database_is_away_and_says_so_at_once(
         assert pool.stats.failed
 
 
-async def test_every_waiting_borrower_is_told_that_the_database_is_away(
+async def test_unreachable_database_fails_every_waiting_borrower(
     connector: Connector,
 ) -> None:
     connector.away = True
@@ -50,7 +50,7 @@ async def test_every_waiting_borrower_is_told_that_the_database_is_away(
         assert pool.stats.waiting == pool.stats.size == 0
 
 
-async def test_the_first_borrower_after_its_return_is_served(connector: Connector) -> None:
+async def test_first_borrower_after_the_outage_is_served(connector: Connector) -> None:
     connector.away = True
     async with open_pool(connector, PoolSettings(1, 2)) as pool:
         await until(lambda: pool.stats.failed >= 2)
@@ -59,7 +59,7 @@ async def test_the_first_borrower_after_its_return_is_served(connector: Connecto
             await pid_of(connection)
 
 
-async def test_attempts_to_reach_the_minimum_are_spread_and_end_in_success(
+async def test_reconnect_attempts_back_off_until_they_succeed(
     connector: Connector, mock_clock: trio.testing.MockClock
 ) -> None:
     connector.away = True
@@ -72,7 +72,7 @@ async def test_attempts_to_reach_the_minimum_are_spread_and_end_in_success(
         assert pool.stats.idle == 1
 
 
-async def test_a_failed_attempt_costs_nobody_who_can_be_served_by_a_return(
+async def test_failed_connect_does_not_fail_a_borrower_served_by_a_return(
     connector: Connector,
 ) -> None:
     async with open_pool(connector, PoolSettings(1, 2)) as pool, trio.open_nursery() as nursery:
@@ -90,7 +90,7 @@ async def test_a_failed_attempt_costs_nobody_who_can_be_served_by_a_return(
         await served.wait()
 
 
-async def test_a_borrower_waits_no_longer_than_the_bound_while_connecting_hangs(
+async def test_borrower_times_out_while_connecting_hangs(
     connector: Connector, autojump_clock: trio.testing.MockClock
 ) -> None:
     connector.hold = trio.Event()
@@ -102,7 +102,7 @@ async def test_a_borrower_waits_no_longer_than_the_bound_while_connecting_hangs(
         assert trio.current_time() == 5
 
 
-async def test_a_restart_of_the_database_under_load_needs_no_restart_of_the_pool() -> None:
+async def test_restart_of_the_database_under_load_needs_no_restart_of_the_pool() -> None:
     outcomes: list[str] = []
     stopping = trio.Event()
 
@@ -134,15 +134,15 @@ async def test_a_restart_of_the_database_under_load_needs_no_restart_of_the_pool
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_happens_everybody_gets_their_own_answer_and_nothing_is_lost(
+async def test_random_failures_lose_no_connection_and_mix_no_results(
     connector: Connector, seed: int
 ) -> None:
-    """Borrowers that are cancelled at any moment, sessions that are ended, an absent database."""
+    """Borrowers cancelled at random, sessions terminated, the database unreachable."""
     chance = random.Random(seed)
-    answered = 0
+    served = 0
 
     async def ask(pool: Pool, n: int) -> None:
-        nonlocal answered
+        nonlocal served
         with trio.move_on_after(chance.choice([0.001, 0.005, 0.02, 5])):
             try:
                 async with pool.connection() as connection:
@@ -156,7 +156,7 @@ async def test_whatever_happens_everybody_gets_their_own_answer_and_nothing_is_l
                     row = await cursor.fetchone()
                     assert row is not None
                     assert row[0] == n
-                    answered += 1
+                    served += 1
             except (psycopg.OperationalError, ServiceUnavailable):
                 pass
 
@@ -174,5 +174,5 @@ async def test_whatever_happens_everybody_gets_their_own_answer_and_nothing_is_l
         async with borrowed(pool, 5) as connections:
             for connection in connections:
                 assert await pid_of(connection)
-    assert answered > 20
+    assert served > 20
     assert pool.stats.opened == pool.stats.closed

@@ -1,4 +1,4 @@
-"""Who may do what (`spec/database.md` §2.1, §2.3, §2.4), decided by PostgreSQL and nobody else."""
+"""Access by actor, decided by row-level security alone."""
 
 from __future__ import annotations
 
@@ -73,23 +73,23 @@ async def world(database: Database, database_url: str) -> World:
 async def outcome(
     database: Database, actor: Actor, statement: LiteralString, **params: object
 ) -> int | type[AppError]:
-    """How many rows were read or written, or the error. Nothing is kept."""
+    """Return the number of rows read or written, or the error; rolled back in either case."""
     count = -1
     try:
         async with database.transaction_as(actor) as tx:
             count = await tx.execute(statement, **params)
-            raise NotKept
-    except NotKept:
+            raise RolledBack
+    except RolledBack:
         return count
     except AppError as error:
         return type(error)
 
 
-class NotKept(Exception):
+class RolledBack(Exception):
     pass
 
 
-# statement, and what becomes of it for: owner, other, guest, server
+# statement, and its outcome for: owner, other, guest, server
 CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     # Profiles
     ("select id, name, avatar_url, level, xp, total_xp, is_creator, creator_tier, created_at"
@@ -104,12 +104,12 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("delete from users where id = %(ann)s", DENIED, DENIED, DENIED, 1),
     ("truncate users cascade", DENIED, DENIED, DENIED, -1),
     ("insert into users (id, name) values (%(ann)s, 'Again')", 0, 0, DENIED, DuplicateEntry),
-    ("insert into users (id, name) values (%(nobody)s, 'New')", DENIED, DENIED, DENIED, NO_USER),
+    ("insert into users (id, name) values (%(unknown)s, 'New')", DENIED, DENIED, DENIED, NO_USER),
     # Recipes
     ("select * from recipes where id = %(draft)s", 1, 0, 0, 1),
     ("select * from recipes where id = %(published)s", 1, 1, 1, 1),
     ("insert into recipes (title, created_by) values ('New', %(ann)s)", 1, DENIED, DENIED, 1),
-    ("insert into recipes (title) values ('Nobody''s')", DENIED, DENIED, DENIED, 1),
+    ("insert into recipes (title) values ('Ownerless')", DENIED, DENIED, DENIED, 1),
     ("insert into recipes (title, created_by, is_featured) values ('New', %(ann)s, true)",
      DENIED, DENIED, DENIED, 1),
     ("insert into recipes (title, created_by, rating_sum) values ('New', %(ann)s, 5)",
@@ -122,19 +122,19 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("update recipes set is_generated = true where id = %(draft)s", DENIED, DENIED, DENIED, 1),
     ("delete from recipes where id = %(draft)s", 1, 0, DENIED, 1),
     ("delete from recipes where id = %(published)s", 1, 0, DENIED, 1),
-    # What belongs to a recipe, and the catalogue
+    # Parts of a recipe, and the catalogue
     ("select * from recipe_ingredients where recipe_id = %(draft)s", 1, 0, 0, 1),
     ("select * from recipe_ingredients where recipe_id = %(published)s", 1, 1, 1, 1),
     ("delete from recipe_ingredients where recipe_id = %(draft)s", DENIED, DENIED, DENIED, 1),
     ("select * from ingredients where false", 0, 0, 0, 0),
     ("insert into ingredients (name) values ('Salt')", DENIED, DENIED, DENIED, 1),
-    # Follows are public, and one's own to make and unmake
+    # Follows are public; users create and delete only their own
     ("select * from user_follows where following_id = %(bob)s", 1, 1, 1, 1),
     ("insert into user_follows (follower_id, following_id) values (%(bob)s, %(ann)s)",
      DENIED, 1, DENIED, 1),
     ("delete from user_follows where follower_id = %(ann)s", 1, 0, DENIED, 1),
     ("update user_follows set following_id = %(ann)s where false", DENIED, DENIED, DENIED, 0),
-    # The live tables are the server's own
+    # Only the server accesses the live tables
     ("select * from live_cooking_sessions where false", DENIED, DENIED, DENIED, 0),
     ("insert into live_cooking_sessions (id, host_id, title) values ('s', %(ann)s, 'T')",
      DENIED, DENIED, DENIED, 1),
@@ -143,7 +143,7 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("select * from live_recipe_shares where false", DENIED, DENIED, DENIED, 0),
     ("select * from live_recipe_likes where false", DENIED, DENIED, DENIED, 0),
     ("select * from live_recipe_comments where false", DENIED, DENIED, DENIED, 0),
-    # What is nobody's business
+    # Hidden from clients
     ("select * from auth.users where id = %(ann)s", DENIED, DENIED, DENIED, DENIED),
     ("select * from cookcam.migrations", DENIED, DENIED, DENIED, DENIED),
     ("create table mine (n int)", DENIED, DENIED, DENIED, DENIED),
@@ -155,7 +155,7 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("statement", "expected"),
     [pytest.param(statement, outcomes, id=statement[:70]) for statement, *outcomes in CASES],
 )
-async def test_who_may_do_what(
+async def test_access_by_actor(
     database: Database,
     world: World,
     statement: LiteralString,
@@ -166,7 +166,7 @@ async def test_who_may_do_what(
         "bob": world.bob,
         "draft": world.draft,
         "published": world.published,
-        "nobody": uuid4(),
+        "unknown": uuid4(),
     }
     outcomes = [
         await outcome(database, world.actor(who), statement, **params)
@@ -175,7 +175,7 @@ async def test_who_may_do_what(
     assert outcomes == expected
 
 
-async def test_the_login_itself_may_do_nothing(database: Database) -> None:
+async def test_login_role_has_no_access(database: Database) -> None:
     async with database._pool.connection() as connection:
         cursor = await connection.execute(
             "select bool_or(has_table_privilege(c.oid, 'select')) from pg_class c"
@@ -184,7 +184,7 @@ async def test_the_login_itself_may_do_nothing(database: Database) -> None:
         assert await cursor.fetchone() == (False,)
 
 
-async def test_a_clients_own_new_profile_has_the_defaults_whatever_it_sends(
+async def test_profile_inserted_by_a_client_has_the_defaults(
     database: Database, world: World, admin: Connection
 ) -> None:
     await admin.execute("delete from users where id = %s", (world.ann,))
@@ -219,7 +219,7 @@ async def test_every_table_has_row_level_security(admin: Connection) -> None:
     assert await cursor.fetchall() == []
 
 
-async def test_no_function_can_be_called_by_clients_but_those_of_the_app(
+async def test_clients_may_execute_only_the_functions_of_the_app(
     admin: Connection,
 ) -> None:
     cursor = await admin.execute(
@@ -236,7 +236,7 @@ async def test_no_function_can_be_called_by_clients_but_those_of_the_app(
     ]
 
 
-async def test_every_name_has_one_function(admin: Connection) -> None:
+async def test_functions_are_not_overloaded(admin: Connection) -> None:
     cursor = await admin.execute(
         "select proname from pg_proc where pronamespace = 'public'::regnamespace"
         " group by 1 having count(*) > 1"
@@ -252,7 +252,7 @@ async def test_every_function_has_an_empty_search_path(admin: Connection) -> Non
     assert await cursor.fetchall() == []
 
 
-async def test_policies_ask_for_the_caller_once_per_statement(admin: Connection) -> None:
+async def test_policies_evaluate_the_caller_once_per_statement(admin: Connection) -> None:
     cursor = await admin.execute(
         "select policyname, regexp_replace(concat(qual, with_check),"
         " 'SELECT auth\\.uid\\(\\) AS uid', '', 'g') from pg_policies where schemaname = 'public'"
@@ -264,10 +264,10 @@ async def test_every_foreign_key_has_an_index_that_begins_with_it(admin: Connect
     cursor = await admin.execute(
         "select conrelid::regclass::text, conname from pg_constraint c"
         " where contype = 'f' and connamespace = 'public'::regnamespace"
-        # To catalogues that nobody deletes from.
+        # References to catalogues whose rows are never deleted.
         " and confrelid <> 'subscription_tiers'::regclass and not exists ("
         "  select from pg_index i where i.indrelid = c.conrelid and i.indkey[0] = c.conkey[1]"
         "  and i.indpred is null)"
     )
-    # Alerts are few.
+    # The alerts table is small.
     assert await cursor.fetchall() == [("security_alerts", "security_alerts_acknowledged_by_fkey")]

@@ -1,4 +1,4 @@
-"""Triggers and rules of the tables (`spec/database.md` §2.1, §2.4, §3.4)."""
+"""Triggers and constraints of the tables."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def add(
         ({"name": {"first": "Ann"}}, "ann@example.test", '{"first": "Ann"}'),
     ],
 )
-async def test_a_sign_up_makes_a_profile_and_never_fails_on_its_name(
+async def test_sign_up_creates_a_profile_with_any_name(
     admin: Connection, metadata: dict[str, object], email: str | None, name: str | None
 ) -> None:
     async with admin.transaction(force_rollback=True):
@@ -65,7 +65,7 @@ async def test_a_sign_up_makes_a_profile_and_never_fails_on_its_name(
         assert await cursor.fetchone() == (name, email)
 
 
-async def test_a_changed_email_is_copied(
+async def test_changed_email_is_copied_to_the_profile(
     database: Database, database_url: str, admin: Connection
 ) -> None:
     user_id = await create_user(database_url)
@@ -78,7 +78,7 @@ async def test_a_changed_email_is_copied(
     assert email == f"{user_id}@new.test"
 
 
-async def test_xp_is_always_the_total(database: Database, database_url: str) -> None:
+async def test_xp_equals_the_total(database: Database, database_url: str) -> None:
     user_id = await create_user(database_url)
     async with database.transaction() as tx:
         xp = await tx.fetch_value(
@@ -102,7 +102,7 @@ async def test_xp_is_always_the_total(database: Database, database_url: str) -> 
         "default_serving_size = 0",
     ],
 )
-async def test_a_profile_holds_nothing_out_of_range(
+async def test_profile_value_out_of_range_violates_a_constraint(
     database: Database, database_url: str, change: str
 ) -> None:
     user_id = await create_user(database_url)
@@ -112,7 +112,7 @@ async def test_a_profile_holds_nothing_out_of_range(
             await tx.execute(statement, id=user_id)  # type: ignore[arg-type]
 
 
-async def test_a_deleted_identity_takes_its_drafts_and_leaves_what_it_published(
+async def test_deleting_a_user_deletes_drafts_and_keeps_published_recipes(
     database: Database, database_url: str, admin: Connection
 ) -> None:
     user_id = await create_user(database_url)
@@ -133,7 +133,7 @@ async def test_a_deleted_identity_takes_its_drafts_and_leaves_what_it_published(
 # Recipes
 
 
-async def test_a_title_is_unique_per_author_ignoring_case_unless_generated(
+async def test_title_is_unique_per_author_ignoring_case_unless_generated(
     database: Database, database_url: str
 ) -> None:
     ann, bob = await create_user(database_url), await create_user(database_url)
@@ -147,7 +147,7 @@ async def test_a_title_is_unique_per_author_ignoring_case_unless_generated(
             await add(tx, ann, "SOUP")
 
 
-async def test_a_title_alone_is_a_recipe(database: Database, database_url: str) -> None:
+async def test_recipe_needs_only_a_title(database: Database, database_url: str) -> None:
     ann = await create_user(database_url)
     async with database.transaction() as tx:
         recipe_id = await add(tx, ann, "Toast")
@@ -157,7 +157,7 @@ async def test_a_title_alone_is_a_recipe(database: Database, database_url: str) 
     assert row["search_tsv"] == "'toast':1"
 
 
-async def test_updated_at_tells_when_the_recipe_itself_changed(
+async def test_updated_at_is_the_last_change_of_the_recipe_itself(
     database: Database, database_url: str
 ) -> None:
     ann = await create_user(database_url)

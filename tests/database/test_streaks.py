@@ -1,4 +1,4 @@
-"""Cooking days, streaks and freeze tokens (`spec/database.md` §3.3)."""
+"""Cooking days, streaks and freeze tokens."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def one(database: Database, statement: LiteralString, **params: object) ->
 async def given(
     database: Database, user: UUID, *, streak: int, days_ago: int, frozen: tuple[int, ...] = ()
 ) -> None:
-    """The user has a streak and cooked last some days ago; later days may be frozen."""
+    """Give the user a streak whose last cook was some days ago; later days may be frozen."""
     async with database.transaction() as tx:
         await tx.execute(
             "update user_streaks set current_streak = %(streak)s, longest_streak = %(streak)s,"
@@ -64,7 +64,7 @@ async def freeze(database: Database, user: UUID, days_ago: int = 1) -> bool:
     )
 
 
-async def test_the_first_cook_begins_a_streak_and_writes_the_day(
+async def test_first_cook_starts_a_streak_and_records_the_day(
     database: Database, ann: UUID
 ) -> None:
     assert await call(database, COOK, user=ann) == {
@@ -95,12 +95,12 @@ async def test_the_first_cook_begins_a_streak_and_writes_the_day(
         (30, (1,), 1),
     ],
 )
-async def test_a_streak_goes_on_when_every_missed_day_is_frozen(
+async def test_streak_goes_on_when_every_missed_day_is_frozen(
     database: Database, ann: UUID, days_ago: int, frozen: tuple[int, ...], streak: int
 ) -> None:
     await given(database, ann, streak=4, days_ago=days_ago, frozen=frozen)
-    told = await call(database, CHECK, user=ann)
-    assert told["current_streak"] == (4 if streak == 5 else 0)
+    status = await call(database, CHECK, user=ann)
+    assert status["current_streak"] == (4 if streak == 5 else 0)
     cooked = await call(database, COOK, user=ann)
     assert (cooked["current_streak"], cooked["longest_streak"]) == (streak, max(streak, 4))
 
@@ -117,7 +117,7 @@ async def test_a_streak_goes_on_when_every_missed_day_is_frozen(
               ("UNLOCK_ACHIEVEMENT", 1000)], 3),
     ],
 )  # fmt: skip
-async def test_milestones_pay(
+async def test_milestones_award_xp(
     database: Database, ann: UUID, streak: int, gained: list[tuple[str, int]], tokens: int
 ) -> None:
     await given(database, ann, streak=streak, days_ago=1)
@@ -129,7 +129,7 @@ async def test_milestones_pay(
     assert (await one(database, earned, user=ann))["xp_earned"] == sum(xp for _, xp in gained)
 
 
-async def test_cooking_many_times_at_once_is_one_day(database: Database, ann: UUID) -> None:
+async def test_concurrent_cooks_count_as_one_day(database: Database, ann: UUID) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(10):
             nursery.start_soon(lambda: call(database, COOK, user=ann))
@@ -140,7 +140,7 @@ async def test_cooking_many_times_at_once_is_one_day(database: Database, ann: UU
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
-async def test_the_day_is_the_users_own(database: Database, ann: UUID, zone: str) -> None:
+async def test_day_is_in_the_users_time_zone(database: Database, ann: UUID, zone: str) -> None:
     async with database.transaction() as tx:
         await tx.execute(
             "update users set timezone = %(zone)s where id = %(user)s", zone=zone, user=ann
@@ -150,11 +150,11 @@ async def test_the_day_is_the_users_own(database: Database, ann: UUID, zone: str
     assert (await one(database, STREAK, user=ann))["last_cook_date"] == today
 
 
-async def test_a_zone_that_is_none_is_utc(database: Database) -> None:
+async def test_invalid_time_zone_is_utc(database: Database) -> None:
     assert await call(database, f"select today_in('Nowhere/Atlantis') = {TODAY}") is True
 
 
-async def test_travelling_west_counts_no_day_twice(database: Database, ann: UUID) -> None:
+async def test_travelling_west_does_not_count_a_day_twice(database: Database, ann: UUID) -> None:
     await given(database, ann, streak=4, days_ago=-1)
     cooked = await call(database, COOK, user=ann)
     assert (cooked["current_streak"], cooked["already_cooked_today"]) == (4, True)
@@ -175,12 +175,12 @@ async def test_yesterday_can_be_frozen_once(database: Database, ann: UUID) -> No
 
 
 @pytest.mark.parametrize("days_ago", [-1, 0, 2, 30])
-async def test_no_other_day_can_be_frozen(database: Database, ann: UUID, days_ago: int) -> None:
+async def test_only_yesterday_can_be_frozen(database: Database, ann: UUID, days_ago: int) -> None:
     await given(database, ann, streak=4, days_ago=3)
     assert await freeze(database, ann, days_ago) is False
 
 
-async def test_a_dead_streak_is_not_revived(database: Database, ann: UUID) -> None:
+async def test_ended_streak_cannot_be_frozen(database: Database, ann: UUID) -> None:
     assert await freeze(database, ann) is False, "no streak yet"
     await given(database, ann, streak=4, days_ago=3)
     assert await freeze(database, ann) is False, "the day before is missing too"
@@ -200,7 +200,7 @@ async def test_tokens_run_out(database: Database, ann: UUID) -> None:
     assert await freeze(database, ann) is False
 
 
-async def test_freezing_many_times_at_once_spends_one_token(database: Database, ann: UUID) -> None:
+async def test_concurrent_freezes_spend_one_token(database: Database, ann: UUID) -> None:
     await given(database, ann, streak=4, days_ago=2)
     outcomes: list[bool] = []
 
@@ -214,10 +214,10 @@ async def test_freezing_many_times_at_once_spends_one_token(database: Database, 
     assert (await one(database, STREAK, user=ann))["freeze_tokens_used"] == 1
 
 
-# Looking, and the app's own calls
+# Reading, and the app's own calls
 
 
-async def test_looking_changes_nothing(database: Database, ann: UUID) -> None:
+async def test_reading_a_streak_changes_nothing(database: Database, ann: UUID) -> None:
     assert await call(database, CHECK, user=ann) == {
         "current_streak": 0,
         "longest_streak": 0,
@@ -226,18 +226,18 @@ async def test_looking_changes_nothing(database: Database, ann: UUID) -> None:
         "streak_shields": 3,
     }
     await call(database, COOK, user=ann)
-    told = await database.fetch_value_as(SERVICE, CHECK, user=ann)
-    assert (told["current_streak"], told["checked_in_today"]) == (1, True)
+    status = await database.fetch_value_as(SERVICE, CHECK, user=ann)
+    assert (status["current_streak"], status["checked_in_today"]) == (1, True)
 
 
-async def test_an_unknown_user_has_no_streak(database: Database) -> None:
+async def test_unknown_user_has_no_streak(database: Database) -> None:
     for statement in (COOK, CHECK):
         with pytest.raises(DatabaseError) as raised:
             await call(database, statement, user=uuid4())
         assert isinstance(raised.value.__cause__, psycopg.errors.NoDataFound)
 
 
-async def test_the_app_moves_its_own_streak_and_nobody_elses(
+async def test_app_updates_only_its_own_streak(
     database: Database, database_url: str, ann: UUID
 ) -> None:
     bob = await create_user(database_url)

@@ -1,4 +1,4 @@
-"""Awards of XP, achievements, leaderboards, boxes (`spec/database.md` §3.1, §3.2, §6)."""
+"""XP awards, achievements, leaderboards and mystery boxes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def refused(database: Database, *args: Any, **kwargs: Any) -> str | None:
 # Levels
 
 
-async def test_levels_begin_where_the_table_says(database: Database) -> None:
+async def test_level_thresholds(database: Database) -> None:
     found = await rows(
         database,
         "select level, xp_threshold(level) as xp from unnest("
@@ -70,7 +70,7 @@ async def test_levels_begin_where_the_table_says(database: Database) -> None:
     ]  # fmt: skip
 
 
-async def test_a_level_is_reached_at_its_threshold_and_ends_at_100(database: Database) -> None:
+async def test_level_is_reached_at_its_threshold_and_ends_at_100(database: Database) -> None:
     wrong = await rows(
         database,
         "select level from generate_series(1, 99) as level"
@@ -85,7 +85,7 @@ async def test_a_level_is_reached_at_its_threshold_and_ends_at_100(database: Dat
 # Awards
 
 
-async def test_an_award_is_in_the_ledger_and_in_the_profile(database: Database, ann: UUID) -> None:
+async def test_award_is_in_the_ledger_and_in_the_profile(database: Database, ann: UUID) -> None:
     first = await award(database, ann, "full_recipe_generated", "r:1")
     assert first == {
         "user_id": ann, "xp_gained": 100, "old_xp": 0, "new_xp": 100, "old_level": 1,
@@ -101,9 +101,7 @@ async def test_an_award_is_in_the_ledger_and_in_the_profile(database: Database, 
     assert await rows(database, PERSON, user=ann) == [{"level": 2, "xp": 200, "total_xp": 200}]
 
 
-async def test_thirty_awards_at_once_over_sixteen_keys_pay_sixteen(
-    database: Database, ann: UUID
-) -> None:
+async def test_concurrent_awards_pay_each_key_once(database: Database, ann: UUID) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(30):
             nursery.start_soon(award, database, ann, "recipe_favorited", f"r:{number % 16}")
@@ -113,19 +111,19 @@ async def test_thirty_awards_at_once_over_sixteen_keys_pay_sixteen(
     assert await rows(database, PERSON, user=ann) == [{"level": 2, "xp": 160, "total_xp": 160}]
 
 
-async def test_the_same_subject_pays_once(database: Database, ann: UUID) -> None:
+async def test_same_subject_pays_once(database: Database, ann: UUID) -> None:
     await award(database, ann, "ingredient_scan", "scan:1")
     again = await award(database, ann, "ingredient_scan", "scan:1")
     assert (again["xp_gained"], again["duplicate"], again["new_xp"]) == (0, True, 10)
 
 
-async def test_once_in_a_life_is_once_whatever_the_key(database: Database, ann: UUID) -> None:
+async def test_one_time_action_pays_once_for_any_key(database: Database, ann: UUID) -> None:
     assert (await award(database, ann, "BECOME_CREATOR", "a"))["xp_gained"] == 500
     again = await award(database, ann, "BECOME_CREATOR", "b")
     assert (again["xp_gained"], again["duplicate"]) == (0, True)
 
 
-async def test_daily_limits_count_the_running_day(database: Database, ann: UUID) -> None:
+async def test_daily_limits_count_the_current_day(database: Database, ann: UUID) -> None:
     outcomes = [await award(database, ann, "COMPLETE_RECIPE") for _ in range(6)]
     assert [row["xp_gained"] for row in outcomes] == [75] * 5 + [0]
     assert [row["capped"] for row in outcomes] == [False] * 5 + [True]
@@ -138,7 +136,7 @@ async def test_daily_limits_count_the_running_day(database: Database, ann: UUID)
     assert (await award(database, ann, "COMPLETE_RECIPE"))["xp_gained"] == 75
 
 
-async def test_monthly_limits_count_the_running_month(database: Database, ann: UUID) -> None:
+async def test_monthly_limits_count_the_current_month(database: Database, ann: UUID) -> None:
     async def claimed(before_the_month: str) -> None:
         async with database.transaction() as tx:
             await tx.execute(
@@ -159,7 +157,7 @@ async def test_monthly_limits_count_the_running_month(database: Database, ann: U
     assert (capped["xp_gained"], capped["capped"]) == (0, True)
 
 
-async def test_a_variable_action_pays_what_is_asked_up_to_its_worth(
+async def test_variable_action_pays_the_requested_xp_up_to_its_maximum(
     database: Database, ann: UUID
 ) -> None:
     assert (await award(database, ann, "MYSTERY_BOX", "box:1", 15))["xp_gained"] == 15
@@ -168,13 +166,13 @@ async def test_a_variable_action_pays_what_is_asked_up_to_its_worth(
         assert await refused(database, ann, "MYSTERY_BOX", "box:3", amount) == "22023"
 
 
-async def test_a_hint_pays_nothing(database: Database, ann: UUID) -> None:
+async def test_hint_awards_no_xp(database: Database, ann: UUID) -> None:
     hint = await award(database, ann, "SUCCESSFUL_SCAN")
     assert (hint["xp_gained"], hint["new_xp"], hint["level_up"]) == (0, 0, False)
     assert await rows(database, LEDGER, user=ann) == []
 
 
-async def test_what_cannot_be_awarded_is_refused(database: Database, ann: UUID) -> None:
+async def test_invalid_award_is_rejected(database: Database, ann: UUID) -> None:
     assert await refused(database, ann, "INVENTED") == "22023"
     assert await refused(database, ann, "ingredient_scan") == "22023"
     assert await refused(database, ann, "BECOME_CREATOR") == "22023"
@@ -207,7 +205,7 @@ async def test_there_are_26_achievements(database: Database) -> None:
     ]
 
 
-async def test_an_achievement_is_unlocked_and_paid_once(database: Database, ann: UUID) -> None:
+async def test_achievement_is_unlocked_and_paid_once(database: Database, ann: UUID) -> None:
     unlock = "select award_achievement(%(user)s, 'first_recipe')"
     assert [await call(database, unlock, user=ann) for _ in range(2)] == [True, False]
     (paid,) = await rows(database, LEDGER, user=ann)
@@ -215,7 +213,7 @@ async def test_an_achievement_is_unlocked_and_paid_once(database: Database, ann:
     assert paid["idempotency_key"] == "achievement:first_recipe"
 
 
-async def test_an_achievement_in_progress_is_completed(database: Database, ann: UUID) -> None:
+async def test_achievement_in_progress_is_completed(database: Database, ann: UUID) -> None:
     async with database.transaction() as tx:
         await tx.execute(
             "insert into user_achievements (user_id, achievement_id, progress)"
@@ -242,7 +240,7 @@ async def test_levels_crossed_in_one_award_unlock_their_badges(
 
 @pytest.fixture
 async def quiet(fresh_database_url: str) -> AsyncIterator[tuple[Database, str]]:
-    """A database where nobody has any XP."""
+    """A database without any XP."""
     async with Database.open(DatabaseConfig(url=Secret(fresh_database_url), pool_min=1)) as opened:
         yield opened, fresh_database_url
 
@@ -311,7 +309,7 @@ async def test_leaderboards_and_ranks(quiet: tuple[Database, str]) -> None:
     assert await rank(uuid4(), "daily") == []
 
 
-async def test_ties_are_broken_by_all_xp_then_by_who_was_first(
+async def test_ties_are_broken_by_total_xp_then_by_time(
     quiet: tuple[Database, str],
 ) -> None:
     database, url = quiet
@@ -359,7 +357,7 @@ async def scan(database: Database, user: UUID, days: int = 0) -> UUID:
     )
 
 
-async def test_a_scan_of_today_opens_one_box_and_the_day_three(
+async def test_one_box_per_scan_and_three_per_day(
     database: Database, database_url: str, ann: UUID
 ) -> None:
     async def try_box(
@@ -388,7 +386,7 @@ async def test_a_scan_of_today_opens_one_box_and_the_day_three(
     assert ledger[0]["idempotency_key"] == f"box:{mine}"
 
 
-async def test_many_tries_at_once_for_one_scan_open_one_box(database: Database, ann: UUID) -> None:
+async def test_concurrent_tries_for_one_scan_open_one_box(database: Database, ann: UUID) -> None:
     scanned = await scan(database, ann)
     opened: list[bool] = []
 

@@ -87,16 +87,49 @@ async def test_a_release_that_does_not_start_stops_at_the_first_instance(
         deployment.releases.add("broken", settings)
 
         deployment.releases.switch_to("broken")
-        stopped = await reload_one_by_one(deployment, ready_seconds=2)
+        began = trio.current_time()
+        stopped = await reload_one_by_one(deployment, ready_seconds=60)
+        assert trio.current_time() - began < 30  # half of what it may take
         assert stopped.returncode == 1
-        assert f"port {deployment.ports[0]} is not ready" in stopped.stderr.decode()
+        errors = stopped.stderr.decode()
+        assert f"port {deployment.ports[0]} is not ready" in errors
+        assert "its process exits with status 1" in errors
+        assert "OPENAI_API_KEY is required" in errors
         assert not await is_ready(deployment.ports[0])
+        assert await is_ready(deployment.ports[1])
+
+        deployment.releases.add(
+            "without database",
+            {**sandbox.production, "DATABASE_URL": "postgresql://cookcam@127.0.0.1:1/none"},
+        )
+        deployment.releases.switch_to("without database")
+        stopped = await reload_one_by_one(deployment, ready_seconds=10)
+        assert stopped.returncode == 1
+        assert '"database":{"status":"down"' in stopped.stderr.decode()
         assert await is_ready(deployment.ports[1])
 
         deployment.releases.switch_to("second")
         done = await reload_one_by_one(deployment, ready_seconds=30)
         assert done.returncode == 0, done.stderr
         assert await deployment.releases_running() == ["cookcam-api@second"] * 2
+
+
+def test_a_long_list_of_programs_is_read(tmp_path: Path):
+    """`pm2 jlist` prints the environment of each program; Node's limit on output is 1 MB."""
+    other = {"name": "other", "pm_id": 0, "pid": 1, "pm2_env": {"LONG": "x" * 3_000_000}}
+    (tmp_path / "list.json").write_text(json.dumps([other]))
+    program = tmp_path / "pm2"
+    program.write_text(f'#!/bin/sh\nexec cat "{tmp_path}/list.json"\n')
+    program.chmod(0o700)
+    done = subprocess.run(
+        [require_program("node"), str(ROOT / "deploy" / "reload.js")],
+        env={"PATH": os.environ["PATH"], "PM2": str(program)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "cookcam-api does not run under this PM2\n"
 
 
 async def reload_one_by_one(

@@ -87,6 +87,43 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, sandbox: SandboxProcess):
     assert "Address already in use" in line
 
 
+async def test_the_port_is_closed_until_requests_are_answered(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    """A proxy whose connection waits in the accept queue waits, too; one that is refused asks the
+    next instance."""
+    [port] = free_ports(1)
+    async with started_server(sandbox.production, port, tmp_path) as server:
+        with trio.fail_after(30):
+            while True:
+                try:
+                    stream = await trio.open_tcp_stream("127.0.0.1", port)
+                    break
+                except OSError:
+                    await trio.sleep(0.01)
+        connected = trio.current_time()
+        async with stream:
+            await stream.send_all(b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n")
+            assert bytes(await stream.receive_some()).startswith(b"HTTP/1.1 200 ")
+        assert trio.current_time() - connected < 0.5
+        assert STARTED in server.messages()
+
+
+async def test_a_port_that_another_instance_takes_during_the_start_ends_it(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    [port] = free_ports(1)
+    async with started_server(sandbox.production, port, tmp_path) as server:
+        await server.logged("Supabase clients initialized")  # bound, and not listening yet
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", port))
+            other.listen()
+            assert await server.ended() == 1
+        assert f"cannot listen on port {port}" in server.text()
+        assert STARTED not in server.messages()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)
 async def test_a_request_in_flight_is_answered_before_the_end(
     number: signal.Signals, tmp_path: Path, sandbox: SandboxProcess

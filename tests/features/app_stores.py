@@ -53,7 +53,7 @@ from tests.support.postgres import as_owner
 from tests.support.profiles import profiles_of
 from tests.support.whole_server import environment
 
-QUICK = StoreCalls(first_pause=0.01, per_call=1.0, whole=3.0)
+QUICK = StoreCalls(initial_delay=0.01, per_call=1.0, whole=3.0)
 """The policy without its waits."""
 
 RECEIPT_KEY = "a key that encrypts receipts in tests"

@@ -92,6 +92,7 @@ class Server:
     database_url: str
     recipes: Recipes
     http: httpx.AsyncClient
+    limits: RateLimits
 
     @property
     def guest(self) -> Client:
@@ -165,7 +166,7 @@ async def open_server(
                 timeout=30,
             )
         )
-        yield Server(app, gotrue, provider, database, database_url, recipes, http)
+        yield Server(app, gotrue, provider, database, database_url, recipes, http, limits)
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ SITE = "https://cookcam.ai"
 API = "https://api.cookcam.ai"
 CREATOR, STRIPE = "/subscription/creator", "/subscription/creator/stripe"
 TRACK = "/subscription/affiliate/track/"
-NOW = RetryPolicy(deadline=2.0, attempts=1, first_pause=0.0)
+NOW = RetryPolicy(deadline=2.0, attempts=1, initial_delay=0.0)
 
 
 @frozen

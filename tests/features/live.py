@@ -73,7 +73,7 @@ class LiveClient:
 
     async def seen(self) -> list[str]:
         """The names of all events received up to now and not taken by `expect`."""
-        await self.ask("nothing")
+        await self.ask("leave_cooking_session", {"sessionId": "none"})
         return [name for name, _ in self.events]
 
     async def seen_until_closed(self) -> list[str]:

@@ -326,7 +326,7 @@ async def open_desk(
             Stripe.open(
                 secret_key=Secret(stand_in.key),
                 api_base=stand_in.url,
-                policy=RetryPolicy(deadline=2.0, attempts=2, first_pause=0.0),
+                policy=RetryPolicy(deadline=2.0, attempts=2, initial_delay=0.0),
             )
         )
         notes, store = Notes(), SubscriptionStore(database)

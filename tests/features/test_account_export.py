@@ -193,6 +193,16 @@ class TestThePhotograph:
         assert "photo" in body["message"]
         assert body["error"] == body["message"]
 
+    async def test_heic_is_taken_as_phones_send_it(self, house: Household, ann: Person):
+        heic = plain(64, 48, "HEIF")
+        answers = [
+            await ann.post("/auth/profile/photo", files={"photo": ("a.heic", heic, "image/heic")}),
+            await ann.post("/auth/profile/photo", content=heic),
+        ]
+        for answer in answers:
+            assert answer.status_code == 200, answer.text
+        assert len(house.files_of(ann)) == 1
+
     async def test_that_cannot_be_taken_is_refused(self, house: Household, ann: Person):
         form = {"Content-Type": "multipart/form-data; boundary=b"}
         png = plain(kind="PNG")

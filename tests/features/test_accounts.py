@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 import trio
 
+from cookcam.features.accounts import sign_in_limits
 from cookcam.sandbox.gotrue import Failure
+from cookcam.web.rate_limit import AUTH, Bucket
 from tests.features.conftest import Client, Person, Server, open_server
 from tests.identity.project import PASSWORD, some_email
+
+PASSWORD_TOO_LONG = (
+    "Password must be at most 72 bytes long (letters outside of English take two or more)"
+)
 
 
 async def sign_up(client: Client, email: str | None = None, **changes: Any) -> Any:
@@ -27,6 +33,43 @@ async def log_in(client: Client, email: str, password: str = PASSWORD) -> Any:
 
 def as_user(server: Server, token: str) -> Client:
     return Client(server.http, token)
+
+
+NOT_PUBLIC = [
+    "127.0.0.1",
+    "169.254.169.254",
+    "10.0.0.1",
+    "192.168.1.1",
+    "8.8.8.8",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "0x7f.1",
+    "127.0.0.1.",
+    "１２７.0.0.1",  # noqa: RUF001
+    "127。0。0。1",
+    "%31%32%37.0.0.1",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "[fe80::1%25eth0]",
+    "localhost",
+    "LOCALHOST",
+    "app.localhost",
+    "router.local",
+    "metadata.google.internal",
+    "intranet",
+    "ann:secret@example.com",
+    "example.com@127.0.0.1",
+    "127.0.0.1\\@example.com",
+    "127.0.0.1#@example.com",
+    "example.com:22",
+    "exam ple.com",
+    "exam\tple.com",
+    "example.com\n",
+    "-example.com",
+    "",
+]
 
 
 class TestSigningUp:
@@ -71,6 +114,34 @@ class TestSigningUp:
         assert "exists" not in answer.text
         assert "registered" not in answer.text
 
+    async def test_password_of_72_bytes_signs_in(self, guest: Client):
+        email, longest = some_email(), "ä" * 36
+        assert (await sign_up(guest, email, password=longest)).status_code == 201
+        assert (await log_in(guest, email, longest)).status_code == 200
+
+    async def test_spaces_around_an_email_are_removed(self, server: Server):
+        email = some_email()
+        written = f" \t{email.upper()} \u00a0"
+        assert (await sign_up(server.guest, written)).json()["user"]["email"] == email
+        assert (await log_in(server.guest, written)).status_code == 200
+        answer = await server.guest.post("/auth/forgot-password", {"email": f"{email} "})
+        assert answer.status_code == 200
+        assert [mail.to for mail in server.gotrue.mails] == [email]
+
+    async def test_controls_are_removed_from_a_name(self, server: Server):
+        body = (await sign_up(server.guest, name="\u202eAnn\u200b Lee\u2069 ")).json()
+        assert body["user"]["user_metadata"]["name"] == "Ann Lee"
+        profile = (await as_user(server, body["token"]).get("/users/profile")).json()
+        assert profile["name"] == "Ann Lee"
+
+    async def test_name_that_the_provider_was_given_directly_is_cleaned(self, server: Server):
+        user = await server.gotrue.create_user(some_email(), PASSWORD, "\u202eAnn\u200b Lee\u3164")
+        person = Person(server.http, server.gotrue.issue_token(user), user)
+        assert (await person.get("/users/profile")).json()["name"] == "Ann Lee"
+        user = await server.gotrue.create_user(some_email("eve"), PASSWORD, "\u200b\u200b\u200d")
+        person = Person(server.http, server.gotrue.issue_token(user), user)
+        assert (await person.get("/users/profile")).json()["name"].startswith("eve-")
+
     async def test_what_is_missing_or_out_of_bounds_is_refused(self, guest: Client):
         missing = "Email, password, and name are required"
         cases: list[tuple[dict[str, Any], str]] = [
@@ -84,7 +155,10 @@ class TestSigningUp:
             ({"email": "a@b@example.com"}, "Invalid email format"),
             ({"email": "x" * 400 + "@example.com"}, "Invalid email format"),
             ({"password": "1234567"}, "Password must be at least 8 characters long"),
-            ({"password": "x" * 1001}, "Password must be at most 1000 characters long"),
+            ({"password": "x" * 73}, PASSWORD_TOO_LONG),
+            ({"password": "ä" * 37}, PASSWORD_TOO_LONG),
+            ({"name": "\u200b\u200b\u200b"}, "Name must be at least 2 characters"),
+            ({"name": "\u202e A \u2069"}, "Name must be at least 2 characters"),
             ({"name": " A "}, "Name must be at least 2 characters"),
             ({"name": "A" * 1001}, "Name must be at most 1000 characters"),
             ({"email": 5}, "VALIDATION_ERROR"),
@@ -181,23 +255,68 @@ class TestTheQuotaOfAnAddress:
         ) as opened:
             yield opened
 
-    async def test_counts_one_account_from_wherever(self, limited: Server):
+    async def attempt(
+        self, limited: Server, email: str, client_address: str, password: str = "wrong password"
+    ) -> Any:
+        return await limited.guest.post(
+            "/auth/login",
+            {"email": email, "password": password},
+            headers={"X-Forwarded-For": client_address},
+        )
+
+    async def test_wrong_passwords_from_anywhere_do_not_lock_the_owner_out(
+        self, limited: Server, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(sign_in_limits, "ACCOUNT_DELAY", 0.01)
         ann, bob = await limited.person("Ann"), await limited.person("Bob")
+        for n in range(20):
+            answer = await self.attempt(limited, ann.email.upper(), f"192.0.2.{n}")
+            assert answer.status_code == 401
+        assert (await self.attempt(limited, ann.email, "192.0.2.99", PASSWORD)).status_code == 200
+        assert (await self.attempt(limited, bob.email, "192.0.2.100")).status_code == 401
 
-        async def attempt(email: str, client_address: str) -> Any:
-            return await limited.guest.post(
-                "/auth/login",
-                {"email": email, "password": "wrong password"},
-                headers={"X-Forwarded-For": client_address},
-            )
-
+    async def test_attempts_on_an_account_with_many_failures_are_slow(self, limited: Server):
+        ann = await limited.person("Ann")
         for n in range(3):
-            assert (await attempt(ann.email, f"192.0.2.{n}")).status_code == 401
-        refused = await attempt(ann.email.upper(), "192.0.2.9")
+            await self.attempt(limited, ann.email, f"192.0.2.{n}")
+        began = trio.current_time()
+        assert (await self.attempt(limited, ann.email, "192.0.2.9", PASSWORD)).status_code == 200
+        assert trio.current_time() - began >= sign_in_limits.ACCOUNT_DELAY
+
+    async def test_address_that_fails_with_one_account_is_rejected(
+        self, limited: Server, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setitem(cast("Any", limited.limits.buckets), AUTH, Bucket(1000, 900))
+        monkeypatch.setattr(sign_in_limits, "ACCOUNT_DELAY", 0.0)
+        ann, bob = await limited.person("Ann"), await limited.person("Bob")
+        for _ in range(3):
+            assert (await self.attempt(limited, ann.email, "192.0.2.1")).status_code == 401
+        refused = await self.attempt(limited, ann.email, "192.0.2.1", PASSWORD)
         assert refused.status_code == 429
-        assert refused.json()["retryAfter"] > 0
-        assert int(refused.headers["Retry-After"]) > 0
-        assert (await attempt(bob.email, "192.0.2.10")).status_code == 401
+        assert refused.json()["retryAfter"] > 900
+        assert (await self.attempt(limited, bob.email, "192.0.2.1", PASSWORD)).status_code == 200
+        assert (await self.attempt(limited, ann.email, "192.0.2.2", PASSWORD)).status_code == 200
+
+    @pytest.mark.parametrize(
+        "paths",
+        [
+            ("/auth/register", "/auth/signup"),
+            ("/auth/login", "/auth/signin"),
+            ("/auth/refresh",),
+            ("/auth/forgot-password",),
+            ("/auth/reset-password",),
+        ],
+    )
+    async def test_aliases_and_prefixes_share_the_limit_of_an_address(
+        self, limited: Server, paths: tuple[str, ...]
+    ):
+        statuses = [
+            (await limited.http.post(f"{prefix}{path}", json={})).status_code
+            for path in paths * 4
+            for prefix in ("/api", "/api/v1", "/API/V1")
+        ]
+        assert 429 not in statuses[:3]
+        assert set(statuses[3:]) == {429}
 
 
 class TestSigningOut:
@@ -379,6 +498,66 @@ class TestTheProfile:
         after = answer.json()
         assert after.pop("updated_at") > before.pop("updated_at")
         assert after == {**before, **changes, "cooking_skill_level": "advanced"}
+
+    @pytest.mark.parametrize("path", ["/users/profile", "/auth/profile"])
+    async def test_time_zone_and_notifications_are_written(self, ann: Person, path: str):
+        changes = {
+            "timezone": "America/Argentina/Buenos_Aires",
+            "notifications_enabled": False,
+            "notification_preferences": {"daily_checkin": False, "achievement": True},
+        }
+        for field, value in changes.items():
+            assert (await ann.put(path, {field: value})).status_code == 200
+        assert changes.items() <= (await ann.get("/users/profile")).json().items()
+        assert changes.items() <= (await ann.get("/auth/me")).json()["user"].items()
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"timezone": "UTC+2"},
+            {"timezone": "EST5EDT4"},
+            {"timezone": "<+02>-2"},
+            {"timezone": "europe/berlin"},
+            {"timezone": "../../etc/passwd"},
+            {"timezone": "Factory"},
+            {"timezone": ""},
+            {"timezone": 2},
+            {"notifications_enabled": "no"},
+            {"notification_preferences": {"daily_checkin": "no"}},
+            {"notification_preferences": ["daily_checkin"]},
+        ],
+    )
+    async def test_time_zone_or_preference_that_is_none_is_rejected(
+        self, ann: Person, body: dict[str, Any]
+    ):
+        answer = await ann.put("/users/profile", body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
+        assert answer.json()["details"]["field"].startswith(next(iter(body)))
+
+    @pytest.mark.parametrize("body", [{"unknown": 1}, {"timeZone": "UTC"}, {"xp": 9, "level": 9}])
+    async def test_change_of_unknown_fields_alone_is_rejected(
+        self, ann: Person, body: dict[str, Any]
+    ):
+        for path in ("/users/profile", "/auth/profile"):
+            answer = await ann.put(path, body)
+            assert (answer.status_code, answer.json()["error"]) == (400, "No fields to update")
+
+    @pytest.mark.parametrize("host", NOT_PUBLIC)
+    async def test_avatar_on_a_host_that_is_not_public_is_rejected(self, ann: Person, host: str):
+        for path in ("/users/profile", "/auth/profile"):
+            answer = await ann.put(path, {"avatar_url": f"https://{host}/a.png"})
+            assert answer.status_code == 400, host
+            assert answer.json()["details"]["field"] == "avatar_url"
+
+    async def test_avatar_on_a_public_host_is_accepted(self, ann: Person):
+        for url in (
+            "https://cdn.example.com/a.png?size=2#top",
+            "https://example.co.uk:443/ä.png",
+            "https://xn--bcher-kva.example.com",
+            "https://1.2.3.example.com/",
+        ):
+            answer = await ann.put("/users/profile", {"avatar_url": url})
+            assert answer.json().get("avatar_url") == url, url
 
     async def test_changes_nothing_for_an_empty_body_or_nulls(self, ann: Person):
         before = (await ann.get("/users/profile")).json()

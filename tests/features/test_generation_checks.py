@@ -15,12 +15,12 @@ from cookcam.features.generation.contracts import C1, C2, C3, C4, C5, C6, Previe
 from cookcam.features.generation.models import Deadlines
 from cookcam.features.generation.prompts import INSTRUCTIONS, prompt
 from cookcam.features.generation.requests import (
-    DetailedRequest,
-    FullRequest,
-    MenuRequest,
-    PreviewsRequest,
+    DetailedRecipeRequest,
+    FullRecipeRequest,
+    GeneratedRecipesRequest,
+    RecipePreviewsRequest,
+    RecipeVariationsRequest,
     SuggestionsRequest,
-    VariationsRequest,
 )
 from cookcam.providers.json_schema import schema_of
 from cookcam.providers.openai.prompts import DATA_RULE
@@ -139,14 +139,18 @@ KEYS = st.sampled_from(
 def test_whatever_is_sent_is_understood_or_refused(value: Any, wishes: Any):
     for read in (
         lambda: SuggestionsRequest(value, value, value, value, value).ideas(),
-        lambda: FullRequest(value, value, wishes).brief(),
-        lambda: FullRequest(value).title(),
-        lambda: MenuRequest(["rice"], preferences=wishes, nutrition_goals=wishes).wishes(),
-        lambda: MenuRequest(["rice"], None, None, value, value, value, value, value).wishes(),
-        lambda: PreviewsRequest(value, wishes, value).preferences(),
-        lambda: PreviewsRequest(value, wishes, value).session(),
-        lambda: DetailedRequest(wishes, value).chosen(),
-        lambda: VariationsRequest(value).wanted(),
+        lambda: FullRecipeRequest(value, value, wishes).brief(),
+        lambda: FullRecipeRequest(value).title(),
+        lambda: GeneratedRecipesRequest(
+            ["rice"], preferences=wishes, nutrition_goals=wishes
+        ).wishes(),
+        lambda: GeneratedRecipesRequest(
+            ["rice"], None, None, value, value, value, value, value
+        ).wishes(),
+        lambda: RecipePreviewsRequest(value, wishes, value).preferences(),
+        lambda: RecipePreviewsRequest(value, wishes, value).session(),
+        lambda: DetailedRecipeRequest(wishes, value).chosen(),
+        lambda: RecipeVariationsRequest(value).wanted(),
     ):
         with suppress(ValidationError):
             read()

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from cookcam.config import Config, load
 from cookcam.errors import ServiceUnavailable
-from cookcam.features.health.models import ServiceOut
+from cookcam.features.health.models import ServiceHealthResponse
 from cookcam.features.health.routes import routes
 from cookcam.features.health.service import Health
 from cookcam.lifecycle.state import Lifecycle, Phase
@@ -34,7 +34,9 @@ class Parts:
     asked: int = 0
     waiting: list[str] = field(factory=list[str])
     asked_for_migrations: int = 0
-    external: ServiceOut | None = None
+    migrations_take: float = 0.0
+    external: ServiceHealthResponse | None = None
+    bus_connected: bool = True
 
     async def ping(self) -> None:
         self.asked += 1
@@ -42,6 +44,7 @@ class Parts:
 
     async def pending(self) -> list[str]:
         self.asked_for_migrations += 1
+        await trio.sleep(self.migrations_take)
         return self.waiting
 
     def connected_users(self) -> int:
@@ -62,12 +65,12 @@ def parts() -> Parts:
 
 
 @pytest.fixture
-def client(config: Config, parts: Parts) -> Client:
+def client(config: Config, parts: Parts, nursery: trio.Nursery) -> Client:
     parts.lifecycle.enter(Phase.SERVING)
-    return serve(config, parts, parts)
+    return serve(config, parts, parts, nursery)
 
 
-def serve(config: Config, parts: Parts, realtime: Parts | None) -> Client:
+def serve(config: Config, parts: Parts, realtime: Parts | None, nursery: trio.Nursery) -> Client:
     health = Health(
         config,
         parts.lifecycle,
@@ -75,8 +78,10 @@ def serve(config: Config, parts: Parts, realtime: Parts | None) -> Client:
         parts.pending,
         realtime,
         lambda: 1,
+        bus_connected=lambda: parts.bus_connected,
         external_apis=lambda: parts.external,
     )
+    nursery.start_soon(health.run)
     limits = RateLimits.of(config.limits)
     app = create_app(config, [routes(health, Metrics().render)], limits=limits)
     return Client(Edge(app, config, limits=limits))
@@ -113,8 +118,10 @@ async def test_health_tells_of_the_drain(client: Client, parts: Parts) -> None:
     assert (await client.get("/health/live")).json() == {"alive": True}
 
 
-async def test_without_sockets_health_says_so(config: Config, parts: Parts) -> None:
-    body = (await serve(config, parts, None).get("/health")).json()
+async def test_without_sockets_health_says_so(
+    config: Config, parts: Parts, nursery: trio.Nursery
+) -> None:
+    body = (await serve(config, parts, None, nursery).get("/health")).json()
     none = {"connected_users": 0, "connections": 0, "cooking_sessions": 0}
     assert body["websocket"] == {**none, "status": "disabled"}
 
@@ -168,6 +175,61 @@ async def test_the_database_gets_two_seconds(
     assert reply.json()["services"]["database"] == {"status": "down", "error": "TIMEOUT"}
 
 
+async def test_readiness_takes_two_seconds_when_a_stalled_check_takes_longer_to_clean_up(
+    client: Client, parts: Parts, autojump_clock: Any
+) -> None:
+    """As the cancellation of a statement does while PostgreSQL does not answer."""
+
+    async def stalled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+
+    parts.answer = stalled
+    for _ in range(3):
+        started = trio.current_time()
+        reply = await client.get("/health/ready")
+        assert trio.current_time() - started == pytest.approx(2.0)
+        assert reply.json()["services"]["database"] == {"status": "down", "error": "TIMEOUT"}
+    parts.answer = trio.lowlevel.checkpoint
+    await trio.sleep(6)
+    assert (await client.get("/health/ready")).status == 200
+
+
+async def test_readiness_takes_two_seconds_for_database_and_migrations_together(
+    client: Client, parts: Parts, autojump_clock: Any
+) -> None:
+    async def slow() -> None:
+        await trio.sleep(1.5)
+
+    parts.answer = slow
+    parts.migrations_take = 1.5
+    started = trio.current_time()
+    assert (await client.get("/health/ready")).status == 503
+    assert trio.current_time() - started == pytest.approx(2.0)
+
+
+async def test_not_ready_before_the_bus_was_joined(client: Client, parts: Parts) -> None:
+    parts.bus_connected = False
+    reply = await client.get("/health/ready")
+    assert reply.status == 503
+    assert reply.json()["services"]["bus"] == {"status": "down", "error": "NOT_JOINED"}
+    parts.bus_connected = True
+    assert (await client.get("/health/ready")).status == 200
+
+
+async def test_a_bus_that_is_lost_degrades_and_leaves_the_instance_ready(
+    client: Client, parts: Parts
+) -> None:
+    assert (await client.get("/health/ready")).status == 200
+    parts.bus_connected = False
+    assert (await client.get("/health/ready")).status == 200
+    detailed = (await client.get("/health/detailed", x_api_key=KEY)).json()
+    assert detailed["services"]["bus"] == {"status": "degraded", "error": "LOST"}
+
+
 async def test_the_database_is_asked_once_a_second_however_many_ask(
     client: Client, parts: Parts, autojump_clock: Any
 ) -> None:
@@ -199,6 +261,10 @@ async def test_a_probe_whose_client_left_does_not_hold_up_the_next(
     with trio.move_on_after(0.5):
         await client.get("/health/ready")
     parts.answer = trio.lowlevel.checkpoint
+    started = trio.current_time()
+    assert (await client.get("/health/ready")).status == 503  # of the check that still ran
+    assert trio.current_time() - started == pytest.approx(1.5)
+    await trio.sleep(1)
     assert (await client.get("/health/ready")).status == 200
 
 
@@ -226,9 +292,9 @@ INSIDE = ["/health/detailed", "/health/db", "/metrics", "/api/v1/health/detailed
 
 @pytest.mark.parametrize("path", INSIDE)
 async def test_the_inside_is_for_key_holders_and_this_machine(
-    config: Config, parts: Parts, path: str
+    config: Config, parts: Parts, path: str, nursery: trio.Nursery
 ) -> None:
-    client = serve(config, parts, parts)
+    client = serve(config, parts, parts, nursery)
     refused = await client.get(path)
     assert (refused.status, refused.json()["error"]) == (401, "Invalid API key")
     assert (await client.get(path, x_api_key="x" * 32)).status == 401
@@ -241,8 +307,8 @@ async def test_the_inside_is_for_key_holders_and_this_machine(
     assert (await local.get(path, x_api_key="wrong")).status == 401
 
 
-async def test_without_a_key_no_key_opens_the_inside(parts: Parts) -> None:
-    client = serve(load(DEVELOPMENT), parts, parts)
+async def test_without_a_key_no_key_opens_the_inside(parts: Parts, nursery: trio.Nursery) -> None:
+    client = serve(load(DEVELOPMENT), parts, parts, nursery)
     assert (await client.get("/metrics", x_api_key="")).status == 401
     assert (await client.get("/metrics", x_api_key="None")).status == 401
 
@@ -281,10 +347,10 @@ async def test_a_slow_database_is_degraded_and_a_dead_one_unhealthy(
 
 @pytest.mark.parametrize("state", ["up", "degraded"])
 async def test_services_of_others_are_told_from_memory_and_degrade_at_worst(
-    config: Config, parts: Parts, state: Any
+    config: Config, parts: Parts, state: Any, nursery: trio.Nursery
 ) -> None:
-    parts.external = ServiceOut(state, latency=7, age=31)
-    reply = await serve(config, parts, parts).get("/health/detailed", x_api_key=KEY)
+    parts.external = ServiceHealthResponse(state, latency=7, age=31)
+    reply = await serve(config, parts, parts, nursery).get("/health/detailed", x_api_key=KEY)
     assert reply.status == 200
     assert reply.json()["services"]["external_apis"] == {"status": state, "latency": 7, "age": 31}
     assert reply.json()["status"] == {"up": "healthy", "degraded": "degraded"}[state]

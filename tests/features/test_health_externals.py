@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from cookcam.errors import ServiceUnavailable
 from cookcam.features.health import externals as module
 from cookcam.features.health.externals import EVERY, PATIENCE, Externals
-from cookcam.features.health.models import ServiceOut
+from cookcam.features.health.models import ServiceHealthResponse
 from cookcam.observability.metrics import Metrics
 from cookcam.providers.usda import Usda
 from cookcam.sandbox.openai import open_openai
@@ -60,7 +60,7 @@ async def test_a_report_has_the_longest_latency_and_the_age(autojump_clock: Mock
     externals = Externals({"one": one, "other": other})
     await externals.look()
     await trio.sleep(30)
-    assert externals.report() == ServiceOut("up", latency=1250, age=31)
+    assert externals.report() == ServiceHealthResponse("up", latency=1250, age=31)
 
 
 async def test_those_that_are_away_are_named_by_code_and_nothing_else(autojump_clock: MockClock):
@@ -70,7 +70,7 @@ async def test_those_that_are_away_are_named_by_code_and_nothing_else(autojump_c
     externals = Externals({"one": one, "other": other, "third": third})
     await externals.look()
     assert trio.current_time() - began == PATIENCE  # side by side
-    assert externals.report() == ServiceOut(
+    assert externals.report() == ServiceHealthResponse(
         "degraded", latency=0, error="one SERVICE_UNAVAILABLE, other TIMEOUT", age=5
     )
 

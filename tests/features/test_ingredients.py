@@ -15,7 +15,7 @@ from tests.features.conftest import Client
 from tests.features.kitchen import Kitchen, open_kitchen, word
 
 JSON = {"Content-Type": "application/json"}
-QUICK = RetryPolicy(0.3, 3, first_pause=0.001, worth_repeating=(_Unreachable,))
+QUICK = RetryPolicy(0.3, 3, initial_delay=0.001, retry_on=(_Unreachable,))
 
 
 @pytest.fixture

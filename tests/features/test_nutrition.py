@@ -16,9 +16,12 @@ from cookcam.features.nutrition.calculation import grams_of, plain_grams
 from cookcam.features.nutrition.matching import best_match, normal_name, score
 from cookcam.features.nutrition.models import Item
 from cookcam.features.nutrition.quantities import Quantity, parse_quantity, parse_with_rest
-from cookcam.features.nutrition.service import items_of
+from cookcam.features.nutrition.service import MOST_ITEMS, items_of
 from cookcam.features.nutrition.units import UNITS
+from cookcam.sandbox.openai.pantry import FOODS, STAPLES, staple
+from cookcam.sandbox.seed import seed
 from tests.features.kitchen import Kitchen, open_kitchen
+from tests.support.postgres import as_owner
 
 SMART = "/recipes/calculate-smart-nutrition"
 
@@ -402,3 +405,31 @@ def test_items_of_every_stored_shape():
         None,
     ]
     assert [item.name for item in items_of(given_)] == ["egg", "salt", "oil", "flour", "pepper"]
+
+
+@pytest.fixture
+async def seeded(kitchen: Kitchen, fresh_database_url: str) -> Kitchen:
+    """The catalogue of the sandbox."""
+    await seed(kitchen.gotrue, as_owner(fresh_database_url))
+    return kitchen
+
+
+async def test_figures_of_the_sandbox_model_agree_with_the_sum_of_the_ingredients(seeded: Kitchen):
+    foods = list({food.name: food for food in (*FOODS, *map(staple, STAPLES))}.values())
+    in_catalogue, own, calculated = 0, 0.0, 0.0
+    for start in range(0, len(foods), MOST_ITEMS):
+        part = foods[start : start + MOST_ITEMS]
+        data = await calculate(
+            seeded, *((food.name, f"{food.count:g} {food.unit}") for food in part), servings=1
+        )
+        by_name = {row["inputName"]: row for row in data["nutrition"]["ingredientBreakdown"]}
+        in_catalogue += len(by_name)
+        for food in part:
+            if food.name not in by_name:
+                continue
+            kcal = by_name[food.name]["nutrition"]["calories"]
+            expected = food.kcal * food.grams / 100
+            assert kcal == pytest.approx(expected, rel=0.15, abs=12), food.name
+            own, calculated = own + expected, calculated + kcal
+    assert in_catalogue >= 0.95 * len(foods)
+    assert calculated == pytest.approx(own, rel=0.05)

@@ -94,6 +94,15 @@ async def test_a_photo_of_the_largest_size_fits_as_base64(kitchen: ApiServer, an
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+async def test_a_photo_of_a_phone_is_stored_as_jpeg(kitchen: ApiServer, ann: Person, kind: str):
+    recipe = await kitchen.recipe(ann)
+    response = await upload(ann, recipe, plain(64, 48, kind))
+    assert response.status_code == 200, response.text
+    (path,) = stored(kitchen)
+    assert opened(path.read_bytes()).size == (64, 48)
+
+
 async def test_xp_are_paid_once_for_a_recipe(kitchen: ApiServer, ann: Person):
     recipe, other = await kitchen.recipe(ann), await kitchen.recipe(ann, is_published=False)
     awarded = [

@@ -140,6 +140,27 @@ class TestCreating:
             assert body["error"] == literal, content
             assert body["code"] == "VALIDATION_ERROR"
 
+    async def test_invisible_text_is_rejected_and_controls_are_removed(self, ann: Person):
+        for title in ("\u200b" * 5, "\u202e\u2066\u2069", "\u3164" * 4, "\ufeff \u00ad \u2060"):
+            answer = await ann.post("/recipes", {"title": title})
+            assert answer.status_code == 400, ascii(title)
+            assert answer.json()["error"] == "Title must be at least 3 characters"
+        for body in ({"tags": ["\u200b"]}, {"instructions": ["\u200b"]}):
+            assert (await ann.post("/recipes", {"title": "Seen", **body})).status_code == 400
+        answer = await ann.post(
+            "/recipes",
+            {
+                "title": "\u202eTomato\u200b soup",
+                "description": "Red\u202e.\nHot.",
+                "tags": ["ve\u00adgan"],
+                "instructions": ["Stir\u200b"],
+                "ingredients": [{"name": "\u2066salt"}],
+            },
+        )
+        row = answer.json()["data"]
+        assert (row["title"], row["description"]) == ("Tomato soup", "Red.\nHot.")
+        assert (row["tags"], row["instructions"]) == (["vegan"], ["Stir"])
+
     async def test_titles_of_3_and_of_200_characters_fit(self, ann: Person):
         for title in ("Pie", "é" * 200, "🍲" * 200):
             assert (await ann.post("/recipes", {"title": title})).status_code == 201
@@ -405,6 +426,11 @@ class TestChanging:
         expected["updated_at"] = changed["updated_at"]
         assert changed["data"] == expected
         assert (await ann.get(f"/recipes/{row['id']}")).json()["data"] == expected
+
+    async def test_change_of_unknown_fields_alone_is_rejected(self, ann: Person):
+        row = await publish(ann, "Known")
+        answer = await ann.put(f"/recipes/{row['id']}", {"name": "Other"})
+        assert (answer.status_code, answer.json()["error"]) == (400, "No fields to update")
 
     async def test_an_empty_change_returns_the_row(self, ann: Person):
         row = await publish(ann, "Same")

@@ -22,7 +22,7 @@ from cookcam.features.reconciliation.store_sources import AppStoreSource, Google
 from cookcam.observability.metrics import Metrics
 from cookcam.providers.apple.client import AppStore
 from cookcam.providers.google_play import GooglePlay
-from cookcam.providers.store_calls import StoreMisconfigured, StoreRefused, StoreUnavailable
+from cookcam.providers.store_calls import StoreMisconfigured, StoreRejected, StoreUnavailable
 from cookcam.sandbox.apple import Authority
 from cookcam.sandbox.google_play import Keys
 from tests.features.app_stores import Mall, assert_has, open_mall, show
@@ -139,10 +139,10 @@ async def test_what_a_store_does_not_know_ends(mall: Mall):
 @pytest.mark.parametrize(
     ("status", "code", "error", "reason"),
     [
-        (404, 4040005, StoreRefused, "unknown"),
-        (404, 4040010, StoreRefused, "unknown"),
-        (404, 4040001, StoreRefused, "4040001"),
-        (400, 4000006, StoreRefused, "4000006"),
+        (404, 4040005, StoreRejected, "unknown"),
+        (404, 4040010, StoreRejected, "unknown"),
+        (404, 4040001, StoreRejected, "4040001"),
+        (400, 4000006, StoreRejected, "4000006"),
         (404, 4040003, StoreMisconfigured, None),
         (404, None, StoreMisconfigured, None),
         (404, 4040006, StoreUnavailable, None),

@@ -102,6 +102,23 @@ class TestForgetting:
             statuses = [(await forgot(server.guest, email)).status_code for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
 
+    async def test_others_cannot_keep_the_owner_from_a_mail(self, database_url: str):
+        limits = {
+            "ENABLE_RATE_LIMITING": "true",
+            "RATE_LIMIT_AUTH_MAX_REQUESTS": "3",
+            "TRUSTED_PROXIES": "127.0.0.1/32",
+        }
+        async with open_server(database_url, **limits) as server:
+            ann = await server.person("Ann")
+            for number in range(6):
+                answer = await server.guest.post(
+                    "/auth/forgot-password",
+                    {"email": ann.email},
+                    headers={"X-Forwarded-For": f"192.0.2.{number}"},
+                )
+                assert answer.status_code == 200
+            assert [mail.to for mail in server.gotrue.mails] == [ann.email] * 3
+
 
 class TestResetting:
     async def test_who_followed_the_link_has_a_new_password(self, server: Server, ann: Person):

@@ -31,7 +31,7 @@ from cookcam.sandbox.openai import Fault, OpenAIStandIn, open_openai
 from cookcam.sandbox.storage import Behaviour, Files, include_storage
 from tests.features.conftest import Answer, Client, Person
 from tests.identity.project import new_user
-from tests.images.pictures import jpeg_claiming, plain, png_bomb
+from tests.images.pictures import jpeg_claiming, motion_photo, plain, png_bomb
 from tests.images.test_images import BROKEN, FOREIGN
 from tests.support.postgres import as_owner
 from tests.support.whole_server import environment, whole_server
@@ -172,6 +172,52 @@ class TestTheCamera:
         stored, counted, xp = await kitchen.traces(ann)
         assert (stored, counted) == (4, 4)
         assert xp >= 40  # and what achievements bring
+
+    @pytest.mark.parametrize(
+        "content_type",
+        [
+            "image/jpg",
+            "image/pjpeg",
+            "image/x-png",
+            "image/heic",
+            "application/octet-stream",
+            "binary/octet-stream",
+            "application/x-www-form-urlencoded",
+            "text/plain",
+            None,
+        ],
+    )
+    async def test_the_content_decides_whatever_the_content_type(
+        self, kitchen: Kitchen, ann: Person, content_type: str | None
+    ):
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        answer = await ann.post("/scan/ingredients", content=picture(), headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert_ingredients(answer.json())
+
+    async def test_photos_as_phones_send_them(self, kitchen: Kitchen, ann: Person):
+        await kitchen.allow(ann)
+        for data in (plain(64, 48, "HEIF"), plain(64, 48, "AVIF"), motion_photo()):
+            answer = await camera(ann, data, "image/heic")
+            assert answer.status_code == 200, answer.text
+            data_url = f"\n data:image/heic;base64,{base64.b64encode(data).decode()}"
+            answer = await ann.post(
+                "/scan/analyze", {"image_data": data_url.replace("+", " "), "store_image": True}
+            )
+            assert answer.status_code == 200, answer.text
+
+    async def test_an_unsupported_format_is_named_with_what_to_do(
+        self, kitchen: Kitchen, ann: Person
+    ):
+        advice = "Send the image as a JPEG, PNG, WebP, HEIC or AVIF"
+        answer = await camera(ann, FOREIGN["gif"], "image/heic")
+        assert answer.status_code == 400
+        assert answer.json()["details"]["reason"] == f"The file is a GIF. {advice}"
+        answer = await camera(ann, plain(64, 48, "HEIF")[:-20], "image/heic")
+        assert answer.status_code == 422
+        assert answer.json()["details"]["reason"] == (
+            "The HEIC image could not be decoded. Send it as a JPEG"
+        )
 
     async def test_what_is_no_picture(self, kitchen: Kitchen, ann: Person):
         refused = [

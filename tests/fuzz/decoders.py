@@ -21,6 +21,7 @@ from typing import Any, Final
 import click
 from attrs import define, field, frozen
 
+from cookcam.json_parsing import JsonTooDeep
 from cookcam.realtime.engineio.packets import (
     Packet,
     PacketError,
@@ -30,7 +31,7 @@ from cookcam.realtime.engineio.packets import (
 )
 from cookcam.realtime.frames import InvalidFrame, MalformedFrame, is_too_large
 from cookcam.realtime.frames import decode_frame as decode_plain
-from cookcam.realtime.socketio.packets import DecodeError, Decoder
+from cookcam.realtime.socketio.packets import DecodeError, Decoder, PacketOverLimit
 
 Input = str | bytes | list[str | bytes]
 """A frame, or what one client sends in a row."""
@@ -202,8 +203,10 @@ def plain_text(rng: random.Random) -> str:
 TARGETS: Final = (
     Target("engine.io payload", of_a_payload, (PacketError,), payload),
     Target("engine.io frame", of_a_frame, (PacketError,), text),
-    Target("socket.io packets", of_one_session, (DecodeError,), conversation),
-    Target("plain frame", of_a_plain_frame, (MalformedFrame, InvalidFrame), plain_text),
+    Target("socket.io packets", of_one_session, (DecodeError, PacketOverLimit), conversation),
+    Target(
+        "plain frame", of_a_plain_frame, (MalformedFrame, InvalidFrame, JsonTooDeep), plain_text
+    ),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from contextlib import suppress
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,26 @@ def test_every_spelling_means_the_same(data: bytes, url: bool, padded: bool, in_
     assert decode_base64(text) == data
     assert decode_base64(f"data:image/jpeg;base64,{text}") == data
     assert decode_base64(f"DATA:;charset=x;Base64,{text}") == data
+
+
+@given(st.binary(min_size=1, max_size=600), st.sampled_from(["", "data:image/png;base64,"]))
+def test_text_that_a_form_or_a_url_has_decoded_means_the_same(data: bytes, head: str):
+    data = b"\xff\xd8" + data + b"\xff\xd9"  # neither begins nor ends with a plus
+    text = base64.b64encode(data).decode()
+    assert decode_base64(f" \r\n\t\ufeff{head} {text}\n ") == data
+    assert decode_base64(head + text.replace("+", " ")) == data
+    assert decode_base64(head + quote(text, safe="")) == data
+    lines = [text[at : at + 76] for at in range(0, len(text), 76)]
+    for separator in ("\n", " ", "\n    ", "%0D%0A"):
+        assert decode_base64(head + separator.join(lines)) == data
+    assert decode_base64(head + "\r\n".join(lines).replace("+", " ")) == data
+
+
+def test_adjacent_pluses_that_a_form_has_decoded_are_kept():
+    data = bytes.fromhex("ffd8fffbefbefbefbeffd9")
+    text = base64.b64encode(data).decode()
+    assert "+++" in text
+    assert decode_base64(text.replace("+", " ")) == data
 
 
 @given(st.text(max_size=60))

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import struct
+import subprocess
+import sys
 import threading
+from typing import Any
 
+import pillow_heif
 import pytest
 import trio
 from hypothesis import given, settings
@@ -19,13 +23,19 @@ from cookcam.images.headers import MOST_SCANS, Header, measure
 from tests.images.pictures import (
     animation,
     encoded,
+    heic_of_one_tile_many_times,
+    heic_with_sizes,
     jpeg_claiming,
+    motion_photo,
     near,
     opened,
+    photograph,
     plain,
     png_bomb,
     png_of,
+    png_with_text,
     webp_claiming,
+    with_stray_bytes,
 )
 
 FIT = (80, 80)
@@ -36,7 +46,7 @@ async def prepared(data: bytes, fit: tuple[int, int] = FIT) -> Image.Image:
 
 
 class TestWhatBecomesOfGoodPictures:
-    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
     async def test_it_fits_and_keeps_its_shape(self, kind: str):
         picture = await prepared(plain(1000, 500, kind))
         assert picture.size == (80, 40)
@@ -50,15 +60,16 @@ class TestWhatBecomesOfGoodPictures:
     async def test_a_very_long_one(self):
         assert (await prepared(plain(16_000, 2, "PNG"))).size == (80, 1)
 
+    @pytest.mark.parametrize("kind", ["JPEG", "HEIF", "AVIF"])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    async def test_it_is_turned_upright(self, orientation: int):
+    async def test_it_is_turned_upright(self, kind: str, orientation: int):
         upright = Image.new("RGB", (400, 200), "white")
         upright.paste("red", (0, 0, 200, 100))  # the upper left corner
         exif = Image.Exif()
         exif[0x0112] = orientation
         exif[0x010E] = "somewhere private"
         turned = as_a_camera_stores_it(upright, orientation)
-        picture = await prepared(encoded(turned, "JPEG", exif=exif))
+        picture = await prepared(encoded(turned, kind, exif=exif.tobytes()))
         assert picture.size == (80, 40)
         assert near(picture.getpixel((5, 5)), (255, 0, 0))
         assert near(picture.getpixel((75, 35)), (255, 255, 255))
@@ -74,15 +85,45 @@ class TestWhatBecomesOfGoodPictures:
         data = encoded(Image.new("RGB", (20, 10)), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
         assert (await prepared(data)).size == (20, 10)
 
-    async def test_nothing_of_the_metadata_is_left(self):
+    @pytest.mark.parametrize("kind", ["JPEG", "HEIF", "AVIF"])
+    async def test_nothing_of_the_metadata_is_left(self, kind: str):
         secret = b"52.5200 N, 13.4050 E"
         exif = Image.Exif()
         exif[0x010E] = secret.decode()
         data = encoded(
-            Image.new("RGB", (20, 10)), "JPEG", exif=exif, comment=secret, icc_profile=secret * 9
+            Image.new("RGB", (20, 10)),
+            kind,
+            exif=exif,
+            xmp=secret,
+            comment=secret,
+            icc_profile=secret * 9,
         )
         assert secret in data
         assert secret not in await Images().prepare(data, fit=FIT)
+
+    @pytest.mark.parametrize("progressive", [False, True])
+    async def test_motion_photo_is_decoded_without_its_film(self, progressive: bool):
+        film = motion_photo().removeprefix(photograph(quality=90))
+        picture = await prepared(photograph(quality=90, progressive=progressive) + film)
+        assert picture.size == (80, 53)
+        assert picture.tobytes() == (
+            (await prepared(photograph(quality=90, progressive=progressive))).tobytes()
+        )
+
+    @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 1}])
+    async def test_stray_bytes_between_jpeg_segments_are_skipped(self, options: dict[str, Any]):
+        jpeg = photograph(**options)
+        expected, drawn = await prepared(jpeg), await prepared(with_stray_bytes(jpeg))
+        assert drawn.tobytes() == expected.tobytes()
+
+    async def test_png_text_of_any_length_is_ignored(self):
+        picture = await prepared(png_with_text())
+        assert picture.size == (64, 48)
+        assert near(picture.getpixel((40, 20)), (255, 0, 0))
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+    async def test_bytes_behind_a_picture_are_ignored(self, kind: str):
+        assert (await prepared(plain(64, 48, kind) + b"\0stray" * 1_000)).size == (64, 48)
 
     @pytest.mark.parametrize(
         ("mode", "color", "becomes"),
@@ -134,6 +175,86 @@ class TestWhatBecomesOfGoodPictures:
         assert all(-3 <= b - a <= 3 for a, b in itertools.pairwise(column))
 
 
+class TestHeic:
+    @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+    async def test_transparency_becomes_white(self, kind: str):
+        data = encoded(Image.new("RGBA", (100, 100), (255, 0, 0, 0)), kind)
+        assert near((await prepared(data)).getpixel((40, 40)), (255, 255, 255))
+
+    @pytest.mark.parametrize("size", [(64, 48), (101, 33), (1, 1)])
+    async def test_odd_sizes_are_cropped_as_the_file_says(self, size: tuple[int, int]):
+        assert (await prepared(plain(*size, "HEIF"), (200, 200))).size == size
+
+    @pytest.mark.parametrize("primary", [0, 1, 2])
+    async def test_of_several_images_the_primary_one(self, primary: int):
+        colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+        first, *others = [Image.new("RGB", (64 + n, 64), color) for n, color in enumerate(colors)]
+        data = encoded(first, "HEIF", save_all=True, append_images=others, primary_index=primary)
+        picture = await prepared(data)
+        assert picture.size == (64 + primary, 64)
+        assert near(picture.getpixel((30, 30)), colors[primary])
+
+    async def test_tiles_as_phones_store_them(self):
+        upright = Image.new("RGB", (700, 500), "white")
+        upright.paste("red", (0, 0, 350, 250))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        turned = as_a_camera_stores_it(upright, 6)
+        picture = await prepared(encoded(turned, "HEIF", exif=exif.tobytes(), tile_size=256))
+        assert picture.size == (80, 57)
+        assert near(picture.getpixel((20, 15)), (255, 0, 0))
+        assert near(picture.getpixel((60, 15)), (255, 255, 255))
+
+    async def test_10_bits_a_colour(self):
+        gray = pillow_heif.from_bytes("RGB;16", (64, 64), struct.pack("<H", 0x8000) * 3 * 64 * 64)
+        out = io.BytesIO()
+        gray.save(out)
+        assert near((await prepared(out.getvalue())).getpixel((30, 30)), (128, 128, 128))
+
+    @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+    async def test_bytes_behind_it_are_ignored(self, kind: str):
+        film = b"\0\0\x10\0mpvd" + b"film" * 100_000  # longer than its box says
+        assert (await prepared(plain(64, 64, kind) + film)).size == (64, 64)
+
+    @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+    async def test_more_pixels_than_it_declares_are_not_decoded(self, kind: str):
+        data = heic_with_sizes(plain(1024, 1024, kind), (1024, 1024), (64, 64))
+        with pytest.raises(InvalidImage) as refused:
+            await Images().prepare(data, fit=FIT)
+        assert refused.value.status == 422
+
+    async def test_tiles_that_the_image_does_not_need_are_not_decoded(self):
+        assert measure(heic_of_one_tile_many_times(0)).pixels == 128 * 64
+        with pytest.raises(InvalidImage):
+            measure(heic_of_one_tile_many_times(1_000))
+
+    async def test_what_cannot_be_decoded_is_named_with_what_to_do(self):
+        data = plain(64, 64, "HEIF")
+        with pytest.raises(
+            InvalidImage, match=r"HEIC image could not be decoded\. Send it as a JPEG"
+        ):
+            await Images().prepare(data[:-20], fit=FIT)
+
+    @pytest.mark.parametrize(
+        ("data", "name"),
+        [
+            (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42\0\0\0\x08free", "film"),
+            (b"\0\0\0\x14ftyphevc\0\0\0\0msf1\0\0\0\x08moov", "sequence"),
+            (encoded(Image.new("P", (8, 8)), "GIF"), "GIF"),
+            (animation("AVIF"), "AVIF animation"),
+            (plain(64, 64, "HEIF").replace(b"hvc1", b"vvc1"), "HEIF image of an unusual codec"),
+        ],
+    )
+    async def test_other_kinds_are_named_with_what_to_do(self, data: bytes, name: str):
+        with pytest.raises(WrongImageType, match=rf"{name}.*Send the image as a JPEG") as refused:
+            await Images().prepare(data, fit=FIT)
+        assert refused.value.status == 400
+
+    def test_no_decoder_is_imported_before_the_first_image(self):
+        program = "import sys, cookcam.assembly.program; sys.exit('PIL' in sys.modules)"
+        subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def as_a_camera_stores_it(upright: Image.Image, orientation: int) -> Image.Image:
     turn = Image.Transpose
     undone = {
@@ -156,7 +277,7 @@ FOREIGN = {
     "svg": b'\n<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
     "xml": b'\xef\xbb\xbf<?xml version="1.0"?><!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc">]>',
     "html": b"<!doctype html><p>",
-    "heic": b"\0\0\0\x18ftypheic\0\0\0\0",
+    "film": b"\0\0\0\x10ftypmp42\0\0\0\0",
     "zip": b"PK\x03\x04" + b"\0" * 30,
 }
 
@@ -169,6 +290,10 @@ BROKEN = {
     "half a jpeg": plain(300, 300)[:350],
     "truncated png": plain(300, 300, "PNG")[:-40],
     "truncated webp": plain(300, 300, "WEBP")[:-10],
+    "truncated heic": plain(300, 300, "HEIF")[:-10],
+    "truncated avif": plain(300, 300, "AVIF")[:-10],
+    "half a heic": plain(300, 300, "HEIF")[:200],
+    "heic without boxes": b"\0\0\0\x18ftypheic\0\0\0\0",
     "webp without frames": webp_claiming(10, 10),
     "no pixels": png_of(0, 10, b""),
     "not enough pixels": png_of(100, 100, b"x\x9c\x03\x00\x00\x00\x00\x01"),
@@ -182,6 +307,8 @@ BOMBS = {
     "largest jpeg": jpeg_claiming(65_535, 65_535),
     "webp": webp_claiming(16_384, 16_384),
     "huge webp": webp_claiming(1 << 24, 1 << 24),
+    "heic": heic_with_sizes(plain(64, 64, "HEIF"), (64, 64), (30_000, 30_000)),
+    "avif": heic_with_sizes(plain(64, 64, "AVIF"), (64, 64), (2**31, 2**31)),
     "largest png": png_of(2**31 - 1, 2**31 - 1, b""),
     "just over": png_of(40_000, 1_001, b""),
 }
@@ -224,9 +351,21 @@ class TestWhatIsRefused:
 
     async def test_more_passes_than_a_picture_needs(self):
         data = plain(100, 100)
-        scan = data[data.index(b"\xff\xda") :]
+        scan = data[data.index(b"\xff\xda") : -2]
         with pytest.raises(InvalidImage):
-            await Images().prepare(data + scan * MOST_SCANS, fit=FIT)
+            await Images().prepare(data[:-2] + scan * MOST_SCANS + data[-2:], fit=FIT)
+
+    async def test_more_passes_behind_a_comment_that_looks_like_the_end(self):
+        data = plain(100, 100, "JPEG")
+        scan = data[data.index(b"\xff\xda") : -2]
+        comment = b"\xff\xfe\0\x06\xff\xd9\xff\xd9"
+        with pytest.raises(InvalidImage):
+            await Images().prepare(data[:-2] + comment + scan * MOST_SCANS, fit=FIT)
+
+    async def test_more_segments_than_a_picture_has(self):
+        data = plain(100, 100)
+        with pytest.raises(InvalidImage):
+            await Images().prepare(data[:2] + b"\xff\xfe\0\2" * 10_000 + data[2:], fit=FIT)
 
     async def test_too_many_bytes(self):
         data = plain()
@@ -242,8 +381,17 @@ class TestWhatIsRefused:
             await Images().prepare(plain(100, 101), fit=FIT, limits=Limits(max_pixels=10_000))
 
 
+MAGIC = [
+    b"",
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"\0\0\0\x10ftypheic\0\0\0\0",
+    plain(64, 64, "AVIF")[:100],
+]
+
+
 class TestHeaders:
-    @given(st.binary(max_size=400), st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]))
+    @given(st.binary(max_size=400), st.sampled_from(MAGIC))
     @settings(max_examples=200, deadline=None)
     def test_any_bytes_give_a_header_or_a_refusal(self, data: bytes, magic: bytes):
         try:
@@ -253,7 +401,7 @@ class TestHeaders:
         assert header.pixels > 0
 
     @given(
-        st.sampled_from(["JPEG", "PNG", "WEBP"]),
+        st.sampled_from(["JPEG", "PNG", "WEBP", "AVIF"]),
         st.integers(1, 400),
         st.integers(1, 400),
         st.booleans(),
@@ -268,12 +416,13 @@ class TestHeaders:
     @given(st.data())
     @settings(max_examples=60, deadline=None)
     def test_damaged_pictures_are_drawn_or_refused(self, data: st.DataObject):
-        kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP"]))
+        kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "HEIF", "AVIF"]))
         whole = bytearray(plain(40, 40, kind))
         for _ in range(data.draw(st.integers(1, 4))):
             whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
         try:
-            jpeg = images_module.redraw(bytes(whole), measure(bytes(whole)), FIT)
+            header = Images().check(bytes(whole))
+            jpeg = images_module.redraw(bytes(whole), header, FIT)
         except ImageError:
             return
         opened(jpeg)

@@ -8,8 +8,9 @@ import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tests.images.pictures import plain, png_bomb, png_of
+from tests.images.pictures import encoded, heic_with_sizes, plain, png_bomb, png_of
 
 MEASURE = """
 import re, sys, trio
@@ -48,6 +49,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "small.png").write_bytes(plain(8, 8, "PNG"))
     (home / "8k.jpg").write_bytes(plain(7680, 4320))
     (home / "40mp.png").write_bytes(large_png(8000, 5000))
+    gradient = Image.linear_gradient("L").resize((8000, 5000)).convert("RGB")
+    (home / "40mp.heic").write_bytes(encoded(gradient, "HEIF", quality=20))
+    (home / "40mp.avif").write_bytes(encoded(gradient, "AVIF", quality=20, speed=10))
+    for kind in ("heic", "avif"):
+        whole = (home / f"40mp.{kind}").read_bytes()
+        smaller = heic_with_sizes(whole, (8000, 5000), (512, 512))
+        (home / f"liar.{kind}").write_bytes(smaller)
     (home / "bomb.png").write_bytes(png_bomb())
     return home
 
@@ -68,6 +76,19 @@ def test_the_largest_picture_taken_costs_little_more_than_itself(pictures: Path)
 def test_a_photograph_of_8k_is_never_decoded_whole(pictures: Path):
     (mebibytes,) = measured(pictures, "8k.jpg")
     assert int(mebibytes) < 90  # its pixels would be 127
+
+
+@pytest.mark.parametrize("name", ["40mp.heic", "40mp.avif"])
+def test_the_largest_heic_and_avif_cost_less_than_the_largest_webp(pictures: Path, name: str):
+    (mebibytes,) = measured(pictures, name)
+    assert int(mebibytes) < 450  # 153 of them are its pixels
+
+
+@pytest.mark.parametrize("name", ["liar.heic", "liar.avif"])
+def test_an_image_larger_than_it_declares_is_not_decoded(pictures: Path, name: str):
+    code, mebibytes = measured(pictures, name)
+    assert code == "INVALID_IMAGE"
+    assert int(mebibytes) < 40  # its decoder is imported too
 
 
 def test_a_bomb_costs_nothing(pictures: Path):

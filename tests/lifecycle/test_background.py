@@ -1,4 +1,4 @@
-"""Supervision on the virtual clock: restarts, pauses, and who hears of them."""
+"""Supervision on the virtual clock: restarts, backoff and failure reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import trio
 from attrs import define, field
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.lifecycle.background import FIRST_PAUSE, LONGEST_PAUSE, Background, Task
+from cookcam.lifecycle.background import INITIAL_BACKOFF, MAX_BACKOFF, Background, Task
 from cookcam.lifecycle.work import Work
 
 
@@ -21,7 +21,7 @@ class Observer:
 
 @define
 class Failing:
-    """A task that notes when it was started and fails `times` times."""
+    """A task that records when it was started and fails `times` times."""
 
     error: Exception
     times: int
@@ -35,7 +35,7 @@ class Failing:
             raise self.error
 
     @property
-    def pauses(self) -> list[float]:
+    def backoffs(self) -> list[float]:
         ends = [start + self.runs_for for start in self.starts]
         return [after - end for end, after in zip(ends, self.starts[1:], strict=False)]
 
@@ -48,28 +48,30 @@ async def run_to_the_end(task: Failing) -> Observer:
     return observer
 
 
-async def test_a_crash_is_told_and_followed_by_a_growing_jittered_pause(autojump_clock) -> None:
+async def test_failure_is_reported_and_followed_by_a_growing_jittered_backoff(
+    autojump_clock,
+) -> None:
     task = Failing(ValueError("broken"), 12)
     observer = await run_to_the_end(task)
     assert observer.failures == ["job: broken"] * 12
-    assert FIRST_PAUSE / 2 <= task.pauses[0] <= FIRST_PAUSE
-    assert LONGEST_PAUSE / 2 <= task.pauses[-1] <= LONGEST_PAUSE
+    assert INITIAL_BACKOFF / 2 <= task.backoffs[0] <= INITIAL_BACKOFF
+    assert MAX_BACKOFF / 2 <= task.backoffs[-1] <= MAX_BACKOFF
 
 
-async def test_an_outage_is_no_crash_and_the_task_is_back_soon(autojump_clock) -> None:
+async def test_outage_is_not_reported_and_the_task_is_restarted_soon(autojump_clock) -> None:
     task = Failing(ServiceUnavailable(), 12)
     observer = await run_to_the_end(task)
     assert observer.failures == []
-    assert max(task.pauses) <= 10
+    assert max(task.backoffs) <= 10
 
 
-async def test_a_task_that_ran_well_begins_again_with_the_first_pause(autojump_clock) -> None:
+async def test_task_that_ran_well_restarts_with_the_initial_backoff(autojump_clock) -> None:
     task = Failing(ValueError("broken"), 8, runs_for=120)
     await run_to_the_end(task)
-    assert max(task.pauses) == pytest.approx(FIRST_PAUSE, rel=0.5)
+    assert max(task.backoffs) == pytest.approx(INITIAL_BACKOFF, rel=0.5)
 
 
-async def test_a_failing_task_takes_no_other_down(autojump_clock) -> None:
+async def test_failing_task_does_not_stop_other_tasks(autojump_clock) -> None:
     task, steady = Failing(ValueError("broken"), 5), trio.Event()
 
     async def other() -> None:

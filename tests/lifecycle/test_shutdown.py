@@ -1,4 +1,4 @@
-"""Every phase of shutdown on the virtual clock, each also seen to matter by leaving it out."""
+"""Every phase of shutdown on the virtual clock, with and without the phase."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ class TestNotice:
             harness.signal()
         return harness
 
-    async def test_sockets_are_told_before_the_door_closes(self, autojump_clock) -> None:
+    async def test_sockets_are_notified_before_the_listener_closes(self, autojump_clock) -> None:
         harness = await self.scenario(None)
         assert [(what, phase) for what, _, phase in harness.sockets.events] == [
             ("notice", Phase.NOTICE),
             ("closed", Phase.DRAINING),
         ]
-        told, closed = (at for _, at, _ in harness.sockets.events)
-        assert closed - told == about(5)
+        notified_at, closed_at = (at for _, at, _ in harness.sockets.events)
+        assert closed_at - notified_at == about(5)
 
-    async def test_without_the_phase_nobody_is_told(self, autojump_clock) -> None:
+    async def test_without_the_phase_sockets_are_not_notified(self, autojump_clock) -> None:
         harness = await self.scenario(Phase.NOTICE)
         assert "notice" not in [what for what, _, _ in harness.sockets.events]
 
@@ -56,7 +56,7 @@ class TestNotice:
             assert b"connection: close" in (await answer(late)).lower()
 
 
-class TestClosingTheDoor:
+class TestClosingTheListener:
     async def scenario(self, without: Phase | None) -> tuple[Harness, bytes]:
         door = MemoryDoor(busy=True)
         harness = Harness(door=door, without=without)
@@ -69,13 +69,13 @@ class TestClosingTheDoor:
             return harness, b""
         raise AssertionError
 
-    async def test_who_waits_in_the_accept_queue_is_served(self, autojump_clock) -> None:
+    async def test_connection_in_the_accept_queue_is_served(self, autojump_clock) -> None:
         harness, received = await self.scenario(None)
         assert received.startswith(b"HTTP/1.1 200")
         assert harness.door.closed
         assert harness.status == 0
 
-    async def test_without_the_phase_the_door_stays_open_and_the_drain_is_cut(
+    async def test_without_the_phase_the_listener_stays_open_and_the_drain_is_cut(
         self, autojump_clock
     ) -> None:
         harness, received = await self.scenario(Phase.CLOSING)
@@ -104,15 +104,13 @@ class TestDraining:
         assert harness.report.seconds["draining"] == about(20)
         assert harness.report.tasks_left == 0
 
-    async def test_without_the_phase_it_is_cut(self, autojump_clock) -> None:
+    async def test_without_the_phase_the_request_is_cut(self, autojump_clock) -> None:
         harness, received = await self.scenario(Phase.DRAINING)
         assert received == b""
         assert harness.report.cut == {"request": 1}
         assert harness.status == 1
 
-    async def test_an_idle_connection_is_left_to_its_peer_until_the_linger_is_over(
-        self, autojump_clock
-    ) -> None:
+    async def test_idle_connection_stays_open_until_the_linger_ends(self, autojump_clock) -> None:
         harness = Harness(settings=DrainConfig(notice=0, linger=7, timeout=30))
         async with harness.running():
             idle = harness.door.knock()
@@ -125,7 +123,7 @@ class TestDraining:
             await idle.aclose()
         assert harness.status == 0
 
-    async def test_a_request_on_a_lingering_connection_is_answered_with_close(
+    async def test_response_on_a_lingering_connection_says_connection_close(
         self, autojump_clock
     ) -> None:
         harness = Harness(settings=DrainConfig(notice=0, linger=7, timeout=30))
@@ -155,15 +153,15 @@ class TestDraining:
 
 class TestBackground:
     async def scenario(self, without: Phase | None) -> tuple[Harness, list[str]]:
-        seen: list[str] = []
+        events: list[str] = []
 
         def jobs(background: Background) -> list[Task]:
             async def job() -> None:
                 while True:
                     with background.unit("count"):
-                        seen.append("began")
+                        events.append("began")
                         await trio.sleep(5)
-                        seen.append("ended")
+                        events.append("ended")
                     await trio.sleep(1)
 
             return [Task("counter", job)]
@@ -172,19 +170,17 @@ class TestBackground:
         async with harness.running():
             await trio.sleep(1)
             harness.signal()
-        return harness, seen
+        return harness, events
 
-    async def test_a_job_finishes_its_unit_at_hand_and_begins_no_other(
-        self, autojump_clock
-    ) -> None:
-        harness, seen = await self.scenario(None)
-        assert seen == ["began", "ended"]
+    async def test_job_finishes_its_current_unit_and_begins_no_other(self, autojump_clock) -> None:
+        harness, events = await self.scenario(None)
+        assert events == ["began", "ended"]
         assert harness.report.finished == {"job": 1}
         assert harness.status == 0
 
-    async def test_without_the_phase_the_unit_is_cut_and_named(self, autojump_clock) -> None:
-        harness, seen = await self.scenario(Phase.BACKGROUND)
-        assert seen == ["began"]
+    async def test_without_the_phase_the_unit_is_recorded_as_cut(self, autojump_clock) -> None:
+        harness, events = await self.scenario(Phase.BACKGROUND)
+        assert events == ["began"]
         assert harness.report.cut_names == ("job count",)
         assert harness.status == 1
 
@@ -192,17 +188,17 @@ class TestBackground:
 class TestCutting:
     async def scenario(self, without: Phase | None) -> Harness:
         harness = Harness(settings=DrainConfig(notice=0, linger=0, timeout=10), without=without)
-        with trio.move_on_after(RESPONSE_TIMEOUT / 2) as patience:
+        with trio.move_on_after(RESPONSE_TIMEOUT / 2) as scope:
             async with harness.running():
                 client = harness.door.knock()
                 await ask(client, "/forever")
                 await let_settle()
                 harness.signal()
                 await at_end(client)
-        assert patience.cancelled_caught is (without is Phase.CUTTING)
+        assert scope.cancelled_caught is (without is Phase.CUTTING)
         return harness
 
-    async def test_what_never_ends_is_cut_at_the_bound_and_named(self, autojump_clock) -> None:
+    async def test_request_that_never_ends_is_cut_at_the_deadline(self, autojump_clock) -> None:
         before = trio.current_time()
         harness = await self.scenario(None)
         assert trio.current_time() - before == about(10)
@@ -231,7 +227,9 @@ class TestClosing:
         assert harness.lifecycle is not None
         assert harness.lifecycle.phase is Phase.CLOSED
 
-    async def test_services_that_do_not_close_are_given_up(self, autojump_clock) -> None:
+    async def test_services_that_do_not_close_are_cancelled_after_the_timeout(
+        self, autojump_clock
+    ) -> None:
         harness = StubbornServices()
         before = trio.current_time()
         async with harness.running():
@@ -269,7 +267,7 @@ class TestSignals:
             pass
         assert harness.status == 0
 
-    async def test_readiness_turns_with_the_first_signal(self, autojump_clock) -> None:
+    async def test_readiness_ends_with_the_first_signal(self, autojump_clock) -> None:
         harness = Harness(settings=DrainConfig(notice=5, linger=0, timeout=30))
         async with harness.running():
             assert harness.lifecycle is not None
@@ -279,21 +277,19 @@ class TestSignals:
             assert harness.lifecycle.draining
 
 
-class FallingDoor(MemoryDoor):
+class FailingListener(MemoryDoor):
     broken = False
 
-    async def accept(self) -> Peer:
-        peer = await super().accept()
+    async def accept(self) -> list[Peer]:
+        accepted = await super().accept()
         if self.broken:
-            raise OSError("the door fell off")
-        return peer
+            raise OSError("the listener failed")
+        return accepted
 
 
 class TestCoreFailure:
-    async def test_a_core_task_that_fails_drains_first_and_gives_status_1(
-        self, autojump_clock
-    ) -> None:
-        door = FallingDoor()
+    async def test_failed_core_task_drains_first_and_gives_status_1(self, autojump_clock) -> None:
+        door = FailingListener()
         harness = Harness(door=door)
         async with harness.running():
             client = door.knock()

@@ -28,6 +28,8 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "connections_open": "gauge",
         "connection_errors_total": "counter",
         "connections_refused_total": "counter",
+        "http_requests_queued": "gauge",
+        "http_requests_refused_total": "counter",
         "ws_connections": "gauge",
         "ws_connects_total": "counter",
         "ws_auth_failures_total": "counter",

@@ -1,4 +1,4 @@
-"""Shapes the tests ask for, modelled on the contracts of `spec/http-api-core.md` §9.1 and §14."""
+"""Shapes for the tests, modelled on the recipe and scan contracts."""
 
 from __future__ import annotations
 

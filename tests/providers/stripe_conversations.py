@@ -15,7 +15,7 @@ from cookcam.settings.readers import Secret
 
 ANN = UUID("00000000-0000-4000-8000-00000000a001")
 
-AT_ONCE = RetryPolicy(deadline=5.0, attempts=3, first_pause=0.0)
+AT_ONCE = RetryPolicy(deadline=5.0, attempts=3, initial_delay=0.0)
 
 
 @asynccontextmanager

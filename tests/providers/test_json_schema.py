@@ -66,7 +66,7 @@ shapes = st.lists(kinds, min_size=1, max_size=4).map(shape_of)
 
 
 @given(st.data(), shapes)
-def test_values_fit_their_schema_and_come_back(data: st.DataObject, typed: Typed):
+def test_values_match_their_schema_and_round_trip(data: st.DataObject, typed: Typed):
     shape, values = typed
     value = data.draw(values)
     known = Shapes()
@@ -84,7 +84,7 @@ def objects_in(schema: JsonSchema) -> list[JsonSchema]:
 
 
 @given(shapes)
-def test_every_object_is_closed_and_needs_every_key(typed: Typed):
+def test_objects_are_closed_and_require_every_key(typed: Typed):
     for found in objects_in(schema_of(typed[0])):
         assert found["additionalProperties"] is False
         assert found["required"] == list(found["properties"])
@@ -129,7 +129,7 @@ SPOILED = [
 
 
 @pytest.mark.parametrize("spoil", SPOILED)
-def test_what_the_schema_refuses_is_refused(spoil: Any):
+def test_values_outside_the_schema_are_rejected(spoil: Any):
     known, recipe = Shapes(), a_recipe()
     judge = jsonschema.Draft202012Validator(known.schema(FullRecipe))
     judge.validate(recipe)
@@ -141,18 +141,23 @@ def test_what_the_schema_refuses_is_refused(spoil: Any):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"a"', '{"recipes": NaN}', "{}"])
-def test_texts_that_are_no_answer(text: str):
+def test_malformed_texts_are_rejected(text: str):
     with pytest.raises(ValueError, match="not"):
         Shapes().read(Suggestions, text)
 
 
-def test_a_text_postgresql_cannot_keep_is_refused():
+def test_half_a_surrogate_pair_of_the_model_is_read_as_the_replacement_character():
+    text = json.dumps(a_recipe() | {"title": "Pizza \ud83c"})
+    assert Shapes().read(FullRecipe, text).title == "Pizza \N{REPLACEMENT CHARACTER}"
+
+
+def test_text_with_nul_is_rejected():
     recipe = a_recipe() | {"title": "So\x00up"}
     with pytest.raises(ValueError, match="not a FullRecipe"):
         Shapes().structure(FullRecipe, recipe)
 
 
-def test_the_model_is_told_meanings_and_bounds():
+def test_schema_contains_descriptions_and_limits():
     recipes = schema_of(Suggestions)["properties"]["recipes"]
     assert (recipes["minItems"], recipes["maxItems"]) == (3, 3)
     assert recipes["description"] == "three ideas"
@@ -175,7 +180,7 @@ class Loose:
 
 
 @pytest.mark.parametrize("shape", [Endless, Loose, str])
-def test_shapes_without_a_schema_are_refused(shape: type[Any]):
+def test_unsupported_types_are_rejected(shape: type[Any]):
     with pytest.raises(TypeError):
         schema_of(shape)
 

@@ -19,7 +19,7 @@ from cookcam.sandbox.push import server as push
 from cookcam.sandbox.push.keys import KEY_ID, TEAM_ID
 from cookcam.settings.readers import Secret
 
-QUICK = StoreCalls(first_pause=0.01)
+QUICK = StoreCalls(initial_delay=0.01)
 TOKENS = {"fcm": "cZ1:APA91b_x-" + "0" * 140, "apns": "0a" * 32}
 MESSAGE = PushMessage(
     id=str(uuid4()),

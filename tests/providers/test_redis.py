@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.providers.redis import CALL_BOUND, CONNECTIONS, Redis
+from cookcam.providers.redis import CALL_TIMEOUT, MAX_CONNECTIONS, Redis
 from tests.support.ports import free_ports
 from tests.support.redis import RedisServer, redis_server
 
@@ -42,7 +42,7 @@ async def until_answered(redis: Redis) -> None:
         "redis://:hush/hush@127.0.0.1:6379/0",
     ],
 )
-async def test_an_address_it_cannot_use_is_refused_at_once(url: str) -> None:
+async def test_unsupported_url_is_rejected_at_once(url: str) -> None:
     with pytest.raises(ValueError, match=r"Redis|cluster") as refused:
         async with Redis.open(url):
             pass
@@ -68,7 +68,7 @@ async def test_keys_and_messages(cluster: bool) -> None:
                 assert [len(await anext(messages)), await anext(messages)] == [100_000, b"more"]
 
 
-async def test_a_key_lasts_as_long_as_was_said(server: RedisServer) -> None:
+async def test_key_expires_after_its_seconds(server: RedisServer) -> None:
     async with Redis.open(server.url) as redis:
         await redis.set("a", b"1", 3600)
         assert b":3600\r\n" in await server.ask("TTL a")
@@ -87,7 +87,7 @@ async def test_passwords_and_database_numbers_are_in_the_address(server: RedisSe
 
 
 @pytest.mark.parametrize("scheme", ["redis", "redis+cluster"])
-async def test_it_opens_while_redis_is_away_and_finds_it_when_it_is_there(scheme: str) -> None:
+async def test_client_opens_while_redis_is_unavailable_and_connects_later(scheme: str) -> None:
     with redis_server(cluster=False) as server:
         async with Redis.open(f"{scheme}://127.0.0.1:{server.port}") as redis:
             for _ in range(3):
@@ -101,7 +101,7 @@ async def test_it_opens_while_redis_is_away_and_finds_it_when_it_is_there(scheme
                 await until_answered(redis)
 
 
-async def test_what_redis_refuses_costs_no_connection(server: RedisServer) -> None:
+async def test_command_error_keeps_the_connection(server: RedisServer) -> None:
     await server.ask("LPUSH list 1")
     async with Redis.open(server.url) as redis:
         await redis.ping()
@@ -113,7 +113,7 @@ async def test_what_redis_refuses_costs_no_connection(server: RedisServer) -> No
         assert await server.connections_received() == before
 
 
-async def test_a_killed_server_is_found_again_without_a_storm(server: RedisServer) -> None:
+async def test_restarted_server_is_reconnected_with_backoff(server: RedisServer) -> None:
     """A hundred callers who never stop asking: what they cost a server that comes back."""
     answered = 0
 
@@ -140,15 +140,15 @@ async def test_a_killed_server_is_found_again_without_a_storm(server: RedisServe
         with trio.fail_after(10):
             while answered < 300:
                 await trio.sleep(0.01)
-        assert await server.connections_received() == CONNECTIONS
+        assert await server.connections_received() == MAX_CONNECTIONS
         nursery.cancel_scope.cancel()
 
 
-async def test_a_server_that_falls_silent_is_not_waited_for(server: RedisServer) -> None:
+async def test_hanging_server_times_out(server: RedisServer) -> None:
     async with Redis.open(server.url) as redis:
         await redis.ping()
         server.pause()
-        with trio.fail_after(CALL_BOUND * 2), pytest.raises(ServiceUnavailable):
+        with trio.fail_after(CALL_TIMEOUT * 2), pytest.raises(ServiceUnavailable):
             await redis.get("a")
         with trio.fail_after(0.1), pytest.raises(ServiceUnavailable):
             await redis.get("a")
@@ -156,14 +156,14 @@ async def test_a_server_that_falls_silent_is_not_waited_for(server: RedisServer)
         await until_answered(redis)
 
 
-async def test_nobody_at_the_door(autojump_clock: trio.testing.MockClock) -> None:
+async def test_refused_connection_is_unavailable(autojump_clock: trio.testing.MockClock) -> None:
     (port,) = free_ports(1)
     async with Redis.open(f"redis://127.0.0.1:{port}") as redis:
         with pytest.raises(ServiceUnavailable):
             await redis.ping()
 
 
-async def test_callers_who_give_up_leave_the_client_usable(server: RedisServer) -> None:
+async def test_cancelled_callers_leave_the_client_usable(server: RedisServer) -> None:
     async with Redis.open(server.url) as redis:
         for delay in [0, 0.0005, 0.001, 0.002, 0.005] * 10:
             with trio.move_on_after(delay):
@@ -174,7 +174,7 @@ async def test_callers_who_give_up_leave_the_client_usable(server: RedisServer) 
         assert await server.connections_received() <= 3
 
 
-async def test_a_subscriber_is_told_that_the_server_is_gone(server: RedisServer) -> None:
+async def test_lost_server_raises_in_the_subscriber(server: RedisServer) -> None:
     async def listen(redis: Redis) -> None:
         async with redis.subscribe("news") as messages:
             server.kill()
@@ -186,7 +186,7 @@ async def test_a_subscriber_is_told_that_the_server_is_gone(server: RedisServer)
             await listen(redis)
 
 
-async def test_a_failure_of_the_listener_comes_out_as_it_is(server: RedisServer) -> None:
+async def test_error_of_the_subscriber_is_raised_unchanged(server: RedisServer) -> None:
     async with Redis.open(server.url) as redis:
         with pytest.raises(ZeroDivisionError):
             async with redis.subscribe("news"):

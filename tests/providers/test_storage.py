@@ -24,14 +24,14 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.storage import BUCKETS, ObjectExists, ObjectNotFound, Storage, new_key
 from cookcam.sandbox.gotrue import Failure, open_gotrue
 from cookcam.sandbox.storage import Behaviour, Files, include_storage
 from cookcam.settings.readers import Secret
 from tests.support.postgres import as_owner
 
-QUICK = RetryPolicy(deadline=2.0, attempts=3, first_pause=0.01)
+QUICK = RetryPolicy(deadline=2.0, attempts=3, initial_delay=0.01)
 
 
 @frozen
@@ -71,7 +71,7 @@ async def web() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def test_keys_are_new_and_say_whose_they_are():
+def test_new_keys_are_unique_and_contain_the_user_id():
     user = uuid4()
     key = new_key("dishes", user)
     assert key.startswith(f"dishes/{user}/")
@@ -79,7 +79,9 @@ def test_keys_are_new_and_say_whose_they_are():
     assert key != new_key("dishes", user)
 
 
-async def test_a_public_object_is_read_by_anybody(storage: Storage, web: httpx.AsyncClient):
+async def test_public_object_is_readable_without_credentials(
+    storage: Storage, web: httpx.AsyncClient
+):
     key = new_key("faces", uuid4())
     await storage.put("avatars", key, b"\xff\xd8\xff picture")
     answer = await web.get(storage.public_url("avatars", key))
@@ -88,7 +90,7 @@ async def test_a_public_object_is_read_by_anybody(storage: Storage, web: httpx.A
     assert answer.headers["cache-control"] == "max-age=31536000"
 
 
-async def test_a_private_object_is_read_with_a_signature_until_it_ends(
+async def test_private_object_is_readable_with_a_signed_url_until_it_expires(
     storage: Storage, web: httpx.AsyncClient
 ):
     key = new_key("scans", uuid4())
@@ -99,13 +101,13 @@ async def test_a_private_object_is_read_with_a_signature_until_it_ends(
     assert (await web.get(signed)).content == b"private"
     assert (await web.get(signed[:-4] + "AAAA")).is_error
     other = new_key("scans", uuid4())
-    await storage.put("scans", other, b"somebody else's")
+    await storage.put("scans", other, b"another user's")
     assert (await web.get(signed.replace(key, other))).is_error
     over = await storage.signed_url("scans", key, -1)
     assert "exp" in (await web.get(over)).json()["message"]
 
 
-async def test_many_are_signed_at_once(storage: Storage, web: httpx.AsyncClient):
+async def test_many_urls_are_signed_in_one_call(storage: Storage, web: httpx.AsyncClient):
     keys = [new_key("scans", uuid4()) for _ in range(3)]
     for key in keys[:2]:
         await storage.put("scans", key, key.encode())
@@ -114,7 +116,7 @@ async def test_many_are_signed_at_once(storage: Storage, web: httpx.AsyncClient)
     assert (await web.get(links[keys[1]])).content == keys[1].encode()
 
 
-async def test_nothing_is_overwritten(storage: Storage, web: httpx.AsyncClient):
+async def test_existing_object_is_not_overwritten(storage: Storage, web: httpx.AsyncClient):
     key = new_key("faces", uuid4())
     await storage.put("avatars", key, b"first")
     with pytest.raises(ObjectExists):
@@ -138,7 +140,7 @@ async def test_listing_and_deleting(storage: Storage):
         await storage.signed_url("completion-photos", keys[0])
 
 
-async def test_long_lists_are_read_to_their_end(storage: Storage, project: Project):
+async def test_long_lists_are_read_completely(storage: Storage, project: Project):
     for n in range(205):
         project.files.put("scans", f"many/{n:03}.jpg", b"x", "image/jpeg", "no-cache")
     keys = await storage.list("scans", "many")
@@ -154,7 +156,7 @@ async def test_keys_lead_nowhere_else(storage: Storage, project: Project, tmp_pa
     assert not list(tmp_path.parent.glob("**/*escape*"))
 
 
-async def test_what_the_project_refuses(storage: Storage, project: Project):
+async def test_rejections_are_translated(storage: Storage, project: Project):
     project.files.make_bucket("tight", public=False, file_size_limit=3)
     with pytest.raises(PayloadTooLarge):
         await storage.put("tight", "a.jpg", b"xxxx")  # type: ignore[arg-type]
@@ -171,7 +173,7 @@ class TestWhenStorageFails:
         ("status", "error"),
         [(500, ServiceUnavailable), (503, ServiceUnavailable), (429, RateLimited)],
     )
-    async def test_its_failures_are_ours(
+    async def test_failures_are_translated(
         self, storage: Storage, project: Project, status: int, error: type[AppError]
     ):
         project.behaviour.failure = Failure(status)
@@ -184,30 +186,30 @@ class TestWhenStorageFails:
             with pytest.raises(error):
                 await call()
 
-    async def test_short_ones_are_lived_through(self, storage: Storage, project: Project):
+    async def test_transient_failures_are_retried(self, storage: Storage, project: Project):
         project.behaviour.failure = Failure(503, times=2)
         await storage.put("avatars", "a.jpg", b"x")
         project.behaviour.failure = Failure(502, times=2)
         assert await storage.list("avatars", "") == ["a.jpg"]
 
-    async def test_a_lost_answer_does_not_make_a_new_object_a_duplicate(
+    async def test_retry_after_a_lost_response_is_not_a_duplicate(
         self, storage: Storage, project: Project
     ):
         project.behaviour.failure = Failure(504, times=1, late=True)
         await storage.put("avatars", "a.jpg", b"x")
         assert project.files.get("avatars", "a.jpg")[1] == b"x"
 
-    async def test_silence_ends_in_time(self, project: Project):
+    async def test_hanging_server_times_out(self, project: Project):
         project.behaviour.delay = 60
         policy = RetryPolicy(deadline=0.2)
         with structlog.testing.capture_logs() as logs:
             async with client_of(project.url, project.service_role_key, policy) as storage:
-                with trio.fail_after(2), pytest.raises(OutOfTime):
+                with trio.fail_after(2), pytest.raises(ServiceTimeout):
                     await storage.put("avatars", "a.jpg", b"x")
         (line,) = [entry for entry in logs if entry["event"] == "storage does not answer"]
         assert line["operation"] == "put"
 
-    async def test_nobody_there(self):
+    async def test_refused_connection_is_unavailable(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         async with client_of(f"http://127.0.0.1:{port}", "key") as storage:
@@ -215,13 +217,13 @@ class TestWhenStorageFails:
                 await storage.list("avatars", "")
 
     @pytest.mark.parametrize("body", [b"<html>", b"{}", b"[]", b"7", b'{"signedURL": null}'])
-    async def test_answers_that_are_none(self, body: bytes):
+    async def test_malformed_responses_are_service_errors(self, body: bytes):
         answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
         async with _always(answer) as url, client_of(url, "key") as storage:
             with pytest.raises(ServiceError):
                 await storage.signed_url("avatars", "a.jpg")
 
-    async def test_the_key_is_in_no_error(self, project: Project):
+    async def test_errors_do_not_contain_the_key(self, project: Project):
         secret = "sb_secret_hidden"
         project.behaviour.failure = Failure(500)
         async with client_of(project.url, secret) as storage:

@@ -16,7 +16,7 @@ from cookcam.providers.google_play.models import subscription_of
 from cookcam.providers.store_calls import (
     StoreCalls,
     StoreMisconfigured,
-    StoreRefused,
+    StoreRejected,
     StoreUnavailable,
     unavailable,
 )
@@ -32,14 +32,14 @@ def failing(times: list[float], failure: Exception) -> Any:
     return once
 
 
-async def test_three_attempts_a_second_and_two_apart_with_a_quarter_more(autojump_clock: Any):
+async def test_three_attempts_with_growing_jittered_delays(autojump_clock: Any):
     times: list[float] = []
     with pytest.raises(StoreUnavailable):
         await WORST.call(failing(times, StoreUnavailable()))
     assert [at - times[0] for at in times] == [0, 1.25, 1.25 + 2.5]
 
 
-async def test_each_has_ten_seconds_and_all_have_twenty_five(autojump_clock: Any):
+async def test_each_call_and_all_calls_together_time_out(autojump_clock: Any):
     asked: list[float] = []
 
     async def silent() -> None:
@@ -53,7 +53,7 @@ async def test_each_has_ten_seconds_and_all_have_twenty_five(autojump_clock: Any
     assert [at - began for at in asked] == [0, 11.25, 23.75]
 
 
-async def test_a_store_that_says_when_is_asked_then(autojump_clock: Any):
+async def test_retry_after_of_the_store_is_honoured(autojump_clock: Any):
     times: list[float] = []
     with pytest.raises(StoreUnavailable) as caught:
         await WORST.call(failing(times, unavailable({"retry-after": "7"})))
@@ -65,8 +65,8 @@ async def test_a_store_that_says_when_is_asked_then(autojump_clock: Any):
     assert (len(times), dict(caught.value.headers)) == (1, {"Retry-After": "600"})
 
 
-@pytest.mark.parametrize("final", [StoreRefused(), StoreMisconfigured()])
-async def test_a_final_answer_is_not_asked_for_again(autojump_clock: Any, final: Exception):
+@pytest.mark.parametrize("final", [StoreRejected(), StoreMisconfigured()])
+async def test_final_rejection_is_not_retried(autojump_clock: Any, final: Exception):
     times: list[float] = []
     with pytest.raises(type(final)):
         await WORST.call(failing(times, final))
@@ -76,7 +76,7 @@ async def test_a_final_answer_is_not_asked_for_again(autojump_clock: Any, final:
 @pytest.mark.parametrize(
     "advice", ["", "soon", "-5", "9999999999", "Wed, 21 Oct 2015 07:28:00 GMT"]
 )
-def test_advice_that_cannot_be_read_is_none(advice: str):
+def test_malformed_retry_after_is_ignored(advice: str):
     assert unavailable({"retry-after": advice}).advice is None
 
 
@@ -106,8 +106,8 @@ entry = st.fixed_dictionaries(
         }
     )
 )
-def test_whatever_apple_answers_is_a_receipt_or_one_of_two_errors(body: dict[str, Any]):
-    with suppress(StoreRefused, StoreUnavailable):
+def test_any_response_of_apple_is_a_receipt_or_a_declared_error(body: dict[str, Any]):
+    with suppress(StoreRejected, StoreUnavailable):
         receipt_of(body, bundle_id="b", product_id=None, known=lambda product: True)
 
 
@@ -125,7 +125,7 @@ def test_whatever_apple_answers_is_a_receipt_or_one_of_two_errors(body: dict[str
         json | st.just("SUBSCRIPTION_STATE_ACTIVE"),
     )
 )
-def test_whatever_google_answers_is_a_subscription_or_a_declared_error(body: dict[str, Any]):
+def test_any_response_of_google_is_a_subscription_or_a_declared_error(body: dict[str, Any]):
     with suppress(KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
         subscription_of("t", body, datetime.now(UTC), lambda product: True)
 

@@ -93,7 +93,7 @@ def test_receipts_tell_of_offers_and_families_and_no_price(
         "expires_date_ms": "2000",
         **entry,
     }
-    told = receipts.subscription_of(
+    payload = receipts.subscription_of(
         {
             "environment": "Production",
             "receipt": {"bundle_id": "b", "request_date_ms": "1500"},
@@ -103,4 +103,4 @@ def test_receipts_tell_of_offers_and_families_and_no_price(
         product_id="p",
         known=lambda product: True,
     )
-    assert (told.discounted, told.shared, told.price) == (discounted, shared, None)
+    assert (payload.discounted, payload.shared, payload.price) == (discounted, shared, None)

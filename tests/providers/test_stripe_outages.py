@@ -9,14 +9,14 @@ import pytest
 import trio
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.stripe import Stripe, StripeUnavailable
 from cookcam.providers.stripe.billing import Subscription
 from cookcam.providers.stripe.reading import MalformedObject
 from cookcam.sandbox.stripe import Fault, StripeStandIn, open_stripe
 from tests.providers.stripe_conversations import checkout, open_client, subscribed
 
-RETRY_AFTER = RetryPolicy(deadline=60.0, attempts=3, first_pause=0.25)
+RETRY_AFTER = RetryPolicy(deadline=60.0, attempts=3, initial_delay=0.25)
 
 
 @pytest.fixture
@@ -86,11 +86,11 @@ async def test_no_answer_ends_with_the_deadline(stand_in, autojump_clock):
     policy = RetryPolicy(deadline=6.0, attempts=3)
     async with open_client(stand_in, policy=policy) as client:
         began = trio.current_time()
-        with pytest.raises(OutOfTime):
+        with pytest.raises(ServiceTimeout):
             await client.retrieve_subscription("sub_1")
         assert trio.current_time() - began == pytest.approx(6.0, abs=0.5)
         began = trio.current_time()
-        with pytest.raises(OutOfTime):  # several requests in a row have that time together
+        with pytest.raises(ServiceTimeout):  # several requests in a row have that time together
             await client.set_cancel_at_period_end("sub_1", True, idempotency_key="k")
         assert trio.current_time() - began == pytest.approx(6.0, abs=0.5)
 
@@ -106,8 +106,8 @@ async def test_whoever_waits_may_leave_and_others_go_on(client, stand_in):
 async def test_nobody_listens():
     with socket.create_server(("127.0.0.1", 0)) as door:
         port = door.getsockname()[1]
-    nobody = f"http://127.0.0.1:{port}"
-    async with open_stripe() as stand_in, open_client(stand_in, api_base=nobody) as client:
+    unused_url = f"http://127.0.0.1:{port}"
+    async with open_stripe() as stand_in, open_client(stand_in, api_base=unused_url) as client:
         with pytest.raises(ServiceUnavailable):
             await client.list_subscriptions()
 

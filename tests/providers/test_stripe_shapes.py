@@ -98,33 +98,33 @@ STRANGE = st.sampled_from(
 """What a field may hold instead; `...` takes it away."""
 
 
-def places(told: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    inside = told.items() if isinstance(told, dict) else enumerate(told)
+def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    inside = document.items() if isinstance(document, dict) else enumerate(document)
     for key, value in inside:
         yield (*path, key)
         if isinstance(value, dict | list):
             yield from places(value, (*path, key))
 
 
-def put(told: Any, path: tuple[Any, ...], value: object) -> None:
+def put(document: Any, path: tuple[Any, ...], value: object) -> None:
     for key in path[:-1]:
         try:
-            told = told[key]
+            document = document[key]
         except (KeyError, IndexError, TypeError):
             return  # another change took it away
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         return
     if value is ...:
-        told.pop(path[-1], None)
+        document.pop(path[-1], None)
     else:
-        told[path[-1]] = value
+        document[path[-1]] = value
 
 
 @given(st.data())
 def test_any_field_may_be_absent_null_or_strange(data: st.DataObject):
-    read, told = data.draw(st.sampled_from(OBJECTS))
-    changed = deepcopy(told)
-    paths = st.sampled_from(sorted(places(told), key=str))
+    read, document = data.draw(st.sampled_from(OBJECTS))
+    changed = deepcopy(document)
+    paths = st.sampled_from(sorted(places(document), key=str))
     for path, value in data.draw(st.dictionaries(paths, STRANGE, max_size=6)).items():
         put(changed, path, value)
     with contextlib.suppress(MalformedObject):
@@ -143,33 +143,33 @@ def test_any_field_may_be_absent_null_or_strange(data: st.DataObject):
 def test_a_subscription_is_read_without_its_optional_fields(
     absent: tuple[str, ...], take_away: bool
 ):
-    told = subscription()
+    document = subscription()
     for name in absent:
-        put(told, (name,), ... if take_away else None)
-    read = Subscription.of(told)
+        put(document, (name,), ... if take_away else None)
+    read = Subscription.of(document)
     assert (read.id, read.cancel_at, read.cancel_at_period_end) == ("sub_1", None, False)
 
 
 @pytest.mark.parametrize("decimal", [None, "399.5"])
 def test_a_price_without_a_whole_amount_is_read(decimal: str | None):
-    told = subscription()
-    told["items"]["data"][0]["price"] |= {"unit_amount": None, "unit_amount_decimal": decimal}
-    assert Subscription.of(told).items[0].price.amount_cents is None
+    document = subscription()
+    document["items"]["data"][0]["price"] |= {"unit_amount": None, "unit_amount_decimal": decimal}
+    assert Subscription.of(document).items[0].price.amount_cents is None
 
 
 def test_a_period_of_no_length_lasts_a_second():
-    told = subscription()
-    told["status"] = "canceled"
-    told["items"]["data"][0] |= {"current_period_start": NOW, "current_period_end": NOW}
-    (item,) = Subscription.of(told).items
+    document = subscription()
+    document["status"] = "canceled"
+    document["items"]["data"][0] |= {"current_period_start": NOW, "current_period_end": NOW}
+    (item,) = Subscription.of(document).items
     assert item.current_period_end == datetime.fromtimestamp(NOW, UTC)
     assert (item.current_period_end - item.current_period_start).total_seconds() == 1
 
 
 def test_an_addon_of_an_unknown_shape_does_not_hide_the_item_that_is_ours():
-    told = subscription()
-    told["items"]["data"].insert(0, {"id": "si_0", "price": None})
-    assert [item.id for item in Subscription.of(told).items] == ["si_1"]
+    document = subscription()
+    document["items"]["data"].insert(0, {"id": "si_0", "price": None})
+    assert [item.id for item in Subscription.of(document).items] == ["si_1"]
 
 
 @pytest.mark.parametrize(
@@ -177,52 +177,54 @@ def test_an_addon_of_an_unknown_shape_does_not_hide_the_item_that_is_ours():
     [(None, False), (NOW + MONTH, True), (NOW + 60, True), (NOW + 2 * MONTH, False)],
 )
 def test_a_subscription_cancelled_at_a_date_ends_with_its_period(cancel_at: int | None, ends: bool):
-    told = {**subscription(), "cancel_at": cancel_at, "cancel_at_period_end": False}
-    read = Subscription.of(told)
+    document = {**subscription(), "cancel_at": cancel_at, "cancel_at_period_end": False}
+    read = Subscription.of(document)
     assert read.ends_with(read.items[0]) is ends
 
 
 class TestVersionsBeforeBasil:
     def test_the_period_of_a_subscription_is_read(self):
-        told = subscription()
-        (item,) = told["items"]["data"]
+        document = subscription()
+        (item,) = document["items"]["data"]
         period = {name: item.pop(name) for name in ("current_period_start", "current_period_end")}
-        assert Subscription.of({**told, **period}) == Subscription.of(subscription())
+        assert Subscription.of({**document, **period}) == Subscription.of(subscription())
 
     def test_the_subscription_of_an_invoice_is_read(self):
-        told = invoice()
-        parent = told.pop("parent")["subscription_details"]
-        (line,) = told["lines"]["data"]
-        del line["parent"], told["total_taxes"]
-        told |= {
+        document = invoice()
+        parent = document.pop("parent")["subscription_details"]
+        (line,) = document["lines"]["data"]
+        del line["parent"], document["total_taxes"]
+        document |= {
             "subscription": "sub_1",
             "subscription_details": {"metadata": parent["metadata"]},
             "total_tax_amounts": [{"amount": 30}],
         }
-        assert Invoice.of(told) == Invoice.of(invoice())
-        told["total_tax_amounts"], told["tax"] = None, 30
-        assert Invoice.of(told) == Invoice.of(invoice())
+        assert Invoice.of(document) == Invoice.of(invoice())
+        document["total_tax_amounts"], document["tax"] = None, 30
+        assert Invoice.of(document) == Invoice.of(invoice())
 
     def test_a_proration_is_told_by_the_line(self):
-        told = invoice()
-        (line,) = told["lines"]["data"]
+        document = invoice()
+        (line,) = document["lines"]["data"]
         later = {"start": NOW, "end": NOW + 2 * MONTH}
-        told["lines"]["data"].append({**line, "parent": None, "proration": True, "period": later})
-        assert Invoice.of(told).period_end == datetime.fromtimestamp(NOW + MONTH, UTC)
+        document["lines"]["data"].append(
+            {**line, "parent": None, "proration": True, "period": later}
+        )
+        assert Invoice.of(document).period_end == datetime.fromtimestamp(NOW + MONTH, UTC)
 
 
 class TestLists:
     def test_a_row_that_cannot_be_read_is_left_out_and_counted(self):
         good = subscription()
         for bad in ({**good, "status": None}, {**good, "items": None}, None, "sub_2", 7):
-            told = {"data": [good, bad, good], "has_more": False}
-            found = page(Answer(told, datetime.now(UTC)), Subscription.of)
+            document = {"data": [good, bad, good], "has_more": False}
+            found = page(Answer(document, datetime.now(UTC)), Subscription.of)
             assert ([one.id for one in found.items], found.unreadable) == (["sub_1", "sub_1"], 1)
             assert found.next_after is None
 
     def test_the_next_page_follows_a_last_row_that_cannot_be_read(self):
-        told = {"data": [subscription(), {"id": "sub_2"}], "has_more": True}
-        found = page(Answer(told, datetime.now(UTC)), Subscription.of)
+        document = {"data": [subscription(), {"id": "sub_2"}], "has_more": True}
+        found = page(Answer(document, datetime.now(UTC)), Subscription.of)
         assert (found.next_after, found.unreadable) == ("sub_2", 1)
 
     @pytest.mark.parametrize("data", [[], [None], [{"object": "subscription"}], "rows", 7])

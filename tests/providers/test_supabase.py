@@ -22,8 +22,8 @@ from cookcam.errors import (
     ServiceUnavailable,
     TokenExpired,
 )
-from cookcam.providers.auth_errors import AccountExists, PasswordRefused
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.auth_errors import AccountExists, PasswordRejected
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.supabase import SupabaseAuth
 from cookcam.sandbox.gotrue import Failure, Gotrue
 from cookcam.settings.readers import Secret
@@ -42,7 +42,7 @@ async def provider(gotrue: Gotrue) -> AsyncIterator[SupabaseAuth]:
         yield opened
 
 
-async def test_an_account_from_sign_up_to_deletion(provider: SupabaseAuth):
+async def test_account_from_sign_up_to_deletion(provider: SupabaseAuth):
     email = some_email()
     created = await provider.sign_up(email, PASSWORD, "Ann")
     assert created.session is not None
@@ -68,14 +68,16 @@ async def test_an_account_from_sign_up_to_deletion(provider: SupabaseAuth):
         await provider.get_user(renewed.access_token)
 
 
-async def test_bad_credentials_sound_the_same_for_everybody(provider: SupabaseAuth, gotrue: Gotrue):
+async def test_bad_credentials_give_the_same_error_for_every_account(
+    provider: SupabaseAuth, gotrue: Gotrue
+):
     ann = await new_user(gotrue)
     for email, password in ((ann.email, "wrong password"), (some_email(), PASSWORD)):
         with pytest.raises(InvalidCredentials, match="Invalid email or password"):
             await provider.sign_in(email, password)
 
 
-async def test_an_unconfirmed_address_is_told_to_who_knows_the_password(
+async def test_unconfirmed_address_is_reported_only_with_the_correct_password(
     provider: SupabaseAuth, gotrue: Gotrue
 ):
     gotrue.behaviour.confirm_email = True
@@ -87,19 +89,19 @@ async def test_an_unconfirmed_address_is_told_to_who_knows_the_password(
         await provider.sign_in(email, "wrong password")
 
 
-async def test_signing_up_twice_is_refused(provider: SupabaseAuth, gotrue: Gotrue):
+async def test_second_sign_up_is_rejected(provider: SupabaseAuth, gotrue: Gotrue):
     ann = await new_user(gotrue)
     with pytest.raises(AccountExists):
         await provider.sign_up(ann.email, PASSWORD, "Ann")
 
 
-async def test_the_providers_password_rules_hold(provider: SupabaseAuth):
-    with pytest.raises(PasswordRefused):
+async def test_providers_password_rules_hold(provider: SupabaseAuth):
+    with pytest.raises(PasswordRejected):
         await provider.sign_up(some_email(), "x", "Ann")
 
 
 @pytest.mark.parametrize("token", ["garbage", "a.b.c"])
-async def test_tokens_that_are_none_are_refused(provider: SupabaseAuth, token: str):
+async def test_invalid_tokens_are_rejected(provider: SupabaseAuth, token: str):
     with pytest.raises(AuthenticationError):
         await provider.refresh(token)
     with pytest.raises(TokenExpired):
@@ -107,7 +109,7 @@ async def test_tokens_that_are_none_are_refused(provider: SupabaseAuth, token: s
     await provider.sign_out(token)
 
 
-async def test_signing_out_ends_one_session_and_no_other(provider: SupabaseAuth, gotrue: Gotrue):
+async def test_sign_out_ends_one_session_only(provider: SupabaseAuth, gotrue: Gotrue):
     ann = await new_user(gotrue)
     phone = await provider.sign_in(ann.email, PASSWORD)
     tablet = await provider.sign_in(ann.email, PASSWORD)
@@ -138,7 +140,7 @@ async def test_interleaved_sign_ins_never_mix_identities(provider: SupabaseAuth,
             nursery.start_soon(live, person)
 
 
-async def test_the_service_key_stays_with_the_deletion(provider: SupabaseAuth, gotrue: Gotrue):
+async def test_service_key_is_used_for_deletion_only(provider: SupabaseAuth, gotrue: Gotrue):
     ann = await new_user(gotrue)
     session = await provider.sign_in(ann.email, PASSWORD)
     with pytest.raises(TokenExpired):
@@ -153,7 +155,7 @@ async def test_the_service_key_stays_with_the_deletion(provider: SupabaseAuth, g
     assert (await provider.get_user(session.access_token)).id == ann.id
 
 
-async def test_the_signing_keys_are_published(provider: SupabaseAuth):
+async def test_signing_keys_are_published(provider: SupabaseAuth):
     (key,) = await provider.signing_keys()
     assert key["kid"]
     assert "d" not in key
@@ -186,7 +188,7 @@ async def outcomes(provider: SupabaseAuth, names: Iterable[str] = OPERATIONS) ->
 
 
 def at(port: int, policy: RetryPolicy | None = None) -> AbstractAsyncContextManager[SupabaseAuth]:
-    """A client of whatever listens on a port, with short bounds if told so."""
+    """A client of a server on a local port, optionally with short timeouts."""
     policies = {} if policy is None else {"once": policy, "read": policy}
     return SupabaseAuth.open(
         supabase_url=f"http://127.0.0.1:{port}",
@@ -200,14 +202,14 @@ UNAVAILABLE = dict.fromkeys(OPERATIONS, "SERVICE_UNAVAILABLE")
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_provider_that_fails_is_unavailable(
+async def test_provider_that_fails_is_unavailable(
     provider: SupabaseAuth, gotrue: Gotrue, status: int
 ):
     gotrue.behaviour.failure = Failure(status)
     assert await outcomes(provider) == UNAVAILABLE
 
 
-async def test_a_provider_that_limits_us_says_so(provider: SupabaseAuth, gotrue: Gotrue):
+async def test_rate_limit_of_the_provider_is_raised(provider: SupabaseAuth, gotrue: Gotrue):
     gotrue.behaviour.failure = Failure(429)
     assert await outcomes(provider) == dict.fromkeys(OPERATIONS, "RATE_LIMIT_ERROR")
     with pytest.raises(RateLimited) as limited:
@@ -215,14 +217,14 @@ async def test_a_provider_that_limits_us_says_so(provider: SupabaseAuth, gotrue:
     assert limited.value.retry_after >= 1
 
 
-async def test_a_provider_that_is_gone_is_unavailable():
+async def test_unreachable_provider_is_unavailable():
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     async with at(port) as provider:
         assert await outcomes(provider) == UNAVAILABLE
 
 
-async def test_a_provider_that_hangs_is_waited_for_within_bounds():
+async def test_hanging_provider_times_out():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         async with at(port, RetryPolicy(deadline=0.05)) as provider:
@@ -241,7 +243,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-async def test_an_answer_nobody_understands_is_the_services_failure(answer: tuple[int, bytes]):
+async def test_malformed_response_is_a_service_error(answer: tuple[int, bytes]):
     status, body = answer
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
 
@@ -259,13 +261,13 @@ async def test_an_answer_nobody_understands_is_the_services_failure(answer: tupl
         nursery.cancel_scope.cancel()
 
 
-async def test_our_own_key_refused_is_our_fault_and_not_the_users(gotrue: Gotrue):
+async def test_rejected_api_key_is_a_service_auth_error(gotrue: Gotrue):
     names = ("sign_up", "sign_in", "refresh", "get_user", "sign_out")
     async with open_client(gotrue, anon_key="not the key") as provider:
         assert await outcomes(provider, names) == dict.fromkeys(names, "SERVICE_AUTH_ERROR")
 
 
-async def test_reads_are_repeated(provider: SupabaseAuth, gotrue: Gotrue):
+async def test_reads_are_retried(provider: SupabaseAuth, gotrue: Gotrue):
     ann = await new_user(gotrue)
     session = await provider.sign_in(ann.email, PASSWORD)
     gotrue.behaviour.failure = Failure(503, times=2)
@@ -274,7 +276,7 @@ async def test_reads_are_repeated(provider: SupabaseAuth, gotrue: Gotrue):
     assert len(await provider.signing_keys()) == 1
 
 
-async def test_a_sign_in_is_not_repeated(provider: SupabaseAuth, gotrue: Gotrue):
+async def test_sign_in_is_not_retried(provider: SupabaseAuth, gotrue: Gotrue):
     ann = await new_user(gotrue)
     gotrue.behaviour.failure = Failure(503, times=1)
     with pytest.raises(ServiceUnavailable):
@@ -283,20 +285,20 @@ async def test_a_sign_in_is_not_repeated(provider: SupabaseAuth, gotrue: Gotrue)
 
 
 class TestASignUpWhoseAnswerWasLost:
-    async def test_is_found_again_by_its_password(self, provider: SupabaseAuth, gotrue: Gotrue):
+    async def test_lost_response_is_recovered_by_signing_in(
+        self, provider: SupabaseAuth, gotrue: Gotrue
+    ):
         email = some_email()
         gotrue.behaviour.failure = Failure(504, times=1, late=True)
         created = await provider.sign_up(email, PASSWORD, "Ann")
         assert created.user.email == email
         assert created.session is not None
 
-    async def test_is_made_by_the_second_try_when_the_first_did_nothing(
-        self, provider: SupabaseAuth, gotrue: Gotrue
-    ):
+    async def test_second_attempt_creates_the_account(self, provider: SupabaseAuth, gotrue: Gotrue):
         gotrue.behaviour.failure = Failure(504, times=1)
         assert (await provider.sign_up(some_email(), PASSWORD, "Ann")).session is not None
 
-    async def test_never_opens_the_account_of_somebody_else(
+    async def test_existing_account_of_another_user_is_not_opened(
         self, provider: SupabaseAuth, gotrue: Gotrue
     ):
         ann = await new_user(gotrue)
@@ -304,14 +306,14 @@ class TestASignUpWhoseAnswerWasLost:
         with pytest.raises(AccountExists):
             await provider.sign_up(ann.email, "another password", "Mallory")
 
-    async def test_is_tried_twice_and_no_more(self, provider: SupabaseAuth, gotrue: Gotrue):
+    async def test_sign_up_is_tried_at_most_twice(self, provider: SupabaseAuth, gotrue: Gotrue):
         gotrue.behaviour.failure = Failure(504, times=3)
-        with pytest.raises(OutOfTime):
+        with pytest.raises(ServiceTimeout):
             await provider.sign_up(some_email(), PASSWORD, "Ann")
         assert gotrue.behaviour.failure == Failure(504, times=1)
 
 
-async def test_a_failure_carries_no_password_and_no_token(provider: SupabaseAuth, gotrue: Gotrue):
+async def test_errors_contain_no_password_and_no_token(provider: SupabaseAuth, gotrue: Gotrue):
     ann = await new_user(gotrue)
     session = await provider.sign_in(ann.email, PASSWORD)
     assert session.access_token not in repr(session)
@@ -330,7 +332,7 @@ async def test_a_failure_carries_no_password_and_no_token(provider: SupabaseAuth
         assert failed.value.__context__ is None
 
 
-def test_the_library_is_not_imported_before_it_is_needed():
+def test_library_is_not_imported_before_it_is_needed():
     import subprocess
 
     code = "import sys, cookcam.providers.supabase, cookcam.identity; print(*sys.modules)"

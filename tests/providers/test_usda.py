@@ -12,13 +12,13 @@ import trio
 from structlog.testing import capture_logs
 
 from cookcam.errors import ServiceAuthError, ServiceError, ServiceUnavailable
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.usda import HourlyBudget, QuotaExhausted, Usda, _Unreachable
 from cookcam.sandbox.ports import free_port
 from cookcam.sandbox.usda import Behaviour, UsdaStandIn, foods, open_usda
 from cookcam.settings.readers import Secret
 
-QUICK = RetryPolicy(5.0, 3, first_pause=0.001, worth_repeating=(_Unreachable,))
+QUICK = RetryPolicy(5.0, 3, initial_delay=0.001, retry_on=(_Unreachable,))
 EGG = {"query": "egg", "pageSize": 3}
 
 
@@ -35,7 +35,7 @@ async def opened(
         yield client, usda, usda.behaviour
 
 
-async def test_a_search_and_a_food():
+async def test_search_and_a_food():
     async with opened() as (client, _, _):
         body = await client.search(EGG)
         assert body["totalHits"] > 3
@@ -47,7 +47,7 @@ async def test_a_search_and_a_food():
         assert await client.food(1) is None
 
 
-async def test_trouble_is_tried_again_and_then_told():
+async def test_server_errors_are_retried_and_then_raised():
     async with opened() as (client, _, behaviour):
         behaviour.failures = 2
         assert (await client.search(EGG))["foods"]
@@ -57,21 +57,21 @@ async def test_trouble_is_tried_again_and_then_told():
         assert client.budget._spent.__len__() == 6  # every attempt is counted
 
 
-async def test_a_plug_that_is_pulled():
-    nobody = f"http://127.0.0.1:{free_port()}/fdc/v1"
-    async with Usda.open(base_url=nobody, policy=QUICK) as client:
+async def test_refused_connection_is_unavailable():
+    unused_url = f"http://127.0.0.1:{free_port()}/fdc/v1"
+    async with Usda.open(base_url=unused_url, policy=QUICK) as client:
         with pytest.raises(ServiceUnavailable):
             await client.search(EGG)
 
 
-async def test_slowness_ends_at_the_deadline():
+async def test_slow_server_times_out_at_the_deadline():
     async with opened(policy=RetryPolicy(0.2, 3)) as (client, _, behaviour):
         behaviour.delay = 60
-        with trio.fail_after(5), pytest.raises(OutOfTime):
+        with trio.fail_after(5), pytest.raises(ServiceTimeout):
             await client.search(EGG)
 
 
-async def test_a_used_up_quota_is_advice_and_no_more_requests():
+async def test_exhausted_quota_blocks_requests_with_retry_after():
     async with opened() as (client, _, behaviour):
         behaviour.remaining = 0
         with pytest.raises(QuotaExhausted) as refused:
@@ -85,7 +85,7 @@ async def test_a_used_up_quota_is_advice_and_no_more_requests():
         assert len(behaviour.requests) == asked
 
 
-async def test_what_cannot_be_used():
+async def test_malformed_responses_are_service_errors():
     async with opened() as (client, _, behaviour):
         behaviour.garbled = True
         with pytest.raises(ServiceError):
@@ -95,9 +95,9 @@ async def test_what_cannot_be_used():
             await client.search(EGG)
 
 
-async def test_the_key_is_in_no_url_log_or_error(caplog: pytest.LogCaptureFixture):
+async def test_key_is_in_no_url_log_or_error(caplog: pytest.LogCaptureFixture):
     caplog.set_level("DEBUG")
-    told: list[str] = []
+    outputs: list[str] = []
     for key in ("a-key-to-keep-secret", None):
         async with opened(key=key) as (client, usda, behaviour):
             behaviour.failures = 3
@@ -106,16 +106,16 @@ async def test_the_key_is_in_no_url_log_or_error(caplog: pytest.LogCaptureFixtur
                     try:
                         await client.search(EGG)
                     except Exception as error:
-                        told += [repr(error), str(error), str(error.__cause__)]
-                told.append(str(logs))
-            told.append(repr(client))
-            assert all(secret not in "".join(told) for secret in ("a-key-to-keep", usda.api_key))
+                        outputs += [repr(error), str(error), str(error.__cause__)]
+                outputs.append(str(logs))
+            outputs.append(repr(client))
+            assert all(secret not in "".join(outputs) for secret in ("a-key-to-keep", usda.api_key))
             assert all(usda.api_key not in record.getMessage() for record in caplog.records)
             assert "a-key-to-keep" not in caplog.text
             assert usda.api_key not in caplog.text
 
 
-def test_the_budget_is_a_sliding_hour():
+def test_budget_is_a_sliding_hour():
     now = 0.0
     budget = HourlyBudget(limit=3, clock=lambda: now)
     for moment in (0.0, 10.0, 20.0):
@@ -137,7 +137,7 @@ def test_the_budget_is_a_sliding_hour():
     budget.spend()
 
 
-async def test_the_wire_of_the_stand_in():
+async def test_wire_of_the_stand_in():
     async with open_usda() as usda, httpx.AsyncClient(base_url=usda.url) as http:
         missing = await http.get("/foods/search", params={"query": "egg"})
         assert (missing.status_code, missing.json()["error"]["code"]) == (403, "API_KEY_MISSING")
@@ -157,7 +157,7 @@ async def test_the_wire_of_the_stand_in():
         assert (over.status_code, over.json()["error"]["code"]) == (429, "OVER_RATE_LIMIT")
 
 
-def test_the_foods_are_plausible():
+def test_foods_are_plausible():
     known = foods()
     assert len(known) > 300
     assert len({food.fdc_id for food in known}) == len(known)

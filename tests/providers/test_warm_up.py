@@ -1,6 +1,6 @@
-"""What a heavy library loads, it loads in the warm-up's thread and not at the first call.
+"""Heavy libraries are imported by the warm-up's thread and not by the first call.
 
-Each runs in a process of its own: in this one everything may be loaded already. Nobody listens on
+Each test runs in a new process, where nothing is imported yet. No server listens on
 the port that is called.
 """
 
@@ -81,7 +81,7 @@ trio.run(main)
     ],
     ids=["identity", "payments", "models", "recipes"],
 )
-def test_the_first_call_loads_next_to_nothing_of_the_library(opening: str, library: str) -> None:
+def test_first_call_after_warm_up_imports_almost_nothing(opening: str, library: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(opening=opening)],
         cwd=ROOT,

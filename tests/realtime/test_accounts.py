@@ -13,6 +13,7 @@ from attrs import define
 
 from cookcam.config import DatabaseConfig
 from cookcam.database import Database
+from cookcam.identity import AccountStates
 from cookcam.realtime.accounts import AccountWatch
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.hub import Hub
@@ -58,7 +59,7 @@ async def watched(
     config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=2)
     async with Database.open(config) as database:
         hub = Hub(5)
-        watch = AccountWatch(hub, database)
+        watch = AccountWatch(hub, database, AccountStates(database))
         nursery.start_soon(watch.run)
         yield Watched(database_url, hub, watch)
         nursery.cancel_scope.cancel()

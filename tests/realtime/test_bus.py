@@ -11,7 +11,7 @@ import trio.testing
 from attrs import define, field
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.providers.pause import Pause
+from cookcam.providers.pause import Backoff
 from cookcam.realtime.bus import Bus, Member
 from cookcam.realtime.bus.listening import STEADY, Listening
 from cookcam.realtime.bus.local import Exchange, LocalBus
@@ -98,12 +98,12 @@ async def test_a_loss_after_a_steady_time_counts_as_the_first(
 
 
 def test_pauses_grow_to_a_bound_and_are_drawn_from_their_upper_half() -> None:
-    bounds = Pause(0.25, 4.0, jitter=lambda pause: pause)
-    assert [bounds.after_failure() for _ in range(7)] == [0.25, 0.5, 1, 2, 4, 4, 4]
+    bounds = Backoff(0.25, 4.0, jitter=lambda pause: pause)
+    assert [bounds.next_delay() for _ in range(7)] == [0.25, 0.5, 1, 2, 4, 4, 4]
     bounds.reset()
-    assert bounds.after_failure() == 0.25
-    drawn = Pause(1.0, 1.0)
-    assert all(0.5 <= drawn.after_failure() <= 1.0 for _ in range(100))
+    assert bounds.next_delay() == 0.25
+    drawn = Backoff(1.0, 1.0)
+    assert all(0.5 <= drawn.next_delay() <= 1.0 for _ in range(100))
 
 
 async def test_texts_leave_in_order_and_in_batches() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -64,7 +65,7 @@ async def test_who_asks_for_an_answer_gets_exactly_one(autojump_clock):
         assert await bob.ask("say", {}) == {"ok": False, "error": "Invalid payload"}
 
 
-async def test_unknown_events_are_ignored_but_for_those_who_ask(autojump_clock):
+async def test_unknown_event_is_ignored_but_for_a_plain_frame_with_an_id(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         await ann.send("nothing", {"a": 1})
         error = {"message": "Unknown event", "code": "NOT_FOUND", "event": "nothing"}
@@ -72,7 +73,7 @@ async def test_unknown_events_are_ignored_but_for_those_who_ask(autojump_clock):
         assert await ann.conversation.send('{"event":"ping"}') is None
         await ann.expect("pong")
         await bob.send("nothing", {"a": 1})
-        assert await bob.ask("nothing") == {"ok": False, "error": "Unknown event"}
+        await bob.send_raw('421["nothing"]')  # as on Node, no acknowledgement
         await bob.send("join", {"room": "r"})
         await bob.expect("joined")
 
@@ -96,18 +97,113 @@ async def test_unknown_events_are_ignored_but_for_those_who_ask(autojump_clock):
     ],
 )
 async def test_a_payload_that_breaks_the_schema_names_the_field(autojump_clock, payload, field):
-    error = {
-        "message": "Invalid payload",
-        "code": "VALIDATION_ERROR",
-        "event": "join",
-        "field": field,
-    }
+    def check(error: dict[str, Any]) -> None:
+        (broken,) = error.pop("fields")
+        assert broken["field"] == field
+        assert broken["rule"].startswith(("must ", "is required"))
+        assert error == {
+            "message": "Invalid payload",
+            "code": "VALIDATION_ERROR",
+            "event": "join",
+            "field": field,
+        }
+
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         await ann.send("join", *payload)
-        assert await ann.expect("error") == error
+        check(await ann.expect("error"))
         await bob.send("join", *payload)
-        assert await bob.expect("error") == error
+        check(await bob.expect("error"))
         assert not live.hub.members("r")
+
+
+async def test_invalid_payload_names_every_field_and_the_rule_it_breaks(autojump_clock):
+    payload = {"room": "", "text": "x" * 2001}
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        await ann.send("join", payload)
+        await bob.send("join", payload)
+        for client in (ann, bob):
+            error = await client.expect("error")
+            assert error["field"] == "room"
+            assert error["fields"] == [
+                {"field": "room", "rule": "must have at least 1 characters"},
+                {"field": "text", "rule": "must have at most 2000 characters"},
+            ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("pizza \\ud83c", "pizza \N{REPLACEMENT CHARACTER}"),
+        ("\\ud83c\\udf55", "\N{SLICE OF PIZZA}"),
+    ],
+)
+async def test_half_a_surrogate_pair_is_read_as_the_replacement_character(
+    autojump_clock, sent, read
+):
+    async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
+        await ann.send_raw(f'{{"event":"join","data":{{"room":"{sent}"}}}}')
+        assert (await ann.expect("joined"))["room"] == read
+        await bob.send_raw(f'421["join",{{"room":"{sent}"}}]')
+        assert (await bob.expect("joined"))["room"] == read
+        assert await bob.receive() == '431[{"ok":true}]'
+
+
+TOO_DEEP = "[" * 65 + "]" * 65
+DEPTH = "The JSON is nested more than 64 levels deep"
+OVER_LIMIT = {
+    "depth": (
+        [f'427["join",{{"room":{TOO_DEEP}}}]'],
+        DEPTH,
+    ),
+    "depth of an attachment's packet": (
+        [f'4511-7["join",{TOO_DEEP}]', *[b"x"] * 11],
+        DEPTH,
+    ),
+    "attachments": (['4511-7["join"]', *[b"x"] * 11], "Packet has more than 10 attachments"),
+    "text": (['427["join","' + "x" * 1_000_000 + '"]'], "Packet is larger than 1000000 bytes"),
+    "attachment": (
+        ['451-7["join",{"_placeholder":true,"num":0}]', b"x" * 1_000_001],
+        "Attachment is larger than 1000000 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OVER_LIMIT)
+async def test_socketio_packet_over_a_limit_is_answered_and_the_connection_lives(
+    autojump_clock, name
+):
+    packets, reason = OVER_LIMIT[name]
+    async with open_live() as live, live.socketio(BOB) as bob:
+        await bob.send_raw(*packets)
+        error = await bob.expect("error")
+        assert error["message"] == reason
+        assert error["code"] == ("INVALID_JSON" if reason == DEPTH else "PAYLOAD_TOO_LARGE")
+        answer = {"ok": False, "error": reason}
+        assert json.loads((await bob.receive()).removeprefix("437")) == [answer]
+        await bob.send("join", {"room": "r"})
+        await bob.expect("joined")
+
+
+async def test_packets_over_a_limit_count_against_the_limit_of_events(autojump_clock):
+    async with open_live(SOCKET_EVENTS_PER_SECOND="1") as live, live.socketio(BOB) as bob:
+        await bob.send_raw(*[f'42["join",{TOO_DEEP}]'] * 13)
+        messages = [(await bob.expect("error"))["message"] for _ in range(12)]
+        assert messages[2:] == ["Rate limit exceeded"] * 10
+        assert await bob.receive() == "41"
+
+
+@pytest.mark.parametrize("levels", [65, 5_000])
+async def test_plain_frame_that_is_too_deep_is_answered_and_the_connection_lives(
+    autojump_clock, levels
+):
+    async with open_live() as live, live.plain(ANN) as ann:
+        for _ in range(4):
+            await ann.send_raw('{"event":"join","data":' + "[" * levels + "]" * levels + "}")
+            assert await ann.expect("error") == {
+                "message": DEPTH,
+                "code": "INVALID_JSON",
+            }
+        assert (await ann.ask("join", {"room": "r"}))["event"] == "joined"
 
 
 async def test_a_null_for_an_optional_field_is_absent_and_unknown_keys_are_ignored(autojump_clock):
@@ -134,7 +230,12 @@ async def test_a_null_for_an_optional_field_is_absent_and_unknown_keys_are_ignor
         ),
         (
             ValidationError.of("newStep", "is beyond the end"),
-            {"message": "Invalid payload", "code": "VALIDATION_ERROR", "field": "newStep"},
+            {
+                "message": "Invalid payload",
+                "code": "VALIDATION_ERROR",
+                "field": "newStep",
+                "fields": [{"field": "newStep", "rule": "is beyond the end"}],
+            },
         ),
         (
             RateLimited(retry_after=7),

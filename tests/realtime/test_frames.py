@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cookcam.json_parsing import JsonTooDeep
 from cookcam.realtime.frames import (
     MAX_FRAME,
     Frame,
@@ -34,7 +35,12 @@ def test_a_frame_has_an_event_and_may_have_data_and_an_id():
     assert decode_frame('{"event":"x","data":[1],"id":"7"}') == Frame("x", [1], "7")
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", "[]", '"x"', "1", "NaN", "\ud800", "[" * 5000])
+def test_frame_that_is_too_deep_is_told_apart():
+    with pytest.raises(JsonTooDeep):
+        decode_frame('{"event":"x","data":' + "[" * 5_000)
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", '"x"', "1", "NaN", "\ud800"])
 def test_what_is_no_object_is_malformed(text: str):
     with pytest.raises(MalformedFrame):
         decode_frame(text)

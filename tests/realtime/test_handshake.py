@@ -284,6 +284,37 @@ async def test_handshakes_are_limited_by_client_address(autojump_clock):
         assert await handshake("192.0.2.7") == 200
 
 
+async def test_handshakes_are_not_limited_where_rate_limiting_is_off(autojump_clock):
+    settings = {"ENABLE_RATE_LIMITING": "false", "SOCKET_HANDSHAKES_PER_MINUTE": "1"}
+    async with open_live(**settings) as live:
+        for _ in range(5):
+            answer = await request(live.realtime, "GET", SOCKETIO_PATH, "EIO=4&transport=polling")
+            assert answer.status == 200
+            async with live.plain_socket():
+                pass
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "message"),
+    [
+        ("EIO=4&transport=carrier", 0, "Transport unknown"),
+        ("EIO=4&transport=polling&sid=unknown", 1, "Session ID unknown"),
+        ("EIO=3&transport=polling", 5, "Unsupported protocol version"),
+        ("&".join(f"q{n}=" for n in range(100)), 3, "Bad request"),
+    ],
+)
+async def test_refused_handshake_is_an_error_envelope_with_the_code_of_engineio(
+    query, code, message, autojump_clock
+):
+    async with open_live() as live:
+        answer = await request(live.realtime, "GET", SOCKETIO_PATH, query)
+        body = answer.json()
+        assert (answer.status, body["statusCode"]) == (400, 400)
+        assert (body["code"], body["message"], body["error"]) == (code, message, "BAD_REQUEST")
+        assert body["path"] == SOCKETIO_PATH
+        assert {"requestId", "timestamp"} <= body.keys()
+
+
 async def test_both_protocols_share_the_limit_of_handshakes(autojump_clock):
     async with (
         open_live(SOCKET_HANDSHAKES_PER_MINUTE="2") as live,

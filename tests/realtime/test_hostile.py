@@ -6,6 +6,7 @@ Row 1 of `spec/realtime.md` §11, over real connections of both protocols.
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ import trio
 from attrs import define
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
+from tests.fuzz import decoders
 from tests.support.realtime import Live, Person, open_live, serving
 
 ANN, BOB = Person(name="Ann"), Person(name="Bob")
@@ -169,3 +171,34 @@ async def test_a_failing_handler_harms_nobody(site):
                 answer = await client.receive()
                 assert answer is not None
                 assert answer[1]["code"] == "INTERNAL_ERROR"
+
+
+def hostile_frame(rng: random.Random, protocol: str) -> str | bytes:
+    """A frame that is damaged, put together from pieces of the protocol, or binary."""
+    if rng.random() < 0.1:
+        return rng.randbytes(rng.randint(0, 200))
+    seeds = decoders.PLAIN_FRAMES if protocol == "plain" else decoders.PACKETS
+    return decoders.clean(decoders.text(rng, seeds))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+async def test_after_any_frame_the_older_connections_are_answered(site, protocol):
+    rng = random.Random(7)
+    async with site.connection("plain") as first, site.connection("socketio") as second:
+        plain = await site.sign_in(first, "plain", BOB)
+        socketio = await site.sign_in(second, "socketio", Person(name="Eve"))
+        for number in range(150):
+            async with site.connection(protocol) as websocket:
+                if number % 3:
+                    await site.sign_in(websocket, protocol, ANN)
+                with suppress(ConnectionClosed):
+                    for _ in range(rng.randint(1, 3)):
+                        await websocket.send_message(hostile_frame(rng, protocol))
+            await plain.send("ping", MISSING)
+            assert await plain.receive() is not None
+            await socketio.send("join", {"room": "still here"})
+            assert await socketio.receive() == (
+                "joined",
+                {"room": "still here", "userName": "Eve"},
+            )
+        assert not site.live.reports.kept

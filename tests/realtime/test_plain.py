@@ -39,6 +39,7 @@ async def test_an_object_that_is_no_frame_names_the_field(autojump_clock):
                     "message": "Invalid payload",
                     "code": "VALIDATION_ERROR",
                     "field": "event",
+                    "fields": [{"field": "event", "rule": "must be text of 1 to 128 characters"}],
                 },
                 "replyTo": number,
             }

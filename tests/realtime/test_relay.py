@@ -124,6 +124,18 @@ async def test_what_is_sent_reaches_the_connections_of_all_instances(cluster) ->
         assert len("é☃" * 10_000) > PART
 
 
+async def test_the_first_event_of_a_new_instance_reaches_the_others(cluster, open_bus) -> None:
+    """It is sent before the others have answered the greeting of the new instance."""
+    ann = uuid4()
+    async with cluster(1) as (one,), trio.open_nursery() as nursery:
+        anns = one.connect(ann)
+        new = await nursery.start(run_instance, open_bus)
+        await until(lambda: new.bus.connected)
+        new.hub.send_to_user(ann, "hello", {"n": 1})
+        await until(lambda: anns.received == [("hello", {"n": 1})])
+        nursery.cancel_scope.cancel()
+
+
 async def test_rooms_and_presence_span_instances(cluster) -> None:
     ann, ben = uuid4(), uuid4()
     async with cluster(2) as (one, two):

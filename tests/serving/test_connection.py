@@ -12,7 +12,7 @@ from attrs import define, field
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
-from cookcam.serving.door import Peer, SocketDoor
+from cookcam.serving.door import ACCEPT_BATCH, Peer, SocketDoor
 from cookcam.serving.server import Server, protocol_config
 from cookcam.serving.states import WRITE_TIMEOUT
 from tests.support.program import MemoryDoor, answer, ask, at_end
@@ -265,16 +265,28 @@ async def test_a_drain_does_not_wait_for_somebody_who_never_speaks(tmp_path: Pat
                 while not server.connections:
                     await trio.sleep(0.01)
                 queued = await trio.open_tcp_stream("127.0.0.1", port)
-                server.close_door()
+                server.stop_accepting()
                 await server.drain(linger=0.2)
                 for stream in (silent, queued):
                     await stream.aclose()
 
 
+async def test_connections_are_accepted_in_batches() -> None:
+    """One a pass, hundreds of new connections wait for hundreds of passes of a busy scheduler."""
+    door = SocketDoor.bind("127.0.0.1", 0)
+    door.listen()
+    clients = [await trio.open_tcp_stream("127.0.0.1", door.port) for _ in range(ACCEPT_BATCH + 3)]
+    assert [len(await door.accept()) for _ in range(2)] == [ACCEPT_BATCH, 3]
+    assert door.close() == []
+    for client in clients:
+        await client.aclose()
+
+
 def test_a_closed_door_has_let_everyone_in_who_was_waiting() -> None:
     import socket
 
-    door = SocketDoor.open("127.0.0.1", 0)
+    door = SocketDoor.bind("127.0.0.1", 0)
+    door.listen()
     visitors = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(20)]
 
     async def close() -> int:

@@ -50,7 +50,7 @@ async def test_a_thousand_stopped_peers_do_not_hold_a_drain(tls: bool, tmp_path:
                     assert (await another.receive_some()).startswith(b"HTTP/1.1 200")
             before = time.monotonic()
             server.lifecycle.enter(Phase.DRAINING)
-            server.close_door()
+            server.stop_accepting()
             await server.drain(linger=0)
             assert time.monotonic() - before < LONGEST_DRAIN
             assert server.connections == 0

@@ -290,7 +290,7 @@ async def test_a_peer_that_stops_does_not_hold_a_drain(
     async with stopped_peer(case, tmp_path) as (server, _, ended):
         before = trio.current_time()
         server.lifecycle.enter(Phase.DRAINING)
-        server.close_door()
+        server.stop_accepting()
         with trio.fail_after(10_000):
             await server.drain(linger=0)
             await ended.wait()

@@ -55,7 +55,10 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), REFUSED)
+# The ids are the same in every worker of a run: some values hold a key made for this process.
+@pytest.mark.parametrize(
+    ("name", "value"), REFUSED, ids=[f"{name}-{index}" for index, (name, _) in enumerate(REFUSED)]
+)
 def test_production_refuses_what_staging_takes(name: str, value: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load({**PRODUCTION, name: value})

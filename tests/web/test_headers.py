@@ -83,7 +83,21 @@ async def test_the_policy_forbids_framing_and_foreign_scripts(site: Any) -> None
     assert rules["default-src"] == rules["script-src"] == rules["connect-src"] == "'self'"
     assert rules["frame-ancestors"] == rules["object-src"] == rules["script-src-attr"] == "'none'"
     assert rules["style-src"] == "'self' 'unsafe-inline'"
-    assert "upgrade-insecure-requests" in rules
+    assert "upgrade-insecure-requests" not in rules
+
+
+async def test_json_bodies_end_with_a_newline(site: Any) -> None:
+    for path in ("/api/v1/ok", "/nowhere"):
+        reply = await site.client().get(path)
+        assert reply.body.endswith(b"}\n")
+        assert int(reply.headers["content-length"]) == len(reply.body)
+
+
+async def test_requests_are_upgraded_only_where_the_client_speaks_tls(site: Any) -> None:
+    proxied = await site.client().get("/api/v1/ok", x_forwarded_proto="https")
+    assert proxied.headers["content-security-policy"].endswith(";upgrade-insecure-requests")
+    plain = await site.client().get("/api/v1/ok", x_forwarded_proto="http")
+    assert "upgrade-insecure-requests" not in plain.headers["content-security-policy"]
 
 
 async def test_a_listed_origin_is_echoed_on_every_answer(site: Any) -> None:

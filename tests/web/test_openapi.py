@@ -23,7 +23,9 @@ from cookcam.web import (
     validate_request,
     validate_response,
 )
+from cookcam.web.error_codes import codes_of
 from cookcam.web.openapi import openapi_document
+from cookcam.web.openapi_schemas import NO_NUL
 from tests.support.environments import PRODUCTION
 
 
@@ -159,10 +161,13 @@ def test_failures_are_documented_with_the_one_schema(document: Any) -> None:
     anywhere = {"400", "413", "429", "500", "502", "503", "504"}
     assert set(create) == {"201", "401", "403", "415", *anywhere}
     one = document["paths"]["/recipes/{recipe_id}"]["get"]["responses"]
-    assert set(one) == {"200", "404", *anywhere}
+    assert set(one) == {"200", "304", "404", *anywhere}
     for response in document["components"]["responses"].values():
-        schema = response["content"]["application/json"]["schema"]
-        assert schema == {"$ref": "#/components/schemas/Error"}
+        whole, narrowed = response["content"]["application/json"]["schema"]["allOf"]
+        assert whole == {"$ref": "#/components/schemas/Error"}
+        status = narrowed["properties"]["statusCode"]["const"]
+        assert narrowed["properties"]["code"]["enum"] == codes_of(status)
+    assert "VALIDATION_ERROR" in codes_of(400)
 
 
 def test_models_docstrings_and_guards_are_in_the_document(document: Any) -> None:
@@ -205,7 +210,7 @@ def test_bodies_say_what_is_wanted_and_that_null_is_left_out(make_site: Any) -> 
     rated = made["components"]["schemas"]["Rated"]
     assert rated["required"] == ["stars"]
     assert rated["properties"]["stars"] == {"type": "integer"}
-    assert rated["properties"]["words"] == {"type": ["string", "null"]}
+    assert rated["properties"]["words"] == {"type": ["string", "null"], "pattern": NO_NUL}
     assert {"type": "null"} in rated["properties"]["mood"]["anyOf"]
     operation = made["paths"]["/ratings"]["post"]
     assert operation["requestBody"]["required"]

@@ -4,10 +4,19 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
-from cookcam.web import Routes, spend
-from cookcam.web.rate_limit import Bucket, LimitReached, RateLimits, Verdict
+from cookcam.errors import BadRequest
+from cookcam.observability.metrics import Metrics
+from cookcam.web import Routes, limit_unverified, rate_limit, spend, validate_request
+from cookcam.web.edge import Edge
+from cookcam.web.rate_limit import AUTH, Bucket, LimitReached, RateLimits, Verdict
+from tests.web.client import Client
 from tests.web.conftest import LISTED, configured
+
+
+class Attempt(Struct):
+    text: str = ""
 
 
 def sign_in_site(make_site, **settings):
@@ -17,7 +26,9 @@ def sign_in_site(make_site, **settings):
     async def read():
         return []
 
+    @bp.post("/auth/signin")
     @bp.post("/auth/login")
+    @rate_limit(AUTH)
     async def login():
         return {"in": True}
 
@@ -56,7 +67,15 @@ async def test_the_21st_sign_in_is_refused_and_reading_goes_on(make_site, autoju
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/auth/login", "/API/v1/Auth/Login", "/api/v1/auth/login/", "/api/v1/auth/LOGIN/"]
+    "path",
+    [
+        "/api/auth/login",
+        "/API/v1/Auth/Login",
+        "/api/v1/auth/login/",
+        "/api/v1/auth/LOGIN/",
+        "/api/v1/auth/signin",
+        "/api/auth/signin",
+    ],
 )
 async def test_every_spelling_of_a_sign_in_is_counted(make_site, autojump_clock, path) -> None:
     client = sign_in_site(make_site, RATE_LIMIT_AUTH_MAX_REQUESTS="1").client()
@@ -135,6 +154,55 @@ async def test_a_handler_counts_in_a_bucket_of_its_own_key(make_site, autojump_c
     replies = [await site.client(peer=f"192.0.2.{n}").post("/api/v1/attempt") for n in range(1, 4)]
     assert [reply.status for reply in replies] == [200, 200, 429]
     assert replies[2].headers["retry-after"] == "900"
+
+
+async def test_address_limit_holds_before_the_body_is_read(make_site, autojump_clock) -> None:
+    bp = Routes("auth", __name__)
+
+    @bp.post("/attempt")
+    @rate_limit(AUTH)
+    @validate_request(Attempt)
+    async def attempt(data: Attempt):
+        return {}
+
+    client = make_site(bp, RATE_LIMIT_AUTH_MAX_REQUESTS="1").client()
+    replies = [
+        await client.post("/api/v1/attempt", body=b"{", content_type="text/x") for _ in range(2)
+    ]
+    assert [reply.status for reply in replies] == [415, 429]
+
+
+async def test_only_unverified_deliveries_of_an_address_are_limited(
+    make_site, autojump_clock
+) -> None:
+    bp = Routes("webhooks", __name__)
+    verified: list[bool] = []
+
+    @bp.post("/deliver/<good>")
+    @limit_unverified
+    async def deliver(good: str):
+        verified.append(good == "yes")
+        if good != "yes":
+            raise BadRequest
+        return {}
+
+    site = make_site(bp, RATE_LIMIT_MAX_REQUESTS="100000")
+    attacker, provider = site.client(peer="192.0.2.1"), site.client(peer="192.0.2.2")
+    for _ in range(40):
+        assert (await provider.post("/api/v1/deliver/yes")).status == 200
+    statuses = [(await attacker.post("/api/v1/deliver/no")).status for _ in range(30)]
+    assert statuses == [400] * 20 + [429] * 10
+    assert verified.count(False) == 20  # the rest cost no verification
+    assert (await provider.post("/api/v1/deliver/yes")).status == 200
+
+
+async def test_rejected_requests_are_counted_by_bucket(make_site, autojump_clock) -> None:
+    site = sign_in_site(make_site, RATE_LIMIT_AUTH_MAX_REQUESTS="1")
+    metrics = Metrics()
+    edge = Edge(site.app, site.config, limits=site.limits, metrics=metrics)
+    for _ in range(3):
+        await Client(edge).post("/api/v1/auth/login")
+    assert 'rate_limited_total{bucket="auth"} 2.0' in metrics.render().decode()
 
 
 def test_the_limits_are_the_configured_ones() -> None:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quart import jsonify
 
-from cookcam.errors import BadRequest, NotFound, ValidationError
+from cookcam.errors import BadRequest, InvalidJson, NotFound, ValidationError
+from cookcam.json_parsing import MAX_DEPTH
 from cookcam.web import (
     Routes,
     parse_uuid,
@@ -23,6 +24,7 @@ from cookcam.web import (
     validate_response,
 )
 from cookcam.web.answers import to_json
+from cookcam.web.bodies import parse_json
 from cookcam.web.forms import parse_form
 
 
@@ -159,6 +161,29 @@ async def test_null_means_left_out_where_null_is_no_value(client: Any) -> None:
     made = (await client.post("/api/v1/meals", sent)).json()
     assert (made["title"], made["portions"], made["tags"]) == ("Untitled", 1, [])
     assert made["note"] is None
+
+
+@pytest.mark.parametrize(
+    ("escaped", "title"),
+    [
+        ("pizza \\ud83c", "pizza \N{REPLACEMENT CHARACTER}"),
+        ("\\ud83c\\udf55", "\N{SLICE OF PIZZA}"),
+    ],
+)
+async def test_half_a_surrogate_pair_is_read_as_the_replacement_character(
+    client: Any, escaped: str, title: str
+) -> None:
+    body = f'{{"title":"{escaped}"}}'.encode()
+    reply = await client.post("/api/v1/meals", body=body, content_type="application/json")
+    assert (reply.status, reply.json()["title"]) == (201, title)
+
+
+@pytest.mark.parametrize("levels", [65, 700, 5_000])
+async def test_json_that_is_too_deep_is_a_400_with_the_reason(client: Any, levels: int) -> None:
+    body = b'{"unknown":' + b"[" * levels + b"]" * levels + b"}"
+    reply = await client.post("/api/v1/meals", body=body, content_type="application/json")
+    assert (reply.status, reply.json()["code"]) == (400, "INVALID_JSON")
+    assert reply.json()["message"] == "The JSON is nested more than 64 levels deep"
 
 
 async def test_json_is_held_to_its_types_and_a_form_is_not(client: Any) -> None:
@@ -325,3 +350,42 @@ async def test_a_whole_number_may_be_written_as_a_fraction(make_site: Any) -> No
     )
     for portions in (2.5, "2", 1e300):
         assert (await client.post("/api/v1/whole", {"portions": portions})).status == 400
+
+
+def nested(levels: int, kind: str = "[") -> bytes:
+    opening, closing = (b"[", b"]") if kind == "[" else (b'{"a":', b"}")
+    return opening * levels + b"1" + closing * levels
+
+
+@pytest.mark.parametrize("levels", [65, 66, 700, 1023, 1025, 100_000])
+@pytest.mark.parametrize("kind", ["[", "{"])
+async def test_deeply_nested_json_is_rejected_with_400(client, levels: int, kind: str) -> None:
+    reply = await client.post(
+        "/api/v1/meals",
+        body=b'{"parts":' + nested(levels - 1, kind) + b"}",
+        content_type="application/json",
+    )
+    assert (reply.status, reply.json()["code"]) == (400, "INVALID_JSON")
+
+
+@given(
+    st.recursive(
+        st.text(max_size=5) | st.integers(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    ),
+    st.integers(0, 80),
+)
+def test_depth_of_json_is_bounded_exactly(value: Any, wrapped: int) -> None:
+    for _ in range(wrapped):
+        value = [value, "[{"]
+    text = msgspec.json.encode(value)
+    if depth_of(value) <= MAX_DEPTH:
+        assert parse_json(text) == value
+    else:
+        with pytest.raises(InvalidJson):
+            parse_json(text)
+
+
+def depth_of(value: Any) -> int:
+    children = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(depth_of, children), default=0) if isinstance(value, dict | list) else 0

@@ -5,33 +5,41 @@ Field names in camel case are those of older clients; tokens are sent in both sp
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import datetime
+from typing import NotRequired, TypedDict, cast
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from cookcam.features.accounts.models import Profile
 from cookcam.providers.sessions import AuthSession, SignedUp
 
-AuthUserJson = Annotated[
-    dict[str, Any],
-    Meta(
-        title="AuthUser",
-        description="The identity provider's user object.",
-        extra_json_schema={
-            "properties": {
-                "id": {"type": "string", "format": "uuid"},
-                "email": {"type": "string"},
-                "role": {"type": "string"},
-                "app_metadata": {"type": "object"},
-                "user_metadata": {"type": "object"},
-                "created_at": {"type": "string", "format": "date-time"},
-            }
-        },
-    ),
-]
+
+class AppMetadata(TypedDict):
+    """How the user signs in; the identity provider may add keys."""
+
+    provider: NotRequired[str]
+    providers: NotRequired[list[str]]
 
 
-class SessionAnswer(Struct):
+class UserMetadata(TypedDict):
+    """What the user said at sign-up; the identity provider may add keys."""
+
+    name: NotRequired[str | None]
+    email: NotRequired[str | None]
+
+
+class AuthUser(TypedDict):
+    """The identity provider's user object, which may have more keys."""
+
+    id: NotRequired[str]
+    email: NotRequired[str]
+    role: NotRequired[str]
+    app_metadata: NotRequired[AppMetadata]
+    user_metadata: NotRequired[UserMetadata]
+    created_at: NotRequired[datetime]
+
+
+class AuthSessionResponse(Struct):
     """A session as the provider words it."""
 
     access_token: str
@@ -39,25 +47,25 @@ class SessionAnswer(Struct):
     token_type: str
     expires_in: int
     expires_at: int
-    user: AuthUserJson
+    user: AuthUser
 
     @classmethod
-    def of(cls, session: AuthSession) -> SessionAnswer:
+    def of(cls, session: AuthSession) -> AuthSessionResponse:
         return cls(
             session.access_token,
             session.refresh_token,
             session.token_type,
             session.expires_in,
             session.expires_at,
-            dict(session.user.wire),
+            cast("AuthUser", session.user.wire),
         )
 
 
-class SignedUpAnswer(Struct):
+class SignUpResponse(Struct):
     """`session` is null, and the tokens are absent, until the e-mail address is confirmed."""
 
-    user: AuthUserJson
-    session: SessionAnswer | None
+    user: AuthUser
+    session: AuthSessionResponse | None
     message: str
     token: str | UnsetType = UNSET
     refresh_token_camel: str | UnsetType = field(name="refreshToken", default=UNSET)
@@ -65,13 +73,13 @@ class SignedUpAnswer(Struct):
     refresh_token: str | UnsetType = UNSET
 
     @classmethod
-    def of(cls, made: SignedUp) -> SignedUpAnswer:
-        user, session = dict(made.user.wire), made.session
+    def of(cls, made: SignedUp) -> SignUpResponse:
+        user, session = cast("AuthUser", made.user.wire), made.session
         if session is None:
             return cls(user, None, "Account created. Please confirm your email address.")
         return cls(
             user,
-            SessionAnswer.of(session),
+            AuthSessionResponse.of(session),
             "Account created",
             token=session.access_token,
             refresh_token_camel=session.refresh_token,
@@ -80,39 +88,39 @@ class SignedUpAnswer(Struct):
         )
 
 
-class SignedInAnswer(Struct):
-    user: AuthUserJson
+class SignInResponse(Struct):
+    user: AuthUser
     token: str
     refresh_token_camel: str = field(name="refreshToken")
     access_token: str
     refresh_token: str
-    session: SessionAnswer
+    session: AuthSessionResponse
     message: str
 
     @classmethod
-    def of(cls, session: AuthSession) -> SignedInAnswer:
+    def of(cls, session: AuthSession) -> SignInResponse:
         return cls(
-            dict(session.user.wire),
+            cast("AuthUser", session.user.wire),
             session.access_token,
             session.refresh_token,
             session.access_token,
             session.refresh_token,
-            SessionAnswer.of(session),
+            AuthSessionResponse.of(session),
             "Login successful",
         )
 
 
-class RefreshedAnswer(Struct):
+class SessionRefreshResponse(Struct):
     token: str
     refresh_token_camel: str = field(name="refreshToken")
     access_token: str
     refresh_token: str
     expires_in: int
     expires_at: int
-    user: AuthUserJson
+    user: AuthUser
 
     @classmethod
-    def of(cls, session: AuthSession) -> RefreshedAnswer:
+    def of(cls, session: AuthSession) -> SessionRefreshResponse:
         return cls(
             session.access_token,
             session.refresh_token,
@@ -120,29 +128,29 @@ class RefreshedAnswer(Struct):
             session.refresh_token,
             session.expires_in,
             session.expires_at,
-            dict(session.user.wire),
+            cast("AuthUser", session.user.wire),
         )
 
 
-class MessageAnswer(Struct):
+class MessageResponse(Struct):
     message: str
 
 
-class DoneAnswer(Struct):
+class SuccessResponse(Struct):
     success: bool
     message: str
 
 
-class MeAnswer(Struct):
+class MeResponse(Struct):
     user: Profile
 
 
-class ProfileChangedAnswer(Struct):
+class ProfileUpdateResponse(Struct):
     user: Profile
     message: str
 
 
-class PhotoAnswer(Struct):
+class ProfilePhotoResponse(Struct):
     """The address in the spelling of the app and in that of the row."""
 
     success: bool
@@ -151,6 +159,6 @@ class PhotoAnswer(Struct):
     user: Profile
 
     @classmethod
-    def of(cls, profile: Profile) -> PhotoAnswer:
+    def of(cls, profile: Profile) -> ProfilePhotoResponse:
         url = profile.avatar_url or ""
         return cls(True, url, url, profile)

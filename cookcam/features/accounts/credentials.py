@@ -1,7 +1,7 @@
 """The rules of what is typed into a sign-in or sign-up form (`spec/http-api-core.md` §3.9).
 
-Nothing is trimmed or rewritten, save that e-mail addresses are compared in lower case: a password
-with edge spaces or angle brackets is that password.
+E-mail addresses are trimmed and compared in lower case, names are cleaned (`cookcam.text`). A
+password is never rewritten: with edge spaces or angle brackets it is that password.
 """
 
 from __future__ import annotations
@@ -9,17 +9,26 @@ from __future__ import annotations
 import re
 
 from cookcam.features.literals import refused
+from cookcam.text import VISIBLE_PATTERN, clean_line
 
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+\.[^\s@\x00-\x1f\x7f]+")
 
 LONGEST_EMAIL = 320
 LONGEST_TEXT = 1000
 SHORTEST_PASSWORD = 8
+MAX_PASSWORD_BYTES = 72
+"""Supabase Auth hashes with bcrypt, which reads 72 bytes, and refuses longer passwords."""
 SHORTEST_NAME = 2
+NAME_PATTERN = rf"{VISIBLE_PATTERN}[\s\S]*{VISIBLE_PATTERN}"
+"""Two visible characters."""
 
 
 def checked_email(email: str) -> str:
-    """The address in lower case. Raises ValidationError."""
+    """The address in lower case, without the spaces that phone keyboards add around it.
+
+    Raises ValidationError.
+    """
+    email = email.strip()
     if len(email) > LONGEST_EMAIL or not _EMAIL.fullmatch(email):
         raise refused("Invalid email format", "email")
     return email.lower()
@@ -29,15 +38,20 @@ def checked_new_password(password: str) -> str:
     """The password as it is. Raises ValidationError."""
     if len(password) < SHORTEST_PASSWORD:
         raise refused(f"Password must be at least {SHORTEST_PASSWORD} characters long", "password")
-    if len(password) > LONGEST_TEXT:
-        raise refused(f"Password must be at most {LONGEST_TEXT} characters long", "password")
+    if len(password.encode()) > MAX_PASSWORD_BYTES:
+        raise refused(
+            f"Password must be at most {MAX_PASSWORD_BYTES} bytes long (letters outside of English"
+            " take two or more)",
+            "password",
+        )
     return password
 
 
 def checked_name(name: str, longest: int = LONGEST_TEXT) -> str:
-    """The name as it is. Raises ValidationError."""
-    if len(name.strip()) < SHORTEST_NAME:
+    """The name as `clean_line` makes it. Raises ValidationError."""
+    cleaned = clean_line(name)
+    if len(cleaned) < SHORTEST_NAME or not re.search(NAME_PATTERN, name):
         raise refused(f"Name must be at least {SHORTEST_NAME} characters", "name")
-    if len(name) > longest or "\0" in name:
+    if len(name) > longest:
         raise refused(f"Name must be at most {longest} characters", "name")
-    return name
+    return cleaned

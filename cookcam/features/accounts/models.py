@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from attrs import field, frozen
@@ -36,7 +35,7 @@ class Profile:
     cooking_skill_level: str
     timezone: str
     notifications_enabled: bool
-    notification_preferences: dict[str, Any]
+    notification_preferences: dict[str, bool]
     created_at: datetime
     updated_at: datetime
 
@@ -68,6 +67,9 @@ class ProfileChanges:
     dietary_preferences: list[str] | None = None
     cuisine_preferences: list[str] | None = None
     cooking_skill_level: str | None = None
+    timezone: str | None = None
+    notifications_enabled: bool | None = None
+    notification_preferences: dict[str, bool] | None = None
 
     @property
     def nothing(self) -> bool:

@@ -15,7 +15,7 @@ from attrs import frozen
 from cookcam.errors import AuthenticationError, ValidationError
 from cookcam.features.accounts.credentials import checked_new_password
 from cookcam.identity import Identity
-from cookcam.providers.auth_errors import PasswordRefused
+from cookcam.providers.auth_errors import PasswordRejected
 from cookcam.providers.supabase import SupabaseAuth
 
 AT_LEAST: Final = 1.0
@@ -59,7 +59,7 @@ class Recovery:
         checked_new_password(password)
         try:
             await self.provider.change_password(token, password)
-        except PasswordRefused as refused:
+        except PasswordRejected as refused:
             raise ValidationError(refused.message, error=refused.message) from None
         except AuthenticationError:
             raise AuthenticationError(NOT_GOOD, error=NOT_GOOD) from None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from cookcam.features.accounts.answers import DoneAnswer
+from cookcam.features.accounts.answers import SuccessResponse
 from cookcam.features.accounts.credentials import checked_email
 from cookcam.features.accounts.recovery import Recovery
-from cookcam.features.accounts.requests import ForgottenRequest, NewPasswordRequest
+from cookcam.features.accounts.requests import ForgotPasswordRequest, NewPasswordRequest
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
-from cookcam.web import Routes, errors_as, spend, validate_request, validate_response
+from cookcam.web import Routes, errors_as, rate_limit, spend, validate_request, validate_response
+from cookcam.web.quotas import is_used_up
+from cookcam.web.rate_limit import AUTH, RECOVERY_MAILS
 
 UNEXPECTED = "Internal server error"
 
@@ -17,27 +19,32 @@ def routes(recovery: Recovery) -> Routes:
     bp = Routes("recovery", __name__, legacy=True)
 
     @bp.post("/auth/forgot-password")
+    @rate_limit(AUTH)
     @errors_as(flagged=True, unexpected=UNEXPECTED)
-    @validate_request(ForgottenRequest)
-    @validate_response(DoneAnswer)
-    async def forgot(data: ForgottenRequest) -> DoneAnswer:
+    @validate_request(ForgotPasswordRequest)
+    @validate_response(SuccessResponse)
+    async def forgot(data: ForgotPasswordRequest) -> SuccessResponse:
         """Have a link mailed that allows a new password.
 
         The answer does not tell whether the address has an account.
         """
         email = checked_email(data.email)
-        spend("auth", email)
-        await recovery.begin(email)
-        return DoneAnswer(True, "If the address has an account, a mail is on its way to it")
+        # Over the limit no further mail is sent, and the request is not rejected: others must not
+        # be able to lock the owner out. The mails of this window are in the inbox.
+        if not is_used_up(RECOVERY_MAILS, email):
+            spend(RECOVERY_MAILS, email)
+            await recovery.begin(email)
+        return SuccessResponse(True, "If the address has an account, a mail is on its way to it")
 
     @bp.post("/auth/reset-password")
+    @rate_limit(AUTH)
     @errors_as(flagged=True, unexpected=UNEXPECTED)
     @signed_in
     @validate_request(NewPasswordRequest)
-    @validate_response(DoneAnswer)
-    async def reset(caller: Identity, data: NewPasswordRequest) -> DoneAnswer:
+    @validate_response(SuccessResponse)
+    async def reset(caller: Identity, data: NewPasswordRequest) -> SuccessResponse:
         """Set a new password, with the token that the link of the mail has brought."""
         await recovery.finish(caller, bearer_token(), data.password)
-        return DoneAnswer(True, "Password changed")
+        return SuccessResponse(True, "Password changed")
 
     return bp

@@ -5,19 +5,26 @@ Field names in camel case are those of older clients.
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any, ClassVar
+from zoneinfo import available_timezones
 
 from msgspec import Meta, Struct, field
 
+from cookcam.errors import ValidationError
 from cookcam.features.accounts.credentials import (
     LONGEST_EMAIL,
     LONGEST_TEXT,
+    MAX_PASSWORD_BYTES,
+    NAME_PATTERN,
     SHORTEST_NAME,
     SHORTEST_PASSWORD,
 )
 from cookcam.features.accounts.models import ProfileChanges
-from cookcam.features.literals import refused
-from cookcam.web import WANTED
+from cookcam.features.accounts.public_urls import PUBLIC_URL_PATTERN, is_public_url
+from cookcam.features.literals import refused, visible_line
+from cookcam.text import VISIBLE_PATTERN, clean_prose
+from cookcam.web import WANTED, given
 
 SKILL_LEVELS = {
     "beginner": "beginner",
@@ -29,6 +36,15 @@ SKILL_LEVELS = {
 }
 
 
+TIMEZONE = "the name of an IANA time zone, such as Europe/Berlin"
+
+
+@cache
+def known_timezones() -> frozenset[str]:
+    """IANA names of this machine's time zone database, without its two that are no place."""
+    return frozenset(available_timezones() - {"localtime", "Factory"})
+
+
 class Confidential(Struct):
     """A request whose content must not appear in a traceback or a log line."""
 
@@ -36,19 +52,29 @@ class Confidential(Struct):
         return f"{type(self).__name__}(...)"
 
 
+_NO_SPACE = r"[^\s@\x00-\x1f\x7f\x85]+"
+
 Email = Annotated[
     str,
     Meta(
         extra_json_schema={
             "maxLength": LONGEST_EMAIL,
-            "pattern": r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+\.[^\s@\x00-\x1f\x7f]+$",
+            "pattern": rf"^\s*{_NO_SPACE}@{_NO_SPACE}\.{_NO_SPACE}\s*$",
         }
     ),
     WANTED,
 ]
 NewPassword = Annotated[
     str,
-    Meta(extra_json_schema={"minLength": SHORTEST_PASSWORD, "maxLength": LONGEST_TEXT}),
+    Meta(
+        description=f"At most {MAX_PASSWORD_BYTES} bytes in UTF-8.",
+        extra_json_schema={
+            "minLength": SHORTEST_PASSWORD,
+            "maxLength": MAX_PASSWORD_BYTES,
+            # A character is one to four bytes.
+            "anyOf": [{"pattern": r"^[\x01-\x7f]*$"}, {"maxLength": MAX_PASSWORD_BYTES // 4}],
+        },
+    ),
     WANTED,
 ]
 NewName = Annotated[
@@ -57,7 +83,7 @@ NewName = Annotated[
         extra_json_schema={
             "minLength": SHORTEST_NAME,
             "maxLength": LONGEST_TEXT,
-            "pattern": r"\S[\s\S]*\S",
+            "pattern": NAME_PATTERN,
         }
     ),
     WANTED,
@@ -83,7 +109,12 @@ class LoginRequest(Confidential):
             raise refused("Email and password are required", "email")
 
 
-class RefreshRequest(Confidential):
+class SessionRefreshRequest(Confidential):
+    any_of: ClassVar = (
+        given(refresh_token={"type": "string", "minLength": 1}),
+        given(refreshToken={"type": "string", "minLength": 1}),
+    )
+
     refresh_token: str = ""
     refresh_token_camel: str = field(name="refreshToken", default="")
 
@@ -96,7 +127,7 @@ class RefreshRequest(Confidential):
             raise refused("Refresh token is required", "refresh_token")
 
 
-class ForgottenRequest(Confidential):
+class ForgotPasswordRequest(Confidential):
     email: Email = ""
 
     def __post_init__(self) -> None:
@@ -114,16 +145,31 @@ class NewPasswordRequest(Confidential):
 
 ShortText = Annotated[str, Meta(max_length=1000)]
 SomeWords = Annotated[
-    list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(max_length=100)
+    list[
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=100, extra_json_schema={"pattern": VISIBLE_PATTERN}),
+        ]
+    ],
+    Meta(max_length=100),
 ]
 Servings = Annotated[int, Meta(ge=1, le=50)]
 
 
 class ProfileRequest(Struct):
-    """All optional; null means not given. `creator_tier` belongs to the server and is ignored."""
+    """All optional; null means not given."""
 
-    name: Annotated[str, Meta(min_length=2, max_length=100)] | None = None
-    avatar_url: Annotated[str, Meta(max_length=2048, pattern=r"^https://[^\s/]")] | None = None
+    name: (
+        Annotated[
+            str,
+            Meta(min_length=2, max_length=100, extra_json_schema={"pattern": NAME_PATTERN}),
+        ]
+        | None
+    ) = None
+    avatar_url: (
+        Annotated[str, Meta(max_length=2048, extra_json_schema={"pattern": PUBLIC_URL_PATTERN})]
+        | None
+    ) = None
     is_creator: bool | None = None
     creator_bio: ShortText | None = None
     creator_specialty: ShortText | None = None
@@ -138,12 +184,38 @@ class ProfileRequest(Struct):
         Annotated[str, Meta(extra_json_schema={"enum": list(SKILL_LEVELS)})] | None
     ) = None
 
+    timezone: Annotated[str, Meta(max_length=64, description=TIMEZONE)] | None = None
+    notifications_enabled: bool | None = None
+    notification_preferences: (
+        Annotated[
+            dict[Annotated[str, Meta(min_length=1, max_length=50)], bool],
+            Meta(max_length=50, description="Types of notifications; false turns one off."),
+        ]
+        | None
+    ) = None
+    creator_tier: Annotated[
+        Any, Meta(description="Belongs to the server; accepted from older clients and ignored.")
+    ] = None
+
     def __post_init__(self) -> None:
+        if self.avatar_url is not None and not is_public_url(self.avatar_url):
+            raise ValidationError.of("avatar_url", "must be a public https address")
+        if self.timezone is not None and self.timezone not in known_timezones():
+            raise ValidationError.of("timezone", f"must be {TIMEZONE}")
         if self.cooking_skill_level is not None:
             level = SKILL_LEVELS.get(self.cooking_skill_level.lower())
             if level is None:
                 raise refused("Invalid cooking skill level", "cooking_skill_level")
             self.cooking_skill_level = level
+        for name in ("creator_bio", "creator_specialty"):
+            text: str | None = getattr(self, name)
+            if text is not None:
+                setattr(self, name, clean_prose(text))
+        for name in ("kitchen_appliances", "dietary_preferences", "cuisine_preferences"):
+            words: list[str] | None = getattr(self, name)
+            if words is not None:
+                setattr(self, name, [visible_line(word, name) for word in words])
 
     def changes(self) -> ProfileChanges:
-        return ProfileChanges(**{name: getattr(self, name) for name in self.__struct_fields__})
+        fields = [name for name in self.__struct_fields__ if name != "creator_tier"]
+        return ProfileChanges(**{name: getattr(self, name) for name in fields})

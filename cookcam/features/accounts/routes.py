@@ -8,13 +8,13 @@ from quart import request
 
 from cookcam.errors import ValidationError
 from cookcam.features.accounts.answers import (
-    MeAnswer,
-    MessageAnswer,
-    PhotoAnswer,
-    ProfileChangedAnswer,
-    RefreshedAnswer,
-    SignedInAnswer,
-    SignedUpAnswer,
+    MeResponse,
+    MessageResponse,
+    ProfilePhotoResponse,
+    ProfileUpdateResponse,
+    SessionRefreshResponse,
+    SignInResponse,
+    SignUpResponse,
 )
 from cookcam.features.accounts.avatars import Avatars
 from cookcam.features.accounts.credentials import checked_email
@@ -22,24 +22,27 @@ from cookcam.features.accounts.models import Profile
 from cookcam.features.accounts.requests import (
     LoginRequest,
     ProfileRequest,
-    RefreshRequest,
+    SessionRefreshRequest,
     SignUpRequest,
 )
 from cookcam.features.accounts.service import Accounts, Profiles
+from cookcam.features.accounts.sign_in_limits import limited_sign_in
 from cookcam.features.accounts.uploads import uploaded_file
 from cookcam.features.literals import refused
 from cookcam.identity import Identity
-from cookcam.identity.guards import bearer_token, signed_in
+from cookcam.identity.guards import bearer_token, signed_in, signed_in_or_deleted
+from cookcam.images import IMAGE_TYPES
 from cookcam.web import (
     Routes,
     document_failures,
     document_upload,
     errors_as,
-    spend,
+    rate_limit,
+    user_limit,
     validate_request,
     validate_response,
 )
-from cookcam.web.quotas import spend_costly
+from cookcam.web.rate_limit import AUTH
 from cookcam.web.requests import Request
 
 UNEXPECTED = "Internal server error"
@@ -58,19 +61,19 @@ def photo_routes(avatars: Avatars) -> Routes:
     @bp.post("/auth/profile/photo")
     @errors_as(flagged=True, unexpected=UNEXPECTED)
     @signed_in
-    @document_upload("image/jpeg", "image/png", "image/webp", field="photo")
+    @user_limit("avatar")
+    @document_upload(*IMAGE_TYPES, field="photo")
     @document_failures(404, 422)
-    @validate_response(PhotoAnswer)
-    async def change_photo(caller: Identity) -> PhotoAnswer:
-        """Set the caller's photograph: a JPEG, PNG or WebP up to 10 MiB.
+    @validate_response(ProfilePhotoResponse)
+    async def change_photo(caller: Identity) -> ProfilePhotoResponse:
+        """Set the caller's photograph: a JPEG, PNG, WebP, HEIC or AVIF up to 10 MiB.
 
         It comes as the file `photo` of a multipart form, or as the body.
         """
         photo = await uploaded_file(cast("Request", request), "photo")
         if photo is None:
             raise refused("A photo is required", "photo")
-        spend_costly("avatar", caller.user_id)
-        return PhotoAnswer.of(await avatars.replace(caller, photo))
+        return ProfilePhotoResponse.of(await avatars.replace(caller, photo))
 
     return bp
 
@@ -78,66 +81,70 @@ def photo_routes(avatars: Avatars) -> Routes:
 def _sessions(bp: Routes, accounts: Accounts) -> None:
     @bp.post("/auth/register")
     @bp.post("/auth/signup")
+    @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @validate_request(SignUpRequest)
-    @validate_response(SignedUpAnswer, 201)
-    async def sign_up(data: SignUpRequest) -> tuple[SignedUpAnswer, int]:
+    @validate_response(SignUpResponse, 201)
+    async def sign_up(data: SignUpRequest) -> tuple[SignUpResponse, int]:
         """Create an account.
 
         The session is null while the e-mail address waits to be confirmed.
         """
         made = await accounts.sign_up(data.email, data.password, data.name)
-        return SignedUpAnswer.of(made), 201
+        return SignUpResponse.of(made), 201
 
     @bp.post("/auth/signin")
     @bp.post("/auth/login")
+    @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @document_failures(401, 403)
     @validate_request(LoginRequest)
-    @validate_response(SignedInAnswer)
-    async def log_in(data: LoginRequest) -> SignedInAnswer:
+    @validate_response(SignInResponse)
+    async def log_in(data: LoginRequest) -> SignInResponse:
         """Sign in with e-mail and password."""
         email = checked_email(data.email)
-        spend("auth", email)
-        return SignedInAnswer.of(await accounts.sign_in(email, data.password))
+        async with limited_sign_in(email):
+            session = await accounts.sign_in(email, data.password)
+        return SignInResponse.of(session)
 
     @bp.post("/auth/signout")
     @bp.post("/auth/logout")
     @errors_as(unexpected=UNEXPECTED)
-    @signed_in
-    @validate_response(MessageAnswer)
-    async def log_out(_caller: Identity) -> MessageAnswer:
+    @signed_in_or_deleted
+    @validate_response(MessageResponse)
+    async def log_out(_caller: Identity) -> MessageResponse:
         """End the session of this token, on this device only."""
         await accounts.sign_out(bearer_token())
-        return MessageAnswer("Logged out successfully")
+        return MessageResponse("Logged out successfully")
 
     @bp.post("/auth/refresh")
+    @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @document_failures(401)
-    @validate_request(RefreshRequest)
-    @validate_response(RefreshedAnswer)
-    async def refresh(data: RefreshRequest) -> RefreshedAnswer:
+    @validate_request(SessionRefreshRequest)
+    @validate_response(SessionRefreshResponse)
+    async def refresh(data: SessionRefreshRequest) -> SessionRefreshResponse:
         """Exchange a refresh token for the next session."""
-        return RefreshedAnswer.of(await accounts.refresh(data.token))
+        return SessionRefreshResponse.of(await accounts.refresh(data.token))
 
 
 def _profile(bp: Routes, profiles: Profiles) -> None:
     @bp.get("/auth/me")
     @errors_as(unexpected=UNEXPECTED)
-    @signed_in
+    @signed_in_or_deleted
     @document_failures(404)
-    @validate_response(MeAnswer)
-    async def me(caller: Identity) -> MeAnswer:
+    @validate_response(MeResponse)
+    async def me(caller: Identity) -> MeResponse:
         """The caller's own profile, wrapped."""
-        return MeAnswer(await profiles.of(caller))
+        return MeResponse(await profiles.of(caller))
 
     @bp.put("/auth/profile")
     @errors_as(unexpected=UNEXPECTED)
     @signed_in
     @document_failures(404)
-    @validate_request(ProfileRequest)
-    @validate_response(ProfileChangedAnswer)
-    async def change_me(caller: Identity, data: ProfileRequest) -> ProfileChangedAnswer:
+    @validate_request(ProfileRequest, nothing_known="No fields to update")
+    @validate_response(ProfileUpdateResponse)
+    async def change_me(caller: Identity, data: ProfileRequest) -> ProfileUpdateResponse:
         """Change the caller's own profile.
 
         With `is_creator` true, and the creator entitlement, the caller becomes a creator and is
@@ -146,13 +153,13 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
         changes = data.changes()
         if changes.nothing:
             raise ValidationError("No fields to update", error="No fields to update")
-        return ProfileChangedAnswer(
+        return ProfileUpdateResponse(
             await profiles.change(caller, changes), "Profile updated successfully"
         )
 
     @bp.get("/users/profile")
     @errors_as(unexpected="Failed to fetch user profile")
-    @signed_in
+    @signed_in_or_deleted
     @document_failures(404)
     @validate_response(Profile)
     async def read_profile(caller: Identity) -> Profile:
@@ -163,7 +170,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected="Failed to update user profile")
     @signed_in
     @document_failures(404)
-    @validate_request(ProfileRequest)
+    @validate_request(ProfileRequest, nothing_known="No fields to update")
     @validate_response(Profile)
     async def change_profile(caller: Identity, data: ProfileRequest) -> Profile:
         """Change the caller's own profile; the answer is the whole row."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 import structlog
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cookcam.database import Transaction
 from cookcam.errors import (
@@ -30,7 +30,7 @@ from cookcam.features.gamification.service import Xp
 from cookcam.features.subscriptions.entitlements import Entitlements
 from cookcam.features.subscriptions.refusals import CreatorRequired
 from cookcam.identity import Identity
-from cookcam.providers.auth_errors import AccountExists, PasswordRefused, Refused
+from cookcam.providers.auth_errors import AccountExists, AuthRejected, PasswordRejected
 from cookcam.providers.sessions import AuthSession, SignedUp
 from cookcam.providers.supabase import SupabaseAuth
 
@@ -86,7 +86,7 @@ class Profiles:
         if changes.nothing:
             return profile
         if changes.name is not None:
-            checked_name(changes.name, longest=100)
+            changes = evolve(changes, name=checked_name(changes.name, longest=100))
         if changes.is_creator:
             await self.entitlements.require_creator(caller.user_id)
         award = None
@@ -142,12 +142,12 @@ class Accounts:
         """
         address = checked_email(email)
         checked_new_password(password)
-        checked_name(name)
+        name = checked_name(name)
         try:
             made = await self.provider.sign_up(address, password, name)
-        except PasswordRefused as refused:
+        except PasswordRejected as refused:
             raise SignUpRefused(refused.message, error=refused.message) from None
-        except (AccountExists, Refused):
+        except (AccountExists, AuthRejected):
             raise SignUpRefused(error="Failed to create user") from None
         try:
             await self.profiles.make(made.user.id, address, name)

@@ -55,9 +55,19 @@ update public.users set
   kitchen_appliances = coalesce(%(kitchen_appliances)s::jsonb, kitchen_appliances),
   dietary_preferences = coalesce(%(dietary_preferences)s::jsonb, dietary_preferences),
   cuisine_preferences = coalesce(%(cuisine_preferences)s::jsonb, cuisine_preferences),
-  cooking_skill_level = coalesce(%(cooking_skill_level)s, cooking_skill_level)
+  cooking_skill_level = coalesce(%(cooking_skill_level)s, cooking_skill_level),
+  timezone = coalesce(%(timezone)s, timezone),
+  notifications_enabled = coalesce(%(notifications_enabled)s, notifications_enabled),
+  notification_preferences = coalesce(%(notification_preferences)s::jsonb, notification_preferences)
 where id = %(user_id)s
 returning {COLUMNS}"""  # noqa: S608 - constants
+
+JSON_COLUMNS = (
+    "kitchen_appliances",
+    "dietary_preferences",
+    "cuisine_preferences",
+    "notification_preferences",
+)
 
 CARDS = "select id, name, avatar_url, level from public.users where id = any(%(ids)s::uuid[])"
 
@@ -75,7 +85,7 @@ class ProfileRow:
     async def update(self, changes: ProfileChanges) -> Profile:
         """The row after the changes."""
         given = asdict(changes, recurse=False)
-        for column in ("kitchen_appliances", "dietary_preferences", "cuisine_preferences"):
+        for column in JSON_COLUMNS:
             given[column] = None if given[column] is None else Jsonb(given[column])
         return await self.tx.fetch_one(
             Profile, UPDATE, user_id=self.user_id, creator_feature=CREATOR_FEATURE, **given

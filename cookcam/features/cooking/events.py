@@ -11,11 +11,13 @@ from cookcam.features.cooking.answers import SessionCreated, SessionJoined, Sess
 from cookcam.features.cooking.attendance import Attendance
 from cookcam.features.cooking.models import MAX_PARTICIPANTS, MessageType
 from cookcam.features.cooking.service import Cooking
+from cookcam.features.literals import visible_line, visible_prose
 from cookcam.features.recipes.service import recipe_not_found
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Answer, Events
 from cookcam.realtime.limits import Quota
 from cookcam.settings.sections import RealtimeConfig
+from cookcam.text import clean_prose
 from cookcam.web import parse_uuid
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -28,6 +30,9 @@ class CreateSession(Struct, rename="camel"):
     invited_user_ids: Annotated[list[UUID], Meta(max_length=MAX_PARTICIPANTS - 1)] = field(
         default_factory=list[UUID]
     )
+
+    def __post_init__(self) -> None:
+        self.title = visible_line(self.title, "title")
 
 
 class JoinSession(Struct, rename="camel"):
@@ -44,11 +49,18 @@ class UpdateStep(Struct, rename="camel"):
     new_step: Annotated[int, Meta(ge=0)]
     step_notes: Annotated[str, Meta(max_length=1000)] | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        if self.step_notes is not UNSET:
+            self.step_notes = clean_prose(self.step_notes)
+
 
 class SendMessage(Struct, rename="camel"):
     session_id: Id
     message: Annotated[str, Meta(min_length=1, max_length=2000)]
     message_type: MessageType = "text"
+
+    def __post_init__(self) -> None:
+        self.message = visible_prose(self.message, "message")
 
 
 def events(cooking: Cooking, attendance: Attendance, settings: RealtimeConfig) -> Events:

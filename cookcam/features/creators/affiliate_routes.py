@@ -22,6 +22,7 @@ from cookcam.web import (
     errors_as,
     facts,
     unconditional,
+    user_limit,
     validate_request,
     validate_response,
 )
@@ -31,6 +32,7 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
     @bp.post("/subscription/affiliate/generate")
     @errors_as(unexpected="Failed to generate affiliate link")
     @signed_in
+    @user_limit("affiliate links")
     @gates.creator
     @document_failures(409)
     @validate_request(AffiliateLinkRequest)

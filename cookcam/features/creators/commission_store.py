@@ -106,7 +106,7 @@ class ConversionStore:
 
     def lock(self, user_id: UUID) -> None:
         """Locks the user's row; the lock is sent with the next statement."""
-        self.tx.later(LOCK, user_id=user_id)
+        self.tx.defer(LOCK, user_id=user_id)
 
     async def attribution(self, user_id: UUID) -> Attribution | None:
         return await self.tx.fetch_optional(Attribution, ATTRIBUTION, user_id=user_id)

@@ -26,6 +26,7 @@ from cookcam.web import (
     errors_as,
     hidden,
     unconditional,
+    user_limit,
     validate_request,
     validate_response,
 )
@@ -36,6 +37,7 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @bp.post("/subscription/creator/stripe/onboard")
     @errors_as(unexpected="Failed to start Stripe onboarding")
     @signed_in
+    @user_limit("connect")
     @gates.creator
     @document_failures(409)
     @validate_request(OnboardRequest)
@@ -59,6 +61,7 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @errors_as(unexpected="Failed to get dashboard link")
     @unconditional
     @signed_in
+    @user_limit("connect")
     @gates.creator
     @document_failures(404, 409)
     @validate_response(StripeDashboardResponse)
@@ -69,6 +72,7 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @bp.post("/subscription/creator/stripe/account-link")
     @errors_as(unexpected="Failed to create account link")
     @signed_in
+    @user_limit("connect")
     @gates.creator
     @document_failures(404, 409)
     @validate_request(AccountLinkRequest)
@@ -81,6 +85,7 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @bp.post("/subscription/creator/stripe/refresh-status")
     @errors_as(unexpected="Failed to refresh account status")
     @signed_in
+    @user_limit("connect")
     @gates.creator
     @document_failures(404, 409)
     @validate_request(StripeRefreshRequest)

@@ -18,6 +18,7 @@ from cookcam.features.creators.models import Link, Visit
 from cookcam.features.creators.visitors import Visitors
 from cookcam.features.literals import refused
 from cookcam.features.referrals.service import Referrals
+from cookcam.text import clean_line
 
 ALPHABET: Final = string.ascii_uppercase + string.digits
 CODE_LENGTH: Final = 8
@@ -47,7 +48,7 @@ class Links:
 
         Raises ValidationError for an invalid slug or campaign, and Conflict for a taken slug.
         """
-        campaign = (campaign or "").strip() or DEFAULT_CAMPAIGN
+        campaign = clean_line(campaign or "") or DEFAULT_CAMPAIGN
         if len(campaign) > MAX_CAMPAIGN_LENGTH:
             raise refused("Campaign name is too long", "campaignName")
         if slug is not None and not _SLUG.fullmatch(slug):

@@ -23,9 +23,11 @@ from cookcam.web import (
     document_failures,
     errors_as,
     unconditional,
+    user_limit,
     validate_request,
     validate_response,
 )
+from cookcam.web.rate_limit import PAYMENTS
 
 HEADER = "Idempotency-Key"
 MAX_KEY_LENGTH = 200
@@ -46,6 +48,7 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     @bp.post("/subscription/creator/payout")
     @errors_as(unexpected="Failed to request payout")
     @signed_in
+    @user_limit(PAYMENTS)
     @gates.creator
     @document_failures(409)
     @validate_request(PayoutRequest)

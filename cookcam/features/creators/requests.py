@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from cookcam.errors import ValidationError
 from cookcam.features.creators.money import cents_of
 from cookcam.features.literals import refused
+from cookcam.text import clean_prose
+from cookcam.web import WANTED
+
+Url = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
 
 
 class AffiliateLinkRequest(Struct):
@@ -36,8 +41,10 @@ class ClickRequest(Struct):
 
 
 class PayoutRequest(Struct):
-    amount: float | None = None
-    method: str | None = None
+    amount: Annotated[float | None, WANTED] = None
+    method: Annotated[
+        Annotated[str, Meta(extra_json_schema={"enum": ["stripe"]})] | None, WANTED
+    ] = None
 
     def cents(self) -> int:
         """The amount in cents. Raises ValidationError for missing or invalid fields."""
@@ -49,10 +56,14 @@ class PayoutRequest(Struct):
 
 
 class TipRequest(Struct):
-    amount: float | None = None
+    amount: Annotated[float | None, WANTED] = None
     creator_id: UUID | None = field(name="creatorId", default=None)
     message: str | None = None
     is_anonymous: bool = field(name="isAnonymous", default=False)
+
+    def __post_init__(self) -> None:
+        if self.message is not None:
+            self.message = clean_prose(self.message)
 
     def cents(self) -> int:
         """The amount in cents. Raises ValidationError."""
@@ -67,8 +78,8 @@ class OnboardRequest(Struct):
 
 class AccountLinkRequest(Struct):
     account_id: str | None = None
-    return_url: str | None = None
-    refresh_url: str | None = None
+    return_url: Annotated[Url | None, WANTED] = None
+    refresh_url: Annotated[Url | None, WANTED] = None
 
     def urls(self) -> tuple[str, str]:
         """The return and the refresh URL. Raises ValidationError."""

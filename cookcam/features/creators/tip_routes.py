@@ -13,9 +13,11 @@ from cookcam.web import (
     document_failures,
     errors_as,
     parse_uuid,
+    user_limit,
     validate_request,
     validate_response,
 )
+from cookcam.web.rate_limit import PAYMENTS
 
 
 def add_tip_routes(bp: Routes, tips: Tips) -> None:
@@ -23,6 +25,7 @@ def add_tip_routes(bp: Routes, tips: Tips) -> None:
     @bp.post("/recipe/<recipe_id>/tip")
     @errors_as(unexpected="Failed to send tip")
     @signed_in
+    @user_limit(PAYMENTS)
     @document_failures(409)
     @validate_request(TipRequest)
     @validate_response(TipResponse)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Literal, TypedDict
 
 from msgspec import Struct, field
 
 
-class DeletedAnswer(Struct):
+class AccountDeletionResponse(Struct):
     """`receipt` is signed, and can be checked with `POST /auth/account/receipt`."""
 
     message: str
@@ -16,8 +16,31 @@ class DeletedAnswer(Struct):
     receipt: str
 
 
-class ReceiptAnswer(Struct):
+class DeletedRows(TypedDict):
+    """Numbers of rows by table."""
+
+    deleted: dict[str, int]
+    anonymised: dict[str, int]
+
+
+class DeletionReceipt(TypedDict):
+    """What a receipt says: a JWT's claims, with moments in seconds since 1970.
+
+    `files` counts objects by bucket; `subscriptions` counts those that
+    were ended, by provider.
+    """
+
+    iss: str
+    jti: str
+    requested: int
+    iat: int
+    rows: DeletedRows
+    files: dict[str, int] | Literal["being deleted"]
+    subscriptions: dict[str, int]
+
+
+class DeletionReceiptResponse(Struct):
     """`receipt` is what a good receipt says: rows by table, objects by bucket, subscriptions."""
 
     valid: bool
-    receipt: dict[str, Any]
+    receipt: DeletionReceipt

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from cookcam.web import WANTED
 
 
-class DeletionRequest(Struct):
+class AccountDeletionRequest(Struct):
     """The password may come in the body or in a header; see `confirmation_in_header`."""
 
     confirm_password: str = field(name="confirmPassword", default="")
@@ -18,7 +18,7 @@ class DeletionRequest(Struct):
         return "DeletionRequest(...)"
 
 
-class ReceiptRequest(Struct):
+class DeletionReceiptRequest(Struct):
     receipt: Annotated[str, WANTED] = ""
 
 

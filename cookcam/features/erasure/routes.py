@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from quart import request
 
-from cookcam.features.erasure.answers import DeletedAnswer, ReceiptAnswer
+from cookcam.features.erasure.answers import (
+    AccountDeletionResponse,
+    DeletionReceipt,
+    DeletionReceiptResponse,
+)
 from cookcam.features.erasure.receipts import Receipts
 from cookcam.features.erasure.requests import (
-    DeletionRequest,
-    ReceiptRequest,
+    AccountDeletionRequest,
+    DeletionReceiptRequest,
     confirmation_in_header,
 )
 from cookcam.features.erasure.service import Erasure, checked_password
 from cookcam.identity import Identity
-from cookcam.identity.guards import signed_in
+from cookcam.identity.guards import signed_in_or_deleted
 from cookcam.web import (
     Routes,
     document_failures,
     errors_as,
+    rate_limit,
     spend,
     validate_request,
     validate_response,
 )
+from cookcam.web.rate_limit import AUTH
 
 MESSAGE = "Account deleted successfully"
 
@@ -30,12 +38,15 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
     bp = Routes("erasure", __name__, legacy=True)
 
     @bp.delete("/auth/account")
+    @rate_limit(AUTH)
     @errors_as(unexpected="Failed to delete account")
-    @signed_in
+    @signed_in_or_deleted
     @document_failures(404, 409)
-    @validate_request(DeletionRequest)
-    @validate_response(DeletedAnswer)
-    async def delete_account(caller: Identity, data: DeletionRequest) -> DeletedAnswer:
+    @validate_request(AccountDeletionRequest)
+    @validate_response(AccountDeletionResponse)
+    async def delete_account(
+        caller: Identity, data: AccountDeletionRequest
+    ) -> AccountDeletionResponse:
         """Delete the caller's account and everything that belongs to it.
 
         Wants the password, as `confirmPassword` in the body or in a header of that name. Answers
@@ -44,16 +55,16 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
         password = checked_password(
             data.confirm_password or confirmation_in_header(request.headers.get("confirmPassword"))
         )
-        spend("auth", str(caller.user_id))
+        spend(AUTH, str(caller.user_id))
         deleted = await erasure.erase(caller, password)
-        return DeletedAnswer(MESSAGE, deleted.deleted_at, deleted.receipt)
+        return AccountDeletionResponse(MESSAGE, deleted.deleted_at, deleted.receipt)
 
     @bp.post("/auth/account/receipt")
     @errors_as(unexpected="Internal server error")
-    @validate_request(ReceiptRequest)
-    @validate_response(ReceiptAnswer)
-    async def verify_receipt(data: ReceiptRequest) -> ReceiptAnswer:
+    @validate_request(DeletionReceiptRequest)
+    @validate_response(DeletionReceiptResponse)
+    async def verify_receipt(data: DeletionReceiptRequest) -> DeletionReceiptResponse:
         """Whether a receipt of a deletion is ours, and what it says."""
-        return ReceiptAnswer(True, dict(receipts.verify(data.receipt)))
+        return DeletionReceiptResponse(True, cast("DeletionReceipt", receipts.verify(data.receipt)))
 
     return bp

@@ -110,6 +110,7 @@ class Erasure:
         if await self._store.find(user_hash) is None:
             await self._confirm(caller, password)
             await self._store.request(user_hash, caller.user_id, _prefixes(caller.user_id))
+            self._close(caller.user_id)
             log.info("account deletion requested")
         with trio.move_on_after(WHILE_SOMEBODY_WAITS):
             await self._go_on(user_hash)

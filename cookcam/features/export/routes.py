@@ -11,6 +11,7 @@ from cookcam.web import (
     Routes,
     document_content,
     document_failures,
+    document_header,
     errors_as,
     unconditional,
 )
@@ -24,6 +25,8 @@ def routes(export: Export) -> Routes:
     @errors_as(unexpected="Failed to export account data")
     @unconditional
     @document_content("application/zip")
+    @document_header("Content-Disposition", "The name of the file.")
+    @document_header("Cache-Control", "`no-store`.")
     @document_failures(404)
     @signed_in
     async def export_account(caller: Identity) -> Response:

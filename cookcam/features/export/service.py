@@ -18,7 +18,7 @@ from cookcam.features.accounts.service import Profiles
 from cookcam.features.export.archive import Entry, zipped
 from cookcam.features.export.store import ExportStore
 from cookcam.identity import Identity
-from cookcam.providers.storage import BUCKETS, SIGNED_FOR, Storage
+from cookcam.providers.storage import BUCKETS, SIGNED_URL_TTL, Storage
 
 
 @frozen
@@ -66,7 +66,7 @@ class Export:
                     "bucket": bucket,
                     "key": key,
                     "url": self.storage.public_url(bucket, key) if public else signed.get(key),
-                    "url_good_for_seconds": None if public else SIGNED_FOR,
+                    "url_good_for_seconds": None if public else SIGNED_URL_TTL,
                 }
                 for key in keys
             ]

@@ -8,11 +8,13 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from cookcam.features.feed.service import Feed
+from cookcam.features.literals import visible_line, visible_prose
 from cookcam.features.recipes.service import recipe_not_found
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Events
 from cookcam.realtime.limits import Quota, broadcasts
 from cookcam.settings.sections import RealtimeConfig
+from cookcam.text import clean_prose
 from cookcam.web import parse_uuid
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -26,6 +28,11 @@ class ShareRecipe(Struct, rename="camel"):
     description: Annotated[str, Meta(max_length=500)]
     tags: Annotated[list[Tag], Meta(max_length=10)] = field(default_factory=list[Tag])
 
+    def __post_init__(self) -> None:
+        self.title = visible_line(self.title, "title")
+        self.description = clean_prose(self.description)
+        self.tags = [visible_line(tag, "tags") for tag in self.tags]
+
 
 class LikeRecipe(Struct, rename="camel"):
     share_id: Id
@@ -35,17 +42,26 @@ class CommentRecipe(Struct, rename="camel"):
     share_id: Id
     comment: Annotated[str, Meta(min_length=1, max_length=500)]
 
+    def __post_init__(self) -> None:
+        self.comment = visible_prose(self.comment, "comment")
+
 
 class ShareScan(Struct, rename="camel"):
     ingredients: Annotated[list[Ingredient], Meta(min_length=1, max_length=100)]
     confidence: Annotated[float, Meta(ge=0, le=100)]
     image_url: Annotated[str, Meta(max_length=2048)] | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        self.ingredients = [visible_line(item, "ingredients") for item in self.ingredients]
+
 
 class RequestCollab(Struct, rename="camel"):
     target_user_id: UUID
     recipe_id: Id
     message: Annotated[str, Meta(max_length=500)]
+
+    def __post_init__(self) -> None:
+        self.message = clean_prose(self.message)
 
 
 def events(feed: Feed, settings: RealtimeConfig) -> Events:

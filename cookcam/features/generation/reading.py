@@ -6,6 +6,7 @@ of these raise ValidationError.
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from cookcam.errors import ValidationError
@@ -71,7 +72,7 @@ def whole(
     value = given.get(field)
     if value is None:
         return otherwise
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValidationError.of(field, "must be a number")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -19,7 +19,7 @@ from cookcam.features.generation.prompts import THEMES
 from cookcam.features.generation.two_steps import preview_required
 from cookcam.features.literals import refused
 from cookcam.features.recipes.models import DIFFICULTIES
-from cookcam.web import WANTED
+from cookcam.web import WANTED, given
 
 NO_INGREDIENTS = "Detected ingredients array is required"
 NO_MENU_INGREDIENTS = 'Ingredients list is required (as "ingredients" or "detectedIngredients")'
@@ -52,7 +52,22 @@ _FOODS: dict[str, Any] = {
 _SOME_WORDS: dict[str, Any] = {
     "anyOf": [{"type": "array", "items": _WORDS, "maxItems": reading.MOST_TEXTS}, _WORDS]
 }
-_NUMBER: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": 100}
+_NUMBER: dict[str, Any] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": 100},
+        {"type": "string", "pattern": r"^\s*0{0,6}(100|[1-9][0-9]?)\s*$"},
+    ]
+}
+_TITLES: dict[str, Any] = {"type": "string", "maxLength": reading.LONGEST_TITLE}
+_PHRASE: dict[str, Any] = {"type": "string", "maxLength": LONGEST_PHRASE}
+_PHRASES = {"anyOf": [{"type": "array", "items": _PHRASE, "maxItems": reading.MOST_TEXTS}, _PHRASE]}
+_TOTAL_MINUTES: dict[str, Any] = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": 10_080},
+        {"type": "string", "pattern": r"^\s*([0-9]{1,4}|10080|100[0-7][0-9])\s*$"},
+    ]
+}
+_CONTEXT: dict[str, Any] = {"type": "string", "maxLength": LONGEST_CONTEXT}
 
 Foods = Annotated[
     Any, Meta(description="1 to 100 texts of 1 to 100 characters.", extra_json_schema=_FOODS)
@@ -95,8 +110,13 @@ class SuggestionsRequest(Struct, rename="camel"):
         )
 
 
-class FullRequest(Struct, rename="camel"):
+class FullRecipeRequest(Struct, rename="camel"):
     """A title, and what it is from: a session of `/recipes/suggestions`, or the same wishes."""
+
+    any_of: ClassVar = (
+        given(sessionId={"type": "string", "minLength": 1}),
+        given(originalInput={"not": {"type": "null"}}),
+    )
 
     selected_title: Annotated[Title, WANTED] = None
     session_id: Text = None
@@ -106,10 +126,10 @@ class FullRequest(Struct, rename="camel"):
             extra_json_schema={
                 "properties": {
                     "detectedIngredients": _FOODS,
-                    "dietaryTags": _SOME_WORDS,
-                    "cuisinePreferences": _SOME_WORDS,
-                    "timeAvailable": _WORDS,
-                    "skillLevel": _WORDS,
+                    "dietaryTags": _nullable(_SOME_WORDS),
+                    "cuisinePreferences": _nullable(_SOME_WORDS),
+                    "timeAvailable": _nullable(_WORDS),
+                    "skillLevel": _nullable(_WORDS),
                 },
                 "required": ["detectedIngredients"],
             }
@@ -121,7 +141,8 @@ class FullRequest(Struct, rename="camel"):
         return reading.title(self.selected_title, NO_TITLE)
 
     def session(self) -> str | None:
-        return self.session_id if isinstance(self.session_id, str) and self.session_id else None
+        """None where there is none. Raises ValidationError."""
+        return reading.text({"sessionId": self.session_id}, "sessionId") or None
 
     def brief(self) -> Brief:
         """Without a session. Raises ValidationError."""
@@ -132,7 +153,7 @@ class FullRequest(Struct, rename="camel"):
         return Brief(None, ideas.json(), ideas.ingredients, ideas.cuisines)
 
 
-class WeighedRequest(Struct, rename="camel"):
+class SmartNutritionRecipeRequest(Struct, rename="camel"):
     """A title, and a session of `/recipes/suggestions` or `/recipes/generate-previews`."""
 
     selected_title: Annotated[Title, WANTED] = None
@@ -147,12 +168,41 @@ class WeighedRequest(Struct, rename="camel"):
         return reading.title(self.selected_title, NO_TITLE)
 
 
-class MenuRequest(Struct, rename="camel"):
+class GeneratedRecipesRequest(Struct, rename="camel"):
     """Ingredients under either name, and wishes: `preferences`, or the other keys."""
+
+    any_of: ClassVar = (
+        given(ingredients={"type": "array"}),
+        given(detectedIngredients={"type": "array"}),
+    )
 
     ingredients: Foods = None
     detected_ingredients: Foods = None
-    preferences: Object = None
+    preferences: Annotated[
+        Object,
+        Meta(
+            extra_json_schema={
+                "properties": {
+                    "skillLevel": _nullable(_WORDS),
+                    "dietaryRestrictions": _nullable(_SOME_WORDS),
+                    "cuisinePreferences": _nullable(_SOME_WORDS),
+                    "availableTime": {
+                        "anyOf": [
+                            {"type": "integer", "minimum": 1, "maximum": 10_080},
+                            _WORDS,
+                            {"type": "null"},
+                        ]
+                    },
+                    "kitchenEquipment": _nullable(_SOME_WORDS),
+                    "dislikedIngredients": _nullable(_SOME_WORDS),
+                    "preferredCookingMethods": _nullable(_SOME_WORDS),
+                    "spiceLevel": _nullable(_WORDS),
+                    "servingSize": _nullable(_NUMBER),
+                    "mealPrepPortions": _nullable(_NUMBER),
+                }
+            }
+        ),
+    ] = None
     dietary_tags: Texts = None
     cuisine_preferences: Texts = None
     time_available: Text = None
@@ -225,7 +275,7 @@ class MenuRequest(Struct, rename="camel"):
         }
 
 
-class PreviewsRequest(Struct, rename="camel"):
+class RecipePreviewsRequest(Struct, rename="camel"):
     """Ingredients and preferences; `sessionId` to go on with the previews of an earlier call."""
 
     detected_ingredients: Annotated[Foods, WANTED] = None
@@ -244,6 +294,14 @@ class PreviewsRequest(Struct, rename="camel"):
                     "mealType": _nullable(_WORDS),
                     "mealPrepEnabled": {"type": ["boolean", "null"]},
                     "mealPrepPortions": _nullable(_NUMBER),
+                    "excludeRecipes": _nullable(
+                        {
+                            "anyOf": [
+                                {"type": "array", "items": _TITLES, "maxItems": MOST_EXCLUDED},
+                                _TITLES,
+                            ]
+                        }
+                    ),
                 }
             }
         ),
@@ -283,14 +341,23 @@ class PreviewsRequest(Struct, rename="camel"):
         return _session(self.session_id) if self.session_id not in (None, "") else None
 
 
-class DetailedRequest(Struct, rename="camel"):
+class DetailedRecipeRequest(Struct, rename="camel"):
     """One of the previews, as it was received, and the session it is from."""
 
     selected_preview: Annotated[
         Object,
         Meta(
             extra_json_schema={
-                "properties": {"id": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}},
+                "properties": {
+                    "id": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID},
+                    "title": _nullable(_TITLES),
+                    "description": _nullable(_CONTEXT),
+                    "estimatedTime": _nullable(_TOTAL_MINUTES),
+                    "difficulty": _nullable(_WORDS),
+                    "cuisineType": _nullable(_PHRASE),
+                    "mainIngredients": _nullable(_PHRASES),
+                    "appealFactors": _nullable(_PHRASES),
+                },
                 "required": ["id"],
             }
         ),
@@ -324,7 +391,7 @@ class DetailedRequest(Struct, rename="camel"):
         return _session(self.session_id)
 
 
-class VariationsRequest(Struct):
+class RecipeVariationsRequest(Struct):
     """How many variations."""
 
     count: Annotated[

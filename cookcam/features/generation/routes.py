@@ -9,23 +9,23 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cookcam.features.generation.answers import (
-    DetailedAnswer,
-    FullAnswer,
-    MenuAnswer,
-    PreviewsAnswer,
-    SuggestionsAnswer,
-    VariationsAnswer,
-    WeighedAnswer,
+    DetailedRecipeResponse,
+    FullRecipeResponse,
+    GeneratedRecipesResponse,
+    RecipePreviewsResponse,
+    RecipeVariationsResponse,
+    SmartNutritionRecipeResponse,
+    SuggestionsResponse,
 )
 from cookcam.features.generation.progress import Watch
 from cookcam.features.generation.requests import (
-    DetailedRequest,
-    FullRequest,
-    MenuRequest,
-    PreviewsRequest,
+    DetailedRecipeRequest,
+    FullRecipeRequest,
+    GeneratedRecipesRequest,
+    RecipePreviewsRequest,
+    RecipeVariationsRequest,
+    SmartNutritionRecipeRequest,
     SuggestionsRequest,
-    VariationsRequest,
-    WeighedRequest,
 )
 from cookcam.features.generation.service import Generation
 from cookcam.features.generation.streaming import Tellers
@@ -75,7 +75,7 @@ def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @deadline(seconds)
     @signed_in
     @validate_request(SuggestionsRequest)
-    @document_response(SuggestionsAnswer)
+    @document_response(SuggestionsResponse)
     @document_content("text/event-stream")
     @document_key
     async def suggest(caller: Identity, data: SuggestionsRequest) -> Any:
@@ -87,7 +87,7 @@ def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
         _spend(caller)
 
         async def run(watch: Watch) -> tuple[Any, int]:
-            return SuggestionsAnswer.of(await ideas.suggest(caller, wishes, watch)), 200
+            return SuggestionsResponse.of(await ideas.suggest(caller, wishes, watch)), 200
 
         return await tellers.answer(
             caller, "suggestions", run, seconds=seconds, dialect=SUGGESTIONS
@@ -98,11 +98,11 @@ def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @deadline(seconds)
     @signed_in
     @document_failures(404)
-    @validate_request(FullRequest)
-    @document_response(FullAnswer)
+    @validate_request(FullRecipeRequest)
+    @document_response(FullRecipeResponse)
     @document_content("text/event-stream")
     @document_key
-    async def generate_full(caller: Identity, data: FullRequest) -> Any:
+    async def generate_full(caller: Identity, data: FullRecipeRequest) -> Any:
         """The full recipe of a teaser, stored.
 
         `Accept: text/event-stream` lets the caller watch.
@@ -113,7 +113,7 @@ def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
 
         async def run(watch: Watch) -> tuple[Any, int]:
             known = brief or await ideas.brief_of_ideas(caller, session_id or "")
-            return FullAnswer.of(await ideas.full(caller, title, known, watch)), 200
+            return FullRecipeResponse.of(await ideas.full(caller, title, known, watch)), 200
 
         return await tellers.answer(caller, "generate-full", run, seconds=seconds, dialect=FULL)
 
@@ -122,11 +122,11 @@ def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @deadline(seconds)
     @signed_in
     @document_failures(404)
-    @validate_request(WeighedRequest)
-    @document_response(WeighedAnswer)
+    @validate_request(SmartNutritionRecipeRequest)
+    @document_response(SmartNutritionRecipeResponse)
     @document_content("text/event-stream")
     @document_key
-    async def generate_weighed(caller: Identity, data: WeighedRequest) -> Any:
+    async def generate_weighed(caller: Identity, data: SmartNutritionRecipeRequest) -> Any:
         """The same, with the nutrition that the catalogue of foods gives.
 
         `Accept: text/event-stream` lets the caller watch.
@@ -136,7 +136,9 @@ def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
 
         async def run(watch: Watch) -> tuple[Any, int]:
             brief = await ideas.brief_of_any(caller, session_id)
-            return WeighedAnswer.of(await ideas.weighed(caller, title, brief, watch)), 200
+            return SmartNutritionRecipeResponse.of(
+                await ideas.weighed(caller, title, brief, watch)
+            ), 200
 
         return await tellers.answer(
             caller, "generate-weighed", run, seconds=seconds, dialect=WEIGHED
@@ -151,11 +153,11 @@ def _menus(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @_worded(MENU)
     @deadline(seconds)
     @signed_in
-    @validate_request(MenuRequest)
-    @document_response(MenuAnswer, 201)
-    @document_content("text/event-stream", 201)
+    @validate_request(GeneratedRecipesRequest)
+    @document_response(GeneratedRecipesResponse, 201)
+    @document_content("text/event-stream")
     @document_key
-    async def generate(caller: Identity, data: MenuRequest) -> Any:
+    async def generate(caller: Identity, data: GeneratedRecipesRequest) -> Any:
         """Three different complete recipes, stored.
 
         `Accept: text/event-stream` lets the caller watch.
@@ -164,7 +166,7 @@ def _menus(bp: Routes, generation: Generation, tellers: Tellers) -> None:
         _spend(caller)
 
         async def run(watch: Watch) -> tuple[Any, int]:
-            return MenuAnswer.of(await menus.compose(caller, wishes, watch)), 201
+            return GeneratedRecipesResponse.of(await menus.compose(caller, wishes, watch)), 201
 
         return await tellers.answer(caller, "generate", run, seconds=seconds, dialect=MENU)
 
@@ -177,11 +179,11 @@ def _two_steps(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @_worded(PREVIEWS)
     @deadline(seconds)
     @signed_in
-    @validate_request(PreviewsRequest)
-    @document_response(PreviewsAnswer, 201)
-    @document_content("text/event-stream", 201)
+    @validate_request(RecipePreviewsRequest)
+    @document_response(RecipePreviewsResponse, 201)
+    @document_content("text/event-stream")
     @document_key
-    async def generate_previews(caller: Identity, data: PreviewsRequest) -> Any:
+    async def generate_previews(caller: Identity, data: RecipePreviewsRequest) -> Any:
         """Step 1: up to three previews. The same question within 5 minutes has the same answer.
 
         `Accept: text/event-stream` lets the caller watch.
@@ -192,7 +194,7 @@ def _two_steps(bp: Routes, generation: Generation, tellers: Tellers) -> None:
 
         async def run(watch: Watch) -> tuple[Any, int]:
             found = await steps.previews(caller, ingredients, wishes, session_id, watch)
-            return PreviewsAnswer.of(found), 201
+            return RecipePreviewsResponse.of(found), 201
 
         return await tellers.answer(
             caller, "generate-previews", run, seconds=seconds, dialect=PREVIEWS
@@ -203,11 +205,11 @@ def _two_steps(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @deadline(seconds)
     @signed_in
     @document_failures(404)
-    @validate_request(DetailedRequest)
-    @document_response(DetailedAnswer, 201)
-    @document_content("text/event-stream", 201)
+    @validate_request(DetailedRecipeRequest)
+    @document_response(DetailedRecipeResponse, 201)
+    @document_content("text/event-stream")
     @document_key
-    async def generate_detailed(caller: Identity, data: DetailedRequest) -> Any:
+    async def generate_detailed(caller: Identity, data: DetailedRecipeRequest) -> Any:
         """Step 2: the recipe of one preview, stored once however often it is asked for.
 
         `Accept: text/event-stream` lets the caller watch.
@@ -217,7 +219,7 @@ def _two_steps(bp: Routes, generation: Generation, tellers: Tellers) -> None:
 
         async def run(watch: Watch) -> tuple[Any, int]:
             found = await steps.detailed(caller, session_id, chosen, watch)
-            return DetailedAnswer.of(found), 201
+            return DetailedRecipeResponse.of(found), 201
 
         return await tellers.answer(
             caller, "generate-detailed", run, seconds=seconds, dialect=DETAILED
@@ -232,13 +234,15 @@ def _variations(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @deadline(variations.deadlines.whole)
     @signed_in
     @idempotent(tellers.replies)
-    @validate_request(VariationsRequest)
-    @validate_response(VariationsAnswer)
-    async def vary(caller: Identity, recipe_id: str, data: VariationsRequest) -> VariationsAnswer:
+    @validate_request(RecipeVariationsRequest)
+    @validate_response(RecipeVariationsResponse)
+    async def vary(
+        caller: Identity, recipe_id: str, data: RecipeVariationsRequest
+    ) -> RecipeVariationsResponse:
         """Variations of one's own recipe along themes; not stored."""
         count, known = data.wanted(), parse_uuid(recipe_id, recipe_not_found())
         _spend(caller)
-        return VariationsAnswer.of(await variations.vary(caller, known, count))
+        return RecipeVariationsResponse.of(await variations.vary(caller, known, count))
 
 
 def _worded(dialect: Dialect) -> Callable[[F], F]:

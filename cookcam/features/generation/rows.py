@@ -156,8 +156,14 @@ def detailed_of(row: Recipe) -> dict[str, Any]:
         "servings": row.servings or 1,
         "cuisineType": row.cuisine or "",
         "dietaryTags": row.tags,
-        "ingredients": row.ingredients,
-        "instructions": row.steps,
+        # The author may have edited the recipe: what became a text is an object again.
+        "ingredients": [
+            item if isinstance(item, dict) else {"name": item} for item in row.ingredients
+        ],
+        "instructions": [
+            step if isinstance(step, dict) else {"step": number, "instruction": step}
+            for number, step in enumerate(row.steps, 1)
+        ],
         "tips": metadata.get("tips", []),
     }
     if row.nutrition is not None:

@@ -234,7 +234,7 @@ class _Body(ResponseBody):
             with trio.move_on_after(self.seconds) as scope:
                 result = await self.told(send)
                 answer = result if isinstance(result, Answer) else json_answer(*result)
-                return event("done", answer.body)
+                return event("done", answer.body.rstrip(b"\n"))
             if scope.cancelled_caught:
                 raise DeadlineExceeded()
         except Exception as error:

@@ -15,7 +15,7 @@ import trio
 from attrs import define, field, frozen
 from msgspec import UNSET
 
-from cookcam.features.health.models import ServiceOut
+from cookcam.features.health.models import ServiceHealthResponse
 from cookcam.features.health.probe import measured
 
 EVERY: Final = 60.0
@@ -26,7 +26,7 @@ Check = Callable[[], Awaitable[object]]
 
 @frozen
 class _Seen:
-    said: ServiceOut
+    said: ServiceHealthResponse
     at: float
 
 
@@ -53,7 +53,7 @@ class Externals:
             for name, check in self.checks.items():
                 nursery.start_soon(self._look, name, check)
 
-    def report(self) -> ServiceOut | None:
+    def report(self) -> ServiceHealthResponse | None:
         """All of them as one service, as they were last seen; None before the first time.
 
         `latency` is the longest, `error` has the name and code of each that did not answer, `age`
@@ -64,7 +64,7 @@ class Externals:
         seen = {name: self._seen[name] for name in self.checks if name in self._seen}
         errors = [f"{name} {one.said.error}" for name, one in seen.items() if one.said.error]
         took = [one.said.latency for one in seen.values() if one.said.latency is not UNSET]
-        return ServiceOut(
+        return ServiceHealthResponse(
             "degraded" if errors else "up",
             latency=max(took, default=UNSET),
             error=", ".join(errors) or UNSET,

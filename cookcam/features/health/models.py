@@ -10,7 +10,7 @@ ServiceState = Literal["up", "degraded", "down"]
 OverallState = Literal["healthy", "degraded", "unhealthy"]
 
 
-class Sockets(Struct):
+class SocketCounts(Struct):
     connected_users: int
     connections: int
     cooking_sessions: int
@@ -18,7 +18,7 @@ class Sockets(Struct):
     status: Literal["active", "draining", "disabled"]
 
 
-class HealthOut(Struct):
+class HealthResponse(Struct):
     """`websocket` is in the answer at the root path only; `draining` only while it is true."""
 
     status: Literal["healthy"]
@@ -29,14 +29,14 @@ class HealthOut(Struct):
     uptime: int
     """Seconds since the start."""
     draining: bool | UnsetType = UNSET
-    websocket: Sockets | UnsetType = UNSET
+    websocket: SocketCounts | UnsetType = UNSET
 
 
-class LiveOut(Struct):
+class LivenessResponse(Struct):
     alive: bool
 
 
-class ServiceOut(Struct):
+class ServiceHealthResponse(Struct):
     """One thing the server needs. `latency` is in ms; `error` is a code, never a text; `age` is
     seconds since it was asked, where that is not now."""
 
@@ -46,13 +46,13 @@ class ServiceOut(Struct):
     age: int | UnsetType = UNSET
 
 
-class ReadyOut(Struct):
+class ReadinessResponse(Struct):
     ready: bool
     draining: bool | UnsetType = UNSET
-    services: dict[str, ServiceOut] | UnsetType = UNSET
+    services: dict[str, ServiceHealthResponse] | UnsetType = UNSET
 
 
-class Usage(Struct):
+class SpaceUsage(Struct):
     """Bytes, and the whole percentage in use."""
 
     used: int
@@ -60,25 +60,25 @@ class Usage(Struct):
     percentage: int
 
 
-class Processor(Struct):
+class ProcessorUsage(Struct):
     """`usage`: the load of the last minute in percent of all processors, at most 100."""
 
     usage: int
     count: int
 
 
-class SystemOut(Struct):
-    cpu: Processor
-    disk: Usage
-    memory: Usage | UnsetType = UNSET
+class SystemUsage(Struct):
+    cpu: ProcessorUsage
+    disk: SpaceUsage
+    memory: SpaceUsage | UnsetType = UNSET
     """Left out where the system does not tell."""
 
 
-class DetailedOut(Struct):
+class DetailedHealthResponse(Struct):
     status: OverallState
     timestamp: str
     version: str
     environment: str
     uptime: int
-    services: dict[str, ServiceOut]
-    system: SystemOut
+    services: dict[str, ServiceHealthResponse]
+    system: SystemUsage

@@ -13,7 +13,13 @@ from typing import Any, cast
 
 from quart import request
 
-from cookcam.features.health.models import DetailedOut, HealthOut, LiveOut, ReadyOut, ServiceOut
+from cookcam.features.health.models import (
+    DetailedHealthResponse,
+    HealthResponse,
+    LivenessResponse,
+    ReadinessResponse,
+    ServiceHealthResponse,
+)
 from cookcam.features.health.service import Health
 from cookcam.observability.metrics import CONTENT_TYPE
 from cookcam.web import (
@@ -43,7 +49,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
     @bp.get("/health")
     @deadline(math.inf)
     @unconditional
-    @document_response(HealthOut)
+    @document_response(HealthResponse)
     async def status() -> dict[str, Any]:
         """That the process answers, and which it is."""
         return health.status(with_sockets=facts().route == "/health")
@@ -51,16 +57,16 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
     @bp.get("/health/live")
     @deadline(math.inf)
     @unconditional
-    @document_response(LiveOut)
+    @document_response(LivenessResponse)
     async def live() -> dict[str, Any]:
         """That the process is alive."""
         return {"alive": True}
 
     @bp.get("/health/ready")
     @unconditional
-    @validate_response(ReadyOut)
-    @validate_response(ReadyOut, 503)
-    async def ready() -> tuple[ReadyOut, int]:
+    @validate_response(ReadinessResponse)
+    @validate_response(ReadinessResponse, 503)
+    async def ready() -> tuple[ReadinessResponse, int]:
         """Whether the process should be given traffic."""
         readiness = await health.readiness()
         return readiness, 200 if readiness.ready else 503
@@ -68,9 +74,9 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
     @bp.get("/health/db")
     @unconditional
     @document_failures(401)
-    @validate_response(ServiceOut)
-    @validate_response(ServiceOut, 503)
-    async def database() -> tuple[ServiceOut, int]:
+    @validate_response(ServiceHealthResponse)
+    @validate_response(ServiceHealthResponse, 503)
+    async def database() -> tuple[ServiceHealthResponse, int]:
         """Whether the database answers, and how fast."""
         admit()
         service = await health.database()
@@ -79,9 +85,9 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
     @bp.get("/health/detailed")
     @unconditional
     @document_failures(401)
-    @validate_response(DetailedOut)
-    @validate_response(DetailedOut, 503)
-    async def detailed() -> tuple[DetailedOut, int]:
+    @validate_response(DetailedHealthResponse)
+    @validate_response(DetailedHealthResponse, 503)
+    async def detailed() -> tuple[DetailedHealthResponse, int]:
         """The state of what the server needs, and of the machine it runs on."""
         admit()
         details = await health.detailed()

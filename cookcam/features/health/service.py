@@ -1,8 +1,10 @@
 """What the probes say. Source: `spec/operations.md` §7, `spec/realtime.md` §9.
 
-Liveness asks nobody. Readiness asks the database (at most once a second, for at most two), wants
-all migrations applied, and is over from the first moment of shutdown. No probe calls a provider:
-what is known of them is what `Externals` saw last.
+Liveness checks nothing. Readiness checks the database (at most once a second), that all migrations
+are applied, and that the bus between the instances has been joined; it takes two seconds at most
+and is over from the first moment of shutdown. A bus that is lost later degrades `/health/detailed`
+and leaves the instance ready: HTTP needs no bus, and all instances would be taken out of service at
+once. No probe calls a provider: what is known of them is what `Externals` saw last.
 """
 
 from __future__ import annotations
@@ -11,18 +13,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import trio
 from attrs import define, field
 
 from cookcam.config import Config
 from cookcam.errors import ServiceUnavailable
 from cookcam.features.health.models import (
-    DetailedOut,
+    DetailedHealthResponse,
     OverallState,
-    ReadyOut,
-    ServiceOut,
+    ReadinessResponse,
+    ServiceHealthResponse,
     ServiceState,
 )
-from cookcam.features.health.probe import Probe
+from cookcam.features.health.probe import PATIENCE, Probe
 from cookcam.features.health.system import system
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.web.answers import now_text
@@ -67,11 +70,12 @@ class Health:
     realtime: RealtimeCounts | None = None
     cooking_sessions: Callable[[], int] = lambda: 0
     bus_connected: Callable[[], bool] = lambda: True
-    external_apis: Callable[[], ServiceOut | None] = lambda: None
+    external_apis: Callable[[], ServiceHealthResponse | None] = lambda: None
     started: float = field(factory=time.monotonic)
     _database: Probe = field(init=False)
     _migrations: Probe = field(init=False)
     _migrated: bool = field(default=False, init=False)
+    _bus_joined: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._database = Probe(self.ping)
@@ -97,30 +101,45 @@ class Health:
             said["websocket"] = self._sockets()
         return said
 
-    async def readiness(self) -> ReadyOut:
+    async def run(self) -> None:
+        """Background task: the checks that the probes request."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._database.run)
+            nursery.start_soon(self._migrations.run)
+
+    async def readiness(self) -> ReadinessResponse:
+        """Takes PATIENCE seconds at most."""
         if self.lifecycle.draining:
-            return ReadyOut(ready=False, draining=True)
-        services = {"database": await self._database.ask()}
+            return ReadinessResponse(ready=False, draining=True)
+        deadline = trio.current_time() + PATIENCE
+        services = {"database": await self._database.ask(deadline)}
         if services["database"].status != "down" and not self._migrated:
-            services["migrations"] = await self._migrations.ask()
+            services["migrations"] = await self._migrations.ask(deadline)
+        self._bus_joined = self._bus_joined or self.bus_connected()
+        if not self._bus_joined:
+            services["bus"] = ServiceHealthResponse("down", error="NOT_JOINED")
         if self.lifecycle.draining:  # it may have begun while the database was thinking
-            return ReadyOut(ready=False, draining=True)
+            return ReadinessResponse(ready=False, draining=True)
         if any(service.status == "down" for service in services.values()):
-            return ReadyOut(ready=False, services=services)
-        return ReadyOut(ready=True)
+            return ReadinessResponse(ready=False, services=services)
+        return ReadinessResponse(ready=True)
 
-    async def database(self) -> ServiceOut:
-        return await self._database.ask()
+    async def database(self) -> ServiceHealthResponse:
+        return await self._database.ask(trio.current_time() + PATIENCE)
 
-    async def detailed(self) -> DetailedOut:
-        database = await self._database.ask()
-        bus = ServiceOut("up") if self.bus_connected() else ServiceOut("degraded", error="LOST")
+    async def detailed(self) -> DetailedHealthResponse:
+        database = await self.database()
+        bus = (
+            ServiceHealthResponse("up")
+            if self.bus_connected()
+            else ServiceHealthResponse("degraded", error="LOST")
+        )
         services = {"database": database, "bus": bus}
         if (external := self.external_apis()) is not None:
             services["external_apis"] = external
         states: list[ServiceState] = [one.status for one in services.values()]
         gravest = max(states, key=list(_OVERALL).index)
-        return DetailedOut(
+        return DetailedHealthResponse(
             status=_OVERALL[gravest],
             timestamp=now_text(),
             version=self.config.server.version,

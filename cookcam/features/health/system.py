@@ -7,20 +7,20 @@ import shutil
 
 from msgspec import UNSET, UnsetType
 
-from cookcam.features.health.models import Processor, SystemOut, Usage
+from cookcam.features.health.models import ProcessorUsage, SpaceUsage, SystemUsage
 
 
-def system() -> SystemOut:
+def system() -> SystemUsage:
     disk = shutil.disk_usage(".")
-    return SystemOut(cpu=_processor(), disk=_usage(disk.used, disk.total), memory=_memory())
+    return SystemUsage(cpu=_processor(), disk=_usage(disk.used, disk.total), memory=_memory())
 
 
-def _processor() -> Processor:
+def _processor() -> ProcessorUsage:
     count = os.cpu_count() or 1
-    return Processor(usage=min(100, round(os.getloadavg()[0] / count * 100)), count=count)
+    return ProcessorUsage(usage=min(100, round(os.getloadavg()[0] / count * 100)), count=count)
 
 
-def _memory() -> Usage | UnsetType:
+def _memory() -> SpaceUsage | UnsetType:
     try:
         page = os.sysconf("SC_PAGE_SIZE")
         total = os.sysconf("SC_PHYS_PAGES") * page
@@ -29,5 +29,5 @@ def _memory() -> Usage | UnsetType:
         return UNSET
 
 
-def _usage(used: int, total: int) -> Usage:
-    return Usage(used=used, total=total, percentage=round(100 * used / total) if total else 0)
+def _usage(used: int, total: int) -> SpaceUsage:
+    return SpaceUsage(used=used, total=total, percentage=round(100 * used / total) if total else 0)

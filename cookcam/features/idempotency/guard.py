@@ -78,9 +78,15 @@ def idempotent(replies: Replies) -> Callable[[View[P]], View[P]]:
 
 
 def document_key(view: F) -> F:
-    """Documents the header, and the conflicts that come of it."""
+    """Documents the header, the conflicts that come of it, and the mark of a repeated response."""
     said = marks_of(view)
-    return mark(view, query=(*said.query, PARAMETER), failures=said.failures | {409})
+    repeated = ("Idempotency-Replayed", "`true` where the response is that of an earlier request.")
+    return mark(
+        view,
+        query=(*said.query, PARAMETER),
+        failures=said.failures | {409},
+        headers=(*said.headers, repeated),
+    )
 
 
 async def _keyed(caller: Identity, key: str) -> Keyed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal, NotRequired, TypedDict
 
 from attrs import asdict
 from msgspec import Struct
@@ -47,98 +47,131 @@ class IngredientRow(Struct, kw_only=True):
         return cls(**asdict(ingredient))
 
 
-class AppRow(IngredientRow, kw_only=True):
+class TitledIngredientRow(IngredientRow, kw_only=True):
     """A row as the app lists it, by its title."""
 
     title: str
 
     @classmethod
-    def of(cls, ingredient: Ingredient) -> AppRow:
+    def of(cls, ingredient: Ingredient) -> TitledIngredientRow:
         return cls(**asdict(ingredient), title=ingredient.name)
 
 
-class SearchData(Struct):
+class IngredientSearchData(Struct):
     source: Literal["local"]
     results: list[IngredientRow]
     total: int
 
 
-class SearchAnswer(Struct):
+class IngredientSearchResponse(Struct):
     """`total` is the number of results in this answer."""
 
     success: bool
-    data: SearchData
+    data: IngredientSearchData
 
     @classmethod
-    def of(cls, found: list[Ingredient]) -> SearchAnswer:
+    def of(cls, found: list[Ingredient]) -> IngredientSearchResponse:
         rows = [IngredientRow.of(ingredient) for ingredient in found]
-        return cls(True, SearchData("local", rows, len(rows)))
+        return cls(True, IngredientSearchData("local", rows, len(rows)))
 
 
-class UsdaAnswer(Struct):
+class UsdaNutrient(TypedDict):
+    """One nutrient of a food, per 100 g. FoodData Central may send more keys."""
+
+    nutrientId: NotRequired[int]
+    nutrientName: NotRequired[str]
+    nutrientNumber: NotRequired[str]
+    unitName: NotRequired[str]
+    value: NotRequired[float]
+
+
+class UsdaFood(TypedDict):
+    """One food. FoodData Central may send more keys."""
+
+    fdcId: int
+    description: NotRequired[str]
+    dataType: NotRequired[str]
+    brandOwner: NotRequired[str]
+    foodCategory: NotRequired[str]
+    publishedDate: NotRequired[str]
+    foodNutrients: NotRequired[list[UsdaNutrient]]
+
+
+class UsdaSearchResult(TypedDict):
+    """The body of FoodData Central's `GET /foods/search`, which may have more keys."""
+
+    totalHits: NotRequired[int]
+    currentPage: NotRequired[int]
+    totalPages: NotRequired[int]
+    foods: list[UsdaFood]
+
+
+class UsdaSearchResponse(Struct):
     """USDA's own body under `data`."""
 
     success: bool
-    data: dict[str, Any]
+    data: UsdaSearchResult
 
 
-class Pagination(Struct, rename={"total_pages": "totalPages"}):
+class IngredientPagination(Struct, rename={"total_pages": "totalPages"}):
     page: int
     limit: int
     total: int
     total_pages: int
 
 
-class ListData(Struct):
+class IngredientListData(Struct):
     ingredients: list[IngredientRow]
-    pagination: Pagination
+    pagination: IngredientPagination
 
 
-class ListAnswer(Struct):
+class IngredientListResponse(Struct):
     success: bool
-    data: ListData
+    data: IngredientListData
 
     @classmethod
-    def of(cls, found: IngredientPage, *, page: int, limit: int) -> ListAnswer:
+    def of(cls, found: IngredientPage, *, page: int, limit: int) -> IngredientListResponse:
         rows = [IngredientRow.of(ingredient) for ingredient in found.ingredients]
         pages = -(-found.total // limit)
-        return cls(True, ListData(rows, Pagination(page, limit, found.total, pages)))
+        return cls(
+            True, IngredientListData(rows, IngredientPagination(page, limit, found.total, pages))
+        )
 
 
-class ItemAnswer(Struct):
+class IngredientResponse(Struct):
     success: bool
     data: IngredientRow
 
 
-class CategoriesAnswer(Struct):
+class IngredientCategoriesResponse(Struct):
     success: bool
     data: list[str]
 
 
-class Match(Struct, rename={"fdc_id": "fdcId", "data_type": "dataType"}):
+class UsdaSyncMatch(Struct, rename={"fdc_id": "fdcId", "data_type": "dataType"}):
     fdc_id: int
     description: str
     data_type: str
 
 
-class SyncData(Struct):
+class UsdaSyncData(Struct):
     ingredient: IngredientRow
-    usda_match: Match
+    usda_match: UsdaSyncMatch
     nutrition: dict[str, float]
 
 
-class SyncAnswer(Struct):
+class UsdaSyncResponse(Struct):
     success: bool
-    data: SyncData
+    data: UsdaSyncData
 
     @classmethod
-    def of(cls, synced: Synced) -> SyncAnswer:
+    def of(cls, synced: Synced) -> UsdaSyncResponse:
         match = synced.match
         return cls(
             True,
-            SyncData(
+            UsdaSyncData(
                 IngredientRow.of(synced.ingredient),
-                Match(match.fdc_id, match.description, match.data_type),
+                UsdaSyncMatch(match.fdc_id, match.description, match.data_type),
                 dict(synced.nutrition),
             ),
         )

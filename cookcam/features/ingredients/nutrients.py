@@ -53,9 +53,22 @@ ID_OF_NUMBER: Mapping[int, int] = {
 }
 """The older numbers of the nutrients above, and the ids they became."""
 
-GREATEST_AMOUNT = 1_000_000.0
-"""More of anything in 100 g is a mistake of the file: 100 g are 100 million micrograms, and the
-richest real value, vitamin A in cod liver oil, is 30,000."""
+MAX_AMOUNT_OF_UNIT: Mapping[str, float] = {"g": 100.0, "mg": 100_000.0, "mcg": 1_000_000.0}
+"""The largest amount in 100 g by unit. Grams and milligrams cannot be more than the food itself;
+of the two vitamins in micrograms the richest real value, vitamin A in cod liver oil, is 30,000."""
+
+MAX_AMOUNT_OF_COLUMN: Mapping[str, float] = {
+    "calories_per_100g": 1_000.0,  # pure fat has 902 kcal; labels round per serving
+    "sodium_mg_per_100g": 40_000.0,  # table salt is 39.3 % sodium
+}
+
+MAX_AMOUNTS: Mapping[int, float] = {
+    nutrient: MAX_AMOUNT_OF_COLUMN.get(column)
+    or MAX_AMOUNT_OF_UNIT[column.removesuffix("_per_100g").rpartition("_")[2]]
+    for column, ids in COLUMNS.items()
+    for nutrient in ids
+}
+"""The largest plausible amount per 100 g by nutrient id: more is a mistake of the source."""
 
 
 def known_id(nutrient: int) -> int | None:
@@ -64,14 +77,18 @@ def known_id(nutrient: int) -> int | None:
     return nutrient if nutrient in IDS else None
 
 
-def is_amount(amount: float) -> bool:
-    """Whether a number can be an amount per 100 g; False for NaN, infinities, less than nothing."""
-    return math.isfinite(amount) and 0 <= amount <= GREATEST_AMOUNT
+def is_amount(nutrient: int, amount: float) -> bool:
+    """Whether 100 g of food can hold that amount of the nutrient (an id); False for NaN."""
+    return math.isfinite(amount) and 0 <= amount <= MAX_AMOUNTS[nutrient]
 
 
 def columns_of(amounts: Iterable[tuple[int, float]]) -> dict[str, float]:
     """The columns that `(nutrient, amount per 100 g)` pairs fill; what cannot be is left out."""
-    known = {known_id(nutrient): amount for nutrient, amount in amounts if is_amount(amount)}
+    known = {
+        nutrient: amount
+        for number, amount in amounts
+        if (nutrient := known_id(number)) is not None and is_amount(nutrient, amount)
+    }
     columns: dict[str, float] = {}
     for column, ids in COLUMNS.items():
         amount = next((known[nutrient] for nutrient in ids if nutrient in known), None)

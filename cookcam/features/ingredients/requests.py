@@ -15,7 +15,7 @@ NO_QUERY = "Query parameter (q or query) is required"
 BAD_LIMIT = "Invalid limit parameter (1-100)"
 MOST = 100
 
-Text = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": LONGEST_QUERY})]
+Text = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_QUERY})]
 Limit = Annotated[str, Meta(extra_json_schema={"type": "integer", "minimum": 1, "maximum": MOST})]
 
 

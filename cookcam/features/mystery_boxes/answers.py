@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NotRequired, TypedDict, cast
 from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
@@ -32,6 +32,16 @@ RARITY_INFO: Final[Mapping[Rarity, RarityInfo]] = {
 }
 
 
+class RewardValue(TypedDict):
+    """The value of a reward by `reward_type`: xp and recipe_unlock set `amount`; badge sets `id`;
+    subscription sets `id`, a tier, and `days`; tip sets `text`."""
+
+    amount: NotRequired[int]
+    id: NotRequired[str]
+    days: NotRequired[int]
+    text: NotRequired[str]
+
+
 class OpenBoxResponse(Struct):
     """Only `message` is set without a box; every other field is set with one."""
 
@@ -39,7 +49,7 @@ class OpenBoxResponse(Struct):
     message: str | UnsetType = UNSET
     rarity: Rarity | UnsetType = UNSET
     reward_type: RewardType | UnsetType = UNSET
-    reward_value: dict[str, Any] | UnsetType = UNSET
+    reward_value: RewardValue | UnsetType = UNSET
     opened_at: datetime | UnsetType = UNSET
     rarity_info: RarityInfo | UnsetType = UNSET
 
@@ -51,7 +61,7 @@ class OpenBoxResponse(Struct):
             True,
             rarity=box.rarity,
             reward_type=box.reward_type,
-            reward_value=box.reward_value,
+            reward_value=cast("RewardValue", box.reward_value),
             opened_at=box.opened_at,
             rarity_info=RARITY_INFO[box.rarity],
         )
@@ -62,14 +72,13 @@ class MysteryBoxRow(Struct):
     user_id: UUID
     rarity: Rarity
     reward_type: RewardType
-    reward_value: dict[str, Any]
+    reward_value: RewardValue
     opened_at: datetime
 
     @classmethod
     def of(cls, box: Box) -> MysteryBoxRow:
-        return cls(
-            box.id, box.user_id, box.rarity, box.reward_type, box.reward_value, box.opened_at
-        )
+        value = cast("RewardValue", box.reward_value)
+        return cls(box.id, box.user_id, box.rarity, box.reward_type, value, box.opened_at)
 
 
 class BoxHistoryResponse(Struct):

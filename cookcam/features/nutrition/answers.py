@@ -18,7 +18,7 @@ from cookcam.features.nutrition.models import (
 )
 
 
-class Macros5(Struct):
+class MacroNutrients(Struct):
     calories: float
     carbs_g: float
     protein_g: float
@@ -26,22 +26,22 @@ class Macros5(Struct):
     sodium_mg: float
 
     @classmethod
-    def of(cls, amounts: Amounts) -> Macros5:
+    def of(cls, amounts: Amounts) -> MacroNutrients:
         a = rounded(amounts)
         return cls(a.calories, a.carbs, a.protein, a.fat, a.sodium)
 
 
-class SmartPart(Struct, rename="camel"):
+class MatchedIngredient(Struct, rename="camel"):
     input_name: str
     matched_name: str
     confidence: float
     quantity: float
     unit: str
     grams_used: float
-    nutrition: Macros5
+    nutrition: MacroNutrients
 
     @classmethod
-    def of(cls, part: Part) -> SmartPart:
+    def of(cls, part: Part) -> MatchedIngredient:
         return cls(
             part.input_name,
             part.matched_name,
@@ -49,29 +49,29 @@ class SmartPart(Struct, rename="camel"):
             round(part.quantity, 4),
             part.unit,
             round(part.grams, 2),
-            Macros5.of(part.amounts),
+            MacroNutrients.of(part.amounts),
         )
 
 
-class SmartNutritionAnswer(Struct, rename="camel"):
+class SmartNutritionResult(Struct, rename="camel"):
     """`SmartNutrition` of `spec/http-api-core.md` §9.1."""
 
-    total_nutrition: Macros5
-    per_serving: Macros5
-    ingredient_breakdown: list[SmartPart]
+    total_nutrition: MacroNutrients
+    per_serving: MacroNutrients
+    ingredient_breakdown: list[MatchedIngredient]
     unmatched_ingredients: list[str]
 
     @classmethod
-    def of(cls, smart: SmartNutrition) -> SmartNutritionAnswer:
+    def of(cls, smart: SmartNutrition) -> SmartNutritionResult:
         return cls(
-            Macros5.of(smart.total),
-            Macros5.of(smart.per_serving),
-            [SmartPart.of(part) for part in smart.parts],
+            MacroNutrients.of(smart.total),
+            MacroNutrients.of(smart.per_serving),
+            [MatchedIngredient.of(part) for part in smart.parts],
             list(smart.unmatched),
         )
 
 
-class Quality(Struct, rename="camel"):
+class MatchQuality(Struct, rename="camel"):
     """Rates in percent; confidence is that of what was matched."""
 
     total_ingredients: int
@@ -80,22 +80,24 @@ class Quality(Struct, rename="camel"):
     average_confidence: int
 
 
-class SmartData(Struct):
-    nutrition: SmartNutritionAnswer
-    quality: Quality
+class SmartNutritionData(Struct):
+    nutrition: SmartNutritionResult
+    quality: MatchQuality
 
 
-class SmartAnswer(Struct):
+class SmartNutritionResponse(Struct):
     success: bool
-    data: SmartData
+    data: SmartNutritionData
 
     @classmethod
-    def of(cls, smart: SmartNutrition) -> SmartAnswer:
-        quality = Quality(smart.asked, len(smart.parts), smart.match_rate, smart.average_confidence)
-        return cls(True, SmartData(SmartNutritionAnswer.of(smart), quality))
+    def of(cls, smart: SmartNutrition) -> SmartNutritionResponse:
+        quality = MatchQuality(
+            smart.asked, len(smart.parts), smart.match_rate, smart.average_confidence
+        )
+        return cls(True, SmartNutritionData(SmartNutritionResult.of(smart), quality))
 
 
-class N6(Struct):
+class NutrientTotals(Struct):
     calories: float
     protein_g: float
     carbs_g: float
@@ -104,12 +106,12 @@ class N6(Struct):
     sodium_mg: float
 
     @classmethod
-    def of(cls, amounts: Amounts) -> N6:
+    def of(cls, amounts: Amounts) -> NutrientTotals:
         a = rounded(amounts)
         return cls(a.calories, a.protein, a.carbs, a.fat, a.fiber, a.sodium)
 
 
-class RecipePart(Struct):
+class IngredientNutrition(Struct):
     name: str
     quantity: float
     unit: str
@@ -122,7 +124,7 @@ class RecipePart(Struct):
     sodium: float
 
     @classmethod
-    def of(cls, part: Part) -> RecipePart:
+    def of(cls, part: Part) -> IngredientNutrition:
         return cls(
             name=part.input_name,
             quantity=round(part.quantity, 4),
@@ -132,12 +134,12 @@ class RecipePart(Struct):
         )
 
 
-class WholeRecipe(Struct):
-    totals: N6
-    breakdown: list[RecipePart]
+class WholeRecipeNutrition(Struct):
+    totals: NutrientTotals
+    breakdown: list[IngredientNutrition]
 
 
-class Flat(Struct, kw_only=True):
+class ServingNutrition(Struct, kw_only=True):
     """Amounts of one serving where the app's card looks for them."""
 
     calories: float
@@ -148,37 +150,38 @@ class Flat(Struct, kw_only=True):
     sodium: float
 
 
-class RecipeNutritionData(Flat, kw_only=True):
+class RecipeNutritionData(ServingNutrition, kw_only=True):
     recipe_id: UUID
     recipe_name: str
     servings: int
-    nutrition: WholeRecipe
-    per_serving: N6
+    nutrition: WholeRecipeNutrition
+    per_serving: NutrientTotals
 
 
-class RecipeNutritionAnswer(Flat, kw_only=True):
+class RecipeNutritionResponse(ServingNutrition, kw_only=True):
     """The amounts of one serving at the root, as the app reads them, and all under `data`."""
 
     success: bool
     data: RecipeNutritionData
 
     @classmethod
-    def of(cls, nutrition: RecipeNutrition) -> RecipeNutritionAnswer:
+    def of(cls, nutrition: RecipeNutrition) -> RecipeNutritionResponse:
         serving = asdict(rounded(nutrition.per_serving))
         data = RecipeNutritionData(
             recipe_id=nutrition.recipe_id,
             recipe_name=nutrition.title,
             servings=nutrition.servings,
-            nutrition=WholeRecipe(
-                N6.of(nutrition.total), [RecipePart.of(part) for part in nutrition.parts]
+            nutrition=WholeRecipeNutrition(
+                NutrientTotals.of(nutrition.total),
+                [IngredientNutrition.of(part) for part in nutrition.parts],
             ),
-            per_serving=N6.of(nutrition.per_serving),
+            per_serving=NutrientTotals.of(nutrition.per_serving),
             **serving,
         )
         return cls(success=True, data=data, **serving)
 
 
-class SavedRow(Struct):
+class RecipeNutritionRow(Struct):
     """A row of `recipe_nutrition`."""
 
     recipe_id: UUID
@@ -198,10 +201,10 @@ class SavedRow(Struct):
     calculated_at: datetime
 
 
-class SavedAnswer(Struct):
+class SavedNutritionResponse(Struct):
     success: bool
-    data: SavedRow
+    data: RecipeNutritionRow
 
     @classmethod
-    def of(cls, saved: SavedNutrition) -> SavedAnswer:
-        return cls(True, SavedRow(**asdict(saved)))
+    def of(cls, saved: SavedNutrition) -> SavedNutritionResponse:
+        return cls(True, RecipeNutritionRow(**asdict(saved)))

@@ -29,7 +29,7 @@ _ITEM: dict[str, Any] = {
 }
 
 
-class SmartRequest(Struct):
+class SmartNutritionRequest(Struct):
     """At most 100 ingredients; `unit` wins over a unit in `quantity`."""
 
     ingredients: Annotated[
@@ -58,7 +58,7 @@ class SmartRequest(Struct):
         return [_item(entry) for entry in given]
 
 
-class SaveRequest(Struct):
+class SaveNutritionRequest(Struct):
     servings: Annotated[int, Meta(ge=1, le=MOST_SERVINGS)] = 1
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from uuid import UUID
 
 from cookcam.features.nutrition.answers import (
-    RecipeNutritionAnswer,
-    SavedAnswer,
-    SmartAnswer,
+    RecipeNutritionResponse,
+    SavedNutritionResponse,
+    SmartNutritionResponse,
 )
-from cookcam.features.nutrition.requests import SaveRequest, ServingsFilter, SmartRequest
+from cookcam.features.nutrition.requests import (
+    SaveNutritionRequest,
+    ServingsFilter,
+    SmartNutritionRequest,
+)
 from cookcam.features.nutrition.service import RecipesNutrition, SmartNutritionService
 from cookcam.features.recipes.service import recipe_not_found
 from cookcam.identity import Identity
@@ -31,35 +35,39 @@ def routes(smart: SmartNutritionService, recipes: RecipesNutrition) -> Routes:
     @bp.post("/recipes/calculate-smart-nutrition")
     @errors_as(flagged=True, unexpected="Failed to calculate smart nutrition")
     @optional_caller
-    @validate_request(SmartRequest)
-    @validate_response(SmartAnswer)
-    async def calculate(caller: Identity | None, data: SmartRequest) -> SmartAnswer:
+    @validate_request(SmartNutritionRequest)
+    @validate_response(SmartNutritionResponse)
+    async def calculate(
+        caller: Identity | None, data: SmartNutritionRequest
+    ) -> SmartNutritionResponse:
         """Weigh a list of ingredients as people write them, and look each up in the catalogue."""
         items = data.items()
         spend_costly("nutrition", caller and caller.user_id)
-        return SmartAnswer.of(await smart.calculate(items, data.servings))
+        return SmartNutritionResponse.of(await smart.calculate(items, data.servings))
 
     @bp.get("/recipes/<recipe_id>/nutrition")
     @errors_as(flagged=True, unexpected="Failed to calculate recipe nutrition")
     @optional_caller
     @validate_querystring(ServingsFilter)
-    @validate_response(RecipeNutritionAnswer)
+    @validate_response(RecipeNutritionResponse)
     async def recipe_nutrition(
         caller: Identity | None, recipe_id: str, query_args: ServingsFilter
-    ) -> RecipeNutritionAnswer:
+    ) -> RecipeNutritionResponse:
         """The nutrition of a recipe, in all and for each of `servings` servings."""
-        return RecipeNutritionAnswer.of(
+        return RecipeNutritionResponse.of(
             await recipes.of_recipe(caller, _id(recipe_id), query_args.servings)
         )
 
     @bp.post("/recipes/<recipe_id>/save-nutrition")
     @errors_as(flagged=True, unexpected="Failed to save recipe nutrition")
     @signed_in
-    @validate_request(SaveRequest)
-    @validate_response(SavedAnswer)
-    async def save_nutrition(caller: Identity, recipe_id: str, data: SaveRequest) -> SavedAnswer:
+    @validate_request(SaveNutritionRequest)
+    @validate_response(SavedNutritionResponse)
+    async def save_nutrition(
+        caller: Identity, recipe_id: str, data: SaveNutritionRequest
+    ) -> SavedNutritionResponse:
         """Keep the nutrition of one's own recipe."""
-        return SavedAnswer.of(await recipes.save(caller, _id(recipe_id), data.servings))
+        return SavedNutritionResponse.of(await recipes.save(caller, _id(recipe_id), data.servings))
 
     return bp
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from cookcam.features.photos.models import PhotoPage, ShownPhoto, Upload
 
 
-class PhotoRow(Struct):
+class RecipePhotoRow(Struct):
     id: UUID
     recipe_id: UUID
     user_id: UUID
@@ -20,49 +20,49 @@ class PhotoRow(Struct):
     uploaded_at: datetime
 
 
-class UploadAnswer(Struct, rename={"photo_url": "photoUrl", "uploaded_at": "uploadedAt"}):
+class RecipePhotoResponse(Struct, rename={"photo_url": "photoUrl", "uploaded_at": "uploadedAt"}):
     """The row, and at the root what the app reads."""
 
-    photo: PhotoRow
+    photo: RecipePhotoRow
     message: str
     photo_url: str
     uploaded_at: datetime
     xp_awarded: int
 
     @classmethod
-    def of(cls, upload: Upload) -> UploadAnswer:
-        row = PhotoRow(**asdict(upload.photo))
+    def of(cls, upload: Upload) -> RecipePhotoResponse:
+        row = RecipePhotoRow(**asdict(upload.photo))
         message = "Photo uploaded successfully"
         return cls(row, message, row.photo_url, row.uploaded_at, upload.xp_awarded)
 
 
-class Cook(Struct):
+class PhotoAuthor(Struct):
     name: str | None
 
 
-class PhotoItem(Struct):
+class RecipePhoto(Struct):
     id: UUID
     photo_url: str
     description: str | None
     uploaded_at: datetime
-    user: Cook | None
+    user: PhotoAuthor | None
 
     @classmethod
-    def of(cls, shown: ShownPhoto) -> PhotoItem:
+    def of(cls, shown: ShownPhoto) -> RecipePhoto:
         photo = shown.photo
         return cls(
             photo.id,
             photo.photo_url,
             photo.description,
             photo.uploaded_at,
-            None if shown.cook is None else Cook(shown.cook.name),
+            None if shown.cook is None else PhotoAuthor(shown.cook.name),
         )
 
 
-class PhotoList(Struct):
-    photos: list[PhotoItem]
+class RecipePhotoListResponse(Struct):
+    photos: list[RecipePhoto]
     total: int
 
     @classmethod
-    def of(cls, page: PhotoPage) -> PhotoList:
-        return cls([PhotoItem.of(shown) for shown in page.photos], page.total)
+    def of(cls, page: PhotoPage) -> RecipePhotoListResponse:
+        return cls([RecipePhoto.of(shown) for shown in page.photos], page.total)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from cookcam.features.photos.answers import PhotoList, UploadAnswer
-from cookcam.features.photos.requests import PhotoRequest
+from cookcam.features.photos.answers import RecipePhotoListResponse, RecipePhotoResponse
+from cookcam.features.photos.requests import RecipePhotoRequest
 from cookcam.features.photos.service import CompletionPhotos
 from cookcam.features.recipes.service import recipe_not_found
 from cookcam.identity import Identity
@@ -16,6 +16,7 @@ from cookcam.web import (
     errors_as,
     parse_uuid,
     query_integers,
+    user_limit,
     validate_request,
     validate_response,
 )
@@ -29,24 +30,29 @@ def routes(photos: CompletionPhotos) -> Routes:
     @bp.post("/recipes/<recipe_id>/upload-completion-photo")
     @errors_as(unexpected=UNEXPECTED)
     @signed_in
+    @user_limit("completion photo")
     @document_failures(422)
-    @validate_request(PhotoRequest)
-    @validate_response(UploadAnswer)
-    async def upload(caller: Identity, recipe_id: str, data: PhotoRequest) -> UploadAnswer:
+    @validate_request(RecipePhotoRequest)
+    @validate_response(RecipePhotoResponse)
+    async def upload(
+        caller: Identity, recipe_id: str, data: RecipePhotoRequest
+    ) -> RecipePhotoResponse:
         """Show what one cooked from a recipe."""
         text = data.text()
-        return UploadAnswer.of(await photos.add(caller, _id(recipe_id), text, data.description))
+        return RecipePhotoResponse.of(
+            await photos.add(caller, _id(recipe_id), text, data.description)
+        )
 
     @bp.get("/recipes/<recipe_id>/completion-photos")
     @errors_as(unexpected=UNEXPECTED)
     @optional_caller
     @query_integers(limit=20, offset=0)
-    @validate_response(PhotoList)
+    @validate_response(RecipePhotoListResponse)
     async def list_photos(
         caller: Identity | None, recipe_id: str, limit: int, offset: int
-    ) -> PhotoList:
+    ) -> RecipePhotoListResponse:
         """What people cooked from a recipe, newest first."""
-        return PhotoList.of(await photos.page(caller, _id(recipe_id), limit, offset))
+        return RecipePhotoListResponse.of(await photos.page(caller, _id(recipe_id), limit, offset))
 
     return bp
 

@@ -17,7 +17,7 @@ from cookcam.features.purchases.models import Purchase
 from cookcam.features.purchases.store import PurchaseStore
 from cookcam.features.subscriptions.models import LIVE
 from cookcam.providers.google_play import GooglePlay
-from cookcam.providers.store_calls import StoreRefused
+from cookcam.providers.store_calls import StoreRejected
 
 PATIENCE = 5.0
 """Seconds a client waits for it. Once the purchase is committed it has what it came for."""
@@ -59,7 +59,7 @@ class Acknowledging:
         try:
             await self.google_play.acknowledge(product_id, token)
             await self.store.acknowledged(store_key)
-        except StoreRefused as error:
+        except StoreRejected as error:
             # Over, or acknowledged by somebody else: Google will say so the next time as well.
             log.warning("Google takes no acknowledgement", reason=error.reason)
             await self._give_up(store_key)

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from cookcam.features.purchases.models import Accepted, Environment
-from cookcam.features.subscriptions.answers import SubscriptionAnswer
+from cookcam.features.subscriptions.answers import SubscriptionRow
 from cookcam.features.subscriptions.models import Subscription
 from cookcam.features.subscriptions.products import Platform
 
@@ -20,13 +20,13 @@ class AcceptedPurchase(Struct, rename="camel"):
     environment: Environment
 
 
-class ValidationAnswer(Struct):
+class ReceiptValidationResponse(Struct):
     success: bool
     message: str
     subscription: AcceptedPurchase
 
     @classmethod
-    def of(cls, accepted: Accepted) -> ValidationAnswer:
+    def of(cls, accepted: Accepted) -> ReceiptValidationResponse:
         return cls(
             True,
             "Subscription activated successfully",
@@ -40,17 +40,17 @@ class ValidationAnswer(Struct):
         )
 
 
-class VerifiedAnswer(Struct):
+class PurchaseVerificationResponse(Struct):
     """The older form."""
 
     success: bool
-    subscription: SubscriptionAnswer
+    subscription: SubscriptionRow
     message: str
 
     @classmethod
-    def of(cls, row: Subscription, message: str) -> VerifiedAnswer:
-        return cls(True, SubscriptionAnswer.of(row), message)
+    def of(cls, row: Subscription, message: str) -> PurchaseVerificationResponse:
+        return cls(True, SubscriptionRow.of(row), message)
 
 
-class Received(Struct):
+class NotificationResponse(Struct):
     received: bool = True

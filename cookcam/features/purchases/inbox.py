@@ -34,7 +34,7 @@ from cookcam.features.subscriptions.products import Platform, product_of
 from cookcam.providers.apple import AppleNotification, AppStore
 from cookcam.providers.google_play import GooglePlay, PushTokens
 from cookcam.providers.google_play.client import UnknownPurchase
-from cookcam.providers.store_calls import StoreRefused
+from cookcam.providers.store_calls import StoreRejected
 
 GOOGLE_REVOKED = 12
 GOOGLE_CHARGED = (1, 2, 4)
@@ -72,7 +72,7 @@ class Inbox:
     async def of_apple(self, signed: str) -> None:
         """A version 2 notification of the App Store; returns once all of it is committed.
 
-        Raises StoreRefused (400) for a signature that is not good, and ServiceUnavailable.
+        Raises StoreRejected (400) for a signature that is not good, and ServiceUnavailable.
         """
         told = await self.app_store.notification(signed)
         payload = {"signedPayload": signed}
@@ -190,7 +190,7 @@ class Inbox:
         except UnknownPurchase:
             await self._gone(message_id, token, voided)
             return
-        except (StoreRefused, PurchaseRejected) as error:
+        except (StoreRejected, PurchaseRejected) as error:
             log.warning("a notification leads nowhere", platform="android", reason=error.reason)
             await self._ignore_google(message_id)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -14,14 +14,23 @@ from cookcam.features.purchases.refusals import (
     MissingReceipt,
     MissingToken,
 )
+from cookcam.web import WANTED, given
 
 LONGEST_ID = 200
 LONGEST_TOKEN = 4096
 TEXT = Meta(extra_json_schema={"type": "string"})
+_ASCII: dict[str, Any] = {"type": "string", "pattern": r"^[\u0001-\u007f]+$"}
+_PRODUCT: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_ID}
+_TOKEN: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_TOKEN}
 
 
-class PurchaseRequest(Struct, rename="camel"):
+class ReceiptValidationRequest(Struct, rename="camel"):
     """A purchase to be proven. `productId` is compared with what the store says."""
+
+    any_of: ClassVar = (
+        given(platform={"const": "ios"}, productId=_PRODUCT, receipt=_ASCII),
+        given(platform={"const": "android"}, productId=_PRODUCT, purchaseToken=_TOKEN),
+    )
 
     platform: Annotated[Any, Meta(extra_json_schema={"enum": ["ios", "android"]})] = None
     product_id: Annotated[Any, TEXT] = None
@@ -52,8 +61,8 @@ class PurchaseRequest(Struct, rename="camel"):
         raise InvalidPlatform()
 
 
-class IosRequest(Struct):
-    receipt: Annotated[Any, TEXT] = None
+class IosPurchaseRequest(Struct):
+    receipt: Annotated[Any, Meta(extra_json_schema=_ASCII), WANTED] = None
 
     def checked(self) -> Submitted:
         receipt = _text(self.receipt)
@@ -62,8 +71,8 @@ class IosRequest(Struct):
         return Submitted("ios", None, receipt)
 
 
-class AndroidRequest(Struct, rename="camel"):
-    purchase_token: Annotated[Any, TEXT] = None
+class AndroidPurchaseRequest(Struct, rename="camel"):
+    purchase_token: Annotated[Any, Meta(extra_json_schema=_TOKEN), WANTED] = None
     product_id: Annotated[Any, TEXT] = None
 
     def checked(self) -> Submitted:
@@ -73,14 +82,32 @@ class AndroidRequest(Struct, rename="camel"):
         return Submitted("android", _text(self.product_id, LONGEST_ID), token)
 
 
-class AppleNotice(Struct, rename="camel"):
+class AppleNotificationRequest(Struct, rename="camel"):
     signed_payload: str
 
 
-class GoogleNotice(Struct):
+class GoogleNotificationRequest(Struct):
     """What Pub/Sub pushes."""
 
-    message: dict[str, Any]
+    message: Annotated[
+        dict[str, Any],
+        Meta(
+            description="`data` is a DeveloperNotification as base64 of its JSON.",
+            extra_json_schema={
+                "properties": {
+                    "data": {"type": "string", "contentEncoding": "base64"},
+                    "messageId": {"type": "string", "minLength": 1},
+                    "message_id": {"type": "string", "minLength": 1},
+                    "publishTime": {"type": "string"},
+                    "attributes": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string"},
+                    },
+                },
+                "anyOf": [{"required": ["messageId"]}, {"required": ["message_id"]}],
+            },
+        ),
+    ]
     subscription: str = ""
 
 

@@ -5,15 +5,19 @@ Source: `spec/payments-and-gamification.md` §2.1, §4.6, §7.
 
 from __future__ import annotations
 
-from cookcam.features.purchases.answers import Received, ValidationAnswer, VerifiedAnswer
+from cookcam.features.purchases.answers import (
+    NotificationResponse,
+    PurchaseVerificationResponse,
+    ReceiptValidationResponse,
+)
 from cookcam.features.purchases.inbox import Inbox
 from cookcam.features.purchases.models import Submitted
 from cookcam.features.purchases.requests import (
-    AndroidRequest,
-    AppleNotice,
-    GoogleNotice,
-    IosRequest,
-    PurchaseRequest,
+    AndroidPurchaseRequest,
+    AppleNotificationRequest,
+    GoogleNotificationRequest,
+    IosPurchaseRequest,
+    ReceiptValidationRequest,
 )
 from cookcam.features.purchases.service import Purchases
 from cookcam.identity import Identity
@@ -24,6 +28,7 @@ from cookcam.web import (
     document_empty,
     document_failures,
     errors_as,
+    limit_unverified,
     validate_request,
     validate_response,
 )
@@ -51,29 +56,35 @@ def _validating(bp: Routes, path: str, purchases: Purchases) -> None:
     @deadline(SECONDS)
     @signed_in
     @document_failures(409)
-    @validate_request(PurchaseRequest)
-    @validate_response(ValidationAnswer)
-    async def validate(caller: Identity, data: PurchaseRequest) -> ValidationAnswer:
+    @validate_request(ReceiptValidationRequest)
+    @validate_response(ReceiptValidationResponse)
+    async def validate(
+        caller: Identity, data: ReceiptValidationRequest
+    ) -> ReceiptValidationResponse:
         """Prove a purchase of the App Store or of Google Play; it counts from the answer on."""
         submitted = data.checked()
         spend_costly("purchases", caller.user_id)
-        return ValidationAnswer.of(await purchases.validate(caller.user_id, submitted))
+        return ReceiptValidationResponse.of(await purchases.validate(caller.user_id, submitted))
 
 
 def _verifying(bp: Routes, purchases: Purchases) -> None:
-    async def verified(caller: Identity, submitted: Submitted, message: str) -> VerifiedAnswer:
+    async def verified(
+        caller: Identity, submitted: Submitted, message: str
+    ) -> PurchaseVerificationResponse:
         spend_costly("purchases", caller.user_id)
         accepted = await purchases.validate(caller.user_id, submitted)
-        return VerifiedAnswer.of(await purchases.subscription_of(accepted), message)
+        return PurchaseVerificationResponse.of(await purchases.subscription_of(accepted), message)
 
     @bp.post("/subscription/verify-ios")
     @errors_as(unexpected="Failed to verify iOS receipt")
     @deadline(SECONDS)
     @signed_in
     @document_failures(409)
-    @validate_request(IosRequest)
-    @validate_response(VerifiedAnswer)
-    async def verify_ios(caller: Identity, data: IosRequest) -> VerifiedAnswer:
+    @validate_request(IosPurchaseRequest)
+    @validate_response(PurchaseVerificationResponse)
+    async def verify_ios(
+        caller: Identity, data: IosPurchaseRequest
+    ) -> PurchaseVerificationResponse:
         """The older form for the App Store; the product is the one of the receipt."""
         return await verified(caller, data.checked(), "iOS subscription created")
 
@@ -82,9 +93,11 @@ def _verifying(bp: Routes, purchases: Purchases) -> None:
     @deadline(SECONDS)
     @signed_in
     @document_failures(409)
-    @validate_request(AndroidRequest)
-    @validate_response(VerifiedAnswer)
-    async def verify_android(caller: Identity, data: AndroidRequest) -> VerifiedAnswer:
+    @validate_request(AndroidPurchaseRequest)
+    @validate_response(PurchaseVerificationResponse)
+    async def verify_android(
+        caller: Identity, data: AndroidPurchaseRequest
+    ) -> PurchaseVerificationResponse:
         """The older form for Google Play."""
         return await verified(caller, data.checked(), "Android subscription created")
 
@@ -93,20 +106,22 @@ def _notices(bp: Routes, inbox: Inbox) -> None:
     @bp.post("/subscription/webhook/apple")
     @errors_as(unexpected="Failed to process the notification")
     @deadline(SECONDS)
-    @validate_request(AppleNotice)
-    @validate_response(Received)
-    async def apple(data: AppleNotice) -> Received:
+    @limit_unverified
+    @validate_request(AppleNotificationRequest)
+    @validate_response(NotificationResponse)
+    async def apple(data: AppleNotificationRequest) -> NotificationResponse:
         """App Store Server Notifications, version 2. 200 once all of it is stored."""
         await inbox.of_apple(data.signed_payload)
-        return Received()
+        return NotificationResponse()
 
     @bp.post("/subscription/webhook/google")
     @errors_as(unexpected="Failed to process the notification")
     @deadline(SECONDS)
+    @limit_unverified
     @document_empty(204)
     @document_failures(401)
-    @validate_request(GoogleNotice)
-    async def google(data: GoogleNotice) -> Answer:
+    @validate_request(GoogleNotificationRequest)
+    async def google(data: GoogleNotificationRequest) -> Answer:
         """Real-time developer notifications, pushed by Pub/Sub. 204 once all of it is stored."""
         await inbox.of_google(bearer_token(), {"message": data.message})
         return Answer(204, [], b"")

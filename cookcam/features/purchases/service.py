@@ -40,7 +40,7 @@ from cookcam.features.subscriptions.products import product_of
 from cookcam.observability.metrics import Metrics
 from cookcam.providers.apple import AppStore
 from cookcam.providers.google_play import GooglePlay
-from cookcam.providers.store_calls import StoreRefused
+from cookcam.providers.store_calls import StoreRejected
 
 EXPIRED = "expired"
 FINAL = frozenset({"malformed", "not_authentic", "unknown", "bundle", "account_gone"})
@@ -115,7 +115,7 @@ class Purchases:
         except ReceiptOfAnother:
             await self._note(caller, submitted, "invalid", "another", took(), purchase)
             raise
-        except StoreRefused as error:
+        except StoreRejected as error:
             await self._note(caller, submitted, "invalid", error.reason, took())
             raise PurchaseRejected.because(error.message, error.reason) from None
         except PurchasePending:

@@ -7,22 +7,117 @@ the aliases the app reads.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 from uuid import UUID
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from cookcam.features.recipes.models import RecipePage, ShownRecipe
+from cookcam.features.recipes.models import (
+    RecipeIngredient,
+    RecipePage,
+    RecipeStep,
+    ShownRecipe,
+)
 
 
-class Creator(Struct):
+class RecipeCreator(Struct):
     id: UUID
     name: str | None
     avatar_url: str | None
     level: int
 
 
-class RecipeAnswer(Struct, kw_only=True):
+Energy = Annotated[float, Meta(description="kcal")]
+Grams = Annotated[float, Meta(description="g")]
+Milligrams = Annotated[float, Meta(description="mg")]
+
+
+class StoredNutrition(TypedDict):
+    """Nutrition of one serving, as the author or the model gave it. `ai_` marks the model's
+    estimate and `db_` the calculation from the ingredient catalogue; an author may add other
+    numbers."""
+
+    calories: NotRequired[Energy]
+    protein: NotRequired[Grams]
+    carbs: NotRequired[Grams]
+    carbohydrates: NotRequired[Grams]
+    fat: NotRequired[Grams]
+    fiber: NotRequired[Grams]
+    sugar: NotRequired[Grams]
+    sodium: NotRequired[Milligrams]
+    ai_calories: NotRequired[Energy]
+    ai_protein: NotRequired[Grams]
+    ai_carbs: NotRequired[Grams]
+    ai_fat: NotRequired[Grams]
+    db_calories: NotRequired[Energy]
+    db_protein: NotRequired[Grams]
+    db_carbs: NotRequired[Grams]
+    db_fat: NotRequired[Grams]
+    db_sodium: NotRequired[Milligrams]
+    ingredient_match_rate: NotRequired[Annotated[float, Meta(description="percent")]]
+    unmatched_ingredients: NotRequired[list[str]]
+
+
+class IngredientAnalysis(TypedDict):
+    """What the model made of the given ingredients. Groups are ingredients that go together."""
+
+    totalScanned: int
+    compatibilityGroups: list[list[str]]
+    pantryStaplesUsed: list[str]
+
+
+class RecipeMetadata(TypedDict):
+    """How a generated recipe came about. The keys depend on the route that generated it."""
+
+    session_id: NotRequired[str | None]
+    preview_id: NotRequired[str]
+    original_ingredients: NotRequired[list[str]]
+    social_caption: NotRequired[str]
+    finishing_tip: NotRequired[str | None]
+    techniques: NotRequired[list[str]]
+    pro_tips: NotRequired[list[str]]
+    tips: NotRequired[list[str]]
+    steps: NotRequired[list[str | RecipeStep]]
+    total_time: NotRequired[int]
+    tips_count: NotRequired[int]
+    detailed_instructions_count: NotRequired[int]
+    cooking_method: NotRequired[str]
+    ingredients_used: NotRequired[list[str]]
+    ingredients_skipped: NotRequired[list[str]]
+    skip_reason: NotRequired[str | None]
+    recipe_variation: NotRequired[int]
+    total_variations: NotRequired[int]
+    ingredient_analysis: NotRequired[IngredientAnalysis]
+    nutrition_method: NotRequired[str]
+    chef_camillo_version: NotRequired[str]
+    enhanced_generation_version: NotRequired[str]
+
+
+class LinkedFood(TypedDict):
+    """A food of the ingredient catalogue; amounts are per 100 g, null is unknown."""
+
+    id: int
+    name: str
+    category: str | None
+    calories_per_100g: float | None
+    protein_g_per_100g: float | None
+    carbs_g_per_100g: float | None
+    fat_g_per_100g: float | None
+    fiber_g_per_100g: float | None
+    sodium_mg_per_100g: float | None
+
+
+class LinkedIngredient(TypedDict):
+    """A row of `recipe_ingredients` with its food."""
+
+    id: int
+    quantity: float | None
+    unit: str | None
+    preparation: str | None
+    ingredient: LinkedFood | None
+
+
+class RecipeRow(Struct, kw_only=True):
     """A recipe with the columns' names and the app's.
 
     Guests get no `is_favorited`, and only its author gets `ai_metadata`.
@@ -41,13 +136,13 @@ class RecipeAnswer(Struct, kw_only=True):
     total_time_minutes: int | None
     difficulty: str | None
     servings: int | None
-    ingredients: list[Any]
-    instructions: list[Any]
+    ingredients: list[str | RecipeIngredient]
+    instructions: list[str | RecipeStep]
     tags: list[str]
-    nutrition: dict[str, Any] | None
-    nutrition_info: dict[str, Any] | None
+    nutrition: StoredNutrition | None
+    nutrition_info: StoredNutrition | None
     created_by: UUID | None
-    creator: Creator | None
+    creator: RecipeCreator | None
     creator_name: str | None
     is_generated: bool
     is_published: bool
@@ -60,36 +155,36 @@ class RecipeAnswer(Struct, kw_only=True):
     trending_score: float
     created_at: datetime
     updated_at: datetime
-    recipe_ingredients: list[dict[str, Any]]
+    recipe_ingredients: list[LinkedIngredient]
     is_favorited: bool | UnsetType = UNSET
-    ai_metadata: dict[str, Any] | UnsetType | None = UNSET
+    ai_metadata: RecipeMetadata | UnsetType | None = UNSET
 
     @classmethod
-    def of(cls, shown: ShownRecipe) -> RecipeAnswer:
+    def of(cls, shown: ShownRecipe) -> RecipeRow:
         return cls(**_fields(shown))
 
 
-class RecipeItem(Struct):
+class RecipeResponse(Struct):
     success: bool
-    data: RecipeAnswer
+    data: RecipeRow
 
     @classmethod
-    def of(cls, shown: ShownRecipe) -> RecipeItem:
-        return cls(True, RecipeAnswer.of(shown))
+    def of(cls, shown: ShownRecipe) -> RecipeResponse:
+        return cls(True, RecipeRow.of(shown))
 
 
-class SavedRecipe(RecipeAnswer, kw_only=True):
+class RecipeWriteResponse(RecipeRow, kw_only=True):
     """The row as it was written, at the root and in the envelope of the read."""
 
     success: bool
-    data: RecipeAnswer
+    data: RecipeRow
 
     @classmethod
-    def of(cls, shown: ShownRecipe) -> SavedRecipe:
-        return cls(success=True, data=RecipeAnswer.of(shown), **_fields(shown))
+    def of(cls, shown: ShownRecipe) -> RecipeWriteResponse:
+        return cls(success=True, data=RecipeRow.of(shown), **_fields(shown))
 
 
-class Pagination(Struct, rename={"total_pages": "totalPages"}):
+class RecipePagination(Struct, rename={"total_pages": "totalPages"}):
     page: int
     limit: int
     total: int
@@ -97,27 +192,27 @@ class Pagination(Struct, rename={"total_pages": "totalPages"}):
 
 
 class RecipeListData(Struct):
-    recipes: list[RecipeAnswer]
-    pagination: Pagination
+    recipes: list[RecipeRow]
+    pagination: RecipePagination
 
 
-class RecipeList(Struct):
+class RecipeListResponse(Struct):
     """The list under `data`, where the website looks, and at the root, where the app does."""
 
     success: bool
     data: RecipeListData
-    recipes: list[RecipeAnswer]
-    pagination: Pagination
+    recipes: list[RecipeRow]
+    pagination: RecipePagination
 
     @classmethod
-    def of(cls, page: RecipePage, *, limit: int, offset: int) -> RecipeList:
-        recipes = [RecipeAnswer.of(shown) for shown in page.recipes]
+    def of(cls, page: RecipePage, *, limit: int, offset: int) -> RecipeListResponse:
+        recipes = [RecipeRow.of(shown) for shown in page.recipes]
         pages = -(-page.total // limit)
-        pagination = Pagination(offset // limit + 1, limit, page.total, pages)
+        pagination = RecipePagination(offset // limit + 1, limit, page.total, pages)
         return cls(True, RecipeListData(recipes, pagination), recipes, pagination)
 
 
-class Deleted(Struct):
+class RecipeDeletionResponse(Struct):
     success: bool
     message: str
 
@@ -145,7 +240,7 @@ def _fields(shown: ShownRecipe) -> dict[str, Any]:
         "nutrition": recipe.nutrition,
         "nutrition_info": recipe.nutrition,
         "created_by": recipe.created_by,
-        "creator": card and Creator(card.id, card.name, card.avatar_url, card.level),
+        "creator": card and RecipeCreator(card.id, card.name, card.avatar_url, card.level),
         "creator_name": card and card.name,
         "is_generated": recipe.is_generated,
         "is_published": recipe.is_published,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 from uuid import UUID
 
 from attrs import frozen
@@ -24,6 +24,36 @@ DIFFICULTIES: dict[str, Difficulty] = {
 
 FRESHNESS = 50.0
 """The trending score a recipe has by its age alone at most (`spec/database.md` §3.5)."""
+
+
+class RecipeIngredient(TypedDict):
+    """An ingredient of a recipe. Older generated recipes have `item` and `quantity` in place of
+    `name` and `amount`; an author may add other keys."""
+
+    name: NotRequired[str | None]
+    item: NotRequired[str | None]
+    amount: NotRequired[str | float | None]
+    quantity: NotRequired[str | float | None]
+    unit: NotRequired[str | None]
+    notes: NotRequired[str | None]
+    source: NotRequired[str | None]
+    fromPantry: NotRequired[bool | None]
+
+
+class RecipeStep(TypedDict):
+    """A step of a recipe. `time` is in minutes where it is a number; an author may add other
+    keys."""
+
+    instruction: str
+    step: NotRequired[str | float | None]
+    order: NotRequired[str | float | None]
+    time: NotRequired[str | float | None]
+    temperature: NotRequired[str | float | None]
+    tips: NotRequired[str | list[str] | None]
+    technique: NotRequired[str | None]
+    equipment: NotRequired[str | list[str] | None]
+    safety: NotRequired[str | None]
+    proTip: NotRequired[str | None]
 
 
 @frozen

@@ -5,19 +5,23 @@ Nothing is cut or rewritten to fit: what is out of bounds is a 400 that names it
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from typing import Annotated, Any, cast
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta, Struct
 
-from cookcam.features.literals import refused
+from cookcam.features.literals import refused, visible_line
 from cookcam.features.recipes.models import (
     DIFFICULTIES,
     Difficulty,
     RecipeContent,
+    RecipeIngredient,
     RecipeQuery,
+    RecipeStep,
 )
+from cookcam.text import VISIBLE_PATTERN, clean_line, clean_prose, clean_values
 from cookcam.web import WANTED
 
 SHORTEST_TITLE, LONGEST_TITLE = 3, 200
@@ -28,18 +32,53 @@ TRENDING = "trending"
 """The search that means an order (`spec/client-contract.md` §6.2)."""
 
 Minutes = Annotated[int, Meta(ge=0, le=10_080, description="minutes, at most a week")]
-Words = Annotated[str, Meta(min_length=1, max_length=50)]
+Words = Annotated[
+    str,
+    Meta(min_length=1, max_length=50, extra_json_schema={"pattern": VISIBLE_PATTERN}),
+]
 
 
-_TEXT = {"type": "string", "pattern": r"\S", "maxLength": LONGEST_ITEM}
+TITLE_PATTERN = (
+    rf"{VISIBLE_PATTERN}[\s\S]*(?:[ \t\n\u00a0\u3000]|{VISIBLE_PATTERN})[\s\S]*{VISIBLE_PATTERN}"
+)
+"""Three characters that are not removed, of which the first and the last are visible."""
+_TEXT = {"type": "string", "pattern": VISIBLE_PATTERN, "maxLength": LONGEST_ITEM}
+_WORDS = {"type": ["string", "null"]}
+_AMOUNT = {"type": ["string", "number", "null"]}
+_TEXT_OR_TEXTS = {"type": ["string", "array", "null"], "items": {"type": "string"}}
+_INGREDIENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": _WORDS,
+        "item": _WORDS,
+        "amount": _AMOUNT,
+        "quantity": _AMOUNT,
+        "unit": _WORDS,
+        "notes": _WORDS,
+        "source": _WORDS,
+        "fromPantry": {"type": ["boolean", "null"]},
+    },
+}
+_STEP: dict[str, Any] = {
+    "properties": {
+        "instruction": _TEXT,
+        "step": _AMOUNT,
+        "order": _AMOUNT,
+        "time": _AMOUNT,
+        "temperature": _AMOUNT,
+        "tips": _TEXT_OR_TEXTS,
+        "technique": _WORDS,
+        "equipment": _TEXT_OR_TEXTS,
+        "safety": _WORDS,
+        "proTip": _WORDS,
+    },
+    "required": ["instruction"],
+}
 Item = (
     Annotated[str, Meta(extra_json_schema=_TEXT)]
-    | Annotated[
-        dict[str, Any],
-        Meta(extra_json_schema={"properties": {"instruction": _TEXT}, "required": ["instruction"]}),
-    ]
+    | Annotated[dict[str, Any], Meta(extra_json_schema=_STEP)]
 )
-_TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": r"\S[\s\S]+\S"}
+_TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": TITLE_PATTERN}
 Title = Annotated[str, Meta(extra_json_schema=_TITLE)]
 
 
@@ -60,7 +99,7 @@ class RecipeRequest(Struct, kw_only=True):
             extra_json_schema={
                 "type": "array",
                 "maxItems": MOST_INGREDIENTS,
-                "items": {"anyOf": [_TEXT, {"type": "object"}]},
+                "items": {"anyOf": [_TEXT, _INGREDIENT]},
             },
         ),
     ] = None
@@ -83,8 +122,8 @@ class RecipeRequest(Struct, kw_only=True):
         instructions, steps = _instructions(self.instructions)
         return RecipeContent(
             title=None if self.title is None else checked_title(self.title),
-            description=self.description,
-            cuisine=self.cuisine,
+            description=None if self.description is None else clean_prose(self.description),
+            cuisine=None if self.cuisine is None else clean_line(self.cuisine),
             prep_time=self.prep_time,
             cook_time=self.cook_time,
             difficulty=None if self.difficulty is None else checked_difficulty(self.difficulty),
@@ -92,7 +131,7 @@ class RecipeRequest(Struct, kw_only=True):
             ingredients=_ingredients(self.ingredients),
             instructions=instructions,
             steps=steps,
-            tags=self.tags,
+            tags=None if self.tags is None else [visible_line(tag, "tags") for tag in self.tags],
             nutrition=self.nutrition,
             is_published=self.is_published,
         )
@@ -137,14 +176,13 @@ class RecipeFilter(Struct):
 
 
 def checked_title(title: str) -> str:
-    """The title in one spelling: no edge spaces, composed characters (NFC), which must not make
-    two of one. Raises ValidationError."""
-    trimmed = unicodedata.normalize("NFC", title).strip()
-    if len(trimmed) < SHORTEST_TITLE:
+    """The title as `clean_line` makes it. Raises ValidationError."""
+    cleaned = clean_line(title)
+    if len(cleaned) < SHORTEST_TITLE or not re.search(TITLE_PATTERN, title):
         raise refused(f"Title must be at least {SHORTEST_TITLE} characters", "title")
-    if len(trimmed) > LONGEST_TITLE:
+    if len(title) > LONGEST_TITLE:
         raise refused(f"Title must be at most {LONGEST_TITLE} characters", "title")
-    return trimmed
+    return cleaned
 
 
 def checked_difficulty(text: str) -> Difficulty:
@@ -164,9 +202,10 @@ def _ingredients(given: object) -> list[Any] | None:
     if len(items) > MOST_INGREDIENTS:
         raise refused(f"Too many ingredients (max {MOST_INGREDIENTS})", "ingredients")
     for item in items:
-        if not (isinstance(item, dict) or (isinstance(item, str) and _is_text(item))):
+        accepted = _is_text(item) if isinstance(item, str) else _has_type(item, RecipeIngredient)
+        if not accepted:
             raise refused("Each ingredient must be a text or an object", "ingredients")
-    return items
+    return [clean_values(item) for item in items]
 
 
 def _instructions(given: list[Item] | None) -> tuple[list[str] | None, list[Any] | None]:
@@ -178,12 +217,24 @@ def _instructions(given: list[Item] | None) -> tuple[list[str] | None, list[Any]
         text: object = item.get("instruction") if isinstance(item, dict) else item
         if not isinstance(text, str) or not _is_text(text):
             raise refused("Each instruction must be a text or have one", "instructions")
-        texts.append(text)
-    return texts, list(given) if any(isinstance(item, dict) for item in given) else None
+        if isinstance(item, dict) and not _has_type(item, RecipeStep):
+            raise refused("Each field of an instruction must have its type", "instructions")
+        texts.append(clean_prose(text))
+    steps = [clean_values(item) for item in given]
+    return texts, steps if any(isinstance(item, dict) for item in given) else None
+
+
+def _has_type(item: object, model: type[Any]) -> bool:
+    """Whether the known keys of `item` have the types that responses declare."""
+    try:
+        msgspec.convert(item, model)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _is_text(text: str) -> bool:
-    return bool(text.strip()) and len(text) <= LONGEST_ITEM
+    return bool(clean_prose(text)) and len(text) <= LONGEST_ITEM
 
 
 def _author(text: str) -> UUID | None:

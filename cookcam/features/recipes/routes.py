@@ -6,7 +6,12 @@ from uuid import UUID
 
 from quart import request
 
-from cookcam.features.recipes.answers import Deleted, RecipeItem, RecipeList, SavedRecipe
+from cookcam.features.recipes.answers import (
+    RecipeDeletionResponse,
+    RecipeListResponse,
+    RecipeResponse,
+    RecipeWriteResponse,
+)
 from cookcam.features.recipes.requests import (
     NewRecipeRequest,
     RecipeFilter,
@@ -41,10 +46,10 @@ def _reading(bp: Routes, recipes: Recipes) -> None:
     @optional_caller
     @query_integers(limit=20, offset=0, page=1)
     @validate_querystring(RecipeFilter)
-    @validate_response(RecipeList)
+    @validate_response(RecipeListResponse)
     async def list_recipes(
         caller: Identity | None, limit: int, offset: int, page: int, query_args: RecipeFilter
-    ) -> RecipeList:
+    ) -> RecipeListResponse:
         """List recipes: published ones, and the caller's own.
 
         Newest first; `search=trending` orders by trend, any other `search` by relevance.
@@ -52,18 +57,18 @@ def _reading(bp: Routes, recipes: Recipes) -> None:
         """
         start = (page - 1) * limit if "page" in request.args else offset
         found = await recipes.page(caller, query_args.query(limit=limit, offset=start))
-        return RecipeList.of(found, limit=limit, offset=start)
+        return RecipeListResponse.of(found, limit=limit, offset=start)
 
     @bp.get("/recipes/<recipe_id>")
     @errors_as(flagged=True, unexpected="Failed to fetch recipe")
     @optional_caller
-    @validate_response(RecipeItem)
-    async def get_recipe(caller: Identity | None, recipe_id: str) -> RecipeItem:
+    @validate_response(RecipeResponse)
+    async def get_recipe(caller: Identity | None, recipe_id: str) -> RecipeResponse:
         """One recipe. Reading it counts as a view, once per reader and hour."""
         shown = await recipes.get(caller, _id(recipe_id))
         viewer = facts().client_address if caller is None else str(caller.user_id)
         await recipes.count_view(shown.recipe, viewer)
-        return RecipeItem.of(shown)
+        return RecipeResponse.of(shown)
 
 
 def _writing(bp: Routes, recipes: Recipes) -> None:
@@ -72,29 +77,33 @@ def _writing(bp: Routes, recipes: Recipes) -> None:
     @signed_in
     @document_failures(409)
     @validate_request(NewRecipeRequest)
-    @validate_response(SavedRecipe, 201)
-    async def create_recipe(caller: Identity, data: NewRecipeRequest) -> tuple[SavedRecipe, int]:
+    @validate_response(RecipeWriteResponse, 201)
+    async def create_recipe(
+        caller: Identity, data: NewRecipeRequest
+    ) -> tuple[RecipeWriteResponse, int]:
         """Create a recipe. A title is unique per author, ignoring case."""
-        return SavedRecipe.of(await recipes.add(caller, data.content())), 201
+        return RecipeWriteResponse.of(await recipes.add(caller, data.content())), 201
 
     @bp.put("/recipes/<recipe_id>")
     @errors_as(flagged=True, unexpected="Failed to update recipe")
     @signed_in
     @document_failures(409)
-    @validate_request(RecipeRequest)
-    @validate_response(SavedRecipe)
-    async def change_recipe(caller: Identity, recipe_id: str, data: RecipeRequest) -> SavedRecipe:
+    @validate_request(RecipeRequest, nothing_known="No fields to update")
+    @validate_response(RecipeWriteResponse)
+    async def change_recipe(
+        caller: Identity, recipe_id: str, data: RecipeRequest
+    ) -> RecipeWriteResponse:
         """Change the given fields of one's own recipe."""
-        return SavedRecipe.of(await recipes.change(caller, _id(recipe_id), data.content()))
+        return RecipeWriteResponse.of(await recipes.change(caller, _id(recipe_id), data.content()))
 
     @bp.delete("/recipes/<recipe_id>")
     @errors_as(flagged=True, unexpected="Failed to delete recipe")
     @signed_in
-    @validate_response(Deleted)
-    async def delete_recipe(caller: Identity, recipe_id: str) -> Deleted:
+    @validate_response(RecipeDeletionResponse)
+    async def delete_recipe(caller: Identity, recipe_id: str) -> RecipeDeletionResponse:
         """Delete one's own recipe."""
         await recipes.delete(caller, _id(recipe_id))
-        return Deleted(True, "Recipe deleted")
+        return RecipeDeletionResponse(True, "Recipe deleted")
 
 
 def _id(text: str) -> UUID:

@@ -12,7 +12,7 @@ from cookcam.features.reconciliation.models import Alert, AlertRow, HealthRow, R
 from cookcam.web.answers import now_text
 
 
-class RunAnswer(Struct, rename="camel"):
+class ReconciliationRunResponse(Struct, rename="camel"):
     """`already_running` is there, and true, when a run was going on."""
 
     success: bool
@@ -21,22 +21,22 @@ class RunAnswer(Struct, rename="camel"):
     already_running: bool | UnsetType = UNSET
 
     @classmethod
-    def of(cls, started: bool) -> RunAnswer:
+    def of(cls, started: bool) -> ReconciliationRunResponse:
         message = "Reconciliation job started"
         return cls(True, message, now_text(), UNSET if started else True)
 
 
-class UserAnswer(Struct, rename="camel"):
+class UserReconciliationResponse(Struct, rename="camel"):
     success: bool
     message: str
     user_id: UUID
 
     @classmethod
-    def of(cls, user_id: UUID) -> UserAnswer:
+    def of(cls, user_id: UUID) -> UserReconciliationResponse:
         return cls(True, "User subscriptions reconciled", user_id)
 
 
-class MetricsRow(Struct):
+class ReconciliationMetricsRow(Struct):
     id: UUID
     total_checked: int
     expired_count: int
@@ -48,7 +48,7 @@ class MetricsRow(Struct):
     created_at: datetime
 
     @classmethod
-    def of(cls, row: RunMetrics) -> MetricsRow:
+    def of(cls, row: RunMetrics) -> ReconciliationMetricsRow:
         return cls(
             row.id,
             row.total_checked,
@@ -62,16 +62,16 @@ class MetricsRow(Struct):
         )
 
 
-class MetricsList(Struct):
+class ReconciliationMetricsResponse(Struct):
     success: bool
-    metrics: list[MetricsRow]
+    metrics: list[ReconciliationMetricsRow]
 
     @classmethod
-    def of(cls, rows: Iterable[RunMetrics]) -> MetricsList:
-        return cls(True, [MetricsRow.of(row) for row in rows])
+    def of(cls, rows: Iterable[RunMetrics]) -> ReconciliationMetricsResponse:
+        return cls(True, [ReconciliationMetricsRow.of(row) for row in rows])
 
 
-class HealthDay(Struct):
+class ReconciliationDay(Struct):
     date: date
     runs_per_day: int
     avg_subscriptions_checked: float
@@ -83,7 +83,7 @@ class HealthDay(Struct):
     drift_rate_percentage: float
 
     @classmethod
-    def of(cls, row: HealthRow) -> HealthDay:
+    def of(cls, row: HealthRow) -> ReconciliationDay:
         return cls(
             row.date,
             row.runs_per_day,
@@ -97,16 +97,16 @@ class HealthDay(Struct):
         )
 
 
-class HealthList(Struct):
+class ReconciliationHealthResponse(Struct):
     success: bool
-    health: list[HealthDay]
+    health: list[ReconciliationDay]
 
     @classmethod
-    def of(cls, rows: Iterable[HealthRow]) -> HealthList:
-        return cls(True, [HealthDay.of(row) for row in rows])
+    def of(cls, rows: Iterable[HealthRow]) -> ReconciliationHealthResponse:
+        return cls(True, [ReconciliationDay.of(row) for row in rows])
 
 
-class AlertRun(Struct):
+class ReconciliationAlert(Struct):
     id: UUID
     reconciled_at: datetime
     total_checked: int
@@ -119,7 +119,7 @@ class AlertRun(Struct):
     drift_rate_percentage: float | None
 
     @classmethod
-    def of(cls, row: AlertRow) -> AlertRun:
+    def of(cls, row: AlertRow) -> ReconciliationAlert:
         errors, drift = row.error_rate_percentage, row.drift_rate_percentage
         return cls(
             row.id,
@@ -135,12 +135,12 @@ class AlertRun(Struct):
         )
 
 
-class AlertList(Struct):
+class ReconciliationAlertsResponse(Struct):
     success: bool
-    alerts: list[AlertRun]
+    alerts: list[ReconciliationAlert]
     count: int
 
     @classmethod
-    def of(cls, rows: Iterable[AlertRow]) -> AlertList:
-        alerts = [AlertRun.of(row) for row in rows]
+    def of(cls, rows: Iterable[AlertRow]) -> ReconciliationAlertsResponse:
+        alerts = [ReconciliationAlert.of(row) for row in rows]
         return cls(True, alerts, len(alerts))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 from cookcam.features.reconciliation.answers import (
-    AlertList,
-    HealthList,
-    MetricsList,
-    RunAnswer,
-    UserAnswer,
+    ReconciliationAlertsResponse,
+    ReconciliationHealthResponse,
+    ReconciliationMetricsResponse,
+    ReconciliationRunResponse,
+    UserReconciliationResponse,
 )
 from cookcam.features.reconciliation.guards import Forbidden, Operators
 from cookcam.features.reconciliation.service import Reconciliation, UserReconciliation
@@ -25,44 +25,44 @@ def routes(
 
     @bp.post("/reconciliation/run")
     @operators.only
-    @validate_response(RunAnswer)
-    async def run() -> RunAnswer:
+    @validate_response(ReconciliationRunResponse)
+    async def run() -> ReconciliationRunResponse:
         """Starts a run; it goes on after the answer."""
-        return RunAnswer.of(started=await reconciliation.request())
+        return ReconciliationRunResponse.of(started=await reconciliation.request())
 
     @bp.post("/reconciliation/user/<user_id>")
     @signed_in
-    @validate_response(UserAnswer)
-    async def reconcile_user(caller: Identity, user_id: str) -> UserAnswer:
+    @validate_response(UserReconciliationResponse)
+    async def reconcile_user(caller: Identity, user_id: str) -> UserReconciliationResponse:
         """Compares the caller's own subscriptions with their providers, once a minute at most."""
         if _uuid(user_id) != caller.user_id:
             raise Forbidden("You can only reconcile your own subscriptions")
         await of_users.reconcile(caller.user_id)
-        return UserAnswer.of(caller.user_id)
+        return UserReconciliationResponse.of(caller.user_id)
 
     @bp.get("/reconciliation/metrics")
     @unconditional
     @operators.only
-    @validate_response(MetricsList)
-    async def metrics() -> MetricsList:
+    @validate_response(ReconciliationMetricsResponse)
+    async def metrics() -> ReconciliationMetricsResponse:
         """The ten newest runs."""
-        return MetricsList.of(await reconciliation.newest())
+        return ReconciliationMetricsResponse.of(await reconciliation.newest())
 
     @bp.get("/reconciliation/health")
     @unconditional
     @operators.only
-    @validate_response(HealthList)
-    async def health() -> HealthList:
+    @validate_response(ReconciliationHealthResponse)
+    async def health() -> ReconciliationHealthResponse:
         """The last 30 days, by day."""
-        return HealthList.of(await reconciliation.health())
+        return ReconciliationHealthResponse.of(await reconciliation.health())
 
     @bp.get("/reconciliation/alerts")
     @unconditional
     @operators.only
-    @validate_response(AlertList)
-    async def alerts() -> AlertList:
+    @validate_response(ReconciliationAlertsResponse)
+    async def alerts() -> ReconciliationAlertsResponse:
         """The runs of the last 7 days that were over a threshold."""
-        return AlertList.of(await reconciliation.alerts())
+        return ReconciliationAlertsResponse.of(await reconciliation.alerts())
 
     return bp
 

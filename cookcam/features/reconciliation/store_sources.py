@@ -17,7 +17,7 @@ from cookcam.features.subscriptions.models import Provider, Subscription
 from cookcam.features.subscriptions.products import product_of
 from cookcam.providers.apple import AppStore
 from cookcam.providers.google_play import GooglePlay
-from cookcam.providers.store_calls import UNKNOWN, StoreRefused
+from cookcam.providers.store_calls import UNKNOWN, StoreRejected
 
 
 @frozen
@@ -54,7 +54,7 @@ class AppStoreSource(WithoutList):
         transaction_id = known.provider_subscription_id or ""
         try:
             told = await self.app_store.subscription(transaction_id, environment)
-        except StoreRefused as refused:
+        except StoreRejected as refused:
             return _gone(refused)
         return _told(lambda: of_apple(told), known.created_at)
 
@@ -72,14 +72,14 @@ class GooglePlaySource(WithoutList):
         token = known.provider_subscription_id or ""
         try:
             told = await self.google_play.subscription(token, _is_sold)
-        except StoreRefused as refused:
+        except StoreRejected as refused:
             return _gone(refused)
         if told.test and not self.allow_sandbox:
             return Gone()
         return _told(lambda: of_google(told, known=known), known.created_at)
 
 
-def _gone(refused: StoreRefused) -> Gone:
+def _gone(refused: StoreRejected) -> Gone:
     """Raises ServiceError unless the store has the subscription not, beyond doubt."""
     if refused.reason != UNKNOWN:
         raise ServiceError from refused

@@ -19,7 +19,7 @@ from cookcam.providers.stripe import NoSuchObject, Stripe
 from cookcam.providers.stripe.billing import Subscription as StripeSubscription
 from cookcam.providers.stripe.reading import MalformedObject
 
-PATIENT: Final = RetryPolicy(deadline=25.0, attempts=3, first_pause=1.0)
+PATIENT: Final = RetryPolicy(deadline=25.0, attempts=3, initial_delay=1.0)
 """`spec/payments-and-gamification.md` §7.3."""
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from cookcam.features.recipes.answers import RecipeAnswer
+from cookcam.features.recipes.answers import RecipeRow
 from cookcam.features.saving.models import FavoriteResult, SavedPage
 
 
@@ -33,7 +33,7 @@ class FavoriteResponse(Struct):
 
 class SavedRecipeItem(Struct):
     created_at: datetime
-    recipe: RecipeAnswer
+    recipe: RecipeRow
 
 
 class SavedRecipesResponse(Struct):
@@ -44,6 +44,6 @@ class SavedRecipesResponse(Struct):
     @classmethod
     def of(cls, page: SavedPage) -> SavedRecipesResponse:
         items = [
-            SavedRecipeItem(saved.created_at, RecipeAnswer.of(saved.recipe)) for saved in page.saved
+            SavedRecipeItem(saved.created_at, RecipeRow.of(saved.recipe)) for saved in page.saved
         ]
         return cls(True, items, page.total)

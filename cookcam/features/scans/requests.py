@@ -9,6 +9,8 @@ from msgspec import Meta, Struct
 from cookcam.errors import ValidationError
 from cookcam.features.literals import refused
 from cookcam.features.scans.models import CATEGORIES, LEAST_SURE, MOST_SURE, DetectedIngredient
+from cookcam.images.encoding import BASE64_PATTERN
+from cookcam.text import clean_line
 from cookcam.web import WANTED
 
 MOST_ITEMS = 100
@@ -43,8 +45,12 @@ class AnalyzeRequest(Struct):
     image_data: Annotated[
         Any,
         Meta(
-            description="JPEG, PNG or WebP up to 10 MB as base64, bare or as a data URL.",
-            extra_json_schema={"type": "string", "contentEncoding": "base64", "minLength": 1},
+            description="JPEG, PNG, WebP, HEIC or AVIF up to 10 MB as base64, bare or a data URL.",
+            extra_json_schema={
+                "type": "string",
+                "contentEncoding": "base64",
+                "pattern": BASE64_PATTERN,
+            },
         ),
         WANTED,
     ] = None
@@ -65,7 +71,7 @@ class AnalyzeRequest(Struct):
         return self.image_data
 
 
-class CorrectionRequest(Struct):
+class ScanCorrectionRequest(Struct):
     """The ingredients that are really on the photograph."""
 
     ingredients: Annotated[
@@ -94,7 +100,7 @@ def _ingredient(item: object) -> DetectedIngredient:
     if not isinstance(item, dict):
         raise _invalid("each ingredient must be an object")
     given = cast("dict[str, Any]", item)
-    name = _text(given, "name").strip().lower()
+    name = clean_line(_text(given, "name")).lower()
     if not name:
         raise _invalid("each ingredient needs a name of 1 to 100 characters")
     category = "other" if given.get("category") in (None, "") else given["category"]
@@ -102,9 +108,9 @@ def _ingredient(item: object) -> DetectedIngredient:
         raise _invalid("category must be one of " + ", ".join(CATEGORIES))
     return DetectedIngredient(
         name=name,
-        variety=_text(given, "variety").strip(),
-        quantity=_text(given, "quantity").strip(),
-        unit=_text(given, "unit").strip().lower(),
+        variety=clean_line(_text(given, "variety")),
+        quantity=clean_line(_text(given, "quantity")),
+        unit=clean_line(_text(given, "unit")).lower(),
         confidence=_confidence(given.get("confidence")),
         category=category,
     )

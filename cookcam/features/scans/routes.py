@@ -10,11 +10,11 @@ from uuid import UUID
 from quart import request
 
 from cookcam.features.scans.answers import (
-    AnalyzeAnswer,
-    CorrectedScan,
-    History,
-    OneScan,
-    ScanAnswer,
+    AnalyzeResponse,
+    ScanCorrectionResponse,
+    ScanDetailResponse,
+    ScanHistoryResponse,
+    ScanResponse,
     ScanRow,
 )
 from cookcam.features.scans.models import Picture
@@ -22,7 +22,7 @@ from cookcam.features.scans.requests import (
     NO_DATA,
     NO_FILE,
     AnalyzeRequest,
-    CorrectionRequest,
+    ScanCorrectionRequest,
     no_image,
 )
 from cookcam.features.scans.service import (
@@ -33,7 +33,7 @@ from cookcam.features.scans.service import (
 )
 from cookcam.identity import Identity
 from cookcam.identity.guards import optional_caller, signed_in
-from cookcam.images import ImageTooLarge, InvalidImage, WrongImageType
+from cookcam.images import IMAGE_TYPES, ImageError, ImageTooLarge, InvalidImage, WrongImageType
 from cookcam.web import (
     Routes,
     deadline,
@@ -55,7 +55,10 @@ from cookcam.web.validation import to_model
 SECONDS = 55
 """The app gives up after 60 s (R10 of `spec/client-contract.md`)."""
 
-IMAGE_TYPES = frozenset(("image/jpeg", "image/png", "image/webp"))
+UNTYPED = frozenset(("", "application/octet-stream", "binary/octet-stream"))
+"""Content types that say nothing about a file, as HTTP clients send them by default."""
+
+SEND_AN_IMAGE = "Send the bytes of a JPEG, PNG, WebP, HEIC or AVIF as the body, or JSON"
 TOO_LARGE = "Image size too large (max 10MB)"
 
 
@@ -71,23 +74,25 @@ def _scanning(bp: Routes, scans: Scans) -> None:
     @errors_as(unexpected="Internal server error")
     @deadline(SECONDS)
     @signed_in
-    @document_upload(*sorted(IMAGE_TYPES))
+    @document_upload(*IMAGE_TYPES, "application/octet-stream")
     @document_failures(422)
-    @validate_response(ScanAnswer)
-    async def scan_ingredients(caller: Identity) -> ScanAnswer:
-        """Scan a photograph: the bytes of a JPEG, PNG or WebP, or the JSON of `/scan/analyze`."""
+    @validate_response(ScanResponse)
+    async def scan_ingredients(caller: Identity) -> ScanResponse:
+        """Scan a photograph: the bytes of an image, or the JSON of `/scan/analyze`.
+
+        JPEG, PNG, WebP, HEIC and AVIF up to 10 MB are taken, by content.
+        """
         asked = cast("Request", request)
         if asked.mimetype == "application/json":
             value, typed = await read_body(asked)
-            data = to_model(value, AnalyzeRequest, strict=typed)
-            picture = await _picture_of_text(scans, caller, data.text(NO_FILE), NO_FILE)
-            keep = data.store_image
-        elif asked.mimetype in IMAGE_TYPES:
-            picture = await _picture(scans, caller, bytes(await asked.body), NO_FILE)
-            keep = asked.args.get("store_image") == "true"
+            body = to_model(value, AnalyzeRequest, strict=typed)
+            picture = await _picture_of_text(scans, caller, body.text(NO_FILE), NO_FILE)
+            keep = body.store_image
         else:
-            raise no_image(NO_FILE, "Send a JPEG, PNG or WebP as image/jpeg, image/png, image/webp")
-        return ScanAnswer.of(await scans.scan(caller, picture, keep_image=keep))
+            data = bytes(await asked.body)
+            picture = await _picture(scans, caller, _image(scans, asked, data), NO_FILE)
+            keep = asked.args.get("store_image") == "true"
+        return ScanResponse.of(await scans.scan(caller, picture, keep_image=keep))
 
     mark(scan_ingredients, body=AnalyzeRequest)
 
@@ -97,14 +102,14 @@ def _scanning(bp: Routes, scans: Scans) -> None:
     @optional_caller
     @document_failures(403, 422)
     @validate_request(AnalyzeRequest)
-    @validate_response(AnalyzeAnswer)
-    async def analyze(caller: Identity | None, data: AnalyzeRequest) -> AnalyzeAnswer:
+    @validate_response(AnalyzeResponse)
+    async def analyze(caller: Identity | None, data: AnalyzeRequest) -> AnalyzeResponse:
         """Scan a photograph sent as base64 text. What guests scan is not stored."""
         picture = await _picture_of_text(scans, caller, data.text(), NO_DATA)
         result = await scans.analyze(
             caller, facts().client_address, picture, keep_image=data.store_image
         )
-        return AnalyzeAnswer.of(result, authenticated=caller is not None)
+        return AnalyzeResponse.of(result, authenticated=caller is not None)
 
 
 def _reading(bp: Routes, scans: Scans) -> None:
@@ -112,30 +117,46 @@ def _reading(bp: Routes, scans: Scans) -> None:
     @errors_as(unexpected="Failed to fetch scan history")
     @signed_in
     @query_integers(limit=20, offset=0)
-    @validate_response(History)
-    async def history(caller: Identity, limit: int, offset: int) -> History:
+    @validate_response(ScanHistoryResponse)
+    async def history(caller: Identity, limit: int, offset: int) -> ScanHistoryResponse:
         """One's own scans, newest first."""
         found = await scans.history(caller, limit, offset)
-        return History([ScanRow.of(scan) for scan in found])
+        return ScanHistoryResponse([ScanRow.of(scan) for scan in found])
 
     @bp.get("/scan/<scan_id>")
     @signed_in
-    @validate_response(OneScan)
-    async def get_scan(caller: Identity, scan_id: str) -> OneScan:
+    @validate_response(ScanDetailResponse)
+    async def get_scan(caller: Identity, scan_id: str) -> ScanDetailResponse:
         """One of one's own scans."""
         known = parse_uuid(scan_id, scan_not_found())
-        return OneScan(ScanRow.of(await scans.get(caller, known)))
+        return ScanDetailResponse(ScanRow.of(await scans.get(caller, known)))
 
     @bp.put("/scan/<scan_id>/ingredients")
     @signed_in
-    @validate_request(CorrectionRequest)
-    @validate_response(CorrectedScan)
-    async def correct(caller: Identity, scan_id: str, data: CorrectionRequest) -> CorrectedScan:
+    @validate_request(ScanCorrectionRequest)
+    @validate_response(ScanCorrectionResponse)
+    async def correct(
+        caller: Identity, scan_id: str, data: ScanCorrectionRequest
+    ) -> ScanCorrectionResponse:
         """Correct the ingredients of a scan; the model's own list is kept in `scan_metadata`."""
         ingredients = data.checked()
         known: UUID = parse_uuid(scan_id, correction_failed())
         scan = await scans.correct(caller, known, ingredients)
-        return CorrectedScan(ScanRow.of(scan), "Ingredients updated")
+        return ScanCorrectionResponse(ScanRow.of(scan), "Ingredients updated")
+
+
+def _image(scans: Scans, request: Request, data: bytes) -> bytes:
+    """`data`, if its content type may be an image's, or its content is an image nevertheless.
+
+    Raises ValidationError.
+    """
+    kind = request.mimetype
+    if not (kind.startswith("image/") or kind in UNTYPED):
+        try:
+            scans.images.check(data)
+        except ImageError:
+            raise no_image(NO_FILE, SEND_AN_IMAGE) from None
+    return data
 
 
 async def _picture(scans: Scans, caller: Identity | None, data: bytes, literal: str) -> Picture:

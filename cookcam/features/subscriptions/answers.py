@@ -30,7 +30,7 @@ def dollars(cents: int) -> float:
     return cents / 100
 
 
-class TierAnswer(Struct, kw_only=True):
+class TierRow(Struct, kw_only=True):
     id: int
     name: str
     slug: TierSlug
@@ -44,7 +44,7 @@ class TierAnswer(Struct, kw_only=True):
     updated_at: datetime
 
     @classmethod
-    def of(cls, tier: Tier) -> TierAnswer:
+    def of(cls, tier: Tier) -> TierRow:
         return cls(
             id=tier.id,
             name=tier.name,
@@ -60,16 +60,16 @@ class TierAnswer(Struct, kw_only=True):
         )
 
 
-class TierList(Struct):
+class TierListResponse(Struct):
     success: bool
-    tiers: list[TierAnswer]
+    tiers: list[TierRow]
 
     @classmethod
-    def of(cls, tiers: Iterable[Tier]) -> TierList:
-        return cls(True, [TierAnswer.of(tier) for tier in tiers])
+    def of(cls, tiers: Iterable[Tier]) -> TierListResponse:
+        return cls(True, [TierRow.of(tier) for tier in tiers])
 
 
-class SubscriptionAnswer(Struct, kw_only=True):
+class SubscriptionRow(Struct, kw_only=True):
     """A row of subscriptions, as its user sees it."""
 
     id: UUID
@@ -87,7 +87,7 @@ class SubscriptionAnswer(Struct, kw_only=True):
     updated_at: datetime
 
     @classmethod
-    def of(cls, row: Subscription) -> SubscriptionAnswer:
+    def of(cls, row: Subscription) -> SubscriptionRow:
         return cls(
             id=row.id,
             user_id=row.user_id,
@@ -105,12 +105,12 @@ class SubscriptionAnswer(Struct, kw_only=True):
         )
 
 
-class StatusAnswer(Struct, kw_only=True, rename={"is_creator": "isCreator"}):
+class SubscriptionStatusResponse(Struct, kw_only=True, rename={"is_creator": "isCreator"}):
     """What a user has. The app keeps the whole of it in its keychain: under 2,000 bytes."""
 
     success: bool
-    subscription: SubscriptionAnswer | None
-    tier: TierAnswer
+    subscription: SubscriptionRow | None
+    tier: TierRow
     features: list[str]
     is_creator: bool
     id: UUID | None
@@ -123,13 +123,13 @@ class StatusAnswer(Struct, kw_only=True, rename={"is_creator": "isCreator"}):
     revenue_share_enabled: bool
 
     @classmethod
-    def of(cls, entitlement: Entitlement) -> StatusAnswer:
+    def of(cls, entitlement: Entitlement) -> SubscriptionStatusResponse:
         tier, row = entitlement.tier, entitlement.subscription
         trial = row is not None and row.status == "trialing"
         return cls(
             success=True,
-            subscription=SubscriptionAnswer.of(row) if row else None,
-            tier=TierAnswer.of(tier),
+            subscription=SubscriptionRow.of(row) if row else None,
+            tier=TierRow.of(tier),
             features=entitlement.features,
             is_creator=tier.id == CREATOR,
             id=row.id if row else None,
@@ -143,27 +143,27 @@ class StatusAnswer(Struct, kw_only=True, rename={"is_creator": "isCreator"}):
         )
 
 
-class CheckoutAnswer(Struct, rename={"checkout_url": "checkoutUrl"}):
+class CheckoutResponse(Struct, rename={"checkout_url": "checkoutUrl"}):
     success: bool
     checkout_url: str
 
 
-class PortalAnswer(Struct, rename={"portal_url": "portalUrl"}):
+class PortalResponse(Struct, rename={"portal_url": "portalUrl"}):
     success: bool
     portal_url: str
 
 
-class TierChanged(Struct):
+class TierChangeResponse(Struct):
     success: bool
-    subscription: SubscriptionAnswer
+    subscription: SubscriptionRow
     message: str
 
     @classmethod
-    def of(cls, row: Subscription) -> TierChanged:
-        return cls(True, SubscriptionAnswer.of(row), "Subscription tier updated successfully")
+    def of(cls, row: Subscription) -> TierChangeResponse:
+        return cls(True, SubscriptionRow.of(row), "Subscription tier updated successfully")
 
 
-class Cancelled(Struct, rename={"managed_by": "managedBy"}):
+class CancelResponse(Struct, rename={"managed_by": "managedBy"}):
     """`managedBy` is the app store in which the user has to cancel as well."""
 
     success: bool
@@ -171,7 +171,7 @@ class Cancelled(Struct, rename={"managed_by": "managedBy"}):
     managed_by: Provider | UnsetType = UNSET
 
     @classmethod
-    def of(cls, at_once: bool, managed_by: Provider | None) -> Cancelled:
+    def of(cls, at_once: bool, managed_by: Provider | None) -> CancelResponse:
         message = (
             "Subscription cancelled immediately"
             if at_once
@@ -180,7 +180,7 @@ class Cancelled(Struct, rename={"managed_by": "managedBy"}):
         return cls(True, message, managed_by or UNSET)
 
 
-class UsageAnswer(Struct):
+class FeatureUsage(Struct):
     """`count` and `used` are the same: the app reads one here and the other there."""
 
     count: int
@@ -189,20 +189,20 @@ class UsageAnswer(Struct):
     reset_at: datetime | None
 
 
-class FeatureAnswer(Struct, rename={"has_access": "hasAccess"}):
+class FeatureResponse(Struct, rename={"has_access": "hasAccess"}):
     success: bool
     has_access: bool
-    usage: UsageAnswer | UnsetType = UNSET
+    usage: FeatureUsage | UnsetType = UNSET
 
     @classmethod
-    def of(cls, has_access: bool, usage: Usage | None) -> FeatureAnswer:
+    def of(cls, has_access: bool, usage: Usage | None) -> FeatureResponse:
         if usage is None or usage.limit is None:
             return cls(True, has_access)
-        counted = UsageAnswer(usage.used, usage.used, usage.limit, usage.resets_at)
+        counted = FeatureUsage(usage.used, usage.used, usage.limit, usage.resets_at)
         return cls(True, has_access, counted)
 
 
-class ProductAnswer(Struct, rename={"product_id": "productId"}):
+class ProductRow(Struct, rename={"product_id": "productId"}):
     id: str
     product_id: str
     platform: Platform
@@ -213,17 +213,17 @@ class ProductAnswer(Struct, rename={"product_id": "productId"}):
     currency: str
 
 
-class ProductList(Struct):
+class ProductListResponse(Struct):
     success: bool
-    products: list[ProductAnswer]
+    products: list[ProductRow]
 
     @classmethod
-    def of(cls, tiers: Mapping[int, Tier]) -> ProductList:
+    def of(cls, tiers: Mapping[int, Tier]) -> ProductListResponse:
         """What is on sale, of the tiers that are."""
         return cls(
             True,
             [
-                ProductAnswer(
+                ProductRow(
                     item.id,
                     item.id,
                     item.platform,

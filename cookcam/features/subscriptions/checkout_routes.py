@@ -11,11 +11,11 @@ from typing import ParamSpec, TypeVar
 
 from cookcam.errors import Conflict, InternalError, ServiceError
 from cookcam.features.subscriptions.answers import (
-    Cancelled,
-    CheckoutAnswer,
-    PortalAnswer,
-    StatusAnswer,
-    TierChanged,
+    CancelResponse,
+    CheckoutResponse,
+    PortalResponse,
+    SubscriptionStatusResponse,
+    TierChangeResponse,
 )
 from cookcam.features.subscriptions.checkout import Checkout
 from cookcam.features.subscriptions.plans import Plans
@@ -34,9 +34,11 @@ from cookcam.web import (
     document_failures,
     errors_as,
     unconditional,
+    user_limit,
     validate_request,
     validate_response,
 )
+from cookcam.web.rate_limit import PAYMENTS
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,26 +57,28 @@ def _buying(bp: Routes, checkout: Checkout) -> None:
     @errors_as(unexpected="Failed to create checkout session")
     @unconditional
     @signed_in
+    @user_limit(PAYMENTS)
     @provider_faults_as_500
     @document_failures(403, 409)
     @validate_request(CheckoutRequest)
-    @validate_response(CheckoutAnswer)
-    async def create_checkout(caller: Identity, data: CheckoutRequest) -> CheckoutAnswer:
+    @validate_response(CheckoutResponse)
+    async def create_checkout(caller: Identity, data: CheckoutRequest) -> CheckoutResponse:
         """The page of Stripe on which the caller can buy a tier."""
-        return CheckoutAnswer(True, await checkout.begin(caller, data.wish(checkout.redirects)))
+        return CheckoutResponse(True, await checkout.begin(caller, data.wish(checkout.redirects)))
 
     @bp.post("/subscription/portal")
     @errors_as(unexpected="Failed to create portal session")
     @unconditional
     @signed_in
+    @user_limit("subscription")
     @provider_faults_as_500
     @document_failures(404)
     @validate_request(PortalRequest)
-    @validate_response(PortalAnswer)
-    async def open_portal(caller: Identity, data: PortalRequest) -> PortalAnswer:
+    @validate_response(PortalResponse)
+    async def open_portal(caller: Identity, data: PortalRequest) -> PortalResponse:
         """The page of Stripe with the caller's cards and invoices."""
         return_url = data.address(checkout.redirects)
-        return PortalAnswer(True, await checkout.portal(caller, return_url))
+        return PortalResponse(True, await checkout.portal(caller, return_url))
 
 
 def _changing(bp: Routes, plans: Plans) -> None:
@@ -82,26 +86,28 @@ def _changing(bp: Routes, plans: Plans) -> None:
     @errors_as(unexpected="Failed to change subscription tier")
     @unconditional
     @signed_in
+    @user_limit(PAYMENTS)
     @provider_faults_as_500
     @document_failures(402, 403, 404, 409)
     @validate_request(ChangeTierRequest)
-    @validate_response(TierChanged)
-    async def change_tier(caller: Identity, data: ChangeTierRequest) -> TierChanged:
+    @validate_response(TierChangeResponse)
+    async def change_tier(caller: Identity, data: ChangeTierRequest) -> TierChangeResponse:
         """Another tier: a higher one at once, a lower one from the next period."""
-        return TierChanged.of(await plans.change_tier(caller.user_id, data.tier()))
+        return TierChangeResponse.of(await plans.change_tier(caller.user_id, data.tier()))
 
     @bp.post("/subscription/cancel")
     @errors_as(unexpected="Failed to cancel subscription")
     @unconditional
     @signed_in
+    @user_limit("subscription")
     @provider_faults_as_500
     @document_failures(403, 404, 409)
     @validate_request(CancelRequest)
-    @validate_response(Cancelled)
-    async def cancel(caller: Identity, data: CancelRequest) -> Cancelled:
+    @validate_response(CancelResponse)
+    async def cancel(caller: Identity, data: CancelRequest) -> CancelResponse:
         """Ends the caller's subscription, at the end of its period or immediately."""
         ended = await plans.cancel(caller.user_id, at_once=data.immediately)
-        return Cancelled.of(ended.at_once, ended.managed_by)
+        return CancelResponse.of(ended.at_once, ended.managed_by)
 
 
 def _asking(bp: Routes, plans: Plans) -> None:
@@ -109,21 +115,22 @@ def _asking(bp: Routes, plans: Plans) -> None:
     @errors_as(unexpected="Failed to refresh subscription status")
     @unconditional
     @signed_in
+    @user_limit("subscription")
     @provider_faults_as_500
-    @validate_response(StatusAnswer)
-    async def refresh_status(caller: Identity) -> StatusAnswer:
+    @validate_response(SubscriptionStatusResponse)
+    async def refresh_status(caller: Identity) -> SubscriptionStatusResponse:
         """The caller's tier, after asking the providers."""
-        return StatusAnswer.of(await plans.refresh(caller.user_id))
+        return SubscriptionStatusResponse.of(await plans.refresh(caller.user_id))
 
     @bp.post("/subscription/upgrade-to-creator")
     @errors_as(unexpected="Failed to upgrade to creator")
     @unconditional
     @signed_in
     @document_failures(402)
-    @validate_response(StatusAnswer)
-    async def upgrade_to_creator(caller: Identity) -> StatusAnswer:
+    @validate_response(SubscriptionStatusResponse)
+    async def upgrade_to_creator(caller: Identity) -> SubscriptionStatusResponse:
         """The caller's tier, if the creator tier was bought. What the body claims is not read."""
-        return StatusAnswer.of(await plans.upgraded_to_creator(caller.user_id))
+        return SubscriptionStatusResponse.of(await plans.upgraded_to_creator(caller.user_id))
 
     @bp.post("/subscription/reactivate")
     @errors_as(unexpected="Failed to reactivate subscription")

@@ -122,7 +122,7 @@ class LedgerStore:
         """Takes the user's turn and reads what there is, in one trip."""
         if user_id is not None:
             # A statement of its own: one that waits for a row reads the others as they were before.
-            self.tx.later(LOCK, user_id=user_id)
+            self.tx.defer(LOCK, user_id=user_id)
         found: list[dict[str, Any]] = await self.tx.fetch_all(
             dict,
             ROWS,
@@ -165,7 +165,7 @@ class LedgerStore:
     def store(self, rows: Sequence[Subscription], verified: Subscription) -> None:
         """In this order: a place is given up before it is taken. `verified` was told just now."""
         for row in rows:
-            self.tx.later(
+            self.tx.defer(
                 STORE,
                 id=row.id,
                 verified=row.id == verified.id,
@@ -183,7 +183,7 @@ class LedgerStore:
             )
 
     def verified(self, subscription: Subscription) -> None:
-        self.tx.later(VERIFIED, id=subscription.id)
+        self.tx.defer(VERIFIED, id=subscription.id)
 
     def record(
         self,
@@ -193,7 +193,7 @@ class LedgerStore:
         after: Subscription,
         metadata: Mapping[str, Any],
     ) -> None:
-        self.tx.later(
+        self.tx.defer(
             RECORD,
             user_id=after.user_id,
             subscription_id=after.id,
@@ -207,7 +207,7 @@ class LedgerStore:
 
     def mirror(self, user_id: UUID) -> None:
         """Writes to the profile whether the user is a creator."""
-        self.tx.later(MIRROR, user_id=user_id)
+        self.tx.defer(MIRROR, user_id=user_id)
 
     async def tier(self, user_id: UUID) -> TierSlug:
         return await self.tx.fetch_value(SLUG, user_id=user_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from msgspec import Struct, field
 
 from cookcam.errors import BadRequest, ValidationError
@@ -9,13 +11,30 @@ from cookcam.features.subscriptions.checkout import Wish
 from cookcam.features.subscriptions.models import RANKS, tier_slug
 from cookcam.features.subscriptions.products import Interval
 from cookcam.features.subscriptions.redirects import Redirects
+from cookcam.web import given
 
 TierWord = int | str
 """A tier's number, or its name; `premium` is an old name of `regular`."""
 
+_TIER: dict[str, Any] = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"\S"}]}
+_URL: dict[str, Any] = {"type": "string", "minLength": 1}
+_APP_TIER = given(tier_id=_TIER)
+_APP_TIER["properties"]["tierId"] = {"type": "null"}
+
 
 class CheckoutRequest(Struct, kw_only=True):
     """With `tier_id`, as the app writes it, the addresses may be left out."""
+
+    any_of: ClassVar = (
+        {
+            "allOf": [
+                given(tierId=_TIER),
+                {"anyOf": [given(successUrl=_URL), given(success_url=_URL)]},
+                {"anyOf": [given(cancelUrl=_URL), given(cancel_url=_URL)]},
+            ]
+        },
+        _APP_TIER,
+    )
 
     tier_id: TierWord | None = field(default=None, name="tierId")
     app_tier_id: TierWord | None = field(default=None, name="tier_id")
@@ -56,6 +75,8 @@ class CheckoutRequest(Struct, kw_only=True):
 
 
 class ChangeTierRequest(Struct, kw_only=True):
+    any_of: ClassVar = (given(tierId=_TIER), _APP_TIER)
+
     tier_id: TierWord | None = field(default=None, name="tierId")
     app_tier_id: TierWord | None = field(default=None, name="tier_id")
 

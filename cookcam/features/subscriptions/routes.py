@@ -6,10 +6,10 @@ Source: `spec/payments-and-gamification.md` §2.1, §4.1, §4.2; `spec/client-co
 from __future__ import annotations
 
 from cookcam.features.subscriptions.answers import (
-    FeatureAnswer,
-    ProductList,
-    StatusAnswer,
-    TierList,
+    FeatureResponse,
+    ProductListResponse,
+    SubscriptionStatusResponse,
+    TierListResponse,
 )
 from cookcam.features.subscriptions.catalogue import Catalogue
 from cookcam.features.subscriptions.entitlements import Entitlements
@@ -24,35 +24,35 @@ def routes(catalogue: Catalogue, entitlements: Entitlements, features: Features)
 
     @bp.get("/subscription/tiers")
     @errors_as(unexpected="Failed to fetch subscription tiers")
-    @validate_response(TierList)
-    async def list_tiers() -> TierList:
+    @validate_response(TierListResponse)
+    async def list_tiers() -> TierListResponse:
         """Tiers on sale, the cheapest first."""
-        return TierList.of(await catalogue.on_sale())
+        return TierListResponse.of(await catalogue.on_sale())
 
     @bp.get("/subscription/status")
     @errors_as(unexpected="Failed to get subscription status")
     @unconditional
     @signed_in
-    @validate_response(StatusAnswer)
-    async def get_status(caller: Identity) -> StatusAnswer:
+    @validate_response(SubscriptionStatusResponse)
+    async def get_status(caller: Identity) -> SubscriptionStatusResponse:
         """The caller's tier, and the subscription it comes from."""
-        return StatusAnswer.of(await entitlements.status_of(caller.user_id))
+        return SubscriptionStatusResponse.of(await entitlements.status_of(caller.user_id))
 
     @bp.get("/subscription/feature/<feature>")
     @errors_as(unexpected="Failed to verify feature access")
     @unconditional
     @signed_in
-    @validate_response(FeatureAnswer)
-    async def get_feature(caller: Identity, feature: str) -> FeatureAnswer:
+    @validate_response(FeatureResponse)
+    async def get_feature(caller: Identity, feature: str) -> FeatureResponse:
         """Whether the caller has a feature, and how much of it where it is limited."""
         access = await features.access(caller.user_id, feature)
-        return FeatureAnswer.of(access.granted, access.usage)
+        return FeatureResponse.of(access.granted, access.usage)
 
     @bp.get("/subscription/products")
     @errors_as(unexpected="Failed to fetch products")
-    @validate_response(ProductList)
-    async def list_products() -> ProductList:
+    @validate_response(ProductListResponse)
+    async def list_products() -> ProductListResponse:
         """What the app stores sell."""
-        return ProductList.of({tier.id: tier for tier in await catalogue.on_sale()})
+        return ProductListResponse.of({tier.id: tier for tier in await catalogue.on_sale()})
 
     return bp

@@ -28,7 +28,7 @@ from cookcam.providers.store_calls import (
     UNKNOWN,
     StoreCalls,
     StoreMisconfigured,
-    StoreRefused,
+    StoreRejected,
     StoreUnavailable,
     new_connections,
 )
@@ -49,7 +49,7 @@ class _OfTheOther(Exception):
 class AppStore:
     """Every method raises StoreUnavailable (503) while Apple does not answer in spite of the
     policy's repeats, StoreMisconfigured (also 503) where our settings are missing or refused, and
-    StoreRefused (400) for what Apple says is no purchase of ours.
+    StoreRejected (400) for what Apple says is no purchase of ours.
     """
 
     settings: AppStoreSettings
@@ -89,10 +89,10 @@ class AppStore:
         async def work() -> AppleSubscription:
             if not is_signed(receipt):
                 return await self._verify_receipt(receipt, product_id, known)
-            told = await trio.to_thread.run_sync(self._signatures.transaction, receipt)
+            payload = await trio.to_thread.run_sync(self._signatures.transaction, receipt)
             if self.settings.private_key is None:
-                return told
-            return await self._status(told.original_transaction_id, told.environment)
+                return payload
+            return await self._status(payload.original_transaction_id, payload.environment)
 
         return await self.calls.within(work, STORE)
 
@@ -105,7 +105,7 @@ class AppStore:
         )
 
     async def notification(self, signed: str) -> AppleNotification:
-        """A server notification, verified. Raises StoreRefused for a signature that is not good."""
+        """A server notification, verified. Raises StoreRejected for a bad signature."""
         return await trio.to_thread.run_sync(self._signatures.notification, signed)
 
     async def _verify_receipt(
@@ -145,15 +145,15 @@ class AppStore:
             raise StoreUnavailable from None
         if not isinstance(body, dict):
             raise StoreUnavailable
-        told = cast("dict[str, Any]", body)
-        status = told.get("status")
+        payload = cast("dict[str, Any]", body)
+        status = payload.get("status")
         if not isinstance(status, int):
             raise StoreUnavailable
         if status == 0:
-            return told
+            return payload
         if status in (receipts.SANDBOX_RECEIPT, receipts.PRODUCTION_RECEIPT):
             raise _OfTheOther
-        raise receipts.failure_of(status, told)
+        raise receipts.failure_of(status, payload)
 
     async def _status(self, transaction_id: str, environment: Environment) -> AppleSubscription:
         signed = await self.calls.call(lambda: self._ask_status(transaction_id, environment))
@@ -169,7 +169,7 @@ class AppStore:
 
         try:
             # As it came: the library's own reading of the list loses all of it for one bad row.
-            told: dict[str, Any] = await cast("Any", api)._make_request(
+            payload: dict[str, Any] = await cast("Any", api)._make_request(
                 f"/inApps/v1/subscriptions/{quote(transaction_id, safe='')}",
                 "GET",
                 {},
@@ -180,7 +180,7 @@ class AppStore:
             raise StoreUnavailable from None
         except APIException as error:
             raise _refusal(error.http_status_code, error.raw_api_error) from None
-        for item in _last_transactions(told):
+        for item in _last_transactions(payload):
             if item.get("originalTransactionId") == transaction_id:
                 signed, renewal = item.get("signedTransactionInfo"), item.get("signedRenewalInfo")
                 status = item.get("status")
@@ -191,7 +191,7 @@ class AppStore:
                         status if isinstance(status, int) else None,
                     )
         # It knows the customer, or else this would be a 404, and that is no word about this one.
-        raise StoreRefused("The App Store does not tell of the subscription", reason="absent")
+        raise StoreRejected("The App Store does not tell of the subscription", reason="absent")
 
     async def _api(self, environment: Environment) -> AsyncAppStoreServerAPIClient:
         await self._connections()
@@ -233,10 +233,10 @@ class AppStore:
             return self._http
 
 
-def _last_transactions(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _last_transactions(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The transactions of all groups. One that is none is logged and left out."""
     found: list[dict[str, Any]] = []
-    for group in _rows(told.get("data")):
+    for group in _rows(payload.get("data")):
         found += _rows(group.get("lastTransactions"))
     return found
 
@@ -273,5 +273,5 @@ def _refusal(status: int, code: int | None) -> Exception:
         return StoreMisconfigured()
     log.info("the App Store refused", status=status, code=code)
     if code in _UNKNOWN:
-        return StoreRefused("The App Store does not know the subscription", reason=UNKNOWN)
-    return StoreRefused(reason=str(code or status))
+        return StoreRejected("The App Store does not know the subscription", reason=UNKNOWN)
+    return StoreRejected(reason=str(code or status))

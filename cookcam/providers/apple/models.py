@@ -54,7 +54,7 @@ class AppleSubscription:
 
     `price` is what the buyer paid for the transaction, in units of `currency`; None where Apple
     does not tell it, as in receipts. `discounted` is a transaction at the price of an offer,
-    `shared` one that somebody else of the family paid. Of what was revoked `revoked_part` of `ALL`
+    `shared` one paid by another family member. Of what was revoked `revoked_part` of `ALL`
     went back.
     """
 

@@ -1,7 +1,4 @@
-"""Apple's old way: `verifyReceipt`, its statuses, and what is read from its answer.
-
-Source: `spec/payments-and-gamification.md` §7.4.
-"""
+"""Apple's legacy `verifyReceipt` endpoint: its statuses and the parsing of its response."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any, cast
 import structlog
 
 from cookcam.providers.apple.models import AppleSubscription, Environment, moment
-from cookcam.providers.store_calls import StoreMisconfigured, StoreRefused, StoreUnavailable
+from cookcam.providers.store_calls import StoreMisconfigured, StoreRejected, StoreUnavailable
 
 SANDBOX_RECEIPT, PRODUCTION_RECEIPT = 21007, 21008
 
@@ -31,14 +28,14 @@ def failure_of(status: int, body: Mapping[str, Any]) -> Exception:
         if status == 21000:
             log.error("the App Store could not read our request", status=status)
         message, reason = _REFUSED[status]
-        return StoreRefused(message, reason=reason)
+        return StoreRejected(message, reason=reason)
     if status == 21004:
         log.error("the App Store refused the shared secret", status=status)
         return StoreMisconfigured()
     internal = status == 21009 or 21100 <= status <= 21199
     if internal and _flag(body.get("is-retryable")) is False:
         log.error("the App Store failed for good", status=status)
-        return StoreRefused("The App Store could not validate the receipt", reason="internal")
+        return StoreRejected("The App Store could not validate the receipt", reason="internal")
     log.warning("the App Store could not validate a receipt", status=status)
     return StoreUnavailable()
 
@@ -48,14 +45,14 @@ def subscription_of(
 ) -> AppleSubscription:
     """The subscription to `product_id` (None: any that is `known`) with the latest end.
 
-    What is told of it is its newest transaction, even if that is for another product: one
-    subscription may have changed products. Raises StoreRefused: for another app's receipt, and
+    It is described by its newest transaction, even if that is for another product: one
+    subscription may have changed products. Raises StoreRejected: for another app's receipt, and
     where there is none; StoreUnavailable for an answer that cannot be understood.
     """
     try:
         receipt = cast("dict[str, Any]", body["receipt"])
         if receipt.get("bundle_id") != bundle_id:
-            raise StoreRefused("The receipt belongs to another app", reason="bundle")
+            raise StoreRejected("The receipt belongs to another app", reason="bundle")
         entries = _entries(body, receipt)
         wanted = [
             entry
@@ -63,7 +60,7 @@ def subscription_of(
             if (entry["product_id"] == product_id if product_id else known(entry["product_id"]))
         ]
         if not wanted:
-            raise StoreRefused("Product mismatch", reason="product")
+            raise StoreRejected("Product mismatch", reason="product")
         chain = max(wanted, key=_end)["original_transaction_id"]
         newest = max(
             (entry for entry in entries if entry["original_transaction_id"] == chain), key=_order
@@ -78,11 +75,11 @@ def _entries(body: Mapping[str, Any], receipt: Mapping[str, Any]) -> list[dict[s
     """The transactions of subscriptions. One that cannot be read is logged and left out."""
     listed: Any = body.get("latest_receipt_info") or receipt.get("in_app") or ()
     entries: list[dict[str, Any]] = []
-    for told in cast("list[Any]", listed):
-        if isinstance(told, dict) and cast("Any", told).get("expires_date_ms") is None:
+    for payload in cast("list[Any]", listed):
+        if isinstance(payload, dict) and cast("Any", payload).get("expires_date_ms") is None:
             continue  # what is no subscription has no end
         try:
-            entry = cast("dict[str, Any]", told)
+            entry = cast("dict[str, Any]", payload)
             _order(entry)
             if not all(isinstance(entry[name], str) for name in _NAMED):
                 raise TypeError

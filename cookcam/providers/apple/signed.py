@@ -22,7 +22,7 @@ from cookcam.providers.apple.models import (
     Environment,
     moment,
 )
-from cookcam.providers.store_calls import StoreMisconfigured, StoreRefused
+from cookcam.providers.store_calls import StoreMisconfigured, StoreRejected
 
 if TYPE_CHECKING:
     from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import (
@@ -39,7 +39,7 @@ SHARED = "FAMILY_SHARED"
 
 
 @define(slots=False, eq=False)
-class NotSigned(StoreRefused):
+class NotSigned(StoreRejected):
     """Not signed by Apple for our app."""
 
     default_message = "The signature could not be verified"
@@ -64,21 +64,21 @@ class Signatures:
     _verifiers: Sequence[_Verifier] = field(default=(), init=False)
 
     def transaction(self, signed: str) -> AppleSubscription:
-        """Raises NotSigned, StoreRefused for what is no subscription, StoreMisconfigured."""
-        environment, told = self._any("verify_and_decode_signed_transaction", signed)
-        return _subscription(environment, told, None, told.signedDate, None)
+        """Raises NotSigned, StoreRejected for what is no subscription, StoreMisconfigured."""
+        environment, payload = self._any("verify_and_decode_signed_transaction", signed)
+        return _subscription(environment, payload, None, payload.signedDate, None)
 
     def status(self, signed: str, renewal: str | None, status: int | None) -> AppleSubscription:
         """An item of the Server API's list: a transaction, its renewal, and their status."""
-        environment, told = self._any("verify_and_decode_signed_transaction", signed)
+        environment, payload = self._any("verify_and_decode_signed_transaction", signed)
         renewing = self._renewal(renewal)
-        signed_at = max(told.signedDate or 0, (renewing and renewing.signedDate) or 0)
-        return _subscription(environment, told, renewing, signed_at, status)
+        signed_at = max(payload.signedDate or 0, (renewing and renewing.signedDate) or 0)
+        return _subscription(environment, payload, renewing, signed_at, status)
 
     def notification(self, signed: str) -> AppleNotification:
-        environment, told = self._any("verify_and_decode_notification", signed)
-        kind, subtype, data = told.rawNotificationType, told.rawSubtype, told.data
-        if not told.notificationUUID or not kind or not told.signedDate:
+        environment, payload = self._any("verify_and_decode_notification", signed)
+        kind, subtype, data = payload.rawNotificationType, payload.rawSubtype, payload.data
+        if not payload.notificationUUID or not kind or not payload.signedDate:
             raise NotSigned(reason="incomplete")
         subscription = None
         if data is not None and data.signedTransactionInfo:
@@ -88,14 +88,14 @@ class Signatures:
             if transaction.expiresDate:
                 renewal = self._renewal(data.signedRenewalInfo)
                 subscription = _subscription(
-                    environment, transaction, renewal, told.signedDate, data.rawStatus
+                    environment, transaction, renewal, payload.signedDate, data.rawStatus
                 )
         return AppleNotification(
-            id=told.notificationUUID,
+            id=payload.notificationUUID,
             type=kind,
             subtype=subtype,
             environment=environment,
-            signed_at=moment(told.signedDate),
+            signed_at=moment(payload.signedDate),
             subscription=subscription,
         )
 
@@ -124,7 +124,7 @@ class Signatures:
                     continue
                 if error.status is not VerificationStatus.INVALID_ENVIRONMENT:
                     break
-            except Exception:  # signed by Apple, or nobody: not of a documented shape
+            except Exception:  # verified, but not of a documented shape
                 reason = "unreadable"
                 break
         raise NotSigned(reason=reason)
@@ -148,40 +148,42 @@ class Signatures:
 
 def _subscription(
     environment: Environment,
-    told: Transaction,
+    payload: Transaction,
     renewal: Renewal | None,
     signed_at: int | None,
     status: int | None,
 ) -> AppleSubscription:
     if (
-        not told.originalTransactionId
-        or not told.transactionId
-        or not told.productId
-        or not told.expiresDate
-        or not told.purchaseDate
+        not payload.originalTransactionId
+        or not payload.transactionId
+        or not payload.productId
+        or not payload.expiresDate
+        or not payload.purchaseDate
         or not signed_at
     ):
-        raise StoreRefused("The transaction is no subscription", reason="no_subscription")
+        raise StoreRejected("The transaction is no subscription", reason="no_subscription")
     return AppleSubscription(
-        original_transaction_id=told.originalTransactionId,
-        transaction_id=told.transactionId,
-        product_id=told.productId,
+        original_transaction_id=payload.originalTransactionId,
+        transaction_id=payload.transactionId,
+        product_id=payload.productId,
         environment=environment,
-        purchased_at=moment(told.purchaseDate),
-        expires_at=moment(told.expiresDate),
+        purchased_at=moment(payload.purchaseDate),
+        expires_at=moment(payload.expiresDate),
         as_of=moment(signed_at),
         status=status,
         renews=bool(renewal.rawAutoRenewStatus) if renewal is not None else None,
-        trial=told.rawOfferDiscountType == "FREE_TRIAL",
-        upgraded=bool(told.isUpgraded),
-        revoked_at=moment(told.revocationDate) if told.revocationDate else None,
+        trial=payload.rawOfferDiscountType == "FREE_TRIAL",
+        upgraded=bool(payload.isUpgraded),
+        revoked_at=moment(payload.revocationDate) if payload.revocationDate else None,
         in_retry=bool(renewal and renewal.isInBillingRetryPeriod),
-        account_token=told.appAccountToken,
-        price=Decimal(told.price) / 1000 if told.price is not None and told.currency else None,
-        currency=told.currency,
-        discounted=told.rawOfferType is not None,
-        shared=told.rawInAppOwnershipType == SHARED,
-        revoked_part=ALL if told.revocationPercentage is None else told.revocationPercentage,
+        account_token=payload.appAccountToken,
+        price=Decimal(payload.price) / 1000
+        if payload.price is not None and payload.currency
+        else None,
+        currency=payload.currency,
+        discounted=payload.rawOfferType is not None,
+        shared=payload.rawInAppOwnershipType == SHARED,
+        revoked_part=ALL if payload.revocationPercentage is None else payload.revocationPercentage,
         grace_until=(
             moment(renewal.gracePeriodExpiresDate)
             if renewal is not None and renewal.gracePeriodExpiresDate

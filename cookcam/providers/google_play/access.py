@@ -1,7 +1,7 @@
-"""The access token of the service account: an assertion signed here, exchanged at Google.
+"""Access token of the service account: a signed assertion is exchanged for it at Google.
 
-google-auth's own refresh blocks its thread; only its signer and its encoder are used. Source:
-`spec/payments-and-gamification.md` §7.5: form-encoded, kept for 55 minutes.
+google-auth's own refresh blocks its thread, so only its signer and its encoder are used. The
+request is form-encoded; the token is cached for 55 minutes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KEPT = 55 * 60.0
 
 @define(eq=False)
 class AccessTokens:
-    """One token for all. Whoever finds none fetches one while the others wait for it.
+    """One shared token. The first caller fetches it while the others wait.
 
     `scope` is what the token is good for; `clock` gives the seconds since 1970.
     """

@@ -1,6 +1,6 @@
-"""Google Play's client; open it with `GooglePlay.open`. Nothing is connected before a first call.
+"""Client of Google Play; open it with `GooglePlay.open`. It connects on the first call.
 
-Source: `spec/payments-and-gamification.md` §7.5; Google's reference of the Android Publisher API.
+Source: Google's reference of the Android Publisher API.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cookcam.providers.store_calls import (
     UNKNOWN,
     StoreCalls,
     StoreMisconfigured,
-    StoreRefused,
+    StoreRejected,
     StoreUnavailable,
     new_connections,
 )
@@ -39,19 +39,21 @@ if TYPE_CHECKING:
     import httpx
 
 STORE = "google play"
-LONGEST_REPORT = 100
-"""Shapes that are reported: Google adds few."""
+MAX_REPORTED_SHAPES = 100
+"""Maximum number of unknown shapes that are logged; Google adds few."""
 
 
-class UnknownPurchase(StoreRefused):
+class UnknownPurchase(StoreRejected):
     """Google has no such purchase, or no longer."""
 
 
 @define(eq=False)
 class GooglePlay:
-    """Every method raises StoreUnavailable (503) while Google does not answer in spite of the
-    policy's repeats, StoreMisconfigured (also 503) where it refuses our key, and StoreRefused (400)
-    for what is no purchase of ours, UnknownPurchase among them.
+    """Client of the Google Play Developer API.
+
+    Every method raises StoreUnavailable (503) when Google does not respond after all attempts,
+    StoreMisconfigured (also 503) when it rejects our key, and StoreRejected (400) for an invalid
+    purchase, including UnknownPurchase.
     """
 
     api_url: str
@@ -112,13 +114,13 @@ class GooglePlay:
         """Logs once what Google tells that this client does not know; the rest is used."""
         shape = "no items" if sold.product_id is None else str(sold.state)
         known = sold.product_id is not None and sold.state in get_args(State)
-        if known or shape in self._reported or len(self._reported) >= LONGEST_REPORT:
+        if known or shape in self._reported or len(self._reported) >= MAX_REPORTED_SHAPES:
             return
         self._reported.add(shape)
         structlog.get_logger(__name__).error("unknown shape of a Google purchase", shape=shape)
 
     async def order(self, order_id: str) -> GoogleOrder:
-        """One payment. One try: nobody waits for it but for what else is told with it."""
+        """Read one order (a payment), in a single attempt: it is supplementary information."""
 
         async def once() -> GoogleOrder:
             body = await self._ask("GET", self._path(f"orders/{_escaped(order_id)}"))
@@ -159,15 +161,15 @@ class GooglePlay:
         return f"{self.api_url}/androidpublisher/v3/applications/{package}/{rest}"
 
     async def _ask(
-        self, method: str, url: str, told: Mapping[str, Any] | None = None
+        self, method: str, url: str, payload: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """One request; a token that is not taken is replaced once: it may have been revoked."""
         http = await self._connections()
         token = await self._access.get(http)
-        answer = await _send(http, method, url, token, told)
+        answer = await _send(http, method, url, token, payload)
         if answer.status_code == 401:
             self._access.refused(token)
-            answer = await _send(http, method, url, await self._access.get(http), told)
+            answer = await _send(http, method, url, await self._access.get(http), payload)
         if answer.status_code not in (200, 204):
             raise _refusal(answer.status_code, answer.content)
         if not answer.content:
@@ -188,13 +190,13 @@ class GooglePlay:
 
 
 async def _send(
-    http: httpx.AsyncClient, method: str, url: str, token: str, told: Mapping[str, Any] | None
+    http: httpx.AsyncClient, method: str, url: str, token: str, payload: Mapping[str, Any] | None
 ) -> httpx.Response:
     import httpx
 
     headers = {"Authorization": f"Bearer {token}"}
     try:
-        return await http.request(method, url, headers=headers, json=told)
+        return await http.request(method, url, headers=headers, json=payload)
     except httpx.HTTPError:
         raise StoreUnavailable from None
 
@@ -212,14 +214,14 @@ def _refusal(status: int, body: bytes) -> Exception:
     if status == 410 or (status == 404 and _UNKNOWN & _reasons(body)):
         return UnknownPurchase(reason=UNKNOWN)
     log.info("Google refused", status=status)
-    return StoreRefused(reason=str(status))
+    return StoreRejected(reason=str(status))
 
 
 def _reasons(body: bytes) -> set[str]:
     """Those of an error; none where it is not written as Google writes them."""
     try:
-        told: Any = orjson.loads(body)
-        return {str(error["reason"]) for error in told["error"]["errors"]}
+        payload: Any = orjson.loads(body)
+        return {str(error["reason"]) for error in payload["error"]["errors"]}
     except (ValueError, KeyError, TypeError):
         return set()
 

@@ -1,5 +1,6 @@
-"""What `purchases.subscriptionsv2` and `orders` tell. Source: Google's reference of these
-resources, and `spec/payments-and-gamification.md` §7.5 for the older fields kept for audits.
+"""Models of `purchases.subscriptionsv2` and `orders`, with some older fields for audits.
+
+Source: Google's reference of these resources.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class GoogleSubscription:
     """One subscription as of `as_of`, the moment before Google was asked.
 
     `state` is a word of Google's without its prefix, a new one too. `product_id` is None where no
-    item is told. `expires_at` is None of one that is still to be paid. `account_token` is the id
+    item is given. `expires_at` is None of one that is still to be paid. `account_token` is the id
     our app gave with the purchase. `recurring_price` is what a renewal costs, where taxes come on
     top without them; a `discounted` period costs something else.
     """

@@ -1,7 +1,7 @@
-"""Who pushes to us: the token that Pub/Sub sends with each message.
+"""Verification of the token that Pub/Sub sends with each message.
 
-It is an OpenID token of the service account the subscription was set up with. Source:
-`spec/payments-and-gamification.md` §7.5 and Google's page on authenticated push.
+It is an OpenID token of the service account of the push subscription. Source: Google's page on
+authenticated push.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 
-PROGRESS_EVERY = 0.25
+PROGRESS_INTERVAL = 0.25
 """Seconds between two Progress events, at least."""
 
 
@@ -56,7 +56,7 @@ class Asking:
     ) -> AsyncGenerator[Event[S]]:
         """One request for an answer in pieces. Raises AttemptFailed."""
         scanner, index = ItemScanner(items), 0
-        text, pieces, told = "", 0, trio.current_time()
+        text, pieces, reported_at = "", 0, trio.current_time()
         async with self.slots:
             with self._counted(question):
                 async with aclosing(self._pieces(question)) as received:
@@ -65,8 +65,8 @@ class Asking:
                         for item in _readable(scanner, piece, read_item):
                             yield Item(index, item)
                             index += 1
-                        if trio.current_time() - told >= PROGRESS_EVERY:
-                            told = trio.current_time()
+                        if trio.current_time() - reported_at >= PROGRESS_INTERVAL:
+                            reported_at = trio.current_time()
                             yield Progress(len(text), pieces)
                 value = self._accepted(question, text)
         yield Progress(len(text), pieces)

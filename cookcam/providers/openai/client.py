@@ -1,9 +1,7 @@
-"""What is asked of the model, and what is asked again.
+"""Client of OpenAI's language models with structured output.
 
-One client for the program: its connections are reused, at most `concurrency` requests are
-upstream at a time, and every call ends within the seconds its caller gives. A call has one repeat,
-which is counted.
-Source of the rules: `spec/http-api-core.md` §9.1 and §14 ("Do instead").
+One client for the program: it reuses its connections, sends at most `concurrency` requests at a
+time, and ends every call within the caller's `seconds`. A call is retried once.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ from cookcam.settings.readers import Secret
 S = TypeVar("S")
 
 ATTEMPTS = 2
-"""Requests per call: the first and one repeat (`spec/http-api-core.md` §9.1)."""
+"""Requests per call: the first and one retry."""
 
-LONGEST_JITTER = 0.5
-"""Seconds. The repeat after a failure waits a random time up to this, on top of `Retry-After`:
-callers who failed together do not return together."""
+MAX_JITTER = 0.5
+"""Maximum random delay of a retry in seconds, on top of `Retry-After`: callers that failed
+together do not retry together."""
 
 
 @define(eq=False)
@@ -224,7 +222,7 @@ class OpenAI:
         Called outside the handler: nothing of the library's exceptions hangs on that error.
         """
         log = structlog.get_logger(__name__)
-        pause = 0.0 if failure.at_once else failure.wait + random.uniform(0, LONGEST_JITTER)  # noqa: S311
+        pause = 0.0 if failure.at_once else failure.wait + random.uniform(0, MAX_JITTER)  # noqa: S311
         too_late = trio.current_time() + pause >= trio.current_effective_deadline()
         repeats = failure.repeatable and attempt < ATTEMPTS and not too_late
         log.warning(

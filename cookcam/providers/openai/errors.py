@@ -1,7 +1,6 @@
-"""The failures of OpenAI, as errors of this program.
+"""Translates OpenAI's errors to errors of this program.
 
-What OpenAI says is reduced to a status and a code: its words may quote the prompt or the key.
-Statuses and codes are those of `spec/http-api-core.md` §3.12, "External services".
+Only OpenAI's status and code are kept: its messages may quote the prompt or the key.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class UnusableAnswer(ServiceError):
 
 @define(slots=False, eq=False)
 class AttemptFailed(Exception):
-    """One request failed with `error`; `wait` is how many seconds OpenAI asks to stay away."""
+    """One request failed with `error`; `wait` is OpenAI's Retry-After in seconds."""
 
     error: AppError
     outcome: Outcome
@@ -68,7 +67,7 @@ class AttemptFailed(Exception):
 
     @property
     def at_once(self) -> bool:
-        """Whether a repeat need not wait: OpenAI is well, its answer was not."""
+        """True when a retry need not wait: the service works, only its response was unusable."""
         return isinstance(self.error, UnusableAnswer)
 
 

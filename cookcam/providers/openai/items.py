@@ -2,13 +2,14 @@
 
 The text of a streamed answer arrives in pieces that end anywhere, inside a string or an escape
 too. The scanner looks at each character once and gives the text of every element as soon as its
-last character is there; whether that text is good JSON is for whoever parses it.
+last character is there. It does not validate the JSON; the caller parses it.
 """
 
 from __future__ import annotations
 
-import orjson
 from attrs import define, field
+
+from cookcam.json_parsing import JsonError, parse_json
 
 _OPENING = {"{": "}", "[": "]"}
 _WHITESPACE = " \t\r\n"
@@ -118,7 +119,7 @@ class ItemScanner:
 def _decoded(token: str) -> str | None:
     """The text of a JSON string; None when it is no string."""
     try:
-        value: object = orjson.loads(token)
-    except orjson.JSONDecodeError:
+        value: object = parse_json(token)
+    except JsonError:
         return None
     return value if isinstance(value, str) else None

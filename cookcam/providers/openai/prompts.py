@@ -1,7 +1,4 @@
-"""How what a user wrote gets into a prompt: as data, in a block the system message names.
-
-Source: `spec/http-api-core.md` §9.1, "Do instead" on ingredient and title strings.
-"""
+"""Puts user input into a prompt as data, in a block that the system message names."""
 
 from __future__ import annotations
 

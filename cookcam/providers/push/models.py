@@ -16,7 +16,7 @@ class PushMessage:
     """One notification. A device that gets the same `id` twice shows it once.
 
     `data` is for the app: type, action and perhaps urgency. After `expires_at` (UTC) it is of no
-    use, and the provider forgets it. Source: `spec/payments-and-gamification.md` §12.
+    use, and the provider discards it.
     """
 
     id: str

@@ -40,8 +40,8 @@ class Account:
     metadata: Mapping[str, str]
 
     @classmethod
-    def of(cls, told: Object) -> Account:
-        return read(lambda: _account(told))
+    def of(cls, document: Object) -> Account:
+        return read(lambda: _account(document))
 
 
 @frozen
@@ -52,8 +52,8 @@ class AccountLink:
     expires_at: datetime
 
     @classmethod
-    def of(cls, told: Object) -> AccountLink:
-        return read(lambda: cls(text(told["url"]), time(told["expires_at"])))
+    def of(cls, document: Object) -> AccountLink:
+        return read(lambda: cls(text(document["url"]), time(document["expires_at"])))
 
 
 @frozen
@@ -70,17 +70,17 @@ class Transfer:
     created: datetime
 
     @classmethod
-    def of(cls, told: Object) -> Transfer:
+    def of(cls, document: Object) -> Transfer:
         return read(
             lambda: cls(
-                id=text(told["id"]),
-                amount_cents=integer(told["amount"]),
-                amount_reversed_cents=integer_or_zero(told.get("amount_reversed")),
-                reversed=told.get("reversed") is True,
-                currency=text(told["currency"]),
-                account_id=id_of(told.get("destination")),
-                metadata=metadata_of(told),
-                created=time(told["created"]),
+                id=text(document["id"]),
+                amount_cents=integer(document["amount"]),
+                amount_reversed_cents=integer_or_zero(document.get("amount_reversed")),
+                reversed=document.get("reversed") is True,
+                currency=text(document["currency"]),
+                account_id=id_of(document.get("destination")),
+                metadata=metadata_of(document),
+                created=time(document["created"]),
             )
         )
 
@@ -101,36 +101,36 @@ class Payout:
     arrival_date: datetime
 
     @classmethod
-    def of(cls, told: Object) -> Payout:
+    def of(cls, document: Object) -> Payout:
         return read(
             lambda: cls(
-                id=text(told["id"]),
-                status=text(told["status"]),
-                amount_cents=integer(told["amount"]),
-                currency=text(told["currency"]),
-                failure_message=text_or_none(told.get("failure_message")),
-                created=time(told["created"]),
-                arrival_date=time(told["arrival_date"]),
+                id=text(document["id"]),
+                status=text(document["status"]),
+                amount_cents=integer(document["amount"]),
+                currency=text(document["currency"]),
+                failure_message=text_or_none(document.get("failure_message")),
+                created=time(document["created"]),
+                arrival_date=time(document["arrival_date"]),
             )
         )
 
 
-def _account(told: Object) -> Account:
-    requirements = part(told, "requirements")
+def _account(document: Object) -> Account:
+    requirements = part(document, "requirements")
     due = {
         text(name)
         for list_ in ("currently_due", "past_due")
         for name in requirements.get(list_) or ()
     }
     return Account(
-        id=text(told["id"]),
-        details_submitted=bool(told.get("details_submitted")),
-        charges_enabled=bool(told.get("charges_enabled")),
-        payouts_enabled=bool(told.get("payouts_enabled")),
-        transfers_active=part(told, "capabilities").get("transfers") == "active",
+        id=text(document["id"]),
+        details_submitted=bool(document.get("details_submitted")),
+        charges_enabled=bool(document.get("charges_enabled")),
+        payouts_enabled=bool(document.get("payouts_enabled")),
+        transfers_active=part(document, "capabilities").get("transfers") == "active",
         requirements_due=sorted(due),
         disabled_reason=text_or_none(requirements.get("disabled_reason")),
-        country=text_or_none(told.get("country")),
-        currency=text_or_none(told.get("default_currency")),
-        metadata=metadata_of(told),
+        country=text_or_none(document.get("country")),
+        currency=text_or_none(document.get("default_currency")),
+        metadata=metadata_of(document),
     )

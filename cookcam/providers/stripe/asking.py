@@ -19,7 +19,7 @@ import trio
 from attrs import define, frozen
 
 from cookcam.errors import ServiceAuthError
-from cookcam.providers.retry import OutOfTime, RetryPolicy
+from cookcam.providers.retry import RetryPolicy, ServiceTimeout
 from cookcam.providers.stripe.errors import AttemptFailed, StripeUnavailable, failure_of
 from cookcam.providers.stripe.library import Library
 from cookcam.providers.stripe.reading import MalformedObject, Object, Page, objects
@@ -39,7 +39,7 @@ PAGE = 100
 class Answer:
     """`as_of` is Stripe's time, not later than the moment of the request."""
 
-    told: Object
+    document: Object
     as_of: datetime
 
 
@@ -72,12 +72,12 @@ class Asking:
             yield
         if scope.cancelled_caught:
             structlog.get_logger(__name__).warning("Stripe is out of time")
-            raise OutOfTime
+            raise ServiceTimeout
 
     async def _prepare_repeat(self, failure: AttemptFailed, attempt: int) -> None:
         """Waits as long as a repeat should; raises the failure's error when there is to be none."""
         policy = self._policy
-        longest = min(policy.longest_pause, policy.first_pause * 2 ** (attempt - 1))
+        longest = min(policy.max_delay, policy.initial_delay * 2 ** (attempt - 1))
         pause = failure.wait + random.uniform(longest / 2, longest)  # noqa: S311
         too_late = trio.current_time() + pause >= trio.current_effective_deadline()
         repeats = failure.repeatable and attempt < policy.attempts and not too_late
@@ -99,8 +99,10 @@ async def once(send: Send, client: StripeClient, options: dict[str, Any]) -> Ans
 
     began, sent = datetime.now(UTC), trio.current_time()
     try:
-        told: Any = await send(client, options)
-        response = told if isinstance(told, stripe.StripeResponse) else told.last_response
+        document: Any = await send(client, options)
+        response = (
+            document if isinstance(document, stripe.StripeResponse) else document.last_response
+        )
         body, date = response.data, response.headers.get("date")
     except stripe.StripeError as error:
         raise failure_of(error) from None
@@ -138,18 +140,18 @@ def page(answer: Answer, read: Callable[[Object], T]) -> Page[T]:
     page follows that cannot be named.
     """
     try:
-        found = objects(answer.told["data"])
-        more = answer.told["has_more"] is True
+        found = objects(answer.document["data"])
+        more = answer.document["has_more"] is True
     except (KeyError, TypeError):
         raise MalformedObject from None
     items: list[T] = []
     last_id: str | None = None
-    for told in found:
-        object_id = told.get("id") if isinstance(told, Mapping) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    for document in found:
+        object_id = document.get("id") if isinstance(document, Mapping) else None  # pyright: ignore[reportUnnecessaryIsInstance]
         if isinstance(object_id, str):
             last_id = object_id
         try:
-            items.append(read(told))
+            items.append(read(document))
         except MalformedObject:
             structlog.get_logger(__name__).error(
                 "object of a Stripe list cannot be read", object_id=object_id
@@ -168,7 +170,7 @@ def all_of(answer: Answer, read: Callable[[Object], T]) -> Sequence[T]:
 
 
 def url_in(answer: Answer) -> str:
-    url = answer.told.get("url")
+    url = answer.document.get("url")
     if not isinstance(url, str):
         raise MalformedObject
     return url

@@ -27,7 +27,7 @@ from cookcam.providers.stripe.reading import (
 
 Interval: TypeAlias = Literal["month", "year"]
 
-SHORTEST_PERIOD: Final = timedelta(seconds=1)
+MIN_PERIOD: Final = timedelta(seconds=1)
 """Stripe's times are in whole seconds."""
 
 
@@ -39,13 +39,13 @@ class Customer:
     metadata: Mapping[str, str]
 
     @classmethod
-    def of(cls, told: Object) -> Customer:
+    def of(cls, document: Object) -> Customer:
         return read(
             lambda: cls(
-                text(told["id"]),
-                text_or_none(told.get("email")),
-                told.get("deleted") is True,
-                metadata_of(told),
+                text(document["id"]),
+                text_or_none(document.get("email")),
+                document.get("deleted") is True,
+                metadata_of(document),
             )
         )
 
@@ -65,8 +65,8 @@ class Price:
     interval: Interval | None
 
     @classmethod
-    def of(cls, told: Object) -> Price:
-        return read(lambda: _price(told))
+    def of(cls, document: Object) -> Price:
+        return read(lambda: _price(document))
 
 
 @frozen
@@ -88,19 +88,19 @@ class CheckoutSession:
     expires_at: datetime
 
     @classmethod
-    def of(cls, told: Object) -> CheckoutSession:
+    def of(cls, document: Object) -> CheckoutSession:
         return read(
             lambda: cls(
-                id=text(told["id"]),
-                url=text_or_none(told.get("url")),
-                mode=text(told["mode"]),
-                status=text_or_none(told.get("status")),
-                payment_status=text(told["payment_status"]),
-                subscription_id=id_of(told.get("subscription")),
-                customer_id=id_of(told.get("customer")),
-                client_reference_id=text_or_none(told.get("client_reference_id")),
-                metadata=metadata_of(told),
-                expires_at=time(told["expires_at"]),
+                id=text(document["id"]),
+                url=text_or_none(document.get("url")),
+                mode=text(document["mode"]),
+                status=text_or_none(document.get("status")),
+                payment_status=text(document["payment_status"]),
+                subscription_id=id_of(document.get("subscription")),
+                customer_id=id_of(document.get("customer")),
+                client_reference_id=text_or_none(document.get("client_reference_id")),
+                metadata=metadata_of(document),
+                expires_at=time(document["expires_at"]),
             )
         )
 
@@ -146,8 +146,8 @@ class Subscription:
     as_of: datetime | None = None
 
     @classmethod
-    def of(cls, told: Object, as_of: datetime | None = None) -> Subscription:
-        return evolve(read(lambda: _subscription(told)), as_of=as_of)
+    def of(cls, document: Object, as_of: datetime | None = None) -> Subscription:
+        return evolve(read(lambda: _subscription(document)), as_of=as_of)
 
     @property
     def is_over(self) -> bool:
@@ -186,48 +186,48 @@ class Invoice:
     created: datetime
 
     @classmethod
-    def of(cls, told: Object) -> Invoice:
-        return read(lambda: _invoice(told))
+    def of(cls, document: Object) -> Invoice:
+        return read(lambda: _invoice(document))
 
 
-def _price(told: Object) -> Price:
-    recurring, amount = part(told, "recurring"), told.get("unit_amount")
+def _price(document: Object) -> Price:
+    recurring, amount = part(document, "recurring"), document.get("unit_amount")
     interval = recurring.get("interval")
     sold = interval in ("month", "year") and recurring.get("interval_count") in (None, 1)
     return Price(
-        id=text(told["id"]),
-        product_id=text(id_of(told["product"])),
+        id=text(document["id"]),
+        product_id=text(id_of(document["product"])),
         amount_cents=None if amount is None else integer(amount),
-        currency=text(told["currency"]),
+        currency=text(document["currency"]),
         interval=cast("Interval", interval) if sold else None,
     )
 
 
-def _subscription(told: Object) -> Subscription:
-    items = _items(told)
+def _subscription(document: Object) -> Subscription:
+    items = _items(document)
     return Subscription(
-        id=text(told["id"]),
-        status=text(told["status"]),
-        customer_id=text(id_of(told["customer"])),
+        id=text(document["id"]),
+        status=text(document["status"]),
+        customer_id=text(id_of(document["customer"])),
         items=items,
-        cancel_at_period_end=told.get("cancel_at_period_end") is True,
-        cancel_at=time_or_none(told.get("cancel_at")),
-        canceled_at=time_or_none(told.get("canceled_at")),
-        ended_at=time_or_none(told.get("ended_at")),
-        trial_end=time_or_none(told.get("trial_end")),
-        schedule_id=id_of(told.get("schedule")),
-        latest_invoice_id=id_of(told.get("latest_invoice")),
-        metadata=metadata_of(told),
-        created=time(told["created"]),
+        cancel_at_period_end=document.get("cancel_at_period_end") is True,
+        cancel_at=time_or_none(document.get("cancel_at")),
+        canceled_at=time_or_none(document.get("canceled_at")),
+        ended_at=time_or_none(document.get("ended_at")),
+        trial_end=time_or_none(document.get("trial_end")),
+        schedule_id=id_of(document.get("schedule")),
+        latest_invoice_id=id_of(document.get("latest_invoice")),
+        metadata=metadata_of(document),
+        created=time(document["created"]),
     )
 
 
 def _items(subscription: Object) -> list[SubscriptionItem]:
     """Those that can be read: an add-on of another shape does not hide what is ours."""
     items: list[SubscriptionItem] = []
-    for told in objects(subscription["items"]):
+    for document in objects(subscription["items"]):
         try:
-            items.append(read(lambda told=told: _item(told, subscription)))
+            items.append(read(lambda document=document: _item(document, subscription)))
         except MalformedObject:
             continue
     if not items:
@@ -242,33 +242,33 @@ def _item(item: Object, subscription: Object) -> SubscriptionItem:
         for name in ("current_period_start", "current_period_end")
     )
     return SubscriptionItem(
-        text(item["id"]), _price(item["price"]), min(starts, ends - SHORTEST_PERIOD), ends
+        text(item["id"]), _price(item["price"]), min(starts, ends - MIN_PERIOD), ends
     )
 
 
-def _invoice(told: Object) -> Invoice:
+def _invoice(document: Object) -> Invoice:
     """Before version 2025-03-31 an invoice has its subscription and its taxes elsewhere."""
-    parent = part(part(told, "parent"), "subscription_details")
-    details = parent or part(told, "subscription_details")
-    periods = _periods(objects(told.get("lines")))
+    parent = part(part(document, "parent"), "subscription_details")
+    details = parent or part(document, "subscription_details")
+    periods = _periods(objects(document.get("lines")))
     period = max(periods, key=lambda period: integer(period["end"]), default=NOTHING)
-    paid = integer(told["amount_paid"])
+    paid = integer(document["amount_paid"])
     return Invoice(
-        id=text(told["id"]),
-        status=text_or_none(told.get("status")),
-        customer_id=id_of(told.get("customer")),
-        subscription_id=id_of(parent.get("subscription") or told.get("subscription")),
+        id=text(document["id"]),
+        status=text_or_none(document.get("status")),
+        customer_id=id_of(document.get("customer")),
+        subscription_id=id_of(parent.get("subscription") or document.get("subscription")),
         subscription_metadata=metadata_of(details),
-        billing_reason=text_or_none(told.get("billing_reason")),
-        amount_due_cents=integer(told["amount_due"]),
+        billing_reason=text_or_none(document.get("billing_reason")),
+        amount_due_cents=integer(document["amount_due"]),
         amount_paid_cents=paid,
-        net_cents=max(0, paid - _taxes(told)),
-        currency=text(told["currency"]),
+        net_cents=max(0, paid - _taxes(document)),
+        currency=text(document["currency"]),
         period_start=time_or_none(period.get("start")),
         period_end=time_or_none(period.get("end")),
-        attempt_count=integer_or_zero(told.get("attempt_count")),
-        next_payment_attempt=time_or_none(told.get("next_payment_attempt")),
-        created=time(told["created"]),
+        attempt_count=integer_or_zero(document.get("attempt_count")),
+        next_payment_attempt=time_or_none(document.get("next_payment_attempt")),
+        created=time(document["created"]),
     )
 
 
@@ -289,8 +289,8 @@ def _is_proration(line: Object) -> bool:
     parent = part(line, "parent")
     of_item = part(parent, "subscription_item_details")
     of_invoice = part(parent, "invoice_item_details")
-    told = (of_item.get("proration"), of_invoice.get("proration"), line.get("proration"))
-    return any(value is True for value in told)
+    document = (of_item.get("proration"), of_invoice.get("proration"), line.get("proration"))
+    return any(value is True for value in document)
 
 
 def product_name(tier_name: str) -> str:

@@ -35,18 +35,18 @@ class PaymentIntent:
     metadata: Mapping[str, str]
 
     @classmethod
-    def of(cls, told: Object) -> PaymentIntent:
+    def of(cls, document: Object) -> PaymentIntent:
         return read(
             lambda: cls(
-                id=text(told["id"]),
-                status=text(told["status"]),
-                amount_cents=integer(told["amount"]),
-                amount_received_cents=integer_or_zero(told.get("amount_received")),
-                currency=text(told["currency"]),
-                client_secret=text_or_none(told.get("client_secret")),
-                customer_id=id_of(told.get("customer")),
-                latest_charge_id=id_of(told.get("latest_charge")),
-                metadata=metadata_of(told),
+                id=text(document["id"]),
+                status=text(document["status"]),
+                amount_cents=integer(document["amount"]),
+                amount_received_cents=integer_or_zero(document.get("amount_received")),
+                currency=text(document["currency"]),
+                client_secret=text_or_none(document.get("client_secret")),
+                customer_id=id_of(document.get("customer")),
+                latest_charge_id=id_of(document.get("latest_charge")),
+                metadata=metadata_of(document),
             )
         )
 
@@ -67,19 +67,19 @@ class Charge:
     metadata: Mapping[str, str]
 
     @classmethod
-    def of(cls, told: Object) -> Charge:
+    def of(cls, document: Object) -> Charge:
         return read(
             lambda: cls(
-                id=text(told["id"]),
-                status=text(told["status"]),
-                amount_cents=integer(told["amount"]),
-                amount_refunded_cents=integer_or_zero(told.get("amount_refunded")),
-                refunded=told.get("refunded") is True,
-                disputed=told.get("disputed") is True,
-                currency=text(told["currency"]),
-                customer_id=id_of(told.get("customer")),
-                payment_intent_id=id_of(told.get("payment_intent")),
-                metadata=metadata_of(told),
+                id=text(document["id"]),
+                status=text(document["status"]),
+                amount_cents=integer(document["amount"]),
+                amount_refunded_cents=integer_or_zero(document.get("amount_refunded")),
+                refunded=document.get("refunded") is True,
+                disputed=document.get("disputed") is True,
+                currency=text(document["currency"]),
+                customer_id=id_of(document.get("customer")),
+                payment_intent_id=id_of(document.get("payment_intent")),
+                metadata=metadata_of(document),
             )
         )
 
@@ -97,16 +97,16 @@ class Refund:
     created: datetime
 
     @classmethod
-    def of(cls, told: Object) -> Refund:
+    def of(cls, document: Object) -> Refund:
         return read(
             lambda: cls(
-                id=text(told["id"]),
-                status=text_or_none(told.get("status")),
-                amount_cents=integer(told["amount"]),
-                currency=text(told["currency"]),
-                charge_id=id_of(told.get("charge")),
-                payment_intent_id=id_of(told.get("payment_intent")),
-                created=time(told["created"]),
+                id=text(document["id"]),
+                status=text_or_none(document.get("status")),
+                amount_cents=integer(document["amount"]),
+                currency=text(document["currency"]),
+                charge_id=id_of(document.get("charge")),
+                payment_intent_id=id_of(document.get("payment_intent")),
+                created=time(document["created"]),
             )
         )
 
@@ -124,15 +124,15 @@ class Dispute:
     payment_intent_id: str | None
 
     @classmethod
-    def of(cls, told: Object) -> Dispute:
+    def of(cls, document: Object) -> Dispute:
         return read(
             lambda: cls(
-                id=text(told["id"]),
-                status=text(told["status"]),
-                reason=text_or_none(told.get("reason")) or "general",
-                amount_cents=integer(told["amount"]),
-                currency=text(told["currency"]),
-                charge_id=text(id_of(told["charge"])),
-                payment_intent_id=id_of(told.get("payment_intent")),
+                id=text(document["id"]),
+                status=text(document["status"]),
+                reason=text_or_none(document.get("reason")) or "general",
+                amount_cents=integer(document["amount"]),
+                currency=text(document["currency"]),
+                charge_id=text(id_of(document["charge"])),
+                payment_intent_id=id_of(document.get("payment_intent")),
             )
         )

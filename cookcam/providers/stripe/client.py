@@ -1,8 +1,7 @@
-"""The one client of Stripe in the program.
+"""The program's Stripe client.
 
-What changes something takes an idempotency key from whoever asks for it; without one the key lasts
-for the attempts of one call. Source of the rules: `spec/payments-and-gamification.md` §3-§8, with
-the waits of §7.3 for reads of reconciliation.
+Writes take an idempotency key from the caller; without one, a new key is used for the attempts of
+one call.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from cookcam.providers.stripe.reading import Page
 from cookcam.providers.stripe.subscriptions import Subscriptions
 from cookcam.settings.readers import Secret
 
-WHILE_SOMEBODY_WAITS = RetryPolicy(deadline=10.0, attempts=3, first_pause=0.25, longest_pause=2.0)
+WHILE_SOMEBODY_WAITS = RetryPolicy(deadline=10.0, attempts=3, initial_delay=0.25, max_delay=2.0)
 """Two calls in a row stay below the 25 s of an answer."""
 
 
@@ -32,9 +31,9 @@ WHILE_SOMEBODY_WAITS = RetryPolicy(deadline=10.0, attempts=3, first_pause=0.25, 
 class Stripe(Customers, Subscriptions, Payments, Connect):
     """Payments; open it with `Stripe.open`.
 
-    Every operation raises StripeUnavailable (503, with Retry-After) when Stripe does not answer,
-    answers 5xx or 429 in spite of `policy`'s repeats; OutOfTime (503) when the policy's deadline
-    passes; ServiceAuthError (500) when it refuses our key; NoSuchObject for an unknown id;
+    Every operation raises StripeUnavailable (503, with Retry-After) when Stripe does not respond,
+    or responds with 5xx or 429, after all attempts; ServiceTimeout (503) when the policy's deadline
+    passes; ServiceAuthError (500) when it rejects our key; NoSuchObject for an unknown id;
     KeyReused for an idempotency key that meant something else; StripeRefused for any other refusal
     and MalformedObject for an answer that cannot be understood (502); besides what its docstring
     says. Cancelling the caller closes the request at once.
@@ -64,7 +63,7 @@ class Stripe(Customers, Subscriptions, Payments, Connect):
     def patient(self, policy: RetryPolicy) -> Stripe:
         """The same client with the same connections under another policy.
 
-        For work that nobody waits for, as reconciliation.
+        For background work such as reconciliation.
         """
         return Stripe(self._library, policy)
 
@@ -77,7 +76,7 @@ class Stripe(Customers, Subscriptions, Payments, Connect):
         answer = await self._ask(
             lambda client, options: client.v1.events.retrieve_async(event_id, None, options)
         )
-        return Event.of(answer.told)
+        return Event.of(answer.document)
 
     async def list_undelivered_events(
         self, *, starting_after: str | None = None, limit: int = PAGE

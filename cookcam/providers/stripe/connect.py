@@ -32,13 +32,13 @@ class Connect(Asking):
             lambda client, options: client.v1.accounts.create_async(params, options),
             idempotency_key,
         )
-        return Account.of(answer.told)
+        return Account.of(answer.document)
 
     async def retrieve_account(self, account_id: str) -> Account:
         answer = await self._ask(
             lambda client, options: client.v1.accounts.retrieve_async(account_id, None, options)
         )
-        return Account.of(answer.told)
+        return Account.of(answer.document)
 
     async def create_account_link(
         self, account_id: str, *, return_url: str, refresh_url: str
@@ -54,7 +54,7 @@ class Connect(Asking):
             lambda client, options: client.v1.account_links.create_async(params, options),
             new_key(),
         )
-        return AccountLink.of(answer.told)
+        return AccountLink.of(answer.document)
 
     async def create_login_link(self, account_id: str) -> str:
         """The address of the account's dashboard, for one visit.
@@ -95,13 +95,13 @@ class Connect(Asking):
             lambda client, options: client.v1.transfers.create_async(params, options),
             idempotency_key,
         )
-        return Transfer.of(answer.told)
+        return Transfer.of(answer.document)
 
     async def retrieve_transfer(self, transfer_id: str) -> Transfer:
         answer = await self._ask(
             lambda client, options: client.v1.transfers.retrieve_async(transfer_id, None, options)
         )
-        return Transfer.of(answer.told)
+        return Transfer.of(answer.document)
 
     async def list_transfers(
         self,

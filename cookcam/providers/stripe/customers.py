@@ -25,7 +25,7 @@ class Customers(Asking):
             lambda client, options: client.v1.customers.create_async(params, options),
             idempotency_key,
         )
-        return Customer.of(answer.told)
+        return Customer.of(answer.document)
 
     async def create_checkout_session(
         self,
@@ -81,7 +81,7 @@ class Customers(Asking):
             lambda client, options: client.v1.checkout.sessions.create_async(params, options),
             idempotency_key,
         )
-        return CheckoutSession.of(answer.told)
+        return CheckoutSession.of(answer.document)
 
     async def retrieve_checkout_session(self, session_id: str) -> CheckoutSession:
         answer = await self._ask(
@@ -89,10 +89,10 @@ class Customers(Asking):
                 session_id, None, options
             )
         )
-        return CheckoutSession.of(answer.told)
+        return CheckoutSession.of(answer.document)
 
     async def expire_checkout_session(self, session_id: str) -> CheckoutSession:
-        """Ends an open session, so that nobody can pay on its page; one that has ended already, by
+        """Ends an open session, so that it cannot be paid any more; one that has ended already, by
         a payment too, is given as it is.
         """
         try:
@@ -109,7 +109,7 @@ class Customers(Asking):
             if session.status == "open":
                 raise
             return session
-        return CheckoutSession.of(answer.told)
+        return CheckoutSession.of(answer.document)
 
     async def create_portal_session(self, *, customer_id: str, return_url: str) -> str:
         """The address of a page on which a customer manages cards and subscriptions."""

@@ -1,8 +1,7 @@
-"""The failures of Stripe, as errors of this program.
+"""Translates Stripe's errors to errors of this program.
 
-What Stripe says is reduced to a status and its codes: its words may quote ids, cards or the key.
-Statuses and codes are those of `spec/http-api-core.md` §3.12; Stripe's own are on its pages on
-errors, on advanced error handling and on idempotent requests.
+Only Stripe's status and codes are kept: its messages may quote ids, cards or the key. Source:
+Stripe's pages on errors, on advanced error handling and on idempotent requests.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from stripe import StripeError
 
 ADVISED_WAIT = 2
-"""Seconds a client is told to stay away, where Stripe does not say for how long."""
+"""Default Retry-After in seconds, when Stripe sends none."""
 
 
 @define(slots=False, eq=False)
@@ -45,7 +44,7 @@ class StripeUnavailable(ServiceUnavailable):
 
 @define(slots=False, eq=False)
 class CardDeclined(PaymentError):
-    """The payer's bank, or Stripe, refused the payment; `decline_code` is why, if that is told."""
+    """The payer's bank, or Stripe, refused the payment; `decline_code` is the reason, if known."""
 
     default_message: ClassVar[str] = "The card was declined"
 
@@ -54,7 +53,7 @@ class CardDeclined(PaymentError):
 
 @define(slots=False, eq=False)
 class StripeRefused(ServiceError):
-    """Stripe understood and said no. `stripe_code` and `param` say to what, where it told them.
+    """Stripe rejected the request. `stripe_code` and `param` have the reason, if sent.
 
     Where an operation can mean something else by a refusal, its docstring says so; where it does
     not, the request was wrong, and that is a fault of ours.
@@ -96,7 +95,7 @@ def failure_of(error: StripeError) -> AttemptFailed:
         return AttemptFailed(unavailable, advice != "false", wait)
     if status == 409 or status >= 500 or status < 400:
         # 409: another request with our key is being worked on. Below 400: an answer in pieces.
-        # A 500 of the work itself is kept under the key and would only be told again.
+        # Stripe stores a 500 under the idempotency key and would return it again.
         unavailable = StripeUnavailable(retry_after=max(ADVISED_WAIT, ceil(wait)))
         return AttemptFailed(unavailable, advice != "false", wait)
     return AttemptFailed(_refusal(error, status), repeatable=False)

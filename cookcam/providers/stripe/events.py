@@ -1,8 +1,8 @@
-"""Stripe's events: who sent them, and what they say.
+"""Stripe's events: verification of the signature, and parsing.
 
-Source: Stripe's page on verifying webhook signatures; `spec/payments-and-gamification.md` §5.1.
-The check is ours, not the library's: it is over the bytes as they came, refuses times in the
-future as well as in the past, and needs no import of half a second in the first webhook.
+Source: Stripe's page on verifying webhook signatures. The library's check is not used: this one
+works on the received bytes, rejects times in the future as well as in the past, and avoids an
+import of half a second in the first webhook.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIGNATURES_READ = 16
 
 
 class InvalidSignature(BadRequest):
-    """Nobody who knows the secret signed this, or too long ago. `message` is one of the words
+    """The signature is invalid or too old. `message` is one of the words
 
     "Missing signature", "Malformed signature", "No matching signature", "Timestamp outside the
     tolerance".
@@ -106,12 +106,12 @@ def verify(
     if abs(now.timestamp() - time) > tolerance:
         raise InvalidSignature("Timestamp outside the tolerance")
     try:
-        told: object = orjson.loads(payload)
+        document: object = orjson.loads(payload)
     except orjson.JSONDecodeError:
         raise MalformedObject from None
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         raise MalformedObject
-    return Event.of(cast("dict[str, Any]", told))
+    return Event.of(cast("dict[str, Any]", document))
 
 
 def _mac(secret: Secret, signed: bytes) -> bytes:

@@ -19,7 +19,7 @@ class Payments(Asking):
         answer = await self._ask(
             lambda client, options: client.v1.invoices.retrieve_async(invoice_id, None, options)
         )
-        return Invoice.of(answer.told)
+        return Invoice.of(answer.document)
 
     async def invoice_of_payment(self, payment_intent_id: str) -> str | None:
         """The id of the invoice that a payment paid; None for a payment without one, as a tip."""
@@ -30,7 +30,7 @@ class Payments(Asking):
         answer = await self._ask(
             lambda client, options: client.v1.invoice_payments.list_async(params, options)
         )
-        found = all_of(answer, lambda told: read(lambda: text(id_of(told["invoice"]))))
+        found = all_of(answer, lambda document: read(lambda: text(id_of(document["invoice"]))))
         return found[0] if found else None
 
     async def payments_of_invoice(self, invoice_id: str) -> Sequence[str]:
@@ -40,7 +40,8 @@ class Payments(Asking):
             lambda client, options: client.v1.invoice_payments.list_async(params, options)
         )
         paid = all_of(
-            answer, lambda told: read(lambda: id_of(part(told, "payment").get("payment_intent")))
+            answer,
+            lambda document: read(lambda: id_of(part(document, "payment").get("payment_intent"))),
         )
         return [payment for payment in paid if payment is not None]
 
@@ -58,7 +59,7 @@ class Payments(Asking):
             if refusal.stripe_code != "charge_already_refunded":
                 raise
             return None
-        return Refund.of(answer.told)
+        return Refund.of(answer.document)
 
     async def create_payment_intent(
         self,
@@ -83,7 +84,7 @@ class Payments(Asking):
             lambda client, options: client.v1.payment_intents.create_async(params, options),
             idempotency_key,
         )
-        return PaymentIntent.of(answer.told)
+        return PaymentIntent.of(answer.document)
 
     async def retrieve_payment_intent(self, payment_intent_id: str) -> PaymentIntent:
         answer = await self._ask(
@@ -91,22 +92,22 @@ class Payments(Asking):
                 payment_intent_id, None, options
             )
         )
-        return PaymentIntent.of(answer.told)
+        return PaymentIntent.of(answer.document)
 
     async def retrieve_charge(self, charge_id: str) -> Charge:
         answer = await self._ask(
             lambda client, options: client.v1.charges.retrieve_async(charge_id, None, options)
         )
-        return Charge.of(answer.told)
+        return Charge.of(answer.document)
 
     async def retrieve_refund(self, refund_id: str) -> Refund:
         answer = await self._ask(
             lambda client, options: client.v1.refunds.retrieve_async(refund_id, None, options)
         )
-        return Refund.of(answer.told)
+        return Refund.of(answer.document)
 
     async def retrieve_dispute(self, dispute_id: str) -> Dispute:
         answer = await self._ask(
             lambda client, options: client.v1.disputes.retrieve_async(dispute_id, None, options)
         )
-        return Dispute.of(answer.told)
+        return Dispute.of(answer.document)

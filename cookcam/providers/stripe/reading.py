@@ -1,10 +1,9 @@
-"""How the classes of what Stripe tells read themselves.
+"""Helpers that parse Stripe's JSON objects into the classes of this package.
 
-Each reads itself from an object of the API version below, as answers and events carry it, with
-`of(object)`; that raises MalformedObject where the object is not of its documented shape. Nothing
-of Stripe's library leaves the provider. Money is in cents of `currency` (lower case), times are
-UTC. Source: the API reference of Stripe, version 2025-05-28.basil;
-`spec/payments-and-gamification.md`.
+Each class has `of(object)`, which parses an object of a response or an event of the API version
+below and raises MalformedObject when it does not have the documented shape. Types of Stripe's
+library are not used outside the provider. Money is in cents of `currency` (lower case), times are
+UTC. Source: the API reference of Stripe, version 2025-05-28.basil.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ NOTHING: Final[Object] = {}
 
 
 class MalformedObject(ServiceError):
-    """Stripe told something that is not of the documented shape."""
+    """An object of Stripe does not have the documented shape."""
 
 
 @frozen
@@ -90,7 +89,7 @@ def objects(value: object) -> Sequence[Object]:
 
 
 def id_of(value: object) -> str | None:
-    """The id of a related object, which is told alone or, if asked for, with its object."""
+    """The id of a related object, which Stripe sends as an id or, expanded, as an object."""
     if isinstance(value, Mapping):
         return text(cast("Object", value)["id"])
     return None if value is None else text(value)
@@ -104,13 +103,13 @@ def time_or_none(value: object) -> datetime | None:
     return None if value is None else time(value)
 
 
-def metadata_of(told: Object) -> Mapping[str, str]:
-    return {str(key): str(value) for key, value in part(told, "metadata").items()}
+def metadata_of(document: Object) -> Mapping[str, str]:
+    return {str(key): str(value) for key, value in part(document, "metadata").items()}
 
 
-def part(told: Object, name: str) -> Object:
+def part(document: Object, name: str) -> Object:
     """An object inside; an empty one where there is none."""
-    part: object = told.get(name)
+    part: object = document.get(name)
     if part is None:
         return NOTHING
     if not isinstance(part, Mapping):

@@ -20,7 +20,7 @@ class Subscriptions(Asking):
         answer = await self._ask(
             _reading(f"/v1/subscriptions/{quote(subscription_id, safe='')}", {})
         )
-        return Subscription.of(answer.told, answer.as_of)
+        return Subscription.of(answer.document, answer.as_of)
 
     async def list_subscriptions(
         self,
@@ -33,7 +33,7 @@ class Subscriptions(Asking):
         params = given(status="all", limit=limit, customer=customer_id)
         params |= given(starting_after=starting_after)
         answer = await self._ask(_reading("/v1/subscriptions", params))
-        return page(answer, lambda told: Subscription.of(told, answer.as_of))
+        return page(answer, lambda document: Subscription.of(document, answer.as_of))
 
     async def change_subscription(
         self,
@@ -111,7 +111,7 @@ class Subscriptions(Asking):
             if not ended.is_over:
                 raise
             return ended
-        return Subscription.of(answer.told, answer.as_of)
+        return Subscription.of(answer.document, answer.as_of)
 
     async def _update_subscription(
         self, subscription_id: str, key: str, **changes: Any
@@ -123,7 +123,7 @@ class Subscriptions(Asking):
             ),
             key,
         )
-        return Subscription.of(answer.told, answer.as_of)
+        return Subscription.of(answer.document, answer.as_of)
 
     async def _product(self, tier_id: int, tier_name: str, key: str) -> str:
         """The product of a tier, made if need be: a price that changes cannot bring its own."""
@@ -163,7 +163,7 @@ class Subscriptions(Asking):
                 f"{key}:schedule",
             )
         try:
-            schedule_id, phase = str(answer.told["id"]), answer.told["current_phase"]
+            schedule_id, phase = str(answer.document["id"]), answer.document["current_phase"]
             start, end = phase["start_date"], phase["end_date"]
         except (KeyError, TypeError):
             raise MalformedObject from None

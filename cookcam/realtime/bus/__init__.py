@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import trio
+
 
 class Member(Protocol):
     """Who is on the bus: `cookcam.realtime.relay`. No method waits or raises."""
@@ -35,6 +37,11 @@ class Bus(Protocol):
     @property
     def connected(self) -> bool:
         """Whether the others are heard."""
+        ...
+
+    @property
+    def attempted(self) -> trio.Event:
+        """Set when the first attempt to join has ended, with or without success."""
         ...
 
     def publish(self, text: str) -> bool:

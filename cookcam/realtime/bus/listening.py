@@ -11,7 +11,7 @@ import trio
 from attrs import define, field
 
 from cookcam.errors import AppError
-from cookcam.providers.pause import Pause
+from cookcam.providers.pause import Backoff
 
 T = TypeVar("T")
 
@@ -27,7 +27,9 @@ class Listening(Generic[T]):
     name: str
     subscribe: Callable[[], AbstractAsyncContextManager[AsyncGenerator[T]]]
     connected: bool = field(default=False, init=False)
-    _pause: Pause = field(factory=Pause, init=False)
+    attempted: trio.Event = field(factory=trio.Event, init=False)
+    """Set when the first attempt to subscribe has ended, with or without success."""
+    _backoff: Backoff = field(factory=Backoff, init=False)
 
     async def run(
         self,
@@ -46,9 +48,11 @@ class Listening(Generic[T]):
                     self.connected, told = True, False
                     log.info("bus connected")
                     joined()
+                    self.attempted.set()
                     async for message in messages:
                         heard(message)
             except AppError as error:
+                self.attempted.set()
                 if not told:
                     log.warning("bus lost, connecting again", code=error.code)
                 told = True
@@ -57,5 +61,5 @@ class Listening(Generic[T]):
                     self.connected = False
                     lost()
             if trio.current_time() - began > STEADY:
-                self._pause.reset()
-            await trio.sleep(self._pause.after_failure())
+                self._backoff.reset()
+            await trio.sleep(self._backoff.next_delay())

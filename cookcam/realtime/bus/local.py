@@ -25,6 +25,7 @@ class LocalBus:
     exchange: Exchange = field(factory=Exchange)
     instance: str = field(factory=lambda: token_hex(8))
     connected: bool = field(default=False, init=False)
+    attempted: trio.Event = field(factory=trio.Event, init=False)
     _inbox: trio.MemorySendChannel[tuple[str, str]] = field(init=False)
     _unread: trio.MemoryReceiveChannel[tuple[str, str]] = field(init=False)
 
@@ -49,6 +50,7 @@ class LocalBus:
         self.connected = True
         try:
             member.joined()
+            self.attempted.set()
             async for instance, text in self._unread:
                 member.heard(instance, text)
         finally:

@@ -45,6 +45,10 @@ class PostgresBus:
     def connected(self) -> bool:
         return self._listening.connected
 
+    @property
+    def attempted(self) -> trio.Event:
+        return self._listening.attempted
+
     def publish(self, text: str) -> bool:
         return self._outgoing.put(text)
 

@@ -38,6 +38,10 @@ class RedisBus:
     def connected(self) -> bool:
         return self._listening.connected
 
+    @property
+    def attempted(self) -> trio.Event:
+        return self._listening.attempted
+
     def publish(self, text: str) -> bool:
         return self._outgoing.put(text)
 

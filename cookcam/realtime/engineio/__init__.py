@@ -5,7 +5,7 @@ Standard: github.com/socketio/engine.io-protocol, revision 4, and its public tes
 
 from .asgi import ASGIApp, Receive, Request, Scope, Send
 from .outbox import Message
-from .packets import PacketError
+from .packets import PacketError, is_larger_than
 from .refusals import Refused
 from .server import EngineServer, Goodbyes
 from .session import Session, State
@@ -24,5 +24,6 @@ __all__ = [
     "Send",
     "Session",
     "State",
+    "is_larger_than",
     "standalone",
 ]

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from .direct import PING_FRAME, encode
-from .packets import MESSAGE, Frame
+from .packets import MESSAGE, Frame, encode_base64
 
 
 @frozen(eq=False)
@@ -33,6 +33,16 @@ class Message:
     def wire(self) -> bytes:
         """As it goes over a WebSocket; one without frames is the WebSocket's own ping."""
         return b"".join([encode(frame) for frame in self.frames]) or PING_FRAME
+
+    @cached_property
+    def as_text(self) -> Message:
+        """The same for a client that takes no binary frames."""
+        if all(isinstance(frame, str) for frame in self.frames):
+            return self
+        frames = tuple(
+            frame if isinstance(frame, str) else encode_base64(frame) for frame in self.frames
+        )
+        return evolve(self, frames=frames)
 
     @classmethod
     def of(cls, *data: str | bytes, volatile: bool = False, pause_after: float = 0.0) -> Message:

@@ -2,7 +2,8 @@
 
 A packet is one character of type and its data; a binary message has no type character. Over
 WebSocket each packet is one frame. Over HTTP, packets are joined by the record separator and
-binary ones are base64 behind the letter `b` (engine.io protocol, "Packet encoding").
+binary ones are base64 behind the letter `b` (engine.io protocol, "Packet encoding"), as they are
+in a WebSocket's text frames for a client that asks for it with `b64=1`.
 
 python-engineio has such a codec, and it is not used here: importing it loads its whole client
 and server on asyncio (150 ms or more at start-up), it parses every text message that looks like
@@ -61,10 +62,23 @@ def open_packet(
     return OPEN + orjson.dumps(facts).decode()
 
 
+def is_larger_than(limit: int, frame: Frame) -> bool:
+    """Whether a frame has more than `limit` bytes."""
+    # A character is one to four bytes: only what is near the limit is counted.
+    return len(frame) > limit or (
+        isinstance(frame, str) and len(frame) * 4 > limit and len(frame.encode()) > limit
+    )
+
+
 def decode_frame(frame: Frame) -> Packet:
-    """A WebSocket frame as a packet. Raises PacketError."""
+    """A WebSocket frame as a packet. Raises PacketError.
+
+    Clients that cannot send binary frames send the text they would send over HTTP.
+    """
     if isinstance(frame, bytes):
         return Packet(MESSAGE, frame)
+    if frame.startswith(_BASE64):
+        return Packet(MESSAGE, _decode_base64(frame[1:]))
     kind = frame[:1]
     if kind not in _TYPES:
         raise PacketError("unknown packet type")
@@ -77,21 +91,23 @@ def decode_payload(body: bytes) -> list[Packet]:
         text = body.decode()
     except UnicodeDecodeError:
         raise PacketError("payload is not UTF-8") from None
-    return [_decode_part(part) for part in text.split(_SEPARATOR)]
+    return [decode_frame(part) for part in text.split(_SEPARATOR)]
 
 
 def encode_payload(frames: Iterable[Frame]) -> bytes:
     """The body of a long-polling answer."""
     return _SEPARATOR.join(
-        frame if isinstance(frame, str) else _BASE64 + b64encode(frame).decode("ascii")
-        for frame in frames
+        frame if isinstance(frame, str) else encode_base64(frame) for frame in frames
     ).encode()
 
 
-def _decode_part(part: str) -> Packet:
-    if not part.startswith(_BASE64):
-        return decode_frame(part)
+def encode_base64(data: bytes) -> str:
+    """A binary message as text."""
+    return _BASE64 + b64encode(data).decode("ascii")
+
+
+def _decode_base64(text: str) -> bytes:
     try:
-        return Packet(MESSAGE, b64decode(part[1:], validate=True))
+        return b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise PacketError("binary message is not base64") from None

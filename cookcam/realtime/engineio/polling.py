@@ -17,7 +17,8 @@ from .refusals import bad_request
 from .session import Session, State
 
 _UPGRADE_PAUSE = 0.1
-"""Seconds; the reference server, too, ends polls at this interval while it upgrades."""
+"""Seconds that a poll without messages waits for the end of an upgrade. The reference server ends
+polls at this interval while it upgrades."""
 
 _BREAK_OFF_PAUSE = 0.005
 """Seconds in which the end of a connection is read that came right behind its request."""
@@ -118,10 +119,10 @@ async def _change(session: Session) -> None:
 
 
 async def _let_upgrade(session: Session) -> None:
-    """The packet that completes an upgrade may be right behind, and after it a poll that came
-    while the client was probing is wrong."""
+    """Waits while there is nothing to answer a poll with that came during a probe: the packet that
+    completes the upgrade may be right behind it, and then the poll is a bad request."""
     with trio.move_on_after(_UPGRADE_PAUSE):
-        while session.upgrading:
+        while session.upgrading and session.state is State.OPEN and not len(session.outbox):
             await _change(session)
 
 

@@ -5,6 +5,9 @@ Clients see `{"code":n,"message":...}` with status 400, or 403 for code 4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from attrs import define, field
 
 from .asgi import Headers, Response
@@ -19,10 +22,10 @@ class Refused(Exception):
     status: int = 403
     headers: Headers = field(factory=Headers)
 
-    def response(self) -> Response:
-        return Response.json(
-            self.status, {"code": self.code, "message": self.message}, self.headers
-        )
+    def response(self, more: Mapping[str, Any]) -> Response:
+        """The answer; `more` are further keys of its body."""
+        content = {**more, "code": self.code, "message": self.message}
+        return Response.json(self.status, content, self.headers)
 
 
 def transport_unknown() -> Refused:

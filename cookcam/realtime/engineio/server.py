@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import trio
 from attrs import define, field, frozen
@@ -37,12 +37,18 @@ from .session import GOING_AWAY, NORMAL, Session, TransportName
 
 Handler = Callable[[Session], Awaitable[None]]
 Admit = Callable[[Request], Awaitable[None]]
+RefusalFields = Callable[[Request, Refused], Mapping[str, Any]]
 
 PROTOCOL_REVISION = "4"
 
 
 async def admit_everybody(_: Request) -> None:
     """The default `admit`."""
+
+
+def no_fields(request: Request, refused: Refused) -> Mapping[str, Any]:
+    """The default `refusal_fields`."""
+    return {}
 
 
 @frozen
@@ -67,8 +73,12 @@ class Goodbyes:
 class EngineServer:
     """Times in seconds, sizes in bytes; the defaults are those of the reference server.
 
+    `max_payload`: what clients are told that a message, or the body of a POST, may have.
+    `read_limit`: what is read of one, for a handler that answers what is over `max_payload` by
+    itself; a larger one ends the session with 1009, or is answered 413. None: `max_payload`.
     `origins`: pages that may connect (see `Origins`); None checks nothing.
     `admit`: awaited before each handshake; may raise `Refused`.
+    `refusal_fields`: what the JSON of a refused request holds besides `code` and `message`.
     `outbox_limit`: messages that may wait for a client before it counts as too slow.
     `close_timeout`: how long a goodbye may take.
     `linger`: how long the handler of an ended session may still work.
@@ -79,6 +89,7 @@ class EngineServer:
     ping_interval: float = field(default=25.0, kw_only=True)
     ping_timeout: float = field(default=20.0, kw_only=True)
     max_payload: int = field(default=1_000_000, kw_only=True)
+    read_limit: int | None = field(default=None, kw_only=True)
     outbox_limit: int = field(default=256, kw_only=True)
     transports: Collection[TransportName] = field(default=("polling", "websocket"), kw_only=True)
     allow_upgrades: bool = field(default=True, kw_only=True)
@@ -87,6 +98,7 @@ class EngineServer:
     linger: float = field(default=5.0, kw_only=True)
     origins: Collection[str] | None = field(default=None, kw_only=True)
     admit: Admit = field(default=admit_everybody, kw_only=True, repr=False)
+    refusal_fields: RefusalFields = field(default=no_fields, kw_only=True, repr=False)
 
     draining: bool = field(default=False, init=False)
     """While true, handshakes are answered 503; sessions go on."""
@@ -119,6 +131,10 @@ class EngineServer:
             session.abort("server shutting down", GOING_AWAY)
         self._nursery.cancel_scope.cancel()
         await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def _read_limit(self) -> int:
+        return self.max_payload if self.read_limit is None else self.read_limit
 
     @property
     def sessions(self) -> Collection[Session]:
@@ -156,7 +172,9 @@ class EngineServer:
         try:
             request = Request.of(scope)
         except ValueError:
-            await bad_request().response().send(scope, send)
+            refusal = bad_request()
+            more = self.refusal_fields(Request(scope, {}), refusal)
+            await refusal.response(more).send(scope, send)
             return
         cors = self._origins.headers(request)
 
@@ -169,7 +187,7 @@ class EngineServer:
             else:
                 await self._websocket(request, receive, send)
         except Refused as refusal:
-            await respond(refusal.response())
+            await respond(refusal.response(self.refusal_fields(request, refusal)))
 
     async def _http(self, request: Request, receive: Receive, respond: polling.Respond) -> None:
         if request.method == "OPTIONS":
@@ -186,7 +204,7 @@ class EngineServer:
         if request.method == "GET":
             await polling.poll(session, receive, respond)
         elif request.method == "POST":
-            await respond(await polling.post(session, request, receive, self.max_payload))
+            await respond(await polling.post(session, request, receive, self._read_limit))
         else:
             raise bad_handshake_method()
 
@@ -215,13 +233,14 @@ class EngineServer:
         else:
             session = self._find(sid)
             await send({"type": "websocket.accept"})
+            session.text_only |= _wants_text(request)
             if not await self._upgrade(session, receive, send):
                 return
         await websocket.carry(
             session,
             receive,
             send,
-            self.max_payload,
+            self._read_limit,
             write=direct_write(request.scope),
             pace=self._pace,
         )
@@ -231,7 +250,7 @@ class EngineServer:
             # Closed rather than refused: a session has one connection (protocol, "WebSocket").
             await websocket.send_close(send, NORMAL)
             return False
-        return await websocket.probe(session, receive, send, self.max_payload, self.upgrade_timeout)
+        return await websocket.probe(session, receive, send, self._read_limit, self.upgrade_timeout)
 
     async def _check_handshake(self, request: Request) -> None:
         if request.query.get("EIO") != PROTOCOL_REVISION:
@@ -251,6 +270,7 @@ class EngineServer:
             linger=self.linger,
             forget=self._forget,
         )
+        session.text_only = _wants_text(request)
         self._sessions[session.id] = session
         self._nursery.start_soon(session.run, self.handler)
         return session
@@ -273,3 +293,8 @@ class EngineServer:
         return open_packet(
             session.id, upgrades, self.ping_interval, self.ping_timeout, self.max_payload
         )
+
+
+def _wants_text(request: Request) -> bool:
+    """As the reference server reads it: any value but an empty one."""
+    return bool(request.query.get("b64"))

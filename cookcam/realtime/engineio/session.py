@@ -77,6 +77,8 @@ class Session:
     """The WebSocket close code that goes with the reason."""
     clean: bool = field(default=False, init=False)
     """Whether the goodbye reached the client: its close was seen, or its last poll answered."""
+    text_only: bool = field(default=False, init=False, repr=False)
+    """Whether the client asked for base64 in place of binary frames (`b64=1`)."""
     farewell: str = field(default=CLOSE, init=False, repr=False)
     polled: bool = field(default=False, init=False, repr=False)
     overtaken: bool = field(default=False, init=False, repr=False)
@@ -104,7 +106,7 @@ class Session:
         """As `send`, for a message that is encoded already and may be shared by many sessions."""
         if self.state is not State.OPEN:
             return False
-        if not self.outbox.put(message):
+        if not self.outbox.put(message.as_text if self.text_only else message):
             if not message.volatile:
                 self.abort("slow consumer", TRY_AGAIN_LATER)
             return False
@@ -163,8 +165,8 @@ class Session:
 
     @property
     def goodbye(self) -> Close:
-        """How a WebSocket says why it ended."""
-        return Close(self.code, self.reason or "")
+        """How a WebSocket says why it ended. 1009 says it all, as from the reference server."""
+        return Close(self.code, "" if self.code == TOO_BIG else self.reason or "")
 
     async def receive(self, packet: Packet) -> None:
         """Takes what the client sent; waits while the handler is behind. Raises PacketError for

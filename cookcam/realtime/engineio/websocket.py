@@ -16,7 +16,7 @@ from .asgi import Receive, Send
 from .direct import Close, Write
 from .outbox import Message
 from .pace import Pace
-from .packets import PING, PONG, UPGRADE, Frame, Packet, PacketError, decode_frame
+from .packets import PING, PONG, UPGRADE, Frame, Packet, PacketError, decode_frame, is_larger_than
 from .session import PROTOCOL_ERROR, TOO_BIG, Session, State
 from .writer import Writer
 
@@ -31,7 +31,7 @@ async def carry(
     session: Session,
     receive: Receive,
     send: Send,
-    max_payload: int,
+    read_limit: int,
     *,
     write: Write | None,
     pace: Pace,
@@ -54,7 +54,7 @@ async def carry(
             )
             writer.start()
             try:
-                await _read(session, receive, max_payload)
+                await _read(session, receive, read_limit)
             finally:
                 writer.stop()
             session.lose(clean=session.state is State.CLOSING)
@@ -64,7 +64,7 @@ async def carry(
 
 
 async def probe(
-    session: Session, receive: Receive, send: Send, max_payload: int, timeout: float
+    session: Session, receive: Receive, send: Send, read_limit: int, timeout: float
 ) -> bool:
     """The upgrade of a polling session (engine.io protocol, "Upgrade"); True when it is done.
 
@@ -74,11 +74,11 @@ async def probe(
     try:
         with trio.move_on_after(timeout) as scope:
             session.attach(scope)
-            await _expect(receive, Packet(PING, _PROBE), max_payload)
+            await _expect(receive, Packet(PING, _PROBE), read_limit)
             session.upgrading = True
             await send_frame(send, PONG + _PROBE)
             session.outbox.wake()  # a waiting poll ends now: the client pauses polling first
-            await _expect(receive, Packet(UPGRADE), max_payload)
+            await _expect(receive, Packet(UPGRADE), read_limit)
             if session.state is not State.CLOSED:  # what closes says the rest over the WebSocket
                 session.transport = "websocket"
                 return True
@@ -103,27 +103,27 @@ async def send_close(send: Send, code: int) -> None:
     await send({"type": "websocket.close", "code": code})
 
 
-async def _read(session: Session, receive: Receive, max_payload: int) -> None:
+async def _read(session: Session, receive: Receive, read_limit: int) -> None:
     """Until the peer has closed."""
     with suppress(_Gone):
         while True:
             # Never in a variable, which would keep the last message while the next is awaited.
-            await _take(session, await _next_frame(receive), max_payload)
+            await _take(session, await _next_frame(receive), read_limit)
 
 
-async def _take(session: Session, frame: Frame, max_payload: int) -> None:
+async def _take(session: Session, frame: Frame, read_limit: int) -> None:
     if session.state is not State.OPEN:
         return  # only its close is of interest now
     try:
-        await session.receive(_decode(frame, max_payload))
+        await session.receive(_decode(frame, read_limit))
     except _TooBig:
         session.abort("transport error", TOO_BIG)
     except PacketError:
         session.abort("parse error", PROTOCOL_ERROR)
 
 
-async def _expect(receive: Receive, packet: Packet, max_payload: int) -> None:
-    if _decode(await _next_frame(receive), max_payload) != packet:
+async def _expect(receive: Receive, packet: Packet, read_limit: int) -> None:
+    if _decode(await _next_frame(receive), read_limit) != packet:
         raise PacketError(f"expected {packet}")
 
 
@@ -139,12 +139,7 @@ class _TooBig(PacketError):
     """The message is over the limit of the session."""
 
 
-def _decode(frame: Frame, max_payload: int) -> Packet:
-    # A character is one to four bytes: only what is near the limit needs counting.
-    if len(frame) > max_payload or (
-        isinstance(frame, str)
-        and len(frame) * 4 > max_payload
-        and len(frame.encode()) > max_payload
-    ):
+def _decode(frame: Frame, read_limit: int) -> Packet:
+    if is_larger_than(read_limit, frame):
         raise _TooBig
     return decode_frame(frame)

@@ -5,16 +5,19 @@ Standard: github.com/socketio/socket.io-protocol, revision 5, and its public tes
 
 from .errors import ConnectionRefused, Disconnected
 from .history import RecoveryOptions
-from .namespace import Namespace
-from .packets import DecodeError
+from .namespace import NO_ACK, Namespace
+from .packets import DecodeError, PacketOverLimit, PacketTooDeep
 from .server import SocketServer
 from .socket import Socket
 
 __all__ = [
+    "NO_ACK",
     "ConnectionRefused",
     "DecodeError",
     "Disconnected",
     "Namespace",
+    "PacketOverLimit",
+    "PacketTooDeep",
     "RecoveryOptions",
     "Socket",
     "SocketServer",

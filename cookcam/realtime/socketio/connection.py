@@ -12,7 +12,7 @@ from cookcam.realtime.engineio import Message, Session
 
 from .history import Absent
 from .namespace import Namespace
-from .packets import DecodeError, Decoder, Packet, PacketType
+from .packets import DecodeError, Decoder, Packet, PacketOverLimit, PacketType
 from .socket import Socket, State
 
 _MAX_BACKLOG: Final = 64
@@ -30,9 +30,9 @@ class Connection:
     connect_timeout: float
     linger: float
     report: OnError = field(repr=False)
+    _decoder: Decoder = field(alias="decoder", repr=False)
     sockets: dict[str, Socket] = field(factory=dict[str, Socket], init=False)
     """The latest of each namespace; one that has ended stays until the client returns."""
-    _decoder: Decoder = field(factory=Decoder, init=False, repr=False)
     _retiring: bool = field(default=False, init=False)
 
     async def run(self) -> None:
@@ -87,12 +87,31 @@ class Connection:
     async def _read(self) -> None:
         try:
             async for message in self.session:
-                if (packet := self._decoder.feed(message)) is not None:
-                    await self._dispatch(packet)
+                await self._take(message)
                 # The handshake holds a token; nothing is kept while the next message is awaited.
-                del message, packet
+                del message
         except DecodeError:
             self.session.abort("parse error")
+
+    async def _take(self, message: str | bytes) -> None:
+        try:
+            packet = self._decoder.feed(message)
+        except PacketOverLimit as error:
+            await self._drop(error)
+        else:
+            if packet is not None:
+                await self._dispatch(packet)
+
+    async def _drop(self, error: PacketOverLimit) -> None:
+        """Answers a packet over a limit. Raises DecodeError where nothing in the namespace does."""
+        socket = self.sockets.get(error.packet.namespace)
+        if error.packet.type is PacketType.CONNECT:
+            self._refuse_connect(error.packet.namespace, error.reason)
+        elif socket is None or socket.namespace.over_limit_handler is None:
+            raise DecodeError(error.reason)
+        elif not self._retiring:
+            socket.receive_over_limit(error)
+            await self._limit_backlog(socket)
 
     async def _dispatch(self, packet: Packet) -> None:
         if packet.type is PacketType.CONNECT:
@@ -108,16 +127,16 @@ class Connection:
         elif not self._retiring:
             # One that has ended drops it: the event was under way.
             socket.receive_event(packet)
-            if socket.backlog >= _MAX_BACKLOG:
-                await socket.settled()
+            await self._limit_backlog(socket)
+
+    async def _limit_backlog(self, socket: Socket) -> None:
+        if socket.backlog >= _MAX_BACKLOG:
+            await socket.settled()
 
     async def _connect(self, packet: Packet) -> None:
         namespace = self.namespaces.get(packet.namespace)
         if namespace is None:
-            answer = Packet(
-                PacketType.CONNECT_ERROR, packet.namespace, {"message": "Invalid namespace"}
-            )
-            self.session.send_message(Message.of(*answer.encode()))
+            self._refuse_connect(packet.namespace, "Invalid namespace")
             return
         previous = self.sockets.get(namespace.name)
         if previous is not None:
@@ -135,6 +154,10 @@ class Connection:
         self.sockets[namespace.name] = socket
         self.session.expire(math.inf)
         socket.start(auth)
+
+    def _refuse_connect(self, namespace: str, message: str) -> None:
+        refusal = Packet(PacketType.CONNECT_ERROR, namespace, {"message": message})
+        self.session.send_message(Message.of(*refusal.encode()))
 
     def _claim(self, namespace: Namespace, auth: dict[str, Any]) -> Absent | None:
         """What the client wants to recover; its two keys are taken out of the handler's sight."""

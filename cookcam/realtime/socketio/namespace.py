@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import define, field
 
 from cookcam.realtime.engineio import Message
 
 from .history import History
-from .packets import Packet, PacketType
+from .packets import Packet, PacketOverLimit, PacketType
 from .rooms import Rooms, Target
 
 if TYPE_CHECKING:
@@ -21,19 +21,25 @@ ConnectHandler = Callable[["Socket", dict[str, Any]], Awaitable[None]]
 EventHandler = Callable[..., Awaitable[Any]]
 AnyHandler = Callable[["Socket", str, list[Any]], Awaitable[Any]]
 DisconnectHandler = Callable[["Socket", str], Awaitable[None]]
+OverLimitHandler = Callable[["Socket", PacketOverLimit], Awaitable[Any]]
 
 _C = TypeVar("_C", bound=ConnectHandler)
 _E = TypeVar("_E", bound=EventHandler)
 _A = TypeVar("_A", bound=AnyHandler)
 _D = TypeVar("_D", bound=DisconnectHandler)
+_O = TypeVar("_O", bound=OverLimitHandler)
+
+NO_ACK: Final = object()
+"""What a handler returns to leave a client that asked for an acknowledgement without one."""
 
 
 async def _admit(socket: Socket, auth: dict[str, Any]) -> None:
     """The connect handler of a namespace that has none."""
 
 
-async def _ignore(socket: Socket, event: str, args: list[Any]) -> None:
-    """What happens to events nobody handles."""
+async def _ignore(socket: Socket, event: str, args: list[Any]) -> object:
+    """Events without a handler are not acknowledged, as in the reference server."""
+    return NO_ACK
 
 
 async def _part(socket: Socket, reason: str) -> None:
@@ -46,7 +52,9 @@ class Namespace:
 
     Events of one socket are handled one after the other, in the order they came; those of
     different sockets at the same time. What a handler returns answers a client that asked for an
-    acknowledgement: a tuple as several arguments, None as none, anything else as one.
+    acknowledgement: a tuple as several arguments (`()` as none), NO_ACK not at all, anything else
+    as one. So None is null: the `retries` of the reference client, without its `ackTimeout`, take
+    a first argument that is not null for an error, a missing one included.
     """
 
     name: str
@@ -57,6 +65,7 @@ class Namespace:
     )
     any_handler: AnyHandler = field(default=_ignore, init=False, repr=False)
     disconnect_handler: DisconnectHandler = field(default=_part, init=False, repr=False)
+    over_limit_handler: OverLimitHandler | None = field(default=None, init=False, repr=False)
     rooms: Rooms = field(factory=Rooms, init=False, repr=False)
     recoverable: dict[str, Socket] = field(factory=dict[str, "Socket"], init=False, repr=False)
     """The sockets that may come back once they are gone, by their private ids."""
@@ -87,6 +96,13 @@ class Namespace:
         """`async def handler(socket, reason)`: after the last event of an accepted socket, which
         has left its rooms by then and can be sent nothing; `socket.rooms` still names them."""
         self.disconnect_handler = handler
+        return handler
+
+    def on_over_limit(self, handler: _O) -> _O:
+        """`async def handler(socket, error)`: for each packet that was dropped for its size. What
+        it returns is the acknowledgement. Without such a handler the session ends with a parse
+        error, as in the reference server."""
+        self.over_limit_handler = handler
         return handler
 
     @cached_property

@@ -19,8 +19,12 @@ from typing import Any, Final, cast
 import orjson
 from attrs import define, field, frozen
 
+from cookcam.json_parsing import JsonError, JsonTooDeep, parse_json
+from cookcam.realtime.engineio import is_larger_than
+
 MAX_ATTACHMENTS: Final = 10
-MAX_DEPTH: Final = 64
+MAX_SIZE: Final = 1_000_000
+"""Bytes of a packet's text, and of each of its attachments."""
 MAX_NAMESPACE: Final = 256
 MAIN_NAMESPACE: Final = "/"
 
@@ -53,7 +57,7 @@ _WITH_ATTACHMENTS: Final = {plain: binary for binary, plain in _BINARY.items()}
 
 
 class DecodeError(Exception):
-    """What arrived is not a Socket.IO packet. The only error of the decoder."""
+    """What arrived is not a Socket.IO packet, and what follows is meaningless."""
 
 
 @frozen
@@ -87,23 +91,52 @@ class Packet:
         return [f"{kind}{namespace}{'' if self.id is None else self.id}{body}", *attachments]
 
 
+@define(eq=False, slots=False)
+class PacketOverLimit(Exception):
+    """A packet was dropped for its size. The packets that follow can be decoded.
+
+    `packet` has no data where the limit was passed before the data was read.
+    """
+
+    reason: str
+    packet: Packet
+
+
+@define(eq=False, slots=False)
+class PacketTooDeep(PacketOverLimit):
+    """The JSON of a packet has too many levels."""
+
+
 @define(eq=False)
 class Decoder:
     """Puts packets together from the messages of one session, in order."""
 
+    max_size: int = MAX_SIZE
     max_attachments: int = MAX_ATTACHMENTS
     _partial: Packet | None = field(default=None, init=False)
     _missing: int = field(default=0, init=False)
     _attachments: list[bytes] = field(factory=list[bytes], init=False)
+    _dropping: int = field(default=0, init=False)
+    """How many attachments of a packet over a limit are still to come."""
 
     def feed(self, message: str | bytes) -> Packet | None:
-        """A whole packet, or None while attachments are missing. Raises DecodeError; what comes
-        after that is meaningless, so the session should end."""
+        """A whole packet, or None while attachments are missing.
+
+        Raises DecodeError, after which the session should end, and PacketOverLimit.
+        """
         if isinstance(message, str):
             return self._feed_text(message)
+        if self._dropping:
+            self._dropping -= 1
+            return None
         if self._partial is None:
             raise DecodeError("binary message without a packet it belongs to")
         self._attachments.append(message)
+        if len(message) > self.max_size:
+            packet, self._partial = self._partial, None
+            self._dropping = self._missing - len(self._attachments)
+            self._attachments = []
+            raise PacketOverLimit(f"Attachment is larger than {self.max_size} bytes", packet)
         if len(self._attachments) < self._missing:
             return None
         packet, self._partial = self._partial, None
@@ -111,18 +144,40 @@ class Decoder:
         return Packet(packet.type, packet.namespace, data, packet.id)
 
     def _feed_text(self, text: str) -> Packet | None:
-        if self._partial is not None:
+        if self._partial is not None or self._dropping:
             raise DecodeError("text where an attachment was announced")
-        packet, announced = _parse(text)
-        if announced > self.max_attachments:
-            raise DecodeError("too many attachments")
+        envelope, announced, body = _parse_header(text)
+        try:
+            packet = self._parse(envelope, announced, text, body)
+        except PacketOverLimit:
+            self._dropping = announced
+            raise
         if announced:
             self._partial, self._missing = packet, announced
             return None
         return packet
 
+    def _parse(self, envelope: Packet, announced: int, text: str, body: str) -> Packet:
+        if is_larger_than(self.max_size, text):
+            raise PacketOverLimit(f"Packet is larger than {self.max_size} bytes", envelope)
+        try:
+            data = parse_json(body) if body else None
+        except JsonTooDeep as error:
+            raise PacketTooDeep(str(error), envelope) from None
+        except JsonError:
+            raise DecodeError("invalid JSON") from None
+        if not _is_valid(envelope.type, data, envelope.id):
+            raise DecodeError(f"invalid data for {envelope.type.name}")
+        packet = Packet(envelope.type, envelope.namespace, data, envelope.id)
+        if announced > self.max_attachments:
+            raise PacketOverLimit(
+                f"Packet has more than {self.max_attachments} attachments", packet
+            )
+        return packet
 
-def _parse(text: str) -> tuple[Packet, int]:
+
+def _parse_header(text: str) -> tuple[Packet, int, str]:
+    """The packet without its data, how many attachments it announces, and its data as JSON."""
     header = _HEADER.match(text)
     if header is None:
         raise DecodeError("unknown packet type")
@@ -133,24 +188,8 @@ def _parse(text: str) -> tuple[Packet, int]:
     if len(namespace) > MAX_NAMESPACE:
         raise DecodeError("namespace is too long")
     ack_id = None if header["id"] is None else int(header["id"])
-    data = _parse_json(text[header.end() :])
-    kind = _BINARY.get(kind, kind)
-    if not _is_valid(kind, data, ack_id):
-        raise DecodeError(f"invalid data for {kind.name}")
-    return Packet(kind, namespace, data, ack_id), int(header["attachments"] or 0)
-
-
-def _parse_json(text: str) -> Any:
-    if not text:
-        return None
-    try:
-        data = orjson.loads(text)
-    except (orjson.JSONDecodeError, UnicodeEncodeError):
-        raise DecodeError("invalid JSON") from None
-    # Brackets inside strings count too, which costs a needless walk and nothing else.
-    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper_than(MAX_DEPTH, data):
-        raise DecodeError("data is nested too deeply")
-    return data
+    packet = Packet(_BINARY.get(kind, kind), namespace, id=ack_id)
+    return packet, int(header["attachments"] or 0), text[header.end() :]
 
 
 def _is_valid(kind: PacketType, data: Any, ack_id: int | None) -> bool:
@@ -175,22 +214,8 @@ def _starts_with_name(data: list[Any]) -> bool:
     return (isinstance(name, str) and name not in RESERVED_EVENTS) or type(name) in (int, float)
 
 
-def _is_deeper_than(limit: int, data: object) -> bool:
-    level: list[Any] = [data]
-    for _ in range(limit):
-        level = [
-            child
-            for node in level
-            for child in (cast("dict[str, Any]", node).values() if isinstance(node, dict) else node)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True
-
-
 def _fill(data: Any, attachments: Sequence[bytes]) -> Any:
-    """The data with its placeholders replaced. Nesting is bounded by MAX_DEPTH."""
+    """The data with its placeholders replaced. `parse_json` limits nesting."""
     if isinstance(data, list):
         return [_fill(item, attachments) for item in cast("list[Any]", data)]
     if not isinstance(data, dict):

@@ -21,13 +21,13 @@ from typing import Any, Final, Self, TypedDict, Unpack
 import trio
 
 from cookcam.realtime.engineio import EngineServer, Goodbyes, Receive, Scope, Send, Session
-from cookcam.realtime.engineio.server import Admit
+from cookcam.realtime.engineio.server import Admit, RefusalFields
 from cookcam.realtime.engineio.session import GOING_AWAY, TransportName
 
 from .connection import Connection, OnError
 from .history import History, RecoveryOptions
 from .namespace import Namespace
-from .packets import MAIN_NAMESPACE
+from .packets import MAIN_NAMESPACE, Decoder
 from .socket import Socket
 
 Notice = Callable[[Socket], tuple[Any, ...]]
@@ -43,6 +43,7 @@ class EngineOptions(TypedDict, total=False):
     ping_interval: float
     ping_timeout: float
     max_payload: int
+    read_limit: int | None
     outbox_limit: int
     transports: Collection[TransportName]
     allow_upgrades: bool
@@ -50,6 +51,7 @@ class EngineOptions(TypedDict, total=False):
     close_timeout: float
     origins: Collection[str] | None
     admit: Admit
+    refusal_fields: RefusalFields
 
 
 def log_error(socket: Socket, event: str, error: Exception) -> None:
@@ -176,7 +178,12 @@ class SocketServer:
 
     async def _serve(self, session: Session) -> None:
         connection = Connection(
-            session, self._namespaces, self._connect_timeout, self._linger, self._on_error
+            session,
+            self._namespaces,
+            self._connect_timeout,
+            self._linger,
+            self._on_error,
+            Decoder(self.engine.max_payload),
         )
         self._connections.add(connection)
         try:

@@ -20,7 +20,8 @@ from .answers import Answers
 from .errors import ConnectionRefused, Disconnected
 from .history import RECOVERABLE_REASONS, Absent
 from .jobs import Jobs
-from .packets import Packet, PacketType
+from .namespace import NO_ACK
+from .packets import Packet, PacketOverLimit, PacketType
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -181,6 +182,10 @@ class Socket:
         if self.state is not State.ENDED:
             self._jobs.add(partial(self._handle, packet))
 
+    def receive_over_limit(self, error: PacketOverLimit) -> None:
+        if self.state is not State.ENDED:
+            self._jobs.add(partial(self._handle_over_limit, error))
+
     def receive_answer(self, packet: Packet) -> None:
         if packet.id is not None:
             self._answers.answer(packet.id, packet.data)
@@ -279,15 +284,25 @@ class Socket:
         if not self._admitted:
             return
         event, *args = packet.data
+        await self._acknowledge(packet, str(event), self._call_handler(str(event), args))
+
+    async def _handle_over_limit(self, error: PacketOverLimit) -> None:
+        handler = self.namespace.over_limit_handler
+        if self._admitted and handler is not None:
+            await self._acknowledge(error.packet, "over limit", handler(self, error))
+
+    async def _acknowledge(self, packet: Packet, name: str, handling: Awaitable[object]) -> None:
+        """Awaits the handling of a packet, and sends its result to a client that asked for it."""
         try:
-            result = await self._bounded(self._call_handler(str(event), args))
-            if packet.id is not None and self.connected:
-                arguments = _as_arguments(result)
+            result = await self._bounded(handling)
+            asked = packet.type is PacketType.EVENT and packet.id is not None
+            if asked and result is not NO_ACK and self.connected:
+                arguments = list(result) if isinstance(result, tuple) else [result]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
                 self._send_packet(Packet(PacketType.ACK, self.namespace.name, arguments, packet.id))
         except Disconnected:
             pass  # the handler was waiting for its client
         except Exception as error:
-            self._connection.report(self, str(event), error)
+            self._connection.report(self, name, error)
 
     async def _call_handler(self, event: str, args: list[Any]) -> object:
         handler = self.namespace.event_handlers.get(event)
@@ -325,9 +340,3 @@ class Socket:
 
     def _send_packet(self, packet: Packet) -> None:
         self.session.send_message(Message.of(*packet.encode()))
-
-
-def _as_arguments(result: object) -> list[Any]:
-    if result is None:
-        return []
-    return list(result) if isinstance(result, tuple) else [result]  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]

@@ -132,6 +132,8 @@ class Portion:
 
     @property
     def quantity(self) -> str:
+        if self.food.unit == "g":
+            return f"{self.count} g"
         return f"{self.count} {self.food.unit} ({self.grams} g)"
 
 

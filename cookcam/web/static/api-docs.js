@@ -55,27 +55,6 @@ class Schemas {
     if (schema.description) said.push(schema.description);
     return said.join(", ");
   }
-
-  // A value of the shape of the schema, to start a request from.
-  example(schema, depth = 0) {
-    const known = this.resolve(schema);
-    if ("default" in known) return known.default;
-    if (known.examples) return known.examples[0];
-    if (known.enum) return known.enum[0];
-    if ("const" in known) return known.const;
-    const options = known.anyOf || known.oneOf;
-    if (options) return this.example(options[0], depth);
-    if (depth > 5) return null;
-    if (known.type === "object" || known.properties) {
-      const entries = Object.entries(known.properties || {});
-      return Object.fromEntries(entries.map(([key, value]) => [key, this.example(value, depth + 1)]));
-    }
-    if (known.type === "array") return [this.example(known.items, depth + 1)];
-    if (known.type === "integer" || known.type === "number") return known.minimum || 0;
-    if (known.type === "boolean") return false;
-    if (known.type === "null") return null;
-    return known.format === "uuid" ? "00000000-0000-4000-8000-000000000000" : "";
-  }
 }
 
 function table(headings, rows) {
@@ -141,39 +120,113 @@ function responseParts(schemas, responses) {
   return parts;
 }
 
+// The ways to send a body: JSON, a form with a file, or a file by itself.
+function bodyKinds(content) {
+  const kinds = Object.keys(content);
+  const files = kinds.filter((kind) => !["application/json", "multipart/form-data"].includes(kind));
+  return {
+    json: kinds.includes("application/json"),
+    form: kinds.includes("multipart/form-data"),
+    file: files.length > 0,
+    accept: files.join(","),
+  };
+}
+
+// The field of a JSON body that holds a file as base64; undefined where there is none.
+function base64Field(schemas, schema) {
+  const properties = Object.entries(schemas.resolve(schema).properties || {});
+  const found = properties.find(([, kind]) => kind.contentEncoding === "base64");
+  return found && found[0];
+}
+
+function asBase64(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.split(",")[1]);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
+// The inputs of a request body, and `read()`: its content type (unless the browser sets it) and value.
+function bodyInputs(schemas, content) {
+  const kinds = bodyKinds(content);
+  const labels = { json: "JSON", form: "form with a file", file: "file" };
+  const offered = Object.keys(labels).filter((kind) => kinds[kind]);
+  if (offered.length === 0) return { parts: [], read: () => ({}) };
+  const choice = element("select", { name: "kind", "aria-label": "Kind of body" },
+    ...offered.map((kind) => element("option", { value: kind }, labels[kind])));
+  const text = element("textarea", { name: "body", spellcheck: "false", "aria-label": "Request body" });
+  if (kinds.json) text.value = JSON.stringify(content["application/json"].example, null, 2);
+  const file = element("input", { name: "file", type: "file", accept: kinds.accept || null });
+  const encoded = kinds.json && base64Field(schemas, content["application/json"].schema);
+  const show = () => {
+    text.hidden = choice.value !== "json";
+    file.hidden = choice.value === "json" && !encoded;
+  };
+  choice.addEventListener("change", show);
+  file.addEventListener("change", async () => {
+    if (choice.value !== "json" || !file.files[0]) return;
+    const fields = { ...JSON.parse(text.value), [encoded]: await asBase64(file.files[0]) };
+    text.value = JSON.stringify(fields, null, 2);
+  });
+  choice.hidden = offered.length === 1;
+  show();
+
+  function read() {
+    if (choice.value === "json") return { type: "application/json", value: text.value };
+    const chosen = file.files[0];
+    if (!chosen) throw new Error("Choose a file first.");
+    if (choice.value === "file") return { type: chosen.type, value: chosen };
+    const form = new FormData();
+    const { properties } = schemas.resolve(content["multipart/form-data"].schema);
+    form.set(Object.keys(properties)[0], chosen);
+    return { value: form };
+  }
+
+  return { parts: [choice, text, file], read };
+}
+
 function tryForm(schemas, base, path, method, operation) {
   const inputs = (operation.parameters || []).map((parameter) => ({
     parameter,
-    input: element("input", { name: parameter.name, placeholder: schemas.type(parameter.schema) }),
+    input: element("input", {
+      name: parameter.name,
+      placeholder: schemas.type(parameter.schema),
+      required: parameter.required,
+    }),
   }));
-  const content = ((operation.requestBody || {}).content || {})["application/json"];
-  const body = content
-    && element("textarea", { name: "body", spellcheck: "false", "aria-label": "Request body" });
-  if (body) body.value = JSON.stringify(schemas.example(content.schema), null, 2);
+  const body = bodyInputs(schemas, (operation.requestBody || {}).content || {});
   const output = element("pre", { hidden: true, "aria-live": "polite" });
 
-  async function send(event) {
-    event.preventDefault();
+  function request() {
     let address = path;
     const query = new URLSearchParams();
+    const headers = {};
     for (const { parameter, input } of inputs) {
       if (parameter.in === "path") {
         address = address.replace(`{${parameter.name}}`, encodeURIComponent(input.value));
       } else if (parameter.in === "query" && input.value !== "") {
         query.set(parameter.name, input.value);
+      } else if (parameter.in === "header" && input.value !== "") {
+        headers[parameter.name] = input.value;
       }
     }
-    const url = base + address + (query.size ? `?${query}` : "");
-    const headers = {};
     const token = document.getElementById("token").value.trim();
     if (token) headers.Authorization = `Bearer ${token}`;
-    if (body) headers["Content-Type"] = "application/json";
+    const { type, value } = body.read();
+    if (type) headers["Content-Type"] = type;
+    const url = base + address + (query.size ? `?${query}` : "");
+    return new Request(url, { method: method.toUpperCase(), headers, body: value });
+  }
+
+  async function send(event) {
+    event.preventDefault();
     output.hidden = false;
     output.classList.remove("failed");
-    output.textContent = `${method.toUpperCase()} ${url}`;
+    output.textContent = "Sending.";
     try {
-      const request = { method: method.toUpperCase(), headers, body: body ? body.value : undefined };
-      const response = await fetch(url, request);
+      const response = await fetch(request());
       output.classList.toggle("failed", !response.ok);
       output.textContent = await shown(response);
     } catch (error) {
@@ -185,7 +238,7 @@ function tryForm(schemas, base, path, method, operation) {
   return element("form", { onsubmit: send },
     element("h3", {}, "Try it"),
     ...inputs.map(({ parameter, input }) => element("label", {}, `${parameter.name} `, input, " ")),
-    body,
+    ...body.parts,
     element("p", {}, element("button", { type: "submit" }, "Send")),
     output);
 }

@@ -64,6 +64,78 @@ async def test_an_upgrade_ends_the_waiting_poll_and_takes_the_rest_along(handler
             assert (await post(server, sid, "4x")).json() == {"code": 3, "message": "Bad request"}
 
 
+async def test_a_message_is_polled_at_once_during_an_upgrade_and_an_empty_poll_waits(
+    handler, autojump_clock
+):
+    async with EngineServer(handler) as server, trio.open_nursery() as nursery:
+        sid = await open_polling(server)
+        async with upgrading(server, sid) as client:
+            await client.send("2probe")
+            assert await client.receive() == "3probe"
+            begun = trio.current_time()
+            handler.session.send("queued before the poll")
+            assert (await poll(server, sid)).text == "4queued before the poll"
+            assert trio.current_time() == begun
+
+            async def send_later() -> None:
+                await trio.sleep(0.03)
+                handler.session.send("queued during the poll")
+
+            nursery.start_soon(send_later)
+            assert (await poll(server, sid)).text == "4queued during the poll"
+            assert trio.current_time() - begun == pytest.approx(0.03)
+            assert (await poll(server, sid)).text == "6"
+            assert trio.current_time() - begun == pytest.approx(0.13)
+
+
+async def test_a_poll_beside_the_end_of_an_upgrade_is_a_bad_request(handler, autojump_clock):
+    async with EngineServer(handler) as server, trio.open_nursery() as nursery:
+        sid = await open_polling(server)
+        async with upgrading(server, sid) as client:
+            await client.send("2probe")
+            assert await client.receive() == "3probe"
+            polled: list[Answer] = []
+
+            async def poll_once() -> None:
+                polled.append(await poll(server, sid))
+
+            nursery.start_soon(poll_once)
+            await trio.testing.wait_all_tasks_blocked()
+            await client.send("5")
+            await trio.testing.wait_all_tasks_blocked()
+            assert [answer.status for answer in polled] == [400]
+
+
+async def test_binary_as_base64_text_is_taken_and_b64_asks_for_it(handler, autojump_clock):
+    async with EngineServer(handler) as server:
+        async with connected(server) as client:
+            await client.send("bAQID")
+            await trio.testing.wait_all_tasks_blocked()
+            assert handler.received == [b"\1\2\3"]
+            handler.session.send(b"\1\2\3")
+            assert await client.receive() == b"\1\2\3"
+            await client.send("b!")
+            assert await client.close_code() == 1002
+        async with websocket(server, PATH, f"{WEBSOCKET}&b64=1") as client:
+            assert str(await client.receive()).startswith("0")
+            handler.session.send(b"\1\2\3")
+            assert await client.receive() == "bAQID"
+            handler.session.send("text")
+            assert await client.receive() == "4text"
+
+
+async def test_b64_of_an_upgrade_holds_for_the_websocket(handler, autojump_clock):
+    async with EngineServer(handler) as server:
+        sid = await open_polling(server)
+        async with websocket(server, PATH, f"{WEBSOCKET}&sid={sid}&b64=1") as client:
+            await client.send("2probe")
+            assert await client.receive() == "3probe"
+            await client.send("5")
+            await trio.testing.wait_all_tasks_blocked()
+            handler.session.send(b"\1\2\3")
+            assert await client.receive() == "bAQID"
+
+
 async def test_polling_goes_on_while_a_probe_is_awaited(handler, autojump_clock):
     async with EngineServer(handler) as server:
         sid = await open_polling(server)

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cookcam.json_parsing import MAX_DEPTH
 from cookcam.realtime.socketio.packets import (
     MAX_ATTACHMENTS,
-    MAX_DEPTH,
     RESERVED_EVENTS,
     DecodeError,
     Decoder,
     Packet,
+    PacketOverLimit,
     PacketType,
 )
 
@@ -98,11 +99,13 @@ messages = st.one_of(
 @example(['2["\ud800"]'])
 @example(["2[" + "1" * 5000 + "]"])
 @example(["²["])
-def test_whatever_arrives_is_packets_or_a_decode_error(received):
-    decoder = Decoder()
+def test_whatever_arrives_is_packets_or_a_declared_error(received):
+    decoder = Decoder(max_size=100)
     for message in received:
         try:
             decoder.feed(message)
+        except PacketOverLimit:
+            continue
         except DecodeError:
             return
 
@@ -176,18 +179,63 @@ def test_encoding_follows_the_protocol(packet, frames):
         "5[]",
         '5-["x"]',
         '21-["x"]',
-        '511-["x"]',
         '599999-["x"]',
         "2/" + "n" * 300 + ',["x"]',
         '2["x"',
         '2["x"]]',
         "2[NaN]",
-        '2["x",' + "[" * MAX_DEPTH + "]" * MAX_DEPTH + "]",
     ],
 )
 def test_what_is_not_a_packet(text):
     with pytest.raises(DecodeError):
         Decoder().feed(text)
+
+
+DEEP = "[" * MAX_DEPTH + "]" * MAX_DEPTH
+
+
+@pytest.mark.parametrize(
+    ("text", "packet"),
+    [
+        ('2["x",' + DEEP + "]", Packet(PacketType.EVENT)),
+        ('27["x",' + DEEP + "]", Packet(PacketType.EVENT, id=7)),
+        ('2/a,7["x",' + "[" * 5_000 + "]" * 5_000 + "]", Packet(PacketType.EVENT, "/a", id=7)),
+        ("37[" + DEEP + "]", Packet(PacketType.ACK, id=7)),
+        ('0{"a":' + DEEP + "}", Packet(PacketType.CONNECT)),
+        ('511-["x"]', Packet(PacketType.EVENT, data=["x"])),
+        ('59999-7["x"]', Packet(PacketType.EVENT, data=["x"], id=7)),
+        ('27["x","' + "x" * 1_000_000 + '"]', Packet(PacketType.EVENT, id=7)),
+        ('27["x","' + "\u00e9" * 500_000 + '"]', Packet(PacketType.EVENT, id=7)),
+        ('27["x",' + "x" * 1_000_000, Packet(PacketType.EVENT, id=7)),
+    ],
+)
+def test_packet_over_a_limit_is_dropped_and_the_next_is_decoded(text, packet):
+    decoder = Decoder()
+    with pytest.raises(PacketOverLimit) as dropped:
+        decoder.feed(text)
+    assert dropped.value.packet == packet
+    for _ in range({"511": 11, "599": 9999}.get(text[:3], 0)):
+        assert decoder.feed(b"attachment") is None
+    assert decoder.feed('2["y"]') == Packet(PacketType.EVENT, data=["y"])
+
+
+def test_attachment_over_the_limit_drops_its_packet_alone():
+    decoder = Decoder(max_size=10)
+    decoder.feed('53-7["x"]')
+    decoder.feed(b"0123456789")
+    with pytest.raises(PacketOverLimit) as dropped:
+        decoder.feed(b"0123456789a")
+    assert dropped.value.packet == Packet(PacketType.EVENT, data=["x"], id=7)
+    assert decoder.feed(b"third") is None
+    assert decoder.feed('2["y"]') == Packet(PacketType.EVENT, data=["y"])
+
+
+def test_text_among_the_attachments_of_a_dropped_packet_is_an_error():
+    decoder = Decoder()
+    with pytest.raises(PacketOverLimit):
+        decoder.feed('511-["x"]')
+    with pytest.raises(DecodeError):
+        decoder.feed('2["y"]')
 
 
 def test_nesting_up_to_the_limit_is_fine():

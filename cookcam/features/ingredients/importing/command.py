@@ -10,12 +10,16 @@ import click
 import psycopg
 from attrs import define, field
 
-from cookcam.features.ingredients.importing.bundles import BundleError
+from cookcam.features.ingredients.importing.bundles import BundleError, printable
 from cookcam.features.ingredients.importing.loading import ImportReport, import_bundle
+
+MAX_REASONS = 20
+"""Reasons printed with their counts."""
 
 
 def run_import(url: str, path: Path) -> int:
-    """The exit status: 0 when everything usable is in, 1 otherwise, 130 when interrupted."""
+    """The exit status: 0 when everything usable is in, 1 when the file or the database failed or
+    nothing usable was read, 130 when interrupted."""
     try:
         with _Bars() as bars:
             report = import_bundle(url, path, progress=bars.show)
@@ -26,14 +30,21 @@ def run_import(url: str, path: Path) -> int:
         click.echo("interrupted; the same command goes on from here", err=True)
         return 130
     _tell(report)
-    return 0
+    for failure in report.failures:
+        click.echo(f"{printable(path.name)}: {failure}", err=True)
+    return 1 if report.failures else 0
 
 
 def _tell(report: ImportReport) -> None:
     for problem in report.problems:
         click.echo(f"skipped {problem}", err=True)
     if report.bad_rows > len(report.problems):
-        click.echo(f"skipped {report.bad_rows - len(report.problems)} more", err=True)
+        click.echo(f"skipped {report.bad_rows - len(report.problems)} more; altogether:", err=True)
+        for reason, count in report.reasons.most_common(MAX_REASONS):
+            click.echo(f"skipped {count} times {reason}", err=True)
+    for what, count in report.skipped.items():
+        if count:
+            click.echo(f"skipped {count} {what}", err=True)
     went_on = " (went on from an interrupted run)" if report.resumed else ""
     click.echo(
         f"{report.foods} foods written, {report.added} of them new, "

@@ -10,6 +10,7 @@ the next run of the same bundle goes on from there. What is written twice is the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -37,6 +38,9 @@ their names, and so put more entries next to each other into the pages of the in
 LINES_SENT = 5_000
 MOST_TOLD = 20
 ONE_AT_A_TIME = 0x_C00C_0F00
+OTHER_TYPES = "foods of types that are not imported"
+OLDER_VERSIONS = "older versions of a food with the same GTIN"
+DUPLICATES = "foods whose fdc_id was there before"
 
 # A crash that takes a commit back empties the record of it, too: nothing waits for the disk until
 # everything is there.
@@ -53,14 +57,15 @@ CAME = "update usda_import.progress set files = %s where bundle = %s"
 
 STAGING = """
 create temporary table if not exists usda_import_foods
-  (fdc_id integer, name text, category text, data_type text) on commit delete rows;
+  (fdc_id integer, name text, category text, data_type text, published date)
+  on commit delete rows;
 create temporary table if not exists usda_import_brands
-  (fdc_id integer, brand text, category text) on commit delete rows;
+  (fdc_id integer, brand text, category text, gtin text, modified date) on commit delete rows;
 create temporary table if not exists usda_import_amounts
   (like usda_import.amounts) on commit delete rows"""
 
-COPY_FOODS = "copy usda_import_foods (fdc_id, name, category, data_type) from stdin"
-COPY_BRANDS = "copy usda_import_brands (fdc_id, brand, category) from stdin"
+COPY_FOODS = "copy usda_import_foods (fdc_id, name, category, data_type, published) from stdin"
+COPY_BRANDS = "copy usda_import_brands (fdc_id, brand, category, gtin, modified) from stdin"
 COPY_AMOUNTS = """
 copy usda_import_amounts (
   fdc_id, n1003, n1004, n1005, n1008, n1063, n1079, n1087, n1089, n1092, n1093, n1106, n1114,
@@ -68,18 +73,83 @@ copy usda_import_amounts (
 ) from stdin"""
 
 GATHER_FOODS = """
-insert into usda_import.foods (fdc_id, name, category, data_type)
-select fdc_id, name, category, data_type from usda_import_foods
+insert into usda_import.foods (fdc_id, name, category, data_type, published)
+select fdc_id, name, category, data_type, published from usda_import_foods
 on conflict (fdc_id) do nothing"""
 
 GATHER_BRANDS = """
-update usda_import.foods f set extra = b.brand, category = coalesce(b.category, f.category)
+update usda_import.foods f set
+  extra = b.brand, category = coalesce(b.category, f.category), gtin = b.gtin, modified = b.modified
 from usda_import_brands b where f.fdc_id = b.fdc_id"""
+
+# Versions of a GTIN are compared by (published, modified, fdc_id). Compares the branded foods just
+# gathered with those of the same GTIN gathered before and with the version in the catalogue.
+DROP_OLDER_VERSIONS = """
+with gathered as (
+  select distinct f.gtin
+  from usda_import_brands b
+  cross join lateral (
+    select food.gtin from usda_import.foods food where food.fdc_id = b.fdc_id limit 1
+  ) as f
+  where f.gtin is not null
+),
+ranked as (
+  select f.fdc_id, f.gtin, f.published, f.modified,
+    row_number() over (
+      partition by f.gtin order by f.published desc, f.modified desc, f.fdc_id desc
+    ) as place
+  from gathered g
+  cross join lateral (
+    select * from usda_import.foods food where food.gtin = g.gtin offset 0
+  ) as f
+),
+older as (
+  select r.fdc_id
+  from ranked r
+  left join usda_import.versions v on v.gtin = r.gtin
+    and exists (select from public.ingredients i where i.fdc_id = v.fdc_id)
+  where r.place > 1
+    or (v.published, v.modified, v.fdc_id) > (r.published, r.modified, r.fdc_id)
+)
+delete from usda_import.foods f using older o where f.fdc_id = o.fdc_id"""
+
+# The row of an older version becomes that of the newer one, so what refers to it stays. Amounts of
+# the older version go; its name stays only where it is not the one that was imported.
+REPLACE_OLDER_VERSIONS = """
+update public.ingredients i set
+  fdc_id = f.fdc_id,
+  name = case when i.name = v.name then f.name else i.name end,
+  calories_per_100g = null, protein_g_per_100g = null, carbs_g_per_100g = null,
+  fat_g_per_100g = null, fiber_g_per_100g = null, sugar_g_per_100g = null,
+  sodium_mg_per_100g = null, calcium_mg_per_100g = null, iron_mg_per_100g = null,
+  vitamin_c_mg_per_100g = null, potassium_mg_per_100g = null, vitamin_d_mcg_per_100g = null,
+  vitamin_a_mcg_per_100g = null, saturated_fat_g_per_100g = null, trans_fat_g_per_100g = null,
+  cholesterol_mg_per_100g = null
+from usda_import_amounts a
+cross join lateral (
+  select * from usda_import.foods food where food.fdc_id = a.fdc_id limit 1
+) as f
+join usda_import.versions v on v.gtin = f.gtin and v.fdc_id <> f.fdc_id
+where i.fdc_id = v.fdc_id
+  and not exists (select from public.ingredients other where other.fdc_id = f.fdc_id)"""
+RECORD_VERSIONS = """
+insert into usda_import.versions (gtin, fdc_id, name, published, modified)
+select f.gtin, f.fdc_id, f.name, f.published, f.modified
+from usda_import_amounts a
+cross join lateral (
+  select * from usda_import.foods food where food.fdc_id = a.fdc_id limit 1
+) as f
+where f.gtin is not null
+order by f.gtin
+on conflict (gtin) do update set
+  fdc_id = excluded.fdc_id, name = excluded.name,
+  published = excluded.published, modified = excluded.modified"""
 
 WITHOUT_AMOUNTS: LiteralString = """
 from usda_import.foods f
 where f.fdc_id > %s
   and not exists (select from usda_import.amounts a where a.fdc_id = f.fdc_id)"""
+COUNT_FOODS = "select count(*) from usda_import.foods"
 COUNT_REST = f"select count(*) {WITHOUT_AMOUNTS}"
 TAKE_REST = f"""
 with taken as (
@@ -187,7 +257,12 @@ class Problem:
 
 @define
 class ImportReport:
-    """What one run did. `problems` are the first of `bad_rows`; `resumed` when it went on."""
+    """What one run did. `problems` are the first of `bad_rows`; `resumed` when it went on.
+
+    `bad_rows` counts rows, JSON foods and amounts of JSON foods that cannot be used, `reasons` the
+    same by file and reason; `skipped` counts usable foods that are not imported. `failures` says
+    why a run has to count as failed although it read everything.
+    """
 
     lines: int = 0
     foods: int = 0
@@ -195,9 +270,13 @@ class ImportReport:
     bad_rows: int = 0
     resumed: bool = False
     problems: list[Problem] = field(factory=list[Problem])
+    reasons: Counter[str] = field(factory=Counter[str])
+    skipped: Counter[str] = field(factory=Counter[str])
+    failures: list[str] = field(factory=list[str])
 
     def bad(self, problem: Problem) -> None:
         self.bad_rows += 1
+        self.reasons[f"{problem.file}: {problem.why}"] += 1
         if len(self.problems) < MOST_TOLD:
             self.problems.append(problem)
 
@@ -244,9 +323,14 @@ class _Import:
     def run(self) -> None:
         files = self._start()
         self.report.resumed = bool(files)
+        for problem in self.bundle.problems:
+            self.report.bad(Problem(*problem))
         for part in self.bundle.parts:
             self._load(part, files)
         self._write_rest()
+        (usable,) = self._one(COUNT_FOODS)
+        if not usable and not self.report.skipped[OLDER_VERSIONS]:
+            self.report.failures.append("no food could be read")
         self.connection.execute("reset synchronous_commit")
         self.connection.execute(FORGET)
 
@@ -265,15 +349,20 @@ class _Import:
         after = files.get(part.name, 0)
         if after == -1:
             return
+        lines = wrong_width = 0
         with closing(_one_ahead(part.stretches(after, self.rows))) as stretches:
             for stretch in stretches:
                 with self.connection.transaction():
                     self._gather(stretch.gathered)
                     self._record(files, part.name, stretch.last)
                 self.report.lines += stretch.lines
+                self.report.skipped[OTHER_TYPES] += stretch.gathered.other_types
+                lines, wrong_width = lines + stretch.lines, wrong_width + stretch.wrong_width
                 for number, why in stretch.problems:
                     self.report.bad(Problem(part.name, number, why))
                 self.progress(part.name, stretch.read, part.size)
+        if lines and lines == wrong_width:
+            self.report.failures.append(f"{part.name}: no row has as many fields as the header")
         self._record(files, part.name, -1)
         self.progress(part.name, part.size, part.size)
 
@@ -284,10 +373,13 @@ class _Import:
     def _gather(self, gathered: Gathered) -> None:
         if gathered.foods:
             self._copy(COPY_FOODS, gathered.foods)
-            self.connection.execute(GATHER_FOODS)
+            inserted = self.connection.execute(GATHER_FOODS).rowcount
+            self.report.skipped[DUPLICATES] += len(gathered.foods) - inserted
         if gathered.brands:
             self._copy(COPY_BRANDS, gathered.brands)
             self.connection.execute(GATHER_BRANDS)
+            older = self.connection.execute(DROP_OLDER_VERSIONS).rowcount
+            self.report.skipped[OLDER_VERSIONS] += older
         if gathered.amounts:
             self._copy(COPY_AMOUNTS, gathered.lines_of_amounts())
             self._write()
@@ -301,6 +393,8 @@ class _Import:
 
     def _write(self) -> None:
         """Writes the foods of which amounts were copied."""
+        self.connection.execute(REPLACE_OLDER_VERSIONS)
+        self.connection.execute(RECORD_VERSIONS)
         foods, added = self._one(WRITE)
         self.report.foods += foods
         self.report.added += added

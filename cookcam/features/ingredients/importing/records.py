@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any, cast
 
 from attrs import define, field
 
 from cookcam.features.ingredients.nutrients import (
-    GREATEST_AMOUNT,
     ID_OF_NUMBER,
     IDS,
+    MAX_AMOUNTS,
     is_amount,
     known_id,
 )
@@ -29,6 +31,12 @@ NUTRIENTS = tuple(sorted(IDS))
 """The nutrients of a row of amounts, in its order."""
 
 LONGEST_NAME = 500
+UNKNOWN_DATE = "-infinity"
+_DATE = re.compile(
+    r"(?P<y>\d{4})-(?P<m>\d\d?)-(?P<d>\d\d?)|(?P<m2>\d\d?)/(?P<d2>\d\d?)/(?P<y2>\d{4})"
+)
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""Bytes that were not UTF-8, as the error handler `surrogateescape` leaves them."""
 GREATEST_ID = 2**31 - 1
 
 _PLACES = {nutrient: place for place, nutrient in enumerate(NUTRIENTS)}
@@ -36,7 +44,8 @@ _PLACE_OF_TEXT = {
     str(name): _PLACES[nutrient]
     for name, nutrient in (*((known, known) for known in IDS), *ID_OF_NUMBER.items())
 }
-_AMOUNTS_REMEMBERED = 50_000
+_AMOUNTS_REMEMBERED = 10_000
+"""Texts of amounts per nutrient."""
 
 
 class BadRow(Exception):
@@ -49,24 +58,42 @@ class Gathered:
 
     Amounts are kept as the text that COPY reads, in the order of `NUTRIENTS`: a food's lines are
     next to each other, or at least near, so most foods are one row by the time they are written.
+
+    `other_types` counts foods of the types that are not imported.
     """
 
+    other_types: int = 0
     foods: list[str] = field(factory=list[str])
     brands: list[str] = field(factory=list[str])
     amounts: dict[str, list[str | None]] = field(factory=dict[str, list[str | None]])
 
-    def add_food(self, fdc_id: int, name: str, category: str | None, data_type: str) -> None:
+    def add_food(
+        self, fdc_id: int, name: str, category: str | None, data_type: str, published: str
+    ) -> None:
         """Raises BadRow."""
-        plain = clean(name)
+        plain = clean(decoded(name, "description"))
         if not plain:
             raise BadRow("description is empty")
         if len(plain) > LONGEST_NAME:
             raise BadRow(f"description is longer than {LONGEST_NAME} characters")
-        self.foods.append(_line((str(fdc_id), plain, category, data_type)))
+        self.foods.append(_line((str(fdc_id), plain, category, data_type, _date(published))))
 
-    def add_brand(self, fdc_id: int, brand: str, category: str | None) -> None:
-        """What a branded food has besides: its brand, to be searched for, and its category."""
-        self.brands.append(_line((str(fdc_id), clean(brand)[:LONGEST_NAME], category)))
+    def add_brand(
+        self, fdc_id: int, brand: str, category: str | None, gtin: str, modified: str
+    ) -> None:
+        """What a branded food has besides: its brand, to be searched for, its category, and which
+        version of which product it is."""
+        self.brands.append(
+            _line(
+                (
+                    str(fdc_id),
+                    clean(brand)[:LONGEST_NAME],
+                    category,
+                    _gtin(gtin),
+                    _date(modified),
+                )
+            )
+        )
 
     def amounts_of(self, fdc_id: int) -> list[str | None]:
         return self.amounts.setdefault(str(fdc_id), [None] * len(NUTRIENTS))
@@ -84,15 +111,18 @@ Reader = Callable[[Sequence[str], Gathered], None]
 def food_reader(header: Sequence[str], categories: Mapping[str, str]) -> Reader:
     """Lines of food.csv. Raises BadRow from the reader, KeyError here for a missing column."""
     at_id, at_type, at_name = _places(header, "fdc_id", "data_type", "description")
-    at_category = header.index("food_category_id") if "food_category_id" in header else None
+    at_category = _optional_place(header, "food_category_id")
+    at_published = _optional_place(header, "publication_date")
 
     def read(fields: Sequence[str], gathered: Gathered) -> None:
         data_type = DATA_TYPES.get(fields[at_type])
         if data_type is None:
+            gathered.other_types += 1
             return
-        given = "" if at_category is None else fields[at_category].strip()
+        given = "" if at_category is None else decoded(fields[at_category], "category").strip()
         category = categories.get(given) or _words(given)
-        gathered.add_food(_id(fields[at_id]), fields[at_name], category, data_type)
+        published = "" if at_published is None else fields[at_published]
+        gathered.add_food(_id(fields[at_id]), fields[at_name], category, data_type, published)
 
     return read
 
@@ -103,7 +133,7 @@ def nutrient_reader(header: Sequence[str]) -> Reader:
     There are millions, so what a number means is looked up by its text before it is computed.
     """
     at_id, at_nutrient, at_amount = _places(header, "fdc_id", "nutrient_id", "amount")
-    checked: dict[str, str] = {}
+    checked: list[dict[str, str]] = [{} for _ in NUTRIENTS]
 
     def read(fields: Sequence[str], gathered: Gathered) -> None:
         place = _PLACE_OF_TEXT.get(fields[at_nutrient])
@@ -115,12 +145,13 @@ def nutrient_reader(header: Sequence[str]) -> Reader:
         values = gathered.amounts.get(fields[at_id])
         if values is None:
             values = gathered.amounts_of(_id(fields[at_id]))
-        amount = checked.get(given)
+        checked_here = checked[place]
+        amount = checked_here.get(given)
         if amount is None:
-            amount = _amount(given)
-            if len(checked) >= _AMOUNTS_REMEMBERED:
-                checked.clear()
-            checked[given] = amount
+            amount = _amount(place, given)
+            if len(checked_here) >= _AMOUNTS_REMEMBERED:
+                checked_here.clear()
+            checked_here[given] = amount
         known = values[place]
         values[place] = amount if known is None else _greater(known, amount)
 
@@ -131,41 +162,66 @@ def brand_reader(header: Sequence[str]) -> Reader:
     """Lines of branded_food.csv."""
     at_id, at_owner = _places(header, "fdc_id", "brand_owner")
     others = [header.index(name) for name in ("brand_name",) if name in header]
-    at_category = (
-        header.index("branded_food_category") if "branded_food_category" in header else None
-    )
+    at_category = _optional_place(header, "branded_food_category")
+    at_gtin = _optional_place(header, "gtin_upc")
+    at_modified = _optional_place(header, "modified_date")
 
     def read(fields: Sequence[str], gathered: Gathered) -> None:
-        brand = " ".join(fields[place].strip() for place in (at_owner, *others)).strip()
-        category = "" if at_category is None else fields[at_category].strip()
-        gathered.add_brand(_id(fields[at_id]), brand, _words(category))
+        brand = decoded(
+            " ".join(fields[place].strip() for place in (at_owner, *others)).strip(), "brand"
+        )
+        category = "" if at_category is None else decoded(fields[at_category], "category").strip()
+        gtin = "" if at_gtin is None else fields[at_gtin]
+        modified = "" if at_modified is None else fields[at_modified]
+        gathered.add_brand(_id(fields[at_id]), brand, _words(category), gtin, modified)
 
     return read
 
 
-def read_json(food: object, gathered: Gathered) -> None:
-    """One food of the JSON form. Raises BadRow, and has then added nothing."""
+def read_json(food: object, gathered: Gathered) -> list[str]:
+    """Adds one food of the JSON form; returns why its brand or some of its amounts are left out.
+
+    Raises BadRow, and has then added nothing.
+    """
     if not isinstance(food, dict):
         raise BadRow("the food is not an object")
     known = cast("dict[str, Any]", food)
     data_type = DATA_TYPES.get(str(known.get("dataType")))
     if data_type is None:
-        return
+        gathered.other_types += 1
+        return []
     given, name = known.get("fdcId"), known.get("description")
     if not isinstance(given, int) or not isinstance(name, str):
         raise BadRow("fdcId or description is missing")
     fdc_id = _id(str(given))
     nutrients: object = known.get("foodNutrients")
-    entries = cast("list[object]", nutrients) if isinstance(nutrients, list) else []
-    amounts = [found for entry in entries if (found := _amount_of_json(entry)) is not None]
-    gathered.add_food(fdc_id, name, _category(known), data_type)
+    if not isinstance(nutrients, list | None):
+        raise BadRow("foodNutrients is not a list")
+    amounts: list[tuple[int, str]] = []
+    refused: list[str] = []
     brand = " ".join(str(known[key]) for key in ("brandOwner", "brandName") if known.get(key))
-    if brand:
-        gathered.add_brand(fdc_id, brand, None)
+    try:
+        decoded(brand, "brand")
+    except BadRow as problem:
+        refused.append(str(problem))
+        brand = ""
+    for entry in cast("list[object]", nutrients or []):
+        try:
+            found = _amount_of_json(entry)
+        except BadRow as problem:
+            refused.append(str(problem))
+        else:
+            amounts += [found] if found else []
+    published, modified = (str(known.get(key)) for key in ("publicationDate", "modifiedDate"))
+    gathered.add_food(fdc_id, name, _category(known), data_type, published)
+    gtin = str(known.get("gtinUpc") or "")
+    if brand or gtin:
+        gathered.add_brand(fdc_id, brand, None, gtin, modified)
     values = gathered.amounts_of(fdc_id)
     for place, amount in amounts:
         before = values[place]
         values[place] = amount if before is None else _greater(before, amount)
+    return refused
 
 
 def _amount_of_json(entry: object) -> tuple[int, str] | None:
@@ -180,7 +236,8 @@ def _amount_of_json(entry: object) -> tuple[int, str] | None:
     nutrient_id = known_id(number) if isinstance(number, int) else None
     if nutrient_id is None or amount is None:
         return None
-    return _PLACES[nutrient_id], _amount(str(amount))
+    place = _PLACES[nutrient_id]
+    return place, _amount(place, str(amount))
 
 
 def _category(known: dict[str, Any]) -> str | None:
@@ -192,8 +249,8 @@ def _category(known: dict[str, Any]) -> str | None:
         if isinstance(value, dict):
             value = cast("dict[str, object]", value).get(inner)
         if isinstance(value, str) and value.strip():
-            return _words(value)
-    return _words(str(known.get("brandedFoodCategory") or ""))
+            return _words(decoded(value, "category"))
+    return _words(decoded(str(known.get("brandedFoodCategory") or ""), "category"))
 
 
 def _places(header: Sequence[str], *names: str) -> tuple[int, ...]:
@@ -201,6 +258,29 @@ def _places(header: Sequence[str], *names: str) -> tuple[int, ...]:
     if missing:
         raise KeyError(", ".join(missing))
     return tuple(header.index(name) for name in names)
+
+
+def _optional_place(header: Sequence[str], name: str) -> int | None:
+    return header.index(name) if name in header else None
+
+
+def _gtin(text: str) -> str | None:
+    """A product's number without leading zeros, so that its 12 to 14 digit forms are equal; None
+    where it is no number."""
+    digits = text.strip().lstrip("0")
+    return digits if digits.isascii() and digits.isdecimal() and len(digits) <= 14 else None
+
+
+def _date(text: str) -> str:
+    """A date as PostgreSQL reads it, from `2024-10-31` (CSV) or `10/31/2024` (JSON)."""
+    found = _DATE.fullmatch(text.strip())
+    if found is None:
+        return UNKNOWN_DATE
+    year, month, day = (int(found[name] or found[f"{name}2"]) for name in "ymd")
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return UNKNOWN_DATE
 
 
 def _id(text: str) -> int:
@@ -220,14 +300,17 @@ def _place(text: str) -> int | None:
     return None if nutrient is None else _PLACES[nutrient]
 
 
-def _amount(text: str) -> str:
+def _amount(place: int, text: str) -> str:
     """The amount as PostgreSQL reads it."""
+    nutrient = NUTRIENTS[place]
     try:
         amount = float(text)
     except ValueError:
-        raise BadRow("amount is not a number") from None
-    if not is_amount(amount):
-        raise BadRow(f"amount is not from 0 to {GREATEST_AMOUNT:.0f}")
+        raise BadRow(f"the amount of nutrient {nutrient} is not a number") from None
+    if not is_amount(nutrient, amount):
+        raise BadRow(
+            f"the amount of nutrient {nutrient} is not from 0 to {MAX_AMOUNTS[nutrient]:.0f}"
+        )
     return repr(amount)
 
 
@@ -239,6 +322,13 @@ def _words(text: str) -> str | None:
     """A category in words; a number that no table explains is none."""
     plain = clean(text)
     return plain[:200] if plain and not plain.isdecimal() else None
+
+
+def decoded(text: str, what: str) -> str:
+    """The same text. Raises BadRow where bytes of it were not UTF-8."""
+    if not text.isascii() and _UNDECODED.search(text):
+        raise BadRow(f"{what} is not UTF-8")
+    return text
 
 
 def clean(text: str) -> str:
