@@ -15,7 +15,7 @@ from cookcam.config import Config
 from cookcam.database import Database
 from cookcam.features.accounts.service import Cards
 from cookcam.features.accounts.store import ProfileStore
-from cookcam.features.presence.names import Names
+from cookcam.features.presence.names import DisplayNames
 from cookcam.providers.redis import Redis
 from cookcam.realtime.bus import Bus
 from cookcam.realtime.bus.local import LocalBus
@@ -40,7 +40,7 @@ async def open_channel(ground: Ground, providers: Providers) -> AsyncGenerator[C
         metrics=ground.metrics,
         reporter=ground.reporter,
         bus=bus,
-        name_of=Names(Cards(ProfileStore(ground.database))).of,
+        name_of=DisplayNames(Cards(ProfileStore(ground.database))).of,
     ) as realtime:
         if ground.config.realtime.enabled:
             log = structlog.get_logger("cookcam.assembly")

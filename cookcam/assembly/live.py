@@ -9,7 +9,7 @@ from attrs import frozen
 from cookcam.assembly.ground import Ground
 from cookcam.features.cooking import events as cooking_events
 from cookcam.features.cooking.attendance import Attendance
-from cookcam.features.cooking.changes import Changes
+from cookcam.features.cooking.changes import SessionChanges
 from cookcam.features.cooking.service import Cooking
 from cookcam.features.cooking.store import CookingStore
 from cookcam.features.feed import events as feed_events
@@ -37,7 +37,7 @@ class Live:
     @classmethod
     def of(cls, ground: Ground, hub: Hub, recipes: Recipes) -> Live:
         config, database = ground.config, ground.database
-        changes = Changes(CookingStore(database), hub)
+        changes = SessionChanges(CookingStore(database), hub)
         cooking = Cooking(changes, recipes, ground.now, config.realtime.open_join)
         presence = Presence(FollowStore(database), cooking, hub)
         return cls(
@@ -52,7 +52,7 @@ class Live:
                 hub,
                 ground.now,
                 storage=urlsplit(config.identity.supabase_url).netloc,
-                per_target=feed_events.per_target(config.realtime),
+                collab_quota=feed_events.collab_quota(config.realtime),
             ),
             account_watch=AccountWatch(hub, database, ground.account_states),
         )

@@ -10,7 +10,7 @@ from cookcam.assembly.people import People
 from cookcam.assembly.providers import Providers
 from cookcam.assembly.reports import WebhookReports
 from cookcam.features.creators import routes as creator_routes
-from cookcam.features.creators.returns import Returns
+from cookcam.features.creators.returns import ReturnUrls
 from cookcam.features.creators.service import Creators
 from cookcam.features.purchases import routes as purchase_routes
 from cookcam.features.purchases.opening import AppStores
@@ -130,7 +130,7 @@ def creators_of(
         people.referrals,
         membership.ledger.hub,
         ground.now,
-        returns=Returns.of(
+        returns=ReturnUrls.of(
             api=config.server.api_base_url,
             website=config.server.base_url,
             origins=config.server.cors_origins,

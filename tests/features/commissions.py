@@ -14,7 +14,7 @@ from cookcam.features.subscriptions.models import Subscription
 
 @frozen
 class NoCommissions:
-    """Nobody earns by referrals: payments are told, and nothing is booked."""
+    """Ignores all payments: no referrals, no commissions."""
 
     async def attribute(self, user_id: UUID, code: str) -> None: ...
 

@@ -1,6 +1,6 @@
-"""Cooking sessions without a network and a database, for the virtual clock.
+"""Cooking sessions without network and database, for tests with a virtual clock.
 
-The store is a dictionary with the same conditional updates; everything else is the real thing.
+The store is a dictionary with the same conditional updates; everything else is real.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 
 from cookcam.errors import AppError, Conflict
 from cookcam.features.cooking.attendance import Attendance
-from cookcam.features.cooking.changes import Changes
+from cookcam.features.cooking.changes import SessionChanges
 from cookcam.features.cooking.models import CookingSession, Message
 from cookcam.features.cooking.service import Cooking
 from cookcam.identity import Identity
@@ -32,11 +32,11 @@ STEPS = 5
 
 @define
 class MemoryStore:
-    """Outlives the process, as a database does. `failure` is raised instead of writing."""
+    """Outlives a `CookingProcess`, as a database does. Writes raise `failure` when it is set."""
 
     rows: dict[str, CookingSession] = field(factory=dict)
     last_events: dict[str, float] = field(factory=dict)
-    """When, by Trio's clock."""
+    """Session id → time of the last event, by Trio's clock."""
     failure: AppError | None = None
 
     async def create(
@@ -97,7 +97,7 @@ class MemoryStore:
 
 @define(eq=False)
 class Device(Connection):
-    """A client of nothing but the hub; remembers what it was sent."""
+    """A connection of the hub that records the events sent to it."""
 
     protocol: ClassVar[str] = "test"
     events: list[tuple[str, Any]] = field(factory=list, init=False)
@@ -115,7 +115,7 @@ class Device(Connection):
         return taken
 
 
-class Cookbook:
+class FakeRecipes:
     """Every recipe exists and has STEPS steps."""
 
     async def get(self, reader: Identity, recipe_id: UUID) -> Any:
@@ -124,27 +124,27 @@ class Cookbook:
 
 
 @define
-class Stage:
-    """One process over a store."""
+class CookingProcess:
+    """The cooking services of one process."""
 
     store: MemoryStore = field(factory=MemoryStore)
     host_grace: float = 60.0
     open_join: bool = False
     lifecycle: Lifecycle = field(factory=lambda: Lifecycle(Phase.SERVING))
     hub: Hub = field(factory=lambda: Hub(100))
-    changes: Changes = field(init=False)
+    changes: SessionChanges = field(init=False)
     cooking: Cooking = field(init=False)
     attendance: Attendance = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.changes = Changes(self.store, self.hub)
+        self.changes = SessionChanges(self.store, self.hub)
         self.cooking = Cooking(
-            self.changes, cast("Any", Cookbook()), lambda: datetime.now(UTC), self.open_join
+            self.changes, cast("Any", FakeRecipes()), lambda: datetime.now(UTC), self.open_join
         )
         self.attendance = Attendance(self.changes, self.host_grace, self.lifecycle)
 
-    def restarted(self) -> Stage:
-        """The next process over the same store; nobody is connected to it."""
+    def restarted(self) -> CookingProcess:
+        """A new process over the same store, without connections."""
         return evolve(self, hub=Hub(100), lifecycle=Lifecycle(Phase.SERVING))
 
     def connect(self, user_id: UUID | None = None, name: str = "Ann") -> Device:

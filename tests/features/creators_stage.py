@@ -1,6 +1,6 @@
-"""The program with creators, as assembly opens it, and Stripe's stand-in behind it.
+"""The program with creators, as assembly opens it, and a fake Stripe.
 
-Events of the stand-in are delivered by the test, signed, to the webhooks of the app.
+The test delivers the fake's signed events to the webhooks of the app.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NOW = RetryPolicy(deadline=2.0, attempts=1, initial_delay=0.0)
 
 
 @frozen
-class Stage:
+class CreatorsServer:
     http: httpx.AsyncClient
     gotrue: Any
     database_url: str
@@ -67,7 +67,7 @@ class Stage:
         return Person(self.http, self.gotrue.issue_token(user), user)
 
     async def creator(self, *, account: str | None = None) -> Person:
-        """Somebody with the creator tier; with `account`, onboarded at Stripe to that outcome."""
+        """A user with the creator tier; `account` is the outcome of Stripe onboarding, if any."""
         cid = await self.person("Cid")
         await self.sql(
             """insert into user_subscriptions (user_id, tier_id, status, current_period_start,
@@ -95,7 +95,7 @@ class Stage:
         return str(rows[0][0])
 
     async def earn(self, creator: Person, cents: int, *, days_ago: float = 10) -> None:
-        """A commission that was booked then."""
+        """Books a commission `days_ago`."""
         at = datetime.now(UTC) - timedelta(days=days_ago)
         await self.sql(
             """insert into creator_ledger (
@@ -111,12 +111,14 @@ class Stage:
         )
 
     async def tip(self, tipper: Person, recipe: str, amount: float, **more: Any) -> dict[str, Any]:
-        """A tip that its payer has not completed; the payment at Stripe."""
-        answer = await tipper.post(f"/subscription/recipe/{recipe}/tip", {"amount": amount, **more})
-        assert answer.status_code == 200, answer.text
+        """Starts a tip; returns its uncompleted Stripe payment."""
+        response = await tipper.post(
+            f"/subscription/recipe/{recipe}/tip", {"amount": amount, **more}
+        )
+        assert response.status_code == 200, response.text
         rows = await self.sql(
             "select stripe_payment_intent_id from creator_tips where id = %(id)s",
-            id=answer.json()["tipId"],
+            id=response.json()["tipId"],
         )
         return self.stripe.get("payment_intent", rows[0][0])
 
@@ -126,9 +128,9 @@ class Stage:
         )
 
     async def balance(self, creator: Person) -> dict[str, Any]:
-        answer = await creator.get(f"{CREATOR}/balance")
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        response = await creator.get(f"{CREATOR}/balance")
+        assert response.status_code == 200, response.text
+        return response.json()
 
     # Stripe
 
@@ -152,11 +154,11 @@ class Stage:
 
     async def deliver_all(self, *types: str) -> None:
         for event in self.new(*types):
-            answer = await self.deliver(event)
-            assert answer.status_code == 200, (event["type"], answer.text)
+            response = await self.deliver(event)
+            assert response.status_code == 200, (event["type"], response.text)
 
     async def resolve(self, minutes: float = 3) -> int:
-        """What the background task does, that many minutes from now."""
+        """Runs the background task `minutes` from now."""
         later = timedelta(minutes=minutes)
         payouts = Payouts(
             PayoutStore(self.database), self.client, Hub(8), lambda: datetime.now(UTC) + later
@@ -179,7 +181,7 @@ class Stage:
         )
 
     async def owed(self, creator: Person) -> int:
-        """What the journal says is owed to a creator, held or not."""
+        """The amount owed to a creator by the journal, including held earnings."""
         rows = await self.sql(
             """select coalesce(sum(j.amount_cents), 0) from creator_journal j
             left join creator_ledger l on l.id = j.ledger_id
@@ -212,11 +214,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(database_url: str, **environ: str) -> AsyncIterator[Stage]:
+async def open_creators_server(database_url: str, **environ: str) -> AsyncIterator[CreatorsServer]:
     async with AsyncExitStack() as stack:
         stack.enter_context(capture_logs())  # drawing tracebacks takes seconds
         gotrue = await stack.enter_async_context(open_project(database_url))
-        stand_in = await stack.enter_async_context(open_stripe())
+        fake = await stack.enter_async_context(open_stripe())
         settings = config.load(
             environment(
                 database_url,
@@ -224,8 +226,8 @@ async def open_stage(database_url: str, **environ: str) -> AsyncIterator[Stage]:
                 REALTIME_BUS="local",
                 CORS_ORIGIN=SITE,
                 APP_BASE_URL=SITE,
-                STRIPE_SECRET_KEY=stand_in.key,
-                STRIPE_API_BASE=stand_in.url,
+                STRIPE_SECRET_KEY=fake.key,
+                STRIPE_API_BASE=fake.url,
                 STRIPE_WEBHOOK_SECRET=SECRET,
                 STRIPE_CONNECT_WEBHOOK_SECRET=CONNECT_SECRET,
                 **environ,
@@ -234,7 +236,7 @@ async def open_stage(database_url: str, **environ: str) -> AsyncIterator[Stage]:
         services = await stack.enter_async_context(open_services(settings, Lifecycle()))
         database = await stack.enter_async_context(Database.open(settings.database))
         client = await stack.enter_async_context(
-            Stripe.open(secret_key=Secret(stand_in.key), api_base=stand_in.url, policy=NOW)
+            Stripe.open(secret_key=Secret(fake.key), api_base=fake.url, policy=NOW)
         )
         await client.warm_up()
         http = await stack.enter_async_context(
@@ -244,4 +246,4 @@ async def open_stage(database_url: str, **environ: str) -> AsyncIterator[Stage]:
                 timeout=30,
             )
         )
-        yield Stage(http, gotrue, database_url, settings, stand_in, client, database)
+        yield CreatorsServer(http, gotrue, database_url, settings, fake, client, database)

@@ -1,4 +1,4 @@
-"""The whole program with people in it who are connected live, over either protocol."""
+"""The running program with clients connected over Socket.IO or plain WebSockets."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from tests.identity.project import new_user, open_project
 from tests.support.postgres import as_owner
 from tests.support.whole_server import WholeServer, environment, whole_server
 
-PATIENCE = 5.0
+EVENT_TIMEOUT = 5.0
 
 Payload = dict[str, Any]
 
 
 @define(eq=False)
 class LiveClient:
-    """A connected device. Events are kept until they are expected."""
+    """A connected device. Received events are kept until `expect` takes them."""
 
     user: User
     socket: WebSocketConnection
     plain: bool
     events: list[tuple[str, Any]] = field(factory=list)
-    answers: dict[int, Any] = field(factory=dict)
+    replies: dict[int, Any] = field(factory=dict)
     closed: trio.Event = field(factory=trio.Event)
     _changed: trio.Event = field(factory=trio.Event)
-    _asked: int = 0
+    _last_id: int = 0
 
     @property
     def id(self) -> str:
@@ -50,70 +50,70 @@ class LiveClient:
             await self.socket.send_message(f"42{json.dumps([event, *payload])}")
 
     async def expect(self, event: str) -> Any:
-        """The payload of the first event of that name that was not asked for before."""
+        """Waits for the next event of that name and returns its payload."""
 
-        def found() -> bool:
+        def received() -> bool:
             return any(name == event for name, _ in self.events)
 
-        await self._until(found, event)
+        await self._until(received, event)
         index = next(i for i, (name, _) in enumerate(self.events) if name == event)
         return self.events.pop(index)[1]
 
     async def ask(self, event: str, *payload: Any) -> Any:
-        """What the server answers: `{"ok": True}`, the answer's payload, or that of the error."""
-        self._asked += 1
-        number = self._asked
+        """Sends an event and returns the reply: `{"ok": True}`, a result or an error."""
+        self._last_id += 1
+        number = self._last_id
         if self.plain:
             frame = {"event": event, "id": number, **({"data": payload[0]} if payload else {})}
             await self.socket.send_message(json.dumps(frame))
         else:
             await self.socket.send_message(f"42{number}{json.dumps([event, *payload])}")
-        await self._until(lambda: number in self.answers, f"answer to {event}")
-        return self.answers.pop(number)
+        await self._until(lambda: number in self.replies, f"reply to {event}")
+        return self.replies.pop(number)
 
     async def seen(self) -> list[str]:
-        """The names of all events that were sent to this device up to now, and not expected."""
+        """The names of all events received up to now and not taken by `expect`."""
         await self.ask("leave_cooking_session", {"sessionId": "none"})
         return [name for name, _ in self.events]
 
     async def seen_until_closed(self) -> list[str]:
-        """As `seen`, of a device that the server closes."""
+        """Waits until the server closes the connection, then returns like `seen`."""
         await self.closed.wait()
         return [name for name, _ in self.events]
 
     async def read(self) -> None:
         try:
             while True:
-                self._note(await self.socket.get_message())
+                self._dispatch(await self.socket.get_message())
                 self._changed.set()
                 self._changed = trio.Event()
         except ConnectionClosed:
             self.closed.set()
 
-    def _note(self, text: Any) -> None:
+    def _dispatch(self, text: Any) -> None:
         if self.plain:
             frame = json.loads(text)
             if "replyTo" in frame:
-                self.answers[frame["replyTo"]] = frame["data"]
+                self.replies[frame["replyTo"]] = frame["data"]
             else:
                 self.events.append((frame["event"], frame["data"]))
         elif text.startswith("42"):
             self.events.append(tuple(json.loads(text[2:])))
         elif text.startswith("43"):
-            number, answer = text[2:].split("[", 1)
-            (self.answers[int(number)],) = json.loads(f"[{answer}")
+            number, reply = text[2:].split("[", 1)
+            (self.replies[int(number)],) = json.loads(f"[{reply}")
 
-    async def _until(self, holds: Callable[[], bool], what: str) -> None:
-        with trio.move_on_after(PATIENCE):
-            while not holds():
+    async def _until(self, condition: Callable[[], bool], what: str) -> None:
+        with trio.move_on_after(EVENT_TIMEOUT):
+            while not condition():
                 await self._changed.wait()
             return
         raise AssertionError(f"no {what}, but {self.events}")
 
 
 @frozen
-class Kitchen:
-    """The running program; people come in through `connect`."""
+class LiveServer:
+    """The running program; `connect` opens a client connection."""
 
     database_url: str
     gotrue: Gotrue
@@ -125,7 +125,7 @@ class Kitchen:
         return await new_user(self.gotrue, name)
 
     async def connect(self, who: User | str, *, plain: bool = False) -> LiveClient:
-        """Another device of somebody, or the first of somebody new."""
+        """Connects a device of the given user, or of a new user with the given name."""
         user = await self.person(who) if isinstance(who, str) else who
         token = self.gotrue.issue_token(user)
         host = f"ws://127.0.0.1:{self.server.port}"
@@ -144,10 +144,10 @@ class Kitchen:
         return client
 
     async def drop(self, client: LiveClient) -> None:
-        """The device goes away; returns when the server has noticed."""
+        """Disconnects the device; returns when the server has noticed."""
         before = await self.connections()
         await client.socket.aclose()
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(EVENT_TIMEOUT):
             while await self.connections() >= before:
                 await trio.sleep(0.01)
 
@@ -159,7 +159,7 @@ class Kitchen:
 
     async def recipe(self, author: User, steps: int = 4, **content: Any) -> str:
         token = self.gotrue.issue_token(author)
-        answer = await self.server.http.post(
+        response = await self.server.http.post(
             "/recipes",
             headers={"Authorization": f"Bearer {token}"},
             json={
@@ -169,11 +169,11 @@ class Kitchen:
                 **content,
             },
         )
-        assert answer.status_code == 201, answer.text
-        return answer.json()["id"]
+        assert response.status_code == 201, response.text
+        return response.json()["id"]
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
-        """A statement as the owner of the database, to arrange or to look."""
+        """Runs a statement as the owner of the database."""
         url = as_owner(self.database_url)
         async with await Connection.connect(url, autocommit=True) as connection:
             cursor = connection.cursor(row_factory=tuple_row)
@@ -182,40 +182,43 @@ class Kitchen:
 
 
 @asynccontextmanager
-async def open_kitchen(database_url: str, **environ: str) -> AsyncIterator[Kitchen]:
+async def open_live_server(database_url: str, **environ: str) -> AsyncIterator[LiveServer]:
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
-        yield await stack.enter_async_context(kitchen_of(database_url, gotrue, **environ))
+        yield await stack.enter_async_context(run_live_server(database_url, gotrue, **environ))
 
 
 @asynccontextmanager
-async def kitchen_of(database_url: str, gotrue: Gotrue, **environ: str) -> AsyncIterator[Kitchen]:
-    """A run of the program for a project that stays."""
+async def run_live_server(
+    database_url: str, gotrue: Gotrue, **environ: str
+) -> AsyncIterator[LiveServer]:
+    """Runs the program against an existing identity project."""
     async with (
         whole_server(environment(database_url, gotrue, **environ)) as server,
         trio.open_nursery() as nursery,
     ):
-        kitchen = Kitchen(database_url, gotrue, server, nursery)
-        yield kitchen
-        for client in kitchen.clients:
+        live = LiveServer(database_url, gotrue, server, nursery)
+        yield live
+        for client in live.clients:
             await client.socket.aclose()
         nursery.cancel_scope.cancel()
 
 
-async def start_session(kitchen: Kitchen, host: LiveClient, **options: Any) -> Payload:
-    """A new cooking session of four steps; what the host is told. `options` are of the event."""
-    recipe = await kitchen.recipe(host.user)
+async def start_session(live: LiveServer, host: LiveClient, **options: Any) -> Payload:
+    """Creates a session of four steps; returns `cooking_session_created`. `options` go into the
+    event's payload."""
+    recipe = await live.recipe(host.user)
     await host.send("create_cooking_session", {"recipeId": recipe, "title": "Tonight", **options})
     return await host.expect("cooking_session_created")
 
 
-async def gather(kitchen: Kitchen, *guests: str, plain: bool = False) -> tuple[Any, ...]:
-    """A public session of Ann with guests: its id, and the device of each, Ann's first."""
-    ann = await kitchen.connect("Ann")
-    session_id = (await start_session(kitchen, ann, isPublic=True))["session"]["id"]
+async def gather(live: LiveServer, *guests: str, plain: bool = False) -> tuple[Any, ...]:
+    """A public session of Ann with guests; returns its id and each user's device, Ann's first."""
+    ann = await live.connect("Ann")
+    session_id = (await start_session(live, ann, isPublic=True))["session"]["id"]
     clients = [ann]
     for name in guests:
-        guest = await kitchen.connect(name, plain=plain)
+        guest = await live.connect(name, plain=plain)
         await guest.send("join_cooking_session", {"sessionId": session_id})
         await guest.expect("cooking_session_joined")
         for client in clients:

@@ -1,4 +1,4 @@
-"""The whole program with its storage, for tests of what people do with recipes and each other."""
+"""The running program with storage, for HTTP tests of recipes, users and rewards."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 @frozen
-class Kitchen:
-    """The running program and what it talks to."""
+class ApiServer:
+    """The running program and its fake providers."""
 
     http: httpx.AsyncClient
     gotrue: Gotrue
@@ -46,14 +46,14 @@ class Kitchen:
         return Person(self.http, self.gotrue.issue_token(user), user)
 
     async def recipe(self, author: Client, **content: Any) -> str:
-        """The id of a new recipe, published unless said otherwise."""
+        """Creates a recipe, published by default; returns its id."""
         given = {"title": f"Soup {uuid4()}", "is_published": True, **content}
-        answer = await author.post("/recipes", given)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["id"]
+        response = await author.post("/recipes", given)
+        assert response.status_code == 201, response.text
+        return response.json()["id"]
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
-        """As the owner of the database, to arrange or to look; the rows of the last statement."""
+        """Runs statements as the owner of the database; returns the rows of the last one."""
         url = as_owner(self.database_url)
         async with await Connection.connect(url, autocommit=True) as connection:
             cursor = connection.cursor(row_factory=tuple_row)
@@ -71,7 +71,7 @@ class Kitchen:
 
     @asynccontextmanager
     async def without(self, table: str) -> AsyncIterator[None]:
-        """A database that lost a table."""
+        """Hides a table, so that statements on it fail."""
         await self.sql(f"alter table public.{table} rename to lost")
         try:
             with capture_logs():  # printing the stacks takes seconds
@@ -81,7 +81,7 @@ class Kitchen:
 
     @asynccontextmanager
     async def failing(self, event: str, table: str, code: str = "P0001") -> AsyncIterator[None]:
-        """A database that refuses to `event` (insert, delete) a row of the table."""
+        """Makes every `event` (insert, delete) on a row of the table fail."""
         await self.sql(
             "create function public.fails() returns trigger language plpgsql as"
             f" $$ begin raise exception 'no' using errcode = '{code}'; end $$;"
@@ -96,7 +96,9 @@ class Kitchen:
 
 
 @asynccontextmanager
-async def open_kitchen(database_url: str, home: Path, **environ: str) -> AsyncIterator[Kitchen]:
+async def open_api_server(
+    database_url: str, home: Path, **environ: str
+) -> AsyncIterator[ApiServer]:
     async with AsyncExitStack() as stack:
         files, storage = Files.at(home, BUCKETS), Behaviour()
         include = partial(include_storage, files=files, behaviour=storage)
@@ -111,33 +113,31 @@ async def open_kitchen(database_url: str, home: Path, **environ: str) -> AsyncIt
 @asynccontextmanager
 async def running(
     database_url: str, gotrue: Gotrue, files: Files, storage: Behaviour, **environ: str
-) -> AsyncIterator[Kitchen]:
-    """A run of the program for a project that stays."""
+) -> AsyncIterator[ApiServer]:
+    """Runs the program against an existing identity project."""
     async with (
         whole_server(environment(database_url, gotrue, **environ)) as server,
         httpx.AsyncClient(base_url=server.url, timeout=30) as http,
     ):
-        yield Kitchen(http, gotrue, files, storage, database_url)
+        yield ApiServer(http, gotrue, files, storage, database_url)
 
 
 @asynccontextmanager
-async def restarted(kitchen: Kitchen) -> AsyncIterator[Kitchen]:
-    """Another run of the program, which knows nothing but what was stored."""
-    async with running(
-        kitchen.database_url, kitchen.gotrue, kitchen.files, kitchen.storage
-    ) as again:
+async def restarted(api: ApiServer) -> AsyncIterator[ApiServer]:
+    """A second process of the program over the same database and storage."""
+    async with running(api.database_url, api.gotrue, api.files, api.storage) as again:
         yield again
 
 
-def as_of(person: Person, kitchen: Kitchen) -> Person:
-    """The same person, talking to another run."""
-    return Person(kitchen.http, person.token, person.user)
+def as_of(person: Person, api: ApiServer) -> Person:
+    """The same user as a client of another process."""
+    return Person(api.http, person.token, person.user)
 
 
-def refused(answer: Answer, status: int, literal: str) -> dict[str, Any]:
-    """The body of a refusal in the plain dialect."""
-    body = answer.json()
-    assert (answer.status_code, body["error"]) == (status, literal), answer.text
+def refused(response: Answer, status: int, literal: str) -> dict[str, Any]:
+    """Checks an error response; returns its body."""
+    body = response.json()
+    assert (response.status_code, body["error"]) == (status, literal), response.text
     assert "success" not in body
     assert {"message", "code", "requestId"} <= body.keys()
     return body

@@ -1,6 +1,6 @@
 """Cooking sessions end to end: the whole program, both protocols, a real database.
 
-The rows of `spec/realtime.md` §11 are in tests/realtime/test_acceptance.py.
+The acceptance cases of live events are in tests/realtime/test_acceptance.py.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from cookcam.features.cooking.codes import new_session_id
 from cookcam.features.cooking.models import CookingSession
 from cookcam.features.cooking.store import CookingStore
 from tests.features.live import (
-    Kitchen,
     LiveClient,
+    LiveServer,
     gather,
-    kitchen_of,
-    open_kitchen,
+    open_live_server,
+    run_live_server,
     start_session,
 )
 from tests.identity.project import open_project
 from tests.support.node_clients import node_clients
 from tests.support.users import create_user
 
-GONE = "Cooking session not found or inactive"
+NOT_ACTIVE = "Cooking session not found or inactive"
 
 
 @pytest.fixture
-async def kitchen(database_url: str) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url) as kitchen:
-        yield kitchen
+async def live(database_url: str) -> AsyncIterator[LiveServer]:
+    async with open_live_server(database_url) as live:
+        yield live
 
 
-async def test_create_join_step_and_leave_over_both_protocols(kitchen: Kitchen) -> None:
-    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob", plain=True)
-    created = await start_session(kitchen, ann, isPublic=True)
+async def test_create_join_step_and_leave_over_both_protocols(live: LiveServer) -> None:
+    ann, bob = await live.connect("Ann"), await live.connect("Bob", plain=True)
+    created = await start_session(live, ann, isPublic=True)
     session = created["session"]
     assert created["message"] == "Cooking session created successfully"
     assert "inviteCode" not in created
@@ -93,17 +93,17 @@ async def test_create_join_step_and_leave_over_both_protocols(kitchen: Kitchen) 
     assert await ann.seen() == []
 
 
-async def test_messages_reach_the_room_and_are_kept(kitchen: Kitchen) -> None:
-    session_id, ann, bob = await gather(kitchen, "Bob", plain=True)
+async def test_messages_reach_the_room_and_are_stored(live: LiveServer) -> None:
+    session_id, ann, bob = await gather(live, "Bob", plain=True)
     message = {"sessionId": session_id, "message": "Is it done?", "messageType": "help"}
     assert await bob.ask("cooking_session_message", message) == {"ok": True}
-    heard = await ann.expect("cooking_message")
-    assert heard == await bob.expect("cooking_message")
-    assert heard.pop("timestamp").endswith("Z")
-    assert heard == {**message, "userId": bob.id, "userName": "Bob", "seq": 2}
+    received = await ann.expect("cooking_message")
+    assert received == await bob.expect("cooking_message")
+    assert received.pop("timestamp").endswith("Z")
+    assert received == {**message, "userId": bob.id, "userName": "Bob", "seq": 2}
     await ann.ask("cooking_session_message", {"sessionId": session_id, "message": "Soon"})
     assert (await bob.expect("cooking_message"))["messageType"] == "text"
-    stored = await kitchen.sql(
+    stored = await live.sql(
         "select seq, message, message_type from live_cooking_messages"
         " where session_id = %(id)s order by seq",
         id=session_id,
@@ -111,54 +111,54 @@ async def test_messages_reach_the_room_and_are_kept(kitchen: Kitchen) -> None:
     assert stored == [(2, "Is it done?", "help"), (3, "Soon", "text")]
 
 
-async def test_who_is_not_in_the_room_cannot_disturb_it(kitchen: Kitchen) -> None:
-    session_id, ann, bob = await gather(kitchen, "Bob")
-    eve = await kitchen.connect("Eve")
+async def test_non_participants_cannot_act_on_a_session(live: LiveServer) -> None:
+    session_id, ann, bob = await gather(live, "Bob")
+    eve = await live.connect("Eve")
     assert await eve.ask("leave_cooking_session", {"sessionId": session_id}) == {"ok": True}
     message = {"sessionId": session_id, "message": "Spam"}
-    assert (await eve.ask("cooking_session_message", message))["error"] == GONE
+    assert (await eve.ask("cooking_session_message", message))["error"] == NOT_ACTIVE
     step = {"sessionId": session_id, "newStep": 1}
     only_host = "Only session host can update cooking steps"
     assert (await eve.ask("update_cooking_step", step))["error"] == only_host
     assert (await bob.ask("update_cooking_step", step))["error"] == only_host
     unknown = {"sessionId": "session_00000000000000000000000000"}
-    assert (await eve.ask("join_cooking_session", unknown))["error"] == GONE
+    assert (await eve.ask("join_cooking_session", unknown))["error"] == NOT_ACTIVE
     assert await ann.seen() == []
     assert set(await bob.seen()) == {"error"}
 
 
-async def test_a_private_session_is_for_those_who_were_invited(kitchen: Kitchen) -> None:
-    ann, bob, eve = [await kitchen.connect(name) for name in ("Ann", "Bob", "Eve")]
-    nobody = "00000000-0000-4000-8000-000000000000"
-    created = await start_session(kitchen, ann, invitedUserIds=[bob.id, nobody])
+async def test_private_session_requires_an_invitation_or_code(live: LiveServer) -> None:
+    ann, bob, eve = [await live.connect(name) for name in ("Ann", "Bob", "Eve")]
+    unknown = "00000000-0000-4000-8000-000000000000"
+    created = await start_session(live, ann, invitedUserIds=[bob.id, unknown])
     session_id, code = created["session"]["id"], created["inviteCode"]
     by_id = {"sessionId": session_id}
-    refused = {"ok": False, "error": GONE}
+    refused = {"ok": False, "error": NOT_ACTIVE}
     assert await eve.ask("join_cooking_session", by_id) == refused
     assert await eve.ask("join_cooking_session", {**by_id, "inviteCode": "wrong"}) == refused
     assert await eve.ask("update_cooking_step", {**by_id, "newStep": 1}) == refused
     assert await bob.ask("join_cooking_session", by_id) == {"ok": True}
     assert await eve.ask("join_cooking_session", {**by_id, "inviteCode": code}) == {"ok": True}
-    # Who was let in once may come back without the code.
+    # A user admitted once may return without the code.
     assert await eve.ask("leave_cooking_session", by_id) == {"ok": True}
     assert await eve.ask("join_cooking_session", by_id) == {"ok": True}
-    stored = await kitchen.sql(
+    stored = await live.sql(
         "select invite_code_hash from live_cooking_sessions where id = %(id)s", id=session_id
     )
     assert code not in stored[0][0]
 
 
-async def test_open_join_lets_in_whoever_knows_the_id(database_url: str) -> None:
-    async with open_kitchen(database_url, COOKING_SESSION_OPEN_JOIN="true") as kitchen:
-        ann, eve = await kitchen.connect("Ann"), await kitchen.connect("Eve", plain=True)
-        session_id = (await start_session(kitchen, ann))["session"]["id"]
+async def test_open_join_admits_any_user_by_id(database_url: str) -> None:
+    async with open_live_server(database_url, COOKING_SESSION_OPEN_JOIN="true") as live:
+        ann, eve = await live.connect("Ann"), await live.connect("Eve", plain=True)
+        session_id = (await start_session(live, ann))["session"]["id"]
         joined = await eve.ask("join_cooking_session", {"sessionId": session_id})
         assert joined["session"]["participants"] == [ann.id, eve.id]
 
 
-async def test_a_recipe_must_be_the_hosts_or_published(kitchen: Kitchen) -> None:
-    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob", plain=True)
-    draft = await kitchen.recipe(ann.user, steps=2, is_published=False)
+async def test_recipe_must_be_published_or_the_hosts_own(live: LiveServer) -> None:
+    ann, bob = await live.connect("Ann"), await live.connect("Bob", plain=True)
+    draft = await live.recipe(ann.user, steps=2, is_published=False)
     made = await bob.ask("create_cooking_session", {"recipeId": draft, "title": "Mine"})
     assert (made["message"], made["code"]) == ("Recipe not found", "NOT_FOUND")
     made = await bob.ask("create_cooking_session", {"recipeId": "none", "title": "Mine"})
@@ -167,36 +167,36 @@ async def test_a_recipe_must_be_the_hosts_or_published(kitchen: Kitchen) -> None
     assert (await ann.expect("cooking_session_created"))["session"]["totalSteps"] == 2
 
 
-async def test_a_host_has_three_sessions_however_fast_they_are_made(kitchen: Kitchen) -> None:
-    ann = await kitchen.connect("Ann")
-    devices = [ann, *[await kitchen.connect(ann.user) for _ in range(4)]]
-    recipe = await kitchen.recipe(ann.user)
-    answers: list[object] = []
+async def test_concurrent_creation_respects_the_limit_of_hosted_sessions(live: LiveServer) -> None:
+    ann = await live.connect("Ann")
+    devices = [ann, *[await live.connect(ann.user) for _ in range(4)]]
+    recipe = await live.recipe(ann.user)
+    replies: list[object] = []
 
     async def create(device: LiveClient) -> None:
         made = {"recipeId": recipe, "title": "Tonight"}
-        answers.append(await device.ask("create_cooking_session", made))
+        replies.append(await device.ask("create_cooking_session", made))
 
     async with trio.open_nursery() as nursery:
         for device in devices:
             nursery.start_soon(create, device)
-    assert answers.count({"ok": True}) == 3
-    assert answers.count({"ok": False, "error": "Failed to create cooking session"}) == 2
+    assert replies.count({"ok": True}) == 3
+    assert replies.count({"ok": False, "error": "Failed to create cooking session"}) == 2
 
 
-async def test_a_room_has_fifty_places_and_a_user_ten_rooms(kitchen: Kitchen) -> None:
-    session_id, ann = await gather(kitchen)
-    await kitchen.sql(
+async def test_participant_and_joined_session_limits(live: LiveServer) -> None:
+    session_id, ann = await gather(live)
+    await live.sql(
         "with u as (insert into auth.users (email)"
         " select gen_random_uuid() || '@example.test' from generate_series(1, 49) returning id)"
         " insert into live_cooking_participants (session_id, user_id) select %(id)s, id from u",
         id=session_id,
     )
-    bob = await kitchen.connect("Bob", plain=True)
+    bob = await live.connect("Bob", plain=True)
     full = await bob.ask("join_cooking_session", {"sessionId": session_id})
     assert full["message"] == "Failed to join cooking session"
     assert full["details"] == {"limit": "participants", "most": 50}
-    await kitchen.sql(
+    await live.sql(
         "with s as (insert into live_cooking_sessions (id, host_id, title, is_public)"
         " select 'session_' || gen_random_uuid(), %(ann)s, 'T', true from generate_series(1, 10)"
         " returning id)"
@@ -204,21 +204,21 @@ async def test_a_room_has_fifty_places_and_a_user_ten_rooms(kitchen: Kitchen) ->
         ann=ann.id,
         bob=bob.id,
     )
-    carl = await kitchen.connect("Carl")
-    other = (await start_session(kitchen, carl, isPublic=True))["session"]["id"]
+    carl = await live.connect("Carl")
+    other = (await start_session(live, carl, isPublic=True))["session"]["id"]
     refused = await bob.ask("join_cooking_session", {"sessionId": other})
     assert refused["message"] == "Failed to join cooking session"
     assert refused["details"] == {"limit": "joined cooking sessions", "most": 10}
 
 
-async def test_two_devices_of_one_user_are_one_participant(kitchen: Kitchen) -> None:
-    session_id, ann, bob = await gather(kitchen, "Bob")
-    tablet = await kitchen.connect(bob.user, plain=True)
+async def test_two_devices_of_a_user_are_one_participant(live: LiveServer) -> None:
+    session_id, ann, bob = await gather(live, "Bob")
+    tablet = await live.connect(bob.user, plain=True)
     await tablet.send("join_cooking_session", {"sessionId": session_id})
     joined = await tablet.expect("cooking_session_joined")
     assert joined["session"]["participants"] == [ann.id, bob.id]
     assert joined["seq"] == 1
-    await kitchen.drop(bob)
+    await live.drop(bob)
     assert await ann.seen() == []
     await ann.send("update_cooking_step", {"sessionId": session_id, "newStep": 1})
     assert (await tablet.expect("cooking_step_updated"))["seq"] == 2
@@ -226,24 +226,24 @@ async def test_two_devices_of_one_user_are_one_participant(kitchen: Kitchen) -> 
     assert (await ann.expect("user_left_session"))["participantCount"] == 1
 
 
-async def test_steps_at_the_same_time_are_numbered_and_ordered(kitchen: Kitchen) -> None:
-    session_id, ann, bob = await gather(kitchen, "Bob", plain=True)
-    tablet = await kitchen.connect(ann.user)
+async def test_concurrent_steps_are_numbered_and_ordered(live: LiveServer) -> None:
+    session_id, ann, bob = await gather(live, "Bob", plain=True)
+    tablet = await live.connect(ann.user)
     await tablet.ask("join_cooking_session", {"sessionId": session_id})
     steps = [(device, step) for step in range(5) for device in (ann, tablet)]
     async with trio.open_nursery() as nursery:
         for device, step in steps:
             payload = {"sessionId": session_id, "newStep": step}
             nursery.start_soon(device.ask, "update_cooking_step", payload)
-    heard = [await bob.expect("cooking_step_updated") for _ in steps]
-    assert [event["seq"] for event in heard] == list(range(2, 2 + len(steps)))
-    assert [await ann.expect("cooking_step_updated") for _ in steps] == heard
+    received = [await bob.expect("cooking_step_updated") for _ in steps]
+    assert [event["seq"] for event in received] == list(range(2, 2 + len(steps)))
+    assert [await ann.expect("cooking_step_updated") for _ in steps] == received
     last = await bob.ask("join_cooking_session", {"sessionId": session_id})
-    assert last["session"]["currentStep"] == heard[-1]["currentStep"]
+    assert last["session"]["currentStep"] == received[-1]["currentStep"]
 
 
-async def test_two_writers_of_one_row_never_write_the_same_seq(database: Database) -> None:
-    """As two instances would: only the conditional update stands between them."""
+async def test_concurrent_writers_never_write_the_same_seq(database: Database) -> None:
+    """Two stores stand for two instances: only the conditional update separates them."""
     stores = CookingStore(database), CookingStore(database)
     session = CookingSession(
         id=new_session_id(),
@@ -275,22 +275,22 @@ async def test_two_writers_of_one_row_never_write_the_same_seq(database: Databas
     assert sorted(written) == list(range(1, 21))
 
 
-async def test_a_session_that_was_quiet_for_six_hours_ends_though_the_server_is_new(
+async def test_idle_session_ends_after_a_restart(
     database_url: str,
 ) -> None:
-    """The clock is the row's, and every event sets it back."""
+    """The idle time is counted from the last event in the row."""
     quiet = "update live_cooking_sessions set last_event_at = now() - interval '6 h'"
     ended = "select id, end_reason from live_cooking_sessions where id = any(%(ids)s)"
     async with open_project(database_url) as gotrue:
-        async with kitchen_of(database_url, gotrue) as kitchen:
-            silent, _ = await gather(kitchen)
-            lively, ann = await gather(kitchen)
-            await kitchen.sql(f"{quiet} where id = any(%(ids)s)", ids=[silent, lively])
+        async with run_live_server(database_url, gotrue) as live:
+            silent, _ = await gather(live)
+            lively, ann = await gather(live)
+            await live.sql(f"{quiet} where id = any(%(ids)s)", ids=[silent, lively])
             await ann.ask("update_cooking_step", {"sessionId": lively, "newStep": 1})
-        async with kitchen_of(database_url, gotrue) as kitchen:
+        async with run_live_server(database_url, gotrue) as live:
             with trio.fail_after(10):
                 while True:
-                    rows = dict(await kitchen.sql(ended, ids=[silent, lively]))
+                    rows = dict(await live.sql(ended, ids=[silent, lively]))
                     if rows[silent]:
                         break
                     await trio.sleep(0.1)
@@ -298,15 +298,15 @@ async def test_a_session_that_was_quiet_for_six_hours_ends_though_the_server_is_
 
 
 async def test_health_counts_active_sessions(fresh_database_url: str) -> None:
-    async with open_kitchen(fresh_database_url) as kitchen:
-        session_id, ann = await gather(kitchen)
-        assert (await kitchen.health())["cooking_sessions"] == 1
+    async with open_live_server(fresh_database_url) as live:
+        session_id, ann = await gather(live)
+        assert (await live.health())["cooking_sessions"] == 1
         await ann.ask("leave_cooking_session", {"sessionId": session_id})
-        assert (await kitchen.health())["cooking_sessions"] == 0
+        assert (await live.health())["cooking_sessions"] == 0
 
 
-async def test_too_many_messages_are_refused(kitchen: Kitchen) -> None:
-    session_id, ann = await gather(kitchen)
+async def test_messages_over_the_rate_limit_are_rejected(live: LiveServer) -> None:
+    session_id, ann = await gather(live)
     for _ in range(6):
         await ann.send("cooking_session_message", {"sessionId": session_id, "message": "!"})
     error = await ann.expect("error")
@@ -315,13 +315,13 @@ async def test_too_many_messages_are_refused(kitchen: Kitchen) -> None:
     assert error["retryAfter"] >= 1
 
 
-async def test_the_real_client_library_cooks_with_a_plain_one(kitchen: Kitchen) -> None:
+async def test_socketio_client_library_and_plain_client_share_a_session(live: LiveServer) -> None:
     async with node_clients() as node:
-        ann = await kitchen.person("Ann")
-        phone = await node.connect(kitchen.server.url, kitchen.gotrue.issue_token(ann))
+        ann = await live.person("Ann")
+        phone = await node.connect(live.server.url, live.gotrue.issue_token(ann))
         await phone.expect("event connected")
-        bob = await kitchen.connect("Bob", plain=True)
-        recipe = await kitchen.recipe(ann)
+        bob = await live.connect("Bob", plain=True)
+        recipe = await live.recipe(ann)
         made = {"recipeId": recipe, "title": "Tonight", "isPublic": True}
         assert await phone.ask("create_cooking_session", made) == {"ok": True}
         created = await phone.expect("event cooking_session_created")

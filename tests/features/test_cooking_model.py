@@ -1,4 +1,4 @@
-"""Cooking sessions against a model: whatever happens, no member is lost and no ghost stays."""
+"""Cooking sessions against a state machine: no participant is lost and none stays wrongly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from trio.testing import MockClock
 
 from cookcam.errors import AppError
-from tests.features.cooking_stage import STEPS, Device, Stage
+from tests.features.cooking_stage import STEPS, CookingProcess, Device
 
 HOST_GRACE, GUEST_GRACE, IDLE = 60, 30, 6 * 3600
 
@@ -35,32 +35,32 @@ class Expected:
 
 @define
 class View:
-    """A session as one device knows it: the state it was answered, and the events since."""
+    """A session in a device's view: the state from the reply, updated by the events since."""
 
     seq: int
     count: int
     step: int
 
-    def hear(self, event: str, data: dict[str, Any]) -> None:
+    def apply(self, event: str, data: dict[str, Any]) -> None:
         assert data["seq"] == self.seq + 1, "an event is missing, or came twice"
         self.seq += 1
         self.count = data.get("participantCount", self.count)
         self.step = data.get("currentStep", self.step)
 
 
-class Cooks(RuleBasedStateMachine):
+class CookingMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.clock = MockClock()
         self.now = 0.0
         self.users = [uuid4() for _ in range(4)]
-        self.stage = Stage()
+        self.process = CookingProcess()
         self.devices: list[Device] = []
-        self.gone: list[Device] = []
+        self.dropped: list[Device] = []
         self.sessions: dict[str, Expected] = {}
         self.ended: list[str] = []
         self.views: dict[tuple[str, str], View] = {}
-        # Three people who cook together, so that what happens next happens to somebody.
+        # Start with a session of three users, so that the rules have something to act on.
         for who in range(3):
             self.connect(who)
         self.create(0)
@@ -71,14 +71,14 @@ class Cooks(RuleBasedStateMachine):
 
     @rule(who=people)
     def connect(self, who: int) -> None:
-        self.devices.append(self.stage.connect(self.users[who]))
+        self.devices.append(self.process.connect(self.users[who]))
 
     @precondition(lambda self: self.devices)
     @rule(pick=picks)
     def create(self, pick: int) -> None:
         host = self._device(pick)
         hosted = [s for s in self.sessions.values() if s.host == host.user_id]
-        session = self._attempt(self.stage.cooking.create(host, uuid4(), "T", is_public=True))
+        session = self._attempt(self.process.cooking.create(host, uuid4(), "T", is_public=True))
         assert (session is None) == (len(hosted) == 3)
         if session is not None:
             made = session[0]
@@ -89,7 +89,7 @@ class Cooks(RuleBasedStateMachine):
     @rule(pick=picks, which=picks)
     def join(self, pick: int, which: int) -> None:
         device, session_id = self._device(pick), self._session(which)
-        session = self._attempt(self.stage.cooking.join(device, session_id))
+        session = self._attempt(self.process.cooking.join(device, session_id))
         assert session is not None
         expected = self.sessions[session_id]
         if device.user_id not in expected.participants:
@@ -105,7 +105,7 @@ class Cooks(RuleBasedStateMachine):
     @rule(pick=picks, which=picks)
     def leave(self, pick: int, which: int) -> None:
         device, session_id = self._device(pick), self._session(which)
-        self._run(self.stage.cooking.leave(device, session_id))
+        self._run(self.process.cooking.leave(device, session_id))
         expected = self.sessions[session_id]
         others = self._present(session_id)
         if device.user_id == expected.host:
@@ -121,7 +121,7 @@ class Cooks(RuleBasedStateMachine):
         device, session_id = self._device(pick), self._session(which)
         expected = self.sessions[session_id]
         allowed = device.user_id == expected.host and step <= STEPS
-        update = self.stage.cooking.update_step(device, session_id, step)
+        update = self.process.cooking.update_step(device, session_id, step)
         assert self._succeeds(update) == allowed
         if allowed:
             expected.step, expected.quiet_since = step, self.now
@@ -130,24 +130,24 @@ class Cooks(RuleBasedStateMachine):
     @rule(pick=picks, which=picks)
     def come_late(self, pick: int, which: int) -> None:
         session_id = self.ended[which % len(self.ended)]
-        assert self._attempt(self.stage.cooking.join(self._device(pick), session_id)) is None
+        assert self._attempt(self.process.cooking.join(self._device(pick), session_id)) is None
 
     # -- what happens to them
 
     @precondition(lambda self: self.devices)
     @rule(pick=picks)
     def drop(self, pick: int) -> None:
-        device = self._forget(pick)
-        self._run(self.stage.disconnect(device))
+        device = self._remove_device(pick)
+        self._run(self.process.disconnect(device))
         for session_id in device.rooms:
-            self._miss(session_id, device.user_id)
-        self.gone.append(device)
+            self._mark_absent(session_id, device.user_id)
+        self.dropped.append(device)
 
-    @precondition(lambda self: self.gone)
+    @precondition(lambda self: self.dropped)
     @rule(pick=picks, after=st.sampled_from([0, 20, 31, 61]))
     def return_(self, pick: int, after: int) -> None:
-        """By recovery: nobody joins, and who still takes part is in the room again."""
-        before = self.gone.pop(pick % len(self.gone))
+        """Recovery: the connection is in its rooms again, without joining."""
+        before = self.dropped.pop(pick % len(self.dropped))
         self._wait(after)
         self._return(before)
 
@@ -156,12 +156,12 @@ class Cooks(RuleBasedStateMachine):
     def drop_and_return(self, pick: int, after: int) -> None:
         self.drop(pick)
         self._wait(after)
-        self._return(self.gone.pop())
+        self._return(self.dropped.pop())
 
     def _return(self, before: Device) -> None:
-        device = self.stage.connect(before.user_id)
+        device = self.process.connect(before.user_id)
         self.devices.append(device)
-        self._run(self.stage.attendance.connection_returned(device, before.rooms))
+        self._run(self.process.attendance.connection_returned(device, before.rooms))
         still = {
             session_id
             for session_id in before.rooms & self.sessions.keys()
@@ -170,7 +170,7 @@ class Cooks(RuleBasedStateMachine):
         assert device.rooms == still
         for session_id in still:
             self.sessions[session_id].away.pop(device.user_id, None)
-            row = self.stage.store.rows[session_id]
+            row = self.process.store.rows[session_id]
             self.views[device.id, session_id] = View(
                 row.seq, len(row.participants), row.current_step
             )
@@ -178,7 +178,7 @@ class Cooks(RuleBasedStateMachine):
     @precondition(lambda self: self.devices)
     @rule(pick=picks)
     def drop_unnoticed(self, pick: int) -> None:
-        self.stage.hub.remove(self._forget(pick))
+        self.process.hub.remove(self._remove_device(pick))
 
     @rule(seconds=st.sampled_from([1, 10, 29, 30, 31, 60, 3600, IDLE]))
     def wait(self, seconds: int) -> None:
@@ -187,7 +187,7 @@ class Cooks(RuleBasedStateMachine):
     def _wait(self, seconds: int) -> None:
         self.clock.jump(seconds)
         self.now += seconds
-        self._run(self.stage.attendance.look_around())
+        self._run(self.process.attendance.check_timeouts())
         for session_id, expected in list(self.sessions.items()):
             late = {
                 user_id
@@ -200,21 +200,21 @@ class Cooks(RuleBasedStateMachine):
                 self._end(session_id)
 
     @rule()
-    def survey(self) -> None:
-        self._run(self.stage.attendance.survey())
-        self._miss_all()
+    def reconcile(self) -> None:
+        self._run(self.process.attendance.reconcile())
+        self._expect_all_absent()
 
     @rule(back=st.lists(st.booleans(), min_size=4, max_size=4))
     def restart(self, back: list[bool]) -> None:
-        """Some of those who took part come back at once, and join."""
-        self.stage = self.stage.restarted()
+        """Some of the participants reconnect and join at once."""
+        self.process = self.process.restarted()
         self.devices.clear()
-        self.gone.clear()  # what the process remembered of them is gone, too
+        self.dropped.clear()  # what the process remembered of them is dropped, too
         self.views.clear()
-        self._run(self.stage.attendance.survey())
+        self._run(self.process.attendance.reconcile())
         for expected in self.sessions.values():
             expected.away.clear()
-        self._miss_all()
+        self._expect_all_absent()
         for which, session_id in enumerate(list(self.sessions)):
             for who, user_id in enumerate(self.users):
                 if back[who] and user_id in self.sessions[session_id].participants:
@@ -225,7 +225,7 @@ class Cooks(RuleBasedStateMachine):
 
     @invariant()
     def the_store_is_as_expected(self) -> None:
-        rows = {row.id: row for row in self.stage.store.rows.values() if row.is_active}
+        rows = {row.id: row for row in self.process.store.rows.values() if row.is_active}
         assert rows.keys() == self.sessions.keys()
         for session_id, expected in self.sessions.items():
             row = rows[session_id]
@@ -235,21 +235,21 @@ class Cooks(RuleBasedStateMachine):
             )
 
     @invariant()
-    def every_device_knows_how_it_is(self) -> None:
+    def every_device_has_the_current_state(self) -> None:
         for device in self.devices:
             for event, data in device.take():
                 session_id = data["sessionId"]
-                self.views[device.id, session_id].hear(event, data)
+                self.views[device.id, session_id].apply(event, data)
                 if event == "cooking_session_ended":
                     assert session_id in self.ended
                     del self.views[device.id, session_id]
             assert device.rooms == {room for owner, room in self.views if owner == device.id}
             for session_id in device.rooms:
-                view, row = self.views[device.id, session_id], self.stage.store.rows[session_id]
+                view, row = self.views[device.id, session_id], self.process.store.rows[session_id]
                 assert view == View(row.seq, len(row.participants), row.current_step)
 
     @invariant()
-    def who_is_in_the_room_takes_part(self) -> None:
+    def connected_users_are_participants(self) -> None:
         for session_id, expected in self.sessions.items():
             assert self._present(session_id) <= set(expected.participants)
 
@@ -282,9 +282,9 @@ class Cooks(RuleBasedStateMachine):
         return list(self.sessions)[which % len(self.sessions)]
 
     def _present(self, session_id: str) -> set[UUID]:
-        return {peer.user_id for peer in self.stage.hub.members(session_id)}
+        return {peer.user_id for peer in self.process.hub.members(session_id)}
 
-    def _forget(self, pick: int) -> Device:
+    def _remove_device(self, pick: int) -> Device:
         device = self._device(pick)
         self.devices.remove(device)
         self.views = {key: view for key, view in self.views.items() if key[0] != device.id}
@@ -299,17 +299,17 @@ class Cooks(RuleBasedStateMachine):
         del self.sessions[session_id]
         self.ended.append(session_id)
 
-    def _miss(self, session_id: str, user_id: UUID) -> None:
+    def _mark_absent(self, session_id: str, user_id: UUID) -> None:
         expected = self.sessions.get(session_id)
         present = self._present(session_id)
         if expected and user_id in expected.participants and user_id not in present:
             expected.away.setdefault(user_id, self.now)
 
-    def _miss_all(self) -> None:
+    def _expect_all_absent(self) -> None:
         for session_id, expected in self.sessions.items():
             for user_id in list(expected.participants):
-                self._miss(session_id, user_id)
+                self._mark_absent(session_id, user_id)
 
 
-TestCooks = Cooks.TestCase
-TestCooks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCookingModel = CookingMachine.TestCase
+TestCookingModel.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -19,7 +19,15 @@ from cookcam.features.retention.store import SweepStore
 from cookcam.sandbox.stripe import Fault
 from cookcam.settings.readers import Secret
 from tests.features.conftest import Person
-from tests.features.creators_stage import API, CREATOR, SITE, STRIPE, TRACK, Stage, open_stage
+from tests.features.creators_stage import (
+    API,
+    CREATOR,
+    SITE,
+    STRIPE,
+    TRACK,
+    CreatorsServer,
+    open_creators_server,
+)
 
 TS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 LINK_KEYS = {
@@ -52,14 +60,14 @@ REVENUE_KEYS = {
 
 
 @pytest.fixture
-async def stage(database_url: str) -> AsyncIterator[Stage]:
-    async with open_stage(database_url) as opened:
+async def server(database_url: str) -> AsyncIterator[CreatorsServer]:
+    async with open_creators_server(database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def cid(stage: Stage) -> Person:
-    return await stage.creator()
+async def cid(server: CreatorsServer) -> Person:
+    return await server.creator()
 
 
 def is_number(value: Any) -> bool:
@@ -83,15 +91,15 @@ class TestGates:
         ("POST", f"{STRIPE}/refresh-status"),
     )
 
-    async def test_creators_only(self, stage: Stage):
-        ann = await stage.person()
+    async def test_creators_only(self, server: CreatorsServer):
+        ann = await server.person()
         for method, path in self.ROUTES:
-            answer = await stage.guest.request(method, path)
-            assert answer.status_code == 401, path
-            assert answer.json()["error"] == "Authentication required"
-            answer = await ann.request(method, path)
-            assert answer.status_code == 403, path
-            body = answer.json()
+            response = await server.guest.request(method, path)
+            assert response.status_code == 401, path
+            assert response.json()["error"] == "Authentication required"
+            response = await ann.request(method, path)
+            assert response.status_code == 403, path
+            body = response.json()
             assert body["error"] == "Creator access required"
             assert body["message"] == "Upgrade to Creator tier to access this feature"
             assert body["upgradeUrl"] == "/subscription/upgrade?tier=creator"
@@ -99,9 +107,9 @@ class TestGates:
 
 class TestLinks:
     async def test_generate_and_list(self, cid: Person):
-        answer = await cid.post("/subscription/affiliate/generate")
-        assert answer.status_code == 200
-        body = answer.json()
+        response = await cid.post("/subscription/affiliate/generate")
+        assert response.status_code == 200
+        body = response.json()
         link = body["affiliateLink"]
         assert set(link) == LINK_KEYS | {"fullUrl", "full_url"}
         assert re.fullmatch(r"CC_[A-Z0-9]{8}", link["link_code"])
@@ -112,32 +120,37 @@ class TestLinks:
         assert TS.fullmatch(link["created_at"])
 
         slug = f"soup-{uuid4().hex[:8]}"
-        answer = await cid.post(
+        response = await cid.post(
             "/subscription/affiliate/generate", {"campaign_name": "Spring", "custom_slug": slug}
         )
-        assert answer.json()["full_url"] == f"{SITE}/c/{slug}"
-        answer = await cid.get("/subscription/affiliate/links")
-        body = answer.json()
+        assert response.json()["full_url"] == f"{SITE}/c/{slug}"
+        response = await cid.get("/subscription/affiliate/links")
+        body = response.json()
         assert body["success"] is True
         assert [entry["campaign_name"] for entry in body["links"]] == ["Spring", "Default Campaign"]
         assert body["links"][1] == link
 
-    async def test_defect_a_taken_slug_is_a_409_and_a_wrong_one_a_400(self, cid: Person):
+    async def test_taken_slug_is_a_409_and_invalid_slug_a_400(self, cid: Person):
         path, slug = "/subscription/affiliate/generate", f"s-{uuid4().hex[:8]}"
         assert (await cid.post(path, {"customSlug": slug})).status_code == 200
-        answer = await cid.post(path, {"customSlug": slug})
-        assert (answer.status_code, answer.json()["error"]) == (409, "Custom slug already exists")
+        response = await cid.post(path, {"customSlug": slug})
+        assert (response.status_code, response.json()["error"]) == (
+            409,
+            "Custom slug already exists",
+        )
         for wrong in ("ab", "Soup", "a b c", "x" * 41, "über-suppe"):
             assert (await cid.post(path, {"customSlug": wrong})).status_code == 400, wrong
         assert (await cid.post(path, {"campaignName": "x" * 101})).status_code == 400
 
-    async def test_tracking_every_form_of_a_code_from_the_website(self, stage: Stage, cid: Person):
+    async def test_tracking_every_form_of_a_code_from_the_website(
+        self, server: CreatorsServer, cid: Person
+    ):
         slug = f"soup-{uuid4().hex[:8]}"
-        answer = await cid.post("/subscription/affiliate/generate", {"customSlug": slug})
-        link = answer.json()["affiliateLink"]
+        response = await cid.post("/subscription/affiliate/generate", {"customSlug": slug})
+        link = response.json()["affiliateLink"]
         chef = f"CHEF_{cid.id[-8:].upper()}"
         for code in (link["link_code"], slug, f"creator-{slug}", chef, "CC_NOBODY00", "no such!"):
-            preflight = await stage.http.request(
+            preflight = await server.http.request(
                 "OPTIONS",
                 f"/api/v1{TRACK}{code}",
                 headers={
@@ -149,39 +162,39 @@ class TestLinks:
             assert preflight.status_code == 204
             assert preflight.headers["access-control-allow-origin"] == SITE
             assert "content-type" in preflight.headers["access-control-allow-headers"]
-            answer = await stage.guest.post(
+            response = await server.guest.post(
                 f"{TRACK}{code}",
                 {"source": "web_landing", "user_agent": "x", "referrer": "y", "timestamp": 1},
                 headers={"Origin": SITE},
             )
-            assert answer.status_code == 200
-            assert answer.json() == {"success": True, "message": "Click tracked"}
-            assert answer.headers["access-control-allow-origin"] == SITE
+            assert response.status_code == 200
+            assert response.json() == {"success": True, "message": "Click tracked"}
+            assert response.headers["access-control-allow-origin"] == SITE
         clicks = {
             entry["link_code"]: entry["click_count"]
             for entry in (await cid.get("/subscription/affiliate/links")).json()["links"]
         }
         assert clicks == {link["link_code"]: 1, chef: 1}
 
-    async def test_defect_clicks_are_counted_once_for_a_visitor_and_unknown_codes_never(
-        self, stage: Stage, cid: Person
+    async def test_clicks_count_once_per_visitor_and_never_for_unknown_codes(
+        self, server: CreatorsServer, cid: Person
     ):
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
-        before = await stage.sql("select count(*) from affiliate_link_clicks")
+        before = await server.sql("select count(*) from affiliate_link_clicks")
         async with trio.open_nursery() as nursery:
             for _ in range(10):
-                nursery.start_soon(stage.guest.post, f"{TRACK}{link['link_code']}")
-        await stage.guest.post(f"{TRACK}CC_UNKNOWN0", {"source": "web_landing"})
-        after = await stage.sql("select count(*) from affiliate_link_clicks")
+                nursery.start_soon(server.guest.post, f"{TRACK}{link['link_code']}")
+        await server.guest.post(f"{TRACK}CC_UNKNOWN0", {"source": "web_landing"})
+        after = await server.sql("select count(*) from affiliate_link_clicks")
         assert after[0][0] - before[0][0] == 1
-        rows = await stage.sql(
+        rows = await server.sql(
             """select ip_hash, click_count from affiliate_link_clicks c
             join creator_affiliate_links l on l.id = c.link_id where l.id = %(id)s""",
             id=link["id"],
         )
         assert [(len(visitor), count) for visitor, count in rows] == [(64, 1)]
 
-    def test_defect_no_address_is_kept_and_days_cannot_be_joined(self):
+    def test_no_address_is_stored_and_days_cannot_be_linked(self):
         visitors, noon = Visitors(Secret("key")), datetime(2026, 5, 1, 12, tzinfo=UTC)
         known = visitors.hash("192.0.2.1", noon)
         assert known == visitors.hash("192.0.2.1", noon + timedelta(hours=11))
@@ -193,18 +206,18 @@ class TestLinks:
         assert known not in others
         assert len(others) == 3
 
-    async def test_defect_the_hash_of_a_visitor_goes_after_thirty_days_and_the_click_after_400(
-        self, stage: Stage, cid: Person
+    async def test_visitor_hash_is_deleted_after_30_days_and_click_after_400(
+        self, server: CreatorsServer, cid: Person
     ):
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
-        await stage.sql(
+        await server.sql(
             """insert into affiliate_link_clicks (link_id, ip_hash, hour_bucket, clicked_at)
             select %(id)s, 'h' || days, now(), now() - make_interval(days => days)
             from unnest(array[29, 31, 399, 401]) as days""",
             id=link["id"],
         )
-        await Retention(SweepStore(stage.database), lambda: datetime.now(UTC)).sweep()
-        left = await stage.sql(
+        await Retention(SweepStore(server.database), lambda: datetime.now(UTC)).sweep()
+        left = await server.sql(
             "select ip_hash from affiliate_link_clicks where link_id = %(id)s order by clicked_at",
             id=link["id"],
         )
@@ -267,9 +280,9 @@ class TestRevenue:
         }
         assert body["month"] == datetime.now(UTC).month
 
-    async def test_a_month_is_what_its_entries_sum_to(self, stage: Stage, cid: Person):
+    async def test_month_is_the_sum_of_its_entries(self, server: CreatorsServer, cid: Person):
         for kind, cents in (("commission", 120), ("tip", 500), ("tip", 250), ("collection", 70)):
-            await stage.sql(
+            await server.sql(
                 """insert into creator_ledger (creator_id, kind, amount_cents, source_ref, tip_id,
                   occurred_at)
                 values (%(id)s, %(kind)s, %(cents)s, %(ref)s, null, '2026-02-28T23:59:59Z')""",
@@ -289,19 +302,19 @@ class TestRevenue:
         assert sources["recipe_tips"] == {"amount": 7.5, "count": 2, "average": 3.75}
         assert sources["premium_collections"] == {"amount": 0.7, "count": 1, "rate": 0.7}
 
-    async def test_defect_months_are_checked(self, cid: Person):
+    async def test_invalid_months_are_rejected(self, cid: Person):
         for query in ("month=13", "month=0", "month=x", "year=1", "year=99999", "month=1&month=2"):
             for path in ("revenue", "earnings/breakdown"):
-                answer = await cid.get(f"{CREATOR}/{path}?{query}")
-                assert answer.status_code == 400, (path, query)
+                response = await cid.get(f"{CREATOR}/{path}?{query}")
+                assert response.status_code == 400, (path, query)
                 if "&" not in query:
-                    assert answer.json()["error"] == "Invalid month or year"
+                    assert response.json()["error"] == "Invalid month or year"
 
-    async def test_analytics_of_a_busy_creator(self, stage: Stage, cid: Person):
-        ann = await stage.person()
-        recipe = await stage.recipe(cid)
+    async def test_analytics_of_a_busy_creator(self, server: CreatorsServer, cid: Person):
+        ann = await server.person()
+        recipe = await server.recipe(cid)
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
-        await stage.sql(
+        await server.sql(
             """with s as (
               insert into user_subscriptions (user_id, tier_id, status, current_period_start,
                 current_period_end, provider)
@@ -317,10 +330,10 @@ class TestRevenue:
             link=link["id"],
         )
         for anonymous in (False, True):
-            intent = await stage.tip(ann, recipe, 1, message="Thanks", isAnonymous=anonymous)
-            stage.stripe.confirm(intent["id"])
-        await stage.tip(ann, recipe, 2)  # that nobody pays
-        await stage.deliver_all()
+            intent = await server.tip(ann, recipe, 1, message="Thanks", isAnonymous=anonymous)
+            server.stripe.confirm(intent["id"])
+        await server.tip(ann, recipe, 2)  # never paid
+        await server.deliver_all()
         body = (await cid.get(f"{CREATOR}/analytics")).json()
         (referral,) = body["referrals"]["data"]
         assert (body["referrals"]["total"], body["referrals"]["active"]) == (1, 1)
@@ -342,33 +355,33 @@ class TestRevenue:
         assert [tip["tipper_id"] for tip in tips] == [None, ann.id]
         assert set(body["analytics"]["affiliateLinks"][0]) == LINK_KEYS
 
-    async def test_defect_no_creator_learns_an_address(self, stage: Stage, cid: Person):
-        ann = await stage.person()
-        await stage.sql(
+    async def test_creator_sees_only_masked_addresses(self, server: CreatorsServer, cid: Person):
+        ann = await server.person()
+        await server.sql(
             """insert into affiliate_conversions (creator_id, subscriber_id, tier_id)
             values (%(cid)s, %(ann)s, 2)""",
             cid=cid.id,
             ann=ann.id,
         )
-        answer = await cid.get(f"{CREATOR}/analytics")
-        assert ann.email not in answer.text
-        (referral,) = answer.json()["referrals"]["data"]
+        response = await cid.get(f"{CREATOR}/analytics")
+        assert ann.email not in response.text
+        (referral,) = response.json()["referrals"]["data"]
         assert referral["subscriber"]["email"] == f"a***@{ann.email.split('@')[1]}"
         assert masked(None) is None
         assert masked("nonsense") == masked("@x.example") == "***"
 
 
 class TestConnect:
-    async def test_onboarding_from_nothing_to_active(self, stage: Stage, cid: Person):
-        answer = await cid.get(f"{STRIPE}/status")
-        assert answer.json() == {"success": True, "hasAccount": False, "needsOnboarding": True}
-        answer = await cid.post(
+    async def test_onboarding_from_nothing_to_active(self, server: CreatorsServer, cid: Person):
+        response = await cid.get(f"{STRIPE}/status")
+        assert response.json() == {"success": True, "hasAccount": False, "needsOnboarding": True}
+        response = await cid.post(
             f"{STRIPE}/onboard",
             {"country": "US", "business_type": "individual", "platform": "ios"},
         )
-        body = answer.json()
+        body = response.json()
         assert set(body) == {"success", "accountId", "onboardingUrl"}
-        account = stage.stripe.get("account", body["accountId"])
+        account = server.stripe.get("account", body["accountId"])
         assert account["metadata"] == {"creator_id": cid.id, "platform": "cookcam"}
         assert f"{SITE}/creator/dashboard".replace("/", "%2F").replace(":", "%3A") in str(
             body["onboardingUrl"]
@@ -385,78 +398,76 @@ class TestConnect:
             "currency": "usd",
             "stripe_account_id": body["accountId"],
         }
-        asked = len(stage.stripe.requests)
+        asked = len(server.stripe.requests)
         for _ in range(20):
             assert (await cid.get(f"{STRIPE}/status")).status_code == 200
-        assert len(stage.stripe.requests) == asked
+        assert len(server.stripe.requests) == asked
 
-        stage.stripe.onboard(body["accountId"], "restricted")
-        await stage.deliver_all("account.updated")
+        server.stripe.onboard(body["accountId"], "restricted")
+        await server.deliver_all("account.updated")
         state = (await cid.get(f"{STRIPE}/status")).json()
         assert (state["account"]["status"], state["needsOnboarding"]) == ("restricted", False)
-        due = await stage.sql(
+        due = await server.sql(
             "select requirements_due from creator_stripe_accounts where creator_id = %(id)s",
             id=cid.id,
         )
         assert due == [(["individual.verification.document"],)]
-        stage.stripe.onboard(body["accountId"])
-        await stage.deliver_all("account.updated")
+        server.stripe.onboard(body["accountId"])
+        await server.deliver_all("account.updated")
         assert (await cid.get(f"{STRIPE}/status")).json()["account"]["status"] == "active"
         analytics = (await cid.get(f"{CREATOR}/analytics")).json()["stripeAccount"]
         assert (analytics["isConnected"], analytics["canReceivePayouts"]) == (True, True)
 
-    async def test_defect_active_does_not_depend_on_charges(self, stage: Stage):
-        cid = await stage.creator(account="active")
+    async def test_active_status_does_not_depend_on_charges(self, server: CreatorsServer):
+        cid = await server.creator(account="active")
         account = (await cid.get(f"{STRIPE}/status")).json()["account"]
         assert (account["chargesEnabled"], account["status"]) == (False, "active")
 
-    async def test_defect_a_creator_has_one_account_whatever_happens(
-        self, stage: Stage, cid: Person
-    ):
+    async def test_creator_has_one_stripe_account(self, server: CreatorsServer, cid: Person):
         async with trio.open_nursery() as nursery:
             for _ in range(4):
                 nursery.start_soon(cid.post, f"{STRIPE}/onboard")
         # The row is lost: the next request finds the same account.
-        await stage.sql("delete from creator_stripe_accounts where creator_id = %(id)s", id=cid.id)
+        await server.sql("delete from creator_stripe_accounts where creator_id = %(id)s", id=cid.id)
         again = (await cid.post(f"{STRIPE}/onboard")).json()
         mine = [
             account["id"]
-            for account in stage.stripe.objects("account")
+            for account in server.stripe.objects("account")
             if account["metadata"]["creator_id"] == cid.id
         ]
         assert mine == [again["accountId"]]
 
-    async def test_defect_foreign_accounts_are_refused(self, stage: Stage, cid: Person):
-        other = await stage.creator(account="active")
+    async def test_foreign_accounts_are_rejected(self, server: CreatorsServer, cid: Person):
+        other = await server.creator(account="active")
         foreign = (await other.get(f"{STRIPE}/status")).json()["account"]["stripe_account_id"]
         await cid.post(f"{STRIPE}/onboard")
         back = {"return_url": SITE, "refresh_url": SITE}
-        answer = await cid.post(f"{STRIPE}/refresh-status", {"account_id": foreign})
-        assert answer.status_code == 403
-        answer = await cid.post(f"{STRIPE}/account-link", {"account_id": foreign, **back})
-        assert answer.status_code == 403
+        response = await cid.post(f"{STRIPE}/refresh-status", {"account_id": foreign})
+        assert response.status_code == 403
+        response = await cid.post(f"{STRIPE}/account-link", {"account_id": foreign, **back})
+        assert response.status_code == 403
 
-    async def test_defect_only_addresses_of_the_project_and_the_app(
-        self, stage: Stage, cid: Person
+    async def test_only_urls_of_the_project_and_the_app_are_accepted(
+        self, server: CreatorsServer, cid: Person
     ):
         path = f"{STRIPE}/account-link"
         good = {
             "return_url": "cookcam://creator-kyc-complete",
             "refresh_url": f"{SITE}/creator?x=1",
         }
-        answer = await cid.post(path, good)
-        assert answer.status_code == 404
-        assert answer.json()["error"] == "No Stripe account found. Please start onboarding first."
+        response = await cid.post(path, good)
+        assert response.status_code == 404
+        assert response.json()["error"] == "No Stripe account found. Please start onboarding first."
         await cid.post(f"{STRIPE}/onboard")
-        answer = await cid.post(path, good)
-        body = answer.json()
-        assert answer.status_code == 200, answer.text
+        response = await cid.post(path, good)
+        body = response.json()
+        assert response.status_code == 200, response.text
         assert "creator%2Fstripe%2Freturn%2Fcreator-kyc-complete" in body["url"]
-        assert body["expires_at"] == (stage.stripe.now + 300) * 1000
-        answer = await cid.post(path, {"return_url": SITE})
-        assert answer.status_code == 400
-        assert answer.json()["error"] == "Missing required parameters"
-        assert answer.json()["required"] == ["return_url", "refresh_url"]
+        assert body["expires_at"] == (server.stripe.now + 300) * 1000
+        response = await cid.post(path, {"return_url": SITE})
+        assert response.status_code == 400
+        assert response.json()["error"] == "Missing required parameters"
+        assert response.json()["required"] == ["return_url", "refresh_url"]
         for url in (
             "https://evil.example/",
             "https://cookcam.ai.evil.example/",
@@ -467,57 +478,60 @@ class TestConnect:
             "cookcam://elsewhere",
             "cookcam://creator-kyc-complete/../x",
         ):
-            answer = await cid.post(path, {**good, "return_url": url})
-            assert (answer.status_code, answer.json()["error"]) == (400, "Return URL not allowed")
+            response = await cid.post(path, {**good, "return_url": url})
+            assert (response.status_code, response.json()["error"]) == (
+                400,
+                "Return URL not allowed",
+            )
 
-    async def test_the_page_that_leads_back_into_the_app(self, stage: Stage):
+    async def test_return_page_redirects_into_the_app(self, server: CreatorsServer):
         for page in (
             "creator-kyc-complete",
             "creator-kyc-refresh",
             "creator-onboarding-complete",
             "creator-onboarding-refresh",
         ):
-            answer = await stage.guest.get(f"{STRIPE}/return/{page}")
-            assert answer.status_code == 302
-            assert answer.headers["location"] == f"cookcam://{page}"
-            assert f'href="cookcam://{page}"' in answer.text
-        assert (await stage.guest.get(f"{STRIPE}/return/elsewhere")).status_code == 404
+            response = await server.guest.get(f"{STRIPE}/return/{page}")
+            assert response.status_code == 302
+            assert response.headers["location"] == f"cookcam://{page}"
+            assert f'href="cookcam://{page}"' in response.text
+        assert (await server.guest.get(f"{STRIPE}/return/elsewhere")).status_code == 404
         assert API.startswith("https://")
 
-    async def test_dashboard_and_refresh(self, stage: Stage, cid: Person):
-        answer = await cid.get(f"{STRIPE}/dashboard")
-        assert (answer.status_code, answer.json()["error"]) == (404, "Stripe account not found")
-        answer = await cid.post(f"{STRIPE}/refresh-status")
-        assert (answer.status_code, answer.json()["error"]) == (404, "No Stripe account found")
+    async def test_dashboard_and_refresh(self, server: CreatorsServer, cid: Person):
+        response = await cid.get(f"{STRIPE}/dashboard")
+        assert (response.status_code, response.json()["error"]) == (404, "Stripe account not found")
+        response = await cid.post(f"{STRIPE}/refresh-status")
+        assert (response.status_code, response.json()["error"]) == (404, "No Stripe account found")
         account = (await cid.post(f"{STRIPE}/onboard")).json()["accountId"]
         assert (await cid.get(f"{STRIPE}/dashboard")).status_code == 409
-        stage.stripe.onboard(account)  # and its event is lost
-        answer = await cid.post(f"{STRIPE}/refresh-status", {"account_id": account})
-        assert answer.json() == {"success": True, "message": "Account status refreshed"}
+        server.stripe.onboard(account)  # and its event is lost
+        response = await cid.post(f"{STRIPE}/refresh-status", {"account_id": account})
+        assert response.json() == {"success": True, "message": "Account status refreshed"}
         assert (await cid.get(f"{STRIPE}/status")).json()["account"]["status"] == "active"
-        answer = await cid.get(f"{STRIPE}/dashboard")
-        assert answer.json()["dashboardUrl"].endswith(f"/express/{account}")
+        response = await cid.get(f"{STRIPE}/dashboard")
+        assert response.json()["dashboardUrl"].endswith(f"/express/{account}")
 
-    async def test_defect_a_refresh_that_fails_says_so(self, stage: Stage, cid: Person):
+    async def test_failed_refresh_is_an_error(self, server: CreatorsServer, cid: Person):
         await cid.post(f"{STRIPE}/onboard")
-        stage.stripe.behaviour.fault = Fault("status", status=400, path="/v1/accounts")
-        answer = await cid.post(f"{STRIPE}/refresh-status")
-        assert answer.status_code == 502
-        assert answer.json()["error"] == "Failed to refresh account status"
+        server.stripe.behaviour.fault = Fault("status", status=400, path="/v1/accounts")
+        response = await cid.post(f"{STRIPE}/refresh-status")
+        assert response.status_code == 502
+        assert response.json()["error"] == "Failed to refresh account status"
 
-    async def test_what_stripe_refuses(self, cid: Person):
-        answer = await cid.post(f"{STRIPE}/onboard", {"country": "ZZ"})
-        assert answer.status_code == 502
-        assert answer.json()["error"] == "Failed to create Stripe account"
+    async def test_rejection_by_stripe_is_an_error(self, cid: Person):
+        response = await cid.post(f"{STRIPE}/onboard", {"country": "ZZ"})
+        assert response.status_code == 502
+        assert response.json()["error"] == "Failed to create Stripe account"
         assert (await cid.post(f"{STRIPE}/onboard", {"country": "USA"})).status_code == 400
         assert (await cid.get(f"{STRIPE}/status")).json()["hasAccount"] is False
 
-    async def test_an_account_that_took_our_access_away(self, stage: Stage):
-        cid = await stage.creator(account="active")
+    async def test_account_that_revoked_access_is_replaced(self, server: CreatorsServer):
+        cid = await server.creator(account="active")
         account = (await cid.get(f"{STRIPE}/status")).json()["account"]["stripe_account_id"]
-        stage.stripe.onboard(account)
-        stage.stripe.deauthorize(account)
-        await stage.deliver_all()
+        server.stripe.onboard(account)
+        server.stripe.deauthorize(account)
+        await server.deliver_all()
         state = (await cid.get(f"{STRIPE}/status")).json()
         assert state["account"]["status"] == "disabled"
         again = (await cid.post(f"{STRIPE}/onboard")).json()

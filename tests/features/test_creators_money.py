@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from cookcam.database import Database
 from cookcam.errors import AppError, ConstraintViolation
-from cookcam.features.creators.books import Books, Earning
+from cookcam.features.creators.books import CreatorLedger, Earning
 from cookcam.features.creators.commission_store import AttributionStore
 from cookcam.features.creators.commissions import CreatorCommissions
-from cookcam.features.creators.money import cents_of, part
+from cookcam.features.creators.money import cents_of, prorate
 from cookcam.features.creators.payout_store import PayoutStore
 from cookcam.features.creators.payouts import Payouts
 from cookcam.features.referrals.service import Referrals
@@ -30,7 +30,7 @@ from cookcam.providers.stripe.events import Event
 from cookcam.realtime.hub import Hub
 from cookcam.sandbox.stripe import Fault
 from tests.features.conftest import Person
-from tests.features.creators_stage import CREATOR, STRIPE, Stage, open_stage
+from tests.features.creators_stage import CREATOR, STRIPE, CreatorsServer, open_creators_server
 from tests.features.test_subscriptions_ledger import Told
 from tests.support.profiles import profiles_of
 
@@ -54,15 +54,15 @@ PAYOUT_KEYS = {
 
 
 @pytest.fixture
-async def stage(database_url: str) -> AsyncIterator[Stage]:
-    async with open_stage(database_url) as opened:
+async def server(database_url: str) -> AsyncIterator[CreatorsServer]:
+    async with open_creators_server(database_url) as opened:
         await opened.resolve()  # what other tests left
         yield opened
 
 
 @pytest.fixture
-async def cid(stage: Stage) -> Person:
-    return await stage.creator(account="active")
+async def cid(server: CreatorsServer) -> Person:
+    return await server.creator(account="active")
 
 
 def figures(body: dict[str, Any]) -> tuple[float, float, float]:
@@ -70,51 +70,51 @@ def figures(body: dict[str, Any]) -> tuple[float, float, float]:
 
 
 @given(st.integers(-(10**9), 10**9))
-def test_every_cent_survives_the_wire(cents: int):
+def test_cents_survive_conversion_to_dollars_and_back(cents: int):
     assert cents_of(cents / 100) == cents
     assert cents_of(float(f"{cents / 100:.2f}")) == cents
 
 
 @pytest.mark.parametrize("dollars", [0.001, 10.005, float("nan"), float("inf"), 1e300, 1e-9])
-def test_what_is_no_amount(dollars: float):
+def test_invalid_dollar_amounts_are_rejected(dollars: float):
     assert cents_of(dollars) is None
 
 
 @given(st.integers(0, 10**7), st.integers(0, 100))
 def test_shares_are_rounded_half_up(cents: int, percent: int):
-    share = part(cents, percent, 100)
+    share = prorate(cents, percent, 100)
     assert -50 <= cents * percent - share * 100 < 50
     assert 0 <= share <= cents
 
 
 def test_the_documented_commissions():
-    assert (part(399, 30, 100), part(999, 30, 100)) == (120, 300)
+    assert (prorate(399, 30, 100), prorate(999, 30, 100)) == (120, 300)
 
 
 class TestTips:
-    async def test_a_tip_is_pending_until_it_is_paid(self, stage: Stage, cid: Person):
-        ann, recipe = await stage.person(), await stage.recipe(cid)
-        answer = await ann.post(f"/recipe/{recipe}/tip", {"amount": 0.5, "message": "Thanks"})
-        body = answer.json()
-        assert answer.status_code == 200
+    async def test_tip_is_pending_until_it_is_paid(self, server: CreatorsServer, cid: Person):
+        ann, recipe = await server.person(), await server.recipe(cid)
+        response = await ann.post(f"/recipe/{recipe}/tip", {"amount": 0.5, "message": "Thanks"})
+        body = response.json()
+        assert response.status_code == 200
         assert set(body) == {"success", "message", "clientSecret", "tipId"}
         assert body["message"] == "Tip sent successfully"
-        (intent,) = (i for i in stage.stripe.objects("payment_intent"))
+        (intent,) = (i for i in server.stripe.objects("payment_intent"))
         assert intent["client_secret"] == body["clientSecret"]
         assert intent["metadata"]["creator_id"] == cid.id
-        assert figures(await stage.balance(cid)) == (0, 0, 0)
-        stage.stripe.confirm(intent["id"])
-        await stage.deliver_all()
-        assert figures(await stage.balance(cid)) == (0.5, 0, 0.5)
-        assert await stage.ledger(cid) == [("tip", 50)]
-        (event,) = (e for e in stage.stripe.events if e["type"] == "payment_intent.succeeded")
-        assert (await stage.deliver({**event, "id": f"evt_{uuid4().hex}"})).status_code == 200
-        assert await stage.ledger(cid) == [("tip", 50)]
-        await stage.assert_balanced(cid)
+        assert figures(await server.balance(cid)) == (0, 0, 0)
+        server.stripe.confirm(intent["id"])
+        await server.deliver_all()
+        assert figures(await server.balance(cid)) == (0.5, 0, 0.5)
+        assert await server.ledger(cid) == [("tip", 50)]
+        (event,) = (e for e in server.stripe.events if e["type"] == "payment_intent.succeeded")
+        assert (await server.deliver({**event, "id": f"evt_{uuid4().hex}"})).status_code == 200
+        assert await server.ledger(cid) == [("tip", 50)]
+        await server.assert_balanced(cid)
 
-    async def test_defect_nobody_mints_money(self, stage: Stage, cid: Person):
-        ann, bob = await stage.person(), await stage.person("Bob")
-        recipe, path = await stage.recipe(cid), "/subscription/recipe/{}/tip"
+    async def test_money_cannot_be_created(self, server: CreatorsServer, cid: Person):
+        ann, bob = await server.person(), await server.person("Bob")
+        recipe, path = await server.recipe(cid), "/subscription/recipe/{}/tip"
         cases: list[tuple[dict[str, Any], str]] = [
             ({}, "Missing required parameters"),
             ({"amount": 5, "creatorId": bob.id}, "Invalid creator"),
@@ -128,85 +128,89 @@ class TestTips:
             ({"amount": 5, "message": "x" * 501}, "VALIDATION_ERROR"),
         ]
         for body, error in cases:
-            answer = await ann.post(path.format(recipe), body)
-            assert (answer.status_code, answer.json()["error"]) == (400, error), body
+            response = await ann.post(path.format(recipe), body)
+            assert (response.status_code, response.json()["error"]) == (400, error), body
         assert (await ann.post(path.format(recipe), {})).json()["required"] == [
             "amount",
             "creatorId",
         ]
-        answer = await cid.post(path.format(recipe), {"amount": 5})
-        assert (answer.status_code, answer.json()["error"]) == (400, "Invalid creator")
-        draft = await stage.recipe(cid, published=False)
+        response = await cid.post(path.format(recipe), {"amount": 5})
+        assert (response.status_code, response.json()["error"]) == (400, "Invalid creator")
+        draft = await server.recipe(cid, published=False)
         for unknown in (str(uuid4()), "nonsense", draft):
             assert (await ann.post(path.format(unknown), {"amount": 5})).status_code == 404
-        assert (await stage.guest.post(path.format(recipe), {"amount": 5})).status_code == 401
-        await stage.deliver_all()
-        assert stage.stripe.objects("payment_intent") == []
-        assert figures(await stage.balance(cid)) == (0, 0, 0)
+        assert (await server.guest.post(path.format(recipe), {"amount": 5})).status_code == 401
+        await server.deliver_all()
+        assert server.stripe.objects("payment_intent") == []
+        assert figures(await server.balance(cid)) == (0, 0, 0)
 
-    async def test_refunds_in_parts_and_disputes_take_their_part(self, stage: Stage, cid: Person):
-        ann, recipe = await stage.person(), await stage.recipe(cid)
-        intent = await stage.tip(ann, recipe, 10)
-        charge = stage.stripe.confirm(intent["id"])["latest_charge"]
-        stage.stripe.refund(charge, 300)
-        # The refund is told before the payment, and both are told again.
-        events = stage.new("payment_intent.succeeded", "charge.refunded")
+    async def test_partial_refunds_and_disputes_reduce_the_share(
+        self, server: CreatorsServer, cid: Person
+    ):
+        ann, recipe = await server.person(), await server.recipe(cid)
+        intent = await server.tip(ann, recipe, 10)
+        charge = server.stripe.confirm(intent["id"])["latest_charge"]
+        server.stripe.refund(charge, 300)
+        # The refund is reported before the payment, and both are reported again.
+        events = server.new("payment_intent.succeeded", "charge.refunded")
         for event in (*reversed(events), *events):
             copy = {**event, "id": f"evt_{uuid4().hex}"}
-            assert (await stage.deliver(copy)).status_code == 200
-        assert await stage.ledger(cid) == [("tip", 1000), ("refund", -300)]
-        dispute = stage.stripe.dispute(charge)
-        await stage.deliver_all()
-        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
-        assert await tip_status(stage, intent) == "refunded"
-        stage.stripe.close_dispute(dispute["id"], won=True)
-        await stage.deliver_all()
-        assert sum(cents for _, cents in await stage.ledger(cid)) == 700
-        assert await tip_status(stage, intent) == "completed"
-        stage.stripe.refund(charge)
-        await stage.deliver_all()
-        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
-        assert await tip_status(stage, intent) == "refunded"
-        assert figures(await stage.balance(cid)) == (0, 0, 0)
-        await stage.assert_balanced(cid)
+            assert (await server.deliver(copy)).status_code == 200
+        assert await server.ledger(cid) == [("tip", 1000), ("refund", -300)]
+        dispute = server.stripe.dispute(charge)
+        await server.deliver_all()
+        assert sum(cents for _, cents in await server.ledger(cid)) == 0
+        assert await tip_status(server, intent) == "refunded"
+        server.stripe.close_dispute(dispute["id"], won=True)
+        await server.deliver_all()
+        assert sum(cents for _, cents in await server.ledger(cid)) == 700
+        assert await tip_status(server, intent) == "completed"
+        server.stripe.refund(charge)
+        await server.deliver_all()
+        assert sum(cents for _, cents in await server.ledger(cid)) == 0
+        assert await tip_status(server, intent) == "refunded"
+        assert figures(await server.balance(cid)) == (0, 0, 0)
+        await server.assert_balanced(cid)
 
-    async def test_stripe_is_away_or_not_there_at_all(self, stage: Stage, cid: Person):
-        ann, recipe = await stage.person(), await stage.recipe(cid)
+    async def test_tip_while_stripe_is_unavailable_or_not_configured(
+        self, server: CreatorsServer, cid: Person
+    ):
+        ann, recipe = await server.person(), await server.recipe(cid)
         path = f"/subscription/recipe/{recipe}/tip"
-        stage.stripe.behaviour.fault = Fault("status", status=503, path="/v1/payment_intents")
-        answer = await ann.post(path, {"amount": 5})
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-        stage.stripe.behaviour.fault = Fault("status", status=400, path="/v1/payment_intents")
-        answer = await ann.post(path, {"amount": 5})
-        assert (answer.status_code, answer.json()["error"]) == (502, "Failed to send tip")
-        rows = await stage.sql(
+        server.stripe.behaviour.fault = Fault("status", status=503, path="/v1/payment_intents")
+        response = await ann.post(path, {"amount": 5})
+        assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+        server.stripe.behaviour.fault = Fault("status", status=400, path="/v1/payment_intents")
+        response = await ann.post(path, {"amount": 5})
+        assert (response.status_code, response.json()["error"]) == (502, "Failed to send tip")
+        rows = await server.sql(
             "select status from creator_tips where creator_id = %(id)s order by created_at",
             id=cid.id,
         )
         assert rows == [("pending",), ("failed",)]
 
 
-async def tip_status(stage: Stage, intent: dict[str, Any]) -> str:
-    rows = await stage.sql(
+async def tip_status(server: CreatorsServer, intent: dict[str, Any]) -> str:
+    rows = await server.sql(
         "select status from creator_tips where stripe_payment_intent_id = %(id)s", id=intent["id"]
     )
     return rows[0][0]
 
 
 class TestPayouts:
-    async def test_from_the_balance_to_the_bank(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 2500)
-        await stage.earn(cid, 700, days_ago=1)
-        balance = await stage.balance(cid)
+    async def test_payout_from_balance_to_bank(self, server: CreatorsServer, cid: Person):
+        await server.earn(cid, 2500)
+        await server.earn(cid, 700, days_ago=1)
+        balance = await server.balance(cid)
         assert figures(balance) == (32, 25, 7)
         assert balance["last_payout_date"] is None
         payday = datetime.fromisoformat(balance["next_payout_date"])
         assert payday.weekday() == 4
         assert timedelta(0) < payday - datetime.now(UTC) <= timedelta(days=7)
 
-        answer = await stage.payout(cid, 20)
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
+        response = await server.payout(cid, 20)
+        assert response.status_code == 200, response.text
+        body = response.json()
         assert body["message"] == "Payout request submitted successfully"
         payout = body["payout"]
         assert set(payout) == PAYOUT_KEYS
@@ -215,28 +219,30 @@ class TestPayouts:
             "processing",
             "stripe",
         )
-        transfer = stage.stripe.get("transfer", payout["stripe_transfer_id"])
+        transfer = server.stripe.get("transfer", payout["stripe_transfer_id"])
         assert transfer["amount"] == 2000
         assert transfer["metadata"] == {
             "creator_id": cid.id,
             "payout_id": payout["id"],
             "platform": "cookcam",
         }
-        assert figures(await stage.balance(cid)) == (32, 5, 7)
+        assert figures(await server.balance(cid)) == (32, 5, 7)
 
-        stage.stripe.advance(86_400)
-        paid = stage.stripe.pay_out(payout["stripe_account_id"], 2000)
-        await stage.deliver_all()
+        server.stripe.advance(86_400)
+        paid = server.stripe.pay_out(payout["stripe_account_id"], 2000)
+        await server.deliver_all()
         history = (await cid.get(f"{CREATOR}/payouts/history")).json()
         assert history["pagination"] == {"limit": 20, "offset": 0, "total": 1}
         (known,) = history["payouts"]
         assert (known["status"], known["stripe_payout_id"]) == ("completed", paid["id"])
         assert known["processed_at"] is not None
-        assert (await stage.balance(cid))["last_payout_date"] == known["processed_at"]
-        await stage.assert_balanced(cid)
+        assert (await server.balance(cid))["last_payout_date"] == known["processed_at"]
+        await server.assert_balanced(cid)
 
-    async def test_defect_amounts_methods_and_balances_are_checked(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 1500)
+    async def test_payout_amount_method_and_balance_are_validated(
+        self, server: CreatorsServer, cid: Person
+    ):
+        await server.earn(cid, 1500)
         cases: list[tuple[dict[str, Any], str]] = [
             ({}, "Missing required parameters"),
             ({"amount": 10}, "Missing required parameters"),
@@ -250,159 +256,175 @@ class TestPayouts:
             ({"amount": "12", "method": "stripe"}, "VALIDATION_ERROR"),
         ]
         for body, error in cases:
-            answer = await cid.post(f"{CREATOR}/payout", body)
-            assert (answer.status_code, answer.json()["error"]) == (400, error), body
-        answer = await cid.post(f"{CREATOR}/payout", {})
-        assert answer.json()["required"] == ["amount", "method"]
-        assert stage.stripe.objects("transfer") == []
+            response = await cid.post(f"{CREATOR}/payout", body)
+            assert (response.status_code, response.json()["error"]) == (400, error), body
+        response = await cid.post(f"{CREATOR}/payout", {})
+        assert response.json()["required"] == ["amount", "method"]
+        assert server.stripe.objects("transfer") == []
 
-    async def test_without_an_account_that_can_be_paid(self, stage: Stage):
+    async def test_payout_without_an_active_account_is_a_conflict(self, server: CreatorsServer):
         for account in (None, "restricted"):
-            cid = await stage.creator(account=account)
-            await stage.earn(cid, 1500)
-            answer = await stage.payout(cid, 15)
-            assert (answer.status_code, answer.json()["error"]) == (
+            cid = await server.creator(account=account)
+            await server.earn(cid, 1500)
+            response = await server.payout(cid, 15)
+            assert (response.status_code, response.json()["error"]) == (
                 409,
                 "Stripe account not ready",
             )
-            assert figures(await stage.balance(cid)) == (15, 15, 0)
+            assert figures(await server.balance(cid)) == (15, 15, 0)
             assert (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"] == []
 
-    async def test_defect_the_same_money_is_paid_once(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 5000)
-        answers: list[int] = []
+    async def test_concurrent_payouts_cannot_exceed_the_balance(
+        self, server: CreatorsServer, cid: Person
+    ):
+        await server.earn(cid, 5000)
+        responses: list[int] = []
 
         async def ask() -> None:
-            answers.append((await stage.payout(cid, 20)).status_code)
+            responses.append((await server.payout(cid, 20)).status_code)
 
         async with trio.open_nursery() as nursery:
             for _ in range(10):
                 nursery.start_soon(ask)
-        assert sorted(answers) == [200, 200] + [400] * 8
-        assert len(stage.stripe.objects("transfer")) == 2
-        assert figures(await stage.balance(cid)) == (50, 10, 0)
-        await stage.assert_balanced(cid)
+        assert sorted(responses) == [200, 200] + [400] * 8
+        assert len(server.stripe.objects("transfer")) == 2
+        assert figures(await server.balance(cid)) == (50, 10, 0)
+        await server.assert_balanced(cid)
 
-    async def test_a_repeated_key_is_one_payout(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 5000)
+    async def test_repeated_idempotency_key_is_one_payout(
+        self, server: CreatorsServer, cid: Person
+    ):
+        await server.earn(cid, 5000)
         headers = {"Idempotency-Key": "tap"}
-        first, second = [(await stage.payout(cid, 20, **headers)).json() for _ in range(2)]
+        first, second = [(await server.payout(cid, 20, **headers)).json() for _ in range(2)]
         assert first == second
-        assert len(stage.stripe.objects("transfer")) == 1
+        assert len(server.stripe.objects("transfer")) == 1
 
-    async def test_a_key_of_another_amount_is_rejected_with_409(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 9000)
+    async def test_key_reused_for_another_amount_is_rejected_with_409(
+        self, server: CreatorsServer, cid: Person
+    ):
+        await server.earn(cid, 9000)
         headers = {"Idempotency-Key": "tap"}
-        first = await stage.payout(cid, 20, **headers)
+        first = await server.payout(cid, 20, **headers)
         for dollars in (30, 5, 9000):
-            other = await stage.payout(cid, dollars, **headers)
+            other = await server.payout(cid, dollars, **headers)
             assert (other.status_code, other.json()["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
-        assert (await stage.payout(cid, 20, **headers)).json() == first.json()
-        assert len(stage.stripe.objects("transfer")) == 1
+        assert (await server.payout(cid, 20, **headers)).json() == first.json()
+        assert len(server.stripe.objects("transfer")) == 1
 
-    async def test_long_keys_are_told_apart_by_their_ends(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 9000)
+    async def test_long_idempotency_keys_are_distinguished(
+        self, server: CreatorsServer, cid: Person
+    ):
+        await server.earn(cid, 9000)
         for end in ("a", "b"):
-            answer = await stage.payout(cid, 20, **{"Idempotency-Key": "k" * 250 + end})
-            assert answer.status_code == 200
-        assert len(stage.stripe.objects("transfer")) == 2
+            response = await server.payout(cid, 20, **{"Idempotency-Key": "k" * 250 + end})
+            assert response.status_code == 200
+        assert len(server.stripe.objects("transfer")) == 2
 
-    async def test_a_refused_transfer_gives_the_money_back(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 2000)
-        stage.stripe.behaviour.balance_cents = 100
-        answer = await stage.payout(cid, 20)
-        assert (answer.status_code, answer.json()["error"]) == (502, "Failed to request payout")
+    async def test_rejected_transfer_releases_the_amount(self, server: CreatorsServer, cid: Person):
+        await server.earn(cid, 2000)
+        server.stripe.behaviour.balance_cents = 100
+        response = await server.payout(cid, 20)
+        assert (response.status_code, response.json()["error"]) == (502, "Failed to request payout")
         (payout,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
         assert (payout["status"], payout["notes"]) == ("failed", "balance_insufficient")
-        assert figures(await stage.balance(cid)) == (20, 20, 0)
-        stage.stripe.behaviour.balance_cents = None
-        assert (await stage.payout(cid, 20)).status_code == 200
-        await stage.assert_balanced(cid)
+        assert figures(await server.balance(cid)) == (20, 20, 0)
+        server.stripe.behaviour.balance_cents = None
+        assert (await server.payout(cid, 20)).status_code == 200
+        await server.assert_balanced(cid)
 
-    async def test_defect_a_lost_answer_is_not_paid_twice(self, stage: Stage, cid: Person):
+    async def test_transfer_with_lost_response_is_not_paid_twice(
+        self, server: CreatorsServer, cid: Person
+    ):
         """Stripe makes the transfer, and the connection drops each time before it says so."""
-        await stage.earn(cid, 2000)
-        stage.stripe.behaviour.fault = Fault("cut", late=True, path="/v1/transfers")
-        answer = await stage.payout(cid, 20)
-        assert answer.status_code == 200
-        payout = answer.json()["payout"]
+        await server.earn(cid, 2000)
+        server.stripe.behaviour.fault = Fault("cut", late=True, path="/v1/transfers")
+        response = await server.payout(cid, 20)
+        assert response.status_code == 200
+        payout = response.json()["payout"]
         assert (payout["status"], payout["stripe_transfer_id"]) == ("processing", None)
-        assert figures(await stage.balance(cid)) == (20, 0, 0)
-        assert await stage.resolve() == 0  # Stripe is still away
-        stage.stripe.behaviour.fault = None
-        assert await stage.resolve(minutes=1) == 0  # its request may still be running
-        assert await stage.resolve() == 1
-        assert await stage.resolve() == 0
-        (transfer,) = stage.stripe.objects("transfer")
+        assert figures(await server.balance(cid)) == (20, 0, 0)
+        assert await server.resolve() == 0  # Stripe is still away
+        server.stripe.behaviour.fault = None
+        assert await server.resolve(minutes=1) == 0  # its request may still be running
+        assert await server.resolve() == 1
+        assert await server.resolve() == 0
+        (transfer,) = server.stripe.objects("transfer")
         (known,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
         assert (known["status"], known["stripe_transfer_id"]) == ("processing", transfer["id"])
-        await stage.assert_balanced(cid)
+        await server.assert_balanced(cid)
 
-    async def test_killed_between_reservation_and_transfer(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 2000)
-        stage.stripe.behaviour.fault = Fault("hang", path="/v1/transfers")
+    async def test_crash_between_reservation_and_transfer_is_resolved(
+        self, server: CreatorsServer, cid: Person
+    ):
+        await server.earn(cid, 2000)
+        server.stripe.behaviour.fault = Fault("hang", path="/v1/transfers")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.payout, cid, 20)
-            while not any("transfers" in asked for asked in stage.stripe.requests):
+            nursery.start_soon(server.payout, cid, 20)
+            while not any("transfers" in asked for asked in server.stripe.requests):
                 await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
-        assert figures(await stage.balance(cid)) == (20, 0, 0)
-        assert stage.stripe.objects("transfer") == []
-        stage.stripe.behaviour.fault = None
+        assert figures(await server.balance(cid)) == (20, 0, 0)
+        assert server.stripe.objects("transfer") == []
+        server.stripe.behaviour.fault = None
         # Two instances find it at once.
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.resolve)
-            nursery.start_soon(stage.resolve)
-        assert len(stage.stripe.objects("transfer")) == 1
-        assert await stage.resolve() == 0
-        assert figures(await stage.balance(cid)) == (20, 0, 0)
-        await stage.assert_balanced(cid)
+            nursery.start_soon(server.resolve)
+            nursery.start_soon(server.resolve)
+        assert len(server.stripe.objects("transfer")) == 1
+        assert await server.resolve() == 0
+        assert figures(await server.balance(cid)) == (20, 0, 0)
+        await server.assert_balanced(cid)
 
-    async def test_the_event_says_it_when_nobody_else_does(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 2000)
-        stage.stripe.behaviour.fault = Fault("cut", late=True, path="/v1/transfers")
-        payout = (await stage.payout(cid, 20)).json()["payout"]
-        stage.stripe.behaviour.fault = None
+    async def test_transfer_event_settles_a_payout_without_a_response(
+        self, server: CreatorsServer, cid: Person
+    ):
+        await server.earn(cid, 2000)
+        server.stripe.behaviour.fault = Fault("cut", late=True, path="/v1/transfers")
+        payout = (await server.payout(cid, 20)).json()["payout"]
+        server.stripe.behaviour.fault = None
         # Taken for failed by mistake: the money has left all the same.
-        await stage.sql(
+        await server.sql(
             "update creator_payouts set status = 'failed' where id = %(id)s", id=payout["id"]
         )
-        assert figures(await stage.balance(cid)) == (20, 20, 0)
-        await stage.deliver_all()
-        assert figures(await stage.balance(cid)) == (20, 0, 0)
-        assert await stage.resolve() == 0
-        assert len(stage.stripe.objects("transfer")) == 1
-        await stage.assert_balanced(cid)
+        assert figures(await server.balance(cid)) == (20, 20, 0)
+        await server.deliver_all()
+        assert figures(await server.balance(cid)) == (20, 0, 0)
+        assert await server.resolve() == 0
+        assert len(server.stripe.objects("transfer")) == 1
+        await server.assert_balanced(cid)
 
-    async def test_a_reversed_transfer_is_owed_again(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 2000)
-        payout = (await stage.payout(cid, 20)).json()["payout"]
-        stage.stripe.reverse(payout["stripe_transfer_id"])
-        for event in (*reversed(stage.new()), *stage.new()):
+    async def test_reversed_transfer_is_owed_again(self, server: CreatorsServer, cid: Person):
+        await server.earn(cid, 2000)
+        payout = (await server.payout(cid, 20)).json()["payout"]
+        server.stripe.reverse(payout["stripe_transfer_id"])
+        for event in (*reversed(server.new()), *server.new()):
             copy = {**event, "id": f"evt_{uuid4().hex}"}
-            assert (await stage.deliver(copy)).status_code == 200
+            assert (await server.deliver(copy)).status_code == 200
         (known,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
         assert known["status"] == "failed"
-        assert figures(await stage.balance(cid)) == (20, 20, 0)
-        await stage.assert_balanced(cid)
+        assert figures(await server.balance(cid)) == (20, 20, 0)
+        await server.assert_balanced(cid)
 
-    async def test_defect_a_payout_is_matched_by_its_account_and_time(self, stage: Stage):
-        cid, dee = [await stage.creator(account="active") for _ in range(2)]
+    async def test_bank_payout_completes_earlier_transfers_of_its_account(
+        self, server: CreatorsServer
+    ):
+        cid, dee = [await server.creator(account="active") for _ in range(2)]
         for who in (cid, dee):
-            await stage.earn(who, 4000)
-        first = (await stage.payout(cid, 20)).json()["payout"]
-        other = (await stage.payout(dee, 20)).json()["payout"]
-        await stage.deliver_all()
-        stage.stripe.advance(3600)
-        stage.stripe.pay_out(first["stripe_account_id"], 2000)
-        stage.stripe.advance(3600)
-        later = (await stage.payout(cid, 20)).json()["payout"]
-        await stage.deliver_all()
+            await server.earn(who, 4000)
+        first = (await server.payout(cid, 20)).json()["payout"]
+        other = (await server.payout(dee, 20)).json()["payout"]
+        await server.deliver_all()
+        server.stripe.advance(3600)
+        server.stripe.pay_out(first["stripe_account_id"], 2000)
+        server.stripe.advance(3600)
+        later = (await server.payout(cid, 20)).json()["payout"]
+        await server.deliver_all()
         # One of our own account is not a creator's.
-        told = next(e for e in stage.stripe.events if e["type"] == "payout.paid")
-        own = {key: value for key, value in told.items() if key != "account"}
-        assert (await stage.deliver({**own, "id": f"evt_{uuid4().hex}"})).status_code == 200
-        rows = await stage.sql(
+        event = next(e for e in server.stripe.events if e["type"] == "payout.paid")
+        own = {key: value for key, value in event.items() if key != "account"}
+        assert (await server.deliver({**own, "id": f"evt_{uuid4().hex}"})).status_code == 200
+        rows = await server.sql(
             "select id, status from creator_payouts where id = any(%(ids)s::uuid[])",
             ids=[first["id"], other["id"], later["id"]],
         )
@@ -412,30 +434,32 @@ class TestPayouts:
             later["id"]: "processing",
         }
 
-    async def test_a_bank_that_refuses_leaves_the_money_owed(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 2000)
-        payout = (await stage.payout(cid, 20)).json()["payout"]
-        stage.stripe.advance(3600)
-        failed = stage.stripe.pay_out(payout["stripe_account_id"], 2000, fails=True)
-        await stage.deliver_all()
+    async def test_payout_rejected_by_the_bank_stays_owed(
+        self, server: CreatorsServer, cid: Person
+    ):
+        await server.earn(cid, 2000)
+        payout = (await server.payout(cid, 20)).json()["payout"]
+        server.stripe.advance(3600)
+        failed = server.stripe.pay_out(payout["stripe_account_id"], 2000, fails=True)
+        await server.deliver_all()
         # Stripe says of some payouts that they are paid before it learns better, in any order.
-        told = next(e for e in stage.stripe.events if e["type"] == "payout.failed")
-        paid = {**told, "id": f"evt_{uuid4().hex}", "type": "payout.paid"}
-        assert (await stage.deliver(paid)).status_code == 200
+        event = next(e for e in server.stripe.events if e["type"] == "payout.failed")
+        paid = {**event, "id": f"evt_{uuid4().hex}", "type": "payout.paid"}
+        assert (await server.deliver(paid)).status_code == 200
         (known,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
         assert (known["status"], known["stripe_payout_id"]) == ("processing", failed["id"])
         assert known["notes"]
-        assert figures(await stage.balance(cid)) == (20, 0, 0)
-        # It is told again to see what the creator hears.
+        assert figures(await server.balance(cid)) == (20, 0, 0)
+        # Delivered again to check the notification of the creator.
         hub = Told()
-        payouts = Payouts(PayoutStore(stage.database), stage.client, hub, lambda: NOW)
-        write = await payouts.bank_failed(Event.of(told))
+        payouts = Payouts(PayoutStore(server.database), server.client, hub, lambda: NOW)
+        write = await payouts.bank_failed(Event.of(event))
         assert write is not None
-        async with stage.database.transaction() as tx:
-            heard = await write(tx)
+        async with server.database.transaction() as tx:
+            notify = await write(tx)
             assert hub.sent == []  # not before it is true
-        assert heard is not None
-        heard()
+        assert notify is not None
+        notify()
         assert hub.sent == [
             (
                 UUID(cid.id),
@@ -451,17 +475,17 @@ class TestPayouts:
                 },
             )
         ]
-        stage.stripe.advance(3600)
-        stage.stripe.pay_out(payout["stripe_account_id"], 2000)
-        await stage.deliver_all()
+        server.stripe.advance(3600)
+        server.stripe.pay_out(payout["stripe_account_id"], 2000)
+        await server.deliver_all()
         (known,) = (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"]
         assert (known["status"], known["notes"]) == ("completed", None)
-        await stage.assert_balanced(cid)
+        await server.assert_balanced(cid)
 
-    async def test_defect_history_is_paged_with_a_real_total(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 5000)
+    async def test_history_is_paged_with_the_total(self, server: CreatorsServer, cid: Person):
+        await server.earn(cid, 5000)
         for _ in range(3):
-            assert (await stage.payout(cid, 10)).status_code == 200
+            assert (await server.payout(cid, 10)).status_code == 200
         path = f"{CREATOR}/payouts/history"
         body = (await cid.get(f"{path}?limit=2&offset=2")).json()
         assert len(body["payouts"]) == 1
@@ -471,29 +495,31 @@ class TestPayouts:
 
 
 class TestConcurrency:
-    async def test_a_hundred_payouts_tips_and_refunds_at_once(self, stage: Stage, cid: Person):
-        await stage.earn(cid, 20_000)
-        ann, recipe = await stage.person(), await stage.recipe(cid)
-        intents = [await stage.tip(ann, recipe, 2) for _ in range(40)]
-        charges = [stage.stripe.confirm(intent["id"])["latest_charge"] for intent in intents]
+    async def test_hundred_concurrent_payouts_tips_and_refunds(
+        self, server: CreatorsServer, cid: Person
+    ):
+        await server.earn(cid, 20_000)
+        ann, recipe = await server.person(), await server.recipe(cid)
+        intents = [await server.tip(ann, recipe, 2) for _ in range(40)]
+        charges = [server.stripe.confirm(intent["id"])["latest_charge"] for intent in intents]
         for charge in charges[:30]:
-            stage.stripe.refund(charge, 50)
+            server.stripe.refund(charge, 50)
         for charge in charges[:10]:
-            stage.stripe.refund(charge)
-        events = stage.new("payment_intent.succeeded", "charge.refunded")
+            server.stripe.refund(charge)
+        events = server.new("payment_intent.succeeded", "charge.refunded")
         assert len(events) == 80
         asked, room = [0] * 2, trio.CapacityLimiter(12)
 
         async def pay() -> None:
             async with room:
-                answer = await stage.payout(cid, 10)
-            assert answer.status_code in (200, 400), answer.text
-            asked[answer.status_code == 200] += 1
+                response = await server.payout(cid, 10)
+            assert response.status_code in (200, 400), response.text
+            asked[response.status_code == 200] += 1
 
         async def tell(event: dict[str, Any]) -> None:
             async with room:
-                answer = await stage.deliver(event)
-            assert answer.status_code == 200, answer.text
+                response = await server.deliver(event)
+            assert response.status_code == 200, response.text
 
         async with trio.open_nursery() as nursery:
             for number, event in enumerate(events):
@@ -501,21 +527,21 @@ class TestConcurrency:
                 if number < 40:
                     nursery.start_soon(pay)
         earned = 20_000 + 40 * 200 - 10 * 200 - 20 * 50
-        assert sum(cents for _, cents in await stage.ledger(cid)) == earned
+        assert sum(cents for _, cents in await server.ledger(cid)) == earned
         refused, paid = asked
         assert refused + paid == 40
         # Refunds count at once and tips only after their hold, so never more than was there.
         assert paid <= 20
-        assert len(stage.stripe.objects("transfer")) == paid
-        assert await stage.owed(cid) == earned - paid * 1000
-        total, available, pending = figures(await stage.balance(cid))
+        assert len(server.stripe.objects("transfer")) == paid
+        assert await server.owed(cid) == earned - paid * 1000
+        total, available, pending = figures(await server.balance(cid))
         assert total == earned / 100
         assert pending == (earned - 20_000) / 100
         refunds = 10 * 200 + 20 * 50
         assert available == max(0, 20_000 - refunds - paid * 1000) / 100
-        await stage.assert_balanced(cid)
+        await server.assert_balanced(cid)
 
-    async def test_the_database_takes_no_posting_without_a_counter_side(self, database: Database):
+    async def test_database_rejects_a_posting_without_its_counter_side(self, database: Database):
         with pytest.raises(ConstraintViolation):
             async with database.transaction() as tx:
                 await tx.execute(
@@ -533,8 +559,8 @@ class TestConcurrency:
         ):
             async with database.transaction() as tx:
                 ref = uuid4().hex
-                await Books(tx).earn(Earning(None, "tip", 5, "usd", ref, NOW))
-                entry = await Books(tx).earned(ref)
+                await CreatorLedger(tx).record_earning(Earning(None, "tip", 5, "usd", ref, NOW))
+                entry = await CreatorLedger(tx).find_entry(ref)
             assert entry is not None
             with pytest.raises(ConstraintViolation):
                 async with database.transaction() as tx:
@@ -542,14 +568,16 @@ class TestConcurrency:
 
 
 class Patron:
-    """A subscriber whom a creator brought, and what payments tell of them."""
+    """A referred subscriber, and receipts and refunds of the subscriber's payments."""
 
-    def __init__(self, stage: Stage, commissions: CreatorCommissions, person: Person) -> None:
-        self.stage, self.commissions, self.person = stage, commissions, person
+    def __init__(
+        self, server: CreatorsServer, commissions: CreatorCommissions, person: Person
+    ) -> None:
+        self.server, self.commissions, self.person = server, commissions, person
 
     async def subscribe(self, status: str = "active", tier: int = 2) -> Subscription:
         ref = f"sub_{uuid4().hex}"
-        await self.stage.sql(
+        await self.server.sql(
             """insert into user_subscriptions (user_id, tier_id, status, current_period_start,
               current_period_end, provider, provider_subscription_id)
             values (%(id)s, %(tier)s, %(status)s, now(), now() + interval '1 month', 'ios', %(ref)s)
@@ -559,7 +587,7 @@ class Patron:
             status=status,
             ref=ref,
         )
-        found = await SubscriptionStore(self.stage.database).find("ios", ref)
+        found = await SubscriptionStore(self.server.database).find("ios", ref)
         assert found is not None
         return found
 
@@ -567,7 +595,7 @@ class Patron:
         self, subscription: Subscription, cents: int = 399, ref: str | None = None
     ) -> str:
         ref = ref or f"ios:{uuid4().hex}"
-        async with self.stage.database.transaction() as tx:
+        async with self.server.database.transaction() as tx:
             await self.commissions.on_invoice_paid(
                 tx, Receipt(ref, subscription, cents, "usd", NOW)
             )
@@ -576,18 +604,18 @@ class Patron:
     async def back(
         self, ref: str, cents: int, paid: int = 399, *, by: str = "r", s: int = 0
     ) -> None:
-        async with self.stage.database.transaction() as tx:
+        async with self.server.database.transaction() as tx:
             await self.commissions.on_refund(
                 tx,
                 MoneyBack(f"{by}:{ref}", ref, None, paid, cents, "usd", NOW + timedelta(seconds=s)),
             )
 
     async def end(self, *ended: Subscription) -> None:
-        async with self.stage.database.transaction() as tx:
+        async with self.server.database.transaction() as tx:
             await self.commissions.on_ended(tx, ended)
 
     async def conversions(self) -> list[tuple[Any, ...]]:
-        return await self.stage.sql(
+        return await self.server.sql(
             """select tier_id, is_active from affiliate_conversions
             where subscriber_id = %(id)s order by converted_at""",
             id=self.person.id,
@@ -596,43 +624,43 @@ class Patron:
 
 class TestCommissions:
     @pytest.fixture
-    async def commissions(self, stage: Stage) -> CreatorCommissions:
+    async def commissions(self, server: CreatorsServer) -> CreatorCommissions:
         referrals = Referrals(
-            ReferralStore(stage.database), profiles_of(stage.database), lambda: datetime.now(UTC)
+            ReferralStore(server.database), profiles_of(server.database), lambda: datetime.now(UTC)
         )
-        return CreatorCommissions(AttributionStore(stage.database), referrals)
+        return CreatorCommissions(AttributionStore(server.database), referrals)
 
     @pytest.fixture
-    async def cid(self, stage: Stage) -> Person:
-        return await stage.creator()
+    async def cid(self, server: CreatorsServer) -> Person:
+        return await server.creator()
 
     @pytest.fixture
-    async def ann(self, stage: Stage, commissions: CreatorCommissions, cid: Person) -> Patron:
-        """Somebody who came by Cid."""
-        person = await stage.person()
+    async def ann(
+        self, server: CreatorsServer, commissions: CreatorCommissions, cid: Person
+    ) -> Patron:
+        """A user referred by Cid."""
+        person = await server.person()
         await commissions.attribute(UUID(person.id), f"CHEF_{cid.id[-8:].upper()}")
-        return Patron(stage, commissions, person)
+        return Patron(server, commissions, person)
 
-    async def test_defect_every_paid_period_counts_once_from_any_provider(
-        self, stage: Stage, cid: Person, ann: Patron
+    async def test_each_paid_period_earns_one_commission_with_any_provider(
+        self, server: CreatorsServer, cid: Person, ann: Patron
     ):
         subscription = await ann.subscribe()
         first = await ann.pay(subscription)
         await ann.pay(subscription, ref=first)
         await ann.pay(subscription)
         await ann.pay(subscription, cents=0)
-        assert await stage.ledger(cid) == [("commission", 120), ("commission", 120)]
+        assert await server.ledger(cid) == [("commission", 120), ("commission", 120)]
         assert await ann.conversions() == [(2, True)]
         links = (await cid.get("/subscription/affiliate/links")).json()["links"]
         assert [link["conversion_count"] for link in links] == [1]
         month = (await cid.get(f"{CREATOR}/revenue")).json()["revenue"]
         assert (month["active_referrals"], month["new_referrals"]) == (1, 1)
         assert month["affiliate_earnings"] == 2.4
-        await stage.assert_balanced(cid)
+        await server.assert_balanced(cid)
 
-    async def test_defect_a_conversion_ends_with_its_subscription_and_goes_on_with_it(
-        self, ann: Patron
-    ):
+    async def test_conversion_ends_and_resumes_with_its_subscription(self, ann: Patron):
         subscription = await ann.subscribe()
         await ann.pay(subscription)
         await ann.end(subscription)
@@ -641,82 +669,82 @@ class TestCommissions:
         await ann.pay(subscription)
         assert await ann.conversions() == [(2, True)]
 
-    async def test_defect_self_referral_late_referral_and_a_second_one(
-        self, stage: Stage, commissions: CreatorCommissions, cid: Person, ann: Patron
+    async def test_self_late_and_second_referrals_are_ignored(
+        self, server: CreatorsServer, commissions: CreatorCommissions, cid: Person, ann: Patron
     ):
         code = f"CHEF_{cid.id[-8:].upper()}"
-        dee = await stage.creator()
+        dee = await server.creator()
         await commissions.attribute(UUID(ann.person.id), f"CHEF_{dee.id[-8:].upper()}")
         await commissions.attribute(UUID(cid.id), code)
         await commissions.attribute(UUID(dee.id), code)  # pays already
-        old = await stage.person("Old")
-        await stage.sql(
+        old = await server.person("Old")
+        await server.sql(
             "update users set created_at = now() - interval '31 days' where id = %(id)s", id=old.id
         )
         await commissions.attribute(UUID(old.id), code)
-        await commissions.attribute(UUID((await stage.person()).id), "CC_NOBODY00")
-        rows = await stage.sql(
+        await commissions.attribute(UUID((await server.person()).id), "CC_NOBODY00")
+        rows = await server.sql(
             "select user_id from referral_attributions where referrer_id = any(%(ids)s::uuid[])",
             ids=[cid.id, dee.id],
         )
         assert rows == [(UUID(ann.person.id),)]
 
-    async def test_nobody_earns_by_those_who_came_alone(
-        self, stage: Stage, commissions: CreatorCommissions
+    async def test_user_without_referral_earns_no_commission(
+        self, server: CreatorsServer, commissions: CreatorCommissions
     ):
-        before = await stage.sql("select count(*) from creator_ledger")
-        bob = Patron(stage, commissions, await stage.person("Bob"))
+        before = await server.sql("select count(*) from creator_ledger")
+        bob = Patron(server, commissions, await server.person("Bob"))
         ref = await bob.pay(await bob.subscribe())
         await bob.back(ref, 399)
-        assert await stage.sql("select count(*) from creator_ledger") == before
+        assert await server.sql("select count(*) from creator_ledger") == before
 
-    async def test_money_back_takes_its_share_in_any_order(
-        self, stage: Stage, cid: Person, ann: Patron
+    async def test_refunds_reduce_commissions_in_any_order(
+        self, server: CreatorsServer, cid: Person, ann: Patron
     ):
         subscription = await ann.subscribe()
         early = f"ios:{uuid4().hex}"
         await ann.back(early, 399)
         await ann.pay(subscription, ref=early)
-        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
+        assert sum(cents for _, cents in await server.ledger(cid)) == 0
         ref = await ann.pay(subscription)
         await ann.back(ref, 200, s=2)
         await ann.back(ref, 100, s=1)  # of before: nothing new
         await ann.back(ref, 200, s=2)
-        assert sum(cents for _, cents in await stage.ledger(cid)) == part(120, 199, 399)
+        assert sum(cents for _, cents in await server.ledger(cid)) == prorate(120, 199, 399)
         await ann.back(ref, 399, by="dispute", s=3)
-        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
+        assert sum(cents for _, cents in await server.ledger(cid)) == 0
         await ann.back(ref, 0, by="dispute", s=3)
-        assert sum(cents for _, cents in await stage.ledger(cid)) == part(120, 199, 399)
-        await stage.assert_balanced(cid)
+        assert sum(cents for _, cents in await server.ledger(cid)) == prorate(120, 199, 399)
+        await server.assert_balanced(cid)
 
-    async def test_the_same_payment_told_by_many_at_once(
-        self, stage: Stage, cid: Person, ann: Patron
+    async def test_payment_reported_concurrently_is_booked_once(
+        self, server: CreatorsServer, cid: Person, ann: Patron
     ):
         subscription, ref = await ann.subscribe(), f"ios:{uuid4().hex}"
         async with trio.open_nursery() as nursery:
             for number in range(8):
                 nursery.start_soon(ann.pay, subscription, 399, ref)
                 nursery.start_soon(partial(ann.back, ref, 399, by=f"r{number % 2}"))
-        assert sum(cents for _, cents in await stage.ledger(cid)) == 0
+        assert sum(cents for _, cents in await server.ledger(cid)) == 0
         assert await ann.conversions() == [(2, True)]
-        await stage.assert_balanced(cid)
+        await server.assert_balanced(cid)
 
-    async def test_a_refund_that_overtakes_its_payment_waits_for_it(
-        self, stage: Stage, cid: Person, ann: Patron
+    async def test_refund_reported_before_its_payment_is_applied(
+        self, server: CreatorsServer, cid: Person, ann: Patron
     ):
         subscription, ref = await ann.subscribe(), f"ios:{uuid4().hex}"
         receipt = Receipt(ref, subscription, 399, "usd", NOW)
-        async with trio.open_nursery() as nursery, stage.database.transaction() as tx:
+        async with trio.open_nursery() as nursery, server.database.transaction() as tx:
             await ann.commissions.on_invoice_paid(tx, receipt)
             nursery.start_soon(ann.back, ref, 399)
             await trio.sleep(0.2)  # it would be done by now
-        assert await stage.ledger(cid) == [("commission", 120), ("refund", -120)]
+        assert await server.ledger(cid) == [("commission", 120), ("refund", -120)]
 
-    async def test_a_card_from_checkout_to_refund(self, stage: Stage, cid: Person):
-        """Through Stripe's stand-in and the webhooks, with the code given at checkout."""
+    async def test_card_payment_from_checkout_to_refund(self, server: CreatorsServer, cid: Person):
+        """With the fake Stripe and its webhooks; the referral code is given at checkout."""
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
-        bob = await stage.person("Bob")
-        answer = await bob.post(
+        bob = await server.person("Bob")
+        response = await bob.post(
             "/subscription/create-checkout",
             {
                 "tierId": 2,
@@ -725,23 +753,23 @@ class TestCommissions:
                 "cancelUrl": "cookcam://plans",
             },
         )
-        assert answer.status_code == 200, answer.text
-        session = stage.stripe.pay(stage.stripe.objects("checkout.session")[-1]["id"])
-        await stage.deliver_all()
-        assert await stage.ledger(cid) == [("commission", 120)]
-        stage.stripe.advance(32 * 86_400)
-        await stage.deliver_all()
-        assert await stage.ledger(cid) == [("commission", 120)] * 2
-        charge = stage.stripe.objects("charge")[-1]
-        stage.stripe.refund(charge["id"])
-        await stage.deliver_all()
-        assert await stage.ledger(cid) == [("commission", 120)] * 2 + [("refund", -120)]
-        rows = await stage.sql(
+        assert response.status_code == 200, response.text
+        session = server.stripe.pay(server.stripe.objects("checkout.session")[-1]["id"])
+        await server.deliver_all()
+        assert await server.ledger(cid) == [("commission", 120)]
+        server.stripe.advance(32 * 86_400)
+        await server.deliver_all()
+        assert await server.ledger(cid) == [("commission", 120)] * 2
+        charge = server.stripe.objects("charge")[-1]
+        server.stripe.refund(charge["id"])
+        await server.deliver_all()
+        assert await server.ledger(cid) == [("commission", 120)] * 2 + [("refund", -120)]
+        rows = await server.sql(
             "select is_active from affiliate_conversions where subscriber_id = %(id)s", id=bob.id
         )
         assert session["subscription"]
         assert rows == [(False,)]
-        await stage.assert_balanced(cid)
+        await server.assert_balanced(cid)
 
 
 async def test_without_payments(database_url: str, database: Database):

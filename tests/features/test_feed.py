@@ -1,4 +1,4 @@
-"""The live feed end to end: who hears of what, and what is refused."""
+"""The live feed end to end: recipients of the events, and rejected requests."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.features.live import Kitchen, LiveClient, open_kitchen
+from tests.features.live import LiveClient, LiveServer, open_live_server
 
 
 @pytest.fixture
-async def kitchen(database_url: str) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url) as kitchen:
-        yield kitchen
+async def live(database_url: str) -> AsyncIterator[LiveServer]:
+    async with open_live_server(database_url) as live:
+        yield live
 
 
 @pytest.fixture
-async def patient_kitchen(database_url: str) -> AsyncIterator[Kitchen]:
-    """One that is not counting."""
+async def live_without_limits(database_url: str) -> AsyncIterator[LiveServer]:
+    """A server with rate limits that no test reaches."""
     limits = {
         f"SOCKET_{name}": "1000"
         for name in (
@@ -29,30 +29,30 @@ async def patient_kitchen(database_url: str) -> AsyncIterator[Kitchen]:
             "COLLAB_REQUESTS_PER_MINUTE",
         )
     }
-    async with open_kitchen(database_url, **limits) as kitchen:
-        yield kitchen
+    async with open_live_server(database_url, **limits) as live:
+        yield live
 
 
-async def follow(kitchen: Kitchen, follower: LiveClient, followed: LiveClient) -> None:
-    await kitchen.sql(
+async def follow(live: LiveServer, follower: LiveClient, followed: LiveClient) -> None:
+    await live.sql(
         "insert into user_follows (follower_id, following_id) values (%(a)s, %(b)s)",
         a=follower.id,
         b=followed.id,
     )
 
 
-async def share(kitchen: Kitchen, author: LiveClient, **more: Any) -> dict[str, Any]:
-    recipe = await kitchen.recipe(author.user)
+async def share(live: LiveServer, author: LiveClient, **more: Any) -> dict[str, Any]:
+    recipe = await live.recipe(author.user)
     shared = {"recipeId": recipe, "title": "Soup", "description": "Hot", **more}
     assert await author.ask("share_recipe_live", shared) == {"ok": True}
     return await author.expect("live_recipe_shared")
 
 
-async def test_recipes_are_shared_liked_and_commented_in_front_of_everybody(
-    kitchen: Kitchen,
+async def test_shares_likes_and_comments_are_broadcast(
+    live: LiveServer,
 ) -> None:
-    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob", plain=True)
-    shared = await share(kitchen, ann, tags=["winter"])
+    ann, bob = await live.connect("Ann"), await live.connect("Bob", plain=True)
+    shared = await share(live, ann, tags=["winter"])
     assert await bob.expect("live_recipe_shared") == shared
     share_id = shared["id"]
     assert share_id.startswith("share_")
@@ -91,7 +91,7 @@ async def test_recipes_are_shared_liked_and_commented_in_front_of_everybody(
         "userName": "Bob",
     }
     assert await ann.seen() == await bob.seen() == []
-    assert await kitchen.sql(
+    assert await live.sql(
         "select title, description, tags, (select count(*) from live_recipe_likes l"
         " where l.share_id = s.id), (select array_agg(comment) from live_recipe_comments c"
         " where c.share_id = s.id) from live_recipe_shares s where id = %(id)s",
@@ -99,34 +99,34 @@ async def test_recipes_are_shared_liked_and_commented_in_front_of_everybody(
     ) == [("Soup", "Hot", ["winter"], 2, ["Yum"])]
 
 
-async def test_what_is_not_there_or_not_ones_own_is_not_shared(kitchen: Kitchen) -> None:
-    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob", plain=True)
-    draft = await kitchen.recipe(ann.user, is_published=False)
+async def test_unknown_or_invisible_recipes_are_rejected(live: LiveServer) -> None:
+    ann, bob = await live.connect("Ann"), await live.connect("Bob", plain=True)
+    draft = await live.recipe(ann.user, is_published=False)
     shared = {"recipeId": draft, "title": "Mine", "description": ""}
     assert (await bob.ask("share_recipe_live", shared))["message"] == "Recipe not found"
     for event, more in (("like_live_recipe", {}), ("comment_live_recipe", {"comment": "?"})):
-        answer = await bob.ask(event, {"shareId": "share_none", **more})
-        assert (answer["message"], answer["code"]) == ("Live recipe not found", "NOT_FOUND")
+        reply = await bob.ask(event, {"shareId": "share_none", **more})
+        assert (reply["message"], reply["code"]) == ("Live recipe not found", "NOT_FOUND")
     assert await ann.seen() == []
 
 
-async def test_a_scan_is_told_to_followers_and_to_oneself(kitchen: Kitchen) -> None:
-    ann, bob, eve = [await kitchen.connect(name) for name in ("Ann", "Bob", "Eve")]
-    tablet = await kitchen.connect(ann.user, plain=True)
-    await follow(kitchen, bob, ann)
-    await follow(kitchen, ann, eve)
+async def test_scan_is_sent_to_followers_and_own_devices(live: LiveServer) -> None:
+    ann, bob, eve = [await live.connect(name) for name in ("Ann", "Bob", "Eve")]
+    tablet = await live.connect(ann.user, plain=True)
+    await follow(live, bob, ann)
+    await follow(live, ann, eve)
     scan = {"ingredients": ["leek", "egg"], "confidence": 95}
     assert await ann.ask("share_scan_result", scan) == {"ok": True}
     for client in (ann, tablet, bob):
-        heard = await client.expect("live_scan_shared")
-        assert heard.pop("timestamp").endswith("Z")
-        assert heard == {**scan, "userId": ann.id, "userName": "Ann"}
+        received = await client.expect("live_scan_shared")
+        assert received.pop("timestamp").endswith("Z")
+        assert received == {**scan, "userId": ann.id, "userName": "Ann"}
     assert await eve.seen() == []
 
 
-async def test_a_scan_is_checked(patient_kitchen: Kitchen) -> None:
-    ann = await patient_kitchen.connect("Ann", plain=True)
-    storage = patient_kitchen.gotrue.url.partition("//")[2]
+async def test_invalid_scans_are_rejected(live_without_limits: LiveServer) -> None:
+    ann = await live_without_limits.connect("Ann", plain=True)
+    storage = live_without_limits.gotrue.url.partition("//")[2]
     scan = {"ingredients": ["leek"], "confidence": 0.5}
     wrong: list[dict[str, Any]] = [
         {"imageUrl": "https://evil.example/x.jpg"},
@@ -148,19 +148,19 @@ async def test_a_scan_is_checked(patient_kitchen: Kitchen) -> None:
     assert (await ann.expect("live_scan_shared"))["imageUrl"] == shown["imageUrl"]
 
 
-async def test_everybody_is_told_a_few_times_a_minute_at_most(kitchen: Kitchen) -> None:
-    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob", plain=True)
-    recipe = await kitchen.recipe(ann.user)
+async def test_broadcasts_are_rate_limited(live: LiveServer) -> None:
+    ann, bob = await live.connect("Ann"), await live.connect("Bob", plain=True)
+    recipe = await live.recipe(ann.user)
     shared = {"recipeId": recipe, "title": "Soup", "description": ""}
-    answers = [await ann.ask("share_recipe_live", shared) for _ in range(7)]
-    assert answers == [{"ok": True}] * 6 + [{"ok": False, "error": "Rate limit exceeded"}]
+    replies = [await ann.ask("share_recipe_live", shared) for _ in range(7)]
+    assert replies == [{"ok": True}] * 6 + [{"ok": False, "error": "Rate limit exceeded"}]
     assert (await bob.seen()).count("live_recipe_shared") == 6
 
 
-async def test_a_request_reaches_all_devices_of_the_person_asked(kitchen: Kitchen) -> None:
-    ann, bob = await kitchen.connect("Ann"), await kitchen.connect("Bob")
-    tablet = await kitchen.connect(bob.user, plain=True)
-    recipe = await kitchen.recipe(ann.user)
+async def test_collab_request_reaches_all_devices_of_the_target(live: LiveServer) -> None:
+    ann, bob = await live.connect("Ann"), await live.connect("Bob")
+    tablet = await live.connect(bob.user, plain=True)
+    recipe = await live.recipe(ann.user)
     ask = {"targetUserId": bob.id, "recipeId": recipe, "message": "Tonight?"}
     assert await ann.ask("request_recipe_collab", ask) == {"ok": True}
     for device in (bob, tablet):
@@ -172,13 +172,13 @@ async def test_a_request_reaches_all_devices_of_the_person_asked(kitchen: Kitche
             "recipeId": recipe,
             "message": "Tonight?",
         }
-    nobody = {**ask, "targetUserId": "00000000-0000-4000-8000-000000000000"}
-    assert await ann.ask("request_recipe_collab", nobody) == {"ok": True}
+    unknown = {**ask, "targetUserId": "00000000-0000-4000-8000-000000000000"}
+    assert await ann.ask("request_recipe_collab", unknown) == {"ok": True}
     assert await ann.ask("request_recipe_collab", {**ask, "targetUserId": ann.id}) == {
         "ok": False,
         "error": "Invalid payload",
     }
-    draft = await kitchen.recipe(bob.user, is_published=False)
+    draft = await live.recipe(bob.user, is_published=False)
     assert await ann.ask("request_recipe_collab", {**ask, "recipeId": draft}) == {
         "ok": False,
         "error": "Recipe not found",

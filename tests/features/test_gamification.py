@@ -19,16 +19,16 @@ from tests.support.users import create_user, person
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
-class Heard(Hub):
-    """A hub that remembers what users are told."""
+class RecordingHub(Hub):
+    """A hub that records the messages to users."""
 
     def __init__(self) -> None:
         super().__init__(5)
-        self.told: list[tuple[UUID, str, object]] = []
+        self.sent: list[tuple[UUID, str, object]] = []
 
     def deliver_to_user(self, user_id: UUID, announcement: Announcement) -> int:
         body = orjson.loads(orjson.dumps(announcement.body))
-        self.told.append((user_id, announcement.event, body))
+        self.sent.append((user_id, announcement.event, body))
         return 0
 
 
@@ -38,12 +38,12 @@ async def ann(database_url: str) -> UUID:
 
 
 @pytest.fixture
-def hub() -> Heard:
-    return Heard()
+def hub() -> RecordingHub:
+    return RecordingHub()
 
 
 @pytest.fixture
-def xp(hub: Heard) -> Xp:
+def xp(hub: RecordingHub) -> Xp:
     return Xp(XpStore(), hub, lambda: NOON)
 
 
@@ -58,7 +58,7 @@ async def ledger(database: Database, user: UUID) -> list[tuple[str, int, str | N
     return [tuple(row.values()) for row in rows]
 
 
-async def test_an_award_in_a_persons_transaction_leaves_it_theirs(
+async def test_award_keeps_the_role_of_the_users_transaction(
     database: Database, ann: UUID, xp: Xp
 ) -> None:
     async with database.transaction_as(person(ann)) as tx:
@@ -72,7 +72,7 @@ async def test_an_award_in_a_persons_transaction_leaves_it_theirs(
     ]
 
 
-async def test_a_subject_pays_once_for_each_action(database: Database, ann: UUID, xp: Xp) -> None:
+async def test_subject_earns_xp_once_for_each_action(database: Database, ann: UUID, xp: Xp) -> None:
     gained: list[int] = []
     for action in ("recipe_favorited", "recipe_favorited", "RECIPE_COMPLETION_PHOTO"):
         async with database.transaction() as tx:
@@ -80,7 +80,7 @@ async def test_a_subject_pays_once_for_each_action(database: Database, ann: UUID
     assert gained == [10, 0, 75]
 
 
-async def test_a_deed_that_fails_pays_nothing(database: Database, ann: UUID, xp: Xp) -> None:
+async def test_rolled_back_action_earns_nothing(database: Database, ann: UUID, xp: Xp) -> None:
     with pytest.raises(KeyError):  # noqa: PT012
         async with database.transaction_as(person(ann)) as tx:
             await xp.award(tx, ann, "recipe_favorited", subject="r1")
@@ -88,30 +88,28 @@ async def test_a_deed_that_fails_pays_nothing(database: Database, ann: UUID, xp:
     assert await ledger(database, ann) == []
 
 
-async def test_a_variable_award_takes_its_amount(database: Database, ann: UUID, xp: Xp) -> None:
+async def test_variable_award_grants_its_amount(database: Database, ann: UUID, xp: Xp) -> None:
     async with database.transaction() as tx:
         award = await xp.award(tx, ann, "MYSTERY_BOX", subject="b1", amount=15)
     assert award.xp_gained == 15
 
 
-async def test_what_the_catalogue_does_not_know_is_our_mistake(
-    database: Database, ann: UUID, xp: Xp
-) -> None:
+async def test_unknown_action_is_a_database_error(database: Database, ann: UUID, xp: Xp) -> None:
     with pytest.raises(DatabaseError):
         async with database.transaction() as tx:
             await xp.award(tx, ann, "INVENTED", subject="x")
 
 
-async def test_a_new_level_is_announced_and_nothing_else(
-    database: Database, ann: UUID, xp: Xp, hub: Heard
+async def test_only_a_new_level_is_announced(
+    database: Database, ann: UUID, xp: Xp, hub: RecordingHub
 ) -> None:
     async with database.transaction() as tx:
         small = await xp.award(tx, ann, "recipe_favorited", subject="r1")
         big = await xp.award(tx, ann, "BECOME_CREATOR", subject=str(ann))
     xp.announce(small)
-    assert hub.told == []
+    assert hub.sent == []
     xp.announce(big)
-    assert hub.told == [
+    assert hub.sent == [
         (
             ann,
             "user_notification",

@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.features.live import Kitchen, gather, open_kitchen, start_session
+from tests.features.live import LiveServer, gather, open_live_server, start_session
 
 
 @pytest.fixture
-async def kitchen(database_url: str) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url) as opened:
+async def kitchen(database_url: str) -> AsyncIterator[LiveServer]:
+    async with open_live_server(database_url) as opened:
         yield opened
 
 
-async def test_controls_are_removed_from_titles_and_messages(kitchen: Kitchen) -> None:
+async def test_controls_are_removed_from_titles_and_messages(kitchen: LiveServer) -> None:
     ann = await kitchen.connect("\u202eAnn\u200b")
     created = await start_session(kitchen, ann, title="\u202eTonight\u200b")
     assert created["session"]["title"] == "Tonight"
@@ -28,7 +28,7 @@ async def test_controls_are_removed_from_titles_and_messages(kitchen: Kitchen) -
 
 @pytest.mark.parametrize("plain", [False, True])
 async def test_invisible_text_is_rejected_and_the_socket_stays(
-    kitchen: Kitchen, plain: bool
+    kitchen: LiveServer, plain: bool
 ) -> None:
     ann = await kitchen.connect("Ann", plain=plain)
     recipe = await kitchen.recipe(ann.user)

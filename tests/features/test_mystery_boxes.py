@@ -1,4 +1,4 @@
-"""Mystery boxes on the whole program: who may try, what is drawn, and that it is really granted."""
+"""Mystery boxes on the whole program: tries, odds and granted rewards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cookcam.features.subscriptions.store import SubscriptionStore
 from cookcam.identity import Identity
 from cookcam.realtime.hub import Hub
 from tests.features.conftest import Person
-from tests.features.social import UNKNOWN, Kitchen, open_kitchen, refused
+from tests.features.social import UNKNOWN, ApiServer, open_api_server, refused
 from tests.support.hubs import connected
 from tests.support.profiles import now
 from tests.support.users import create_user
@@ -45,7 +45,7 @@ MONTH, XP_1000 = (0, 999, 0), (0, 999, 1)
 
 
 class Dice:
-    """Rolls that were written down beforehand; without any left, bad luck."""
+    """Fixed rolls; a draw without a box when none is left."""
 
     def __init__(self) -> None:
         self.rolls: deque[int] = deque()
@@ -62,26 +62,26 @@ class Dice:
 
 @pytest.fixture
 def dice(monkeypatch: pytest.MonkeyPatch) -> Dice:
-    """In the place of `secrets.randbelow`, from which the program draws."""
+    """Replaces `secrets.randbelow`, which the program draws with."""
     made = Dice()
     monkeypatch.setattr(secrets, "randbelow", made)
     return made
 
 
 @pytest.fixture
-async def kitchen(database_url: str, tmp_path: Path, dice: Dice) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url, tmp_path) as opened:
+async def api(database_url: str, tmp_path: Path, dice: Dice) -> AsyncIterator[ApiServer]:
+    async with open_api_server(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(kitchen: Kitchen) -> Person:
-    return await kitchen.person("Ann")
+async def ann(api: ApiServer) -> Person:
+    return await api.person("Ann")
 
 
-async def scan(kitchen: Kitchen, person: Person, number: int = 1) -> list[Any]:
+async def scan(api: ApiServer, person: Person, number: int = 1) -> list[Any]:
     """New scans of today: a little ahead, so that midnight does not come between."""
-    rows = await kitchen.sql(
+    rows = await api.sql(
         "insert into ingredient_scans (user_id, detected_ingredients, created_at)"
         " select %(id)s, '[]', now() + make_interval(mins => n)"
         " from generate_series(1, %(number)s) as n returning id",
@@ -92,22 +92,22 @@ async def scan(kitchen: Kitchen, person: Person, number: int = 1) -> list[Any]:
 
 
 async def opened(person: Person, spelling: str = "mysteryBox") -> dict[str, Any]:
-    answer = await person.post(f"/{spelling}/open", {})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    response = await person.post(f"/{spelling}/open", {})
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
-async def won(kitchen: Kitchen, person: Person, dice: Dice, rolls: Iterable[int]) -> dict[str, Any]:
-    """What a box held that was opened for a new scan."""
-    await scan(kitchen, person)
+async def won(api: ApiServer, person: Person, dice: Dice, rolls: Iterable[int]) -> dict[str, Any]:
+    """Opens a box for a new scan; returns its response."""
+    await scan(api, person)
     dice.will_be(rolls)
     box = await opened(person)
     assert box["box_available"] is True, box
     return box
 
 
-async def subscriptions(kitchen: Kitchen, person: Person) -> list[Any]:
-    return await kitchen.sql(
+async def subscriptions(api: ApiServer, person: Person) -> list[Any]:
+    return await api.sql(
         "select provider, tier_id, status, superseded_status, cancel_at_period_end,"
         " round(extract(epoch from current_period_end - now()) / 86400)::int"
         " from user_subscriptions where user_id = %(id)s order by provider",
@@ -116,7 +116,7 @@ async def subscriptions(kitchen: Kitchen, person: Person) -> list[Any]:
 
 
 async def subscribe(
-    kitchen: Kitchen,
+    api: ApiServer,
     person: Person,
     *,
     provider: str = "stripe",
@@ -125,7 +125,7 @@ async def subscribe(
     days: int = 20,
 ) -> None:
     """`days` from now the period ends."""
-    await kitchen.sql(
+    await api.sql(
         "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
         " current_period_end, provider, provider_subscription_id)"
         " values (%(id)s, %(tier)s, %(status)s, now() - interval '30 days',"
@@ -143,8 +143,8 @@ async def tier(person: Person) -> str:
     return (await person.get("/subscription/status")).json()["tier_slug"]
 
 
-class TestTheOdds:
-    def test_are_exactly_those_of_the_table(self):
+class TestOdds:
+    def test_odds_match_the_documented_table(self):
         chances: Counter[tuple[str, str, Any]] = Counter()
         for available, roll, pick in product(range(4), range(1000), range(6)):
             # Six is a multiple of the number of rewards of each rarity.
@@ -171,7 +171,7 @@ class TestTheOdds:
             ("legendary", "xp", 1000): legendary / 2,
         }
 
-    def test_know_every_rarity_and_bring_every_tip(self):
+    def test_odds_cover_every_rarity_and_tip(self):
         assert sum(PER_MILLE.values()) == 1000
         assert PER_MILLE.keys() == REWARDS.keys()
         rolls = [iter((0, 0, 2, number)) for number in range(len(TIPS))]
@@ -179,22 +179,22 @@ class TestTheOdds:
         assert [reward and reward.value for reward in found] == [{"text": tip} for tip in TIPS]
 
 
-class TestWhoMayTry:
-    async def test_nobody_without_a_token(self, kitchen: Kitchen, ann: Person):
+class TestTries:
+    async def test_guests_are_rejected(self, api: ApiServer, ann: Person):
         for path in ("/mysteryBox", "/mystery-box"):
-            answer = await kitchen.guest.post(f"{path}/open", {"user_id": ann.id})
-            refused(answer, 401, "Authentication required")
+            response = await api.guest.post(f"{path}/open", {"user_id": ann.id})
+            refused(response, 401, "Authentication required")
             for what in ("history", f"history/{ann.id}", "stats"):
-                answer = await kitchen.guest.get(f"{path}/{what}")
-                refused(answer, 401, "Authentication required")
+                response = await api.guest.get(f"{path}/{what}")
+                refused(response, 401, "Authentication required")
 
-    async def test_everybody_for_oneself_alone(self, kitchen: Kitchen, ann: Person, dice: Dice):
-        bob = await kitchen.person("Bob")
-        await scan(kitchen, ann)
+    async def test_users_access_only_their_own_boxes(self, api: ApiServer, ann: Person, dice: Dice):
+        bob = await api.person("Bob")
+        await scan(api, ann)
         dice.luck = 0
         for named in (ann.id, "ann", UNKNOWN):
-            answer = await bob.post("/mystery-box/open", {"user_id": named})
-            assert refused(answer, 403, "Access denied")["code"] == "AUTHORIZATION_ERROR"
+            response = await bob.post("/mystery-box/open", {"user_id": named})
+            assert refused(response, 403, "Access denied")["code"] == "AUTHORIZATION_ERROR"
             refused(await bob.get(f"/mysteryBox/history/{named}"), 403, "Access denied")
         assert (await bob.get("/mysteryBox/history")).json()["history"] == []
         assert (await bob.post("/mysteryBox/open", {"user_id": 7})).status_code == 400
@@ -202,9 +202,9 @@ class TestWhoMayTry:
         named = {"user_id": ann.id.upper()}
         assert (await ann.post("/mystery-box/open", named)).json()["box_available"] is True
 
-    async def test_without_a_scan_there_is_none(self, kitchen: Kitchen, ann: Person, dice: Dice):
+    async def test_no_box_without_a_scan(self, api: ApiServer, ann: Person, dice: Dice):
         dice.luck = 0
-        await kitchen.sql(
+        await api.sql(
             "insert into ingredient_scans (user_id, detected_ingredients, created_at) values"
             " (%(id)s, '[]', date_trunc('day', now() at time zone 'UTC') at time zone 'UTC'"
             " - interval '1 second')",
@@ -212,28 +212,30 @@ class TestWhoMayTry:
         )
         for spelling in ("mysteryBox", "mystery-box"):
             assert await opened(ann, spelling) == NOTHING
-        answer = await ann.post("/mysteryBox/open", {"user_id": None})
-        assert (answer.status_code, answer.json()) == (200, NOTHING)
+        response = await ann.post("/mysteryBox/open", {"user_id": None})
+        assert (response.status_code, response.json()) == (200, NOTHING)
 
-    async def test_a_scan_has_one_try(self, kitchen: Kitchen, ann: Person, dice: Dice):
-        first, second = await scan(kitchen, ann, 2)
+    async def test_each_scan_gives_one_try(self, api: ApiServer, ann: Person, dice: Dice):
+        first, second = await scan(api, ann, 2)
         dice.will_be(NO_BOX, TEN_XP)
         assert await opened(ann) == NOTHING
         assert (await opened(ann))["box_available"] is True
         dice.luck = 0
         assert await opened(ann) == NOTHING
-        boxes = await kitchen.sql(
+        boxes = await api.sql(
             "select source_scan_id from mystery_boxes where user_id = %(id)s", id=ann.id
         )
         assert boxes == [(second,)]
-        tried = await kitchen.sql(
+        tried = await api.sql(
             "select id from ingredient_scans where user_id = %(id)s and box_tried_at is not null",
             id=ann.id,
         )
         assert {row[0] for row in tried} == {first, second}
 
-    async def test_a_repeat_by_key_is_the_same_try(self, kitchen: Kitchen, ann: Person, dice: Dice):
-        await scan(kitchen, ann, 2)
+    async def test_repeated_idempotency_key_is_the_same_try(
+        self, api: ApiServer, ann: Person, dice: Dice
+    ):
+        await scan(api, ann, 2)
         dice.luck = 0
         keyed = {"Idempotency-Key": uuid4().hex}
         first = await ann.post("/mysteryBox/open", {}, headers=keyed)
@@ -242,53 +244,57 @@ class TestWhoMayTry:
         assert again.headers["Idempotency-Replayed"] == "true"
         assert (await ann.get("/mysteryBox/history")).json()["total_boxes_opened"] == 1
 
-    async def test_a_deleted_account_has_no_tries(self, kitchen: Kitchen, ann: Person):
-        await kitchen.sql("delete from auth.users where id = %(id)s", id=ann.id)
+    async def test_deleted_account_has_no_tries(self, api: ApiServer, ann: Person):
+        await api.sql("delete from auth.users where id = %(id)s", id=ann.id)
         assert await opened(ann) == NOTHING
 
 
-class TestManyAtOnce:
-    async def test_no_more_than_the_day_allows(self, kitchen: Kitchen, ann: Person, dice: Dice):
-        await scan(kitchen, ann, 10)
+class TestConcurrentTries:
+    async def test_concurrent_tries_respect_the_daily_limit(
+        self, api: ApiServer, ann: Person, dice: Dice
+    ):
+        await scan(api, ann, 10)
         dice.luck = 0
-        answers = await at_once(ann, 100)
-        assert Counter(answer["box_available"] for answer in answers) == {True: 3, False: 97}
-        assert await kitchen.xp(ann) == 30
+        responses = await at_once(ann, 100)
+        assert Counter(response["box_available"] for response in responses) == {True: 3, False: 97}
+        assert await api.xp(ann) == 30
         assert len((await ann.get("/mysteryBox/history")).json()["history"]) == 3
 
-    async def test_no_more_than_there_are_scans(self, kitchen: Kitchen, ann: Person, dice: Dice):
-        await scan(kitchen, ann, 2)
+    async def test_concurrent_tries_use_each_scan_once(
+        self, api: ApiServer, ann: Person, dice: Dice
+    ):
+        await scan(api, ann, 2)
         dice.luck = 0
-        answers = await at_once(ann, 100)
-        assert Counter(answer["box_available"] for answer in answers) == {True: 2, False: 98}
-        assert await kitchen.xp(ann) == 20
+        responses = await at_once(ann, 100)
+        assert Counter(response["box_available"] for response in responses) == {True: 2, False: 98}
+        assert await api.xp(ann) == 20
 
-    async def test_those_of_yesterday_do_not_count(self, kitchen: Kitchen, ann: Person, dice: Dice):
-        await kitchen.sql(
+    async def test_scans_of_yesterday_give_no_try(self, api: ApiServer, ann: Person, dice: Dice):
+        await api.sql(
             "insert into mystery_boxes (user_id, rarity, reward_type, reward_value, opened_at)"
             " select %(id)s, 'common', 'xp', '{}',"
             " date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' - interval '1 second'"
             " from generate_series(1, 3)",
             id=ann.id,
         )
-        await won(kitchen, ann, dice, TEN_XP)
+        await won(api, ann, dice, TEN_XP)
 
 
 async def at_once(person: Person, times: int) -> list[dict[str, Any]]:
-    answers: list[dict[str, Any]] = []
+    responses: list[dict[str, Any]] = []
 
     async def once(number: int) -> None:
-        answers.append(await opened(person, ("mysteryBox", "mystery-box")[number % 2]))
+        responses.append(await opened(person, ("mysteryBox", "mystery-box")[number % 2]))
 
     async with trio.open_nursery() as nursery:
         for number in range(times):
             nursery.start_soon(once, number)
-    return answers
+    return responses
 
 
 class TestRewards:
-    async def test_xp_are_paid_with_the_box(self, kitchen: Kitchen, ann: Person, dice: Dice):
-        box = await won(kitchen, ann, dice, FIFTEEN_XP)
+    async def test_xp_reward_is_granted_with_the_box(self, api: ApiServer, ann: Person, dice: Dice):
+        box = await won(api, ann, dice, FIFTEEN_XP)
         opened_at = box.pop("opened_at")
         assert box == {
             "box_available": True,
@@ -309,66 +315,64 @@ class TestRewards:
             "id", "user_id", "rarity", "reward_type", "reward_value", "opened_at",
         }  # fmt: skip
         assert (row["user_id"], row["opened_at"]) == (ann.id, opened_at)
-        ledger = await kitchen.sql(
+        ledger = await api.sql(
             "select action, xp_gained, idempotency_key from user_progress"
             " where user_id = %(id)s", id=ann.id,
         )  # fmt: skip
-        scanned = await kitchen.value(
+        scanned = await api.value(
             "select source_scan_id from mystery_boxes where user_id = %(id)s", id=ann.id
         )
         assert ledger == [("MYSTERY_BOX", 15, f"box:{scanned}")]
 
-    async def test_a_tip_has_words_and_an_unlock_is_noted(
-        self, kitchen: Kitchen, ann: Person, dice: Dice
-    ):
-        tip = await won(kitchen, ann, dice, TIP)
+    async def test_tip_and_recipe_unlock_rewards(self, api: ApiServer, ann: Person, dice: Dice):
+        tip = await won(api, ann, dice, TIP)
         assert (tip["reward_type"], tip["reward_value"]) == ("tip", {"text": TIPS[3]})
-        unlock = await won(kitchen, ann, dice, UNLOCK)
+        unlock = await won(api, ann, dice, UNLOCK)
         assert (unlock["rarity"], unlock["reward_type"]) == ("uncommon", "recipe_unlock")
         assert unlock["reward_value"] == {"amount": 1}
         assert unlock["rarity_info"]["color"] == "#2196F3"
-        assert await kitchen.xp(ann) == 0
+        assert await api.xp(ann) == 0
 
-    async def test_a_badge_is_won_once_and_then_its_xp(
-        self, kitchen: Kitchen, ann: Person, dice: Dice
-    ):
-        badge = await won(kitchen, ann, dice, BADGE)
+    async def test_badge_already_won_becomes_xp(self, api: ApiServer, ann: Person, dice: Dice):
+        badge = await won(api, ann, dice, BADGE)
         assert (badge["reward_type"], badge["reward_value"]) == ("badge", {"id": "mystery_hunter"})
-        assert await kitchen.value(
+        assert await api.value(
             "select a.key from user_achievements ua join achievements a on a.id = ua.achievement_id"
             " where ua.user_id = %(id)s and ua.unlocked_at is not null",
             id=ann.id,
         ) == "mystery_hunter"  # fmt: skip
-        again = await won(kitchen, ann, dice, BADGE)
+        again = await won(api, ann, dice, BADGE)
         assert (again["rarity"], again["reward_type"]) == ("rare", "xp")
         assert again["reward_value"] == {"amount": 200}
-        assert await kitchen.xp(ann) == 200
+        assert await api.xp(ann) == 200
 
-    async def test_a_box_that_cannot_be_paid_is_not_opened(
-        self, kitchen: Kitchen, ann: Person, dice: Dice
+    async def test_box_is_not_opened_when_its_reward_fails(
+        self, api: ApiServer, ann: Person, dice: Dice
     ):
-        await scan(kitchen, ann)
+        await scan(api, ann)
         for rolls, table in ((TEN_XP, "user_progress"), (WEEK, "subscription_history")):
             dice.will_be(rolls)
-            async with kitchen.failing("insert", table):
-                answer = await ann.post("/mysteryBox/open", {})
-                refused(answer, 500, "Failed to open mystery box")
+            async with api.failing("insert", table):
+                response = await ann.post("/mysteryBox/open", {})
+                refused(response, 500, "Failed to open mystery box")
         assert (await ann.get("/mysteryBox/history")).json()["history"] == []
-        assert await subscriptions(kitchen, ann) == []
+        assert await subscriptions(api, ann) == []
         # Nor is the try used up.
         dice.will_be(TEN_XP)
         assert (await opened(ann))["box_available"] is True
 
 
-class TestDaysOfRegular:
-    async def test_a_week_for_who_has_nothing(self, kitchen: Kitchen, ann: Person, dice: Dice):
+class TestSubscriptionRewards:
+    async def test_user_without_subscription_gets_a_week(
+        self, api: ApiServer, ann: Person, dice: Dice
+    ):
         assert await tier(ann) == "free"
-        box = await won(kitchen, ann, dice, WEEK)
+        box = await won(api, ann, dice, WEEK)
         assert (box["rarity"], box["reward_type"]) == ("rare", "subscription")
         assert box["reward_value"] == {"id": "regular", "days": 7}
         assert await tier(ann) == "regular"
-        assert await subscriptions(kitchen, ann) == [("manual", 2, "active", None, True, 7)]
-        history = await kitchen.sql(
+        assert await subscriptions(api, ann) == [("manual", 2, "active", None, True, 7)]
+        history = await api.sql(
             "select h.action, h.source, h.event_ref = 'box:' || b.source_scan_id"
             " from subscription_history h join mystery_boxes b on b.user_id = h.user_id"
             " where h.user_id = %(id)s",
@@ -376,31 +380,33 @@ class TestDaysOfRegular:
         )
         assert history == [("created", "server", True)]
 
-    async def test_more_days_go_to_the_end(self, kitchen: Kitchen, ann: Person, dice: Dice):
-        await won(kitchen, ann, dice, WEEK)
-        await won(kitchen, ann, dice, MONTH)
-        assert await subscriptions(kitchen, ann) == [("manual", 2, "active", None, True, 37)]
+    async def test_further_days_extend_the_subscription(
+        self, api: ApiServer, ann: Person, dice: Dice
+    ):
+        await won(api, ann, dice, WEEK)
+        await won(api, ann, dice, MONTH)
+        assert await subscriptions(api, ann) == [("manual", 2, "active", None, True, 37)]
 
-    async def test_days_that_are_over_begin_again(self, kitchen: Kitchen, ann: Person, dice: Dice):
-        await won(kitchen, ann, dice, WEEK)
-        await kitchen.sql(
+    async def test_expired_days_start_again_now(self, api: ApiServer, ann: Person, dice: Dice):
+        await won(api, ann, dice, WEEK)
+        await api.sql(
             "update user_subscriptions set current_period_start = now() - interval '9 days',"
             " current_period_end = now() - interval '2 days' where user_id = %(id)s",
             id=ann.id,
         )
         assert await tier(ann) == "free"
-        await won(kitchen, ann, dice, WEEK)
-        assert await subscriptions(kitchen, ann) == [("manual", 2, "active", None, True, 7)]
+        await won(api, ann, dice, WEEK)
+        assert await subscriptions(api, ann) == [("manual", 2, "active", None, True, 7)]
         assert await tier(ann) == "regular"
 
-    async def test_days_that_were_cancelled_at_once_begin_again(
-        self, kitchen: Kitchen, ann: Person, dice: Dice
+    async def test_days_cancelled_immediately_start_again_now(
+        self, api: ApiServer, ann: Person, dice: Dice
     ):
-        await won(kitchen, ann, dice, MONTH)
+        await won(api, ann, dice, MONTH)
         await ann.post("/subscription/cancel", {"immediately": True})
         assert await tier(ann) == "free"
-        await won(kitchen, ann, dice, WEEK)
-        assert await subscriptions(kitchen, ann) == [("manual", 2, "active", None, True, 7)]
+        await won(api, ann, dice, WEEK)
+        assert await subscriptions(api, ann) == [("manual", 2, "active", None, True, 7)]
 
     @pytest.mark.parametrize(
         "paid",
@@ -409,34 +415,34 @@ class TestDaysOfRegular:
             {"provider": "ios", "tier": 3},
             {"provider": "android", "status": "trialing", "days": 2},
             {"status": "past_due", "days": -3},
-            {"days": -1},  # its renewal was not told yet
+            {"days": -1},  # its renewal was not notification yet
             {"provider": "manual", "days": 100},  # given by hand
         ],
     )
-    async def test_who_has_a_subscription_keeps_it_and_gets_xp(
-        self, kitchen: Kitchen, ann: Person, dice: Dice, paid: dict[str, Any]
+    async def test_subscriber_gets_xp_instead_of_days(
+        self, api: ApiServer, ann: Person, dice: Dice, paid: dict[str, Any]
     ):
-        await subscribe(kitchen, ann, **paid)
-        before = await subscriptions(kitchen, ann)
-        week = await won(kitchen, ann, dice, WEEK)
-        month = await won(kitchen, ann, dice, MONTH)
+        await subscribe(api, ann, **paid)
+        before = await subscriptions(api, ann)
+        week = await won(api, ann, dice, WEEK)
+        month = await won(api, ann, dice, MONTH)
         assert [(box["reward_type"], box["reward_value"]) for box in (week, month)] == [
             ("xp", {"amount": 200}),
             ("xp", {"amount": 1000}),
         ]
-        assert await kitchen.xp(ann) == 1200
-        assert await subscriptions(kitchen, ann) == before
+        assert await api.xp(ann) == 1200
+        assert await subscriptions(api, ann) == before
 
-    async def test_one_that_has_ended_does_not_count(
-        self, kitchen: Kitchen, ann: Person, dice: Dice
+    async def test_ended_subscription_does_not_prevent_days(
+        self, api: ApiServer, ann: Person, dice: Dice
     ):
-        await subscribe(kitchen, ann, status="expired", days=-5)
-        box = await won(kitchen, ann, dice, WEEK)
+        await subscribe(api, ann, status="expired", days=-5)
+        box = await won(api, ann, dice, WEEK)
         assert box["reward_type"] == "subscription"
         assert await tier(ann) == "regular"
 
 
-async def test_a_new_level_and_a_new_tier_are_told(database: Database, database_url: str):
+async def test_new_level_and_new_tier_are_sent_to_sockets(database: Database, database_url: str):
     user_id, dice = await create_user(database_url), Dice()
     hub = Hub(5)
     socket = connected(hub, user_id)
@@ -457,18 +463,18 @@ async def test_a_new_level_and_a_new_tier_are_told(database: Database, database_
             )
         dice.will_be(rolls)
         assert await boxes.open(caller) is not None
-    (level, told), subscription = socket.received
-    assert (level, cast("Any", told)["type"]) == ("user_notification", "level_up")
-    assert cast("Any", told)["data"] == {"old_level": 1, "new_level": 4, "total_xp": 1010}
+    (level, notification), subscription = socket.received
+    assert (level, cast("Any", notification)["type"]) == ("user_notification", "level_up")
+    assert cast("Any", notification)["data"] == {"old_level": 1, "new_level": 4, "total_xp": 1010}
     assert subscription == ("subscription_updated", {"tier": "regular", "status": "active"})
 
 
 class TestStatistics:
-    async def test_of_nothing_are_zero(self, fresh_database_url: str, tmp_path: Path):
-        async with open_kitchen(fresh_database_url, tmp_path) as kitchen:
-            answer = await (await kitchen.person()).get("/mystery-box/stats")
+    async def test_statistics_without_boxes_are_zero(self, fresh_database_url: str, tmp_path: Path):
+        async with open_api_server(fresh_database_url, tmp_path) as api:
+            response = await (await api.person()).get("/mystery-box/stats")
         none = {"count": 0, "percentage": "0.0"}
-        assert answer.json() == {
+        assert response.json() == {
             "total_boxes": 0,
             "rarity_distribution": {
                 "common": none, "uncommon": none, "rare": none, "legendary": none,
@@ -476,17 +482,17 @@ class TestStatistics:
             "reward_type_distribution": {},
         }  # fmt: skip
 
-    async def test_are_over_the_newest_thousand_of_everybody(
+    async def test_statistics_cover_the_newest_thousand_boxes_of_all_users(
         self, fresh_database_url: str, tmp_path: Path
     ):
-        async with open_kitchen(fresh_database_url, tmp_path) as kitchen:
-            ann, bob = await kitchen.person("Ann"), await kitchen.person("Bob")
+        async with open_api_server(fresh_database_url, tmp_path) as api:
+            ann, bob = await api.person("Ann"), await api.person("Bob")
             for person, rarity, kind, number, days in (
                 (ann, "legendary", "badge", 5, 30),
                 (ann, "common", "xp", 801, 2),
                 (bob, "rare", "subscription", 199, 1),
             ):
-                await kitchen.sql(
+                await api.sql(
                     "insert into mystery_boxes"
                     " (user_id, rarity, reward_type, reward_value, opened_at)"
                     " select %(id)s, %(rarity)s, %(kind)s, '{}',"
@@ -506,8 +512,8 @@ class TestStatistics:
             }
 
 
-async def test_history_is_newest_first_and_bounded(kitchen: Kitchen, ann: Person):
-    await kitchen.sql(
+async def test_history_is_newest_first_and_limited(api: ApiServer, ann: Person):
+    await api.sql(
         "insert into mystery_boxes (user_id, rarity, reward_type, reward_value, opened_at)"
         " select %(id)s, 'common', 'xp', jsonb_build_object('amount', n),"
         " now() - make_interval(hours => n) from generate_series(1, 25) as n",
@@ -515,13 +521,13 @@ async def test_history_is_newest_first_and_bounded(kitchen: Kitchen, ann: Person
     )
 
     async def amounts(query: str) -> list[int]:
-        answer = await ann.get(f"/mysteryBox/history/{ann.id}{query}")
-        assert answer.json()["total_boxes_opened"] == len(answer.json()["history"])
-        return [row["reward_value"]["amount"] for row in answer.json()["history"]]
+        response = await ann.get(f"/mysteryBox/history/{ann.id}{query}")
+        assert response.json()["total_boxes_opened"] == len(response.json()["history"])
+        return [row["reward_value"]["amount"] for row in response.json()["history"]]
 
     assert await amounts("") == list(range(1, 21))
     assert await amounts("?limit=2") == [1, 2]
     assert await amounts("?limit=100") == list(range(1, 26))
     for bad in ("0", "101", "many"):
-        answer = await ann.get(f"/mysteryBox/history?limit={bad}")
-        refused(answer, 400, "Invalid limit parameter (1-100)")
+        response = await ann.get(f"/mysteryBox/history?limit={bad}")
+        refused(response, 400, "Invalid limit parameter (1-100)")

@@ -13,23 +13,23 @@ import trio
 
 from cookcam.sandbox.gotrue import Failure
 from tests.features.conftest import Answer, Client, Person
-from tests.features.social import UNKNOWN, Kitchen, open_kitchen, refused
+from tests.features.social import UNKNOWN, ApiServer, open_api_server, refused
 from tests.images.pictures import opened, plain, png_bomb
 
 
 @pytest.fixture
-async def kitchen(database_url: str, tmp_path: Path) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url, tmp_path) as opened:
+async def kitchen(database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
+    async with open_api_server(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(kitchen: Kitchen) -> Person:
+async def ann(kitchen: ApiServer) -> Person:
     return await kitchen.person("Ann")
 
 
 @pytest.fixture
-async def bob(kitchen: Kitchen) -> Person:
+async def bob(kitchen: ApiServer) -> Person:
     return await kitchen.person("Bob")
 
 
@@ -46,7 +46,7 @@ async def upload(person: Client, recipe: str, data: bytes, **more: Any) -> Answe
     return await person.post(f"/recipes/{recipe}/upload-completion-photo", body)
 
 
-def stored(kitchen: Kitchen) -> list[Path]:
+def stored(kitchen: ApiServer) -> list[Path]:
     return [
         path
         for path in (kitchen.files.home / "completion-photos" / "content").rglob("*")
@@ -55,7 +55,7 @@ def stored(kitchen: Kitchen) -> list[Path]:
 
 
 async def test_a_photo_is_drawn_anew_and_shown_to_everybody(
-    kitchen: Kitchen, ann: Person, bob: Person
+    kitchen: ApiServer, ann: Person, bob: Person
 ):
     recipe = await kitchen.recipe(ann)
     answer = await upload(bob, recipe, plain(2400, 600, "PNG"), description="Mine <3")
@@ -87,7 +87,7 @@ async def test_a_photo_is_drawn_anew_and_shown_to_everybody(
     }
 
 
-async def test_a_photo_of_the_largest_size_fits_as_base64(kitchen: Kitchen, ann: Person):
+async def test_a_photo_of_the_largest_size_fits_as_base64(kitchen: ApiServer, ann: Person):
     recipe = await kitchen.recipe(ann)
     picture = plain()
     answer = await upload(ann, recipe, picture + b"\0" * (LARGEST - len(picture)))
@@ -95,15 +95,15 @@ async def test_a_photo_of_the_largest_size_fits_as_base64(kitchen: Kitchen, ann:
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
-async def test_a_photo_of_a_phone_is_stored_as_jpeg(kitchen: Kitchen, ann: Person, kind: str):
+async def test_a_photo_of_a_phone_is_stored_as_jpeg(kitchen: ApiServer, ann: Person, kind: str):
     recipe = await kitchen.recipe(ann)
-    answer = await upload(ann, recipe, plain(64, 48, kind))
-    assert answer.status_code == 200, answer.text
+    response = await upload(ann, recipe, plain(64, 48, kind))
+    assert response.status_code == 200, response.text
     (path,) = stored(kitchen)
     assert opened(path.read_bytes()).size == (64, 48)
 
 
-async def test_xp_are_paid_once_for_a_recipe(kitchen: Kitchen, ann: Person):
+async def test_xp_are_paid_once_for_a_recipe(kitchen: ApiServer, ann: Person):
     recipe, other = await kitchen.recipe(ann), await kitchen.recipe(ann, is_published=False)
     awarded = [
         (await upload(ann, which, plain(8, 8, color=(n, 0, 0)))).json()["xp_awarded"]
@@ -113,7 +113,7 @@ async def test_xp_are_paid_once_for_a_recipe(kitchen: Kitchen, ann: Person):
     assert await kitchen.xp(ann) == 150
 
 
-async def test_a_repetition_gets_the_first_photo(kitchen: Kitchen, ann: Person, bob: Person):
+async def test_a_repetition_gets_the_first_photo(kitchen: ApiServer, ann: Person, bob: Person):
     recipe = await kitchen.recipe(ann)
     answers: list[dict[str, Any]] = []
 
@@ -130,7 +130,7 @@ async def test_a_repetition_gets_the_first_photo(kitchen: Kitchen, ann: Person, 
     assert len(stored(kitchen)) == 2
 
 
-async def test_lists_are_newest_first_with_a_true_total(kitchen: Kitchen, ann: Person):
+async def test_lists_are_newest_first_with_a_true_total(kitchen: ApiServer, ann: Person):
     recipe = await kitchen.recipe(ann)
     await kitchen.sql(
         "insert into recipe_completion_photos (user_id, recipe_id, photo_url, uploaded_at)"
@@ -151,7 +151,7 @@ async def test_lists_are_newest_first_with_a_true_total(kitchen: Kitchen, ann: P
     refused(answer, 400, "Invalid limit parameter (1-100)")
 
 
-async def test_what_is_refused(kitchen: Kitchen, ann: Person, bob: Person):
+async def test_what_is_refused(kitchen: ApiServer, ann: Person, bob: Person):
     recipe = await kitchen.recipe(ann)
     path = f"/recipes/{recipe}/upload-completion-photo"
     for body in ({}, {"imageData": None}, {"imageData": " "}, {"imageData": 7}):
@@ -183,7 +183,7 @@ async def test_what_is_refused(kitchen: Kitchen, ann: Person, bob: Person):
     assert await kitchen.xp(bob) == 0
 
 
-async def test_what_cannot_be_stored_leaves_nothing(kitchen: Kitchen, ann: Person):
+async def test_what_cannot_be_stored_leaves_nothing(kitchen: ApiServer, ann: Person):
     recipe = await kitchen.recipe(ann)
     kitchen.storage.failure = Failure(500)
     answer = await upload(ann, recipe, plain())

@@ -10,49 +10,51 @@ import pytest
 import trio
 
 from tests.features.conftest import Person
-from tests.features.social import UNKNOWN, Kitchen, open_kitchen, refused
+from tests.features.social import UNKNOWN, ApiServer, open_api_server, refused
 
 
 @pytest.fixture
-async def kitchen(database_url: str, tmp_path: Path) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url, tmp_path) as opened:
+async def api(database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
+    async with open_api_server(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(kitchen: Kitchen) -> Person:
-    return await kitchen.person("Ann")
+async def ann(api: ApiServer) -> Person:
+    return await api.person("Ann")
 
 
 @pytest.fixture
-async def bob(kitchen: Kitchen) -> Person:
-    return await kitchen.person("Bob")
+async def bob(api: ApiServer) -> Person:
+    return await api.person("Bob")
 
 
-async def aggregates(kitchen: Kitchen, recipe: str) -> tuple[float, int]:
+async def aggregates(api: ApiServer, recipe: str) -> tuple[float, int]:
     """As a guest reads them."""
-    row = (await kitchen.guest.get(f"/recipes/{recipe}")).json()["data"]
+    row = (await api.guest.get(f"/recipes/{recipe}")).json()["data"]
     return row["rating_avg"], row["rating_count"]
 
 
-async def test_average_and_number_follow_each_rating(kitchen: Kitchen, ann: Person, bob: Person):
-    recipe = await kitchen.recipe(ann)
+async def test_average_and_count_are_updated_by_each_rating(
+    api: ApiServer, ann: Person, bob: Person
+):
+    recipe = await api.recipe(ann)
     path = f"/recipes/{recipe}/rate"
-    assert await aggregates(kitchen, recipe) == (0, 0)
-    answer = await bob.post(path, {"rating": 4, "review": "Good <3"})
-    assert answer.status_code == 200
-    assert set(answer.json()) == {"message"}
-    assert await aggregates(kitchen, recipe) == (4, 1)
+    assert await aggregates(api, recipe) == (0, 0)
+    response = await bob.post(path, {"rating": 4, "review": "Good <3"})
+    assert response.status_code == 200
+    assert set(response.json()) == {"message"}
+    assert await aggregates(api, recipe) == (4, 1)
     # The author's own is kept and not counted.
     assert (await ann.post(path, {"rating": 5})).status_code == 200
-    assert await aggregates(kitchen, recipe) == (4, 1)
-    carol = await kitchen.person("Carol")
+    assert await aggregates(api, recipe) == (4, 1)
+    carol = await api.person("Carol")
     await carol.post(path, {"rating": 1, "review": None})
-    assert await aggregates(kitchen, recipe) == (2.5, 2)
+    assert await aggregates(api, recipe) == (2.5, 2)
     # A second rating replaces the first; a review stays until there is another.
     await bob.post(path, {"rating": 2.0})
-    assert await aggregates(kitchen, recipe) == (1.5, 2)
-    ratings = await kitchen.sql(
+    assert await aggregates(api, recipe) == (1.5, 2)
+    ratings = await api.sql(
         "select r.rating, r.review from recipe_ratings r join users u on u.id = r.user_id"
         " where r.recipe_id = %(id)s order by u.name",
         id=recipe,
@@ -60,47 +62,47 @@ async def test_average_and_number_follow_each_rating(kitchen: Kitchen, ann: Pers
     assert ratings == [(5, None), (2, "Good <3"), (1, None)]
     await bob.post(path, {"rating": 2, "review": "Better"})
     review = "select review from recipe_ratings where user_id = %(id)s"
-    assert await kitchen.value(review, id=bob.id) == "Better"
+    assert await api.value(review, id=bob.id) == "Better"
 
 
-async def test_many_at_once_add_up(kitchen: Kitchen, ann: Person, bob: Person):
-    recipe = await kitchen.recipe(ann)
+async def test_concurrent_ratings_are_all_counted(api: ApiServer, ann: Person, bob: Person):
+    recipe = await api.recipe(ann)
     statuses: list[int] = []
 
     async def rate(person: Person, stars: int) -> None:
-        answer = await person.post(f"/recipes/{recipe}/rate", {"rating": stars})
-        statuses.append(answer.status_code)
+        response = await person.post(f"/recipes/{recipe}/rate", {"rating": stars})
+        statuses.append(response.status_code)
 
-    carol = await kitchen.person("Carol")
+    carol = await api.person("Carol")
     async with trio.open_nursery() as nursery:
         for stars in (1, 2, 3, 4, 5) * 4:
             nursery.start_soon(rate, bob, stars)
             nursery.start_soon(rate, carol, stars)
     assert statuses == [200] * 40
-    ((total, number),) = await kitchen.sql(
+    ((total, number),) = await api.sql(
         "select sum(rating), count(*) from recipe_ratings where recipe_id = %(id)s", id=recipe
     )
     assert number == 2
-    assert await aggregates(kitchen, recipe) == (total / 2, 2)
+    assert await aggregates(api, recipe) == (total / 2, 2)
 
 
-async def test_what_is_refused(kitchen: Kitchen, ann: Person, bob: Person):
-    recipe = await kitchen.recipe(ann)
-    draft = await kitchen.recipe(ann, is_published=False)
+async def test_invalid_ratings_are_rejected(api: ApiServer, ann: Person, bob: Person):
+    recipe = await api.recipe(ann)
+    draft = await api.recipe(ann, is_published=False)
     bodies: list[Any] = [{}] + [
         {"rating": stars} for stars in (0, 6, 4.5, -1, "5", True, None, [5], 10**30)
     ]
     for body in bodies:
-        answer = await bob.post(f"/recipes/{recipe}/rate", body)
-        refused(answer, 400, "Rating must be between 1 and 5")
+        response = await bob.post(f"/recipes/{recipe}/rate", body)
+        refused(response, 400, "Rating must be between 1 and 5")
     long = await bob.post(f"/recipes/{recipe}/rate", {"rating": 5, "review": "x" * 1001})
     refused(long, 400, "VALIDATION_ERROR")
     for other in (UNKNOWN, draft, "7"):
-        answer = await bob.post(f"/recipes/{other}/rate", {"rating": 5})
-        refused(answer, 404, "Recipe not found")
-    guest = await kitchen.guest.post(f"/recipes/{recipe}/rate", {"rating": 5})
+        response = await bob.post(f"/recipes/{other}/rate", {"rating": 5})
+        refused(response, 404, "Recipe not found")
+    guest = await api.guest.post(f"/recipes/{recipe}/rate", {"rating": 5})
     refused(guest, 401, "Authentication required")
-    assert await aggregates(kitchen, recipe) == (0, 0)
-    async with kitchen.without("recipe_ratings"):
-        answer = await bob.post(f"/recipes/{recipe}/rate", {"rating": 5})
-        refused(answer, 500, "Failed to rate recipe")
+    assert await aggregates(api, recipe) == (0, 0)
+    async with api.without("recipe_ratings"):
+        response = await bob.post(f"/recipes/{recipe}/rate", {"rating": 5})
+        refused(response, 500, "Failed to rate recipe")

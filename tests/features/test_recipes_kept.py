@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from tests.features.conftest import Client, Person
-from tests.features.social import Kitchen, open_kitchen
+from tests.features.social import ApiServer, open_api_server
 
 
 @pytest.fixture
-async def kitchen(database_url: str, tmp_path: Path) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url, tmp_path) as opened:
+async def kitchen(database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
+    async with open_api_server(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(kitchen: Kitchen) -> Person:
+async def ann(kitchen: ApiServer) -> Person:
     return await kitchen.person("Ann")
 
 
@@ -32,7 +32,7 @@ async def titles(client: Client, author: Person) -> list[str]:
     return [row["title"] for row in body["recipes"]]
 
 
-async def test_guests_get_what_is_kept_until_it_is_written(kitchen: Kitchen, ann: Person):
+async def test_guests_get_what_is_kept_until_it_is_written(kitchen: ApiServer, ann: Person):
     recipe = await kitchen.recipe(ann, title="First", description="one")
     guest = kitchen.guest
     assert await titles(guest, ann) == ["First"]
@@ -68,7 +68,7 @@ async def test_guests_get_what_is_kept_until_it_is_written(kitchen: Kitchen, ann
     assert await titles(guest, ann) == ["Third"]
 
 
-async def test_guests_see_counters_of_a_recipe_move(kitchen: Kitchen, ann: Person):
+async def test_guests_see_counters_of_a_recipe_move(kitchen: ApiServer, ann: Person):
     recipe = await kitchen.recipe(ann)
     bob = await kitchen.person("Bob")
     seen: list[tuple[int, float]] = []
@@ -86,7 +86,7 @@ async def test_guests_see_counters_of_a_recipe_move(kitchen: Kitchen, ann: Perso
     assert seen == [(0, 0), (1, 0), (1, 3), (0, 3), (1, 3)]
 
 
-async def test_a_view_counts_once_for_each_reader(kitchen: Kitchen, ann: Person):
+async def test_a_view_counts_once_for_each_reader(kitchen: ApiServer, ann: Person):
     recipe = await kitchen.recipe(ann)
     draft = await kitchen.recipe(ann, is_published=False)
     bob = await kitchen.person("Bob")

@@ -96,7 +96,7 @@ async def attribution(server: Server, person: Person) -> Any:
     return rows[0] if rows else None
 
 
-async def test_all_four_forms_stand_for_the_creator(
+async def test_all_four_code_forms_resolve_to_the_creator(
     server: Server, creator: Person, referrals: Referrals
 ):
     slug = f"chef-{uuid4().hex[:8]}"
@@ -112,7 +112,7 @@ async def test_all_four_forms_stand_for_the_creator(
     assert made == [(2,)]  # the default link is made once
 
 
-async def test_unknown_inactive_and_ambiguous_codes_stand_for_nobody(
+async def test_unknown_inactive_and_ambiguous_codes_do_not_resolve(
     server: Server, creator: Person, referrals: Referrals, ann: Person
 ):
     off = await link_of(server, creator, is_active=False, custom_slug=f"off-{uuid4().hex[:8]}")
@@ -140,7 +140,7 @@ async def test_unknown_inactive_and_ambiguous_codes_stand_for_nobody(
     assert await referrals.resolve(chef_code(creator)) is None
 
 
-async def test_a_slug_that_begins_as_the_website_does_is_itself(
+async def test_slug_with_the_website_prefix_is_matched_first(
     server: Server, creator: Person, referrals: Referrals
 ):
     slug = uuid4().hex[:8]
@@ -157,17 +157,17 @@ async def test_the_first_referral_counts(
 ):
     code = await link_of(server, creator)
     for _ in range(2):
-        answer = await link(http, ann, code)
-        assert answer.status_code == 200
-        assert answer.json() == {"success": True, "message": "Referral linked successfully"}
+        response = await link(http, ann, code)
+        assert response.status_code == 200
+        assert response.json() == {"success": True, "message": "Referral linked successfully"}
     assert await attribution(server, ann) == (creator.id, code, True)
     rival = await server.person("Rival")
-    answer = await link(http, ann, await link_of(server, rival))
-    assert (answer.status_code, answer.json()["success"]) == (200, True)
+    response = await link(http, ann, await link_of(server, rival))
+    assert (response.status_code, response.json()["success"]) == (200, True)
     assert await attribution(server, ann) == (creator.id, code, True)
 
 
-async def test_two_at_once_are_one(
+async def test_concurrent_links_attribute_once(
     server: Server, http: httpx.AsyncClient, creator: Person, ann: Person
 ):
     codes = [await link_of(server, creator) for _ in range(4)]
@@ -177,19 +177,21 @@ async def test_two_at_once_are_one(
     assert (await attribution(server, ann))[1] in codes
 
 
-async def test_refusals(server: Server, http: httpx.AsyncClient, creator: Person, ann: Person):
+async def test_invalid_codes_and_guests_are_rejected(
+    server: Server, http: httpx.AsyncClient, creator: Person, ann: Person
+):
     for missing in (None, "", "  "):
-        answer = await link(http, ann, missing)
-        assert answer.status_code == 400
-        assert answer.json()["error"] == "Referral code is required"
+        response = await link(http, ann, missing)
+        assert response.status_code == 400
+        assert response.json()["error"] == "Referral code is required"
     own = await link_of(server, creator)
     for person, code in ((ann, "CC_00000000"), (creator, own), (creator, chef_code(creator))):
-        answer = await link(http, person, code)
-        assert answer.status_code == 400
-        assert answer.json()["error"] == "Invalid referral code"
+        response = await link(http, person, code)
+        assert response.status_code == 400
+        assert response.json()["error"] == "Invalid referral code"
     assert (await link(http, ann, 7)).status_code == 400
-    nobody = await http.post("/api/v1/auth/link-referral", json={"referralCode": own})
-    assert nobody.status_code == 401
+    guest_response = await http.post("/api/v1/auth/link-referral", json={"referralCode": own})
+    assert guest_response.status_code == 401
     assert await attribution(server, ann) is None
 
 
@@ -202,11 +204,11 @@ async def test_refusals(server: Server, http: httpx.AsyncClient, creator: Person
         " now() - interval '1 day', 'manual')",
     ],
 )
-async def test_what_comes_too_late_changes_nothing(
+async def test_late_referral_changes_nothing(
     server: Server, http: httpx.AsyncClient, creator: Person, ann: Person, late: str
 ):
     await server.sql(late, id=ann.id)
-    answer = await link(http, ann, await link_of(server, creator))
-    assert answer.status_code == 200
-    assert "not linked" in answer.json()["message"]
+    response = await link(http, ann, await link_of(server, creator))
+    assert response.status_code == 200
+    assert "not linked" in response.json()["message"]
     assert await attribution(server, ann) is None

@@ -10,23 +10,23 @@ import pytest
 import trio
 
 from tests.features.conftest import Answer, Person
-from tests.features.social import UNKNOWN, Kitchen, as_of, open_kitchen, refused, restarted
+from tests.features.social import UNKNOWN, ApiServer, as_of, open_api_server, refused, restarted
 
 
 @pytest.fixture
-async def kitchen(database_url: str, tmp_path: Path) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url, tmp_path) as opened:
+async def api(database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
+    async with open_api_server(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(kitchen: Kitchen) -> Person:
-    return await kitchen.person("Ann")
+async def ann(api: ApiServer) -> Person:
+    return await api.person("Ann")
 
 
 @pytest.fixture
-async def bob(kitchen: Kitchen) -> Person:
-    return await kitchen.person("Bob")
+async def bob(api: ApiServer) -> Person:
+    return await api.person("Bob")
 
 
 async def bare(person: Person, path: str) -> Answer:
@@ -34,9 +34,9 @@ async def bare(person: Person, path: str) -> Answer:
     return await person.request("POST", path, headers={"Content-Type": "application/json"})
 
 
-async def later(kitchen: Kitchen, seconds: int = 3) -> None:
+async def later(api: ApiServer, seconds: int = 3) -> None:
     """What would be so if the toggles up to now had been that long ago."""
-    await kitchen.sql(
+    await api.sql(
         "update favorite_toggles set toggled_at = toggled_at - make_interval(secs => %(s)s)",
         s=seconds,
     )
@@ -48,34 +48,34 @@ async def saved(person: Person) -> list[str]:
     return [item["recipe"]["id"] for item in body["saved_recipes"]]
 
 
-async def saves_count(kitchen: Kitchen, recipe: str) -> int:
-    return await kitchen.value("select saves_count from recipes where id = %(id)s", id=recipe)
+async def saves_count(api: ApiServer, recipe: str) -> int:
+    return await api.value("select saves_count from recipes where id = %(id)s", id=recipe)
 
 
 class TestSaving:
-    async def test_post_toggles_and_delete_removes(self, kitchen: Kitchen, ann: Person):
-        recipe = await kitchen.recipe(ann)
+    async def test_post_toggles_and_delete_removes(self, api: ApiServer, ann: Person):
+        recipe = await api.recipe(ann)
         states: list[Any] = []
         for method in ("POST", "POST", "POST", "DELETE", "DELETE"):
-            answer = await ann.request(method, f"/recipes/{recipe}/save")
-            assert answer.status_code == 200
-            assert set(answer.json()) == {"message", "saved"}
-            states.append(answer.json()["saved"])
+            response = await ann.request(method, f"/recipes/{recipe}/save")
+            assert response.status_code == 200
+            assert set(response.json()) == {"message", "saved"}
+            states.append(response.json()["saved"])
         assert states == [True, False, True, False, False]
-        assert await saves_count(kitchen, recipe) == 0
-        assert await kitchen.xp(ann) == 0
+        assert await saves_count(api, recipe) == 0
+        assert await api.xp(ann) == 0
 
-    async def test_what_is_not_there_cannot_be_saved(
-        self, kitchen: Kitchen, ann: Person, bob: Person
+    async def test_unknown_or_invisible_recipe_cannot_be_saved(
+        self, api: ApiServer, ann: Person, bob: Person
     ):
-        draft = await kitchen.recipe(bob, is_published=False)
+        draft = await api.recipe(bob, is_published=False)
         for recipe in (UNKNOWN, "7", "x" * 36, draft):
             for what in ("save", "favorite"):
                 for method in ("POST", "DELETE"):
-                    answer = await ann.request(method, f"/recipes/{recipe}/{what}")
-                    refused(answer, 404, "Recipe not found")
+                    response = await ann.request(method, f"/recipes/{recipe}/{what}")
+                    refused(response, 404, "Recipe not found")
         kept = "select count(*) from favorite_toggles where user_id = %(id)s"
-        assert await kitchen.value(kept, id=ann.id) == 0
+        assert await api.value(kept, id=ann.id) == 0
         for method, path in (
             ("POST", f"/recipes/{UNKNOWN}/save"),
             ("DELETE", f"/recipes/{UNKNOWN}/save"),
@@ -83,127 +83,127 @@ class TestSaving:
             ("DELETE", f"/recipes/{UNKNOWN}/favorite"),
             ("GET", "/recipes/saved/my"),
         ):
-            refused(await kitchen.guest.request(method, path), 401, "Authentication required")
+            refused(await api.guest.request(method, path), 401, "Authentication required")
 
-    async def test_a_plan_has_room_for_so_many(self, kitchen: Kitchen, ann: Person):
-        full = [await kitchen.recipe(ann) for _ in range(3)]
-        await kitchen.sql(
+    async def test_plan_limits_the_number_of_saved_recipes(self, api: ApiServer, ann: Person):
+        full = [await api.recipe(ann) for _ in range(3)]
+        await api.sql(
             "insert into recipes (title, created_by) select 'Filler ' || n, %(id)s"
             " from generate_series(1, 49) as n",
             id=ann.id,
         )
-        await kitchen.sql(
+        await api.sql(
             "insert into saved_recipes (user_id, recipe_id)"
             " select %(id)s, id from recipes where created_by = %(id)s and title like 'Filler%%'",
             id=ann.id,
         )
-        answers: list[Answer] = []
+        responses: list[Answer] = []
 
         async def save(recipe: str) -> None:
-            answers.append(await ann.post(f"/recipes/{recipe}/save"))
+            responses.append(await ann.post(f"/recipes/{recipe}/save"))
 
         async with trio.open_nursery() as nursery:
             for recipe in full:
                 nursery.start_soon(save, recipe)
-        assert sorted(answer.status_code for answer in answers) == [200, 403, 403]
+        assert sorted(response.status_code for response in responses) == [200, 403, 403]
         (taken,) = set(full) & set(await saved(ann))
         other = next(recipe for recipe in full if recipe != taken)
         body = refused(await bare(ann, f"/recipes/{other}/favorite"), 403, "Limit reached")
         assert body["code"] == "LIMIT_REACHED"
         assert (body["limit"], body["usage"]) == (50, 50)
         assert body["upgradeUrl"] == "/subscription/upgrade"
-        assert await kitchen.xp(ann) == 0
+        assert await api.xp(ann) == 0
         # Removing is free, and makes room.
         assert (await ann.post(f"/recipes/{taken}/save")).json()["saved"] is False
         assert (await ann.post(f"/recipes/{other}/save")).json()["saved"] is True
 
-    async def test_a_hundred_toggles_at_once(self, kitchen: Kitchen, ann: Person, bob: Person):
-        recipe = await kitchen.recipe(bob)
-        answers: list[Answer] = []
+    async def test_hundred_concurrent_toggles(self, api: ApiServer, ann: Person, bob: Person):
+        recipe = await api.recipe(bob)
+        responses: list[Answer] = []
 
         async def toggle() -> None:
-            answers.append(await ann.post(f"/recipes/{recipe}/save"))
+            responses.append(await ann.post(f"/recipes/{recipe}/save"))
 
         async with trio.open_nursery() as nursery:
             for _ in range(101):
                 nursery.start_soon(toggle)
-        assert {answer.status_code for answer in answers} == {200}
-        states = [answer.json()["saved"] for answer in answers]
+        assert {response.status_code for response in responses} == {200}
+        states = [response.json()["saved"] for response in responses]
         assert (states.count(True), states.count(False)) == (51, 50)
         assert await saved(ann) == [recipe]
-        assert await saves_count(kitchen, recipe) == 1
+        assert await saves_count(api, recipe) == 1
 
 
 class TestFavorites:
-    async def test_adding_earns_once(self, kitchen: Kitchen, ann: Person):
-        recipe = await kitchen.recipe(ann)
+    async def test_adding_a_favorite_earns_xp_once(self, api: ApiServer, ann: Person):
+        recipe = await api.recipe(ann)
         first = await bare(ann, f"/recipes/{recipe}/favorite")
         assert first.status_code == 200
         body = first.json()
         assert (body["success"], body["favorited"], body["xp_awarded"]) == (True, True, 10)
         assert body["message"]
-        await later(kitchen)
+        await later(api)
         assert (await bare(ann, f"/recipes/{recipe}/favorite")).json()["favorited"] is False
-        await later(kitchen)
+        await later(api)
         again = (await bare(ann, f"/recipes/{recipe}/favorite")).json()
         assert (again["favorited"], again["xp_awarded"]) == (True, 0)
-        assert await kitchen.xp(ann) == 10
+        assert await api.xp(ann) == 10
 
-    async def test_a_repetition_gets_the_first_answer(self, kitchen: Kitchen, ann: Person):
-        recipe = await kitchen.recipe(ann)
+    async def test_repeated_toggle_gets_the_first_response(self, api: ApiServer, ann: Person):
+        recipe = await api.recipe(ann)
         path = f"/recipes/{recipe}/favorite"
         assert (await bare(ann, path)).json()["favorited"] is True
-        await later(kitchen, seconds=2)
+        await later(api, seconds=2)
         repeated = (await bare(ann, path)).json()
         assert (repeated["favorited"], repeated["xp_awarded"]) == (True, 0)
         # The time runs from the first, not from its repetition.
-        await later(kitchen, seconds=1)
+        await later(api, seconds=1)
         assert (await bare(ann, path)).json()["favorited"] is False
         assert (await bare(ann, path)).json()["favorited"] is False
         assert await saved(ann) == []
 
-    async def test_what_was_changed_meanwhile_or_is_wished_is_no_repetition(
-        self, kitchen: Kitchen, ann: Person
+    async def test_toggle_after_another_change_or_with_explicit_state_is_no_repetition(
+        self, api: ApiServer, ann: Person
     ):
-        recipe = await kitchen.recipe(ann)
+        recipe = await api.recipe(ann)
         assert (await bare(ann, f"/recipes/{recipe}/favorite")).json()["favorited"] is True
         assert (await ann.delete(f"/recipes/{recipe}/favorite")).json()["favorited"] is False
         assert (await bare(ann, f"/recipes/{recipe}/favorite")).json()["favorited"] is True
         # An explicit wish is no toggle.
-        recipe = await kitchen.recipe(ann)
+        recipe = await api.recipe(ann)
         path = f"/recipes/{recipe}/favorite"
         results = [
             (await ann.post(path, {"favorited": wish})).json()["favorited"]
             for wish in (False, True, True, False, False, True)
         ]
         assert results == [False, True, True, False, False, True]
-        assert await saves_count(kitchen, recipe) == 1
-        assert await kitchen.xp(ann) == 20
+        assert await saves_count(api, recipe) == 1
+        assert await api.xp(ann) == 20
         refused(await ann.post(path, {"favorited": "yes"}), 400, "VALIDATION_ERROR")
 
-    async def test_a_hundred_at_once_are_one_and_its_repetitions(
-        self, kitchen: Kitchen, ann: Person, bob: Person
+    async def test_hundred_concurrent_toggles_count_as_one(
+        self, api: ApiServer, ann: Person, bob: Person
     ):
-        recipe = await kitchen.recipe(bob)
-        answers: list[Answer] = []
+        recipe = await api.recipe(bob)
+        responses: list[Answer] = []
 
         async def toggle() -> None:
-            answers.append(await bare(ann, f"/recipes/{recipe}/favorite"))
+            responses.append(await bare(ann, f"/recipes/{recipe}/favorite"))
 
         async with trio.open_nursery() as nursery:
             for _ in range(100):
                 nursery.start_soon(toggle)
-        assert {answer.status_code for answer in answers} == {200}
-        assert {answer.json()["favorited"] for answer in answers} == {True}
-        assert sum(answer.json()["xp_awarded"] for answer in answers) == 10
+        assert {response.status_code for response in responses} == {200}
+        assert {response.json()["favorited"] for response in responses} == {True}
+        assert sum(response.json()["xp_awarded"] for response in responses) == 10
         assert await saved(ann) == [recipe]
-        assert await kitchen.xp(ann) == 10
-        assert await saves_count(kitchen, recipe) == 1
+        assert await api.xp(ann) == 10
+        assert await saves_count(api, recipe) == 1
 
-    async def test_opposite_wishes_and_toggles_at_once_fail_nowhere(
-        self, kitchen: Kitchen, ann: Person, bob: Person
+    async def test_concurrent_opposite_requests_do_not_fail(
+        self, api: ApiServer, ann: Person, bob: Person
     ):
-        recipe = await kitchen.recipe(bob)
+        recipe = await api.recipe(bob)
         requests = [
             ("POST", f"/recipes/{recipe}/save", None),
             ("DELETE", f"/recipes/{recipe}/save", None),
@@ -222,14 +222,14 @@ class TestFavorites:
                     nursery.start_soon(send, ann, method, path, body)
                     nursery.start_soon(send, bob, method, path, body)
         assert statuses == [200] * 100
-        rows = await kitchen.value(
+        rows = await api.value(
             "select count(*) from saved_recipes where recipe_id = %(id)s", id=recipe
         )
-        assert await saves_count(kitchen, recipe) == rows
-        assert await kitchen.xp(ann) <= 10
+        assert await saves_count(api, recipe) == rows
+        assert await api.xp(ann) <= 10
 
-    async def test_a_recipe_deleted_meanwhile_is_gone_for_all(
-        self, kitchen: Kitchen, ann: Person, bob: Person
+    async def test_recipe_deleted_concurrently_is_not_found(
+        self, api: ApiServer, ann: Person, bob: Person
     ):
         statuses: set[int] = set()
 
@@ -237,7 +237,7 @@ class TestFavorites:
             statuses.add((await person.request(method, path)).status_code)
 
         for _ in range(4):
-            recipe = await kitchen.recipe(bob)
+            recipe = await api.recipe(bob)
             await ann.post(f"/recipes/{recipe}/save")
             async with trio.open_nursery() as nursery:
                 for _ in range(3):
@@ -248,41 +248,41 @@ class TestFavorites:
         assert statuses <= {200, 404}
         assert await saved(ann) == await saved(bob) == []
 
-    async def test_toggles_of_long_ago_are_not_kept(self, kitchen: Kitchen, ann: Person):
+    async def test_old_toggles_are_deleted(self, api: ApiServer, ann: Person):
         for _ in range(3):
-            await later(kitchen)
-            await bare(ann, f"/recipes/{await kitchen.recipe(ann)}/favorite")
+            await later(api)
+            await bare(ann, f"/recipes/{await api.recipe(ann)}/favorite")
         kept = "select count(*) from favorite_toggles where user_id = %(id)s"
-        assert await kitchen.value(kept, id=ann.id) == 1
+        assert await api.value(kept, id=ann.id) == 1
 
 
-class TestTheListOfTheSaved:
-    async def test_membership_follows_also_over_a_restart(
-        self, kitchen: Kitchen, ann: Person, bob: Person
+class TestSavedList:
+    async def test_saved_list_reflects_changes_after_a_restart(
+        self, api: ApiServer, ann: Person, bob: Person
     ):
         """T6 of the client contract."""
-        recipe = await kitchen.recipe(bob)
+        recipe = await api.recipe(bob)
         path = f"/recipes/{recipe}/favorite"
         assert (await bare(ann, path)).json()["favorited"] is True
         assert await saved(ann) == [recipe]
-        async with restarted(kitchen) as second:
+        async with restarted(api) as second:
             ann = as_of(ann, second)
             assert await saved(ann) == [recipe]
             assert (await bare(ann, path)).json()["favorited"] is True  # a repetition, elsewhere
-            await later(kitchen)
+            await later(api)
             assert (await bare(ann, path)).json()["favorited"] is False
             assert await saved(ann) == []
-        async with restarted(kitchen) as third:
+        async with restarted(api) as third:
             ann = as_of(ann, third)
             assert await saved(ann) == []
-            await later(kitchen)
+            await later(api)
             assert (await bare(ann, path)).json()["favorited"] is True
             assert await saved(ann) == [recipe]
 
-    async def test_its_items_are_what_the_app_reads_newest_first(
-        self, kitchen: Kitchen, ann: Person, bob: Person
+    async def test_saved_list_items_are_complete_and_newest_first(
+        self, api: ApiServer, ann: Person, bob: Person
     ):
-        recipe = await kitchen.recipe(
+        recipe = await api.recipe(
             bob,
             description="Red",
             cuisine="thai",
@@ -319,7 +319,7 @@ class TestTheListOfTheSaved:
         assert {key: row[key] for key in wanted} == wanted
         assert row["title"]
         await ann.delete(f"/recipes/{recipe}/save")
-        recipes = [await kitchen.recipe(ann) for _ in range(4)]
+        recipes = [await api.recipe(ann) for _ in range(4)]
         for recipe in recipes:
             await ann.post(f"/recipes/{recipe}/save")
 
@@ -337,17 +337,17 @@ class TestTheListOfTheSaved:
         ):
             refused(await ann.get(f"/recipes/saved/my?{query}"), 400, literal)
 
-    async def test_a_withdrawn_recipe_leaves_it_and_rows_say_what_is_in_it(
-        self, kitchen: Kitchen, ann: Person, bob: Person
+    async def test_withdrawn_recipe_is_left_out_of_the_list(
+        self, api: ApiServer, ann: Person, bob: Person
     ):
-        recipe = await kitchen.recipe(bob)
+        recipe = await api.recipe(bob)
         await ann.post(f"/recipes/{recipe}/save")
         await bob.put(f"/recipes/{recipe}", {"is_published": False})
         assert await saved(ann) == []
         assert (await ann.delete(f"/recipes/{recipe}/save")).json()["saved"] is False
         refused(await ann.delete(f"/recipes/{recipe}/save"), 404, "Recipe not found")
         tag = f"t{ann.id[:8]}"
-        mine, other = [await kitchen.recipe(ann, tags=[tag]) for _ in range(2)]
+        mine, other = [await api.recipe(ann, tags=[tag]) for _ in range(2)]
         await ann.post(f"/recipes/{mine}/favorite", {"favorited": True})
 
         async def marks(person: Any) -> dict[str, Any]:
@@ -356,24 +356,24 @@ class TestTheListOfTheSaved:
 
         assert await marks(ann) == {mine: True, other: False}
         assert await marks(bob) == {mine: False, other: False}
-        assert await marks(kitchen.guest) == {mine: None, other: None}
+        assert await marks(api.guest) == {mine: None, other: None}
         assert (await ann.get(f"/recipes/{mine}")).json()["data"]["is_favorited"] is True
         assert (await bob.get(f"/recipes/{mine}")).json()["data"]["is_favorited"] is False
         changed = await ann.put(f"/recipes/{mine}", {"servings": 3})
         assert changed.json()["is_favorited"] is True
 
 
-async def test_faults_of_ours_are_told_in_the_words_of_the_endpoint(kitchen: Kitchen, ann: Person):
-    recipe = await kitchen.recipe(ann)
+async def test_server_errors_use_the_message_of_the_endpoint(api: ApiServer, ann: Person):
+    recipe = await api.recipe(ann)
     save, favorite = f"/recipes/{recipe}/save", f"/recipes/{recipe}/favorite"
-    async with kitchen.without("saved_recipes"):
+    async with api.without("saved_recipes"):
         refused(await ann.post(save), 500, "Failed to save recipe")
         refused(await ann.delete(save), 500, "Failed to unsave recipe")
         refused(await bare(ann, favorite), 500, "Failed to add recipe to favorites")
         refused(await ann.delete(favorite), 500, "Failed to remove recipe from favorites")
         refused(await ann.get("/recipes/saved/my"), 500, "Failed to fetch saved recipes")
     await ann.post(save)
-    async with kitchen.failing("delete", "saved_recipes"):
+    async with api.failing("delete", "saved_recipes"):
         refused(await ann.post(save), 500, "Failed to unsave recipe")
         refused(await bare(ann, favorite), 500, "Failed to remove recipe from favorites")
     assert await saved(ann) == [recipe]

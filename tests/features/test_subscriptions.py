@@ -42,7 +42,7 @@ from cookcam.web.app import create_app
 from cookcam.web.edge import Edge
 from cookcam.web.rate_limit import RateLimits
 from tests.features.conftest import Client, Person, Server
-from tests.features.live import open_kitchen
+from tests.features.live import open_live_server
 from tests.identity.project import open_client, open_project
 from tests.support.users import create_user, person
 from tests.support.whole_server import environment
@@ -599,7 +599,7 @@ def test_minus_one_is_no_limit() -> None:
 
 
 async def test_the_whole_program_has_them_under_both_prefixes(database_url: str) -> None:
-    async with open_kitchen(database_url) as kitchen:
+    async with open_live_server(database_url) as kitchen:
         for prefix in ("/api/v1", "/api"):
             url = f"{kitchen.server.url}{prefix}/subscription/tiers"
             assert len((await kitchen.server.http.get(url)).json()["tiers"]) == 3

@@ -1,4 +1,4 @@
-"""Two instances on one database: one kitchen, whoever is connected where, over either bus."""
+"""Two instances on one database share rooms and messages, over either bus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import trio
 from attrs import define
 
 from cookcam.realtime.accounts import INTERVAL
-from tests.features.live import PATIENCE, Kitchen, LiveClient, kitchen_of, start_session
+from tests.features.live import (
+    EVENT_TIMEOUT,
+    LiveClient,
+    LiveServer,
+    run_live_server,
+    start_session,
+)
 from tests.identity.project import open_project
 from tests.support.redis import RedisServer, redis_server
 
@@ -34,35 +40,35 @@ async def redis(kind: str) -> AsyncIterator[RedisServer | None]:
 
 
 @pytest.fixture
-async def kitchens(
+async def instances(
     fresh_database_url: str, redis: RedisServer | None
-) -> AsyncIterator[tuple[Kitchen, Kitchen]]:
+) -> AsyncIterator[tuple[LiveServer, LiveServer]]:
     environ = {"HOST_GRACE_SECONDS": "1"}
     if redis is not None:
         environ["REDIS_URL"] = redis.url
     async with (
         open_project(fresh_database_url) as gotrue,
-        kitchen_of(fresh_database_url, gotrue, **environ) as one,
-        kitchen_of(fresh_database_url, gotrue, **environ) as two,
+        run_live_server(fresh_database_url, gotrue, **environ) as one,
+        run_live_server(fresh_database_url, gotrue, **environ) as two,
     ):
-        await both_hear(one, two)
+        await wait_until_connected(one, two)
         yield one, two
 
 
-async def bus_of(kitchen: Kitchen) -> str:
-    answer = await kitchen.server.http.get("/health/detailed")
+async def bus_of(live: LiveServer) -> str:
+    answer = await live.server.http.get("/health/detailed")
     return answer.json()["services"]["bus"]["status"]
 
 
-async def both_hear(*kitchens: Kitchen) -> None:
-    with trio.fail_after(2 * PATIENCE):
-        for kitchen in kitchens:
-            while await bus_of(kitchen) != "up":
+async def wait_until_connected(*instances: LiveServer) -> None:
+    with trio.fail_after(2 * EVENT_TIMEOUT):
+        for live in instances:
+            while await bus_of(live) != "up":
                 await trio.sleep(0.02)
 
 
 @define
-class Table:
+class SharedSession:
     """A public session of Ann's with six at it, three on each instance, over both protocols."""
 
     session_id: str
@@ -70,7 +76,7 @@ class Table:
     guests: list[LiveClient]
 
     @property
-    def everybody(self) -> list[LiveClient]:
+    def all_clients(self) -> list[LiveClient]:
         return [self.ann, *self.guests]
 
     async def say(self, who: LiveClient, message: str) -> None:
@@ -84,86 +90,88 @@ class Table:
         )
 
 
-async def meet(one: Kitchen, two: Kitchen) -> Table:
+async def open_shared_session(one: LiveServer, two: LiveServer) -> SharedSession:
     ann = await one.connect("Ann")
     session_id = (await start_session(one, ann, isPublic=True))["session"]["id"]
-    table = Table(session_id, ann, [])
+    shared = SharedSession(session_id, ann, [])
     places = [(one, True), (one, False), (two, True), (two, False), (two, True)]
-    for name, (kitchen, plain) in zip(["Ben", "Cid", "Dan", "Eve", "Fay"], places, strict=True):
-        guest = await kitchen.connect(name, plain=plain)
+    for name, (live, plain) in zip(["Ben", "Cid", "Dan", "Eve", "Fay"], places, strict=True):
+        guest = await live.connect(name, plain=plain)
         await guest.send("join_cooking_session", {"sessionId": session_id})
         await guest.expect("cooking_session_joined")
-        for other in table.everybody:
+        for other in shared.all_clients:
             joined = await other.expect("user_joined_session")
             assert joined["userId"] == guest.id
-            assert joined["participantCount"] == len(table.everybody) + 1
-        table.guests.append(guest)
-    return table
+            assert joined["participantCount"] == len(shared.all_clients) + 1
+        shared.guests.append(guest)
+    return shared
 
 
-async def test_a_room_spans_both(kitchens: tuple[Kitchen, Kitchen]) -> None:
-    table = await meet(*kitchens)
-    assert [await kitchen.connections() for kitchen in kitchens] == [3, 3]
-    await table.step(2)
-    steps = [await who.expect("cooking_step_updated") for who in table.everybody]
+async def test_room_spans_both_instances(instances: tuple[LiveServer, LiveServer]) -> None:
+    shared = await open_shared_session(*instances)
+    assert [await live.connections() for live in instances] == [3, 3]
+    await shared.step(2)
+    steps = [await who.expect("cooking_step_updated") for who in shared.all_clients]
     assert steps == [steps[0]] * 6
     assert steps[0]["currentStep"] == 2
-    for number, who in enumerate(table.everybody):
-        await table.say(who, f"from {number}")
-    heard = [[await who.expect("cooking_message") for _ in range(6)] for who in table.everybody]
-    for messages in heard:
+    for number, who in enumerate(shared.all_clients):
+        await shared.say(who, f"from {number}")
+    received = [
+        [await who.expect("cooking_message") for _ in range(6)] for who in shared.all_clients
+    ]
+    for messages in received:
         messages.sort(key=lambda message: message["seq"])
-    assert heard == [heard[0]] * 6
-    assert {message["seq"] for message in heard[0]} == {steps[0]["seq"] + n for n in range(1, 7)}
+    assert received == [received[0]] * 6
+    assert {message["seq"] for message in received[0]} == {steps[0]["seq"] + n for n in range(1, 7)}
 
-    leaver = table.guests.pop()
-    await leaver.send("leave_cooking_session", {"sessionId": table.session_id})
-    for who in table.everybody:
+    leaver = shared.guests.pop()
+    await leaver.send("leave_cooking_session", {"sessionId": shared.session_id})
+    for who in shared.all_clients:
         left = await who.expect("user_left_session")
         assert (left["userId"], left["participantCount"]) == (leaver.id, 5)
-    await table.ann.send("leave_cooking_session", {"sessionId": table.session_id})
-    for who in table.guests:
+    await shared.ann.send("leave_cooking_session", {"sessionId": shared.session_id})
+    for who in shared.guests:
         assert (await who.expect("cooking_session_ended"))["reason"] == "Host left the session"
         refused = await who.ask(
-            "cooking_session_message", {"sessionId": table.session_id, "message": "hello?"}
+            "cooking_session_message", {"sessionId": shared.session_id, "message": "hello?"}
         )
         assert NOT_HERE in (refused.get("message"), refused.get("error"))
 
 
 @pytest.mark.parametrize("kind", ["postgres"], indirect=True)
-async def test_nobody_is_missed_who_is_on_the_other_instance(
-    kitchens: tuple[Kitchen, Kitchen],
+async def test_user_connected_to_the_other_instance_is_present(
+    instances: tuple[LiveServer, LiveServer],
 ) -> None:
     """The host drops here and comes back there, within its grace."""
-    one, two = kitchens
-    table = await meet(one, two)
-    await one.drop(table.ann)
-    table.ann = await two.connect(table.ann.user)
-    await table.ann.send("join_cooking_session", {"sessionId": table.session_id})
-    await table.ann.expect("cooking_session_joined")
+    one, two = instances
+    shared = await open_shared_session(one, two)
+    await one.drop(shared.ann)
+    shared.ann = await two.connect(shared.ann.user)
+    await shared.ann.send("join_cooking_session", {"sessionId": shared.session_id})
+    await shared.ann.expect("cooking_session_joined")
     await trio.sleep(2.5)  # longer than the grace, and than the look of either instance
-    for guest in table.guests:
+    for guest in shared.guests:
         assert "cooking_session_ended" not in await guest.seen()
-    await table.step(1)
-    for guest in table.guests:
+    await shared.step(1)
+    for guest in shared.guests:
         assert (await guest.expect("cooking_step_updated"))["currentStep"] == 1
 
 
 @pytest.mark.parametrize("kind", ["redis"], indirect=True)
-async def test_a_host_who_does_not_come_back_anywhere_ends_it_for_all(
-    kitchens: tuple[Kitchen, Kitchen],
+async def test_absent_host_ends_the_session_on_both_instances(
+    instances: tuple[LiveServer, LiveServer],
 ) -> None:
-    one, two = kitchens
-    table = await meet(one, two)
-    await one.drop(table.ann)
-    for guest in table.guests:
+    one, two = instances
+    shared = await open_shared_session(one, two)
+    await one.drop(shared.ann)
+    for guest in shared.guests:
         await guest.expect("cooking_session_ended")
 
 
-async def test_a_direct_message_finds_all_devices_of_its_user(
-    kitchens: tuple[Kitchen, Kitchen],
+async def test_direct_message_reaches_all_devices_on_both_instances(
+    instances: tuple[LiveServer, LiveServer],
 ) -> None:
-    one, two = kitchens
+    one, two = instances
     ann, ben = await one.connect("Ann"), await two.connect("Ben", plain=True)
     bens = [ben, await one.connect(ben.user), await two.connect(ben.user)]
     bystander = await two.connect("Eve")
@@ -181,32 +189,32 @@ async def test_a_direct_message_finds_all_devices_of_its_user(
 # Accounts that end
 
 
-async def ban(kitchen: Kitchen, user_id: UUID) -> None:
+async def ban(live: LiveServer, user_id: UUID) -> None:
     """What an administrator does at the provider."""
-    key = kitchen.gotrue.service_role_key
+    key = live.gotrue.service_role_key
     async with httpx.AsyncClient(headers={"apikey": key, "Authorization": f"Bearer {key}"}) as http:
-        url = f"{kitchen.gotrue.url}/auth/v1/admin/users/{user_id}"
+        url = f"{live.gotrue.url}/auth/v1/admin/users/{user_id}"
         (await http.put(url, json={"ban_duration": "24h"})).raise_for_status()
 
 
-async def delete(kitchen: Kitchen, user_id: UUID) -> None:
-    await kitchen.sql("delete from auth.users where id = %(id)s", id=user_id)
+async def delete(live: LiveServer, user_id: UUID) -> None:
+    await live.sql("delete from auth.users where id = %(id)s", id=user_id)
 
 
 @pytest.mark.parametrize(
     ("kind", "close"), [("postgres", ban), ("redis", delete)], indirect=["kind"]
 )
-async def test_a_closed_account_is_put_out_everywhere(
-    kitchens: tuple[Kitchen, Kitchen], close
+async def test_closed_account_is_disconnected_from_both_instances(
+    instances: tuple[LiveServer, LiveServer], close
 ) -> None:
-    one, two = kitchens
+    one, two = instances
     ann = await one.connect("Ann")
     anns = [ann, *[await two.connect(ann.user, plain=plain) for plain in (False, True)]]
     anns.append(await one.connect(ann.user, plain=True))
     others = [await one.connect("Ben", plain=True), await two.connect("Cid")]
     await trio.sleep(2 * INTERVAL)  # all are looked up by now, and found to have accounts
     await close(one, ann.user.id)
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(EVENT_TIMEOUT):
         for device in anns:
             await device.closed.wait()
             assert device.socket.closed is not None
@@ -215,10 +223,10 @@ async def test_a_closed_account_is_put_out_everywhere(
         await other.seen()  # still answered
 
     # The token's signature is still good; both instances refuse it.
-    for kitchen in (one, two):
-        headers = {"Authorization": f"Bearer {kitchen.gotrue.issue_token(ann.user)}"}
-        answer = await kitchen.server.http.get("/recipes/saved/my", headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_EXPIRED")
+    for live in (one, two):
+        headers = {"Authorization": f"Bearer {live.gotrue.issue_token(ann.user)}"}
+        response = await live.server.http.get("/recipes/saved/my", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, "TOKEN_EXPIRED")
 
 
 async def test_a_server_listens_after_it_has_joined_the_bus(
@@ -227,8 +235,8 @@ async def test_a_server_listens_after_it_has_joined_the_bus(
     environ = {"REDIS_URL": redis.url} if redis is not None else {}
     async with open_project(fresh_database_url) as gotrue:
         for _ in range(3):
-            async with kitchen_of(fresh_database_url, gotrue, **environ) as kitchen:
-                assert await bus_of(kitchen) == "up"
+            async with run_live_server(fresh_database_url, gotrue, **environ) as live:
+                assert await bus_of(live) == "up"
 
 
 async def test_a_server_is_not_ready_before_it_has_joined_the_bus(
@@ -239,15 +247,15 @@ async def test_a_server_is_not_ready_before_it_has_joined_the_bus(
     with redis_server() as redis:
         async with (
             open_project(fresh_database_url) as gotrue,
-            kitchen_of(fresh_database_url, gotrue, REDIS_URL=redis.url) as kitchen,
+            run_live_server(fresh_database_url, gotrue, REDIS_URL=redis.url) as live,
         ):
-            http = kitchen.server.http
+            http = live.server.http
             assert (await http.get("/health")).status_code == 200
             ready = await http.get("/health/ready")
             assert ready.status_code == 503
             assert ready.json()["services"]["bus"] == {"status": "down", "error": "NOT_JOINED"}
             await redis.start()
-            with trio.fail_after(2 * PATIENCE):
+            with trio.fail_after(2 * EVENT_TIMEOUT):
                 while (await http.get("/health/ready")).status_code != 200:
                     await trio.sleep(0.05)
 
@@ -256,46 +264,46 @@ async def test_a_server_is_not_ready_before_it_has_joined_the_bus(
 
 
 @pytest.mark.parametrize("kind", ["redis"], indirect=True)
-async def test_redis_killed_for_five_seconds(
-    kitchens: tuple[Kitchen, Kitchen], redis: RedisServer
+async def test_redis_outage_of_five_seconds(
+    instances: tuple[LiveServer, LiveServer], redis: RedisServer
 ) -> None:
-    """Nobody is dropped; what was missed shows as a gap in `seq`, which joining again repairs."""
-    one, two = kitchens
-    table = await meet(one, two)
-    there = table.guests[2]
-    await table.step(1)
+    """No client is disconnected. Missed events show as a gap in `seq`; joining again repairs it."""
+    one, two = instances
+    shared = await open_shared_session(one, two)
+    there = shared.guests[2]
+    await shared.step(1)
     last = (await there.expect("cooking_step_updated"))["seq"]
 
     redis.kill()
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(EVENT_TIMEOUT):
         while {await bus_of(one), await bus_of(two)} != {"degraded"}:
             await trio.sleep(0.02)
     with trio.move_on_after(5):
-        await table.step(2)
-        assert (await table.ann.expect("cooking_step_updated"))["currentStep"] == 1
-        assert (await table.ann.expect("cooking_step_updated"))["currentStep"] == 2
-        while True:  # not a quiet time: every second somebody says something
-            await table.say(table.ann, "anybody there?")
-            await table.ann.expect("cooking_message")
+        await shared.step(2)
+        assert (await shared.ann.expect("cooking_step_updated"))["currentStep"] == 1
+        assert (await shared.ann.expect("cooking_step_updated"))["currentStep"] == 2
+        while True:  # the room is not idle: there is a message every second
+            await shared.say(shared.ann, "still there?")
+            await shared.ann.expect("cooking_message")
             await trio.sleep(1)
-    assert [await kitchen.connections() for kitchen in kitchens] == [3, 3]
+    assert [await live.connections() for live in instances] == [3, 3]
     assert not {"cooking_step_updated", "cooking_message"} & set(await there.seen())
 
     await redis.start()
-    await both_hear(one, two)
-    with trio.fail_after(PATIENCE):  # until each knows again that the other is there
+    await wait_until_connected(one, two)
+    with trio.fail_after(EVENT_TIMEOUT):  # until each knows again that the other is there
         while True:
-            await table.say(table.ann, "back")
+            await shared.say(shared.ann, "back")
             if "cooking_message" in await there.seen():
                 break
             await trio.sleep(0.2)
     assert (await there.expect("cooking_message"))["seq"] > last + 1
-    await there.send("join_cooking_session", {"sessionId": table.session_id})
+    await there.send("join_cooking_session", {"sessionId": shared.session_id})
     state = (await there.expect("cooking_session_joined"))["session"]
     assert state["currentStep"] == 2
     assert state["seq"] > last + 1
     assert len(state["participants"]) == 6
 
-    assert not any(who.closed.is_set() for who in table.everybody)
+    assert not any(who.closed.is_set() for who in shared.all_clients)
     # One connection to listen and one to speak for each instance, and no failed attempts beside.
     assert await redis.connections_received() <= 4

@@ -10,7 +10,7 @@ import pytest
 from cookcam.sandbox.apple import Authority
 from cookcam.sandbox.google_play import Keys
 from tests.features.app_stores import open_mall
-from tests.features.creators_stage import open_stage
+from tests.features.creators_stage import open_creators_server
 
 LIMITED = {
     "ENABLE_RATE_LIMITING": "true",
@@ -19,7 +19,7 @@ LIMITED = {
 
 
 async def test_payments_of_a_user_are_limited_together(database_url: str) -> None:
-    async with open_stage(database_url, **LIMITED) as stage:
+    async with open_creators_server(database_url, **LIMITED) as stage:
         creator, ann, bob = await stage.creator(), await stage.person(), await stage.person("Bob")
         recipe = await stage.recipe(creator)
         paths = (f"/subscription/recipe/{recipe}/tip", f"/recipe/{recipe}/tip")
@@ -36,7 +36,7 @@ async def test_payments_of_a_user_are_limited_together(database_url: str) -> Non
 
 
 async def test_links_and_photos_of_a_user_are_limited(database_url: str) -> None:
-    async with open_stage(database_url, **LIMITED) as stage:
+    async with open_creators_server(database_url, **LIMITED) as stage:
         creator = await stage.creator()
         links = [
             (await creator.post("/subscription/affiliate/generate", {})).status_code

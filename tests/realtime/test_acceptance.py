@@ -17,8 +17,15 @@ import pytest
 import trio
 from attrs import define, field
 
-from tests.features.cooking_stage import Stage
-from tests.features.live import Kitchen, LiveClient, gather, kitchen_of, open_kitchen, start_session
+from tests.features.cooking_stage import CookingProcess
+from tests.features.live import (
+    LiveClient,
+    LiveServer,
+    gather,
+    open_live_server,
+    run_live_server,
+    start_session,
+)
 from tests.identity.project import open_project
 from tests.support.asgi import Closed
 from tests.support.realtime import (
@@ -49,8 +56,8 @@ each_protocol = pytest.mark.parametrize("plain", [False, True], ids=["socket.io"
 
 
 @pytest.fixture
-async def kitchen(database_url: str) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url, **PATIENT) as kitchen:
+async def kitchen(database_url: str) -> AsyncIterator[LiveServer]:
+    async with open_live_server(database_url, **PATIENT) as kitchen:
         yield kitchen
 
 
@@ -86,7 +93,7 @@ PAYLOADS: dict[str, tuple[Any, ...]] = {
 @each_protocol
 @pytest.mark.parametrize("name", PAYLOADS)
 async def test_each_event_with_each_wrong_payload_is_an_error_or_a_close(
-    kitchen: Kitchen, plain: bool, name: str
+    kitchen: LiveServer, plain: bool, name: str
 ) -> None:
     session_id, bystander = await gather(kitchen)
     ann = await kitchen.connect("Ann", plain=plain)
@@ -116,7 +123,9 @@ def close_code(client: LiveClient) -> int:
 
 
 @each_protocol
-async def test_two_devices_of_one_user_when_the_first_closes(kitchen: Kitchen, plain: bool) -> None:
+async def test_two_devices_of_one_user_when_the_first_closes(
+    kitchen: LiveServer, plain: bool
+) -> None:
     session_id, ann, phone = await gather(kitchen, "Bob", plain=plain)
     tablet = await kitchen.connect(phone.user, plain=not plain)
     await tablet.ask("join_cooking_session", {"sessionId": session_id})
@@ -139,7 +148,7 @@ async def test_two_devices_of_one_user_when_the_first_closes(kitchen: Kitchen, p
 
 
 async def test_a_host_that_drops_for_ten_seconds_ends_nothing(autojump_clock, nursery) -> None:
-    stage = Stage()
+    stage = CookingProcess()
     nursery.start_soon(stage.attendance.run)
     ann, bob = stage.connect(), stage.connect(name="Bob")
     session_id = await stage.create(ann)
@@ -157,7 +166,7 @@ async def test_a_host_that_drops_for_ten_seconds_ends_nothing(autojump_clock, nu
 # -- host leaves
 
 
-async def test_a_host_that_leaves_ends_the_session_for_everybody(kitchen: Kitchen) -> None:
+async def test_a_host_that_leaves_ends_the_session_for_everybody(kitchen: LiveServer) -> None:
     session_id, ann, bob = await gather(kitchen, "Bob")
     assert await ann.ask("leave_cooking_session", {"sessionId": session_id}) == {"ok": True}
     ended = {"sessionId": session_id, "reason": "Host left the session", "seq": 2}
@@ -184,7 +193,7 @@ async def test_a_host_that_leaves_ends_the_session_for_everybody(kitchen: Kitche
 # -- non-member leave
 
 
-async def test_a_leave_of_who_is_no_member_is_no_event(kitchen: Kitchen) -> None:
+async def test_a_leave_of_who_is_no_member_is_no_event(kitchen: LiveServer) -> None:
     session_id, ann, bob = await gather(kitchen, "Bob")
     for plain in (False, True):
         eve = await kitchen.connect("Eve", plain=plain)
@@ -199,7 +208,7 @@ async def test_a_leave_of_who_is_no_member_is_no_event(kitchen: Kitchen) -> None
 # -- join a private cooking session by id only
 
 
-async def test_a_private_session_cannot_be_joined_by_its_id_alone(kitchen: Kitchen) -> None:
+async def test_a_private_session_cannot_be_joined_by_its_id_alone(kitchen: LiveServer) -> None:
     ann, eve = await kitchen.connect("Ann"), await kitchen.connect("Eve", plain=True)
     for options in ({}, {"isPublic": False}, {"isPublic": None}):
         created = await start_session(kitchen, ann, **options)
@@ -214,7 +223,7 @@ async def test_a_private_session_cannot_be_joined_by_its_id_alone(kitchen: Kitch
 # -- step -1, totalSteps + 1, "2"
 
 
-async def test_a_step_that_is_none_is_an_invalid_payload(kitchen: Kitchen) -> None:
+async def test_a_step_that_is_none_is_an_invalid_payload(kitchen: LiveServer) -> None:
     session_id, ann, bob = await gather(kitchen, "Bob")
     for step in (-1, 5, "2", 1.5, None, True):
         await ann.send("update_cooking_step", {"sessionId": session_id, "newStep": step})
@@ -334,7 +343,7 @@ async def test_receivers_that_stop_reading_cost_the_others_nothing() -> None:
 async def test_a_hundred_sockets_are_told_of_the_end_and_the_program_exits_with_0(
     database_url: str,
 ) -> None:
-    async with open_kitchen(database_url, **PATIENT) as kitchen:
+    async with open_live_server(database_url, **PATIENT) as kitchen:
         ann = await kitchen.person("Ann")
         clients = [await kitchen.connect(ann, plain=number % 2 == 0) for number in range(100)]
         kitchen.server.stop()
@@ -354,14 +363,14 @@ async def test_a_hundred_sockets_are_told_of_the_end_and_the_program_exits_with_
 
 async def test_a_restart_in_the_middle_of_a_session_loses_nothing(database_url: str) -> None:
     async with open_project(database_url) as gotrue:
-        async with kitchen_of(database_url, gotrue) as kitchen:
+        async with run_live_server(database_url, gotrue) as kitchen:
             session_id, ann, bob = await gather(kitchen, "Bob")
             await ann.ask("update_cooking_step", {"sessionId": session_id, "newStep": 3})
             kitchen.server.stop()
             await ann.expect("server_shutdown")
             await bob.closed.wait()
             assert await ann.seen_until_closed() == ["cooking_step_updated"]
-        async with kitchen_of(database_url, gotrue) as kitchen:
+        async with run_live_server(database_url, gotrue) as kitchen:
             people = [await kitchen.connect(bob.user), await kitchen.connect(ann.user, plain=True)]
             for person in people:
                 await person.send("join_cooking_session", {"sessionId": session_id})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cookcam.sandbox.gotrue import User
-from tests.features.live import Kitchen, LiveClient, open_kitchen
+from tests.features.live import LiveClient, LiveServer, open_live_server
 from tests.support.node_clients import NodeClients, NodeSocket, node_clients
 
 pytestmark = pytest.mark.external
@@ -32,8 +32,8 @@ ROOM_EVENTS = (
 
 
 @pytest.fixture
-async def kitchen(database_url: str) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url) as kitchen:
+async def kitchen(database_url: str) -> AsyncIterator[LiveServer]:
+    async with open_live_server(database_url) as kitchen:
         yield kitchen
 
 
@@ -44,7 +44,7 @@ async def node() -> AsyncIterator[NodeClients]:
 
 
 async def connect(
-    kitchen: Kitchen, node: NodeClients, user: User, transport: str, **auth: Any
+    kitchen: LiveServer, node: NodeClients, user: User, transport: str, **auth: Any
 ) -> NodeSocket:
     """A client that has arrived on the transport."""
     socket = await node.connect(
@@ -59,7 +59,7 @@ async def connect(
     return socket
 
 
-async def host(kitchen: Kitchen, name: str = "Ann") -> tuple[str, LiveClient]:
+async def host(kitchen: LiveServer, name: str = "Ann") -> tuple[str, LiveClient]:
     """A session of somebody on the plain protocol."""
     ann = await kitchen.connect(name, plain=True)
     recipe = await kitchen.recipe(ann.user)
@@ -68,7 +68,7 @@ async def host(kitchen: Kitchen, name: str = "Ann") -> tuple[str, LiveClient]:
     return created["session"]["id"], ann
 
 
-async def test_one_user_on_each_transport_cook_together(kitchen: Kitchen, node: NodeClients):
+async def test_one_user_on_each_transport_cook_together(kitchen: LiveServer, node: NodeClients):
     session_id, ann = await host(kitchen)
     room = {"sessionId": session_id}
     guests: dict[str, NodeSocket] = {}
@@ -116,7 +116,7 @@ async def test_one_user_on_each_transport_cook_together(kitchen: Kitchen, node: 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_who_drops_and_returns_has_missed_nothing(
-    kitchen: Kitchen, node: NodeClients, transport: str
+    kitchen: LiveServer, node: NodeClients, transport: str
 ):
     session_id, ann = await host(kitchen)
     room = {"sessionId": session_id}
@@ -151,7 +151,7 @@ async def test_who_drops_and_returns_has_missed_nothing(
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_bytes_in_an_event_are_a_wrong_payload_and_nothing_more(
-    kitchen: Kitchen, node: NodeClients, transport: str
+    kitchen: LiveServer, node: NodeClients, transport: str
 ):
     bob = await connect(kitchen, node, await kitchen.person("Bob"), transport)
     attached = {"$bytes": [0, 255, 30]}

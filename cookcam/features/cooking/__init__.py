@@ -1,1 +1,1 @@
-"""Cooking together, live: cooking sessions, their rooms, and who takes part."""
+"""Cooking together live: cooking sessions, their rooms and participants (docs/cooking.md)."""

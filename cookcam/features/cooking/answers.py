@@ -1,6 +1,6 @@
-"""What clients are told of cooking sessions. Source: `spec/realtime.md` §4.
+"""Payloads of the events that the server sends about cooking sessions.
 
-`seq` is the room's counter at that event: who sees a gap asks for the state by joining again.
+`seq` is the room's event counter. A client that sees a gap joins again to get the whole state.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SessionState(Struct, rename="camel"):
 
 
 class SessionCreated(Struct, rename="camel", kw_only=True):
-    """`inviteCode` is told this once, for a session that is not public."""
+    """`invite_code` is sent once, to the host of a private session; only its hash is stored."""
 
     session: SessionState
     message: str = "Cooking session created successfully"

@@ -1,9 +1,9 @@
-"""Changes to cooking sessions: decided on the state as it is, written if it still is, announced.
+"""Applies changes to cooking sessions with optimistic locking, and broadcasts them.
 
-A change reads the session, asks the rules, and writes by a conditional update on `seq`; when
-another instance was faster, it starts again. Only what is written is announced, and once it is
-written nothing waits before the announcement: a caller that is cancelled leaves neither undone.
-In this process the changes of a session take turns, so that its events leave in the order of `seq`.
+A change reads the session, applies the rules and writes with a conditional update on `seq`. If
+another instance wrote first, it reads again and retries. Events are broadcast only after the write,
+without an await in between, so cancelling the caller cannot separate the two. A lock per room
+serialises the changes of a session in this process, so its events leave in the order of `seq`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from cookcam.realtime.hub import Hub
 
 T = TypeVar("T")
 
-MOST_ATTEMPTS: Final = 10
-"""So many other instances may be faster in a row."""
+MAX_ATTEMPTS: Final = 10
+"""Attempts at one change before TransactionConflict; each failure means another instance wrote."""
 
 
 class SessionStore(Protocol):
-    """What is asked of a store; `CookingStore` says what each does."""
+    """Storage of cooking sessions. `CookingStore` documents the methods."""
 
     async def create(
         self, session: CookingSession, invited: Collection[UUID], *, at_most: int
@@ -51,29 +51,29 @@ class SessionStore(Protocol):
 
 
 @frozen
-class Changes:
-    """The session's id is the name of its room in the hub."""
+class SessionChanges:
+    """Reads, writes and broadcasts cooking sessions. The session's id names its room in the hub."""
 
     store: SessionStore
     hub: Hub
     rooms: Rooms = field(factory=Rooms)
 
-    async def change(
+    async def apply(
         self, session_id: str, attempt: Callable[[CookingSession], Awaitable[T | None]]
     ) -> T:
-        """Attempts a change until it succeeds; returns what the attempt does.
+        """Calls `attempt` with the current session until it succeeds; returns its result.
 
-        `attempt` is given the session as it is, and returns None when it was too late to write.
-        Raises SessionNotActive, TransactionConflict, and what the attempt or the store raises.
+        `attempt` returns None when another instance wrote first. Raises SessionNotActive,
+        TransactionConflict after `MAX_ATTEMPTS`, and the errors of `attempt` and the store.
         """
-        room = self.rooms.of(session_id)
-        async with room.turn:
-            for _ in range(MOST_ATTEMPTS):
+        room = self.rooms.get_or_create(session_id)
+        async with room.lock:
+            for _ in range(MAX_ATTEMPTS):
                 session = await self.store.find(session_id)
                 if session is None:
-                    self._over(room)
+                    self._close_vanished(room)
                     raise SessionNotActive()
-                room.saw(session)
+                room.observe(session)
                 outcome = await attempt(session)
                 if outcome is not None:
                     return outcome
@@ -82,39 +82,40 @@ class Changes:
     async def advance(
         self, before: CookingSession, after: CookingSession, message: Message | None = None
     ) -> bool:
-        """Writes a change; False when it was too late."""
-        return self._noted(after, await self.store.advance(before, after, message))
+        """Writes a change. Returns False when another instance wrote first."""
+        return self._record(after, await self.store.advance(before, after, message))
 
     async def admit(
         self, before: CookingSession, after: CookingSession, user_id: UUID, *, at_most: int
     ) -> bool:
-        """`advance` for a user who joins. Raises Conflict at the limit of `at_most`."""
+        """Writes a join, like `advance`. Raises Conflict when the user is in `at_most` sessions."""
         written = await self.store.admit(before, after, user_id, at_most=at_most)
-        return self._noted(after, written)
+        return self._record(after, written)
 
     async def remove(self, session: CookingSession, user_id: UUID) -> bool | None:
-        """A participant leaves; the others are told. None when it was too late."""
+        """Removes a participant and informs the room. None when another instance wrote first."""
         after = session.left_by(user_id)
         if not await self.advance(session, after):
             return None
         self.hub.empty_room(session.id, user_id)
-        self.rooms.of(session.id).away.pop(user_id, None)
+        self.rooms.get_or_create(session.id).away.pop(user_id, None)
         left = UserLeft(session.id, user_id, len(after.participants), after.seq)
         self.hub.send_to_room(session.id, "user_left_session", left)
         return True
 
     async def end(self, session: CookingSession, reason: str) -> bool | None:
-        """Everybody is told, and the room is closed. None when it was too late."""
+        """Ends the session and closes its room. None when another instance wrote first."""
         after = session.ended(reason)
         if not await self.advance(session, after):
             return None
-        self._close(self.rooms.of(session.id), reason, after.seq)
+        self._close(self.rooms.get_or_create(session.id), reason, after.seq)
         return True
 
     def enter(self, connection: Connection, session: CookingSession) -> None:
-        """The connection is in the room, unless it has ended by now."""
+        """Adds the connection to the room. A connection that has closed meanwhile is not added;
+        its user is then marked absent."""
         connection.join(session.id)
-        away = self.rooms.of(session.id).away
+        away = self.rooms.get_or_create(session.id).away
         if self.is_present(connection.user_id, session.id):
             away.pop(connection.user_id, None)
         else:
@@ -124,13 +125,13 @@ class Changes:
         """Whether any of the user's connections, on any instance, is in the room."""
         return self.hub.is_in_room(user_id, session_id)
 
-    def _noted(self, after: CookingSession, written: bool) -> bool:
+    def _record(self, after: CookingSession, written: bool) -> bool:
         if written:
-            self.rooms.of(after.id).saw(after)
+            self.rooms.get_or_create(after.id).observe(after)
         return written
 
-    def _over(self, room: Room) -> None:
-        """The session has ended without this process, for instance with the host's account."""
+    def _close_vanished(self, room: Room) -> None:
+        """Closes the room of a session that ended elsewhere, e.g. with its host's account."""
         if self.hub.members(room.id):
             self._close(room, HOST_LEFT, room.seq + 1)
         self.rooms.forget(room)

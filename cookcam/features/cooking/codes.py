@@ -1,4 +1,4 @@
-"""Ids and invite codes: random, from an alphabet without letters that are mistaken for others."""
+"""Random session ids and invite codes, from an alphabet without the ambiguous i, l, o and u."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 PREFIX: Final = "session_"
 ID_LENGTH: Final = 26
 CODE_LENGTH: Final = 16
-"""80 bits: beyond guessing, also for whoever reads the hash."""
+"""80 bits: too many to guess, also by brute force on a leaked hash."""
 
 
 def new_session_id() -> str:
-    """Source: `spec/realtime.md` §5.2."""
     return PREFIX + _random(ID_LENGTH)
 
 
@@ -23,14 +22,14 @@ def new_invite_code() -> str:
     return _random(CODE_LENGTH)
 
 
-def hashed(invite_code: str) -> str:
-    """What is stored of an invite code."""
+def hash_invite_code(invite_code: str) -> str:
+    """The SHA-256 hash of an invite code, in hex. Only the hash is stored."""
     return hashlib.sha256(invite_code.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def matches(invite_code: str, code_hash: str) -> bool:
-    """In a time that tells nothing about the code."""
-    return hmac.compare_digest(hashed(invite_code), code_hash)
+def matches_hash(invite_code: str, code_hash: str) -> bool:
+    """Compares in constant time."""
+    return hmac.compare_digest(hash_invite_code(invite_code), code_hash)
 
 
 def _random(length: int) -> str:

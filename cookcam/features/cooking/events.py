@@ -1,4 +1,4 @@
-"""The events of cooking sessions: parse, call, answer. Source: `spec/realtime.md` §3 and §4."""
+"""Handlers of the cooking events that clients send (docs/cooking.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from cookcam.features.cooking.answers import SessionCreated, SessionJoined, SessionState
 from cookcam.features.cooking.attendance import Attendance
-from cookcam.features.cooking.models import MOST_PARTICIPANTS, MessageType
+from cookcam.features.cooking.models import MAX_PARTICIPANTS, MessageType
 from cookcam.features.cooking.service import Cooking
 from cookcam.features.literals import visible_line, visible_prose
 from cookcam.features.recipes.service import recipe_not_found
@@ -27,7 +27,7 @@ class CreateSession(Struct, rename="camel"):
     recipe_id: Id
     title: Annotated[str, Meta(min_length=1, max_length=120)]
     is_public: bool = False
-    invited_user_ids: Annotated[list[UUID], Meta(max_length=MOST_PARTICIPANTS - 1)] = field(
+    invited_user_ids: Annotated[list[UUID], Meta(max_length=MAX_PARTICIPANTS - 1)] = field(
         default_factory=list[UUID]
     )
 
@@ -108,5 +108,5 @@ def _activity(events: Events, cooking: Cooking, settings: RealtimeConfig) -> Non
         await cooking.update_step(caller, data.session_id, data.new_step, data.step_notes)
 
     @events.on("cooking_session_message", SendMessage, quota=messages)
-    async def say(caller: Connection, data: SendMessage) -> None:
-        await cooking.say(caller, data.session_id, data.message, data.message_type)
+    async def send_message(caller: Connection, data: SendMessage) -> None:
+        await cooking.send_message(caller, data.session_id, data.message, data.message_type)

@@ -1,7 +1,7 @@
-"""A cooking session: one value, and the changes that lead from one to the next.
+"""Cooking sessions as immutable values.
 
-A change never alters a session: it gives the session as it will be, with the next `seq`, and the
-store writes that if nobody was faster. Source: `spec/realtime.md` §5.
+A change returns a new session with the next `seq`. The store writes it only if the stored `seq` is
+still the previous one.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from uuid import UUID
 from attrs import evolve, field, frozen
 
 from cookcam.errors import AuthorizationError, NotFound
-from cookcam.features.cooking.codes import matches
+from cookcam.features.cooking.codes import matches_hash
 
-MOST_PARTICIPANTS = 50
-MOST_HOSTED = 3
+MAX_PARTICIPANTS = 50
+MAX_HOSTED = 3
 """Active cooking sessions of one host."""
-MOST_JOINED = 10
+MAX_JOINED = 10
 """Active cooking sessions of other hosts that one user takes part in."""
 
 PARTICIPANT_GRACE = 30.0
 """Seconds a participant may be away without leaving."""
-IDLE_AFTER = 6 * 3600.0
+IDLE_TIMEOUT = 6 * 3600.0
 """Seconds without an event of its room that end a session."""
 
 HOST_LEFT = "Host left the session"
@@ -34,7 +34,7 @@ MessageType = Literal["text", "image", "timer", "help"]
 
 
 class SessionNotActive(NotFound):
-    """There is none, it has ended, or the user may not know of it: nobody can tell which."""
+    """The session does not exist, has ended, or is hidden from the user: indistinguishable."""
 
     default_message = "Cooking session not found or inactive"
 
@@ -53,8 +53,8 @@ def _set(users: Iterable[UUID]) -> frozenset[UUID]:
 
 @frozen
 class CookingSession:
-    """`participants` with the host first, then as they came. `admitted` may join without a code:
-    whoever takes part, took part or was invited. `seq` counts the events of the room."""
+    """`participants`: the host first, then in the order of joining. `admitted`: current, former and
+    invited participants, who join without an invite code. `seq` counts the events of the room."""
 
     id: str
     host_id: UUID
@@ -77,14 +77,14 @@ class CookingSession:
         return self.end_reason is None
 
     def is_open_to(self, user_id: UUID, invite_code: str | None = None) -> bool:
-        """Whether the user may join, and so may know that there is such a session."""
+        """Whether the user may join. Only then may the user learn that the session exists."""
         return (
             self.is_public
             or user_id in self.admitted
             or (
                 invite_code is not None
                 and self.invite_code_hash is not None
-                and matches(invite_code, self.invite_code_hash)
+                and matches_hash(invite_code, self.invite_code_hash)
             )
         )
 
@@ -111,7 +111,7 @@ class CookingSession:
 
 @frozen
 class Message:
-    """What a participant says in the room."""
+    """A chat message of a participant."""
 
     user_id: UUID
     text: str

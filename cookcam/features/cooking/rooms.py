@@ -1,7 +1,7 @@
-"""What this process knows of active cooking sessions besides their rows: who is away since when.
+"""State of active cooking sessions that this process holds in memory: absences and last events.
 
-All of it can be found again: forgetting a room costs its absences a new grace, and nothing else.
-How long a session is quiet is counted from its last event, which its row knows.
+It can be rebuilt from the stored rows. Dropping a room only restarts the grace periods of its
+absent participants; the idle time is computed from the last event in the row.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from uuid import UUID
 import trio
 from attrs import define, field
 
-from cookcam.features.cooking.models import IDLE_AFTER, PARTICIPANT_GRACE, CookingSession
+from cookcam.features.cooking.models import IDLE_TIMEOUT, PARTICIPANT_GRACE, CookingSession
 
 
 @define(eq=False)
 class Room:
-    """Moments are those of Trio's clock. `seq` is -1 until the session was seen."""
+    """Times are of Trio's clock. `seq` is -1 until the session has been read."""
 
     id: str
-    turn: trio.Lock = field(factory=trio.Lock, init=False)
-    """Held from reading a session to announcing its change: events leave in the order of `seq`."""
+    lock: trio.Lock = field(factory=trio.Lock, init=False)
+    """Held from reading a session to broadcasting its change: events leave in `seq` order."""
     host_id: UUID | None = field(default=None, init=False)
     seq: int = field(default=-1, init=False)
     quiet_since: float = field(factory=trio.current_time, init=False)
     away: dict[UUID, float] = field(factory=dict[UUID, float], init=False)
-    """Participants without a connection in the room, and since when."""
+    """Participants without a connection in the room → start of the absence."""
 
-    def saw(self, session: CookingSession) -> None:
-        """The session is active and was like this a moment ago."""
+    def observe(self, session: CookingSession) -> None:
+        """Takes over the state of an active session that was just read or written."""
         self.host_id = session.host_id
         if session.seq != self.seq:
             self.seq = session.seq
-            # By the age of the event, not by when it was seen: a restart begins no new wait.
+            # From the event's age, so that a restart does not extend the idle timeout.
             self.quiet_since = trio.current_time() - session.quiet_for
 
-    def gone_too_long(self, host_grace: float) -> list[UUID]:
-        """Whose grace is over."""
+    def expired_absences(self, host_grace: float) -> list[UUID]:
+        """The users whose grace period is over."""
         now = trio.current_time()
         return [
             user_id
@@ -47,16 +47,16 @@ class Room:
 
     @property
     def idle(self) -> bool:
-        return trio.current_time() >= self.quiet_since + IDLE_AFTER
+        return trio.current_time() >= self.quiet_since + IDLE_TIMEOUT
 
 
 @define
 class Rooms:
-    """One room for each active session that this process has to do with."""
+    """Session id → room, for the active sessions that this process has read."""
 
     _rooms: dict[str, Room] = field(factory=dict[str, Room], init=False)
 
-    def of(self, session_id: str) -> Room:
+    def get_or_create(self, session_id: str) -> Room:
         room = self._rooms.get(session_id)
         if room is None:
             room = self._rooms[session_id] = Room(session_id)
@@ -67,7 +67,7 @@ class Rooms:
             del self._rooms[room.id]
 
     def count(self) -> int:
-        """Those whose session was seen active."""
+        """The number of rooms whose session has been read as active."""
         return sum(room.seq >= 0 for room in self._rooms.values())
 
     def __iter__(self) -> Iterator[Room]:

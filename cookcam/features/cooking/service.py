@@ -1,7 +1,7 @@
-"""The rules of cooking sessions: who may create, join, leave, lead and speak.
+"""The rules of cooking sessions: creating, joining, leaving, step updates and messages.
 
-Every method raises SessionNotActive for a session that is not there, has ended, or is none of the
-caller's business. Source: `spec/realtime.md` §3 and §5.2.
+Every method raises SessionNotActive for a session that does not exist, has ended, or is hidden from
+the caller.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from msgspec import UNSET, UnsetType
 
 from cookcam.errors import AppError, Conflict, ValidationError
 from cookcam.features.cooking.answers import MessageSent, StepUpdated, UserJoined
-from cookcam.features.cooking.changes import Changes
-from cookcam.features.cooking.codes import hashed, new_invite_code, new_session_id
+from cookcam.features.cooking.changes import SessionChanges
+from cookcam.features.cooking.codes import hash_invite_code, new_invite_code, new_session_id
 from cookcam.features.cooking.models import (
     HOST_LEFT,
-    MOST_HOSTED,
-    MOST_JOINED,
-    MOST_PARTICIPANTS,
+    MAX_HOSTED,
+    MAX_JOINED,
+    MAX_PARTICIPANTS,
     CookingSession,
     Message,
     MessageType,
@@ -38,9 +38,9 @@ NOT_JOINED = "Failed to join cooking session"
 
 @frozen
 class Cooking:
-    """`open_join` lets everybody in who knows an id, as the reference does. `now` is the time."""
+    """`open_join`: every user may join any session by its id. `now` returns the current time."""
 
-    changes: Changes
+    changes: SessionChanges
     recipes: Recipes
     now: Callable[[], datetime]
     open_join: bool = False
@@ -54,9 +54,10 @@ class Cooking:
         is_public: bool = False,
         invited: Collection[UUID] = (),
     ) -> tuple[CookingSession, str | None]:
-        """The session, and the invite code of one that is not public.
+        """Creates a session; returns it with its invite code, None for a public session.
 
-        Raises NotFound for a recipe that the host may not read, Conflict at the limit.
+        Raises NotFound for a recipe that the host may not read, and Conflict when the host has
+        `MAX_HOSTED` active sessions.
         """
         invite_code = None if is_public else new_invite_code()
         with failures_as(NOT_CREATED):
@@ -71,22 +72,23 @@ class Cooking:
                 created_at=self.now(),
                 participants=[host.user_id],
                 admitted=[host.user_id, *invited],
-                invite_code_hash=invite_code and hashed(invite_code),
+                invite_code_hash=invite_code and hash_invite_code(invite_code),
             )
             try:
-                await self.changes.store.create(session, invited, at_most=MOST_HOSTED)
+                await self.changes.store.create(session, invited, at_most=MAX_HOSTED)
             except Conflict:
-                raise over_limit(NOT_CREATED, "active cooking sessions", MOST_HOSTED) from None
-        self.changes.rooms.of(session.id).saw(session)
+                raise over_limit(NOT_CREATED, "active cooking sessions", MAX_HOSTED) from None
+        self.changes.rooms.get_or_create(session.id).observe(session)
         self.changes.enter(host, session)
         return session, invite_code
 
     async def join(
         self, caller: Connection, session_id: str, invite_code: str | None = None
     ) -> CookingSession:
-        """The session as it is now; whoever takes part already is not announced again.
+        """Adds the caller to the session; returns its current state.
 
-        Raises Conflict when the room is full, or the caller in too many.
+        Joining again is not announced. Raises Conflict when the session has `MAX_PARTICIPANTS`, or
+        the caller takes part in `MAX_JOINED`.
         """
         user_id = caller.user_id
 
@@ -96,14 +98,14 @@ class Cooking:
                 return session
             if not self._may_enter(user_id, session, invite_code):
                 raise SessionNotActive()
-            if len(session.participants) >= MOST_PARTICIPANTS:
-                raise over_limit(NOT_JOINED, "participants", MOST_PARTICIPANTS)
+            if len(session.participants) >= MAX_PARTICIPANTS:
+                raise over_limit(NOT_JOINED, "participants", MAX_PARTICIPANTS)
             after = session.joined_by(user_id)
             try:
-                if not await self.changes.admit(session, after, user_id, at_most=MOST_JOINED):
+                if not await self.changes.admit(session, after, user_id, at_most=MAX_JOINED):
                     return None
             except Conflict:
-                raise over_limit(NOT_JOINED, "joined cooking sessions", MOST_JOINED) from None
+                raise over_limit(NOT_JOINED, "joined cooking sessions", MAX_JOINED) from None
             self.changes.enter(caller, after)
             count = len(after.participants)
             joined = UserJoined(session_id, user_id, caller.user_name, count, after.seq)
@@ -111,11 +113,14 @@ class Cooking:
             return after
 
         with failures_as(NOT_JOINED):
-            return await self.changes.change(session_id, attempt)
+            return await self.changes.apply(session_id, attempt)
 
     async def leave(self, caller: Connection, session_id: str) -> None:
-        """A host ends the session. Anybody else leaves with the last connection in the room.
-        Nothing happens to a session that the caller does not take part in."""
+        """Ends the session if the caller is its host.
+
+        Another participant leaves the session with the last connection in the room; before, only
+        the connection leaves the room. A caller who is no participant changes nothing.
+        """
         user_id = caller.user_id
 
         async def attempt(session: CookingSession) -> bool | None:
@@ -133,7 +138,7 @@ class Cooking:
             return await self.changes.remove(session, user_id)
 
         with suppress(SessionNotActive):
-            await self.changes.change(session_id, attempt)
+            await self.changes.apply(session_id, attempt)
 
     async def update_step(
         self,
@@ -146,8 +151,8 @@ class Cooking:
 
         async def attempt(session: CookingSession) -> bool | None:
             if caller.user_id != session.host_id:
-                known = self._may_enter(caller.user_id, session)
-                raise NotTheHost() if known else SessionNotActive()
+                visible = self._may_enter(caller.user_id, session)
+                raise NotTheHost() if visible else SessionNotActive()
             if not 0 <= step <= session.total_steps:
                 raise ValidationError.of("newStep", f"must be at most {session.total_steps}")
             after = session.at_step(step)
@@ -164,10 +169,12 @@ class Cooking:
             self.changes.hub.send_to_room(session_id, "cooking_step_updated", updated)
             return True
 
-        await self.changes.change(session_id, attempt)
+        await self.changes.apply(session_id, attempt)
 
-    async def say(self, caller: Connection, session_id: str, text: str, kind: MessageType) -> None:
-        """A participant says something to the room."""
+    async def send_message(
+        self, caller: Connection, session_id: str, text: str, kind: MessageType
+    ) -> None:
+        """Stores a participant's message and broadcasts it to the room."""
 
         async def attempt(session: CookingSession) -> bool | None:
             if caller.user_id not in session.participants:
@@ -188,14 +195,14 @@ class Cooking:
             self.changes.hub.send_to_room(session_id, "cooking_message", sent)
             return True
 
-        await self.changes.change(session_id, attempt)
+        await self.changes.apply(session_id, attempt)
 
     async def sessions_for_user(self, user_id: UUID) -> list[CookingSession]:
-        """The active ones that the user takes part in."""
-        return await self.changes.store.of_user(user_id, MOST_HOSTED + MOST_JOINED)
+        """The active sessions that the user takes part in."""
+        return await self.changes.store.of_user(user_id, MAX_HOSTED + MAX_JOINED)
 
     def active_sessions(self) -> int:
-        """How many there are, as far as this process knows."""
+        """The number of active sessions that this process has read."""
         return self.changes.rooms.count()
 
     def _may_enter(
@@ -204,17 +211,17 @@ class Cooking:
         return self.open_join or session.is_open_to(user_id, invite_code)
 
 
-def over_limit(words: str, what: str, at_most: int) -> Conflict:
-    """A refusal whose `details` say which limit is reached."""
-    return Conflict(words, details={"limit": what, "most": at_most})
+def over_limit(message: str, limit: str, maximum: int) -> Conflict:
+    """A Conflict whose `details` name the limit that is reached."""
+    return Conflict(message, details={"limit": limit, "most": maximum})
 
 
 @contextmanager
-def failures_as(words: str) -> Generator[None]:
-    """Words a failure that is not the caller's as the event does."""
+def failures_as(message: str) -> Generator[None]:
+    """Replaces the message of server errors (5xx) with the message of the event."""
     try:
         yield
     except AppError as error:
         if error.status < 500:
             raise
-        raise type(error)(words) from error.__cause__
+        raise type(error)(message) from error.__cause__

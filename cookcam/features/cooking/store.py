@@ -1,6 +1,6 @@
 """The SQL of cooking sessions.
 
-The live tables belong to the server: everything here runs as SERVICE, with the users spelled out.
+Only the server may access the live tables: all statements run as SERVICE and name their users.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ values (
   %(total_steps)s, %(created_at)s
 )"""
 
-# Ids that are nobody's are passed over: the host learns nothing about who has an account.
+# Unknown user ids are skipped silently: the host must not learn which accounts exist.
 INVITE = """
 insert into public.live_cooking_participants (session_id, user_id, joined_at, left_at)
 select %(session_id)s, u.id, now(), now() from public.users u
@@ -74,14 +74,14 @@ update public.live_cooking_sessions set
   end_reason = %(end_reason)s
 where id = %(id)s and seq = %(expected)s and is_active"""
 
-SAY = """
+INSERT_MESSAGE = """
 insert into public.live_cooking_messages (
   session_id, seq, user_id, message, message_type, created_at
 )
 values (%(session_id)s, %(seq)s, %(user_id)s, %(message)s, %(message_type)s, %(created_at)s)"""
 
-# Limits are counted while the user's row is held, so that two devices do not both find room.
-HOLD = "select from public.users where id = %(user_id)s for no key update"
+# Limits are counted under a lock on the user's row, so two devices cannot pass a limit together.
+LOCK_USER = "select from public.users where id = %(user_id)s for no key update"
 
 COUNT_HOSTED = """
 select count(*) from public.live_cooking_sessions where host_id = %(user_id)s and is_active"""
@@ -94,14 +94,14 @@ where p.user_id = %(user_id)s and p.left_at is null and s.is_active and s.host_i
 
 @frozen
 class CookingStore:
-    """Only active sessions are found."""
+    """Reads and writes active sessions; ended ones are not found."""
 
     database: Database
 
     async def create(
         self, session: CookingSession, invited: Collection[UUID], *, at_most: int
     ) -> None:
-        """Raises Conflict when the host has `at_most` active ones already."""
+        """Inserts a session. Raises Conflict when its host already has `at_most` active ones."""
         async with self.database.transaction() as tx:
             await _count(tx, COUNT_HOSTED, session.host_id, at_most)
             await tx.execute(
@@ -125,11 +125,11 @@ class CookingStore:
         )
 
     async def active(self, limit: int) -> list[CookingSession]:
-        """The newest first."""
+        """Active sessions, newest first."""
         return await self.database.fetch_all_as(SERVICE, CookingSession, NEWEST, limit=limit)
 
     async def of_user(self, user_id: UUID, limit: int) -> list[CookingSession]:
-        """Those that the user takes part in."""
+        """Active sessions that the user takes part in."""
         return await self.database.fetch_all_as(
             SERVICE, CookingSession, OF_USER, user_id=user_id, limit=limit
         )
@@ -137,9 +137,9 @@ class CookingStore:
     async def advance(
         self, before: CookingSession, after: CookingSession, message: Message | None = None
     ) -> bool:
-        """Writes a change, unless the session is no longer as `before`: then False.
+        """Writes `after`. Returns False when the stored `seq` is no longer that of `before`.
 
-        The conditional update on `seq` decides, and makes every other change wait or fail.
+        The conditional update on `seq` locks the row: a concurrent change waits, then fails.
         """
         async with self.database.transaction() as tx:
             return await _advance(tx, before, after, message)
@@ -147,15 +147,17 @@ class CookingStore:
     async def admit(
         self, before: CookingSession, after: CookingSession, user_id: UUID, *, at_most: int
     ) -> bool:
-        """`advance` for a user who joins. Raises Conflict when that user takes part in `at_most`
-        active sessions of others already."""
+        """Writes a join, like `advance`.
+
+        Raises Conflict when the user already takes part in `at_most` active sessions of others.
+        """
         async with self.database.transaction() as tx:
             await _count(tx, COUNT_JOINED, user_id, at_most)
             return await _advance(tx, before, after, None)
 
 
 async def _count(tx: Transaction, statement: LiteralString, user_id: UUID, at_most: int) -> None:
-    await tx.execute(HOLD, user_id=user_id)
+    await tx.execute(LOCK_USER, user_id=user_id)
     if await tx.fetch_value(statement, user_id=user_id) >= at_most:
         raise Conflict()
 
@@ -181,7 +183,7 @@ async def _advance(
         await tx.execute(LEAVE, session_id=after.id, user_ids=gone)
     if message is not None:
         await tx.execute(
-            SAY,
+            INSERT_MESSAGE,
             session_id=after.id,
             seq=after.seq,
             user_id=message.user_id,

@@ -1,1 +1,1 @@
-"""Creators: who came through them, what they earn by it and by tips, and how it is paid out."""
+"""Creators: referrals, earnings from commissions and tips, and payouts (docs/creators.md)."""

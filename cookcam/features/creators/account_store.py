@@ -1,4 +1,4 @@
-"""The SQL of creators' accounts at Stripe, as the server itself."""
+"""The SQL of creators' Stripe accounts, under the server's role."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ on conflict (creator_id) do update set
   account_status = 'pending', details_submitted = false, requirements_due = '{}'
 where a.stripe_account_id = %(replaces)s"""
 
-# What was read earlier never replaces what was read later, and an account that took our access away
-# stays without it.
+# An older reading never replaces a newer one. An account that revoked our access stays disabled.
 REFRESH: LiteralString = """
 update public.creator_stripe_accounts set
   account_status = %(status)s,
@@ -63,7 +62,8 @@ class AccountStore:
     async def add(
         self, creator_id: UUID, account_id: str, country: str, *, replaces: str | None
     ) -> StripeAccount:
-        """The creator's account: this one, unless another request was first."""
+        """Stores the account; returns the creator's account, which is another one if a concurrent
+        request stored its own first."""
         async with self.database.transaction() as tx:
             await tx.execute(
                 ADD,
@@ -74,14 +74,14 @@ class AccountStore:
             )
             return await tx.fetch_one(StripeAccount, OF_CREATOR, creator_id=creator_id)
 
-    async def refresh(self, account_id: str, **told: Any) -> None:
+    async def refresh(self, account_id: str, **fields: Any) -> None:
         async with self.database.transaction() as tx:
-            await AccountRows(tx).refresh(account_id, **told)
+            await AccountRows(tx).refresh(account_id, **fields)
 
 
 @frozen
 class AccountRows:
-    """Runs in the transaction it is given."""
+    """Writes in the given transaction."""
 
     tx: Transaction
 

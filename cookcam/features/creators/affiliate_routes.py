@@ -1,4 +1,4 @@
-"""`/subscription/affiliate` (`spec/payments-and-gamification.md` §6.2)."""
+"""Routes of affiliate links under `/subscription/affiliate`."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
     @validate_request(AffiliateLinkRequest)
     @validate_response(AffiliateLinkResponse)
     async def generate_link(caller: Identity, data: AffiliateLinkRequest) -> AffiliateLinkResponse:
-        """Make a link to share."""
-        link = await links.make(caller.user_id, data.campaign, data.slug)
+        """Create an affiliate link."""
+        link = await links.create(caller.user_id, data.campaign, data.slug)
         return AffiliateLinkResponse(True, SharedAffiliateLink.to_share(link, url(link)), url(link))
 
     @bp.get("/subscription/affiliate/links")
@@ -49,10 +49,10 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
     @gates.creator
     @validate_response(AffiliateLinkListResponse)
     async def list_links(caller: Identity) -> AffiliateLinkListResponse:
-        """One's own links, newest first."""
-        found = await links.of_creator(caller.user_id)
+        """The caller's own links, newest first."""
+        own_links = await links.of_creator(caller.user_id)
         return AffiliateLinkListResponse(
-            True, [SharedAffiliateLink.to_share(link, url(link)) for link in found]
+            True, [SharedAffiliateLink.to_share(link, url(link)) for link in own_links]
         )
 
     @bp.post("/subscription/affiliate/track/<code>")
@@ -60,7 +60,7 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
     @validate_request(ClickRequest)
     @validate_response(ClickResponse)
     async def track(code: str, data: ClickRequest) -> ClickResponse:
-        """Count a visitor. The answer is the same for any code, known or not."""
+        """Count a visitor. The response is the same for known and unknown codes."""
         headers = request.headers
         await links.track(
             code,

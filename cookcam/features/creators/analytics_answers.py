@@ -1,8 +1,7 @@
-"""A creator's overview: earnings, referrals, recipes and tips.
+"""Response of the analytics route: earnings, referrals, recipes and tips of a creator.
 
-At the root, next to the envelope, is what the app reads (`spec/client-contract.md` §5.5): every
-object is there, with zeros where there is nothing. Source: `spec/payments-and-gamification.md`
-§6.4.
+The app reads the objects at the root, other clients those in `analytics`. Every object is present;
+figures without data are 0.
 """
 
 from __future__ import annotations
@@ -47,19 +46,19 @@ class ReferralSummary(Struct, kw_only=True):
 
     @classmethod
     def of(cls, row: Referral) -> ReferralSummary:
-        known = row.subscriber_id
+        subscriber_id = row.subscriber_id
         return cls(
             id=row.id,
             link_code=row.link_code,
             creator_id=row.creator_id,
-            subscriber_id=known,
+            subscriber_id=subscriber_id,
             subscription_id=row.subscription_id,
             tier_id=row.tier_id,
             is_active=row.is_active,
             converted_at=row.converted_at,
             deactivated_at=row.deactivated_at,
-            subscriber=ReferredSubscriber(known, masked(row.email), row.subscriber_since)
-            if known
+            subscriber=ReferredSubscriber(subscriber_id, masked(row.email), row.subscriber_since)
+            if subscriber_id
             else None,
             subscription=ReferredSubscription(
                 row.tier_id, row.subscription_status, row.current_period_end
@@ -68,7 +67,7 @@ class ReferralSummary(Struct, kw_only=True):
 
 
 def masked(email: str | None) -> str | None:
-    """`a***@example.com`: enough to recognise somebody one knows, too little to write to."""
+    """Masks an address as `a***@example.com`."""
     if email is None:
         return None
     name, at, domain = email.rpartition("@")
@@ -94,7 +93,7 @@ class CreatorRecipeSummary(Struct):
 
 
 class TipSummary(Struct, kw_only=True):
-    """A tip as its creator sees it: who wants to be anonymous is."""
+    """A tip in the creator's view; `tipper_id` is null when the tip is anonymous."""
 
     id: UUID
     recipe_id: UUID | None
@@ -177,20 +176,20 @@ class CreatorAnalyticsResponse(
     stripe_account: StripeAccountState
 
     @classmethod
-    def of(cls, creator_id: UUID, found: Analytics, now: datetime) -> CreatorAnalyticsResponse:
-        month, account = found.month, found.account
+    def of(cls, creator_id: UUID, analytics: Analytics, now: datetime) -> CreatorAnalyticsResponse:
+        month, account = analytics.month, analytics.account
         referrals = ReferralTotals(
-            found.referrals_total,
-            found.referrals_active,
-            [ReferralSummary.of(row) for row in found.referrals],
+            analytics.referrals_total,
+            analytics.referrals_active,
+            [ReferralSummary.of(row) for row in analytics.referrals],
         )
-        recipes = [CreatorRecipeSummary.of(row) for row in found.recipes]
-        tips = [TipSummary.of(tip) for tip in found.tips]
+        recipes = [CreatorRecipeSummary.of(row) for row in analytics.recipes]
+        tips = [TipSummary.of(tip) for tip in analytics.tips]
         return cls(
             success=True,
             analytics=CreatorAnalytics(
                 revenue=MonthlyRevenue.of(creator_id, month),
-                affiliate_links=[AffiliateLinkRow.of(link) for link in found.links],
+                affiliate_links=[AffiliateLinkRow.of(link) for link in analytics.links],
                 referrals=referrals,
                 recipes=recipes,
                 recent_tips=tips,

@@ -1,10 +1,9 @@
 """The creators' ledger: the only module that writes entries.
 
-What a payment leaves to a creator is a function of what was told of it: the entry of the payment,
-and the latest word on each of its refunds and disputes (`payment_returns`). `settle` books the
-difference between that and what is booked. So it makes no difference in which order, how often and
-how concurrently things are told. The counter side of each entry is posted by the database, in the
-same transaction (migration `creator_journal`).
+A creator's share of a payment is a function of the payment's entry and the latest report of each of
+its refunds and disputes (`payment_returns`). `settle` books the difference between that share and
+the amount already booked, so the order, repetition and concurrency of reports do not matter. The
+database posts the counter side of each entry in the same transaction (migration `creator_journal`).
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from uuid import UUID
 from attrs import frozen
 
 from cookcam.database import Transaction
-from cookcam.features.creators.money import part
+from cookcam.features.creators.money import prorate
 
-# Whoever settles a payment is alone with it until the end of the transaction.
-TURN: LiteralString = """
+# Serialises all work on a payment until the end of the transaction.
+LOCK_PAYMENT: LiteralString = """
 select pg_advisory_xact_lock(hashtextextended('cookcam.payment ' || %(payment_ref)s, 0))"""
 
-EARN: LiteralString = """
+INSERT_EARNING: LiteralString = """
 insert into public.creator_ledger (
   creator_id, kind, amount_cents, currency, source_ref, conversion_id, tip_id, occurred_at,
   available_at
@@ -33,8 +32,9 @@ values (
 )
 on conflict (source_ref) do nothing"""
 
-# Of two words of one second the larger holds, unless the later one takes everything back.
-RETURN: LiteralString = """
+# Of two reports with the same timestamp the larger amount is kept, unless the later report sets it
+# to 0 (refund or dispute reverted).
+UPSERT_RETURN: LiteralString = """
 insert into public.payment_returns as r (
   payment_ref, ref, paid_cents, back_cents, currency, told_at
 )
@@ -49,12 +49,12 @@ on conflict (payment_ref, ref) do update set
   told_at = excluded.told_at
 where excluded.told_at >= r.told_at"""
 
-RETURNED: LiteralString = """
+RETURN_TOTALS: LiteralString = """
 select max(paid_cents)::bigint as paid_cents, sum(back_cents)::bigint as back_cents,
-  max(told_at) as told_at
+  max(told_at) as reported_at
 from public.payment_returns where payment_ref = %(payment_ref)s having count(*) > 0"""
 
-EARNED: LiteralString = """
+FIND_ENTRY: LiteralString = """
 select id, creator_id, amount_cents, currency, conversion_id, tip_id, available_at
 from public.creator_ledger
 where source_ref = %(ref)s and kind in ('commission', 'tip', 'collection')"""
@@ -64,7 +64,7 @@ select coalesce(sum(amount_cents), 0)::bigint as cents, count(*)::integer as ent
 from public.creator_ledger
 where source_ref like %(prefix)s and kind in ('refund', 'adjustment')"""
 
-CORRECT: LiteralString = """
+INSERT_CORRECTION: LiteralString = """
 insert into public.creator_ledger (
   creator_id, kind, amount_cents, currency, source_ref, conversion_id, tip_id, occurred_at,
   available_at
@@ -79,7 +79,7 @@ _LIKE: Final = str.maketrans({"%": r"\%", "_": r"\_", "\\": r"\\"})
 
 @frozen
 class Earning:
-    """What a payment brought a creator. `ref` is the `source_ref` of its entry, once for ever."""
+    """A creator's earning from a payment. `ref` is the unique `source_ref` of its entry."""
 
     creator_id: UUID | None
     kind: str
@@ -105,10 +105,10 @@ class Entry:
 
 
 @frozen
-class _Returned:
+class _ReturnTotals:
     paid_cents: int
     back_cents: int
-    told_at: datetime
+    reported_at: datetime
 
 
 @frozen
@@ -118,19 +118,19 @@ class _Corrections:
 
 
 @frozen
-class Books:
-    """Runs in the transaction it is given, which has to be the server's own."""
+class CreatorLedger:
+    """Writes in the given transaction, which must run under the server's role."""
 
     tx: Transaction
 
-    async def take_turn(self, payment_ref: str) -> None:
-        """To be called before anything else about a payment is read or written."""
-        await self.tx.fetch_value(TURN, payment_ref=payment_ref)
+    async def lock_payment(self, payment_ref: str) -> None:
+        """Locks a payment. Call it before reading or writing other data of the payment."""
+        await self.tx.fetch_value(LOCK_PAYMENT, payment_ref=payment_ref)
 
-    async def earn(self, earning: Earning) -> bool:
-        """Books a payment; False when it was booked before."""
+    async def record_earning(self, earning: Earning) -> bool:
+        """Books an earning. Returns False when it was booked before."""
         written = await self.tx.execute(
-            EARN,
+            INSERT_EARNING,
             creator_id=earning.creator_id,
             kind=earning.kind,
             cents=earning.cents,
@@ -142,7 +142,7 @@ class Books:
         )
         return written > 0
 
-    async def note_return(
+    async def record_return(
         self,
         payment_ref: str,
         ref: str,
@@ -152,9 +152,9 @@ class Books:
         currency: str,
         at: datetime,
     ) -> None:
-        """Notes how much of a payment went back by `ref` up to now; older words change nothing."""
+        """Stores how much of a payment `ref` has returned in total. Ignores older reports."""
         await self.tx.execute(
-            RETURN,
+            UPSERT_RETURN,
             payment_ref=payment_ref,
             ref=ref,
             paid_cents=paid_cents,
@@ -163,40 +163,39 @@ class Books:
             at=at,
         )
 
-    async def earned(self, source_ref: str) -> Entry | None:
-        return await self.tx.fetch_optional(Entry, EARNED, ref=source_ref)
+    async def find_entry(self, source_ref: str) -> Entry | None:
+        return await self.tx.fetch_optional(Entry, FIND_ENTRY, ref=source_ref)
 
     async def settle(self, payment_ref: str, source_ref: str) -> int | None:
-        """Books what is missing so that the creator keeps the share of what did not go back.
+        """Corrects the creator's share to the part of the payment that was not returned.
 
-        Returns how many cents that is; None for a payment of which nothing is booked, and nothing
-        is to correct. A refund lowers what may be paid out at once; a refund taken back is held as
-        long as the earning is.
+        Returns the share in cents; None when the payment has no entry. A refund lowers the payable
+        balance at once. A reverted refund is held as long as the earning itself.
         """
-        entry = await self.earned(source_ref)
+        entry = await self.find_entry(source_ref)
         if entry is None:
             return None
-        back = await self.tx.fetch_optional(_Returned, RETURNED, payment_ref=payment_ref)
+        back = await self.tx.fetch_optional(_ReturnTotals, RETURN_TOTALS, payment_ref=payment_ref)
         if back is None:
             return entry.amount_cents
         kept = max(0, back.paid_cents - back.back_cents)
-        due = part(entry.amount_cents, kept, back.paid_cents)
+        due = prorate(entry.amount_cents, kept, back.paid_cents)
         prefix = f"refund:{source_ref}:"
-        known = await self.tx.fetch_one(
+        existing = await self.tx.fetch_one(
             _Corrections, CORRECTIONS, prefix=prefix.translate(_LIKE) + "%"
         )
-        missing = due - entry.amount_cents - known.cents
+        missing = due - entry.amount_cents - existing.cents
         if missing:
             await self.tx.execute(
-                CORRECT,
+                INSERT_CORRECTION,
                 creator_id=entry.creator_id,
                 kind="refund" if missing < 0 else "adjustment",
                 cents=missing,
                 currency=entry.currency,
-                ref=f"{prefix}{known.entries + 1}",
+                ref=f"{prefix}{existing.entries + 1}",
                 conversion_id=entry.conversion_id,
                 tip_id=entry.tip_id,
-                at=back.told_at,
+                at=back.reported_at,
                 available_at=entry.available_at,
             )
         return due

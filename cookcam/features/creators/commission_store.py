@@ -1,4 +1,4 @@
-"""The SQL of attributions and conversions, in the transaction of what brought them about."""
+"""The SQL of attributions and conversions, in the transaction of the subscription change."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from attrs import field, frozen
 
 from cookcam.database import Database, Transaction
 
-# One statement, so that nobody pays between the question and the row. Who came is asked for first
-# touch, while the account is new, before anything was paid.
+# One statement, so that no payment can happen between check and insert. Attribution is first touch:
+# only of a new account that has not paid yet.
 ATTRIBUTE: LiteralString = """
 insert into public.referral_attributions (user_id, referrer_id, affiliate_link_id, link_code)
 select u.id, %(referrer_id)s, %(link_id)s, %(code)s
@@ -23,7 +23,7 @@ where u.id = %(user_id)s and u.id <> %(referrer_id)s
   )
 on conflict (user_id) do nothing"""
 
-# All conversions of one subscriber take turns here, as all changes of subscriptions do.
+# Serialises the conversions of one subscriber; changes of subscriptions take the same lock.
 LOCK: LiteralString = "select from public.users where id = %(user_id)s for no key update"
 
 ATTRIBUTION: LiteralString = """
@@ -34,7 +34,8 @@ CONVERTED: LiteralString = """
 update public.referral_attributions set converted_at = now()
 where user_id = %(user_id)s and converted_at is null"""
 
-# Without a conflict target: the subscription converts once, and a subscriber counts once.
+# No conflict target, because there are two unique keys: one conversion for each subscription, and
+# one active conversion for each subscriber.
 CONVERT: LiteralString = """
 insert into public.affiliate_conversions (
   link_id, creator_id, subscriber_id, subscription_id, tier_id, deactivated_at
@@ -45,7 +46,7 @@ values (
 )
 on conflict do nothing"""
 
-# A subscription that ended and goes on after all.
+# For a subscription that ended and was then resumed.
 REACTIVATE: LiteralString = """
 update public.affiliate_conversions c set deactivated_at = null
 where c.subscription_id = %(subscription_id)s and c.deactivated_at is not null
@@ -83,7 +84,8 @@ class AttributionStore:
     async def attribute(
         self, user_id: UUID, *, referrer_id: UUID, link_id: UUID, code: str, days: int
     ) -> bool:
-        """False for an account that is older than `days`, has paid, or came by somebody else."""
+        """Attributes the user. Returns False for an account that is older than `days`, has paid, or
+        is attributed already."""
         async with self.database.transaction() as tx:
             written = await tx.execute(
                 ATTRIBUTE,
@@ -98,12 +100,12 @@ class AttributionStore:
 
 @frozen
 class ConversionStore:
-    """Runs in the transaction it is given, as the server."""
+    """Reads and writes in the given transaction, under the server's role."""
 
     tx: Transaction
 
     def lock(self, user_id: UUID) -> None:
-        """The user's turn, which is taken with the next statement."""
+        """Locks the user's row; the lock is sent with the next statement."""
         self.tx.defer(LOCK, user_id=user_id)
 
     async def attribution(self, user_id: UUID) -> Attribution | None:
@@ -118,7 +120,7 @@ class ConversionStore:
         tier_id: int,
         live: bool,
     ) -> None:
-        """Notes the conversion, once; one that was over is active again if `live`."""
+        """Stores the conversion once; if `live`, reactivates an inactive one."""
         await self.tx.execute(CONVERTED, user_id=subscriber_id)
         added = await self.tx.execute(
             CONVERT,
@@ -135,15 +137,15 @@ class ConversionStore:
     async def conversion(
         self, creator_id: UUID, subscriber_id: UUID, subscription_id: UUID
     ) -> UUID | None:
-        """That of the subscription, or else the subscriber's newest."""
-        found = await self.tx.fetch_optional(
+        """The conversion of the subscription, or else the subscriber's newest one."""
+        conversion = await self.tx.fetch_optional(
             _Conversion,
             CONVERSION,
             creator_id=creator_id,
             subscriber_id=subscriber_id,
             subscription_id=subscription_id,
         )
-        return found.id if found else None
+        return conversion.id if conversion else None
 
     async def deactivate(self, subscription_ids: Sequence[UUID]) -> None:
         await self.tx.execute(DEACTIVATE, subscription_ids=list(subscription_ids))

@@ -1,7 +1,4 @@
-"""What creators get of the payments of those they brought.
-
-Source: `spec/payments-and-gamification.md` §6.1, §6.3, `spec/database.md` §2.6.
-"""
+"""Commissions of creators on the payments of users they referred."""
 
 from __future__ import annotations
 
@@ -12,16 +9,16 @@ import structlog
 from attrs import frozen
 
 from cookcam.database import Transaction
-from cookcam.features.creators.books import Books, Earning
+from cookcam.features.creators.books import CreatorLedger, Earning
 from cookcam.features.creators.commission_store import (
     Attribution,
     AttributionStore,
     ConversionStore,
 )
 from cookcam.features.creators.models import CURRENCY, REFERRALS_PERCENT
-from cookcam.features.creators.money import part
+from cookcam.features.creators.money import prorate
 from cookcam.features.creators.tip_store import TipRows
-from cookcam.features.referrals.service import NEW_FOR, Referrals
+from cookcam.features.referrals.service import NEW_ACCOUNT_PERIOD, Referrals
 from cookcam.features.subscriptions.commissions import MoneyBack, Receipt
 from cookcam.features.subscriptions.models import LIVE, Subscription
 
@@ -30,18 +27,18 @@ log = structlog.get_logger(__name__)
 
 @frozen
 class CreatorCommissions:
-    """`Commissions` of `cookcam.features.subscriptions`: every method means the same twice.
+    """Implements `Commissions` of `cookcam.features.subscriptions`; every method is idempotent.
 
-    One commission for each receipt of a user whom a creator brought, for as long as the user pays,
-    whatever the provider, on what came in without taxes. Money that goes back takes its share of
-    the commission with it, also if it is told before the receipt.
+    Each receipt of a referred user earns one commission on the net amount without taxes, for as
+    long as the user pays, with any provider. A refund reduces the commission in proportion, also
+    when it is reported before the receipt.
     """
 
     store: AttributionStore
     referrals: Referrals
 
     async def attribute(self, user_id: UUID, code: str) -> None:
-        """First touch, while the account is new and before anything was paid; else nothing."""
+        """Attributes a new account that has not paid yet; later calls change nothing."""
         link = await self.referrals.resolve(code.strip())
         if link is not None:
             await self.store.attribute(
@@ -49,14 +46,14 @@ class CreatorCommissions:
                 referrer_id=link.creator_id,
                 link_id=link.id,
                 code=link.link_code,
-                days=NEW_FOR.days,
+                days=NEW_ACCOUNT_PERIOD.days,
             )
 
     async def on_first_paid(self, tx: Transaction, subscription: Subscription) -> None:
         await self._converted(tx, subscription)
 
     async def _converted(self, tx: Transaction, subscription: Subscription) -> Attribution | None:
-        """Who brought the payer, if somebody did."""
+        """Stores the conversion of the subscription; returns the user's attribution, if any."""
         conversions = ConversionStore(tx)
         conversions.lock(subscription.user_id)
         attribution = await conversions.attribution(subscription.user_id)
@@ -71,7 +68,7 @@ class CreatorCommissions:
         return attribution
 
     async def on_invoice_paid(self, tx: Transaction, receipt: Receipt) -> None:
-        cents = part(max(0, receipt.net_cents), REFERRALS_PERCENT, 100)
+        cents = prorate(max(0, receipt.net_cents), REFERRALS_PERCENT, 100)
         attribution = await self._converted(tx, receipt.subscription)
         subscriber_id, conversions = receipt.subscription.user_id, ConversionStore(tx)
         if attribution is None or cents == 0:
@@ -79,9 +76,9 @@ class CreatorCommissions:
         if receipt.currency.lower() != CURRENCY:
             log.error("commission in another currency", ref=receipt.ref, currency=receipt.currency)
             return
-        books = Books(tx)
-        await books.take_turn(receipt.ref)
-        await books.earn(
+        ledger = CreatorLedger(tx)
+        await ledger.lock_payment(receipt.ref)
+        await ledger.record_earning(
             Earning(
                 attribution.referrer_id,
                 "commission",
@@ -94,16 +91,16 @@ class CreatorCommissions:
                 ),
             )
         )
-        await books.settle(receipt.ref, receipt.ref)
+        await ledger.settle(receipt.ref, receipt.ref)
 
     async def on_refund(self, tx: Transaction, back: MoneyBack) -> None:
         payment_ref = back.receipt_ref or back.payment_id
         if payment_ref is None or back.paid_cents <= 0:
             log.error("money back of an unknown payment", ref=back.ref)
             return
-        books = Books(tx)
-        await books.take_turn(payment_ref)
-        await books.note_return(
+        ledger = CreatorLedger(tx)
+        await ledger.lock_payment(payment_ref)
+        await ledger.record_return(
             payment_ref,
             back.ref,
             paid_cents=back.paid_cents,
@@ -112,7 +109,7 @@ class CreatorCommissions:
             at=back.at,
         )
         if back.receipt_ref is not None:
-            await books.settle(payment_ref, payment_ref)
+            await ledger.settle(payment_ref, payment_ref)
         else:
             await TipRows(tx).settle(payment_ref)
 

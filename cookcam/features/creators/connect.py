@@ -1,4 +1,4 @@
-"""Creators' accounts at Stripe: opening one, and what Stripe tells of it (§6.7)."""
+"""Creators' Stripe accounts: onboarding, and updates from Stripe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cookcam.errors import (
 )
 from cookcam.features.creators.account_store import AccountRows, AccountStore
 from cookcam.features.creators.models import AccountStatus, StripeAccount
-from cookcam.features.creators.returns import Returns
+from cookcam.features.creators.returns import ReturnUrls
 from cookcam.features.literals import refused
 from cookcam.features.subscriptions.stripe_handlers import Write
 from cookcam.providers.stripe import NoSuchObject, Stripe, StripeRefused
@@ -40,21 +40,21 @@ class Onboarding:
 
 @frozen
 class StripeAccounts:
-    """One account for each creator, made once. `stripe` is None without payments."""
+    """One Stripe account for each creator. `stripe` is None when payments are not configured."""
 
     store: AccountStore
     stripe: Stripe | None
-    returns: Returns
+    returns: ReturnUrls
     now: Callable[[], datetime] = field(repr=False)
 
     async def of(self, creator_id: UUID) -> StripeAccount | None:
-        """The account as Stripe last told it: nobody is asked, so that it may be polled."""
+        """The stored account as last reported by Stripe. Sends no request, so it may be polled."""
         return await self.store.of_creator(creator_id)
 
     async def onboard(self, creator_id: UUID, country: str) -> Onboarding:
-        """The creator's account, opened if there is none, and the page with Stripe's questions.
+        """Creates the creator's account if there is none; returns it with its onboarding URL.
 
-        Raises ValidationError for what is no country; ServiceError when Stripe refuses.
+        Raises ValidationError for an invalid country, and ServiceError when Stripe rejects it.
         """
         country = country.upper()
         if not _COUNTRY.fullmatch(country):
@@ -66,21 +66,20 @@ class StripeAccounts:
         try:
             link = await stripe.create_account_link(
                 account.stripe_account_id,
-                return_url=self.returns.onboarded,
-                refresh_url=self.returns.again,
+                return_url=self.returns.onboarding_complete,
+                refresh_url=self.returns.onboarding_refresh,
             )
         except StripeRefused as refusal:
             raise ServiceError(error="Failed to generate onboarding link") from refusal
         return Onboarding(account, link.url)
 
     async def _open(
-        self, stripe: Stripe, creator_id: UUID, country: str, gone: StripeAccount | None
+        self, stripe: Stripe, creator_id: UUID, country: str, previous: StripeAccount | None
     ) -> StripeAccount:
-        """A new account, in place of one that took our access away."""
-        replaces = gone.stripe_account_id if gone else None
+        """Creates an account, in place of a `previous` one that revoked our access."""
+        replaces = previous.stripe_account_id if previous else None
         try:
-            # The same key each time: should the row not be written, the next request gets the same
-            # account.
+            # A fixed key: if the row cannot be written, the next request gets the same account.
             opened = await stripe.create_account(
                 creator_id=creator_id,
                 country=country,
@@ -96,10 +95,10 @@ class StripeAccounts:
     async def link(
         self, creator_id: UUID, account_id: str | None, return_url: str, refresh_url: str
     ) -> AccountLink:
-        """A page of Stripe that comes back to the given addresses.
+        """Creates an onboarding page of Stripe that returns to the given URLs.
 
-        Raises NotFound without an account, AuthorizationError for somebody else's, ValidationError
-        for an address that is not the project's, ServiceError when Stripe refuses.
+        Raises NotFound without an account, AuthorizationError for another creator's account,
+        ValidationError for a foreign URL, and ServiceError when Stripe rejects the request.
         """
         none = "No Stripe account found. Please start onboarding first."
         account = await self._own(creator_id, account_id, none)
@@ -113,9 +112,9 @@ class StripeAccounts:
             raise ServiceError(error="Failed to create account link") from refusal
 
     async def dashboard(self, creator_id: UUID) -> str:
-        """The address of the creator's dashboard at Stripe, for one visit.
+        """A single-use URL of the creator's Stripe dashboard.
 
-        Raises NotFound without an account; Conflict while Stripe has questions.
+        Raises NotFound without an account, and Conflict while the onboarding is incomplete.
         """
         account = await self._own(creator_id, None, "Stripe account not found")
         try:
@@ -123,28 +122,32 @@ class StripeAccounts:
         except NoSuchObject as refusal:
             raise ServiceError(error="Failed to get dashboard link") from refusal
         except StripeRefused as refusal:
-            words = "Stripe account not ready"
-            raise Conflict(words, error=words) from refusal
+            message = "Stripe account not ready"
+            raise Conflict(message, error=message) from refusal
 
     async def refresh(self, creator_id: UUID, account_id: str | None) -> None:
-        """Asks Stripe how the account is. Raises NotFound without one, AuthorizationError for
-        somebody else's, ServiceError (502) when Stripe does not tell.
+        """Reads the account from Stripe and stores its state.
+
+        Raises NotFound without an account, AuthorizationError for another creator's account, and
+        ServiceError (502) when Stripe fails.
         """
         account = await self._own(creator_id, account_id, "No Stripe account found")
         stripe, read_at = self._stripe(), self.now()
         try:
-            told = await stripe.retrieve_account(account.stripe_account_id)
+            latest = await stripe.retrieve_account(account.stripe_account_id)
         except AppError as error:
             raise ServiceError(error="Failed to refresh account status") from error
-        await self.store.refresh(account.stripe_account_id, **_told(told), read_at=read_at)
+        await self.store.refresh(
+            account.stripe_account_id, **_account_fields(latest), read_at=read_at
+        )
 
     async def _own(self, creator_id: UUID, account_id: str | None, none: str) -> StripeAccount:
         account = await self.store.of_creator(creator_id)
         if account is None:
             raise NotFound(none, error=none)
         if account_id not in (None, account.stripe_account_id):
-            words = "This Stripe account belongs to another creator"
-            raise AuthorizationError(words, error=words)
+            message = "This Stripe account belongs to another creator"
+            raise AuthorizationError(message, error=message)
         return account
 
     def _stripe(self) -> Stripe:
@@ -152,36 +155,36 @@ class StripeAccounts:
             raise ServiceUnavailable("Payments are not configured")
         return self.stripe
 
-    # What Stripe tells
+    # Webhook events
 
     async def updated(self, event: Event) -> Write | None:
-        """`account.updated`: the account as it is now, since events overtake each other."""
+        """`account.updated`: reads the account again, since events arrive out of order."""
         if event.account is None:
             return None
         account_id, read_at = event.account, self.now()
         try:
-            told = await self._stripe().retrieve_account(account_id)
-        except NoSuchObject:  # our access was taken away in the meantime
+            latest = await self._stripe().retrieve_account(account_id)
+        except NoSuchObject:  # our access was revoked meanwhile
             return partial(_disable, account_id)
 
         async def write(tx: Transaction) -> None:
-            await AccountRows(tx).refresh(account_id, **_told(told), read_at=read_at)
+            await AccountRows(tx).refresh(account_id, **_account_fields(latest), read_at=read_at)
 
         return write
 
     async def deauthorized(self, event: Event) -> Write | None:
-        """`account.application.deauthorized`: nothing can be sent to this account any more."""
+        """`account.application.deauthorized`: disables the account for transfers."""
         return None if event.account is None else partial(_disable, event.account)
 
 
 def status_of(account: Account) -> AccountStatus:
-    """By the `transfers` capability, the only one that is asked for: charges do not matter."""
+    """The status by the `transfers` capability, the only one requested; charges do not matter."""
     if not account.details_submitted:
         return "pending"
     return "active" if account.transfers_active and account.payouts_enabled else "restricted"
 
 
-def _told(account: Account) -> dict[str, Any]:
+def _account_fields(account: Account) -> dict[str, Any]:
     return {
         "status": status_of(account),
         "details_submitted": account.details_submitted,

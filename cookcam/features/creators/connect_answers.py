@@ -1,4 +1,4 @@
-"""Accounts at Stripe (`spec/payments-and-gamification.md` §6.7)."""
+"""Response bodies of the Stripe account routes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StripeStatusResponse(
     kw_only=True,
     rename={"has_account": "hasAccount", "needs_onboarding": "needsOnboarding"},
 ):
-    """`account` is left out by those who have none."""
+    """`account` is omitted without an account."""
 
     success: bool
     has_account: bool

@@ -1,4 +1,4 @@
-"""The events of Stripe that concern creators, and who does what on them (§5.6)."""
+"""Handlers of the Stripe events that concern creators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cookcam.features.subscriptions.stripe_handlers import Handler
 
 @frozen
 class CreatorEvents:
-    """`ConnectEvents` of `cookcam.features.subscriptions`."""
+    """Implements `ConnectEvents` of `cookcam.features.subscriptions`."""
 
     accounts: StripeAccounts
     payouts: Payouts

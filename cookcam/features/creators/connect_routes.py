@@ -1,4 +1,4 @@
-"""Onboarding at Stripe (`spec/payments-and-gamification.md` §6.7)."""
+"""Routes of creators' Stripe accounts."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @validate_request(OnboardRequest)
     @validate_response(OnboardResponse)
     async def onboard(caller: Identity, data: OnboardRequest) -> OnboardResponse:
-        """Open an account at Stripe, once, and go there."""
-        begun = await accounts.onboard(caller.user_id, data.country)
-        return OnboardResponse(True, begun.account.stripe_account_id, begun.url)
+        """Create the caller's Stripe account if there is none, and its onboarding page."""
+        onboarding = await accounts.onboard(caller.user_id, data.country)
+        return OnboardResponse(True, onboarding.account.stripe_account_id, onboarding.url)
 
     @bp.get("/subscription/creator/stripe/status")
     @errors_as(unexpected="Failed to get Stripe account status")
@@ -54,7 +54,7 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @gates.creator
     @validate_response(StripeStatusResponse)
     async def get_status(caller: Identity) -> StripeStatusResponse:
-        """The account as Stripe last told it."""
+        """The account as last reported by Stripe."""
         return StripeStatusResponse.of(await accounts.of(caller.user_id))
 
     @bp.get("/subscription/creator/stripe/dashboard")
@@ -66,7 +66,7 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @document_failures(404, 409)
     @validate_response(StripeDashboardResponse)
     async def get_dashboard(caller: Identity) -> StripeDashboardResponse:
-        """The address of one's dashboard at Stripe, for one visit."""
+        """A single-use URL of the caller's Stripe dashboard."""
         return StripeDashboardResponse(True, await accounts.dashboard(caller.user_id))
 
     @bp.post("/subscription/creator/stripe/account-link")
@@ -78,7 +78,7 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @validate_request(AccountLinkRequest)
     @validate_response(AccountLinkResponse)
     async def account_link(caller: Identity, data: AccountLinkRequest) -> AccountLinkResponse:
-        """A page of Stripe that comes back to the given addresses of the project or the app."""
+        """An onboarding page of Stripe that returns to the given URLs of the website or app."""
         link = await accounts.link(caller.user_id, data.account_id, *data.urls())
         return AccountLinkResponse(True, link.url, int(link.expires_at.timestamp() * 1000))
 
@@ -91,7 +91,7 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @validate_request(StripeRefreshRequest)
     @validate_response(StripeRefreshResponse)
     async def refresh_status(caller: Identity, data: StripeRefreshRequest) -> StripeRefreshResponse:
-        """Ask Stripe how one's account is."""
+        """Read the caller's account from Stripe again."""
         await accounts.refresh(caller.user_id, data.account_id)
         return StripeRefreshResponse(True, "Account status refreshed")
 
@@ -99,7 +99,7 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @hidden
     @unconditional
     async def back_to_the_app(page: str) -> Answer:
-        """From Stripe back into the app: redirected, or by a link where that is not followed."""
+        """Redirect from Stripe into the app; the body has a link as a fallback."""
         if page not in PAGES:
             raise NotFound()
         address = f"{SCHEME}{page}"

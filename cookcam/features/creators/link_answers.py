@@ -1,4 +1,4 @@
-"""Affiliate links as the app reads them (`spec/payments-and-gamification.md` §6.2)."""
+"""Response bodies of the affiliate link routes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FullUrl = Callable[[Link], str]
 
 
 def full_url(website: str) -> FullUrl:
-    """The address to share: of the slug where a link has one, else of its code."""
+    """Builds the URL to share from a link's slug, or from its code without one."""
 
     def url(link: Link) -> str:
         return f"{website}/c/{link.custom_slug}" if link.custom_slug else _by_code(link)
@@ -43,7 +43,7 @@ class AffiliateLinkRow(Struct, kw_only=True):
 
 
 class SharedAffiliateLink(AffiliateLinkRow, kw_only=True, rename={"camel_url": "fullUrl"}):
-    """A link with its address, in both spellings."""
+    """A link with its URL, as `fullUrl` and `full_url`."""
 
     camel_url: str
     full_url: str

@@ -1,4 +1,4 @@
-"""The SQL of affiliate links and the clicks on them, as the server itself."""
+"""The SQL of affiliate links and their clicks, under the server's role."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ select {COLUMNS} from public.creator_affiliate_links l
 where l.creator_id = %(creator_id)s
 order by l.created_at desc, l.id limit %(limit)s"""  # noqa: S608 - constants
 
-# The counter follows by a trigger, so that it counts rows and not requests.
+# A trigger updates the counter, so it counts rows and not requests.
 CLICK: LiteralString = """
 insert into public.affiliate_link_clicks (
   link_id, source, ip_hash, user_agent, referrer, hour_bucket, clicked_at
@@ -47,20 +47,20 @@ class LinkStore:
     async def add(
         self, creator_id: UUID, code: str, slug: str | None, campaign: str
     ) -> Link | None:
-        """None when the code is taken. Raises DuplicateEntry when the slug is."""
+        """Inserts a link; None when the code is taken. Raises DuplicateEntry for a taken slug."""
         async with self.database.transaction() as tx:
             return await tx.fetch_optional(
                 Link, ADD, creator_id=creator_id, code=code, slug=slug, campaign=campaign
             )
 
     async def of_creator(self, creator_id: UUID, limit: int) -> Sequence[Link]:
-        """Newest first."""
+        """The creator's links, newest first."""
         return await self.database.fetch_all_as(
             SERVICE, Link, OF_CREATOR, creator_id=creator_id, limit=limit
         )
 
     async def add_click(self, link_id: UUID, visit: Visit) -> bool:
-        """False when the visitor was there in the same hour."""
+        """Stores a click. Returns False for a repeated visit in the same hour."""
         async with self.database.transaction() as tx:
             written = await tx.execute(
                 CLICK,

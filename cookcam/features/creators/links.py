@@ -1,7 +1,4 @@
-"""Affiliate links: making them, and counting who follows them.
-
-Source: `spec/payments-and-gamification.md` §6.2.
-"""
+"""Affiliate links: creation, and counting of visitors."""
 
 from __future__ import annotations
 
@@ -25,11 +22,11 @@ from cookcam.text import clean_line
 
 ALPHABET: Final = string.ascii_uppercase + string.digits
 CODE_LENGTH: Final = 8
-ATTEMPTS: Final = 10
+MAX_ATTEMPTS: Final = 10
 DEFAULT_CAMPAIGN: Final = "Default Campaign"
-LONGEST_CAMPAIGN: Final = 100
-LONGEST_TEXT: Final = 500
-MOST_LINKS: Final = 500
+MAX_CAMPAIGN_LENGTH: Final = 100
+MAX_TEXT_LENGTH: Final = 500
+MAX_LINKS: Final = 500
 
 _SLUG = re.compile(r"[a-z0-9-]{3,40}")
 
@@ -46,28 +43,29 @@ class Links:
     now: Callable[[], datetime] = field(repr=False)
     code: Callable[[], str] = new_code
 
-    async def make(self, creator_id: UUID, campaign: str | None, slug: str | None) -> Link:
-        """A new link. Raises ValidationError for a slug or a campaign that cannot be; Conflict for
-        a slug that is taken.
+    async def create(self, creator_id: UUID, campaign: str | None, slug: str | None) -> Link:
+        """Creates a link.
+
+        Raises ValidationError for an invalid slug or campaign, and Conflict for a taken slug.
         """
         campaign = clean_line(campaign or "") or DEFAULT_CAMPAIGN
-        if len(campaign) > LONGEST_CAMPAIGN:
+        if len(campaign) > MAX_CAMPAIGN_LENGTH:
             raise refused("Campaign name is too long", "campaignName")
         if slug is not None and not _SLUG.fullmatch(slug):
             raise refused("Invalid custom slug", "customSlug")
-        for _ in range(ATTEMPTS):
+        for _ in range(MAX_ATTEMPTS):
             try:
                 link = await self.store.add(creator_id, self.code(), slug, campaign)
             except DuplicateEntry:
-                words = "Custom slug already exists"
-                raise Conflict(words, error=words) from None
+                message = "Custom slug already exists"
+                raise Conflict(message, error=message) from None
             if link is not None:
                 return link
         raise DatabaseError()
 
     async def of_creator(self, creator_id: UUID) -> Sequence[Link]:
-        """Newest first, at most 500."""
-        return await self.store.of_creator(creator_id, MOST_LINKS)
+        """The creator's links, newest first, at most MAX_LINKS."""
+        return await self.store.of_creator(creator_id, MAX_LINKS)
 
     async def track(
         self,
@@ -78,7 +76,7 @@ class Links:
         user_agent: str | None,
         referrer: str | None,
     ) -> None:
-        """Counts a visitor of a link once in an hour. An unknown code is nothing to remember."""
+        """Counts a visitor of a link once an hour. Unknown codes are ignored."""
         link = await self.referrals.resolve(code.strip())
         if link is None:
             return
@@ -94,4 +92,4 @@ class Links:
 
 
 def _short(text: str | None) -> str | None:
-    return text[:LONGEST_TEXT] if text else None
+    return text[:MAX_TEXT_LENGTH] if text else None

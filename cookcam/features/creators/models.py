@@ -12,12 +12,12 @@ from attrs import frozen
 AccountStatus = Literal["pending", "active", "restricted", "disabled"]
 PayoutStatus = Literal["pending", "processing", "completed", "failed", "cancelled"]
 TipStatus = Literal["pending", "completed", "failed", "refunded"]
-PaidOut = Literal["pending", "paid", "partially_paid"]
+MonthPayoutStatus = Literal["pending", "paid", "partially_paid"]
 
 REFERRALS_PERCENT: Final = 30
 TIPS_PERCENT: Final = 100
 COLLECTIONS_PERCENT: Final = 70
-"""What of the receipts is the creator's, the same for all (`payments-and-gamification.md` §6.1)."""
+"""The creator's share of the receipts by source, in percent; the same for all creators."""
 
 CURRENCY: Final = "usd"
 
@@ -39,7 +39,7 @@ class Link:
 
 @frozen
 class Visit:
-    """A click on a link. `visitor` is a hash of the address, which itself is kept nowhere."""
+    """A click on a link. `visitor` is a hash of the IP address, which is not stored."""
 
     source: str | None
     visitor: str
@@ -50,7 +50,7 @@ class Visit:
 
 @frozen
 class StripeAccount:
-    """A row of `creator_stripe_accounts`: the account as Stripe last told it."""
+    """A row of `creator_stripe_accounts`: the account as last reported by Stripe."""
 
     creator_id: UUID
     stripe_account_id: str
@@ -70,8 +70,8 @@ class StripeAccount:
 class Payout:
     """A row of `creator_payouts`.
 
-    `processing` without `stripe_transfer_id`: Stripe was, or will be, asked for the transfer and it
-    is not known what became of it. With it: the money is in the creator's account at Stripe.
+    `processing` without `stripe_transfer_id`: the transfer was or will be requested, and its result
+    is unknown. With it: the money is in the creator's Stripe account.
     """
 
     id: UUID
@@ -95,7 +95,7 @@ class Payout:
 
 @frozen
 class Balance:
-    """All earnings of a creator's life, what of it may be paid out now, and what is still held."""
+    """A creator's earnings in total, the part payable now, and the part still held."""
 
     total_cents: int
     available_cents: int
@@ -105,7 +105,7 @@ class Balance:
 
 @frozen
 class Month:
-    """A month of a creator, from the ledger.
+    """A creator's earnings in a month, from the ledger.
 
     `changed_at` is when its newest entry was written; None for a month without any.
     """
@@ -119,7 +119,7 @@ class Month:
     active_referrals: int
     new_referrals: int
     lost_referrals: int
-    payout_status: PaidOut
+    payout_status: MonthPayoutStatus
     tips: int
     collections: int
     changed_at: datetime | None
@@ -127,7 +127,7 @@ class Month:
 
 @frozen
 class Referral:
-    """A conversion, with what a creator may know of the subscriber."""
+    """A conversion, with the subscriber's data that the creator may see."""
 
     id: UUID
     link_id: UUID | None

@@ -1,4 +1,4 @@
-"""Balance and payouts, in dollars (`spec/payments-and-gamification.md` §6.5)."""
+"""Response bodies of the balance and payout routes; amounts in dollars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Balance and payouts (`spec/payments-and-gamification.md` §6.5)."""
+"""Routes of a creator's balance and payouts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cookcam.web import (
 from cookcam.web.rate_limit import PAYMENTS
 
 HEADER = "Idempotency-Key"
-LONGEST_KEY = 200
+MAX_KEY_LENGTH = 200
 
 
 def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
@@ -41,7 +41,7 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     @gates.creator
     @validate_response(BalanceResponse)
     async def get_balance(caller: Identity) -> BalanceResponse:
-        """What there is, and what of it can be paid out."""
+        """The caller's earnings, and the part that can be paid out."""
         balance = await payouts.balance(caller.user_id)
         return BalanceResponse.of(balance, payouts.next_payday())
 
@@ -54,9 +54,9 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     @validate_request(PayoutRequest)
     @validate_response(PayoutResponse)
     async def request_payout(caller: Identity, data: PayoutRequest) -> PayoutResponse:
-        """Pay out a part of the balance. With `Idempotency-Key`, once for each key."""
+        """Pay out a part of the balance. With `Idempotency-Key`, at most once for each key."""
         key = request.headers.get(HEADER, "").strip()
-        if len(key) > LONGEST_KEY:
+        if len(key) > MAX_KEY_LENGTH:
             key = hashlib.sha256(key.encode()).hexdigest()
         payout = await payouts.request(caller.user_id, data.cents(), key or None)
         return PayoutResponse(True, PayoutRow.of(payout), "Payout request submitted successfully")
@@ -68,14 +68,14 @@ def add_payout_routes(bp: Routes, payouts: Payouts, gates: Gates) -> None:
     @gates.creator
     @validate_response(PayoutListResponse)
     async def list_payouts(caller: Identity) -> PayoutListResponse:
-        """One's payouts, newest first; `limit` is held to 1..100."""
+        """The caller's payouts, newest first; `limit` is clamped to 1..100."""
         limit, offset = _page("limit", 20, 1, 100), _page("offset", 0, 0, 10**6)
-        found, total = await payouts.history(caller.user_id, limit, offset)
-        return PayoutListResponse.of(found, PayoutPagination(limit, offset, total))
+        page, total = await payouts.history(caller.user_id, limit, offset)
+        return PayoutListResponse.of(page, PayoutPagination(limit, offset, total))
 
 
 def _page(name: str, default: int, lowest: int, highest: int) -> int:
-    """A number of the query, brought into its bounds; the default for what is no number."""
+    """A number from the query string, clamped to its limits; the default for other text."""
     text = request.args.get(name, "")
     negative = text.startswith("-")
     digits = text.removeprefix("-")

@@ -1,4 +1,4 @@
-"""The SQL of payouts, as the server itself. Every change of a state names the states it is from."""
+"""The SQL of payouts, under the server's role. Every status change checks the previous status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS: LiteralString = """
 RESERVE: LiteralString = """
 select public.request_creator_payout(%(creator_id)s, %(cents)s, 'stripe', %(key)s)"""
 
-READY: LiteralString = """
+HAS_ACTIVE_ACCOUNT: LiteralString = """
 select exists (
   select from public.creator_stripe_accounts
   where creator_id = %(creator_id)s and account_status = 'active'
@@ -37,9 +37,9 @@ returning {COLUMNS}"""  # noqa: S608 - constants
 FIND = f"""
 select {COLUMNS} from public.creator_payouts p where p.id = %(payout_id)s"""  # noqa: S608
 
-# Also of a payout that was taken for failed: if the money left, it is not the creator's a second
-# time. Not of one that was taken back: `payout:` events of Stripe come in any order.
-SENT = f"""
+# Includes payouts marked failed: if the transfer was made after all, the money must not be payable
+# again. Excludes reversed ones, since Stripe's events arrive in any order.
+MARK_SENT = f"""
 update public.creator_payouts p set
   status = 'processing', stripe_transfer_id = %(transfer_id)s, transferred_at = %(at)s,
   notes = null, processed_at = null
@@ -54,7 +54,7 @@ where p.id = %(payout_id)s and p.stripe_transfer_id is null
   and p.status in ('pending', 'processing')
 returning {COLUMNS}"""  # noqa: S608 - constants
 
-TAKEN_BACK: LiteralString = """
+MARK_REVERSED: LiteralString = """
 update public.creator_payouts p set
   status = 'failed', notes = 'The transfer was reversed', processed_at = now(),
   stripe_transfer_id = %(transfer_id)s
@@ -62,13 +62,13 @@ where p.id = %(payout_id)s and p.status in ('pending', 'processing', 'completed'
   and (p.stripe_transfer_id is null or p.stripe_transfer_id = %(transfer_id)s)
   and p.amount_cents = %(cents)s and p.stripe_account_id = %(account_id)s"""
 
-PART_TAKEN_BACK: LiteralString = """
+SET_NOTES: LiteralString = """
 update public.creator_payouts p set notes = %(notes)s
 where p.stripe_transfer_id = %(transfer_id)s"""
 
-# A payout of an account brings what was transferred to it before. One that is known to have failed
-# does not, whichever of its events comes first.
-PAID: LiteralString = """
+# A bank payout of an account covers the transfers made before it. A failed bank payout covers none,
+# whichever of its events arrives first.
+MARK_PAID: LiteralString = """
 update public.creator_payouts p set
   status = 'completed', stripe_payout_id = %(stripe_payout_id)s, notes = null,
   processed_at = %(at)s
@@ -76,9 +76,9 @@ where p.stripe_account_id = %(account_id)s and p.status = 'processing'
   and p.transferred_at <= %(made_at)s
   and p.stripe_payout_id is distinct from %(stripe_payout_id)s"""
 
-# The money has left us and is at Stripe: it is still to be paid, and not the creator's to ask for
-# again.
-NOT_PAID = f"""
+# The money is already in the creator's Stripe account: it is still to be paid by the bank, and must
+# not become payable again.
+MARK_UNPAID = f"""
 update public.creator_payouts p set
   status = 'processing', stripe_payout_id = %(stripe_payout_id)s, notes = %(notes)s,
   processed_at = null
@@ -124,11 +124,11 @@ class PayoutStore:
     database: Database = field(repr=False)
 
     async def reserve(self, creator_id: UUID, cents: int, key: str) -> Payout:
-        """The creator's money is promised to a new payout, which Stripe is about to be asked for.
+        """Reserves the amount for a new payout and marks it `processing`.
 
-        With a `key` that was used before it is the payout of then. Raises ValidationError for less
-        than the minimum or more than there is, Conflict without an account that can be paid,
-        KeyReused (409) for a key that was used for another amount, NotFound for a user who is gone.
+        A `key` that was used before returns its payout. Raises ValidationError for an amount below
+        the minimum or above the balance, Conflict without an active account, KeyReused (409) for a
+        key that was used for another amount, and NotFound for a deleted user.
         """
         async with self.database.transaction() as tx:
             try:
@@ -137,19 +137,19 @@ class PayoutStore:
                 )
             except DatabaseError as error:
                 raise _refusal(error) from error
-            if not await tx.fetch_value(READY, creator_id=creator_id):
-                words = "Stripe account not ready"
-                raise Conflict(words, error=words)
+            if not await tx.fetch_value(HAS_ACTIVE_ACCOUNT, creator_id=creator_id):
+                message = "Stripe account not ready"
+                raise Conflict(message, error=message)
             begun = await tx.fetch_optional(Payout, BEGIN, payout_id=payout_id)
             return begun or await tx.fetch_one(Payout, FIND, payout_id=payout_id)
 
     async def find(self, payout_id: UUID) -> Payout:
         return await self.database.fetch_one_as(SERVICE, Payout, FIND, payout_id=payout_id)
 
-    async def sent(self, payout: Payout, transfer_id: str, at: datetime) -> Payout:
-        """The transfer is made; the payout as it is now."""
+    async def mark_sent(self, payout: Payout, transfer_id: str, at: datetime) -> Payout:
+        """Stores the transfer; returns the current payout."""
         async with self.database.transaction() as tx:
-            changed = await PayoutRows(tx).sent(
+            changed = await PayoutRows(tx).mark_sent(
                 payout.id,
                 transfer_id,
                 account_id=payout.stripe_account_id or "",
@@ -159,13 +159,13 @@ class PayoutStore:
             return changed or await tx.fetch_one(Payout, FIND, payout_id=payout.id)
 
     async def fail(self, payout_id: UUID, notes: str) -> Payout:
-        """There will be no transfer, and the money is the creator's again; as it is now."""
+        """Marks the payout failed, which releases the money; returns the current payout."""
         async with self.database.transaction() as tx:
             failed = await tx.fetch_optional(Payout, FAIL, payout_id=payout_id, notes=notes)
             return failed or await tx.fetch_one(Payout, FIND, payout_id=payout_id)
 
     async def unsettled(self, *, before: datetime, after: datetime, limit: int) -> Sequence[Payout]:
-        """Oldest first."""
+        """Payouts without a known transfer, oldest first."""
         return await self.database.fetch_all_as(
             SERVICE, Payout, UNSETTLED, before=before, after=after, limit=limit
         )
@@ -173,7 +173,7 @@ class PayoutStore:
     async def history(
         self, creator_id: UUID, limit: int, offset: int
     ) -> tuple[Sequence[Payout], int]:
-        """A page, newest first, and how many there are."""
+        """A page of payouts, newest first, and their total number."""
         payouts = await self.database.fetch_all_as(
             SERVICE, Payout, HISTORY, creator_id=creator_id, limit=limit, offset=offset
         )
@@ -186,16 +186,16 @@ class PayoutStore:
 
 @frozen
 class PayoutRows:
-    """Runs in the transaction it is given."""
+    """Writes in the given transaction."""
 
     tx: Transaction
 
-    async def sent(
+    async def mark_sent(
         self, payout_id: UUID, transfer_id: str, *, account_id: str, cents: int, at: datetime
     ) -> Payout | None:
         return await self.tx.fetch_optional(
             Payout,
-            SENT,
+            MARK_SENT,
             payout_id=payout_id,
             transfer_id=transfer_id,
             account_id=account_id,
@@ -203,38 +203,38 @@ class PayoutRows:
             at=at,
         )
 
-    async def taken_back(
+    async def mark_reversed(
         self, payout_id: UUID, transfer_id: str, *, account_id: str, cents: int
     ) -> None:
         await self.tx.execute(
-            TAKEN_BACK,
+            MARK_REVERSED,
             payout_id=payout_id,
             transfer_id=transfer_id,
             account_id=account_id,
             cents=cents,
         )
 
-    async def note(self, transfer_id: str, notes: str) -> None:
-        await self.tx.execute(PART_TAKEN_BACK, transfer_id=transfer_id, notes=notes)
+    async def set_notes(self, transfer_id: str, notes: str) -> None:
+        await self.tx.execute(SET_NOTES, transfer_id=transfer_id, notes=notes)
 
-    async def paid(
+    async def mark_paid(
         self, account_id: str, stripe_payout_id: str, *, made_at: datetime, at: datetime
     ) -> int:
         return await self.tx.execute(
-            PAID,
+            MARK_PAID,
             account_id=account_id,
             stripe_payout_id=stripe_payout_id,
             made_at=made_at,
             at=at,
         )
 
-    async def not_paid(
+    async def mark_unpaid(
         self, account_id: str, stripe_payout_id: str, *, made_at: datetime, notes: str
     ) -> Sequence[Payout]:
-        """Those that the bank did not pay, as they are now."""
+        """Marks the payouts that the bank did not pay; returns them."""
         return await self.tx.fetch_all(
             Payout,
-            NOT_PAID,
+            MARK_UNPAID,
             account_id=account_id,
             stripe_payout_id=stripe_payout_id,
             made_at=made_at,
@@ -243,17 +243,17 @@ class PayoutRows:
 
 
 def _refusal(error: DatabaseError) -> Exception:
-    """What `request_creator_payout` means by its P0001 and P0002, in the words clients know."""
+    """Translates P0001 and P0002 of `request_creator_payout` into the API's errors."""
     cause = error.__cause__
-    words = getattr(getattr(cause, "diag", None), "message_primary", None)
+    reason = getattr(getattr(cause, "diag", None), "message_primary", None)
     if getattr(cause, "sqlstate", None) == "P0001":
-        if words == "below_minimum":
+        if reason == "below_minimum":
             return refused("Minimum payout amount is $10", "amount")
-        if words == "key_reused":
+        if reason == "key_reused":
             return KeyReused()
-        if words == "insufficient_balance":
+        if reason == "insufficient_balance":
             return refused("Insufficient balance", "amount")
     if getattr(cause, "sqlstate", None) == "P0002":
         return NotFound("User not found", error="User not found")
-    structlog.get_logger(__name__).error("payout was not reserved", words=words)
+    structlog.get_logger(__name__).error("payout was not reserved", reason=reason)
     return error

@@ -1,14 +1,13 @@
-"""Paying creators: reserve, then transfer, and never twice (§6.5).
+"""Payouts to creators: reserve the amount, then transfer it exactly once.
 
-    reserved (pending) → Stripe is asked (processing) → transferred (processing, with its id)
-                                                      → paid by the bank (completed)
-                       → refused (failed): the money is the creator's again
+    reserved (pending) → transfer requested (processing) → transferred (processing, transfer id)
+                                                         → paid by the bank (completed)
+                       → rejected (failed): the amount is in the balance again
 
-Between the reservation and the answer anything may happen: the answer is lost, the process dies.
-The payout stays `processing` then, its money reserved, and `resolve` finds out: it looks for the
-transfer at Stripe by the group that names the payout, and asks for it again only if there is none,
-with the same idempotency key. Within the 24 hours that Stripe remembers a key, a repeat is the
-first answer; after them, a transfer that was made is in the list.
+If the process crashes or the response is lost, the payout stays `processing` with its amount
+reserved. `resolve` then looks for the transfer at Stripe by the payout's transfer group, and
+requests it again only if there is none, with the same idempotency key. Stripe keeps a key for 24
+hours, in which a repetition returns the first response; later, a transfer that was made is listed.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ from cookcam.providers.stripe.reading import MalformedObject
 from cookcam.realtime.hub import Hub
 
 PAYOUT_ID: Final = "payout_id"
-SETTLED_AFTER: Final = timedelta(minutes=2)
-"""A request that asks Stripe for a transfer is over by then, whatever became of it."""
-EVERY: Final = 60.0
+RESOLVE_AFTER: Final = timedelta(minutes=2)
+"""Longer than a request for a transfer can take, so `resolve` does not interfere with it."""
+RESOLVE_INTERVAL: Final = 60.0
 BATCH: Final = 100
 CANNOT_RECEIVE: Final = "insufficient_capabilities_for_transfer"
 PAYDAY: Final = 4  # Friday
@@ -49,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 @frozen
 class Payouts:
-    """`stripe` is None where no payments are configured."""
+    """`stripe` is None when payments are not configured."""
 
     store: PayoutStore
     stripe: Stripe | None
@@ -67,17 +66,17 @@ class Payouts:
     async def history(
         self, creator_id: UUID, limit: int, offset: int
     ) -> tuple[Sequence[Payout], int]:
-        """A page, newest first, and how many there are in all."""
+        """A page of payouts, newest first, and their total number."""
         return await self.store.history(creator_id, limit, offset)
 
     async def request(self, creator_id: UUID, cents: int, key: str | None = None) -> Payout:
-        """Pays out a part of the balance; the payout as it is afterwards.
+        """Pays out a part of the balance; returns the payout.
 
-        A repeated `key` of the same creator is the same payout. Where it is not known what became
-        of the transfer, it is `processing` and `resolve` finds out. Raises ValidationError for an
-        amount under the minimum or over the balance; Conflict when the account cannot be paid;
-        ServiceError when Stripe refuses (the payout is `failed` then); ServiceUnavailable without
-        payments.
+        A repeated `key` of the same creator returns the same payout. While the result of the
+        transfer is unknown, the payout is `processing`, until `resolve` settles it. Raises
+        ValidationError for an amount below the minimum or above the balance; Conflict when the
+        account cannot be paid; ServiceError when Stripe rejects the transfer (the payout is then
+        `failed`); ServiceUnavailable when payments are not configured.
         """
         if self.stripe is None:
             raise ServiceUnavailable("Payments are not configured")
@@ -89,16 +88,16 @@ class Payouts:
         except KeyReused:
             return payout
         except StripeRefused as refusal:
-            words = "Stripe account not ready"
+            message = "Stripe account not ready"
             if isinstance(refusal, NoSuchObject) or refusal.stripe_code == CANNOT_RECEIVE:
-                raise Conflict(words, error=words) from refusal
+                raise Conflict(message, error=message) from refusal
             raise ServiceError(error="Failed to request payout") from refusal
         except AppError as error:
-            log.warning("transfer is not known to be made", payout=str(payout.id), code=error.code)
+            log.warning("transfer result unknown", payout=str(payout.id), code=error.code)
             return payout
 
     async def _transfer(self, stripe: Stripe, payout: Payout) -> Payout:
-        """Raises what Stripe does; after a refusal the payout is `failed`."""
+        """Requests the transfer. After a rejection the payout is `failed`, and the error raised."""
         try:
             transfer = await stripe.create_transfer(
                 account_id=payout.stripe_account_id or "",
@@ -109,33 +108,33 @@ class Payouts:
                     PAYOUT_ID: str(payout.id),
                     "platform": "cookcam",
                 },
-                idempotency_key=_name(payout),
-                transfer_group=_name(payout),
+                idempotency_key=_transfer_key(payout),
+                transfer_group=_transfer_key(payout),
             )
         except KeyReused:
             raise
         except StripeRefused as refusal:
             await self.store.fail(payout.id, refusal.stripe_code or "Stripe refused the transfer")
             raise
-        return await self.store.sent(payout, transfer.id, transfer.created)
+        return await self.store.mark_sent(payout, transfer.id, transfer.created)
 
-    # What is not known
+    # Payouts with an unknown result
 
     async def run(self) -> None:
-        """Background task: resolves every minute. Raises ServiceUnavailable in an outage."""
+        """Background task. Raises ServiceUnavailable during a database outage."""
         while True:
-            await trio.sleep(EVERY)
+            await trio.sleep(RESOLVE_INTERVAL)
             await self.resolve()
 
     async def resolve(self) -> int:
-        """Finds out what became of transfers that nobody knows of; how many are settled now.
+        """Settles payouts whose transfer has an unknown result; returns how many.
 
-        May be cancelled, and run by several instances, at any moment.
+        Safe to cancel, and to run on several instances at once.
         """
         stripe, settled = self.stripe, 0
         if stripe is None:
             return settled
-        before, after = self.now() - SETTLED_AFTER, datetime.min.replace(tzinfo=self.now().tzinfo)
+        before, after = self.now() - RESOLVE_AFTER, datetime.min.replace(tzinfo=self.now().tzinfo)
         while payouts := await self.store.unsettled(before=before, after=after, limit=BATCH):
             for payout in payouts:
                 settled += await self._resolve(stripe, payout)
@@ -145,36 +144,36 @@ class Payouts:
         return settled
 
     async def _resolve(self, stripe: Stripe, payout: Payout) -> bool:
-        """One that cannot be resolved does not keep the others waiting: it comes again."""
+        """Settles one payout; returns False, to be retried later, when its result stays unknown."""
         try:
-            made = await stripe.list_transfers(transfer_group=_name(payout), limit=1)
+            made = await stripe.list_transfers(transfer_group=_transfer_key(payout), limit=1)
             if made.unreadable:
                 raise MalformedObject  # it may be the transfer
             if made.items:
                 found = made.items[0]
-                now = await self.store.sent(payout, found.id, found.created)
+                now = await self.store.mark_sent(payout, found.id, found.created)
             else:
                 now = await self._transfer(stripe, payout)
         except StripeRefused as refusal:
             if isinstance(refusal, KeyReused):
-                log.error("transfer cannot be found out", payout=str(payout.id))
+                log.error("transfer result cannot be determined", payout=str(payout.id))
             return not isinstance(refusal, KeyReused)
         except AppError as error:
-            log.warning("transfer is still unknown", payout=str(payout.id), code=error.code)
+            log.warning("transfer result still unknown", payout=str(payout.id), code=error.code)
             return False
         return not now.is_unsettled
 
-    # What Stripe tells
+    # Webhook events
 
     async def transfer_made(self, event: Event) -> Write | None:
-        """`transfer.created`, and what is left of it as `transfer.reversed` tells."""
-        return self._of_transfer(event)
+        """`transfer.created`: the transfer was made."""
+        return self._apply_transfer(event)
 
     async def transfer_reversed(self, event: Event) -> Write | None:
-        """`transfer.reversed`: the money is ours again, and owed to the creator."""
-        return self._of_transfer(event)
+        """`transfer.reversed`: the amount is back, and is owed to the creator again."""
+        return self._apply_transfer(event)
 
-    def _of_transfer(self, event: Event) -> Write | None:
+    def _apply_transfer(self, event: Event) -> Write | None:
         transfer = Transfer.of(event.object)
         payout_id = _payout_id(transfer)
         if payout_id is None:
@@ -183,11 +182,11 @@ class Payouts:
         async def write(tx: Transaction) -> None:
             rows, account_id = PayoutRows(tx), transfer.account_id or ""
             if transfer.reversed:
-                await rows.taken_back(
+                await rows.mark_reversed(
                     payout_id, transfer.id, account_id=account_id, cents=transfer.amount_cents
                 )
                 return
-            await rows.sent(
+            await rows.mark_sent(
                 payout_id,
                 transfer.id,
                 account_id=account_id,
@@ -197,26 +196,28 @@ class Payouts:
             if transfer.amount_reversed_cents:
                 log.error("a part of a transfer was reversed", payout=str(payout_id))
                 cents = transfer.amount_reversed_cents
-                await rows.note(transfer.id, f"{cents / 100:.2f} of the transfer were reversed")
+                await rows.set_notes(
+                    transfer.id, f"{cents / 100:.2f} of the transfer were reversed"
+                )
 
         return write
 
     async def bank_paid(self, event: Event) -> Write | None:
-        """`payout.paid` of a creator's account."""
+        """`payout.paid` of a creator's account: completes the payouts transferred before it."""
         account_id, payout = event.account, BankPayout.of(event.object)
         if account_id is None:
             return None
 
         async def write(tx: Transaction) -> None:
-            await PayoutRows(tx).paid(
+            await PayoutRows(tx).mark_paid(
                 account_id, payout.id, made_at=payout.created, at=event.created
             )
 
         return write
 
     async def bank_failed(self, event: Event) -> Write | None:
-        """`payout.failed` of a creator's account: the money waits there for a better bank, and the
-        creator hears of it."""
+        """`payout.failed` of a creator's account: the money stays there until the bank details are
+        corrected, and the creator is notified."""
         account_id, payout = event.account, BankPayout.of(event.object)
         if account_id is None:
             return None
@@ -224,14 +225,14 @@ class Payouts:
         async def write(tx: Transaction) -> AfterCommit:
             notes = payout.failure_message or "The bank refused the payout"
             log.warning("a bank refused a payout", account=account_id)
-            unpaid = await PayoutRows(tx).not_paid(
+            unpaid = await PayoutRows(tx).mark_unpaid(
                 account_id, payout.id, made_at=payout.created, notes=notes[:500]
             )
-            return partial(self._tell_of, unpaid)
+            return partial(self._notify_unpaid, unpaid)
 
         return write
 
-    def _tell_of(self, unpaid: Sequence[Payout]) -> None:
+    def _notify_unpaid(self, unpaid: Sequence[Payout]) -> None:
         for payout in unpaid:
             if payout.creator_id is None:
                 continue
@@ -250,8 +251,8 @@ class Payouts:
             )
 
 
-def _name(payout: Payout) -> str:
-    """The idempotency key and the group of a payout's transfer."""
+def _transfer_key(payout: Payout) -> str:
+    """The idempotency key and transfer group of a payout's transfer."""
     return f"payout:{payout.id}"
 
 

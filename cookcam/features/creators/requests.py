@@ -1,4 +1,4 @@
-"""What clients send about creators; where they write a name in two ways, both are read."""
+"""Request bodies of the creator routes. Where clients spell a field in two ways, both are read."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class AffiliateLinkRequest(Struct):
 
     @property
     def slug(self) -> str | None:
-        """None for an empty one."""
+        """The custom slug; None when it is empty."""
         return self.custom_slug_camel or self.custom_slug or None
 
 
 class ClickRequest(Struct):
-    """What the website and the app tell of a visitor; times they tell are not read."""
+    """A visit reported by the website or the app. Timestamps of clients are ignored."""
 
     source: str | None = None
     user_agent: str | None = None
@@ -47,7 +47,7 @@ class PayoutRequest(Struct):
     ] = None
 
     def cents(self) -> int:
-        """Raises ValidationError for what is missing or cannot be paid."""
+        """The amount in cents. Raises ValidationError for missing or invalid fields."""
         if self.amount is None or not self.method:
             raise missing("amount", "method")
         if self.method != "stripe":
@@ -66,7 +66,7 @@ class TipRequest(Struct):
             self.message = clean_prose(self.message)
 
     def cents(self) -> int:
-        """Raises ValidationError."""
+        """The amount in cents. Raises ValidationError."""
         if self.amount is None:
             raise missing("amount", "creatorId")
         return _cents(self.amount)
@@ -82,7 +82,7 @@ class AccountLinkRequest(Struct):
     refresh_url: Annotated[Url | None, WANTED] = None
 
     def urls(self) -> tuple[str, str]:
-        """Raises ValidationError."""
+        """The return and the refresh URL. Raises ValidationError."""
         if not self.return_url or not self.refresh_url:
             raise missing("return_url", "refresh_url")
         return self.return_url, self.refresh_url
@@ -98,8 +98,8 @@ class MonthQuery(Struct):
 
 
 def missing(*required: str) -> ValidationError:
-    words = "Missing required parameters"
-    return ValidationError(words, error=words, extra={"required": list(required)})
+    message = "Missing required parameters"
+    return ValidationError(message, error=message, extra={"required": list(required)})
 
 
 def _cents(amount: float) -> int:

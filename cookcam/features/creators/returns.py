@@ -1,7 +1,7 @@
-"""Where Stripe may send a creator back to.
+"""The URLs to which Stripe may return a creator.
 
-Stripe wants web addresses and the app has its own scheme, so the app's addresses become pages of
-this server that redirect to them (`spec/client-contract.md` §5.5 F4).
+Stripe accepts only web URLs, so the app's `cookcam://` addresses are replaced by pages of this
+server that redirect to them.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ PAGES: Final = frozenset(
         "creator-onboarding-refresh",
     }
 )
-"""The addresses of the app that there are pages for."""
+"""The app addresses that have a redirect page."""
 
 PATH: Final = "/subscription/creator/stripe/return/"
 
 
 @frozen
-class Returns:
-    """`api` is the public address of this server, `origins` the web pages of the project."""
+class ReturnUrls:
+    """`api` is the public URL of this server, `origins` are the project's web origins."""
 
     api: str
     website: str
     origins: frozenset[str]
 
     @classmethod
-    def of(cls, *, api: str, website: str, origins: Iterable[str]) -> Returns:
+    def of(cls, *, api: str, website: str, origins: Iterable[str]) -> ReturnUrls:
         return cls(api, website, origins_of([api, website, *origins]))
 
     def checked(self, url: str, field: str) -> str:
-        """The address Stripe is told. Raises ValidationError for one that is not of the project."""
+        """The URL to pass to Stripe. Raises ValidationError for a URL outside the project."""
         if url.startswith(SCHEME):
             page = url.removeprefix(SCHEME)
             if page in PAGES:
@@ -52,9 +52,9 @@ class Returns:
         raise refused("Return URL not allowed", field)
 
     @property
-    def onboarded(self) -> str:
+    def onboarding_complete(self) -> str:
         return f"{self.website}/creator/dashboard?onboarding=complete"
 
     @property
-    def again(self) -> str:
+    def onboarding_refresh(self) -> str:
         return f"{self.website}/creator/dashboard?onboarding=refresh"

@@ -1,7 +1,4 @@
-"""What creators earn, and through whom: reads of the ledger.
-
-Source: `spec/payments-and-gamification.md` §6.4.
-"""
+"""Reports of creators' earnings and referrals, read from the ledger."""
 
 from __future__ import annotations
 
@@ -19,16 +16,16 @@ from cookcam.features.creators.payouts import Payouts
 from cookcam.features.creators.revenue_store import RevenueStore
 from cookcam.features.literals import refused
 
-MOST_REFERRALS: Final = 100
-MOST_RECIPES: Final = 10
-MOST_TIPS: Final = 10
+MAX_REFERRALS: Final = 100
+MAX_RECIPES: Final = 10
+MAX_TIPS: Final = 10
 FIRST_YEAR: Final = 2000
 LAST_YEAR: Final = 2999
 
 
 @frozen
 class Earnings:
-    """A month, and what a creator has in all."""
+    """A creator's earnings in one month, and the balance."""
 
     month: Month
     balance: Balance
@@ -43,9 +40,9 @@ class Revenue:
     now: Callable[[], datetime] = field(repr=False)
 
     async def month(self, creator_id: UUID, month: str | None, year: str | None) -> Month:
-        """A month in UTC; the current one, or year, where none is given.
+        """The earnings of a month in UTC; `month` and `year` default to the current ones.
 
-        Raises ValidationError for what is none.
+        Raises ValidationError for invalid numbers.
         """
         now = self.now()
         return await self.store.month(
@@ -55,22 +52,22 @@ class Revenue:
         )
 
     async def earnings(self, creator_id: UUID, month: str | None, year: str | None) -> Earnings:
-        """Raises as `month`."""
+        """The month's earnings and the balance. Raises like `month`."""
         return Earnings(
             await self.month(creator_id, month, year), await self.payouts.balance(creator_id)
         )
 
     async def analytics(self, creator_id: UUID) -> Analytics:
-        """At most 100 referrals, 10 recipes and 10 tips. A read that fails is an error."""
+        """The overview, with at most 100 referrals, 10 recipes and 10 tips."""
         counts = await self.store.referral_counts(creator_id)
         return Analytics(
             month=await self.month(creator_id, None, None),
             links=await self.links.of_creator(creator_id),
-            referrals=await self.store.referrals(creator_id, MOST_REFERRALS),
+            referrals=await self.store.referrals(creator_id, MAX_REFERRALS),
             referrals_total=counts.total,
             referrals_active=counts.active,
-            recipes=await self.store.recipes(creator_id, MOST_RECIPES),
-            tips=await self.store.tips(creator_id, MOST_TIPS),
+            recipes=await self.store.recipes(creator_id, MAX_RECIPES),
+            tips=await self.store.tips(creator_id, MAX_TIPS),
             account=await self.accounts.of(creator_id),
         )
 

@@ -1,6 +1,6 @@
-"""A month and its sources, in dollars (`spec/payments-and-gamification.md` §6.4).
+"""Response bodies of the revenue routes; amounts in dollars.
 
-At the root, next to the envelopes, is what the app reads (`spec/client-contract.md` §6.4, §6.5).
+The app reads the fields at the root, other clients those in `revenue` and `breakdown`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from cookcam.features.creators.models import (
     REFERRALS_PERCENT,
     TIPS_PERCENT,
     Month,
-    PaidOut,
+    MonthPayoutStatus,
 )
 from cookcam.features.creators.money import dollars
 from cookcam.features.creators.revenue import Earnings
 
 
 class MonthlyRevenue(Struct, kw_only=True):
-    """A month. It is no row: `id` is made of the creator and the month; it was created with the
-    month, and updated with its newest entry.
+    """A month, computed from the ledger: `id` is derived from creator and month, `created_at` is
+    the start of the month, and `updated_at` the time of its newest entry.
     """
 
     id: UUID
@@ -37,7 +37,7 @@ class MonthlyRevenue(Struct, kw_only=True):
     active_referrals: int
     new_referrals: int
     lost_referrals: int
-    payout_status: PaidOut
+    payout_status: MonthPayoutStatus
     created_at: datetime
     updated_at: datetime
 
@@ -71,7 +71,7 @@ class RevenueRates(Struct):
 
 
 class RevenueResponse(Struct, kw_only=True):
-    """`total_earnings` is of a life, `monthly_earnings` and the kinds are of the month."""
+    """`total_earnings` covers all time; `monthly_earnings` and the other earnings the month."""
 
     success: bool
     revenue: MonthlyRevenue

@@ -1,4 +1,4 @@
-"""`/subscription/creator`: what a creator earned (`spec/payments-and-gamification.md` §6.4)."""
+"""Routes of creators' earnings under `/subscription/creator`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_revenue_routes(bp: Routes, revenue: Revenue, gates: Gates) -> None:
     @validate_querystring(MonthQuery)
     @validate_response(RevenueResponse)
     async def get_revenue(caller: Identity, query_args: MonthQuery) -> RevenueResponse:
-        """What a month brought, and what there is in all."""
+        """The earnings of a month, and the totals."""
         earnings = await revenue.earnings(caller.user_id, query_args.month, query_args.year)
         return RevenueResponse.of(caller.user_id, earnings)
 
@@ -32,9 +32,9 @@ def add_revenue_routes(bp: Routes, revenue: Revenue, gates: Gates) -> None:
     @gates.creator
     @validate_response(CreatorAnalyticsResponse)
     async def get_analytics(caller: Identity) -> CreatorAnalyticsResponse:
-        """Links, referrals, recipes and tips of a creator, with the current month."""
-        found = await revenue.analytics(caller.user_id)
-        return CreatorAnalyticsResponse.of(caller.user_id, found, revenue.now())
+        """The caller's links, referrals, recipes and tips, with the current month."""
+        analytics = await revenue.analytics(caller.user_id)
+        return CreatorAnalyticsResponse.of(caller.user_id, analytics, revenue.now())
 
     @bp.get("/subscription/creator/earnings/breakdown")
     @errors_as(unexpected="Failed to get earnings breakdown")
@@ -44,6 +44,6 @@ def add_revenue_routes(bp: Routes, revenue: Revenue, gates: Gates) -> None:
     @validate_querystring(MonthQuery)
     @validate_response(RevenueBreakdownResponse)
     async def get_breakdown(caller: Identity, query_args: MonthQuery) -> RevenueBreakdownResponse:
-        """Where the earnings of a month come from."""
+        """The earnings of a month by source."""
         month = await revenue.month(caller.user_id, query_args.month, query_args.year)
         return RevenueBreakdownResponse.of(month)

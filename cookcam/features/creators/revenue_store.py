@@ -1,4 +1,4 @@
-"""What creators read of their earnings, from the ledger, as the server itself."""
+"""The SQL of earnings reports, from the ledger, under the server's role."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class RevenueStore:
         )
 
     async def referrals(self, creator_id: UUID, limit: int) -> Sequence[Referral]:
-        """Newest first."""
+        """Conversions, newest first."""
         return await self.database.fetch_all_as(
             SERVICE, Referral, REFERRALS, creator_id=creator_id, limit=limit
         )
@@ -88,13 +88,13 @@ class RevenueStore:
         )
 
     async def recipes(self, creator_id: UUID, limit: int) -> Sequence[RecipeFigures]:
-        """The most viewed first."""
+        """The creator's recipes, most viewed first."""
         return await self.database.fetch_all_as(
             SERVICE, RecipeFigures, RECIPES, creator_id=creator_id, limit=limit
         )
 
     async def tips(self, creator_id: UUID, limit: int) -> Sequence[Tip]:
-        """Those that were paid, newest first."""
+        """Tips that were paid, newest first."""
         return await self.database.fetch_all_as(
             SERVICE, Tip, TIPS, creator_id=creator_id, limit=limit
         )

@@ -1,4 +1,4 @@
-"""The routes of creators, by topic; which is which is told in docs/creators.md."""
+"""The routes of creators, by topic (docs/creators.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cookcam.web import Routes
 
 
 def routes(creators: Creators, entitlements: Entitlements, *, website: str) -> Routes:
-    """`website` is the address that shared links begin with."""
+    """`website` is the base URL of shared links."""
     bp, gates = Routes("creators", __name__, legacy=True), Gates(entitlements)
     add_affiliate_routes(bp, creators.links, gates, full_url(website))
     add_revenue_routes(bp, creators.revenue, gates)

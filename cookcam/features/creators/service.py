@@ -1,4 +1,4 @@
-"""The services of creators, and what they tell and are told by others."""
+"""Builds the services of creators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cookcam.features.creators.link_store import LinkStore
 from cookcam.features.creators.links import Links
 from cookcam.features.creators.payout_store import PayoutStore
 from cookcam.features.creators.payouts import Payouts
-from cookcam.features.creators.returns import Returns
+from cookcam.features.creators.returns import ReturnUrls
 from cookcam.features.creators.revenue import Revenue
 from cookcam.features.creators.revenue_store import RevenueStore
 from cookcam.features.creators.tip_store import TipStore
@@ -50,10 +50,10 @@ class Creators:
         hub: Hub,
         now: Callable[[], datetime],
         *,
-        returns: Returns,
+        returns: ReturnUrls,
         secret: Secret,
     ) -> Creators:
-        """`stripe` is None where no payments are configured; `secret` keys the visitors' hashes."""
+        """`stripe` is None when payments are not configured; `secret` keys the visitor hashes."""
         links = Links(LinkStore(database), referrals, Visitors(secret), now)
         tips = Tips(TipStore(database), recipes, stripe)
         payouts = Payouts(PayoutStore(database), stripe, hub, now)

@@ -1,4 +1,4 @@
-"""A tip that waits for its payment (`spec/payments-and-gamification.md` §6.6)."""
+"""Response body of the tip route: a tip awaiting its payment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tips for recipes (`spec/payments-and-gamification.md` §6.6)."""
+"""Route for tipping a recipe's owner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQL of tips, as the server itself."""
+"""The SQL of tips, under the server's role."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cookcam.database import Database, Transaction
-from cookcam.features.creators.books import Books, Earning
+from cookcam.features.creators.books import CreatorLedger, Earning
 from cookcam.features.creators.models import Tip
 
 COLUMNS: LiteralString = """
@@ -25,7 +25,7 @@ values (
 )
 returning {COLUMNS}"""  # noqa: S608 - constants
 
-PAYMENT: LiteralString = """
+SET_PAYMENT: LiteralString = """
 update public.creator_tips set stripe_payment_intent_id = %(payment_id)s
 where id = %(tip_id)s and stripe_payment_intent_id is null"""
 
@@ -46,7 +46,7 @@ update public.creator_tips set status = 'completed', processed_at = %(at)s,
   stripe_payment_intent_id = %(payment_id)s
 where id = %(tip_id)s and status in ('pending', 'failed')"""
 
-KEEPS: LiteralString = """
+SET_STATUS: LiteralString = """
 update public.creator_tips set status = %(status)s
 where id = %(tip_id)s and status in ('completed', 'refunded') and status <> %(status)s"""
 
@@ -77,10 +77,10 @@ class TipStore:
                 is_anonymous=is_anonymous,
             )
 
-    async def paid_with(self, tip_id: UUID, payment_id: str) -> None:
-        """Notes which payment of Stripe pays the tip."""
+    async def set_payment(self, tip_id: UUID, payment_id: str) -> None:
+        """Stores the Stripe payment of the tip."""
         async with self.database.transaction() as tx:
-            await tx.execute(PAYMENT, tip_id=tip_id, payment_id=payment_id)
+            await tx.execute(SET_PAYMENT, tip_id=tip_id, payment_id=payment_id)
 
     async def fail(self, tip_id: UUID) -> None:
         async with self.database.transaction() as tx:
@@ -89,7 +89,7 @@ class TipStore:
 
 @frozen
 class TipRows:
-    """Runs in the transaction it is given."""
+    """Reads and writes in the given transaction."""
 
     tx: Transaction
 
@@ -99,20 +99,20 @@ class TipRows:
     async def fail(self, tip_id: UUID) -> None:
         await self.tx.execute(FAIL, tip_id=tip_id)
 
-    async def receive(self, tip: Tip, payment_id: str, cents: int, at: datetime) -> None:
-        """The money of a tip is there: all of it is the creator's, but what went back already."""
+    async def complete(self, tip: Tip, payment_id: str, cents: int, at: datetime) -> None:
+        """Completes a paid tip and books it for the creator, less amounts already returned."""
         await self.tx.execute(COMPLETE, tip_id=tip.id, payment_id=payment_id, at=at)
-        await Books(self.tx).earn(
+        await CreatorLedger(self.tx).record_earning(
             Earning(tip.creator_id, "tip", cents, tip.currency, f"tip:{tip.id}", at, tip_id=tip.id)
         )
         await self.settle(payment_id)
 
     async def settle(self, payment_id: str) -> None:
-        """Corrects what is booked of a tip by what went back of its payment."""
+        """Corrects the booked amount of a tip by the returned amounts of its payment."""
         tip = await self.tx.fetch_optional(Tip, OF_PAYMENT, payment_id=payment_id)
         if tip is None:
             return
-        kept = await Books(self.tx).settle(payment_id, f"tip:{tip.id}")
-        if kept is not None:
-            status = "completed" if kept else "refunded"
-            await self.tx.execute(KEEPS, tip_id=tip.id, status=status)
+        share = await CreatorLedger(self.tx).settle(payment_id, f"tip:{tip.id}")
+        if share is not None:
+            status = "completed" if share else "refunded"
+            await self.tx.execute(SET_STATUS, tip_id=tip.id, status=status)

@@ -1,4 +1,4 @@
-"""Tips: a payment first, and a creator's money only when it is there (§6.6)."""
+"""Tips: paid through Stripe, and booked for the creator when the payment has succeeded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from cookcam.database import Transaction
 from cookcam.errors import ServiceError, ServiceUnavailable, ValidationError
-from cookcam.features.creators.books import Books
+from cookcam.features.creators.books import CreatorLedger
 from cookcam.features.creators.models import CURRENCY, Tip
 from cookcam.features.creators.tip_store import TipRows, TipStore
 from cookcam.features.literals import refused
@@ -22,19 +22,19 @@ from cookcam.providers.stripe import CardDeclined, KeyReused, Stripe, StripeRefu
 from cookcam.providers.stripe.charges import PaymentIntent
 from cookcam.providers.stripe.events import Event
 
-LEAST_CENTS: Final = 50
-MOST_CENTS: Final = 50_000
-LONGEST_MESSAGE: Final = 500
+MIN_TIP_CENTS: Final = 50
+MAX_TIP_CENTS: Final = 50_000
+MAX_MESSAGE_LENGTH: Final = 500
 
 TIP_ID: Final = "tip_id"
-"""The metadata by which a payment of Stripe names the tip it pays."""
+"""The metadata key with the tip's id in a Stripe payment."""
 
 log = structlog.get_logger(__name__)
 
 
 @frozen
 class StartedTip:
-    """A tip that its payer completes with the secret, in the app."""
+    """A pending tip. The app completes its payment with the client secret."""
 
     tip: Tip
     client_secret: str = field(repr=False)
@@ -42,7 +42,7 @@ class StartedTip:
 
 @frozen
 class Tips:
-    """`stripe` is None where no payments are configured."""
+    """`stripe` is None when payments are not configured."""
 
     store: TipStore
     recipes: Recipes
@@ -58,10 +58,11 @@ class Tips:
         message: str | None = None,
         is_anonymous: bool = False,
     ) -> StartedTip:
-        """A pending tip for the owner of a recipe, and the payment that is to pay it.
+        """Creates a pending tip for the owner of a recipe, and its payment.
 
-        Raises ServiceUnavailable without payments, AccountClosed, NotFound for a recipe that is not
-        the tipper's to see, ValidationError for an amount, a message or a creator that cannot be.
+        Raises ServiceUnavailable when payments are not configured, AccountClosed, NotFound for a
+        recipe that the tipper may not see, and ValidationError for an invalid amount, message or
+        creator.
         """
         if self.stripe is None:
             raise ServiceUnavailable("Payments are not configured")
@@ -80,7 +81,7 @@ class Tips:
             is_anonymous=is_anonymous,
         )
         intent = await self._payment(self.stripe, tip)
-        await self.store.paid_with(tip.id, intent.id)
+        await self.store.set_payment(tip.id, intent.id)
         if intent.client_secret is None:
             raise ServiceError(error="Failed to send tip")
         return StartedTip(tip, intent.client_secret)
@@ -102,16 +103,16 @@ class Tips:
                 await self.store.fail(tip.id)
             raise ServiceError(error="Failed to send tip") from refusal
 
-    # What Stripe tells
+    # Webhook events
 
     async def succeeded(self, event: Event) -> Write | None:
-        """`payment_intent.succeeded`: the money of a tip is there."""
-        intent, tip_id = _of(event)
+        """`payment_intent.succeeded`: books the tip."""
+        intent, tip_id = _parse_tip_payment(event)
         if tip_id is None or intent.status != "succeeded":
             return None
 
         async def write(tx: Transaction) -> None:
-            await Books(tx).take_turn(intent.id)
+            await CreatorLedger(tx).lock_payment(intent.id)
             rows = TipRows(tx)
             tip = await rows.lock(tip_id)
             if tip is None or tip.stripe_payment_intent_id not in (None, intent.id):
@@ -119,13 +120,13 @@ class Tips:
             elif intent.currency != CURRENCY or intent.amount_received_cents <= 0:
                 log.error("tip in another currency", payment=intent.id, currency=intent.currency)
             else:
-                await rows.receive(tip, intent.id, intent.amount_received_cents, event.created)
+                await rows.complete(tip, intent.id, intent.amount_received_cents, event.created)
 
         return write
 
     async def cancelled(self, event: Event) -> Write | None:
-        """`payment_intent.canceled`: nobody will pay this tip any more."""
-        _, tip_id = _of(event)
+        """`payment_intent.canceled`: the tip has failed."""
+        _, tip_id = _parse_tip_payment(event)
         if tip_id is None:
             return None
 
@@ -135,8 +136,8 @@ class Tips:
         return write
 
 
-def _of(event: Event) -> tuple[PaymentIntent, UUID | None]:
-    """The payment, and the tip it is for; None for the payment of something else."""
+def _parse_tip_payment(event: Event) -> tuple[PaymentIntent, UUID | None]:
+    """The payment and its tip's id; None as id for a payment that is not for a tip."""
     intent = PaymentIntent.of(event.object)
     try:
         return intent, UUID(intent.metadata.get(TIP_ID, ""))
@@ -145,9 +146,9 @@ def _of(event: Event) -> tuple[PaymentIntent, UUID | None]:
 
 
 def _check(cents: int, message: str | None) -> None:
-    if cents < LEAST_CENTS:
+    if cents < MIN_TIP_CENTS:
         raise refused("Minimum tip amount is $0.50", "amount")
-    if cents > MOST_CENTS:
+    if cents > MAX_TIP_CENTS:
         raise refused("Maximum tip amount is $500", "amount")
-    if message is not None and len(message) > LONGEST_MESSAGE:
-        raise ValidationError.of("message", f"must have at most {LONGEST_MESSAGE} characters")
+    if message is not None and len(message) > MAX_MESSAGE_LENGTH:
+        raise ValidationError.of("message", f"must have at most {MAX_MESSAGE_LENGTH} characters")

@@ -1,4 +1,4 @@
-"""Visitors told apart without keeping their addresses (`spec/database.md` §2.6)."""
+"""Pseudonymous visitor ids, so that visitors are counted without storing their IP addresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cookcam.settings.readers import Secret
 
 @frozen
 class Visitors:
-    """Hashes of addresses under a key that is another one each day: days cannot be joined."""
+    """Hashes addresses under a daily key, so visits of different days cannot be linked."""
 
     secret: Secret
 

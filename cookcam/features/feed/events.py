@@ -1,4 +1,4 @@
-"""The events of the live feed: parse, call. Source: `spec/realtime.md` §3."""
+"""Handlers of the live feed events that clients send (docs/cooking.md)."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def events(feed: Feed, settings: RealtimeConfig) -> Events:
     return events
 
 
-def per_target(settings: RealtimeConfig) -> Quota:
-    """The quota of requests to one and the same person."""
+def collab_quota(settings: RealtimeConfig) -> Quota:
+    """Collaboration requests per hour from one user to one other user."""
     return Quota("collab requests per target", settings.collab_requests_per_target, 3600.0)
 
 

@@ -1,4 +1,4 @@
-"""What travels through the live feed, as clients receive it. Source: `spec/realtime.md` §4."""
+"""Payloads of the live feed events, as clients receive them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def new_share_id() -> str:
 
 
 class LiveRecipe(Struct, rename="camel"):
-    """`live_recipe_shared`, and the row of a share."""
+    """Payload of `live_recipe_shared`, and the stored share."""
 
     id: str
     user_id: UUID
@@ -49,7 +49,7 @@ class LiveRecipeCommented(Struct, rename="camel"):
 
 
 class LiveScan(Struct, rename="camel", kw_only=True):
-    """`live_scan_shared`. `confidence` is from 0 to 1 or from 0 to 100, as the client has it."""
+    """Payload of `live_scan_shared`. `confidence` is passed on as sent: 0 to 1 or 0 to 100."""
 
     user_id: UUID
     user_name: str
@@ -60,7 +60,7 @@ class LiveScan(Struct, rename="camel", kw_only=True):
 
 
 class CollabRequest(Struct, rename="camel"):
-    """`recipe_collab_request`."""
+    """Payload of `recipe_collab_request`."""
 
     from_user_id: UUID
     from_user_name: str

@@ -1,4 +1,4 @@
-"""The rules of the live feed: what is shared with whom. Source: `spec/realtime.md` §3 and §4."""
+"""The rules of the live feed: shares, reactions and collaboration requests."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from cookcam.realtime.limits import Limits, Quota
 
 @frozen
 class Feed:
-    """`storage` is the host (and port) from which pictures may come, `per_target` the quota of
-    requests to one and the same person, `now` the time."""
+    """`storage`: the host, with port if any, that image URLs must have. `collab_quota` limits
+    requests from one user to one other user. `now` returns the current time."""
 
     store: FeedStore
     recipes: Recipes
@@ -39,13 +39,16 @@ class Feed:
     hub: Hub
     now: Callable[[], datetime]
     storage: str
-    per_target: Quota
+    collab_quota: Quota
     _limits: Limits = field(factory=Limits, init=False)
 
     async def share_recipe(
         self, caller: Connection, recipe_id: UUID, title: str, description: str, tags: Sequence[str]
     ) -> None:
-        """Tells everybody. Raises NotFound for a recipe that is neither published nor own."""
+        """Stores the share and broadcasts it to all users.
+
+        Raises NotFound unless the recipe is published or the caller's own.
+        """
         recipe = (await self.recipes.get(caller.identity, recipe_id)).recipe
         share = LiveRecipe(
             new_share_id(),
@@ -61,7 +64,7 @@ class Feed:
         self.hub.broadcast("live_recipe_shared", share, volatile=True)
 
     async def like(self, caller: Connection, share_id: str) -> None:
-        """Tells everybody, once per user and share. Raises ShareNotFound."""
+        """Stores the like; broadcasts a user's first like of a share. Raises ShareNotFound."""
         liked = await self.store.like(share_id, caller.user_id)
         if liked is None:
             raise ShareNotFound()
@@ -71,7 +74,7 @@ class Feed:
             self.hub.broadcast("live_recipe_liked", event, volatile=True)
 
     async def comment(self, caller: Connection, share_id: str, comment: str) -> None:
-        """Tells everybody. Raises ShareNotFound."""
+        """Stores the comment and broadcasts it to all users. Raises ShareNotFound."""
         at = self.now()
         if not await self.store.comment(share_id, caller.user_id, comment, at):
             raise ShareNotFound()
@@ -85,9 +88,12 @@ class Feed:
         confidence: float,
         image_url: str | UnsetType = UNSET,
     ) -> None:
-        """Tells followers and the caller. Raises ValidationError for a picture from elsewhere."""
+        """Sends the scan to the caller's followers and own devices.
+
+        Raises ValidationError for an image URL outside the storage.
+        """
         if image_url is not UNSET:
-            self._check_picture(image_url)
+            self._check_image_url(image_url)
         scan = LiveScan(
             user_id=caller.user_id,
             user_name=caller.user_name,
@@ -102,23 +108,23 @@ class Feed:
     async def request_collab(
         self, caller: Connection, target: UUID, recipe_id: UUID, message: str
     ) -> None:
-        """Asks somebody to cook together. The caller does not learn whether anybody is there.
+        """Sends a collaboration request to the target's devices.
 
-        Raises ValidationError for oneself, NotFound for a recipe that the caller may not read,
-        RateLimited.
+        An unknown or offline target is not reported to the caller. Raises ValidationError when the
+        target is the caller, NotFound for a recipe that the caller may not read, and RateLimited.
         """
         if target == caller.user_id:
-            raise ValidationError.of("targetUserId", "must be somebody else")
+            raise ValidationError.of("targetUserId", "must be another user")
         recipe = (await self.recipes.get(caller.identity, recipe_id)).recipe
-        wait = self._limits.spend(self.per_target, f"{caller.user_id} {target}")
+        wait = self._limits.spend(self.collab_quota, f"{caller.user_id} {target}")
         if wait:
             raise RateLimited(retry_after=wait)
         request = CollabRequest(caller.user_id, caller.user_name, recipe.id, message, self.now())
         self.hub.send_to_user(target, "recipe_collab_request", request)
 
-    def _check_picture(self, url: str) -> None:
-        """The whole authority is compared: no user part, and no character that a browser reads
-        as the end of a host and a parser does not."""
+    def _check_image_url(self, url: str) -> None:
+        """Compares the whole authority, so a URL with user info, or with a character that browsers
+        but not `urlsplit` treat as the end of the host, is rejected."""
         try:
             parts = urlsplit(url)
         except ValueError:

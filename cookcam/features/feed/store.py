@@ -1,4 +1,4 @@
-"""The SQL of the live feed, as SERVICE: the live tables are the server's own."""
+"""The SQL of the live feed. Only the server may access the live tables, so it runs as SERVICE."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ values (
   %(id)s, %(user_id)s, %(recipe_id)s, %(title)s, %(description)s, %(tags)s::text[], %(created_at)s
 )"""
 
-# Held, so that the likes of a share are counted one after the other.
-HOLD = "select from public.live_recipe_shares where id = %(share_id)s for no key update"
+# Serialises the likes of a share, so that each count is exact.
+LOCK_SHARE = "select from public.live_recipe_shares where id = %(share_id)s for no key update"
 
 LIKE = """
 insert into public.live_recipe_likes (share_id, user_id) values (%(share_id)s, %(user_id)s)
@@ -51,9 +51,9 @@ class FeedStore:
             )
 
     async def like(self, share_id: str, user_id: UUID) -> tuple[bool, int] | None:
-        """Whether the like is the user's first, and how many there are; None without a share."""
+        """Returns (first like of this user, number of likes); None for an unknown share."""
         async with self.database.transaction() as tx:
-            if not await tx.execute(HOLD, share_id=share_id):
+            if not await tx.execute(LOCK_SHARE, share_id=share_id):
                 return None
             first = await tx.execute(LIKE, share_id=share_id, user_id=user_id) > 0
             return first, await tx.fetch_value(COUNT, share_id=share_id)
@@ -61,7 +61,7 @@ class FeedStore:
     async def comment(
         self, share_id: str, user_id: UUID, comment: str, created_at: datetime
     ) -> bool:
-        """False without a share."""
+        """Returns False for an unknown share."""
         async with self.database.transaction() as tx:
             written = await tx.execute(
                 COMMENT,

@@ -1,4 +1,4 @@
-"""What an award of XP came to."""
+"""The result of an XP award."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from attrs import frozen
 class Award:
     """One award: the row that the SQL function `add_user_xp` returns.
 
-    `xp_gained` is what was really granted: 0 for a repetition (`duplicate`), for an action used up
-    for the day or the month (`capped`), and for one that is a mere hint. XP and levels are those
-    before and after.
+    `xp_gained` is the XP granted: 0 for a repetition (`duplicate`), for an action at its daily or
+    monthly limit (`capped`), and for an action worth no XP. `old_…` and `new_…` are the XP and
+    level before and after.
     """
 
     user_id: UUID

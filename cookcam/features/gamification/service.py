@@ -3,15 +3,14 @@
     xp = Xp(XpStore(), hub, now)
 
     async with database.transaction_as(caller) as tx:
-        ...                                        # the deed
+        ...                                        # the awarded action
         award = await xp.award(tx, caller.user_id, "recipe_favorited", subject=str(recipe_id),
                                metadata={"recipe_id": str(recipe_id)})
     xp.announce(award)                             # after the commit
-    reply = {"xp_awarded": award.xp_gained}        # what was really granted; may be 0
+    response = {"xp_awarded": award.xp_gained}     # the XP granted; may be 0
 
-Awards belong into the transaction of the deed: either both happen or neither. What an action is
-worth, how often it counts and whether it needs a subject is the catalogue's, `public.xp_actions`
-(`spec/database.md` §3.2, §6.3); names are those of `spec/http-api-core.md` §5.
+An award is made in the transaction of the awarded action: either both happen or neither. The table
+`public.xp_actions` lists the actions, with their XP, their limits and whether they need a subject.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from cookcam.features.gamification.models import Award
 from cookcam.features.gamification.store import XpStore
 from cookcam.realtime.hub import Hub
 
-NOTHING: Mapping[str, Any] = {}
+NO_METADATA: Mapping[str, Any] = {}
 
 
 @frozen
 class Xp:
-    """Awards XP, and tells people of their new level."""
+    """Awards XP and notifies users of new levels."""
 
     store: XpStore
     hub: Hub = field(repr=False)
@@ -47,14 +46,14 @@ class Xp:
         *,
         subject: str | None = None,
         amount: int | None = None,
-        metadata: Mapping[str, Any] = NOTHING,
+        metadata: Mapping[str, Any] = NO_METADATA,
     ) -> Award:
-        """One award in the caller's transaction, which may act as anybody.
+        """Makes one award in the given transaction, under any role.
 
-        A subject (the id of the recipe, scan, …) pays once for each action. Nearly all actions of
-        the server need one; those that count once in a life take the user's id. `amount` is for the
-        few actions whose worth varies. Holds the user's row until the transaction ends, so it comes
-        last, after everything slow. Raises DatabaseError when the catalogue refuses.
+        A subject (the id of the recipe, scan, …) earns XP once for each action. Most actions need
+        one; actions that count once per account take the user's id. `amount` is for the few actions
+        without a fixed XP. Locks the user's row until the transaction ends, so call it last, after
+        slow work. Raises DatabaseError for an unknown action or a missing subject or amount.
         """
         return await self.store.award(
             tx,
@@ -65,21 +64,21 @@ class Xp:
             metadata=metadata,
         )
 
-    async def paid(self, tx: Transaction, user_id: UUID, key: str) -> Award:
-        """The award that a function of the database made in this transaction, to be announced.
+    async def award_for_key(self, tx: Transaction, user_id: UUID, key: str) -> Award:
+        """The award that a database function made under `key` in this transaction.
 
-        Raises NotFound when it made none under that key.
+        Raises NotFound without such an award.
         """
-        return await self.store.paid(tx, user_id, key)
+        return await self.store.award_for_key(tx, user_id, key)
 
-    async def lacks(self, tx: Transaction, user_id: UUID, badge: str) -> bool:
-        """Whether the user could still win a badge; False for one that is retired or unknown."""
-        return await self.store.lacks(tx, user_id, badge)
+    async def can_win_badge(self, tx: Transaction, user_id: UUID, badge: str) -> bool:
+        """Whether the user can still win the badge; False for a retired or unknown badge."""
+        return await self.store.can_win_badge(tx, user_id, badge)
 
     def announce(self, award: Award) -> None:
-        """Tells the user's sockets of a new level (`spec/realtime.md` §6); nothing otherwise.
+        """Sends a `level_up` notification to the user's devices if the award raised the level.
 
-        After the commit: what is rolled back was never won.
+        Call it after the commit.
         """
         if award.level_up:
             self.hub.send_to_user(

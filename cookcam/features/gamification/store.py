@@ -1,4 +1,4 @@
-"""The SQL of awards. Nobody may award XP but the server, so these statements act as SERVICE."""
+"""The SQL of awards. Only the server may award XP, so these statements run as SERVICE."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ select * from public.add_user_xp(
   %(user_id)s, %(amount)s::integer, %(action)s, %(metadata)s, %(key)s::text
 )"""
 
-PAID: LiteralString = """
+AWARD_FOR_KEY: LiteralString = """
 select p.user_id, p.xp_gained, p.total_xp - p.xp_gained as old_xp, p.total_xp as new_xp,
   p.old_level, p.new_level, p.new_level > p.old_level as level_up, false as capped,
   false as duplicate
 from public.user_progress p
 where p.user_id = %(user_id)s and p.idempotency_key = %(key)s"""
 
-LACKS: LiteralString = """
+CAN_WIN_BADGE: LiteralString = """
 select exists (
   select from public.achievements a
   where a.key = %(badge)s and a.is_active and not exists (
@@ -35,7 +35,7 @@ select exists (
 
 @frozen
 class XpStore:
-    """Runs in the caller's transaction, whoever that transaction acts as."""
+    """Runs in the caller's transaction, and switches its role to SERVICE for each statement."""
 
     async def award(
         self,
@@ -47,8 +47,8 @@ class XpStore:
         amount: int | None,
         metadata: Mapping[str, Any],
     ) -> Award:
-        """Raises DatabaseError for an unknown user or action, and where the action wants a key or
-        an amount and has none: that is a mistake of ours."""
+        """Raises DatabaseError for an unknown user or action, and when the action requires a key or
+        an amount that is missing; these are programming errors."""
         async with tx.acting_as(SERVICE):
             return await tx.fetch_one(
                 Award,
@@ -60,11 +60,11 @@ class XpStore:
                 key=key,
             )
 
-    async def paid(self, tx: Transaction, user_id: UUID, key: str) -> Award:
-        """Raises NotFound when nothing was paid under that key."""
+    async def award_for_key(self, tx: Transaction, user_id: UUID, key: str) -> Award:
+        """Raises NotFound without an award under that key."""
         async with tx.acting_as(SERVICE):
-            return await tx.fetch_one(Award, PAID, user_id=user_id, key=key)
+            return await tx.fetch_one(Award, AWARD_FOR_KEY, user_id=user_id, key=key)
 
-    async def lacks(self, tx: Transaction, user_id: UUID, badge: str) -> bool:
+    async def can_win_badge(self, tx: Transaction, user_id: UUID, badge: str) -> bool:
         async with tx.acting_as(SERVICE):
-            return await tx.fetch_value(LACKS, user_id=user_id, badge=badge)
+            return await tx.fetch_value(CAN_WIN_BADGE, user_id=user_id, badge=badge)

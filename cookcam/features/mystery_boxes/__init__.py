@@ -1,1 +1,1 @@
-"""Mystery boxes: what a scan may earn by luck (`spec/http-api-core.md` §11)."""
+"""Mystery boxes: random rewards for scans (docs/mystery-boxes.md)."""

@@ -1,4 +1,4 @@
-"""What the routes of boxes answer with."""
+"""Response bodies of the mystery box routes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from cookcam.features.mystery_boxes.models import RARITIES, Box, Rarity, RewardType, Tally
+from cookcam.features.mystery_boxes.models import RARITIES, Box, BoxCount, Rarity, RewardType
 
 NO_BOX = "No mystery box available right now. Try again later!"
 
 
 class RarityInfo(Struct, frozen=True):
-    """How the app paints a rarity, and how likely it is among boxes."""
+    """The colours of a rarity in the app, and its probability among boxes."""
 
     color: str
     glow: str
@@ -24,7 +24,7 @@ class RarityInfo(Struct, frozen=True):
     description: str
 
 
-INFO: Final[Mapping[Rarity, RarityInfo]] = {
+RARITY_INFO: Final[Mapping[Rarity, RarityInfo]] = {
     "common": RarityInfo("#4CAF50", "rgba(76, 175, 80, 0.3)", "90%", "A common find"),
     "uncommon": RarityInfo("#2196F3", "rgba(33, 150, 243, 0.3)", "9%", "An uncommon find"),
     "rare": RarityInfo("#9C27B0", "rgba(156, 39, 176, 0.3)", "0.9%", "A rare find"),
@@ -33,8 +33,8 @@ INFO: Final[Mapping[Rarity, RarityInfo]] = {
 
 
 class RewardValue(TypedDict):
-    """By `reward_type`: `amount` of xp and recipe_unlock; `id` of a badge; `id`, a tier, and `days`
-    of a subscription; `text` of a tip."""
+    """The value of a reward by `reward_type`: xp and recipe_unlock set `amount`; badge sets `id`;
+    subscription sets `id`, a tier, and `days`; tip sets `text`."""
 
     amount: NotRequired[int]
     id: NotRequired[str]
@@ -43,7 +43,7 @@ class RewardValue(TypedDict):
 
 
 class OpenBoxResponse(Struct):
-    """With `message` where there is no box, and with all the rest where there is one."""
+    """Only `message` is set without a box; every other field is set with one."""
 
     box_available: bool
     message: str | UnsetType = UNSET
@@ -63,7 +63,7 @@ class OpenBoxResponse(Struct):
             reward_type=box.reward_type,
             reward_value=cast("RewardValue", box.reward_value),
             opened_at=box.opened_at,
-            rarity_info=INFO[box.rarity],
+            rarity_info=RARITY_INFO[box.rarity],
         )
 
 
@@ -82,7 +82,7 @@ class MysteryBoxRow(Struct):
 
 
 class BoxHistoryResponse(Struct):
-    """`total_boxes_opened` is the length of this page, as clients know it."""
+    """`total_boxes_opened` is the length of this page; clients expect that."""
 
     history: list[MysteryBoxRow]
     total_boxes_opened: int
@@ -93,25 +93,25 @@ class BoxHistoryResponse(Struct):
 
 
 class RarityShare(Struct):
-    """`percentage` of all boxes, with one decimal."""
+    """`percentage` of the counted boxes, as text with one decimal."""
 
     count: int
     percentage: str
 
 
 class BoxStatsResponse(Struct):
-    """Every rarity is named, and the types of reward that occur."""
+    """Contains every rarity, and the reward types that occur."""
 
     total_boxes: int
     rarity_distribution: dict[Rarity, RarityShare]
     reward_type_distribution: dict[RewardType, int]
 
     @classmethod
-    def of(cls, tallies: Sequence[Tally]) -> BoxStatsResponse:
+    def of(cls, counts: Sequence[BoxCount]) -> BoxStatsResponse:
         rarities, types = Counter[Rarity](), Counter[RewardType]()
-        for tally in tallies:
-            rarities[tally.rarity] += tally.boxes
-            types[tally.reward_type] += tally.boxes
+        for count in counts:
+            rarities[count.rarity] += count.boxes
+            types[count.reward_type] += count.boxes
         total = rarities.total()
         shares: dict[Rarity, RarityShare] = {
             rarity: RarityShare(rarities[rarity], _percent(rarities[rarity], total))

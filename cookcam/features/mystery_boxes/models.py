@@ -1,4 +1,4 @@
-"""Rewards and the boxes they come in."""
+"""Mystery boxes and their rewards."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ RARITIES: tuple[Rarity, ...] = get_args(Rarity)
 
 @frozen
 class Reward:
-    """What is in a box. `value` by its type: `{"amount"}` of xp and recipe_unlock; `{"id"}` of a
-    badge, and `{"id", "days"}` of a subscription, whose id is a tier; `{"text"}` of a tip."""
+    """The content of a box.
+
+    `value` by type: `{"amount"}` for xp and recipe_unlock; `{"id"}` for badge; `{"id", "days"}` for
+    subscription, where the id is a tier; `{"text"}` for tip.
+    """
 
     rarity: Rarity
     type: RewardType
@@ -27,7 +30,7 @@ class Reward:
 
 @frozen
 class Box:
-    """A row of `mystery_boxes`. `source_scan_id` is None once the scan is gone."""
+    """A row of `mystery_boxes`. `source_scan_id` is None after the scan has been deleted."""
 
     id: UUID
     user_id: UUID
@@ -39,8 +42,8 @@ class Box:
 
 
 @frozen
-class Tally:
-    """How many boxes of one rarity held one type of reward."""
+class BoxCount:
+    """The number of boxes of one rarity with one type of reward."""
 
     rarity: Rarity
     reward_type: RewardType

@@ -1,7 +1,7 @@
-"""What a try may come to, and how likely: `spec/database.md` §6.8.
+"""Draws rewards: the odds of a box, its rarity and its reward (docs/mystery-boxes.md).
 
-`randbelow` is that of `secrets`: a number from 0 up to its argument, each as likely, that nobody
-can foresee. Rolls are whole numbers, so the odds are exact.
+`randbelow` is `secrets.randbelow`: uniform from 0 below its argument, and unpredictable. Rolls are
+integers, so the odds are exact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cookcam.features.mystery_boxes.tips import TIPS
 
 RandBelow: TypeAlias = Callable[[int], int]
 
-TRIES_PER_BOX: Final = 4
+BOX_ODDS: Final = 4
 """One try in four finds a box."""
 
 PER_MILLE: Final[Mapping[Rarity, int]] = {
@@ -45,12 +45,12 @@ REWARDS: Final[Mapping[Rarity, Sequence[Reward]]] = {
     ),
     "legendary": (_regular("legendary", 30), _xp("legendary", 1000)),
 }
-"""Those of one rarity are equally likely. Which tip it is, is drawn too."""
+"""Rewards of one rarity are equally likely, and so are the tips."""
 
 
 def draw(randbelow: RandBelow) -> Reward | None:
-    """One try; None where there is no box."""
-    if randbelow(TRIES_PER_BOX):
+    """One draw; None without a box."""
+    if randbelow(BOX_ODDS):
         return None
     rewards = REWARDS[_rarity(randbelow(sum(PER_MILLE.values())))]
     reward = rewards[randbelow(len(rewards))]
@@ -59,13 +59,13 @@ def draw(randbelow: RandBelow) -> Reward | None:
     return reward
 
 
-def xp_instead(reward: Reward) -> Reward:
-    """The XP of the same rarity."""
+def xp_replacement(reward: Reward) -> Reward:
+    """The largest XP reward of the same rarity."""
 
     def amount(other: Reward) -> Any:
         return other.value.get("amount", 0)
 
-    return max((one for one in REWARDS[reward.rarity] if one.type == "xp"), key=amount)
+    return max((other for other in REWARDS[reward.rarity] if other.type == "xp"), key=amount)
 
 
 def _rarity(roll: int) -> Rarity:
@@ -73,4 +73,4 @@ def _rarity(roll: int) -> Rarity:
         if roll < share:
             return rarity
         roll -= share
-    raise ValueError("the roll is beyond the odds")
+    raise ValueError("roll out of range")

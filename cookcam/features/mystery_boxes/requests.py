@@ -1,4 +1,4 @@
-"""What the routes of boxes read."""
+"""Request bodies of the mystery box routes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from msgspec import Meta, Struct
 
 
 class OpenBoxRequest(Struct):
-    """Who opens is known from the token. An id may be named, and must be the same."""
+    """The user is taken from the token. `user_id` is optional and must be the caller's own."""
 
-    user_id: Annotated[str, Meta(description="one's own id, if any")] | None = None
+    user_id: Annotated[str, Meta(description="the caller's own id")] | None = None

@@ -1,4 +1,4 @@
-"""`/mysteryBox`, which one client spells `/mystery-box` (`spec/http-api-core.md` §11)."""
+"""Routes of mystery boxes under `/mysteryBox`, and `/mystery-box` as one client spells it."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @validate_request(OpenBoxRequest)
     @validate_response(OpenBoxResponse)
     async def open_box(caller: Identity, data: OpenBoxRequest) -> OpenBoxResponse:
-        """Try for a box, once for each scan of the day; three boxes a day."""
+        """Try for a mystery box: one try for each scan of the day, at most three boxes a day."""
         if data.user_id:
-            require_own(caller, data.user_id)
+            require_own_id(caller, data.user_id)
         return OpenBoxResponse.of(await boxes.open(caller))
 
     @bp.get("/mysteryBox/history")
@@ -50,7 +50,7 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @query_integers(limit=20)
     @validate_response(BoxHistoryResponse)
     async def own_history(caller: Identity, limit: int) -> BoxHistoryResponse:
-        """One's own boxes, newest first."""
+        """The caller's own boxes, newest first."""
         return BoxHistoryResponse.of(await boxes.history(caller, limit))
 
     @bp.get("/mysteryBox/history/<user_id>")
@@ -61,8 +61,8 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @query_integers(limit=20)
     @validate_response(BoxHistoryResponse)
     async def history(caller: Identity, user_id: str, limit: int) -> BoxHistoryResponse:
-        """One's own boxes, newest first; nobody else's."""
-        require_own(caller, user_id)
+        """The caller's own boxes, newest first; 403 for another user's id."""
+        require_own_id(caller, user_id)
         return BoxHistoryResponse.of(await boxes.history(caller, limit))
 
     @bp.get("/mysteryBox/stats")
@@ -71,13 +71,13 @@ def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
     @signed_in
     @validate_response(BoxStatsResponse)
     async def stats(caller: Identity) -> BoxStatsResponse:
-        """What the newest 1000 boxes of everybody held."""
-        return BoxStatsResponse.of(await boxes.tally())
+        """Counts by rarity and reward type over the newest 1000 boxes of all users."""
+        return BoxStatsResponse.of(await boxes.counts())
 
     return bp
 
 
-def require_own(caller: Identity, user_id: str) -> None:
+def require_own_id(caller: Identity, user_id: str) -> None:
     """Raises AuthorizationError for any id but the caller's."""
     if user_id.lower() != str(caller.user_id):
-        raise AuthorizationError("These boxes are somebody else's", error="Access denied")
+        raise AuthorizationError("These boxes belong to another user", error="Access denied")

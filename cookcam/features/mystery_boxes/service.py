@@ -1,4 +1,4 @@
-"""The rules of mystery boxes (`spec/payments-and-gamification.md` §9.8, §10.7)."""
+"""The rules of mystery boxes (docs/mystery-boxes.md)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from attrs import field, frozen
 
 from cookcam.database import Transaction
 from cookcam.features.gamification.service import Xp
-from cookcam.features.mystery_boxes.models import Box, Reward, Tally
-from cookcam.features.mystery_boxes.odds import RandBelow, draw, xp_instead
+from cookcam.features.mystery_boxes.models import Box, BoxCount, Reward
+from cookcam.features.mystery_boxes.odds import RandBelow, draw, xp_replacement
 from cookcam.features.mystery_boxes.store import BoxStore
 from cookcam.features.subscriptions.gifts import Gifts
 from cookcam.identity import Identity
 
-NEWEST = 1000
-"""Boxes that the statistics are over."""
+STATS_BOXES = 1000
+"""The statistics cover the newest boxes, up to this number."""
 
 
 @frozen
 class MysteryBoxes:
-    """Each scan has one try, on its own UTC day; a day has three boxes (`open_mystery_box`)."""
+    """Each scan gives one try on its own UTC day; a user gets at most three boxes a day. The SQL
+    function `open_mystery_box` enforces both."""
 
     store: BoxStore
     gifts: Gifts
@@ -28,53 +29,53 @@ class MysteryBoxes:
     randbelow: RandBelow = field(repr=False)
 
     async def open(self, caller: Identity) -> Box | None:
-        """Makes the try of the caller's oldest scan of today that has one, if there is any.
+        """Uses the try of the caller's oldest untried scan of today.
 
-        The box, its reward and the used try are one transaction. None for bad luck, without a scan
-        to try, and after the last box of the day: nobody learns which.
+        The box, its reward and the used try are one transaction. Returns None for a draw without a
+        box, without an untried scan, and after the last box of the day, without saying which.
         """
         user_id = caller.user_id
         async with self.store.database.transaction() as tx:
-            box = await self._tried(tx, user_id)
-            award = given = None
+            box = await self._try_scan(tx, user_id)
+            award = gift = None
             if box is not None and box.reward_type == "xp":
-                award = await self.xp.paid(tx, user_id, _key(box))
+                award = await self.xp.award_for_key(tx, user_id, _key(box))
             if box is not None and box.reward_type == "subscription":
                 days = box.reward_value["days"]
-                given = await self.gifts.give(tx, user_id, days, ref=_key(box))
+                gift = await self.gifts.give(tx, user_id, days, ref=_key(box))
         if award is not None:
             self.xp.announce(award)
-        if given is not None:
-            self.gifts.announce(given)
+        if gift is not None:
+            self.gifts.announce(gift)
         return box
 
     async def history(self, owner: Identity, limit: int) -> list[Box]:
-        """The owner's boxes, newest first."""
+        """The owner's boxes, newest first, at most `limit`."""
         return await self.store.history(owner, limit)
 
-    async def tally(self) -> list[Tally]:
-        """What the newest boxes of everybody held."""
-        return await self.store.tally(NEWEST)
+    async def counts(self) -> list[BoxCount]:
+        """Counts over the newest boxes of all users."""
+        return await self.store.counts(STATS_BOXES)
 
-    async def _tried(self, tx: Transaction, user_id: UUID) -> Box | None:
-        scan_id = await self.store.untried_scan(tx, user_id)
+    async def _try_scan(self, tx: Transaction, user_id: UUID) -> Box | None:
+        scan_id = await self.store.next_scan(tx, user_id)
         if scan_id is None:
             return None
         drawn = draw(self.randbelow)
-        reward = None if drawn is None else await self._of_use(tx, user_id, drawn)
-        return await self.store.try_for(tx, user_id, scan_id, reward)
+        reward = None if drawn is None else await self._useful_reward(tx, user_id, drawn)
+        return await self.store.use_try(tx, user_id, scan_id, reward)
 
-    async def _of_use(self, tx: Transaction, user_id: UUID, drawn: Reward) -> Reward:
-        """XP in the place of what the user has already."""
+    async def _useful_reward(self, tx: Transaction, user_id: UUID, drawn: Reward) -> Reward:
+        """The drawn reward, or XP instead of a reward that the user cannot use."""
         if drawn.type == "subscription":
-            of_use = await self.gifts.are_of_use(tx, user_id)
+            useful = await self.gifts.are_of_use(tx, user_id)
         elif drawn.type == "badge":
-            of_use = await self.xp.lacks(tx, user_id, drawn.value["id"])
+            useful = await self.xp.can_win_badge(tx, user_id, drawn.value["id"])
         else:
-            of_use = True
-        return drawn if of_use else xp_instead(drawn)
+            useful = True
+        return drawn if useful else xp_replacement(drawn)
 
 
 def _key(box: Box) -> str:
-    """Under which a box pays, once: that of `open_mystery_box`."""
+    """The idempotency key of a box's reward; `open_mystery_box` uses the same."""
     return f"box:{box.source_scan_id}"

@@ -1,4 +1,4 @@
-"""The SQL of boxes. Who tries and what is won is written as the server: people only read it."""
+"""The SQL of mystery boxes. Users may only read their boxes; tries are written as the server."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from uuid import UUID
 from attrs import frozen
 
 from cookcam.database import SERVICE, Database, Jsonb, Transaction
-from cookcam.features.mystery_boxes.models import Box, Reward, Tally
+from cookcam.features.mystery_boxes.models import Box, BoxCount, Reward
 from cookcam.identity import Identity
 
 COLUMNS: LiteralString = """
   b.id, b.user_id, b.source_scan_id, b.rarity, b.reward_type, b.reward_value, b.opened_at"""
 
-HOLD: LiteralString = """
+LOCK_USER: LiteralString = """
 select public.hold_user(u.id) from public.users u where u.id = %(user_id)s"""
 
-# As `open_mystery_box` has it: of this UTC day, and not tried before.
-UNTRIED: LiteralString = """
+# The condition that `open_mystery_box` checks: a scan of this UTC day that was not tried before.
+NEXT_SCAN: LiteralString = """
 select (
   select s.id from public.ingredient_scans s
   where s.user_id = %(user_id)s and s.box_tried_at is null
@@ -26,12 +26,12 @@ select (
   order by s.created_at, s.id limit 1
 )"""
 
-TRY: LiteralString = """
+USE_TRY: LiteralString = """
 select public.open_mystery_box(
   %(user_id)s, %(scan_id)s, %(rarity)s::text, %(type)s::text, %(value)s::jsonb
 )"""
 
-OF_SCAN = f"""
+BY_SCAN = f"""
 select {COLUMNS} from public.mystery_boxes b
 where b.user_id = %(user_id)s and b.source_scan_id = %(scan_id)s"""  # noqa: S608 - constants
 
@@ -40,7 +40,7 @@ select {COLUMNS} from public.mystery_boxes b
 where b.user_id = %(user_id)s
 order by b.opened_at desc, b.id limit %(limit)s"""  # noqa: S608 - constants
 
-TALLY: LiteralString = """
+COUNTS: LiteralString = """
 select newest.rarity, newest.reward_type, count(*)::integer as boxes
 from (
   select b.rarity, b.reward_type from public.mystery_boxes b
@@ -53,33 +53,37 @@ group by 1, 2 order by 2, 1"""
 class BoxStore:
     database: Database
 
-    async def untried_scan(self, tx: Transaction, user_id: UUID) -> UUID | None:
-        """The user's oldest scan of today that no try was made for. From here on the tries of one
-        user take turns, until the transaction ends."""
-        await tx.execute(HOLD, user_id=user_id)
-        return await tx.fetch_value(UNTRIED, user_id=user_id)
+    async def next_scan(self, tx: Transaction, user_id: UUID) -> UUID | None:
+        """The user's oldest untried scan of today, or None.
 
-    async def try_for(
+        Locks the user's row, so that the tries of one user run one after the other.
+        """
+        await tx.execute(LOCK_USER, user_id=user_id)
+        return await tx.fetch_value(NEXT_SCAN, user_id=user_id)
+
+    async def use_try(
         self, tx: Transaction, user_id: UUID, scan_id: UUID, reward: Reward | None
     ) -> Box | None:
-        """Uses up the try of a scan, and opens the box with the reward where the day has room for
-        one. XP and badges are then granted too, but no subscription."""
+        """Uses the try of a scan. Opens a box with the reward unless the day's limit is reached.
+
+        XP and badges are granted in the same statement; a subscription is left to the caller.
+        """
         await tx.execute(
-            TRY,
+            USE_TRY,
             user_id=user_id,
             scan_id=scan_id,
             rarity=reward and reward.rarity,
             type=reward and reward.type,
             value=Jsonb(dict(reward.value)) if reward else None,
         )
-        return await tx.fetch_optional(Box, OF_SCAN, user_id=user_id, scan_id=scan_id)
+        return await tx.fetch_optional(Box, BY_SCAN, user_id=user_id, scan_id=scan_id)
 
     async def history(self, owner: Identity, limit: int) -> list[Box]:
-        """Newest first."""
+        """The owner's boxes, newest first."""
         return await self.database.fetch_all_as(
             owner, Box, HISTORY, user_id=owner.user_id, limit=limit
         )
 
-    async def tally(self, limit: int) -> list[Tally]:
-        """Of the newest boxes of everybody."""
-        return await self.database.fetch_all_as(SERVICE, Tally, TALLY, limit=limit)
+    async def counts(self, limit: int) -> list[BoxCount]:
+        """Counts over the newest `limit` boxes of all users."""
+        return await self.database.fetch_all_as(SERVICE, BoxCount, COUNTS, limit=limit)

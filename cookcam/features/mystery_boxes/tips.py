@@ -1,4 +1,4 @@
-"""Tips for the kitchen: the small reward of a common box."""
+"""Cooking tips: a reward of common boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQL of devices. A token belongs to one person at a time: whoever registered it last."""
+"""The SQL of devices. A token belongs to one user at a time: the last one to register it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cookcam.database import Database
 
 Platform = Literal["ios", "android"]
 
-MOST = 10
-"""Active devices of a person; beyond it those that were not heard of for longest are put aside."""
+MAX_ACTIVE_DEVICES = 10
+"""Active devices per user; the least recently registered ones beyond it are deactivated."""
 
-# Expo's tokens are kept, and say so: neither Apple nor Google knows them.
+# Expo tokens are stored with their own provider: neither APNs nor FCM accepts them.
 REGISTER = """
 insert into public.device_tokens as d (token, user_id, platform, provider)
 values (
@@ -31,7 +31,7 @@ on conflict (token) do update set
   provider = excluded.provider,
   active = true"""
 
-PUT_ASIDE = """
+DEACTIVATE_OLDEST = """
 update public.device_tokens set active = false
 where token in (
   select token from public.device_tokens
@@ -48,12 +48,12 @@ class DeviceStore:
     database: Database
 
     async def register(self, user_id: UUID, token: str, platform: Platform) -> None:
-        """Takes the token from whoever had it."""
+        """Registers the token for the user, and removes it from another user."""
         async with self.database.transaction() as tx:
             await tx.execute(REGISTER, token=token, user_id=user_id, platform=platform)
-            await tx.execute(PUT_ASIDE, user_id=user_id, most=MOST)
+            await tx.execute(DEACTIVATE_OLDEST, user_id=user_id, most=MAX_ACTIVE_DEVICES)
 
     async def remove(self, user_id: UUID, token: str) -> None:
-        """Forgets the token, if it is this person's."""
+        """Deletes the token if it belongs to the user."""
         async with self.database.transaction() as tx:
             await tx.execute(REMOVE, token=token, user_id=user_id)

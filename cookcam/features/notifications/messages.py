@@ -1,7 +1,4 @@
-"""What notifications say. Source: the table of `spec/payments-and-gamification.md` §12.
-
-A type has a constructor here when something queues it.
-"""
+"""Texts and data of the notification types (docs/notifications.md)."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ SOUNDS: Final[Mapping[str, str]] = {
 
 @frozen
 class Notification:
-    """One for a person. Of those with the same `dedupe_key` a person gets one."""
+    """A notification for one user, who gets at most one with the same `dedupe_key`."""
 
     user_id: UUID
     type: str
@@ -33,7 +30,7 @@ class Notification:
 
 
 def daily_checkin(user_id: UUID, day: date, ends: datetime) -> Notification:
-    """`day` is where the person is, and over at `ends`."""
+    """`day` is the user's local day, which ends at `ends`."""
     return Notification(
         user_id,
         "daily_checkin",
@@ -46,7 +43,7 @@ def daily_checkin(user_id: UUID, day: date, ends: datetime) -> Notification:
 
 
 def streak_warning(user_id: UUID, day: date, ends: datetime, streak: int) -> Notification:
-    """`streak` is in days; it ends with `day`, at `ends`."""
+    """`streak` is in days; it ends with the local `day`, at `ends`."""
     days = "1 day" if streak == 1 else f"{streak} days"
     return Notification(
         user_id,

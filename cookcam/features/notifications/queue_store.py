@@ -1,10 +1,10 @@
-"""The SQL of the queue, as SERVICE: `notification_logs` is queue and log in one.
+"""The SQL of the notification queue, as SERVICE. `notification_logs` is both queue and log.
 
     queued ──► sending ──► sent, failed or skipped
        ▲          │
-       └──────────┘ the provider is away; or whoever sent it died: five minutes later it is free
+       └──────────┘ provider unavailable, or the claim expired after five minutes (sender crashed)
 
-Who marks a row checks that the claim is still theirs.
+Every update of a claimed row checks that the claim is still held.
 """
 
 from __future__ import annotations
@@ -67,15 +67,15 @@ update public.notification_logs set
   next_attempt_at = clock_timestamp() + %(pause)s * interval '1 second'
 where id = %(id)s and status = 'sending' and claimed_at = %(claimed_at)s"""
 
-# A device that registered again meanwhile is not the one that was rejected.
+# A device that registered again since the rejection stays active.
 REJECT = """
 update public.device_tokens set active = false
 where token = %(token)s and updated_at = %(updated_at)s"""
 
 
 @frozen
-class Claimed:
-    """A notification that is ours to send; `attempts` counts this one."""
+class ClaimedNotification:
+    """A notification claimed by this process; `attempts` includes the current attempt."""
 
     id: UUID
     user_id: UUID
@@ -96,8 +96,8 @@ class Device:
 
 
 @frozen
-class Settled:
-    """What becomes of a notification. `pause`: seconds until it is tried again."""
+class SendResult:
+    """The new status of a notification. `pause`: seconds until the next attempt."""
 
     status: Status
     reason: str | None = None
@@ -106,37 +106,38 @@ class Settled:
 
 @frozen
 class QueueStore:
-    """`providers` are those that can be sent by."""
+    """`providers` are the configured push providers."""
 
     database: Database
     providers: Sequence[PushProvider]
 
     async def add(self, tx: Transaction, notifications: Sequence[Notification]) -> int:
-        """How many were new."""
-        return await tx.execute(ADD, notifications=Jsonb([_row(one) for one in notifications]))
+        """Queues notifications; returns how many were not queued before."""
+        rows = [_row(notification) for notification in notifications]
+        return await tx.execute(ADD, notifications=Jsonb(rows))
 
-    async def claim(self, limit: int) -> list[Claimed]:
+    async def claim(self, limit: int) -> list[ClaimedNotification]:
         async with self.database.transaction() as tx:
-            return await tx.fetch_all(Claimed, CLAIM, limit=limit)
+            return await tx.fetch_all(ClaimedNotification, CLAIM, limit=limit)
 
     async def devices(self, user_id: UUID, limit: int) -> list[Device]:
-        """Where a person can be reached; none of one who wants no notifications."""
+        """The user's active devices; none when the user has disabled notifications."""
         return await self.database.fetch_all_as(
             SERVICE, Device, DEVICES, user_id=user_id, providers=list(self.providers), limit=limit
         )
 
     async def settle(
-        self, claimed: Claimed, settled: Settled, rejected: Sequence[Device] = ()
+        self, claimed: ClaimedNotification, result: SendResult, rejected: Sequence[Device] = ()
     ) -> None:
-        """Writes the outcome, unless the claim has passed on, and puts rejected devices aside."""
+        """Writes the result if the claim is still held, and deactivates rejected devices."""
         async with self.database.transaction() as tx:
             await tx.execute(
                 SETTLE,
                 id=claimed.id,
                 claimed_at=claimed.claimed_at,
-                status=settled.status,
-                reason=settled.reason,
-                pause=settled.pause,
+                status=result.status,
+                reason=result.reason,
+                pause=result.pause,
             )
             for device in rejected:
                 await tx.execute(REJECT, token=device.token, updated_at=device.updated_at)

@@ -1,4 +1,4 @@
-"""What the device routes read (`spec/payments-and-gamification.md` §12)."""
+"""Request body of the device routes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-LONGEST_TOKEN = 4096
+MAX_TOKEN_LENGTH = 4096
 
 
 class DeviceRequest(Struct):
-    """A device, by the token that Apple or Google gave its app."""
+    """A device, identified by its APNs or FCM token."""
 
-    token: Annotated[str, Meta(min_length=1, max_length=LONGEST_TOKEN)]
+    token: Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_LENGTH)]
     platform: Literal["ios", "android"]
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""`/users/devices` (`spec/payments-and-gamification.md` §12)."""
+"""Routes `/users/devices` for push tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def routes(devices: DeviceStore) -> Routes:
     @validate_request(DeviceRequest)
     @validate_response(DeviceResponse)
     async def register(caller: Identity, data: DeviceRequest) -> DeviceResponse:
-        """Send the caller's notifications to this device, and nobody else's."""
+        """Send the caller's notifications to this device, and no other user's."""
         await devices.register(caller.user_id, data.token, data.platform)
         return DeviceResponse(True, "Device registered")
 
@@ -35,7 +35,7 @@ def routes(devices: DeviceStore) -> Routes:
     @validate_request(DeviceRequest)
     @validate_response(DeviceResponse)
     async def remove(caller: Identity, data: DeviceRequest) -> DeviceResponse:
-        """Send the caller's notifications to this device no longer, if they were."""
+        """Stop sending the caller's notifications to this device."""
         await devices.remove(caller.user_id, data.token)
         return DeviceResponse(True, "Device removed")
 

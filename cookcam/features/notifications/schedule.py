@@ -1,8 +1,8 @@
-"""Queues what time brings: check-ins, warnings before a streak ends, achievements just won.
+"""Queues scheduled notifications: check-ins, streak warnings and recent achievements.
 
-Each batch is a transaction that holds the lock of the schedule, so that one instance at a time does
-this, and it may be cancelled at any moment. The key of a notification is of the person's local day,
-so that nobody gets one twice, whoever queues it. Source: `spec/payments-and-gamification.md` §12.
+Each batch is a transaction that holds an advisory lock, so one instance at a time queues, and
+cancellation is safe at any point. The dedupe key contains the user's local day, so a user gets a
+notification once whichever instance queues it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,21 @@ from cookcam.features.notifications.schedule_store import (
     ACHIEVEMENTS,
     CHECK_INS,
     STREAKS,
-    Day,
+    CheckInDue,
     ScheduleStore,
-    Streak,
-    Won,
+    StreakDue,
+    UnlockedAchievement,
 )
 
 R = TypeVar("R")
 
-EVERY: Final = 120.0
-"""Seconds between two looks, at most."""
+POLL_INTERVAL: Final = 120.0
+"""Seconds, at most."""
 BATCH: Final = 500
-NEWS: Final = timedelta(hours=1)
-"""How long ago an achievement may have been won to be told of: else switching notifications on
-would tell of all there ever were."""
-OF_USE: Final = timedelta(days=1)
-"""How long an achievement is worth telling."""
+ACHIEVEMENT_MAX_AGE: Final = timedelta(hours=1)
+"""Older achievements are not notified; otherwise enabling notifications would send all of them."""
+ACHIEVEMENT_TTL: Final = timedelta(days=1)
+"""Time until an achievement notification expires."""
 
 
 @frozen
@@ -49,24 +48,28 @@ class Schedule:
     size: int = field(default=BATCH, kw_only=True)
 
     async def run(self) -> None:
-        """Background task. Raises ServiceUnavailable while the database is away."""
+        """Background task. Raises ServiceUnavailable during a database outage."""
         while True:
-            # Not at once, and not all instances at the same moment.
-            await trio.sleep(EVERY * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            await self.look()
+            # Jitter, so that instances do not run at the same moment.
+            await trio.sleep(POLL_INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await self.queue_due()
 
-    async def look(self) -> int:
-        """Queues all that is due now, unless another instance does; how many notifications."""
+    async def queue_due(self) -> int:
+        """Queues the notifications due now; returns how many. Does nothing while another instance
+        holds the lock."""
         now = self.now()
         return (
-            await self._all(Day, CHECK_INS, _check_in, now)
-            + await self._all(Streak, STREAKS, _warning, now)
-            + await self._all(
-                Won, ACHIEVEMENTS, partial(_achievement, expires_at=now + OF_USE), now
+            await self._queue_all(CheckInDue, CHECK_INS, _check_in, now)
+            + await self._queue_all(StreakDue, STREAKS, _warning, now)
+            + await self._queue_all(
+                UnlockedAchievement,
+                ACHIEVEMENTS,
+                partial(_achievement, expires_at=now + ACHIEVEMENT_TTL),
+                now,
             )
         )
 
-    async def _all(
+    async def _queue_all(
         self,
         model: type[R],
         statement: LiteralString,
@@ -75,23 +78,23 @@ class Schedule:
     ) -> int:
         total = 0
         while batch := await self.store.batch(
-            model, statement, notification, now=now, since=now - NEWS, size=self.size
+            model, statement, notification, now=now, since=now - ACHIEVEMENT_MAX_AGE, size=self.size
         ):
             found, added = batch
             total += added
-            # None added: somebody else queued the same; the next look goes on.
+            # Nothing added: another instance queued the same rows; the next run continues.
             if found < self.size or not added:
                 break
         return total
 
 
-def _check_in(due: Day) -> Notification:
+def _check_in(due: CheckInDue) -> Notification:
     return messages.daily_checkin(due.user_id, due.day, due.ends)
 
 
-def _warning(due: Streak) -> Notification:
+def _warning(due: StreakDue) -> Notification:
     return messages.streak_warning(due.user_id, due.day, due.ends, due.streak)
 
 
-def _achievement(won: Won, expires_at: datetime) -> Notification:
+def _achievement(won: UnlockedAchievement, expires_at: datetime) -> Notification:
     return messages.achievement(won.user_id, won.key, won.name, won.xp, expires_at)

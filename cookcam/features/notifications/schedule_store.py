@@ -1,4 +1,4 @@
-"""The SQL of the schedule, as SERVICE: who is to be told what now."""
+"""The SQL that selects the recipients of scheduled notifications, as SERVICE."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cookcam.features.notifications.queue_store import QueueStore
 
 R = TypeVar("R")
 
-# Held by the transaction, so that it ends with it, also through a transaction pooler.
-TURN = "select pg_try_advisory_xact_lock(hashtextextended('cookcam.notifications', 0))"
+# A transaction-level lock, because session locks do not work through a transaction pooler.
+TRY_LOCK = "select pg_try_advisory_xact_lock(hashtextextended('cookcam.notifications', 0))"
 
 REACHABLE: LiteralString = """exists (
     select from public.device_tokens d
@@ -23,8 +23,8 @@ REACHABLE: LiteralString = """exists (
   )"""
 
 
-def wanted(kind: LiteralString, key: LiteralString) -> LiteralString:
-    """Of `users u`: who can be reached, wants notifications of this type, and has not this one."""
+def recipients(kind: LiteralString, key: LiteralString) -> LiteralString:
+    """Condition on `users u`: has a device, accepts this type and has not got this notification."""
     return f"""u.notifications_enabled
   and u.notification_preferences -> '{kind}' is distinct from 'false'::jsonb
   and {REACHABLE}
@@ -34,8 +34,8 @@ def wanted(kind: LiteralString, key: LiteralString) -> LiteralString:
   )"""
 
 
-def zones(when: LiteralString) -> LiteralString:
-    """The zones in which somebody can be reached, and in whose `day` it is now `when`."""
+def zones_where(when: LiteralString) -> LiteralString:
+    """A CTE of the time zones of users with devices, where `when` holds for the local `day`."""
     return f"""
 with zones as (
   select z.timezone, day.today, day.began, day.ends
@@ -49,16 +49,16 @@ with zones as (
 )"""  # noqa: S608 - constants
 
 
-# At ten in the morning; who was not reached until noon, because nobody was there to do it, is not
-# disturbed later. Who has scanned or cooked something today has checked in.
+# From 10:00 local time; after noon, for instance after an outage, the check-in is dropped. Users
+# who have scanned or cooked something today have checked in already.
 CHECK_INS: LiteralString = f"""{
-    zones(
+    zones_where(
         "%(now)s >= day.began + interval '10 hours' and %(now)s < day.began + interval '12 hours'"
     )
 }
 select u.id as user_id, zones.today as day, zones.ends
 from zones join public.users u on u.timezone = zones.timezone
-where {wanted("daily_checkin", "zones.today")}
+where {recipients("daily_checkin", "zones.today")}
   and not exists (
     select from public.daily_cooks c
     where c.user_id = u.id and c.cook_date = zones.today and not c.freeze_used
@@ -69,13 +69,13 @@ where {wanted("daily_checkin", "zones.today")}
 order by u.id
 limit %(batch)s"""  # noqa: S608 - constants
 
-# A streak that ends with the day: alive until yesterday, by cooking or by a frozen day.
-STREAKS: LiteralString = f"""{zones("%(now)s >= day.ends - interval '2 hours'")}
+# Streaks that end today: unbroken until yesterday, by cooking or by frozen days.
+STREAKS: LiteralString = f"""{zones_where("%(now)s >= day.ends - interval '2 hours'")}
 select u.id as user_id, zones.today as day, zones.ends, s.current_streak as streak
 from zones
 join public.users u on u.timezone = zones.timezone
 join public.user_streaks s on s.user_id = u.id
-where {wanted("streak_warning", "zones.today")}
+where {recipients("streak_warning", "zones.today")}
   and s.current_streak > 0
   and s.last_cook_date < zones.today
   and public.all_frozen(u.id, s.last_cook_date, zones.today)
@@ -88,20 +88,20 @@ from public.user_achievements won
 join public.achievements a on a.id = won.achievement_id
 join public.users u on u.id = won.user_id
 where won.unlocked_at > %(since)s
-  and {wanted("achievement", "a.key")}
+  and {recipients("achievement", "a.key")}
 order by won.unlocked_at
 limit %(batch)s"""  # noqa: S608 - constants
 
 
 @frozen
-class Day:
+class CheckInDue:
     user_id: UUID
     day: date
     ends: datetime
 
 
 @frozen
-class Streak:
+class StreakDue:
     user_id: UUID
     day: date
     ends: datetime
@@ -109,7 +109,7 @@ class Streak:
 
 
 @frozen
-class Won:
+class UnlockedAchievement:
     user_id: UUID
     key: str
     name: str
@@ -130,10 +130,10 @@ class ScheduleStore:
         since: datetime,
         size: int,
     ) -> tuple[int, int] | None:
-        """Queues a batch: how many people there were, and for how many it was new; None when
-        another instance is at work."""
+        """Queues a batch; returns (rows selected, notifications added). None when another instance
+        holds the lock."""
         async with self.queue.database.transaction() as tx:
-            if not await tx.fetch_value(TURN):
+            if not await tx.fetch_value(TRY_LOCK):
                 return None
             found = await tx.fetch_all(
                 model,

@@ -1,9 +1,9 @@
-"""Sends what is queued, to every device of a person, and writes down what became of it.
+"""Sends queued notifications to all devices of their users, and stores the results.
 
-At least once: a process that dies after a provider took a notification leaves it to be sent again.
-Its id goes along, so that a device that gets it twice shows it once. One device that took it makes
-it sent; while a provider is away and no device has it, it is tried again until it has expired or
-was tried `LAST_ATTEMPT` times. Logs have neither tokens nor texts.
+Delivery is at least once: after a crash between sending and storing, a notification is sent again.
+Its id is sent as collapse id, so a device shows it once. A notification is `sent` when one device
+has accepted it. While a provider is unavailable and no device has accepted it, it is retried until
+it expires or `MAX_ATTEMPTS` is reached. Logs contain neither tokens nor texts.
 """
 
 from __future__ import annotations
@@ -20,41 +20,47 @@ from attrs import define, field, frozen
 
 from cookcam.errors import AppError
 from cookcam.features.notifications.messages import SOUNDS
-from cookcam.features.notifications.queue_store import Claimed, Device, QueueStore, Settled
+from cookcam.features.notifications.queue_store import (
+    ClaimedNotification,
+    Device,
+    QueueStore,
+    SendResult,
+)
 from cookcam.providers.push import Outcome, PushMessage, PushProvider, PushService
 from cookcam.providers.store_calls import StoreUnavailable
 
-EVERY: Final = 10.0
-"""Seconds between two looks at the queue, at most."""
-AT_ONCE: Final = 20
-"""Notifications that are sent at the same time, and claimed together."""
-DEVICES: Final = 10
-REQUESTS: Final = 32
-"""Requests to providers at the same time."""
-PATIENCE: Final = 60.0
+POLL_INTERVAL: Final = 10.0
+"""Seconds, at most."""
+BATCH_SIZE: Final = 20
+"""Notifications claimed together and sent concurrently."""
+MAX_DEVICES: Final = 10
+MAX_CONCURRENT_REQUESTS: Final = 32
+"""Concurrent requests to providers."""
+SEND_TIMEOUT: Final = 60.0
 """Seconds for one notification; well below the five minutes of a claim."""
-LAST_ATTEMPT: Final = 8
-FIRST_PAUSE, LONGEST_PAUSE = 30.0, 3600.0
-BOOKKEEPING: Final = 2.0
+MAX_ATTEMPTS: Final = 8
+MIN_RETRY_DELAY, MAX_RETRY_DELAY = 30.0, 3600.0
+SETTLE_TIMEOUT: Final = 2.0
 
 log = structlog.get_logger("cookcam.notifications")
 
 
 @frozen
-class Unanswered:
-    """No word on a device: its provider is away. `advice`: seconds, where it gave some."""
+class ProviderFailure:
+    """A failed send without a verdict on the device. `advice`: the provider's Retry-After in
+    seconds, 0 without one."""
 
     reason: str
     advice: int = 0
 
 
 @define
-class _Tally:
-    """What is known so far of one notification."""
+class _Attempt:
+    """The state of one attempt to send a notification."""
 
     devices: list[Device] = field(factory=list[Device])
     outcomes: list[tuple[Device, Outcome]] = field(factory=list[tuple[Device, Outcome]])
-    unanswered: list[Unanswered] = field(factory=list[Unanswered])
+    failures: list[ProviderFailure] = field(factory=list[ProviderFailure])
 
     @property
     def sent(self) -> bool:
@@ -71,65 +77,65 @@ def _no_report(kind: str, status: str) -> None:
 
 @frozen
 class Sender:
-    """`now` is UTC; `told` hears of each notification its type and its new status."""
+    """`now` returns UTC. `report` is called with the type and new status of each notification."""
 
     queue: QueueStore
     services: Mapping[PushProvider, PushService]
     now: Callable[[], datetime]
-    told: Callable[[str, str], None] = _no_report
+    report: Callable[[str, str], None] = _no_report
     _requests: trio.CapacityLimiter = field(
-        factory=lambda: trio.CapacityLimiter(REQUESTS), init=False
+        factory=lambda: trio.CapacityLimiter(MAX_CONCURRENT_REQUESTS), init=False
     )
 
     async def run(self) -> None:
-        """Background task. Raises ServiceUnavailable while the database is away."""
+        """Background task. Raises ServiceUnavailable during a database outage."""
         while True:
-            await trio.sleep(EVERY * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await trio.sleep(POLL_INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             await self.sweep()
 
     async def sweep(self) -> int:
-        """Sends all that is due now; how many notifications that were."""
+        """Sends all notifications that are due; returns how many."""
         done = 0
-        while batch := await self.queue.claim(AT_ONCE):
+        while batch := await self.queue.claim(BATCH_SIZE):
             async with trio.open_nursery() as nursery:
                 for claimed in batch:
                     nursery.start_soon(self._deliver, claimed)
             done += len(batch)
         return done
 
-    async def _deliver(self, claimed: Claimed) -> None:
-        tally, over = _Tally(), False
+    async def _deliver(self, claimed: ClaimedNotification) -> None:
+        attempt, settled = _Attempt(), False
         try:
-            await self._settle(claimed, await self._outcome(claimed, tally), tally)
-            over = True
+            await self._settle(claimed, await self._outcome(claimed, attempt), attempt)
+            settled = True
         except AppError as error:
-            # The claim lapses, and the next one sends it again.
+            # The claim expires, and the notification is sent again.
             log.warning("notification not settled", id=str(claimed.id), code=error.code)
-            over = True
+            settled = True
         finally:
-            if not over:
-                await self._give_back(claimed, tally)
+            if not settled:
+                await self._release(claimed, attempt)
 
-    async def _outcome(self, claimed: Claimed, tally: _Tally) -> Settled:
+    async def _outcome(self, claimed: ClaimedNotification, attempt: _Attempt) -> SendResult:
         if claimed.expires_at <= self.now():
-            return Settled("skipped", "expired")
-        if claimed.attempts > LAST_ATTEMPT:  # whoever had the last one died of it
-            return Settled("failed", "abandoned")
-        with trio.move_on_after(PATIENCE) as scope:
-            await self._send(claimed, tally)
+            return SendResult("skipped", "expired")
+        if claimed.attempts > MAX_ATTEMPTS:  # every attempt crashed
+            return SendResult("failed", "abandoned")
+        with trio.move_on_after(SEND_TIMEOUT) as scope:
+            await self._send(claimed, attempt)
         if scope.cancelled_caught:
-            tally.unanswered.append(Unanswered("timeout"))
-        return _settled(claimed, tally)
+            attempt.failures.append(ProviderFailure("timeout"))
+        return _result_of(claimed, attempt)
 
-    async def _give_back(self, claimed: Claimed, tally: _Tally) -> None:
-        """The process ends: the next one need not wait for the claim to lapse."""
-        settled = Settled("sent") if tally.sent else Settled("queued", "interrupted", 0.0)
-        deadline = trio.current_time() + BOOKKEEPING
+    async def _release(self, claimed: ClaimedNotification, attempt: _Attempt) -> None:
+        """Stores what is known on cancellation, so that the claim need not expire first."""
+        result = SendResult("sent") if attempt.sent else SendResult("queued", "interrupted", 0.0)
+        deadline = trio.current_time() + SETTLE_TIMEOUT
         with trio.CancelScope(shield=True, deadline=deadline), suppress(AppError):
-            await self.queue.settle(claimed, settled, tally.rejected)
+            await self.queue.settle(claimed, result, attempt.rejected)
 
-    async def _send(self, claimed: Claimed, tally: _Tally) -> None:
-        tally.devices = await self.queue.devices(claimed.user_id, DEVICES)
+    async def _send(self, claimed: ClaimedNotification, attempt: _Attempt) -> None:
+        attempt.devices = await self.queue.devices(claimed.user_id, MAX_DEVICES)
         message = PushMessage(
             id=str(claimed.id),
             title=claimed.title,
@@ -139,47 +145,51 @@ class Sender:
             expires_at=claimed.expires_at,
         )
         async with trio.open_nursery() as nursery:
-            for device in tally.devices:
-                nursery.start_soon(self._send_to, device, message, tally)
+            for device in attempt.devices:
+                nursery.start_soon(self._send_to, device, message, attempt)
 
-    async def _send_to(self, device: Device, message: PushMessage, tally: _Tally) -> None:
+    async def _send_to(self, device: Device, message: PushMessage, attempt: _Attempt) -> None:
         async with self._requests:
             try:
                 outcome = await self.services[device.provider].send(device.token, message)
             except StoreUnavailable as error:
-                tally.unanswered.append(Unanswered(device.provider, error.advice or 0))
+                attempt.failures.append(ProviderFailure(device.provider, error.advice or 0))
             except Exception as error:
-                # Its text and its frames may have the token in them.
+                # The message and traceback may contain the token, so only the type is logged.
                 kind = type(error).__name__
                 log.error("push failed", id=message.id, provider=device.provider, kind=kind)
-                tally.unanswered.append(Unanswered(kind))
+                attempt.failures.append(ProviderFailure(kind))
             else:
-                tally.outcomes.append((device, outcome))
+                attempt.outcomes.append((device, outcome))
 
-    async def _settle(self, claimed: Claimed, settled: Settled, tally: _Tally) -> None:
-        await self.queue.settle(claimed, settled, tally.rejected)
-        self.told(claimed.type, settled.status)
+    async def _settle(
+        self, claimed: ClaimedNotification, result: SendResult, attempt: _Attempt
+    ) -> None:
+        await self.queue.settle(claimed, result, attempt.rejected)
+        self.report(claimed.type, result.status)
         log.info(
             "notification",
             id=str(claimed.id),
             type=claimed.type,
-            status=settled.status,
-            reason=settled.reason,
-            devices=len(tally.devices),
-            rejected=len(tally.rejected),
+            status=result.status,
+            reason=result.reason,
+            devices=len(attempt.devices),
+            rejected=len(attempt.rejected),
         )
 
 
-def _settled(claimed: Claimed, tally: _Tally) -> Settled:
-    if tally.sent:
-        return Settled("sent")
-    if tally.unanswered:
-        reason = tally.unanswered[0].reason
-        if claimed.attempts >= LAST_ATTEMPT:
-            return Settled("failed", reason)
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (claimed.attempts - 1))
+def _result_of(claimed: ClaimedNotification, attempt: _Attempt) -> SendResult:
+    if attempt.sent:
+        return SendResult("sent")
+    if attempt.failures:
+        reason = attempt.failures[0].reason
+        if claimed.attempts >= MAX_ATTEMPTS:
+            return SendResult("failed", reason)
+        pause = min(MAX_RETRY_DELAY, MIN_RETRY_DELAY * 2 ** (claimed.attempts - 1))
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        return Settled("queued", reason, max(pause, *(one.advice for one in tally.unanswered)))
-    if not tally.devices:
-        return Settled("skipped", "no device")
-    return Settled("failed", tally.outcomes[0][1].reason)
+        return SendResult(
+            "queued", reason, max(pause, *(failure.advice for failure in attempt.failures))
+        )
+    if not attempt.devices:
+        return SendResult("skipped", "no device")
+    return SendResult("failed", attempt.outcomes[0][1].reason)

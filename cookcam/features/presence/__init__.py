@@ -1,1 +1,1 @@
-"""What people are doing, told to those who follow them and those they cook with."""
+"""Activity status of users, sent to their followers and cooking companions (docs/cooking.md)."""

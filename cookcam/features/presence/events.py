@@ -1,4 +1,4 @@
-"""`update_cooking_status`. Source: `spec/realtime.md` §3."""
+"""Handler of the `update_cooking_status` event (docs/cooking.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody is doing."""
+"""A user's activity status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Activity = Literal["cooking", "planning", "shopping", "idle"]
 
 
 class UserStatus(Struct, rename="camel", kw_only=True):
-    """`user_status_updated` of `spec/realtime.md` §4."""
+    """Payload of `user_status_updated`."""
 
     user_id: UUID
     user_name: str

@@ -1,4 +1,4 @@
-"""The names by which people are seen on the live channel: those of their profiles."""
+"""Display names of users on the live channel, read from their profiles."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cookcam.features.accounts.service import Cards
 
 
 @frozen
-class Names:
+class DisplayNames:
     cards: Cards
 
     async def of(self, user_id: UUID) -> str | None:
-        """The name in a profile; None where there is none. Raises ServiceUnavailable."""
+        """The name in the user's profile; None without a profile. Raises ServiceUnavailable."""
         card = (await self.cards.of([user_id])).get(user_id)
         return None if card is None else card.name

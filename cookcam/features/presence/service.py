@@ -1,4 +1,4 @@
-"""Who hears what somebody is doing: followers, and those in the same cooking sessions."""
+"""Sends activity status updates to followers and to participants of shared cooking sessions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cookcam.features.presence.models import UserStatus
 from cookcam.features.presence.store import FollowStore
 from cookcam.realtime.hub import Hub
 
-MOST_FOLLOWERS: Final = 10_000
-"""Of more than these, the latest are told."""
+MAX_FOLLOWERS_NOTIFIED: Final = 10_000
+"""A status update goes to the latest followers, up to this number."""
 
 
 @frozen
@@ -23,10 +23,10 @@ class Presence:
     hub: Hub
 
     async def followers(self, user_id: UUID) -> list[UUID]:
-        return await self.store.followers(user_id, MOST_FOLLOWERS)
+        return await self.store.followers(user_id, MAX_FOLLOWERS_NOTIFIED)
 
     async def publish(self, status: UserStatus) -> None:
-        """Everybody is told once, on all of their sockets; the user's own are not."""
+        """Sends the status once to each recipient, on all devices, but not to the user's own."""
         audience = set(await self.followers(status.user_id))
         for session in await self.cooking.sessions_for_user(status.user_id):
             audience.update(session.participants)

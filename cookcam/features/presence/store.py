@@ -1,4 +1,4 @@
-"""The SQL of who follows whom."""
+"""The SQL of a user's followers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FollowStore:
     database: Database
 
     async def followers(self, user_id: UUID, limit: int) -> list[UUID]:
-        """The latest first."""
+        """Follower ids, latest follow first."""
         rows = await self.database.fetch_all_as(
             SERVICE, Follower, FOLLOWERS, user_id=user_id, limit=limit
         )

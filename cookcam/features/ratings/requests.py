@@ -1,4 +1,4 @@
-"""What the rating route reads."""
+"""Request body of the rating route."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from msgspec import Meta, Struct
 from cookcam.features.literals import refused
 from cookcam.web import WANTED
 
-LOWEST, HIGHEST = 1, 5
-LONGEST_REVIEW = 1000
+MIN_STARS, MAX_STARS = 1, 5
+MAX_REVIEW_LENGTH = 1000
 
 
 class RatingRequest(Struct):
-    """A number of stars, and what there is to say."""
+    """A number of stars, and optionally a review."""
 
     rating: Annotated[
         Any,
         Meta(
             description="whole stars, 1 to 5",
-            extra_json_schema={"type": "integer", "minimum": LOWEST, "maximum": HIGHEST},
+            extra_json_schema={"type": "integer", "minimum": MIN_STARS, "maximum": MAX_STARS},
         ),
         WANTED,
     ] = None
-    review: Annotated[str, Meta(max_length=LONGEST_REVIEW)] | None = None
+    review: Annotated[str, Meta(max_length=MAX_REVIEW_LENGTH)] | None = None
 
     def stars(self) -> int:
-        """Raises ValidationError, in the same words whatever is wrong."""
-        given: object = self.rating
-        if isinstance(given, float) and given.is_integer():
-            given = int(given)
-        if not isinstance(given, int) or isinstance(given, bool) or not LOWEST <= given <= HIGHEST:
+        """The validated number of stars. Every invalid value raises the same ValidationError."""
+        stars: object = self.rating
+        if isinstance(stars, float) and stars.is_integer():
+            stars = int(stars)
+        if not isinstance(stars, int) or isinstance(stars, bool):
             raise refused("Rating must be between 1 and 5", "rating")
-        return given
+        if not MIN_STARS <= stars <= MAX_STARS:
+            raise refused("Rating must be between 1 and 5", "rating")
+        return stars

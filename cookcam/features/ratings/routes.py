@@ -1,4 +1,4 @@
-"""Rating a recipe (`spec/http-api-core.md` §9.13)."""
+"""Route for rating a recipe."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def routes(ratings: Ratings) -> Routes:
     @validate_request(RatingRequest)
     @validate_response(RatingResponse)
     async def rate(caller: Identity, recipe_id: str, data: RatingRequest) -> RatingResponse:
-        """Rate a recipe with 1 to 5 stars; the last rating counts."""
+        """Rate a recipe with 1 to 5 stars; a user's latest rating counts."""
         stars = data.stars()
-        known = parse_uuid(recipe_id, recipe_not_found())
-        await ratings.rate(caller, known, stars, data.review)
+        parsed_id = parse_uuid(recipe_id, recipe_not_found())
+        await ratings.rate(caller, parsed_id, stars, data.review)
         return RatingResponse("Recipe rated successfully")
 
     return bp

@@ -1,4 +1,4 @@
-"""The rules of ratings: everybody has one for each recipe, and authors' own do not count."""
+"""The rules of ratings: one per user and recipe; an author's own rating does not count."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ class Ratings:
     recipes: Recipes
 
     async def rate(self, rater: Identity, recipe_id: UUID, rating: int, review: str | None) -> None:
-        """Gives 1 to 5 stars in place of those given before; average and number follow in the
-        same transaction. Raises NotFound for a recipe that the rater may not see."""
+        """Stores a rating of 1 to 5 stars, replacing an earlier one.
+
+        The recipe's average and count are updated in the same transaction. Raises NotFound for a
+        recipe that the rater may not see.
+        """
         if not await self.store.rate(rater, recipe_id, rating, review):
             raise recipe_not_found()
         await self.recipes.recount(recipe_id)

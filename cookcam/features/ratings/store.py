@@ -1,4 +1,4 @@
-"""The SQL of ratings, in the name of who rates. Triggers keep the aggregates on the recipe."""
+"""The SQL of ratings, under the rater's role. Triggers keep the aggregates on the recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import frozen
 from cookcam.database import Database
 from cookcam.identity import Identity
 
-# What the reader may not see, the policy of recipes leaves out: nothing is written then.
+# The row policy of recipes hides what the rater may not see; nothing is written then.
 RATE: LiteralString = """
 insert into public.recipe_ratings as mine (user_id, recipe_id, rating, review)
 select %(user_id)s, r.id, %(rating)s, %(review)s
@@ -24,7 +24,8 @@ class RatingStore:
     database: Database
 
     async def rate(self, rater: Identity, recipe_id: UUID, rating: int, review: str | None) -> bool:
-        """False when there is no such recipe for `rater`. No review leaves an earlier one."""
+        """Returns False when the recipe does not exist for `rater`. An earlier review is kept when
+        `review` is None."""
         async with self.database.transaction_as(rater) as tx:
             written = await tx.execute(
                 RATE, user_id=rater.user_id, recipe_id=recipe_id, rating=rating, review=review

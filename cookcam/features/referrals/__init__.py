@@ -1,1 +1,1 @@
-"""Which creator brought a user: `spec/client-contract.md` §8.1."""
+"""Referral codes, and the attribution of users to creators."""

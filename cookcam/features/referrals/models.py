@@ -1,4 +1,4 @@
-"""Codes by which creators are referred to."""
+"""Referral codes and attributions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen
 class ReferralLink:
-    """A row of `creator_affiliate_links` that a code stands for."""
+    """A row of `creator_affiliate_links`."""
 
     id: UUID
     creator_id: UUID
@@ -19,8 +19,11 @@ class ReferralLink:
 
 
 @frozen
-class Newcomer:
-    """What decides whether a user may still be attributed to somebody."""
+class ReferralStatus:
+    """The data that decides whether a user can still be attributed to a creator.
+
+    `attributed_to` is the link code of an existing attribution.
+    """
 
     created_at: datetime
     attributed_to: str | None

@@ -1,4 +1,4 @@
-"""`POST /auth/link-referral` (`spec/http-api-core.md` §6.9)."""
+"""Route `POST /auth/link-referral`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 from cookcam.web import WANTED, Routes, errors_as, validate_request, validate_response
 
-WORDS: dict[Outcome, str] = {
+MESSAGES: dict[Outcome, str] = {
     "linked": "Referral linked successfully",
     "linked before": "Referral linked successfully",
     "linked to another": "A referral is linked already",
@@ -39,7 +39,9 @@ def routes(referrals: Referrals) -> Routes:
     @validate_request(LinkReferralRequest)
     @validate_response(LinkReferralResponse)
     async def link_referral(caller: Identity, data: LinkReferralRequest) -> LinkReferralResponse:
-        """Say by whose code the caller came. The first one counts."""
-        return LinkReferralResponse(True, WORDS[await referrals.link(caller, data.referral_code)])
+        """Attribute the caller to the creator of a referral code. The first code counts."""
+        return LinkReferralResponse(
+            True, MESSAGES[await referrals.link(caller, data.referral_code)]
+        )
 
     return bp

@@ -1,9 +1,6 @@
-"""Who brought whom.
+"""Resolves referral codes and attributes new users to creators.
 
-    link = await referrals.resolve(code)   # any of the four forms, None for an unknown code
-
-The forms are those of `spec/client-contract.md` §8.1; the rules of attribution those of
-`spec/http-api-core.md` §6.9 and `spec/payments-and-gamification.md` §6.3.
+link = await referrals.resolve(code)   # any of the four forms, None for an unknown code
 """
 
 from __future__ import annotations
@@ -22,12 +19,12 @@ from cookcam.features.referrals.models import ReferralLink
 from cookcam.features.referrals.store import ReferralStore
 from cookcam.identity import Identity
 
-NEW_FOR: Final = timedelta(days=30)
+NEW_ACCOUNT_PERIOD: Final = timedelta(days=30)
 
-_LINK = re.compile(r"CC_[A-Z0-9]{8}")
-_CHEF = re.compile(r"CHEF_([0-9A-F]{8})")
+_LINK_CODE = re.compile(r"CC_[A-Z0-9]{8}")
+_CREATOR_CODE = re.compile(r"CHEF_([0-9A-F]{8})")
 _SLUG = re.compile(r"[a-z0-9-]{3,48}")
-_WEBSITE = "creator-"
+_WEBSITE_PREFIX = "creator-"
 
 Outcome = Literal["linked", "linked before", "linked to another", "too late"]
 
@@ -41,56 +38,57 @@ class Referrals:
     now: Callable[[], datetime] = field(repr=False)
 
     async def resolve(self, code: str) -> ReferralLink | None:
-        """The active link that a code stands for; case does not matter.
+        """The active link of a code, case-insensitive; None for an unknown code.
 
-        `CC_` + 8 is a link's own code. `CHEF_` + 8 is the one creator whose id ends so (with two
-        of them, nobody), whose link is made on first use. Anything else is a custom slug, with or
-        without the `creator-` of the website.
+        `CC_` and 8 characters: the code of a link. `CHEF_` and 8 hex digits: the creator whose id
+        ends with them, unless two creators match; the creator's link is inserted on first use. Any
+        other code: a custom slug, with or without the prefix `creator-` of the website.
         """
-        if _LINK.fullmatch(code.upper()):
+        if _LINK_CODE.fullmatch(code.upper()):
             return await self.store.by_code(code.upper())
-        chef = _CHEF.fullmatch(code.upper())
-        if chef:
-            return await self._of_chef(code.upper(), chef[1])
+        match = _CREATOR_CODE.fullmatch(code.upper())
+        if match:
+            return await self._by_creator_code(code.upper(), match[1])
         slug = code.lower()
         if not _SLUG.fullmatch(slug):
             return None
-        return await self.store.by_slug(slug, slug.removeprefix(_WEBSITE))
+        return await self.store.by_slug(slug, slug.removeprefix(_WEBSITE_PREFIX))
 
     async def link(self, caller: Identity, code: str) -> Outcome:
-        """Says that the caller came by this code.
+        """Attributes the caller to the creator of the code.
 
-        Counts once, for a new account, before anything was paid; what comes later changes nothing.
-        Raises ValidationError without a code, for an unknown one and for the caller's own.
+        Applies once, to an account younger than NEW_ACCOUNT_PERIOD that has not paid yet; later
+        calls change nothing. Raises ValidationError for a missing or unknown code, and for the
+        caller's own.
         """
         if not code.strip():
-            raise _refused("Referral code is required")
+            raise _invalid("Referral code is required")
         link = await self.resolve(code.strip())
         if link is None or link.creator_id == caller.user_id:
-            raise _refused("Invalid referral code")
-        await self.profiles.of(caller)  # made, if it is missing
-        newcomer = await self.store.newcomer(caller.user_id)
-        if newcomer.attributed_to is None:
-            if newcomer.has_paid or newcomer.created_at + NEW_FOR < self.now():
+            raise _invalid("Invalid referral code")
+        await self.profiles.of(caller)  # creates a missing profile
+        status = await self.store.status(caller.user_id)
+        if status.attributed_to is None:
+            if status.has_paid or status.created_at + NEW_ACCOUNT_PERIOD < self.now():
                 return "too late"
             if await self.store.attribute(caller.user_id, link):
                 return "linked"
-            newcomer = await self.store.newcomer(caller.user_id)
-        if newcomer.attributed_to == link.link_code:
+            status = await self.store.status(caller.user_id)
+        if status.attributed_to == link.link_code:
             return "linked before"
-        log.info("a second referral changes nothing", link=str(link.id))
+        log.info("second referral ignored", link=str(link.id))
         return "linked to another"
 
-    async def _of_chef(self, code: str, suffix: str) -> ReferralLink | None:
-        creators = await self.store.creators_ending_in(suffix)
+    async def _by_creator_code(self, code: str, suffix: str) -> ReferralLink | None:
+        creators = await self.store.creators_by_id_suffix(suffix)
         if len(creators) != 1:
             return None
         link = await self.store.by_code(code)
         if link is None:
-            await self.store.make_link(creators[0], code)
+            await self.store.insert_link(creators[0], code)
             link = await self.store.by_code(code)
         return link if link is not None and link.creator_id == creators[0] else None
 
 
-def _refused(words: str) -> ValidationError:
-    return ValidationError(words, error=words)
+def _invalid(message: str) -> ValidationError:
+    return ValidationError(message, error=message)

@@ -1,4 +1,4 @@
-"""The SQL of referral codes and attributions, as the server itself."""
+"""The SQL of referral codes and attributions, under the server's role."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cookcam.database import SERVICE, Database
-from cookcam.features.referrals.models import Newcomer, ReferralLink
+from cookcam.features.referrals.models import ReferralLink, ReferralStatus
 
 COLUMNS: LiteralString = "l.id, l.creator_id, l.link_code, l.custom_slug"
 
@@ -16,21 +16,21 @@ BY_CODE = f"""
 select {COLUMNS} from public.creator_affiliate_links l
 where l.link_code = %(code)s and l.is_active"""  # noqa: S608 - constants
 
-# A slug may itself begin with the prefix that the website puts before it: the longer one is meant.
+# A slug may itself start with the prefix that the website adds, so the longest match wins.
 BY_SLUG = f"""
 select {COLUMNS} from public.creator_affiliate_links l
 where l.custom_slug = any(%(slugs)s) and l.is_active
 order by length(l.custom_slug) desc limit 1"""  # noqa: S608 - constants
 
-CREATORS: LiteralString = """
+CREATORS_BY_SUFFIX: LiteralString = """
 select u.id from public.users u
 where u.is_creator and upper(right(u.id::text, 8)) = %(suffix)s limit 2"""
 
-CHEF_LINK: LiteralString = """
+INSERT_LINK: LiteralString = """
 insert into public.creator_affiliate_links (creator_id, link_code)
 values (%(creator_id)s, %(code)s) on conflict (link_code) do nothing"""
 
-NEWCOMER: LiteralString = """
+STATUS: LiteralString = """
 select u.created_at,
   (select a.link_code from public.referral_attributions a where a.user_id = u.id) as attributed_to,
   exists (
@@ -45,7 +45,7 @@ on conflict (user_id) do nothing"""
 
 
 @frozen
-class Found:
+class CreatorId:
     id: UUID
 
 
@@ -61,22 +61,24 @@ class ReferralStore:
             SERVICE, ReferralLink, BY_SLUG, slugs=list(slugs)
         )
 
-    async def creators_ending_in(self, suffix: str) -> list[UUID]:
-        """At most two: more than one is as good as none."""
-        rows = await self.database.fetch_all_as(SERVICE, Found, CREATORS, suffix=suffix)
+    async def creators_by_id_suffix(self, suffix: str) -> list[UUID]:
+        """The ids of at most two creators: two are enough to see that the suffix is ambiguous."""
+        rows = await self.database.fetch_all_as(
+            SERVICE, CreatorId, CREATORS_BY_SUFFIX, suffix=suffix
+        )
         return [row.id for row in rows]
 
-    async def make_link(self, creator_id: UUID, code: str) -> None:
-        """A creator's own link, if it is missing."""
+    async def insert_link(self, creator_id: UUID, code: str) -> None:
+        """Inserts a creator's own link unless the code exists."""
         async with self.database.transaction() as tx:
-            await tx.execute(CHEF_LINK, creator_id=creator_id, code=code)
+            await tx.execute(INSERT_LINK, creator_id=creator_id, code=code)
 
-    async def newcomer(self, user_id: UUID) -> Newcomer:
-        """Raises NotFound without a profile."""
-        return await self.database.fetch_one_as(SERVICE, Newcomer, NEWCOMER, user_id=user_id)
+    async def status(self, user_id: UUID) -> ReferralStatus:
+        """The user's referral status. Raises NotFound without a profile."""
+        return await self.database.fetch_one_as(SERVICE, ReferralStatus, STATUS, user_id=user_id)
 
     async def attribute(self, user_id: UUID, link: ReferralLink) -> bool:
-        """False when somebody was first."""
+        """Attributes the user. Returns False when the user is attributed already."""
         async with self.database.transaction() as tx:
             return (
                 await tx.execute(

@@ -1,4 +1,4 @@
-"""What the saving routes answer with."""
+"""Response bodies of the saving routes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from cookcam.features.recipes.answers import RecipeRow
-from cookcam.features.saving.models import Favorited, SavedPage
+from cookcam.features.saving.models import FavoriteResult, SavedPage
 
 
 class SaveRecipeResponse(Struct):
@@ -26,9 +26,9 @@ class FavoriteResponse(Struct):
     xp_awarded: int
 
     @classmethod
-    def of(cls, result: Favorited) -> FavoriteResponse:
-        words = "added to" if result.favorited else "removed from"
-        return cls(True, f"Recipe {words} favorites", result.favorited, result.xp_awarded)
+    def of(cls, result: FavoriteResult) -> FavoriteResponse:
+        change = "added to" if result.favorited else "removed from"
+        return cls(True, f"Recipe {change} favorites", result.favorited, result.xp_awarded)
 
 
 class SavedRecipeItem(Struct):

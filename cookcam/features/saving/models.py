@@ -1,4 +1,4 @@
-"""What is between a person and a recipe they may have saved."""
+"""Saved and favourite recipes of a user."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from cookcam.features.recipes.models import ShownRecipe
 
 
 @frozen
-class Standing:
-    """Whether the recipe is saved, and whether the person may see it."""
+class SavedState:
+    """Whether the user has saved the recipe, and whether the user may see it."""
 
     saved: bool
     visible: bool
 
 
 @frozen
-class Favorited:
-    """What a favourite request came to; `xp_awarded` is what was really granted."""
+class FavoriteResult:
+    """The result of a favourite request; `xp_awarded` is the XP granted."""
 
     favorited: bool
     xp_awarded: int
@@ -27,7 +27,7 @@ class Favorited:
 
 @frozen
 class SavedRecipe:
-    """A saved recipe, and when it was saved."""
+    """A saved recipe with the time of saving."""
 
     created_at: datetime
     recipe: ShownRecipe
@@ -35,7 +35,7 @@ class SavedRecipe:
 
 @frozen
 class SavedPage:
-    """A slice of somebody's saved recipes; `total` counts all that they may still see."""
+    """A slice of a user's saved recipes; `total` counts all that the user may still see."""
 
     saved: list[SavedRecipe]
     total: int

@@ -1,4 +1,4 @@
-"""What the favourite route reads."""
+"""Request body of the favourite route."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from msgspec import Struct
 
 
 class FavoriteRequest(Struct):
-    """`favorited` says how it shall be; without it the request turns what is."""
+    """`favorited` is the requested state; without it the request toggles the current state."""
 
     favorited: bool | None = None

@@ -1,4 +1,4 @@
-"""Saving recipes (`spec/http-api-core.md` §9.13; `spec/client-contract.md` §2.1, §5.3)."""
+"""Routes of saved recipes and favourites."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _saving(bp: Routes, saving: Saving) -> None:
     @signed_in
     @validate_response(SaveRecipeResponse)
     async def toggle_saved(caller: Identity, recipe_id: str) -> SaveRecipeResponse:
-        """Save a recipe, or remove it from the saved ones."""
+        """Save a recipe, or remove it from the saved recipes."""
         return SaveRecipeResponse.of(saved=await saving.toggle(caller, _id(recipe_id)))
 
     @bp.delete("/recipes/<recipe_id>/save")
@@ -45,7 +45,7 @@ def _saving(bp: Routes, saving: Saving) -> None:
     @signed_in
     @validate_response(SaveRecipeResponse)
     async def unsave(caller: Identity, recipe_id: str) -> SaveRecipeResponse:
-        """Remove a recipe from the saved ones."""
+        """Remove a recipe from the saved recipes."""
         await saving.unsave(caller, _id(recipe_id))
         return SaveRecipeResponse.of(saved=False)
 
@@ -55,7 +55,7 @@ def _saving(bp: Routes, saving: Saving) -> None:
     @query_integers(limit=20, offset=0)
     @validate_response(SavedRecipesResponse)
     async def saved_recipes(caller: Identity, limit: int, offset: int) -> SavedRecipesResponse:
-        """One's own saved recipes and favourites, newest first."""
+        """The caller's saved recipes and favourites, newest first."""
         return SavedRecipesResponse.of(await saving.page(caller, limit, offset))
 
 
@@ -66,9 +66,9 @@ def _favorites(bp: Routes, saving: Saving) -> None:
     @validate_request(FavoriteRequest)
     @validate_response(FavoriteResponse)
     async def favorite(caller: Identity, recipe_id: str, data: FavoriteRequest) -> FavoriteResponse:
-        """Make a recipe a favourite, or none; without a body, the other of what it is.
+        """Set whether a recipe is a favourite; without a body, toggle it.
 
-        Without a body, a repetition within three seconds gets the first answer.
+        A toggle repeated within three seconds returns the first response again.
         """
         result = await saving.favorite(caller, _id(recipe_id), data.favorited)
         return FavoriteResponse.of(result)
@@ -79,7 +79,7 @@ def _favorites(bp: Routes, saving: Saving) -> None:
     @validate_response(FavoriteResponse)
     async def unfavorite(caller: Identity, recipe_id: str) -> FavoriteResponse:
         """Remove a recipe from the favourites."""
-        return FavoriteResponse.of(await saving.favorite(caller, _id(recipe_id), wanted=False))
+        return FavoriteResponse.of(await saving.favorite(caller, _id(recipe_id), requested=False))
 
 
 def _id(text: str) -> UUID:

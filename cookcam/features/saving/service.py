@@ -1,7 +1,7 @@
 """The rules of saving recipes.
 
-Saving and favouriting are one relation: what is favourited is among the saved, and what leaves one
-leaves the other (`spec/client-contract.md` §5.3). Quota, row, counter and XP are one transaction.
+Saved recipes and favourites are one relation: adding to or removing from one changes the other.
+Quota, row, counter and XP change in one transaction.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cookcam.database import Transaction
 from cookcam.errors import DatabaseError
 from cookcam.features.gamification.service import Xp
 from cookcam.features.recipes.service import Recipes, recipe_not_found
-from cookcam.features.saving.models import Favorited, SavedPage, SavedRecipe, Standing
+from cookcam.features.saving.models import FavoriteResult, SavedPage, SavedRecipe, SavedState
 from cookcam.features.saving.store import SavingStore
 from cookcam.features.subscriptions.quotas import Quotas
 from cookcam.identity import Identity
@@ -25,9 +25,11 @@ UNFAVORITE_FAILED = "Failed to remove recipe from favorites"
 
 @frozen
 class Saving:
-    """Raises NotFound for a recipe that is neither visible to the caller nor saved by them: what
-    its author has withdrawn can still be removed. Raises LimitReached when the caller's plan has
-    no room for one more.
+    """Saves recipes and marks favourites.
+
+    Methods raise NotFound for a recipe that the caller can neither see nor has saved; a saved
+    recipe that its author has withdrawn can still be removed. They raise LimitReached when the
+    caller's plan allows no further saved recipe.
     """
 
     store: SavingStore
@@ -36,37 +38,37 @@ class Saving:
     xp: Xp
 
     async def toggle(self, caller: Identity, recipe_id: UUID) -> bool:
-        """Saves the recipe, or removes it; whether it is saved now.
+        """Saves the recipe, or removes a saved one; returns whether it is saved now.
 
-        Toggles at the same time come one after the other, so that each turns the last one's state.
+        Concurrent toggles of one user are serialised, so each inverts the previous state.
         """
-        async with self.store.changing(caller, recipe_id) as tx:
-            standing = await self.store.standing(tx, caller, recipe_id)
-            saved = not standing.saved
-            await self._bring(tx, caller, recipe_id, standing, saved, UNSAVE_FAILED)
+        async with self.store.locked_transaction(caller, recipe_id) as tx:
+            current = await self.store.current(tx, caller, recipe_id)
+            saved = not current.saved
+            await self._set_saved(tx, caller, recipe_id, current, saved, UNSAVE_FAILED)
         await self.recipes.recount(recipe_id)
         return saved
 
     async def favorite(
-        self, caller: Identity, recipe_id: UUID, wanted: bool | None = None
-    ) -> Favorited:
-        """Makes the recipe a favourite, or none; without a wish, the other of what it is.
+        self, caller: Identity, recipe_id: UUID, requested: bool | None = None
+    ) -> FavoriteResult:
+        """Makes the recipe a favourite or not, as `requested`; toggles it when that is None.
 
-        A toggle that comes again within three seconds is the first one repeated, whose answer was
-        lost: it gets the same answer and changes nothing. Being added earns XP, once per recipe.
+        A toggle repeated within REPEAT_WINDOW is taken for a retry after a lost response: it
+        returns the first result and changes nothing. Adding earns XP, once per recipe.
         """
         award = None
-        async with self.store.changing(caller, recipe_id) as tx:
-            standing = await self.store.standing(tx, caller, recipe_id)
-            if wanted is None:
+        async with self.store.locked_transaction(caller, recipe_id) as tx:
+            current = await self.store.current(tx, caller, recipe_id)
+            if requested is None:
                 last = await self.store.last_toggle(tx, caller, recipe_id)
-                if last is not None and last == standing.saved:
-                    return Favorited(last, 0)
-            favorited = not standing.saved if wanted is None else wanted
-            await self._bring(tx, caller, recipe_id, standing, favorited, UNFAVORITE_FAILED)
-            if wanted is None:
-                await self.store.note_toggle(tx, caller, recipe_id, favorited)
-            if favorited and not standing.saved:
+                if last is not None and last == current.saved:
+                    return FavoriteResult(last, 0)
+            favorited = not current.saved if requested is None else requested
+            await self._set_saved(tx, caller, recipe_id, current, favorited, UNFAVORITE_FAILED)
+            if requested is None:
+                await self.store.record_toggle(tx, caller, recipe_id, favorited)
+            if favorited and not current.saved:
                 award = await self.xp.award(
                     tx,
                     caller.user_id,
@@ -76,22 +78,22 @@ class Saving:
                 )
         await self.recipes.recount(recipe_id)
         if award is None:
-            return Favorited(favorited, 0)
+            return FavoriteResult(favorited, 0)
         self.xp.announce(award)
-        return Favorited(favorited, award.xp_gained)
+        return FavoriteResult(favorited, award.xp_gained)
 
     async def unsave(self, caller: Identity, recipe_id: UUID) -> None:
-        """Removes the recipe from the saved ones; it may have been removed before."""
-        async with self.store.changing(caller, recipe_id) as tx:
-            standing = await self.store.standing(tx, caller, recipe_id)
-            await self._bring(tx, caller, recipe_id, standing, False, UNSAVE_FAILED)
+        """Removes the recipe from the saved recipes; idempotent."""
+        async with self.store.locked_transaction(caller, recipe_id) as tx:
+            current = await self.store.current(tx, caller, recipe_id)
+            await self._set_saved(tx, caller, recipe_id, current, False, UNSAVE_FAILED)
         await self.recipes.recount(recipe_id)
 
     async def page(self, owner: Identity, limit: int, offset: int) -> SavedPage:
         """The owner's saved recipes, newest first. Withdrawn and deleted ones are left out."""
         bookmarks, total = await self.store.page(owner, limit, offset)
         shown = await self.recipes.these(owner, [bookmark.recipe_id for bookmark in bookmarks])
-        by_id = {one.recipe.id: one for one in shown}
+        by_id = {entry.recipe.id: entry for entry in shown}
         return SavedPage(
             [
                 SavedRecipe(bookmark.created_at, by_id[bookmark.recipe_id])
@@ -101,19 +103,19 @@ class Saving:
             total,
         )
 
-    async def _bring(
+    async def _set_saved(
         self,
         tx: Transaction,
         owner: Identity,
         recipe_id: UUID,
-        standing: Standing,
+        current: SavedState,
         saved: bool,
         removal_failed: str,
     ) -> None:
-        """Makes it saved or not. `removal_failed` is the literal of a removal's 500."""
-        if not (standing.visible or (standing.saved and not saved)):
+        """Saves or removes the recipe. `removal_failed` is the error text of a failed removal."""
+        if not (current.visible or (current.saved and not saved)):
             raise recipe_not_found()
-        if saved == standing.saved:
+        if saved == current.saved:
             return
         if saved:
             await self.quotas.consume(tx, owner.user_id, "saved_recipes")

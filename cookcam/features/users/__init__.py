@@ -1,1 +1,1 @@
-"""People as others see them: public profiles, search, and who follows whom."""
+"""Public user profiles, user search and follows."""

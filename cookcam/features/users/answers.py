@@ -1,4 +1,4 @@
-"""What the people routes answer with."""
+"""Response bodies of the user routes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from cookcam.features.users.models import Contact, Contacts, PublicUser
+from cookcam.features.users.models import Contact, ContactPage, PublicUser
 
 
 class PublicUserRow(Struct):
-    """`created_at` is there where one person is looked at."""
+    """A public profile. `created_at` is set only in the response for a single user."""
 
     id: UUID
     name: str | None
@@ -40,9 +40,9 @@ class PublicUserResponse(Struct):
 
     @classmethod
     def of(cls, user: PublicUser) -> PublicUserResponse:
-        answer = PublicUserRow.of(user)
-        answer.created_at = user.created_at
-        return cls(answer)
+        response = PublicUserRow.of(user)
+        response.created_at = user.created_at
+        return cls(response)
 
 
 class UserListResponse(Struct):
@@ -85,7 +85,7 @@ class FollowersResponse(Struct):
     total: int
 
     @classmethod
-    def of(cls, contacts: Contacts) -> FollowersResponse:
+    def of(cls, contacts: ContactPage) -> FollowersResponse:
         latest = [Follower(contact.since, UserCard.of(contact)) for contact in contacts.latest]
         return cls(latest, contacts.total)
 
@@ -100,6 +100,6 @@ class FollowingResponse(Struct):
     total: int
 
     @classmethod
-    def of(cls, contacts: Contacts) -> FollowingResponse:
+    def of(cls, contacts: ContactPage) -> FollowingResponse:
         latest = [Followed(contact.since, UserCard.of(contact)) for contact in contacts.latest]
         return cls(latest, contacts.total)

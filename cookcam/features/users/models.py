@@ -1,4 +1,4 @@
-"""People as others see them."""
+"""Public user profiles and follow relations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 @frozen
 class PublicUser:
-    """What everybody may know of a person."""
+    """The public part of a user's profile."""
 
     id: UUID
     name: str | None = field(repr=False)
@@ -24,7 +24,7 @@ class PublicUser:
 
 @frozen
 class Contact:
-    """Somebody who follows or is followed, and since when."""
+    """A follower or followed user. `since` is the time of the follow."""
 
     id: UUID
     name: str | None = field(repr=False)
@@ -35,8 +35,8 @@ class Contact:
 
 
 @frozen
-class Contacts:
-    """The latest contacts of a person; `total` counts them all."""
+class ContactPage:
+    """The latest contacts of a user; `total` counts all of them."""
 
     latest: list[Contact]
     total: int

@@ -1,4 +1,4 @@
-"""What the people routes read."""
+"""Request parameters of the user routes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from msgspec import Meta, Struct
 
 from cookcam.features.literals import refused
 
-SHORTEST_SEARCH = 2
+MIN_SEARCH_LENGTH = 2
 
 
 class UserFilter(Struct):
-    """The query of a search; an empty one is none."""
+    """Query of the user search. An empty `search` means no filter."""
 
     search: Annotated[
         str,
@@ -23,11 +23,11 @@ class UserFilter(Struct):
         ),
     ] = ""
 
-    def beginning(self) -> str | None:
-        """Raises ValidationError."""
+    def prefix(self) -> str | None:
+        """The name prefix to search for; None without a filter. Raises ValidationError."""
         text = self.search.strip()
         if not text:
             return None
-        if len(text) < SHORTEST_SEARCH:
-            raise refused(f"Search must be at least {SHORTEST_SEARCH} characters", "search")
+        if len(text) < MIN_SEARCH_LENGTH:
+            raise refused(f"Search must be at least {MIN_SEARCH_LENGTH} characters", "search")
         return text

@@ -1,4 +1,4 @@
-"""`/users` but for one's own profile (`spec/http-api-core.md` §7)."""
+"""Routes of public profiles and follows under `/users`."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def _people(bp: Routes, users: Users) -> None:
     async def search_users(
         caller: Identity | None, limit: int, query_args: UserFilter
     ) -> UserListResponse:
-        """Find people by how their names begin; without a search, those with the most XP.
+        """Find users by name prefix; without a search, the users with the most XP.
 
-        Never more than 50.
+        At most 50 users.
         """
-        beginning = query_args.beginning()
-        if beginning is not None:
-            # Not to be used for listing everybody, letter by letter.
+        prefix = query_args.prefix()
+        if prefix is not None:
+            # Limits enumeration of all users prefix by prefix.
             spend_costly("people", caller and caller.user_id)
-        return UserListResponse.of(await users.search(beginning, limit))
+        return UserListResponse.of(await users.search(prefix, limit))
 
     @bp.get("/users/<user_id>")
     @errors_as(unexpected="Internal server error")
     @validate_response(PublicUserResponse)
     async def get_user(user_id: str) -> PublicUserResponse:
-        """What everybody may know of a person."""
+        """A user's public profile."""
         return PublicUserResponse.of(await users.get(_id(user_id)))
 
 
@@ -67,7 +67,7 @@ def _follows(bp: Routes, users: Users) -> None:
     @signed_in
     @validate_response(FollowResponse)
     async def toggle_follow(caller: Identity, user_id: str) -> FollowResponse:
-        """Follow somebody, or no longer."""
+        """Follow a user, or unfollow a user already followed."""
         return FollowResponse.of(following=await users.toggle_follow(caller, _id(user_id)))
 
     @bp.delete("/users/<user_id>/follow")
@@ -75,7 +75,7 @@ def _follows(bp: Routes, users: Users) -> None:
     @signed_in
     @validate_response(FollowResponse)
     async def unfollow(caller: Identity, user_id: str) -> FollowResponse:
-        """Follow somebody no longer."""
+        """Unfollow a user."""
         await users.unfollow(caller, _id(user_id))
         return FollowResponse.of(following=False)
 
@@ -84,7 +84,7 @@ def _follows(bp: Routes, users: Users) -> None:
     @query_integers(limit=50)
     @validate_response(FollowersResponse)
     async def followers(user_id: str, limit: int) -> FollowersResponse:
-        """Who follows somebody, newest first."""
+        """A user's followers, newest first."""
         return FollowersResponse.of(await users.followers(_id(user_id), limit))
 
     @bp.get("/users/<user_id>/following")
@@ -92,7 +92,7 @@ def _follows(bp: Routes, users: Users) -> None:
     @query_integers(limit=50)
     @validate_response(FollowingResponse)
     async def following(user_id: str, limit: int) -> FollowingResponse:
-        """Whom somebody follows, newest first."""
+        """The users that a user follows, newest first."""
         return FollowingResponse.of(await users.following(_id(user_id), limit))
 
 

@@ -1,4 +1,4 @@
-"""The rules of looking at people and of following them (`spec/http-api-core.md` §7)."""
+"""The rules of public profiles and of following users."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from uuid import UUID
 from attrs import frozen
 
 from cookcam.errors import ForeignKeyError, NotFound, ValidationError
-from cookcam.features.users.models import Contacts, PublicUser
+from cookcam.features.users.models import ContactPage, PublicUser
 from cookcam.features.users.store import UserStore
 from cookcam.identity import Identity
 
-MOST = 50
-"""People in one answer: nobody shall list them all."""
+MAX_USERS = 50
+"""Users per search response; a low limit makes listing all users impractical."""
 
 
 def user_not_found() -> NotFound:
@@ -30,53 +30,53 @@ class Users:
             raise user_not_found()
         return user
 
-    async def search(self, beginning: str | None, limit: int) -> list[PublicUser]:
-        """At most MOST people whose names begin so, or of all; those with the most XP first."""
-        bounded = min(limit, MOST)
-        if beginning is None:
+    async def search(self, prefix: str | None, limit: int) -> list[PublicUser]:
+        """At most MAX_USERS users, by name prefix if given; the most XP first."""
+        bounded = min(limit, MAX_USERS)
+        if prefix is None:
             return await self.store.top(bounded)
-        return await self.store.named(beginning, bounded)
+        return await self.store.starting_with(prefix, bounded)
 
-    async def followers(self, user_id: UUID, limit: int) -> Contacts:
-        """Who follows somebody. Raises NotFound."""
+    async def followers(self, user_id: UUID, limit: int) -> ContactPage:
+        """The user's followers. Raises NotFound."""
         total = await self.store.count_followers(user_id)
         if total is None:
             raise user_not_found()
-        return Contacts(await self.store.followers(user_id, limit), total)
+        return ContactPage(await self.store.followers(user_id, limit), total)
 
-    async def following(self, user_id: UUID, limit: int) -> Contacts:
-        """Whom somebody follows. Raises NotFound."""
+    async def following(self, user_id: UUID, limit: int) -> ContactPage:
+        """The users that the user follows. Raises NotFound."""
         total = await self.store.count_following(user_id)
         if total is None:
             raise user_not_found()
-        return Contacts(await self.store.following(user_id, limit), total)
+        return ContactPage(await self.store.following(user_id, limit), total)
 
     async def toggle_follow(self, follower: Identity, followed: UUID) -> bool:
-        """Follows somebody, or no longer; which of both it is now.
+        """Follows the user, or unfollows; returns whether the follower now follows the user.
 
-        Toggles at the same time come one after the other. Raises ValidationError for oneself,
-        NotFound.
+        Concurrent toggles of one follower are serialised. Raises ValidationError when both users
+        are the same, and NotFound.
         """
-        _somebody_else(follower, followed)
+        _check_not_self(follower, followed)
         try:
             following = await self.store.toggle_follow(follower, followed)
-        except ForeignKeyError:  # gone at this moment
+        except ForeignKeyError:  # the account was deleted meanwhile
             following = None
         if following is None:
             raise user_not_found()
         return following
 
     async def unfollow(self, follower: Identity, followed: UUID) -> None:
-        """No longer follows somebody, whether they did before or not.
+        """Unfollows the user; does nothing without a follow.
 
-        Raises ValidationError for oneself, NotFound.
+        Raises ValidationError when both users are the same, and NotFound.
         """
-        _somebody_else(follower, followed)
+        _check_not_self(follower, followed)
         await self.get(followed)
         await self.store.unfollow(follower, followed)
 
 
-def _somebody_else(follower: Identity, followed: UUID) -> None:
+def _check_not_self(follower: Identity, followed: UUID) -> None:
     if follower.user_id == followed:
-        words = "Cannot follow yourself"
-        raise ValidationError(words, error=words)
+        message = "Cannot follow yourself"
+        raise ValidationError(message, error=message)

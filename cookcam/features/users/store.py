@@ -1,7 +1,7 @@
 """The SQL of public profiles and follows.
 
-Guests may look at people through the server alone, so it reads as itself, and these columns and no
-others. A follow is written in the name of who follows.
+Guests may read profiles only through the server, so they are read as SERVICE, public columns only.
+Follows are written under the follower's role.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ COLUMNS: LiteralString = """
 
 FIND = f"select {COLUMNS} from public.users u where u.id = %(user_id)s"  # noqa: S608 - constants
 
-# Two halves, because the index of the first knows of nobody without XP; the second is not begun
-# when the first has filled the list.
+# Two queries, because the partial index of the first covers only users with XP. PostgreSQL does not
+# start the second when the first has filled the list.
 TOP = f"""
 (
   select {COLUMNS} from public.users u where u.total_xp > 0
@@ -33,7 +33,7 @@ union all
 (select {COLUMNS} from public.users u where u.total_xp = 0 order by u.id limit %(limit)s)
 limit %(limit)s"""  # noqa: S608 - constants
 
-BY_NAME = f"""
+BY_PREFIX = f"""
 select {COLUMNS} from public.users u
 where lower(u.name) like lower(%(pattern)s)
 order by u.total_xp desc, u.id limit %(limit)s"""  # noqa: S608 - constants
@@ -53,7 +53,7 @@ from public.user_follows f join public.users u on u.id = f.following_id
 where f.follower_id = %(user_id)s
 order by f.created_at desc, u.id limit %(limit)s"""  # noqa: S608 - constants
 
-# No row for somebody who is not there.
+# No row for an unknown user.
 COUNT_FOLLOWERS: LiteralString = """
 select (select count(*) from public.user_follows f where f.following_id = u.id) as total
 from public.users u where u.id = %(user_id)s"""
@@ -62,8 +62,8 @@ COUNT_FOLLOWING: LiteralString = """
 select (select count(*) from public.user_follows f where f.follower_id = u.id) as total
 from public.users u where u.id = %(user_id)s"""
 
-# One change of whom somebody follows at a time: each toggle turns what the last one left.
-HOLD: LiteralString = "select from public.users where id = %(user_id)s for no key update"
+# Serialises the toggles of one follower, so that each inverts the result of the previous one.
+LOCK_FOLLOWER: LiteralString = "select from public.users where id = %(user_id)s for no key update"
 
 EXISTS: LiteralString = "select exists (select from public.users where id = %(user_id)s)"
 
@@ -90,13 +90,13 @@ class UserStore:
         return await self.database.fetch_optional_as(SERVICE, PublicUser, FIND, user_id=user_id)
 
     async def top(self, limit: int) -> list[PublicUser]:
-        """Those with the most XP."""
+        """The users with the most XP."""
         return await self.database.fetch_all_as(SERVICE, PublicUser, TOP, limit=limit)
 
-    async def named(self, beginning: str, limit: int) -> list[PublicUser]:
-        """Those whose names begin so, in any case of letters; the most XP first."""
+    async def starting_with(self, prefix: str, limit: int) -> list[PublicUser]:
+        """Users by name prefix, case-insensitive; the most XP first."""
         return await self.database.fetch_all_as(
-            SERVICE, PublicUser, BY_NAME, pattern=_beginning_with(beginning), limit=limit
+            SERVICE, PublicUser, BY_PREFIX, pattern=_prefix_pattern(prefix), limit=limit
         )
 
     async def followers(self, user_id: UUID, limit: int) -> list[Contact]:
@@ -112,18 +112,18 @@ class UserStore:
         )
 
     async def count_followers(self, user_id: UUID) -> int | None:
-        """None when there is no such person."""
+        """The number of followers; None for an unknown user."""
         return await self._count(COUNT_FOLLOWERS, user_id)
 
     async def count_following(self, user_id: UUID) -> int | None:
-        """None when there is no such person."""
+        """The number of followed users; None for an unknown user."""
         return await self._count(COUNT_FOLLOWING, user_id)
 
     async def toggle_follow(self, follower: Identity, followed: UUID) -> bool | None:
-        """Whether it follows now; None when there is nobody to follow."""
+        """Returns whether the follower now follows the user; None for an unknown user."""
         async with self.database.transaction_as(follower) as tx:
             async with tx.acting_as(SERVICE):
-                await tx.execute(HOLD, user_id=follower.user_id)
+                await tx.execute(LOCK_FOLLOWER, user_id=follower.user_id)
                 if not await tx.fetch_value(EXISTS, user_id=followed):
                     return None
             pair = {"follower": follower.user_id, "followed": followed}
@@ -144,6 +144,6 @@ class UserStore:
         return None if row is None else row.total
 
 
-def _beginning_with(text: str) -> str:
-    """A LIKE pattern in which nothing of `text` is a wildcard."""
+def _prefix_pattern(text: str) -> str:
+    """The LIKE pattern for a prefix, with the wildcards in `text` escaped."""
     return re.sub(r"([\\%_])", r"\\\1", text) + "%"
