@@ -246,7 +246,8 @@ class TestTries:
 
     async def test_deleted_account_has_no_tries(self, api: ApiServer, ann: Person):
         await api.sql("delete from auth.users where id = %(id)s", id=ann.id)
-        assert await opened(ann) == NOTHING
+        answer = await ann.post("/mysteryBox/open")
+        assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_EXPIRED")
 
 
 class TestConcurrentTries:

@@ -156,7 +156,7 @@ async def shop(database_url: str) -> AsyncIterator[Shop]:
             )
         )
         recipes: Any = None
-        yield Shop(app, gotrue, provider, database, database_url, recipes, http, store)
+        yield Shop(app, gotrue, provider, database, database_url, recipes, http, limits, store)
 
 
 @pytest.fixture
