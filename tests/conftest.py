@@ -27,6 +27,11 @@ configure_logs()
 httpx_transports.create_ssl_context = cache(httpx.create_ssl_context)  # pyright: ignore[reportPrivateImportUsage]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long values are named by their argument: keys and images differ between workers of a run."""
+    return argname if isinstance(val, bytes | str) and len(val) > 80 else None
+
+
 @pytest.fixture(autouse=True)
 def everything_is_collected() -> Iterator[None]:
     """A server tells the collector to leave alone what is there; the next test is none of that."""
