@@ -99,10 +99,10 @@ async def test_a_release_that_does_not_start_stops_at_the_first_instance(
         assert await is_ready(deployment.ports[1])
 
         deployment.releases.add(
-            "without database",
-            {**sandbox.production, "DATABASE_URL": "postgresql://cookcam@127.0.0.1:1/none"},
+            "without-database",
+            {**sandbox.staging, "DATABASE_URL": "postgresql://cookcam@127.0.0.1:1/none"},
         )
-        deployment.releases.switch_to("without database")
+        deployment.releases.switch_to("without-database")
         stopped = await reload_one_by_one(deployment, ready_seconds=10)
         assert stopped.returncode == 1
         assert '"database":{"status":"down"' in stopped.stderr.decode()

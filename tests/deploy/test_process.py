@@ -93,7 +93,7 @@ async def test_the_port_is_closed_until_requests_are_answered(
     """A proxy whose connection waits in the accept queue waits, too; one that is refused asks the
     next instance."""
     [port] = free_ports(1)
-    async with started_server(sandbox.production, port, tmp_path) as server:
+    async with started_server(sandbox.staging, port, tmp_path) as server:
         with trio.fail_after(30):
             while True:
                 try:
@@ -113,7 +113,7 @@ async def test_a_port_that_another_instance_takes_during_the_start_ends_it(
     tmp_path: Path, sandbox: SandboxProcess
 ):
     [port] = free_ports(1)
-    async with started_server(sandbox.production, port, tmp_path) as server:
+    async with started_server(sandbox.staging, port, tmp_path) as server:
         await server.logged("Supabase clients initialized")  # bound, and not listening yet
         with socket.socket() as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

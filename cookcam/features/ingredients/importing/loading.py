@@ -305,9 +305,13 @@ def import_bundle(
     ):
         connection.execute(SETTINGS)
         connection.execute(STAGING)
-        alone = connection.execute("select pg_try_advisory_lock(%s)", (ONE_AT_A_TIME,)).fetchone()
-        if alone != (True,):
-            raise BundleError("another import is running")
+        # The session of an import that has just ended keeps the lock until PostgreSQL ends it.
+        connection.execute("set lock_timeout = '3s'")
+        try:
+            connection.execute("select pg_advisory_lock(%s)", (ONE_AT_A_TIME,))
+        except psycopg.errors.LockNotAvailable:
+            raise BundleError("another import is running") from None
+        connection.execute("reset lock_timeout")
         _Import(connection, bundle, report, progress, rows).run()
     return report
 
