@@ -2,7 +2,7 @@
 
 An `AppError` says everything an answer needs: the status, the machine-readable code and the
 words. It is raised where the fault is known and shaped in one place for each channel:
-`cookcam.web.errors` for HTTP, `cookcam.realtime` for sockets. Statuses and codes are those of
+`cookcam.http.errors` for HTTP, `cookcam.realtime` for sockets. Statuses and codes are those of
 `spec/http-api-core.md` §3.12.
 """
 

@@ -16,8 +16,8 @@ from cookcam.config import (
     read_environment,
     without_effect,
 )
-from cookcam.settings.readers import Secret
-from cookcam.settings.sections import DEPLOYED
+from cookcam.config.readers import Secret
+from cookcam.config.sections import DEPLOYED
 from tests.support.environments import (
     DEVELOPMENT,
     GOOGLE_KEY,

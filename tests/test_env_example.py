@@ -7,7 +7,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from cookcam.config import described, load
-from cookcam.env_example import env_example
+from cookcam.config.env_example import env_example
 
 FILE = Path(__file__).parents[1] / ".env.example"
 REQUIRED = {

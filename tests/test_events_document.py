@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import trio
 
-from cookcam.events_document import SENT, events_document
+from cookcam.app.events_document import SENT, events_document
 from cookcam.lifecycle.state import Phase
 from tests.support.realtime import Person, open_live
 
@@ -23,7 +23,9 @@ A_SEND = re.compile(
 
 async def test_page_is_what_the_program_declares():
     page = (REPOSITORY / "docs" / "events.md").read_text()
-    assert page == await events_document(), "run python -m cookcam.events_document docs/events.md"
+    assert page == await events_document(), (
+        "run python -m cookcam.app.events_document docs/events.md"
+    )
 
 
 def test_every_event_that_is_sent_is_on_the_page():

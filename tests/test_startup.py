@@ -6,7 +6,7 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock
 
-from cookcam.startup import RUSH, warm_up
+from cookcam.app.readiness import RUSH, warm_up
 
 
 @define

@@ -33,7 +33,7 @@ NO_EDITION = -1
 
 
 class Redis(Protocol):
-    """The part of `cookcam.providers.redis.Redis` used here; all raise ServiceUnavailable."""
+    """The part of `cookcam.integrations.redis.Redis` used here; all raise ServiceUnavailable."""
 
     async def get(self, key: str) -> bytes | None: ...
 

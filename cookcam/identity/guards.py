@@ -18,11 +18,11 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 from quart import current_app, request
 
 from cookcam.errors import AppError, AuthenticationError, InsufficientPermissions
+from cookcam.http.facts import facts
+from cookcam.http.route_options import secured
 from cookcam.identity.models import Identity
 from cookcam.identity.tokens import Authenticator
 from cookcam.observability.context import add_log_fields
-from cookcam.web.facts import facts
-from cookcam.web.marks import secured
 
 P = ParamSpec("P")
 R = TypeVar("R")

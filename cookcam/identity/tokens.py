@@ -25,6 +25,7 @@ import structlog
 import trio
 from attrs import define, field
 
+from cookcam.config.readers import Secret
 from cookcam.errors import (
     RateLimited,
     ServiceAuthError,
@@ -33,11 +34,10 @@ from cookcam.errors import (
     TokenExpired,
 )
 from cookcam.identity.account_states import AccountClosed, AccountStates
-from cookcam.identity.answers import RecentAnswers
 from cookcam.identity.claims import Rejected, identity_from
 from cookcam.identity.keys import ASYMMETRIC, KeySet
 from cookcam.identity.models import Identity
-from cookcam.settings.readers import Secret
+from cookcam.identity.responses import RecentAnswers
 
 LONGEST_TOKEN = 8 * 1024
 """Characters; a Supabase access token has one or two thousand."""
@@ -63,7 +63,7 @@ class ProviderUser(Protocol):
 
 
 class IdentityProvider(Protocol):
-    """The two questions this package asks; `cookcam.providers.supabase` answers them."""
+    """The two questions this package asks; `cookcam.integrations.supabase.client` answers them."""
 
     async def signing_keys(self) -> Sequence[Mapping[str, Any]]:
         """The `keys` of the project's JWKS. Raises AppError when they cannot be had."""

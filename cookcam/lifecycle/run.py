@@ -16,12 +16,12 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from cookcam.config.sections import DrainConfig
 from cookcam.lifecycle.background import Background
 from cookcam.lifecycle.shutdown import DrainReport, Server, Shutdown, Sockets
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.tree import snapshot
 from cookcam.lifecycle.work import Work
-from cookcam.settings.sections import DrainConfig
 
 WATCHER = "watch signals"
 CLOSE_TIMEOUT = 5.0

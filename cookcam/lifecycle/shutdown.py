@@ -13,10 +13,10 @@ from typing import Protocol
 import trio
 from attrs import define, field, frozen
 
+from cookcam.config.sections import DrainConfig
 from cookcam.lifecycle.background import Background
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.work import Work
-from cookcam.settings.sections import DrainConfig
 
 
 class Server(Protocol):

@@ -24,6 +24,7 @@ from uuid import uuid4
 import trio
 from attrs import define, field, frozen
 
+from cookcam.config.readers import Secret
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import (
@@ -44,7 +45,6 @@ from cookcam.observability.sentry_events import (
     request_section,
     scrubbed,
 )
-from cookcam.settings.readers import Secret
 
 FLUSH_SECONDS = 2.0
 MAX_WAITING_REPORTS = 32

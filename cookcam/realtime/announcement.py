@@ -7,10 +7,10 @@ from functools import cached_property
 import orjson
 from attrs import frozen
 
+from cookcam.http.responses import to_json
 from cookcam.realtime.engineio import Message
 from cookcam.realtime.frames import encode_frame
 from cookcam.realtime.socketio.packets import Packet, PacketType
-from cookcam.web.answers import to_json
 
 
 @frozen(eq=False)

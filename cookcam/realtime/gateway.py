@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import trio
 from attrs import define, field
 
+from cookcam.config.sections import RealtimeConfig
 from cookcam.errors import (
     AppError,
     AuthorizationError,
@@ -20,14 +21,10 @@ from cookcam.errors import (
     RateLimited,
     ServiceUnavailable,
 )
+from cookcam.http.errors import error_body
+from cookcam.http.facts import facts_of
 from cookcam.observability.logging import get_logger
-from cookcam.realtime.announcement import Announcement
-from cookcam.realtime.closing import STAY_AWAY, CloseCode
-from cookcam.realtime.connection import Connection
-from cookcam.realtime.engineio import Goodbyes, Refused, Request, State
-from cookcam.realtime.hub import user_name
-from cookcam.realtime.notice import give_notice
-from cookcam.realtime.reception import (
+from cookcam.realtime.admission import (
     GOING_AWAY,
     SHUTTING_DOWN,
     UNDECIDED,
@@ -36,6 +33,12 @@ from cookcam.realtime.reception import (
     address_of,
     bearer_token,
 )
+from cookcam.realtime.announcement import Announcement
+from cookcam.realtime.closing import STAY_AWAY, CloseCode
+from cookcam.realtime.connection import Connection
+from cookcam.realtime.engineio import Goodbyes, Refused, Request, State
+from cookcam.realtime.hub import user_name
+from cookcam.realtime.notice import give_notice
 from cookcam.realtime.recovery import Recall
 from cookcam.realtime.router import Outcome
 from cookcam.realtime.socketio import (
@@ -47,9 +50,6 @@ from cookcam.realtime.socketio import (
     Socket,
     SocketServer,
 )
-from cookcam.settings.sections import RealtimeConfig
-from cookcam.web.errors import error_body
-from cookcam.web.facts import facts_of
 
 PROTOCOL = "socket.io"
 HANDLERS_BOUND = 0.5

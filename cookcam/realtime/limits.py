@@ -11,8 +11,8 @@ from uuid import UUID
 import trio
 from attrs import define, field, frozen
 
-from cookcam.settings.sections import RealtimeConfig
-from cookcam.web.rate_limit import Bucket
+from cookcam.config.sections import RealtimeConfig
+from cookcam.http.rate_limit import Bucket
 
 MAX_EXCESSES = 10
 """Consecutive refusals that end a connection."""

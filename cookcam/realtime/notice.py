@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
+from cookcam.http.responses import now_text
 from cookcam.realtime.connection import Connection
-from cookcam.web.answers import now_text
 
 EARLIEST_RETURN = 1_000
 LATEST_RETURN = 10_000

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cookcam.errors import AppError
+from cookcam.http.errors import error_response
+from cookcam.http.facts import facts_of
 from cookcam.realtime.engineio import Scope, Send
-from cookcam.web.errors import error_response
-from cookcam.web.facts import facts_of
 
 
 async def refuse(scope: Scope, send: Send, error: AppError) -> None:

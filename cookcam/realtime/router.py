@@ -14,6 +14,10 @@ import trio
 from attrs import define, field, frozen
 
 from cookcam.errors import AppError, InternalError, NotFound, RateLimited, ValidationError
+from cookcam.http.bodies import has_nul
+from cookcam.http.errors import Failures, as_app_error, socket_error
+from cookcam.http.facts import RequestFacts
+from cookcam.http.validation import invalid_fields, to_model
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import OTHER, Metrics
 from cookcam.observability.reports import ErrorReporter
@@ -21,10 +25,6 @@ from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Answer, Event, Events, Parting, Returning
 from cookcam.realtime.frames import MAX_EVENT
 from cookcam.realtime.limits import MAX_EXCESSES, Limits, Quota
-from cookcam.web.bodies import has_nul
-from cookcam.web.errors import Failures, as_app_error, socket_error
-from cookcam.web.facts import RequestFacts
-from cookcam.web.validation import invalid_fields, to_model
 
 PAYLOAD = "data"
 """The `field` of an error about the payload as a whole."""

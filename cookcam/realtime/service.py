@@ -24,12 +24,14 @@ from attrs import define, field
 
 from cookcam.config import Config
 from cookcam.errors import AuthorizationError, NotFound
+from cookcam.http.paths import CANONICAL, SOCKET_IO, canonical
 from cookcam.identity import Authenticator
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports
 from cookcam.realtime.accounts import REASON
+from cookcam.realtime.admission import NameOf, Reception
 from cookcam.realtime.bus import Bus
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.engineio import Goodbyes, Receive, Request, Scope, Send
@@ -40,13 +42,11 @@ from cookcam.realtime.gateway import Gateway
 from cookcam.realtime.hub import Hub
 from cookcam.realtime.limits import Limits, all_events, handshakes
 from cookcam.realtime.notice import give_notice
-from cookcam.realtime.plain import PlainGateway
-from cookcam.realtime.reception import NameOf, Reception
+from cookcam.realtime.plain.server import PlainGateway
 from cookcam.realtime.refusals import refuse
 from cookcam.realtime.relay import Relay
 from cookcam.realtime.router import Router
 from cookcam.realtime.tokens import TokenWatch, token_events
-from cookcam.web.paths import CANONICAL, SOCKET_IO, canonical
 
 PLAIN_PATH: Final = f"{CANONICAL}/realtime"
 

@@ -21,11 +21,11 @@ from attrs import frozen
 
 from cookcam.errors import AuthorizationError, TokenExpired
 from cookcam.identity import Authenticator, Identity
+from cookcam.realtime.admission import INVALID
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Answer, Events
 from cookcam.realtime.hub import Hub
-from cookcam.realtime.reception import INVALID
 
 WARNING = 60.0
 """Seconds before the expiry."""

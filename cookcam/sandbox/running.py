@@ -11,9 +11,9 @@ from pathlib import Path
 from attrs import asdict, frozen
 
 from cookcam.database.migrate import migrate
-from cookcam.providers.storage import BUCKETS
+from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox import home as sandbox_home
-from cookcam.sandbox.apple import AppleStandIn, open_apple
+from cookcam.sandbox.app_store import AppleStandIn, open_apple
 from cookcam.sandbox.google_play import GooglePlayStandIn, open_google_play
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.openai import OpenAIStandIn, open_openai

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from attrs import define, field
 
-from cookcam.serving.door import Peer
+from cookcam.serving.listener import Peer
 
 Network = IPv4Network | IPv6Network
 

@@ -21,8 +21,8 @@ from hypercorn.typing import AppWrapper, ConnectionState
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
-from cookcam.serving.door import Peer
 from cookcam.serving.http2 import HTTP2
+from cookcam.serving.listener import Peer
 from cookcam.serving.observer import ConnectionObserver
 from cookcam.serving.protocol import HTTP1
 from cookcam.serving.states import (

@@ -15,7 +15,7 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.connection import Connection
-from cookcam.serving.door import RETRY_ACCEPT_AFTER, Door, Peer, may_pass
+from cookcam.serving.listener import RETRY_ACCEPT_AFTER, Door, Peer, may_pass
 from cookcam.serving.observer import ConnectionObserver, NoObserver
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 

@@ -20,9 +20,9 @@ import psycopg
 import trio
 
 from cookcam.config import DatabaseConfig
+from cookcam.config.readers import Secret
 from cookcam.database import GUEST, Database
 from cookcam.database.connecting import connect
-from cookcam.settings.readers import Secret
 from tests.support.postgres import TEMPLATE, as_owner, start_cluster
 
 ROUNDS, QUERIES = 7, 1000

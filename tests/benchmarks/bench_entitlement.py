@@ -28,13 +28,13 @@ import orjson
 import trio
 from attrs import frozen
 
-from cookcam.providers.stripe import Stripe
-from cookcam.sandbox.apple import AppleStandIn, open_apple
+from cookcam.config.readers import Secret
+from cookcam.integrations.stripe import Stripe
+from cookcam.sandbox.app_store import AppleStandIn, open_apple
 from cookcam.sandbox.google_play import GooglePlayStandIn, open_google_play
 from cookcam.sandbox.gotrue import Gotrue
 from cookcam.sandbox.stripe import StripeStandIn, open_stripe
 from cookcam.sandbox.stripe.post import signature
-from cookcam.settings.readers import Secret
 from tests.benchmarks.bench_webhooks import SECRET, percentile
 from tests.identity.project import open_project
 from tests.support.ports import free_ports

@@ -23,9 +23,9 @@ import trio
 from attrs import define, frozen
 
 from cookcam.sandbox.stripe import open_stripe
-from tests.features.reconciling import new_users, period_of, store_as_sold
 from tests.support.commands import clean_environment
 from tests.support.postgres import TEMPLATE, as_owner, start_cluster
+from tests.support.reconciliation import new_users, period_of, store_as_sold
 
 DIFFERENCES = (
     "update public.user_subscriptions set status = 'past_due' where id = any(%s)",

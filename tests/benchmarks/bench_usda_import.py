@@ -23,9 +23,9 @@ import psycopg
 import trio
 
 from cookcam.config import DatabaseConfig
+from cookcam.config.readers import Secret
 from cookcam.database import Database
-from cookcam.features.ingredients.store import IngredientStore
-from cookcam.settings.readers import Secret
+from cookcam.features.food.ingredients.store import IngredientStore
 from tests.support.postgres import TEMPLATE, Cluster, as_owner, start_cluster
 from tests.support.usda_bundle import (
     synthetic_foods,
@@ -37,7 +37,7 @@ from tests.support.usda_bundle import (
 IMPORT = r"""
 import json, re, sys, time
 from pathlib import Path
-from cookcam.features.ingredients.importing import import_bundle
+from cookcam.features.food.ingredients.importing import import_bundle
 began = time.perf_counter()
 report = import_bundle(sys.argv[1], Path(sys.argv[2]))
 print(json.dumps({

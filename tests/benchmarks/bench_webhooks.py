@@ -40,12 +40,12 @@ import orjson
 import trio
 from attrs import define
 
-from cookcam.providers.stripe import Stripe
+from cookcam.app.readiness import RUSH
+from cookcam.config.readers import Secret
+from cookcam.integrations.stripe import Stripe
 from cookcam.sandbox.stripe import StripeStandIn, open_stripe
 from cookcam.sandbox.stripe.behaviour import DAY
 from cookcam.sandbox.stripe.post import signature
-from cookcam.settings.readers import Secret
-from cookcam.startup import RUSH
 from tests.identity.project import open_project
 from tests.support.lean_http import LeanConnection, request_bytes
 from tests.support.ports import free_ports

@@ -14,8 +14,8 @@ from cookcam.cache import Cache
 from cookcam.cache import shared as shared_module
 from cookcam.cache.shared import RedisStore
 from cookcam.errors import ServiceUnavailable
+from cookcam.integrations.redis import Redis
 from cookcam.observability.metrics import Metrics
-from cookcam.providers.redis import Redis
 from tests.cache.test_cache import Producer
 from tests.support.redis import RedisServer, redis_server
 

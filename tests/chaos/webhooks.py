@@ -31,14 +31,14 @@ import trio
 from attrs import define, field, frozen
 from psycopg.rows import tuple_row
 
+from cookcam.config.readers import Secret
 from cookcam.database.connecting import connect
-from cookcam.features.subscriptions.stripe_states import STATUSES
-from cookcam.providers.stripe import Stripe
+from cookcam.features.billing.stripe.states import STATUSES
+from cookcam.integrations.stripe import Stripe
 from cookcam.sandbox.stripe import StripeStandIn, open_stripe
 from cookcam.sandbox.stripe.behaviour import CARDS, DAY
 from cookcam.sandbox.stripe.faults import ApiFault
 from cookcam.sandbox.stripe.post import signature
-from cookcam.settings.readers import Secret
 from tests.identity.project import open_project
 from tests.support.ports import free_ports
 from tests.support.postgres import TEMPLATE, as_owner, start_cluster

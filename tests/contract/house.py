@@ -15,8 +15,8 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from cookcam.database.connection import Connection
-from cookcam.providers.storage import BUCKETS
-from cookcam.sandbox.apple import open_apple
+from cookcam.integrations.supabase.storage import BUCKETS
+from cookcam.sandbox.app_store import open_apple
 from cookcam.sandbox.google_play import open_google_play
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.openai import OpenAIStandIn, open_openai

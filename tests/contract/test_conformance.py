@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from cookcam.features.accounts import recovery
+from cookcam.features.accounts.recovery import service
 from tests.contract.background import BackgroundHouse, background_house
 from tests.features.conftest import Person
 
@@ -74,7 +74,7 @@ def house(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         pytest.MonkeyPatch.context() as patch,
         background_house(database_url, tmp_path_factory.mktemp("storage")) as opened,
     ):
-        patch.setattr(recovery, "AT_LEAST", 0.0)  # nobody measures here
+        patch.setattr(service, "AT_LEAST", 0.0)  # nobody measures here
         yield opened
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cookcam
 from cookcam.errors import AppError
-from cookcam.web.error_codes import ERROR_CODES
+from cookcam.http.error_codes import ERROR_CODES
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 ROW = re.compile(r"^\| `([A-Z_]+)` \| ([\d, ]+) \| (.+) \|$", re.MULTILINE)

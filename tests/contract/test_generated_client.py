@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from cookcam.openapi_document import openapi_document
+from cookcam.app.openapi_document import openapi_document
 from tests.contract.app_calls import PHOTO
 from tests.contract.house import House
 from tests.support.external import NODE_MODULES, node_module, require_program

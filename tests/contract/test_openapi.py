@@ -14,14 +14,14 @@ import trio
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from cookcam.assembly import open_services
+from cookcam.app import open_services
+from cookcam.app.openapi_document import SETTINGS, openapi_document
 from cookcam.config import load
+from cookcam.http.app import CookCamApp
+from cookcam.http.paths import CANONICAL, PROBES
+from cookcam.http.route_options import SECURED, marks_of
+from cookcam.http.routing import template_of
 from cookcam.lifecycle.state import Lifecycle
-from cookcam.openapi_document import SETTINGS, openapi_document
-from cookcam.web.app import CookCamApp
-from cookcam.web.marks import SECURED, marks_of
-from cookcam.web.paths import CANONICAL, PROBES
-from cookcam.web.routing import template_of
 from tests.contract.house import House
 
 UNDOCUMENTED = {

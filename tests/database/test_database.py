@@ -11,6 +11,7 @@ import trio
 from attrs import frozen
 
 from cookcam.config import DatabaseConfig
+from cookcam.config.readers import Secret
 from cookcam.database import GUEST, SERVICE, Database, Jsonb
 from cookcam.database.actors import Actor, FixedActor
 from cookcam.database.connecting import connect
@@ -25,7 +26,6 @@ from cookcam.errors import (
     ServiceOverloaded,
     ServiceUnavailable,
 )
-from cookcam.settings.readers import Secret
 from tests.support.postgres import as_owner
 from tests.support.users import create_user, person
 

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 import trio
 
+from cookcam.config.readers import Secret
 from cookcam.database import GUEST, Database
 from cookcam.database.connecting import connect
 from cookcam.database.migrate import MIGRATIONS, MigrationError, checksums_of, migrate, pending
-from cookcam.settings.readers import Secret
 from tests.support.private_postgres import private_server
 
 ALL = list(checksums_of(MIGRATIONS))

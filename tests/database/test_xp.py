@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from cookcam.config import DatabaseConfig
+from cookcam.config.readers import Secret
 from cookcam.database import SERVICE, Database
 from cookcam.errors import DatabaseError
-from cookcam.settings.readers import Secret
 from tests.support.users import create_user
 
 AWARD = """

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cookcam.connections import CHECKS
+from cookcam.cli.connection_checks import CHECKS
 from tests.support.commands import run
 from tests.support.redis import redis_server
 from tests.support.sandbox_process import SandboxProcess

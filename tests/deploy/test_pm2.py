@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trio
 
-from cookcam.settings.sections import DrainConfig
+from cookcam.config.sections import DrainConfig
 from tests.support.commands import ROOT
 from tests.support.deployment import Deployment, deployed
 from tests.support.external import require_program

@@ -13,24 +13,24 @@ import pytest
 from attrs import frozen
 from psycopg import sql
 
-from cookcam import config
 from cookcam.cache import Cache
+from cookcam.config import loading
 from cookcam.database import Database
 from cookcam.database.connection import Connection
-from cookcam.features.accounts.recovery import Recovery
-from cookcam.features.accounts.recovery_routes import routes as recovery_routes
+from cookcam.features.accounts.recovery.routes import routes as recovery_routes
+from cookcam.features.accounts.recovery.service import Recovery
 from cookcam.features.accounts.routes import routes as account_routes
 from cookcam.features.accounts.service import Accounts, Profiles
-from cookcam.features.recipes.routes import routes as recipe_routes
-from cookcam.features.recipes.service import Recipes
-from cookcam.features.recipes.store import RecipeStore
+from cookcam.features.recipes.catalogue.routes import routes as recipe_routes
+from cookcam.features.recipes.catalogue.service import Recipes
+from cookcam.features.recipes.catalogue.store import RecipeStore
+from cookcam.http.app import create_app
+from cookcam.http.edge import Edge
+from cookcam.http.rate_limit import RateLimits
 from cookcam.identity import Authenticator
+from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.observability.metrics import Metrics
-from cookcam.providers.supabase import SupabaseAuth
 from cookcam.sandbox.gotrue import Gotrue, User
-from cookcam.web.app import create_app
-from cookcam.web.edge import Edge
-from cookcam.web.rate_limit import RateLimits
 from tests.identity.project import PASSWORD, new_user, open_client, open_project
 from tests.support.postgres import as_owner
 from tests.support.profiles import profiles_of
@@ -123,7 +123,7 @@ async def open_server(
 ) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
-        settings = config.load(
+        settings = loading.load(
             {
                 "APP_ENV": "test",
                 "DATABASE_URL": database_url,

@@ -20,12 +20,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cookcam.config import load
+from cookcam.http.app import create_app
+from cookcam.http.edge import Edge
+from cookcam.http.errors import malformed_request
+from cookcam.http.rate_limit import RateLimits
 from cookcam.realtime.engineio import EngineServer, Session
 from cookcam.serving.observer import NoObserver
-from cookcam.web.app import create_app
-from cookcam.web.edge import Edge
-from cookcam.web.errors import malformed_request
-from cookcam.web.rate_limit import RateLimits
 from tests.support.environments import DEVELOPMENT
 from tests.support.serving import our_server
 from tests.support.tls import Certificate, make_certificate

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from cookcam.providers.supabase import SupabaseAuth
+from cookcam.config.readers import Secret
+from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.sandbox.gotrue import Gotrue, User, open_gotrue
-from cookcam.settings.readers import Secret
 from tests.support.postgres import as_owner
 
 PASSWORD = "Correct<horse>9 "

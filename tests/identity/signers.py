@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import get_default_algorithms
 
 from cookcam.errors import AppError
-from cookcam.providers.sessions import AuthUser
+from cookcam.integrations.supabase.sessions import AuthUser
 
 PROJECT = "https://project.supabase.co"
 ISSUER = f"{PROJECT}/auth/v1"

@@ -12,11 +12,11 @@ import trio
 from trio.testing import MockClock
 
 from cookcam.config import DatabaseConfig
+from cookcam.config.readers import Secret
 from cookcam.database import Database
 from cookcam.errors import ServiceUnavailable
 from cookcam.identity import account_states
 from cookcam.identity.account_states import TTL, AccountStates
-from cookcam.settings.readers import Secret
 from tests.support.postgres import as_owner
 from tests.support.users import create_user
 

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import trio
 
-from cookcam.identity.answers import RecentAnswers
 from cookcam.identity.models import Identity
+from cookcam.identity.responses import RecentAnswers
 
 
 async def test_an_answer_is_remembered_for_a_while(autojump_clock):

@@ -8,16 +8,16 @@ from typing import Any
 import httpx
 import pytest
 
-from cookcam import config
+from cookcam.config import loading
 from cookcam.errors import ServiceUnavailable
+from cookcam.http import Routes, errors_as, facts
+from cookcam.http.app import create_app
+from cookcam.http.edge import Edge
+from cookcam.http.rate_limit import RateLimits
+from cookcam.http.route_options import SECURED, marks_of
 from cookcam.identity import Authenticator, Identity
 from cookcam.identity.guards import admin_only, optional_caller, signed_in
 from cookcam.observability.context import current_log_fields
-from cookcam.web import Routes, errors_as, facts
-from cookcam.web.app import create_app
-from cookcam.web.edge import Edge
-from cookcam.web.marks import SECURED, marks_of
-from cookcam.web.rate_limit import RateLimits
 from tests.identity.signers import ANN, NOW, PROJECT, Provider, claims, signer
 
 KEY = signer("ES256")
@@ -58,7 +58,7 @@ def provider() -> Provider:
 
 @pytest.fixture
 async def http(provider: Provider) -> AsyncIterator[httpx.AsyncClient]:
-    settings = config.load(
+    settings = loading.load(
         {
             "APP_ENV": "test",
             "DATABASE_URL": "postgresql://localhost/none",

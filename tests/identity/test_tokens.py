@@ -17,6 +17,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cookcam.config.readers import Secret
 from cookcam.errors import (
     AppError,
     RateLimited,
@@ -27,8 +28,7 @@ from cookcam.errors import (
 )
 from cookcam.identity import Authenticator
 from cookcam.identity.tokens import LONGEST_TOKEN
-from cookcam.providers.sessions import AuthUser
-from cookcam.settings.readers import Secret
+from cookcam.integrations.supabase.sessions import AuthUser
 from tests.identity.signers import ANN, NOW, PROJECT, SECRET, Provider, claims, signer
 
 

@@ -251,7 +251,7 @@ class TestHeic:
         assert refused.value.status == 400
 
     def test_no_decoder_is_imported_before_the_first_image(self):
-        program = "import sys, cookcam.assembly.program; sys.exit('PIL' in sys.modules)"
+        program = "import sys, cookcam.app.program; sys.exit('PIL' in sys.modules)"
         subprocess.run([sys.executable, "-c", program], check=True)
 
 

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from cookcam.config.sections import DrainConfig
 from cookcam.lifecycle.background import Background, Task
 from cookcam.lifecycle.run import Program
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.work import Work
-from cookcam.serving.door import Peer
+from cookcam.serving.listener import Peer
 from cookcam.serving.states import RESPONSE_TIMEOUT
-from cookcam.settings.sections import DrainConfig
 from tests.support.program import Harness, MemoryDoor, answer, ask, at_end
 
 

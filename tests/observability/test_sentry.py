@@ -13,6 +13,7 @@ import pytest
 import trio
 from attrs import frozen
 
+from cookcam.config.readers import Secret
 from cookcam.errors import DuplicateEntry, ServiceUnavailable
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports, ReportedRequest
@@ -24,7 +25,6 @@ from cookcam.observability.sentry_events import (
     MAX_LAST_FRAMES,
     exception_section,
 )
-from cookcam.settings.readers import Secret
 from tests.observability.seeds import Seeds
 from tests.support.sentry_ingest import SentryIngest, open_sentry_ingest
 

@@ -17,8 +17,10 @@ import pytest
 import trio
 from attrs import define, field
 
-from tests.features.cooking_stage import CookingProcess
-from tests.features.live import (
+from tests.identity.project import open_project
+from tests.support.asgi import Closed
+from tests.support.cooking import CookingProcess
+from tests.support.live_clients import (
     LiveClient,
     LiveServer,
     gather,
@@ -26,8 +28,6 @@ from tests.features.live import (
     run_live_server,
     start_session,
 )
-from tests.identity.project import open_project
-from tests.support.asgi import Closed
 from tests.support.realtime import (
     PLAIN_PATH,
     SOCKETIO_PATH,

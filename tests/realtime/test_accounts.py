@@ -12,12 +12,12 @@ import trio
 from attrs import define
 
 from cookcam.config import DatabaseConfig
+from cookcam.config.readers import Secret
 from cookcam.database import Database
 from cookcam.identity import AccountStates
 from cookcam.realtime.accounts import AccountWatch
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.hub import Hub
-from cookcam.settings.readers import Secret
 from tests.support.hubs import Recorder, connected, cut_all_sessions
 from tests.support.postgres import as_owner
 from tests.support.realtime import Person, open_live

@@ -11,7 +11,7 @@ import trio.testing
 from attrs import define, field
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.providers.pause import Backoff
+from cookcam.integrations.pause import Backoff
 from cookcam.realtime.bus import Bus, Member
 from cookcam.realtime.bus.listening import STEADY, Listening
 from cookcam.realtime.bus.local import Exchange, LocalBus

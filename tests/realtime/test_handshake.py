@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from cookcam.errors import ServiceUnavailable
+from cookcam.http.facts import STATE_KEY, RequestFacts
 from cookcam.lifecycle.state import Phase
-from cookcam.web.facts import STATE_KEY, RequestFacts
 from tests.identity.signers import signer
 from tests.support.asgi import Closed, Rejected, request
 from tests.support.realtime import SOCKETIO_PATH, Live, Person, open_live

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cookcam.sandbox.gotrue import User
-from tests.features.live import LiveClient, LiveServer, open_live_server
+from tests.support.live_clients import LiveClient, LiveServer, open_live_server
 from tests.support.node_clients import NodeClients, NodeSocket, node_clients
 
 pytestmark = pytest.mark.external

@@ -14,8 +14,9 @@ import trio.testing
 from attrs import define
 
 from cookcam.config import DatabaseConfig
+from cookcam.config.readers import Secret
 from cookcam.database import Database
-from cookcam.providers.redis import Redis
+from cookcam.integrations.redis import Redis
 from cookcam.realtime.bus import Bus
 from cookcam.realtime.bus.local import Exchange, LocalBus
 from cookcam.realtime.bus.postgres import PART, PostgresBus
@@ -23,7 +24,6 @@ from cookcam.realtime.bus.redis import RedisBus
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.hub import Hub
 from cookcam.realtime.relay import LEASE, PULSE, Relay
-from cookcam.settings.readers import Secret
 from tests.support.hubs import Recorder, connected, cut_all_sessions
 from tests.support.postgres import as_owner
 from tests.support.redis import RedisServer, redis_server

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cookcam.providers.json_schema import Shapes, schema_of
+from cookcam.integrations.openai.json_schema import Shapes, schema_of
 from cookcam.sandbox.openai import Fault
 from cookcam.sandbox.openai.cooking import dishes
 from cookcam.sandbox.openai.model import answer_to
 from cookcam.sandbox.openai.pantry import FOODS, mentioned, named
 from cookcam.sandbox.openai.wire import Question
 from cookcam.sandbox.openai.wishes import read_wishes
-from tests.providers.openai_shapes import FullRecipe, Photograph, Suggestions
-from tests.providers.test_json_schema import Typed, shapes
+from tests.integrations.openai_shapes import FullRecipe, Photograph, Suggestions
+from tests.integrations.test_json_schema import Typed, shapes
 
 LIST = ["chicken breast", "Broccoli", "carrots", "rice", "feta", "lemon"]
 

@@ -10,9 +10,9 @@ import httpx
 import jsonschema
 import pytest
 
-from cookcam.providers.json_schema import schema_of
+from cookcam.integrations.openai.json_schema import schema_of
 from cookcam.sandbox.openai import Behaviour, OpenAIStandIn, open_openai
-from tests.providers.openai_shapes import Suggestions
+from tests.integrations.openai_shapes import Suggestions
 from tests.sandbox.conftest import bare_http
 
 COMPLETIONS = "/chat/completions"

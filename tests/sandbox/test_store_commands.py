@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cookcam.sandbox.apple import AppleStandIn, open_apple
+from cookcam.sandbox.app_store import AppleStandIn, open_apple
 from cookcam.sandbox.google_play import GooglePlayStandIn, open_google_play
 from cookcam.sandbox.google_play.server import money
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from cookcam.providers.stripe import Stripe
-from cookcam.providers.stripe.accounts import Account, Payout, Transfer
-from cookcam.providers.stripe.billing import Invoice, Subscription
-from cookcam.providers.stripe.events import Event
+from cookcam.integrations.stripe import Stripe
+from cookcam.integrations.stripe.accounts import Account, Payout, Transfer
+from cookcam.integrations.stripe.billing import Invoice, Subscription
+from cookcam.integrations.stripe.events import Event
 from cookcam.sandbox.stripe import DAY, ApiFault, StripeStandIn, open_stripe
-from tests.providers.stripe_conversations import ANN, checkout, open_client, subscribed
+from tests.integrations.stripe_conversations import ANN, checkout, open_client, subscribed
 
 PAYMENT = ["payment_intent.created", "charge.succeeded", "payment_intent.succeeded"]
 PAID = ["invoice.paid", "invoice.payment_succeeded"]

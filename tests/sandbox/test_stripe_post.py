@@ -22,8 +22,9 @@ import pytest
 import trio
 from attrs import define, evolve, field
 
-from cookcam.providers.stripe import Stripe
-from cookcam.providers.stripe.events import Event, verify
+from cookcam.config.readers import Secret
+from cookcam.integrations.stripe import Stripe
+from cookcam.integrations.stripe.events import Event, verify
 from cookcam.sandbox.stripe import (
     CONNECT_WEBHOOK_SECRET,
     DAY,
@@ -37,8 +38,7 @@ from cookcam.sandbox.stripe import (
     open_stripe,
 )
 from cookcam.sandbox.stripe.forms import read_form
-from cookcam.settings.readers import Secret
-from tests.providers.stripe_conversations import ANN, checkout, open_client, subscribed
+from tests.integrations.stripe_conversations import ANN, checkout, open_client, subscribed
 
 SECRETS = [Secret(WEBHOOK_SECRET), Secret(CONNECT_WEBHOOK_SECRET)]
 

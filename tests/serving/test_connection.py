@@ -12,7 +12,7 @@ from attrs import define, field
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
-from cookcam.serving.door import ACCEPT_BATCH, Peer, SocketDoor
+from cookcam.serving.listener import ACCEPT_BATCH, Peer, SocketDoor
 from cookcam.serving.server import Server, protocol_config
 from cookcam.serving.states import WRITE_TIMEOUT
 from tests.support.program import MemoryDoor, answer, ask, at_end

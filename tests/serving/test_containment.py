@@ -19,15 +19,15 @@ import pytest
 import trio
 from attrs import define, field
 
-from cookcam.assembly.reports import ConnectionReports
+from cookcam.app.reports import ConnectionReports
+from cookcam.http.errors import malformed_request
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.observability.metrics import Metrics
 from cookcam.serving.addresses import AddressLimit
-from cookcam.serving.door import Peer, SocketDoor
+from cookcam.serving.listener import Peer, SocketDoor
 from cookcam.serving.protocol import HTTP1
 from cookcam.serving.server import Server, protocol_config
-from cookcam.web.errors import malformed_request
 from tests.support.serving import our_server, sample_app
 from tests.support.tls import make_certificate
 

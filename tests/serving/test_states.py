@@ -17,10 +17,11 @@ import trio.lowlevel
 import trio.testing
 from attrs import frozen
 
+from cookcam.http.errors import malformed_request
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.work import Work
 from cookcam.serving.connection import Connection
-from cookcam.serving.door import Peer
+from cookcam.serving.listener import Peer
 from cookcam.serving.server import Server, protocol_config
 from cookcam.serving.states import (
     BODY_GRACE,
@@ -34,7 +35,6 @@ from cookcam.serving.states import (
     State,
 )
 from cookcam.serving.tasks import FAREWELL_TIMEOUT
-from cookcam.web.errors import malformed_request
 from tests.serving.test_containment import GET, HANDSHAKE, KEY, UPGRADE, VERSION, headers_of
 from tests.support.program import MemoryDoor
 from tests.support.serving import sample_app

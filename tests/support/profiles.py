@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from cookcam.database import Database
 from cookcam.features.accounts.service import Profiles
 from cookcam.features.accounts.store import ProfileStore
-from cookcam.features.gamification.service import Xp
-from cookcam.features.gamification.store import XpStore
-from cookcam.features.subscriptions.catalogue import Catalogue
-from cookcam.features.subscriptions.entitlements import Entitlements
-from cookcam.features.subscriptions.store import SubscriptionStore
+from cookcam.features.billing.ledger.entitlements import Entitlements
+from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.features.billing.tiers.store import SubscriptionStore
+from cookcam.features.rewards.xp.service import Xp
+from cookcam.features.rewards.xp.store import XpStore
 from cookcam.realtime.hub import Hub
 
 

@@ -14,14 +14,14 @@ import trio
 import trio.testing
 from attrs import define, field
 
+from cookcam.config.sections import DrainConfig
 from cookcam.lifecycle.background import Background, Task
 from cookcam.lifecycle.run import Program, run
 from cookcam.lifecycle.shutdown import PHASES, DrainReport, Shutdown
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.work import Work
-from cookcam.serving.door import Peer
+from cookcam.serving.listener import Peer
 from cookcam.serving.server import Server, protocol_config
-from cookcam.settings.sections import DrainConfig
 
 ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 

@@ -19,22 +19,22 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from cookcam.app.dispatch import Dispatcher
 from cookcam.config import Config, load
-from cookcam.dispatch import Dispatcher
+from cookcam.http.edge import Edge
+from cookcam.http.rate_limit import RateLimits
 from cookcam.identity import Authenticator
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.outlets import LevelLogger, StreamOutlet
 from cookcam.observability.records import as_record, json_line
 from cookcam.observability.reports import NoReports, ReportedRequest
+from cookcam.realtime.admission import NameOf
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Answer, Events
 from cookcam.realtime.limits import broadcasts
-from cookcam.realtime.reception import NameOf
 from cookcam.realtime.service import Realtime
 from cookcam.serving.extensions import WEBSOCKET_PING, WEBSOCKET_PONG
-from cookcam.web.edge import Edge
-from cookcam.web.rate_limit import RateLimits
 from tests.identity.signers import NOW, PROJECT, Provider, claims, signer
 from tests.support.asgi import Conversation, websocket
 from tests.support.environments import DEVELOPMENT

@@ -3,7 +3,7 @@
     .venv/bin/pytest -p tests.support.record_examples tests/contract tests/features
 
 Of every operation it keeps the exchange with the most keys among the successful ones, with ids,
-addresses and tokens replaced, and merges them into cookcam/web/examples.json: an operation that
+addresses and tokens replaced, and merges them into cookcam/http/examples.json: an operation that
 the run did not reach keeps its example.
 """
 
@@ -21,10 +21,10 @@ import pytest
 import trio
 from jsonschema import Draft202012Validator
 
-import cookcam.web
-from cookcam.openapi_document import openapi_document
+import cookcam.http
+from cookcam.app.openapi_document import openapi_document
 
-FILE = Path(cookcam.web.__file__).parent / "examples.json"
+FILE = Path(cookcam.http.__file__).parent / "examples.json"
 MAX_ITEMS = 2
 MAX_BYTES = 6000
 """Of one exchange: the document is read by people. A larger one keeps one item of each list."""

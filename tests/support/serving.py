@@ -12,7 +12,7 @@ from hypercorn.trio import serve
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
-from cookcam.serving.door import SocketDoor
+from cookcam.serving.listener import SocketDoor
 from cookcam.serving.server import Server, protocol_config
 from tests.support.tls import Certificate
 

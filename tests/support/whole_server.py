@@ -11,11 +11,11 @@ import httpx
 import trio
 from attrs import define, field
 
-from cookcam import config
-from cookcam.assembly import open_program
+from cookcam.app import open_program
+from cookcam.app.process import open_door
+from cookcam.config import loading
 from cookcam.lifecycle.run import run
 from cookcam.lifecycle.shutdown import DrainReport
-from cookcam.process import open_door
 from cookcam.sandbox.gotrue import Gotrue
 
 
@@ -60,7 +60,7 @@ def environment(database_url: str, gotrue: Gotrue, **changes: str) -> dict[str, 
 @asynccontextmanager
 async def whole_server(environ: dict[str, str]) -> AsyncGenerator[WholeServer]:
     """Serves for the length of the block, then drains as on SIGTERM."""
-    settings = config.load(environ)
+    settings = loading.load(environ)
     door = open_door(settings)
     send, receive = trio.open_memory_channel[int](2)
     ready = trio.Event()

@@ -1,4 +1,4 @@
--- What the sweeps look for (`cookcam/features/retention`), so that one that finds nothing reads nothing.
+-- What the sweeps look for (`cookcam/features/operations/retention`), so that one that finds nothing reads nothing.
 
 create index stripe_webhook_events_with_payload on public.stripe_webhook_events (received_at)
   where payload is not null;

@@ -9,12 +9,12 @@ import trio
 from attrs import frozen
 
 from cookcam.errors import AppError
-from cookcam.features.accounts.holdings import FOLDERS
 from cookcam.features.accounts.models import Profile, ProfileChanges
+from cookcam.features.accounts.personal_data import FOLDERS
 from cookcam.features.accounts.service import Profiles
 from cookcam.identity import Identity
 from cookcam.images import Images
-from cookcam.providers.storage import Storage, new_key
+from cookcam.integrations.supabase.storage import Storage, new_key
 
 FIT: Final = (1920, 1080)
 TIDY: Final = 5.0

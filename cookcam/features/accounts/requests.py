@@ -23,8 +23,8 @@ from cookcam.features.accounts.credentials import (
 from cookcam.features.accounts.models import ProfileChanges
 from cookcam.features.accounts.public_urls import PUBLIC_URL_PATTERN, is_public_url
 from cookcam.features.literals import refused, visible_line
+from cookcam.http import WANTED, given
 from cookcam.text import VISIBLE_PATTERN, clean_prose
-from cookcam.web import WANTED, given
 
 SKILL_LEVELS = {
     "beginner": "beginner",

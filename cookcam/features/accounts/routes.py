@@ -7,15 +7,6 @@ from typing import cast
 from quart import request
 
 from cookcam.errors import ValidationError
-from cookcam.features.accounts.answers import (
-    MeResponse,
-    MessageResponse,
-    ProfilePhotoResponse,
-    ProfileUpdateResponse,
-    SessionRefreshResponse,
-    SignInResponse,
-    SignUpResponse,
-)
 from cookcam.features.accounts.avatars import Avatars
 from cookcam.features.accounts.credentials import checked_email
 from cookcam.features.accounts.models import Profile
@@ -25,14 +16,20 @@ from cookcam.features.accounts.requests import (
     SessionRefreshRequest,
     SignUpRequest,
 )
+from cookcam.features.accounts.responses import (
+    MeResponse,
+    MessageResponse,
+    ProfilePhotoResponse,
+    ProfileUpdateResponse,
+    SessionRefreshResponse,
+    SignInResponse,
+    SignUpResponse,
+)
 from cookcam.features.accounts.service import Accounts, Profiles
 from cookcam.features.accounts.sign_in_limits import limited_sign_in
 from cookcam.features.accounts.uploads import uploaded_file
 from cookcam.features.literals import refused
-from cookcam.identity import Identity
-from cookcam.identity.guards import bearer_token, signed_in, signed_in_or_deleted
-from cookcam.images import IMAGE_TYPES
-from cookcam.web import (
+from cookcam.http import (
     Routes,
     document_failures,
     document_upload,
@@ -42,8 +39,11 @@ from cookcam.web import (
     validate_request,
     validate_response,
 )
-from cookcam.web.rate_limit import AUTH
-from cookcam.web.requests import Request
+from cookcam.http.rate_limit import AUTH
+from cookcam.http.requests import Request
+from cookcam.identity import Identity
+from cookcam.identity.guards import bearer_token, signed_in, signed_in_or_deleted
+from cookcam.images import IMAGE_TYPES
 
 UNEXPECTED = "Internal server error"
 

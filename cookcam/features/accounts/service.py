@@ -25,14 +25,18 @@ from cookcam.features.accounts.credentials import (
 )
 from cookcam.features.accounts.models import Profile, ProfileChanges, PublicCard
 from cookcam.features.accounts.store import ProfileStore
-from cookcam.features.gamification.models import Award
-from cookcam.features.gamification.service import Xp
-from cookcam.features.subscriptions.entitlements import Entitlements
-from cookcam.features.subscriptions.refusals import CreatorRequired
+from cookcam.features.billing.ledger.entitlements import Entitlements
+from cookcam.features.billing.ledger.refusals import CreatorRequired
+from cookcam.features.rewards.xp.models import Award
+from cookcam.features.rewards.xp.service import Xp
 from cookcam.identity import Identity
-from cookcam.providers.auth_errors import AccountExists, AuthRejected, PasswordRejected
-from cookcam.providers.sessions import AuthSession, SignedUp
-from cookcam.providers.supabase import SupabaseAuth
+from cookcam.integrations.supabase.auth_errors import (
+    AccountExists,
+    AuthRejected,
+    PasswordRejected,
+)
+from cookcam.integrations.supabase.client import SupabaseAuth
+from cookcam.integrations.supabase.sessions import AuthSession, SignedUp
 
 log = structlog.get_logger(__name__)
 

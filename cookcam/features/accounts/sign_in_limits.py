@@ -14,10 +14,10 @@ from typing import Final
 import trio
 
 from cookcam.errors import InvalidCredentials
-from cookcam.web.client_address import quota_key
-from cookcam.web.facts import facts
-from cookcam.web.quotas import forget, is_used_up, spend
-from cookcam.web.rate_limit import WRONG_PASSWORDS_OF_ACCOUNT, WRONG_PASSWORDS_OF_PAIR
+from cookcam.http.client_address import quota_key
+from cookcam.http.facts import facts
+from cookcam.http.quotas import forget, is_used_up, spend
+from cookcam.http.rate_limit import WRONG_PASSWORDS_OF_ACCOUNT, WRONG_PASSWORDS_OF_PAIR
 
 ACCOUNT_DELAY: Final = 2.0
 """Seconds before an attempt on an account that has used up its failures."""

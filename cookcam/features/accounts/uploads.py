@@ -18,7 +18,7 @@ from werkzeug.sansio.multipart import (
 )
 
 from cookcam.errors import BadRequest
-from cookcam.web.requests import Request
+from cookcam.http.requests import Request
 
 MULTIPART: Final = "multipart/form-data"
 PARTS: Final = 20

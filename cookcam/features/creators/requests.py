@@ -10,8 +10,8 @@ from msgspec import Meta, Struct, field
 from cookcam.errors import ValidationError
 from cookcam.features.creators.money import cents_of
 from cookcam.features.literals import refused
+from cookcam.http import WANTED
 from cookcam.text import clean_prose
-from cookcam.web import WANTED
 
 Url = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from cookcam.features.creators.affiliate_routes import add_affiliate_routes
-from cookcam.features.creators.connect_routes import add_connect_routes
-from cookcam.features.creators.link_answers import full_url
-from cookcam.features.creators.payout_routes import add_payout_routes
-from cookcam.features.creators.revenue_routes import add_revenue_routes
+from cookcam.features.billing.ledger.entitlements import Entitlements
+from cookcam.features.billing.tiers.guards import Gates
+from cookcam.features.creators.connect.routes import add_connect_routes
+from cookcam.features.creators.links.responses import full_url
+from cookcam.features.creators.links.routes import add_affiliate_routes
+from cookcam.features.creators.payouts.routes import add_payout_routes
+from cookcam.features.creators.revenue.routes import add_revenue_routes
 from cookcam.features.creators.service import Creators
-from cookcam.features.creators.tip_routes import add_tip_routes
-from cookcam.features.subscriptions.entitlements import Entitlements
-from cookcam.features.subscriptions.guards import Gates
-from cookcam.web import Routes
+from cookcam.features.creators.tips.routes import add_tip_routes
+from cookcam.http import Routes
 
 
 def routes(creators: Creators, entitlements: Entitlements, *, website: str) -> Routes:

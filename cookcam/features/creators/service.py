@@ -7,27 +7,27 @@ from datetime import datetime
 
 from attrs import frozen
 
+from cookcam.config.readers import Secret
 from cookcam.database import Database
-from cookcam.features.creators.account_store import AccountStore
-from cookcam.features.creators.commission_store import AttributionStore
-from cookcam.features.creators.commissions import CreatorCommissions
-from cookcam.features.creators.connect import StripeAccounts
-from cookcam.features.creators.connect_events import CreatorEvents
-from cookcam.features.creators.link_store import LinkStore
-from cookcam.features.creators.links import Links
-from cookcam.features.creators.payout_store import PayoutStore
-from cookcam.features.creators.payouts import Payouts
-from cookcam.features.creators.returns import ReturnUrls
-from cookcam.features.creators.revenue import Revenue
-from cookcam.features.creators.revenue_store import RevenueStore
-from cookcam.features.creators.tip_store import TipStore
-from cookcam.features.creators.tips import Tips
-from cookcam.features.creators.visitors import Visitors
-from cookcam.features.recipes.service import Recipes
-from cookcam.features.referrals.service import Referrals
-from cookcam.providers.stripe import Stripe
+from cookcam.features.accounts.referrals.service import Referrals
+from cookcam.features.creators.commissions.service import CreatorCommissions
+from cookcam.features.creators.commissions.store import AttributionStore
+from cookcam.features.creators.connect.events import CreatorEvents
+from cookcam.features.creators.connect.return_urls import ReturnUrls
+from cookcam.features.creators.connect.service import StripeAccounts
+from cookcam.features.creators.connect.store import AccountStore
+from cookcam.features.creators.links.service import Links
+from cookcam.features.creators.links.store import LinkStore
+from cookcam.features.creators.links.visitors import Visitors
+from cookcam.features.creators.payouts.service import Payouts
+from cookcam.features.creators.payouts.store import PayoutStore
+from cookcam.features.creators.revenue.service import Revenue
+from cookcam.features.creators.revenue.store import RevenueStore
+from cookcam.features.creators.tips.service import Tips
+from cookcam.features.creators.tips.store import TipStore
+from cookcam.features.recipes.catalogue.service import Recipes
+from cookcam.integrations.stripe import Stripe
 from cookcam.realtime.hub import Hub
-from cookcam.settings.readers import Secret
 
 
 @frozen

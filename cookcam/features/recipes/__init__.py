@@ -1,1 +1,1 @@
-"""Recipes: those people write, list, search and read."""
+"""Recipes: the catalogue, saving, ratings, photos, and generation by a language model."""

@@ -11,7 +11,7 @@ import trio
 from attrs import define, field
 
 from cookcam.errors import AppError
-from cookcam.providers.pause import Backoff
+from cookcam.integrations.pause import Backoff
 
 T = TypeVar("T")
 

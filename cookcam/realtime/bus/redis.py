@@ -11,7 +11,7 @@ from secrets import token_hex
 import trio
 from attrs import define, field
 
-from cookcam.providers.redis import Redis
+from cookcam.integrations.redis import Redis
 from cookcam.realtime.bus import Member
 from cookcam.realtime.bus.listening import Listening
 from cookcam.realtime.bus.outgoing import Outgoing

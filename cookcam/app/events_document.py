@@ -1,0 +1,223 @@
+"""docs/events.md: the payloads of socket events, from the types that the program declares.
+
+python -m cookcam.app.events_document > docs/events.md
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import trio
+from attrs import frozen
+from msgspec import NODEFAULT, UNSET, Meta, Struct, UnsetType, inspect
+
+from cookcam.app import open_services
+from cookcam.app.openapi_document import SETTINGS
+from cookcam.config import load
+from cookcam.features.billing.ledger.ledger import SubscriptionUpdated
+from cookcam.features.social.cooking import responses as cooking
+from cookcam.features.social.feed import models as feed
+from cookcam.features.social.presence.models import UserStatus
+from cookcam.lifecycle.state import Lifecycle
+from cookcam.realtime.events import Event
+
+
+class Connected(Struct, rename="camel"):
+    message: str
+    user_id: UUID
+    timestamp: datetime
+
+
+class BrokenRule(Struct):
+    field: str
+    rule: str
+
+
+class Error(Struct, rename="camel"):
+    message: str
+    code: str
+    event: str | UnsetType = UNSET
+    field: str | UnsetType = UNSET
+    fields: list[BrokenRule] | UnsetType = UNSET
+    retry_after: int | UnsetType = UNSET
+
+
+class Authenticated(Struct, rename="camel"):
+    expires_at: datetime | None
+
+
+class TokenExpiring(Struct, rename="camel"):
+    expires_at: datetime
+    closes_at: datetime
+
+
+class ServerShutdown(Struct, rename="camel"):
+    message: str
+    timestamp: datetime
+    reconnect_after_ms: Annotated[int, Meta(ge=1000, le=10_000)]
+
+
+class UserNotification(Struct):
+    type: str
+    data: dict[str, Any]
+    timestamp: datetime
+
+
+class GenerationProgress(Struct, rename="camel"):
+    request_id: str
+    operation: str
+    stage: str
+    characters: int
+    items: int
+
+
+@frozen
+class Sent:
+    """An event of the server: its payload, and who gets it."""
+
+    payload: type[Struct]
+    receivers: str
+
+
+SENT: Final[Mapping[str, Sent]] = {
+    "connected": Sent(Connected, "the client, once it is connected"),
+    "error": Sent(Error, "the sender of an event that failed"),
+    "authenticated": Sent(Authenticated, "the sender of `authenticate`"),
+    "token_expiring": Sent(TokenExpiring, "the client, 60 s before its token expires"),
+    "server_shutdown": Sent(ServerShutdown, "everyone"),
+    "cooking_session_created": Sent(cooking.SessionCreated, "the sender"),
+    "cooking_session_joined": Sent(cooking.SessionJoined, "the sender"),
+    "user_joined_session": Sent(cooking.UserJoined, "the room, except the sender"),
+    "user_left_session": Sent(cooking.UserLeft, "the room"),
+    "cooking_step_updated": Sent(cooking.StepUpdated, "the room"),
+    "cooking_message": Sent(cooking.MessageSent, "the room"),
+    "cooking_session_ended": Sent(cooking.SessionEnded, "the room"),
+    "live_recipe_shared": Sent(feed.LiveRecipe, "everyone"),
+    "live_recipe_liked": Sent(feed.LiveRecipeLiked, "everyone"),
+    "live_recipe_commented": Sent(feed.LiveRecipeCommented, "everyone"),
+    "live_scan_shared": Sent(feed.LiveScan, "followers and the user"),
+    "recipe_collab_request": Sent(feed.CollabRequest, "the user that is asked"),
+    "user_status_updated": Sent(UserStatus, "followers, and who shares a room with the user"),
+    "user_notification": Sent(UserNotification, "the user"),
+    "subscription_updated": Sent(SubscriptionUpdated, "the user"),
+    "generation_progress": Sent(GenerationProgress, "the user, while a recipe is generated"),
+}
+"""In the order of the page."""
+
+_INTRODUCTION: Final = """# Socket events
+
+Generated from the types that the program declares:
+`python -m cookcam.app.events_document docs/events.md`.
+
+Each event has one argument, a JSON object. Over Socket.IO it is the argument of the event; over a
+plain WebSocket it is `data` of `{"event": …, "data": …}`. How to connect, limits and close codes:
+[realtime](realtime.md).
+"""
+
+_CLIENT: Final = """## From the client
+
+Unknown fields are ignored; `null` for an optional field counts as absent. What breaks a rule is
+answered with `error`, whose `fields` name each field and the rule. JSON may be nested 64 levels
+deep; half a surrogate pair in a text is read as U+FFFD.
+"""
+
+_SERVER: Final = """## From the server
+
+Clients must ignore fields they do not know. An optional field without a value is absent, not null.
+"""
+
+
+def events_page(events: Mapping[str, Event]) -> str:
+    """The page, as Markdown."""
+    parts = [_INTRODUCTION, _CLIENT]
+    for name, event in events.items():
+        parts.append(f"### `{name}`\n\n{_table(event.schema)}")
+    parts.append(_SERVER)
+    for name, sent in SENT.items():
+        parts.append(f"### `{name}`\n\nTo {sent.receivers}.\n\n{_table(sent.payload)}")
+    return "\n".join(parts)
+
+
+def _table(payload: type[Struct]) -> str:
+    rows = "".join(
+        f"| `{place}` | {value} | {presence} |\n" for place, value, presence in _rows(payload)
+    )
+    return f"| field | value | |\n|---|---|---|\n{rows}"
+
+
+def _rows(payload: type[Struct], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    info = inspect.type_info(payload)
+    assert isinstance(info, inspect.StructType)  # noqa: S101 - of every Struct
+    for field in info.fields:
+        place = f"{prefix}{field.encode_name}"
+        kind = field.type
+        yield place, _words(kind), _presence(field)
+        item, below = (kind.item_type, "[].") if isinstance(kind, inspect.ListType) else (kind, ".")
+        if isinstance(item, inspect.StructType):
+            yield from _rows(item.cls, place + below)
+
+
+def _presence(field: inspect.Field) -> str:
+    if field.required:
+        return "required"
+    if field.default in (None, UNSET, NODEFAULT):
+        return "optional"
+    default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+    return f"optional, else {default}"
+
+
+def _words(kind: inspect.Type) -> str:
+    """A type in the words of the rules that `error` names."""
+    match kind:
+        case inspect.Metadata():
+            return _words(kind.type)
+        case inspect.StrType():
+            return f"text{_range(kind.min_length, kind.max_length, ' characters')}"
+        case inspect.IntType():
+            return f"whole number{_range(kind.ge, kind.le)}"
+        case inspect.FloatType():
+            return f"number{_range(kind.ge, kind.le)}"
+        case inspect.ListType():
+            limits = _range(kind.min_length, kind.max_length, " items")
+            return f"list{limits}, each: {_words(kind.item_type)}"
+        case inspect.LiteralType():
+            return "one of " + ", ".join(f"`{value}`" for value in kind.values)
+        case inspect.UnionType():
+            return " or ".join(_words(member) for member in kind.types)
+        case _:
+            return _NAMES[type(kind)]
+
+
+_NAMES: Final[Mapping[type[inspect.Type], str]] = {
+    inspect.BoolType: "true or false",
+    inspect.UUIDType: "UUID",
+    inspect.DateTimeType: "moment such as `2026-01-31T12:34:56.789Z`",
+    inspect.NoneType: "null",
+    inspect.DictType: "object",
+    inspect.StructType: "object",
+}
+
+
+def _range(least: float | None, most: float | None, unit: str = "") -> str:
+    if least is None and most is None:
+        return ""
+    if most is None:
+        return f", at least {least}{unit}"
+    if least is None:
+        return f", at most {most}{unit}"
+    return f", {least} to {most}{unit}"
+
+
+async def events_document() -> str:
+    """The page of the assembled program."""
+    async with open_services(load(SETTINGS), Lifecycle()) as services:
+        return events_page(services.realtime.events)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(trio.run(events_document))

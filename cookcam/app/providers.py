@@ -1,0 +1,200 @@
+"""The clients of everything outside but the database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+import structlog
+from attrs import frozen
+
+from cookcam.cache import Cache
+from cookcam.config import Config
+from cookcam.identity import AccountStates, Authenticator
+from cookcam.identity.keys import KeySet
+from cookcam.images import Images
+from cookcam.integrations.app_store import AppStore, AppStoreSettings, Endpoints
+from cookcam.integrations.google_play import GooglePlay
+from cookcam.integrations.openai import OpenAI
+from cookcam.integrations.push import Apns, ApnsKey, Fcm, PushProvider, PushService
+from cookcam.integrations.redis import Redis
+from cookcam.integrations.stripe import Stripe
+from cookcam.integrations.supabase.client import SupabaseAuth
+from cookcam.integrations.supabase.storage import Storage
+from cookcam.integrations.usda import Usda
+from cookcam.observability.metrics import Metrics
+
+
+@frozen
+class Providers:
+    """The clients, and what keeps and redraws what they give.
+
+    `stripe` and `redis` are None in a deployment without them. `push_keys` are those that Google
+    signs its notifications with. `push` has the services that are configured.
+    """
+
+    identity: SupabaseAuth
+    storage: Storage
+    authenticator: Authenticator
+    usda: Usda
+    openai: OpenAI
+    stripe: Stripe | None
+    app_store: AppStore
+    google_play: GooglePlay
+    push_keys: KeySet
+    push: Mapping[PushProvider, PushService]
+    redis: Redis | None
+    cache: Cache
+    images: Images
+
+
+@asynccontextmanager
+async def open_providers(
+    config: Config, metrics: Metrics, account_states: AccountStates
+) -> AsyncGenerator[Providers]:
+    """None of them has to be there yet."""
+    async with (
+        open_identity(config) as identity,
+        open_storage(config) as storage,
+        open_authenticator(config, identity, account_states) as authenticator,
+        open_usda(config) as usda,
+        open_openai(config, metrics) as openai,
+        open_stripe(config) as stripe,
+        AppStore.open(app_store_settings(config)) as app_store,
+        open_google_play(config) as google_play,
+        KeySet.open(google_play.push_keys) as push_keys,
+        open_push(config) as push,
+        open_redis(config) as redis,
+    ):
+        structlog.get_logger("cookcam.assembly").info("Supabase clients initialized")
+        yield Providers(
+            identity=identity,
+            storage=storage,
+            authenticator=authenticator,
+            usda=usda,
+            openai=openai,
+            stripe=stripe,
+            app_store=app_store,
+            google_play=google_play,
+            push_keys=push_keys,
+            push=push,
+            redis=redis,
+            cache=Cache.of(metrics, redis),
+            images=Images(),
+        )
+
+
+def open_identity(config: Config) -> AbstractAsyncContextManager[SupabaseAuth]:
+    return SupabaseAuth.open(
+        supabase_url=config.identity.supabase_url,
+        anon_key=config.identity.anon_key,
+        service_role_key=config.identity.service_role_key,
+    )
+
+
+def open_storage(config: Config) -> AbstractAsyncContextManager[Storage]:
+    return Storage.open(
+        supabase_url=config.identity.supabase_url,
+        service_role_key=config.identity.service_role_key,
+    )
+
+
+def open_authenticator(
+    config: Config, identity: SupabaseAuth, account_states: AccountStates
+) -> AbstractAsyncContextManager[Authenticator]:
+    return Authenticator.open(
+        identity,
+        supabase_url=config.identity.supabase_url,
+        jwt_secret=config.identity.jwt_secret,
+        accounts=account_states,
+    )
+
+
+def open_usda(config: Config) -> AbstractAsyncContextManager[Usda]:
+    return Usda.open(
+        base_url=config.providers.usda_api_base_url,
+        api_key=config.providers.usda_api_key,
+    )
+
+
+def open_openai(config: Config, metrics: Metrics) -> AbstractAsyncContextManager[OpenAI]:
+    return OpenAI.open(
+        api_key=config.providers.openai_api_key,
+        base_url=config.providers.openai_base_url,
+        model=config.providers.openai_model,
+        concurrency=config.providers.openai_concurrency,
+        metrics=metrics,
+    )
+
+
+@asynccontextmanager
+async def open_stripe(config: Config) -> AsyncGenerator[Stripe | None]:
+    """Payments; None in a deployment without them."""
+    if config.providers.stripe_secret_key is None:
+        yield None
+        return
+    async with Stripe.open(
+        secret_key=config.providers.stripe_secret_key,
+        api_base=config.providers.stripe_api_base,
+    ) as stripe:
+        yield stripe
+
+
+def app_store_settings(config: Config) -> AppStoreSettings:
+    stores = config.stores
+    return AppStoreSettings(
+        bundle_id=stores.apple_bundle_id,
+        endpoints=Endpoints(
+            stores.apple_verify_receipt_url,
+            stores.apple_sandbox_verify_receipt_url,
+            stores.apple_api_url,
+            stores.apple_sandbox_api_url,
+        ),
+        app_apple_id=stores.apple_app_id,
+        shared_secret=config.providers.apple_shared_secret,
+        roots=stores.apple_root_certificates,
+        issuer_id=stores.apple_issuer_id,
+        key_id=stores.apple_key_id,
+        private_key=stores.apple_private_key,
+    )
+
+
+def open_google_play(config: Config) -> AbstractAsyncContextManager[GooglePlay]:
+    return GooglePlay.open(
+        api_url=config.stores.google_api_url,
+        certs_url=config.stores.google_certs_url,
+        package=config.providers.google_play_package_name,
+        key=config.providers.google_service_account_key,
+    )
+
+
+@asynccontextmanager
+async def open_push(config: Config) -> AsyncGenerator[Mapping[PushProvider, PushService]]:
+    """Google's for Android, Apple's for iOS; each where it is configured."""
+    push, services = config.push, dict[PushProvider, PushService]()
+    async with AsyncExitStack() as stack:
+        if push.fcm_account_key:
+            services["fcm"] = await stack.enter_async_context(
+                Fcm.open(api_url=push.fcm_api_url, key=push.fcm_account_key)
+            )
+        if push.apns_private_key and push.apns_key_id and push.apns_team_id:
+            key = ApnsKey(push.apns_private_key, push.apns_key_id, push.apns_team_id)
+            services["apns"] = await stack.enter_async_context(
+                Apns.open(url=push.apns_url, topic=config.stores.apple_bundle_id, key=key)
+            )
+        log = structlog.get_logger("cookcam.assembly")
+        if services:
+            log.info("push notifications", providers=sorted(services))
+        else:
+            log.info("push notifications are disabled: no key for FCM or APNs")
+        yield services
+
+
+@asynccontextmanager
+async def open_redis(config: Config) -> AsyncGenerator[Redis | None]:
+    """The one Redis client of bus and cache; None without REDIS_URL."""
+    if config.redis.url is None:
+        yield None
+        return
+    async with Redis.open(config.redis.url.reveal()) as redis:
+        yield redis

@@ -1,0 +1,40 @@
+"""The commands, one module each.
+
+A command imports what it needs when it runs: a mistake in the environment is reported before the
+server's modules are loaded.
+"""
+
+from __future__ import annotations
+
+import click
+
+from cookcam import __version__
+from cookcam.cli.check_env import check_env
+from cookcam.cli.dev import dev
+from cookcam.cli.env_example import env_example
+from cookcam.cli.migrate import migrate
+from cookcam.cli.openapi import openapi
+from cookcam.cli.reconcile import reconcile
+from cookcam.cli.sandbox import sandbox
+from cookcam.cli.serve import serve
+from cookcam.cli.usda import usda
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="cookcam")
+def main() -> None:
+    """The CookCam API server."""
+
+
+for command in (
+    serve,
+    dev,
+    sandbox,
+    check_env,
+    migrate,
+    reconcile,
+    usda,
+    openapi,
+    env_example,
+):
+    main.add_command(command)

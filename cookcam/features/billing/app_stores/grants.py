@@ -1,0 +1,163 @@
+"""Whose a purchase is, and what it does to that user's subscription: in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from attrs import field, frozen
+
+from cookcam.database import Transaction
+from cookcam.features.billing.app_stores.models import SOURCES, Purchase, Returned, hash_of
+from cookcam.features.billing.app_stores.refusals import ReceiptOfAnother
+from cookcam.features.billing.app_stores.store import PurchaseStore
+from cookcam.features.billing.commissions import Commissions, MoneyBack, Receipt
+from cookcam.features.billing.ledger.changes import SourceEvent, SubscriptionChange
+from cookcam.features.billing.ledger.ledger import Applied, SubscriptionLedger
+from cookcam.features.billing.ledger.reversals import ReversalStore
+from cookcam.features.billing.tiers.models import LIVE, Subscription, entitles
+from cookcam.features.billing.tiers.store import SubscriptionStore
+
+
+@frozen
+class Granted:
+    """What was written; `Grants.announce` tells of it once it is committed."""
+
+    user_id: UUID
+    applied: Sequence[Applied] = field(factory=list[Applied])
+
+    def entitles(self, at: datetime) -> bool:
+        """Whether the purchase does, as it is known now, though a better one may count instead."""
+        rows = [one.subscription for one in self.applied[:1]]
+        return any(entitles(row.told, row.current_period_end, at, row.grace_until) for row in rows)
+
+
+@frozen
+class Grants:
+    """`superseded` is called when Stripe has to be told to end a subscription."""
+
+    store: PurchaseStore
+    subscriptions: SubscriptionStore
+    ledger: SubscriptionLedger
+    commissions: Commissions
+    reversals: ReversalStore
+    superseded: Callable[[], None]
+
+    async def bind_to(self, tx: Transaction, purchase: Purchase, caller: UUID) -> None:
+        """Makes a purchase the caller's. Raises ReceiptOfAnother: of whoever had it before, whom
+        our app named when it bought, or who had the purchase that this one replaces.
+        """
+        named = await self._named(tx, purchase)
+        if named not in (None, caller):
+            raise ReceiptOfAnother.here()
+        if (await self.store.bind(tx, purchase, caller)).user_id != caller:
+            raise ReceiptOfAnother.here()
+
+    async def owner_of(self, tx: Transaction, purchase: Purchase) -> UUID | None:
+        """Whose it is, told by the store alone; bound from now on. None where nobody knows."""
+        known = await self.store.binding_in(tx, purchase.product.platform, purchase.store_key)
+        if known is not None:
+            return known.user_id
+        named = await self._named(tx, purchase)
+        if named is None:
+            return None
+        return (await self.store.bind(tx, purchase, named)).user_id
+
+    async def is_of_closed_account(self, tx: Transaction, purchase: Purchase) -> bool:
+        """Whether its user is gone: the one it is bound to, or the one our app named."""
+        platform, key = purchase.product.platform, purchase.store_key
+        known = await self.store.binding_in(tx, platform, key)
+        if known is not None:
+            return known.user_id is None
+        account = purchase.account
+        return account is not None and not await self.store.is_user(tx, account)
+
+    async def note_charge(self, tx: Transaction, purchase: Purchase) -> None:
+        """A period was charged, and whose it is nobody knows: of an account that is gone it is
+        recorded, and taken back by a task of subscriptions."""
+        if purchase.status in LIVE and await self.is_of_closed_account(tx, purchase):
+            await self.reversals.record(
+                tx, purchase.product.platform, purchase.subscription_id, "closed_account"
+            )
+
+    async def apply(
+        self, tx: Transaction, purchase: Purchase, user_id: UUID, ref: str | None
+    ) -> Granted:
+        """Tells the ledger. `ref` is the store's id of the notification, if it came with one."""
+        if purchase.status is None:  # not paid yet: there is nothing to tell
+            return Granted(user_id)
+        event = SourceEvent(SOURCES[purchase.product.platform], ref)
+        change = purchase.change(user_id, purchase.status)
+        applied = [await self.ledger.apply_in(tx, change, source_event=event)]
+        if purchase.linked is not None:
+            applied += await self._replace(tx, purchase, purchase.linked, user_id, event)
+        if purchase.environment == "production":
+            for one in applied:
+                if one.subscription.told == "active":
+                    await self.commissions.on_first_paid(tx, one.subscription)
+                await self.commissions.on_ended(tx, one.ended)
+            await self.book(tx, purchase, applied[0].subscription)
+        if not purchase.acknowledged and purchase.status in LIVE:
+            await self.store.want_acknowledgement(tx, purchase.store_key)
+        return Granted(user_id, applied)
+
+    async def take_back(self, tx: Transaction, returned: Iterable[Returned]) -> None:
+        """Books money that went back, whoever's the purchase is, or was."""
+        for back in returned:
+            await self.commissions.on_refund(
+                tx,
+                MoneyBack(
+                    ref=back.ref.replace(":", ":refund:", 1),
+                    receipt_ref=back.ref,
+                    payment_id=None,
+                    paid_cents=back.paid_cents,
+                    back_cents=back.back_cents,
+                    currency=back.currency.lower(),
+                    at=back.at,
+                ),
+            )
+
+    async def book(self, tx: Transaction, purchase: Purchase, row: Subscription) -> None:
+        """Its money, whatever became of the change: what is told late was paid all the same."""
+        if (paid := purchase.paid) is not None:
+            receipt = Receipt(paid.ref, row, paid.net_cents, paid.currency.lower(), paid.at)
+            await self.commissions.on_invoice_paid(tx, receipt)
+        await self.take_back(tx, purchase.returned)
+
+    def announce(self, granted: Granted) -> None:
+        for one in granted.applied:
+            self.ledger.announce(one)
+            if any(row.provider == "stripe" for row in one.superseded):
+                self.superseded()
+
+    async def _named(self, tx: Transaction, purchase: Purchase) -> UUID | None:
+        """Whom the purchase itself points to, or whose row there was before it was bound."""
+        platform, subscription_id = purchase.product.platform, purchase.subscription_id
+        row = await self.subscriptions.find_in(tx, platform, subscription_id)
+        if row is not None:
+            return row.user_id
+        if purchase.linked is not None:
+            older = await self.store.binding_in(tx, "android", hash_of(purchase.linked))
+            if older is not None and older.user_id is not None:
+                return older.user_id
+        if purchase.account is not None and await self.store.is_user(tx, purchase.account):
+            return purchase.account
+        return None
+
+    async def _replace(
+        self,
+        tx: Transaction,
+        purchase: Purchase,
+        older: str,
+        user_id: UUID,
+        event: SourceEvent,
+    ) -> list[Applied]:
+        """Google gives an upgraded subscription a new token: the older one is over."""
+        row = await self.subscriptions.find_in(tx, "android", older)
+        if row is None or row.user_id != user_id or row.told not in LIVE:
+            return []
+        over = SubscriptionChange.of(
+            row, as_of=purchase.as_of, status="cancelled", canceled_at=purchase.as_of
+        )
+        return [await self.ledger.apply_in(tx, over, source_event=event)]

@@ -1,0 +1,166 @@
+"""A purchase in one shape for both stores, and what is kept of those who showed it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Literal
+from uuid import UUID
+
+from attrs import field, frozen
+
+from cookcam.features.billing.ledger.changes import Source, SubscriptionChange
+from cookcam.features.billing.stripe.products import Platform, Product
+from cookcam.features.billing.tiers.models import Status, entitles
+
+Environment = Literal["production", "sandbox"]
+Validation = Literal["valid", "invalid", "pending", "error"]
+Claim = Literal["claimed", "duplicate", "in_progress"]
+
+SOURCES: Mapping[Platform, Source] = {"ios": "app_store", "android": "google_play"}
+
+
+def hash_of(proof: str) -> str:
+    """What a receipt or purchase token is known by; of a Google token also its key."""
+    return sha256(proof.encode()).hexdigest()
+
+
+@frozen
+class Submitted:
+    """What a client shows: a receipt or signed transaction of Apple, or a token of Google."""
+
+    platform: Platform
+    product_id: str | None
+    proof: str = field(repr=False)
+
+    @property
+    def hash(self) -> str:
+        return hash_of(self.proof)
+
+
+@frozen
+class Paid:
+    """A period that was paid. `ref` names it for all time; `net_cents` is what is ours of it."""
+
+    ref: str
+    net_cents: int
+    currency: str
+    at: datetime
+
+
+@frozen
+class Returned:
+    """How much of what was paid for `ref` went back to the buyer up to `at`."""
+
+    ref: str
+    paid_cents: int
+    back_cents: int
+    currency: str
+    at: datetime
+
+
+@frozen
+class Purchase:
+    """A subscription as its store tells it now.
+
+    `store_key` binds it to its first user; `subscription_id` is the store's own name of it.
+    `status` is None while it is still to be paid. `account` is the user our app named when it
+    bought. `grace_until` is the end of the grace period, where the store tells it while a payment
+    is overdue. `evidence` is what the audit keeps. `paid` and `returned` are its newest money, once
+    `Takings` has found out.
+    """
+
+    product: Product
+    store_key: str
+    subscription_id: str = field(repr=False)
+    transaction_id: str
+    environment: Environment
+    status: Status | None
+    period_start: datetime
+    period_end: datetime
+    as_of: datetime
+    will_end: bool = False
+    canceled_at: datetime | None = None
+    refunded: bool = False
+    account: UUID | None = None
+    acknowledged: bool = True
+    linked: str | None = field(default=None, repr=False)
+    evidence: Mapping[str, Any] = field(factory=dict[str, Any])
+    grace_until: datetime | None = None
+    paid: Paid | None = None
+    returned: Sequence[Returned] = ()
+
+    def entitles(self, at: datetime) -> bool:
+        return self.status is not None and entitles(
+            self.status, self.period_end, at, self.grace_until
+        )
+
+    def change(self, user_id: UUID, status: Status) -> SubscriptionChange:
+        return SubscriptionChange(
+            user_id=user_id,
+            provider=self.product.platform,
+            provider_subscription_id=self.subscription_id,
+            tier_id=self.product.tier_id,
+            status=status,
+            current_period_start=self.period_start,
+            current_period_end=self.period_end,
+            as_of=self.as_of,
+            cancel_at_period_end=self.will_end,
+            canceled_at=self.canceled_at,
+            product_id=self.product.id,
+            refunded=self.refunded,
+            grace_until=self.grace_until,
+        )
+
+
+@frozen
+class Binding:
+    """Whose purchase it is. `user_id` is None of an account that was deleted: it stays taken."""
+
+    user_id: UUID | None
+
+
+@frozen
+class Recorded:
+    """A line of the history of validations."""
+
+    status: Validation
+    product_id: str
+    user_id: UUID | None
+    transaction_id: str | None
+    store_key: str | None
+    environment: Environment
+    expires_at: datetime | None
+    reason: str | None
+
+
+@frozen
+class Accepted:
+    """A purchase that entitles, as the client is told of it."""
+
+    platform: Platform
+    product_id: str
+    transaction_id: str
+    environment: Environment
+    subscription_id: str = field(repr=False)
+
+
+@frozen
+class Waiting:
+    """A notification that is to be worked on again."""
+
+    platform: Platform
+    notification_id: str
+    notification_type: str
+    payload: dict[str, Any]
+
+
+@frozen
+class Unacknowledged:
+    """A purchase at Google that Google will refund unless it is acknowledged."""
+
+    store_key: str
+    product_id: str
+    token: str = field(repr=False)
+    attempts: int

@@ -1,0 +1,87 @@
+"""Purchases, put together: what assembly opens once and gives to routes and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from attrs import frozen
+
+from cookcam.config.readers import Secret
+from cookcam.features.billing.app_stores.acknowledging import Acknowledging
+from cookcam.features.billing.app_stores.grants import Grants
+from cookcam.features.billing.app_stores.inbox import Inbox
+from cookcam.features.billing.app_stores.service import Purchases
+from cookcam.features.billing.app_stores.store import PurchaseStore
+from cookcam.features.billing.app_stores.takings import Takings
+from cookcam.features.billing.app_stores.vault import Vault
+from cookcam.features.billing.commissions import Commissions
+from cookcam.features.billing.ledger.ledger import SubscriptionLedger
+from cookcam.features.billing.ledger.reversals import ReversalStore
+from cookcam.features.billing.stripe.products import Platform
+from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.integrations.app_store import AppStore
+from cookcam.integrations.google_play import GooglePlay, PushTokens
+from cookcam.observability.metrics import Metrics
+
+
+@frozen
+class AppStores:
+    """`inbox` and `acknowledging` have background tasks."""
+
+    purchases: Purchases
+    inbox: Inbox
+    acknowledging: Acknowledging
+
+    @classmethod
+    def of(
+        cls,
+        ledger: SubscriptionLedger,
+        catalogue: Catalogue,
+        app_store: AppStore,
+        google_play: GooglePlay,
+        push_tokens: PushTokens,
+        now: Callable[[], datetime],
+        *,
+        commissions: Commissions,
+        fees: Mapping[Platform, int],
+        superseded: Callable[[], None],
+        metrics: Metrics,
+        receipt_key: Secret | None,
+        allow_sandbox: bool,
+    ) -> AppStores:
+        """`fees` are what the stores keep, in percent; `superseded` is called when Stripe has to be
+        told to end a subscription."""
+        database = ledger.database
+        store = PurchaseStore(database)
+        grants = Grants(
+            store, ledger.store, ledger, commissions, ReversalStore(database), superseded
+        )
+        acknowledging = Acknowledging(store, google_play)
+        takings = Takings(catalogue, google_play, fees)
+        purchases = Purchases(
+            database,
+            store,
+            grants,
+            acknowledging,
+            takings,
+            app_store,
+            google_play,
+            Vault(receipt_key),
+            metrics,
+            now,
+            allow_sandbox,
+        )
+        inbox = Inbox(
+            database,
+            store,
+            grants,
+            acknowledging,
+            takings,
+            app_store,
+            google_play,
+            push_tokens,
+            now,
+            allow_sandbox,
+        )
+        return cls(purchases, inbox, acknowledging)

@@ -1,0 +1,118 @@
+"""What the purchase routes read. The app shows purchases in more than one form."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from msgspec import Meta, Struct
+
+from cookcam.errors import ValidationError
+from cookcam.features.billing.app_stores.models import Submitted
+from cookcam.features.billing.app_stores.refusals import (
+    InvalidPlatform,
+    InvalidRequest,
+    MissingReceipt,
+    MissingToken,
+)
+from cookcam.http import WANTED, given
+
+LONGEST_ID = 200
+LONGEST_TOKEN = 4096
+TEXT = Meta(extra_json_schema={"type": "string"})
+_ASCII: dict[str, Any] = {"type": "string", "pattern": r"^[\u0001-\u007f]+$"}
+_PRODUCT: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_ID}
+_TOKEN: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_TOKEN}
+
+
+class ReceiptValidationRequest(Struct, rename="camel"):
+    """A purchase to be proven. `productId` is compared with what the store says."""
+
+    any_of: ClassVar = (
+        given(platform={"const": "ios"}, productId=_PRODUCT, receipt=_ASCII),
+        given(platform={"const": "android"}, productId=_PRODUCT, purchaseToken=_TOKEN),
+    )
+
+    platform: Annotated[Any, Meta(extra_json_schema={"enum": ["ios", "android"]})] = None
+    product_id: Annotated[Any, TEXT] = None
+    receipt: Annotated[
+        Any,
+        Meta(
+            description="iOS: the receipt as base64, or a signed StoreKit 2 transaction.",
+            extra_json_schema={"type": "string"},
+        ),
+    ] = None
+    purchase_token: Annotated[Any, TEXT] = None
+
+    def checked(self) -> Submitted:
+        """Raises ValidationError with the code of what is missing."""
+        product_id = _text(self.product_id, LONGEST_ID)
+        if not self.platform or product_id is None:
+            raise InvalidRequest()
+        if self.platform == "ios":
+            receipt = _text(self.receipt)
+            if receipt is None:
+                raise MissingReceipt()
+            return Submitted("ios", product_id, receipt)
+        if self.platform == "android":
+            token = _text(self.purchase_token, LONGEST_TOKEN)
+            if token is None:
+                raise MissingToken()
+            return Submitted("android", product_id, token)
+        raise InvalidPlatform()
+
+
+class IosPurchaseRequest(Struct):
+    receipt: Annotated[Any, Meta(extra_json_schema=_ASCII), WANTED] = None
+
+    def checked(self) -> Submitted:
+        receipt = _text(self.receipt)
+        if receipt is None:
+            raise ValidationError("receipt is required", error="Receipt data required")
+        return Submitted("ios", None, receipt)
+
+
+class AndroidPurchaseRequest(Struct, rename="camel"):
+    purchase_token: Annotated[Any, Meta(extra_json_schema=_TOKEN), WANTED] = None
+    product_id: Annotated[Any, TEXT] = None
+
+    def checked(self) -> Submitted:
+        token = _text(self.purchase_token, LONGEST_TOKEN)
+        if token is None:
+            raise ValidationError("purchaseToken is required", error="Purchase token required")
+        return Submitted("android", _text(self.product_id, LONGEST_ID), token)
+
+
+class AppleNotificationRequest(Struct, rename="camel"):
+    signed_payload: str
+
+
+class GoogleNotificationRequest(Struct):
+    """What Pub/Sub pushes."""
+
+    message: Annotated[
+        dict[str, Any],
+        Meta(
+            description="`data` is a DeveloperNotification as base64 of its JSON.",
+            extra_json_schema={
+                "properties": {
+                    "data": {"type": "string", "contentEncoding": "base64"},
+                    "messageId": {"type": "string", "minLength": 1},
+                    "message_id": {"type": "string", "minLength": 1},
+                    "publishTime": {"type": "string"},
+                    "attributes": {
+                        "type": "object",
+                        "additionalProperties": {"type": "string"},
+                    },
+                },
+                "anyOf": [{"required": ["messageId"]}, {"required": ["message_id"]}],
+            },
+        ),
+    ]
+    subscription: str = ""
+
+
+def _text(value: object, longest: int | None = None) -> str | None:
+    """The text itself: credentials are taken as they are. None for anything else."""
+    if not isinstance(value, str) or not value or not value.isascii():
+        return None
+    return value if longest is None or len(value) <= longest else None

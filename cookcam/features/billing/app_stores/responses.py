@@ -1,0 +1,56 @@
+"""What the purchase routes answer (`spec/payments-and-gamification.md` §4.6, §7.1)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from cookcam.features.billing.app_stores.models import Accepted, Environment
+from cookcam.features.billing.stripe.products import Platform
+from cookcam.features.billing.tiers.models import Subscription
+from cookcam.features.billing.tiers.responses import SubscriptionRow
+
+
+class AcceptedPurchase(Struct, rename="camel"):
+    platform: Platform
+    product_id: str
+    status: Literal["active"]
+    transaction_id: str
+    environment: Environment
+
+
+class ReceiptValidationResponse(Struct):
+    success: bool
+    message: str
+    subscription: AcceptedPurchase
+
+    @classmethod
+    def of(cls, accepted: Accepted) -> ReceiptValidationResponse:
+        return cls(
+            True,
+            "Subscription activated successfully",
+            AcceptedPurchase(
+                accepted.platform,
+                accepted.product_id,
+                "active",
+                accepted.transaction_id,
+                accepted.environment,
+            ),
+        )
+
+
+class PurchaseVerificationResponse(Struct):
+    """The older form."""
+
+    success: bool
+    subscription: SubscriptionRow
+    message: str
+
+    @classmethod
+    def of(cls, row: Subscription, message: str) -> PurchaseVerificationResponse:
+        return cls(True, SubscriptionRow.of(row), message)
+
+
+class NotificationResponse(Struct):
+    received: bool = True

@@ -1,0 +1,127 @@
+"""Purchases over HTTP: what clients prove, and what the stores tell.
+
+Source: `spec/payments-and-gamification.md` §2.1, §4.6, §7.
+"""
+
+from __future__ import annotations
+
+from cookcam.features.billing.app_stores.inbox import Inbox
+from cookcam.features.billing.app_stores.models import Submitted
+from cookcam.features.billing.app_stores.requests import (
+    AndroidPurchaseRequest,
+    AppleNotificationRequest,
+    GoogleNotificationRequest,
+    IosPurchaseRequest,
+    ReceiptValidationRequest,
+)
+from cookcam.features.billing.app_stores.responses import (
+    NotificationResponse,
+    PurchaseVerificationResponse,
+    ReceiptValidationResponse,
+)
+from cookcam.features.billing.app_stores.service import Purchases
+from cookcam.http import (
+    Routes,
+    deadline,
+    document_empty,
+    document_failures,
+    errors_as,
+    limit_unverified,
+    validate_request,
+    validate_response,
+)
+from cookcam.http.quotas import spend_costly
+from cookcam.http.responses import Answer
+from cookcam.identity import Identity
+from cookcam.identity.guards import bearer_token, signed_in
+
+SECONDS = 35
+"""The store has 25 of them; the answer that it did not use them has to get out as well."""
+
+
+def routes(purchases: Purchases, inbox: Inbox) -> list[Routes]:
+    """Those of `/iap`, which have no older prefix, and those of `/subscription`."""
+    iap = Routes("purchases", __name__)
+    older = Routes("purchases_of_subscriptions", __name__, legacy=True)
+    _validating(iap, "/iap/validate-receipt", purchases)
+    _validating(older, "/subscription/validate-purchase", purchases)
+    _verifying(older, purchases)
+    _notices(older, inbox)
+    return [iap, older]
+
+
+def _validating(bp: Routes, path: str, purchases: Purchases) -> None:
+    @bp.post(path)
+    @errors_as(flagged=True, unexpected="Receipt validation failed")
+    @deadline(SECONDS)
+    @signed_in
+    @document_failures(409)
+    @validate_request(ReceiptValidationRequest)
+    @validate_response(ReceiptValidationResponse)
+    async def validate(
+        caller: Identity, data: ReceiptValidationRequest
+    ) -> ReceiptValidationResponse:
+        """Prove a purchase of the App Store or of Google Play; it counts from the answer on."""
+        submitted = data.checked()
+        spend_costly("purchases", caller.user_id)
+        return ReceiptValidationResponse.of(await purchases.validate(caller.user_id, submitted))
+
+
+def _verifying(bp: Routes, purchases: Purchases) -> None:
+    async def verified(
+        caller: Identity, submitted: Submitted, message: str
+    ) -> PurchaseVerificationResponse:
+        spend_costly("purchases", caller.user_id)
+        accepted = await purchases.validate(caller.user_id, submitted)
+        return PurchaseVerificationResponse.of(await purchases.subscription_of(accepted), message)
+
+    @bp.post("/subscription/verify-ios")
+    @errors_as(unexpected="Failed to verify iOS receipt")
+    @deadline(SECONDS)
+    @signed_in
+    @document_failures(409)
+    @validate_request(IosPurchaseRequest)
+    @validate_response(PurchaseVerificationResponse)
+    async def verify_ios(
+        caller: Identity, data: IosPurchaseRequest
+    ) -> PurchaseVerificationResponse:
+        """The older form for the App Store; the product is the one of the receipt."""
+        return await verified(caller, data.checked(), "iOS subscription created")
+
+    @bp.post("/subscription/verify-android")
+    @errors_as(unexpected="Failed to verify Android purchase")
+    @deadline(SECONDS)
+    @signed_in
+    @document_failures(409)
+    @validate_request(AndroidPurchaseRequest)
+    @validate_response(PurchaseVerificationResponse)
+    async def verify_android(
+        caller: Identity, data: AndroidPurchaseRequest
+    ) -> PurchaseVerificationResponse:
+        """The older form for Google Play."""
+        return await verified(caller, data.checked(), "Android subscription created")
+
+
+def _notices(bp: Routes, inbox: Inbox) -> None:
+    @bp.post("/subscription/webhook/apple")
+    @errors_as(unexpected="Failed to process the notification")
+    @deadline(SECONDS)
+    @limit_unverified
+    @validate_request(AppleNotificationRequest)
+    @validate_response(NotificationResponse)
+    async def apple(data: AppleNotificationRequest) -> NotificationResponse:
+        """App Store Server Notifications, version 2. 200 once all of it is stored."""
+        await inbox.of_apple(data.signed_payload)
+        return NotificationResponse()
+
+    @bp.post("/subscription/webhook/google")
+    @errors_as(unexpected="Failed to process the notification")
+    @deadline(SECONDS)
+    @limit_unverified
+    @document_empty(204)
+    @document_failures(401)
+    @validate_request(GoogleNotificationRequest)
+    async def google(data: GoogleNotificationRequest) -> Answer:
+        """Real-time developer notifications, pushed by Pub/Sub. 204 once all of it is stored."""
+        await inbox.of_google(bearer_token(), {"message": data.message})
+        return Answer(204, [], b"")

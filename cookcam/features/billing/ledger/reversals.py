@@ -1,0 +1,235 @@
+"""Charges that are taken back: of accounts that are gone, and of a second purchase of one tier.
+
+A subscription whose provider charges for a user who does not exist is recorded in the transaction
+that handles the provider's event. A background task then cancels it at the provider and refunds
+what was paid last. The table is the queue, so a crash or an outage delays a reversal and loses
+none; each step may be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, LiteralString, Protocol
+
+import structlog
+import trio
+from attrs import field, frozen
+
+from cookcam.database import SERVICE, Database, Transaction
+from cookcam.errors import AppError
+from cookcam.features.billing.tiers.models import Provider
+from cookcam.integrations.stripe import NoSuchObject, Stripe
+
+Reason = Literal["closed_account", "second_purchase"]
+Outcome = Literal["refunded", "cancelled", "had_ended", "unknown", "not_possible"]
+"""`cancelled`: nothing had been paid. `had_ended`: before we looked, so nothing is refunded.
+`unknown`: the provider has no such subscription. `not_possible`: only the customer can do it."""
+
+POLL_INTERVAL: Final = 60.0
+BATCH: Final = 50
+DAILY_LIMIT: Final = 100
+"""Reversals in 24 hours. More is taken for a database that is not the one the provider's
+subscriptions belong to, a restored backup for instance: no more is cancelled until they are
+fewer, and an error is logged."""
+
+# Again with a later event of a subscription that we end: a payment may have arrived since.
+RECORD: LiteralString = """
+insert into public.charge_reversals as r (provider, provider_subscription_id, reason)
+values (%(provider)s, %(subscription_id)s, %(reason)s)
+on conflict (provider, provider_subscription_id) do update set
+  status = 'pending', settled_at = null, attempts = 0, next_attempt_at = now()"""
+
+REOPEN: LiteralString = """
+update public.charge_reversals set
+  status = 'pending', settled_at = null, attempts = 0, next_attempt_at = now()
+where provider = %(provider)s and provider_subscription_id = %(subscription_id)s
+  and status = 'settled' and ending"""
+
+EXISTS: LiteralString = """
+select exists (
+  select from public.charge_reversals
+  where provider = %(provider)s and provider_subscription_id = %(subscription_id)s
+)"""
+
+# Claimed by moving their time on: a worker that dies leaves them for the next.
+CLAIM: LiteralString = """
+update public.charge_reversals set
+  attempts = attempts + 1,
+  next_attempt_at = now() + interval '1 minute' * least(power(2, attempts), 60)
+where (provider, provider_subscription_id) in (
+  select provider, provider_subscription_id from public.charge_reversals
+  where status = 'pending' and provider = any(%(providers)s) and next_attempt_at <= now()
+  order by next_attempt_at limit %(limit)s
+  for update skip locked
+)
+returning provider, provider_subscription_id, reason, ending"""
+
+ENDED_TODAY: LiteralString = """
+select count(*) from public.charge_reversals
+where noticed_at > now() - interval '1 day' and ending"""
+
+ENDING: LiteralString = """
+update public.charge_reversals set ending = true
+where provider = %(provider)s and provider_subscription_id = %(subscription_id)s"""
+
+SETTLE: LiteralString = """
+update public.charge_reversals set
+  status = 'settled', settled_at = now(), outcome = %(outcome)s
+where provider = %(provider)s and provider_subscription_id = %(subscription_id)s"""
+
+log = structlog.get_logger(__name__)
+
+
+@frozen
+class ChargeReversal:
+    """A claimed row. `ending`: the provider was asked to end it, in an earlier attempt perhaps."""
+
+    provider: Provider
+    provider_subscription_id: str = field(repr=False)
+    reason: Reason
+    ending: bool
+
+
+class ClosedAccountCharged(Exception):
+    """A provider charged for an account that is gone: for the error report."""
+
+
+class ReversalObserver(Protocol):
+    """Counts reversals, and reports those of accounts that are gone."""
+
+    def charge_reversed(self, provider: str, reason: str, outcome: str) -> None: ...
+
+    def closed_account_charged(self, error: Exception) -> None: ...
+
+
+class Reverses(Protocol):
+    """A provider that ends and refunds subscriptions."""
+
+    async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
+        """Raises AppError where it has to be tried again. Calls `store.ending` before it ends the
+        subscription."""
+        ...
+
+
+@frozen
+class ReversalStore:
+    database: Database = field(repr=False)
+
+    async def record(
+        self, tx: Transaction, provider: Provider, subscription_id: str, reason: Reason
+    ) -> None:
+        await tx.execute(RECORD, provider=provider, subscription_id=subscription_id, reason=reason)
+
+    async def reopen(self, tx: Transaction, provider: Provider, subscription_id: str) -> None:
+        """Looks again at one that was reversed: a payment of it may have arrived since."""
+        await tx.execute(REOPEN, provider=provider, subscription_id=subscription_id)
+
+    async def exists(self, provider: Provider, subscription_id: str) -> bool:
+        return await self.database.fetch_value_as(
+            SERVICE, EXISTS, provider=provider, subscription_id=subscription_id
+        )
+
+    async def claim(self, providers: Sequence[str], limit: int) -> list[ChargeReversal]:
+        async with self.database.transaction() as tx:
+            return await tx.fetch_all(ChargeReversal, CLAIM, providers=list(providers), limit=limit)
+
+    async def ended_today(self) -> int:
+        """How many of those noticed in the last 24 hours we have ended."""
+        return await self.database.fetch_value_as(SERVICE, ENDED_TODAY)
+
+    async def ending(self, reversal: ChargeReversal) -> None:
+        await self._write(ENDING, reversal)
+
+    async def settle(self, reversal: ChargeReversal, outcome: Outcome) -> None:
+        await self._write(SETTLE, reversal, outcome=outcome)
+
+    async def _write(
+        self, statement: LiteralString, reversal: ChargeReversal, **params: object
+    ) -> None:
+        async with self.database.transaction() as tx:
+            await tx.execute(
+                statement,
+                provider=reversal.provider,
+                subscription_id=reversal.provider_subscription_id,
+                **params,
+            )
+
+
+@frozen
+class ChargeReversals:
+    store: ReversalStore
+    providers: Mapping[str, Reverses]
+    observer: ReversalObserver
+    _wanted: list[trio.Event] = field(factory=lambda: [trio.Event()], init=False)
+
+    def wake(self) -> None:
+        """Something was recorded: the task need not wait for its next look."""
+        self._wanted[0].set()
+
+    async def run(self) -> None:
+        """Background task. Raises ServiceUnavailable while the database is away."""
+        while True:
+            await self.sweep()
+            with trio.move_on_after(POLL_INTERVAL):
+                await self._wanted[0].wait()
+            self._wanted[0] = trio.Event()
+
+    async def sweep(self) -> int:
+        """Reverses what is due, at most `BATCH`; how many were settled."""
+        if await self.store.ended_today() >= DAILY_LIMIT:
+            log.error("too many charges to reverse; is this the right database?")
+            return 0
+        settled = 0
+        for reversal in await self.store.claim(list(self.providers), BATCH):
+            try:
+                outcome = await self.providers[reversal.provider].reverse(reversal, self.store)
+            except AppError as error:
+                log.error(
+                    "charge could not be reversed yet",
+                    provider=reversal.provider,
+                    reason=reversal.reason,
+                    code=error.code,
+                )
+                continue
+            await self.store.settle(reversal, outcome)
+            self._report(reversal, outcome)
+            settled += 1
+        return settled
+
+    def _report(self, reversal: ChargeReversal, outcome: Outcome) -> None:
+        self.observer.charge_reversed(reversal.provider, reversal.reason, outcome)
+        fields = {"provider": reversal.provider, "outcome": outcome}
+        if reversal.reason == "second_purchase":
+            log.warning("second purchase of a tier reversed", **fields)
+        elif outcome in ("had_ended", "unknown"):
+            log.info("subscription of a closed account had ended", **fields)
+        else:
+            log.error("closed account was charged", **fields)
+            self.observer.closed_account_charged(
+                ClosedAccountCharged(f"{reversal.provider}: {outcome}")
+            )
+
+
+@frozen
+class StripeReversals:
+    """Cancels a subscription at once and refunds all payments of its latest invoice."""
+
+    stripe: Stripe
+
+    async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
+        stripe, subscription_id = self.stripe, reversal.provider_subscription_id
+        try:
+            told = await stripe.retrieve_subscription(subscription_id)
+        except NoSuchObject:
+            return "unknown"
+        if not told.is_over:
+            await store.ending(reversal)
+            told = await stripe.cancel_subscription_now(subscription_id)
+        elif not reversal.ending:
+            return "had_ended"
+        if told.latest_invoice_id is None:
+            return "cancelled"
+        payments = await stripe.payments_of_invoice(told.latest_invoice_id)
+        for payment_id in payments:
+            await stripe.refund_payment(payment_id, idempotency_key=f"reversal:{payment_id}")
+        return "refunded" if payments else "cancelled"

@@ -1,0 +1,213 @@
+"""The SQL by which subscriptions change. Runs in the transaction it is given, as the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
+from uuid import UUID
+
+from attrs import frozen
+
+from cookcam.database import Jsonb, Transaction
+from cookcam.features.billing.ledger.changes import Action, SourceEvent, SubscriptionChange
+from cookcam.features.billing.tiers.models import Provider, Subscription, TierSlug
+from cookcam.features.billing.tiers.store import COLUMNS
+
+# All changes of one user's rows take turns here.
+LOCK: LiteralString = "select from public.users where id = %(user_id)s for no key update"
+
+# What the user pays for, and the row that a change is about, whosever it is; and whether the event
+# has changed that one before.
+ROWS = f"""
+select {COLUMNS},
+  exists (
+    select from public.subscription_history h
+    where h.source = %(source)s and h.event_ref = %(ref)s and h.subscription_id = s.id
+  ) as repeated
+from public.user_subscriptions s
+where (
+    s.user_id = %(user_id)s
+    and coalesce(s.superseded_status, s.status) in ('active', 'trialing', 'past_due')
+  )
+  or (s.provider = %(provider)s and s.provider_subscription_id = %(provider_subscription_id)s)
+order by s.id"""  # noqa: S608 - constants
+
+# Superseded from the start, so that it takes no place before the election: `store` gives it one.
+# Only for a user who is there, and only if the subscription is nobody else's.
+ADD = f"""
+insert into public.user_subscriptions as s (
+  user_id, tier_id, status, superseded_status, current_period_start, current_period_end,
+  cancel_at_period_end, canceled_at, last_verified_at, provider, provider_subscription_id,
+  provider_customer_id, product_id, as_of, grace_until
+)
+select
+  u.id, %(tier_id)s, 'cancelled', %(superseded_status)s, %(current_period_start)s,
+  %(current_period_end)s, %(cancel_at_period_end)s, %(canceled_at)s, now(), %(provider)s,
+  %(provider_subscription_id)s, %(provider_customer_id)s, %(product_id)s, %(as_of)s, %(grace_until)s
+from public.users u where u.id = %(user_id)s
+on conflict (provider, provider_subscription_id) where provider_subscription_id is not null
+do nothing
+returning {COLUMNS}"""  # noqa: S608 - constants
+
+STORE: LiteralString = """
+update public.user_subscriptions set
+  tier_id = %(tier_id)s,
+  status = %(status)s,
+  superseded_status = %(superseded_status)s,
+  current_period_start = %(current_period_start)s,
+  current_period_end = %(current_period_end)s,
+  cancel_at_period_end = %(cancel_at_period_end)s,
+  canceled_at = %(canceled_at)s,
+  provider_customer_id = %(provider_customer_id)s,
+  product_id = %(product_id)s,
+  as_of = %(as_of)s,
+  grace_until = %(grace_until)s,
+  last_verified_at = case when %(verified)s then now() else last_verified_at end
+where id = %(id)s"""
+
+VERIFIED: LiteralString = """
+update public.user_subscriptions set last_verified_at = now() where id = %(id)s"""
+
+RECORD: LiteralString = """
+insert into public.subscription_history (
+  user_id, subscription_id, action, source, event_ref, from_tier_id, to_tier_id, metadata
+)
+values (
+  %(user_id)s, %(subscription_id)s, %(action)s, %(source)s, %(ref)s, %(from_tier)s, %(to_tier)s,
+  %(metadata)s
+)"""
+
+# A creator is who has the tier; the profile says so to others.
+MIRROR: LiteralString = """
+update public.users set is_creator = (public.user_tier_id(id) = 3)
+where id = %(user_id)s and is_creator <> (public.user_tier_id(id) = 3)"""
+
+SLUG: LiteralString = """
+select slug from public.subscription_tiers where id = public.user_tier_id(%(user_id)s)"""
+
+
+@frozen
+class Standing:
+    """What a user has, with nobody else changing it until the end of the transaction.
+
+    `rows` are those that go on at their providers, and with them `known`, the one that was asked
+    for, unless it is another user's. `repeated`: the event has changed `known` before.
+    """
+
+    user_id: UUID | None
+    rows: Sequence[Subscription]
+    known: Subscription | None
+    repeated: bool
+
+    @property
+    def of_another(self) -> bool:
+        return self.known is not None and self.known.user_id != self.user_id
+
+
+@frozen
+class LedgerStore:
+    tx: Transaction
+
+    async def lock(self, user_id: UUID) -> bool:
+        """Whether there is such a user; nobody else changes the user's rows until the end."""
+        return await self.tx.execute(LOCK, user_id=user_id) > 0
+
+    async def standing(
+        self,
+        user_id: UUID | None,
+        provider: Provider,
+        subscription_id: str,
+        event: SourceEvent,
+    ) -> Standing:
+        """Takes the user's turn and reads what there is, in one trip."""
+        if user_id is not None:
+            # A statement of its own: one that waits for a row reads the others as they were before.
+            self.tx.defer(LOCK, user_id=user_id)
+        found: list[dict[str, Any]] = await self.tx.fetch_all(
+            dict,
+            ROWS,
+            user_id=user_id,
+            provider=provider,
+            provider_subscription_id=subscription_id,
+            source=event.source,
+            ref=event.ref,
+        )
+        repeated = {row["id"] for row in found if row.pop("repeated")}
+        rows = [Subscription(**row) for row in found]
+        known = next((row for row in rows if row.is_of(provider, subscription_id)), None)
+        return Standing(
+            user_id,
+            [row for row in rows if row.user_id == user_id],
+            known,
+            known is not None and known.id in repeated,
+        )
+
+    async def add(self, change: SubscriptionChange, status: str | None) -> Subscription | None:
+        """None when there is no such user, or the provider's subscription is another's by now."""
+        return await self.tx.fetch_optional(
+            Subscription,
+            ADD,
+            user_id=change.user_id,
+            tier_id=change.tier_id,
+            superseded_status=status,
+            current_period_start=change.current_period_start,
+            current_period_end=change.current_period_end,
+            cancel_at_period_end=change.cancel_at_period_end,
+            canceled_at=change.canceled_at,
+            provider=change.provider,
+            provider_subscription_id=change.provider_subscription_id,
+            provider_customer_id=change.provider_customer_id,
+            product_id=change.product_id,
+            as_of=change.as_of,
+            grace_until=change.grace_until,
+        )
+
+    def store(self, rows: Sequence[Subscription], verified: Subscription) -> None:
+        """In this order: a place is given up before it is taken. `verified` was told just now."""
+        for row in rows:
+            self.tx.defer(
+                STORE,
+                id=row.id,
+                verified=row.id == verified.id,
+                tier_id=row.tier_id,
+                status=row.status,
+                superseded_status=row.superseded_status,
+                current_period_start=row.current_period_start,
+                current_period_end=row.current_period_end,
+                cancel_at_period_end=row.cancel_at_period_end,
+                canceled_at=row.canceled_at,
+                provider_customer_id=row.provider_customer_id,
+                product_id=row.product_id,
+                as_of=row.as_of,
+                grace_until=row.grace_until,
+            )
+
+    def verified(self, subscription: Subscription) -> None:
+        self.tx.defer(VERIFIED, id=subscription.id)
+
+    def record(
+        self,
+        action: Action,
+        event: SourceEvent,
+        before: Subscription | None,
+        after: Subscription,
+        metadata: Mapping[str, Any],
+    ) -> None:
+        self.tx.defer(
+            RECORD,
+            user_id=after.user_id,
+            subscription_id=after.id,
+            action=action,
+            source=event.source,
+            ref=event.ref,
+            from_tier=before.tier_id if before else None,
+            to_tier=after.tier_id,
+            metadata=Jsonb(dict(metadata)),
+        )
+
+    def mirror(self, user_id: UUID) -> None:
+        """Writes to the profile whether the user is a creator."""
+        self.tx.defer(MIRROR, user_id=user_id)
+
+    async def tier(self, user_id: UUID) -> TierSlug:
+        return await self.tx.fetch_value(SLUG, user_id=user_id)

@@ -1,0 +1,1 @@
+"""Stripe: checkout, plan changes and events."""

@@ -1,0 +1,211 @@
+"""Buying by card, and the page on which customers look after it: both are Stripe's own pages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from attrs import frozen
+
+from cookcam.errors import BadRequest, Conflict, InternalError, NotFound, ServiceUnavailable
+from cookcam.features.billing.commissions import Commissions
+from cookcam.features.billing.ledger.changes import SourceEvent
+from cookcam.features.billing.ledger.entitlements import Entitlements
+from cookcam.features.billing.ledger.refusals import UnknownTier
+from cookcam.features.billing.stripe.billing_lease import BillingBusy, BillingLeases, Lease
+from cookcam.features.billing.stripe.handlers import carry_out
+from cookcam.features.billing.stripe.products import Interval
+from cookcam.features.billing.stripe.redirects import Redirects
+from cookcam.features.billing.stripe.sync import StripeSync
+from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.features.billing.tiers.models import FREE, Tier
+from cookcam.features.billing.tiers.store import SubscriptionStore
+from cookcam.identity import Identity
+from cookcam.integrations.stripe import NoSuchObject, Stripe, StripeRefused
+from cookcam.integrations.stripe.billing import CheckoutSession
+
+log = structlog.get_logger(__name__)
+
+
+class AlreadySubscribed(Conflict):
+    """The tier is paid for."""
+
+    default_message = "You already have this subscription"
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.error = "Subscription already active"
+
+
+@frozen
+class Wish:
+    """What somebody wants to buy, and where to go then."""
+
+    tier_id: int
+    interval: Interval
+    success_url: str
+    cancel_url: str
+    affiliate_code: str | None = None
+
+
+@frozen
+class Checkout:
+    """`sync` is None where payments are not configured."""
+
+    sync: StripeSync | None
+    leases: BillingLeases
+    store: SubscriptionStore
+    catalogue: Catalogue
+    entitlements: Entitlements
+    commissions: Commissions
+    redirects: Redirects
+    now: Callable[[], datetime]
+
+    async def begin(self, caller: Identity, wish: Wish) -> str:
+        """The address of the page where the caller pays.
+
+        A user has one such page at a time: asked for the same again it is the open one, and asked
+        for something else the open one is closed first, so that two tabs cannot both be paid.
+        Raises BadRequest for a tier that is not sold, AlreadySubscribed, UnknownTier,
+        AccountClosed, BillingBusy, InternalError where payments are not configured, and what
+        `Stripe` raises.
+        """
+        tier = await self._tier(wish.tier_id)
+        sync = self.sync
+        if sync is None:
+            raise InternalError("Payments are not configured")
+        async with self.leases.of(caller.user_id) as lease:
+            await self._refuse_twice(caller.user_id, tier)
+            if wish.affiliate_code is not None:
+                await self.commissions.attribute(caller.user_id, wish.affiliate_code)
+            url = await self._open_page(sync, lease, tier, wish)
+            if url is not None:
+                return url
+            await self._refuse_twice(caller.user_id, tier)  # the page may just have been paid
+            customer_id = await self.store.customer_of(caller.user_id)
+            try:
+                session = await self._session(sync.stripe, caller, lease, tier, wish, customer_id)
+            except StripeRefused as refused:
+                if customer_id is None or not _is_gone(refused):
+                    raise
+                session = await self._session(sync.stripe, caller, lease, tier, wish, None)
+            if session.url is None:
+                raise InternalError("The session has no address")
+            wished = _hash_of(tier, wish)
+            if not await self.leases.keep_session(lease, session.id, wished, session.expires_at):
+                await sync.stripe.expire_checkout_session(session.id)
+                raise BillingBusy()
+            return session.url
+
+    async def portal(self, caller: Identity, return_url: str) -> str:
+        """The address of the page with the caller's cards, invoices and subscriptions.
+
+        Raises NotFound for somebody who never paid by card, or whom Stripe does not know any more;
+        ServiceUnavailable where payments are not configured, and what `Stripe` raises.
+        """
+        if self.sync is None:
+            raise ServiceUnavailable("Payments are not configured")
+        customer_id = await self.store.customer_of(caller.user_id)
+        if customer_id is None:
+            raise _no_account()
+        try:
+            return await self.sync.stripe.create_portal_session(
+                customer_id=customer_id, return_url=return_url
+            )
+        except StripeRefused as refused:
+            if not _is_gone(refused):
+                raise
+        log.warning("customer unknown to Stripe")
+        raise _no_account()
+
+    async def _tier(self, tier_id: int) -> Tier:
+        tiers = (await self.catalogue.contents()).tiers
+        tier = next((tier for tier in tiers if tier.id == tier_id), None)
+        if tier is None:
+            raise UnknownTier()
+        if tier.id == FREE or not tier.is_active:
+            raise BadRequest("This tier cannot be bought", error="Tier not available")
+        return tier
+
+    async def _refuse_twice(self, user_id: UUID, tier: Tier) -> None:
+        row = await self.entitlements.subscription_of(user_id)
+        same = row is not None and row.provider == "stripe" and row.tier_id == tier.id
+        if row is not None and same and row.entitles(self.now()):
+            raise AlreadySubscribed()
+
+    async def _open_page(
+        self, sync: StripeSync, lease: Lease, tier: Tier, wish: Wish
+    ) -> str | None:
+        """The page of the session that was made last, if it is open and for the same; else no
+        session is open afterwards, and one that was paid is in the ledger.
+        """
+        if lease.session_id is None or lease.expires_at is None or lease.expires_at <= self.now():
+            return None
+        try:
+            session = await sync.stripe.retrieve_checkout_session(lease.session_id)
+            if session.status == "open" and lease.wish == _hash_of(tier, wish):
+                return session.url
+            if session.status == "open":
+                session = await sync.stripe.expire_checkout_session(session.id)
+        except NoSuchObject:
+            return None
+        if session.status == "complete" and session.subscription_id is not None:
+            row = await sync.find(session.subscription_id)
+            if row is None:
+                seen = await sync.read(session.subscription_id, None, lease.user_id)
+                write = await sync.write_of(seen, SourceEvent("server"))
+                await carry_out(sync.ledger.database, write)
+        return None
+
+    async def _session(
+        self,
+        stripe: Stripe,
+        caller: Identity,
+        lease: Lease,
+        tier: Tier,
+        wish: Wish,
+        customer_id: str | None,
+    ) -> CheckoutSession:
+        rest = f"{_hash_of(tier, wish)}:{customer_id or ''}:{lease.session_id or ''}"
+        return await stripe.create_checkout_session(
+            user_id=caller.user_id,
+            tier_id=tier.id,
+            tier_name=tier.name,
+            amount_cents=_cents(tier, wish),
+            interval=wish.interval,
+            currency=tier.currency.lower(),
+            success_url=wish.success_url,
+            cancel_url=wish.cancel_url,
+            customer_id=customer_id,
+            email=caller.email,
+            # A repeat after a crash is the same session; after another session it is a new one.
+            idempotency_key=f"checkout:{caller.user_id}:{_digest(rest)}",
+        )
+
+
+def _cents(tier: Tier, wish: Wish) -> int:
+    return tier.price_yearly_cents if wish.interval == "year" else tier.price_monthly_cents
+
+
+def _hash_of(tier: Tier, wish: Wish) -> str:
+    """Of what is sold, at what price, and where the page leads."""
+    parts = [wish.interval, wish.success_url, wish.cancel_url, tier.currency]
+    return _digest("\n".join([str(tier.id), str(_cents(tier, wish)), *parts]))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _no_account() -> NotFound:
+    return NotFound("There are no payments by card", error="No billing account found")
+
+
+def _is_gone(refused: StripeRefused) -> bool:
+    """Whether Stripe no longer knows the customer."""
+    return refused.param == "customer" or (
+        isinstance(refused, NoSuchObject) and refused.param in (None, "customer", "id")
+    )

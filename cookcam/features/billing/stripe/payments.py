@@ -1,0 +1,110 @@
+"""Payments by card, put together: what assembly opens once and gives to routes and tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from attrs import frozen
+
+from cookcam.features.billing.commissions import Commissions
+from cookcam.features.billing.ledger.entitlements import Entitlements
+from cookcam.features.billing.ledger.ledger import SubscriptionLedger
+from cookcam.features.billing.ledger.reversals import (
+    ChargeReversals,
+    ReversalObserver,
+    ReversalStore,
+    Reverses,
+    StripeReversals,
+)
+from cookcam.features.billing.stripe.billing_lease import BillingLeases
+from cookcam.features.billing.stripe.checkout import Checkout
+from cookcam.features.billing.stripe.events import SubscriptionEvents
+from cookcam.features.billing.stripe.handlers import ConnectEvents, Handlers
+from cookcam.features.billing.stripe.missed_events import MissedEvents
+from cookcam.features.billing.stripe.plans import Plans, Refresh, StripeRefresh
+from cookcam.features.billing.stripe.redirects import Redirects
+from cookcam.features.billing.stripe.superseded import Bell, Superseded
+from cookcam.features.billing.stripe.sync import StripeSync
+from cookcam.features.billing.webhooks.inbox import Inbox, InboxObserver
+from cookcam.features.billing.webhooks.store import InboxStore
+from cookcam.integrations.stripe import Stripe
+
+NO_OTHERS: Final[Mapping[str, Reverses]] = {}
+
+
+class PaymentsObserver(InboxObserver, ReversalObserver, Protocol):
+    """Counts and reports what happens in the background."""
+
+
+@frozen
+class Payments:
+    """`inbox`, `missed`, `superseded`, `reversals` have background tasks; all but the last are None
+    without payments."""
+
+    checkout: Checkout
+    plans: Plans
+    inbox: Inbox | None
+    missed: MissedEvents | None
+    superseded: Superseded | None
+    reversals: ChargeReversals
+
+    @classmethod
+    def of(
+        cls,
+        stripe: Stripe | None,
+        ledger: SubscriptionLedger,
+        entitlements: Entitlements,
+        redirects: Redirects,
+        now: Callable[[], datetime],
+        *,
+        commissions: Commissions,
+        connect: ConnectEvents,
+        observer: PaymentsObserver,
+        refreshes: Sequence[Refresh] = (),
+        reverses: Mapping[str, Reverses] = NO_OTHERS,
+    ) -> Payments:
+        """`refreshes` ask other providers than Stripe what a user has there; `reverses` are those
+        that take back a charge, by their names in the database."""
+        store, catalogue = ledger.store, entitlements.catalogue
+        leases = BillingLeases(ledger.database)
+
+        def checkout_of(sync: StripeSync | None) -> Checkout:
+            return Checkout(
+                sync, leases, store, catalogue, entitlements, commissions, redirects, now
+            )
+
+        if stripe is None:
+            plans = Plans(None, entitlements, ledger, commissions, refreshes, leases, now)
+            reversals = ChargeReversals(ReversalStore(ledger.database), reverses, observer)
+            return cls(checkout_of(None), plans, None, None, None, reversals)
+        bell = Bell()
+        reversals = ChargeReversals(
+            ReversalStore(ledger.database),
+            {"stripe": StripeReversals(stripe), **reverses},
+            observer,
+        )
+        sync = StripeSync(
+            stripe,
+            ledger,
+            store,
+            catalogue,
+            commissions,
+            reversals.store,
+            bell.ring,
+            reversals.wake,
+            now,
+        )
+        events = SubscriptionEvents(sync, ledger.hub, now)
+        inbox = Inbox(
+            InboxStore(ledger.database),
+            Handlers.of(events.handlers, connect),
+            stripe.retrieve_event,
+            observer,
+        )
+        asked = (StripeRefresh(sync), *refreshes)
+        plans = Plans(sync, entitlements, ledger, commissions, asked, leases, now)
+        missed = MissedEvents(inbox, stripe, now)
+        superseded = Superseded(sync, bell)
+        return cls(checkout_of(sync), plans, inbox, missed, superseded, reversals)

@@ -1,0 +1,1 @@
+"""Tiers, their features and quotas, and the routes that show them."""

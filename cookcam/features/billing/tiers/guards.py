@@ -1,0 +1,75 @@
+"""Guards of paid routes, under `@signed_in`:
+
+    gates = Gates(entitlements)
+
+    @bp.get("/subscription/creator/balance")
+    @signed_in
+    @gates.creator
+    async def balance(caller: Identity) -> Balance: ...
+
+Who may not is told 403, in the words of `spec/http-api-core.md` §3.11; that it could not be found
+out is a 500 with words of its own, and an outage stays a 503.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from attrs import frozen
+
+from cookcam.errors import DatabaseError
+from cookcam.features.billing.ledger.entitlements import Entitlements
+from cookcam.features.billing.tiers.models import TierSlug
+from cookcam.identity import Identity
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+View = Callable[Concatenate[Identity, P], Awaitable[R]]
+
+
+class Guard(Protocol):
+    def __call__(self, view: View[P, R], /) -> View[P, R]: ...
+
+
+@frozen
+class Gates:
+    entitlements: Entitlements
+
+    def tier_required(self, slug: TierSlug) -> Guard:
+        """Lets through who has the tier or a higher one; UpgradeRequired for others."""
+        return self._guard(
+            lambda caller: self.entitlements.require_tier(caller.user_id, slug),
+            "Failed to verify subscription tier",
+        )
+
+    def feature_required(self, key: str) -> Guard:
+        """Lets through whose tier includes the feature; FeatureUnavailable for others."""
+        return self._guard(
+            lambda caller: self.entitlements.require_feature(caller.user_id, key),
+            "Failed to verify feature access",
+        )
+
+    def creator(self, view: View[P, R]) -> View[P, R]:
+        """Lets creators through; CreatorRequired for others."""
+        guard = self._guard(
+            lambda caller: self.entitlements.require_creator(caller.user_id),
+            "Failed to verify creator status",
+        )
+        return guard(view)
+
+    def _guard(self, check: Callable[[Identity], Awaitable[None]], failed: str) -> Guard:
+        def guard(view: View[P, R]) -> View[P, R]:
+            @wraps(view)
+            async def guarded(caller: Identity, /, *args: P.args, **kwargs: P.kwargs) -> R:
+                try:
+                    await check(caller)
+                except DatabaseError as error:
+                    raise DatabaseError(error=failed) from error
+                return await view(caller, *args, **kwargs)
+
+            return guarded
+
+        return guard

@@ -1,0 +1,102 @@
+"""How much of something a tier allows in a period, counted with the deed itself.
+
+Limits: `spec/payments-and-gamification.md` §3.4. Scans count by UTC day and recipes by UTC month,
+in `usage_counters`; saved recipes are the rows there are. Where there is no limit nothing counts.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import LiteralString
+from uuid import UUID
+
+from attrs import evolve, frozen
+
+from cookcam.database import SERVICE, Database, Transaction
+from cookcam.features.billing.ledger.refusals import LimitReached
+from cookcam.features.billing.tiers.models import UNLIMITED, Metric, Usage
+
+# One row: the limit of the user's tier, what was used, and when the period is over.
+USAGE: LiteralString = """
+with periods as (
+  select
+    case when %(metric)s = 'daily_scans' then date_trunc('day', now() at time zone 'UTC')
+      when %(metric)s = 'monthly_recipes' then date_trunc('month', now() at time zone 'UTC')
+    end as begins,
+    case when %(metric)s = 'daily_scans' then interval '1 day' else interval '1 month' end as lasts
+)
+select
+  coalesce((t.limits ->> %(metric)s)::integer, -1) as allowed,
+  case when p.begins is null
+    then (select count(*) from public.saved_recipes r where r.user_id = %(user_id)s)::integer
+    else coalesce((
+      select c.used from public.usage_counters c
+      where c.user_id = %(user_id)s and c.metric = %(metric)s
+        and c.period_start = p.begins::date
+    ), 0)
+  end as used,
+  p.begins::date as period_start,
+  (p.begins + p.lasts) at time zone 'UTC' as resets_at
+from public.subscription_tiers t, periods p
+where t.id = public.user_tier_id(%(user_id)s)"""
+
+CONSUME: LiteralString = """
+select public.consume_quota(%(user_id)s, %(metric)s, %(limit)s, %(period_start)s)"""
+
+# Whoever saves waits here for the same user's other saves, so that two do not share a last place.
+LOCK: LiteralString = "select from public.users where id = %(user_id)s for no key update"
+
+
+@frozen
+class Count:
+    """A row of `USAGE`."""
+
+    allowed: int
+    used: int
+    period_start: date | None
+    resets_at: datetime | None
+
+    def usage(self, metric: Metric) -> Usage:
+        limit = None if self.allowed == UNLIMITED else self.allowed
+        return Usage(metric, self.used, limit, self.resets_at)
+
+
+@frozen
+class Quotas:
+    database: Database
+
+    async def consume(self, tx: Transaction, user_id: UUID, metric: Metric) -> None:
+        """Takes one of the user's quota, in the transaction of the deed: undone when that is.
+
+        Before a recipe is saved, and only if it was not, `saved_recipes` asks for room for one
+        more. Raises LimitReached.
+        """
+        async with tx.acting_as(SERVICE):
+            if metric == "saved_recipes":
+                await tx.execute(LOCK, user_id=user_id)
+            count = await tx.fetch_one(Count, USAGE, user_id=user_id, metric=metric)
+            usage = count.usage(metric)
+            if usage.limit is None:
+                return
+            if usage.exhausted:
+                raise LimitReached.of(usage)
+            if not await self._take(tx, user_id, usage, count):  # somebody was faster
+                raise LimitReached.of(evolve(usage, used=usage.limit))
+
+    async def usage(self, user_id: UUID, metric: Metric) -> Usage:
+        """What was used up to now, and what the user's tier allows."""
+        count = await self.database.fetch_one_as(
+            SERVICE, Count, USAGE, user_id=user_id, metric=metric
+        )
+        return count.usage(metric)
+
+    async def _take(self, tx: Transaction, user_id: UUID, usage: Usage, count: Count) -> bool:
+        if count.period_start is None:  # the row to be saved is the count
+            return True
+        return await tx.fetch_value(
+            CONSUME,
+            user_id=user_id,
+            metric=usage.metric,
+            limit=usage.limit,
+            period_start=count.period_start,
+        )

@@ -1,0 +1,1 @@
+"""The webhook inbox: events of the providers, stored before they are applied."""

@@ -1,0 +1,1 @@
+"""Commissions of creators on payments of the users they referred."""

@@ -1,0 +1,1 @@
+"""Stripe Connect accounts of creators."""

@@ -1,0 +1,200 @@
+"""Creators' Stripe accounts: onboarding, and updates from Stripe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from attrs import field, frozen
+
+from cookcam.database import Transaction
+from cookcam.errors import (
+    AppError,
+    AuthorizationError,
+    Conflict,
+    NotFound,
+    ServiceError,
+    ServiceUnavailable,
+)
+from cookcam.features.billing.stripe.handlers import Write
+from cookcam.features.creators.connect.return_urls import ReturnUrls
+from cookcam.features.creators.connect.store import AccountRows, AccountStore
+from cookcam.features.creators.models import AccountStatus, StripeAccount
+from cookcam.features.literals import refused
+from cookcam.integrations.stripe import NoSuchObject, Stripe, StripeRefused
+from cookcam.integrations.stripe.accounts import Account, AccountLink
+from cookcam.integrations.stripe.events import Event
+
+_COUNTRY = re.compile(r"[A-Z]{2}")
+
+
+@frozen
+class Onboarding:
+    account: StripeAccount
+    url: str = field(repr=False)
+
+
+@frozen
+class StripeAccounts:
+    """One Stripe account for each creator. `stripe` is None when payments are not configured."""
+
+    store: AccountStore
+    stripe: Stripe | None
+    returns: ReturnUrls
+    now: Callable[[], datetime] = field(repr=False)
+
+    async def of(self, creator_id: UUID) -> StripeAccount | None:
+        """The stored account as last reported by Stripe. Sends no request, so it may be polled."""
+        return await self.store.of_creator(creator_id)
+
+    async def onboard(self, creator_id: UUID, country: str) -> Onboarding:
+        """Creates the creator's account if there is none; returns it with its onboarding URL.
+
+        Raises ValidationError for an invalid country, and ServiceError when Stripe rejects it.
+        """
+        country = country.upper()
+        if not _COUNTRY.fullmatch(country):
+            raise refused("Invalid country", "country")
+        stripe = self._stripe()
+        account = await self.store.of_creator(creator_id)
+        if account is None or account.account_status == "disabled":
+            account = await self._open(stripe, creator_id, country, account)
+        try:
+            link = await stripe.create_account_link(
+                account.stripe_account_id,
+                return_url=self.returns.onboarding_complete,
+                refresh_url=self.returns.onboarding_refresh,
+            )
+        except StripeRefused as refusal:
+            raise ServiceError(error="Failed to generate onboarding link") from refusal
+        return Onboarding(account, link.url)
+
+    async def _open(
+        self, stripe: Stripe, creator_id: UUID, country: str, previous: StripeAccount | None
+    ) -> StripeAccount:
+        """Creates an account, in place of a `previous` one that revoked our access."""
+        replaces = previous.stripe_account_id if previous else None
+        try:
+            # A fixed key: if the row cannot be written, the next request gets the same account.
+            opened = await stripe.create_account(
+                creator_id=creator_id,
+                country=country,
+                email=None,
+                idempotency_key=f"connect-account:{creator_id}:{replaces or ''}",
+            )
+        except StripeRefused as refusal:
+            raise ServiceError(error="Failed to create Stripe account") from refusal
+        return await self.store.add(
+            creator_id, opened.id, opened.country or country, replaces=replaces
+        )
+
+    async def link(
+        self, creator_id: UUID, account_id: str | None, return_url: str, refresh_url: str
+    ) -> AccountLink:
+        """Creates an onboarding page of Stripe that returns to the given URLs.
+
+        Raises NotFound without an account, AuthorizationError for another creator's account,
+        ValidationError for a foreign URL, and ServiceError when Stripe rejects the request.
+        """
+        none = "No Stripe account found. Please start onboarding first."
+        account = await self._own(creator_id, account_id, none)
+        back = self.returns.checked(return_url, "return_url")
+        again = self.returns.checked(refresh_url, "refresh_url")
+        try:
+            return await self._stripe().create_account_link(
+                account.stripe_account_id, return_url=back, refresh_url=again
+            )
+        except StripeRefused as refusal:
+            raise ServiceError(error="Failed to create account link") from refusal
+
+    async def dashboard(self, creator_id: UUID) -> str:
+        """A single-use URL of the creator's Stripe dashboard.
+
+        Raises NotFound without an account, and Conflict while the onboarding is incomplete.
+        """
+        account = await self._own(creator_id, None, "Stripe account not found")
+        try:
+            return await self._stripe().create_login_link(account.stripe_account_id)
+        except NoSuchObject as refusal:
+            raise ServiceError(error="Failed to get dashboard link") from refusal
+        except StripeRefused as refusal:
+            message = "Stripe account not ready"
+            raise Conflict(message, error=message) from refusal
+
+    async def refresh(self, creator_id: UUID, account_id: str | None) -> None:
+        """Reads the account from Stripe and stores its state.
+
+        Raises NotFound without an account, AuthorizationError for another creator's account, and
+        ServiceError (502) when Stripe fails.
+        """
+        account = await self._own(creator_id, account_id, "No Stripe account found")
+        stripe, read_at = self._stripe(), self.now()
+        try:
+            latest = await stripe.retrieve_account(account.stripe_account_id)
+        except AppError as error:
+            raise ServiceError(error="Failed to refresh account status") from error
+        await self.store.refresh(
+            account.stripe_account_id, **_account_fields(latest), read_at=read_at
+        )
+
+    async def _own(self, creator_id: UUID, account_id: str | None, none: str) -> StripeAccount:
+        account = await self.store.of_creator(creator_id)
+        if account is None:
+            raise NotFound(none, error=none)
+        if account_id not in (None, account.stripe_account_id):
+            message = "This Stripe account belongs to another creator"
+            raise AuthorizationError(message, error=message)
+        return account
+
+    def _stripe(self) -> Stripe:
+        if self.stripe is None:
+            raise ServiceUnavailable("Payments are not configured")
+        return self.stripe
+
+    # Webhook events
+
+    async def updated(self, event: Event) -> Write | None:
+        """`account.updated`: reads the account again, since events arrive out of order."""
+        if event.account is None:
+            return None
+        account_id, read_at = event.account, self.now()
+        try:
+            latest = await self._stripe().retrieve_account(account_id)
+        except NoSuchObject:  # our access was revoked meanwhile
+            return partial(_disable, account_id)
+
+        async def write(tx: Transaction) -> None:
+            await AccountRows(tx).refresh(account_id, **_account_fields(latest), read_at=read_at)
+
+        return write
+
+    async def deauthorized(self, event: Event) -> Write | None:
+        """`account.application.deauthorized`: disables the account for transfers."""
+        return None if event.account is None else partial(_disable, event.account)
+
+
+def status_of(account: Account) -> AccountStatus:
+    """The status by the `transfers` capability, the only one requested; charges do not matter."""
+    if not account.details_submitted:
+        return "pending"
+    return "active" if account.transfers_active and account.payouts_enabled else "restricted"
+
+
+def _account_fields(account: Account) -> dict[str, Any]:
+    return {
+        "status": status_of(account),
+        "details_submitted": account.details_submitted,
+        "charges_enabled": account.charges_enabled,
+        "payouts_enabled": account.payouts_enabled,
+        "requirements_due": account.requirements_due,
+        "country": account.country,
+        "currency": account.currency,
+    }
+
+
+async def _disable(account_id: str, tx: Transaction) -> None:
+    await AccountRows(tx).disable(account_id)

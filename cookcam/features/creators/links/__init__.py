@@ -1,0 +1,1 @@
+"""Affiliate links and the visits through them."""

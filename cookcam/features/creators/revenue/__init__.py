@@ -1,0 +1,1 @@
+"""Revenue and analytics of a creator."""

@@ -1,0 +1,1 @@
+"""Tips from users to creators."""

@@ -1,0 +1,1 @@
+"""Ingredients, their nutrition, and scans of photographs."""

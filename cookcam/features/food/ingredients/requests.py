@@ -1,0 +1,97 @@
+"""What the ingredient routes read from a query, and who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from cookcam.errors import NotFound, ValidationError
+from cookcam.features.food.ingredients.models import LONGEST_QUERY
+from cookcam.features.literals import refused
+
+NO_QUERY = "Query parameter (q or query) is required"
+BAD_LIMIT = "Invalid limit parameter (1-100)"
+MOST = 100
+
+Text = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_QUERY})]
+Limit = Annotated[str, Meta(extra_json_schema={"type": "integer", "minimum": 1, "maximum": MOST})]
+
+
+class SearchFilter(Struct):
+    """`q`, or `query`, is required."""
+
+    q: Text = ""
+    query: Text = ""
+    limit: Limit = ""
+
+    def text(self) -> str:
+        """Raises ValidationError."""
+        return checked_query(self.q, self.query)
+
+
+class UsdaFilter(SearchFilter, rename={"page_size": "pageSize", "data_type": "dataType"}):
+    """`pageSize` is another name of `limit`; `dataType`, repeated or with commas, goes to USDA."""
+
+    page_size: Limit = ""
+    data_type: str | list[str] = ""
+
+    def data_types(self) -> str | None:
+        """Raises ValidationError."""
+        given = [self.data_type] if isinstance(self.data_type, str) else self.data_type
+        text = ",".join(part for part in given if part)
+        if len(text) > LONGEST_QUERY or "\0" in text:
+            raise refused("Invalid dataType parameter", "dataType")
+        return text or None
+
+
+class ListFilter(Struct):
+    category: Annotated[str, Meta(max_length=200)] = ""
+
+
+def is_from_app(keys: Iterable[str], content_type: str) -> bool:
+    """Whether a search is one of the app's, which reads a bare array.
+
+    Its calls carry exactly `q` and `limit`, or `query` and `limit`, and the content type of a JSON
+    body on a GET, which browsers and ordinary clients do not send
+    (`spec/client-contract.md` §6.1).
+    """
+    return (
+        sorted(keys) in (["limit", "q"], ["limit", "query"])
+        and content_type.partition(";")[0].strip().lower() == "application/json"
+    )
+
+
+def checked_query(*given: str) -> str:
+    """The first text that says something. Raises ValidationError."""
+    text = next((text.strip() for text in given if text.strip()), "")
+    if not text:
+        raise refused(NO_QUERY, "q")
+    if len(text) > LONGEST_QUERY or "\0" in text:
+        raise refused(f"Query must have 1 to {LONGEST_QUERY} characters", "q")
+    return text
+
+
+def checked_limit(text: str, default: int) -> int:
+    """From 1 to 100. Raises ValidationError."""
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MOST):
+        raise ValidationError(BAD_LIMIT, error=BAD_LIMIT, details={"field": "limit"})
+    return int(text)
+
+
+def clamped_limit(text: str, default: int) -> int:
+    """The nearest number from 1 to 100: the app must not lose a search to its limit."""
+    number = text.removeprefix("-")
+    if not (number.isascii() and number.isdigit()):
+        return default
+    return 1 if text.startswith("-") else max(1, min(MOST, int(number[:9])))
+
+
+def checked_id(text: str, otherwise: NotFound) -> int:
+    """A path id as PostgreSQL's integer; raises `otherwise` for anything else."""
+    if text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) < 2**31:
+        return int(text)
+    raise otherwise

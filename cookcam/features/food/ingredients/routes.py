@@ -1,0 +1,123 @@
+"""`/ingredients` (`spec/http-api-core.md` §8, §19; `spec/client-contract.md` §5.2, §6.1)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from quart import request
+
+from cookcam.features.food.ingredients.requests import (
+    ListFilter,
+    SearchFilter,
+    UsdaFilter,
+    checked_id,
+    checked_limit,
+    clamped_limit,
+    is_from_app,
+)
+from cookcam.features.food.ingredients.responses import (
+    IngredientCategoriesResponse,
+    IngredientListResponse,
+    IngredientResponse,
+    IngredientRow,
+    IngredientSearchResponse,
+    TitledIngredientRow,
+    UsdaSearchResponse,
+    UsdaSearchResult,
+    UsdaSyncResponse,
+)
+from cookcam.features.food.ingredients.service import Ingredients, ingredient_not_found
+from cookcam.http import (
+    Routes,
+    document_failures,
+    document_response,
+    errors_as,
+    query_integers,
+    validate_querystring,
+    validate_response,
+)
+from cookcam.http.quotas import spend_costly
+from cookcam.identity import Identity
+from cookcam.identity.guards import admin_only, optional_caller
+
+
+def routes(ingredients: Ingredients) -> Routes:
+    bp = Routes("ingredients", __name__, legacy=True)
+    _searching(bp, ingredients)
+    _reading(bp, ingredients)
+    return bp
+
+
+def _searching(bp: Routes, ingredients: Ingredients) -> None:
+    @bp.get("/ingredients/search")
+    @errors_as(flagged=True, unexpected="Failed to search ingredients")
+    @validate_querystring(SearchFilter)
+    @document_response(IngredientSearchResponse | list[TitledIngredientRow])
+    async def search(
+        query_args: SearchFilter,
+    ) -> IngredientSearchResponse | list[TitledIngredientRow]:
+        """Search the catalogue, forgiving typing mistakes.
+
+        Most similar first, then the shortest names. The app gets the bare array of rows.
+        """
+        text = query_args.text()
+        if is_from_app(request.args, request.headers.get("Content-Type", "")):
+            limit = clamped_limit(query_args.limit, 20)
+            return [TitledIngredientRow.of(row) for row in await ingredients.search(text, limit)]
+        limit = checked_limit(query_args.limit, 20)
+        return IngredientSearchResponse.of(await ingredients.search(text, limit))
+
+    @bp.get("/ingredients/usda/search")
+    @errors_as(flagged=True, unexpected="Failed to search USDA database")
+    @optional_caller
+    @validate_querystring(UsdaFilter)
+    @validate_response(UsdaSearchResponse)
+    async def search_usda(caller: Identity | None, query_args: UsdaFilter) -> UsdaSearchResponse:
+        """Search USDA FoodData Central; at most 50 foods are asked for."""
+        text, data_types = query_args.text(), query_args.data_types()
+        limit = checked_limit(query_args.limit or query_args.page_size, 10)
+        spend_costly("usda", caller and caller.user_id)
+        found = await ingredients.search_usda(text, limit, data_types)
+        return UsdaSearchResponse(True, cast("UsdaSearchResult", found))
+
+    @bp.post("/ingredients/<ingredient_id>/sync-usda")
+    @errors_as(flagged=True, unexpected="Failed to sync with USDA data")
+    @admin_only
+    @document_failures(409)
+    @validate_response(UsdaSyncResponse)
+    async def sync(caller: Identity, ingredient_id: str) -> UsdaSyncResponse:
+        """Take over USDA's amounts for an ingredient; administrators only."""
+        known = checked_id(ingredient_id, ingredient_not_found())
+        spend_costly("usda", caller.user_id)
+        return UsdaSyncResponse.of(await ingredients.sync(known))
+
+
+def _reading(bp: Routes, ingredients: Ingredients) -> None:
+    @bp.get("/ingredients")
+    @errors_as(flagged=True, unexpected="Failed to fetch ingredients")
+    @query_integers(page=1, limit=20)
+    @validate_querystring(ListFilter)
+    @validate_response(IngredientListResponse)
+    async def list_ingredients(
+        page: int, limit: int, query_args: ListFilter
+    ) -> IngredientListResponse:
+        """List the catalogue by name."""
+        category = query_args.category.replace("\0", "") or None
+        found = await ingredients.page(category, limit=limit, offset=(page - 1) * limit)
+        return IngredientListResponse.of(found, page=page, limit=limit)
+
+    @bp.get("/ingredients/categories")
+    @bp.get("/ingredients/meta/categories")
+    @errors_as(flagged=True, unexpected="Failed to fetch categories")
+    @validate_response(IngredientCategoriesResponse)
+    async def categories() -> IngredientCategoriesResponse:
+        """Every category of the catalogue."""
+        return IngredientCategoriesResponse(True, await ingredients.categories())
+
+    @bp.get("/ingredients/<ingredient_id>")
+    @errors_as(flagged=True, unexpected="Failed to fetch ingredient")
+    @validate_response(IngredientResponse)
+    async def get_ingredient(ingredient_id: str) -> IngredientResponse:
+        """One ingredient."""
+        found = await ingredients.get(checked_id(ingredient_id, ingredient_not_found()))
+        return IngredientResponse(True, IngredientRow.of(found))

@@ -1,0 +1,321 @@
+"""The SQL of the food catalogue.
+
+The catalogue is public and nobody's in particular: it is read and written as the server. A search
+is one statement. It takes rows that hold every word of the query, or a word that begins with it,
+from the full-text index; where these are too few, each word may also be one it resembles or is a
+part of, out of the words the catalogue has (`ingredient_words`). What was found that way, at most
+some hundred rows, is ordered by the similarity of the whole name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import LiteralString
+
+from attrs import frozen
+
+from cookcam.database import SERVICE, Database
+from cookcam.features.food.ingredients.models import Candidate, Ingredient, Phrase, words_of
+from cookcam.features.food.ingredients.nutrients import COLUMNS as NUTRIENT_COLUMNS
+
+COLUMNS: LiteralString = """
+  i.id, i.name, i.fdc_id, i.category, i.calories_per_100g, i.protein_g_per_100g,
+  i.carbs_g_per_100g, i.fat_g_per_100g, i.fiber_g_per_100g, i.sodium_mg_per_100g,
+  i.sugar_g_per_100g, i.calcium_mg_per_100g, i.iron_mg_per_100g, i.vitamin_c_mg_per_100g,
+  i.potassium_mg_per_100g, i.vitamin_d_mcg_per_100g, i.vitamin_a_mcg_per_100g,
+  i.saturated_fat_g_per_100g, i.trans_fat_g_per_100g, i.cholesterol_mg_per_100g,
+  i.searchable_text, i.tags, i.dietary_flags, i.usda_data_type, i.usda_sync_date,
+  i.created_at, i.updated_at"""
+
+FIND = f"select {COLUMNS} from public.ingredients i where i.id = %(ingredient_id)s"  # noqa: S608
+
+PAGE = f"""
+select {COLUMNS} from public.ingredients i
+where %(category)s::text is null or i.category = %(category)s
+order by i.name, i.id limit %(limit)s offset %(offset)s"""  # noqa: S608 - constants
+
+COUNT = """
+select count(*) from public.ingredients
+where %(category)s::text is null or category = %(category)s"""
+
+# Walks the index from one category to the next: there are few, and rows by the hundred thousand.
+CATEGORIES = """
+with recursive found as (
+  (select min(category) as category from public.ingredients)
+  union all
+  select (select min(category) from public.ingredients where category > found.category)
+  from found where found.category is not null
+)
+select category from found where category is not null order by category limit 1000"""
+
+MOST_CANDIDATES: LiteralString = "200"
+"""Rows of one way of finding that are compared with the query as a whole."""
+
+# A lexeme as a word of a tsquery.
+QUOTED: LiteralString = r"""'''' || replace(replace(w.word, '\', '\\'), '''', '''''') || ''''"""
+
+# The words of the catalogue that share enough trigrams with `sought.trigrams`. Two words whose
+# similarity is at least 0.4 share at least 0.4 of the trigrams of each, k of n; so whichever
+# n - k + 1 of them the index is asked for, one is among these. The commonest are left out.
+RESEMBLING: LiteralString = """
+    select v.word, s.shared::real / (cardinality(v.trigrams) + sought.size - s.shared) as similarity
+    from public.ingredient_words v
+    cross join lateral (
+      select count(*) as shared from unnest(v.trigrams) as t where t = any (sought.trigrams)
+    ) as s
+    where v.trigrams && sought.probes and cardinality(v.trigrams) <= sought.size * 3"""
+SOUGHT: LiteralString = """
+    select w.number, w.word, public.trigrams(w.word) as trigrams,
+      cardinality(public.trigrams(w.word)) as size,
+      array(
+        select t from unnest(public.trigrams(w.word)) as t
+        order by t like '  _' desc, t like '__ ' desc, t like ' __' desc
+        offset greatest(ceil(cardinality(public.trigrams(w.word)) * 0.4) - 1, 0)
+      ) as probes"""
+
+SEARCH = rf"""
+with asked as materialized (
+  {SOUGHT}
+  from unnest(%(words)s::text[]) with ordinality as w (word, number)
+),
+strict as materialized (
+  select i.id from public.ingredients i
+  where i.search_tsv @@ %(query)s::tsquery
+  order by char_length(i.name), i.id limit {MOST_CANDIDATES}
+),
+beginning as materialized (
+  select i.id from public.ingredients i
+  where lower(i.name) like %(beginning)s
+  order by lower(i.name) using operator(pg_catalog.~<~) limit 50
+),
+alternatives as (
+  select sought.number, string_agg({QUOTED}, ' | ') as words
+  from asked sought
+  cross join lateral (
+    select r.word from ({RESEMBLING}) as r
+    where r.similarity >= 0.4
+      or (length(sought.word) > 2 and position(sought.word in r.word) > 0)
+    order by r.similarity desc, r.word limit 12
+  ) as w
+  group by sought.number
+),
+resembling as materialized (
+  select string_agg('(' || words || ')', ' & ')::tsquery as query
+  from alternatives having count(*) = (select count(*) from asked)
+),
+loose as (
+  select i.id from resembling r join public.ingredients i on i.search_tsv @@ r.query
+  where (select count(*) from strict) < %(limit)s
+  order by char_length(i.name), i.id limit {MOST_CANDIDATES}
+)
+select {COLUMNS}
+from (
+  select id from strict union select id from beginning union select id from loose
+) as found
+join public.ingredients i on i.id = found.id
+order by
+  public.trigram_similarity(public.trigrams(i.name), public.trigrams(%(text)s)) desc,
+  char_length(i.name), i.name, i.id
+limit %(limit)s"""  # noqa: S608 - constants
+
+# Branded foods are asked only for what no generic food answers.
+GENERIC: LiteralString = "i.usda_data_type is distinct from 'Branded'"
+MACROS: LiteralString = """
+  i.calories_per_100g is not null and i.protein_g_per_100g is not null
+  and i.carbs_g_per_100g is not null and i.fat_g_per_100g is not null
+  and i.sodium_mg_per_100g is not null"""
+MATCHING: LiteralString = f"""
+  select i.id, i.name, i.usda_data_type, i.calories_per_100g as calories,
+    i.protein_g_per_100g as protein, i.carbs_g_per_100g as carbs, i.fat_g_per_100g as fat,
+    i.fiber_g_per_100g as fiber, i.sodium_mg_per_100g as sodium
+  from public.ingredients i
+  where i.search_tsv @@ p.query and {MACROS}"""  # noqa: S608 - constants
+SHORTEST_FIRST: LiteralString = "order by char_length(i.name), i.id limit 15"
+
+CANDIDATES = rf"""
+with asked as materialized (
+  select * from unnest(%(phrases)s::int[], %(words)s::int[]) as a (phrase, number)
+),
+forms as materialized (
+  select * from unnest(%(numbers)s::int[], %(forms)s::text[]) as f (number, word)
+),
+known as materialized (
+  select f.number, w.word from forms f join public.ingredient_words w on w.word = f.word
+),
+corrected as materialized (
+  select sought.number, w.word
+  from (
+    {SOUGHT}
+    from (
+      select distinct on (number) number, word from forms
+      where number not in (select number from known) and length(word) > 3
+      order by number, length(word)
+    ) as w
+  ) as sought
+  cross join lateral (
+    select r.word from ({RESEMBLING}) as r
+    where r.similarity >= 0.45 order by r.similarity desc, r.word limit 3
+  ) as w
+),
+words as materialized (
+  select w.number, string_agg({QUOTED}, ' | ') as query
+  from (select * from known union select * from corrected) as w
+  group by w.number
+),
+phrases as materialized (
+  select a.phrase, string_agg('(' || w.query || ')', ' & ')::tsquery as query
+  from asked a left join words w on w.number = a.number
+  group by a.phrase having bool_and(w.query is not null)
+),
+generic as materialized (
+  select p.phrase, f.* from phrases p
+  cross join lateral ({MATCHING} and {GENERIC} {SHORTEST_FIRST}) as f
+),
+branded as (
+  select p.phrase, f.* from phrases p
+  cross join lateral ({MATCHING} and not ({GENERIC}) {SHORTEST_FIRST}) as f
+  where p.phrase not in (select phrase from generic)
+)
+select * from generic union all select * from branded"""  # noqa: S608 - constants
+
+TAKEN = """
+select fdc_id from public.ingredients
+where fdc_id = any(%(fdc_ids)s::int[]) and id <> %(ingredient_id)s"""
+
+SET_NUTRITION: LiteralString = """
+  calories_per_100g = coalesce(%(calories_per_100g)s, calories_per_100g),
+  protein_g_per_100g = coalesce(%(protein_g_per_100g)s, protein_g_per_100g),
+  carbs_g_per_100g = coalesce(%(carbs_g_per_100g)s, carbs_g_per_100g),
+  fat_g_per_100g = coalesce(%(fat_g_per_100g)s, fat_g_per_100g),
+  fiber_g_per_100g = coalesce(%(fiber_g_per_100g)s, fiber_g_per_100g),
+  sugar_g_per_100g = coalesce(%(sugar_g_per_100g)s, sugar_g_per_100g),
+  sodium_mg_per_100g = coalesce(%(sodium_mg_per_100g)s, sodium_mg_per_100g),
+  calcium_mg_per_100g = coalesce(%(calcium_mg_per_100g)s, calcium_mg_per_100g),
+  iron_mg_per_100g = coalesce(%(iron_mg_per_100g)s, iron_mg_per_100g),
+  vitamin_c_mg_per_100g = coalesce(%(vitamin_c_mg_per_100g)s, vitamin_c_mg_per_100g),
+  potassium_mg_per_100g = coalesce(%(potassium_mg_per_100g)s, potassium_mg_per_100g),
+  vitamin_d_mcg_per_100g = coalesce(%(vitamin_d_mcg_per_100g)s, vitamin_d_mcg_per_100g),
+  vitamin_a_mcg_per_100g = coalesce(%(vitamin_a_mcg_per_100g)s, vitamin_a_mcg_per_100g),
+  saturated_fat_g_per_100g = coalesce(%(saturated_fat_g_per_100g)s, saturated_fat_g_per_100g),
+  trans_fat_g_per_100g = coalesce(%(trans_fat_g_per_100g)s, trans_fat_g_per_100g),
+  cholesterol_mg_per_100g = coalesce(%(cholesterol_mg_per_100g)s, cholesterol_mg_per_100g)"""
+LINK = f"""
+update public.ingredients i set
+  fdc_id = %(fdc_id)s, usda_data_type = %(data_type)s, usda_sync_date = now(), {SET_NUTRITION}
+where i.id = %(ingredient_id)s
+returning {COLUMNS}"""  # noqa: S608 - constants
+
+
+@frozen
+class _Category:
+    category: str
+
+
+@frozen
+class _Taken:
+    fdc_id: int
+
+
+@frozen
+class IngredientStore:
+    database: Database
+
+    async def search(self, text: str, limit: int) -> list[Ingredient]:
+        """Rows whose name or searchable text holds the words of `text`, most similar first."""
+        words = words_of(text)
+        if not words:
+            return []
+        return await self.database.fetch_all_as(
+            SERVICE,
+            Ingredient,
+            SEARCH,
+            words=words,
+            query=_prefix_query(words),
+            beginning=_escaped(text.strip().lower()) + "%",
+            text=text,
+            limit=limit,
+        )
+
+    async def page(
+        self, category: str | None, *, limit: int, offset: int
+    ) -> tuple[list[Ingredient], int]:
+        """A slice of the catalogue by name, and the size of the whole."""
+        rows = await self.database.fetch_all_as(
+            SERVICE, Ingredient, PAGE, category=category, limit=limit, offset=offset
+        )
+        if rows and len(rows) < limit:
+            return rows, offset + len(rows)
+        total = await self.database.fetch_value_as(SERVICE, COUNT, category=category)
+        return rows, total
+
+    async def find(self, ingredient_id: int) -> Ingredient | None:
+        return await self.database.fetch_optional_as(
+            SERVICE, Ingredient, FIND, ingredient_id=ingredient_id
+        )
+
+    async def categories(self) -> list[str]:
+        rows = await self.database.fetch_all_as(SERVICE, _Category, CATEGORIES)
+        return [row.category for row in rows]
+
+    async def taken(self, ingredient_id: int, fdc_ids: Sequence[int]) -> set[int]:
+        """Those of `fdc_ids` that another ingredient is linked to."""
+        rows = await self.database.fetch_all_as(
+            SERVICE, _Taken, TAKEN, fdc_ids=list(fdc_ids), ingredient_id=ingredient_id
+        )
+        return {row.fdc_id for row in rows}
+
+    async def candidates(self, phrases: Sequence[Phrase]) -> list[Candidate]:
+        """For each phrase up to 15 rows that hold all its words: one statement for all.
+
+        A word that the catalogue does not have may be one it resembles.
+        """
+        numbers: dict[tuple[str, ...], int] = {}
+        asked = [
+            (number, numbers.setdefault(forms, len(numbers)))
+            for number, phrase in enumerate(phrases)
+            for forms in phrase.words
+        ]
+        if not asked:
+            return []
+        spelled = [(number, form) for forms, number in numbers.items() for form in forms]
+        return await self.database.fetch_all_as(
+            SERVICE,
+            Candidate,
+            CANDIDATES,
+            phrases=[phrase for phrase, _ in asked],
+            words=[word for _, word in asked],
+            numbers=[number for number, _ in spelled],
+            forms=[form for _, form in spelled],
+        )
+
+    async def link(
+        self, ingredient_id: int, fdc_id: int, data_type: str, nutrition: Mapping[str, float]
+    ) -> Ingredient:
+        """Takes over USDA's numbers in one update; what USDA does not know stays.
+
+        Raises NotFound when the ingredient is gone, DuplicateEntry when another ingredient is
+        that food already.
+        """
+        values = {column: nutrition.get(column) for column in NUTRIENT_COLUMNS}
+        async with self.database.transaction() as tx:
+            return await tx.fetch_one(
+                Ingredient,
+                LINK,
+                ingredient_id=ingredient_id,
+                fdc_id=fdc_id,
+                data_type=data_type,
+                **values,
+            )
+
+
+def _prefix_query(words: Sequence[str]) -> str:
+    """A tsquery: every word may be unfinished. One letter is no beginning of a word worth looking
+    for: alone it is a word of its own, beside others it is left out."""
+    long = [word for word in words if len(word) > 1]
+    if not long or (len(words) == 1 and len(words[0]) == 2):
+        return " & ".join(f"'{word}'" for word in words)
+    return " & ".join(f"'{word}':*" for word in long)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,0 +1,246 @@
+"""The rules of nutrition: of a free list of ingredients, and of a recipe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, cast
+from uuid import UUID
+
+import attrs
+import msgspec
+import orjson
+from attrs import frozen
+
+from cookcam.cache import DAY, WEEK, Cache
+from cookcam.errors import ForeignKeyError
+from cookcam.features.food.ingredients.service import MATCHES, Ingredients
+from cookcam.features.food.nutrition.calculation import plain_grams, weighed
+from cookcam.features.food.nutrition.matching import best_match, normal_name, phrases_of
+from cookcam.features.food.nutrition.models import (
+    Amounts,
+    Item,
+    Match,
+    Part,
+    RecipeNutrition,
+    SavedNutrition,
+    SmartNutrition,
+)
+from cookcam.features.food.nutrition.quantities import parse_quantity, parse_with_rest
+from cookcam.features.food.nutrition.store import NutritionStore
+from cookcam.features.recipes.catalogue.models import Recipe
+from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
+from cookcam.identity import Identity
+
+MOST_ITEMS = 100
+RECIPES = "nutrition:recipe"
+
+
+@frozen
+class SmartNutritionService:
+    """Weighs what people wrote and looks it up in the catalogue.
+
+    All names of a list are looked up by one statement; what a name means is kept for a day.
+    """
+
+    ingredients: Ingredients
+    cache: Cache
+
+    async def calculate(self, items: Sequence[Item], servings: float) -> SmartNutrition:
+        """The nutrition of at most MOST_ITEMS items for `servings`, above 0.
+
+        An item without a number in its quantity, and one that the catalogue does not have, is
+        among the unmatched.
+        """
+        quantities = [parse_quantity(item.quantity, item.unit) for item in items]
+        names = [
+            normal_name(item.name)
+            for item, quantity in zip(items, quantities, strict=True)
+            if quantity is not None
+        ]
+        matches = await self._matches(list(dict.fromkeys(name for name in names if name)))
+        parts: list[Part] = []
+        unmatched: list[str] = []
+        for item, quantity in zip(items, quantities, strict=True):
+            match = matches.get(normal_name(item.name))
+            if quantity is None or match is None:
+                unmatched.append(item.name)
+            else:
+                parts.append(weighed(item.name, quantity, match))
+        return SmartNutrition(servings, parts, unmatched)
+
+    async def _matches(self, names: Sequence[str]) -> dict[str, Match | None]:
+        """Each name's match; those that are not kept are looked up together."""
+        missing: list[str] = []
+
+        async def absent(name: str) -> Any:
+            missing.append(name)
+            raise _NotKept
+
+        known: dict[str, Match | None] = {}
+        for name in names:
+            try:
+                kept = await self.cache.get_or(
+                    MATCHES, _digest(name), DAY, lambda name=name: absent(name)
+                )
+            except _NotKept:
+                if name not in missing:  # somebody else asked at the same moment, and found none
+                    missing.append(name)
+            else:
+                known[name] = msgspec.convert(kept, Match | None)
+        found = await self._look_up(missing)
+        for name, match in found.items():
+
+            async def made(match: Match | None = match) -> Any:
+                return None if match is None else attrs.asdict(match)
+
+            await self.cache.get_or(MATCHES, _digest(name), DAY, made)
+        return known | found
+
+    async def _look_up(self, names: Sequence[str]) -> dict[str, Match | None]:
+        asked = [(name, phrase) for name in names for phrase in phrases_of(name)]
+        candidates = await self.ingredients.candidates([phrase for _, phrase in asked])
+        by_name: dict[str, dict[int, Any]] = {name: {} for name in names}
+        for candidate in candidates:
+            by_name[asked[candidate.phrase][0]][candidate.id] = candidate
+        return {name: best_match(name, rows.values()) for name, rows in by_name.items()}
+
+
+@frozen
+class RecipesNutrition:
+    """What a recipe amounts to: by its linked ingredients, else by what is written, else as its
+    author or the model said."""
+
+    recipes: Recipes
+    smart: SmartNutritionService
+    store: NutritionStore
+    cache: Cache
+
+    async def of_recipe(
+        self, reader: Identity | None, recipe_id: UUID, servings: int
+    ) -> RecipeNutrition:
+        """Raises NotFound for a recipe that is not there or not for the reader."""
+        recipe = (await self.recipes.get(reader, recipe_id)).recipe
+        return await self._of(recipe, servings)
+
+    async def save(self, writer: Identity, recipe_id: UUID, servings: int) -> SavedNutrition:
+        """Keeps the nutrition of one's own recipe. Raises NotFound for any other."""
+        recipe = (await self.recipes.get(writer, recipe_id)).recipe
+        if recipe.created_by != writer.user_id:
+            raise recipe_not_found()
+        try:
+            return await self.store.save(await self._of(recipe, servings))
+        except ForeignKeyError:
+            raise recipe_not_found() from None
+
+    async def _of(self, recipe: Recipe, servings: int) -> RecipeNutrition:
+        if recipe.recipe_ingredients:
+            parts = [_linked(row) for row in recipe.recipe_ingredients]
+            return _answer(recipe, servings, [part for part in parts if part is not None])
+        items = items_of(recipe.ingredients)
+        if items:
+            parts = await self._written(recipe, items)
+            if parts:
+                return _answer(recipe, servings, parts)
+        stored = _stored(recipe)
+        # Stored amounts are of one serving of as many as the recipe makes.
+        total = stored.times(recipe.servings or 1)
+        return RecipeNutrition(recipe.id, recipe.title, servings, total, [])
+
+    async def _written(self, recipe: Recipe, items: list[Item]) -> list[Part]:
+        """Kept by what is written, so that a change of the recipe needs no word to the cache."""
+
+        async def calculate() -> Any:
+            smart = await self.smart.calculate(items, 1)
+            return [attrs.asdict(part) for part in smart.parts]
+
+        key = f"{recipe.id}:{_digest(orjson.dumps(recipe.ingredients).decode())}"
+        return msgspec.convert(await self.cache.get_or(RECIPES, key, WEEK, calculate), list[Part])
+
+
+class _NotKept(Exception):
+    """The cache has no match for a name."""
+
+
+def items_of(ingredients: Sequence[Any]) -> list[Item]:
+    """The ingredients of a recipe in any of the shapes they are stored in."""
+    items: list[Item] = []
+    for written in ingredients[:MOST_ITEMS]:
+        if isinstance(written, str):
+            quantity, rest = parse_with_rest(written)
+            items.append(Item(rest or written, "" if quantity is None else written))
+        elif isinstance(written, dict):
+            known = cast("dict[str, Any]", written)
+            name = _text(known, "name", "item", "ingredient")
+            if name:
+                quantity = _text(known, "amount", "quantity")
+                items.append(Item(name, quantity, _text(known, "unit")))
+    return items
+
+
+def _text(known: dict[str, Any], *names: str) -> str:
+    for name in names:
+        value = known.get(name)
+        if isinstance(value, str) and value.strip():
+            return value
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return f"{value:f}"
+    return ""
+
+
+def _linked(row: dict[str, Any]) -> Part | None:
+    """A linked ingredient; None where the link or the quantity is gone."""
+    ingredient: Any = row.get("ingredient")
+    quantity: Any = row.get("quantity")
+    if not isinstance(ingredient, dict) or not isinstance(quantity, int | float):
+        return None
+    known = cast("dict[str, Any]", ingredient)
+    unit = str(row.get("unit") or "")
+    grams = plain_grams(max(0.0, float(quantity)), unit)
+
+    def per_100g(column: str) -> float:
+        return max(0.0, float(known.get(column) or 0.0))
+
+    amounts = Amounts(
+        per_100g("calories_per_100g"),
+        per_100g("protein_g_per_100g"),
+        per_100g("carbs_g_per_100g"),
+        per_100g("fat_g_per_100g"),
+        per_100g("fiber_g_per_100g"),
+        per_100g("sodium_mg_per_100g"),
+    )
+    name = str(known.get("name") or "")
+    return Part(name, name, 1.0, float(quantity), unit, grams, amounts.times(grams / 100))
+
+
+def _answer(recipe: Recipe, servings: int, parts: list[Part]) -> RecipeNutrition:
+    total = sum((part.amounts for part in parts), Amounts())
+    return RecipeNutrition(recipe.id, recipe.title, servings, total, parts)
+
+
+def _stored(recipe: Recipe) -> Amounts:
+    """What `recipes.nutrition` says in any of its older shapes: numbers, or texts such as "12g"."""
+    known = recipe.nutrition or {}
+
+    def first(*names: str) -> float:
+        for name in names:
+            value: object = known.get(name)
+            if isinstance(value, bool):
+                continue
+            quantity = parse_quantity(f"{value:f}" if isinstance(value, float) else str(value))
+            if value is not None and quantity is not None:
+                return quantity.amount
+        return 0.0
+
+    return Amounts(
+        first("calories", "db_calories", "ai_calories"),
+        first("protein", "protein_g", "db_protein", "ai_protein"),
+        first("carbs", "carbohydrates", "carbs_g", "db_carbs", "ai_carbs"),
+        first("fat", "fat_g", "db_fat", "ai_fat"),
+        first("fiber", "fiber_g"),
+        first("sodium", "sodium_mg", "db_sodium"),
+    )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

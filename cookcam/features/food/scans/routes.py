@@ -1,0 +1,195 @@
+"""`/scan` (`spec/http-api-core.md` §10; `spec/client-contract.md` §5.2 B1)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import cast
+from uuid import UUID
+
+from quart import request
+
+from cookcam.features.food.scans.models import Picture
+from cookcam.features.food.scans.requests import (
+    NO_DATA,
+    NO_FILE,
+    AnalyzeRequest,
+    ScanCorrectionRequest,
+    no_image,
+)
+from cookcam.features.food.scans.responses import (
+    AnalyzeResponse,
+    ScanCorrectionResponse,
+    ScanDetailResponse,
+    ScanHistoryResponse,
+    ScanResponse,
+    ScanRow,
+)
+from cookcam.features.food.scans.service import (
+    Scans,
+    correction_failed,
+    invalid_image,
+    scan_not_found,
+)
+from cookcam.http import (
+    Routes,
+    deadline,
+    document_failures,
+    document_upload,
+    errors_as,
+    parse_uuid,
+    query_integers,
+    validate_request,
+    validate_response,
+)
+from cookcam.http.bodies import read_body
+from cookcam.http.facts import facts
+from cookcam.http.quotas import spend_costly
+from cookcam.http.requests import Request
+from cookcam.http.route_options import mark
+from cookcam.http.validation import to_model
+from cookcam.identity import Identity
+from cookcam.identity.guards import optional_caller, signed_in
+from cookcam.images import IMAGE_TYPES, ImageError, ImageTooLarge, InvalidImage, WrongImageType
+
+SECONDS = 55
+"""The app gives up after 60 s (R10 of `spec/client-contract.md`)."""
+
+UNTYPED = frozenset(("", "application/octet-stream", "binary/octet-stream"))
+"""Content types that say nothing about a file, as HTTP clients send them by default."""
+
+SEND_AN_IMAGE = "Send the bytes of a JPEG, PNG, WebP, HEIC or AVIF as the body, or JSON"
+TOO_LARGE = "Image size too large (max 10MB)"
+
+
+def routes(scans: Scans) -> Routes:
+    bp = Routes("scans", __name__, legacy=True)
+    _scanning(bp, scans)
+    _reading(bp, scans)
+    return bp
+
+
+def _scanning(bp: Routes, scans: Scans) -> None:
+    @bp.post("/scan/ingredients")
+    @errors_as(unexpected="Internal server error")
+    @deadline(SECONDS)
+    @signed_in
+    @document_upload(*IMAGE_TYPES, "application/octet-stream")
+    @document_failures(422)
+    @validate_response(ScanResponse)
+    async def scan_ingredients(caller: Identity) -> ScanResponse:
+        """Scan a photograph: the bytes of an image, or the JSON of `/scan/analyze`.
+
+        JPEG, PNG, WebP, HEIC and AVIF up to 10 MB are taken, by content.
+        """
+        asked = cast("Request", request)
+        if asked.mimetype == "application/json":
+            value, typed = await read_body(asked)
+            body = to_model(value, AnalyzeRequest, strict=typed)
+            picture = await _picture_of_text(scans, caller, body.text(NO_FILE), NO_FILE)
+            keep = body.store_image
+        else:
+            data = bytes(await asked.body)
+            picture = await _picture(scans, caller, _image(scans, asked, data), NO_FILE)
+            keep = asked.args.get("store_image") == "true"
+        return ScanResponse.of(await scans.scan(caller, picture, keep_image=keep))
+
+    mark(scan_ingredients, body=AnalyzeRequest)
+
+    @bp.post("/scan/analyze")
+    @errors_as(flagged=True, unexpected="Failed to analyze image")
+    @deadline(SECONDS)
+    @optional_caller
+    @document_failures(403, 422)
+    @validate_request(AnalyzeRequest)
+    @validate_response(AnalyzeResponse)
+    async def analyze(caller: Identity | None, data: AnalyzeRequest) -> AnalyzeResponse:
+        """Scan a photograph sent as base64 text. What guests scan is not stored."""
+        picture = await _picture_of_text(scans, caller, data.text(), NO_DATA)
+        result = await scans.analyze(
+            caller, facts().client_address, picture, keep_image=data.store_image
+        )
+        return AnalyzeResponse.of(result, authenticated=caller is not None)
+
+
+def _reading(bp: Routes, scans: Scans) -> None:
+    @bp.get("/scan/history")
+    @errors_as(unexpected="Failed to fetch scan history")
+    @signed_in
+    @query_integers(limit=20, offset=0)
+    @validate_response(ScanHistoryResponse)
+    async def history(caller: Identity, limit: int, offset: int) -> ScanHistoryResponse:
+        """One's own scans, newest first."""
+        found = await scans.history(caller, limit, offset)
+        return ScanHistoryResponse([ScanRow.of(scan) for scan in found])
+
+    @bp.get("/scan/<scan_id>")
+    @signed_in
+    @validate_response(ScanDetailResponse)
+    async def get_scan(caller: Identity, scan_id: str) -> ScanDetailResponse:
+        """One of one's own scans."""
+        known = parse_uuid(scan_id, scan_not_found())
+        return ScanDetailResponse(ScanRow.of(await scans.get(caller, known)))
+
+    @bp.put("/scan/<scan_id>/ingredients")
+    @signed_in
+    @validate_request(ScanCorrectionRequest)
+    @validate_response(ScanCorrectionResponse)
+    async def correct(
+        caller: Identity, scan_id: str, data: ScanCorrectionRequest
+    ) -> ScanCorrectionResponse:
+        """Correct the ingredients of a scan; the model's own list is kept in `scan_metadata`."""
+        ingredients = data.checked()
+        known: UUID = parse_uuid(scan_id, correction_failed())
+        scan = await scans.correct(caller, known, ingredients)
+        return ScanCorrectionResponse(ScanRow.of(scan), "Ingredients updated")
+
+
+def _image(scans: Scans, request: Request, data: bytes) -> bytes:
+    """`data`, if its content type may be an image's, or its content is an image nevertheless.
+
+    Raises ValidationError.
+    """
+    kind = request.mimetype
+    if not (kind.startswith("image/") or kind in UNTYPED):
+        try:
+            scans.images.check(data)
+        except ImageError:
+            raise no_image(NO_FILE, SEND_AN_IMAGE) from None
+    return data
+
+
+async def _picture(scans: Scans, caller: Identity | None, data: bytes, literal: str) -> Picture:
+    """The picture, paid for from the caller's bucket before there is work to do.
+
+    Raises ValidationError, with `literal` where there is no picture; InvalidImage (422);
+    LimitReached (429).
+    """
+    if not data:
+        raise no_image(literal, "The image is empty")
+    with _worded(literal):
+        scans.images.check(data)
+        spend_costly("scan", caller and caller.user_id)
+        return await scans.picture(data)
+
+
+async def _picture_of_text(
+    scans: Scans, caller: Identity | None, text: str, literal: str
+) -> Picture:
+    """The same for base64."""
+    with _worded(literal):
+        data = await scans.images.decode(text)
+    return await _picture(scans, caller, data, literal)
+
+
+@contextmanager
+def _worded(literal: str) -> Generator[None]:
+    """Refusals of images in the words of these endpoints."""
+    try:
+        yield
+    except WrongImageType as wrong:
+        raise no_image(literal, wrong.message) from None
+    except ImageTooLarge:
+        raise no_image(TOO_LARGE, "The image may have 10 MB") from None
+    except InvalidImage as invalid:
+        raise invalid_image(invalid) from None

@@ -1,6 +1,0 @@
-"""Loading what USDA publishes into the food catalogue: `cookcam usda import FILE`."""
-
-from cookcam.features.ingredients.importing.bundles import BundleError
-from cookcam.features.ingredients.importing.loading import ImportReport, import_bundle
-
-__all__ = ["BundleError", "ImportReport", "import_bundle"]

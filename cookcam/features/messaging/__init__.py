@@ -1,0 +1,1 @@
+"""Messages to users outside a session: the push queue and its schedules."""

@@ -1,0 +1,1 @@
+"""Health checks, retention and idempotent requests."""

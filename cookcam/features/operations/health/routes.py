@@ -1,0 +1,104 @@
+"""`/health` and its kin, at the root and under `/api/v1`, and `/metrics`.
+
+`/health/detailed`, `/health/db` and `/metrics` are for those who may see the inside
+(`cookcam.http.internal`). What is not measured is not served: the reference's `/health/cache`,
+`/health/security` and `/health/metrics` are unknown paths here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+from quart import request
+
+from cookcam.features.operations.health.models import (
+    DetailedHealthResponse,
+    HealthResponse,
+    LivenessResponse,
+    ReadinessResponse,
+    ServiceHealthResponse,
+)
+from cookcam.features.operations.health.service import Health
+from cookcam.http import (
+    Routes,
+    deadline,
+    document_failures,
+    document_response,
+    facts,
+    hidden,
+    unconditional,
+    validate_response,
+)
+from cookcam.http.internal import require_internal
+from cookcam.http.paths import CANONICAL, ROOT
+from cookcam.http.requests import Request
+from cookcam.http.responses import Answer
+from cookcam.observability.metrics import CONTENT_TYPE
+
+
+def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
+    """`render_metrics` gives Prometheus' text."""
+    bp = Routes("health", __name__, prefixes=(CANONICAL, ROOT))
+    key = health.config.server.internal_api_key
+
+    def admit() -> None:
+        require_internal(cast("Request", request), key)
+
+    @bp.get("/health")
+    @deadline(math.inf)
+    @unconditional
+    @document_response(HealthResponse)
+    async def status() -> dict[str, Any]:
+        """That the process answers, and which it is."""
+        return health.status(with_sockets=facts().route == "/health")
+
+    @bp.get("/health/live")
+    @deadline(math.inf)
+    @unconditional
+    @document_response(LivenessResponse)
+    async def live() -> dict[str, Any]:
+        """That the process is alive."""
+        return {"alive": True}
+
+    @bp.get("/health/ready")
+    @unconditional
+    @validate_response(ReadinessResponse)
+    @validate_response(ReadinessResponse, 503)
+    async def ready() -> tuple[ReadinessResponse, int]:
+        """Whether the process should be given traffic."""
+        readiness = await health.readiness()
+        return readiness, 200 if readiness.ready else 503
+
+    @bp.get("/health/db")
+    @unconditional
+    @document_failures(401)
+    @validate_response(ServiceHealthResponse)
+    @validate_response(ServiceHealthResponse, 503)
+    async def database() -> tuple[ServiceHealthResponse, int]:
+        """Whether the database answers, and how fast."""
+        admit()
+        service = await health.database()
+        return service, 503 if service.status == "down" else 200
+
+    @bp.get("/health/detailed")
+    @unconditional
+    @document_failures(401)
+    @validate_response(DetailedHealthResponse)
+    @validate_response(DetailedHealthResponse, 503)
+    async def detailed() -> tuple[DetailedHealthResponse, int]:
+        """The state of what the server needs, and of the machine it runs on."""
+        admit()
+        details = await health.detailed()
+        return details, 503 if details.status == "unhealthy" else 200
+
+    @bp.get("/metrics")
+    @hidden
+    async def metrics() -> Answer:
+        admit()
+        text = render_metrics()
+        kind = CONTENT_TYPE.encode()
+        return Answer(200, [(b"content-type", kind), (b"content-length", b"%d" % len(text))], text)
+
+    return bp

@@ -1,0 +1,101 @@
+"""The decorator for routes that may be repeated.
+
+    @bp.post("/recipes/generate")
+    @errors_as(...)
+    @signed_in
+    @idempotent(replies)
+    @validate_request(GenerateRequest)
+    @validate_response(Generated)
+    async def generate(caller: Identity, data: GenerateRequest) -> Generated: ...
+
+Directly below `signed_in`, whose caller it needs. A request without the header runs as if this were
+not here. A reply given again has the header `Idempotency-Replayed: true`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+from quart import request
+
+from cookcam.errors import ValidationError
+from cookcam.features.operations.idempotency.models import Keyed, Reply
+from cookcam.features.operations.idempotency.service import Replies
+from cookcam.http import facts
+from cookcam.http.responses import Answer, json_answer
+from cookcam.http.route_options import mark, marks_of
+from cookcam.identity import Identity
+
+P = ParamSpec("P")
+F = TypeVar("F", bound=Callable[..., Any])
+
+HEADER = "Idempotency-Key"
+LONGEST_KEY = 200
+PARAMETER: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": "A reply to the same request with the same key is given again.",
+    "schema": {"type": "string", "maxLength": LONGEST_KEY},
+}
+REPLAYED = {"Idempotency-Replayed": "true"}
+
+View = Callable[Concatenate[Identity, P], Awaitable[Any]]
+
+
+def idempotent(replies: Replies) -> Callable[[View[P]], View[P]]:
+    """Honours `Idempotency-Key` on a view that answers with JSON.
+
+    Raises ValidationError for a key of more than 200 characters, and what `Replies.once` raises.
+    """
+
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        async def repeatable(caller: Identity, /, *args: P.args, **kwargs: P.kwargs) -> Any:
+            key = request.headers.get(HEADER, "").strip()
+            if not key:
+                return await view(caller, *args, **kwargs)
+            if len(key) > LONGEST_KEY:
+                raise ValidationError.of(HEADER, f"must have at most {LONGEST_KEY} characters")
+
+            async def run() -> Answer:
+                result = await view(caller, *args, **kwargs)
+                if isinstance(result, Answer):
+                    return result
+                return json_answer(*cast("Any", result if isinstance(result, tuple) else (result,)))
+
+            answer = await replies.once(await _keyed(caller, key), run)
+            if isinstance(answer, Reply):
+                return json_answer(answer.response, answer.status_code, REPLAYED)
+            return answer
+
+        return document_key(repeatable)
+
+    return decorate
+
+
+def document_key(view: F) -> F:
+    """Documents the header, the conflicts that come of it, and the mark of a repeated response."""
+    said = marks_of(view)
+    repeated = ("Idempotency-Replayed", "`true` where the response is that of an earlier request.")
+    return mark(
+        view,
+        query=(*said.query, PARAMETER),
+        failures=said.failures | {409},
+        headers=(*said.headers, repeated),
+    )
+
+
+async def _keyed(caller: Identity, key: str) -> Keyed:
+    digest = hashlib.sha256(request.method.encode())
+    for part in (
+        request.path.encode(),
+        request.query_string,
+        bytes(await cast("Any", request).body),
+    ):
+        digest.update(b"%d:" % len(part) + part)
+    endpoint = f"{request.method} {facts().route}"
+    return Keyed(caller.user_id, key, endpoint, digest.hexdigest())

@@ -1,0 +1,71 @@
+"""Sweeps once an hour. Source: `spec/database.md` §3.5.
+
+Each batch is a transaction of its own, so a sweep may be cancelled at any moment, holds no row for
+long, and goes on where it was. One sweep that fails does not keep the others from their work.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+import structlog
+import trio
+from attrs import field, frozen
+
+from cookcam.errors import AppError, ServiceUnavailable
+from cookcam.features.operations.retention.store import SweepStore
+from cookcam.features.operations.retention.sweeps import SWEEPS, Sweep
+
+EVERY: Final = 3600.0
+BATCH: Final = 5_000
+PAUSE: Final = 0.1
+"""Seconds between two batches, for everybody else."""
+
+
+def _no_report(name: str, error: Exception) -> None:
+    pass
+
+
+@frozen
+class Retention:
+    """`now` is the time; `failed` is told of every sweep that fails."""
+
+    store: SweepStore
+    now: Callable[[], datetime]
+    failed: Callable[[str, Exception], None] = _no_report
+    sweeps: Sequence[Sweep] = SWEEPS
+    batch: int = field(default=BATCH, kw_only=True)
+
+    async def run(self) -> None:
+        """Background task. Raises ServiceUnavailable while the database is away."""
+        while True:
+            # Not at once, and not all instances at the same moment.
+            await trio.sleep(EVERY * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await self.sweep()
+
+    async def sweep(self) -> dict[str, int]:
+        """Does everything that is due; how many rows each sweep wrote."""
+        log, done = structlog.get_logger("cookcam.retention"), dict[str, int]()
+        for sweep in self.sweeps:
+            try:
+                done[sweep.name] = await self._sweep(sweep)
+            except ServiceUnavailable:
+                raise
+            except AppError as error:
+                log.error("sweep failed", sweep=sweep.name, exc_info=error)
+                self.failed(f"sweep {sweep.name}", error)
+        if any(done.values()):
+            log.info("swept", **{name.replace(" ", "_"): count for name, count in done.items()})
+        return done
+
+    async def _sweep(self, sweep: Sweep) -> int:
+        before, total = self.now() - sweep.keep, 0
+        while written := await self.store.batch(sweep, before, self.batch):
+            total += written
+            if written < self.batch:
+                break
+            await trio.sleep(PAUSE)
+        return total

@@ -1,0 +1,1 @@
+"""Recipes: those people write, list, search and read."""

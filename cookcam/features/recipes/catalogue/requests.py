@@ -1,0 +1,252 @@
+"""What the recipe routes read: the content of a recipe, and the filter of a list.
+
+Nothing is cut or rewritten to fit: what is out of bounds is a 400 that names its field.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cookcam.features.literals import refused, visible_line
+from cookcam.features.recipes.catalogue.models import (
+    DIFFICULTIES,
+    Difficulty,
+    RecipeContent,
+    RecipeIngredient,
+    RecipeQuery,
+    RecipeStep,
+)
+from cookcam.http import WANTED
+from cookcam.text import VISIBLE_PATTERN, clean_line, clean_prose, clean_values
+
+SHORTEST_TITLE, LONGEST_TITLE = 3, 200
+MOST_INGREDIENTS, MOST_STEPS = 100, 100
+LONGEST_ITEM = 2000
+
+TRENDING = "trending"
+"""The search that means an order (`spec/client-contract.md` §6.2)."""
+
+Minutes = Annotated[int, Meta(ge=0, le=10_080, description="minutes, at most a week")]
+Words = Annotated[
+    str,
+    Meta(min_length=1, max_length=50, extra_json_schema={"pattern": VISIBLE_PATTERN}),
+]
+
+
+TITLE_PATTERN = (
+    rf"{VISIBLE_PATTERN}[\s\S]*(?:[ \t\n\u00a0\u3000]|{VISIBLE_PATTERN})[\s\S]*{VISIBLE_PATTERN}"
+)
+"""Three characters that are not removed, of which the first and the last are visible."""
+_TEXT = {"type": "string", "pattern": VISIBLE_PATTERN, "maxLength": LONGEST_ITEM}
+_WORDS = {"type": ["string", "null"]}
+_AMOUNT = {"type": ["string", "number", "null"]}
+_TEXT_OR_TEXTS = {"type": ["string", "array", "null"], "items": {"type": "string"}}
+_INGREDIENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": _WORDS,
+        "item": _WORDS,
+        "amount": _AMOUNT,
+        "quantity": _AMOUNT,
+        "unit": _WORDS,
+        "notes": _WORDS,
+        "source": _WORDS,
+        "fromPantry": {"type": ["boolean", "null"]},
+    },
+}
+_STEP: dict[str, Any] = {
+    "properties": {
+        "instruction": _TEXT,
+        "step": _AMOUNT,
+        "order": _AMOUNT,
+        "time": _AMOUNT,
+        "temperature": _AMOUNT,
+        "tips": _TEXT_OR_TEXTS,
+        "technique": _WORDS,
+        "equipment": _TEXT_OR_TEXTS,
+        "safety": _WORDS,
+        "proTip": _WORDS,
+    },
+    "required": ["instruction"],
+}
+Item = (
+    Annotated[str, Meta(extra_json_schema=_TEXT)]
+    | Annotated[dict[str, Any], Meta(extra_json_schema=_STEP)]
+)
+_TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": TITLE_PATTERN}
+Title = Annotated[str, Meta(extra_json_schema=_TITLE)]
+
+
+class RecipeRequest(Struct, kw_only=True):
+    """The content of a recipe. Everything but the title of a new one may be left out or null."""
+
+    title: Title | None = None
+    description: Annotated[str, Meta(max_length=5000)] | None = None
+    cuisine: Annotated[str, Meta(max_length=100)] | None = None
+    prep_time: Minutes | None = None
+    cook_time: Minutes | None = None
+    difficulty: Annotated[str, Meta(extra_json_schema={"enum": list(DIFFICULTIES)})] | None = None
+    servings: Annotated[int, Meta(ge=1, le=100)] | None = None
+    ingredients: Annotated[
+        Any,
+        Meta(
+            description="Texts, or objects such as {name, amount, unit}.",
+            extra_json_schema={
+                "type": "array",
+                "maxItems": MOST_INGREDIENTS,
+                "items": {"anyOf": [_TEXT, _INGREDIENT]},
+            },
+        ),
+    ] = None
+    instructions: (
+        Annotated[
+            list[Item],
+            Meta(
+                max_length=MOST_STEPS,
+                description="Texts, or objects {instruction, step?, time?, temperature?, tips?}.",
+            ),
+        ]
+        | None
+    ) = None
+    tags: Annotated[list[Words], Meta(max_length=50)] | None = None
+    nutrition: Annotated[dict[str, int | float], Meta(max_length=50)] | None = None
+    is_published: bool | None = None
+
+    def content(self) -> RecipeContent:
+        """The content, checked. Raises ValidationError."""
+        instructions, steps = _instructions(self.instructions)
+        return RecipeContent(
+            title=None if self.title is None else checked_title(self.title),
+            description=None if self.description is None else clean_prose(self.description),
+            cuisine=None if self.cuisine is None else clean_line(self.cuisine),
+            prep_time=self.prep_time,
+            cook_time=self.cook_time,
+            difficulty=None if self.difficulty is None else checked_difficulty(self.difficulty),
+            servings=self.servings,
+            ingredients=_ingredients(self.ingredients),
+            instructions=instructions,
+            steps=steps,
+            tags=None if self.tags is None else [visible_line(tag, "tags") for tag in self.tags],
+            nutrition=self.nutrition,
+            is_published=self.is_published,
+        )
+
+
+class NewRecipeRequest(RecipeRequest, kw_only=True):
+    """The content of a new recipe, which has a title."""
+
+    title: Annotated[Title | None, WANTED] = None
+
+    def content(self) -> RecipeContent:
+        """The content, checked. Raises ValidationError."""
+        checked_title(self.title or "")
+        return super().content()
+
+
+class RecipeFilter(Struct):
+    """The query of a list; an empty value is none. `tags` are separated by commas, or repeated."""
+
+    user_id: Annotated[
+        str, Meta(extra_json_schema={"anyOf": [{"format": "uuid"}, {"maxLength": 0}]})
+    ] = ""
+    search: Annotated[str, Meta(max_length=200)] = ""
+    tags: str | list[str] = ""
+    difficulty: Annotated[str, Meta(extra_json_schema={"enum": ["", "any", *DIFFICULTIES]})] = ""
+
+    def query(self, *, limit: int, offset: int) -> RecipeQuery:
+        """Raises ValidationError."""
+        search = self.search.strip()
+        trending = search.lower() == TRENDING
+        return RecipeQuery(
+            author=_author(self.user_id),
+            search=None if trending else search or None,
+            trending=trending,
+            tags=_tags(self.tags),
+            difficulty=None
+            if self.difficulty.lower() in ("", "any")
+            else checked_difficulty(self.difficulty),
+            limit=limit,
+            offset=offset,
+        )
+
+
+def checked_title(title: str) -> str:
+    """The title as `clean_line` makes it. Raises ValidationError."""
+    cleaned = clean_line(title)
+    if len(cleaned) < SHORTEST_TITLE or not re.search(TITLE_PATTERN, title):
+        raise refused(f"Title must be at least {SHORTEST_TITLE} characters", "title")
+    if len(title) > LONGEST_TITLE:
+        raise refused(f"Title must be at most {LONGEST_TITLE} characters", "title")
+    return cleaned
+
+
+def checked_difficulty(text: str) -> Difficulty:
+    """One of the stored difficulties for any known spelling. Raises ValidationError."""
+    difficulty = DIFFICULTIES.get(text.strip().lower())
+    if difficulty is None:
+        raise refused("Difficulty must be easy, medium or hard", "difficulty")
+    return difficulty
+
+
+def _ingredients(given: object) -> list[Any] | None:
+    if given is None:
+        return None
+    if not isinstance(given, list):
+        raise refused("Ingredients must be an array", "ingredients")
+    items = cast("list[object]", given)
+    if len(items) > MOST_INGREDIENTS:
+        raise refused(f"Too many ingredients (max {MOST_INGREDIENTS})", "ingredients")
+    for item in items:
+        accepted = _is_text(item) if isinstance(item, str) else _has_type(item, RecipeIngredient)
+        if not accepted:
+            raise refused("Each ingredient must be a text or an object", "ingredients")
+    return [clean_values(item) for item in items]
+
+
+def _instructions(given: list[Item] | None) -> tuple[list[str] | None, list[Any] | None]:
+    """The texts of the instructions, and the full steps where any was more than a text."""
+    if given is None:
+        return None, None
+    texts: list[str] = []
+    for item in given:
+        text: object = item.get("instruction") if isinstance(item, dict) else item
+        if not isinstance(text, str) or not _is_text(text):
+            raise refused("Each instruction must be a text or have one", "instructions")
+        if isinstance(item, dict) and not _has_type(item, RecipeStep):
+            raise refused("Each field of an instruction must have its type", "instructions")
+        texts.append(clean_prose(text))
+    steps = [clean_values(item) for item in given]
+    return texts, steps if any(isinstance(item, dict) for item in given) else None
+
+
+def _has_type(item: object, model: type[Any]) -> bool:
+    """Whether the known keys of `item` have the types that responses declare."""
+    try:
+        msgspec.convert(item, model)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _is_text(text: str) -> bool:
+    return bool(clean_prose(text)) and len(text) <= LONGEST_ITEM
+
+
+def _author(text: str) -> UUID | None:
+    if not text:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise refused("Invalid user_id parameter", "user_id") from None
+
+
+def _tags(given: str | list[str]) -> tuple[str, ...]:
+    texts = [given] if isinstance(given, str) else given
+    tags = [tag.strip() for text in texts for tag in text.split(",")]
+    return tuple(tag for tag in tags if tag)

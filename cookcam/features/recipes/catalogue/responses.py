@@ -1,0 +1,259 @@
+"""What the recipe routes answer with.
+
+Rows leave with both spellings that clients know (`spec/client-contract.md` §6.2): the columns, and
+the aliases the app reads.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, NotRequired, TypedDict
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from cookcam.features.recipes.catalogue.models import (
+    RecipeIngredient,
+    RecipePage,
+    RecipeStep,
+    ShownRecipe,
+)
+
+
+class RecipeCreator(Struct):
+    id: UUID
+    name: str | None
+    avatar_url: str | None
+    level: int
+
+
+Energy = Annotated[float, Meta(description="kcal")]
+Grams = Annotated[float, Meta(description="g")]
+Milligrams = Annotated[float, Meta(description="mg")]
+
+
+class StoredNutrition(TypedDict):
+    """Nutrition of one serving, as the author or the model gave it. `ai_` marks the model's
+    estimate and `db_` the calculation from the ingredient catalogue; an author may add other
+    numbers."""
+
+    calories: NotRequired[Energy]
+    protein: NotRequired[Grams]
+    carbs: NotRequired[Grams]
+    carbohydrates: NotRequired[Grams]
+    fat: NotRequired[Grams]
+    fiber: NotRequired[Grams]
+    sugar: NotRequired[Grams]
+    sodium: NotRequired[Milligrams]
+    ai_calories: NotRequired[Energy]
+    ai_protein: NotRequired[Grams]
+    ai_carbs: NotRequired[Grams]
+    ai_fat: NotRequired[Grams]
+    db_calories: NotRequired[Energy]
+    db_protein: NotRequired[Grams]
+    db_carbs: NotRequired[Grams]
+    db_fat: NotRequired[Grams]
+    db_sodium: NotRequired[Milligrams]
+    ingredient_match_rate: NotRequired[Annotated[float, Meta(description="percent")]]
+    unmatched_ingredients: NotRequired[list[str]]
+
+
+class IngredientAnalysis(TypedDict):
+    """What the model made of the given ingredients. Groups are ingredients that go together."""
+
+    totalScanned: int
+    compatibilityGroups: list[list[str]]
+    pantryStaplesUsed: list[str]
+
+
+class RecipeMetadata(TypedDict):
+    """How a generated recipe came about. The keys depend on the route that generated it."""
+
+    session_id: NotRequired[str | None]
+    preview_id: NotRequired[str]
+    original_ingredients: NotRequired[list[str]]
+    social_caption: NotRequired[str]
+    finishing_tip: NotRequired[str | None]
+    techniques: NotRequired[list[str]]
+    pro_tips: NotRequired[list[str]]
+    tips: NotRequired[list[str]]
+    steps: NotRequired[list[str | RecipeStep]]
+    total_time: NotRequired[int]
+    tips_count: NotRequired[int]
+    detailed_instructions_count: NotRequired[int]
+    cooking_method: NotRequired[str]
+    ingredients_used: NotRequired[list[str]]
+    ingredients_skipped: NotRequired[list[str]]
+    skip_reason: NotRequired[str | None]
+    recipe_variation: NotRequired[int]
+    total_variations: NotRequired[int]
+    ingredient_analysis: NotRequired[IngredientAnalysis]
+    nutrition_method: NotRequired[str]
+    chef_camillo_version: NotRequired[str]
+    enhanced_generation_version: NotRequired[str]
+
+
+class LinkedFood(TypedDict):
+    """A food of the ingredient catalogue; amounts are per 100 g, null is unknown."""
+
+    id: int
+    name: str
+    category: str | None
+    calories_per_100g: float | None
+    protein_g_per_100g: float | None
+    carbs_g_per_100g: float | None
+    fat_g_per_100g: float | None
+    fiber_g_per_100g: float | None
+    sodium_mg_per_100g: float | None
+
+
+class LinkedIngredient(TypedDict):
+    """A row of `recipe_ingredients` with its food."""
+
+    id: int
+    quantity: float | None
+    unit: str | None
+    preparation: str | None
+    ingredient: LinkedFood | None
+
+
+class RecipeRow(Struct, kw_only=True):
+    """A recipe with the columns' names and the app's.
+
+    Guests get no `is_favorited`, and only its author gets `ai_metadata`.
+    """
+
+    id: UUID
+    title: str
+    description: str | None
+    cuisine: str | None
+    cuisine_type: str | None
+    image_url: str | None
+    prep_time: int | None
+    prep_time_minutes: int | None
+    cook_time: int | None
+    cook_time_minutes: int | None
+    total_time_minutes: int | None
+    difficulty: str | None
+    servings: int | None
+    ingredients: list[str | RecipeIngredient]
+    instructions: list[str | RecipeStep]
+    tags: list[str]
+    nutrition: StoredNutrition | None
+    nutrition_info: StoredNutrition | None
+    created_by: UUID | None
+    creator: RecipeCreator | None
+    creator_name: str | None
+    is_generated: bool
+    is_published: bool
+    is_featured: bool
+    is_trending: bool
+    view_count: int
+    saves_count: int
+    rating_avg: float
+    rating_count: int
+    trending_score: float
+    created_at: datetime
+    updated_at: datetime
+    recipe_ingredients: list[LinkedIngredient]
+    is_favorited: bool | UnsetType = UNSET
+    ai_metadata: RecipeMetadata | UnsetType | None = UNSET
+
+    @classmethod
+    def of(cls, shown: ShownRecipe) -> RecipeRow:
+        return cls(**_fields(shown))
+
+
+class RecipeResponse(Struct):
+    success: bool
+    data: RecipeRow
+
+    @classmethod
+    def of(cls, shown: ShownRecipe) -> RecipeResponse:
+        return cls(True, RecipeRow.of(shown))
+
+
+class RecipeWriteResponse(RecipeRow, kw_only=True):
+    """The row as it was written, at the root and in the envelope of the read."""
+
+    success: bool
+    data: RecipeRow
+
+    @classmethod
+    def of(cls, shown: ShownRecipe) -> RecipeWriteResponse:
+        return cls(success=True, data=RecipeRow.of(shown), **_fields(shown))
+
+
+class RecipePagination(Struct, rename={"total_pages": "totalPages"}):
+    page: int
+    limit: int
+    total: int
+    total_pages: int
+
+
+class RecipeListData(Struct):
+    recipes: list[RecipeRow]
+    pagination: RecipePagination
+
+
+class RecipeListResponse(Struct):
+    """The list under `data`, where the website looks, and at the root, where the app does."""
+
+    success: bool
+    data: RecipeListData
+    recipes: list[RecipeRow]
+    pagination: RecipePagination
+
+    @classmethod
+    def of(cls, page: RecipePage, *, limit: int, offset: int) -> RecipeListResponse:
+        recipes = [RecipeRow.of(shown) for shown in page.recipes]
+        pages = -(-page.total // limit)
+        pagination = RecipePagination(offset // limit + 1, limit, page.total, pages)
+        return cls(True, RecipeListData(recipes, pagination), recipes, pagination)
+
+
+class RecipeDeletionResponse(Struct):
+    success: bool
+    message: str
+
+
+def _fields(shown: ShownRecipe) -> dict[str, Any]:
+    recipe, card = shown.recipe, shown.creator
+    times = [minutes for minutes in (recipe.prep_time, recipe.cook_time) if minutes is not None]
+    return {
+        "id": recipe.id,
+        "title": recipe.title,
+        "description": recipe.description,
+        "cuisine": recipe.cuisine,
+        "cuisine_type": recipe.cuisine,
+        "image_url": recipe.image_url,
+        "prep_time": recipe.prep_time,
+        "prep_time_minutes": recipe.prep_time,
+        "cook_time": recipe.cook_time,
+        "cook_time_minutes": recipe.cook_time,
+        "total_time_minutes": sum(times) if times else None,
+        "difficulty": recipe.difficulty,
+        "servings": recipe.servings,
+        "ingredients": recipe.ingredients,
+        "instructions": recipe.steps,
+        "tags": recipe.tags,
+        "nutrition": recipe.nutrition,
+        "nutrition_info": recipe.nutrition,
+        "created_by": recipe.created_by,
+        "creator": card and RecipeCreator(card.id, card.name, card.avatar_url, card.level),
+        "creator_name": card and card.name,
+        "is_generated": recipe.is_generated,
+        "is_published": recipe.is_published,
+        "is_featured": recipe.is_featured,
+        "is_trending": recipe.is_trending,
+        "view_count": recipe.view_count,
+        "saves_count": recipe.saves_count,
+        "rating_avg": recipe.rating_avg,
+        "rating_count": recipe.rating_count,
+        "trending_score": recipe.trending_score,
+        "created_at": recipe.created_at,
+        "updated_at": recipe.updated_at,
+        "recipe_ingredients": recipe.recipe_ingredients,
+        "is_favorited": UNSET if shown.favorited is None else shown.favorited,
+        "ai_metadata": recipe.ai_metadata if shown.own else UNSET,
+    }

@@ -1,0 +1,110 @@
+"""`/recipes` (`spec/http-api-core.md` §9.9, §19; `spec/client-contract.md` §6.2)."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from quart import request
+
+from cookcam.features.recipes.catalogue.requests import (
+    NewRecipeRequest,
+    RecipeFilter,
+    RecipeRequest,
+)
+from cookcam.features.recipes.catalogue.responses import (
+    RecipeDeletionResponse,
+    RecipeListResponse,
+    RecipeResponse,
+    RecipeWriteResponse,
+)
+from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
+from cookcam.http import (
+    Routes,
+    document_failures,
+    errors_as,
+    facts,
+    parse_uuid,
+    query_integers,
+    validate_querystring,
+    validate_request,
+    validate_response,
+)
+from cookcam.identity import Identity
+from cookcam.identity.guards import optional_caller, signed_in
+
+
+def routes(recipes: Recipes) -> Routes:
+    bp = Routes("recipes", __name__, legacy=True)
+    _reading(bp, recipes)
+    _writing(bp, recipes)
+    return bp
+
+
+def _reading(bp: Routes, recipes: Recipes) -> None:
+    @bp.get("/recipes")
+    @errors_as(flagged=True, unexpected="Failed to fetch recipes")
+    @optional_caller
+    @query_integers(limit=20, offset=0, page=1)
+    @validate_querystring(RecipeFilter)
+    @validate_response(RecipeListResponse)
+    async def list_recipes(
+        caller: Identity | None, limit: int, offset: int, page: int, query_args: RecipeFilter
+    ) -> RecipeListResponse:
+        """List recipes: published ones, and the caller's own.
+
+        Newest first; `search=trending` orders by trend, any other `search` by relevance.
+        `offset` counts where there is no `page`.
+        """
+        start = (page - 1) * limit if "page" in request.args else offset
+        found = await recipes.page(caller, query_args.query(limit=limit, offset=start))
+        return RecipeListResponse.of(found, limit=limit, offset=start)
+
+    @bp.get("/recipes/<recipe_id>")
+    @errors_as(flagged=True, unexpected="Failed to fetch recipe")
+    @optional_caller
+    @validate_response(RecipeResponse)
+    async def get_recipe(caller: Identity | None, recipe_id: str) -> RecipeResponse:
+        """One recipe. Reading it counts as a view, once per reader and hour."""
+        shown = await recipes.get(caller, _id(recipe_id))
+        viewer = facts().client_address if caller is None else str(caller.user_id)
+        await recipes.count_view(shown.recipe, viewer)
+        return RecipeResponse.of(shown)
+
+
+def _writing(bp: Routes, recipes: Recipes) -> None:
+    @bp.post("/recipes")
+    @errors_as(flagged=True, unexpected="Failed to create recipe")
+    @signed_in
+    @document_failures(409)
+    @validate_request(NewRecipeRequest)
+    @validate_response(RecipeWriteResponse, 201)
+    async def create_recipe(
+        caller: Identity, data: NewRecipeRequest
+    ) -> tuple[RecipeWriteResponse, int]:
+        """Create a recipe. A title is unique per author, ignoring case."""
+        return RecipeWriteResponse.of(await recipes.add(caller, data.content())), 201
+
+    @bp.put("/recipes/<recipe_id>")
+    @errors_as(flagged=True, unexpected="Failed to update recipe")
+    @signed_in
+    @document_failures(409)
+    @validate_request(RecipeRequest, nothing_known="No fields to update")
+    @validate_response(RecipeWriteResponse)
+    async def change_recipe(
+        caller: Identity, recipe_id: str, data: RecipeRequest
+    ) -> RecipeWriteResponse:
+        """Change the given fields of one's own recipe."""
+        return RecipeWriteResponse.of(await recipes.change(caller, _id(recipe_id), data.content()))
+
+    @bp.delete("/recipes/<recipe_id>")
+    @errors_as(flagged=True, unexpected="Failed to delete recipe")
+    @signed_in
+    @validate_response(RecipeDeletionResponse)
+    async def delete_recipe(caller: Identity, recipe_id: str) -> RecipeDeletionResponse:
+        """Delete one's own recipe."""
+        await recipes.delete(caller, _id(recipe_id))
+        return RecipeDeletionResponse(True, "Recipe deleted")
+
+
+def _id(text: str) -> UUID:
+    return parse_uuid(text, recipe_not_found())

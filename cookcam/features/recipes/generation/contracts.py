@@ -1,0 +1,267 @@
+"""What the model is asked for: the shapes of its answers, C1 to C6 of `spec/http-api-core.md` §14.
+
+The keys in JSON are those of the wire (§9.1), so a valid answer can leave as it is. Bounds that the
+database has are bounds here: what the model says must be storable.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar, cast
+
+from attrs import frozen
+
+from cookcam.integrations.openai.json_schema import Shapes, described
+
+S = TypeVar("S")
+
+Level = Literal["Beginner", "Intermediate", "Advanced"]
+Difficulty = Literal["easy", "medium", "hard"]
+
+LONGEST_TITLE = 200
+MOST_MINUTES = 10_080
+MOST_SERVINGS = 100
+
+
+def _minutes(about: str, name: str | None = None) -> Any:
+    return described(about, name=name, minimum=0, maximum=MOST_MINUTES)
+
+
+def _servings() -> Any:
+    return described("people it serves", minimum=1, maximum=MOST_SERVINGS)
+
+
+@frozen
+class Suggestion:
+    """A teaser of C1."""
+
+    title: str = described("appetising, at most 55 characters, no emoji")
+    cuisine: str = described("one word")
+    total_minutes: int = _minutes("from the first cut to the table", "totalTimeMinutes")
+    difficulty: Level = described("for the person's skill")
+    teaser: str = described("one sentence of at most 18 words", name="oneSentenceTeaser")
+
+
+@frozen
+class Suggestions:
+    recipes: list[Suggestion] = described("the best three ideas", least=3, most=3)
+
+
+@frozen
+class Macros:
+    """Grams in one serving."""
+
+    protein_g: float = described("grams", minimum=0)
+    carbs_g: float = described("grams", minimum=0)
+    fat_g: float = described("grams", minimum=0)
+
+
+@frozen
+class PantryItem:
+    item: str = described("the ingredient")
+    quantity: str = described("metric and US measure, such as 250 g (1 1/4 cups)")
+    from_pantry: bool = described("true for an assumed staple", name="fromPantry")
+
+
+@frozen
+class TaughtStep:
+    order: int = described("from 1", minimum=1)
+    instruction: str = described("what to do, with amounts, heat and time")
+    technique: str | None = described("the technique it teaches")
+    pro_tip: str | None = described("what a professional would add", name="proTip")
+
+
+@frozen
+class FullRecipe:
+    """The answer of C2."""
+
+    title: str = described("the selected title")
+    cuisine: str = described("one or two words")
+    servings: int = _servings()
+    total_minutes: int = _minutes("from the first cut to the table", "totalTimeMinutes")
+    difficulty: Level = described("for the person's skill")
+    calories: float = described("of one serving", name="caloriesPerServing", minimum=0)
+    macros: Macros = described("of one serving")
+    ingredients: list[PantryItem] = described("everything needed", least=1, most=60)
+    steps: list[TaughtStep] = described("in order, at most 8", least=1, most=8)
+    finishing_tip: str | None = described("the last touch", name="finishingTip")
+    caption: str = described("to share with friends, one hashtag", name="socialCaption")
+
+
+@frozen
+class UsedIngredient:
+    name: str = described("the ingredient")
+    amount: str = described("a number or fraction")
+    unit: str = described("unit of the amount; empty for none")
+    notes: str | None = described("preparation or a substitute")
+    source: Literal["scanned", "pantry", "optional"] = described("where it comes from")
+
+
+@frozen
+class Step:
+    """A step with all that a beginner has to know."""
+
+    step: int = described("from 1", minimum=1)
+    instruction: str = described("what to do, amounts repeated")
+    time: float | None = described("minutes", minimum=0, maximum=MOST_MINUTES)
+    temperature: str | None = described("heat, in words or degrees C and F")
+    tips: str | None = described("what to see, hear and feel; what to do if it goes wrong")
+    technique: str | None = described("its name")
+    equipment: str | None = described("what to use, and what instead")
+    safety: str | None = described("what to watch out for")
+
+
+@frozen
+class AboutRecipe:
+    prep_time: int = _minutes("minutes", "prepTime")
+    cook_time: int = _minutes("minutes", "cookTime")
+    total_time: int = _minutes("minutes", "totalTime")
+    servings: int = _servings()
+    difficulty: Difficulty = described("for the person's skill")
+    cuisine: str = described("the cuisine it is authentic to", name="cuisineType")
+    diet: list[str] = described("diets it keeps", name="dietaryTags", most=20)
+    skill: str = described("the skill it needs", name="skillLevel")
+    method: str = described("the cooking method", name="cookingMethod")
+
+
+@frozen
+class Nutrients:
+    """Of one serving: kcal, grams; sodium in milligrams."""
+
+    calories: float = described("kcal", minimum=0)
+    protein: float = described("grams", minimum=0)
+    carbohydrates: float = described("grams", minimum=0)
+    fat: float = described("grams", minimum=0)
+    fiber: float = described("grams", minimum=0)
+    sodium: float = described("milligrams", minimum=0)
+    sugar: float = described("grams", minimum=0)
+
+
+@frozen
+class GeneratedRecipe:
+    """A dish of C3, and the answer of C6."""
+
+    title: str = described("appetising, at most 80 characters")
+    description: str = described("one or two sentences")
+    ingredients: list[UsedIngredient] = described("everything needed", least=1, most=60)
+    instructions: list[Step] = described("in order", least=1, most=20)
+    metadata: AboutRecipe = described("about the dish")
+    nutrition: Nutrients = described("of one serving")
+    tips: list[str] = described("for the whole dish", most=20)
+    variations: list[str] | None = described("other ways to make it", most=20)
+    storage: str | None = described("how to keep what is left")
+    pairing: list[str] | None = described("what goes with it", most=20)
+    used: list[str] = described("of the person's ingredients", name="ingredientsUsed")
+    skipped: list[str] = described("of the person's ingredients", name="ingredientsSkipped")
+    skip_reason: str | None = described("why those were left out", name="skipReason")
+
+
+@frozen
+class IngredientAnalysis:
+    total: int = described("ingredients the person has", name="totalScanned", minimum=0)
+    groups: list[list[str]] = described("that go well together", name="compatibilityGroups")
+    staples: list[str] = described("staples the dishes use", name="pantryStaplesUsed")
+
+
+@frozen
+class Menu:
+    """The answer of C3."""
+
+    recipes: list[GeneratedRecipe] = described("three completely different dishes", least=3, most=3)
+    analysis: IngredientAnalysis = described("of the ingredients", name="ingredientAnalysis")
+
+
+@frozen
+class Preview:
+    title: str = described("appetising, at most 80 characters")
+    description: str = described("one or two sentences")
+    minutes: int = _minutes("in all", "estimatedTime")
+    difficulty: Difficulty = described("for the person's skill")
+    cuisine: str = described("the cuisine", name="cuisineType")
+    ingredients: list[str] = described("the main ones", name="mainIngredients", most=30)
+    appeal: list[str] = described("short phrases", name="appealFactors", least=2, most=3)
+
+
+@frozen
+class Previews:
+    """The answer of C4."""
+
+    recipes: list[Preview] = described("three diverse dishes", least=3, most=3)
+
+
+@frozen
+class SourcedIngredient:
+    name: str = described("the ingredient")
+    amount: str = described("an exact number or fraction")
+    unit: str = described("unit of the amount; empty for none")
+    source: Literal["detected", "pantry", "store"] = described("where it comes from")
+
+
+@frozen
+class Estimate:
+    """Of one serving: kcal and grams."""
+
+    calories: float = described("kcal", minimum=0)
+    protein: float = described("grams", minimum=0)
+    carbs: float = described("grams", minimum=0)
+    fat: float = described("grams", minimum=0)
+
+
+@frozen
+class DetailedRecipe:
+    """The answer of C5."""
+
+    title: str = described("that of the chosen preview")
+    description: str = described("one or two sentences")
+    prep_time: int = _minutes("minutes before the heat", "prepTime")
+    cook_time: int = _minutes("minutes of heat", "cookTime")
+    total_time: int = _minutes("minutes in all", "totalTime")
+    difficulty: Difficulty = described("for the person's skill")
+    servings: int = _servings()
+    cuisine: str = described("the cuisine", name="cuisineType")
+    diet: list[str] = described("diets it keeps", name="dietaryTags", most=20)
+    ingredients: list[SourcedIngredient] = described("exact measures", least=1, most=60)
+    instructions: list[Step] = described("6 to 12 steps, in order", least=1, most=20)
+    tips: list[str] = described("for the whole dish", most=20)
+    nutrition: Estimate | None = described(
+        "of one serving; null if it cannot be estimated", name="nutritionEstimate"
+    )
+
+
+@frozen
+class Contract(Generic[S]):
+    """One kind of question: the shape of the answer and how the model is to be set.
+
+    `items` is the list whose elements are complete before the answer is; `tells` is what such an
+    element is called by those who watch.
+    """
+
+    name: str
+    shape: type[S]
+    items: str
+    temperature: float
+    max_tokens: int
+    tells: str
+
+
+C1 = Contract("recipe_suggestions", Suggestions, "recipes", 0.7, 1000, "suggestion")
+C2 = Contract("full_recipe", FullRecipe, "steps", 0.7, 2000, "step")
+C3 = Contract("diverse_recipes", Menu, "recipes", 0.8, 8000, "recipe")
+C4 = Contract("recipe_previews", Previews, "recipes", 0.7, 2000, "preview")
+C5 = Contract("detailed_recipe", DetailedRecipe, "instructions", 0.6, 2500, "step")
+C6 = Contract("recipe_variation", GeneratedRecipe, "instructions", 0.8, 2500, "step")
+
+_SHAPES = Shapes()
+
+
+def wire(value: Any) -> Any:
+    """A part of an answer as JSON; what is not known is left out (§9.1)."""
+    return _without_nulls(_SHAPES.write(value))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        known = cast("dict[str, Any]", value)
+        return {key: _without_nulls(one) for key, one in known.items() if one is not None}
+    if isinstance(value, list):
+        return [_without_nulls(one) for one in cast("list[Any]", value)]
+    return value

@@ -1,0 +1,392 @@
+"""What the generation routes answer with. Recipes of the model are as in `spec/http-api-core.md`
+§9.1; rows have both spellings, as everywhere."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, NotRequired, TypedDict, cast
+from uuid import UUID
+
+from attrs import asdict
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from cookcam.features.food.nutrition.responses import MacroNutrients, SmartNutritionResult
+from cookcam.features.recipes.catalogue.responses import (
+    Energy,
+    Grams,
+    IngredientAnalysis,
+    Milligrams,
+    RecipeIngredient,
+    RecipeRow,
+    RecipeStep,
+)
+from cookcam.features.recipes.generation.contracts import Difficulty, Level, wire
+from cookcam.features.recipes.generation.models import (
+    Completed,
+    Composed,
+    Detailed,
+    Previewed,
+    StoredPreview,
+    Suggested,
+    Varied,
+    Weighed,
+)
+from cookcam.features.recipes.generation.rows import detailed_of
+
+Minutes = Annotated[int, Meta(description="minutes")]
+
+
+class RecipeSuggestion(TypedDict):
+    """A teaser of a recipe."""
+
+    title: str
+    cuisine: str
+    totalTimeMinutes: Minutes
+    difficulty: Level
+    oneSentenceTeaser: str
+
+
+class ServingMacros(TypedDict):
+    """Of one serving."""
+
+    protein_g: Grams
+    carbs_g: Grams
+    fat_g: Grams
+
+
+class FullRecipeIngredient(TypedDict):
+    """`fromPantry` is true for a staple that the caller is assumed to have."""
+
+    item: str
+    quantity: str
+    fromPantry: bool
+
+
+class FullRecipeStep(TypedDict):
+    """`order` counts from 1."""
+
+    order: int
+    instruction: str
+    technique: NotRequired[str]
+    proTip: NotRequired[str]
+
+
+class FullRecipe(TypedDict):
+    """The full recipe of a suggestion."""
+
+    title: str
+    cuisine: str
+    servings: int
+    totalTimeMinutes: Minutes
+    difficulty: Level
+    caloriesPerServing: Energy
+    macros: ServingMacros
+    ingredients: list[FullRecipeIngredient]
+    steps: list[FullRecipeStep]
+    finishingTip: NotRequired[str]
+    socialCaption: str
+
+
+class GeneratedRecipeIngredient(TypedDict):
+    """`unit` is empty for none; `source` says where the ingredient comes from."""
+
+    name: str
+    amount: str
+    unit: str
+    notes: NotRequired[str]
+    source: Literal["scanned", "pantry", "optional"]
+
+
+class GeneratedRecipeStep(TypedDict):
+    """`step` counts from 1; `time` is in minutes."""
+
+    step: int
+    instruction: str
+    time: NotRequired[float]
+    temperature: NotRequired[str]
+    tips: NotRequired[str]
+    technique: NotRequired[str]
+    equipment: NotRequired[str]
+    safety: NotRequired[str]
+
+
+class GeneratedRecipeMetadata(TypedDict):
+    """About a generated recipe."""
+
+    prepTime: Minutes
+    cookTime: Minutes
+    totalTime: Minutes
+    servings: int
+    difficulty: Difficulty
+    cuisineType: str
+    dietaryTags: list[str]
+    skillLevel: str
+    cookingMethod: str
+
+
+class GeneratedNutrition(TypedDict):
+    """The model's estimate for one serving."""
+
+    calories: Energy
+    protein: Grams
+    carbohydrates: Grams
+    fat: Grams
+    fiber: Grams
+    sodium: Milligrams
+    sugar: Grams
+
+
+class GeneratedRecipe(TypedDict):
+    """A complete recipe. Ingredients used and skipped are of those that the caller gave."""
+
+    title: str
+    description: str
+    ingredients: list[GeneratedRecipeIngredient]
+    instructions: list[GeneratedRecipeStep]
+    metadata: GeneratedRecipeMetadata
+    nutrition: GeneratedNutrition
+    tips: list[str]
+    variations: NotRequired[list[str]]
+    storage: NotRequired[str]
+    pairing: NotRequired[list[str]]
+    ingredientsUsed: list[str]
+    ingredientsSkipped: list[str]
+    skipReason: NotRequired[str]
+
+
+class NutritionEstimate(TypedDict):
+    """The model's estimate for one serving; grams are texts such as `12.5g`."""
+
+    calories: Energy
+    protein: str
+    carbs: str
+    fat: str
+
+
+class DetailedRecipe(TypedDict):
+    """The recipe of a preview."""
+
+    id: str
+    title: str
+    description: str
+    prepTime: Minutes
+    cookTime: Minutes
+    totalTime: Minutes
+    difficulty: str
+    servings: int
+    cuisineType: str
+    dietaryTags: list[str]
+    ingredients: list[RecipeIngredient]
+    instructions: list[RecipeStep]
+    tips: list[str]
+    nutritionEstimate: NotRequired[NutritionEstimate]
+
+
+class EstimatedMacros(TypedDict):
+    """The model's estimate for one serving."""
+
+    calories: Energy
+    protein: Grams
+    carbs: Grams
+    fat: Grams
+
+
+class SuggestionsResponse(Struct):
+    suggestions: list[RecipeSuggestion]
+    xp_awarded: int
+    message: str
+    session_id: UUID | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, suggested: Suggested) -> SuggestionsResponse:
+        return cls(
+            cast("list[RecipeSuggestion]", suggested.suggestions),
+            suggested.xp_awarded,
+            "Here are three ideas for you",
+            UNSET if suggested.session_id is None else suggested.session_id,
+        )
+
+
+class FullRecipeResponse(Struct):
+    recipe_id: UUID
+    full_recipe: FullRecipe
+    stored_recipe: RecipeRow
+    xp_awarded: int
+    message: str
+
+    @classmethod
+    def of(cls, completed: Completed) -> FullRecipeResponse:
+        return cls(
+            completed.stored.recipe.id,
+            wire(completed.recipe),
+            RecipeRow.of(completed.stored),
+            completed.xp_awarded,
+            "Your recipe is ready",
+        )
+
+
+class NutritionComparison(Struct):
+    ai_estimate: EstimatedMacros
+    database_calculated: MacroNutrients
+
+
+class SmartNutritionRecipe(
+    RecipeRow,
+    kw_only=True,
+    rename={
+        "smart_nutrition": "smartNutrition",
+        "nutrition_comparison": "nutritionComparison",
+    },
+):
+    smart_nutrition: SmartNutritionResult
+    nutrition_comparison: NutritionComparison
+
+
+class SmartNutritionRecipeResponse(Struct):
+    success: bool
+    recipe: SmartNutritionRecipe
+
+    @classmethod
+    def of(cls, weighed: Weighed) -> SmartNutritionRecipeResponse:
+        row, estimate = RecipeRow.of(weighed.stored), weighed.estimate
+        fields = {name: getattr(row, name) for name in row.__struct_fields__}
+        return cls(
+            True,
+            SmartNutritionRecipe(
+                **fields,
+                smart_nutrition=SmartNutritionResult.of(weighed.smart),
+                nutrition_comparison=NutritionComparison(
+                    {
+                        "calories": estimate.calories,
+                        "protein": estimate.protein,
+                        "carbs": estimate.carbs,
+                        "fat": estimate.fat,
+                    },
+                    MacroNutrients.of(weighed.smart.per_serving),
+                ),
+            ),
+        )
+
+
+class GeneratedRecipesData(Struct, rename="camel"):
+    recipes: list[GeneratedRecipe]
+    ingredient_analysis: IngredientAnalysis
+    stored_recipes: list[RecipeRow]
+
+
+class GeneratedRecipesResponse(Struct):
+    success: bool
+    message: str
+    data: GeneratedRecipesData
+
+    @classmethod
+    def of(cls, composed: Composed) -> GeneratedRecipesResponse:
+        stored = [RecipeRow.of(shown) for shown in composed.stored]
+        data = GeneratedRecipesData(
+            cast("list[GeneratedRecipe]", composed.recipes),
+            cast("IngredientAnalysis", composed.analysis),
+            stored,
+        )
+        return cls(True, f"{len(stored)} recipes for you", data)
+
+
+class RecipePreviewRow(Struct):
+    """A row of `recipe_previews`."""
+
+    id: UUID
+    preview_id: str
+    session_id: str
+    user_id: UUID
+    title: str
+    description: str | None
+    estimated_time: int
+    difficulty: str
+    cuisine_type: str
+    main_ingredients: list[str]
+    appeal_factors: list[str]
+    selected_for_details: bool
+    created_at: datetime
+
+
+class RecipePreview(Struct, rename="camel"):
+    id: str
+    title: str
+    description: str
+    estimated_time: int
+    difficulty: str
+    cuisine_type: str
+    main_ingredients: list[str]
+    appeal_factors: list[str]
+
+    @classmethod
+    def of(cls, row: StoredPreview) -> RecipePreview:
+        return cls(
+            row.preview_id,
+            row.title,
+            row.description or "",
+            row.estimated_time,
+            row.difficulty,
+            row.cuisine_type,
+            row.main_ingredients,
+            row.appeal_factors,
+        )
+
+
+class RecipePreviewsData(Struct, rename="camel"):
+    session_id: str
+    previews: list[RecipePreview]
+    stored_previews: list[RecipePreviewRow]
+
+
+class RecipePreviewsResponse(Struct):
+    success: bool
+    message: str
+    data: RecipePreviewsData
+    xp_awarded: int
+
+    @classmethod
+    def of(cls, previewed: Previewed) -> RecipePreviewsResponse:
+        rows = previewed.previews
+        data = RecipePreviewsData(
+            previewed.session_id,
+            [RecipePreview.of(row) for row in rows],
+            [RecipePreviewRow(**asdict(row)) for row in rows],
+        )
+        return cls(True, f"{len(rows)} recipe previews for you", data, previewed.xp_awarded)
+
+
+class DetailedRecipeData(Struct):
+    recipe: DetailedRecipe
+    stored_recipe: RecipeRow
+    session_completed: bool
+
+
+class DetailedRecipeResponse(Struct):
+    success: bool
+    message: str
+    data: DetailedRecipeData
+    xp_awarded: int
+
+    @classmethod
+    def of(cls, detailed: Detailed) -> DetailedRecipeResponse:
+        stored = detailed.stored
+        recipe = cast("DetailedRecipe", detailed_of(stored.recipe))
+        data = DetailedRecipeData(recipe, RecipeRow.of(stored), True)
+        return cls(True, "Your recipe is ready", data, detailed.xp_awarded)
+
+
+class RecipeVariationsData(Struct):
+    original: RecipeRow
+    variations: list[GeneratedRecipe]
+
+
+class RecipeVariationsResponse(Struct):
+    success: bool
+    data: RecipeVariationsData
+    message: str
+
+    @classmethod
+    def of(cls, varied: Varied) -> RecipeVariationsResponse:
+        variations = cast("list[GeneratedRecipe]", varied.variations)
+        data = RecipeVariationsData(RecipeRow.of(varied.original), variations)
+        return cls(True, data, f"{len(varied.variations)} variations for you")

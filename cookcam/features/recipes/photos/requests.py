@@ -1,0 +1,42 @@
+"""What the photo routes read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from cookcam.features.literals import refused
+from cookcam.http import WANTED
+from cookcam.images.encoding import BASE64_PATTERN
+from cookcam.text import clean_prose
+
+LONGEST_DESCRIPTION = 500
+
+
+class RecipePhotoRequest(Struct):
+    """A photograph in JSON, under the app's names."""
+
+    imageData: Annotated[  # noqa: N815 - the wire name
+        Any,
+        Meta(
+            description="JPEG, PNG, WebP, HEIC or AVIF up to 10 MB as base64, bare or a data URL.",
+            extra_json_schema={
+                "type": "string",
+                "contentEncoding": "base64",
+                "pattern": BASE64_PATTERN,
+            },
+        ),
+        WANTED,
+    ] = None
+    description: Annotated[str, Meta(max_length=LONGEST_DESCRIPTION)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.description is not None:
+            self.description = clean_prose(self.description)
+
+    def text(self) -> str:
+        """Raises ValidationError."""
+        if not isinstance(self.imageData, str) or not self.imageData.strip():
+            raise refused("Image data is required", "imageData")
+        return self.imageData

@@ -1,0 +1,62 @@
+"""The SQL of completion photos, in the name of who asks: a recipe's photos are for its readers."""
+
+from __future__ import annotations
+
+from typing import LiteralString
+from uuid import UUID
+
+from attrs import frozen
+
+from cookcam.database import GUEST, Database, Transaction
+from cookcam.features.recipes.photos.models import Photo
+from cookcam.identity import Identity
+
+COLUMNS: LiteralString = "id, recipe_id, user_id, photo_url, description, uploaded_at"
+
+ADD = f"""
+insert into public.recipe_completion_photos (user_id, recipe_id, photo_url, description)
+values (%(user_id)s, %(recipe_id)s, %(photo_url)s, %(description)s)
+returning {COLUMNS}"""  # noqa: S608 - constants
+
+PAGE = f"""
+select {COLUMNS} from public.recipe_completion_photos
+where recipe_id = %(recipe_id)s
+order by uploaded_at desc, id
+limit %(limit)s offset %(offset)s"""  # noqa: S608 - constants
+
+COUNT: LiteralString = """
+select count(*) from public.recipe_completion_photos where recipe_id = %(recipe_id)s"""
+
+
+@frozen
+class PhotoStore:
+    database: Database
+
+    async def add(
+        self,
+        tx: Transaction,
+        cook: Identity,
+        recipe_id: UUID,
+        photo_url: str,
+        description: str | None,
+    ) -> Photo:
+        """The transaction acts as the cook. Raises InsufficientPermissions or ForeignKeyError when
+        the recipe is not, or no longer, there for them."""
+        return await tx.fetch_one(
+            Photo,
+            ADD,
+            user_id=cook.user_id,
+            recipe_id=recipe_id,
+            photo_url=photo_url,
+            description=description,
+        )
+
+    async def page(
+        self, reader: Identity | None, recipe_id: UUID, limit: int, offset: int
+    ) -> tuple[list[Photo], int]:
+        """A slice, newest first, and the number of all."""
+        actor = reader or GUEST
+        rows = await self.database.fetch_all_as(
+            actor, Photo, PAGE, recipe_id=recipe_id, limit=limit, offset=offset
+        )
+        return rows, await self.database.fetch_value_as(actor, COUNT, recipe_id=recipe_id)

@@ -1,0 +1,1 @@
+"""Users' profiles, follows, the feed, live cooking sessions and presence."""

@@ -1,0 +1,100 @@
+"""Routes of public profiles and follows under `/users`."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from cookcam.features.social.users.requests import UserFilter
+from cookcam.features.social.users.responses import (
+    FollowersResponse,
+    FollowingResponse,
+    FollowResponse,
+    PublicUserResponse,
+    UserListResponse,
+)
+from cookcam.features.social.users.service import Users, user_not_found
+from cookcam.http import (
+    Routes,
+    errors_as,
+    parse_uuid,
+    query_integers,
+    validate_querystring,
+    validate_response,
+)
+from cookcam.http.quotas import spend_costly
+from cookcam.identity import Identity
+from cookcam.identity.guards import optional_caller, signed_in
+
+
+def routes(users: Users) -> Routes:
+    bp = Routes("users", __name__, legacy=True)
+    _people(bp, users)
+    _follows(bp, users)
+    return bp
+
+
+def _people(bp: Routes, users: Users) -> None:
+    @bp.get("/users")
+    @errors_as(unexpected="Failed to search users")
+    @optional_caller
+    @query_integers(limit=20)
+    @validate_querystring(UserFilter)
+    @validate_response(UserListResponse)
+    async def search_users(
+        caller: Identity | None, limit: int, query_args: UserFilter
+    ) -> UserListResponse:
+        """Find users by name prefix; without a search, the users with the most XP.
+
+        At most 50 users.
+        """
+        prefix = query_args.prefix()
+        if prefix is not None:
+            # Limits enumeration of all users prefix by prefix.
+            spend_costly("people", caller and caller.user_id)
+        return UserListResponse.of(await users.search(prefix, limit))
+
+    @bp.get("/users/<user_id>")
+    @errors_as(unexpected="Internal server error")
+    @validate_response(PublicUserResponse)
+    async def get_user(user_id: str) -> PublicUserResponse:
+        """A user's public profile."""
+        return PublicUserResponse.of(await users.get(_id(user_id)))
+
+
+def _follows(bp: Routes, users: Users) -> None:
+    @bp.post("/users/<user_id>/follow")
+    @errors_as(unexpected="Failed to follow user")
+    @signed_in
+    @validate_response(FollowResponse)
+    async def toggle_follow(caller: Identity, user_id: str) -> FollowResponse:
+        """Follow a user, or unfollow a user already followed."""
+        return FollowResponse.of(following=await users.toggle_follow(caller, _id(user_id)))
+
+    @bp.delete("/users/<user_id>/follow")
+    @errors_as(unexpected="Failed to unfollow user")
+    @signed_in
+    @validate_response(FollowResponse)
+    async def unfollow(caller: Identity, user_id: str) -> FollowResponse:
+        """Unfollow a user."""
+        await users.unfollow(caller, _id(user_id))
+        return FollowResponse.of(following=False)
+
+    @bp.get("/users/<user_id>/followers")
+    @errors_as(unexpected="Failed to fetch followers")
+    @query_integers(limit=50)
+    @validate_response(FollowersResponse)
+    async def followers(user_id: str, limit: int) -> FollowersResponse:
+        """A user's followers, newest first."""
+        return FollowersResponse.of(await users.followers(_id(user_id), limit))
+
+    @bp.get("/users/<user_id>/following")
+    @errors_as(unexpected="Failed to fetch following")
+    @query_integers(limit=50)
+    @validate_response(FollowingResponse)
+    async def following(user_id: str, limit: int) -> FollowingResponse:
+        """The users that a user follows, newest first."""
+        return FollowingResponse.of(await users.following(_id(user_id), limit))
+
+
+def _id(text: str) -> UUID:
+    return parse_uuid(text, user_not_found())

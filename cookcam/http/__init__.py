@@ -1,0 +1,51 @@
+"""What every route shares: the edge in front of the app, errors, validation, limits, OpenAPI.
+
+These are the names that features use; assembly takes `create_app` and `Edge` from their modules.
+"""
+
+from cookcam.http.facts import facts
+from cookcam.http.openapi_schemas import WANTED, given
+from cookcam.http.queries import parse_uuid, query_integers
+from cookcam.http.quotas import limit_unverified, rate_limit, spend, user_limit
+from cookcam.http.route_options import (
+    deadline,
+    document_content,
+    document_empty,
+    document_failures,
+    document_header,
+    document_response,
+    document_upload,
+    errors_as,
+    hidden,
+    secured,
+    unconditional,
+)
+from cookcam.http.routing import Routes
+from cookcam.http.validation import validate_querystring, validate_request, validate_response
+
+__all__ = [
+    "WANTED",
+    "Routes",
+    "deadline",
+    "document_content",
+    "document_empty",
+    "document_failures",
+    "document_header",
+    "document_response",
+    "document_upload",
+    "errors_as",
+    "facts",
+    "given",
+    "hidden",
+    "limit_unverified",
+    "parse_uuid",
+    "query_integers",
+    "rate_limit",
+    "secured",
+    "spend",
+    "unconditional",
+    "user_limit",
+    "validate_querystring",
+    "validate_request",
+    "validate_response",
+]

@@ -1,0 +1,51 @@
+"""One line and one measurement per request.
+
+Source: `spec/operations.md` §5 and §13.3. The line has `statusCode`, `duration` (ms) and `bytes`;
+`requestId`, `method`, `path` (the route template, never the raw path) and `userId` come from the
+log context. Probes and the Socket.IO transport are logged at debug level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+
+from cookcam.http.facts import RequestFacts
+from cookcam.observability.logging import get_logger
+from cookcam.observability.metrics import Metrics
+
+CLIENT_CLOSED_REQUEST = 499
+"""The status in the log of a request that was cancelled before it was answered."""
+
+
+@define(eq=False)
+class AccessLog:
+    """Writes down how requests ended. `clock` is the clock of `RequestFacts.started`."""
+
+    clock: Callable[[], float]
+    metrics: Metrics | None
+    # Bound once: a logger that is not yet bound looks up its configuration for each line.
+    _log: Any = field(factory=lambda: get_logger("cookcam.access").bind(), eq=False)
+
+    _in_flight: int = field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.metrics is not None:
+            self.metrics.http_requests_in_flight.set_function(lambda: self._in_flight)
+
+    def started(self) -> None:
+        self._in_flight += 1
+
+    def finished(self, facts: RequestFacts, status: int, size: int, *, quiet: bool) -> None:
+        """`status` is 0 when no answer was begun; `size` counts the bytes of the body."""
+        self._in_flight -= 1
+        seconds = self.clock() - facts.started
+        status = status or CLIENT_CLOSED_REQUEST
+        if self.metrics is not None:
+            self.metrics.http_answered(facts.route, facts.method, status, seconds)
+            if facts.limited_by is not None:
+                self.metrics.rate_limited_total.of(facts.limited_by).inc()
+        write = self._log.debug if quiet else self._log.info
+        write("request", statusCode=status, duration=round(seconds * 1000, 1), bytes=size)

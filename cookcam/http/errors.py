@@ -1,0 +1,212 @@
+"""The one place that turns a failure into an answer, for the edge, the app and the sockets.
+
+Every error body is a superset of the dialects older clients read (`spec/http-api-core.md` §2):
+
+    {"error": <literal or code>, "message": <words>, "code": <CODE>, "statusCode": n,
+     "requestId": <id>, "timestamp": <iso>, "path": "/...", "details"?: {...}, ...extra}
+
+with `success: false` in front on flagged endpoints. No answer holds a stack, the text of an
+unexpected exception, or a value the client sent, in any environment: those go to the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import trio
+from attrs import field, frozen
+from werkzeug.exceptions import HTTPException
+
+from cookcam.errors import (
+    AppError,
+    AuthenticationError,
+    AuthorizationError,
+    BadRequest,
+    Conflict,
+    DeadlineExceeded,
+    InternalError,
+    NotFound,
+    PayloadTooLarge,
+    RateLimited,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+)
+from cookcam.http.cors import VARY
+from cookcam.http.facts import RequestFacts
+from cookcam.http.request_id import HEADER, request_id
+from cookcam.http.responses import Answer, json_answer, now_text
+from cookcam.http.route_options import Dialect
+from cookcam.http.security_headers import SECURITY_HEADERS
+from cookcam.observability.logging import get_logger
+from cookcam.observability.reports import ErrorReporter, NoReports, ReportedRequest
+
+_BY_HTTP_STATUS: Mapping[int, type[AppError]] = {
+    400: BadRequest,
+    401: AuthenticationError,
+    403: AuthorizationError,
+    404: NotFound,
+    405: NotFound,
+    408: DeadlineExceeded,
+    409: Conflict,
+    413: PayloadTooLarge,
+    415: UnsupportedMediaType,
+    429: RateLimited,
+    503: ServiceUnavailable,
+}
+
+
+class ClientDisconnected(Exception):
+    """The client left in the middle of its request; nobody is there to answer."""
+
+
+PLAIN = Dialect()
+
+
+def as_app_error(exc: BaseException) -> AppError:
+    """The failure a client may see: `exc` itself if it is one, InternalError for a surprise.
+
+    A group counts as its only leaf. One of several known failures counts as the gravest of them;
+    with a surprise among them it is a surprise. A deadline that passed below is DeadlineExceeded.
+    """
+    leaf = _only_leaf(exc)
+    if members := _members(leaf):
+        return max((as_app_error(member) for member in members), key=_gravity)
+    if isinstance(leaf, AppError):
+        return leaf
+    if isinstance(leaf, trio.TooSlowError):
+        return DeadlineExceeded()
+    if isinstance(leaf, HTTPException):
+        status = leaf.code or 500
+        known = _BY_HTTP_STATUS.get(status)
+        if known is not None:
+            return known()
+        return BadRequest() if 400 <= status < 500 else InternalError()
+    return InternalError()
+
+
+def error_body(error: AppError, facts: RequestFacts, dialect: Dialect = PLAIN) -> dict[str, Any]:
+    """The JSON object of an error; see the module's description."""
+    literal = error.error
+    if literal is None and error.status == 500:
+        literal = dialect.unexpected
+    body: dict[str, Any] = {"success": False} if dialect.flagged else {}
+    body |= {
+        "error": literal or error.code,
+        "message": error.message,
+        "code": error.code,
+        "statusCode": error.status,
+        "requestId": facts.request_id,
+        "timestamp": now_text(),
+        "path": facts.path,
+    }
+    if error.details is not None:
+        body["details"] = dict(error.details)
+    for key, value in error.extra.items():
+        body.setdefault(key, value)
+    return body
+
+
+def error_response(exc: BaseException, facts: RequestFacts, dialect: Dialect = PLAIN) -> Answer:
+    """The answer to a failure: (status, headers, body). Says nothing to the log."""
+    error = as_app_error(exc)
+    return json_answer(error_body(error, facts, dialect), error.status, dict(error.headers))
+
+
+def malformed_request(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body for a request that is answered before it has a scope: it broke the protocol
+    (4xx, 505), was too slow (408, 504), or met a fault of ours (500)."""
+    facts = RequestFacts(request_id(None), "", "", "", 0.0)
+    error: AppError = BadRequest()
+    if status == 500:
+        error = InternalError()
+    elif status in (408, 504):
+        error = DeadlineExceeded()
+    answer = json_answer(error_body(error, facts) | {"statusCode": status}, status)
+    own = (HEADER, facts.request_id.encode())
+    return [*answer.headers, own, VARY, *SECURITY_HEADERS], answer.body
+
+
+def socket_error(exc: BaseException) -> dict[str, Any]:
+    """The same failure for a socket event: `{"message", "code"}`, and `details` if it has any."""
+    error = as_app_error(exc)
+    body: dict[str, Any] = {"message": error.message, "code": error.code}
+    if error.details is not None:
+        body["details"] = dict(error.details)
+    return body
+
+
+@frozen
+class Failures:
+    """Answers failures, and makes sure that somebody hears of those that are ours."""
+
+    reporter: ErrorReporter = NoReports()
+    _log: Any = field(factory=lambda: get_logger("cookcam.web"), eq=False)
+
+    def answer(
+        self, exc: BaseException, facts: RequestFacts, scope: Any, dialect: Dialect = PLAIN
+    ) -> Answer:
+        """`error_response`, after `note`."""
+        self.note(exc, facts, scope)
+        return error_response(exc, facts, dialect)
+
+    def note(self, exc: BaseException, facts: RequestFacts, scope: Any) -> None:
+        """Logs a failure that is no client's, and no 501, which is by design.
+
+        Faults (500, 502) get a stack and a report.
+
+        A database or provider that does not answer (503) and a deadline (504) are one line each:
+        while they last there may be very many.
+        """
+        error = as_app_error(exc)
+        if error.status < 500 or error.status == 501 or error.of_the_client or is_disconnect(exc):
+            return
+        if error.status in (503, 504):
+            self._log.warning("request failed", code=error.code, cause=_cause(exc))
+            return
+        self._log.error("request failed", code=error.code, exc_info=exc)
+        self.reporter.capture_exception(exc, _reported(facts, scope))
+
+
+def failure_in(group: BaseException) -> ExceptionGroup[Exception] | None:
+    """What of a group is a failure to answer: None when it is only cancellation, or an exit."""
+    _, failed = cast("BaseExceptionGroup[BaseException]", group).split(trio.Cancelled)
+    return cast("Any", failed) if isinstance(failed, ExceptionGroup) else None
+
+
+def is_disconnect(exc: BaseException) -> bool:
+    """True when all that happened is that the client left."""
+    return isinstance(_only_leaf(exc), ClientDisconnected)
+
+
+def _reported(facts: RequestFacts, scope: Any) -> ReportedRequest:
+    return ReportedRequest(
+        method=facts.method,
+        path=facts.route,
+        query=scope.get("query_string", b"").decode("latin-1"),
+        headers=[(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope.get("headers", ())],
+        request_id=facts.request_id or None,
+        user_id=facts.user_id,
+    )
+
+
+def _gravity(error: AppError) -> tuple[bool, int]:
+    return isinstance(error, InternalError), error.status
+
+
+def _only_leaf(exc: BaseException) -> BaseException:
+    while len(members := _members(exc)) == 1:
+        exc = members[0]
+    return exc
+
+
+def _members(exc: BaseException) -> tuple[BaseException, ...]:
+    """The members of a group; none for any other exception."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return ()
+    return cast("BaseExceptionGroup[BaseException]", exc).exceptions
+
+
+def _cause(exc: BaseException) -> str | None:
+    cause = _only_leaf(exc).__cause__
+    return type(cause).__name__ if cause is not None else None

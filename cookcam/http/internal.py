@@ -1,0 +1,36 @@
+"""Who may see the inside: holders of the internal key, and callers on this very machine.
+
+Source: `spec/operations.md` §7. A loopback peer counts only without any forwarding header, since
+a proxy on this machine is a loopback peer too and speaks for everybody.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+from typing import Any
+
+from cookcam.config.readers import Secret
+from cookcam.errors import AuthenticationError
+from cookcam.http.client_address import parse_address
+from cookcam.http.requests import Request
+
+_FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
+
+
+def require_internal(request: Request, key: Secret | None) -> None:
+    """Raises AuthenticationError unless the caller may see the inside."""
+    offered = request.headers.get("X-API-Key")
+    if offered is not None and key is not None:
+        if compare_digest(offered.encode(), key.reveal().encode()):
+            return
+    elif offered is None and _is_direct_loopback(request):
+        return
+    raise AuthenticationError("Invalid API key", error="Invalid API key")
+
+
+def _is_direct_loopback(request: Request) -> bool:
+    client: Any = request.scope.get("client")
+    address = parse_address(client[0]) if client else None
+    if address is None or not address.is_loopback:
+        return False
+    return not any(name in request.headers for name in _FORWARDED)

@@ -1,0 +1,158 @@
+"""Which requests use which quota, and how a route or a handler uses one.
+
+A route declares its limits with `rate_limit`, `user_limit` and `limit_unverified`; its aliases and
+prefixes share them. Probes, the Socket.IO transport and webhooks are not in the general quota: the
+first must always be answered, the second has limits of its own, and the third come from few
+addresses, of which only unverified deliveries are counted.
+Source: `spec/http-api-core.md` §3.5, `spec/operations.md` §6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from uuid import UUID
+
+from quart import current_app
+
+from cookcam.errors import AppError
+from cookcam.http.client_address import quota_key
+from cookcam.http.facts import facts
+from cookcam.http.paths import CANONICAL, LEGACY, PROBES, is_socket_transport
+from cookcam.http.rate_limit import (
+    COSTLY_FOR_GUESTS,
+    COSTLY_FOR_USERS,
+    PAYMENTS,
+    UNVERIFIED,
+    LimitReached,
+    RateLimits,
+    Verdict,
+)
+from cookcam.http.responses import Answer
+from cookcam.http.route_options import mark
+
+P = ParamSpec("P")
+R = TypeVar("R")
+V = TypeVar("V", bound=Callable[..., Any])
+
+
+class Caller(Protocol):
+    """The identity that a guard passes first."""
+
+    @property
+    def user_id(self) -> UUID: ...
+
+
+_WEBHOOKS = frozenset(
+    prefix + path
+    for prefix in (CANONICAL, LEGACY)
+    for path in (
+        "/subscription/webhook/stripe",
+        "/subscription/webhook/stripe-connect",
+        "/subscription/webhook/apple",
+        "/subscription/webhook/google",
+    )
+)
+
+
+def in_general_quota(path: str) -> bool:
+    """Whether a request is counted for its client address; `path` is canonical."""
+    return not (path in PROBES or is_socket_transport(path) or path in _WEBHOOKS)
+
+
+def rate_limit(bucket: str) -> Callable[[V], V]:
+    """Counts each request of a route for its client address, before its body is read."""
+    return lambda view: mark(view, address_limit=bucket)
+
+
+def user_limit(
+    purpose: str,
+) -> Callable[
+    [Callable[Concatenate[Any, P], Awaitable[R]]], Callable[Concatenate[Any, P], Awaitable[R]]
+]:
+    """Counts each request of a route for its caller. Stands below the guard.
+
+    `purpose` "payments" has a bucket of its own; any other is counted by `spend_costly`.
+    """
+
+    def decorate(
+        view: Callable[Concatenate[Any, P], Awaitable[R]],
+    ) -> Callable[Concatenate[Any, P], Awaitable[R]]:
+        @wraps(view)
+        async def limited(caller: Caller, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            if purpose == PAYMENTS:
+                spend(PAYMENTS, str(caller.user_id))
+            else:
+                spend_costly(purpose, caller.user_id)
+            return await view(caller, *args, **kwargs)
+
+        return limited
+
+    return decorate
+
+
+def limit_unverified(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Rejects deliveries of a client address that has sent too many which failed verification.
+
+    For webhooks whose verification is expensive: an address over the limit is rejected before its
+    body is read. Stands above what reads the body.
+    """
+
+    @wraps(view)
+    async def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        key = quota_key(facts().client_address)
+        spend(UNVERIFIED, key, count=False)
+        try:
+            result = await view(*args, **kwargs)
+        except AppError as error:
+            if 400 <= error.status < 500:
+                spend(UNVERIFIED, key)
+            raise
+        if isinstance(result, Answer) and 400 <= result.status < 500:
+            spend(UNVERIFIED, key)
+        return result
+
+    return limited
+
+
+def spend(bucket: str, key: str, *, count: bool = True) -> Verdict | None:
+    """Counts one attempt of the running request in a bucket, or only checks without `count`.
+
+    Raises LimitReached (429) when the quota of `key` is used up.
+    """
+    try:
+        return _limits().spend(bucket, key, count=count)
+    except LimitReached:
+        facts().limited_by = bucket
+        raise
+
+
+def is_used_up(bucket: str, key: str) -> bool:
+    """Whether the quota of `key` is used up; counts nothing."""
+    try:
+        _limits().spend(bucket, key, count=False)
+    except LimitReached:
+        return True
+    return False
+
+
+def forget(bucket: str, key: str) -> None:
+    """The whole quota of `key` is free again."""
+    _limits().forget(bucket, key)
+
+
+def spend_costly(purpose: str, user_id: UUID | None) -> None:
+    """Counts a request that costs us something elsewhere, such as `("usda", user_id)`.
+
+    Ten a minute for a user and three for the address of a guest (None), for each purpose apart.
+    Raises LimitReached (429). Source: `spec/http-api-core.md` §3.5.
+    """
+    if user_id is None:
+        spend(COSTLY_FOR_GUESTS, f"{purpose}:{quota_key(facts().client_address)}")
+    else:
+        spend(COSTLY_FOR_USERS, f"{purpose}:{user_id}")
+
+
+def _limits() -> RateLimits:
+    return cast("RateLimits", current_app.extensions["rate_limits"])

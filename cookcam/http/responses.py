@@ -1,0 +1,69 @@
+"""Answers: a status, headers and a body, ready to be sent; and JSON as this API writes it.
+
+JSON: UUIDs as text, times as `2026-01-31T12:34:56.789Z`, decimals as numbers (R8 of
+`spec/client-contract.md`), NaN and infinities as null, msgspec's UNSET left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from cookcam.http.security_headers import Header
+
+JSON_TYPE = b"application/json; charset=utf-8"
+JSON_CONTENT_TYPE: Header = (b"content-type", JSON_TYPE)
+
+
+class Answer(NamedTuple):
+    """A whole response. Header names are lower case."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+    """`value` as a JSON response; TypeError when it has no JSON form.
+
+    The body ends with a newline, so that a terminal shows it on a line of its own.
+    """
+    body = to_json(value) + b"\n"
+    made: list[Header] = [JSON_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
+    if headers:
+        made += [
+            (name.lower().encode("latin-1"), text.encode("latin-1"))
+            for name, text in headers.items()
+        ]
+    return Answer(status, made, body)
+
+
+def to_json(value: Any) -> bytes:
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def now_text() -> str:
+    """This moment as the API writes moments made by the server."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _moment(value: datetime) -> str:
+    utc = value.astimezone(UTC) if value.tzinfo is not None else value
+    return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def _plain(value: Any) -> Any:
+    """What orjson does not know, as something it does."""
+    if isinstance(value, datetime):
+        return _moment(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value) if value.is_finite() else None
+    return msgspec.to_builtins(value, builtin_types=(datetime, date, UUID, Decimal))

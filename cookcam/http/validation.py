@@ -1,0 +1,204 @@
+"""Typed requests and responses: decorators that check by msgspec and document in OpenAPI.
+
+Models are msgspec Structs or attrs classes. They are Quart-Schema's decorators in name and
+arguments; its own ones convert text to numbers in JSON, quote the client's values in messages,
+and import pydantic at start (0.15 s), so only its OpenAPI side is used (`cookcam.http.openapi`).
+
+Source: R5, R6, R7 of `spec/client-contract.md`: no body is `{}`, unknown keys are ignored, an
+optional field may be null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from functools import cache, wraps
+from typing import Any, TypeVar, cast
+
+import attrs
+import msgspec
+from msgspec import inspect
+from quart import request
+
+from cookcam.errors import ValidationError
+from cookcam.http.bodies import read_body
+from cookcam.http.requests import Request
+from cookcam.http.responses import Answer
+from cookcam.http.route_options import mark, marks_of
+from cookcam.http.rules import in_words
+
+T = TypeVar("T")
+View = Callable[..., Awaitable[Any]]
+
+_EXACT = 2.0**53
+"""Above this a float is no exact whole number."""
+
+_PLACE = re.compile(r" - at `(?:key` in `)?\$([^`]*)`$")
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
+
+
+def validate_request(
+    model: type[Any], *, nothing_known: str | None = None
+) -> Callable[[View], View]:
+    """Reads the body into `model` and passes it as `data`.
+
+    With `nothing_known`, a body that has keys of which `model` knows none is rejected with that
+    text: a change would be answered as done and change nothing. Raises ValidationError with
+    `details` `{"field", "rule"}`, or what `read_body` raises.
+    """
+    _require_model(model)
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            value, typed = await read_body(cast("Request", request))
+            data = to_model(value, model, strict=typed)
+            if nothing_known is not None and value and not _field_names(model) & value.keys():
+                raise ValidationError(nothing_known, error=nothing_known)
+            return await view(*args, data=data, **kwargs)
+
+        return mark(checked, body=model, body_has_known_field=nothing_known is not None)
+
+    return decorate
+
+
+def validate_querystring(model: type[Any]) -> Callable[[View], View]:
+    """Reads the query into `model` and passes it as `query_args`; repeated keys are lists."""
+    _require_model(model)
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            given: dict[str, Any] = {
+                key: values[0] if len(values) == 1 else values
+                for key, values in request.args.lists()
+            }
+            query_args = to_model(given, model, strict=False)
+            return await view(*args, query_args=query_args, **kwargs)
+
+        return mark(checked, query_model=model)
+
+    return decorate
+
+
+def validate_response(model: type[Any], status: int = 200) -> Callable[[View], View]:
+    """Documents `model` as the answer with `status`, and holds the view to it.
+
+    What the view returns with that status is converted to `model` unless it already is one; a
+    mismatch is a bug and becomes a 500.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            result = await view(*args, **kwargs)
+            if isinstance(result, Answer):
+                return result
+            value, given, *headers = (
+                cast("tuple[Any, ...]", result) if isinstance(result, tuple) else (result, 200)
+            )
+            if given != status or type(value) is model:
+                return cast("Any", result)
+            return (msgspec.convert(value, model, from_attributes=True), given, *headers)
+
+        return mark(checked, responses={**marks_of(view).responses, status: model})
+
+    return decorate
+
+
+def to_model(value: Any, model: type[T], *, strict: bool) -> T:
+    """`value` as `model`. Raises ValidationError, which never quotes the value."""
+    droppable = _never_null(model)
+    if droppable and isinstance(value, dict):
+        items = cast("dict[str, Any]", value)
+        value = {k: v for k, v in items.items() if v is not None or k not in droppable}
+    try:
+        return msgspec.convert(value, model, strict=strict)
+    except msgspec.ValidationError as exc:
+        error = exc
+    try:  # JSON has one kind of number: 2.0 is a whole one
+        return msgspec.convert(_with_whole_numbers(value), model, strict=strict)
+    except msgspec.ValidationError:
+        raise _as_app_error(error) from None
+
+
+def invalid_fields(value: dict[str, Any], model: type[msgspec.Struct]) -> list[dict[str, str]]:
+    """What is wrong with each field of a value that is not a `model`: `{"field", "rule"}`, with
+    the place within the field where there is one. Never quotes the value."""
+    droppable, found = _never_null(model), list[dict[str, str]]()
+    for part in msgspec.structs.fields(model):
+        name = part.encode_name
+        if name not in value or (value[name] is None and name in droppable):
+            if part.required:
+                found.append({"field": name, "rule": "is required"})
+            continue
+        try:
+            msgspec.convert(_with_whole_numbers(value[name]), part.type, strict=True)
+        except msgspec.ValidationError as error:
+            place, rule = _place_and_rule(error)
+            separator = "." if place and not place.startswith("[") else ""
+            found.append({"field": f"{name}{separator}{place}", "rule": rule})
+    return found
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        return int(value)
+    if isinstance(value, dict):
+        entries = cast("dict[str, Any]", value)
+        return {key: _with_whole_numbers(entry) for key, entry in entries.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def _as_app_error(exc: msgspec.ValidationError) -> ValidationError:
+    if exc.__cause__ is not None:
+        # The words of a validator may hold the value it refused.
+        return ValidationError("The request holds a value that is not acceptable")
+    field, rule = _place_and_rule(exc)
+    return ValidationError.of(field or "body", rule)
+
+
+def _place_and_rule(exc: msgspec.ValidationError) -> tuple[str, str]:
+    """Where in the value, and which rule in words."""
+    text = str(exc)
+    place = _PLACE.search(text)
+    field = place[1].lstrip(".") if place else ""
+    rule = text[: place.start()] if place else text
+    missing = _MISSING.fullmatch(rule)
+    if missing:
+        field = f"{field}.{missing[1]}" if field else missing[1]
+    return field, in_words(rule)
+
+
+def _require_model(model: type[Any]) -> None:
+    if not (issubclass(model, msgspec.Struct) or attrs.has(model)):
+        raise TypeError(f"{model.__name__} must be a msgspec Struct or an attrs class")
+
+
+@cache
+def _field_names(model: type[Any]) -> frozenset[str]:
+    """The keys of a body that `model` reads."""
+    info = cast("inspect.StructType | inspect.DataclassType", inspect.type_info(model))
+    return frozenset(field.encode_name for field in info.fields)
+
+
+@cache
+def _never_null(model: type[Any]) -> frozenset[str]:
+    """Fields that may be left out and whose type has no null: a null for them means left out.
+
+    Found out with the first value: for all models together it would take a twentieth of the start.
+    """
+    info = cast("inspect.StructType | inspect.DataclassType", inspect.type_info(model))
+    return frozenset(
+        field.encode_name
+        for field in info.fields
+        if not field.required and not _takes_null(field.type)
+    )
+
+
+def _takes_null(kind: inspect.Type) -> bool:
+    if isinstance(kind, inspect.UnionType):
+        return any(_takes_null(member) for member in kind.types)
+    return isinstance(kind, inspect.NoneType | inspect.AnyType)

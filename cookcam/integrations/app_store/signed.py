@@ -1,0 +1,192 @@
+"""What Apple signs: transactions, renewals, notifications. Checked by Apple's own library.
+
+A signature is good when its chain of three certificates ends in one of our roots, has Apple's
+marks, and was valid at the time of signing. Whether a certificate was revoked meanwhile is not
+asked (the library would ask another server for it, in the middle of a request, for up to 30 s):
+what matters is what the App Store says now, and that is asked of the App Store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import define, field, frozen
+
+from cookcam.integrations.app_store.models import (
+    ALL,
+    AppleNotification,
+    AppleSubscription,
+    AppStoreSettings,
+    Environment,
+    moment,
+)
+from cookcam.integrations.store_calls import StoreMisconfigured, StoreRejected
+
+if TYPE_CHECKING:
+    from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import (
+        JWSRenewalInfoDecodedPayload as Renewal,
+    )
+    from appstoreserverlibrary.models.JWSTransactionDecodedPayload import (
+        JWSTransactionDecodedPayload as Transaction,
+    )
+    from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
+
+T = TypeVar("T")
+
+SHARED = "FAMILY_SHARED"
+
+
+@define(slots=False, eq=False)
+class NotSigned(StoreRejected):
+    """Not signed by Apple for our app."""
+
+    default_message = "The signature could not be verified"
+
+
+def is_signed(text: str) -> bool:
+    """Whether a client sent a signed transaction and not a receipt, which is base64."""
+    return text.count(".") == 2
+
+
+@frozen
+class _Verifier:
+    environment: Environment
+    of_library: SignedDataVerifier
+
+
+@define(eq=False)
+class Signatures:
+    """Every method takes some milliseconds of processor: call it in a worker thread."""
+
+    settings: AppStoreSettings
+    _verifiers: Sequence[_Verifier] = field(default=(), init=False)
+
+    def transaction(self, signed: str) -> AppleSubscription:
+        """Raises NotSigned, StoreRejected for what is no subscription, StoreMisconfigured."""
+        environment, payload = self._any("verify_and_decode_signed_transaction", signed)
+        return _subscription(environment, payload, None, payload.signedDate, None)
+
+    def status(self, signed: str, renewal: str | None, status: int | None) -> AppleSubscription:
+        """An item of the Server API's list: a transaction, its renewal, and their status."""
+        environment, payload = self._any("verify_and_decode_signed_transaction", signed)
+        renewing = self._renewal(renewal)
+        signed_at = max(payload.signedDate or 0, (renewing and renewing.signedDate) or 0)
+        return _subscription(environment, payload, renewing, signed_at, status)
+
+    def notification(self, signed: str) -> AppleNotification:
+        environment, payload = self._any("verify_and_decode_notification", signed)
+        kind, subtype, data = payload.rawNotificationType, payload.rawSubtype, payload.data
+        if not payload.notificationUUID or not kind or not payload.signedDate:
+            raise NotSigned(reason="incomplete")
+        subscription = None
+        if data is not None and data.signedTransactionInfo:
+            _, transaction = self._any(
+                "verify_and_decode_signed_transaction", data.signedTransactionInfo
+            )
+            if transaction.expiresDate:
+                renewal = self._renewal(data.signedRenewalInfo)
+                subscription = _subscription(
+                    environment, transaction, renewal, payload.signedDate, data.rawStatus
+                )
+        return AppleNotification(
+            id=payload.notificationUUID,
+            type=kind,
+            subtype=subtype,
+            environment=environment,
+            signed_at=moment(payload.signedDate),
+            subscription=subscription,
+        )
+
+    def _renewal(self, signed: str | None) -> Renewal | None:
+        if not signed:
+            return None
+        return self._any("verify_and_decode_renewal_info", signed)[1]
+
+    def _any(self, method: str, signed: str) -> tuple[Environment, Any]:
+        """What is signed, by the verifier of the environment it is from."""
+        from appstoreserverlibrary.signed_data_verifier import (
+            VerificationException,
+            VerificationStatus,
+        )
+
+        if not self._verifiers:
+            self._verifiers = self._open()
+        reason = "environment"
+        for verifier in self._verifiers:
+            try:
+                return verifier.environment, getattr(verifier.of_library, method)(signed)
+            except VerificationException as error:
+                reason = error.status.name.lower()
+                if error.status is VerificationStatus.INVALID_APP_IDENTIFIER:
+                    # In production that may mean the id of the app, which sandbox data lacks.
+                    continue
+                if error.status is not VerificationStatus.INVALID_ENVIRONMENT:
+                    break
+            except Exception:  # verified, but not of a documented shape
+                reason = "unreadable"
+                break
+        raise NotSigned(reason=reason)
+
+    def _open(self) -> list[_Verifier]:
+        from appstoreserverlibrary.models.Environment import Environment as Theirs
+        from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
+
+        settings = self.settings
+        if not settings.roots or settings.app_apple_id is None:
+            raise StoreMisconfigured()
+        roots = list(settings.roots)
+        bundle, app = settings.bundle_id, settings.app_apple_id
+        return [
+            _Verifier(
+                "production", SignedDataVerifier(roots, False, Theirs.PRODUCTION, bundle, app)
+            ),
+            _Verifier("sandbox", SignedDataVerifier(roots, False, Theirs.SANDBOX, bundle, app)),
+        ]
+
+
+def _subscription(
+    environment: Environment,
+    payload: Transaction,
+    renewal: Renewal | None,
+    signed_at: int | None,
+    status: int | None,
+) -> AppleSubscription:
+    if (
+        not payload.originalTransactionId
+        or not payload.transactionId
+        or not payload.productId
+        or not payload.expiresDate
+        or not payload.purchaseDate
+        or not signed_at
+    ):
+        raise StoreRejected("The transaction is no subscription", reason="no_subscription")
+    return AppleSubscription(
+        original_transaction_id=payload.originalTransactionId,
+        transaction_id=payload.transactionId,
+        product_id=payload.productId,
+        environment=environment,
+        purchased_at=moment(payload.purchaseDate),
+        expires_at=moment(payload.expiresDate),
+        as_of=moment(signed_at),
+        status=status,
+        renews=bool(renewal.rawAutoRenewStatus) if renewal is not None else None,
+        trial=payload.rawOfferDiscountType == "FREE_TRIAL",
+        upgraded=bool(payload.isUpgraded),
+        revoked_at=moment(payload.revocationDate) if payload.revocationDate else None,
+        in_retry=bool(renewal and renewal.isInBillingRetryPeriod),
+        account_token=payload.appAccountToken,
+        price=Decimal(payload.price) / 1000
+        if payload.price is not None and payload.currency
+        else None,
+        currency=payload.currency,
+        discounted=payload.rawOfferType is not None,
+        shared=payload.rawInAppOwnershipType == SHARED,
+        revoked_part=ALL if payload.revocationPercentage is None else payload.revocationPercentage,
+        grace_until=(
+            moment(renewal.gracePeriodExpiresDate)
+            if renewal is not None and renewal.gracePeriodExpiresDate
+            else None
+        ),
+    )

@@ -1,0 +1,138 @@
+"""Retry policy, errors and HTTP client for calls to the app stores.
+
+Three attempts of ten seconds each, with delays of one and two seconds plus up to 25% jitter, and
+twenty-five seconds for all calls of one operation.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from cookcam.errors import AppError, ServiceUnavailable
+from cookcam.integrations.trust import trusted
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+UNKNOWN = "unknown"
+"""Reason of a rejection when the store definitely does not have the subscription any more."""
+
+RETRY_AFTER = 5
+"""Default Retry-After in seconds, when the store sends none."""
+
+MAX_RETRY_AFTER = 3600
+"""Upper limit for the store's Retry-After, in seconds."""
+
+
+@define(slots=False, eq=False)
+class StoreUnavailable(ServiceUnavailable):
+    """The store did not respond, or failed. `advice` is its Retry-After, in seconds."""
+
+    default_message = "The store does not answer, please try again"
+
+    advice: int | None = field(default=None, kw_only=True)
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", str(self.advice or RETRY_AFTER))]
+
+
+class StoreMisconfigured(StoreUnavailable):
+    """Our credentials are missing or rejected: an alert for operators, a 503 for the client."""
+
+    default_message = "Purchases cannot be checked at the moment"
+
+
+@define(slots=False, eq=False)
+class StoreRejected(AppError):
+    """The store rejected the purchase for good. `reason` is for the audit log.
+
+    The reason `UNKNOWN` means that the store does not have the subscription, or no longer has it.
+    """
+
+    status, code, default_message = 400, "PURCHASE_REJECTED", "Receipt validation failed"
+
+    reason: str = field(default="rejected", kw_only=True)
+
+
+@frozen
+class StoreCalls:
+    """Retry policy for store calls, in seconds. `jitter` picks a factor between two limits."""
+
+    attempts: int = 3
+    initial_delay: float = 1.0
+    max_delay: float = 10.0
+    per_call: float = 10.0
+    whole: float = 25.0
+    jitter: Callable[[float, float], float] = random.uniform
+
+    async def within(self, work: Callable[[], Awaitable[T]], store: str) -> T:
+        """Run `work` with all its calls within `whole` seconds. Raises StoreUnavailable."""
+        with trio.move_on_after(self.whole):
+            return await work()
+        structlog.get_logger(__name__).warning("store does not answer in time", store=store)
+        raise StoreUnavailable()
+
+    async def call(self, once: Callable[[], Awaitable[T]], *, attempts: int | None = None) -> T:
+        """Return the first result of `once`, or raise the StoreUnavailable of its last attempt.
+
+        Honours the store's Retry-After; one longer than `max_delay` is raised to the client.
+        Only StoreUnavailable is retried, except StoreMisconfigured.
+        """
+        allowed = attempts or self.attempts
+        for attempt in range(1, allowed + 1):
+            failure: StoreUnavailable
+            try:
+                with trio.move_on_after(self.per_call):
+                    return await once()
+                failure = StoreUnavailable()
+            except StoreMisconfigured:
+                raise
+            except StoreUnavailable as error:
+                failure = error
+            advice = failure.advice or 0
+            if attempt == allowed or advice > self.max_delay:
+                raise failure
+            delay = min(self.max_delay, self.initial_delay * 2 ** (attempt - 1))
+            await trio.sleep(max(advice, delay * self.jitter(1.0, 1.25)))
+        raise AssertionError("at least one attempt")
+
+
+def new_connections(*, http2: bool = False) -> httpx.AsyncClient:
+    """Create an HTTP client for a store's API. A 429 or 5xx response raises StoreUnavailable.
+
+    `http2` is for an API that requires it; it is then used without negotiation, with or without
+    TLS. Call it in a thread: it imports httpx and reads the certificates.
+    """
+    import httpx
+
+    async def raise_unavailable(response: httpx.Response) -> None:
+        # Here because the libraries that read the response drop its Retry-After.
+        if response.status_code == 429 or response.status_code >= 500:
+            raise unavailable(response.headers)
+
+    return httpx.AsyncClient(
+        http1=not http2,
+        http2=http2,
+        verify=True if http2 else trusted(),
+        # The policy's cancel scopes limit the call; these timeouts are per step, as a fallback.
+        timeout=httpx.Timeout(10.0, connect=5.0),
+        limits=httpx.Limits(max_connections=20, max_keepalive_connections=10),
+        event_hooks={"response": [raise_unavailable]},
+    )
+
+
+def unavailable(headers: Mapping[str, str]) -> StoreUnavailable:
+    """Return the error for a 429 or 5xx response, with the store's Retry-After if it sent one."""
+    advice = headers.get("retry-after", "")
+    if advice.isdecimal() and len(advice) < 8:
+        return StoreUnavailable(advice=min(MAX_RETRY_AFTER, max(1, int(advice))))
+    return StoreUnavailable()

@@ -1,0 +1,1 @@
+"""Supabase: Auth, Storage and the sessions of users."""

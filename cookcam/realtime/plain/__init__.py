@@ -1,0 +1,1 @@
+"""Plain WebSockets: JSON events without Socket.IO."""

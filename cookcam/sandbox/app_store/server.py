@@ -1,0 +1,490 @@
+"""The stand-in on a listener, and the handle that tests and the sandbox hold on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from secrets import randbelow
+from typing import TYPE_CHECKING, Any, get_args
+from uuid import uuid4
+
+import orjson
+import trio
+from attrs import define, field
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from cookcam.sandbox.app_store.authority import Authority
+from cookcam.sandbox.app_store.purchases import (
+    ACTIVE,
+    BILLING_RETRY,
+    EXPIRED,
+    GRACE,
+    REVOKED,
+    Bought,
+    Transaction,
+    Where,
+    period_of,
+    price_of,
+)
+from cookcam.sandbox.commands import Mistake, Words, mistaken, span_of, told, words_of
+from cookcam.sandbox.listening import Listener
+
+if TYPE_CHECKING:
+    import httpx
+
+BUNDLE_ID = "com.cookcam.app"
+APP_ID = 1_600_000_001
+SHARED_SECRET = "sandbox-apple-secret"  # noqa: S105 - of the stand-in alone
+ISSUER_ID, KEY_ID = "57246542-96fe-1a63-e053-0824d011072a", "SANDBOXKEY"
+GRACE_PERIOD = timedelta(days=6)
+
+
+@define
+class Behaviour:
+    """What a test may change while the stand-in runs.
+
+    While `failures` is above 0, answers have the HTTP `status` and count it down; with `code` they
+    are errors of the Server API. Bodies in
+    `receipt_statuses` are given out first, one an answer of verifyReceipt. `delay` is in seconds;
+    `garbled` answers are cut in half.
+    """
+
+    delay: float = 0.0
+    failures: int = 0
+    status: int = 500
+    code: int | None = None
+    retry_after: int | None = None
+    garbled: bool = False
+    receipt_statuses: list[dict[str, Any]] = field(factory=list[dict[str, Any]])
+    requests: list[str] = field(factory=list[str])
+
+
+@define(eq=False)
+class AppleStandIn:
+    """A running stand-in. `url` is the base of everything it serves.
+
+    What the methods below do, people and banks do at Apple; each happens at Apple's time `now` and
+    posts a notification to `endpoint`, if there is one. `statuses` are the answers. That time goes
+    on with the real one, `ahead` of it by what `advance` and the ends of periods made it.
+    """
+
+    url: str
+    authority: Authority
+    behaviour: Behaviour
+    endpoint: str | None = None
+    http: httpx.AsyncClient | None = field(default=None, repr=False)
+    ahead: timedelta = timedelta()
+    bought: dict[str, Bought] = field(factory=dict[str, Bought])
+    notifications: list[str] = field(factory=list[str], repr=False)
+    statuses: list[int] = field(factory=list[int])
+    shared_secret: str = SHARED_SECRET
+    key: ec.EllipticCurvePrivateKey = field(
+        factory=lambda: ec.generate_private_key(ec.SECP256R1()), repr=False
+    )
+    # Apple never gives an id twice, whatever was forgotten meanwhile.
+    _ids: count[int] = field(factory=lambda: count(2 * 10**15 + randbelow(10**15)), repr=False)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    @property
+    def private_key(self) -> str:
+        """The key of the Server API as App Store Connect gives it out."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ).decode()
+
+    @property
+    def bindings(self) -> dict[str, str]:
+        """The settings that tie a server to it, but for the root and `private_key`."""
+        return {
+            "APPLE_SHARED_SECRET": self.shared_secret,
+            "APPLE_BUNDLE_ID": BUNDLE_ID,
+            "APPLE_APP_ID": str(APP_ID),
+            "APPLE_VERIFY_RECEIPT_URL": f"{self.url}/verifyReceipt",
+            "APPLE_SANDBOX_VERIFY_RECEIPT_URL": f"{self.url}/sandbox/verifyReceipt",
+            "APPLE_API_URL": self.url,
+            "APPLE_SANDBOX_API_URL": f"{self.url}/sandbox",
+            "APPLE_API_ISSUER_ID": ISSUER_ID,
+            "APPLE_API_KEY_ID": KEY_ID,
+        }
+
+    def signed_transaction(self, bought: Bought, authority: Authority | None = None) -> str:
+        """What StoreKit 2 gives the app."""
+        return (authority or self.authority).sign(bought.transaction_info(self.now))
+
+    async def buy(
+        self,
+        product_id: str,
+        *,
+        account_token: str | None = None,
+        trial: bool = False,
+        where: Where = "Production",
+        bundle_id: str = BUNDLE_ID,
+        shared: bool = False,
+        price_cents: int | None = None,
+        currency: str = "USD",
+        lasts: timedelta | None = None,
+    ) -> Bought:
+        """`shared` is what somebody else of the family paid. A renewal costs what it costs here,
+        in US dollars."""
+        now, price = self.now, 0 if trial else price_of(product_id)
+        first = Transaction(
+            self._new_id(),
+            product_id,
+            now,
+            now + (lasts or (timedelta(days=3) if trial else period_of(product_id))),
+            trial,
+            price_cents=price if price_cents is None else price_cents,
+            currency=currency,
+        )
+        bought = Bought(first.id, where, bundle_id, [first], account_token, shared)
+        self.bought[bought.id] = bought
+        await self.notify(bought, "SUBSCRIBED", "INITIAL_BUY")
+        return bought
+
+    async def renew(self, bought: Bought) -> None:
+        """At the end of the period; of a failed one it is the recovery."""
+        recovered = bought.status in (BILLING_RETRY, GRACE)
+        self._renewed(bought)
+        await self.notify(bought, "DID_RENEW", "BILLING_RECOVERY" if recovered else None)
+
+    async def fail_payment(self, bought: Bought, *, grace: bool = True) -> None:
+        self.reach(bought.newest.expires_at)
+        bought.status = GRACE if grace else BILLING_RETRY
+        bought.grace_until = bought.newest.expires_at + GRACE_PERIOD if grace else None
+        await self.notify(bought, "DID_FAIL_TO_RENEW", "GRACE_PERIOD" if grace else None)
+
+    async def end_grace(self, bought: Bought) -> None:
+        self.reach(bought.grace_until)
+        bought.status, bought.grace_until = BILLING_RETRY, None
+        await self.notify(bought, "GRACE_PERIOD_EXPIRED")
+
+    async def set_renewal(self, bought: Bought, *, renews: bool) -> None:
+        self.pass_time()
+        bought.renews = renews
+        subtype = "AUTO_RENEW_ENABLED" if renews else "AUTO_RENEW_DISABLED"
+        await self.notify(bought, "DID_CHANGE_RENEWAL_STATUS", subtype)
+
+    async def upgrade(self, bought: Bought, product_id: str) -> None:
+        """At once: the old transaction is replaced by one for the other product."""
+        self.pass_time()
+        bought.replace_newest(upgraded=True)
+        bought.transactions.append(self._transaction(product_id))
+        await self.notify(bought, "DID_CHANGE_RENEWAL_PREF", "UPGRADE")
+
+    async def downgrade(self, bought: Bought, product_id: str) -> None:
+        """With the next renewal."""
+        self.pass_time()
+        bought.renews_to = product_id
+        await self.notify(bought, "DID_CHANGE_RENEWAL_PREF", "DOWNGRADE")
+
+    async def expire(self, bought: Bought) -> None:
+        self.reach(bought.newest.expires_at)
+        bought.status, bought.renews = EXPIRED, False
+        await self.notify(bought, "EXPIRED", "VOLUNTARY")
+
+    async def refund(
+        self,
+        bought: Bought,
+        *,
+        kind: str = "REFUND",
+        periods_ago: int = 0,
+        percent: int | None = None,
+    ) -> None:
+        """Apple gives the money of a transaction back, of the newest if not said otherwise; or
+        takes a shared one (REVOKE). Of `percent` it is a part."""
+        self.pass_time()
+        part = None if percent is None else percent * 1000
+        bought.replace(-1 - periods_ago, revoked_at=self.now, revoked_part=part)
+        if periods_ago == 0:
+            bought.status = REVOKED
+        await self.notify(bought, kind, periods_ago=periods_ago)
+
+    async def reverse_refund(self, bought: Bought) -> None:
+        """Apple takes the money of the newest transaction after all, and the subscription is."""
+        self.pass_time()
+        bought.replace_newest(revoked_at=None, revoked_part=None)
+        bought.status = ACTIVE
+        await self.notify(bought, "REFUND_REVERSED")
+
+    def advance(self, **by: float) -> None:
+        self.ahead += timedelta(**by)
+
+    def reach(self, at: datetime | None) -> None:
+        """It is that time now, if it was earlier."""
+        now = datetime.now(UTC)
+        self.ahead = max(self.ahead, (at or now) - now)
+
+    def pass_time(self) -> None:
+        """A moment, so that no two events have one time."""
+        self.advance(milliseconds=5)
+
+    def signed_notification(
+        self,
+        bought: Bought | None,
+        kind: str,
+        subtype: str | None = None,
+        *,
+        authority: Authority | None = None,
+        periods_ago: int = 0,
+        **changes: Any,
+    ) -> str:
+        """`signedPayload`; `changes` replace keys of its `data`."""
+        signer, where = authority or self.authority, bought.where if bought else "Production"
+        data: dict[str, Any] = {
+            "appAppleId": APP_ID,
+            "bundleId": bought.bundle_id if bought else BUNDLE_ID,
+            "bundleVersion": "1",
+            "environment": where,
+        }
+        if bought is not None:
+            about = bought.transactions[-1 - periods_ago]
+            data |= {
+                "signedTransactionInfo": signer.sign(bought.transaction_info(self.now, about)),
+                "signedRenewalInfo": signer.sign(bought.renewal_info(self.now)),
+                "status": bought.status,
+            }
+        return signer.sign(
+            {
+                "notificationType": kind,
+                **({"subtype": subtype} if subtype else {}),
+                "notificationUUID": str(uuid4()),
+                "version": "2.0",
+                "signedDate": int(self.now.timestamp() * 1000),
+                "data": {**data, **changes},
+            }
+        )
+
+    async def notify(
+        self, bought: Bought, kind: str, subtype: str | None = None, *, periods_ago: int = 0
+    ) -> None:
+        signed = self.signed_notification(bought, kind, subtype, periods_ago=periods_ago)
+        self.notifications.append(signed)
+        await self.deliver(signed)
+
+    async def deliver(self, signed: str) -> int | None:
+        """Posts a notification once; Apple would come back later for one that is not taken."""
+        if self.endpoint is None or self.http is None:
+            return None
+        import httpx
+
+        try:
+            answer = await self.http.post(self.endpoint, json={"signedPayload": signed})
+        except httpx.HTTPError:
+            return None  # nobody is there
+        self.statuses.append(answer.status_code)
+        return answer.status_code
+
+    def _renewed(self, bought: Bought) -> None:
+        self.reach(bought.newest.expires_at)
+        product_id = bought.renews_to or bought.newest.product_id
+        bought.transactions.append(self._transaction(product_id))
+        bought.status, bought.grace_until, bought.renews_to = ACTIVE, None, ""
+        bought.renews = True
+
+    def _transaction(self, product_id: str) -> Transaction:
+        now = self.now
+        price = price_of(product_id)
+        return Transaction(
+            self._new_id(), product_id, now, now + period_of(product_id), price_cents=price
+        )
+
+    def _new_id(self) -> str:
+        return str(next(self._ids))
+
+
+@asynccontextmanager
+async def open_apple(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    authority: Authority | None = None,
+    endpoint: str | None = None,
+    http: httpx.AsyncClient | None = None,
+) -> AsyncGenerator[AppleStandIn]:
+    """Serves the stand-in until the block ends; it answers when the block begins.
+
+    Notifications go to `endpoint` through `http`, or a client of its own. Raises OSError when the
+    port is taken.
+    """
+    import httpx as httpx_module
+
+    listener = Listener.open(host, port)
+    async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
+        stand_in = AppleStandIn(
+            listener.url, authority or Authority.make(), Behaviour(), endpoint, http or own
+        )
+        async with listener.serving(create_app(stand_in)):
+            yield stand_in
+
+
+def create_app(stand_in: AppleStandIn) -> QuartTrio:
+    app = QuartTrio("cookcam.sandbox.apple")
+    behaviour = stand_in.behaviour
+
+    def answer(body: Any, status: int = 200) -> Response:
+        content = orjson.dumps(body)
+        if behaviour.garbled:
+            content = content[: len(content) // 2]
+        return Response(content, status=status, content_type="application/json")
+
+    @app.before_request
+    async def trouble() -> Response | None:
+        if request.path.startswith("/_sandbox/"):
+            return None
+        behaviour.requests.append(f"{request.method} {request.path}")
+        if behaviour.delay:
+            await trio.sleep(behaviour.delay)
+        if behaviour.failures <= 0:
+            return None
+        behaviour.failures -= 1
+        if behaviour.code is not None:
+            error = {"errorCode": behaviour.code, "errorMessage": "as a test wants it"}
+            return answer(error, behaviour.status)
+        refusal = Response("upstream trouble", status=behaviour.status)
+        if behaviour.retry_after is not None:
+            refusal.headers["Retry-After"] = str(behaviour.retry_after)
+        return refusal
+
+    async def verify(where: Where) -> Response:
+        asked = orjson.loads(await request.get_data())
+        if behaviour.receipt_statuses:
+            return answer(behaviour.receipt_statuses.pop(0))
+        if asked.get("password") != stand_in.shared_secret:
+            return answer({"status": 21004})
+        found = (one for one in stand_in.bought.values() if one.receipt == asked["receipt-data"])
+        bought = next(found, None)
+        if bought is None:
+            return answer({"status": 21002})
+        if bought.where != where:
+            return answer({"status": 21007 if where == "Production" else 21008})
+        return answer(bought.receipt_info(stand_in.now))
+
+    @app.post("/verifyReceipt")
+    async def verify_production() -> Response:
+        return await verify("Production")
+
+    @app.post("/sandbox/verifyReceipt")
+    async def verify_sandbox() -> Response:
+        return await verify("Sandbox")
+
+    def statuses(transaction_id: str, where: Where) -> Response:
+        if not _is_authorised(stand_in):
+            return Response("Unauthenticated\n", status=401)
+        bought = stand_in.bought.get(transaction_id)
+        if bought is None or bought.where != where:
+            gone = {"errorCode": 4040005, "errorMessage": "Original transaction id not found."}
+            return answer(gone, 404)
+        item = {
+            "originalTransactionId": bought.id,
+            "status": bought.status,
+            "signedTransactionInfo": stand_in.signed_transaction(bought),
+            "signedRenewalInfo": stand_in.authority.sign(bought.renewal_info(stand_in.now)),
+        }
+        group = {"subscriptionGroupIdentifier": "20990001", "lastTransactions": [item]}
+        head = {"environment": where, "appAppleId": APP_ID, "bundleId": bought.bundle_id}
+        return answer({**head, "data": [group]})
+
+    @app.get("/inApps/v1/subscriptions/<transaction_id>")
+    async def of_production(transaction_id: str) -> Response:
+        return statuses(transaction_id, "Production")
+
+    @app.get("/sandbox/inApps/v1/subscriptions/<transaction_id>")
+    async def of_sandbox(transaction_id: str) -> Response:
+        return statuses(transaction_id, "Sandbox")
+
+    _control(app, stand_in)
+    return app
+
+
+def _is_authorised(stand_in: AppleStandIn) -> bool:
+    import jwt
+
+    token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    try:
+        claims = jwt.decode(
+            token,
+            stand_in.key.public_key(),
+            algorithms=["ES256"],
+            audience="appstoreconnect-v1",
+            issuer=ISSUER_ID,
+        )
+        return claims.get("bid") == BUNDLE_ID and jwt.get_unverified_header(token)["kid"] == KEY_ID
+    except jwt.PyJWTError:
+        return False
+
+
+BUY: Words = {
+    "product_id": str,
+    "account_token": str,
+    "trial": bool,
+    "where": str,
+    "bundle_id": str,
+    "shared": bool,
+    "price_cents": int,
+    "currency": str,
+}
+DEEDS: Mapping[str, Words] = {
+    "renew": {},
+    "fail_payment": {"grace": bool},
+    "end_grace": {},
+    "set_renewal": {"renews": bool},
+    "upgrade": {"product_id": str},
+    "downgrade": {"product_id": str},
+    "expire": {},
+    "refund": {"kind": str, "periods_ago": int, "percent": int},
+    "reverse_refund": {},
+}
+"""Methods of the stand-in that are paths as well, with what they take."""
+
+REQUIRED = {"set_renewal": ("renews",), "upgrade": ("product_id",), "downgrade": ("product_id",)}
+
+
+def _control(app: QuartTrio, stand_in: AppleStandIn) -> None:
+    """`POST /_sandbox/<deed>`: what people do, for a stand-in in a process of its own."""
+    app.register_error_handler(Mistake, mistaken)
+
+    def shown(bought: Bought) -> dict[str, Any]:
+        return {
+            "id": bought.id,
+            "receipt": bought.receipt,
+            "signed_transaction": stand_in.signed_transaction(bought),
+            "product_id": bought.newest.product_id,
+            "expires_at": bought.newest.expires_at,
+            "status": bought.status,
+        }
+
+    @app.post("/_sandbox/buy")
+    async def buy() -> Response:
+        asked = words_of(await request.get_data(), BUY, "product_id")
+        if asked.get("where", "Production") not in get_args(Where):
+            raise Mistake(f"where has to be one of {', '.join(get_args(Where))}")
+        return told(shown(await stand_in.buy(**asked)))
+
+    @app.post("/_sandbox/advance")
+    async def advance() -> Response:
+        stand_in.ahead += span_of(await request.get_data())
+        return told({"now": stand_in.now})
+
+    @app.post("/_sandbox/<deed>")
+    async def do(deed: str) -> Response:
+        if deed not in DEEDS:
+            return told({"error": f"there is no {deed} here"}, 404)
+        words = {"id": str, **DEEDS[deed]}
+        asked = words_of(await request.get_data(), words, "id", *REQUIRED.get(deed, ()))
+        bought = stand_in.bought.get(asked.pop("id"))
+        if bought is None:
+            return told({"error": "no such subscription"}, 404)
+        if not 0 <= asked.get("periods_ago", 0) < len(bought.transactions):
+            raise Mistake("periods_ago is before the purchase")
+        await getattr(stand_in, deed)(bought, **asked)
+        return told(shown(bought))

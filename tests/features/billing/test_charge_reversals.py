@@ -1,0 +1,295 @@
+"""Nothing is charged for an account that is gone, and nothing twice: what Stripe took all the same
+is cancelled, given back, recorded and reported, in whatever order its events arrive.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from cookcam.features.billing.ledger import reversals as reversals_module
+from cookcam.sandbox.stripe import Fault
+from cookcam.sandbox.stripe.post import Endpoint
+from tests.features.conftest import Person
+from tests.identity.project import PASSWORD
+from tests.support.owners import Household, open_household
+from tests.support.stripe_billing import BACK, Desk, open_desk
+
+DAY = 86_400
+SECRET = "whsec_of_the_program"
+
+
+@pytest.fixture
+async def desk(fresh_database_url: str) -> AsyncIterator[Desk]:
+    async with open_desk(fresh_database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def ann(desk: Desk) -> Person:
+    return await desk.person("Ann")
+
+
+async def delete_account(desk: Desk, who: Person) -> None:
+    await desk.sql("delete from auth.users where id = %(id)s", id=who.id)
+    await desk.sql("delete from users where id = %(id)s", id=who.id)
+
+
+async def reverse(desk: Desk) -> int:
+    return await desk.payments.reversals.sweep()
+
+
+async def recorded(desk: Desk) -> list[tuple[str, str, str | None]]:
+    return await desk.sql("select reason, status, outcome from charge_reversals order by 1, 2, 3")
+
+
+def refunded(desk: Desk) -> int:
+    return sum(refund["amount"] for refund in desk.stripe.objects("refund"))
+
+
+class TestClosedAccounts:
+    @pytest.mark.parametrize("seed", range(6))
+    async def test_deleted_between_checkout_and_payment_is_cancelled_and_refunded_once(
+        self, desk: Desk, ann: Person, seed: int
+    ):
+        session = await desk.begin(ann)
+        await delete_account(desk, ann)
+        bought = desk.stripe.pay(session["id"])["subscription"]
+        events = desk.new()
+        random.Random(seed).shuffle(events)
+        for number, event in enumerate(events):
+            assert (await desk.deliver(event)).status_code == 200
+            if number % 3 == seed % 3:
+                await reverse(desk)
+        await reverse(desk)
+        await desk.deliver_all()
+        await reverse(desk)
+        assert desk.stripe.get("subscription", bought)["status"] == "canceled"
+        assert refunded(desk) == 399
+        assert await recorded(desk) == [("closed_account", "settled", "refunded")]
+        assert desk.notes.reported
+        assert ("closed_account", "refunded") in desk.notes.reversed
+        assert "closed account was charged" in [line["event"] for line in desk.logs]
+
+    async def test_a_renewal_for_nobody_is_refunded(self, desk: Desk, ann: Person):
+        bought = await desk.buy(ann)
+        await delete_account(desk, ann)
+        desk.stripe.advance(31 * DAY)
+        await desk.deliver_all()
+        await reverse(desk)
+        await desk.deliver_all()
+        await reverse(desk)
+        assert desk.stripe.get("subscription", bought)["status"] == "canceled"
+        assert refunded(desk) == 399, "the renewal, and not the period that was used"
+
+    async def test_a_subscription_that_was_cancelled_with_its_account_is_not_refunded(
+        self, desk: Desk, ann: Person
+    ):
+        session = await desk.begin(ann)
+        bought = desk.stripe.pay(session["id"])["subscription"]
+        late = desk.new("customer.subscription.updated")
+        for event in late:
+            desk.delivered.add(event["id"])
+        await desk.deliver_all()
+        await ann.post("/subscription/cancel", {"immediately": True})
+        await delete_account(desk, ann)
+        for event in late:
+            await desk.deliver(event)
+        await desk.deliver_all()
+        await reverse(desk)
+        assert refunded(desk) == 0
+        assert desk.stripe.get("subscription", bought)["status"] == "canceled"
+        assert desk.notes.reported == []
+
+    async def test_an_outage_delays_it_and_a_crash_between_the_steps_loses_nothing(
+        self, desk: Desk, ann: Person
+    ):
+        session = await desk.begin(ann)
+        await delete_account(desk, ann)
+        bought = desk.stripe.pay(session["id"])["subscription"]
+        await desk.deliver_all()
+        desk.stripe.behaviour.fault = Fault("status", status=503, path="/v1/refunds")
+        assert await reverse(desk) == 0
+        assert desk.stripe.get("subscription", bought)["status"] == "canceled"
+        desk.stripe.behaviour.fault = None
+        await desk.sql("update charge_reversals set next_attempt_at = now()")
+        assert await reverse(desk) == 1
+        assert refunded(desk) == 399
+
+    async def test_what_is_not_ours_is_left_alone(self, desk: Desk):
+        (other,) = desk.stripe.stock(1, amount=1234, events=True)
+        await desk.deliver_all()
+        assert await reverse(desk) == 0
+        assert desk.stripe.get("subscription", other)["status"] == "active"
+
+    async def test_too_many_in_a_day_stop_it(
+        self, desk: Desk, ann: Person, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(reversals_module, "DAILY_LIMIT", 1)
+        for name in ("Bob", "Cat"):
+            who = await desk.person(name)
+            session = await desk.begin(who)
+            await delete_account(desk, who)
+            desk.stripe.pay(session["id"])
+            await desk.deliver_all()
+            await reverse(desk)
+        assert refunded(desk) == 399
+        assert "too many charges to reverse; is this the right database?" in [
+            line["event"] for line in desk.logs
+        ]
+
+    @pytest.mark.parametrize("how", ["deleted", "banned", "being deleted"])
+    async def test_a_closed_account_cannot_buy_or_change(self, desk: Desk, ann: Person, how: str):
+        if how == "deleted":
+            await delete_account(desk, ann)
+        elif how == "banned":
+            await desk.sql(
+                "update auth.users set banned_until = now() + interval '1 day' where id = %(id)s",
+                id=ann.id,
+            )
+        else:
+            await desk.sql(
+                "insert into account_deletions (user_hash, user_id)"
+                " values (repeat('a', 64), %(id)s)",
+                id=ann.id,
+            )
+        for path, body in (
+            ("create-checkout", {"tierId": 2, **BACK}),
+            ("change-tier", {"tierId": 3}),
+            ("cancel", {}),
+        ):
+            answer = await ann.post(f"/subscription/{path}", body)
+            assert answer.status_code in (401, 403, 404), (path, answer.text)
+        assert desk.stripe.objects("checkout.session") == []
+
+
+class TestTwoTabs:
+    async def test_a_second_checkout_closes_the_first_and_the_same_again_is_the_same(
+        self, desk: Desk, ann: Person
+    ):
+        first = await desk.begin(ann)
+        assert (await desk.begin(ann))["id"] == first["id"]
+        second = await desk.begin(ann, interval="year")
+        third = await desk.begin(ann)
+        assert len({first["id"], second["id"], third["id"]}) == 3
+        assert [session["status"] for session in desk.stripe.objects("checkout.session")] == [
+            "expired",
+            "expired",
+            "open",
+        ]
+
+    async def test_a_checkout_after_a_payment_that_no_event_told_is_refused(
+        self, desk: Desk, ann: Person
+    ):
+        session = await desk.begin(ann)
+        desk.stripe.pay(session["id"])
+        answer = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
+        assert (answer.status_code, answer.json()["error"]) == (409, "Subscription already active")
+        await desk.deliver_all()
+        assert len(desk.stripe.objects("checkout.session")) == 1
+
+    async def test_tabs_that_open_at_once_leave_one_page(self, desk: Desk, ann: Person):
+        statuses: list[int] = []
+
+        async def open_tab(number: int) -> None:
+            body = {"tierId": 2 + number % 2, **BACK, "interval": ("month", "year")[number // 4]}
+            answer = await ann.post("/subscription/create-checkout", body)
+            statuses.append(answer.status_code)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(open_tab, number)
+        assert set(statuses) <= {200, 409}
+        sessions = desk.stripe.objects("checkout.session")
+        assert [session["status"] for session in sessions].count("open") == 1
+
+    async def test_a_second_purchase_of_a_tier_is_ended_and_refunded(self, desk: Desk, ann: Person):
+        await desk.buy(ann)
+        customer = desk.stripe.objects("subscription")[0]["customer"]
+        api = desk.stripe._api
+        # As an older instance sold it, which left both pages open.
+        second = api.billing.subscribe(
+            customer,
+            desk.stripe.objects("price")[-1]["id"],
+            {"user_id": ann.id, "tier_id": "2"},
+        )
+        await desk.deliver_all()
+        superseded = desk.payments.superseded
+        assert superseded is not None
+        await superseded.end_all()
+        await reverse(desk)
+        await superseded.end_all()
+        await desk.deliver_all()
+        await reverse(desk)
+        statuses = sorted(one["status"] for one in desk.stripe.objects("subscription"))
+        assert statuses == ["active", "canceled"], second.id
+        assert refunded(desk) == 399
+        assert await desk.has(ann) == "regular"
+        assert desk.notes.reported == []
+
+
+async def test_twenty_changes_at_once_end_in_a_state_and_none_in_a_500(desk: Desk, ann: Person):
+    bought = await desk.buy(ann)
+    statuses: list[int] = []
+
+    async def change(tier: int) -> None:
+        answer = await ann.post("/subscription/change-tier", {"tierId": tier})
+        statuses.append(answer.status_code)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(change, 2 + number % 2)
+    assert set(statuses) <= {200, 409}
+    assert 200 in statuses
+    await desk.deliver_all()
+    row, told = await desk.row(bought), desk.stripe.get("subscription", bought)
+    (item,) = told["items"]["data"]
+    assert row.tier_id == {399: 2, 999: 3}[item["price"]["unit_amount"]]
+    assert row.cancel_at_period_end == told["cancel_at_period_end"]
+
+
+class TestWholeProgram:
+    @pytest.fixture
+    async def house(self, fresh_database_url: str, tmp_path: Path) -> AsyncIterator[Household]:
+        async with open_household(
+            fresh_database_url, tmp_path, STRIPE_WEBHOOK_SECRET=SECRET
+        ) as opened:
+            assert opened.server is not None
+            url = f"{opened.server.url}/api/v1/subscription/webhook/stripe"
+            opened.stripe.post.endpoints.append(Endpoint(url, [SECRET]))
+            yield opened
+
+    async def open_page(self, house: Household, who: Person) -> str:
+        answer = await who.post("/subscription/create-checkout", {"tier_id": 2})
+        assert answer.status_code == 200, answer.text
+        return house.stripe.objects("checkout.session")[-1]["id"]
+
+    async def test_deleting_an_account_closes_its_page(self, house: Household):
+        ann = await house.person("Ann")
+        session_id = await self.open_page(house, ann)
+        answer = await ann.delete("/auth/account", json={"confirmPassword": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        assert house.stripe.get("checkout.session", session_id)["status"] == "expired"
+
+    async def test_a_page_that_is_paid_while_its_account_goes_is_refunded(self, house: Household):
+        ann = await house.person("Ann")
+        session_id = await self.open_page(house, ann)
+        house.stripe.behaviour.mail.hold = True
+        bought = house.stripe.pay(session_id)["subscription"]
+        answer = await ann.delete("/auth/account", json={"confirmPassword": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        house.stripe.release(seed=1)
+        with trio.fail_after(15):
+            while not house.stripe.objects("refund"):
+                await trio.sleep(0.05)
+            while not await house.sql("select 1 from charge_reversals where status = 'settled'"):
+                await trio.sleep(0.05)
+        assert house.stripe.get("subscription", bought)["status"] == "canceled"
+        assert [refund["amount"] for refund in house.stripe.objects("refund")] == [399]
+        assert house.server is not None
+        shown = (await house.http.get("/metrics")).text
+        assert 'reason="closed_account"' in shown

@@ -1,0 +1,672 @@
+"""Purchases that clients show: who gets them, and what each answer of a store becomes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import trio
+
+from cookcam.config.readers import Secret
+from cookcam.features.billing.app_stores.models import hash_of
+from cookcam.features.billing.app_stores.vault import Vault
+from cookcam.sandbox.app_store import Authority
+from cookcam.sandbox.google_play import Keys
+from tests.features.conftest import Person
+from tests.support.app_stores import RECEIPT_KEY, Mall, assert_has, open_mall, show
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.make()
+
+
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    return Keys.make()
+
+
+@pytest.fixture
+async def mall(database_url: str, authority: Authority, keys: Keys) -> AsyncIterator[Mall]:
+    async with open_mall(database_url, authority, keys) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def ann(mall: Mall) -> Person:
+    return await mall.person()
+
+
+def rejected(answer: Any, error: str) -> bool:
+    body = answer.json()
+    return (answer.status_code, body["success"], body["error"], body["shouldRetry"]) == (
+        400,
+        False,
+        error,
+        False,
+    )
+
+
+def deferred(answer: Any) -> bool:
+    body = answer.json()
+    told = (body["success"], body["error"], body["shouldRetry"])
+    return (
+        answer.status_code == 503
+        and told == (False, "Validation failed after retries", True)
+        and int(answer.headers["Retry-After"]) > 0
+    )
+
+
+MALFORMED: list[tuple[dict[str, Any], str]] = [
+    ({}, "INVALID_REQUEST"),
+    ({"platform": "ios", "receipt": "x"}, "INVALID_REQUEST"),
+    ({"productId": "com.cookcam.pro.monthly"}, "INVALID_REQUEST"),
+    ({"platform": "ios", "productId": "p"}, "MISSING_RECEIPT"),
+    ({"platform": "ios", "productId": "p", "receipt": 5}, "MISSING_RECEIPT"),
+    ({"platform": "android", "productId": "p", "receipt": "x"}, "MISSING_TOKEN"),
+    ({"platform": "web", "productId": "p"}, "INVALID_PLATFORM"),
+    ({"platform": ["ios"], "productId": "p"}, "INVALID_PLATFORM"),
+]
+
+
+class TestRequests:
+    async def test_defect_what_is_missing_is_said_and_the_server_goes_on(
+        self, mall: Mall, ann: Person
+    ):
+        for path in ("/iap/validate-receipt", "/subscription/validate-purchase"):
+            for body, code in MALFORMED:
+                answer = await ann.post(path, body)
+                told = answer.json()
+                assert (answer.status_code, told["code"], told["error"]) == (400, code, code), body
+                assert told["success"] is False
+        assert (await ann.get("/subscription/status")).status_code == 200
+
+    async def test_nobody_buys_without_signing_in(self, mall: Mall):
+        for path in ("/iap/validate-receipt", "/subscription/validate-purchase"):
+            answer = await mall.http.post(f"/api/v1{path}", json={})
+            assert (answer.status_code, answer.json()["success"]) == (401, False)
+            assert answer.json()["error"]
+
+    async def test_the_older_routes_take_what_they_took(self, mall: Mall, ann: Person):
+        mall.silence()
+        for path, error in (
+            ("/subscription/verify-ios", "Receipt data required"),
+            ("/subscription/verify-android", "Purchase token required"),
+        ):
+            answer = await ann.post(path, {})
+            assert (answer.status_code, answer.json()["error"]) == (400, error)
+        ours = await mall.apple.buy("com.cookcam.monthly")
+        answer = await ann.post("/subscription/verify-ios", {"receipt": ours.receipt})
+        body = answer.json()
+        assert (answer.status_code, body["message"]) == (200, "iOS subscription created")
+        assert body["subscription"]["provider_subscription_id"] == ours.id
+        assert body["subscription"]["tier_id"] == 2
+        bob = await mall.person("Bob")
+        theirs = await mall.google.buy("cookcam_creator_monthly")
+        answer = await bob.post("/subscription/verify-android", {"purchaseToken": theirs.token})
+        assert answer.json()["message"] == "Android subscription created"
+        assert answer.json()["subscription"]["tier_id"] == 3
+        assert theirs.acknowledged
+
+    async def test_defect_any_text_was_a_subscription(self, mall: Mall, ann: Person):
+        for path, body in (
+            ("/subscription/verify-ios", {"receipt": "anything"}),
+            ("/subscription/verify-android", {"purchaseToken": "anything"}),
+        ):
+            answer = await ann.post(path, body)
+            assert (answer.status_code, answer.json()["shouldRetry"]) == (400, False)
+        await assert_has(ann, "free")
+
+
+class TestWhatCountsIsTheStore:
+    async def test_defect_the_product_is_the_receipts_and_not_the_clients(
+        self, mall: Mall, ann: Person
+    ):
+        mall.silence()
+        regular = await mall.apple.buy("com.cookcam.pro.monthly")
+        answer = await show(ann, regular, productId="com.cookcam.creator.monthly")
+        assert rejected(answer, "Product mismatch")
+        token = await mall.google.buy("cookcam_pro_monthly")
+        answer = await show(ann, token, productId="cookcam_creator_monthly")
+        assert rejected(answer, "Product mismatch")
+        await assert_has(ann, "free")
+        assert not token.acknowledged
+
+    async def test_defect_products_are_known_exactly(self, mall: Mall, ann: Person):
+        for product in ("com.cookcam.creator.lifetime", "creator", "cookcam_creator_monthly"):
+            body = {"platform": "ios", "productId": product, "receipt": "x"}
+            assert rejected(await ann.post("/iap/validate-receipt", body), "Unknown product")
+        assert mall.apple.behaviour.requests == []
+
+    async def test_defect_a_receipt_of_another_app_is_refused(self, mall: Mall, ann: Person):
+        mall.silence()
+        other = await mall.apple.buy("com.cookcam.pro.monthly", bundle_id="com.evil.app")
+        assert rejected(await show(ann, other), "The receipt belongs to another app")
+        signed = mall.apple.signed_transaction(other)
+        answer = await show(ann, other, receipt=signed)
+        assert rejected(answer, "The signature could not be verified")
+        await assert_has(ann, "free")
+
+    async def test_defect_an_expired_purchase_gives_nothing(self, mall: Mall, ann: Person):
+        mall.silence()
+        mall.apple.advance(days=-40)
+        mall.google.advance(days=-40)
+        receipt = await mall.apple.buy("com.cookcam.pro.monthly")
+        token = await mall.google.buy("cookcam_pro_monthly")
+        assert rejected(await show(ann, receipt), "Subscription expired")
+        assert rejected(await show(ann, token), "Subscription expired")
+        await assert_has(ann, "free")
+        assert await mall.rows(ann) == []
+
+    async def test_defect_the_newest_entry_counts_wherever_it_is(self, mall: Mall, ann: Person):
+        mall.silence()
+        mall.apple.advance(days=-40)
+        bought = await mall.apple.buy("com.cookcam.pro.monthly")
+        await mall.apple.renew(bought)
+        bought.transactions.reverse()
+        assert (await show(ann, bought)).status_code == 200
+        bob = await mall.person("Bob")
+        answer = await show(bob, bought)
+        assert answer.status_code == 409
+
+    async def test_defect_a_refunded_purchase_gives_nothing(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.apple.buy("com.cookcam.pro.monthly")
+        await mall.apple.refund(bought)
+        assert rejected(await show(ann, bought), "Subscription expired")
+        token = await mall.google.buy("cookcam_pro_monthly")
+        await mall.google.revoke(token)
+        assert rejected(await show(ann, token), "Subscription expired")
+
+    async def test_an_upgraded_receipt_is_of_the_newer_product(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.apple.buy("com.cookcam.pro.yearly")
+        await mall.apple.upgrade(bought, "com.cookcam.creator.monthly")
+        assert (await show(ann, bought)).status_code == 200
+        await assert_has(ann, "creator")
+
+    async def test_defect_a_free_trial_is_a_subscription(self, mall: Mall, ann: Person):
+        mall.silence()
+        trial = await mall.google.buy("cookcam_creator_monthly", trial=True)
+        assert (await show(ann, trial)).status_code == 200
+        assert (await assert_has(ann, "creator"))["status"] == "trial"
+        (audit,) = await mall.sql(
+            "select validation_response from iap_validation_history where receipt_hash = %(hash)s",
+            hash=hash_of(trial.token),
+        )
+        assert audit[0]["paymentState"] == 2
+
+    async def test_what_is_still_to_be_paid_waits_for_the_store(self, mall: Mall, ann: Person):
+        pending = await mall.google.buy("cookcam_pro_monthly", pending=True)
+        answer = await show(ann, pending)
+        body = answer.json()
+        assert (answer.status_code, body["error"]) == (400, "Purchase is pending")
+        assert body["shouldRetry"] is True
+        await assert_has(ann, "free")
+        await mall.google.pay(pending)
+        await assert_has(ann, "regular")
+        assert pending.acknowledged
+        bob = await mall.person("Bob")
+        given_up = await mall.google.buy("cookcam_pro_monthly", pending=True)
+        await show(bob, given_up)
+        await mall.google.drop(given_up)
+        await assert_has(bob, "free")
+
+
+class TestSandbox:
+    async def test_defect_a_test_purchase_is_no_purchase(self, mall: Mall, ann: Person):
+        mall.silence()
+        receipt = await mall.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
+        token = await mall.google.buy("cookcam_pro_monthly", test=True)
+        for bought in (receipt, token):
+            assert rejected(await show(ann, bought), "Sandbox purchases are not accepted")
+        await assert_has(ann, "free")
+        found = await mall.sql(
+            "select distinct environment from iap_validation_history where user_id = %(id)s",
+            id=ann.id,
+        )
+        assert found == [("sandbox",)]
+
+    async def test_it_is_where_it_may_be(self, database_url: str, authority: Authority, keys: Keys):
+        async with open_mall(database_url, authority, keys, IAP_ALLOW_SANDBOX="true") as mall:
+            mall.silence()
+            ann = await mall.person()
+            receipt = await mall.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
+            told = (await show(ann, receipt)).json()
+            assert told["subscription"]["environment"] == "sandbox"
+            signed = mall.apple.signed_transaction(receipt)
+            assert (await show(ann, receipt, receipt=signed)).status_code == 200
+            mall.apple.endpoint = "http://cookcam.test/api/subscription/webhook/apple"
+            await mall.apple.expire(receipt)
+            await assert_has(ann, "free")
+
+
+class TestWhoseItIs:
+    async def test_defect_a_purchase_is_its_first_users(self, mall: Mall, ann: Person):
+        mall.silence()
+        bob = await mall.person("Bob")
+        for bought in (
+            await mall.apple.buy("com.cookcam.pro.monthly"),
+            await mall.google.buy("cookcam_pro_monthly"),
+        ):
+            assert (await show(ann, bought)).status_code == 200
+            answer = await show(bob, bought)
+            body = answer.json()
+            assert (answer.status_code, body["error"]) == (
+                409,
+                "Receipt belongs to another account",
+            )
+            assert (body["success"], body["shouldRetry"]) == (False, False)
+        await assert_has(bob, "free")
+        await assert_has(ann, "regular")
+
+    async def test_it_outlives_the_account(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.google.buy("cookcam_pro_monthly")
+        await show(ann, bought)
+        await mall.sql("delete from auth.users where id = %(id)s", id=ann.id)
+        bob = await mall.person("Bob")
+        assert (await show(bob, bought)).status_code == 409
+        mall.google.endpoint = "http://cookcam.test/api/v1/subscription/webhook/google"
+        await mall.google.renew(bought)
+        assert mall.google.statuses == [204]
+
+    async def test_two_who_show_it_at_once_are_not_two_who_have_it(self, mall: Mall, ann: Person):
+        mall.silence()
+        bob = await mall.person("Bob")
+        bought = await mall.apple.buy("com.cookcam.creator.monthly")
+        answers: list[int] = []
+
+        async def try_it(who: Person) -> None:
+            answers.append((await show(who, bought)).status_code)
+
+        async with trio.open_nursery() as nursery:
+            for who in (ann, bob, ann, bob):
+                nursery.start_soon(try_it, who)
+        assert sorted(answers) == [200, 200, 409, 409]
+        rows = await mall.rows(ann) + await mall.rows(bob)
+        assert rows == [("ios", "active", 3)]
+
+    async def test_what_the_app_named_when_it_bought_is_not_anothers(self, mall: Mall, ann: Person):
+        mall.silence()
+        bob = await mall.person("Bob")
+        bought = await mall.google.buy("cookcam_pro_monthly", account_token=bob.id)
+        assert (await show(ann, bought)).status_code == 409
+        stranger = await mall.google.buy("cookcam_pro_monthly", account_token=str(uuid4()))
+        assert (await show(ann, stranger)).status_code == 200
+
+    async def test_a_row_from_before_there_were_bindings_is_its_users(
+        self, mall: Mall, ann: Person
+    ):
+        mall.silence()
+        bob = await mall.person("Bob")
+        bought = await mall.apple.buy("com.cookcam.pro.monthly")
+        await mall.sql(
+            "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
+            " current_period_end, provider, provider_subscription_id, as_of)"
+            " values (%(id)s, 2, 'active', now() - interval '9 days', now() + interval '9 days',"
+            " 'ios', %(ref)s, now() - interval '9 days')",
+            id=bob.id,
+            ref=bought.id,
+        )
+        assert (await show(ann, bought)).status_code == 409
+        mall.apple.endpoint = "http://cookcam.test/api/v1/subscription/webhook/apple"
+        await mall.apple.refund(bought)
+        await assert_has(bob, "free")
+
+
+class TestHistory:
+    async def test_defect_a_replay_adds_nothing_and_ends_with_the_period(
+        self, mall: Mall, ann: Person
+    ):
+        mall.silence()
+        bought = await mall.apple.buy("com.cookcam.pro.monthly")
+        first = await show(ann, bought)
+        ends = (await assert_has(ann, "regular"))["current_period_end"]
+        asked = len(mall.apple.behaviour.requests)
+        for _ in range(3):
+            assert (await show(ann, bought)).json() == first.json()
+        assert len(mall.apple.behaviour.requests) == asked  # younger than ten minutes
+        assert (await assert_has(ann, "regular"))["current_period_end"] == ends
+
+    async def test_defect_an_old_answer_is_asked_for_again(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.google.buy("cookcam_pro_monthly")
+        await show(ann, bought)
+        await mall.google.revoke(bought)
+        await mall.sql(
+            "update iap_validation_history set validated_at = now() - interval '11 minutes'"
+            " where user_id = %(id)s",
+            id=ann.id,
+        )
+        assert rejected(await show(ann, bought), "Subscription expired")
+        await assert_has(ann, "free")
+
+    async def test_a_refund_ends_the_answer_that_is_kept(self, mall: Mall, ann: Person):
+        bought = await mall.apple.buy("com.cookcam.pro.monthly")
+        await show(ann, bought)
+        await mall.apple.refund(bought)
+        assert rejected(await show(ann, bought), "Subscription expired")
+
+    async def test_what_is_refused_for_good_is_not_asked_again(self, mall: Mall, ann: Person):
+        product = {"ios": "com.cookcam.pro.monthly", "android": "cookcam_pro_monthly"}
+        proof = uuid4().hex
+        for platform, field, word in (
+            ("ios", "receipt", "Receipt"),
+            ("android", "purchaseToken", "Purchase"),
+        ):
+            body = {"platform": platform, "productId": product[platform], field: proof}
+            assert (await ann.post("/iap/validate-receipt", body)).status_code == 400
+            answer = await ann.post("/iap/validate-receipt", body)
+            assert rejected(answer, f"{word} already validated as invalid")
+        assert len(mall.apple.behaviour.requests) == 1
+
+    async def test_defect_receipts_are_kept_encrypted(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.apple.buy("com.cookcam.pro.monthly")
+        await show(ann, bought)
+        (row,) = await mall.sql(
+            "select receipt_hash, receipt_ciphertext, original_transaction_id, validation_response,"
+            " validation_duration_ms from iap_validation_history where user_id = %(id)s",
+            id=ann.id,
+        )
+        digest, sealed, transaction, response, took = row
+        assert (digest, transaction) == (hash_of(bought.receipt), bought.id)
+        assert bought.receipt.encode() not in bytes(sealed)
+        assert bought.receipt not in str(response)
+        assert took >= 0
+        vault = Vault(Secret(RECEIPT_KEY))
+        assert vault.open(bytes(sealed), digest) == bought.receipt
+        for other in (Vault(Secret("x" * 32)), Vault(None)):
+            with pytest.raises(ValueError, match="not sealed"):
+                other.open(bytes(sealed), digest)
+        with pytest.raises(ValueError, match="not sealed"):
+            vault.open(bytes(sealed), "0" * 64)
+
+    async def test_it_is_counted(self, mall: Mall, ann: Person):
+        mall.silence()
+        await show(ann, await mall.apple.buy("com.cookcam.pro.monthly"))
+        assert b'iap_validations_total{outcome="valid",platform="ios"} 1.0' in mall.metrics.render()
+
+
+class TestStripe:
+    async def test_defect_a_subscription_by_card_is_not_overwritten(self, mall: Mall, ann: Person):
+        mall.silence()
+        await mall.sql(
+            "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
+            " current_period_end, provider, provider_subscription_id)"
+            " values (%(id)s, 2, 'active', now(), now() + interval '9 days', 'stripe', %(ref)s)",
+            id=ann.id,
+            ref=f"sub_{uuid4().hex}",
+        )
+        await show(ann, await mall.google.buy("cookcam_creator_monthly"))
+        await assert_has(ann, "creator")
+        assert sorted(await mall.rows(ann)) == [("android", "active", 3), ("stripe", "active", 2)]
+        assert mall.rung == ["superseded"]
+        assert "created" in await mall.deeds(ann)
+
+
+APPLE_STATUSES: list[tuple[dict[str, Any], int, str, int]] = [
+    # answer, HTTP status, error, requests
+    ({"status": 21000}, 400, "The App Store could not read the request", 1),
+    ({"status": 21002}, 400, "The receipt data is malformed or missing", 1),
+    ({"status": 21003}, 400, "The receipt could not be authenticated", 1),
+    ({"status": 21004}, 503, "Validation failed after retries", 1),
+    ({"status": 21005}, 503, "Validation failed after retries", 3),
+    ({"status": 21006}, 400, "Subscription expired", 1),
+    ({"status": 21009}, 503, "Validation failed after retries", 3),
+    ({"status": 21009, "is-retryable": True}, 503, "Validation failed after retries", 3),
+    ({"status": 21010}, 400, "The account of the receipt was not found or was deleted", 1),
+    ({"status": 21100}, 503, "Validation failed after retries", 3),
+    ({"status": 21199, "is-retryable": 0}, 400, "The App Store could not validate the receipt", 1),
+    ({"status": 99999}, 503, "Validation failed after retries", 3),
+    ({"status": "0"}, 503, "Validation failed after retries", 3),
+    ({"status": 0}, 503, "Validation failed after retries", 1),
+]
+
+
+class TestApple:
+    async def test_every_status_of_a_receipt_is_what_it_has_to_be(self, mall: Mall, ann: Person):
+        for told, status, error, requests in APPLE_STATUSES:
+            behaviour = mall.apple.behaviour
+            behaviour.requests.clear()
+            behaviour.receipt_statuses[:] = [told] * 3
+            body = {
+                "platform": "ios",
+                "productId": "com.cookcam.pro.monthly",
+                "receipt": uuid4().hex,
+            }
+            answer = await ann.post("/iap/validate-receipt", body)
+            seen = (answer.status_code, answer.json()["error"], len(behaviour.requests))
+            assert seen == (status, error, requests), told
+        behaviour.receipt_statuses.clear()
+
+    @pytest.mark.parametrize("first", [21007, 21008])
+    async def test_defect_each_environment_sends_to_the_other_and_not_for_ever(
+        self, mall: Mall, ann: Person, first: int
+    ):
+        mall.silence()
+        behaviour = mall.apple.behaviour
+        behaviour.receipt_statuses[:] = [{"status": first}, {"status": 21005}]
+        bought = await mall.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
+        assert rejected(await show(ann, bought), "Sandbox purchases are not accepted")
+        assert behaviour.requests == ["POST /verifyReceipt", *["POST /sandbox/verifyReceipt"] * 2]
+        behaviour.receipt_statuses[:] = [{"status": 21007}, {"status": 21008}]
+        assert deferred(await show(ann, bought, receipt=uuid4().hex))
+
+    async def test_a_signed_transaction_is_taken_as_a_receipt_is(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.apple.buy("com.cookcam.creator.monthly")
+        old = mall.apple.signed_transaction(bought)
+        assert (await show(ann, bought, receipt=old)).status_code == 200
+        await assert_has(ann, "creator")
+        await mall.apple.refund(bought)
+        await mall.sql("update iap_validation_history set validated_at = now() - interval '1 day'")
+        answer = await show(ann, bought, receipt=old)  # signed before; the App Store knows better
+        assert rejected(answer, "Subscription expired")
+        await assert_has(ann, "free")
+
+    async def test_defect_a_signed_transaction_alone_does_not_undo_a_refund(
+        self, database_url: str, authority: Authority, keys: Keys
+    ):
+        none: dict[str, Any] = dict.fromkeys(
+            ["APPLE_API_PRIVATE_KEY", "APPLE_API_KEY_ID", "APPLE_API_ISSUER_ID"]
+        )
+        async with open_mall(database_url, authority, keys, **none) as mall:
+            ann = await mall.person()
+            bought = await mall.apple.buy("com.cookcam.pro.monthly")
+            signed = mall.apple.signed_transaction(bought)
+            assert (await show(ann, bought, receipt=signed)).status_code == 200
+            await mall.apple.refund(bought)
+            assert rejected(await show(ann, bought, receipt=signed), "Subscription expired")
+            await assert_has(ann, "free")
+
+    async def test_who_is_not_apple_signs_nothing(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.apple.buy("com.cookcam.creator.monthly")
+        header, payload, signature = mall.apple.signed_transaction(bought).split(".")
+        other = payload[:-6] + ("AAAAAA" if payload[-6:] != "AAAAAA" else "BBBBBB")
+        unsigned = base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"=").decode()
+        for forged in (
+            mall.apple.signed_transaction(bought, Authority.make()),
+            mall.apple.signed_transaction(
+                bought, Authority.make(leaf_ends=datetime(2021, 1, 1, tzinfo=UTC))
+            ),
+            f"{header}.{other}.{signature}",
+            f"{unsigned}.{payload}.",
+            "a.b.c",
+            "..",
+        ):
+            answer = await show(ann, bought, receipt=forged)
+            assert rejected(answer, "The signature could not be verified")
+        assert mall.apple.behaviour.requests == []
+        await assert_has(ann, "free")
+
+    @pytest.mark.parametrize(
+        "authority_of_this",
+        [{"leaf_ends": datetime(2021, 1, 1, tzinfo=UTC)}, {"marked": False}],
+        ids=["expired", "unmarked"],
+    )
+    async def test_a_certificate_has_to_be_good_itself(
+        self, database_url: str, keys: Keys, authority_of_this: dict[str, Any]
+    ):
+        bad = Authority.make(**authority_of_this)  # whose root we do trust
+        async with open_mall(database_url, bad, keys) as mall:
+            ann = await mall.person()
+            bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+            assert mall.apple.statuses == [400]
+            answer = await show(ann, bought, receipt=mall.apple.signed_transaction(bought))
+            assert rejected(answer, "The signature could not be verified")
+            await assert_has(ann, "free")
+
+    @pytest.mark.parametrize("setting", ["APPLE_SHARED_SECRET", "APPLE_APP_ID"])
+    async def test_what_is_not_configured_is_not_the_clients_fault(
+        self, database_url: str, authority: Authority, keys: Keys, setting: str
+    ):
+        taken: dict[str, Any] = {setting: None}
+        async with open_mall(database_url, authority, keys, **taken) as mall:
+            mall.silence()
+            ann = await mall.person()
+            bought = await mall.apple.buy("com.cookcam.pro.monthly")
+            receipt = bought.receipt
+            if setting == "APPLE_APP_ID":
+                receipt = mall.apple.signed_transaction(bought)
+            assert deferred(await show(ann, bought, receipt=receipt))
+
+
+GOOGLE_STATUSES = [
+    # HTTP status at Google, ours, requests
+    (400, 400, 1),
+    (401, 503, 2),
+    (403, 503, 1),
+    (404, 400, 1),
+    (410, 400, 1),
+    (429, 503, 3),
+    (500, 503, 3),
+    (503, 503, 3),
+]
+
+
+class TestGoogle:
+    async def test_every_answer_is_what_it_has_to_be(self, mall: Mall, ann: Person):
+        mall.silence()
+        behaviour = mall.google.behaviour
+        for status, answered, requests in GOOGLE_STATUSES:
+            bought = await mall.google.buy("cookcam_pro_monthly")
+            behaviour.requests.clear()
+            behaviour.failures, behaviour.status = 100, status
+            answer = await show(ann, bought)
+            asked = [path for path in behaviour.requests if "subscriptionsv2" in path]
+            assert (status, answer.status_code, len(asked)) == (status, answered, requests)
+            behaviour.failures = 0
+            if answered == 503:
+                assert deferred(answer)
+                assert (await show(ann, bought)).status_code == 200  # never stored as invalid
+            else:
+                assert rejected(answer, "Receipt validation failed")
+
+    async def test_defect_a_token_is_escaped(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.google.buy("cookcam_pro_monthly")
+        mall.google.bought["a/../b?c#d%2F e"] = bought
+        bought.token = "a/../b?c#d%2F e"
+        assert (await show(ann, bought)).status_code == 200
+        assert bought.acknowledged
+
+    async def test_defect_a_purchase_is_acknowledged_however_late(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.google.buy("cookcam_pro_monthly")
+        assert (await show(ann, bought)).status_code == 200
+        bought.acknowledged = False  # as if that call had been lost
+        due = "update iap_receipt_bindings set acknowledge_at = now() where store_key = %(key)s"
+        await mall.sql(due, key=hash_of(bought.token))
+        mall.google.behaviour.failures = 1
+        await mall.stores.acknowledging.sweep()
+        assert not bought.acknowledged
+        assert await mall.stores.acknowledging.sweep() == 0  # not at once again
+        await mall.sql(due, key=hash_of(bought.token))
+        await mall.stores.acknowledging.sweep()
+        assert bought.acknowledged
+        (left,) = await mall.sql(
+            "select acknowledge_at from iap_receipt_bindings where store_key = %(key)s",
+            key=hash_of(bought.token),
+        )
+        assert left[0] is None
+
+    async def test_one_access_token_serves_all(self, mall: Mall, ann: Person):
+        mall.silence()
+        for _ in range(3):
+            await show(ann, await mall.google.buy("cookcam_pro_monthly"))
+        assert len(mall.google.access_tokens) == 1
+        mall.google.access_tokens.clear()  # revoked at Google
+        assert (await show(ann, await mall.google.buy("cookcam_pro_monthly"))).status_code == 200
+
+    async def test_a_refused_service_account_is_our_fault(
+        self, database_url: str, authority: Authority, keys: Keys
+    ):
+        async with open_mall(database_url, authority, keys) as mall:
+            mall.silence()
+            ann = await mall.person()
+            bought = await mall.google.buy("cookcam_pro_monthly")
+            mall.google.keys = Keys(keys.push, keys.push)
+            assert deferred(await show(ann, bought))
+
+
+class TestOutages:
+    @pytest.mark.parametrize("store", ["apple", "google", "server api"])
+    async def test_defect_an_outage_is_no_verdict_and_is_over_when_it_is_over(
+        self, mall: Mall, store: str
+    ):
+        mall.silence()
+        behaviour: Any = (mall.google if store == "google" else mall.apple).behaviour
+        for how in ("500", "429", "garbled", "silence"):
+            ann = await mall.person()
+            bought: Any = await (
+                mall.google.buy("cookcam_pro_monthly")
+                if store == "google"
+                else mall.apple.buy("com.cookcam.pro.monthly")
+            )
+            changes: dict[str, Any] = {}
+            if store == "server api":
+                changes["receipt"] = mall.apple.signed_transaction(bought)
+            if how in ("500", "429"):
+                behaviour.failures, behaviour.status = 3, int(how)
+            elif how == "garbled":
+                behaviour.garbled = True
+            else:
+                behaviour.delay = 60.0
+                mall.impatient(per_call=0.1, whole=0.25)
+            with trio.fail_after(30):
+                assert deferred(await show(ann, bought, **changes)), how
+            mall.impatient()
+            await assert_has(ann, "free")
+            behaviour.failures, behaviour.garbled, behaviour.delay = 0, False, 0.0
+            assert (await show(ann, bought, **changes)).status_code == 200
+            await assert_has(ann, "regular")
+            assert [status for status, _ in await mall.history(ann)] == ["error", "valid"]
+
+    async def test_a_passing_failure_is_not_noticed(self, mall: Mall, ann: Person):
+        mall.silence()
+        for stand_in, product in (
+            (mall.apple, "com.cookcam.pro.monthly"),
+            (mall.google, "cookcam_pro_monthly"),
+        ):
+            bought = await stand_in.buy(product)
+            stand_in.behaviour.failures = 2
+            assert (await show(ann, bought)).status_code == 200
+
+    async def test_the_stores_advice_is_passed_on(self, mall: Mall, ann: Person):
+        mall.silence()
+        bought = await mall.google.buy("cookcam_pro_monthly")
+        behaviour = mall.google.behaviour
+        behaviour.failures, behaviour.status, behaviour.retry_after = 9, 429, 77
+        answer = await show(ann, bought)
+        assert deferred(answer)
+        assert answer.headers["Retry-After"] == "77"
+        assert behaviour.failures == 8  # not asked again before

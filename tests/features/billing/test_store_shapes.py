@@ -1,0 +1,219 @@
+"""What the stores tell in shapes of which this program knows a part: it answers for that part."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import structlog.testing
+
+from cookcam.features.billing.app_stores.refusals import PurchasePending, PurchaseRejected
+from cookcam.features.billing.app_stores.states import of_google
+from cookcam.integrations.app_store.receipts import subscription_of as receipt_of
+from cookcam.integrations.google_play.models import subscription_of
+from cookcam.sandbox.app_store import Authority
+from cookcam.sandbox.app_store.purchases import BILLING_RETRY, GRACE
+from cookcam.sandbox.google_play import Keys
+from tests.support.app_stores import Mall, assert_has, open_mall, show
+
+NOW = datetime.now(UTC)
+MONTHLY = "cookcam_pro_monthly"
+
+
+def text(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def google(**changes: Any) -> dict[str, Any]:
+    told = {
+        "subscriptionState": "SUBSCRIPTION_STATE_ACTIVE",
+        "startTime": text(NOW - timedelta(days=5)),
+        "acknowledgementState": "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED",
+        "lineItems": [
+            {
+                "productId": MONTHLY,
+                "expiryTime": text(NOW + timedelta(days=5)),
+                "autoRenewingPlan": {"autoRenewEnabled": True},
+            }
+        ],
+    }
+    return {**told, **changes}
+
+
+def read(told: dict[str, Any]) -> Any:
+    return subscription_of("token", told, NOW, lambda product: product.startswith("cookcam"))
+
+
+class TestGoogle:
+    @pytest.mark.parametrize(("days", "status"), [(5, "active"), (-1, "expired")])
+    def test_an_unknown_state_is_answered_by_the_end_of_the_period(self, days: int, status: str):
+        item = {"productId": MONTHLY, "expiryTime": text(NOW + timedelta(days=days))}
+        told = read(google(subscriptionState="SUBSCRIPTION_STATE_NEW", lineItems=[item]))
+        assert told.state == "NEW"
+        assert of_google(told).status == status
+
+    def test_an_unknown_state_without_an_end_is_none_yet(self):
+        item = {"productId": MONTHLY, "expiryTime": None}
+        told = read(google(subscriptionState="SUBSCRIPTION_STATE_NEW", lineItems=[item]))
+        assert of_google(told).status is None
+
+    @pytest.mark.parametrize("items", [[], None, [None], [{}], ["x"]])
+    def test_no_items_are_no_product(self, items: Any):
+        told = read(google(lineItems=items))
+        assert told.product_id is None
+        with pytest.raises(PurchasePending):
+            of_google(told)
+        over = read(google(lineItems=items, subscriptionState="SUBSCRIPTION_STATE_EXPIRED"))
+        with pytest.raises(PurchaseRejected):
+            of_google(over)
+
+    @pytest.mark.parametrize("end", [None, 7, ...])
+    def test_one_item_without_its_end_does_not_hide_another(self, end: Any):
+        (item,) = google()["lineItems"]
+        bad: dict[str, Any] = {"productId": MONTHLY, "expiryTime": end}
+        if end is ...:
+            del bad["expiryTime"]
+        for items in ([bad, item], [item, bad]):
+            told = read(google(lineItems=items))
+            assert told.expires_at == NOW + timedelta(days=5)
+
+    def test_null_is_absent(self):
+        told = read(
+            google(
+                testPurchase=None,
+                canceledStateContext={"userInitiatedCancellation": None},
+                externalAccountIdentifiers=None,
+                linkedPurchaseToken=None,
+            )
+        )
+        assert (told.test, told.cancel_reason, told.account_token) == (False, None, None)
+        (item,) = google()["lineItems"]
+        phases = {"freeTrial": None, "introductoryPrice": None, "basePrice": {}}
+        told = read(google(lineItems=[{**item, "offerPhase": phases}]))
+        assert (told.trial, told.discounted) == (False, False)
+
+    def test_a_prepaid_plan_ends_with_its_period(self):
+        (item,) = google()["lineItems"]
+        del item["autoRenewingPlan"]
+        told = read(google(lineItems=[{**item, "prepaidPlan": {"allowExtendAfterTime": None}}]))
+        assert of_google(told).will_end is True
+
+    @pytest.mark.parametrize("time", ["2030-01-01T00:00:00.5+02:00", "2030-01-01T00:00:00+02:00"])
+    def test_times_with_an_offset_are_read(self, time: str):
+        told = read(google(lineItems=[{"productId": MONTHLY, "expiryTime": time}]))
+        assert told.expires_at is not None
+        assert told.expires_at.replace(microsecond=0) == datetime(2029, 12, 31, 22, tzinfo=UTC)
+
+
+class TestAppleReceipts:
+    def test_a_transaction_that_cannot_be_read_is_left_out(self):
+        good = {
+            "product_id": "com.cookcam.pro.monthly",
+            "original_transaction_id": "1",
+            "transaction_id": "2",
+            "purchase_date_ms": "1000",
+            "expires_date_ms": "2000",
+        }
+        for bad in ({**good, "product_id": None}, {**good, "expires_date_ms": "x"}, None, "y"):
+            body = {
+                "environment": "Production",
+                "receipt": {"bundle_id": "b", "request_date_ms": "1500"},
+                "latest_receipt_info": [bad, good],
+                "pending_renewal_info": [
+                    None,
+                    {"original_transaction_id": "1", "grace_period_expires_date_ms": "2500"},
+                ],
+            }
+            told = receipt_of(body, bundle_id="b", product_id=None, known=lambda product: True)
+            assert told.transaction_id == "2"
+            assert told.grace_until == datetime.fromtimestamp(2.5, UTC)
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority.make()
+
+
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    return Keys.make()
+
+
+@pytest.fixture
+async def mall(database_url: str, authority: Authority, keys: Keys) -> AsyncIterator[Mall]:
+    async with open_mall(database_url, authority, keys) as opened:
+        yield opened
+
+
+class TestGrace:
+    async def lapse(self, mall: Mall, ended: timedelta, grace: timedelta | None) -> Any:
+        """A subscription whose payment failed at its end, `ended` ago."""
+        ann = await mall.person()
+        mall.silence()
+        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        end = datetime.now(UTC) - ended
+        bought.replace_newest(expires_at=end, purchased_at=end - timedelta(days=30))
+        bought.status = GRACE if grace is not None else BILLING_RETRY
+        bought.grace_until = None if grace is None else end + grace
+        mall.apple.endpoint = "http://cookcam.test/api/v1/subscription/webhook/apple"
+        await mall.apple.notify(bought, "DID_FAIL_TO_RENEW", "GRACE_PERIOD")
+        assert mall.apple.statuses[-1] == 200
+        return ann, bought
+
+    @pytest.mark.parametrize(
+        ("ended", "grace", "tier"),
+        [(10, 16, "regular"), (10, 3, "free"), (4, 3, "free"), (4, None, "regular")],
+    )
+    async def test_it_lasts_as_long_as_apple_says(
+        self, mall: Mall, ended: int, grace: int | None, tier: Any
+    ):
+        days = None if grace is None else timedelta(days=grace)
+        ann, _ = await self.lapse(mall, timedelta(days=ended), days)
+        await assert_has(ann, tier)
+
+    async def test_its_end_is_not_taken_back_by_a_later_word_that_does_not_name_it(
+        self, mall: Mall
+    ):
+        ann, bought = await self.lapse(mall, timedelta(days=4), timedelta(days=3))
+        bought.status, bought.grace_until = BILLING_RETRY, None
+        await mall.apple.notify(bought, "GRACE_PERIOD_EXPIRED")
+        await assert_has(ann, "free")
+
+
+async def test_a_bad_row_of_apples_list_hides_no_other(mall: Mall, monkeypatch: Any):
+    ann = await mall.person()
+    bought = await mall.apple.buy("com.cookcam.pro.monthly")
+    client = mall.stores.purchases.app_store
+    api = await client._api("production")
+    ask = api._execute_request
+
+    async def spoiled(*args: Any, **kwargs: Any) -> Any:
+        answer = await ask(*args, **kwargs)
+        told = answer.json()
+        told["data"][0]["lastTransactions"][:0] = [None, {"status": "x"}, 7]
+        told["data"].insert(0, None)
+        monkeypatch.setattr(answer, "json", lambda: told)
+        return answer
+
+    monkeypatch.setattr(api, "_execute_request", spoiled)
+    with structlog.testing.capture_logs() as logs:
+        told = await client.subscription(bought.id, "production")
+    assert told.original_transaction_id == bought.id
+    assert "row of an App Store list cannot be read" in [line["event"] for line in logs]
+    assert ann.id
+
+
+async def test_an_unknown_state_of_google_is_reported_once_and_answered(mall: Mall):
+    ann = await mall.person()
+    bought = await mall.google.buy(MONTHLY, account_token=ann.id)
+    bought.state = f"NEW_{uuid4().hex}"
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            assert (await show(ann, bought)).status_code == 200
+            await mall.sql("delete from iap_validation_history where user_id = %(id)s", id=ann.id)
+    await assert_has(ann, "regular")
+    reported = [line for line in logs if line["event"] == "unknown shape of a Google purchase"]
+    assert len(reported) == 1

@@ -1,0 +1,131 @@
+"""Events that nobody took while Stripe sent them are found at Stripe, and done once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import trio
+from attrs import evolve
+
+from cookcam.errors import ServiceUnavailable
+from cookcam.features.billing.stripe.missed_events import EVERY, SOON, MissedEvents
+from cookcam.sandbox.stripe.behaviour import Fault
+from cookcam.sandbox.stripe.post import Endpoint
+from tests.features.conftest import Person
+from tests.support.ports import free_ports
+from tests.support.stripe_billing import CONNECT_SECRET, SECRET, Desk, open_desk
+
+
+@pytest.fixture
+async def desk(database_url: str) -> AsyncIterator[Desk]:
+    """Stripe sends to a port where nobody listens, once."""
+    async with open_desk(database_url) as opened:
+        [port] = free_ports(1)
+        url = f"http://127.0.0.1:{port}/"
+        opened.stripe.behaviour.mail.retries = []
+        opened.stripe.post.endpoints += [
+            Endpoint(url, [SECRET]),
+            Endpoint(url, [CONNECT_SECRET], connect=True),
+        ]
+        yield opened
+
+
+@pytest.fixture
+async def ann(desk: Desk) -> Person:
+    return await desk.person("Ann")
+
+
+def later(desk: Desk) -> MissedEvents:
+    """As it looks an hour later."""
+    assert desk.payments.missed is not None
+    return evolve(desk.payments.missed, now=lambda: datetime.now(UTC) + timedelta(hours=1))
+
+
+async def test_what_was_bought_while_the_server_was_away_counts(desk: Desk, ann: Person):
+    session = await desk.begin(ann)
+    subscription_id = desk.stripe.pay(session["id"])["subscription"]
+    await desk.stripe.post.quiet()
+    assert (await desk.status(ann))["tier_slug"] == "free"
+
+    assert await later(desk).look() == len(desk.stripe.events)
+    assert (await desk.status(ann))["tier_slug"] == "regular"
+    history = await desk.history(subscription_id)
+    for told in desk.stripe.events:
+        stored = await desk.stored(told["id"])
+        assert stored is not None
+        assert (stored["status"], stored["payload"]) == ("processed", True)
+
+    assert await later(desk).look() == 0
+    assert await desk.history(subscription_id) == history
+    [told] = desk.new("customer.subscription.created")
+    assert (await desk.deliver(told)).json()["reason"] == "duplicate"
+
+
+async def test_what_is_young_is_still_on_its_way(desk: Desk, ann: Person):
+    await desk.begin(ann)
+    await desk.stripe.post.quiet()
+    assert desk.payments.missed is not None
+    assert await desk.payments.missed.look() == 0
+
+
+async def test_what_has_failed_here_is_the_inbox_s_own(desk: Desk, ann: Person):
+    session = await desk.begin(ann)
+    desk.stripe.pay(session["id"])
+    [told] = desk.new("customer.subscription.created")
+    await desk.sql(
+        """insert into stripe_webhook_events (event_id, event_type, status, attempts)
+        values (%(id)s, 'x', 'failed', 10)""",
+        id=told["id"],
+    )
+    assert await later(desk).look() == len(desk.stripe.events) - 1
+    stored = await desk.stored(told["id"])
+    assert stored is not None
+    assert stored["status"] == "failed"
+
+
+async def test_page_after_page(desk: Desk, ann: Person):
+    session = await desk.begin(ann)
+    desk.stripe.pay(session["id"])
+    for _ in range(20):
+        desk.stripe.advance(31 * 86_400)
+    await desk.stripe.post.quiet()
+    assert len(desk.stripe.events) > 100
+    years = timedelta(days=700)
+    at = evolve(later(desk), now=lambda: datetime.now(UTC) + years)
+    assert await at.look() == len(desk.stripe.events)
+    assert await at.look() == 0
+
+
+async def test_while_stripe_is_away_nothing_is_lost(desk: Desk, ann: Person):
+    session = await desk.begin(ann)
+    desk.stripe.pay(session["id"])
+    await desk.stripe.post.quiet()
+    desk.stripe.behaviour.fault = Fault("status", status=503, path="/v1/events")
+    with pytest.raises(ServiceUnavailable):
+        await later(desk).look()
+    desk.stripe.behaviour.fault = None
+    assert await later(desk).look() == len(desk.stripe.events)
+    assert (await desk.status(ann))["tier_slug"] == "regular"
+
+
+async def test_it_looks_soon_after_the_start_and_then_hourly(autojump_clock: Any):
+    looks: list[float] = []
+
+    class Asked:
+        async def list_undelivered_events(self, *, starting_after: str | None) -> Any:
+            looks.append(trio.current_time())
+            raise ServiceUnavailable
+
+    asked: Any = Asked()
+    nothing: Any = None
+    began = trio.current_time()
+    with trio.move_on_after(SOON * 1.2 + EVERY * 3.4):
+        await MissedEvents(nothing, asked, lambda: datetime.now(UTC)).run()
+    assert len(looks) == 4
+    assert SOON * 0.9 <= looks[0] - began <= SOON * 1.1
+    pauses = [after - before for before, after in pairwise(looks)]
+    assert all(EVERY * 0.9 <= pause <= EVERY * 1.1 for pause in pauses)

@@ -1,0 +1,573 @@
+"""Webhooks: every answer of the contract, and what is stored, repeated, retried and given up."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator
+from itertools import permutations
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+import trio
+
+from cookcam.features.billing.stripe.handlers import Handlers
+from cookcam.features.billing.webhooks.inbox import EVERY, Inbox
+from cookcam.http.body_limit import MEBIBYTE
+from cookcam.sandbox.stripe.behaviour import Fault
+from cookcam.sandbox.stripe.post import signature
+from tests.features.conftest import Person
+from tests.support.stripe_billing import (
+    CONNECT_SECRET,
+    CONNECT_WEBHOOK,
+    SECRET,
+    WEBHOOK,
+    Desk,
+    Notes,
+    open_desk,
+)
+
+DAY = 86_400
+
+
+@pytest.fixture
+async def desk(database_url: str) -> AsyncIterator[Desk]:
+    async with open_desk(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def ann(desk: Desk) -> Person:
+    return await desk.person("Ann")
+
+
+def event(kind: str = "charge.succeeded", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": f"evt_{uuid4().hex}",
+        "object": "event",
+        "api_version": "2025-05-28.basil",
+        "created": int(time.time()),
+        "livemode": False,
+        "type": kind,
+        "data": {"object": {"id": "ch_1", "object": "charge"}},
+        **changes,
+    }
+
+
+async def outage(desk: Desk, times: int | None = None, path: str = "/v1/") -> None:
+    desk.stripe.behaviour.fault = Fault("status", times=times, status=503, path=path)
+
+
+class TestAnswers:
+    """`spec/payments-and-gamification.md` §5.2, row by row."""
+
+    async def test_processed(self, desk: Desk):
+        answer = await desk.deliver(told := event())
+        body = answer.json()
+        assert answer.status_code == 200
+        assert isinstance(body.pop("durationMs"), int)
+        assert body == {"received": True, "processed": True, "eventType": "charge.succeeded"}
+        stored = await desk.stored(told["id"])
+        assert stored is not None
+        assert (stored["status"], stored["payload"]) == ("processed", True)
+
+    async def test_both_paths_under_both_prefixes(self, desk: Desk):
+        for prefix in ("/api/v1", "/api"):
+            for path, secret in ((WEBHOOK, SECRET), (CONNECT_WEBHOOK, CONNECT_SECRET)):
+                body = orjson.dumps(event())
+                headers = {"Stripe-Signature": signature(body, [secret], int(time.time()))}
+                answer = await desk.http.post(f"{prefix}{path}", content=body, headers=headers)
+                assert answer.status_code == 200
+                assert answer.json()["processed"]
+
+    async def test_duplicate(self, desk: Desk):
+        await desk.deliver(told := event())
+        answer = await desk.deliver(told)
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {
+                "received": True,
+                "processed": False,
+                "reason": "duplicate",
+                "message": "Event already processed",
+            },
+        )
+
+    async def test_in_progress(self, desk: Desk, ann: Person):
+        session = await desk.begin(ann)
+        desk.stripe.pay(session["id"])
+        [told] = desk.new("customer.subscription.created")
+        await desk.sql(
+            """insert into stripe_webhook_events (event_id, event_type, status)
+            values (%(id)s, 'x', 'processing')""",
+            id=told["id"],
+        )
+        answer = await desk.deliver(told)
+        assert (answer.status_code, answer.json()) == (
+            409,
+            {
+                "received": True,
+                "processed": False,
+                "reason": "in_progress",
+                "message": "Event currently being processed",
+            },
+        )
+
+    async def test_not_configured(self, database_url: str):
+        async with open_desk(database_url, configured=False) as desk:
+            answer = await desk.deliver(event())
+            assert (answer.status_code, answer.json()["error"]) == (500, "Stripe not configured")
+            answer = await desk.deliver(event(), path=CONNECT_WEBHOOK)
+            assert (answer.status_code, answer.json()["error"]) == (500, "Stripe not configured")
+
+    async def test_no_secret(self, database_url: str):
+        async with open_desk(database_url, secrets=(), connect_secrets=()) as desk:
+            answer = await desk.deliver(event())
+            assert (answer.status_code, answer.json()["error"]) == (500, "Webhook not configured")
+            answer = await desk.deliver(event(), path=CONNECT_WEBHOOK)
+            assert answer.status_code == 500
+            assert answer.json()["error"] == "Connect webhook not configured"
+
+    async def test_missing_signature(self, desk: Desk):
+        answer = await desk.http.post(f"/api/v1{WEBHOOK}", json=event())
+        assert (answer.status_code, answer.json()["error"]) == (400, "Missing signature")
+        answer = await desk.http.post(f"/api/v1{CONNECT_WEBHOOK}", json=event())
+        assert answer.status_code == 400
+        assert answer.headers["content-type"].startswith("text/plain")
+        assert answer.text == "Connect Webhook Error: Missing signature"
+
+    async def test_a_bad_signature_stores_nothing(self, desk: Desk):
+        told = event("customer.subscription.deleted")
+        for secret in ("whsec_wrong", CONNECT_SECRET):
+            answer = await desk.deliver(told, secret=secret)
+            assert answer.status_code == 400
+            assert answer.json()["error"] == "Invalid signature"
+            assert answer.json()["message"] == "No matching signature"
+        answer = await desk.deliver(told, path=CONNECT_WEBHOOK)
+        assert (answer.status_code, answer.text) == (
+            400,
+            "Connect Webhook Error: No matching signature",
+        )
+        assert await desk.stored(told["id"]) is None
+
+    async def test_an_old_signature_stores_nothing(self, desk: Desk):
+        for age in (310, -310):
+            body = orjson.dumps(told := event())
+            headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()) - age)}
+            answer = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
+            assert answer.status_code == 400
+            assert await desk.stored(told["id"]) is None
+
+    async def test_what_is_signed_and_no_event(self, desk: Desk):
+        for body in (b"[]", b"{", b'{"object":"event"}'):
+            headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()))}
+            answer = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
+            assert (answer.status_code, answer.json()["error"]) == (400, "Invalid payload")
+
+    async def test_either_of_two_secrets(self, database_url: str):
+        async with open_desk(database_url, secrets=("whsec_new", "whsec_old")) as desk:
+            for secret in ("whsec_new", "whsec_old"):
+                assert (await desk.deliver(event(), secret=secret)).status_code == 200
+
+    async def test_more_than_a_megabyte(self, desk: Desk):
+        answer = await desk.http.post(f"/api/v1{WEBHOOK}", content=b" " * (MEBIBYTE + 1))
+        assert answer.status_code == 413
+
+    async def test_the_limit_of_addresses_is_for_bad_signatures_alone(self, database_url: str):
+        limits = {"ENABLE_RATE_LIMITING": "true", "RATE_LIMIT_MAX_REQUESTS": "3"}
+        async with open_desk(database_url, **limits) as desk:
+            for _ in range(8):
+                assert (await desk.deliver(event())).status_code == 200
+            bad = [(await desk.deliver(event(), secret="whsec_no")).status_code for _ in range(5)]
+            assert bad == [400, 400, 400, 429, 429]
+            assert (await desk.deliver(event())).status_code == 200
+
+    async def test_a_null_character_is_no_reason_to_lose_an_event(self, desk: Desk):
+        told = event(data={"object": {"id": "ch_1", "description": "a\0b"}})
+        assert (await desk.deliver(told)).json()["processed"]
+        stored = await desk.stored(told["id"])
+        assert stored is not None
+        assert not stored["payload"]
+
+
+class TestConnect:
+    async def test_events_of_accounts_reach_their_handlers(self, desk: Desk):
+        told = event("account.updated", account="acct_1")
+        answer = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"received": True, "processed": True, "type": "account.updated"},
+        )
+        assert (await desk.deliver(event("transfer.created"))).status_code == 200
+        assert desk.notes.connect == [("account.updated", "acct_1"), ("transfer.created", None)]
+
+    async def test_a_failure_is_500_and_comes_again(self, desk: Desk):
+        desk.notes.failures.append(RuntimeError("broken"))
+        told = event("account.updated", account="acct_1")
+        answer = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        assert (answer.status_code, answer.json()) == (
+            500,
+            {
+                "received": True,
+                "processed": False,
+                "error": "Processing failed - logged for investigation",
+            },
+        )
+        answer = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        assert answer.json()["processed"]
+
+    async def test_payouts_of_our_own_account_are_nobodys(self, desk: Desk):
+        answer = await desk.deliver(event("payout.paid"))
+        assert answer.json()["processed"]
+        assert desk.notes.connect == []
+
+    async def test_an_account_cannot_grant_subscriptions(self, desk: Desk, ann: Person):
+        """Its owner can make objects there, with any metadata."""
+        session = await desk.begin(ann)
+        desk.stripe.pay(session["id"])
+        [told] = desk.new("customer.subscription.updated")
+        forged = {**told, "account": "acct_mallory"}
+        for path, secret in ((CONNECT_WEBHOOK, CONNECT_SECRET), (WEBHOOK, SECRET)):
+            changed = {**forged, "id": f"evt_{uuid4().hex}"}
+            assert (await desk.deliver(changed, path=path, secret=secret)).status_code == 200
+        assert (await desk.status(ann))["tier_slug"] == "free"
+
+    def test_two_cannot_have_the_same_event(self):
+        notes = Notes()
+        with pytest.raises(ValueError, match=r"transfer\.created"):
+            Handlers.of(notes.of_platform, notes)
+
+
+class TestDefects:
+    """What the reference does wrong, each with a test that it would fail (§4.3, §5)."""
+
+    async def test_defect_the_signature_is_over_the_bytes_as_they_came(self, desk: Desk):
+        """A parser or a sanitiser in front would change these."""
+        body = b'{ "id":"evt_%s", "object":"event", "type":"x <b> ", "livemode":false,\n' % (
+            uuid4().hex.encode()
+        )
+        body += b'"created":1.7e9, "data":{"object":{"name":" <script> "}} }'
+        headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()))}
+        answer = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["eventType"]) == (200, "x <b> ")
+
+    async def test_defect_a_failed_handler_is_not_acknowledged(self, desk: Desk, ann: Person):
+        session = await desk.begin(ann)
+        desk.stripe.pay(session["id"])
+        [told] = desk.new("invoice.paid")
+        await outage(desk)
+        answer = await desk.deliver(told)
+        assert (answer.status_code, answer.json()) == (
+            500,
+            {"received": True, "processed": False, "error": "Processing failed - will retry"},
+        )
+        stored = await desk.stored(told["id"])
+        assert stored is not None
+        assert (stored["status"], stored["error"]) == ("failed", "SERVICE_UNAVAILABLE")
+        desk.stripe.behaviour.fault = None
+        assert (await desk.deliver(told)).json()["processed"]
+        assert (await desk.status(ann))["tier_slug"] == "regular"
+
+    async def test_defect_a_crash_does_not_keep_an_event_forever(self, desk: Desk, ann: Person):
+        session = await desk.begin(ann)
+        desk.stripe.pay(session["id"])
+        [told] = desk.new("customer.subscription.updated")
+        await desk.sql(
+            """insert into stripe_webhook_events (event_id, event_type, status, payload)
+            values (%(id)s, 'x', 'processing', %(payload)s::jsonb)""",
+            id=told["id"],
+            payload=orjson.dumps(told).decode(),
+        )
+        await desk.wait(4.9)
+        assert (await desk.deliver(told)).status_code == 409
+        assert await desk.sweep() == 0
+        await desk.wait(0.2)
+        assert await desk.sweep() == 1
+        assert (await desk.deliver(told)).json()["reason"] == "duplicate"
+        assert (await desk.status(ann))["tier_slug"] == "regular"
+
+    async def test_defect_parallel_deliveries_are_done_once(self, desk: Desk, ann: Person):
+        await desk.buy(ann)
+        desk.notes.receipts.clear()
+        desk.stripe.advance(31 * DAY)
+        [told] = desk.new("invoice.paid")
+        answers: list[tuple[int, Any]] = []
+
+        async def deliver() -> None:
+            answer = await desk.deliver(told)
+            answers.append((answer.status_code, answer.json().get("reason")))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(deliver)
+        assert sorted(answers, key=str)[0] == (200, None)
+        assert [each for each in answers if each[1] is None] == [(200, None)]
+        assert {each for each in answers if each[1]} <= {(409, "in_progress"), (200, "duplicate")}
+        assert len(desk.notes.receipts) == 1
+
+    async def test_defect_events_in_any_order_end_as_stripe_has_it(self, desk: Desk):
+        kinds = (
+            "customer.subscription.created",
+            "customer.subscription.updated",
+            "invoice.paid",
+            "checkout.session.completed",
+        )
+        for order in permutations(kinds):
+            who = await desk.person()
+            session = await desk.begin(who)
+            paid = desk.stripe.pay(session["id"])
+            new = {told["type"]: told for told in desk.new()}
+            for kind in order:
+                assert (await desk.deliver(new[kind])).json()["processed"], (order, kind)
+            row = await desk.row(paid["subscription"])
+            assert (row.status, str(row.user_id)) == ("active", who.id), order
+            desk.delivered.update(told["id"] for told in desk.new())
+
+    async def test_defect_a_late_event_does_not_bring_a_subscription_back(
+        self, desk: Desk, ann: Person
+    ):
+        bought = await desk.buy(ann)
+        before = [told for told in desk.stripe.events if told["type"].endswith("ion.updated")]
+        assert (await ann.post("/subscription/cancel", {"immediately": True})).status_code == 200
+        await desk.deliver_all()
+        late = {**before[-1], "id": f"evt_{uuid4().hex}"}
+        assert (await desk.deliver(late)).json()["processed"]
+        assert (await desk.row(bought)).status == "cancelled"
+        assert (await desk.status(ann))["tier_slug"] == "free"
+
+    async def test_defect_of_one_second_the_truth_holds(self, desk: Desk, ann: Person):
+        """A payment fails and succeeds within a second; the events come in either order."""
+        for backwards in (False, True):
+            who = await desk.person()
+            bought = await desk.buy(who)
+            customer = desk.stripe.get("subscription", bought)["customer"]
+            desk.stripe.set_card(customer, "decline")
+            row = await desk.row(bought)
+            desk.stripe.advance_to(int(row.current_period_end.timestamp()) + 3600)
+            desk.stripe.set_card(customer, "success")
+            assert desk.stripe.pay_invoice(
+                desk.stripe.get("subscription", bought)["latest_invoice"]
+            )
+            changes = desk.new("customer.subscription.updated")
+            assert [told["data"]["object"]["status"] for told in changes][-2:] == [
+                "past_due",
+                "active",
+            ]
+            *before, failed, paid = changes
+            assert failed["created"] + 1 >= paid["created"]
+            for told in (*before, paid, failed) if backwards else changes:
+                assert (await desk.deliver(told)).json()["processed"]
+            assert (await desk.row(bought)).status == "active"
+            desk.delivered.update(told["id"] for told in desk.new())
+
+    async def test_defect_an_unpaid_session_buys_nothing(self, desk: Desk, ann: Person):
+        session = await desk.begin(ann)
+        paid = desk.stripe.pay(session["id"], later=True)
+        assert paid["payment_status"] == "unpaid"
+        await desk.deliver_all()
+        assert await desk.has(ann) == "free"
+        desk.stripe.settle(session["id"], succeeded=True)
+        [told] = desk.new("checkout.session.async_payment_succeeded")
+        assert (await desk.deliver(told)).json()["processed"]
+        assert await desk.has(ann) == "regular"
+        assert desk.notes.converted
+
+    async def test_defect_the_period_is_that_of_the_item(self, desk: Desk, ann: Person):
+        bought = await desk.buy(ann, interval="year")
+        row = await desk.row(bought)
+        assert (row.current_period_end - row.current_period_start).days in (365, 366)
+
+    async def test_defect_unknown_types_are_accepted(self, desk: Desk):
+        for kind in ("customer.tax_id.created", "nothing.known"):
+            assert (await desk.deliver(event(kind))).json()["processed"]
+
+    async def test_defect_a_trial_that_ends_is_told(self, desk: Desk, ann: Person):
+        bought = await desk.buy(ann)
+        subscription = desk.stripe.get("subscription", bought)
+        end = int(time.time()) + 3 * DAY
+        subscription |= {"status": "trialing", "trial_end": end}
+        told = event(
+            "customer.subscription.trial_will_end",
+            created=int(time.time()) + 10,
+            data={"object": subscription},
+        )
+        assert (await desk.deliver(told)).json()["processed"]
+        assert desk.notes.notifications() == ["trial_will_end"]
+
+    async def test_defect_the_price_says_which_tier(self, desk: Desk, ann: Person):
+        """Metadata may be old: the portal changes prices without it."""
+        bought = await desk.buy(ann)
+        subscription = desk.stripe.get("subscription", bought)
+        price = subscription["items"]["data"][0]["price"]
+        subscription["items"]["data"][0]["price"] = {**price, "unit_amount": 999}
+        told = event(
+            "customer.subscription.updated",
+            created=int(time.time()) + 10,
+            data={"object": subscription},
+        )
+        assert (await desk.deliver(told)).json()["processed"]
+        assert await desk.has(ann) == "creator"
+
+    async def test_defect_a_subscription_of_nobody_is_no_failure(self, desk: Desk):
+        subscription = {"user_id": str(uuid4()), "tier_id": "2"}
+        [subscription_id] = desk.stripe.stock(1, metadata=lambda _: subscription, events=True)
+        [told] = desk.new("customer.subscription.created")
+        assert (await desk.deliver(told)).json()["processed"]
+        assert await desk.ledger.find("stripe", subscription_id) is None
+
+
+class TestTheSweep:
+    async def test_the_pauses_and_the_end(self, desk: Desk, ann: Person):
+        session = await desk.begin(ann)
+        desk.stripe.pay(session["id"])
+        [told] = desk.new("invoice.paid")
+        desk.stripe.behaviour.fault = Fault("status", status=400)
+        await desk.deliver(told)
+        pauses: list[float] = []
+        for attempt in range(1, 10):
+            stored = await desk.stored(told["id"])
+            assert stored is not None
+            assert (stored["status"], stored["attempts"]) == (
+                "failed",
+                attempt,
+            )
+            pauses.append(round(float(stored["wait"]) / 60))
+            assert await desk.sweep() == 0
+            await desk.wait(pauses[-1] + 0.1)
+            assert await desk.sweep() == 1
+        assert pauses == [1, 5, 30, 60, 60, 60, 60, 60, 60]
+        stored = await desk.stored(told["id"])
+        assert stored is not None
+        assert (stored["status"], stored["attempts"], stored["wait"]) == ("failed", 10, None)
+        assert desk.notes.given_up == ["invoice.paid"]
+        assert [log["log_level"] for log in desk.logs if log["event"] == "webhook given up"] == [
+            "error"
+        ]
+        await desk.wait(600)
+        assert await desk.sweep() == 0
+
+        # Somebody looked, and sends it again from Stripe's dashboard.
+        desk.stripe.behaviour.fault = None
+        assert (await desk.deliver(told)).json()["processed"]
+        assert (await desk.status(ann))["tier_slug"] == "regular"
+
+    async def test_the_last_worker_died(self, desk: Desk):
+        await desk.sql(
+            """insert into stripe_webhook_events (event_id, event_type, status, attempts)
+            values ('evt_dead', 'invoice.paid', 'processing', 10)"""
+        )
+        await desk.wait(6)
+        assert await desk.sweep() == 0
+        stored = await desk.stored("evt_dead")
+        assert stored is not None
+        assert (stored["status"], stored["error"]) == ("failed", "abandoned")
+        assert desk.notes.given_up == ["invoice.paid"]
+
+    async def test_an_outage_is_survived_without_another_delivery(self, desk: Desk, ann: Person):
+        session = await desk.begin(ann)
+        desk.stripe.pay(session["id"])
+        await outage(desk, path="/v1/subscriptions")
+        [told] = desk.new("invoice.paid")
+        assert (await desk.deliver(told)).status_code == 500
+        desk.stripe.behaviour.fault = None
+        await desk.wait(1.1)
+        assert await desk.sweep() == 1
+        assert (await desk.status(ann))["tier_slug"] == "regular"
+
+    async def test_two_instances_share_the_work(self, desk: Desk, ann: Person):
+        bought = await desk.buy(ann)
+        payload = orjson.dumps(desk.stripe.events[0]).decode()
+        await desk.sql(
+            """insert into stripe_webhook_events
+              (event_id, event_type, status, payload, next_attempt_at)
+            select 'evt_shared_' || n || %(run)s, 'x', 'failed', %(payload)s::jsonb, now()
+            from generate_series(1, 40) n""",
+            payload=payload,
+            run=bought,
+        )
+        done: list[int] = []
+
+        async def sweep() -> None:
+            done.append(await desk.sweep())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sweep)
+            nursery.start_soon(sweep)
+        assert sum(done) == 40
+        attempts = await desk.sql(
+            "select distinct attempts, status from stripe_webhook_events where event_id like %(e)s",
+            e=f"evt_shared_%{bought}",
+        )
+        assert attempts == [(2, "processed")]
+
+    async def test_who_leaves_gives_the_event_back(self, desk: Desk, ann: Person):
+        session = await desk.begin(ann)
+        desk.stripe.pay(session["id"])
+        [told] = desk.new("invoice.paid")
+        desk.stripe.behaviour.fault = Fault("hang", path="/v1/subscriptions")
+        with trio.move_on_after(0.5) as scope:
+            await desk.deliver(told)
+        assert scope.cancelled_caught
+        stored = await desk.stored(told["id"])
+        assert stored is not None
+        assert (stored["status"], stored["error"]) == ("failed", "interrupted")
+        desk.stripe.behaviour.fault = None
+        assert await desk.sweep() == 1
+        assert (await desk.status(ann))["tier_slug"] == "regular"
+
+    async def test_without_its_payload_stripe_is_asked_for_the_event(self, desk: Desk, ann: Person):
+        session = await desk.begin(ann)
+        desk.stripe.pay(session["id"])
+        [told] = desk.new("customer.subscription.updated")
+        await desk.sql(
+            """insert into stripe_webhook_events (event_id, event_type, status, next_attempt_at)
+            values (%(id)s, 'x', 'failed', now())""",
+            id=told["id"],
+        )
+        assert await desk.sweep() == 1
+        assert (await desk.status(ann))["tier_slug"] == "regular"
+
+    async def test_it_looks_every_few_seconds(self, autojump_clock: Any):
+        looks: list[float] = []
+
+        class Store:
+            async def bury(self) -> list[Any]:
+                looks.append(trio.current_time())
+                return []
+
+            async def due(self, limit: int) -> list[Any]:
+                return []
+
+        store: Any = Store()
+        nothing: Any = None
+        inbox = Inbox(store, Handlers({}, {}), nothing, nothing)
+        with trio.move_on_after(EVERY * 3.5):
+            await inbox.run()
+        assert [look - looks[0] for look in looks] == [0, EVERY, EVERY * 2, EVERY * 3]
+
+
+async def test_a_shuffled_life_ends_as_stripe_has_it(desk: Desk):
+    """Renewals, failures and recoveries of several people, in random orders."""
+    chance = random.Random(7)
+    bought: dict[str, Person] = {}
+    for _ in range(3):
+        who = await desk.person()
+        session = await desk.begin(who, chance.choice([2, 3]))
+        bought[desk.stripe.pay(session["id"])["subscription"]] = who
+    for _ in range(3):
+        for subscription_id in bought:
+            customer = desk.stripe.get("subscription", subscription_id)["customer"]
+            desk.stripe.set_card(customer, chance.choice(["success", "decline"]))
+        desk.stripe.advance(12 * DAY)
+    events = [told for told in desk.new() if "subscription" in str(told["data"]["object"])]
+    chance.shuffle(events)
+    for told in events:
+        assert (await desk.deliver(told)).json()["processed"]
+    for subscription_id in bought:
+        theirs = desk.stripe.get("subscription", subscription_id)
+        row = await desk.row(subscription_id)
+        item = theirs["items"]["data"][0]
+        assert row.told == {"canceled": "cancelled"}.get(theirs["status"], theirs["status"])
+        assert int(row.current_period_end.timestamp()) == item["current_period_end"]

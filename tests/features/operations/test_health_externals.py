@@ -1,0 +1,186 @@
+"""The services of others: asked in the background, told from memory, missed when they are away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from cookcam.config.readers import Secret
+from cookcam.errors import ServiceUnavailable
+from cookcam.features.operations.health import externals as module
+from cookcam.features.operations.health.externals import EVERY, PATIENCE, Externals
+from cookcam.features.operations.health.models import ServiceHealthResponse
+from cookcam.integrations.usda import Usda
+from cookcam.observability.metrics import Metrics
+from cookcam.sandbox.openai import open_openai
+from cookcam.sandbox.usda import open_usda
+from tests.identity.project import open_project
+from tests.integrations.openai_conversations import open_model
+from tests.support.whole_server import WholeServer, environment, whole_server
+
+
+class Service:
+    def __init__(self) -> None:
+        self.answer: Callable[[], Any] = trio.lowlevel.checkpoint
+        self.asked = 0
+
+    async def __call__(self) -> None:
+        self.asked += 1
+        await self.answer()
+
+
+async def away() -> None:
+    raise ServiceUnavailable("https://user:password@api.example refused")
+
+
+async def test_they_are_asked_once_a_minute_and_not_by_who_reads(autojump_clock: MockClock):
+    one, other = Service(), Service()
+    externals = Externals({"one": one, "other": other})
+    assert externals.report() is None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(externals.run)
+        await trio.sleep(1.1 * EVERY)
+        assert externals.report() is not None
+        await trio.sleep(9 * EVERY)
+        for _ in range(100):
+            externals.report()
+        assert 9 <= one.asked == other.asked <= 12
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_report_has_the_longest_latency_and_the_age(autojump_clock: MockClock):
+    one, other = Service(), Service()
+    one.answer = partial(trio.sleep, 1.25)
+    externals = Externals({"one": one, "other": other})
+    await externals.look()
+    await trio.sleep(30)
+    assert externals.report() == ServiceHealthResponse("up", latency=1250, age=31)
+
+
+async def test_those_that_are_away_are_named_by_code_and_nothing_else(autojump_clock: MockClock):
+    one, other, third = Service(), Service(), Service()
+    one.answer, other.answer = away, trio.sleep_forever
+    began = trio.current_time()
+    externals = Externals({"one": one, "other": other, "third": third})
+    await externals.look()
+    assert trio.current_time() - began == PATIENCE  # side by side
+    assert externals.report() == ServiceHealthResponse(
+        "degraded", latency=0, error="one SERVICE_UNAVAILABLE, other TIMEOUT", age=5
+    )
+
+
+async def test_only_a_change_is_logged(autojump_clock: MockClock):
+    one = Service()
+    externals = Externals({"one": one})
+    with capture_logs() as logs:
+        for answer in (trio.lowlevel.checkpoint, away, away, trio.lowlevel.checkpoint):
+            one.answer = answer
+            await externals.look()
+            await externals.look()
+    assert [(line["event"], line["service"], line.get("code")) for line in logs] == [
+        ("external service does not answer", "one", "SERVICE_UNAVAILABLE"),
+        ("external service answers again", "one", None),
+    ]
+
+
+async def test_real_clients_whose_plug_is_pulled():
+    async with (
+        open_openai() as model,
+        open_usda() as foods,
+        open_model(model, Metrics()) as openai,
+        Usda.open(base_url=foods.url, api_key=Secret(foods.api_key)) as usda,
+    ):
+        externals = Externals({"openai": openai.reachable, "usda": usda.reachable})
+        await externals.look()
+        assert (report := externals.report()) is not None
+        assert report.status == "up"
+        assert model.received == []  # the list of models: no completion, no cost
+        assert len(foods.behaviour.requests) == 1
+        foods.behaviour.failures = 1
+        await externals.look()
+        assert (report := externals.report()) is not None
+        assert (report.status, report.error) == ("degraded", "usda SERVICE_UNAVAILABLE")
+        assert len(foods.behaviour.requests) == 2  # once, whatever it answers
+    async with open_model(model, Metrics()) as openai:  # nobody listens there any more
+        externals = Externals({"openai": openai.reachable})
+        await externals.look()
+        assert (report := externals.report()) is not None
+        assert (report.status, report.error) == ("degraded", "openai SERVICE_UNAVAILABLE")
+
+
+async def test_a_refused_key_is_seen_before_somebody_needs_it():
+    async with (
+        open_usda() as foods,
+        Usda.open(base_url=foods.url, api_key=Secret("wrong")) as usda,
+    ):
+        externals = Externals({"usda": usda.reachable})
+        await externals.look()
+        assert (report := externals.report()) is not None
+        assert (report.status, report.error) == ("degraded", "usda SERVICE_AUTH_ERROR")
+
+
+async def told(server: WholeServer, error: str | None) -> dict[str, Any]:
+    """`/health/detailed`, once `external_apis` has that error."""
+    with trio.fail_after(20):
+        while True:
+            answer = await server.http.get("/health/detailed")
+            service = answer.json()["services"].get("external_apis")
+            if service is not None and service.get("error") == error:
+                return {"status_code": answer.status_code, **answer.json()}
+            await trio.sleep(0.05)
+
+
+async def test_the_assembled_server_tells_of_them(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "EVERY", 0.1)
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    async with (
+        open_project(database_url) as gotrue,
+        open_openai() as model,
+        open_usda() as foods,
+        whole_server(
+            environment(
+                database_url,
+                gotrue,
+                OPENAI_BASE_URL=model.url,
+                USDA_API_KEY=foods.api_key,
+                USDA_API_BASE_URL=foods.url,
+            )
+        ) as server,
+    ):
+        body = await told(server, None)
+        assert (body["status_code"], body["status"]) == (200, "healthy")
+        assert body["services"]["external_apis"]["latency"] >= 0
+        model.behaviour.delay = 3600
+        body = await told(server, "openai TIMEOUT")
+        assert (body["status_code"], body["status"]) == (200, "degraded")
+        assert (await server.http.get("/health/ready")).status_code == 200
+        model.behaviour.delay = 0
+        body = await told(server, None)
+        assert body["status"] == "healthy"
+    assert server.status == 0
+
+
+async def test_without_a_key_of_its_own_the_server_spends_no_quota_of_usda(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "EVERY", 0.1)
+    async with (
+        open_project(database_url) as gotrue,
+        open_openai() as model,
+        open_usda() as foods,
+        whole_server(
+            environment(
+                database_url, gotrue, OPENAI_BASE_URL=model.url, USDA_API_BASE_URL=foods.url
+            )
+        ) as server,
+    ):
+        await told(server, None)
+        assert foods.behaviour.requests == []

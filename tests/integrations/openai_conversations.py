@@ -1,0 +1,60 @@
+"""A real client of the stand-in, and questions to ask it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from cookcam.config.readers import Secret
+from cookcam.errors import AppError
+from cookcam.integrations.openai import OpenAI
+from cookcam.integrations.openai.prompts import DATA_RULE, data_block
+from cookcam.observability.metrics import Metrics
+from cookcam.sandbox.openai import OpenAIStandIn
+
+MODEL = "gpt-4o-mini"
+INGREDIENTS = ["chicken breast", "broccoli", "carrots", "rice", "ginger", "lemon"]
+
+
+def question(**changes: Any) -> dict[str, Any]:
+    """What both ways to ask take besides the shape."""
+    asked: dict[str, Any] = {
+        "name": "suggestions",
+        "instructions": f"You are a chef. {DATA_RULE}",
+        "prompt": f"Three ideas, please.\n{data_block({'detectedIngredients': INGREDIENTS})}",
+        "temperature": 0.7,
+        "max_tokens": 1000,
+        "seconds": 50,
+    }
+    return asked | changes
+
+
+@asynccontextmanager
+async def open_model(
+    stand_in: OpenAIStandIn, metrics: Metrics | None = None, **changes: Any
+) -> AsyncGenerator[OpenAI]:
+    """A client whose library is loaded and has looked around: it does both in threads, which a
+    virtual clock does not wait for."""
+    settings: dict[str, Any] = {
+        "api_key": Secret(stand_in.key),
+        "base_url": stand_in.url,
+        "model": MODEL,
+        "concurrency": 4,
+        "metrics": metrics or Metrics(),
+    }
+    async with OpenAI.open(**settings | changes) as model:
+        await model.warm_up()
+        with suppress(AppError):
+            await model.reachable()
+        yield model
+
+
+def samples(metrics: Metrics, name: str) -> Mapping[tuple[str, ...], float]:
+    """The values of a metric by the values of its labels, those without counts left out."""
+    found: dict[tuple[str, ...], float] = {}
+    for family in metrics.registry.collect():
+        for sample in family.samples:
+            if sample.name == name and sample.value:
+                found[tuple(sample.labels.values())] = sample.value
+    return found

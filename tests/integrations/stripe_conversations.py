@@ -1,0 +1,53 @@
+"""A real client of the stand-in, and what it is asked for again and again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from cookcam.config.readers import Secret
+from cookcam.integrations.retry import RetryPolicy
+from cookcam.integrations.stripe import Stripe
+from cookcam.integrations.stripe.billing import CheckoutSession, Subscription
+from cookcam.sandbox.stripe import StripeStandIn
+
+ANN = UUID("00000000-0000-4000-8000-00000000a001")
+
+AT_ONCE = RetryPolicy(deadline=5.0, attempts=3, initial_delay=0.0)
+
+
+@asynccontextmanager
+async def open_client(stand_in: StripeStandIn, **changes: Any) -> AsyncGenerator[Stripe]:
+    """A client whose library is loaded: that is done in a thread, which no virtual clock sees."""
+    settings: dict[str, Any] = {
+        "secret_key": Secret(stand_in.key),
+        "api_base": stand_in.url,
+        "policy": AT_ONCE,
+    }
+    async with Stripe.open(**settings | changes) as client:
+        await client.warm_up()
+        yield client
+
+
+async def checkout(client: Stripe, key: str = "checkout", **changes: Any) -> CheckoutSession:
+    asked: dict[str, Any] = {
+        "user_id": ANN,
+        "tier_id": 2,
+        "tier_name": "Regular",
+        "amount_cents": 399,
+        "interval": "month",
+        "success_url": "https://cookcam.ai/thanks?session={CHECKOUT_SESSION_ID}",
+        "cancel_url": "https://cookcam.ai/plans",
+        "idempotency_key": key,
+    }
+    return await client.create_checkout_session(**asked | changes)
+
+
+async def subscribed(client: Stripe, stand_in: StripeStandIn, **changes: Any) -> Subscription:
+    """A subscription that was just paid for."""
+    session = await checkout(client, **changes)
+    paid = CheckoutSession.of(stand_in.pay(session.id))
+    assert paid.subscription_id is not None
+    return await client.retrieve_subscription(paid.subscription_id)

@@ -1,0 +1,208 @@
+"""Answers while they are being written: the real openai client against the stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from cookcam.errors import AppError, RateLimited, ServiceAuthError, ServiceUnavailable
+from cookcam.integrations.openai import (
+    Finished,
+    Item,
+    ModelOutOfTime,
+    OpenAI,
+    Progress,
+    Restarted,
+    UnusableAnswer,
+)
+from cookcam.observability.metrics import Metrics
+from cookcam.sandbox.openai import Fault, OpenAIStandIn, open_openai
+from tests.integrations.openai_conversations import MODEL, open_model, question, samples
+from tests.integrations.openai_shapes import Suggestion, Suggestions
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+async def stand_in() -> AsyncIterator[OpenAIStandIn]:
+    async with open_openai() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def model(stand_in: OpenAIStandIn, metrics: Metrics) -> AsyncIterator[OpenAI]:
+    async with open_model(stand_in, metrics) as opened:
+        yield opened
+
+
+async def collected(model: OpenAI, **changes: Any) -> list[Any]:
+    """The events of a stream, without progress."""
+    async with model.stream(Suggestions, items="recipes", **question(**changes)) as events:
+        return [event async for event in events if not isinstance(event, Progress)]
+
+
+async def test_items_come_one_by_one_and_then_the_whole(model: OpenAI, metrics: Metrics):
+    *items, last = await collected(model)
+    assert isinstance(last, Finished)
+    assert items == [Item(n, recipe) for n, recipe in enumerate(last.value.recipes)]
+    assert last.value == await model.structured(Suggestions, **question())
+    assert samples(metrics, "model_requests_total") == {(MODEL, "suggestions", "ok"): 2}
+    counted = samples(metrics, "model_tokens_total")
+    assert all(tokens % 2 == 0 for tokens in counted.values())  # streamed and whole alike
+
+
+async def test_an_item_does_not_wait_for_the_end(
+    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+):
+    stand_in.behaviour.chunk_delay = 0.1
+    outcomes: list[tuple[str, str]] = []
+    characters: list[int] = []
+    async with model.stream(Suggestions, items="recipes", **question()) as events:
+        async for event in events:
+            if isinstance(event, Progress):
+                characters.append(event.characters)
+            else:
+                outcomes.append((type(event).__name__, stand_in.received[0].outcome))
+    assert outcomes[0] == ("Item", "open")
+    assert outcomes[1] == ("Item", "open")
+    assert outcomes[-1] == ("Finished", "answered")
+    assert len(characters) > 5
+    assert characters == sorted(characters)
+
+
+async def test_leaving_the_block_ends_the_request(
+    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+):
+    stand_in.behaviour.chunk_delay = 1
+    async with model.stream(Suggestions, items="recipes", **question(seconds=500)) as events:
+        async for event in events:
+            if isinstance(event, Item):
+                break
+    with trio.fail_after(0.1):
+        await stand_in.received[0].ended()
+    assert stand_in.received[0].outcome == "disconnected"
+
+
+async def test_cancelling_the_listener_ends_the_request(
+    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn, metrics: Metrics
+):
+    stand_in.behaviour.chunk_delay = 1
+    with trio.CancelScope() as scope:
+        async with model.stream(Suggestions, items="recipes", **question(seconds=500)) as events:
+            async for event in events:
+                if isinstance(event, Item):
+                    scope.cancel()
+    assert scope.cancelled_caught
+    with trio.fail_after(0.1):
+        await stand_in.received[0].ended()
+    assert stand_in.received[0].outcome == "disconnected"
+    assert samples(metrics, "model_requests_total") == {(MODEL, "suggestions", "cancelled"): 1}
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_the_deadline_covers_the_listener_too(
+    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn, busy: bool
+):
+    stand_in.behaviour.chunk_delay = 0 if busy else 10
+    began = trio.current_time()
+
+    async def listen() -> None:
+        async with model.stream(Suggestions, items="recipes", **question(seconds=50)) as events:
+            async for event in events:
+                if isinstance(event, Item) and busy:
+                    await trio.sleep_forever()
+
+    with pytest.raises(ModelOutOfTime):
+        await listen()
+    assert trio.current_time() - began == pytest.approx(50)
+
+
+async def test_a_lost_connection_starts_again(
+    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+):
+    stand_in.behaviour.fault = Fault("cut", times=1)
+    events = await collected(model)
+    again = events.index(Restarted())
+    assert [event.index for event in events[:again]] == [0]
+    assert [event.index for event in events[again + 1 : -1]] == [0, 1, 2]
+    assert isinstance(events[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    "kind", ["garbage", "wrong_shape", "wrong_count", "refusal", "truncated", "filtered"]
+)
+async def test_an_unusable_answer_starts_again_once(
+    model: OpenAI, stand_in: OpenAIStandIn, kind: Any
+):
+    stand_in.behaviour.fault = Fault(kind, times=1)
+    events = await collected(model)
+    assert Restarted() in events
+    assert isinstance(events[-1], Finished)
+    stand_in.behaviour.fault = Fault(kind)
+    with pytest.raises(UnusableAnswer):
+        await collected(model)
+    assert len(stand_in.received) == 4
+
+
+async def test_an_item_that_is_rejected_is_not_given(
+    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+):
+    stand_in.behaviour.chunk_delay = 0.01
+    seen: list[str] = []
+
+    def reject_the_second(item: Suggestion) -> None:
+        seen.append(item.title)
+        if len(seen) == 2:
+            raise ValueError("disliked")
+
+    *_, last = events = await collected(model, check_item=reject_the_second)
+    assert [getattr(event, "index", "restarted") for event in events[:-1]] == [
+        0,
+        "restarted",
+        0,
+        1,
+        2,
+    ]
+    assert isinstance(last, Finished)
+    await stand_in.received[0].ended()
+    assert stand_in.received[0].outcome == "disconnected"  # what is left of it is not paid for
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(429, RateLimited), (500, ServiceUnavailable), (401, ServiceAuthError)],
+)
+async def test_what_openai_refuses_becomes_an_error_of_ours(
+    autojump_clock: MockClock,
+    model: OpenAI,
+    stand_in: OpenAIStandIn,
+    status: int,
+    error: type[AppError],
+):
+    stand_in.behaviour.fault = Fault("status", status=status)
+    with pytest.raises(error):
+        await collected(model)
+
+
+async def test_a_list_that_the_shape_has_not_is_a_fault_of_the_caller(model: OpenAI):
+    with pytest.raises(TypeError):
+        async with model.stream(Suggestions, items="dishes", **question()):
+            pass
+
+
+async def test_errors_of_the_listener_are_its_own(model: OpenAI, stand_in: OpenAIStandIn):
+    async def listen() -> None:
+        async with model.stream(Suggestions, items="recipes", **question()) as events:
+            async for _ in events:
+                raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await listen()
+    assert len(stand_in.received) == 1

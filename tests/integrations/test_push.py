@@ -1,0 +1,186 @@
+"""FCM and APNs, against stand-ins that speak their protocols: outcomes, keys, outages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from uuid import uuid4
+
+import httpx
+import pytest
+from attrs import evolve, frozen
+from structlog.testing import capture_logs
+
+from cookcam.config.readers import Secret
+from cookcam.integrations.push import Apns, ApnsKey, Fcm, Outcome, PushMessage, PushService
+from cookcam.integrations.store_calls import StoreCalls, StoreMisconfigured, StoreUnavailable
+from cookcam.sandbox.push import Keys, PushStandIn, open_push
+from cookcam.sandbox.push import server as push
+from cookcam.sandbox.push.keys import KEY_ID, TEAM_ID
+
+QUICK = StoreCalls(initial_delay=0.01)
+TOKENS = {"fcm": "cZ1:APA91b_x-" + "0" * 140, "apns": "0a" * 32}
+MESSAGE = PushMessage(
+    id=str(uuid4()),
+    title="Your streak is about to end",
+    body="Cook something",
+    data={"type": "streak_warning", "action": "open_camera", "urgency": "high"},
+    sound="warning",
+    expires_at=datetime.now(UTC) + timedelta(hours=2),
+)
+MILD = evolve(MESSAGE, data={"type": "daily_checkin", "action": "open_camera"}, sound="default")
+
+
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    return Keys.make()
+
+
+@frozen
+class Both:
+    stand_in: PushStandIn
+    fcm: Fcm
+    apns: Apns
+
+    def service(self, provider: str) -> PushService:
+        return self.fcm if provider == "fcm" else self.apns
+
+
+@pytest.fixture
+async def both(keys: Keys) -> AsyncIterator[Both]:
+    async with (
+        open_push(keys=keys) as stand_in,
+        open_fcm(stand_in) as fcm,
+        open_apns(stand_in) as apns,
+    ):
+        yield Both(stand_in, fcm, apns)
+
+
+def open_fcm(stand_in: PushStandIn, key: str | None = None) -> Any:
+    key = key or stand_in.service_account
+    return Fcm.open(api_url=stand_in.url, key=Secret(key), calls=QUICK)
+
+
+def open_apns(stand_in: PushStandIn, key: Keys | None = None, topic: str = push.TOPIC) -> Any:
+    p8 = (key or stand_in.keys).p8
+    given = ApnsKey(Secret(p8), KEY_ID, TEAM_ID)
+    return Apns.open(url=stand_in.url, topic=topic, key=given, calls=QUICK)
+
+
+@pytest.fixture(params=["fcm", "apns"])
+def provider(request: pytest.FixtureRequest) -> Literal["fcm", "apns"]:
+    return request.param
+
+
+class TestEither:
+    async def test_a_device_gets_title_text_data_sound_and_urgency(self, both: Both, provider: str):
+        token = TOKENS[provider]
+        assert await both.service(provider).send(token, MESSAGE) == Outcome("sent")
+        assert await both.service(provider).send(token, MILD) == Outcome("sent")
+        warning, mild = both.stand_in.sent
+        assert (warning.provider, warning.token) == (provider, token)
+        assert (warning.title, warning.body) == (MESSAGE.title, MESSAGE.body)
+        assert warning.data == MESSAGE.data
+        assert (warning.sound, warning.urgent, warning.collapse) == ("warning", True, MESSAGE.id)
+        assert (mild.data, mild.sound, mild.urgent) == (MILD.data, "default", False)
+
+    async def test_a_token_that_has_ended_is_told_from_a_message_that_is_refused(
+        self, both: Both, provider: str
+    ):
+        both.stand_in.gone.add(TOKENS[provider])
+        reason = {"fcm": "UNREGISTERED", "apns": "Unregistered"}[provider]
+        assert await both.service(provider).send(TOKENS[provider], MESSAGE) == Outcome(
+            "gone", reason
+        )
+        nonsense = await both.service(provider).send("no/token?", MESSAGE)
+        assert nonsense.verdict == "gone"
+        assert both.stand_in.sent == []
+
+    async def test_a_short_outage_is_waited_for(self, both: Both, provider: str):
+        both.stand_in.behaviour.failures = 2
+        outcome = await both.service(provider).send(TOKENS[provider], MESSAGE)
+        assert (outcome.verdict, len(both.stand_in.sent)) == ("sent", 1)
+
+    @pytest.mark.parametrize("status", [500, 503, 429])
+    async def test_a_long_one_is_no_word_about_the_device(
+        self, both: Both, provider: str, status: int
+    ):
+        behaviour = both.stand_in.behaviour
+        behaviour.failures, behaviour.status, behaviour.retry_after = 99, status, 90
+        with pytest.raises(StoreUnavailable) as caught:
+            await both.service(provider).send(TOKENS[provider], MESSAGE)
+        assert caught.value.advice == 90
+
+    async def test_nor_is_a_refused_key(self, both: Both, provider: str, keys: Keys):
+        stranger = Keys.make()
+        theirs = stranger.service_account(f"{both.stand_in.url}/token")
+        opened = (
+            open_fcm(both.stand_in, theirs)
+            if provider == "fcm"
+            else open_apns(both.stand_in, stranger)
+        )
+        async with opened as service:
+            with pytest.raises(StoreMisconfigured):
+                await service.send(TOKENS[provider], MESSAGE)
+
+    async def test_one_token_of_ours_does_for_many_and_a_revoked_one_is_replaced(
+        self, both: Both, provider: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        service = both.service(provider)
+        for _ in range(3):
+            await service.send(TOKENS[provider], MESSAGE)
+        if provider == "fcm":
+            assert len(both.stand_in.access_tokens) == 1
+            both.stand_in.behaviour.revoked.update(both.stand_in.access_tokens)
+        else:
+            assert both.apns._token is not None
+            both.stand_in.behaviour.revoked.add(both.apns._token)
+        assert (await service.send(TOKENS[provider], MESSAGE)).verdict == "sent"
+
+    async def test_a_dead_line_is_an_outage(self, provider: str, keys: Keys):
+        async with open_push(keys=keys) as stand_in:
+            pass
+        opened = open_fcm(stand_in) if provider == "fcm" else open_apns(stand_in)
+        async with opened as service:
+            with pytest.raises(StoreUnavailable):
+                await service.send(TOKENS[provider], MESSAGE)
+
+    async def test_logs_have_neither_token_nor_text(self, both: Both, provider: str):
+        with capture_logs() as logs:
+            both.stand_in.behaviour.failures = 1
+            await both.service(provider).send(TOKENS[provider], MESSAGE)
+            await both.service(provider).send("no/token?", MESSAGE)
+        assert not any(
+            secret in str(logs) for secret in (TOKENS[provider], MESSAGE.body, "no/token")
+        )
+
+
+async def test_another_app_s_topic_ends_no_token(both: Both):
+    async with open_apns(both.stand_in, topic="com.other.app") as apns:
+        outcome = await apns.send(TOKENS["apns"], MESSAGE)
+    assert outcome == Outcome("refused", "DeviceTokenNotForTopic")
+
+
+async def test_a_key_that_cannot_be_read_is_said(both: Both):
+    key = ApnsKey(Secret("-----BEGIN PRIVATE KEY-----\nno\n-----END PRIVATE KEY-----"), "k", "t")
+    async with Apns.open(url=both.stand_in.url, topic="t", key=key, calls=QUICK) as apns:
+        with pytest.raises(StoreMisconfigured):
+            await apns.send(TOKENS["apns"], MESSAGE)
+
+
+async def test_what_is_not_http_2_apns_does_not_take(both: Both):
+    async with httpx.AsyncClient(base_url=both.stand_in.url) as http:
+        answer = await http.post(f"/3/device/{TOKENS['apns']}", json={})
+        assert answer.status_code == 505
+
+
+async def test_what_was_sent_can_be_looked_at(both: Both):
+    await both.fcm.send(TOKENS["fcm"], MESSAGE)
+    await both.apns.send(TOKENS["apns"], MILD)
+    async with httpx.AsyncClient(base_url=both.stand_in.url) as http:
+        listed = (await http.get("/_sandbox/sent")).json()
+        assert [one["provider"] for one in listed] == ["apns", "fcm"]
+        assert listed[1]["title"] == MESSAGE.title
+        assert (await http.post("/_sandbox/gone", json={"token": TOKENS["fcm"]})).status_code == 204
+    assert (await both.fcm.send(TOKENS["fcm"], MESSAGE)).verdict == "gone"

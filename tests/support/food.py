@@ -1,0 +1,146 @@
+"""The catalogue, the nutrition and USDA's stand-in on one app, for tests of both features."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from attrs import frozen
+
+from cookcam.cache import Cache
+from cookcam.config import loading
+from cookcam.config.readers import Secret
+from cookcam.database import Database
+from cookcam.features.food.ingredients.routes import routes as ingredient_routes
+from cookcam.features.food.ingredients.service import Ingredients
+from cookcam.features.food.ingredients.store import IngredientStore
+from cookcam.features.food.nutrition.routes import routes as nutrition_routes
+from cookcam.features.food.nutrition.service import RecipesNutrition, SmartNutritionService
+from cookcam.features.food.nutrition.store import NutritionStore
+from cookcam.features.recipes.catalogue.routes import routes as recipe_routes
+from cookcam.features.recipes.catalogue.service import Recipes
+from cookcam.features.recipes.catalogue.store import RecipeStore
+from cookcam.http.app import create_app
+from cookcam.http.edge import Edge
+from cookcam.http.rate_limit import RateLimits
+from cookcam.identity import Authenticator
+from cookcam.integrations.retry import RetryPolicy
+from cookcam.integrations.usda import READ, HourlyBudget, Usda
+from cookcam.observability.metrics import Metrics
+from cookcam.sandbox.gotrue import Gotrue
+from cookcam.sandbox.usda import UsdaStandIn, open_usda
+from tests.features.conftest import Client, Person
+from tests.identity.project import new_user, open_client, open_project
+from tests.support.postgres import as_owner
+from tests.support.profiles import profiles_of
+
+MACROS = ("calories", "protein_g", "carbs_g", "fat_g", "sodium_mg")
+
+
+@frozen
+class Kitchen:
+    """The running app and what stands behind it."""
+
+    gotrue: Gotrue
+    usda: UsdaStandIn
+    client: Usda
+    database: Database
+    database_url: str
+    ingredients: Ingredients
+    smart: SmartNutritionService
+    cache: Cache
+    http: httpx.AsyncClient
+
+    @property
+    def guest(self) -> Client:
+        return Client(self.http)
+
+    async def person(self, name: str = "Ann", role: str | None = None) -> Person:
+        user = await new_user(self.gotrue, name, role)
+        return Person(self.http, self.gotrue.issue_token(user), user)
+
+    async def add(self, name: str, *macros: float | None, **columns: Any) -> int:
+        """A row of the catalogue and its id; `macros` are those of MACROS, per 100 g."""
+        values = dict(zip((f"{name}_per_100g" for name in MACROS), macros, strict=False))
+        values |= {"name": name, **columns}
+        async with self.database.transaction() as tx:
+            names = ", ".join(values)
+            places = ", ".join(f"%({column})s" for column in values)
+            return await tx.fetch_value(
+                f"insert into public.ingredients ({names}) values ({places}) returning id",  # type: ignore
+                **values,
+            )
+
+
+@asynccontextmanager
+async def open_kitchen(
+    database_url: str,
+    *,
+    policy: RetryPolicy = READ,
+    budget: HourlyBudget | None = None,
+    **environ: str,
+) -> AsyncIterator[Kitchen]:
+    async with AsyncExitStack() as stack:
+        gotrue = await stack.enter_async_context(open_project(database_url))
+        usda = await stack.enter_async_context(open_usda())
+        settings = loading.load(
+            {
+                "APP_ENV": "test",
+                "DATABASE_URL": database_url,
+                "DB_POOL_MIN": "1",
+                "DB_POOL_MAX": "8",
+                "SUPABASE_URL": gotrue.url,
+                "SUPABASE_ANON_KEY": gotrue.anon_key,
+                "SUPABASE_SERVICE_ROLE_KEY": gotrue.service_role_key,
+                "OPENAI_API_KEY": "sk-test",
+                "ENABLE_RATE_LIMITING": "false",
+                **environ,
+            }
+        )
+        database = await stack.enter_async_context(Database.open(settings.database))
+        provider = await stack.enter_async_context(open_client(gotrue))
+        authenticator = await stack.enter_async_context(
+            Authenticator.open(
+                provider,
+                supabase_url=settings.identity.supabase_url,
+                jwt_secret=settings.identity.jwt_secret,
+            )
+        )
+        client = await stack.enter_async_context(
+            Usda.open(base_url=usda.url, api_key=Secret(usda.api_key), budget=budget, policy=policy)
+        )
+        limits = RateLimits.of(settings.limits)
+        cache = Cache.of(Metrics())
+        recipes = Recipes(RecipeStore(database), profiles_of(database), cache)
+        ingredients = Ingredients(IngredientStore(database), client, cache)
+        smart = SmartNutritionService(ingredients, cache)
+        nutrition = RecipesNutrition(recipes, smart, NutritionStore(database), cache)
+        app = create_app(
+            settings,
+            [
+                ingredient_routes(ingredients),
+                nutrition_routes(smart, nutrition),
+                recipe_routes(recipes),
+            ],
+            authenticator=authenticator,
+            limits=limits,
+        )
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
+                base_url="http://cookcam.test",
+                timeout=30,
+            )
+        )
+        yield Kitchen(gotrue, usda, client, database, database_url, ingredients, smart, cache, http)
+
+
+def word() -> str:
+    """A word no other test uses."""
+    return "".join(chr(ord("g") + int(digit, 16)) for digit in uuid4().hex[:12])
+
+
+__all__ = ["Kitchen", "as_owner", "open_kitchen", "word"]

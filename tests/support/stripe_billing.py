@@ -1,0 +1,385 @@
+"""The app with payments, Stripe's stand-in behind it, and events delivered one by one by the test.
+
+The stand-in has a clock of its own, which `advance` moves. What the app says at that time is seen
+by `today`: it moves the periods of all subscriptions back by as much, looks, and restores them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+import orjson
+from attrs import define, field, frozen
+from psycopg import sql
+from psycopg.rows import tuple_row
+from structlog.testing import capture_logs
+
+from cookcam.config import loading
+from cookcam.config.readers import Secret
+from cookcam.database import Database, Transaction
+from cookcam.database.connection import Connection
+from cookcam.features.billing.commissions import MoneyBack, Receipt
+from cookcam.features.billing.ledger.entitlements import Entitlements
+from cookcam.features.billing.ledger.ledger import SubscriptionLedger
+from cookcam.features.billing.stripe import checkout_routes
+from cookcam.features.billing.stripe.handlers import Handler
+from cookcam.features.billing.stripe.payments import Payments
+from cookcam.features.billing.stripe.redirects import Redirects
+from cookcam.features.billing.tiers import routes as subscription_routes
+from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.features.billing.tiers.features import Features
+from cookcam.features.billing.tiers.guards import Gates
+from cookcam.features.billing.tiers.models import Subscription
+from cookcam.features.billing.tiers.quotas import Quotas
+from cookcam.features.billing.tiers.store import SubscriptionStore
+from cookcam.features.billing.webhooks import routes
+from cookcam.http import Routes
+from cookcam.http.app import create_app
+from cookcam.http.edge import Edge
+from cookcam.http.rate_limit import RateLimits
+from cookcam.identity import Authenticator, Identity
+from cookcam.identity.guards import signed_in
+from cookcam.integrations.retry import RetryPolicy
+from cookcam.integrations.stripe import Stripe
+from cookcam.sandbox.stripe import StripeStandIn, open_stripe
+from cookcam.sandbox.stripe.post import signature
+from tests.features.conftest import Answer, Client, Person
+from tests.identity.project import new_user, open_client, open_project
+from tests.support.postgres import as_owner
+from tests.support.whole_server import environment
+
+SECRET, CONNECT_SECRET = "whsec_ours", "whsec_connect"
+WEBHOOK, CONNECT_WEBHOOK = "/subscription/webhook/stripe", "/subscription/webhook/stripe-connect"
+HOME = "https://cookcam.ai"
+BACK = {"successUrl": f"{HOME}/thanks", "cancelUrl": "cookcam://plans"}
+
+
+@define
+class Notes:
+    """What was told to whom: commissions, sockets, the observer of events."""
+
+    receipts: list[Receipt] = field(factory=list)
+    converted: list[UUID] = field(factory=list)
+    back: list[MoneyBack] = field(factory=list)
+    ended: list[UUID] = field(factory=list)
+    attributed: list[tuple[UUID, str]] = field(factory=list)
+    sent: list[tuple[UUID, str, Any]] = field(factory=list)
+    done: list[tuple[str, str]] = field(factory=list)
+    given_up: list[str] = field(factory=list)
+    connect: list[tuple[str, str | None]] = field(factory=list)
+    reversed: list[tuple[str, str]] = field(factory=list)
+    reported: list[Exception] = field(factory=list)
+    failures: list[Exception] = field(factory=list)
+    """Raised by the next handlers of connected accounts."""
+
+    async def attribute(self, user_id: UUID, code: str) -> None:
+        self.attributed.append((user_id, code))
+
+    async def on_first_paid(self, tx: Transaction, subscription: Subscription) -> None:
+        self.converted.append(subscription.id)
+
+    async def on_invoice_paid(self, tx: Transaction, receipt: Receipt) -> None:
+        self.converted.append(receipt.subscription.id)
+        self.receipts.append(receipt)
+
+    async def on_refund(self, tx: Transaction, back: MoneyBack) -> None:
+        self.back.append(back)
+
+    async def on_ended(self, tx: Transaction, ended: Sequence[Subscription]) -> None:
+        self.ended += [row.id for row in ended]
+
+    def send_to_user(self, user_id: UUID, event: str, data: Any) -> int:
+        self.sent.append((user_id, event, data))
+        return 1
+
+    def event_done(self, event_type: str, outcome: str, seconds: float) -> None:
+        self.done.append((event_type, outcome))
+
+    def event_given_up(self, event_type: str, error: Exception) -> None:
+        self.given_up.append(event_type)
+
+    def charge_reversed(self, provider: str, reason: str, outcome: str) -> None:
+        self.reversed.append((reason, outcome))
+
+    def closed_account_charged(self, error: Exception) -> None:
+        self.reported.append(error)
+
+    def notifications(self) -> list[str]:
+        return [data["type"] for _, event, data in self.sent if event == "user_notification"]
+
+    async def _on_connect(self, event: Any) -> Any:
+        if self.failures:
+            raise self.failures.pop(0)
+
+        async def write(tx: Transaction) -> None:
+            self.connect.append((event.type, event.account))
+
+        return write
+
+    @property
+    def of_accounts(self) -> Mapping[str, Handler]:
+        return dict.fromkeys(("account.updated", "payout.paid"), self._on_connect)
+
+    @property
+    def of_platform(self) -> Mapping[str, Handler]:
+        return {"transfer.created": self._on_connect}
+
+
+@frozen
+class Desk:
+    http: httpx.AsyncClient
+    gotrue: Any
+    database: Database
+    database_url: str
+    stripe: StripeStandIn
+    payments: Payments
+    ledger: SubscriptionLedger
+    notes: Notes
+    logs: list[Any]
+    delivered: set[str] = field(factory=set)
+
+    @property
+    def guest(self) -> Client:
+        return Client(self.http)
+
+    async def person(self, name: str = "Ann") -> Person:
+        user = await new_user(self.gotrue, name)
+        return Person(self.http, self.gotrue.issue_token(user), user)
+
+    # Events
+
+    def new(self, *types: str) -> list[dict[str, Any]]:
+        """Events that were not delivered yet, of these types or of all."""
+        return [
+            event
+            for event in self.stripe.events
+            if event["id"] not in self.delivered and (not types or event["type"] in types)
+        ]
+
+    async def deliver(
+        self, event: Mapping[str, Any], *, path: str = WEBHOOK, secret: str = SECRET
+    ) -> Answer:
+        self.delivered.add(event["id"])
+        body = orjson.dumps(event, option=orjson.OPT_INDENT_2)
+        signed = signature(body, [secret], int(time.time()))
+        return await self.http.post(
+            f"/api/v1{path}", content=body, headers={"Stripe-Signature": signed}
+        )
+
+    async def deliver_all(self) -> None:
+        """Every new event once, in the order in which they happened; all of them are done."""
+        for event in self.new():
+            connect = event.get("account") is not None
+            path, secret = (CONNECT_WEBHOOK, CONNECT_SECRET) if connect else (WEBHOOK, SECRET)
+            answer = await self.deliver(event, path=path, secret=secret)
+            assert answer.status_code == 200, (event["type"], answer.text)
+            assert answer.json()["processed"], answer.text
+
+    # People
+
+    async def begin(self, who: Person, tier: int = 2, **more: Any) -> dict[str, Any]:
+        """A checkout; its session."""
+        answer = await who.post("/subscription/create-checkout", {"tierId": tier, **BACK, **more})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["success"] is True
+        session = self.stripe.objects("checkout.session")[-1]
+        assert answer.json()["checkoutUrl"] == session["url"]
+        return session
+
+    async def buy(self, who: Person, tier: int = 2, **more: Any) -> str:
+        """Ann pays, and all events arrive; the id of the subscription."""
+        session = await self.begin(who, tier, **more)
+        paid = self.stripe.pay(session["id"])
+        await self.deliver_all()
+        return paid["subscription"]
+
+    async def status(self, who: Person) -> dict[str, Any]:
+        answer = await who.get("/subscription/status")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    @asynccontextmanager
+    async def today(self) -> AsyncGenerator[None]:
+        """Inside, it is the stand-in's day."""
+        move = """update user_subscriptions set
+            current_period_start = current_period_start - make_interval(secs => %(s)s),
+            current_period_end = current_period_end - make_interval(secs => %(s)s)"""
+        ahead = self.stripe.now - int(time.time())
+        await self.sql(move, s=ahead)
+        try:
+            yield
+        finally:
+            await self.sql(move, s=-ahead)
+
+    async def has(self, who: Person) -> str:
+        """What somebody has on the stand-in's day; status, gates and features agree on it."""
+        async with self.today():
+            status = await self.status(who)
+            tier = status["tier_slug"]
+            gate = {
+                slug: (await who.get(f"/gated/{slug}")).status_code
+                for slug in ("regular", "creator")
+            }
+            pdf = (await who.get("/subscription/feature/export_pdf")).json()["hasAccess"]
+            assert status["tier"]["slug"] == tier
+            assert status["isCreator"] == (tier == "creator")
+            assert pdf == (tier != "free")
+            assert gate == {
+                "regular": 200 if tier != "free" else 403,
+                "creator": 200 if tier == "creator" else 403,
+            }
+            assert (status["status"] == "expired") == (tier == "free")
+        return tier
+
+    async def row(self, subscription_id: str) -> Subscription:
+        row = await self.ledger.find("stripe", subscription_id)
+        assert row is not None
+        return row
+
+    async def history(self, subscription_id: str) -> list[str]:
+        rows = await self.sql(
+            """select h.action from subscription_history h
+            join user_subscriptions s on s.id = h.subscription_id
+            where s.provider_subscription_id = %(id)s order by h.created_at, h.id""",
+            id=subscription_id,
+        )
+        return [row[0] for row in rows]
+
+    async def stored(self, event_id: str) -> dict[str, Any] | None:
+        rows = await self.sql(
+            """select status, attempts, error_message, payload is not null,
+              extract(epoch from next_attempt_at - now())
+            from stripe_webhook_events where event_id = %(id)s""",
+            id=event_id,
+        )
+        names = ("status", "attempts", "error", "payload", "wait")
+        return dict(zip(names, rows[0], strict=True)) if rows else None
+
+    async def wait(self, minutes: float) -> None:
+        """Time passes for the inbox."""
+        await self.sql(
+            """update stripe_webhook_events set
+              claimed_at = claimed_at - make_interval(secs => %(s)s),
+              next_attempt_at = next_attempt_at - make_interval(secs => %(s)s)
+            where status <> 'processed'""",
+            s=minutes * 60,
+        )
+
+    async def sweep(self) -> int:
+        assert self.payments.inbox is not None
+        return await self.payments.inbox.sweep()
+
+    async def sql(self, statement: str, **params: Any) -> list[Any]:
+        url = as_owner(self.database_url)
+        async with await Connection.connect(url, autocommit=True) as connection:
+            cursor = connection.cursor(row_factory=tuple_row)
+            await cursor.execute(sql.SQL(statement), params)
+            return await cursor.fetchall() if cursor.description else []
+
+
+def gated(gates: Gates) -> Routes:
+    bp = Routes("gated", __name__)
+
+    @bp.get("/gated/regular")
+    @signed_in
+    @gates.tier_required("regular")
+    async def regular(caller: Identity) -> dict[str, Any]:
+        return {}
+
+    @bp.get("/gated/creator")
+    @signed_in
+    @gates.creator
+    async def creator(caller: Identity) -> dict[str, Any]:
+        return {}
+
+    return bp
+
+
+@asynccontextmanager
+async def open_desk(
+    database_url: str,
+    *,
+    configured: bool = True,
+    secrets: Sequence[str] = (SECRET,),
+    connect_secrets: Sequence[str] = (CONNECT_SECRET,),
+    **environ: str,
+) -> AsyncIterator[Desk]:
+    async with AsyncExitStack() as stack:
+        gotrue = await stack.enter_async_context(open_project(database_url))
+        settings = loading.load(environment(database_url, gotrue, **environ))
+        database = await stack.enter_async_context(Database.open(settings.database))
+        provider = await stack.enter_async_context(open_client(gotrue))
+        authenticator = await stack.enter_async_context(
+            Authenticator.open(
+                provider,
+                supabase_url=settings.identity.supabase_url,
+                jwt_secret=settings.identity.jwt_secret,
+            )
+        )
+        stand_in = await stack.enter_async_context(open_stripe())
+        client = await stack.enter_async_context(
+            Stripe.open(
+                secret_key=Secret(stand_in.key),
+                api_base=stand_in.url,
+                policy=RetryPolicy(deadline=2.0, attempts=2, initial_delay=0.0),
+            )
+        )
+        notes, store = Notes(), SubscriptionStore(database)
+        hub: Any = notes
+        catalogue = Catalogue(store)
+        entitlements = Entitlements(store, catalogue, _now)
+        ledger = SubscriptionLedger(database, store, hub, _now)
+        redirects = Redirects.of(
+            settings.server.base_url, settings.payments.checkout_allowed_origins
+        )
+        payments = Payments.of(
+            client if configured else None,
+            ledger,
+            entitlements,
+            redirects,
+            _now,
+            commissions=notes,
+            connect=notes,
+            observer=notes,
+        )
+        limits = RateLimits.of(settings.limits)
+        app = create_app(
+            settings,
+            [
+                subscription_routes.routes(
+                    catalogue,
+                    entitlements,
+                    Features(catalogue, entitlements, Quotas(database)),
+                ),
+                checkout_routes.routes(payments.checkout, payments.plans),
+                routes.routes(
+                    payments.inbox,
+                    routes.Endpoint([Secret(text) for text in secrets], _now),
+                    routes.Endpoint([Secret(text) for text in connect_secrets], _now),
+                ),
+                gated(Gates(entitlements)),
+            ],
+            authenticator=authenticator,
+            limits=limits,
+        )
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
+                base_url="http://cookcam.test",
+                timeout=30,
+            )
+        )
+        logs = stack.enter_context(capture_logs())
+        desk = Desk(http, gotrue, database, database_url, stand_in, payments, ledger, notes, logs)
+        await desk.sql("delete from stripe_webhook_events")  # of the tests before
+        yield desk
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
