@@ -11,7 +11,7 @@ import trio
 
 from cookcam.app.events_document import SENT, events_document
 from cookcam.lifecycle.state import Phase
-from tests.support.realtime import Person, open_live
+from tests.support.realtime import ApiUser, open_live
 
 REPOSITORY = Path(__file__).parents[1]
 OF_THE_PLAIN_PROTOCOL = {"pong", "ack", "connect_error"}
@@ -47,7 +47,7 @@ def check(event: str, data: Any) -> None:
 
 
 async def test_payloads_of_the_channel_itself_are_as_declared(autojump_clock):
-    ann = Person()
+    ann = ApiUser()
     async with open_live() as live, live.plain_socket() as client:
         await client.send("authenticate", {"token": live.token(ann, lifetime=90)}, id=1)
         check("connected", await client.expect("connected"))

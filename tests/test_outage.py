@@ -12,7 +12,7 @@ from cookcam.database.migrate import migrate
 from tests.identity.project import new_user, open_project
 from tests.support.postgres import as_owner
 from tests.support.private_postgres import private_server
-from tests.support.whole_server import WholeServer, environment, whole_server
+from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 
 async def test_requests_get_503_while_the_database_is_away_and_200_after() -> None:
@@ -21,13 +21,13 @@ async def test_requests_get_503_while_the_database_is_away_and_200_after() -> No
 
     pages = itertools.count()
 
-    async def client(server: WholeServer) -> None:
+    async def client(server: ServerUnderTest) -> None:
         while True:
             # A page nobody has asked for: what is kept for guests outlives the database.
-            answer = await server.http.get("/recipes", params={"offset": next(pages)})
-            outcomes.append(answer.status_code)
-            if answer.status_code != 200:
-                bodies.append(answer.json())
+            response = await server.http.get("/recipes", params={"offset": next(pages)})
+            outcomes.append(response.status_code)
+            if response.status_code != 200:
+                bodies.append(response.json())
             await trio.sleep(0.01)
 
     async def until(status: int, times: int) -> None:

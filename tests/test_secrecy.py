@@ -78,8 +78,8 @@ async def test_seeded_secrets_reach_neither_the_log_nor_the_error_reports(
                 refresh = {"refresh_token": seeds.refresh}
                 assert (await http.post("/auth/refresh", json=refresh)).status_code == 401
                 malformed = b'{"password": "' + seeds.password.encode()
-                answer = await http.post("/auth/login", content=malformed, headers=headers)
-                assert answer.status_code in (400, 415)
+                response = await http.post("/auth/login", content=malformed, headers=headers)
+                assert response.status_code in (400, 415)
 
                 await talk(server.url, token, seeds)
 

@@ -19,7 +19,7 @@ from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.work import Work
 from cookcam.observability.logging import configure_logging, instance_fields
 
-SOCKETS_BOUND = 5.0
+SOCKETS_TIMEOUT = 5.0
 
 
 class LifespanApp:
@@ -58,7 +58,7 @@ class LifespanApp:
             await send({"type": "lifespan.startup.complete"})
             await receive()
             lifecycle.enter(Phase.NOTICE)
-            with trio.move_on_after(SOCKETS_BOUND):
+            with trio.move_on_after(SOCKETS_TIMEOUT):
                 await services.realtime.notice()
                 await services.realtime.drain()
             await background.drain()

@@ -17,7 +17,7 @@ from cookcam.lifecycle.run import run
 from cookcam.lifecycle.shutdown import DrainReport
 from cookcam.lifecycle.uptime import since_process_start
 from cookcam.observability.logging import configure_logging, instance_fields
-from cookcam.serving.listener import SocketDoor
+from cookcam.serving.listener import SocketListener
 from cookcam.serving.server import protocol_config
 
 FLUSH_SECONDS = 2.0
@@ -40,7 +40,7 @@ def run_server(
     `ignored` are variables that are set and have no effect: they are logged once. `on_started` is
     called when the server accepts connections.
     """
-    outlet = configure_logging(
+    log_writer = configure_logging(
         config.environment, config.observability.log_level, instance=instance_fields(config)
     )
     log = structlog.get_logger("cookcam")
@@ -48,31 +48,33 @@ def run_server(
     if ignored:
         log.warning("these variables have no effect", variables=list(ignored))
     try:
-        door = open_door(config)
+        door = open_listener(config)
     except OSError as error:
         where = f"{config.server.host}:{config.server.port}"
         log.error("cannot listen", address=where, reason=error.strerror or str(error))
         return 1
     sys.setswitchinterval(THREAD_TURN)
     status = trio.run(_serve, config, door, on_started)
-    outlet.flush(FLUSH_SECONDS)
+    log_writer.flush(FLUSH_SECONDS)
     # Else the interpreter, on its way out, looks for garbage among all that was ever imported:
     # 0.2 s on an idle machine, for which a rolling restart would wait.
     gc.freeze()
     return status
 
 
-def open_door(config: Config) -> SocketDoor:
+def open_listener(config: Config) -> SocketListener:
     """Takes the port of the configuration; `run` listens on it later. Raises OSError."""
     tls = protocol_config(
         keep_alive_seconds=config.server.keep_alive_seconds,
         tls_cert_file=config.server.tls_cert_file,
         tls_key_file=config.server.tls_key_file,
     ).create_ssl_context()
-    return SocketDoor.bind(config.server.host, config.server.port, tls=tls)
+    return SocketListener.bind(config.server.host, config.server.port, tls=tls)
 
 
-async def _serve(config: Config, door: SocketDoor, on_started: Callable[[], None] | None) -> int:
+async def _serve(
+    config: Config, door: SocketListener, on_started: Callable[[], None] | None
+) -> int:
     log = structlog.get_logger("cookcam")
 
     def started() -> None:

@@ -41,7 +41,7 @@ from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
 from cookcam.realtime.service import Realtime
 from cookcam.serving.addresses import AddressLimit
-from cookcam.serving.listener import Door
+from cookcam.serving.listener import Listener
 from cookcam.serving.server import Server, protocol_config
 
 BUS_JOIN_TIMEOUT = 2.0
@@ -137,7 +137,7 @@ def edge_of(
 @asynccontextmanager
 async def open_program(
     config: Config,
-    doors: Sequence[Door],
+    doors: Sequence[Listener],
     lifecycle: Lifecycle,
     work: Work,
     *,

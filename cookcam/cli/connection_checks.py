@@ -26,7 +26,7 @@ from cookcam.app.providers import (
     open_usda,
 )
 from cookcam.config import Config
-from cookcam.database.actors import GUEST, SERVICE
+from cookcam.database.actors import ANONYMOUS, SERVICE
 from cookcam.database.connecting import connect
 from cookcam.database.migrate import MigrationError, pending
 from cookcam.errors import AppError, RateLimited, ServiceAuthError, ServiceUnavailable
@@ -44,7 +44,7 @@ CHECK_TIMEOUT = 15.0
 UNKNOWN_ID = "0" * 64
 """A purchase or a device that no service has: being told so means that our key was accepted."""
 
-ROLES = (GUEST.database_role, "authenticated", SERVICE.database_role)
+ROLES = (ANONYMOUS.database_role, "authenticated", SERVICE.database_role)
 
 State: TypeAlias = Literal["ok", "failed", "not set"]
 Check: TypeAlias = Callable[[Config], Awaitable[str]]

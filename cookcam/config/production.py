@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from cookcam.config.keys import token_address
 from cookcam.config.readers import InvalidSetting, Network, Secret
 
-WIDEST = {4: 8, 6: 7}
+MAX_WIDTH = {4: 8, 6: 7}
 """Shortest prefix of a network of proxies, by IP version: 10.0.0.0/8 and fc00::/7."""
 
 PACKAGED_APPS = frozenset(
@@ -74,7 +74,7 @@ def some_networks(value: Iterable[Network]) -> None:
     v6 = [network for network in value if isinstance(network, ipaddress.IPv6Network)]
     for network in (*ipaddress.collapse_addresses(v4), *ipaddress.collapse_addresses(v6)):
         mapped = isinstance(network, ipaddress.IPv6Network) and network[0].ipv4_mapped
-        shortest = 96 + WIDEST[4] if mapped else WIDEST[network.version]
+        shortest = 96 + MAX_WIDTH[4] if mapped else MAX_WIDTH[network.version]
         if network.prefixlen < shortest:
             raise InvalidSetting(
                 "must not trust whole address ranges such as 0.0.0.0/0 or ::/0 in production:"

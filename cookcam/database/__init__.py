@@ -3,13 +3,13 @@
 from psycopg import Notify
 from psycopg.types.json import Jsonb
 
-from cookcam.database.actors import GUEST, SERVICE, Actor, DatabaseRole
+from cookcam.database.actors import ANONYMOUS, SERVICE, Actor, DatabaseRole
 from cookcam.database.database import Database
 from cookcam.database.pool_stats import PoolStats
 from cookcam.database.transaction import Transaction
 
 __all__ = [
-    "GUEST",
+    "ANONYMOUS",
     "SERVICE",
     "Actor",
     "Database",

@@ -31,7 +31,7 @@ class FixedActor:
     claims: Mapping[str, object] = field(factory=dict[str, object])
 
 
-GUEST: Actor = FixedActor("anon")
+ANONYMOUS: Actor = FixedActor("anon")
 """A visitor who has not signed in: public reads."""
 
 SERVICE: Actor = FixedActor("service_role")

@@ -10,7 +10,7 @@ from attrs import frozen
 from psycopg import Notify
 from psycopg.rows import AsyncRowFactory, scalar_row
 
-from cookcam.database.actors import GUEST, SERVICE, Actor
+from cookcam.database.actors import ANONYMOUS, SERVICE, Actor
 from cookcam.database.connecting import connect, connection_string
 from cookcam.database.notifications import listen
 from cookcam.database.pool import Pool, PoolSettings, open_pool
@@ -71,7 +71,7 @@ class Database:
 
     async def ping(self) -> None:
         """Run a trivial query. Raises `ServiceUnavailable` when the database does not respond."""
-        await self.fetch_value_as(GUEST, "select 1")
+        await self.fetch_value_as(ANONYMOUS, "select 1")
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Open a transaction as the server itself: row-level security does not apply."""

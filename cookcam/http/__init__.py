@@ -3,10 +3,10 @@
 These are the names that features use; assembly takes `create_app` and `Edge` from their modules.
 """
 
-from cookcam.http.facts import facts
 from cookcam.http.openapi_schemas import WANTED, given
 from cookcam.http.queries import parse_uuid, query_integers
 from cookcam.http.quotas import limit_unverified, rate_limit, spend, user_limit
+from cookcam.http.request_info import current_request_info
 from cookcam.http.route_options import (
     deadline,
     document_content,
@@ -26,6 +26,7 @@ from cookcam.http.validation import validate_querystring, validate_request, vali
 __all__ = [
     "WANTED",
     "Routes",
+    "current_request_info",
     "deadline",
     "document_content",
     "document_empty",
@@ -34,7 +35,6 @@ __all__ = [
     "document_response",
     "document_upload",
     "errors_as",
-    "facts",
     "given",
     "hidden",
     "limit_unverified",

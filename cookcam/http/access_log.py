@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import define, field
 
-from cookcam.http.facts import RequestFacts
+from cookcam.http.request_info import RequestInfo
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 
@@ -22,7 +22,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 @define(eq=False)
 class AccessLog:
-    """Writes down how requests ended. `clock` is the clock of `RequestFacts.started`."""
+    """Writes down how requests ended. `clock` is the clock of `RequestInfo.started`."""
 
     clock: Callable[[], float]
     metrics: Metrics | None
@@ -38,14 +38,14 @@ class AccessLog:
     def started(self) -> None:
         self._in_flight += 1
 
-    def finished(self, facts: RequestFacts, status: int, size: int, *, quiet: bool) -> None:
+    def finished(self, request_info: RequestInfo, status: int, size: int, *, quiet: bool) -> None:
         """`status` is 0 when no answer was begun; `size` counts the bytes of the body."""
         self._in_flight -= 1
-        seconds = self.clock() - facts.started
+        seconds = self.clock() - request_info.started
         status = status or CLIENT_CLOSED_REQUEST
         if self.metrics is not None:
-            self.metrics.http_answered(facts.route, facts.method, status, seconds)
-            if facts.limited_by is not None:
-                self.metrics.rate_limited_total.of(facts.limited_by).inc()
+            self.metrics.http_answered(request_info.route, request_info.method, status, seconds)
+            if request_info.limited_by is not None:
+                self.metrics.rate_limited_total.of(request_info.limited_by).inc()
         write = self._log.debug if quiet else self._log.info
         write("request", statusCode=status, duration=round(seconds * 1000, 1), bytes=size)

@@ -34,7 +34,7 @@ from cookcam.http.paths import CANONICAL
 from cookcam.http.quotas import spend
 from cookcam.http.rate_limit import RateLimits
 from cookcam.http.requests import Request
-from cookcam.http.responses import Answer, json_answer
+from cookcam.http.responses import Answer, json_response
 from cookcam.http.routing import Endpoint, MatchedRule, Router, Routes, View, normal_rule
 from cookcam.observability.context import add_log_fields
 from cookcam.observability.reports import ErrorReporter, NoReports
@@ -61,17 +61,17 @@ class CookCamApp(QuartTrio):
         request_token = _cv_request.set(LeanRequestContext(self, request))
         try:
             endpoint, parameters = self._route(request)
-            dialect = endpoint.marks.dialect
+            dialect = endpoint.options.dialect
             return await self._run(endpoint, parameters, request)
         except ClientDisconnected:
             raise
         except Exception as exc:
-            return self.failures.answer(exc, request.facts, request.scope, dialect)
+            return self.failures.answer(exc, request.request_info, request.scope, dialect)
         except BaseExceptionGroup as group:
             failed = failure_in(group)
             if failed is None:
                 raise
-            return self.failures.answer(failed, request.facts, request.scope, dialect)
+            return self.failures.answer(failed, request.request_info, request.scope, dialect)
         finally:
             _cv_request.reset(request_token)
             _cv_app.reset(app_token)
@@ -83,18 +83,20 @@ class CookCamApp(QuartTrio):
         if not request.query_string.isascii():
             raise BadRequest("The query must be percent-encoded")
         endpoint, parameters = self.router.find(request.method, request.path)
-        request.facts.route = endpoint.template
+        request.request_info.route = endpoint.template
         add_log_fields(path=endpoint.template)
         return endpoint, parameters
 
     async def _run(
         self, endpoint: Endpoint, parameters: dict[str, Any], request: Request
     ) -> Answer | Response:
-        if endpoint.marks.address_limit is not None:
-            verdict = spend(endpoint.marks.address_limit, quota_key(request.facts.client_address))
+        if endpoint.options.address_limit is not None:
+            verdict = spend(
+                endpoint.options.address_limit, quota_key(request.request_info.client_address)
+            )
             if verdict is not None:
-                request.facts.quota = verdict.headers()
-        seconds = endpoint.marks.seconds or self.request_timeout
+                request.request_info.quota = verdict.headers()
+        seconds = endpoint.options.seconds or self.request_timeout
         if seconds == math.inf:
             result = await endpoint.view(**parameters)
         else:
@@ -107,8 +109,8 @@ class CookCamApp(QuartTrio):
             return result
         if result is None:
             raise TypeError(f"the view of {endpoint.template} returned nothing")
-        answer = json_answer(*cast("Any", result if isinstance(result, tuple) else (result,)))
-        return with_etag(answer, request) if endpoint.marks.conditional else answer
+        answer = json_response(*cast("Any", result if isinstance(result, tuple) else (result,)))
+        return with_etag(answer, request) if endpoint.options.conditional else answer
 
 
 def create_app(

@@ -6,7 +6,7 @@ address, body bound, limits. It looks through the headers once and wraps `send` 
 control is not asked for probes, which stay alive under overload, nor for the Socket.IO transport,
 whose polls are meant to wait.
 
-It leaves websockets alone, save that their scope gets the same `RequestFacts`: the sockets have
+It leaves websockets alone, save that their scope gets the same `RequestInfo`: the sockets have
 their own limits and close codes. It does not close connections while draining: serving does.
 """
 
@@ -26,11 +26,11 @@ from cookcam.http.body_limit import Receive, bounded
 from cookcam.http.client_address import ClientAddresses, quota_key
 from cookcam.http.cors import VARY, Cors, is_preflight
 from cookcam.http.errors import Failures, error_response, failure_in, is_disconnect
-from cookcam.http.facts import STATE_KEY, RequestFacts
 from cookcam.http.paths import PROBES, SOCKET_IO, canonical, is_socket_transport, is_webhook
 from cookcam.http.quotas import in_general_quota
 from cookcam.http.rate_limit import GLOBAL, LimitReached, RateLimits
 from cookcam.http.request_id import HEADER, request_id
+from cookcam.http.request_info import STATE_KEY, RequestInfo
 from cookcam.http.responses import Answer
 from cookcam.http.security_headers import PLAIN_SECURITY_HEADERS, SECURITY_HEADERS, Header
 from cookcam.observability.context import log_context
@@ -79,40 +79,46 @@ class Edge:
 
     async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        facts = self._look_at(scope, headers)
-        path = canonical(facts.path)
+        request_info = self._look_at(scope, headers)
+        path = canonical(request_info.path)
         quiet = path in PROBES
         if is_socket_transport(path):
-            facts.route, quiet = SOCKET_IO, True
+            request_info.route, quiet = SOCKET_IO, True
         response = _Response(
             send,
             [
-                (HEADER, facts.request_id.encode()),
+                (HEADER, request_info.request_id.encode()),
                 *self._cors.headers(headers.get(b"origin")),
                 *(_OVER_TLS if _is_over_tls(scope, headers) else _OVER_HTTP),
             ],
-            facts,
+            request_info,
         )
         self._log.started()
-        with log_context(requestId=facts.request_id, method=facts.method, path=facts.route):
+        with log_context(
+            requestId=request_info.request_id, method=request_info.method, path=request_info.route
+        ):
             place = None
             try:
                 if not quiet:
                     place = await self._admission.enter(webhook=is_webhook(path))
-                with _UNTRACED if quiet else self._reporter.request(facts.method, path) as trace:
-                    await self._answer(scope, receive, headers, path, facts, response)
-                    trace.finish(facts.route, response.status)
+                with (
+                    _UNTRACED
+                    if quiet
+                    else self._reporter.request(request_info.method, path) as trace
+                ):
+                    await self._answer(scope, receive, headers, path, request_info, response)
+                    trace.finish(request_info.route, response.status)
             except ServiceOverloaded as overload:
                 if place is not None:  # not of the admission
                     raise
                 quiet = True  # a log line for each refusal would be load, too
-                await response.answer(error_response(overload, facts))
+                await response.answer(error_response(overload, request_info))
             finally:
                 if place is not None:
                     self._admission.leave(place)
-                self._log.finished(facts, response.status, response.size, quiet=quiet)
+                self._log.finished(request_info, response.status, response.size, quiet=quiet)
 
-    def _look_at(self, scope: Any, headers: dict[bytes, bytes]) -> RequestFacts:
+    def _look_at(self, scope: Any, headers: dict[bytes, bytes]) -> RequestInfo:
         """Makes the facts of a request and leaves them in its scope."""
         client = scope.get("client")
         forwarded = (
@@ -120,15 +126,15 @@ class Edge:
             if b"x-forwarded-for" in headers
             else ()
         )
-        facts = RequestFacts(
+        request_info = RequestInfo(
             request_id(headers.get(HEADER)),
             self._addresses.of(client[0] if client else None, forwarded),
             scope.get("method", "GET"),
             scope["path"],
             trio.current_time(),
         )
-        scope["state"] = {**(scope.get("state") or {}), STATE_KEY: facts}
-        return facts
+        scope["state"] = {**(scope.get("state") or {}), STATE_KEY: request_info}
+        return request_info
 
     async def _answer(
         self,
@@ -136,19 +142,19 @@ class Edge:
         receive: Receive,
         headers: dict[bytes, bytes],
         path: str,
-        facts: RequestFacts,
+        request_info: RequestInfo,
         response: _Response,
     ) -> None:
         """Passes the request on; a failure becomes an answer unless one has begun."""
         try:
-            if is_preflight(facts.method, headers):
+            if is_preflight(request_info.method, headers):
                 allowed = self._cors.preflight(
                     headers.get(b"origin"), headers.get(b"access-control-request-headers")
                 )
                 await response.answer(Answer(204, allowed, b""))
                 return
             receive = bounded(receive, path, headers, scope["http_version"])
-            self._count(facts, path)
+            self._count(request_info, path)
             await self._app(scope, receive, response.send)
             return
         except Exception as exc:
@@ -160,22 +166,22 @@ class Edge:
             failure = failed
         if is_disconnect(failure):
             return
-        answer = self._failures.answer(failure, facts, scope)
+        answer = self._failures.answer(failure, request_info, scope)
         if response.status:
             raise failure
         await response.answer(answer)
 
-    def _count(self, facts: RequestFacts, path: str) -> None:
+    def _count(self, request_info: RequestInfo, path: str) -> None:
         """Uses up one request of the general quota. Raises LimitReached."""
         if not in_general_quota(path):
             return
         try:
-            verdict = self._limits.spend(GLOBAL, quota_key(facts.client_address))
+            verdict = self._limits.spend(GLOBAL, quota_key(request_info.client_address))
         except LimitReached:
-            facts.limited_by = GLOBAL
+            request_info.limited_by = GLOBAL
             raise
         if verdict is not None:
-            facts.quota = verdict.headers()
+            request_info.quota = verdict.headers()
 
 
 def _is_over_tls(scope: Any, headers: dict[bytes, bytes]) -> bool:
@@ -188,10 +194,10 @@ class _Response:
 
     __slots__ = ("_facts", "_headers", "_send", "size", "status")
 
-    def __init__(self, send: Send, headers: list[Header], facts: RequestFacts) -> None:
+    def __init__(self, send: Send, headers: list[Header], request_info: RequestInfo) -> None:
         self._send = send
         self._headers = headers
-        self._facts = facts
+        self._facts = request_info
         self.status = 0
         self.size = 0
 

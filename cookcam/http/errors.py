@@ -33,9 +33,9 @@ from cookcam.errors import (
     UnsupportedMediaType,
 )
 from cookcam.http.cors import VARY
-from cookcam.http.facts import RequestFacts
 from cookcam.http.request_id import HEADER, request_id
-from cookcam.http.responses import Answer, json_answer, now_text
+from cookcam.http.request_info import RequestInfo
+from cookcam.http.responses import Answer, json_response, now_text
 from cookcam.http.route_options import Dialect
 from cookcam.http.security_headers import SECURITY_HEADERS
 from cookcam.observability.logging import get_logger
@@ -85,7 +85,9 @@ def as_app_error(exc: BaseException) -> AppError:
     return InternalError()
 
 
-def error_body(error: AppError, facts: RequestFacts, dialect: Dialect = PLAIN) -> dict[str, Any]:
+def error_body(
+    error: AppError, request_info: RequestInfo, dialect: Dialect = PLAIN
+) -> dict[str, Any]:
     """The JSON object of an error; see the module's description."""
     literal = error.error
     if literal is None and error.status == 500:
@@ -96,9 +98,9 @@ def error_body(error: AppError, facts: RequestFacts, dialect: Dialect = PLAIN) -
         "message": error.message,
         "code": error.code,
         "statusCode": error.status,
-        "requestId": facts.request_id,
+        "requestId": request_info.request_id,
         "timestamp": now_text(),
-        "path": facts.path,
+        "path": request_info.path,
     }
     if error.details is not None:
         body["details"] = dict(error.details)
@@ -107,23 +109,27 @@ def error_body(error: AppError, facts: RequestFacts, dialect: Dialect = PLAIN) -
     return body
 
 
-def error_response(exc: BaseException, facts: RequestFacts, dialect: Dialect = PLAIN) -> Answer:
+def error_response(
+    exc: BaseException, request_info: RequestInfo, dialect: Dialect = PLAIN
+) -> Answer:
     """The answer to a failure: (status, headers, body). Says nothing to the log."""
     error = as_app_error(exc)
-    return json_answer(error_body(error, facts, dialect), error.status, dict(error.headers))
+    return json_response(
+        error_body(error, request_info, dialect), error.status, dict(error.headers)
+    )
 
 
 def malformed_request(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body for a request that is answered before it has a scope: it broke the protocol
     (4xx, 505), was too slow (408, 504), or met a fault of ours (500)."""
-    facts = RequestFacts(request_id(None), "", "", "", 0.0)
+    request_info = RequestInfo(request_id(None), "", "", "", 0.0)
     error: AppError = BadRequest()
     if status == 500:
         error = InternalError()
     elif status in (408, 504):
         error = DeadlineExceeded()
-    answer = json_answer(error_body(error, facts) | {"statusCode": status}, status)
-    own = (HEADER, facts.request_id.encode())
+    answer = json_response(error_body(error, request_info) | {"statusCode": status}, status)
+    own = (HEADER, request_info.request_id.encode())
     return [*answer.headers, own, VARY, *SECURITY_HEADERS], answer.body
 
 
@@ -144,13 +150,13 @@ class Failures:
     _log: Any = field(factory=lambda: get_logger("cookcam.web"), eq=False)
 
     def answer(
-        self, exc: BaseException, facts: RequestFacts, scope: Any, dialect: Dialect = PLAIN
+        self, exc: BaseException, request_info: RequestInfo, scope: Any, dialect: Dialect = PLAIN
     ) -> Answer:
         """`error_response`, after `note`."""
-        self.note(exc, facts, scope)
-        return error_response(exc, facts, dialect)
+        self.note(exc, request_info, scope)
+        return error_response(exc, request_info, dialect)
 
-    def note(self, exc: BaseException, facts: RequestFacts, scope: Any) -> None:
+    def note(self, exc: BaseException, request_info: RequestInfo, scope: Any) -> None:
         """Logs a failure that is no client's, and no 501, which is by design.
 
         Faults (500, 502) get a stack and a report.
@@ -165,7 +171,7 @@ class Failures:
             self._log.warning("request failed", code=error.code, cause=_cause(exc))
             return
         self._log.error("request failed", code=error.code, exc_info=exc)
-        self.reporter.capture_exception(exc, _reported(facts, scope))
+        self.reporter.capture_exception(exc, _reported(request_info, scope))
 
 
 def failure_in(group: BaseException) -> ExceptionGroup[Exception] | None:
@@ -179,14 +185,14 @@ def is_disconnect(exc: BaseException) -> bool:
     return isinstance(_only_leaf(exc), ClientDisconnected)
 
 
-def _reported(facts: RequestFacts, scope: Any) -> ReportedRequest:
+def _reported(request_info: RequestInfo, scope: Any) -> ReportedRequest:
     return ReportedRequest(
-        method=facts.method,
-        path=facts.route,
+        method=request_info.method,
+        path=request_info.route,
         query=scope.get("query_string", b"").decode("latin-1"),
         headers=[(n.decode("latin-1"), v.decode("latin-1")) for n, v in scope.get("headers", ())],
-        request_id=facts.request_id or None,
-        user_id=facts.user_id,
+        request_id=request_info.request_id or None,
+        user_id=request_info.user_id,
     )
 
 

@@ -21,7 +21,7 @@ from cookcam.http.openapi_schemas import (
     require_known_field,
 )
 from cookcam.http.paths import CANONICAL, PROBES
-from cookcam.http.route_options import SECURED, Marks, marks_of
+from cookcam.http.route_options import SECURED, RouteOptions, route_options_of
 from cookcam.http.routing import template_of
 
 if TYPE_CHECKING:
@@ -179,14 +179,14 @@ def _references_to(headers: Iterable[str]) -> dict[str, Any]:
 
 
 class Provider(OpenAPIProvider):
-    """Quart-Schema's provider over our marks instead of its own attributes."""
+    """Quart-Schema's provider over our options instead of its own attributes."""
 
     def __init__(self, app: CookCamApp, extension: QuartSchema) -> None:
         super().__init__(app, extension)
         self._views = app.view_functions
         self._rules = [rule for rule in app.url_map.iter_rules() if self._is_documented(rule)]
         models = dict.fromkeys(
-            model for rule in self._rules for model in _models(marks_of(self._view(rule)))
+            model for rule in self._rules for model in _models(route_options_of(self._view(rule)))
         )
         references, schemas = schema_components(
             list(models), ref_template="#/components/schemas/{name}"
@@ -194,8 +194,8 @@ class Provider(OpenAPIProvider):
         self._schemas = deepcopy(schemas)  # models share parts of their schemas
         self._references = dict(zip(models, references, strict=True))
         self._examples: dict[str, Any] = json.loads(EXAMPLES.read_bytes())
-        said = [marks_of(self._view(rule)) for rule in self._rules]
-        for body in dict.fromkeys(marks.body for marks in said if marks.body is not None):
+        said = [route_options_of(self._view(rule)) for rule in self._rules]
+        for body in dict.fromkeys(options.body for options in said if options.body is not None):
             describe_body(self._schemas[self._name_of(body)], body)
         for body in dict.fromkeys(m.body for m in said if m.body and m.body_has_known_field):
             require_known_field(self._schemas[self._name_of(body)])
@@ -236,40 +236,40 @@ class Provider(OpenAPIProvider):
         view: Any,
         examples: Mapping[str, Any],
     ) -> None:
-        marks = marks_of(view)
+        options = route_options_of(view)
         operation["tags"] = [rule.endpoint.partition(".")[0]]
         if not operation.get("description"):
             operation.pop("description", None)
         operation["parameters"] = [
             *operation["parameters"],
-            *marks.query,
-            *(self._queries[marks.query_model] if marks.query_model else ()),
+            *options.query,
+            *(self._queries[options.query_model] if options.query_model else ()),
         ]
-        if bodies := self._bodies(marks):
+        if bodies := self._bodies(options):
             if "request" in examples and "application/json" in bodies:
                 bodies["application/json"]["example"] = examples["request"]
-            wanted = marks.body is None or self._needs_fields(marks.body)
+            wanted = options.body is None or self._needs_fields(options.body)
             operation["requestBody"] = {"required": wanted, "content": bodies}
         security = getattr(view, SECURED, None)
         if security:
             optional: list[dict[str, list[str]]] = [{}] if security == "optional" else []
             operation["security"] = [*optional, {BEARER: []}]
-        responses = self._responses(rule, marks, secured=security == "required")
-        self._add_headers(responses, method, rule, marks)
+        responses = self._responses(rule, options, secured=security == "required")
+        self._add_headers(responses, method, rule, options)
         for status, example in examples.get("response", {}).items():
             if content := responses.get(status, {}).get("content", {}).get("application/json"):
                 content["example"] = example
         operation["responses"] = responses
 
-    def _bodies(self, marks: Marks) -> dict[str, Any]:
+    def _bodies(self, options: RouteOptions) -> dict[str, Any]:
         """The kinds of body a route takes."""
         bodies: dict[str, Any] = {}
-        if marks.body is not None:
-            bodies["application/json"] = {"schema": self._references[marks.body]}
-        if marks.form_file is not None:
-            parts = {"properties": {marks.form_file: BYTES}, "required": [marks.form_file]}
+        if options.body is not None:
+            bodies["application/json"] = {"schema": self._references[options.body]}
+        if options.form_file is not None:
+            parts = {"properties": {options.form_file: BYTES}, "required": [options.form_file]}
             bodies["multipart/form-data"] = {"schema": {"type": "object", **parts}}
-        return bodies | {kind: {"schema": BYTES} for kind in marks.uploads}
+        return bodies | {kind: {"schema": BYTES} for kind in options.uploads}
 
     def _needs_fields(self, body: type[Any]) -> bool:
         schema = self._schemas[self._name_of(body)]
@@ -280,17 +280,17 @@ class Provider(OpenAPIProvider):
         return self._references[model]["$ref"].rpartition("/")[2]
 
     def _add_headers(
-        self, responses: dict[str, Any], method: str, rule: Rule, marks: Marks
+        self, responses: dict[str, Any], method: str, rule: Rule, options: RouteOptions
     ) -> None:
         names = COMMON_HEADERS if rule.rule in PROBES else (*COMMON_HEADERS, *QUOTA_HEADERS)
-        own = {name: _header(description) for name, description in marks.headers}
+        own = {name: _header(description) for name, description in options.headers}
         for status, response in responses.items():
             if "$ref" not in response:
                 response["headers"] = _references_to(names) | (own if int(status) < 300 else {})
         tagged = responses.get("200", {})
         if (
             method == "get"
-            and marks.conditional
+            and options.conditional
             and "application/json" in tagged.get("content", {})
         ):
             tagged["headers"] |= _references_to(("ETag",))
@@ -299,31 +299,31 @@ class Provider(OpenAPIProvider):
                 "headers": _references_to((*names, "ETag")),
             }
 
-    def _responses(self, rule: Rule, marks: Marks, *, secured: bool) -> dict[str, Any]:
+    def _responses(self, rule: Rule, options: RouteOptions, *, secured: bool) -> dict[str, Any]:
         responses: dict[str, Any] = {
             str(status): {
                 "description": "Success" if status < 400 else "Failure",
                 "content": {"application/json": {"schema": self._references[model]}},
             }
-            for status, model in sorted(marks.responses.items())
+            for status, model in sorted(options.responses.items())
         }
-        for status, kind in marks.contents:
+        for status, kind in options.contents:
             response = responses.setdefault(str(status), {"description": "Success", "content": {}})
             response["content"][kind] = (
                 {"schema": EVENT_STREAM, "example": EVENT_STREAM_EXAMPLE}
                 if kind == "text/event-stream"
                 else {"schema": BYTES}
             )
-        for status in marks.empty:
+        for status in options.empty:
             responses[str(status)] = {"description": "Success; the answer has no body"}
-        if not responses and 501 not in marks.failures:
+        if not responses and 501 not in options.failures:
             responses["200"] = {"description": "Success"}
-        expected = {*ANYWHERE, *marks.failures}
+        expected = {*ANYWHERE, *options.failures}
         if rule.rule not in PROBES:
             expected.add(429)
         if "{" in template_of(rule.rule):
             expected.add(404)
-        if self._bodies(marks):
+        if self._bodies(options):
             expected.add(415)
         if secured:
             expected |= {401, 403}
@@ -336,10 +336,10 @@ class Provider(OpenAPIProvider):
         return self._views[rule.endpoint]
 
     def _is_documented(self, rule: Rule) -> bool:
-        return "@" not in rule.endpoint and not marks_of(self._view(rule)).hidden
+        return "@" not in rule.endpoint and not route_options_of(self._view(rule)).hidden
 
 
-def _models(marks: Marks) -> Iterable[Any]:
-    for model in (marks.body, marks.query_model, *marks.responses.values()):
+def _models(options: RouteOptions) -> Iterable[Any]:
+    for model in (options.body, options.query_model, *options.responses.values()):
         if model is not None:
             yield model

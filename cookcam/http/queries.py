@@ -15,7 +15,7 @@ from attrs import frozen
 from quart import request
 
 from cookcam.errors import NotFound, ValidationError
-from cookcam.http.route_options import mark, marks_of
+from cookcam.http.route_options import mark, route_options_of
 
 View = Callable[..., Awaitable[Any]]
 
@@ -52,7 +52,7 @@ def query_integers(**defaults: int) -> Callable[[View], View]:
             return await view(*args, **kwargs)
 
         documented = tuple(_document(name, rule, d) for name, (rule, d) in rules.items())
-        return mark(parsed, query=(*marks_of(view).query, *documented))
+        return mark(parsed, query=(*route_options_of(view).query, *documented))
 
     return decorate
 

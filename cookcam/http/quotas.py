@@ -18,7 +18,6 @@ from quart import current_app
 
 from cookcam.errors import AppError
 from cookcam.http.client_address import quota_key
-from cookcam.http.facts import facts
 from cookcam.http.paths import CANONICAL, LEGACY, PROBES, is_socket_transport
 from cookcam.http.rate_limit import (
     COSTLY_FOR_GUESTS,
@@ -29,6 +28,7 @@ from cookcam.http.rate_limit import (
     RateLimits,
     Verdict,
 )
+from cookcam.http.request_info import current_request_info
 from cookcam.http.responses import Answer
 from cookcam.http.route_options import mark
 
@@ -101,7 +101,7 @@ def limit_unverified(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
 
     @wraps(view)
     async def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-        key = quota_key(facts().client_address)
+        key = quota_key(current_request_info().client_address)
         spend(UNVERIFIED, key, count=False)
         try:
             result = await view(*args, **kwargs)
@@ -124,7 +124,7 @@ def spend(bucket: str, key: str, *, count: bool = True) -> Verdict | None:
     try:
         return _limits().spend(bucket, key, count=count)
     except LimitReached:
-        facts().limited_by = bucket
+        current_request_info().limited_by = bucket
         raise
 
 
@@ -149,7 +149,7 @@ def spend_costly(purpose: str, user_id: UUID | None) -> None:
     Raises LimitReached (429). Source: `spec/http-api-core.md` §3.5.
     """
     if user_id is None:
-        spend(COSTLY_FOR_GUESTS, f"{purpose}:{quota_key(facts().client_address)}")
+        spend(COSTLY_FOR_GUESTS, f"{purpose}:{quota_key(current_request_info().client_address)}")
     else:
         spend(COSTLY_FOR_USERS, f"{purpose}:{user_id}")
 

@@ -18,7 +18,7 @@ from werkzeug.datastructures import Headers
 from cookcam.errors import InvalidJson
 from cookcam.http.body_limit import Receive
 from cookcam.http.errors import ClientDisconnected
-from cookcam.http.facts import RequestFacts, facts_of
+from cookcam.http.request_info import RequestInfo, request_info_of
 
 
 class PulledBody(Body):
@@ -58,7 +58,7 @@ class PulledBody(Body):
 
 
 class Request(TrioRequest):
-    """One HTTP request; `facts` is what the edge found out about it.
+    """One HTTP request; `request_info` is what the edge found out about it.
 
     The attributes are those `quart.wrappers.Request` and Werkzeug's sans-I/O request set, minus
     what would be computed for nothing.
@@ -67,7 +67,7 @@ class Request(TrioRequest):
     body: Any
 
     def __init__(self, scope: Any, body: Any) -> None:
-        self.facts: RequestFacts = facts_of(scope)
+        self.request_info: RequestInfo = request_info_of(scope)
         self.scope = scope
         self.method: str = scope["method"]
         self.scheme: str = scope["scheme"]
@@ -75,7 +75,7 @@ class Request(TrioRequest):
         self.root_path: str = scope.get("root_path", "")
         self.path: str = scope["path"]
         self.query_string: bytes = scope["query_string"]
-        self.remote_addr = self.facts.client_address
+        self.remote_addr = self.request_info.client_address
         self.http_version: str = scope["http_version"]
         self.body = body
         self.body_timeout = None  # the deadline of the route bounds the reading

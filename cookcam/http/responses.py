@@ -29,7 +29,9 @@ class Answer(NamedTuple):
     body: bytes
 
 
-def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Answer:
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Answer:
     """`value` as a JSON response; TypeError when it has no JSON form.
 
     The body ends with a newline, so that a terminal shows it on a line of its own.

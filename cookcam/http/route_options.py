@@ -30,7 +30,7 @@ class Dialect:
 
 
 @frozen
-class Marks:
+class RouteOptions:
     """All that can be said about a route; what was not said has these values."""
 
     dialect: Dialect = Dialect()
@@ -51,13 +51,13 @@ class Marks:
     address_limit: str | None = None
 
 
-def marks_of(view: Callable[..., Any]) -> Marks:
-    return getattr(view, _MARKS, None) or Marks()
+def route_options_of(view: Callable[..., Any]) -> RouteOptions:
+    return getattr(view, _MARKS, None) or RouteOptions()
 
 
 def mark(view: F, **said: Any) -> F:
     """Adds to what `view` says about itself."""
-    setattr(view, _MARKS, evolve(marks_of(view), **said))
+    setattr(view, _MARKS, evolve(route_options_of(view), **said))
     return view
 
 
@@ -86,22 +86,22 @@ def unconditional(view: F) -> F:
 
 def document_response(model: Any, status: int = 200) -> Callable[[F], F]:
     """Documents `model` as the answer with `status`, and checks nothing."""
-    return lambda view: mark(view, responses={**marks_of(view).responses, status: model})
+    return lambda view: mark(view, responses={**route_options_of(view).responses, status: model})
 
 
 def document_content(kind: str, status: int = 200) -> Callable[[F], F]:
     """Documents an answer that is no JSON, by its content type, alone or beside the model."""
-    return lambda view: mark(view, contents=(*marks_of(view).contents, (status, kind)))
+    return lambda view: mark(view, contents=(*route_options_of(view).contents, (status, kind)))
 
 
 def document_empty(status: int) -> Callable[[F], F]:
     """Documents a success that has no body."""
-    return lambda view: mark(view, empty=marks_of(view).empty | {status})
+    return lambda view: mark(view, empty=route_options_of(view).empty | {status})
 
 
 def document_header(name: str, description: str) -> Callable[[F], F]:
     """Documents a header that successful responses of the route have, or may have."""
-    return lambda view: mark(view, headers=(*marks_of(view).headers, (name, description)))
+    return lambda view: mark(view, headers=(*route_options_of(view).headers, (name, description)))
 
 
 def document_upload(*kinds: str, field: str | None = None) -> Callable[[F], F]:
@@ -111,7 +111,7 @@ def document_upload(*kinds: str, field: str | None = None) -> Callable[[F], F]:
 
 def document_failures(*statuses: int) -> Callable[[F], F]:
     """Documents failures of the route that do not follow from what else it says of itself."""
-    return lambda view: mark(view, failures=marks_of(view).failures | frozenset(statuses))
+    return lambda view: mark(view, failures=route_options_of(view).failures | frozenset(statuses))
 
 
 def secured(view: F, *, optional: bool = False) -> F:

@@ -19,7 +19,7 @@ from werkzeug.routing import Map, MapAdapter, Rule
 
 from cookcam.errors import NotFound
 from cookcam.http.paths import CANONICAL, LEGACY, canonical
-from cookcam.http.route_options import Marks, marks_of
+from cookcam.http.route_options import RouteOptions, route_options_of
 
 View = Callable[..., Awaitable[Any]]
 V = TypeVar("V", bound=View)
@@ -89,7 +89,7 @@ class Endpoint:
 
     view: View
     template: str
-    marks: Marks
+    options: RouteOptions
 
 
 @frozen
@@ -106,7 +106,7 @@ class Router:
         by_rule: dict[tuple[str, str], Endpoint] = {}
         for rule in url_map.iter_rules():
             view = views[rule.endpoint]
-            endpoint = Endpoint(view, template_of(rule.rule), marks_of(view))
+            endpoint = Endpoint(view, template_of(rule.rule), route_options_of(view))
             by_rule[rule.rule, rule.endpoint] = endpoint
             if "{" not in endpoint.template:
                 for method in rule.methods or ():

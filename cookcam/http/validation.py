@@ -24,7 +24,7 @@ from cookcam.errors import ValidationError
 from cookcam.http.bodies import read_body
 from cookcam.http.requests import Request
 from cookcam.http.responses import Answer
-from cookcam.http.route_options import mark, marks_of
+from cookcam.http.route_options import mark, route_options_of
 from cookcam.http.rules import in_words
 
 T = TypeVar("T")
@@ -38,11 +38,11 @@ _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 
 
 def validate_request(
-    model: type[Any], *, nothing_known: str | None = None
+    model: type[Any], *, no_known_field: str | None = None
 ) -> Callable[[View], View]:
     """Reads the body into `model` and passes it as `data`.
 
-    With `nothing_known`, a body that has keys of which `model` knows none is rejected with that
+    With `no_known_field`, a body that has keys of which `model` knows none is rejected with that
     text: a change would be answered as done and change nothing. Raises ValidationError with
     `details` `{"field", "rule"}`, or what `read_body` raises.
     """
@@ -53,11 +53,11 @@ def validate_request(
         async def checked(*args: Any, **kwargs: Any) -> Any:
             value, typed = await read_body(cast("Request", request))
             data = to_model(value, model, strict=typed)
-            if nothing_known is not None and value and not _field_names(model) & value.keys():
-                raise ValidationError(nothing_known, error=nothing_known)
+            if no_known_field is not None and value and not _field_names(model) & value.keys():
+                raise ValidationError(no_known_field, error=no_known_field)
             return await view(*args, data=data, **kwargs)
 
-        return mark(checked, body=model, body_has_known_field=nothing_known is not None)
+        return mark(checked, body=model, body_has_known_field=no_known_field is not None)
 
     return decorate
 
@@ -101,7 +101,7 @@ def validate_response(model: type[Any], status: int = 200) -> Callable[[View], V
                 return cast("Any", result)
             return (msgspec.convert(value, model, from_attributes=True), given, *headers)
 
-        return mark(checked, responses={**marks_of(view).responses, status: model})
+        return mark(checked, responses={**route_options_of(view).responses, status: model})
 
     return decorate
 

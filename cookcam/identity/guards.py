@@ -18,7 +18,7 @@ from typing import Concatenate, ParamSpec, TypeVar, cast
 from quart import current_app, request
 
 from cookcam.errors import AppError, AuthenticationError, InsufficientPermissions
-from cookcam.http.facts import facts
+from cookcam.http.request_info import current_request_info
 from cookcam.http.route_options import secured
 from cookcam.identity.models import Identity
 from cookcam.identity.tokens import Authenticator
@@ -102,6 +102,6 @@ async def _caller(*, allow_deleted: bool = False) -> Identity:
     token = bearer_token()
     authenticator = cast("Authenticator", current_app.extensions["authenticator"])
     caller = await authenticator.identify(token, allow_deleted=allow_deleted)
-    facts().user_id = str(caller.user_id)
+    current_request_info().user_id = str(caller.user_id)
     add_log_fields(userId=str(caller.user_id))
     return caller

@@ -34,10 +34,10 @@ KEEP = 600.0
 PAUSE = 10.0
 """Seconds from the start of one fetch to the next, however many unknown key ids arrive."""
 
-FETCH_BOUND = 5.0
+FETCH_TIMEOUT = 5.0
 """Seconds a fetch may take."""
 
-PATIENCE = 2.0
+TIMEOUT = 2.0
 """Seconds a caller with a known but old key waits for fresher ones."""
 
 FetchKeys = Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
@@ -87,7 +87,7 @@ class KeySet:
         if fetching is not None and key is None:
             await fetching.wait()  # ends within FETCH_BOUND
         elif fetching is not None and not provider_was_down:
-            with trio.move_on_after(PATIENCE):
+            with trio.move_on_after(TIMEOUT):
                 await fetching.wait()
         found = self._keys.get(key_id)
         if found is None and self._failed:
@@ -105,7 +105,7 @@ class KeySet:
 
     async def _refresh(self, done: trio.Event) -> None:
         try:
-            with trio.fail_after(FETCH_BOUND):
+            with trio.fail_after(FETCH_TIMEOUT):
                 self._keys = usable_keys(await self._fetch())
             self._fetched_at = trio.current_time()
             self._failed = False

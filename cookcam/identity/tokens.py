@@ -36,16 +36,16 @@ from cookcam.errors import (
 from cookcam.identity.account_states import AccountClosed, AccountStates
 from cookcam.identity.claims import Rejected, identity_from
 from cookcam.identity.keys import ASYMMETRIC, KeySet
+from cookcam.identity.lookup_cache import LookupCache
 from cookcam.identity.models import Identity
-from cookcam.identity.responses import RecentAnswers
 
-LONGEST_TOKEN = 8 * 1024
+MAX_TOKEN_LENGTH = 8 * 1024
 """Characters; a Supabase access token has one or two thousand."""
 
 REJECTED = "Token expired or invalid"
 """The `error` literal of a rejected token."""
 
-LOOKUP_BOUND = 5.0
+LOOKUP_TIMEOUT = 5.0
 """Seconds the provider may take to answer for one token."""
 
 
@@ -84,7 +84,7 @@ class Authenticator:
     _keys: KeySet
     _clock: Callable[[], float] = time.time
     _accounts: AccountStates | None = None
-    _answers: RecentAnswers = field(factory=RecentAnswers)
+    _answers: LookupCache = field(factory=LookupCache)
 
     @classmethod
     @asynccontextmanager
@@ -134,7 +134,7 @@ class Authenticator:
     async def _identify(self, token: str) -> Identity:
         import jwt
 
-        if len(token) > LONGEST_TOKEN or not token.isascii():
+        if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             raise Rejected("no access token of this provider")
         header = jwt.get_unverified_header(token)
         algorithm: object = header.get("alg")
@@ -181,7 +181,7 @@ class Authenticator:
 
     async def _owner_of(self, token: str) -> ProviderUser:
         try:
-            with trio.fail_after(LOOKUP_BOUND):
+            with trio.fail_after(LOOKUP_TIMEOUT):
                 return await self._provider.get_user(token)
         except (RateLimited, ServiceError, ServiceAuthError, trio.TooSlowError) as error:
             structlog.get_logger(__name__).warning(

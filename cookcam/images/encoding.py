@@ -10,9 +10,9 @@ from cookcam.images.errors import ImageTooLarge, InvalidImage
 BASE64_PATTERN = r"^([dD][aA][tT][aA]:[^,]{0,180};[bB][aA][sS][eE]64,)?[A-Za-z0-9+/_\s-]+=*\s*$"
 """What `decode_base64` accepts, as far as an expression of JSON schema can say it."""
 
-_LONGEST_PREFIX = 200
+_MAX_PREFIX_LENGTH = 200
 _TO_STANDARD = str.maketrans("-_", "+/")
-_SHORTEST_LINE = 60
+_MIN_LINE_LENGTH = 60
 """Characters. Base64 is wrapped at 64 (PEM, RFC 7468) or 76 (MIME, RFC 2045)."""
 _CHUNK = 256 * 1024
 """Characters decoded at a time: Python's lock is held meanwhile, and other tasks wait for it."""
@@ -29,11 +29,11 @@ def decode_base64(text: str, *, max_bytes: int = 10 * 1024 * 1024) -> bytes:
     (before anything is decoded). An empty text is no bytes.
     """
     # Line breaks are common in base64 text; they count little, so the limit is checked before.
-    if len(text) > max_bytes * 3 // 2 + _LONGEST_PREFIX:
+    if len(text) > max_bytes * 3 // 2 + _MAX_PREFIX_LENGTH:
         raise ImageTooLarge()
     text = text.strip().removeprefix("\ufeff").lstrip()
     if text[:5].lower() == "data:":
-        head, comma, _ = text[:_LONGEST_PREFIX].partition(",")
+        head, comma, _ = text[:_MAX_PREFIX_LENGTH].partition(",")
         if not comma or not head.lower().endswith(";base64"):
             raise InvalidImage("The image is not a base64 data URL")
         text = text[len(head) + 1 :]
@@ -74,7 +74,7 @@ def _joined(text: str) -> str:
 def _is_wrapped(lines: list[str]) -> bool:
     width = len(lines[0]) if len(lines) > 1 else 0
     return (
-        width >= _SHORTEST_LINE
+        width >= _MIN_LINE_LENGTH
         and width % 4 == 0
         and len(lines[-1]) <= width
         and all(len(line) == width for line in lines[:-1])

@@ -53,7 +53,7 @@ _SIZELESS = frozenset((0x01, 0xD8))
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that begin a frame (SOF0-15) and hold its size."""
 
-MOST_SCANS = 100
+MAX_SCANS = 100
 """A progressive JPEG has about ten. Each costs a pass over the whole picture, whatever its own
 length: thousands of tiny ones are a bomb of processor time (libjpeg-turbo's "scan bomb")."""
 
@@ -154,7 +154,7 @@ def check_jpeg_scans(data: bytes) -> None:
     Only the picture itself counts: behind its end-of-image marker may be anything, for example the
     film of a motion photo.
     """
-    if data.count(b"\xff\xda") <= MOST_SCANS:
+    if data.count(b"\xff\xda") <= MAX_SCANS:
         return
     at, scans = 2, 0
     for _ in range(_MAX_SEGMENTS):
@@ -165,7 +165,7 @@ def check_jpeg_scans(data: bytes) -> None:
         if found is None or data[found.start() + 1] == 0xD9:
             return
         scans += data[found.start() + 1] == 0xDA
-        if scans > MOST_SCANS:
+        if scans > MAX_SCANS:
             break
         try:
             at = _end_of_segment(data, found.start())

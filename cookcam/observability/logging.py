@@ -20,7 +20,12 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from cookcam.config import Config
-from cookcam.observability.outlets import DescriptorOutlet, LevelLogger, NoOutlet, StreamOutlet
+from cookcam.observability.log_writers import (
+    DescriptorLogWriter,
+    LevelLogger,
+    NoLogWriter,
+    StreamLogWriter,
+)
 from cookcam.observability.records import Record, as_record, json_line, readable_line
 
 Level = Literal["error", "warn", "info", "debug"]
@@ -88,11 +93,11 @@ def configure_logging(
         return render(None, "warning", named(None, "warning", as_record(None, "warning", event)))
 
     if stream is not None:
-        out = err = StreamOutlet(stream)
+        out = err = StreamLogWriter(stream)
     else:
         # Where the process was started with a stream closed, its number may be anybody's by now.
-        out = DescriptorOutlet(1, lost_line) if sys.__stdout__ is not None else NoOutlet()
-        err = DescriptorOutlet(2, lost_line) if sys.__stderr__ is not None else NoOutlet()
+        out = DescriptorLogWriter(1, lost_line) if sys.__stdout__ is not None else NoLogWriter()
+        err = DescriptorLogWriter(2, lost_line) if sys.__stderr__ is not None else NoLogWriter()
 
     def make_logger(name: str = "") -> LevelLogger:
         return LevelLogger(out, err, name)

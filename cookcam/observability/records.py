@@ -33,7 +33,7 @@ LEVELS = {
 _RESERVED = frozenset({"timestamp", "level", "message", "logger", "instance", "pid"})
 _LIMITS = Limits(text=16384)  # a stack is the longest text of a record
 _STACK_FRAMES = 40
-_LONGEST_CHAIN = 20
+_MAX_CHAIN_LENGTH = 20
 # Characters that end a line somewhere, or steer a terminal.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BARE_WORD = re.compile(r"[\w.:/@+\-\[\]<>]+\Z")
@@ -128,9 +128,9 @@ def _stack_of(error: BaseException) -> str:
     Of a long chain of them the first are shown, one below the other.
     """
     try:
-        errors = list(islice(chain(error), _LONGEST_CHAIN + 1))
-        if len(errors) > _LONGEST_CHAIN:
-            return "".join(_own_stack_of(current) for current in errors[:_LONGEST_CHAIN])
+        errors = list(islice(chain(error), _MAX_CHAIN_LENGTH + 1))
+        if len(errors) > _MAX_CHAIN_LENGTH:
+            return "".join(_own_stack_of(current) for current in errors[:_MAX_CHAIN_LENGTH])
         trace = TracebackException.from_exception(error, limit=-_STACK_FRAMES, compact=True)
         return "".join(trace.format())
     except Exception:

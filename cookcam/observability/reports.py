@@ -16,7 +16,7 @@ from attrs import frozen
 
 from cookcam.errors import AppError
 
-_LONGEST_CHAIN = 50
+_MAX_CHAIN_LENGTH = 50
 
 
 @frozen
@@ -113,7 +113,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
     """The error, its causes, and the members of groups among them; each once."""
     waiting: list[BaseException] = [error]
     seen: set[int] = set()
-    while waiting and len(seen) < _LONGEST_CHAIN:
+    while waiting and len(seen) < _MAX_CHAIN_LENGTH:
         current = waiting.pop(0)
         if id(current) in seen:
             continue

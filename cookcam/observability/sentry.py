@@ -41,8 +41,8 @@ from cookcam.observability.sentry_events import (
     exception_section,
     fingerprint,
     is_probe,
-    kept_breadcrumb,
     request_section,
+    scrub_breadcrumb,
     scrubbed,
 )
 
@@ -169,7 +169,7 @@ def _options(environment: str, release: str, rate: float) -> dict[str, Any]:
         return None if is_probe(name) else scrubbed(event, environment)
 
     def before_breadcrumb(crumb: Event, hint: Mapping[str, Any]) -> Event | None:
-        return kept_breadcrumb(crumb)
+        return scrub_breadcrumb(crumb)
 
     return {
         "environment": environment,

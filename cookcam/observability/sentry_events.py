@@ -244,7 +244,7 @@ def fingerprint(error: BaseException) -> list[str] | None:
     return ["validation-error"] if "validation" in words or "invalid" in words else None
 
 
-def kept_breadcrumb(crumb: Event) -> Event | None:
+def scrub_breadcrumb(crumb: Event) -> Event | None:
     """The breadcrumb, redacted; None for one of a health check or a static file."""
     data = _as_mapping(crumb.get("data"))
     place = f"{crumb.get('message') or ''} {data.get('url') or ''}"

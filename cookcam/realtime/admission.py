@@ -24,7 +24,7 @@ from cookcam.errors import (
     TokenExpired,
 )
 from cookcam.http.client_address import UNKNOWN, quota_key
-from cookcam.http.facts import facts_of
+from cookcam.http.request_info import request_info_of
 from cookcam.http.responses import now_text
 from cookcam.identity import AccountClosed, Authenticator, Identity
 from cookcam.lifecycle.state import Lifecycle
@@ -43,7 +43,7 @@ UNDECIDED = "Authentication failed"
 SHUTTING_DOWN = "Server is shutting down"
 WELCOME = "Connected to CookCam real-time service"
 
-NAME_BOUND: Final = 2.0
+NAME_TIMEOUT: Final = 2.0
 """Seconds after which somebody comes in by the name in the token."""
 
 NameOf = Callable[[UUID], Awaitable[str | None]]
@@ -127,7 +127,7 @@ class Reception:
         if self.name_of is None:
             return identity
         name: str | None = None
-        with trio.move_on_after(NAME_BOUND):
+        with trio.move_on_after(NAME_TIMEOUT):
             try:
                 name = await self.name_of(identity.user_id)
             except AppError as error:
@@ -185,7 +185,7 @@ class Reception:
 
 def address_of(scope: Any) -> str:
     """The client's address as the edge found it, else that of the peer."""
-    known = facts_of(scope).client_address
+    known = request_info_of(scope).client_address
     client = scope.get("client")
     return known or (client[0] if client else UNKNOWN)
 

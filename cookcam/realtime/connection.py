@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cookcam.realtime.hub import Hub
 
 NAMELESS = "CookCam user"
-LONGEST_NAME = 100
+MAX_NAME_LENGTH = 100
 
 
 @define(eq=False)
@@ -101,7 +101,7 @@ class Connection(ABC):
 
 def shown_name(identity: Identity) -> str:
     """The name in the user's metadata, or `CookCam user`. Source: `spec/realtime.md` §2."""
-    name = (identity.name or "").strip()[:LONGEST_NAME]
+    name = (identity.name or "").strip()[:MAX_NAME_LENGTH]
     if not name or (identity.email and identity.email.casefold() in name.casefold()):
         return NAMELESS
     return name

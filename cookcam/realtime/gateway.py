@@ -22,7 +22,7 @@ from cookcam.errors import (
     ServiceUnavailable,
 )
 from cookcam.http.errors import error_body
-from cookcam.http.facts import facts_of
+from cookcam.http.request_info import request_info_of
 from cookcam.observability.logging import get_logger
 from cookcam.realtime.admission import (
     GOING_AWAY,
@@ -36,14 +36,15 @@ from cookcam.realtime.admission import (
 from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.closing import STAY_AWAY, CloseCode
 from cookcam.realtime.connection import Connection
-from cookcam.realtime.engineio import Goodbyes, Refused, Request, State
+from cookcam.realtime.engineio import Goodbyes, Request, State
+from cookcam.realtime.engineio import Rejected as RejectedHandshake
 from cookcam.realtime.hub import user_name
 from cookcam.realtime.notice import give_notice
 from cookcam.realtime.recovery import Recall
 from cookcam.realtime.router import Outcome
 from cookcam.realtime.socketio import (
     NO_ACK,
-    ConnectionRefused,
+    ConnectionRejected,
     PacketOverLimit,
     PacketTooDeep,
     RecoveryOptions,
@@ -52,8 +53,8 @@ from cookcam.realtime.socketio import (
 )
 
 PROTOCOL = "socket.io"
-HANDLERS_BOUND = 0.5
-POLL_BOUND = 0.5
+HANDLERS_TIMEOUT = 0.5
+POLL_TIMEOUT = 0.5
 """Seconds that a client which polls may take to come for its goodbye, or to answer it."""
 _ERRORS: Mapping[int, type[AppError]] = {
     400: BadRequest,
@@ -132,7 +133,7 @@ class Gateway:
             ping_timeout=config.ping_timeout,
             read_limit=READ_LIMIT,
             admit=admit,
-            refusal_fields=_error_envelope,
+            rejection_fields=_error_envelope,
             recovery=RecoveryOptions(config.recovery, on_request=True) if config.recovery else None,
         )
         history = server.main.history
@@ -163,7 +164,7 @@ class Gateway:
         next request may find no server. Who has handlers running is not waited for longer than
         the others can wait."""
         untold = [peer for peer in self._connections.values() if not peer.noticed]
-        with trio.move_on_after(HANDLERS_BOUND):
+        with trio.move_on_after(HANDLERS_TIMEOUT):
             async with trio.open_nursery() as nursery:
                 for connection in untold:
                     nursery.start_soon(connection.leave_with_notice)
@@ -174,7 +175,7 @@ class Gateway:
         """A client that polls answers the goodbye with one more request, if it finds a way to
         us. It need not: who was given everything is gone as far as we are concerned."""
         while True:
-            await trio.sleep(POLL_BOUND)
+            await trio.sleep(POLL_TIMEOUT)
             for session in tuple(self.server.engine.sessions):
                 if (
                     session.transport == "polling"
@@ -188,7 +189,7 @@ class Gateway:
         try:
             identity = await self._reception.identify(token, PROTOCOL)
             if socket.recovered and user_name(identity.user_id) not in socket.rooms:
-                raise ConnectionRefused(UNDECIDED)  # what somebody else missed
+                raise ConnectionRejected(UNDECIDED)  # what somebody else missed
             connection = SocketIOConnection(
                 socket.id,
                 identity,
@@ -198,14 +199,14 @@ class Gateway:
                 recall=self._recall,
             )
         except Rejected as rejected:
-            raise ConnectionRefused(rejected.message) from None
+            raise ConnectionRejected(rejected.message) from None
         self._connections[socket] = connection
         self._reception.welcome(connection)
         if socket.recovered and not await self._reception.take_back(
             connection, socket.former_aliases
         ):
             await self._part(socket, "refused")
-            raise ConnectionRefused(UNDECIDED)
+            raise ConnectionRejected(UNDECIDED)
 
     async def _handle(self, socket: Socket, event: str, args: list[Any]) -> object:
         caller = self._connections[socket]
@@ -240,9 +241,9 @@ def _acknowledgement(caller: SocketIOConnection, outcome: Outcome) -> object:
     return {"ok": False, "error": outcome.error["message"]}
 
 
-def _error_envelope(request: Request, refused: Refused) -> dict[str, Any]:
+def _error_envelope(request: Request, rejected: RejectedHandshake) -> dict[str, Any]:
     """The keys of HTTP's error body; `code` stays the number that Engine.IO's clients read."""
-    return error_body(_ERRORS[refused.status](refused.message), facts_of(request.scope))
+    return error_body(_ERRORS[rejected.status](rejected.message), request_info_of(request.scope))
 
 
 def _let_in(reception: Reception, request: Request) -> None:
@@ -250,6 +251,6 @@ def _let_in(reception: Reception, request: Request) -> None:
         reception.let_in(request.scope)
     except RateLimited as error:
         headers = [(name.lower().encode(), value.encode()) for name, value in error.headers]
-        raise Refused(error.message, FORBIDDEN, error.status, headers) from None
+        raise RejectedHandshake(error.message, FORBIDDEN, error.status, headers) from None
     except ServiceUnavailable as error:
-        raise Refused(SHUTTING_DOWN, FORBIDDEN, error.status) from None
+        raise RejectedHandshake(SHUTTING_DOWN, FORBIDDEN, error.status) from None

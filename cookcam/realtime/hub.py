@@ -2,7 +2,7 @@
 
 One hub for both protocols, so that a Socket.IO client and a plain one share rooms. Presence is a
 user's set of connections: a user is here while the last of them is. Connections are those of this
-process; through an `Outlet` what is sent also reaches those of the other instances.
+process; through an `ClientWriter` what is sent also reaches those of the other instances.
 
 No method waits, and none raises for what a client does: a receiver too slow for its outbox is
 closed and slows nobody. Events of one room reach all its members in the order of the calls.
@@ -36,7 +36,7 @@ def user_name(user_id: UUID) -> str:
     return f"user {user_id}"
 
 
-class Outlet(Protocol):
+class ClientWriter(Protocol):
     """The other instances: `cookcam.realtime.relay`. No method waits or raises."""
 
     def is_elsewhere(self, user_id: UUID, room: str) -> bool: ...
@@ -72,7 +72,7 @@ class Hub:
     """
 
     max_per_user: int
-    outlet: Outlet | None = field(default=None, kw_only=True, repr=False)
+    outlet: ClientWriter | None = field(default=None, kw_only=True, repr=False)
     memory: Memory | None = field(default=None, kw_only=True, repr=False)
     _users: dict[UUID, dict[Connection, None]] = field(
         factory=dict[UUID, dict[Connection, None]], init=False, repr=False

@@ -45,7 +45,7 @@ class Peer:
 
 @define(eq=False)
 class Relay:
-    """The `Outlet` of a hub, and the `Member` of a bus. `run` keeps it going."""
+    """The `ClientWriter` of a hub, and the `Member` of a bus. `run` keeps it going."""
 
     hub: Hub
     bus: Bus

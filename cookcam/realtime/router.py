@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from cookcam.errors import AppError, InternalError, NotFound, RateLimited, ValidationError
 from cookcam.http.bodies import has_nul
 from cookcam.http.errors import Failures, as_app_error, socket_error
-from cookcam.http.facts import RequestFacts
+from cookcam.http.request_info import RequestInfo
 from cookcam.http.validation import invalid_fields, to_model
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import OTHER, Metrics
@@ -137,7 +137,7 @@ class Router:
                     self._note(error, connection, "disconnect")
 
     def _note(self, error: Exception, caller: Connection, name: str) -> None:
-        facts = RequestFacts(
+        facts = RequestInfo(
             caller.id, caller.address, caller.protocol, name, 0.0, name, str(caller.user_id)
         )
         self._failures.note(error, facts, {})

@@ -50,7 +50,7 @@ from cookcam.realtime.tokens import TokenWatch, token_events
 
 PLAIN_PATH: Final = f"{CANONICAL}/realtime"
 
-GOODBYE_BOUND: Final = 3.0
+GOODBYE_TIMEOUT: Final = 3.0
 """Seconds from the start of the drain until the last socket is closed or cut: those of phases 2
 and 3 in `spec/realtime.md` §8."""
 GOODBYE_EACH: Final = 0.001
@@ -237,7 +237,7 @@ class Realtime:
         GOODBYE_BOUND seconds and GOODBYE_EACH for each, when those are cut that did not answer."""
         if not self._config.realtime.enabled:
             return
-        bound = GOODBYE_BOUND + GOODBYE_EACH * self.connections()
+        bound = GOODBYE_TIMEOUT + GOODBYE_EACH * self.connections()
         if self.connections() > BATCH:
             # The process is about to end, and to look for cycles among the remains of so many
             # sockets would take a fifth of the time of their drain: what is here now is not

@@ -12,7 +12,7 @@ from quart import Response
 Words: TypeAlias = Mapping[str, type]
 """What a command may be given: the names, and what each has to be."""
 
-FARTHEST = timedelta(days=3660)
+MAX_TIME_SHIFT = timedelta(days=3660)
 
 _NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -51,9 +51,9 @@ def span_of(body: str | bytes) -> timedelta:
     try:
         span = timedelta(**by)
     except OverflowError:
-        span = FARTHEST * 2
-    if abs(span) > FARTHEST:
-        raise Mistake(f"{FARTHEST.days} days is as far as time is moved")
+        span = MAX_TIME_SHIFT * 2
+    if abs(span) > MAX_TIME_SHIFT:
+        raise Mistake(f"{MAX_TIME_SHIFT.days} days is as far as time is moved")
     return span
 
 

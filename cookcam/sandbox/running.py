@@ -13,23 +13,23 @@ from attrs import asdict, frozen
 from cookcam.database.migrate import migrate
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox import home as sandbox_home
-from cookcam.sandbox.app_store import AppleStandIn, open_apple
-from cookcam.sandbox.google_play import GooglePlayStandIn, open_google_play
+from cookcam.sandbox.app_store import FakeAppStore, open_apple
+from cookcam.sandbox.google_play import FakeGooglePlay, open_google_play
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
-from cookcam.sandbox.openai import OpenAIStandIn, open_openai
+from cookcam.sandbox.openai import FakeOpenAI, open_openai
 from cookcam.sandbox.ports import free_port, reachable_host
 from cookcam.sandbox.postgres import APP, OWNER, Postgres, open_postgres
-from cookcam.sandbox.push import PushStandIn, open_push
+from cookcam.sandbox.push import FakePush, open_push
 from cookcam.sandbox.seed import DemoUser, seed
 from cookcam.sandbox.storage import Files, include_storage
 from cookcam.sandbox.stripe import (
     CONNECT_WEBHOOK_SECRET,
     WEBHOOK_SECRET,
     Endpoint,
-    StripeStandIn,
+    FakeStripe,
     open_stripe,
 )
-from cookcam.sandbox.usda import UsdaStandIn, open_usda
+from cookcam.sandbox.usda import FakeUsda, open_usda
 
 AUTH_PORT_OFFSET = 100
 """The stand-in for Supabase Auth listens this far above the API, clear of PM2's second instance."""
@@ -73,12 +73,12 @@ class Sandbox:
     base_url: str
     postgres: Postgres
     gotrue: Gotrue
-    openai: OpenAIStandIn
-    usda: UsdaStandIn
-    stripe: StripeStandIn
-    apple: AppleStandIn
-    google_play: GooglePlayStandIn
-    push: PushStandIn
+    openai: FakeOpenAI
+    usda: FakeUsda
+    stripe: FakeStripe
+    apple: FakeAppStore
+    google_play: FakeGooglePlay
+    push: FakePush
     users: list[DemoUser]
     migrated: list[str]
 

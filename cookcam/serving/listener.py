@@ -65,7 +65,7 @@ def may_pass(error: OSError) -> bool:
     return error.errno is not None and error.errno not in _BROKEN
 
 
-class Door(Protocol):
+class Listener(Protocol):
     def listen(self) -> None:
         """Lets clients connect. Raises OSError, for instance when the port is in use."""
         ...
@@ -85,7 +85,7 @@ class Door(Protocol):
 
 
 @frozen
-class SocketDoor:
+class SocketListener:
     """A bound TCP socket, with TLS on top when it has a context.
 
     Binding and listening are apart: a program takes its port when it starts, and listens when it
@@ -97,7 +97,7 @@ class SocketDoor:
     tls: ssl.SSLContext | None = None
 
     @classmethod
-    def bind(cls, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> SocketDoor:
+    def bind(cls, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> SocketListener:
         """Takes the port. Raises OSError, for instance when another socket listens on it.
 
         Where another process has only bound the port as well, `listen` fails.

@@ -15,7 +15,7 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.connection import Connection
-from cookcam.serving.listener import RETRY_ACCEPT_AFTER, Door, Peer, may_pass
+from cookcam.serving.listener import RETRY_ACCEPT_AFTER, Listener, Peer, may_pass
 from cookcam.serving.observer import ConnectionObserver, NoObserver
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 
@@ -25,7 +25,7 @@ class Server:
     """Serves an ASGI application; see `cookcam.lifecycle.shutdown.Server` for how it ends."""
 
     app: ASGIFramework
-    doors: Sequence[Door]
+    doors: Sequence[Listener]
     config: ProtocolConfig
     lifecycle: Lifecycle
     work: Work
@@ -83,7 +83,7 @@ class Server:
             connection.linger(until)
         await self._all_gone.wait()
 
-    async def _accept(self, door: Door) -> None:
+    async def _accept(self, door: Listener) -> None:
         with suppress(trio.ClosedResourceError):
             while True:
                 # Before and not after: a stream that is accepted is started, never lost between.

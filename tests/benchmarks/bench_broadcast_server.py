@@ -25,7 +25,7 @@ from typing import Any
 
 import trio
 
-from tests.support.realtime import Live, Person, open_live, serving
+from tests.support.realtime import ApiUser, Live, open_live, serving
 from tests.support.socket_crowd import allow_descriptors
 
 MANY = {
@@ -58,7 +58,7 @@ async def broadcast(live: Live, count: int, per_second: float) -> None:
 
 async def obey(live: Live, command: dict[str, Any]) -> dict[str, Any]:
     if "tokens" in command:
-        return {"tokens": [live.token(Person()) for _ in range(command["tokens"])]}
+        return {"tokens": [live.token(ApiUser()) for _ in range(command["tokens"])]}
     if "broadcasts" in command:
         await broadcast(live, command["broadcasts"], command["per_second"])
     elif "hold" in command:
@@ -102,13 +102,13 @@ async def _answer_commands(live: Live, address: str) -> None:
     _say({"port": int(address.rpartition(":")[2])})
     while line := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
         began, used = time.monotonic(), cpu()
-        answer = await obey(live, json.loads(line))
+        response = await obey(live, json.loads(line))
         seconds = time.monotonic() - began
-        _say({**answer, "seconds": seconds, "cpu": cpu() - used, "cpu_before": used})
+        _say({**response, "seconds": seconds, "cpu": cpu() - used, "cpu_before": used})
 
 
-def _say(answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)
+def _say(response: dict[str, Any]) -> None:
+    print(json.dumps(response), flush=True)
 
 
 def main() -> None:

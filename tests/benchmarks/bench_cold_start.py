@@ -64,10 +64,10 @@ def serving(*options: str, stderr: Path) -> Iterator[tuple[float, float]]:
             stderr=errors,
         )
         try:
-            answer = _first_answer(port, began + BOUND)
+            response = _first_answer(port, began + BOUND)
             seconds = time.perf_counter() - began
-            if not answer.startswith(b"HTTP/1.1 200"):
-                raise click.ClickException(f"not a 200: {answer!r}")
+            if not response.startswith(b"HTTP/1.1 200"):
+                raise click.ClickException(f"not a 200: {response!r}")
             yield seconds, _processor_seconds(process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
@@ -84,8 +84,8 @@ def _first_answer(port: int, deadline: float) -> bytes:
     while time.perf_counter() < deadline:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(REQUEST)
-            if answer := connection.recv(65536):
-                return answer
+            if response := connection.recv(65536):
+                return response
         time.sleep(0.001)
     raise click.ClickException("no answer")
 

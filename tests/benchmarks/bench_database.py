@@ -21,7 +21,7 @@ import trio
 
 from cookcam.config import DatabaseConfig
 from cookcam.config.readers import Secret
-from cookcam.database import GUEST, Database
+from cookcam.database import ANONYMOUS, Database
 from cookcam.database.connecting import connect
 from tests.support.postgres import TEMPLATE, as_owner, start_cluster
 
@@ -59,10 +59,10 @@ async def run(url: str) -> None:
             await trio.to_thread.run_sync(query)
 
         async def read_as() -> None:
-            await database.fetch_all_as(GUEST, dict, STATEMENT)
+            await database.fetch_all_as(ANONYMOUS, dict, STATEMENT)
 
         async def transaction_as() -> None:
-            async with database.transaction_as(GUEST) as tx:
+            async with database.transaction_as(ANONYMOUS) as tx:
                 await tx.fetch_all(dict, STATEMENT)
 
         rates = await compare(

@@ -30,10 +30,10 @@ from attrs import frozen
 
 from cookcam.config.readers import Secret
 from cookcam.integrations.stripe import Stripe
-from cookcam.sandbox.app_store import AppleStandIn, open_apple
-from cookcam.sandbox.google_play import GooglePlayStandIn, open_google_play
+from cookcam.sandbox.app_store import FakeAppStore, open_apple
+from cookcam.sandbox.google_play import FakeGooglePlay, open_google_play
 from cookcam.sandbox.gotrue import Gotrue
-from cookcam.sandbox.stripe import StripeStandIn, open_stripe
+from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.post import signature
 from tests.benchmarks.bench_webhooks import SECRET, percentile
 from tests.identity.project import open_project
@@ -55,10 +55,10 @@ class Bench:
     http: httpx.AsyncClient
     gotrue: Gotrue
     database_url: str
-    stripe: StripeStandIn
+    stripe: FakeStripe
     client: Stripe
-    apple: AppleStandIn
-    google: GooglePlayStandIn
+    apple: FakeAppStore
+    google: FakeGooglePlay
 
     async def of_stripe(self, user_id: str) -> Send:
         known = len(self.stripe.events)

@@ -43,7 +43,7 @@ from attrs import define
 from cookcam.app.readiness import RUSH
 from cookcam.config.readers import Secret
 from cookcam.integrations.stripe import Stripe
-from cookcam.sandbox.stripe import StripeStandIn, open_stripe
+from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.behaviour import DAY
 from cookcam.sandbox.stripe.post import signature
 from tests.identity.project import open_project
@@ -64,7 +64,7 @@ SETTLE = 2.0
 """Seconds for the process that reads to start and connect, which takes a core of its own."""
 
 
-async def live(stripe: StripeStandIn, url: str, database_url: str, events: int) -> list[Any]:
+async def live(stripe: FakeStripe, url: str, database_url: str, events: int) -> list[Any]:
     """Events of people who buy and renew."""
     made: list[str] = []
     async with Stripe.open(secret_key=Secret(stripe.key), api_base=url) as client:

@@ -35,7 +35,7 @@ from cookcam.config.readers import Secret
 from cookcam.database.connecting import connect
 from cookcam.features.billing.stripe.states import STATUSES
 from cookcam.integrations.stripe import Stripe
-from cookcam.sandbox.stripe import StripeStandIn, open_stripe
+from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.behaviour import CARDS, DAY
 from cookcam.sandbox.stripe.faults import ApiFault
 from cookcam.sandbox.stripe.post import signature
@@ -81,14 +81,14 @@ class Outcome:
     deliveries: int
     kills: int
     seconds: float
-    answers: dict[str, int]
+    responses: dict[str, int]
     readings: int
     wrong: list[str]
 
     def figures(self) -> str:
         return (
             f"{self.events} events, {self.deliveries} deliveries, {self.kills} kills,"
-            f" {self.seconds:.0f} s, {self.readings} requests to Stripe, answers {self.answers}"
+            f" {self.seconds:.0f} s, {self.readings} requests to Stripe, answers {self.responses}"
         )
 
 
@@ -97,12 +97,12 @@ class Chaos:
     """One run. `folder` gets a log of each life of the server."""
 
     database_url: str
-    stripe: StripeStandIn
+    stripe: FakeStripe
     settings: dict[str, str]
     folder: Path
     chance: random.Random
     port: int = field(factory=lambda: free_ports(1)[0])
-    answers: Counter[str] = field(factory=Counter)
+    responses: Counter[str] = field(factory=Counter)
     kill_at: list[int] = field(factory=list)
     waiting: list[dict[str, Any]] = field(factory=list)
     under_way: int = 0
@@ -170,7 +170,7 @@ class Chaos:
             deliveries,
             self.killed,
             seconds,
-            dict(self.answers),
+            dict(self.responses),
             len(self.stripe.requests) - before,
             await self._differences(events),
         )
@@ -204,8 +204,8 @@ class Chaos:
                 body = orjson.dumps(event)
                 signed = {"Stripe-Signature": signature(body, [SECRET], int(time.time()))}
                 try:
-                    answer = await http.post(url, content=body, headers=signed)
-                    status = str(answer.status_code)
+                    response = await http.post(url, content=body, headers=signed)
+                    status = str(response.status_code)
                 except httpx.HTTPError:
                     status = "none"
                 self.under_way -= 1
@@ -214,10 +214,10 @@ class Chaos:
                     await trio.sleep(0.1)
 
     def _answered(self, event: dict[str, Any], status: str) -> None:
-        self.answers[status] += 1
+        self.responses[status] += 1
         if status != "200":
             self.waiting.insert(self.chance.randint(0, len(self.waiting)), event)
-        elif self.kill_at and self.answers["200"] >= self.kill_at[-1] and not self._kill.is_set():
+        elif self.kill_at and self.responses["200"] >= self.kill_at[-1] and not self._kill.is_set():
             self.kill_at.pop()
             self._kill.set()
 

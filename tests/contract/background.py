@@ -13,16 +13,16 @@ import trio
 from attrs import frozen
 from structlog.testing import capture_logs
 
-from tests.contract.house import House, open_house
+from tests.contract.server import ContractServer, open_contract_server
 
 T = TypeVar("T")
 
 
 @frozen
-class BackgroundHouse:
-    """What in `house` waits is to be called through `run`."""
+class BackgroundServer:
+    """What in `server` waits is to be called through `run`."""
 
-    house: House
+    server: ContractServer
     logs: list[Any]
     """What the server logged: kept from pytest's own files, which this thread may not touch."""
     _token: trio.lowlevel.TrioToken
@@ -33,15 +33,15 @@ class BackgroundHouse:
 
 
 @contextmanager
-def background_house(database_url: str, home: Path, **environ: str) -> Generator[BackgroundHouse]:
+def background_house(database_url: str, home: Path, **environ: str) -> Generator[BackgroundServer]:
     """Serves for the length of the block, then drains."""
-    opened: Future[tuple[BackgroundHouse, trio.Event]] = Future()
+    opened: Future[tuple[BackgroundServer, trio.Event]] = Future()
 
     async def live() -> None:
         leave = trio.Event()
-        async with open_house(database_url, home, **environ) as house:
+        async with open_contract_server(database_url, home, **environ) as server:
             token = trio.lowlevel.current_trio_token()
-            opened.set_result((BackgroundHouse(house, logs, token), leave))
+            opened.set_result((BackgroundServer(server, logs, token), leave))
             await leave.wait()
 
     def main() -> None:
@@ -56,10 +56,10 @@ def background_house(database_url: str, home: Path, **environ: str) -> Generator
         thread = Thread(target=main)
         thread.start()
         try:
-            house, leave = opened.result(timeout=60)
+            server, leave = opened.result(timeout=60)
             try:
-                yield house
+                yield server
             finally:
-                trio.from_thread.run_sync(leave.set, trio_token=house._token)
+                trio.from_thread.run_sync(leave.set, trio_token=server._token)
         finally:
             thread.join(timeout=30)

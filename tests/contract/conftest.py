@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.house import House, open_house
+from tests.contract.server import ContractServer, open_contract_server
 
 
 @pytest.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(database_url, tmp_path / "storage") as opened:
+async def server(database_url: str, tmp_path: Path) -> AsyncIterator[ContractServer]:
+    async with open_contract_server(database_url, tmp_path / "storage") as opened:
         yield opened

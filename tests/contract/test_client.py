@@ -12,22 +12,22 @@ from uuid import uuid4
 import httpx
 
 from tests.contract.app_calls import CALLS, CLIENTS, Call, found, unlike
-from tests.contract.house import House, open_house
-from tests.features.conftest import Answer, Client, Person
+from tests.contract.server import ContractServer, open_contract_server
+from tests.features.conftest import ApiUser, Client, Response
 
 PASSWORD = "Correct<horse>9"
 FORBIDDEN_WORDS = ("subscription", "billing", "payment")
 """The app takes a refusal with one of these for a success (row A2)."""
-LONGEST_STATUS = 2000
+MAX_STATUS_LENGTH = 2000
 """Bytes: the app keeps the body of E2 in a keychain item."""
 
 
-def is_error(answer: httpx.Response) -> str | None:
+def is_error(response: httpx.Response) -> str | None:
     """What is wrong with an error as the app reads it (R1, R3, R4), or None."""
-    if not answer.headers.get("content-type", "").startswith("application/json"):
-        return f"the type is {answer.headers.get('content-type')}"
+    if not response.headers.get("content-type", "").startswith("application/json"):
+        return f"the type is {response.headers.get('content-type')}"
     try:
-        body = answer.json()
+        body = response.json()
     except ValueError:
         return "the body is no JSON"
     if not isinstance(body, dict) or not isinstance(body.get("error"), str) or not body["error"]:
@@ -53,7 +53,7 @@ def filled(value: Any, kept: Mapping[str, Any]) -> Any:
     return value
 
 
-async def made(call: Call, people: Mapping[str, Client], kept: Mapping[str, Any]) -> Answer:
+async def made(call: Call, people: Mapping[str, Client], kept: Mapping[str, Any]) -> Response:
     """The answer to a call, which is made with nothing but what the client sends."""
     client = people[call.who]
     headers = {**CLIENTS[call.client], **filled(dict(call.headers), kept)}
@@ -68,31 +68,31 @@ async def made(call: Call, people: Mapping[str, Client], kept: Mapping[str, Any]
     return await client.http.request(call.method, path, headers=headers, json=body)
 
 
-def problems(call: Call, answer: Answer) -> list[str]:
+def problems(call: Call, response: Response) -> list[str]:
     if call.later:
-        there = [] if answer.status_code == 404 else [f"is there ({answer.status_code})"]
-        return [*there, *filter(None, [is_error(answer)])]
-    if answer.status_code not in call.status:
-        return [f"is answered {answer.status_code}: {answer.text:.200}"]
-    if not answer.headers["content-type"].startswith("application/json"):
+        there = [] if response.status_code == 404 else [f"is there ({response.status_code})"]
+        return [*there, *filter(None, [is_error(response)])]
+    if response.status_code not in call.status:
+        return [f"is answered {response.status_code}: {response.text:.200}"]
+    if not response.headers["content-type"].startswith("application/json"):
         return ["is not answered with JSON"]
-    wrong = unlike(answer.json(), call.reads)
-    if call.row.startswith("A2") and answer.status_code == 403:
-        error = answer.json()["error"].lower()
+    wrong = unlike(response.json(), call.reads)
+    if call.row.startswith("A2") and response.status_code == 403:
+        error = response.json()["error"].lower()
         wrong += [f"`error` says {word}" for word in FORBIDDEN_WORDS if word in error]
-    if call.row == "E2" and len(answer.content) >= LONGEST_STATUS:
-        wrong.append(f"has {len(answer.content)} bytes")
+    if call.row == "E2" and len(response.content) >= MAX_STATUS_LENGTH:
+        wrong.append(f"has {len(response.content)} bytes")
     return wrong
 
 
-async def test_everything_the_clients_call_has_what_they_read(house: House):
-    ann, cora = await house.person("Ann"), await house.person("Cora")
-    zoe = await house.person("Zoe", password=PASSWORD)
-    await house.subscribe(cora, "creator")
-    people = {"ann": ann, "cora": cora, "zoe": zoe, "guest": house.guest}
+async def test_everything_the_clients_call_has_what_they_read(server: ContractServer):
+    ann, cora = await server.person("Ann"), await server.person("Cora")
+    zoe = await server.person("Zoe", password=PASSWORD)
+    await server.subscribe(cora, "creator")
+    people = {"ann": ann, "cora": cora, "zoe": zoe, "guest": server.guest}
     food, published = f"quorn{uuid4().hex[:8]}", f"Goulash{uuid4().hex[:8]}"
-    await house.ingredient(food)
-    await house.recipe(cora, title=published)
+    await server.ingredient(food)
+    await server.recipe(cora, title=published)
     kept: dict[str, Any] = {
         "food": food,
         "published": published,
@@ -101,20 +101,20 @@ async def test_everything_the_clients_call_has_what_they_read(house: House):
     }
     wrong: list[str] = []
     for call in CALLS:
-        answer = await made(call, people, kept)
-        wrong += [f"{call.row} {call.method} {call.path}: {it}" for it in problems(call, answer)]
+        response = await made(call, people, kept)
+        wrong += [f"{call.row} {call.method} {call.path}: {it}" for it in problems(call, response)]
         for name, path in call.keep.items():
             try:
-                kept[name] = found(answer.json(), path)[0]
+                kept[name] = found(response.json(), path)[0]
             except (KeyError, ValueError, TypeError, IndexError):
                 wrong.append(f"{call.row}: there is no {path} to go on with")
     assert not wrong, "\n" + "\n".join(wrong)
     assert (await zoe.get("/users/profile")).status_code in (401, 404)
 
 
-async def operations(house: House) -> list[tuple[str, str, dict[str, Any]]]:
+async def operations(server: ContractServer) -> list[tuple[str, str, dict[str, Any]]]:
     """Method, path and description of every route, its parameters filled with an unknown id."""
-    document = (await house.http.get("/openapi.json")).json()
+    document = (await server.http.get("/openapi.json")).json()
     prefix = document["servers"][0]["url"]
     listed: list[tuple[str, str, dict[str, Any]]] = []
     for path, item in document["paths"].items():
@@ -127,22 +127,22 @@ async def operations(house: House) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 class TestEveryRoute:
-    async def test_errors_are_what_the_app_can_read(self, house: House):
+    async def test_errors_are_what_the_app_can_read(self, server: ContractServer):
         """Without a token, with a bad one, as a wrong method, with broken and with useless
         bodies."""
-        ann = await house.person()
+        ann = await server.person()
         wrong: list[str] = []
 
         async def ask(expected: set[int], method: str, path: str, **sent: Any) -> None:
-            answer = await house.http.request(method, path, **sent)
-            problem = is_error(answer) if answer.status_code >= 400 else None
-            if answer.status_code not in expected:
-                problem = f"{answer.status_code}, expected {expected}: {answer.text:.120}"
+            response = await server.http.request(method, path, **sent)
+            problem = is_error(response) if response.status_code >= 400 else None
+            if response.status_code not in expected:
+                problem = f"{response.status_code}, expected {expected}: {response.text:.120}"
             if problem:
                 wrong.append(f"{method} {path}: {problem}")
 
         signed_in = {"Authorization": f"Bearer {ann.token}"}
-        for method, path, operation in await operations(house):
+        for method, path, operation in await operations(server):
             await ask({404}, "PATCH", path, headers=signed_in)
             if operation.get("security") == [{"bearerAuth": []}]:
                 await ask({401}, method, path, headers={"Content-Type": "application/json"})
@@ -156,18 +156,18 @@ class TestEveryRoute:
                 await ask({400, 403, 404, 415, 503}, method, path, content=b"hello", **useless)
         assert not wrong, "\n" + "\n".join(wrong)
 
-    async def test_no_body_is_no_broken_body(self, house: House):
+    async def test_no_body_is_no_broken_body(self, server: ContractServer):
         """R5: the type of JSON and no byte of it."""
-        ann = await house.person()
+        ann = await server.person()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ann.token}"}
         wrong: list[str] = []
-        for method, path, _ in await operations(house):
+        for method, path, _ in await operations(server):
             if method == "GET":
                 continue
-            answer = await house.http.request(method, path, headers=headers)
-            code = answer.json().get("code")
-            if code in ("INVALID_JSON", "UNSUPPORTED_MEDIA_TYPE") or answer.status_code == 415:
-                wrong.append(f"{method} {path}: {answer.status_code} {answer.text:.120}")
+            response = await server.http.request(method, path, headers=headers)
+            code = response.json().get("code")
+            if code in ("INVALID_JSON", "UNSUPPORTED_MEDIA_TYPE") or response.status_code == 415:
+                wrong.append(f"{method} {path}: {response.status_code} {response.text:.120}")
         assert not wrong, "\n" + "\n".join(wrong)
 
 
@@ -182,33 +182,35 @@ NOBODYS: tuple[tuple[str, str, bytes, int, str], ...] = (
 )
 
 
-async def test_what_no_route_answers_is_json_too(house: House):
+async def test_what_no_route_answers_is_json_too(server: ContractServer):
     for method, path, content, status, code in NOBODYS:
-        answer = await house.http.request(
+        response = await server.http.request(
             method, path, headers={"Content-Type": "application/json"}, content=content
         )
-        assert (answer.status_code, is_error(answer)) == (status, None), answer.text
-        assert answer.json()["code"] == code
+        assert (response.status_code, is_error(response)) == (status, None), response.text
+        assert response.json()["code"] == code
 
 
 async def test_too_many_requests_are_told_in_json_with_the_time_to_wait(
     database_url: str, tmp_path: Any
 ):
     limited = {"ENABLE_RATE_LIMITING": "true", "RATE_LIMIT_MAX_REQUESTS": "3"}
-    async with open_house(database_url, tmp_path, CORS_ORIGIN="https://cookcam.ai", **limited) as h:
+    async with open_contract_server(
+        database_url, tmp_path, CORS_ORIGIN="https://cookcam.ai", **limited
+    ) as h:
         origin = {"Origin": "https://cookcam.ai"}
         for _ in range(3):
             assert (await h.http.get("/api/v1/recipes")).status_code == 200
-        answer = await h.http.get("/api/v1/recipes", headers=origin)
-        assert (answer.status_code, is_error(answer)) == (429, None)
-        assert answer.json()["retryAfter"] == int(answer.headers["retry-after"])
-        assert answer.headers["access-control-allow-origin"] == "https://cookcam.ai"
+        response = await h.http.get("/api/v1/recipes", headers=origin)
+        assert (response.status_code, is_error(response)) == (429, None)
+        assert response.json()["retryAfter"] == int(response.headers["retry-after"])
+        assert response.headers["access-control-allow-origin"] == "https://cookcam.ai"
 
 
-async def test_a_missing_profile_says_not_found(house: House):
+async def test_a_missing_profile_says_not_found(server: ContractServer):
     """T4: the app makes a profile on these words."""
-    ann: Person = await house.person()
-    await house.sql("delete from auth.users where id = %(id)s", id=ann.id)
-    answer = await ann.get("/users/profile")
-    assert answer.status_code == 404
-    assert "not found" in answer.json()["error"]
+    ann: ApiUser = await server.person()
+    await server.sql("delete from auth.users where id = %(id)s", id=ann.id)
+    response = await ann.get("/users/profile")
+    assert response.status_code == 404
+    assert "not found" in response.json()["error"]

@@ -23,8 +23,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cookcam.features.accounts.recovery import service
-from tests.contract.background import BackgroundHouse, background_house
-from tests.features.conftest import Person
+from tests.contract.background import BackgroundServer, background_house
+from tests.features.conftest import ApiUser
 
 SEED = 20260131
 EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "5"))
@@ -69,7 +69,9 @@ for."""
 
 
 @pytest.fixture(scope="module")
-def house(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundHouse]:
+def server(
+    database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BackgroundServer]:
     with (
         pytest.MonkeyPatch.context() as patch,
         background_house(database_url, tmp_path_factory.mktemp("storage")) as opened,
@@ -79,21 +81,21 @@ def house(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture(scope="module")
-def cora(house: BackgroundHouse) -> Person:
+def cora(server: BackgroundServer) -> ApiUser:
     """A creator. Her password is in no example of the document: one of them deletes accounts."""
 
-    async def signed_up() -> Person:
-        person = await house.house.person("Cora", password="Another<horse>8")
-        await house.house.subscribe(person, "creator")
+    async def signed_up() -> ApiUser:
+        person = await server.server.person("Cora", password="Another<horse>8")
+        await server.server.subscribe(person, "creator")
         return person
 
-    return house.run(signed_up)
+    return server.run(signed_up)
 
 
 @pytest.fixture(scope="module")
-def api(house: BackgroundHouse) -> schemathesis.BaseSchema:
+def api(server: BackgroundServer) -> schemathesis.BaseSchema:
     schema = schemathesis.openapi.from_url(
-        f"{house.house.server.url}/openapi.json", config=SchemathesisConfig(seed=SEED)
+        f"{server.server.server.url}/openapi.json", config=SchemathesisConfig(seed=SEED)
     )
     schema.config.generation.update(
         deterministic=True,
@@ -106,12 +108,12 @@ def api(house: BackgroundHouse) -> schemathesis.BaseSchema:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_went_wrong(house: BackgroundHouse) -> Iterator[None]:
+def nothing_went_wrong(server: BackgroundServer) -> Iterator[None]:
     """Behind whatever was answered."""
     yield
     faults = [
         line
-        for line in house.logs
+        for line in server.logs
         if line["log_level"] in ("error", "critical")
         and "There is no such tier" not in str(line.get("exc_info"))
     ]
@@ -128,7 +130,7 @@ def has_only_unknown_parameters(case: schemathesis.Case, token: dict[str, str]) 
         case.headers = generated
 
 
-def keeps_to_the_document(case: schemathesis.Case, caller: Person) -> None:
+def keeps_to_the_document(case: schemathesis.Case, caller: ApiUser) -> None:
     token = {"Authorization": f"Bearer {caller.token}"}
     excluded = [unsupported_method]  # it wants 405; ours is the 404 of tests/contract/test_client
     if case.operation.label in STRICTER:
@@ -147,12 +149,12 @@ routes = schemathesis.pytest.from_fixture("api")
 
 
 @routes.include(path_regex=PEOPLE_AND_MONEY).parametrize()
-def test_routes_of_people_and_money(case: schemathesis.Case, cora: Person) -> None:
+def test_routes_of_people_and_money(case: schemathesis.Case, cora: ApiUser) -> None:
     keeps_to_the_document(case, cora)
 
 
 @routes.exclude(path_regex=PEOPLE_AND_MONEY).parametrize()
-def test_all_other_routes(case: schemathesis.Case, cora: Person) -> None:
+def test_all_other_routes(case: schemathesis.Case, cora: ApiUser) -> None:
     keeps_to_the_document(case, cora)
 
 

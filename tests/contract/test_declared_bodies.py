@@ -12,7 +12,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from tests.contract.house import House
+from tests.contract.server import ContractServer
 
 VALUES: tuple[Any, ...] = (None, True, 7, 2.5, "7", "words", "a\0b", [], ["a"], [7], {}, {"a": 1})
 REFUSED = (400, 401, 413, 415, 422)
@@ -67,11 +67,11 @@ def changed(body: dict[str, Any], schema: dict[str, Any]) -> Iterator[tuple[str,
                 yield f"{name}[0].{place}", {**copy.deepcopy(body), name: [inner, *value[1:]]}
 
 
-async def test_what_the_document_calls_invalid_is_refused(house: House) -> None:
-    document = (await house.http.get("/openapi.json")).json()
+async def test_what_the_document_calls_invalid_is_refused(server: ContractServer) -> None:
+    document = (await server.http.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
-    cora = await house.creator()
-    recipe = await house.recipe(cora, ingredients=["10 g butter"], instructions=["Melt"])
+    cora = await server.creator()
+    recipe = await server.recipe(cora, ingredients=["10 g butter"], instructions=["Melt"])
     accepted: list[str] = []
     asked = 0
     for path, item in document["paths"].items():

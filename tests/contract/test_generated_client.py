@@ -10,7 +10,7 @@ import trio
 
 from cookcam.app.openapi_document import openapi_document
 from tests.contract.app_calls import PHOTO
-from tests.contract.house import House
+from tests.contract.server import ContractServer
 from tests.support.external import NODE_MODULES, node_module, require_program
 
 CLIENT = NODE_MODULES.parent / "generated_client.ts"
@@ -70,7 +70,9 @@ async def compiled(tmp_path: Path) -> Path:
 
 
 @pytest.mark.external
-async def test_generated_client_reads_results_without_a_cast(house: House, compiled: Path) -> None:
+async def test_generated_client_reads_results_without_a_cast(
+    house: ContractServer, compiled: Path
+) -> None:
     cora = await house.creator()
     node = require_program("node")
     arguments = (compiled / "out" / "client.js", house.server.url, str(cora.token), PHOTO)

@@ -19,10 +19,10 @@ from cookcam.app.openapi_document import SETTINGS, openapi_document
 from cookcam.config import load
 from cookcam.http.app import CookCamApp
 from cookcam.http.paths import CANONICAL, PROBES
-from cookcam.http.route_options import SECURED, marks_of
+from cookcam.http.route_options import SECURED, route_options_of
 from cookcam.http.routing import template_of
 from cookcam.lifecycle.state import Lifecycle
-from tests.contract.house import House
+from tests.contract.server import ContractServer
 
 UNDOCUMENTED = {
     ("GET", "/openapi.json"),
@@ -80,7 +80,7 @@ def test_every_route_of_the_program_is_in_it_with_every_status_it_can_answer(
             template_of(rule.rule).removeprefix(CANONICAL),
             app.view_functions[rule.endpoint],
         )
-        marks = marks_of(view)
+        marks = route_options_of(view)
         for method in set(rule.methods or ()) - {"HEAD", "OPTIONS"}:
             found.add((method, path))
             if marks.hidden:
@@ -211,7 +211,9 @@ def test_the_command_prints_the_same_document(document: dict[str, Any]):
     assert json.loads(done.stdout) == document
 
 
-async def test_the_running_program_serves_the_same_document(house: House, document: dict[str, Any]):
-    served = (await house.http.get("/openapi.json")).json()
+async def test_the_running_program_serves_the_same_document(
+    server: ContractServer, document: dict[str, Any]
+):
+    served = (await server.http.get("/openapi.json")).json()
     assert {**served, "info": None} == {**document, "info": None}
     assert served["info"]["title"] == document["info"]["title"] == "CookCam API"

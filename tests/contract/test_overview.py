@@ -8,7 +8,6 @@ from uuid import uuid4
 
 from attrs import frozen
 
-from tests.contract.house import House
 from tests.contract.overview import (
     ADMIN,
     ALSO,
@@ -20,8 +19,9 @@ from tests.contract.overview import (
     Refusal,
     Row,
 )
+from tests.contract.server import ContractServer
 from tests.contract.test_client import PASSWORD, filled, is_error
-from tests.features.conftest import Answer, Client, Person
+from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import some_email
 from tests.images.pictures import plain
 
@@ -32,11 +32,11 @@ PREFIXES = ("/api/v1", "/api")
 class Stage:
     """The people, and what is known of them and of what they made."""
 
-    house: House
+    server: ContractServer
     people: Mapping[str, Client]
     kept: dict[str, Any]
 
-    async def ask(self, who: str, method: str, path: str, body: Any, prefix: str) -> Answer:
+    async def ask(self, who: str, method: str, path: str, body: Any, prefix: str) -> Response:
         client = self.people[who]
         headers = {"Authorization": f"Bearer {client.token}"} if client.token else {}
         sent = {} if body is None else {"json": filled(body, self.kept)}
@@ -44,12 +44,12 @@ class Stage:
         return await client.http.request(method, url, headers=headers, **sent)
 
 
-async def staged(house: House) -> Stage:
-    ann: Person = await house.person("Ann", password=PASSWORD)
-    bob: Person = await house.person("Bob", password=PASSWORD)
-    cora = await house.creator()
-    await house.sql("update users set is_creator = true where id = %(id)s", id=cora.id)
-    admin = await house.person("Ada", "admin")
+async def staged(server: ContractServer) -> Stage:
+    ann: ApiUser = await server.person("Ann", password=PASSWORD)
+    bob: ApiUser = await server.person("Bob", password=PASSWORD)
+    cora = await server.creator()
+    await server.sql("update users set is_creator = true where id = %(id)s", id=cora.id)
+    admin = await server.person("Ada", "admin")
     butter = f"Butter, salted {uuid4().hex[:8]}"
     words = "".join(chr(ord("g") + int(digit, 16)) for digit in uuid4().hex)
     content = {"ingredients": ["10 g butter"], "instructions": ["Melt"], "servings": 2}
@@ -61,11 +61,11 @@ async def staged(house: House) -> Stage:
         "admin": admin.id,
         "chef": f"CHEF_{cora.id[-8:].upper()}",
         "food": butter,
-        "ingredient": str(await house.ingredient(butter)),
-        "nonsense": str(await house.ingredient(words)),
-        "recipe": await house.recipe(ann, **content),
+        "ingredient": str(await server.ingredient(butter)),
+        "nonsense": str(await server.ingredient(words)),
+        "recipe": await server.recipe(ann, **content),
     }
-    return Stage(house, {"ann": ann, "bob": bob, "admin": admin, "guest": house.guest}, kept)
+    return Stage(server, {"ann": ann, "bob": bob, "admin": admin, "guest": server.guest}, kept)
 
 
 def at(body: Any, path: str) -> Any:
@@ -83,11 +83,11 @@ def has(body: Any, path: str) -> bool:
     return True
 
 
-def unlike_refusal(answer: Answer, refusal: Refusal, *, flagged: bool) -> list[str]:
-    body = answer.json()
-    wrong = [problem for problem in [is_error(answer)] if problem]
-    if (answer.status_code, body.get("error")) != (refusal.status, refusal.error):
-        wrong.append(f"{answer.status_code} {body.get('error')!r}, not {refusal}")
+def unlike_refusal(response: Response, refusal: Refusal, *, flagged: bool) -> list[str]:
+    body = response.json()
+    wrong = [problem for problem in [is_error(response)] if problem]
+    if (response.status_code, body.get("error")) != (refusal.status, refusal.error):
+        wrong.append(f"{response.status_code} {body.get('error')!r}, not {refusal}")
     if (body.get("success") is False) != flagged:
         wrong.append(f"the flag is {body.get('success')!r}")
     if refusal.code is not None and body.get("code") != refusal.code:
@@ -96,10 +96,10 @@ def unlike_refusal(answer: Answer, refusal: Refusal, *, flagged: bool) -> list[s
     return wrong
 
 
-def unlike_success(answer: Answer, row: Row) -> list[str]:
-    if answer.status_code != row.status:
-        return [f"{answer.status_code}: {answer.text:.200}"]
-    body = answer.json()
+def unlike_success(response: Response, row: Row) -> list[str]:
+    if response.status_code != row.status:
+        return [f"{response.status_code}: {response.text:.200}"]
+    body = response.json()
     wrong = [f"there is no {key}" for key in row.keys if not has(body, key)]
     for key, value in row.values.items():
         if not has(body, key) or at(body, key) != value:
@@ -113,36 +113,36 @@ async def refusals(stage: Stage, row: Row) -> list[str]:
     if row.auth in (REQUIRED, ADMIN):
         wanted = Refusal(401, "Authentication required")
         for prefix in PREFIXES[: 1 + row.alias]:
-            answer = await stage.ask("guest", row.method, row.path, row.body, prefix)
-            wrong += unlike_refusal(answer, wanted, flagged=row.flagged)
+            response = await stage.ask("guest", row.method, row.path, row.body, prefix)
+            wrong += unlike_refusal(response, wanted, flagged=row.flagged)
     if row.auth == ADMIN:
-        answer = await stage.ask("ann", row.method, row.path, row.body, PREFIXES[0])
+        response = await stage.ask("ann", row.method, row.path, row.body, PREFIXES[0])
         wanted = Refusal(403, "Admin access required")
-        wrong += unlike_refusal(answer, wanted, flagged=row.flagged)
+        wrong += unlike_refusal(response, wanted, flagged=row.flagged)
     for refusal in row.refusals:
         path, who = refusal.path or row.path, refusal.who or row.who
-        answer = await stage.ask(who, row.method, path, refusal.body, PREFIXES[0])
-        wrong += unlike_refusal(answer, refusal, flagged=row.flagged)
+        response = await stage.ask(who, row.method, path, refusal.body, PREFIXES[0])
+        wrong += unlike_refusal(response, refusal, flagged=row.flagged)
     return wrong
 
 
-async def test_every_row_answers_and_refuses_as_it_says(house: House):
-    stage = await staged(house)
+async def test_every_row_answers_and_refuses_as_it_says(server: ContractServer):
+    stage = await staged(server)
     wrong: list[str] = []
     for row in (*ROWS, *ALSO):
         problems = await refusals(stage, row)
-        answer = await stage.ask(row.who, row.method, row.path, row.body, PREFIXES[0])
-        problems += unlike_success(answer, row)
+        response = await stage.ask(row.who, row.method, row.path, row.body, PREFIXES[0])
+        problems += unlike_success(response, row)
         for name, key in row.keep.items():
-            if has(answer.json(), key):
-                stage.kept[name] = at(answer.json(), key)
+            if has(response.json(), key):
+                stage.kept[name] = at(response.json(), key)
         wrong += [f"{row.number} {row.method} {row.path}: {problem}" for problem in problems]
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-async def test_the_alias_answers_what_the_canonical_path_does(house: House):
+async def test_the_alias_answers_what_the_canonical_path_does(server: ContractServer):
     """Every read, and every write that can be refused, under both prefixes."""
-    stage = await staged(house)
+    stage = await staged(server)
     wrong: list[str] = []
     for row in ROWS:
         if row.auth == ADMIN or any(f"{{{name}}}" in row.path for name in ("scan",)):
@@ -158,27 +158,27 @@ async def test_the_alias_answers_what_the_canonical_path_does(house: House):
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-async def test_a_photo_of_oneself(house: House):
+async def test_a_photo_of_oneself(server: ContractServer):
     """Row 6."""
-    ann = await house.person()
-    answer = await ann.post("/auth/profile/photo", files={"photo": ("me.png", plain(kind="PNG"))})
-    assert (answer.status_code, answer.json()["success"]) == (200, True), answer.text
-    assert answer.json()["avatarUrl"] == answer.json()["avatar_url"]
+    ann = await server.person()
+    response = await ann.post("/auth/profile/photo", files={"photo": ("me.png", plain(kind="PNG"))})
+    assert (response.status_code, response.json()["success"]) == (200, True), response.text
+    assert response.json()["avatarUrl"] == response.json()["avatar_url"]
     raw = {"content": plain(), "headers": {"Content-Type": "image/jpeg"}}
     assert (await ann.post("/auth/profile/photo", **raw)).status_code == 200
-    assert (await house.guest.post("/auth/profile/photo", **raw)).status_code == 401
+    assert (await server.guest.post("/auth/profile/photo", **raw)).status_code == 401
     raw["content"] = b"GIF89a"
     refused = await ann.post("/auth/profile/photo", **raw)
     assert (refused.status_code, is_error(refused)) == (400, None), refused.text
 
 
-async def test_what_is_not_served_is_a_404_in_json(house: House):
-    ann = await house.person()
+async def test_what_is_not_served_is_a_404_in_json(server: ContractServer):
+    ann = await server.person()
     wrong: list[str] = []
     for method, path in [*((method, path) for _, method, path in LATER), *NEVER]:
-        answer = await ann.request(method, filled(path, {"ann": ann.id}))
-        if answer.status_code != 404 or is_error(answer):
-            wrong.append(f"{method} {path}: {answer.status_code} {answer.text:.80}")
+        response = await ann.request(method, filled(path, {"ann": ann.id}))
+        if response.status_code != 404 or is_error(response):
+            wrong.append(f"{method} {path}: {response.status_code} {response.text:.80}")
     assert not wrong, "\n" + "\n".join(wrong)
 
 

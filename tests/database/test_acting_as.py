@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from cookcam.database import GUEST, SERVICE, Database, Transaction
+from cookcam.database import ANONYMOUS, SERVICE, Database, Transaction
 from cookcam.database.actors import Actor, FixedActor
 from cookcam.database.connection import Connection
 from cookcam.errors import DatabaseError, InsufficientPermissions
@@ -32,7 +32,7 @@ async def test_actor_applies_inside_the_block_and_the_outer_actor_after_it(
         assert await current_actor(tx) == own
         async with tx.acting_as(SERVICE):
             assert await current_actor(tx) == ("service_role", "-")
-            async with tx.acting_as(GUEST):
+            async with tx.acting_as(ANONYMOUS):
                 assert await current_actor(tx) == ("anon", "-")
             assert await current_actor(tx) == ("service_role", "-")
         assert await current_actor(tx) == own

@@ -8,7 +8,7 @@ from typing import LiteralString
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cookcam.database import GUEST
+from cookcam.database import ANONYMOUS
 from cookcam.database.actors import Actor, FixedActor
 from cookcam.database.connecting import connect
 from cookcam.database.transaction import actor_parameters, read, row_factory_for
@@ -62,4 +62,4 @@ async def read_as(
 
 
 def test_statement_parameters_cannot_replace_the_actor_parameters() -> None:
-    assert {"actor__role": "postgres", **actor_parameters(GUEST, 30)}["actor__role"] == "anon"
+    assert {"actor__role": "postgres", **actor_parameters(ANONYMOUS, 30)}["actor__role"] == "anon"

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from cookcam.config import DatabaseConfig
 from cookcam.config.readers import Secret
-from cookcam.database import GUEST, SERVICE, Database, Jsonb
+from cookcam.database import ANONYMOUS, SERVICE, Database, Jsonb
 from cookcam.database.actors import Actor, FixedActor
 from cookcam.database.connecting import connect
 from cookcam.database.connection import Connection
@@ -81,7 +81,7 @@ async def test_transaction_runs_as_its_actor(database: Database, ann: Actor) -> 
     assert who["claims"] == {**ann.claims, "role": "authenticated"}
 
 
-@pytest.mark.parametrize(("actor", "role"), [(GUEST, "anon"), (SERVICE, "service_role")])
+@pytest.mark.parametrize(("actor", "role"), [(ANONYMOUS, "anon"), (SERVICE, "service_role")])
 async def test_guest_and_server_have_no_user_id(
     database: Database, actor: Actor, role: str
 ) -> None:
@@ -138,16 +138,16 @@ async def test_rows_are_returned_as_the_model_class(database: Database, ann: Act
     assert changed == 1
     assert await database.fetch_one_as(ann, Recipe, BY_TITLE, title=recipe.title) == recipe
     assert await database.fetch_all_as(ann, Recipe, BY_TITLE, title=recipe.title) == [recipe]
-    assert await database.fetch_all_as(GUEST, Recipe, BY_TITLE, title=recipe.title) == []
+    assert await database.fetch_all_as(ANONYMOUS, Recipe, BY_TITLE, title=recipe.title) == []
 
 
 async def test_missing_row_is_not_found_or_none(database: Database) -> None:
     nothing = "select 1 as n where false"
     with pytest.raises(NotFound):
-        await database.fetch_one_as(GUEST, dict, nothing)
+        await database.fetch_one_as(ANONYMOUS, dict, nothing)
     with pytest.raises(NotFound):
-        await database.fetch_value_as(GUEST, nothing)
-    assert await database.fetch_optional_as(GUEST, dict, nothing) is None
+        await database.fetch_value_as(ANONYMOUS, nothing)
+    assert await database.fetch_optional_as(ANONYMOUS, dict, nothing) is None
     async with database.transaction() as tx:
         with pytest.raises(NotFound):
             await tx.fetch_one(dict, nothing)
@@ -157,7 +157,7 @@ async def test_missing_row_is_not_found_or_none(database: Database) -> None:
 
 
 async def test_null_value_is_none(database: Database) -> None:
-    assert await database.fetch_value_as(GUEST, "select null") is None
+    assert await database.fetch_value_as(ANONYMOUS, "select null") is None
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ async def trips(
 async def test_read_is_one_message_to_the_server(
     database: Database, trips: list[Connection]
 ) -> None:
-    await database.fetch_value_as(GUEST, "select 1")
+    await database.fetch_value_as(ANONYMOUS, "select 1")
     assert len(trips) == 1
 
 
@@ -257,7 +257,7 @@ async def test_write_one_is_one_message(
     no_rows = "update public.recipes set title = 'x' where id = %(id)s returning id"
     assert await database.write_one_as(ann, dict, no_rows, id=uuid4()) is None
     with pytest.raises(InsufficientPermissions):
-        await database.write_one_as(GUEST, Recipe, CREATE, **fields_of(ann, "A guest's"))
+        await database.write_one_as(ANONYMOUS, Recipe, CREATE, **fields_of(ann, "A guest's"))
 
 
 async def test_write_one_is_not_cancelled_once_sent(database: Database, ann: Actor) -> None:
@@ -339,7 +339,7 @@ async def test_cancelled_read_leaves_no_statement_and_a_usable_connection(
     opened = database.stats.opened
     for _ in range(3):
         with trio.move_on_after(0.05) as scope:
-            await database.fetch_value_as(GUEST, "select pg_sleep(60)")
+            await database.fetch_value_as(ANONYMOUS, "select pg_sleep(60)")
         assert scope.cancelled_caught
         assert await running(admin) == 0
     await database.ping()
@@ -375,7 +375,7 @@ async def test_statement_over_the_timeout_is_ended_by_the_server(database_url: s
     config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=1)
     async with Database.open(config, statement_timeout=0.05) as database:
         with pytest.raises(DeadlineExceeded):
-            await database.fetch_value_as(GUEST, "select pg_sleep(60)")
+            await database.fetch_value_as(ANONYMOUS, "select pg_sleep(60)")
         with pytest.raises(DeadlineExceeded):
             async with database.transaction() as tx:
                 await tx.execute("select pg_sleep(60)")
@@ -386,7 +386,7 @@ async def test_text_that_postgresql_cannot_store_is_invalid_input(
     database: Database, ann: Actor
 ) -> None:
     with pytest.raises(InvalidInput):
-        await database.fetch_all_as(GUEST, Recipe, BY_TITLE, title="nul \0")
+        await database.fetch_all_as(ANONYMOUS, Recipe, BY_TITLE, title="nul \0")
     fields = fields_of(ann, "x") | {"ingredients": Jsonb(["nul \0"])}
     with pytest.raises(InvalidInput):
         async with database.transaction_as(ann) as tx:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from cookcam.database import GUEST, SERVICE, Database
+from cookcam.database import ANONYMOUS, SERVICE, Database
 from cookcam.database.actors import Actor
 from cookcam.errors import AppError, DuplicateEntry, ForeignKeyError, InsufficientPermissions
 from tests.database.test_row_level_security import outcome
@@ -168,7 +168,7 @@ async def test_access_by_actor(
     statement: LiteralString,
     expected: list[int | type[AppError]],
 ) -> None:
-    actors: list[Actor] = [person(users["ann"]), person(users["bob"]), GUEST, SERVICE]
+    actors: list[Actor] = [person(users["ann"]), person(users["bob"]), ANONYMOUS, SERVICE]
     assert [await outcome(database, actor, statement, **users) for actor in actors] == expected
 
 
@@ -195,7 +195,7 @@ async def test_retired_achievement_is_hidden(database: Database) -> None:
     async with database.transaction() as tx:
         await tx.execute("savepoint active")
         await tx.execute("update achievements set is_active = false where key = 'perfectionist'")
-        for actor in (GUEST, SERVICE):
+        for actor in (ANONYMOUS, SERVICE):
             async with tx.acting_as(actor):
                 counts.append(await tx.fetch_value(seen))
         await tx.execute("rollback to savepoint active")

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from cookcam.config.readers import Secret
-from cookcam.database import GUEST, Database
+from cookcam.database import ANONYMOUS, Database
 from cookcam.database.connecting import connect
 from cookcam.database.migrate import MIGRATIONS, MigrationError, checksums_of, migrate, pending
 from tests.support.private_postgres import private_server
@@ -220,10 +220,10 @@ async def test_postgresql_16_is_supported() -> None:
         assert await migrate(server.url) == ALL
         assert await migrate(server.url) == []
         async with Database.open(DatabaseConfig(url=Secret(server.url))) as database:
-            assert await database.fetch_all_as(GUEST, dict, "select * from recipes") == []
+            assert await database.fetch_all_as(ANONYMOUS, dict, "select * from recipes") == []
             async with database.transaction() as tx:
                 await tx.execute("insert into recipes (title, is_published) values ('Soup', true)")
-            assert await database.fetch_value_as(GUEST, "select title from recipes") == "Soup"
+            assert await database.fetch_value_as(ANONYMOUS, "select title from recipes") == "Soup"
 
 
 PLATFORM_ROLES = """

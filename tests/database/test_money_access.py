@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from cookcam.database import GUEST, SERVICE, Database
+from cookcam.database import ANONYMOUS, SERVICE, Database
 from cookcam.database.actors import Actor
 from cookcam.errors import AppError, InsufficientPermissions
 from tests.database.test_row_level_security import outcome
@@ -90,7 +90,7 @@ async def world(database: Database, database_url: str) -> World:
 
 
 def actors(world: World) -> list[Actor]:
-    return [person(world["ann"]), person(world["cid"]), person(world["bob"]), GUEST, SERVICE]
+    return [person(world["ann"]), person(world["cid"]), person(world["bob"]), ANONYMOUS, SERVICE]
 
 
 # statement, and its outcome for: the subscriber, the creator, another user, a guest, the server
@@ -161,7 +161,7 @@ async def test_retired_feature_is_visible_to_the_server_only(database: Database)
             "update feature_access set is_active = false where feature_key = 'api_access'"
         )
     try:
-        assert await outcome(database, GUEST, "select * from feature_access") == 8
+        assert await outcome(database, ANONYMOUS, "select * from feature_access") == 8
         assert await outcome(database, SERVICE, "select * from feature_access") == 9
     finally:
         async with database.transaction() as tx:

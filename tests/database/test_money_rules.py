@@ -168,9 +168,9 @@ async def test_failed_or_stale_event_is_claimed_again(
     ]
     if statements is STORE:
         cases.append(("ignored", old, 3, "duplicate", 3))
-    for status, age, before, answer, after in cases:
+    for status, age, before, response, after in cases:
         await do(database, become, id=event, status=status, age=age, attempts=before)
-        assert await do(database, claim, id=event) == answer
+        assert await do(database, claim, id=event) == response
         assert await value(database, attempts, id=event) == after
 
 

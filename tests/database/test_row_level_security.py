@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from attrs import frozen
 
-from cookcam.database import GUEST, SERVICE, Database
+from cookcam.database import ANONYMOUS, SERVICE, Database
 from cookcam.database.actors import Actor
 from cookcam.database.connecting import connect
 from cookcam.database.connection import Connection
@@ -34,7 +34,7 @@ class World:
         people = {
             "owner": person(self.ann, email="claimed@example.test"),
             "other": person(self.bob),
-            "guest": GUEST,
+            "guest": ANONYMOUS,
             "server": SERVICE,
         }
         return people[who]

@@ -69,11 +69,11 @@ class SlowRequests:
     async def _ask(self, client: httpx.AsyncClient, number: int) -> None:
         # A page of its own: one read serves all who ask for the same at the same time.
         try:
-            answer = await client.get(f"{self.server.url}{SLOW_PATH}", params={"offset": number})
+            response = await client.get(f"{self.server.url}{SLOW_PATH}", params={"offset": number})
         except httpx.TransportError:
             self.statuses.append(None)
         else:
-            self.statuses.append(answer.status_code)
+            self.statuses.append(response.status_code)
 
 
 def start_crowd(port: int, count: int) -> subprocess.Popen[str]:

@@ -70,9 +70,9 @@ class Front:
 
     async def seen(self, path: str, **headers: str) -> dict[str, Any]:
         """What the instance saw of a GET."""
-        answer = await self.client.get(path, headers=headers)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        response = await self.client.get(path, headers=headers)
+        assert response.status_code == 200, response.text
+        return response.json()
 
 
 @asynccontextmanager
@@ -86,14 +86,14 @@ async def front(folder: Path, *, limited: bool = False) -> AsyncIterator[Front]:
         yield Front(nginx, await stack.enter_async_context(client))
 
 
-def is_error(answer: httpx.Response, status: int, code: str) -> bool:
+def is_error(response: httpx.Response, status: int, code: str) -> bool:
     """True for an error in the shape of the server's own."""
-    body = answer.json()
+    body = response.json()
     return (
-        answer.status_code == body["statusCode"] == status
-        and answer.headers["content-type"] == "application/json; charset=utf-8"
+        response.status_code == body["statusCode"] == status
+        and response.headers["content-type"] == "application/json; charset=utf-8"
         and body["error"] == body["code"] == code
-        and body["requestId"] == answer.headers["x-request-id"]
+        and body["requestId"] == response.headers["x-request-id"]
         and bool(body["message"])
         and bool(body["timestamp"])
     )
@@ -101,9 +101,9 @@ def is_error(answer: httpx.Response, status: int, code: str) -> bool:
 
 async def test_the_plain_port_leads_to_tls(tmp_path: Path):
     async with front(tmp_path) as it, httpx.AsyncClient(verify=False) as plain:
-        answer = await plain.get(f"http://127.0.0.1:{it.nginx.plain_port}/api/v1/recipes?page=2")
-        assert answer.status_code == 301
-        assert answer.headers["location"] == "https://api.test/api/v1/recipes?page=2"
+        response = await plain.get(f"http://127.0.0.1:{it.nginx.plain_port}/api/v1/recipes?page=2")
+        assert response.status_code == 301
+        assert response.headers["location"] == "https://api.test/api/v1/recipes?page=2"
 
 
 async def test_a_request_arrives_with_what_the_server_needs_to_know(tmp_path: Path):
@@ -125,11 +125,11 @@ async def test_a_request_arrives_with_what_the_server_needs_to_know(tmp_path: Pa
 
 async def test_answers_pass_as_they_are_and_large_ones_are_compressed(tmp_path: Path):
     async with front(tmp_path) as it:
-        answer = await it.client.get("/api/v1/status/503")
-        assert answer.status_code == 503
-        assert answer.json()["path"] == "/api/v1/status/503"
-        assert answer.headers.get_list("x-frame-options") == ["DENY"]
-        assert "content-encoding" not in answer.headers
+        response = await it.client.get("/api/v1/status/503")
+        assert response.status_code == 503
+        assert response.json()["path"] == "/api/v1/status/503"
+        assert response.headers.get_list("x-frame-options") == ["DENY"]
+        assert "content-encoding" not in response.headers
         assert (await it.client.get("/api/v1/big")).headers["content-encoding"] == "gzip"
 
 
@@ -146,8 +146,8 @@ async def test_bodies_are_bounded_by_path(tmp_path: Path):
             "/API/V1/recipes/1/upload-completion-photo",
         )
         for path in photographs:
-            answer = await it.client.post(path, content=three)
-            assert answer.json()["size"] == len(three), path
+            response = await it.client.post(path, content=three)
+            assert response.json()["size"] == len(three), path
 
 
 async def test_what_is_inside_is_not_shown_outside(tmp_path: Path):
@@ -155,8 +155,8 @@ async def test_what_is_inside_is_not_shown_outside(tmp_path: Path):
         for prefix in ("", "/api/v1"):
             for path in ("/health/ready", "/health/detailed", "/health/db", "/metrics"):
                 for spelling in (path, path.upper(), path + "/", path.replace("e", "%65")):
-                    answer = await it.client.get(prefix + spelling)
-                    assert is_error(answer, 404, "NOT_FOUND"), spelling
+                    response = await it.client.get(prefix + spelling)
+                    assert is_error(response, 404, "NOT_FOUND"), spelling
             assert await it.seen(f"{prefix}/health")
             assert await it.seen(f"{prefix}/health/live")
 
@@ -165,9 +165,9 @@ async def test_without_an_instance_the_answer_is_json(tmp_path: Path):
     with running_nginx(tmp_path / "nginx", free_ports(2)) as nginx:
         context = nginx.certificate.client_context()
         async with httpx.AsyncClient(base_url=nginx.url, verify=context) as client:
-            answer = await client.post("/api/v1/recipes", json={"title": "Bread"})
-            assert is_error(answer, 502, "SERVICE_UNAVAILABLE")
-            assert answer.headers["retry-after"] == "2"
+            response = await client.post("/api/v1/recipes", json={"title": "Bread"})
+            assert is_error(response, 502, "SERVICE_UNAVAILABLE")
+            assert response.headers["retry-after"] == "2"
             harmful = await client.get('/api/v1/"},{"')
             assert is_error(harmful, 502, "SERVICE_UNAVAILABLE")
             assert harmful.json()["path"] == ""
@@ -179,8 +179,8 @@ async def test_an_instance_that_is_down_costs_no_request(tmp_path: Path):
             context = nginx.certificate.client_context()
             async with httpx.AsyncClient(base_url=nginx.url, verify=context) as client:
                 for _ in range(10):
-                    answer = await client.post("/api/v1/recipes", json={"title": "Bread"})
-                    assert answer.json()["instance"] == "a"
+                    response = await client.post("/api/v1/recipes", json={"title": "Bread"})
+                    assert response.json()["instance"] == "a"
             assert {line["status"] for line in nginx.log()} == {200}
 
 
@@ -190,12 +190,12 @@ async def test_a_flood_from_one_caller_is_429_and_others_go_on(tmp_path: Path):
         statuses: list[int] = []
 
         async def ask() -> None:
-            answer = await it.client.get("/api/v1/recipes", headers={"Authorization": mine})
-            statuses.append(answer.status_code)
-            if answer.status_code == 429:
-                assert is_error(answer, 429, "RATE_LIMIT_ERROR")
-                assert answer.json()["retryAfter"] == 1
-                assert answer.headers["retry-after"] == "1"
+            response = await it.client.get("/api/v1/recipes", headers={"Authorization": mine})
+            statuses.append(response.status_code)
+            if response.status_code == 429:
+                assert is_error(response, 429, "RATE_LIMIT_ERROR")
+                assert response.json()["retryAfter"] == 1
+                assert response.headers["retry-after"] == "1"
 
         for _ in range(10):
             async with trio.open_nursery() as nursery:

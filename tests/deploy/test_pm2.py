@@ -62,12 +62,12 @@ async def test_pm2_lets_a_drain_finish_and_starts_what_crashed(
         assert [process["pm2_env"]["status"] for process in before] == ["online"] * 2
 
         sandbox.behave(delay=PM2_OWN_KILL_TIMEOUT + 1.0)
-        answers: list[httpx.Response] = []
+        responses: list[httpx.Response] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(log_in, deployment, sandbox, answers)
+            nursery.start_soon(log_in, deployment, sandbox, responses)
             await trio.sleep(0.4)
             await deployment.pm2("reload", str(before[0]["pm_id"]))
-        assert [answer.status_code for answer in answers] == [200]
+        assert [response.status_code for response in responses] == [200]
 
         running = await deployment.pm2.processes()
         os.kill(running[0]["pid"], signal.SIGKILL)
@@ -160,11 +160,11 @@ async def reload_one_by_one(
 
 
 async def log_in(
-    deployment: Deployment, sandbox: SandboxProcess, answers: list[httpx.Response]
+    deployment: Deployment, sandbox: SandboxProcess, responses: list[httpx.Response]
 ) -> None:
     async with httpx.AsyncClient(verify=False, timeout=30) as client:
         url = f"http://127.0.0.1:{deployment.ports[0]}/api/v1/auth/login"
-        answers.append(await client.post(url, json=sandbox.credentials))
+        responses.append(await client.post(url, json=sandbox.credentials))
 
 
 async def pid_of_a_ready_one(deployment: Deployment) -> int | None:
@@ -177,7 +177,7 @@ async def pid_of_a_ready_one(deployment: Deployment) -> int | None:
 async def is_ready(port: int) -> bool:
     async with httpx.AsyncClient(verify=False) as client:
         try:
-            answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
+            response = await client.get(f"http://127.0.0.1:{port}/health/ready")
         except httpx.TransportError:
             return False
-        return answer.status_code == 200
+        return response.status_code == 200

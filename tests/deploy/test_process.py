@@ -35,7 +35,7 @@ class SlowLogin:
     """A request that the identity provider makes slow."""
 
     def __init__(self, server: ServerProcess, sandbox: SandboxProcess) -> None:
-        self.answer: httpx.Response | None = None
+        self.response: httpx.Response | None = None
         self._server = server
         self._sandbox = sandbox
 
@@ -44,11 +44,11 @@ class SlowLogin:
         async with httpx.AsyncClient(verify=False, timeout=30) as client:
             task_status.started()
             try:
-                self.answer = await client.post(
+                self.response = await client.post(
                     f"{self._server.url}/api/v1/auth/login", json=self._sandbox.credentials
                 )
             except httpx.TransportError:
-                self.answer = None
+                self.response = None
 
     async def under_way(self) -> None:
         """Long enough for the request to have reached the provider, short of its answer."""
@@ -139,9 +139,9 @@ async def test_a_request_in_flight_is_answered_before_the_end(
             server.signal(number)
             await server.logged(f"{number.name} received, starting graceful shutdown...")
             await until_refused(port)
-        assert login.answer is not None
-        assert login.answer.status_code == 200
-        assert login.answer.headers["connection"] == "close"
+        assert login.response is not None
+        assert login.response.status_code == 200
+        assert login.response.headers["connection"] == "close"
         assert await server.ended() == 0
         last = server.lines()[-1]
         assert last["message"] == COMPLETE
@@ -176,7 +176,7 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path, sandbox: SandboxProc
             await server.logged("SIGTERM received, starting graceful shutdown...")
             server.signal(signal.SIGTERM)
             assert await server.ended(within=SLOW * 2) == 1
-        assert login.answer is None
+        assert login.response is None
         assert "Shutdown already in progress, forcing exit..." in server.messages()
         assert "request POST /api/v1/auth/login" in server.lines()[-1]["cut_names"]
 

@@ -50,11 +50,11 @@ async def test_a_rolling_restart_loses_nothing(tmp_path: Path, sandbox: SandboxP
                     await deployment.reload()
                 clients = await sockets.all_connected(within=20)
                 load.stop.set()
-            answers = [line for line in nginx.log() if line["path"] != "/socket.io/"]
+            responses = [line for line in nginx.log() if line["path"] != "/socket.io/"]
 
         sys.stdout.write(f"{RELOADS} reloads, {load.figures()}; sockets {clients}\n")
         assert load.failures == []
-        assert {line["status"] for line in answers} == {200, 201}
+        assert {line["status"] for line in responses} == {200, 201}
         for transport, client in clients.items():
             assert client["notices"] >= 1, transport
             assert client["welcomes"] >= 2, transport

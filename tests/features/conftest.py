@@ -35,7 +35,7 @@ from tests.identity.project import PASSWORD, new_user, open_client, open_project
 from tests.support.postgres import as_owner
 from tests.support.profiles import profiles_of
 
-Answer = httpx.Response
+Response = httpx.Response
 LANDING = "https://cookcam.test/reset-password"
 
 
@@ -46,26 +46,26 @@ class Client:
     http: httpx.AsyncClient
     token: str | None = None
 
-    async def request(self, method: str, path: str, **kwargs: Any) -> Answer:
+    async def request(self, method: str, path: str, **kwargs: Any) -> Response:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         headers |= kwargs.pop("headers", {})
         return await self.http.request(method, f"/api/v1{path}", headers=headers, **kwargs)
 
-    async def get(self, path: str, **kwargs: Any) -> Answer:
+    async def get(self, path: str, **kwargs: Any) -> Response:
         return await self.request("GET", path, **kwargs)
 
-    async def post(self, path: str, json: Any = None, **kwargs: Any) -> Answer:
+    async def post(self, path: str, json: Any = None, **kwargs: Any) -> Response:
         return await self.request("POST", path, json=json, **kwargs)
 
-    async def put(self, path: str, json: Any = None, **kwargs: Any) -> Answer:
+    async def put(self, path: str, json: Any = None, **kwargs: Any) -> Response:
         return await self.request("PUT", path, json=json, **kwargs)
 
-    async def delete(self, path: str, **kwargs: Any) -> Answer:
+    async def delete(self, path: str, **kwargs: Any) -> Response:
         return await self.request("DELETE", path, **kwargs)
 
 
 @frozen
-class Person(Client):
+class ApiUser(Client):
     """Somebody with an account and a token."""
 
     user: User | None = None
@@ -98,10 +98,10 @@ class Server:
     def guest(self) -> Client:
         return Client(self.http)
 
-    async def person(self, name: str = "Ann", role: str | None = None) -> Person:
+    async def person(self, name: str = "Ann", role: str | None = None) -> ApiUser:
         """A new person with a token; without a session behind it, which nothing here asks for."""
         user = await new_user(self.gotrue, name, role)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
         """A statement as the owner of the database, to arrange or to look."""
@@ -181,12 +181,12 @@ async def guest(server: Server) -> Client:
 
 
 @pytest.fixture
-async def ann(server: Server) -> Person:
+async def ann(server: Server) -> ApiUser:
     return await server.person("Ann")
 
 
 @pytest.fixture
-async def bob(server: Server) -> Person:
+async def bob(server: Server) -> ApiUser:
     return await server.person("Bob")
 
 

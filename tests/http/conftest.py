@@ -17,7 +17,7 @@ from cookcam.http.app import CookCamApp, create_app
 from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
 from cookcam.http.routing import Routes
-from cookcam.observability.outlets import LevelLogger, StreamOutlet
+from cookcam.observability.log_writers import LevelLogger, StreamLogWriter
 from cookcam.observability.records import as_record, json_line
 from cookcam.observability.reports import NoReports, ReportedRequest
 from tests.http.client import OURS, Client
@@ -70,11 +70,11 @@ class Lines(io.StringIO):
 def logged() -> Iterator[Lines]:
     """The lines of this test, as a deployment writes them; everything from debug upwards."""
     lines = Lines()
-    outlet = StreamOutlet(lines)
+    log_writer = StreamLogWriter(lines)
     structlog.configure(
         processors=[as_record, json_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-        logger_factory=lambda name="": LevelLogger(outlet, outlet, name),
+        logger_factory=lambda name="": LevelLogger(log_writer, log_writer, name),
     )
     yield lines
     configure_logs()

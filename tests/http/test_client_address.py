@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cookcam.http import Routes, facts
+from cookcam.http import Routes, current_request_info
 from cookcam.http.client_address import UNKNOWN, ClientAddresses, parse_address, quota_key
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("127.0.0.1/32"), ip_network("fd00::/8"))
@@ -79,7 +79,7 @@ async def test_handlers_see_the_trusted_address(make_site) -> None:
 
     @bp.get("/who")
     async def who():
-        return {"address": facts().client_address}
+        return {"address": current_request_info().client_address}
 
     site = make_site(bp, TRUSTED_PROXIES="127.0.0.1/32")
     spoofing = site.client(peer="192.0.2.1")

@@ -11,7 +11,7 @@ import pytest
 import trio
 from jsonschema import Draft202012Validator
 
-from tests.contract.house import House, open_house
+from tests.contract.server import ContractServer, open_contract_server
 from tests.images.pictures import plain
 from tests.support.chromium import Page, open_page
 
@@ -24,13 +24,13 @@ OPEN_ALL = "document.querySelectorAll('details.operation').forEach((box) => { bo
 
 
 @pytest.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
-    async with open_house(database_url, tmp_path / "storage") as opened:
+async def house(database_url: str, tmp_path: Path) -> AsyncIterator[ContractServer]:
+    async with open_contract_server(database_url, tmp_path / "storage") as opened:
         yield opened
 
 
 @pytest.fixture
-async def page(tmp_path: Path, house: House) -> AsyncIterator[Page]:
+async def page(tmp_path: Path, house: ContractServer) -> AsyncIterator[Page]:
     """The documentation page, drawn, as it is seen from another machine over plain HTTP."""
     with trio.fail_after(90):
         async with open_page(tmp_path / "profile", OTHER_HOST) as opened:
@@ -72,7 +72,9 @@ async def test_page_lists_operations_within_its_policy_over_plain_http(page: Pag
     assert [entry for entry in page.messages if "Content Security Policy" in entry] == []
 
 
-async def test_every_prefilled_body_is_valid_by_its_schema(page: Page, house: House) -> None:
+async def test_every_prefilled_body_is_valid_by_its_schema(
+    page: Page, house: ContractServer
+) -> None:
     document: dict[str, Any] = (await house.http.get("/openapi.json")).json()
     await page.evaluate(OPEN_ALL)
     await page.wait_for("document.querySelectorAll('.operation form').length > 50")
@@ -93,7 +95,7 @@ async def test_every_prefilled_body_is_valid_by_its_schema(page: Page, house: Ho
     assert len(bodies) > 50
 
 
-async def test_header_parameters_are_sent(page: Page, house: House) -> None:
+async def test_header_parameters_are_sent(page: Page, house: ContractServer) -> None:
     cora = await house.creator()
     await page.evaluate(f"document.getElementById('token').value = '{cora.token}'")
     await opened_form(page, "POST", "/api/v1/recipes/suggestions")
@@ -117,7 +119,7 @@ async def test_header_parameters_are_sent(page: Page, house: House) -> None:
     ],
 )
 async def test_files_are_uploaded(
-    page: Page, house: House, tmp_path: Path, path: str, kind: str
+    page: Page, house: ContractServer, tmp_path: Path, path: str, kind: str
 ) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(plain())

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import trio
 
-from cookcam.http import Routes, facts
+from cookcam.http import Routes, current_request_info
 from cookcam.http.edge import Edge
-from cookcam.http.facts import RequestFacts
 from cookcam.http.rate_limit import RateLimits
+from cookcam.http.request_info import RequestInfo
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from tests.http.client import Client
@@ -22,7 +22,7 @@ def routes() -> Routes:
 
     @bp.get("/recipes/<recipe_id>")
     async def recipe(recipe_id: str) -> Any:
-        facts().user_id = "user-1"
+        current_request_info().user_id = "user-1"
         get_logger("cookcam.recipes").info("inside")
         await trio.sleep(0.25)
         return {"id": recipe_id}
@@ -136,7 +136,7 @@ async def test_a_websocket_gets_the_facts_and_nothing_else(make_site: Any) -> No
     await site.edge({**scope, "client": ("10.0.0.1", 1), "state": {"shared": 1}}, receive, send)
     [(given, *ends)] = seen
     found = given["state"]["cookcam"]
-    assert isinstance(found, RequestFacts)
+    assert isinstance(found, RequestInfo)
     assert (found.request_id, found.client_address) == ("r-1", "198.51.100.7")
     assert given["state"]["shared"] == 1
     assert ends == [receive, send]

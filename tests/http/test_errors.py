@@ -12,7 +12,7 @@ import trio
 
 from cookcam import errors
 from cookcam.http.errors import as_app_error, error_response, malformed_request, socket_error
-from cookcam.http.facts import RequestFacts
+from cookcam.http.request_info import RequestInfo
 from cookcam.http.responses import Answer
 from tests.http.client import OURS
 from tests.http.failing import FAILURES, RAISED, SECRET, failing_routes
@@ -185,12 +185,12 @@ async def test_cancellation_is_no_failure(make_site: Any, autojump_clock: Any) -
 def test_a_socket_event_fails_with_the_same_code_and_words(
     exc: BaseException, status: int, code: str
 ) -> None:
-    facts = RequestFacts("r", "", "GET", "/", 0.0)
-    answer = error_response(exc, facts)
+    request_info = RequestInfo("r", "", "GET", "/", 0.0)
+    response = error_response(exc, request_info)
     said = socket_error(exc)
-    assert answer.status == status
+    assert response.status == status
     assert said["code"] == code
-    assert said["message"] == msgspec.json.decode(answer.body)["message"]
+    assert said["message"] == msgspec.json.decode(response.body)["message"]
     assert SECRET not in str(said)
 
 
@@ -201,7 +201,7 @@ def test_a_socket_event_tells_the_details() -> None:
 
 def test_extra_keys_are_at_the_root_and_cannot_replace_ours() -> None:
     exc = errors.AuthorizationError("Full", error="Limit reached", extra={"limit": 5, "code": "x"})
-    body = msgspec.json.decode(error_response(exc, RequestFacts("r", "", "GET", "/", 0.0)).body)
+    body = msgspec.json.decode(error_response(exc, RequestInfo("r", "", "GET", "/", 0.0)).body)
     assert (body["limit"], body["code"], body["error"]) == (
         5,
         "AUTHORIZATION_ERROR",
@@ -222,5 +222,5 @@ def test_a_surprise_keeps_no_word_of_its_own() -> None:
 
 
 def test_answers_are_the_documented_triple() -> None:
-    status, headers, body = error_response(errors.NotFound(), RequestFacts("", "", "", "", 0.0))
+    status, headers, body = error_response(errors.NotFound(), RequestInfo("", "", "", "", 0.0))
     assert isinstance(Answer(status, headers, body), tuple)

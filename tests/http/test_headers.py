@@ -53,7 +53,7 @@ def site(make_site: Any) -> Any:
     return make_site(bp, RATE_LIMIT_MAX_REQUESTS="6")
 
 
-async def answers(client: Any, **headers: str) -> dict[str, Any]:
+async def responses(client: Any, **headers: str) -> dict[str, Any]:
     """An answer of every class of status."""
     found = {
         "200": await client.get("/api/v1/ok", **headers),
@@ -72,7 +72,7 @@ async def answers(client: Any, **headers: str) -> dict[str, Any]:
 
 
 async def test_every_answer_has_the_security_headers_once(site: Any) -> None:
-    for reply in (await answers(site.client())).values():
+    for reply in (await responses(site.client())).values():
         assert SECURITY.items() <= reply.headers.items()
         assert "x-powered-by" not in reply.headers
 
@@ -101,7 +101,7 @@ async def test_requests_are_upgraded_only_where_the_client_speaks_tls(site: Any)
 
 
 async def test_a_listed_origin_is_echoed_on_every_answer(site: Any) -> None:
-    for reply in (await answers(site.client(), origin=LISTED)).values():
+    for reply in (await responses(site.client(), origin=LISTED)).values():
         assert reply.headers["access-control-allow-origin"] == LISTED
         assert reply.headers["access-control-allow-credentials"] == "true"
         assert "X-Request-ID" in reply.headers["access-control-expose-headers"]
@@ -110,7 +110,7 @@ async def test_a_listed_origin_is_echoed_on_every_answer(site: Any) -> None:
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "*", LISTED + ".evil.example"])
 async def test_an_unlisted_origin_gets_no_permission(site: Any, origin: str) -> None:
-    for reply in (await answers(site.client(), origin=origin)).values():
+    for reply in (await responses(site.client(), origin=origin)).values():
         assert not any(name.startswith("access-control-") for name in reply.headers)
         assert "Origin" in reply.headers["vary"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from quart import Blueprint, current_app, g, request
 
-from cookcam.http import Routes, facts
+from cookcam.http import Routes, current_request_info
 from cookcam.http.app import create_app
 from cookcam.http.routing import normal_rule, template_of
 from tests.http.client import Client
@@ -17,15 +17,15 @@ def routes() -> Routes:
 
     @bp.get("/recipes")
     async def all_of_them() -> Any:
-        return {"route": facts().route}
+        return {"route": current_request_info().route}
 
     @bp.get("/recipes/saved/My")
     async def saved() -> Any:
-        return {"route": facts().route}
+        return {"route": current_request_info().route}
 
     @bp.get("/recipes/<recipe_id>")
     async def one(recipe_id: str) -> Any:
-        return {"id": recipe_id, "route": facts().route}
+        return {"id": recipe_id, "route": current_request_info().route}
 
     @bp.put("/recipes/<recipe_id>")
     async def change(recipe_id: str) -> Any:

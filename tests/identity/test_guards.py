@@ -10,11 +10,11 @@ import pytest
 
 from cookcam.config import loading
 from cookcam.errors import ServiceUnavailable
-from cookcam.http import Routes, errors_as, facts
+from cookcam.http import Routes, current_request_info, errors_as
 from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
-from cookcam.http.route_options import SECURED, marks_of
+from cookcam.http.route_options import SECURED, route_options_of
 from cookcam.identity import Authenticator, Identity
 from cookcam.identity.guards import admin_only, optional_caller, signed_in
 from cookcam.observability.context import current_log_fields
@@ -29,7 +29,7 @@ def routes() -> Routes:
     def seen(caller: Identity | None) -> Mapping[str, Any]:
         return {
             "caller": caller and str(caller.user_id),
-            "facts": facts().user_id,
+            "facts": current_request_info().user_id,
             "logged": current_log_fields().get("userId"),
         }
 
@@ -84,21 +84,26 @@ def bearer(**changes: Any) -> dict[str, str]:
 
 
 async def test_the_caller_comes_first_and_is_known_to_facts_and_log(http: httpx.AsyncClient):
-    answer = await http.get("/signed-in/soup", headers=bearer())
+    response = await http.get("/signed-in/soup", headers=bearer())
     ann = str(ANN)
-    assert answer.json() == {"caller": ann, "facts": ann, "logged": ann, "thing": "soup"}
+    assert response.json() == {
+        "caller": ann,
+        "facts": ann,
+        "logged": ann,
+        "thing": "soup",
+    }
 
 
 async def test_people_without_a_good_token_are_refused(http: httpx.AsyncClient):
     assert (await http.get("/signed-in/soup")).status_code == 401
-    answer = await http.get("/signed-in/soup", headers=bearer(exp=NOW - 60))
-    assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_EXPIRED")
+    response = await http.get("/signed-in/soup", headers=bearer(exp=NOW - 60))
+    assert (response.status_code, response.json()["code"]) == (401, "TOKEN_EXPIRED")
 
 
 async def test_whatever_is_wrong_with_a_token_makes_a_guest_where_guests_may_come(
     http: httpx.AsyncClient, provider: Provider
 ):
-    nobody = {"caller": None, "facts": None, "logged": None}
+    nobody = {"caller": None, "current_request_info": None, "logged": None}
     assert (await http.get("/optional", headers=bearer())).json()["caller"] == str(ANN)
     assert (await http.get("/optional")).json() == nobody
     for headers in (bearer(exp=NOW - 60), {"Authorization": "Bearer x"}):
@@ -114,11 +119,11 @@ async def test_an_outage_refuses_nobody_for_good(http: httpx.AsyncClient, provid
 async def test_only_app_metadata_opens_what_is_for_administrators(http: httpx.AsyncClient):
     assert (await http.get("/admin")).status_code == 401
     for changes in ({}, {"role": "admin"}, {"user_metadata": {"role": "admin"}}):
-        answer = await http.get("/admin", headers=bearer(**changes))
-        assert answer.status_code == 403
-        assert answer.json()["error"] == "Admin access required"
-    answer = await http.get("/admin", headers=bearer(app_metadata={"role": "admin"}))
-    assert answer.json()["caller"] == str(ANN)
+        response = await http.get("/admin", headers=bearer(**changes))
+        assert response.status_code == 403
+        assert response.json()["error"] == "Admin access required"
+    response = await http.get("/admin", headers=bearer(app_metadata={"role": "admin"}))
+    assert response.json()["caller"] == str(ANN)
 
 
 def test_a_guard_keeps_what_a_view_says_about_itself():
@@ -131,6 +136,6 @@ def test_a_guard_keeps_what_a_view_says_about_itself():
     async def open_view(_caller: Identity | None) -> None: ...
 
     assert view.__doc__ == "The view's words."
-    assert marks_of(view).dialect.unexpected == "Failed"
+    assert route_options_of(view).dialect.unexpected == "Failed"
     assert getattr(view, SECURED) == "required"
     assert getattr(open_view, SECURED) == "optional"

@@ -27,7 +27,7 @@ from cookcam.errors import (
     TokenExpired,
 )
 from cookcam.identity import Authenticator
-from cookcam.identity.tokens import LONGEST_TOKEN
+from cookcam.identity.tokens import MAX_TOKEN_LENGTH
 from cookcam.integrations.supabase.sessions import AuthUser
 from tests.identity.signers import ANN, NOW, PROJECT, SECRET, Provider, claims, signer
 
@@ -92,7 +92,7 @@ BAD_TOKENS = {
     "not a token": "hello",
     "two parts": "a.b",
     "not base64": "!.!.!",
-    "too long": "a" * (LONGEST_TOKEN + 1),
+    "too long": "a" * (MAX_TOKEN_LENGTH + 1),
     "not ascii": "é.é.é",
     "a lone surrogate": "\ud800.a.b",
     "header is a list": base64.urlsafe_b64encode(b"[]").decode() + ".e30.",

@@ -19,7 +19,7 @@ from PIL import Image
 
 from cookcam.images import ImageError, Images, ImageTooLarge, InvalidImage, Limits, WrongImageType
 from cookcam.images import images as images_module
-from cookcam.images.headers import MOST_SCANS, Header, measure
+from cookcam.images.headers import MAX_SCANS, Header, measure
 from tests.images.pictures import (
     animation,
     encoded,
@@ -353,14 +353,14 @@ class TestWhatIsRefused:
         data = plain(100, 100)
         scan = data[data.index(b"\xff\xda") : -2]
         with pytest.raises(InvalidImage):
-            await Images().prepare(data[:-2] + scan * MOST_SCANS + data[-2:], fit=FIT)
+            await Images().prepare(data[:-2] + scan * MAX_SCANS + data[-2:], fit=FIT)
 
     async def test_more_passes_behind_a_comment_that_looks_like_the_end(self):
         data = plain(100, 100, "JPEG")
         scan = data[data.index(b"\xff\xda") : -2]
         comment = b"\xff\xfe\0\x06\xff\xd9\xff\xd9"
         with pytest.raises(InvalidImage):
-            await Images().prepare(data[:-2] + comment + scan * MOST_SCANS, fit=FIT)
+            await Images().prepare(data[:-2] + comment + scan * MAX_SCANS, fit=FIT)
 
     async def test_more_segments_than_a_picture_has(self):
         data = plain(100, 100)

@@ -11,7 +11,7 @@ from cookcam.errors import AppError
 from cookcam.integrations.openai import OpenAI
 from cookcam.integrations.openai.prompts import DATA_RULE, data_block
 from cookcam.observability.metrics import Metrics
-from cookcam.sandbox.openai import OpenAIStandIn
+from cookcam.sandbox.openai import FakeOpenAI
 
 MODEL = "gpt-4o-mini"
 INGREDIENTS = ["chicken breast", "broccoli", "carrots", "rice", "ginger", "lemon"]
@@ -32,13 +32,13 @@ def question(**changes: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def open_model(
-    stand_in: OpenAIStandIn, metrics: Metrics | None = None, **changes: Any
+    fake: FakeOpenAI, metrics: Metrics | None = None, **changes: Any
 ) -> AsyncGenerator[OpenAI]:
     """A client whose library is loaded and has looked around: it does both in threads, which a
     virtual clock does not wait for."""
     settings: dict[str, Any] = {
-        "api_key": Secret(stand_in.key),
-        "base_url": stand_in.url,
+        "api_key": Secret(fake.key),
+        "base_url": fake.url,
         "model": MODEL,
         "concurrency": 4,
         "metrics": metrics or Metrics(),

@@ -11,7 +11,7 @@ from cookcam.config.readers import Secret
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
 from cookcam.integrations.stripe.billing import CheckoutSession, Subscription
-from cookcam.sandbox.stripe import StripeStandIn
+from cookcam.sandbox.stripe import FakeStripe
 
 ANN = UUID("00000000-0000-4000-8000-00000000a001")
 
@@ -19,11 +19,11 @@ AT_ONCE = RetryPolicy(deadline=5.0, attempts=3, initial_delay=0.0)
 
 
 @asynccontextmanager
-async def open_client(stand_in: StripeStandIn, **changes: Any) -> AsyncGenerator[Stripe]:
+async def open_client(fake: FakeStripe, **changes: Any) -> AsyncGenerator[Stripe]:
     """A client whose library is loaded: that is done in a thread, which no virtual clock sees."""
     settings: dict[str, Any] = {
-        "secret_key": Secret(stand_in.key),
-        "api_base": stand_in.url,
+        "secret_key": Secret(fake.key),
+        "api_base": fake.url,
         "policy": AT_ONCE,
     }
     async with Stripe.open(**settings | changes) as client:
@@ -45,9 +45,9 @@ async def checkout(client: Stripe, key: str = "checkout", **changes: Any) -> Che
     return await client.create_checkout_session(**asked | changes)
 
 
-async def subscribed(client: Stripe, stand_in: StripeStandIn, **changes: Any) -> Subscription:
+async def subscribed(client: Stripe, fake: FakeStripe, **changes: Any) -> Subscription:
     """A subscription that was just paid for."""
     session = await checkout(client, **changes)
-    paid = CheckoutSession.of(stand_in.pay(session.id))
+    paid = CheckoutSession.of(fake.pay(session.id))
     assert paid.subscription_id is not None
     return await client.retrieve_subscription(paid.subscription_id)

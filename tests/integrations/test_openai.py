@@ -23,12 +23,12 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from cookcam.integrations.openai import ModelOutOfTime, OpenAI, UnusableAnswer
+from cookcam.integrations.openai import ModelOutOfTime, OpenAI, UnusableReply
 from cookcam.integrations.openai.prompts import data_block
 from cookcam.integrations.openai.usage import Tokens, cost
 from cookcam.integrations.retry_after import seconds_to_wait
 from cookcam.observability.metrics import Metrics
-from cookcam.sandbox.openai import Behaviour, Fault, OpenAIStandIn, open_openai
+from cookcam.sandbox.openai import Behaviour, FakeOpenAI, Fault, open_openai
 from tests.integrations.openai_conversations import MODEL, open_model, question, samples
 from tests.integrations.openai_shapes import Photograph, Suggestions
 
@@ -48,21 +48,21 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-async def stand_in() -> AsyncIterator[OpenAIStandIn]:
+async def fake() -> AsyncIterator[FakeOpenAI]:
     async with open_openai() as opened:
         yield opened
 
 
 @pytest.fixture
-async def model(stand_in: OpenAIStandIn, metrics: Metrics) -> AsyncIterator[OpenAI]:
-    async with open_model(stand_in, metrics) as opened:
+async def model(fake: FakeOpenAI, metrics: Metrics) -> AsyncIterator[OpenAI]:
+    async with open_model(fake, metrics) as opened:
         yield opened
 
 
-async def test_an_answer_has_the_shape_that_was_asked_for(model: OpenAI, stand_in: OpenAIStandIn):
-    answer = await model.structured(Suggestions, **question())
-    assert len({recipe.title for recipe in answer.recipes}) == 3
-    (received,) = stand_in.received
+async def test_an_answer_has_the_shape_that_was_asked_for(model: OpenAI, fake: FakeOpenAI):
+    response = await model.structured(Suggestions, **question())
+    assert len({recipe.title for recipe in response.recipes}) == 3
+    (received,) = fake.received
     assert received.outcome == "answered"
     sent = received.question.body
     assert sent["model"] == MODEL
@@ -72,11 +72,11 @@ async def test_an_answer_has_the_shape_that_was_asked_for(model: OpenAI, stand_i
     assert sent["response_format"]["json_schema"]["strict"] is True
 
 
-async def test_photographs_travel_as_data_urls(model: OpenAI, stand_in: OpenAIStandIn):
+async def test_photographs_travel_as_data_urls(model: OpenAI, fake: FakeOpenAI):
     asked = question(name="photograph", images=[b"\xff\xd8 the bytes"])
-    answer = await model.structured(Photograph, **asked)
-    assert 1 <= len(answer.ingredients) <= 10
-    (url,) = stand_in.received[0].question.images
+    response = await model.structured(Photograph, **asked)
+    assert 1 <= len(response.ingredients) <= 10
+    (url,) = fake.received[0].question.images
     head, _, encoded = url.partition(",")
     assert head == "data:image/jpeg;base64"
     assert b64decode(encoded) == b"\xff\xd8 the bytes"
@@ -90,12 +90,12 @@ async def test_what_people_wrote_cannot_end_the_block_of_data():
 
 @pytest.mark.parametrize(("kind", "outcome"), UNUSABLE)
 async def test_an_unusable_answer_is_asked_for_once_more(
-    model: OpenAI, stand_in: OpenAIStandIn, metrics: Metrics, kind: Any, outcome: str
+    model: OpenAI, fake: FakeOpenAI, metrics: Metrics, kind: Any, outcome: str
 ):
-    stand_in.behaviour.fault = Fault(kind, times=1)
-    answer = await model.structured(Suggestions, **question())
-    assert len(answer.recipes) == 3
-    assert len(stand_in.received) == 2
+    fake.behaviour.fault = Fault(kind, times=1)
+    response = await model.structured(Suggestions, **question())
+    assert len(response.recipes) == 3
+    assert len(fake.received) == 2
     assert samples(metrics, "model_requests_total") == {
         (MODEL, "suggestions", outcome): 1,
         (MODEL, "suggestions", "ok"): 1,
@@ -104,26 +104,26 @@ async def test_an_unusable_answer_is_asked_for_once_more(
 
 @pytest.mark.parametrize(("kind", "reason"), UNUSABLE)
 async def test_a_second_unusable_answer_is_the_end(
-    model: OpenAI, stand_in: OpenAIStandIn, kind: Any, reason: str
+    model: OpenAI, fake: FakeOpenAI, kind: Any, reason: str
 ):
-    stand_in.behaviour.fault = Fault(kind)
-    with pytest.raises(UnusableAnswer) as caught:
+    fake.behaviour.fault = Fault(kind)
+    with pytest.raises(UnusableReply) as caught:
         await model.structured(Suggestions, **question())
     assert (caught.value.reason, caught.value.status) == (reason, 502)
-    assert len(stand_in.received) == 2
+    assert len(fake.received) == 2
 
 
 async def test_a_check_rejects_an_answer_and_a_fault_in_it_is_not_hidden(
-    model: OpenAI, stand_in: OpenAIStandIn
+    model: OpenAI, fake: FakeOpenAI
 ):
-    def no_broccoli(answer: Suggestions) -> None:
+    def no_broccoli(response: Suggestions) -> None:
         raise ValueError("broccoli")
 
-    with pytest.raises(UnusableAnswer):
+    with pytest.raises(UnusableReply):
         await model.structured(Suggestions, **question(check=no_broccoli))
-    assert len(stand_in.received) == 2
+    assert len(fake.received) == 2
 
-    def broken(answer: Suggestions) -> None:
+    def broken(response: Suggestions) -> None:
         raise LookupError("a fault of the caller")
 
     with pytest.raises(LookupError):
@@ -131,20 +131,20 @@ async def test_a_check_rejects_an_answer_and_a_fault_in_it_is_not_hidden(
 
 
 async def test_a_refusal_to_serve_is_waited_out_as_long_as_asked(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
-    stand_in.behaviour.fault = Fault("status", times=1, status=429, retry_after=20)
+    fake.behaviour.fault = Fault("status", times=1, status=429, retry_after=20)
     await model.structured(Suggestions, **question())
-    first, second = stand_in.received
+    first, second = fake.received
     assert 20 <= second.began - first.began <= 21
 
 
-async def test_a_wait_beyond_the_deadline_is_not_begun(model: OpenAI, stand_in: OpenAIStandIn):
-    stand_in.behaviour.fault = Fault("status", status=429, retry_after=51)
+async def test_a_wait_beyond_the_deadline_is_not_begun(model: OpenAI, fake: FakeOpenAI):
+    fake.behaviour.fault = Fault("status", status=429, retry_after=51)
     with pytest.raises(RateLimited) as caught:
         await model.structured(Suggestions, **question(seconds=50))
     assert caught.value.retry_after == 51
-    assert len(stand_in.received) == 1
+    assert len(fake.received) == 1
 
 
 @pytest.mark.parametrize(
@@ -163,30 +163,30 @@ async def test_a_wait_beyond_the_deadline_is_not_begun(model: OpenAI, stand_in: 
 async def test_what_openai_refuses_becomes_an_error_of_ours(
     autojump_clock: MockClock,
     model: OpenAI,
-    stand_in: OpenAIStandIn,
+    fake: FakeOpenAI,
     fault: Fault,
     error: type[AppError],
     requests: int,
 ):
-    stand_in.behaviour.fault = fault
+    fake.behaviour.fault = fault
     with pytest.raises(error) as caught:
         await model.structured(Suggestions, **question())
     assert type(caught.value) is error
-    assert len(stand_in.received) == requests
+    assert len(fake.received) == requests
 
 
 @pytest.mark.parametrize("kind", ["status", "cut"])
 async def test_one_failure_is_not_noticed(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn, kind: Any
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI, kind: Any
 ):
-    stand_in.behaviour.fault = Fault(kind, times=1)
+    fake.behaviour.fault = Fault(kind, times=1)
     assert len((await model.structured(Suggestions, **question())).recipes) == 3
 
 
 async def test_a_wrong_key_is_our_fault():
     async with (
-        open_openai(key="sk-right") as stand_in,
-        open_model(stand_in, api_key=Secret("sk-wrong")) as model,
+        open_openai(key="sk-right") as fake,
+        open_model(fake, api_key=Secret("sk-wrong")) as model,
     ):
         with pytest.raises(ServiceAuthError):
             await model.structured(Suggestions, **question())
@@ -194,22 +194,22 @@ async def test_a_wrong_key_is_our_fault():
             await model.reachable()
 
 
-async def test_nobody_there_is_a_503(autojump_clock: MockClock, stand_in: OpenAIStandIn):
+async def test_nobody_there_is_a_503(autojump_clock: MockClock, fake: FakeOpenAI):
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    async with open_model(stand_in, base_url=address) as model:
+    async with open_model(fake, base_url=address) as model:
         with pytest.raises(ServiceUnavailable):
             await model.structured(Suggestions, **question())
 
 
 async def test_the_deadline_ends_the_request_upstream(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn, metrics: Metrics
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI, metrics: Metrics
 ):
-    stand_in.behaviour.fault = Fault("hang")
+    fake.behaviour.fault = Fault("hang")
     with pytest.raises(ModelOutOfTime) as caught:
         await model.structured(Suggestions, **question(seconds=50))
     assert caught.value.status == 504
-    (received,) = stand_in.received
+    (received,) = fake.received
     with trio.fail_after(0.1):
         await received.ended()
     assert received.outcome == "disconnected"
@@ -217,37 +217,37 @@ async def test_the_deadline_ends_the_request_upstream(
 
 
 async def test_a_deadline_covers_both_attempts(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
-    stand_in.behaviour.delay = 30
-    stand_in.behaviour.fault = Fault("garbage")
+    fake.behaviour.delay = 30
+    fake.behaviour.fault = Fault("garbage")
     began = trio.current_time()
     with pytest.raises(ModelOutOfTime):
         await model.structured(Suggestions, **question(seconds=50))
     assert trio.current_time() - began == pytest.approx(50)
-    await stand_in.received[1].ended()
-    assert [received.outcome for received in stand_in.received] == ["answered", "disconnected"]
+    await fake.received[1].ended()
+    assert [received.outcome for received in fake.received] == ["answered", "disconnected"]
 
 
 async def test_a_slow_answer_is_an_answer(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
-    stand_in.behaviour.delay = 5
+    fake.behaviour.delay = 5
     assert (await model.structured(Suggestions, **question())).recipes
-    assert stand_in.received[0].seconds == pytest.approx(5)
+    assert fake.received[0].seconds == pytest.approx(5)
 
 
 async def test_cancelling_the_caller_ends_the_request_upstream(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn, metrics: Metrics
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI, metrics: Metrics
 ):
-    stand_in.behaviour.fault = Fault("hang", times=1)
+    fake.behaviour.fault = Fault("hang", times=1)
     async with trio.open_nursery() as nursery:
 
         async def ask() -> None:
             await model.structured(Suggestions, **question())
 
         nursery.start_soon(ask)
-        received = await stand_in.request(0)
+        received = await fake.request(0)
         nursery.cancel_scope.cancel()
     with trio.fail_after(0.1):
         await received.ended()
@@ -257,10 +257,10 @@ async def test_cancelling_the_caller_ends_the_request_upstream(
 
 
 async def test_no_more_requests_are_upstream_than_allowed(
-    autojump_clock: MockClock, stand_in: OpenAIStandIn
+    autojump_clock: MockClock, fake: FakeOpenAI
 ):
-    stand_in.behaviour.delay = 1
-    async with open_model(stand_in, concurrency=2) as model, trio.open_nursery() as nursery:
+    fake.behaviour.delay = 1
+    async with open_model(fake, concurrency=2) as model, trio.open_nursery() as nursery:
 
         async def ask() -> None:
             await model.structured(Suggestions, **question())
@@ -268,22 +268,22 @@ async def test_no_more_requests_are_upstream_than_allowed(
         for _ in range(5):
             nursery.start_soon(ask)
         for number in range(5):
-            await stand_in.request(number)
-            assert sum(received.outcome == "open" for received in stand_in.received) <= 2
+            await fake.request(number)
+            assert sum(received.outcome == "open" for received in fake.received) <= 2
 
 
-async def test_waiting_for_a_slot_counts(autojump_clock: MockClock, stand_in: OpenAIStandIn):
-    stand_in.behaviour.fault = Fault("hang")
-    async with open_model(stand_in, concurrency=1) as model, trio.open_nursery() as nursery:
+async def test_waiting_for_a_slot_counts(autojump_clock: MockClock, fake: FakeOpenAI):
+    fake.behaviour.fault = Fault("hang")
+    async with open_model(fake, concurrency=1) as model, trio.open_nursery() as nursery:
 
         async def ask() -> None:
             await model.structured(Suggestions, **question())
 
         nursery.start_soon(ask)
-        await stand_in.request(0)
+        await fake.request(0)
         with pytest.raises(ModelOutOfTime):
             await model.structured(Suggestions, **question(seconds=10))
-        assert len(stand_in.received) == 1
+        assert len(fake.received) == 1
         nursery.cancel_scope.cancel()
 
 
@@ -304,12 +304,12 @@ def test_a_dated_snapshot_costs_what_its_model_does():
 
 
 async def test_neither_questions_nor_answers_nor_keys_are_told(
-    autojump_clock: MockClock, stand_in: OpenAIStandIn
+    autojump_clock: MockClock, fake: FakeOpenAI
 ):
     key = Secret("sk-not-to-be-seen")
-    async with open_model(stand_in, api_key=key) as model:
+    async with open_model(fake, api_key=key) as model:
         for kind in ("garbage", "truncated", "status", "cut"):
-            stand_in.behaviour.fault = Fault(kind)
+            fake.behaviour.fault = Fault(kind)
             with structlog.testing.capture_logs() as logged, pytest.raises(AppError) as caught:
                 await model.structured(Suggestions, **question(prompt="a secret pudding"))
             output = (
@@ -347,7 +347,7 @@ def test_a_pause_may_end_at_a_date():
 async def open_stranger(body: bytes, kind: str = "application/json") -> AsyncGenerator[str]:
     """Something on a port that answers every request with the same bytes; gives its address."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
-    answer = f"{head}Connection: close\r\n\r\n".encode() + body
+    response = f"{head}Connection: close\r\n\r\n".encode() + body
 
     async def reply(stream: trio.SocketStream) -> None:
         async with stream:
@@ -355,7 +355,7 @@ async def open_stranger(body: bytes, kind: str = "application/json") -> AsyncGen
             while not asked.endswith(end):  # the end of the head, and for a POST of the body
                 asked += await stream.receive_some()
                 end = b"}" if asked.startswith(b"POST") else end
-            await stream.send_all(answer)
+            await stream.send_all(response)
 
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -368,29 +368,27 @@ async def open_stranger(body: bytes, kind: str = "application/json") -> AsyncGen
     "body", [b"{", b"[]", b"{}", b"null", b'{"choices": null}', b'{"choices": [{"message": 1}]}']
 )
 @pytest.mark.parametrize("kind", ["application/json", "text/html"])
-async def test_a_stranger_on_the_port_is_no_model(stand_in: OpenAIStandIn, body: bytes, kind: str):
+async def test_a_stranger_on_the_port_is_no_model(fake: FakeOpenAI, body: bytes, kind: str):
     async with (
         open_stranger(body, kind) as address,
-        open_model(stand_in, base_url=address) as model,
+        open_model(fake, base_url=address) as model,
     ):
-        with pytest.raises(UnusableAnswer):
+        with pytest.raises(UnusableReply):
             await model.structured(Suggestions, **question())
 
 
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (b"data: {\n\n", UnusableAnswer),
-        (b"data: 5\n\n", UnusableAnswer),
-        (b'data: {"choices": [{"delta": 1}]}\n\n', UnusableAnswer),
+        (b"data: {\n\n", UnusableReply),
+        (b"data: 5\n\n", UnusableReply),
+        (b'data: {"choices": [{"delta": 1}]}\n\n', UnusableReply),
         (b'data: {"error": {"message": "overloaded"}}\n\n', ServiceUnavailable),
         (b"data: [DONE]\n\n", ServiceUnavailable),
         (b"", ServiceUnavailable),
     ],
 )
-async def test_a_stream_of_something_else(
-    stand_in: OpenAIStandIn, body: bytes, error: type[AppError]
-):
+async def test_a_stream_of_something_else(fake: FakeOpenAI, body: bytes, error: type[AppError]):
     async def listen(model: OpenAI) -> None:
         async with model.stream(Suggestions, items="recipes", **question()) as events:
             async for _ in events:
@@ -398,7 +396,7 @@ async def test_a_stream_of_something_else(
 
     async with (
         open_stranger(body, "text/event-stream") as address,
-        open_model(stand_in, base_url=address) as model,
+        open_model(fake, base_url=address) as model,
     ):
         with pytest.raises(error):
             await listen(model)
@@ -406,7 +404,7 @@ async def test_a_stream_of_something_else(
 
 async def test_behaviour_is_given_at_the_start_too():
     behaviour = Behaviour(fault=Fault("status", status=400, times=1))
-    async with open_openai(behaviour=behaviour) as stand_in, open_model(stand_in) as model:
+    async with open_openai(behaviour=behaviour) as fake, open_model(fake) as model:
         with pytest.raises(ServiceError):
             await model.structured(Suggestions, **question())
         assert (await model.structured(Suggestions, **question())).recipes

@@ -17,10 +17,10 @@ from cookcam.integrations.openai import (
     OpenAI,
     Progress,
     Restarted,
-    UnusableAnswer,
+    UnusableReply,
 )
 from cookcam.observability.metrics import Metrics
-from cookcam.sandbox.openai import Fault, OpenAIStandIn, open_openai
+from cookcam.sandbox.openai import FakeOpenAI, Fault, open_openai
 from tests.integrations.openai_conversations import MODEL, open_model, question, samples
 from tests.integrations.openai_shapes import Suggestion, Suggestions
 
@@ -31,14 +31,14 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-async def stand_in() -> AsyncIterator[OpenAIStandIn]:
+async def fake() -> AsyncIterator[FakeOpenAI]:
     async with open_openai() as opened:
         yield opened
 
 
 @pytest.fixture
-async def model(stand_in: OpenAIStandIn, metrics: Metrics) -> AsyncIterator[OpenAI]:
-    async with open_model(stand_in, metrics) as opened:
+async def model(fake: FakeOpenAI, metrics: Metrics) -> AsyncIterator[OpenAI]:
+    async with open_model(fake, metrics) as opened:
         yield opened
 
 
@@ -59,9 +59,9 @@ async def test_items_come_one_by_one_and_then_the_whole(model: OpenAI, metrics: 
 
 
 async def test_an_item_does_not_wait_for_the_end(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
-    stand_in.behaviour.chunk_delay = 0.1
+    fake.behaviour.chunk_delay = 0.1
     outcomes: list[tuple[str, str]] = []
     characters: list[int] = []
     async with model.stream(Suggestions, items="recipes", **question()) as events:
@@ -69,7 +69,7 @@ async def test_an_item_does_not_wait_for_the_end(
             if isinstance(event, Progress):
                 characters.append(event.characters)
             else:
-                outcomes.append((type(event).__name__, stand_in.received[0].outcome))
+                outcomes.append((type(event).__name__, fake.received[0].outcome))
     assert outcomes[0] == ("Item", "open")
     assert outcomes[1] == ("Item", "open")
     assert outcomes[-1] == ("Finished", "answered")
@@ -78,22 +78,22 @@ async def test_an_item_does_not_wait_for_the_end(
 
 
 async def test_leaving_the_block_ends_the_request(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
-    stand_in.behaviour.chunk_delay = 1
+    fake.behaviour.chunk_delay = 1
     async with model.stream(Suggestions, items="recipes", **question(seconds=500)) as events:
         async for event in events:
             if isinstance(event, Item):
                 break
     with trio.fail_after(0.1):
-        await stand_in.received[0].ended()
-    assert stand_in.received[0].outcome == "disconnected"
+        await fake.received[0].ended()
+    assert fake.received[0].outcome == "disconnected"
 
 
 async def test_cancelling_the_listener_ends_the_request(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn, metrics: Metrics
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI, metrics: Metrics
 ):
-    stand_in.behaviour.chunk_delay = 1
+    fake.behaviour.chunk_delay = 1
     with trio.CancelScope() as scope:
         async with model.stream(Suggestions, items="recipes", **question(seconds=500)) as events:
             async for event in events:
@@ -101,16 +101,16 @@ async def test_cancelling_the_listener_ends_the_request(
                     scope.cancel()
     assert scope.cancelled_caught
     with trio.fail_after(0.1):
-        await stand_in.received[0].ended()
-    assert stand_in.received[0].outcome == "disconnected"
+        await fake.received[0].ended()
+    assert fake.received[0].outcome == "disconnected"
     assert samples(metrics, "model_requests_total") == {(MODEL, "suggestions", "cancelled"): 1}
 
 
 @pytest.mark.parametrize("busy", [False, True])
 async def test_the_deadline_covers_the_listener_too(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn, busy: bool
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI, busy: bool
 ):
-    stand_in.behaviour.chunk_delay = 0 if busy else 10
+    fake.behaviour.chunk_delay = 0 if busy else 10
     began = trio.current_time()
 
     async def listen() -> None:
@@ -125,9 +125,9 @@ async def test_the_deadline_covers_the_listener_too(
 
 
 async def test_a_lost_connection_starts_again(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
-    stand_in.behaviour.fault = Fault("cut", times=1)
+    fake.behaviour.fault = Fault("cut", times=1)
     events = await collected(model)
     again = events.index(Restarted())
     assert [event.index for event in events[:again]] == [0]
@@ -138,23 +138,21 @@ async def test_a_lost_connection_starts_again(
 @pytest.mark.parametrize(
     "kind", ["garbage", "wrong_shape", "wrong_count", "refusal", "truncated", "filtered"]
 )
-async def test_an_unusable_answer_starts_again_once(
-    model: OpenAI, stand_in: OpenAIStandIn, kind: Any
-):
-    stand_in.behaviour.fault = Fault(kind, times=1)
+async def test_an_unusable_answer_starts_again_once(model: OpenAI, fake: FakeOpenAI, kind: Any):
+    fake.behaviour.fault = Fault(kind, times=1)
     events = await collected(model)
     assert Restarted() in events
     assert isinstance(events[-1], Finished)
-    stand_in.behaviour.fault = Fault(kind)
-    with pytest.raises(UnusableAnswer):
+    fake.behaviour.fault = Fault(kind)
+    with pytest.raises(UnusableReply):
         await collected(model)
-    assert len(stand_in.received) == 4
+    assert len(fake.received) == 4
 
 
 async def test_an_item_that_is_rejected_is_not_given(
-    autojump_clock: MockClock, model: OpenAI, stand_in: OpenAIStandIn
+    autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
-    stand_in.behaviour.chunk_delay = 0.01
+    fake.behaviour.chunk_delay = 0.01
     seen: list[str] = []
 
     def reject_the_second(item: Suggestion) -> None:
@@ -171,8 +169,8 @@ async def test_an_item_that_is_rejected_is_not_given(
         2,
     ]
     assert isinstance(last, Finished)
-    await stand_in.received[0].ended()
-    assert stand_in.received[0].outcome == "disconnected"  # what is left of it is not paid for
+    await fake.received[0].ended()
+    assert fake.received[0].outcome == "disconnected"  # what is left of it is not paid for
 
 
 @pytest.mark.parametrize(
@@ -182,11 +180,11 @@ async def test_an_item_that_is_rejected_is_not_given(
 async def test_what_openai_refuses_becomes_an_error_of_ours(
     autojump_clock: MockClock,
     model: OpenAI,
-    stand_in: OpenAIStandIn,
+    fake: FakeOpenAI,
     status: int,
     error: type[AppError],
 ):
-    stand_in.behaviour.fault = Fault("status", status=status)
+    fake.behaviour.fault = Fault("status", status=status)
     with pytest.raises(error):
         await collected(model)
 
@@ -197,7 +195,7 @@ async def test_a_list_that_the_shape_has_not_is_a_fault_of_the_caller(model: Ope
             pass
 
 
-async def test_errors_of_the_listener_are_its_own(model: OpenAI, stand_in: OpenAIStandIn):
+async def test_errors_of_the_listener_are_its_own(model: OpenAI, fake: FakeOpenAI):
     async def listen() -> None:
         async with model.stream(Suggestions, items="recipes", **question()) as events:
             async for _ in events:
@@ -205,4 +203,4 @@ async def test_errors_of_the_listener_are_its_own(model: OpenAI, stand_in: OpenA
 
     with pytest.raises(LookupError, match="mine"):
         await listen()
-    assert len(stand_in.received) == 1
+    assert len(fake.received) == 1

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from cookcam.config.readers import Secret
 from cookcam.integrations.push import Apns, ApnsKey, Fcm, Outcome, PushMessage, PushService
 from cookcam.integrations.store_calls import StoreCalls, StoreMisconfigured, StoreUnavailable
-from cookcam.sandbox.push import Keys, PushStandIn, open_push
+from cookcam.sandbox.push import FakePush, Keys, open_push
 from cookcam.sandbox.push import server as push
 from cookcam.sandbox.push.keys import KEY_ID, TEAM_ID
 
@@ -39,7 +39,7 @@ def keys() -> Keys:
 
 @frozen
 class Both:
-    stand_in: PushStandIn
+    fake: FakePush
     fcm: Fcm
     apns: Apns
 
@@ -50,22 +50,22 @@ class Both:
 @pytest.fixture
 async def both(keys: Keys) -> AsyncIterator[Both]:
     async with (
-        open_push(keys=keys) as stand_in,
-        open_fcm(stand_in) as fcm,
-        open_apns(stand_in) as apns,
+        open_push(keys=keys) as fake,
+        open_fcm(fake) as fcm,
+        open_apns(fake) as apns,
     ):
-        yield Both(stand_in, fcm, apns)
+        yield Both(fake, fcm, apns)
 
 
-def open_fcm(stand_in: PushStandIn, key: str | None = None) -> Any:
-    key = key or stand_in.service_account
-    return Fcm.open(api_url=stand_in.url, key=Secret(key), calls=QUICK)
+def open_fcm(fake: FakePush, key: str | None = None) -> Any:
+    key = key or fake.service_account
+    return Fcm.open(api_url=fake.url, key=Secret(key), calls=QUICK)
 
 
-def open_apns(stand_in: PushStandIn, key: Keys | None = None, topic: str = push.TOPIC) -> Any:
-    p8 = (key or stand_in.keys).p8
+def open_apns(fake: FakePush, key: Keys | None = None, topic: str = push.TOPIC) -> Any:
+    p8 = (key or fake.keys).p8
     given = ApnsKey(Secret(p8), KEY_ID, TEAM_ID)
-    return Apns.open(url=stand_in.url, topic=topic, key=given, calls=QUICK)
+    return Apns.open(url=fake.url, topic=topic, key=given, calls=QUICK)
 
 
 @pytest.fixture(params=["fcm", "apns"])
@@ -78,7 +78,7 @@ class TestEither:
         token = TOKENS[provider]
         assert await both.service(provider).send(token, MESSAGE) == Outcome("sent")
         assert await both.service(provider).send(token, MILD) == Outcome("sent")
-        warning, mild = both.stand_in.sent
+        warning, mild = both.fake.sent
         assert (warning.provider, warning.token) == (provider, token)
         assert (warning.title, warning.body) == (MESSAGE.title, MESSAGE.body)
         assert warning.data == MESSAGE.data
@@ -88,25 +88,25 @@ class TestEither:
     async def test_a_token_that_has_ended_is_told_from_a_message_that_is_refused(
         self, both: Both, provider: str
     ):
-        both.stand_in.gone.add(TOKENS[provider])
+        both.fake.gone.add(TOKENS[provider])
         reason = {"fcm": "UNREGISTERED", "apns": "Unregistered"}[provider]
         assert await both.service(provider).send(TOKENS[provider], MESSAGE) == Outcome(
             "gone", reason
         )
         nonsense = await both.service(provider).send("no/token?", MESSAGE)
         assert nonsense.verdict == "gone"
-        assert both.stand_in.sent == []
+        assert both.fake.sent == []
 
     async def test_a_short_outage_is_waited_for(self, both: Both, provider: str):
-        both.stand_in.behaviour.failures = 2
+        both.fake.behaviour.failures = 2
         outcome = await both.service(provider).send(TOKENS[provider], MESSAGE)
-        assert (outcome.verdict, len(both.stand_in.sent)) == ("sent", 1)
+        assert (outcome.verdict, len(both.fake.sent)) == ("sent", 1)
 
     @pytest.mark.parametrize("status", [500, 503, 429])
     async def test_a_long_one_is_no_word_about_the_device(
         self, both: Both, provider: str, status: int
     ):
-        behaviour = both.stand_in.behaviour
+        behaviour = both.fake.behaviour
         behaviour.failures, behaviour.status, behaviour.retry_after = 99, status, 90
         with pytest.raises(StoreUnavailable) as caught:
             await both.service(provider).send(TOKENS[provider], MESSAGE)
@@ -114,11 +114,9 @@ class TestEither:
 
     async def test_nor_is_a_refused_key(self, both: Both, provider: str, keys: Keys):
         stranger = Keys.make()
-        theirs = stranger.service_account(f"{both.stand_in.url}/token")
+        theirs = stranger.service_account(f"{both.fake.url}/token")
         opened = (
-            open_fcm(both.stand_in, theirs)
-            if provider == "fcm"
-            else open_apns(both.stand_in, stranger)
+            open_fcm(both.fake, theirs) if provider == "fcm" else open_apns(both.fake, stranger)
         )
         async with opened as service:
             with pytest.raises(StoreMisconfigured):
@@ -131,24 +129,24 @@ class TestEither:
         for _ in range(3):
             await service.send(TOKENS[provider], MESSAGE)
         if provider == "fcm":
-            assert len(both.stand_in.access_tokens) == 1
-            both.stand_in.behaviour.revoked.update(both.stand_in.access_tokens)
+            assert len(both.fake.access_tokens) == 1
+            both.fake.behaviour.revoked.update(both.fake.access_tokens)
         else:
             assert both.apns._token is not None
-            both.stand_in.behaviour.revoked.add(both.apns._token)
+            both.fake.behaviour.revoked.add(both.apns._token)
         assert (await service.send(TOKENS[provider], MESSAGE)).verdict == "sent"
 
     async def test_a_dead_line_is_an_outage(self, provider: str, keys: Keys):
-        async with open_push(keys=keys) as stand_in:
+        async with open_push(keys=keys) as fake:
             pass
-        opened = open_fcm(stand_in) if provider == "fcm" else open_apns(stand_in)
+        opened = open_fcm(fake) if provider == "fcm" else open_apns(fake)
         async with opened as service:
             with pytest.raises(StoreUnavailable):
                 await service.send(TOKENS[provider], MESSAGE)
 
     async def test_logs_have_neither_token_nor_text(self, both: Both, provider: str):
         with capture_logs() as logs:
-            both.stand_in.behaviour.failures = 1
+            both.fake.behaviour.failures = 1
             await both.service(provider).send(TOKENS[provider], MESSAGE)
             await both.service(provider).send("no/token?", MESSAGE)
         assert not any(
@@ -157,28 +155,28 @@ class TestEither:
 
 
 async def test_another_app_s_topic_ends_no_token(both: Both):
-    async with open_apns(both.stand_in, topic="com.other.app") as apns:
+    async with open_apns(both.fake, topic="com.other.app") as apns:
         outcome = await apns.send(TOKENS["apns"], MESSAGE)
     assert outcome == Outcome("refused", "DeviceTokenNotForTopic")
 
 
 async def test_a_key_that_cannot_be_read_is_said(both: Both):
     key = ApnsKey(Secret("-----BEGIN PRIVATE KEY-----\nno\n-----END PRIVATE KEY-----"), "k", "t")
-    async with Apns.open(url=both.stand_in.url, topic="t", key=key, calls=QUICK) as apns:
+    async with Apns.open(url=both.fake.url, topic="t", key=key, calls=QUICK) as apns:
         with pytest.raises(StoreMisconfigured):
             await apns.send(TOKENS["apns"], MESSAGE)
 
 
 async def test_what_is_not_http_2_apns_does_not_take(both: Both):
-    async with httpx.AsyncClient(base_url=both.stand_in.url) as http:
-        answer = await http.post(f"/3/device/{TOKENS['apns']}", json={})
-        assert answer.status_code == 505
+    async with httpx.AsyncClient(base_url=both.fake.url) as http:
+        response = await http.post(f"/3/device/{TOKENS['apns']}", json={})
+        assert response.status_code == 505
 
 
 async def test_what_was_sent_can_be_looked_at(both: Both):
     await both.fcm.send(TOKENS["fcm"], MESSAGE)
     await both.apns.send(TOKENS["apns"], MILD)
-    async with httpx.AsyncClient(base_url=both.stand_in.url) as http:
+    async with httpx.AsyncClient(base_url=both.fake.url) as http:
         listed = (await http.get("/_sandbox/sent")).json()
         assert [one["provider"] for one in listed] == ["apns", "fcm"]
         assert listed[1]["title"] == MESSAGE.title

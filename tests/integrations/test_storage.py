@@ -90,10 +90,10 @@ async def test_public_object_is_readable_without_credentials(
 ):
     key = new_key("faces", uuid4())
     await storage.put("avatars", key, b"\xff\xd8\xff picture")
-    answer = await web.get(storage.public_url("avatars", key))
-    assert (answer.status_code, answer.content) == (200, b"\xff\xd8\xff picture")
-    assert answer.headers["content-type"] == "image/jpeg"
-    assert answer.headers["cache-control"] == "max-age=31536000"
+    response = await web.get(storage.public_url("avatars", key))
+    assert (response.status_code, response.content) == (200, b"\xff\xd8\xff picture")
+    assert response.headers["content-type"] == "image/jpeg"
+    assert response.headers["cache-control"] == "max-age=31536000"
 
 
 async def test_private_object_is_readable_with_a_signed_url_until_it_expires(
@@ -224,8 +224,8 @@ class TestWhenStorageFails:
 
     @pytest.mark.parametrize("body", [b"<html>", b"{}", b"[]", b"7", b'{"signedURL": null}'])
     async def test_malformed_responses_are_service_errors(self, body: bytes):
-        answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        async with _always(answer) as url, client_of(url, "key") as storage:
+        response = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        async with _always(response) as url, client_of(url, "key") as storage:
             with pytest.raises(ServiceError):
                 await storage.signed_url("avatars", "a.jpg")
 
@@ -241,13 +241,13 @@ class TestWhenStorageFails:
 
 
 @asynccontextmanager
-async def _always(answer: bytes) -> AsyncIterator[str]:
+async def _always(response: bytes) -> AsyncIterator[str]:
     """An address that answers everything with the same bytes."""
 
     async def serve(stream: trio.SocketStream) -> None:
         async with stream:
             await stream.receive_some()
-            await stream.send_all(answer)
+            await stream.send_all(response)
 
     async with trio.open_nursery() as nursery:
         listening: Callable[..., Awaitable[None]] = partial(

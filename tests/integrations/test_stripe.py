@@ -15,10 +15,10 @@ from cookcam.integrations.stripe import (
     KeyReused,
     NoSuchObject,
     Stripe,
-    StripeRefused,
+    StripeRejected,
 )
 from cookcam.integrations.stripe.charges import Charge
-from cookcam.sandbox.stripe import DAY, StripeStandIn, open_stripe
+from cookcam.sandbox.stripe import DAY, FakeStripe, open_stripe
 from cookcam.sandbox.stripe.post import Endpoint
 from tests.integrations.stripe_conversations import ANN, checkout, open_client, subscribed
 from tests.support.ports import free_ports
@@ -27,22 +27,22 @@ CREATOR = {"tier_id": 3, "tier_name": "Creator", "amount_cents": 999, "interval"
 
 
 @pytest.fixture
-async def stand_in() -> AsyncIterator[StripeStandIn]:
+async def fake() -> AsyncIterator[FakeStripe]:
     async with open_stripe() as opened:
         yield opened
 
 
 @pytest.fixture
-async def client(stand_in: StripeStandIn) -> AsyncIterator[Stripe]:
-    async with open_client(stand_in) as opened:
+async def client(fake: FakeStripe) -> AsyncIterator[Stripe]:
+    async with open_client(fake) as opened:
         yield opened
 
 
-async def test_a_checkout_ties_its_subscription_to_the_user(client, stand_in):
+async def test_a_checkout_ties_its_subscription_to_the_user(client, fake):
     session = await checkout(client, email="ann@cookcam.example")
     assert (session.status, session.payment_status) == ("open", "unpaid")
-    assert str(session.url).startswith(stand_in.url)
-    stand_in.pay(session.id)
+    assert str(session.url).startswith(fake.url)
+    fake.pay(session.id)
     paid = await client.retrieve_checkout_session(session.id)
     assert (paid.status, paid.payment_status, paid.url) == ("complete", "paid", None)
     assert paid.client_reference_id == str(ANN)
@@ -61,27 +61,27 @@ async def test_a_checkout_ties_its_subscription_to_the_user(client, stand_in):
     )
 
 
-async def test_a_yearly_price_and_a_known_customer(client, stand_in):
+async def test_a_yearly_price_and_a_known_customer(client, fake):
     customer = await client.create_customer(
         user_id=ANN, email="ann@cookcam.example", idempotency_key="ann"
     )
     assert customer.metadata == {"user_id": str(ANN)}
     subscription = await subscribed(
-        client, stand_in, interval="year", amount_cents=3999, customer_id=customer.id
+        client, fake, interval="year", amount_cents=3999, customer_id=customer.id
     )
     assert subscription.customer_id == customer.id
     assert subscription.items[0].price.interval == "year"
     assert (
         subscription.items[0].current_period_end - subscription.items[0].current_period_start
     ).days in (365, 366)
-    names = [product["name"] for product in stand_in.objects("product")]
+    names = [product["name"] for product in fake.objects("product")]
     assert names == ["CookCam Regular Subscription"]
 
 
-async def test_the_state_that_was_read_is_of_the_moment_it_was_asked_for(client, stand_in):
-    subscription = await subscribed(client, stand_in)
-    stand_in.advance(10 * DAY)
-    asked = stand_in.now
+async def test_the_state_that_was_read_is_of_the_moment_it_was_asked_for(client, fake):
+    subscription = await subscribed(client, fake)
+    fake.advance(10 * DAY)
+    asked = fake.now
     read = await client.retrieve_subscription(subscription.id)
     assert read.as_of is not None
     assert (
@@ -89,9 +89,9 @@ async def test_the_state_that_was_read_is_of_the_moment_it_was_asked_for(client,
     )
 
 
-async def test_an_upgrade_charges_the_difference_at_once(client, stand_in):
-    subscription = await subscribed(client, stand_in)
-    stand_in.advance(15 * DAY)
+async def test_an_upgrade_charges_the_difference_at_once(client, fake):
+    subscription = await subscribed(client, fake)
+    fake.advance(15 * DAY)
     upgraded = await client.change_subscription(
         subscription.id, subscription.items[0].id, **CREATOR, when="now", idempotency_key="up"
     )
@@ -108,9 +108,9 @@ async def test_an_upgrade_charges_the_difference_at_once(client, stand_in):
     )
 
 
-async def test_a_declined_upgrade_leaves_the_price(client, stand_in):
-    subscription = await subscribed(client, stand_in)
-    stand_in.set_card(subscription.customer_id, "insufficient_funds")
+async def test_a_declined_upgrade_leaves_the_price(client, fake):
+    subscription = await subscribed(client, fake)
+    fake.set_card(subscription.customer_id, "insufficient_funds")
     with pytest.raises(CardDeclined) as caught:
         await client.change_subscription(
             subscription.id, subscription.items[0].id, **CREATOR, when="now", idempotency_key="up"
@@ -121,8 +121,8 @@ async def test_a_declined_upgrade_leaves_the_price(client, stand_in):
     assert after.metadata["tier_id"] == "2"
 
 
-async def test_a_downgrade_waits_for_the_end_of_the_period(client, stand_in):
-    subscription = await subscribed(client, stand_in, amount_cents=999, tier_id=3)
+async def test_a_downgrade_waits_for_the_end_of_the_period(client, fake):
+    subscription = await subscribed(client, fake, amount_cents=999, tier_id=3)
     regular = {"tier_id": 2, "tier_name": "Regular", "amount_cents": 399, "interval": "month"}
     for _ in range(2):  # asked again, as after a crash, it is still one change
         changed = await client.change_subscription(
@@ -134,7 +134,7 @@ async def test_a_downgrade_waits_for_the_end_of_the_period(client, stand_in):
         )
     assert changed.schedule_id is not None
     assert changed.items[0].price.amount_cents == 999
-    stand_in.advance_to(int(subscription.items[0].current_period_end.timestamp()) + 2 * 3600)
+    fake.advance_to(int(subscription.items[0].current_period_end.timestamp()) + 2 * 3600)
     after = await client.retrieve_subscription(subscription.id)
     assert (after.items[0].price.amount_cents, after.metadata["tier_id"]) == (399, "2")
     invoice = await client.retrieve_invoice(after.latest_invoice_id)
@@ -145,8 +145,8 @@ async def test_a_downgrade_waits_for_the_end_of_the_period(client, stand_in):
     )
 
 
-async def test_a_pending_downgrade_is_dropped_by_an_upgrade_and_by_cancelling(client, stand_in):
-    subscription = await subscribed(client, stand_in)
+async def test_a_pending_downgrade_is_dropped_by_an_upgrade_and_by_cancelling(client, fake):
+    subscription = await subscribed(client, fake)
     change = client.change_subscription
     await change(
         subscription.id, subscription.items[0].id, **CREATOR, when="period_end", idempotency_key="a"
@@ -165,8 +165,8 @@ async def test_a_pending_downgrade_is_dropped_by_an_upgrade_and_by_cancelling(cl
     assert (kept.cancel_at_period_end, kept.canceled_at) == (False, None)
 
 
-async def test_cancelling_now_twice_is_no_error(client, stand_in):
-    subscription = await subscribed(client, stand_in)
+async def test_cancelling_now_twice_is_no_error(client, fake):
+    subscription = await subscribed(client, fake)
     first = await client.cancel_subscription_now(subscription.id)
     again = await client.cancel_subscription_now(subscription.id)
     assert first.status == again.status == "canceled"
@@ -175,8 +175,8 @@ async def test_cancelling_now_twice_is_no_error(client, stand_in):
         await client.cancel_subscription_now("sub_unknown")
 
 
-async def test_pages_of_subscriptions_are_whole(client, stand_in):
-    ids = stand_in.stock(250, metadata=lambda number: {"number": str(number)})
+async def test_pages_of_subscriptions_are_whole(client, fake):
+    ids = fake.stock(250, metadata=lambda number: {"number": str(number)})
     seen, after = [], None
     while True:
         page = await client.list_subscriptions(starting_after=after)
@@ -186,39 +186,39 @@ async def test_pages_of_subscriptions_are_whole(client, stand_in):
             break
     assert [s.id for s in seen] == list(reversed(ids))
     assert seen[0].metadata == {"number": "249"}
-    assert [r for r in stand_in.requests if "subscriptions" in r] == ["GET /v1/subscriptions"] * 3
+    assert [r for r in fake.requests if "subscriptions" in r] == ["GET /v1/subscriptions"] * 3
     of_one = await client.list_subscriptions(customer_id=seen[7].customer_id)
     assert [s.id for s in of_one.items] == [seen[7].id]
 
 
-async def test_ended_subscriptions_are_listed_too(client, stand_in):
-    subscription = await subscribed(client, stand_in)
+async def test_ended_subscriptions_are_listed_too(client, fake):
+    subscription = await subscribed(client, fake)
     await client.cancel_subscription_now(subscription.id)
     page = await client.list_subscriptions(customer_id=subscription.customer_id)
     assert [s.status for s in page.items] == ["canceled"]
 
 
-async def test_the_same_key_gives_the_same_answer(client, stand_in):
+async def test_the_same_key_gives_the_same_answer(client, fake):
     first, again = await checkout(client, "k"), await checkout(client, "k")
     assert first == again
-    assert len(stand_in.objects("checkout.session")) == 1
+    assert len(fake.objects("checkout.session")) == 1
     with pytest.raises(KeyReused):
         await checkout(client, "k", amount_cents=1)
     assert (await checkout(client, "other")).id != first.id
 
 
-async def test_a_tip_from_its_payment_to_its_refund(client, stand_in):
+async def test_a_tip_from_its_payment_to_its_refund(client, fake):
     tip = {"tip_id": "t1", "kind": "tip"}
     intent = await client.create_payment_intent(
         amount_cents=500, metadata=tip, idempotency_key="t1"
     )
     assert intent.client_secret is not None
     assert intent.client_secret not in repr(intent)
-    stand_in.confirm(intent.id)
+    fake.confirm(intent.id)
     paid = await client.retrieve_payment_intent(intent.id)
     assert (paid.status, paid.amount_received_cents, paid.metadata) == ("succeeded", 500, tip)
     assert await client.invoice_of_payment(intent.id) is None
-    refund = await client.retrieve_refund(stand_in.refund(paid.latest_charge_id, 200)["id"])
+    refund = await client.retrieve_refund(fake.refund(paid.latest_charge_id, 200)["id"])
     assert (refund.status, refund.amount_cents, refund.charge_id) == (
         "succeeded",
         200,
@@ -226,20 +226,20 @@ async def test_a_tip_from_its_payment_to_its_refund(client, stand_in):
     )
     charge = await client.retrieve_charge(paid.latest_charge_id)
     assert (charge.amount_refunded_cents, charge.refunded) == (200, False)
-    stand_in.refund(charge.id)
+    fake.refund(charge.id)
     assert (await client.retrieve_charge(charge.id)).refunded
-    dispute = stand_in.dispute(charge.id)
+    dispute = fake.dispute(charge.id)
     assert (await client.retrieve_dispute(dispute["id"])).charge_id == charge.id
 
 
-async def test_the_invoice_of_a_payment(client, stand_in):
-    subscription = await subscribed(client, stand_in)
-    charge = Charge.of(stand_in.objects("charge")[0])
+async def test_the_invoice_of_a_payment(client, fake):
+    subscription = await subscribed(client, fake)
+    charge = Charge.of(fake.objects("charge")[0])
     found = await client.invoice_of_payment(charge.payment_intent_id)
     assert found == subscription.latest_invoice_id
 
 
-async def test_a_creator_is_onboarded_and_paid_once(client, stand_in):
+async def test_a_creator_is_onboarded_and_paid_once(client, fake):
     creator = uuid4()
     account = await client.create_account(
         creator_id=creator, country="US", email=None, idempotency_key=f"account:{creator}"
@@ -250,71 +250,71 @@ async def test_a_creator_is_onboarded_and_paid_once(client, stand_in):
     link = await client.create_account_link(
         account.id, return_url="https://a.example", refresh_url="https://b.example"
     )
-    assert link.url.startswith(stand_in.url)
-    assert link.expires_at > datetime.fromtimestamp(stand_in.now, UTC)
-    with pytest.raises(StripeRefused):
+    assert link.url.startswith(fake.url)
+    assert link.expires_at > datetime.fromtimestamp(fake.now, UTC)
+    with pytest.raises(StripeRejected):
         await client.create_login_link(account.id)
 
     payout = {"account_id": account.id, "amount_cents": 1200, "metadata": {"payout_id": "p1"}}
-    with pytest.raises(StripeRefused) as caught:
+    with pytest.raises(StripeRejected) as caught:
         await client.create_transfer(**payout, idempotency_key="too early")
     assert caught.value.stripe_code == "insufficient_capabilities_for_transfer"
 
-    stand_in.onboard(account.id)
+    fake.onboard(account.id)
     known = await client.retrieve_account(account.id)
     assert (known.details_submitted, known.transfers_active, known.payouts_enabled) == (True,) * 3
     assert (known.charges_enabled, list(known.requirements_due)) == (False, [])
-    assert (await client.create_login_link(account.id)).startswith(stand_in.url)
+    assert (await client.create_login_link(account.id)).startswith(fake.url)
 
     first = await client.create_transfer(**payout, idempotency_key="payout:p1")
     again = await client.create_transfer(**payout, idempotency_key="payout:p1")
     assert first == again == await client.retrieve_transfer(first.id)
     assert [t.id for t in (await client.list_transfers(account_id=account.id)).items] == [first.id]
-    stand_in.behaviour.balance_cents = 100
-    with pytest.raises(StripeRefused) as caught:
+    fake.behaviour.balance_cents = 100
+    with pytest.raises(StripeRejected) as caught:
         await client.create_transfer(**payout, idempotency_key="payout:p2")
     assert caught.value.stripe_code == "balance_insufficient"
-    stand_in.deauthorize(account.id)
+    fake.deauthorize(account.id)
     with pytest.raises(NoSuchObject):
         await client.retrieve_account(account.id)
 
 
 async def test_a_country_that_is_not_served(client):
-    with pytest.raises(StripeRefused) as caught:
+    with pytest.raises(StripeRejected) as caught:
         await client.create_account(creator_id=ANN, country="XX", email=None, idempotency_key="a")
     assert (caught.value.stripe_code, caught.value.param) == ("country_unsupported", "country")
 
 
-async def test_events_can_be_read_again(client, stand_in):
-    await subscribed(client, stand_in)
+async def test_events_can_be_read_again(client, fake):
+    await subscribed(client, fake)
     assert (await client.list_undelivered_events()).items == []
     [port] = free_ports(1)
-    stand_in.behaviour.mail.retries = []
-    stand_in.post.endpoints.append(Endpoint(f"http://127.0.0.1:{port}/", ["whsec"]))
-    before = len(stand_in.events)
-    stand_in.advance(32 * DAY)
-    await stand_in.post.quiet()
+    fake.behaviour.mail.retries = []
+    fake.post.endpoints.append(Endpoint(f"http://127.0.0.1:{port}/", ["whsec"]))
+    before = len(fake.events)
+    fake.advance(32 * DAY)
+    await fake.post.quiet()
     first = await client.list_undelivered_events(limit=2)
     rest = await client.list_undelivered_events(starting_after=first.next_after)
     ids = [event.id for event in (*first.items, *rest.items)]
-    assert ids == [event["id"] for event in reversed(stand_in.events[before:])]
+    assert ids == [event["id"] for event in reversed(fake.events[before:])]
     assert rest.next_after is None
     assert await client.retrieve_event(ids[0]) == first.items[0]
 
 
-async def test_a_portal_has_an_address(client, stand_in):
-    subscription = await subscribed(client, stand_in)
+async def test_a_portal_has_an_address(client, fake):
+    subscription = await subscribed(client, fake)
     url = await client.create_portal_session(
         customer_id=subscription.customer_id, return_url="https://cookcam.ai"
     )
-    assert url.startswith(stand_in.url)
+    assert url.startswith(fake.url)
 
 
 async def test_a_wrong_key_and_unknown_objects():
-    async with open_stripe(key="sk_test_right") as stand_in:
-        async with open_client(stand_in, secret_key=Secret("sk_test_wrong")) as client:
+    async with open_stripe(key="sk_test_right") as fake:
+        async with open_client(fake, secret_key=Secret("sk_test_wrong")) as client:
             with pytest.raises(ServiceAuthError):
                 await client.retrieve_subscription("sub_1")
-        async with open_client(stand_in) as client:
+        async with open_client(fake) as client:
             with pytest.raises(NoSuchObject):
                 await client.retrieve_subscription("sub_1")

@@ -13,21 +13,21 @@ from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.stripe import Stripe, StripeUnavailable
 from cookcam.integrations.stripe.billing import Subscription
 from cookcam.integrations.stripe.reading import MalformedObject
-from cookcam.sandbox.stripe import Fault, StripeStandIn, open_stripe
+from cookcam.sandbox.stripe import FakeStripe, Fault, open_stripe
 from tests.integrations.stripe_conversations import checkout, open_client, subscribed
 
 RETRY_AFTER = RetryPolicy(deadline=60.0, attempts=3, initial_delay=0.25)
 
 
 @pytest.fixture
-async def stand_in() -> AsyncIterator[StripeStandIn]:
+async def fake() -> AsyncIterator[FakeStripe]:
     async with open_stripe() as opened:
         yield opened
 
 
 @pytest.fixture
-async def client(stand_in: StripeStandIn) -> AsyncIterator[Stripe]:
-    async with open_client(stand_in) as opened:
+async def client(fake: FakeStripe) -> AsyncIterator[Stripe]:
+    async with open_client(fake) as opened:
         yield opened
 
 
@@ -44,36 +44,36 @@ async def client(stand_in: StripeStandIn) -> AsyncIterator[Stripe]:
     ],
     ids=lambda fault: f"{fault.kind}-{fault.status}{'-late' if fault.late else ''}",
 )
-async def test_a_failure_is_repeated_and_what_was_done_is_not_done_twice(client, stand_in, fault):
+async def test_a_failure_is_repeated_and_what_was_done_is_not_done_twice(client, fake, fault):
     fault.times = 2
-    stand_in.behaviour.fault = fault
+    fake.behaviour.fault = fault
     session = await checkout(client)
-    assert stand_in.requests == ["POST /v1/checkout/sessions"] * 3
-    assert [known["id"] for known in stand_in.objects("checkout.session")] == [session.id]
+    assert fake.requests == ["POST /v1/checkout/sessions"] * 3
+    assert [known["id"] for known in fake.objects("checkout.session")] == [session.id]
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
-async def test_a_lasting_failure_is_a_503_with_advice(client, stand_in, status):
-    stand_in.behaviour.fault = Fault("status", status=status)
+async def test_a_lasting_failure_is_a_503_with_advice(client, fake, status):
+    fake.behaviour.fault = Fault("status", status=status)
     with pytest.raises(StripeUnavailable) as caught:
         await client.retrieve_subscription("sub_1")
     assert caught.value.status == 503
     assert dict(caught.value.headers) == {"Retry-After": "2"}
     assert caught.value.__cause__ is None
-    assert len(stand_in.requests) == 3
+    assert len(fake.requests) == 3
 
 
-async def test_it_stays_away_as_long_as_it_is_asked_to(stand_in, autojump_clock):
-    stand_in.behaviour.fault = Fault("status", times=1, status=429, retry_after=7)
-    async with open_client(stand_in, policy=RETRY_AFTER) as client:
+async def test_it_stays_away_as_long_as_it_is_asked_to(fake, autojump_clock):
+    fake.behaviour.fault = Fault("status", times=1, status=429, retry_after=7)
+    async with open_client(fake, policy=RETRY_AFTER) as client:
         began = trio.current_time()
         await checkout(client)
         assert 7.0 <= trio.current_time() - began < 8.0
 
 
-async def test_there_is_no_repeat_after_the_deadline(stand_in, autojump_clock):
-    stand_in.behaviour.fault = Fault("status", times=1, status=429, retry_after=90)
-    async with open_client(stand_in, policy=RETRY_AFTER) as client:
+async def test_there_is_no_repeat_after_the_deadline(fake, autojump_clock):
+    fake.behaviour.fault = Fault("status", times=1, status=429, retry_after=90)
+    async with open_client(fake, policy=RETRY_AFTER) as client:
         began = trio.current_time()
         with pytest.raises(StripeUnavailable) as caught:
             await checkout(client)
@@ -81,10 +81,10 @@ async def test_there_is_no_repeat_after_the_deadline(stand_in, autojump_clock):
         assert trio.current_time() - began < 1.0
 
 
-async def test_no_answer_ends_with_the_deadline(stand_in, autojump_clock):
-    stand_in.behaviour.fault = Fault("hang")
+async def test_no_answer_ends_with_the_deadline(fake, autojump_clock):
+    fake.behaviour.fault = Fault("hang")
     policy = RetryPolicy(deadline=6.0, attempts=3)
-    async with open_client(stand_in, policy=policy) as client:
+    async with open_client(fake, policy=policy) as client:
         began = trio.current_time()
         with pytest.raises(ServiceTimeout):
             await client.retrieve_subscription("sub_1")
@@ -95,8 +95,8 @@ async def test_no_answer_ends_with_the_deadline(stand_in, autojump_clock):
         assert trio.current_time() - began == pytest.approx(6.0, abs=0.5)
 
 
-async def test_whoever_waits_may_leave_and_others_go_on(client, stand_in):
-    stand_in.behaviour.fault = Fault("hang", times=1)
+async def test_whoever_waits_may_leave_and_others_go_on(client, fake):
+    fake.behaviour.fault = Fault("hang", times=1)
     with trio.move_on_after(0.05) as scope:
         await client.retrieve_subscription("sub_1")
     assert scope.cancelled_caught
@@ -104,17 +104,17 @@ async def test_whoever_waits_may_leave_and_others_go_on(client, stand_in):
 
 
 async def test_nobody_listens():
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        port = door.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     unused_url = f"http://127.0.0.1:{port}"
-    async with open_stripe() as stand_in, open_client(stand_in, api_base=unused_url) as client:
+    async with open_stripe() as fake, open_client(fake, api_base=unused_url) as client:
         with pytest.raises(ServiceUnavailable):
             await client.list_subscriptions()
 
 
-async def test_an_answer_of_another_shape(client, stand_in):
-    subscription = await subscribed(client, stand_in)
-    known = stand_in.get("subscription", subscription.id)
+async def test_an_answer_of_another_shape(client, fake):
+    subscription = await subscribed(client, fake)
+    known = fake.get("subscription", subscription.id)
     for missing in ("items", "status", "customer"):
         with pytest.raises(MalformedObject):
             Subscription.of({k: v for k, v in known.items() if k != missing})

@@ -243,8 +243,8 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-async def test_malformed_response_is_a_service_error(answer: tuple[int, bytes]):
-    status, body = answer
+async def test_malformed_response_is_a_service_error(response: tuple[int, bytes]):
+    status, body = response
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
 
     async def respond(stream: trio.SocketStream) -> None:

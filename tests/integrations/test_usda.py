@@ -16,7 +16,7 @@ from cookcam.errors import ServiceAuthError, ServiceError, ServiceUnavailable
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.usda import HourlyBudget, QuotaExhausted, Usda, _Unreachable
 from cookcam.sandbox.ports import free_port
-from cookcam.sandbox.usda import Behaviour, UsdaStandIn, foods, open_usda
+from cookcam.sandbox.usda import Behaviour, FakeUsda, foods, open_usda
 
 QUICK = RetryPolicy(5.0, 3, initial_delay=0.001, retry_on=(_Unreachable,))
 EGG = {"query": "egg", "pageSize": 3}
@@ -25,7 +25,7 @@ EGG = {"query": "egg", "pageSize": 3}
 @asynccontextmanager
 async def opened(
     *, policy: RetryPolicy = QUICK, budget: HourlyBudget | None = None, key: str | None = None
-) -> AsyncIterator[tuple[Usda, UsdaStandIn, Behaviour]]:
+) -> AsyncIterator[tuple[Usda, FakeUsda, Behaviour]]:
     async with (
         open_usda() as usda,
         Usda.open(

@@ -15,7 +15,7 @@ from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.work import Work
 from cookcam.serving.listener import Peer
 from cookcam.serving.states import RESPONSE_TIMEOUT
-from tests.support.program import Harness, MemoryDoor, answer, ask, at_end
+from tests.support.program import Harness, MemoryListener, ask, at_end, response
 
 
 def about(seconds: float) -> object:
@@ -53,19 +53,19 @@ class TestNotice:
             await trio.sleep(1)
             late = harness.door.knock()
             await ask(late, "/")
-            assert b"connection: close" in (await answer(late)).lower()
+            assert b"connection: close" in (await response(late)).lower()
 
 
 class TestClosingTheListener:
     async def scenario(self, without: Phase | None) -> tuple[Harness, bytes]:
-        door = MemoryDoor(busy=True)
+        door = MemoryListener(busy=True)
         harness = Harness(door=door, without=without)
         async with harness.running():
             waiting = door.knock()  # in the accept queue when the signal comes
             await ask(waiting, "/")
             harness.signal()
             with trio.move_on_after(60):
-                return harness, await answer(waiting)
+                return harness, await response(waiting)
             return harness, b""
         raise AssertionError
 
@@ -91,7 +91,7 @@ class TestDraining:
             await ask(client, "/sleep/20")
             await let_settle()
             harness.signal()
-            received = await answer(client)
+            received = await response(client)
             await client.aclose()
         return harness, received
 
@@ -115,7 +115,7 @@ class TestDraining:
         async with harness.running():
             idle = harness.door.knock()
             await ask(idle, "/")
-            await answer(idle)
+            await response(idle)
             before = trio.current_time()
             harness.signal()
             assert await at_end(idle)
@@ -130,11 +130,11 @@ class TestDraining:
         async with harness.running():
             idle = harness.door.knock()
             await ask(idle, "/")
-            assert b"connection: close" not in (await answer(idle)).lower()
+            assert b"connection: close" not in (await response(idle)).lower()
             harness.signal()
             await trio.sleep(3)
             await ask(idle, "/")
-            assert b"connection: close" in (await answer(idle)).lower()
+            assert b"connection: close" in (await response(idle)).lower()
             await idle.aclose()
         assert harness.report.seconds["draining"] == about(3)
 
@@ -146,7 +146,7 @@ class TestDraining:
             await ask(client, "/sleep/6")
             await let_settle()
             harness.signal()
-            await answer(client)
+            await response(client)
             await client.aclose()
         assert harness.report.seconds["draining"] == about(6)
 
@@ -220,7 +220,7 @@ class TestClosing:
             await ask(client, "/sleep/3")
             await let_settle()
             harness.signal()
-            await answer(client)
+            await response(client)
             assert harness.closed == []
             await client.aclose()
         assert harness.closed == ["services"]
@@ -277,7 +277,7 @@ class TestSignals:
             assert harness.lifecycle.draining
 
 
-class FailingListener(MemoryDoor):
+class FailingListener(MemoryListener):
     broken = False
 
     async def accept(self) -> list[Peer]:
@@ -297,7 +297,7 @@ class TestCoreFailure:
             await let_settle()
             door.broken = True
             door.knock()
-            assert (await answer(client)).startswith(b"HTTP/1.1 200")
+            assert (await response(client)).startswith(b"HTTP/1.1 200")
             await client.aclose()
         assert harness.status == 1
         assert harness.report.reason == "failure"

@@ -25,10 +25,10 @@ from cookcam.observability.sentry_events import (
     bounded,
     fingerprint,
     is_probe,
-    kept_breadcrumb,
     message_of,
     outline,
     request_section,
+    scrub_breadcrumb,
     scrubbed,
 )
 
@@ -151,15 +151,15 @@ def test_other_routes_are_not_probes(path: str) -> None:
 
 def test_breadcrumbs_of_health_checks_and_static_files_are_dropped() -> None:
     for url in ("http://x/health/ready", "http://x/static/app.js"):
-        assert kept_breadcrumb({"category": "http", "data": {"url": url}}) is None
-        assert kept_breadcrumb({"category": "other", "data": {"url": url}}) is not None
-    assert kept_breadcrumb({"category": "http", "message": "GET /health/live"}) is None
+        assert scrub_breadcrumb({"category": "http", "data": {"url": url}}) is None
+        assert scrub_breadcrumb({"category": "other", "data": {"url": url}}) is not None
+    assert scrub_breadcrumb({"category": "http", "message": "GET /health/live"}) is None
 
 
 def test_a_breadcrumb_is_redacted_and_keeps_its_time() -> None:
     moment = object()
     crumb = {"category": "auth", "timestamp": moment, "data": {"token": "abc"}}
-    assert kept_breadcrumb(crumb) == {
+    assert scrub_breadcrumb(crumb) == {
         "category": "auth",
         "timestamp": moment,
         "data": {"token": "[REDACTED]"},

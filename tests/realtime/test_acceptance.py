@@ -32,8 +32,8 @@ from tests.support.realtime import (
     PLAIN_PATH,
     SOCKETIO_PATH,
     WEBSOCKET,
+    ApiUser,
     Live,
-    Person,
     open_live,
     serving,
 )
@@ -248,7 +248,7 @@ async def test_a_step_that_is_none_is_an_invalid_payload(kitchen: LiveServer) ->
 
 FLOOD = 10_000
 BODY = "." * 8_192
-MOST_GROWTH = 60_000_000
+MAX_GROWTH = 60_000_000
 """Bytes; what is sent to one receiver is more, and two stop reading."""
 IN_FLIGHT = 32
 
@@ -277,7 +277,7 @@ class Device:
         return int.from_bytes(frame[2:4], "big"), frame[4 : 2 + frame[1]].decode()
 
 
-async def device(live: Live, address: str, person: Person, *, plain: bool) -> Device:
+async def device(live: Live, address: str, person: ApiUser, *, plain: bool) -> Device:
     host, port = address.split(":")
     stream = await trio.open_tcp_stream(host, int(port))
     path = PLAIN_PATH if plain else f"{SOCKETIO_PATH}?{WEBSOCKET}"
@@ -306,8 +306,8 @@ async def test_receivers_that_stop_reading_cost_the_others_nothing() -> None:
         serving(live) as address,
         trio.open_nursery() as nursery,
     ):
-        quick = [await device(live, address, Person(), plain=plain) for plain in (True, False)]
-        stuck = [await device(live, address, Person(), plain=plain) for plain in (True, False)]
+        quick = [await device(live, address, ApiUser(), plain=plain) for plain in (True, False)]
+        stuck = [await device(live, address, ApiUser(), plain=plain) for plain in (True, False)]
         for one in quick:
             nursery.start_soon(one.read)
         before, resumed = memory(), False
@@ -323,7 +323,7 @@ async def test_receivers_that_stop_reading_cost_the_others_nothing() -> None:
                     resumed = True
             while min(len(one.seen) for one in quick) < FLOOD:
                 await trio.sleep(0.01)
-        assert memory() - before < MOST_GROWTH
+        assert memory() - before < MAX_GROWTH
         for one in quick:
             assert one.seen == list(range(FLOOD))
         assert resumed
@@ -397,7 +397,7 @@ async def test_a_token_that_expires_closes_after_the_grace_unless_refreshed(
     async with (
         # Nothing but the token ends it: the interval of pings is longer than the test.
         open_live(SOCKET_PING_INTERVAL_SECONDS="3600") as live,
-        getattr(live, protocol)(ann := Person(), 600) as client,
+        getattr(live, protocol)(ann := ApiUser(), 600) as client,
     ):
         await client.expect("token_expiring")
         await trio.sleep_until(650)  # expired, and within the grace

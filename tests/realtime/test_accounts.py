@@ -20,7 +20,7 @@ from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.hub import Hub
 from tests.support.hubs import Recorder, connected, cut_all_sessions
 from tests.support.postgres import as_owner
-from tests.support.realtime import Person, open_live
+from tests.support.realtime import ApiUser, open_live
 from tests.support.users import create_user
 
 INTERVAL = 0.05
@@ -144,7 +144,7 @@ async def test_everybody_is_asked_for_once(
 
 
 async def test_the_server_closes_an_account_in_both_protocols(autojump_clock) -> None:
-    ann, ben = Person(name="Ann"), Person(name="Ben")
+    ann, ben = ApiUser(name="Ann"), ApiUser(name="Ben")
     async with (
         open_live() as live,
         live.plain(ann) as phone,

@@ -16,13 +16,13 @@ from tests.support.node_clients import node_clients
 from tests.support.realtime import (
     SOCKETIO_PATH,
     WEBSOCKET,
+    ApiUser,
     Live,
-    Person,
     open_live,
     serving,
 )
 
-ANN, BOB = Person(name="Ann"), Person(name="Bob")
+ANN, BOB = ApiUser(name="Ann"), ApiUser(name="Bob")
 POLLING = "EIO=4&transport=polling"
 MANY = {
     "SOCKET_MAX_PER_USER": "1000",
@@ -147,7 +147,7 @@ async def poll(live: Live, sid: str) -> str:
     return (await request(live.realtime, "GET", SOCKETIO_PATH, f"{POLLING}&sid={sid}")).text
 
 
-async def polling(live: Live, person: Person) -> str:
+async def polling(live: Live, person: ApiUser) -> str:
     """A connected client that polls; its session."""
     opened = await request(live.realtime, "GET", SOCKETIO_PATH, POLLING)
     sid = json.loads(opened.text[1:])["sid"]
@@ -163,17 +163,17 @@ async def polling(live: Live, person: Person) -> str:
 async def test_a_polling_client_gets_notice_and_goodbye_in_one_answer(autojump_clock, waiting):
     async with open_live() as live:
         sid = await polling(live, ANN)
-        answers: list[str] = []
+        responses: list[str] = []
 
         async def ask() -> None:
             await trio.sleep(0 if waiting else 0.5)
-            answers.append(await poll(live, sid))
+            responses.append(await poll(live, sid))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ask)
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(live.shut_down)
-        notice, goodbye = answers[0].split("\x1e")
+        notice, goodbye = responses[0].split("\x1e")
         assert is_notice(json.loads(notice[2:])[1])
         assert goodbye == "41"
         # It did not come back to close the transport, and was not waited for.
@@ -201,7 +201,7 @@ async def test_a_polling_client_with_a_handler_running_is_told_and_gets_its_answ
         assert "server_shutdown" in received[0]
         while "41" not in received[-1].split("\x1e"):
             received.append(await poll(live, sid))
-        assert any("waited" in answer for answer in received)
+        assert any("waited" in response for response in received)
     assert drained(live)["clean"] == 1
 
 

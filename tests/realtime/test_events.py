@@ -19,9 +19,9 @@ from cookcam.errors import (
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Events
 from tests.support.asgi import Closed
-from tests.support.realtime import Note, Person, open_live
+from tests.support.realtime import ApiUser, Note, open_live
 
-ANN, BOB = Person(name="Ann"), Person(name="Bob")
+ANN, BOB = ApiUser(name="Ann"), ApiUser(name="Bob")
 BIG = "x" * 2_000_001
 
 
@@ -178,8 +178,8 @@ async def test_socketio_packet_over_a_limit_is_answered_and_the_connection_lives
         error = await bob.expect("error")
         assert error["message"] == reason
         assert error["code"] == ("INVALID_JSON" if reason == DEPTH else "PAYLOAD_TOO_LARGE")
-        answer = {"ok": False, "error": reason}
-        assert json.loads((await bob.receive()).removeprefix("437")) == [answer]
+        response = {"ok": False, "error": reason}
+        assert json.loads((await bob.receive()).removeprefix("437")) == [response]
         await bob.send("join", {"room": "r"})
         await bob.expect("joined")
 
@@ -291,17 +291,17 @@ async def test_a_handler_has_the_bound_of_a_request(autojump_clock):
         error = (await ann.ask("wait", {"room": "100"}))["data"]
         assert trio.current_time() - began == 3
         assert error["code"] == "DEADLINE_EXCEEDED"
-        answer = await bob.ask("wait", {"room": "100"})
+        response = await bob.ask("wait", {"room": "100"})
         assert trio.current_time() - began == 6
-        assert answer == {"ok": False, "error": error["message"]}
+        assert response == {"ok": False, "error": error["message"]}
 
 
 async def test_events_of_one_connection_are_handled_in_order(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann:
         for seconds in ("3", "1", "2"):
             await ann.send("wait", {"room": seconds}, id=seconds)
-        answers = [(await ann.receive())["replyTo"] for _ in range(3)]
-        assert answers == ["3", "1", "2"]
+        responses = [(await ann.receive())["replyTo"] for _ in range(3)]
+        assert responses == ["3", "1", "2"]
         assert trio.current_time() == 6
 
 
@@ -322,8 +322,8 @@ async def test_a_user_has_a_quota_over_all_connections(autojump_clock):
             "retryAfter": 2,
         }
         assert (await phone.ask("say", {"room": "r"}))["data"] == refused
-        answer = await tablet.ask("say", {"room": "r"})
-        assert answer == {"ok": False, "error": "Rate limit exceeded"}
+        response = await tablet.ask("say", {"room": "r"})
+        assert response == {"ok": False, "error": "Rate limit exceeded"}
         assert (await bob.ask("say", {"room": "r"}))["event"] == "ack"
         await trio.sleep(2.1)
         assert (await phone.ask("say", {"room": "r"}))["event"] == "ack"
@@ -382,7 +382,7 @@ async def test_others_see_the_name_of_the_profile(autojump_clock):
         return names[user_id]
 
     async with open_live(name_of=name_of) as live:
-        eve, quiet = Person(name="Eve"), Person(name="")
+        eve, quiet = ApiUser(name="Eve"), ApiUser(name="")
         names[quiet.id] = str(quiet.id)  # as an account begins whose owner gave no name
         for person, name in ((ANN, "Anna"), (BOB, "Bob"), (eve, "Eve"), (quiet, "CookCam user")):
             async with live.plain(person) as client:

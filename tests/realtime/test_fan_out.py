@@ -17,9 +17,9 @@ from wsproto.events import CloseConnection, Ping, RejectConnection, Request, Tex
 
 from cookcam.realtime.announcement import Announcement
 from cookcam.serving.extensions import WEBSOCKET_DIRECT
-from tests.support.realtime import Live, Person, open_live, serving
+from tests.support.realtime import ApiUser, Live, open_live, serving
 
-ANN = Person(name="Ann")
+ANN = ApiUser(name="Ann")
 SOCKETIO, PLAIN = "/socket.io/?EIO=4&transport=websocket", "/api/v1/realtime"
 BOTH = pytest.mark.parametrize("target", [SOCKETIO, PLAIN])
 SMALL = 4096

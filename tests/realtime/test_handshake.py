@@ -9,13 +9,13 @@ import pytest
 import trio
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.http.facts import STATE_KEY, RequestFacts
+from cookcam.http.request_info import STATE_KEY, RequestInfo
 from cookcam.lifecycle.state import Phase
 from tests.identity.signers import signer
-from tests.support.asgi import Closed, Rejected, request
-from tests.support.realtime import SOCKETIO_PATH, Live, Person, open_live
+from tests.support.asgi import Closed, RequestRejected, request
+from tests.support.realtime import SOCKETIO_PATH, ApiUser, Live, open_live
 
-ANN = Person()
+ANN = ApiUser()
 EMAIL = f"{ANN.id}@example.com"
 
 
@@ -44,9 +44,9 @@ async def connect_socketio(live: Live, auth: Any = None, **options: Any) -> dict
     """What a Socket.IO client is told: the `connect_error`, or the data of `connected`."""
     async with live.socketio_session(**options) as client:
         await client.send_raw("40" if auth is None else f"40{json.dumps(auth)}")
-        answer = await client.receive()
-        if answer.startswith("44"):
-            return {"connect_error": json.loads(answer[2:])}
+        response = await client.receive()
+        if response.startswith("44"):
+            return {"connect_error": json.loads(response[2:])}
         return await client.expect("connected")
 
 
@@ -75,7 +75,7 @@ async def test_a_good_token_is_welcome_over_both_protocols(autojump_clock):
 
 
 async def test_the_token_in_auth_comes_before_the_one_in_the_header(autojump_clock):
-    bob = Person()
+    bob = ApiUser()
     async with open_live() as live:
         auth = {"token": live.token(ANN)}
         told = await connect_socketio(live, auth, headers=bearer(live.token(bob)))
@@ -86,9 +86,9 @@ async def test_a_first_frame_with_an_id_gets_its_answer(autojump_clock):
     async with open_live() as live, live.plain_socket() as client:
         await client.send("authenticate", {"token": live.token(ANN, 600)}, id=1)
         await client.expect("connected")
-        answer = await client.receive()
-        assert (answer["event"], answer["replyTo"]) == ("authenticated", 1)
-        assert answer["data"]["expiresAt"].endswith("Z")
+        response = await client.receive()
+        assert (response["event"], response["replyTo"]) == ("authenticated", 1)
+        assert response["data"]["expiresAt"].endswith("Z")
 
 
 async def test_the_subprotocol_is_echoed_to_who_offers_it():
@@ -136,12 +136,12 @@ async def test_a_bad_token_over_socketio(autojump_clock, bad):
 @each_bad_token
 async def test_a_bad_token_in_the_header_of_a_plain_upgrade(autojump_clock, bad):
     async with open_live() as live:
-        with pytest.raises(Rejected) as rejected:
+        with pytest.raises(RequestRejected) as rejected:
             async with live.plain_socket(headers=bearer(bad(live))):
                 pass
-        answer = rejected.value.answer
-        assert answer.status == 401
-        body = answer.json()
+        response = rejected.value.response
+        assert response.status == 401
+        body = response.json()
         assert body["error"] == "Token expired or invalid"
         assert body["code"] == "TOKEN_EXPIRED"
         assert body["message"] == "Please refresh your session"
@@ -186,11 +186,11 @@ async def test_a_token_that_is_no_text_is_invalid(autojump_clock, token):
 )
 async def test_an_upgrade_without_a_usable_token(autojump_clock, headers, query):
     async with open_live() as live:
-        with pytest.raises(Rejected) as rejected:
+        with pytest.raises(RequestRejected) as rejected:
             async with live.plain_socket(headers=headers, query=query):
                 pass
-        assert rejected.value.answer.status == 401
-        assert rejected.value.answer.json()["error"] == "Authentication required"
+        assert rejected.value.response.status == 401
+        assert rejected.value.response.json()["error"] == "Authentication required"
 
 
 @pytest.mark.parametrize(
@@ -244,10 +244,10 @@ async def test_an_outage_of_the_provider_is_no_verdict_on_the_token(autojump_clo
         live.provider.failure = ServiceUnavailable()
         told = await connect_socketio(live, {"token": live.token(ANN)})
         assert told == {"connect_error": {"message": "Authentication failed"}}
-        with pytest.raises(Rejected) as rejected:
+        with pytest.raises(RequestRejected) as rejected:
             async with live.plain_socket(headers=bearer(live.token(ANN))):
                 pass
-        assert rejected.value.answer.status == 503
+        assert rejected.value.response.status == 503
         async with live.plain_socket() as client:
             await client.send("authenticate", {"token": live.token(ANN)})
             assert await client.expect("connect_error") == {"message": "Authentication failed"}
@@ -262,7 +262,7 @@ def from_address(live: Live, address: str) -> Any:
     """The channel behind an edge that found this client address."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        facts = RequestFacts("", address, "GET", scope["path"], 0.0)
+        facts = RequestInfo("", address, "GET", scope["path"], 0.0)
         scope["state"] = {STATE_KEY: facts}
         await live.realtime(scope, receive, send)
 
@@ -271,10 +271,10 @@ def from_address(live: Live, address: str) -> Any:
 
 async def test_handshakes_are_limited_by_client_address(autojump_clock):
     async def handshake(address: str) -> int:
-        answer = await request(
+        response = await request(
             from_address(live, address), "GET", SOCKETIO_PATH, "EIO=4&transport=polling"
         )
-        return answer.status
+        return response.status
 
     async with open_live(SOCKET_HANDSHAKES_PER_MINUTE="3") as live:
         assert [await handshake("192.0.2.7") for _ in range(4)] == [200, 200, 200, 429]
@@ -288,8 +288,8 @@ async def test_handshakes_are_not_limited_where_rate_limiting_is_off(autojump_cl
     settings = {"ENABLE_RATE_LIMITING": "false", "SOCKET_HANDSHAKES_PER_MINUTE": "1"}
     async with open_live(**settings) as live:
         for _ in range(5):
-            answer = await request(live.realtime, "GET", SOCKETIO_PATH, "EIO=4&transport=polling")
-            assert answer.status == 200
+            response = await request(live.realtime, "GET", SOCKETIO_PATH, "EIO=4&transport=polling")
+            assert response.status == 200
             async with live.plain_socket():
                 pass
 
@@ -307,9 +307,9 @@ async def test_refused_handshake_is_an_error_envelope_with_the_code_of_engineio(
     query, code, message, autojump_clock
 ):
     async with open_live() as live:
-        answer = await request(live.realtime, "GET", SOCKETIO_PATH, query)
-        body = answer.json()
-        assert (answer.status, body["statusCode"]) == (400, 400)
+        response = await request(live.realtime, "GET", SOCKETIO_PATH, query)
+        body = response.json()
+        assert (response.status, body["statusCode"]) == (400, 400)
         assert (body["code"], body["message"], body["error"]) == (code, message, "BAD_REQUEST")
         assert body["path"] == SOCKETIO_PATH
         assert {"requestId", "timestamp"} <= body.keys()
@@ -321,17 +321,17 @@ async def test_both_protocols_share_the_limit_of_handshakes(autojump_clock):
         live.plain_socket(),
         live.socketio_session(),
     ):
-        with pytest.raises(Rejected) as rejected:
+        with pytest.raises(RequestRejected) as rejected:
             async with live.plain_socket():
                 pass
-        assert rejected.value.answer.status == 429
-        assert rejected.value.answer.headers["retry-after"] == "60"
-        assert rejected.value.answer.json()["code"] == "RATE_LIMIT_ERROR"
-        with pytest.raises(Rejected) as rejected:
+        assert rejected.value.response.status == 429
+        assert rejected.value.response.headers["retry-after"] == "60"
+        assert rejected.value.response.json()["code"] == "RATE_LIMIT_ERROR"
+        with pytest.raises(RequestRejected) as rejected:
             async with live.socketio_session():
                 pass
-        assert rejected.value.answer.status == 429
-        assert rejected.value.answer.headers["retry-after"] == "60"
+        assert rejected.value.response.status == 429
+        assert rejected.value.response.headers["retry-after"] == "60"
 
 
 async def test_a_peer_without_an_address_is_limited_like_any_other(autojump_clock):
@@ -366,10 +366,10 @@ async def test_one_connection_too_many_ends_the_oldest(autojump_clock):
 async def test_an_upgrade_from_a_foreign_page_is_refused(autojump_clock, which):
     async with open_live(CORS_ORIGIN="https://cookcam.ai") as live:
         for origin in ("https://evil.example", "null", "https://cookcam.ai.evil.example"):
-            with pytest.raises(Rejected) as rejected:
+            with pytest.raises(RequestRejected) as rejected:
                 async with getattr(live, which)(headers={"origin": origin}):
                     pass
-            assert rejected.value.answer.status == 403
+            assert rejected.value.response.status == 403
         for origin in ("https://cookcam.ai", "http://testserver"):
             async with getattr(live, which)(headers={"origin": origin}):
                 pass
@@ -378,13 +378,13 @@ async def test_an_upgrade_from_a_foreign_page_is_refused(autojump_clock, which):
 async def test_a_disabled_channel_answers_404(autojump_clock):
     async with open_live(ENABLE_WEBSOCKETS="false") as live:
         assert live.realtime.status == "disabled"
-        answer = await request(live.realtime, "GET", SOCKETIO_PATH, "EIO=4&transport=polling")
-        assert (answer.status, answer.json()["code"]) == (404, "NOT_FOUND")
+        response = await request(live.realtime, "GET", SOCKETIO_PATH, "EIO=4&transport=polling")
+        assert (response.status, response.json()["code"]) == (404, "NOT_FOUND")
         for which in (live.plain_socket, live.socketio_session):
-            with pytest.raises(Rejected) as rejected:
+            with pytest.raises(RequestRejected) as rejected:
                 async with which():
                     pass
-            assert rejected.value.answer.status == 404
+            assert rejected.value.response.status == 404
         await live.shut_down()
 
 
@@ -393,12 +393,12 @@ async def test_nobody_is_let_in_while_the_server_shuts_down(autojump_clock):
         live.lifecycle.enter(Phase.NOTICE)
         assert live.realtime.status == "draining"
         for which in (live.plain_socket, live.socketio_session):
-            with pytest.raises(Rejected) as rejected:
+            with pytest.raises(RequestRejected) as rejected:
                 async with which():
                     pass
-            assert rejected.value.answer.status == 503
-        answer = await request(live.realtime, "GET", SOCKETIO_PATH, "EIO=4&transport=polling")
-        assert answer.status == 503
+            assert rejected.value.response.status == 503
+        response = await request(live.realtime, "GET", SOCKETIO_PATH, "EIO=4&transport=polling")
+        assert response.status == 503
 
 
 @pytest.mark.parametrize(

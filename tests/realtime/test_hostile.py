@@ -18,9 +18,9 @@ from attrs import define
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from tests.fuzz import decoders
-from tests.support.realtime import Live, Person, open_live, serving
+from tests.support.realtime import ApiUser, Live, open_live, serving
 
-ANN, BOB = Person(name="Ann"), Person(name="Bob")
+ANN, BOB = ApiUser(name="Ann"), ApiUser(name="Bob")
 
 EVENTS = ["join", "say", "shout", "fail", "wait", "unspeakable", "authenticate", "unknown"]
 MISSING = object()
@@ -86,7 +86,7 @@ class Site:
         return open_websocket_url(self.url(protocol))
 
     async def sign_in(
-        self, websocket: WebSocketConnection, protocol: str, person: Person
+        self, websocket: WebSocketConnection, protocol: str, person: ApiUser
     ) -> Client:
         token = {"token": self.live.token(person)}
         if protocol == "plain":
@@ -94,9 +94,9 @@ class Site:
         else:
             await websocket.send_message(f"40{json.dumps(token)}")
         client = Client(websocket, protocol)
-        answer = await client.receive()
-        assert answer is not None
-        assert answer[0] == "connected"
+        response = await client.receive()
+        assert response is not None
+        assert response[0] == "connected"
         return client
 
 
@@ -118,14 +118,14 @@ async def test_every_event_with_every_wrong_payload(site, protocol, name):
                 client = await site.sign_in(websocket, protocol, ANN)
                 await client.send(event, PAYLOADS[name])
                 await client.send("join", {"room": "after"})
-                answer = await client.receive()
-                if answer is None:  # closed
+                response = await client.receive()
+                if response is None:  # closed
                     assert name == "two megabytes"
-                elif answer[0] == "joined":  # ignored
+                elif response[0] == "joined":  # ignored
                     assert event == "unknown"
                 else:
-                    assert answer[0] == "error"
-                    assert answer[1]["message"] == "Invalid payload"
+                    assert response[0] == "error"
+                    assert response[1]["message"] == "Invalid payload"
                     assert await client.receive() == (
                         "joined",
                         {"room": "after", "userName": "Ann"},
@@ -168,9 +168,9 @@ async def test_a_failing_handler_harms_nobody(site):
             await bob.send("fail", {"room": "r"})
         for client in (ann, bob):
             for _ in range(100):
-                answer = await client.receive()
-                assert answer is not None
-                assert answer[1]["code"] == "INTERNAL_ERROR"
+                response = await client.receive()
+                assert response is not None
+                assert response[1]["code"] == "INTERNAL_ERROR"
 
 
 def hostile_frame(rng: random.Random, protocol: str) -> str | bytes:
@@ -186,7 +186,7 @@ async def test_after_any_frame_the_older_connections_are_answered(site, protocol
     rng = random.Random(7)
     async with site.connection("plain") as first, site.connection("socketio") as second:
         plain = await site.sign_in(first, "plain", BOB)
-        socketio = await site.sign_in(second, "socketio", Person(name="Eve"))
+        socketio = await site.sign_in(second, "socketio", ApiUser(name="Eve"))
         for number in range(150):
             async with site.connection(protocol) as websocket:
                 if number % 3:

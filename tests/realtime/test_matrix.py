@@ -156,6 +156,6 @@ async def test_bytes_in_an_event_are_a_wrong_payload_and_nothing_more(
     bob = await connect(kitchen, node, await kitchen.person("Bob"), transport)
     attached = {"$bytes": [0, 255, 30]}
     for payload in (attached, {"shareId": attached}, [attached, attached]):
-        answer = await bob.ask("like_live_recipe", payload)
-        assert answer == {"ok": False, "error": "Invalid payload"}
+        response = await bob.ask("like_live_recipe", payload)
+        assert response == {"ok": False, "error": "Invalid payload"}
     assert await bob.ask("update_cooking_status", {"status": "idle"}) == {"ok": True}

@@ -11,9 +11,9 @@ import trio.testing
 
 from cookcam.realtime.service import PLAIN_PATH
 from tests.support.asgi import Closed
-from tests.support.realtime import Live, Person, open_live
+from tests.support.realtime import ApiUser, Live, open_live
 
-ANN, BOB = Person(name="Ann"), Person(name="Bob")
+ANN, BOB = ApiUser(name="Ann"), ApiUser(name="Bob")
 
 
 async def test_three_malformed_frames_in_a_row_end_the_connection(autojump_clock):
@@ -144,7 +144,7 @@ async def test_a_reader_that_stops_is_closed_and_the_others_get_everything(
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         slow = live.plain_socket if slow_protocol == "plain" else live.socketio_session
         async with slow(reading=False) as third:
-            token = live.token(Person())
+            token = live.token(ApiUser())
             if slow_protocol == "plain":
                 await third.send("authenticate", {"token": token})
                 await third.expect("connected")

@@ -22,9 +22,9 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Request
 
 from tests.support.node_clients import NodeClients, node_clients
-from tests.support.realtime import PLAIN_PATH, Live, Person, open_live, serving
+from tests.support.realtime import PLAIN_PATH, ApiUser, Live, open_live, serving
 
-ANN, BOB = Person(name="Ann"), Person(name="Bob")
+ANN, BOB = ApiUser(name="Ann"), ApiUser(name="Bob")
 TRANSPORTS = {
     "default": {},
     "websocket": {"transports": ["websocket"]},
@@ -47,7 +47,7 @@ class Site:
         return f"ws://{self.address}/api/v1/realtime"
 
     @asynccontextmanager
-    async def plain(self, person: Person) -> AsyncIterator[WebSocketConnection]:
+    async def plain(self, person: ApiUser) -> AsyncIterator[WebSocketConnection]:
         headers = [(b"authorization", f"Bearer {self.live.token(person)}".encode())]
         async with open_websocket_url(self.plain_url, extra_headers=headers) as websocket:
             assert (await frame_of(websocket))["event"] == "connected"
@@ -193,7 +193,7 @@ class RawWebSocket:
 
 
 @asynccontextmanager
-async def raw_websocket(site: Site, person: Person) -> AsyncIterator[RawWebSocket]:
+async def raw_websocket(site: Site, person: ApiUser) -> AsyncIterator[RawWebSocket]:
     """A plain connection whose `connected` has not been read."""
     host, port = site.address.split(":")
     protocol = WSConnection(ConnectionType.CLIENT)
@@ -291,9 +291,9 @@ async def test_no_message_is_compressed(site):
     host, port = site.address.split(":")
     async with await trio.open_tcp_stream(host, int(port)) as stream:
         await stream.send_all(request.encode())
-        answer = bytes(await stream.receive_some())
-    assert answer.startswith(b"HTTP/1.1 101")
-    assert b"sec-websocket-extensions" not in answer.lower()
+        response = bytes(await stream.receive_some())
+    assert response.startswith(b"HTTP/1.1 101")
+    assert b"sec-websocket-extensions" not in response.lower()
 
 
 # -- behind the edge
@@ -308,12 +308,12 @@ async def test_the_limit_of_handshakes_goes_by_the_client_behind_a_trusted_proxy
     ):
 
         async def handshake(client: str) -> int:
-            answer = await http.get(
+            response = await http.get(
                 "/socket.io/",
                 params={"EIO": "4", "transport": "polling"},
                 headers={"x-forwarded-for": client},
             )
-            return answer.status_code
+            return response.status_code
 
         assert [await handshake("198.51.100.1") for _ in range(3)] == [200, 200, 429]
         assert await handshake("198.51.100.2") == 200
@@ -325,12 +325,12 @@ async def test_a_page_may_read_polling_answers_by_one_cors_header():
         serving(live) as address,
         httpx.AsyncClient(base_url=f"http://{address}") as http,
     ):
-        answer = await http.get(
+        response = await http.get(
             "/socket.io/",
             params={"EIO": "4", "transport": "polling"},
             headers={"origin": "https://cookcam.ai"},
         )
-        allowed = answer.headers.get_list("access-control-allow-origin")
-        assert (answer.status_code, allowed) == (200, ["https://cookcam.ai"])
-        answer = await http.get("/socket.io/", params={"EIO": "4", "transport": "carrier"})
-        assert (answer.json()["code"], answer.json()["message"]) == (0, "Transport unknown")
+        allowed = response.headers.get_list("access-control-allow-origin")
+        assert (response.status_code, allowed) == (200, ["https://cookcam.ai"])
+        response = await http.get("/socket.io/", params={"EIO": "4", "transport": "carrier"})
+        assert (response.json()["code"], response.json()["message"]) == (0, "Transport unknown")

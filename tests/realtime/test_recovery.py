@@ -9,9 +9,9 @@ from typing import Any
 
 import trio
 
-from tests.support.realtime import Live, Person, SocketIO, open_live
+from tests.support.realtime import ApiUser, Live, SocketIO, open_live
 
-ANN, BOB = Person(name="Ann"), Person(name="Bob")
+ANN, BOB = ApiUser(name="Ann"), ApiUser(name="Bob")
 Event = list[Any]
 
 
@@ -19,15 +19,15 @@ async def event(client: SocketIO) -> Event:
     return json.loads((await client.receive())[2:])
 
 
-async def say_hello(live: Live, client: SocketIO, person: Person, **auth: Any) -> dict[str, Any]:
+async def say_hello(live: Live, client: SocketIO, person: ApiUser, **auth: Any) -> dict[str, Any]:
     await client.send_raw(f"40{json.dumps({'token': live.token(person), **auth})}")
-    answer = await client.receive()
-    assert answer.startswith("40"), answer
-    return json.loads(answer[2:])
+    response = await client.receive()
+    assert response.startswith("40"), response
+    return json.loads(response[2:])
 
 
 @asynccontextmanager
-async def away(live: Live, person: Person = ANN) -> AsyncIterator[tuple[dict[str, Any], str]]:
+async def away(live: Live, person: ApiUser = ANN) -> AsyncIterator[tuple[dict[str, Any], str]]:
     """While somebody is gone who was in the kitchen: the ids it had, and its last offset."""
     async with live.socketio_session() as client:
         ids = await say_hello(live, client, person, recover=True)

@@ -9,9 +9,9 @@ import trio
 
 from cookcam.lifecycle.state import Phase
 from tests.support.asgi import request
-from tests.support.realtime import SOCKETIO_PATH, Person, open_live
+from tests.support.realtime import SOCKETIO_PATH, ApiUser, open_live
 
-ANN, BOB = Person(name="Ann"), Person(name="Bob")
+ANN, BOB = ApiUser(name="Ann"), ApiUser(name="Bob")
 
 
 async def test_a_failure_inside_is_raised_as_it_is(autojump_clock):

@@ -8,9 +8,9 @@ import pytest
 import trio
 
 from tests.support.asgi import Closed
-from tests.support.realtime import Person, open_live
+from tests.support.realtime import ApiUser, open_live
 
-ANN, BOB = Person(name="Ann"), Person(name="Bob")
+ANN, BOB = ApiUser(name="Ann"), ApiUser(name="Bob")
 
 
 @pytest.mark.parametrize("protocol", ["plain", "socketio"])
@@ -43,8 +43,8 @@ async def test_a_fresh_token_keeps_the_connection(autojump_clock, protocol):
         await ann.expect("token_expiring")
         await trio.sleep(100)  # into the grace
         await ann.send("authenticate", {"token": live.token(ANN, 600)})
-        answer = await ann.expect("authenticated")
-        expires = datetime.fromisoformat(answer["expiresAt"])
+        response = await ann.expect("authenticated")
+        expires = datetime.fromisoformat(response["expiresAt"])
         assert expires.timestamp() == live.now() + 600
         await ann.expect("token_expiring")
         assert trio.current_time() == 640 + 540
@@ -58,8 +58,8 @@ async def test_a_fresh_token_brings_the_name_it_says(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann:
         token = live.token(ANN, user_metadata={"name": "Anna"})
         assert (await ann.ask("authenticate", {"token": token}))["event"] == "authenticated"
-        answer = await ann.ask("join", {"room": "r"})
-        assert answer["data"]["userName"] == "Anna"
+        response = await ann.ask("join", {"room": "r"})
+        assert response["data"]["userName"] == "Anna"
 
 
 @pytest.mark.parametrize("protocol", ["plain", "socketio"])
@@ -84,8 +84,8 @@ async def test_a_token_that_is_not_good_changes_nothing(autojump_clock, protocol
 async def test_an_acknowledgement_comes_beside_the_answer(autojump_clock):
     async with open_live() as live, live.socketio(ANN) as ann:
         assert await ann.ask("authenticate", {"token": live.token(ANN)}) == {"ok": True}
-        answer = await ann.ask("authenticate", {"token": "nonsense"})
-        assert answer == {"ok": False, "error": "Invalid or expired token"}
+        response = await ann.ask("authenticate", {"token": "nonsense"})
+        assert response == {"ok": False, "error": "Invalid or expired token"}
 
 
 async def test_a_short_token_is_warned_of_at_once(autojump_clock):

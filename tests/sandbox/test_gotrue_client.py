@@ -26,11 +26,11 @@ from tests.support.postgres import as_owner
 
 
 async def signed_up(client: AsyncGoTrueClient, address: str, name: str = "Ann") -> Session:
-    answer = await client.sign_up(
+    response = await client.sign_up(
         {"email": address, "password": PASSWORD, "options": {"data": {"name": name}}}
     )
-    assert answer.session is not None
-    return answer.session
+    assert response.session is not None
+    return response.session
 
 
 async def refused(call: object) -> tuple[int, str | None, str]:
@@ -91,11 +91,11 @@ async def test_a_token_of_another_key_is_not_verified_by_the_published_keys(
 
 async def test_a_password_opens_a_session_of_its_own(client: AsyncGoTrueClient, address: str):
     first = await signed_up(client, address)
-    answer = await client.sign_in_with_password({"email": address.title(), "password": PASSWORD})
-    assert answer.session is not None
-    assert answer.session.user.id == first.user.id
-    assert answer.session.refresh_token != first.refresh_token
-    assert answer.session.user.last_sign_in_at is not None
+    response = await client.sign_in_with_password({"email": address.title(), "password": PASSWORD})
+    assert response.session is not None
+    assert response.session.user.id == first.user.id
+    assert response.session.refresh_token != first.refresh_token
+    assert response.session.user.last_sign_in_at is not None
 
 
 async def test_a_wrong_password_and_an_unknown_address_look_the_same(
@@ -165,18 +165,18 @@ async def test_confirmation_hides_that_an_address_is_taken(
 ):
     known = await signed_up(client, address)
     gotrue.behaviour.confirm_email = True
-    answer = await client.sign_up({"email": address, "password": PASSWORD})
-    assert answer.user is not None
-    assert answer.user.id != known.user.id
-    assert answer.user.identities == []
+    response = await client.sign_up({"email": address, "password": PASSWORD})
+    assert response.user is not None
+    assert response.user.id != known.user.id
+    assert response.user.identities == []
 
 
 async def test_the_user_of_a_token(client: AsyncGoTrueClient, address: str):
     session = await signed_up(client, address)
-    answer = await client.get_user(session.access_token)
-    assert answer is not None
-    assert answer.user.id == session.user.id
-    assert answer.user.user_metadata == {"name": "Ann"}
+    response = await client.get_user(session.access_token)
+    assert response is not None
+    assert response.user.id == session.user.id
+    assert response.user.user_metadata == {"name": "Ann"}
 
 
 async def test_tokens_that_speak_for_nobody(
@@ -338,9 +338,9 @@ async def test_rights_come_from_the_service_key_alone(
         }
     )
     assert made.user.app_metadata["role"] == "admin"
-    answer = await client.sign_in_with_password({"email": address, "password": PASSWORD})
-    assert answer.session is not None
-    claims = jwt.decode(answer.session.access_token, options={"verify_signature": False})
+    response = await client.sign_in_with_password({"email": address, "password": PASSWORD})
+    assert response.session is not None
+    claims = jwt.decode(response.session.access_token, options={"verify_signature": False})
     assert claims["app_metadata"]["role"] == "admin"
     taken = admin.admin.create_user({"email": address, "password": PASSWORD})
     assert (await refused(taken))[:2] == (422, "email_exists")
@@ -382,8 +382,8 @@ async def test_a_late_failure_loses_the_answer_and_not_the_work(
     gotrue.behaviour.failure = Failure(504, times=1, late=True)
     with pytest.raises(AuthRetryableError):
         await client.sign_up({"email": address, "password": PASSWORD})
-    answer = await client.sign_in_with_password({"email": address, "password": PASSWORD})
-    assert answer.session is not None
+    response = await client.sign_in_with_password({"email": address, "password": PASSWORD})
+    assert response.session is not None
 
 
 async def test_the_lifetime_of_tokens_can_be_short(

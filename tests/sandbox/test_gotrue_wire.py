@@ -17,41 +17,44 @@ VERSIONED = {"x-supabase-api-version": "2024-01-01"}
 
 
 async def test_errors_have_the_older_shape_without_a_version(http: httpx.AsyncClient):
-    answer = await http.post(LOGIN, json={"email": "nobody@cookcam.example", "password": "x"})
-    assert answer.status_code == 400
-    assert answer.json() == {
+    response = await http.post(LOGIN, json={"email": "nobody@cookcam.example", "password": "x"})
+    assert response.status_code == 400
+    assert response.json() == {
         "code": 400,
         "error_code": "invalid_credentials",
         "msg": "Invalid login credentials",
     }
-    assert answer.headers["x-sb-error-code"] == "invalid_credentials"
-    assert "x-supabase-api-version" not in answer.headers
+    assert response.headers["x-sb-error-code"] == "invalid_credentials"
+    assert "x-supabase-api-version" not in response.headers
 
 
 async def test_errors_have_the_newer_shape_with_one(http: httpx.AsyncClient):
     body = {"email": "nobody@cookcam.example", "password": "x"}
-    answer = await http.post(LOGIN, json=body, headers=VERSIONED)
-    assert answer.json() == {"code": "invalid_credentials", "message": "Invalid login credentials"}
-    assert answer.headers["x-supabase-api-version"] == "2024-01-01"
+    response = await http.post(LOGIN, json=body, headers=VERSIONED)
+    assert response.json() == {
+        "code": "invalid_credentials",
+        "message": "Invalid login credentials",
+    }
+    assert response.headers["x-supabase-api-version"] == "2024-01-01"
 
 
 @pytest.mark.parametrize("key", ["", "nonsense"])
 async def test_the_gateway_wants_a_project_key(http: httpx.AsyncClient, key: str):
-    answer = await http.get("/auth/v1/health", headers={"apikey": key})
-    assert answer.status_code == 401
-    assert "API key" in answer.json()["message"]
+    response = await http.get("/auth/v1/health", headers={"apikey": key})
+    assert response.status_code == 401
+    assert "API key" in response.json()["message"]
 
 
 async def test_the_key_may_come_in_the_query(gotrue: Gotrue):
     async with bare_http() as bare:
-        answer = await bare.get(f"{gotrue.url}/auth/v1/health?apikey={gotrue.anon_key}")
-    assert answer.json()["name"] == "GoTrue"
+        response = await bare.get(f"{gotrue.url}/auth/v1/health?apikey={gotrue.anon_key}")
+    assert response.json()["name"] == "GoTrue"
 
 
 async def test_the_public_keys_need_no_project_key(gotrue: Gotrue):
     async with bare_http() as bare:
-        answer = await bare.get(f"{gotrue.url}/auth/v1/.well-known/jwks.json")
-    (key,) = answer.json()["keys"]
+        response = await bare.get(f"{gotrue.url}/auth/v1/.well-known/jwks.json")
+    (key,) = response.json()["keys"]
     assert {key["kty"], key["crv"], key["alg"], key["use"]} == {"EC", "P-256", "ES256", "sig"}
     assert "d" not in key
     token = gotrue.issue_token("7b1e5c7e-7f0f-4f6e-9d5a-0c5c8e1f2a3b")
@@ -78,8 +81,8 @@ async def test_the_settings_tell_whether_addresses_are_confirmed(
     ],
 )
 async def test_bodies_that_cannot_be_read(http: httpx.AsyncClient, path: str, content: str | bytes):
-    answer = await http.post(path, content=content)
-    assert (answer.status_code, answer.json()["error_code"]) == (400, "bad_json")
+    response = await http.post(path, content=content)
+    assert (response.status_code, response.json()["error_code"]) == (400, "bad_json")
 
 
 @pytest.mark.parametrize(
@@ -95,21 +98,21 @@ async def test_bodies_that_cannot_be_read(http: httpx.AsyncClient, path: str, co
 async def test_requests_that_lack_something(
     http: httpx.AsyncClient, method: str, path: str, expected: tuple[int, str]
 ):
-    answer = await http.request(method, path, json={})
-    assert (answer.status_code, answer.json()["error_code"]) == expected
+    response = await http.request(method, path, json={})
+    assert (response.status_code, response.json()["error_code"]) == expected
 
 
 async def test_a_user_id_that_is_none(http: httpx.AsyncClient, gotrue: Gotrue):
     bearer = {"Authorization": f"Bearer {gotrue.service_role_key}"}
-    answer = await http.delete("/auth/v1/admin/users/1", headers=bearer)
-    assert (answer.status_code, answer.json()["error_code"]) == (404, "validation_failed")
+    response = await http.delete("/auth/v1/admin/users/1", headers=bearer)
+    assert (response.status_code, response.json()["error_code"]) == (404, "validation_failed")
 
 
 async def test_logout_answers_with_nothing(http: httpx.AsyncClient, gotrue: Gotrue, address: str):
     tokens = await gotrue.sign_in(await gotrue.create_user(address, PASSWORD, "Ann"))
     bearer = {"Authorization": f"Bearer {tokens.access_token}"}
-    answer = await http.post("/auth/v1/logout", headers=bearer)
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = await http.post("/auth/v1/logout", headers=bearer)
+    assert (response.status_code, response.content) == (204, b"")
 
 
 async def test_another_process_may_change_the_behaviour(http: httpx.AsyncClient, gotrue: Gotrue):
@@ -117,8 +120,8 @@ async def test_another_process_may_change_the_behaviour(http: httpx.AsyncClient,
     refused = await http.put("/sandbox/behaviour", json=wanted)
     assert refused.status_code == 401
     bearer = {"Authorization": f"Bearer {gotrue.service_role_key}"}
-    answer = await http.put("/sandbox/behaviour", json=wanted, headers=bearer)
-    assert answer.json()["failure"] == {"status": 503, "times": 2, "late": False}
+    response = await http.put("/sandbox/behaviour", json=wanted, headers=bearer)
+    assert response.json()["failure"] == {"status": 503, "times": 2, "late": False}
     statuses = [(await http.get("/auth/v1/health")).status_code for _ in range(3)]
     assert statuses == [503, 503, 200]
     unknown = await http.put("/sandbox/behaviour", json={"colour": "red"}, headers=bearer)
@@ -131,8 +134,8 @@ async def test_the_mails_are_shown_to_who_has_the_service_key(
 ):
     await gotrue.create_user(address, PASSWORD, "Ann")
     query = {"redirect_to": "https://cookcam.test/new"}
-    answer = await http.post("/auth/v1/recover", json={"email": address}, params=query)
-    assert (answer.status_code, answer.json()) == (200, {})
+    response = await http.post("/auth/v1/recover", json={"email": address}, params=query)
+    assert (response.status_code, response.json()) == (200, {})
     assert (await http.get("/sandbox/mails")).status_code == 401
     bearer = {"Authorization": f"Bearer {gotrue.service_role_key}"}
     (mail,) = (await http.get("/sandbox/mails", headers=bearer)).json()
@@ -172,8 +175,8 @@ async def test_tokens_and_keys_outlive_a_restart(database_url: str, tmp_path, ad
     async with open_gotrue(owner, key_file=file, port=port) as second:
         headers = {"apikey": first.anon_key, "Authorization": f"Bearer {tokens.access_token}"}
         async with bare_http(base_url=second.url, headers=headers) as http:
-            answer = await http.get("/auth/v1/user")
-    assert answer.json()["id"] == str(user.id)
+            response = await http.get("/auth/v1/user")
+    assert response.json()["id"] == str(user.id)
 
 
 def test_a_file_that_holds_another_kind_of_key_is_refused(tmp_path):

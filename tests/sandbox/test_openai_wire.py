@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from cookcam.integrations.openai.json_schema import schema_of
-from cookcam.sandbox.openai import Behaviour, OpenAIStandIn, open_openai
+from cookcam.sandbox.openai import Behaviour, FakeOpenAI, open_openai
 from tests.integrations.openai_shapes import Suggestions
 from tests.sandbox.conftest import bare_http
 
@@ -19,15 +19,15 @@ COMPLETIONS = "/chat/completions"
 
 
 @pytest.fixture
-async def stand_in() -> AsyncIterator[OpenAIStandIn]:
+async def fake() -> AsyncIterator[FakeOpenAI]:
     async with open_openai() as opened:
         yield opened
 
 
 @pytest.fixture
-async def http(stand_in: OpenAIStandIn) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Authorization": f"Bearer {stand_in.key}"}
-    async with bare_http(base_url=stand_in.url, headers=headers) as made:
+async def http(fake: FakeOpenAI) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"Authorization": f"Bearer {fake.key}"}
+    async with bare_http(base_url=fake.url, headers=headers) as made:
         yield made
 
 
@@ -41,9 +41,9 @@ def asked(**changes: Any) -> dict[str, Any]:
 
 
 async def test_a_completion(http: httpx.AsyncClient):
-    answer = await http.post(COMPLETIONS, json=asked())
-    assert answer.status_code == 200
-    said = answer.json()
+    response = await http.post(COMPLETIONS, json=asked())
+    assert response.status_code == 200
+    said = response.json()
     assert said["object"] == "chat.completion"
     (choice,) = said["choices"]
     assert choice["finish_reason"] == "stop"
@@ -57,9 +57,9 @@ async def test_a_completion(http: httpx.AsyncClient):
 async def test_a_stream_is_the_completion_in_pieces(http: httpx.AsyncClient):
     whole = (await http.post(COMPLETIONS, json=asked())).json()
     options = {"stream": True, "stream_options": {"include_usage": True}}
-    answer = await http.post(COMPLETIONS, json=asked(**options))
-    assert answer.headers["content-type"] == "text/event-stream"
-    *events, done, rest = answer.text.split("\n\n")
+    response = await http.post(COMPLETIONS, json=asked(**options))
+    assert response.headers["content-type"] == "text/event-stream"
+    *events, done, rest = response.text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
     chunks = [json.loads(event.removeprefix("data: ")) for event in events]
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
@@ -77,8 +77,8 @@ async def test_a_stream_is_the_completion_in_pieces(http: httpx.AsyncClient):
 
 
 async def test_an_answer_beyond_the_tokens_allowed_is_cut(http: httpx.AsyncClient):
-    answer = await http.post(COMPLETIONS, json=asked(max_completion_tokens=20))
-    said = answer.json()
+    response = await http.post(COMPLETIONS, json=asked(max_completion_tokens=20))
+    said = response.json()
     assert said["choices"][0]["finish_reason"] == "length"
     assert said["usage"]["completion_tokens"] == 20
 
@@ -117,9 +117,9 @@ UNTYPED = {**LOOSE, "additionalProperties": False, "properties": {"a": {}}}
     ],
 )
 async def test_what_openai_refuses_is_refused(http: httpx.AsyncClient, changes: dict[str, Any]):
-    answer = await http.post(COMPLETIONS, json=asked(**changes))
-    assert answer.status_code == 400
-    error = answer.json()["error"]
+    response = await http.post(COMPLETIONS, json=asked(**changes))
+    assert response.status_code == 400
+    error = response.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     assert error["type"] == "invalid_request_error"
 
@@ -132,16 +132,16 @@ async def test_bodies_and_paths_that_are_none(http: httpx.AsyncClient):
 
 async def test_keys():
     async with (
-        open_openai(key="sk-right") as stand_in,
-        bare_http(base_url=stand_in.url) as http,
+        open_openai(key="sk-right") as fake,
+        bare_http(base_url=fake.url) as http,
     ):
         for key, status in (("Bearer sk-right", 200), ("Bearer sk-wrong", 401), ("", 401)):
-            answer = await http.get("/models", headers={"Authorization": key})
-            assert answer.status_code == status
-        assert answer.json()["error"]["type"] == "invalid_request_error"
+            response = await http.get("/models", headers={"Authorization": key})
+            assert response.status_code == status
+        assert response.json()["error"]["type"] == "invalid_request_error"
 
 
-async def test_behaviour_changes_while_it_runs(http: httpx.AsyncClient, stand_in: OpenAIStandIn):
+async def test_behaviour_changes_while_it_runs(http: httpx.AsyncClient, fake: FakeOpenAI):
     fault = {"kind": "status", "status": 429, "retry_after": 3, "times": 1}
     told = await http.put("/sandbox/behaviour", json={"fault": fault})
     assert told.json()["fault"]["status"] == 429
@@ -149,7 +149,7 @@ async def test_behaviour_changes_while_it_runs(http: httpx.AsyncClient, stand_in
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "3")
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert (await http.post(COMPLETIONS, json=asked())).status_code == 200
-    assert stand_in.behaviour == Behaviour()
+    assert fake.behaviour == Behaviour()
     for wrong in ({"mood": "bad"}, {"fault": {"kind": "fire"}}, []):
         assert (await http.put("/sandbox/behaviour", json=wrong)).status_code == 400
 
@@ -192,9 +192,9 @@ async def test_schemas_as_the_official_libraries_write_them(http: httpx.AsyncCli
     }
     wanted = {"name": "recipe", "strict": True, "schema": schema}
     format = {"type": "json_schema", "json_schema": wanted}
-    answer = await http.post(COMPLETIONS, json=asked(response_format=format))
-    assert answer.status_code == 200, answer.text
-    content = json.loads(answer.json()["choices"][0]["message"]["content"])
+    response = await http.post(COMPLETIONS, json=asked(response_format=format))
+    assert response.status_code == 200, response.text
+    content = json.loads(response.json()["choices"][0]["message"]["content"])
     jsonschema.validate(content, schema)
     assert (content["kind"], content["version"]) == ("recipe", 2)
 
@@ -209,5 +209,5 @@ async def test_a_schema_that_refers_to_itself_is_refused(http: httpx.AsyncClient
     }
     wanted = {"name": "tree", "strict": True, "schema": schema}
     format = {"type": "json_schema", "json_schema": wanted}
-    answer = await http.post(COMPLETIONS, json=asked(response_format=format))
-    assert answer.status_code == 400
+    response = await http.post(COMPLETIONS, json=asked(response_format=format))
+    assert response.status_code == 400

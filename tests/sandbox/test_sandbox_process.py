@@ -114,12 +114,12 @@ def test_its_people_can_log_in_and_own_recipes(sandbox: Running):
     roles: list[str | None] = []
     with httpx.Client(base_url=sandbox.about["supabase_url"], headers=headers) as http:
         for person in sandbox.about["demo_users"]:
-            answer = http.post(
+            response = http.post(
                 "/auth/v1/token?grant_type=password",
                 json={"email": person["email"], "password": person["password"]},
             )
-            assert answer.status_code == 200
-            roles.append(answer.json()["user"]["app_metadata"].get("role"))
+            assert response.status_code == 200
+            roles.append(response.json()["user"]["app_metadata"].get("role"))
     assert roles == [None, None, "admin"]
     assert sandbox.execute(
         "select count(*), count(created_by), count(*) filter (where not is_published)"
@@ -162,11 +162,11 @@ def test_data_keys_and_deletions_outlive_a_restart(sandbox: Running, started: li
     assert sandbox.stop() == 0
     again = start_sandbox(sandbox.home)
     started.append(again)
-    answer = httpx.get(
+    response = httpx.get(
         f"{again.about['supabase_url']}/auth/v1/health",
         headers={"apikey": old["SUPABASE_ANON_KEY"]},
     )
-    assert answer.status_code == 200
+    assert response.status_code == 200
     titles = [title for (title,) in again.execute("select title from public.recipes")]
     assert "Carrot butter rice" in titles
     assert "Milk rice with butter crumbs" not in titles

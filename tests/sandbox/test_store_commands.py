@@ -9,27 +9,27 @@ from typing import Any
 import httpx
 import pytest
 
-from cookcam.sandbox.app_store import AppleStandIn, open_apple
-from cookcam.sandbox.google_play import GooglePlayStandIn, open_google_play
+from cookcam.sandbox.app_store import FakeAppStore, open_apple
+from cookcam.sandbox.google_play import FakeGooglePlay, open_google_play
 from cookcam.sandbox.google_play.server import money
 
 PRODUCTS = {"apple": "com.cookcam.pro.monthly", "google": "cookcam_pro_monthly"}
 
 
 @pytest.fixture
-async def apple() -> AsyncIterator[AppleStandIn]:
+async def apple() -> AsyncIterator[FakeAppStore]:
     async with open_apple() as opened:
         yield opened
 
 
 @pytest.fixture
-async def google() -> AsyncIterator[GooglePlayStandIn]:
+async def google() -> AsyncIterator[FakeGooglePlay]:
     async with open_google_play() as opened:
         yield opened
 
 
 @pytest.fixture(params=["apple", "google"])
-def store(request: pytest.FixtureRequest, apple: AppleStandIn, google: GooglePlayStandIn) -> Any:
+def store(request: pytest.FixtureRequest, apple: FakeAppStore, google: FakeGooglePlay) -> Any:
     return apple if request.param == "apple" else google
 
 
@@ -40,7 +40,7 @@ async def command(store: Any, name: str, body: bytes | dict[str, Any] = b"") -> 
 
 
 def product(store: Any) -> str:
-    return PRODUCTS["apple" if isinstance(store, AppleStandIn) else "google"]
+    return PRODUCTS["apple" if isinstance(store, FakeAppStore) else "google"]
 
 
 @pytest.mark.parametrize(
@@ -63,16 +63,16 @@ def product(store: Any) -> str:
 async def test_a_mistake_is_said_in_json(
     store: Any, name: str, body: bytes, status: int, error: str
 ):
-    answer = await command(store, name, body)
-    assert answer.status_code == status
-    assert error in answer.json()["error"]
+    response = await command(store, name, body)
+    assert response.status_code == status
+    assert error in response.json()["error"]
     assert not store.bought
 
 
-async def test_mistakes_of_each_store(apple: AppleStandIn, google: GooglePlayStandIn):
+async def test_mistakes_of_each_store(apple: FakeAppStore, google: FakeGooglePlay):
     at_apple = await apple.buy(PRODUCTS["apple"])
     at_google = await google.buy(PRODUCTS["google"])
-    for answer, status in (
+    for response, status in (
         (await command(apple, "buy", {"product_id": "a", "where": "Mars"}), 400),
         (await command(apple, "renew", {"id": "5"}), 404),
         (await command(apple, "set_renewal", {"id": at_apple.id}), 400),
@@ -81,15 +81,15 @@ async def test_mistakes_of_each_store(apple: AppleStandIn, google: GooglePlaySta
         (await command(google, "renew", {"purchase_token": "5"}), 404),
         (await command(google, "void", {"purchase_token": at_google.token, "order_id": "5"}), 404),
     ):
-        assert answer.status_code == status
-        assert set(answer.json()) == {"error"}
+        assert response.status_code == status
+        assert set(response.json()) == {"error"}
 
 
 async def test_a_stores_time_goes_on_and_is_moved(store: Any):
     real = datetime.now(UTC)
     assert real <= store.now <= datetime.now(UTC)
-    answer = await command(store, "advance", {"days": 2, "hours": 1.5})
-    told = datetime.fromisoformat(answer.json()["now"])
+    response = await command(store, "advance", {"days": 2, "hours": 1.5})
+    told = datetime.fromisoformat(response.json()["now"])
     assert timedelta(days=2, hours=1.5) <= told - real < timedelta(days=2, hours=1.6)
     bought = await store.buy(product(store))
     await store.renew(bought)  # at the end of the period
@@ -99,7 +99,7 @@ async def test_a_stores_time_goes_on_and_is_moved(store: Any):
     assert store.now - before > timedelta(days=29)
 
 
-async def test_what_people_do_is_a_request(apple: AppleStandIn, google: GooglePlayStandIn):
+async def test_what_people_do_is_a_request(apple: FakeAppStore, google: FakeGooglePlay):
     bought = (await command(apple, "buy", {"product_id": PRODUCTS["apple"]})).json()
     assert (await command(apple, "set_renewal", {"id": bought["id"], "renews": False})).is_success
     assert not apple.bought[bought["id"]].renews

@@ -12,7 +12,7 @@ from cookcam.integrations.stripe import Stripe
 from cookcam.integrations.stripe.accounts import Account, Payout, Transfer
 from cookcam.integrations.stripe.billing import Invoice, Subscription
 from cookcam.integrations.stripe.events import Event
-from cookcam.sandbox.stripe import DAY, ApiFault, StripeStandIn, open_stripe
+from cookcam.sandbox.stripe import DAY, ApiFault, FakeStripe, open_stripe
 from tests.integrations.stripe_conversations import ANN, checkout, open_client, subscribed
 
 PAYMENT = ["payment_intent.created", "charge.succeeded", "payment_intent.succeeded"]
@@ -22,13 +22,13 @@ HOURS = 2 * 3600
 
 
 @pytest.fixture
-async def stripe() -> AsyncIterator[StripeStandIn]:
+async def stripe() -> AsyncIterator[FakeStripe]:
     async with open_stripe() as opened:
         yield opened
 
 
 @pytest.fixture
-async def client(stripe: StripeStandIn) -> AsyncIterator[Stripe]:
+async def client(stripe: FakeStripe) -> AsyncIterator[Stripe]:
     async with open_client(stripe) as opened:
         yield opened
 
@@ -36,7 +36,7 @@ async def client(stripe: StripeStandIn) -> AsyncIterator[Stripe]:
 class News:
     """The types of the events since the last look; catalogue entries left out."""
 
-    def __init__(self, stripe: StripeStandIn) -> None:
+    def __init__(self, stripe: FakeStripe) -> None:
         self.stripe, self.seen = stripe, len(stripe.events)
 
     def types(self) -> list[str]:
@@ -259,14 +259,14 @@ async def test_accounts_transfers_and_payouts_tell_of_themselves(client, stripe)
     assert Transfer.of(told[7].object).reversed
 
 
-async def _raw(stripe: StripeStandIn, path: str, params: dict[str, Any]) -> dict[str, Any]:
+async def _raw(stripe: FakeStripe, path: str, params: dict[str, Any]) -> dict[str, Any]:
     """A request that the server has no use for, made by the library all the same."""
     from stripe import HTTPXClient, StripeClient
 
     http = HTTPXClient()
     client = StripeClient(stripe.key, base_addresses={"api": stripe.url}, http_client=http)
     try:
-        answer: Any = await client.raw_request_async("post", path, **params)
-        return answer.data
+        response: Any = await client.raw_request_async("post", path, **params)
+        return response.data
     finally:
         await http.close_async()

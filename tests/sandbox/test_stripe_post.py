@@ -32,9 +32,9 @@ from cookcam.sandbox.stripe import (
     ApiFault,
     Behaviour,
     Endpoint,
+    FakeStripe,
     Fault,
     Mail,
-    StripeStandIn,
     open_stripe,
 )
 from cookcam.sandbox.stripe.forms import read_form
@@ -45,11 +45,11 @@ SECRETS = [Secret(WEBHOOK_SECRET), Secret(CONNECT_WEBHOOK_SECRET)]
 
 @define(eq=False)
 class Receiver:
-    """A webhook endpoint that verifies what it gets; `answer` gives the status for an event."""
+    """A webhook endpoint that verifies what it gets; `response` gives the status for an event."""
 
     url: str = ""
     got: list[Event] = field(factory=list[Event])
-    answer: Callable[[Event], int] = lambda event: 200
+    response: Callable[[Event], int] = lambda event: 200
 
     async def serve(self, stream: trio.SocketStream) -> None:
         # Of a sender that was killed, or ended with the test, in the middle of an event.
@@ -77,7 +77,7 @@ class Receiver:
                 signature = headers[b"stripe-signature"].decode()
                 told = verify(body, signature, SECRETS, now=datetime.now(UTC))
                 self.got.append(told)
-                status = self.answer(told)
+                status = self.response(told)
                 for out in (
                     h11.Response(status_code=status, headers=[("content-length", "0")]),
                     h11.EndOfMessage(),
@@ -95,7 +95,7 @@ async def receiver(nursery: trio.Nursery) -> Receiver:
 
 
 @pytest.fixture
-async def stripe(receiver: Receiver) -> AsyncIterator[StripeStandIn]:
+async def stripe(receiver: Receiver) -> AsyncIterator[FakeStripe]:
     endpoints = [
         Endpoint(receiver.url, ["whsec_older", WEBHOOK_SECRET]),
         Endpoint(f"{receiver.url}-connect", [CONNECT_WEBHOOK_SECRET], connect=True),
@@ -106,7 +106,7 @@ async def stripe(receiver: Receiver) -> AsyncIterator[StripeStandIn]:
 
 
 @pytest.fixture
-async def client(stripe: StripeStandIn) -> AsyncIterator[Stripe]:
+async def client(stripe: FakeStripe) -> AsyncIterator[Stripe]:
     async with open_client(stripe) as opened:
         yield opened
 
@@ -142,7 +142,7 @@ async def test_what_is_not_acknowledged_comes_again(client, stripe, receiver):
         seen[event.id] += 1
         return 200 if seen[event.id] > 2 else 500
 
-    receiver.answer = twice_no
+    receiver.response = twice_no
     await subscribed(client, stripe)
     await stripe.post.quiet()
     assert set(seen.values()) == {3}
@@ -287,7 +287,7 @@ async def test_expanding(client, stripe):
 
 async def test_killed_and_started_again_it_knows_what_it_knew(tmp_path, receiver):
     state = tmp_path / "stripe.sqlite"
-    receiver.answer = lambda event: 500
+    receiver.response = lambda event: 500
     with _process(state, receiver.url) as (pid, url):
         async with open_client(cast("Any", _Address(url))) as client:
             session = await checkout(client)
@@ -295,7 +295,7 @@ async def test_killed_and_started_again_it_knows_what_it_knew(tmp_path, receiver
             await _post(url, "clock", {"advance": 40 * DAY})
             before = await client.list_subscriptions()
         os.kill(pid, signal.SIGKILL)
-    receiver.answer = lambda event: 200
+    receiver.response = lambda event: 200
     receiver.got.clear()
     async with open_stripe(state=state, endpoints=[Endpoint(receiver.url, [WEBHOOK_SECRET])]) as it:
         await it.post.quiet()
@@ -321,16 +321,16 @@ class _Address:
 
 async def _post(url: str, what: str, given: dict[str, Any]) -> Any:
     async with httpx.AsyncClient(verify=False) as http:
-        answer = await http.post(f"{url}/_sandbox/{what}", content=orjson.dumps(given))
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        response = await http.post(f"{url}/_sandbox/{what}", content=orjson.dumps(given))
+        assert response.status_code == 200, response.text
+        return response.json()
 
 
 async def _put(url: str, what: str, given: dict[str, Any]) -> Any:
     async with httpx.AsyncClient(verify=False) as http:
-        answer = await http.put(f"{url}/_sandbox/{what}", content=orjson.dumps(given))
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+        response = await http.put(f"{url}/_sandbox/{what}", content=orjson.dumps(given))
+        assert response.status_code == 200, response.text
+        return response.json()
 
 
 async def _get(url: str, what: str) -> Any:

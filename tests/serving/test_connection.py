@@ -12,10 +12,10 @@ from attrs import define, field
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
-from cookcam.serving.listener import ACCEPT_BATCH, Peer, SocketDoor
+from cookcam.serving.listener import ACCEPT_BATCH, Peer, SocketListener
 from cookcam.serving.server import Server, protocol_config
 from cookcam.serving.states import WRITE_TIMEOUT
-from tests.support.program import MemoryDoor, answer, ask, at_end
+from tests.support.program import MemoryListener, ask, at_end, response
 from tests.support.serving import error_body, our_server, sample_app
 from tests.support.tls import make_certificate
 
@@ -148,7 +148,7 @@ async def test_an_answer_of_known_length_leaves_in_one_write() -> None:
         counting = CountingStream(theirs)
         door.let_in(Peer(counting))
         await ask(ours, "/")
-        assert (await answer(ours)).endswith(b"ok")
+        assert (await response(ours)).endswith(b"ok")
         assert len(counting.writes) == 1
 
 
@@ -181,7 +181,7 @@ async def test_an_idle_connection_ends_at_its_deadline(autojump_clock: Any) -> N
     async with memory_server(app) as door:
         client = door.knock()
         await ask(client, "/")
-        assert (await answer(client)).endswith(b"ok")
+        assert (await response(client)).endswith(b"ok")
         before = trio.current_time()
         assert await at_end(client)
         assert trio.current_time() - before == pytest.approx(75, abs=0.1)
@@ -273,7 +273,7 @@ async def test_a_drain_does_not_wait_for_somebody_who_never_speaks(tmp_path: Pat
 
 async def test_connections_are_accepted_in_batches() -> None:
     """One a pass, hundreds of new connections wait for hundreds of passes of a busy scheduler."""
-    door = SocketDoor.bind("127.0.0.1", 0)
+    door = SocketListener.bind("127.0.0.1", 0)
     door.listen()
     clients = [await trio.open_tcp_stream("127.0.0.1", door.port) for _ in range(ACCEPT_BATCH + 3)]
     assert [len(await door.accept()) for _ in range(2)] == [ACCEPT_BATCH, 3]
@@ -285,7 +285,7 @@ async def test_connections_are_accepted_in_batches() -> None:
 def test_a_closed_door_has_let_everyone_in_who_was_waiting() -> None:
     import socket
 
-    door = SocketDoor.bind("127.0.0.1", 0)
+    door = SocketListener.bind("127.0.0.1", 0)
     door.listen()
     visitors = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(20)]
 
@@ -309,14 +309,14 @@ async def answer_with(send: Any, body: bytes) -> None:
 
 
 class memory_server:  # noqa: N801 - reads as a context manager
-    """A server behind a `MemoryDoor`, cancelled at the end of the block."""
+    """A server behind a `MemoryListener`, cancelled at the end of the block."""
 
     def __init__(self, app: Any) -> None:
-        self.door = MemoryDoor()
+        self.door = MemoryListener()
         config = protocol_config(keep_alive_seconds=75)
         self.server = Server(app, [self.door], config, Lifecycle(), Work(), error_body)
 
-    async def __aenter__(self) -> MemoryDoor:
+    async def __aenter__(self) -> MemoryListener:
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         await self._nursery.start(self.server.serve)

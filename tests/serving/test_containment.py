@@ -25,7 +25,7 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.observability.metrics import Metrics
 from cookcam.serving.addresses import AddressLimit
-from cookcam.serving.listener import Peer, SocketDoor
+from cookcam.serving.listener import Peer, SocketListener
 from cookcam.serving.protocol import HTTP1
 from cookcam.serving.server import Server, protocol_config
 from tests.support.serving import our_server, sample_app
@@ -242,7 +242,7 @@ async def test_an_application_that_fails_ends_its_request_and_is_reported() -> N
 class ShortOfDescriptors:
     """A listener that cannot accept for a while."""
 
-    def __init__(self, door: SocketDoor, failures: list[int]) -> None:
+    def __init__(self, door: SocketListener, failures: list[int]) -> None:
         self.door = door
         self.failures = failures
 
@@ -261,7 +261,7 @@ class ShortOfDescriptors:
 async def test_a_shortage_of_descriptors_is_logged_once_counted_and_survived(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door = SocketDoor.bind("127.0.0.1", 0)
+    door = SocketListener.bind("127.0.0.1", 0)
     short = ShortOfDescriptors(door, [errno.EMFILE, errno.ENFILE, errno.ENETDOWN])
     metrics = Metrics()
     reports = ConnectionReports(metrics, RecordingReporter())  # type: ignore[arg-type]

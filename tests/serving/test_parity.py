@@ -101,7 +101,7 @@ CASES = {
 }
 
 
-PATIENCE = (0.15, 1.0, 3.0)
+TIMEOUT = (0.15, 1.0, 3.0)
 """Seconds without a word that are an end: on a busy machine it takes more of them."""
 
 
@@ -117,8 +117,8 @@ async def exchange(port: int, case: Exchange, patience: float) -> list[Any]:
         await stream.send_eof()
         closed = await _read_until_quiet(stream, received, patience)
     await stream.aclose()
-    answers = _answers(bytes(received), case.methods)
-    return [*answers, "closed" if closed else "open"] if case.compare_end else answers
+    responses = _answers(bytes(received), case.methods)
+    return [*responses, "closed" if closed else "open"] if case.compare_end else responses
 
 
 async def _read_until_quiet(
@@ -178,7 +178,7 @@ async def test_the_answers_agree_with_plain_hypercorn(name: str) -> None:
     case = CASES[name]
     async with plain_hypercorn(sample_app) as theirs, our_server(sample_app) as (ours, _):
         expected, answered = ["no answer"], list[Any]()
-        for patience in PATIENCE:
+        for patience in TIMEOUT:
             with suppress(h11.RemoteProtocolError):  # an answer that was not all there yet
                 expected = await exchange(theirs, case, patience)
                 answered = await exchange(ours, case, patience)
@@ -230,10 +230,10 @@ async def test_websocket_messages_are_not_compressed() -> None:
     async with our_server(sample_app) as (port, _):
         stream = await trio.open_tcp_stream("127.0.0.1", port)
         await stream.send_all(head)
-        answer = bytes(await stream.receive_some())
+        response = bytes(await stream.receive_some())
         await stream.aclose()
-    assert answer.startswith(b"HTTP/1.1 101")
-    assert b"extensions" not in answer.lower()
+    assert response.startswith(b"HTTP/1.1 101")
+    assert b"extensions" not in response.lower()
 
 
 async def http2_requests(port: int, context: Any) -> dict[tuple[str, str], tuple[bytes, bytes]]:

@@ -36,7 +36,7 @@ from cookcam.serving.states import (
 )
 from cookcam.serving.tasks import FAREWELL_TIMEOUT
 from tests.serving.test_containment import GET, HANDSHAKE, KEY, UPGRADE, VERSION, headers_of
-from tests.support.program import MemoryDoor
+from tests.support.program import MemoryListener
 from tests.support.serving import sample_app
 from tests.support.tls import make_certificate
 
@@ -216,7 +216,7 @@ async def stopped_peer(
     """A server with one connection, whose peer has sent what it sends. The event is set once the
     connection has ended."""
     config = protocol_config(keep_alive_seconds=KEEP_ALIVE, websocket_timeout=SILENCE)
-    door = MemoryDoor()
+    door = MemoryListener()
     lifecycle = Lifecycle()
     server = Server(stubborn_app, [door], config, lifecycle, Work(), malformed_request)
     ours, theirs = trio.testing.memory_stream_pair()
@@ -301,7 +301,7 @@ async def test_a_peer_that_stops_does_not_hold_a_drain(
 async def test_a_body_has_to_keep_up_the_minimum_rate(rate: float, autojump_clock: Any) -> None:
     """Twice the rate goes on for as long as it likes, half of it ends after a minute."""
     head = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-    door = MemoryDoor()
+    door = MemoryListener()
     config = protocol_config(keep_alive_seconds=KEEP_ALIVE)
     server = Server(stubborn_app, [door], config, Lifecycle(), Work(), malformed_request)
     async with trio.open_nursery() as nursery:
@@ -337,7 +337,7 @@ async def test_a_slow_application_does_not_use_up_the_time_of_a_body(autojump_cl
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    door = MemoryDoor()
+    door = MemoryListener()
     config = protocol_config(keep_alive_seconds=KEEP_ALIVE)
     server = Server(app, [door], config, Lifecycle(), Work(), malformed_request)
     async with trio.open_nursery() as nursery:

@@ -42,12 +42,12 @@ from cookcam.integrations.google_play import GooglePlay, PushTokens
 from cookcam.integrations.store_calls import StoreCalls
 from cookcam.observability.metrics import Metrics
 from cookcam.realtime.hub import Hub
-from cookcam.sandbox.app_store import AppleStandIn, Authority, open_apple
+from cookcam.sandbox.app_store import Authority, FakeAppStore, open_apple
 from cookcam.sandbox.app_store import Bought as Apple
 from cookcam.sandbox.google_play import Bought as Google
-from cookcam.sandbox.google_play import GooglePlayStandIn, Keys, open_google_play
+from cookcam.sandbox.google_play import FakeGooglePlay, Keys, open_google_play
 from cookcam.sandbox.gotrue import Gotrue
-from tests.features.conftest import Answer, Client, Person
+from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user, open_client, open_project
 from tests.support.postgres import as_owner
 from tests.support.profiles import profiles_of
@@ -78,8 +78,8 @@ class Mall:
 
     http: httpx.AsyncClient
     gotrue: Gotrue
-    apple: AppleStandIn
-    google: GooglePlayStandIn
+    apple: FakeAppStore
+    google: FakeGooglePlay
     stores: AppStores
     hub: Told
     metrics: Metrics
@@ -87,9 +87,9 @@ class Mall:
     database: Database
     database_url: str
 
-    async def person(self, name: str = "Ann") -> Person:
+    async def person(self, name: str = "Ann") -> ApiUser:
         user = await new_user(self.gotrue, name)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     def silence(self) -> None:
         """The stores say nothing by themselves."""
@@ -106,7 +106,7 @@ class Mall:
             cursor = await connection.execute(sql.SQL(statement), params)
             return await cursor.fetchall() if cursor.description else []
 
-    async def history(self, who: Person) -> list[tuple[str, str | None]]:
+    async def history(self, who: ApiUser) -> list[tuple[str, str | None]]:
         """Status and reason of each validation, oldest first."""
         return await self.sql(
             "select status, validation_response ->> 'reason' from iap_validation_history"
@@ -114,14 +114,14 @@ class Mall:
             id=who.id,
         )
 
-    async def rows(self, who: Person) -> list[tuple[str, str, int]]:
+    async def rows(self, who: ApiUser) -> list[tuple[str, str, int]]:
         return await self.sql(
             "select provider, coalesce(superseded_status, status), tier_id"
             " from user_subscriptions where user_id = %(id)s order by created_at",
             id=who.id,
         )
 
-    async def deeds(self, who: Person) -> list[str]:
+    async def deeds(self, who: ApiUser) -> list[str]:
         """The history of the subscriptions."""
         found = await self.sql(
             "select action from subscription_history where user_id = %(id)s order by created_at",
@@ -130,7 +130,7 @@ class Mall:
         return [row[0] for row in found]
 
 
-async def show(who: Client, bought: Apple | Google, **changes: Any) -> Answer:
+async def show(who: Client, bought: Apple | Google, **changes: Any) -> Response:
     """The purchase as the app sends it."""
     if isinstance(bought, Apple):
         body = {"platform": "ios", "productId": bought.newest.product_id, "receipt": bought.receipt}
@@ -143,7 +143,7 @@ async def show(who: Client, bought: Apple | Google, **changes: Any) -> Answer:
 Tier = Literal["free", "regular", "creator"]
 
 
-async def assert_has(who: Person, tier: Tier, *, ends: bool | None = None) -> dict[str, Any]:
+async def assert_has(who: ApiUser, tier: Tier, *, ends: bool | None = None) -> dict[str, Any]:
     """What the app reads of the status, and what the gates of both tiers let through, agree."""
     body = (await who.get("/subscription/status")).json()
     assert (body["success"], body["tier_slug"]) == (True, tier)

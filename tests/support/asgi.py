@@ -34,10 +34,10 @@ class Answer:
 
 
 @frozen
-class Rejected(Exception):
+class RequestRejected(Exception):
     """The upgrade was answered with plain HTTP."""
 
-    answer: Answer
+    response: Answer
 
 
 @frozen
@@ -127,7 +127,7 @@ class Conversation:
 async def websocket(
     app: ASGIApp, path: str, query: str, headers: Headers = (), *, reading: bool = True
 ) -> AsyncIterator[Conversation]:
-    """An accepted WebSocket; raises Rejected. Leaving it drops the connection."""
+    """An accepted WebSocket; raises RequestRejected. Leaving it drops the connection."""
     to_app, app_receives = trio.open_memory_channel[MutableMapping[str, Any]](10)
     app_sends, from_app = trio.open_memory_channel[MutableMapping[str, Any]](
         1_000_000 if reading else 0
@@ -149,8 +149,8 @@ async def websocket(
             yield conversation
             nursery.cancel_scope.cancel()
             return
-        answer = _answer([first, await from_app.receive()])
-    raise Rejected(answer)
+        response = _answer([first, await from_app.receive()])
+    raise RequestRejected(response)
 
 
 def _answer(sent: list[MutableMapping[str, Any]]) -> Answer:

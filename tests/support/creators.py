@@ -30,8 +30,8 @@ from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.realtime.hub import Hub
-from cookcam.sandbox.stripe import StripeStandIn, open_stripe, signature
-from tests.features.conftest import Answer, Client, Person
+from cookcam.sandbox.stripe import FakeStripe, open_stripe, signature
+from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user, open_project
 from tests.support.postgres import as_owner
 from tests.support.whole_server import environment
@@ -50,7 +50,7 @@ class CreatorsServer:
     gotrue: Any
     database_url: str
     settings: Config
-    stripe: StripeStandIn
+    stripe: FakeStripe
     client: Stripe
     database: Database
     delivered: set[str] = field(factory=set)
@@ -61,11 +61,11 @@ class CreatorsServer:
 
     # People
 
-    async def person(self, name: str = "Ann") -> Person:
+    async def person(self, name: str = "Ann") -> ApiUser:
         user = await new_user(self.gotrue, name)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
-    async def creator(self, *, account: str | None = None) -> Person:
+    async def creator(self, *, account: str | None = None) -> ApiUser:
         """A user with the creator tier; `account` is the outcome of Stripe onboarding, if any."""
         cid = await self.person("Cid")
         await self.sql(
@@ -83,7 +83,7 @@ class CreatorsServer:
             await self.deliver_all()
         return cid
 
-    async def recipe(self, author: Person, *, published: bool = True) -> str:
+    async def recipe(self, author: ApiUser, *, published: bool = True) -> str:
         rows = await self.sql(
             """insert into recipes (title, created_by, is_published)
             values (%(title)s, %(author)s, %(published)s) returning id""",
@@ -93,7 +93,7 @@ class CreatorsServer:
         )
         return str(rows[0][0])
 
-    async def earn(self, creator: Person, cents: int, *, days_ago: float = 10) -> None:
+    async def earn(self, creator: ApiUser, cents: int, *, days_ago: float = 10) -> None:
         """Books a commission `days_ago`."""
         at = datetime.now(UTC) - timedelta(days=days_ago)
         await self.sql(
@@ -109,7 +109,7 @@ class CreatorsServer:
             at=at,
         )
 
-    async def tip(self, tipper: Person, recipe: str, amount: float, **more: Any) -> dict[str, Any]:
+    async def tip(self, tipper: ApiUser, recipe: str, amount: float, **more: Any) -> dict[str, Any]:
         """Starts a tip; returns its uncompleted Stripe payment."""
         response = await tipper.post(
             f"/subscription/recipe/{recipe}/tip", {"amount": amount, **more}
@@ -121,19 +121,19 @@ class CreatorsServer:
         )
         return self.stripe.get("payment_intent", rows[0][0])
 
-    async def payout(self, creator: Person, amount: float, **headers: str) -> Answer:
+    async def payout(self, creator: ApiUser, amount: float, **headers: str) -> Response:
         return await creator.post(
             f"{CREATOR}/payout", {"amount": amount, "method": "stripe"}, headers=headers
         )
 
-    async def balance(self, creator: Person) -> dict[str, Any]:
+    async def balance(self, creator: ApiUser) -> dict[str, Any]:
         response = await creator.get(f"{CREATOR}/balance")
         assert response.status_code == 200, response.text
         return response.json()
 
     # Stripe
 
-    async def deliver(self, event: Mapping[str, Any]) -> Answer:
+    async def deliver(self, event: Mapping[str, Any]) -> Response:
         self.delivered.add(event["id"])
         connect = event.get("account") is not None
         path, secret = ("stripe-connect", CONNECT_SECRET) if connect else ("stripe", SECRET)
@@ -173,13 +173,13 @@ class CreatorsServer:
             await cursor.execute(sql.SQL(cast("LiteralString", statement)), params)
             return await cursor.fetchall() if cursor.description else []
 
-    async def ledger(self, creator: Person) -> list[tuple[str, int]]:
+    async def ledger(self, creator: ApiUser) -> list[tuple[str, int]]:
         return await self.sql(
             "select kind, amount_cents from creator_ledger where creator_id = %(id)s order by id",
             id=creator.id,
         )
 
-    async def owed(self, creator: Person) -> int:
+    async def owed(self, creator: ApiUser) -> int:
         """The amount owed to a creator by the journal, including held earnings."""
         rows = await self.sql(
             """select coalesce(sum(j.amount_cents), 0) from creator_journal j
@@ -190,7 +190,7 @@ class CreatorsServer:
         )
         return int(rows[0][0])
 
-    async def assert_balanced(self, creator: Person) -> None:
+    async def assert_balanced(self, creator: ApiUser) -> None:
         """The journal sums to zero, as a whole and for each entry, and agrees with ledger and
         payouts, of which it is written independently."""
         total = await self.sql("select coalesce(sum(amount_cents), 0) from creator_journal")

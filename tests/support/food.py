@@ -31,8 +31,8 @@ from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.usda import READ, HourlyBudget, Usda
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.gotrue import Gotrue
-from cookcam.sandbox.usda import UsdaStandIn, open_usda
-from tests.features.conftest import Client, Person
+from cookcam.sandbox.usda import FakeUsda, open_usda
+from tests.features.conftest import ApiUser, Client
 from tests.identity.project import new_user, open_client, open_project
 from tests.support.postgres import as_owner
 from tests.support.profiles import profiles_of
@@ -41,11 +41,11 @@ MACROS = ("calories", "protein_g", "carbs_g", "fat_g", "sodium_mg")
 
 
 @frozen
-class Kitchen:
+class FoodApp:
     """The running app and what stands behind it."""
 
     gotrue: Gotrue
-    usda: UsdaStandIn
+    usda: FakeUsda
     client: Usda
     database: Database
     database_url: str
@@ -58,9 +58,9 @@ class Kitchen:
     def guest(self) -> Client:
         return Client(self.http)
 
-    async def person(self, name: str = "Ann", role: str | None = None) -> Person:
+    async def person(self, name: str = "Ann", role: str | None = None) -> ApiUser:
         user = await new_user(self.gotrue, name, role)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def add(self, name: str, *macros: float | None, **columns: Any) -> int:
         """A row of the catalogue and its id; `macros` are those of MACROS, per 100 g."""
@@ -76,13 +76,13 @@ class Kitchen:
 
 
 @asynccontextmanager
-async def open_kitchen(
+async def open_food_app(
     database_url: str,
     *,
     policy: RetryPolicy = READ,
     budget: HourlyBudget | None = None,
     **environ: str,
-) -> AsyncIterator[Kitchen]:
+) -> AsyncIterator[FoodApp]:
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
         usda = await stack.enter_async_context(open_usda())
@@ -135,7 +135,7 @@ async def open_kitchen(
                 timeout=30,
             )
         )
-        yield Kitchen(gotrue, usda, client, database, database_url, ingredients, smart, cache, http)
+        yield FoodApp(gotrue, usda, client, database, database_url, ingredients, smart, cache, http)
 
 
 def word() -> str:
@@ -143,4 +143,4 @@ def word() -> str:
     return "".join(chr(ord("g") + int(digit, 16)) for digit in uuid4().hex[:12])
 
 
-__all__ = ["Kitchen", "as_owner", "open_kitchen", "word"]
+__all__ = ["FoodApp", "as_owner", "open_food_app", "word"]

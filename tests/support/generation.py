@@ -15,11 +15,11 @@ from psycopg import sql
 
 from cookcam.database.connection import Connection
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
-from cookcam.sandbox.openai import OpenAIStandIn, open_openai
-from tests.features.conftest import Answer, Client, Person
+from cookcam.sandbox.openai import FakeOpenAI, open_openai
+from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user
 from tests.support.postgres import as_owner
-from tests.support.whole_server import WholeServer, environment, whole_server
+from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 FOODS = ["chicken breast", "rice", "tomato", "spinach", "onion"]
 WISHES: dict[str, Any] = {
@@ -52,20 +52,20 @@ NOTHING = Traces(0, 0, 0, 0, 0, 0)
 
 
 @frozen
-class Kitchen:
+class GenerationApp:
     http: httpx.AsyncClient
-    server: WholeServer
+    server: ServerUnderTest
     gotrue: Gotrue
-    model: OpenAIStandIn
+    model: FakeOpenAI
     database_url: str
 
     @property
     def guest(self) -> Client:
         return Client(self.http)
 
-    async def person(self, name: str = "Ann") -> Person:
+    async def person(self, name: str = "Ann") -> ApiUser:
         user = await new_user(self.gotrue, name)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
         url = as_owner(self.database_url)
@@ -73,7 +73,7 @@ class Kitchen:
             cursor = await connection.execute(sql.SQL(statement), params)
             return await cursor.fetchall() if cursor.description else []
 
-    async def traces(self, person: Person) -> Traces:
+    async def traces(self, person: ApiUser) -> Traces:
         (row,) = await self.sql(
             "select (select count(*) from recipe_sessions where user_id = u.id),"
             " (select count(*) from cooking_sessions where user_id = u.id),"
@@ -86,7 +86,7 @@ class Kitchen:
         )
         return Traces(*map(int, row))
 
-    async def use_up(self, person: Person, used: int = 10) -> None:
+    async def use_up(self, person: ApiUser, used: int = 10) -> None:
         """What a month of the free tier allows is ten."""
         await self.sql(
             "insert into usage_counters (user_id, metric, period_start, used) values"
@@ -98,7 +98,7 @@ class Kitchen:
 
 
 @asynccontextmanager
-async def open_kitchen(database_url: str, **environ: str) -> AsyncIterator[Kitchen]:
+async def open_generation_app(database_url: str, **environ: str) -> AsyncIterator[GenerationApp]:
     # A first import takes longer than the deadlines of some tests.
     await trio.to_thread.run_sync(import_module, "openai")
     async with AsyncExitStack() as stack:
@@ -108,14 +108,14 @@ async def open_kitchen(database_url: str, **environ: str) -> AsyncIterator[Kitch
         settings = environment(database_url, gotrue, OPENAI_BASE_URL=model.url, **environ)
         server = await stack.enter_async_context(whole_server(settings))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30))
-        yield Kitchen(http, server, gotrue, model, database_url)
+        yield GenerationApp(http, server, gotrue, model, database_url)
 
 
 def new_session() -> str:
     return f"mine-{uuid4().hex}"
 
 
-async def previews(person: Person, session: str | None = None, **wishes: Any) -> Answer:
+async def previews(person: ApiUser, session: str | None = None, **wishes: Any) -> Response:
     body: dict[str, Any] = {
         "detectedIngredients": FOODS,
         "userPreferences": {**WISHES, **wishes},
@@ -125,7 +125,7 @@ async def previews(person: Person, session: str | None = None, **wishes: Any) ->
     return await person.post("/recipes/generate-previews", body)
 
 
-async def chosen(person: Person, place: int = 0) -> dict[str, Any]:
+async def chosen(person: ApiUser, place: int = 0) -> dict[str, Any]:
     """The body of step 2 after step 1."""
     data = (await previews(person)).json()["data"]
     return {"selectedPreview": data["previews"][place], "sessionId": data["sessionId"]}

@@ -49,15 +49,15 @@ class LeanConnection:
     async def ask(self, request: bytes) -> None:
         """Returns when the whole answer is there. Raises Refused."""
         await self.stream.send_all(request)
-        answer = b""
+        response = b""
         head = -1
         while head < 0:
-            answer += await self._more()
-            head = answer.find(b"\r\n\r\n")
-        length = LENGTH.search(answer, 0, head + 2)
-        if not answer.startswith(b"HTTP/1.1 200 ") or length is None:
-            raise Refused(answer[:500])
-        missing = head + 4 + int(length[1]) - len(answer)
+            response += await self._more()
+            head = response.find(b"\r\n\r\n")
+        length = LENGTH.search(response, 0, head + 2)
+        if not response.startswith(b"HTTP/1.1 200 ") or length is None:
+            raise Refused(response[:500])
+        missing = head + 4 + int(length[1]) - len(response)
         while missing > 0:
             missing -= len(await self._more())
 

@@ -18,7 +18,7 @@ from cookcam.database.connection import Connection
 from cookcam.sandbox.gotrue import Gotrue, User
 from tests.identity.project import new_user, open_project
 from tests.support.postgres import as_owner
-from tests.support.whole_server import WholeServer, environment, whole_server
+from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 EVENT_TIMEOUT = 5.0
 
@@ -117,7 +117,7 @@ class LiveServer:
 
     database_url: str
     gotrue: Gotrue
-    server: WholeServer
+    server: ServerUnderTest
     nursery: trio.Nursery
     clients: list[LiveClient] = field(factory=list)
 

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from tests.support.external import NODE_MODULES, node_module, require_program
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds to wait for something to happen."""
 
 
@@ -30,7 +30,7 @@ class NodeSocket:
     async def expect(self, what: str) -> Any:
         """Waits for `connect`, `connect_error`, `upgrade`, `disconnect`, `ack` or `event <name>`,
         and returns what came with the first that was not asked for before."""
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(TIMEOUT):
             while True:
                 for record in self._happened:
                     if record[0] == what:

@@ -21,11 +21,11 @@ from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Gotrue, User, open_gotrue
 from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.storage import Behaviour, Files, include_storage
-from cookcam.sandbox.stripe import StripeStandIn, open_stripe
-from tests.features.conftest import Client, Person
+from cookcam.sandbox.stripe import FakeStripe, open_stripe
+from tests.features.conftest import ApiUser, Client
 from tests.identity.project import PASSWORD, some_email
 from tests.support.postgres import as_owner
-from tests.support.whole_server import WholeServer, environment, whole_server
+from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 
 @define(eq=False)
@@ -64,26 +64,26 @@ class Hold:
 
 
 @frozen
-class Household:
+class OwnersApp:
     """What is behind the program; `url` is where the program itself answers, if it runs here."""
 
     gotrue: Gotrue
     files: Files
     storage: Behaviour
-    stripe: StripeStandIn
+    stripe: FakeStripe
     hold: Hold
     database_url: str
     settings: dict[str, str]
     http: httpx.AsyncClient
-    server: WholeServer | None = None
+    server: ServerUnderTest | None = None
 
     @property
     def guest(self) -> Client:
         return Client(self.http)
 
-    async def person(self, name: str = "Ann") -> Person:
+    async def person(self, name: str = "Ann") -> ApiUser:
         user: User = await self.gotrue.create_user(some_email(name.lower()), PASSWORD, name)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
         url = as_owner(self.database_url)
@@ -92,7 +92,7 @@ class Household:
             cursor = await connection.execute(text, params)
             return await cursor.fetchall() if cursor.description else []
 
-    async def subscribe(self, person: Person, tier: int = 3) -> str:
+    async def subscribe(self, person: ApiUser, tier: int = 3) -> str:
         """A subscription that Stripe charges for, by default the creator's; its id there."""
         (ref,) = self.stripe.stock(1)
         await self.sql(
@@ -107,7 +107,7 @@ class Household:
         )
         return ref
 
-    def keep_files(self, person: Person) -> int:
+    def keep_files(self, person: ApiUser) -> int:
         """A file in each bucket; how many."""
         for bucket, folder in FOLDERS.items():
             self.files.put(
@@ -115,7 +115,7 @@ class Household:
             )
         return len(FOLDERS)
 
-    def files_of(self, person: Person) -> list[str]:
+    def files_of(self, person: ApiUser) -> list[str]:
         return [
             about.key
             for bucket in BUCKETS
@@ -123,7 +123,7 @@ class Household:
             if person.id in about.key
         ]
 
-    async def traces_of(self, person: Person) -> list[str]:
+    async def traces_of(self, person: ApiUser) -> list[str]:
         """Every table, of every schema, that still knows the id or the address of somebody."""
         tables = await self.sql(
             "select format('%%I.%%I', n.nspname, c.relname) from pg_class c"
@@ -138,7 +138,7 @@ class Household:
         found = await self.sql(looks, id=person.id, email=person.email)
         return sorted({table for (table,) in found})
 
-    async def job(self, person: Person) -> Any:
+    async def job(self, person: ApiUser) -> Any:
         rows = await self.sql(
             "select status, attempts, completed_at is not null from account_deletions"
             " where user_id = %(id)s",
@@ -148,9 +148,9 @@ class Household:
 
 
 @asynccontextmanager
-async def open_household(
+async def open_owners_app(
     database_url: str, home: Path, *, running: bool = True, **environ: str
-) -> AsyncIterator[Household]:
+) -> AsyncIterator[OwnersApp]:
     """`running`: the program runs in this process, else it is somebody else's to start."""
     files, storage, hold = Files.at(home, BUCKETS), Behaviour(), Hold()
 
@@ -175,4 +175,4 @@ async def open_household(
         server = await stack.enter_async_context(whole_server(settings)) if running else None
         url = server.url if server else "http://127.0.0.1:9"
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
-        yield Household(gotrue, files, storage, stripe, hold, database_url, settings, http, server)
+        yield OwnersApp(gotrue, files, storage, stripe, hold, database_url, settings, http, server)

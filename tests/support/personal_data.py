@@ -9,8 +9,8 @@ from uuid import uuid4
 from psycopg import AsyncClientCursor
 
 from cookcam.database.connection import Connection
-from tests.features.conftest import Person
-from tests.support.owners import Household
+from tests.features.conftest import ApiUser
+from tests.support.owners import OwnersApp
 from tests.support.postgres import as_owner
 
 _RECIPE = "(select id from recipes where created_by = %(me)s and is_published limit 1)"
@@ -110,7 +110,7 @@ FILL: Sequence[LiteralString] = (
 )
 
 
-async def fill(house: Household, person: Person, other: Person) -> str:
+async def fill(house: OwnersApp, person: ApiUser, other: ApiUser) -> str:
     """Rows in every holding, of `person`; `other` is who they follow, tip, comment on.
 
     Returns what names and references of theirs end in.

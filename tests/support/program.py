@@ -27,7 +27,7 @@ ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 @define
-class MemoryDoor:
+class MemoryListener:
     """A door whose visitors come from `knock`; `queue_only` leaves them in the accept queue."""
 
     _send: trio.MemorySendChannel[Peer] = field(init=False)
@@ -106,7 +106,7 @@ class Harness:
     app: ASGI = slow_app
     jobs: Callable[[Background], Sequence[Task]] = lambda _: ()
     sockets: RecordingSockets = field(factory=RecordingSockets)
-    door: MemoryDoor = field(factory=MemoryDoor)
+    door: MemoryListener = field(factory=MemoryListener)
     without: Phase | None = None
     closed: list[str] = field(factory=list[str])
     result: tuple[int, DrainReport | None] | None = None
@@ -178,7 +178,7 @@ async def ask(stream: Any, path: str) -> None:
     await stream.send_all(f"GET {path} HTTP/1.1\r\nhost: test\r\n\r\n".encode())
 
 
-async def answer(stream: Any) -> bytes:
+async def response(stream: Any) -> bytes:
     """Reads one answer of `slow_app`, or what there is until the end of the stream."""
     received = b""
     while not received.endswith(b"\r\n\r\nok"):

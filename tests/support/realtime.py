@@ -25,8 +25,8 @@ from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
 from cookcam.identity import Authenticator
 from cookcam.lifecycle.state import Lifecycle, Phase
+from cookcam.observability.log_writers import LevelLogger, StreamLogWriter
 from cookcam.observability.metrics import Metrics
-from cookcam.observability.outlets import LevelLogger, StreamOutlet
 from cookcam.observability.records import as_record, json_line
 from cookcam.observability.reports import NoReports, ReportedRequest
 from cookcam.realtime.admission import NameOf
@@ -58,7 +58,7 @@ class Clock:
 
 
 @frozen
-class Person:
+class ApiUser:
     """Somebody with an account."""
 
     id: UUID = field(factory=uuid4)
@@ -200,8 +200,8 @@ class SocketIO:
         await self.conversation.send(f"427{json.dumps([event, *args])}")
         while not (frame := await self.receive()).startswith("437"):
             pass
-        (answer,) = json.loads(frame[3:])
-        return answer
+        (response,) = json.loads(frame[3:])
+        return response
 
     async def close_code(self) -> int:
         return await self.conversation.close_code()
@@ -250,7 +250,7 @@ class Live:
     def hub(self) -> Any:
         return self.realtime.hub
 
-    def token(self, person: Person, lifetime: float = 3600, **changes: Any) -> str:
+    def token(self, person: ApiUser, lifetime: float = 3600, **changes: Any) -> str:
         return person.token(lifetime, now=self.now(), **changes)
 
     @asynccontextmanager
@@ -285,7 +285,7 @@ class Live:
             yield client
 
     @asynccontextmanager
-    async def plain(self, person: Person, lifetime: float = 3600, **options: Any) -> Any:
+    async def plain(self, person: ApiUser, lifetime: float = 3600, **options: Any) -> Any:
         """A plain client that is connected."""
         headers = {"authorization": f"Bearer {self.token(person, lifetime)}"}
         async with self.plain_socket(headers=headers, **options) as client:
@@ -305,7 +305,7 @@ class Live:
             yield SocketIO(conversation)
 
     @asynccontextmanager
-    async def socketio(self, person: Person, lifetime: float = 3600, **options: Any) -> Any:
+    async def socketio(self, person: ApiUser, lifetime: float = 3600, **options: Any) -> Any:
         """A Socket.IO client that is connected."""
         async with self.socketio_session(**options) as client:
             await client.send_raw(f"40{json.dumps({'token': self.token(person, lifetime)})}")
@@ -362,7 +362,7 @@ async def running(live: Live) -> AsyncIterator[None]:
 def logging_to(stream: io.StringIO) -> Iterator[None]:
     """Lets structlog write JSON lines to `stream`."""
     before = structlog.get_config()
-    outlet = StreamOutlet(stream)
+    outlet = StreamLogWriter(stream)
     structlog.configure(
         processors=[as_record, json_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

@@ -32,7 +32,7 @@ from cookcam.features.billing.tiers.models import Provider, Subscription
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.integrations.stripe import Stripe
 from cookcam.observability.metrics import Metrics
-from cookcam.sandbox.stripe import StripeStandIn, open_stripe
+from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from tests.features.billing.test_subscriptions_ledger import Told as ToldHub
 from tests.integrations.stripe_conversations import open_client
 from tests.support.commissions import NoCommissions
@@ -92,7 +92,7 @@ class Shop:
 
     url: str
     database: Database
-    stripe: StripeStandIn
+    stripe: FakeStripe
     client: Stripe
     hub: ToldHub
     metrics: Metrics
@@ -191,7 +191,7 @@ class Shelf:
     """A source without a list: what it answers to each id; an exception is raised."""
 
     provider: Provider
-    answers: dict[str, Told | Gone | Exception] = field(factory=dict[str, Any])
+    responses: dict[str, Told | Gone | Exception] = field(factory=dict[str, Any])
     asked: list[str] = field(factory=list[str])
     lists: bool = False
 
@@ -201,10 +201,10 @@ class Shelf:
     async def look(self, known: Subscription) -> Told | Gone:
         ref = known.provider_subscription_id or ""
         self.asked.append(ref)
-        answer = self.answers[ref]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        response = self.responses[ref]
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     async def of_user(self, user_id: UUID) -> Sequence[Told]:
         return ()
@@ -221,7 +221,7 @@ class Shelf:
             "begun_at": now - 30 * DAY,
             **told,
         }
-        self.answers[ref] = Told(**known)
+        self.responses[ref] = Told(**known)
 
 
 @asynccontextmanager
@@ -229,8 +229,8 @@ async def open_shop(database_url: str) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
         config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=8)
         database = await stack.enter_async_context(Database.open(config))
-        stand_in = await stack.enter_async_context(open_stripe())
-        client = await stack.enter_async_context(open_client(stand_in))
+        fake = await stack.enter_async_context(open_stripe())
+        client = await stack.enter_async_context(open_client(fake))
         hub, metrics, store = ToldHub(), Metrics(), SubscriptionStore(database)
 
         def now() -> datetime:
@@ -251,7 +251,7 @@ async def open_shop(database_url: str) -> AsyncIterator[Shop]:
         yield Shop(
             database_url,
             database,
-            stand_in,
+            fake,
             client,
             hub,
             metrics,

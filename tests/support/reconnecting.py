@@ -28,13 +28,13 @@ class ReconnectingClients:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         await self.process.stdin.send_all(b"\n")
-        answer = b""
+        response = b""
         with trio.fail_after(10):
-            while not answer.endswith(b"\n"):
+            while not response.endswith(b"\n"):
                 data = await self.process.stdout.receive_some()
                 assert data, "the clients have died"
-                answer += data
-        return json.loads(answer)
+                response += data
+        return json.loads(response)
 
     async def all_connected(self, within: float) -> dict[str, dict[str, Any]]:
         """Waits until every client is connected; what they have seen."""

@@ -16,7 +16,7 @@ from attrs import define, field
 from tests.support.external import require_program
 from tests.support.ports import free_ports
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 @define(eq=False)
@@ -37,7 +37,7 @@ class RedisServer:
     async def start(self) -> None:
         """Returns when it answers."""
         self._spawn()
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(TIMEOUT):
             while not await self._answers():
                 await trio.sleep(0.02)
             if self.cluster and b"cluster_slots_assigned:16384" not in await self._state():
@@ -78,10 +78,10 @@ class RedisServer:
         self._asked += 1
         async with stream:
             await stream.send_all(f"{command}\r\nQUIT\r\n".encode())
-            answer = b""
+            response = b""
             while data := await stream.receive_some():
-                answer += data
-        return answer
+                response += data
+        return response
 
     async def connections_received(self) -> int:
         """How often anybody but this object has connected since the start."""

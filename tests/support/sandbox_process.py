@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 from tests.support.commands import start
 from tests.support.environments import STAGING
 
-START_BOUND = 60.0
+START_TIMEOUT = 60.0
 
 
 @frozen
@@ -65,7 +65,7 @@ class SandboxProcess:
     def sign_in(self, number: int = 0) -> dict[str, Any]:
         """A session of the demo user of that number, from the stand-in itself."""
         user = self.about["demo_users"][number]
-        answer = httpx.post(
+        response = httpx.post(
             f"{self.about['supabase_url']}/auth/v1/token",
             params={"grant_type": "password"},
             headers={"apikey": self.settings["SUPABASE_ANON_KEY"]},
@@ -73,7 +73,7 @@ class SandboxProcess:
             timeout=30,
             verify=False,
         )
-        return answer.raise_for_status().json()
+        return response.raise_for_status().json()
 
     @contextmanager
     def lock_on(self, table: str) -> Iterator[None]:
@@ -105,7 +105,7 @@ def sandbox_process(home: Path) -> Iterator[SandboxProcess]:
 
 
 def _wait_until_ready(process: Any, announcement: Path) -> dict[str, Any]:
-    deadline = time.monotonic() + START_BOUND
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise AssertionError(process.communicate())
@@ -113,4 +113,4 @@ def _wait_until_ready(process: Any, announcement: Path) -> dict[str, Any]:
             return json.loads(announcement.read_text())
         time.sleep(0.05)
     process.kill()
-    raise AssertionError(f"the sandbox was not ready within {START_BOUND:g} s")
+    raise AssertionError(f"the sandbox was not ready within {START_TIMEOUT:g} s")

@@ -73,10 +73,10 @@ class SentryIngest:
                     body = gzip.decompress(body)
                 await self._answering.wait()
                 self.envelopes.append(_parse(request.target.decode(), body))
-                answer = b'{"id":"0"}'
+                response = b'{"id":"0"}'
                 for part in (
-                    h11.Response(status_code=200, headers=[("Content-Length", str(len(answer)))]),
-                    h11.Data(data=answer),
+                    h11.Response(status_code=200, headers=[("Content-Length", str(len(response)))]),
+                    h11.Data(data=response),
                     h11.EndOfMessage(),
                 ):
                     await stream.send_all(connection.send(part))

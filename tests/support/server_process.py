@@ -16,7 +16,7 @@ from attrs import frozen
 
 from tests.support.commands import clean_environment
 
-START_BOUND = 30.0
+START_TIMEOUT = 30.0
 
 
 @frozen
@@ -46,7 +46,7 @@ class ServerProcess:
 
     async def logged(self, message: str) -> None:
         """Waits until the log has that message."""
-        with trio.fail_after(START_BOUND):
+        with trio.fail_after(START_TIMEOUT):
             while f'"message":"{message}"' not in self.text():
                 assert self.process.poll() is None, self.text()
                 await trio.sleep(0.005)
@@ -54,7 +54,7 @@ class ServerProcess:
     async def ready(self) -> None:
         """Waits until the server says that it should be given traffic."""
         async with httpx.AsyncClient(verify=False) as client:
-            with trio.fail_after(START_BOUND):
+            with trio.fail_after(START_TIMEOUT):
                 while True:
                     assert self.process.poll() is None, self.text()
                     with suppress(httpx.TransportError):

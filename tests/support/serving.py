@@ -12,7 +12,7 @@ from hypercorn.trio import serve
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
-from cookcam.serving.listener import SocketDoor
+from cookcam.serving.listener import SocketListener
 from cookcam.serving.server import Server, protocol_config
 from tests.support.tls import Certificate
 
@@ -55,7 +55,7 @@ async def our_server(
         tls_cert_file=tls and tls.cert_file,
         tls_key_file=tls and tls.key_file,
     )
-    door = SocketDoor.bind("127.0.0.1", 0, tls=config.create_ssl_context())
+    door = SocketListener.bind("127.0.0.1", 0, tls=config.create_ssl_context())
     server = Server(app, [door], config, lifecycle or Lifecycle(), Work(), error_body)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)

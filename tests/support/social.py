@@ -19,7 +19,7 @@ from cookcam.database.connection import Connection
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.storage import Behaviour, Files, include_storage
-from tests.features.conftest import Answer, Client, Person
+from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user
 from tests.support.postgres import as_owner
 from tests.support.whole_server import environment, whole_server
@@ -41,9 +41,9 @@ class ApiServer:
     def guest(self) -> Client:
         return Client(self.http)
 
-    async def person(self, name: str = "Ann") -> Person:
+    async def person(self, name: str = "Ann") -> ApiUser:
         user = await new_user(self.gotrue, name)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def recipe(self, author: Client, **content: Any) -> str:
         """Creates a recipe, published by default; returns its id."""
@@ -66,7 +66,7 @@ class ApiServer:
         ((value,),) = await self.sql(statement, **params)
         return value
 
-    async def xp(self, person: Person) -> int:
+    async def xp(self, person: ApiUser) -> int:
         return await self.value("select total_xp from users where id = %(id)s", id=person.id)
 
     @asynccontextmanager
@@ -129,12 +129,12 @@ async def restarted(api: ApiServer) -> AsyncIterator[ApiServer]:
         yield again
 
 
-def as_of(person: Person, api: ApiServer) -> Person:
+def as_of(person: ApiUser, api: ApiServer) -> ApiUser:
     """The same user as a client of another process."""
-    return Person(api.http, person.token, person.user)
+    return ApiUser(api.http, person.token, person.user)
 
 
-def refused(response: Answer, status: int, literal: str) -> dict[str, Any]:
+def refused(response: Response, status: int, literal: str) -> dict[str, Any]:
     """Checks an error response; returns its body."""
     body = response.json()
     assert (response.status_code, body["error"]) == (status, literal), response.text

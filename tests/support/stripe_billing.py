@@ -47,9 +47,9 @@ from cookcam.identity import Authenticator, Identity
 from cookcam.identity.guards import signed_in
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
-from cookcam.sandbox.stripe import StripeStandIn, open_stripe
+from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.post import signature
-from tests.features.conftest import Answer, Client, Person
+from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user, open_client, open_project
 from tests.support.postgres import as_owner
 from tests.support.whole_server import environment
@@ -132,12 +132,12 @@ class Notes:
 
 
 @frozen
-class Desk:
+class BillingApp:
     http: httpx.AsyncClient
     gotrue: Any
     database: Database
     database_url: str
-    stripe: StripeStandIn
+    stripe: FakeStripe
     payments: Payments
     ledger: SubscriptionLedger
     notes: Notes
@@ -148,9 +148,9 @@ class Desk:
     def guest(self) -> Client:
         return Client(self.http)
 
-    async def person(self, name: str = "Ann") -> Person:
+    async def person(self, name: str = "Ann") -> ApiUser:
         user = await new_user(self.gotrue, name)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     # Events
 
@@ -164,7 +164,7 @@ class Desk:
 
     async def deliver(
         self, event: Mapping[str, Any], *, path: str = WEBHOOK, secret: str = SECRET
-    ) -> Answer:
+    ) -> Response:
         self.delivered.add(event["id"])
         body = orjson.dumps(event, option=orjson.OPT_INDENT_2)
         signed = signature(body, [secret], int(time.time()))
@@ -177,32 +177,32 @@ class Desk:
         for event in self.new():
             connect = event.get("account") is not None
             path, secret = (CONNECT_WEBHOOK, CONNECT_SECRET) if connect else (WEBHOOK, SECRET)
-            answer = await self.deliver(event, path=path, secret=secret)
-            assert answer.status_code == 200, (event["type"], answer.text)
-            assert answer.json()["processed"], answer.text
+            response = await self.deliver(event, path=path, secret=secret)
+            assert response.status_code == 200, (event["type"], response.text)
+            assert response.json()["processed"], response.text
 
     # People
 
-    async def begin(self, who: Person, tier: int = 2, **more: Any) -> dict[str, Any]:
+    async def begin(self, who: ApiUser, tier: int = 2, **more: Any) -> dict[str, Any]:
         """A checkout; its session."""
-        answer = await who.post("/subscription/create-checkout", {"tierId": tier, **BACK, **more})
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["success"] is True
+        response = await who.post("/subscription/create-checkout", {"tierId": tier, **BACK, **more})
+        assert response.status_code == 200, response.text
+        assert response.json()["success"] is True
         session = self.stripe.objects("checkout.session")[-1]
-        assert answer.json()["checkoutUrl"] == session["url"]
+        assert response.json()["checkoutUrl"] == session["url"]
         return session
 
-    async def buy(self, who: Person, tier: int = 2, **more: Any) -> str:
+    async def buy(self, who: ApiUser, tier: int = 2, **more: Any) -> str:
         """Ann pays, and all events arrive; the id of the subscription."""
         session = await self.begin(who, tier, **more)
         paid = self.stripe.pay(session["id"])
         await self.deliver_all()
         return paid["subscription"]
 
-    async def status(self, who: Person) -> dict[str, Any]:
-        answer = await who.get("/subscription/status")
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+    async def status(self, who: ApiUser) -> dict[str, Any]:
+        response = await who.get("/subscription/status")
+        assert response.status_code == 200, response.text
+        return response.json()
 
     @asynccontextmanager
     async def today(self) -> AsyncGenerator[None]:
@@ -217,7 +217,7 @@ class Desk:
         finally:
             await self.sql(move, s=-ahead)
 
-    async def has(self, who: Person) -> str:
+    async def has(self, who: ApiUser) -> str:
         """What somebody has on the stand-in's day; status, gates and features agree on it."""
         async with self.today():
             status = await self.status(who)
@@ -302,14 +302,14 @@ def gated(gates: Gates) -> Routes:
 
 
 @asynccontextmanager
-async def open_desk(
+async def open_billing_app(
     database_url: str,
     *,
     configured: bool = True,
     secrets: Sequence[str] = (SECRET,),
     connect_secrets: Sequence[str] = (CONNECT_SECRET,),
     **environ: str,
-) -> AsyncIterator[Desk]:
+) -> AsyncIterator[BillingApp]:
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
         settings = loading.load(environment(database_url, gotrue, **environ))
@@ -322,11 +322,11 @@ async def open_desk(
                 jwt_secret=settings.identity.jwt_secret,
             )
         )
-        stand_in = await stack.enter_async_context(open_stripe())
+        fake = await stack.enter_async_context(open_stripe())
         client = await stack.enter_async_context(
             Stripe.open(
-                secret_key=Secret(stand_in.key),
-                api_base=stand_in.url,
+                secret_key=Secret(fake.key),
+                api_base=fake.url,
                 policy=RetryPolicy(deadline=2.0, attempts=2, initial_delay=0.0),
             )
         )
@@ -376,7 +376,7 @@ async def open_desk(
             )
         )
         logs = stack.enter_context(capture_logs())
-        desk = Desk(http, gotrue, database, database_url, stand_in, payments, ledger, notes, logs)
+        desk = BillingApp(http, gotrue, database, database_url, fake, payments, ledger, notes, logs)
         await desk.sql("delete from stripe_webhook_events")  # of the tests before
         yield desk
 

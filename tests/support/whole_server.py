@@ -12,7 +12,7 @@ import trio
 from attrs import define, field
 
 from cookcam.app import open_program
-from cookcam.app.process import open_door
+from cookcam.app.process import open_listener
 from cookcam.config import loading
 from cookcam.lifecycle.run import run
 from cookcam.lifecycle.shutdown import DrainReport
@@ -20,7 +20,7 @@ from cookcam.sandbox.gotrue import Gotrue
 
 
 @define
-class WholeServer:
+class ServerUnderTest:
     """`status` and `report` are those of the run once it has ended."""
 
     port: int
@@ -58,19 +58,19 @@ def environment(database_url: str, gotrue: Gotrue, **changes: str) -> dict[str, 
 
 
 @asynccontextmanager
-async def whole_server(environ: dict[str, str]) -> AsyncGenerator[WholeServer]:
+async def whole_server(environ: dict[str, str]) -> AsyncGenerator[ServerUnderTest]:
     """Serves for the length of the block, then drains as on SIGTERM."""
     settings = loading.load(environ)
-    door = open_door(settings)
+    listener = open_listener(settings)
     send, receive = trio.open_memory_channel[int](2)
     ready = trio.Event()
-    base_url = f"http://127.0.0.1:{door.port}/api/v1"
+    base_url = f"http://127.0.0.1:{listener.port}/api/v1"
     async with httpx.AsyncClient(base_url=base_url, timeout=30) as http:
-        server = WholeServer(door.port, http, send)
+        server = ServerUnderTest(listener.port, http, send)
 
         async def program() -> None:
             server.status, server.report = await run(
-                partial(open_program, settings, [door], on_ready=ready.set),
+                partial(open_program, settings, [listener], on_ready=ready.set),
                 settings.drain,
                 signals=receive,
             )

@@ -13,12 +13,12 @@ from cookcam.text import VISIBLE_PATTERN, clean_line
 
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+\.[^\s@\x00-\x1f\x7f]+")
 
-LONGEST_EMAIL = 320
-LONGEST_TEXT = 1000
-SHORTEST_PASSWORD = 8
+MAX_EMAIL_LENGTH = 320
+MAX_TEXT_LENGTH = 1000
+MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_BYTES = 72
 """Supabase Auth hashes with bcrypt, which reads 72 bytes, and refuses longer passwords."""
-SHORTEST_NAME = 2
+MIN_NAME_LENGTH = 2
 NAME_PATTERN = rf"{VISIBLE_PATTERN}[\s\S]*{VISIBLE_PATTERN}"
 """Two visible characters."""
 
@@ -29,15 +29,17 @@ def checked_email(email: str) -> str:
     Raises ValidationError.
     """
     email = email.strip()
-    if len(email) > LONGEST_EMAIL or not _EMAIL.fullmatch(email):
+    if len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email):
         raise refused("Invalid email format", "email")
     return email.lower()
 
 
 def checked_new_password(password: str) -> str:
     """The password as it is. Raises ValidationError."""
-    if len(password) < SHORTEST_PASSWORD:
-        raise refused(f"Password must be at least {SHORTEST_PASSWORD} characters long", "password")
+    if len(password) < MIN_PASSWORD_LENGTH:
+        raise refused(
+            f"Password must be at least {MIN_PASSWORD_LENGTH} characters long", "password"
+        )
     if len(password.encode()) > MAX_PASSWORD_BYTES:
         raise refused(
             f"Password must be at most {MAX_PASSWORD_BYTES} bytes long (letters outside of English"
@@ -47,11 +49,11 @@ def checked_new_password(password: str) -> str:
     return password
 
 
-def checked_name(name: str, longest: int = LONGEST_TEXT) -> str:
+def checked_name(name: str, longest: int = MAX_TEXT_LENGTH) -> str:
     """The name as `clean_line` makes it. Raises ValidationError."""
     cleaned = clean_line(name)
-    if len(cleaned) < SHORTEST_NAME or not re.search(NAME_PATTERN, name):
-        raise refused(f"Name must be at least {SHORTEST_NAME} characters", "name")
+    if len(cleaned) < MIN_NAME_LENGTH or not re.search(NAME_PATTERN, name):
+        raise refused(f"Name must be at least {MIN_NAME_LENGTH} characters", "name")
     if len(name) > longest:
         raise refused(f"Name must be at most {longest} characters", "name")
     return cleaned

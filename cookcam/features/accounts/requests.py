@@ -13,12 +13,12 @@ from msgspec import Meta, Struct, field
 
 from cookcam.errors import ValidationError
 from cookcam.features.accounts.credentials import (
-    LONGEST_EMAIL,
-    LONGEST_TEXT,
+    MAX_EMAIL_LENGTH,
     MAX_PASSWORD_BYTES,
+    MAX_TEXT_LENGTH,
+    MIN_NAME_LENGTH,
+    MIN_PASSWORD_LENGTH,
     NAME_PATTERN,
-    SHORTEST_NAME,
-    SHORTEST_PASSWORD,
 )
 from cookcam.features.accounts.models import ProfileChanges
 from cookcam.features.accounts.public_urls import PUBLIC_URL_PATTERN, is_public_url
@@ -58,7 +58,7 @@ Email = Annotated[
     str,
     Meta(
         extra_json_schema={
-            "maxLength": LONGEST_EMAIL,
+            "maxLength": MAX_EMAIL_LENGTH,
             "pattern": rf"^\s*{_NO_SPACE}@{_NO_SPACE}\.{_NO_SPACE}\s*$",
         }
     ),
@@ -69,7 +69,7 @@ NewPassword = Annotated[
     Meta(
         description=f"At most {MAX_PASSWORD_BYTES} bytes in UTF-8.",
         extra_json_schema={
-            "minLength": SHORTEST_PASSWORD,
+            "minLength": MIN_PASSWORD_LENGTH,
             "maxLength": MAX_PASSWORD_BYTES,
             # A character is one to four bytes.
             "anyOf": [{"pattern": r"^[\x01-\x7f]*$"}, {"maxLength": MAX_PASSWORD_BYTES // 4}],
@@ -81,8 +81,8 @@ NewName = Annotated[
     str,
     Meta(
         extra_json_schema={
-            "minLength": SHORTEST_NAME,
-            "maxLength": LONGEST_TEXT,
+            "minLength": MIN_NAME_LENGTH,
+            "maxLength": MAX_TEXT_LENGTH,
             "pattern": NAME_PATTERN,
         }
     ),

@@ -41,7 +41,7 @@ from cookcam.integrations.supabase.sessions import AuthSession, SignedUp
 log = structlog.get_logger(__name__)
 
 
-class SignUpRefused(ValidationError):
+class SignUpRejected(ValidationError):
     """The provider would not make this account. Its words fit a taken address and any other."""
 
     code = "SIGNUP_ERROR"
@@ -150,9 +150,9 @@ class Accounts:
         try:
             made = await self.provider.sign_up(address, password, name)
         except PasswordRejected as refused:
-            raise SignUpRefused(refused.message, error=refused.message) from None
+            raise SignUpRejected(refused.message, error=refused.message) from None
         except (AccountExists, AuthRejected):
-            raise SignUpRefused(error="Failed to create user") from None
+            raise SignUpRejected(error="Failed to create user") from None
         try:
             await self.profiles.make(made.user.id, address, name)
         except AppError as error:

@@ -15,9 +15,9 @@ import trio
 
 from cookcam.errors import InvalidCredentials
 from cookcam.http.client_address import quota_key
-from cookcam.http.facts import facts
 from cookcam.http.quotas import forget, is_used_up, spend
 from cookcam.http.rate_limit import WRONG_PASSWORDS_OF_ACCOUNT, WRONG_PASSWORDS_OF_PAIR
+from cookcam.http.request_info import current_request_info
 
 ACCOUNT_DELAY: Final = 2.0
 """Seconds before an attempt on an account that has used up its failures."""
@@ -30,7 +30,7 @@ async def limited_sign_in(email: str) -> AsyncGenerator[None]:
 
     `email` as `checked_email` returns it. Raises LimitReached (429).
     """
-    pair = f"{quota_key(facts().client_address)} {email}"
+    pair = f"{quota_key(current_request_info().client_address)} {email}"
     spend(WRONG_PASSWORDS_OF_PAIR, pair, count=False)
     if is_used_up(WRONG_PASSWORDS_OF_ACCOUNT, email):
         await trio.sleep(ACCOUNT_DELAY)

@@ -14,7 +14,7 @@
 """
 
 from cookcam.integrations.openai.client import OpenAI
-from cookcam.integrations.openai.errors import ModelOutOfTime, UnusableAnswer
+from cookcam.integrations.openai.errors import ModelOutOfTime, UnusableReply
 from cookcam.integrations.openai.events import Event, Finished, Item, Progress, Restarted
 
 __all__ = [
@@ -25,5 +25,5 @@ __all__ = [
     "OpenAI",
     "Progress",
     "Restarted",
-    "UnusableAnswer",
+    "UnusableReply",
 ]

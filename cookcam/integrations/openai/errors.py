@@ -46,7 +46,7 @@ class ModelOutOfTime(DeadlineExceeded):
 
 
 @define(slots=False, eq=False)
-class UnusableAnswer(ServiceError):
+class UnusableReply(ServiceError):
     """The model answered, and twice the answer could not be used.
 
     `reason`: "invalid" (not JSON, not of the shape, or rejected by a check), "truncated" (longer
@@ -68,11 +68,11 @@ class AttemptFailed(Exception):
     @property
     def at_once(self) -> bool:
         """True when a retry need not wait: the service works, only its response was unusable."""
-        return isinstance(self.error, UnusableAnswer)
+        return isinstance(self.error, UnusableReply)
 
 
 def unusable(reason: Reason) -> AttemptFailed:
-    return AttemptFailed(UnusableAnswer(reason=reason), reason, repeatable=True)
+    return AttemptFailed(UnusableReply(reason=reason), reason, repeatable=True)
 
 
 def unavailable(wait: float = 0.0) -> AttemptFailed:

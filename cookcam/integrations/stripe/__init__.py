@@ -16,7 +16,7 @@ from cookcam.integrations.stripe.errors import (
     CardDeclined,
     KeyReused,
     NoSuchObject,
-    StripeRefused,
+    StripeRejected,
     StripeUnavailable,
 )
 
@@ -25,6 +25,6 @@ __all__ = [
     "KeyReused",
     "NoSuchObject",
     "Stripe",
-    "StripeRefused",
+    "StripeRejected",
     "StripeUnavailable",
 ]

@@ -23,7 +23,7 @@ from cookcam.integrations.stripe.payments import Payments
 from cookcam.integrations.stripe.reading import Page
 from cookcam.integrations.stripe.subscriptions import Subscriptions
 
-WHILE_SOMEBODY_WAITS = RetryPolicy(deadline=10.0, attempts=3, initial_delay=0.25, max_delay=2.0)
+INTERACTIVE_RETRIES = RetryPolicy(deadline=10.0, attempts=3, initial_delay=0.25, max_delay=2.0)
 """Two calls in a row stay below the 25 s of an answer."""
 
 
@@ -46,7 +46,7 @@ class Stripe(Customers, Subscriptions, Payments, Connect):
         *,
         secret_key: Secret,
         api_base: str,
-        policy: RetryPolicy = WHILE_SOMEBODY_WAITS,
+        policy: RetryPolicy = INTERACTIVE_RETRIES,
     ) -> AsyncGenerator[Stripe]:
         """A client; its connections close with the block.
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from cookcam.integrations.stripe.asking import Asking, new_key, url_in
 from cookcam.integrations.stripe.billing import CheckoutSession, Customer, Interval, product_name
-from cookcam.integrations.stripe.errors import NoSuchObject, StripeRefused
+from cookcam.integrations.stripe.errors import NoSuchObject, StripeRejected
 
 
 class Customers(Asking):
@@ -104,7 +104,7 @@ class Customers(Asking):
             )
         except NoSuchObject:
             raise
-        except StripeRefused:
+        except StripeRejected:
             session = await self.retrieve_checkout_session(session_id)
             if session.status == "open":
                 raise

@@ -23,7 +23,7 @@ from cookcam.integrations.retry_after import seconds_to_wait
 if TYPE_CHECKING:
     from stripe import StripeError
 
-ADVISED_WAIT = 2
+MAX_RETRY_AFTER = 2
 """Default Retry-After in seconds, when Stripe sends none."""
 
 
@@ -35,7 +35,7 @@ class StripeUnavailable(ServiceUnavailable):
     `retry_after` is in whole seconds.
     """
 
-    retry_after: int = field(default=ADVISED_WAIT, kw_only=True)
+    retry_after: int = field(default=MAX_RETRY_AFTER, kw_only=True)
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -52,7 +52,7 @@ class CardDeclined(PaymentError):
 
 
 @define(slots=False, eq=False)
-class StripeRefused(ServiceError):
+class StripeRejected(ServiceError):
     """Stripe rejected the request. `stripe_code` and `param` have the reason, if sent.
 
     Where an operation can mean something else by a refusal, its docstring says so; where it does
@@ -64,11 +64,11 @@ class StripeRefused(ServiceError):
     param: str | None = field(default=None, kw_only=True)
 
 
-class NoSuchObject(StripeRefused):
+class NoSuchObject(StripeRejected):
     """There is no such object, or it is not ours to see."""
 
 
-class KeyReused(StripeRefused):
+class KeyReused(StripeRejected):
     """The idempotency key was used before, for a request that said something else."""
 
 
@@ -91,12 +91,12 @@ def failure_of(error: StripeError) -> AttemptFailed:
     if isinstance(error, stripe.APIConnectionError):
         return AttemptFailed(StripeUnavailable(), repeatable=True)
     if isinstance(error, stripe.RateLimitError):
-        unavailable = StripeUnavailable(retry_after=max(ADVISED_WAIT, ceil(wait)))
+        unavailable = StripeUnavailable(retry_after=max(MAX_RETRY_AFTER, ceil(wait)))
         return AttemptFailed(unavailable, advice != "false", wait)
     if status == 409 or status >= 500 or status < 400:
         # 409: another request with our key is being worked on. Below 400: an answer in pieces.
         # Stripe stores a 500 under the idempotency key and would return it again.
-        unavailable = StripeUnavailable(retry_after=max(ADVISED_WAIT, ceil(wait)))
+        unavailable = StripeUnavailable(retry_after=max(MAX_RETRY_AFTER, ceil(wait)))
         return AttemptFailed(unavailable, advice != "false", wait)
     return AttemptFailed(_refusal(error, status), repeatable=False)
 
@@ -115,5 +115,5 @@ def _refusal(error: StripeError, status: int) -> AppError:
     elif status in (401, 403):
         return ServiceAuthError()
     else:
-        kind = StripeRefused
+        kind = StripeRejected
     return kind(stripe_status=status, stripe_code=code, param=getattr(error, "param", None))

@@ -8,7 +8,7 @@ from typing import Any
 from cookcam.integrations.stripe.asking import PAGE, Asking, all_of, given
 from cookcam.integrations.stripe.billing import Invoice
 from cookcam.integrations.stripe.charges import Charge, Dispute, PaymentIntent, Refund
-from cookcam.integrations.stripe.errors import StripeRefused
+from cookcam.integrations.stripe.errors import StripeRejected
 from cookcam.integrations.stripe.reading import id_of, part, read, text
 
 
@@ -55,7 +55,7 @@ class Payments(Asking):
                 lambda client, options: client.v1.refunds.create_async(params, options),
                 idempotency_key,
             )
-        except StripeRefused as refusal:
+        except StripeRejected as refusal:
             if refusal.stripe_code != "charge_already_refunded":
                 raise
             return None

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from cookcam.integrations.stripe.asking import PAGE, Asking, Send, given, page
 from cookcam.integrations.stripe.billing import Interval, Subscription, product_name
-from cookcam.integrations.stripe.errors import NoSuchObject, StripeRefused
+from cookcam.integrations.stripe.errors import NoSuchObject, StripeRejected
 from cookcam.integrations.stripe.reading import MalformedObject, Object, Page
 
 
@@ -138,7 +138,7 @@ class Subscriptions(Asking):
                 lambda client, options: client.v1.products.create_async(params, options),
                 f"{key}:product",
             )
-        except StripeRefused as refused:
+        except StripeRejected as refused:
             if refused.stripe_code != "resource_already_exists":
                 raise
         return product_id

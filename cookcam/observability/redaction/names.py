@@ -191,10 +191,10 @@ _SECRETS = _compare_form(SECRETS)
 _AT_THE_END = _compare_form(AT_THE_END)
 _DIGITS = _compare_form(DIGITS)
 # Words of a key that may make one term: `PaSsWoRd` is four.
-_LONGEST = 10
+_MAX_LENGTH = 10
 # A key in one breath: `accesstoken`, `creditcardnumber`, `passwordconfirmation`.
 _ENDINGS = tuple(term.replace(" ", "") for term in SECRETS if len(term) > (6 if " " in term else 4))
-_LONGEST_KEY = 128
+_MAX_KEY_LENGTH = 128
 
 
 @lru_cache(maxsize=2048)
@@ -205,7 +205,7 @@ def _sensitivity(key: str) -> Sensitivity:
     found = Sensitivity.PLAIN
     for end in range(1, len(words) + 1):
         last = end == len(words)
-        for start in range(max(0, end - _LONGEST), end):
+        for start in range(max(0, end - _MAX_LENGTH), end):
             run = "".join(words[start:end])
             if last and run in _DIGITS:
                 return Sensitivity.ALL
@@ -219,8 +219,8 @@ def _sensitivity(key: str) -> Sensitivity:
 
 def sensitivity(key: str) -> Sensitivity:
     """What may be shown of a value that stands under `key`. Pure; never raises."""
-    if len(key) > _LONGEST_KEY:
-        return _sensitivity.__wrapped__(key[-_LONGEST_KEY:])
+    if len(key) > _MAX_KEY_LENGTH:
+        return _sensitivity.__wrapped__(key[-_MAX_KEY_LENGTH:])
     return _sensitivity(key)
 
 

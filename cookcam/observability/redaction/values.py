@@ -46,9 +46,9 @@ class Limits:
 
 LIMITS = Limits()
 
-_LONGEST_KEY = 64
-_SHORTEST_MASKED = 6
-_MOST_MASKED = 50
+_MAX_KEY_LENGTH = 64
+_MIN_MASKED_LENGTH = 6
+_MAX_MASKED = 50
 
 _PLAIN = frozenset({int, float, bool, type(None)})
 
@@ -201,8 +201,8 @@ def _parts(value: object) -> Iterable[object]:
 def _worth_masking(found: set[str]) -> list[str]:
     """The values to look for elsewhere: longest first, none so short that it is any word."""
     bare = {value.strip("\"' ") for value in found}
-    return sorted((v for v in bare if len(v) >= _SHORTEST_MASKED and v != REDACTED), key=len)[
-        : -_MOST_MASKED - 1 : -1
+    return sorted((v for v in bare if len(v) >= _MIN_MASKED_LENGTH and v != REDACTED), key=len)[
+        : -_MAX_MASKED - 1 : -1
     ]
 
 
@@ -221,8 +221,8 @@ def _masked(value: Json, secrets: list[str]) -> Json:
 
 def _shown_key(key: str) -> tuple[str, Sensitivity]:
     """A key as it may be shown (data becomes keys as well), and what may be shown under it."""
-    if len(key) > _LONGEST_KEY:  # keep what clients send out of the cache
-        return redact_text(key, _LONGEST_KEY), sensitivity(key)
+    if len(key) > _MAX_KEY_LENGTH:  # keep what clients send out of the cache
+        return redact_text(key, _MAX_KEY_LENGTH), sensitivity(key)
     return _shown_short_key(key)
 
 

@@ -6,7 +6,7 @@ Standard: github.com/socketio/engine.io-protocol, revision 4, and its public tes
 from .asgi import ASGIApp, Receive, Request, Scope, Send
 from .outbox import Message
 from .packets import PacketError, is_larger_than
-from .refusals import Refused
+from .rejections import Rejected
 from .server import EngineServer, Goodbyes
 from .session import Session, State
 from .standalone import standalone
@@ -18,7 +18,7 @@ __all__ = [
     "Message",
     "PacketError",
     "Receive",
-    "Refused",
+    "Rejected",
     "Request",
     "Scope",
     "Send",

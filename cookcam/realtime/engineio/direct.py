@@ -30,7 +30,7 @@ PING_FRAME: Final = b"\x89\x00"
 _EXTENSION: Final = "cookcam.websocket.direct"
 _TEXT, _BINARY, _CLOSE = 0x81, 0x82, 0x88
 """The first byte of a message of one frame, and of a close frame."""
-_LONGEST_REASON: Final = 123
+_MAX_REASON_LENGTH: Final = 123
 """Bytes."""
 
 
@@ -44,8 +44,8 @@ class Close:
     @property
     def wire(self) -> bytes:
         reason = self.reason.encode()
-        if len(reason) > _LONGEST_REASON:
-            reason = reason[:_LONGEST_REASON].decode(errors="ignore").encode()
+        if len(reason) > _MAX_REASON_LENGTH:
+            reason = reason[:_MAX_REASON_LENGTH].decode(errors="ignore").encode()
         return struct.pack("!BBH", _CLOSE, 2 + len(reason), self.code) + reason
 
     @property

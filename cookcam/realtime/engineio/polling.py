@@ -13,14 +13,14 @@ import trio
 
 from .asgi import Receive, Request, Response, closing
 from .packets import NOOP, Frame, PacketError, decode_payload, encode_payload
-from .refusals import bad_request
+from .rejections import bad_request
 from .session import Session, State
 
-_UPGRADE_PAUSE = 0.1
+_UPGRADE_DELAY = 0.1
 """Seconds that a poll without messages waits for the end of an upgrade. The reference server ends
 polls at this interval while it upgrades."""
 
-_BREAK_OFF_PAUSE = 0.005
+_CLOSE_DELAY = 0.005
 """Seconds in which the end of a connection is read that came right behind its request."""
 
 Respond = Callable[[Response], Awaitable[None]]
@@ -68,7 +68,7 @@ async def _end_by_second_poll(session: Session, receive: Receive) -> None:
     the one that followed it; then it is the other that finds its session ended."""
     session.overtaken = True
     try:
-        with trio.move_on_after(_BREAK_OFF_PAUSE):
+        with trio.move_on_after(_CLOSE_DELAY):
             await _until_gone(receive)
             return
         session.overtaken = False
@@ -121,7 +121,7 @@ async def _change(session: Session) -> None:
 async def _let_upgrade(session: Session) -> None:
     """Waits while there is nothing to answer a poll with that came during a probe: the packet that
     completes the upgrade may be right behind it, and then the poll is a bad request."""
-    with trio.move_on_after(_UPGRADE_PAUSE):
+    with trio.move_on_after(_UPGRADE_DELAY):
         while session.upgrading and session.state is State.OPEN and not len(session.outbox):
             await _change(session)
 

@@ -25,8 +25,8 @@ from .origins import Origins
 from .outbox import Message, Outbox
 from .pace import Pace
 from .packets import open_packet
-from .refusals import (
-    Refused,
+from .rejections import (
+    Rejected,
     bad_handshake_method,
     bad_request,
     session_unknown,
@@ -37,7 +37,7 @@ from .session import GOING_AWAY, NORMAL, Session, TransportName
 
 Handler = Callable[[Session], Awaitable[None]]
 Admit = Callable[[Request], Awaitable[None]]
-RefusalFields = Callable[[Request, Refused], Mapping[str, Any]]
+RejectionFields = Callable[[Request, Rejected], Mapping[str, Any]]
 
 PROTOCOL_REVISION = "4"
 
@@ -46,8 +46,8 @@ async def admit_everybody(_: Request) -> None:
     """The default `admit`."""
 
 
-def no_fields(request: Request, refused: Refused) -> Mapping[str, Any]:
-    """The default `refusal_fields`."""
+def no_fields(request: Request, refused: Rejected) -> Mapping[str, Any]:
+    """The default `rejection_fields`."""
     return {}
 
 
@@ -77,8 +77,8 @@ class EngineServer:
     `read_limit`: what is read of one, for a handler that answers what is over `max_payload` by
     itself; a larger one ends the session with 1009, or is answered 413. None: `max_payload`.
     `origins`: pages that may connect (see `Origins`); None checks nothing.
-    `admit`: awaited before each handshake; may raise `Refused`.
-    `refusal_fields`: what the JSON of a refused request holds besides `code` and `message`.
+    `admit`: awaited before each handshake; may raise `Rejected`.
+    `rejection_fields`: what the JSON of a refused request holds besides `code` and `message`.
     `outbox_limit`: messages that may wait for a client before it counts as too slow.
     `close_timeout`: how long a goodbye may take.
     `linger`: how long the handler of an ended session may still work.
@@ -98,7 +98,7 @@ class EngineServer:
     linger: float = field(default=5.0, kw_only=True)
     origins: Collection[str] | None = field(default=None, kw_only=True)
     admit: Admit = field(default=admit_everybody, kw_only=True, repr=False)
-    refusal_fields: RefusalFields = field(default=no_fields, kw_only=True, repr=False)
+    rejection_fields: RejectionFields = field(default=no_fields, kw_only=True, repr=False)
 
     draining: bool = field(default=False, init=False)
     """While true, handshakes are answered 503; sessions go on."""
@@ -173,7 +173,7 @@ class EngineServer:
             request = Request.of(scope)
         except ValueError:
             refusal = bad_request()
-            more = self.refusal_fields(Request(scope, {}), refusal)
+            more = self.rejection_fields(Request(scope, {}), refusal)
             await refusal.response(more).send(scope, send)
             return
         cors = self._origins.headers(request)
@@ -186,8 +186,8 @@ class EngineServer:
                 await self._http(request, receive, respond)
             else:
                 await self._websocket(request, receive, send)
-        except Refused as refusal:
-            await respond(refusal.response(self.refusal_fields(request, refusal)))
+        except Rejected as refusal:
+            await respond(refusal.response(self.rejection_fields(request, refusal)))
 
     async def _http(self, request: Request, receive: Receive, respond: polling.Respond) -> None:
         if request.method == "OPTIONS":
@@ -223,7 +223,7 @@ class EngineServer:
         if self._transport_of(request) != "websocket":
             raise bad_request()
         if not self._origins.admits(request):
-            raise Refused()
+            raise Rejected()
         sid = request.query.get("sid")
         if sid is None:
             await self._check_handshake(request)
@@ -257,7 +257,7 @@ class EngineServer:
             raise unsupported_version()
         await self.admit(request)
         if self.draining:
-            raise Refused("Server is shutting down", 4, 503, closing(request.scope))
+            raise Rejected("Server is shutting down", 4, 503, closing(request.scope))
 
     def _open(self, request: Request, transport: TransportName) -> Session:
         session = Session(

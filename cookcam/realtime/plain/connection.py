@@ -31,7 +31,7 @@ from cookcam.serving.extensions import WEBSOCKET_PING
 PROTOCOL: Final = "plain"
 OUTBOX_LIMIT: Final = 256
 """Events; source: `spec/realtime.md` §6."""
-CLOSE_BOUND: Final = 5.0
+CLOSE_TIMEOUT: Final = 5.0
 """Seconds that a close may take: what is queued, our close frame, the peer's."""
 
 PEER_LEFT = "transport close"
@@ -143,5 +143,5 @@ class PlainConnection(Connection):
     def _close(self, code: CloseCode, reason: str) -> None:
         if self.state is State.OPEN:
             self.state, self.code, self.reason = State.CLOSING, code, reason
-            self.scope.deadline = trio.current_time() + CLOSE_BOUND
+            self.scope.deadline = trio.current_time() + CLOSE_TIMEOUT
             self._outbox.wake()

@@ -27,9 +27,9 @@ from cookcam.realtime.frames import (
     encode_frame,
     is_too_large,
 )
-from cookcam.realtime.plain.connection import CLOSE_BOUND, PROTOCOL
+from cookcam.realtime.plain.connection import CLOSE_TIMEOUT, PROTOCOL
 
-FIRST_FRAME_BOUND: Final = 5.0
+FIRST_FRAME_TIMEOUT: Final = 5.0
 """Seconds from the upgrade to the frame that authenticates."""
 QUERY_TOKENS: Final = frozenset({"token", "access_token"})
 
@@ -85,7 +85,7 @@ async def by_first_frame(
     Raises Dismissed and PeerLeft.
     """
     message = None
-    waiting.deadline = trio.current_time() + FIRST_FRAME_BOUND
+    waiting.deadline = trio.current_time() + FIRST_FRAME_TIMEOUT
     with waiting:
         message = await receive()
     if message is None:
@@ -107,7 +107,7 @@ async def by_first_frame(
 
 async def dismiss(dismissed: Dismissed, receive: Receive, send: Send) -> None:
     """Says why, closes, and waits for the peer's close; all of it bounded."""
-    with trio.move_on_after(CLOSE_BOUND):
+    with trio.move_on_after(CLOSE_TIMEOUT):
         if dismissed.message is not None:
             said = {"message": dismissed.message}
             frame = encode_frame("connect_error", said, dismissed.reply_to)

@@ -3,7 +3,7 @@
 Standard: github.com/socketio/socket.io-protocol, revision 5, and its public test suite.
 """
 
-from .errors import ConnectionRefused, Disconnected
+from .errors import ConnectionRejected, Disconnected
 from .history import RecoveryOptions
 from .namespace import NO_ACK, Namespace
 from .packets import DecodeError, PacketOverLimit, PacketTooDeep
@@ -12,7 +12,7 @@ from .socket import Socket
 
 __all__ = [
     "NO_ACK",
-    "ConnectionRefused",
+    "ConnectionRejected",
     "DecodeError",
     "Disconnected",
     "Namespace",

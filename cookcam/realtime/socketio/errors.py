@@ -8,7 +8,7 @@ from attrs import define
 
 
 @define(eq=False, slots=False)
-class ConnectionRefused(Exception):
+class ConnectionRejected(Exception):
     """Raised by a connect handler: the client gets `connect_error` with this message and data."""
 
     message: str = "Connection refused"

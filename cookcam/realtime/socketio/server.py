@@ -21,7 +21,7 @@ from typing import Any, Final, Self, TypedDict, Unpack
 import trio
 
 from cookcam.realtime.engineio import EngineServer, Goodbyes, Receive, Scope, Send, Session
-from cookcam.realtime.engineio.server import Admit, RefusalFields
+from cookcam.realtime.engineio.server import Admit, RejectionFields
 from cookcam.realtime.engineio.session import GOING_AWAY, TransportName
 
 from .connection import Connection, OnError
@@ -33,7 +33,7 @@ from .socket import Socket
 Notice = Callable[[Socket], tuple[Any, ...]]
 """What to tell a socket before the end: event name and arguments."""
 
-_PAUSE_BETWEEN_BATCHES: Final = 0.05
+_BATCH_DELAY: Final = 0.05
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +51,7 @@ class EngineOptions(TypedDict, total=False):
     close_timeout: float
     origins: Collection[str] | None
     admit: Admit
-    refusal_fields: RefusalFields
+    rejection_fields: RejectionFields
 
 
 def log_error(socket: Socket, event: str, error: Exception) -> None:
@@ -154,7 +154,7 @@ class SocketServer:
             async with trio.open_nursery() as nursery:
                 for index, connection in enumerate(list(self._connections)):
                     if index and index % batch_size == 0:
-                        await trio.sleep(_PAUSE_BETWEEN_BATCHES)
+                        await trio.sleep(_BATCH_DELAY)
                     if connection.busy:
                         retire = partial(connection.retire, reason, code, goodbye=goodbye)
                         nursery.start_soon(retire)

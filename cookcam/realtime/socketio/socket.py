@@ -17,7 +17,7 @@ from cookcam.realtime.engineio.outbox import Outbox
 from cookcam.realtime.engineio.session import TRY_AGAIN_LATER
 
 from .answers import Answers
-from .errors import ConnectionRefused, Disconnected
+from .errors import ConnectionRejected, Disconnected
 from .history import RECOVERABLE_REASONS, Absent
 from .jobs import Jobs
 from .namespace import NO_ACK
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .namespace import Namespace
 
-_ACCEPTANCE_PAUSE: Final = 0.01
+_ACCEPTANCE_DELAY: Final = 0.01
 """Clients of few lines, the protocol's own test suite among them, listen for the first event only
 once they have read the acceptance, and lose it when both arrive at once."""
 
@@ -238,11 +238,11 @@ class Socket:
         self._connection.left()
 
     async def _connect(self, auth: dict[str, Any]) -> None:
-        refusal = ConnectionRefused("Internal error")
+        refusal = ConnectionRejected("Internal error")
         try:
             with trio.fail_after(self._connection.connect_timeout):
                 await self._bounded(self.namespace.connect_handler(self, auth))
-        except ConnectionRefused as error:
+        except ConnectionRejected as error:
             refusal = error
         except Exception as error:
             self._connection.report(self, "connect", error)
@@ -263,7 +263,7 @@ class Socket:
         if self.recoverable:
             ids["pid"] = self.pid
         acceptance = Packet(PacketType.CONNECT, self.namespace.name, ids).encode()
-        self.session.send_message(Message.of(*acceptance, pause_after=_ACCEPTANCE_PAUSE))
+        self.session.send_message(Message.of(*acceptance, pause_after=_ACCEPTANCE_DELAY))
         # What was sent while the connect handler decided may be among what was missed.
         late: dict[Message, None] = {}
         if history is not None and self._absent is not None:
@@ -273,7 +273,7 @@ class Socket:
         for message in late:
             self.send(message)
 
-    def _refuse(self, refusal: ConnectionRefused) -> None:
+    def _refuse(self, refusal: ConnectionRejected) -> None:
         answer = {"message": refusal.message}
         if refusal.data is not None:
             answer["data"] = refusal.data

@@ -14,17 +14,17 @@ from cookcam.sandbox.app_store.purchases import Bought
 from cookcam.sandbox.app_store.server import (
     APP_ID,
     BUNDLE_ID,
-    AppleStandIn,
     Behaviour,
+    FakeAppStore,
     open_apple,
 )
 
 __all__ = [
     "APP_ID",
     "BUNDLE_ID",
-    "AppleStandIn",
     "Authority",
     "Behaviour",
     "Bought",
+    "FakeAppStore",
     "open_apple",
 ]

@@ -65,7 +65,7 @@ class Behaviour:
 
 
 @define(eq=False)
-class AppleStandIn:
+class FakeAppStore:
     """A running stand-in. `url` is the base of everything it serves.
 
     What the methods below do, people and banks do at Apple; each happens at Apple's time `now` and
@@ -310,7 +310,7 @@ async def open_apple(
     authority: Authority | None = None,
     endpoint: str | None = None,
     http: httpx.AsyncClient | None = None,
-) -> AsyncGenerator[AppleStandIn]:
+) -> AsyncGenerator[FakeAppStore]:
     """Serves the stand-in until the block ends; it answers when the block begins.
 
     Notifications go to `endpoint` through `http`, or a client of its own. Raises OSError when the
@@ -320,16 +320,16 @@ async def open_apple(
 
     listener = Listener.open(host, port)
     async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
-        stand_in = AppleStandIn(
+        fake = FakeAppStore(
             listener.url, authority or Authority.make(), Behaviour(), endpoint, http or own
         )
-        async with listener.serving(create_app(stand_in)):
-            yield stand_in
+        async with listener.serving(create_app(fake)):
+            yield fake
 
 
-def create_app(stand_in: AppleStandIn) -> QuartTrio:
+def create_app(fake: FakeAppStore) -> QuartTrio:
     app = QuartTrio("cookcam.sandbox.apple")
-    behaviour = stand_in.behaviour
+    behaviour = fake.behaviour
 
     def answer(body: Any, status: int = 200) -> Response:
         content = orjson.dumps(body)
@@ -359,15 +359,15 @@ def create_app(stand_in: AppleStandIn) -> QuartTrio:
         asked = orjson.loads(await request.get_data())
         if behaviour.receipt_statuses:
             return answer(behaviour.receipt_statuses.pop(0))
-        if asked.get("password") != stand_in.shared_secret:
+        if asked.get("password") != fake.shared_secret:
             return answer({"status": 21004})
-        found = (one for one in stand_in.bought.values() if one.receipt == asked["receipt-data"])
+        found = (one for one in fake.bought.values() if one.receipt == asked["receipt-data"])
         bought = next(found, None)
         if bought is None:
             return answer({"status": 21002})
         if bought.where != where:
             return answer({"status": 21007 if where == "Production" else 21008})
-        return answer(bought.receipt_info(stand_in.now))
+        return answer(bought.receipt_info(fake.now))
 
     @app.post("/verifyReceipt")
     async def verify_production() -> Response:
@@ -378,17 +378,17 @@ def create_app(stand_in: AppleStandIn) -> QuartTrio:
         return await verify("Sandbox")
 
     def statuses(transaction_id: str, where: Where) -> Response:
-        if not _is_authorised(stand_in):
+        if not _is_authorised(fake):
             return Response("Unauthenticated\n", status=401)
-        bought = stand_in.bought.get(transaction_id)
+        bought = fake.bought.get(transaction_id)
         if bought is None or bought.where != where:
             gone = {"errorCode": 4040005, "errorMessage": "Original transaction id not found."}
             return answer(gone, 404)
         item = {
             "originalTransactionId": bought.id,
             "status": bought.status,
-            "signedTransactionInfo": stand_in.signed_transaction(bought),
-            "signedRenewalInfo": stand_in.authority.sign(bought.renewal_info(stand_in.now)),
+            "signedTransactionInfo": fake.signed_transaction(bought),
+            "signedRenewalInfo": fake.authority.sign(bought.renewal_info(fake.now)),
         }
         group = {"subscriptionGroupIdentifier": "20990001", "lastTransactions": [item]}
         head = {"environment": where, "appAppleId": APP_ID, "bundleId": bought.bundle_id}
@@ -402,18 +402,18 @@ def create_app(stand_in: AppleStandIn) -> QuartTrio:
     async def of_sandbox(transaction_id: str) -> Response:
         return statuses(transaction_id, "Sandbox")
 
-    _control(app, stand_in)
+    _control(app, fake)
     return app
 
 
-def _is_authorised(stand_in: AppleStandIn) -> bool:
+def _is_authorised(fake: FakeAppStore) -> bool:
     import jwt
 
     token = request.headers.get("Authorization", "").removeprefix("Bearer ")
     try:
         claims = jwt.decode(
             token,
-            stand_in.key.public_key(),
+            fake.key.public_key(),
             algorithms=["ES256"],
             audience="appstoreconnect-v1",
             issuer=ISSUER_ID,
@@ -449,7 +449,7 @@ DEEDS: Mapping[str, Words] = {
 REQUIRED = {"set_renewal": ("renews",), "upgrade": ("product_id",), "downgrade": ("product_id",)}
 
 
-def _control(app: QuartTrio, stand_in: AppleStandIn) -> None:
+def _control(app: QuartTrio, fake: FakeAppStore) -> None:
     """`POST /_sandbox/<deed>`: what people do, for a stand-in in a process of its own."""
     app.register_error_handler(Mistake, mistaken)
 
@@ -457,7 +457,7 @@ def _control(app: QuartTrio, stand_in: AppleStandIn) -> None:
         return {
             "id": bought.id,
             "receipt": bought.receipt,
-            "signed_transaction": stand_in.signed_transaction(bought),
+            "signed_transaction": fake.signed_transaction(bought),
             "product_id": bought.newest.product_id,
             "expires_at": bought.newest.expires_at,
             "status": bought.status,
@@ -468,12 +468,12 @@ def _control(app: QuartTrio, stand_in: AppleStandIn) -> None:
         asked = words_of(await request.get_data(), BUY, "product_id")
         if asked.get("where", "Production") not in get_args(Where):
             raise Mistake(f"where has to be one of {', '.join(get_args(Where))}")
-        return told(shown(await stand_in.buy(**asked)))
+        return told(shown(await fake.buy(**asked)))
 
     @app.post("/_sandbox/advance")
     async def advance() -> Response:
-        stand_in.ahead += span_of(await request.get_data())
-        return told({"now": stand_in.now})
+        fake.ahead += span_of(await request.get_data())
+        return told({"now": fake.now})
 
     @app.post("/_sandbox/<deed>")
     async def do(deed: str) -> Response:
@@ -481,10 +481,10 @@ def _control(app: QuartTrio, stand_in: AppleStandIn) -> None:
             return told({"error": f"there is no {deed} here"}, 404)
         words = {"id": str, **DEEDS[deed]}
         asked = words_of(await request.get_data(), words, "id", *REQUIRED.get(deed, ()))
-        bought = stand_in.bought.get(asked.pop("id"))
+        bought = fake.bought.get(asked.pop("id"))
         if bought is None:
             return told({"error": "no such subscription"}, 404)
         if not 0 <= asked.get("periods_ago", 0) < len(bought.transactions):
             raise Mistake("periods_ago is before the purchase")
-        await getattr(stand_in, deed)(bought, **asked)
+        await getattr(fake, deed)(bought, **asked)
         return told(shown(bought))

@@ -13,8 +13,8 @@ from cookcam.sandbox.google_play.server import (
     PACKAGE,
     Behaviour,
     Bought,
-    GooglePlayStandIn,
+    FakeGooglePlay,
     open_google_play,
 )
 
-__all__ = ["PACKAGE", "Behaviour", "Bought", "GooglePlayStandIn", "Keys", "open_google_play"]
+__all__ = ["PACKAGE", "Behaviour", "Bought", "FakeGooglePlay", "Keys", "open_google_play"]

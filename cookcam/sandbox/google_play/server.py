@@ -167,7 +167,7 @@ class Bought:
 
 
 @define(eq=False)
-class GooglePlayStandIn:
+class FakeGooglePlay:
     """A running stand-in. `url` is what `GOOGLE_PLAY_API_URL` has to be.
 
     What the methods below do, people and banks do at Google; each happens at Google's time `now`
@@ -364,7 +364,7 @@ async def open_google_play(
     keys: Keys | None = None,
     endpoint: str | None = None,
     http: httpx.AsyncClient | None = None,
-) -> AsyncGenerator[GooglePlayStandIn]:
+) -> AsyncGenerator[FakeGooglePlay]:
     """Serves the stand-in until the block ends; it answers when the block begins.
 
     Notifications go to `endpoint` through `http`, or a client of its own. Raises OSError when the
@@ -375,14 +375,14 @@ async def open_google_play(
     listener = Listener.open(host, port)
     async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
         keys = keys or await trio.to_thread.run_sync(Keys.make)
-        stand_in = GooglePlayStandIn(listener.url, keys, Behaviour(), endpoint, http or own)
-        async with listener.serving(create_app(stand_in)):
-            yield stand_in
+        fake = FakeGooglePlay(listener.url, keys, Behaviour(), endpoint, http or own)
+        async with listener.serving(create_app(fake)):
+            yield fake
 
 
-def create_app(stand_in: GooglePlayStandIn) -> QuartTrio:
+def create_app(fake: FakeGooglePlay) -> QuartTrio:
     app = QuartTrio("cookcam.sandbox.google_play")
-    behaviour = stand_in.behaviour
+    behaviour = fake.behaviour
     package = f"/androidpublisher/v3/applications/{PACKAGE}"
     of_app = f"{package}/purchases"
 
@@ -411,18 +411,18 @@ def create_app(stand_in: GooglePlayStandIn) -> QuartTrio:
             return failed
         if request.path.startswith("/androidpublisher/"):
             given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if given not in stand_in.access_tokens:
+            if given not in fake.access_tokens:
                 return refusal(401, "UNAUTHENTICATED")
         return None
 
     @app.post("/token")
     async def token() -> Response:
-        if not _is_assertion(stand_in, str((await cast("Any", request).form)["assertion"])):
+        if not _is_assertion(fake, str((await cast("Any", request).form)["assertion"])):
             return answer({"error": "invalid_grant"}, 400)
-        stand_in.access_tokens.append(f"ya29.{uuid4().hex}")
+        fake.access_tokens.append(f"ya29.{uuid4().hex}")
         return answer(
             {
-                "access_token": stand_in.access_tokens[-1],
+                "access_token": fake.access_tokens[-1],
                 "expires_in": 3599,
                 "token_type": "Bearer",
             }
@@ -430,7 +430,7 @@ def create_app(stand_in: GooglePlayStandIn) -> QuartTrio:
 
     @app.get(of_app + "/subscriptionsv2/tokens/<path:purchase>")
     async def subscription(purchase: str) -> Response:
-        bought = stand_in.bought.get(purchase)
+        bought = fake.bought.get(purchase)
         if bought is None:
             return refusal(404, "purchaseTokenNotFound")
         return refusal(410, "purchaseTokenNoLongerValid") if bought.gone else answer(bought.shown())
@@ -438,25 +438,25 @@ def create_app(stand_in: GooglePlayStandIn) -> QuartTrio:
     @app.post(of_app + "/subscriptionsv2/tokens/<path:purchase>")
     async def revoke(purchase: str) -> Response:
         token, _, deed = purchase.rpartition(":")
-        bought = stand_in.bought.get(token)
+        bought = fake.bought.get(token)
         if bought is None or deed != "revoke":
             return refusal(404, "purchaseTokenNotFound")
         if bought.state in ("EXPIRED", "PENDING"):
             return refusal(400, "INVALID_ARGUMENT")
-        await stand_in.revoke(bought)
+        await fake.revoke(bought)
         return answer({})
 
     @app.get(package + "/orders/<order_id>")
     async def order(order_id: str) -> Response:
         if behaviour.order_failure is not None:
             return refusal(behaviour.order_failure, "permissionDenied")
-        found = stand_in.orders.get(order_id)
+        found = fake.orders.get(order_id)
         return answer(found.shown()) if found else refusal(404, "orderNotFound")
 
     @app.post(of_app + "/subscriptions/<product_id>/tokens/<path:purchase>")
     async def acknowledge(product_id: str, purchase: str) -> Response:
         token, _, deed = purchase.rpartition(":")
-        bought = stand_in.bought.get(token)
+        bought = fake.bought.get(token)
         if bought is None or bought.product_id != product_id or deed != "acknowledge":
             return refusal(404, "purchaseTokenNotFound")
         if bought.state == "PENDING":
@@ -466,21 +466,21 @@ def create_app(stand_in: GooglePlayStandIn) -> QuartTrio:
 
     @app.get("/oauth2/v3/certs")
     async def certs() -> Response:
-        return answer(stand_in.keys.public())
+        return answer(fake.keys.public())
 
-    _control(app, stand_in)
+    _control(app, fake)
     return app
 
 
-def _is_assertion(stand_in: GooglePlayStandIn, assertion: str) -> bool:
+def _is_assertion(fake: FakeGooglePlay, assertion: str) -> bool:
     import jwt
 
     try:
         claims = jwt.decode(
             assertion,
-            stand_in.keys.account.public_key(),
+            fake.keys.account.public_key(),
             algorithms=["RS256"],
-            audience=f"{stand_in.url}/token",
+            audience=f"{fake.url}/token",
             issuer=ACCOUNT,
         )
     except jwt.PyJWTError:
@@ -511,7 +511,7 @@ DEEDS: Mapping[str, Words] = {
 """Methods of the stand-in that are paths as well, with what they take."""
 
 
-def _control(app: QuartTrio, stand_in: GooglePlayStandIn) -> None:
+def _control(app: QuartTrio, fake: FakeGooglePlay) -> None:
     """`POST /_sandbox/<deed>`: what people do, for a stand-in in a process of its own."""
     app.register_error_handler(Mistake, mistaken)
 
@@ -521,12 +521,12 @@ def _control(app: QuartTrio, stand_in: GooglePlayStandIn) -> None:
     @app.post("/_sandbox/buy")
     async def buy() -> Response:
         asked = words_of(await request.get_data(), BUY, "product_id")
-        return shown(await stand_in.buy(**asked))
+        return shown(await fake.buy(**asked))
 
     @app.post("/_sandbox/advance")
     async def advance() -> Response:
-        stand_in.ahead += span_of(await request.get_data())
-        return told({"now": stand_in.now})
+        fake.ahead += span_of(await request.get_data())
+        return told({"now": fake.now})
 
     @app.post("/_sandbox/<deed>")
     async def do(deed: str) -> Response:
@@ -534,12 +534,12 @@ def _control(app: QuartTrio, stand_in: GooglePlayStandIn) -> None:
             return told({"error": f"there is no {deed} here"}, 404)
         words = {"purchase_token": str, **DEEDS[deed]}
         asked = words_of(await request.get_data(), words, "purchase_token")
-        bought = stand_in.bought.get(asked.pop("purchase_token"))
+        bought = fake.bought.get(asked.pop("purchase_token"))
         if bought is None:
             return told({"error": "no such purchase"}, 404)
-        if asked.get("order_id", bought.newest_order) not in stand_in.orders:
+        if asked.get("order_id", bought.newest_order) not in fake.orders:
             return told({"error": "no such order"}, 404)
-        await getattr(stand_in, deed)(bought, **asked)
+        await getattr(fake, deed)(bought, **asked)
         return shown(bought)
 
 

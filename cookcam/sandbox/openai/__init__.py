@@ -10,6 +10,6 @@ OpenAI's API reference as the `openai` library uses it, and `spec/http-api-core.
 """
 
 from cookcam.sandbox.openai.behaviour import Behaviour, Fault
-from cookcam.sandbox.openai.server import OpenAIStandIn, Received, open_openai
+from cookcam.sandbox.openai.server import FakeOpenAI, Received, open_openai
 
-__all__ = ["Behaviour", "Fault", "OpenAIStandIn", "Received", "open_openai"]
+__all__ = ["Behaviour", "FakeOpenAI", "Fault", "Received", "open_openai"]

@@ -21,7 +21,7 @@ from cookcam.sandbox.openai.wire import Body, Question
 from cookcam.sandbox.openai.wishes import Wishes, read_wishes
 
 _USUAL_COUNT = 3
-_LONGEST_LIST = 20
+_MAX_LIST_LENGTH = 20
 
 
 def fill(question: Question, *, empty: bool = False) -> Body:
@@ -81,7 +81,7 @@ class _Filler:
 
     def _array(self, schema: Body, key: str, scope: ChainMap[str, Any], fact: object) -> list[Any]:
         items, least = cast("Body", schema["items"]), int(schema.get("minItems", 0))
-        most = int(schema.get("maxItems", _LONGEST_LIST))
+        most = int(schema.get("maxItems", _MAX_LIST_LENGTH))
         if self.empty:
             facts: list[Any] = []
         elif _describes(items, "confidence"):

@@ -59,7 +59,7 @@ class Received:
 
 
 @define(eq=False)
-class OpenAIStandIn:
+class FakeOpenAI:
     """A running stand-in: `url` is what `OPENAI_BASE_URL` has to be, `key` goes with it.
 
     `received` are the requests for completions so far, in order.
@@ -92,21 +92,21 @@ async def open_openai(
     port: int = 0,
     key: str | None = None,
     behaviour: Behaviour | None = None,
-) -> AsyncGenerator[OpenAIStandIn]:
+) -> AsyncGenerator[FakeOpenAI]:
     """Serves the stand-in until the block ends; it answers when the block begins.
 
     Port 0 takes a free one. With `key` no other key is accepted, without it any is. Raises
     OSError when the port is taken.
     """
     listener = Listener.open(host, port)
-    stand_in = OpenAIStandIn(f"{listener.url}/v1", key or KEY, behaviour or Behaviour())
-    async with listener.serving(_App(stand_in, key)):
-        yield stand_in
+    fake = FakeOpenAI(f"{listener.url}/v1", key or KEY, behaviour or Behaviour())
+    async with listener.serving(_App(fake, key)):
+        yield fake
 
 
 @define(eq=False)
 class _App:
-    stand_in: OpenAIStandIn
+    fake: FakeOpenAI
     only_key: str | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,17 +122,17 @@ class _App:
         self._check_key(scope)
         match scope["method"], scope["path"]:
             case "GET", "/v1/models":
-                await trio.sleep(self.stand_in.behaviour.delay)
+                await trio.sleep(self.fake.behaviour.delay)
                 await _send_json(send, wire.models())
             case "GET", path if path.startswith("/v1/models/"):
                 await _send_json(send, wire.model(path.removeprefix("/v1/models/")))
             case "POST", "/v1/chat/completions":
                 question = wire.read_question(await _body(receive))
-                await self._complete(self.stand_in.note(question), receive, send)
+                await self._complete(self.fake.note(question), receive, send)
             case "PUT", "/v1/sandbox/behaviour":
                 await _send_json(send, self._behave(await _body(receive)))
             case "GET", "/v1/sandbox/requests":
-                await _send_json(send, [_told(received) for received in self.stand_in.received])
+                await _send_json(send, [_told(received) for received in self.fake.received])
             case method, path:
                 raise wire.ApiFault(404, f"Invalid URL ({method} {path})", "invalid_request_error")
 
@@ -147,7 +147,7 @@ class _App:
     def _behave(self, wanted: object) -> Body:
         """Not OpenAI's: replaces the named settings of the stand-in and tells all of them."""
         converter = Converter(forbid_extra_keys=True)
-        behaviour = self.stand_in.behaviour
+        behaviour = self.fake.behaviour
         known = cast("Body", converter.unstructure(behaviour))
         try:
             changed = converter.structure({**known, **cast("Body", wanted)}, Behaviour)
@@ -176,7 +176,7 @@ class _App:
             nursery.cancel_scope.cancel()
 
     async def _answer(self, received: Received, send: Send) -> None:
-        behaviour, question = self.stand_in.behaviour, received.question
+        behaviour, question = self.fake.behaviour, received.question
         fault = behaviour.take_fault()
         await trio.sleep(behaviour.delay)
         if fault is not None and fault.kind == "hang":
@@ -213,7 +213,7 @@ class _App:
                 received.end("answered")
             await send({"type": "http.response.body", "body": part, "more_body": not last})
             if not last and received.question.stream:
-                await trio.sleep(self.stand_in.behaviour.chunk_delay)
+                await trio.sleep(self.fake.behaviour.chunk_delay)
 
 
 def _told(received: Received) -> Body:

@@ -10,6 +10,6 @@ HTTP/2 alone, and so does the stand-in for it: without TLS, from the first byte.
 """
 
 from cookcam.sandbox.push.keys import Keys
-from cookcam.sandbox.push.server import Behaviour, PushStandIn, Sent, open_push
+from cookcam.sandbox.push.server import Behaviour, FakePush, Sent, open_push
 
-__all__ = ["Behaviour", "Keys", "PushStandIn", "Sent", "open_push"]
+__all__ = ["Behaviour", "FakePush", "Keys", "Sent", "open_push"]

@@ -57,7 +57,7 @@ class Sent:
 
 
 @define(eq=False)
-class PushStandIn:
+class FakePush:
     """A running stand-in. `gone` are the tokens of devices that the app was removed from."""
 
     url: str
@@ -86,21 +86,21 @@ class PushStandIn:
 @asynccontextmanager
 async def open_push(
     *, host: str = "127.0.0.1", port: int = 0, keys: Keys | None = None
-) -> AsyncGenerator[PushStandIn]:
+) -> AsyncGenerator[FakePush]:
     """Serves the stand-in until the block ends; it answers when the block begins.
 
     Raises OSError when the port is taken.
     """
     listener = Listener.open(host, port)
     keys = keys or await trio.to_thread.run_sync(Keys.make)
-    stand_in = PushStandIn(listener.url, keys, Behaviour())
-    async with listener.serving(create_app(stand_in)):
-        yield stand_in
+    fake = FakePush(listener.url, keys, Behaviour())
+    async with listener.serving(create_app(fake)):
+        yield fake
 
 
-def create_app(stand_in: PushStandIn) -> QuartTrio:
+def create_app(fake: FakePush) -> QuartTrio:
     app = QuartTrio("cookcam.sandbox.push")
-    behaviour = stand_in.behaviour
+    behaviour = fake.behaviour
 
     @app.before_request
     async def trouble() -> Response | None:
@@ -117,13 +117,13 @@ def create_app(stand_in: PushStandIn) -> QuartTrio:
             return failed
         return None
 
-    _fcm(app, stand_in)
-    _apns(app, stand_in)
-    _control(app, stand_in)
+    _fcm(app, fake)
+    _apns(app, fake)
+    _control(app, fake)
     return app
 
 
-def _fcm(app: QuartTrio, stand_in: PushStandIn) -> None:
+def _fcm(app: QuartTrio, fake: FakePush) -> None:
     def refusal(status: int, name: str, *details: dict[str, Any]) -> Response:
         error = {"code": status, "message": name, "status": name, "details": details}
         return _json({"error": error}, status)
@@ -133,16 +133,16 @@ def _fcm(app: QuartTrio, stand_in: PushStandIn) -> None:
 
     @app.post("/token")
     async def token() -> Response:
-        if not _is_assertion(stand_in, str((await cast("Any", request).form)["assertion"])):
+        if not _is_assertion(fake, str((await cast("Any", request).form)["assertion"])):
             return _json({"error": "invalid_grant"}, 400)
-        stand_in.access_tokens.append(f"ya29.{uuid4().hex}")
-        granted = {"access_token": stand_in.access_tokens[-1], "expires_in": 3599}
+        fake.access_tokens.append(f"ya29.{uuid4().hex}")
+        granted = {"access_token": fake.access_tokens[-1], "expires_in": 3599}
         return _json({**granted, "token_type": "Bearer"})
 
     @app.post("/v1/projects/<project>/messages:send")
     async def send_by_fcm(project: str) -> Response:
         given = _bearer()
-        if given not in stand_in.access_tokens or given in stand_in.behaviour.revoked:
+        if given not in fake.access_tokens or given in fake.behaviour.revoked:
             return refusal(401, "UNAUTHENTICATED")
         if project != PROJECT:
             return refusal(403, "PERMISSION_DENIED", code("SENDER_ID_MISMATCH"))
@@ -155,11 +155,11 @@ def _fcm(app: QuartTrio, stand_in: PushStandIn) -> None:
                 "fieldViolations": [violation],
             }
             return refusal(400, "INVALID_ARGUMENT", code("INVALID_ARGUMENT"), wrong)
-        if token in stand_in.gone:
+        if token in fake.gone:
             return refusal(404, "NOT_FOUND", code("UNREGISTERED"))
         android, shown = message["android"], message["notification"]
         _keep(
-            stand_in,
+            fake,
             Sent(
                 "fcm",
                 token,
@@ -175,7 +175,7 @@ def _fcm(app: QuartTrio, stand_in: PushStandIn) -> None:
         return _json({"name": f"projects/{project}/messages/{uuid4().hex}"})
 
 
-def _apns(app: QuartTrio, stand_in: PushStandIn) -> None:
+def _apns(app: QuartTrio, fake: FakePush) -> None:
     def refusal(status: int, reason: str, **more: Any) -> Response:
         return _json({"reason": reason, **more}, status)
 
@@ -184,20 +184,20 @@ def _apns(app: QuartTrio, stand_in: PushStandIn) -> None:
         if request.http_version != "2":
             return Response("HTTP/2 only\n", status=505)
         given = _bearer()
-        if given in stand_in.behaviour.revoked:
+        if given in fake.behaviour.revoked:
             return refusal(403, "ExpiredProviderToken")
-        if not _is_provider_token(stand_in, given):
+        if not _is_provider_token(fake, given):
             return refusal(403, "InvalidProviderToken")
         if request.headers.get("apns-topic") != TOPIC:
             return refusal(400, "DeviceTokenNotForTopic")
         if not _APNS_TOKEN.fullmatch(token):
             return refusal(400, "BadDeviceToken")
-        if token in stand_in.gone:
+        if token in fake.gone:
             return refusal(410, "Unregistered", timestamp=int(time.time() * 1000))
         payload = orjson.loads(await request.get_data())
         aps = payload.pop("aps")
         _keep(
-            stand_in,
+            fake,
             Sent(
                 "apns",
                 token,
@@ -213,38 +213,38 @@ def _apns(app: QuartTrio, stand_in: PushStandIn) -> None:
         return Response("", status=200, headers={"apns-id": str(uuid4()).upper()})
 
 
-def _control(app: QuartTrio, stand_in: PushStandIn) -> None:
+def _control(app: QuartTrio, fake: FakePush) -> None:
     """For a stand-in in a process of its own."""
 
     @app.get("/_sandbox/sent")
     async def sent() -> Response:
         """What devices got, newest first."""
-        return _json([asdict(one) for one in reversed(stand_in.sent)])
+        return _json([asdict(one) for one in reversed(fake.sent)])
 
     @app.post("/_sandbox/gone")
     async def gone() -> Response:
         """`{token}`: the app is removed from that device."""
-        stand_in.gone.add(str(orjson.loads(await request.get_data())["token"]))
+        fake.gone.add(str(orjson.loads(await request.get_data())["token"]))
         return Response(status=204)
 
 
 KEPT = 1000
 
 
-def _keep(stand_in: PushStandIn, sent: Sent) -> None:
-    stand_in.sent.append(sent)
-    del stand_in.sent[:-KEPT]
+def _keep(fake: FakePush, sent: Sent) -> None:
+    fake.sent.append(sent)
+    del fake.sent[:-KEPT]
 
 
-def _is_assertion(stand_in: PushStandIn, assertion: str) -> bool:
+def _is_assertion(fake: FakePush, assertion: str) -> bool:
     import jwt
 
     try:
         claims = jwt.decode(
             assertion,
-            stand_in.keys.account.public_key(),
+            fake.keys.account.public_key(),
             algorithms=["RS256"],
-            audience=f"{stand_in.url}/token",
+            audience=f"{fake.url}/token",
             issuer=ACCOUNT,
         )
     except jwt.PyJWTError:
@@ -252,13 +252,13 @@ def _is_assertion(stand_in: PushStandIn, assertion: str) -> bool:
     return claims["scope"] == SCOPE and claims["exp"] - claims["iat"] <= 3600
 
 
-def _is_provider_token(stand_in: PushStandIn, token: str) -> bool:
+def _is_provider_token(fake: FakePush, token: str) -> bool:
     """Whether it is signed with our key, names it and its team, and is not older than an hour."""
     import jwt
 
     try:
         claims = jwt.decode(
-            token, stand_in.keys.apns.public_key(), algorithms=["ES256"], issuer=TEAM_ID
+            token, fake.keys.apns.public_key(), algorithms=["ES256"], issuer=TEAM_ID
         )
         known = jwt.get_unverified_header(token).get("kid") == KEY_ID
     except jwt.PyJWTError:

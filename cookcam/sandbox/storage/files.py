@@ -20,7 +20,7 @@ from attrs import asdict, frozen
 
 from cookcam.sandbox.storage import faults
 
-_LONGEST_NAME = 240
+_MAX_NAME_LENGTH = 240
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -172,7 +172,7 @@ class Files:
     def _paths(self, bucket_name: str, key: str) -> tuple[Path, Path]:
         parts = key.split("/")
         name = quote(key, safe="")
-        if any(part in ("", ".", "..") for part in parts) or len(name) > _LONGEST_NAME:
+        if any(part in ("", ".", "..") for part in parts) or len(name) > _MAX_NAME_LENGTH:
             raise faults.invalid_key(key)
         return (
             self.home / bucket_name / "content" / name,

@@ -16,7 +16,7 @@ from cookcam.sandbox.stripe.server import (
     CONNECT_WEBHOOK_SECRET,
     KEY,
     WEBHOOK_SECRET,
-    StripeStandIn,
+    FakeStripe,
     open_stripe,
 )
 
@@ -30,9 +30,9 @@ __all__ = [
     "Behaviour",
     "Card",
     "Endpoint",
+    "FakeStripe",
     "Fault",
     "Mail",
-    "StripeStandIn",
     "open_stripe",
     "signature",
 ]

@@ -22,7 +22,7 @@ from cookcam.sandbox.stripe.subscriptions import Subscription
 
 Handler: TypeAlias = Callable[..., Any]
 
-LARGEST_PAGE = 100
+MAX_PAGE_SIZE = 100
 SESSION_LIFE = 86_400
 LINK_LIFE = 300
 
@@ -137,7 +137,7 @@ class Api:
     def _lister(self, path: str, kind: str) -> Handler:
         def read(form: Form) -> Body:
             limit = forms.integer(form, "limit")
-            if limit is not None and not 1 <= limit <= LARGEST_PAGE:
+            if limit is not None and not 1 <= limit <= MAX_PAGE_SIZE:
                 raise invalid("Limit must be between 1 and 100", "limit")
             if kind == "subscription":
                 form = {"status": "not canceled", **form}
@@ -241,7 +241,7 @@ class Api:
     def _delete_customer(self, customer_id: str, form: Form) -> Body:
         customer = self.store.get("customer", customer_id)
         mine, _ = self.store.shelf("subscription").page(
-            lambda known: not known.is_over, limit=LARGEST_PAGE, customer=customer_id
+            lambda known: not known.is_over, limit=MAX_PAGE_SIZE, customer=customer_id
         )
         for known in mine:
             self.billing.end(known)

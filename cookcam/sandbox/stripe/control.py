@@ -22,7 +22,7 @@ from cookcam.sandbox.stripe.shapes import Body
 from cookcam.sandbox.stripe.subscriptions import Subscription
 
 if TYPE_CHECKING:
-    from cookcam.sandbox.stripe.server import StripeStandIn
+    from cookcam.sandbox.stripe.server import FakeStripe
 
 DEEDS = (
     "advance",
@@ -47,7 +47,7 @@ DEEDS = (
 """Methods of the stand-in that are paths as well."""
 
 
-def answer(stand_in: StripeStandIn, method: str, path: str, body: bytes) -> object:
+def answer(fake: FakeStripe, method: str, path: str, body: bytes) -> object:
     """Raises ApiFault."""
     what = path.removeprefix("/_sandbox/")
     try:
@@ -56,29 +56,29 @@ def answer(stand_in: StripeStandIn, method: str, path: str, body: bytes) -> obje
         raise invalid("not JSON") from None
     match method, what:
         case "GET", "events":
-            return stand_in.events
+            return fake.events
         case "GET", "attempts":
-            return [_told(attempt) for attempt in stand_in.post.attempts]
+            return [_told(attempt) for attempt in fake.post.attempts]
         case "GET", "clock":
-            return {"now": stand_in.now}
+            return {"now": fake.now}
         case "POST", "clock":
             seconds = given.get("advance")
             if seconds is None:
-                stand_in.advance_to(int(given["to"]))
+                fake.advance_to(int(given["to"]))
             else:
-                stand_in.advance(seconds)
-            return {"now": stand_in.now}
+                fake.advance(seconds)
+            return {"now": fake.now}
         case "PUT", "behaviour":
-            return _behave(stand_in.behaviour, given)
+            return _behave(fake.behaviour, given)
         case "PUT", "endpoints":
             endpoints = Converter().structure(given["endpoints"], list[Endpoint])
-            stand_in.post.endpoints[:] = endpoints
+            fake.post.endpoints[:] = endpoints
             return {"endpoints": len(endpoints)}
         case "POST", "stock":
-            return {"ids": stand_in.stock(**given)}
+            return {"ids": fake.stock(**given)}
         case "POST", deed if deed in DEEDS:
             try:
-                return getattr(stand_in, deed)(**given)
+                return getattr(fake, deed)(**given)
             except TypeError as error:
                 raise invalid(str(error)) from None
         case _:

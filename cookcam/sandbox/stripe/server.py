@@ -45,7 +45,7 @@ CONNECT_WEBHOOK_SECRET = "whsec_sandbox_connect"  # noqa: S105
 
 
 @define(eq=False)
-class StripeStandIn:
+class FakeStripe:
     """A running stand-in: `url` is what `STRIPE_API_BASE` has to be, `key` goes with it.
 
     `post` delivers the events; `behaviour` may be changed at any time. `requests` are method and
@@ -217,7 +217,7 @@ async def open_stripe(
     endpoints: list[Endpoint] | None = None,
     state: Path | None = None,
     behaviour: Behaviour | None = None,
-) -> AsyncGenerator[StripeStandIn]:
+) -> AsyncGenerator[FakeStripe]:
     """Serves the stand-in until the block ends; it answers when the block begins.
 
     Port 0 takes a free one. With `key` no other key is accepted, without it any is. With a file
@@ -232,15 +232,15 @@ async def open_stripe(
         billing = Billing(books)
         billing.resume()
         api = Api(books, billing, Money(books), listener.url)
-        stand_in = StripeStandIn(listener.url, key or KEY, behaviour, post, [], api)
+        fake = FakeStripe(listener.url, key or KEY, behaviour, post, [], api)
         async with trio.open_nursery() as nursery:
             await nursery.start(post.work)
-            app = _App(stand_in, Gate(api, key), Pages(api))
+            app = _App(fake, Gate(api, key), Pages(api))
             # Its own Date tells the simulated time.
             async with listener.serving(
                 app, include_date_header=False, keep_alive_max_requests=10**9
             ):
-                yield stand_in
+                yield fake
                 nursery.cancel_scope.cancel()
     finally:
         store.close()
@@ -248,7 +248,7 @@ async def open_stripe(
 
 @define(eq=False)
 class _App:
-    stand_in: StripeStandIn
+    fake: FakeStripe
     gate: Gate
     pages: Pages
 
@@ -265,7 +265,7 @@ class _App:
 
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
         if request.path.startswith("/_sandbox/"):
-            told = control.answer(self.stand_in, request.method, request.path, request.body)
+            told = control.answer(self.fake, request.method, request.path, request.body)
             await self._send(send, Reply(200, orjson.dumps(told)))
             return
         if not request.path.startswith("/v1/"):
@@ -277,8 +277,8 @@ class _App:
         await self._serve_api(request, receive, send)
 
     async def _serve_api(self, request: Request, receive: Receive, send: Send) -> None:
-        behaviour = self.stand_in.behaviour
-        self.stand_in.requests.append(f"{request.method} {request.path}")
+        behaviour = self.fake.behaviour
+        self.fake.requests.append(f"{request.method} {request.path}")
         replayed = self.gate.admit(request)
         try:
             fault = behaviour.take_fault(request.path)
@@ -315,7 +315,7 @@ class _App:
     async def _send(self, send: Send, reply: Reply) -> None:
         known = {
             "Content-Type": "application/json",
-            "Date": formatdate(self.stand_in.now, usegmt=True),
+            "Date": formatdate(self.fake.now, usegmt=True),
             "Request-Id": "req_sandbox",
             "Stripe-Version": shapes.API_VERSION,
             **reply.headers,

@@ -9,6 +9,6 @@ API of FoodData Central and of the gateway before it, api.data.gov.
 """
 
 from cookcam.sandbox.usda.foods import Food, foods
-from cookcam.sandbox.usda.server import Behaviour, UsdaStandIn, open_usda
+from cookcam.sandbox.usda.server import Behaviour, FakeUsda, open_usda
 
-__all__ = ["Behaviour", "Food", "UsdaStandIn", "foods", "open_usda"]
+__all__ = ["Behaviour", "FakeUsda", "Food", "foods", "open_usda"]

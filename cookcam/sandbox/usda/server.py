@@ -16,7 +16,7 @@ from cookcam.sandbox.listening import Listener
 from cookcam.sandbox.usda.foods import Food, foods, found
 
 API_KEY = "sandbox-usda-key"
-LARGEST_PAGE = 200
+MAX_PAGE_SIZE = 200
 QUOTA = 1000
 HOUR = 3600.0
 
@@ -39,7 +39,7 @@ class Behaviour:
 
 
 @frozen
-class UsdaStandIn:
+class FakeUsda:
     """A running stand-in: `url` is what `USDA_API_BASE_URL` has to be."""
 
     url: str
@@ -54,7 +54,7 @@ async def open_usda(
     port: int = 0,
     api_key: str = API_KEY,
     behaviour: Behaviour | None = None,
-) -> AsyncGenerator[UsdaStandIn]:
+) -> AsyncGenerator[FakeUsda]:
     """Serves the stand-in until the block ends; it answers when the block begins.
 
     Port 0 takes a free one. Raises OSError when the port is taken.
@@ -62,7 +62,7 @@ async def open_usda(
     behaviour = behaviour or Behaviour()
     listener = Listener.open(host, port)
     async with listener.serving(create_app(api_key, behaviour)):
-        yield UsdaStandIn(f"{listener.url}/fdc/v1", api_key, behaviour)
+        yield FakeUsda(f"{listener.url}/fdc/v1", api_key, behaviour)
 
 
 def create_app(api_key: str, behaviour: Behaviour) -> QuartTrio:
@@ -122,7 +122,7 @@ def _foods(app: QuartTrio, known: list[Food], behaviour: Behaviour) -> None:
         query = request.args.get("query", "").strip()
         if not query:
             return answer({"status": 400, "error": "Bad Request", "message": "query"}, 400)
-        size = _integer("pageSize", 50, LARGEST_PAGE)
+        size = _integer("pageSize", 50, MAX_PAGE_SIZE)
         page = _integer("pageNumber", 1, 10_000)
         data_types = [
             part.strip() for text in request.args.getlist("dataType") for part in text.split(",")

@@ -17,9 +17,9 @@ from cookcam.features.accounts.deletion.requests import confirmation_in_header
 from cookcam.features.accounts.personal_data import HOLDINGS
 from cookcam.sandbox.gotrue import Failure
 from cookcam.sandbox.stripe import Fault
-from tests.features.conftest import Answer, Person
+from tests.features.conftest import ApiUser, Response
 from tests.identity.project import PASSWORD
-from tests.support.owners import Household, open_household
+from tests.support.owners import OwnersApp, open_owners_app
 from tests.support.personal_data import fill
 
 TYPED = "Correct<horse>9"
@@ -34,21 +34,21 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Household]:
-    async with open_household(database_url, tmp_path) as opened:
+async def house(database_url: str, tmp_path: Path) -> AsyncIterator[OwnersApp]:
+    async with open_owners_app(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(house: Household) -> Person:
+async def ann(house: OwnersApp) -> ApiUser:
     return await house.person("Ann")
 
 
-async def delete(person: Person, password: str = PASSWORD) -> Answer:
+async def delete(person: ApiUser, password: str = PASSWORD) -> Response:
     return await person.delete("/auth/account", json={"confirmPassword": password})
 
 
-async def gone(house: Household, person: Person) -> None:
+async def gone(house: OwnersApp, person: ApiUser) -> None:
     """Nothing of somebody is left anywhere."""
     with trio.fail_after(10):
         while await house.job(person):
@@ -60,7 +60,7 @@ async def gone(house: Household, person: Person) -> None:
 
 
 class TestDeletingAnAccount:
-    async def test_leaves_nothing_and_says_what_went(self, house: Household, ann: Person):
+    async def test_leaves_nothing_and_says_what_went(self, house: OwnersApp, ann: ApiUser):
         bob = await house.person("Bob")
         subscription = await house.subscribe(ann)
         tag = await fill(house, ann, bob)
@@ -77,9 +77,9 @@ class TestDeletingAnAccount:
         traces = await house.traces_of(ann)
         assert {f"public.{held.table}" for held in HOLDINGS} < set(traces)
         assert {"auth.users", "public.stripe_webhook_events"} < set(traces)
-        answer = await delete(ann)
-        assert answer.status_code == 200
-        body = answer.json()
+        response = await delete(ann)
+        assert response.status_code == 200
+        body = response.json()
         assert set(body) == {"message", "deletedAt", "receipt"}
         assert body["message"] == "Account deleted successfully"
         await gone(house, ann)
@@ -118,25 +118,25 @@ class TestDeletingAnAccount:
         assert ann.email not in json.dumps(receipt)
 
     async def test_again_with_the_token_that_is_still_good_says_the_same(
-        self, house: Household, ann: Person
+        self, house: OwnersApp, ann: ApiUser
     ):
         first = await delete(ann)
         again = await delete(ann)
         assert (first.status_code, again.status_code) == (200, 200)
         assert first.json() == again.json()
         for path in ("/auth/me", "/users/profile"):
-            answer = await ann.get(path)
-            assert answer.status_code == 404
-            assert "not found" in answer.json()["error"]
+            response = await ann.get(path)
+            assert response.status_code == 404
+            assert "not found" in response.json()["error"]
 
     async def test_by_the_header_as_the_app_sends_it(
-        self, house: Household, capsys: pytest.CaptureFixture[str]
+        self, house: OwnersApp, capsys: pytest.CaptureFixture[str]
     ):
         secret = "Grüße-an-Änn-9"
         for encoding in ("utf-8", "latin-1"):
             user = await house.gotrue.create_user(f"{encoding}@example.com", secret, "Ann")
-            person = Person(house.http, house.gotrue.issue_token(user), user)
-            answer = await house.http.request(
+            person = ApiUser(house.http, house.gotrue.issue_token(user), user)
+            response = await house.http.request(
                 "DELETE",
                 "/api/v1/auth/account",
                 headers=[
@@ -145,59 +145,59 @@ class TestDeletingAnAccount:
                     (b"confirmPassword", secret.encode(encoding)),
                 ],
             )
-            assert answer.status_code == 200, answer.text
+            assert response.status_code == 200, response.text
             await gone(house, person)
         shown = "".join(capsys.readouterr())
         assert "account deleted" in shown
         for form in (secret, "Grü", "GrÃ¼", "utf-8@example.com"):
             assert form not in shown
 
-    async def test_wants_the_password_and_the_right_one(self, house: Household, ann: Person):
+    async def test_wants_the_password_and_the_right_one(self, house: OwnersApp, ann: ApiUser):
         for kwargs in ({}, {"json": {}}, {"json": {"confirmPassword": ""}}):
-            answer = await ann.delete("/auth/account", **kwargs)
-            assert answer.status_code == 400
-            assert answer.json()["error"] == "Password confirmation is required"
-        answer = await ann.delete("/auth/account", json={"confirmPassword": 7})
-        assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
+            response = await ann.delete("/auth/account", **kwargs)
+            assert response.status_code == 400
+            assert response.json()["error"] == "Password confirmation is required"
+        response = await ann.delete("/auth/account", json={"confirmPassword": 7})
+        assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
         for wrong in ("wrong password", TYPED, "x" * 2000):
-            answer = await delete(ann, wrong)
-            assert answer.status_code == 401
-            assert answer.json()["error"] == "Invalid password"
+            response = await delete(ann, wrong)
+            assert response.status_code == 401
+            assert response.json()["error"] == "Invalid password"
         assert (await house.guest.delete("/auth/account")).status_code == 401
         assert await house.job(ann) is None
         assert (await ann.get("/auth/me")).status_code == 200
 
-    async def test_of_somebody_who_is_gone_is_not_found(self, house: Household, ann: Person):
+    async def test_of_somebody_who_is_gone_is_not_found(self, house: OwnersApp, ann: ApiUser):
         await house.sql("delete from auth.users where id = %(id)s", id=ann.id)
-        answer = await delete(ann)
-        assert (answer.status_code, answer.json()["error"]) == (404, "User not found")
+        response = await delete(ann)
+        assert (response.status_code, response.json()["error"]) == (404, "User not found")
 
-    async def test_twice_at_once_is_done_once(self, house: Household, ann: Person):
-        answers: list[Answer] = []
+    async def test_twice_at_once_is_done_once(self, house: OwnersApp, ann: ApiUser):
+        responses: list[Response] = []
 
         async def one() -> None:
-            answers.append(await delete(ann))
+            responses.append(await delete(ann))
 
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(one)
         # Whoever came in the middle may have found the identity gone already.
-        assert {answer.status_code for answer in answers} <= {200, 401, 503}
-        assert 200 in {answer.status_code for answer in answers}
+        assert {response.status_code for response in responses} <= {200, 401, 503}
+        assert 200 in {response.status_code for response in responses}
         await gone(house, ann)
-        assert {a.json()["receipt"] for a in answers if a.status_code == 200} == {
+        assert {a.json()["receipt"] for a in responses if a.status_code == 200} == {
             (await delete(ann)).json()["receipt"]
         }
 
 
 class TestAnOutage:
     async def test_of_payments_changes_nothing_yet_and_is_made_up_for(
-        self, house: Household, ann: Person
+        self, house: OwnersApp, ann: ApiUser
     ):
         subscription = await house.subscribe(ann)
         house.stripe.behaviour.fault = Fault("status", status=503)
-        answer = await delete(ann)
-        self.assert_under_way(answer)
+        response = await delete(ann)
+        self.assert_under_way(response)
         assert (await ann.get("/auth/me")).status_code == 200
         status, attempts, _ = await house.job(ann)
         assert (status, attempts >= 1) == ("pending", True)
@@ -206,7 +206,7 @@ class TestAnOutage:
         assert house.stripe.get("subscription", subscription)["status"] == "canceled"
 
     async def test_of_identities_leaves_no_way_back_in_and_is_made_up_for(
-        self, house: Household, ann: Person
+        self, house: OwnersApp, ann: ApiUser
     ):
         house.hold.next("DELETE", "/auth/v1/admin/users", done=False)
         async with trio.open_nursery() as nursery:
@@ -219,30 +219,30 @@ class TestAnOutage:
         self.assert_under_way(await delete(ann))
         # The token is good, and finds nothing: no profile is made for it.
         for path in ("/auth/me", "/users/profile"):
-            answer = await ann.get(path)
-            assert answer.status_code == 404
-            assert "not found" in answer.json()["error"]
+            response = await ann.get(path)
+            assert response.status_code == 404
+            assert "not found" in response.json()["error"]
         assert (await ann.post("/recipes", {"title": "After"})).status_code >= 400
         house.hold.nowhere()
         house.gotrue.behaviour.failure = None
         await gone(house, ann)
 
-    async def test_of_files_keeps_nobody_waiting(self, house: Household, ann: Person):
+    async def test_of_files_keeps_nobody_waiting(self, house: OwnersApp, ann: ApiUser):
         house.keep_files(ann)
         house.storage.failure = Failure(503)
-        answer = await delete(ann)
-        assert answer.status_code == 200
-        said = jwt.decode(answer.json()["receipt"], options={"verify_signature": False})
+        response = await delete(ann)
+        assert response.status_code == 200
+        said = jwt.decode(response.json()["receipt"], options={"verify_signature": False})
         assert said["files"] == "being deleted"
         house.storage.failure = None
         await gone(house, ann)
 
-    def assert_under_way(self, answer: Answer) -> None:
-        assert answer.status_code == 503
-        body = answer.json()
+    def assert_under_way(self, response: Response) -> None:
+        assert response.status_code == 503
+        body = response.json()
         assert body["code"] == "DELETION_UNDER_WAY"
         assert "will finish by itself" in body["message"]
-        assert int(answer.headers["Retry-After"]) > 0
+        assert int(response.headers["Retry-After"]) > 0
 
 
 async def close_code(socket: WebSocketConnection) -> int:
@@ -253,7 +253,7 @@ async def close_code(socket: WebSocketConnection) -> int:
         return closed.reason.code if closed.reason else 0
 
 
-async def test_connections_of_the_account_are_closed(house: Household, ann: Person):
+async def test_connections_of_the_account_are_closed(house: OwnersApp, ann: ApiUser):
     assert house.server is not None
     url = f"ws://127.0.0.1:{house.server.port}/api/v1/realtime"
     headers = [(b"authorization", f"Bearer {ann.token}".encode())]
@@ -263,7 +263,7 @@ async def test_connections_of_the_account_are_closed(house: Household, ann: Pers
             assert await close_code(socket) == 4403
 
 
-async def test_a_receipt_that_is_not_ours_is_refused(house: Household, ann: Person):
+async def test_a_receipt_that_is_not_ours_is_refused(house: OwnersApp, ann: ApiUser):
     ours = (await delete(ann)).json()["receipt"]
     head, claims, signature = ours.split(".")
     said: dict[str, Any] = jwt.decode(ours, options={"verify_signature": False})
@@ -276,9 +276,9 @@ async def test_a_receipt_that_is_not_ours_is_refused(house: Household, ann: Pers
         "x" * 50_000,
     ]
     for receipt in forged:
-        answer = await house.guest.post("/auth/account/receipt", {"receipt": receipt})
-        assert answer.status_code == 400
-        assert answer.json()["error"] == "Invalid receipt"
+        response = await house.guest.post("/auth/account/receipt", {"receipt": receipt})
+        assert response.status_code == 400
+        assert response.json()["error"] == "Invalid receipt"
 
 
 @pytest.mark.parametrize(

@@ -15,22 +15,22 @@ import trio
 
 from cookcam.database.connection import Connection
 from cookcam.sandbox.stripe import Fault
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.identity.project import PASSWORD
-from tests.support.owners import Household, open_household
+from tests.support.owners import OwnersApp, open_owners_app
 from tests.support.personal_data import fill
 from tests.support.ports import free_ports
 from tests.support.postgres import as_owner
 from tests.support.server_process import ServerProcess, started_server
 
 Reached = Callable[[], Awaitable[None]]
-Stage = Callable[[Household], AsyncIterator[Reached]]
+Stage = Callable[[OwnersApp], AsyncIterator[Reached]]
 
 
 def at_request(method: str, path: str, *, done: bool) -> Stage:
     """Held before a provider does what is asked (or after: the answer is lost)."""
 
-    async def stage(house: Household) -> AsyncIterator[Reached]:
+    async def stage(house: OwnersApp) -> AsyncIterator[Reached]:
         house.hold.next(method, path, done=done)
         yield house.hold.reached.wait
         house.hold.nowhere()
@@ -39,7 +39,7 @@ def at_request(method: str, path: str, *, done: bool) -> Stage:
 
 
 def at_stripe(*, done: bool) -> Stage:
-    async def stage(house: Household) -> AsyncIterator[Reached]:
+    async def stage(house: OwnersApp) -> AsyncIterator[Reached]:
         fault = Fault("hang", times=1, late=done, path="/v1/subscriptions/")
         house.stripe.behaviour.fault = fault
 
@@ -52,7 +52,7 @@ def at_stripe(*, done: bool) -> Stage:
     return stage
 
 
-async def at_the_rows(house: Household) -> AsyncIterator[Reached]:
+async def at_the_rows(house: OwnersApp) -> AsyncIterator[Reached]:
     """Held inside the transaction that deletes all rows, most of them gone already."""
     async with await Connection.connect(as_owner(house.database_url)) as connection:
         await connection.execute("lock table public.user_streaks in access exclusive mode")
@@ -97,8 +97,8 @@ async def test_killed_anywhere_an_account_is_deleted_all_the_same(
     A database of its own: the background tasks of these servers go on with what other tests left
     in a shared one, and would take the fault that is meant for the deletion.
     """
-    async with open_household(fresh_database_url, tmp_path / "files", running=False) as house:
-        left: tuple[Person, str] | None = None
+    async with open_owners_app(fresh_database_url, tmp_path / "files", running=False) as house:
+        left: tuple[ApiUser, str] | None = None
         for name, (stage, status) in STAGES.items():
             person = await house.person("Ann")
             subscription = await house.subscribe(person)
@@ -119,23 +119,23 @@ async def test_killed_anywhere_an_account_is_deleted_all_the_same(
 
 
 @asynccontextmanager
-async def serving(house: Household, folder: Path) -> AsyncIterator[ServerProcess]:
+async def serving(house: OwnersApp, folder: Path) -> AsyncIterator[ServerProcess]:
     async with started_server(house.settings, free_ports(1)[0], folder) as server:
         await server.ready()
         yield server
 
 
-async def kill_at(house: Household, server: ServerProcess, person: Person, stage: Stage) -> None:
+async def kill_at(house: OwnersApp, server: ServerProcess, person: ApiUser, stage: Stage) -> None:
     async def delete() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
             try:
-                answer = await Person(http, person.token, person.user).delete(
+                response = await ApiUser(http, person.token, person.user).delete(
                     "/auth/account", json={"confirmPassword": PASSWORD}
                 )
             except httpx.TransportError:
                 return
             raise AssertionError(
-                f"not deleted yet, and answered {answer.status_code} {answer.text}"
+                f"not deleted yet, and answered {response.status_code} {response.text}"
             )
 
     async with trio.open_nursery() as nursery, asynccontextmanager(stage)(house) as reached:
@@ -146,7 +146,7 @@ async def kill_at(house: Household, server: ServerProcess, person: Person, stage
         await server.ended()
 
 
-async def finished(house: Household, person: Person, subscription: str) -> None:
+async def finished(house: OwnersApp, person: ApiUser, subscription: str) -> None:
     """Nobody asks for it: the job is gone on with because it is there."""
     with trio.fail_after(20):
         while await house.job(person):

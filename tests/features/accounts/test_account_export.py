@@ -19,26 +19,26 @@ from cookcam.features.accounts.export.archive import Entry, zipped
 from cookcam.features.accounts.export.service import file_name
 from cookcam.features.accounts.personal_data import HOLDINGS
 from cookcam.sandbox.gotrue import Failure
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.images.pictures import plain, png_bomb
-from tests.support.owners import Household, open_household
+from tests.support.owners import OwnersApp, open_owners_app
 from tests.support.personal_data import fill
 
 
 @pytest.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Household]:
-    async with open_household(database_url, tmp_path) as opened:
+async def house(database_url: str, tmp_path: Path) -> AsyncIterator[OwnersApp]:
+    async with open_owners_app(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(house: Household) -> Person:
+async def ann(house: OwnersApp) -> ApiUser:
     return await house.person("Ann")
 
 
 class TestTheExport:
     async def test_holds_every_row_and_file_of_the_person_and_of_nobody_else(
-        self, house: Household, ann: Person, monkeypatch: pytest.MonkeyPatch
+        self, house: OwnersApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr(store_module, "PAGE", 2)
         bob = await house.person("Bob")
@@ -51,13 +51,13 @@ class TestTheExport:
             " select %(id)s, 'STEP_COMPLETE', 5, n, 1, 1 from generate_series(1, 6) n",
             id=ann.id,
         )
-        answer = await ann.get("/auth/account/export")
-        assert answer.status_code == 200
-        assert answer.headers["content-type"] == "application/zip"
-        assert answer.headers["cache-control"] == "no-store"
-        assert "attachment" in answer.headers["content-disposition"]
-        assert "etag" not in answer.headers
-        files = unzipped(answer.content)
+        response = await ann.get("/auth/account/export")
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "application/zip"
+        assert response.headers["cache-control"] == "no-store"
+        assert "attachment" in response.headers["content-disposition"]
+        assert "etag" not in response.headers
+        files = unzipped(response.content)
         shown = [held for held in HOLDINGS if held.kept_back is None]
         assert set(files) == {"about.json", "files.json", *(f"{file_name(h)}.json" for h in shown)}
         for held in shown:
@@ -82,27 +82,27 @@ class TestTheExport:
             held.table for held in HOLDINGS if held.kept_back
         }
 
-    async def test_of_somebody_with_nothing_is_made_of_empty_files(self, ann: Person):
+    async def test_of_somebody_with_nothing_is_made_of_empty_files(self, ann: ApiUser):
         files = unzipped((await ann.get("/auth/account/export")).content)
         assert files["recipes_published.json"] == []
         assert files["files.json"] == []
 
-    async def test_asked_for_its_head_has_no_body(self, ann: Person):
-        answer = await ann.request("HEAD", "/auth/account/export")
-        assert (answer.status_code, answer.content) == (200, b"")
+    async def test_asked_for_its_head_has_no_body(self, ann: ApiUser):
+        response = await ann.request("HEAD", "/auth/account/export")
+        assert (response.status_code, response.content) == (200, b"")
         assert (await ann.get("/auth/me")).status_code == 200
 
-    async def test_is_refused_in_time_to_say_so(self, house: Household, ann: Person):
+    async def test_is_refused_in_time_to_say_so(self, house: OwnersApp, ann: ApiUser):
         assert (await house.guest.get("/auth/account/export")).status_code == 401
         house.storage.failure = Failure(503)
-        answer = await ann.get("/auth/account/export")
-        assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+        response = await ann.get("/auth/account/export")
+        assert (response.status_code, response.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
         house.storage.failure = None
         await house.sql("delete from auth.users where id = %(id)s", id=ann.id)
         assert (await ann.get("/auth/account/export")).status_code == 401
 
     async def test_may_be_asked_for_ten_times_a_minute(self, database_url: str, tmp_path: Path):
-        async with open_household(
+        async with open_owners_app(
             database_url, tmp_path / "limited", ENABLE_RATE_LIMITING="true"
         ) as house:
             ann, bob = await house.person("Ann"), await house.person("Bob")
@@ -144,7 +144,7 @@ async def test_an_archive_is_sent_while_it_is_made(monkeypatch: pytest.MonkeyPat
 
 
 class TestThePhotograph:
-    async def test_is_redrawn_kept_and_replaces_the_last_one(self, house: Household, ann: Person):
+    async def test_is_redrawn_kept_and_replaces_the_last_one(self, house: OwnersApp, ann: ApiUser):
         first = await ann.post(
             "/auth/profile/photo",
             files={"photo": ("a.png", plain(3000, 200, "PNG"), "image/png")},
@@ -166,7 +166,7 @@ class TestThePhotograph:
         assert new != old
         assert (await ann.get("/auth/me")).json()["user"]["avatar_url"].endswith(new)
 
-    async def test_does_not_touch_files_that_an_address_names(self, house: Household, ann: Person):
+    async def test_does_not_touch_files_that_an_address_names(self, house: OwnersApp, ann: ApiUser):
         bob = await house.person("Bob")
         house.keep_files(bob)
         theirs = next(key for key in house.files_of(bob) if key.startswith("avatars"))
@@ -175,35 +175,35 @@ class TestThePhotograph:
             id=ann.id,
             url=f"{house.gotrue.url}/storage/v1/object/public/avatars/{theirs}",
         )
-        answer = await ann.post("/auth/profile/photo", content=plain())
-        assert answer.status_code == 200
+        response = await ann.post("/auth/profile/photo", content=plain())
+        assert response.status_code == 200
         assert theirs in house.files_of(bob)
 
-    async def test_of_the_app_is_refused_at_once(self, ann: Person):
+    async def test_of_the_app_is_refused_at_once(self, ann: ApiUser):
         broken = json.dumps({"_parts": [["photo", {"uri": "file:///a.jpg", "type": "image/jpeg"}]]})
         with trio.fail_after(1):
-            answer = await ann.post(
+            response = await ann.post(
                 "/auth/profile/photo",
                 content=broken,
                 headers={"Content-Type": "multipart/form-data"},
             )
-        assert answer.status_code == 400
-        body = answer.json()
+        assert response.status_code == 400
+        body = response.json()
         assert body["success"] is False
         assert "photo" in body["message"]
         assert body["error"] == body["message"]
 
-    async def test_heic_is_taken_as_phones_send_it(self, house: Household, ann: Person):
+    async def test_heic_is_taken_as_phones_send_it(self, house: OwnersApp, ann: ApiUser):
         heic = plain(64, 48, "HEIF")
-        answers = [
+        responses = [
             await ann.post("/auth/profile/photo", files={"photo": ("a.heic", heic, "image/heic")}),
             await ann.post("/auth/profile/photo", content=heic),
         ]
-        for answer in answers:
-            assert answer.status_code == 200, answer.text
+        for response in responses:
+            assert response.status_code == 200, response.text
         assert len(house.files_of(ann)) == 1
 
-    async def test_that_cannot_be_taken_is_refused(self, house: Household, ann: Person):
+    async def test_that_cannot_be_taken_is_refused(self, house: OwnersApp, ann: ApiUser):
         form = {"Content-Type": "multipart/form-data; boundary=b"}
         png = plain(kind="PNG")
         cases: list[tuple[dict[str, Any], int]] = [
@@ -219,9 +219,9 @@ class TestThePhotograph:
             ({"content": b"--b\r\nContent-Disposition: form-data", "headers": form}, 400),
         ]
         for kwargs, status in cases:
-            answer = await ann.post("/auth/profile/photo", **kwargs)
-            assert answer.status_code == status, (str(kwargs)[:80], answer.text)
-            body = answer.json()
+            response = await ann.post("/auth/profile/photo", **kwargs)
+            assert response.status_code == status, (str(kwargs)[:80], response.text)
+            body = response.json()
             assert body["success"] is False
             assert isinstance(body["error"], str)
         # More than any form around a photograph is refused before it gets here.
@@ -230,11 +230,11 @@ class TestThePhotograph:
         assert (await house.guest.post("/auth/profile/photo", content=png)).status_code == 401
         assert house.files_of(ann) == []
 
-    async def test_without_storage_the_old_one_stays(self, house: Household, ann: Person):
+    async def test_without_storage_the_old_one_stays(self, house: OwnersApp, ann: ApiUser):
         before = (await ann.post("/auth/profile/photo", content=plain())).json()["avatarUrl"]
         house.storage.failure = Failure(503)
-        answer = await ann.post("/auth/profile/photo", content=plain())
-        assert answer.status_code == 503
+        response = await ann.post("/auth/profile/photo", content=plain())
+        assert response.status_code == 503
         house.storage.failure = None
         assert (await ann.get("/auth/me")).json()["user"]["avatar_url"] == before
         assert len(house.files_of(ann)) == 1

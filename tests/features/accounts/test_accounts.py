@@ -13,7 +13,7 @@ import trio
 from cookcam.features.accounts import sign_in_limits
 from cookcam.http.rate_limit import AUTH, Bucket
 from cookcam.sandbox.gotrue import Failure
-from tests.features.conftest import Client, Person, Server, open_server
+from tests.features.conftest import ApiUser, Client, Server, open_server
 from tests.identity.project import PASSWORD, some_email
 
 PASSWORD_TOO_LONG = (
@@ -75,9 +75,9 @@ NOT_PUBLIC = [
 class TestSigningUp:
     async def test_gives_an_account_a_session_and_a_profile(self, server: Server):
         email = some_email()
-        answer = await sign_up(server.guest, email.upper(), name="Ann Other")
-        assert answer.status_code == 201
-        body = answer.json()
+        response = await sign_up(server.guest, email.upper(), name="Ann Other")
+        assert response.status_code == 201
+        body = response.json()
         assert body["user"]["email"] == email
         assert body["user"]["user_metadata"]["name"] == "Ann Other"
         assert body["token"] == body["access_token"] == body["session"]["access_token"]
@@ -93,9 +93,9 @@ class TestSigningUp:
     async def test_without_a_session_while_the_address_is_unconfirmed(self, server: Server):
         server.gotrue.behaviour.confirm_email = True
         email = some_email()
-        answer = await sign_up(server.guest, email)
-        assert answer.status_code == 201
-        body = answer.json()
+        response = await sign_up(server.guest, email)
+        assert response.status_code == 201
+        body = response.json()
         assert body["session"] is None
         assert body["user"]["email"] == email
         assert not {"token", "refreshToken", "access_token", "refresh_token"} & body.keys()
@@ -105,14 +105,14 @@ class TestSigningUp:
         wrong = await log_in(server.guest, email, "wrong password")
         assert (wrong.status_code, wrong.json()["code"]) == (401, "INVALID_CREDENTIALS")
 
-    async def test_a_taken_address_reads_like_any_other_refusal(self, server: Server, ann: Person):
-        answer = await sign_up(server.guest, ann.email)
-        body = answer.json()
-        assert answer.status_code == 400
+    async def test_a_taken_address_reads_like_any_other_refusal(self, server: Server, ann: ApiUser):
+        response = await sign_up(server.guest, ann.email)
+        body = response.json()
+        assert response.status_code == 400
         assert body["code"] == "SIGNUP_ERROR"
         assert body["error"] == "Failed to create user"
-        assert "exists" not in answer.text
-        assert "registered" not in answer.text
+        assert "exists" not in response.text
+        assert "registered" not in response.text
 
     async def test_password_of_72_bytes_signs_in(self, guest: Client):
         email, longest = some_email(), "ä" * 36
@@ -124,8 +124,8 @@ class TestSigningUp:
         written = f" \t{email.upper()} \u00a0"
         assert (await sign_up(server.guest, written)).json()["user"]["email"] == email
         assert (await log_in(server.guest, written)).status_code == 200
-        answer = await server.guest.post("/auth/forgot-password", {"email": f"{email} "})
-        assert answer.status_code == 200
+        response = await server.guest.post("/auth/forgot-password", {"email": f"{email} "})
+        assert response.status_code == 200
         assert [mail.to for mail in server.gotrue.mails] == [email]
 
     async def test_controls_are_removed_from_a_name(self, server: Server):
@@ -136,10 +136,10 @@ class TestSigningUp:
 
     async def test_name_that_the_provider_was_given_directly_is_cleaned(self, server: Server):
         user = await server.gotrue.create_user(some_email(), PASSWORD, "\u202eAnn\u200b Lee\u3164")
-        person = Person(server.http, server.gotrue.issue_token(user), user)
+        person = ApiUser(server.http, server.gotrue.issue_token(user), user)
         assert (await person.get("/users/profile")).json()["name"] == "Ann Lee"
         user = await server.gotrue.create_user(some_email("eve"), PASSWORD, "\u200b\u200b\u200d")
-        person = Person(server.http, server.gotrue.issue_token(user), user)
+        person = ApiUser(server.http, server.gotrue.issue_token(user), user)
         assert (await person.get("/users/profile")).json()["name"].startswith("eve-")
 
     async def test_what_is_missing_or_out_of_bounds_is_refused(self, guest: Client):
@@ -167,18 +167,18 @@ class TestSigningUp:
         ]
         good = {"email": some_email(), "password": PASSWORD, "name": "Ann"}
         for changes, literal in cases:
-            answer = await guest.post("/auth/signup", {**good, **changes})
-            assert answer.status_code == 400, changes
-            assert answer.json()["error"] == literal, changes
+            response = await guest.post("/auth/signup", {**good, **changes})
+            assert response.status_code == 400, changes
+            assert response.json()["error"] == literal, changes
         assert (await guest.post("/auth/signup")).json()["error"] == missing
 
     async def test_a_lost_answer_does_not_lose_the_account(self, server: Server):
         server.gotrue.behaviour.failure = Failure(504, times=1, late=True)
         email = some_email()
-        answer = await sign_up(server.guest, email)
-        assert answer.status_code == 201
-        assert answer.json()["user"]["email"] == email
-        assert answer.json()["token"]
+        response = await sign_up(server.guest, email)
+        assert response.status_code == 201
+        assert response.json()["user"]["email"] == email
+        assert response.json()["token"]
 
     async def test_both_aliases_and_the_legacy_prefix(self, server: Server):
         for path in ("/api/v1/auth/register", "/api/auth/signup"):
@@ -187,11 +187,11 @@ class TestSigningUp:
 
 
 class TestSigningIn:
-    async def test_gives_the_tokens_in_every_spelling(self, guest: Client, ann: Person):
+    async def test_gives_the_tokens_in_every_spelling(self, guest: Client, ann: ApiUser):
         for path in ("/auth/login", "/auth/signin"):
-            answer = await guest.post(path, {"email": ann.email, "password": PASSWORD})
-            assert answer.status_code == 200
-            body = answer.json()
+            response = await guest.post(path, {"email": ann.email, "password": PASSWORD})
+            assert response.status_code == 200
+            body = response.json()
             assert body["user"]["id"] == ann.id
             assert body["token"] == body["access_token"] == body["session"]["access_token"]
             assert body["refreshToken"] == body["refresh_token"]
@@ -199,27 +199,27 @@ class TestSigningIn:
             assert body["session"]["expires_at"] > time.time()
             assert body["message"]
 
-    async def test_bad_credentials_sound_the_same_for_everybody(self, guest: Client, ann: Person):
+    async def test_bad_credentials_sound_the_same_for_everybody(self, guest: Client, ann: ApiUser):
         for email, password in ((ann.email, "wrong"), (some_email(), PASSWORD), (ann.email, "x")):
-            answer = await log_in(guest, email, password)
-            assert answer.status_code == 401
-            assert answer.json()["error"] == "Invalid email or password"
-            assert answer.json()["code"] == "INVALID_CREDENTIALS"
+            response = await log_in(guest, email, password)
+            assert response.status_code == 401
+            assert response.json()["error"] == "Invalid email or password"
+            assert response.json()["code"] == "INVALID_CREDENTIALS"
 
     async def test_what_is_missing_is_refused(self, guest: Client):
         for body in ({}, {"email": "a@b.c"}, {"password": "x"}, {"email": None, "password": None}):
-            answer = await guest.post("/auth/login", body)
-            assert answer.status_code == 400
-            assert answer.json()["error"] == "Email and password are required"
-        answer = await log_in(guest, "nobody")
-        assert (answer.status_code, answer.json()["error"]) == (400, "Invalid email format")
-        answer = await guest.post("/auth/login", {"email": 5, "password": True})
-        assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
+            response = await guest.post("/auth/login", body)
+            assert response.status_code == 400
+            assert response.json()["error"] == "Email and password are required"
+        response = await log_in(guest, "nobody")
+        assert (response.status_code, response.json()["error"]) == (400, "Invalid email format")
+        response = await guest.post("/auth/login", {"email": 5, "password": True})
+        assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
 
     async def test_interleaved_sign_ins_never_mix_identities(self, server: Server):
         people = [await server.person(name) for name in ("Ann", "Bob", "Cid")]
 
-        async def live(person: Person) -> None:
+        async def live(person: ApiUser) -> None:
             for _ in range(3):
                 session = (await log_in(server.guest, person.email)).json()
                 assert session["user"]["id"] == person.id
@@ -231,7 +231,7 @@ class TestSigningIn:
                 nursery.start_soon(live, person)
 
     async def test_neither_password_nor_address_is_logged(
-        self, server: Server, ann: Person, capsys: pytest.CaptureFixture[str]
+        self, server: Server, ann: ApiUser, capsys: pytest.CaptureFixture[str]
     ):
         await log_in(server.guest, ann.email, "wrong password 77")
         session = (await log_in(server.guest, ann.email)).json()
@@ -270,8 +270,8 @@ class TestTheQuotaOfAnAddress:
         monkeypatch.setattr(sign_in_limits, "ACCOUNT_DELAY", 0.01)
         ann, bob = await limited.person("Ann"), await limited.person("Bob")
         for n in range(20):
-            answer = await self.attempt(limited, ann.email.upper(), f"192.0.2.{n}")
-            assert answer.status_code == 401
+            response = await self.attempt(limited, ann.email.upper(), f"192.0.2.{n}")
+            assert response.status_code == 401
         assert (await self.attempt(limited, ann.email, "192.0.2.99", PASSWORD)).status_code == 200
         assert (await self.attempt(limited, bob.email, "192.0.2.100")).status_code == 401
 
@@ -320,13 +320,13 @@ class TestTheQuotaOfAnAddress:
 
 
 class TestSigningOut:
-    async def test_ends_this_session_and_no_other(self, server: Server, ann: Person):
+    async def test_ends_this_session_and_no_other(self, server: Server, ann: ApiUser):
         phone = (await log_in(server.guest, ann.email)).json()
         tablet = (await log_in(server.guest, ann.email)).json()
         for path in ("/auth/logout", "/auth/signout"):
-            answer = await as_user(server, phone["token"]).post(path)
-            assert answer.status_code == 200
-            assert answer.json()["message"]
+            response = await as_user(server, phone["token"]).post(path)
+            assert response.status_code == 200
+            assert response.json()["message"]
         ended = await server.guest.post("/auth/refresh", {"refresh_token": phone["refreshToken"]})
         assert ended.status_code == 401
         kept = await server.guest.post("/auth/refresh", {"refresh_token": tablet["refreshToken"]})
@@ -338,12 +338,12 @@ class TestSigningOut:
 
 
 class TestRefreshing:
-    async def test_rotates_and_answers_in_both_spellings(self, server: Server, ann: Person):
+    async def test_rotates_and_answers_in_both_spellings(self, server: Server, ann: ApiUser):
         token = (await log_in(server.guest, ann.email)).json()["refreshToken"]
         for name in ("refresh_token", "refreshToken"):
-            answer = await server.guest.post("/auth/refresh", {name: token})
-            assert answer.status_code == 200
-            body = answer.json()
+            response = await server.guest.post("/auth/refresh", {name: token})
+            assert response.status_code == 200
+            body = response.json()
             assert body["token"] == body["access_token"]
             assert body["refreshToken"] == body["refresh_token"] != token
             assert body["expires_in"] > 0
@@ -354,28 +354,31 @@ class TestRefreshing:
 
     async def test_a_missing_and_a_bad_token(self, guest: Client):
         for body in ({}, {"refresh_token": ""}, {"refreshToken": None}):
-            answer = await guest.post("/auth/refresh", body)
-            assert (answer.status_code, answer.json()["error"]) == (
+            response = await guest.post("/auth/refresh", body)
+            assert (response.status_code, response.json()["error"]) == (
                 400,
                 "Refresh token is required",
             )
         for token in ("garbage", "x" * 5000):
-            answer = await guest.post("/auth/refresh", {"refresh_token": token})
-            assert (answer.status_code, answer.json()["error"]) == (401, "Invalid refresh token")
+            response = await guest.post("/auth/refresh", {"refresh_token": token})
+            assert (response.status_code, response.json()["error"]) == (
+                401,
+                "Invalid refresh token",
+            )
 
 
 class TestTokens:
     async def test_without_a_bearer_token_authentication_is_required(
-        self, server: Server, ann: Person
+        self, server: Server, ann: ApiUser
     ):
         for header in (None, "", "Bearer", "Bearer ", ann.token, f"Basic {ann.token}"):
             headers = {} if header is None else {"Authorization": header}
-            answer = await server.guest.get("/auth/me", headers=headers)
-            assert answer.status_code == 401
-            assert answer.json()["error"] == "Authentication required"
-            assert answer.headers["WWW-Authenticate"] == "Bearer"
+            response = await server.guest.get("/auth/me", headers=headers)
+            assert response.status_code == 401
+            assert response.json()["error"] == "Authentication required"
+            assert response.headers["WWW-Authenticate"] == "Bearer"
 
-    async def test_a_token_that_is_not_good_is_refused(self, server: Server, ann: Person):
+    async def test_a_token_that_is_not_good_is_refused(self, server: Server, ann: ApiUser):
         gotrue, user = server.gotrue, ann.user
         assert user is not None
         tokens = {
@@ -389,58 +392,58 @@ class TestTokens:
             "tampered": str(ann.token)[:-4] + "AAAA",
         }
         for name, token in tokens.items():
-            answer = await as_user(server, token).get("/auth/me")
-            body = answer.json()
-            assert answer.status_code == 401, name
+            response = await as_user(server, token).get("/auth/me")
+            body = response.json()
+            assert response.status_code == 401, name
             assert body["error"] == "Token expired or invalid"
             assert body["code"] == "TOKEN_EXPIRED"
             assert body["message"] == "Please refresh your session"
 
-    async def test_the_scheme_ignores_case(self, server: Server, ann: Person):
+    async def test_the_scheme_ignores_case(self, server: Server, ann: ApiUser):
         headers = {"Authorization": f"bearer  {ann.token}"}
         assert (await server.guest.get("/auth/me", headers=headers)).status_code == 200
 
-    async def test_a_role_in_the_token_opens_nothing(self, server: Server, ann: Person):
+    async def test_a_role_in_the_token_opens_nothing(self, server: Server, ann: ApiUser):
         assert ann.user is not None
         forged = server.gotrue.issue_token(ann.user, role="service_role")
         body = {"title": "By role", "is_published": True}
-        answer = await as_user(server, forged).post("/recipes", body)
-        assert answer.status_code == 201
-        assert answer.json()["created_by"] == ann.id
+        response = await as_user(server, forged).post("/recipes", body)
+        assert response.status_code == 201
+        assert response.json()["created_by"] == ann.id
 
 
 class TestAnOutageOfTheProvider:
     @pytest.mark.parametrize("failure", [Failure(500), Failure(503), Failure(429)])
-    async def test_is_503_and_never_401(self, server: Server, ann: Person, failure: Failure):
+    async def test_is_503_and_never_401(self, server: Server, ann: ApiUser, failure: Failure):
         server.gotrue.behaviour.failure = failure
-        answer = await ann.get("/auth/me")
-        assert answer.status_code == 503
-        assert answer.json()["code"] == "SERVICE_UNAVAILABLE"
-        assert int(answer.headers["Retry-After"]) > 0
+        response = await ann.get("/auth/me")
+        assert response.status_code == 503
+        assert response.json()["code"] == "SERVICE_UNAVAILABLE"
+        assert int(response.headers["Retry-After"]) > 0
 
-    async def test_leaves_known_keys_working_and_guests_served(self, server: Server, ann: Person):
+    async def test_leaves_known_keys_working_and_guests_served(self, server: Server, ann: ApiUser):
         assert (await ann.get("/auth/me")).status_code == 200
         server.gotrue.behaviour.failure = Failure(503)
         assert (await ann.get("/auth/me")).status_code == 200
         assert (await server.guest.get("/recipes?limit=1")).status_code == 200
 
     async def test_reaches_sign_in_sign_up_refresh_and_sign_out_as_503(
-        self, server: Server, ann: Person
+        self, server: Server, ann: ApiUser
     ):
         await ann.get("/auth/me")
         server.gotrue.behaviour.failure = Failure(503)
-        for answer in (
+        for response in (
             await log_in(server.guest, ann.email),
             await sign_up(server.guest),
             await server.guest.post("/auth/refresh", {"refresh_token": "some token"}),
             await ann.post("/auth/logout"),
         ):
-            assert answer.status_code == 503
-            assert answer.json()["code"] == "SERVICE_UNAVAILABLE"
+            assert response.status_code == 503
+            assert response.json()["code"] == "SERVICE_UNAVAILABLE"
 
 
 class TestTheProfile:
-    async def test_is_the_bare_row_and_the_same_row_wrapped(self, ann: Person):
+    async def test_is_the_bare_row_and_the_same_row_wrapped(self, ann: ApiUser):
         row = (await ann.get("/users/profile")).json()
         assert (await ann.get("/auth/me")).json() == {"user": row}
         assert row["id"] == ann.id
@@ -453,30 +456,30 @@ class TestTheProfile:
         assert "avatar_url" in row
         assert "push_token" not in row
 
-    async def test_is_made_when_it_is_missing(self, server: Server, ann: Person):
+    async def test_is_made_when_it_is_missing(self, server: Server, ann: ApiUser):
         await server.sql("delete from public.users where id = %(id)s", id=ann.id)
-        answers: list[Any] = []
+        responses: list[Any] = []
 
         async def read() -> None:
-            answers.append(await ann.get("/users/profile"))
+            responses.append(await ann.get("/users/profile"))
 
         async with trio.open_nursery() as nursery:
             for _ in range(4):
                 nursery.start_soon(read)
-        assert {answer.status_code for answer in answers} == {200}
-        assert answers[0].json()["name"] == "Ann"
-        assert answers[0].json()["email"] == ann.email
+        assert {response.status_code for response in responses} == {200}
+        assert responses[0].json()["name"] == "Ann"
+        assert responses[0].json()["email"] == ann.email
 
-    async def test_of_an_account_that_is_gone_is_not_found(self, server: Server, ann: Person):
+    async def test_of_an_account_that_is_gone_is_not_found(self, server: Server, ann: ApiUser):
         assert ann.user is not None
         await server.provider.admin_delete_user(ann.user.id)
         for path in ("/users/profile", "/auth/me"):
-            answer = await ann.get(path)
-            assert answer.status_code == 404
-            assert answer.json()["error"] == "User profile not found"
+            response = await ann.get(path)
+            assert response.status_code == 404
+            assert response.json()["error"] == "User profile not found"
         assert (await ann.put("/users/profile", {"name": "Ghost"})).status_code == 404
 
-    async def test_changes_what_is_given(self, ann: Person):
+    async def test_changes_what_is_given(self, ann: ApiUser):
         before = (await ann.get("/users/profile")).json()
         changes = {
             "name": "Änn <3",
@@ -491,16 +494,16 @@ class TestTheProfile:
             "dietary_preferences": ["vegan"],
             "cuisine_preferences": ["thai", "greek"],
         }
-        answer = await ann.put(
+        response = await ann.put(
             "/users/profile", {**changes, "cooking_skill_level": "Hard", "unknown": 1}
         )
-        assert answer.status_code == 200
-        after = answer.json()
+        assert response.status_code == 200
+        after = response.json()
         assert after.pop("updated_at") > before.pop("updated_at")
         assert after == {**before, **changes, "cooking_skill_level": "advanced"}
 
     @pytest.mark.parametrize("path", ["/users/profile", "/auth/profile"])
-    async def test_time_zone_and_notifications_are_written(self, ann: Person, path: str):
+    async def test_time_zone_and_notifications_are_written(self, ann: ApiUser, path: str):
         changes = {
             "timezone": "America/Argentina/Buenos_Aires",
             "notifications_enabled": False,
@@ -528,48 +531,48 @@ class TestTheProfile:
         ],
     )
     async def test_time_zone_or_preference_that_is_none_is_rejected(
-        self, ann: Person, body: dict[str, Any]
+        self, ann: ApiUser, body: dict[str, Any]
     ):
-        answer = await ann.put("/users/profile", body)
-        assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
-        assert answer.json()["details"]["field"].startswith(next(iter(body)))
+        response = await ann.put("/users/profile", body)
+        assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
+        assert response.json()["details"]["field"].startswith(next(iter(body)))
 
     @pytest.mark.parametrize("body", [{"unknown": 1}, {"timeZone": "UTC"}, {"xp": 9, "level": 9}])
     async def test_change_of_unknown_fields_alone_is_rejected(
-        self, ann: Person, body: dict[str, Any]
+        self, ann: ApiUser, body: dict[str, Any]
     ):
         for path in ("/users/profile", "/auth/profile"):
-            answer = await ann.put(path, body)
-            assert (answer.status_code, answer.json()["error"]) == (400, "No fields to update")
+            response = await ann.put(path, body)
+            assert (response.status_code, response.json()["error"]) == (400, "No fields to update")
 
     @pytest.mark.parametrize("host", NOT_PUBLIC)
-    async def test_avatar_on_a_host_that_is_not_public_is_rejected(self, ann: Person, host: str):
+    async def test_avatar_on_a_host_that_is_not_public_is_rejected(self, ann: ApiUser, host: str):
         for path in ("/users/profile", "/auth/profile"):
-            answer = await ann.put(path, {"avatar_url": f"https://{host}/a.png"})
-            assert answer.status_code == 400, host
-            assert answer.json()["details"]["field"] == "avatar_url"
+            response = await ann.put(path, {"avatar_url": f"https://{host}/a.png"})
+            assert response.status_code == 400, host
+            assert response.json()["details"]["field"] == "avatar_url"
 
-    async def test_avatar_on_a_public_host_is_accepted(self, ann: Person):
+    async def test_avatar_on_a_public_host_is_accepted(self, ann: ApiUser):
         for url in (
             "https://cdn.example.com/a.png?size=2#top",
             "https://example.co.uk:443/ä.png",
             "https://xn--bcher-kva.example.com",
             "https://1.2.3.example.com/",
         ):
-            answer = await ann.put("/users/profile", {"avatar_url": url})
-            assert answer.json().get("avatar_url") == url, url
+            response = await ann.put("/users/profile", {"avatar_url": url})
+            assert response.json().get("avatar_url") == url, url
 
-    async def test_changes_nothing_for_an_empty_body_or_nulls(self, ann: Person):
+    async def test_changes_nothing_for_an_empty_body_or_nulls(self, ann: ApiUser):
         before = (await ann.get("/users/profile")).json()
         for body in (None, {}, {"name": None, "is_creator": None}, {"creator_tier": 5, "xp": 9}):
-            answer = await ann.put("/users/profile", body)
-            assert answer.status_code == 200
-            assert answer.json() == before
+            response = await ann.put("/users/profile", body)
+            assert response.status_code == 200
+            assert response.json() == before
 
-    async def test_does_not_make_a_creator(self, server: Server, ann: Person):
-        answer = await ann.put("/users/profile", {"is_creator": True, "name": "Creator"})
-        body = answer.json()
-        assert answer.status_code == 403
+    async def test_does_not_make_a_creator(self, server: Server, ann: ApiUser):
+        response = await ann.put("/users/profile", {"is_creator": True, "name": "Creator"})
+        body = response.json()
+        assert response.status_code == 403
         assert body["error"] == "Creator access required"
         assert body["upgradeUrl"] == "/subscription/upgrade?tier=creator"
         assert (await ann.get("/users/profile")).json()["name"] == "Ann"
@@ -579,7 +582,7 @@ class TestTheProfile:
         given_up = await ann.put("/users/profile", {"is_creator": False})
         assert given_up.json()["is_creator"] is False
 
-    async def test_refuses_what_is_out_of_bounds(self, ann: Person):
+    async def test_refuses_what_is_out_of_bounds(self, ann: ApiUser):
         cases: list[tuple[dict[str, Any], str]] = [
             ({"name": "  A  "}, "Name must be at least 2 characters"),
             ({"cooking_skill_level": "chef"}, "Invalid cooking skill level"),
@@ -597,15 +600,15 @@ class TestTheProfile:
             ({"is_creator": "yes"}, "VALIDATION_ERROR"),
         ]
         for body, literal in cases:
-            answer = await ann.put("/users/profile", body)
-            assert answer.status_code == 400, body
-            assert answer.json()["error"] == literal, body
+            response = await ann.put("/users/profile", body)
+            assert response.status_code == 400, body
+            assert response.json()["error"] == literal, body
 
     async def test_wants_a_token(self, guest: Client):
         for method, path in (("GET", "/users/profile"), ("PUT", "/users/profile")):
-            answer = await guest.request(method, path, json={})
-            assert answer.status_code == 401
-            assert answer.json()["error"] == "Authentication required"
+            response = await guest.request(method, path, json={})
+            assert response.status_code == 401
+            assert response.json()["error"] == "Authentication required"
 
 
 async def test_every_route_is_documented_with_its_security(server: Server):
@@ -635,5 +638,5 @@ async def test_every_route_is_documented_with_its_security(server: Server):
 
 async def test_an_unknown_user_of_a_good_token_cannot_write(server: Server):
     stranger = as_user(server, server.gotrue.issue_token(uuid4()))
-    answer = await stranger.post("/recipes", {"title": "From nowhere"})
-    assert 400 <= answer.status_code < 500
+    response = await stranger.post("/recipes", {"title": "From nowhere"})
+    assert 400 <= response.status_code < 500

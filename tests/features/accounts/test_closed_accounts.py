@@ -11,10 +11,10 @@ import trio
 from trio_websocket import ConnectionRejected, open_websocket_url
 
 from cookcam.sandbox.stripe import Fault
-from tests.features.conftest import Answer, Person
+from tests.features.conftest import ApiUser, Response
 from tests.identity.project import PASSWORD
-from tests.support.generation import FOODS, WISHES, open_kitchen
-from tests.support.owners import Household, open_household
+from tests.support.generation import FOODS, WISHES, open_generation_app
+from tests.support.owners import OwnersApp, open_owners_app
 
 BAN = "update auth.users set banned_until = now() + '1 hour' where id = %(id)s"
 UNBAN = "update auth.users set banned_until = null where id = %(id)s"
@@ -34,30 +34,30 @@ OPEN_TO_DELETED = {
 
 
 @pytest.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[Household]:
-    async with open_household(database_url, tmp_path) as opened:
+async def house(database_url: str, tmp_path: Path) -> AsyncIterator[OwnersApp]:
+    async with open_owners_app(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(house: Household) -> Person:
+async def ann(house: OwnersApp) -> ApiUser:
     return await house.person("Ann")
 
 
-def assert_rejected(answer: Answer) -> None:
-    assert answer.status_code == 401, answer.text
-    body = answer.json()
+def assert_rejected(response: Response) -> None:
+    assert response.status_code == 401, response.text
+    body = response.json()
     assert (body["error"], body["code"]) == ("Token expired or invalid", "TOKEN_EXPIRED")
 
 
-async def rejected_soon(person: Person) -> None:
+async def rejected_soon(person: ApiUser) -> None:
     with trio.fail_after(AT_ONCE):
         while (await person.get("/recipes/saved/my")).status_code == 200:
             await trio.sleep(0.01)
     assert_rejected(await person.get("/recipes/saved/my"))
 
 
-async def routes_that_require_a_token(house: Household) -> set[tuple[str, str]]:
+async def routes_that_require_a_token(house: OwnersApp) -> set[tuple[str, str]]:
     document = (await house.http.get("/openapi.json")).json()
     return {
         (method, path.removeprefix("/api/v1"))
@@ -70,7 +70,7 @@ async def routes_that_require_a_token(house: Household) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("statement", [BAN, DELETE])
 async def test_token_of_a_closed_account_is_rejected_at_once(
-    house: Household, ann: Person, statement: str
+    house: OwnersApp, ann: ApiUser, statement: str
 ) -> None:
     assert (await ann.get("/recipes/saved/my")).status_code == 200  # the state is cached now
     await house.sql(statement, id=ann.id)
@@ -79,19 +79,21 @@ async def test_token_of_a_closed_account_is_rejected_at_once(
 
 @pytest.mark.parametrize("statement", [BAN, DELETE])
 async def test_every_route_that_requires_a_token_rejects_a_closed_account(
-    house: Household, ann: Person, statement: str
+    house: OwnersApp, ann: ApiUser, statement: str
 ) -> None:
     await house.sql(statement, id=ann.id)
     routes = await routes_that_require_a_token(house)
     assert len(routes) > 60
     allowed = OPEN_TO_DELETED if statement == DELETE else set[Any]()
     for method, path in sorted(routes - allowed):
-        answer = await ann.request(method.upper(), path.replace("{", "").replace("}", ""), json={})
-        assert_rejected(answer)
+        response = await ann.request(
+            method.upper(), path.replace("{", "").replace("}", ""), json={}
+        )
+        assert_rejected(response)
 
 
 async def test_banned_account_may_act_again_after_its_ban(
-    house: Household, ann: Person, monkeypatch: pytest.MonkeyPatch
+    house: OwnersApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await house.sql(BAN, id=ann.id)
     assert_rejected(await ann.get("/auth/me"))
@@ -102,24 +104,24 @@ async def test_banned_account_may_act_again_after_its_ban(
 
 
 async def test_account_whose_deletion_is_under_way_is_rejected(
-    house: Household, ann: Person
+    house: OwnersApp, ann: ApiUser
 ) -> None:
     await house.subscribe(ann)
     house.stripe.behaviour.fault = Fault("status", status=503)
-    answer = await ann.delete("/auth/account", json={"confirmPassword": PASSWORD})
-    assert answer.json()["code"] == "DELETION_UNDER_WAY"
+    response = await ann.delete("/auth/account", json={"confirmPassword": PASSWORD})
+    assert response.json()["code"] == "DELETION_UNDER_WAY"
     assert_rejected(await ann.post("/recipes", {"title": "After the request"}))
     house.stripe.behaviour.fault = None
 
 
 async def test_closed_account_is_a_guest_where_guests_are_allowed(
-    house: Household, ann: Person
+    house: OwnersApp, ann: ApiUser
 ) -> None:
     await house.sql(BAN, id=ann.id)
     assert (await ann.get("/users")).status_code == 200
 
 
-async def test_sockets_refuse_the_token_of_a_closed_account(house: Household, ann: Person) -> None:
+async def test_sockets_refuse_the_token_of_a_closed_account(house: OwnersApp, ann: ApiUser) -> None:
     assert house.server is not None
     url = f"ws://127.0.0.1:{house.server.port}/api/v1/realtime"
     await house.sql(BAN, id=ann.id)
@@ -131,7 +133,7 @@ async def test_sockets_refuse_the_token_of_a_closed_account(house: Household, an
 
 
 async def test_ban_is_announced_to_http_without_sockets(database_url: str, tmp_path: Path) -> None:
-    async with open_household(database_url, tmp_path, ENABLE_WEBSOCKETS="false") as house:
+    async with open_owners_app(database_url, tmp_path, ENABLE_WEBSOCKETS="false") as house:
         ann = await house.person("Ann")
         assert (await ann.get("/recipes/saved/my")).status_code == 200
         await trio.sleep(0.5)  # the subscription of the start is there
@@ -140,7 +142,7 @@ async def test_ban_is_announced_to_http_without_sockets(database_url: str, tmp_p
 
 
 async def test_model_is_not_asked_for_a_deleted_account(database_url: str) -> None:
-    async with open_kitchen(database_url) as kitchen:
+    async with open_generation_app(database_url) as kitchen:
         ann = await kitchen.person()
         await kitchen.sql(DELETE, id=ann.id)
         ideas: dict[str, Any] = {"detectedIngredients": FOODS, "userPreferences": WISHES}

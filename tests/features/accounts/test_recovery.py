@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from cookcam.features.accounts.recovery import service
 from cookcam.sandbox.gotrue import Failure
-from tests.features.conftest import LANDING, Answer, Client, Person, Server, open_server
+from tests.features.conftest import LANDING, ApiUser, Client, Response, Server, open_server
 from tests.identity.project import PASSWORD, some_email
 
 NEW = "A brand<new>password "
@@ -23,11 +23,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "AT_LEAST", 0.0)
 
 
-async def forgot(who: Client, email: str) -> Answer:
+async def forgot(who: Client, email: str) -> Response:
     return await who.post("/auth/forgot-password", {"email": email})
 
 
-async def mailed(server: Server, ann: Person) -> Client:
+async def mailed(server: Server, ann: ApiUser) -> Client:
     """Ann, with the session that the link of her mail has opened in a browser."""
     assert (await forgot(server.guest, ann.email)).status_code == 200
     mail = server.gotrue.mails[-1]
@@ -48,7 +48,7 @@ async def log_in(server: Server, email: str, password: str) -> int:
 
 class TestForgetting:
     async def test_the_answer_is_the_same_with_an_account_and_without(
-        self, server: Server, ann: Person
+        self, server: Server, ann: ApiUser
     ):
         known = await forgot(server.guest, ann.email.upper())
         unknown = await forgot(server.guest, some_email())
@@ -58,7 +58,7 @@ class TestForgetting:
         assert [mail.to for mail in server.gotrue.mails] == [ann.email]
 
     async def test_it_takes_as_long_too(
-        self, server: Server, ann: Person, monkeypatch: pytest.MonkeyPatch
+        self, server: Server, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr(service, "AT_LEAST", 0.5)
         for email in (ann.email, some_email()):
@@ -68,7 +68,7 @@ class TestForgetting:
 
     @pytest.mark.parametrize("status", [429, 500, 504])
     async def test_a_mail_that_fails_is_not_told_but_logged(
-        self, server: Server, ann: Person, status: int
+        self, server: Server, ann: ApiUser, status: int
     ):
         """Only for those who have an account is there a mail that can fail."""
         server.gotrue.behaviour.failure = Failure(status, times=1)
@@ -80,20 +80,20 @@ class TestForgetting:
         assert ann.email not in str(logs)
 
     async def test_a_provider_that_is_away_is_a_503_for_everybody(
-        self, server: Server, ann: Person
+        self, server: Server, ann: ApiUser
     ):
         server.gotrue.behaviour.failure = Failure(503)
         for email in (ann.email, some_email()):
-            answer = await forgot(server.guest, email)
-            assert (answer.status_code, answer.json()["success"]) == (503, False)
+            response = await forgot(server.guest, email)
+            assert (response.status_code, response.json()["success"]) == (503, False)
 
     @pytest.mark.parametrize(
         ("email", "error"),
         [("", "Email is required"), (None, "Email is required"), ("x", "Invalid email format")],
     )
     async def test_what_is_no_address_is_refused(self, guest: Client, email: Any, error: str):
-        answer = await guest.post("/auth/forgot-password", {"email": email})
-        assert (answer.status_code, answer.json()["error"]) == (400, error)
+        response = await guest.post("/auth/forgot-password", {"email": email})
+        assert (response.status_code, response.json()["error"]) == (400, error)
 
     async def test_an_address_has_so_many_tries(self, database_url: str):
         limits = {"ENABLE_RATE_LIMITING": "true", "RATE_LIMIT_AUTH_MAX_REQUESTS": "3"}
@@ -111,28 +111,28 @@ class TestForgetting:
         async with open_server(database_url, **limits) as server:
             ann = await server.person("Ann")
             for number in range(6):
-                answer = await server.guest.post(
+                response = await server.guest.post(
                     "/auth/forgot-password",
                     {"email": ann.email},
                     headers={"X-Forwarded-For": f"192.0.2.{number}"},
                 )
-                assert answer.status_code == 200
+                assert response.status_code == 200
             assert [mail.to for mail in server.gotrue.mails] == [ann.email] * 3
 
 
 class TestResetting:
-    async def test_who_followed_the_link_has_a_new_password(self, server: Server, ann: Person):
+    async def test_who_followed_the_link_has_a_new_password(self, server: Server, ann: ApiUser):
         assert ann.user is not None
         elsewhere = await server.gotrue.sign_in(ann.user)
         client = await mailed(server, ann)
-        answer = await client.post("/auth/reset-password", {"password": NEW})
-        assert (answer.status_code, answer.json()["success"]) == (200, True), answer.text
+        response = await client.post("/auth/reset-password", {"password": NEW})
+        assert (response.status_code, response.json()["success"]) == (200, True), response.text
         assert await log_in(server, ann.email, PASSWORD) == 401
         assert await log_in(server, ann.email, NEW) == 200
         body = {"refresh_token": elsewhere.refresh_token}
         assert (await server.guest.post("/auth/refresh", body)).status_code == 401
 
-    async def test_a_link_is_good_once(self, server: Server, ann: Person):
+    async def test_a_link_is_good_once(self, server: Server, ann: ApiUser):
         await mailed(server, ann)
         async with httpx.AsyncClient() as browser:
             again = await browser.get(server.gotrue.mails[-1].link)
@@ -140,19 +140,19 @@ class TestResetting:
 
     @pytest.mark.parametrize("password", ["short", "x" * 1001, "", None, PASSWORD])
     async def test_a_weak_password_or_the_old_one_is_refused(
-        self, server: Server, ann: Person, password: Any
+        self, server: Server, ann: ApiUser, password: Any
     ):
         client = await mailed(server, ann)
-        answer = await client.post("/auth/reset-password", {"password": password})
-        assert (answer.status_code, answer.json()["success"]) == (400, False), answer.text
+        response = await client.post("/auth/reset-password", {"password": password})
+        assert (response.status_code, response.json()["success"]) == (400, False), response.text
         assert await log_in(server, ann.email, PASSWORD) == 200
 
-    async def test_one_that_the_provider_finds_weak_too(self, server: Server, ann: Person):
+    async def test_one_that_the_provider_finds_weak_too(self, server: Server, ann: ApiUser):
         client = await mailed(server, ann)
-        answer = await client.post("/auth/reset-password", {"password": "é" * 40})
-        assert (answer.status_code, answer.json()["success"]) == (400, False), answer.text
+        response = await client.post("/auth/reset-password", {"password": "é" * 40})
+        assert (response.status_code, response.json()["success"]) == (400, False), response.text
 
-    async def test_no_other_token_will_do(self, server: Server, ann: Person):
+    async def test_no_other_token_will_do(self, server: Server, ann: ApiUser):
         assert ann.user is not None
         signed_in = (await server.gotrue.sign_in(ann.user)).access_token
         now = int(time.time())
@@ -169,22 +169,22 @@ class TestResetting:
             # Of a session that has ended: the provider says so.
             issue(ann.user, amr=[{"method": "otp", "timestamp": now}]),
         ):
-            answer = await Client(server.http, token).post(
+            response = await Client(server.http, token).post(
                 "/auth/reset-password", {"password": NEW}
             )
-            assert (answer.status_code, answer.json()["success"]) == (401, False), answer.text
+            assert (response.status_code, response.json()["success"]) == (401, False), response.text
         assert await log_in(server, ann.email, PASSWORD) == 200
 
-    async def test_a_provider_that_is_away_is_a_503(self, server: Server, ann: Person):
+    async def test_a_provider_that_is_away_is_a_503(self, server: Server, ann: ApiUser):
         client = await mailed(server, ann)
         assert (await client.get("/auth/me")).status_code == 200  # the keys are known from here on
         server.gotrue.behaviour.failure = Failure(503)
-        answer = await client.post("/auth/reset-password", {"password": NEW})
-        assert (answer.status_code, answer.json()["success"]) == (503, False)
+        response = await client.post("/auth/reset-password", {"password": NEW})
+        assert (response.status_code, response.json()["success"]) == (503, False)
         server.gotrue.behaviour.failure = None
         assert (await client.post("/auth/reset-password", {"password": NEW})).status_code == 200
 
-    async def test_nothing_of_it_is_logged(self, server: Server, ann: Person):
+    async def test_nothing_of_it_is_logged(self, server: Server, ann: ApiUser):
         with capture_logs() as logs:
             client = await mailed(server, ann)
             await client.post("/auth/reset-password", {"password": NEW})

@@ -19,7 +19,7 @@ from cookcam.features.accounts.referrals.store import ReferralStore
 from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
-from tests.features.conftest import Answer, Person, Server
+from tests.features.conftest import ApiUser, Response, Server
 from tests.support.profiles import profiles_of
 
 
@@ -59,14 +59,14 @@ async def http(server: Server, referrals: Referrals) -> AsyncIterator[httpx.Asyn
 
 
 @pytest.fixture
-async def creator(server: Server) -> Person:
+async def creator(server: Server) -> ApiUser:
     """A creator with a link, a slug and a share button."""
     person = await server.person("Chef")
     await server.sql("update users set is_creator = true where id = %(id)s", id=person.id)
     return person
 
 
-async def link_of(server: Server, creator: Person, **columns: Any) -> str:
+async def link_of(server: Server, creator: ApiUser, **columns: Any) -> str:
     code = "CC_" + uuid4().hex[:8].upper()
     values = {"creator_id": creator.id, "link_code": code, **columns}
     await server.sql(
@@ -77,17 +77,17 @@ async def link_of(server: Server, creator: Person, **columns: Any) -> str:
     return code
 
 
-def chef_code(creator: Person) -> str:
+def chef_code(creator: ApiUser) -> str:
     return f"CHEF_{creator.id[-8:].upper()}"
 
 
-async def link(http: httpx.AsyncClient, person: Person, code: Any) -> Answer:
-    return await Person(http, person.token, person.user).post(
+async def link(http: httpx.AsyncClient, person: ApiUser, code: Any) -> Response:
+    return await ApiUser(http, person.token, person.user).post(
         "/auth/link-referral", {"referralCode": code}
     )
 
 
-async def attribution(server: Server, person: Person) -> Any:
+async def attribution(server: Server, person: ApiUser) -> Any:
     rows = await server.sql(
         "select referrer_id::text, link_code, affiliate_link_id is not null"
         " from referral_attributions where user_id = %(id)s",
@@ -97,7 +97,7 @@ async def attribution(server: Server, person: Person) -> Any:
 
 
 async def test_all_four_code_forms_resolve_to_the_creator(
-    server: Server, creator: Person, referrals: Referrals
+    server: Server, creator: ApiUser, referrals: Referrals
 ):
     slug = f"chef-{uuid4().hex[:8]}"
     code = await link_of(server, creator, custom_slug=slug)
@@ -113,7 +113,7 @@ async def test_all_four_code_forms_resolve_to_the_creator(
 
 
 async def test_unknown_inactive_and_ambiguous_codes_do_not_resolve(
-    server: Server, creator: Person, referrals: Referrals, ann: Person
+    server: Server, creator: ApiUser, referrals: Referrals, ann: ApiUser
 ):
     off = await link_of(server, creator, is_active=False, custom_slug=f"off-{uuid4().hex[:8]}")
     for form in (
@@ -141,7 +141,7 @@ async def test_unknown_inactive_and_ambiguous_codes_do_not_resolve(
 
 
 async def test_slug_with_the_website_prefix_is_matched_first(
-    server: Server, creator: Person, referrals: Referrals
+    server: Server, creator: ApiUser, referrals: Referrals
 ):
     slug = uuid4().hex[:8]
     other = await server.person("Other")
@@ -153,7 +153,7 @@ async def test_slug_with_the_website_prefix_is_matched_first(
 
 
 async def test_the_first_referral_counts(
-    server: Server, http: httpx.AsyncClient, creator: Person, ann: Person
+    server: Server, http: httpx.AsyncClient, creator: ApiUser, ann: ApiUser
 ):
     code = await link_of(server, creator)
     for _ in range(2):
@@ -168,7 +168,7 @@ async def test_the_first_referral_counts(
 
 
 async def test_concurrent_links_attribute_once(
-    server: Server, http: httpx.AsyncClient, creator: Person, ann: Person
+    server: Server, http: httpx.AsyncClient, creator: ApiUser, ann: ApiUser
 ):
     codes = [await link_of(server, creator) for _ in range(4)]
     async with trio.open_nursery() as nursery:
@@ -178,7 +178,7 @@ async def test_concurrent_links_attribute_once(
 
 
 async def test_invalid_codes_and_guests_are_rejected(
-    server: Server, http: httpx.AsyncClient, creator: Person, ann: Person
+    server: Server, http: httpx.AsyncClient, creator: ApiUser, ann: ApiUser
 ):
     for missing in (None, "", "  "):
         response = await link(http, ann, missing)
@@ -205,7 +205,7 @@ async def test_invalid_codes_and_guests_are_rejected(
     ],
 )
 async def test_late_referral_changes_nothing(
-    server: Server, http: httpx.AsyncClient, creator: Person, ann: Person, late: str
+    server: Server, http: httpx.AsyncClient, creator: ApiUser, ann: ApiUser, late: str
 ):
     await server.sql(late, id=ann.id)
     response = await link(http, ann, await link_of(server, creator))

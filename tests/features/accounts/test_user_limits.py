@@ -58,12 +58,12 @@ async def test_unverified_deliveries_of_an_address_are_limited(
     async with open_mall(database_url, Authority.make(), Keys.make(), **environ) as mall:
 
         async def deliver(address: str, prefix: str = "/api/v1") -> int:
-            answer = await mall.http.post(
+            response = await mall.http.post(
                 f"{prefix}/subscription/webhook/{store}",
                 json={"signedPayload": "a.b.c", "message": {"data": "e30="}},
                 headers={"X-Forwarded-For": address},
             )
-            return answer.status_code
+            return response.status_code
 
         statuses = {await deliver("192.0.2.1") for _ in range(20)}
         assert statuses <= {400, 401}

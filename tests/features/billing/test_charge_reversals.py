@@ -14,47 +14,47 @@ import trio
 from cookcam.features.billing.ledger import reversals as reversals_module
 from cookcam.sandbox.stripe import Fault
 from cookcam.sandbox.stripe.post import Endpoint
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.identity.project import PASSWORD
-from tests.support.owners import Household, open_household
-from tests.support.stripe_billing import BACK, Desk, open_desk
+from tests.support.owners import OwnersApp, open_owners_app
+from tests.support.stripe_billing import BACK, BillingApp, open_billing_app
 
 DAY = 86_400
 SECRET = "whsec_of_the_program"
 
 
 @pytest.fixture
-async def desk(fresh_database_url: str) -> AsyncIterator[Desk]:
-    async with open_desk(fresh_database_url) as opened:
+async def desk(fresh_database_url: str) -> AsyncIterator[BillingApp]:
+    async with open_billing_app(fresh_database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(desk: Desk) -> Person:
+async def ann(desk: BillingApp) -> ApiUser:
     return await desk.person("Ann")
 
 
-async def delete_account(desk: Desk, who: Person) -> None:
+async def delete_account(desk: BillingApp, who: ApiUser) -> None:
     await desk.sql("delete from auth.users where id = %(id)s", id=who.id)
     await desk.sql("delete from users where id = %(id)s", id=who.id)
 
 
-async def reverse(desk: Desk) -> int:
+async def reverse(desk: BillingApp) -> int:
     return await desk.payments.reversals.sweep()
 
 
-async def recorded(desk: Desk) -> list[tuple[str, str, str | None]]:
+async def recorded(desk: BillingApp) -> list[tuple[str, str, str | None]]:
     return await desk.sql("select reason, status, outcome from charge_reversals order by 1, 2, 3")
 
 
-def refunded(desk: Desk) -> int:
+def refunded(desk: BillingApp) -> int:
     return sum(refund["amount"] for refund in desk.stripe.objects("refund"))
 
 
 class TestClosedAccounts:
     @pytest.mark.parametrize("seed", range(6))
     async def test_deleted_between_checkout_and_payment_is_cancelled_and_refunded_once(
-        self, desk: Desk, ann: Person, seed: int
+        self, desk: BillingApp, ann: ApiUser, seed: int
     ):
         session = await desk.begin(ann)
         await delete_account(desk, ann)
@@ -75,7 +75,7 @@ class TestClosedAccounts:
         assert ("closed_account", "refunded") in desk.notes.reversed
         assert "closed account was charged" in [line["event"] for line in desk.logs]
 
-    async def test_a_renewal_for_nobody_is_refunded(self, desk: Desk, ann: Person):
+    async def test_a_renewal_for_nobody_is_refunded(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann)
         await delete_account(desk, ann)
         desk.stripe.advance(31 * DAY)
@@ -87,7 +87,7 @@ class TestClosedAccounts:
         assert refunded(desk) == 399, "the renewal, and not the period that was used"
 
     async def test_a_subscription_that_was_cancelled_with_its_account_is_not_refunded(
-        self, desk: Desk, ann: Person
+        self, desk: BillingApp, ann: ApiUser
     ):
         session = await desk.begin(ann)
         bought = desk.stripe.pay(session["id"])["subscription"]
@@ -106,7 +106,7 @@ class TestClosedAccounts:
         assert desk.notes.reported == []
 
     async def test_an_outage_delays_it_and_a_crash_between_the_steps_loses_nothing(
-        self, desk: Desk, ann: Person
+        self, desk: BillingApp, ann: ApiUser
     ):
         session = await desk.begin(ann)
         await delete_account(desk, ann)
@@ -120,14 +120,14 @@ class TestClosedAccounts:
         assert await reverse(desk) == 1
         assert refunded(desk) == 399
 
-    async def test_what_is_not_ours_is_left_alone(self, desk: Desk):
+    async def test_what_is_not_ours_is_left_alone(self, desk: BillingApp):
         (other,) = desk.stripe.stock(1, amount=1234, events=True)
         await desk.deliver_all()
         assert await reverse(desk) == 0
         assert desk.stripe.get("subscription", other)["status"] == "active"
 
     async def test_too_many_in_a_day_stop_it(
-        self, desk: Desk, ann: Person, monkeypatch: pytest.MonkeyPatch
+        self, desk: BillingApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr(reversals_module, "DAILY_LIMIT", 1)
         for name in ("Bob", "Cat"):
@@ -143,7 +143,9 @@ class TestClosedAccounts:
         ]
 
     @pytest.mark.parametrize("how", ["deleted", "banned", "being deleted"])
-    async def test_a_closed_account_cannot_buy_or_change(self, desk: Desk, ann: Person, how: str):
+    async def test_a_closed_account_cannot_buy_or_change(
+        self, desk: BillingApp, ann: ApiUser, how: str
+    ):
         if how == "deleted":
             await delete_account(desk, ann)
         elif how == "banned":
@@ -162,14 +164,14 @@ class TestClosedAccounts:
             ("change-tier", {"tierId": 3}),
             ("cancel", {}),
         ):
-            answer = await ann.post(f"/subscription/{path}", body)
-            assert answer.status_code in (401, 403, 404), (path, answer.text)
+            response = await ann.post(f"/subscription/{path}", body)
+            assert response.status_code in (401, 403, 404), (path, response.text)
         assert desk.stripe.objects("checkout.session") == []
 
 
 class TestTwoTabs:
     async def test_a_second_checkout_closes_the_first_and_the_same_again_is_the_same(
-        self, desk: Desk, ann: Person
+        self, desk: BillingApp, ann: ApiUser
     ):
         first = await desk.begin(ann)
         assert (await desk.begin(ann))["id"] == first["id"]
@@ -183,22 +185,25 @@ class TestTwoTabs:
         ]
 
     async def test_a_checkout_after_a_payment_that_no_event_told_is_refused(
-        self, desk: Desk, ann: Person
+        self, desk: BillingApp, ann: ApiUser
     ):
         session = await desk.begin(ann)
         desk.stripe.pay(session["id"])
-        answer = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
-        assert (answer.status_code, answer.json()["error"]) == (409, "Subscription already active")
+        response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
+        assert (response.status_code, response.json()["error"]) == (
+            409,
+            "Subscription already active",
+        )
         await desk.deliver_all()
         assert len(desk.stripe.objects("checkout.session")) == 1
 
-    async def test_tabs_that_open_at_once_leave_one_page(self, desk: Desk, ann: Person):
+    async def test_tabs_that_open_at_once_leave_one_page(self, desk: BillingApp, ann: ApiUser):
         statuses: list[int] = []
 
         async def open_tab(number: int) -> None:
             body = {"tierId": 2 + number % 2, **BACK, "interval": ("month", "year")[number // 4]}
-            answer = await ann.post("/subscription/create-checkout", body)
-            statuses.append(answer.status_code)
+            response = await ann.post("/subscription/create-checkout", body)
+            statuses.append(response.status_code)
 
         async with trio.open_nursery() as nursery:
             for number in range(8):
@@ -207,7 +212,9 @@ class TestTwoTabs:
         sessions = desk.stripe.objects("checkout.session")
         assert [session["status"] for session in sessions].count("open") == 1
 
-    async def test_a_second_purchase_of_a_tier_is_ended_and_refunded(self, desk: Desk, ann: Person):
+    async def test_a_second_purchase_of_a_tier_is_ended_and_refunded(
+        self, desk: BillingApp, ann: ApiUser
+    ):
         await desk.buy(ann)
         customer = desk.stripe.objects("subscription")[0]["customer"]
         api = desk.stripe._api
@@ -232,13 +239,15 @@ class TestTwoTabs:
         assert desk.notes.reported == []
 
 
-async def test_twenty_changes_at_once_end_in_a_state_and_none_in_a_500(desk: Desk, ann: Person):
+async def test_twenty_changes_at_once_end_in_a_state_and_none_in_a_500(
+    desk: BillingApp, ann: ApiUser
+):
     bought = await desk.buy(ann)
     statuses: list[int] = []
 
     async def change(tier: int) -> None:
-        answer = await ann.post("/subscription/change-tier", {"tierId": tier})
-        statuses.append(answer.status_code)
+        response = await ann.post("/subscription/change-tier", {"tierId": tier})
+        statuses.append(response.status_code)
 
     async with trio.open_nursery() as nursery:
         for number in range(20):
@@ -254,8 +263,8 @@ async def test_twenty_changes_at_once_end_in_a_state_and_none_in_a_500(desk: Des
 
 class TestWholeProgram:
     @pytest.fixture
-    async def house(self, fresh_database_url: str, tmp_path: Path) -> AsyncIterator[Household]:
-        async with open_household(
+    async def house(self, fresh_database_url: str, tmp_path: Path) -> AsyncIterator[OwnersApp]:
+        async with open_owners_app(
             fresh_database_url, tmp_path, STRIPE_WEBHOOK_SECRET=SECRET
         ) as opened:
             assert opened.server is not None
@@ -263,25 +272,25 @@ class TestWholeProgram:
             opened.stripe.post.endpoints.append(Endpoint(url, [SECRET]))
             yield opened
 
-    async def open_page(self, house: Household, who: Person) -> str:
-        answer = await who.post("/subscription/create-checkout", {"tier_id": 2})
-        assert answer.status_code == 200, answer.text
+    async def open_page(self, house: OwnersApp, who: ApiUser) -> str:
+        response = await who.post("/subscription/create-checkout", {"tier_id": 2})
+        assert response.status_code == 200, response.text
         return house.stripe.objects("checkout.session")[-1]["id"]
 
-    async def test_deleting_an_account_closes_its_page(self, house: Household):
+    async def test_deleting_an_account_closes_its_page(self, house: OwnersApp):
         ann = await house.person("Ann")
         session_id = await self.open_page(house, ann)
-        answer = await ann.delete("/auth/account", json={"confirmPassword": PASSWORD})
-        assert answer.status_code == 200, answer.text
+        response = await ann.delete("/auth/account", json={"confirmPassword": PASSWORD})
+        assert response.status_code == 200, response.text
         assert house.stripe.get("checkout.session", session_id)["status"] == "expired"
 
-    async def test_a_page_that_is_paid_while_its_account_goes_is_refunded(self, house: Household):
+    async def test_a_page_that_is_paid_while_its_account_goes_is_refunded(self, house: OwnersApp):
         ann = await house.person("Ann")
         session_id = await self.open_page(house, ann)
         house.stripe.behaviour.mail.hold = True
         bought = house.stripe.pay(session_id)["subscription"]
-        answer = await ann.delete("/auth/account", json={"confirmPassword": PASSWORD})
-        assert answer.status_code == 200, answer.text
+        response = await ann.delete("/auth/account", json={"confirmPassword": PASSWORD})
+        assert response.status_code == 200, response.text
         house.stripe.release(seed=1)
         with trio.fail_after(15):
             while not house.stripe.objects("refund"):

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.identity.project import new_user
 from tests.support.app_stores import Mall, assert_has, open_mall, show
 
@@ -47,7 +47,7 @@ class Creator:
     mall: Mall
     id: str
 
-    async def brings(self, name: str = "Ann") -> Person:
+    async def brings(self, name: str = "Ann") -> ApiUser:
         person = await self.mall.person(name)
         commissions = self.mall.stores.purchases.grants.commissions
         await commissions.attribute(UUID(person.id), f"CHEF_{self.id[-8:].upper()}")
@@ -82,13 +82,13 @@ async def cid(mall: Mall) -> Creator:
 
 
 @pytest.fixture
-async def ann(cid: Creator) -> Person:
+async def ann(cid: Creator) -> ApiUser:
     return await cid.brings()
 
 
 class TestApple:
     async def test_every_paid_period_brings_its_share_and_a_refund_takes_it(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         bought = await mall.apple.buy(MONTH, account_token=ann.id, trial=True)
         await assert_has(ann, "regular")
@@ -118,7 +118,7 @@ class TestApple:
 
     @pytest.mark.parametrize("seed", range(4))
     async def test_order_and_repetition_of_what_is_told_make_no_difference(
-        self, mall: Mall, cid: Creator, ann: Person, seed: int
+        self, mall: Mall, cid: Creator, ann: ApiUser, seed: int
     ):
         bought = await mall.apple.buy(MONTH, account_token=ann.id)
         endpoint, mall.apple.endpoint = mall.apple.endpoint, None
@@ -138,7 +138,7 @@ class TestApple:
         kinds = [kind for kind, _ in await cid.ledger()]
         assert (kinds.count("commission"), kinds.count("refund")) == (4, 2)
 
-    async def test_many_tell_of_one_period_at_once(self, mall: Mall, cid: Creator, ann: Person):
+    async def test_many_tell_of_one_period_at_once(self, mall: Mall, cid: Creator, ann: ApiUser):
         mall.silence()
         bought = await mall.apple.buy(MONTH, account_token=ann.id)
         told = [mall.apple.signed_notification(bought, "SUBSCRIBED") for _ in range(4)]
@@ -150,7 +150,7 @@ class TestApple:
         assert await cid.ledger() == [("commission", REGULAR)]
 
     async def test_money_back_for_an_older_period_takes_that_share_and_no_access(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         bought = await mall.apple.buy(MONTH, account_token=ann.id)
         await mall.apple.renew(bought)
@@ -160,7 +160,7 @@ class TestApple:
         assert await cid.conversions() == [(True,)]
 
     async def test_money_back_for_what_was_upgraded_takes_that_share_and_no_access(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         bought = await mall.apple.buy("com.cookcam.pro.yearly", account_token=ann.id)
         await mall.apple.upgrade(bought, CREATOR_MONTH)
@@ -173,7 +173,7 @@ class TestApple:
         ]
 
     async def test_a_part_that_went_back_and_was_taken_again(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         bought = await mall.apple.buy(MONTH, account_token=ann.id)
         await mall.apple.refund(bought, percent=50)
@@ -182,7 +182,7 @@ class TestApple:
         assert await cid.earned() == REGULAR
         await assert_has(ann, "regular")
 
-    async def test_what_brings_nothing(self, mall: Mall, cid: Creator, ann: Person):
+    async def test_what_brings_nothing(self, mall: Mall, cid: Creator, ann: ApiUser):
         """Nobody's referral, somebody else's money, a free period, and a test."""
         await mall.apple.buy(MONTH, account_token=(await mall.person("Bob")).id)
         await mall.apple.buy(MONTH, account_token=ann.id, shared=True)
@@ -192,7 +192,7 @@ class TestApple:
         assert await cid.ledger() == []
 
     async def test_another_currency_is_logged_where_a_share_is_due_and_not_booked(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         bob = await mall.person("Bob")
         with capture_logs() as logs:
@@ -204,7 +204,7 @@ class TestApple:
         await assert_has(ann, "regular")
 
     async def test_a_receipt_tells_no_price_and_the_catalogue_does(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         endpoint = mall.apple.endpoint
         mall.silence()
@@ -216,7 +216,7 @@ class TestApple:
         assert await cid.ledger() == [("commission", 1020)]
 
     async def test_a_refund_of_an_account_that_was_deleted(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         bought = await mall.apple.buy(MONTH, account_token=ann.id)
         await mall.sql("delete from auth.users where id = %(id)s", id=ann.id)
@@ -225,7 +225,7 @@ class TestApple:
         assert await cid.ledger() == [("commission", REGULAR), ("refund", -REGULAR)]
 
     async def test_the_share_and_the_access_are_written_together_or_not_at_all(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         await mall.sql("revoke insert on creator_ledger from service_role")
         try:
@@ -250,7 +250,7 @@ class TestApple:
 
 class TestGoogle:
     async def test_every_paid_order_brings_its_share_and_a_refund_takes_it(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         bought = await mall.google.buy(PLAY_MONTH, account_token=ann.id, trial=True)
         await assert_has(ann, "regular")
@@ -283,7 +283,7 @@ class TestGoogle:
             f"google:{better.order_id}",
         ]
 
-    async def test_what_google_says_is_ours_counts(self, mall: Mall, cid: Creator, ann: Person):
+    async def test_what_google_says_is_ours_counts(self, mall: Mall, cid: Creator, ann: ApiUser):
         mall.silence()
         bought = await mall.google.buy(PLAY_MONTH)
         mall.google.orders[bought.newest_order].fee_percent = 30
@@ -292,7 +292,7 @@ class TestGoogle:
 
     @pytest.mark.parametrize("failure", [403, 404, 500])
     async def test_without_the_order_the_recurring_price_counts_and_entitles_as_well(
-        self, mall: Mall, cid: Creator, ann: Person, failure: int
+        self, mall: Mall, cid: Creator, ann: ApiUser, failure: int
     ):
         mall.google.behaviour.order_failure = failure
         bought = await mall.google.buy(PLAY_MONTH, account_token=ann.id, trial=True)
@@ -308,7 +308,7 @@ class TestGoogle:
         assert await cid.earned() == 0
 
     async def test_money_back_for_an_older_order_takes_that_share_alone(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         bought = await mall.google.buy(PLAY_MONTH, account_token=ann.id)
         await mall.google.renew(bought)
@@ -322,14 +322,14 @@ class TestGoogle:
         assert mall.google.statuses == [204] * 4
 
     async def test_the_part_of_a_period_that_is_given_back(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         bought = await mall.google.buy(PLAY_MONTH, account_token=ann.id)
         await mall.google.revoke(bought, percent=50)
         assert await cid.ledger() == [("commission", REGULAR), ("refund", -REGULAR // 2)]
 
     async def test_an_order_that_was_never_charged_and_one_in_another_currency(
-        self, mall: Mall, cid: Creator, ann: Person
+        self, mall: Mall, cid: Creator, ann: ApiUser
     ):
         mall.silence()
         bought = await mall.google.buy(PLAY_MONTH)

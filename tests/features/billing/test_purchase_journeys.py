@@ -11,7 +11,7 @@ import pytest
 
 from cookcam.sandbox.app_store import Authority, open_apple
 from cookcam.sandbox.google_play import Keys, open_google_play
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.identity.project import new_user, open_project
 from tests.support.app_stores import Mall, assert_has, open_mall, show
 from tests.support.whole_server import environment, whole_server
@@ -46,8 +46,8 @@ async def test_a_subscription_of_the_app_store_from_its_purchase_to_its_refund(m
     await assert_has(ann, "free")
     bought = await apple.buy("com.cookcam.pro.monthly", trial=True)
     await assert_has(ann, "free")  # nobody said yet whose it is
-    answer = await show(ann, bought)
-    assert answer.json() == {
+    response = await show(ann, bought)
+    assert response.json() == {
         "success": True,
         "message": "Subscription activated successfully",
         "subscription": {
@@ -107,8 +107,8 @@ async def test_a_subscription_of_google_play_from_its_purchase_to_its_refund(mal
     google, ann = mall.google, await mall.person()
     bought = await google.buy("cookcam_pro_monthly", trial=True)
     await assert_has(ann, "free")
-    answer = await show(ann, bought)
-    assert answer.json()["subscription"]["transactionId"] == bought.order_id
+    response = await show(ann, bought)
+    assert response.json()["subscription"]["transactionId"] == bought.order_id
     assert (await assert_has(ann, "regular"))["status"] == "trial"
     assert bought.acknowledged
 
@@ -180,7 +180,7 @@ async def test_the_program_as_it_is_assembled_hears_both_stores(
             google.endpoint = f"{server.url}/api/subscription/webhook/google"
             async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
                 user = await new_user(gotrue)
-                ann = Person(http, gotrue.issue_token(user), user)
+                ann = ApiUser(http, gotrue.issue_token(user), user)
 
                 async def tier() -> str:
                     return (await ann.get("/subscription/status")).json()["tier_slug"]

@@ -16,7 +16,7 @@ from cookcam.features.billing.app_stores.models import hash_of
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
 from cookcam.sandbox.google_play import server as play
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.app_stores import WEBHOOKS, Mall, assert_has, open_mall, show
 from tests.support.hubs import cut_all_sessions
 
@@ -38,7 +38,7 @@ async def mall(database_url: str, authority: Authority, keys: Keys) -> AsyncIter
 
 
 @pytest.fixture
-async def ann(mall: Mall) -> Person:
+async def ann(mall: Mall) -> ApiUser:
     return await mall.person()
 
 
@@ -51,7 +51,7 @@ async def log_of(mall: Mall, platform: str) -> list[tuple[str, int, str | None]]
 
 
 class TestApple:
-    async def test_defect_what_apple_did_not_sign_is_not_heard(self, mall: Mall, ann: Person):
+    async def test_defect_what_apple_did_not_sign_is_not_heard(self, mall: Mall, ann: ApiUser):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         apple = mall.apple
         elsewhere = await apple.buy("com.cookcam.pro.monthly", bundle_id="com.evil.app")
@@ -75,19 +75,19 @@ class TestApple:
             "",
         ):
             assert await apple.deliver(forged) == 400
-        answer = await mall.http.post(f"{WEBHOOKS}/apple", json={"signedPayload": 5})
-        assert answer.status_code == 400
+        response = await mall.http.post(f"{WEBHOOKS}/apple", json={"signedPayload": 5})
+        assert response.status_code == 400
         await assert_has(ann, "regular")
         assert await mall.sql("select count(*) from iap_webhook_logs") == before
 
-    async def test_a_notification_counts_once(self, mall: Mall, ann: Person):
+    async def test_a_notification_counts_once(self, mall: Mall, ann: ApiUser):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         await mall.apple.renew(bought)
         for _ in range(3):
             assert await mall.apple.deliver(mall.apple.notifications[0]) == 200
         assert await mall.deeds(ann) == ["created", "renewed"]
 
-    async def test_the_order_of_arrival_does_not_matter(self, mall: Mall, ann: Person):
+    async def test_the_order_of_arrival_does_not_matter(self, mall: Mall, ann: ApiUser):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         endpoint, mall.apple.endpoint = mall.apple.endpoint, None
         await mall.apple.fail_payment(bought)
@@ -103,7 +103,7 @@ class TestApple:
         assert await mall.rows(ann) == [("ios", "cancelled", 2)]
 
     async def test_defect_a_failed_renewal_and_a_preference_end_nothing_at_once(
-        self, mall: Mall, ann: Person
+        self, mall: Mall, ann: ApiUser
     ):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         await mall.apple.set_renewal(bought, renews=False)
@@ -115,7 +115,7 @@ class TestApple:
         await mall.apple.end_grace(bought)
         assert await mall.rows(ann) == [("ios", "past_due", 2)]
 
-    async def test_money_back_for_an_older_period_ends_nothing(self, mall: Mall, ann: Person):
+    async def test_money_back_for_an_older_period_ends_nothing(self, mall: Mall, ann: ApiUser):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         await mall.apple.renew(bought)
         mall.apple.pass_time()
@@ -129,7 +129,7 @@ class TestApple:
 
     @pytest.mark.parametrize("kind", ["CONSUMPTION_REQUEST", "REFUND_DECLINED", "REFUND_REVERSED"])
     async def test_a_word_about_an_older_period_changes_nothing_of_the_one_that_runs(
-        self, mall: Mall, ann: Person, kind: str
+        self, mall: Mall, ann: ApiUser, kind: str
     ):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         await mall.apple.renew(bought)
@@ -140,7 +140,7 @@ class TestApple:
         assert (await assert_has(ann, "regular"))["current_period_end"] == ends
 
     @pytest.mark.parametrize("kind", ["REFUND", "REVOKE"])
-    async def test_what_is_taken_back_ends_now(self, mall: Mall, ann: Person, kind: str):
+    async def test_what_is_taken_back_ends_now(self, mall: Mall, ann: ApiUser, kind: str):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         await mall.apple.refund(bought, kind=kind)
         await assert_has(ann, "free")
@@ -153,7 +153,7 @@ class TestApple:
         assert mall.apple.statuses == [200, 200, 200]
         assert await log_of(mall, "ios") == [("ignored", 1, None)]
 
-    async def test_only_what_is_committed_is_answered_with_200(self, mall: Mall, ann: Person):
+    async def test_only_what_is_committed_is_answered_with_200(self, mall: Mall, ann: ApiUser):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         mall.apple.endpoint = None
         await mall.apple.refund(bought)
@@ -175,7 +175,7 @@ class TestApple:
         assert await mall.apple.deliver(signed) == 200
         assert await log_of(mall, "ios") == [("processed", 2, None)]
 
-    async def test_what_another_is_working_on_comes_again(self, mall: Mall, ann: Person):
+    async def test_what_another_is_working_on_comes_again(self, mall: Mall, ann: ApiUser):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         mall.apple.endpoint = None
         await mall.apple.refund(bought)
@@ -193,7 +193,7 @@ class TestApple:
         await mall.stores.inbox.sweep()
         await assert_has(ann, "free")
 
-    async def test_a_restart_of_the_database_loses_nothing(self, mall: Mall, ann: Person):
+    async def test_a_restart_of_the_database_loses_nothing(self, mall: Mall, ann: ApiUser):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         cut_all_sessions(mall.database_url)
         mall.apple.endpoint = None
@@ -223,7 +223,7 @@ MESSAGES: list[tuple[int, Any, Any]] = [
 
 
 class TestGoogle:
-    async def test_who_is_not_pub_sub_says_nothing(self, mall: Mall, ann: Person, keys: Keys):
+    async def test_who_is_not_pub_sub_says_nothing(self, mall: Mall, ann: ApiUser, keys: Keys):
         bought = await mall.google.buy("cookcam_pro_monthly", account_token=ann.id)
         bought.state = "EXPIRED"
         told = {"notificationType": play.EXPIRED, "purchaseToken": bought.token}
@@ -240,8 +240,8 @@ class TestGoogle:
             "x",
         ):
             assert await mall.google.deliver(envelope, token) == 401
-        answer = await mall.http.post(f"{WEBHOOKS}/google", json=envelope)
-        assert answer.status_code == 401
+        response = await mall.http.post(f"{WEBHOOKS}/google", json=envelope)
+        assert response.status_code == 401
         await assert_has(ann, "regular")
         assert await mall.google.deliver(envelope) == 204
         await assert_has(ann, "free")
@@ -262,13 +262,13 @@ class TestGoogle:
             await mall.google.notify(bought, kind)
             await assert_has(ann, has)
 
-    async def test_a_voided_purchase_is_over(self, mall: Mall, ann: Person):
+    async def test_a_voided_purchase_is_over(self, mall: Mall, ann: ApiUser):
         bought = await mall.google.buy("cookcam_pro_monthly", account_token=ann.id)
         await mall.google.void(bought)
         await assert_has(ann, "free")
         assert (await mall.deeds(ann))[-1] == "refunded"
 
-    async def test_what_google_has_forgotten_is_over(self, mall: Mall, ann: Person):
+    async def test_what_google_has_forgotten_is_over(self, mall: Mall, ann: ApiUser):
         bought = await mall.google.buy("cookcam_pro_monthly", account_token=ann.id)
         bought.gone = True
         await mall.google.notify(bought, play.EXPIRED)
@@ -291,7 +291,7 @@ class TestGoogle:
         for envelope in ({}, {"message": {}}, {"message": "x"}):
             assert await google.deliver(envelope) == 400
 
-    async def test_an_outage_is_told_to_pub_sub_and_worked_off(self, mall: Mall, ann: Person):
+    async def test_an_outage_is_told_to_pub_sub_and_worked_off(self, mall: Mall, ann: ApiUser):
         bought = await mall.google.buy("cookcam_pro_monthly", account_token=ann.id)
         mall.google.behaviour.failures = 3
         await mall.google.expire(bought)
@@ -303,7 +303,7 @@ class TestGoogle:
         assert await mall.google.deliver(mall.google.envelopes[-1]) == 204
         assert await log_of(mall, "android") == [("processed", 2, None)]
 
-    async def test_a_renewal_is_not_hidden_by_the_first_validation(self, mall: Mall, ann: Person):
+    async def test_a_renewal_is_not_hidden_by_the_first_validation(self, mall: Mall, ann: ApiUser):
         bought = await mall.google.buy("cookcam_pro_monthly")
         assert (await show(ann, bought)).status_code == 200
         before = (await assert_has(ann, "regular"))["current_period_end"]

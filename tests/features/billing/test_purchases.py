@@ -16,7 +16,7 @@ from cookcam.features.billing.app_stores.models import hash_of
 from cookcam.features.billing.app_stores.vault import Vault
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.app_stores import RECEIPT_KEY, Mall, assert_has, open_mall, show
 
 DAY = timedelta(days=1)
@@ -39,7 +39,7 @@ async def mall(database_url: str, authority: Authority, keys: Keys) -> AsyncIter
 
 
 @pytest.fixture
-async def ann(mall: Mall) -> Person:
+async def ann(mall: Mall) -> ApiUser:
     return await mall.person()
 
 
@@ -77,7 +77,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
 
 class TestRequests:
     async def test_defect_what_is_missing_is_said_and_the_server_goes_on(
-        self, mall: Mall, ann: Person
+        self, mall: Mall, ann: ApiUser
     ):
         for path in ("/iap/validate-receipt", "/subscription/validate-purchase"):
             for body, code in MALFORMED:
@@ -93,7 +93,7 @@ class TestRequests:
             assert (answer.status_code, answer.json()["success"]) == (401, False)
             assert answer.json()["error"]
 
-    async def test_the_older_routes_take_what_they_took(self, mall: Mall, ann: Person):
+    async def test_the_older_routes_take_what_they_took(self, mall: Mall, ann: ApiUser):
         mall.silence()
         for path, error in (
             ("/subscription/verify-ios", "Receipt data required"),
@@ -114,7 +114,7 @@ class TestRequests:
         assert answer.json()["subscription"]["tier_id"] == 3
         assert theirs.acknowledged
 
-    async def test_defect_any_text_was_a_subscription(self, mall: Mall, ann: Person):
+    async def test_defect_any_text_was_a_subscription(self, mall: Mall, ann: ApiUser):
         for path, body in (
             ("/subscription/verify-ios", {"receipt": "anything"}),
             ("/subscription/verify-android", {"purchaseToken": "anything"}),
@@ -126,7 +126,7 @@ class TestRequests:
 
 class TestWhatCountsIsTheStore:
     async def test_defect_the_product_is_the_receipts_and_not_the_clients(
-        self, mall: Mall, ann: Person
+        self, mall: Mall, ann: ApiUser
     ):
         mall.silence()
         regular = await mall.apple.buy("com.cookcam.pro.monthly")
@@ -138,13 +138,13 @@ class TestWhatCountsIsTheStore:
         await assert_has(ann, "free")
         assert not token.acknowledged
 
-    async def test_defect_products_are_known_exactly(self, mall: Mall, ann: Person):
+    async def test_defect_products_are_known_exactly(self, mall: Mall, ann: ApiUser):
         for product in ("com.cookcam.creator.lifetime", "creator", "cookcam_creator_monthly"):
             body = {"platform": "ios", "productId": product, "receipt": "x"}
             assert rejected(await ann.post("/iap/validate-receipt", body), "Unknown product")
         assert mall.apple.behaviour.requests == []
 
-    async def test_defect_a_receipt_of_another_app_is_refused(self, mall: Mall, ann: Person):
+    async def test_defect_a_receipt_of_another_app_is_refused(self, mall: Mall, ann: ApiUser):
         mall.silence()
         other = await mall.apple.buy("com.cookcam.pro.monthly", bundle_id="com.evil.app")
         assert rejected(await show(ann, other), "The receipt belongs to another app")
@@ -153,7 +153,7 @@ class TestWhatCountsIsTheStore:
         assert rejected(answer, "The signature could not be verified")
         await assert_has(ann, "free")
 
-    async def test_defect_an_expired_purchase_gives_nothing(self, mall: Mall, ann: Person):
+    async def test_defect_an_expired_purchase_gives_nothing(self, mall: Mall, ann: ApiUser):
         mall.silence()
         mall.apple.advance(days=-40)
         mall.google.advance(days=-40)
@@ -164,7 +164,7 @@ class TestWhatCountsIsTheStore:
         await assert_has(ann, "free")
         assert await mall.rows(ann) == []
 
-    async def test_defect_the_newest_entry_counts_wherever_it_is(self, mall: Mall, ann: Person):
+    async def test_defect_the_newest_entry_counts_wherever_it_is(self, mall: Mall, ann: ApiUser):
         mall.silence()
         mall.apple.advance(days=-40)
         bought = await mall.apple.buy("com.cookcam.pro.monthly")
@@ -175,7 +175,7 @@ class TestWhatCountsIsTheStore:
         answer = await show(bob, bought)
         assert answer.status_code == 409
 
-    async def test_defect_a_refunded_purchase_gives_nothing(self, mall: Mall, ann: Person):
+    async def test_defect_a_refunded_purchase_gives_nothing(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.apple.buy("com.cookcam.pro.monthly")
         await mall.apple.refund(bought)
@@ -184,14 +184,14 @@ class TestWhatCountsIsTheStore:
         await mall.google.revoke(token)
         assert rejected(await show(ann, token), "Subscription expired")
 
-    async def test_an_upgraded_receipt_is_of_the_newer_product(self, mall: Mall, ann: Person):
+    async def test_an_upgraded_receipt_is_of_the_newer_product(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.apple.buy("com.cookcam.pro.yearly")
         await mall.apple.upgrade(bought, "com.cookcam.creator.monthly")
         assert (await show(ann, bought)).status_code == 200
         await assert_has(ann, "creator")
 
-    async def test_defect_a_free_trial_is_a_subscription(self, mall: Mall, ann: Person):
+    async def test_defect_a_free_trial_is_a_subscription(self, mall: Mall, ann: ApiUser):
         mall.silence()
         trial = await mall.google.buy("cookcam_creator_monthly", trial=True)
         assert (await show(ann, trial)).status_code == 200
@@ -202,7 +202,7 @@ class TestWhatCountsIsTheStore:
         )
         assert audit[0]["paymentState"] == 2
 
-    async def test_what_is_still_to_be_paid_waits_for_the_store(self, mall: Mall, ann: Person):
+    async def test_what_is_still_to_be_paid_waits_for_the_store(self, mall: Mall, ann: ApiUser):
         pending = await mall.google.buy("cookcam_pro_monthly", pending=True)
         answer = await show(ann, pending)
         body = answer.json()
@@ -220,7 +220,7 @@ class TestWhatCountsIsTheStore:
 
 
 class TestSandbox:
-    async def test_defect_a_test_purchase_is_no_purchase(self, mall: Mall, ann: Person):
+    async def test_defect_a_test_purchase_is_no_purchase(self, mall: Mall, ann: ApiUser):
         mall.silence()
         receipt = await mall.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
         token = await mall.google.buy("cookcam_pro_monthly", test=True)
@@ -248,7 +248,7 @@ class TestSandbox:
 
 
 class TestWhoseItIs:
-    async def test_defect_a_purchase_is_its_first_users(self, mall: Mall, ann: Person):
+    async def test_defect_a_purchase_is_its_first_users(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bob = await mall.person("Bob")
         for bought in (
@@ -266,7 +266,7 @@ class TestWhoseItIs:
         await assert_has(bob, "free")
         await assert_has(ann, "regular")
 
-    async def test_it_outlives_the_account(self, mall: Mall, ann: Person):
+    async def test_it_outlives_the_account(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.google.buy("cookcam_pro_monthly")
         await show(ann, bought)
@@ -277,23 +277,25 @@ class TestWhoseItIs:
         await mall.google.renew(bought)
         assert mall.google.statuses == [204]
 
-    async def test_two_who_show_it_at_once_are_not_two_who_have_it(self, mall: Mall, ann: Person):
+    async def test_two_who_show_it_at_once_are_not_two_who_have_it(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bob = await mall.person("Bob")
         bought = await mall.apple.buy("com.cookcam.creator.monthly")
-        answers: list[int] = []
+        responses: list[int] = []
 
-        async def try_it(who: Person) -> None:
-            answers.append((await show(who, bought)).status_code)
+        async def try_it(who: ApiUser) -> None:
+            responses.append((await show(who, bought)).status_code)
 
         async with trio.open_nursery() as nursery:
             for who in (ann, bob, ann, bob):
                 nursery.start_soon(try_it, who)
-        assert sorted(answers) == [200, 200, 409, 409]
+        assert sorted(responses) == [200, 200, 409, 409]
         rows = await mall.rows(ann) + await mall.rows(bob)
         assert rows == [("ios", "active", 3)]
 
-    async def test_what_the_app_named_when_it_bought_is_not_anothers(self, mall: Mall, ann: Person):
+    async def test_what_the_app_named_when_it_bought_is_not_anothers(
+        self, mall: Mall, ann: ApiUser
+    ):
         mall.silence()
         bob = await mall.person("Bob")
         bought = await mall.google.buy("cookcam_pro_monthly", account_token=bob.id)
@@ -302,7 +304,7 @@ class TestWhoseItIs:
         assert (await show(ann, stranger)).status_code == 200
 
     async def test_a_row_from_before_there_were_bindings_is_its_users(
-        self, mall: Mall, ann: Person
+        self, mall: Mall, ann: ApiUser
     ):
         mall.silence()
         bob = await mall.person("Bob")
@@ -323,7 +325,7 @@ class TestWhoseItIs:
 
 class TestHistory:
     async def test_defect_a_replay_adds_nothing_and_ends_with_the_period(
-        self, mall: Mall, ann: Person
+        self, mall: Mall, ann: ApiUser
     ):
         mall.silence()
         bought = await mall.apple.buy("com.cookcam.pro.monthly")
@@ -335,7 +337,7 @@ class TestHistory:
         assert len(mall.apple.behaviour.requests) == asked  # younger than ten minutes
         assert (await assert_has(ann, "regular"))["current_period_end"] == ends
 
-    async def test_defect_an_old_answer_is_asked_for_again(self, mall: Mall, ann: Person):
+    async def test_defect_an_old_answer_is_asked_for_again(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.google.buy("cookcam_pro_monthly")
         await show(ann, bought)
@@ -348,13 +350,13 @@ class TestHistory:
         assert rejected(await show(ann, bought), "Subscription expired")
         await assert_has(ann, "free")
 
-    async def test_a_refund_ends_the_answer_that_is_kept(self, mall: Mall, ann: Person):
+    async def test_a_refund_ends_the_answer_that_is_kept(self, mall: Mall, ann: ApiUser):
         bought = await mall.apple.buy("com.cookcam.pro.monthly")
         await show(ann, bought)
         await mall.apple.refund(bought)
         assert rejected(await show(ann, bought), "Subscription expired")
 
-    async def test_what_is_refused_for_good_is_not_asked_again(self, mall: Mall, ann: Person):
+    async def test_what_is_refused_for_good_is_not_asked_again(self, mall: Mall, ann: ApiUser):
         product = {"ios": "com.cookcam.pro.monthly", "android": "cookcam_pro_monthly"}
         proof = uuid4().hex
         for platform, field, word in (
@@ -367,7 +369,7 @@ class TestHistory:
             assert rejected(answer, f"{word} already validated as invalid")
         assert len(mall.apple.behaviour.requests) == 1
 
-    async def test_defect_receipts_are_kept_encrypted(self, mall: Mall, ann: Person):
+    async def test_defect_receipts_are_kept_encrypted(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.apple.buy("com.cookcam.pro.monthly")
         await show(ann, bought)
@@ -389,14 +391,14 @@ class TestHistory:
         with pytest.raises(ValueError, match="not sealed"):
             vault.open(bytes(sealed), "0" * 64)
 
-    async def test_it_is_counted(self, mall: Mall, ann: Person):
+    async def test_it_is_counted(self, mall: Mall, ann: ApiUser):
         mall.silence()
         await show(ann, await mall.apple.buy("com.cookcam.pro.monthly"))
         assert b'iap_validations_total{outcome="valid",platform="ios"} 1.0' in mall.metrics.render()
 
 
 class TestStripe:
-    async def test_defect_a_subscription_by_card_is_not_overwritten(self, mall: Mall, ann: Person):
+    async def test_defect_a_subscription_by_card_is_not_overwritten(self, mall: Mall, ann: ApiUser):
         mall.silence()
         await mall.sql(
             "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
@@ -432,7 +434,7 @@ APPLE_STATUSES: list[tuple[dict[str, Any], int, str, int]] = [
 
 
 class TestApple:
-    async def test_every_status_of_a_receipt_is_what_it_has_to_be(self, mall: Mall, ann: Person):
+    async def test_every_status_of_a_receipt_is_what_it_has_to_be(self, mall: Mall, ann: ApiUser):
         for told, status, error, requests in APPLE_STATUSES:
             behaviour = mall.apple.behaviour
             behaviour.requests.clear()
@@ -449,7 +451,7 @@ class TestApple:
 
     @pytest.mark.parametrize("first", [21007, 21008])
     async def test_defect_each_environment_sends_to_the_other_and_not_for_ever(
-        self, mall: Mall, ann: Person, first: int
+        self, mall: Mall, ann: ApiUser, first: int
     ):
         mall.silence()
         behaviour = mall.apple.behaviour
@@ -460,7 +462,7 @@ class TestApple:
         behaviour.receipt_statuses[:] = [{"status": 21007}, {"status": 21008}]
         assert deferred(await show(ann, bought, receipt=uuid4().hex))
 
-    async def test_a_signed_transaction_is_taken_as_a_receipt_is(self, mall: Mall, ann: Person):
+    async def test_a_signed_transaction_is_taken_as_a_receipt_is(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.apple.buy("com.cookcam.creator.monthly")
         old = mall.apple.signed_transaction(bought)
@@ -487,7 +489,7 @@ class TestApple:
             assert rejected(await show(ann, bought, receipt=signed), "Subscription expired")
             await assert_has(ann, "free")
 
-    async def test_who_is_not_apple_signs_nothing(self, mall: Mall, ann: Person):
+    async def test_who_is_not_apple_signs_nothing(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.apple.buy("com.cookcam.creator.monthly")
         header, payload, signature = mall.apple.signed_transaction(bought).split(".")
@@ -554,7 +556,7 @@ GOOGLE_STATUSES = [
 
 
 class TestGoogle:
-    async def test_every_answer_is_what_it_has_to_be(self, mall: Mall, ann: Person):
+    async def test_every_answer_is_what_it_has_to_be(self, mall: Mall, ann: ApiUser):
         mall.silence()
         behaviour = mall.google.behaviour
         for status, answered, requests in GOOGLE_STATUSES:
@@ -571,7 +573,7 @@ class TestGoogle:
             else:
                 assert rejected(answer, "Receipt validation failed")
 
-    async def test_defect_a_token_is_escaped(self, mall: Mall, ann: Person):
+    async def test_defect_a_token_is_escaped(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.google.buy("cookcam_pro_monthly")
         mall.google.bought["a/../b?c#d%2F e"] = bought
@@ -579,7 +581,7 @@ class TestGoogle:
         assert (await show(ann, bought)).status_code == 200
         assert bought.acknowledged
 
-    async def test_defect_a_purchase_is_acknowledged_however_late(self, mall: Mall, ann: Person):
+    async def test_defect_a_purchase_is_acknowledged_however_late(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.google.buy("cookcam_pro_monthly")
         assert (await show(ann, bought)).status_code == 200
@@ -599,7 +601,7 @@ class TestGoogle:
         )
         assert left[0] is None
 
-    async def test_one_access_token_serves_all(self, mall: Mall, ann: Person):
+    async def test_one_access_token_serves_all(self, mall: Mall, ann: ApiUser):
         mall.silence()
         for _ in range(3):
             await show(ann, await mall.google.buy("cookcam_pro_monthly"))
@@ -651,17 +653,17 @@ class TestOutages:
             await assert_has(ann, "regular")
             assert [status for status, _ in await mall.history(ann)] == ["error", "valid"]
 
-    async def test_a_passing_failure_is_not_noticed(self, mall: Mall, ann: Person):
+    async def test_a_passing_failure_is_not_noticed(self, mall: Mall, ann: ApiUser):
         mall.silence()
-        for stand_in, product in (
+        for fake, product in (
             (mall.apple, "com.cookcam.pro.monthly"),
             (mall.google, "cookcam_pro_monthly"),
         ):
-            bought = await stand_in.buy(product)
-            stand_in.behaviour.failures = 2
+            bought = await fake.buy(product)
+            fake.behaviour.failures = 2
             assert (await show(ann, bought)).status_code == 200
 
-    async def test_the_stores_advice_is_passed_on(self, mall: Mall, ann: Person):
+    async def test_the_stores_advice_is_passed_on(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.google.buy("cookcam_pro_monthly")
         behaviour = mall.google.behaviour

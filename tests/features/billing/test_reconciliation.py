@@ -15,7 +15,7 @@ from cookcam.errors import RateLimited, ServiceError, ServiceUnavailable
 from cookcam.features.billing.reconciliation.models import RunMetrics
 from cookcam.features.billing.reconciliation.service import UserReconciliation
 from cookcam.features.billing.reconciliation.sources import Gone
-from cookcam.features.billing.reconciliation.store import TurnLost
+from cookcam.features.billing.reconciliation.store import LeaseLost
 from cookcam.integrations.stripe import StripeUnavailable
 from cookcam.sandbox.stripe import Fault
 from tests.support.reconciliation import DAY, Shelf, Shop, new_users, open_shop
@@ -220,7 +220,7 @@ class TestOutages:
         shelf = Shelf("android")
         good, bad, gone = [await shop.grant("android") for _ in range(3)]
         shelf.tell(good)
-        shelf.answers |= {bad: ServiceError(), gone: Gone()}
+        shelf.responses |= {bad: ServiceError(), gone: Gone()}
         metrics = await shop.second(shelf).run()
         assert metrics is not None
         assert counts(metrics) == counted(3, drift=2, errors=1)
@@ -231,7 +231,7 @@ class TestOutages:
         shelf = Shelf("ios")
         for _ in range(60):
             ref = await shop.grant("ios")
-            shelf.answers[ref] = ServiceUnavailable()
+            shelf.responses[ref] = ServiceUnavailable()
         metrics = await shop.second(shelf).run()
         assert metrics is not None
         assert counts(metrics) == counted(60, errors=60)
@@ -307,7 +307,7 @@ class TestTurns:
         shelf.tell(ref)
 
         async def lose() -> None:
-            with pytest.raises(TurnLost):
+            with pytest.raises(LeaseLost):
                 await shop.second(shelf).run()
 
         async with trio.open_nursery() as nursery:

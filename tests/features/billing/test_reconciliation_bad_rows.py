@@ -129,7 +129,7 @@ async def test_a_row_that_cannot_be_written_is_reported_and_the_others_are_corre
     for ref in refs:
         shelf.tell(ref)
     shelf.tell(refs[1], ends_in=-60 * DAY)  # it ends before it starts
-    shelf.answers[refs[2]] = KeyError("an error of ours")
+    shelf.responses[refs[2]] = KeyError("an error of ours")
     metrics = await run_source(shop, shelf)
     assert await shop.corrected() == {refs[0]}
     assert metrics.errors_count == 2

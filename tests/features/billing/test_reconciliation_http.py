@@ -29,12 +29,12 @@ from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
 from cookcam.identity import Authenticator
 from cookcam.observability.metrics import Metrics
-from cookcam.sandbox.stripe import StripeStandIn, open_stripe
-from tests.features.conftest import Client, Person
+from cookcam.sandbox.stripe import FakeStripe, open_stripe
+from tests.features.conftest import ApiUser, Client
 from tests.identity.project import new_user, open_client, open_project
 from tests.support.commands import clean_environment
 from tests.support.reconciliation import new_users, period_of, run_sql, store_as_sold
-from tests.support.whole_server import WholeServer, environment, whole_server
+from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 KEY = "operations-key-of-32-characters-or-more"
 OPERATED = (
@@ -50,13 +50,13 @@ class Program:
     """The whole program against a stand-in for Stripe; an administrator and a person."""
 
     url: str
-    server: WholeServer
-    stripe: StripeStandIn
-    admin: Person
-    ann: Person
+    server: ServerUnderTest
+    stripe: FakeStripe
+    admin: ApiUser
+    ann: ApiUser
     guest: Client
 
-    async def sell(self, who: Person, status: str = "active") -> str:
+    async def sell(self, who: ApiUser, status: str = "active") -> str:
         """Somebody subscribes; here it says `status`."""
         (ref,) = self.stripe.stock(1, metadata=lambda _: {"user_id": who.id, "tier_id": "2"})
         start, end = period_of(self.stripe.get("subscription", ref))
@@ -92,10 +92,10 @@ async def program(fresh_database_url: str) -> AsyncIterator[Program]:
             OPERATIONS_API_KEY=KEY,
         )
         server = await stack.enter_async_context(whole_server(environ))
-        people: list[Person] = []
+        people: list[ApiUser] = []
         for name, role in (("Ada", "admin"), ("Ann", None)):
             user = await new_user(gotrue, name, role)
-            people.append(Person(_Root(server), gotrue.issue_token(user), user))
+            people.append(ApiUser(_Root(server), gotrue.issue_token(user), user))
         yield Program(
             fresh_database_url, server, stripe, people[0], people[1], Client(_Root(server))
         )
@@ -104,7 +104,7 @@ async def program(fresh_database_url: str) -> AsyncIterator[Program]:
 class _Root:
     """The clients of other tests name whole paths."""
 
-    def __init__(self, server: WholeServer) -> None:
+    def __init__(self, server: ServerUnderTest) -> None:
         self.server = server
 
     async def request(self, method: str, path: str, **kwargs: Any) -> Any:
@@ -137,10 +137,10 @@ async def test_endpoints_of_operators(program: Program):
     ref = await program.sell(program.ann, "past_due")
     started = await admin.post("/reconciliation/run")
     assert started.status_code == 200
-    answer = started.json()
-    assert answer.keys() == {"success", "message", "timestamp"}
-    assert (answer["success"], answer["message"]) == (True, "Reconciliation job started")
-    assert answer["timestamp"].endswith("Z")
+    response = started.json()
+    assert response.keys() == {"success", "message", "timestamp"}
+    assert (response["success"], response["message"]) == (True, "Reconciliation job started")
+    assert response["timestamp"].endswith("Z")
 
     async def is_over() -> bool:
         return bool((await admin.get("/reconciliation/metrics")).json()["metrics"])
@@ -246,7 +246,7 @@ async def test_a_database_that_fails_is_a_database_error(database_url: str):
             )
         )
         user = await new_user(gotrue, "Ada", "admin")
-        ada = Person(http, gotrue.issue_token(user), user)
+        ada = ApiUser(http, gotrue.issue_token(user), user)
         for path in ("metrics", "health", "alerts"):
             failed = await ada.get(f"/reconciliation/{path}")
             assert (failed.status_code, failed.json()["error"]) == (500, "DATABASE_ERROR")
@@ -259,7 +259,7 @@ class Shop:
     """What the command finds: a thousand subscriptions, of which some differ."""
 
     url: str
-    stripe: StripeStandIn
+    stripe: FakeStripe
     refs: list[str]
 
     def environ(self) -> dict[str, str]:

@@ -28,7 +28,7 @@ from cookcam.integrations.store_calls import StoreMisconfigured, StoreRejected, 
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.app_stores import Mall, assert_has, open_mall, show
 from tests.support.commissions import NoCommissions
 
@@ -83,7 +83,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def buy(mall: Mall, *, test: bool = False) -> tuple[Any, Any, Person, Person]:
+async def buy(mall: Mall, *, test: bool = False) -> tuple[Any, Any, ApiUser, ApiUser]:
     """Ann's in the App Store, Bob's in Google Play."""
     ann, bob = await mall.person(), await mall.person("Bob")
     where = "Sandbox" if test else "Production"

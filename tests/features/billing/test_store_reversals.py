@@ -11,7 +11,7 @@ from cookcam.features.billing.app_stores.reversals import AppleReversals, Google
 from cookcam.features.billing.ledger.reversals import ChargeReversals, ReversalStore
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.app_stores import Mall, open_mall, show
 from tests.support.stripe_billing import Notes
 
@@ -43,7 +43,7 @@ def reversals_of(mall: Mall) -> tuple[ChargeReversals, Notes]:
     return ChargeReversals(ReversalStore(mall.database), providers, notes), notes
 
 
-async def delete_account(mall: Mall, who: Person) -> None:
+async def delete_account(mall: Mall, who: ApiUser) -> None:
     await mall.sql("delete from auth.users where id = %(id)s", id=who.id)
     await mall.sql("delete from users where id = %(id)s", id=who.id)
 

@@ -191,12 +191,12 @@ async def test_a_bad_row_of_apples_list_hides_no_other(mall: Mall, monkeypatch: 
     ask = api._execute_request
 
     async def spoiled(*args: Any, **kwargs: Any) -> Any:
-        answer = await ask(*args, **kwargs)
-        told = answer.json()
+        response = await ask(*args, **kwargs)
+        told = response.json()
         told["data"][0]["lastTransactions"][:0] = [None, {"status": "x"}, 7]
         told["data"].insert(0, None)
-        monkeypatch.setattr(answer, "json", lambda: told)
-        return answer
+        monkeypatch.setattr(response, "json", lambda: told)
+        return response
 
     monkeypatch.setattr(api, "_execute_request", spoiled)
     with structlog.testing.capture_logs() as logs:

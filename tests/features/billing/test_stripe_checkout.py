@@ -12,8 +12,8 @@ import pytest
 from cookcam.errors import BadRequest
 from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.sandbox.stripe.behaviour import Fault
-from tests.features.conftest import Person
-from tests.support.stripe_billing import BACK, HOME, Desk, open_desk
+from tests.features.conftest import ApiUser
+from tests.support.stripe_billing import BACK, HOME, BillingApp, open_billing_app
 
 DAY = 86_400
 
@@ -42,32 +42,32 @@ GRANT = """
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[Desk]:
-    async with open_desk(database_url) as opened:
+async def desk(database_url: str) -> AsyncIterator[BillingApp]:
+    async with open_billing_app(database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(desk: Desk) -> Person:
+async def ann(desk: BillingApp) -> ApiUser:
     return await desk.person("Ann")
 
 
-async def grant(desk: Desk, who: Person, provider: str, tier: int = 2) -> None:
+async def grant(desk: BillingApp, who: ApiUser, provider: str, tier: int = 2) -> None:
     await desk.sql(GRANT, user=who.id, tier=tier, provider=provider, ref=f"{provider}-{who.id}")
 
 
-def faults(desk: Desk) -> list[Any]:
+def faults(desk: BillingApp) -> list[Any]:
     return [line for line in desk.logs if line["log_level"] == "error"]
 
 
-def order(desk: Desk) -> dict[str, Any]:
+def order(desk: BillingApp) -> dict[str, Any]:
     """What the newest session sells."""
     session = desk.stripe.objects("checkout.session")[-1]
     return desk.stripe.get("price", desk.stripe.get("order", session["id"])["price"])
 
 
 class TestCreateCheckout:
-    async def test_what_stripe_is_asked_for(self, desk: Desk, ann: Person):
+    async def test_what_stripe_is_asked_for(self, desk: BillingApp, ann: ApiUser):
         session = await desk.begin(ann)
         assert (session["mode"], session["client_reference_id"]) == ("subscription", ann.id)
         assert session["metadata"] == {"user_id": ann.id, "tier_id": "2"}
@@ -79,7 +79,7 @@ class TestCreateCheckout:
         bought = desk.stripe.get("subscription", desk.stripe.pay(session["id"])["subscription"])
         assert bought["metadata"] == {"user_id": ann.id, "tier_id": "2"}
 
-    async def test_missing_fields(self, ann: Person):
+    async def test_missing_fields(self, ann: ApiUser):
         for body in (
             {},
             {"tierId": 2},
@@ -87,88 +87,90 @@ class TestCreateCheckout:
             {"successUrl": BACK["successUrl"], "cancelUrl": BACK["cancelUrl"]},
             {"tierId": None, **BACK},
         ):
-            answer = await ann.post("/subscription/create-checkout", body)
-            assert answer.status_code == 400
-            assert answer.json()["error"] == "Missing required parameters"
-            assert answer.json()["required"] == ["tierId", "successUrl", "cancelUrl"]
+            response = await ann.post("/subscription/create-checkout", body)
+            assert response.status_code == 400
+            assert response.json()["error"] == "Missing required parameters"
+            assert response.json()["required"] == ["tierId", "successUrl", "cancelUrl"]
 
-    async def test_the_spelling_of_the_app(self, desk: Desk, ann: Person):
-        answer = await ann.post("/subscription/create-checkout", {"tier_id": 3})
-        assert answer.status_code == 200
+    async def test_the_spelling_of_the_app(self, desk: BillingApp, ann: ApiUser):
+        response = await ann.post("/subscription/create-checkout", {"tier_id": 3})
+        assert response.status_code == 200
         session = desk.stripe.objects("checkout.session")[-1]
         assert session["success_url"].startswith(f"{HOME}/subscription/success")
         assert order(desk)["unit_amount"] == 999
 
-    async def test_names_of_tiers(self, desk: Desk, ann: Person):
+    async def test_names_of_tiers(self, desk: BillingApp, ann: ApiUser):
         for tier in ("premium", "regular", "2"):
-            answer = await ann.post("/subscription/create-checkout", {"tierId": tier, **BACK})
-            assert answer.status_code == 200
+            response = await ann.post("/subscription/create-checkout", {"tierId": tier, **BACK})
+            assert response.status_code == 200
             assert order(desk)["unit_amount"] == 399
 
-    async def test_a_guest(self, desk: Desk):
-        answer = await desk.guest.post("/subscription/create-checkout", {"tierId": 2, **BACK})
-        assert answer.status_code == 401
+    async def test_a_guest(self, desk: BillingApp):
+        response = await desk.guest.post("/subscription/create-checkout", {"tierId": 2, **BACK})
+        assert response.status_code == 401
 
-    async def test_an_unknown_tier(self, desk: Desk, ann: Person):
+    async def test_an_unknown_tier(self, desk: BillingApp, ann: ApiUser):
         """The contract names a 500 for it; a mistake of the client is no fault of ours to log."""
         for tier in (4, 0, -1, "gold"):
-            answer = await ann.post("/subscription/create-checkout", {"tierId": tier, **BACK})
-            assert answer.status_code == 500
-            assert answer.json()["error"] == "Failed to create checkout session"
+            response = await ann.post("/subscription/create-checkout", {"tierId": tier, **BACK})
+            assert response.status_code == 500
+            assert response.json()["error"] == "Failed to create checkout session"
         assert faults(desk) == []
 
-    async def test_no_tier_at_all(self, desk: Desk, ann: Person):
+    async def test_no_tier_at_all(self, desk: BillingApp, ann: ApiUser):
         for body in ({"tier_id": ""}, {"tier_id": " "}, {"tierId": "", **BACK}):
-            answer = await ann.post("/subscription/create-checkout", body)
-            assert answer.status_code == 400
-            assert answer.json()["error"] == "Missing required parameters"
+            response = await ann.post("/subscription/create-checkout", body)
+            assert response.status_code == 400
+            assert response.json()["error"] == "Missing required parameters"
         assert faults(desk) == []
 
     async def test_not_configured(self, database_url: str):
-        async with open_desk(database_url, configured=False) as desk:
+        async with open_billing_app(database_url, configured=False) as desk:
             ann = await desk.person()
-            answer = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
-            assert answer.status_code == 500
-            assert answer.json()["error"] == "Failed to create checkout session"
+            response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
+            assert response.status_code == 500
+            assert response.json()["error"] == "Failed to create checkout session"
             assert (await ann.post("/subscription/portal", {})).status_code == 503
             assert (await desk.status(ann))["tier_slug"] == "free"
 
-    async def test_a_refusal_of_stripe(self, desk: Desk, ann: Person):
+    async def test_a_refusal_of_stripe(self, desk: BillingApp, ann: ApiUser):
         desk.stripe.behaviour.fault = Fault("status", status=400)
-        answer = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
-        assert answer.status_code == 500
-        assert answer.json()["error"] == "Failed to create checkout session"
+        response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
+        assert response.status_code == 500
+        assert response.json()["error"] == "Failed to create checkout session"
 
-    async def test_an_outage_and_its_end(self, desk: Desk, ann: Person):
+    async def test_an_outage_and_its_end(self, desk: BillingApp, ann: ApiUser):
         desk.stripe.behaviour.fault = Fault("status", status=503)
-        answer = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
-        assert (answer.status_code, answer.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
-        assert int(answer.headers["Retry-After"]) >= 1
+        response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
+        assert (response.status_code, response.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
+        assert int(response.headers["Retry-After"]) >= 1
         desk.stripe.behaviour.fault = None
         await desk.begin(ann)
 
-    async def test_an_affiliate_is_attributed_before_the_purchase(self, desk: Desk, ann: Person):
+    async def test_an_affiliate_is_attributed_before_the_purchase(
+        self, desk: BillingApp, ann: ApiUser
+    ):
         await desk.begin(ann, affiliateCode="CC_ABCDEFGH")
         assert desk.notes.attributed == [(UUID(ann.id), "CC_ABCDEFGH")]
 
-    async def test_defect_free_cannot_be_bought(self, desk: Desk, ann: Person):
-        answer = await ann.post("/subscription/create-checkout", {"tierId": 1, **BACK})
-        assert (answer.status_code, answer.json()["error"]) == (400, "Tier not available")
+    async def test_defect_free_cannot_be_bought(self, desk: BillingApp, ann: ApiUser):
+        response = await ann.post("/subscription/create-checkout", {"tierId": 1, **BACK})
+        assert (response.status_code, response.json()["error"]) == (400, "Tier not available")
         assert desk.stripe.objects("checkout.session") == []
 
-    async def test_defect_a_double_click_is_one_session(self, desk: Desk, ann: Person):
+    async def test_defect_a_double_click_is_one_session(self, desk: BillingApp, ann: ApiUser):
         for _ in range(2):
             await desk.begin(ann)
         assert len(desk.stripe.objects("checkout.session")) == 1
         await desk.begin(ann, interval="year")
         assert len(desk.stripe.objects("checkout.session")) == 2
 
-    async def test_defect_years_can_be_bought(self, desk: Desk, ann: Person):
+    async def test_defect_years_can_be_bought(self, desk: BillingApp, ann: ApiUser):
         await desk.begin(ann, 3, interval="year")
         price = order(desk)
         assert (price["unit_amount"], price["recurring"]["interval"]) == (9999, "year")
 
-    async def test_defect_the_customer_stays_the_same(self, desk: Desk, ann: Person):
+    async def test_defect_the_customer_stays_the_same(self, desk: BillingApp, ann: ApiUser):
         first = await desk.buy(ann)
         await ann.post("/subscription/cancel", {"immediately": True})
         await desk.deliver_all()
@@ -176,18 +178,21 @@ class TestCreateCheckout:
         customers = {desk.stripe.get("subscription", each)["customer"] for each in (first, second)}
         assert len(customers) == 1
 
-    async def test_defect_the_same_tier_twice_is_a_conflict(self, desk: Desk, ann: Person):
+    async def test_defect_the_same_tier_twice_is_a_conflict(self, desk: BillingApp, ann: ApiUser):
         await desk.buy(ann)
-        answer = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
-        assert (answer.status_code, answer.json()["error"]) == (409, "Subscription already active")
+        response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
+        assert (response.status_code, response.json()["error"]) == (
+            409,
+            "Subscription already active",
+        )
 
-    async def test_defect_redirects_are_checked(self, ann: Person):
+    async def test_defect_redirects_are_checked(self, ann: ApiUser):
         for url in ELSEWHERE:
             for field in BACK:
                 body = {"tierId": 2, **BACK, field: url}
-                answer = await ann.post("/subscription/create-checkout", body)
-                assert answer.status_code == 400, url
-                assert answer.json()["error"] == "Redirect URL not allowed"
+                response = await ann.post("/subscription/create-checkout", body)
+                assert response.status_code == 400, url
+                assert response.json()["error"] == "Redirect URL not allowed"
 
     def test_other_origins_have_to_be_named(self):
         redirects = Redirects.of(HOME, ["https://app.test:8443", "http://localhost:3000"])
@@ -199,27 +204,27 @@ class TestCreateCheckout:
 
 
 class TestPortal:
-    async def test_a_customer(self, desk: Desk, ann: Person):
+    async def test_a_customer(self, desk: BillingApp, ann: ApiUser):
         await desk.buy(ann)
-        answer = await ann.post("/subscription/portal", {"returnUrl": "cookcam://settings"})
-        assert answer.status_code == 200
-        assert answer.json()["portalUrl"].startswith("http")
-        answer = await ann.post("/subscription/portal", {"returnUrl": "https://evil.test"})
-        assert answer.status_code == 400
+        response = await ann.post("/subscription/portal", {"returnUrl": "cookcam://settings"})
+        assert response.status_code == 200
+        assert response.json()["portalUrl"].startswith("http")
+        response = await ann.post("/subscription/portal", {"returnUrl": "https://evil.test"})
+        assert response.status_code == 400
 
-    async def test_nobody(self, ann: Person):
-        answer = await ann.post("/subscription/portal", {})
-        assert (answer.status_code, answer.json()["error"]) == (404, "No billing account found")
+    async def test_nobody(self, ann: ApiUser):
+        response = await ann.post("/subscription/portal", {})
+        assert (response.status_code, response.json()["error"]) == (404, "No billing account found")
 
-    async def test_a_customer_whom_stripe_does_not_know(self, desk: Desk, ann: Person):
+    async def test_a_customer_whom_stripe_does_not_know(self, desk: BillingApp, ann: ApiUser):
         await grant(desk, ann, "stripe")
         await desk.sql(
             "update user_subscriptions set provider_customer_id = 'cus_gone' where user_id = %(u)s",
             u=ann.id,
         )
         asked = len(desk.stripe.requests)
-        answer = await ann.post("/subscription/portal", {})
-        assert (answer.status_code, answer.json()["error"]) == (404, "No billing account found")
+        response = await ann.post("/subscription/portal", {})
+        assert (response.status_code, response.json()["error"]) == (404, "No billing account found")
         assert len(desk.stripe.requests) == asked + 1
         assert faults(desk) == []
         refreshed = await ann.post("/subscription/refresh-status", {})
@@ -240,15 +245,15 @@ class TestUnknownToStripe:
         ],
     )
     async def test_it_is_a_conflict_and_nothing_changes(
-        self, desk: Desk, ann: Person, path: str, body: dict[str, Any]
+        self, desk: BillingApp, ann: ApiUser, path: str, body: dict[str, Any]
     ):
         await grant(desk, ann, "stripe")
         before = await desk.sql("select * from user_subscriptions where user_id = %(u)s", u=ann.id)
         asked = len(desk.stripe.requests)
-        answer = await ann.post(f"/subscription/{path}", body)
-        assert answer.status_code == 409
-        assert answer.json()["error"] == "Subscription unknown to Stripe"
-        assert answer.json()["code"] == "CONFLICT_ERROR"
+        response = await ann.post(f"/subscription/{path}", body)
+        assert response.status_code == 409
+        assert response.json()["error"] == "Subscription unknown to Stripe"
+        assert response.json()["code"] == "CONFLICT_ERROR"
         assert len(desk.stripe.requests) <= asked + 2
         assert before == await desk.sql(
             "select * from user_subscriptions where user_id = %(u)s", u=ann.id
@@ -257,31 +262,31 @@ class TestUnknownToStripe:
 
 
 class TestChangeTier:
-    async def test_defect_nobody_gets_a_tier_without_paying(self, desk: Desk, ann: Person):
+    async def test_defect_nobody_gets_a_tier_without_paying(self, desk: BillingApp, ann: ApiUser):
         """The reference gave 30 days of any tier to whoever asked."""
-        answer = await ann.post("/subscription/change-tier", {"tierId": 3})
-        body = answer.json()
-        assert (answer.status_code, body["error"]) == (402, "Payment required")
+        response = await ann.post("/subscription/change-tier", {"tierId": 3})
+        body = response.json()
+        assert (response.status_code, body["error"]) == (402, "Payment required")
         assert body["upgradeUrl"] == "/subscription/upgrade"
         assert await desk.has(ann) == "free"
         assert (
             await desk.sql("select 1 from user_subscriptions where user_id = %(u)s", u=ann.id) == []
         )
 
-    async def test_which_tier(self, ann: Person):
+    async def test_which_tier(self, ann: ApiUser):
         for body, words in (
             ({}, "Tier ID required"),
             ({"tierId": 9}, "Invalid tier"),
             ({"tier_id": "x"}, "Invalid tier"),
         ):
-            answer = await ann.post("/subscription/change-tier", body)
-            assert (answer.status_code, answer.json()["error"]) == (400, words)
+            response = await ann.post("/subscription/change-tier", body)
+            assert (response.status_code, response.json()["error"]) == (400, words)
 
-    async def test_defect_up_is_at_once_and_stripe_knows(self, desk: Desk, ann: Person):
+    async def test_defect_up_is_at_once_and_stripe_knows(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann)
-        answer = await ann.post("/subscription/change-tier", {"tierId": 3})
-        body = answer.json()
-        assert answer.status_code == 200, body
+        response = await ann.post("/subscription/change-tier", {"tierId": 3})
+        body = response.json()
+        assert response.status_code == 200, body
         assert (body["success"], body["message"]) == (
             True,
             "Subscription tier updated successfully",
@@ -294,10 +299,10 @@ class TestChangeTier:
         assert await desk.has(ann) == "creator"
         assert "upgraded" in await desk.history(bought)
 
-    async def test_defect_down_is_from_the_next_period(self, desk: Desk, ann: Person):
+    async def test_defect_down_is_from_the_next_period(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann, 3)
-        answer = await ann.post("/subscription/change-tier", {"tier_id": 2})
-        assert (answer.status_code, answer.json()["subscription"]["tier_id"]) == (200, 3)
+        response = await ann.post("/subscription/change-tier", {"tier_id": 2})
+        assert (response.status_code, response.json()["subscription"]["tier_id"]) == (200, 3)
         await desk.deliver_all()
         assert await desk.has(ann) == "creator"
         desk.stripe.advance(32 * DAY)
@@ -305,52 +310,57 @@ class TestChangeTier:
         assert await desk.has(ann) == "regular"
         assert "downgraded" in await desk.history(bought)
 
-    async def test_to_the_same_tier_takes_back_what_was_to_come(self, desk: Desk, ann: Person):
+    async def test_to_the_same_tier_takes_back_what_was_to_come(
+        self, desk: BillingApp, ann: ApiUser
+    ):
         bought = await desk.buy(ann)
         await ann.post("/subscription/cancel", {})
-        answer = await ann.post("/subscription/change-tier", {"tierId": 2})
-        assert answer.status_code == 200
-        assert answer.json()["subscription"]["cancel_at_period_end"] is False
+        response = await ann.post("/subscription/change-tier", {"tierId": 2})
+        assert response.status_code == 200
+        assert response.json()["subscription"]["cancel_at_period_end"] is False
         assert desk.stripe.get("subscription", bought)["cancel_at_period_end"] is False
 
-    async def test_to_free_is_a_cancellation(self, desk: Desk, ann: Person):
+    async def test_to_free_is_a_cancellation(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann)
-        answer = await ann.post("/subscription/change-tier", {"tierId": 1})
-        assert answer.status_code == 200
-        assert answer.json()["subscription"]["cancel_at_period_end"] is True
+        response = await ann.post("/subscription/change-tier", {"tierId": 1})
+        assert response.status_code == 200
+        assert response.json()["subscription"]["cancel_at_period_end"] is True
         assert desk.stripe.get("subscription", bought)["cancel_at_period_end"] is True
         assert await desk.has(ann) == "regular"
 
-    async def test_a_declined_card_changes_nothing(self, desk: Desk, ann: Person):
+    async def test_a_declined_card_changes_nothing(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann)
         desk.stripe.set_card(desk.stripe.get("subscription", bought)["customer"], "decline")
-        answer = await ann.post("/subscription/change-tier", {"tierId": 3})
-        assert (answer.status_code, answer.json()["code"]) == (402, "PAYMENT_ERROR")
+        response = await ann.post("/subscription/change-tier", {"tierId": 3})
+        assert (response.status_code, response.json()["code"]) == (402, "PAYMENT_ERROR")
         await desk.deliver_all()
         assert await desk.has(ann) == "regular"
 
-    async def test_app_stores(self, desk: Desk):
+    async def test_app_stores(self, desk: BillingApp):
         for provider in ("ios", "android"):
             who = await desk.person()
             await grant(desk, who, provider)
             for tier in (1, 2, 3):
-                answer = await who.post("/subscription/change-tier", {"tierId": tier})
-                assert (answer.status_code, answer.json()["error"]) == (409, "Managed by app store")
+                response = await who.post("/subscription/change-tier", {"tierId": tier})
+                assert (response.status_code, response.json()["error"]) == (
+                    409,
+                    "Managed by app store",
+                )
 
-    async def test_an_outage_changes_nothing(self, desk: Desk, ann: Person):
+    async def test_an_outage_changes_nothing(self, desk: BillingApp, ann: ApiUser):
         await desk.buy(ann)
         desk.stripe.behaviour.fault = Fault("status", status=500)
-        answer = await ann.post("/subscription/change-tier", {"tierId": 3})
-        assert answer.status_code == 503
-        assert "Retry-After" in answer.headers
+        response = await ann.post("/subscription/change-tier", {"tierId": 3})
+        assert response.status_code == 503
+        assert "Retry-After" in response.headers
         assert await desk.has(ann) == "regular"
 
 
 class TestCancel:
-    async def test_defect_stripe_is_told_at_once(self, desk: Desk, ann: Person):
+    async def test_defect_stripe_is_told_at_once(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann)
-        answer = await ann.post("/subscription/cancel", {"immediately": True})
-        assert (answer.status_code, answer.json()) == (
+        response = await ann.post("/subscription/cancel", {"immediately": True})
+        assert (response.status_code, response.json()) == (
             200,
             {"success": True, "message": "Subscription cancelled immediately"},
         )
@@ -361,16 +371,19 @@ class TestCancel:
         await desk.deliver_all()
         assert desk.notes.ended == [row.id]
 
-    async def test_nothing_to_cancel(self, ann: Person):
-        answer = await ann.post("/subscription/cancel", {})
-        assert (answer.status_code, answer.json()["error"]) == (404, "No active subscription found")
+    async def test_nothing_to_cancel(self, ann: ApiUser):
+        response = await ann.post("/subscription/cancel", {})
+        assert (response.status_code, response.json()["error"]) == (
+            404,
+            "No active subscription found",
+        )
 
-    async def test_stores_have_to_be_told_by_their_customer(self, desk: Desk):
+    async def test_stores_have_to_be_told_by_their_customer(self, desk: BillingApp):
         for provider in ("ios", "android"):
             who = await desk.person()
             await grant(desk, who, provider)
-            answer = await who.post("/subscription/cancel", {})
-            assert (answer.status_code, answer.json()) == (
+            response = await who.post("/subscription/cancel", {})
+            assert (response.status_code, response.json()) == (
                 200,
                 {
                     "success": True,
@@ -381,70 +394,70 @@ class TestCancel:
             assert (await desk.status(who))["cancel_at_period_end"] is True
             assert await desk.has(who) == "regular"
 
-    async def test_a_grant_is_ours_to_end(self, desk: Desk, ann: Person):
+    async def test_a_grant_is_ours_to_end(self, desk: BillingApp, ann: ApiUser):
         await grant(desk, ann, "manual")
         assert (await ann.post("/subscription/cancel", {"immediately": True})).status_code == 200
         assert await desk.has(ann) == "free"
 
-    async def test_defect_a_user_id_in_the_body_is_not_read(self, desk: Desk, ann: Person):
+    async def test_defect_a_user_id_in_the_body_is_not_read(self, desk: BillingApp, ann: ApiUser):
         await desk.buy(ann)
         bob = await desk.person("Bob")
-        answer = await bob.post("/subscription/cancel", {"userId": ann.id, "cancelReason": "x"})
-        assert answer.status_code == 404
+        response = await bob.post("/subscription/cancel", {"userId": ann.id, "cancelReason": "x"})
+        assert response.status_code == 404
         assert (
             await desk.guest.post("/subscription/cancel", {"userId": ann.id})
         ).status_code == 401
         assert await desk.has(ann) == "regular"
 
-    async def test_an_outage_cancels_nothing(self, desk: Desk, ann: Person):
+    async def test_an_outage_cancels_nothing(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann)
         desk.stripe.behaviour.fault = Fault("status", status=503)
-        answer = await ann.post("/subscription/cancel", {})
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+        response = await ann.post("/subscription/cancel", {})
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
         assert (await desk.row(bought)).cancel_at_period_end is False
         desk.stripe.behaviour.fault = None
         assert (await ann.post("/subscription/cancel", {})).status_code == 200
 
 
 class TestRefreshing:
-    async def test_what_no_event_told(self, desk: Desk, ann: Person):
+    async def test_what_no_event_told(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann)
         desk.stripe.advance(31 * DAY)
-        answer = await ann.post("/subscription/refresh-status", {})
-        assert (answer.status_code, answer.json()["tier_slug"]) == (200, "regular")
+        response = await ann.post("/subscription/refresh-status", {})
+        assert (response.status_code, response.json()["tier_slug"]) == (200, "regular")
         period = desk.stripe.get("subscription", bought)["items"]["data"][0]["current_period_end"]
         assert int((await desk.row(bought)).current_period_end.timestamp()) == period
         assert (await desk.history(bought))[-1] == "reconciled"
 
-    async def test_an_outage(self, desk: Desk, ann: Person):
+    async def test_an_outage(self, desk: BillingApp, ann: ApiUser):
         await desk.buy(ann)
         desk.stripe.behaviour.fault = Fault("status", status=503)
-        answer = await ann.post("/subscription/refresh-status", {})
-        assert answer.status_code == 503
-        assert "Retry-After" in answer.headers
+        response = await ann.post("/subscription/refresh-status", {})
+        assert response.status_code == 503
+        assert "Retry-After" in response.headers
 
-    async def test_nobody_knows_them(self, ann: Person):
-        answer = await ann.post("/subscription/refresh-status", {})
-        assert (answer.status_code, answer.json()["tier_slug"]) == (200, "free")
+    async def test_nobody_knows_them(self, ann: ApiUser):
+        response = await ann.post("/subscription/refresh-status", {})
+        assert (response.status_code, response.json()["tier_slug"]) == (200, "free")
 
-    async def test_a_creator_is_who_bought_it(self, desk: Desk, ann: Person):
+    async def test_a_creator_is_who_bought_it(self, desk: BillingApp, ann: ApiUser):
         claimed = {"subscriptionData": {"productId": "x", "transactionId": "y", "tier": "creator"}}
-        answer = await ann.post("/subscription/upgrade-to-creator", claimed)
-        assert (answer.status_code, answer.json()["error"]) == (402, "Payment required")
+        response = await ann.post("/subscription/upgrade-to-creator", claimed)
+        assert (response.status_code, response.json()["error"]) == (402, "Payment required")
         await desk.buy(ann, 3)
-        answer = await ann.post("/subscription/upgrade-to-creator", claimed)
-        assert (answer.status_code, answer.json()["isCreator"]) == (200, True)
+        response = await ann.post("/subscription/upgrade-to-creator", claimed)
+        assert (response.status_code, response.json()["isCreator"]) == (200, True)
 
-    async def test_there_are_no_offers(self, desk: Desk, ann: Person):
-        answer = await ann.post("/subscription/reactivate", {"userId": ann.id, "offerCode": "x"})
-        assert (answer.status_code, answer.json()["code"]) == (501, "NOT_IMPLEMENTED")
+    async def test_there_are_no_offers(self, desk: BillingApp, ann: ApiUser):
+        response = await ann.post("/subscription/reactivate", {"userId": ann.id, "offerCode": "x"})
+        assert (response.status_code, response.json()["code"]) == (501, "NOT_IMPLEMENTED")
         assert (await desk.guest.post("/subscription/reactivate", {})).status_code == 401
 
 
 class TestSuperseded:
     async def test_the_lesser_one_is_ended_at_stripe(self, fresh_database_url: str):
         # A database of its own: all that is superseded in it is this test's.
-        async with open_desk(fresh_database_url) as desk:
+        async with open_billing_app(fresh_database_url) as desk:
             ann = await desk.person("Ann")
             superseded = desk.payments.superseded
             assert superseded is not None

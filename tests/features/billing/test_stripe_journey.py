@@ -6,29 +6,29 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.features.conftest import Person
-from tests.support.stripe_billing import Desk, open_desk
+from tests.features.conftest import ApiUser
+from tests.support.stripe_billing import BillingApp, open_billing_app
 
 DAY = 86_400
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[Desk]:
-    async with open_desk(database_url) as opened:
+async def billing(database_url: str) -> AsyncIterator[BillingApp]:
+    async with open_billing_app(database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(desk: Desk) -> Person:
-    return await desk.person("Ann")
+async def ann(billing: BillingApp) -> ApiUser:
+    return await billing.person("Ann")
 
 
-async def test_buy_renew_fail_recover_cancel_expire(desk: Desk, ann: Person):
-    stripe, notes = desk.stripe, desk.notes
-    assert await desk.has(ann) == "free"
+async def test_buy_renew_fail_recover_cancel_expire(billing: BillingApp, ann: ApiUser):
+    stripe, notes = billing.stripe, billing.notes
+    assert await billing.has(ann) == "free"
 
-    bought = await desk.buy(ann)
-    assert await desk.has(ann) == "regular"
+    bought = await billing.buy(ann)
+    assert await billing.has(ann) == "regular"
     assert notes.sent[-1][1:][0] == "subscription_updated"
     customer = stripe.get("subscription", bought)["customer"]
     # Both events of the one invoice tell of it: whoever books does so once for each `ref`.
@@ -39,30 +39,30 @@ async def test_buy_renew_fail_recover_cancel_expire(desk: Desk, ann: Person):
     # Renewal: the reference never saw one, and cut off everybody after 30 days.
     for _ in range(2):
         stripe.advance(31 * DAY)
-        await desk.deliver_all()
-        assert await desk.has(ann) == "regular"
-    assert (await desk.row(bought)).status == "active"
+        await billing.deliver_all()
+        assert await billing.has(ann) == "regular"
+    assert (await billing.row(bought)).status == "active"
     assert len({receipt.ref for receipt in notes.receipts}) == 3
     assert {receipt.net_cents for receipt in notes.receipts} == {399}
 
     # The next payment fails: grace, and the user is told.
     stripe.set_card(customer, "decline")
-    row = await desk.row(bought)
+    row = await billing.row(bought)
     stripe.advance_to(int(row.current_period_end.timestamp()) + 2 * 3600)
-    await desk.deliver_all()
-    assert (await desk.row(bought)).status == "past_due"
+    await billing.deliver_all()
+    assert (await billing.row(bought)).status == "past_due"
     assert "payment_failed" in notes.notifications()
-    assert await desk.has(ann) == "regular"
+    assert await billing.has(ann) == "regular"
 
     # The card works again: the retry after three days succeeds.
     stripe.set_card(customer, "success")
     stripe.advance(4 * DAY)
-    await desk.deliver_all()
-    assert (await desk.row(bought)).status == "active"
-    assert await desk.has(ann) == "regular"
+    await billing.deliver_all()
+    assert (await billing.row(bought)).status == "active"
+    assert await billing.has(ann) == "regular"
 
-    answer = await ann.post("/subscription/cancel", {})
-    assert (answer.status_code, answer.json()) == (
+    response = await ann.post("/subscription/cancel", {})
+    assert (response.status_code, response.json()) == (
         200,
         {
             "success": True,
@@ -70,18 +70,18 @@ async def test_buy_renew_fail_recover_cancel_expire(desk: Desk, ann: Person):
         },
     )
     assert stripe.get("subscription", bought)["cancel_at_period_end"] is True
-    await desk.deliver_all()
-    assert await desk.has(ann) == "regular"
-    assert (await desk.status(ann))["cancel_at_period_end"] is True
+    await billing.deliver_all()
+    assert await billing.has(ann) == "regular"
+    assert (await billing.status(ann))["cancel_at_period_end"] is True
 
     stripe.advance(32 * DAY)
     assert stripe.get("subscription", bought)["status"] == "canceled"
-    assert await desk.has(ann) == "free"  # by its period, before any event tells of the end
-    await desk.deliver_all()
-    assert await desk.has(ann) == "free"
-    assert (await desk.row(bought)).status == "cancelled"
-    assert notes.ended == [(await desk.row(bought)).id]
-    assert await desk.history(bought) == [
+    assert await billing.has(ann) == "free"  # by its period, before any event tells of the end
+    await billing.deliver_all()
+    assert await billing.has(ann) == "free"
+    assert (await billing.row(bought)).status == "cancelled"
+    assert notes.ended == [(await billing.row(bought)).id]
+    assert await billing.history(bought) == [
         "created",
         "renewed",
         "renewed",
@@ -94,62 +94,64 @@ async def test_buy_renew_fail_recover_cancel_expire(desk: Desk, ann: Person):
     ]
 
     # Again, and this time the money goes back.
-    again = await desk.buy(ann, 3)
-    assert await desk.has(ann) == "creator"
+    again = await billing.buy(ann, 3)
+    assert await billing.has(ann) == "creator"
     assert stripe.get("subscription", again)["customer"] == customer
     stripe.refund(stripe.objects("charge")[-1]["id"])
-    await desk.deliver_all()
-    assert await desk.has(ann) == "free"
+    await billing.deliver_all()
+    assert await billing.has(ann) == "free"
     assert stripe.get("subscription", again)["status"] == "canceled"
-    assert (await desk.history(again))[-1] == "refunded"
+    assert (await billing.history(again))[-1] == "refunded"
     assert [(back.back_cents, back.paid_cents) for back in notes.back] == [(999, 999)]
 
 
-async def test_whoever_does_not_pay_loses_access_after_the_grace(desk: Desk, ann: Person):
-    stripe = desk.stripe
-    bought = await desk.buy(ann)
+async def test_whoever_does_not_pay_loses_access_after_the_grace(billing: BillingApp, ann: ApiUser):
+    stripe = billing.stripe
+    bought = await billing.buy(ann)
     stripe.set_card(stripe.get("subscription", bought)["customer"], "decline")
-    end = int((await desk.row(bought)).current_period_end.timestamp())
+    end = int((await billing.row(bought)).current_period_end.timestamp())
     stripe.advance_to(end + 2 * 3600)
-    await desk.deliver_all()
-    assert await desk.has(ann) == "regular"
+    await billing.deliver_all()
+    assert await billing.has(ann) == "regular"
     stripe.advance(20 * DAY)
-    await desk.deliver_all()
+    await billing.deliver_all()
     assert stripe.get("subscription", bought)["status"] == "canceled"
-    assert await desk.has(ann) == "free"
+    assert await billing.has(ann) == "free"
 
 
-async def test_a_part_that_goes_back_ends_nothing(desk: Desk, ann: Person):
-    await desk.buy(ann)
-    charge = desk.stripe.objects("charge")[-1]["id"]
-    desk.stripe.refund(charge, 100)
-    desk.stripe.refund(charge, 50)
-    for event in reversed(desk.new("charge.refunded")):
-        assert (await desk.deliver(event)).json()["processed"]
-    assert await desk.has(ann) == "regular"
-    assert [back.back_cents for back in desk.notes.back] == [150, 150]
-    assert {back.ref for back in desk.notes.back} == {f"stripe:refund:{charge}"}
+async def test_a_part_that_goes_back_ends_nothing(billing: BillingApp, ann: ApiUser):
+    await billing.buy(ann)
+    charge = billing.stripe.objects("charge")[-1]["id"]
+    billing.stripe.refund(charge, 100)
+    billing.stripe.refund(charge, 50)
+    for event in reversed(billing.new("charge.refunded")):
+        assert (await billing.deliver(event)).json()["processed"]
+    assert await billing.has(ann) == "regular"
+    assert [back.back_cents for back in billing.notes.back] == [150, 150]
+    assert {back.ref for back in billing.notes.back} == {f"stripe:refund:{charge}"}
 
 
-async def test_a_refund_of_an_older_period_ends_nothing(desk: Desk, ann: Person):
-    await desk.buy(ann)
-    first = desk.stripe.objects("charge")[-1]["id"]
-    desk.stripe.advance(31 * DAY)
-    await desk.deliver_all()
-    desk.stripe.refund(first)
-    await desk.deliver_all()
-    assert await desk.has(ann) == "regular"
+async def test_a_refund_of_an_older_period_ends_nothing(billing: BillingApp, ann: ApiUser):
+    await billing.buy(ann)
+    first = billing.stripe.objects("charge")[-1]["id"]
+    billing.stripe.advance(31 * DAY)
+    await billing.deliver_all()
+    billing.stripe.refund(first)
+    await billing.deliver_all()
+    assert await billing.has(ann) == "regular"
 
 
-async def test_a_dispute_takes_the_commission_back_until_it_is_won(desk: Desk, ann: Person):
-    await desk.buy(ann)
-    charge = desk.stripe.objects("charge")[-1]["id"]
-    dispute = desk.stripe.dispute(charge)
-    await desk.deliver_all()
-    assert await desk.has(ann) == "regular"
-    desk.stripe.close_dispute(dispute["id"], won=True)
-    await desk.deliver_all()
-    assert [(back.ref, back.back_cents) for back in desk.notes.back] == [
+async def test_a_dispute_takes_the_commission_back_until_it_is_won(
+    billing: BillingApp, ann: ApiUser
+):
+    await billing.buy(ann)
+    charge = billing.stripe.objects("charge")[-1]["id"]
+    dispute = billing.stripe.dispute(charge)
+    await billing.deliver_all()
+    assert await billing.has(ann) == "regular"
+    billing.stripe.close_dispute(dispute["id"], won=True)
+    await billing.deliver_all()
+    assert [(back.ref, back.back_cents) for back in billing.notes.back] == [
         (f"stripe:dispute:{dispute['id']}", 399),
         (f"stripe:dispute:{dispute['id']}", 0),
     ]

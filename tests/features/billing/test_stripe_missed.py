@@ -12,18 +12,18 @@ import trio
 from attrs import evolve
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.features.billing.stripe.missed_events import EVERY, SOON, MissedEvents
+from cookcam.features.billing.stripe.missed_events import INTERVAL, SOON, MissedEvents
 from cookcam.sandbox.stripe.behaviour import Fault
 from cookcam.sandbox.stripe.post import Endpoint
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.ports import free_ports
-from tests.support.stripe_billing import CONNECT_SECRET, SECRET, Desk, open_desk
+from tests.support.stripe_billing import CONNECT_SECRET, SECRET, BillingApp, open_billing_app
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[Desk]:
+async def desk(database_url: str) -> AsyncIterator[BillingApp]:
     """Stripe sends to a port where nobody listens, once."""
-    async with open_desk(database_url) as opened:
+    async with open_billing_app(database_url) as opened:
         [port] = free_ports(1)
         url = f"http://127.0.0.1:{port}/"
         opened.stripe.behaviour.mail.retries = []
@@ -35,17 +35,17 @@ async def desk(database_url: str) -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
-async def ann(desk: Desk) -> Person:
+async def ann(desk: BillingApp) -> ApiUser:
     return await desk.person("Ann")
 
 
-def later(desk: Desk) -> MissedEvents:
+def later(desk: BillingApp) -> MissedEvents:
     """As it looks an hour later."""
     assert desk.payments.missed is not None
     return evolve(desk.payments.missed, now=lambda: datetime.now(UTC) + timedelta(hours=1))
 
 
-async def test_what_was_bought_while_the_server_was_away_counts(desk: Desk, ann: Person):
+async def test_what_was_bought_while_the_server_was_away_counts(desk: BillingApp, ann: ApiUser):
     session = await desk.begin(ann)
     subscription_id = desk.stripe.pay(session["id"])["subscription"]
     await desk.stripe.post.quiet()
@@ -65,14 +65,14 @@ async def test_what_was_bought_while_the_server_was_away_counts(desk: Desk, ann:
     assert (await desk.deliver(told)).json()["reason"] == "duplicate"
 
 
-async def test_what_is_young_is_still_on_its_way(desk: Desk, ann: Person):
+async def test_what_is_young_is_still_on_its_way(desk: BillingApp, ann: ApiUser):
     await desk.begin(ann)
     await desk.stripe.post.quiet()
     assert desk.payments.missed is not None
     assert await desk.payments.missed.look() == 0
 
 
-async def test_what_has_failed_here_is_the_inbox_s_own(desk: Desk, ann: Person):
+async def test_what_has_failed_here_is_the_inbox_s_own(desk: BillingApp, ann: ApiUser):
     session = await desk.begin(ann)
     desk.stripe.pay(session["id"])
     [told] = desk.new("customer.subscription.created")
@@ -87,7 +87,7 @@ async def test_what_has_failed_here_is_the_inbox_s_own(desk: Desk, ann: Person):
     assert stored["status"] == "failed"
 
 
-async def test_page_after_page(desk: Desk, ann: Person):
+async def test_page_after_page(desk: BillingApp, ann: ApiUser):
     session = await desk.begin(ann)
     desk.stripe.pay(session["id"])
     for _ in range(20):
@@ -100,7 +100,7 @@ async def test_page_after_page(desk: Desk, ann: Person):
     assert await at.look() == 0
 
 
-async def test_while_stripe_is_away_nothing_is_lost(desk: Desk, ann: Person):
+async def test_while_stripe_is_away_nothing_is_lost(desk: BillingApp, ann: ApiUser):
     session = await desk.begin(ann)
     desk.stripe.pay(session["id"])
     await desk.stripe.post.quiet()
@@ -123,9 +123,9 @@ async def test_it_looks_soon_after_the_start_and_then_hourly(autojump_clock: Any
     asked: Any = Asked()
     nothing: Any = None
     began = trio.current_time()
-    with trio.move_on_after(SOON * 1.2 + EVERY * 3.4):
+    with trio.move_on_after(SOON * 1.2 + INTERVAL * 3.4):
         await MissedEvents(nothing, asked, lambda: datetime.now(UTC)).run()
     assert len(looks) == 4
     assert SOON * 0.9 <= looks[0] - began <= SOON * 1.1
     pauses = [after - before for before, after in pairwise(looks)]
-    assert all(EVERY * 0.9 <= pause <= EVERY * 1.1 for pause in pauses)
+    assert all(INTERVAL * 0.9 <= pause <= INTERVAL * 1.1 for pause in pauses)

@@ -14,32 +14,32 @@ import pytest
 import trio
 
 from cookcam.features.billing.stripe.handlers import Handlers
-from cookcam.features.billing.webhooks.inbox import EVERY, Inbox
+from cookcam.features.billing.webhooks.inbox import INTERVAL, Inbox
 from cookcam.http.body_limit import MEBIBYTE
 from cookcam.sandbox.stripe.behaviour import Fault
 from cookcam.sandbox.stripe.post import signature
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.stripe_billing import (
     CONNECT_SECRET,
     CONNECT_WEBHOOK,
     SECRET,
     WEBHOOK,
-    Desk,
+    BillingApp,
     Notes,
-    open_desk,
+    open_billing_app,
 )
 
 DAY = 86_400
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[Desk]:
-    async with open_desk(database_url) as opened:
+async def desk(database_url: str) -> AsyncIterator[BillingApp]:
+    async with open_billing_app(database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(desk: Desk) -> Person:
+async def ann(desk: BillingApp) -> ApiUser:
     return await desk.person("Ann")
 
 
@@ -56,36 +56,36 @@ def event(kind: str = "charge.succeeded", **changes: Any) -> dict[str, Any]:
     }
 
 
-async def outage(desk: Desk, times: int | None = None, path: str = "/v1/") -> None:
+async def outage(desk: BillingApp, times: int | None = None, path: str = "/v1/") -> None:
     desk.stripe.behaviour.fault = Fault("status", times=times, status=503, path=path)
 
 
 class TestAnswers:
     """`spec/payments-and-gamification.md` §5.2, row by row."""
 
-    async def test_processed(self, desk: Desk):
-        answer = await desk.deliver(told := event())
-        body = answer.json()
-        assert answer.status_code == 200
+    async def test_processed(self, desk: BillingApp):
+        response = await desk.deliver(told := event())
+        body = response.json()
+        assert response.status_code == 200
         assert isinstance(body.pop("durationMs"), int)
         assert body == {"received": True, "processed": True, "eventType": "charge.succeeded"}
         stored = await desk.stored(told["id"])
         assert stored is not None
         assert (stored["status"], stored["payload"]) == ("processed", True)
 
-    async def test_both_paths_under_both_prefixes(self, desk: Desk):
+    async def test_both_paths_under_both_prefixes(self, desk: BillingApp):
         for prefix in ("/api/v1", "/api"):
             for path, secret in ((WEBHOOK, SECRET), (CONNECT_WEBHOOK, CONNECT_SECRET)):
                 body = orjson.dumps(event())
                 headers = {"Stripe-Signature": signature(body, [secret], int(time.time()))}
-                answer = await desk.http.post(f"{prefix}{path}", content=body, headers=headers)
-                assert answer.status_code == 200
-                assert answer.json()["processed"]
+                response = await desk.http.post(f"{prefix}{path}", content=body, headers=headers)
+                assert response.status_code == 200
+                assert response.json()["processed"]
 
-    async def test_duplicate(self, desk: Desk):
+    async def test_duplicate(self, desk: BillingApp):
         await desk.deliver(told := event())
-        answer = await desk.deliver(told)
-        assert (answer.status_code, answer.json()) == (
+        response = await desk.deliver(told)
+        assert (response.status_code, response.json()) == (
             200,
             {
                 "received": True,
@@ -95,7 +95,7 @@ class TestAnswers:
             },
         )
 
-    async def test_in_progress(self, desk: Desk, ann: Person):
+    async def test_in_progress(self, desk: BillingApp, ann: ApiUser):
         session = await desk.begin(ann)
         desk.stripe.pay(session["id"])
         [told] = desk.new("customer.subscription.created")
@@ -104,8 +104,8 @@ class TestAnswers:
             values (%(id)s, 'x', 'processing')""",
             id=told["id"],
         )
-        answer = await desk.deliver(told)
-        assert (answer.status_code, answer.json()) == (
+        response = await desk.deliver(told)
+        assert (response.status_code, response.json()) == (
             409,
             {
                 "received": True,
@@ -116,75 +116,84 @@ class TestAnswers:
         )
 
     async def test_not_configured(self, database_url: str):
-        async with open_desk(database_url, configured=False) as desk:
-            answer = await desk.deliver(event())
-            assert (answer.status_code, answer.json()["error"]) == (500, "Stripe not configured")
-            answer = await desk.deliver(event(), path=CONNECT_WEBHOOK)
-            assert (answer.status_code, answer.json()["error"]) == (500, "Stripe not configured")
+        async with open_billing_app(database_url, configured=False) as desk:
+            response = await desk.deliver(event())
+            assert (response.status_code, response.json()["error"]) == (
+                500,
+                "Stripe not configured",
+            )
+            response = await desk.deliver(event(), path=CONNECT_WEBHOOK)
+            assert (response.status_code, response.json()["error"]) == (
+                500,
+                "Stripe not configured",
+            )
 
     async def test_no_secret(self, database_url: str):
-        async with open_desk(database_url, secrets=(), connect_secrets=()) as desk:
-            answer = await desk.deliver(event())
-            assert (answer.status_code, answer.json()["error"]) == (500, "Webhook not configured")
-            answer = await desk.deliver(event(), path=CONNECT_WEBHOOK)
-            assert answer.status_code == 500
-            assert answer.json()["error"] == "Connect webhook not configured"
+        async with open_billing_app(database_url, secrets=(), connect_secrets=()) as desk:
+            response = await desk.deliver(event())
+            assert (response.status_code, response.json()["error"]) == (
+                500,
+                "Webhook not configured",
+            )
+            response = await desk.deliver(event(), path=CONNECT_WEBHOOK)
+            assert response.status_code == 500
+            assert response.json()["error"] == "Connect webhook not configured"
 
-    async def test_missing_signature(self, desk: Desk):
-        answer = await desk.http.post(f"/api/v1{WEBHOOK}", json=event())
-        assert (answer.status_code, answer.json()["error"]) == (400, "Missing signature")
-        answer = await desk.http.post(f"/api/v1{CONNECT_WEBHOOK}", json=event())
-        assert answer.status_code == 400
-        assert answer.headers["content-type"].startswith("text/plain")
-        assert answer.text == "Connect Webhook Error: Missing signature"
+    async def test_missing_signature(self, desk: BillingApp):
+        response = await desk.http.post(f"/api/v1{WEBHOOK}", json=event())
+        assert (response.status_code, response.json()["error"]) == (400, "Missing signature")
+        response = await desk.http.post(f"/api/v1{CONNECT_WEBHOOK}", json=event())
+        assert response.status_code == 400
+        assert response.headers["content-type"].startswith("text/plain")
+        assert response.text == "Connect Webhook Error: Missing signature"
 
-    async def test_a_bad_signature_stores_nothing(self, desk: Desk):
+    async def test_a_bad_signature_stores_nothing(self, desk: BillingApp):
         told = event("customer.subscription.deleted")
         for secret in ("whsec_wrong", CONNECT_SECRET):
-            answer = await desk.deliver(told, secret=secret)
-            assert answer.status_code == 400
-            assert answer.json()["error"] == "Invalid signature"
-            assert answer.json()["message"] == "No matching signature"
-        answer = await desk.deliver(told, path=CONNECT_WEBHOOK)
-        assert (answer.status_code, answer.text) == (
+            response = await desk.deliver(told, secret=secret)
+            assert response.status_code == 400
+            assert response.json()["error"] == "Invalid signature"
+            assert response.json()["message"] == "No matching signature"
+        response = await desk.deliver(told, path=CONNECT_WEBHOOK)
+        assert (response.status_code, response.text) == (
             400,
             "Connect Webhook Error: No matching signature",
         )
         assert await desk.stored(told["id"]) is None
 
-    async def test_an_old_signature_stores_nothing(self, desk: Desk):
+    async def test_an_old_signature_stores_nothing(self, desk: BillingApp):
         for age in (310, -310):
             body = orjson.dumps(told := event())
             headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()) - age)}
-            answer = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
-            assert answer.status_code == 400
+            response = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
+            assert response.status_code == 400
             assert await desk.stored(told["id"]) is None
 
-    async def test_what_is_signed_and_no_event(self, desk: Desk):
+    async def test_what_is_signed_and_no_event(self, desk: BillingApp):
         for body in (b"[]", b"{", b'{"object":"event"}'):
             headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()))}
-            answer = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
-            assert (answer.status_code, answer.json()["error"]) == (400, "Invalid payload")
+            response = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
+            assert (response.status_code, response.json()["error"]) == (400, "Invalid payload")
 
     async def test_either_of_two_secrets(self, database_url: str):
-        async with open_desk(database_url, secrets=("whsec_new", "whsec_old")) as desk:
+        async with open_billing_app(database_url, secrets=("whsec_new", "whsec_old")) as desk:
             for secret in ("whsec_new", "whsec_old"):
                 assert (await desk.deliver(event(), secret=secret)).status_code == 200
 
-    async def test_more_than_a_megabyte(self, desk: Desk):
-        answer = await desk.http.post(f"/api/v1{WEBHOOK}", content=b" " * (MEBIBYTE + 1))
-        assert answer.status_code == 413
+    async def test_more_than_a_megabyte(self, desk: BillingApp):
+        response = await desk.http.post(f"/api/v1{WEBHOOK}", content=b" " * (MEBIBYTE + 1))
+        assert response.status_code == 413
 
     async def test_the_limit_of_addresses_is_for_bad_signatures_alone(self, database_url: str):
         limits = {"ENABLE_RATE_LIMITING": "true", "RATE_LIMIT_MAX_REQUESTS": "3"}
-        async with open_desk(database_url, **limits) as desk:
+        async with open_billing_app(database_url, **limits) as desk:
             for _ in range(8):
                 assert (await desk.deliver(event())).status_code == 200
             bad = [(await desk.deliver(event(), secret="whsec_no")).status_code for _ in range(5)]
             assert bad == [400, 400, 400, 429, 429]
             assert (await desk.deliver(event())).status_code == 200
 
-    async def test_a_null_character_is_no_reason_to_lose_an_event(self, desk: Desk):
+    async def test_a_null_character_is_no_reason_to_lose_an_event(self, desk: BillingApp):
         told = event(data={"object": {"id": "ch_1", "description": "a\0b"}})
         assert (await desk.deliver(told)).json()["processed"]
         stored = await desk.stored(told["id"])
@@ -193,21 +202,21 @@ class TestAnswers:
 
 
 class TestConnect:
-    async def test_events_of_accounts_reach_their_handlers(self, desk: Desk):
+    async def test_events_of_accounts_reach_their_handlers(self, desk: BillingApp):
         told = event("account.updated", account="acct_1")
-        answer = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
-        assert (answer.status_code, answer.json()) == (
+        response = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        assert (response.status_code, response.json()) == (
             200,
             {"received": True, "processed": True, "type": "account.updated"},
         )
         assert (await desk.deliver(event("transfer.created"))).status_code == 200
         assert desk.notes.connect == [("account.updated", "acct_1"), ("transfer.created", None)]
 
-    async def test_a_failure_is_500_and_comes_again(self, desk: Desk):
+    async def test_a_failure_is_500_and_comes_again(self, desk: BillingApp):
         desk.notes.failures.append(RuntimeError("broken"))
         told = event("account.updated", account="acct_1")
-        answer = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
-        assert (answer.status_code, answer.json()) == (
+        response = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        assert (response.status_code, response.json()) == (
             500,
             {
                 "received": True,
@@ -215,15 +224,15 @@ class TestConnect:
                 "error": "Processing failed - logged for investigation",
             },
         )
-        answer = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
-        assert answer.json()["processed"]
+        response = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        assert response.json()["processed"]
 
-    async def test_payouts_of_our_own_account_are_nobodys(self, desk: Desk):
-        answer = await desk.deliver(event("payout.paid"))
-        assert answer.json()["processed"]
+    async def test_payouts_of_our_own_account_are_nobodys(self, desk: BillingApp):
+        response = await desk.deliver(event("payout.paid"))
+        assert response.json()["processed"]
         assert desk.notes.connect == []
 
-    async def test_an_account_cannot_grant_subscriptions(self, desk: Desk, ann: Person):
+    async def test_an_account_cannot_grant_subscriptions(self, desk: BillingApp, ann: ApiUser):
         """Its owner can make objects there, with any metadata."""
         session = await desk.begin(ann)
         desk.stripe.pay(session["id"])
@@ -243,23 +252,25 @@ class TestConnect:
 class TestDefects:
     """What the reference does wrong, each with a test that it would fail (§4.3, §5)."""
 
-    async def test_defect_the_signature_is_over_the_bytes_as_they_came(self, desk: Desk):
+    async def test_defect_the_signature_is_over_the_bytes_as_they_came(self, desk: BillingApp):
         """A parser or a sanitiser in front would change these."""
         body = b'{ "id":"evt_%s", "object":"event", "type":"x <b> ", "livemode":false,\n' % (
             uuid4().hex.encode()
         )
         body += b'"created":1.7e9, "data":{"object":{"name":" <script> "}} }'
         headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()))}
-        answer = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
-        assert (answer.status_code, answer.json()["eventType"]) == (200, "x <b> ")
+        response = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
+        assert (response.status_code, response.json()["eventType"]) == (200, "x <b> ")
 
-    async def test_defect_a_failed_handler_is_not_acknowledged(self, desk: Desk, ann: Person):
+    async def test_defect_a_failed_handler_is_not_acknowledged(
+        self, desk: BillingApp, ann: ApiUser
+    ):
         session = await desk.begin(ann)
         desk.stripe.pay(session["id"])
         [told] = desk.new("invoice.paid")
         await outage(desk)
-        answer = await desk.deliver(told)
-        assert (answer.status_code, answer.json()) == (
+        response = await desk.deliver(told)
+        assert (response.status_code, response.json()) == (
             500,
             {"received": True, "processed": False, "error": "Processing failed - will retry"},
         )
@@ -270,7 +281,9 @@ class TestDefects:
         assert (await desk.deliver(told)).json()["processed"]
         assert (await desk.status(ann))["tier_slug"] == "regular"
 
-    async def test_defect_a_crash_does_not_keep_an_event_forever(self, desk: Desk, ann: Person):
+    async def test_defect_a_crash_does_not_keep_an_event_forever(
+        self, desk: BillingApp, ann: ApiUser
+    ):
         session = await desk.begin(ann)
         desk.stripe.pay(session["id"])
         [told] = desk.new("customer.subscription.updated")
@@ -288,26 +301,26 @@ class TestDefects:
         assert (await desk.deliver(told)).json()["reason"] == "duplicate"
         assert (await desk.status(ann))["tier_slug"] == "regular"
 
-    async def test_defect_parallel_deliveries_are_done_once(self, desk: Desk, ann: Person):
+    async def test_defect_parallel_deliveries_are_done_once(self, desk: BillingApp, ann: ApiUser):
         await desk.buy(ann)
         desk.notes.receipts.clear()
         desk.stripe.advance(31 * DAY)
         [told] = desk.new("invoice.paid")
-        answers: list[tuple[int, Any]] = []
+        responses: list[tuple[int, Any]] = []
 
         async def deliver() -> None:
-            answer = await desk.deliver(told)
-            answers.append((answer.status_code, answer.json().get("reason")))
+            response = await desk.deliver(told)
+            responses.append((response.status_code, response.json().get("reason")))
 
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(deliver)
-        assert sorted(answers, key=str)[0] == (200, None)
-        assert [each for each in answers if each[1] is None] == [(200, None)]
-        assert {each for each in answers if each[1]} <= {(409, "in_progress"), (200, "duplicate")}
+        assert sorted(responses, key=str)[0] == (200, None)
+        assert [each for each in responses if each[1] is None] == [(200, None)]
+        assert {each for each in responses if each[1]} <= {(409, "in_progress"), (200, "duplicate")}
         assert len(desk.notes.receipts) == 1
 
-    async def test_defect_events_in_any_order_end_as_stripe_has_it(self, desk: Desk):
+    async def test_defect_events_in_any_order_end_as_stripe_has_it(self, desk: BillingApp):
         kinds = (
             "customer.subscription.created",
             "customer.subscription.updated",
@@ -326,7 +339,7 @@ class TestDefects:
             desk.delivered.update(told["id"] for told in desk.new())
 
     async def test_defect_a_late_event_does_not_bring_a_subscription_back(
-        self, desk: Desk, ann: Person
+        self, desk: BillingApp, ann: ApiUser
     ):
         bought = await desk.buy(ann)
         before = [told for told in desk.stripe.events if told["type"].endswith("ion.updated")]
@@ -337,7 +350,7 @@ class TestDefects:
         assert (await desk.row(bought)).status == "cancelled"
         assert (await desk.status(ann))["tier_slug"] == "free"
 
-    async def test_defect_of_one_second_the_truth_holds(self, desk: Desk, ann: Person):
+    async def test_defect_of_one_second_the_truth_holds(self, desk: BillingApp, ann: ApiUser):
         """A payment fails and succeeds within a second; the events come in either order."""
         for backwards in (False, True):
             who = await desk.person()
@@ -362,7 +375,7 @@ class TestDefects:
             assert (await desk.row(bought)).status == "active"
             desk.delivered.update(told["id"] for told in desk.new())
 
-    async def test_defect_an_unpaid_session_buys_nothing(self, desk: Desk, ann: Person):
+    async def test_defect_an_unpaid_session_buys_nothing(self, desk: BillingApp, ann: ApiUser):
         session = await desk.begin(ann)
         paid = desk.stripe.pay(session["id"], later=True)
         assert paid["payment_status"] == "unpaid"
@@ -374,16 +387,16 @@ class TestDefects:
         assert await desk.has(ann) == "regular"
         assert desk.notes.converted
 
-    async def test_defect_the_period_is_that_of_the_item(self, desk: Desk, ann: Person):
+    async def test_defect_the_period_is_that_of_the_item(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann, interval="year")
         row = await desk.row(bought)
         assert (row.current_period_end - row.current_period_start).days in (365, 366)
 
-    async def test_defect_unknown_types_are_accepted(self, desk: Desk):
+    async def test_defect_unknown_types_are_accepted(self, desk: BillingApp):
         for kind in ("customer.tax_id.created", "nothing.known"):
             assert (await desk.deliver(event(kind))).json()["processed"]
 
-    async def test_defect_a_trial_that_ends_is_told(self, desk: Desk, ann: Person):
+    async def test_defect_a_trial_that_ends_is_told(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann)
         subscription = desk.stripe.get("subscription", bought)
         end = int(time.time()) + 3 * DAY
@@ -396,7 +409,7 @@ class TestDefects:
         assert (await desk.deliver(told)).json()["processed"]
         assert desk.notes.notifications() == ["trial_will_end"]
 
-    async def test_defect_the_price_says_which_tier(self, desk: Desk, ann: Person):
+    async def test_defect_the_price_says_which_tier(self, desk: BillingApp, ann: ApiUser):
         """Metadata may be old: the portal changes prices without it."""
         bought = await desk.buy(ann)
         subscription = desk.stripe.get("subscription", bought)
@@ -410,7 +423,7 @@ class TestDefects:
         assert (await desk.deliver(told)).json()["processed"]
         assert await desk.has(ann) == "creator"
 
-    async def test_defect_a_subscription_of_nobody_is_no_failure(self, desk: Desk):
+    async def test_defect_a_subscription_of_nobody_is_no_failure(self, desk: BillingApp):
         subscription = {"user_id": str(uuid4()), "tier_id": "2"}
         [subscription_id] = desk.stripe.stock(1, metadata=lambda _: subscription, events=True)
         [told] = desk.new("customer.subscription.created")
@@ -419,7 +432,7 @@ class TestDefects:
 
 
 class TestTheSweep:
-    async def test_the_pauses_and_the_end(self, desk: Desk, ann: Person):
+    async def test_the_pauses_and_the_end(self, desk: BillingApp, ann: ApiUser):
         session = await desk.begin(ann)
         desk.stripe.pay(session["id"])
         [told] = desk.new("invoice.paid")
@@ -453,7 +466,7 @@ class TestTheSweep:
         assert (await desk.deliver(told)).json()["processed"]
         assert (await desk.status(ann))["tier_slug"] == "regular"
 
-    async def test_the_last_worker_died(self, desk: Desk):
+    async def test_the_last_worker_died(self, desk: BillingApp):
         await desk.sql(
             """insert into stripe_webhook_events (event_id, event_type, status, attempts)
             values ('evt_dead', 'invoice.paid', 'processing', 10)"""
@@ -465,7 +478,9 @@ class TestTheSweep:
         assert (stored["status"], stored["error"]) == ("failed", "abandoned")
         assert desk.notes.given_up == ["invoice.paid"]
 
-    async def test_an_outage_is_survived_without_another_delivery(self, desk: Desk, ann: Person):
+    async def test_an_outage_is_survived_without_another_delivery(
+        self, desk: BillingApp, ann: ApiUser
+    ):
         session = await desk.begin(ann)
         desk.stripe.pay(session["id"])
         await outage(desk, path="/v1/subscriptions")
@@ -476,7 +491,7 @@ class TestTheSweep:
         assert await desk.sweep() == 1
         assert (await desk.status(ann))["tier_slug"] == "regular"
 
-    async def test_two_instances_share_the_work(self, desk: Desk, ann: Person):
+    async def test_two_instances_share_the_work(self, desk: BillingApp, ann: ApiUser):
         bought = await desk.buy(ann)
         payload = orjson.dumps(desk.stripe.events[0]).decode()
         await desk.sql(
@@ -502,7 +517,7 @@ class TestTheSweep:
         )
         assert attempts == [(2, "processed")]
 
-    async def test_who_leaves_gives_the_event_back(self, desk: Desk, ann: Person):
+    async def test_who_leaves_gives_the_event_back(self, desk: BillingApp, ann: ApiUser):
         session = await desk.begin(ann)
         desk.stripe.pay(session["id"])
         [told] = desk.new("invoice.paid")
@@ -517,7 +532,9 @@ class TestTheSweep:
         assert await desk.sweep() == 1
         assert (await desk.status(ann))["tier_slug"] == "regular"
 
-    async def test_without_its_payload_stripe_is_asked_for_the_event(self, desk: Desk, ann: Person):
+    async def test_without_its_payload_stripe_is_asked_for_the_event(
+        self, desk: BillingApp, ann: ApiUser
+    ):
         session = await desk.begin(ann)
         desk.stripe.pay(session["id"])
         [told] = desk.new("customer.subscription.updated")
@@ -543,15 +560,15 @@ class TestTheSweep:
         store: Any = Store()
         nothing: Any = None
         inbox = Inbox(store, Handlers({}, {}), nothing, nothing)
-        with trio.move_on_after(EVERY * 3.5):
+        with trio.move_on_after(INTERVAL * 3.5):
             await inbox.run()
-        assert [look - looks[0] for look in looks] == [0, EVERY, EVERY * 2, EVERY * 3]
+        assert [look - looks[0] for look in looks] == [0, INTERVAL, INTERVAL * 2, INTERVAL * 3]
 
 
-async def test_a_shuffled_life_ends_as_stripe_has_it(desk: Desk):
+async def test_a_shuffled_life_ends_as_stripe_has_it(desk: BillingApp):
     """Renewals, failures and recoveries of several people, in random orders."""
     chance = random.Random(7)
-    bought: dict[str, Person] = {}
+    bought: dict[str, ApiUser] = {}
     for _ in range(3):
         who = await desk.person()
         session = await desk.begin(who, chance.choice([2, 3]))

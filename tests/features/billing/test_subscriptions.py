@@ -41,7 +41,7 @@ from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
 from cookcam.identity import Authenticator, Identity
 from cookcam.identity.guards import signed_in
-from tests.features.conftest import Client, Person, Server
+from tests.features.conftest import ApiUser, Client, Server
 from tests.identity.project import open_client, open_project
 from tests.support.live_clients import open_live_server
 from tests.support.users import create_user, person
@@ -84,14 +84,14 @@ class Shop(Server):
 
     async def subscribe(
         self,
-        who: Person | UUID,
+        who: ApiUser | UUID,
         status: Status = "active",
         *,
         tier: int = REGULAR,
         end: datetime = NOW + 30 * DAY,
         **given: Any,
     ) -> None:
-        user = who.id if isinstance(who, Person) else who
+        user = who.id if isinstance(who, ApiUser) else who
         values = {"provider": "stripe", "ref": f"sub_{uuid4().hex}", "cancels": False} | given
         async with self.database.transaction() as tx:
             await tx.execute(SUBSCRIBE, user=user, status=status, tier=tier, end=end, **values)
@@ -160,15 +160,15 @@ async def shop(database_url: str) -> AsyncIterator[Shop]:
 
 
 @pytest.fixture
-async def ann(shop: Shop) -> Person:
+async def ann(shop: Shop) -> ApiUser:
     return await shop.person("Ann")
 
 
 class TestTiers:
     async def test_prices_are_in_dollars_and_the_cheapest_is_first(self, shop: Shop):
-        answer = await shop.guest.get("/subscription/tiers")
-        body = answer.json()
-        assert (answer.status_code, body["success"]) == (200, True)
+        response = await shop.guest.get("/subscription/tiers")
+        body = response.json()
+        assert (response.status_code, body["success"]) == (200, True)
         shown = [
             (t["id"], t["slug"], t["price_monthly"], t["price_yearly"], t["limits"])
             for t in body["tiers"]
@@ -203,9 +203,9 @@ class TestTiers:
 
     async def test_that_they_cannot_be_read_is_a_500_and_not_kept(self, shop: Shop):
         shop.store.errors.append(DatabaseError())
-        answer = await shop.guest.get("/subscription/tiers")
-        assert answer.status_code == 500
-        assert answer.json()["error"] == "Failed to fetch subscription tiers"
+        response = await shop.guest.get("/subscription/tiers")
+        assert response.status_code == 500
+        assert response.json()["error"] == "Failed to fetch subscription tiers"
         shop.store.errors.clear()
         assert (await shop.guest.get("/subscription/tiers")).status_code == 200
 
@@ -228,13 +228,13 @@ TOLD: list[tuple[Status | None, timedelta, str, str, bool]] = [
 class TestStatus:
     @pytest.mark.parametrize(("status", "left", "slug", "told", "trial"), TOLD)
     async def test_what_the_app_is_told(
-        self, shop: Shop, ann: Person, status: Any, left: Any, slug: str, told: str, trial: bool
+        self, shop: Shop, ann: ApiUser, status: Any, left: Any, slug: str, told: str, trial: bool
     ):
         if status:
             await shop.subscribe(ann, status, end=NOW + left)
-        answer = await ann.get("/subscription/status")
-        body = answer.json()
-        assert answer.status_code == 200
+        response = await ann.get("/subscription/status")
+        body = response.json()
+        assert response.status_code == 200
         assert (body["tier_slug"], body["status"]) == (slug, told)
         assert body["tier"]["slug"] == slug
         assert (body["trial_ends_at"] is not None) == trial
@@ -244,7 +244,7 @@ class TestStatus:
         assert (body["current_period_end"] is not None) == entitled
         assert body["cancel_at_period_end"] is False
         assert (body["isCreator"], body["revenue_share_enabled"]) == (False, False)
-        assert len(answer.content) < 2000
+        assert len(response.content) < 2000
         # The rule in the database is the same.
         tier_id = await shop.database.fetch_value_as(
             SERVICE, "select user_tier_id(%(id)s)", id=ann.id
@@ -254,7 +254,7 @@ class TestStatus:
             assert entitles(status, NOW + left, datetime.now(UTC)) == entitled
 
     @pytest.mark.parametrize("provider", ["ios", "android", "manual"])
-    async def test_it_is_the_same_whoever_provides(self, shop: Shop, ann: Person, provider: str):
+    async def test_it_is_the_same_whoever_provides(self, shop: Shop, ann: ApiUser, provider: str):
         cases = [(*told, False) for told in TOLD]
         cases.append(("active", DAY, "regular", "active", False, True))  # cancelled, with time left
         for status, left, slug, told, trial, cancels in cases:
@@ -263,17 +263,17 @@ class TestStatus:
             if status:
                 given = {"provider": provider, "cancels": cancels, "ref": uuid4().hex * 5}
                 await shop.subscribe(ann, status, end=NOW + left, **given)
-            answer = await ann.get("/subscription/status")
-            body = answer.json()
+            response = await ann.get("/subscription/status")
+            body = response.json()
             seen = (body["tier_slug"], body["status"], body["cancel_at_period_end"])
             assert seen == (slug, told, cancels), (status, left)
             assert (body["trial_ends_at"] is not None) == trial
-            assert len(answer.content) < 2000
+            assert len(response.content) < 2000
 
-    async def test_a_creator_has_everything_and_it_fits(self, shop: Shop, ann: Person):
+    async def test_a_creator_has_everything_and_it_fits(self, shop: Shop, ann: ApiUser):
         await shop.subscribe(ann, tier=CREATOR, provider="android", ref="x" * 160)
-        answer = await ann.get("/subscription/status")
-        body = answer.json()
+        response = await ann.get("/subscription/status")
+        body = response.json()
         assert (body["tier_slug"], body["isCreator"], body["revenue_share_enabled"]) == (
             "creator", True, True,
         )  # fmt: skip
@@ -287,33 +287,33 @@ class TestStatus:
         assert row["user_id"] == ann.id
         assert (row["tier_id"], row["status"], row["provider"]) == (3, "active", "android")
         assert row["provider_subscription_id"] == "x" * 160
-        assert len(answer.content) < 2000
+        assert len(response.content) < 2000
 
-    async def test_with_time_left_a_cancelled_one_is_active(self, shop: Shop, ann: Person):
+    async def test_with_time_left_a_cancelled_one_is_active(self, shop: Shop, ann: ApiUser):
         await shop.subscribe(ann, cancels=True)
         body = (await ann.get("/subscription/status")).json()
         assert (body["status"], body["cancel_at_period_end"]) == ("active", True)
 
-    async def test_what_was_paid_counts_at_once(self, shop: Shop, ann: Person):
+    async def test_what_was_paid_counts_at_once(self, shop: Shop, ann: ApiUser):
         assert (await ann.get("/subscription/status")).json()["tier_slug"] == "free"
         await shop.subscribe(ann)
-        answer = await ann.get("/subscription/status")
-        assert answer.json()["tier_slug"] == "regular"
-        assert "etag" not in answer.headers
+        response = await ann.get("/subscription/status")
+        assert response.json()["tier_slug"] == "regular"
+        assert "etag" not in response.headers
 
-    async def test_nobody_is_shown_free_because_of_an_error(self, shop: Shop, ann: Person):
+    async def test_nobody_is_shown_free_because_of_an_error(self, shop: Shop, ann: ApiUser):
         for error, status in ((DatabaseError(), 500), (ServiceUnavailable(), 503)):
             shop.store.errors[:] = [error]
-            answer = await ann.get("/subscription/status")
-            assert answer.status_code == status
+            response = await ann.get("/subscription/status")
+            assert response.status_code == status
             if status == 500:
-                assert answer.json()["error"] == "Failed to get subscription status"
+                assert response.json()["error"] == "Failed to get subscription status"
 
     async def test_it_is_for_the_signed_in(self, shop: Shop):
         for path in ("/subscription/status", "/subscription/feature/daily_scans"):
-            answer = await shop.guest.get(path)
-            assert answer.status_code == 401
-            assert answer.json()["error"] == "Authentication required"
+            response = await shop.guest.get(path)
+            assert response.status_code == 401
+            assert response.json()["error"] == "Authentication required"
 
 
 class TestFeatures:
@@ -327,16 +327,16 @@ class TestFeatures:
             who = await shop.person()
             if tier > 1:
                 await shop.subscribe(who, tier=tier)
-            answers = [await who.get(f"/subscription/feature/{name}") for name in names]
-            seen[tier] = [answer.json()["hasAccess"] for answer in answers]
-            assert all(answer.json()["success"] for answer in answers)
+            responses = [await who.get(f"/subscription/feature/{name}") for name in names]
+            seen[tier] = [response.json()["hasAccess"] for response in responses]
+            assert all(response.json()["success"] for response in responses)
         assert seen == {
             1: [False, False, True, False, False, False, False, False],
             2: [True, True, True, True, True, False, False, True],
             3: [True, True, True, True, True, True, True, True],
         }
 
-    async def test_usage_is_told_while_there_is_a_limit(self, shop: Shop, ann: Person):
+    async def test_usage_is_told_while_there_is_a_limit(self, shop: Shop, ann: ApiUser):
         async with shop.database.transaction() as tx:
             for _ in range(5):
                 await Quotas(shop.database).consume(tx, UUID(ann.id), "daily_scans")
@@ -351,9 +351,9 @@ class TestFeatures:
         body = (await ann.get("/subscription/feature/daily_scans")).json()
         assert body == {"success": True, "hasAccess": True}
 
-    async def test_an_unknown_one_is_not_there(self, ann: Person):
-        answer = await ann.get("/subscription/feature/teleport")
-        assert (answer.status_code, answer.json()["error"]) == (404, "Feature not found")
+    async def test_an_unknown_one_is_not_there(self, ann: ApiUser):
+        response = await ann.get("/subscription/feature/teleport")
+        assert (response.status_code, response.json()["error"]) == (404, "Feature not found")
 
 
 class TestProducts:
@@ -385,7 +385,7 @@ class TestProducts:
 
 
 class TestGates:
-    async def test_who_is_refused_and_in_which_words(self, shop: Shop, ann: Person):
+    async def test_who_is_refused_and_in_which_words(self, shop: Shop, ann: ApiUser):
         refusals: dict[str, dict[str, Any]] = {
             "/gated/creator": {
                 "error": "Creator access required",
@@ -406,9 +406,9 @@ class TestGates:
             },
         }
         for path, words in refusals.items():
-            answer = await ann.get(path)
-            assert answer.status_code == 403
-            assert words.items() <= answer.json().items()
+            response = await ann.get(path)
+            assert response.status_code == 403
+            assert words.items() <= response.json().items()
             assert (await shop.guest.get(path)).status_code == 401
 
     async def test_who_is_let_through(self, shop: Shop):
@@ -417,8 +417,8 @@ class TestGates:
         await shop.subscribe(creator, tier=CREATOR)
         statuses: dict[str, list[int]] = {}
         for path in ("/gated/creator", "/gated/tier", "/gated/feature/pie"):
-            answers = [await who.get(path) for who in (regular, creator)]
-            statuses[path] = [answer.status_code for answer in answers]
+            responses = [await who.get(path) for who in (regular, creator)]
+            statuses[path] = [response.status_code for response in responses]
         assert statuses == {
             "/gated/creator": [403, 200],
             "/gated/tier": [403, 200],
@@ -427,7 +427,7 @@ class TestGates:
         body = (await creator.get("/gated/feature/pie")).json()
         assert body == {"id": creator.id, "word": "pie"}
 
-    async def test_that_it_could_not_be_checked_is_no_refusal(self, shop: Shop, ann: Person):
+    async def test_that_it_could_not_be_checked_is_no_refusal(self, shop: Shop, ann: ApiUser):
         words = {
             "/gated/creator": "Failed to verify creator status",
             "/gated/tier": "Failed to verify subscription tier",
@@ -435,8 +435,8 @@ class TestGates:
         }
         for path, literal in words.items():
             shop.store.errors[:] = [DatabaseError()]
-            answer = await ann.get(path)
-            assert (answer.status_code, answer.json()["error"]) == (500, literal)
+            response = await ann.get(path)
+            assert (response.status_code, response.json()["error"]) == (500, literal)
             shop.store.errors[:] = [ServiceUnavailable()]
             assert (await ann.get(path)).status_code == 503
 
@@ -599,9 +599,9 @@ def test_minus_one_is_no_limit() -> None:
 
 
 async def test_the_whole_program_has_them_under_both_prefixes(database_url: str) -> None:
-    async with open_live_server(database_url) as kitchen:
+    async with open_live_server(database_url) as generation_app:
         for prefix in ("/api/v1", "/api"):
-            url = f"{kitchen.server.url}{prefix}/subscription/tiers"
-            assert len((await kitchen.server.http.get(url)).json()["tiers"]) == 3
-        guest = Client(kitchen.server.http)
+            url = f"{generation_app.server.url}{prefix}/subscription/tiers"
+            assert len((await generation_app.server.http.get(url)).json()["tiers"]) == 3
+        guest = Client(generation_app.server.http)
         assert (await guest.http.get("/subscription/status")).status_code == 401

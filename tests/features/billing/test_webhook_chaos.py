@@ -12,4 +12,4 @@ async def test_nothing_is_lost_and_nothing_done_twice(fresh_database_url: str, t
     assert outcome.wrong == []
     assert outcome.kills == 3
     assert outcome.events >= 150
-    assert outcome.answers["200"] >= outcome.events
+    assert outcome.responses["200"] >= outcome.events

@@ -18,7 +18,7 @@ from cookcam.features.creators.revenue.analytics_responses import masked
 from cookcam.features.operations.retention.service import Retention
 from cookcam.features.operations.retention.store import SweepStore
 from cookcam.sandbox.stripe import Fault
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.creators import (
     API,
     CREATOR,
@@ -66,7 +66,7 @@ async def server(database_url: str) -> AsyncIterator[CreatorsServer]:
 
 
 @pytest.fixture
-async def cid(server: CreatorsServer) -> Person:
+async def cid(server: CreatorsServer) -> ApiUser:
     return await server.creator()
 
 
@@ -106,7 +106,7 @@ class TestGates:
 
 
 class TestLinks:
-    async def test_generate_and_list(self, cid: Person):
+    async def test_generate_and_list(self, cid: ApiUser):
         response = await cid.post("/subscription/affiliate/generate")
         assert response.status_code == 200
         body = response.json()
@@ -130,7 +130,7 @@ class TestLinks:
         assert [entry["campaign_name"] for entry in body["links"]] == ["Spring", "Default Campaign"]
         assert body["links"][1] == link
 
-    async def test_taken_slug_is_a_409_and_invalid_slug_a_400(self, cid: Person):
+    async def test_taken_slug_is_a_409_and_invalid_slug_a_400(self, cid: ApiUser):
         path, slug = "/subscription/affiliate/generate", f"s-{uuid4().hex[:8]}"
         assert (await cid.post(path, {"customSlug": slug})).status_code == 200
         response = await cid.post(path, {"customSlug": slug})
@@ -143,7 +143,7 @@ class TestLinks:
         assert (await cid.post(path, {"campaignName": "x" * 101})).status_code == 400
 
     async def test_tracking_every_form_of_a_code_from_the_website(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         slug = f"soup-{uuid4().hex[:8]}"
         response = await cid.post("/subscription/affiliate/generate", {"customSlug": slug})
@@ -177,7 +177,7 @@ class TestLinks:
         assert clicks == {link["link_code"]: 1, chef: 1}
 
     async def test_clicks_count_once_per_visitor_and_never_for_unknown_codes(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
         before = await server.sql("select count(*) from affiliate_link_clicks")
@@ -207,7 +207,7 @@ class TestLinks:
         assert len(others) == 3
 
     async def test_visitor_hash_is_deleted_after_30_days_and_click_after_400(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
         await server.sql(
@@ -225,7 +225,7 @@ class TestLinks:
 
 
 class TestRevenue:
-    async def test_an_empty_account_has_every_object_and_numbers(self, cid: Person):
+    async def test_an_empty_account_has_every_object_and_numbers(self, cid: ApiUser):
         body = (await cid.get(f"{CREATOR}/analytics?period=month")).json()
         assert body["success"] is True
         assert set(body["analytics"]) == {
@@ -280,7 +280,7 @@ class TestRevenue:
         }
         assert body["month"] == datetime.now(UTC).month
 
-    async def test_month_is_the_sum_of_its_entries(self, server: CreatorsServer, cid: Person):
+    async def test_month_is_the_sum_of_its_entries(self, server: CreatorsServer, cid: ApiUser):
         for kind, cents in (("commission", 120), ("tip", 500), ("tip", 250), ("collection", 70)):
             await server.sql(
                 """insert into creator_ledger (creator_id, kind, amount_cents, source_ref, tip_id,
@@ -302,7 +302,7 @@ class TestRevenue:
         assert sources["recipe_tips"] == {"amount": 7.5, "count": 2, "average": 3.75}
         assert sources["premium_collections"] == {"amount": 0.7, "count": 1, "rate": 0.7}
 
-    async def test_invalid_months_are_rejected(self, cid: Person):
+    async def test_invalid_months_are_rejected(self, cid: ApiUser):
         for query in ("month=13", "month=0", "month=x", "year=1", "year=99999", "month=1&month=2"):
             for path in ("revenue", "earnings/breakdown"):
                 response = await cid.get(f"{CREATOR}/{path}?{query}")
@@ -310,7 +310,7 @@ class TestRevenue:
                 if "&" not in query:
                     assert response.json()["error"] == "Invalid month or year"
 
-    async def test_analytics_of_a_busy_creator(self, server: CreatorsServer, cid: Person):
+    async def test_analytics_of_a_busy_creator(self, server: CreatorsServer, cid: ApiUser):
         ann = await server.person()
         recipe = await server.recipe(cid)
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
@@ -355,7 +355,7 @@ class TestRevenue:
         assert [tip["tipper_id"] for tip in tips] == [None, ann.id]
         assert set(body["analytics"]["affiliateLinks"][0]) == LINK_KEYS
 
-    async def test_creator_sees_only_masked_addresses(self, server: CreatorsServer, cid: Person):
+    async def test_creator_sees_only_masked_addresses(self, server: CreatorsServer, cid: ApiUser):
         ann = await server.person()
         await server.sql(
             """insert into affiliate_conversions (creator_id, subscriber_id, tier_id)
@@ -372,7 +372,7 @@ class TestRevenue:
 
 
 class TestConnect:
-    async def test_onboarding_from_nothing_to_active(self, server: CreatorsServer, cid: Person):
+    async def test_onboarding_from_nothing_to_active(self, server: CreatorsServer, cid: ApiUser):
         response = await cid.get(f"{STRIPE}/status")
         assert response.json() == {"success": True, "hasAccount": False, "needsOnboarding": True}
         response = await cid.post(
@@ -423,7 +423,7 @@ class TestConnect:
         account = (await cid.get(f"{STRIPE}/status")).json()["account"]
         assert (account["chargesEnabled"], account["status"]) == (False, "active")
 
-    async def test_creator_has_one_stripe_account(self, server: CreatorsServer, cid: Person):
+    async def test_creator_has_one_stripe_account(self, server: CreatorsServer, cid: ApiUser):
         async with trio.open_nursery() as nursery:
             for _ in range(4):
                 nursery.start_soon(cid.post, f"{STRIPE}/onboard")
@@ -437,7 +437,7 @@ class TestConnect:
         ]
         assert mine == [again["accountId"]]
 
-    async def test_foreign_accounts_are_rejected(self, server: CreatorsServer, cid: Person):
+    async def test_foreign_accounts_are_rejected(self, server: CreatorsServer, cid: ApiUser):
         other = await server.creator(account="active")
         foreign = (await other.get(f"{STRIPE}/status")).json()["account"]["stripe_account_id"]
         await cid.post(f"{STRIPE}/onboard")
@@ -448,7 +448,7 @@ class TestConnect:
         assert response.status_code == 403
 
     async def test_only_urls_of_the_project_and_the_app_are_accepted(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         path = f"{STRIPE}/account-link"
         good = {
@@ -498,7 +498,7 @@ class TestConnect:
         assert (await server.guest.get(f"{STRIPE}/return/elsewhere")).status_code == 404
         assert API.startswith("https://")
 
-    async def test_dashboard_and_refresh(self, server: CreatorsServer, cid: Person):
+    async def test_dashboard_and_refresh(self, server: CreatorsServer, cid: ApiUser):
         response = await cid.get(f"{STRIPE}/dashboard")
         assert (response.status_code, response.json()["error"]) == (404, "Stripe account not found")
         response = await cid.post(f"{STRIPE}/refresh-status")
@@ -512,14 +512,14 @@ class TestConnect:
         response = await cid.get(f"{STRIPE}/dashboard")
         assert response.json()["dashboardUrl"].endswith(f"/express/{account}")
 
-    async def test_failed_refresh_is_an_error(self, server: CreatorsServer, cid: Person):
+    async def test_failed_refresh_is_an_error(self, server: CreatorsServer, cid: ApiUser):
         await cid.post(f"{STRIPE}/onboard")
         server.stripe.behaviour.fault = Fault("status", status=400, path="/v1/accounts")
         response = await cid.post(f"{STRIPE}/refresh-status")
         assert response.status_code == 502
         assert response.json()["error"] == "Failed to refresh account status"
 
-    async def test_rejection_by_stripe_is_an_error(self, cid: Person):
+    async def test_rejection_by_stripe_is_an_error(self, cid: ApiUser):
         response = await cid.post(f"{STRIPE}/onboard", {"country": "ZZ"})
         assert response.status_code == 502
         assert response.json()["error"] == "Failed to create Stripe account"

@@ -30,7 +30,7 @@ from cookcam.integrations.stripe.events import Event
 from cookcam.realtime.hub import Hub
 from cookcam.sandbox.stripe import Fault
 from tests.features.billing.test_subscriptions_ledger import Told
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.creators import CREATOR, STRIPE, CreatorsServer, open_creators_server
 from tests.support.profiles import profiles_of
 
@@ -61,7 +61,7 @@ async def server(database_url: str) -> AsyncIterator[CreatorsServer]:
 
 
 @pytest.fixture
-async def cid(server: CreatorsServer) -> Person:
+async def cid(server: CreatorsServer) -> ApiUser:
     return await server.creator(account="active")
 
 
@@ -92,7 +92,7 @@ def test_the_documented_commissions():
 
 
 class TestTips:
-    async def test_tip_is_pending_until_it_is_paid(self, server: CreatorsServer, cid: Person):
+    async def test_tip_is_pending_until_it_is_paid(self, server: CreatorsServer, cid: ApiUser):
         ann, recipe = await server.person(), await server.recipe(cid)
         response = await ann.post(f"/recipe/{recipe}/tip", {"amount": 0.5, "message": "Thanks"})
         body = response.json()
@@ -112,7 +112,7 @@ class TestTips:
         assert await server.ledger(cid) == [("tip", 50)]
         await server.assert_balanced(cid)
 
-    async def test_money_cannot_be_created(self, server: CreatorsServer, cid: Person):
+    async def test_money_cannot_be_created(self, server: CreatorsServer, cid: ApiUser):
         ann, bob = await server.person(), await server.person("Bob")
         recipe, path = await server.recipe(cid), "/subscription/recipe/{}/tip"
         cases: list[tuple[dict[str, Any], str]] = [
@@ -145,7 +145,7 @@ class TestTips:
         assert figures(await server.balance(cid)) == (0, 0, 0)
 
     async def test_partial_refunds_and_disputes_reduce_the_share(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         ann, recipe = await server.person(), await server.recipe(cid)
         intent = await server.tip(ann, recipe, 10)
@@ -173,7 +173,7 @@ class TestTips:
         await server.assert_balanced(cid)
 
     async def test_tip_while_stripe_is_unavailable_or_not_configured(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         ann, recipe = await server.person(), await server.recipe(cid)
         path = f"/subscription/recipe/{recipe}/tip"
@@ -198,7 +198,7 @@ async def tip_status(server: CreatorsServer, intent: dict[str, Any]) -> str:
 
 
 class TestPayouts:
-    async def test_payout_from_balance_to_bank(self, server: CreatorsServer, cid: Person):
+    async def test_payout_from_balance_to_bank(self, server: CreatorsServer, cid: ApiUser):
         await server.earn(cid, 2500)
         await server.earn(cid, 700, days_ago=1)
         balance = await server.balance(cid)
@@ -240,7 +240,7 @@ class TestPayouts:
         await server.assert_balanced(cid)
 
     async def test_payout_amount_method_and_balance_are_validated(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         await server.earn(cid, 1500)
         cases: list[tuple[dict[str, Any], str]] = [
@@ -275,7 +275,7 @@ class TestPayouts:
             assert (await cid.get(f"{CREATOR}/payouts/history")).json()["payouts"] == []
 
     async def test_concurrent_payouts_cannot_exceed_the_balance(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         await server.earn(cid, 5000)
         responses: list[int] = []
@@ -292,7 +292,7 @@ class TestPayouts:
         await server.assert_balanced(cid)
 
     async def test_repeated_idempotency_key_is_one_payout(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         await server.earn(cid, 5000)
         headers = {"Idempotency-Key": "tap"}
@@ -301,7 +301,7 @@ class TestPayouts:
         assert len(server.stripe.objects("transfer")) == 1
 
     async def test_key_reused_for_another_amount_is_rejected_with_409(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         await server.earn(cid, 9000)
         headers = {"Idempotency-Key": "tap"}
@@ -313,7 +313,7 @@ class TestPayouts:
         assert len(server.stripe.objects("transfer")) == 1
 
     async def test_long_idempotency_keys_are_distinguished(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         await server.earn(cid, 9000)
         for end in ("a", "b"):
@@ -321,7 +321,9 @@ class TestPayouts:
             assert response.status_code == 200
         assert len(server.stripe.objects("transfer")) == 2
 
-    async def test_rejected_transfer_releases_the_amount(self, server: CreatorsServer, cid: Person):
+    async def test_rejected_transfer_releases_the_amount(
+        self, server: CreatorsServer, cid: ApiUser
+    ):
         await server.earn(cid, 2000)
         server.stripe.behaviour.balance_cents = 100
         response = await server.payout(cid, 20)
@@ -334,7 +336,7 @@ class TestPayouts:
         await server.assert_balanced(cid)
 
     async def test_transfer_with_lost_response_is_not_paid_twice(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         """Stripe makes the transfer, and the connection drops each time before it says so."""
         await server.earn(cid, 2000)
@@ -355,7 +357,7 @@ class TestPayouts:
         await server.assert_balanced(cid)
 
     async def test_crash_between_reservation_and_transfer_is_resolved(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         await server.earn(cid, 2000)
         server.stripe.behaviour.fault = Fault("hang", path="/v1/transfers")
@@ -377,7 +379,7 @@ class TestPayouts:
         await server.assert_balanced(cid)
 
     async def test_transfer_event_settles_a_payout_without_a_response(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         await server.earn(cid, 2000)
         server.stripe.behaviour.fault = Fault("cut", late=True, path="/v1/transfers")
@@ -394,7 +396,7 @@ class TestPayouts:
         assert len(server.stripe.objects("transfer")) == 1
         await server.assert_balanced(cid)
 
-    async def test_reversed_transfer_is_owed_again(self, server: CreatorsServer, cid: Person):
+    async def test_reversed_transfer_is_owed_again(self, server: CreatorsServer, cid: ApiUser):
         await server.earn(cid, 2000)
         payout = (await server.payout(cid, 20)).json()["payout"]
         server.stripe.reverse(payout["stripe_transfer_id"])
@@ -435,7 +437,7 @@ class TestPayouts:
         }
 
     async def test_payout_rejected_by_the_bank_stays_owed(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         await server.earn(cid, 2000)
         payout = (await server.payout(cid, 20)).json()["payout"]
@@ -482,7 +484,7 @@ class TestPayouts:
         assert (known["status"], known["notes"]) == ("completed", None)
         await server.assert_balanced(cid)
 
-    async def test_history_is_paged_with_the_total(self, server: CreatorsServer, cid: Person):
+    async def test_history_is_paged_with_the_total(self, server: CreatorsServer, cid: ApiUser):
         await server.earn(cid, 5000)
         for _ in range(3):
             assert (await server.payout(cid, 10)).status_code == 200
@@ -496,7 +498,7 @@ class TestPayouts:
 
 class TestConcurrency:
     async def test_hundred_concurrent_payouts_tips_and_refunds(
-        self, server: CreatorsServer, cid: Person
+        self, server: CreatorsServer, cid: ApiUser
     ):
         await server.earn(cid, 20_000)
         ann, recipe = await server.person(), await server.recipe(cid)
@@ -571,7 +573,7 @@ class Patron:
     """A referred subscriber, and receipts and refunds of the subscriber's payments."""
 
     def __init__(
-        self, server: CreatorsServer, commissions: CreatorCommissions, person: Person
+        self, server: CreatorsServer, commissions: CreatorCommissions, person: ApiUser
     ) -> None:
         self.server, self.commissions, self.person = server, commissions, person
 
@@ -631,12 +633,12 @@ class TestCommissions:
         return CreatorCommissions(AttributionStore(server.database), referrals)
 
     @pytest.fixture
-    async def cid(self, server: CreatorsServer) -> Person:
+    async def cid(self, server: CreatorsServer) -> ApiUser:
         return await server.creator()
 
     @pytest.fixture
     async def ann(
-        self, server: CreatorsServer, commissions: CreatorCommissions, cid: Person
+        self, server: CreatorsServer, commissions: CreatorCommissions, cid: ApiUser
     ) -> Patron:
         """A user referred by Cid."""
         person = await server.person()
@@ -644,7 +646,7 @@ class TestCommissions:
         return Patron(server, commissions, person)
 
     async def test_each_paid_period_earns_one_commission_with_any_provider(
-        self, server: CreatorsServer, cid: Person, ann: Patron
+        self, server: CreatorsServer, cid: ApiUser, ann: Patron
     ):
         subscription = await ann.subscribe()
         first = await ann.pay(subscription)
@@ -670,7 +672,7 @@ class TestCommissions:
         assert await ann.conversions() == [(2, True)]
 
     async def test_self_late_and_second_referrals_are_ignored(
-        self, server: CreatorsServer, commissions: CreatorCommissions, cid: Person, ann: Patron
+        self, server: CreatorsServer, commissions: CreatorCommissions, cid: ApiUser, ann: Patron
     ):
         code = f"CHEF_{cid.id[-8:].upper()}"
         dee = await server.creator()
@@ -699,7 +701,7 @@ class TestCommissions:
         assert await server.sql("select count(*) from creator_ledger") == before
 
     async def test_refunds_reduce_commissions_in_any_order(
-        self, server: CreatorsServer, cid: Person, ann: Patron
+        self, server: CreatorsServer, cid: ApiUser, ann: Patron
     ):
         subscription = await ann.subscribe()
         early = f"ios:{uuid4().hex}"
@@ -718,7 +720,7 @@ class TestCommissions:
         await server.assert_balanced(cid)
 
     async def test_payment_reported_concurrently_is_booked_once(
-        self, server: CreatorsServer, cid: Person, ann: Patron
+        self, server: CreatorsServer, cid: ApiUser, ann: Patron
     ):
         subscription, ref = await ann.subscribe(), f"ios:{uuid4().hex}"
         async with trio.open_nursery() as nursery:
@@ -730,7 +732,7 @@ class TestCommissions:
         await server.assert_balanced(cid)
 
     async def test_refund_reported_before_its_payment_is_applied(
-        self, server: CreatorsServer, cid: Person, ann: Patron
+        self, server: CreatorsServer, cid: ApiUser, ann: Patron
     ):
         subscription, ref = await ann.subscribe(), f"ios:{uuid4().hex}"
         receipt = Receipt(ref, subscription, 399, "usd", NOW)
@@ -740,7 +742,7 @@ class TestCommissions:
             await trio.sleep(0.2)  # it would be done by now
         assert await server.ledger(cid) == [("commission", 120), ("refund", -120)]
 
-    async def test_card_payment_from_checkout_to_refund(self, server: CreatorsServer, cid: Person):
+    async def test_card_payment_from_checkout_to_refund(self, server: CreatorsServer, cid: ApiUser):
         """With the fake Stripe and its webhooks; the referral code is given at checkout."""
         link = (await cid.post("/subscription/affiliate/generate")).json()["affiliateLink"]
         bob = await server.person("Bob")

@@ -12,25 +12,25 @@ from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.usda import HourlyBudget, _Unreachable
 from cookcam.sandbox.usda.server import API_KEY
 from tests.features.conftest import Client
-from tests.support.food import Kitchen, open_kitchen, word
+from tests.support.food import FoodApp, open_food_app, word
 
 JSON = {"Content-Type": "application/json"}
 QUICK = RetryPolicy(0.3, 3, initial_delay=0.001, retry_on=(_Unreachable,))
 
 
 @pytest.fixture
-async def kitchen(database_url: str) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url) as opened:
+async def food_app(database_url: str) -> AsyncIterator[FoodApp]:
+    async with open_food_app(database_url) as opened:
         yield opened
 
 
 class TestSearching:
-    async def test_the_documented_answer(self, kitchen: Kitchen):
+    async def test_the_documented_answer(self, food_app: FoodApp):
         name = word()
-        row = await kitchen.add(f"{name} raw", 52, 0.3, 13.8, 0.2, 1, category="Fruit")
-        answer = await kitchen.guest.get("/ingredients/search", params={"q": name})
-        assert answer.status_code == 200
-        body = answer.json()
+        row = await food_app.add(f"{name} raw", 52, 0.3, 13.8, 0.2, 1, category="Fruit")
+        response = await food_app.guest.get("/ingredients/search", params={"q": name})
+        assert response.status_code == 200
+        body = response.json()
         assert body["success"] is True
         assert (body["data"]["source"], body["data"]["total"]) == ("local", 1)
         (found,) = body["data"]["results"]
@@ -39,27 +39,27 @@ class TestSearching:
         assert found["fiber_g_per_100g"] is None
         assert found["tags"] == []
         assert found["created_at"].endswith("Z")
-        legacy = await kitchen.http.get("/api/ingredients/search", params={"query": name})
+        legacy = await food_app.http.get("/api/ingredients/search", params={"query": name})
         assert legacy.json()["data"]["total"] == 1
 
-    async def test_the_app_gets_an_array_with_titles(self, kitchen: Kitchen):
+    async def test_the_app_gets_an_array_with_titles(self, food_app: FoodApp):
         name = word()
-        await kitchen.add(name)
-        await kitchen.add(f"{name} dried")
+        await food_app.add(name)
+        await food_app.add(f"{name} dried")
         for query in ({"q": name, "limit": "1"}, {"query": name, "limit": "5"}):
-            answer = await kitchen.guest.get("/ingredients/search", params=query, headers=JSON)
-            rows = answer.json()
+            response = await food_app.guest.get("/ingredients/search", params=query, headers=JSON)
+            rows = response.json()
             assert isinstance(rows, list)
             assert (rows[0]["name"], rows[0]["title"]) == (name, name)
             assert isinstance(rows[0]["id"], int)
             assert len(rows) == min(2, int(query["limit"]))
-        none = await kitchen.guest.get(
+        none = await food_app.guest.get(
             "/ingredients/search", params={"q": word(), "limit": 1}, headers=JSON
         )
         assert none.json() == []
         huge = {"q": name, "limit": "1000"}
-        answer = await kitchen.guest.get("/ingredients/search", params=huge, headers=JSON)
-        assert len(answer.json()) == 2
+        response = await food_app.guest.get("/ingredients/search", params=huge, headers=JSON)
+        assert len(response.json()) == 2
 
     def test_whose_call_it_is(self):
         assert is_from_app(["q", "limit"], "application/json")
@@ -73,101 +73,103 @@ class TestSearching:
             20, 5, 1, 1, 100, 20,
         ]  # fmt: skip
 
-    async def test_mistakes_prefixes_parts_and_accents_find_it(self, kitchen: Kitchen):
+    async def test_mistakes_prefixes_parts_and_accents_find_it(self, food_app: FoodApp):
         name = word()
-        await kitchen.add(f"{name} crème brûlée")
+        await food_app.add(f"{name} crème brûlée")
         typo = name[:4] + name[5:]  # a letter is missing
         swapped = name[:5] + name[6] + name[5] + name[7:]
         queries = (name[:6], name[2:], typo, swapped, name.upper(), f"{typo} creme", f"({name}),")
         for query in queries:
-            answer = await kitchen.guest.get("/ingredients/search", params={"q": query})
-            names = [row["name"] for row in answer.json()["data"]["results"]]
+            response = await food_app.guest.get("/ingredients/search", params={"q": query})
+            names = [row["name"] for row in response.json()["data"]["results"]]
             assert f"{name} crème brûlée" in names, query
 
-    async def test_the_most_similar_comes_first_then_the_shortest(self, kitchen: Kitchen):
+    async def test_the_most_similar_comes_first_then_the_shortest(self, food_app: FoodApp):
         name = word()
         for added in (f"{name} soup with noodles", f"{name}s", f"roast {name}", name):
-            await kitchen.add(added)
-        answer = await kitchen.guest.get("/ingredients/search", params={"q": name})
-        names = [row["name"] for row in answer.json()["data"]["results"]]
+            await food_app.add(added)
+        response = await food_app.guest.get("/ingredients/search", params={"q": name})
+        names = [row["name"] for row in response.json()["data"]["results"]]
         assert names[0] == name
         assert names[-1] == f"{name} soup with noodles"
 
-    async def test_nothing_a_client_types_is_syntax(self, kitchen: Kitchen):
-        await kitchen.add(word())
+    async def test_nothing_a_client_types_is_syntax(self, food_app: FoodApp):
+        await food_app.add(word())
         for text in ("%", "_", "a:*", "'", "\\", "a & b | !c", "x,y.eq.(1)", "<->", "ß", "🍅", "-"):
-            answer = await kitchen.guest.get("/ingredients/search", params={"q": text})
-            assert answer.status_code == 200, text
-        everything = await kitchen.guest.get("/ingredients/search", params={"q": "%"})
+            response = await food_app.guest.get("/ingredients/search", params={"q": text})
+            assert response.status_code == 200, text
+        everything = await food_app.guest.get("/ingredients/search", params={"q": "%"})
         assert everything.json()["data"]["results"] == []
 
-    async def test_what_is_refused(self, kitchen: Kitchen):
+    async def test_invalid_input_is_rejected(self, food_app: FoodApp):
         for query in ({}, {"q": ""}, {"q": "  "}, {"limit": "3"}):
-            answer = await kitchen.guest.get("/ingredients/search", params=query)
-            assert answer.status_code == 400
-            assert answer.json()["success"] is False
-            assert answer.json()["error"] == "Query parameter (q or query) is required"
+            response = await food_app.guest.get("/ingredients/search", params=query)
+            assert response.status_code == 400
+            assert response.json()["success"] is False
+            assert response.json()["error"] == "Query parameter (q or query) is required"
         for query in ({"q": "x" * 101}, {"q": "a\0b"}):
-            assert (await kitchen.guest.get("/ingredients/search", params=query)).status_code == 400
+            assert (
+                await food_app.guest.get("/ingredients/search", params=query)
+            ).status_code == 400
         for limit in ("0", "101", "abc", "-1"):
-            answer = await kitchen.guest.get(
+            response = await food_app.guest.get(
                 "/ingredients/search", params={"q": "x", "limit": limit}
             )
-            assert answer.status_code == 400
-            assert answer.json()["error"] == "Invalid limit parameter (1-100)"
+            assert response.status_code == 400
+            assert response.json()["error"] == "Invalid limit parameter (1-100)"
 
 
 class TestReading:
-    async def test_a_page_of_a_category(self, kitchen: Kitchen):
+    async def test_a_page_of_a_category(self, food_app: FoodApp):
         category = word()
         for name in ("c", "a", "b"):
-            await kitchen.add(name, category=category)
-        answer = await kitchen.guest.get(
+            await food_app.add(name, category=category)
+        response = await food_app.guest.get(
             "/ingredients", params={"category": category, "limit": 2, "page": 2}
         )
-        assert answer.status_code == 200
-        data = answer.json()["data"]
+        assert response.status_code == 200
+        data = response.json()["data"]
         assert [row["name"] for row in data["ingredients"]] == ["c"]
         assert data["pagination"] == {"page": 2, "limit": 2, "total": 3, "totalPages": 2}
-        beyond = await kitchen.guest.get("/ingredients", params={"category": category, "page": 9})
+        beyond = await food_app.guest.get("/ingredients", params={"category": category, "page": 9})
         assert beyond.json()["data"]["pagination"]["total"] == 3
         for query, words in (
             ({"page": "0"}, "Invalid page parameter"),
             ({"limit": "abc"}, "Invalid limit parameter (1-100)"),
         ):
-            refused = await kitchen.guest.get("/ingredients", params=query)
+            refused = await food_app.guest.get("/ingredients", params=query)
             assert (refused.status_code, refused.json()["error"]) == (400, words)
 
-    async def test_categories_are_no_ids(self, kitchen: Kitchen):
+    async def test_categories_are_no_ids(self, food_app: FoodApp):
         category = word()
-        await kitchen.add(word(), category=category)
+        await food_app.add(word(), category=category)
         for path in ("/ingredients/categories", "/ingredients/meta/categories"):
-            answer = await kitchen.guest.get(path)
-            assert answer.status_code == 200
-            names = answer.json()["data"]
+            response = await food_app.guest.get(path)
+            assert response.status_code == 200
+            names = response.json()["data"]
             assert category in names
             assert names == sorted(set(names))
 
-    async def test_one(self, kitchen: Kitchen):
-        row = await kitchen.add(word(), 10)
-        answer = await kitchen.guest.get(f"/ingredients/{row}")
-        assert answer.json()["success"] is True
-        assert answer.json()["data"]["calories_per_100g"] == 10
+    async def test_one(self, food_app: FoodApp):
+        row = await food_app.add(word(), 10)
+        response = await food_app.guest.get(f"/ingredients/{row}")
+        assert response.json()["success"] is True
+        assert response.json()["data"]["calories_per_100g"] == 10
         for missing in ("abc", "0", "-1", str(2**31), "99999999999", "1.5", "2147483647"):
-            answer = await kitchen.guest.get(f"/ingredients/{missing}")
-            assert answer.status_code == 404, missing
-            assert answer.json()["error"] == "Ingredient not found"
-            assert answer.json()["success"] is False
+            response = await food_app.guest.get(f"/ingredients/{missing}")
+            assert response.status_code == 404, missing
+            assert response.json()["error"] == "Ingredient not found"
+            assert response.json()["success"] is False
 
-    async def test_reads_are_kept(self, kitchen: Kitchen):
-        row = await kitchen.add("before")
-        await kitchen.guest.get(f"/ingredients/{row}")
-        async with kitchen.database.transaction() as tx:
+    async def test_reads_are_kept(self, food_app: FoodApp):
+        row = await food_app.add("before")
+        await food_app.guest.get(f"/ingredients/{row}")
+        async with food_app.database.transaction() as tx:
             await tx.execute("update public.ingredients set name = 'x' where id = %(id)s", id=row)
-        assert (await kitchen.guest.get(f"/ingredients/{row}")).json()["data"]["name"] == "before"
+        assert (await food_app.guest.get(f"/ingredients/{row}")).json()["data"]["name"] == "before"
 
-    async def test_a_fault_has_the_literal_of_its_route(self, kitchen: Kitchen):
-        store = kitchen.ingredients.store
+    async def test_a_fault_has_the_literal_of_its_route(self, food_app: FoodApp):
+        store = food_app.ingredients.store
         for path, words in (
             ("/ingredients/search?q=x", "Failed to search ingredients"),
             ("/ingredients", "Failed to fetch ingredients"),
@@ -176,126 +178,126 @@ class TestReading:
             original = store.database
             object.__setattr__(store, "database", None)
             try:
-                answer = await kitchen.guest.get(path)
+                response = await food_app.guest.get(path)
             finally:
                 object.__setattr__(store, "database", original)
-            assert (answer.status_code, answer.json()["error"]) == (500, words)
+            assert (response.status_code, response.json()["error"]) == (500, words)
 
 
 class TestUsda:
-    async def test_its_own_answer_under_data(self, kitchen: Kitchen):
-        answer = await kitchen.guest.get(
+    async def test_its_own_answer_under_data(self, food_app: FoodApp):
+        response = await food_app.guest.get(
             "/ingredients/usda/search",
             params={"q": "cheddar cheese", "pageSize": 3, "dataType": "SR Legacy"},
         )
-        assert answer.status_code == 200
-        data = answer.json()["data"]
+        assert response.status_code == 200
+        data = response.json()["data"]
         assert {"totalHits", "currentPage", "totalPages", "pageList", "foods"} <= data.keys()
         assert len(data["foods"]) == 3
         first = data["foods"][0]
         assert (first["description"], first["dataType"]) == ("Cheese, cheddar", "SR Legacy")
         assert first["foodNutrients"][0]["nutrientId"] == 1008
-        before = len(kitchen.usda.behaviour.requests)
-        again = await kitchen.guest.get(
+        before = len(food_app.usda.behaviour.requests)
+        again = await food_app.guest.get(
             "/ingredients/usda/search",
             params={"query": "cheddar cheese", "limit": 3, "dataType": "SR Legacy"},
         )
-        assert again.json() == answer.json()
-        assert len(kitchen.usda.behaviour.requests) == before  # kept for a day
+        assert again.json() == response.json()
+        assert len(food_app.usda.behaviour.requests) == before  # kept for a day
 
-    async def test_at_most_fifty_are_asked_for(self, kitchen: Kitchen):
-        answer = await kitchen.guest.get(
+    async def test_at_most_fifty_are_asked_for(self, food_app: FoodApp):
+        response = await food_app.guest.get(
             "/ingredients/usda/search", params={"q": "raw", "limit": 100}
         )
-        assert len(answer.json()["data"]["foods"]) == 50
-        missing = await kitchen.guest.get("/ingredients/usda/search")
+        assert len(response.json()["data"]["foods"]) == 50
+        missing = await food_app.guest.get("/ingredients/usda/search")
         assert missing.status_code == 400
         assert missing.json()["error"] == "Query parameter (q or query) is required"
 
-    async def test_its_failures(self, kitchen: Kitchen):
-        behaviour = kitchen.usda.behaviour
+    async def test_its_failures(self, food_app: FoodApp):
+        behaviour = food_app.usda.behaviour
         behaviour.garbled = True
-        answer = await kitchen.guest.get("/ingredients/usda/search", params={"q": "egg"})
-        assert answer.status_code == 500
-        assert answer.json()["error"] == "Failed to search USDA database"
+        response = await food_app.guest.get("/ingredients/usda/search", params={"q": "egg"})
+        assert response.status_code == 500
+        assert response.json()["error"] == "Failed to search USDA database"
         behaviour.garbled, behaviour.remaining = False, 0
-        answer = await kitchen.guest.get("/ingredients/usda/search", params={"q": "egg"})
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"] == "1800"
-        assert answer.json()["retryAfter"] == 1800
-        assert API_KEY not in answer.text
+        response = await food_app.guest.get("/ingredients/usda/search", params={"q": "egg"})
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] == "1800"
+        assert response.json()["retryAfter"] == 1800
+        assert API_KEY not in response.text
 
     async def test_guests_ask_three_times_a_minute_and_users_ten(self, database_url: str):
-        async with open_kitchen(database_url, ENABLE_RATE_LIMITING="true") as kitchen:
-            await self._exhaust(kitchen.guest, 3)
-            await self._exhaust(await kitchen.person(), 10)
+        async with open_food_app(database_url, ENABLE_RATE_LIMITING="true") as food_app:
+            await self._exhaust(food_app.guest, 3)
+            await self._exhaust(await food_app.person(), 10)
 
     async def _exhaust(self, client: Client, allowed: int) -> None:
         for number in range(allowed + 1):
-            answer = await client.get("/ingredients/usda/search", params={"q": "egg"})
-            assert answer.status_code == (200 if number < allowed else 429)
-        assert answer.json()["retryAfter"] > 0
+            response = await client.get("/ingredients/usda/search", params={"q": "egg"})
+            assert response.status_code == (200 if number < allowed else 429)
+        assert response.json()["retryAfter"] > 0
 
 
 class TestSync:
-    async def test_an_administrator_takes_over_usda(self, kitchen: Kitchen):
-        admin = await kitchen.person("Ada", role="admin")
-        row = await kitchen.add("Cheese, parmesan, grated", fiber_g_per_100g=7.5)
-        await kitchen.guest.get(f"/ingredients/{row}")
-        answer = await admin.post(f"/ingredients/{row}/sync-usda")
-        assert answer.status_code == 200, answer.text
-        data = answer.json()["data"]
+    async def test_an_administrator_takes_over_usda(self, food_app: FoodApp):
+        admin = await food_app.person("Ada", role="admin")
+        row = await food_app.add("Cheese, parmesan, grated", fiber_g_per_100g=7.5)
+        await food_app.guest.get(f"/ingredients/{row}")
+        response = await admin.post(f"/ingredients/{row}/sync-usda")
+        assert response.status_code == 200, response.text
+        data = response.json()["data"]
         assert data["usda_match"]["description"] == "Cheese, parmesan, grated"
         assert data["usda_match"]["dataType"] == "Foundation"
         assert data["nutrition"]["calories_per_100g"] == 421
         assert data["nutrition"]["sugar_g_per_100g"] == 0  # from total sugars, 2000
         assert data["ingredient"]["fdc_id"] == data["usda_match"]["fdcId"]
         assert data["ingredient"]["usda_sync_date"] is not None
-        read = await kitchen.guest.get(f"/ingredients/{row}")
+        read = await food_app.guest.get(f"/ingredients/{row}")
         assert read.json()["data"]["protein_g_per_100g"] == 29.6  # not what was kept before
-        other = await kitchen.add("Cheese grated parmesan")
+        other = await food_app.add("Cheese grated parmesan")
         conflict = await admin.post(f"/ingredients/{other}/sync-usda")
         assert conflict.status_code == 409
 
-    async def test_only_administrators_may(self, kitchen: Kitchen):
-        row = await kitchen.add("Butter")
-        answer = await kitchen.guest.post(f"/ingredients/{row}/sync-usda")
-        assert answer.status_code == 401
-        answer = await (await kitchen.person()).post(f"/ingredients/{row}/sync-usda")
-        assert (answer.status_code, answer.json()["error"]) == (403, "Admin access required")
+    async def test_only_administrators_may(self, food_app: FoodApp):
+        row = await food_app.add("Butter")
+        response = await food_app.guest.post(f"/ingredients/{row}/sync-usda")
+        assert response.status_code == 401
+        response = await (await food_app.person()).post(f"/ingredients/{row}/sync-usda")
+        assert (response.status_code, response.json()["error"]) == (403, "Admin access required")
 
-    async def test_a_food_of_another_name_is_none(self, kitchen: Kitchen):
-        admin = await kitchen.person("Ada", role="admin")
+    async def test_a_food_of_another_name_is_none(self, food_app: FoodApp):
+        admin = await food_app.person("Ada", role="admin")
         for name in ("Butter tart filling", "Eggplant parmesan casserole", word()):
-            row = await kitchen.add(name)
-            answer = await admin.post(f"/ingredients/{row}/sync-usda")
-            assert answer.status_code == 404, name
-            assert answer.json()["error"] == "No USDA data found for this ingredient"
+            row = await food_app.add(name)
+            response = await admin.post(f"/ingredients/{row}/sync-usda")
+            assert response.status_code == 404, name
+            assert response.json()["error"] == "No USDA data found for this ingredient"
         for missing in ("abc", "2147483647"):
-            answer = await admin.post(f"/ingredients/{missing}/sync-usda")
-            assert (answer.status_code, answer.json()["error"]) == (404, "Ingredient not found")
+            response = await admin.post(f"/ingredients/{missing}/sync-usda")
+            assert (response.status_code, response.json()["error"]) == (404, "Ingredient not found")
 
-    async def test_usda_failing_leaves_the_row(self, kitchen: Kitchen):
-        admin = await kitchen.person("Ada", role="admin")
-        row = await kitchen.add("Honey")
-        kitchen.usda.behaviour.garbled = True
-        answer = await admin.post(f"/ingredients/{row}/sync-usda")
-        assert (answer.status_code, answer.json()["error"]) == (
+    async def test_usda_failing_leaves_the_row(self, food_app: FoodApp):
+        admin = await food_app.person("Ada", role="admin")
+        row = await food_app.add("Honey")
+        food_app.usda.behaviour.garbled = True
+        response = await admin.post(f"/ingredients/{row}/sync-usda")
+        assert (response.status_code, response.json()["error"]) == (
             500,
             "Failed to sync with USDA data",
         )
-        assert (await kitchen.guest.get(f"/ingredients/{row}")).json()["data"]["fdc_id"] is None
+        assert (await food_app.guest.get(f"/ingredients/{row}")).json()["data"]["fdc_id"] is None
 
 
 async def test_a_usda_that_is_away_is_a_503_soon(database_url: str):
-    async with open_kitchen(database_url, policy=QUICK, budget=HourlyBudget()) as kitchen:
-        kitchen.usda.behaviour.delay = 30
-        answer = await kitchen.guest.get("/ingredients/usda/search", params={"q": "egg"})
-        assert answer.status_code == 503
-        assert answer.headers["Retry-After"] == "2"
-        kitchen.usda.behaviour.delay, kitchen.usda.behaviour.failures = 0, 2
-        answer = await kitchen.guest.get("/ingredients/usda/search", params={"q": "egg"})
-        assert answer.status_code == 200  # the third try
+    async with open_food_app(database_url, policy=QUICK, budget=HourlyBudget()) as food_app:
+        food_app.usda.behaviour.delay = 30
+        response = await food_app.guest.get("/ingredients/usda/search", params={"q": "egg"})
+        assert response.status_code == 503
+        assert response.headers["Retry-After"] == "2"
+        food_app.usda.behaviour.delay, food_app.usda.behaviour.failures = 0, 2
+        response = await food_app.guest.get("/ingredients/usda/search", params={"q": "egg"})
+        assert response.status_code == 200  # the third try
 
 
 @pytest.mark.parametrize(

@@ -16,24 +16,24 @@ from cookcam.features.food.nutrition.calculation import grams_of, plain_grams
 from cookcam.features.food.nutrition.matching import best_match, normal_name, score
 from cookcam.features.food.nutrition.models import Item
 from cookcam.features.food.nutrition.quantities import Quantity, parse_quantity, parse_with_rest
-from cookcam.features.food.nutrition.service import MOST_ITEMS, items_of
+from cookcam.features.food.nutrition.service import MAX_ITEMS, items_of
 from cookcam.features.food.nutrition.units import UNITS
 from cookcam.sandbox.openai.pantry import FOODS, STAPLES, staple
 from cookcam.sandbox.seed import seed
-from tests.support.food import Kitchen, open_kitchen
+from tests.support.food import FoodApp, open_food_app
 from tests.support.postgres import as_owner
 
 SMART = "/recipes/calculate-smart-nutrition"
 
 
 @pytest.fixture
-async def kitchen(fresh_database_url: str) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(fresh_database_url) as opened:
+async def food_app(fresh_database_url: str) -> AsyncIterator[FoodApp]:
+    async with open_food_app(fresh_database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def stocked(kitchen: Kitchen) -> Kitchen:
+async def stocked(food_app: FoodApp) -> FoodApp:
     for name, *macros in (
         ("Butter, salted", 717, 0.9, 0.1, 81, 643),
         ("Butterbur, canned", 3, 0.1, 0.4, 0.1, 4),
@@ -47,20 +47,20 @@ async def stocked(kitchen: Kitchen) -> Kitchen:
         ("Tomatoes, red, ripe, raw", 18, 0.9, 3.9, 0.2, 5),
         ("Water, tap, drinking", 0, 0, 0, 0, 4),
     ):
-        await kitchen.add(name, *macros)
-    await kitchen.add("Tomato", 99, None, 1, 1, 1)  # not all amounts are known
-    return kitchen
+        await food_app.add(name, *macros)
+    await food_app.add("Tomato", 99, None, 1, 1, 1)  # not all amounts are known
+    return food_app
 
 
-async def calculate(kitchen: Kitchen, *items: tuple[str, str], **body: Any) -> dict[str, Any]:
+async def calculate(food_app: FoodApp, *items: tuple[str, str], **body: Any) -> dict[str, Any]:
     listed = [{"item": name, "quantity": quantity} for name, quantity in items]
-    answer = await kitchen.guest.post(SMART, {"ingredients": listed, **body})
-    assert answer.status_code == 200, answer.text
-    return answer.json()["data"]
+    response = await food_app.guest.post(SMART, {"ingredients": listed, **body})
+    assert response.status_code == 200, response.text
+    return response.json()["data"]
 
 
 class TestSmart:
-    async def test_a_list_is_weighed_and_looked_up(self, stocked: Kitchen):
+    async def test_a_list_is_weighed_and_looked_up(self, stocked: FoodApp):
         data = await calculate(
             stocked,
             ("extra virgin olive oil", "2 tablespoons"),
@@ -96,12 +96,12 @@ class TestSmart:
         }
         assert 60 <= quality["averageConfidence"] <= 100
 
-    async def test_breakdown_has_two_decimals(self, stocked: Kitchen):
+    async def test_breakdown_has_two_decimals(self, stocked: FoodApp):
         data = await calculate(stocked, ("olive oil", "16 tbsp"), ("butter", "1/3 lb"))
         parts = data["nutrition"]["ingredientBreakdown"]
         assert [part["gramsUsed"] for part in parts] == [220.8, 151.2]
 
-    async def test_a_mistake_is_forgiven_and_a_match_is_kept(self, stocked: Kitchen):
+    async def test_a_mistake_is_forgiven_and_a_match_is_kept(self, stocked: FoodApp):
         data = await calculate(stocked, ("buter", "100 g"), ("eggs", "1"))
         matched = [part["matchedName"] for part in data["nutrition"]["ingredientBreakdown"]]
         assert matched == ["Butter, salted", "Egg, whole, raw, fresh"]
@@ -110,7 +110,7 @@ class TestSmart:
         again = await calculate(stocked, ("eggs", "1"))
         assert len(again["nutrition"]["ingredientBreakdown"]) == 1  # for a day
 
-    async def test_all_names_are_one_read(self, stocked: Kitchen, monkeypatch: pytest.MonkeyPatch):
+    async def test_all_names_are_one_read(self, stocked: FoodApp, monkeypatch: pytest.MonkeyPatch):
         calls: list[int] = []
         asked = type(stocked.ingredients.store).candidates
 
@@ -122,14 +122,14 @@ class TestSmart:
         await stocked.smart.calculate([Item(f"food {n}", "1 g") for n in range(100)], 4)
         assert len(calls) == 1
 
-    async def test_what_is_refused(self, kitchen: Kitchen):
+    async def test_invalid_input_is_rejected(self, food_app: FoodApp):
         item = {"item": "egg", "quantity": "1"}
         for body in ({}, {"ingredients": []}, {"ingredients": "egg"}, {"ingredients": None}):
-            answer = await kitchen.guest.post(SMART, body)
-            assert answer.status_code == 400
-            assert answer.json()["error"] == "Ingredients array is required"
-            assert answer.json()["success"] is False
-        many = await kitchen.guest.post(SMART, {"ingredients": [item] * 101})
+            response = await food_app.guest.post(SMART, body)
+            assert response.status_code == 400
+            assert response.json()["error"] == "Ingredients array is required"
+            assert response.json()["success"] is False
+        many = await food_app.guest.post(SMART, {"ingredients": [item] * 101})
         assert many.json()["error"] == "Too many ingredients (max 100)"
         for body in (
             {"ingredients": [item], "servings": 0},
@@ -140,20 +140,22 @@ class TestSmart:
             {"ingredients": [{"item": "egg", "quantity": []}]},
             {"ingredients": [{"item": "x" * 201, "quantity": "1"}]},
         ):
-            answer = await kitchen.guest.post(SMART, body)
-            assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR"), body
+            response = await food_app.guest.post(SMART, body)
+            assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR"), (
+                body
+            )
 
-    async def test_a_fault_has_the_literal(self, kitchen: Kitchen):
-        object.__setattr__(kitchen.smart, "ingredients", None)
-        answer = await kitchen.guest.post(
+    async def test_a_fault_has_the_literal(self, food_app: FoodApp):
+        object.__setattr__(food_app.smart, "ingredients", None)
+        response = await food_app.guest.post(
             SMART, {"ingredients": [{"item": "egg", "quantity": "1"}]}
         )
-        assert answer.status_code == 500
-        assert answer.json()["error"] == "Failed to calculate smart nutrition"
+        assert response.status_code == 500
+        assert response.json()["error"] == "Failed to calculate smart nutrition"
 
 
 class TestRecipes:
-    async def test_linked_ingredients_are_summed(self, stocked: Kitchen):
+    async def test_linked_ingredients_are_summed(self, stocked: FoodApp):
         ann = await stocked.person()
         recipe = (await ann.post("/recipes", {"title": "Shortbread", "is_published": True})).json()
         async with stocked.database.transaction() as tx:
@@ -164,9 +166,9 @@ class TestRecipes:
                     " %(quantity)s, %(unit)s from public.ingredients where name like %(name)s",
                     recipe=recipe["id"], quantity=quantity, unit=unit, name=name.replace("%", ",%"),
                 )  # fmt: skip
-        answer = await stocked.guest.get(f"/recipes/{recipe['id']}/nutrition?servings=4")
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
+        response = await stocked.guest.get(f"/recipes/{recipe['id']}/nutrition?servings=4")
+        assert response.status_code == 200, response.text
+        body = response.json()
         data = body["data"]
         assert (data["recipe_id"], data["recipe_name"]) == (recipe["id"], "Shortbread")
         assert data["servings"] == 4
@@ -186,7 +188,7 @@ class TestRecipes:
         again = await ann.post(f"/recipes/{recipe['id']}/save-nutrition")
         assert again.json()["data"]["servings"] == 1
 
-    async def test_written_ingredients_are_looked_up(self, stocked: Kitchen):
+    async def test_written_ingredients_are_looked_up(self, stocked: FoodApp):
         ann = await stocked.person()
         recipe = await ann.post(
             "/recipes",
@@ -201,13 +203,13 @@ class TestRecipes:
                 ],
             },
         )
-        answer = await stocked.guest.get(f"/recipes/{recipe.json()['id']}/nutrition")
-        breakdown = answer.json()["data"]["nutrition"]["breakdown"]
+        response = await stocked.guest.get(f"/recipes/{recipe.json()['id']}/nutrition")
+        breakdown = response.json()["data"]["nutrition"]["breakdown"]
         assert [part["name"] for part in breakdown] == ["butter", "flour", "eggs"]
         assert [round(part["grams"]) for part in breakdown] == [227, 400, 150]
 
-    async def test_stored_nutrition_serves_where_nothing_is_understood(self, kitchen: Kitchen):
-        ann = await kitchen.person()
+    async def test_stored_nutrition_serves_where_nothing_is_understood(self, food_app: FoodApp):
+        ann = await food_app.person()
         recipe = await ann.post(
             "/recipes",
             {"title": "Mystery", "servings": 2, "nutrition": {"calories": 300, "carbs": 20.5}},
@@ -216,10 +218,10 @@ class TestRecipes:
         data = (await ann.get(path)).json()["data"]
         assert data["nutrition"]["totals"]["calories"] == 600
         assert data["per_serving"]["carbs_g"] == 20.5
-        assert (await kitchen.guest.get(path)).status_code == 404  # a draft
+        assert (await food_app.guest.get(path)).status_code == 404  # a draft
 
-    async def test_an_empty_recipe_is_nothing(self, kitchen: Kitchen):
-        ann = await kitchen.person()
+    async def test_an_empty_recipe_is_nothing(self, food_app: FoodApp):
+        ann = await food_app.person()
         recipe = (await ann.post("/recipes", {"title": "Air"})).json()
         data = (await ann.get(f"/recipes/{recipe['id']}/nutrition")).json()["data"]
         assert data["nutrition"] == {
@@ -229,23 +231,23 @@ class TestRecipes:
             "breakdown": [],
         }
 
-    async def test_who_may_and_what_is_refused(self, kitchen: Kitchen):
-        ann, bob = await kitchen.person("Ann"), await kitchen.person("Bob")
+    async def test_who_may_and_what_is_refused(self, food_app: FoodApp):
+        ann, bob = await food_app.person("Ann"), await food_app.person("Bob")
         recipe = (await ann.post("/recipes", {"title": "Toast", "is_published": True})).json()["id"]
         for path in (str(uuid4()), "abc"):
-            answer = await kitchen.guest.get(f"/recipes/{path}/nutrition")
-            assert (answer.status_code, answer.json()["error"]) == (404, "Recipe not found")
-            answer = await ann.post(f"/recipes/{path}/save-nutrition")
-            assert (answer.status_code, answer.json()["error"]) == (404, "Recipe not found")
+            response = await food_app.guest.get(f"/recipes/{path}/nutrition")
+            assert (response.status_code, response.json()["error"]) == (404, "Recipe not found")
+            response = await ann.post(f"/recipes/{path}/save-nutrition")
+            assert (response.status_code, response.json()["error"]) == (404, "Recipe not found")
         foreign = await bob.post(f"/recipes/{recipe}/save-nutrition")
         assert (foreign.status_code, foreign.json()["error"]) == (404, "Recipe not found")
-        assert (await kitchen.guest.post(f"/recipes/{recipe}/save-nutrition")).status_code == 401
+        assert (await food_app.guest.post(f"/recipes/{recipe}/save-nutrition")).status_code == 401
         for servings in ("0", "101", "abc", "1.5"):
-            answer = await ann.get(f"/recipes/{recipe}/nutrition?servings={servings}")
-            assert answer.status_code == 400, servings
+            response = await ann.get(f"/recipes/{recipe}/nutrition?servings={servings}")
+            assert response.status_code == 400, servings
         for servings in (0, 101, "2"):
-            answer = await ann.post(f"/recipes/{recipe}/save-nutrition", {"servings": servings})
-            assert answer.status_code == 400
+            response = await ann.post(f"/recipes/{recipe}/save-nutrition", {"servings": servings})
+            assert response.status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -408,17 +410,17 @@ def test_items_of_every_stored_shape():
 
 
 @pytest.fixture
-async def seeded(kitchen: Kitchen, fresh_database_url: str) -> Kitchen:
+async def seeded(food_app: FoodApp, fresh_database_url: str) -> FoodApp:
     """The catalogue of the sandbox."""
-    await seed(kitchen.gotrue, as_owner(fresh_database_url))
-    return kitchen
+    await seed(food_app.gotrue, as_owner(fresh_database_url))
+    return food_app
 
 
-async def test_figures_of_the_sandbox_model_agree_with_the_sum_of_the_ingredients(seeded: Kitchen):
+async def test_figures_of_the_sandbox_model_agree_with_the_sum_of_the_ingredients(seeded: FoodApp):
     foods = list({food.name: food for food in (*FOODS, *map(staple, STAPLES))}.values())
     in_catalogue, own, calculated = 0, 0.0, 0.0
-    for start in range(0, len(foods), MOST_ITEMS):
-        part = foods[start : start + MOST_ITEMS]
+    for start in range(0, len(foods), MAX_ITEMS):
+        part = foods[start : start + MAX_ITEMS]
         data = await calculate(
             seeded, *((food.name, f"{food.count:g} {food.unit}") for food in part), servings=1
         )

@@ -27,9 +27,9 @@ from cookcam.features.food.scans.models import CATEGORIES
 from cookcam.features.food.scans.vision import SeenIngredient, believed
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Failure, Gotrue, open_gotrue
-from cookcam.sandbox.openai import Fault, OpenAIStandIn, open_openai
+from cookcam.sandbox.openai import FakeOpenAI, Fault, open_openai
 from cookcam.sandbox.storage import Behaviour, Files, include_storage
-from tests.features.conftest import Answer, Client, Person
+from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user
 from tests.images.pictures import jpeg_claiming, motion_photo, plain, png_bomb
 from tests.images.test_images import BROKEN, FOREIGN
@@ -40,12 +40,12 @@ FIELDS = {"name", "variety", "quantity", "unit", "confidence", "category"}
 
 
 @frozen
-class Kitchen:
+class FoodApp:
     """The running program and what it talks to."""
 
     http: httpx.AsyncClient
     gotrue: Gotrue
-    model: OpenAIStandIn
+    model: FakeOpenAI
     files: Files
     storage: Behaviour
     database_url: str
@@ -54,9 +54,9 @@ class Kitchen:
     def guest(self) -> Client:
         return Client(self.http)
 
-    async def person(self, name: str = "Ann") -> Person:
+    async def person(self, name: str = "Ann") -> ApiUser:
         user = await new_user(self.gotrue, name)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
         url = as_owner(self.database_url)
@@ -64,7 +64,7 @@ class Kitchen:
             cursor = await connection.execute(sql.SQL(statement), params)
             return await cursor.fetchall() if cursor.description else []
 
-    async def traces(self, person: Person) -> tuple[int, int, int]:
+    async def traces(self, person: ApiUser) -> tuple[int, int, int]:
         """Scans stored, scans counted, XP."""
         (row,) = await self.sql(
             "select (select count(*) from ingredient_scans where user_id = u.id),"
@@ -74,7 +74,7 @@ class Kitchen:
         )
         return int(row[0]), int(row[1]), row[2]
 
-    async def allow(self, person: Person) -> None:
+    async def allow(self, person: ApiUser) -> None:
         """Gives somebody the tier without a limit of scans."""
         await self.sql(
             "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
@@ -86,7 +86,7 @@ class Kitchen:
 
 
 @asynccontextmanager
-async def open_kitchen(database_url: str, home: Path, **environ: str) -> AsyncIterator[Kitchen]:
+async def open_food_app(database_url: str, home: Path, **environ: str) -> AsyncIterator[FoodApp]:
     async with AsyncExitStack() as stack:
         files, storage = Files.at(home, BUCKETS), Behaviour()
         include = partial(include_storage, files=files, behaviour=storage)
@@ -97,18 +97,18 @@ async def open_kitchen(database_url: str, home: Path, **environ: str) -> AsyncIt
         settings = environment(database_url, gotrue, OPENAI_BASE_URL=model.url, **environ)
         server = await stack.enter_async_context(whole_server(settings))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30))
-        yield Kitchen(http, gotrue, model, files, storage, database_url)
+        yield FoodApp(http, gotrue, model, files, storage, database_url)
 
 
 @pytest.fixture
-async def kitchen(database_url: str, tmp_path: Path) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url, tmp_path) as opened:
+async def food_app(database_url: str, tmp_path: Path) -> AsyncIterator[FoodApp]:
+    async with open_food_app(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(kitchen: Kitchen) -> Person:
-    return await kitchen.person()
+async def ann(food_app: FoodApp) -> ApiUser:
+    return await food_app.person()
 
 
 def picture(color: int = 0) -> bytes:
@@ -120,13 +120,15 @@ def text(data: bytes) -> dict[str, str]:
     return {"image_data": base64.b64encode(data).decode()}
 
 
-async def camera(person: Client, data: bytes, kind: str = "image/jpeg", query: str = "") -> Answer:
+async def camera(
+    person: Client, data: bytes, kind: str = "image/jpeg", query: str = ""
+) -> Response:
     return await person.post(
         f"/scan/ingredients{query}", content=data, headers={"Content-Type": kind}
     )
 
 
-async def app(person: Client, data: bytes, **more: Any) -> Answer:
+async def app(person: Client, data: bytes, **more: Any) -> Response:
     return await person.post("/scan/analyze", {**text(data), **more})
 
 
@@ -144,32 +146,32 @@ def assert_ingredients(body: dict[str, Any]) -> None:
 
 
 class TestTheCamera:
-    async def test_a_scan_in_each_way_it_may_be_sent(self, kitchen: Kitchen, ann: Person):
-        answers = [
+    async def test_a_scan_in_each_way_it_may_be_sent(self, food_app: FoodApp, ann: ApiUser):
+        responses = [
             await camera(ann, plain(2000, 1000)),
             await camera(ann, plain(32, 32, "PNG"), "image/png"),
             await camera(ann, plain(32, 32, "WEBP"), "image/webp"),
             await ann.post("/scan/ingredients", text(picture())),
         ]
-        for answer in answers:
-            assert answer.status_code == 200, answer.text
-            body = answer.json()
+        for response in responses:
+            assert response.status_code == 200, response.text
+            body = response.json()
             assert set(body) == {"scan_id", "ingredients", "confidence_score", "xp_awarded"}
             assert_ingredients(body)
             assert body["xp_awarded"] == 10
-        question = (await kitchen.model.request(0)).question
+        question = (await food_app.model.request(0)).question
         assert (question.name, len(question.images)) == ("ingredient_scan", 1)
         sent = base64.b64decode(question.images[0].partition(",")[2])
         assert question.images[0].startswith("data:image/jpeg;base64,")
         assert b"\xff\xc0\x00\x11\x08\x01\x90\x03\x20" in sent  # 800 x 400
 
-        scan = (await ann.get(f"/scan/{answers[0].json()['scan_id']}")).json()["scan"]
-        assert scan["detected_ingredients"] == answers[0].json()["ingredients"]
+        scan = (await ann.get(f"/scan/{responses[0].json()['scan_id']}")).json()["scan"]
+        assert scan["detected_ingredients"] == responses[0].json()["ingredients"]
         assert scan["image_url"] is None
         assert scan["scan_metadata"]["image_size"] == len(plain(2000, 1000))
         assert 0 < scan["scan_metadata"]["processing_time"] < 30_000
         assert set(scan["scan_metadata"]) == {"image_size", "processing_time"}
-        stored, counted, xp = await kitchen.traces(ann)
+        stored, counted, xp = await food_app.traces(ann)
         assert (stored, counted) == (4, 4)
         assert xp >= 40  # and what achievements bring
 
@@ -188,38 +190,38 @@ class TestTheCamera:
         ],
     )
     async def test_the_content_decides_whatever_the_content_type(
-        self, kitchen: Kitchen, ann: Person, content_type: str | None
+        self, food_app: FoodApp, ann: ApiUser, content_type: str | None
     ):
         headers = {} if content_type is None else {"Content-Type": content_type}
-        answer = await ann.post("/scan/ingredients", content=picture(), headers=headers)
-        assert answer.status_code == 200, answer.text
-        assert_ingredients(answer.json())
+        response = await ann.post("/scan/ingredients", content=picture(), headers=headers)
+        assert response.status_code == 200, response.text
+        assert_ingredients(response.json())
 
-    async def test_photos_as_phones_send_them(self, kitchen: Kitchen, ann: Person):
-        await kitchen.allow(ann)
+    async def test_photos_as_phones_send_them(self, food_app: FoodApp, ann: ApiUser):
+        await food_app.allow(ann)
         for data in (plain(64, 48, "HEIF"), plain(64, 48, "AVIF"), motion_photo()):
-            answer = await camera(ann, data, "image/heic")
-            assert answer.status_code == 200, answer.text
+            response = await camera(ann, data, "image/heic")
+            assert response.status_code == 200, response.text
             data_url = f"\n data:image/heic;base64,{base64.b64encode(data).decode()}"
-            answer = await ann.post(
+            response = await ann.post(
                 "/scan/analyze", {"image_data": data_url.replace("+", " "), "store_image": True}
             )
-            assert answer.status_code == 200, answer.text
+            assert response.status_code == 200, response.text
 
     async def test_an_unsupported_format_is_named_with_what_to_do(
-        self, kitchen: Kitchen, ann: Person
+        self, food_app: FoodApp, ann: ApiUser
     ):
         advice = "Send the image as a JPEG, PNG, WebP, HEIC or AVIF"
-        answer = await camera(ann, FOREIGN["gif"], "image/heic")
-        assert answer.status_code == 400
-        assert answer.json()["details"]["reason"] == f"The file is a GIF. {advice}"
-        answer = await camera(ann, plain(64, 48, "HEIF")[:-20], "image/heic")
-        assert answer.status_code == 422
-        assert answer.json()["details"]["reason"] == (
+        response = await camera(ann, FOREIGN["gif"], "image/heic")
+        assert response.status_code == 400
+        assert response.json()["details"]["reason"] == f"The file is a GIF. {advice}"
+        response = await camera(ann, plain(64, 48, "HEIF")[:-20], "image/heic")
+        assert response.status_code == 422
+        assert response.json()["details"]["reason"] == (
             "The HEIC image could not be decoded. Send it as a JPEG"
         )
 
-    async def test_what_is_no_picture(self, kitchen: Kitchen, ann: Person):
+    async def test_what_is_no_picture(self, food_app: FoodApp, ann: ApiUser):
         refused = [
             await camera(ann, b"some words", "text/plain"),
             await camera(ann, FOREIGN["gif"], "image/gif"),
@@ -228,44 +230,44 @@ class TestTheCamera:
             await ann.post("/scan/ingredients"),
             await ann.post("/scan/ingredients", {}),
         ]
-        for answer in refused:
-            assert answer.status_code == 400, answer.text
-            assert answer.json()["error"] == "No image file provided"
-            assert answer.json()["details"]["reason"]
+        for response in refused:
+            assert response.status_code == 400, response.text
+            assert response.json()["error"] == "No image file provided"
+            assert response.json()["details"]["reason"]
         undecodable = (BROKEN["text"], BROKEN["truncated jpeg"], jpeg_claiming(30_000, 30_000))
         for data in undecodable:
-            answer = await camera(ann, data)
-            assert answer.status_code == 422
-            assert answer.json()["code"] == "INVALID_IMAGE"
+            response = await camera(ann, data)
+            assert response.status_code == 422
+            assert response.json()["code"] == "INVALID_IMAGE"
         assert (await camera(ann, b"x" * (10 * 1024 * 1024 + 1))).status_code == 413
-        assert (await camera(kitchen.guest, picture())).status_code == 401
-        assert kitchen.model.received == []
-        assert await kitchen.traces(ann) == (0, 0, 0)
+        assert (await camera(food_app.guest, picture())).status_code == 401
+        assert food_app.model.received == []
+        assert await food_app.traces(ann) == (0, 0, 0)
 
-    async def test_no_food_and_no_usable_answer(self, kitchen: Kitchen, ann: Person):
+    async def test_no_food_and_no_usable_answer(self, food_app: FoodApp, ann: ApiUser):
         for kind in ("empty", "garbage", "wrong_shape", "refusal", "truncated"):
-            kitchen.model.behaviour.fault = Fault(kind)  # type: ignore[arg-type]
-            answer = await camera(ann, picture())
-            assert answer.status_code == 422, kind
-            body = answer.json()
+            food_app.model.behaviour.fault = Fault(kind)  # type: ignore[arg-type]
+            response = await camera(ann, picture())
+            assert response.status_code == 422, kind
+            body = response.json()
             assert (body["error"], body["code"]) == ("Failed to analyze image", "ANALYSIS_FAILED")
             assert body["details"]["reason"]
-        assert await kitchen.traces(ann) == (0, 0, 0)
+        assert await food_app.traces(ann) == (0, 0, 0)
 
-    async def test_the_day_has_five_scans(self, kitchen: Kitchen, ann: Person):
+    async def test_the_day_has_five_scans(self, food_app: FoodApp, ann: ApiUser):
         for n in range(5):
             assert (await camera(ann, picture(n))).status_code == 200
-        asked = len(kitchen.model.received)
-        for answer in (await camera(ann, picture(6)), await app(ann, picture(7))):
-            assert answer.status_code == 403
-            body = answer.json()
+        asked = len(food_app.model.received)
+        for response in (await camera(ann, picture(6)), await app(ann, picture(7))):
+            assert response.status_code == 403
+            body = response.json()
             assert (body["error"], body["limit"], body["usage"]) == ("Limit reached", 5, 5)
             assert body["upgradeUrl"] == "/subscription/upgrade"
-        assert len(kitchen.model.received) == asked  # nothing was spent
-        await kitchen.allow(ann)
+        assert len(food_app.model.received) == asked  # nothing was spent
+        await food_app.allow(ann)
         assert (await camera(ann, picture(8))).status_code == 200
 
-    async def test_of_many_at_once_no_more_than_five_count(self, kitchen: Kitchen, ann: Person):
+    async def test_of_many_at_once_no_more_than_five_count(self, food_app: FoodApp, ann: ApiUser):
         statuses: list[int] = []
 
         async def one(n: int) -> None:
@@ -275,23 +277,23 @@ class TestTheCamera:
             for n in range(8):
                 nursery.start_soon(one, n)
         assert sorted(statuses) == [200] * 5 + [403] * 3
-        assert (await kitchen.traces(ann))[:2] == (5, 5)
+        assert (await food_app.traces(ann))[:2] == (5, 5)
 
-    async def test_a_row_that_cannot_be_written(self, kitchen: Kitchen, ann: Person):
-        async with unwritable(kitchen):
-            answer = await camera(ann, picture())
-            assert answer.status_code == 500
-            assert answer.json()["error"] == "Failed to store scan result"
-        assert await kitchen.traces(ann) == (0, 0, 0)
+    async def test_a_row_that_cannot_be_written(self, food_app: FoodApp, ann: ApiUser):
+        async with unwritable(food_app):
+            response = await camera(ann, picture())
+            assert response.status_code == 500
+            assert response.json()["error"] == "Failed to store scan result"
+        assert await food_app.traces(ann) == (0, 0, 0)
 
 
 class TestTheApp:
-    async def test_a_scan_of_somebody_signed_in(self, kitchen: Kitchen, ann: Person):
+    async def test_a_scan_of_somebody_signed_in(self, food_app: FoodApp, ann: ApiUser):
         data = picture()
         prefixed = f"data:image/jpeg;base64,{text(data)['image_data']}"
-        answer = await ann.post("/scan/analyze", {"image_data": prefixed})
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
+        response = await ann.post("/scan/analyze", {"image_data": prefixed})
+        assert response.status_code == 200, response.text
+        body = response.json()
         assert set(body) == {
             "success",
             "scan_id",
@@ -307,40 +309,40 @@ class TestTheApp:
         assert scan["scan_metadata"]["ingredients_count"] == len(body["ingredients"])
         assert scan["scan_metadata"]["processing_time"] > 0
 
-    async def test_a_guest_leaves_nothing_behind(self, kitchen: Kitchen):
-        before = await kitchen.sql("select count(*) from ingredient_scans")
-        answer = await app(kitchen.guest, picture(), detected_ingredients=["carrot"])
-        assert answer.status_code == 200, answer.text
-        body = answer.json()
+    async def test_a_guest_leaves_nothing_behind(self, food_app: FoodApp):
+        before = await food_app.sql("select count(*) from ingredient_scans")
+        response = await app(food_app.guest, picture(), detected_ingredients=["carrot"])
+        assert response.status_code == 200, response.text
+        body = response.json()
         assert "scan_id" not in body
         assert (body["xp_awarded"], body["user_authenticated"]) == (0, False)
         assert_ingredients(body)
-        stale = Client(kitchen.http, "not a token")
+        stale = Client(food_app.http, "not a token")
         assert (await app(stale, picture(1))).json()["user_authenticated"] is False
-        assert await kitchen.sql("select count(*) from ingredient_scans") == before
+        assert await food_app.sql("select count(*) from ingredient_scans") == before
 
     async def test_a_repeat_is_no_second_scan(
-        self, kitchen: Kitchen, ann: Person, database_url: str, tmp_path: Path
+        self, food_app: FoodApp, ann: ApiUser, database_url: str, tmp_path: Path
     ):
         first = (await app(ann, picture())).json()
         again = (await app(ann, picture())).json()
         assert again == {**first, "xp_awarded": 0}
-        async with open_kitchen(database_url, tmp_path / "other") as other_instance:
+        async with open_food_app(database_url, tmp_path / "other") as other_instance:
             assert ann.user is not None
             token = other_instance.gotrue.issue_token(ann.user)
-            there = Person(other_instance.http, token, ann.user)
+            there = ApiUser(other_instance.http, token, ann.user)
             assert (await app(there, picture())).json() == again
             assert other_instance.model.received == []
-        assert len(kitchen.model.received) == 1
-        assert (await kitchen.traces(ann))[:2] == (1, 1)
-        bob = await kitchen.person("Bob")
+        assert len(food_app.model.received) == 1
+        assert (await food_app.traces(ann))[:2] == (1, 1)
+        bob = await food_app.person("Bob")
         assert (await app(bob, picture())).json()["scan_id"] != first["scan_id"]
-        guests = [(await app(kitchen.guest, picture())).json() for _ in range(2)]
+        guests = [(await app(food_app.guest, picture())).json() for _ in range(2)]
         assert guests[0] == guests[1]
-        assert len(kitchen.model.received) == 3
+        assert len(food_app.model.received) == 3
 
-    async def test_repeats_that_overlap_join(self, kitchen: Kitchen, ann: Person):
-        kitchen.model.behaviour.delay = 0.3
+    async def test_repeats_that_overlap_join(self, food_app: FoodApp, ann: ApiUser):
+        food_app.model.behaviour.delay = 0.3
         bodies: list[dict[str, Any]] = []
 
         async def one() -> None:
@@ -351,9 +353,9 @@ class TestTheApp:
                 nursery.start_soon(one)
         assert len({body["scan_id"] for body in bodies}) == 1
         assert sorted(body["xp_awarded"] for body in bodies) == [0, 0, 0, 15]
-        assert len(kitchen.model.received) == 1
+        assert len(food_app.model.received) == 1
 
-    async def test_what_is_no_picture(self, kitchen: Kitchen, ann: Person):
+    async def test_what_is_no_picture(self, food_app: FoodApp, ann: ApiUser):
         def body(data: Any, **more: Any) -> dict[str, Any]:
             return {"image_data": data, **more}
 
@@ -374,69 +376,69 @@ class TestTheApp:
             (text(png_bomb()), 422, "Failed to analyze image"),
         ]
         for sent, status, literal in refused:
-            answer = await ann.post("/scan/analyze", sent)
-            assert answer.status_code == status, answer.text
-            told = answer.json()
+            response = await ann.post("/scan/analyze", sent)
+            assert response.status_code == status, response.text
+            told = response.json()
             assert (told["success"], told["error"]) == (False, literal)
             assert told["details"]
             if status == 422:
                 assert told["code"] == "INVALID_IMAGE"
         assert (await ann.post("/scan/analyze", body("A" * 15 * 1024 * 1024))).status_code == 413
-        assert kitchen.model.received == []
+        assert food_app.model.received == []
 
-    async def test_the_models_failures(self, kitchen: Kitchen, ann: Person):
+    async def test_the_models_failures(self, food_app: FoodApp, ann: ApiUser):
         for fault, status, code in (
             (Fault("empty"), 422, "ANALYSIS_FAILED"),
             (Fault("garbage"), 422, "ANALYSIS_FAILED"),
             (Fault("status", status=400), 502, "SERVICE_ERROR"),
             (Fault("status", status=401), 500, "SERVICE_AUTH_ERROR"),
         ):
-            kitchen.model.behaviour.fault = fault
+            food_app.model.behaviour.fault = fault
             with structlog.testing.capture_logs():  # a stack takes seconds to be drawn here
-                answer = await app(ann, picture())
-            assert answer.status_code == status
-            assert (answer.json()["code"], answer.json()["success"]) == (code, False)
+                response = await app(ann, picture())
+            assert response.status_code == status
+            assert (response.json()["code"], response.json()["success"]) == (code, False)
             if status in (422, 500):
-                assert answer.json()["error"] == "Failed to analyze image"
-        kitchen.model.behaviour.fault = Fault("garbage", times=1)
+                assert response.json()["error"] == "Failed to analyze image"
+        food_app.model.behaviour.fault = Fault("garbage", times=1)
         assert (await app(ann, picture())).status_code == 200  # one repeat
-        assert (await kitchen.traces(ann))[:2] == (1, 1)
+        assert (await food_app.traces(ann))[:2] == (1, 1)
 
-    async def test_a_row_that_cannot_be_written_is_left_out(self, kitchen: Kitchen, ann: Person):
-        async with unwritable(kitchen):
+    async def test_a_row_that_cannot_be_written_is_left_out(self, food_app: FoodApp, ann: ApiUser):
+        async with unwritable(food_app):
             body = (await app(ann, picture())).json()
         assert "scan_id" not in body
         assert body["xp_awarded"] == 0
         assert_ingredients(body)
-        assert await kitchen.traces(ann) == (0, 0, 0)
+        assert await food_app.traces(ann) == (0, 0, 0)
         assert "scan_id" in (await app(ann, picture())).json()
 
-    async def test_who_left_has_stored_nothing(self, kitchen: Kitchen, ann: Person):
-        kitchen.model.behaviour.delay = 0.5
+    async def test_who_left_has_stored_nothing(self, food_app: FoodApp, ann: ApiUser):
+        food_app.model.behaviour.delay = 0.5
         with trio.move_on_after(0.3):
             await app(ann, picture())
-        received = await kitchen.model.request(0)
+        received = await food_app.model.request(0)
         with trio.fail_after(5):
             await received.ended()
         assert received.outcome == "disconnected"
-        assert await kitchen.traces(ann) == (0, 0, 0)
+        assert await food_app.traces(ann) == (0, 0, 0)
 
     async def test_a_model_that_never_answers(
-        self, kitchen: Kitchen, ann: Person, monkeypatch: pytest.MonkeyPatch
+        self, food_app: FoodApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
     ):
         assert vision_module.SECONDS < routes_module.SECONDS <= 55
         monkeypatch.setattr(vision_module, "SECONDS", 0.3)
-        kitchen.model.behaviour.fault = Fault("hang")
-        answer = await app(ann, picture())
-        assert answer.status_code == 504
-        assert answer.json()["error"]
-        assert await kitchen.traces(ann) == (0, 0, 0)
+        food_app.model.behaviour.fault = Fault("hang")
+        response = await app(ann, picture())
+        assert response.status_code == 504
+        assert response.json()["error"]
+        assert await food_app.traces(ann) == (0, 0, 0)
 
 
 async def test_costly_requests_have_buckets_of_their_own(database_url: str, tmp_path: Path):
-    async with open_kitchen(database_url, tmp_path, ENABLE_RATE_LIMITING="true") as kitchen:
-        guest, ann = kitchen.guest, await kitchen.person()
-        await kitchen.allow(ann)
+    async with open_food_app(database_url, tmp_path, ENABLE_RATE_LIMITING="true") as food_app:
+        guest, ann = food_app.guest, await food_app.person()
+        await food_app.allow(ann)
         for sent in ({}, {"image_data": "!!!"}, text(png_bomb()), text(FOREIGN["gif"])):
             assert (await guest.post("/scan/analyze", sent)).status_code in (400, 422)  # free
         statuses = [(await app(guest, picture(n))).status_code for n in range(4)]
@@ -449,15 +451,15 @@ async def test_costly_requests_have_buckets_of_their_own(database_url: str, tmp_
 
 
 class TestHistory:
-    async def test_newest_first_and_in_slices(self, kitchen: Kitchen, ann: Person):
+    async def test_newest_first_and_in_slices(self, food_app: FoodApp, ann: ApiUser):
         ids = [(await camera(ann, picture(n))).json()["scan_id"] for n in range(3)]
-        bob = await kitchen.person("Bob")
+        bob = await food_app.person("Bob")
         await camera(bob, picture())
 
         async def listed(query: str = "") -> list[str]:
-            answer = await ann.get(f"/scan/history{query}")
-            assert answer.status_code == 200
-            return [scan["id"] for scan in answer.json()["scans"]]
+            response = await ann.get(f"/scan/history{query}")
+            assert response.status_code == 200
+            return [scan["id"] for scan in response.json()["scans"]]
 
         assert await listed() == ids[::-1]
         assert await listed("?limit=2") == ids[:0:-1]
@@ -480,44 +482,44 @@ class TestHistory:
             ("limit=0", "Invalid limit parameter (1-100)"),
             ("offset=x", "Invalid offset parameter"),
         ):
-            answer = await ann.get(f"/scan/history?{query}")
-            assert (answer.status_code, answer.json()["error"]) == (400, literal)
-        assert (await kitchen.guest.get("/scan/history")).status_code == 401
-        await kitchen.sql("alter table ingredient_scans rename to scans_away")
+            response = await ann.get(f"/scan/history?{query}")
+            assert (response.status_code, response.json()["error"]) == (400, literal)
+        assert (await food_app.guest.get("/scan/history")).status_code == 401
+        await food_app.sql("alter table ingredient_scans rename to scans_away")
         try:
             with structlog.testing.capture_logs():
-                answer = await ann.get("/scan/history")
+                response = await ann.get("/scan/history")
         finally:
-            await kitchen.sql("alter table scans_away rename to ingredient_scans")
-        assert answer.status_code == 500
-        assert answer.json()["error"] == "Failed to fetch scan history"
+            await food_app.sql("alter table scans_away rename to ingredient_scans")
+        assert response.status_code == 500
+        assert response.json()["error"] == "Failed to fetch scan history"
 
-    async def test_ones_own_scan_and_nobody_elses(self, kitchen: Kitchen, ann: Person):
+    async def test_ones_own_scan_and_nobody_elses(self, food_app: FoodApp, ann: ApiUser):
         scan_id = (await camera(ann, picture())).json()["scan_id"]
         assert (await ann.get(f"/scan/{scan_id}")).json()["scan"]["id"] == scan_id
-        bob = await kitchen.person("Bob")
-        for answer in (
+        bob = await food_app.person("Bob")
+        for response in (
             await bob.get(f"/scan/{scan_id}"),
             await ann.get(f"/scan/{uuid4()}"),
             await ann.get("/scan/7"),
         ):
-            assert answer.status_code == 404
-            assert answer.json()["error"] == "Scan not found"
-        assert (await kitchen.guest.get(f"/scan/{scan_id}")).status_code == 401
+            assert response.status_code == 404
+            assert response.json()["error"] == "Scan not found"
+        assert (await food_app.guest.get(f"/scan/{scan_id}")).status_code == 401
 
 
 class TestCorrecting:
-    async def test_the_models_list_is_kept_beside(self, kitchen: Kitchen, ann: Person):
+    async def test_the_models_list_is_kept_beside(self, food_app: FoodApp, ann: ApiUser):
         scan_id = (await camera(ann, picture())).json()["scan_id"]
         before = (await ann.get(f"/scan/{scan_id}")).json()["scan"]
         given = [
             {"name": " Leek ", "quantity": 2, "unit": "Pieces", "category": "vegetable"},
             {"name": "Gouda", "variety": "old", "confidence": 0.2, "other": "ignored"},
         ]
-        answer = await ann.put(f"/scan/{scan_id}/ingredients", {"ingredients": given})
-        assert answer.status_code == 200, answer.text
-        scan = answer.json()["scan"]
-        assert answer.json()["message"]
+        response = await ann.put(f"/scan/{scan_id}/ingredients", {"ingredients": given})
+        assert response.status_code == 200, response.text
+        scan = response.json()["scan"]
+        assert response.json()["message"]
         assert scan["corrected"] is True
         assert scan["detected_ingredients"] == [
             {
@@ -540,11 +542,11 @@ class TestCorrecting:
         assert scan["updated_at"] > before["updated_at"]
         kept = scan["scan_metadata"]["original_ingredients"]
         assert kept == before["detected_ingredients"]
-        answer = await ann.put(f"/scan/{scan_id}/ingredients", {"ingredients": []})
-        assert answer.json()["scan"]["detected_ingredients"] == []
-        assert answer.json()["scan"]["scan_metadata"]["original_ingredients"] == kept
+        response = await ann.put(f"/scan/{scan_id}/ingredients", {"ingredients": []})
+        assert response.json()["scan"]["detected_ingredients"] == []
+        assert response.json()["scan"]["scan_metadata"]["original_ingredients"] == kept
 
-    async def test_what_is_refused(self, kitchen: Kitchen, ann: Person):
+    async def test_invalid_input_is_rejected(self, food_app: FoodApp, ann: ApiUser):
         scan_id = (await camera(ann, picture())).json()["scan_id"]
         path = f"/scan/{scan_id}/ingredients"
         for ingredients in (
@@ -563,30 +565,30 @@ class TestCorrecting:
             [{"name": "x", "unit": 5}],
             [{"name": "x"}] * 101,
         ):
-            answer = await ann.put(path, {"ingredients": ingredients})
-            assert answer.status_code == 400, ingredients
-            assert answer.json()["error"] == "Valid ingredients array is required"
+            response = await ann.put(path, {"ingredients": ingredients})
+            assert response.status_code == 400, ingredients
+            assert response.json()["error"] == "Valid ingredients array is required"
         assert (await ann.put(path)).status_code == 400
         good = {"ingredients": [{"name": "leek"}]}
-        bob = await kitchen.person("Bob")
-        for answer in (
+        bob = await food_app.person("Bob")
+        for response in (
             await bob.put(path, good),
             await ann.put(f"/scan/{uuid4()}/ingredients", good),
             await ann.put("/scan/7/ingredients", good),
         ):
-            assert answer.status_code == 404
-            assert answer.json()["error"] == "Scan not found or update failed"
-        assert (await kitchen.guest.put(path, good)).status_code == 401
+            assert response.status_code == 404
+            assert response.json()["error"] == "Scan not found or update failed"
+        assert (await food_app.guest.put(path, good)).status_code == 401
         assert (await ann.get(f"/scan/{scan_id}")).json()["scan"]["corrected"] is False
 
 
 class TestKeepingTheImage:
-    async def test_only_when_asked_and_for_its_owner(self, kitchen: Kitchen, ann: Person):
+    async def test_only_when_asked_and_for_its_owner(self, food_app: FoodApp, ann: ApiUser):
         await camera(ann, picture(1))
-        assert kitchen.files.all("scans") == []
+        assert food_app.files.all("scans") == []
         first = (await camera(ann, picture(2), query="?store_image=true")).json()["scan_id"]
         second = (await app(ann, picture(3), store_image=True)).json()["scan_id"]
-        keys = [about.key for about in kitchen.files.all("scans")]
+        keys = [about.key for about in food_app.files.all("scans")]
         assert len(keys) == 2
         assert all(key.startswith(f"scans/{ann.id}/") for key in keys)
         for scan_id in (first, second):
@@ -595,54 +597,54 @@ class TestKeepingTheImage:
                 assert (await web.get(link)).content.startswith(b"\xff\xd8\xff")
         listed = (await ann.get("/scan/history")).json()["scans"]
         assert [bool(scan["image_url"]) for scan in listed] == [True, True, False]
-        kitchen.storage.failure = Failure(500)
+        food_app.storage.failure = Failure(500)
         assert (await ann.get(f"/scan/{first}")).json()["scan"]["image_url"] is None
 
-    async def test_a_scan_does_not_fail_for_its_image(self, kitchen: Kitchen, ann: Person):
-        kitchen.storage.failure = Failure(400)
-        answer = await camera(ann, picture(), query="?store_image=true")
-        assert answer.status_code == 200
-        assert (await kitchen.traces(ann))[0] == 1
+    async def test_a_scan_does_not_fail_for_its_image(self, food_app: FoodApp, ann: ApiUser):
+        food_app.storage.failure = Failure(400)
+        response = await camera(ann, picture(), query="?store_image=true")
+        assert response.status_code == 200
+        assert (await food_app.traces(ann))[0] == 1
 
-    async def test_no_image_is_left_without_its_scan(self, kitchen: Kitchen, ann: Person):
-        async with unwritable(kitchen):
-            answer = await camera(ann, picture(), query="?store_image=true")
-            assert answer.status_code == 500
-        assert kitchen.files.all("scans") == []
+    async def test_no_image_is_left_without_its_scan(self, food_app: FoodApp, ann: ApiUser):
+        async with unwritable(food_app):
+            response = await camera(ann, picture(), query="?store_image=true")
+            assert response.status_code == 500
+        assert food_app.files.all("scans") == []
 
 
 async def test_no_payload_and_no_key_is_in_the_log(
-    kitchen: Kitchen, ann: Person, caplog: pytest.LogCaptureFixture, capfd: Any
+    food_app: FoodApp, ann: ApiUser, caplog: pytest.LogCaptureFixture, capfd: Any
 ):
     caplog.set_level(logging.DEBUG)
     data = picture(77)
     with structlog.testing.capture_logs() as logs:
         body = (await app(ann, data)).json()
         await app(ann, BROKEN["truncated jpeg"])
-        kitchen.model.behaviour.fault = Fault("wrong_shape")
+        food_app.model.behaviour.fault = Fault("wrong_shape")
         await app(ann, picture(78))
     written = "".join([str(logs), caplog.text, *capfd.readouterr()])
     encoded = text(data)["image_data"]
-    for secret in (encoded[:60], encoded[-60:], kitchen.model.key, body["ingredients"][0]["name"]):
+    for secret in (encoded[:60], encoded[-60:], food_app.model.key, body["ingredients"][0]["name"]):
         assert secret not in written
 
 
-async def test_the_legacy_prefix(kitchen: Kitchen, ann: Person):
+async def test_the_legacy_prefix(food_app: FoodApp, ann: ApiUser):
     headers = {"Authorization": f"Bearer {ann.token}"}
-    answer = await kitchen.http.post("/api/scan/analyze", json=text(picture()), headers=headers)
-    assert answer.status_code == 200
-    assert (await kitchen.http.get("/api/v1/scan/test-vision", headers=headers)).status_code == 404
+    response = await food_app.http.post("/api/scan/analyze", json=text(picture()), headers=headers)
+    assert response.status_code == 200
+    assert (await food_app.http.get("/api/v1/scan/test-vision", headers=headers)).status_code == 404
 
 
 @asynccontextmanager
-async def unwritable(kitchen: Kitchen) -> AsyncIterator[None]:
+async def unwritable(food_app: FoodApp) -> AsyncIterator[None]:
     """Nobody may add a scan; the faults that follow are not written out."""
-    await kitchen.sql("revoke insert on ingredient_scans from authenticated")
+    await food_app.sql("revoke insert on ingredient_scans from authenticated")
     try:
         with structlog.testing.capture_logs():
             yield
     finally:
-        await kitchen.sql(
+        await food_app.sql(
             "grant insert (id, user_id, detected_ingredients, corrected, image_url,"
             " confidence_score, scan_metadata) on ingredient_scans to authenticated"
         )

@@ -28,8 +28,8 @@ from cookcam.features.messaging.notifications.schedule_store import TRY_LOCK, Sc
 from cookcam.features.messaging.notifications.sender import BATCH_SIZE, MAX_ATTEMPTS, Sender
 from cookcam.integrations.push import Outcome, PushMessage, PushProvider
 from cookcam.integrations.store_calls import StoreUnavailable
-from cookcam.sandbox.push import PushStandIn, open_push
-from tests.features.conftest import Client, Person
+from cookcam.sandbox.push import FakePush, open_push
+from tests.features.conftest import ApiUser, Client
 from tests.identity.project import new_user, open_project
 from tests.support.postgres import as_owner
 from tests.support.users import create_user
@@ -553,7 +553,7 @@ def key_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("keys")
 
 
-def push_settings(fake: PushStandIn, key_files: Path) -> dict[str, str]:
+def push_settings(fake: FakePush, key_files: Path) -> dict[str, str]:
     firebase, apns = key_files / "firebase.json", key_files / "apns.p8"
     firebase.write_text(fake.service_account)
     apns.write_text(fake.keys.p8)
@@ -570,9 +570,9 @@ class RunningApp:
     setup: NotificationSetup
     gotrue: Any
 
-    async def someone(self) -> Person:
+    async def someone(self) -> ApiUser:
         user = await new_user(self.gotrue, "Ann")
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
 
 @pytest.fixture
@@ -678,7 +678,7 @@ async def test_running_program_sends_an_achievement_to_both_platforms(
             httpx.AsyncClient(base_url=server.url, timeout=30) as http,
         ):
             user = await new_user(gotrue, "Ann")
-            ann = Person(http, gotrue.issue_token(user), user)
+            ann = ApiUser(http, gotrue.issue_token(user), user)
             for body in (PHONE, TABLET, {"token": "gone:1", "platform": "android"}):
                 assert (await ann.post("/users/devices", body)).status_code == 200
             fake.gone.add("gone:1")

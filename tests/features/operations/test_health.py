@@ -30,7 +30,7 @@ class Parts:
     """What the probes look at, for a test to change."""
 
     lifecycle: Lifecycle = field(factory=Lifecycle)
-    answer: Callable[[], Any] = field(default=trio.lowlevel.checkpoint)
+    response: Callable[[], Any] = field(default=trio.lowlevel.checkpoint)
     asked: int = 0
     waiting: list[str] = field(factory=list[str])
     asked_for_migrations: int = 0
@@ -40,7 +40,7 @@ class Parts:
 
     async def ping(self) -> None:
         self.asked += 1
-        await self.answer()
+        await self.response()
 
     async def pending(self) -> list[str]:
         self.asked_for_migrations += 1
@@ -153,14 +153,14 @@ async def test_not_ready_while_the_database_does_not_answer(
     async def down() -> None:
         raise ServiceUnavailable("postgresql://user:password@host refused")
 
-    parts.answer = down
+    parts.response = down
     reply = await client.get("/health/ready")
     assert reply.status == 503
     assert reply.json() == {
         "ready": False,
         "services": {"database": {"status": "down", "error": "SERVICE_UNAVAILABLE"}},
     }
-    parts.answer = trio.lowlevel.checkpoint
+    parts.response = trio.lowlevel.checkpoint
     await trio.sleep(1)
     assert (await client.get("/health/ready")).status == 200
 
@@ -168,7 +168,7 @@ async def test_not_ready_while_the_database_does_not_answer(
 async def test_the_database_gets_two_seconds(
     client: Client, parts: Parts, autojump_clock: Any
 ) -> None:
-    parts.answer = trio.sleep_forever
+    parts.response = trio.sleep_forever
     started = trio.current_time()
     reply = await client.get("/health/ready")
     assert trio.current_time() - started == pytest.approx(2.0)
@@ -187,13 +187,13 @@ async def test_readiness_takes_two_seconds_when_a_stalled_check_takes_longer_to_
             with trio.CancelScope(shield=True):
                 await trio.sleep(5)
 
-    parts.answer = stalled
+    parts.response = stalled
     for _ in range(3):
         started = trio.current_time()
         reply = await client.get("/health/ready")
         assert trio.current_time() - started == pytest.approx(2.0)
         assert reply.json()["services"]["database"] == {"status": "down", "error": "TIMEOUT"}
-    parts.answer = trio.lowlevel.checkpoint
+    parts.response = trio.lowlevel.checkpoint
     await trio.sleep(6)
     assert (await client.get("/health/ready")).status == 200
 
@@ -204,7 +204,7 @@ async def test_readiness_takes_two_seconds_for_database_and_migrations_together(
     async def slow() -> None:
         await trio.sleep(1.5)
 
-    parts.answer = slow
+    parts.response = slow
     parts.migrations_take = 1.5
     started = trio.current_time()
     assert (await client.get("/health/ready")).status == 503
@@ -236,7 +236,7 @@ async def test_the_database_is_asked_once_a_second_however_many_ask(
     async def thoughtful() -> None:
         await trio.sleep(0.5)
 
-    parts.answer = thoughtful
+    parts.response = thoughtful
     statuses: list[int] = []
 
     async def ask() -> None:
@@ -257,10 +257,10 @@ async def test_the_database_is_asked_once_a_second_however_many_ask(
 async def test_a_probe_whose_client_left_does_not_hold_up_the_next(
     client: Client, parts: Parts, autojump_clock: Any
 ) -> None:
-    parts.answer = trio.sleep_forever
+    parts.response = trio.sleep_forever
     with trio.move_on_after(0.5):
         await client.get("/health/ready")
-    parts.answer = trio.lowlevel.checkpoint
+    parts.response = trio.lowlevel.checkpoint
     started = trio.current_time()
     assert (await client.get("/health/ready")).status == 503  # of the check that still ran
     assert trio.current_time() - started == pytest.approx(1.5)
@@ -333,11 +333,11 @@ async def test_a_slow_database_is_degraded_and_a_dead_one_unhealthy(
     async def dead() -> None:
         raise ConnectionError
 
-    parts.answer = slow
+    parts.response = slow
     reply = await client.get("/health/detailed", x_api_key=KEY)
     assert (reply.status, reply.json()["status"]) == (200, "degraded")
     assert reply.json()["services"]["database"] == {"status": "degraded", "latency": 1500}
-    parts.answer = dead
+    parts.response = dead
     await trio.sleep(2)
     reply = await client.get("/health/detailed", x_api_key=KEY)
     assert (reply.status, reply.json()["status"]) == (503, "unhealthy")

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from cookcam.config.readers import Secret
 from cookcam.errors import ServiceUnavailable
 from cookcam.features.operations.health import externals as module
-from cookcam.features.operations.health.externals import EVERY, PATIENCE, Externals
+from cookcam.features.operations.health.externals import INTERVAL, TIMEOUT, Externals
 from cookcam.features.operations.health.models import ServiceHealthResponse
 from cookcam.integrations.usda import Usda
 from cookcam.observability.metrics import Metrics
@@ -22,17 +22,17 @@ from cookcam.sandbox.openai import open_openai
 from cookcam.sandbox.usda import open_usda
 from tests.identity.project import open_project
 from tests.integrations.openai_conversations import open_model
-from tests.support.whole_server import WholeServer, environment, whole_server
+from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 
 class Service:
     def __init__(self) -> None:
-        self.answer: Callable[[], Any] = trio.lowlevel.checkpoint
+        self.response: Callable[[], Any] = trio.lowlevel.checkpoint
         self.asked = 0
 
     async def __call__(self) -> None:
         self.asked += 1
-        await self.answer()
+        await self.response()
 
 
 async def away() -> None:
@@ -45,9 +45,9 @@ async def test_they_are_asked_once_a_minute_and_not_by_who_reads(autojump_clock:
     assert externals.report() is None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(externals.run)
-        await trio.sleep(1.1 * EVERY)
+        await trio.sleep(1.1 * INTERVAL)
         assert externals.report() is not None
-        await trio.sleep(9 * EVERY)
+        await trio.sleep(9 * INTERVAL)
         for _ in range(100):
             externals.report()
         assert 9 <= one.asked == other.asked <= 12
@@ -56,7 +56,7 @@ async def test_they_are_asked_once_a_minute_and_not_by_who_reads(autojump_clock:
 
 async def test_a_report_has_the_longest_latency_and_the_age(autojump_clock: MockClock):
     one, other = Service(), Service()
-    one.answer = partial(trio.sleep, 1.25)
+    one.response = partial(trio.sleep, 1.25)
     externals = Externals({"one": one, "other": other})
     await externals.look()
     await trio.sleep(30)
@@ -65,11 +65,11 @@ async def test_a_report_has_the_longest_latency_and_the_age(autojump_clock: Mock
 
 async def test_those_that_are_away_are_named_by_code_and_nothing_else(autojump_clock: MockClock):
     one, other, third = Service(), Service(), Service()
-    one.answer, other.answer = away, trio.sleep_forever
+    one.response, other.response = away, trio.sleep_forever
     began = trio.current_time()
     externals = Externals({"one": one, "other": other, "third": third})
     await externals.look()
-    assert trio.current_time() - began == PATIENCE  # side by side
+    assert trio.current_time() - began == TIMEOUT  # side by side
     assert externals.report() == ServiceHealthResponse(
         "degraded", latency=0, error="one SERVICE_UNAVAILABLE, other TIMEOUT", age=5
     )
@@ -79,8 +79,8 @@ async def test_only_a_change_is_logged(autojump_clock: MockClock):
     one = Service()
     externals = Externals({"one": one})
     with capture_logs() as logs:
-        for answer in (trio.lowlevel.checkpoint, away, away, trio.lowlevel.checkpoint):
-            one.answer = answer
+        for response in (trio.lowlevel.checkpoint, away, away, trio.lowlevel.checkpoint):
+            one.response = response
             await externals.look()
             await externals.look()
     assert [(line["event"], line["service"], line.get("code")) for line in logs] == [
@@ -125,22 +125,22 @@ async def test_a_refused_key_is_seen_before_somebody_needs_it():
         assert (report.status, report.error) == ("degraded", "usda SERVICE_AUTH_ERROR")
 
 
-async def told(server: WholeServer, error: str | None) -> dict[str, Any]:
+async def told(server: ServerUnderTest, error: str | None) -> dict[str, Any]:
     """`/health/detailed`, once `external_apis` has that error."""
     with trio.fail_after(20):
         while True:
-            answer = await server.http.get("/health/detailed")
-            service = answer.json()["services"].get("external_apis")
+            response = await server.http.get("/health/detailed")
+            service = response.json()["services"].get("external_apis")
             if service is not None and service.get("error") == error:
-                return {"status_code": answer.status_code, **answer.json()}
+                return {"status_code": response.status_code, **response.json()}
             await trio.sleep(0.05)
 
 
 async def test_the_assembled_server_tells_of_them(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "EVERY", 0.1)
-    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    monkeypatch.setattr(module, "INTERVAL", 0.1)
+    monkeypatch.setattr(module, "TIMEOUT", 0.5)
     async with (
         open_project(database_url) as gotrue,
         open_openai() as model,
@@ -171,7 +171,7 @@ async def test_the_assembled_server_tells_of_them(
 async def test_without_a_key_of_its_own_the_server_spends_no_quota_of_usda(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(module, "EVERY", 0.1)
+    monkeypatch.setattr(module, "INTERVAL", 0.1)
     async with (
         open_project(database_url) as gotrue,
         open_openai() as model,

@@ -39,7 +39,7 @@ class Cooked(msgspec.Struct):
 
 
 @define
-class Kitchen:
+class IdempotencyApp:
     """Counts what it cooks, and waits or fails where a test wants it."""
 
     cooked: int = 0
@@ -68,7 +68,7 @@ class Tokens:
 
 @frozen
 class Stage:
-    kitchen: Kitchen
+    kitchen: IdempotencyApp
     store: ReplyStore
     http: httpx.AsyncClient
     ann: UUID
@@ -88,7 +88,7 @@ class Stage:
         return await self.http.post(f"/api/v1{path}", json={"dish": dish}, headers=headers)
 
 
-def routes(kitchen: Kitchen, replies: Replies) -> Routes:
+def routes(kitchen: IdempotencyApp, replies: Replies) -> Routes:
     bp = Routes("kitchen", __name__)
 
     @bp.post("/dishes/<table>")
@@ -124,7 +124,7 @@ async def stage(database: Database, database_url: str) -> AsyncIterator[Stage]:
             "ENABLE_RATE_LIMITING": "false",
         }
     )
-    kitchen, store = Kitchen(), ReplyStore(database)
+    kitchen, store = IdempotencyApp(), ReplyStore(database)
     limits = RateLimits.of(settings.limits)
     app = create_app(
         settings, [routes(kitchen, Replies(store))], authenticator=Tokens(), limits=limits
@@ -194,19 +194,19 @@ async def test_a_key_too_long_is_refused(stage: Stage) -> None:
 
 async def test_many_at_once_run_once(stage: Stage) -> None:
     stage.kitchen.started, stage.kitchen.may_finish = trio.Event(), trio.Event()
-    answers: list[httpx.Response] = []
+    responses: list[httpx.Response] = []
 
     async def ask() -> None:
-        answers.append(await stage.post("k"))
+        responses.append(await stage.post("k"))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
         await stage.kitchen.started.wait()
-        answers += [await stage.post("k") for _ in range(10)]
+        responses += [await stage.post("k") for _ in range(10)]
         stage.kitchen.may_finish.set()
-    *refused, first = answers
+    *refused, first = responses
     assert first.status_code == 201
-    assert {answer.status_code for answer in refused} == {409}
+    assert {response.status_code for response in refused} == {409}
     assert refused[0].json()["code"] == "CONFLICT_ERROR"
     assert refused[0].headers["retry-after"] == "2"
     assert (await stage.post("k")).json() == first.json()
@@ -214,16 +214,16 @@ async def test_many_at_once_run_once(stage: Stage) -> None:
 
 
 async def test_a_race_for_a_new_key_has_one_winner(stage: Stage) -> None:
-    answers: list[int] = []
+    responses: list[int] = []
 
     async def ask() -> None:
-        answers.append((await stage.post("k")).status_code)
+        responses.append((await stage.post("k")).status_code)
 
     async with trio.open_nursery() as nursery:
         for _ in range(12):
             nursery.start_soon(ask)
     assert stage.kitchen.cooked == 1
-    assert set(answers) <= {201, 409}
+    assert set(responses) <= {201, 409}
 
 
 async def test_a_failure_is_not_kept(stage: Stage, database: Database) -> None:

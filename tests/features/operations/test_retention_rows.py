@@ -25,7 +25,7 @@ PERIOD = "now() - interval '9 years', now() - make_interval(days => days)"
 
 
 @define
-class House:
+class RetentionRows:
     database: Database
     user_id: UUID
 
@@ -54,14 +54,14 @@ class House:
 
 
 @pytest.fixture
-async def house(fresh_database_url: str) -> AsyncIterator[House]:
+async def rows(fresh_database_url: str) -> AsyncIterator[RetentionRows]:
     config = DatabaseConfig(url=Secret(fresh_database_url), pool_min=1, pool_max=2)
     async with Database.open(config) as database:
-        yield House(database, await create_user(fresh_database_url))
+        yield RetentionRows(database, await create_user(fresh_database_url))
 
 
-async def test_stripe_events_lose_their_payload_and_then_go(house: House) -> None:
-    await house.sql(
+async def test_stripe_events_lose_their_payload_and_then_go(rows: RetentionRows) -> None:
+    await rows.sql(
         """insert into stripe_webhook_events
         (event_id, event_type, status, attempts, payload, received_at, next_attempt_at)
         select state || ' ' || days, 'x', split_part(state, ' ', 1), attempts, '{}',
@@ -70,14 +70,14 @@ async def test_stripe_events_lose_their_payload_and_then_go(house: House) -> Non
         from (values ('processed', 1), ('failed dead', 10), ('failed', 9), ('processing', 1))
           as e (state, attempts), unnest(array[1, 89, 91, 399, 401]) as days"""
     )
-    left = await house.left(
+    left = await rows.left(
         "select event_id from stripe_webhook_events where payload is not null order by 1"
     )
     waiting = [f"{state} {day}" for state in ("failed", "processing") for day in (1, 89, 91, 399)]
     waiting += ["failed 401", "processing 401"]
     done = [f"{state} {day}" for state in ("failed dead", "processed") for day in (1, 89)]
     assert {name for (name,) in left} == {*waiting, *done}
-    cleared = await house.sql(
+    cleared = await rows.sql(
         "select event_id from stripe_webhook_events where payload is null order by 1"
     )
     assert [name for (name,) in cleared] == [
@@ -88,8 +88,8 @@ async def test_stripe_events_lose_their_payload_and_then_go(house: House) -> Non
     ]
 
 
-async def test_store_notifications_lose_their_payload_and_then_go(house: House) -> None:
-    await house.sql(
+async def test_store_notifications_lose_their_payload_and_then_go(rows: RetentionRows) -> None:
+    await rows.sql(
         """insert into iap_webhook_logs
         (platform, notification_id, notification_type, status, attempts, payload, received_at,
          claimed_at)
@@ -102,7 +102,7 @@ async def test_store_notifications_lose_their_payload_and_then_go(house: House) 
           ('failed', 9), ('processing', 1), ('processing now', 10))
           as e (state, attempts), unnest(array[89, 91, 401]) as days"""
     )
-    left = await house.left(
+    left = await rows.left(
         "select notification_id, payload is null from iap_webhook_logs order by 1"
     )
     assert dict(left) == {
@@ -119,9 +119,9 @@ async def test_store_notifications_lose_their_payload_and_then_go(house: House) 
 
 
 async def test_validations_lose_the_receipt_the_fruitless_go_and_bindings_stay(
-    house: House,
+    rows: RetentionRows,
 ) -> None:
-    await house.sql(
+    await rows.sql(
         """insert into iap_validation_history
         (platform, product_id, receipt_hash, transaction_id, status, environment,
          receipt_ciphertext, validation_response, validated_at)
@@ -131,12 +131,12 @@ async def test_validations_lose_the_receipt_the_fruitless_go_and_bindings_stay(
         from unnest(array['valid', 'pending', 'invalid', 'error']) as status,
           unnest(array[89, 91, 4000]) as days"""
     )
-    await house.sql(
+    await rows.sql(
         "insert into iap_receipt_bindings"
         " (platform, store_key, user_id, first_product_id, first_seen_at)"
         " values ('ios', '1', %(user_id)s, 'p', now() - interval '20 years')"
     )
-    left = await house.left(
+    left = await rows.left(
         "select transaction_id, receipt_ciphertext is null and validation_response is null"
         " from iap_validation_history order by 1"
     )
@@ -144,11 +144,13 @@ async def test_validations_lose_the_receipt_the_fruitless_go_and_bindings_stay(
         **{f"{status} 89": False for status in ("valid", "pending", "invalid", "error")},
         **{f"{status} {days}": True for status in ("valid", "pending") for days in (91, 4000)},
     }
-    assert await house.sql("select store_key from iap_receipt_bindings") == [("1",)]
+    assert await rows.sql("select store_key from iap_receipt_bindings") == [("1",)]
 
 
-async def test_ended_subscriptions_and_their_history_are_kept_seven_years(house: House) -> None:
-    await house.sql(
+async def test_ended_subscriptions_and_their_history_are_kept_seven_years(
+    rows: RetentionRows,
+) -> None:
+    await rows.sql(
         f"""with kept as (
           insert into user_subscriptions
           (user_id, tier_id, provider, provider_subscription_id, product_id, status,
@@ -169,16 +171,16 @@ async def test_ended_subscriptions_and_their_history_are_kept_seven_years(house:
           now() - make_interval(days => days)
         from kept, unnest(array[2600, 2500]) as days"""
     )
-    await house.sql(
+    await rows.sql(
         """insert into subscription_history (action, event_ref, created_at)
         select 'created', 'nobody ' || days, now() - make_interval(days => days)
         from unnest(array[2600, 2500]) as days"""
     )
     gone = ("long ago", "long gone", "never was")
     kept = ("ended", "goes on", "refunded later", "superseded")
-    left = await house.left("select provider_subscription_id from user_subscriptions order by 1")
+    left = await rows.left("select provider_subscription_id from user_subscriptions order by 1")
     assert [name for (name,) in left] == list(kept)
-    history = await house.sql("select event_ref from subscription_history")
+    history = await rows.sql("select event_ref from subscription_history")
     assert {ref for (ref,) in history} == {
         *(f"{name} {days}" for name in kept for days in (2600, 2500)),
         *(f"{name} 2500" for name in gone),
@@ -223,48 +225,48 @@ TIMES: dict[str, LiteralString] = {
 
 @pytest.mark.parametrize(("table", "fill"), NINETY_DAYS, ids=[name for name, _ in NINETY_DAYS])
 async def test_what_is_kept_ninety_days(
-    house: House, table: LiteralString, fill: LiteralString
+    rows: RetentionRows, table: LiteralString, fill: LiteralString
 ) -> None:
-    await house.sql(fill + " from unnest(array[1, 88, 89, 91, 92, 93, 1000]) as days")
-    left = await house.left(
+    await rows.sql(fill + " from unnest(array[1, 88, 89, 91, 92, 93, 1000]) as days")
+    left = await rows.left(
         f"select extract(day from now() - {TIMES.get(table, 'created_at')})::int"
         f" from {table} order by 1"
     )
     assert left == [(1,), (88,), (89,)]
 
 
-async def test_a_run_that_is_not_finished_stays(house: House) -> None:
-    await house.sql(
+async def test_a_run_that_is_not_finished_stays(rows: RetentionRows) -> None:
+    await rows.sql(
         "insert into reconciliation_runs (holder, began_at)"
         " values (%(user_id)s, now() - interval '4 years')"
     )
-    assert len(await house.left("select id from reconciliation_runs")) == 1
+    assert len(await rows.left("select id from reconciliation_runs")) == 1
 
 
-async def test_usage_counters_go_after_four_hundred_days(house: House) -> None:
-    await house.sql(
+async def test_usage_counters_go_after_four_hundred_days(rows: RetentionRows) -> None:
+    await rows.sql(
         """insert into usage_counters (user_id, metric, period_start, used)
         select %(user_id)s, 'daily_scans', (now() at time zone 'UTC')::date - days, 1
         from unnest(array[0, 399, 400, 401, 402, 800]) as days"""
     )
-    assert await house.left(
+    assert await rows.left(
         "select (now() at time zone 'UTC')::date - period_start from usage_counters order by 1"
     ) == [(0,), (399,), (400,)]
 
 
-async def test_stored_replies_go_when_they_expire(house: House) -> None:
-    await house.sql(
+async def test_stored_replies_go_when_they_expire(rows: RetentionRows) -> None:
+    await rows.sql(
         """insert into idempotency_keys
         (user_id, key, endpoint, request_hash, status_code, created_at, expires_at)
         select %(user_id)s, minutes, '/x', 'h', 200, now() - interval '1 day',
           now() + make_interval(mins => minutes)
         from unnest(array[-1440, -60, -1, 1, 60]) as minutes"""
     )
-    assert await house.left("select key::int from idempotency_keys order by 1") == [(1,), (60,)]
+    assert await rows.left("select key::int from idempotency_keys order by 1") == [(1,), (60,)]
 
 
-async def test_account_deletions_are_on_record_for_seven_years(house: House) -> None:
-    await house.sql(
+async def test_account_deletions_are_on_record_for_seven_years(rows: RetentionRows) -> None:
+    await rows.sql(
         """insert into account_deletions
         (user_hash, user_id, status, deleted_at, completed_at, requested_at, error_message)
         select encode(sha256(name::bytea), 'hex'),
@@ -277,15 +279,15 @@ async def test_account_deletions_are_on_record_for_seven_years(house: House) -> 
             ('failed', 'not done', 2600), ('pending', 'waiting', 2600)) as d (status, name, days)
         ) as d"""
     )
-    assert await house.left("select error_message from account_deletions order by 1") == [
+    assert await rows.left("select error_message from account_deletions order by 1") == [
         ("not done",),
         ("on record",),
         ("waiting",),
     ]
 
 
-async def test_recent_recipes_get_a_score_and_older_ones_keep_theirs(house: House) -> None:
-    await house.sql(
+async def test_recent_recipes_get_a_score_and_older_ones_keep_theirs(rows: RetentionRows) -> None:
+    await rows.sql(
         """insert into recipes
         (title, is_published, view_count, rating_sum, created_at, updated_at, trending_score)
         values
@@ -297,9 +299,9 @@ async def test_recent_recipes_get_a_score_and_older_ones_keep_theirs(house: Hous
           ('old', true, 7, 9, now() - interval '31 days', now() - interval '31 days', 5),
           ('draft', false, 7, 9, now(), now(), 0)"""
     )
-    edited = await house.sql("select title, updated_at from recipes order by title")
-    await house.sweep()
-    scores = await house.sql("select title, trending_score::float8 from recipes")
+    edited = await rows.sql("select title, updated_at from recipes order by title")
+    await rows.sweep()
+    scores = await rows.sql("select title, trending_score::float8 from recipes")
     assert dict(scores) == {
         "new": pytest.approx(50, abs=0.2),
         "seen": pytest.approx(7 + 90 + 100 / 50, abs=0.01),
@@ -309,17 +311,19 @@ async def test_recent_recipes_get_a_score_and_older_ones_keep_theirs(house: Hous
         "old": 5,
         "draft": 0,
     }
-    assert await house.sql("select title, updated_at from recipes order by title") == edited
+    assert await rows.sql("select title, updated_at from recipes order by title") == edited
 
 
-async def test_a_score_is_written_once_in_a_sweep_and_again_an_hour_later(house: House) -> None:
-    await house.sql(
+async def test_a_score_is_written_once_in_a_sweep_and_again_an_hour_later(
+    rows: RetentionRows,
+) -> None:
+    await rows.sql(
         "insert into recipes (title, is_published, created_at)"
         " select n, true, now() - make_interval(mins => n) from generate_series(1, 9) as n"
     )
-    assert (await house.sweep())["trending scores"] == 9
-    before = await house.sql("select min(trending_score) from recipes")
-    await house.sql("update recipes set created_at = created_at - interval '1 hour'")
-    assert (await house.sweep())["trending scores"] == 9
-    after = await house.sql("select max(trending_score) from recipes")
+    assert (await rows.sweep())["trending scores"] == 9
+    before = await rows.sql("select min(trending_score) from recipes")
+    await rows.sql("update recipes set created_at = created_at - interval '1 hour'")
+    assert (await rows.sweep())["trending scores"] == 9
+    after = await rows.sql("select max(trending_score) from recipes")
     assert after[0] < before[0]

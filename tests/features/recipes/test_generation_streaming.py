@@ -13,22 +13,29 @@ from trio_websocket import open_websocket_url
 
 from cookcam.features.recipes.generation import streaming
 from cookcam.sandbox.openai import Fault
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.features.recipes.test_generation_faults import BODIES, IDEAS, PREVIEWS
-from tests.support.generation import STREAM, Kitchen, chosen, new_session, open_kitchen, previews
+from tests.support.generation import (
+    STREAM,
+    GenerationApp,
+    chosen,
+    new_session,
+    open_generation_app,
+    previews,
+)
 
 Event = tuple[str, Any]
 
 
 @pytest.fixture
-async def kitchen(database_url: str) -> AsyncIterator[Kitchen]:
-    async with open_kitchen(database_url) as opened:
+async def generation_app(database_url: str) -> AsyncIterator[GenerationApp]:
+    async with open_generation_app(database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(kitchen: Kitchen) -> Person:
-    return await kitchen.person()
+async def ann(generation_app: GenerationApp) -> ApiUser:
+    return await generation_app.person()
 
 
 def parsed(text: str) -> list[Event]:
@@ -43,20 +50,20 @@ def parsed(text: str) -> list[Event]:
     return events
 
 
-async def streamed(person: Person, path: str, body: Any, **headers: str) -> list[Event]:
-    answer = await person.post(f"/recipes/{path}", body, headers={**STREAM, **headers})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "text/event-stream"
-    assert answer.headers["cache-control"] == "no-cache"
-    assert answer.headers["x-accel-buffering"] == "no"
-    return parsed(answer.text)
+async def streamed(person: ApiUser, path: str, body: Any, **headers: str) -> list[Event]:
+    response = await person.post(f"/recipes/{path}", body, headers={**STREAM, **headers})
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "text/event-stream"
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.headers["x-accel-buffering"] == "no"
+    return parsed(response.text)
 
 
 def named(events: list[Event], name: str) -> list[Any]:
     return [data for found, data in events if found == name]
 
 
-async def test_every_generation_can_be_watched(kitchen: Kitchen, ann: Person):
+async def test_every_generation_can_be_watched(generation_app: GenerationApp, ann: ApiUser):
     begun = await chosen(ann)
     cases = {path: body for path, (body, _) in BODIES.items()}
     cases["generate-previews"] = {**PREVIEWS, "sessionId": new_session()}
@@ -68,7 +75,7 @@ async def test_every_generation_can_be_watched(kitchen: Kitchen, ann: Person):
         "generate-full": ("recipe", lambda body: [body["full_recipe"]]),
         "generate-detailed": ("recipe", lambda body: [body["data"]["recipe"]]),
     }
-    bob = await kitchen.person("Bob")
+    bob = await generation_app.person("Bob")
     for path, body in cases.items():
         events = await streamed(ann, path, body)
         stages = [told["stage"] for told in named(events, "progress")]
@@ -91,29 +98,32 @@ async def test_every_generation_can_be_watched(kitchen: Kitchen, ann: Person):
         assert ordinary.keys() == done.keys()
 
 
-async def test_parts_come_before_the_end(kitchen: Kitchen, ann: Person):
-    kitchen.model.behaviour.chunk_size, kitchen.model.behaviour.chunk_delay = 200, 0.02
+async def test_parts_come_before_the_end(generation_app: GenerationApp, ann: ApiUser):
+    generation_app.model.behaviour.chunk_size, generation_app.model.behaviour.chunk_delay = (
+        200,
+        0.02,
+    )
     url, headers = "/api/v1/recipes/generate-previews", {"Authorization": f"Bearer {ann.token}"}
-    async with kitchen.http.stream(
+    async with generation_app.http.stream(
         "POST", url, json=PREVIEWS, headers={**headers, **STREAM}
-    ) as answer:
+    ) as response:
         text = ""
-        async for piece in answer.aiter_text():
+        async for piece in response.aiter_text():
             text += piece
             if "event: preview" in text:
                 assert "event: done" not in text
-                assert (await kitchen.traces(ann)).previews == 0
-                assert kitchen.model.received[0].outcome == "open"
+                assert (await generation_app.traces(ann)).previews == 0
+                assert generation_app.model.received[0].outcome == "open"
                 break
         # The client leaves here.
-    received = kitchen.model.received[0]
+    received = generation_app.model.received[0]
     with trio.fail_after(2):
         await received.ended()
     assert received.outcome == "disconnected"
-    assert (await kitchen.traces(ann)).sessions == 0
+    assert (await generation_app.traces(ann)).sessions == 0
 
 
-async def test_a_repeat_gets_what_is_there(kitchen: Kitchen, ann: Person):
+async def test_a_repeat_gets_what_is_there(generation_app: GenerationApp, ann: ApiUser):
     body = await chosen(ann)
     first = (await streamed(ann, "generate-detailed", body))[-1]
     assert await streamed(ann, "generate-detailed", body) == [
@@ -124,9 +134,9 @@ async def test_a_repeat_gets_what_is_there(kitchen: Kitchen, ann: Person):
     assert again == [("done", suggested)]
 
 
-async def test_a_model_that_starts_again(kitchen: Kitchen, ann: Person):
-    kitchen.model.behaviour.chunk_size = 64
-    kitchen.model.behaviour.fault = Fault("cut", times=1)
+async def test_a_model_that_starts_again(generation_app: GenerationApp, ann: ApiUser):
+    generation_app.model.behaviour.chunk_size = 64
+    generation_app.model.behaviour.fault = Fault("cut", times=1)
     events = await streamed(ann, "generate-previews", PREVIEWS)
     stages = [told["stage"] for told in named(events, "progress")]
     assert "restarted" in stages
@@ -140,9 +150,11 @@ async def test_a_model_that_starts_again(kitchen: Kitchen, ann: Person):
 
 async def test_what_goes_wrong_is_an_event(database_url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(streaming, "HEARTBEAT_SECONDS", 0.1)
-    async with open_kitchen(database_url, GENERATION_TIMEOUT_SECONDS="1.5") as kitchen:
-        ann = await kitchen.person()
-        kitchen.model.behaviour.fault = Fault("hang")
+    async with open_generation_app(
+        database_url, GENERATION_TIMEOUT_SECONDS="1.5"
+    ) as generation_app:
+        ann = await generation_app.person()
+        generation_app.model.behaviour.fault = Fault("hang")
         events = await streamed(ann, "generate-previews", PREVIEWS)
         assert [name for name, _ in events[-1:]] == ["error"]
         assert len(named(events, ":")) >= 2  # nobody took it for dead
@@ -152,7 +164,7 @@ async def test_what_goes_wrong_is_an_event(database_url: str, monkeypatch: pytes
         assert error["path"] == "/api/v1/recipes/generate-previews"
         assert error["requestId"]
 
-        kitchen.model.behaviour.fault = Fault("garbage")
+        generation_app.model.behaviour.fault = Fault("garbage")
         with structlog.testing.capture_logs() as logs:
             error = (await streamed(ann, "generate-previews", PREVIEWS))[-1][1]
         assert (error["statusCode"], error["code"]) == (502, "SERVICE_ERROR")
@@ -166,24 +178,24 @@ async def test_what_goes_wrong_is_an_event(database_url: str, monkeypatch: pytes
             )
         )[-1][1]
         assert (error["statusCode"], error["error"]) == (404, "Cooking session not found")
-        await kitchen.use_up(ann)
+        await generation_app.use_up(ann)
         error = (await streamed(ann, "suggestions", IDEAS))[-1][1]
         assert (error["statusCode"], error["limit"]) == (403, 10)
         # What can be told before anything begins is told as usual.
-        answer = await ann.post("/recipes/suggestions", {}, headers=STREAM)
-        assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
-        answer = await kitchen.guest.post("/recipes/suggestions", IDEAS, headers=STREAM)
-        assert answer.status_code == 401
+        response = await ann.post("/recipes/suggestions", {}, headers=STREAM)
+        assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
+        response = await generation_app.guest.post("/recipes/suggestions", IDEAS, headers=STREAM)
+        assert response.status_code == 401
 
 
-async def test_the_same_is_told_to_the_users_sockets(kitchen: Kitchen, ann: Person):
-    url = f"ws://127.0.0.1:{kitchen.server.port}/api/v1/realtime"
+async def test_the_same_is_told_to_the_users_sockets(generation_app: GenerationApp, ann: ApiUser):
+    url = f"ws://127.0.0.1:{generation_app.server.port}/api/v1/realtime"
     token = [(b"authorization", f"Bearer {ann.token}".encode())]
     async with open_websocket_url(url, extra_headers=token) as socket:
         assert json.loads(await socket.get_message())["event"] == "connected"
-        answer = await previews(ann)
-        assert answer.status_code == 201
-        assert kitchen.model.received[0].question.stream
+        response = await previews(ann)
+        assert response.status_code == 201
+        assert generation_app.model.received[0].question.stream
         told: list[dict[str, Any]] = []
         while not told or told[-1]["stage"] != "done":
             with trio.fail_after(5):
@@ -193,14 +205,14 @@ async def test_the_same_is_told_to_the_users_sockets(kitchen: Kitchen, ann: Pers
     assert [one["stage"] for one in told[:1]] == ["asking"]
     assert {"writing", "storing"} < {one["stage"] for one in told}
     assert {one["operation"] for one in told} == {"generate-previews"}
-    assert {one["requestId"] for one in told} == {answer.headers["x-request-id"]}
+    assert {one["requestId"] for one in told} == {response.headers["x-request-id"]}
     assert max(one["items"] for one in told) == 3
 
 
 async def test_a_stream_in_flight_is_finished_by_a_server_that_stops(database_url: str):
-    async with open_kitchen(database_url) as kitchen:
-        ann = await kitchen.person()
-        kitchen.model.behaviour.delay = 0.5
+    async with open_generation_app(database_url) as generation_app:
+        ann = await generation_app.person()
+        generation_app.model.behaviour.delay = 0.5
         found: list[list[Event]] = []
 
         async def watch() -> None:
@@ -208,18 +220,18 @@ async def test_a_stream_in_flight_is_finished_by_a_server_that_stops(database_ur
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
-            await kitchen.model.request(0)
-            kitchen.server.stop()
-        await kitchen.server.ended.wait()
+            await generation_app.model.request(0)
+            generation_app.server.stop()
+        await generation_app.server.ended.wait()
         assert found[0][-1][0] == "done"
-        assert kitchen.server.status == 0
-        assert kitchen.server.report is not None
+        assert generation_app.server.status == 0
+        assert generation_app.server.report is not None
 
 
-async def test_a_client_that_wants_no_stream_gets_none(kitchen: Kitchen, ann: Person):
+async def test_a_client_that_wants_no_stream_gets_none(generation_app: GenerationApp, ann: ApiUser):
     for accept in ("application/json", "*/*", "text/html, application/json;q=0.9"):
-        answer = await ann.post("/recipes/suggestions", IDEAS, headers={"Accept": accept})
-        assert answer.headers["content-type"].startswith("application/json")
+        response = await ann.post("/recipes/suggestions", IDEAS, headers={"Accept": accept})
+        assert response.headers["content-type"].startswith("application/json")
     many = {"Accept": "application/json;q=0.5, Text/Event-Stream"}
-    answer = await ann.post("/recipes/suggestions", IDEAS, headers=many)
-    assert answer.headers["content-type"] == "text/event-stream"
+    response = await ann.post("/recipes/suggestions", IDEAS, headers=many)
+    assert response.headers["content-type"] == "text/event-stream"

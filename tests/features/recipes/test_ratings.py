@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.social import UNKNOWN, ApiServer, open_api_server, refused
 
 
@@ -20,12 +20,12 @@ async def api(database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
 
 
 @pytest.fixture
-async def ann(api: ApiServer) -> Person:
+async def ann(api: ApiServer) -> ApiUser:
     return await api.person("Ann")
 
 
 @pytest.fixture
-async def bob(api: ApiServer) -> Person:
+async def bob(api: ApiServer) -> ApiUser:
     return await api.person("Bob")
 
 
@@ -36,7 +36,7 @@ async def aggregates(api: ApiServer, recipe: str) -> tuple[float, int]:
 
 
 async def test_average_and_count_are_updated_by_each_rating(
-    api: ApiServer, ann: Person, bob: Person
+    api: ApiServer, ann: ApiUser, bob: ApiUser
 ):
     recipe = await api.recipe(ann)
     path = f"/recipes/{recipe}/rate"
@@ -65,11 +65,11 @@ async def test_average_and_count_are_updated_by_each_rating(
     assert await api.value(review, id=bob.id) == "Better"
 
 
-async def test_concurrent_ratings_are_all_counted(api: ApiServer, ann: Person, bob: Person):
+async def test_concurrent_ratings_are_all_counted(api: ApiServer, ann: ApiUser, bob: ApiUser):
     recipe = await api.recipe(ann)
     statuses: list[int] = []
 
-    async def rate(person: Person, stars: int) -> None:
+    async def rate(person: ApiUser, stars: int) -> None:
         response = await person.post(f"/recipes/{recipe}/rate", {"rating": stars})
         statuses.append(response.status_code)
 
@@ -86,7 +86,7 @@ async def test_concurrent_ratings_are_all_counted(api: ApiServer, ann: Person, b
     assert await aggregates(api, recipe) == (total / 2, 2)
 
 
-async def test_invalid_ratings_are_rejected(api: ApiServer, ann: Person, bob: Person):
+async def test_invalid_ratings_are_rejected(api: ApiServer, ann: ApiUser, bob: ApiUser):
     recipe = await api.recipe(ann)
     draft = await api.recipe(ann, is_published=False)
     bodies: list[Any] = [{}] + [

@@ -16,7 +16,7 @@ from cookcam.features.recipes.catalogue.models import Recipe, RecipeContent
 from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.features.recipes.catalogue.store import UPDATE, _values
 from cookcam.identity import Identity
-from tests.features.conftest import Client, Person, Server, open_server
+from tests.features.conftest import ApiUser, Client, Server, open_server
 
 FULL = {
     "description": "Slow and red",
@@ -42,12 +42,12 @@ def word() -> str:
 
 
 async def publish(author: Client, title: str, **content: Any) -> dict[str, Any]:
-    answer = await author.post("/recipes", {"title": title, "is_published": True, **content})
-    assert answer.status_code == 201, answer.text
-    return answer.json()
+    response = await author.post("/recipes", {"title": title, "is_published": True, **content})
+    assert response.status_code == 201, response.text
+    return response.json()
 
 
-def identity(person: Person) -> Identity:
+def identity(person: ApiUser) -> Identity:
     return Identity(UUID(person.id), claims={"sub": person.id, "role": "authenticated"})
 
 
@@ -81,10 +81,10 @@ OUT_OF_BOUNDS: list[tuple[dict[str, Any], str]] = [
 
 
 class TestCreating:
-    async def test_a_title_is_enough(self, ann: Person):
-        answer = await ann.post("/recipes", {"title": "Duplicate"})
-        assert answer.status_code == 201
-        row = answer.json()
+    async def test_a_title_is_enough(self, ann: ApiUser):
+        response = await ann.post("/recipes", {"title": "Duplicate"})
+        assert response.status_code == 201
+        row = response.json()
         assert row["success"] is True
         assert row["title"] == row["data"]["title"] == "Duplicate"
         assert row["created_by"] == ann.id
@@ -95,7 +95,7 @@ class TestCreating:
         assert isinstance(row["rating_avg"], float)
         assert row["created_at"].endswith("Z")
 
-    async def test_every_field_is_kept_and_has_both_spellings(self, ann: Person):
+    async def test_every_field_is_kept_and_has_both_spellings(self, ann: ApiUser):
         row = await publish(ann, " Sugo <3 ", **FULL)
         assert row["title"] == "Sugo <3"
         assert row["prep_time"] == row["prep_time_minutes"] == 10
@@ -113,8 +113,8 @@ class TestCreating:
         read = await ann.get(f"/recipes/{row['id']}")
         assert read.json() == {"success": True, "data": row["data"]}
 
-    async def test_null_is_left_out_and_unknown_fields_are_ignored(self, ann: Person):
-        answer = await ann.post(
+    async def test_null_is_left_out_and_unknown_fields_are_ignored(self, ann: ApiUser):
+        response = await ann.post(
             "/recipes",
             {
                 "title": "Plain",
@@ -126,28 +126,28 @@ class TestCreating:
                 "is_generated": True,
             },
         )
-        assert answer.status_code == 201
-        row = answer.json()
+        assert response.status_code == 201
+        row = response.json()
         assert row["created_by"] == ann.id
         assert (row["is_featured"], row["view_count"], row["is_generated"]) == (False, 0, False)
 
-    async def test_what_is_out_of_bounds_is_refused(self, ann: Person):
+    async def test_what_is_out_of_bounds_is_refused(self, ann: ApiUser):
         for content, literal in OUT_OF_BOUNDS:
-            answer = await ann.post("/recipes", content)
-            body = answer.json()
-            assert answer.status_code == 400, content
+            response = await ann.post("/recipes", content)
+            body = response.json()
+            assert response.status_code == 400, content
             assert body["success"] is False
             assert body["error"] == literal, content
             assert body["code"] == "VALIDATION_ERROR"
 
-    async def test_invisible_text_is_rejected_and_controls_are_removed(self, ann: Person):
+    async def test_invisible_text_is_rejected_and_controls_are_removed(self, ann: ApiUser):
         for title in ("\u200b" * 5, "\u202e\u2066\u2069", "\u3164" * 4, "\ufeff \u00ad \u2060"):
-            answer = await ann.post("/recipes", {"title": title})
-            assert answer.status_code == 400, ascii(title)
-            assert answer.json()["error"] == "Title must be at least 3 characters"
+            response = await ann.post("/recipes", {"title": title})
+            assert response.status_code == 400, ascii(title)
+            assert response.json()["error"] == "Title must be at least 3 characters"
         for body in ({"tags": ["\u200b"]}, {"instructions": ["\u200b"]}):
             assert (await ann.post("/recipes", {"title": "Seen", **body})).status_code == 400
-        answer = await ann.post(
+        response = await ann.post(
             "/recipes",
             {
                 "title": "\u202eTomato\u200b soup",
@@ -157,33 +157,33 @@ class TestCreating:
                 "ingredients": [{"name": "\u2066salt"}],
             },
         )
-        row = answer.json()["data"]
+        row = response.json()["data"]
         assert (row["title"], row["description"]) == ("Tomato soup", "Red.\nHot.")
         assert (row["tags"], row["instructions"]) == (["vegan"], ["Stir"])
 
-    async def test_titles_of_3_and_of_200_characters_fit(self, ann: Person):
+    async def test_titles_of_3_and_of_200_characters_fit(self, ann: ApiUser):
         for title in ("Pie", "é" * 200, "🍲" * 200):
             assert (await ann.post("/recipes", {"title": title})).status_code == 201
 
 
 class TestTheTitleOfAnAuthorIsUnique:
-    async def test_the_second_is_a_conflict(self, ann: Person, bob: Person):
+    async def test_the_second_is_a_conflict(self, ann: ApiUser, bob: ApiUser):
         assert (await ann.post("/recipes", {"title": "Duplicate"})).status_code == 201
         for title in ("Duplicate", "dUPLICATE", " duplicate "):
-            answer = await ann.post("/recipes", {"title": title})
-            body = answer.json()
-            assert answer.status_code == body["statusCode"] == 409
+            response = await ann.post("/recipes", {"title": title})
+            body = response.json()
+            assert response.status_code == body["statusCode"] == 409
             assert body["error"] == body["code"] == "DUPLICATE_ENTRY"
             assert body["message"] == "Resource already exists"
             assert {"requestId", "timestamp", "path"} <= body.keys()
         assert (await bob.post("/recipes", {"title": "Duplicate"})).status_code == 201
 
-    async def test_one_title_in_two_unicode_spellings_is_one_title(self, ann: Person):
+    async def test_one_title_in_two_unicode_spellings_is_one_title(self, ann: ApiUser):
         composed, decomposed = "Cr\u00e8me brul\u00e9e", "CRE\u0300ME BRULE\u0301E"
         assert (await ann.post("/recipes", {"title": composed})).status_code == 201
         assert (await ann.post("/recipes", {"title": decomposed})).status_code == 409
 
-    async def test_of_many_at_once_exactly_one_is_made(self, ann: Person):
+    async def test_of_many_at_once_exactly_one_is_made(self, ann: ApiUser):
         statuses: list[int] = []
 
         async def create() -> None:
@@ -194,34 +194,34 @@ class TestTheTitleOfAnAuthorIsUnique:
                 nursery.start_soon(create)
         assert sorted(statuses) == [201] + [409] * 11
 
-    async def test_a_change_cannot_take_a_title_either(self, ann: Person):
+    async def test_a_change_cannot_take_a_title_either(self, ann: ApiUser):
         await ann.post("/recipes", {"title": "First"})
         second = (await ann.post("/recipes", {"title": "Second"})).json()
-        answer = await ann.put(f"/recipes/{second['id']}", {"title": "FIRST"})
-        assert answer.status_code == 409
+        response = await ann.put(f"/recipes/{second['id']}", {"title": "FIRST"})
+        assert response.status_code == 409
         assert (await ann.put(f"/recipes/{second['id']}", {"title": "SECOND"})).status_code == 200
 
 
 class TestReading:
-    async def test_a_draft_is_for_its_author_only(self, guest: Client, ann: Person, bob: Person):
+    async def test_a_draft_is_for_its_author_only(self, guest: Client, ann: ApiUser, bob: ApiUser):
         draft = (await ann.post("/recipes", {"title": "Draft"})).json()
         assert (await ann.get(f"/recipes/{draft['id']}")).status_code == 200
         for other in (guest, bob):
-            answer = await other.get(f"/recipes/{draft['id']}")
-            assert answer.status_code == 404
-            assert answer.json()["error"] == "Recipe not found"
-            assert answer.json()["success"] is False
+            response = await other.get(f"/recipes/{draft['id']}")
+            assert response.status_code == 404
+            assert response.json()["error"] == "Recipe not found"
+            assert response.json()["success"] is False
 
-    async def test_an_unknown_or_malformed_id_is_the_same_404(self, ann: Person):
+    async def test_an_unknown_or_malformed_id_is_the_same_404(self, ann: ApiUser):
         unknown = [str(uuid4()), "7", "saved", "a" * 36, "x" * 5000]
         for recipe_id, method in product(unknown, ("GET", "PUT", "DELETE")):
-            answer = await ann.request(method, f"/recipes/{recipe_id}", json={"title": "Soup"})
-            assert answer.status_code == 404
-            assert answer.json()["error"] == "Recipe not found"
-            assert answer.json()["code"] == "NOT_FOUND"
+            response = await ann.request(method, f"/recipes/{recipe_id}", json={"title": "Soup"})
+            assert response.status_code == 404
+            assert response.json()["error"] == "Recipe not found"
+            assert response.json()["code"] == "NOT_FOUND"
 
     async def test_what_the_model_was_told_is_for_the_author_only(
-        self, guest: Client, ann: Person, bob: Person
+        self, guest: Client, ann: ApiUser, bob: ApiUser
     ):
         row = await publish(ann, "Open", instructions=[{"instruction": "Stir", "time": 3}])
         path = f"/recipes/{row['id']}"
@@ -233,11 +233,11 @@ class TestReading:
             assert "ai_metadata" not in seen
             assert seen["instructions"] == [{"instruction": "Stir", "time": 3}]
 
-    async def test_a_guest_has_no_favourites(self, guest: Client, ann: Person):
+    async def test_a_guest_has_no_favourites(self, guest: Client, ann: ApiUser):
         row = await publish(ann, "Favourite")
         assert "is_favorited" not in (await guest.get(f"/recipes/{row['id']}")).json()["data"]
 
-    async def test_linked_ingredients_come_along(self, server: Server, ann: Person):
+    async def test_linked_ingredients_come_along(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Linked")
         ((salt,),) = await server.sql(
             "insert into ingredients (name, category, sodium_mg_per_100g)"
@@ -257,13 +257,13 @@ class TestReading:
         assert first["ingredient"]["calories_per_100g"] is None
         assert second["ingredient"] is None
 
-    async def test_a_recipe_outlives_its_author(self, server: Server, ann: Person):
+    async def test_a_recipe_outlives_its_author(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Orphan")
         await server.sql("delete from auth.users where id = %(id)s", id=ann.id)
         seen = (await server.guest.get(f"/recipes/{row['id']}")).json()["data"]
         assert seen["creator"] is seen["creator_name"] is seen["created_by"] is None
 
-    async def test_a_bad_token_makes_a_guest(self, server: Server, ann: Person):
+    async def test_a_bad_token_makes_a_guest(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Open to all")
         stale = Client(server.http, "not a token")
         assert (await stale.get(f"/recipes/{row['id']}")).status_code == 200
@@ -284,15 +284,15 @@ BAD_QUERIES = [
 
 
 class TestListing:
-    async def test_published_recipes_and_ones_own(self, guest: Client, ann: Person, bob: Person):
+    async def test_published_recipes_and_ones_own(self, guest: Client, ann: ApiUser, bob: ApiUser):
         tag = word()
         await publish(ann, "Ann open", tags=[tag])
         await publish(bob, "Bob open", tags=[tag])
         await ann.post("/recipes", {"title": "Ann draft", "tags": [tag]})
 
         async def titles(reader: Client, query: str = "") -> list[str]:
-            answer = await reader.get(f"/recipes?tags={tag}{query}")
-            return [row["title"] for row in answer.json()["recipes"]]
+            response = await reader.get(f"/recipes?tags={tag}{query}")
+            return [row["title"] for row in response.json()["recipes"]]
 
         assert await titles(guest) == ["Bob open", "Ann open"]
         assert await titles(bob) == ["Bob open", "Ann open"]
@@ -301,7 +301,7 @@ class TestListing:
         assert await titles(ann, f"&user_id={ann.id}") == ["Ann draft", "Ann open"]
         assert await titles(ann, f"&user_id={uuid4()}") == []
 
-    async def test_the_list_is_at_the_root_and_under_data(self, guest: Client, ann: Person):
+    async def test_the_list_is_at_the_root_and_under_data(self, guest: Client, ann: ApiUser):
         tag = word()
         row = await publish(ann, "Both", tags=[tag])
         body = (await guest.get(f"/recipes?tags={tag}")).json()
@@ -312,7 +312,7 @@ class TestListing:
         (listed,) = body["recipes"]
         assert {**listed, "is_favorited": False, "ai_metadata": None} == row["data"]
 
-    async def test_pages_and_offsets(self, guest: Client, ann: Person):
+    async def test_pages_and_offsets(self, guest: Client, ann: ApiUser):
         tag = word()
         for n in range(5):
             await publish(ann, f"Number {n}", tags=[tag])
@@ -331,12 +331,12 @@ class TestListing:
 
     async def test_parameters_out_of_bounds_are_refused(self, guest: Client):
         for query, literal in BAD_QUERIES:
-            answer = await guest.get(f"/recipes?{query}")
-            assert answer.status_code == 400, query
-            assert answer.json()["error"] == literal
-            assert answer.json()["success"] is False
+            response = await guest.get(f"/recipes?{query}")
+            assert response.status_code == 400, query
+            assert response.json()["error"] == literal
+            assert response.json()["success"] is False
 
-    async def test_tags_overlap_and_difficulty_matches(self, guest: Client, ann: Person):
+    async def test_tags_overlap_and_difficulty_matches(self, guest: Client, ann: ApiUser):
         one, two = word(), word()
         await publish(ann, "One", tags=[one], difficulty="easy")
         await publish(ann, "Two", tags=[two], difficulty="hard")
@@ -352,16 +352,16 @@ class TestListing:
         assert await titles(f"tags={one},{two}&difficulty=any") == {"One", "Two"}
 
     async def test_search_finds_words_and_the_beginning_of_the_last(
-        self, guest: Client, ann: Person
+        self, guest: Client, ann: ApiUser
     ):
         w = word()
         await publish(ann, f"Tomato {w} soup", description="with basil", cuisine="thai")
         await publish(ann, f"Leek {w} pie")
 
         async def found(search: str) -> set[str]:
-            answer = await guest.get("/recipes", params={"search": search})
-            assert answer.status_code == 200
-            return {row["title"].split()[0] for row in answer.json()["recipes"]}
+            response = await guest.get("/recipes", params={"search": search})
+            assert response.status_code == 200
+            return {row["title"].split()[0] for row in response.json()["recipes"]}
 
         assert await found(w) == {"Tomato", "Leek"}
         assert await found(w[:-2]) == {"Tomato", "Leek"}
@@ -375,14 +375,14 @@ class TestListing:
         for search in (*"!'%_\\(&|", "a & b", "a | !b", "soup:*", "<->", "' or 1=1 --", "(("):
             assert (await guest.get("/recipes", params={"search": search})).status_code == 200
 
-    async def test_an_empty_search_is_none(self, guest: Client, ann: Person):
+    async def test_an_empty_search_is_none(self, guest: Client, ann: ApiUser):
         tag = word()
         await publish(ann, "Anything", tags=[tag])
         body = (await guest.get(f"/recipes?tags={tag}&search=%20&user_id=&difficulty=")).json()
         assert len(body["recipes"]) == 1
 
     async def test_the_search_for_trending_is_an_order(
-        self, server: Server, guest: Client, ann: Person
+        self, server: Server, guest: Client, ann: ApiUser
     ):
         tag = word()
         scores = {"Quiet": 0, "Loud": 900.5, "Fresh": 50}
@@ -402,7 +402,7 @@ class TestListing:
         assert body["recipes"][0]["trending_score"] == 900.5
 
     async def test_a_list_is_three_reads_whatever_its_length(
-        self, server: Server, guest: Client, ann: Person, bob: Person
+        self, server: Server, guest: Client, ann: ApiUser, bob: ApiUser
     ):
         tag = word()
         for n in range(6):
@@ -414,30 +414,30 @@ class TestListing:
 
 
 class TestChanging:
-    async def test_what_is_given_changes_and_the_rest_stays(self, ann: Person):
+    async def test_what_is_given_changes_and_the_rest_stays(self, ann: ApiUser):
         row = await publish(ann, "Before", **FULL)
-        answer = await ann.put(
+        response = await ann.put(
             f"/recipes/{row['id']}", {"title": "After", "servings": 2, "cuisine": None}
         )
-        assert answer.status_code == 200
-        changed = answer.json()
+        assert response.status_code == 200
+        changed = response.json()
         assert changed["updated_at"] > row["updated_at"]
         expected = {**row["data"], "title": "After", "servings": 2}
         expected["updated_at"] = changed["updated_at"]
         assert changed["data"] == expected
         assert (await ann.get(f"/recipes/{row['id']}")).json()["data"] == expected
 
-    async def test_change_of_unknown_fields_alone_is_rejected(self, ann: Person):
+    async def test_change_of_unknown_fields_alone_is_rejected(self, ann: ApiUser):
         row = await publish(ann, "Known")
-        answer = await ann.put(f"/recipes/{row['id']}", {"name": "Other"})
-        assert (answer.status_code, answer.json()["error"]) == (400, "No fields to update")
+        response = await ann.put(f"/recipes/{row['id']}", {"name": "Other"})
+        assert (response.status_code, response.json()["error"]) == (400, "No fields to update")
 
-    async def test_an_empty_change_returns_the_row(self, ann: Person):
+    async def test_an_empty_change_returns_the_row(self, ann: ApiUser):
         row = await publish(ann, "Same")
-        answer = await ann.put(f"/recipes/{row['id']}", {})
-        assert answer.json()["data"] == row["data"]
+        response = await ann.put(f"/recipes/{row['id']}", {})
+        assert response.json()["data"] == row["data"]
 
-    async def test_plain_instructions_replace_full_steps(self, ann: Person):
+    async def test_plain_instructions_replace_full_steps(self, ann: ApiUser):
         row = await publish(ann, "Steps", instructions=[{"instruction": "Stir", "time": 3}])
         changed = await ann.put(f"/recipes/{row['id']}", {"instructions": ["Wait"]})
         assert changed.json()["instructions"] == ["Wait"]
@@ -446,7 +446,7 @@ class TestChanging:
         )
         assert changed.json()["instructions"] == [{"instruction": "Fry", "time": 1}]
 
-    async def test_lists_can_be_emptied_and_a_recipe_withdrawn(self, guest: Client, ann: Person):
+    async def test_lists_can_be_emptied_and_a_recipe_withdrawn(self, guest: Client, ann: ApiUser):
         row = await publish(ann, "Public", **FULL)
         changed = await ann.put(
             f"/recipes/{row['id']}", {"ingredients": [], "tags": [], "is_published": False}
@@ -454,22 +454,22 @@ class TestChanging:
         assert changed.json()["ingredients"] == changed.json()["tags"] == []
         assert (await guest.get(f"/recipes/{row['id']}")).status_code == 404
 
-    async def test_somebody_elses_recipe_is_not_there(self, ann: Person, bob: Person):
+    async def test_somebody_elses_recipe_is_not_there(self, ann: ApiUser, bob: ApiUser):
         row = await publish(ann, "Mine")
-        for answer in (
+        for response in (
             await bob.put(f"/recipes/{row['id']}", {"title": "Yours"}),
             await bob.delete(f"/recipes/{row['id']}"),
         ):
-            assert answer.status_code == 404
-            assert answer.json()["error"] == "Recipe not found"
+            assert response.status_code == 404
+            assert response.json()["error"] == "Recipe not found"
         assert (await ann.get(f"/recipes/{row['id']}")).json()["data"] == row["data"]
 
-    async def test_deleting_ones_own(self, ann: Person):
+    async def test_deleting_ones_own(self, ann: ApiUser):
         row = await publish(ann, "Gone")
-        answer = await ann.delete(f"/recipes/{row['id']}")
-        assert answer.status_code == 200
-        assert answer.json()["success"] is True
-        assert answer.json()["message"]
+        response = await ann.delete(f"/recipes/{row['id']}")
+        assert response.status_code == 200
+        assert response.json()["success"] is True
+        assert response.json()["message"]
         assert (await ann.delete(f"/recipes/{row['id']}")).status_code == 404
         assert (await ann.post("/recipes", {"title": "Gone"})).status_code == 201
 
@@ -479,9 +479,9 @@ class TestChanging:
             ("PUT", f"/recipes/{uuid4()}"),
             ("DELETE", f"/recipes/{uuid4()}"),
         ):
-            answer = await guest.request(method, path, json={"title": "Soup"})
-            assert answer.status_code == 401
-            assert answer.json()["error"] == "Authentication required"
+            response = await guest.request(method, path, json={"title": "Soup"})
+            assert response.status_code == 401
+            assert response.json()["error"] == "Authentication required"
 
 
 class Unchecked(Recipes):
@@ -511,7 +511,7 @@ class TestRowLevelSecurity:
         assert (await ann.get(path)).json()["data"] == row["data"]
         assert (await ann.put(path, {"title": "Still Ann's"})).status_code == 200
 
-    async def test_is_what_holds_and_not_the_statement(self, server: Server, ann: Person):
+    async def test_is_what_holds_and_not_the_statement(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Ann's own")
         async with server.database.transaction_as(SERVICE) as tx:
             written = await tx.fetch_one(
@@ -523,7 +523,7 @@ class TestRowLevelSecurity:
         assert written.title == "Anybody's"
 
     async def test_a_recipe_cannot_be_written_in_somebody_elses_name(
-        self, server: Server, ann: Person, bob: Person
+        self, server: Server, ann: ApiUser, bob: ApiUser
     ):
         with pytest.raises(InsufficientPermissions):
             async with server.database.transaction_as(identity(bob)) as tx:
@@ -532,7 +532,7 @@ class TestRowLevelSecurity:
                     ann=UUID(ann.id),
                 )
 
-    async def test_an_author_cannot_feature_a_recipe(self, server: Server, ann: Person):
+    async def test_an_author_cannot_feature_a_recipe(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Humble")
         with pytest.raises(InsufficientPermissions):
             async with server.database.transaction_as(identity(ann)) as tx:
@@ -542,7 +542,7 @@ class TestRowLevelSecurity:
                 )
 
 
-async def test_the_legacy_prefix_and_head_are_served(server: Server, ann: Person):
+async def test_the_legacy_prefix_and_head_are_served(server: Server, ann: ApiUser):
     row = await publish(ann, "Legacy")
     assert (await server.http.get(f"/api/recipes/{row['id']}")).status_code == 200
     assert (await server.http.get("/API/Recipes/?limit=1")).status_code == 200

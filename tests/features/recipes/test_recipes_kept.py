@@ -8,55 +8,55 @@ from typing import Any
 
 import pytest
 
-from tests.features.conftest import Client, Person
+from tests.features.conftest import ApiUser, Client
 from tests.support.social import ApiServer, open_api_server
 
 
 @pytest.fixture
-async def kitchen(database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
+async def generation_app(database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
     async with open_api_server(database_url, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(kitchen: ApiServer) -> Person:
-    return await kitchen.person("Ann")
+async def ann(generation_app: ApiServer) -> ApiUser:
+    return await generation_app.person("Ann")
 
 
 async def item(client: Client, recipe: str) -> dict[str, Any]:
     return (await client.get(f"/recipes/{recipe}")).json()["data"]
 
 
-async def titles(client: Client, author: Person) -> list[str]:
+async def titles(client: Client, author: ApiUser) -> list[str]:
     body = (await client.get(f"/recipes?user_id={author.id}")).json()
     return [row["title"] for row in body["recipes"]]
 
 
-async def test_guests_get_what_is_kept_until_it_is_written(kitchen: ApiServer, ann: Person):
-    recipe = await kitchen.recipe(ann, title="First", description="one")
-    guest = kitchen.guest
+async def test_guests_get_what_is_kept_until_it_is_written(generation_app: ApiServer, ann: ApiUser):
+    recipe = await generation_app.recipe(ann, title="First", description="one")
+    guest = generation_app.guest
     assert await titles(guest, ann) == ["First"]
     assert (await item(guest, recipe))["description"] == "one"
     # Lists of guests and of people do not mix.
-    draft = await kitchen.recipe(ann, title="Draft", is_published=False)
+    draft = await generation_app.recipe(ann, title="Draft", is_published=False)
     assert await titles(ann, ann) == ["Draft", "First"]
     assert await titles(guest, ann) == ["First"]
     assert (await ann.delete(f"/recipes/{draft}")).status_code == 200
     # Behind the program's back: guests see what is kept, people what is stored.
-    await kitchen.sql("update recipes set description = 'two' where id = %(id)s", id=recipe)
+    await generation_app.sql("update recipes set description = 'two' where id = %(id)s", id=recipe)
     assert (await item(guest, recipe))["description"] == "one"
     assert (await item(ann, recipe))["description"] == "two"
     kept = (await guest.get(f"/recipes/{recipe}")).json()["data"]
     fresh = await item(ann, recipe)
     assert kept.keys() == fresh.keys() - {"is_favorited", "ai_metadata"}
     # A name is nobody's to keep.
-    await kitchen.sql("update users set name = 'Anna' where id = %(id)s", id=ann.id)
+    await generation_app.sql("update users set name = 'Anna' where id = %(id)s", id=ann.id)
     assert (await item(guest, recipe))["creator_name"] == "Anna"
 
     await ann.put(f"/recipes/{recipe}", {"title": "Second"})
     assert (await item(guest, recipe))["title"] == "Second"
     assert await titles(guest, ann) == ["Second"]
-    await kitchen.recipe(ann, title="Third")
+    await generation_app.recipe(ann, title="Third")
     assert await titles(guest, ann) == ["Third", "Second"]
     await ann.put(f"/recipes/{recipe}", {"is_published": False})
     assert (await guest.get(f"/recipes/{recipe}")).status_code == 404
@@ -68,9 +68,9 @@ async def test_guests_get_what_is_kept_until_it_is_written(kitchen: ApiServer, a
     assert await titles(guest, ann) == ["Third"]
 
 
-async def test_guests_see_counters_of_a_recipe_move(kitchen: ApiServer, ann: Person):
-    recipe = await kitchen.recipe(ann)
-    bob = await kitchen.person("Bob")
+async def test_guests_see_counters_of_a_recipe_move(generation_app: ApiServer, ann: ApiUser):
+    recipe = await generation_app.recipe(ann)
+    bob = await generation_app.person("Bob")
     seen: list[tuple[int, float]] = []
     for method, path, body in (
         ("GET", f"/recipes/{recipe}/completion-photos", None),
@@ -79,34 +79,36 @@ async def test_guests_see_counters_of_a_recipe_move(kitchen: ApiServer, ann: Per
         ("DELETE", f"/recipes/{recipe}/favorite", None),
         ("POST", f"/recipes/{recipe}/favorite", None),
     ):
-        answer = await bob.request(method, path, json=body)
-        assert answer.status_code == 200, answer.text
-        row = await item(kitchen.guest, recipe)
+        response = await bob.request(method, path, json=body)
+        assert response.status_code == 200, response.text
+        row = await item(generation_app.guest, recipe)
         seen.append((row["saves_count"], row["rating_avg"]))
     assert seen == [(0, 0), (1, 0), (1, 3), (0, 3), (1, 3)]
 
 
-async def test_a_view_counts_once_for_each_reader(kitchen: ApiServer, ann: Person):
-    recipe = await kitchen.recipe(ann)
-    draft = await kitchen.recipe(ann, is_published=False)
-    bob = await kitchen.person("Bob")
+async def test_a_view_counts_once_for_each_reader(generation_app: ApiServer, ann: ApiUser):
+    recipe = await generation_app.recipe(ann)
+    draft = await generation_app.recipe(ann, is_published=False)
+    bob = await generation_app.person("Bob")
 
     async def views(which: str) -> int:
-        return await kitchen.value("select view_count from recipes where id = %(id)s", id=which)
+        return await generation_app.value(
+            "select view_count from recipes where id = %(id)s", id=which
+        )
 
     counts: list[int] = []
-    for reader in (bob, bob, kitchen.guest, kitchen.guest, ann):
+    for reader in (bob, bob, generation_app.guest, generation_app.guest, ann):
         await item(reader, recipe)
         counts.append(await views(recipe))
     assert counts == [1, 1, 2, 2, 3]
     await item(ann, draft)
     assert await views(draft) == 0
     # A view that cannot be counted is shown.
-    recipe = await kitchen.recipe(ann)
-    await kitchen.sql("alter function increment_recipe_views(uuid) rename to lost")
+    recipe = await generation_app.recipe(ann)
+    await generation_app.sql("alter function increment_recipe_views(uuid) rename to lost")
     try:
         assert (await ann.get(f"/recipes/{recipe}")).status_code == 200
     finally:
-        await kitchen.sql("alter function lost(uuid) rename to increment_recipe_views")
+        await generation_app.sql("alter function lost(uuid) rename to increment_recipe_views")
     assert (await item(ann, recipe))["view_count"] == 0
     assert (await item(ann, recipe))["view_count"] == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.features.conftest import Answer, Person
+from tests.features.conftest import ApiUser, Response
 from tests.support.social import UNKNOWN, ApiServer, as_of, open_api_server, refused, restarted
 
 
@@ -20,16 +20,16 @@ async def api(database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
 
 
 @pytest.fixture
-async def ann(api: ApiServer) -> Person:
+async def ann(api: ApiServer) -> ApiUser:
     return await api.person("Ann")
 
 
 @pytest.fixture
-async def bob(api: ApiServer) -> Person:
+async def bob(api: ApiServer) -> ApiUser:
     return await api.person("Bob")
 
 
-async def bare(person: Person, path: str) -> Answer:
+async def bare(person: ApiUser, path: str) -> Response:
     """A POST as the app sends it: a JSON type, and no body."""
     return await person.request("POST", path, headers={"Content-Type": "application/json"})
 
@@ -42,7 +42,7 @@ async def later(api: ApiServer, seconds: int = 3) -> None:
     )
 
 
-async def saved(person: Person) -> list[str]:
+async def saved(person: ApiUser) -> list[str]:
     body = (await person.get("/recipes/saved/my?limit=50&offset=0")).json()
     assert body["total"] == len(body["saved_recipes"])
     return [item["recipe"]["id"] for item in body["saved_recipes"]]
@@ -53,7 +53,7 @@ async def saves_count(api: ApiServer, recipe: str) -> int:
 
 
 class TestSaving:
-    async def test_post_toggles_and_delete_removes(self, api: ApiServer, ann: Person):
+    async def test_post_toggles_and_delete_removes(self, api: ApiServer, ann: ApiUser):
         recipe = await api.recipe(ann)
         states: list[Any] = []
         for method in ("POST", "POST", "POST", "DELETE", "DELETE"):
@@ -66,7 +66,7 @@ class TestSaving:
         assert await api.xp(ann) == 0
 
     async def test_unknown_or_invisible_recipe_cannot_be_saved(
-        self, api: ApiServer, ann: Person, bob: Person
+        self, api: ApiServer, ann: ApiUser, bob: ApiUser
     ):
         draft = await api.recipe(bob, is_published=False)
         for recipe in (UNKNOWN, "7", "x" * 36, draft):
@@ -85,7 +85,7 @@ class TestSaving:
         ):
             refused(await api.guest.request(method, path), 401, "Authentication required")
 
-    async def test_plan_limits_the_number_of_saved_recipes(self, api: ApiServer, ann: Person):
+    async def test_plan_limits_the_number_of_saved_recipes(self, api: ApiServer, ann: ApiUser):
         full = [await api.recipe(ann) for _ in range(3)]
         await api.sql(
             "insert into recipes (title, created_by) select 'Filler ' || n, %(id)s"
@@ -97,7 +97,7 @@ class TestSaving:
             " select %(id)s, id from recipes where created_by = %(id)s and title like 'Filler%%'",
             id=ann.id,
         )
-        responses: list[Answer] = []
+        responses: list[Response] = []
 
         async def save(recipe: str) -> None:
             responses.append(await ann.post(f"/recipes/{recipe}/save"))
@@ -117,9 +117,9 @@ class TestSaving:
         assert (await ann.post(f"/recipes/{taken}/save")).json()["saved"] is False
         assert (await ann.post(f"/recipes/{other}/save")).json()["saved"] is True
 
-    async def test_hundred_concurrent_toggles(self, api: ApiServer, ann: Person, bob: Person):
+    async def test_hundred_concurrent_toggles(self, api: ApiServer, ann: ApiUser, bob: ApiUser):
         recipe = await api.recipe(bob)
-        responses: list[Answer] = []
+        responses: list[Response] = []
 
         async def toggle() -> None:
             responses.append(await ann.post(f"/recipes/{recipe}/save"))
@@ -135,7 +135,7 @@ class TestSaving:
 
 
 class TestFavorites:
-    async def test_adding_a_favorite_earns_xp_once(self, api: ApiServer, ann: Person):
+    async def test_adding_a_favorite_earns_xp_once(self, api: ApiServer, ann: ApiUser):
         recipe = await api.recipe(ann)
         first = await bare(ann, f"/recipes/{recipe}/favorite")
         assert first.status_code == 200
@@ -149,7 +149,7 @@ class TestFavorites:
         assert (again["favorited"], again["xp_awarded"]) == (True, 0)
         assert await api.xp(ann) == 10
 
-    async def test_repeated_toggle_gets_the_first_response(self, api: ApiServer, ann: Person):
+    async def test_repeated_toggle_gets_the_first_response(self, api: ApiServer, ann: ApiUser):
         recipe = await api.recipe(ann)
         path = f"/recipes/{recipe}/favorite"
         assert (await bare(ann, path)).json()["favorited"] is True
@@ -163,7 +163,7 @@ class TestFavorites:
         assert await saved(ann) == []
 
     async def test_toggle_after_another_change_or_with_explicit_state_is_no_repetition(
-        self, api: ApiServer, ann: Person
+        self, api: ApiServer, ann: ApiUser
     ):
         recipe = await api.recipe(ann)
         assert (await bare(ann, f"/recipes/{recipe}/favorite")).json()["favorited"] is True
@@ -182,10 +182,10 @@ class TestFavorites:
         refused(await ann.post(path, {"favorited": "yes"}), 400, "VALIDATION_ERROR")
 
     async def test_hundred_concurrent_toggles_count_as_one(
-        self, api: ApiServer, ann: Person, bob: Person
+        self, api: ApiServer, ann: ApiUser, bob: ApiUser
     ):
         recipe = await api.recipe(bob)
-        responses: list[Answer] = []
+        responses: list[Response] = []
 
         async def toggle() -> None:
             responses.append(await bare(ann, f"/recipes/{recipe}/favorite"))
@@ -201,7 +201,7 @@ class TestFavorites:
         assert await saves_count(api, recipe) == 1
 
     async def test_concurrent_opposite_requests_do_not_fail(
-        self, api: ApiServer, ann: Person, bob: Person
+        self, api: ApiServer, ann: ApiUser, bob: ApiUser
     ):
         recipe = await api.recipe(bob)
         requests = [
@@ -213,7 +213,7 @@ class TestFavorites:
         ]
         statuses: list[int] = []
 
-        async def send(person: Person, method: str, path: str, body: Any) -> None:
+        async def send(person: ApiUser, method: str, path: str, body: Any) -> None:
             statuses.append((await person.request(method, path, json=body)).status_code)
 
         async with trio.open_nursery() as nursery:
@@ -229,11 +229,11 @@ class TestFavorites:
         assert await api.xp(ann) <= 10
 
     async def test_recipe_deleted_concurrently_is_not_found(
-        self, api: ApiServer, ann: Person, bob: Person
+        self, api: ApiServer, ann: ApiUser, bob: ApiUser
     ):
         statuses: set[int] = set()
 
-        async def send(person: Person, method: str, path: str) -> None:
+        async def send(person: ApiUser, method: str, path: str) -> None:
             statuses.add((await person.request(method, path)).status_code)
 
         for _ in range(4):
@@ -248,7 +248,7 @@ class TestFavorites:
         assert statuses <= {200, 404}
         assert await saved(ann) == await saved(bob) == []
 
-    async def test_old_toggles_are_deleted(self, api: ApiServer, ann: Person):
+    async def test_old_toggles_are_deleted(self, api: ApiServer, ann: ApiUser):
         for _ in range(3):
             await later(api)
             await bare(ann, f"/recipes/{await api.recipe(ann)}/favorite")
@@ -258,7 +258,7 @@ class TestFavorites:
 
 class TestSavedList:
     async def test_saved_list_reflects_changes_after_a_restart(
-        self, api: ApiServer, ann: Person, bob: Person
+        self, api: ApiServer, ann: ApiUser, bob: ApiUser
     ):
         """T6 of the client contract."""
         recipe = await api.recipe(bob)
@@ -280,7 +280,7 @@ class TestSavedList:
             assert await saved(ann) == [recipe]
 
     async def test_saved_list_items_are_complete_and_newest_first(
-        self, api: ApiServer, ann: Person, bob: Person
+        self, api: ApiServer, ann: ApiUser, bob: ApiUser
     ):
         recipe = await api.recipe(
             bob,
@@ -338,7 +338,7 @@ class TestSavedList:
             refused(await ann.get(f"/recipes/saved/my?{query}"), 400, literal)
 
     async def test_withdrawn_recipe_is_left_out_of_the_list(
-        self, api: ApiServer, ann: Person, bob: Person
+        self, api: ApiServer, ann: ApiUser, bob: ApiUser
     ):
         recipe = await api.recipe(bob)
         await ann.post(f"/recipes/{recipe}/save")
@@ -363,7 +363,7 @@ class TestSavedList:
         assert changed.json()["is_favorited"] is True
 
 
-async def test_server_errors_use_the_message_of_the_endpoint(api: ApiServer, ann: Person):
+async def test_server_errors_use_the_message_of_the_endpoint(api: ApiServer, ann: ApiUser):
     recipe = await api.recipe(ann)
     save, favorite = f"/recipes/{recipe}/save", f"/recipes/{recipe}/favorite"
     async with api.without("saved_recipes"):

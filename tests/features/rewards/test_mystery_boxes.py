@@ -26,7 +26,7 @@ from cookcam.features.rewards.xp.service import Xp
 from cookcam.features.rewards.xp.store import XpStore
 from cookcam.identity import Identity
 from cookcam.realtime.hub import Hub
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.hubs import connected
 from tests.support.profiles import now
 from tests.support.social import UNKNOWN, ApiServer, open_api_server, refused
@@ -75,11 +75,11 @@ async def api(database_url: str, tmp_path: Path, dice: Dice) -> AsyncIterator[Ap
 
 
 @pytest.fixture
-async def ann(api: ApiServer) -> Person:
+async def ann(api: ApiServer) -> ApiUser:
     return await api.person("Ann")
 
 
-async def scan(api: ApiServer, person: Person, number: int = 1) -> list[Any]:
+async def scan(api: ApiServer, person: ApiUser, number: int = 1) -> list[Any]:
     """New scans of today: a little ahead, so that midnight does not come between."""
     rows = await api.sql(
         "insert into ingredient_scans (user_id, detected_ingredients, created_at)"
@@ -91,13 +91,13 @@ async def scan(api: ApiServer, person: Person, number: int = 1) -> list[Any]:
     return [row[0] for row in rows]
 
 
-async def opened(person: Person, spelling: str = "mysteryBox") -> dict[str, Any]:
+async def opened(person: ApiUser, spelling: str = "mysteryBox") -> dict[str, Any]:
     response = await person.post(f"/{spelling}/open", {})
     assert response.status_code == 200, response.text
     return response.json()
 
 
-async def won(api: ApiServer, person: Person, dice: Dice, rolls: Iterable[int]) -> dict[str, Any]:
+async def won(api: ApiServer, person: ApiUser, dice: Dice, rolls: Iterable[int]) -> dict[str, Any]:
     """Opens a box for a new scan; returns its response."""
     await scan(api, person)
     dice.will_be(rolls)
@@ -106,7 +106,7 @@ async def won(api: ApiServer, person: Person, dice: Dice, rolls: Iterable[int]) 
     return box
 
 
-async def subscriptions(api: ApiServer, person: Person) -> list[Any]:
+async def subscriptions(api: ApiServer, person: ApiUser) -> list[Any]:
     return await api.sql(
         "select provider, tier_id, status, superseded_status, cancel_at_period_end,"
         " round(extract(epoch from current_period_end - now()) / 86400)::int"
@@ -117,7 +117,7 @@ async def subscriptions(api: ApiServer, person: Person) -> list[Any]:
 
 async def subscribe(
     api: ApiServer,
-    person: Person,
+    person: ApiUser,
     *,
     provider: str = "stripe",
     tier: int = 2,
@@ -139,7 +139,7 @@ async def subscribe(
     )
 
 
-async def tier(person: Person) -> str:
+async def tier(person: ApiUser) -> str:
     return (await person.get("/subscription/status")).json()["tier_slug"]
 
 
@@ -180,7 +180,7 @@ class TestOdds:
 
 
 class TestTries:
-    async def test_guests_are_rejected(self, api: ApiServer, ann: Person):
+    async def test_guests_are_rejected(self, api: ApiServer, ann: ApiUser):
         for path in ("/mysteryBox", "/mystery-box"):
             response = await api.guest.post(f"{path}/open", {"user_id": ann.id})
             refused(response, 401, "Authentication required")
@@ -188,7 +188,9 @@ class TestTries:
                 response = await api.guest.get(f"{path}/{what}")
                 refused(response, 401, "Authentication required")
 
-    async def test_users_access_only_their_own_boxes(self, api: ApiServer, ann: Person, dice: Dice):
+    async def test_users_access_only_their_own_boxes(
+        self, api: ApiServer, ann: ApiUser, dice: Dice
+    ):
         bob = await api.person("Bob")
         await scan(api, ann)
         dice.luck = 0
@@ -202,7 +204,7 @@ class TestTries:
         named = {"user_id": ann.id.upper()}
         assert (await ann.post("/mystery-box/open", named)).json()["box_available"] is True
 
-    async def test_no_box_without_a_scan(self, api: ApiServer, ann: Person, dice: Dice):
+    async def test_no_box_without_a_scan(self, api: ApiServer, ann: ApiUser, dice: Dice):
         dice.luck = 0
         await api.sql(
             "insert into ingredient_scans (user_id, detected_ingredients, created_at) values"
@@ -215,7 +217,7 @@ class TestTries:
         response = await ann.post("/mysteryBox/open", {"user_id": None})
         assert (response.status_code, response.json()) == (200, NOTHING)
 
-    async def test_each_scan_gives_one_try(self, api: ApiServer, ann: Person, dice: Dice):
+    async def test_each_scan_gives_one_try(self, api: ApiServer, ann: ApiUser, dice: Dice):
         first, second = await scan(api, ann, 2)
         dice.will_be(NO_BOX, TEN_XP)
         assert await opened(ann) == NOTHING
@@ -233,7 +235,7 @@ class TestTries:
         assert {row[0] for row in tried} == {first, second}
 
     async def test_repeated_idempotency_key_is_the_same_try(
-        self, api: ApiServer, ann: Person, dice: Dice
+        self, api: ApiServer, ann: ApiUser, dice: Dice
     ):
         await scan(api, ann, 2)
         dice.luck = 0
@@ -244,7 +246,7 @@ class TestTries:
         assert again.headers["Idempotency-Replayed"] == "true"
         assert (await ann.get("/mysteryBox/history")).json()["total_boxes_opened"] == 1
 
-    async def test_deleted_account_has_no_tries(self, api: ApiServer, ann: Person):
+    async def test_deleted_account_has_no_tries(self, api: ApiServer, ann: ApiUser):
         await api.sql("delete from auth.users where id = %(id)s", id=ann.id)
         answer = await ann.post("/mysteryBox/open")
         assert (answer.status_code, answer.json()["code"]) == (401, "TOKEN_EXPIRED")
@@ -252,7 +254,7 @@ class TestTries:
 
 class TestConcurrentTries:
     async def test_concurrent_tries_respect_the_daily_limit(
-        self, api: ApiServer, ann: Person, dice: Dice
+        self, api: ApiServer, ann: ApiUser, dice: Dice
     ):
         await scan(api, ann, 10)
         dice.luck = 0
@@ -262,7 +264,7 @@ class TestConcurrentTries:
         assert len((await ann.get("/mysteryBox/history")).json()["history"]) == 3
 
     async def test_concurrent_tries_use_each_scan_once(
-        self, api: ApiServer, ann: Person, dice: Dice
+        self, api: ApiServer, ann: ApiUser, dice: Dice
     ):
         await scan(api, ann, 2)
         dice.luck = 0
@@ -270,7 +272,7 @@ class TestConcurrentTries:
         assert Counter(response["box_available"] for response in responses) == {True: 2, False: 98}
         assert await api.xp(ann) == 20
 
-    async def test_scans_of_yesterday_give_no_try(self, api: ApiServer, ann: Person, dice: Dice):
+    async def test_scans_of_yesterday_give_no_try(self, api: ApiServer, ann: ApiUser, dice: Dice):
         await api.sql(
             "insert into mystery_boxes (user_id, rarity, reward_type, reward_value, opened_at)"
             " select %(id)s, 'common', 'xp', '{}',"
@@ -281,7 +283,7 @@ class TestConcurrentTries:
         await won(api, ann, dice, TEN_XP)
 
 
-async def at_once(person: Person, times: int) -> list[dict[str, Any]]:
+async def at_once(person: ApiUser, times: int) -> list[dict[str, Any]]:
     responses: list[dict[str, Any]] = []
 
     async def once(number: int) -> None:
@@ -294,7 +296,9 @@ async def at_once(person: Person, times: int) -> list[dict[str, Any]]:
 
 
 class TestRewards:
-    async def test_xp_reward_is_granted_with_the_box(self, api: ApiServer, ann: Person, dice: Dice):
+    async def test_xp_reward_is_granted_with_the_box(
+        self, api: ApiServer, ann: ApiUser, dice: Dice
+    ):
         box = await won(api, ann, dice, FIFTEEN_XP)
         opened_at = box.pop("opened_at")
         assert box == {
@@ -325,7 +329,7 @@ class TestRewards:
         )
         assert ledger == [("MYSTERY_BOX", 15, f"box:{scanned}")]
 
-    async def test_tip_and_recipe_unlock_rewards(self, api: ApiServer, ann: Person, dice: Dice):
+    async def test_tip_and_recipe_unlock_rewards(self, api: ApiServer, ann: ApiUser, dice: Dice):
         tip = await won(api, ann, dice, TIP)
         assert (tip["reward_type"], tip["reward_value"]) == ("tip", {"text": TIPS[3]})
         unlock = await won(api, ann, dice, UNLOCK)
@@ -334,7 +338,7 @@ class TestRewards:
         assert unlock["rarity_info"]["color"] == "#2196F3"
         assert await api.xp(ann) == 0
 
-    async def test_badge_already_won_becomes_xp(self, api: ApiServer, ann: Person, dice: Dice):
+    async def test_badge_already_won_becomes_xp(self, api: ApiServer, ann: ApiUser, dice: Dice):
         badge = await won(api, ann, dice, BADGE)
         assert (badge["reward_type"], badge["reward_value"]) == ("badge", {"id": "mystery_hunter"})
         assert await api.value(
@@ -348,7 +352,7 @@ class TestRewards:
         assert await api.xp(ann) == 200
 
     async def test_box_is_not_opened_when_its_reward_fails(
-        self, api: ApiServer, ann: Person, dice: Dice
+        self, api: ApiServer, ann: ApiUser, dice: Dice
     ):
         await scan(api, ann)
         for rolls, table in ((TEN_XP, "user_progress"), (WEEK, "subscription_history")):
@@ -365,7 +369,7 @@ class TestRewards:
 
 class TestSubscriptionRewards:
     async def test_user_without_subscription_gets_a_week(
-        self, api: ApiServer, ann: Person, dice: Dice
+        self, api: ApiServer, ann: ApiUser, dice: Dice
     ):
         assert await tier(ann) == "free"
         box = await won(api, ann, dice, WEEK)
@@ -382,13 +386,13 @@ class TestSubscriptionRewards:
         assert history == [("created", "server", True)]
 
     async def test_further_days_extend_the_subscription(
-        self, api: ApiServer, ann: Person, dice: Dice
+        self, api: ApiServer, ann: ApiUser, dice: Dice
     ):
         await won(api, ann, dice, WEEK)
         await won(api, ann, dice, MONTH)
         assert await subscriptions(api, ann) == [("manual", 2, "active", None, True, 37)]
 
-    async def test_expired_days_start_again_now(self, api: ApiServer, ann: Person, dice: Dice):
+    async def test_expired_days_start_again_now(self, api: ApiServer, ann: ApiUser, dice: Dice):
         await won(api, ann, dice, WEEK)
         await api.sql(
             "update user_subscriptions set current_period_start = now() - interval '9 days',"
@@ -401,7 +405,7 @@ class TestSubscriptionRewards:
         assert await tier(ann) == "regular"
 
     async def test_days_cancelled_immediately_start_again_now(
-        self, api: ApiServer, ann: Person, dice: Dice
+        self, api: ApiServer, ann: ApiUser, dice: Dice
     ):
         await won(api, ann, dice, MONTH)
         await ann.post("/subscription/cancel", {"immediately": True})
@@ -421,7 +425,7 @@ class TestSubscriptionRewards:
         ],
     )
     async def test_subscriber_gets_xp_instead_of_days(
-        self, api: ApiServer, ann: Person, dice: Dice, paid: dict[str, Any]
+        self, api: ApiServer, ann: ApiUser, dice: Dice, paid: dict[str, Any]
     ):
         await subscribe(api, ann, **paid)
         before = await subscriptions(api, ann)
@@ -435,7 +439,7 @@ class TestSubscriptionRewards:
         assert await subscriptions(api, ann) == before
 
     async def test_ended_subscription_does_not_prevent_days(
-        self, api: ApiServer, ann: Person, dice: Dice
+        self, api: ApiServer, ann: ApiUser, dice: Dice
     ):
         await subscribe(api, ann, status="expired", days=-5)
         box = await won(api, ann, dice, WEEK)
@@ -513,7 +517,7 @@ class TestStatistics:
             }
 
 
-async def test_history_is_newest_first_and_limited(api: ApiServer, ann: Person):
+async def test_history_is_newest_first_and_limited(api: ApiServer, ann: ApiUser):
     await api.sql(
         "insert into mystery_boxes (user_id, rarity, reward_type, reward_value, opened_at)"
         " select %(id)s, 'common', 'xp', jsonb_build_object('amount', n),"

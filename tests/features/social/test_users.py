@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from cookcam.features.social.users.store import BY_PREFIX
-from tests.features.conftest import Person
+from tests.features.conftest import ApiUser
 from tests.support.social import UNKNOWN, ApiServer, open_api_server, refused
 
 PUBLIC = {"id", "name", "avatar_url", "level", "total_xp", "is_creator", "creator_tier"}
@@ -24,12 +24,12 @@ async def api(database_url: str, tmp_path: Path) -> AsyncIterator[ApiServer]:
 
 
 @pytest.fixture
-async def ann(api: ApiServer) -> Person:
+async def ann(api: ApiServer) -> ApiUser:
     return await api.person("Ann")
 
 
 @pytest.fixture
-async def bob(api: ApiServer) -> Person:
+async def bob(api: ApiServer) -> ApiUser:
     return await api.person("Bob")
 
 
@@ -42,7 +42,7 @@ async def names(api: ApiServer, search: str, limit: int | None = None) -> list[s
 
 
 class TestProfiles:
-    async def test_profile_of_a_user_and_404_for_an_unknown_one(self, api: ApiServer, ann: Person):
+    async def test_profile_of_a_user_and_404_for_an_unknown_one(self, api: ApiServer, ann: ApiUser):
         user = (await api.guest.get(f"/users/{ann.id}")).json()["user"]
         assert user.pop("created_at").endswith("Z")
         assert user == {
@@ -102,7 +102,7 @@ class TestProfiles:
         plan = await api.sql(f"set enable_seqscan = off; explain {statement}")
         assert "users_by_name" in str(plan)
 
-    async def test_list_of_users_with_the_most_xp(self, api: ApiServer, ann: Person):
+    async def test_list_of_users_with_the_most_xp(self, api: ApiServer, ann: ApiUser):
         await api.sql("update users set total_xp = 2000000000 where id = %(id)s", id=ann.id)
         await api.sql(
             "insert into auth.users (id, email, raw_user_meta_data)"
@@ -138,7 +138,7 @@ class TestSearchLimit:
 
 class TestFollowing:
     async def test_post_toggles_delete_removes_and_both_sides_are_listed(
-        self, api: ApiServer, ann: Person, bob: Person
+        self, api: ApiServer, ann: ApiUser, bob: ApiUser
     ):
         states: list[Any] = []
         for method in ("POST", "POST", "POST", "DELETE", "DELETE", "POST"):
@@ -169,7 +169,7 @@ class TestFollowing:
         empty = (await api.guest.get(f"/users/{bob.id}/following")).json()
         assert empty == {"following": [], "total": 0}
 
-    async def test_invalid_follows_are_rejected(self, api: ApiServer, ann: Person, bob: Person):
+    async def test_invalid_follows_are_rejected(self, api: ApiServer, ann: ApiUser, bob: ApiUser):
         for method in ("POST", "DELETE"):
             response = await ann.request(method, f"/users/{ann.id}/follow")
             refused(response, 400, "Cannot follow yourself")
@@ -185,10 +185,10 @@ class TestFollowing:
             response = await api.guest.get(f"/users/{ann.id}/{side}?limit=x")
             refused(response, 400, "Invalid limit parameter (1-100)")
 
-    async def test_hundred_concurrent_toggles(self, api: ApiServer, ann: Person, bob: Person):
+    async def test_hundred_concurrent_toggles(self, api: ApiServer, ann: ApiUser, bob: ApiUser):
         states: list[bool] = []
 
-        async def toggle(follower: Person, followed: Person) -> None:
+        async def toggle(follower: ApiUser, followed: ApiUser) -> None:
             response = await follower.post(f"/users/{followed.id}/follow")
             assert response.status_code == 200, response.text
             if follower is ann:
@@ -205,7 +205,7 @@ class TestFollowing:
 
 
 async def test_server_errors_use_the_message_of_the_endpoint(
-    api: ApiServer, ann: Person, bob: Person
+    api: ApiServer, ann: ApiUser, bob: ApiUser
 ):
     await ann.post(f"/users/{bob.id}/follow")
     async with api.failing("delete", "user_follows"):

@@ -42,8 +42,8 @@ async def connected(server: EngineServer, *, reading: bool = True) -> AsyncItera
 
 
 async def open_polling(server: EngineServer) -> str:
-    answer = await request(server, "GET", PATH, POLLING)
-    return json.loads(answer.text[1:])["sid"]
+    response = await request(server, "GET", PATH, POLLING)
+    return json.loads(response.text[1:])["sid"]
 
 
 async def poll(server: EngineServer, sid: str) -> Answer:

@@ -35,7 +35,7 @@ async def test_every_session_gets_the_rest_and_a_goodbye_of_its_transport(autoju
         for session in handler.sessions:
             session.send("rest")
         assert await server.close_all(timeout=10) == Goodbyes(clean=2, cut=0)
-        assert [answer.text for answer in polled] == ["4rest", "1"]
+        assert [response.text for response in polled] == ["4rest", "1"]
         assert not server.sessions
         assert server.draining
         assert {session.reason for session in handler.sessions} == {"server shutting down"}

@@ -9,13 +9,13 @@ from cookcam.realtime.engineio.heartbeats import Heartbeats
 @define(eq=False)
 class Patient:
     heartbeats: Heartbeats
-    answers: bool = True
+    responses: bool = True
     pings: list[float] = field(factory=list)
     died: float | None = None
 
     def ping(self) -> None:
         self.pings.append(trio.current_time())
-        if self.answers:
+        if self.responses:
             self.heartbeats.pong(self)
 
     def ping_timed_out(self) -> None:
@@ -39,7 +39,7 @@ async def test_who_answers_is_pinged_once_an_interval(autojump_clock):
 
 async def test_who_does_not_answer_is_given_up_after_interval_and_timeout(autojump_clock):
     heartbeats = Heartbeats(25, 20)
-    mute, lively = Patient(heartbeats, answers=False), Patient(heartbeats)
+    mute, lively = Patient(heartbeats, responses=False), Patient(heartbeats)
     start = trio.current_time()
     heartbeats.start(mute)
     heartbeats.start(lively)

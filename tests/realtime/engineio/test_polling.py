@@ -17,19 +17,19 @@ def handler() -> Recorder:
 async def test_a_poll_waits_until_there_is_something(handler, autojump_clock):
     async with EngineServer(handler) as server, trio.open_nursery() as nursery:
         sid = await open_polling(server)
-        answers: list[Answer] = []
+        responses: list[Answer] = []
 
         async def waiting() -> None:
-            answers.append(await poll(server, sid))
+            responses.append(await poll(server, sid))
 
         nursery.start_soon(waiting)
         await trio.sleep(3)
-        assert not answers
+        assert not responses
         handler.session.send("text")
         handler.session.send(b"\x01\x02\x03\x04")
         await trio.testing.wait_all_tasks_blocked()
-        assert answers[0].text == "4text\x1ebAQIDBA=="
-        assert answers[0].headers["content-type"] == "text/plain; charset=UTF-8"
+        assert responses[0].text == "4text\x1ebAQIDBA=="
+        assert responses[0].headers["content-type"] == "text/plain; charset=UTF-8"
 
 
 async def test_close_is_told_in_an_answer_of_its_own_after_the_rest(handler, autojump_clock):
@@ -106,10 +106,10 @@ async def test_a_broken_off_poll_ends_the_session_even_when_it_is_read_late(
 ):
     async with EngineServer(handler) as server, trio.open_nursery() as nursery:
         sid = await open_polling(server)
-        answers: list[Answer] = []
+        responses: list[Answer] = []
 
         async def follower() -> None:
-            answers.append(await poll(server, sid))
+            responses.append(await poll(server, sid))
 
         nursery.start_soon(follower)
         await trio.testing.wait_all_tasks_blocked()
@@ -117,7 +117,7 @@ async def test_a_broken_off_poll_ends_the_session_even_when_it_is_read_late(
         gone.set()
         await request(server, "GET", PATH, f"{POLLING}&sid={sid}", gone=gone)
         await trio.testing.wait_all_tasks_blocked()
-        assert [answer.status for answer in answers] == [400]
+        assert [response.status for response in responses] == [400]
         assert not server.sessions
 
 
@@ -152,9 +152,9 @@ async def test_a_body_over_the_limit_is_413(handler, declared, autojump_clock):
     async with EngineServer(handler, max_payload=10) as server:
         sid = await open_polling(server)
         headers = [(b"content-length", b"11")] if declared else []
-        answer = await request(server, "POST", PATH, f"{POLLING}&sid={sid}", b"4" * 11, headers)
-        assert answer.status == 413
-        assert answer.headers["connection"] == "close"
+        response = await request(server, "POST", PATH, f"{POLLING}&sid={sid}", b"4" * 11, headers)
+        assert response.status == 413
+        assert response.headers["connection"] == "close"
         assert (await post(server, sid, "4" * 10)).text == "ok"
 
 
@@ -162,8 +162,8 @@ async def test_a_binary_body_is_refused(handler, autojump_clock):
     async with EngineServer(handler) as server:
         sid = await open_polling(server)
         headers = [(b"content-type", b"application/octet-stream")]
-        answer = await request(server, "POST", PATH, f"{POLLING}&sid={sid}", b"4x", headers)
-        assert answer.status == 400
+        response = await request(server, "POST", PATH, f"{POLLING}&sid={sid}", b"4x", headers)
+        assert response.status == 400
         assert not server.sessions
 
 

@@ -43,8 +43,8 @@ def polling(sid: str) -> str:
 
 
 async def open_session(http: httpx.AsyncClient) -> str:
-    answer = await http.get(url("EIO=4&transport=polling"))
-    return json.loads(answer.text[1:])["sid"]
+    response = await http.get(url("EIO=4&transport=polling"))
+    return json.loads(response.text[1:])["sid"]
 
 
 def websocket(address: str, query: str = "EIO=4&transport=websocket"):
@@ -66,10 +66,10 @@ async def closed(connection: WebSocketConnection) -> int:
 
 
 async def test_polling_opens_a_session(http):
-    answer = await http.get(url("EIO=4&transport=polling"))
-    assert answer.status_code == 200
-    assert answer.text[0] == "0"
-    facts = json.loads(answer.text[1:])
+    response = await http.get(url("EIO=4&transport=polling"))
+    assert response.status_code == 200
+    assert response.text[0] == "0"
+    facts = json.loads(response.text[1:])
     assert isinstance(facts.pop("sid"), str)
     assert facts == {
         "upgrades": ["websocket"],
@@ -129,17 +129,17 @@ async def test_an_invalid_packet_ends_a_polling_session(http):
 
 async def test_a_second_poll_at_the_same_time_ends_the_session(http):
     sid = await open_session(http)
-    answers: dict[str, httpx.Response] = {}
+    responses: dict[str, httpx.Response] = {}
 
     async def first() -> None:
-        answers["first"] = await http.get(polling(sid))
+        responses["first"] = await http.get(polling(sid))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(first)
         await trio.sleep(0.02)
-        answers["second"] = await http.get(polling(sid))
-    assert (answers["first"].status_code, answers["first"].text) == (200, "1")
-    assert answers["second"].status_code == 400
+        responses["second"] = await http.get(polling(sid))
+    assert (responses["first"].status_code, responses["first"].text) == (200, "1")
+    assert responses["second"].status_code == 400
     assert (await http.get(polling(sid))).status_code == 400
 
 

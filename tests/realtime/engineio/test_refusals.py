@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from cookcam.realtime.engineio import EngineServer, Refused, Request
+from cookcam.realtime.engineio import EngineServer, Rejected, Request
 from tests.realtime.engineio.client import PATH, POLLING, WEBSOCKET, Recorder, open_polling, poll
-from tests.support.asgi import Rejected, request, websocket
+from tests.support.asgi import RequestRejected, request, websocket
 
 PAGE = b"https://cookcam.app"
 FOREIGN = [(b"origin", b"https://elsewhere.example")]
@@ -29,9 +29,9 @@ OWN = [(b"origin", PAGE)]
 )
 async def test_refusals_over_http(method, query, code, message, autojump_clock):
     async with EngineServer(Recorder()) as server:
-        answer = await request(server, method, PATH, query)
-        assert (answer.status, answer.json()) == (400, {"code": code, "message": message})
-        assert answer.headers["content-type"] == "application/json"
+        response = await request(server, method, PATH, query)
+        assert (response.status, response.json()) == (400, {"code": code, "message": message})
+        assert response.headers["content-type"] == "application/json"
         assert not server.sessions
 
 
@@ -46,39 +46,39 @@ async def test_refusals_over_http(method, query, code, message, autojump_clock):
 )
 async def test_refusals_of_an_upgrade(query, code, autojump_clock):
     async with EngineServer(Recorder()) as server:
-        with pytest.raises(Rejected) as rejected:
+        with pytest.raises(RequestRejected) as rejected:
             async with websocket(server, PATH, query):
                 pass
-        assert rejected.value.answer.status == 400
-        assert rejected.value.answer.json()["code"] == code
+        assert rejected.value.response.status == 400
+        assert rejected.value.response.json()["code"] == code
 
 
 async def test_a_method_that_is_neither_get_nor_post_is_refused_for_a_session_too(autojump_clock):
     async with EngineServer(Recorder()) as server:
         sid = await open_polling(server)
-        answer = await request(server, "PUT", PATH, f"{POLLING}&sid={sid}")
-        assert (answer.status, answer.json()["code"]) == (400, 2)
+        response = await request(server, "PUT", PATH, f"{POLLING}&sid={sid}")
+        assert (response.status, response.json()["code"]) == (400, 2)
 
 
 async def test_a_server_of_one_transport_knows_no_other(autojump_clock):
     async with EngineServer(Recorder(), transports=["websocket"]) as server:
-        answer = await request(server, "GET", PATH, POLLING)
-        assert answer.json() == {"code": 0, "message": "Transport unknown"}
+        response = await request(server, "GET", PATH, POLLING)
+        assert response.json() == {"code": 0, "message": "Transport unknown"}
 
 
 async def test_admit_may_refuse_a_handshake_its_own_way(autojump_clock):
     async def admit(request: Request) -> None:
         if request.header("authorization") is None:
-            raise Refused("Slow down", status=429, headers=[(b"retry-after", b"60")])
+            raise Rejected("Slow down", status=429, headers=[(b"retry-after", b"60")])
 
     async with EngineServer(Recorder(), admit=admit) as server:
-        answer = await request(server, "GET", PATH, POLLING)
-        assert (answer.status, answer.headers["retry-after"]) == (429, "60")
-        assert answer.json() == {"code": 4, "message": "Slow down"}
-        with pytest.raises(Rejected) as rejected:
+        response = await request(server, "GET", PATH, POLLING)
+        assert (response.status, response.headers["retry-after"]) == (429, "60")
+        assert response.json() == {"code": 4, "message": "Slow down"}
+        with pytest.raises(RequestRejected) as rejected:
             async with websocket(server, PATH, WEBSOCKET):
                 pass
-        assert rejected.value.answer.status == 429
+        assert rejected.value.response.status == 429
         async with websocket(server, PATH, WEBSOCKET, [(b"authorization", b"x")]):
             pass
 
@@ -88,21 +88,21 @@ async def test_while_draining_handshakes_are_503_and_sessions_go_on(autojump_clo
     async with EngineServer(handler) as server:
         sid = await open_polling(server)
         server.draining = True
-        answer = await request(server, "GET", PATH, POLLING)
-        assert (answer.status, answer.headers["connection"]) == (503, "close")
-        with pytest.raises(Rejected) as rejected:
+        response = await request(server, "GET", PATH, POLLING)
+        assert (response.status, response.headers["connection"]) == (503, "close")
+        with pytest.raises(RequestRejected) as rejected:
             async with websocket(server, PATH, WEBSOCKET):
                 pass
-        assert rejected.value.answer.status == 503
+        assert rejected.value.response.status == 503
         assert (await poll(server, sid)).text == "2"
 
 
 async def test_pages_of_listed_origins_may_read_the_answers(autojump_clock):
     async with EngineServer(Recorder(), origins=[PAGE.decode()]) as server:
-        answer = await request(server, "GET", PATH, POLLING, headers=OWN)
-        assert answer.headers["access-control-allow-origin"] == PAGE.decode()
-        assert answer.headers["access-control-allow-credentials"] == "true"
-        assert answer.headers["vary"] == "Origin"
+        response = await request(server, "GET", PATH, POLLING, headers=OWN)
+        assert response.headers["access-control-allow-origin"] == PAGE.decode()
+        assert response.headers["access-control-allow-credentials"] == "true"
+        assert response.headers["vary"] == "Origin"
         refused = await request(server, "GET", PATH, "EIO=4", headers=OWN)
         assert "access-control-allow-origin" in refused.headers
         other = await request(server, "GET", PATH, POLLING, headers=FOREIGN)
@@ -112,10 +112,10 @@ async def test_pages_of_listed_origins_may_read_the_answers(autojump_clock):
 async def test_preflights_are_answered_for_listed_origins(autojump_clock):
     ask = [(b"access-control-request-headers", b"authorization")]
     async with EngineServer(Recorder(), origins=[PAGE.decode()]) as server:
-        answer = await request(server, "OPTIONS", PATH, POLLING, headers=[*OWN, *ask])
-        assert answer.status == 204
-        assert answer.headers["access-control-allow-methods"] == "GET, POST"
-        assert answer.headers["access-control-allow-headers"] == "authorization"
+        response = await request(server, "OPTIONS", PATH, POLLING, headers=[*OWN, *ask])
+        assert response.status == 204
+        assert response.headers["access-control-allow-methods"] == "GET, POST"
+        assert response.headers["access-control-allow-headers"] == "authorization"
         other = await request(server, "OPTIONS", PATH, POLLING, headers=[*FOREIGN, *ask])
         assert "access-control-allow-methods" not in other.headers
 
@@ -136,11 +136,11 @@ async def test_websockets_are_for_listed_origins_and_native_apps(headers, admitt
         if admitted:
             async with websocket(server, PATH, WEBSOCKET, headers):
                 return
-        with pytest.raises(Rejected) as rejected:
+        with pytest.raises(RequestRejected) as rejected:
             async with websocket(server, PATH, WEBSOCKET, headers):
                 pass
-        assert rejected.value.answer.status == 403
-        assert rejected.value.answer.json() == {"code": 4, "message": "Forbidden"}
+        assert rejected.value.response.status == 403
+        assert rejected.value.response.json() == {"code": 4, "message": "Forbidden"}
 
 
 async def test_a_star_is_every_origin_and_nothing_is_no_check(autojump_clock):
@@ -148,8 +148,8 @@ async def test_a_star_is_every_origin_and_nothing_is_no_check(autojump_clock):
         async with EngineServer(Recorder(), origins=origins) as server:
             async with websocket(server, PATH, WEBSOCKET, FOREIGN):
                 pass
-            answer = await request(server, "GET", PATH, POLLING, headers=FOREIGN)
-            assert ("access-control-allow-origin" in answer.headers) == (origins is not None)
+            response = await request(server, "GET", PATH, POLLING, headers=FOREIGN)
+            assert ("access-control-allow-origin" in response.headers) == (origins is not None)
 
 
 @pytest.mark.parametrize(("path", "handled"), [(PATH, True), (PATH[:-1], True), ("/", False)])

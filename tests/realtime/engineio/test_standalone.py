@@ -15,8 +15,8 @@ from tests.support.every_server import plain_hypercorn
 async def test_each_server_is_on_its_path(path):
     app = standalone(EngineServer(Recorder()), SocketServer())
     async with plain_hypercorn(app) as address, httpx.AsyncClient() as http:
-        answer = await http.get(f"http://{address}{path}?{POLLING}")
-        assert json.loads(answer.text[1:])["pingInterval"] == 25000
+        response = await http.get(f"http://{address}{path}?{POLLING}")
+        assert json.loads(response.text[1:])["pingInterval"] == 25000
 
 
 async def test_elsewhere_there_is_nothing():

@@ -56,7 +56,7 @@ async def test_an_upgrade_ends_the_waiting_poll_and_takes_the_rest_along(handler
             await client.send("2probe")
             assert await client.receive() == "3probe"
             await trio.testing.wait_all_tasks_blocked()
-            assert [answer.text for answer in polled] == ["6"]
+            assert [response.text for response in polled] == ["6"]
             handler.session.send("meanwhile")
             await client.send("5")
             assert await client.receive() == "4meanwhile"
@@ -103,7 +103,7 @@ async def test_a_poll_beside_the_end_of_an_upgrade_is_a_bad_request(handler, aut
             await trio.testing.wait_all_tasks_blocked()
             await client.send("5")
             await trio.testing.wait_all_tasks_blocked()
-            assert [answer.status for answer in polled] == [400]
+            assert [response.status for response in polled] == [400]
 
 
 async def test_binary_as_base64_text_is_taken_and_b64_asks_for_it(handler, autojump_clock):

@@ -33,9 +33,9 @@ class Client:
     async def connect(self, namespace: str = "", **auth: Any) -> dict[str, Any]:
         """Connects to a namespace; what it was accepted with."""
         await self.send(f"40{namespace}{',' if namespace else ''}{json.dumps(auth)}")
-        answer = str(await self.receive())
-        assert answer.startswith(f"40{namespace}"), answer
-        return json.loads(answer[answer.index("{") :])
+        response = str(await self.receive())
+        assert response.startswith(f"40{namespace}"), response
+        return json.loads(response[response.index("{") :])
 
     async def close_code(self) -> int:
         return await self.conversation.close_code()

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from cookcam.realtime.engineio import Message
-from cookcam.realtime.socketio import ConnectionRefused, Socket, SocketServer
+from cookcam.realtime.socketio import ConnectionRejected, Socket, SocketServer
 from tests.realtime.socketio.client import connected, opened
 
 
@@ -23,7 +23,7 @@ class Diary:
 
     async def connect(self, socket: Socket, auth: dict[str, Any]) -> None:
         if auth.get("refuse"):
-            raise ConnectionRefused("Invalid or expired token", auth["refuse"])
+            raise ConnectionRejected("Invalid or expired token", auth["refuse"])
         await trio.sleep(auth.get("think", 0))
         self.entries.append("connect")
 
@@ -40,8 +40,8 @@ async def test_a_refusal_is_told_with_message_and_data(autojump_clock):
     diary = Diary(server)
     async with server, opened(server) as client:
         await client.send('40{"refuse":{"retry":true}}')
-        answer = '44{"message":"Invalid or expired token","data":{"retry":true}}'
-        assert await client.receive() == answer
+        response = '44{"message":"Invalid or expired token","data":{"retry":true}}'
+        assert await client.receive() == response
         assert not server.sockets
         await client.connect()
         assert len(server.sockets) == 1
@@ -111,7 +111,7 @@ async def test_nothing_is_sent_to_who_is_refused_and_its_rooms_are_left(autojump
     async def connect(socket: Socket, auth: dict[str, Any]) -> None:
         socket.join("room")
         socket.emit("secret")
-        raise ConnectionRefused
+        raise ConnectionRejected
 
     async with server, opened(server) as client:
         await client.send("40")

@@ -13,7 +13,7 @@ from cookcam.realtime.engineio import Goodbyes
 from cookcam.realtime.engineio.packets import MESSAGE, Packet
 from cookcam.realtime.socketio import Socket, SocketServer
 from tests.realtime.socketio.client import PATH, Client, connected, opened
-from tests.support.asgi import Closed, Rejected, request
+from tests.support.asgi import Closed, RequestRejected, request
 
 
 def notice(socket: Socket) -> tuple[Any, ...]:
@@ -201,10 +201,10 @@ async def test_nobody_new_is_let_in_from_the_notice_on(autojump_clock):
     server = SocketServer()
     async with server:
         await server.shutdown(notice, timeout=5)
-        with pytest.raises(Rejected) as rejected:
+        with pytest.raises(RequestRejected) as rejected:
             async with opened(server):
                 pass
-        assert rejected.value.answer.status == 503
+        assert rejected.value.response.status == 503
 
 
 async def test_notices_may_differ(autojump_clock):

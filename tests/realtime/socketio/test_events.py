@@ -23,7 +23,7 @@ from tests.realtime.socketio.client import connected, opened
         (False, "[false]"),
     ],
 )
-async def test_what_a_handler_returns_is_the_acknowledgement(returned, answer, autojump_clock):
+async def test_what_a_handler_returns_is_the_acknowledgement(returned, response, autojump_clock):
     server = SocketServer()
 
     @server.main.on("ask")
@@ -33,7 +33,7 @@ async def test_what_a_handler_returns_is_the_acknowledgement(returned, answer, a
 
     async with server, connected(server) as client:
         await client.send('42["ask","why"]', '4217["ask","why"]')
-        assert await client.receive() == f"4317{answer}"
+        assert await client.receive() == f"4317{response}"
 
 
 async def test_events_without_a_handler_go_to_the_one_for_any_and_else_nowhere(autojump_clock):
@@ -57,12 +57,12 @@ async def test_events_without_a_handler_go_to_the_one_for_any_and_else_nowhere(a
 
 async def test_a_call_waits_for_the_clients_answer(autojump_clock):
     server = SocketServer()
-    answers: list[Any] = []
+    responses: list[Any] = []
 
     @server.main.on("start")
     async def start(socket: Socket) -> None:
-        answers.append(await socket.call("name", b"?", timeout=5))
-        answers.append(await socket.call("age", timeout=5))
+        responses.append(await socket.call("name", b"?", timeout=5))
+        responses.append(await socket.call("age", timeout=5))
 
     async with server, connected(server) as client:
         await client.send('42["start"]')
@@ -72,7 +72,7 @@ async def test_a_call_waits_for_the_clients_answer(autojump_clock):
         assert await client.receive() == '421["age"]'
         await client.send("4399[]", "431[7]", "431[8]")
         await trio.testing.wait_all_tasks_blocked()
-        assert answers == [("Ann", b"!"), (7,)]
+        assert responses == [("Ann", b"!"), (7,)]
 
 
 async def test_a_call_ends_with_its_timeout_or_its_client(autojump_clock):

@@ -62,9 +62,9 @@ async def closed(connection: WebSocketConnection) -> None:
 async def test_connecting_to_a_namespace(address, sent, accepted, auth):
     async with opened(address) as connection:
         await connection.send_message(sent)
-        answer = await connection.get_message()
-        assert answer.startswith(accepted)
-        facts = json.loads(answer.removeprefix(accepted))
+        response = await connection.get_message()
+        assert response.startswith(accepted)
+        facts = json.loads(response.removeprefix(accepted))
         assert set(facts) == {"sid"}
         assert isinstance(facts["sid"], str)
         assert await connection.get_message() == auth

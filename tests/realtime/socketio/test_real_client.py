@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from cookcam.realtime.engineio import Goodbyes
-from cookcam.realtime.socketio import ConnectionRefused, RecoveryOptions, Socket, SocketServer
+from cookcam.realtime.socketio import ConnectionRejected, RecoveryOptions, Socket, SocketServer
 from tests.support.every_server import EVERY_SERVER, cookcam_serving
 
 CLIENTS = Path(__file__).parents[2] / "clients"
@@ -53,7 +53,7 @@ def server_of(**options: Any) -> SocketServer:
 
     async def connect(socket: Socket, auth: dict[str, Any]) -> None:
         if auth.get("token") == "wrong":
-            raise ConnectionRefused("Invalid or expired token", {"code": 401})
+            raise ConnectionRejected("Invalid or expired token", {"code": 401})
         socket.emit("auth", auth)
 
     main.on_connect(connect)

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from cookcam.realtime.socketio import ConnectionRefused, RecoveryOptions, Socket, SocketServer
+from cookcam.realtime.socketio import ConnectionRejected, RecoveryOptions, Socket, SocketServer
 from tests.realtime.socketio.client import Client, opened
 
 
@@ -22,7 +22,7 @@ def server_of(**options: Any) -> SocketServer:
         assert "offset" not in auth
         await trio.sleep(auth.get("think", 0))
         if auth.get("refuse"):
-            raise ConnectionRefused
+            raise ConnectionRejected
         if not socket.recovered:
             socket.join("kitchen")
             socket.data["name"] = "Ann"

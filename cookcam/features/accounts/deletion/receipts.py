@@ -19,7 +19,7 @@ from cookcam.errors import ValidationError
 from cookcam.features.accounts.deletion.models import Job
 
 ISSUER: Final = "cookcam/account-deletions"
-LONGEST: Final = 20_000
+MAX_LENGTH: Final = 20_000
 
 
 @frozen
@@ -46,7 +46,7 @@ class Receipts:
     def verify(self, receipt: str) -> Mapping[str, Any]:
         """What a receipt says. Raises ValidationError for one that is not ours."""
         try:
-            if len(receipt) > LONGEST:
+            if len(receipt) > MAX_LENGTH:
                 raise jwt.InvalidTokenError
             return jwt.decode(
                 receipt,

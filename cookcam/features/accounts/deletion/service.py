@@ -45,13 +45,13 @@ from cookcam.identity import Identity
 from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.integrations.supabase.storage import BUCKETS, Storage
 
-WHILE_SOMEBODY_WAITS: Final = 15.0
+INTERACTIVE_RETRIES: Final = 15.0
 """Seconds a request stays with its job; the password has taken up to eight before."""
-EVERY: Final = 5.0
+INTERVAL: Final = 5.0
 """Seconds between two looks for jobs that are due."""
 AT_ONCE: Final = 20
-FIRST_PAUSE: Final = 2.0
-LONGEST_PAUSE: Final = 900.0
+FIRST_RETRY_DELAY: Final = 2.0
+MAX_RETRY_DELAY: Final = 900.0
 """Seconds until a job that failed is tried again: doubled each time, with jitter."""
 
 log = structlog.get_logger(__name__)
@@ -112,7 +112,7 @@ class Erasure:
             await self._store.request(user_hash, caller.user_id, _prefixes(caller.user_id))
             self._close(caller.user_id)
             log.info("account deletion requested")
-        with trio.move_on_after(WHILE_SOMEBODY_WAITS):
+        with trio.move_on_after(INTERACTIVE_RETRIES):
             await self._go_on(user_hash)
         job = await self._store.find(user_hash)
         if job is None or job.deleted_at is None:
@@ -124,7 +124,7 @@ class Erasure:
         while True:
             for user_hash in await self._store.due(AT_ONCE):
                 await self._go_on(user_hash)
-            await trio.sleep(EVERY * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _confirm(self, caller: Identity, password: str) -> None:
         """Signs in, in a session of nobody's, which goes with the account."""
@@ -217,5 +217,5 @@ def _prefixes(user_id: UUID) -> Sequence[str]:
 
 
 def _pause(attempts: int) -> float:
-    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(attempts, 20))
+    longest = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2 ** min(attempts, 20))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter

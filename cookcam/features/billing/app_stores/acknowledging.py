@@ -19,10 +19,10 @@ from cookcam.features.billing.tiers.models import LIVE
 from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.store_calls import StoreRejected
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 """Seconds a client waits for it. Once the purchase is committed it has what it came for."""
 
-EVERY = 30.0
+INTERVAL = 30.0
 BATCH = 20
 
 log = structlog.get_logger(__name__)
@@ -37,7 +37,7 @@ class Acknowledging:
         """After the commit. Raises nothing: what fails here is tried again."""
         if purchase.acknowledged or purchase.status not in LIVE:
             return
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(TIMEOUT):
             await self._acknowledge(
                 purchase.store_key, purchase.product.id, purchase.subscription_id
             )
@@ -53,7 +53,7 @@ class Acknowledging:
         """Background task."""
         while True:
             if await self.sweep() < BATCH:
-                await trio.sleep(EVERY * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _acknowledge(self, store_key: str, product_id: str, token: str) -> None:
         try:

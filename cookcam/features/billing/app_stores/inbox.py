@@ -44,7 +44,7 @@ APPLE_RESTORED = "REFUND_REVERSED"
 SUBSCRIPTION = 1
 """`productType` of a voided purchase."""
 
-EVERY = 30.0
+INTERVAL = 30.0
 BATCH = 20
 
 log = structlog.get_logger(__name__)
@@ -105,7 +105,7 @@ class Inbox:
         """Background task."""
         while True:
             if await self.sweep() < BATCH:
-                await trio.sleep(EVERY * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _again(self, one: Waiting) -> None:
         if one.platform == "ios":

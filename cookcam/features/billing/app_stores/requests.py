@@ -16,12 +16,12 @@ from cookcam.features.billing.app_stores.refusals import (
 )
 from cookcam.http import WANTED, given
 
-LONGEST_ID = 200
-LONGEST_TOKEN = 4096
+MAX_ID_LENGTH = 200
+MAX_TOKEN_LENGTH = 4096
 TEXT = Meta(extra_json_schema={"type": "string"})
 _ASCII: dict[str, Any] = {"type": "string", "pattern": r"^[\u0001-\u007f]+$"}
-_PRODUCT: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_ID}
-_TOKEN: dict[str, Any] = {**_ASCII, "maxLength": LONGEST_TOKEN}
+_PRODUCT: dict[str, Any] = {**_ASCII, "maxLength": MAX_ID_LENGTH}
+_TOKEN: dict[str, Any] = {**_ASCII, "maxLength": MAX_TOKEN_LENGTH}
 
 
 class ReceiptValidationRequest(Struct, rename="camel"):
@@ -45,7 +45,7 @@ class ReceiptValidationRequest(Struct, rename="camel"):
 
     def checked(self) -> Submitted:
         """Raises ValidationError with the code of what is missing."""
-        product_id = _text(self.product_id, LONGEST_ID)
+        product_id = _text(self.product_id, MAX_ID_LENGTH)
         if not self.platform or product_id is None:
             raise InvalidRequest()
         if self.platform == "ios":
@@ -54,7 +54,7 @@ class ReceiptValidationRequest(Struct, rename="camel"):
                 raise MissingReceipt()
             return Submitted("ios", product_id, receipt)
         if self.platform == "android":
-            token = _text(self.purchase_token, LONGEST_TOKEN)
+            token = _text(self.purchase_token, MAX_TOKEN_LENGTH)
             if token is None:
                 raise MissingToken()
             return Submitted("android", product_id, token)
@@ -76,10 +76,10 @@ class AndroidPurchaseRequest(Struct, rename="camel"):
     product_id: Annotated[Any, TEXT] = None
 
     def checked(self) -> Submitted:
-        token = _text(self.purchase_token, LONGEST_TOKEN)
+        token = _text(self.purchase_token, MAX_TOKEN_LENGTH)
         if token is None:
             raise ValidationError("purchaseToken is required", error="Purchase token required")
-        return Submitted("android", _text(self.product_id, LONGEST_ID), token)
+        return Submitted("android", _text(self.product_id, MAX_ID_LENGTH), token)
 
 
 class AppleNotificationRequest(Struct, rename="camel"):

@@ -34,7 +34,7 @@ from cookcam.integrations.app_store import ALL, AppleSubscription
 from cookcam.integrations.google_play import GoogleOrder, GooglePlay, GoogleSubscription
 from cookcam.integrations.store_calls import StoreUnavailable
 
-PATIENCE: Final = 3.0
+TIMEOUT: Final = 3.0
 """Seconds that a purchase waits for Google to tell its price."""
 
 log = structlog.get_logger(__name__)
@@ -123,7 +123,7 @@ class Takings:
     async def _order(self, order_id: str) -> GoogleOrder | None:
         """None where Google does not say: what was bought counts all the same."""
         try:
-            with trio.move_on_after(PATIENCE):
+            with trio.move_on_after(TIMEOUT):
                 return await self.google_play.order(order_id)
             raise StoreUnavailable()
         except AppError as error:

@@ -14,10 +14,10 @@ from attrs import define, field
 from cookcam.features.billing.reconciliation.models import OVERDUE
 from cookcam.features.billing.reconciliation.service import Reconciliation
 
-FIRST_PAUSE: Final = (5.0, 15.0)
+FIRST_RETRY_DELAY: Final = (5.0, 15.0)
 """Seconds from the start to the first look: the server comes first."""
 
-LOOK_EVERY: Final = 300.0
+CHECK_INTERVAL: Final = 300.0
 """Seconds between two looks at the clock, which may be set, and at what other processes ran."""
 
 SAME: Final = timedelta(minutes=10)
@@ -43,7 +43,7 @@ class Daily:
         """Background task. Raises an AppError when the database fails; started again, it goes on
         with the run that was interrupted. Cancelled at any moment it loses no more than a page."""
         due = self._next()
-        await self._wait(random.uniform(*FIRST_PAUSE))  # noqa: S311 - jitter
+        await self._wait(random.uniform(*FIRST_RETRY_DELAY))  # noqa: S311 - jitter
         await self._catch_up()
         while True:
             if self.reconciliation.is_requested:
@@ -55,8 +55,8 @@ class Daily:
                 await self.reconciliation.run(unless_since=due - SAME)
                 due = self._next()
             await self._watch()
-            seconds = (due - self.now()).total_seconds() if due is not None else LOOK_EVERY
-            await self._wait(min(max(seconds, 0.0), LOOK_EVERY))
+            seconds = (due - self.now()).total_seconds() if due is not None else CHECK_INTERVAL
+            await self._wait(min(max(seconds, 0.0), CHECK_INTERVAL))
 
     async def _wait(self, seconds: float) -> None:
         with trio.move_on_after(seconds):

@@ -172,7 +172,7 @@ FIRST = UUID(int=0)
 """Before all ids."""
 
 
-class TurnLost(ServiceUnavailable):
+class LeaseLost(ServiceUnavailable):
     """Another process has taken the run over, or its turn ended with a lost connection."""
 
 
@@ -287,7 +287,7 @@ class ReconciliationStore:
                 cut_short=cut_short,
             )
             if metrics is None:
-                raise TurnLost
+                raise LeaseLost
         return metrics
 
     async def known(self, provider: Provider, ids: Sequence[str]) -> dict[str, Subscription]:
@@ -354,4 +354,4 @@ class ReconciliationStore:
 async def _held(tx: Transaction, statement: LiteralString, run: Run, **params: object) -> None:
     """Writes to the run, unless somebody else holds it by now."""
     if not await tx.execute(statement, id=run.id, holder=run.holder, **params):
-        raise TurnLost
+        raise LeaseLost

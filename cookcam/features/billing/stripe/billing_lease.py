@@ -21,7 +21,7 @@ from cookcam.errors import AuthorizationError, Conflict
 
 LEASE_SECONDS: Final = 40.0
 """Longer than a request may take."""
-WAIT_SECONDS: Final = 8.0
+WAIT_TIMEOUT: Final = 8.0
 RELEASE_TIMEOUT: Final = 2.0
 
 CLOSED: LiteralString = """
@@ -87,7 +87,7 @@ class BillingLeases:
     async def of(self, user_id: UUID) -> AsyncGenerator[Lease]:
         """The lease of a user for the length of the block, after those who have it.
 
-        Raises AccountClosed, and BillingBusy (409) after `WAIT_SECONDS`.
+        Raises AccountClosed, and BillingBusy (409) after `WAIT_TIMEOUT`.
         """
         lease = await self._acquire(user_id)
         try:
@@ -114,7 +114,7 @@ class BillingLeases:
 
     async def _acquire(self, user_id: UUID) -> Lease:
         token, pause = uuid4(), 0.02
-        deadline = trio.current_time() + WAIT_SECONDS
+        deadline = trio.current_time() + WAIT_TIMEOUT
         while True:
             await require_open(self.database, user_id)
             async with self.database.transaction() as tx:

@@ -24,7 +24,7 @@ from cookcam.features.billing.tiers.catalogue import Catalogue
 from cookcam.features.billing.tiers.models import FREE, Tier
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.identity import Identity
-from cookcam.integrations.stripe import NoSuchObject, Stripe, StripeRefused
+from cookcam.integrations.stripe import NoSuchObject, Stripe, StripeRejected
 from cookcam.integrations.stripe.billing import CheckoutSession
 
 log = structlog.get_logger(__name__)
@@ -88,7 +88,7 @@ class Checkout:
             customer_id = await self.store.customer_of(caller.user_id)
             try:
                 session = await self._session(sync.stripe, caller, lease, tier, wish, customer_id)
-            except StripeRefused as refused:
+            except StripeRejected as refused:
                 if customer_id is None or not _is_gone(refused):
                     raise
                 session = await self._session(sync.stripe, caller, lease, tier, wish, None)
@@ -115,7 +115,7 @@ class Checkout:
             return await self.sync.stripe.create_portal_session(
                 customer_id=customer_id, return_url=return_url
             )
-        except StripeRefused as refused:
+        except StripeRejected as refused:
             if not _is_gone(refused):
                 raise
         log.warning("customer unknown to Stripe")
@@ -204,7 +204,7 @@ def _no_account() -> NotFound:
     return NotFound("There are no payments by card", error="No billing account found")
 
 
-def _is_gone(refused: StripeRefused) -> bool:
+def _is_gone(refused: StripeRejected) -> bool:
     """Whether Stripe no longer knows the customer."""
     return refused.param == "customer" or (
         isinstance(refused, NoSuchObject) and refused.param in (None, "customer", "id")

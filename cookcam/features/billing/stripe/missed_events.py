@@ -26,7 +26,7 @@ from cookcam.integrations.stripe import Stripe
 
 SOON: Final = 120.0
 """Seconds after the start: it may have been away for days."""
-EVERY: Final = 3600.0
+INTERVAL: Final = 3600.0
 UNDER_WAY: Final = timedelta(minutes=10)
 """What is younger is on its way, or comes again by itself."""
 
@@ -44,7 +44,7 @@ class MissedEvents:
         pause = SOON
         while True:
             await trio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
-            pause = EVERY
+            pause = INTERVAL
             try:
                 await self.look()
             except AppError as error:

@@ -12,7 +12,7 @@ from attrs import frozen
 from cookcam.errors import BadRequest
 
 APP_SCHEME: Final = "cookcam"
-LONGEST: Final = 2_000
+MAX_LENGTH: Final = 2_000
 
 # What browsers overlook in an address, or read as something else than Python does.
 _SUSPICIOUS = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
@@ -59,7 +59,7 @@ def is_page_of(url: str, origins: Collection[str]) -> bool:
 
 
 def is_plain(url: str) -> bool:
-    return len(url) <= LONGEST and not _SUSPICIOUS.search(url)
+    return len(url) <= MAX_LENGTH and not _SUSPICIOUS.search(url)
 
 
 def origins_of(urls: Iterable[str]) -> frozenset[str]:

@@ -22,7 +22,7 @@ from cookcam.features.billing.stripe.handlers import carry_out
 from cookcam.features.billing.stripe.sync import StripeSync
 from cookcam.features.billing.tiers.models import Subscription
 
-EVERY: Final = 60.0
+INTERVAL: Final = 60.0
 SAME_PURCHASE: Final = timedelta(hours=24)
 """As long as the page of a checkout is open."""
 BATCH: Final = 50
@@ -55,7 +55,7 @@ class Superseded:
         """Background task. Raises ServiceUnavailable while Stripe or the database is away."""
         while True:
             await self.end_all()
-            await self.bell.heard(EVERY)
+            await self.bell.heard(INTERVAL)
 
     async def end_all(self) -> int:
         """Ends at most `BATCH` of them; how many."""

@@ -4,7 +4,7 @@
                       ▲                        │
                       └── sweep, redelivery ◄──┴ failed: 1, 5, 30 minutes, then hourly, ten times
 
-The request that brings an event works on it itself, for up to `PATIENCE` seconds, so that the
+The request that brings an event works on it itself, for up to `TIMEOUT` seconds, so that the
 answer says what became of it: an event that failed is a 500, and comes again from Stripe as well as
 from the sweep. Whoever holds a claim may be killed at any moment: five minutes later the claim is
 anybody's. The mark checks the claim, so that of two who hold the same event one writes nothing.
@@ -30,9 +30,9 @@ from cookcam.features.billing.webhooks.store import ClaimLost, InboxStore
 from cookcam.integrations.stripe.events import Event
 from cookcam.integrations.stripe.reading import API_VERSION
 
-PATIENCE: Final = 8.0
+TIMEOUT: Final = 8.0
 """Seconds for one event. Stripe waits about ten for an answer."""
-EVERY: Final = 5.0
+INTERVAL: Final = 5.0
 """Seconds between two looks for events that are due."""
 BATCH: Final = 10
 BOOKKEEPING: Final = 2.0
@@ -80,7 +80,7 @@ class Inbox:
         """
         while True:
             await self.sweep()
-            await trio.sleep(EVERY)
+            await trio.sleep(INTERVAL)
 
     async def sweep(self) -> int:
         """Works on all that is due now; how many events that were."""
@@ -129,7 +129,7 @@ class Inbox:
     ) -> Receipted:
         began = trio.current_time()
         try:
-            with trio.move_on_after(PATIENCE) as scope:
+            with trio.move_on_after(TIMEOUT) as scope:
                 await apply()
             if scope.cancelled_caught:
                 raise DeadlineExceeded()

@@ -18,7 +18,7 @@ from cookcam.config.readers import Secret
 from cookcam.errors import BadRequest, InternalError
 from cookcam.features.billing.webhooks.inbox import Inbox
 from cookcam.features.billing.webhooks.models import Receipted, storable
-from cookcam.http import Routes, errors_as, facts, hidden, spend, unconditional
+from cookcam.http import Routes, current_request_info, errors_as, hidden, spend, unconditional
 from cookcam.http.client_address import quota_key
 from cookcam.http.rate_limit import GLOBAL
 from cookcam.http.responses import Answer
@@ -122,7 +122,7 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
 
 def _count() -> None:
     """Counts the running request for its address. Raises LimitReached."""
-    spend(GLOBAL, quota_key(facts().client_address))
+    spend(GLOBAL, quota_key(current_request_info().client_address))
 
 
 def _failed(words: str) -> Reply:

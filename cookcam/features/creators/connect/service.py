@@ -25,7 +25,7 @@ from cookcam.features.creators.connect.return_urls import ReturnUrls
 from cookcam.features.creators.connect.store import AccountRows, AccountStore
 from cookcam.features.creators.models import AccountStatus, StripeAccount
 from cookcam.features.literals import refused
-from cookcam.integrations.stripe import NoSuchObject, Stripe, StripeRefused
+from cookcam.integrations.stripe import NoSuchObject, Stripe, StripeRejected
 from cookcam.integrations.stripe.accounts import Account, AccountLink
 from cookcam.integrations.stripe.events import Event
 
@@ -69,7 +69,7 @@ class StripeAccounts:
                 return_url=self.returns.onboarding_complete,
                 refresh_url=self.returns.onboarding_refresh,
             )
-        except StripeRefused as refusal:
+        except StripeRejected as refusal:
             raise ServiceError(error="Failed to generate onboarding link") from refusal
         return Onboarding(account, link.url)
 
@@ -86,7 +86,7 @@ class StripeAccounts:
                 email=None,
                 idempotency_key=f"connect-account:{creator_id}:{replaces or ''}",
             )
-        except StripeRefused as refusal:
+        except StripeRejected as refusal:
             raise ServiceError(error="Failed to create Stripe account") from refusal
         return await self.store.add(
             creator_id, opened.id, opened.country or country, replaces=replaces
@@ -108,7 +108,7 @@ class StripeAccounts:
             return await self._stripe().create_account_link(
                 account.stripe_account_id, return_url=back, refresh_url=again
             )
-        except StripeRefused as refusal:
+        except StripeRejected as refusal:
             raise ServiceError(error="Failed to create account link") from refusal
 
     async def dashboard(self, creator_id: UUID) -> str:
@@ -121,7 +121,7 @@ class StripeAccounts:
             return await self._stripe().create_login_link(account.stripe_account_id)
         except NoSuchObject as refusal:
             raise ServiceError(error="Failed to get dashboard link") from refusal
-        except StripeRefused as refusal:
+        except StripeRejected as refusal:
             message = "Stripe account not ready"
             raise Conflict(message, error=message) from refusal
 

@@ -16,9 +16,9 @@ from cookcam.features.creators.links.service import Links
 from cookcam.features.creators.requests import AffiliateLinkRequest, ClickRequest
 from cookcam.http import (
     Routes,
+    current_request_info,
     document_failures,
     errors_as,
-    facts,
     unconditional,
     user_limit,
     validate_request,
@@ -64,7 +64,7 @@ def add_affiliate_routes(bp: Routes, links: Links, gates: Gates, url: FullUrl) -
         headers = request.headers
         await links.track(
             code,
-            facts().client_address,
+            current_request_info().client_address,
             source=data.source,
             user_agent=data.user_agent or headers.get("User-Agent"),
             referrer=data.referrer or headers.get("Referer"),

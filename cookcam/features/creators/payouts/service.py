@@ -28,7 +28,7 @@ from cookcam.features.billing.stripe.handlers import AfterCommit, Write
 from cookcam.features.creators.models import Balance, Payout
 from cookcam.features.creators.money import dollars
 from cookcam.features.creators.payouts.store import PayoutRows, PayoutStore
-from cookcam.integrations.stripe import KeyReused, NoSuchObject, Stripe, StripeRefused
+from cookcam.integrations.stripe import KeyReused, NoSuchObject, Stripe, StripeRejected
 from cookcam.integrations.stripe.accounts import Payout as BankPayout
 from cookcam.integrations.stripe.accounts import Transfer
 from cookcam.integrations.stripe.events import Event
@@ -87,7 +87,7 @@ class Payouts:
             return await self._transfer(self.stripe, payout)
         except KeyReused:
             return payout
-        except StripeRefused as refusal:
+        except StripeRejected as refusal:
             message = "Stripe account not ready"
             if isinstance(refusal, NoSuchObject) or refusal.stripe_code == CANNOT_RECEIVE:
                 raise Conflict(message, error=message) from refusal
@@ -113,7 +113,7 @@ class Payouts:
             )
         except KeyReused:
             raise
-        except StripeRefused as refusal:
+        except StripeRejected as refusal:
             await self.store.fail(payout.id, refusal.stripe_code or "Stripe refused the transfer")
             raise
         return await self.store.mark_sent(payout, transfer.id, transfer.created)
@@ -154,7 +154,7 @@ class Payouts:
                 now = await self.store.mark_sent(payout, found.id, found.created)
             else:
                 now = await self._transfer(stripe, payout)
-        except StripeRefused as refusal:
+        except StripeRejected as refusal:
             if isinstance(refusal, KeyReused):
                 log.error("transfer result cannot be determined", payout=str(payout.id))
             return not isinstance(refusal, KeyReused)

@@ -18,7 +18,7 @@ from cookcam.features.creators.tips.store import TipRows, TipStore
 from cookcam.features.literals import refused
 from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.identity import Identity
-from cookcam.integrations.stripe import CardDeclined, KeyReused, Stripe, StripeRefused
+from cookcam.integrations.stripe import CardDeclined, KeyReused, Stripe, StripeRejected
 from cookcam.integrations.stripe.charges import PaymentIntent
 from cookcam.integrations.stripe.events import Event
 
@@ -98,7 +98,7 @@ class Tips:
                 },
                 idempotency_key=f"tip:{tip.id}",
             )
-        except (StripeRefused, CardDeclined) as refusal:
+        except (StripeRejected, CardDeclined) as refusal:
             if not isinstance(refusal, KeyReused):
                 await self.store.fail(tip.id)
             raise ServiceError(error="Failed to send tip") from refusal

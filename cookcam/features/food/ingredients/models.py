@@ -10,10 +10,10 @@ from typing import Any
 
 from attrs import frozen
 
-LONGEST_QUERY = 100
+MAX_QUERY_LENGTH = 100
 """Characters of a search (`spec/http-api-core.md` §8.1)."""
 
-MOST_WORDS = 12
+MAX_WORDS = 12
 """Words of a search that count; a name that long is found by its first ones."""
 
 _WORD = re.compile(r"\d+\.\d+|[^\W_]+")
@@ -103,7 +103,7 @@ class Synced:
 
 def words_of(text: str) -> list[str]:
     """The words of a text as PostgreSQL's `simple` configuration has them, at most MOST_WORDS."""
-    return _WORD.findall(unicodedata.normalize("NFC", text).lower())[:MOST_WORDS]
+    return _WORD.findall(unicodedata.normalize("NFC", text).lower())[:MAX_WORDS]
 
 
 Json = dict[str, Any]

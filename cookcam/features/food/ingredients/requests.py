@@ -8,15 +8,17 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from cookcam.errors import NotFound, ValidationError
-from cookcam.features.food.ingredients.models import LONGEST_QUERY
+from cookcam.features.food.ingredients.models import MAX_QUERY_LENGTH
 from cookcam.features.literals import refused
 
 NO_QUERY = "Query parameter (q or query) is required"
 BAD_LIMIT = "Invalid limit parameter (1-100)"
-MOST = 100
+MAX_COUNT = 100
 
-Text = Annotated[str, Meta(extra_json_schema={"maxLength": LONGEST_QUERY})]
-Limit = Annotated[str, Meta(extra_json_schema={"type": "integer", "minimum": 1, "maximum": MOST})]
+Text = Annotated[str, Meta(extra_json_schema={"maxLength": MAX_QUERY_LENGTH})]
+Limit = Annotated[
+    str, Meta(extra_json_schema={"type": "integer", "minimum": 1, "maximum": MAX_COUNT})
+]
 
 
 class SearchFilter(Struct):
@@ -41,7 +43,7 @@ class UsdaFilter(SearchFilter, rename={"page_size": "pageSize", "data_type": "da
         """Raises ValidationError."""
         given = [self.data_type] if isinstance(self.data_type, str) else self.data_type
         text = ",".join(part for part in given if part)
-        if len(text) > LONGEST_QUERY or "\0" in text:
+        if len(text) > MAX_QUERY_LENGTH or "\0" in text:
             raise refused("Invalid dataType parameter", "dataType")
         return text or None
 
@@ -68,8 +70,8 @@ def checked_query(*given: str) -> str:
     text = next((text.strip() for text in given if text.strip()), "")
     if not text:
         raise refused(NO_QUERY, "q")
-    if len(text) > LONGEST_QUERY or "\0" in text:
-        raise refused(f"Query must have 1 to {LONGEST_QUERY} characters", "q")
+    if len(text) > MAX_QUERY_LENGTH or "\0" in text:
+        raise refused(f"Query must have 1 to {MAX_QUERY_LENGTH} characters", "q")
     return text
 
 
@@ -77,7 +79,7 @@ def checked_limit(text: str, default: int) -> int:
     """From 1 to 100. Raises ValidationError."""
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MOST):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_COUNT):
         raise ValidationError(BAD_LIMIT, error=BAD_LIMIT, details={"field": "limit"})
     return int(text)
 
@@ -87,7 +89,7 @@ def clamped_limit(text: str, default: int) -> int:
     number = text.removeprefix("-")
     if not (number.isascii() and number.isdigit()):
         return default
-    return 1 if text.startswith("-") else max(1, min(MOST, int(number[:9])))
+    return 1 if text.startswith("-") else max(1, min(MAX_COUNT, int(number[:9])))
 
 
 def checked_id(text: str, otherwise: NotFound) -> int:

@@ -32,7 +32,7 @@ MATCHES = "nutrition:match"
 """Namespaces of the cache (`spec/http-api-core.md` §16); the last one is kept by nutrition and
 goes stale with the catalogue."""
 
-MOST_FROM_USDA = 50
+MAX_FROM_USDA = 50
 CANDIDATES_OF_SYNC = 10
 PREFERRED_TYPES = ("Survey (FNDDS)", "Foundation")
 ACCEPTED_SIMILARITY = 0.6
@@ -98,7 +98,7 @@ class Ingredients:
 
     async def search_usda(self, text: str, limit: int, data_type: str | None) -> Json:
         """USDA's own answer, at most a day old. Raises ServiceUnavailable, UsdaFailed."""
-        params: dict[str, str | int] = {"query": text, "pageSize": min(limit, MOST_FROM_USDA)}
+        params: dict[str, str | int] = {"query": text, "pageSize": min(limit, MAX_FROM_USDA)}
         if data_type:
             params["dataType"] = data_type
         return await self._from_usda(params)

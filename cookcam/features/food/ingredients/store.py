@@ -48,7 +48,7 @@ with recursive found as (
 )
 select category from found where category is not null order by category limit 1000"""
 
-MOST_CANDIDATES: LiteralString = "200"
+MAX_CANDIDATES: LiteralString = "200"
 """Rows of one way of finding that are compared with the query as a whole."""
 
 # A lexeme as a word of a tsquery.
@@ -81,7 +81,7 @@ with asked as materialized (
 strict as materialized (
   select i.id from public.ingredients i
   where i.search_tsv @@ %(query)s::tsquery
-  order by char_length(i.name), i.id limit {MOST_CANDIDATES}
+  order by char_length(i.name), i.id limit {MAX_CANDIDATES}
 ),
 beginning as materialized (
   select i.id from public.ingredients i
@@ -106,7 +106,7 @@ resembling as materialized (
 loose as (
   select i.id from resembling r join public.ingredients i on i.search_tsv @@ r.query
   where (select count(*) from strict) < %(limit)s
-  order by char_length(i.name), i.id limit {MOST_CANDIDATES}
+  order by char_length(i.name), i.id limit {MAX_CANDIDATES}
 )
 select {COLUMNS}
 from (

@@ -9,21 +9,21 @@ from msgspec import Meta, Struct
 from cookcam.errors import ValidationError
 from cookcam.features.food.nutrition.models import Item
 from cookcam.features.food.nutrition.quantities import GREATEST
-from cookcam.features.food.nutrition.service import MOST_ITEMS
+from cookcam.features.food.nutrition.service import MAX_ITEMS
 from cookcam.features.literals import refused
 from cookcam.http import WANTED
 
 NO_INGREDIENTS = "Ingredients array is required"
-LONGEST_NAME, LONGEST_QUANTITY = 200, 100
-FEWEST_SERVINGS, MOST_SERVINGS = 0.01, 100  # what is divided by less may have no number
+MAX_NAME_LENGTH, MAX_QUANTITY_LENGTH = 200, 100
+MIN_SERVINGS, MAX_SERVINGS = 0.01, 100  # what is divided by less may have no number
 
 
 _ITEM: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "item": {"type": "string", "pattern": r"\S", "maxLength": LONGEST_NAME},
-        "quantity": {"type": ["string", "number", "null"], "maxLength": LONGEST_QUANTITY},
-        "unit": {"type": ["string", "null"], "maxLength": LONGEST_QUANTITY},
+        "item": {"type": "string", "pattern": r"\S", "maxLength": MAX_NAME_LENGTH},
+        "quantity": {"type": ["string", "number", "null"], "maxLength": MAX_QUANTITY_LENGTH},
+        "unit": {"type": ["string", "null"], "maxLength": MAX_QUANTITY_LENGTH},
     },
     "required": ["item"],
 }
@@ -39,13 +39,13 @@ class SmartNutritionRequest(Struct):
             extra_json_schema={
                 "type": "array",
                 "minItems": 1,
-                "maxItems": MOST_ITEMS,
+                "maxItems": MAX_ITEMS,
                 "items": _ITEM,
             },
         ),
         WANTED,
     ] = None
-    servings: Annotated[float, Meta(ge=FEWEST_SERVINGS, le=MOST_SERVINGS)] = 2
+    servings: Annotated[float, Meta(ge=MIN_SERVINGS, le=MAX_SERVINGS)] = 2
 
     def items(self) -> list[Item]:
         """Raises ValidationError."""
@@ -53,17 +53,17 @@ class SmartNutritionRequest(Struct):
         given = cast("list[object]", value) if isinstance(value, list) else []
         if not given:
             raise refused(NO_INGREDIENTS, "ingredients")
-        if len(given) > MOST_ITEMS:
-            raise refused(f"Too many ingredients (max {MOST_ITEMS})", "ingredients")
+        if len(given) > MAX_ITEMS:
+            raise refused(f"Too many ingredients (max {MAX_ITEMS})", "ingredients")
         return [_item(entry) for entry in given]
 
 
 class SaveNutritionRequest(Struct):
-    servings: Annotated[int, Meta(ge=1, le=MOST_SERVINGS)] = 1
+    servings: Annotated[int, Meta(ge=1, le=MAX_SERVINGS)] = 1
 
 
 class ServingsFilter(Struct):
-    servings: Annotated[int, Meta(ge=1, le=MOST_SERVINGS)] = 1
+    servings: Annotated[int, Meta(ge=1, le=MAX_SERVINGS)] = 1
 
 
 def _item(entry: object) -> Item:
@@ -71,11 +71,11 @@ def _item(entry: object) -> Item:
     name, quantity, unit = known.get("item"), known.get("quantity"), known.get("unit")
     if isinstance(quantity, int | float) and not isinstance(quantity, bool):
         quantity = f"{min(max(float(quantity), 0.0), GREATEST):f}"
-    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
-        raise _refused(f"item must be a text of 1 to {LONGEST_NAME} characters")
+    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH:
+        raise _refused(f"item must be a text of 1 to {MAX_NAME_LENGTH} characters")
     texts = ["" if text is None else text for text in (quantity, unit)]
-    if not all(isinstance(text, str) and len(text) <= LONGEST_QUANTITY for text in texts):
-        raise _refused(f"quantity and unit must be texts of up to {LONGEST_QUANTITY} characters")
+    if not all(isinstance(text, str) and len(text) <= MAX_QUANTITY_LENGTH for text in texts):
+        raise _refused(f"quantity and unit must be texts of up to {MAX_QUANTITY_LENGTH} characters")
     return Item(name.strip(), str(texts[0]), str(texts[1]))
 
 

@@ -32,7 +32,7 @@ from cookcam.features.recipes.catalogue.models import Recipe
 from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
 from cookcam.identity import Identity
 
-MOST_ITEMS = 100
+MAX_ITEMS = 100
 RECIPES = "nutrition:recipe"
 
 
@@ -165,7 +165,7 @@ class _NotKept(Exception):
 def items_of(ingredients: Sequence[Any]) -> list[Item]:
     """The ingredients of a recipe in any of the shapes they are stored in."""
     items: list[Item] = []
-    for written in ingredients[:MOST_ITEMS]:
+    for written in ingredients[:MAX_ITEMS]:
         if isinstance(written, str):
             quantity, rest = parse_with_rest(written)
             items.append(Item(rest or written, "" if quantity is None else written))

@@ -23,7 +23,7 @@ Category = Literal[
 
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 
-LEAST_SURE, MOST_SURE = 0.5, 0.99
+LEAST_SURE, MAX_CONFIDENCE = 0.5, 0.99
 """The range of confidence on the wire (`spec/http-api-core.md` §10)."""
 
 

@@ -10,7 +10,7 @@ from cookcam.errors import ValidationError
 from cookcam.features.food.scans.models import (
     CATEGORIES,
     LEAST_SURE,
-    MOST_SURE,
+    MAX_CONFIDENCE,
     DetectedIngredient,
 )
 from cookcam.features.literals import refused
@@ -18,20 +18,20 @@ from cookcam.http import WANTED
 from cookcam.images.encoding import BASE64_PATTERN
 from cookcam.text import clean_line
 
-MOST_ITEMS = 100
-LONGEST_TEXT = 100
+MAX_ITEMS = 100
+MAX_TEXT_LENGTH = 100
 INVALID_LIST = "Valid ingredients array is required"
 NO_FILE = "No image file provided"
 NO_DATA = "No image data provided"
 
 
-_WORDS = {"type": ["string", "null"], "maxLength": LONGEST_TEXT}
+_WORDS = {"type": ["string", "null"], "maxLength": MAX_TEXT_LENGTH}
 _ITEM: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "name": {"type": "string", "maxLength": LONGEST_TEXT, "pattern": r"\S"},
+        "name": {"type": "string", "maxLength": MAX_TEXT_LENGTH, "pattern": r"\S"},
         "variety": _WORDS,
-        "quantity": {"type": ["string", "number", "null"], "maxLength": LONGEST_TEXT},
+        "quantity": {"type": ["string", "number", "null"], "maxLength": MAX_TEXT_LENGTH},
         "unit": _WORDS,
         "confidence": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
         "category": {"enum": ["", None, *CATEGORIES]},
@@ -60,7 +60,7 @@ class AnalyzeRequest(Struct):
         WANTED,
     ] = None
     detected_ingredients: Annotated[
-        Any, Meta(extra_json_schema={"type": "array", "maxItems": MOST_ITEMS})
+        Any, Meta(extra_json_schema={"type": "array", "maxItems": MAX_ITEMS})
     ] = None
     store_image: bool = False
 
@@ -69,8 +69,8 @@ class AnalyzeRequest(Struct):
         given = self.detected_ingredients
         if given is not None and not isinstance(given, list):
             raise refused("Detected ingredients must be an array", "detected_ingredients")
-        if given is not None and len(cast("list[object]", given)) > MOST_ITEMS:
-            raise refused(f"Too many ingredients (max {MOST_ITEMS})", "detected_ingredients")
+        if given is not None and len(cast("list[object]", given)) > MAX_ITEMS:
+            raise refused(f"Too many ingredients (max {MAX_ITEMS})", "detected_ingredients")
         if not isinstance(self.image_data, str) or not self.image_data.strip():
             raise no_image(otherwise, "image_data must be base64 text of an image")
         return self.image_data
@@ -83,7 +83,7 @@ class ScanCorrectionRequest(Struct):
         Any,
         Meta(
             description="Objects {name, variety?, quantity?, unit?, confidence?, category?}.",
-            extra_json_schema={"type": "array", "maxItems": MOST_ITEMS, "items": _ITEM},
+            extra_json_schema={"type": "array", "maxItems": MAX_ITEMS, "items": _ITEM},
         ),
         WANTED,
     ] = None
@@ -91,8 +91,8 @@ class ScanCorrectionRequest(Struct):
     def checked(self) -> list[DetectedIngredient]:
         """Raises ValidationError."""
         given: object = self.ingredients
-        if not isinstance(given, list) or len(cast("list[object]", given)) > MOST_ITEMS:
-            raise _invalid(f"must be an array of at most {MOST_ITEMS} ingredients")
+        if not isinstance(given, list) or len(cast("list[object]", given)) > MAX_ITEMS:
+            raise _invalid(f"must be an array of at most {MAX_ITEMS} ingredients")
         return [_ingredient(item) for item in cast("list[object]", given)]
 
 
@@ -128,18 +128,18 @@ def _text(given: dict[str, Any], name: str) -> str:
         return ""
     if name == "quantity" and isinstance(value, int | float) and not isinstance(value, bool):
         value = f"{value:g}"
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT:
-        raise _invalid(f"{name} must be a text of at most {LONGEST_TEXT} characters")
+    if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH:
+        raise _invalid(f"{name} must be a text of at most {MAX_TEXT_LENGTH} characters")
     return value
 
 
 def _confidence(value: object) -> float:
     """What somebody says is there without saying how sure they are, is there."""
     if value is None:
-        return MOST_SURE
+        return MAX_CONFIDENCE
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise _invalid("confidence must be a number from 0 to 1")
-    return min(MOST_SURE, max(LEAST_SURE, float(value)))
+    return min(MAX_CONFIDENCE, max(LEAST_SURE, float(value)))
 
 
 def _invalid(rule: str) -> ValidationError:

@@ -43,8 +43,8 @@ from cookcam.http import (
     validate_response,
 )
 from cookcam.http.bodies import read_body
-from cookcam.http.facts import facts
 from cookcam.http.quotas import spend_costly
+from cookcam.http.request_info import current_request_info
 from cookcam.http.requests import Request
 from cookcam.http.route_options import mark
 from cookcam.http.validation import to_model
@@ -107,7 +107,7 @@ def _scanning(bp: Routes, scans: Scans) -> None:
         """Scan a photograph sent as base64 text. What guests scan is not stored."""
         picture = await _picture_of_text(scans, caller, data.text(), NO_DATA)
         result = await scans.analyze(
-            caller, facts().client_address, picture, keep_image=data.store_image
+            caller, current_request_info().client_address, picture, keep_image=data.store_image
         )
         return AnalyzeResponse.of(result, authenticated=caller is not None)
 

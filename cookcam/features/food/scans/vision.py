@@ -13,17 +13,17 @@ from attrs import frozen
 from cookcam.errors import AppError
 from cookcam.features.food.scans.models import (
     LEAST_SURE,
-    MOST_SURE,
+    MAX_CONFIDENCE,
     Category,
     DetectedIngredient,
 )
-from cookcam.integrations.openai import OpenAI, UnusableAnswer
+from cookcam.integrations.openai import OpenAI, UnusableReply
 from cookcam.integrations.openai.json_schema import described
 
 BELIEVED = 0.3
 """What the model is less sure of than this was not seen."""
-MOST_KEPT = 10
-LONGEST_NAME, LONGEST_TEXT = 100, 100
+MAX_KEPT = 10
+MAX_NAME_LENGTH, MAX_TEXT_LENGTH = 100, 100
 SECONDS = 45.0
 """For the model, its repeat included. The answer has to leave before 55 s (R10 of
 `spec/client-contract.md`), and reading, preparing and storing need their part."""
@@ -95,7 +95,7 @@ class Vision:
                 max_tokens=2000,
                 seconds=SECONDS,
             )
-        except UnusableAnswer:
+        except UnusableReply:
             raise AnalysisFailed("The image could not be analyzed") from None
         found = believed(sighting.ingredients)
         if not found:
@@ -108,20 +108,20 @@ def believed(seen: Iterable[SeenIngredient]) -> list[DetectedIngredient]:
     found: dict[tuple[str, str], DetectedIngredient] = {}
     for item in seen:
         name, variety = _tidy(item.name).lower(), _tidy(item.variety)
-        if not name or len(name) > LONGEST_NAME or not item.confidence >= BELIEVED:
+        if not name or len(name) > MAX_NAME_LENGTH or not item.confidence >= BELIEVED:
             continue
         ingredient = DetectedIngredient(
             name=name,
-            variety=variety[:LONGEST_TEXT],
-            quantity=_tidy(item.quantity)[:LONGEST_TEXT],
-            unit=_tidy(item.unit).lower()[:LONGEST_TEXT],
-            confidence=min(MOST_SURE, max(LEAST_SURE, item.confidence)),
+            variety=variety[:MAX_TEXT_LENGTH],
+            quantity=_tidy(item.quantity)[:MAX_TEXT_LENGTH],
+            unit=_tidy(item.unit).lower()[:MAX_TEXT_LENGTH],
+            confidence=min(MAX_CONFIDENCE, max(LEAST_SURE, item.confidence)),
             category=item.category,
         )
         same = name, variety.lower()
         if same not in found or found[same].confidence < ingredient.confidence:
             found[same] = ingredient
-    return list(found.values())[:MOST_KEPT]
+    return list(found.values())[:MAX_KEPT]
 
 
 def _tidy(text: str) -> str:

@@ -18,8 +18,8 @@ from msgspec import UNSET
 from cookcam.features.operations.health.models import ServiceHealthResponse
 from cookcam.features.operations.health.probe import measured
 
-EVERY: Final = 60.0
-PATIENCE: Final = 5.0
+INTERVAL: Final = 60.0
+TIMEOUT: Final = 5.0
 
 Check = Callable[[], Awaitable[object]]
 
@@ -44,7 +44,7 @@ class Externals:
         """Background task: asks all of them once a minute. The first time is not at the start,
         when everybody else needs the processor."""
         while True:
-            await trio.sleep(EVERY * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
+            await trio.sleep(INTERVAL * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
             await self.look()
 
     async def look(self) -> None:
@@ -72,7 +72,7 @@ class Externals:
         )
 
     async def _look(self, name: str, check: Check) -> None:
-        said = await measured(check, PATIENCE)
+        said = await measured(check, TIMEOUT)
         before = self._seen.get(name)
         self._seen[name] = _Seen(said, trio.current_time())
         log = structlog.get_logger("cookcam.health")

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from cookcam.errors import AppError
 from cookcam.features.operations.health.models import ServiceHealthResponse
 
-PATIENCE = 2.0
+TIMEOUT = 2.0
 FRESH = 1.0
 SLOW_MS = 1000
 
@@ -74,7 +74,7 @@ class Probe:
         return self._latest
 
     async def _measure(self) -> ServiceHealthResponse:
-        result = await measured(self.check, PATIENCE)
+        result = await measured(self.check, TIMEOUT)
         if result.latency is not UNSET and result.latency > SLOW_MS:
             return ServiceHealthResponse("degraded", latency=result.latency)
         return result

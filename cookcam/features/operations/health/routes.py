@@ -23,10 +23,10 @@ from cookcam.features.operations.health.models import (
 from cookcam.features.operations.health.service import Health
 from cookcam.http import (
     Routes,
+    current_request_info,
     deadline,
     document_failures,
     document_response,
-    facts,
     hidden,
     unconditional,
     validate_response,
@@ -52,7 +52,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
     @document_response(HealthResponse)
     async def status() -> dict[str, Any]:
         """That the process answers, and which it is."""
-        return health.status(with_sockets=facts().route == "/health")
+        return health.status(with_sockets=current_request_info().route == "/health")
 
     @bp.get("/health/live")
     @deadline(math.inf)

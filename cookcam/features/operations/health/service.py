@@ -25,7 +25,7 @@ from cookcam.features.operations.health.models import (
     ServiceHealthResponse,
     ServiceState,
 )
-from cookcam.features.operations.health.probe import PATIENCE, Probe
+from cookcam.features.operations.health.probe import TIMEOUT, Probe
 from cookcam.features.operations.health.system import system
 from cookcam.http.responses import now_text
 from cookcam.lifecycle.state import Lifecycle
@@ -111,7 +111,7 @@ class Health:
         """Takes PATIENCE seconds at most."""
         if self.lifecycle.draining:
             return ReadinessResponse(ready=False, draining=True)
-        deadline = trio.current_time() + PATIENCE
+        deadline = trio.current_time() + TIMEOUT
         services = {"database": await self._database.ask(deadline)}
         if services["database"].status != "down" and not self._migrated:
             services["migrations"] = await self._migrations.ask(deadline)
@@ -125,7 +125,7 @@ class Health:
         return ReadinessResponse(ready=True)
 
     async def database(self) -> ServiceHealthResponse:
-        return await self._database.ask(trio.current_time() + PATIENCE)
+        return await self._database.ask(trio.current_time() + TIMEOUT)
 
     async def detailed(self) -> DetailedHealthResponse:
         database = await self.database()

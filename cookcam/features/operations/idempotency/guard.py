@@ -24,22 +24,22 @@ from quart import request
 from cookcam.errors import ValidationError
 from cookcam.features.operations.idempotency.models import Keyed, Reply
 from cookcam.features.operations.idempotency.service import Replies
-from cookcam.http import facts
-from cookcam.http.responses import Answer, json_answer
-from cookcam.http.route_options import mark, marks_of
+from cookcam.http import current_request_info
+from cookcam.http.responses import Answer, json_response
+from cookcam.http.route_options import mark, route_options_of
 from cookcam.identity import Identity
 
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
 HEADER = "Idempotency-Key"
-LONGEST_KEY = 200
+MAX_KEY_LENGTH = 200
 PARAMETER: dict[str, Any] = {
     "name": HEADER,
     "in": "header",
     "required": False,
     "description": "A reply to the same request with the same key is given again.",
-    "schema": {"type": "string", "maxLength": LONGEST_KEY},
+    "schema": {"type": "string", "maxLength": MAX_KEY_LENGTH},
 }
 REPLAYED = {"Idempotency-Replayed": "true"}
 
@@ -58,18 +58,20 @@ def idempotent(replies: Replies) -> Callable[[View[P]], View[P]]:
             key = request.headers.get(HEADER, "").strip()
             if not key:
                 return await view(caller, *args, **kwargs)
-            if len(key) > LONGEST_KEY:
-                raise ValidationError.of(HEADER, f"must have at most {LONGEST_KEY} characters")
+            if len(key) > MAX_KEY_LENGTH:
+                raise ValidationError.of(HEADER, f"must have at most {MAX_KEY_LENGTH} characters")
 
             async def run() -> Answer:
                 result = await view(caller, *args, **kwargs)
                 if isinstance(result, Answer):
                     return result
-                return json_answer(*cast("Any", result if isinstance(result, tuple) else (result,)))
+                return json_response(
+                    *cast("Any", result if isinstance(result, tuple) else (result,))
+                )
 
             answer = await replies.once(await _keyed(caller, key), run)
             if isinstance(answer, Reply):
-                return json_answer(answer.response, answer.status_code, REPLAYED)
+                return json_response(answer.response, answer.status_code, REPLAYED)
             return answer
 
         return document_key(repeatable)
@@ -79,7 +81,7 @@ def idempotent(replies: Replies) -> Callable[[View[P]], View[P]]:
 
 def document_key(view: F) -> F:
     """Documents the header, the conflicts that come of it, and the mark of a repeated response."""
-    said = marks_of(view)
+    said = route_options_of(view)
     repeated = ("Idempotency-Replayed", "`true` where the response is that of an earlier request.")
     return mark(
         view,
@@ -97,5 +99,5 @@ async def _keyed(caller: Identity, key: str) -> Keyed:
         bytes(await cast("Any", request).body),
     ):
         digest.update(b"%d:" % len(part) + part)
-    endpoint = f"{request.method} {facts().route}"
+    endpoint = f"{request.method} {current_request_info().route}"
     return Keyed(caller.user_id, key, endpoint, digest.hexdigest())

@@ -19,7 +19,7 @@ from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.features.operations.retention.store import SweepStore
 from cookcam.features.operations.retention.sweeps import SWEEPS, Sweep
 
-EVERY: Final = 3600.0
+INTERVAL: Final = 3600.0
 BATCH: Final = 5_000
 PAUSE: Final = 0.1
 """Seconds between two batches, for everybody else."""
@@ -43,7 +43,7 @@ class Retention:
         """Background task. Raises ServiceUnavailable while the database is away."""
         while True:
             # Not at once, and not all instances at the same moment.
-            await trio.sleep(EVERY * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             await self.sweep()
 
     async def sweep(self) -> dict[str, int]:

@@ -24,9 +24,9 @@ from cookcam.features.recipes.catalogue.models import (
 from cookcam.http import WANTED
 from cookcam.text import VISIBLE_PATTERN, clean_line, clean_prose, clean_values
 
-SHORTEST_TITLE, LONGEST_TITLE = 3, 200
-MOST_INGREDIENTS, MOST_STEPS = 100, 100
-LONGEST_ITEM = 2000
+MIN_TITLE_LENGTH, MAX_TITLE_LENGTH = 3, 200
+MAX_INGREDIENTS, MAX_STEPS = 100, 100
+MAX_ITEM_LENGTH = 2000
 
 TRENDING = "trending"
 """The search that means an order (`spec/client-contract.md` §6.2)."""
@@ -42,7 +42,7 @@ TITLE_PATTERN = (
     rf"{VISIBLE_PATTERN}[\s\S]*(?:[ \t\n\u00a0\u3000]|{VISIBLE_PATTERN})[\s\S]*{VISIBLE_PATTERN}"
 )
 """Three characters that are not removed, of which the first and the last are visible."""
-_TEXT = {"type": "string", "pattern": VISIBLE_PATTERN, "maxLength": LONGEST_ITEM}
+_TEXT = {"type": "string", "pattern": VISIBLE_PATTERN, "maxLength": MAX_ITEM_LENGTH}
 _WORDS = {"type": ["string", "null"]}
 _AMOUNT = {"type": ["string", "number", "null"]}
 _TEXT_OR_TEXTS = {"type": ["string", "array", "null"], "items": {"type": "string"}}
@@ -78,7 +78,7 @@ Item = (
     Annotated[str, Meta(extra_json_schema=_TEXT)]
     | Annotated[dict[str, Any], Meta(extra_json_schema=_STEP)]
 )
-_TITLE = {"minLength": SHORTEST_TITLE, "maxLength": LONGEST_TITLE, "pattern": TITLE_PATTERN}
+_TITLE = {"minLength": MIN_TITLE_LENGTH, "maxLength": MAX_TITLE_LENGTH, "pattern": TITLE_PATTERN}
 Title = Annotated[str, Meta(extra_json_schema=_TITLE)]
 
 
@@ -98,7 +98,7 @@ class RecipeRequest(Struct, kw_only=True):
             description="Texts, or objects such as {name, amount, unit}.",
             extra_json_schema={
                 "type": "array",
-                "maxItems": MOST_INGREDIENTS,
+                "maxItems": MAX_INGREDIENTS,
                 "items": {"anyOf": [_TEXT, _INGREDIENT]},
             },
         ),
@@ -107,7 +107,7 @@ class RecipeRequest(Struct, kw_only=True):
         Annotated[
             list[Item],
             Meta(
-                max_length=MOST_STEPS,
+                max_length=MAX_STEPS,
                 description="Texts, or objects {instruction, step?, time?, temperature?, tips?}.",
             ),
         ]
@@ -178,10 +178,10 @@ class RecipeFilter(Struct):
 def checked_title(title: str) -> str:
     """The title as `clean_line` makes it. Raises ValidationError."""
     cleaned = clean_line(title)
-    if len(cleaned) < SHORTEST_TITLE or not re.search(TITLE_PATTERN, title):
-        raise refused(f"Title must be at least {SHORTEST_TITLE} characters", "title")
-    if len(title) > LONGEST_TITLE:
-        raise refused(f"Title must be at most {LONGEST_TITLE} characters", "title")
+    if len(cleaned) < MIN_TITLE_LENGTH or not re.search(TITLE_PATTERN, title):
+        raise refused(f"Title must be at least {MIN_TITLE_LENGTH} characters", "title")
+    if len(title) > MAX_TITLE_LENGTH:
+        raise refused(f"Title must be at most {MAX_TITLE_LENGTH} characters", "title")
     return cleaned
 
 
@@ -199,8 +199,8 @@ def _ingredients(given: object) -> list[Any] | None:
     if not isinstance(given, list):
         raise refused("Ingredients must be an array", "ingredients")
     items = cast("list[object]", given)
-    if len(items) > MOST_INGREDIENTS:
-        raise refused(f"Too many ingredients (max {MOST_INGREDIENTS})", "ingredients")
+    if len(items) > MAX_INGREDIENTS:
+        raise refused(f"Too many ingredients (max {MAX_INGREDIENTS})", "ingredients")
     for item in items:
         accepted = _is_text(item) if isinstance(item, str) else _has_type(item, RecipeIngredient)
         if not accepted:
@@ -234,7 +234,7 @@ def _has_type(item: object, model: type[Any]) -> bool:
 
 
 def _is_text(text: str) -> bool:
-    return bool(clean_prose(text)) and len(text) <= LONGEST_ITEM
+    return bool(clean_prose(text)) and len(text) <= MAX_ITEM_LENGTH
 
 
 def _author(text: str) -> UUID | None:

@@ -20,9 +20,9 @@ from cookcam.features.recipes.catalogue.responses import (
 from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
 from cookcam.http import (
     Routes,
+    current_request_info,
     document_failures,
     errors_as,
-    facts,
     parse_uuid,
     query_integers,
     validate_querystring,
@@ -66,7 +66,7 @@ def _reading(bp: Routes, recipes: Recipes) -> None:
     async def get_recipe(caller: Identity | None, recipe_id: str) -> RecipeResponse:
         """One recipe. Reading it counts as a view, once per reader and hour."""
         shown = await recipes.get(caller, _id(recipe_id))
-        viewer = facts().client_address if caller is None else str(caller.user_id)
+        viewer = current_request_info().client_address if caller is None else str(caller.user_id)
         await recipes.count_view(shown.recipe, viewer)
         return RecipeResponse.of(shown)
 
@@ -88,7 +88,7 @@ def _writing(bp: Routes, recipes: Recipes) -> None:
     @errors_as(flagged=True, unexpected="Failed to update recipe")
     @signed_in
     @document_failures(409)
-    @validate_request(RecipeRequest, nothing_known="No fields to update")
+    @validate_request(RecipeRequest, no_known_field="No fields to update")
     @validate_response(RecipeWriteResponse)
     async def change_recipe(
         caller: Identity, recipe_id: str, data: RecipeRequest

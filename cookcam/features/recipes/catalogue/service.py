@@ -31,7 +31,7 @@ from cookcam.identity import Identity
 ITEMS, LISTS, VIEWED = "recipes:item", "recipes:list", "recipes:viewed"
 """What is kept of recipes (`spec/http-api-core.md` §16)."""
 
-COUNT_PATIENCE = 1.0
+COUNT_TIMEOUT = 1.0
 """Seconds a reader waits for a view to be counted: others may be writing the same row."""
 
 
@@ -91,7 +91,7 @@ class Recipes:
             return True
 
         key = hashlib.sha256(f"{viewer}|{recipe.id}".encode()).hexdigest()
-        with trio.move_on_after(COUNT_PATIENCE):
+        with trio.move_on_after(COUNT_TIMEOUT):
             try:
                 await self.cache.get_or(VIEWED, key, HOUR, count)
             except AppError as error:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from attrs import asdict, frozen
 
-from cookcam.database import GUEST, SERVICE, Database, Jsonb, Transaction
+from cookcam.database import ANONYMOUS, SERVICE, Database, Jsonb, Transaction
 from cookcam.features.recipes.catalogue.models import (
     GeneratedContent,
     Recipe,
@@ -183,7 +183,7 @@ class RecipeStore:
     async def these(self, reader: Identity | None, recipe_ids: Sequence[UUID]) -> list[Recipe]:
         """Those of the recipes that `reader`, or a guest, may see, in the order given."""
         rows = await self.database.fetch_all_as(
-            reader or GUEST, Recipe, FIND_ALL, ids=list(recipe_ids)
+            reader or ANONYMOUS, Recipe, FIND_ALL, ids=list(recipe_ids)
         )
         by_id = {recipe.id: recipe for recipe in rows}
         return [by_id[recipe_id] for recipe_id in recipe_ids if recipe_id in by_id]
@@ -191,7 +191,7 @@ class RecipeStore:
     async def find(self, reader: Identity | None, recipe_id: UUID) -> Recipe | None:
         """The recipe, if `reader`, or a guest, may see it."""
         return await self.database.fetch_optional_as(
-            reader or GUEST, Recipe, FIND, recipe_id=recipe_id
+            reader or ANONYMOUS, Recipe, FIND, recipe_id=recipe_id
         )
 
     async def favorites(self, reader: Identity, recipe_ids: Sequence[UUID]) -> set[UUID]:

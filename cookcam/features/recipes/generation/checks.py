@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from cookcam.features.recipes.generation.contracts import (
-    LONGEST_TITLE,
+    MAX_TITLE_LENGTH,
     DetailedRecipe,
     FullRecipe,
     GeneratedRecipe,
@@ -113,7 +113,7 @@ class Shown:
 
 
 def _title(title: str) -> None:
-    if not 1 <= len(title.strip()) <= LONGEST_TITLE:
+    if not 1 <= len(title.strip()) <= MAX_TITLE_LENGTH:
         raise ValueError("a title that is none")
 
 

@@ -17,17 +17,17 @@ S = TypeVar("S")
 Level = Literal["Beginner", "Intermediate", "Advanced"]
 Difficulty = Literal["easy", "medium", "hard"]
 
-LONGEST_TITLE = 200
-MOST_MINUTES = 10_080
-MOST_SERVINGS = 100
+MAX_TITLE_LENGTH = 200
+MAX_MINUTES = 10_080
+MAX_SERVINGS = 100
 
 
 def _minutes(about: str, name: str | None = None) -> Any:
-    return described(about, name=name, minimum=0, maximum=MOST_MINUTES)
+    return described(about, name=name, minimum=0, maximum=MAX_MINUTES)
 
 
 def _servings() -> Any:
-    return described("people it serves", minimum=1, maximum=MOST_SERVINGS)
+    return described("people it serves", minimum=1, maximum=MAX_SERVINGS)
 
 
 @frozen
@@ -102,7 +102,7 @@ class Step:
 
     step: int = described("from 1", minimum=1)
     instruction: str = described("what to do, amounts repeated")
-    time: float | None = described("minutes", minimum=0, maximum=MOST_MINUTES)
+    time: float | None = described("minutes", minimum=0, maximum=MAX_MINUTES)
     temperature: str | None = described("heat, in words or degrees C and F")
     tips: str | None = described("what to see, hear and feel; what to do if it goes wrong")
     technique: str | None = described("its name")

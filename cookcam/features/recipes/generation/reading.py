@@ -12,9 +12,9 @@ from typing import Any, cast
 from cookcam.errors import ValidationError
 from cookcam.features.literals import refused
 
-MOST_INGREDIENTS, LONGEST_INGREDIENT = 100, 100
-MOST_TEXTS, LONGEST_TEXT = 50, 100
-LONGEST_TITLE = 200
+MAX_INGREDIENTS, MAX_INGREDIENT_LENGTH = 100, 100
+MAX_TEXTS, MAX_TEXT_LENGTH = 50, 100
+MAX_TITLE_LENGTH = 200
 
 
 def ingredients(value: object, literal: str, field: str = "detectedIngredients") -> list[str]:
@@ -22,10 +22,10 @@ def ingredients(value: object, literal: str, field: str = "detectedIngredients")
     if not isinstance(value, list) or not value:
         raise refused(literal, field)
     given = cast("list[object]", value)
-    if len(given) > MOST_INGREDIENTS:
-        raise refused(f"Too many ingredients (max {MOST_INGREDIENTS})", field)
+    if len(given) > MAX_INGREDIENTS:
+        raise refused(f"Too many ingredients (max {MAX_INGREDIENTS})", field)
     for item in given:
-        if not isinstance(item, str) or not item.strip() or len(item) > LONGEST_INGREDIENT:
+        if not isinstance(item, str) or not item.strip() or len(item) > MAX_INGREDIENT_LENGTH:
             raise refused("Each ingredient must be a text of 1 to 100 characters", field)
     return [item.strip() for item in cast("list[str]", given)]
 
@@ -33,12 +33,14 @@ def ingredients(value: object, literal: str, field: str = "detectedIngredients")
 def title(value: object, literal: str, field: str = "selectedTitle") -> str:
     if not isinstance(value, str) or not value.strip():
         raise refused(literal, field)
-    if len(value) > LONGEST_TITLE:
-        raise refused(f"Title must be at most {LONGEST_TITLE} characters", field)
+    if len(value) > MAX_TITLE_LENGTH:
+        raise refused(f"Title must be at most {MAX_TITLE_LENGTH} characters", field)
     return value.strip()
 
 
-def text(given: dict[str, Any], field: str, otherwise: str = "", most: int = LONGEST_TEXT) -> str:
+def text(
+    given: dict[str, Any], field: str, otherwise: str = "", most: int = MAX_TEXT_LENGTH
+) -> str:
     value = given.get(field)
     if value is None:
         return otherwise
@@ -52,8 +54,8 @@ def texts(
     field: str,
     otherwise: tuple[str, ...] = (),
     *,
-    most: int = MOST_TEXTS,
-    longest: int = LONGEST_TEXT,
+    most: int = MAX_TEXTS,
+    longest: int = MAX_TEXT_LENGTH,
 ) -> list[str]:
     value = given.get(field)
     if value is None:

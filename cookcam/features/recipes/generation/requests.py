@@ -28,15 +28,15 @@ NO_INPUT = "Either sessionId or originalInput is required"
 NO_PREFERENCES = "User preferences are required"
 NO_SESSION = "Session ID is required"
 
-LONGEST_ID = 128
-LONGEST_CONTEXT = 2000
-LONGEST_PHRASE = 500
+MAX_ID_LENGTH = 128
+MAX_CONTEXT_LENGTH = 2000
+MAX_PHRASE_LENGTH = 500
 GOALS = ("calories", "protein", "lowCarb", "lowFat", "highFiber")
 MINUTES = {"quick": 20, "medium": 35, "long": 60}
 SKILLS = {"easy": "beginner", "medium": "intermediate", "hard": "advanced"}
-MOST_EXCLUDED = 100
+MAX_EXCLUDED = 100
 
-_WORDS: dict[str, Any] = {"type": "string", "maxLength": reading.LONGEST_TEXT}
+_WORDS: dict[str, Any] = {"type": "string", "maxLength": reading.MAX_TEXT_LENGTH}
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
@@ -45,12 +45,12 @@ def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
 
 _FOODS: dict[str, Any] = {
     "type": "array",
-    "items": {"type": "string", "pattern": r"\S", "maxLength": reading.LONGEST_INGREDIENT},
+    "items": {"type": "string", "pattern": r"\S", "maxLength": reading.MAX_INGREDIENT_LENGTH},
     "minItems": 1,
-    "maxItems": reading.MOST_INGREDIENTS,
+    "maxItems": reading.MAX_INGREDIENTS,
 }
 _SOME_WORDS: dict[str, Any] = {
-    "anyOf": [{"type": "array", "items": _WORDS, "maxItems": reading.MOST_TEXTS}, _WORDS]
+    "anyOf": [{"type": "array", "items": _WORDS, "maxItems": reading.MAX_TEXTS}, _WORDS]
 }
 _NUMBER: dict[str, Any] = {
     "anyOf": [
@@ -58,16 +58,16 @@ _NUMBER: dict[str, Any] = {
         {"type": "string", "pattern": r"^\s*0{0,6}(100|[1-9][0-9]?)\s*$"},
     ]
 }
-_TITLES: dict[str, Any] = {"type": "string", "maxLength": reading.LONGEST_TITLE}
-_PHRASE: dict[str, Any] = {"type": "string", "maxLength": LONGEST_PHRASE}
-_PHRASES = {"anyOf": [{"type": "array", "items": _PHRASE, "maxItems": reading.MOST_TEXTS}, _PHRASE]}
+_TITLES: dict[str, Any] = {"type": "string", "maxLength": reading.MAX_TITLE_LENGTH}
+_PHRASE: dict[str, Any] = {"type": "string", "maxLength": MAX_PHRASE_LENGTH}
+_PHRASES = {"anyOf": [{"type": "array", "items": _PHRASE, "maxItems": reading.MAX_TEXTS}, _PHRASE]}
 _TOTAL_MINUTES: dict[str, Any] = {
     "anyOf": [
         {"type": "integer", "minimum": 0, "maximum": 10_080},
         {"type": "string", "pattern": r"^\s*([0-9]{1,4}|10080|100[0-7][0-9])\s*$"},
     ]
 }
-_CONTEXT: dict[str, Any] = {"type": "string", "maxLength": LONGEST_CONTEXT}
+_CONTEXT: dict[str, Any] = {"type": "string", "maxLength": MAX_CONTEXT_LENGTH}
 
 Foods = Annotated[
     Any, Meta(description="1 to 100 texts of 1 to 100 characters.", extra_json_schema=_FOODS)
@@ -77,11 +77,15 @@ Text = Annotated[Any, Meta(extra_json_schema=_WORDS)]
 Title = Annotated[
     Any,
     Meta(
-        extra_json_schema={"type": "string", "pattern": r"\S", "maxLength": reading.LONGEST_TITLE}
+        extra_json_schema={
+            "type": "string",
+            "pattern": r"\S",
+            "maxLength": reading.MAX_TITLE_LENGTH,
+        }
     ),
 ]
 Session = Annotated[
-    Any, Meta(extra_json_schema={"type": "string", "pattern": r"\S", "maxLength": LONGEST_ID})
+    Any, Meta(extra_json_schema={"type": "string", "pattern": r"\S", "maxLength": MAX_ID_LENGTH})
 ]
 Number = Annotated[Any, Meta(extra_json_schema=_NUMBER)]
 YesNo = Annotated[Any, Meta(extra_json_schema={"type": "boolean"})]
@@ -223,7 +227,7 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
         ),
     ] = None
     context: Annotated[
-        Any, Meta(extra_json_schema={"type": "string", "maxLength": LONGEST_CONTEXT})
+        Any, Meta(extra_json_schema={"type": "string", "maxLength": MAX_CONTEXT_LENGTH})
     ] = None
 
     def wishes(self) -> MenuWishes:
@@ -242,7 +246,7 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
             "ingredients": known,
             "mealType": reading.text(own, "mealType") or reading.text(own, "recipeType"),
             "nutritionGoals": _goals(self.nutrition_goals),
-            "context": reading.text({"context": self.context}, "context", "", LONGEST_CONTEXT),
+            "context": reading.text({"context": self.context}, "context", "", MAX_CONTEXT_LENGTH),
         }
         disliked = reading.texts(
             {"dislikedIngredients": self.disliked_ingredients}, "dislikedIngredients"
@@ -297,7 +301,7 @@ class RecipePreviewsRequest(Struct, rename="camel"):
                     "excludeRecipes": _nullable(
                         {
                             "anyOf": [
-                                {"type": "array", "items": _TITLES, "maxItems": MOST_EXCLUDED},
+                                {"type": "array", "items": _TITLES, "maxItems": MAX_EXCLUDED},
                                 _TITLES,
                             ]
                         }
@@ -308,7 +312,7 @@ class RecipePreviewsRequest(Struct, rename="camel"):
         WANTED,
     ] = None
     session_id: Annotated[
-        Any, Meta(extra_json_schema={"type": "string", "maxLength": LONGEST_ID})
+        Any, Meta(extra_json_schema={"type": "string", "maxLength": MAX_ID_LENGTH})
     ] = None
 
     def ingredients(self) -> list[str]:
@@ -331,7 +335,7 @@ class RecipePreviewsRequest(Struct, rename="camel"):
             portions=reading.whole(given, "mealPrepPortions", None, 1, 100),
             meal=reading.text(given, "mealType"),
             exclude=reading.texts(
-                given, "excludeRecipes", most=MOST_EXCLUDED, longest=reading.LONGEST_TITLE
+                given, "excludeRecipes", most=MAX_EXCLUDED, longest=reading.MAX_TITLE_LENGTH
             ),
             disliked=reading.texts(given, "dislikedIngredients"),
         )
@@ -349,7 +353,7 @@ class DetailedRecipeRequest(Struct, rename="camel"):
         Meta(
             extra_json_schema={
                 "properties": {
-                    "id": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID},
+                    "id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH},
                     "title": _nullable(_TITLES),
                     "description": _nullable(_CONTEXT),
                     "estimatedTime": _nullable(_TOTAL_MINUTES),
@@ -376,14 +380,14 @@ class DetailedRecipeRequest(Struct, rename="camel"):
             raise preview_required()
         difficulty = reading.text(given, "difficulty").lower()
         return ChosenPreview(
-            reading.text(given, "id", most=LONGEST_ID),
-            reading.text(given, "title", most=reading.LONGEST_TITLE),
-            reading.text(given, "description", most=LONGEST_CONTEXT),
+            reading.text(given, "id", most=MAX_ID_LENGTH),
+            reading.text(given, "title", most=reading.MAX_TITLE_LENGTH),
+            reading.text(given, "description", most=MAX_CONTEXT_LENGTH),
             reading.whole(given, "estimatedTime", 30, 0, 10_080) or 30,
             DIFFICULTIES.get(difficulty, "easy"),
-            reading.text(given, "cuisineType", most=LONGEST_PHRASE),
-            reading.texts(given, "mainIngredients", longest=LONGEST_PHRASE),
-            reading.texts(given, "appealFactors", longest=LONGEST_PHRASE),
+            reading.text(given, "cuisineType", most=MAX_PHRASE_LENGTH),
+            reading.texts(given, "mainIngredients", longest=MAX_PHRASE_LENGTH),
+            reading.texts(given, "appealFactors", longest=MAX_PHRASE_LENGTH),
         )
 
     def session(self) -> str:
@@ -408,8 +412,8 @@ class RecipeVariationsRequest(Struct):
 def _session(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise refused(NO_SESSION, "sessionId")
-    if len(value) > LONGEST_ID:
-        raise ValidationError.of("sessionId", f"must have at most {LONGEST_ID} characters")
+    if len(value) > MAX_ID_LENGTH:
+        raise ValidationError.of("sessionId", f"must have at most {MAX_ID_LENGTH} characters")
     return value
 
 

@@ -25,14 +25,14 @@ from cookcam.errors import AppError, DeadlineExceeded
 from cookcam.features.operations.idempotency.guard import idempotent
 from cookcam.features.operations.idempotency.service import Replies
 from cookcam.features.recipes.generation.progress import Stage, Watch
-from cookcam.http import facts
+from cookcam.http import current_request_info
 from cookcam.http.app import CookCamApp
 from cookcam.http.errors import Failures, as_app_error, error_body, failure_in
-from cookcam.http.facts import RequestFacts
-from cookcam.http.responses import Answer, json_answer, to_json
+from cookcam.http.request_info import RequestInfo
+from cookcam.http.responses import Answer, json_response, to_json
 from cookcam.http.route_options import Dialect
 from cookcam.identity import Identity
-from cookcam.integrations.openai import UnusableAnswer
+from cookcam.integrations.openai import UnusableReply
 from cookcam.observability.metrics import Metrics
 from cookcam.realtime.hub import Hub
 
@@ -130,7 +130,7 @@ class Tellers:
     ) -> Any:
         """What the view returns. A stream has `seconds`; an ordinary reply the deadline of its
         route."""
-        here = facts()
+        here = current_request_info()
 
         async def told(stream: trio.MemorySendChannel[bytes] | None) -> Any:
             teller = Teller(caller, operation, here.request_id, self.hub, stream)
@@ -169,7 +169,7 @@ def _word(error: AppError, dialect: Dialect) -> None:
     """A failure of the model or the database in the words of the endpoint, whatever its status."""
     if error.status >= 500 and error.error is None:
         error.error = dialect.unexpected
-    if isinstance(error, UnusableAnswer) and dialect.flagged:
+    if isinstance(error, UnusableReply) and dialect.flagged:
         error.details = {"reason": f"the answer of the model was {error.reason}"}
 
 
@@ -191,7 +191,7 @@ class _Body(ResponseBody):
     told: Callable[[trio.MemorySendChannel[bytes]], Awaitable[Any]]
     context: Context
     seconds: float
-    facts: RequestFacts
+    request_info: RequestInfo
     scope: Any
     failures: Failures
     dialect: Dialect
@@ -233,7 +233,7 @@ class _Body(ResponseBody):
         try:
             with trio.move_on_after(self.seconds) as scope:
                 result = await self.told(send)
-                answer = result if isinstance(result, Answer) else json_answer(*result)
+                answer = result if isinstance(result, Answer) else json_response(*result)
                 return event("done", answer.body.rstrip(b"\n"))
             if scope.cancelled_caught:
                 raise DeadlineExceeded()
@@ -247,5 +247,7 @@ class _Body(ResponseBody):
         raise AssertionError  # the block above returns or raises
 
     def _failed(self, error: Exception) -> bytes:
-        self.failures.note(error, self.facts, self.scope)
-        return event("error", to_json(error_body(as_app_error(error), self.facts, self.dialect)))
+        self.failures.note(error, self.request_info, self.scope)
+        return event(
+            "error", to_json(error_body(as_app_error(error), self.request_info, self.dialect))
+        )

@@ -11,7 +11,7 @@ from cookcam.http import WANTED
 from cookcam.images.encoding import BASE64_PATTERN
 from cookcam.text import clean_prose
 
-LONGEST_DESCRIPTION = 500
+MAX_DESCRIPTION_LENGTH = 500
 
 
 class RecipePhotoRequest(Struct):
@@ -29,7 +29,7 @@ class RecipePhotoRequest(Struct):
         ),
         WANTED,
     ] = None
-    description: Annotated[str, Meta(max_length=LONGEST_DESCRIPTION)] | None = None
+    description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
 
     def __post_init__(self) -> None:
         if self.description is not None:

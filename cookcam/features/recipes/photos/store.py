@@ -7,7 +7,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cookcam.database import GUEST, Database, Transaction
+from cookcam.database import ANONYMOUS, Database, Transaction
 from cookcam.features.recipes.photos.models import Photo
 from cookcam.identity import Identity
 
@@ -55,7 +55,7 @@ class PhotoStore:
         self, reader: Identity | None, recipe_id: UUID, limit: int, offset: int
     ) -> tuple[list[Photo], int]:
         """A slice, newest first, and the number of all."""
-        actor = reader or GUEST
+        actor = reader or ANONYMOUS
         rows = await self.database.fetch_all_as(
             actor, Photo, PAGE, recipe_id=recipe_id, limit=limit, offset=offset
         )

@@ -31,7 +31,7 @@ from cookcam.features.food.ingredients.importing import records
 from cookcam.features.food.ingredients.importing.csv_rows import CsvRows, WrongWidth
 from cookcam.features.food.ingredients.importing.records import BadRow, Gathered, Reader
 
-LARGEST_FOOD = 8 * 1024 * 1024
+MAX_FOOD_BYTES = 8 * 1024 * 1024
 """Characters of one food in JSON."""
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Bytes of a CSV line. The longest real ones, of branded foods, have some 10 KB."""
@@ -43,7 +43,7 @@ MIN_BOMB_SIZE = 64 * 1024 * 1024
 CHUNK = 1024 * 1024
 AT_A_TIME = 1000
 """Lines between two looks at how much a stretch holds."""
-MOST_LINES = 1_000_000
+MAX_LINES = 1_000_000
 """Lines of a stretch, however little they hold."""
 _BEFORE_FOODS = re.compile(r'\s*\{\s*"[A-Za-z]+"\s*:\s*\[')
 _BEFORE_MORE_FOODS = re.compile(r'\]\s*,\s*"[A-Za-z]+"\s*:\s*\[')
@@ -99,7 +99,7 @@ class Stretch:
         return (
             len(held.foods) + len(held.brands) + len(held.amounts) >= rows
             or len(self.problems) >= rows
-            or self.lines >= MOST_LINES
+            or self.lines >= MAX_LINES
         )
 
 
@@ -474,7 +474,7 @@ def _foods(text: io.TextIOWrapper, where: str) -> Iterator[tuple[int, object]]:
             raise BundleError(f"{where}: food {number + 1} is nested too deep") from None
         except ValueError as error:
             more = text.read(CHUNK)
-            if not more or len(buffer) - at > LARGEST_FOOD:
+            if not more or len(buffer) - at > MAX_FOOD_BYTES:
                 raise BundleError(f"{where}: food {number + 1} is not JSON: {error}") from None
             buffer, at = buffer[at:] + more, 0
             continue

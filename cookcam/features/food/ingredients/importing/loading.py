@@ -36,7 +36,7 @@ ROWS = 50_000
 """Foods, or rows of another file, per transaction. Many, because they are written in the order of
 their names, and so put more entries next to each other into the pages of the indexes."""
 LINES_SENT = 5_000
-MOST_TOLD = 20
+MAX_REPORTED = 20
 ONE_AT_A_TIME = 0x_C00C_0F00
 OTHER_TYPES = "foods of types that are not imported"
 OLDER_VERSIONS = "older versions of a food with the same GTIN"
@@ -277,7 +277,7 @@ class ImportReport:
     def bad(self, problem: Problem) -> None:
         self.bad_rows += 1
         self.reasons[f"{problem.file}: {problem.why}"] += 1
-        if len(self.problems) < MOST_TOLD:
+        if len(self.problems) < MAX_REPORTED:
             self.problems.append(problem)
 
 

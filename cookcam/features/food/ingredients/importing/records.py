@@ -30,7 +30,7 @@ acquisitions behind them are not."""
 NUTRIENTS = tuple(sorted(IDS))
 """The nutrients of a row of amounts, in its order."""
 
-LONGEST_NAME = 500
+MAX_NAME_LENGTH = 500
 UNKNOWN_DATE = "-infinity"
 _DATE = re.compile(
     r"(?P<y>\d{4})-(?P<m>\d\d?)-(?P<d>\d\d?)|(?P<m2>\d\d?)/(?P<d2>\d\d?)/(?P<y2>\d{4})"
@@ -74,8 +74,8 @@ class Gathered:
         plain = clean(decoded(name, "description"))
         if not plain:
             raise BadRow("description is empty")
-        if len(plain) > LONGEST_NAME:
-            raise BadRow(f"description is longer than {LONGEST_NAME} characters")
+        if len(plain) > MAX_NAME_LENGTH:
+            raise BadRow(f"description is longer than {MAX_NAME_LENGTH} characters")
         self.foods.append(_line((str(fdc_id), plain, category, data_type, _date(published))))
 
     def add_brand(
@@ -87,7 +87,7 @@ class Gathered:
             _line(
                 (
                     str(fdc_id),
-                    clean(brand)[:LONGEST_NAME],
+                    clean(brand)[:MAX_NAME_LENGTH],
                     category,
                     _gtin(gtin),
                     _date(modified),

@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 _CHUNK = select.PIPE_BUF
 
 
-class Outlet(Protocol):
+class LogWriter(Protocol):
     """Takes whole lines, newline included. Called from any thread; never raises, never waits."""
 
     def write(self, line: bytes) -> None: ...
@@ -32,7 +32,7 @@ class Outlet(Protocol):
 
 
 @define(eq=False)
-class DescriptorOutlet:
+class DescriptorLogWriter:
     """Lines to a file descriptor, in whole and in order.
 
     `lost_line` makes the line that tells how many were dropped; `capacity` is in bytes.
@@ -88,7 +88,7 @@ class DescriptorOutlet:
 
 
 @frozen
-class StreamOutlet:
+class StreamLogWriter:
     """Lines to a text stream: a terminal in a test, a file in memory."""
 
     stream: TextIO
@@ -102,7 +102,7 @@ class StreamOutlet:
 
 
 @frozen
-class NoOutlet:
+class NoLogWriter:
     """Where lines go in a process that has no such stream."""
 
     def write(self, line: bytes) -> None: ...
@@ -117,8 +117,8 @@ class LevelLogger:
     `spec/operations.md` §5.
     """
 
-    out: Outlet
-    err: Outlet
+    out: LogWriter
+    err: LogWriter
     name: str = ""
 
     def debug(self, line: bytes) -> None:

@@ -6,12 +6,12 @@ from uuid import uuid4
 
 import trio
 
+from cookcam.identity.lookup_cache import LookupCache
 from cookcam.identity.models import Identity
-from cookcam.identity.responses import RecentAnswers
 
 
 async def test_an_answer_is_remembered_for_a_while(autojump_clock):
-    answers, ann = RecentAnswers(seconds=30), Identity(uuid4())
+    answers, ann = LookupCache(seconds=30), Identity(uuid4())
     answers.put("token", ann)
     await trio.sleep(29)
     assert answers.get("token") is ann
@@ -20,7 +20,7 @@ async def test_an_answer_is_remembered_for_a_while(autojump_clock):
 
 
 async def test_the_memory_is_bounded_and_forgets_the_oldest(autojump_clock):
-    answers = RecentAnswers(capacity=3)
+    answers = LookupCache(capacity=3)
     for name in "abcd":
         answers.put(name, Identity(uuid4()))
     assert answers.get("a") is None
@@ -28,6 +28,6 @@ async def test_the_memory_is_bounded_and_forgets_the_oldest(autojump_clock):
 
 
 async def test_no_token_is_kept():
-    answers = RecentAnswers()
+    answers = LookupCache()
     answers.put("the token itself", Identity(uuid4()))
     assert "token" not in str(answers._kept)

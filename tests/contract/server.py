@@ -19,14 +19,14 @@ from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.app_store import open_apple
 from cookcam.sandbox.google_play import open_google_play
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
-from cookcam.sandbox.openai import OpenAIStandIn, open_openai
+from cookcam.sandbox.openai import FakeOpenAI, open_openai
 from cookcam.sandbox.storage import Files, include_storage
-from cookcam.sandbox.stripe import StripeStandIn, open_stripe
-from cookcam.sandbox.usda import UsdaStandIn, open_usda
-from tests.features.conftest import Client, Person
+from cookcam.sandbox.stripe import FakeStripe, open_stripe
+from cookcam.sandbox.usda import FakeUsda, open_usda
+from tests.features.conftest import ApiUser, Client
 from tests.identity.project import PASSWORD, some_email
 from tests.support.postgres import as_owner
-from tests.support.whole_server import WholeServer, environment, whole_server
+from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 SUBSCRIBE = """
     insert into user_subscriptions (
@@ -40,15 +40,15 @@ SUBSCRIBE = """
 
 
 @frozen
-class House:
+class ContractServer:
     """The running program, what it talks to, and who uses it."""
 
-    server: WholeServer
+    server: ServerUnderTest
     http: httpx.AsyncClient
     gotrue: Gotrue
-    openai: OpenAIStandIn
-    usda: UsdaStandIn
-    stripe: StripeStandIn
+    openai: FakeOpenAI
+    usda: FakeUsda
+    stripe: FakeStripe
     database_url: str
 
     @property
@@ -57,12 +57,12 @@ class House:
 
     async def person(
         self, name: str = "Ann", role: str | None = None, password: str = PASSWORD
-    ) -> Person:
+    ) -> ApiUser:
         email = some_email(name.lower())
         user = await self.gotrue.create_user(email, password, name, role)
-        return Person(self.http, self.gotrue.issue_token(user), user)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
-    async def creator(self, name: str = "Cora") -> Person:
+    async def creator(self, name: str = "Cora") -> ApiUser:
         """Somebody with the creator tier, which has no limits."""
         person = await self.person(name)
         await self.subscribe(person, "creator")
@@ -70,7 +70,7 @@ class House:
 
     async def subscribe(
         self,
-        person: Person,
+        person: ApiUser,
         tier: str,
         status: str = "active",
         *,
@@ -91,9 +91,9 @@ class House:
     async def recipe(self, author: Client, **content: Any) -> str:
         """The id of a new recipe, published unless said otherwise."""
         given = {"title": f"Soup {uuid4()}", "is_published": True, **content}
-        answer = await author.post("/recipes", given)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["id"]
+        response = await author.post("/recipes", given)
+        assert response.status_code == 201, response.text
+        return response.json()["id"]
 
     async def ingredient(self, name: str) -> int:
         ((found,),) = await self.sql(
@@ -114,7 +114,9 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(database_url: str, home: Path, **environ: str) -> AsyncGenerator[House]:
+async def open_contract_server(
+    database_url: str, home: Path, **environ: str
+) -> AsyncGenerator[ContractServer]:
     """`environ` are variables that differ from those of tests and of the stand-ins."""
     async with AsyncExitStack() as stack:
         include = partial(include_storage, files=Files.at(home, BUCKETS))
@@ -148,4 +150,4 @@ async def open_house(database_url: str, home: Path, **environ: str) -> AsyncGene
         )
         server = await stack.enter_async_context(whole_server(settings))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=server.url, timeout=30))
-        yield House(server, http, gotrue, openai, usda, stripe, database_url)
+        yield ContractServer(server, http, gotrue, openai, usda, stripe, database_url)

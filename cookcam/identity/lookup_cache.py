@@ -12,7 +12,7 @@ from cookcam.identity.models import Identity
 
 
 @define(eq=False)
-class RecentAnswers:
+class LookupCache:
     """At most `capacity` identities, each for `seconds`, by the hash of their token.
 
     The token itself is not kept. A session revoked at the provider is noticed after `seconds`.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cookcam.observability.outlets import DescriptorOutlet
+from cookcam.observability.log_writers import DescriptorLogWriter
 
 
 def lost(count: int) -> bytes:
@@ -44,80 +44,80 @@ def read_all(reading: int) -> bytes:
 
 
 def test_lines_arrive_whole_and_in_order(pipe: tuple[int, int]) -> None:
-    outlet = DescriptorOutlet(pipe[1], lost)
+    log_writer = DescriptorLogWriter(pipe[1], lost)
     for number in range(20):
-        outlet.write(f"line {number}\n".encode())
+        log_writer.write(f"line {number}\n".encode())
     assert read_all(pipe[0]).decode() == "".join(f"line {n}\n" for n in range(20))
 
 
 def test_a_stalled_reader_delays_lines_and_loses_none(pipe: tuple[int, int]) -> None:
-    outlet = DescriptorOutlet(pipe[1], lost)
+    log_writer = DescriptorLogWriter(pipe[1], lost)
     lines = [f"{number:05d} {'x' * 90}\n".encode() for number in range(500)]
     for line in lines:
-        outlet.write(line)  # far more than the pipe holds, and it returns
+        log_writer.write(line)  # far more than the pipe holds, and it returns
     received = b""
     while len(received) < sum(map(len, lines)):
         received += read_all(pipe[0])
-        outlet.flush(0)
+        log_writer.flush(0)
     assert received == b"".join(lines)
 
 
 def test_a_line_longer_than_the_pipe_is_not_torn_by_the_next(pipe: tuple[int, int]) -> None:
-    outlet = DescriptorOutlet(pipe[1], lost)
-    outlet.write(b"a" * 10_000 + b"\n")
+    log_writer = DescriptorLogWriter(pipe[1], lost)
+    log_writer.write(b"a" * 10_000 + b"\n")
     received = read_all(pipe[0])
-    outlet.write(b"b\n")
+    log_writer.write(b"b\n")
     for _ in range(10):
         received += read_all(pipe[0])
-        outlet.flush(0)
+        log_writer.flush(0)
     assert received == b"a" * 10_000 + b"\nb\n"
 
 
 def test_beyond_the_bound_whole_lines_are_dropped_and_counted(pipe: tuple[int, int]) -> None:
-    outlet = DescriptorOutlet(pipe[1], lost, capacity=8192)
+    log_writer = DescriptorLogWriter(pipe[1], lost, capacity=8192)
     for number in range(400):
-        outlet.write(f"{number:04d}{'x' * 95}\n".encode())
+        log_writer.write(f"{number:04d}{'x' * 95}\n".encode())
     received = b""
     for _ in range(10):
         received += read_all(pipe[0])
-        outlet.flush(0)
+        log_writer.flush(0)
     lines = received.decode().splitlines()
     assert lines[-1] == f"lost {400 - (len(lines) - 1)}"
     assert all(len(line) == 99 for line in lines[:-1])
-    outlet.write(b"back\n")
+    log_writer.write(b"back\n")
     assert read_all(pipe[0]) == b"back\n"
 
 
 def test_flush_is_bounded_when_nobody_reads(pipe: tuple[int, int]) -> None:
-    outlet = DescriptorOutlet(pipe[1], lost)
-    outlet.write(b"x" * 20_000 + b"\n")
-    outlet.flush(0.05)
+    log_writer = DescriptorLogWriter(pipe[1], lost)
+    log_writer.write(b"x" * 20_000 + b"\n")
+    log_writer.flush(0.05)
 
 
 def test_a_reader_that_left_swallows_lines(pipe: tuple[int, int]) -> None:
-    outlet = DescriptorOutlet(pipe[1], lost)
+    log_writer = DescriptorLogWriter(pipe[1], lost)
     os.close(pipe[0])
-    outlet.write(b"x\n")
-    outlet.write(b"y\n")
+    log_writer.write(b"x\n")
+    log_writer.write(b"y\n")
 
 
 def test_a_line_written_while_a_line_is_written_comes_after_it(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a finaliser does, which may run between any two steps of the same thread."""
-    outlet = DescriptorOutlet(pipe[1], lost)
+    log_writer = DescriptorLogWriter(pipe[1], lost)
     write = os.write
     finaliser = iter([b"from a finaliser\n"])
 
     def write_and_collect_garbage(descriptor: int, data: bytes) -> int:
         written = write(descriptor, data)
         for line in finaliser:
-            outlet.write(line)
+            log_writer.write(line)
         return written
 
     monkeypatch.setattr(os, "write", write_and_collect_garbage)
-    outlet.write(b"first\n")
-    outlet.flush(0)
+    log_writer.write(b"first\n")
+    log_writer.flush(0)
     assert read_all(pipe[0]) == b"first\nfrom a finaliser\n"
 
 

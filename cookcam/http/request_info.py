@@ -1,6 +1,6 @@
 """What the edge found out about a request, for everything inside it.
 
-The edge puts one `RequestFacts` into `scope["state"]["cookcam"]`; the parts inside read it and
+The edge puts one `RequestInfo` into `scope["state"]["cookcam"]`; the parts inside read it and
 add what only they know: the app the route, the guards the user. The access line, the metrics and
 every error body are made from it.
 """
@@ -19,7 +19,7 @@ STATE_KEY = "cookcam"
 
 
 @define
-class RequestFacts:
+class RequestInfo:
     """One request. `started` is the clock of the run, seconds; `route` is the template.
 
     `quota` are the headers of the last quota that counted the request, `limited_by` is the bucket
@@ -37,17 +37,17 @@ class RequestFacts:
     limited_by: str | None = None
 
 
-def facts_of(scope: Any) -> RequestFacts:
+def request_info_of(scope: Any) -> RequestInfo:
     """The facts of an ASGI scope; empty ones where no edge stands in front (a bare test)."""
     state = scope.get("state")
     found = state.get(STATE_KEY) if state else None
-    if isinstance(found, RequestFacts):
+    if isinstance(found, RequestInfo):
         return found
-    made = RequestFacts("", "", scope.get("method", ""), scope.get("path", ""), 0.0)
+    made = RequestInfo("", "", scope.get("method", ""), scope.get("path", ""), 0.0)
     scope["state"] = {**(state or {}), STATE_KEY: made}
     return made
 
 
-def facts() -> RequestFacts:
+def current_request_info() -> RequestInfo:
     """What the edge found out about the request that is being handled. RuntimeError outside."""
-    return facts_of(cast("Any", request).scope)
+    return request_info_of(cast("Any", request).scope)

@@ -14,7 +14,7 @@ from .asgi import Headers, Response
 
 
 @define(eq=False, slots=False)
-class Refused(Exception):
+class Rejected(Exception):
     """The request gets no session. Raised by `admit` hooks to refuse a handshake their own way."""
 
     message: str = "Forbidden"
@@ -28,21 +28,21 @@ class Refused(Exception):
         return Response.json(self.status, content, self.headers)
 
 
-def transport_unknown() -> Refused:
-    return Refused("Transport unknown", 0, 400)
+def transport_unknown() -> Rejected:
+    return Rejected("Transport unknown", 0, 400)
 
 
-def session_unknown() -> Refused:
-    return Refused("Session ID unknown", 1, 400)
+def session_unknown() -> Rejected:
+    return Rejected("Session ID unknown", 1, 400)
 
 
-def bad_handshake_method() -> Refused:
-    return Refused("Bad handshake method", 2, 400)
+def bad_handshake_method() -> Rejected:
+    return Rejected("Bad handshake method", 2, 400)
 
 
-def bad_request() -> Refused:
-    return Refused("Bad request", 3, 400)
+def bad_request() -> Rejected:
+    return Rejected("Bad request", 3, 400)
 
 
-def unsupported_version() -> Refused:
-    return Refused("Unsupported protocol version", 5, 400)
+def unsupported_version() -> Rejected:
+    return Rejected("Unsupported protocol version", 5, 400)
