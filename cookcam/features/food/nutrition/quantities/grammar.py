@@ -1,311 +1,41 @@
-"""Parser for quantities in ingredient lines: "1 1/2 cups", "2-3 x 400 g tins", "½ lb (225 g)".
-
-Pure: text in, numbers out. A parsed amount is finite and from 0 to GREATEST. Time is linear in the
-length of the text, of which MAX_LENGTH characters are read.
-
-The text is normalised first (`normalise`), then split into numbers, words and signs, then read by
-recursive descent:
-
-    line      = skipped* quantity rest
-    quantity  = term { ("+" | "plus" | "and" | "-" | "to" | "/" | "or" | "x" | nothing) term }
-    term      = value "x" term                       2 x 400 g
-              | value "(" measure ")" noun           4 (6-ounce) fillets
-              | value measure                        2 400 g tins, half a 14 oz can
-              | value { adjective } [ unit ]         2 heaping cups
-    value     = number [ ("-" | "to" | "or") number ]   a range is its middle
-    number    = digits | fraction | mixed number | number words
-
-Numbers that are no amounts are skipped: percentages, temperatures, times, dimensions ("1/4 inch
-thick"), names ("7-up", "00 flour") and what follows "into", "serves" and the like. A weight or
-volume after the quantity, in parentheses or behind a comma, replaces a less precise one ("1 cup
-(120 g)") or is the size of each ("2 cans (400 g)", "2 steaks, 200 g each").
-
-One separator before exactly three digits is ambiguous. "1,000" is a thousand and "1.000" is one;
-but with kg or l both are decimals ("1,250 kg"), and with g, mg or ml both are thousands
-("1.500 g"). After a leading 0 it is always a decimal.
-"""
+"""Recursive descent over the tokens of an ingredient line; see the package for the grammar."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from attrs import define, field, frozen
 
+from cookcam.features.food.nutrition.quantities.tokens import END, Token, number_of, tokenize
+from cookcam.features.food.nutrition.quantities.vocabulary import (
+    ADJECTIVES,
+    AFTER_EXTRA,
+    APPROXIMATE,
+    ARTICLES,
+    BARE_UNITS,
+    BEFORE_AMOUNT,
+    CLAUSE_END,
+    COUNTABLE,
+    DIMENSIONS,
+    EACH,
+    EXTRA,
+    FRACTIONS,
+    GROUPS,
+    NOT_AMOUNTS,
+    NOT_BEFORE_AMOUNT,
+    ONES,
+    TENS,
+    TOTAL,
+)
 from cookcam.features.food.nutrition.units import PIECE, UNITS, Kind, Unit, unit_of
 
-__all__ = ["GREATEST", "Quantity", "normalise", "parse_quantity", "parse_with_rest"]
-
-GREATEST = 1_000_000.0
-"""The largest amount; a larger one is read as this."""
-MAX_LENGTH = 1000
-"""Characters of a line that are read; the longest real ingredient lines have about 300."""
 MAX_DEPTH = 4
 """Terms inside terms: `half of 2 x 400 g` has three."""
 
 
 @frozen
-class Quantity:
-    """`amount` of `unit`; of pieces where the text names no unit."""
-
-    amount: float
-    unit: Unit = PIECE
-
-    def __str__(self) -> str:
-        text = f"{self.amount:.6f}".rstrip("0").rstrip(".")
-        if re.search(r"\.\d{3}$", text):  # four decimals are never thousands
-            text += "0"
-        return f"{text} {self.unit.name}"
-
-
-def parse_quantity(text: str, unit: str = "") -> Quantity | None:
-    """The quantity in `text`; None where it states no amount.
-
-    An explicit `unit` replaces the unit in `text`. A weight or volume in parentheses, or a metric
-    one, replaces both; next to a count of containers it is the size of each.
-    """
-    return parse_with_rest(text, unit)[0]
-
-
-def parse_with_rest(text: str, unit: str = "") -> tuple[Quantity | None, str]:
-    """The quantity, and the text without it: `"2 cups flour"` is two cups and `"flour"`."""
-    explicit = _explicit_unit(unit)
-    if unit.strip() and explicit is None:
-        text = f"{text} {unit}"
-    plain = normalise(text)
-    parser = _Parser(plain, explicit)
-    found = parser.parse()
-    if found is None:
-        return None, " ".join(text.split())
-    return Quantity(_limited(found.amount), found.unit or PIECE), parser.rest()
-
-
-# Normalisation
-
-_SIGNS = str.maketrans(
-    {
-        "\u2044": "/", "\u2215": "/", "\u29f8": "/",
-        "\u00d7": "x", "\u2715": "x", "\u2716": "x", "\u2a2f": "x", "\u22c5": "x",
-        "\u2212": "-", "\u223c": "~", "\u301c": "~", "\u30fc": "-", "\u2043": "-",
-        "\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u2032": "'",
-        "\u201c": '"', "\u201d": '"', "\u2033": '"',
-        "\u066b": ".", "\u066c": ",",
-        "[": "(", "]": ")", "{": "(", "}": ")",
-    }
-)  # fmt: skip
-_SUPERSCRIPT_FRACTION = re.compile(
-    "(?<=[0-9])(?=[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+[\u2044/])"
-)
-_PLURAL_IN_PARENTHESES = re.compile(r"(?<=[^\W\d_])\((e?s)\)", re.IGNORECASE)
-_ZERO_WIDTH_SPACE_IN_LETTERS = re.compile(r"([^\W\d_]+)\u200b(?=[^\W\d_])")
-
-
-def normalise(text: str) -> str:
-    """`text` in the characters that the grammar knows, at most MAX_LENGTH of the original ones.
-
-    NFKC, with a space before a fraction sign ("1½" is "1 1/2"); ASCII digits, dashes, slashes,
-    quotes and spaces; no invisible characters (Unicode category Cf).
-    """
-    text = text[:MAX_LENGTH]
-    text = _ZERO_WIDTH_SPACE_IN_LETTERS.sub(
-        lambda word: word[1] + (" " if unit_of(word[1]) else ""), text
-    )
-    text = _SUPERSCRIPT_FRACTION.sub(" ", text)
-    text = "".join(_plain_character(character) for character in text)
-    text = unicodedata.normalize("NFKC", text).translate(_SIGNS)
-    return _PLURAL_IN_PARENTHESES.sub(r"\1", text)
-
-
-def _plain_character(character: str) -> str:
-    if character.isascii():
-        return " " if character.isspace() else character
-    category = unicodedata.category(character)
-    if category == "Cf":
-        return ""
-    if category == "Pd":
-        return "~" if character == "\u301c" else "-"
-    if category == "Nd":
-        return str(unicodedata.digit(character))
-    if unicodedata.decomposition(character).startswith("<fraction>"):
-        fraction = unicodedata.normalize("NFKC", character)
-        return f" {fraction}" if fraction.endswith("\u2044") else f" {fraction} "
-    return " " if character.isspace() else character
-
-
-# Tokens
-
-_TOKEN = re.compile(
-    r"(?P<number>\d+(?:[.,]\d+|'\d{3}(?!\d))*|(?<![\d.])\.\d+)"
-    r"|(?P<word>[^\W\d_]+(?:'[^\W\d_]+)?)"
-    r"|(?P<sign>\S)"
-)
-
-
-@frozen
-class _Token:
-    """`kind` is "number", "word", "end" or the sign itself; `text` is lower case but for a unit's
-    "T"; `glued` says that no space is before it."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
-    glued: bool
-    value: float = 0.0
-    ambiguous: float | None = None
-
-    @property
-    def is_integer(self) -> bool:
-        return self.kind == "number" and self.text.isdecimal()
-
-
-def _tokens(text: str) -> list[_Token]:
-    tokens: list[_Token] = []
-    end = -1
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup or ""
-        written = match[0]
-        value, ambiguous = _decimal(written) if kind == "number" else (0.0, None)
-        if kind == "sign":
-            kind = written
-        if written not in ("T", "t"):
-            written = written.lower()
-        glued = match.start() == end
-        end = match.end()
-        tokens.append(_Token(kind, written, match.start(), end, glued, value, ambiguous))
-    return tokens
-
-
-def _decimal(text: str) -> tuple[float, float | None]:
-    """The value of digits with separators, and the other value that an ambiguous one may have:
-    the decimal for "1,000", the thousands for "1.000"."""
-    text = text.replace("'", "")
-    commas, dots = text.count(","), text.count(".")
-    if commas and dots:
-        decimal = "," if text.rfind(",") > text.rfind(".") else "."
-        plain = text.replace("." if decimal == "," else ",", "")
-        return _float(plain.replace(decimal, ".", 1)), None
-    if not commas and not dots:
-        return _float(text), None
-    separator = "," if commas else "."
-    groups = text.split(separator)
-    thousands = all(len(group) == 3 for group in groups[1:])
-    thousands = thousands and 1 <= len(groups[0]) <= 3 and not groups[0].startswith("0")
-    if len(groups) > 2:
-        return _float("".join(groups) if thousands else ".".join(groups[:2])), None
-    decimal_value, joined = _float(".".join(groups)), _float("".join(groups))
-    if not thousands:
-        return decimal_value, None
-    return (joined, decimal_value) if separator == "," else (decimal_value, joined)
-
-
-def _float(text: str) -> float:
-    """A number of digits and dots; what follows a second dot is cut off."""
-    whole, _, fraction = text.partition(".")
-    fraction = fraction.partition(".")[0]
-    return _limited(float(f"{whole or '0'}.{fraction or '0'}"))
-
-
-# Vocabulary
-
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-_ONES = dict(
-    zip(
-        _words(
-            "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
-            " fifteen sixteen seventeen eighteen nineteen"
-        ),
-        range(1, 20),
-        strict=True,
-    )
-)
-_TENS = dict(
-    zip(
-        _words("twenty thirty forty fifty sixty seventy eighty ninety"),
-        range(20, 100, 10),
-        strict=True,
-    )
-)
-_PARTS = {
-    "half": 1 / 2, "halves": 1 / 2, "third": 1 / 3, "thirds": 1 / 3, "quarter": 1 / 4,
-    "quarters": 1 / 4, "fourth": 1 / 4, "fourths": 1 / 4, "fifth": 1 / 5, "fifths": 1 / 5,
-    "sixth": 1 / 6, "sixths": 1 / 6, "eighth": 1 / 8, "eighths": 1 / 8,
-}  # fmt: skip
-_GROUPS = {"dozen": 12.0, "dozens": 12.0, "couple": 2.0, "pair": 2.0, "hundred": 100.0}
-_ARTICLES = frozenset(("a", "an"))
-
-_ADJECTIVES = frozenset(
-    _words(
-        "heaping heaped scant level leveled levelled rounded generous packed firmly lightly "
-        "loosely tightly good full overflowing brimming slightly very extra small medium "
-        "large big tiny little jumbo thick thin thinly fat plump standard metric imperial us "
-        "uk american bare short sized size more well hefty healthy modest mini long nice "
-        "whole"
-    )
-)
-"""Words between a number and its unit: `2 heaping cups`."""
-_APPROXIMATE = frozenset(
-    _words(
-        "about approx approximately roughly around circa ca c or weighing total of weight "
-        "each at least almost nearly just over under"
-    )
-)
-"""Words before a weight that is stated beside a quantity."""
-_BEFORE_AMOUNT = _APPROXIMATE | {"up", "to", ".", "between"}
-_NOT_BEFORE_AMOUNT = frozenset(
-    _words(
-        "into in per every serves serve makes make yields yield feeds number no size type "
-        "note notes step page mark tipo grade over at through recipe with"
-    )
-)
-"""A number behind one of these is no amount: `cut into 4`, `serves 2`, `size 2 eggs`."""
-_LENGTHS = frozenset(
-    _words(
-        "inch inches cm cms centimeter centimeters centimetre centimetres mm millimeter "
-        "millimeters millimetre millimetres foot feet ft meter meters metre metres"
-    )
-)
-_DIMENSION_WORDS = frozenset(("thick", "long", "wide", "square", "diameter", "old", "deep"))
-_NO_AMOUNTS = _LENGTHS | frozenset(
-    _words(
-        "minute minutes min mins hour hours hr hrs h second seconds sec secs day days week "
-        "weeks month months year years degree degrees deg f fahrenheit celsius percent pct "
-        "kcal calorie calories kj cal cals serving servings people persons proof ply watt "
-        "watts w"
-    )
-)
-"""Words after a number that is no amount of food."""
-_BARE_UNITS = frozenset(
-    ("pinch", "dash", "splash", "drizzle", "glug", "handful", "knob", "dollop", "sprig")
-)
-"""Units that count as one without a number: `pinch of salt`."""
-_COUNTABLE = frozenset(
-    _words(
-        "can cans tin tins jar jars bottle bottles carton cartons pack packs package packages "
-        "packet packets pkg pkgs bag bags box boxes tub tubs pouch pouches container "
-        "containers sachet sachets envelope envelopes fillet fillets filet filets steak "
-        "steaks breast breasts chop chops piece pieces ball balls block blocks bar bars loaf "
-        "loaves slab slabs leg legs thigh thighs drumstick drumsticks sausage sausages "
-        "portion portions punnet punnets each log logs"
-    )
-)
-"""Nouns that are counted, each of a weight: `2 400 g tins`."""
-_AFTER_EXTRA = frozenset(("for", "extra", "more", "to", "if", "as", "each"))
-"""Words after an added amount of the same food: `plus 50 g for dusting`."""
-_EXTRA = frozenset(("extra", "another", "additional", "a", "an", "about", "plus", "further"))
-_EACH = frozenset(("each", "apiece", "ea"))
-_TOTAL = frozenset(("total", "altogether", "combined"))
-_CLAUSE_END = frozenset(("end", ",", ")", ";", ".", "-", "(", "/"))
-_END = _Token("end", "", 0, 0, False)
-
-
-@frozen
-class _Measure:
+class Measure:
     """An amount read from tokens up to `next`. `unit` is None where none is written."""
 
     amount: float
@@ -325,17 +55,17 @@ class _Measure:
 
 
 @define
-class _Parser:
+class QuantityParser:
     text: str
     explicit: Unit | None
-    tokens: list[_Token] = field(init=False)
+    tokens: list[Token] = field(init=False)
     used: list[tuple[int, int]] = field(factory=list[tuple[int, int]], init=False)
     """Spans of tokens that belong to the quantity and not to the name of the food."""
 
     def __attrs_post_init__(self) -> None:
-        self.tokens = self._group_by_spaces(_tokens(self.text))
+        self.tokens = self._group_by_spaces(tokenize(self.text))
 
-    def parse(self) -> _Measure | None:
+    def parse(self) -> Measure | None:
         start = self._line_start()
         if self._at(start).kind == "-" and self._at(start + 1).kind == "number":
             if self._at(start + 1).glued:
@@ -346,7 +76,7 @@ class _Parser:
             found, following = self._amount_at(at, start)
             if found is not None:
                 before = self.tokens[start:at]
-                if all(token.text in _BEFORE_AMOUNT or token.kind == "~" for token in before):
+                if all(token.text in BEFORE_AMOUNT or token.kind == "~" for token in before):
                     self.used.append((0, found.next))
                 else:
                     self.used.append((at, found.next))
@@ -384,7 +114,7 @@ class _Parser:
             return at + 2
         return at
 
-    def _amount_at(self, at: int, start: int) -> tuple[_Measure | None, int]:
+    def _amount_at(self, at: int, start: int) -> tuple[Measure | None, int]:
         """The quantity that begins with token `at`, or None and the token to go on with."""
         token, before = self._at(at), self._at(at - 1)
         if token.kind == "word":
@@ -402,13 +132,13 @@ class _Parser:
             # "1-inch piece ginger", but not "2 cm cubes", is one piece.
             unit, following = self._unit(skipped)
             if at == start and unit is not None and not unit.exact and not unit.of_food:
-                return _Measure(1.0, self.explicit or unit, following), following
+                return Measure(1.0, self.explicit or unit, following), following
             if at == start and unit is PIECE:
-                return _Measure(1.0, self.explicit or unit, following), following
+                return Measure(1.0, self.explicit or unit, following), following
             if at == start and self.explicit is not None:
-                return _Measure(1.0, self.explicit, skipped), skipped
+                return Measure(1.0, self.explicit, skipped), skipped
             return None, max(skipped, at + 1)
-        if before.text in _NOT_BEFORE_AMOUNT and at > start:
+        if before.text in NOT_BEFORE_AMOUNT and at > start:
             return None, number[1]
         if before.text == "for" and at > start and token.kind == "number":
             return None, number[1]
@@ -424,7 +154,7 @@ class _Parser:
             return None, at + 1
         return self._joined(term), term.next
 
-    def _bare_unit(self, at: int, start: int) -> _Measure | None:
+    def _bare_unit(self, at: int, start: int) -> Measure | None:
         """`pinch of salt`, `generous handful`, `cup of milk`: one, at the start of a line."""
         if at != start:
             return None
@@ -433,9 +163,9 @@ class _Parser:
             return None
         word = self._at(following - 1).text
         with_of = self._at(following).text == "of" and not word.endswith("s") and len(word) > 1
-        described = following > at + 1 and self._at(at).text in _ADJECTIVES
-        if word in _BARE_UNITS or ((with_of or described) and not unit.of_food):
-            return _Measure(1.0, self.explicit or unit, following)
+        described = following > at + 1 and self._at(at).text in ADJECTIVES
+        if word in BARE_UNITS or ((with_of or described) and not unit.of_food):
+            return Measure(1.0, self.explicit or unit, following)
         return None
 
     def _is_name(self, at: int, following: int) -> bool:
@@ -486,7 +216,7 @@ class _Parser:
             if token.kind == "\u00b0" and self._at(end).text in ("c", "f"):
                 end += 1
             return end
-        if token.text in _NO_AMOUNTS and token.kind == "word":
+        if token.text in NOT_AMOUNTS and token.kind == "word":
             return self._end_of_dimension(end)
         dotted = self._at(end).kind == "." and self._at(end).glued
         if token.text == "in" and token.kind == "word" and (hyphen or dotted or token.glued):
@@ -500,13 +230,13 @@ class _Parser:
         while True:
             token = self._at(at)
             sign = token.kind in (".", "-") and token.glued
-            if not sign and token.text not in _DIMENSION_WORDS:
+            if not sign and token.text not in DIMENSIONS:
                 return at
             at += 1
 
     # Terms
 
-    def _term(self, at: int, depth: int = MAX_DEPTH - 1) -> _Measure | None:
+    def _term(self, at: int, depth: int = MAX_DEPTH - 1) -> Measure | None:
         found = self._value(at)
         if found is None or depth > MAX_DEPTH:
             return None
@@ -519,7 +249,7 @@ class _Parser:
         if self._is_times(following):
             inner = None if self._no_amount(following + 1) else self._term(following + 1, depth + 1)
             if inner is not None:
-                return _Measure(value * inner.amount, inner.unit, inner.next)
+                return Measure(value * inner.amount, inner.unit, inner.next)
             following += 1
         elif after.kind == "(":
             sized = self._each_in_parentheses(value, following, depth)
@@ -528,19 +258,19 @@ class _Parser:
             unit, end = self._unit(self._after_parentheses(following))
             if unit is not None:
                 self.used.append((following, self._after_parentheses(following)))
-                return _Measure(value, self._chosen(unit, outermost), end)
+                return Measure(value, self._chosen(unit, outermost), end)
         elif after.kind == "number":
             skipped = self._no_amount(following)
             inner = None if skipped else self._term(following, depth + 1)
             if inner is not None and inner.is_exact:
-                return _Measure(value * inner.amount, inner.unit, self._past_container(inner.next))
+                return Measure(value * inner.amount, inner.unit, self._past_container(inner.next))
             if skipped is not None:
                 unit, end = self._unit(skipped)
-                return _Measure(value, self._chosen(unit, outermost), end if unit else skipped)
+                return Measure(value, self._chosen(unit, outermost), end if unit else skipped)
         if after.kind == "," and self._at(following + 2).kind == "-":  # 2, 8-oz steaks
             inner = self._measure(following + 1, depth + 1)
             if inner is not None:
-                return _Measure(value * inner.amount, inner.unit, inner.next)
+                return Measure(value * inner.amount, inner.unit, inner.next)
         if self._at(following).text == "of":
             sized = self._part_of(value, following, depth)
             if sized is not None:
@@ -550,12 +280,12 @@ class _Parser:
             return inner
         unit, end = self._unit(following)
         if unit is None:
-            return _Measure(value, self._chosen(None, outermost), following)
+            return Measure(value, self._chosen(None, outermost), following)
         if unit.exact:
             end = self._past_container(end)
-        return _Measure(value, self._chosen(unit, outermost), end)
+        return Measure(value, self._chosen(unit, outermost), end)
 
-    def _part_of(self, value: float, at: int, depth: int) -> _Measure | None:
+    def _part_of(self, value: float, at: int, depth: int) -> Measure | None:
         """`half of 1 onion`, `1/2 of a cup`, `a couple of sprigs`: `at` is the "of"."""
         following = at + 1
         if self._at(following).text in ("a", "an", "the"):
@@ -563,13 +293,13 @@ class _Parser:
         outermost = depth == 0
         inner = None if self._no_amount(following) else self._term(following, depth + 1)
         if inner is not None:
-            return _Measure(value * inner.amount, self._chosen(inner.unit, outermost), inner.next)
+            return Measure(value * inner.amount, self._chosen(inner.unit, outermost), inner.next)
         unit, end = self._unit(following)
         if unit is None or (unit.of_food and unit is PIECE):
             return None
-        return _Measure(value, self._chosen(unit, outermost), end)
+        return Measure(value, self._chosen(unit, outermost), end)
 
-    def _hyphen_size(self, value: float, at: int, following: int) -> _Measure | None:
+    def _hyphen_size(self, value: float, at: int, following: int) -> Measure | None:
         """`2-15 oz cans`, two of a size that the shape of a range does not fit."""
         count, sign, size = self._at(at), self._at(at + 1), self._at(at + 2)
         if not (count.is_integer and sign.kind == "-" and size.kind == "number"):
@@ -577,28 +307,28 @@ class _Parser:
         if following != at + 3 or size.value < 5 * count.value:
             return None
         unit, end = self._unit(following)
-        if unit is None or not unit.exact or self._at(end).text not in _COUNTABLE:
+        if unit is None or not unit.exact or self._at(end).text not in COUNTABLE:
             return None
-        return _Measure(count.value * size.value, unit, self._past_container(end))
+        return Measure(count.value * size.value, unit, self._past_container(end))
 
-    def _each_in_parentheses(self, count: float, at: int, depth: int) -> _Measure | None:
+    def _each_in_parentheses(self, count: float, at: int, depth: int) -> Measure | None:
         """`4 (6-ounce) fillets`: a weight or volume before the noun is that of each."""
         inner = self._in_parentheses(at, depth + 1)
         if inner is None:
             return None
         close = self._after_parentheses(at)
-        total = any(token.text in _TOTAL for token in self.tokens[at:close])
+        total = any(token.text in TOTAL for token in self.tokens[at:close])
         amount = inner.amount if total else count * inner.amount
         unit, end = self._unit(close)
         if unit is not None and unit.exact:  # "1 (8 oz) cup": the unit says it again
             end = close
-        return _Measure(amount, inner.unit, self._past_container(end if unit else close))
+        return Measure(amount, inner.unit, self._past_container(end if unit else close))
 
-    def _in_parentheses(self, at: int, depth: int = MAX_DEPTH - 1) -> _Measure | None:
+    def _in_parentheses(self, at: int, depth: int = MAX_DEPTH - 1) -> Measure | None:
         """The weight or volume with which the parentheses at `at` begin."""
         close = self._after_parentheses(at)
         at += 1
-        while at < close and (self._at(at).text in _APPROXIMATE or self._at(at).kind in ("~", "=")):
+        while at < close and (self._at(at).text in APPROXIMATE or self._at(at).kind in ("~", "=")):
             at += 1
         if self._no_amount(at) is not None:
             return None
@@ -642,7 +372,7 @@ class _Parser:
             at += 1
             if self._at(at).kind == "-" and connector.kind == "word":
                 at += 1
-            high = self._number(at) if self._at(at).text not in _ARTICLES else None
+            high = self._number(at) if self._at(at).text not in ARTICLES else None
             if high is not None:
                 return (low + high[0]) / 2, high[1]
         return found
@@ -706,16 +436,16 @@ class _Parser:
 
     def _number_words(self, at: int) -> tuple[float, int] | None:
         word = self._at(at).text
-        if word in _ARTICLES:
+        if word in ARTICLES:
             return self._after_article(at + 1)
         if word in ("half", "quarter"):
             if [self._at(at + n).text for n in (1, 2)] in (["and", "half"], ["&", "half"]):
                 return None
             if [self._at(at + n).text for n in range(1, 5)] == ["-", "and", "-", "half"]:
                 return None
-            return self._after_part(_PARTS[word], at + 1)
+            return self._after_part(FRACTIONS[word], at + 1)
         if word in ("dozen", "couple"):
-            return _GROUPS[word], at + 1
+            return GROUPS[word], at + 1
         if word == "few":
             return 3.0, at + 1
         found = self._cardinal(at)
@@ -724,13 +454,13 @@ class _Parser:
         value, following = found
         hyphen = self._at(following).kind == "-"
         part = self._at(following + 1 if hyphen else following).text
-        if part in _PARTS:  # two thirds
-            return self._after_part(value * _PARTS[part], following + (2 if hyphen else 1))
+        if part in FRACTIONS:  # two thirds
+            return self._after_part(value * FRACTIONS[part], following + (2 if hyphen else 1))
         if self._at(following).text in ("and", "&"):
             more = self._part_word(following + 1) or self._proper_fraction(following + 1)
             if more is not None:
                 return value + more[0], more[1]
-        group = _GROUPS.get(part) if not hyphen else None
+        group = GROUPS.get(part) if not hyphen else None
         if group is not None:
             return value * group, following + 1
         return value, following
@@ -742,20 +472,20 @@ class _Parser:
     def _cardinal(self, at: int) -> tuple[float, int] | None:
         """`seven`, `twenty-five`, `two hundred and fifty`."""
         word = self._at(at).text
-        value = _ONES.get(word)
+        value = ONES.get(word)
         following = at + 1
         if value is None:
-            value = _TENS.get(word)
+            value = TENS.get(word)
             if value is None:
                 return None
             second = following + 1 if self._at(following).kind == "-" else following
-            ones = _ONES.get(self._at(second).text, 10)
+            ones = ONES.get(self._at(second).text, 10)
             if ones < 10:
                 value, following = value + ones, second + 1
         if self._at(following).text == "hundred":
             value, following = value * 100, following + 1
             second = following + 1 if self._at(following).text == "and" else following
-            if self._at(second).text in _ONES or self._at(second).text in _TENS:
+            if self._at(second).text in ONES or self._at(second).text in TENS:
                 more = self._cardinal(second)
                 if more is not None and more[0] < 100:
                     value, following = value + int(more[0]), more[1]
@@ -764,17 +494,17 @@ class _Parser:
     def _after_article(self, at: int) -> tuple[float, int] | None:
         """`a half`, `a dozen`, `a few`, `a couple of`, `a good cup`: `at` is after the article."""
         word = self._at(at).text
-        if word in _PARTS:
-            return self._after_part(_PARTS[word], at + 1)
-        if word in _GROUPS:
-            return _GROUPS[word], at + 1
+        if word in FRACTIONS:
+            return self._after_part(FRACTIONS[word], at + 1)
+        if word in GROUPS:
+            return GROUPS[word], at + 1
         if word == "few":
             return 3.0, at + 1
         if word in ("little", "bit", "lot", "touch"):
             unit, _ = self._unit(at)
             return None if unit is None else (1.0, at)
-        if word in ("good", "generous") and self._at(at + 1).text in _GROUPS:
-            return _GROUPS[self._at(at + 1).text], at + 2
+        if word in ("good", "generous") and self._at(at + 1).text in GROUPS:
+            return GROUPS[self._at(at + 1).text], at + 2
         after = self._at(at)
         if after.kind == "number" and after.glued:  # A1 sauce
             return None
@@ -793,13 +523,13 @@ class _Parser:
     def _part_word(self, at: int) -> tuple[float, int] | None:
         """`half`, `a half`, `one third`, `three quarters` behind a whole number."""
         value, following = 1.0, at
-        if self._at(at).text in _ARTICLES:
+        if self._at(at).text in ARTICLES:
             following = at + 1
-        elif self._at(at).text in _ONES:
-            value, following = float(_ONES[self._at(at).text]), at + 1
+        elif self._at(at).text in ONES:
+            value, following = float(ONES[self._at(at).text]), at + 1
             if self._at(following).kind == "-":
                 following += 1
-        part = _PARTS.get(self._at(following).text)
+        part = FRACTIONS.get(self._at(following).text)
         return None if part is None or value * part >= 1 else (value * part, following + 1)
 
     # Units
@@ -815,13 +545,13 @@ class _Parser:
         for _ in range(6):
             found, following = self._unit_word(at)
             word = self._at(at).text
-            if found is not None and not (found.of_food and word in _ADJECTIVES):
+            if found is not None and not (found.of_food and word in ADJECTIVES):
                 return found, following
             if found is not None:
                 size = size or (found, following)
             elif size is not None and word in ("sized", "size"):
                 size = (size[0], at + 1)
-            elif word not in _ADJECTIVES and not self._joins_adjectives(at):
+            elif word not in ADJECTIVES and not self._joins_adjectives(at):
                 break
             at += 1
         return (None, at) if size is None else size
@@ -829,7 +559,7 @@ class _Parser:
     def _joins_adjectives(self, at: int) -> bool:
         """Whether a hyphen or a comma between adjectives is at `at`: `extra-large`."""
         kind = self._at(at).kind
-        return kind == "-" or (kind == "," and self._at(at - 1).text in _ADJECTIVES)
+        return kind == "-" or (kind == "," and self._at(at - 1).text in ADJECTIVES)
 
     def _unit_word(self, at: int) -> tuple[Unit | None, int]:
         token = self._at(at)
@@ -857,7 +587,7 @@ class _Parser:
 
     # What follows a quantity
 
-    def _joined(self, term: _Measure) -> _Measure:
+    def _joined(self, term: Measure) -> Measure:
         """`term` with the terms that follow it directly: sums, alternatives, ranges, `x 2`."""
         for _ in range(8):
             joined = self._join_one(term)
@@ -866,7 +596,7 @@ class _Parser:
             term = joined
         return term
 
-    def _join_one(self, term: _Measure) -> _Measure | None:
+    def _join_one(self, term: Measure) -> Measure | None:
         at = term.next
         token = self._at(at)
         if self._is_times(at):
@@ -882,7 +612,7 @@ class _Parser:
             return self._added(term, at)
         if token.kind in ("/", "=", "|", "~", "-") or token.text in ("or", "to"):
             following = at + 1
-            while self._at(following).text in _APPROXIMATE or self._at(following).kind == "~":
+            while self._at(following).text in APPROXIMATE or self._at(following).kind == "~":
                 following += 1
             other = self._measure(following)
             if other is None:
@@ -894,21 +624,21 @@ class _Parser:
             return self._alternative(term, other)
         return None
 
-    def _open_range(self, term: _Measure, at: int) -> _Measure | None:
+    def _open_range(self, term: Measure, at: int) -> Measure | None:
         """`a tablespoon or two of oil`: `at` is the word."""
         high = self._number(at + 1) if self._at(at).text in ("or", "to") else None
         if high is None or self._at(high[1]).text not in ("of", ",", ""):
             return None
-        return _Measure((term.amount + high[0]) / 2, term.unit, high[1])
+        return Measure((term.amount + high[0]) / 2, term.unit, high[1])
 
-    def _measure(self, at: int, depth: int = MAX_DEPTH - 1) -> _Measure | None:
+    def _measure(self, at: int, depth: int = MAX_DEPTH - 1) -> Measure | None:
         """An exact weight or volume at `at`."""
         if self._no_amount(at) is not None:
             return None
         term = self._term(at, depth)
         return term if term is not None and term.is_exact else None
 
-    def _multiplied(self, term: _Measure, at: int) -> _Measure | None:
+    def _multiplied(self, term: Measure, at: int) -> Measure | None:
         """`400 g x 2`, `2 tins x 400 g`: `at` is after the sign."""
         if self._no_amount(at) is not None:
             return None
@@ -918,37 +648,37 @@ class _Parser:
         unit = other.unit if other.is_exact and not term.is_exact else term.unit
         if other.is_exact and term.is_exact:
             return None
-        return _Measure(term.amount * other.amount, unit, other.next)
+        return Measure(term.amount * other.amount, unit, other.next)
 
-    def _added(self, term: _Measure, at: int) -> _Measure | None:
+    def _added(self, term: Measure, at: int) -> Measure | None:
         """`2 cups plus 1 tbsp`, `a cup and a half`, `3 + 1 eggs`: `at` is the sign or word."""
         sign = -1 if self._at(at).text in ("minus", "less") else 1
         joins_counts = self._at(at).kind == "+" or self._at(at).text == "plus"
         following = at + 1
-        while joins_counts and self._at(following).text in _EXTRA - _ARTICLES:
+        while joins_counts and self._at(following).text in EXTRA - ARTICLES:
             following += 1
         if self._no_amount(following) is not None:
             return None
         fraction = self._part_word(following) or self._proper_fraction(following)
         if sign > 0 and fraction is not None and self._unit(fraction[1])[0] is None:
-            return _Measure(term.amount + fraction[0], term.unit, fraction[1])
+            return Measure(term.amount + fraction[0], term.unit, fraction[1])
         other = self._term(following)
         if other is None:
             return None
         if term.unit is None and joins_counts and not other.is_exact:
-            return _Measure(term.amount + other.amount, other.unit, other.next)
+            return Measure(term.amount + other.amount, other.unit, other.next)
         return self._sum(term, other, sign)
 
-    def _sum(self, term: _Measure, other: _Measure, sign: int) -> _Measure | None:
+    def _sum(self, term: Measure, other: Measure, sign: int) -> Measure | None:
         if term.unit is None or other.unit is None or not (term.unit.exact and other.unit.exact):
             return None
         if term.unit.kind is not other.unit.kind:
             return None
         amount = term.amount + sign * other.amount * other.unit.size / term.unit.size
         # 16 oz of 28.35 g are not quite 1 lb of 453.59 g.
-        return _Measure(max(0.0, round(amount, 4)), term.unit, other.next)
+        return Measure(max(0.0, round(amount, 4)), term.unit, other.next)
 
-    def _is_smaller_part(self, term: _Measure, other: _Measure) -> bool:
+    def _is_smaller_part(self, term: Measure, other: Measure) -> bool:
         """`1 lb 8 oz`, `1 kg 200 g`, `1 cup 2 tbsp`, and not `8 oz 225 g`."""
         if term.unit is None or other.unit is None or not term.unit.exact:
             return False
@@ -959,21 +689,21 @@ class _Parser:
             and other.amount * other.unit.size < term.unit.size
         )
 
-    def _middle(self, term: _Measure, other: _Measure) -> _Measure | None:
+    def _middle(self, term: Measure, other: Measure) -> Measure | None:
         """The middle of `200 g - 250 g`, `1 tsp to 1 tbsp`; None for `8 oz - 225 g`."""
         if term.unit is None or other.unit is None or term.unit.kind is not other.unit.kind:
             return None
         if not term.unit.exact or term.unit.metric != other.unit.metric:
             return None
         high = other.amount * other.unit.size / term.unit.size
-        return _Measure((term.amount + high) / 2, term.unit, other.next)
+        return Measure((term.amount + high) / 2, term.unit, other.next)
 
-    def _alternative(self, term: _Measure, other: _Measure) -> _Measure:
+    def _alternative(self, term: Measure, other: Measure) -> Measure:
         """The more precise of two ways to say the same; the first of equals."""
         better = other if other.rank > term.rank else term
-        return _Measure(better.amount, better.unit, other.next)
+        return Measure(better.amount, better.unit, other.next)
 
-    def _refined(self, found: _Measure) -> _Measure:
+    def _refined(self, found: Measure) -> Measure:
         """`found` by the weights and volumes that the rest of the line states for it."""
         at = found.next
         while at < len(self.tokens):
@@ -989,19 +719,19 @@ class _Parser:
             elif token.text == "plus" or token.kind == "+":
                 found, end = self._extra(found, at)
             elif self._is_times(at) and self._is_last_number(at + 1):
-                found = _Measure(found.amount * self._at(at + 1).value, found.unit, found.next)
+                found = Measure(found.amount * self._at(at + 1).value, found.unit, found.next)
                 self.used.append((at, at + 2))
                 end = at + 2
             at = end
         return found
 
     def _is_last_number(self, at: int) -> bool:
-        return self._at(at).kind == "number" and self._at(at + 1).kind in _CLAUSE_END
+        return self._at(at).kind == "number" and self._at(at + 1).kind in CLAUSE_END
 
-    def _clause(self, found: _Measure, at: int) -> tuple[_Measure, int]:
+    def _clause(self, found: Measure, at: int) -> tuple[Measure, int]:
         """`, about 200 g each`: a clause that is a weight and nothing else. `at` is its sign."""
         first = at + 1
-        while self._at(first).text in _APPROXIMATE | {"plus", "weighing"} or self._at(
+        while self._at(first).text in APPROXIMATE | {"plus", "weighing"} or self._at(
             first
         ).kind in ("~", "+"):
             if self._at(first).text == "plus" or self._at(first).kind == "+":
@@ -1012,52 +742,52 @@ class _Parser:
             return found, at + 1
         other = self._joined(other)
         end = other.next
-        while self._at(end).text in _EACH | _TOTAL | {"in", "weight", "per", "a", "piece", "of"}:
+        while self._at(end).text in EACH | TOTAL | {"in", "weight", "per", "a", "piece", "of"}:
             end += 1
-        if self._at(end).kind not in _CLAUSE_END:
+        if self._at(end).kind not in CLAUSE_END:
             return found, end
         self.used.append((at, end))
         return self._sized(found, other, self.tokens[at:end]), end
 
-    def _extra(self, found: _Measure, at: int) -> tuple[_Measure, int]:
+    def _extra(self, found: Measure, at: int) -> tuple[Measure, int]:
         """`200 g flour plus 50 g for dusting`: more of the same food. `at` is the sign."""
         first = at + 1
-        while self._at(first).text in _EXTRA:
+        while self._at(first).text in EXTRA:
             first += 1
         other = self._measure(first)
         if other is None:
             return found, first
         after = self._at(other.next)
-        if after.kind not in _CLAUSE_END and after.text not in _AFTER_EXTRA:
+        if after.kind not in CLAUSE_END and after.text not in AFTER_EXTRA:
             return found, other.next
         self.used.append((at, len(self.tokens)))
         summed = self._sum(found, other, 1)
         return (found if summed is None else summed), other.next
 
-    def _sized(self, found: _Measure, other: _Measure, around: Sequence[_Token]) -> _Measure:
+    def _sized(self, found: Measure, other: Measure, around: Sequence[Token]) -> Measure:
         """`found` when the line also says `other`: the size of each, or the same more precisely."""
         words = {token.text for token in around}
         container = found.unit is not None and found.unit.kind is Kind.CONTAINER
-        each = bool(words & _EACH) or ("per" in words) or (container and not words & _TOTAL)
+        each = bool(words & EACH) or ("per" in words) or (container and not words & TOTAL)
         if found.is_exact:
-            if each and bool(words & _EACH):
+            if each and bool(words & EACH):
                 return found
-            return found if found.rank >= other.rank else _Measure(other.amount, other.unit, 0)
+            return found if found.rank >= other.rank else Measure(other.amount, other.unit, 0)
         count = found.amount if each else 1.0
-        return _Measure(count * other.amount, other.unit, found.next)
+        return Measure(count * other.amount, other.unit, found.next)
 
     # Tokens
 
-    def _at(self, at: int) -> _Token:
-        return self.tokens[at] if 0 <= at < len(self.tokens) else _END
+    def _at(self, at: int) -> Token:
+        return self.tokens[at] if 0 <= at < len(self.tokens) else END
 
-    def _group_by_spaces(self, tokens: list[_Token]) -> list[_Token]:
+    def _group_by_spaces(self, tokens: list[Token]) -> list[Token]:
         """`1 000 g` and `2 400 g` as one number; but `2 400 g tins` are two of 400 g."""
-        merged: list[_Token] = []
+        merged: list[Token] = []
         counted = _counted_nouns_ahead(tokens)
         for at, token in enumerate(tokens):
-            before = merged[-1] if merged else _END
-            after = tokens[at + 1] if at + 1 < len(tokens) else _END
+            before = merged[-1] if merged else END
+            after = tokens[at + 1] if at + 1 < len(tokens) else END
             group = (
                 token.is_integer
                 and len(token.text) == 3
@@ -1070,30 +800,23 @@ class _Parser:
             unit = unit_of(after.text) if group else None
             if unit is not None and unit.name in ("g", "mg", "ml") and not counted[at]:
                 text = before.text + token.text
-                joined = _Token("number", text, before.start, token.end, before.glued, _float(text))
+                joined = Token(
+                    "number", text, before.start, token.end, before.glued, number_of(text)
+                )
                 merged[-1] = joined
             else:
                 merged.append(token)
         return merged
 
 
-def _counted_nouns_ahead(tokens: Sequence[_Token]) -> list[bool]:
+def _counted_nouns_ahead(tokens: Sequence[Token]) -> list[bool]:
     """For each token, whether a counted noun follows before the next comma or parenthesis."""
     ahead = False
     found: list[bool] = []
     for token in reversed(tokens):
         if token.kind in (",", "(", ";"):
             ahead = False
-        elif token.text in _COUNTABLE:
+        elif token.text in COUNTABLE:
             ahead = True
         found.append(ahead)
     return found[::-1]
-
-
-def _explicit_unit(text: str) -> Unit | None:
-    """The unit of a field for units: `cups`, `cup(s)`, `heaping tbsp`."""
-    return _Parser(normalise(text), None).whole_unit()
-
-
-def _limited(amount: float) -> float:
-    return min(max(amount, 0.0), GREATEST)
