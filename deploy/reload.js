@@ -13,14 +13,15 @@
 
 const { execFile } = require('node:child_process');
 const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const { promisify } = require('node:util');
 
 const NAME = 'cookcam-api';
 const POLL_INTERVAL = 100; // ms
-// Exits with an error. One or two may be left over from a crash loop before: PM2 may start a
-// process once more that it was told to stop, and that one holds the port for a moment.
-const MAX_EXITS = 3;
+const MAX_EXITS = 3; // with an error, before the instance is given up
+const STOP_TIMEOUT = 10_000; // ms from SIGTERM to SIGKILL for a process that PM2 has lost
 const LOG_LINES = 20;
 const LOG_BYTES = 64 * 1024;
 const pm2 = process.env.PM2 || 'pm2';
@@ -49,6 +50,44 @@ function isAlive(pid) {
     return true;
   } catch (error) {
     return error.code !== 'ESRCH';
+  }
+}
+
+// Processes of an instance other than `current`. After a crash loop PM2 may start a stopped program
+// once more and lose the process: it keeps the port, and the next release cannot listen. PM2 gives
+// every process `pm_id`, `name` and PM2_HOME in its environment. Linux only; empty elsewhere.
+function lostProcesses(id, current) {
+  if (!fs.existsSync('/proc/self/environ')) return [];
+  const home = process.env.PM2_HOME || path.join(os.homedir(), '.pm2');
+  return fs.readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === current) return false;
+    try {
+      const variables = fs.readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+      const expected = [`name=${NAME}`, `pm_id=${id}`, `PM2_HOME=${home}`];
+      if (!expected.every((variable) => variables.includes(variable))) return false;
+      // A child of a server process belongs to it.
+      const parent = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').pop().split(' ')[1];
+      return Number(parent) !== current;
+    } catch {
+      return false; // it has ended, or belongs to another user
+    }
+  });
+}
+
+async function endLostProcesses(id, current) {
+  for (const lost of lostProcesses(id, current).map(Number)) {
+    console.log(`instance ${id}: ending process ${lost}, which PM2 has lost`);
+    const deadline = Date.now() + STOP_TIMEOUT;
+    let signal = 'SIGTERM';
+    while (isAlive(lost)) {
+      try {
+        if (signal) process.kill(lost, signal);
+      } catch (error) {
+        if (error.code !== 'ESRCH') throw error;
+      }
+      signal = Date.now() > deadline ? 'SIGKILL' : undefined;
+      await sleep(POLL_INTERVAL);
+    }
   }
 }
 
@@ -82,6 +121,8 @@ async function becomesReady(id, port) {
       const { exitCode } = (await instances()).find((each) => each.id === id);
       if (exitCode) exits += 1;
       if (exits === MAX_EXITS) throw new Error(`its process exits with status ${exitCode}`);
+      const started = (await instances()).find((each) => each.id === id);
+      await endLostProcesses(id, started.pid);
     }
     await sleep(POLL_INTERVAL);
   }
@@ -108,6 +149,7 @@ async function reload({ id, port, logs }) {
   const sizes = logs.map(size);
   // What a reload does, in two steps: PM2 refuses to reload a program that waits after a crash.
   await run('stop', id);
+  await endLostProcesses(id, 0);
   // With `wait_ready`, PM2 returns after `listen_timeout` when a process exits before it has said
   // so: the reason is printed before that.
   const restart = run('restart', id).catch((error) => error);

@@ -98,22 +98,12 @@ async def test_a_release_that_does_not_start_stops_at_the_first_instance(
         assert not await is_ready(deployment.ports[0])
         assert await is_ready(deployment.ports[1])
 
-        deployment.releases.switch_to("second")
-        done = await reload_one_by_one(deployment, ready_seconds=30)
-        assert done.returncode == 0, done.stderr
-        assert await deployment.releases_running() == ["cookcam-api@second"] * 2
-
-
-async def test_a_release_that_is_not_ready_is_reported_with_what_is_down(
-    tmp_path: Path, sandbox: SandboxProcess
-):
-    async with deployed(tmp_path, sandbox.staging) as deployment:
         deployment.releases.add(
             "without-database",
             {**sandbox.staging, "DATABASE_URL": "postgresql://cookcam@127.0.0.1:1/none"},
         )
         deployment.releases.switch_to("without-database")
-        stopped = await reload_one_by_one(deployment, ready_seconds=10)
+        stopped = await reload_one_by_one(deployment, ready_seconds=25)
         assert stopped.returncode == 1
         assert '"database":{"status":"down"' in stopped.stderr.decode()
         assert await is_ready(deployment.ports[1])
