@@ -128,12 +128,16 @@ async def serving(house: OwnersApp, folder: Path) -> AsyncIterator[ServerProcess
 async def kill_at(house: OwnersApp, server: ServerProcess, person: ApiUser, stage: Stage) -> None:
     async def delete() -> None:
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
-            try:
-                response = await ApiUser(http, person.token, person.user).delete(
-                    "/auth/account", json={"confirmPassword": PASSWORD}
-                )
-            except httpx.TransportError:
-                return
+            user = ApiUser(http, person.token, person.user)
+            status = 503  # a server that has just started may shed the first requests
+            while status == 503:
+                try:
+                    response = await user.delete(
+                        "/auth/account", json={"confirmPassword": PASSWORD}
+                    )
+                except httpx.TransportError:
+                    return
+                status = response.status_code
             raise AssertionError(
                 f"not deleted yet, and answered {response.status_code} {response.text}"
             )
