@@ -13,7 +13,7 @@ from cookcam.app.ground import Ground
 from cookcam.app.providers import Providers
 from cookcam.config import Config
 from cookcam.database import Database
-from cookcam.features.accounts.service import Cards
+from cookcam.features.accounts.service import PublicCards
 from cookcam.features.accounts.store import ProfileStore
 from cookcam.features.social.presence.names import DisplayNames
 from cookcam.integrations.redis import Redis
@@ -40,7 +40,7 @@ async def open_channel(ground: Ground, providers: Providers) -> AsyncGenerator[C
         metrics=ground.metrics,
         reporter=ground.reporter,
         bus=bus,
-        name_of=DisplayNames(Cards(ProfileStore(ground.database))).of,
+        name_of=DisplayNames(PublicCards(ProfileStore(ground.database))).of,
     ) as realtime:
         if ground.config.realtime.enabled:
             log = structlog.get_logger("cookcam.assembly")

@@ -13,10 +13,10 @@ from cookcam.app.providers import Providers
 from cookcam.features.accounts import routes as account_routes
 from cookcam.features.accounts.avatars import Avatars
 from cookcam.features.accounts.deletion import routes as erasure_routes
-from cookcam.features.accounts.deletion.payments import StripeCancels
+from cookcam.features.accounts.deletion.payments import StripeCanceller
 from cookcam.features.accounts.deletion.receipts import Receipts
-from cookcam.features.accounts.deletion.service import Erasure
-from cookcam.features.accounts.deletion.store import ErasureStore
+from cookcam.features.accounts.deletion.service import AccountDeletion
+from cookcam.features.accounts.deletion.store import AccountDeletionStore
 from cookcam.features.accounts.export import routes as export_routes
 from cookcam.features.accounts.export.service import Export
 from cookcam.features.accounts.export.store import ExportStore
@@ -25,7 +25,7 @@ from cookcam.features.accounts.recovery.service import Recovery
 from cookcam.features.accounts.referrals import routes as referral_routes
 from cookcam.features.accounts.referrals.service import Referrals
 from cookcam.features.accounts.referrals.store import ReferralStore
-from cookcam.features.accounts.service import Accounts, Cards, Profiles
+from cookcam.features.accounts.service import Accounts, Profiles, PublicCards
 from cookcam.features.accounts.store import ProfileStore
 from cookcam.features.social.users import routes as user_routes
 from cookcam.features.social.users.service import Users
@@ -36,12 +36,12 @@ from cookcam.lifecycle.background import Task
 
 @frozen
 class People:
-    cards: Cards
+    cards: PublicCards
     profiles: Profiles
     accounts: Accounts
     recovery: Recovery
     avatars: Avatars
-    erasure: Erasure
+    erasure: AccountDeletion
     receipts: Receipts
     export: Export
     referrals: Referrals
@@ -62,19 +62,19 @@ class People:
         identity = ground.config.identity
         receipts = Receipts((identity.jwt_secret or identity.service_role_key).reveal())
         return cls(
-            cards=Cards(store),
+            cards=PublicCards(store),
             profiles=profiles,
             accounts=Accounts(providers.identity, profiles),
             recovery=Recovery(
                 providers.identity, f"{ground.config.server.base_url}/reset-password", ground.now
             ),
             avatars=Avatars(profiles, providers.images, storage),
-            erasure=Erasure(
-                ErasureStore(database),
+            erasure=AccountDeletion(
+                AccountDeletionStore(database),
                 profiles,
                 providers.identity,
                 storage,
-                {"stripe": StripeCancels(providers.stripe)},
+                {"stripe": StripeCanceller(providers.stripe)},
                 receipts,
                 close_account,
             ),

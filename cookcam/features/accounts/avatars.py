@@ -1,4 +1,4 @@
-"""Profile photographs: `spec/http-api-core.md` §6.6, §15.1."""
+"""Profile photos."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cookcam.identity import Identity
 from cookcam.images import Images
 from cookcam.integrations.supabase.storage import Storage, new_key
 
-FIT: Final = (1920, 1080)
-TIDY: Final = 5.0
-"""Seconds spent on removing a file nobody needs; deleting the account finds what is left."""
+MAX_DIMENSIONS: Final = (1920, 1080)
+CLEANUP_TIMEOUT: Final = 5.0
+"""Seconds for deleting an unused file; the account's deletion removes files left behind."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,19 +30,19 @@ class Avatars:
     storage: Storage
 
     async def replace(self, caller: Identity, photo: bytes) -> Profile:
-        """The profile with its new photograph, of which the file of the old one is gone.
+        """Store a new photo, delete the previous file and return the profile.
 
         Raises WrongImageType, ImageTooLarge, InvalidImage, and ServiceUnavailable without storage.
         """
         before = await self.profiles.of(caller)
-        jpeg = await self.images.prepare(photo, fit=FIT)
+        jpeg = await self.images.prepare(photo, fit=MAX_DIMENSIONS)
         key = new_key(FOLDERS["avatars"], caller.user_id)
         url = self.storage.public_url("avatars", key)
         await self.storage.put("avatars", key, jpeg)
         try:
             after = await self.profiles.change(caller, ProfileChanges(avatar_url=url))
         except AppError:
-            # A commit whose answer was lost may have happened.
+            # The commit may have succeeded although its response was lost.
             if (await self.profiles.of(caller)).avatar_url != url:
                 await self._remove(key)
             raise
@@ -52,7 +52,7 @@ class Avatars:
         return after
 
     def _own_key(self, caller: Identity, url: str | None) -> str | None:
-        """The key of an address that we made for this user; people may give any address."""
+        """The storage key of a URL of our own; None for a URL that the user supplied."""
         folder = f"{FOLDERS['avatars']}/{caller.user_id}/"
         start = self.storage.public_url("avatars", folder)
         if url is None or not url.startswith(start) or "/" in url[len(start) :]:
@@ -60,8 +60,8 @@ class Avatars:
         return folder + url[len(start) :]
 
     async def _remove(self, key: str) -> None:
-        with trio.move_on_after(TIDY, shield=True):
+        with trio.move_on_after(CLEANUP_TIMEOUT, shield=True):
             try:
                 await self.storage.delete("avatars", [key])
             except AppError as error:
-                log.warning("a file nobody needs was left", bucket="avatars", code=error.code)
+                log.warning("unused file not deleted", bucket="avatars", code=error.code)

@@ -1,7 +1,7 @@
-"""The rules of what is typed into a sign-in or sign-up form (`spec/http-api-core.md` §3.9).
+"""Validation of sign-in and sign-up fields.
 
-E-mail addresses are trimmed and compared in lower case, names are cleaned (`cookcam.text`). A
-password is never rewritten: with edge spaces or angle brackets it is that password.
+E-mail addresses are trimmed and lower-cased, names are cleaned (`cookcam.text`). A password is
+never changed: leading spaces and angle brackets are part of it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ MAX_EMAIL_LENGTH = 320
 MAX_TEXT_LENGTH = 1000
 MIN_PASSWORD_LENGTH = 8
 MAX_PASSWORD_BYTES = 72
-"""Supabase Auth hashes with bcrypt, which reads 72 bytes, and refuses longer passwords."""
+"""Supabase Auth hashes with bcrypt, which reads 72 bytes; it rejects longer passwords."""
 MIN_NAME_LENGTH = 2
 NAME_PATTERN = rf"{VISIBLE_PATTERN}[\s\S]*{VISIBLE_PATTERN}"
 """Two visible characters."""
 
 
 def checked_email(email: str) -> str:
-    """The address in lower case, without the spaces that phone keyboards add around it.
+    """The address in lower case, without the surrounding spaces that phone keyboards add.
 
     Raises ValidationError.
     """
@@ -35,7 +35,7 @@ def checked_email(email: str) -> str:
 
 
 def checked_new_password(password: str) -> str:
-    """The password as it is. Raises ValidationError."""
+    """The password, unchanged. Raises ValidationError."""
     if len(password) < MIN_PASSWORD_LENGTH:
         raise refused(
             f"Password must be at least {MIN_PASSWORD_LENGTH} characters long", "password"
@@ -49,11 +49,11 @@ def checked_new_password(password: str) -> str:
     return password
 
 
-def checked_name(name: str, longest: int = MAX_TEXT_LENGTH) -> str:
-    """The name as `clean_line` makes it. Raises ValidationError."""
+def checked_name(name: str, max_length: int = MAX_TEXT_LENGTH) -> str:
+    """The name after `clean_line`. Raises ValidationError."""
     cleaned = clean_line(name)
     if len(cleaned) < MIN_NAME_LENGTH or not re.search(NAME_PATTERN, name):
         raise refused(f"Name must be at least {MIN_NAME_LENGTH} characters", "name")
-    if len(name) > longest:
-        raise refused(f"Name must be at most {longest} characters", "name")
+    if len(name) > max_length:
+        raise refused(f"Name must be at most {max_length} characters", "name")
     return cleaned

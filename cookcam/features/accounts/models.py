@@ -1,4 +1,4 @@
-"""The profile of a person, as it is stored."""
+"""Stored profiles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 @frozen
 class Profile:
-    """A row of `users` as its owner sees it (`spec/http-api-core.md` §4); push token left out."""
+    """A row of `users` in its owner's view, without the push token."""
 
     id: UUID
     email: str | None = field(repr=False)
@@ -42,7 +42,7 @@ class Profile:
 
 @frozen
 class PublicCard:
-    """What everybody may know of a person; shown beside what they made."""
+    """The public summary of a user, shown next to their content."""
 
     id: UUID
     name: str | None = field(repr=False)
@@ -52,7 +52,7 @@ class PublicCard:
 
 @frozen
 class ProfileChanges:
-    """What a person wants to be different; None leaves a field as it is."""
+    """Changes to a profile; None leaves a field unchanged."""
 
     name: str | None = None
     avatar_url: str | None = None
@@ -72,5 +72,5 @@ class ProfileChanges:
     notification_preferences: dict[str, bool] | None = None
 
     @property
-    def nothing(self) -> bool:
+    def is_empty(self) -> bool:
         return self == ProfileChanges()

@@ -1,8 +1,8 @@
-"""Addresses that a profile may show to everybody: https, and on a public host name.
+"""URLs that may appear in a public profile: https on a public host name.
 
-Every viewer's app fetches them. An address literal, a local name or credentials would send
-requests into the viewer's own network or carry a secret. The server itself never fetches one, so
-what a name resolves to is not looked up.
+The apps of all viewers fetch them. An IP address or a local name would send requests into the
+viewer's network; credentials would publish a secret. The server never fetches these URLs, so it
+does not resolve the names.
 """
 
 from __future__ import annotations

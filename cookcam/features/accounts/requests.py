@@ -1,7 +1,4 @@
-"""What the account routes read (`spec/http-api-core.md` §3.9, §6, §6.7).
-
-Field names in camel case are those of older clients.
-"""
+"""Requests of the account routes. Camel-case field names are those of older clients."""
 
 from __future__ import annotations
 
@@ -40,8 +37,8 @@ TIMEZONE = "the name of an IANA time zone, such as Europe/Berlin"
 
 
 @cache
-def known_timezones() -> frozenset[str]:
-    """IANA names of this machine's time zone database, without its two that are no place."""
+def timezone_names() -> frozenset[str]:
+    """IANA names of this machine's time zone database, without `localtime` and `Factory`."""
     return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
@@ -144,7 +141,7 @@ class NewPasswordRequest(Confidential):
 
 
 ShortText = Annotated[str, Meta(max_length=1000)]
-SomeWords = Annotated[
+ShortLines = Annotated[
     list[
         Annotated[
             str,
@@ -157,7 +154,7 @@ Servings = Annotated[int, Meta(ge=1, le=50)]
 
 
 class ProfileRequest(Struct):
-    """All optional; null means not given."""
+    """All fields are optional; null means unchanged."""
 
     name: (
         Annotated[
@@ -177,9 +174,9 @@ class ProfileRequest(Struct):
     meal_prep_enabled: bool | None = None
     default_serving_size: Servings | None = None
     default_meal_prep_count: Servings | None = None
-    kitchen_appliances: SomeWords | None = None
-    dietary_preferences: SomeWords | None = None
-    cuisine_preferences: SomeWords | None = None
+    kitchen_appliances: ShortLines | None = None
+    dietary_preferences: ShortLines | None = None
+    cuisine_preferences: ShortLines | None = None
     cooking_skill_level: (
         Annotated[str, Meta(extra_json_schema={"enum": list(SKILL_LEVELS)})] | None
     ) = None
@@ -200,7 +197,7 @@ class ProfileRequest(Struct):
     def __post_init__(self) -> None:
         if self.avatar_url is not None and not is_public_url(self.avatar_url):
             raise ValidationError.of("avatar_url", "must be a public https address")
-        if self.timezone is not None and self.timezone not in known_timezones():
+        if self.timezone is not None and self.timezone not in timezone_names():
             raise ValidationError.of("timezone", f"must be {TIMEZONE}")
         if self.cooking_skill_level is not None:
             level = SKILL_LEVELS.get(self.cooking_skill_level.lower())
@@ -212,9 +209,9 @@ class ProfileRequest(Struct):
             if text is not None:
                 setattr(self, name, clean_prose(text))
         for name in ("kitchen_appliances", "dietary_preferences", "cuisine_preferences"):
-            words: list[str] | None = getattr(self, name)
-            if words is not None:
-                setattr(self, name, [visible_line(word, name) for word in words])
+            lines: list[str] | None = getattr(self, name)
+            if lines is not None:
+                setattr(self, name, [visible_line(line, name) for line in lines])
 
     def changes(self) -> ProfileChanges:
         fields = [name for name in self.__struct_fields__ if name != "creator_tier"]

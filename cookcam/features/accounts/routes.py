@@ -1,4 +1,4 @@
-"""`/auth` and `/users/profile` (`spec/http-api-core.md` §6, §7)."""
+"""Routes of `/auth` and `/users/profile`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def photo_routes(avatars: Avatars) -> Routes:
     async def change_photo(caller: Identity) -> ProfilePhotoResponse:
         """Set the caller's photograph: a JPEG, PNG, WebP, HEIC or AVIF up to 10 MiB.
 
-        It comes as the file `photo` of a multipart form, or as the body.
+        Sent as the file `photo` of a multipart form, or as the request body.
         """
         photo = await uploaded_file(cast("Request", request), "photo")
         if photo is None:
@@ -88,10 +88,10 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
     async def sign_up(data: SignUpRequest) -> tuple[SignUpResponse, int]:
         """Create an account.
 
-        The session is null while the e-mail address waits to be confirmed.
+        The session is null until the e-mail address is confirmed.
         """
-        made = await accounts.sign_up(data.email, data.password, data.name)
-        return SignUpResponse.of(made), 201
+        session = await accounts.sign_up(data.email, data.password, data.name)
+        return SignUpResponse.of(session), 201
 
     @bp.post("/auth/signin")
     @bp.post("/auth/login")
@@ -147,11 +147,11 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     async def change_me(caller: Identity, data: ProfileRequest) -> ProfileUpdateResponse:
         """Change the caller's own profile.
 
-        With `is_creator` true, and the creator entitlement, the caller becomes a creator and is
-        paid 500 XP, once.
+        With `is_creator` true and the creator entitlement, the caller becomes a creator and
+        receives 500 XP once.
         """
         changes = data.changes()
-        if changes.nothing:
+        if changes.is_empty:
             raise ValidationError("No fields to update", error="No fields to update")
         return ProfileUpdateResponse(
             await profiles.change(caller, changes), "Profile updated successfully"
@@ -173,5 +173,5 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @validate_request(ProfileRequest, no_known_field="No fields to update")
     @validate_response(Profile)
     async def change_profile(caller: Identity, data: ProfileRequest) -> Profile:
-        """Change the caller's own profile; the answer is the whole row."""
+        """Change the caller's own profile; the response is the whole row."""
         return await profiles.change(caller, data.changes())

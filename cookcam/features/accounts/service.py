@@ -1,4 +1,4 @@
-"""The rules of accounts: the provider keeps identities and sessions, we keep profiles."""
+"""Accounts and profiles. Supabase Auth stores identities and sessions; `users` stores profiles."""
 
 from __future__ import annotations
 
@@ -42,70 +42,71 @@ log = structlog.get_logger(__name__)
 
 
 class SignUpRejected(ValidationError):
-    """The provider would not make this account. Its words fit a taken address and any other."""
+    """The provider rejected the sign-up. The message is the same for a registered address."""
 
     code = "SIGNUP_ERROR"
     default_message = "This account could not be created. If you have one already, please sign in."
 
 
 @frozen
-class Cards:
-    """What everybody may know of people."""
+class PublicCards:
+    """Public profile summaries of users."""
 
     store: ProfileStore
 
     async def of(self, user_ids: Iterable[UUID]) -> Mapping[UUID, PublicCard]:
-        """The cards of these people, in one read; unknown ids are left out."""
-        wanted = set(user_ids)
-        found = await self.store.cards(wanted) if wanted else []
-        return {card.id: card for card in found}
+        """The cards of the users in one read; unknown ids are omitted."""
+        ids = set(user_ids)
+        cards = await self.store.cards(ids) if ids else []
+        return {card.id: card for card in cards}
 
 
 @frozen
 class Profiles:
-    """The row behind each identity."""
+    """The profile row of each identity."""
 
     store: ProfileStore
     entitlements: Entitlements
     xp: Xp
 
     async def of(self, caller: Identity) -> Profile:
-        """The caller's profile, made if it is missing; NotFound only when the account is gone."""
+        """The caller's profile, created when missing. Raises NotFound for a deleted account."""
         profile = await self.store.find(caller.user_id)
         if profile is None:
-            await self.make(caller.user_id, caller.email, caller.name)
+            await self.create(caller.user_id, caller.email, caller.name)
             profile = await self.store.find(caller.user_id)
         if profile is None:
             raise _not_found()
         return profile
 
     async def change(self, caller: Identity, changes: ProfileChanges) -> Profile:
-        """The profile after the changes; without any, as it is.
+        """Apply `changes` and return the profile.
 
-        `is_creator` needs the creator entitlement, else CreatorRequired, and nothing is changed.
-        Whoever becomes a creator is paid BECOME_CREATOR once in a life, in the same transaction.
-        Raises ValidationError for a name that is blank, NotFound when the account is gone.
+        `is_creator` requires the creator entitlement; without it CreatorRequired is raised and
+        nothing changes. The first change to creator awards BECOME_CREATOR XP, once per user, in
+        the same transaction. Raises ValidationError for a blank name, NotFound for a deleted
+        account.
         """
         profile = await self.of(caller)
-        if changes.nothing:
+        if changes.is_empty:
             return profile
         if changes.name is not None:
-            changes = evolve(changes, name=checked_name(changes.name, longest=100))
+            changes = evolve(changes, name=checked_name(changes.name, max_length=100))
         if changes.is_creator:
             await self.entitlements.require_creator(caller.user_id)
         award = None
-        async with self.store.changing(caller.user_id) as row:
+        async with self.store.locked(caller.user_id) as row:
             profile = await row.update(changes)
             if changes.is_creator:
-                if not profile.is_creator:  # the subscription ended in this very moment
+                if not profile.is_creator:  # the subscription ended meanwhile
                     raise CreatorRequired()
-                award = await self._welcome(row.tx, profile)
+                award = await self._award_creator_xp(row.tx, profile)
                 profile = await row.read()
         if award is not None:
             self.xp.announce(award)
         return profile
 
-    async def _welcome(self, tx: Transaction, creator: Profile) -> Award:
+    async def _award_creator_xp(self, tx: Transaction, creator: Profile) -> Award:
         return await self.xp.award(
             tx,
             creator.id,
@@ -118,11 +119,11 @@ class Profiles:
         )
 
     async def cards(self, user_ids: Iterable[UUID]) -> Mapping[UUID, PublicCard]:
-        """`Cards.of`."""
-        return await Cards(self.store).of(user_ids)
+        """`PublicCards.of`."""
+        return await PublicCards(self.store).of(user_ids)
 
-    async def make(self, user_id: UUID, email: str | None, name: str | None) -> None:
-        """The row, if it is missing. Raises NotFound when there is no such account."""
+    async def create(self, user_id: UUID, email: str | None, name: str | None) -> None:
+        """Create the row unless it exists. Raises NotFound for an unknown account."""
         try:
             await self.store.create(user_id, email, name)
         except ForeignKeyError:
@@ -131,39 +132,40 @@ class Profiles:
 
 @frozen
 class Accounts:
-    """Signing up, in and out: the provider's sessions, in this program's words.
+    """Sign-up, sign-in and sign-out through the identity provider.
 
-    Raises ServiceUnavailable, never a refusal, when the provider does not answer.
+    Raises ServiceUnavailable, never a credentials error, when the provider does not respond.
     """
 
     provider: SupabaseAuth
     profiles: Profiles
 
     async def sign_up(self, email: str, password: str, name: str) -> SignedUp:
-        """A new account and its profile. Raises ValidationError, SignUpRefused.
+        """Create an account and its profile. Raises ValidationError, SignUpRejected.
 
-        A taken address and any other refusal read the same: who has an account is not told.
+        A registered address gets the same response as any other rejection, so that the route does
+        not disclose who has an account.
         """
         address = checked_email(email)
         checked_new_password(password)
         name = checked_name(name)
         try:
-            made = await self.provider.sign_up(address, password, name)
-        except PasswordRejected as refused:
-            raise SignUpRejected(refused.message, error=refused.message) from None
+            user_session = await self.provider.sign_up(address, password, name)
+        except PasswordRejected as rejection:
+            raise SignUpRejected(rejection.message, error=rejection.message) from None
         except (AccountExists, AuthRejected):
             raise SignUpRejected(error="Failed to create user") from None
         try:
-            await self.profiles.make(made.user.id, address, name)
+            await self.profiles.create(user_session.user.id, address, name)
         except AppError as error:
-            # The sign-up trigger makes the row too, and the first profile read would.
-            log.warning("profile not made at sign-up", reason=error.code)
-        return made
+            # The sign-up trigger also creates the row, and so does the first profile read.
+            log.warning("profile not created at sign-up", reason=error.code)
+        return user_session
 
     async def sign_in(self, email: str, password: str) -> AuthSession:
-        """A new session; `email` as `checked_email` returns it.
+        """A new session; `email` as returned by `checked_email`.
 
-        Raises InvalidCredentials, and EmailNotConfirmed to who knows the password.
+        Raises InvalidCredentials, or EmailNotConfirmed when the password is correct.
         """
         try:
             return await self.provider.sign_in(email, password)
@@ -174,14 +176,14 @@ class Accounts:
             raise EmailNotConfirmed(error=EmailNotConfirmed.default_message) from None
 
     async def refresh(self, refresh_token: str) -> AuthSession:
-        """The next session. Raises AuthenticationError for a token that is not good."""
+        """The next session. Raises AuthenticationError for an invalid token."""
         try:
             return await self.provider.refresh(refresh_token)
-        except AuthenticationError as refused:
-            raise AuthenticationError(refused.message, error="Invalid refresh token") from None
+        except AuthenticationError as rejection:
+            raise AuthenticationError(rejection.message, error="Invalid refresh token") from None
 
     async def sign_out(self, token: str) -> None:
-        """Ends the session of this access token, on this device and no other."""
+        """End the session of this access token; other devices stay signed in."""
         await self.provider.sign_out(token)
 
 

@@ -1,8 +1,8 @@
-"""Limits of wrong passwords, under which an owner cannot be locked out by others.
+"""Limits for failed sign-ins that do not let other clients lock an owner out.
 
-Three limits meet at a sign-in: all attempts of a client address (declared on the route), failures
-of one address with one account, and failures of the account from everywhere. The first two reject;
-the last only delays, for the right password as well, so that guessing from many addresses is slow.
+Three limits apply: attempts per client address (declared on the route), failures per address and
+account, and failures per account. The first two reject. The last one only delays, the correct
+password as well, so that guessing from many addresses is slow.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from cookcam.http.rate_limit import WRONG_PASSWORDS_OF_ACCOUNT, WRONG_PASSWORDS_
 from cookcam.http.request_info import current_request_info
 
 ACCOUNT_DELAY: Final = 2.0
-"""Seconds before an attempt on an account that has used up its failures."""
+"""Seconds added to a sign-in for an account over its failure limit."""
 
 
 @asynccontextmanager
 async def limited_sign_in(email: str) -> AsyncGenerator[None]:
-    """Around the check of a password; counts InvalidCredentials, and forgets the failures of this
-    address when the password is right.
+    """Wraps a password check: counts InvalidCredentials; success resets the count of the address.
 
-    `email` as `checked_email` returns it. Raises LimitReached (429).
+    `email` as returned by `checked_email`. Raises LimitReached (429).
     """
     pair = f"{quota_key(current_request_info().client_address)} {email}"
     spend(WRONG_PASSWORDS_OF_PAIR, pair, count=False)

@@ -1,7 +1,7 @@
-"""The SQL of profiles.
+"""SQL of profiles.
 
-People may not read or write a full profile themselves (`spec/database.md` §2.1), so the server
-does, as itself, and each statement names the one user it is about.
+Row-level security does not give users access to full profiles, so these statements run in the
+service role; each one names its user.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ COLUMNS = """
 
 READ = f"select {COLUMNS} from public.users where id = %(user_id)s"  # noqa: S608 - constants
 
-# The sign-up trigger makes this row; where it is missing, it is made as the trigger would have.
-# For an account that is gone the foreign key refuses.
+# Same result as the sign-up trigger. For a deleted account the foreign key fails.
 CREATE = """
 insert into public.users (id, email, name)
 values (%(user_id)s, %(email)s, public.initial_name(%(metadata)s, %(email)s))
@@ -35,8 +34,8 @@ on conflict (id) do nothing"""
 
 LOCK = "select from public.users where id = %(user_id)s for no key update"
 
-# Being a creator can be given up, and taken with the entitlement alone. That is read here, behind
-# the lock, because a subscription may end between the question and the change.
+# Becoming a creator requires the entitlement. It is read in this statement, under the row lock,
+# because a subscription may end between the caller's check and the update.
 UPDATE = f"""
 update public.users set
   name = coalesce(%(name)s, name),
@@ -74,7 +73,7 @@ CARDS = "select id, name, avatar_url, level from public.users where id = any(%(i
 
 @frozen
 class ProfileRow:
-    """One profile inside the transaction that changes it."""
+    """A profile row locked by the current transaction."""
 
     tx: Transaction
     user_id: UUID
@@ -84,11 +83,11 @@ class ProfileRow:
 
     async def update(self, changes: ProfileChanges) -> Profile:
         """The row after the changes."""
-        given = asdict(changes, recurse=False)
+        values = asdict(changes, recurse=False)
         for column in JSON_COLUMNS:
-            given[column] = None if given[column] is None else Jsonb(given[column])
+            values[column] = None if values[column] is None else Jsonb(values[column])
         return await self.tx.fetch_one(
-            Profile, UPDATE, user_id=self.user_id, creator_feature=CREATOR_FEATURE, **given
+            Profile, UPDATE, user_id=self.user_id, creator_feature=CREATOR_FEATURE, **values
         )
 
 
@@ -100,21 +99,18 @@ class ProfileStore:
         return await self.database.fetch_optional_as(SERVICE, Profile, READ, user_id=user_id)
 
     async def create(self, user_id: UUID, email: str | None, name: str | None) -> None:
-        """Makes a missing row and leaves an existing one alone.
-
-        Raises ForeignKeyError when there is no such account.
-        """
+        """Insert the row unless it exists. Raises ForeignKeyError for an unknown account."""
         async with self.database.transaction() as tx:
             await tx.execute(CREATE, user_id=user_id, email=email, metadata=Jsonb({"name": name}))
 
     @asynccontextmanager
-    async def changing(self, user_id: UUID) -> AsyncGenerator[ProfileRow]:
-        """The row, which nobody else changes until the block ends. Raises NotFound."""
+    async def locked(self, user_id: UUID) -> AsyncGenerator[ProfileRow]:
+        """Lock the row until the block ends. Raises NotFound."""
         async with self.database.transaction() as tx:
             if not await tx.execute(LOCK, user_id=user_id):
                 raise NotFound("User profile not found", error="User profile not found")
             yield ProfileRow(tx, user_id)
 
     async def cards(self, user_ids: Iterable[UUID]) -> list[PublicCard]:
-        """One row for each id that exists; the caller bounds their number."""
+        """One row per existing id; the caller limits their number."""
         return await self.database.fetch_all_as(SERVICE, PublicCard, CARDS, ids=list(user_ids))

@@ -1,7 +1,7 @@
-"""The one file of an upload: a form field, or the body itself.
+"""The file of an upload: a form field or the request body.
 
-The app sends `multipart/form-data` without a boundary and without a picture
-(`spec/client-contract.md` §5.1, A3). That is refused from the header, without waiting for a byte.
+The shipped app sends `multipart/form-data` without a boundary and without a file. Such a request
+is rejected by its header, before the body is read.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from cookcam.errors import BadRequest
 from cookcam.http.requests import Request
 
 MULTIPART: Final = "multipart/form-data"
-PARTS: Final = 20
+MAX_PARTS: Final = 20
 
 
 async def uploaded_file(request: Request, name: str) -> bytes | None:
-    """The bytes of the file in the form field `name`, or the body of a request that is no form.
+    """The file in the form field `name`, or the body when the request is not a form.
 
-    None where there is nothing. Raises BadRequest for a form that cannot be read, PayloadTooLarge
-    from the edge.
+    None when it is empty. Raises BadRequest for a malformed form, PayloadTooLarge over the route's
+    body limit.
     """
     if request.mimetype != MULTIPART:
         return bytes(await request.body) or None
@@ -39,9 +39,9 @@ async def uploaded_file(request: Request, name: str) -> bytes | None:
 
 
 def _file_in(body: bytes, boundary: bytes, name: str) -> bytes | None:
-    decoder = MultipartDecoder(boundary, max_parts=PARTS)
-    found: bytearray | None = None
-    wanted = False
+    decoder = MultipartDecoder(boundary, max_parts=MAX_PARTS)
+    content: bytearray | None = None
+    is_requested_file = False
     try:
         decoder.receive_data(body)
         decoder.receive_data(None)
@@ -49,16 +49,18 @@ def _file_in(body: bytes, boundary: bytes, name: str) -> bytes | None:
             if isinstance(event, NeedData):
                 raise _unreadable()
             if isinstance(event, File | Field):
-                wanted = isinstance(event, File) and event.name == name and found is None
-                if wanted:
-                    found = bytearray()
-            elif isinstance(event, Data) and wanted and found is not None:
-                found += event.data
+                is_requested_file = (
+                    isinstance(event, File) and event.name == name and content is None
+                )
+                if is_requested_file:
+                    content = bytearray()
+            elif isinstance(event, Data) and is_requested_file and content is not None:
+                content += event.data
     except (ValueError, UnicodeError) as error:
         raise _unreadable() from error
-    return bytes(found) if found else None
+    return bytes(content) if content else None
 
 
 def _unreadable() -> BadRequest:
-    words = "The upload could not be read. Send the photo as a form field named photo"
-    return BadRequest(words, error=words)
+    message = "The upload could not be read. Send the photo as a form field named photo"
+    return BadRequest(message, error=message)

@@ -14,7 +14,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 
 from cookcam.features.accounts.deletion import service
 from cookcam.features.accounts.deletion.requests import confirmation_in_header
-from cookcam.features.accounts.personal_data import HOLDINGS
+from cookcam.features.accounts.personal_data import PERSONAL_ROWS
 from cookcam.sandbox.gotrue import Failure
 from cookcam.sandbox.stripe import Fault
 from tests.features.conftest import ApiUser, Response
@@ -67,7 +67,7 @@ class TestDeletingAnAccount:
         files = house.keep_files(ann)
         house.keep_files(bob)
         assert len(house.files_of(ann)) == files
-        for held in HOLDINGS:
+        for held in PERSONAL_ROWS:
             ((rows,),) = await house.sql(
                 f"select count(*) from {held.table} t where t.{held.column} = %(id)s"
                 f" and {held.where}",
@@ -75,7 +75,7 @@ class TestDeletingAnAccount:
             )
             assert rows, held
         traces = await house.traces_of(ann)
-        assert {f"public.{held.table}" for held in HOLDINGS} < set(traces)
+        assert {f"public.{held.table}" for held in PERSONAL_ROWS} < set(traces)
         assert {"auth.users", "public.stripe_webhook_events"} < set(traces)
         response = await delete(ann)
         assert response.status_code == 200
@@ -110,7 +110,7 @@ class TestDeletingAnAccount:
         assert said["valid"] is True
         receipt = said["receipt"]
         assert set(receipt["rows"]["deleted"]) | set(receipt["rows"]["anonymised"]) == {
-            held.name for held in HOLDINGS
+            held.name for held in PERSONAL_ROWS
         }
         assert receipt["files"] == {"avatars": 1, "completion-photos": 1, "scans": 1}
         assert receipt["subscriptions"] == subscriptions

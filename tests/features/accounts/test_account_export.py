@@ -17,7 +17,7 @@ from cookcam.features.accounts.export import archive as archive_module
 from cookcam.features.accounts.export import store as store_module
 from cookcam.features.accounts.export.archive import Entry, zipped
 from cookcam.features.accounts.export.service import file_name
-from cookcam.features.accounts.personal_data import HOLDINGS
+from cookcam.features.accounts.personal_data import PERSONAL_ROWS
 from cookcam.sandbox.gotrue import Failure
 from tests.features.conftest import ApiUser
 from tests.images.pictures import plain, png_bomb
@@ -58,7 +58,7 @@ class TestTheExport:
         assert "attachment" in response.headers["content-disposition"]
         assert "etag" not in response.headers
         files = unzipped(response.content)
-        shown = [held for held in HOLDINGS if held.kept_back is None]
+        shown = [held for held in PERSONAL_ROWS if held.export_exemption is None]
         assert set(files) == {"about.json", "files.json", *(f"{file_name(h)}.json" for h in shown)}
         for held in shown:
             ((count,),) = await house.sql(
@@ -79,7 +79,7 @@ class TestTheExport:
             assert (await house.http.get(file["url"])).content == b"jpeg"
         assert bob.email not in json.dumps(files)
         assert {left["table"] for left in files["about.json"]["left_out"]} == {
-            held.table for held in HOLDINGS if held.kept_back
+            held.table for held in PERSONAL_ROWS if held.export_exemption
         }
 
     async def test_of_somebody_with_nothing_is_made_of_empty_files(self, ann: ApiUser):

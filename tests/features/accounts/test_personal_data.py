@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from cookcam.features.accounts.export.service import file_name
-from cookcam.features.accounts.personal_data import FOLDERS, HOLDINGS, UNHELD
+from cookcam.features.accounts.personal_data import EXEMPT_COLUMNS, FOLDERS, PERSONAL_ROWS
 from cookcam.integrations.supabase.storage import BUCKETS
 from tests.features.conftest import Server
 
@@ -34,7 +34,7 @@ async def test_every_reference_to_a_person_is_held_and_dealt_with_as_written(ser
         (table, column): "deleted" if (table, column) in by_hand else fates[on_delete]
         for table, column, on_delete in await server.sql(REFERENCES)
     }
-    held = {(h.table, h.column): h.fate for h in HOLDINGS if h.table != "recipes"}
+    held = {(h.table, h.column): h.on_deletion for h in PERSONAL_ROWS if h.table != "recipes"}
     assert held.pop(("users", "id")) == "deleted"
     assert held.pop(("recipe_previews", "user_id")) == "deleted"  # through cooking_sessions
     assert expected.pop(("recipes", "created_by")) == "anonymised"  # drafts go by a trigger
@@ -43,10 +43,10 @@ async def test_every_reference_to_a_person_is_held_and_dealt_with_as_written(ser
 
 async def test_every_column_that_names_a_person_is_held_or_left_out_with_a_reason(server: Server):
     named = {row[0] for row in await server.sql(NAMED)}
-    held = {f"{h.table}.{h.column}" for h in HOLDINGS}
-    others = {f"{h.table}.{column}" for h in HOLDINGS for column in h.hidden}
-    assert named - held - others == set(UNHELD)
-    assert all(UNHELD.values())
+    held = {f"{h.table}.{h.column}" for h in PERSONAL_ROWS}
+    others = {f"{h.table}.{column}" for h in PERSONAL_ROWS for column in h.hidden}
+    assert named - held - others == set(EXEMPT_COLUMNS)
+    assert all(EXEMPT_COLUMNS.values())
 
 
 async def test_every_hidden_column_is_one(server: Server):
@@ -57,13 +57,13 @@ async def test_every_hidden_column_is_one(server: Server):
             " where table_schema = 'public'"
         )
     }
-    assert {f"{h.table}.{column}" for h in HOLDINGS for column in h.hidden} <= columns
+    assert {f"{h.table}.{column}" for h in PERSONAL_ROWS for column in h.hidden} <= columns
 
 
 def test_what_is_exported_or_kept_back_has_a_file_or_a_reason_of_its_own():
-    names = Counter(file_name(h) for h in HOLDINGS if h.kept_back is None)
+    names = Counter(file_name(h) for h in PERSONAL_ROWS if h.export_exemption is None)
     assert set(names.values()) == {1}
-    assert all(h.kept_back is None or len(h.kept_back) > 10 for h in HOLDINGS)
+    assert all(h.export_exemption is None or len(h.export_exemption) > 10 for h in PERSONAL_ROWS)
 
 
 def test_every_bucket_has_a_folder_of_each_person():

@@ -1,1 +1,1 @@
-"""Deleting accounts: a durable job, and its receipt (docs/accounts.md)."""
+"""Account deletion: a durable job and its receipt (docs/accounts.md)."""

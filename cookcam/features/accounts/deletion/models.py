@@ -14,10 +14,10 @@ Status = Literal["pending", "data_deleted", "identity_deleted", "completed", "fa
 
 @frozen
 class Job:
-    """A row of `account_deletions`; `user_id` is None once everything is gone.
+    """A row of `account_deletions`; `user_id` is None when the job is completed.
 
-    `subscriptions` says what became of them, by provider, and is None until they have been dealt
-    with. The counts are rows by table and objects by bucket.
+    `subscriptions` counts the results by provider and is None until they have been cancelled.
+    `row_counts` are rows by table, `file_counts` objects by bucket.
     """
 
     id: UUID
@@ -35,15 +35,15 @@ class Job:
 
 @frozen
 class PaidSubscription:
-    """One that its provider goes on charging for."""
+    """A subscription that its provider still charges for."""
 
     provider: str
     provider_subscription_id: str | None = field(repr=False)
 
 
 @frozen
-class Deleted:
-    """An account that is gone, and the signed receipt of it."""
+class DeletionResult:
+    """Result of a completed deletion, with its signed receipt."""
 
     deleted_at: datetime
     receipt: str = field(repr=False)

@@ -1,4 +1,4 @@
-"""Payment providers as the deletion of an account sees them."""
+"""Cancellation of subscriptions at Stripe for the deletion of an account."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from cookcam.integrations.stripe.errors import NoSuchObject
 
 
 @frozen
-class StripeCancels:
+class StripeCanceller:
     """`stripe` is None in a deployment without payments."""
 
     stripe: Stripe | None
 
     async def cancel(self, subscription_id: str) -> None:
-        """`Cancels.cancel`. A subscription that Stripe does not know charges nobody.
+        """Cancel the subscription; one unknown to Stripe is no error.
 
-        Raises ServiceUnavailable for one that was sold when there were payments: somebody may
-        still be charged for it, so its account has to wait until it can be cancelled.
+        Raises ServiceUnavailable without Stripe: the subscription was sold while payments were
+        configured and may still be charged, so the deletion waits until it can be cancelled.
         """
         if self.stripe is None:
             raise ServiceUnavailable
@@ -29,7 +29,7 @@ class StripeCancels:
             return
 
     async def close_checkout(self, session_id: str) -> None:
-        """`Cancels.close_checkout`."""
+        """`SubscriptionCanceller.close_checkout`."""
         if self.stripe is None:
             raise ServiceUnavailable
         try:

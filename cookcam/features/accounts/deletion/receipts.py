@@ -1,7 +1,7 @@
-"""Receipts: what was deleted, signed, with nothing in them that says whose it was.
+"""Signed receipts of deletions, without personal data.
 
-A receipt is a JWT (HS256) whose key is derived from a secret of the project, so that anybody who
-has one can ask us later whether it is ours, and it can be mistaken for no access token.
+A receipt is a JWT (HS256). Its key is derived from a project secret for this purpose only, so that
+a receipt can be verified later and is never accepted as an access token.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Receipts:
     def sign(self, job: Job) -> str:
         """The receipt of a job that has deleted data and identity."""
         if job.deleted_at is None:
-            raise ValueError("nothing to give a receipt for yet")
+            raise ValueError("the deletion is not completed")
         claims: dict[str, Any] = {
             "iss": ISSUER,
             "jti": str(job.id),
@@ -44,7 +44,7 @@ class Receipts:
         return jwt.encode(claims, self._key("receipt"), algorithm="HS256")
 
     def verify(self, receipt: str) -> Mapping[str, Any]:
-        """What a receipt says. Raises ValidationError for one that is not ours."""
+        """The claims of a receipt. Raises ValidationError for an invalid signature."""
         try:
             if len(receipt) > MAX_LENGTH:
                 raise jwt.InvalidTokenError
@@ -53,14 +53,14 @@ class Receipts:
                 self._key("receipt"),
                 algorithms=["HS256"],
                 issuer=ISSUER,
-                # Clocks of two instances differ; a receipt of the next second is ours as well.
+                # Clocks of two instances differ: `iat` may be in the next second.
                 options={"require": ["iss", "jti", "iat"], "verify_iat": False},
             )
         except jwt.InvalidTokenError:
             raise ValidationError("Invalid receipt", error="Invalid receipt") from None
 
     def hash_of(self, user_id: UUID) -> str:
-        """What the job of a user is found by when nothing else is left of them."""
+        """Key of the user's job, which outlives the user's rows."""
         return hmac.new(self._key("user"), user_id.bytes, hashlib.sha256).hexdigest()
 
     def _key(self, purpose: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What the routes of account deletion read."""
+"""Requests of account deletion."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ class DeletionReceiptRequest(Struct):
 
 
 def confirmation_in_header(header: str | None) -> str:
-    """The password as the app sends it, in the header `confirmPassword`.
+    """The password in the header `confirmPassword`, as the shipped app sends it.
 
-    The bytes of a header arrive as Latin-1. They are UTF-8, or else Latin-1 after all
-    (`spec/client-contract.md` §5.1.1).
+    Header bytes are decoded as Latin-1; the app sends UTF-8, or Latin-1 when that fails.
     """
     if header is None:
         return ""

@@ -1,4 +1,4 @@
-"""What the routes of account deletion answer with."""
+"""Responses of account deletion."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ class DeletedRows(TypedDict):
 
 
 class DeletionReceipt(TypedDict):
-    """What a receipt says: a JWT's claims, with moments in seconds since 1970.
+    """Claims of a receipt; times in seconds since 1970.
 
-    `files` counts objects by bucket; `subscriptions` counts those that
-    were ended, by provider.
+    `files` counts objects by bucket, `subscriptions` cancelled ones by provider.
     """
 
     iss: str
@@ -40,7 +39,7 @@ class DeletionReceipt(TypedDict):
 
 
 class DeletionReceiptResponse(Struct):
-    """`receipt` is what a good receipt says: rows by table, objects by bucket, subscriptions."""
+    """`receipt`: the claims of a valid receipt."""
 
     valid: bool
     receipt: DeletionReceipt

@@ -1,4 +1,4 @@
-"""`DELETE /auth/account` and its receipt (`spec/http-api-core.md` §6.8)."""
+"""Routes of account deletion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cookcam.features.accounts.deletion.responses import (
     DeletionReceipt,
     DeletionReceiptResponse,
 )
-from cookcam.features.accounts.deletion.service import Erasure, checked_password
+from cookcam.features.accounts.deletion.service import AccountDeletion, checked_password
 from cookcam.http import (
     Routes,
     document_failures,
@@ -34,8 +34,8 @@ from cookcam.identity.guards import signed_in_or_deleted
 MESSAGE = "Account deleted successfully"
 
 
-def routes(erasure: Erasure, receipts: Receipts) -> Routes:
-    bp = Routes("erasure", __name__, legacy=True)
+def routes(account_deletion: AccountDeletion, receipts: Receipts) -> Routes:
+    bp = Routes("account_deletion", __name__, legacy=True)
 
     @bp.delete("/auth/account")
     @rate_limit(AUTH)
@@ -49,22 +49,23 @@ def routes(erasure: Erasure, receipts: Receipts) -> Routes:
     ) -> AccountDeletionResponse:
         """Delete the caller's account and everything that belongs to it.
 
-        Wants the password, as `confirmPassword` in the body or in a header of that name. Answers
-        when data and identity are gone; with 503 when that takes longer, and then it goes on.
+        Requires the password as `confirmPassword` in the body or in a header of that name. The
+        response is sent when data and identity are deleted; 503 when that takes longer, and the
+        deletion continues.
         """
         password = checked_password(
             data.confirm_password or confirmation_in_header(request.headers.get("confirmPassword"))
         )
         spend(AUTH, str(caller.user_id))
-        deleted = await erasure.erase(caller, password)
-        return AccountDeletionResponse(MESSAGE, deleted.deleted_at, deleted.receipt)
+        result = await account_deletion.delete(caller, password)
+        return AccountDeletionResponse(MESSAGE, result.deleted_at, result.receipt)
 
     @bp.post("/auth/account/receipt")
     @errors_as(unexpected="Internal server error")
     @validate_request(DeletionReceiptRequest)
     @validate_response(DeletionReceiptResponse)
     async def verify_receipt(data: DeletionReceiptRequest) -> DeletionReceiptResponse:
-        """Whether a receipt of a deletion is ours, and what it says."""
+        """Verify a deletion receipt and return its content."""
         return DeletionReceiptResponse(True, cast("DeletionReceipt", receipts.verify(data.receipt)))
 
     return bp

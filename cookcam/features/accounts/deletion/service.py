@@ -1,18 +1,17 @@
-"""Deleting an account for good.
+"""Deletion of accounts.
 
-A job in `account_deletions` is the truth about how far it is. Each step can be done twice, and is
-noted when it is done, so that whoever finds the job, after a crash or an outage, goes on with it:
+A job in `account_deletions` records the progress. Each step is idempotent and recorded,
+so that any instance can continue the job after a crash or an outage:
 
 | status | next step |
 |---|---|
-| `pending` | what is still being paid for is cancelled: the ids are in the rows that go next |
-| | all rows, in the one transaction that also writes `data_deleted` |
-| `data_deleted` | the identity; until then nobody can make a new profile for it |
-| `identity_deleted` | files, when nobody is left who could upload another |
+| `pending` | cancel paid subscriptions; their ids are in the rows that are deleted next |
+| | delete all rows, in the transaction that also writes `data_deleted` |
+| `data_deleted` | delete the identity; the job's row prevents a new profile until then |
+| `identity_deleted` | delete files; without the identity no new ones can be uploaded |
 | `completed` | none |
 
-Nothing claims success before data and identity are gone. Source: `spec/operations.md` §14,
-`spec/http-api-core.md` §6.8.
+Success is reported only when data and identity are deleted (docs/accounts.md).
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ from cookcam.errors import (
     ServiceUnavailable,
     ValidationError,
 )
-from cookcam.features.accounts.deletion.models import Deleted, Job
+from cookcam.features.accounts.deletion.models import DeletionResult, Job
 from cookcam.features.accounts.deletion.receipts import Receipts
-from cookcam.features.accounts.deletion.store import ErasureStore
+from cookcam.features.accounts.deletion.store import AccountDeletionStore
 from cookcam.features.accounts.personal_data import FOLDERS
 from cookcam.features.accounts.service import Profiles
 from cookcam.identity import Identity
@@ -46,31 +45,31 @@ from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.integrations.supabase.storage import BUCKETS, Storage
 
 INTERACTIVE_RETRIES: Final = 15.0
-"""Seconds a request stays with its job; the password has taken up to eight before."""
+"""Seconds a request waits for its job; the password check may take eight more."""
 INTERVAL: Final = 5.0
-"""Seconds between two looks for jobs that are due."""
-AT_ONCE: Final = 20
+"""Seconds between two queries for due jobs."""
+BATCH_SIZE: Final = 20
 FIRST_RETRY_DELAY: Final = 2.0
 MAX_RETRY_DELAY: Final = 900.0
-"""Seconds until a job that failed is tried again: doubled each time, with jitter."""
+"""Seconds until the retry of a failed job: doubled each time, with jitter."""
 
 log = structlog.get_logger(__name__)
 
 
-class Cancels(Protocol):
-    """A payment provider that can be told to stop charging."""
+class SubscriptionCanceller(Protocol):
+    """A payment provider whose subscriptions can be cancelled."""
 
     async def cancel(self, subscription_id: str) -> None:
-        """Ends a subscription at once; one that has ended is no error. Raises AppError."""
+        """Cancel a subscription immediately; an ended one is no error. Raises AppError."""
         ...
 
     async def close_checkout(self, session_id: str) -> None:
-        """Closes the page of a purchase; one that is closed is no error. Raises AppError."""
+        """Expire a checkout session; an expired one is no error. Raises AppError."""
         ...
 
 
-class DeletionUnderWay(ServiceUnavailable):
-    """Not everything is gone yet. Nobody has to ask again for it to go on."""
+class DeletionInProgress(ServiceUnavailable):
+    """The deletion is not finished; it continues in the background."""
 
     code = "DELETION_UNDER_WAY"
     default_message = (
@@ -83,28 +82,27 @@ class WrongPassword(AuthenticationError):
 
 
 @define(eq=False)
-class Erasure:
-    """`cancels` are the providers that we can stop, by their name in `user_subscriptions`; app
-    stores are not among them. `close` ends the live connections of a user."""
+class AccountDeletion:
+    """`cancellers` by provider name in `user_subscriptions`; app stores cannot be cancelled by the
+    server. `close` ends the live connections of a user."""
 
-    _store: ErasureStore
+    _store: AccountDeletionStore
     _profiles: Profiles
     _provider: SupabaseAuth
     _storage: Storage
-    _cancels: Mapping[str, Cancels]
+    _cancellers: Mapping[str, SubscriptionCanceller]
     _receipts: Receipts
     _close: Callable[[UUID], object]
-    # A job holds a connection for its turn and needs another one for its work: one at a time, so
-    # that jobs never wait for each other's connections.
+    # A job holds one database connection for its lock and needs another one for its steps. One
+    # job at a time: two jobs could wait for each other's connections.
     _one_at_a_time: trio.Lock = field(factory=trio.Lock, init=False)
 
-    async def erase(self, caller: Identity, password: str) -> Deleted:
-        """Deletes the caller's account, and returns when data and identity are gone.
+    async def delete(self, caller: Identity, password: str) -> DeletionResult:
+        """Delete the caller's account; returns when data and identity are deleted.
 
-        Raises WrongPassword, NotFound when there is no such account, DeletionUnderWay (503) when
-        something does not answer: the job stays, and finishes without the caller. A repetition
-        finds the job, whatever became of it, and needs no password for that: there may be no one
-        left to ask.
+        Raises WrongPassword, NotFound for an unknown account, DeletionInProgress (503) when a
+        provider does not respond in time: the job then finishes in the background. A repeated
+        call finds the job and needs no password: the identity that could check it may be deleted.
         """
         user_hash = self._receipts.hash_of(caller.user_id)
         if await self._store.find(user_hash) is None:
@@ -113,21 +111,21 @@ class Erasure:
             self._close(caller.user_id)
             log.info("account deletion requested")
         with trio.move_on_after(INTERACTIVE_RETRIES):
-            await self._go_on(user_hash)
+            await self._advance(user_hash)
         job = await self._store.find(user_hash)
         if job is None or job.deleted_at is None:
-            raise DeletionUnderWay(error="Account deletion is under way")
-        return Deleted(job.deleted_at, self._receipts.sign(job))
+            raise DeletionInProgress(error="Account deletion is under way")
+        return DeletionResult(job.deleted_at, self._receipts.sign(job))
 
     async def run(self) -> None:
-        """Background task: goes on with jobs that nobody works on."""
+        """Background task: continue due jobs."""
         while True:
-            for user_hash in await self._store.due(AT_ONCE):
-                await self._go_on(user_hash)
+            for user_hash in await self._store.due(BATCH_SIZE):
+                await self._advance(user_hash)
             await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _confirm(self, caller: Identity, password: str) -> None:
-        """Signs in, in a session of nobody's, which goes with the account."""
+        """Check the password by signing in. The session is deleted with the account."""
         try:
             profile = await self._profiles.of(caller)
         except NotFound:
@@ -137,18 +135,18 @@ class Erasure:
         try:
             session = await self._provider.sign_in(profile.email, password)
         except EmailNotConfirmed:
-            return  # said to who knows the password only
+            return  # the password was correct
         except InvalidCredentials:
             log.warning("auth_failure", reason="account deletion with a wrong password")
             raise WrongPassword(error="Invalid password") from None
         if session.user.id != caller.user_id:
             raise WrongPassword(error="Invalid password")
 
-    async def _go_on(self, user_hash: str) -> None:
-        """Takes a job as far as it goes. What stops it is noted and logged, and not raised."""
-        async with self._one_at_a_time, self._store.turn(user_hash) as mine:
-            if not mine:
-                return  # another instance is at it
+    async def _advance(self, user_hash: str) -> None:
+        """Run the remaining steps of a job. A failure is logged and postpones the job."""
+        async with self._one_at_a_time, self._store.locked(user_hash) as locked:
+            if not locked:
+                return  # another instance works on it
             job = await self._store.find(user_hash)
             try:
                 while job is not None and job.user_id is not None:
@@ -157,18 +155,18 @@ class Erasure:
             except AppError as error:
                 attempts = 0 if job is None else job.attempts
                 log.warning(
-                    "account deletion waits",
+                    "account deletion postponed",
                     deletion=None if job is None else str(job.id),
                     status=None if job is None else job.status,
                     code=error.code,
                 )
-                await self._store.postpone(user_hash, error.code, _pause(attempts))
+                await self._store.postpone(user_hash, error.code, _retry_delay(attempts))
 
     async def _step(self, job: Job, user_id: UUID) -> None:
         if job.status in ("pending", "failed"):
             if job.subscriptions is None:
                 await self._end_subscriptions(job, user_id)
-            await self._store.erase(job.user_hash, user_id)
+            await self._store.delete_data(job.user_hash, user_id)
             self._close(user_id)
         elif job.status == "data_deleted":
             await self._provider.admin_delete_user(user_id)
@@ -178,17 +176,17 @@ class Erasure:
             await self._store.completed(job.user_hash, await self._delete_files(job))
 
     async def _end_subscriptions(self, job: Job, user_id: UUID) -> None:
-        told: Counter[str] = Counter()
+        results: Counter[str] = Counter()
         session_id = await self._store.open_checkout(user_id)
-        if session_id is not None and "stripe" in self._cancels:
-            await self._cancels["stripe"].close_checkout(session_id)
+        if session_id is not None and "stripe" in self._cancellers:
+            await self._cancellers["stripe"].close_checkout(session_id)
         for paid in await self._store.live_subscriptions(user_id):
-            if paid.provider not in self._cancels or paid.provider_subscription_id is None:
-                told[f"{paid.provider} left to its owner"] += 1
+            if paid.provider not in self._cancellers or paid.provider_subscription_id is None:
+                results[f"{paid.provider} left to its owner"] += 1
                 continue
-            await self._cancels[paid.provider].cancel(paid.provider_subscription_id)
-            told[f"{paid.provider} cancelled"] += 1
-        await self._store.subscriptions_ended(job.user_hash, told)
+            await self._cancellers[paid.provider].cancel(paid.provider_subscription_id)
+            results[f"{paid.provider} cancelled"] += 1
+        await self._store.subscriptions_ended(job.user_hash, results)
 
     async def _delete_files(self, job: Job) -> Mapping[str, int]:
         counts: dict[str, int] = {}
@@ -203,19 +201,19 @@ class Erasure:
         return counts
 
 
-def checked_password(given: str) -> str:
-    """Raises ValidationError where there is none."""
-    if not given:
-        words = "Password confirmation is required"
-        raise ValidationError(words, error=words)
-    return given
+def checked_password(password: str) -> str:
+    """The password. Raises ValidationError for an empty one."""
+    if not password:
+        message = "Password confirmation is required"
+        raise ValidationError(message, error=message)
+    return password
 
 
 def _prefixes(user_id: UUID) -> Sequence[str]:
-    """Where files of a user are: `{bucket}/{folder}/{userId}`."""
+    """Storage prefixes of a user: `{bucket}/{folder}/{userId}`."""
     return [f"{bucket}/{folder}/{user_id}" for bucket, folder in FOLDERS.items()]
 
 
-def _pause(attempts: int) -> float:
-    longest = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2 ** min(attempts, 20))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+def _retry_delay(attempts: int) -> float:
+    max_length = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2 ** min(attempts, 20))
+    return max_length * random.uniform(0.5, 1.0)  # noqa: S311 - jitter

@@ -1,7 +1,7 @@
-"""The SQL of deleting accounts, as the server itself.
+"""SQL of account deletions, in the service role.
 
-What refers to a person is listed in `cookcam.features.accounts.personal_data`; the foreign keys
-delete it. Here it is counted, and what the law or others keep is stripped of what was personal.
+`cookcam.features.accounts.personal_data` lists the rows that reference a user; foreign keys delete
+them. The statements here count them and remove personal data from rows that must be kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs import field, frozen
 from cookcam.database import SERVICE, Database, Jsonb
 from cookcam.errors import TransactionConflict
 from cookcam.features.accounts.deletion.models import Job, PaidSubscription
-from cookcam.features.accounts.personal_data import HOLDINGS
+from cookcam.features.accounts.personal_data import PERSONAL_ROWS
 
 COLUMNS: LiteralString = """
   id, user_hash, user_id, status, attempts, subscriptions, row_counts, file_counts,
@@ -29,13 +29,13 @@ insert into public.account_deletions (user_hash, user_id, storage_prefixes)
 values (%(user_hash)s, %(user_id)s, %(prefixes)s)
 on conflict (user_hash) do nothing"""
 
-# Held by a transaction, so that whoever dies gives it back, also behind a transaction pooler.
-TURN: LiteralString = "select pg_try_advisory_xact_lock(hashtextextended(%(user_hash)s, 0))"
+# A transaction lock: it is released when the process ends, also behind a transaction pooler.
+TRY_LOCK: LiteralString = "select pg_try_advisory_xact_lock(hashtextextended(%(user_hash)s, 0))"
 
 DUE: LiteralString = """
 select user_hash from public.account_deletions
 where status <> 'completed' and next_attempt_at <= now()
-order by next_attempt_at limit %(most)s"""
+order by next_attempt_at limit %(limit)s"""
 
 LIVE: LiteralString = """
 select provider, provider_subscription_id from public.user_subscriptions
@@ -60,7 +60,7 @@ LOCK: LiteralString = "select from public.users where id = %(user_id)s for updat
 
 _COUNTS: LiteralString = ",\n".join(
     f"(select count(*) from public.{h.table} t where t.{h.column} = %(user_id)s and {h.where})"  # noqa: S608
-    for h in HOLDINGS
+    for h in PERSONAL_ROWS
 )
 COUNT = f"select array[{_COUNTS}] as counts"
 
@@ -75,7 +75,7 @@ SCRUB: Sequence[LiteralString] = (
     "update public.creator_tips set message = null where tipper_id = %(user_id)s",
     "update public.affiliate_conversions set deactivated_at = greatest(now(), converted_at)"
     " where subscriber_id = %(user_id)s and deactivated_at is null",
-    # What providers told about the user; the events stay known as events that were handled.
+    # Payloads of provider events about the user; the rows stay, so that no event is applied twice.
     "update public.iap_webhook_logs set payload = null where payload is not null"
     " and (user_id = %(user_id)s or position(%(user_id)s::text in payload::text) > 0)",
     "update public.stripe_webhook_events set payload = null where payload is not null"
@@ -84,7 +84,7 @@ SCRUB: Sequence[LiteralString] = (
     " from public.user_subscriptions s where s.user_id = %(user_id)s and s.provider = 'stripe'))",
 )
 
-OWED: LiteralString = """
+RECORD_BALANCE: LiteralString = """
 update public.account_deletions set
   stripe_account_id = (
     select stripe_account_id from public.creator_stripe_accounts where creator_id = %(user_id)s
@@ -92,7 +92,7 @@ update public.account_deletions set
   unpaid_balance_cents = public.calculate_creator_unpaid_balance(%(user_id)s)
 where user_hash = %(user_hash)s"""
 
-ERASE: LiteralString = "delete from public.users where id = %(user_id)s"
+DELETE_USER: LiteralString = "delete from public.users where id = %(user_id)s"
 
 DATA_DELETED: LiteralString = """
 update public.account_deletions set status = 'data_deleted', row_counts = %(row_counts)s
@@ -121,33 +121,33 @@ class Due:
 
 
 @frozen
-class ErasureStore:
+class AccountDeletionStore:
     database: Database = field(repr=False)
 
     async def find(self, user_hash: str) -> Job | None:
         return await self.database.fetch_optional_as(SERVICE, Job, FIND, user_hash=user_hash)
 
     async def request(self, user_hash: str, user_id: UUID, prefixes: Sequence[str]) -> None:
-        """Notes that an account is to be deleted; a job that is there already stays as it is."""
+        """Create the job; an existing job is unchanged."""
         async with self.database.transaction() as tx:
             await tx.execute(REQUEST, user_hash=user_hash, user_id=user_id, prefixes=list(prefixes))
 
-    async def due(self, most: int) -> list[str]:
-        """Jobs that somebody has to go on with, whoever began them."""
-        rows = await self.database.fetch_all_as(SERVICE, Due, DUE, most=most)
+    async def due(self, limit: int) -> list[str]:
+        """User hashes of jobs whose next attempt is due."""
+        rows = await self.database.fetch_all_as(SERVICE, Due, DUE, limit=limit)
         return [row.user_hash for row in rows]
 
     @asynccontextmanager
-    async def turn(self, user_hash: str) -> AsyncGenerator[bool]:
-        """Whether this block is the one, on any instance, that works on the job."""
+    async def locked(self, user_hash: str) -> AsyncGenerator[bool]:
+        """Try to lock the job; True when this block holds the lock among all instances."""
         async with self.database.transaction() as tx:
-            yield await tx.fetch_value(TURN, user_hash=user_hash)
+            yield await tx.fetch_value(TRY_LOCK, user_hash=user_hash)
 
     async def live_subscriptions(self, user_id: UUID) -> list[PaidSubscription]:
         return await self.database.fetch_all_as(SERVICE, PaidSubscription, LIVE, user_id=user_id)
 
     async def open_checkout(self, user_id: UUID) -> str | None:
-        """The checkout session that may still be paid."""
+        """Id of the checkout session that can still be paid."""
         return await self.database.fetch_value_as(SERVICE, OPEN_CHECKOUT, user_id=user_id)
 
     async def subscriptions_ended(self, user_hash: str, by_provider: Mapping[str, int]) -> None:
@@ -155,17 +155,17 @@ class ErasureStore:
             SUBSCRIPTIONS_ENDED, user_hash=user_hash, subscriptions=Jsonb(dict(by_provider))
         )
 
-    async def erase(self, user_hash: str, user_id: UUID) -> None:
-        """Everything we hold of a person, and the note that it is gone: both or neither."""
+    async def delete_data(self, user_hash: str, user_id: UUID) -> None:
+        """Delete the user's rows and record it, in one transaction."""
         async with self.database.transaction() as tx:
             await tx.execute(LOCK, user_id=user_id)
             counts: list[int] = await tx.fetch_value(COUNT, user_id=user_id)
             for statement in SCRUB:
                 await tx.execute(statement, user_id=user_id)
-            await tx.execute(OWED, user_hash=user_hash, user_id=user_id)
-            await tx.execute(ERASE, user_id=user_id)
+            await tx.execute(RECORD_BALANCE, user_hash=user_hash, user_id=user_id)
+            await tx.execute(DELETE_USER, user_id=user_id)
             written = await tx.execute(
-                DATA_DELETED, user_hash=user_hash, row_counts=Jsonb(_by_fate(counts))
+                DATA_DELETED, user_hash=user_hash, row_counts=Jsonb(_by_effect(counts))
             )
             if not written:
                 raise TransactionConflict()
@@ -184,10 +184,10 @@ class ErasureStore:
             await tx.execute(statement, **params)
 
 
-def _by_fate(counts: Sequence[int]) -> dict[str, dict[str, int]]:
-    """`{"deleted": {table: rows}, "anonymised": {...}}`, without tables that had none."""
-    told: dict[str, dict[str, int]] = {"deleted": {}, "anonymised": {}}
-    for holding, count in zip(HOLDINGS, counts, strict=True):
+def _by_effect(counts: Sequence[int]) -> dict[str, dict[str, int]]:
+    """`{"deleted": {table: rows}, "anonymised": {...}}`, without zero counts."""
+    result: dict[str, dict[str, int]] = {"deleted": {}, "anonymised": {}}
+    for rows, count in zip(PERSONAL_ROWS, counts, strict=True):
         if count:
-            told[holding.fate][holding.name] = count
-    return told
+            result[rows.on_deletion][rows.name] = count
+    return result

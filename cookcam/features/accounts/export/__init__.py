@@ -1,1 +1,1 @@
-"""Everything we hold of a person, as a ZIP of JSON files (docs/accounts.md)."""
+"""Export of a user's data as a ZIP of JSON files (docs/accounts.md)."""

@@ -1,4 +1,4 @@
-"""A ZIP archive that is made while it is sent: what was written comes out at once."""
+"""A ZIP archive that is generated while it is sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-WORTH_SENDING: Final = 16 * 1024
+FLUSH_BYTES: Final = 16 * 1024
 
 
 @frozen
@@ -21,8 +21,8 @@ class Entry:
     parts: AsyncIterable[str]
 
 
-class _Outlet(io.RawIOBase):
-    """Where the archive is written to: keeps what has not been sent. Cannot be rewound."""
+class _ArchiveBuffer(io.RawIOBase):
+    """Write-only buffer of the bytes that have not been sent; not seekable."""
 
     def __init__(self) -> None:
         self._waiting = bytearray()
@@ -35,8 +35,8 @@ class _Outlet(io.RawIOBase):
         self._waiting += part
         return len(part)
 
-    def take(self, least: int = 1) -> bytes:
-        if len(self._waiting) < least:
+    def take(self, minimum: int = 1) -> bytes:
+        if len(self._waiting) < minimum:
             return b""
         taken = bytes(self._waiting)
         self._waiting.clear()
@@ -44,17 +44,17 @@ class _Outlet(io.RawIOBase):
 
 
 async def zipped(entries: AsyncIterable[Entry], made_at: datetime) -> AsyncGenerator[bytes]:
-    """The bytes of an archive of these files, in order; never more than some parts in memory."""
-    outlet = _Outlet()
+    """The bytes of an archive of the entries, in order; memory stays within a few parts."""
+    buffer = _ArchiveBuffer()
     moment = made_at.astimezone(UTC).timetuple()[:6]
-    with zipfile.ZipFile(outlet, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         async for entry in entries:
             about = zipfile.ZipInfo(entry.name, moment)
             about.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(about, "w") as file:
                 async for part in entry.parts:
                     file.write(part.encode())
-                    if ready := outlet.take(WORTH_SENDING):
+                    if ready := buffer.take(FLUSH_BYTES):
                         yield ready
-            yield outlet.take()
-    yield outlet.take()
+            yield buffer.take()
+    yield buffer.take()

@@ -1,4 +1,4 @@
-"""`GET /auth/account/export` (`spec/operations.md` §14)."""
+"""Route of the account export."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def routes(export: Export) -> Routes:
     @document_failures(404)
     @signed_in
     async def export_account(caller: Identity) -> Response:
-        """Everything we hold of the caller: a ZIP archive of JSON files, made while it is sent."""
+        """All data of the caller as a ZIP archive of JSON files, generated while it is sent."""
         spend_costly("export", caller.user_id)
         return Response(
             await export.open(caller),

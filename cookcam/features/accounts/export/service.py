@@ -1,7 +1,7 @@
-"""Everything we hold of a person (GDPR art. 20), as files of JSON.
+"""Export of a user's data (GDPR art. 20) as JSON files.
 
-`profile.json` and one file for each of `cookcam.features.accounts.personal_data`, an array of rows;
-`files.json`, where photographs can be had; `about.json`, what is what and what is left out.
+`profile.json`; one array of rows for each entry of `cookcam.features.accounts.personal_data`;
+`files.json` with the URLs of photos; `about.json` with the content and what is omitted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from cookcam.features.accounts.export.archive import Entry, zipped
 from cookcam.features.accounts.export.store import ExportStore
-from cookcam.features.accounts.personal_data import FOLDERS, HOLDINGS, Holding
+from cookcam.features.accounts.personal_data import FOLDERS, PERSONAL_ROWS, PersonalRows
 from cookcam.features.accounts.service import Profiles
 from cookcam.identity import Identity
 from cookcam.integrations.supabase.storage import BUCKETS, SIGNED_URL_TTL, Storage
@@ -29,10 +29,10 @@ class Export:
     now: Callable[[], datetime] = field(repr=False)
 
     async def open(self, caller: Identity) -> AsyncGenerator[bytes]:
-        """The archive, made while it is read.
+        """The archive, generated while it is read.
 
-        Raises NotFound when the account is gone, and ServiceUnavailable when database or storage
-        are away: before the first byte, so that it can still be said.
+        Raises NotFound for a deleted account and ServiceUnavailable without database or storage,
+        both before the first byte.
         """
         await self.profiles.of(caller)
         files = await self._files(caller)
@@ -46,7 +46,7 @@ class Export:
         for holding in _shown():
             yield Entry(f"{file_name(holding)}.json", self._rows(holding, caller))
 
-    async def _rows(self, holding: Holding, caller: Identity) -> AsyncGenerator[str]:
+    async def _rows(self, holding: PersonalRows, caller: Identity) -> AsyncGenerator[str]:
         after, between = None, "[\n"
         while rows := await self.store.page(holding, caller.user_id, after):
             for row in rows:
@@ -56,12 +56,12 @@ class Export:
         yield "]\n" if between != "[\n" else "[]\n"
 
     async def _files(self, caller: Identity) -> list[dict[str, Any]]:
-        """Private ones with a link that is good for an hour."""
-        found: list[dict[str, Any]] = []
+        """URLs of the caller's files; private ones are signed for an hour."""
+        files: list[dict[str, Any]] = []
         for bucket, public in BUCKETS.items():
             keys = await self.storage.list(bucket, f"{FOLDERS[bucket]}/{caller.user_id}")
             signed = {} if public or not keys else await self.storage.signed_urls(bucket, keys)
-            found += [
+            files += [
                 {
                     "bucket": bucket,
                     "key": key,
@@ -70,7 +70,7 @@ class Export:
                 }
                 for key in keys
             ]
-        return found
+        return files
 
     def _about(self, caller: Identity) -> dict[str, Any]:
         return {
@@ -80,24 +80,24 @@ class Export:
                 f"{file_name(h)}.json": {"table": h.table, "rows_by": h.column} for h in _shown()
             },
             "left_out": [
-                {"table": h.table, "rows_by": h.column, "reason": h.kept_back}
-                for h in HOLDINGS
-                if h.kept_back
+                {"table": h.table, "rows_by": h.column, "reason": h.export_exemption}
+                for h in PERSONAL_ROWS
+                if h.export_exemption
             ],
         }
 
 
-def file_name(holding: Holding) -> str:
-    """`profile`, the table, or the table with whose part it is."""
+def file_name(holding: PersonalRows) -> str:
+    """`profile`, the table, or the table with the column."""
     if holding.table == "users":
         return "profile"
     if holding.table == "recipes":
-        return "recipes_drafts" if holding.fate == "deleted" else "recipes_published"
+        return "recipes_drafts" if holding.on_deletion == "deleted" else "recipes_published"
     return holding.name.replace(".", "_by_")
 
 
-def _shown() -> Iterable[Holding]:
-    return (holding for holding in HOLDINGS if holding.kept_back is None)
+def _shown() -> Iterable[PersonalRows]:
+    return (holding for holding in PERSONAL_ROWS if holding.export_exemption is None)
 
 
 async def _parts(value: object) -> AsyncGenerator[str]:

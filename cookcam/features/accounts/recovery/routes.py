@@ -1,4 +1,4 @@
-"""`/auth/forgot-password` and `/auth/reset-password` (`spec/http-api-core.md` §19)."""
+"""Routes of password recovery."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def routes(recovery: Recovery) -> Routes:
     @validate_request(ForgotPasswordRequest)
     @validate_response(SuccessResponse)
     async def forgot(data: ForgotPasswordRequest) -> SuccessResponse:
-        """Have a link mailed that allows a new password.
+        """Send a password reset link by mail.
 
-        The answer does not tell whether the address has an account.
+        The response does not disclose whether the address has an account.
         """
         email = checked_email(data.email)
-        # Over the limit no further mail is sent, and the request is not rejected: others must not
-        # be able to lock the owner out. The mails of this window are in the inbox.
+        # Over the limit no mail is sent and the request still succeeds: another client must not be
+        # able to lock the owner out, who has the earlier mails.
         if not is_used_up(RECOVERY_MAILS, email):
             spend(RECOVERY_MAILS, email)
             await recovery.begin(email)
@@ -50,7 +50,7 @@ def routes(recovery: Recovery) -> Routes:
     @validate_request(NewPasswordRequest)
     @validate_response(SuccessResponse)
     async def reset(caller: Identity, data: NewPasswordRequest) -> SuccessResponse:
-        """Set a new password, with the token that the link of the mail has brought."""
+        """Set a new password with the access token from the reset link."""
         await recovery.finish(caller, bearer_token(), data.password)
         return SuccessResponse(True, "Password changed")
 

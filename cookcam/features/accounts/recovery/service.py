@@ -1,7 +1,4 @@
-"""A forgotten password: the identity provider mails a link, and what it opens may set a new one.
-
-Source: `spec/http-api-core.md` §19.
-"""
+"""Password recovery: the identity provider mails a link whose session may set a new password."""
 
 from __future__ import annotations
 
@@ -18,53 +15,53 @@ from cookcam.identity import Identity
 from cookcam.integrations.supabase.auth_errors import PasswordRejected
 from cookcam.integrations.supabase.client import SupabaseAuth
 
-AT_LEAST: Final = 1.0
-"""Seconds that an answer takes, so that the sending of a mail does not show in it."""
+MIN_RESPONSE_TIME: Final = 1.0
+"""Minimum seconds of a response, so that its time does not show whether a mail was sent."""
 
-GOOD_FOR: Final = timedelta(hours=1)
-"""How long after the link was opened (`spec/http-api-core.md` §15.3)."""
+LINK_LIFETIME: Final = timedelta(hours=1)
+"""How long a session from a mailed link may set a password."""
 
-BY_MAIL: Final = frozenset({"otp", "recovery", "magiclink"})
-"""How somebody signed in who has followed a link, in the `amr` claim of GoTrue's tokens."""
+LINK_METHODS: Final = frozenset({"otp", "recovery", "magiclink"})
+"""Values of the `amr` claim of GoTrue's tokens for a sign-in by a mailed link."""
 
-NOT_GOOD = "Invalid or expired recovery token"
+INVALID_LINK = "Invalid or expired recovery token"
 
 
 @frozen
 class Recovery:
-    """`landing` is the page of the website that the link leads to, with the session in its
-    fragment. `now` is UTC."""
+    """`landing` is the URL that the link opens, with the session in its fragment; `now` is UTC."""
 
     provider: SupabaseAuth
     landing: str
     now: Callable[[], datetime]
 
     async def begin(self, email: str) -> None:
-        """The same for everybody, whether they have an account or not, and as long.
+        """Request the mail. Result and duration are the same for addresses without an account.
 
-        `email` as `checked_email` returns it. Raises ServiceUnavailable when the provider is away.
+        `email` as returned by `checked_email`. Raises ServiceUnavailable.
         """
         began = trio.current_time()
         await self.provider.recover(email, self.landing)
-        await trio.sleep_until(began + AT_LEAST)
+        await trio.sleep_until(began + MIN_RESPONSE_TIME)
 
     async def finish(self, caller: Identity, token: str, password: str) -> None:
-        """A new password for who has followed a link of late; all other sessions end.
+        """Set a new password and end all other sessions.
 
-        A session that a password opened is not enough: whoever steals one would own the account.
+        Requires a session from a recent mailed link: a stolen ordinary session must not be enough
+        to take over the account.
         Raises AuthenticationError, ValidationError.
         """
-        if not self._came_by_mail(caller):
-            raise AuthenticationError(NOT_GOOD, error=NOT_GOOD)
+        if not self._followed_recent_link(caller):
+            raise AuthenticationError(INVALID_LINK, error=INVALID_LINK)
         checked_new_password(password)
         try:
             await self.provider.change_password(token, password)
-        except PasswordRejected as refused:
-            raise ValidationError(refused.message, error=refused.message) from None
+        except PasswordRejected as rejection:
+            raise ValidationError(rejection.message, error=rejection.message) from None
         except AuthenticationError:
-            raise AuthenticationError(NOT_GOOD, error=NOT_GOOD) from None
+            raise AuthenticationError(INVALID_LINK, error=INVALID_LINK) from None
 
-    def _came_by_mail(self, caller: Identity) -> bool:
+    def _followed_recent_link(self, caller: Identity) -> bool:
         methods: object = caller.claims.get("amr")
         if not isinstance(methods, list):
             return False
@@ -73,8 +70,8 @@ class Recovery:
     def _is_recent_link(self, entry: object) -> bool:
         if not isinstance(entry, dict):
             return False
-        told = cast("dict[str, Any]", entry)
-        at: object = told.get("timestamp")
-        if told.get("method") not in BY_MAIL or not isinstance(at, int):
+        method = cast("dict[str, Any]", entry)
+        at: object = method.get("timestamp")
+        if method.get("method") not in LINK_METHODS or not isinstance(at, int):
             return False
-        return self.now() - datetime.fromtimestamp(at, UTC) <= GOOD_FOR
+        return self.now() - datetime.fromtimestamp(at, UTC) <= LINK_LIFETIME

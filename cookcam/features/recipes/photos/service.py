@@ -14,7 +14,7 @@ from attrs import frozen
 from cookcam.cache import SHORT, Cache
 from cookcam.errors import AppError, ForeignKeyError, InsufficientPermissions
 from cookcam.features.accounts.personal_data import FOLDERS
-from cookcam.features.accounts.service import Cards
+from cookcam.features.accounts.service import PublicCards
 from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
 from cookcam.features.recipes.photos.models import Photo, PhotoPage, ShownPhoto, Upload
 from cookcam.features.recipes.photos.store import PhotoStore
@@ -35,7 +35,7 @@ UNDO_SECONDS = 3
 class CompletionPhotos:
     store: PhotoStore
     recipes: Recipes
-    cards: Cards
+    cards: PublicCards
     images: Images
     storage: Storage
     xp: Xp

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cookcam.features.accounts.service import Cards
+from cookcam.features.accounts.service import PublicCards
 
 
 @frozen
 class DisplayNames:
-    cards: Cards
+    cards: PublicCards
 
     async def of(self, user_id: UUID) -> str | None:
         """The name in the user's profile; None without a profile. Raises ServiceUnavailable."""
