@@ -22,7 +22,7 @@ from cookcam.features.food.scans import routes as scan_routes
 from cookcam.features.food.scans.service import Scans
 from cookcam.features.food.scans.store import ScanStore
 from cookcam.features.food.scans.vision import Vision
-from cookcam.features.operations.idempotency.service import Replies
+from cookcam.features.operations.idempotency.service import StoredReplies
 from cookcam.features.operations.idempotency.store import ReplyStore
 from cookcam.features.recipes.catalogue import routes as recipe_routes
 from cookcam.features.recipes.catalogue.service import Recipes
@@ -59,7 +59,7 @@ class Kitchen:
     tellers: Tellers
     scans: Scans
     boxes: MysteryBoxes
-    replies: Replies
+    replies: StoredReplies
 
     @classmethod
     def of(
@@ -75,7 +75,7 @@ class Kitchen:
         openai, storage = providers.openai, providers.storage
         cache, images = providers.cache, providers.images
         quotas, xp = membership.quotas, membership.xp
-        replies = Replies(ReplyStore(database))
+        replies = StoredReplies(ReplyStore(database))
 
         recipes = Recipes(RecipeStore(database), people.profiles, cache)
         ingredients = Ingredients(IngredientStore(database), providers.usda, cache)

@@ -14,7 +14,7 @@ from cookcam.app.readiness import Heavy, ReadyAnnouncement, warm_up
 from cookcam.app.reports import TaskReports
 from cookcam.database.migrate import pending
 from cookcam.features.operations.health import routes as health_routes
-from cookcam.features.operations.health.externals import Check, Externals
+from cookcam.features.operations.health.external_services import Check, ExternalServices
 from cookcam.features.operations.health.service import Health
 from cookcam.features.operations.retention.service import Retention
 from cookcam.features.operations.retention.store import SweepStore
@@ -28,20 +28,20 @@ class Upkeep:
     ground: Ground
     heavy: Sequence[Heavy]
     heavier: Sequence[Heavy]
-    externals: Externals
+    external_services: ExternalServices
     health: Health
     retention: Retention
 
     @classmethod
     def of(cls, ground: Ground, channel: Channel, providers: Providers, cooking: Cooking) -> Upkeep:
-        externals = Externals(external_checks(ground, providers))
+        external_services = ExternalServices(external_checks(ground, providers))
         config, sockets = ground.config, ground.config.realtime.enabled
         reports = TaskReports(ground.metrics, ground.reporter)
         return cls(
             ground=ground,
             heavy=[providers.identity, *([providers.stripe] if providers.stripe else [])],
             heavier=[providers.openai],
-            externals=externals,
+            external_services=external_services,
             health=Health(
                 config,
                 ground.lifecycle,
@@ -50,7 +50,7 @@ class Upkeep:
                 realtime=channel.realtime if sockets else None,
                 cooking_sessions=cooking.active_sessions,
                 bus_connected=lambda: channel.bus.connected or not sockets,
-                external_apis=externals.report,
+                external_apis=external_services.report,
             ),
             retention=Retention(SweepStore(ground.database), ground.now, reports.task_failed),
         )
@@ -65,7 +65,7 @@ class Upkeep:
             Task("announce readiness", ready),
             Task("warm up", partial(warm_up, self.heavy, self.heavier)),
             Task("retention", self.retention.run),
-            Task("external checks", self.externals.run),
+            Task("external checks", self.external_services.run),
         ]
 
 

@@ -16,8 +16,8 @@ from cookcam.config import loading
 from cookcam.database import SERVICE, Database
 from cookcam.errors import ServiceUnavailable
 from cookcam.features.operations.idempotency.guard import idempotent
-from cookcam.features.operations.idempotency.models import Claim, Keyed
-from cookcam.features.operations.idempotency.service import Replies
+from cookcam.features.operations.idempotency.models import Claim, KeyedRequest
+from cookcam.features.operations.idempotency.service import StoredReplies
 from cookcam.features.operations.idempotency.store import ReplyStore
 from cookcam.http import Routes, deadline, validate_request, validate_response
 from cookcam.http.app import create_app
@@ -88,7 +88,7 @@ class Stage:
         return await self.http.post(f"/api/v1{path}", json={"dish": dish}, headers=headers)
 
 
-def routes(kitchen: IdempotencyApp, replies: Replies) -> Routes:
+def routes(kitchen: IdempotencyApp, replies: StoredReplies) -> Routes:
     bp = Routes("kitchen", __name__)
 
     @bp.post("/dishes/<table>")
@@ -127,7 +127,7 @@ async def stage(database: Database, database_url: str) -> AsyncIterator[Stage]:
     kitchen, store = IdempotencyApp(), ReplyStore(database)
     limits = RateLimits.of(settings.limits)
     app = create_app(
-        settings, [routes(kitchen, Replies(store))], authenticator=Tokens(), limits=limits
+        settings, [routes(kitchen, StoredReplies(store))], authenticator=Tokens(), limits=limits
     )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
@@ -262,14 +262,14 @@ async def test_a_reply_that_expired_is_forgotten(stage: Stage, database: Databas
     assert (await stage.post("k", "stew")).headers["idempotency-replayed"] == "true"
 
 
-async def test_a_holder_who_died_is_replaced_and_cannot_answer_any_more(
+async def test_expired_claim_is_replaced_and_can_no_longer_store_a_reply(
     stage: Stage, database: Database
 ) -> None:
-    dead = await stage.store.claim(Keyed(stage.ann, "k", "POST /x", "h"))
+    dead = await stage.store.claim(KeyedRequest(stage.ann, "k", "POST /x", "h"))
     assert isinstance(dead, Claim)
     await age(database, stage.ann, "created_at = created_at - interval '6 minutes'")
     await stage.post("k")
-    await stage.store.keep(dead, 500, b"{}")
+    await stage.store.store_reply(dead, 500, b"{}")
     await stage.store.release(dead)
     assert (await stage.post("k")).json()["number"] == 1
 
@@ -278,13 +278,13 @@ async def test_a_holder_who_died_is_replaced_and_cannot_answer_any_more(
 class Forgetful(ReplyStore):
     """A store whose database goes away while the request runs."""
 
-    async def keep(self, claim: Claim, status: int, body: bytes) -> None:
+    async def store_reply(self, claim: Claim, status: int, body: bytes) -> None:
         raise ServiceUnavailable()
 
 
-async def test_a_reply_that_cannot_be_kept_is_given(stage: Stage, database: Database) -> None:
-    replies = Replies(Forgetful(database))
-    keyed = Keyed(stage.ann, "k", "POST /x", "h")
+async def test_reply_that_cannot_be_stored_is_still_sent(stage: Stage, database: Database) -> None:
+    replies = StoredReplies(Forgetful(database))
+    keyed = KeyedRequest(stage.ann, "k", "POST /x", "h")
 
     @frozen
     class Done:

@@ -1,1 +1,1 @@
-"""Probes: is the process alive, may it get traffic, what does it look like inside."""
+"""Health checks: liveness, readiness and details of the services."""

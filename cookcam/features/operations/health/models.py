@@ -1,4 +1,4 @@
-"""The shapes of health answers, `spec/operations.md` §7 and `spec/realtime.md` §9."""
+"""Responses of the health routes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SocketCounts(Struct):
 
 
 class HealthResponse(Struct):
-    """`websocket` is in the answer at the root path only; `draining` only while it is true."""
+    """`websocket` is present at the root path only, `draining` only while it is true."""
 
     status: Literal["healthy"]
     timestamp: str
@@ -37,8 +37,8 @@ class LivenessResponse(Struct):
 
 
 class ServiceHealthResponse(Struct):
-    """One thing the server needs. `latency` is in ms; `error` is a code, never a text; `age` is
-    seconds since it was asked, where that is not now."""
+    """State of one service. `latency` is in ms, `error` an error code, `age` the seconds since the
+    check when it is not current."""
 
     status: ServiceState
     latency: int | UnsetType = UNSET
@@ -71,7 +71,7 @@ class SystemUsage(Struct):
     cpu: ProcessorUsage
     disk: SpaceUsage
     memory: SpaceUsage | UnsetType = UNSET
-    """Left out where the system does not tell."""
+    """Omitted where the system does not report it."""
 
 
 class DetailedHealthResponse(Struct):

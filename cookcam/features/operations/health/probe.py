@@ -1,4 +1,4 @@
-"""Checks of one service, and one that may be requested at any rate."""
+"""Timed checks of a service, with shared results."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from cookcam.errors import AppError
 from cookcam.features.operations.health.models import ServiceHealthResponse
 
 TIMEOUT = 2.0
-FRESH = 1.0
+MAX_AGE = 1.0
 SLOW_MS = 1000
 
 
-async def measured(
-    check: Callable[[], Awaitable[object]], patience: float
-) -> ServiceHealthResponse:
-    """How long a check took, in whole ms; `patience` is in seconds.
+async def measured(check: Callable[[], Awaitable[object]], timeout: float) -> ServiceHealthResponse:
+    """Run a check and measure its latency in ms; `timeout` is in seconds.
 
-    Whatever it raises means down; the answer names the code of an AppError, `TIMEOUT`, or `ERROR`.
+    Any exception means down; `error` is the code of an AppError, `TIMEOUT`, or `ERROR`.
     """
     started = trio.current_time()
     try:
-        with trio.fail_after(patience):
+        with trio.fail_after(timeout):
             await check()
     except trio.TooSlowError:
         return ServiceHealthResponse("down", error="TIMEOUT")
@@ -38,11 +36,11 @@ async def measured(
 
 @define
 class Probe:
-    """Checks one service on request; the result is shared for FRESH seconds.
+    """Checks one service on demand; the result is shared for MAX_AGE seconds.
 
-    The check runs in `run`, a background task, and not in the request that wants it: a statement
-    that is cancelled while PostgreSQL stalls takes seconds to clean up, which no request waits for.
-    A check gets PATIENCE seconds; one of more than SLOW_MS is degraded.
+    The check runs in the background task `run` and not in the request: cancelling a statement
+    while PostgreSQL stalls takes seconds, and a request must not wait for that. A check has TIMEOUT
+    seconds; above SLOW_MS the service is degraded.
     """
 
     check: Callable[[], Awaitable[object]]
@@ -60,10 +58,10 @@ class Probe:
             self._finished.set()
             self._finished = trio.Event()
 
-    async def ask(self, deadline: float) -> ServiceHealthResponse:
+    async def status(self, deadline: float) -> ServiceHealthResponse:
         """The state of the service; down with `TIMEOUT` when it is unknown at `deadline`, a time of
         Trio's clock."""
-        if self._latest is None or trio.current_time() - self._checked_at >= FRESH:
+        if self._latest is None or trio.current_time() - self._checked_at >= MAX_AGE:
             finished = self._finished
             self._requested.set()
             with trio.move_on_at(deadline):

@@ -1,8 +1,6 @@
-"""`/health` and its kin, at the root and under `/api/v1`, and `/metrics`.
+"""Routes of `/health`, at the root and under `/api/v1`, and `/metrics`.
 
-`/health/detailed`, `/health/db` and `/metrics` are for those who may see the inside
-(`cookcam.http.internal`). What is not measured is not served: the reference's `/health/cache`,
-`/health/security` and `/health/metrics` are unknown paths here.
+`/health/detailed`, `/health/db` and `/metrics` require internal access (`cookcam.http.internal`).
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ from cookcam.observability.metrics import CONTENT_TYPE
 
 
 def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
-    """`render_metrics` gives Prometheus' text."""
+    """`render_metrics` returns the Prometheus text format."""
     bp = Routes("health", __name__, prefixes=(CANONICAL, ROOT))
     key = health.config.server.internal_api_key
 
@@ -51,7 +49,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
     @unconditional
     @document_response(HealthResponse)
     async def status() -> dict[str, Any]:
-        """That the process answers, and which it is."""
+        """The process responds; its version and uptime."""
         return health.status(with_sockets=current_request_info().route == "/health")
 
     @bp.get("/health/live")

@@ -1,10 +1,10 @@
-"""What the probes say. Source: `spec/operations.md` §7, `spec/realtime.md` §9.
+"""Liveness, readiness and details.
 
 Liveness checks nothing. Readiness checks the database (at most once a second), that all migrations
-are applied, and that the bus between the instances has been joined; it takes two seconds at most
-and is over from the first moment of shutdown. A bus that is lost later degrades `/health/detailed`
-and leaves the instance ready: HTTP needs no bus, and all instances would be taken out of service at
-once. No probe calls a provider: what is known of them is what `Externals` saw last.
+are applied, and that the bus between the instances has been joined. It takes at most two seconds
+and fails from the start of a shutdown. A bus that is lost later degrades `/health/detailed` and the
+instance stays ready: HTTP needs no bus, and a bus failure would take all instances out of service.
+No health request calls a provider; `ExternalServices` has the latest results.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class PendingMigrations(ServiceUnavailable):
 
 
 class RealtimeCounts(Protocol):
-    """What the realtime hub tells about itself."""
+    """Counts of the realtime hub."""
 
     def connected_users(self) -> int:
         """Distinct users with at least one socket."""
@@ -57,11 +57,10 @@ class RealtimeCounts(Protocol):
 
 @define(eq=False)
 class Health:
-    """`ping` asks the database and raises when it does not answer; `pending` gives the names of
-    the migrations that are not applied; without `realtime`, sockets are disabled;
-    `cooking_sessions` counts the active ones, `bus_connected` says whether other instances are
-    heard, `external_apis` how the services of others are, if that is known. `started` is a moment
-    of `time.monotonic`."""
+    """`ping` raises when the database does not respond; `pending` returns migrations that are not
+    applied; without `realtime`, sockets are disabled; `cooking_sessions` counts active sessions;
+    `bus_connected` is false while the bus is lost; `external_apis` returns the combined state of
+    external services or None. `started` is a time of `time.monotonic`."""
 
     config: Config
     lifecycle: Lifecycle
@@ -86,8 +85,8 @@ class Health:
         return int(time.monotonic() - self.started)
 
     def status(self, *, with_sockets: bool) -> dict[str, Any]:
-        """A `HealthOut` as a dict: this is the most asked route, so it is made by hand."""
-        said: dict[str, Any] = {
+        """A `HealthResponse` as a dict: the most frequent route skips the serialiser."""
+        body: dict[str, Any] = {
             "status": "healthy",
             "timestamp": now_text(),
             "environment": self.config.environment,
@@ -96,36 +95,36 @@ class Health:
             "uptime": self.uptime,
         }
         if self.lifecycle.draining:
-            said["draining"] = True
+            body["draining"] = True
         if with_sockets:
-            said["websocket"] = self._sockets()
-        return said
+            body["websocket"] = self._sockets()
+        return body
 
     async def run(self) -> None:
-        """Background task: the checks that the probes request."""
+        """Background task: the checks on demand."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._database.run)
             nursery.start_soon(self._migrations.run)
 
     async def readiness(self) -> ReadinessResponse:
-        """Takes PATIENCE seconds at most."""
+        """Takes at most TIMEOUT seconds."""
         if self.lifecycle.draining:
             return ReadinessResponse(ready=False, draining=True)
         deadline = trio.current_time() + TIMEOUT
-        services = {"database": await self._database.ask(deadline)}
+        services = {"database": await self._database.status(deadline)}
         if services["database"].status != "down" and not self._migrated:
-            services["migrations"] = await self._migrations.ask(deadline)
+            services["migrations"] = await self._migrations.status(deadline)
         self._bus_joined = self._bus_joined or self.bus_connected()
         if not self._bus_joined:
             services["bus"] = ServiceHealthResponse("down", error="NOT_JOINED")
-        if self.lifecycle.draining:  # it may have begun while the database was thinking
+        if self.lifecycle.draining:  # it may have started during the checks
             return ReadinessResponse(ready=False, draining=True)
         if any(service.status == "down" for service in services.values()):
             return ReadinessResponse(ready=False, services=services)
         return ReadinessResponse(ready=True)
 
     async def database(self) -> ServiceHealthResponse:
-        return await self._database.ask(trio.current_time() + TIMEOUT)
+        return await self._database.status(trio.current_time() + TIMEOUT)
 
     async def detailed(self) -> DetailedHealthResponse:
         database = await self.database()
@@ -138,9 +137,9 @@ class Health:
         if (external := self.external_apis()) is not None:
             services["external_apis"] = external
         states: list[ServiceState] = [one.status for one in services.values()]
-        gravest = max(states, key=list(_OVERALL).index)
+        worst = max(states, key=list(_OVERALL).index)
         return DetailedHealthResponse(
-            status=_OVERALL[gravest],
+            status=_OVERALL[worst],
             timestamp=now_text(),
             version=self.config.server.version,
             environment=self.config.environment,
@@ -161,7 +160,7 @@ class Health:
         }
 
     async def _check_migrations(self) -> None:
-        """Asked until there are none to wait for: this program never waits for more later."""
+        """Check until none is pending: later migrations do not affect a running program."""
         if not self._migrated:
             if await self.pending():
                 raise PendingMigrations()

@@ -1,4 +1,4 @@
-"""Figures of the machine, as far as the standard library tells them."""
+"""Usage of processor, disk and memory, from the standard library."""
 
 from __future__ import annotations
 

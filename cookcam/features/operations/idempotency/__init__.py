@@ -1,1 +1,1 @@
-"""Requests that may be repeated: `Idempotency-Key` (`spec/http-api-core.md` §9.1)."""
+"""Idempotent requests: the header `Idempotency-Key`."""

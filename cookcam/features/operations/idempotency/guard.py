@@ -1,4 +1,4 @@
-"""The decorator for routes that may be repeated.
+"""The decorator of routes that accept `Idempotency-Key`.
 
     @bp.post("/recipes/generate")
     @errors_as(...)
@@ -8,8 +8,8 @@
     @validate_response(Generated)
     async def generate(caller: Identity, data: GenerateRequest) -> Generated: ...
 
-Directly below `signed_in`, whose caller it needs. A request without the header runs as if this were
-not here. A reply given again has the header `Idempotency-Replayed: true`.
+Place it directly below `signed_in`, whose caller it uses. A request without the header runs
+normally. A replayed response has the header `Idempotency-Replayed: true`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from quart import request
 
 from cookcam.errors import ValidationError
-from cookcam.features.operations.idempotency.models import Keyed, Reply
-from cookcam.features.operations.idempotency.service import Replies
+from cookcam.features.operations.idempotency.models import KeyedRequest, Reply
+from cookcam.features.operations.idempotency.service import StoredReplies
 from cookcam.http import current_request_info
 from cookcam.http.responses import Answer, json_response
 from cookcam.http.route_options import mark, route_options_of
@@ -46,10 +46,10 @@ REPLAYED = {"Idempotency-Replayed": "true"}
 View = Callable[Concatenate[Identity, P], Awaitable[Any]]
 
 
-def idempotent(replies: Replies) -> Callable[[View[P]], View[P]]:
-    """Honours `Idempotency-Key` on a view that answers with JSON.
+def idempotent(replies: StoredReplies) -> Callable[[View[P]], View[P]]:
+    """Apply `Idempotency-Key` to a view with a JSON response.
 
-    Raises ValidationError for a key of more than 200 characters, and what `Replies.once` raises.
+    Raises ValidationError for a key over 200 characters, and the errors of `StoredReplies.once`.
     """
 
     def decorate(view: View[P]) -> View[P]:
@@ -80,18 +80,18 @@ def idempotent(replies: Replies) -> Callable[[View[P]], View[P]]:
 
 
 def document_key(view: F) -> F:
-    """Documents the header, the conflicts that come of it, and the mark of a repeated response."""
-    said = route_options_of(view)
+    """Document the request header, its conflict responses and the header of a replay."""
+    options = route_options_of(view)
     repeated = ("Idempotency-Replayed", "`true` where the response is that of an earlier request.")
     return mark(
         view,
-        query=(*said.query, PARAMETER),
-        failures=said.failures | {409},
-        headers=(*said.headers, repeated),
+        query=(*options.query, PARAMETER),
+        failures=options.failures | {409},
+        headers=(*options.headers, repeated),
     )
 
 
-async def _keyed(caller: Identity, key: str) -> Keyed:
+async def _keyed(caller: Identity, key: str) -> KeyedRequest:
     digest = hashlib.sha256(request.method.encode())
     for part in (
         request.path.encode(),
@@ -100,4 +100,4 @@ async def _keyed(caller: Identity, key: str) -> Keyed:
     ):
         digest.update(b"%d:" % len(part) + part)
     endpoint = f"{request.method} {current_request_info().route}"
-    return Keyed(caller.user_id, key, endpoint, digest.hexdigest())
+    return KeyedRequest(caller.user_id, key, endpoint, digest.hexdigest())

@@ -1,4 +1,4 @@
-"""A request under a key, and what became of it."""
+"""A keyed request, its claim and its stored reply."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cookcam.errors import Conflict
 
 
 @frozen
-class Keyed:
-    """One request under a key. `endpoint` is for people; `request_hash` tells requests apart."""
+class KeyedRequest:
+    """A request with a key. `endpoint` is informative; `request_hash` identifies the request."""
 
     user_id: UUID
     key: str
@@ -23,9 +23,9 @@ class Keyed:
 
 @frozen
 class Claim:
-    """The right to answer for a key. Who was thought dead and replaced no longer has it."""
+    """The claim on a key. It is lost when another request takes over an expired claim."""
 
-    keyed: Keyed
+    keyed_request: KeyedRequest
     claimed_at: datetime
 
 
@@ -38,14 +38,14 @@ class Reply:
 
 
 class KeyReused(Conflict):
-    """The key belongs to another request (`spec/database.md` §2.7)."""
+    """The key belongs to a different request."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
     default_message = "This Idempotency-Key was used for a different request"
 
 
 class StillRunning(Conflict):
-    """The first request under this key has not been answered yet."""
+    """The first request with this key is still running."""
 
     default_message = "The first request with this Idempotency-Key is still being processed"
 

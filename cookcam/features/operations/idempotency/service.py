@@ -1,4 +1,4 @@
-"""A request under a key is carried out once, and its reply is given again for 24 hours."""
+"""A keyed request runs once; its reply is replayed for 24 hours."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import trio
 from attrs import frozen
 
 from cookcam.errors import AppError
-from cookcam.features.operations.idempotency.models import Claim, Keyed, Reply
+from cookcam.features.operations.idempotency.models import Claim, KeyedRequest, Reply
 from cookcam.features.operations.idempotency.store import ReplyStore
 
 log = structlog.get_logger(__name__)
 
-BOOKKEEPING = 5.0
-"""Seconds for storing a reply or giving a key back, after which the request goes on without."""
+STORE_TIMEOUT = 5.0
+"""Seconds for storing a reply or releasing a key; then the request continues without it."""
 
 
-class Answered(Protocol):
+class HasStatusAndBody(Protocol):
     @property
     def status(self) -> int: ...
 
@@ -27,52 +27,56 @@ class Answered(Protocol):
     def body(self) -> bytes: ...
 
 
-A = TypeVar("A", bound=Answered)
+A = TypeVar("A", bound=HasStatusAndBody)
 
 
 @frozen
-class Replies:
-    """Runs requests under their keys.
+class StoredReplies:
+    """Runs keyed requests at most once at a time.
 
-    Successes are kept. Whatever else happens (an error, a deadline, a client that leaves) gives the
-    key back, so that a retry runs again. At most one request under a key runs at a time; a reply
-    that cannot be stored is given nevertheless, and the key is free again after five minutes: what
-    must not happen twice even then needs a unique key of its own.
+    Successful replies are stored. Any other outcome (error, deadline, disconnect) releases the
+    key, so that a retry runs again. A reply that cannot be stored is still sent, and its key is
+    released after five minutes: an effect that must not happen twice even then needs a unique key
+    of its own.
     """
 
     store: ReplyStore
 
-    async def once(self, keyed: Keyed, run: Callable[[], Awaitable[A]]) -> A | Reply:
-        """What `run` answers, or the reply kept from the first time.
+    async def once(self, keyed_request: KeyedRequest, run: Callable[[], Awaitable[A]]) -> A | Reply:
+        """The response of `run`, or the stored reply of the first request.
 
-        Raises KeyReused, StillRunning, and what `run` raises.
+        Raises KeyReused, StillRunning, and the errors of `run`.
         """
-        claim = await self.store.claim(keyed)
+        claim = await self.store.claim(keyed_request)
         if isinstance(claim, Reply):
             return claim
-        kept = False
+        is_stored = False
         try:
-            answer = await run()
-            if 200 <= answer.status < 300:
-                kept = await self._keep(claim, answer)
-            return answer
+            response = await run()
+            if 200 <= response.status < 300:
+                is_stored = await self._store_reply(claim, response)
+            return response
         finally:
-            if not kept:
+            if not is_stored:
                 await self._release(claim)
 
-    async def _keep(self, claim: Claim, answer: Answered) -> bool:
-        # The deed is done. A client that leaves now comes back for the reply.
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + BOOKKEEPING):
+    async def _store_reply(self, claim: Claim, response: HasStatusAndBody) -> bool:
+        # The request has taken effect. A client that disconnects now retries for the reply.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + STORE_TIMEOUT):
             try:
-                await self.store.keep(claim, answer.status, answer.body)
+                await self.store.store_reply(claim, response.status, response.body)
             except AppError as error:
-                log.warning("reply not kept", endpoint=claim.keyed.endpoint, reason=error.code)
-        # Also where that failed: a free key would let the deed be done again at once.
+                log.warning(
+                    "reply not stored", endpoint=claim.keyed_request.endpoint, reason=error.code
+                )
+        # True even on failure: a released key would let the request run again immediately.
         return True
 
     async def _release(self, claim: Claim) -> None:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + BOOKKEEPING):
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + STORE_TIMEOUT):
             try:
                 await self.store.release(claim)
             except AppError as error:
-                log.warning("key not given back", endpoint=claim.keyed.endpoint, reason=error.code)
+                log.warning(
+                    "key not released", endpoint=claim.keyed_request.endpoint, reason=error.code
+                )

@@ -1,4 +1,4 @@
-"""The SQL of stored replies, as SERVICE: the table is the server's own."""
+"""SQL of stored replies, in the service role."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from attrs import frozen
 from cookcam.database import Database
 from cookcam.features.operations.idempotency.models import (
     Claim,
-    Keyed,
+    KeyedRequest,
     KeyReused,
     Reply,
     StillRunning,
 )
 
-# A key that expired counts as new, and so does one whose holder must have died: no request runs for
-# five minutes.
+# An expired key counts as new, and so does a claim older than five minutes: no request runs longer,
+# so its process has ended.
 CLAIM = """
 insert into public.idempotency_keys as k (user_id, key, endpoint, request_hash)
 values (%(user_id)s, %(key)s, %(endpoint)s, %(request_hash)s)
@@ -35,7 +35,7 @@ FIND = """
 select request_hash, status_code, response from public.idempotency_keys
 where user_id = %(user_id)s and key = %(key)s"""
 
-KEEP = """
+STORE = """
 update public.idempotency_keys set status_code = %(status)s, response = %(response)s::jsonb
 where user_id = %(user_id)s and key = %(key)s and created_at = %(claimed_at)s"""
 
@@ -45,12 +45,12 @@ where user_id = %(user_id)s and key = %(key)s and created_at = %(claimed_at)s"""
 
 
 @frozen
-class Claimed:
+class ClaimedAt:
     created_at: datetime
 
 
 @frozen
-class Found:
+class StoredKey:
     request_hash: str
     status_code: int | None
     response: object
@@ -60,48 +60,49 @@ class Found:
 class ReplyStore:
     database: Database
 
-    async def claim(self, keyed: Keyed) -> Claim | Reply:
-        """The right to answer, or the reply that was given.
+    async def claim(self, keyed_request: KeyedRequest) -> Claim | Reply:
+        """Claim the key, or return the stored reply.
 
-        Raises KeyReused for another request under the key, StillRunning while somebody else has
-        the right.
+        Raises KeyReused for a different request with the key, StillRunning while it is claimed.
         """
         async with self.database.transaction() as tx:
             claimed = await tx.fetch_optional(
-                Claimed,
+                ClaimedAt,
                 CLAIM,
-                user_id=keyed.user_id,
-                key=keyed.key,
-                endpoint=keyed.endpoint,
-                request_hash=keyed.request_hash,
+                user_id=keyed_request.user_id,
+                key=keyed_request.key,
+                endpoint=keyed_request.endpoint,
+                request_hash=keyed_request.request_hash,
             )
             if claimed is not None:
-                return Claim(keyed, claimed.created_at)
-            found = await tx.fetch_optional(Found, FIND, user_id=keyed.user_id, key=keyed.key)
-        if found is not None and found.request_hash != keyed.request_hash:
+                return Claim(keyed_request, claimed.created_at)
+            stored = await tx.fetch_optional(
+                StoredKey, FIND, user_id=keyed_request.user_id, key=keyed_request.key
+            )
+        if stored is not None and stored.request_hash != keyed_request.request_hash:
             raise KeyReused()
-        if found is None or found.status_code is None:  # None: given up this very moment
+        if stored is None or stored.status_code is None:  # None: released meanwhile
             raise StillRunning()
-        return Reply(found.status_code, found.response)
+        return Reply(stored.status_code, stored.response)
 
-    async def keep(self, claim: Claim, status: int, body: bytes) -> None:
-        """Stores the reply, unless somebody else has the right by now."""
+    async def store_reply(self, claim: Claim, status: int, body: bytes) -> None:
+        """Store the reply unless the claim was lost."""
         async with self.database.transaction() as tx:
             await tx.execute(
-                KEEP,
-                user_id=claim.keyed.user_id,
-                key=claim.keyed.key,
+                STORE,
+                user_id=claim.keyed_request.user_id,
+                key=claim.keyed_request.key,
                 claimed_at=claim.claimed_at,
                 status=status,
                 response=body.decode(),
             )
 
     async def release(self, claim: Claim) -> None:
-        """Gives the right back: the next request under the key is the first again."""
+        """Release the key; the next request with it runs."""
         async with self.database.transaction() as tx:
             await tx.execute(
                 RELEASE,
-                user_id=claim.keyed.user_id,
-                key=claim.keyed.key,
+                user_id=claim.keyed_request.user_id,
+                key=claim.keyed_request.key,
                 claimed_at=claim.claimed_at,
             )

@@ -1,7 +1,7 @@
-"""Sweeps once an hour. Source: `spec/database.md` §3.5.
+"""Hourly retention sweeps.
 
-Each batch is a transaction of its own, so a sweep may be cancelled at any moment, holds no row for
-long, and goes on where it was. One sweep that fails does not keep the others from their work.
+Each batch is its own transaction, so a sweep can be cancelled at any time, locks rows briefly, and
+resumes. A failing sweep does not stop the others.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from cookcam.features.operations.retention.store import SweepStore
 from cookcam.features.operations.retention.sweeps import SWEEPS, Sweep
 
 INTERVAL: Final = 3600.0
-BATCH: Final = 5_000
-PAUSE: Final = 0.1
-"""Seconds between two batches, for everybody else."""
+BATCH_SIZE: Final = 5_000
+BATCH_DELAY: Final = 0.1
+"""Seconds between two batches, so that other statements are not delayed."""
 
 
 def _no_report(name: str, error: Exception) -> None:
@@ -31,23 +31,23 @@ def _no_report(name: str, error: Exception) -> None:
 
 @frozen
 class Retention:
-    """`now` is the time; `failed` is told of every sweep that fails."""
+    """`now` is the current time; `failed` is called for every failing sweep."""
 
     store: SweepStore
     now: Callable[[], datetime]
     failed: Callable[[str, Exception], None] = _no_report
     sweeps: Sequence[Sweep] = SWEEPS
-    batch: int = field(default=BATCH, kw_only=True)
+    batch: int = field(default=BATCH_SIZE, kw_only=True)
 
     async def run(self) -> None:
-        """Background task. Raises ServiceUnavailable while the database is away."""
+        """Background task. Raises ServiceUnavailable without the database."""
         while True:
-            # Not at once, and not all instances at the same moment.
+            # Jitter, so that instances do not sweep at the same time.
             await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             await self.sweep()
 
     async def sweep(self) -> dict[str, int]:
-        """Does everything that is due; how many rows each sweep wrote."""
+        """Run all sweeps; returns the number of rows written by each."""
         log, done = structlog.get_logger("cookcam.retention"), dict[str, int]()
         for sweep in self.sweeps:
             try:
@@ -67,5 +67,5 @@ class Retention:
             total += written
             if written < self.batch:
                 break
-            await trio.sleep(PAUSE)
+            await trio.sleep(BATCH_DELAY)
         return total

@@ -1,4 +1,4 @@
-"""One batch of a sweep, as SERVICE, by one instance at a time."""
+"""SQL of one batch, in the service role, by one instance at a time."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from attrs import frozen
 from cookcam.database import Database
 from cookcam.features.operations.retention.sweeps import Sweep
 
-# Held by the transaction, so that it ends with it, also through a transaction pooler.
-TURN = "select pg_try_advisory_xact_lock(hashtextextended('cookcam.retention', 0))"
+# A transaction lock: released with the transaction, also behind a transaction pooler.
+TRY_LOCK = "select pg_try_advisory_xact_lock(hashtextextended('cookcam.retention', 0))"
 
 
 @frozen
@@ -18,8 +18,8 @@ class SweepStore:
     database: Database
 
     async def batch(self, sweep: Sweep, before: datetime, size: int) -> int | None:
-        """How many rows went; None when another instance is at work."""
+        """The number of rows written; None while another instance sweeps."""
         async with self.database.transaction() as tx:
-            if not await tx.fetch_value(TURN):
+            if not await tx.fetch_value(TRY_LOCK):
                 return None
             return await tx.execute(sweep.statement, before=before, batch=size)

@@ -1,8 +1,8 @@
-"""The table of what is done when to what is old. Source: `spec/database.md` §3.5.
+"""The retention table: which rows are deleted or cleared, and after how long.
 
-A new row: a name, how long it is kept, and a statement that writes at most `%(batch)s` rows of
-which the time is before `%(before)s` (UTC), and none of them twice. `deleting` makes it for rows
-that go, `clearing` for columns. An index on the condition keeps a sweep that finds nothing cheap.
+A new entry: a name, the retention time, and a statement that writes at most `%(batch)s` rows older
+than `%(before)s` (UTC), each of them once. `deleting` builds it for rows, `clearing` for columns.
+An index on the condition keeps a sweep without results cheap.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ MONTH: Final = timedelta(days=30)
 QUARTER: Final = timedelta(days=90)
 LONG: Final = timedelta(days=400)
 SEVEN_YEARS: Final = timedelta(days=7 * 365 + 2)
-"""With the leap days there are at most."""
+"""Includes two leap days, the maximum."""
 
 STRIPE_IS_DONE: Final = "(status = 'processed' or (status = 'failed' and attempts >= 10))"
-"""Nobody waits for the event: it was handled, or given up for good."""
+"""The event was processed, or failed for the last time."""
 
 STORE_IS_DONE: Final = """(status in ('processed', 'ignored')
     or ((attempts >= 10 or payload is null) and claimed_at < %(before)s))"""
-"""The same of a notification; one without a payload is not tried again either."""
+"""The same for a notification; one without a payload is not retried."""
 
 
 @frozen
 class Sweep:
-    """`%(before)s` of the statement is `keep` ago."""
+    """`keep` is the retention time: `%(before)s` is now minus `keep`."""
 
     name: str
     keep: timedelta
@@ -38,7 +38,7 @@ class Sweep:
 
 
 def deleting(table: LiteralString, condition: LiteralString) -> LiteralString:
-    """Deletes a batch of rows. Who else holds one of them keeps it until the next sweep."""
+    """Delete a batch of rows; rows locked by others stay until the next sweep."""
     return f"""
 delete from {table} where ctid = any(array(
   select ctid from {table} where {condition} limit %(batch)s for update skip locked
@@ -48,7 +48,7 @@ delete from {table} where ctid = any(array(
 def clearing(
     table: LiteralString, *columns: LiteralString, condition: LiteralString
 ) -> LiteralString:
-    """Sets the columns of a batch of rows to null, those that have any of them."""
+    """Set the columns of a batch of rows to null where any of them is set."""
     nulls = ", ".join(f"{column} = null" for column in columns)
     some = " or ".join(f"{column} is not null" for column in columns)
     return f"""
@@ -57,8 +57,8 @@ update {table} set {nulls} where ctid = any(array(
 ))"""  # noqa: S608 - constants
 
 
-# Of the recipes that changed since `before`. Their age is measured from one moment for the whole
-# sweep, the one it began at, so that no row is written twice. The column ends at eight digits.
+# Recipes changed since `before`. Their age is measured from the start of the sweep, so that no row
+# is written twice. The column has eight digits before the point.
 TREND: Final = """
 update public.recipes r set trending_score = due.score
 from (
@@ -81,7 +81,7 @@ where r.id = due.id"""
 
 
 SWEEPS: Final[Sequence[Sweep]] = (
-    # With their messages and participants.
+    # Messages and participants are deleted with them.
     Sweep(
         "ended cooking sessions",
         MONTH,
@@ -92,7 +92,7 @@ SWEEPS: Final[Sequence[Sweep]] = (
         MONTH,
         deleting("public.live_cooking_messages", "created_at < %(before)s"),
     ),
-    # Who clicked is forgotten before the click is.
+    # The visitor is cleared before the click is deleted.
     Sweep(
         "visitors of affiliate links",
         MONTH,
@@ -103,7 +103,7 @@ SWEEPS: Final[Sequence[Sweep]] = (
         LONG,
         deleting("public.affiliate_link_clicks", "clicked_at < %(before)s"),
     ),
-    # What a provider told goes before the note that it was heard, by which a repetition is known.
+    # Payloads are cleared before the rows, which prevent a repeated delivery from being applied.
     Sweep(
         "payloads of Stripe events",
         QUARTER,
@@ -132,7 +132,7 @@ SWEEPS: Final[Sequence[Sweep]] = (
         LONG,
         deleting("public.iap_webhook_logs", f"received_at < %(before)s and {STORE_IS_DONE}"),
     ),
-    # That a receipt was good is kept for ever, and so is whose it is.
+    # Valid receipts and their bindings are kept permanently.
     Sweep(
         "fruitless validations",
         QUARTER,
@@ -151,7 +151,7 @@ SWEEPS: Final[Sequence[Sweep]] = (
             condition="validated_at < %(before)s",
         ),
     ),
-    # `as_of` is the provider's own time of the end. What still goes on there has no end.
+    # `as_of` is the provider's time of the end; an active subscription has none.
     Sweep(
         "ended subscriptions",
         SEVEN_YEARS,
@@ -161,7 +161,7 @@ SWEEPS: Final[Sequence[Sweep]] = (
             " and current_period_end < %(before)s and as_of < %(before)s",
         ),
     ),
-    # A subscription that is kept has all of its history.
+    # The history of an existing subscription is kept completely.
     Sweep(
         "history of gone subscriptions",
         SEVEN_YEARS,
@@ -169,7 +169,7 @@ SWEEPS: Final[Sequence[Sweep]] = (
             "public.subscription_history", "subscription_id is null and created_at < %(before)s"
         ),
     ),
-    # A few rows a day: no index of the runs is worth its upkeep.
+    # A few rows a day: an index would cost more than the scan.
     Sweep(
         "runs of the reconciliation",
         QUARTER,

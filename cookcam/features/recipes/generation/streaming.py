@@ -23,7 +23,7 @@ from quart.wrappers.response import ResponseBody
 
 from cookcam.errors import AppError, DeadlineExceeded
 from cookcam.features.operations.idempotency.guard import idempotent
-from cookcam.features.operations.idempotency.service import Replies
+from cookcam.features.operations.idempotency.service import StoredReplies
 from cookcam.features.recipes.generation.progress import Stage, Watch
 from cookcam.http import current_request_info
 from cookcam.http.app import CookCamApp
@@ -116,7 +116,7 @@ class Tellers:
     """Answers requests for generations, streamed or not, each under its `Idempotency-Key`."""
 
     hub: Hub
-    replies: Replies
+    replies: StoredReplies
     metrics: Metrics
 
     async def answer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cookcam.errors import AuthorizationError
 from cookcam.features.operations.idempotency.guard import idempotent
-from cookcam.features.operations.idempotency.service import Replies
+from cookcam.features.operations.idempotency.service import StoredReplies
 from cookcam.features.rewards.mystery_boxes.requests import OpenBoxRequest
 from cookcam.features.rewards.mystery_boxes.responses import (
     BoxHistoryResponse,
@@ -26,7 +26,7 @@ from cookcam.identity.guards import signed_in
 NO_HISTORY = "Failed to fetch mystery box history"
 
 
-def routes(boxes: MysteryBoxes, replies: Replies) -> Routes:
+def routes(boxes: MysteryBoxes, replies: StoredReplies) -> Routes:
     bp = Routes("mystery_boxes", __name__, legacy=True)
 
     @bp.post("/mysteryBox/open")

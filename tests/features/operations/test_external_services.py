@@ -1,4 +1,4 @@
-"""The services of others: asked in the background, told from memory, missed when they are away."""
+"""Background checks of external services and their reports."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from trio.testing import MockClock
 
 from cookcam.config.readers import Secret
 from cookcam.errors import ServiceUnavailable
-from cookcam.features.operations.health import externals as module
-from cookcam.features.operations.health.externals import INTERVAL, TIMEOUT, Externals
+from cookcam.features.operations.health import external_services as module
+from cookcam.features.operations.health.external_services import INTERVAL, TIMEOUT, ExternalServices
 from cookcam.features.operations.health.models import ServiceHealthResponse
 from cookcam.integrations.usda import Usda
 from cookcam.observability.metrics import Metrics
@@ -28,64 +28,69 @@ from tests.support.whole_server import ServerUnderTest, environment, whole_serve
 class Service:
     def __init__(self) -> None:
         self.response: Callable[[], Any] = trio.lowlevel.checkpoint
-        self.asked = 0
+        self.checks = 0
 
     async def __call__(self) -> None:
-        self.asked += 1
+        self.checks += 1
         await self.response()
 
 
-async def away() -> None:
+async def unavailable() -> None:
     raise ServiceUnavailable("https://user:password@api.example refused")
 
 
-async def test_they_are_asked_once_a_minute_and_not_by_who_reads(autojump_clock: MockClock):
+async def test_services_are_checked_once_a_minute_and_never_by_a_report(autojump_clock: MockClock):
     one, other = Service(), Service()
-    externals = Externals({"one": one, "other": other})
-    assert externals.report() is None
+    external_services = ExternalServices({"one": one, "other": other})
+    assert external_services.report() is None
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(externals.run)
+        nursery.start_soon(external_services.run)
         await trio.sleep(1.1 * INTERVAL)
-        assert externals.report() is not None
+        assert external_services.report() is not None
         await trio.sleep(9 * INTERVAL)
         for _ in range(100):
-            externals.report()
-        assert 9 <= one.asked == other.asked <= 12
+            external_services.report()
+        assert 9 <= one.checks == other.checks <= 12
         nursery.cancel_scope.cancel()
 
 
 async def test_a_report_has_the_longest_latency_and_the_age(autojump_clock: MockClock):
     one, other = Service(), Service()
     one.response = partial(trio.sleep, 1.25)
-    externals = Externals({"one": one, "other": other})
-    await externals.look()
+    external_services = ExternalServices({"one": one, "other": other})
+    await external_services.check_all()
     await trio.sleep(30)
-    assert externals.report() == ServiceHealthResponse("up", latency=1250, age=31)
+    assert external_services.report() == ServiceHealthResponse("up", latency=1250, age=31)
 
 
 async def test_those_that_are_away_are_named_by_code_and_nothing_else(autojump_clock: MockClock):
     one, other, third = Service(), Service(), Service()
-    one.response, other.response = away, trio.sleep_forever
+    one.response, other.response = unavailable, trio.sleep_forever
     began = trio.current_time()
-    externals = Externals({"one": one, "other": other, "third": third})
-    await externals.look()
+    external_services = ExternalServices({"one": one, "other": other, "third": third})
+    await external_services.check_all()
     assert trio.current_time() - began == TIMEOUT  # side by side
-    assert externals.report() == ServiceHealthResponse(
+    assert external_services.report() == ServiceHealthResponse(
         "degraded", latency=0, error="one SERVICE_UNAVAILABLE, other TIMEOUT", age=5
     )
 
 
 async def test_only_a_change_is_logged(autojump_clock: MockClock):
     one = Service()
-    externals = Externals({"one": one})
+    external_services = ExternalServices({"one": one})
     with capture_logs() as logs:
-        for response in (trio.lowlevel.checkpoint, away, away, trio.lowlevel.checkpoint):
+        for response in (
+            trio.lowlevel.checkpoint,
+            unavailable,
+            unavailable,
+            trio.lowlevel.checkpoint,
+        ):
             one.response = response
-            await externals.look()
-            await externals.look()
+            await external_services.check_all()
+            await external_services.check_all()
     assert [(line["event"], line["service"], line.get("code")) for line in logs] == [
-        ("external service does not answer", "one", "SERVICE_UNAVAILABLE"),
-        ("external service answers again", "one", None),
+        ("external service unavailable", "one", "SERVICE_UNAVAILABLE"),
+        ("external service available again", "one", None),
     ]
 
 
@@ -96,21 +101,21 @@ async def test_real_clients_whose_plug_is_pulled():
         open_model(model, Metrics()) as openai,
         Usda.open(base_url=foods.url, api_key=Secret(foods.api_key)) as usda,
     ):
-        externals = Externals({"openai": openai.reachable, "usda": usda.reachable})
-        await externals.look()
-        assert (report := externals.report()) is not None
+        external_services = ExternalServices({"openai": openai.reachable, "usda": usda.reachable})
+        await external_services.check_all()
+        assert (report := external_services.report()) is not None
         assert report.status == "up"
         assert model.received == []  # the list of models: no completion, no cost
         assert len(foods.behaviour.requests) == 1
         foods.behaviour.failures = 1
-        await externals.look()
-        assert (report := externals.report()) is not None
+        await external_services.check_all()
+        assert (report := external_services.report()) is not None
         assert (report.status, report.error) == ("degraded", "usda SERVICE_UNAVAILABLE")
         assert len(foods.behaviour.requests) == 2  # once, whatever it answers
     async with open_model(model, Metrics()) as openai:  # nobody listens there any more
-        externals = Externals({"openai": openai.reachable})
-        await externals.look()
-        assert (report := externals.report()) is not None
+        external_services = ExternalServices({"openai": openai.reachable})
+        await external_services.check_all()
+        assert (report := external_services.report()) is not None
         assert (report.status, report.error) == ("degraded", "openai SERVICE_UNAVAILABLE")
 
 
@@ -119,9 +124,9 @@ async def test_a_refused_key_is_seen_before_somebody_needs_it():
         open_usda() as foods,
         Usda.open(base_url=foods.url, api_key=Secret("wrong")) as usda,
     ):
-        externals = Externals({"usda": usda.reachable})
-        await externals.look()
-        assert (report := externals.report()) is not None
+        external_services = ExternalServices({"usda": usda.reachable})
+        await external_services.check_all()
+        assert (report := external_services.report()) is not None
         assert (report.status, report.error) == ("degraded", "usda SERVICE_AUTH_ERROR")
 
 
