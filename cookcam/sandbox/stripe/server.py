@@ -17,7 +17,7 @@ import orjson
 import trio
 from attrs import define, field
 
-from cookcam.sandbox.listening import Listener
+from cookcam.sandbox.serving import Listener
 from cookcam.sandbox.stripe import control, shapes
 from cookcam.sandbox.stripe.api import Api
 from cookcam.sandbox.stripe.behaviour import Behaviour, Card, Fault
