@@ -1,4 +1,4 @@
-"""What is sent to a store's stand-in as `POST /_sandbox/<command>`, and mistakes in it."""
+"""Commands to a fake app store, `POST /_sandbox/<command>` with a JSON object of fields."""
 
 from __future__ import annotations
 
@@ -9,60 +9,59 @@ from typing import Any, TypeAlias, cast
 import orjson
 from quart import Response
 
-Words: TypeAlias = Mapping[str, type]
-"""What a command may be given: the names, and what each has to be."""
+from cookcam.sandbox.serving import json_response
+
+Fields: TypeAlias = Mapping[str, type]
+"""The fields that a command accepts and their types."""
 
 MAX_TIME_SHIFT = timedelta(days=3660)
 
-_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+_TYPE_NAMES = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
 
 
-class Mistake(Exception):
-    """A command that cannot be carried out; its text is for whoever sent it."""
+class InvalidCommand(Exception):
+    """A command that cannot be carried out; the text is the response's `error`."""
 
 
-def words_of(body: str | bytes, allowed: Words, *required: str) -> dict[str, Any]:
-    """The command's words. Raises Mistake for what is no JSON object of `allowed` ones."""
+def read_command(body: str | bytes, accepted: Fields, *required: str) -> dict[str, Any]:
+    """The fields of a command. Raises InvalidCommand unless it is a JSON object of `accepted`."""
     try:
-        given: object = orjson.loads(body or b"{}")
+        parsed: object = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError:
-        raise Mistake("the body is not JSON") from None
-    if not isinstance(given, dict):
-        raise Mistake("the body is not a JSON object")
-    words = cast("dict[str, Any]", given)
-    for name, value in words.items():
-        wanted = allowed.get(name)
+        raise InvalidCommand("the body is not JSON") from None
+    if not isinstance(parsed, dict):
+        raise InvalidCommand("the body is not a JSON object")
+    fields = cast("dict[str, Any]", parsed)
+    for name, value in fields.items():
+        wanted = accepted.get(name)
         if wanted is None:
-            known = ", ".join(allowed) or "nothing"
-            raise Mistake(f"{name} is not known here, but {known}")
+            names = ", ".join(accepted) or "nothing"
+            raise InvalidCommand(f"{name} is not known here, but {names}")
         if not _is(value, wanted):
-            raise Mistake(f"{name} has to be {_NAMES[wanted]}")
+            raise InvalidCommand(f"{name} has to be {_TYPE_NAMES[wanted]}")
     for name in required:
-        if name not in words:
-            raise Mistake(f"{name} is missing")
-    if not 1 <= words.get("percent", 100) <= 100:
-        raise Mistake("percent has to be from 1 to 100")
-    return words
+        if name not in fields:
+            raise InvalidCommand(f"{name} is missing")
+    if not 1 <= fields.get("percent", 100) <= 100:
+        raise InvalidCommand("percent has to be from 1 to 100")
+    return fields
 
 
-def span_of(body: str | bytes) -> timedelta:
-    """How far to move a stand-in's time. Raises Mistake."""
-    by = words_of(body, {"seconds": float, "minutes": float, "hours": float, "days": float})
+def read_duration(body: str | bytes) -> timedelta:
+    """How far to move a clock. Raises InvalidCommand."""
+    units: Fields = dict.fromkeys(("seconds", "minutes", "hours", "days"), float)
+    fields = read_command(body, units)
     try:
-        span = timedelta(**by)
+        duration = timedelta(**fields)
     except OverflowError:
-        span = MAX_TIME_SHIFT * 2
-    if abs(span) > MAX_TIME_SHIFT:
-        raise Mistake(f"{MAX_TIME_SHIFT.days} days is as far as time is moved")
-    return span
+        duration = MAX_TIME_SHIFT * 2
+    if abs(duration) > MAX_TIME_SHIFT:
+        raise InvalidCommand(f"{MAX_TIME_SHIFT.days} days is as far as time is moved")
+    return duration
 
 
-def told(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status=status, content_type="application/json")
-
-
-async def mistaken(mistake: Mistake) -> Response:
-    return told({"error": str(mistake)}, 400)
+async def invalid_command(error: InvalidCommand) -> Response:
+    return json_response({"error": str(error)}, 400)
 
 
 def _is(value: object, wanted: type) -> bool:

@@ -1,4 +1,4 @@
-"""The sandbox as a whole: database, migrations, stand-ins, demo data, and the files about them."""
+"""The sandbox as a whole: database, migrations, fakes, demo data, and the files about them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from attrs import asdict, frozen
 
@@ -31,38 +32,16 @@ from cookcam.sandbox.stripe import (
 )
 from cookcam.sandbox.usda import FakeUsda, open_usda
 
-AUTH_PORT_OFFSET = 100
-"""The stand-in for Supabase Auth listens this far above the API, clear of PM2's second instance."""
-
-OPENAI_PORT_OFFSET = 110
-"""And the one for OpenAI this far."""
-
-USDA_PORT_OFFSET = 120
-"""And the one for USDA FoodData Central this far."""
-
-STRIPE_PORT_OFFSET = 130
-"""And the one for Stripe this far."""
-
-APPLE_PORT_OFFSET = 140
-"""And the one for the App Store this far."""
+AUTH_PORT, OPENAI_PORT, USDA_PORT, STRIPE_PORT = 100, 110, 120, 130
+APPLE_PORT, GOOGLE_PLAY_PORT, PUSH_PORT = 140, 150, 160
+"""How far above the API's port each fake listens, clear of the ports of PM2's instances."""
 
 APPLE_ROOT, APPLE_KEY, GOOGLE_KEY = "apple-root.der", "apple-key.p8", "google-account.json"
-"""Files of the home: the root of the stand-in's signatures, and the keys of both stores."""
-
-GOOGLE_PLAY_PORT_OFFSET = 150
-"""And the one for Google Play this far."""
-
-PUSH_PORT_OFFSET = 160
-"""And the one for the push services of Google and Apple this far."""
-
 FIREBASE_KEY, APNS_KEY = "firebase-account.json", "apns-key.p8"
-"""Files of the home: the keys of both push services."""
+"""Files of the home: the root of the App Store's signatures, and the keys of the providers."""
 
-STRIPE_WEBHOOKS = "/api/v1/subscription/webhook"
-"""Where the server takes Stripe's events and the notifications of the stores.
-
-Source: `spec/payments-and-gamification.md` §5, §7.
-"""
+WEBHOOKS = "/api/v1/subscription/webhook"
+"""Where the server takes Stripe's events and the notifications of the stores."""
 
 
 @frozen
@@ -133,7 +112,10 @@ async def open_sandbox(home: Path, port: int, host: str = "127.0.0.1") -> AsyncG
     host = reachable_host(host)
     port = port or free_port(host=host)
     base_url = f"http://{host}:{port}"
-    service_port = partial(free_port, host=host)
+
+    def address(offset: int) -> dict[str, Any]:
+        return {"host": host, "port": free_port(port + offset, host)}
+
     with sandbox_home.owned(home) as home:
         announcement = home / "sandbox.json"
         announcement.unlink(missing_ok=True)  # of a run that was killed
@@ -143,30 +125,26 @@ async def open_sandbox(home: Path, port: int, host: str = "127.0.0.1") -> AsyncG
             async with (
                 open_gotrue(
                     owner_url,
-                    host=host,
-                    port=service_port(port + AUTH_PORT_OFFSET),
+                    **address(AUTH_PORT),
                     key_file=home / "auth-key.pem",
                     include=partial(include_storage, files=Files.at(home / "storage", BUCKETS)),
                 ) as gotrue,
-                open_openai(host=host, port=service_port(port + OPENAI_PORT_OFFSET)) as openai,
-                open_usda(host=host, port=service_port(port + USDA_PORT_OFFSET)) as usda,
+                open_openai(**address(OPENAI_PORT)) as openai,
+                open_usda(**address(USDA_PORT)) as usda,
                 open_stripe(
-                    host=host,
-                    port=service_port(port + STRIPE_PORT_OFFSET),
+                    **address(STRIPE_PORT),
                     endpoints=_stripe_endpoints(base_url),
                     state=home / "stripe.sqlite",
                 ) as stripe,
                 open_apple(
-                    host=host,
-                    port=service_port(port + APPLE_PORT_OFFSET),
-                    endpoint=f"{base_url}{STRIPE_WEBHOOKS}/apple",
+                    **address(APPLE_PORT),
+                    endpoint=f"{base_url}{WEBHOOKS}/apple",
                 ) as apple,
                 open_google_play(
-                    host=host,
-                    port=service_port(port + GOOGLE_PLAY_PORT_OFFSET),
-                    endpoint=f"{base_url}{STRIPE_WEBHOOKS}/google",
+                    **address(GOOGLE_PLAY_PORT),
+                    endpoint=f"{base_url}{WEBHOOKS}/google",
                 ) as google_play,
-                open_push(host=host, port=service_port(port + PUSH_PORT_OFFSET)) as push,
+                open_push(**address(PUSH_PORT)) as push,
             ):
                 (home / APPLE_ROOT).write_bytes(apple.authority.root)
                 sandbox_home.write_secret(home / APPLE_KEY, apple.private_key)
@@ -177,14 +155,7 @@ async def open_sandbox(home: Path, port: int, host: str = "127.0.0.1") -> AsyncG
                 sandbox = Sandbox(
                     home,
                     base_url,
-                    postgres,
-                    gotrue,
-                    openai,
-                    usda,
-                    stripe,
-                    apple,
-                    google_play,
-                    push,
+                    *(postgres, gotrue, openai, usda, stripe, apple, google_play, push),
                     users,
                     migrated,
                 )
@@ -199,7 +170,7 @@ async def open_sandbox(home: Path, port: int, host: str = "127.0.0.1") -> AsyncG
 
 
 def _stripe_endpoints(base_url: str) -> list[Endpoint]:
-    webhooks = base_url + STRIPE_WEBHOOKS
+    webhooks = base_url + WEBHOOKS
     return [
         Endpoint(f"{webhooks}/stripe", [WEBHOOK_SECRET]),
         Endpoint(f"{webhooks}/stripe-connect", [CONNECT_WEBHOOK_SECRET], connect=True),

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from cookcam.integrations.openai.json_schema import Shapes, schema_of
 from cookcam.sandbox.openai import Fault
-from cookcam.sandbox.openai.cooking import dishes
-from cookcam.sandbox.openai.model import answer_to
-from cookcam.sandbox.openai.pantry import FOODS, mentioned, named
+from cookcam.sandbox.openai.answers import answer_to, read_request, recipes
+from cookcam.sandbox.openai.foods import FOODS, mentioned, named
 from cookcam.sandbox.openai.wire import Question
-from cookcam.sandbox.openai.wishes import read_wishes
 from tests.integrations.openai_shapes import FullRecipe, Photograph, Suggestions
 from tests.integrations.test_json_schema import Typed, shapes
 
@@ -79,30 +77,30 @@ def test_a_recipe_agrees_with_itself():
 @given(st.lists(st.sampled_from([food.name for food in FOODS]), max_size=8, unique=True), st.data())
 def test_diets_and_dislikes_hold(names: list[str], data: st.DataObject):
     disliked = data.draw(st.lists(st.sampled_from(names), max_size=2)) if names else []
-    wishes = read_wishes(
+    wanted = read_request(
         json.dumps(
             {"ingredients": names, "dietaryTags": ["vegan"], "dislikedIngredients": disliked}
         )
     )
-    for dish in dishes(wishes, 1, 3):
-        for line in dish["ingredients"]:
+    for recipe in recipes(wanted, 1, 3):
+        for line in recipe["ingredients"]:
             assert not named(line["name"]).contains & {"meat", "fish", "egg", "dairy", "honey"}
             assert line["name"] not in disliked
 
 
-def test_wishes_are_found_wherever_they_are():
-    wishes = read_wishes(
+def test_preferences_are_read_from_nested_json():
+    wanted = read_request(
         'Some words. <data>{"originalInput": {"detectedIngredients": ["leek", {"name": "cod"}],'
         ' "cuisinePreferences": ["SURPRISE_ME", "thai"], "timeAvailable": "quick"},'
         ' "excludeRecipes": ["Leek Soup"], "servingSize": "3 people"}</data>'
     )
-    assert wishes.ingredients == ["leek", "cod"]
-    assert wishes.cuisines == ["thai"]
-    assert (wishes.minutes, wishes.servings) == (20, 3)
-    assert wishes.excluded_titles == {"leek soup"}
-    (dish,) = dishes(wishes, 5, 1)
-    assert dish["cuisine"] == "Thai"
-    assert dish["totaltime"] <= 20
+    assert wanted.ingredients == ["leek", "cod"]
+    assert wanted.cuisines == ["thai"]
+    assert (wanted.minutes, wanted.servings) == (20, 3)
+    assert wanted.excluded == ["leek soup"]
+    (recipe,) = recipes(wanted, 5, 1)
+    assert recipe["cuisine"] == "Thai"
+    assert recipe["totaltime"] <= 20
 
 
 def test_foods_are_known_by_their_names():

@@ -272,16 +272,9 @@ def test_forms_are_read_as_the_library_writes_them():
     }
 
 
-async def test_expanding(client, stripe):
-    subscription = await subscribed(client, stripe)
+async def test_a_page_has_at_most_100_objects(stripe):
     headers = {"Authorization": f"Bearer {stripe.key}"}
     async with httpx.AsyncClient(verify=False, base_url=stripe.url, headers=headers) as http:
-        path = f"/v1/subscriptions/{subscription.id}"
-        told = (await http.get(path, params={"expand[]": "customer"})).json()
-        assert told["customer"]["id"] == subscription.customer_id
-        listed = await http.get("/v1/subscriptions", params={"expand[]": "data.latest_invoice"})
-        assert listed.json()["data"][0]["latest_invoice"]["status"] == "paid"
-        assert (await http.get(path, params={"expand[]": "status"})).status_code == 400
         assert (await http.get("/v1/subscriptions", params={"limit": "101"})).status_code == 400
 
 

@@ -1,8 +1,8 @@
-"""What somebody bought at the stand-in, and how that looks in each of Apple's shapes."""
+"""Purchases at the fake App Store, and how each of Apple's interfaces shows them."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -155,16 +155,6 @@ class Bought:
                 else {}
             ),
         }
-
-
-def period_of(product_id: str) -> timedelta:
-    return timedelta(days=365 if "year" in product_id else 30)
-
-
-def price_of(product_id: str) -> int:
-    """In cents."""
-    monthly, yearly = (999, 9999) if "creator" in product_id else (399, 3999)
-    return yearly if "year" in product_id else monthly
 
 
 def _ms(at: datetime) -> int:

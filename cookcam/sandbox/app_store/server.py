@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from itertools import count
-from secrets import randbelow
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 import orjson
-import trio
 from attrs import define, field
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -28,11 +24,11 @@ from cookcam.sandbox.app_store.purchases import (
     Bought,
     Transaction,
     Where,
-    period_of,
-    price_of,
 )
-from cookcam.sandbox.commands import Mistake, Words, mistaken, span_of, told, words_of
-from cookcam.sandbox.listening import Listener
+from cookcam.sandbox.app_stores import StoreServer, include_commands, period_of, price_of
+from cookcam.sandbox.commands import Fields, InvalidCommand
+from cookcam.sandbox.keys import pem_of, verified_claims
+from cookcam.sandbox.serving import HttpFaults, Listener, bearer_token
 
 if TYPE_CHECKING:
     import httpx
@@ -45,62 +41,35 @@ GRACE_PERIOD = timedelta(days=6)
 
 
 @define
-class Behaviour:
-    """What a test may change while the stand-in runs.
+class Behaviour(HttpFaults):
+    """With `code`, failures are errors of the Server API. Bodies in `receipt_statuses` are the
+    next responses of verifyReceipt."""
 
-    While `failures` is above 0, answers have the HTTP `status` and count it down; with `code` they
-    are errors of the Server API. Bodies in
-    `receipt_statuses` are given out first, one an answer of verifyReceipt. `delay` is in seconds;
-    `garbled` answers are cut in half.
-    """
-
-    delay: float = 0.0
-    failures: int = 0
-    status: int = 500
     code: int | None = None
-    retry_after: int | None = None
-    garbled: bool = False
     receipt_statuses: list[dict[str, Any]] = field(factory=list[dict[str, Any]])
-    requests: list[str] = field(factory=list[str])
 
 
 @define(eq=False)
-class FakeAppStore:
-    """A running stand-in. `url` is the base of everything it serves.
+class FakeAppStore(StoreServer):
+    """A running fake: `url` is the base of everything it serves.
 
-    What the methods below do, people and banks do at Apple; each happens at Apple's time `now` and
-    posts a notification to `endpoint`, if there is one. `statuses` are the answers. That time goes
-    on with the real one, `ahead` of it by what `advance` and the ends of periods made it.
+    The methods below do what buyers, banks and Apple do; each posts a notification.
     """
 
     url: str
     authority: Authority
     behaviour: Behaviour
-    endpoint: str | None = None
-    http: httpx.AsyncClient | None = field(default=None, repr=False)
-    ahead: timedelta = timedelta()
     bought: dict[str, Bought] = field(factory=dict[str, Bought])
     notifications: list[str] = field(factory=list[str], repr=False)
-    statuses: list[int] = field(factory=list[int])
     shared_secret: str = SHARED_SECRET
     key: ec.EllipticCurvePrivateKey = field(
         factory=lambda: ec.generate_private_key(ec.SECP256R1()), repr=False
     )
-    # Apple never gives an id twice, whatever was forgotten meanwhile.
-    _ids: count[int] = field(factory=lambda: count(2 * 10**15 + randbelow(10**15)), repr=False)
-
-    @property
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
     @property
     def private_key(self) -> str:
         """The key of the Server API as App Store Connect gives it out."""
-        return self.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode()
+        return pem_of(self.key)
 
     @property
     def bindings(self) -> dict[str, str]:
@@ -138,7 +107,7 @@ class FakeAppStore:
         in US dollars."""
         now, price = self.now, 0 if trial else price_of(product_id)
         first = Transaction(
-            self._new_id(),
+            self.new_id(),
             product_id,
             now,
             now + (lasts or (timedelta(days=3) if trial else period_of(product_id))),
@@ -216,14 +185,6 @@ class FakeAppStore:
         bought.status = ACTIVE
         await self.notify(bought, "REFUND_REVERSED")
 
-    def advance(self, **by: float) -> None:
-        self.ahead += timedelta(**by)
-
-    def reach(self, at: datetime | None) -> None:
-        """It is that time now, if it was earlier."""
-        now = datetime.now(UTC)
-        self.ahead = max(self.ahead, (at or now) - now)
-
     def pass_time(self) -> None:
         """A moment, so that no two events have one time."""
         self.advance(milliseconds=5)
@@ -272,17 +233,8 @@ class FakeAppStore:
         await self.deliver(signed)
 
     async def deliver(self, signed: str) -> int | None:
-        """Posts a notification once; Apple would come back later for one that is not taken."""
-        if self.endpoint is None or self.http is None:
-            return None
-        import httpx
-
-        try:
-            answer = await self.http.post(self.endpoint, json={"signedPayload": signed})
-        except httpx.HTTPError:
-            return None  # nobody is there
-        self.statuses.append(answer.status_code)
-        return answer.status_code
+        """Post a notification once, without Apple's repeats."""
+        return await self.post({"signedPayload": signed})
 
     def _renewed(self, bought: Bought) -> None:
         self.reach(bought.newest.expires_at)
@@ -295,11 +247,8 @@ class FakeAppStore:
         now = self.now
         price = price_of(product_id)
         return Transaction(
-            self._new_id(), product_id, now, now + period_of(product_id), price_cents=price
+            self.new_id(), product_id, now, now + period_of(product_id), price_cents=price
         )
-
-    def _new_id(self) -> str:
-        return str(next(self._ids))
 
 
 @asynccontextmanager
@@ -311,7 +260,7 @@ async def open_apple(
     endpoint: str | None = None,
     http: httpx.AsyncClient | None = None,
 ) -> AsyncGenerator[FakeAppStore]:
-    """Serves the stand-in until the block ends; it answers when the block begins.
+    """Serve the fake until the block ends; it is ready when the block begins.
 
     Notifications go to `endpoint` through `http`, or a client of its own. Raises OSError when the
     port is taken.
@@ -321,7 +270,11 @@ async def open_apple(
     listener = Listener.open(host, port)
     async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
         fake = FakeAppStore(
-            listener.url, authority or Authority.make(), Behaviour(), endpoint, http or own
+            listener.url,
+            authority or Authority.make(),
+            Behaviour(),
+            endpoint=endpoint,
+            http=http or own,
         )
         async with listener.serving(create_app(fake)):
             yield fake
@@ -331,29 +284,17 @@ def create_app(fake: FakeAppStore) -> QuartTrio:
     app = QuartTrio("cookcam.sandbox.apple")
     behaviour = fake.behaviour
 
-    def answer(body: Any, status: int = 200) -> Response:
-        content = orjson.dumps(body)
-        if behaviour.garbled:
-            content = content[: len(content) // 2]
-        return Response(content, status=status, content_type="application/json")
+    answer = behaviour.json_response
 
     @app.before_request
     async def trouble() -> Response | None:
         if request.path.startswith("/_sandbox/"):
             return None
-        behaviour.requests.append(f"{request.method} {request.path}")
-        if behaviour.delay:
-            await trio.sleep(behaviour.delay)
-        if behaviour.failures <= 0:
-            return None
-        behaviour.failures -= 1
-        if behaviour.code is not None:
-            error = {"errorCode": behaviour.code, "errorMessage": "as a test wants it"}
-            return answer(error, behaviour.status)
-        refusal = Response("upstream trouble", status=behaviour.status)
-        if behaviour.retry_after is not None:
-            refusal.headers["Retry-After"] = str(behaviour.retry_after)
-        return refusal
+        failed = await behaviour.apply()
+        if failed is None or behaviour.code is None:
+            return failed
+        error = {"errorCode": behaviour.code, "errorMessage": "as a test wants it"}
+        return answer(error, behaviour.status)
 
     async def verify(where: Where) -> Response:
         asked = orjson.loads(await request.get_data())
@@ -402,58 +343,76 @@ def create_app(fake: FakeAppStore) -> QuartTrio:
     async def of_sandbox(transaction_id: str) -> Response:
         return statuses(transaction_id, "Sandbox")
 
-    _control(app, fake)
+    _include_commands(app, fake)
     return app
 
 
 def _is_authorised(fake: FakeAppStore) -> bool:
     import jwt
 
-    token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    try:
-        claims = jwt.decode(
-            token,
-            fake.key.public_key(),
-            algorithms=["ES256"],
-            audience="appstoreconnect-v1",
-            issuer=ISSUER_ID,
-        )
-        return claims.get("bid") == BUNDLE_ID and jwt.get_unverified_header(token)["kid"] == KEY_ID
-    except jwt.PyJWTError:
+    token = bearer_token()
+    claims = verified_claims(
+        token,
+        fake.key.public_key(),
+        "ES256",
+        audience="appstoreconnect-v1",
+        issuer=ISSUER_ID,
+    )
+    if claims is None or claims.get("bid") != BUNDLE_ID:
         return False
+    return jwt.get_unverified_header(token)["kid"] == KEY_ID
 
 
-BUY: Words = {
-    "product_id": str,
-    "account_token": str,
-    "trial": bool,
-    "where": str,
-    "bundle_id": str,
-    "shared": bool,
-    "price_cents": int,
-    "currency": str,
+COMMANDS: Mapping[str, Fields] = {
+    "buy": {
+        "product_id": str,
+        "account_token": str,
+        "trial": bool,
+        "where": str,
+        "bundle_id": str,
+        "shared": bool,
+        "price_cents": int,
+        "currency": str,
+    },
+    **{
+        name: {"id": str, **fields}
+        for name, fields in {
+            "renew": {},
+            "fail_payment": {"grace": bool},
+            "end_grace": {},
+            "set_renewal": {"renews": bool},
+            "upgrade": {"product_id": str},
+            "downgrade": {"product_id": str},
+            "expire": {},
+            "refund": {"kind": str, "periods_ago": int, "percent": int},
+            "reverse_refund": {},
+        }.items()
+    },
 }
-DEEDS: Mapping[str, Words] = {
-    "renew": {},
-    "fail_payment": {"grace": bool},
-    "end_grace": {},
-    "set_renewal": {"renews": bool},
-    "upgrade": {"product_id": str},
-    "downgrade": {"product_id": str},
-    "expire": {},
-    "refund": {"kind": str, "periods_ago": int, "percent": int},
-    "reverse_refund": {},
+"""Methods of `FakeAppStore` that are commands as well, with the fields they accept."""
+
+REQUIRED_FIELDS = {
+    "buy": ("product_id",),
+    "set_renewal": ("id", "renews"),
+    "upgrade": ("id", "product_id"),
+    "downgrade": ("id", "product_id"),
+    "*": ("id",),
 }
-"""Methods of the stand-in that are paths as well, with what they take."""
-
-REQUIRED = {"set_renewal": ("renews",), "upgrade": ("product_id",), "downgrade": ("product_id",)}
 
 
-def _control(app: QuartTrio, fake: FakeAppStore) -> None:
-    """`POST /_sandbox/<deed>`: what people do, for a stand-in in a process of its own."""
-    app.register_error_handler(Mistake, mistaken)
-
-    def shown(bought: Bought) -> dict[str, Any]:
+def _include_commands(app: QuartTrio, fake: FakeAppStore) -> None:
+    async def run(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+        if name == "buy":
+            if fields.get("where", "Production") not in get_args(Where):
+                raise InvalidCommand(f"where has to be one of {', '.join(get_args(Where))}")
+            bought = await fake.buy(**fields)
+        else:
+            bought = fake.bought.get(fields.pop("id"))
+            if bought is None:
+                raise LookupError("no such subscription")
+            if not 0 <= fields.get("periods_ago", 0) < len(bought.transactions):
+                raise InvalidCommand("periods_ago is before the purchase")
+            await getattr(fake, name)(bought, **fields)
         return {
             "id": bought.id,
             "receipt": bought.receipt,
@@ -463,28 +422,4 @@ def _control(app: QuartTrio, fake: FakeAppStore) -> None:
             "status": bought.status,
         }
 
-    @app.post("/_sandbox/buy")
-    async def buy() -> Response:
-        asked = words_of(await request.get_data(), BUY, "product_id")
-        if asked.get("where", "Production") not in get_args(Where):
-            raise Mistake(f"where has to be one of {', '.join(get_args(Where))}")
-        return told(shown(await fake.buy(**asked)))
-
-    @app.post("/_sandbox/advance")
-    async def advance() -> Response:
-        fake.ahead += span_of(await request.get_data())
-        return told({"now": fake.now})
-
-    @app.post("/_sandbox/<deed>")
-    async def do(deed: str) -> Response:
-        if deed not in DEEDS:
-            return told({"error": f"there is no {deed} here"}, 404)
-        words = {"id": str, **DEEDS[deed]}
-        asked = words_of(await request.get_data(), words, "id", *REQUIRED.get(deed, ()))
-        bought = fake.bought.get(asked.pop("id"))
-        if bought is None:
-            return told({"error": "no such subscription"}, 404)
-        if not 0 <= asked.get("periods_ago", 0) < len(bought.transactions):
-            raise Mistake("periods_ago is before the purchase")
-        await getattr(fake, deed)(bought, **asked)
-        return told(shown(bought))
+    include_commands(app, fake, COMMANDS, REQUIRED_FIELDS, run)

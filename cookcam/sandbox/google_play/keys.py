@@ -1,16 +1,20 @@
-"""The keys of the stand-in: the service account's, and the one that signs pushed tokens."""
+"""Keys of the fake Google Play: the service account's, and the one that signs pushed tokens."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-import orjson
 from attrs import field, frozen
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-ACCOUNT = "cookcam@sandbox.iam.gserviceaccount.com"
+from cookcam.sandbox.keys import ServiceAccount, new_rsa_key
+
+SERVICE_ACCOUNT = ServiceAccount(
+    "cookcam@sandbox.iam.gserviceaccount.com",
+    "sandbox",
+    "https://www.googleapis.com/auth/androidpublisher",
+)
 PUSHER = "rtdn-push@sandbox.iam.gserviceaccount.com"
 AUDIENCE = "cookcam-rtdn"
 KEY_ID = "sandbox-push-key"
@@ -18,36 +22,17 @@ KEY_ID = "sandbox-push-key"
 
 @frozen
 class Keys:
-    """Made once: RSA keys take a while."""
+    """Take about 200 ms to make."""
 
     account: rsa.RSAPrivateKey = field(repr=False)
     push: rsa.RSAPrivateKey = field(repr=False)
 
     @classmethod
     def make(cls) -> Keys:
-        return cls(
-            rsa.generate_private_key(public_exponent=65537, key_size=2048),
-            rsa.generate_private_key(public_exponent=65537, key_size=2048),
-        )
+        return cls(new_rsa_key(), new_rsa_key())
 
     def service_account(self, token_uri: str) -> str:
-        """The JSON text that Google Cloud gives out."""
-        pem = self.account.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode()
-        return orjson.dumps(
-            {
-                "type": "service_account",
-                "project_id": "sandbox",
-                "private_key_id": "sandbox-account-key",
-                "private_key": pem,
-                "client_email": ACCOUNT,
-                "client_id": "100000000000000000001",
-                "token_uri": token_uri,
-            }
-        ).decode()
+        return SERVICE_ACCOUNT.key_file(self.account, token_uri)
 
     def push_token(self, **claims: Any) -> str:
         """What Pub/Sub sends in `Authorization`; `claims` replace its own."""

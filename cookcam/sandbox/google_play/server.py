@@ -6,9 +6,7 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from itertools import count
-from secrets import randbelow
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import orjson
@@ -17,16 +15,16 @@ from attrs import define, field
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from cookcam.sandbox.commands import Mistake, Words, mistaken, span_of, told, words_of
-from cookcam.sandbox.google_play.keys import ACCOUNT, AUDIENCE, PUSHER, Keys
-from cookcam.sandbox.listening import Listener
+from cookcam.sandbox.app_stores import StoreServer, include_commands, period_of, price_of
+from cookcam.sandbox.commands import Fields
+from cookcam.sandbox.google_play.keys import AUDIENCE, PUSHER, SERVICE_ACCOUNT, Keys
+from cookcam.sandbox.serving import HttpFaults, Listener, bearer_token
 
 if TYPE_CHECKING:
     import httpx
 
 PACKAGE = "com.abmccull.cookcamexpo"
 SUBSCRIPTION = "projects/sandbox/subscriptions/cookcam-rtdn-subscription"
-SCOPE = "https://www.googleapis.com/auth/androidpublisher"
 GRACE_PERIOD = timedelta(days=7)
 
 RECOVERED, RENEWED, CANCELED, PURCHASED, ON_HOLD, IN_GRACE, RESTARTED = 1, 2, 3, 4, 5, 6, 7
@@ -35,22 +33,12 @@ PENDING_CANCELED = 20
 
 
 @define
-class Behaviour:
-    """What a test may change while the stand-in runs.
+class Behaviour(HttpFaults):
+    """`of_tokens`: the token endpoint fails too. `order_failure` is the status of every response
+    about orders: 403 of a key that may not see financial data."""
 
-    While `failures` is above 0, answers have `status` and count it down, those of the token too
-    if `of_tokens`. `delay` is in seconds; `garbled` answers are cut in half. `order_failure` is
-    the status of every answer about orders: 403 of a key that may see no finances.
-    """
-
-    delay: float = 0.0
-    failures: int = 0
-    status: int = 500
     of_tokens: bool = False
-    retry_after: int | None = None
-    garbled: bool = False
     order_failure: int | None = None
-    requests: list[str] = field(factory=list[str])
 
 
 @define(eq=False)
@@ -167,31 +155,19 @@ class Bought:
 
 
 @define(eq=False)
-class FakeGooglePlay:
-    """A running stand-in. `url` is what `GOOGLE_PLAY_API_URL` has to be.
+class FakeGooglePlay(StoreServer):
+    """A running fake: `url` is what `GOOGLE_PLAY_API_URL` has to be.
 
-    What the methods below do, people and banks do at Google; each happens at Google's time `now`
-    and pushes a notification to `endpoint`, if there is one. `statuses` are the answers. That time
-    goes on with the real one, `ahead` of it by what `advance` and the ends of periods made it.
+    The methods below do what buyers, banks and Google do; each pushes a notification.
     """
 
     url: str
     keys: Keys = field(repr=False)
     behaviour: Behaviour
-    endpoint: str | None = None
-    http: httpx.AsyncClient | None = field(default=None, repr=False)
-    ahead: timedelta = timedelta()
     bought: dict[str, Bought] = field(factory=dict[str, Bought])
     orders: dict[str, Order] = field(factory=dict[str, Order])
     access_tokens: list[str] = field(factory=list[str], repr=False)
     envelopes: list[dict[str, Any]] = field(factory=list[dict[str, Any]], repr=False)
-    statuses: list[int] = field(factory=list[int])
-    # Google never gives an id twice, whatever was forgotten meanwhile.
-    _ids: count[int] = field(factory=lambda: count(10**15 + randbelow(10**15)), repr=False)
-
-    @property
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
 
     @property
     def service_account(self) -> str:
@@ -227,7 +203,7 @@ class FakeGooglePlay:
             state="PENDING" if pending else "ACTIVE",
             started_at=now,
             expires_at=None if pending else now + period,
-            order_id=f"GPA.{next(self._ids)}",
+            order_id=f"GPA.{self.new_id()}",
             account_token=account_token,
             trial=trial,
             test=test,
@@ -308,14 +284,6 @@ class FakeGooglePlay:
         told = {"purchaseToken": bought.token, "orderId": order.id, "productType": 1}
         await self.push({"voidedPurchaseNotification": told})
 
-    def advance(self, **by: float) -> None:
-        self.ahead += timedelta(**by)
-
-    def reach(self, at: datetime | None) -> None:
-        """It is that time now, if it was earlier."""
-        now = datetime.now(UTC)
-        self.ahead = max(self.ahead, (at or now) - now)
-
     def _charge(self, bought: Bought) -> None:
         cents = 0 if bought.trial else price_of(bought.product_id)
         order = Order(bought.newest_order, bought.token, bought.product_id, self.now, cents)
@@ -331,7 +299,7 @@ class FakeGooglePlay:
         data = {"version": "1.0", "packageName": package, "eventTimeMillis": now, **told}
         message = {
             "data": b64encode(orjson.dumps(data)).decode(),
-            "messageId": str(next(self._ids)),
+            "messageId": self.new_id(),
             "publishTime": _text(self.now),
         }
         return {"message": message, "subscription": SUBSCRIPTION}
@@ -342,18 +310,9 @@ class FakeGooglePlay:
         await self.deliver(envelope)
 
     async def deliver(self, envelope: dict[str, Any], token: str | None = None) -> int | None:
-        """Posts a message once; Pub/Sub would come back for one that is not taken."""
-        if self.endpoint is None or self.http is None:
-            return None
+        """Post a message once, without Pub/Sub's repeats."""
         headers = {"Authorization": f"Bearer {token or self.keys.push_token()}"}
-        import httpx
-
-        try:
-            answer = await self.http.post(self.endpoint, json=envelope, headers=headers)
-        except httpx.HTTPError:
-            return None  # nobody is there
-        self.statuses.append(answer.status_code)
-        return answer.status_code
+        return await self.post(envelope, headers)
 
 
 @asynccontextmanager
@@ -365,7 +324,7 @@ async def open_google_play(
     endpoint: str | None = None,
     http: httpx.AsyncClient | None = None,
 ) -> AsyncGenerator[FakeGooglePlay]:
-    """Serves the stand-in until the block ends; it answers when the block begins.
+    """Serve the fake until the block ends; it is ready when the block begins.
 
     Notifications go to `endpoint` through `http`, or a client of its own. Raises OSError when the
     port is taken.
@@ -375,7 +334,7 @@ async def open_google_play(
     listener = Listener.open(host, port)
     async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
         keys = keys or await trio.to_thread.run_sync(Keys.make)
-        fake = FakeGooglePlay(listener.url, keys, Behaviour(), endpoint, http or own)
+        fake = FakeGooglePlay(listener.url, keys, Behaviour(), endpoint=endpoint, http=http or own)
         async with listener.serving(create_app(fake)):
             yield fake
 
@@ -386,11 +345,7 @@ def create_app(fake: FakeGooglePlay) -> QuartTrio:
     package = f"/androidpublisher/v3/applications/{PACKAGE}"
     of_app = f"{package}/purchases"
 
-    def answer(body: Any, status: int = 200) -> Response:
-        content = orjson.dumps(body)
-        if behaviour.garbled:
-            content = content[: len(content) // 2]
-        return Response(content, status=status, content_type="application/json")
+    answer = behaviour.json_response
 
     def refusal(status: int, reason: str) -> Response:
         errors = [{"domain": "androidpublisher", "message": reason, "reason": reason}]
@@ -400,33 +355,17 @@ def create_app(fake: FakeGooglePlay) -> QuartTrio:
     async def trouble() -> Response | None:
         if request.path.startswith("/_sandbox/"):
             return None
-        behaviour.requests.append(f"{request.method} {request.path}")
-        if behaviour.delay:
-            await trio.sleep(behaviour.delay)
-        if behaviour.failures > 0 and (request.path != "/token" or behaviour.of_tokens):
-            behaviour.failures -= 1
-            failed = Response("upstream trouble", status=behaviour.status)
-            if behaviour.retry_after is not None:
-                failed.headers["Retry-After"] = str(behaviour.retry_after)
+        failed = await behaviour.apply(request.path != "/token" or behaviour.of_tokens)
+        if failed is not None:
             return failed
-        if request.path.startswith("/androidpublisher/"):
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if given not in fake.access_tokens:
-                return refusal(401, "UNAUTHENTICATED")
+        needs_token = request.path.startswith("/androidpublisher/")
+        if needs_token and bearer_token() not in fake.access_tokens:
+            return refusal(401, "UNAUTHENTICATED")
         return None
 
-    @app.post("/token")
-    async def token() -> Response:
-        if not _is_assertion(fake, str((await cast("Any", request).form)["assertion"])):
-            return answer({"error": "invalid_grant"}, 400)
-        fake.access_tokens.append(f"ya29.{uuid4().hex}")
-        return answer(
-            {
-                "access_token": fake.access_tokens[-1],
-                "expires_in": 3599,
-                "token_type": "Bearer",
-            }
-        )
+    SERVICE_ACCOUNT.include_token_endpoint(
+        app, lambda: fake.keys.account, f"{fake.url}/token", fake.access_tokens, behaviour
+    )
 
     @app.get(of_app + "/subscriptionsv2/tokens/<path:purchase>")
     async def subscription(purchase: str) -> Response:
@@ -468,89 +407,55 @@ def create_app(fake: FakeGooglePlay) -> QuartTrio:
     async def certs() -> Response:
         return answer(fake.keys.public())
 
-    _control(app, fake)
+    _include_commands(app, fake)
     return app
 
 
-def _is_assertion(fake: FakeGooglePlay, assertion: str) -> bool:
-    import jwt
-
-    try:
-        claims = jwt.decode(
-            assertion,
-            fake.keys.account.public_key(),
-            algorithms=["RS256"],
-            audience=f"{fake.url}/token",
-            issuer=ACCOUNT,
-        )
-    except jwt.PyJWTError:
-        return False
-    return claims["scope"] == SCOPE and claims["exp"] - claims["iat"] <= 3600
-
-
-BUY: Words = {
-    "product_id": str,
-    "account_token": str,
-    "trial": bool,
-    "test": bool,
-    "pending": bool,
+COMMANDS: Mapping[str, Fields] = {
+    "buy": {
+        "product_id": str,
+        "account_token": str,
+        "trial": bool,
+        "test": bool,
+        "pending": bool,
+    },
+    **{
+        name: {"purchase_token": str, **fields}
+        for name, fields in {
+            "pay": {},
+            "drop": {},
+            "renew": {},
+            "fail_payment": {},
+            "hold": {},
+            "cancel": {},
+            "restart": {},
+            "pause": {},
+            "expire": {},
+            "revoke": {"percent": int},
+            "void": {"order_id": str},
+        }.items()
+    },
 }
-DEEDS: Mapping[str, Words] = {
-    "pay": {},
-    "drop": {},
-    "renew": {},
-    "fail_payment": {},
-    "hold": {},
-    "cancel": {},
-    "restart": {},
-    "pause": {},
-    "expire": {},
-    "revoke": {"percent": int},
-    "void": {"order_id": str},
-}
-"""Methods of the stand-in that are paths as well, with what they take."""
+"""Methods of `FakeGooglePlay` that are commands as well, with the fields they accept."""
 
 
-def _control(app: QuartTrio, fake: FakeGooglePlay) -> None:
-    """`POST /_sandbox/<deed>`: what people do, for a stand-in in a process of its own."""
-    app.register_error_handler(Mistake, mistaken)
+def _include_commands(app: QuartTrio, fake: FakeGooglePlay) -> None:
+    async def run(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+        if name == "buy":
+            bought = await fake.buy(**fields)
+        else:
+            bought = fake.bought.get(fields.pop("purchase_token"))
+            if bought is None:
+                raise LookupError("no such purchase")
+            if fields.get("order_id", bought.newest_order) not in fake.orders:
+                raise LookupError("no such order")
+            await getattr(fake, name)(bought, **fields)
+        return {"purchase_token": bought.token, **bought.shown()}
 
-    def shown(bought: Bought) -> Response:
-        return told({"purchase_token": bought.token, **bought.shown()})
-
-    @app.post("/_sandbox/buy")
-    async def buy() -> Response:
-        asked = words_of(await request.get_data(), BUY, "product_id")
-        return shown(await fake.buy(**asked))
-
-    @app.post("/_sandbox/advance")
-    async def advance() -> Response:
-        fake.ahead += span_of(await request.get_data())
-        return told({"now": fake.now})
-
-    @app.post("/_sandbox/<deed>")
-    async def do(deed: str) -> Response:
-        if deed not in DEEDS:
-            return told({"error": f"there is no {deed} here"}, 404)
-        words = {"purchase_token": str, **DEEDS[deed]}
-        asked = words_of(await request.get_data(), words, "purchase_token")
-        bought = fake.bought.get(asked.pop("purchase_token"))
-        if bought is None:
-            return told({"error": "no such purchase"}, 404)
-        if asked.get("order_id", bought.newest_order) not in fake.orders:
-            return told({"error": "no such order"}, 404)
-        await getattr(fake, deed)(bought, **asked)
-        return shown(bought)
+    include_commands(app, fake, COMMANDS, REQUIRED_FIELDS, run)
 
 
-def period_of(product_id: str) -> timedelta:
-    return timedelta(days=365 if "year" in product_id else 30)
-
-
-def price_of(product_id: str) -> int:
-    """In cents."""
-    monthly, yearly = (999, 9999) if "creator" in product_id else (399, 3999)
-    return yearly if "year" in product_id else monthly
+REQUIRED_FIELDS = {"buy": ("product_id",), "*": ("purchase_token",)}
 
 
 def money(cents: float, currency: str = "USD") -> dict[str, Any]:

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from cookcam.sandbox.keys import pem_of
+
 _TEN_YEARS = 10 * 365 * 86_400
 
 
@@ -39,13 +41,8 @@ class SigningKey:
                 raise ValueError(f"{path} holds no elliptic curve key")
             return cls._of(private)
         made = cls.generate()
-        pem = made.private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
         path.touch(mode=0o600, exist_ok=False)
-        path.write_bytes(pem)
+        path.write_text(pem_of(made.private))
         return made
 
     @classmethod

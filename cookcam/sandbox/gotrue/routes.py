@@ -7,24 +7,25 @@ from typing import Any, TypeAlias, TypeVar, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
-import orjson
 import psycopg
 import trio
 from attrs import asdict
-from cattrs import Converter
-from cattrs.errors import BaseValidationError
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from cookcam.sandbox.gotrue import faults, shapes
-from cookcam.sandbox.gotrue.behaviour import Behaviour
 from cookcam.sandbox.gotrue.service import Auth
+from cookcam.sandbox.serving import (
+    bearer_token,
+    json_response,
+    read_json_object,
+    replace_settings,
+)
 
 T = TypeVar("T")
 Body: TypeAlias = dict[str, Any]
 
 _log = logging.getLogger("cookcam.sandbox.gotrue")
-_JSON = "application/json"
 
 
 def create_app(auth: Auth) -> QuartTrio:
@@ -47,10 +48,9 @@ def _gateway(app: QuartTrio, auth: Auth) -> None:
             return None
         if auth.behaviour.delay:
             await trio.sleep(auth.behaviour.delay)
-        failure = auth.behaviour.failure
-        if failure is not None and not failure.late:
-            auth.behaviour.take_failure()
-            raise faults.staged(failure.status)
+        status = auth.behaviour.take_failure(late=False)
+        if status is not None:
+            raise faults.staged(status)
         if request.path.endswith(("/.well-known/jwks.json", "/verify")):
             return None  # what browsers open has no key
         key = request.headers.get("apikey") or request.args.get("apikey")
@@ -64,10 +64,10 @@ def _gateway(app: QuartTrio, auth: Auth) -> None:
 
     @app.after_request
     async def lose_answer(response: Response) -> Response:
-        failure = auth.behaviour.failure
-        if failure is not None and failure.late and request.path.startswith("/auth/v1/"):
-            auth.behaviour.take_failure()
-            return fault_response(faults.staged(failure.status))
+        if request.path.startswith("/auth/v1/"):
+            status = auth.behaviour.take_failure(late=True)
+            if status is not None:
+                return fault_response(faults.staged(status))
         return response
 
     @app.errorhandler(faults.AuthFault)
@@ -81,7 +81,7 @@ def _gateway(app: QuartTrio, auth: Auth) -> None:
 
     def fault_response(fault: faults.AuthFault) -> Response:
         version = request.headers.get(faults.API_VERSION_HEADER)
-        response = _json(fault.body(version), fault.status)
+        response = json_response(fault.body(version), fault.status)
         response.headers["x-sb-error-code"] = fault.code
         if version is not None and version >= faults.API_VERSION:
             response.headers[faults.API_VERSION_HEADER] = faults.API_VERSION
@@ -91,13 +91,13 @@ def _gateway(app: QuartTrio, auth: Auth) -> None:
 def _public(app: QuartTrio, auth: Auth) -> None:
     @app.get("/auth/v1/.well-known/jwks.json")
     async def jwks() -> Response:
-        response = _json(auth.key.jwks())
+        response = json_response(auth.key.jwks())
         response.headers["Cache-Control"] = "public, max-age=600"
         return response
 
     @app.get("/auth/v1/health")
     async def health() -> Response:
-        return _json(
+        return json_response(
             {
                 "version": "sandbox",
                 "name": "GoTrue",
@@ -107,7 +107,7 @@ def _public(app: QuartTrio, auth: Auth) -> None:
 
     @app.get("/auth/v1/settings")
     async def settings() -> Response:
-        return _json(
+        return json_response(
             {
                 "external": {"email": True, "phone": False, "anonymous_users": False},
                 "disable_signup": False,
@@ -129,7 +129,7 @@ def _grants(app: QuartTrio, auth: Auth) -> None:
                 422, "anonymous_provider_disabled", "Anonymous sign-ins are disabled"
             )
         data = _metadata(body, "data")
-        return _json(await auth.sign_up(email, _text(body, "password"), data))
+        return json_response(await auth.sign_up(email, _text(body, "password"), data))
 
     @app.post("/auth/v1/token")
     async def token() -> Response:
@@ -139,12 +139,12 @@ def _grants(app: QuartTrio, auth: Auth) -> None:
             email = _text(body, "email")
             if not email:
                 raise faults.validation_failed("missing email or phone")
-            return _json(await auth.sign_in(email, _text(body, "password")))
+            return json_response(await auth.sign_in(email, _text(body, "password")))
         if grant == "refresh_token":
             refresh_token = _text(body, "refresh_token")
             if not refresh_token:
                 raise faults.validation_failed("refresh_token required")
-            return _json(await auth.refresh(refresh_token))
+            return json_response(await auth.refresh(refresh_token))
         raise faults.AuthFault(400, "invalid_credentials", "unsupported_grant_type")
 
     @app.post("/auth/v1/recover")
@@ -153,7 +153,7 @@ def _grants(app: QuartTrio, auth: Auth) -> None:
         if not email:
             raise faults.validation_failed("Password recovery requires an email")
         await auth.recover(email, request.args.get("redirect_to", ""))
-        return _json({})
+        return json_response({})
 
     @app.get("/auth/v1/verify")
     async def follow_link() -> Response:
@@ -171,7 +171,7 @@ def _grants(app: QuartTrio, auth: Auth) -> None:
     @app.post("/auth/v1/verify")
     async def verify() -> Response:
         body = await _body()
-        return _json(await auth.verify(_text(body, "token_hash") or _text(body, "token")))
+        return json_response(await auth.verify(_text(body, "token_hash") or _text(body, "token")))
 
 
 def _sessions(app: QuartTrio, auth: Auth) -> None:
@@ -185,11 +185,11 @@ def _sessions(app: QuartTrio, auth: Auth) -> None:
         if body.keys() - {"code_challenge", "code_challenge_method"} != {"password"}:
             raise faults.validation_failed("the stand-in changes the password, and only that")
         row = await auth.change_password(_bearer(), _text(body, "password"))
-        return _json(shapes.user_json(row))
+        return json_response(shapes.user_json(row))
 
     @app.get("/auth/v1/user")
     async def user() -> Response:
-        return _json(shapes.user_json(await auth.user_of(_bearer())))
+        return json_response(shapes.user_json(await auth.user_of(_bearer())))
 
     @app.post("/auth/v1/logout")
     async def logout() -> Response:
@@ -203,7 +203,7 @@ def _sessions(app: QuartTrio, auth: Auth) -> None:
 def _administration(app: QuartTrio, auth: Auth) -> None:
     def require_service_role() -> None:
         if auth.role_of(_bearer()) != "service_role":
-            raise faults.not_admin()
+            raise faults.error("not_admin")
 
     def user_of(user_id: str) -> UUID:
         try:
@@ -222,13 +222,13 @@ def _administration(app: QuartTrio, auth: Auth) -> None:
             _metadata(body, "app_metadata"),
             confirmed=body.get("email_confirm") is True,
         )
-        return _json(shapes.user_json(row))
+        return json_response(shapes.user_json(row))
 
     @app.delete("/auth/v1/admin/users/<user_id>")
     async def delete_user(user_id: str) -> Response:
         require_service_role()
         await auth.delete_user(user_of(user_id))
-        return _json({})
+        return json_response({})
 
     @app.put("/auth/v1/admin/users/<user_id>")
     async def update_other(user_id: str) -> Response:
@@ -238,52 +238,41 @@ def _administration(app: QuartTrio, auth: Auth) -> None:
         if body.keys() != {"ban_duration"}:
             raise faults.validation_failed("the stand-in changes ban_duration, and only that")
         row = await auth.ban_user(user_of(user_id), _text(body, "ban_duration"))
-        return _json(shapes.user_json(row))
+        return json_response(shapes.user_json(row))
 
     @app.get("/sandbox/mails")
     async def mails() -> Response:
         """Not GoTrue's: the mails it would have sent, newest first."""
         require_service_role()
-        return _json([asdict(mail) for mail in reversed(auth.mails)])
+        return json_response([asdict(mail) for mail in reversed(auth.mails)])
 
     @app.put("/sandbox/behaviour")
     async def set_behaviour() -> Response:
         """Not GoTrue's: replaces the named settings of the stand-in and tells all of them."""
         require_service_role()
-        converter = Converter(forbid_extra_keys=True)
-        known = cast(Body, converter.unstructure(auth.behaviour))
+        changes = await _body()
         try:
-            wanted = converter.structure({**known, **await _body()}, Behaviour)
-        except BaseValidationError:
-            raise faults.validation_failed("not a behaviour of the stand-in") from None
-        for name in known:
-            setattr(auth.behaviour, name, getattr(wanted, name))
-        return _json(converter.unstructure(auth.behaviour))
-
-
-def _json(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status=status, content_type=_JSON)
+            return json_response(replace_settings(auth.behaviour, changes))
+        except ValueError as error:
+            raise faults.validation_failed(str(error)) from None
 
 
 def _gateway_refusal(message: str) -> Response:
-    return _json({"message": message, "hint": "Send the project's key as `apikey`."}, 401)
+    return json_response({"message": message, "hint": "Send the project's key as `apikey`."}, 401)
 
 
 def _bearer() -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise faults.no_authorization()
-    return token.strip()
+    token = bearer_token()
+    if not token:
+        raise faults.error("no_authorization")
+    return token
 
 
 async def _body() -> Body:
     try:
-        body = orjson.loads(await request.get_data())
-    except orjson.JSONDecodeError as error:
+        return await read_json_object()
+    except ValueError as error:
         raise faults.bad_json(str(error)) from None
-    if not isinstance(body, dict):
-        raise faults.bad_json("expected an object")
-    return cast(Body, body)
 
 
 def _text(body: Body, name: str) -> str:

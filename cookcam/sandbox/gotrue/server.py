@@ -17,7 +17,7 @@ from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.gotrue.routes import create_app
 from cookcam.sandbox.gotrue.service import Auth, Mail
 from cookcam.sandbox.gotrue.store import Store
-from cookcam.sandbox.listening import Listener
+from cookcam.sandbox.serving import Listener
 
 
 @frozen

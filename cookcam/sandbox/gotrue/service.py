@@ -65,7 +65,7 @@ class Auth:
                 return shapes.pending_json(row) if confirm else self._open(rows, row)
             existing = rows.user_by_email(email)
             if not confirm or existing is None:
-                raise faults.user_already_exists()
+                raise faults.error("user_already_exists")
             unconfirmed = existing.email_confirmed_at is None
             return shapes.pending_json(existing) if unconfirmed else shapes.decoy_json(existing)
 
@@ -89,7 +89,7 @@ class Auth:
             )
         )
         if row is None:
-            raise faults.email_exists()
+            raise faults.error("email_exists")
         return row
 
     async def sign_in(self, email: str, password: str) -> dict[str, Any]:
@@ -101,9 +101,9 @@ class Auth:
         hashed = row.encrypted_password if row is not None else None
         good = await trio.to_thread.run_sync(passwords.matches, password, hashed)
         if row is None or not good:
-            raise faults.invalid_credentials()
+            raise faults.error("invalid_credentials")
         if row.email_confirmed_at is None:
-            raise faults.email_not_confirmed()
+            raise faults.error("email_not_confirmed")
         return await self.store.run(lambda rows: self._open(rows, row))
 
     async def refresh(self, token: str) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Auth:
         answer = await self.store.run(lambda rows: self._rotate(rows, token))
         if answer is None:
             # Said after the commit: the family stays revoked.
-            raise faults.refresh_token_already_used()
+            raise faults.error("refresh_token_already_used")
         return answer
 
     async def user_of(self, token: str) -> UserRow:
@@ -144,12 +144,12 @@ class Auth:
         """The session that the link of a mail opens, once."""
         user_id, made = self._links.pop(token, (None, datetime.now(UTC)))
         if user_id is None or datetime.now(UTC) - made > _LINK_LASTS:
-            raise faults.otp_expired()
+            raise faults.error("otp_expired")
 
         def work(rows: Rows) -> dict[str, Any]:
             row = rows.user(user_id)
             if row is None:
-                raise faults.otp_expired()
+                raise faults.error("otp_expired")
             if row.email_confirmed_at is None:
                 rows.confirm(user_id)
             return self._open(rows, row, "otp")
@@ -160,7 +160,7 @@ class Auth:
         """Ends the other sessions of the person, as the real service does."""
         user = await self.user_of(token)
         if await trio.to_thread.run_sync(passwords.matches, password, user.encrypted_password):
-            raise faults.same_password()
+            raise faults.error("same_password")
         hashed = await _hashed(password)
 
         def work(rows: Rows) -> UserRow:
@@ -177,12 +177,12 @@ class Auth:
         until = timedelta(seconds=seconds) if seconds is not None else None
         row = await self.store.run(lambda rows: rows.ban(user_id, until))
         if row is None:
-            raise faults.user_not_found()
+            raise faults.error("user_not_found")
         return row
 
     async def delete_user(self, user_id: UUID) -> None:
         if not await self.store.run(lambda rows: rows.delete_user(user_id)):
-            raise faults.user_not_found()
+            raise faults.error("user_not_found")
 
     def role_of(self, token: str) -> str:
         """The database role a good token or project key carries."""
@@ -204,12 +204,14 @@ class Auth:
             raise faults.AuthFault(403, "bad_jwt", "invalid claim: missing sub claim") from None
         row = rows.user(user_id)
         if row is None:
-            raise faults.user_of_token_not_found()
+            raise faults.AuthFault(
+                403, "user_not_found", "User from sub claim in JWT does not exist"
+            )
         if row.banned:
             raise faults.user_banned(403)
         session = rows.session(session_id) if session_id else None
         if session_id and session is None:
-            raise faults.session_not_found()
+            raise faults.error("session_not_found")
         return row, session
 
     def _open(self, rows: Rows, row: UserRow, method: str = "password") -> dict[str, Any]:
@@ -224,7 +226,7 @@ class Auth:
         # Read again under the lock: another request may have rotated it meanwhile.
         found = rows.refresh_token(token)
         if found is None or session is None:
-            raise faults.refresh_token_not_found()
+            raise faults.error("refresh_token_not_found")
         row = rows.user(session.user_id)
         if row is not None and row.banned:
             raise faults.user_banned(message="Invalid Refresh Token: User Banned")
@@ -246,7 +248,7 @@ class Auth:
     def _answer(self, rows: Rows, session: SessionRow, refresh_token: str) -> dict[str, Any]:
         row = rows.user(session.user_id)
         if row is None:
-            raise faults.user_not_found()
+            raise faults.error("user_not_found")
         lifetime = self.behaviour.token_lifetime
         claims = shapes.access_claims(row, session, self.issuer, lifetime)
         return {
@@ -277,7 +279,12 @@ async def _hashed(password: str) -> str:
     if not password:
         raise faults.validation_failed("Signup requires a valid password")
     if len(password) < passwords.MINIMUM:
-        raise faults.weak_password(passwords.MINIMUM)
+        raise faults.AuthFault(
+            422,
+            "weak_password",
+            f"Password should be at least {passwords.MINIMUM} characters.",
+            {"weak_password": {"reasons": ["length"]}},
+        )
     if len(password.encode()) > passwords.MAXIMUM_BYTES:
         raise faults.validation_failed(
             f"Password cannot be longer than {passwords.MAXIMUM_BYTES} characters"

@@ -1,4 +1,4 @@
-"""What a test, or a curious developer, may change about the stand-in while it runs."""
+"""Settings of the fake OpenAI that may be changed while it runs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from attrs import define
 
 FaultKind = Literal[
     "status",  # an error `status` (429, 500, 503, ...), with `retry_after` seconds if given
-    "hang",  # no answer, ever
-    "garbage",  # an answer that is not JSON
+    "hang",  # no response, ever
+    "garbage",  # content that is not JSON
     "wrong_shape",  # JSON that is not of the schema
-    "wrong_count",  # one element too few in the answer's first list
+    "wrong_count",  # one element too few in the first list
     "empty",  # empty lists wherever the schema allows them: no food on the photograph
     "refusal",  # the model declines
-    "truncated",  # the answer stops in the middle, as at max_completion_tokens
+    "truncated",  # the content stops in the middle, as at max_completion_tokens
     "filtered",  # the same, stopped by the content filter
-    "cut",  # the connection closes in the middle of the answer
+    "cut",  # the connection closes in the middle of the response
 ]
 
 
@@ -33,23 +33,12 @@ class Fault:
 
 @define
 class Behaviour:
-    """Settings of the stand-in; times are in seconds.
+    """Times are in seconds. Each response starts after `delay`.
 
-    Each answer starts after `delay`. A stream sends `chunk_size` characters at a time, with
-    `chunk_delay` between two.
+    A stream sends `chunk_size` characters at a time, with `chunk_delay` between two.
     """
 
     delay: float = 0.0
     chunk_delay: float = 0.0
     chunk_size: int = 16
     fault: Fault | None = None
-
-    def take_fault(self) -> Fault | None:
-        """What has to go wrong now, counted down."""
-        fault = self.fault
-        if fault is None or fault.times is None:
-            return fault
-        fault.times -= 1
-        if fault.times <= 0:
-            self.fault = None
-        return fault

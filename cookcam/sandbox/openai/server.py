@@ -1,35 +1,32 @@
-"""The stand-in on a listener: paths, keys, streams, and what clients did meanwhile.
+"""The fake OpenAI on a listener: paths, keys, streams, and a record of what clients did.
 
-A bare ASGI application: when a client goes away is half of what it is for, and this way nothing
-stands between the protocol and the record of it.
+A bare ASGI application, so that the record of a client's disconnection is not delayed by a
+framework.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from math import ceil
-from typing import Any, Literal, TypeAlias, cast
+from typing import Literal, cast
 
 import orjson
 import trio
 from attrs import define, field
-from cattrs import Converter
-from cattrs.errors import BaseValidationError
 
-from cookcam.sandbox.listening import Listener
+from cookcam.sandbox import serving
 from cookcam.sandbox.openai import wire
+from cookcam.sandbox.openai.answers import answer_to
 from cookcam.sandbox.openai.behaviour import Behaviour, Fault
-from cookcam.sandbox.openai.model import answer_to
 from cookcam.sandbox.openai.wire import ApiFault, Body, Question
-
-Scope: TypeAlias = dict[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+from cookcam.sandbox.serving import Listener, Receive, Scope, Send
 
 KEY = "sk-sandbox"
-"""A key that works; so does any other, unless the stand-in was told which one."""
+"""A key that works; so does any other, unless `open_openai` was given one."""
+
+REQUEST_ID = "req_sandbox"
 
 
 @define(eq=False)
@@ -60,7 +57,7 @@ class Received:
 
 @define(eq=False)
 class FakeOpenAI:
-    """A running stand-in: `url` is what `OPENAI_BASE_URL` has to be, `key` goes with it.
+    """A running fake: `url` is what `OPENAI_BASE_URL` has to be, `key` goes with it.
 
     `received` are the requests for completions so far, in order.
     """
@@ -93,7 +90,7 @@ async def open_openai(
     key: str | None = None,
     behaviour: Behaviour | None = None,
 ) -> AsyncGenerator[FakeOpenAI]:
-    """Serves the stand-in until the block ends; it answers when the block begins.
+    """Serve the fake until the block ends; it is ready when the block begins.
 
     Port 0 takes a free one. With `key` no other key is accepted, without it any is. Raises
     OSError when the port is taken.
@@ -111,7 +108,7 @@ class _App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await serving.run_lifespan(receive, send)
         elif scope["type"] == "http":
             try:
                 await self._route(scope, receive, send)
@@ -130,9 +127,14 @@ class _App:
                 question = wire.read_question(await _body(receive))
                 await self._complete(self.fake.note(question), receive, send)
             case "PUT", "/v1/sandbox/behaviour":
-                await _send_json(send, self._behave(await _body(receive)))
+                changes = await _body(receive)
+                try:
+                    settings = serving.replace_settings(self.fake.behaviour, changes)
+                except ValueError as error:
+                    raise wire.invalid(str(error)) from None
+                await _send_json(send, settings)
             case "GET", "/v1/sandbox/requests":
-                await _send_json(send, [_told(received) for received in self.fake.received])
+                await _send_json(send, [_summary(received) for received in self.fake.received])
             case method, path:
                 raise wire.ApiFault(404, f"Invalid URL ({method} {path})", "invalid_request_error")
 
@@ -143,19 +145,6 @@ class _App:
             raise wire.ApiFault(401, "You didn't provide an API key.", "invalid_request_error")
         if self.only_key is not None and not hmac.compare_digest(key, self.only_key.encode()):
             raise wire.invalid_key()
-
-    def _behave(self, wanted: object) -> Body:
-        """Not OpenAI's: replaces the named settings of the stand-in and tells all of them."""
-        converter = Converter(forbid_extra_keys=True)
-        behaviour = self.fake.behaviour
-        known = cast("Body", converter.unstructure(behaviour))
-        try:
-            changed = converter.structure({**known, **cast("Body", wanted)}, Behaviour)
-        except (BaseValidationError, TypeError):
-            raise wire.invalid("not a behaviour of the stand-in") from None
-        for name in known:
-            setattr(behaviour, name, getattr(changed, name))
-        return cast("Body", converter.unstructure(behaviour))
 
     async def _complete(self, received: Received, receive: Receive, send: Send) -> None:
         """Answers while watching whether the client is still there."""
@@ -177,7 +166,8 @@ class _App:
 
     async def _answer(self, received: Received, send: Send) -> None:
         behaviour, question = self.fake.behaviour, received.question
-        fault = behaviour.take_fault()
+        if (fault := behaviour.fault) is not None:
+            behaviour.fault = serving.count_down(fault)
         await trio.sleep(behaviour.delay)
         if fault is not None and fault.kind == "hang":
             await trio.sleep_forever()
@@ -187,21 +177,22 @@ class _App:
         if question.stream:
             parts = [_event(chunk) for chunk in wire.chunks(question, answer, behaviour.chunk_size)]
             parts.append(b"data: [DONE]\n\n")
-            await self._send_parts(received, send, parts, b"text/event-stream", fault)
+            await self._send_parts(received, send, parts, "text/event-stream", fault)
         else:
             whole = orjson.dumps(wire.completion(question, answer))
             parts = [whole[: len(whole) // 2], whole[len(whole) // 2 :]]
-            await self._send_parts(received, send, parts, b"application/json", fault)
+            await self._send_parts(received, send, parts, "application/json", fault)
 
     async def _send_parts(
         self,
         received: Received,
         send: Send,
         parts: list[bytes],
-        content_type: bytes,
+        content_type: str,
         fault: Fault | None,
     ) -> None:
-        await _start(send, 200, [(b"content-type", content_type)])
+        headers = {"Content-Type": content_type, "X-Request-Id": REQUEST_ID}
+        await serving.start_response(send, 200, headers)
         cut = len(parts) // 2 if fault is not None and fault.kind == "cut" else None
         for position, part in enumerate(parts):
             if position == cut:
@@ -216,7 +207,7 @@ class _App:
                 await trio.sleep(self.fake.behaviour.chunk_delay)
 
 
-def _told(received: Received) -> Body:
+def _summary(received: Received) -> Body:
     question = received.question
     return {
         "number": received.number,
@@ -233,43 +224,25 @@ def _event(chunk: Body) -> bytes:
     return b"data: " + orjson.dumps(chunk) + b"\n\n"
 
 
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
-
-
 async def _body(receive: Receive) -> object:
-    content = b""
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise wire.invalid("The client left.")
-        content += message.get("body", b"")
-        more = message.get("more_body", False)
+    content = await serving.read_body(receive)
+    if content is None:
+        raise wire.invalid("The client left.")
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:
         raise wire.invalid("We could not parse the JSON body of your request.") from None
 
 
-async def _start(send: Send, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-    headers = [*headers, (b"x-request-id", b"req_sandbox")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-
-
 async def _send_json(
-    send: Send, body: object, status: int = 200, headers: list[tuple[bytes, bytes]] | None = None
+    send: Send, body: object, status: int = 200, headers: dict[str, str] | None = None
 ) -> None:
-    await _start(send, status, [(b"content-type", b"application/json"), *(headers or [])])
-    await send({"type": "http.response.body", "body": orjson.dumps(body), "more_body": False})
+    headers = {"Content-Type": "application/json", "X-Request-Id": REQUEST_ID, **(headers or {})}
+    await serving.send_response(send, status, headers, orjson.dumps(body))
 
 
 async def _send_fault(send: Send, fault: ApiFault) -> None:
-    headers: list[tuple[bytes, bytes]] = []
+    headers: dict[str, str] = {}
     if fault.retry_after is not None:
-        headers.append((b"retry-after", str(ceil(fault.retry_after)).encode()))
+        headers["Retry-After"] = str(ceil(fault.retry_after))
     await _send_json(send, fault.body, fault.status, headers)

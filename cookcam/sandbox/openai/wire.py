@@ -76,7 +76,7 @@ def staged(status: int, code: str | None, retry_after: float | None) -> ApiFault
 
 @frozen
 class Question:
-    """A request for a completion, as far as the stand-in reads it."""
+    """A request for a completion, as far as the fake reads it."""
 
     model: str
     instructions: str
@@ -158,17 +158,17 @@ def _texts(content: object, images: list[str]) -> Iterator[str]:
 
 def _schema_of(asked: Body) -> tuple[str, Body]:
     param = "response_format"
-    wanted = _object(asked.get(param), "The stand-in answers structured output only.", param)
+    wanted = _object(asked.get(param), "The fake answers structured output only.", param)
     described = wanted.get("json_schema")
     if wanted.get("type") != "json_schema" or not isinstance(described, dict):
-        raise invalid("The stand-in answers structured output only.", param)
+        raise invalid("The fake answers structured output only.", param)
     named = cast("Body", described)
     name = named.get("name")
     if not isinstance(name, str) or not _SCHEMA_NAME.fullmatch(name):
         raise invalid("Invalid 'response_format.json_schema.name'.", param)
     schema = _object(named.get("schema"), "Missing 'response_format.json_schema.schema'.", param)
     if named.get("strict") is not True:
-        raise invalid("The stand-in answers strict schemas only.", param)
+        raise invalid("The fake answers strict schemas only.", param)
     if schema.get("type") != "object":
         raise invalid(f"Invalid schema for response_format '{name}': not an object.", param)
     schema = _normalised(schema, cast("Body", schema.get("$defs") or {}), name)

@@ -1,4 +1,4 @@
-"""The stand-in on a listener, and the handle that tests and the sandbox hold on it."""
+"""The fake push services on a listener, and the object through which tests control them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -15,10 +15,10 @@ from attrs import asdict, define, field, frozen
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from cookcam.sandbox.listening import Listener
-from cookcam.sandbox.push.keys import ACCOUNT, KEY_ID, PROJECT, TEAM_ID, Keys
+from cookcam.sandbox.keys import verified_claims
+from cookcam.sandbox.push.keys import KEY_ID, PROJECT, SERVICE_ACCOUNT, TEAM_ID, Keys
+from cookcam.sandbox.serving import HttpFaults, Listener, bearer_token, json_response
 
-SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 TOPIC = "com.cookcam.app"
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 _FCM_TOKEN = re.compile(r"[A-Za-z0-9:_-]{1,4096}")
@@ -26,19 +26,12 @@ _APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{64,200}")
 
 
 @define
-class Behaviour:
-    """What a test may change while the stand-in runs.
+class Behaviour(HttpFaults):
+    """Faults concern sending, not the token endpoint. Tokens of the server in `revoked` are
+    rejected."""
 
-    While `failures` is above 0, sending is answered with `status` and counts it down. `delay` is in
-    seconds. Tokens of ours that are in `revoked` are no longer taken.
-    """
-
-    delay: float = 0.0
-    failures: int = 0
     status: int = 503
-    retry_after: int | None = None
     revoked: set[str] = field(factory=set[str], repr=False)
-    requests: list[str] = field(factory=list[str], repr=False)
 
 
 @frozen
@@ -58,7 +51,7 @@ class Sent:
 
 @define(eq=False)
 class FakePush:
-    """A running stand-in. `gone` are the tokens of devices that the app was removed from."""
+    """A running fake. `gone` are the tokens of devices that the app was removed from."""
 
     url: str
     keys: Keys = field(repr=False)
@@ -87,7 +80,7 @@ class FakePush:
 async def open_push(
     *, host: str = "127.0.0.1", port: int = 0, keys: Keys | None = None
 ) -> AsyncGenerator[FakePush]:
-    """Serves the stand-in until the block ends; it answers when the block begins.
+    """Serve the fake until the block ends; it is ready when the block begins.
 
     Raises OSError when the port is taken.
     """
@@ -106,16 +99,7 @@ def create_app(fake: FakePush) -> QuartTrio:
     async def trouble() -> Response | None:
         if request.path.startswith("/_sandbox/"):
             return None
-        behaviour.requests.append(f"{request.method} {request.path}")
-        if behaviour.delay:
-            await trio.sleep(behaviour.delay)
-        if behaviour.failures > 0 and request.path != "/token":
-            behaviour.failures -= 1
-            failed = Response("upstream trouble", status=behaviour.status)
-            if behaviour.retry_after is not None:
-                failed.headers["Retry-After"] = str(behaviour.retry_after)
-            return failed
-        return None
+        return await behaviour.apply(request.path != "/token")
 
     _fcm(app, fake)
     _apns(app, fake)
@@ -126,22 +110,18 @@ def create_app(fake: FakePush) -> QuartTrio:
 def _fcm(app: QuartTrio, fake: FakePush) -> None:
     def refusal(status: int, name: str, *details: dict[str, Any]) -> Response:
         error = {"code": status, "message": name, "status": name, "details": details}
-        return _json({"error": error}, status)
+        return json_response({"error": error}, status)
 
     def code(name: str) -> dict[str, Any]:
         return {"@type": FCM_ERROR, "errorCode": name}
 
-    @app.post("/token")
-    async def token() -> Response:
-        if not _is_assertion(fake, str((await cast("Any", request).form)["assertion"])):
-            return _json({"error": "invalid_grant"}, 400)
-        fake.access_tokens.append(f"ya29.{uuid4().hex}")
-        granted = {"access_token": fake.access_tokens[-1], "expires_in": 3599}
-        return _json({**granted, "token_type": "Bearer"})
+    SERVICE_ACCOUNT.include_token_endpoint(
+        app, lambda: fake.keys.account, f"{fake.url}/token", fake.access_tokens, fake.behaviour
+    )
 
     @app.post("/v1/projects/<project>/messages:send")
     async def send_by_fcm(project: str) -> Response:
-        given = _bearer()
+        given = bearer_token()
         if given not in fake.access_tokens or given in fake.behaviour.revoked:
             return refusal(401, "UNAUTHENTICATED")
         if project != PROJECT:
@@ -158,7 +138,7 @@ def _fcm(app: QuartTrio, fake: FakePush) -> None:
         if token in fake.gone:
             return refusal(404, "NOT_FOUND", code("UNREGISTERED"))
         android, shown = message["android"], message["notification"]
-        _keep(
+        _record(
             fake,
             Sent(
                 "fcm",
@@ -172,18 +152,18 @@ def _fcm(app: QuartTrio, fake: FakePush) -> None:
                 time.time(),
             ),
         )
-        return _json({"name": f"projects/{project}/messages/{uuid4().hex}"})
+        return json_response({"name": f"projects/{project}/messages/{uuid4().hex}"})
 
 
 def _apns(app: QuartTrio, fake: FakePush) -> None:
     def refusal(status: int, reason: str, **more: Any) -> Response:
-        return _json({"reason": reason, **more}, status)
+        return json_response({"reason": reason, **more}, status)
 
     @app.post("/3/device/<token>")
     async def send_by_apns(token: str) -> Response:
         if request.http_version != "2":
             return Response("HTTP/2 only\n", status=505)
-        given = _bearer()
+        given = bearer_token()
         if given in fake.behaviour.revoked:
             return refusal(403, "ExpiredProviderToken")
         if not _is_provider_token(fake, given):
@@ -196,7 +176,7 @@ def _apns(app: QuartTrio, fake: FakePush) -> None:
             return refusal(410, "Unregistered", timestamp=int(time.time() * 1000))
         payload = orjson.loads(await request.get_data())
         aps = payload.pop("aps")
-        _keep(
+        _record(
             fake,
             Sent(
                 "apns",
@@ -214,12 +194,12 @@ def _apns(app: QuartTrio, fake: FakePush) -> None:
 
 
 def _control(app: QuartTrio, fake: FakePush) -> None:
-    """For a stand-in in a process of its own."""
+    """For a fake in a process of its own."""
 
     @app.get("/_sandbox/sent")
     async def sent() -> Response:
         """What devices got, newest first."""
-        return _json([asdict(one) for one in reversed(fake.sent)])
+        return json_response([asdict(one) for one in reversed(fake.sent)])
 
     @app.post("/_sandbox/gone")
     async def gone() -> Response:
@@ -228,48 +208,20 @@ def _control(app: QuartTrio, fake: FakePush) -> None:
         return Response(status=204)
 
 
-KEPT = 1000
+MAX_SENT = 1000
 
 
-def _keep(fake: FakePush, sent: Sent) -> None:
+def _record(fake: FakePush, sent: Sent) -> None:
     fake.sent.append(sent)
-    del fake.sent[:-KEPT]
-
-
-def _is_assertion(fake: FakePush, assertion: str) -> bool:
-    import jwt
-
-    try:
-        claims = jwt.decode(
-            assertion,
-            fake.keys.account.public_key(),
-            algorithms=["RS256"],
-            audience=f"{fake.url}/token",
-            issuer=ACCOUNT,
-        )
-    except jwt.PyJWTError:
-        return False
-    return claims["scope"] == SCOPE and claims["exp"] - claims["iat"] <= 3600
+    del fake.sent[:-MAX_SENT]
 
 
 def _is_provider_token(fake: FakePush, token: str) -> bool:
-    """Whether it is signed with our key, names it and its team, and is not older than an hour."""
+    """Whether the APNs key signed it less than an hour ago, and it names the key and its team."""
     import jwt
 
-    try:
-        claims = jwt.decode(
-            token, fake.keys.apns.public_key(), algorithms=["ES256"], issuer=TEAM_ID
-        )
-        known = jwt.get_unverified_header(token).get("kid") == KEY_ID
-    except jwt.PyJWTError:
+    key = fake.keys.apns.public_key()
+    claims = verified_claims(token, key, "ES256", issuer=TEAM_ID)
+    if claims is None or time.time() - claims["iat"] >= 3600:
         return False
-    return known and time.time() - claims["iat"] < 3600
-
-
-def _bearer() -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token if scheme.lower() == "bearer" else ""
-
-
-def _json(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status=status, content_type="application/json")
+    return jwt.get_unverified_header(token).get("kid") == KEY_ID

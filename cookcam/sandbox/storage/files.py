@@ -93,9 +93,6 @@ class Files:
         except FileNotFoundError:
             raise faults.bucket_not_found() from None
 
-    def buckets(self) -> list[Bucket]:
-        return [self.bucket(path.parent.name) for path in sorted(self.home.glob("*/bucket.json"))]
-
     def put(
         self,
         bucket_name: str,

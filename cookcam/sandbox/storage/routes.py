@@ -8,43 +8,19 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 import jwt
-import orjson
 import trio
-from attrs import asdict, define
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from cookcam.sandbox.gotrue.behaviour import Failure
+from cookcam.sandbox.gotrue.behaviour import ProjectBehaviour as Behaviour
 from cookcam.sandbox.gotrue.keys import SigningKey
+from cookcam.sandbox.serving import bearer_token, json_response, read_json_object
 from cookcam.sandbox.storage import faults
-from cookcam.sandbox.storage.files import About, Bucket, Files
+from cookcam.sandbox.storage.files import About, Files
 
 T = TypeVar("T")
 
 BASE = "/storage/v1"
-_JSON = "application/json"
-
-
-@define
-class Behaviour:
-    """What a test may change while the stand-in runs; `delay` is in seconds.
-
-    A `failure` takes the place of answers, as `Failure` says.
-    """
-
-    delay: float = 0.0
-    failure: Failure | None = None
-
-    def take(self, *, late: bool) -> int | None:
-        """The status the answer at hand has to fail with, counted down; None if it need not."""
-        failure = self.failure
-        if failure is None or failure.late is not late:
-            return None
-        if failure.times is not None:
-            failure.times -= 1
-            if failure.times <= 0:
-                self.failure = None
-        return failure.status
 
 
 def include_storage(
@@ -52,7 +28,6 @@ def include_storage(
 ) -> None:
     """Adds the routes of Storage to `app`; `key` made the project's keys and signs URLs."""
     _gateway(app, behaviour or Behaviour())
-    _buckets(app, key, files)
     _objects(app, key, files)
     _reading(app, key, files)
 
@@ -63,14 +38,14 @@ def _gateway(app: QuartTrio, behaviour: Behaviour) -> None:
         if request.path.startswith(BASE):
             if behaviour.delay:
                 await trio.sleep(behaviour.delay)
-            status = behaviour.take(late=False)
+            status = behaviour.take_failure(late=False)
             if status is not None:
                 raise faults.staged(status)
 
     @app.after_request
     async def lose_answer(response: Response) -> Response:
         if request.path.startswith(BASE) and response.status_code < 400:
-            status = behaviour.take(late=True)
+            status = behaviour.take_failure(late=True)
             if status is not None:
                 return _refusal(faults.staged(status))
         return response
@@ -81,31 +56,6 @@ def _gateway(app: QuartTrio, behaviour: Behaviour) -> None:
         return _refusal(fault)
 
 
-def _buckets(app: QuartTrio, key: SigningKey, files: Files) -> None:
-    @app.get(f"{BASE}/bucket")
-    async def list_buckets() -> Response:
-        _require_service_role(key)
-        return _json([_bucket_json(bucket) for bucket in await _in_thread(files.buckets)])
-
-    @app.get(f"{BASE}/bucket/<name>")
-    async def get_bucket(name: str) -> Response:
-        _require_service_role(key)
-        return _json(_bucket_json(await _in_thread(files.bucket, name)))
-
-    @app.post(f"{BASE}/bucket")
-    async def make_bucket() -> Response:
-        _require_service_role(key)
-        body = await _body()
-        bucket = await _in_thread(
-            files.make_bucket,
-            str(body.get("id") or body.get("name") or ""),
-            public=body.get("public") is True,
-            file_size_limit=body.get("file_size_limit"),
-            allowed_mime_types=body.get("allowed_mime_types"),
-        )
-        return _json({"name": bucket.id})
-
-
 def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
     async def store(bucket: str, path: str, *, replace: bool) -> Response:
         _require_service_role(key)
@@ -113,18 +63,12 @@ def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
         about = await _in_thread(
             files.put, bucket, path, content, mimetype, cache_control, replace=replace
         )
-        return _json({"Id": about.id, "Key": f"{bucket}/{path}"})
+        return json_response({"Id": about.id, "Key": f"{bucket}/{path}"})
 
     @app.post(f"{BASE}/object/<bucket>/<path:path>")
     async def upload(bucket: str, path: str) -> Response:
         replace = request.headers.get("x-upsert", "").lower() == "true"
         return await store(bucket, path, replace=replace)
-
-    @app.put(f"{BASE}/object/<bucket>/<path:path>")
-    async def update(bucket: str, path: str) -> Response:
-        _require_service_role(key)
-        await _in_thread(files.get, bucket, path)
-        return await store(bucket, path, replace=True)
 
     @app.delete(f"{BASE}/object/<bucket>")
     async def delete(bucket: str) -> Response:
@@ -134,7 +78,9 @@ def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
             raise faults.bad_request("body must have required property 'prefixes'")
         keys = [str(prefix) for prefix in cast("list[object]", prefixes)]
         gone = await _in_thread(files.delete, bucket, keys)
-        return _json([_object_json(about, about.key) | {"bucket_id": bucket} for about in gone])
+        return json_response(
+            [_object_json(about, about.key) | {"bucket_id": bucket} for about in gone]
+        )
 
     @app.post(f"{BASE}/object/list/<bucket>")
     async def list_objects(bucket: str) -> Response:
@@ -145,7 +91,7 @@ def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
         if sort_by.get("order") == "desc":
             listed.reverse()
         offset, limit = int(body.get("offset") or 0), int(body.get("limit") or 100)
-        return _json(listed[offset : offset + limit])
+        return json_response(listed[offset : offset + limit])
 
     async def signed(bucket: str, path: str, seconds: int) -> str:
         await _in_thread(files.get, bucket, path)
@@ -156,7 +102,7 @@ def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
     @app.post(f"{BASE}/object/sign/<bucket>/<path:path>")
     async def sign(bucket: str, path: str) -> Response:
         _require_service_role(key)
-        return _json({"signedURL": await signed(bucket, path, _lifetime(await _body()))})
+        return json_response({"signedURL": await signed(bucket, path, _lifetime(await _body()))})
 
     @app.post(f"{BASE}/object/sign/<bucket>")
     async def sign_many(bucket: str) -> Response:
@@ -169,7 +115,7 @@ def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
                 answers.append({"error": None, "path": path, "signedURL": url})
             except faults.StorageFault as fault:
                 answers.append({"error": fault.message, "path": path, "signedURL": None})
-        return _json(answers)
+        return json_response(answers)
 
 
 def _reading(app: QuartTrio, key: SigningKey, files: Files) -> None:
@@ -207,11 +153,11 @@ def _reading(app: QuartTrio, key: SigningKey, files: Files) -> None:
 
 def _require_service_role(key: SigningKey) -> None:
     """The service key passes row-level security; others would need policies of the project."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    token = bearer_token()
+    if not token:
         raise faults.bad_request("headers must have required property 'authorization'")
     try:
-        role = key.verify(token.strip()).get("role")
+        role = key.verify(token).get("role")
     except jwt.InvalidTokenError:
         raise faults.StorageFault(403, "Unauthorized", "jws verification failed") from None
     if role != "service_role":
@@ -273,27 +219,16 @@ def _object_json(about: About, name: str) -> dict[str, Any]:
     }
 
 
-def _bucket_json(bucket: Bucket) -> dict[str, Any]:
-    return {**asdict(bucket), "name": bucket.id, "owner": "", "updated_at": bucket.created_at}
-
-
 async def _body() -> dict[str, Any]:
     try:
-        body = orjson.loads(await request.get_data())
-    except orjson.JSONDecodeError:
-        raise faults.bad_request("Unexpected token in JSON") from None
-    if not isinstance(body, dict):
-        raise faults.bad_request("body must be object")
-    return cast("dict[str, Any]", body)
+        return await read_json_object()
+    except ValueError as error:
+        raise faults.bad_request(str(error)) from None
 
 
 async def _in_thread(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     return await trio.to_thread.run_sync(partial(work, *args, **kwargs))
 
 
-def _json(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status=status, content_type=_JSON)
-
-
 def _refusal(fault: faults.StorageFault) -> Response:
-    return _json(fault.body(), fault.http)
+    return json_response(fault.body(), fault.http)

@@ -6,6 +6,8 @@ from typing import Final, Literal, get_args
 
 from attrs import define, field
 
+from cookcam.sandbox.serving import count_down
+
 FaultKind = Literal[
     "status",  # an error `status` (429, 500, 503, ...), with `retry_after` seconds if given
     "hang",  # no answer, ever
@@ -87,8 +89,5 @@ class Behaviour:
         fault = self.fault
         if fault is None or not path.startswith(fault.path):
             return None
-        if fault.times is not None:
-            fault.times -= 1
-            if fault.times <= 0:
-                self.fault = None
+        self.fault = count_down(fault)
         return fault

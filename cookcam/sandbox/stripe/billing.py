@@ -372,20 +372,16 @@ class Billing:
         amount, currency = invoice["amount_due"], invoice["currency"]
         intent = self.books.new_intent(amount, currency, invoice["customer"], {})
         self.books.keep(
-            {
-                "id": store.new_id("invoice_payment"),
-                "object": "invoice_payment",
-                "amount_paid": None,
-                "amount_requested": amount,
-                "created": store.now,
-                "currency": currency,
-                "customer": invoice["customer"],
-                "invoice": invoice["id"],
-                "is_default": True,
-                "livemode": False,
-                "payment": {"type": "payment_intent", "payment_intent": intent["id"]},
-                "status": "open",
-            }
+            shapes.new_object(
+                "invoice_payment",
+                store.new_id("invoice_payment"),
+                store.now,
+                amount_requested=amount,
+                currency=currency,
+                customer=invoice["customer"],
+                invoice=invoice["id"],
+                payment={"type": "payment_intent", "payment_intent": intent["id"]},
+            )
         )
         return intent
 

@@ -45,32 +45,6 @@ def missing(kind: str, object_id: str) -> ApiFault:
     )
 
 
-def no_key() -> ApiFault:
-    return ApiFault(401, "invalid_request_error", "You did not provide an API key.")
-
-
-def wrong_key() -> ApiFault:
-    return ApiFault(401, "invalid_request_error", "Invalid API Key provided: sk_****")
-
-
-def key_reused() -> ApiFault:
-    return ApiFault(
-        400,
-        "idempotency_error",
-        "Keys for idempotent requests can only be used with the same parameters they were first"
-        " used with.",
-    )
-
-
-def key_in_use() -> ApiFault:
-    return ApiFault(
-        409,
-        "idempotency_error",
-        "There is currently another in-progress request using this Idempotent Key.",
-        "idempotency_key_in_use",
-    )
-
-
 def declined(card: str) -> ApiFault:
     """What a card of that setting answers; `cookcam.sandbox.stripe.behaviour.Card`."""
     if card == "insufficient_funds":

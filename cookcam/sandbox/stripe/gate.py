@@ -15,8 +15,14 @@ import orjson
 from attrs import define, field, frozen
 
 from cookcam.sandbox.stripe.api import Api
-from cookcam.sandbox.stripe.faults import ApiFault, key_in_use, key_reused, no_key, wrong_key
+from cookcam.sandbox.stripe.faults import ApiFault
 from cookcam.sandbox.stripe.forms import read_form
+
+KEY_REUSED = (
+    "Keys for idempotent requests can only be used with the same parameters they were first used"
+    " with."
+)
+KEY_IN_USE = "There is currently another in-progress request using this Idempotent Key."
 
 
 @frozen
@@ -58,10 +64,10 @@ class Gate:
         if name is None:
             return None
         if name in self._busy:
-            raise key_in_use()
+            raise ApiFault(409, "idempotency_error", KEY_IN_USE, "idempotency_key_in_use")
         if known := self.api.store.find("reply", name):
             if known["asked"] != _digest(request):
-                raise key_reused()
+                raise ApiFault(400, "idempotency_error", KEY_REUSED)
             headers = {"Idempotent-Replayed": "true", "Stripe-Should-Retry": "false"}
             return Reply(known["status"], known["body"].encode(), headers)
         self._busy.add(name)
@@ -73,22 +79,20 @@ class Gate:
         text = request.query if request.method in ("GET", "DELETE") else request.body.decode()
         form = read_form(text)
         try:
-            told = self.api.answer(request.method, request.path, form, account)
-            reply = Reply(200, orjson.dumps(told))
+            result = self.api.answer(request.method, request.path, form, account)
+            reply = Reply(200, orjson.dumps(result))
         except ApiFault as fault:
             if fault.type != "card_error":
                 raise
             reply = reply_of(fault)
-        finally:
-            self.api.store.flush()
         if name := self._name(request):
-            kept = {
+            answered = {
                 "asked": _digest(request),
                 "status": reply.status,
                 "body": reply.body.decode(),
             }
-            self.api.store.put("reply", name, kept)
-            self.api.store.flush()
+            self.api.store.put("reply", name, answered)
+        self.api.store.flush()
         return reply
 
     def leave(self, request: Request) -> None:
@@ -106,11 +110,11 @@ class Gate:
             except (Base64Error, UnicodeDecodeError):
                 given = ""
         if not given.strip():
-            raise no_key()
+            raise ApiFault(401, "invalid_request_error", "You did not provide an API key.")
         if self.only_key is not None and not hmac.compare_digest(
             given.encode(), self.only_key.encode()
         ):
-            raise wrong_key()
+            raise ApiFault(401, "invalid_request_error", "Invalid API Key provided: sk_****")
 
 
 def _digest(request: Request) -> str:

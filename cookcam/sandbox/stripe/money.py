@@ -137,15 +137,14 @@ class Money:
         if not 0 < amount <= left:
             raise invalid("Reversal amount is greater than unreversed amount", "amount")
         books = self.books
-        reversal: Body = {
-            "id": books.store.new_id("transfer_reversal"),
-            "object": "transfer_reversal",
-            "amount": amount,
-            "created": books.store.now,
-            "currency": transfer["currency"],
-            "metadata": {},
-            "transfer": transfer["id"],
-        }
+        reversal = shapes.new_object(
+            "transfer_reversal",
+            books.store.new_id("transfer_reversal"),
+            books.store.now,
+            amount=amount,
+            currency=transfer["currency"],
+            transfer=transfer["id"],
+        )
         before = transfer["amount_reversed"]
         transfer["amount_reversed"] = before + amount
         transfer["reversed"] = amount == left

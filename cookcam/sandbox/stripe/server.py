@@ -7,17 +7,18 @@ hang, cut and lose answers as a network does.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import orjson
 import trio
 from attrs import define, field
 
-from cookcam.sandbox.listening import Listener
+from cookcam.sandbox import serving
+from cookcam.sandbox.serving import Listener, Receive, Scope, Send
 from cookcam.sandbox.stripe import control, shapes
 from cookcam.sandbox.stripe.api import Api
 from cookcam.sandbox.stripe.behaviour import Behaviour, Card, Fault
@@ -32,10 +33,6 @@ from cookcam.sandbox.stripe.post import Endpoint, Post
 from cookcam.sandbox.stripe.shapes import Body
 from cookcam.sandbox.stripe.store import Store
 from cookcam.sandbox.stripe.subscriptions import Subscription
-
-Scope: TypeAlias = dict[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
 KEY = "sk_test_sandbox"
 """A key that works; so does any other, unless the stand-in was told which one."""
@@ -78,91 +75,75 @@ class FakeStripe:
 
     def advance(self, seconds: float) -> None:
         """Lets simulated time pass, with all that falls due."""
-        with self._kept():
-            self._api.billing.advance(self.now + int(seconds))
+        self._api.billing.advance(self.now + int(seconds))
 
     def advance_to(self, moment: int) -> None:
-        with self._kept():
-            self._api.billing.advance(moment)
+        self._api.billing.advance(moment)
 
     def pay(self, session_id: str, card: Card = "success", *, later: bool = False) -> Body:
         """Somebody pays on the page of a checkout; `later` in a way that takes days.
 
         Raises ApiFault, 402, when the card is declined; the session is still open then.
         """
-        with self._kept():
-            session = self._store.get("checkout.session", session_id)
-            self._api.billing.pay_session(session, card, later=later)
+        session = self._store.get("checkout.session", session_id)
+        self._api.billing.pay_session(session, card, later=later)
         return session
 
     def settle(self, session_id: str, *, succeeded: bool) -> None:
         """The bank's answer to a payment that took days."""
-        with self._kept():
-            session = self._store.get("checkout.session", session_id)
-            self._api.billing.settle_session(session, succeeded)
+        session = self._store.get("checkout.session", session_id)
+        self._api.billing.settle_session(session, succeeded)
 
     def confirm(self, intent_id: str, card: Card = "success") -> Body:
         """The app completes a payment with its client secret."""
-        with self._kept():
-            intent = self._store.get("payment_intent", intent_id)
-            self._api.money.confirm(intent, card)
+        intent = self._store.get("payment_intent", intent_id)
+        self._api.money.confirm(intent, card)
         return intent
 
     def cancel_at(self, subscription_id: str, moment: int) -> None:
         """The customer cancels in the portal, which tells the date of the end."""
-        with self._kept():
-            form = {"cancel_at": str(moment)}
-            self._api.answer("POST", f"/v1/subscriptions/{subscription_id}", form, None)
+        form = {"cancel_at": str(moment)}
+        self._api.answer("POST", f"/v1/subscriptions/{subscription_id}", form, None)
 
     def reshape(self, subscription_id: str, **fields: Any) -> None:
         """Shows a subscription with these fields in place of its own."""
-        with self._kept():
-            known = self._api.books.subscription(subscription_id)
-            known.reshaped = fields
-            self._api.books.keep_subscription(known)
+        known = self._api.books.subscription(subscription_id)
+        known.reshaped = fields
+        self._api.books.keep_subscription(known)
 
     def set_card(self, customer_id: str, card: Card) -> None:
         """How the bank will answer when this customer is charged."""
-        with self._kept():
-            self._api.books.set_card(customer_id, card)
+        self._api.books.set_card(customer_id, card)
 
     def pay_invoice(self, invoice_id: str) -> bool:
         """Tries an open invoice now, as the button in the dashboard does."""
-        with self._kept():
-            return self._api.billing.collect(self._store.get("invoice", invoice_id))
+        return self._api.billing.collect(self._store.get("invoice", invoice_id))
 
     def refund(self, charge_id: str, amount: int | None = None) -> Body:
-        with self._kept():
-            return self._api.money.refund(self._store.get("charge", charge_id), amount, {})
+        return self._api.money.refund(self._store.get("charge", charge_id), amount, {})
 
     def dispute(self, charge_id: str, reason: str = "fraudulent") -> Body:
-        with self._kept():
-            return self._api.money.open_dispute(self._store.get("charge", charge_id), reason)
+        return self._api.money.open_dispute(self._store.get("charge", charge_id), reason)
 
     def close_dispute(self, dispute_id: str, *, won: bool) -> None:
-        with self._kept():
-            self._api.money.close_dispute(self._store.get("dispute", dispute_id), won=won)
+        self._api.money.close_dispute(self._store.get("dispute", dispute_id), won=won)
 
     def onboard(self, account_id: str, outcome: Literal["active", "restricted"] = "active") -> Body:
         """A creator answers Stripe's questions."""
-        with self._kept():
-            account = self._api.money.account(account_id)
-            self._api.money.onboard(account, outcome)
+        account = self._api.money.account(account_id)
+        self._api.money.onboard(account, outcome)
         return account
 
     def deauthorize(self, account_id: str) -> None:
-        with self._kept():
-            self._api.money.deauthorize(self._api.money.account(account_id))
+        self._api.money.deauthorize(self._api.money.account(account_id))
 
     def reverse(self, transfer_id: str, amount: int | None = None) -> Body:
-        with self._kept():
-            return self._api.money.reverse(self._store.get("transfer", transfer_id), amount)
+        return self._api.money.reverse(self._store.get("transfer", transfer_id), amount)
 
     def pay_out(self, account_id: str, amount: int, *, fails: bool = False) -> Body:
         """A connected account's balance goes to its bank."""
-        with self._kept():
-            account = self._api.money.account(account_id)
-            return self._api.money.pay_out(account, amount, fails=fails)
+        account = self._api.money.account(account_id)
+        return self._api.money.pay_out(account, amount, fails=fails)
 
     def replay(self, event_id: str, copies: int = 1) -> None:
         """Sends an event again."""
@@ -187,18 +168,33 @@ class FakeStripe:
 
         They have no invoices. `metadata` is called with the number of each, from 0.
         """
-        with self._kept():
-            return control.stock(
-                self._api, count, metadata, status, amount, interval, events=events
+        store, now = self._api.store, self._api.store.now
+        product = shapes.product(store.new_id("product"), now, "CookCam Subscription", {})
+        self._api.books.keep(product)
+        price = shapes.price(store.new_id("price"), now, product["id"], amount, "usd", interval)
+        self._api.books.keep(price)
+        begun = now - (shapes.after(now, interval, now) - now) // 2
+        ids: list[str] = []
+        for number in range(count):
+            known = Subscription(
+                id=store.new_id("subscription"),
+                customer=store.new_id("customer"),
+                item=store.new_id("subscription_item"),
+                price=price["id"],
+                status=status,
+                created=begun,
+                item_created=begun,
+                anchor=begun,
+                period_start=begun,
+                period_end=shapes.after(begun, interval, begun),
+                metadata=dict(metadata(number)),
             )
-
-    @contextmanager
-    def _kept(self) -> Generator[None]:
-        """What happens inside is written to the file, where there is one."""
-        try:
-            yield
-        finally:
-            self._store.flush()
+            self._api.books.keep_subscription(known)
+            self._api.billing.watch(known)
+            ids.append(known.id)
+            if events:
+                self._api.books.emit_subscription("created", known)
+        return ids
 
     @property
     def _store(self) -> Store:
@@ -254,7 +250,7 @@ class _App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await serving.run_lifespan(receive, send)
         elif scope["type"] == "http":
             request = await _request(scope, receive)
             if request is not None:
@@ -271,7 +267,6 @@ class _App:
         if not request.path.startswith("/v1/"):
             form = read_form(request.body.decode())
             page = self.pages.answer(request.method, request.path, request.query, form)
-            self.gate.api.store.flush()
             await self._send(send, page or Reply(404, b"no such page"))
             return
         await self._serve_api(request, receive, send)
@@ -284,15 +279,12 @@ class _App:
             fault = behaviour.take_fault(request.path)
             if behaviour.delay:
                 await trio.sleep(behaviour.delay)
-            reply = replayed
-            if fault is not None and not fault.late:
-                await self._fail(fault, receive, send)
-                return
-            if reply is None:
-                reply = self.gate.work(request)
             if fault is not None:
+                if fault.late and replayed is None:
+                    self.gate.work(request)
                 await self._fail(fault, receive, send)
                 return
+            reply = replayed or self.gate.work(request)
         finally:
             self.gate.leave(request)
         await self._send(send, reply)
@@ -308,40 +300,27 @@ class _App:
                     pass
             case "cut":
                 # Returning before the body is complete makes the server close the connection.
-                headers = [(b"content-type", b"application/json"), (b"content-length", b"100")]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                headers = {"Content-Type": "application/json", "Content-Length": "100"}
+                await serving.start_response(send, 200, headers)
                 await send({"type": "http.response.body", "body": b'{"id"', "more_body": True})
 
     async def _send(self, send: Send, reply: Reply) -> None:
-        known = {
+        self.gate.api.store.flush()  # first: what a client knows of outlives this process
+        headers = {
             "Content-Type": "application/json",
             "Date": formatdate(self.fake.now, usegmt=True),
             "Request-Id": "req_sandbox",
             "Stripe-Version": shapes.API_VERSION,
             **reply.headers,
         }
-        headers = [(name.lower().encode(), value.encode()) for name, value in known.items()]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body, "more_body": False})
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+        await serving.send_response(send, reply.status, headers, reply.body)
 
 
 async def _request(scope: Scope, receive: Receive) -> Request | None:
-    """None when the client left before it was complete."""
-    content, more = b"", True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        content += message.get("body", b"")
-        more = message.get("more_body", False)
+    """None when the client disconnected before it was complete."""
+    content = await serving.read_body(receive)
+    if content is None:
+        return None
     return Request(
         scope["method"],
         scope["path"],

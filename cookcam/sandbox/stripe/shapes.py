@@ -1,13 +1,18 @@
 """Objects as Stripe shows them in version 2025-05-28.basil; times are simulated seconds.
 
-Of the fields of the reference, those that its library or a reader of events relies on.
+They have the fields of the reference that its library or the server relies on. `objects.json` has
+what is the same in every new object of a kind.
 """
 
 from __future__ import annotations
 
 from calendar import monthrange
+from copy import deepcopy
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Any, Final, TypeAlias
+
+import orjson
 
 from cookcam.sandbox.stripe.subscriptions import Subscription
 
@@ -15,58 +20,43 @@ Body: TypeAlias = dict[str, Any]
 
 API_VERSION: Final = "2025-05-28.basil"
 
-ONBOARDING: Final = ["external_account", "individual.dob.day", "tos_acceptance.date"]
-"""What Stripe asks a new connected account for."""
+_TEMPLATES: dict[str, Body] = orjson.loads(
+    files("cookcam.sandbox.stripe").joinpath("objects.json").read_bytes()
+)
+
+
+def new_object(kind: str, object_id: str, now: int, **fields: Any) -> Body:
+    head = {"id": object_id, "object": kind, "created": now}
+    return {**head, **deepcopy(_TEMPLATES[kind]), **fields}
 
 
 def customer(object_id: str, now: int, email: str | None, metadata: dict[str, str]) -> Body:
-    return {
-        "id": object_id,
-        "object": "customer",
-        "created": now,
-        "email": email,
-        "name": None,
-        "balance": 0,
-        "currency": None,
-        "delinquent": False,
-        "invoice_settings": {"default_payment_method": None},
-        "livemode": False,
-        "metadata": metadata,
-    }
+    return new_object("customer", object_id, now, email=email, metadata=metadata)
 
 
 def product(object_id: str, now: int, name: str, metadata: dict[str, str]) -> Body:
-    return {
-        "id": object_id,
-        "object": "product",
-        "active": True,
-        "created": now,
-        "updated": now,
-        "livemode": False,
-        "name": name,
-        "metadata": metadata,
-    }
+    return new_object("product", object_id, now, updated=now, name=name, metadata=metadata)
 
 
 def price(
     object_id: str, now: int, product_id: str, amount: int, currency: str, interval: str | None
 ) -> Body:
     recurring = {"interval": interval, "interval_count": 1, "usage_type": "licensed"}
-    return {
-        "id": object_id,
-        "object": "price",
-        "active": True,
-        "billing_scheme": "per_unit",
-        "created": now,
-        "currency": currency,
-        "livemode": False,
-        "metadata": {},
-        "product": product_id,
-        "recurring": recurring if interval else None,
-        "type": "recurring" if interval else "one_time",
-        "unit_amount": amount,
-        "unit_amount_decimal": str(amount),
-    }
+    return new_object(
+        "price",
+        object_id,
+        now,
+        currency=currency,
+        product=product_id,
+        recurring=recurring if interval else None,
+        type="recurring" if interval else "one_time",
+        unit_amount=amount,
+        unit_amount_decimal=str(amount),
+    )
+
+
+def list_of(data: list[Body], url: str) -> Body:
+    return {"object": "list", "data": data, "has_more": False, "url": url}
 
 
 def subscription(known: Subscription, its_price: Body) -> Body:
@@ -138,187 +128,132 @@ def invoice(
     object_id: str, now: int, reason: str, known: Subscription, currency: str, lines: list[Body]
 ) -> Body:
     total = max(0, sum(line["amount"] for line in lines))
-    return {
-        "id": object_id,
-        "object": "invoice",
-        "amount_due": total,
-        "amount_paid": 0,
-        "amount_remaining": total,
-        "attempt_count": 0,
-        "attempted": False,
-        "auto_advance": True,
-        "billing_reason": reason,
-        "collection_method": "charge_automatically",
-        "created": now,
-        "currency": currency,
-        "customer": known.customer,
-        "lines": {
-            "object": "list",
-            "data": lines,
-            "has_more": False,
-            "total_count": len(lines),
-            "url": f"/v1/invoices/{object_id}/lines",
-        },
-        "livemode": False,
-        "metadata": {},
-        "next_payment_attempt": None,
-        "parent": {
+    details = {"subscription": known.id, "metadata": dict(known.metadata)}
+    return new_object(
+        "invoice",
+        object_id,
+        now,
+        **dict.fromkeys(
+            ("amount_due", "amount_remaining", "subtotal", "total", "total_excluding_tax"), total
+        ),
+        billing_reason=reason,
+        currency=currency,
+        customer=known.customer,
+        lines={**list_of(lines, f"/v1/invoices/{object_id}/lines"), "total_count": len(lines)},
+        parent={
             "type": "subscription_details",
             "quote_details": None,
-            "subscription_details": {"subscription": known.id, "metadata": dict(known.metadata)},
+            "subscription_details": details,
         },
-        # Of the period before, as the reference says; that of what is paid for is in the lines.
-        "period_start": known.period_start,
-        "period_end": now,
-        "status": "draft",
-        "subtotal": total,
-        "total": total,
-        "total_excluding_tax": total,
-        "total_taxes": [],
-    }
+        # The previous period, as the reference says; the period that is paid for is in the lines.
+        period_start=known.period_start,
+        period_end=now,
+    )
 
 
 def payment_intent(
     object_id: str, now: int, amount: int, currency: str, customer_id: str | None, form: Body
 ) -> Body:
-    return {
-        "id": object_id,
-        "object": "payment_intent",
-        "amount": amount,
-        "amount_received": 0,
-        "client_secret": f"{object_id}_secret_{object_id[-8:]}",
-        "created": now,
-        "currency": currency,
-        "customer": customer_id,
-        "last_payment_error": None,
-        "latest_charge": None,
-        "livemode": False,
-        "metadata": form.get("metadata") or {},
-        "status": "requires_payment_method",
-        "transfer_group": form.get("transfer_group"),
-    }
+    return new_object(
+        "payment_intent",
+        object_id,
+        now,
+        amount=amount,
+        client_secret=f"{object_id}_secret_{object_id[-8:]}",
+        currency=currency,
+        customer=customer_id,
+        metadata=form.get("metadata") or {},
+        transfer_group=form.get("transfer_group"),
+    )
 
 
 def charge(object_id: str, now: int, intent: Body, failure: Body | None) -> Body:
-    return {
-        "id": object_id,
-        "object": "charge",
-        "amount": intent["amount"],
-        "amount_captured": 0 if failure else intent["amount"],
-        "amount_refunded": 0,
-        "captured": failure is None,
-        "created": now,
-        "currency": intent["currency"],
-        "customer": intent["customer"],
-        "disputed": False,
-        "failure_code": failure["code"] if failure else None,
-        "failure_message": failure["message"] if failure else None,
-        "livemode": False,
-        "metadata": intent["metadata"],
-        "paid": failure is None,
-        "payment_intent": intent["id"],
-        "refunded": False,
-        "status": "failed" if failure else "succeeded",
-    }
+    return new_object(
+        "charge",
+        object_id,
+        now,
+        amount=intent["amount"],
+        amount_captured=0 if failure else intent["amount"],
+        captured=failure is None,
+        currency=intent["currency"],
+        customer=intent["customer"],
+        failure_code=failure["code"] if failure else None,
+        failure_message=failure["message"] if failure else None,
+        metadata=intent["metadata"],
+        paid=failure is None,
+        payment_intent=intent["id"],
+        status="failed" if failure else "succeeded",
+    )
+
+
+def _of_charge(its_charge: Body) -> Body:
+    copied = {name: its_charge[name] for name in ("currency", "payment_intent")}
+    return {**copied, "charge": its_charge["id"]}
 
 
 def refund(object_id: str, now: int, its_charge: Body, amount: int, form: Body) -> Body:
-    return {
-        "id": object_id,
-        "object": "refund",
-        "amount": amount,
-        "charge": its_charge["id"],
-        "created": now,
-        "currency": its_charge["currency"],
-        "metadata": form.get("metadata") or {},
-        "payment_intent": its_charge["payment_intent"],
-        "reason": form.get("reason"),
-        "status": "succeeded",
-    }
+    return new_object(
+        "refund",
+        object_id,
+        now,
+        amount=amount,
+        metadata=form.get("metadata") or {},
+        reason=form.get("reason"),
+        **_of_charge(its_charge),
+    )
 
 
 def dispute(object_id: str, now: int, its_charge: Body, reason: str) -> Body:
-    return {
-        "id": object_id,
-        "object": "dispute",
-        "amount": its_charge["amount"],
-        "charge": its_charge["id"],
-        "created": now,
-        "currency": its_charge["currency"],
-        "evidence_details": {"due_by": now + 7 * 86_400, "has_evidence": False},
-        "is_charge_refundable": False,
-        "livemode": False,
-        "metadata": {},
-        "payment_intent": its_charge["payment_intent"],
-        "reason": reason,
-        "status": "needs_response",
-    }
+    return new_object(
+        "dispute",
+        object_id,
+        now,
+        amount=its_charge["amount"],
+        evidence_details={"due_by": now + 7 * 86_400, "has_evidence": False},
+        reason=reason,
+        **_of_charge(its_charge),
+    )
 
 
 def account(object_id: str, now: int, form: Body, wanted: list[str]) -> Body:
-    return {
-        "id": object_id,
-        "object": "account",
-        "business_type": form.get("business_type"),
-        "capabilities": dict.fromkeys(wanted, "inactive"),
-        "charges_enabled": False,
-        "country": form.get("country", "US"),
-        "created": now,
-        "default_currency": "usd",
-        "details_submitted": False,
-        "email": form.get("email"),
-        "metadata": form.get("metadata") or {},
-        "payouts_enabled": False,
-        "requirements": {
-            "currently_due": list(ONBOARDING),
-            "eventually_due": list(ONBOARDING),
-            "past_due": [],
-            "disabled_reason": "requirements.past_due",
-        },
-        "type": form.get("type", "standard"),
-    }
+    return new_object(
+        "account",
+        object_id,
+        now,
+        business_type=form.get("business_type"),
+        capabilities=dict.fromkeys(wanted, "inactive"),
+        country=form.get("country", "US"),
+        email=form.get("email"),
+        metadata=form.get("metadata") or {},
+        type=form.get("type", "standard"),
+    )
 
 
 def transfer(object_id: str, now: int, amount: int, form: Body) -> Body:
-    return {
-        "id": object_id,
-        "object": "transfer",
-        "amount": amount,
-        "amount_reversed": 0,
-        "created": now,
-        "currency": form.get("currency", "usd"),
-        "destination": form["destination"],
-        "livemode": False,
-        "metadata": form.get("metadata") or {},
-        "reversals": {
-            "object": "list",
-            "data": [],
-            "has_more": False,
-            "url": f"/v1/transfers/{object_id}/reversals",
-        },
-        "reversed": False,
-        "transfer_group": form.get("transfer_group"),
-    }
+    return new_object(
+        "transfer",
+        object_id,
+        now,
+        amount=amount,
+        currency=form.get("currency", "usd"),
+        destination=form["destination"],
+        metadata=form.get("metadata") or {},
+        reversals=list_of([], f"/v1/transfers/{object_id}/reversals"),
+        transfer_group=form.get("transfer_group"),
+    )
 
 
 def payout(object_id: str, now: int, amount: int, failed: bool) -> Body:
-    return {
-        "id": object_id,
-        "object": "payout",
-        "amount": amount,
-        "arrival_date": now,
-        "automatic": True,
-        "created": now,
-        "currency": "usd",
-        "destination": f"ba_{object_id[3:]}",
-        "failure_code": "account_closed" if failed else None,
-        "failure_message": "The bank account has been closed." if failed else None,
-        "livemode": False,
-        "metadata": {},
-        "method": "standard",
-        "status": "pending",
-        "type": "bank_account",
-    }
+    return new_object(
+        "payout",
+        object_id,
+        now,
+        amount=amount,
+        arrival_date=now,
+        destination=f"ba_{object_id[3:]}",
+        failure_code="account_closed" if failed else None,
+        failure_message="The bank account has been closed." if failed else None,
+    )
 
 
 def after(start: int, interval: str, anchor: int) -> int:

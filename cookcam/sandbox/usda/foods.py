@@ -1,4 +1,4 @@
-"""The foods of the stand-in, and their shapes on the wire."""
+"""The foods of the fake USDA, and their shapes on the wire."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Food:
 
 
 def foods() -> list[Food]:
-    """Every food of the stand-in."""
+    """Every food of the fake."""
     text = files("cookcam.sandbox.usda").joinpath("foods.csv").read_text("utf-8")
     return [
         Food(
@@ -108,7 +108,9 @@ def foods() -> list[Food]:
     ]
 
 
-def found(all_foods: Sequence[Food], query: str, data_types: Sequence[str]) -> list[dict[str, Any]]:
+def search_foods(
+    all_foods: Sequence[Food], query: str, data_types: Sequence[str]
+) -> list[dict[str, Any]]:
     """The foods that have a word of the query, those with more of them and fewer others first."""
     wanted = {_stem(word) for word in _WORD.findall(query.lower())}
     scored: list[tuple[float, Food]] = []

@@ -1,19 +1,17 @@
-"""The stand-in on a listener: paths, keys, quota and errors of FoodData Central."""
+"""The fake on a listener: paths, keys, quota and errors of FoodData Central."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
 
-import orjson
 import trio
 from attrs import define, field, frozen
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from cookcam.sandbox.listening import Listener
-from cookcam.sandbox.usda.foods import Food, foods, found
+from cookcam.sandbox.serving import HttpFaults, Listener, json_response
+from cookcam.sandbox.usda.foods import Food, foods, search_foods
 
 API_KEY = "sandbox-usda-key"
 MAX_PAGE_SIZE = 200
@@ -22,25 +20,19 @@ HOUR = 3600.0
 
 
 @define
-class Behaviour:
-    """What a test may change while the stand-in runs.
+class Behaviour(HttpFaults):
+    """`remaining` is what is left of the hour's quota.
 
-    `delay` is in seconds. While `failures` is above 0, answers have `status` and count it down;
-    `garbled` answers are cut in the middle. `remaining` is what is left of the hour's quota.
+    Responses beyond it have the Retry-After `quota_retry_after`.
     """
 
-    delay: float = 0.0
-    failures: int = 0
-    status: int = 500
-    garbled: bool = False
     remaining: int = QUOTA
-    retry_after: int | None = 1800
-    requests: list[str] = field(factory=list[str])
+    quota_retry_after: int | None = 1800
 
 
 @frozen
 class FakeUsda:
-    """A running stand-in: `url` is what `USDA_API_BASE_URL` has to be."""
+    """A running fake: `url` is what `USDA_API_BASE_URL` has to be."""
 
     url: str
     api_key: str = field(repr=False)
@@ -55,7 +47,7 @@ async def open_usda(
     api_key: str = API_KEY,
     behaviour: Behaviour | None = None,
 ) -> AsyncGenerator[FakeUsda]:
-    """Serves the stand-in until the block ends; it answers when the block begins.
+    """Serve the fake until the block ends; it is ready when the block begins.
 
     Port 0 takes a free one. Raises OSError when the port is taken.
     """
@@ -67,9 +59,8 @@ async def open_usda(
 
 def create_app(api_key: str, behaviour: Behaviour) -> QuartTrio:
     app = QuartTrio("cookcam.sandbox.usda")
-    known = foods()
     _gateway(app, api_key, behaviour)
-    _foods(app, known, behaviour)
+    _foods(app, foods(), behaviour)
     return app
 
 
@@ -82,40 +73,33 @@ def _gateway(app: QuartTrio, api_key: str, behaviour: Behaviour) -> None:
         nonlocal hour_ends
         if trio.current_time() >= hour_ends:
             hour_ends, behaviour.remaining = trio.current_time() + HOUR, QUOTA
-        behaviour.requests.append(request.path)
+        failed = await behaviour.apply()
         given = request.headers.get("X-Api-Key") or request.args.get("api_key")
         if not given:
             return _refusal(403, "API_KEY_MISSING", "No api_key was supplied.")
         if given != api_key:
             return _refusal(403, "API_KEY_INVALID", "An invalid api_key was supplied.")
-        if behaviour.delay:
-            await trio.sleep(behaviour.delay)
-        if behaviour.failures > 0:
-            behaviour.failures -= 1
-            return Response("upstream trouble", status=behaviour.status)
+        if failed is not None:
+            return failed
         if behaviour.remaining <= 0:
             refusal = _refusal(429, "OVER_RATE_LIMIT", "You have exceeded your rate limit.")
-            if behaviour.retry_after is not None:
-                refusal.headers["Retry-After"] = str(behaviour.retry_after)
+            if behaviour.quota_retry_after is not None:
+                refusal.headers["Retry-After"] = str(behaviour.quota_retry_after)
             return refusal
         behaviour.remaining -= 1
         return None
 
     @app.after_request
-    async def tell_quota(response: Response) -> Response:
+    async def add_quota_headers(response: Response) -> Response:
         response.headers["X-RateLimit-Limit"] = str(QUOTA)
         response.headers["X-RateLimit-Remaining"] = str(max(0, behaviour.remaining))
         return response
 
 
-def _foods(app: QuartTrio, known: list[Food], behaviour: Behaviour) -> None:
-    by_id = {food.fdc_id: food for food in known}
+def _foods(app: QuartTrio, catalogue: list[Food], behaviour: Behaviour) -> None:
+    by_id = {food.fdc_id: food for food in catalogue}
 
-    def answer(body: Any, status: int = 200) -> Response:
-        content = orjson.dumps(body)
-        if behaviour.garbled:
-            content = content[: len(content) // 2]
-        return Response(content, status=status, content_type="application/json")
+    answer = behaviour.json_response
 
     @app.get("/fdc/v1/foods/search")
     async def search() -> Response:
@@ -127,7 +111,7 @@ def _foods(app: QuartTrio, known: list[Food], behaviour: Behaviour) -> None:
         data_types = [
             part.strip() for text in request.args.getlist("dataType") for part in text.split(",")
         ]
-        hits = found(known, query, [kind for kind in data_types if kind])
+        hits = search_foods(catalogue, query, [kind for kind in data_types if kind])
         pages = -(-len(hits) // size)
         return answer(
             {
@@ -154,5 +138,4 @@ def _integer(name: str, default: int, highest: int) -> int:
 
 
 def _refusal(status: int, code: str, message: str) -> Response:
-    body = {"error": {"code": code, "message": message}}
-    return Response(orjson.dumps(body), status=status, content_type="application/json")
+    return json_response({"error": {"code": code, "message": message}}, status)

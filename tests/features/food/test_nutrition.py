@@ -18,7 +18,7 @@ from cookcam.features.food.nutrition.models import Item
 from cookcam.features.food.nutrition.quantities import Quantity, parse_quantity, parse_with_rest
 from cookcam.features.food.nutrition.service import MAX_ITEMS, items_of
 from cookcam.features.food.nutrition.units import UNITS
-from cookcam.sandbox.openai.pantry import FOODS, STAPLES, staple
+from cookcam.sandbox.openai.foods import FOODS, STAPLES, staple
 from cookcam.sandbox.seed import seed
 from tests.support.food import FoodApp, open_food_app
 from tests.support.postgres import as_owner
