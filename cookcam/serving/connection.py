@@ -21,10 +21,10 @@ from hypercorn.typing import AppWrapper, ConnectionState
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
+from cookcam.serving.http1 import HTTP1
 from cookcam.serving.http2 import HTTP2
 from cookcam.serving.listener import Peer
 from cookcam.serving.observer import ConnectionObserver
-from cookcam.serving.protocol import HTTP1
 from cookcam.serving.states import (
     CLOSING_TIMEOUT,
     DRAIN_CLOSING_TIMEOUT,
@@ -207,11 +207,11 @@ class Connection:
             self._context,
             tasks,
             state,
-            isinstance(self._stream, trio.SSLStream),
             client,
             server,
             self._send,
-            draining=lambda: self._lifecycle.draining,
+            is_tls=isinstance(self._stream, trio.SSLStream),
+            is_draining=lambda: self._lifecycle.draining,
             error_body=self._error_body,
             observer=self._observer,
             write=None if self._socket is None else self._write_directly,
@@ -245,7 +245,7 @@ class Connection:
                 await self._protocol.handle(RawData(data))
             except Exception as error:
                 self._observer.connection_failed(error)
-                await self._refuse(500)
+                await self._reject(500)
                 return
             if not data or self._closing:
                 return
@@ -279,7 +279,7 @@ class Connection:
                 is_new = state in (State.IDLE, State.HEAD)
                 self._enter(State.RESPONSE if is_new else state)
             elif self._lifecycle.draining and isinstance(self._protocol, HTTP2):
-                await self._protocol.say_goodbye()
+                await self._protocol.announce_close()
                 await self._close()
             else:
                 self._update_state()
@@ -358,15 +358,16 @@ class Connection:
         """The deadline of the state has passed."""
         if self._state is State.IDLE:
             with trio.move_on_after(CLOSING_TIMEOUT):
-                await self._protocol.say_goodbye()
+                await self._protocol.announce_close()
             return
         self._observer.peer_failed("timeout", self._state.name.lower())
-        await self._refuse(408 if self._state in (State.HEAD, State.BODY) else 504)
+        await self._reject(408 if self._state in (State.HEAD, State.BODY) else 504)
 
-    async def _refuse(self, status: int) -> None:
-        """Last words, if they find room; whatever goes wrong, the connection ends."""
+    async def _reject(self, status: int) -> None:
+        """Sends an error response if the peer takes it in time; an error here is ignored, because
+        the connection ends anyway."""
         with trio.move_on_after(CLOSING_TIMEOUT), suppress(Exception):
-            await self._protocol.refuse(status)
+            await self._protocol.reject(status)
 
     async def _close(self) -> None:
         """Ends our side; the reader discards the rest until the peer ends its own. Where the peer

@@ -160,13 +160,13 @@ class HTTP2:
         await self._flush()
         self._tasks.spawn(self._send_responses)
 
-    async def refuse(self, status: int) -> None:
+    async def reject(self, status: int) -> None:
         """Ends the connection because of an error: ours with status 500, else the peer's."""
         codes = h2.errors.ErrorCodes
         await self._go_away(codes.INTERNAL_ERROR if status == 500 else codes.NO_ERROR)
         await self._send(Closed())
 
-    async def say_goodbye(self) -> None:
+    async def announce_close(self) -> None:
         """GOAWAY, so that the client knows which requests were not handled (RFC 9113 §6.8)."""
         await self._go_away(h2.errors.ErrorCodes.NO_ERROR)
 
@@ -234,7 +234,7 @@ class HTTP2:
             status = handshake.refusal(plain, http2=True)
         if status is not None:
             self._observer.peer_failed("websocket" if is_websocket else "http2", f"status {status}")
-            self._refuse_request(stream_id, status, is_complete=is_complete)
+            self._reject_request(stream_id, status, is_complete=is_complete)
             return
         stream = self._streams[stream_id] = _Stream(self._asgi_stream(stream_id, is_websocket))
         if not is_complete and not is_websocket:
@@ -264,7 +264,7 @@ class HTTP2:
             write=None,
         )
 
-    def _refuse_request(self, stream_id: int, status: int, *, is_complete: bool) -> None:
+    def _reject_request(self, stream_id: int, status: int, *, is_complete: bool) -> None:
         """Answers a request that no application is to see."""
         headers, body = self._error_body(status)
         more = _UPGRADE_REQUIRED if status == 426 else []

@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -52,12 +53,21 @@ Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
 
 
 class ProtocolConfig(Config):
-    """Hypercorn's, and what it leaves no choice in."""
+    """Hypercorn's settings, and two of our own."""
 
     compress_websockets: bool = False
     websocket_timeout: float = 300.0
     """Seconds without a byte from the peer after which a WebSocket is closed. Longer than what an
     application needs to notice that its pings are not answered."""
+
+    _date: tuple[int, list[tuple[bytes, bytes]]] = (0, [])
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """The same list for a whole second, as its `date` is."""
+        now = int(time.time())
+        if self._date[0] != now:
+            self._date = (now, super().response_headers(protocol))
+        return self._date[1]
 
 
 class WebSocketStream(WSStream):

@@ -25,8 +25,8 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.observability.metrics import Metrics
 from cookcam.serving.addresses import AddressLimit
+from cookcam.serving.http1 import HTTP1
 from cookcam.serving.listener import Peer, SocketListener
-from cookcam.serving.protocol import HTTP1
 from cookcam.serving.server import Server, protocol_config
 from tests.support.serving import our_server, sample_app
 from tests.support.tls import make_certificate
@@ -133,16 +133,84 @@ REFUSED = {
     "HTTP/3 in text": (b"GET / HTTP/3.0\r\nHost: t\r\n\r\n", 505),
     "CONNECT": (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 501),
     "a target that is not ASCII": (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+    "a head above 16 KiB in one part": (GET[:-2] + b"X: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+    "a request line above 16 KiB": (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", 431),
+    "no Host": (b"GET / HTTP/1.1\r\n\r\n", 400),
+    "two Hosts": (b"GET / HTTP/1.1\r\nHost: t\r\nHost: t\r\n\r\n", 400),
+    "two Hosts in HTTP/1.0": (b"GET / HTTP/1.0\r\nHost: t\r\nHost: t\r\n\r\n", 400),
+    "an empty line before the request": (b"\r\n" + GET, 400),
+    "two spaces in the request line": (GET.replace(b"GET ", b"GET  "), 400),
+    "a request line without a version": (b"GET /\r\nHost: t\r\n\r\n", 400),
+    "HTTP/1.2": (GET.replace(b"1.1", b"1.2"), 505),
+    "data after the last request": (GET[:-2] + CLOSE + b"GET /smuggled HTTP/1.1\r\n\r\n", 400),
 }
 
 
+FIELDS = {
+    "two lengths that agree": (b"Content-Length: 5\r\nContent-Length: 5", 400),
+    "two lengths that differ": (b"Content-Length: 5\r\nContent-Length: 0", 400),
+    "a list of lengths": (b"Content-Length: 5, 5", 400),
+    "a length with a sign": (b"Content-Length: +5", 400),
+    "a length in base 16": (b"Content-Length: 0x5", 400),
+    "a length above 64 bits": (b"Content-Length: 18446744073709551616", 400),
+    "an empty length": (b"Content-Length:", 400),
+    "a length behind a transfer coding": (b"Transfer-Encoding: chunked\r\nContent-Length: 5", 400),
+    "a length behind a space": (b"Content-Length : 5", 400),
+    "a transfer coding behind a space": (b"Transfer-Encoding : chunked", 400),
+    "a transfer coding behind a control": (b"Transfer-Encoding:\x0bchunked", 400),
+    "a transfer coding twice": (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400),
+    "chunked twice": (b"Transfer-Encoding: chunked, chunked", 400),
+    "chunked with a parameter": (b"Transfer-Encoding: chunked;q=1", 501),
+    "a transfer coding almost chunked": (b"Transfer-Encoding: xchunked", 501),
+    "a folded line": (b"X: a\r\n b", 400),
+    "a folded transfer coding": (b"Transfer-Encoding:\r\n chunked", 400),
+    "a line that ends in LF": (b"X: a\nContent-Length: 5", 400),
+    "a line that ends in CR": (b"X: a\rContent-Length: 5", 400),
+    "a field name that is no token": (b"X[a]: b", 400),
+    "a field name that is not ASCII": (b"X\xe9: a", 400),
+    "an empty field name": (b": a", 400),
+    "a field without a colon": (b"X", 400),
+    "NUL in a value": (b"X: a\x00b", 400),
+}
+"""Fields of a POST whose body looks like a request (request smuggling)."""
+SMUGGLED = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: t\r\n\r\n"
+REFUSED |= {
+    name: (b"POST /echo HTTP/1.1\r\nHost: t\r\n" + fields + b"\r\n\r\n" + SMUGGLED, status)
+    for name, (fields, status) in FIELDS.items()
+}
+CHUNKS = {
+    "a chunk header that ends in LF": b"5\nhello\r\n0\r\n\r\n",
+    "a chunk that ends in LF": b"5\r\nhello\n0\r\n\r\n",
+    "a chunk longer than it says": b"4\r\nhello\r\n0\r\n\r\n",
+    "a chunk size above 64 bits": b"10000000000000005\r\nhello\r\n0\r\n\r\n",
+    "a chunk size with a sign": b"+5\r\nhello\r\n0\r\n\r\n",
+    "a chunk size in C's notation": b"0x5\r\nhello\r\n0\r\n\r\n",
+    "a chunk size and a space": b"5 \r\nhello\r\n0\r\n\r\n",
+    "no chunk size": b"\r\nhello\r\n0\r\n\r\n",
+    "a chunk extension with a line break": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
+    "a chunk extension with LF": b"5;a\nb\r\nhello\r\n0\r\n\r\n",
+    "a chunk extension of 300 bytes": b"5;" + b"a" * 300 + b"\r\nhello\r\n0\r\n\r\n",
+    "a trailer that is no field": b"5\r\nhello\r\n0\r\nGET / HTTP/1.1\r\n\r\n",
+    "a folded trailer": b"5\r\nhello\r\n0\r\nX: a\r\n b\r\n\r\n",
+}
+REFUSED |= {
+    name: (b"POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n" + body, 400)
+    for name, body in CHUNKS.items()
+}
+REFUSED["trailers above 16 KiB"] = (
+    b"POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 20_000,
+    431,
+)
+
+
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_bad_request_is_answered_with_the_envelope_and_closed(name: str) -> None:
+async def test_a_malformed_request_is_rejected_with_the_envelope_and_closed(name: str) -> None:
     data, status = REFUSED[name]
     async with watched_server() as server:
         received = await response_to(server.port, data)
         head, _, body = received.partition(b"\r\n\r\n")
         assert int(head.split(b" ", 2)[1]) == status
+        assert received.count(b"HTTP/1.1 ") == 1, "a second request was found"
         assert head.split(b"\r\n")[0].split(b" ", 2)[2], "no reason phrase"
         assert b"connection: close" in head.lower()
         assert json.loads(body)["statusCode"] == status

@@ -72,7 +72,7 @@ CASES = {
     ),
     "HTTP/1.0": Exchange((b"GET /a HTTP/1.0\r\n\r\n",), ("GET",)),
     "head too large": Exchange(
-        (b"GET /a HTTP/1.1\r\n" + HOST + b"X: " + b"x" * 20_000 + b"\r\n\r\n",), ("GET",)
+        (b"GET /a HTTP/1.1\r\n" + HOST + b"X: " + b"x" * 20_000, b"\r\n\r\n"), ("GET",)
     ),
     "not HTTP": Exchange((b"\x16\x03\x01 nonsense\r\n\r\n",), ("GET",)),
     "no host": Exchange((b"GET /a HTTP/1.1\r\n\r\n",), ("GET",)),
