@@ -49,7 +49,7 @@ class TokenWatch:
                 try:
                     _check(connection, now)
                 except Exception as error:
-                    self.hub.connection_failed(connection, "token watch", error)
+                    self.hub.connection_failed(connection, "token_watch", error)
 
 
 class Authenticate(msgspec.Struct):

@@ -87,11 +87,11 @@ class WriteScheduler:
         try:
             writer.catch_up()
         except Exception as error:
-            self.on_failure("write scheduler", error)
+            self.on_failure("write_scheduler", error)
             try:
                 writer.fail()
             except Exception as close_error:
-                self.on_failure("write scheduler", close_error)
+                self.on_failure("write_scheduler", close_error)
 
 
 class _State(enum.Enum):
