@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from cookcam.errors import NotFound
-from cookcam.realtime.refusals import refuse
+from cookcam.realtime.admission import send_rejection
 from cookcam.realtime.service import Realtime
 
 
@@ -23,6 +23,6 @@ class Dispatcher:
         if self.realtime.handles(scope):
             await self.realtime(scope, receive, send)
         elif scope["type"] == "websocket":
-            await refuse(scope, send, NotFound(f"Cannot GET {scope['path']}"))
+            await send_rejection(scope, send, NotFound(f"Cannot GET {scope['path']}"))
         else:
             await self.app(scope, receive, send)

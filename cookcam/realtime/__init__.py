@@ -1,5 +1,5 @@
-"""The live channel: the Engine.IO and Socket.IO protocols, and what CookCam builds on them.
+"""Realtime: the Engine.IO and Socket.IO protocols, and CookCam's service on top of them.
 
-`engineio` and `socketio` know nothing of CookCam: they import nothing of it outside this package
-and can be run by themselves with handlers and timings of their own (docs/socketio.md).
+`engineio` and `socketio` do not depend on CookCam: outside this package they import only
+`cookcam.json_parsing`, and they can be used alone (docs/socketio.md).
 """

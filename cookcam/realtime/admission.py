@@ -1,14 +1,13 @@
-"""Who may come in, and what happens to everybody who comes and goes, over either protocol.
+"""Admission of connections, and the begin and end of each, for both protocols.
 
-    handshake ─▶ let_in ─▶ identify ─▶ welcome … ─▶ part
+    handshake ─▶ check_handshake ─▶ identify ─▶ connected … ─▶ disconnected
 
 Tokens are checked by the same Authenticator as those of HTTP requests.
-Source: `spec/realtime.md` §2 and §10.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from cookcam.errors import (
     TokenExpired,
 )
 from cookcam.http.client_address import UNKNOWN, quota_key
+from cookcam.http.errors import error_response
 from cookcam.http.request_info import request_info_of
 from cookcam.http.responses import now_text
 from cookcam.identity import AccountClosed, Authenticator, Identity
@@ -31,8 +31,8 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
-from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.connection import Connection
+from cookcam.realtime.connection import CloseCode, Connection
+from cookcam.realtime.engineio import Scope, Send
 from cookcam.realtime.hub import Hub
 from cookcam.realtime.limits import Limits, Quota
 from cookcam.realtime.router import Router
@@ -44,29 +44,29 @@ SHUTTING_DOWN = "Server is shutting down"
 WELCOME = "Connected to CookCam real-time service"
 
 NAME_TIMEOUT: Final = 2.0
-"""Seconds after which somebody comes in by the name in the token."""
+"""Seconds to wait for the name in the profile; then the name in the token is used."""
 
 NameOf = Callable[[UUID], Awaitable[str | None]]
-"""The name in the profile of a user; None where there is none."""
+"""Returns the name in a user's profile, None without a profile."""
 
 GOING_AWAY = "server shutting down"
-"""The reason with which a connection ends because this process does."""
+"""The close reason of a shutdown."""
 
 SLOW_CONSUMER = "slow consumer"
-"""The reason with which a connection ends whose outbox is full."""
+"""The close reason of a connection whose outbox is full."""
 
 
 @define(eq=False, slots=False)
-class Rejected(Exception):
-    """No connection. `message` is the one of `connect_error`; `error` is the same for HTTP."""
+class ConnectionDenied(Exception):
+    """The client is not admitted. `message` is sent in `connect_error`, `error` over HTTP."""
 
     message: str
     error: AppError
 
     @property
     def code(self) -> CloseCode:
-        """What closes a WebSocket that was accepted already: a client that did nothing wrong
-        must not throw its token away."""
+        """The close code after the WebSocket was accepted. A server error must not be reported as
+        an invalid token, because the client would discard its token."""
         if isinstance(self.error, AccountClosed):
             return CloseCode.FORBIDDEN
         if self.error.status < 500:
@@ -75,9 +75,9 @@ class Rejected(Exception):
 
 
 @define(eq=False)
-class Reception:
-    """`handshakes` is the quota of handshakes per client address, None for no limit. Others see
-    the name that `name_of` finds; without it, the one in the token."""
+class Admission:
+    """`handshakes` is the quota of handshakes per client address, None for no limit. Other users
+    see the name that `name_of` returns; without it, the name in the token."""
 
     hub: Hub
     router: Router
@@ -90,9 +90,9 @@ class Reception:
     name_of: NameOf | None = None
     _log: Any = field(factory=lambda: get_logger("cookcam.realtime"), init=False)
 
-    def let_in(self, scope: Any) -> None:
-        """Before anything else of a handshake: raises ServiceUnavailable while the server shuts
-        down, RateLimited for an address that comes too often."""
+    def check_handshake(self, scope: Any) -> None:
+        """The first step of a handshake. Raises ServiceUnavailable during a shutdown, and
+        RateLimited for too many handshakes of one address."""
         if self.lifecycle.draining:
             raise ServiceUnavailable(SHUTTING_DOWN)
         if self.handshakes is None:
@@ -103,26 +103,24 @@ class Reception:
             raise RateLimited(retry_after=wait)
 
     async def identify(self, token: object, protocol: str) -> Identity:
-        """The owner of a token, None standing for no token. Raises Rejected.
-
-        A shutdown that began meanwhile rejects, too: whoever is welcomed gets its notice.
-        """
+        """The owner of a token; None or "" is a missing token. Raises ConnectionDenied, also when a
+        shutdown has begun meanwhile: a connection admitted now would miss its announcement."""
         try:
-            identity = await self.named(await self._identify(token))
+            identity = await self.with_profile_name(await self._identify(token))
             if self.lifecycle.draining:
-                raise Rejected(SHUTTING_DOWN, ServiceUnavailable(SHUTTING_DOWN))
-        except Rejected as rejected:
-            if rejected.error.status < 500:
+                raise ConnectionDenied(SHUTTING_DOWN, ServiceUnavailable(SHUTTING_DOWN))
+        except ConnectionDenied as denied:
+            if denied.error.status < 500:
                 self.metrics.ws_auth_failures_total.of(protocol).inc()
-            self._log.info("socket refused", protocol=protocol, reason=rejected.message)
+            self._log.info("socket refused", protocol=protocol, reason=denied.message)
             raise
         return identity
 
-    async def named(self, identity: Identity) -> Identity:
-        """The identity with the name of the profile, which is asked for once for a connection.
+    async def with_profile_name(self, identity: Identity) -> Identity:
+        """The identity with the name in the user's profile, read once for each token.
 
-        A profile without a chosen name begins with the local part of the email address; that is
-        not shown. While profiles cannot be read, the name is that of the token.
+        The default name of a profile, the local part of the email address, is not used. While
+        profiles cannot be read, the identity keeps the name in the token.
         """
         if self.name_of is None:
             return identity
@@ -137,57 +135,62 @@ class Reception:
             return identity
         return evolve(identity, name=name)
 
-    def welcome(self, connection: Connection) -> None:
-        """The connection begins: it is somebody's presence, and is told so. Never waits, so that
-        it is in the hub the moment it may receive events."""
+    def connected(self, connection: Connection) -> None:
+        """Adds the connection to the hub and sends `connected`. Never blocks, so that no event can
+        arrive in between."""
         self.hub.add(connection)
         self.metrics.ws_connects_total.of(connection.protocol).inc()
         self.metrics.ws_connections.of(connection.protocol).inc()
-        said = {"message": WELCOME, "userId": connection.user_id, "timestamp": now_text()}
-        connection.send("connected", said)
-        self._say("socket connected", connection)
+        connection.send(
+            "connected",
+            {"message": WELCOME, "userId": connection.user_id, "timestamp": now_text()},
+        )
+        self._log_event("socket connected", connection)
 
-    async def take_back(self, connection: Connection, rooms: Collection[str]) -> bool:
-        """The connection is one that was gone for a moment, and was in these rooms. False when it
-        could not be found out where it still belongs."""
-        return await self.router.returned(connection, rooms)
-
-    async def part(self, connection: Connection, reason: str) -> None:
-        """The connection has ended. To be called once for each that was welcomed."""
+    async def disconnected(self, connection: Connection, reason: str) -> None:
+        """Removes an ended connection. Must be called once for each `connected`."""
         self.hub.remove(connection)
         self.metrics.ws_connections.of(connection.protocol).dec()
         if reason == SLOW_CONSUMER:
             self.metrics.ws_outbox_overflow_total.of(connection.protocol).inc()
-        if reason != GOING_AWAY:  # those are counted in one line
-            self._say("socket disconnected", connection, reason=reason)
-        await self.router.parted(connection, reason)
+        if reason != GOING_AWAY:  # a shutdown logs one line for all
+            self._log_event("socket disconnected", connection, reason=reason)
+        await self.router.closed(connection, reason)
 
-    def _say(self, what: str, connection: Connection, **more: object) -> None:
+    def _log_event(self, message: str, connection: Connection, **fields: object) -> None:
         ids = {"userId": str(connection.user_id), "socketId": connection.id}
-        self._log.info(what, protocol=connection.protocol, **ids, **more)
+        self._log.info(message, protocol=connection.protocol, **ids, **fields)
 
     async def _identify(self, token: object) -> Identity:
         if token is None or token == "":
-            raise Rejected(MISSING, AuthenticationError(error="Authentication required"))
+            raise ConnectionDenied(MISSING, AuthenticationError(error="Authentication required"))
         if not isinstance(token, str):
-            raise Rejected(INVALID, TokenExpired(error="Token expired or invalid"))
+            raise ConnectionDenied(INVALID, TokenExpired(error="Token expired or invalid"))
         try:
             return await self.authenticator.identify(token)
         except TokenExpired as error:
-            raise Rejected(INVALID, error) from None
+            raise ConnectionDenied(INVALID, error) from None
         except AppError as error:
-            raise Rejected(UNDECIDED, error) from None
+            raise ConnectionDenied(UNDECIDED, error) from None
         except Exception as error:
             self._log.error("a token could not be checked", exc_info=error)
             self.reporter.capture_exception(error)
-            raise Rejected(UNDECIDED, InternalError()) from None
+            raise ConnectionDenied(UNDECIDED, InternalError()) from None
 
 
 def address_of(scope: Any) -> str:
-    """The client's address as the edge found it, else that of the peer."""
-    known = request_info_of(scope).client_address
+    """The client's address from the proxy headers, else the address of the peer."""
+    forwarded = request_info_of(scope).client_address
     client = scope.get("client")
-    return known or (client[0] if client else UNKNOWN)
+    return forwarded or (client[0] if client else UNKNOWN)
+
+
+async def send_rejection(scope: Scope, send: Send, error: AppError) -> None:
+    """Sends HTTP's error response to a request, or to a WebSocket handshake before the upgrade."""
+    response = error_response(error, request_info_of(scope))
+    kind = "http.response" if scope["type"] == "http" else "websocket.http.response"
+    await send({"type": f"{kind}.start", "status": response.status, "headers": response.headers})
+    await send({"type": f"{kind}.body", "body": response.body, "more_body": False})
 
 
 def bearer_token(header: str | None) -> str | None:

@@ -1,27 +1,65 @@
-"""A connection: one client of one user, whichever of the two protocols it speaks.
+"""A connection: one client of one user, over either protocol.
 
-What handlers and services hold. Subclasses say how an event leaves (`deliver`) and how the
-connection ends (`_close`); everything else is the same for both.
+Handlers and services use this class. Its subclasses implement how an event is written (`deliver`)
+and how the connection closes (`_close`).
 """
 
 from __future__ import annotations
 
 import math
+import random
 from abc import ABC, abstractmethod
+from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar
 from uuid import UUID
 
 from attrs import define, field
 
+from cookcam.http.responses import now_text
 from cookcam.identity import Identity
-from cookcam.realtime.announcement import Announcement
-from cookcam.realtime.closing import CloseCode
+from cookcam.realtime.server_events import ServerEvent
 
 if TYPE_CHECKING:
     from cookcam.realtime.hub import Hub
 
-NAMELESS = "CookCam user"
+DEFAULT_NAME = "CookCam user"
 MAX_NAME_LENGTH = 100
+
+MIN_RECONNECT_MS = 1_000
+MAX_RECONNECT_MS = 10_000
+"""Range of the random reconnect delay in `server_shutdown`, so that clients do not all reconnect at
+once."""
+
+
+class CloseCode(IntEnum):
+    """WebSocket close codes. What a client should do after each is in docs/realtime.md."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    """The server shuts down."""
+    BINARY = 1003
+    INVALID = 1007
+    """Three consecutive frames were not JSON objects."""
+    TOO_LARGE = 1009
+    SERVER_FAULT = 1011
+    """A server error, or no response to a ping."""
+    TOO_SLOW = 1013
+    """The outbox is full of events that may not be dropped."""
+    TOKEN = 4401
+    """The token is missing, invalid or expired."""
+    FORBIDDEN = 4403
+    """The account is disabled."""
+    UNAUTHENTICATED = 4408
+    """No `authenticate` in time."""
+    REPLACED = 4409
+    """The user has opened more connections than are allowed."""
+    RATE_LIMITED = 4429
+    """The client kept sending after repeated rate-limit errors."""
+
+
+NO_AUTO_RECONNECT = frozenset({CloseCode.FORBIDDEN, CloseCode.REPLACED, CloseCode.RATE_LIMITED})
+"""After these a client must not reconnect immediately. A Socket.IO client is disconnected from the
+namespace first, because its library reconnects automatically after a mere close."""
 
 
 @define(eq=False)
@@ -32,18 +70,18 @@ class Connection(ABC):
 
     id: str
     identity: Identity
-    """Who it is. Replaced when the client hands in a fresh token of the same user."""
+    """Replaced when the client sends a fresh token of the same user."""
     _hub: Hub = field(alias="hub", repr=False)
     address: str = field(repr=False, kw_only=True)
-    """The client's address, for log lines and reports."""
+    """The client's address, for logs and error reports."""
     rooms: set[str] = field(factory=set[str], init=False, repr=False)
-    """Where it is; after its end, where it was."""
-    excesses: int = field(default=0, init=False, repr=False)
-    """Refusals by the rate limits since the last event that was within them."""
-    warned: bool = field(default=False, init=False, repr=False)
-    """Whether it was told that its token is about to expire."""
-    noticed: bool = field(default=False, init=False, repr=False)
-    """Whether it was told that the server shuts down."""
+    """The rooms it is in; after its end, those it was in."""
+    consecutive_rejections: int = field(default=0, init=False, repr=False)
+    """Events rejected by the rate limits since the last accepted one."""
+    expiry_announced: bool = field(default=False, init=False, repr=False)
+    """Whether `token_expiring` was sent for the current token."""
+    shutdown_announced: bool = field(default=False, init=False, repr=False)
+    """Whether `server_shutdown` was sent."""
 
     @property
     def user_id(self) -> UUID:
@@ -51,32 +89,50 @@ class Connection(ABC):
 
     @property
     def user_name(self) -> str:
-        """What others see. Never an email address."""
-        return shown_name(self.identity)
+        """The name that other users see. Never an email address."""
+        return display_name(self.identity)
 
     @property
     def polling(self) -> bool:
-        """Whether events leave only when the client comes to ask for them."""
+        """Whether events leave only in the responses to the client's polls."""
         return False
 
     @property
     def recoverable(self) -> bool:
-        """Whether the client may return after a drop and get what it missed."""
+        """Whether the client can reconnect after a drop and receive the events it missed."""
         return False
 
     @property
-    def token_ends(self) -> float:
-        """Seconds since the epoch; infinity for an identity without an end."""
+    def token_expires_at(self) -> float:
+        """Seconds since the epoch; infinity for an identity that does not expire."""
         expires = self.identity.expires_at
         return math.inf if expires is None else expires.timestamp()
 
     def send(self, event: str, data: object, *, volatile: bool = False) -> bool:
-        """Sends an event to this client; see `Announcement` for `data` and `volatile`.
+        """Sends an event to this client; see `ServerEvent` for `data` and `volatile`.
 
-        Never waits. False when the connection has ended or a volatile event found no room. A
-        client whose outbox is full of what is not volatile is closed with 1013.
+        Never blocks. False when the connection has ended, or when a volatile event did not fit. A
+        client whose outbox is full of events that are not volatile is closed with 1013.
         """
-        return self.deliver(Announcement(event, data, volatile))
+        return self.send_event(ServerEvent(event, data, volatile))
+
+    def send_event(self, event: ServerEvent) -> bool:
+        """Like `send`, for an event that may be encoded already."""
+        return self._hub.deliver_to_connection(self, event)
+
+    def announce_shutdown(self) -> None:
+        """Sends `server_shutdown`, once."""
+        if self.shutdown_announced:
+            return
+        self.shutdown_announced = True
+        self.send(
+            "server_shutdown",
+            {
+                "message": "Server is shutting down for maintenance",
+                "timestamp": now_text(),
+                "reconnectAfterMs": random.randint(MIN_RECONNECT_MS, MAX_RECONNECT_MS),  # noqa: S311 - jitter
+            },
+        )
 
     def join(self, room: str) -> None:
         self._hub.join(self, room)
@@ -85,23 +141,22 @@ class Connection(ABC):
         self._hub.leave(self, room)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Ends the connection in order: from now on it is nobody's presence and takes no event;
-        what was sent before is delivered, then comes the close in its own protocol. Never waits.
-        """
+        """Removes the connection from the hub and closes it in its protocol, after the events that
+        were sent before. Never blocks."""
         self._hub.remove(self)
         self._close(code, reason)
 
     @abstractmethod
-    def deliver(self, announcement: Announcement) -> bool:
-        """As `send`, for what is sent to many."""
+    def deliver(self, event: ServerEvent) -> bool:
+        """Writes an event to the client, without recording it for a replay; returns as `send`."""
 
     @abstractmethod
     def _close(self, code: CloseCode, reason: str) -> None: ...
 
 
-def shown_name(identity: Identity) -> str:
-    """The name in the user's metadata, or `CookCam user`. Source: `spec/realtime.md` §2."""
+def display_name(identity: Identity) -> str:
+    """The user's name, or `CookCam user` when it is empty or contains the email address."""
     name = (identity.name or "").strip()[:MAX_NAME_LENGTH]
     if not name or (identity.email and identity.email.casefold() in name.casefold()):
-        return NAMELESS
+        return DEFAULT_NAME
     return name

@@ -1,18 +1,18 @@
-"""Events of a feature: what `features/<feature>/events.py` is made with, as a Blueprint for routes.
+"""The events of a feature: `features/<feature>/events.py` declares them as a Blueprint does routes.
 
     def events(timers: Timers) -> Events:
         events = Events("timers")
 
         @events.on("start_timer", StartTimer)
-        async def start(caller: Connection, data: StartTimer) -> Answer:
+        async def start(caller: Connection, data: StartTimer) -> EventResponse:
             timer = await timers.start(caller.identity, data.label, data.seconds)
-            return Answer("timer_started", {"timer": timer})
+            return EventResponse("timer_started", {"timer": timer})
 
         return events
 
-A handler parses nothing and catches nothing: `data` is valid, and an AppError it raises is the
-answer. It has the bound of a request. What it returns goes to the caller only: its natural answer,
-or None where the acknowledgement says it all. What others are to hear it sends through the hub.
+A handler neither parses nor catches: `data` is valid, and an AppError becomes the error response.
+It has the timeout of a request. Its return value is sent to the caller only: the response event, or
+None if the acknowledgement is enough. Events for other users are sent through the hub.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from typing import Any, TypeVar
 from attrs import define, field, frozen
 from msgspec import Struct
 
-from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.limits import Quota
+from cookcam.realtime.server_events import ServerEvent
 
 D = TypeVar("D", bound=Struct)
-Handler = Callable[[Connection, D], Awaitable["Answer | None"]]
-Parting = Callable[[Connection, str], Awaitable[None]]
-Returning = Callable[[Connection, Collection[str]], Awaitable[None]]
+Handler = Callable[[Connection, D], Awaitable["EventResponse | None"]]
+ClosedHandler = Callable[[Connection, str], Awaitable[None]]
+RecoveredHandler = Callable[[Connection, Collection[str]], Awaitable[None]]
 
 RESERVED = frozenset({"connect", "connect_error", "disconnect", "disconnecting", "ping", "pong"})
-"""Names that belong to the protocols."""
+"""Event names of the protocols."""
 
 
 @frozen(eq=False)
-class Answer(Announcement):
-    """The event that answers a caller. `data` as in `Connection.send`."""
+class EventResponse(ServerEvent):
+    """The event that a handler sends to its caller."""
 
 
 @frozen
@@ -53,22 +53,21 @@ class Event:
 
 @define
 class Events:
-    """The events of one feature. `name` is the feature's."""
+    """The events of the feature `name`."""
 
     name: str
     events: dict[str, Event] = field(factory=dict[str, Event], init=False)
-    partings: list[Parting] = field(factory=list[Parting], init=False)
-    returnings: list[Returning] = field(factory=list[Returning], init=False)
+    closed_handlers: list[ClosedHandler] = field(factory=list[ClosedHandler], init=False)
+    recovered_handlers: list[RecoveredHandler] = field(factory=list[RecoveredHandler], init=False)
 
     def on(
         self, event: str, schema: type[D], *, quota: Quota | None = None
     ) -> Callable[[Handler[D]], Handler[D]]:
         """Registers `async def handler(caller, data)` for an event.
 
-        `schema`, a msgspec Struct, is what the payload becomes before the handler
-        sees it: `Annotated[str, msgspec.Meta(max_length=128)]` for bounds; unknown keys are
-        ignored; null for an optional field is absent. `quota` is counted beside the one of all
-        events. Raises ValueError for a name that is taken or reserved.
+        The payload is validated and converted to `schema`, a msgspec Struct: unknown keys are
+        ignored; null for an optional field counts as absent. `quota` applies in addition to the
+        quota of all events. Raises ValueError for a name that is taken or reserved.
         """
 
         def register(handler: Handler[D]) -> Handler[D]:
@@ -79,22 +78,21 @@ class Events:
 
         return register
 
-    def on_disconnect(self, handler: Parting) -> Parting:
+    def on_disconnect(self, handler: ClosedHandler) -> ClosedHandler:
         """Registers `async def handler(connection, reason)`: after the last event of a connection.
 
-        It has left the hub by then and takes no events; `connection.rooms` names the rooms it was
-        in, and the hub says whether its user is still there with another one. Not called for what
-        a shutdown had to cut.
+        The connection has left the hub and receives no events; `connection.rooms` still names its
+        rooms. Not called for connections that a shutdown cuts.
         """
-        self.partings.append(handler)
+        self.closed_handlers.append(handler)
         return handler
 
-    def on_return(self, handler: Returning) -> Returning:
-        """Registers `async def handler(connection, rooms)`: a client is back that was gone for a
-        moment, as recovery allows, and that was in these rooms.
+    def on_recovered(self, handler: RecoveredHandler) -> RecoveredHandler:
+        """Registers `async def handler(connection, rooms)`: a client has recovered its connection
+        after a drop, before which it was in these rooms.
 
-        The handler has it join those of the feature in which it still belongs. It comes before
-        the first event of the connection; what it raises refuses the connection.
+        The handler joins the rooms of the feature to which the user still belongs. It is called
+        before the first event of the connection; an exception rejects the connection.
         """
-        self.returnings.append(handler)
+        self.recovered_handlers.append(handler)
         return handler

@@ -1,4 +1,4 @@
-"""Frames of the plain WebSocket protocol: a pure codec. Source: `spec/realtime.md` §10.2.
+"""Frames of the plain WebSocket protocol: a pure codec.
 
 client: {"event":"join_cooking_session","data":{"sessionId":"session_x"},"id":"7"}
 server: {"event":"cooking_session_joined","data":{...},"replyTo":"7"}
@@ -23,12 +23,12 @@ RequestId = str | int
 
 
 class MalformedFrame(Exception):
-    """The frame is no JSON object."""
+    """The frame is not a JSON object."""
 
 
 @define(eq=False, slots=False)
 class InvalidFrame(Exception):
-    """The frame is an object, and the value of `field` is not what it has to be."""
+    """The frame is an object whose `field` is invalid."""
 
     field: str
     rule: str
@@ -37,16 +37,16 @@ class InvalidFrame(Exception):
 
 @frozen
 class Frame:
-    """What a client said. `data` is whatever it sent as such, None when it sent none."""
+    """A frame of a client. `data` is any JSON, None if absent."""
 
     event: str
     data: Any = None
     id: RequestId | None = None
-    """Given by clients that want an answer, which repeats it as `replyTo`."""
+    """Set by clients that want a response, which repeats it as `replyTo`."""
 
 
 def decode_frame(text: str) -> Frame:
-    """Raises MalformedFrame, InvalidFrame and JsonTooDeep, and nothing else."""
+    """Raises only MalformedFrame, InvalidFrame and JsonTooDeep."""
     try:
         content: object = parse_json(text)
     except JsonTooDeep:
@@ -81,5 +81,5 @@ def is_too_large(text: str) -> bool:
 def _is_id(value: object) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_ID
-    # JSON's true is no number. Larger integers could not be sent back as they came.
+    # A bool is an int in Python. orjson cannot encode larger integers.
     return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64

@@ -1,7 +1,4 @@
-"""The Socket.IO gateway: CookCam's connections over the Socket.IO server.
-
-Source: `spec/realtime.md` §1 to §3 and §8.
-"""
+"""The Socket.IO gateway: admits clients, routes their events, and closes them at shutdown."""
 
 from __future__ import annotations
 
@@ -28,20 +25,16 @@ from cookcam.realtime.admission import (
     GOING_AWAY,
     SHUTTING_DOWN,
     UNDECIDED,
-    Reception,
-    Rejected,
+    Admission,
+    ConnectionDenied,
     address_of,
     bearer_token,
 )
-from cookcam.realtime.announcement import Announcement
-from cookcam.realtime.closing import STAY_AWAY, CloseCode
-from cookcam.realtime.connection import Connection
-from cookcam.realtime.engineio import Goodbyes, Request, State
-from cookcam.realtime.engineio import Rejected as RejectedHandshake
-from cookcam.realtime.hub import user_name
-from cookcam.realtime.notice import give_notice
-from cookcam.realtime.recovery import Recall
-from cookcam.realtime.router import Outcome
+from cookcam.realtime.connection import NO_AUTO_RECONNECT, CloseCode, Connection
+from cookcam.realtime.engineio import CloseCounts, DirectExtension, Rejected, Request, State
+from cookcam.realtime.hub import user_room
+from cookcam.realtime.router import EventResult
+from cookcam.realtime.server_events import ServerEvent
 from cookcam.realtime.socketio import (
     NO_ACK,
     ConnectionRejected,
@@ -54,33 +47,33 @@ from cookcam.realtime.socketio import (
 
 PROTOCOL = "socket.io"
 HANDLERS_TIMEOUT = 0.5
+"""Seconds to wait at shutdown for the handlers of polling clients."""
 POLL_TIMEOUT = 0.5
-"""Seconds that a client which polls may take to come for its goodbye, or to answer it."""
+"""Seconds that a polling client has to fetch the goodbye, or to respond to it."""
 _ERRORS: Mapping[int, type[AppError]] = {
     400: BadRequest,
     403: AuthorizationError,
     429: RateLimited,
     503: ServiceUnavailable,
 }
-"""The error of the HTTP API for each status of a refused handshake."""
+"""The HTTP API's error for each status of a rejected handshake."""
 READ_LIMIT = 1024 * 1024
-"""Bytes of a message that are read, and answered if they are over the limit of a packet. The server
-closes a WebSocket whose message is larger than this."""
+"""Bytes of a message that are read. A message over the limit of a packet but within this one gets
+an error event; a larger one closes the WebSocket."""
 FORBIDDEN = 4
-"""Engine.IO's error code of a handshake that is refused by the application."""
+"""Engine.IO's error code for a handshake that the application rejects."""
 
 
 @define(eq=False)
 class SocketIOConnection(Connection):
     protocol: ClassVar[str] = PROTOCOL
     socket: Socket = field(kw_only=True, repr=False)
-    recall: Recall | None = field(kw_only=True, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.socket.recoverable:
-            # By these the history knows what was for it.
-            self.socket.aliases = self.rooms
-            self.socket.join(user_name(self.user_id))
+            # The hub records events with its own rooms and with the room of the user.
+            self.socket.replay_rooms = self.rooms
+            self.socket.join(user_room(self.user_id))
 
     @property
     def polling(self) -> bool:
@@ -90,44 +83,41 @@ class SocketIOConnection(Connection):
     def recoverable(self) -> bool:
         return self.socket.recoverable
 
-    def deliver(self, announcement: Announcement) -> bool:
-        if self.recall is not None and self.recoverable:
-            # What the hub sends to many is kept by now; this keeps what is for this one alone.
-            announcement = self.recall.keep(announcement, self.id) or announcement
-        return self.socket.send(announcement.socketio)
+    def deliver(self, event: ServerEvent) -> bool:
+        return self.socket.send(event.socketio)
 
-    async def leave_with_notice(self) -> None:
-        """Notice and goodbye in one, once its events are handled."""
-        await self.socket.session.heard()
-        await self.socket.settled()
-        give_notice(self)
+    async def announce_and_close(self) -> None:
+        """Sends the shutdown announcement and the goodbye in one response, after its events are
+        handled."""
+        await self.socket.session.received_all()
+        await self.socket.wait_idle()
+        self.announce_shutdown()
         self.socket.disconnect()
         self.socket.session.close(GOING_AWAY, CloseCode.GOING_AWAY)
 
     def _close(self, code: CloseCode, reason: str) -> None:
-        if code in STAY_AWAY:
+        if code in NO_AUTO_RECONNECT:
             self.socket.disconnect()
         self.socket.session.close(reason, code)
 
 
 @define(eq=False)
 class Gateway:
-    """Owns the Socket.IO server; open `server` to open it."""
+    """The owner enters `server`, which runs the gateway."""
 
     server: SocketServer
-    _reception: Reception
-    _recall: Recall | None = None
+    _admission: Admission
     _connections: dict[Socket, SocketIOConnection] = field(
         factory=dict[Socket, SocketIOConnection], init=False, repr=False
     )
     _log: Any = field(factory=lambda: get_logger("cookcam.realtime"), init=False)
 
     @classmethod
-    def of(cls, config: RealtimeConfig, reception: Reception) -> Gateway:
+    def of(cls, config: RealtimeConfig, admission: Admission, direct: DirectExtension) -> Gateway:
         async def admit(request: Request) -> None:
-            _let_in(reception, request)
+            _check_handshake(admission, request)
 
-        # CORS and the check of origins are done before anything comes here.
+        # CORS and origins are checked before requests reach the gateway.
         server = SocketServer(
             ping_interval=config.ping_interval,
             ping_timeout=config.ping_timeout,
@@ -135,45 +125,44 @@ class Gateway:
             admit=admit,
             rejection_fields=_error_envelope,
             recovery=RecoveryOptions(config.recovery, on_request=True) if config.recovery else None,
+            direct=direct,
+            on_failure=admission.hub.on_failure,
         )
-        history = server.main.history
-        recall = None if history is None else Recall(server.main, history)
-        reception.hub.memory = recall
-        gateway = cls(server, reception, recall)
+        admission.hub.replay = server.main.replay
+        gateway = cls(server, admission)
         server.main.on_connect(gateway._connect)
         server.main.on_any(gateway._handle)
         server.main.on_over_limit(gateway._reject)
-        server.main.on_disconnect(gateway._part)
+        server.main.on_disconnect(gateway._disconnected)
         return gateway
 
-    async def drain(self, timeout: float) -> Goodbyes:
-        """Says goodbye to everybody within `timeout` seconds: handlers end, outboxes are flushed,
-        then come `41`, the close of the transport and the peer's."""
+    async def drain(self, timeout: float) -> CloseCounts:
+        """Closes all clients within `timeout` seconds: handlers finish, outboxes are flushed, then
+        the disconnect packet (`41`) and the close are sent."""
         started = trio.current_time()
-        await self._leave_with_notice()
+        await self._close_polling_clients()
         left = max(0.0, started + timeout - trio.current_time())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._release_polls)
             code = CloseCode.GOING_AWAY
-            goodbyes = await self.server.close_all(code, GOING_AWAY, timeout=left)
+            counts = await self.server.close_all(code, GOING_AWAY, timeout=left)
             nursery.cancel_scope.cancel()
-        return goodbyes
+        return counts
 
-    async def _leave_with_notice(self) -> None:
-        """Clients that poll and have not been told: notice and `41` go into one answer, since the
-        next request may find no server. Who has handlers running is not waited for longer than
-        the others can wait."""
-        untold = [peer for peer in self._connections.values() if not peer.noticed]
+    async def _close_polling_clients(self) -> None:
+        """Closes the clients without an announcement, which poll: announcement and `41` go into one
+        response, because no server may be left for the next request."""
+        remaining = [peer for peer in self._connections.values() if not peer.shutdown_announced]
         with trio.move_on_after(HANDLERS_TIMEOUT):
             async with trio.open_nursery() as nursery:
-                for connection in untold:
-                    nursery.start_soon(connection.leave_with_notice)
-        for connection in untold:
-            give_notice(connection)
+                for connection in remaining:
+                    nursery.start_soon(connection.announce_and_close)
+        for connection in remaining:
+            connection.announce_shutdown()
 
     async def _release_polls(self) -> None:
-        """A client that polls answers the goodbye with one more request, if it finds a way to
-        us. It need not: who was given everything is gone as far as we are concerned."""
+        """A polling client responds to the goodbye with one more request, which may not reach this
+        server. A client that has fetched everything counts as closed after POLL_TIMEOUT."""
         while True:
             await trio.sleep(POLL_TIMEOUT)
             for session in tuple(self.server.engine.sessions):
@@ -187,70 +176,69 @@ class Gateway:
     async def _connect(self, socket: Socket, auth: dict[str, Any]) -> None:
         token = auth.get("token") or bearer_token(socket.request.header("authorization"))
         try:
-            identity = await self._reception.identify(token, PROTOCOL)
-            if socket.recovered and user_name(identity.user_id) not in socket.rooms:
-                raise ConnectionRejected(UNDECIDED)  # what somebody else missed
+            identity = await self._admission.identify(token, PROTOCOL)
+            if socket.recovered and user_room(identity.user_id) not in socket.rooms:
+                raise ConnectionRejected(UNDECIDED)  # the socket of another user
             connection = SocketIOConnection(
                 socket.id,
                 identity,
-                self._reception.hub,
+                self._admission.hub,
                 address=address_of(socket.request.scope),
                 socket=socket,
-                recall=self._recall,
             )
-        except Rejected as rejected:
-            raise ConnectionRejected(rejected.message) from None
+        except ConnectionDenied as denied:
+            raise ConnectionRejected(denied.message) from None
         self._connections[socket] = connection
-        self._reception.welcome(connection)
-        if socket.recovered and not await self._reception.take_back(
-            connection, socket.former_aliases
-        ):
-            await self._part(socket, "refused")
+        self._admission.connected(connection)
+        if not socket.recovered:
+            return
+        if not await self._admission.router.recovered(connection, socket.former_replay_rooms):
+            await self._disconnected(socket, "refused")
             raise ConnectionRejected(UNDECIDED)
 
     async def _handle(self, socket: Socket, event: str, args: list[Any]) -> object:
         caller = self._connections[socket]
-        outcome = await self._reception.router.handle(caller, event, args[0] if args else None)
-        return _acknowledgement(caller, outcome)
+        result = await self._admission.router.handle(caller, event, args[0] if args else None)
+        return _acknowledgement(caller, result)
 
     async def _reject(self, socket: Socket, error: PacketOverLimit) -> object:
-        """Answers a packet that was dropped for its size."""
+        """Handles a packet over a limit."""
         caller = self._connections[socket]
-        kind = InvalidJson if isinstance(error, PacketTooDeep) else PayloadTooLarge
+        error_type = InvalidJson if isinstance(error, PacketTooDeep) else PayloadTooLarge
         data = error.packet.data
         name = str(data[0]) if data else ""
         return _acknowledgement(
-            caller, self._reception.router.reject(caller, kind(error.reason), name)
+            caller, self._admission.router.reject(caller, error_type(error.reason), name)
         )
 
-    async def _part(self, socket: Socket, reason: str) -> None:
-        await self._reception.part(self._connections.pop(socket), reason)
+    async def _disconnected(self, socket: Socket, reason: str) -> None:
+        await self._admission.disconnected(self._connections.pop(socket), reason)
 
 
-def _acknowledgement(caller: SocketIOConnection, outcome: Outcome) -> object:
-    """Sends the outcome of an event; returns what a client that asked for it gets besides."""
-    if outcome.error is None:
-        if outcome.answer is not None:
-            caller.deliver(outcome.answer)
+def _acknowledgement(caller: SocketIOConnection, result: EventResult) -> object:
+    """Sends the result of an event; returns the acknowledgement."""
+    if result.error is None:
+        if result.response is not None:
+            caller.send_event(result.response)
         return {"ok": True}
-    if not outcome.unsolicited:
+    if result.only_if_requested:
         return NO_ACK
-    caller.send("error", outcome.error)
-    if outcome.final:
+    caller.send("error", result.error)
+    if result.closes_connection:
         caller.close(CloseCode.RATE_LIMITED, "rate limit exceeded")
-    return {"ok": False, "error": outcome.error["message"]}
+    return {"ok": False, "error": result.error["message"]}
 
 
-def _error_envelope(request: Request, rejected: RejectedHandshake) -> dict[str, Any]:
-    """The keys of HTTP's error body; `code` stays the number that Engine.IO's clients read."""
+def _error_envelope(request: Request, rejected: Rejected) -> dict[str, Any]:
+    """The keys of HTTP's error body; `code` remains the number that Engine.IO clients read."""
     return error_body(_ERRORS[rejected.status](rejected.message), request_info_of(request.scope))
 
 
-def _let_in(reception: Reception, request: Request) -> None:
+def _check_handshake(admission: Admission, request: Request) -> None:
     try:
-        reception.let_in(request.scope)
+        admission.check_handshake(request.scope)
     except RateLimited as error:
         headers = [(name.lower().encode(), value.encode()) for name, value in error.headers]
-        raise RejectedHandshake(error.message, FORBIDDEN, error.status, headers) from None
+        raise Rejected(error.message, FORBIDDEN, error.status, headers) from None
     except ServiceUnavailable as error:
-        raise RejectedHandshake(SHUTTING_DOWN, FORBIDDEN, error.status) from None
+        raise Rejected(SHUTTING_DOWN, FORBIDDEN, error.status) from None

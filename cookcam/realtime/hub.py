@@ -1,84 +1,60 @@
-"""The hub: who is connected, who is in which room, and events for all, some or one of them.
+"""The hub: connections, presence and rooms of this instance, and delivery to one, some or all.
 
-One hub for both protocols, so that a Socket.IO client and a plain one share rooms. Presence is a
-user's set of connections: a user is here while the last of them is. Connections are those of this
-process; through an `ClientWriter` what is sent also reaches those of the other instances.
+Both protocols use the same hub, so Socket.IO clients and plain clients share rooms. A user is
+present while any of the user's connections is open. With a `Relay`, events also reach the
+connections of the other instances.
 
-No method waits, and none raises for what a client does: a receiver too slow for its outbox is
-closed and slows nobody. Events of one room reach all its members in the order of the calls.
-Source: `spec/realtime.md` §6.
+No method blocks or raises because of a client: a client whose outbox is full is closed. Events of
+one room reach its members in the order of the calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from attrs import define, field
 
-from cookcam.realtime.announcement import Announcement
-from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.connection import Connection
+from cookcam.realtime.connection import CloseCode, Connection
+from cookcam.realtime.engineio import OnFailure, log_failure
+from cookcam.realtime.replay import ReplayBuffer
+from cookcam.realtime.rooms import RoomIndex
+from cookcam.realtime.server_events import ServerEvent
 
-K = TypeVar("K")
+if TYPE_CHECKING:
+    from cookcam.realtime.relay import Relay
 
 
-class Present(NamedTuple):
-    """A user in a room, with any number of connections."""
+class RoomPresence(NamedTuple):
+    """A user with at least one connection in a room."""
 
     room: str
     user_id: UUID
 
 
-def user_name(user_id: UUID) -> str:
-    """What a user is called in a `Memory`. No room has such a name."""
+def user_room(user_id: UUID) -> str:
+    """The room of a user in the replay buffer. No room of a feature has such a name."""
     return f"user {user_id}"
-
-
-class ClientWriter(Protocol):
-    """The other instances: `cookcam.realtime.relay`. No method waits or raises."""
-
-    def is_elsewhere(self, user_id: UUID, room: str) -> bool: ...
-
-    def user(self, user_id: UUID, announcement: Announcement) -> None: ...
-
-    def everybody(self, announcement: Announcement, exclude_user: UUID | None) -> None: ...
-
-    def room(self, room: str, announcement: Announcement) -> None: ...
-
-    def close_user(self, user_id: UUID, code: CloseCode, reason: str) -> None: ...
-
-    def empty_room(self, room: str, user_id: UUID | None) -> None: ...
-
-    def present(self, present: Present, *, now: bool) -> None: ...
-
-
-class Memory(Protocol):
-    """For those who may come back: `cookcam.realtime.recovery`. No method waits or raises."""
-
-    def keep(
-        self, announcement: Announcement, to: str | None, *skip: str
-    ) -> Announcement | None: ...
-
-    def left(self, room: str, user_id: UUID) -> None: ...
 
 
 @define(eq=False)
 class Hub:
-    """`max_per_user`: connections a user may have open; the oldest gives way to one more.
+    """`max_per_user`: open connections of one user; one more closes the oldest.
 
-    Counts and what methods return are those of this process.
+    Counts and return values are those of this process. `on_failure` receives the errors of single
+    connections, which end neither a delivery nor a task.
     """
 
     max_per_user: int
-    outlet: ClientWriter | None = field(default=None, kw_only=True, repr=False)
-    memory: Memory | None = field(default=None, kw_only=True, repr=False)
-    _users: dict[UUID, dict[Connection, None]] = field(
-        factory=dict[UUID, dict[Connection, None]], init=False, repr=False
+    on_failure: OnFailure = field(default=log_failure, kw_only=True, repr=False)
+    relay: Relay | None = field(default=None, kw_only=True, repr=False)
+    replay: ReplayBuffer[Any] | None = field(default=None, kw_only=True, repr=False)
+    _users: RoomIndex[UUID, Connection] = field(
+        factory=RoomIndex[UUID, Connection], init=False, repr=False
     )
-    _rooms: dict[str, dict[Connection, None]] = field(
-        factory=dict[str, dict[Connection, None]], init=False, repr=False
+    _rooms: RoomIndex[str, Connection] = field(
+        factory=RoomIndex[str, Connection], init=False, repr=False
     )
     _connections: dict[Connection, None] = field(
         factory=dict[Connection, None], init=False, repr=False
@@ -86,32 +62,32 @@ class Hub:
 
     @property
     def connections(self) -> Collection[Connection]:
-        """All of them, oldest first."""
+        """All connections, oldest first."""
         return tuple(self._connections)
 
     def connected_users(self) -> int:
-        """Distinct users."""
+        """The number of distinct users."""
         return len(self._users)
 
     def connection_count(self) -> int:
         return len(self._connections)
 
     def connections_of(self, user_id: UUID) -> Collection[Connection]:
-        """Oldest first; empty for a user who is not here."""
-        return tuple(self._users.get(user_id, ()))
+        """A user's connections, oldest first."""
+        return self._users.members(user_id)
 
     def members(self, room: str) -> Collection[Connection]:
-        """Those in a room, in the order they joined."""
-        return tuple(self._rooms.get(room, ()))
+        """The connections in a room, in the order in which they joined."""
+        return self._rooms.members(room)
 
     def send_to_user(
         self, user_id: UUID, event: str, data: object, *, volatile: bool = False
     ) -> int:
-        """Sends an event to all connections of a user; returns how many took it."""
-        announcement = Announcement(event, data, volatile)
-        if self.outlet is not None:
-            self.outlet.user(user_id, announcement)
-        return self.deliver_to_user(user_id, announcement)
+        """Sends an event to all connections of a user; returns how many accepted it."""
+        message = ServerEvent(event, data, volatile)
+        if self.relay is not None:
+            self.relay.send_to_user(user_id, message)
+        return self.deliver_to_user(user_id, message)
 
     def broadcast(
         self,
@@ -121,11 +97,12 @@ class Hub:
         *,
         volatile: bool = False,
     ) -> int:
-        """Sends an event to everybody, or everybody but one user; returns how many took it."""
-        announcement = Announcement(event, data, volatile)
-        if self.outlet is not None:
-            self.outlet.everybody(announcement, exclude_user)
-        return self.deliver_to_everybody(announcement, exclude_user)
+        """Sends an event to all users, or to all but one; returns how many connections accepted
+        it."""
+        message = ServerEvent(event, data, volatile)
+        if self.relay is not None:
+            self.relay.broadcast(message, exclude_user)
+        return self.deliver_to_all(message, exclude_user)
 
     def send_to_room(
         self,
@@ -136,57 +113,62 @@ class Hub:
         skip: Connection | None = None,
         volatile: bool = False,
     ) -> int:
-        """Sends an event to a room, or all of it but the sender; returns how many took it."""
-        announcement = Announcement(event, data, volatile)
-        if self.outlet is not None:
-            self.outlet.room(room, announcement)
-        return self.deliver_to_room(room, announcement, skip)
+        """Sends an event to a room, except to `skip`; returns how many connections accepted it."""
+        message = ServerEvent(event, data, volatile)
+        if self.relay is not None:
+            self.relay.send_to_room(room, message)
+        return self.deliver_to_room(room, message, skip)
 
     def is_in_room(self, user_id: UUID, room: str) -> bool:
-        """Whether any of the user's connections, here or elsewhere, is in the room."""
-        return self._is_here(user_id, room) or self.is_elsewhere(user_id, room)
+        """Whether any of the user's connections, on any instance, is in the room."""
+        return self._has_local_member(user_id, room) or self.is_elsewhere(user_id, room)
 
     def is_elsewhere(self, user_id: UUID, room: str) -> bool:
-        """Whether another instance has the user in the room."""
-        return self.outlet is not None and self.outlet.is_elsewhere(user_id, room)
+        """Whether the user is in the room on another instance."""
+        return self.relay is not None and self.relay.is_elsewhere(user_id, room)
 
     def empty_room(self, room: str, user_id: UUID | None = None) -> None:
-        """Takes everybody, or all connections of one user, out of a room."""
-        if self.outlet is not None:
-            self.outlet.empty_room(room, user_id)
-        self.empty(room, user_id)
+        """Removes all connections, or those of one user, from a room on every instance."""
+        if self.relay is not None:
+            self.relay.empty_room(room, user_id)
+        self.empty_local_room(room, user_id)
 
     def close_user(self, user_id: UUID, code: CloseCode, reason: str) -> int:
-        """Ends all connections of a user, for instance of a deleted account; returns how many."""
-        if self.outlet is not None:
-            self.outlet.close_user(user_id, code, reason)
+        """Closes a user's connections on every instance; returns how many were on this one."""
+        if self.relay is not None:
+            self.relay.close_user(user_id, code, reason)
         return self.close_connections_of(user_id, code, reason)
 
-    # -- the same for this process only, as the other instances ask for it
+    # -- on this instance only; also called by the relay for the other instances
 
     @property
-    def present(self) -> Collection[Present]:
-        """Everybody in every room."""
+    def presences(self) -> Collection[RoomPresence]:
+        """The users in each room."""
         return {
-            Present(room, peer.user_id) for room, peers in self._rooms.items() for peer in peers
+            RoomPresence(room, connection.user_id)
+            for room in self._rooms
+            for connection in self._rooms.members(room)
         }
 
-    def deliver_to_user(self, user_id: UUID, announcement: Announcement) -> int:
-        receivers = self.connections_of(user_id)
-        return self._deliver(receivers, announcement, user_name(user_id))
+    def deliver_to_user(self, user_id: UUID, event: ServerEvent) -> int:
+        return self._deliver(self.connections_of(user_id), event, [user_room(user_id)])
 
-    def deliver_to_everybody(self, announcement: Announcement, exclude_user: UUID | None) -> int:
+    def deliver_to_all(self, event: ServerEvent, exclude_user: UUID | None) -> int:
         receivers = self.connections
         if exclude_user in self._users:
             receivers = [peer for peer in receivers if peer.user_id != exclude_user]
-        skip = () if exclude_user is None else (user_name(exclude_user),)
-        return self._deliver(receivers, announcement, None, *skip)
+        skip = () if exclude_user is None else (user_room(exclude_user),)
+        return self._deliver(receivers, event, None, skip)
 
-    def deliver_to_room(
-        self, room: str, announcement: Announcement, skip: Connection | None = None
-    ) -> int:
+    def deliver_to_room(self, room: str, event: ServerEvent, skip: Connection | None = None) -> int:
         receivers = [peer for peer in self.members(room) if peer is not skip]
-        return self._deliver(receivers, announcement, room, *([] if skip is None else [skip.id]))
+        return self._deliver(receivers, event, [room], [] if skip is None else [skip.id])
+
+    def deliver_to_connection(self, connection: Connection, event: ServerEvent) -> bool:
+        """Sends an event to one connection, also to one that is not in the hub yet."""
+        if not connection.recoverable:
+            return connection.deliver(event)
+        return self._deliver((connection,), event, [connection.id]) > 0
 
     def close_connections_of(self, user_id: UUID, code: CloseCode, reason: str) -> int:
         connections = self.connections_of(user_id)
@@ -194,78 +176,93 @@ class Hub:
             connection.close(code, reason)
         return len(connections)
 
-    def empty(self, room: str, user_id: UUID | None) -> None:
+    def empty_local_room(self, room: str, user_id: UUID | None) -> None:
         for connection in self.members(room):
             if user_id is None or connection.user_id == user_id:
                 self.leave(connection, room)
-        if user_id is not None and self.memory is not None:
-            self.memory.left(room, user_id)
+        if user_id is not None and self.replay is not None:
+            # Recovery restores all rooms of a client or none: it must join again.
+            self.replay.discard_absent(room, user_room(user_id))
 
     # -- for connections and gateways
 
     def add(self, connection: Connection) -> None:
-        """From now on the connection counts; what the user has over the limit is closed."""
+        """Adds a connection, and closes the user's oldest ones over the limit."""
         self._connections[connection] = None
-        mine = self._users.setdefault(connection.user_id, {})
-        mine[connection] = None
-        for oldest in tuple(mine)[: max(0, len(mine) - self.max_per_user)]:
+        self._users.add(connection.user_id, connection)
+        own = self._users.members(connection.user_id)
+        for oldest in own[: max(0, len(own) - self.max_per_user)]:
             oldest.close(CloseCode.REPLACED, "replaced by a newer connection")
 
     def remove(self, connection: Connection) -> None:
-        """Takes the connection out of everything; its `rooms` stay as they were. A second call
-        does nothing."""
+        """Removes a connection from the hub and its rooms. `connection.rooms` is not changed.
+        Idempotent."""
         if connection not in self._connections:
             return
         del self._connections[connection]
-        _discard(self._users, connection.user_id, connection)
+        self._users.discard(connection.user_id, connection)
         for room in connection.rooms:
-            self._discard_from(room, connection)
+            self._discard_member(room, connection)
+
+    def connection_failed(self, connection: Connection, task: str, error: Exception) -> None:
+        """Reports a server error that concerns one connection, and closes that connection."""
+        self.on_failure(task, error)
+        try:
+            connection.close(CloseCode.SERVER_FAULT, "internal error")
+        except Exception as close_error:
+            self.on_failure(task, close_error)
 
     def join(self, connection: Connection, room: str) -> None:
-        """Does nothing for a connection that has ended."""
+        """Does nothing for a connection that is not in the hub."""
         if connection not in self._connections:
             return
-        if self.outlet is not None and not self._is_here(connection.user_id, room):
-            self.outlet.present(Present(room, connection.user_id), now=True)
-        self._rooms.setdefault(room, {})[connection] = None
+        if self.relay is not None and not self._has_local_member(connection.user_id, room):
+            self.relay.announce(RoomPresence(room, connection.user_id), present=True)
+        self._rooms.add(room, connection)
         connection.rooms.add(room)
 
     def leave(self, connection: Connection, room: str) -> None:
         if connection in self._connections:
-            self._discard_from(room, connection)
+            self._discard_member(room, connection)
             connection.rooms.discard(room)
 
     def _deliver(
         self,
         receivers: Collection[Connection],
-        announcement: Announcement,
-        to: str | None,
-        *skip: str,
+        event: ServerEvent,
+        to: Collection[str] | None,
+        skip: Collection[str] = (),
     ) -> int:
-        """`to` and `skip` say the same as `receivers`, for those who are away."""
-        kept = None if self.memory is None else self.memory.keep(announcement, to, *skip)
-        if kept is None:
-            return _deliver(receivers, announcement)
-        return sum(peer.deliver(kept if peer.recoverable else announcement) for peer in receivers)
+        """`to` and `skip` name the same receivers as rooms of the replay buffer."""
+        recorded = self._record(event, to, skip)
+        if receivers:
+            _ = event.body  # data that cannot be encoded is the caller's error, not a connection's
+        accepted = 0
+        for peer in receivers:
+            try:
+                accepted += peer.deliver(recorded if recorded and peer.recoverable else event)
+            except Exception as error:
+                self.connection_failed(peer, "delivery", error)
+        return accepted
 
-    def _is_here(self, user_id: UUID, room: str) -> bool:
-        return any(peer.user_id == user_id for peer in self._rooms.get(room, ()))
+    def _record(
+        self, event: ServerEvent, to: Collection[str] | None, skip: Collection[str]
+    ) -> ServerEvent | None:
+        """The event with its offset, recorded in the replay buffer. None for a volatile event, and
+        while no client can recover."""
+        if event.volatile or self.replay is None or not self.replay.needed:
+            return None
+        recorded = ServerEvent(event.event, event.body, offset=self.replay.next_offset())
+        self.replay.record(recorded.socketio, to, skip)
+        return recorded
 
-    def _discard_from(self, room: str, connection: Connection) -> None:
-        was_here = self._is_here(connection.user_id, room)
-        _discard(self._rooms, room, connection)
-        if self.outlet is not None and was_here and not self._is_here(connection.user_id, room):
-            self.outlet.present(Present(room, connection.user_id), now=False)
+    def _has_local_member(self, user_id: UUID, room: str) -> bool:
+        return any(peer.user_id == user_id for peer in self._rooms.members(room))
 
-
-def _deliver(receivers: Iterable[Connection], announcement: Announcement) -> int:
-    return sum(peer.deliver(announcement) for peer in receivers)
-
-
-def _discard(index: dict[K, dict[Connection, None]], key: K, connection: Connection) -> None:
-    """Takes a connection out of an index that keeps no empty entries."""
-    entry = index.get(key)
-    if entry is not None:
-        entry.pop(connection, None)
-        if not entry:
-            del index[key]
+    def _discard_member(self, room: str, connection: Connection) -> None:
+        was_member = self._has_local_member(connection.user_id, room)
+        self._rooms.discard(room, connection)
+        if self.relay is None or not was_member:
+            return
+        if not self._has_local_member(connection.user_id, room):
+            self.relay.announce(RoomPresence(room, connection.user_id), present=False)

@@ -1,7 +1,7 @@
-"""How often a client may do something. Sliding windows, those of the HTTP limits.
+"""Rate limits of events and handshakes: sliding windows, as for HTTP.
 
-Counted per user, not per connection: a second device does not double a quota. Counters are those
-of this process. Source: `spec/realtime.md` §2 and §3.
+Counted per user, not per connection, so a second device does not double a quota. The counters are
+those of this process.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from attrs import define, field, frozen
 from cookcam.config.sections import RealtimeConfig
 from cookcam.http.rate_limit import Bucket
 
-MAX_EXCESSES = 10
-"""Consecutive refusals that end a connection."""
+MAX_CONSECUTIVE_REJECTIONS = 10
+"""This many rejections in a row close a connection."""
 
 BURST_SECONDS = 2.0
-"""The events of this many seconds may come at once."""
+"""The events of this many seconds may arrive at once."""
 
 
 @frozen
@@ -30,29 +30,27 @@ class Quota:
     seconds: float
 
 
-def broadcasts(config: RealtimeConfig) -> Quota:
-    """The quota of events that reach everybody."""
+def broadcast_quota(config: RealtimeConfig) -> Quota:
+    """For events that are sent to all users."""
     return Quota("broadcasts", config.broadcasts_per_minute, 60.0)
 
 
-def handshakes(config: RealtimeConfig) -> Quota:
-    """The quota of handshakes, the only one that is counted per client address."""
+def handshake_quota(config: RealtimeConfig) -> Quota:
+    """For handshakes, counted per client address."""
     return Quota("handshakes", config.handshakes_per_minute, 60.0)
 
 
-def all_events(config: RealtimeConfig) -> Quota:
-    """The quota that every event uses, whichever else it uses."""
+def event_quota(config: RealtimeConfig) -> Quota:
+    """For every event, in addition to its own quota."""
     return Quota("events", round(config.events_per_second * BURST_SECONDS), BURST_SECONDS)
 
 
 @define
 class Limits:
-    """Counts who did what."""
-
     _buckets: dict[Quota, Bucket] = field(factory=dict[Quota, Bucket], init=False)
 
     def spend(self, quota: Quota, key: UUID | str) -> int:
-        """Counts one if it is within the quota; else returns whole seconds to wait, at least 1."""
+        """Counts one use. Returns 0 within the quota, else whole seconds to wait, at least 1."""
         bucket = self._buckets.get(quota)
         if bucket is None:
             bucket = self._buckets[quota] = Bucket(quota.limit, quota.seconds)

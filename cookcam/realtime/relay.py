@@ -1,13 +1,13 @@
-"""The relay: makes the hubs of all instances one.
+"""The relay: connects the hubs of all instances over the bus.
 
-What a hub sends to a user, a room or everybody is told to the other instances, and done there for
-their connections. Each instance tells who is in which of its rooms: changes as they happen, all of
-it every PULSE seconds and to whoever is new. An instance that is silent for LEASE seconds counts
-as gone, with everybody in it. Alone on the bus, an instance tells nothing but its pulse; it knows
-that it is alone SETTLING seconds after it has joined.
+What a hub sends to a user, a room or all users is published to the other instances, which deliver
+it to their connections. Each instance also publishes which users are in which of its rooms: every
+change, and the full list every PULSE_INTERVAL seconds and to an instance that joins. An instance
+that is silent for LEASE seconds counts as gone, with the users in its rooms. An instance that is
+alone publishes only its pulse; it relies on being alone SETTLING_TIME seconds after it has joined.
 
-While the bus is lost nobody can be heard, which says nothing about the others: who was there then
-stays, and has another LEASE to be heard of from the moment it is back.
+While the connection to the bus is lost, the leases of the other instances do not run. They are
+renewed when the connection is back.
 """
 
 from __future__ import annotations
@@ -23,156 +23,160 @@ import structlog
 import trio
 from attrs import define, field
 
-from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.bus import Bus
-from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.hub import Hub, Present
+from cookcam.realtime.connection import CloseCode
+from cookcam.realtime.hub import Hub, RoomPresence
+from cookcam.realtime.server_events import ServerEvent
 
-PULSE: Final = 5.0
+PULSE_INTERVAL: Final = 5.0
 LEASE: Final = 16.0
-SETTLING: Final = 2 * PULSE
-"""Every other instance has sent a pulse by then. Until then everything is published: an event of
-the first moments must not be lost because nobody has answered the greeting yet."""
+"""Three pulses, and a second for delays."""
+SETTLING_TIME: Final = 2 * PULSE_INTERVAL
+"""Every other instance has sent a pulse by then. Until then everything is published, because an
+event sent before the first reply to the greeting must not be lost."""
 
 
 @define
 class Peer:
-    """Another instance: until when it counts without a word, and who is in its rooms."""
+    """Another instance, when its lease ends, and who is in its rooms."""
 
-    until: float
-    present: set[Present] = field(factory=set[Present])
+    lease_ends_at: float
+    presences: set[RoomPresence] = field(factory=set[RoomPresence])
 
 
 @define(eq=False)
 class Relay:
-    """The `ClientWriter` of a hub, and the `Member` of a bus. `run` keeps it going."""
+    """The `BusMember` of a hub. `run` keeps it going."""
 
     hub: Hub
     bus: Bus
     _peers: dict[str, Peer] = field(factory=dict[str, Peer], init=False)
-    _deaf_since: float | None = field(default=None, init=False)
+    _disconnected_at: float | None = field(default=None, init=False)
     _settled_at: float = field(default=math.inf, init=False)
 
     @property
     def peers(self) -> int:
-        """Instances that were heard of lately."""
-        return sum(1 for _ in self._here())
+        """The number of other instances with a valid lease."""
+        return sum(1 for _ in self._active_peers())
 
     async def run(self) -> None:
-        """Joins the bus and stays on it, until cancelled."""
-        self.hub.outlet = self
+        """Joins the bus and stays on it until cancelled."""
+        self.hub.relay = self
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.bus.run, self)
-            nursery.start_soon(self._pulse)
+            nursery.start_soon(self._publish_pulses)
 
-    # -- Outlet
+    # -- called by the hub
 
     def is_elsewhere(self, user_id: UUID, room: str) -> bool:
-        there = Present(room, user_id)
-        return any(there in peer.present for peer in self._here())
+        presence = RoomPresence(room, user_id)
+        return any(presence in peer.presences for peer in self._active_peers())
 
-    def user(self, user_id: UUID, announcement: Announcement) -> None:
-        self._tell("user", announcement, to=str(user_id))
+    def send_to_user(self, user_id: UUID, event: ServerEvent) -> None:
+        self._publish("user", event, to=str(user_id))
 
-    def everybody(self, announcement: Announcement, exclude_user: UUID | None) -> None:
-        self._tell("everybody", announcement, but=exclude_user and str(exclude_user))
+    def broadcast(self, event: ServerEvent, exclude_user: UUID | None) -> None:
+        self._publish("everybody", event, but=exclude_user and str(exclude_user))
 
-    def room(self, room: str, announcement: Announcement) -> None:
-        self._tell("room", announcement, to=room)
+    def send_to_room(self, room: str, event: ServerEvent) -> None:
+        self._publish("room", event, to=room)
 
     def close_user(self, user_id: UUID, code: CloseCode, reason: str) -> None:
-        self._tell("close_user", to=str(user_id), code=int(code), reason=reason)
+        self._publish("close_user", to=str(user_id), code=int(code), reason=reason)
 
     def empty_room(self, room: str, user_id: UUID | None) -> None:
-        self._tell("empty_room", to=room, user=user_id and str(user_id))
+        self._publish("empty_room", to=room, user=user_id and str(user_id))
 
-    def present(self, present: Present, *, now: bool) -> None:
-        self._tell("present", to=present.room, user=str(present.user_id), now=now)
+    def announce(self, presence: RoomPresence, *, present: bool) -> None:
+        self._publish("present", to=presence.room, user=str(presence.user_id), now=present)
 
-    # -- Member
+    # -- called by the bus
 
-    def heard(self, instance: str, text: str) -> None:
+    def received(self, instance: str, text: str) -> None:
         try:
-            self._act(instance, json.loads(text))
+            self._apply(instance, json.loads(text))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            # Another release may speak otherwise; what is not understood is left out.
+            # A newer release may send other messages; unknown ones are skipped.
             reason = type(error).__name__
             structlog.get_logger(__name__).warning("bus message not understood", reason=reason)
+        except Exception as error:
+            self.hub.on_failure("relay", error)
 
     def joined(self) -> None:
-        for peer in self._here():
-            peer.until = trio.current_time() + LEASE
-        self._deaf_since = None
-        self._settled_at = trio.current_time() + SETTLING
-        self._tell_all_present("hello")
+        for peer in self._active_peers():
+            peer.lease_ends_at = trio.current_time() + LEASE
+        self._disconnected_at = None
+        self._settled_at = trio.current_time() + SETTLING_TIME
+        self._publish_presences("hello")
 
     def lost(self) -> None:
-        self._deaf_since = trio.current_time()
+        self._disconnected_at = trio.current_time()
 
-    # -- the bus
+    def _active_peers(self) -> Iterator[Peer]:
+        now = trio.current_time() if self._disconnected_at is None else self._disconnected_at
+        return (peer for peer in self._peers.values() if peer.lease_ends_at > now)
 
-    def _here(self) -> Iterator[Peer]:
-        now = trio.current_time() if self._deaf_since is None else self._deaf_since
-        return (peer for peer in self._peers.values() if peer.until > now)
-
-    def _tell(self, kind: str, announcement: Announcement | None = None, **fields: Any) -> None:
+    def _publish(self, kind: str, event: ServerEvent | None = None, **fields: Any) -> None:
         if not self.peers and trio.current_time() >= self._settled_at:
             return
-        if announcement is not None:
+        if event is not None:
             fields |= {
-                "event": announcement.event,
-                "body": orjson.dumps(announcement.body).decode(),
-                "volatile": announcement.volatile,
+                "event": event.event,
+                "body": orjson.dumps(event.body).decode(),
+                "volatile": event.volatile,
             }
         self.bus.publish(json.dumps({"kind": kind, **fields}))
 
-    def _tell_all_present(self, kind: str) -> None:
+    def _publish_presences(self, kind: str) -> None:
         rooms: dict[str, list[str]] = {}
-        for present in self.hub.present:
-            rooms.setdefault(present.room, []).append(str(present.user_id))
+        for presence in self.hub.presences:
+            rooms.setdefault(presence.room, []).append(str(presence.user_id))
         self.bus.publish(json.dumps({"kind": kind, "rooms": rooms}))
 
-    async def _pulse(self) -> None:
+    async def _publish_pulses(self) -> None:
         while True:
-            await trio.sleep(PULSE)
-            if self._deaf_since is None:
-                self._tell_all_present("pulse")
-                self._forget_the_gone()
+            await trio.sleep(PULSE_INTERVAL)
+            if self._disconnected_at is None:
+                self._publish_presences("pulse")
+                self._remove_expired_peers()
 
-    def _forget_the_gone(self) -> None:
+    def _remove_expired_peers(self) -> None:
         now = trio.current_time()
-        self._peers = {name: peer for name, peer in self._peers.items() if peer.until > now}
+        self._peers = {name: peer for name, peer in self._peers.items() if peer.lease_ends_at > now}
 
-    def _act(self, instance: str, said: dict[str, Any]) -> None:
+    def _apply(self, instance: str, message: dict[str, Any]) -> None:
+        """Applies a message of another instance. Raises ValueError, KeyError, TypeError and
+        AttributeError for a malformed one."""
         peer = self._peers.setdefault(instance, Peer(0.0))
-        peer.until = trio.current_time() + LEASE
-        match said["kind"]:
+        peer.lease_ends_at = trio.current_time() + LEASE
+        match message["kind"]:
             case "hello" | "pulse":
-                peer.present = {
-                    Present(room, UUID(user))
-                    for room, users in said["rooms"].items()
+                peer.presences = {
+                    RoomPresence(room, UUID(user))
+                    for room, users in message["rooms"].items()
                     for user in users
                 }
-                if said["kind"] == "hello":
-                    self._tell_all_present("pulse")
+                if message["kind"] == "hello":
+                    self._publish_presences("pulse")
             case "present":
-                present = Present(said["to"], UUID(said["user"]))
-                (peer.present.add if said["now"] else peer.present.discard)(present)
+                presence = RoomPresence(message["to"], UUID(message["user"]))
+                (peer.presences.add if message["now"] else peer.presences.discard)(presence)
             case "user":
-                self.hub.deliver_to_user(UUID(said["to"]), _announcement(said))
+                self.hub.deliver_to_user(UUID(message["to"]), _event_of(message))
             case "room":
-                self.hub.deliver_to_room(said["to"], _announcement(said))
+                self.hub.deliver_to_room(message["to"], _event_of(message))
             case "everybody":
-                excluded = UUID(said["but"]) if said["but"] else None
-                self.hub.deliver_to_everybody(_announcement(said), excluded)
+                excluded = UUID(message["but"]) if message["but"] else None
+                self.hub.deliver_to_all(_event_of(message), excluded)
             case "close_user":
-                code = CloseCode(said["code"])
-                self.hub.close_connections_of(UUID(said["to"]), code, said["reason"])
+                code = CloseCode(message["code"])
+                self.hub.close_connections_of(UUID(message["to"]), code, message["reason"])
             case "empty_room":
-                self.hub.empty(said["to"], UUID(said["user"]) if said["user"] else None)
+                user_id = UUID(message["user"]) if message["user"] else None
+                self.hub.empty_local_room(message["to"], user_id)
             case kind:
                 raise ValueError(kind)
 
 
-def _announcement(said: dict[str, Any]) -> Announcement:
-    return Announcement(said["event"], orjson.Fragment(said["body"]), said["volatile"])
+def _event_of(message: dict[str, Any]) -> ServerEvent:
+    return ServerEvent(message["event"], orjson.Fragment(message["body"]), message["volatile"])

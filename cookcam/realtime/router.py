@@ -1,8 +1,7 @@
-"""From an event of a client to its handler, and from what comes of it to an answer.
+"""Routes an event of a client to its handler: rate limits, schema, handler, result.
 
-The same for both protocols; how an answer travels is theirs. In order: rate limits, schema,
-handler. Nothing a client sends and nothing a handler raises ends the connection, save for a
-client that does not heed its limits. Source: `spec/realtime.md` §3.
+Used by both protocols, which send the result in their own way. Neither invalid input nor an
+exception of a handler ends a connection; repeated rejections by the rate limits do.
 """
 
 from __future__ import annotations
@@ -22,149 +21,154 @@ from cookcam.observability.context import log_context
 from cookcam.observability.metrics import OTHER, Metrics
 from cookcam.observability.reports import ErrorReporter
 from cookcam.realtime.connection import Connection
-from cookcam.realtime.events import Answer, Event, Events, Parting, Returning
+from cookcam.realtime.events import ClosedHandler, Event, EventResponse, Events, RecoveredHandler
 from cookcam.realtime.frames import MAX_EVENT
-from cookcam.realtime.limits import MAX_EXCESSES, Limits, Quota
+from cookcam.realtime.limits import MAX_CONSECUTIVE_REJECTIONS, Limits, Quota
 
 PAYLOAD = "data"
 """The `field` of an error about the payload as a whole."""
 
 
 @frozen
-class Outcome:
-    """What the caller is told: an answer, an error, or neither where all went well silently."""
+class EventResult:
+    """The result of an event: a response, an error, or neither for success without a response."""
 
-    answer: Answer | None = None
+    response: EventResponse | None = None
     error: dict[str, Any] | None = None
     """The payload of an `error` event: `message`, `code`, `event`, and more."""
-    unsolicited: bool = True
-    """False for an error that is told only to callers who asked for an answer."""
-    final: bool = False
-    """Whether the connection has to end after this."""
+    only_if_requested: bool = False
+    """Whether the error is sent only to callers who requested an acknowledgement."""
+    closes_connection: bool = False
 
 
 @define(eq=False)
 class Router:
-    """`every_event` is the quota of all events, `bound` the seconds a handler may take."""
+    """`event_quota` applies to every event. `handler_timeout` is in seconds."""
 
-    every_event: Quota
-    bound: float
+    event_quota: Quota
+    handler_timeout: float
     metrics: Metrics
     limits: Limits
     _failures: Failures
     events: dict[str, Event] = field(factory=dict[str, Event], init=False)
-    _partings: list[Parting] = field(factory=list[Parting], init=False)
-    _returnings: list[Returning] = field(factory=list[Returning], init=False)
+    _closed_handlers: list[ClosedHandler] = field(factory=list[ClosedHandler], init=False)
+    _recovered_handlers: list[RecoveredHandler] = field(factory=list[RecoveredHandler], init=False)
 
     @classmethod
     def of(
         cls,
-        every_event: Quota,
+        event_quota: Quota,
         *,
-        bound: float,
+        handler_timeout: float,
         metrics: Metrics,
         limits: Limits,
         reporter: ErrorReporter,
     ) -> Router:
-        return cls(every_event, bound, metrics, limits, Failures(reporter))
+        return cls(event_quota, handler_timeout, metrics, limits, Failures(reporter))
 
     def include(self, events: Events) -> None:
-        """Adds the events of a feature. Raises ValueError for a name that another one has."""
+        """Adds the events of a feature. Raises ValueError for a name that is taken."""
         if taken := self.events.keys() & events.events.keys():
             raise ValueError(f"{events.name}: the events {sorted(taken)} are taken")
         self.events |= events.events
-        self._partings += events.partings
-        self._returnings += events.returnings
+        self._closed_handlers += events.closed_handlers
+        self._recovered_handlers += events.recovered_handlers
 
-    async def handle(self, caller: Connection, name: str, data: object) -> Outcome:
-        """Handles one event; never raises but when cancelled. `data` is parsed JSON, None when
-        there was none."""
+    async def handle(self, caller: Connection, name: str, data: object) -> EventResult:
+        """Handles one event. Raises only Cancelled. `data` is parsed JSON, None if absent."""
         event = self.events.get(name)
         self.metrics.ws_messages_total.of(caller.protocol, name if event else OTHER).inc()
-        excesses = caller.excesses
-        refusal = self.refusal(caller, name, event and event.quota)
-        if refusal is not None:
-            return refusal
+        rejections_before = caller.consecutive_rejections
+        rejection = self.check_limits(caller, name, event and event.quota)
+        if rejection is not None:
+            return rejection
         if event is None:
-            return Outcome(error=_error(NotFound("Unknown event"), name), unsolicited=False)
+            error = _error_payload(NotFound("Unknown event"), name)
+            return EventResult(error=error, only_if_requested=True)
         with log_context(userId=str(caller.user_id), socketId=caller.id, socketEvent=name):
             try:
-                with trio.fail_after(self.bound):
-                    answer = await _answer(event, caller, data)
+                with trio.fail_after(self.handler_timeout):
+                    response = await _call_handler(event, caller, data)
             except RateLimited as error:
-                # A limit that only the feature can tell, and no less of one.
-                return _excess(error, caller, name, excesses)
+                # A limit of the feature counts like the limits of the router.
+                return _rate_limited(error, caller, name, rejections_before)
             except Exception as error:
-                self._note(error, caller, name)
-                return Outcome(error=_error(error, name))
-            return Outcome(answer)
+                self._report(error, caller, name)
+                return EventResult(error=_error_payload(error, name))
+            return EventResult(response)
 
-    def refusal(self, caller: Connection, name: str, quota: Quota | None = None) -> Outcome | None:
-        """Counts one event against the limits; None when it is within them."""
-        wait = self.limits.spend(self.every_event, caller.user_id)
+    def check_limits(
+        self, caller: Connection, name: str, quota: Quota | None = None
+    ) -> EventResult | None:
+        """Counts one event. None within the limits, else the error."""
+        wait = self.limits.spend(self.event_quota, caller.user_id)
         if not wait and quota is not None:
             wait = self.limits.spend(quota, caller.user_id)
         if wait:
-            return _excess(RateLimited(retry_after=wait), caller, name, caller.excesses)
-        caller.excesses = 0
+            error = RateLimited(retry_after=wait)
+            return _rate_limited(error, caller, name, caller.consecutive_rejections)
+        caller.consecutive_rejections = 0
         return None
 
-    def reject(self, caller: Connection, error: AppError, name: str = "") -> Outcome:
-        """What became of a message that was dropped before it was an event."""
-        return self.refusal(caller, name) or Outcome(error=_error(error, name))
+    def reject(self, caller: Connection, error: AppError, name: str = "") -> EventResult:
+        """Counts a message that is not a valid event, and returns its error."""
+        return self.check_limits(caller, name) or EventResult(error=_error_payload(error, name))
 
-    async def returned(self, connection: Connection, rooms: Collection[str]) -> bool:
-        """Tells the features that a connection is back; False when one of them failed. Never
-        raises but when cancelled."""
+    async def recovered(self, connection: Connection, rooms: Collection[str]) -> bool:
+        """Calls the features' handlers of a recovered connection, which was in these rooms. False
+        when one of them failed. Raises only Cancelled."""
         with log_context(userId=str(connection.user_id), socketId=connection.id):
-            for returning in self._returnings:
+            for handler in self._recovered_handlers:
                 try:
-                    with trio.fail_after(self.bound):
-                        await returning(connection, rooms)
+                    with trio.fail_after(self.handler_timeout):
+                        await handler(connection, rooms)
                 except Exception as error:
-                    self._note(error, connection, "connect")
+                    self._report(error, connection, "connect")
                     return False
         return True
 
-    async def parted(self, connection: Connection, reason: str) -> None:
-        """Tells the features that a connection has ended. Never raises but when cancelled."""
+    async def closed(self, connection: Connection, reason: str) -> None:
+        """Calls the features' handlers of a connection that has ended. Raises only Cancelled."""
         with log_context(userId=str(connection.user_id), socketId=connection.id):
-            for parting in self._partings:
+            for handler in self._closed_handlers:
                 try:
-                    with trio.fail_after(self.bound):
-                        await parting(connection, reason)
+                    with trio.fail_after(self.handler_timeout):
+                        await handler(connection, reason)
                 except Exception as error:
-                    self._note(error, connection, "disconnect")
+                    self._report(error, connection, "disconnect")
 
-    def _note(self, error: Exception, caller: Connection, name: str) -> None:
-        facts = RequestInfo(
+    def _report(self, error: Exception, caller: Connection, name: str) -> None:
+        request_info = RequestInfo(
             caller.id, caller.address, caller.protocol, name, 0.0, name, str(caller.user_id)
         )
-        self._failures.note(error, facts, {})
+        self._failures.note(error, request_info, {})
 
 
-def _excess(error: RateLimited, caller: Connection, name: str, before: int) -> Outcome:
-    """One refusal by a limit, after so many in a row."""
-    caller.excesses = before + 1
-    return Outcome(error=_error(error, name), final=caller.excesses >= MAX_EXCESSES)
+def _rate_limited(error: RateLimited, caller: Connection, name: str, before: int) -> EventResult:
+    """A rejection by a rate limit; `before` is the number of consecutive ones until now."""
+    caller.consecutive_rejections = before + 1
+    return EventResult(
+        error=_error_payload(error, name),
+        closes_connection=caller.consecutive_rejections >= MAX_CONSECUTIVE_REJECTIONS,
+    )
 
 
-async def _answer(event: Event, caller: Connection, data: object) -> Answer | None:
-    answer = await event.handler(caller, _payload(event, data))
-    if answer is not None:
-        _ = answer.body  # what cannot be encoded is the handler's failure
-    return answer
+async def _call_handler(event: Event, caller: Connection, data: object) -> EventResponse | None:
+    response = await event.handler(caller, _payload(event, data))
+    if response is not None:
+        _ = response.body  # a response that cannot be encoded is an error of the handler
+    return response
 
 
 def _payload(event: Event, data: object) -> Any:
-    """The payload as the event's schema. Raises ValidationError."""
+    """The payload converted to the event's schema. Raises ValidationError."""
     if data is None:
-        data = {}  # JavaScript sends null for a payload that is undefined
+        data = {}  # JavaScript clients send null for undefined
     if not isinstance(data, dict):
         raise ValidationError.of(PAYLOAD, "must be an object")
     payload = cast("dict[str, Any]", data)
     if has_nul(payload):
-        # PostgreSQL has no NUL in text. Nothing is cut out of what a client sends.
+        # PostgreSQL cannot store NUL in text. Input is rejected, never altered.
         raise ValidationError.of(PAYLOAD, "must not contain NUL characters")
     try:
         return to_model(payload, event.schema, strict=True)
@@ -173,17 +177,17 @@ def _payload(event: Event, data: object) -> Any:
         raise ValidationError("Invalid payload", details={"fields": fields}) from None
 
 
-def _error(error: Exception, name: str) -> dict[str, Any]:
-    """The payload of the `error` event for a failure, whoever raised it."""
-    known = as_app_error(error)
-    body: dict[str, Any] = {**socket_error(known), **known.extra}
+def _error_payload(error: Exception, name: str) -> dict[str, Any]:
+    """The payload of the `error` event."""
+    app_error = as_app_error(error)
+    body: dict[str, Any] = {**socket_error(app_error), **app_error.extra}
     if name:
         body["event"] = name[:MAX_EVENT]
-    if type(known) is InternalError:
+    if type(app_error) is InternalError:
         body["message"] = "Internal error"
-    elif isinstance(known, RateLimited):
+    elif isinstance(app_error, RateLimited):
         body["message"] = "Rate limit exceeded"
-    elif isinstance(known, ValidationError) and (fields := _fields_of(known)):
+    elif isinstance(app_error, ValidationError) and (fields := _fields_of(app_error)):
         del body["details"]
         body["message"], body["field"] = "Invalid payload", _first_name(fields[0]["field"])
         body["fields"] = fields
@@ -191,13 +195,13 @@ def _error(error: Exception, name: str) -> dict[str, Any]:
 
 
 def _fields_of(error: ValidationError) -> list[dict[str, str]]:
-    """Which fields break which rule; none for an error that names no field."""
+    """The invalid fields and the rules they break; empty if the error names no field."""
     details = error.details or {}
     if "field" in details:
         return [{key: details[key] for key in ("field", "rule") if key in details}]
     return details.get("fields", [])
 
 
-def _first_name(place: str) -> str:
-    """The field of the payload, of a place within it: `ingredients` of `ingredients[...].name`."""
-    return place.partition(".")[0].partition("[")[0] or PAYLOAD
+def _first_name(path: str) -> str:
+    """The payload's field in a path: `ingredients` of `ingredients[...].name`."""
+    return path.partition(".")[0].partition("[")[0] or PAYLOAD

@@ -1,4 +1,4 @@
-"""The live channel as one part of the program: the hub, both gateways, and their shutdown.
+"""The realtime service: the hub, both gateways, and their shutdown.
 
     async with Realtime.open(config, authenticator, lifecycle) as realtime:
         realtime.include(cooking.events(sessions))      # before the first connection
@@ -6,8 +6,7 @@
         if realtime.handles(scope):
             await realtime(scope, receive, send)        # ASGI
 
-It is the `Sockets` of `cookcam.lifecycle.shutdown` and the counts in health answers.
-Source: `spec/realtime.md`.
+Implements `Sockets` of `cookcam.lifecycle.shutdown`, and provides the counts of the health checks.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any, Final, Literal
 from uuid import UUID
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from cookcam.config import Config
 from cookcam.errors import AuthorizationError, NotFound
@@ -31,38 +30,53 @@ from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports
 from cookcam.realtime.accounts import REASON
-from cookcam.realtime.admission import NameOf, Reception
+from cookcam.realtime.admission import Admission, NameOf, send_rejection
 from cookcam.realtime.bus import Bus
-from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.engineio import Goodbyes, Receive, Request, Scope, Send
+from cookcam.realtime.connection import CloseCode
+from cookcam.realtime.engineio import CloseCounts, DirectExtension, Receive, Request, Scope, Send
 from cookcam.realtime.engineio.heartbeats import Heartbeats
 from cookcam.realtime.engineio.origins import Origins
+from cookcam.realtime.engineio.writer import WriteScheduler
 from cookcam.realtime.events import Event, Events
 from cookcam.realtime.gateway import Gateway
 from cookcam.realtime.hub import Hub
-from cookcam.realtime.limits import Limits, all_events, handshakes
-from cookcam.realtime.notice import give_notice
+from cookcam.realtime.limits import Limits, event_quota, handshake_quota
 from cookcam.realtime.plain.server import PlainGateway
-from cookcam.realtime.refusals import refuse
 from cookcam.realtime.relay import Relay
 from cookcam.realtime.router import Router
 from cookcam.realtime.tokens import TokenWatch, token_events
+from cookcam.serving.extensions import WEBSOCKET_DIRECT, WEBSOCKET_FLUSH
 
 PLAIN_PATH: Final = f"{CANONICAL}/realtime"
 
-GOODBYE_TIMEOUT: Final = 3.0
-"""Seconds from the start of the drain until the last socket is closed or cut: those of phases 2
-and 3 in `spec/realtime.md` §8."""
-GOODBYE_EACH: Final = 0.001
-"""Seconds that each socket adds to the bound: our own time, which nobody is to be cut for."""
-BATCH: Final = 500
+DRAIN_TIMEOUT: Final = 3.0
+"""Seconds from the start of the drain until remaining sockets are cut."""
+DRAIN_TIMEOUT_PER_SOCKET: Final = 0.001
+"""Seconds that each socket adds to the timeout: the processor time of closing it."""
+BATCH_SIZE: Final = 500
+
+DIRECT: Final = DirectExtension(WEBSOCKET_DIRECT, {"type": WEBSOCKET_FLUSH})
 
 Status = Literal["active", "draining", "disabled"]
 
 
+@frozen
+class FailureReports:
+    """Logs, counts and reports an error of one connection; the `OnFailure` of all tasks."""
+
+    metrics: Metrics
+    reporter: ErrorReporter
+    _log: Any = field(factory=lambda: get_logger("cookcam.realtime"), init=False)
+
+    def __call__(self, task: str, error: Exception) -> None:
+        self._log.error("realtime task failed for one connection", task=task, exc_info=error)
+        self.metrics.connection_errors_total.of(task).inc()
+        self.reporter.capture_exception(error)
+
+
 @define(eq=False)
 class Realtime:
-    """See the module's description. Build it with `open`."""
+    """Build it with `open`."""
 
     hub: Hub
     _config: Config
@@ -87,13 +101,13 @@ class Realtime:
         name_of: NameOf | None = None,
         clock: Callable[[], float] = time.time,
     ) -> AsyncGenerator[Realtime]:
-        """Nobody is let in while `lifecycle` drains. `clock` gives seconds since the epoch.
+        """Rejects handshakes while `lifecycle` drains. `clock` returns seconds since the epoch.
 
-        `bus` leads to the other instances; without one this process is alone. `name_of` finds
-        the name by which others see a user; without it, that is the one in the token.
+        `bus` connects the other instances; None is a single instance. `name_of` returns a user's
+        display name; without it, the name in the token is used.
 
-        `notice` and `drain` part in order. Without them, leaving cuts the Socket.IO sessions;
-        a plain connection is a request of the server that carries it and ends with that.
+        `notice` and `drain` close all connections cleanly. Leaving the block without them cuts the
+        Socket.IO sessions; a plain connection ends with its request in the HTTP server.
         """
         realtime = cls.of(
             config,
@@ -107,14 +121,14 @@ class Realtime:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(TokenWatch(realtime.hub, clock).run)
             nursery.start_soon(realtime._plain.heartbeats.run)
-            nursery.start_soon(realtime._plain.pace.run)
+            nursery.start_soon(realtime._plain.scheduler.run)
             if bus is not None and config.realtime.enabled:
                 nursery.start_soon(Relay(realtime.hub, bus).run)
             async with realtime._gateway.server:
                 try:
                     yield realtime
                 except BaseException as error:
-                    # Raised again outside of the nurseries, which would wrap it in groups.
+                    # Raised outside of the nurseries, which would wrap it in exception groups.
                     failure = error
             nursery.cancel_scope.cancel()
         if failure is not None:
@@ -130,35 +144,41 @@ class Realtime:
         reporter: ErrorReporter,
         name_of: NameOf | None = None,
     ) -> Realtime:
-        """The parts, put together and not yet running."""
+        """Builds the service; `open` runs it."""
         settings = config.realtime
-        hub, limits = Hub(settings.max_per_user), Limits()
+        on_failure = FailureReports(metrics, reporter)
+        hub, limits = Hub(settings.max_per_user, on_failure=on_failure), Limits()
         router = Router.of(
-            all_events(settings),
-            bound=config.server.request_timeout,
+            event_quota(settings),
+            handler_timeout=config.server.request_timeout,
             metrics=metrics,
             limits=limits,
             reporter=reporter,
         )
-        reception = Reception(
+        admission = Admission(
             hub,
             router,
             authenticator,
             lifecycle,
             limits,
-            handshakes(settings) if config.limits.enabled else None,
+            handshake_quota(settings) if config.limits.enabled else None,
             metrics,
             reporter,
             name_of,
         )
-        router.include(token_events(authenticator, reception.named))
+        router.include(token_events(authenticator, admission.with_profile_name))
         return cls(
             hub,
             config,
             lifecycle,
             router,
-            Gateway.of(settings, reception),
-            PlainGateway(reception, Heartbeats(settings.ping_interval, settings.ping_timeout)),
+            Gateway.of(settings, admission, DIRECT),
+            PlainGateway(
+                admission,
+                Heartbeats(settings.ping_interval, settings.ping_timeout, on_failure),
+                WriteScheduler(on_failure=on_failure),
+                DIRECT,
+            ),
             Origins(config.server.cors_origins),
         )
 
@@ -168,13 +188,13 @@ class Realtime:
 
     @property
     def events(self) -> Mapping[str, Event]:
-        """Those that clients may send, by name."""
+        """The events that clients may send, by name."""
         return self._router.events
 
     # -- ASGI
 
     def handles(self, scope: Scope) -> bool:
-        """Whether a connection belongs to the live channel, open or not."""
+        """Whether the path belongs to this service, enabled or not."""
         kind, path = scope["type"], canonical(scope["path"])
         return (kind in ("http", "websocket") and path == SOCKET_IO) or (
             kind == "websocket" and path == PLAIN_PATH
@@ -182,11 +202,11 @@ class Realtime:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._config.realtime.enabled:
-            await refuse(scope, send, NotFound("Real-time service is disabled"))
+            await send_rejection(scope, send, NotFound("Real-time service is disabled"))
         elif scope["type"] == "http":
             await self._gateway.server(scope, receive, send)
         elif not self._admits_origin(scope):
-            await refuse(scope, send, AuthorizationError("Origin not allowed"))
+            await send_rejection(scope, send, AuthorizationError("Origin not allowed"))
         elif canonical(scope["path"]) == PLAIN_PATH:
             await self._plain(scope, receive, send)
         else:
@@ -195,10 +215,10 @@ class Realtime:
     # -- accounts
 
     def close_account(self, user_id: UUID) -> int:
-        """Ends all connections of a user whose account is disabled or deleted, on every instance,
-        with 4403; returns how many of this one. Never waits.
+        """Closes all connections of a disabled or deleted account, on every instance, with 4403;
+        returns how many were on this one. Never blocks.
 
-        A ban or deletion in the database is found without this (`cookcam.realtime.accounts`).
+        Bans and deletions in the database are also detected by `cookcam.realtime.accounts`.
         """
         return self.hub.close_user(user_id, CloseCode.FORBIDDEN, REASON)
 
@@ -219,42 +239,40 @@ class Realtime:
     # -- shutdown
 
     async def notice(self) -> None:
-        """Sends `server_shutdown` to every socket. The lifecycle drains by now, so that no new
-        one is let in.
+        """Sends `server_shutdown` to every socket. No new ones are admitted by now.
 
-        A client that polls is told together with the goodbye where that follows at once: after
-        one answer it may find nobody to ask for another.
+        If `drain` follows immediately, a polling client gets it together with the goodbye, because
+        no server may be left for its next request.
         """
-        goodbye_follows = self._config.drain.notice == 0
+        drain_follows = self._config.drain.notice == 0
         for index, connection in enumerate(self.hub.connections):
-            if not (connection.polling and goodbye_follows):
-                give_notice(connection)
-            if index % BATCH == BATCH - 1:
+            if not (connection.polling and drain_follows):
+                connection.announce_shutdown()
+            if index % BATCH_SIZE == BATCH_SIZE - 1:
                 await trio.lowlevel.checkpoint()
 
     async def drain(self) -> None:
-        """Closes every socket in its own protocol; returns when all are gone, at the latest after
-        GOODBYE_BOUND seconds and GOODBYE_EACH for each, when those are cut that did not answer."""
+        """Closes every socket in its protocol; returns when all have ended. Sockets that remain
+        after DRAIN_TIMEOUT, plus DRAIN_TIMEOUT_PER_SOCKET for each, are cut."""
         if not self._config.realtime.enabled:
             return
-        bound = GOODBYE_TIMEOUT + GOODBYE_EACH * self.connections()
-        if self.connections() > BATCH:
-            # The process is about to end, and to look for cycles among the remains of so many
-            # sockets would take a fifth of the time of their drain: what is here now is not
-            # looked at again.
+        timeout = DRAIN_TIMEOUT + DRAIN_TIMEOUT_PER_SOCKET * self.connections()
+        if self.connections() > BATCH_SIZE:
+            # The process is about to end, and collecting cycles among so many closed sockets would
+            # take a fifth of the drain: exclude the existing objects.
             gc.freeze()
         self._log.info("Closing WebSocket connections...", connections=self.connections())
-        farewells: list[Goodbyes] = []
+        counts: list[CloseCounts] = []
 
-        async def part(drain: Callable[[float], Any]) -> None:
-            farewells.append(await drain(bound))
+        async def drain(gateway: Gateway | PlainGateway) -> None:
+            counts.append(await gateway.drain(timeout))
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(part, self._gateway.drain)
-            nursery.start_soon(part, self._plain.drain)
-        total = sum(farewells, Goodbyes())
+            nursery.start_soon(drain, self._gateway)
+            nursery.start_soon(drain, self._plain)
+        total = sum(counts, CloseCounts())
         self._log.info("All WebSocket connections closed", clean=total.clean, cut=total.cut)
 
     def _admits_origin(self, scope: Scope) -> bool:
-        """Web pages may connect from the listed origins; native apps name none."""
+        """Web pages may connect from the listed origins; native apps send no origin."""
         return self._origins.admits(Request(scope, {}))

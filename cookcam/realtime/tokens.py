@@ -1,12 +1,11 @@
-"""Tokens that end: a connection does not outlive its token by more than a grace period.
+"""Token expiry: a connection is closed one minute after its token has expired.
 
-A minute before its token expires a client is told (`token_expiring`); it may hand in a fresh one
-with `authenticate`; a minute after the expiry it is closed with 4401.
-Source: `spec/realtime.md` §2.
+A minute before the expiry the client gets `token_expiring`, and can send a fresh token with
+`authenticate`. Without one it is closed with 4401.
 
-One task looks at all connections once a second. That costs a millisecond for ten thousand, keeps
-no timer for each, and goes by the wall clock, as tokens do, even when that is set or the machine
-was asleep.
+One task checks all connections once a second. That takes a millisecond for ten thousand, needs no
+timer for each, and uses the wall clock, as tokens do, so it is right after a clock change or a
+suspend.
 """
 
 from __future__ import annotations
@@ -22,45 +21,35 @@ from attrs import frozen
 from cookcam.errors import AuthorizationError, TokenExpired
 from cookcam.identity import Authenticator, Identity
 from cookcam.realtime.admission import INVALID
-from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.connection import Connection
-from cookcam.realtime.events import Answer, Events
+from cookcam.realtime.connection import CloseCode, Connection
+from cookcam.realtime.events import EventResponse, Events
 from cookcam.realtime.hub import Hub
 
 WARNING = 60.0
-"""Seconds before the expiry."""
+"""Seconds between the warning and the expiry."""
 GRACE = 60.0
-"""Seconds after it."""
+"""Seconds between the expiry and the close."""
 INTERVAL = 1.0
 
 
 @frozen
 class TokenWatch:
-    """`clock` gives seconds since the epoch."""
+    """`clock` returns seconds since the epoch."""
 
     hub: Hub
     clock: Callable[[], float]
 
     async def run(self) -> None:
-        """Looks after all connections until cancelled."""
+        """Checks all connections every INTERVAL seconds until cancelled. A connection whose check
+        fails is closed."""
         while True:
             await trio.sleep(INTERVAL)
-            self._look()
-
-    def _look(self) -> None:
-        now = self.clock()
-        for connection in self.hub.connections:
-            ends = connection.token_ends
-            if now < ends - WARNING:
-                continue
-            if now >= ends + GRACE:
-                connection.close(CloseCode.TOKEN, "token expired")
-            elif not connection.warned:
-                connection.warned = True
-                connection.send(
-                    "token_expiring",
-                    {"expiresAt": _moment(ends), "closesAt": _moment(ends + GRACE)},
-                )
+            now = self.clock()
+            for connection in self.hub.connections:
+                try:
+                    _check(connection, now)
+                except Exception as error:
+                    self.hub.connection_failed(connection, "token_watch", error)
 
 
 class Authenticate(msgspec.Struct):
@@ -68,31 +57,42 @@ class Authenticate(msgspec.Struct):
 
 
 def token_events(
-    authenticator: Authenticator, named: Callable[[Identity], Awaitable[Identity]]
+    authenticator: Authenticator, with_profile_name: Callable[[Identity], Awaitable[Identity]]
 ) -> Events:
-    """`authenticate {token}`, answered `authenticated {expiresAt}`. `named` gives an identity the
-    name that others see."""
+    """The event `authenticate {token}`; its response is `authenticated {expiresAt}`."""
     events = Events("tokens")
 
     @events.on("authenticate", Authenticate)
-    async def authenticate(caller: Connection, data: Authenticate) -> Answer:  # pyright: ignore[reportUnusedFunction] - registered
+    async def authenticate(caller: Connection, data: Authenticate) -> EventResponse:  # pyright: ignore[reportUnusedFunction] - registered
         try:
             identity = await authenticator.identify(data.token)
         except TokenExpired:
             raise TokenExpired(INVALID) from None
         if identity.user_id != caller.user_id:
             raise AuthorizationError("The token belongs to another user")
-        caller.identity = await named(identity)
-        caller.warned = False
-        return authenticated(caller)
+        caller.identity = await with_profile_name(identity)
+        caller.expiry_announced = False
+        return authenticated_response(caller)
 
     return events
 
 
-def authenticated(caller: Connection) -> Answer:
-    """What a client is told whose token was accepted."""
-    return Answer("authenticated", {"expiresAt": caller.identity.expires_at})
+def authenticated_response(caller: Connection) -> EventResponse:
+    """The response to an accepted token."""
+    return EventResponse("authenticated", {"expiresAt": caller.identity.expires_at})
 
 
-def _moment(seconds: float) -> datetime:
+def _check(connection: Connection, now: float) -> None:
+    expires = connection.token_expires_at
+    if now < expires - WARNING:
+        return
+    if now >= expires + GRACE:
+        connection.close(CloseCode.TOKEN, "token expired")
+    elif not connection.expiry_announced:
+        connection.expiry_announced = True
+        times = {"expiresAt": _as_time(expires), "closesAt": _as_time(expires + GRACE)}
+        connection.send("token_expiring", times)
+
+
+def _as_time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

@@ -25,6 +25,7 @@ from cookcam.http.edge import Edge
 from cookcam.http.errors import malformed_request
 from cookcam.http.rate_limit import RateLimits
 from cookcam.realtime.engineio import EngineServer, Session
+from cookcam.realtime.service import DIRECT
 from cookcam.serving.observer import NoObserver
 from tests.support.environments import DEVELOPMENT
 from tests.support.serving import our_server
@@ -201,7 +202,7 @@ async def listening(certificate: Certificate | None) -> AsyncIterator[tuple[int,
         async for _ in session:
             pass
 
-    async with EngineServer(handler) as engine:
+    async with EngineServer(handler, direct=DIRECT) as engine:
 
         async def dispatch(scope: Any, receive: Any, send: Any) -> None:
             is_socket = scope["path"].startswith("/socket.io/") or scope["type"] == "websocket"

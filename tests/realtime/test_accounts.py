@@ -16,7 +16,7 @@ from cookcam.config.readers import Secret
 from cookcam.database import Database
 from cookcam.identity import AccountStates
 from cookcam.realtime.accounts import AccountWatch
-from cookcam.realtime.closing import CloseCode
+from cookcam.realtime.connection import CloseCode
 from cookcam.realtime.hub import Hub
 from tests.support.hubs import Recorder, connected, cut_all_sessions
 from tests.support.postgres import as_owner
@@ -44,7 +44,7 @@ class Watched:
         return connection
 
     def knows(self, connection: Recorder) -> bool:
-        return connection in self.watch._looked_up
+        return connection in self.watch._checked
 
     def sql(self, statement: LiteralString, user_id: UUID) -> None:
         with psycopg.connect(as_owner(self.url)) as owner:

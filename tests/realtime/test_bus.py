@@ -12,10 +12,10 @@ from attrs import define, field
 
 from cookcam.errors import ServiceUnavailable
 from cookcam.integrations.pause import Backoff
-from cookcam.realtime.bus import Bus, Member
-from cookcam.realtime.bus.listening import STEADY, Listening
+from cookcam.realtime.bus import Bus, BusMember
 from cookcam.realtime.bus.local import Exchange, LocalBus
-from cookcam.realtime.bus.outgoing import BATCH, QUEUE, Outgoing
+from cookcam.realtime.bus.publish_queue import MAX_BATCH, MAX_QUEUED, PublishQueue
+from cookcam.realtime.bus.subscription import BACKOFF_RESET_AFTER, ReconnectingSubscription
 
 
 @define
@@ -42,10 +42,10 @@ class Server:
 
 
 @define
-class Log(Member):
+class Log(BusMember):
     said: list[str] = field(factory=list)
 
-    def heard(self, instance: str, text: str) -> None:
+    def received(self, instance: str, text: str) -> None:
         self.said.append(text)
 
     def joined(self) -> None:
@@ -57,9 +57,9 @@ class Log(Member):
 
 async def listen(server: Server, seconds: float) -> Log:
     log = Log()
-    listening = Listening("test", server.subscribe)
+    listening = ReconnectingSubscription("test", server.subscribe)
     with trio.move_on_after(seconds):
-        await listening.run(lambda text: log.heard("", text), log.joined, log.lost)
+        await listening.run(lambda text: log.received("", text), log.joined, log.lost)
     assert not listening.connected
     return log
 
@@ -78,7 +78,9 @@ async def test_a_server_that_fails_is_not_hurried(
 
 
 async def test_who_joins_and_loses_is_told_in_turn(autojump_clock: trio.testing.MockClock) -> None:
-    log = await listen(Server(there=True, lasts=STEADY + 1, says=["hello"]), STEADY * 3)
+    log = await listen(
+        Server(there=True, lasts=BACKOFF_RESET_AFTER + 1, says=["hello"]), BACKOFF_RESET_AFTER * 3
+    )
     assert log.said[:6] == ["joined", "hello", "lost"] * 2
 
 
@@ -90,7 +92,7 @@ async def test_a_loss_after_a_steady_time_counts_as_the_first(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listen, server, 600)
             await trio.sleep(60)
-            server.there, server.lasts = True, STEADY * 2
+            server.there, server.lasts = True, BACKOFF_RESET_AFTER * 2
             await trio.sleep(60)
             nursery.cancel_scope.cancel()
     connected = server.attempts[-1] - server.attempts[-2]
@@ -107,8 +109,8 @@ def test_pauses_grow_to_a_bound_and_are_drawn_from_their_upper_half() -> None:
 
 
 async def test_texts_leave_in_order_and_in_batches() -> None:
-    outgoing, sent = Outgoing(), list[list[str]]()
-    texts = [str(number) for number in range(BATCH + 5)]
+    outgoing, sent = PublishQueue(), list[list[str]]()
+    texts = [str(number) for number in range(MAX_BATCH + 5)]
     assert all(outgoing.put(text) for text in texts)
 
     async def send(batch: list[str]) -> None:
@@ -116,14 +118,14 @@ async def test_texts_leave_in_order_and_in_batches() -> None:
 
     with trio.move_on_after(0.1):
         await outgoing.send(send)
-    assert [len(batch) for batch in sent] == [BATCH, 5]
+    assert [len(batch) for batch in sent] == [MAX_BATCH, 5]
     assert [text for batch in sent for text in batch] == texts
 
 
 async def test_what_cannot_leave_is_lost_and_counted_once(
     capture_log, autojump_clock: trio.testing.MockClock
 ) -> None:
-    outgoing, sent = Outgoing(), list[str]()
+    outgoing, sent = PublishQueue(), list[str]()
     away = True
 
     async def send(batch: list[str]) -> None:
@@ -132,8 +134,8 @@ async def test_what_cannot_leave_is_lost_and_counted_once(
         sent.extend(batch)
 
     async with trio.open_nursery() as nursery:
-        for number in range(QUEUE + 7):
-            assert outgoing.put(str(number)) is (number < QUEUE)
+        for number in range(MAX_QUEUED + 7):
+            assert outgoing.put(str(number)) is (number < MAX_QUEUED)
         nursery.start_soon(outgoing.send, send)
         await trio.sleep(1)
         away = False
@@ -143,7 +145,7 @@ async def test_what_cannot_leave_is_lost_and_counted_once(
     assert sent == ["back"]
     assert [(entry["event"], entry.get("count")) for entry in capture_log] == [
         ("bus takes no messages", None),
-        ("bus messages were lost", QUEUE + 7),
+        ("bus messages were lost", MAX_QUEUED + 7),
     ]
 
 
@@ -183,7 +185,7 @@ async def test_alone_in_a_process_there_is_nobody_to_tell(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(bus.run, Log())
         await trio.sleep(1)
-        assert all(bus.publish("hello") for _ in range(QUEUE * 2))
+        assert all(bus.publish("hello") for _ in range(MAX_QUEUED * 2))
         nursery.cancel_scope.cancel()
 
 
@@ -194,6 +196,6 @@ async def test_a_member_that_is_far_behind_misses_what_is_said() -> None:
         nursery.start_soon(fast.run, Log())
         nursery.start_soon(slow.run, Log())
         await trio.testing.wait_all_tasks_blocked()
-        said = [fast.publish("hello") for _ in range(QUEUE + 2)]  # one is being read
+        said = [fast.publish("hello") for _ in range(MAX_QUEUED + 2)]  # one is being read
         assert said.count(False) == 1
         nursery.cancel_scope.cancel()

@@ -15,7 +15,7 @@ from attrs import define, field
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import CloseConnection, Ping, RejectConnection, Request, TextMessage
 
-from cookcam.realtime.announcement import Announcement
+from cookcam.realtime.server_events import ServerEvent
 from cookcam.serving.extensions import WEBSOCKET_DIRECT
 from tests.support.realtime import ApiUser, Live, open_live, serving
 
@@ -207,7 +207,7 @@ async def test_what_may_be_lost_is_given_up_first(target: str):
 
 
 async def test_an_announcement_is_encoded_once_for_each_protocol():
-    announcement = Announcement("served", {"dish": "soup"})
+    announcement = ServerEvent("served", {"dish": "soup"})
     assert announcement.plain is announcement.plain
     assert announcement.plain.wire is announcement.plain.wire
     assert announcement.socketio.wire is announcement.socketio.wire

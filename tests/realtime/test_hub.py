@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from cookcam.identity import Identity
-from cookcam.realtime.announcement import Announcement
-from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.connection import Connection, shown_name
+from cookcam.realtime.connection import CloseCode, Connection, display_name
 from cookcam.realtime.hub import Hub
+from cookcam.realtime.server_events import ServerEvent
 
 ANN, BOB = uuid4(), uuid4()
 
@@ -24,11 +23,11 @@ class Noted(Connection):
     """A connection to nowhere. It takes at most `room_for` events."""
 
     protocol: ClassVar[str] = "noted"
-    taken: list[Announcement] = field(factory=list)
+    taken: list[ServerEvent] = field(factory=list)
     closed: list[CloseCode] = field(factory=list)
     room_for: int = 1000
 
-    def deliver(self, announcement: Announcement) -> bool:
+    def deliver(self, announcement: ServerEvent) -> bool:
         if self.closed:
             return False
         if len(self.taken) == self.room_for:
@@ -137,16 +136,16 @@ def test_all_connections_of_a_user_can_be_ended():
 @given(st.text(max_size=300))
 def test_an_email_address_is_never_shown_as_a_name(name: str):
     email = "ann@example.com"
-    assert email not in shown_name(Identity(ANN, email, name)).lower()
-    assert email not in shown_name(Identity(ANN, email, name + email.upper() + name)).lower()
-    assert shown_name(Identity(ANN, email, name)).strip()
-    assert len(shown_name(Identity(ANN, email, name))) <= 100
+    assert email not in display_name(Identity(ANN, email, name)).lower()
+    assert email not in display_name(Identity(ANN, email, name + email.upper() + name)).lower()
+    assert display_name(Identity(ANN, email, name)).strip()
+    assert len(display_name(Identity(ANN, email, name))) <= 100
 
 
 def test_a_user_without_a_name_is_a_cookcam_user():
     for name in (None, "", "  "):
-        assert shown_name(Identity(ANN, "ann@example.com", name)) == "CookCam user"
-    assert shown_name(Identity(ANN, "ann@example.com", " Ann ")) == "Ann"
+        assert display_name(Identity(ANN, "ann@example.com", name)) == "CookCam user"
+    assert display_name(Identity(ANN, "ann@example.com", " Ann ")) == "Ann"
 
 
 class HubMachine(RuleBasedStateMachine):

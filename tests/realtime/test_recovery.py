@@ -94,15 +94,15 @@ async def test_all_recoverable_receivers_of_an_event_get_the_same_text(autojump_
 
 async def test_who_does_not_ask_and_whom_nobody_expects_costs_nothing(autojump_clock):
     async with open_live() as live, live.socketio(ANN):
-        history = live.realtime._gateway.server.main.history
+        replay = live.realtime.hub.replay
         live.hub.broadcast("x", {})
-        assert not history._kept
+        assert not replay._events
         async with away(live, BOB):
             live.hub.broadcast("x", {})
-            assert history._kept
+            assert replay._events
             await trio.sleep(121)
             live.hub.broadcast("x", {})
-            assert not history._kept
+            assert not replay._events
     async with open_live(SOCKET_RECOVERY_SECONDS="0") as live, live.socketio_session() as client:
         assert set(await say_hello(live, client, ANN, recover=True)) == {"sid"}
 

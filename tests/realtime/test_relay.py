@@ -19,11 +19,11 @@ from cookcam.database import Database
 from cookcam.integrations.redis import Redis
 from cookcam.realtime.bus import Bus
 from cookcam.realtime.bus.local import Exchange, LocalBus
-from cookcam.realtime.bus.postgres import PART, PostgresBus
+from cookcam.realtime.bus.postgres import MAX_PART_LENGTH, PostgresBus
 from cookcam.realtime.bus.redis import RedisBus
-from cookcam.realtime.closing import CloseCode
+from cookcam.realtime.connection import CloseCode
 from cookcam.realtime.hub import Hub
-from cookcam.realtime.relay import LEASE, PULSE, Relay
+from cookcam.realtime.relay import LEASE, PULSE_INTERVAL, Relay
 from tests.support.hubs import Recorder, connected, cut_all_sessions
 from tests.support.postgres import as_owner
 from tests.support.redis import RedisServer, redis_server
@@ -121,7 +121,7 @@ async def test_what_is_sent_reaches_the_connections_of_all_instances(cluster) ->
             assert sorted(event for event, _ in peer.received) == ["hello", "news"]
             assert dict(peer.received)["news"] == {"text": "é☃" * 10_000}  # longer than a PART
         assert [peer.received for peer in anns] == [[], []]
-        assert len("é☃" * 10_000) > PART
+        assert len("é☃" * 10_000) > MAX_PART_LENGTH
 
 
 async def test_the_first_event_of_a_new_instance_reaches_the_others(cluster, open_bus) -> None:
@@ -227,7 +227,7 @@ async def test_an_instance_that_falls_silent_is_gone_with_everybody_in_it(
         one.scope.cancel()
         await until(lambda: not two.hub.is_in_room(ann, "kitchen"))
         assert two.relay.peers == 0
-    assert LEASE > 3 * PULSE  # three pulses may be lost
+    assert LEASE > 3 * PULSE_INTERVAL  # three pulses may be lost
 
 
 async def test_who_died_while_the_bus_was_lost_is_gone_a_lease_after_it_is_back(
@@ -236,7 +236,7 @@ async def test_who_died_while_the_bus_was_lost_is_gone_a_lease_after_it_is_back(
     relay = Relay(Hub(5), LocalBus())
     relay.joined()
     hello = {"kind": "hello", "rooms": {"kitchen": [str(ANN)]}}
-    relay.heard("other", json.dumps(hello))
+    relay.received("other", json.dumps(hello))
     relay.lost()
     await trio.sleep(LEASE * 10)
     assert relay.is_elsewhere(ANN, "kitchen")

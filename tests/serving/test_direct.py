@@ -21,7 +21,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-from cookcam.realtime.engineio.direct import FLUSH, PING_FRAME, Close, encode
+from cookcam.realtime.engineio.direct import PING_FRAME, Close, encode
 from cookcam.serving.extensions import WEBSOCKET_DIRECT, WEBSOCKET_FLUSH, WEBSOCKET_PONG
 from tests.support.serving import our_server
 from tests.support.tls import make_certificate
@@ -178,7 +178,7 @@ async def test_whatever_is_mixed_arrives_whole_and_in_order(seed: int):
             else:
                 ways["in part"] += 1
                 if chance.random() < 0.5:
-                    await send(FLUSH)
+                    await send({"type": WEBSOCKET_FLUSH})
         await send({"type": "websocket.close", "code": 1001, "reason": "done"})
         await until_closed(receive)
 
@@ -213,7 +213,7 @@ async def test_nothing_is_written_once_either_side_has_said_goodbye():
         assert write(encode("too late")) == 0
         await until_closed(receive)
         assert write(encode("too late")) == 0
-        await send(FLUSH)
+        await send({"type": WEBSOCKET_FLUSH})
 
     app = App(script)
     async with connected(app) as client:
@@ -247,7 +247,7 @@ async def test_a_close_frame_taken_in_part_is_ended_by_a_flush():
 
     async def script(receive: Any, send: Any, write: Any) -> None:
         assert 0 < write(last, closing=True) < len(last)
-        await send(FLUSH)
+        await send({"type": WEBSOCKET_FLUSH})
         await until_closed(receive)
 
     app = App(script)

@@ -22,10 +22,9 @@ from cookcam.features.social.cooking.models import CookingSession, Message
 from cookcam.features.social.cooking.service import Cooking
 from cookcam.identity import Identity
 from cookcam.lifecycle.state import Lifecycle, Phase
-from cookcam.realtime.announcement import Announcement
-from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.connection import Connection
+from cookcam.realtime.connection import CloseCode, Connection
 from cookcam.realtime.hub import Hub
+from cookcam.realtime.server_events import ServerEvent
 
 STEPS = 5
 
@@ -102,7 +101,7 @@ class Device(Connection):
     protocol: ClassVar[str] = "test"
     events: list[tuple[str, Any]] = field(factory=list, init=False)
 
-    def deliver(self, announcement: Announcement) -> bool:
+    def deliver(self, announcement: ServerEvent) -> bool:
         frame = json.loads(cast("str", announcement.plain.frames[0]))
         self.events.append((frame["event"], frame["data"]))
         return True

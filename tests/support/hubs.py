@@ -9,10 +9,9 @@ import psycopg
 from attrs import define, field
 
 from cookcam.identity import Identity
-from cookcam.realtime.announcement import Announcement
-from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.connection import Connection
+from cookcam.realtime.connection import CloseCode, Connection
 from cookcam.realtime.hub import Hub
+from cookcam.realtime.server_events import ServerEvent
 from tests.support.postgres import as_owner
 
 
@@ -24,7 +23,7 @@ class Recorder(Connection):
     received: list[tuple[str, object]] = field(factory=list[tuple[str, object]], init=False)
     closed: CloseCode | None = field(default=None, init=False)
 
-    def deliver(self, announcement: Announcement) -> bool:
+    def deliver(self, announcement: ServerEvent) -> bool:
         self.received.append((announcement.event, orjson.loads(orjson.dumps(announcement.body))))
         return True
 

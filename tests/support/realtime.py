@@ -31,8 +31,8 @@ from cookcam.observability.records import as_record, json_line
 from cookcam.observability.reports import NoReports, ReportedRequest
 from cookcam.realtime.admission import NameOf
 from cookcam.realtime.connection import Connection
-from cookcam.realtime.events import Answer, Events
-from cookcam.realtime.limits import broadcasts
+from cookcam.realtime.events import EventResponse, Events
+from cookcam.realtime.limits import broadcast_quota
 from cookcam.realtime.service import Realtime
 from cookcam.serving.extensions import WEBSOCKET_PING, WEBSOCKET_PONG
 from tests.identity.signers import NOW, PROJECT, Provider, claims, signer
@@ -88,16 +88,16 @@ def sample_events(live: Live) -> Events:
     events = Events("samples")
 
     @events.on("join", Note)
-    async def join(caller: Connection, data: Note) -> Answer:
+    async def join(caller: Connection, data: Note) -> EventResponse:
         caller.join(data.room)
-        return Answer("joined", {"room": data.room, "userName": caller.user_name})
+        return EventResponse("joined", {"room": data.room, "userName": caller.user_name})
 
     @events.on("say", Note)
     async def say(caller: Connection, data: Note) -> None:
         said = {"text": data.text, "userId": caller.user_id}
         live.hub.send_to_room(data.room, "said", said, skip=caller)
 
-    @events.on("shout", Note, quota=broadcasts(live.config.realtime))
+    @events.on("shout", Note, quota=broadcast_quota(live.config.realtime))
     async def shout(caller: Connection, data: Note) -> None:
         live.hub.broadcast("shouted", {"text": data.text})
 
@@ -106,15 +106,15 @@ def sample_events(live: Live) -> Events:
         raise live.failures[data.room]
 
     @events.on("unspeakable", Note)
-    async def unspeakable(caller: Connection, data: Note) -> Answer:
-        return Answer("unspeakable", {"what": object()})
+    async def unspeakable(caller: Connection, data: Note) -> EventResponse:
+        return EventResponse("unspeakable", {"what": object()})
 
     @events.on("wait", Note)
-    async def wait(caller: Connection, data: Note) -> Answer:
+    async def wait(caller: Connection, data: Note) -> EventResponse:
         await trio.sleep(float(data.room))
-        return Answer("waited", {"seconds": data.room})
+        return EventResponse("waited", {"seconds": data.room})
 
-    @events.on_return
+    @events.on_recovered
     async def back(connection: Connection, rooms: Collection[str]) -> None:
         for room in rooms:
             if room in live.failures:

@@ -1,8 +1,8 @@
-"""The bus between instances: what one says, all others hear.
+"""The bus between instances: publish to all others.
 
-Three adapters: `local` for several hubs of one process, and for a process that is alone; `postgres`
-(LISTEN and NOTIFY); `redis` (a server or a cluster). At most once: what is said while the bus is
-away, or faster than it takes it, is lost, and receivers notice by the `seq` of a room's events.
+Three adapters: `local` for one process, `postgres` (LISTEN and NOTIFY) and `redis` (a server or a
+cluster). Delivery is at most once: messages published while the bus is unavailable or its queue is
+full are lost. Clients detect a lost room event by a gap in `seq`.
 """
 
 from __future__ import annotations
@@ -12,43 +12,44 @@ from typing import Protocol
 import trio
 
 
-class Member(Protocol):
-    """Who is on the bus: `cookcam.realtime.relay`. No method waits or raises."""
+class BusMember(Protocol):
+    """The receiver of messages: `cookcam.realtime.relay`. No method blocks or raises."""
 
-    def heard(self, instance: str, text: str) -> None:
-        """Another instance has said something."""
+    def received(self, instance: str, text: str) -> None:
+        """Called for each message of another instance."""
         ...
 
     def joined(self) -> None:
-        """From now on others are heard; what they said before is gone."""
+        """Called when the subscription starts. Earlier messages are lost."""
         ...
 
     def lost(self) -> None:
-        """From now on nobody is heard, until `joined` is called again."""
+        """Called when the subscription is lost. No messages arrive until `joined`."""
         ...
 
 
 class Bus(Protocol):
     @property
     def instance(self) -> str:
-        """The name of this member on the bus, made anew at each start."""
+        """The random name of this instance on the bus, new at each start."""
         ...
 
     @property
     def connected(self) -> bool:
-        """Whether the others are heard."""
+        """Whether messages of other instances arrive."""
         ...
 
     @property
     def attempted(self) -> trio.Event:
-        """Set when the first attempt to join has ended, with or without success."""
+        """Set when the first attempt to join has succeeded or failed."""
         ...
 
     def publish(self, text: str) -> bool:
-        """Queues a line of ASCII characters for all others; False when it was lost. Never waits."""
+        """Queues a line of ASCII text for all other instances; False when it was dropped. Never
+        blocks."""
         ...
 
-    async def run(self, member: Member) -> None:
-        """Carries what is published and tells `member` what it hears, until cancelled. A lost
-        connection is made again, with a jittered pause that grows."""
+    async def run(self, member: BusMember) -> None:
+        """Sends the queued messages and passes received ones to `member`, until cancelled.
+        Reconnects with exponential backoff and jitter."""
         ...

@@ -7,20 +7,20 @@ from secrets import token_hex
 import trio
 from attrs import define, field
 
-from cookcam.realtime.bus import Member
-from cookcam.realtime.bus.outgoing import QUEUE
+from cookcam.realtime.bus import BusMember
+from cookcam.realtime.bus.publish_queue import MAX_QUEUED
 
 
 @define(eq=False)
 class Exchange:
-    """Where the members of one process meet."""
+    """Connects the local buses of one process."""
 
     members: list[LocalBus] = field(factory=list["LocalBus"], init=False)
 
 
 @define(eq=False)
 class LocalBus:
-    """A `Bus`. Alone on its exchange it says nothing to nobody, at no cost."""
+    """In-process `Bus`. With one instance, publishing is a no-op."""
 
     exchange: Exchange = field(factory=Exchange)
     instance: str = field(factory=lambda: token_hex(8))
@@ -30,29 +30,29 @@ class LocalBus:
     _unread: trio.MemoryReceiveChannel[tuple[str, str]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._inbox, self._unread = trio.open_memory_channel[tuple[str, str]](QUEUE)
+        self._inbox, self._unread = trio.open_memory_channel[tuple[str, str]](MAX_QUEUED)
 
     def publish(self, text: str) -> bool:
         others = [bus for bus in self.exchange.members if bus is not self]
-        taken = [bus.take(self.instance, text) for bus in others]
-        return self.connected and all(taken)
+        accepted = [bus.enqueue(self.instance, text) for bus in others]
+        return self.connected and all(accepted)
 
-    def take(self, instance: str, text: str) -> bool:
-        """What another says; False when this member is too far behind."""
+    def enqueue(self, instance: str, text: str) -> bool:
+        """Queues a message of another instance; False when the queue is full."""
         try:
             self._inbox.send_nowait((instance, text))
         except trio.WouldBlock:
             return False
         return True
 
-    async def run(self, member: Member) -> None:
+    async def run(self, member: BusMember) -> None:
         self.exchange.members.append(self)
         self.connected = True
         try:
             member.joined()
             self.attempted.set()
             async for instance, text in self._unread:
-                member.heard(instance, text)
+                member.received(instance, text)
         finally:
             self.connected = False
             self.exchange.members.remove(self)

@@ -1,7 +1,7 @@
 """The bus over PostgreSQL's LISTEN and NOTIFY.
 
-A notification holds 8,000 bytes, so that a longer text travels in parts, which one transaction
-keeps together.
+A notification is limited to 8,000 bytes, so a longer text is sent in parts by one transaction,
+which keeps them consecutive.
 """
 
 from __future__ import annotations
@@ -16,47 +16,49 @@ from attrs import define, field
 from psycopg import Notify
 
 from cookcam.database import Database
-from cookcam.realtime.bus import Member
-from cookcam.realtime.bus.listening import Listening
-from cookcam.realtime.bus.outgoing import Outgoing
+from cookcam.realtime.bus import BusMember
+from cookcam.realtime.bus.publish_queue import PublishQueue
+from cookcam.realtime.bus.subscription import ReconnectingSubscription
 
 CHANNEL: Final = "cookcam_live"
-PART: Final = 7_800
-"""Characters, all ASCII; the rest is the head `instance number part parts `."""
+MAX_PART_LENGTH: Final = 7_800
+"""ASCII characters; the rest of the 8,000 is for the header `instance number part parts `."""
 
 NOTIFY = "select pg_notify(%(channel)s, part) from unnest(%(parts)s::text[]) as part"
 
 
 @define(eq=False)
 class PostgresBus:
-    """A `Bus` of all instances on one database, with a connection of its own to listen."""
+    """A `Bus` of all instances on one database, with its own connection to listen."""
 
     database: Database
     instance: str = field(factory=lambda: token_hex(8))
-    _outgoing: Outgoing = field(factory=Outgoing, init=False)
-    _listening: Listening[Notify] = field(init=False)
+    _queue: PublishQueue = field(factory=PublishQueue, init=False)
+    _subscription: ReconnectingSubscription[Notify] = field(init=False)
     _number: int = field(default=0, init=False)
     _partial: dict[str, list[str]] = field(factory=dict[str, list[str]], init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._listening = Listening("postgres", lambda: self.database.listen(CHANNEL))
+        self._subscription = ReconnectingSubscription(
+            "postgres", lambda: self.database.listen(CHANNEL)
+        )
 
     @property
     def connected(self) -> bool:
-        return self._listening.connected
+        return self._subscription.connected
 
     @property
     def attempted(self) -> trio.Event:
-        return self._listening.attempted
+        return self._subscription.attempted
 
     def publish(self, text: str) -> bool:
-        return self._outgoing.put(text)
+        return self._queue.put(text)
 
-    async def run(self, member: Member) -> None:
+    async def run(self, member: BusMember) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._outgoing.send, self._send)
+            nursery.start_soon(self._queue.send, self._send)
             nursery.start_soon(
-                self._listening.run, partial(self._hear, member), member.joined, member.lost
+                self._subscription.run, partial(self._receive, member), member.joined, member.lost
             )
 
     async def _send(self, texts: list[str]) -> None:
@@ -66,26 +68,27 @@ class PostgresBus:
 
     def _split(self, text: str) -> list[str]:
         self._number += 1
-        parts = max(1, math.ceil(len(text) / PART))
+        parts = max(1, math.ceil(len(text) / MAX_PART_LENGTH))
+        pieces = [text[part * MAX_PART_LENGTH :][:MAX_PART_LENGTH] for part in range(parts)]
         return [
-            f"{self.instance} {self._number} {part} {parts} {text[part * PART : (part + 1) * PART]}"
-            for part in range(parts)
+            f"{self.instance} {self._number} {part} {parts} {piece}"
+            for part, piece in enumerate(pieces)
         ]
 
-    def _hear(self, member: Member, notification: Notify) -> None:
+    def _receive(self, member: BusMember, notification: Notify) -> None:
         try:
             instance, _number, part, parts, text = notification.payload.split(" ", 4)
             index, count = int(part), int(parts)
         except ValueError:
-            return  # of nobody here: whoever may log in may notify
+            return  # not from an instance: any database user may notify
         if instance == self.instance:
             return
         if index == 0:
             self._partial[instance] = []
         collected = self._partial.get(instance)
         if collected is None or len(collected) != index:
-            return  # its beginning was sent before this instance listened
+            return  # the first part was sent before this instance listened
         collected.append(text)
         if len(collected) == count:
             del self._partial[instance]
-            member.heard(instance, "".join(collected))
+            member.received(instance, "".join(collected))

@@ -1,6 +1,6 @@
 """The bus over Redis' publish and subscribe, of a server or a cluster.
 
-A message is the name of its sender and the texts it had to say at that moment, in lines.
+A message consists of lines: the name of the sender, then the texts of one batch.
 """
 
 from __future__ import annotations
@@ -12,51 +12,53 @@ import trio
 from attrs import define, field
 
 from cookcam.integrations.redis import Redis
-from cookcam.realtime.bus import Member
-from cookcam.realtime.bus.listening import Listening
-from cookcam.realtime.bus.outgoing import Outgoing
+from cookcam.realtime.bus import BusMember
+from cookcam.realtime.bus.publish_queue import PublishQueue
+from cookcam.realtime.bus.subscription import ReconnectingSubscription
 
 
 @define(eq=False)
 class RedisBus:
-    """A `Bus` of all instances on one channel, with a connection of its own to listen.
+    """A `Bus` of all instances on one channel, with its own connection to listen.
 
-    Publish and subscribe know no database numbers, so that `channel` has to be another one for
-    each project that shares the Redis.
+    Publish and subscribe ignore database numbers, so each project that shares the Redis needs its
+    own `channel`.
     """
 
     redis: Redis
     channel: str
     instance: str = field(factory=lambda: token_hex(8))
-    _outgoing: Outgoing = field(factory=Outgoing, init=False)
-    _listening: Listening[bytes] = field(init=False)
+    _queue: PublishQueue = field(factory=PublishQueue, init=False)
+    _subscription: ReconnectingSubscription[bytes] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._listening = Listening("redis", lambda: self.redis.subscribe(self.channel))
+        self._subscription = ReconnectingSubscription(
+            "redis", lambda: self.redis.subscribe(self.channel)
+        )
 
     @property
     def connected(self) -> bool:
-        return self._listening.connected
+        return self._subscription.connected
 
     @property
     def attempted(self) -> trio.Event:
-        return self._listening.attempted
+        return self._subscription.attempted
 
     def publish(self, text: str) -> bool:
-        return self._outgoing.put(text)
+        return self._queue.put(text)
 
-    async def run(self, member: Member) -> None:
+    async def run(self, member: BusMember) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._outgoing.send, self._send)
+            nursery.start_soon(self._queue.send, self._send)
             nursery.start_soon(
-                self._listening.run, partial(self._hear, member), member.joined, member.lost
+                self._subscription.run, partial(self._receive, member), member.joined, member.lost
             )
 
     async def _send(self, texts: list[str]) -> None:
         await self.redis.publish(self.channel, "\n".join([self.instance, *texts]).encode())
 
-    def _hear(self, member: Member, message: bytes) -> None:
+    def _receive(self, member: BusMember, message: bytes) -> None:
         instance, *texts = message.decode(errors="replace").split("\n")
         if instance != self.instance:
             for text in texts:
-                member.heard(instance, text)
+                member.received(instance, text)

@@ -3,19 +3,22 @@
 Standard: github.com/socketio/engine.io-protocol, revision 4, and its public test suite.
 """
 
-from .asgi import ASGIApp, Receive, Request, Scope, Send
+from .asgi import ASGIApp, Receive, Rejected, Request, Scope, Send
+from .direct import DirectExtension
+from .failures import OnFailure, log_failure
 from .outbox import Message
 from .packets import PacketError, is_larger_than
-from .rejections import Rejected
-from .server import EngineServer, Goodbyes
+from .server import CloseCounts, EngineServer
 from .session import Session, State
 from .standalone import standalone
 
 __all__ = [
     "ASGIApp",
+    "CloseCounts",
+    "DirectExtension",
     "EngineServer",
-    "Goodbyes",
     "Message",
+    "OnFailure",
     "PacketError",
     "Receive",
     "Rejected",
@@ -25,5 +28,6 @@ __all__ = [
     "Session",
     "State",
     "is_larger_than",
+    "log_failure",
     "standalone",
 ]

@@ -1,17 +1,17 @@
-"""The ASGI side: types, the facts of a request, and answers to plain HTTP.
+"""The ASGI side: types, requests, responses, and the errors that reject a request.
 
-Covers `http` and `websocket` scopes of ASGI 3 with the `websocket.http.response` extension,
-by which a refused upgrade is answered with a status and a body.
+Covers `http` and `websocket` scopes of ASGI 3, with the extension `websocket.http.response` to
+reject an upgrade with a status and a body.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -24,14 +24,14 @@ _MAX_QUERY_FIELDS = 64
 
 @frozen(eq=False)
 class Request:
-    """The request that opened a session, as a handler may want to know it."""
+    """The HTTP request that opened a session."""
 
     scope: Scope = field(repr=False)
     query: dict[str, str] = field(repr=False)
 
     @classmethod
     def of(cls, scope: Scope) -> Request:
-        """Raises ValueError for a query string of an absurd number of fields."""
+        """Raises ValueError for a query string of more than `_MAX_QUERY_FIELDS` fields."""
         pairs = parse_qsl(
             scope["query_string"].decode("latin-1"),
             keep_blank_values=True,
@@ -49,11 +49,11 @@ class Request:
 
     @property
     def client(self) -> tuple[str, int] | None:
-        """Address and port of the peer: the proxy's, behind one."""
+        """Address and port of the peer; behind a proxy, those of the proxy."""
         return self.scope.get("client")
 
     def header(self, name: str) -> str | None:
-        """The first header of that name, whatever its case."""
+        """The first header of that name; case-insensitive."""
         wanted = name.lower().encode("latin-1")
         for key, value in self.scope["headers"]:
             if key.lower() == wanted:
@@ -63,7 +63,7 @@ class Request:
 
 @frozen
 class Response:
-    """An answer over HTTP, or in place of a WebSocket upgrade."""
+    """An HTTP response, also in place of a WebSocket upgrade."""
 
     status: int
     body: bytes = b""
@@ -91,6 +91,45 @@ class Response:
         await send({"type": f"{kind}.body", "body": self.body, "more_body": False})
 
 
-def closing(scope: Scope) -> Headers:
-    """The header by which HTTP/1 says that this connection ends; HTTP/2 has no such header."""
+def connection_close(scope: Scope) -> Headers:
+    """`Connection: close` for HTTP/1; HTTP/2 has no such header."""
     return [(b"connection", b"close")] if scope.get("http_version", "1.1")[0] == "1" else []
+
+
+@define(eq=False, slots=False)
+class Rejected(Exception):
+    """The request gets no session; `admit` hooks raise it to reject a handshake.
+
+    `code` and `message` are those of the reference engine.io server: clients receive
+    `{"code":n,"message":...}` with status 400, or 403 for code 4.
+    """
+
+    message: str = "Forbidden"
+    code: int = 4
+    status: int = 403
+    headers: Headers = field(factory=Headers)
+
+    def response(self, extra: Mapping[str, Any]) -> Response:
+        """The HTTP response; `extra` are further keys of its body."""
+        content = {**extra, "code": self.code, "message": self.message}
+        return Response.json(self.status, content, self.headers)
+
+
+def transport_unknown() -> Rejected:
+    return Rejected("Transport unknown", 0, 400)
+
+
+def session_unknown() -> Rejected:
+    return Rejected("Session ID unknown", 1, 400)
+
+
+def bad_handshake_method() -> Rejected:
+    return Rejected("Bad handshake method", 2, 400)
+
+
+def bad_request() -> Rejected:
+    return Rejected("Bad request", 3, 400)
+
+
+def unsupported_version() -> Rejected:
+    return Rejected("Unsupported protocol version", 5, 400)

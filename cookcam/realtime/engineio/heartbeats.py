@@ -1,78 +1,93 @@
-"""One task that beats for every session: a ping each interval, an end to those who do not answer.
+"""One task that pings every session at an interval, and ends those that do not respond.
 
-The interval is the same for all, so the order in which pings fall due is the order in which
-sessions were put here: two ordered queues and one sleeping task do what would otherwise take a
-task and two timers per session (3 kB each, which counts with ten thousand idle sockets).
+The interval is the same for all, so pings fall due in the order in which sessions were added here:
+two ordered queues and one sleeping task replace a task and two timers per session (3 kB each, which
+matters with ten thousand idle sockets).
 
 The next ping is due one interval after the last pong, as in the reference server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import trio
 from attrs import define, field
 
+from .failures import OnFailure, log_failure
 
-class Beating(Protocol):
-    """What a heartbeat needs of a session. Hashed by identity."""
+
+class PingTarget(Protocol):
+    """What is pinged: a session or a connection. Hashed by identity. No method may block."""
 
     def ping(self) -> None:
-        """Queue a ping for the client. Must not wait."""
+        """Queues a ping for the client."""
         ...
 
     def ping_timed_out(self) -> None:
-        """The pong did not come in time. Must not wait."""
+        """Called when the pong did not arrive in time."""
         ...
 
 
 @define(eq=False)
 class Heartbeats:
-    """`interval` and `timeout` in seconds of Trio's clock; `run` must be running somewhere."""
+    """`interval` and `timeout` are in seconds of Trio's clock. `run` must be running.
+
+    An error of one target goes to `on_failure`, and does not end `run`. A target that cannot be
+    pinged times out.
+    """
 
     interval: float
     timeout: float
-    _resting: dict[Beating, float] = field(factory=dict["Beating", float], init=False)
-    _asked: dict[Beating, float] = field(factory=dict["Beating", float], init=False)
+    on_failure: OnFailure = field(default=log_failure, repr=False)
+    _idle: dict[PingTarget, float] = field(factory=dict[PingTarget, float], init=False)
+    """Target → when its next ping is due."""
+    _pinged: dict[PingTarget, float] = field(factory=dict[PingTarget, float], init=False)
+    """Target → when its pong is overdue."""
 
-    def start(self, session: Beating) -> None:
-        """The session is pinged from now on, first after one interval."""
-        self._resting[session] = trio.current_time() + self.interval
+    def start(self, target: PingTarget) -> None:
+        """Pings the target from now on, first after one interval."""
+        self._idle[target] = trio.current_time() + self.interval
 
-    def pong(self, session: Beating) -> None:
-        """The client answered. A pong nobody asked for changes nothing."""
-        if self._asked.pop(session, None) is not None:
-            self.start(session)
+    def pong(self, target: PingTarget) -> None:
+        """Records a pong. An unsolicited one is ignored."""
+        if self._pinged.pop(target, None) is not None:
+            self.start(target)
 
-    def stop(self, session: Beating) -> None:
-        self._resting.pop(session, None)
-        self._asked.pop(session, None)
+    def stop(self, target: PingTarget) -> None:
+        self._idle.pop(target, None)
+        self._pinged.pop(target, None)
 
     async def run(self) -> None:
-        """Beats until cancelled."""
-        while True:  # noqa: ASYNC110 - what is due is known, so nothing need be signalled
-            # Whoever starts while this sleeps falls due later than what it sleeps for.
-            await trio.sleep_until(self._beat(trio.current_time()))
+        """Pings until cancelled."""
+        while True:  # noqa: ASYNC110 - the next due time is known, so no event is needed
+            # A target that is added during the sleep falls due after its end.
+            await trio.sleep_until(self._process_due(trio.current_time()))
 
-    def _beat(self, now: float) -> float:
-        """Does what is due; returns when to look again."""
-        for session, due in _due(self._resting, now):
+    def _process_due(self, now: float) -> float:
+        """Pings and ends what is due; returns the next due time."""
+        for target, due in _take_due(self._idle, now):
             # From the due time, not from now: a busy moment must not lengthen the timeout.
-            self._asked[session] = due + self.timeout
-            session.ping()
-        for session, _ in _due(self._asked, now):
-            session.ping_timed_out()
-        nexts = (next(iter(queue.values())) for queue in (self._resting, self._asked) if queue)
-        return min(nexts, default=now + self.interval)
+            self._pinged[target] = due + self.timeout
+            self._contained(target.ping)
+        for target, _ in _take_due(self._pinged, now):
+            self._contained(target.ping_timed_out)
+        next_due = (next(iter(queue.values())) for queue in (self._idle, self._pinged) if queue)
+        return min(next_due, default=now + self.interval)
+
+    def _contained(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:
+            self.on_failure("heartbeats", error)
 
 
-def _due(queue: dict[Beating, float], now: float) -> Iterator[tuple[Beating, float]]:
-    """Takes from the front what is due."""
+def _take_due(queue: dict[PingTarget, float], now: float) -> Iterator[tuple[PingTarget, float]]:
+    """Removes and yields the due entries at the front."""
     while queue:
-        session, due = next(iter(queue.items()))
+        target, due = next(iter(queue.items()))
         if due > now:
             return
-        del queue[session]
-        yield session, due
+        del queue[target]
+        yield target, due

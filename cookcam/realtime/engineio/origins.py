@@ -1,8 +1,8 @@
-"""Which web pages may talk to the server: CORS for polling, the Origin check for WebSocket.
+"""Which web pages may connect: CORS for polling, the Origin check for WebSocket.
 
-CORS does not restrain WebSocket connections, so an upgrade that names a foreign origin is
-refused outright. Native apps send no Origin and are not asked for one; a page may always talk to
-the host it came from.
+CORS does not apply to WebSocket connections, so an upgrade from an origin that is not listed is
+rejected. Native apps send no Origin, and it is not required. A page may always connect to its own
+host.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ ANY = "*"
 class Origins:
     """The allow-list: exact origins such as `https://cookcam.app`, or `*` for every page.
 
-    None switches both checks off, as the reference server does without its `cors` option.
+    None disables both checks, like the reference server without its `cors` option.
     """
 
     allowed: Collection[str] | None = None
 
     def admits(self, request: Request) -> bool:
-        """Whether this upgrade may go on."""
+        """Whether the upgrade is allowed."""
         origin = request.header("origin")
         if self.allowed is None or origin is None or self._lists(origin):
             return True
         return origin.partition("://")[2] == request.header("host")
 
     def headers(self, request: Request) -> Headers:
-        """What lets the page that asks read the answer; empty for every other page."""
+        """The CORS headers that let a listed page read the response."""
         if self.allowed is None:
             return []
         headers: Headers = [(b"vary", b"Origin")]
@@ -44,14 +44,14 @@ class Origins:
         return headers
 
     def preflight(self, request: Request) -> Response:
-        """The answer to OPTIONS."""
+        """The response to OPTIONS."""
         headers = self.headers(request)
         if len(headers) > 1:
             headers.append((b"access-control-allow-methods", b"GET, POST"))
             headers.append((b"access-control-max-age", b"600"))
-            asked = request.header("access-control-request-headers")
-            if asked is not None:
-                headers.append((b"access-control-allow-headers", asked.encode("latin-1")))
+            requested = request.header("access-control-request-headers")
+            if requested is not None:
+                headers.append((b"access-control-allow-headers", requested.encode("latin-1")))
         return Response(204, headers=headers)
 
     def _lists(self, origin: str) -> bool:

@@ -1,8 +1,8 @@
-"""The bounded queue between whoever sends and the one connection that writes.
+"""The outbox: the bounded queue between senders and the one connection that writes.
 
-A sender never waits: `put` either queues or says that it cannot. A full outbox first gives up
-what may be lost (volatile messages, oldest first); one that is full of messages that may not be
-lost belongs to a reader that is too slow, and its session ends.
+A sender never waits: `put` queues the message or returns False. A full outbox first drops volatile
+messages, oldest first. When it is full of other messages, the client is too slow and its session
+ends.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from .packets import MESSAGE, Frame, encode_base64
 
 @frozen(eq=False)
 class Message:
-    """An encoded message: one frame, or several that must stay together (a binary event).
+    """An encoded message: one frame, or several consecutive ones (a binary event).
 
-    Encoded once and shared: the same object may wait in any number of outboxes.
+    Encoded once and shared: the same object may be in any number of outboxes.
     """
 
     frames: tuple[Frame, ...]
     volatile: bool = False
     pause_after: float = 0.0
-    """Seconds that a WebSocket is left alone after it, for the client to take note of it first."""
+    """Seconds before the next message on a WebSocket, so that the client processes this one first.
+    """
 
     @cached_property
     def wire(self) -> bytes:
-        """As it goes over a WebSocket; one without frames is the WebSocket's own ping."""
+        """The bytes of its WebSocket frames; a message without frames is a WebSocket ping."""
         return b"".join([encode(frame) for frame in self.frames]) or PING_FRAME
 
     @cached_property
     def as_text(self) -> Message:
-        """The same for a client that takes no binary frames."""
+        """The same message for a client that accepts no binary frames."""
         if all(isinstance(frame, str) for frame in self.frames):
             return self
         frames = tuple(
@@ -46,7 +47,7 @@ class Message:
 
     @classmethod
     def of(cls, *data: str | bytes, volatile: bool = False, pause_after: float = 0.0) -> Message:
-        """A message of application data: texts get the type of an Engine.IO message."""
+        """A message of application data; texts get the type prefix of an Engine.IO message."""
         frames = tuple(MESSAGE + part if isinstance(part, str) else part for part in data)
         return cls(frames, volatile, pause_after)
 
@@ -56,8 +57,8 @@ class Message:
         return cls((packet,))
 
 
-class Writer(Protocol):
-    """Who can write directly; see `cookcam.realtime.engineio.writer`. No method waits."""
+class OutboxWriter(Protocol):
+    """A writer that can write directly (`engineio.writer.Writer`). No method blocks."""
 
     def write_now(self, message: Message) -> bool: ...
 
@@ -68,15 +69,14 @@ class Writer(Protocol):
 
 @define(eq=False)
 class Outbox:
-    """At most `limit` messages wait here; protocol packets are not counted against them."""
+    """Holds at most `limit` messages; the limit does not apply to protocol packets."""
 
     limit: int
     on_change: Callable[[], None] | None = field(default=None, init=False, repr=False)
-    """Told, at once, of everything that is put here and of every `wake`. Set by whoever empties
-    the outbox at the moment."""
-    writer: Writer | None = field(default=None, init=False, repr=False)
-    """Asked first when nothing waits, and told instead of `on_change` of what is put here."""
-    # A list, as an empty deque is 600 bytes and this is empty most of the time.
+    """Called after each `put` without a writer, and by `wake`. Set by the current consumer."""
+    writer: OutboxWriter | None = field(default=None, init=False, repr=False)
+    """Writes messages directly while the queue is empty; replaces `on_change` for `put`."""
+    # A list: an empty deque takes 600 bytes, and most outboxes are empty.
     _queue: list[Message] = field(factory=list[Message], init=False)
     _volatile: int = field(default=0, init=False)
 
@@ -85,7 +85,7 @@ class Outbox:
 
     def put(self, message: Message) -> bool:
         """Writes the message, or queues it; False when there is no room for it."""
-        if self._is_written(message):
+        if self._write_directly(message):
             return True
         if len(self._queue) >= self.limit and self.writer is not None:
             self.writer.catch_up()
@@ -97,35 +97,35 @@ class Outbox:
         return True
 
     def put_control(self, message: Message) -> None:
-        """As `put`, for a packet of the protocol, which is queued whatever the limit."""
-        if not self._is_written(message):
+        """Like `put`, for a protocol packet, which is queued regardless of the limit."""
+        if not self._write_directly(message):
             self._add(message)
 
     def put_last(self, messages: Iterable[Message]) -> None:
-        """Queues, whatever the limit, what is to leave together with the goodbye that follows."""
+        """Queues messages that leave together with the goodbye, regardless of the limit."""
         self._queue += messages
 
     def peek(self, size: int) -> tuple[bytes, int]:
-        """The oldest messages as they go over a WebSocket, about `size` bytes of them, and how
-        many that is. One that wants a pause, and what is behind it, is left to `take`."""
+        """The WebSocket frames of the oldest messages, about `size` bytes, and their number. Stops
+        before a message with a pause, which `take` returns."""
         if len(self._queue) == 1 and not self._queue[0].pause_after:
             return self._queue[0].wire, 1
-        found: list[bytes] = []
+        frames: list[bytes] = []
         for message in self._queue:
             if message.pause_after or size <= 0:
                 break
             size -= len(message.wire)
-            found.append(message.wire)
-        return b"".join(found), len(found)
+            frames.append(message.wire)
+        return b"".join(frames), len(frames)
 
     def drop(self, count: int) -> None:
-        """Forgets the oldest messages, which were `peek`ed at."""
+        """Removes the oldest messages, after `peek`."""
         for message in self._queue[:count]:
             self._volatile -= message.volatile
         del self._queue[:count]
 
     def take(self) -> Message | None:
-        """The oldest message, or None when nothing waits."""
+        """Removes and returns the oldest message; None when the outbox is empty."""
         if not self._queue:
             return None
         message = self._queue.pop(0)
@@ -133,7 +133,7 @@ class Outbox:
         return message
 
     def take_all(self) -> list[Frame]:
-        """Everything that waits, as frames in order."""
+        """Removes all messages and returns their frames in order."""
         frames = [frame for message in self._queue for frame in message.frames]
         self.clear()
         return frames
@@ -143,11 +143,11 @@ class Outbox:
         self._volatile = 0
 
     def wake(self) -> None:
-        """Has whoever empties the outbox look at its session again."""
+        """Makes the current consumer check its session again."""
         if self.on_change is not None:
             self.on_change()
 
-    def _is_written(self, message: Message) -> bool:
+    def _write_directly(self, message: Message) -> bool:
         return not self._queue and self.writer is not None and self.writer.write_now(message)
 
     def _add(self, message: Message) -> None:

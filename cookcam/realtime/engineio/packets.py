@@ -5,9 +5,9 @@ WebSocket each packet is one frame. Over HTTP, packets are joined by the record 
 binary ones are base64 behind the letter `b` (engine.io protocol, "Packet encoding"), as they are
 in a WebSocket's text frames for a client that asks for it with `b64=1`.
 
-python-engineio has such a codec, and it is not used here: importing it loads its whole client
-and server on asyncio (150 ms or more at start-up), it parses every text message that looks like
-JSON (so `4{"a":1}` no longer equals what was sent), and it refuses payloads of over 16 packets.
+The codec of python-engineio is not used: importing it loads its client and server on asyncio (150
+ms or more at start-up), it parses every text message that looks like JSON (so `4{"a":1}` does not
+round-trip), and it rejects payloads of over 16 packets.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BASE64: Final = "b"
 
 
 class PacketError(Exception):
-    """What arrived is not an Engine.IO packet. The only error of the decoders here."""
+    """The input is not an Engine.IO packet. The only error that the decoders raise."""
 
 
 @frozen
@@ -52,19 +52,19 @@ def open_packet(
     sid: str, upgrades: list[str], ping_interval: float, ping_timeout: float, max_payload: int
 ) -> str:
     """The first packet of a session (engine.io protocol, "Handshake"). Times in seconds."""
-    facts = {
+    handshake = {
         "sid": sid,
         "upgrades": upgrades,
         "pingInterval": round(ping_interval * 1000),
         "pingTimeout": round(ping_timeout * 1000),
         "maxPayload": max_payload,
     }
-    return OPEN + orjson.dumps(facts).decode()
+    return OPEN + orjson.dumps(handshake).decode()
 
 
 def is_larger_than(limit: int, frame: Frame) -> bool:
     """Whether a frame has more than `limit` bytes."""
-    # A character is one to four bytes: only what is near the limit is counted.
+    # A character is one to four bytes: only a text near the limit is encoded.
     return len(frame) > limit or (
         isinstance(frame, str) and len(frame) * 4 > limit and len(frame.encode()) > limit
     )
@@ -73,7 +73,7 @@ def is_larger_than(limit: int, frame: Frame) -> bool:
 def decode_frame(frame: Frame) -> Packet:
     """A WebSocket frame as a packet. Raises PacketError.
 
-    Clients that cannot send binary frames send the text they would send over HTTP.
+    Clients that cannot send binary frames send base64, as over HTTP.
     """
     if isinstance(frame, bytes):
         return Packet(MESSAGE, frame)
@@ -95,7 +95,7 @@ def decode_payload(body: bytes) -> list[Packet]:
 
 
 def encode_payload(frames: Iterable[Frame]) -> bytes:
-    """The body of a long-polling answer."""
+    """The body of a long-polling response."""
     return _SEPARATOR.join(
         frame if isinstance(frame, str) else encode_base64(frame) for frame in frames
     ).encode()

@@ -1,8 +1,7 @@
-"""The long-polling transport: the client listens with a GET that waits, and speaks with POSTs.
+"""The long-polling transport: the client receives with a GET that waits, and sends with POSTs.
 
-One of each at a time (engine.io protocol, "HTTP long-polling"): a second one ends the session,
-as does a client that goes away while its GET waits, since what it was about to be given would be
-lost in between without anybody knowing.
+One of each at a time (engine.io protocol, "HTTP long-polling"): a second one ends the session, and
+so does a disconnect during a GET, because its messages would be lost unnoticed.
 """
 
 from __future__ import annotations
@@ -11,17 +10,16 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from .asgi import Receive, Request, Response, closing
+from .asgi import Receive, Request, Response, bad_request, connection_close
 from .packets import NOOP, Frame, PacketError, decode_payload, encode_payload
-from .rejections import bad_request
 from .session import Session, State
 
 _UPGRADE_DELAY = 0.1
 """Seconds that a poll without messages waits for the end of an upgrade. The reference server ends
-polls at this interval while it upgrades."""
+polls at this interval during an upgrade."""
 
 _CLOSE_DELAY = 0.005
-"""Seconds in which the end of a connection is read that came right behind its request."""
+"""Seconds to wait for a disconnect that arrived directly after its request."""
 
 Respond = Callable[[Response], Awaitable[None]]
 
@@ -31,27 +29,27 @@ class _TooLarge(Exception):
 
 
 async def poll(session: Session, receive: Receive, respond: Respond) -> None:
-    """GET: answers with what is queued, or waits until something is.
+    """GET: responds with the queued messages, or waits for one.
 
-    The last answer of a session that closes is a close packet, and by itself: behind others, the
-    reference client drops what came with it. Raises Refused.
+    The last response of a closing session has only a close packet: the reference client drops the
+    messages in front of it. Raises Rejected.
     """
     if session.polled:
         await _end_by_second_poll(session, receive)
         raise bad_request()
     session.polled = True
     beside_probe = session.probing
-    left = True
+    completed = False
     try:
-        if not _has_answer(session):
+        if not _has_response(session):
             await _wait(session, receive)
         if beside_probe:
             await _let_upgrade(session)
-        left = False
+        completed = True
     finally:
         session.polled = False
-        if left:  # cancelled by a server that saw the client go
-            _break_off(session)
+        if not completed:  # cancelled by a server that saw the disconnect
+            _poll_disconnected(session)
     if session.overtaken or (beside_probe and session.transport != "polling"):
         raise bad_request()
     frames = _take(session)
@@ -64,12 +62,12 @@ async def poll(session: Session, receive: Receive, respond: Respond) -> None:
 
 
 async def _end_by_second_poll(session: Session, receive: Receive) -> None:
-    """Two polls at once. On a busy machine one that its client has broken off may be read after
-    the one that followed it; then it is the other that finds its session ended."""
+    """Two polls at once. On a busy machine, a poll that its client has aborted may be read after
+    the one that followed it; then the other poll finds its session ended."""
     session.overtaken = True
     try:
         with trio.move_on_after(_CLOSE_DELAY):
-            await _until_gone(receive)
+            await _until_disconnect(receive)
             return
         session.overtaken = False
     finally:
@@ -77,7 +75,7 @@ async def _end_by_second_poll(session: Session, receive: Receive) -> None:
 
 
 async def post(session: Session, request: Request, receive: Receive, max_payload: int) -> Response:
-    """POST: hands the packets of the body to the session. Raises Refused."""
+    """POST: passes the packets of the body to the session. Raises Rejected."""
     if session.posted or request.header("content-type") == "application/octet-stream":
         session.abort("transport error")
         raise bad_request()
@@ -86,7 +84,7 @@ async def post(session: Session, request: Request, receive: Receive, max_payload
         for packet in decode_payload(await _body(session, request, receive, max_payload)):
             await session.receive(packet)
     except _TooLarge:
-        return Response(413, headers=closing(request.scope))
+        return Response(413, headers=connection_close(request.scope))
     except PacketError:
         session.abort("parse error")
         raise bad_request() from None
@@ -95,7 +93,7 @@ async def post(session: Session, request: Request, receive: Receive, max_payload
     return Response(200, b"ok", "text/html")
 
 
-def _has_answer(session: Session) -> bool:
+def _has_response(session: Session) -> bool:
     return bool(
         len(session.outbox)
         or session.state is not State.OPEN
@@ -107,7 +105,7 @@ def _has_answer(session: Session) -> bool:
 async def _wait(session: Session, receive: Receive) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch, session, receive)
-        while not _has_answer(session):
+        while not _has_response(session):
             await _change(session)
         nursery.cancel_scope.cancel()
 
@@ -119,24 +117,24 @@ async def _change(session: Session) -> None:
 
 
 async def _let_upgrade(session: Session) -> None:
-    """Waits while there is nothing to answer a poll with that came during a probe: the packet that
-    completes the upgrade may be right behind it, and then the poll is a bad request."""
+    """Waits while a poll that came during a probe has no response: the packet that completes the
+    upgrade may follow directly, and then the poll is a bad request."""
     with trio.move_on_after(_UPGRADE_DELAY):
         while session.upgrading and session.state is State.OPEN and not len(session.outbox):
             await _change(session)
 
 
 async def _watch(session: Session, receive: Receive) -> None:
-    await _until_gone(receive)
-    _break_off(session)
+    await _until_disconnect(receive)
+    _poll_disconnected(session)
 
 
-def _break_off(session: Session) -> None:
-    """The client has dropped its poll. With a goodbye that it took before, that is its own."""
+def _poll_disconnected(session: Session) -> None:
+    """The client has aborted its poll. After a delivered goodbye that is a clean end."""
     session.lose(clean=session.state is State.CLOSING and not len(session.outbox))
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _until_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 

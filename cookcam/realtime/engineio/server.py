@@ -1,4 +1,4 @@
-"""The Engine.IO server: an ASGI app that opens sessions and brings requests to them.
+"""The Engine.IO server: an ASGI app that opens sessions and passes requests to them.
 
     async with EngineServer(handler) as server:
         await server(scope, receive, send)      # for every http and websocket scope on its path
@@ -18,22 +18,28 @@ import trio
 from attrs import define, field, frozen
 
 from . import polling, websocket
-from .asgi import Receive, Request, Response, Scope, Send, closing
-from .direct import direct_write
-from .heartbeats import Heartbeats
-from .origins import Origins
-from .outbox import Message, Outbox
-from .pace import Pace
-from .packets import open_packet
-from .rejections import (
+from .asgi import (
+    Receive,
     Rejected,
+    Request,
+    Response,
+    Scope,
+    Send,
     bad_handshake_method,
     bad_request,
+    connection_close,
     session_unknown,
     transport_unknown,
     unsupported_version,
 )
+from .direct import NO_DIRECT_WRITES, DirectExtension
+from .failures import OnFailure, log_failure
+from .heartbeats import Heartbeats
+from .origins import Origins
+from .outbox import Message, Outbox
+from .packets import open_packet
 from .session import GOING_AWAY, NORMAL, Session, TransportName
+from .writer import WriteScheduler
 
 Handler = Callable[[Session], Awaitable[None]]
 Admit = Callable[[Request], Awaitable[None]]
@@ -42,46 +48,49 @@ RejectionFields = Callable[[Request, Rejected], Mapping[str, Any]]
 PROTOCOL_REVISION = "4"
 
 
-async def admit_everybody(_: Request) -> None:
+async def admit_all(_: Request) -> None:
     """The default `admit`."""
 
 
-def no_fields(request: Request, refused: Rejected) -> Mapping[str, Any]:
+def no_fields(request: Request, rejected: Rejected) -> Mapping[str, Any]:
     """The default `rejection_fields`."""
     return {}
 
 
 @frozen
-class Goodbyes:
-    """What became of the sessions that were closed."""
+class CloseCounts:
+    """How many sessions were closed cleanly and how many were cut."""
 
     clean: int = 0
-    """Everything queued was delivered and the client acknowledged the end, or it left by itself."""
+    """The outbox was delivered and the client acknowledged the close, or it had disconnected."""
     cut: int = 0
 
     @classmethod
-    def of(cls, sessions: Collection[Session], reason: str) -> Goodbyes:
-        """Of sessions that are over and were closed for that reason, unless they ended before."""
+    def of(cls, sessions: Collection[Session], reason: str) -> CloseCounts:
+        """Counts ended sessions; those with another reason ended before and count as clean."""
         cut = sum(not session.clean and session.reason == reason for session in sessions)
         return cls(len(sessions) - cut, cut)
 
-    def __add__(self, other: Goodbyes) -> Goodbyes:
-        return Goodbyes(self.clean + other.clean, self.cut + other.cut)
+    def __add__(self, other: CloseCounts) -> CloseCounts:
+        return CloseCounts(self.clean + other.clean, self.cut + other.cut)
 
 
 @define(eq=False)
 class EngineServer:
     """Times in seconds, sizes in bytes; the defaults are those of the reference server.
 
-    `max_payload`: what clients are told that a message, or the body of a POST, may have.
-    `read_limit`: what is read of one, for a handler that answers what is over `max_payload` by
-    itself; a larger one ends the session with 1009, or is answered 413. None: `max_payload`.
+    `max_payload`: the maximum size of a message or POST body that is announced to clients.
+    `read_limit`: the maximum size that is read, for a handler that responds to messages over
+    `max_payload` itself; a larger message closes with 1009, a larger body gets 413. None:
+    `max_payload`.
     `origins`: pages that may connect (see `Origins`); None checks nothing.
     `admit`: awaited before each handshake; may raise `Rejected`.
-    `rejection_fields`: what the JSON of a refused request holds besides `code` and `message`.
+    `rejection_fields`: keys in the JSON of a rejected request besides `code` and `message`.
     `outbox_limit`: messages that may wait for a client before it counts as too slow.
-    `close_timeout`: how long a goodbye may take.
-    `linger`: how long the handler of an ended session may still work.
+    `close_timeout`: how long the closing handshake may take.
+    `linger`: how long the handler of an ended session may continue.
+    `direct`: the ASGI server's extension for direct writes.
+    `on_failure`: receives errors of single sessions in the shared tasks.
     """
 
     handler: Handler = field(repr=False)
@@ -97,26 +106,30 @@ class EngineServer:
     close_timeout: float = field(default=5.0, kw_only=True)
     linger: float = field(default=5.0, kw_only=True)
     origins: Collection[str] | None = field(default=None, kw_only=True)
-    admit: Admit = field(default=admit_everybody, kw_only=True, repr=False)
+    admit: Admit = field(default=admit_all, kw_only=True, repr=False)
     rejection_fields: RejectionFields = field(default=no_fields, kw_only=True, repr=False)
 
+    direct: DirectExtension = field(default=NO_DIRECT_WRITES, kw_only=True, repr=False)
+    on_failure: OnFailure = field(default=log_failure, kw_only=True, repr=False)
+
     draining: bool = field(default=False, init=False)
-    """While true, handshakes are answered 503; sessions go on."""
+    """While true, handshakes get 503; open sessions continue."""
     _sessions: dict[str, Session] = field(factory=dict[str, Session], init=False, repr=False)
     _heartbeats: Heartbeats = field(init=False, repr=False)
-    _pace: Pace = field(factory=Pace, init=False, repr=False)
+    _scheduler: WriteScheduler = field(init=False, repr=False)
     _origins: Origins = field(init=False, repr=False)
     _nursery: trio.Nursery = field(init=False, repr=False)
     _stack: AsyncExitStack = field(factory=AsyncExitStack, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._heartbeats = Heartbeats(self.ping_interval, self.ping_timeout)
+        self._heartbeats = Heartbeats(self.ping_interval, self.ping_timeout, self.on_failure)
+        self._scheduler = WriteScheduler(on_failure=self.on_failure)
         self._origins = Origins(self.origins)
 
     async def __aenter__(self) -> Self:
         self._nursery = await self._stack.enter_async_context(trio.open_nursery())
         self._nursery.start_soon(self._heartbeats.run)
-        self._nursery.start_soon(self._pace.run)
+        self._nursery.start_soon(self._scheduler.run)
         return self
 
     async def __aexit__(
@@ -125,7 +138,7 @@ class EngineServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Ends every session at once; `close_all` before this is how to part in order."""
+        """Ends every session at once. Call `close_all` first for a clean close."""
         self.draining = True
         for session in list(self.sessions):
             session.abort("server shutting down", GOING_AWAY)
@@ -138,11 +151,11 @@ class EngineServer:
 
     @property
     def sessions(self) -> Collection[Session]:
-        """Those that are open or saying goodbye."""
+        """The open and closing sessions."""
         return self._sessions.values()
 
     def handles(self, path: str) -> bool:
-        """Whether a request for this path is for this server; the last slash does not matter."""
+        """Whether this server serves the path; a trailing slash is ignored."""
         return path.rstrip("/") == self.path.rstrip("/")
 
     async def close_all(
@@ -151,10 +164,10 @@ class EngineServer:
         reason: str = "server shutting down",
         *,
         timeout: float,
-    ) -> Goodbyes:
-        """Opens no more sessions, and closes those there are: outbox, goodbye, the peer's close.
+    ) -> CloseCounts:
+        """Rejects handshakes from now on and closes all sessions: outbox, goodbye, peer's close.
 
-        What is not over after `timeout` seconds is cut.
+        Sessions that have not ended after `timeout` seconds are cut.
         """
         self.draining = True
         sessions = list(self._sessions.values())
@@ -165,16 +178,16 @@ class EngineServer:
                 await session.closed()
         for session in sessions:
             session.cut(reason, code)
-        return Goodbyes.of(sessions, reason)
+        return CloseCounts.of(sessions, reason)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI. The scope must be `http` or `websocket`, and on this server's path."""
         try:
             request = Request.of(scope)
         except ValueError:
-            refusal = bad_request()
-            more = self.rejection_fields(Request(scope, {}), refusal)
-            await refusal.response(more).send(scope, send)
+            rejected = bad_request()
+            extra = self.rejection_fields(Request(scope, {}), rejected)
+            await rejected.response(extra).send(scope, send)
             return
         cors = self._origins.headers(request)
 
@@ -186,8 +199,8 @@ class EngineServer:
                 await self._http(request, receive, respond)
             else:
                 await self._websocket(request, receive, send)
-        except Rejected as refusal:
-            await respond(refusal.response(self.rejection_fields(request, refusal)))
+        except Rejected as rejected:
+            await respond(rejected.response(self.rejection_fields(request, rejected)))
 
     async def _http(self, request: Request, receive: Receive, respond: polling.Respond) -> None:
         if request.method == "OPTIONS":
@@ -241,13 +254,14 @@ class EngineServer:
             receive,
             send,
             self._read_limit,
-            write=direct_write(request.scope),
-            pace=self._pace,
+            extension=self.direct,
+            write=self.direct.write_for(request.scope),
+            scheduler=self._scheduler,
         )
 
     async def _upgrade(self, session: Session, receive: Receive, send: Send) -> bool:
         if session.transport == "websocket" or session.probing or not self.allow_upgrades:
-            # Closed rather than refused: a session has one connection (protocol, "WebSocket").
+            # Closed, not rejected: a session has one connection (protocol, "WebSocket").
             await websocket.send_close(send, NORMAL)
             return False
         return await websocket.probe(session, receive, send, self._read_limit, self.upgrade_timeout)
@@ -257,7 +271,7 @@ class EngineServer:
             raise unsupported_version()
         await self.admit(request)
         if self.draining:
-            raise Rejected("Server is shutting down", 4, 503, closing(request.scope))
+            raise Rejected("Server is shutting down", 4, 503, connection_close(request.scope))
 
     def _open(self, request: Request, transport: TransportName) -> Session:
         session = Session(
@@ -296,5 +310,5 @@ class EngineServer:
 
 
 def _wants_text(request: Request) -> bool:
-    """As the reference server reads it: any value but an empty one."""
+    """As in the reference server: any value but an empty one."""
     return bool(request.query.get("b64"))

@@ -1,13 +1,13 @@
-"""A session: one client, whatever transport it is on at the moment.
+"""A session: one client, independent of its current transport.
 
 ```
  handler ──send──▶ outbox ──▶ pending poll  or  WebSocket writer ──▶ client
- handler ◀─iterate─ inbox ◀── POST body     or  WebSocket reader ◀── client
+ handler ◀─iterate─ queue ◀── POST body     or  WebSocket reader ◀── client
 ```
 
-The handler is one task with one cancel scope, started by the server. Transports come and go
-beside it: they read `outbox` and call `receive`. A session ends once, with a reason; what ends it
-is always one of `close`, `abort`, `leave` and `lose`.
+The handler is one task with one cancel scope, started by the server. Transports read `outbox` and
+call `receive`; an upgrade replaces one by the other. A session ends once, with a reason, by
+`close`, `abort`, `lose` or a close packet of the client.
 
 Reasons are those of the reference server (`transport close`, `transport error`, `ping timeout`,
 `parse error`, `forced close`, ...) and `slow consumer`.
@@ -27,7 +27,6 @@ from attrs import define, field
 from .asgi import Request
 from .direct import Close
 from .heartbeats import Heartbeats
-from .inbox import Inbox
 from .outbox import Message, Outbox
 from .packets import CLOSE, MESSAGE, NOOP, PING, PONG, Packet, PacketError
 
@@ -42,9 +41,9 @@ _Args = TypeVarTuple("_Args")
 
 TransportName = Literal["polling", "websocket"]
 
-_INBOX_SIZE: Final = 16
-_LAST_WORD_SECONDS: Final = 0.2
-"""What a close frame may take to leave when its answer is not waited for."""
+_RECEIVE_QUEUE_SIZE: Final = 16
+_CUT_TIMEOUT: Final = 0.2
+"""Seconds to send a close frame whose response is not awaited."""
 _PING: Final = Message.control(PING)
 _log = logging.getLogger(__name__)
 
@@ -52,13 +51,84 @@ _log = logging.getLogger(__name__)
 class State(enum.Enum):
     OPEN = "open"
     CLOSING = "closing"
-    """Takes and gives no more messages; the transport still says goodbye."""
+    """Neither receives nor sends messages; the transport still sends the goodbye."""
     CLOSED = "closed"
 
 
 @define(eq=False)
+class ReceiveQueue:
+    """The bounded queue between a transport and the handler, which iterates over it.
+
+    `put` waits while the queue is full, so a slow handler slows down only its own client. Iteration
+    ends when the queue is closed and empty. A memory channel does the same at four times the size,
+    for every idle session.
+    """
+
+    limit: int
+    _messages: list[str | bytes] = field(factory=list[str | bytes], init=False)
+    _closed: bool = field(default=False, init=False)
+    _arrived: trio.Event | None = field(default=None, init=False)
+    _taken: trio.Event | None = field(default=None, init=False)
+    _idle: trio.Event | None = field(default=None, init=False)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    async def put(self, message: str | bytes) -> None:
+        """Waits for room. A closed queue drops the message."""
+        while len(self._messages) >= self.limit and not self._closed:
+            if self._taken is None:
+                self._taken = trio.Event()
+            await self._taken.wait()
+        if not self._closed:
+            self._messages.append(message)
+            self._notify()
+
+    async def emptied(self) -> None:
+        """Waits until the handler has taken everything and waits for more, or the queue closes."""
+        while not self._closed and (self._messages or self._arrived is None):
+            if self._idle is None:
+                self._idle = trio.Event()
+            await self._idle.wait()
+
+    def close(self) -> None:
+        self._closed = True
+        self._rest()
+        self._notify()
+        self._make_room()
+
+    def __aiter__(self) -> ReceiveQueue:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        while not self._messages:
+            if self._closed:
+                raise StopAsyncIteration
+            self._arrived = trio.Event()
+            self._rest()
+            await self._arrived.wait()
+        self._make_room()
+        return self._messages.pop(0)
+
+    def _notify(self) -> None:
+        if self._arrived is not None:
+            self._arrived.set()
+            self._arrived = None
+
+    def _rest(self) -> None:
+        if self._idle is not None:
+            self._idle.set()
+            self._idle = None
+
+    def _make_room(self) -> None:
+        if self._taken is not None:
+            self._taken.set()
+            self._taken = None
+
+
+@define(eq=False)
 class Session:
-    """What a handler holds. `async for data in session` yields texts and bytes until it ends."""
+    """What a handler receives. `async for data in session` yields texts and bytes until it ends."""
 
     id: str
     request: Request
@@ -76,9 +146,9 @@ class Session:
     code: int = field(default=NORMAL, init=False)
     """The WebSocket close code that goes with the reason."""
     clean: bool = field(default=False, init=False)
-    """Whether the goodbye reached the client: its close was seen, or its last poll answered."""
+    """Whether the goodbye reached the client: it sent its close, or got its last poll response."""
     text_only: bool = field(default=False, init=False, repr=False)
-    """Whether the client asked for base64 in place of binary frames (`b64=1`)."""
+    """Whether the client requested base64 in place of binary frames (`b64=1`)."""
     farewell: str = field(default=CLOSE, init=False, repr=False)
     polled: bool = field(default=False, init=False, repr=False)
     overtaken: bool = field(default=False, init=False, repr=False)
@@ -88,14 +158,16 @@ class Session:
 
     _connection: trio.CancelScope | None = field(default=None, init=False, repr=False)
     _closed: trio.Event | None = field(default=None, init=False, repr=False)
-    _inbox: Inbox = field(factory=lambda: Inbox(_INBOX_SIZE), init=False, repr=False)
+    _received: ReceiveQueue = field(
+        factory=lambda: ReceiveQueue(_RECEIVE_QUEUE_SIZE), init=False, repr=False
+    )
     _nursery: trio.Nursery | None = field(default=None, init=False, repr=False)
     _deadline: float = field(default=math.inf, init=False, repr=False)
 
     # -- the handler's side
 
     def __aiter__(self) -> AsyncIterator[str | bytes]:
-        return self._inbox
+        return self._received
 
     def send(self, data: str | bytes, *, volatile: bool = False) -> bool:
         """Queues a message; never waits. False when the session has ended or the message was
@@ -103,7 +175,7 @@ class Session:
         return self.send_message(Message.of(data, volatile=volatile))
 
     def send_message(self, message: Message) -> bool:
-        """As `send`, for a message that is encoded already and may be shared by many sessions."""
+        """Like `send`, for an encoded message, which many sessions may share."""
         if self.state is not State.OPEN:
             return False
         if not self.outbox.put(message.as_text if self.text_only else message):
@@ -113,14 +185,14 @@ class Session:
         return True
 
     def close(self, reason: str = "forced close", code: int = NORMAL, *last: Message) -> None:
-        """Ends the session in order: what is queued is delivered first, then `last` and the
-        goodbye, within the close timeout."""
+        """Ends the session: delivers the outbox, then `last` and the goodbye, within the close
+        timeout."""
         if self.state is State.OPEN:
             self.outbox.put_last(last)
         self._end(reason, code)
 
     def abort(self, reason: str, code: int = PROTOCOL_ERROR) -> None:
-        """Ends the session now: what is queued is dropped, and the id is unknown from here on."""
+        """Ends the session now: drops the outbox and forgets the id."""
         if self.state is not State.CLOSED:
             self.outbox.clear()
             self._end(reason, code)
@@ -128,22 +200,22 @@ class Session:
             self.finish(clean=False)
 
     def cut(self, reason: str, code: int = PROTOCOL_ERROR) -> None:
-        """As `abort`, and the answer to the goodbye is not waited for."""
+        """Like `abort`, without waiting for the response to the goodbye."""
         self.abort(reason, code)
         if self._connection is not None:
-            self._connection.deadline = trio.current_time() + _LAST_WORD_SECONDS
+            self._connection.deadline = trio.current_time() + _CUT_TIMEOUT
 
     @property
-    def unheard(self) -> bool:
-        """Whether the handler has not been given yet what the client has sent."""
-        return len(self._inbox) > 0
+    def has_unhandled(self) -> bool:
+        """Whether the handler has not yet taken everything that the client has sent."""
+        return len(self._received) > 0
 
-    async def heard(self) -> None:
-        """Waits until it has."""
-        await self._inbox.emptied()
+    async def received_all(self) -> None:
+        """Waits until the handler has taken everything that the client has sent."""
+        await self._received.emptied()
 
     async def closed(self) -> str:
-        """Waits until the session is over, goodbye included; returns the reason."""
+        """Waits until the session has ended, including the goodbye; returns the reason."""
         if self.state is not State.CLOSED:
             if self._closed is None:
                 self._closed = trio.Event()
@@ -151,13 +223,13 @@ class Session:
         return self.reason or ""
 
     def start_soon(self, work: Callable[[Unpack[_Args]], Awaitable[object]], *args: *_Args) -> None:
-        """Runs something beside the handler, which must not raise. Only while the handler runs."""
+        """Runs work beside the handler; it must not raise. Only while the handler runs."""
         if self._nursery is None:
             raise RuntimeError("the handler of this session does not run yet")
         self._nursery.start_soon(work, *args)
 
     def expire(self, after: float) -> None:
-        """Ends the session that many seconds from now, unless told otherwise until then."""
+        """Ends the session after that many seconds; a later call replaces the deadline."""
         if self.state is State.OPEN:
             self._stop_handling(after)
 
@@ -165,40 +237,39 @@ class Session:
 
     @property
     def goodbye(self) -> Close:
-        """How a WebSocket says why it ended. 1009 says it all, as from the reference server."""
+        """The WebSocket close. 1009 has no reason, as in the reference server."""
         return Close(self.code, "" if self.code == TOO_BIG else self.reason or "")
 
     async def receive(self, packet: Packet) -> None:
-        """Takes what the client sent; waits while the handler is behind. Raises PacketError for
-        packets a client must not send."""
+        """Receives a packet of the client; waits while the queue is full. Raises PacketError for
+        packets that a client must not send."""
         if packet.type == MESSAGE:
-            await self._inbox.put(packet.data)
+            await self._received.put(packet.data)
         elif packet.type == PONG:
             self._heartbeats.pong(self)
         elif packet.type == CLOSE:
             self._leave()
         elif packet.type == PING:
-            raise PacketError("in this revision it is the server that pings")
+            raise PacketError("in this revision the server sends the pings")
 
     def attach(self, connection: trio.CancelScope) -> None:
-        """Puts a WebSocket connection under the bound of this session's goodbye."""
+        """Applies the close timeout of this session to a WebSocket connection."""
         self._connection = connection
         if self.state is not State.OPEN:
-            self._bound_connection()
+            self._limit_connection()
 
     def lose(self, reason: str = "transport close", *, clean: bool = False) -> None:
-        """The connection is gone: nothing more can be said. It was a clean end if the goodbye
-        had been said before."""
+        """Ends the session after its connection is lost. `clean`: the goodbye had been sent."""
         self.outbox.clear()
         self._end(reason, NORMAL)
         self.finish(clean=clean)
 
     def unlist(self) -> None:
-        """From here on the id is unknown to requests."""
+        """Makes the id unknown to requests."""
         self._forget(self)
 
     def finish(self, *, clean: bool) -> None:
-        """The goodbye is over."""
+        """Ends a closing session after its goodbye."""
         if self.state is State.CLOSING:
             self.state = State.CLOSED
             self.clean = clean
@@ -217,11 +288,10 @@ class Session:
     # -- the server's side
 
     async def run(self, handler: Callable[[Session], Awaitable[None]]) -> None:
-        """The session's task: the handler, then the rest of the goodbye. Never raises but when
-        cancelled."""
+        """The session's task: the handler, then the goodbye of polling. Raises only Cancelled."""
         self._heartbeats.start(self)
         await self._handle(handler)
-        if self.transport == "polling":  # a WebSocket has its own bound, and ends this with itself
+        if self.transport == "polling":  # a WebSocket connection has its own timeout
             with trio.move_on_after(self._close_timeout):
                 await self.closed()
             self.abort("server shutting down", GOING_AWAY)
@@ -232,14 +302,13 @@ class Session:
                 self._nursery.cancel_scope.deadline = self._deadline
                 await handler(self)
                 self.close()
-            self.close("forced server close")  # it has expired
+            self.close("forced server close")  # the deadline of `expire` has passed
         except Exception:
             _log.exception("the handler of session %s failed", self.id)
             self.close("internal error", INTERNAL_ERROR)
 
     def _leave(self) -> None:
-        """The client said goodbye. A poll of its that is pending, or on its way beside the POST
-        that said so, is answered with a noop."""
+        """Ends the session after a close packet of the client. A pending poll gets a noop."""
         if self.state is State.OPEN:
             self.outbox.clear()
             self._end("transport close", NORMAL)
@@ -252,9 +321,9 @@ class Session:
             return
         self.state, self.reason, self.code = State.CLOSING, reason, code
         self._heartbeats.stop(self)
-        self._inbox.close()
+        self._received.close()
         self._stop_handling(self._linger)
-        self._bound_connection()
+        self._limit_connection()
         self.outbox.wake()
 
     def _stop_handling(self, after: float) -> None:
@@ -262,6 +331,6 @@ class Session:
         if self._nursery is not None:
             self._nursery.cancel_scope.deadline = self._deadline
 
-    def _bound_connection(self) -> None:
+    def _limit_connection(self) -> None:
         if self._connection is not None:
             self._connection.deadline = trio.current_time() + self._close_timeout

@@ -1,7 +1,6 @@
-"""An ASGI app of nothing but Engine.IO and Socket.IO servers, for any ASGI server on Trio.
+"""An ASGI app that consists only of Engine.IO and Socket.IO servers, for any ASGI server on Trio.
 
-Inside a larger program, open the servers in its own nursery and call them with the scopes of
-their paths instead.
+In a larger program, open the servers in its nursery and call them with the scopes of their paths.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ class Server(AbstractAsyncContextManager[Any], Protocol):
 
 
 def standalone(*servers: Server) -> ASGIApp:
-    """The servers, each on its path, open from the start of the ASGI lifespan to its end."""
+    """Serves each server on its path; they are open during the ASGI lifespan."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -1,8 +1,8 @@
-"""The WebSocket transport: one connection that reads and writes for a session, or takes it over.
+"""The WebSocket transport: one connection that reads and writes for a session.
 
-The reader is the ASGI task itself, and the task of the writer a child of it, so that the
-connection's scope bounds both. Once the session ends, the writer sends what is left and the close
-frame, and the peer has the close timeout to answer it.
+The ASGI task is the reader, and the writer's task is its child, so the connection's cancel scope
+limits both. When the session ends, the writer sends the rest of the outbox and the close frame, and
+the peer has the close timeout to respond.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from typing import Any
 import trio
 
 from .asgi import Receive, Send
-from .direct import Close, Write
+from .direct import Close, DirectExtension, DirectWrite
 from .outbox import Message
-from .pace import Pace
 from .packets import PING, PONG, UPGRADE, Frame, Packet, PacketError, decode_frame, is_larger_than
 from .session import PROTOCOL_ERROR, TOO_BIG, Session, State
-from .writer import Writer
+from .writer import Writer, WriteScheduler
 
 _PROBE = "probe"
 
 
-class _Gone(Exception):
+class _PeerDisconnected(Exception):
     """The peer has closed or dropped the connection."""
 
 
@@ -33,11 +32,14 @@ async def carry(
     send: Send,
     read_limit: int,
     *,
-    write: Write | None,
-    pace: Pace,
+    extension: DirectExtension,
+    write: DirectWrite | None,
+    scheduler: WriteScheduler,
 ) -> None:
-    """Serves a session over an accepted connection until both are over. Never raises but when
-    cancelled. `write` is the server's offer to write directly, if it makes one."""
+    """Serves a session over an accepted connection until both have ended. Raises only Cancelled.
+
+    `write` is the direct write of this connection, None when the server does not offer it.
+    """
 
     async def send_message(message: Message) -> None:
         for frame in message.frames:
@@ -50,7 +52,15 @@ async def carry(
         async with trio.open_nursery() as nursery:
             session.attach(nursery.cancel_scope)
             writer = Writer(
-                session.outbox, nursery, pace, write, send, send_message, goodbye, session.lose
+                session.outbox,
+                nursery,
+                scheduler,
+                extension,
+                write,
+                send,
+                send_message,
+                goodbye,
+                session.lose,
             )
             writer.start()
             try:
@@ -66,7 +76,7 @@ async def carry(
 async def probe(
     session: Session, receive: Receive, send: Send, read_limit: int, timeout: float
 ) -> bool:
-    """The upgrade of a polling session (engine.io protocol, "Upgrade"); True when it is done.
+    """Upgrades a polling session (engine.io protocol, "Upgrade"); True when it succeeds.
 
     A probe that fails or takes longer than `timeout` leaves the session on polling.
     """
@@ -79,10 +89,10 @@ async def probe(
             await send_frame(send, PONG + _PROBE)
             session.outbox.wake()  # a waiting poll ends now: the client pauses polling first
             await _expect(receive, Packet(UPGRADE), read_limit)
-            if session.state is not State.CLOSED:  # what closes says the rest over the WebSocket
+            if session.state is not State.CLOSED:  # a closing session sends its goodbye here
                 session.transport = "websocket"
                 return True
-    except _Gone:
+    except _PeerDisconnected:
         return False
     except PacketError:
         pass
@@ -105,15 +115,15 @@ async def send_close(send: Send, code: int) -> None:
 
 async def _read(session: Session, receive: Receive, read_limit: int) -> None:
     """Until the peer has closed."""
-    with suppress(_Gone):
+    with suppress(_PeerDisconnected):
         while True:
-            # Never in a variable, which would keep the last message while the next is awaited.
+            # Not in a variable, which would hold the last message while waiting for the next.
             await _take(session, await _next_frame(receive), read_limit)
 
 
 async def _take(session: Session, frame: Frame, read_limit: int) -> None:
     if session.state is not State.OPEN:
-        return  # only its close is of interest now
+        return  # only the close matters now
     try:
         await session.receive(_decode(frame, read_limit))
     except _TooBig:
@@ -130,7 +140,7 @@ async def _expect(receive: Receive, packet: Packet, read_limit: int) -> None:
 async def _next_frame(receive: Receive) -> Frame:
     message: Any = await receive()
     if message["type"] == "websocket.disconnect":
-        raise _Gone
+        raise _PeerDisconnected
     text: str | None = message.get("text")
     return message["bytes"] if text is None else text
 

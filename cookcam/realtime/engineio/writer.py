@@ -1,163 +1,233 @@
-"""Empties an outbox into a WebSocket.
+"""Writes the messages of an outbox to a WebSocket.
 
-A message for which nothing has to wait is written at once, encoded once for all its receivers.
-Whatever has to wait stays in the outbox, and a task that exists only then sends it in order: an
-idle connection costs no task.
+A message is written directly when nothing waits in front of it; it is encoded once for all its
+receivers. Other messages stay in the outbox, and a task that exists only meanwhile sends them in
+order, so an idle connection needs no task.
 
-    put, goodbye ──▶ idle: written directly ── taken ──▶ idle, or over
-                       │                   └─ in part, or not ──▶ busy: the task sends, then idle
-                       └─ no turn: due ──▶ all that is queued written directly, in its turn
+    put, goodbye ──▶ IDLE: direct write ── all ──▶ IDLE, or DONE after the goodbye
+                       │                └─ partial, or none ──▶ BUSY: the task sends, then IDLE
+                       └─ burst used up ──▶ SCHEDULED: everything queued is written in its turn
 
-The goodbye leaves in one write with what was queued before it.
+The goodbye leaves in one write with the messages that are queued before it.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 from attrs import define, field
 
 from .asgi import Send
-from .direct import FLUSH, Close, Write
+from .direct import Close, DirectExtension, DirectWrite
+from .failures import OnFailure, log_failure
 from .outbox import Message, Outbox
-from .pace import Pace
 
-AT_ONCE: Final = 16 * 1024
+MAX_JOINED_BYTES: Final = 16 * 1024
 """Bytes of several messages that make one write."""
+
+BURST: Final = 128
+"""Writes without a checkpoint: about a millisecond."""
+
+
+class ScheduledWriter(Protocol):
+    def catch_up(self) -> None:
+        """Writes what is queued. Must not block."""
+        ...
+
+    def fail(self) -> None:
+        """Ends the connection after an error of `catch_up`."""
+        ...
+
+
+@define(eq=False)
+class WriteScheduler:
+    """Limits how many direct writes are made in one go, so that a broadcast to many does not hold
+    up everything else. `run` must be running.
+
+    `burst` writes are allowed at once. The other receivers stay queued, and `run` writes to `burst`
+    of them at a time, with a checkpoint in between. An error of one receiver goes to `on_failure`
+    and ends its connection.
+    """
+
+    burst: int = BURST
+    on_failure: OnFailure = field(default=log_failure, repr=False)
+    _allowed: int = field(init=False)
+    _waiting: deque[ScheduledWriter] = field(factory=deque[ScheduledWriter], init=False)
+    _used: trio.Event = field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._allowed = self.burst
+
+    def may_write(self, writer: ScheduledWriter) -> bool:
+        """Whether to write now. If not, `writer.catch_up` is called later."""
+        if self._allowed:
+            self._allowed -= 1
+            self._used.set()
+            return True
+        self._waiting.append(writer)
+        return False
+
+    async def run(self) -> None:
+        """Calls the waiting writers until cancelled."""
+        while True:
+            await self._used.wait()
+            while self._waiting:
+                self._allowed = self.burst
+                for _ in range(min(self.burst, len(self._waiting))):
+                    self._catch_up(self._waiting.popleft())
+                await trio.lowlevel.checkpoint()
+            self._allowed = self.burst
+            self._used = trio.Event()
+
+    def _catch_up(self, writer: ScheduledWriter) -> None:
+        try:
+            writer.catch_up()
+        except Exception as error:
+            self.on_failure("write_scheduler", error)
+            try:
+                writer.fail()
+            except Exception as close_error:
+                self.on_failure("write_scheduler", close_error)
 
 
 class _State(enum.Enum):
     IDLE = enum.auto()
-    DUE = enum.auto()
-    """Something is queued and will be written in its turn."""
+    SCHEDULED = enum.auto()
+    """Messages are queued, and the scheduler will call `catch_up`."""
     BUSY = enum.auto()
     """The task runs."""
-    OVER = enum.auto()
-    """The goodbye is said, or the outbox somebody else's."""
+    DONE = enum.auto()
+    """The goodbye is sent, or the outbox has another consumer."""
 
 
 @define(eq=False)
 class Writer:
-    """`send_message` writes one message through ASGI. `goodbye` is asked whenever there is nothing
-    left: it returns what to close with, None while it is not time for it. `lose` is told that the
-    connection is gone.
+    """`send_message` writes one message through ASGI. `goodbye` is called whenever the outbox is
+    empty; it returns the close to send, or None while the connection stays open. `connection_lost`
+    is called when the connection is gone.
 
-    `write` is the server's offer to write directly, None where there is none.
+    `write` is the server's direct write, None when it does not offer one.
     """
 
     _outbox: Outbox = field(alias="outbox")
     _nursery: trio.Nursery = field(alias="nursery")
-    _pace: Pace = field(alias="pace")
-    _write: Write | None = field(alias="write")
+    _scheduler: WriteScheduler = field(alias="scheduler")
+    _extension: DirectExtension = field(alias="extension")
+    _write: DirectWrite | None = field(alias="write")
     _send: Send = field(alias="send")
     _send_message: Callable[[Message], Awaitable[None]] = field(alias="send_message")
     _goodbye: Callable[[], Close | None] = field(alias="goodbye")
-    _lose: Callable[[], None] = field(alias="lose")
+    _connection_lost: Callable[[], None] = field(alias="connection_lost")
     _state: _State = field(default=_State.IDLE, init=False)
-    _begun: bool = field(default=False, init=False)
-    """A direct write was taken in part."""
-    _said: bool = field(default=False, init=False)
-    """The goodbye is on its way."""
+    _partial: bool = field(default=False, init=False)
+    """The server holds the rest of a direct write."""
+    _goodbye_sent: bool = field(default=False, init=False)
 
     def start(self) -> None:
-        """From now on it is this that empties the outbox."""
+        """Starts to consume the outbox."""
         self._outbox.on_change = self.wake
         self._outbox.writer = None if self._write is None else self
         self.wake()
 
     def stop(self) -> None:
-        """From now on the outbox is somebody else's, or nobody's."""
+        """Stops consuming the outbox."""
         self._outbox.on_change = self._outbox.writer = None
-        self._state = _State.OVER
+        self._state = _State.DONE
 
     def wake(self) -> None:
-        """Something may be due: what is queued, or the goodbye. That asks for no turn, as its time
-        is counted, and whoever says many goodbyes paces them."""
-        if self._state in (_State.IDLE, _State.DUE) and self._has_more():
-            self._state = _State.DUE
+        """Writes what may be due: queued messages, or the goodbye.
+
+        Not subject to the scheduler: a goodbye has a timeout, and a drain sends them in batches.
+        """
+        if self._state in (_State.IDLE, _State.SCHEDULED) and self._has_more():
+            self._state = _State.SCHEDULED
             self.catch_up()
 
     def queued(self) -> None:
-        """Something was put into the outbox."""
+        """Called when a message was put into the outbox."""
         if self._state is _State.IDLE:
-            self._work()
+            self._start_task()
 
     def write_now(self, message: Message) -> bool:
-        """Takes a message in front of which nothing waits; False when it has to be queued."""
+        """Writes a message with nothing queued in front of it; False when it must be queued."""
         if self._state is not _State.IDLE or message.pause_after:
             return False
-        if not self._pace.grant(self):
-            self._state = _State.DUE
+        if not self._scheduler.may_write(self):
+            self._state = _State.SCHEDULED
             return False
-        if not self._give(message.wire):
+        if not self._write_directly(message.wire):
             return False
-        if self._begun:
-            self._work()
+        if self._partial:
+            self._start_task()
         return True
 
     def catch_up(self) -> None:
-        """Writes what is queued, as far as the kernel takes it."""
-        if self._state is not _State.DUE:
+        """Writes queued messages directly, as far as the kernel accepts them."""
+        if self._state is not _State.SCHEDULED:
             return
         self._state = _State.IDLE
         self._write_queued()
         if self._has_more():
-            self._work()
-        elif self._said:
-            self._state = _State.OVER
+            self._start_task()
+        elif self._goodbye_sent:
+            self._state = _State.DONE
+
+    def fail(self) -> None:
+        self._connection_lost()
 
     def _has_more(self) -> bool:
-        if self._begun or len(self._outbox):
+        if self._partial or len(self._outbox):
             return True
-        return not self._said and self._goodbye() is not None
+        return not self._goodbye_sent and self._goodbye() is not None
 
     def _write_queued(self) -> None:
-        """Writes directly as much as is possible, the goodbye behind the last message."""
-        while self._write is not None and not self._begun and not self._said:
-            frames, count = self._outbox.peek(AT_ONCE)
+        """Writes as much as possible directly; the goodbye follows the last message."""
+        while self._write is not None and not self._partial and not self._goodbye_sent:
+            frames, count = self._outbox.peek(MAX_JOINED_BYTES)
             close = self._goodbye() if count == len(self._outbox) else None
             if close is not None:
                 frames += close.wire
-            if not frames or not self._give(frames, closing=close is not None):
+            if not frames or not self._write_directly(frames, closing=close is not None):
                 return
             self._outbox.drop(count)
-            self._said = close is not None
+            self._goodbye_sent = close is not None
 
-    def _give(self, frames: bytes, *, closing: bool = False) -> bool:
-        """Whether the frames are on their way: all of them if any."""
-        assert self._write is not None  # noqa: S101 - else nobody comes here
+    def _write_directly(self, frames: bytes, *, closing: bool = False) -> bool:
+        """Whether the server has accepted the frames, in full or in part."""
+        assert self._write is not None  # noqa: S101 - callers have checked it
         taken = self._write(frames, closing=closing)
-        self._begun = 0 < taken < len(frames)
+        self._partial = 0 < taken < len(frames)
         return taken > 0
 
-    def _work(self) -> None:
+    def _start_task(self) -> None:
         self._state = _State.BUSY
         self._nursery.start_soon(self._run)
 
     async def _run(self) -> None:
         try:
             while self._has_more():
-                if self._begun:
-                    await self._send(FLUSH)
-                    self._begun = False
+                if self._partial:
+                    await self._send(self._extension.flush)
+                    self._partial = False
                 self._write_queued()
-                if not self._begun:
+                if not self._partial:
                     await self._send_next()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            self._lose()  # some servers say so here, others only to the reader
+            self._connection_lost()  # some servers raise here, others only report it to the reader
             return
         if self._state is _State.BUSY:
-            self._state = _State.OVER if self._said else _State.IDLE
+            self._state = _State.DONE if self._goodbye_sent else _State.IDLE
 
     async def _send_next(self) -> None:
-        """Through ASGI, which waits: a message, or the goodbye where there is none."""
+        """Sends a message through ASGI, or the goodbye when none is left. Blocks."""
         if (message := self._outbox.take()) is not None:
             await self._send_message(message)
             if message.pause_after:
                 await trio.sleep(message.pause_after)
-        elif not self._said and (close := self._goodbye()) is not None:
-            self._said = True
+        elif not self._goodbye_sent and (close := self._goodbye()) is not None:
+            self._goodbye_sent = True
             await self._send(close.message)

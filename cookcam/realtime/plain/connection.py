@@ -1,8 +1,8 @@
-"""A plain WebSocket connection: its outbox, its writer and its end.
+"""A plain WebSocket connection: outbox, writer and close.
 
     hub, handlers ──deliver──▶ outbox ──writer──▶ client
 
-The reader is the gateway's. All of it runs under one cancel scope, which `close` gives a deadline.
+The gateway reads. Reader and writer run under one cancel scope, for which `close` sets a deadline.
 """
 
 from __future__ import annotations
@@ -10,85 +10,83 @@ from __future__ import annotations
 import enum
 from typing import ClassVar, Final
 
-import orjson
 import trio
 from attrs import define, field
 
-from cookcam.http.responses import to_json
 from cookcam.realtime.admission import SLOW_CONSUMER
-from cookcam.realtime.announcement import Announcement
-from cookcam.realtime.closing import CloseCode
-from cookcam.realtime.connection import Connection
-from cookcam.realtime.engineio import Message, Send
-from cookcam.realtime.engineio.direct import Close, Write
+from cookcam.realtime.connection import CloseCode, Connection
+from cookcam.realtime.engineio import DirectExtension, Message, Send
+from cookcam.realtime.engineio.direct import Close, DirectWrite
 from cookcam.realtime.engineio.outbox import Outbox
-from cookcam.realtime.engineio.pace import Pace
-from cookcam.realtime.engineio.writer import Writer
+from cookcam.realtime.engineio.writer import Writer, WriteScheduler
 from cookcam.realtime.frames import RequestId, encode_frame
-from cookcam.realtime.socketio.jobs import Jobs
+from cookcam.realtime.server_events import ServerEvent
+from cookcam.realtime.socketio.work_queue import WorkQueue
 from cookcam.serving.extensions import WEBSOCKET_PING
 
 PROTOCOL: Final = "plain"
 OUTBOX_LIMIT: Final = 256
-"""Events; source: `spec/realtime.md` §6."""
+"""Events."""
 CLOSE_TIMEOUT: Final = 5.0
-"""Seconds that a close may take: what is queued, our close frame, the peer's."""
+"""Seconds for a close: queued events, our close frame and the peer's."""
 
-PEER_LEFT = "transport close"
+PEER_DISCONNECTED = "transport close"
 
 _PING: Final = Message(())
-"""The WebSocket's own ping."""
+"""A WebSocket ping."""
 
 
 class State(enum.Enum):
     OPEN = "open"
     CLOSING = "closing"
-    OVER = "over"
+    ENDED = "ended"
 
 
 @define(eq=False)
 class PlainConnection(Connection):
     protocol: ClassVar[str] = PROTOCOL
     scope: trio.CancelScope = field(factory=trio.CancelScope, init=False, repr=False)
-    """Of everything that belongs to this connection."""
-    jobs: Jobs = field(init=False, repr=False)
-    """Its events, handled one after the other. From `start` on."""
+    """The cancel scope of the reader and the nursery of this connection."""
+    work: WorkQueue = field(init=False, repr=False)
+    """Its events, handled sequentially. Set by `start`."""
     state: State = field(default=State.OPEN, init=False)
     code: CloseCode = field(default=CloseCode.NORMAL, init=False, repr=False)
-    reason: str = field(default=PEER_LEFT, init=False)
-    retiring: bool = field(default=False, init=False, repr=False)
-    """Takes no more events, and handles those it took."""
+    reason: str = field(default=PEER_DISCONNECTED, init=False)
+    draining: bool = field(default=False, init=False, repr=False)
+    """New events are ignored; received ones are handled."""
     malformed: int = field(default=0, init=False, repr=False)
-    """Frames in a row that were no JSON object."""
+    """Consecutive frames that were not JSON objects."""
     clean: bool = field(default=False, init=False, repr=False)
-    """Whether the peer left by itself or answered our close."""
-    over: trio.Event = field(factory=trio.Event, init=False, repr=False)
+    """Whether the peer disconnected or responded to our close."""
+    ended: trio.Event = field(factory=trio.Event, init=False, repr=False)
     _outbox: Outbox = field(factory=lambda: Outbox(OUTBOX_LIMIT), init=False, repr=False)
     _send: Send = field(init=False, repr=False)
     _writer: Writer = field(init=False, repr=False)
 
-    def deliver(self, announcement: Announcement) -> bool:
-        return self._put(announcement.plain)
+    def deliver(self, event: ServerEvent) -> bool:
+        return self._put(event.plain)
 
-    def reply(self, event: str, body: object, reply_to: RequestId | None) -> bool:
-        """The direct answer to a frame of the client."""
-        frame = encode_frame(event, orjson.Fragment(to_json(body)), reply_to)
-        return self._put(Message((frame,)))
+    def respond(self, event: ServerEvent, reply_to: RequestId | None) -> bool:
+        """Sends the response to a frame of the client."""
+        return self._put(Message((encode_frame(event.event, event.body, reply_to),)))
 
-    def answer(self, announcement: Announcement, reply_to: RequestId | None) -> bool:
-        """As `reply`, for what is encoded already."""
-        frame = encode_frame(announcement.event, announcement.body, reply_to)
-        return self._put(Message((frame,)))
-
-    def start(self, nursery: trio.Nursery, send: Send, write: Write | None, pace: Pace) -> None:
-        """Begins to write and to handle events, by tasks of `nursery` that exist only while there
-        is something to do. `write` is the server's offer to write directly, if it makes one."""
-        self.jobs = Jobs(nursery)
+    def start(
+        self,
+        nursery: trio.Nursery,
+        send: Send,
+        extension: DirectExtension,
+        write: DirectWrite | None,
+        scheduler: WriteScheduler,
+    ) -> None:
+        """Starts to write and to handle events, in tasks of `nursery` that exist only while there
+        is work. `write` is the server's direct write, None when it does not offer one."""
+        self.work = WorkQueue(nursery)
         self._send = send
         self._writer = Writer(
             self._outbox,
             nursery,
-            pace,
+            scheduler,
+            extension,
             write,
             send,
             self._send_message,
@@ -98,20 +96,19 @@ class PlainConnection(Connection):
         self._writer.start()
 
     def stop(self) -> None:
-        """Writes no more."""
+        """Stops writing."""
         self._writer.stop()
 
-    async def retire(self, code: CloseCode, reason: str) -> None:
-        """Closes in order once the events it took are handled."""
-        self.retiring = True
-        await self.jobs.settled()
+    async def drain(self, code: CloseCode, reason: str) -> None:
+        """Handles the received events, then closes."""
+        self.draining = True
+        await self.work.wait_idle()
         self.close(code, reason)
 
-    def peer_left(self) -> None:
-        """Nothing more can be said."""
+    def peer_disconnected(self) -> None:
         self.clean = True
         self._hub.remove(self)
-        self.state = State.OVER
+        self.state = State.ENDED
 
     # -- for the heartbeat
 

@@ -1,8 +1,8 @@
-"""Who is on a plain WebSocket: by the upgrade request, or by the first frame after it.
+"""Authenticates a plain WebSocket: by the upgrade request, or by the first frame after it.
 
-Native clients send `Authorization: Bearer` and are refused before the upgrade, with HTTP's own
-status and body. Browsers cannot set that header: they say it in their first frame, and are refused
-by a close code. Source: `spec/realtime.md` §10.1.
+Native clients send `Authorization: Bearer`, and are rejected before the upgrade with the status and
+body of an HTTP error. Browsers cannot set that header: they authenticate with their first frame,
+and are rejected with a close code.
 """
 
 from __future__ import annotations
@@ -15,8 +15,14 @@ from attrs import define, frozen
 from cookcam.errors import AuthenticationError, BadRequest
 from cookcam.identity import Identity
 from cookcam.json_parsing import JsonTooDeep
-from cookcam.realtime.admission import MISSING, SHUTTING_DOWN, Reception, Rejected, bearer_token
-from cookcam.realtime.closing import CloseCode
+from cookcam.realtime.admission import (
+    MISSING,
+    SHUTTING_DOWN,
+    Admission,
+    ConnectionDenied,
+    bearer_token,
+)
+from cookcam.realtime.connection import CloseCode
 from cookcam.realtime.engineio import Receive, Request, Scope, Send
 from cookcam.realtime.frames import (
     Frame,
@@ -30,13 +36,13 @@ from cookcam.realtime.frames import (
 from cookcam.realtime.plain.connection import CLOSE_TIMEOUT, PROTOCOL
 
 FIRST_FRAME_TIMEOUT: Final = 5.0
-"""Seconds from the upgrade to the frame that authenticates."""
+"""Seconds from the upgrade to the `authenticate` frame."""
 QUERY_TOKENS: Final = frozenset({"token", "access_token"})
 
 
 @define(eq=False, slots=False)
-class Dismissed(Exception):
-    """The client is not let in after the upgrade. `message` is that of `connect_error`."""
+class RejectedAfterUpgrade(Exception):
+    """The client is rejected after the upgrade. `message` is sent in `connect_error`."""
 
     code: CloseCode
     reason: str
@@ -44,27 +50,27 @@ class Dismissed(Exception):
     reply_to: RequestId | None = None
 
 
-class PeerLeft(Exception):
-    """The client went away before it was let in."""
+class PeerDisconnected(Exception):
+    """The client disconnected before it was authenticated."""
 
 
 @frozen
-class Introduction:
-    """Who it is, and what the frame that said so wants its answer to repeat."""
+class Authenticated:
+    """The identity, and the id of the `authenticate` frame, which the response repeats."""
 
     identity: Identity
     request_id: RequestId | None = None
 
 
-async def by_header(reception: Reception, scope: Scope) -> Introduction | None:
+async def authenticate_by_header(admission: Admission, scope: Scope) -> Authenticated | None:
     """The owner of the token in the upgrade request; None when it has none. Raises AppError."""
     try:
         request = Request.of(scope)
     except ValueError:
         raise BadRequest from None
-    reception.let_in(scope)
+    admission.check_handshake(scope)
     if not QUERY_TOKENS.isdisjoint(request.query):
-        # It stands in access logs by now, and one that is accepted would go on doing so.
+        # URLs are logged, so a token in the query string must never be accepted.
         raise AuthenticationError(
             "A token is not accepted in the query string", error="Authentication required"
         )
@@ -72,59 +78,58 @@ async def by_header(reception: Reception, scope: Scope) -> Introduction | None:
     if header is None:
         return None
     try:
-        return Introduction(await reception.identify(bearer_token(header), PROTOCOL))
-    except Rejected as rejected:
-        raise rejected.error from None
+        return Authenticated(await admission.identify(bearer_token(header), PROTOCOL))
+    except ConnectionDenied as denied:
+        raise denied.error from None
 
 
-async def by_first_frame(
-    reception: Reception, receive: Receive, waiting: trio.CancelScope
-) -> Introduction:
-    """The owner of the token in the first frame. `waiting` may be cancelled to end the wait.
+async def authenticate_by_first_frame(
+    admission: Admission, receive: Receive, waiting: trio.CancelScope
+) -> Authenticated:
+    """The owner of the token in the first frame. Cancelling `waiting` ends the wait.
 
-    Raises Dismissed and PeerLeft.
+    Raises RejectedAfterUpgrade and PeerDisconnected.
     """
     message = None
     waiting.deadline = trio.current_time() + FIRST_FRAME_TIMEOUT
     with waiting:
         message = await receive()
     if message is None:
-        if reception.lifecycle.draining:
-            raise Dismissed(CloseCode.GOING_AWAY, SHUTTING_DOWN)
-        raise Dismissed(CloseCode.UNAUTHENTICATED, "no authenticate in time")
+        if admission.lifecycle.draining:
+            raise RejectedAfterUpgrade(CloseCode.GOING_AWAY, SHUTTING_DOWN)
+        raise RejectedAfterUpgrade(CloseCode.UNAUTHENTICATED, "no authenticate in time")
     if message["type"] == "websocket.disconnect":
-        raise PeerLeft
+        raise PeerDisconnected
     frame = _first_frame(message.get("text"))
     data: Any = frame.data
     token = cast("dict[str, Any]", data).get("token") if isinstance(data, dict) else data
     if frame.event != "authenticate":
         token = None
     try:
-        return Introduction(await reception.identify(token, PROTOCOL), frame.id)
-    except Rejected as rejected:
-        raise Dismissed(rejected.code, rejected.message, rejected.message, frame.id) from None
+        return Authenticated(await admission.identify(token, PROTOCOL), frame.id)
+    except ConnectionDenied as denied:
+        raise RejectedAfterUpgrade(denied.code, denied.message, denied.message, frame.id) from None
 
 
-async def dismiss(dismissed: Dismissed, receive: Receive, send: Send) -> None:
-    """Says why, closes, and waits for the peer's close; all of it bounded."""
+async def close_rejected(rejected: RejectedAfterUpgrade, receive: Receive, send: Send) -> None:
+    """Sends `connect_error`, closes, and waits for the peer's close, at most CLOSE_TIMEOUT."""
     with trio.move_on_after(CLOSE_TIMEOUT):
-        if dismissed.message is not None:
-            said = {"message": dismissed.message}
-            frame = encode_frame("connect_error", said, dismissed.reply_to)
+        if rejected.message is not None:
+            frame = encode_frame("connect_error", {"message": rejected.message}, rejected.reply_to)
             await send({"type": "websocket.send", "text": frame})
-        code = int(dismissed.code)
-        await send({"type": "websocket.close", "code": code, "reason": dismissed.reason})
+        code = int(rejected.code)
+        await send({"type": "websocket.close", "code": code, "reason": rejected.reason})
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
 
 def _first_frame(text: str | None) -> Frame:
-    """Raises Dismissed for what is no frame."""
+    """Raises RejectedAfterUpgrade for an invalid frame."""
     if text is None:
-        raise Dismissed(CloseCode.BINARY, "binary frame")
+        raise RejectedAfterUpgrade(CloseCode.BINARY, "binary frame")
     if is_too_large(text):
-        raise Dismissed(CloseCode.TOO_LARGE, "frame is too large")
+        raise RejectedAfterUpgrade(CloseCode.TOO_LARGE, "frame is too large")
     try:
         return decode_frame(text)
     except (MalformedFrame, InvalidFrame, JsonTooDeep):
-        raise Dismissed(CloseCode.TOKEN, MISSING, MISSING) from None
+        raise RejectedAfterUpgrade(CloseCode.TOKEN, MISSING, MISSING) from None

@@ -3,12 +3,12 @@
 Standard: github.com/socketio/socket.io-protocol, revision 5, and its public test suite.
 """
 
-from .errors import ConnectionRejected, Disconnected
-from .history import RecoveryOptions
+from cookcam.realtime.replay import RecoveryOptions
+
 from .namespace import NO_ACK, Namespace
 from .packets import DecodeError, PacketOverLimit, PacketTooDeep
 from .server import SocketServer
-from .socket import Socket
+from .socket import ConnectionRejected, Disconnected, Socket
 
 __all__ = [
     "NO_ACK",

@@ -5,8 +5,8 @@
 followed by one binary message for each attachment (socket.io protocol, "Packet encoding").
 Bytes anywhere in the data travel as attachments; in the JSON a placeholder stands for each.
 
-python-socketio has such a codec, and it is not used here for the reason given in
-`engineio.packets`; nor does it bound attachments, nesting or ids, or declare what it raises.
+The codec of python-socketio is not used, for the reason given in `engineio.packets`. It also limits
+neither attachments nor nesting nor ids, and does not declare what it raises.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAIN_NAMESPACE: Final = "/"
 RESERVED_EVENTS: Final = frozenset(
     ("connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener")
 )
-"""Names a client may not send, since its library raises them itself."""
+"""Event names that a client may not send: its library emits them locally."""
 
 _HEADER: Final = re.compile(
     r"(?P<type>[0-6])(?:(?P<attachments>\d{1,4})-)?(?:(?P<namespace>/[^,]*),?)?(?P<id>\d{1,15})?",
@@ -57,12 +57,12 @@ _WITH_ATTACHMENTS: Final = {plain: binary for binary, plain in _BINARY.items()}
 
 
 class DecodeError(Exception):
-    """What arrived is not a Socket.IO packet, and what follows is meaningless."""
+    """The input is not a Socket.IO packet; the session cannot continue."""
 
 
 @frozen
 class Packet:
-    """A packet, whole. Its type is never one of the binary ones: bytes in `data` say as much.
+    """A complete packet. `type` is never a binary type: bytes in `data` imply that.
 
     `data` is a list for EVENT (name first) and ACK, an object or None for CONNECT, an object or
     text for CONNECT_ERROR, None for DISCONNECT.
@@ -74,7 +74,7 @@ class Packet:
     id: int | None = None
 
     def encode(self) -> list[str | bytes]:
-        """The text, then the attachments. Raises TypeError for data that JSON cannot hold."""
+        """The text, then the attachments. Raises TypeError for data that is not JSON or bytes."""
         attachments: list[bytes] = []
 
         def extract(value: object) -> dict[str, Any]:
@@ -93,9 +93,9 @@ class Packet:
 
 @define(eq=False, slots=False)
 class PacketOverLimit(Exception):
-    """A packet was dropped for its size. The packets that follow can be decoded.
+    """A packet over a limit was dropped. Later packets can still be decoded.
 
-    `packet` has no data where the limit was passed before the data was read.
+    `packet` has no data if the limit was exceeded before the data was parsed.
     """
 
     reason: str
@@ -104,12 +104,12 @@ class PacketOverLimit(Exception):
 
 @define(eq=False, slots=False)
 class PacketTooDeep(PacketOverLimit):
-    """The JSON of a packet has too many levels."""
+    """The JSON of a packet is nested too deeply."""
 
 
 @define(eq=False)
 class Decoder:
-    """Puts packets together from the messages of one session, in order."""
+    """Assembles packets from the messages of one session, in order."""
 
     max_size: int = MAX_SIZE
     max_attachments: int = MAX_ATTACHMENTS
@@ -117,12 +117,12 @@ class Decoder:
     _missing: int = field(default=0, init=False)
     _attachments: list[bytes] = field(factory=list[bytes], init=False)
     _dropping: int = field(default=0, init=False)
-    """How many attachments of a packet over a limit are still to come."""
+    """The number of attachments still to come of a dropped packet."""
 
     def feed(self, message: str | bytes) -> Packet | None:
-        """A whole packet, or None while attachments are missing.
+        """Returns a complete packet, or None while attachments are missing.
 
-        Raises DecodeError, after which the session should end, and PacketOverLimit.
+        Raises DecodeError, after which the session must end, and PacketOverLimit.
         """
         if isinstance(message, str):
             return self._feed_text(message)
@@ -177,7 +177,7 @@ class Decoder:
 
 
 def _parse_header(text: str) -> tuple[Packet, int, str]:
-    """The packet without its data, how many attachments it announces, and its data as JSON."""
+    """The packet without its data, its number of attachments, and its data as JSON text."""
     header = _HEADER.match(text)
     if header is None:
         raise DecodeError("unknown packet type")
@@ -210,7 +210,7 @@ def _starts_with_name(data: list[Any]) -> bool:
     if not data:
         return False
     name = data[0]
-    # The reference takes numbers for names, too.
+    # The reference server also accepts numbers as names.
     return (isinstance(name, str) and name not in RESERVED_EVENTS) or type(name) in (int, float)
 
 

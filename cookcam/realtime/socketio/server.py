@@ -20,25 +20,34 @@ from typing import Any, Final, Self, TypedDict, Unpack
 
 import trio
 
-from cookcam.realtime.engineio import EngineServer, Goodbyes, Receive, Scope, Send, Session
+from cookcam.realtime.engineio import (
+    CloseCounts,
+    DirectExtension,
+    EngineServer,
+    OnFailure,
+    Receive,
+    Scope,
+    Send,
+    Session,
+)
 from cookcam.realtime.engineio.server import Admit, RejectionFields
 from cookcam.realtime.engineio.session import GOING_AWAY, TransportName
+from cookcam.realtime.replay import RecoveryOptions, ReplayBuffer
 
-from .connection import Connection, OnError
-from .history import History, RecoveryOptions
+from .dispatcher import OnError, PacketDispatcher
 from .namespace import Namespace
 from .packets import MAIN_NAMESPACE, Decoder
 from .socket import Socket
 
 Notice = Callable[[Socket], tuple[Any, ...]]
-"""What to tell a socket before the end: event name and arguments."""
+"""Returns the event and arguments that a socket gets before it is closed."""
 
 _BATCH_DELAY: Final = 0.05
 _log = logging.getLogger(__name__)
 
 
 class EngineOptions(TypedDict, total=False):
-    """Those of `EngineServer`."""
+    """The options of `EngineServer`."""
 
     ping_interval: float
     ping_timeout: float
@@ -52,6 +61,8 @@ class EngineOptions(TypedDict, total=False):
     origins: Collection[str] | None
     admit: Admit
     rejection_fields: RejectionFields
+    direct: DirectExtension
+    on_failure: OnFailure
 
 
 def log_error(socket: Socket, event: str, error: Exception) -> None:
@@ -60,10 +71,10 @@ def log_error(socket: Socket, event: str, error: Exception) -> None:
 
 
 class SocketServer:
-    """`connect_timeout`: seconds a client has to connect to a namespace, and a connect handler to
-    decide. `linger`: seconds that handlers may still take once their socket has ended, and then a
-    disconnect handler. `recovery`: None is off. `on_error(socket, event, error)` is told of every
-    exception of a handler; none ends a connection. Further options: `EngineServer`.
+    """`connect_timeout`: seconds until a client must connect to a namespace, and a connect handler
+    must return. `linger`: seconds that handlers may continue after their socket has ended, and the
+    disconnect handler after them. `recovery`: None disables it. `on_error(socket, event, error)` is
+    called for every exception of a handler; none ends a connection. Other options: `EngineServer`.
     """
 
     def __init__(
@@ -76,24 +87,24 @@ class SocketServer:
         on_error: OnError = log_error,
         **options: Unpack[EngineOptions],
     ) -> None:
-        # Twice: the events a socket has sent have their time, and its disconnect handler after.
+        # Twice: for the event handlers, and then for the disconnect handler.
         self.engine = EngineServer(self._serve, path=path, linger=2 * linger, **options)
         self._connect_timeout = connect_timeout
         self._linger = linger
         self._recovery = recovery
         self._on_error = on_error
         self._namespaces: dict[str, Namespace] = {}
-        self._connections: set[Connection] = set()
+        self._dispatchers: set[PacketDispatcher] = set()
         self.main = self.namespace(MAIN_NAMESPACE)
 
     def namespace(self, name: str) -> Namespace:
-        """The namespace of that name (it begins with a slash), made on first use.
+        """The namespace of that name (it begins with a slash), created on first use.
 
-        Clients may connect to those made before the server opened, and to no other.
+        Clients can connect only to namespaces created before the server opens.
         """
         if name not in self._namespaces:
-            history = None if self._recovery is None else History(self._recovery)
-            self._namespaces[name] = Namespace(name, history)
+            replay = None if self._recovery is None else ReplayBuffer[Socket](self._recovery)
+            self._namespaces[name] = Namespace(name, replay)
         return self._namespaces[name]
 
     @property
@@ -106,7 +117,7 @@ class SocketServer:
         return [socket for space in self._namespaces.values() for socket in space.sockets]
 
     def handles(self, path: str) -> bool:
-        """Whether a request for this path is for this server; the last slash does not matter."""
+        """Whether this server serves the path; a trailing slash is ignored."""
         return self.engine.handles(path)
 
     async def __aenter__(self) -> Self:
@@ -119,15 +130,15 @@ class SocketServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Cancels what is left; disconnect handlers are not called then. `shutdown` before this
-        is how to part in order."""
+        """Cancels open sessions without calling their disconnect handlers. Call `shutdown` first
+        for a clean close."""
         await self.engine.__aexit__(kind, error, trace)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.engine(scope, receive, send)
 
     def notify(self, notice: Notice) -> int:
-        """Sends each socket a notice of its own; returns how many took it."""
+        """Sends each socket its notice; returns how many accepted it."""
         return sum(socket.emit(*notice(socket)) for socket in self.sockets)
 
     async def close_all(
@@ -138,46 +149,46 @@ class SocketServer:
         timeout: float,
         batch_size: int = 500,
         goodbye: bool = True,
-    ) -> Goodbyes:
-        """Refuses handshakes from now on and closes every session: handlers run to their end,
-        outboxes are flushed, then come Socket.IO's and the transport's own goodbye.
+    ) -> CloseCounts:
+        """Rejects handshakes from now on and closes all sessions: handlers finish, outboxes are
+        flushed, then the disconnect packet and the close of the transport are sent.
 
-        Batches start shortly after one another, so that not all clients reconnect at once. What
-        is not over after `timeout` seconds is cut. Without `goodbye` no disconnect packet (`41`)
-        is sent: clients then see `transport close`, after which their library reconnects by
-        itself, which it does not after a disconnect packet.
+        Works in batches, so that not all clients reconnect at once. Sessions that have not ended
+        after `timeout` seconds are cut. Without `goodbye` no disconnect packet (`41`) is sent:
+        clients see `transport close`, after which their library reconnects automatically.
         """
         self.engine.draining = True
         before = list(self.engine.sessions)
         started = trio.current_time()
         with trio.move_on_after(timeout):
             async with trio.open_nursery() as nursery:
-                for index, connection in enumerate(list(self._connections)):
+                for index, dispatcher in enumerate(list(self._dispatchers)):
                     if index and index % batch_size == 0:
                         await trio.sleep(_BATCH_DELAY)
-                    if connection.busy:
-                        retire = partial(connection.retire, reason, code, goodbye=goodbye)
-                        nursery.start_soon(retire)
+                    if dispatcher.busy:
+                        drain = partial(dispatcher.drain, reason, code, goodbye=goodbye)
+                        nursery.start_soon(drain)
                     else:
-                        connection.part(reason, code, goodbye=goodbye)
+                        dispatcher.close(reason, code, goodbye=goodbye)
         remaining = set(self.engine.sessions)
-        over = [session for session in before if session not in remaining]
+        ended = [session for session in before if session not in remaining]
         with trio.move_on_at(started + timeout):
-            for session in over:
-                await session.closed()  # its last answer may be under way still
+            for session in ended:
+                await session.closed()  # its last response may not be sent yet
         left = max(0.0, started + timeout - trio.current_time())
-        return Goodbyes.of(over, reason) + await self.engine.close_all(code, reason, timeout=left)
+        counts = CloseCounts.of(ended, reason)
+        return counts + await self.engine.close_all(code, reason, timeout=left)
 
     async def shutdown(
         self, notice: Notice, *, timeout: float, batch_size: int = 500, goodbye: bool = True
-    ) -> Goodbyes:
+    ) -> CloseCounts:
         """`notify`, then `close_all`."""
         self.engine.draining = True
         self.notify(notice)
         return await self.close_all(timeout=timeout, batch_size=batch_size, goodbye=goodbye)
 
     async def _serve(self, session: Session) -> None:
-        connection = Connection(
+        dispatcher = PacketDispatcher(
             session,
             self._namespaces,
             self._connect_timeout,
@@ -185,8 +196,8 @@ class SocketServer:
             self._on_error,
             Decoder(self.engine.max_payload),
         )
-        self._connections.add(connection)
+        self._dispatchers.add(dispatcher)
         try:
-            await connection.run()
+            await dispatcher.run()
         finally:
-            self._connections.discard(connection)
+            self._dispatchers.discard(dispatcher)

@@ -12,8 +12,8 @@ from cookcam.database import SERVICE, Database
 from cookcam.errors import DatabaseError
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.features.rewards.xp.store import XpStore
-from cookcam.realtime.announcement import Announcement
 from cookcam.realtime.hub import Hub
+from cookcam.realtime.server_events import ServerEvent
 from tests.support.users import create_user, person
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -26,7 +26,7 @@ class RecordingHub(Hub):
         super().__init__(5)
         self.sent: list[tuple[UUID, str, object]] = []
 
-    def deliver_to_user(self, user_id: UUID, announcement: Announcement) -> int:
+    def deliver_to_user(self, user_id: UUID, announcement: ServerEvent) -> int:
         body = orjson.loads(orjson.dumps(announcement.body))
         self.sent.append((user_id, announcement.event, body))
         return 0

@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from cookcam.realtime.engineio import EngineServer, Goodbyes
+from cookcam.realtime.engineio import CloseCounts, EngineServer
 from tests.realtime.engineio.client import Recorder, connected, open_polling, poll
 from tests.support.asgi import Answer, Closed
 
@@ -34,7 +34,7 @@ async def test_every_session_gets_the_rest_and_a_goodbye_of_its_transport(autoju
         await trio.testing.wait_all_tasks_blocked()
         for session in handler.sessions:
             session.send("rest")
-        assert await server.close_all(timeout=10) == Goodbyes(clean=2, cut=0)
+        assert await server.close_all(timeout=10) == CloseCounts(clean=2, cut=0)
         assert [response.text for response in polled] == ["4rest", "1"]
         assert not server.sessions
         assert server.draining
@@ -53,7 +53,7 @@ async def test_who_does_not_answer_in_time_is_cut_and_counted(autojump_clock):
         nursery.start_soon(polite.close_code)
         await open_polling(server)
         begin = trio.current_time()
-        assert await server.close_all(timeout=3) == Goodbyes(clean=1, cut=3)
+        assert await server.close_all(timeout=3) == CloseCounts(clean=1, cut=3)
         assert trio.current_time() - begin == 3
         assert not server.sessions
 
@@ -76,5 +76,5 @@ async def test_who_is_cut_is_not_waited_for_any_longer(autojump_clock):
 async def test_closing_nothing_takes_no_time(autojump_clock):
     async with EngineServer(Recorder()) as server:
         begin = trio.current_time()
-        assert await server.close_all(timeout=10) == Goodbyes()
+        assert await server.close_all(timeout=10) == CloseCounts()
         assert trio.current_time() == begin

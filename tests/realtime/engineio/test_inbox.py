@@ -3,11 +3,11 @@ from __future__ import annotations
 import trio
 import trio.testing
 
-from cookcam.realtime.engineio.inbox import Inbox
+from cookcam.realtime.engineio.session import ReceiveQueue
 
 
 async def test_who_brings_more_than_fits_waits(autojump_clock):
-    inbox = Inbox(2)
+    inbox = ReceiveQueue(2)
     taken: list[str | bytes] = []
 
     async def bring() -> None:
@@ -25,7 +25,7 @@ async def test_who_brings_more_than_fits_waits(autojump_clock):
 
 
 async def test_closing_ends_both_sides(autojump_clock):
-    inbox = Inbox(1)
+    inbox = ReceiveQueue(1)
 
     async def bring() -> None:
         await inbox.put("kept")
@@ -41,7 +41,7 @@ async def test_closing_ends_both_sides(autojump_clock):
 
 
 async def test_who_takes_waits_for_something(autojump_clock):
-    inbox = Inbox(1)
+    inbox = ReceiveQueue(1)
     taken: list[str | bytes] = []
 
     async def take() -> None:
@@ -57,7 +57,7 @@ async def test_who_takes_waits_for_something(autojump_clock):
 
 
 async def test_it_is_emptied_when_the_last_message_has_been_dealt_with(autojump_clock):
-    inbox = Inbox(2)
+    inbox = ReceiveQueue(2)
 
     async def take() -> None:
         async for _ in inbox:

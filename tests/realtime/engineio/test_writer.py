@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol
 
 from cookcam.realtime.engineio import Message
-from cookcam.realtime.engineio.direct import FLUSH, Close, direct_write, encode
+from cookcam.realtime.engineio.direct import Close, DirectExtension, encode
 from cookcam.realtime.engineio.outbox import Outbox
-from cookcam.realtime.engineio.pace import Pace
-from cookcam.realtime.engineio.writer import Writer
+from cookcam.realtime.engineio.writer import Writer, WriteScheduler
 
 PLENTY = 1 << 30
+EXTENSION = DirectExtension("test.direct", {"type": "test.flush"})
 GOODBYE = Close(1001, "server shutting down")
 
 
@@ -48,8 +48,8 @@ def test_a_message_is_encoded_once_and_its_frames_stay_together():
 
 
 def test_a_server_that_offers_nothing_is_written_to_through_asgi():
-    assert direct_write({}) is None
-    assert direct_write({"extensions": {"websocket.http.response": {}}}) is None
+    assert EXTENSION.write_for({}) is None
+    assert EXTENSION.write_for({"extensions": {"websocket.http.response": {}}}) is None
 
 
 @define(eq=False)
@@ -82,7 +82,7 @@ class Peer:
 
     async def send(self, message: Any) -> None:
         self.sent.append(message["type"])
-        if message == FLUSH:
+        if message == EXTENSION.flush:
             data = b""
         else:
             data = GOODBYE.wire if message == GOODBYE.message else encode(message["text"])
@@ -112,7 +112,9 @@ class Line:
     closing: bool = False
 
     @classmethod
-    def to(cls, peer: Peer, nursery: trio.Nursery, pace: Pace, limit: int = 256) -> Line:
+    def to(
+        cls, peer: Peer, nursery: trio.Nursery, scheduler: WriteScheduler, limit: int = 256
+    ) -> Line:
         async def send_message(message: Message) -> None:
             for text in message.frames:
                 await peer.send({"type": "websocket.send", "text": text})
@@ -125,7 +127,15 @@ class Line:
             outbox,
             peer,
             Writer(
-                outbox, nursery, pace, peer.write, peer.send, send_message, goodbye, lambda: None
+                outbox,
+                nursery,
+                scheduler,
+                EXTENSION,
+                peer.write,
+                peer.send,
+                send_message,
+                goodbye,
+                lambda: None,
             ),
             nursery,
         )
@@ -140,10 +150,10 @@ class Line:
 @asynccontextmanager
 async def line(peer: Peer, burst: int = 128, limit: int = 256) -> AsyncIterator[Line]:
     async with trio.open_nursery() as outer:
-        pace = Pace(burst)
-        outer.start_soon(pace.run)
+        scheduler = WriteScheduler(burst)
+        outer.start_soon(scheduler.run)
         async with trio.open_nursery() as nursery:
-            made = Line.to(peer, nursery, pace, limit)
+            made = Line.to(peer, nursery, scheduler, limit)
             await trio.testing.wait_all_tasks_blocked()
             yield made
             nursery.cancel_scope.cancel()
@@ -178,10 +188,10 @@ async def test_what_is_taken_in_part_counts_as_written_and_is_flushed(autojump_c
         it.peer.give_room(PLENTY)
         await trio.testing.wait_all_tasks_blocked()
         assert it.peer.received == wire("a longer text", "two")
-        assert it.peer.sent == [FLUSH["type"]]
+        assert it.peer.sent == [EXTENSION.flush["type"]]
 
 
-async def test_what_is_over_the_pace_leaves_in_its_turn_and_in_one_write(autojump_clock):
+async def test_what_is_over_the_scheduler_leaves_in_its_turn_and_in_one_write(autojump_clock):
     async with line(Peer(), burst=1) as it:
         for number in range(100):
             it.outbox.put(Message.of(str(number)))
@@ -304,9 +314,9 @@ async def test_a_broadcast_to_many_lets_others_run_in_between(autojump_clock):
     """Of a thousand receivers at most a burst is written to before anybody else has a turn."""
     done_between: list[int] = []
     async with trio.open_nursery() as nursery:
-        pace = Pace(burst=100)
-        nursery.start_soon(pace.run)
-        lines = [Line.to(Peer(), nursery, pace) for _ in range(1000)]
+        scheduler = WriteScheduler(burst=100)
+        nursery.start_soon(scheduler.run)
+        lines = [Line.to(Peer(), nursery, scheduler) for _ in range(1000)]
         await trio.testing.wait_all_tasks_blocked()
 
         def reached() -> int:

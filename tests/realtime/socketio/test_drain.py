@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from cookcam.realtime.engineio import Goodbyes
+from cookcam.realtime.engineio import CloseCounts
 from cookcam.realtime.engineio.packets import MESSAGE, Packet
 from cookcam.realtime.socketio import Socket, SocketServer
 from tests.realtime.socketio.client import PATH, Client, connected, opened
@@ -42,7 +42,7 @@ async def test_everybody_gets_the_notice_and_a_clean_goodbye(autojump_clock):
             nursery.start_soon(client)
         await trio.testing.wait_all_tasks_blocked()
         begin = trio.current_time()
-        assert await server.shutdown(notice, timeout=30) == Goodbyes(clean=20, cut=0)
+        assert await server.shutdown(notice, timeout=30) == CloseCounts(clean=20, cut=0)
         assert trio.current_time() - begin < 1
         assert not server.engine.sessions
     told = '42["server_shutdown",{"message":"Server is shutting down for maintenance"}]'
@@ -65,7 +65,7 @@ async def test_long_polls_are_answered_not_dropped(autojump_clock):
         await request(server, "POST", PATH, session, b"40")
         assert (await request(server, "GET", PATH, session)).text.startswith("40{")
         async with trio.open_nursery() as nursery:
-            goodbyes: list[Goodbyes] = []
+            goodbyes: list[CloseCounts] = []
 
             async def shutdown() -> None:
                 await trio.sleep(1)
@@ -78,7 +78,7 @@ async def test_long_polls_are_answered_not_dropped(autojump_clock):
         told, *rest = received
         assert told.startswith('42["server_shutdown"')
         assert rest == ["41", "1"]
-        assert goodbyes == [Goodbyes(clean=1, cut=0)]
+        assert goodbyes == [CloseCounts(clean=1, cut=0)]
 
 
 async def test_what_was_accepted_is_handled_and_answered_before_the_goodbye(autojump_clock):
@@ -100,7 +100,7 @@ async def test_what_was_accepted_is_handled_and_answered_before_the_goodbye(auto
         begin = trio.current_time()
 
         async def close() -> None:
-            assert await server.close_all(timeout=30) == Goodbyes(clean=1, cut=0)
+            assert await server.close_all(timeout=30) == CloseCounts(clean=1, cut=0)
             assert trio.current_time() - begin == 6
 
         nursery.start_soon(close)
@@ -129,7 +129,7 @@ async def test_what_was_accepted_a_moment_ago_is_handled_and_answered_too(autoju
         [session] = server.engine.sessions
         for number in (1, 2):
             await session.receive(Packet(MESSAGE, f'2{number}["work"]'))
-        assert await server.close_all(timeout=30) == Goodbyes(clean=1, cut=0)
+        assert await server.close_all(timeout=30) == CloseCounts(clean=1, cut=0)
     assert ends == [(['431["done"]', '432["done"]', "41"], 1001)]
 
 
@@ -148,7 +148,7 @@ async def test_a_handler_that_never_ends_is_cut_at_the_bound(autojump_clock):
             begin = trio.current_time()
             goodbyes = await server.close_all(timeout=5)
             assert trio.current_time() - begin == 5
-            assert goodbyes == Goodbyes(clean=1, cut=1)
+            assert goodbyes == CloseCounts(clean=1, cut=1)
         assert await frames_to_the_end(stuck) == ([], 1001)
 
 
@@ -157,7 +157,7 @@ async def test_clients_that_do_not_answer_are_cut_and_counted(autojump_clock):
     async with server, connected(server), opened(server), connected(server) as polite:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(frames_to_the_end, polite)
-            assert await server.close_all(timeout=3) == Goodbyes(clean=1, cut=2)
+            assert await server.close_all(timeout=3) == CloseCounts(clean=1, cut=2)
         assert not server.engine.sessions
 
 
@@ -177,7 +177,7 @@ async def test_who_leaves_by_itself_meanwhile_is_not_cut(autojump_clock):
             await client.leave()
 
         nursery.start_soon(leave)
-        assert await server.close_all(timeout=30) == Goodbyes(clean=1, cut=0)
+        assert await server.close_all(timeout=30) == CloseCounts(clean=1, cut=0)
 
 
 async def test_many_are_closed_in_batches(autojump_clock):
@@ -193,7 +193,7 @@ async def test_many_are_closed_in_batches(autojump_clock):
         for _ in range(10):
             nursery.start_soon(client)
         await trio.testing.wait_all_tasks_blocked()
-        assert await server.close_all(timeout=30, batch_size=4) == Goodbyes(clean=10)
+        assert await server.close_all(timeout=30, batch_size=4) == CloseCounts(clean=10)
     assert sorted(ended.count(at) for at in set(ended)) == [2, 4, 4]
 
 

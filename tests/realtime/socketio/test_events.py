@@ -13,7 +13,7 @@ from tests.realtime.socketio.client import connected, opened
 
 
 @pytest.mark.parametrize(
-    ("returned", "answer"),
+    ("returned", "response"),
     [
         (None, "[null]"),
         ((), "[]"),

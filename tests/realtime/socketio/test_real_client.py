@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from cookcam.realtime.engineio import Goodbyes
+from cookcam.realtime.engineio import CloseCounts
 from cookcam.realtime.socketio import ConnectionRejected, RecoveryOptions, Socket, SocketServer
 from tests.support.every_server import EVERY_SERVER, cookcam_serving
 
@@ -144,7 +144,7 @@ async def test_shutdown(transports, goodbye):
             timeout=10,
             goodbye=goodbye,
         )
-        assert goodbyes == Goodbyes(clean=1, cut=0)
+        assert goodbyes == CloseCounts(clean=1, cut=0)
     assert seen == [
         {
             "told": {"reconnectAfterMs": 1000},

@@ -233,8 +233,8 @@ async def test_the_history_is_bounded_in_bytes_and_in_sockets(autojump_clock):
         ids, back = await dropped(server)
         for _ in range(10):
             server.main.emit("large", "x" * 200)
-        assert server.main.history is not None
-        assert len(server.main.history._kept) == 4
+        assert server.main.replay is not None
+        assert len(server.main.replay._events) == 4
         async with opened(server) as client:
             assert await client.connect(**back) != ids
         ids, back = await dropped(server)

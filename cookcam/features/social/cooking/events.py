@@ -16,7 +16,7 @@ from cookcam.features.social.cooking.responses import SessionCreated, SessionJoi
 from cookcam.features.social.cooking.service import Cooking
 from cookcam.http import parse_uuid
 from cookcam.realtime.connection import Connection
-from cookcam.realtime.events import Answer, Events
+from cookcam.realtime.events import EventResponse, Events
 from cookcam.realtime.limits import Quota
 from cookcam.text import clean_prose
 
@@ -68,13 +68,13 @@ def events(cooking: Cooking, attendance: Attendance, settings: RealtimeConfig) -
     _membership(events, cooking)
     _activity(events, cooking, settings)
     events.on_disconnect(attendance.connection_lost)
-    events.on_return(attendance.connection_returned)
+    events.on_recovered(attendance.connection_returned)
     return events
 
 
 def _membership(events: Events, cooking: Cooking) -> None:
     @events.on("create_cooking_session", CreateSession)
-    async def create(caller: Connection, data: CreateSession) -> Answer:
+    async def create(caller: Connection, data: CreateSession) -> EventResponse:
         session, invite_code = await cooking.create(
             caller,
             parse_uuid(data.recipe_id, recipe_not_found()),
@@ -87,13 +87,13 @@ def _membership(events: Events, cooking: Cooking) -> None:
             invite_code=UNSET if invite_code is None else invite_code,
             seq=session.seq,
         )
-        return Answer("cooking_session_created", created)
+        return EventResponse("cooking_session_created", created)
 
     @events.on("join_cooking_session", JoinSession)
-    async def join(caller: Connection, data: JoinSession) -> Answer:
+    async def join(caller: Connection, data: JoinSession) -> EventResponse:
         session = await cooking.join(caller, data.session_id, data.invite_code)
         joined = SessionJoined(session=SessionState.of(session), seq=session.seq)
-        return Answer("cooking_session_joined", joined)
+        return EventResponse("cooking_session_joined", joined)
 
     @events.on("leave_cooking_session", LeaveSession)
     async def leave(caller: Connection, data: LeaveSession) -> None:

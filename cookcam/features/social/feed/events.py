@@ -14,7 +14,7 @@ from cookcam.features.social.feed.service import Feed
 from cookcam.http import parse_uuid
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Events
-from cookcam.realtime.limits import Quota, broadcasts
+from cookcam.realtime.limits import Quota, broadcast_quota
 from cookcam.text import clean_prose
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -66,7 +66,7 @@ class RequestCollab(Struct, rename="camel"):
 
 def events(feed: Feed, settings: RealtimeConfig) -> Events:
     events = Events("feed")
-    _sharing(events, feed, broadcasts(settings))
+    _sharing(events, feed, broadcast_quota(settings))
     _reactions(events, feed, Quota("reactions", settings.reactions_per_minute, 60.0))
     _requests(events, feed, Quota("collab requests", settings.collab_requests_per_minute, 60.0))
     return events

@@ -1,4 +1,4 @@
-"""A subscription that is opened again whenever it is lost."""
+"""A subscription that reconnects when it is lost."""
 
 from __future__ import annotations
 
@@ -15,51 +15,52 @@ from cookcam.integrations.pause import Backoff
 
 T = TypeVar("T")
 
-STEADY: Final = 10.0
-"""Seconds a connection has to last before its loss counts as the first: a server that takes
-connections and drops them is no reason to hurry."""
+BACKOFF_RESET_AFTER: Final = 10.0
+"""Seconds a subscription must last to reset the backoff, so that a server that accepts and drops
+connections is not retried at once."""
 
 
 @define(eq=False)
-class Listening(Generic[T]):
-    """`subscribe` opens the subscription for the length of a block; both raise AppError."""
+class ReconnectingSubscription(Generic[T]):
+    """`subscribe` opens the subscription for the duration of a block. Opening and reading may raise
+    AppError."""
 
     name: str
     subscribe: Callable[[], AbstractAsyncContextManager[AsyncGenerator[T]]]
     connected: bool = field(default=False, init=False)
     attempted: trio.Event = field(factory=trio.Event, init=False)
-    """Set when the first attempt to subscribe has ended, with or without success."""
+    """Set when the first attempt to subscribe has succeeded or failed."""
     _backoff: Backoff = field(factory=Backoff, init=False)
 
     async def run(
         self,
-        heard: Callable[[T], None],
+        received: Callable[[T], None],
         joined: Callable[[], None],
         lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """Calls `joined` and `lost` as the subscription comes and goes, and `heard` for each
-        message between them, until cancelled."""
+        """Calls `joined` and `lost` when the subscription starts and ends, and `received` for each
+        message, until cancelled."""
         log: Any = structlog.get_logger(__name__).bind(bus=self.name)
-        told = False
+        logged = False
         while True:
-            began = trio.current_time()
+            started_at = trio.current_time()
             try:
                 async with self.subscribe() as messages:
-                    self.connected, told = True, False
+                    self.connected, logged = True, False
                     log.info("bus connected")
                     joined()
                     self.attempted.set()
                     async for message in messages:
-                        heard(message)
+                        received(message)
             except AppError as error:
                 self.attempted.set()
-                if not told:
+                if not logged:
                     log.warning("bus lost, connecting again", code=error.code)
-                told = True
+                logged = True
             finally:
                 if self.connected:
                     self.connected = False
                     lost()
-            if trio.current_time() - began > STEADY:
+            if trio.current_time() - started_at > BACKOFF_RESET_AFTER:
                 self._backoff.reset()
             await trio.sleep(self._backoff.next_delay())

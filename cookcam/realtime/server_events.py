@@ -1,4 +1,4 @@
-"""An event on its way out: encoded once for each protocol, whoever and how many receive it."""
+"""An event from the server, encoded once for each protocol however many clients receive it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from cookcam.realtime.socketio.packets import Packet, PacketType
 
 
 @frozen(eq=False)
-class Announcement:
-    """`data` is a mapping, msgspec Struct or attrs instance; its JSON is that of the HTTP answers
-    (UUIDs as text, times in UTC with `Z`).
+class ServerEvent:
+    """`data` is a mapping, msgspec Struct or attrs instance, encoded like an HTTP response (UUIDs
+    as text, times in UTC with `Z`). Encoding raises TypeError for other data.
 
-    `volatile` says that it may be lost: when a client is slow, volatile events are the first to
-    be given up. Encoding raises TypeError for what has no JSON form.
+    A volatile event may be dropped, and is dropped first when a client is slow. `offset` is the
+    event's position in the replay buffer, sent to Socket.IO clients as the last argument.
     """
 
     event: str
     data: object
     volatile: bool = False
+    offset: str | None = None
 
     @cached_property
     def body(self) -> orjson.Fragment:
@@ -32,11 +33,12 @@ class Announcement:
 
     @cached_property
     def plain(self) -> Message:
-        """As a frame of the plain protocol."""
+        """A frame of the plain protocol."""
         return Message((encode_frame(self.event, self.body),), self.volatile)
 
     @cached_property
     def socketio(self) -> Message:
-        """As a packet of the main namespace."""
-        packet = Packet(PacketType.EVENT, data=[self.event, self.body])
+        """A packet of the main namespace."""
+        offset = () if self.offset is None else (self.offset,)
+        packet = Packet(PacketType.EVENT, data=[self.event, self.body, *offset])
         return Message.of(*packet.encode(), volatile=self.volatile)
