@@ -1,4 +1,4 @@
-"""A real client of the stand-in, and what it is asked for again and again."""
+"""A Stripe client of the fake Stripe, and frequent operations."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cookcam.sandbox.stripe import FakeStripe
 
 ANN = UUID("00000000-0000-4000-8000-00000000a001")
 
-AT_ONCE = RetryPolicy(deadline=5.0, attempts=3, initial_delay=0.0)
+IMMEDIATE_RETRIES = RetryPolicy(deadline=5.0, attempts=3, initial_delay=0.0)
 
 
 @asynccontextmanager
 async def open_client(fake: FakeStripe, **changes: Any) -> AsyncGenerator[Stripe]:
-    """A client whose library is loaded: that is done in a thread, which no virtual clock sees."""
+    """Opens a client with its library imported, since a virtual clock does not wait for threads."""
     settings: dict[str, Any] = {
         "secret_key": Secret(fake.key),
         "api_base": fake.url,
-        "policy": AT_ONCE,
+        "policy": IMMEDIATE_RETRIES,
     }
     async with Stripe.open(**settings | changes) as client:
         await client.warm_up()
@@ -32,7 +32,7 @@ async def open_client(fake: FakeStripe, **changes: Any) -> AsyncGenerator[Stripe
 
 
 async def checkout(client: Stripe, key: str = "checkout", **changes: Any) -> CheckoutSession:
-    asked: dict[str, Any] = {
+    params: dict[str, Any] = {
         "user_id": ANN,
         "tier_id": 2,
         "tier_name": "Regular",
@@ -42,11 +42,11 @@ async def checkout(client: Stripe, key: str = "checkout", **changes: Any) -> Che
         "cancel_url": "https://cookcam.ai/plans",
         "idempotency_key": key,
     }
-    return await client.create_checkout_session(**asked | changes)
+    return await client.create_checkout_session(**params | changes)
 
 
 async def subscribed(client: Stripe, fake: FakeStripe, **changes: Any) -> Subscription:
-    """A subscription that was just paid for."""
+    """A new, paid subscription."""
     session = await checkout(client, **changes)
     paid = CheckoutSession.of(fake.pay(session.id))
     assert paid.subscription_id is not None

@@ -1,4 +1,4 @@
-"""Who signed an event, and when."""
+"""Verification of webhook signatures, and parsing of events."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PAYLOAD = orjson.dumps(EVENT, option=orjson.OPT_INDENT_2)
 BOTH = [Secret(NEW), Secret(OLD)]
 
 
-def test_an_event_is_read_whole():
+def test_event_is_verified_and_parsed():
     event = verify(PAYLOAD, signature(PAYLOAD, [NEW], AT), BOTH, now=NOW)
     assert event == Event.of(EVENT)
     assert (event.id, event.type, event.created, event.account) == (
@@ -47,7 +47,7 @@ def test_an_event_is_read_whole():
     assert "note" not in repr(event)
 
 
-def test_it_is_what_the_library_of_stripe_signs_and_accepts():
+def test_signatures_are_those_of_stripes_library():
     from stripe import WebhookSignature
 
     text = PAYLOAD.decode()
@@ -57,18 +57,18 @@ def test_it_is_what_the_library_of_stripe_signs_and_accepts():
 
 
 @pytest.mark.parametrize("signers", [[OLD], [NEW], [OLD, NEW], [OTHER, NEW]])
-def test_while_a_secret_is_replaced_either_is_good(signers):
+def test_signature_by_any_current_secret_is_accepted(signers):
     verify(PAYLOAD, signature(PAYLOAD, signers, AT), BOTH, now=NOW)
 
 
 @pytest.mark.parametrize("secrets", [[], [Secret(OTHER)]])
-def test_another_secret_is_not(secrets):
+def test_signature_by_another_secret_is_rejected(secrets):
     with pytest.raises(InvalidSignature, match="No matching signature"):
         verify(PAYLOAD, signature(PAYLOAD, [OLD, NEW], AT), secrets, now=NOW)
 
 
 @pytest.mark.parametrize(
-    ("header", "words"),
+    ("header", "message"),
     [
         (None, "Missing signature"),
         ("", "Missing signature"),
@@ -84,25 +84,25 @@ def test_another_secret_is_not(secrets):
         (f"t={AT},v1=ab", "No matching signature"),
     ],
 )
-def test_headers_that_sign_nothing(header, words):
-    with pytest.raises(InvalidSignature, match=words) as caught:
+def test_invalid_header_is_rejected(header, message):
+    with pytest.raises(InvalidSignature, match=message) as caught:
         verify(PAYLOAD, header, BOTH, now=NOW)
     assert caught.value.status == 400
 
 
 @pytest.mark.parametrize("seconds", [-300, -1, 0, 299, 300])
-def test_within_the_tolerance(seconds):
+def test_timestamp_within_the_tolerance_is_accepted(seconds):
     verify(PAYLOAD, signature(PAYLOAD, [NEW], AT), BOTH, now=NOW + timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize("seconds", [-301, 301, 10**6])
-def test_outside_of_it(seconds):
+def test_timestamp_outside_the_tolerance_is_rejected(seconds):
     with pytest.raises(InvalidSignature, match="tolerance"):
         verify(PAYLOAD, signature(PAYLOAD, [NEW], AT), BOTH, now=NOW + timedelta(seconds=seconds))
 
 
 @given(st.integers(0, len(PAYLOAD) - 1), st.integers(1, 255))
-def test_no_byte_may_be_another(position, difference):
+def test_changed_payload_is_rejected(position, difference):
     changed = bytearray(PAYLOAD)
     changed[position] ^= difference
     with pytest.raises(InvalidSignature):
@@ -110,7 +110,7 @@ def test_no_byte_may_be_another(position, difference):
 
 
 @given(st.integers(0, 10**12 - 1))
-def test_nor_the_time(time):
+def test_changed_timestamp_is_rejected(time):
     header = signature(PAYLOAD, [NEW], AT).replace(f"t={AT}", f"t={time}")
     if time != AT:
         with pytest.raises(InvalidSignature, match="No matching signature"):
@@ -120,7 +120,7 @@ def test_nor_the_time(time):
 @given(st.text(max_size=200))
 @example("t=1,v1=" + "a" * 64)
 @example("t=99999999999999999999999,v1=a")
-def test_no_header_breaks_it(header):
+def test_arbitrary_header_is_rejected(header):
     with pytest.raises(InvalidSignature):
         verify(PAYLOAD, header, BOTH, now=NOW)
 
@@ -132,6 +132,6 @@ def test_no_header_breaks_it(header):
 @example(orjson.dumps({**EVENT, "created": "soon"}))
 @example(orjson.dumps({**EVENT, "id": None}))
 @example(orjson.dumps({**EVENT, "object": "v2.core.event"}))
-def test_what_is_signed_and_no_event(payload):
+def test_signed_payload_that_is_no_event_is_malformed(payload):
     with pytest.raises(MalformedObject):
         verify(payload, signature(payload, [NEW], AT), BOTH, now=NOW)

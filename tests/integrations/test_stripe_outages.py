@@ -1,4 +1,4 @@
-"""The real stripe client when Stripe is away, busy, or broken."""
+"""The Stripe client while Stripe is unavailable, overloaded or returns malformed responses."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ async def client(fake: FakeStripe) -> AsyncIterator[Stripe]:
     ],
     ids=lambda fault: f"{fault.kind}-{fault.status}{'-late' if fault.late else ''}",
 )
-async def test_a_failure_is_repeated_and_what_was_done_is_not_done_twice(client, fake, fault):
+async def test_failed_request_is_retried_and_executed_once(client, fake, fault):
     fault.times = 2
     fake.behaviour.fault = fault
     session = await checkout(client)
     assert fake.requests == ["POST /v1/checkout/sessions"] * 3
-    assert [known["id"] for known in fake.objects("checkout.session")] == [session.id]
+    assert [stored["id"] for stored in fake.objects("checkout.session")] == [session.id]
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
-async def test_a_lasting_failure_is_a_503_with_advice(client, fake, status):
+async def test_lasting_failure_is_503_with_retry_after(client, fake, status):
     fake.behaviour.fault = Fault("status", status=status)
     with pytest.raises(StripeUnavailable) as caught:
         await client.retrieve_subscription("sub_1")
@@ -63,7 +63,7 @@ async def test_a_lasting_failure_is_a_503_with_advice(client, fake, status):
     assert len(fake.requests) == 3
 
 
-async def test_it_stays_away_as_long_as_it_is_asked_to(fake, autojump_clock):
+async def test_retry_after_is_honoured(fake, autojump_clock):
     fake.behaviour.fault = Fault("status", times=1, status=429, retry_after=7)
     async with open_client(fake, policy=RETRY_AFTER) as client:
         began = trio.current_time()
@@ -71,7 +71,7 @@ async def test_it_stays_away_as_long_as_it_is_asked_to(fake, autojump_clock):
         assert 7.0 <= trio.current_time() - began < 8.0
 
 
-async def test_there_is_no_repeat_after_the_deadline(fake, autojump_clock):
+async def test_request_is_not_retried_after_the_deadline(fake, autojump_clock):
     fake.behaviour.fault = Fault("status", times=1, status=429, retry_after=90)
     async with open_client(fake, policy=RETRY_AFTER) as client:
         began = trio.current_time()
@@ -81,7 +81,7 @@ async def test_there_is_no_repeat_after_the_deadline(fake, autojump_clock):
         assert trio.current_time() - began < 1.0
 
 
-async def test_no_answer_ends_with_the_deadline(fake, autojump_clock):
+async def test_missing_response_ends_with_the_deadline(fake, autojump_clock):
     fake.behaviour.fault = Fault("hang")
     policy = RetryPolicy(deadline=6.0, attempts=3)
     async with open_client(fake, policy=policy) as client:
@@ -90,12 +90,12 @@ async def test_no_answer_ends_with_the_deadline(fake, autojump_clock):
             await client.retrieve_subscription("sub_1")
         assert trio.current_time() - began == pytest.approx(6.0, abs=0.5)
         began = trio.current_time()
-        with pytest.raises(ServiceTimeout):  # several requests in a row have that time together
+        with pytest.raises(ServiceTimeout):  # the deadline is for all requests of an operation
             await client.set_cancel_at_period_end("sub_1", True, idempotency_key="k")
         assert trio.current_time() - began == pytest.approx(6.0, abs=0.5)
 
 
-async def test_whoever_waits_may_leave_and_others_go_on(client, fake):
+async def test_cancelled_caller_does_not_affect_others(client, fake):
     fake.behaviour.fault = Fault("hang", times=1)
     with trio.move_on_after(0.05) as scope:
         await client.retrieve_subscription("sub_1")
@@ -103,7 +103,7 @@ async def test_whoever_waits_may_leave_and_others_go_on(client, fake):
     assert (await checkout(client)).status == "open"
 
 
-async def test_nobody_listens():
+async def test_refused_connection_is_service_unavailable():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     unused_url = f"http://127.0.0.1:{port}"
@@ -112,11 +112,11 @@ async def test_nobody_listens():
             await client.list_subscriptions()
 
 
-async def test_an_answer_of_another_shape(client, fake):
+async def test_response_of_another_shape_is_malformed(client, fake):
     subscription = await subscribed(client, fake)
-    known = fake.get("subscription", subscription.id)
+    document = fake.get("subscription", subscription.id)
     for missing in ("items", "status", "customer"):
         with pytest.raises(MalformedObject):
-            Subscription.of({k: v for k, v in known.items() if k != missing})
+            Subscription.of({k: v for k, v in document.items() if k != missing})
     with pytest.raises(MalformedObject):
-        Subscription.of({**known, "items": {"data": []}})
+        Subscription.of({**document, "items": {"data": []}})

@@ -1,14 +1,14 @@
 """Stripe through its library: customers, checkout, subscriptions, tips, connected accounts.
 
-| module                                      | idea                                     |
-|---------------------------------------------|------------------------------------------|
-| client                                      | `Stripe`: all that is asked of it        |
-| customers, subscriptions, payments, connect | its parts, by what they are about        |
-| asking, library                             | one request: repeats, deadlines          |
-| billing, charges, accounts                  | what Stripe tells, as frozen classes     |
-| reading                                     | how such a class reads itself            |
-| events                                      | who signed an event, and what it says    |
-| errors                                      | Stripe's failures as errors of ours      |
+| module                                     | contents                               |
+|--------------------------------------------|----------------------------------------|
+| client                                     | `Stripe`: all operations               |
+| checkout, subscriptions, payments, connect | its parts, by topic                    |
+| requests                                   | one request: retries, deadlines, lists |
+| billing, charges, accounts                 | Stripe's objects as frozen classes     |
+| reading                                    | helpers that parse Stripe's objects    |
+| events                                     | webhook signatures and events          |
+| errors                                     | translation of Stripe's errors to ours |
 """
 
 from cookcam.integrations.stripe.client import Stripe

@@ -1,4 +1,4 @@
-"""Connected accounts, and the money on its way to and from them: as Stripe tells it."""
+"""Stripe's connected accounts, transfers and payouts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from cookcam.integrations.stripe.reading import (
 
 @frozen
 class Account:
-    """A connected account. `transfers_active`: money can be sent to it.
+    """A connected account. `transfers_active`: it can receive transfers.
 
-    `requirements_due` are the names of what its owner still has to tell Stripe.
+    `requirements_due` are the names of the details that its owner still has to provide.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Account:
 
 @frozen
 class AccountLink:
-    """A page of Stripe for one visit, until `expires_at`."""
+    """A single-use page of Stripe."""
 
     url: str = field(repr=False)
     expires_at: datetime
@@ -58,7 +58,7 @@ class AccountLink:
 
 @frozen
 class Transfer:
-    """Money sent to a connected account; `reversed` is true when all of it was taken back."""
+    """A transfer to a connected account; `reversed` is true when it is fully reversed."""
 
     id: str
     amount_cents: int
@@ -87,7 +87,7 @@ class Transfer:
 
 @frozen
 class Payout:
-    """Money a connected account got on its bank account; its account is `Event.account`.
+    """A payout of a connected account to its bank; the account is `Event.account`.
 
     `status` is pending, in_transit, paid, failed or canceled.
     """

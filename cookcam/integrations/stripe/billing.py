@@ -1,4 +1,4 @@
-"""Customers, what they buy, and what it costs them: as Stripe tells it."""
+"""Stripe's prices, checkout sessions, subscriptions and invoices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias, cast
 from attrs import evolve, field, frozen
 
 from cookcam.integrations.stripe.reading import (
-    NOTHING,
+    EMPTY,
     MalformedObject,
     Object,
     id_of,
@@ -32,30 +32,11 @@ MIN_PERIOD: Final = timedelta(seconds=1)
 
 
 @frozen
-class Customer:
-    id: str
-    email: str | None = field(repr=False)
-    deleted: bool
-    metadata: Mapping[str, str]
-
-    @classmethod
-    def of(cls, document: Object) -> Customer:
-        return read(
-            lambda: cls(
-                text(document["id"]),
-                text_or_none(document.get("email")),
-                document.get("deleted") is True,
-                metadata_of(document),
-            )
-        )
-
-
-@frozen
 class Price:
-    """`interval` is None for a price that is paid once, or in a rhythm we do not sell.
+    """`interval` is None for a one-time price, and for an interval that we do not sell.
 
-    `amount_cents` is None for a price that has no whole amount of its own: tiered, metered, or with
-    a fraction of a cent.
+    `amount_cents` is None for a price without an amount in whole cents: tiered, metered, or with a
+    fraction of a cent.
     """
 
     id: str
@@ -73,7 +54,7 @@ class Price:
 class CheckoutSession:
     """`status` is open, complete or expired; `payment_status` paid, unpaid, no_payment_required.
 
-    `url` is there while the session is open.
+    `url` is None unless the session is open.
     """
 
     id: str
@@ -107,8 +88,8 @@ class CheckoutSession:
 
 @frozen
 class SubscriptionItem:
-    """What is paid for, until when. The period is at least a second long: that of a subscription
-    which is cancelled as it begins ends at Stripe in the second in which it starts.
+    """The period is at least a second long, also where Stripe's ends in the second in which it
+    starts: that of a subscription which is cancelled immediately.
     """
 
     id: str
@@ -123,11 +104,10 @@ class Subscription:
 
     `status` is Stripe's own: incomplete, incomplete_expired, trialing, active, past_due, canceled,
     unpaid or paused. The period is the item's: since version 2025-03-31 the subscription has none.
-    `cancel_at` is when it ends; of one that is cancelled at a date, and not with its period,
-    `cancel_at_period_end` is false. `schedule_id` is there while a change at the end of the period
-    is pending. `as_of` is Stripe's time of this state, where it was read from the API: never later
-    than the moment of the read; of one that came in an event it is None, and `Event.created` takes
-    its place.
+    `cancel_at` is when it ends; `cancel_at_period_end` is false when it is cancelled at another
+    date than the end of its period. `schedule_id` is set while a change at the end of the period is
+    pending. `as_of` is Stripe's time of this state, never later than the moment of the read; it is
+    None for a subscription from an event, where `Event.created` takes its place.
     """
 
     id: str
@@ -154,7 +134,7 @@ class Subscription:
         return self.status in ("canceled", "incomplete_expired")
 
     def ends_with(self, item: SubscriptionItem) -> bool:
-        """Whether it is cancelled and ends with the item's period, or within it."""
+        """Whether it is cancelled for the end of the item's period, or earlier."""
         at = self.cancel_at
         return self.cancel_at_period_end or (at is not None and at <= item.current_period_end)
 
@@ -163,9 +143,9 @@ class Subscription:
 class Invoice:
     """`status` is draft, open, paid, uncollectible or void.
 
-    `period_start` and `period_end` are those of what is paid for: of the newest line that is no
-    proration. `subscription_metadata` are the subscription's when the invoice was made.
-    `net_cents` is what was paid without taxes: the receipts a commission is computed on.
+    `period_start` and `period_end` are those of the newest line that is no proration.
+    `subscription_metadata` is the subscription's when the invoice was created. `net_cents` is the
+    amount paid without taxes, from which commissions are computed.
     `billing_reason` is subscription_create, subscription_cycle, subscription_update or another.
     """
 
@@ -223,7 +203,7 @@ def _subscription(document: Object) -> Subscription:
 
 
 def _items(subscription: Object) -> list[SubscriptionItem]:
-    """Those that can be read: an add-on of another shape does not hide what is ours."""
+    """The items that can be parsed: a malformed add-on does not hide our own item."""
     items: list[SubscriptionItem] = []
     for document in objects(subscription["items"]):
         try:
@@ -247,11 +227,11 @@ def _item(item: Object, subscription: Object) -> SubscriptionItem:
 
 
 def _invoice(document: Object) -> Invoice:
-    """Before version 2025-03-31 an invoice has its subscription and its taxes elsewhere."""
+    """Also parses versions before 2025-03-31, with other fields for subscription and taxes."""
     parent = part(part(document, "parent"), "subscription_details")
     details = parent or part(document, "subscription_details")
     periods = _periods(objects(document.get("lines")))
-    period = max(periods, key=lambda period: integer(period["end"]), default=NOTHING)
+    period = max(periods, key=lambda period: integer(period["end"]), default=EMPTY)
     paid = integer(document["amount_paid"])
     return Invoice(
         id=text(document["id"]),
@@ -280,7 +260,7 @@ def _taxes(invoice: Object) -> int:
 
 
 def _periods(lines: Sequence[Object]) -> list[Object]:
-    """Those of the lines that are no prorations; of all, if every line is one."""
+    """The periods of the lines that are no prorations; of all lines if every line is one."""
     regular = [line["period"] for line in lines if not _is_proration(line)]
     return regular or [line["period"] for line in lines]
 
@@ -289,10 +269,9 @@ def _is_proration(line: Object) -> bool:
     parent = part(line, "parent")
     of_item = part(parent, "subscription_item_details")
     of_invoice = part(parent, "invoice_item_details")
-    document = (of_item.get("proration"), of_invoice.get("proration"), line.get("proration"))
-    return any(value is True for value in document)
+    return any(source.get("proration") is True for source in (of_item, of_invoice, line))
 
 
 def product_name(tier_name: str) -> str:
-    """What a tier is called on the pages of Stripe."""
+    """The name of a tier on Stripe's pages."""
     return f"CookCam {tier_name} Subscription"

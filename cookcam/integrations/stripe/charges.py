@@ -1,4 +1,4 @@
-"""Single payments, and what goes back of them: as Stripe tells it."""
+"""Stripe's payment intents, charges, refunds and disputes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cookcam.integrations.stripe.reading import (
 
 @frozen
 class PaymentIntent:
-    """`status` is succeeded once the money is there; `client_secret` is for the payer alone."""
+    """`status` is succeeded when it is paid; `client_secret` is only for the payer."""
 
     id: str
     status: str
@@ -53,7 +53,7 @@ class PaymentIntent:
 
 @frozen
 class Charge:
-    """`refunded` is true when all of it was; `amount_refunded_cents` is the sum of the refunds."""
+    """`refunded` is true when it is fully refunded."""
 
     id: str
     status: str

@@ -14,29 +14,28 @@ from attrs import define
 
 from cookcam.config.readers import Secret
 from cookcam.integrations.retry import RetryPolicy
-from cookcam.integrations.stripe.asking import PAGE, given, page
+from cookcam.integrations.stripe.checkout import Checkout
 from cookcam.integrations.stripe.connect import Connect
-from cookcam.integrations.stripe.customers import Customers
 from cookcam.integrations.stripe.events import Event
-from cookcam.integrations.stripe.library import Library
 from cookcam.integrations.stripe.payments import Payments
 from cookcam.integrations.stripe.reading import Page
+from cookcam.integrations.stripe.requests import MAX_PAGE, Library, parse_page, without_none
 from cookcam.integrations.stripe.subscriptions import Subscriptions
 
 INTERACTIVE_RETRIES = RetryPolicy(deadline=10.0, attempts=3, initial_delay=0.25, max_delay=2.0)
-"""Two calls in a row stay below the 25 s of an answer."""
+"""Two calls in a row stay below the 25 s limit of a request."""
 
 
 @define(eq=False)
-class Stripe(Customers, Subscriptions, Payments, Connect):
-    """Payments; open it with `Stripe.open`.
+class Stripe(Checkout, Subscriptions, Payments, Connect):
+    """Stripe's API; open it with `Stripe.open`.
 
-    Every operation raises StripeUnavailable (503, with Retry-After) when Stripe does not respond,
-    or responds with 5xx or 429, after all attempts; ServiceTimeout (503) when the policy's deadline
-    passes; ServiceAuthError (500) when it rejects our key; NoSuchObject for an unknown id;
-    KeyReused for an idempotency key that meant something else; StripeRefused for any other refusal
-    and MalformedObject for an answer that cannot be understood (502); besides what its docstring
-    says. Cancelling the caller closes the request at once.
+    Besides the errors in its docstring, every operation raises StripeUnavailable (503, with
+    Retry-After) when Stripe does not respond, or responds with 5xx or 429, after all attempts;
+    ServiceTimeout (503) when the policy's deadline passes; ServiceAuthError (500) when Stripe
+    rejects our key; NoSuchObject for an unknown id; KeyReused for an idempotency key that was used
+    for a different request; StripeRejected for any other rejection; and MalformedObject (502) for a
+    response of another shape. Cancelling the caller closes the request at once.
     """
 
     @classmethod
@@ -48,10 +47,10 @@ class Stripe(Customers, Subscriptions, Payments, Connect):
         api_base: str,
         policy: RetryPolicy = INTERACTIVE_RETRIES,
     ) -> AsyncGenerator[Stripe]:
-        """A client; its connections close with the block.
+        """Opens a client; its connections are closed with the block.
 
-        `api_base` has no version: `https://api.stripe.com`. `policy` bounds each operation, all of
-        its requests together, and repeats each request.
+        `api_base` has no version: `https://api.stripe.com`. The deadline of `policy` is for all
+        requests of an operation together; its attempts are for each request.
         """
         library = Library(secret_key, api_base)
         try:
@@ -60,31 +59,28 @@ class Stripe(Customers, Subscriptions, Payments, Connect):
             with trio.move_on_after(1, shield=True):
                 await library.close()
 
-    def patient(self, policy: RetryPolicy) -> Stripe:
-        """The same client with the same connections under another policy.
-
-        For background work such as reconciliation.
-        """
+    def with_policy(self, policy: RetryPolicy) -> Stripe:
+        """Returns a client with the same connections and another policy."""
         return Stripe(self._library, policy)
 
     async def warm_up(self) -> None:
-        """Imports the library ahead of the first call."""
+        """Imports Stripe's library before the first call."""
         await self._library.client()
 
     async def retrieve_event(self, event_id: str) -> Event:
-        """An event of the last 30 days."""
-        answer = await self._ask(
+        """Reads an event of the last 30 days."""
+        response = await self._request(
             lambda client, options: client.v1.events.retrieve_async(event_id, None, options)
         )
-        return Event.of(answer.document)
+        return Event.of(response.document)
 
     async def list_undelivered_events(
-        self, *, starting_after: str | None = None, limit: int = PAGE
+        self, *, starting_after: str | None = None, limit: int = MAX_PAGE
     ) -> Page[Event]:
-        """A page of the events of the last 30 days that not all endpoints have acknowledged, the
-        newest first."""
-        params = given(delivery_success=False, starting_after=starting_after, limit=limit)
-        answer = await self._ask(
+        """A page of the events of the last 30 days that not every endpoint has acknowledged, newest
+        first."""
+        params = without_none(delivery_success=False, starting_after=starting_after, limit=limit)
+        response = await self._request(
             lambda client, options: client.v1.events.list_async(params, options)
         )
-        return page(answer, Event.of)
+        return parse_page(response, Event.of)

@@ -1,4 +1,4 @@
-"""Connected accounts of creators, and the money that is sent to them."""
+"""Connected accounts of creators, and transfers to them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,28 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from cookcam.integrations.stripe.accounts import Account, AccountLink, Transfer
-from cookcam.integrations.stripe.asking import PAGE, Asking, given, new_key, page, url_in
 from cookcam.integrations.stripe.reading import Page
+from cookcam.integrations.stripe.requests import (
+    MAX_PAGE,
+    StripeRequests,
+    new_idempotency_key,
+    parse_page,
+    parse_url,
+    without_none,
+)
 
 
-class Connect(Asking):
+class Connect(StripeRequests):
     """Part of `Stripe`."""
 
     async def create_account(
         self, *, creator_id: UUID, country: str, email: str | None, idempotency_key: str
     ) -> Account:
-        """An express account that can receive transfers, with `metadata.creator_id`.
+        """Creates an express account that can receive transfers, with `metadata.creator_id`.
 
-        Raises StripeRefused for a country that Stripe does not serve.
+        Raises StripeRejected for a country that Stripe does not serve.
         """
-        params = given(
+        params = without_none(
             type="express",
             country=country,
             email=email,
@@ -28,46 +35,46 @@ class Connect(Asking):
             capabilities={"transfers": {"requested": True}},
             metadata={"creator_id": str(creator_id), "platform": "cookcam"},
         )
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.accounts.create_async(params, options),
             idempotency_key,
         )
-        return Account.of(answer.document)
+        return Account.of(response.document)
 
     async def retrieve_account(self, account_id: str) -> Account:
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.accounts.retrieve_async(account_id, None, options)
         )
-        return Account.of(answer.document)
+        return Account.of(response.document)
 
     async def create_account_link(
         self, account_id: str, *, return_url: str, refresh_url: str
     ) -> AccountLink:
-        """A page on which the owner of an account tells Stripe what it needs to know."""
-        params = given(
+        """Creates an onboarding page for the owner of an account."""
+        params = without_none(
             account=account_id,
             return_url=return_url,
             refresh_url=refresh_url,
             type="account_onboarding",
         )
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.account_links.create_async(params, options),
-            new_key(),
+            new_idempotency_key(),
         )
-        return AccountLink.of(answer.document)
+        return AccountLink.of(response.document)
 
     async def create_login_link(self, account_id: str) -> str:
-        """The address of the account's dashboard, for one visit.
+        """Creates a single-use URL of the account's dashboard.
 
-        Raises StripeRefused for an account whose onboarding is not complete.
+        Raises StripeRejected for an account whose onboarding is not complete.
         """
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.accounts.login_links.create_async(
                 account_id, None, options
             ),
-            new_key(),
+            new_idempotency_key(),
         )
-        return url_in(answer)
+        return parse_url(response)
 
     async def create_transfer(
         self,
@@ -79,29 +86,23 @@ class Connect(Asking):
         currency: str = "usd",
         transfer_group: str | None = None,
     ) -> Transfer:
-        """Sends money to a connected account: once for an idempotency key, in 24 hours at least.
+        """Transfers money to a connected account, once for each idempotency key in 24 hours.
 
-        Raises StripeRefused, with `stripe_code` "balance_insufficient" when our balance is too
+        Raises StripeRejected, with `stripe_code` "balance_insufficient" when our balance is too
         low and "insufficient_capabilities_for_transfer" when the account cannot receive it.
         """
-        params = given(
+        params = without_none(
             amount=amount_cents,
             currency=currency,
             destination=account_id,
             metadata=dict(metadata),
             transfer_group=transfer_group,
         )
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.transfers.create_async(params, options),
             idempotency_key,
         )
-        return Transfer.of(answer.document)
-
-    async def retrieve_transfer(self, transfer_id: str) -> Transfer:
-        answer = await self._ask(
-            lambda client, options: client.v1.transfers.retrieve_async(transfer_id, None, options)
-        )
-        return Transfer.of(answer.document)
+        return Transfer.of(response.document)
 
     async def list_transfers(
         self,
@@ -109,16 +110,16 @@ class Connect(Asking):
         account_id: str | None = None,
         transfer_group: str | None = None,
         starting_after: str | None = None,
-        limit: int = PAGE,
+        limit: int = MAX_PAGE,
     ) -> Page[Transfer]:
-        """A page of the transfers to one account, of one group, or of all."""
-        params = given(
+        """A page of the transfers, of one account or one group if given."""
+        params = without_none(
             destination=account_id,
             transfer_group=transfer_group,
             starting_after=starting_after,
             limit=limit,
         )
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.transfers.list_async(params, options)
         )
-        return page(answer, Transfer.of)
+        return parse_page(response, Transfer.of)

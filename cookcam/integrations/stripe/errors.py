@@ -23,19 +23,19 @@ from cookcam.integrations.retry_after import seconds_to_wait
 if TYPE_CHECKING:
     from stripe import StripeError
 
-MAX_RETRY_AFTER = 2
+DEFAULT_RETRY_AFTER = 2
 """Default Retry-After in seconds, when Stripe sends none."""
 
 
 @define(slots=False, eq=False)
 class StripeUnavailable(ServiceUnavailable):
-    """Stripe does not answer, answers 5xx, or has had enough requests from us.
+    """Stripe did not respond, or responded with 5xx or 429.
 
-    After a change it may have been made: what is asked again has to have the same idempotency key.
-    `retry_after` is in whole seconds.
+    A write may have been executed: repeat it with the same idempotency key. `retry_after` is in
+    whole seconds.
     """
 
-    retry_after: int = field(default=MAX_RETRY_AFTER, kw_only=True)
+    retry_after: int = field(default=DEFAULT_RETRY_AFTER, kw_only=True)
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -44,7 +44,7 @@ class StripeUnavailable(ServiceUnavailable):
 
 @define(slots=False, eq=False)
 class CardDeclined(PaymentError):
-    """The payer's bank, or Stripe, refused the payment; `decline_code` is the reason, if known."""
+    """The payer's bank, or Stripe, declined the payment; `decline_code` is the reason, if sent."""
 
     default_message: ClassVar[str] = "The card was declined"
 
@@ -55,8 +55,7 @@ class CardDeclined(PaymentError):
 class StripeRejected(ServiceError):
     """Stripe rejected the request. `stripe_code` and `param` have the reason, if sent.
 
-    Where an operation can mean something else by a refusal, its docstring says so; where it does
-    not, the request was wrong, and that is a fault of ours.
+    Unless the operation's docstring says otherwise, the request was wrong, which is our error.
     """
 
     stripe_status: int = field(default=400, kw_only=True)
@@ -65,16 +64,16 @@ class StripeRejected(ServiceError):
 
 
 class NoSuchObject(StripeRejected):
-    """There is no such object, or it is not ours to see."""
+    """The object does not exist, or our key has no access to it."""
 
 
 class KeyReused(StripeRejected):
-    """The idempotency key was used before, for a request that said something else."""
+    """The idempotency key was used before, for a different request."""
 
 
 @define(slots=False, eq=False)
 class AttemptFailed(Exception):
-    """One request failed with `error`; `wait` is how many seconds Stripe asks to stay away."""
+    """One request failed with `error`; `wait` is Stripe's Retry-After in seconds."""
 
     error: AppError
     repeatable: bool
@@ -82,7 +81,7 @@ class AttemptFailed(Exception):
 
 
 def failure_of(error: StripeError) -> AttemptFailed:
-    """What an exception of the stripe library means."""
+    """Translates an exception of the stripe library."""
     import stripe
 
     status, headers = error.http_status or 0, error.headers or {}
@@ -91,20 +90,20 @@ def failure_of(error: StripeError) -> AttemptFailed:
     if isinstance(error, stripe.APIConnectionError):
         return AttemptFailed(StripeUnavailable(), repeatable=True)
     if isinstance(error, stripe.RateLimitError):
-        unavailable = StripeUnavailable(retry_after=max(MAX_RETRY_AFTER, ceil(wait)))
+        unavailable = StripeUnavailable(retry_after=max(DEFAULT_RETRY_AFTER, ceil(wait)))
         return AttemptFailed(unavailable, advice != "false", wait)
     if status == 409 or status >= 500 or status < 400:
-        # 409: another request with our key is being worked on. Below 400: an answer in pieces.
+        # 409: another request with our key is in progress. Below 400: an incomplete response.
         # Stripe stores a 500 under the idempotency key and would return it again.
-        unavailable = StripeUnavailable(retry_after=max(MAX_RETRY_AFTER, ceil(wait)))
+        unavailable = StripeUnavailable(retry_after=max(DEFAULT_RETRY_AFTER, ceil(wait)))
         return AttemptFailed(unavailable, advice != "false", wait)
-    return AttemptFailed(_refusal(error, status), repeatable=False)
+    return AttemptFailed(_rejection(error, status), repeatable=False)
 
 
-def _refusal(error: StripeError, status: int) -> AppError:
+def _rejection(error: StripeError, status: int) -> AppError:
     import stripe
 
-    # Some exceptions of the library do not carry the code themselves.
+    # Some exceptions of the library have the code only in `error.error`.
     code: str | None = error.code or getattr(error.error, "code", None)
     if isinstance(error, stripe.CardError):
         return CardDeclined(decline_code=getattr(error.error, "decline_code", None) or code)

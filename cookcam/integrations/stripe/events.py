@@ -21,14 +21,14 @@ from cookcam.errors import BadRequest
 from cookcam.integrations.stripe.reading import MalformedObject, Object, text_or_none
 
 TOLERANCE = 300
-"""Seconds between the signing and now, at most."""
+"""Maximum difference between the signature's time and now, in seconds."""
 
-SIGNATURES_READ = 16
-"""Of one header. Stripe sends one for each secret that is valid, which are two at most."""
+MAX_SIGNATURES = 16
+"""Signatures read from one header. Stripe sends one for each valid secret, at most two."""
 
 
 class InvalidSignature(BadRequest):
-    """The signature is invalid or too old. `message` is one of the words
+    """The signature is invalid or too old. `message` is one of
 
     "Missing signature", "Malformed signature", "No matching signature", "Timestamp outside the
     tolerance".
@@ -37,11 +37,11 @@ class InvalidSignature(BadRequest):
 
 @frozen
 class Event:
-    """Something that happened at Stripe.
+    """`account` is the connected account of the event, None for our own.
 
-    `account` is the connected account it happened in, None for our own. `object` is what it
-    happened to, as it was then: give it to `of` of its class. `previous` has the
-    former values of what an `...updated` event changed. `payload` is the whole event.
+    `object` is the object at the time of the event; parse it with `of` of its class. `previous`
+    has the previous values of the fields that an `...updated` event changed. `payload` is the whole
+    event.
     """
 
     id: str
@@ -87,19 +87,19 @@ def verify(
     now: datetime,
     tolerance: int = TOLERANCE,
 ) -> Event:
-    """The event in `payload`, the body of a request as it came; `signature` is its header.
+    """Verifies and parses the raw body of a webhook request; `signature` is its header.
 
-    Any of `secrets` may have signed it: while a secret is replaced, the old and the new one do.
-    Raises InvalidSignature, and MalformedObject for what is signed and no event.
+    A signature by any of `secrets` is valid: while a secret is rotated there are two. Raises
+    InvalidSignature, and MalformedObject for a signed body that is no event.
     """
     if not signature:
         raise InvalidSignature("Missing signature")
-    time, given = _parts(signature)
+    time, signatures = _parts(signature)
     signed = b"%d." % time + payload
     matches = [
         hmac.compare_digest(_mac(secret, signed), candidate)
         for secret in secrets
-        for candidate in given
+        for candidate in signatures
     ]
     if not any(matches):
         raise InvalidSignature("No matching signature")
@@ -119,15 +119,15 @@ def _mac(secret: Secret, signed: bytes) -> bytes:
 
 
 def _parts(header: str) -> tuple[int, list[bytes]]:
-    """The time and the signatures of scheme v1; other schemes are passed over."""
+    """Parses the time and the signatures of scheme v1; other schemes are ignored."""
     pairs = [item.strip().partition("=") for item in header.split(",")]
     times = [value for key, _, value in pairs if key == "t"]
-    given = list(_ascii(value for key, _, value in pairs if key == "v1"))
+    signatures = list(_ascii(value for key, _, value in pairs if key == "v1"))
     if len(times) != 1 or not (times[0].isascii() and times[0].isdigit() and len(times[0]) <= 12):
         raise InvalidSignature("Malformed signature")
-    if not given:
+    if not signatures:
         raise InvalidSignature("Malformed signature")
-    return int(times[0]), given[:SIGNATURES_READ]
+    return int(times[0]), signatures[:MAX_SIGNATURES]
 
 
 def _ascii(values: Iterator[str]) -> Iterator[bytes]:

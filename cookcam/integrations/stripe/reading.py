@@ -17,12 +17,12 @@ from attrs import frozen
 from cookcam.errors import ServiceError
 
 API_VERSION: Final = "2025-05-28.basil"
-"""The version that requests ask for; endpoints of webhooks have to be made with the same one."""
+"""The API version of our requests; webhook endpoints must be created with the same one."""
 
 Object: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
 
-NOTHING: Final[Object] = {}
+EMPTY: Final[Object] = {}
 
 
 class MalformedObject(ServiceError):
@@ -31,9 +31,11 @@ class MalformedObject(ServiceError):
 
 @frozen
 class Page(Generic[T]):
-    """A page of a list, newest first. `next_after` goes into `starting_after`; None: the last.
+    """A page of a list, newest first.
 
-    `unreadable` is how many of its objects are not of their documented shape; they are logged and
+    `next_after` is the `starting_after` of the next page, None on the last page.
+
+    `unreadable` is the number of objects without their documented shape; they are logged and
     left out of `items`.
     """
 
@@ -42,9 +44,10 @@ class Page(Generic[T]):
     unreadable: int = 0
 
 
-def read(read: Callable[[], T]) -> T:
+def read(parse: Callable[[], T]) -> T:
+    """Calls `parse`. Raises MalformedObject where it fails on the shape of its document."""
     try:
-        return read()
+        return parse()
     except (
         KeyError,
         TypeError,
@@ -78,7 +81,7 @@ def integer_or_zero(value: object) -> int:
 
 
 def objects(value: object) -> Sequence[Object]:
-    """What a list of Stripe holds; nothing where it is null or absent."""
+    """The objects of a list of Stripe; empty where it is null or absent."""
     if isinstance(value, Mapping):
         value = cast("Object", value).get("data")
     if value is None:
@@ -108,10 +111,10 @@ def metadata_of(document: Object) -> Mapping[str, str]:
 
 
 def part(document: Object, name: str) -> Object:
-    """An object inside; an empty one where there is none."""
+    """A nested object; empty where it is null or absent."""
     part: object = document.get(name)
     if part is None:
-        return NOTHING
+        return EMPTY
     if not isinstance(part, Mapping):
         raise TypeError("not an object")
     return cast("Object", part)

@@ -1,4 +1,4 @@
-"""Subscriptions at Stripe: reading, changing and ending them."""
+"""Reads, changes and cancels subscriptions at Stripe."""
 
 from __future__ import annotations
 
@@ -6,34 +6,40 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 from urllib.parse import quote
 
-from cookcam.integrations.stripe.asking import PAGE, Asking, Send, given, page
 from cookcam.integrations.stripe.billing import Interval, Subscription, product_name
 from cookcam.integrations.stripe.errors import NoSuchObject, StripeRejected
 from cookcam.integrations.stripe.reading import MalformedObject, Object, Page
+from cookcam.integrations.stripe.requests import (
+    MAX_PAGE,
+    Send,
+    StripeRequests,
+    parse_page,
+    without_none,
+)
 
 
-class Subscriptions(Asking):
+class Subscriptions(StripeRequests):
     """Part of `Stripe`."""
 
     async def retrieve_subscription(self, subscription_id: str) -> Subscription:
-        """A subscription as it is now, an ended one too."""
-        answer = await self._ask(
-            _reading(f"/v1/subscriptions/{quote(subscription_id, safe='')}", {})
+        """The current state of a subscription, also of one that has ended."""
+        response = await self._request(
+            _raw_get(f"/v1/subscriptions/{quote(subscription_id, safe='')}", {})
         )
-        return Subscription.of(answer.document, answer.as_of)
+        return Subscription.of(response.document, response.as_of)
 
     async def list_subscriptions(
         self,
         *,
         customer_id: str | None = None,
         starting_after: str | None = None,
-        limit: int = PAGE,
+        limit: int = MAX_PAGE,
     ) -> Page[Subscription]:
-        """A page of the subscriptions of all states, of one customer or of all."""
-        params = given(status="all", limit=limit, customer=customer_id)
-        params |= given(starting_after=starting_after)
-        answer = await self._ask(_reading("/v1/subscriptions", params))
-        return page(answer, lambda document: Subscription.of(document, answer.as_of))
+        """A page of the subscriptions in every status, of one customer if given."""
+        params = without_none(status="all", limit=limit, customer=customer_id)
+        params |= without_none(starting_after=starting_after)
+        response = await self._request(_raw_get("/v1/subscriptions", params))
+        return parse_page(response, lambda document: Subscription.of(document, response.as_of))
 
     async def change_subscription(
         self,
@@ -48,17 +54,17 @@ class Subscriptions(Asking):
         idempotency_key: str,
         currency: str = "usd",
     ) -> Subscription:
-        """Moves an item of a subscription to another price; `metadata.tier_id` follows.
+        """Changes the price of an item, and `metadata.tier_id` with it.
 
-        "now" charges the difference for the rest of the period at once, and takes back a pending
-        cancellation or change. "period_end" leaves it as it is until then: the answer has the old
-        price and a `schedule_id`, and Stripe tells `customer.subscription.updated` when the time
-        comes. Raises CardDeclined (402), and then the price is the old one.
+        "now" charges the difference for the rest of the period at once, and removes a pending
+        cancellation or change. "period_end" schedules the change: the result has the old price and
+        a `schedule_id`, and Stripe sends `customer.subscription.updated` at the end of the period.
+        Raises CardDeclined (402), and then the price is unchanged.
 
-        Several requests, at most five, each with a key made of `idempotency_key`: asked again
-        with the same one, it goes on where it stopped.
+        Sends up to five requests, each with a key derived from `idempotency_key`, so that a
+        repetition with the same key continues where the first call stopped.
         """
-        with self._in_time():
+        with self._deadline():
             product_id = await self._product(tier_id, tier_name, idempotency_key)
             subscription = await self.retrieve_subscription(subscription_id)
             price = {
@@ -79,29 +85,26 @@ class Subscriptions(Asking):
                 proration_behavior="always_invoice",
                 payment_behavior="error_if_incomplete",
                 metadata=metadata,
-                **_going_on(subscription),
+                **_resume_params(subscription),
             )
 
     async def set_cancel_at_period_end(
         self, subscription_id: str, cancel: bool, *, idempotency_key: str
     ) -> Subscription:
-        """Lets a subscription end with its period, or go on after all.
+        """Cancels a subscription at the end of its period, or resumes it.
 
-        A change that was pending for the end of the period is dropped. Up to three requests.
+        Drops a change that is scheduled for the end of the period. Sends up to three requests.
         """
-        with self._in_time():
+        with self._deadline():
             subscription = await self.retrieve_subscription(subscription_id)
             await self._drop_schedule(subscription, idempotency_key)
-            change = {"cancel_at_period_end": True} if cancel else _going_on(subscription)
+            change = {"cancel_at_period_end": True} if cancel else _resume_params(subscription)
             return await self._update_subscription(subscription_id, idempotency_key, **change)
 
     async def cancel_subscription_now(self, subscription_id: str) -> Subscription:
-        """Ends a subscription, without giving money back; one that has ended is no error.
-
-        Stripe needs no idempotency key for that.
-        """
+        """Cancels a subscription at once, without a refund. Idempotent, also without a key."""
         try:
-            answer = await self._ask(
+            response = await self._request(
                 lambda client, options: client.v1.subscriptions.cancel_async(
                     subscription_id, None, options
                 )
@@ -111,22 +114,22 @@ class Subscriptions(Asking):
             if not ended.is_over:
                 raise
             return ended
-        return Subscription.of(answer.document, answer.as_of)
+        return Subscription.of(response.document, response.as_of)
 
     async def _update_subscription(
         self, subscription_id: str, key: str, **changes: Any
     ) -> Subscription:
         params: Any = changes
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.subscriptions.update_async(
                 subscription_id, params, options
             ),
             key,
         )
-        return Subscription.of(answer.document, answer.as_of)
+        return Subscription.of(response.document, response.as_of)
 
     async def _product(self, tier_id: int, tier_name: str, key: str) -> str:
-        """The product of a tier, made if need be: a price that changes cannot bring its own."""
+        """Creates the product of a tier if missing: a changed price cannot contain its own."""
         product_id = f"cookcam_tier_{tier_id}"
         params: Any = {
             "id": product_id,
@@ -134,41 +137,41 @@ class Subscriptions(Asking):
             "metadata": {"tier_id": str(tier_id)},
         }
         try:
-            await self._ask(
+            await self._request(
                 lambda client, options: client.v1.products.create_async(params, options),
                 f"{key}:product",
             )
-        except StripeRejected as refused:
-            if refused.stripe_code != "resource_already_exists":
+        except StripeRejected as rejection:
+            if rejection.stripe_code != "resource_already_exists":
                 raise
         return product_id
 
     async def _schedule(
         self, subscription: Subscription, item_id: str, price: Object, metadata: Object, key: str
     ) -> None:
-        """Lets the present prices run to the end of the period, and `price` follow on the item."""
+        """Keeps the current prices until the end of the period; the item has `price` after it."""
         if subscription.schedule_id is not None:
-            known = subscription.schedule_id
-            answer = await self._ask(
+            existing_id = subscription.schedule_id
+            response = await self._request(
                 lambda client, options: client.v1.subscription_schedules.retrieve_async(
-                    known, None, options
+                    existing_id, None, options
                 )
             )
         else:
-            made_from: Any = {"from_subscription": subscription.id}
-            answer = await self._ask(
+            source: Any = {"from_subscription": subscription.id}
+            response = await self._request(
                 lambda client, options: client.v1.subscription_schedules.create_async(
-                    made_from, options
+                    source, options
                 ),
                 f"{key}:schedule",
             )
         try:
-            schedule_id, phase = str(answer.document["id"]), answer.document["current_phase"]
+            schedule_id, phase = str(response.document["id"]), response.document["current_phase"]
             start, end = phase["start_date"], phase["end_date"]
         except (KeyError, TypeError):
             raise MalformedObject from None
-        present = [{"price": item.price.id, "quantity": 1} for item in subscription.items]
-        following = [
+        current_items = [{"price": item.price.id, "quantity": 1} for item in subscription.items]
+        next_items = [
             {"price_data": price, "quantity": 1}
             if item.id == item_id
             else {"price": item.price.id, "quantity": 1}
@@ -178,16 +181,16 @@ class Subscriptions(Asking):
             "end_behavior": "release",
             "proration_behavior": "none",
             "phases": [
-                {"items": present, "start_date": start, "end_date": end},
+                {"items": current_items, "start_date": start, "end_date": end},
                 {
-                    "items": following,
+                    "items": next_items,
                     "iterations": 1,
                     "metadata": metadata,
                     "proration_behavior": "none",
                 },
             ],
         }
-        await self._ask(
+        await self._request(
             lambda client, options: client.v1.subscription_schedules.update_async(
                 schedule_id, params, options
             ),
@@ -197,7 +200,7 @@ class Subscriptions(Asking):
     async def _drop_schedule(self, subscription: Subscription, key: str) -> None:
         schedule_id = subscription.schedule_id
         if schedule_id is not None:
-            await self._ask(
+            await self._request(
                 lambda client, options: client.v1.subscription_schedules.release_async(
                     schedule_id, None, options
                 ),
@@ -205,18 +208,18 @@ class Subscriptions(Asking):
             )
 
 
-def _going_on(subscription: Subscription) -> dict[str, Any]:
-    """The parameters that take back a cancellation. Stripe takes only one of the two."""
+def _resume_params(subscription: Subscription) -> dict[str, Any]:
+    """The parameters that undo a cancellation. Stripe accepts only one of the two."""
     if subscription.cancel_at is not None and not subscription.cancel_at_period_end:
         return {"cancel_at": ""}
     return {"cancel_at_period_end": False}
 
 
-def _reading(path: str, params: Mapping[str, Any]) -> Send:
-    """A request as the library sends it, its answer as text.
+def _raw_get(path: str, params: Mapping[str, Any]) -> Send:
+    """A GET request without the library's response objects.
 
-    Making objects of the library takes longer than the rest: of a hundred thousand subscriptions in
-    reconciliation, and of the one that a webhook waits for.
+    Creating those takes longer than the rest of the request, which matters in reconciliation
+    (100,000 subscriptions) and in webhooks.
     """
     return lambda client, options: cast("Any", client).raw_request_async(
         "get", path, **params, **options

@@ -58,7 +58,7 @@ class Reconciling:
             of_stripe = [StripeSource(client, catalogue, ledger.store, now)] if client else []
             return [*of_stripe, *stores]
 
-        patient = stripe.patient(PATIENT) if stripe is not None else None
+        patient = stripe.with_policy(PATIENT) if stripe is not None else None
         return cls(
             Reconciliation(store, sources(patient), corrections, now, metrics),
             UserReconciliation(store, sources(stripe), corrections, now),

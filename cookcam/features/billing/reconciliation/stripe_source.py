@@ -25,7 +25,7 @@ PATIENT: Final = RetryPolicy(deadline=25.0, attempts=3, initial_delay=1.0)
 
 @frozen
 class StripeSource:
-    """`stripe` repeats as long as its policy says: give it `Stripe.patient(PATIENT)`."""
+    """`stripe` repeats as long as its policy says: give it `Stripe.with_policy(PATIENT)`."""
 
     stripe: Stripe
     catalogue: Catalogue

@@ -1,4 +1,4 @@
-"""Customers of Stripe, and the pages on which they pay."""
+"""Checkout and customer portal: the pages of Stripe on which users pay."""
 
 from __future__ import annotations
 
@@ -6,26 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from cookcam.integrations.stripe.asking import Asking, new_key, url_in
-from cookcam.integrations.stripe.billing import CheckoutSession, Customer, Interval, product_name
+from cookcam.integrations.stripe.billing import CheckoutSession, Interval, product_name
 from cookcam.integrations.stripe.errors import NoSuchObject, StripeRejected
+from cookcam.integrations.stripe.requests import StripeRequests, new_idempotency_key, parse_url
 
 
-class Customers(Asking):
+class Checkout(StripeRequests):
     """Part of `Stripe`."""
-
-    async def create_customer(
-        self, *, user_id: UUID, email: str | None, idempotency_key: str
-    ) -> Customer:
-        """A customer with `metadata.user_id`."""
-        params: Any = {"metadata": {"user_id": str(user_id)}}
-        if email is not None:
-            params["email"] = email
-        answer = await self._ask(
-            lambda client, options: client.v1.customers.create_async(params, options),
-            idempotency_key,
-        )
-        return Customer.of(answer.document)
 
     async def create_checkout_session(
         self,
@@ -43,19 +30,19 @@ class Customers(Asking):
         email: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> CheckoutSession:
-        """A page on which a user subscribes by card; the user goes to its `url`.
+        """Creates a page (`url`) on which a user subscribes by card.
 
-        `client_reference_id` is the user, and `metadata` with `user_id` and `tier_id` is on the
-        session and on the subscription that comes of it. With `customer_id` the page knows the
-        customer; without, it makes one, for `email` if given.
+        `client_reference_id` is the user's id. The session and its subscription have `metadata`
+        with `user_id` and `tier_id`. Without `customer_id` Stripe creates a customer, with `email`
+        if it is passed.
         """
-        known = {**(metadata or {}), "user_id": str(user_id), "tier_id": str(tier_id)}
+        all_metadata = {**(metadata or {}), "user_id": str(user_id), "tier_id": str(tier_id)}
         params: Any = {
             "mode": "subscription",
             "payment_method_types": ["card"],
             "client_reference_id": str(user_id),
-            "metadata": known,
-            "subscription_data": {"metadata": known},
+            "metadata": all_metadata,
+            "subscription_data": {"metadata": all_metadata},
             "success_url": success_url,
             "cancel_url": cancel_url,
             "line_items": [
@@ -77,30 +64,31 @@ class Customers(Asking):
             params["customer"] = customer_id
         elif email is not None:
             params["customer_email"] = email
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.checkout.sessions.create_async(params, options),
             idempotency_key,
         )
-        return CheckoutSession.of(answer.document)
+        return CheckoutSession.of(response.document)
 
     async def retrieve_checkout_session(self, session_id: str) -> CheckoutSession:
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.checkout.sessions.retrieve_async(
                 session_id, None, options
             )
         )
-        return CheckoutSession.of(answer.document)
+        return CheckoutSession.of(response.document)
 
     async def expire_checkout_session(self, session_id: str) -> CheckoutSession:
-        """Ends an open session, so that it cannot be paid any more; one that has ended already, by
-        a payment too, is given as it is.
+        """Expires an open session, so that it cannot be paid any more.
+
+        Returns a session that is complete or expired already as it is.
         """
         try:
-            answer = await self._ask(
+            response = await self._request(
                 lambda client, options: client.v1.checkout.sessions.expire_async(
                     session_id, None, options
                 ),
-                new_key(),
+                new_idempotency_key(),
             )
         except NoSuchObject:
             raise
@@ -109,13 +97,13 @@ class Customers(Asking):
             if session.status == "open":
                 raise
             return session
-        return CheckoutSession.of(answer.document)
+        return CheckoutSession.of(response.document)
 
     async def create_portal_session(self, *, customer_id: str, return_url: str) -> str:
-        """The address of a page on which a customer manages cards and subscriptions."""
+        """Creates a page on which a customer manages cards and subscriptions; returns its URL."""
         params: Any = {"customer": customer_id, "return_url": return_url}
-        answer = await self._ask(
+        response = await self._request(
             lambda client, options: client.v1.billing_portal.sessions.create_async(params, options),
-            new_key(),
+            new_idempotency_key(),
         )
-        return url_in(answer)
+        return parse_url(response)
