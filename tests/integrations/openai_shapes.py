@@ -20,7 +20,7 @@ class Suggestion:
 
 @frozen
 class Suggestions:
-    recipes: list[Suggestion] = described("three ideas", least=3, most=3)
+    recipes: list[Suggestion] = described("three ideas", min_items=3, max_items=3)
 
 
 @frozen
@@ -54,8 +54,8 @@ class FullRecipe:
     difficulty: str = described("for whom")
     calories: float = described("of one serving", name="caloriesPerServing", minimum=0)
     macros: Macros = described("of one serving")
-    ingredients: list[Ingredient] = described("all of them", least=1)
-    steps: tuple[Step, ...] = described("at most eight", least=1, most=8)
+    ingredients: list[Ingredient] = described("all of them", min_items=1)
+    steps: tuple[Step, ...] = described("at most eight", min_items=1, max_items=8)
     finishing_tip: str | None = described("last words", name="finishingTip")
     social_caption: str = described("to share", name="socialCaption")
 
@@ -83,4 +83,4 @@ class Detected:
 
 @frozen
 class Photograph:
-    ingredients: list[Detected] = described("what is seen", most=10)
+    ingredients: list[Detected] = described("what is seen", max_items=10)

@@ -23,7 +23,7 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from cookcam.integrations.openai import ModelOutOfTime, OpenAI, UnusableReply
+from cookcam.integrations.openai import ModelTimeout, OpenAI, UnusableCompletion
 from cookcam.integrations.openai.prompts import data_block
 from cookcam.integrations.openai.usage import Tokens, cost
 from cookcam.integrations.retry_after import seconds_to_wait
@@ -60,7 +60,7 @@ async def model(fake: FakeOpenAI, metrics: Metrics) -> AsyncIterator[OpenAI]:
 
 
 async def test_an_answer_has_the_shape_that_was_asked_for(model: OpenAI, fake: FakeOpenAI):
-    response = await model.structured(Suggestions, **question())
+    response = await model.complete(Suggestions, **question())
     assert len({recipe.title for recipe in response.recipes}) == 3
     (received,) = fake.received
     assert received.outcome == "answered"
@@ -74,7 +74,7 @@ async def test_an_answer_has_the_shape_that_was_asked_for(model: OpenAI, fake: F
 
 async def test_photographs_travel_as_data_urls(model: OpenAI, fake: FakeOpenAI):
     asked = question(name="photograph", images=[b"\xff\xd8 the bytes"])
-    response = await model.structured(Photograph, **asked)
+    response = await model.complete(Photograph, **asked)
     assert 1 <= len(response.ingredients) <= 10
     (url,) = fake.received[0].question.images
     head, _, encoded = url.partition(",")
@@ -93,7 +93,7 @@ async def test_an_unusable_answer_is_asked_for_once_more(
     model: OpenAI, fake: FakeOpenAI, metrics: Metrics, kind: Any, outcome: str
 ):
     fake.behaviour.fault = Fault(kind, times=1)
-    response = await model.structured(Suggestions, **question())
+    response = await model.complete(Suggestions, **question())
     assert len(response.recipes) == 3
     assert len(fake.received) == 2
     assert samples(metrics, "model_requests_total") == {
@@ -107,8 +107,8 @@ async def test_a_second_unusable_answer_is_the_end(
     model: OpenAI, fake: FakeOpenAI, kind: Any, reason: str
 ):
     fake.behaviour.fault = Fault(kind)
-    with pytest.raises(UnusableReply) as caught:
-        await model.structured(Suggestions, **question())
+    with pytest.raises(UnusableCompletion) as caught:
+        await model.complete(Suggestions, **question())
     assert (caught.value.reason, caught.value.status) == (reason, 502)
     assert len(fake.received) == 2
 
@@ -119,22 +119,22 @@ async def test_a_check_rejects_an_answer_and_a_fault_in_it_is_not_hidden(
     def no_broccoli(response: Suggestions) -> None:
         raise ValueError("broccoli")
 
-    with pytest.raises(UnusableReply):
-        await model.structured(Suggestions, **question(check=no_broccoli))
+    with pytest.raises(UnusableCompletion):
+        await model.complete(Suggestions, **question(check=no_broccoli))
     assert len(fake.received) == 2
 
     def broken(response: Suggestions) -> None:
         raise LookupError("a fault of the caller")
 
     with pytest.raises(LookupError):
-        await model.structured(Suggestions, **question(check=broken))
+        await model.complete(Suggestions, **question(check=broken))
 
 
 async def test_a_refusal_to_serve_is_waited_out_as_long_as_asked(
     autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
     fake.behaviour.fault = Fault("status", times=1, status=429, retry_after=20)
-    await model.structured(Suggestions, **question())
+    await model.complete(Suggestions, **question())
     first, second = fake.received
     assert 20 <= second.began - first.began <= 21
 
@@ -142,7 +142,7 @@ async def test_a_refusal_to_serve_is_waited_out_as_long_as_asked(
 async def test_a_wait_beyond_the_deadline_is_not_begun(model: OpenAI, fake: FakeOpenAI):
     fake.behaviour.fault = Fault("status", status=429, retry_after=51)
     with pytest.raises(RateLimited) as caught:
-        await model.structured(Suggestions, **question(seconds=50))
+        await model.complete(Suggestions, **question(seconds=50))
     assert caught.value.retry_after == 51
     assert len(fake.received) == 1
 
@@ -170,7 +170,7 @@ async def test_what_openai_refuses_becomes_an_error_of_ours(
 ):
     fake.behaviour.fault = fault
     with pytest.raises(error) as caught:
-        await model.structured(Suggestions, **question())
+        await model.complete(Suggestions, **question())
     assert type(caught.value) is error
     assert len(fake.received) == requests
 
@@ -180,7 +180,7 @@ async def test_one_failure_is_not_noticed(
     autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI, kind: Any
 ):
     fake.behaviour.fault = Fault(kind, times=1)
-    assert len((await model.structured(Suggestions, **question())).recipes) == 3
+    assert len((await model.complete(Suggestions, **question())).recipes) == 3
 
 
 async def test_a_wrong_key_is_our_fault():
@@ -189,7 +189,7 @@ async def test_a_wrong_key_is_our_fault():
         open_model(fake, api_key=Secret("sk-wrong")) as model,
     ):
         with pytest.raises(ServiceAuthError):
-            await model.structured(Suggestions, **question())
+            await model.complete(Suggestions, **question())
         with pytest.raises(ServiceAuthError):
             await model.reachable()
 
@@ -199,15 +199,15 @@ async def test_nobody_there_is_a_503(autojump_clock: MockClock, fake: FakeOpenAI
         address = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     async with open_model(fake, base_url=address) as model:
         with pytest.raises(ServiceUnavailable):
-            await model.structured(Suggestions, **question())
+            await model.complete(Suggestions, **question())
 
 
 async def test_the_deadline_ends_the_request_upstream(
     autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI, metrics: Metrics
 ):
     fake.behaviour.fault = Fault("hang")
-    with pytest.raises(ModelOutOfTime) as caught:
-        await model.structured(Suggestions, **question(seconds=50))
+    with pytest.raises(ModelTimeout) as caught:
+        await model.complete(Suggestions, **question(seconds=50))
     assert caught.value.status == 504
     (received,) = fake.received
     with trio.fail_after(0.1):
@@ -222,8 +222,8 @@ async def test_a_deadline_covers_both_attempts(
     fake.behaviour.delay = 30
     fake.behaviour.fault = Fault("garbage")
     began = trio.current_time()
-    with pytest.raises(ModelOutOfTime):
-        await model.structured(Suggestions, **question(seconds=50))
+    with pytest.raises(ModelTimeout):
+        await model.complete(Suggestions, **question(seconds=50))
     assert trio.current_time() - began == pytest.approx(50)
     await fake.received[1].ended()
     assert [received.outcome for received in fake.received] == ["answered", "disconnected"]
@@ -233,7 +233,7 @@ async def test_a_slow_answer_is_an_answer(
     autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
     fake.behaviour.delay = 5
-    assert (await model.structured(Suggestions, **question())).recipes
+    assert (await model.complete(Suggestions, **question())).recipes
     assert fake.received[0].seconds == pytest.approx(5)
 
 
@@ -244,7 +244,7 @@ async def test_cancelling_the_caller_ends_the_request_upstream(
     async with trio.open_nursery() as nursery:
 
         async def ask() -> None:
-            await model.structured(Suggestions, **question())
+            await model.complete(Suggestions, **question())
 
         nursery.start_soon(ask)
         received = await fake.request(0)
@@ -253,7 +253,7 @@ async def test_cancelling_the_caller_ends_the_request_upstream(
         await received.ended()
     assert received.outcome == "disconnected"
     assert samples(metrics, "model_requests_total") == {(MODEL, "suggestions", "cancelled"): 1}
-    assert (await model.structured(Suggestions, **question())).recipes
+    assert (await model.complete(Suggestions, **question())).recipes
 
 
 async def test_no_more_requests_are_upstream_than_allowed(
@@ -263,7 +263,7 @@ async def test_no_more_requests_are_upstream_than_allowed(
     async with open_model(fake, concurrency=2) as model, trio.open_nursery() as nursery:
 
         async def ask() -> None:
-            await model.structured(Suggestions, **question())
+            await model.complete(Suggestions, **question())
 
         for _ in range(5):
             nursery.start_soon(ask)
@@ -277,18 +277,18 @@ async def test_waiting_for_a_slot_counts(autojump_clock: MockClock, fake: FakeOp
     async with open_model(fake, concurrency=1) as model, trio.open_nursery() as nursery:
 
         async def ask() -> None:
-            await model.structured(Suggestions, **question())
+            await model.complete(Suggestions, **question())
 
         nursery.start_soon(ask)
         await fake.request(0)
-        with pytest.raises(ModelOutOfTime):
-            await model.structured(Suggestions, **question(seconds=10))
+        with pytest.raises(ModelTimeout):
+            await model.complete(Suggestions, **question(seconds=10))
         assert len(fake.received) == 1
         nursery.cancel_scope.cancel()
 
 
 async def test_tokens_and_money_are_counted(model: OpenAI, metrics: Metrics):
-    await model.structured(Suggestions, **question())
+    await model.complete(Suggestions, **question())
     counted = samples(metrics, "model_tokens_total")
     prompt = counted[(MODEL, "suggestions", "prompt")]
     completion = counted[(MODEL, "suggestions", "completion")]
@@ -311,7 +311,7 @@ async def test_neither_questions_nor_answers_nor_keys_are_told(
         for kind in ("garbage", "truncated", "status", "cut"):
             fake.behaviour.fault = Fault(kind)
             with structlog.testing.capture_logs() as logged, pytest.raises(AppError) as caught:
-                await model.structured(Suggestions, **question(prompt="a secret pudding"))
+                await model.complete(Suggestions, **question(prompt="a secret pudding"))
             output = (
                 f"{logged} {caught.value!r} {caught.value} {caught.value.__context__!r} {model!r}"
             )
@@ -373,16 +373,16 @@ async def test_a_stranger_on_the_port_is_no_model(fake: FakeOpenAI, body: bytes,
         open_stranger(body, kind) as address,
         open_model(fake, base_url=address) as model,
     ):
-        with pytest.raises(UnusableReply):
-            await model.structured(Suggestions, **question())
+        with pytest.raises(UnusableCompletion):
+            await model.complete(Suggestions, **question())
 
 
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (b"data: {\n\n", UnusableReply),
-        (b"data: 5\n\n", UnusableReply),
-        (b'data: {"choices": [{"delta": 1}]}\n\n', UnusableReply),
+        (b"data: {\n\n", UnusableCompletion),
+        (b"data: 5\n\n", UnusableCompletion),
+        (b'data: {"choices": [{"delta": 1}]}\n\n', UnusableCompletion),
         (b'data: {"error": {"message": "overloaded"}}\n\n', ServiceUnavailable),
         (b"data: [DONE]\n\n", ServiceUnavailable),
         (b"", ServiceUnavailable),
@@ -406,5 +406,5 @@ async def test_behaviour_is_given_at_the_start_too():
     behaviour = Behaviour(fault=Fault("status", status=400, times=1))
     async with open_openai(behaviour=behaviour) as fake, open_model(fake) as model:
         with pytest.raises(ServiceError):
-            await model.structured(Suggestions, **question())
-        assert (await model.structured(Suggestions, **question())).recipes
+            await model.complete(Suggestions, **question())
+        assert (await model.complete(Suggestions, **question())).recipes

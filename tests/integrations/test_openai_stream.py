@@ -13,11 +13,11 @@ from cookcam.errors import AppError, RateLimited, ServiceAuthError, ServiceUnava
 from cookcam.integrations.openai import (
     Finished,
     Item,
-    ModelOutOfTime,
+    ModelTimeout,
     OpenAI,
     Progress,
     Restarted,
-    UnusableReply,
+    UnusableCompletion,
 )
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.openai import FakeOpenAI, Fault, open_openai
@@ -52,7 +52,7 @@ async def test_items_come_one_by_one_and_then_the_whole(model: OpenAI, metrics: 
     *items, last = await collected(model)
     assert isinstance(last, Finished)
     assert items == [Item(n, recipe) for n, recipe in enumerate(last.value.recipes)]
-    assert last.value == await model.structured(Suggestions, **question())
+    assert last.value == await model.complete(Suggestions, **question())
     assert samples(metrics, "model_requests_total") == {(MODEL, "suggestions", "ok"): 2}
     counted = samples(metrics, "model_tokens_total")
     assert all(tokens % 2 == 0 for tokens in counted.values())  # streamed and whole alike
@@ -119,7 +119,7 @@ async def test_the_deadline_covers_the_listener_too(
                 if isinstance(event, Item) and busy:
                     await trio.sleep_forever()
 
-    with pytest.raises(ModelOutOfTime):
+    with pytest.raises(ModelTimeout):
         await listen()
     assert trio.current_time() - began == pytest.approx(50)
 
@@ -144,7 +144,7 @@ async def test_an_unusable_answer_starts_again_once(model: OpenAI, fake: FakeOpe
     assert Restarted() in events
     assert isinstance(events[-1], Finished)
     fake.behaviour.fault = Fault(kind)
-    with pytest.raises(UnusableReply):
+    with pytest.raises(UnusableCompletion):
         await collected(model)
     assert len(fake.received) == 4
 

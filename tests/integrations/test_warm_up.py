@@ -43,7 +43,7 @@ from attrs import frozen
 class Dish:
     name: str
 
-call = lambda client: client.structured(
+call = lambda client: client.complete(
     Dish, name="dish", instructions="", prompt="", temperature=0, max_tokens=9, seconds=5
 )
 """

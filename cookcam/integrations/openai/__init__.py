@@ -1,29 +1,28 @@
-"""Structured answers of OpenAI's chat completions, whole or while they are being written.
+"""Client of OpenAI's chat completions with structured output, whole or streamed.
 
-| module   | idea                                                        |
-|----------|-------------------------------------------------------------|
-| client   | `OpenAI`: what is asked, and what is asked again            |
-| events   | what a stream gives                                         |
-| question | one call: its messages, the shape of its answer             |
-| asking   | one request: the answer as a whole, or piece by piece       |
-| library  | OpenAI's library, opened with the first call                |
-| items    | elements of a list that is still being written              |
-| prompts  | what people wrote, as data                                  |
-| usage    | tokens, and what they cost                                  |
-| errors   | OpenAI's failures as errors of ours                         |
+| module      | content                                                       |
+|-------------|---------------------------------------------------------------|
+| client      | `OpenAI`: deadline and retry of a call                        |
+| completions | one request: body, completion, stream events                  |
+| json_schema | JSON schemas from attrs classes, and values of these classes  |
+| library     | OpenAI's library, imported and opened by the first call       |
+| items       | finds complete list elements in partial JSON                  |
+| prompts     | puts user input into a prompt as data                         |
+| usage       | metrics: requests, tokens, cost                               |
+| errors      | maps OpenAI's failures to AppErrors                           |
 """
 
 from cookcam.integrations.openai.client import OpenAI
-from cookcam.integrations.openai.errors import ModelOutOfTime, UnusableReply
-from cookcam.integrations.openai.events import Event, Finished, Item, Progress, Restarted
+from cookcam.integrations.openai.completions import Event, Finished, Item, Progress, Restarted
+from cookcam.integrations.openai.errors import ModelTimeout, UnusableCompletion
 
 __all__ = [
     "Event",
     "Finished",
     "Item",
-    "ModelOutOfTime",
+    "ModelTimeout",
     "OpenAI",
     "Progress",
     "Restarted",
-    "UnusableReply",
+    "UnusableCompletion",
 ]

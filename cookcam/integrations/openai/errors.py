@@ -1,6 +1,6 @@
-"""Translates OpenAI's errors to errors of this program.
+"""Maps OpenAI's errors to AppErrors.
 
-Only OpenAI's status and code are kept: its messages may quote the prompt or the key.
+Only the status and the code are used: OpenAI's messages may quote the prompt or the key.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ Outcome: TypeAlias = Literal[
     "cancelled",
     "broken",
 ]
-"""How one request to OpenAI ended, a label of the metrics; "broken" is a fault of ours."""
+"""Outcome of one request, a label in the metrics; "broken" is an unexpected exception here."""
 
 
-class ModelOutOfTime(DeadlineExceeded):
-    """The answer was not there when the caller's seconds had passed."""
+class ModelTimeout(DeadlineExceeded):
+    """The completion did not arrive within the caller's `seconds`."""
 
     default_message: ClassVar[str] = "The answer took too long, please try again"
 
 
 @define(slots=False, eq=False)
-class UnusableReply(ServiceError):
-    """The model answered, and twice the answer could not be used.
+class UnusableCompletion(ServiceError):
+    """Two completions in a row were unusable.
 
-    `reason`: "invalid" (not JSON, not of the shape, or rejected by a check), "truncated" (longer
-    than max_tokens), "refused" (the model declined) or "filtered" (stopped by OpenAI's filter).
+    `reason`: "invalid" (not JSON, wrong shape, or rejected by a check), "truncated" (longer than
+    max_tokens), "refused" (the model declined) or "filtered" (stopped by OpenAI's content filter).
     """
 
     reason: Reason = field(default="invalid", kw_only=True)
@@ -58,47 +58,49 @@ class UnusableReply(ServiceError):
 
 @define(slots=False, eq=False)
 class AttemptFailed(Exception):
-    """One request failed with `error`; `wait` is OpenAI's Retry-After in seconds."""
+    """One request failed with `error`; `retry_after` is in seconds."""
 
     error: AppError
     outcome: Outcome
-    repeatable: bool
-    wait: float = 0.0
+    retryable: bool
+    retry_after: float = 0.0
 
     @property
-    def at_once(self) -> bool:
-        """True when a retry need not wait: the service works, only its response was unusable."""
-        return isinstance(self.error, UnusableReply)
+    def retry_immediately(self) -> bool:
+        """True for an unusable completion: the service works, so the retry needs no delay."""
+        return isinstance(self.error, UnusableCompletion)
 
 
 def unusable(reason: Reason) -> AttemptFailed:
-    return AttemptFailed(UnusableReply(reason=reason), reason, repeatable=True)
+    return AttemptFailed(UnusableCompletion(reason=reason), reason, retryable=True)
 
 
-def unavailable(wait: float = 0.0) -> AttemptFailed:
-    return AttemptFailed(ServiceUnavailable(), "unavailable", repeatable=True, wait=wait)
+def unavailable(retry_after: float = 0.0) -> AttemptFailed:
+    return AttemptFailed(
+        ServiceUnavailable(), "unavailable", retryable=True, retry_after=retry_after
+    )
 
 
-def failure_of(error: Exception) -> AttemptFailed:
-    """What an exception of the openai library, or of the HTTP client below it, means."""
+def attempt_failure(error: Exception) -> AttemptFailed:
+    """Map an exception of the openai library, or of its HTTP client, to AttemptFailed."""
     import openai
 
     if isinstance(error, openai.APIStatusError):
-        return _refusal(error.status_code, error.response.headers, error.code)
+        return _status_failure(error.status_code, error.response.headers, error.code)
     if isinstance(error, (openai.APIResponseValidationError, ValueError)):
         return unusable("invalid")
     # A connection that failed or broke, or an error event in the middle of a stream.
     return unavailable()
 
 
-def _refusal(status: int, headers: Mapping[str, str], code: str | None) -> AttemptFailed:
+def _status_failure(status: int, headers: Mapping[str, str], code: str | None) -> AttemptFailed:
     wait = seconds_to_wait(headers)
     if status == 429:
         error = RateLimited(retry_after=max(1, ceil(wait)))
-        # A used-up budget is also a 429, and no pause of ours brings it back.
+        # An exhausted budget is also a 429; a retry cannot succeed.
         return AttemptFailed(error, "rate_limited", code != "insufficient_quota", wait)
     if status >= 500:
         return unavailable(wait)
     if status == 401:
-        return AttemptFailed(ServiceAuthError(), "unauthorized", repeatable=False)
-    return AttemptFailed(ServiceError(), "rejected", repeatable=False)
+        return AttemptFailed(ServiceAuthError(), "unauthorized", retryable=False)
+    return AttemptFailed(ServiceError(), "rejected", retryable=False)

@@ -1,8 +1,8 @@
-"""Finds the elements of one list in a JSON object that is still being written.
+"""Finds complete elements of one list in a JSON object that arrives in pieces.
 
-The text of a streamed answer arrives in pieces that end anywhere, inside a string or an escape
-too. The scanner looks at each character once and gives the text of every element as soon as its
-last character is there. It does not validate the JSON; the caller parses it.
+A piece of streamed text may end anywhere, even inside a string or an escape. The scanner reads each
+character once and returns the text of an element with its last character. It does not validate the
+JSON; the caller parses it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _WHITESPACE = " \t\r\n"
 
 @define(eq=False)
 class ItemScanner:
-    """Gives the elements of the list under `key` of the top-level object, in order.
+    """Returns the elements of the list under `key` of the top-level object, in order.
 
-    For `{"recipes": [A, B]}` and the key "recipes": the texts A and B, each once it is closed. A
-    list of that name deeper down is not meant. However the text is divided, the elements are the
-    same. A text that is no JSON raises ValueError or gives elements that do not parse, or its
-    fault stays unseen: the whole has to be parsed in the end.
+    For `{"recipes": [A, B]}` and the key "recipes": the texts A and B, each as soon as it is
+    closed. A nested list of the same name is ignored. The elements do not depend on how the text is
+    divided. Invalid JSON raises ValueError, returns elements that do not parse, or passes
+    unnoticed, so the caller must also parse the whole text.
     """
 
     key: str
@@ -31,10 +31,10 @@ class ItemScanner:
     _escaped: bool = field(init=False, default=False)
     _token: list[str] = field(init=False, factory=list[str])
     _wanted: bool = field(init=False, default=False)
-    _found: bool = field(init=False, default=False)
+    _key_seen: bool = field(init=False, default=False)
 
     def feed(self, piece: str) -> list[str]:
-        """The elements that `piece` completes. Raises ValueError for what cannot be JSON."""
+        """Return the elements that `piece` completes. Raises ValueError for some invalid JSON."""
         return [item for character in piece if (item := self._take(character)) is not None]
 
     def _take(self, character: str) -> str | None:
@@ -66,22 +66,22 @@ class ItemScanner:
 
     @property
     def _in_list(self) -> bool:
-        """Whether what is read belongs to the wanted list, however deep."""
+        """Whether the current character is inside the wanted list, at any depth."""
         return self._wanted and len(self._closers) >= 2
 
     def _name(self) -> None:
-        """A key of the top-level object ends here."""
+        """Handle the end of a key of the top-level object."""
         name = _decoded("".join(self._token))
         self._token.clear()
         self._wanted = name == self.key
         if self._wanted:
-            if self._found:
-                raise ValueError("the list is there twice")
-            self._found = True
+            if self._key_seen:
+                raise ValueError("duplicate key")
+            self._key_seen = True
 
     def _open(self, character: str) -> None:
         if len(self._closers) == 1 and character != "[":
-            self._wanted = False  # the key's value is no list
+            self._wanted = False  # the key's value is not a list
         if self._in_list:
             self._token.append(character)
         self._closers.append(_OPENING[character])
@@ -117,7 +117,7 @@ class ItemScanner:
 
 
 def _decoded(token: str) -> str | None:
-    """The text of a JSON string; None when it is no string."""
+    """Decode a JSON string; None when the token is not a string."""
     try:
         value: object = parse_json(token)
     except JsonError:

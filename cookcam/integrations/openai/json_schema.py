@@ -33,24 +33,24 @@ def described(
     name: str | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
-    least: int | None = None,
-    most: int | None = None,
+    min_items: int | None = None,
+    max_items: int | None = None,
     default: Any = NOTHING,
 ) -> Any:
     """Define a field of a shape; `about` is its description in the schema.
 
     `name` is the key in JSON if it differs from the attribute's name. `minimum` and `maximum` limit
-    a number, `least` and `most` the length of a list, inclusive. The limits are part of the schema,
-    and `Shapes.read` rejects values outside. `default` is for code that builds the class: in JSON
-    every field is required.
+    a number, `min_items` and `max_items` the length of a list, inclusive. The limits are part of
+    the schema, and `Shapes.read` rejects values outside. `default` is for code that builds the
+    class: in JSON every field is required.
     """
-    bounds = {"minimum": minimum, "maximum": maximum, "minItems": least, "maxItems": most}
+    limits = {"minimum": minimum, "maximum": maximum, "minItems": min_items, "maxItems": max_items}
     return field(
         default=default,
         metadata={
             "about": about,
             "name": name,
-            "bounds": {rule: bound for rule, bound in bounds.items() if bound is not None},
+            "limits": {rule: limit for rule, limit in limits.items() if limit is not None},
         },
     )
 
@@ -77,7 +77,7 @@ class Shapes:
     def read(self, shape: type[S], text: str | bytes) -> S:
         """Parse a JSON text.
 
-        Raises ValueError when it is not JSON or not of that shape; the message has no part of it.
+        Raises ValueError when it is not JSON or has another shape. The message never quotes it.
         """
         try:
             value: object = parse_json(text)
@@ -128,7 +128,7 @@ def _object(shape: type[Any], within: tuple[type[Any], ...]) -> JsonSchema:
         target = made
         if "anyOf" in made:
             target = cast("list[JsonSchema]", made["anyOf"])[0]
-        target.update(attribute.metadata.get("bounds", {}))
+        target.update(attribute.metadata.get("limits", {}))
         if about := attribute.metadata.get("about"):
             made["description"] = about
         properties[key_of(attribute)] = made
@@ -178,7 +178,7 @@ def _converter() -> Converter:
     def of_shape(shape: type[Any]) -> Callable[[object, Any], Any]:
         attrs.resolve_types(shape)
         fields: dict[str, Any] = {
-            a.name: override(rename=key_of(a), struct_hook=_bounded(converter, a))
+            a.name: override(rename=key_of(a), struct_hook=_limited(converter, a))
             for a in attrs.fields(shape)
         }
         structure = make_dict_structure_fn(
@@ -209,20 +209,20 @@ def _is_list(wanted: Any) -> bool:
     return origin is list or (origin is tuple and arguments[1:] == (...,))
 
 
-def _bounded(converter: Converter, attribute: Attribute[Any]) -> Callable[[object, Any], Any]:
+def _limited(converter: Converter, attribute: Attribute[Any]) -> Callable[[object, Any], Any]:
     """Build the hook that reads one field and checks its limits."""
     wanted: Any = attribute.type
-    bounds: Mapping[str, float] = attribute.metadata.get("bounds", {})
+    limits: Mapping[str, float] = attribute.metadata.get("limits", {})
 
     def read(value: object, _: Any) -> Any:
         result: Any = converter.structure(value, wanted)
-        if result is None or not bounds:
+        if result is None or not limits:
             return result
         size: float = len(result) if isinstance(value, list) else result
-        lowest = bounds.get("minItems", bounds.get("minimum", size))
-        highest = bounds.get("maxItems", bounds.get("maximum", size))
-        if not lowest <= size <= highest:
-            raise ValueError("out of bounds")
+        lower = limits.get("minItems", limits.get("minimum", size))
+        upper = limits.get("maxItems", limits.get("maximum", size))
+        if not lower <= size <= upper:
+            raise ValueError("outside the limits")
         return result
 
     return read

@@ -1,7 +1,7 @@
-"""OpenAI's own library, opened with the first call.
+"""Lazily opened client of OpenAI's own library.
 
-Importing it takes most of a second, so that happens in a thread: in `OpenAI.warm_up`, or else in
-the first call. Its own retries are off, because they multiply a caller's patience unseen.
+The import takes most of a second, so it runs in a thread: in `OpenAI.warm_up` or in the first call.
+The library's own retries are disabled: `OpenAI` retries, within the caller's deadline.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import trio
 from attrs import define, field
 
 from cookcam.config.readers import Secret
-from cookcam.integrations.openai.errors import AttemptFailed, failure_of, unusable
+from cookcam.integrations.openai.errors import AttemptFailed, attempt_failure, unusable
 from cookcam.integrations.trust import trusted
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class Library:
-    """Its client; `base_url` includes the version, `concurrency` is the most requests at a time."""
+    """Opens the library's client once; `base_url` includes the version of the API."""
 
     api_key: Secret
     base_url: str
@@ -39,11 +39,11 @@ class Library:
         return self.opened
 
     def _open(self) -> AsyncOpenAI:
-        """Runs in a thread: the imports take long, reading the certificates some milliseconds."""
+        """Import the library and build its client. Blocks, so it runs in a thread."""
         import httpx
         from openai import AsyncOpenAI
 
-        # Answers take as long as they take: the bound is the callers' cancel scope.
+        # No read timeout: the callers' cancel scopes limit the duration.
         timeout = httpx.Timeout(None, connect=5.0)
         limits = httpx.Limits(max_connections=self.concurrency + 1, keepalive_expiry=30)
         client = AsyncOpenAI(
@@ -57,7 +57,7 @@ class Library:
                 verify=trusted(),
             ),
         )
-        # They load hundreds of modules at their first use: here, and not in the event loop.
+        # The first access imports hundreds of modules; do it in this thread, not in the event loop.
         _ = client.models, client.chat.completions
         return client
 
@@ -68,9 +68,9 @@ class Library:
 
 @contextmanager
 def errors_as_failures() -> Generator[None]:
-    """Turns what the library raises into AttemptFailed.
+    """Convert the library's exceptions to AttemptFailed.
 
-    Not chained: the frames and texts of those exceptions hold prompts and the key.
+    Not chained: the frames and messages of those exceptions contain prompts and the key.
     """
     import httpx
     import openai
@@ -80,9 +80,9 @@ def errors_as_failures() -> Generator[None]:
     except AttemptFailed:
         raise
     except (openai.OpenAIError, httpx.HTTPError, ValueError) as error:
-        failure = failure_of(error)
+        failure = attempt_failure(error)
     except (AttributeError, LookupError, TypeError):
-        failure = unusable("invalid")  # JSON, but not what the API documents
+        failure = unusable("invalid")  # JSON that does not follow the documented API
     else:
         return
     raise failure

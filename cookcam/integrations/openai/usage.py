@@ -1,4 +1,4 @@
-"""What answers of the model cost: tokens, requests, seconds and an estimate in money."""
+"""Metrics of the language model: requests, seconds, tokens and an estimate of their cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 @frozen
 class Price:
-    """Micro-dollars for a million tokens."""
+    """Micro-dollars per million tokens."""
 
     prompt: int
     cached_prompt: int
@@ -29,14 +29,13 @@ PRICES: Mapping[str, Price] = {
 }
 """OpenAI's published prices for the standard tier (https://platform.openai.com/docs/pricing).
 
-An estimate to watch a trend by; the invoice is OpenAI's. A model that is not here costs nothing
-in the metrics.
+Used for an estimate that shows trends. A model that is not listed counts as free.
 """
 
 
 @frozen
 class Tokens:
-    """Tokens of one answer; the cached ones are part of the prompt's."""
+    """Tokens of one completion; `prompt` includes `cached_prompt`."""
 
     prompt: int
     cached_prompt: int
@@ -44,35 +43,36 @@ class Tokens:
 
 
 def cost(model: str, tokens: Tokens) -> float:
-    """The estimated micro-dollars of an answer of `model`, dated snapshot or not."""
+    """Estimate the micro-dollars of a completion; `model` may carry a snapshot date."""
     price = PRICES.get(_SNAPSHOT.sub("", model))
     if price is None:
         return 0.0
     fresh = tokens.prompt - tokens.cached_prompt
-    whole = (
+    total = (
         fresh * price.prompt
         + tokens.cached_prompt * price.cached_prompt
         + tokens.completion * price.completion
     )
-    return whole / 1_000_000
+    return total / 1_000_000
 
 
 @frozen
 class UsageMeter:
-    """Counts the requests to one model in the metrics of the server."""
+    """Records requests to one model in the server's metrics."""
 
     model: str
     metrics: Metrics
 
-    def asked(self, contract: str, outcome: str, seconds: float) -> None:
-        """One request to OpenAI ended."""
+    def count_request(self, contract: str, outcome: str, seconds: float) -> None:
+        """Record a request that has ended."""
         self.metrics.model_requests_total.of(self.model, contract, outcome).inc()
         self.metrics.model_request_seconds.of(self.model, contract).observe(seconds)
 
-    def used(self, contract: str, tokens: Tokens) -> None:
-        """An answer was paid for, whether or not it could be used."""
+    def count_tokens(self, contract: str, tokens: Tokens) -> None:
+        """Record the tokens of a completion, usable or not: OpenAI charges for both."""
         count = self.metrics.model_tokens_total
         count.of(self.model, contract, "prompt").inc(tokens.prompt)
         count.of(self.model, contract, "completion").inc(tokens.completion)
-        spent = cost(self.model, tokens)
-        self.metrics.model_cost_microdollars_total.of(self.model, contract).inc(spent)
+        self.metrics.model_cost_microdollars_total.of(self.model, contract).inc(
+            cost(self.model, tokens)
+        )

@@ -17,7 +17,7 @@ from cookcam.features.food.scans.models import (
     Category,
     DetectedIngredient,
 )
-from cookcam.integrations.openai import OpenAI, UnusableReply
+from cookcam.integrations.openai import OpenAI, UnusableCompletion
 from cookcam.integrations.openai.json_schema import described
 
 BELIEVED = 0.3
@@ -85,7 +85,7 @@ class Vision:
     async def ingredients_on(self, jpeg: bytes) -> list[DetectedIngredient]:
         """1 to 10 ingredients. Raises AnalysisFailed, and what `OpenAI.structured` raises."""
         try:
-            sighting = await self.openai.structured(
+            sighting = await self.openai.complete(
                 Sighting,
                 name="ingredient_scan",
                 instructions=INSTRUCTIONS,
@@ -95,7 +95,7 @@ class Vision:
                 max_tokens=2000,
                 seconds=SECONDS,
             )
-        except UnusableReply:
+        except UnusableCompletion:
             raise AnalysisFailed("The image could not be analyzed") from None
         found = believed(sighting.ingredients)
         if not found:

@@ -53,7 +53,7 @@ class Chef:
             "check": check,
         }
         if not watch.watched:
-            return await self.openai.structured(contract.shape, **question)
+            return await self.openai.complete(contract.shape, **question)
         answer: S | None = None
         stream = self.openai.stream(
             contract.shape, items=contract.items, check_item=check_item, **question

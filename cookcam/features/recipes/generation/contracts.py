@@ -43,7 +43,7 @@ class Suggestion:
 
 @frozen
 class Suggestions:
-    recipes: list[Suggestion] = described("the best three ideas", least=3, most=3)
+    recipes: list[Suggestion] = described("the best three ideas", min_items=3, max_items=3)
 
 
 @frozen
@@ -81,8 +81,8 @@ class FullRecipe:
     difficulty: Level = described("for the person's skill")
     calories: float = described("of one serving", name="caloriesPerServing", minimum=0)
     macros: Macros = described("of one serving")
-    ingredients: list[PantryItem] = described("everything needed", least=1, most=60)
-    steps: list[TaughtStep] = described("in order, at most 8", least=1, most=8)
+    ingredients: list[PantryItem] = described("everything needed", min_items=1, max_items=60)
+    steps: list[TaughtStep] = described("in order, at most 8", min_items=1, max_items=8)
     finishing_tip: str | None = described("the last touch", name="finishingTip")
     caption: str = described("to share with friends, one hashtag", name="socialCaption")
 
@@ -118,7 +118,7 @@ class AboutRecipe:
     servings: int = _servings()
     difficulty: Difficulty = described("for the person's skill")
     cuisine: str = described("the cuisine it is authentic to", name="cuisineType")
-    diet: list[str] = described("diets it keeps", name="dietaryTags", most=20)
+    diet: list[str] = described("diets it keeps", name="dietaryTags", max_items=20)
     skill: str = described("the skill it needs", name="skillLevel")
     method: str = described("the cooking method", name="cookingMethod")
 
@@ -142,14 +142,14 @@ class GeneratedRecipe:
 
     title: str = described("appetising, at most 80 characters")
     description: str = described("one or two sentences")
-    ingredients: list[UsedIngredient] = described("everything needed", least=1, most=60)
-    instructions: list[Step] = described("in order", least=1, most=20)
+    ingredients: list[UsedIngredient] = described("everything needed", min_items=1, max_items=60)
+    instructions: list[Step] = described("in order", min_items=1, max_items=20)
     metadata: AboutRecipe = described("about the dish")
     nutrition: Nutrients = described("of one serving")
-    tips: list[str] = described("for the whole dish", most=20)
-    variations: list[str] | None = described("other ways to make it", most=20)
+    tips: list[str] = described("for the whole dish", max_items=20)
+    variations: list[str] | None = described("other ways to make it", max_items=20)
     storage: str | None = described("how to keep what is left")
-    pairing: list[str] | None = described("what goes with it", most=20)
+    pairing: list[str] | None = described("what goes with it", max_items=20)
     used: list[str] = described("of the person's ingredients", name="ingredientsUsed")
     skipped: list[str] = described("of the person's ingredients", name="ingredientsSkipped")
     skip_reason: str | None = described("why those were left out", name="skipReason")
@@ -166,7 +166,9 @@ class IngredientAnalysis:
 class Menu:
     """The answer of C3."""
 
-    recipes: list[GeneratedRecipe] = described("three completely different dishes", least=3, most=3)
+    recipes: list[GeneratedRecipe] = described(
+        "three completely different dishes", min_items=3, max_items=3
+    )
     analysis: IngredientAnalysis = described("of the ingredients", name="ingredientAnalysis")
 
 
@@ -177,15 +179,15 @@ class Preview:
     minutes: int = _minutes("in all", "estimatedTime")
     difficulty: Difficulty = described("for the person's skill")
     cuisine: str = described("the cuisine", name="cuisineType")
-    ingredients: list[str] = described("the main ones", name="mainIngredients", most=30)
-    appeal: list[str] = described("short phrases", name="appealFactors", least=2, most=3)
+    ingredients: list[str] = described("the main ones", name="mainIngredients", max_items=30)
+    appeal: list[str] = described("short phrases", name="appealFactors", min_items=2, max_items=3)
 
 
 @frozen
 class Previews:
     """The answer of C4."""
 
-    recipes: list[Preview] = described("three diverse dishes", least=3, most=3)
+    recipes: list[Preview] = described("three diverse dishes", min_items=3, max_items=3)
 
 
 @frozen
@@ -218,10 +220,10 @@ class DetailedRecipe:
     difficulty: Difficulty = described("for the person's skill")
     servings: int = _servings()
     cuisine: str = described("the cuisine", name="cuisineType")
-    diet: list[str] = described("diets it keeps", name="dietaryTags", most=20)
-    ingredients: list[SourcedIngredient] = described("exact measures", least=1, most=60)
-    instructions: list[Step] = described("6 to 12 steps, in order", least=1, most=20)
-    tips: list[str] = described("for the whole dish", most=20)
+    diet: list[str] = described("diets it keeps", name="dietaryTags", max_items=20)
+    ingredients: list[SourcedIngredient] = described("exact measures", min_items=1, max_items=60)
+    instructions: list[Step] = described("6 to 12 steps, in order", min_items=1, max_items=20)
+    tips: list[str] = described("for the whole dish", max_items=20)
     nutrition: Estimate | None = described(
         "of one serving; null if it cannot be estimated", name="nutritionEstimate"
     )

@@ -32,7 +32,7 @@ from cookcam.http.request_info import RequestInfo
 from cookcam.http.responses import Answer, json_response, to_json
 from cookcam.http.route_options import Dialect
 from cookcam.identity import Identity
-from cookcam.integrations.openai import UnusableReply
+from cookcam.integrations.openai import UnusableCompletion
 from cookcam.observability.metrics import Metrics
 from cookcam.realtime.hub import Hub
 
@@ -169,7 +169,7 @@ def _word(error: AppError, dialect: Dialect) -> None:
     """A failure of the model or the database in the words of the endpoint, whatever its status."""
     if error.status >= 500 and error.error is None:
         error.error = dialect.unexpected
-    if isinstance(error, UnusableReply) and dialect.flagged:
+    if isinstance(error, UnusableCompletion) and dialect.flagged:
         error.details = {"reason": f"the answer of the model was {error.reason}"}
 
 
