@@ -34,7 +34,7 @@ from cookcam.http.paths import CANONICAL
 from cookcam.http.quotas import spend
 from cookcam.http.rate_limit import RateLimits
 from cookcam.http.requests import Request
-from cookcam.http.responses import Answer, json_response
+from cookcam.http.responses import RawResponse, json_response
 from cookcam.http.routing import Endpoint, MatchedRule, Router, Routes, View, normal_rule
 from cookcam.observability.context import add_log_fields
 from cookcam.observability.reports import ErrorReporter, NoReports
@@ -53,7 +53,7 @@ class CookCamApp(QuartTrio):
     def add_url_rule(self, rule: str, *args: Any, **kwargs: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         super().add_url_rule(normal_rule(rule), *args, **kwargs)
 
-    async def answer(self, request: Request) -> Answer | Response:
+    async def answer(self, request: Request) -> RawResponse | Response:
         """Handles one request. Whatever goes wrong becomes an answer, except cancellation."""
         dialect = PLAIN
         context = AppContext(self)
@@ -89,7 +89,7 @@ class CookCamApp(QuartTrio):
 
     async def _run(
         self, endpoint: Endpoint, parameters: dict[str, Any], request: Request
-    ) -> Answer | Response:
+    ) -> RawResponse | Response:
         if endpoint.options.address_limit is not None:
             verdict = spend(
                 endpoint.options.address_limit, quota_key(request.request_info.client_address)
@@ -105,7 +105,7 @@ class CookCamApp(QuartTrio):
                 result = await endpoint.view(**parameters)
             if scope.cancelled_caught:
                 raise DeadlineExceeded()
-        if isinstance(result, Answer | Response):
+        if isinstance(result, RawResponse | Response):
             return result
         if result is None:
             raise TypeError(f"the view of {endpoint.template} returned nothing")

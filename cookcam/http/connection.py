@@ -15,7 +15,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
 
 from cookcam.http.requests import PulledBody, Request
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 
 if TYPE_CHECKING:
     from cookcam.http.app import CookCamApp
@@ -40,7 +40,7 @@ class HttpConnection(TrioASGIHTTPConnection):
 
     async def _run(self, request: Request, send: Any) -> None:
         answer = await self.app.answer(request)
-        if not isinstance(answer, Answer):
+        if not isinstance(answer, RawResponse):
             await self._send_response(send, answer)
             return
         await send(

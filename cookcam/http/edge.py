@@ -31,7 +31,7 @@ from cookcam.http.quotas import in_general_quota
 from cookcam.http.rate_limit import GLOBAL, LimitReached, RateLimits
 from cookcam.http.request_id import HEADER, request_id
 from cookcam.http.request_info import STATE_KEY, RequestInfo
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.http.security_headers import PLAIN_SECURITY_HEADERS, SECURITY_HEADERS, Header
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import Metrics
@@ -151,7 +151,7 @@ class Edge:
                 allowed = self._cors.preflight(
                     headers.get(b"origin"), headers.get(b"access-control-request-headers")
                 )
-                await response.answer(Answer(204, allowed, b""))
+                await response.answer(RawResponse(204, allowed, b""))
                 return
             receive = bounded(receive, path, headers, scope["http_version"])
             self._count(request_info, path)
@@ -212,7 +212,7 @@ class _Response:
             self.size += len(message["body"])
         await self._send(message)
 
-    async def answer(self, answer: Answer) -> None:
+    async def answer(self, answer: RawResponse) -> None:
         await self.send(
             {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
         )

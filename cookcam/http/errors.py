@@ -35,7 +35,7 @@ from cookcam.errors import (
 from cookcam.http.cors import VARY
 from cookcam.http.request_id import HEADER, request_id
 from cookcam.http.request_info import RequestInfo
-from cookcam.http.responses import Answer, json_response, now_text
+from cookcam.http.responses import RawResponse, json_response, now_text
 from cookcam.http.route_options import Dialect
 from cookcam.http.security_headers import SECURITY_HEADERS
 from cookcam.observability.logging import get_logger
@@ -111,7 +111,7 @@ def error_body(
 
 def error_response(
     exc: BaseException, request_info: RequestInfo, dialect: Dialect = PLAIN
-) -> Answer:
+) -> RawResponse:
     """The answer to a failure: (status, headers, body). Says nothing to the log."""
     error = as_app_error(exc)
     return json_response(
@@ -151,7 +151,7 @@ class Failures:
 
     def answer(
         self, exc: BaseException, request_info: RequestInfo, scope: Any, dialect: Dialect = PLAIN
-    ) -> Answer:
+    ) -> RawResponse:
         """`error_response`, after `note`."""
         self.note(exc, request_info, scope)
         return error_response(exc, request_info, dialect)

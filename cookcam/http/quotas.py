@@ -29,7 +29,7 @@ from cookcam.http.rate_limit import (
     Verdict,
 )
 from cookcam.http.request_info import current_request_info
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.http.route_options import mark
 
 P = ParamSpec("P")
@@ -109,7 +109,7 @@ def limit_unverified(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
             if 400 <= error.status < 500:
                 spend(UNVERIFIED, key)
             raise
-        if isinstance(result, Answer) and 400 <= result.status < 500:
+        if isinstance(result, RawResponse) and 400 <= result.status < 500:
             spend(UNVERIFIED, key)
         return result
 

@@ -23,7 +23,7 @@ from quart import request
 from cookcam.errors import ValidationError
 from cookcam.http.bodies import read_body
 from cookcam.http.requests import Request
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.http.route_options import mark, route_options_of
 from cookcam.http.rules import in_words
 
@@ -92,7 +92,7 @@ def validate_response(model: type[Any], status: int = 200) -> Callable[[View], V
         @wraps(view)
         async def checked(*args: Any, **kwargs: Any) -> Any:
             result = await view(*args, **kwargs)
-            if isinstance(result, Answer):
+            if isinstance(result, RawResponse):
                 return result
             value, given, *headers = (
                 cast("tuple[Any, ...]", result) if isinstance(result, tuple) else (result, 200)

@@ -28,7 +28,7 @@ from cookcam.features.accounts.responses import (
 from cookcam.features.accounts.service import Accounts, Profiles
 from cookcam.features.accounts.sign_in_limits import limited_sign_in
 from cookcam.features.accounts.uploads import uploaded_file
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.http import (
     Routes,
     document_failures,
@@ -72,7 +72,7 @@ def photo_routes(avatars: Avatars) -> Routes:
         """
         photo = await uploaded_file(cast("Request", request), "photo")
         if photo is None:
-            raise refused("A photo is required", "photo")
+            raise rejected_field("A photo is required", "photo")
         return ProfilePhotoResponse.of(await avatars.replace(caller, photo))
 
     return bp

@@ -31,7 +31,7 @@ from cookcam.http import (
     validate_response,
 )
 from cookcam.http.quotas import spend_costly
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
 
@@ -121,7 +121,7 @@ def _notices(bp: Routes, inbox: Inbox) -> None:
     @document_empty(204)
     @document_failures(401)
     @validate_request(GoogleNotificationRequest)
-    async def google(data: GoogleNotificationRequest) -> Answer:
+    async def google(data: GoogleNotificationRequest) -> RawResponse:
         """Real-time developer notifications, pushed by Pub/Sub. 204 once all of it is stored."""
         await inbox.of_google(bearer_token(), {"message": data.message})
-        return Answer(204, [], b"")
+        return RawResponse(204, [], b"")

@@ -21,11 +21,11 @@ from cookcam.features.billing.webhooks.models import Receipted, storable
 from cookcam.http import Routes, current_request_info, errors_as, hidden, spend, unconditional
 from cookcam.http.client_address import quota_key
 from cookcam.http.rate_limit import GLOBAL
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.integrations.stripe.events import Event, InvalidSignature, verify
 from cookcam.integrations.stripe.reading import MalformedObject
 
-Reply: TypeAlias = Answer | tuple[dict[str, Any], int]
+Reply: TypeAlias = RawResponse | tuple[dict[str, Any], int]
 
 _KNOWN = {
     "duplicate": (200, "Event already processed"),
@@ -107,7 +107,7 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
                 (b"content-type", b"text/plain; charset=utf-8"),
                 (b"content-length", b"%d" % len(words)),
             ]
-            return Answer(400, headers, words)
+            return RawResponse(400, headers, words)
         receipted = await inbox.receive(event, body)
         match receipted.outcome:
             case "processed":

@@ -34,7 +34,7 @@ from cookcam.http import (
 from cookcam.http.internal import require_internal
 from cookcam.http.paths import CANONICAL, ROOT
 from cookcam.http.requests import Request
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.observability.metrics import CONTENT_TYPE
 
 
@@ -95,10 +95,12 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
 
     @bp.get("/metrics")
     @hidden
-    async def metrics() -> Answer:
+    async def metrics() -> RawResponse:
         admit()
         text = render_metrics()
         kind = CONTENT_TYPE.encode()
-        return Answer(200, [(b"content-type", kind), (b"content-length", b"%d" % len(text))], text)
+        return RawResponse(
+            200, [(b"content-type", kind), (b"content-length", b"%d" % len(text))], text
+        )
 
     return bp

@@ -25,7 +25,7 @@ from cookcam.errors import ValidationError
 from cookcam.features.operations.idempotency.models import Keyed, Reply
 from cookcam.features.operations.idempotency.service import Replies
 from cookcam.http import current_request_info
-from cookcam.http.responses import Answer, json_response
+from cookcam.http.responses import RawResponse, json_response
 from cookcam.http.route_options import mark, route_options_of
 from cookcam.identity import Identity
 
@@ -61,9 +61,9 @@ def idempotent(replies: Replies) -> Callable[[View[P]], View[P]]:
             if len(key) > MAX_KEY_LENGTH:
                 raise ValidationError.of(HEADER, f"must have at most {MAX_KEY_LENGTH} characters")
 
-            async def run() -> Answer:
+            async def run() -> RawResponse:
                 result = await view(caller, *args, **kwargs)
-                if isinstance(result, Answer):
+                if isinstance(result, RawResponse):
                     return result
                 return json_response(
                     *cast("Any", result if isinstance(result, tuple) else (result,))
