@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import trio
-from attrs import field, frozen
+from attrs import frozen
 from werkzeug.exceptions import HTTPException
 
 from cookcam.errors import (
@@ -40,6 +40,8 @@ from cookcam.http.route_options import Dialect
 from cookcam.http.security_headers import SECURITY_HEADERS
 from cookcam.observability.logging import get_logger
 from cookcam.observability.reports import ErrorReporter, NoReports, ReportedRequest
+
+log = get_logger(__name__)
 
 _BY_HTTP_STATUS: Mapping[int, type[AppError]] = {
     400: BadRequest,
@@ -147,9 +149,8 @@ class Failures:
     """Answers failures, and makes sure that somebody hears of those that are ours."""
 
     reporter: ErrorReporter = NoReports()
-    _log: Any = field(factory=lambda: get_logger("cookcam.web"), eq=False)
 
-    def answer(
+    def respond(
         self, exc: BaseException, request_info: RequestInfo, scope: Any, dialect: Dialect = PLAIN
     ) -> RawResponse:
         """`error_response`, after `note`."""
@@ -168,9 +169,9 @@ class Failures:
         if error.status < 500 or error.status == 501 or error.of_the_client or is_disconnect(exc):
             return
         if error.status in (503, 504):
-            self._log.warning("request failed", code=error.code, cause=_cause(exc))
+            log.warning("request failed", code=error.code, cause=_cause(exc))
             return
-        self._log.error("request failed", code=error.code, exc_info=exc)
+        log.error("request failed", code=error.code, exc_info=exc)
         self.reporter.capture_exception(exc, _reported(request_info, scope))
 
 

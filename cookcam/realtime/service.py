@@ -24,7 +24,7 @@ from attrs import define, field
 
 from cookcam.config import Config
 from cookcam.errors import AuthorizationError, NotFound
-from cookcam.http.paths import CANONICAL, SOCKET_IO, canonical
+from cookcam.http.paths import CANONICAL, canonical
 from cookcam.identity import Authenticator
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
@@ -48,6 +48,7 @@ from cookcam.realtime.relay import Relay
 from cookcam.realtime.router import Router
 from cookcam.realtime.tokens import TokenWatch, token_events
 
+SOCKET_IO: Final = "/socket.io"
 PLAIN_PATH: Final = f"{CANONICAL}/realtime"
 
 GOODBYE_TIMEOUT: Final = 3.0

@@ -29,6 +29,7 @@ from cookcam.http import (
     limit_unverified,
     validate_request,
     validate_response,
+    webhook,
 )
 from cookcam.http.quotas import spend_costly
 from cookcam.http.responses import RawResponse
@@ -104,6 +105,7 @@ def _verifying(bp: Routes, purchases: Purchases) -> None:
 
 def _notices(bp: Routes, inbox: Inbox) -> None:
     @bp.post("/subscription/webhook/apple")
+    @webhook
     @errors_as(unexpected="Failed to process the notification")
     @deadline(SECONDS)
     @limit_unverified
@@ -115,6 +117,7 @@ def _notices(bp: Routes, inbox: Inbox) -> None:
         return NotificationResponse()
 
     @bp.post("/subscription/webhook/google")
+    @webhook
     @errors_as(unexpected="Failed to process the notification")
     @deadline(SECONDS)
     @limit_unverified

@@ -18,7 +18,15 @@ from cookcam.config.readers import Secret
 from cookcam.errors import BadRequest, InternalError
 from cookcam.features.billing.webhooks.inbox import Inbox
 from cookcam.features.billing.webhooks.models import Receipted, storable
-from cookcam.http import Routes, current_request_info, errors_as, hidden, spend, unconditional
+from cookcam.http import (
+    Routes,
+    current_request_info,
+    errors_as,
+    hidden,
+    spend,
+    unconditional,
+    webhook,
+)
 from cookcam.http.client_address import quota_key
 from cookcam.http.rate_limit import GLOBAL
 from cookcam.http.responses import RawResponse
@@ -63,6 +71,7 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
     bp = Routes("stripe-webhooks", __name__, legacy=True)
 
     @bp.post("/subscription/webhook/stripe")
+    @webhook
     @errors_as(unexpected="Webhook processing failed")
     @unconditional
     @hidden
@@ -90,6 +99,7 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
                 return _known(receipted)
 
     @bp.post("/subscription/webhook/stripe-connect")
+    @webhook
     @errors_as(unexpected="Connect webhook processing failed")
     @unconditional
     @hidden

@@ -28,6 +28,7 @@ from cookcam.http import (
     document_failures,
     document_response,
     hidden,
+    probe,
     unconditional,
     validate_response,
 )
@@ -47,6 +48,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         require_internal(cast("Request", request), key)
 
     @bp.get("/health")
+    @probe
     @deadline(math.inf)
     @unconditional
     @document_response(HealthResponse)
@@ -55,6 +57,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return health.status(with_sockets=current_request_info().route == "/health")
 
     @bp.get("/health/live")
+    @probe
     @deadline(math.inf)
     @unconditional
     @document_response(LivenessResponse)
@@ -63,6 +66,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return {"alive": True}
 
     @bp.get("/health/ready")
+    @probe
     @unconditional
     @validate_response(ReadinessResponse)
     @validate_response(ReadinessResponse, 503)
@@ -72,6 +76,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return readiness, 200 if readiness.ready else 503
 
     @bp.get("/health/db")
+    @probe
     @unconditional
     @document_failures(401)
     @validate_response(ServiceHealthResponse)
@@ -83,6 +88,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return service, 503 if service.status == "down" else 200
 
     @bp.get("/health/detailed")
+    @probe
     @unconditional
     @document_failures(401)
     @validate_response(DetailedHealthResponse)
@@ -94,6 +100,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return details, 503 if details.status == "unhealthy" else 200
 
     @bp.get("/metrics")
+    @probe
     @hidden
     async def metrics() -> RawResponse:
         admit()

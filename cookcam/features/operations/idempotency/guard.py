@@ -26,7 +26,7 @@ from cookcam.features.operations.idempotency.models import Keyed, Reply
 from cookcam.features.operations.idempotency.service import Replies
 from cookcam.http import current_request_info
 from cookcam.http.responses import RawResponse, json_response
-from cookcam.http.route_options import mark, route_options_of
+from cookcam.http.route_options import route_options_of, set_route_options
 from cookcam.identity import Identity
 
 P = ParamSpec("P")
@@ -83,7 +83,7 @@ def document_key(view: F) -> F:
     """Documents the header, the conflicts that come of it, and the mark of a repeated response."""
     said = route_options_of(view)
     repeated = ("Idempotency-Replayed", "`true` where the response is that of an earlier request.")
-    return mark(
+    return set_route_options(
         view,
         query=(*said.query, PARAMETER),
         failures=said.failures | {409},
