@@ -71,7 +71,7 @@ def empty_database_url(cluster: Cluster) -> Iterator[str]:
 async def database(database_url: str) -> AsyncIterator[Database]:
     """An open `Database` on the worker's database."""
     from cookcam.config import DatabaseConfig
-    from cookcam.config.readers import Secret
+    from cookcam.config.secret import Secret
     from cookcam.database import Database
 
     config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=5)

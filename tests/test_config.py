@@ -16,7 +16,7 @@ from cookcam.config import (
     read_environment,
     without_effect,
 )
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.config.sections import DEPLOYED
 from tests.support.environments import (
     DEVELOPMENT,

@@ -39,7 +39,7 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
-from cookcam.realtime.service import Realtime
+from cookcam.realtime.service import SOCKET_IO, Realtime
 from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.listener import Listener
 from cookcam.serving.server import Server, protocol_config
@@ -128,6 +128,8 @@ def edge_of(
         Dispatcher(app, realtime),
         config,
         limits=limits,
+        router=app.router,
+        transport=SOCKET_IO,
         admission=admission,
         reporter=reporter,
         metrics=ground.metrics,

@@ -14,12 +14,14 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
-import structlog
 import trio
 from attrs import define, field
 
 from cookcam.cache.memory import MemoryStore
 from cookcam.cache.shelves import StoredValue
+from cookcam.observability.logging import get_logger
+
+log = get_logger(__name__)
 
 REDIS_TIMEOUT = 0.5
 """Maximum seconds a call waits for Redis; producing the value is usually faster."""
@@ -128,13 +130,13 @@ class RedisStore:
         self._unavailable_until = trio.current_time() + RETRY_DELAY
         if not self._unavailable:
             self._unavailable = True
-            structlog.get_logger(__name__).warning("the cache is away", kind=kind)
+            log.warning("the cache is away", kind=kind)
         return False
 
     def _mark_available(self) -> None:
         if self._unavailable:
             self._unavailable = False
-            structlog.get_logger(__name__).info("the cache is back")
+            log.info("the cache is back")
 
 
 def _kind(failed: BaseExceptionGroup[Any]) -> str:

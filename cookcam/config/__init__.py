@@ -1,6 +1,7 @@
 """Configuration: the environment, read once, into frozen attrs classes.
 
-`loading` reads the environment, `sections` declares the settings, `readers` parses their text.
+`loading` reads the environment, `sections` declares the settings, `readers` parses their text,
+`secret` has the type of values that must not be shown.
 """
 
 from cookcam.config.loading import (

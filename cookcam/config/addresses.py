@@ -14,7 +14,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from attrs import field, frozen
 
-from cookcam.config.readers import InvalidSetting, Network, Reader, Secret, items
+from cookcam.config.readers import InvalidSetting, Network, Reader, items
+from cookcam.config.secret import Secret
 
 REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 REDIS_PORT = 6379

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from cookcam.config.readers import InvalidSetting, Secret, items
+from cookcam.config.readers import InvalidSetting, items
+from cookcam.config.secret import Secret
 
 PEM_RULE = "must be a private key in PEM, or the name of its file"
 ACCOUNT_RULE = "must be the JSON text of a service account key"

@@ -23,7 +23,8 @@ from cattrs.errors import AttributeValidationNote, BaseValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
 from cookcam.config import addresses, keys, readers
-from cookcam.config.readers import InvalidSetting, Secret
+from cookcam.config.readers import InvalidSetting
+from cookcam.config.secret import Secret
 from cookcam.config.sections import (
     DEPLOYED,
     EVERYWHERE,

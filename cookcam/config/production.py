@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from cookcam.config.keys import token_address
-from cookcam.config.readers import InvalidSetting, Network, Secret
+from cookcam.config.readers import InvalidSetting, Network
+from cookcam.config.secret import Secret
 
 MAX_WIDTH = {4: 8, 6: 7}
 """Shortest prefix of a network of proxies, by IP version: 10.0.0.0/8 and fc00::/7."""

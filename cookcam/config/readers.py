@@ -12,6 +12,8 @@ from collections.abc import Callable
 from datetime import time
 from typing import TypeAlias, TypeVar
 
+from cookcam.config.secret import Secret
+
 T = TypeVar("T")
 Reader: TypeAlias = Callable[[str], T]
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -62,34 +64,6 @@ class InvalidSetting(ValueError):
 
     Only this error's text is shown: that of any other error may quote the value.
     """
-
-
-class Secret:
-    """A value that is never shown: `repr`, `str` and JSON give `[REDACTED]`.
-
-    Not an attrs class, so that `attrs.asdict` of a section does not open it.
-    """
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """The value itself, for the one place that needs it."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "[REDACTED]"
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._value == other._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 def items(value: str) -> list[str]:

@@ -15,7 +15,8 @@ from attrs import NOTHING, field, frozen
 
 from cookcam import __version__
 from cookcam.config import addresses, keys, production, readers
-from cookcam.config.readers import Network, Secret
+from cookcam.config.readers import Network
+from cookcam.config.secret import Secret
 
 Environment = Literal["development", "test", "staging", "production"]
 

@@ -24,7 +24,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import psycopg
-import structlog
 import trio
 from attrs import asdict, define, field, frozen
 from psycopg.pq import TransactionStatus
@@ -33,6 +32,7 @@ from cookcam.database.connection import Connection
 from cookcam.database.failures import translate
 from cookcam.database.pool_stats import PoolStats, PoolTotals
 from cookcam.errors import ServiceOverloaded, ServiceUnavailable
+from cookcam.observability.logging import get_logger
 
 INITIAL_BACKOFF, MAX_BACKOFF = 0.25, 10.0
 MAINTENANCE_INTERVAL = 5.0
@@ -44,7 +44,7 @@ IDLE, INTRANS, INERROR = (
     TransactionStatus.INERROR,
 )
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 @frozen

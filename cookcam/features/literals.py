@@ -1,4 +1,4 @@
-"""Refusals worded as clients know them."""
+"""Validation helpers whose error texts are literals that clients match on."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from cookcam.errors import ValidationError
 from cookcam.text import clean_line, clean_prose
 
 
-def refused(words: str, field: str) -> ValidationError:
-    """A 400 about one field whose `error` is `words`: a literal that clients show and match on."""
-    return ValidationError(words, error=words, details={"field": field, "rule": words})
+def rejected_field(message: str, field: str) -> ValidationError:
+    """A 400 about one field. `message` becomes `error` too: a literal that clients match on."""
+    return ValidationError(message, error=message, details={"field": field, "rule": message})
 
 
 def visible_line(text: str, field: str) -> str:
-    """`clean_line` of a field that must show something. Raises ValidationError."""
+    """`clean_line`, for a field that needs a visible character. Raises ValidationError."""
     return _visible(clean_line(text), field)
 
 
 def visible_prose(text: str, field: str) -> str:
-    """`clean_prose` of a field that must show something. Raises ValidationError."""
+    """`clean_prose`, for a field that needs a visible character. Raises ValidationError."""
     return _visible(clean_prose(text), field)
 
 

@@ -5,9 +5,10 @@ These are the names that features use; assembly takes `create_app` and `Edge` fr
 
 from cookcam.http.openapi_schemas import WANTED, given
 from cookcam.http.queries import parse_uuid, query_integers
-from cookcam.http.quotas import limit_unverified, rate_limit, spend, user_limit
+from cookcam.http.quotas import limit_unverified, spend, user_limit
 from cookcam.http.request_info import current_request_info
 from cookcam.http.route_options import (
+    MEBIBYTE,
     deadline,
     document_content,
     document_empty,
@@ -17,13 +18,18 @@ from cookcam.http.route_options import (
     document_upload,
     errors_as,
     hidden,
+    max_body,
+    probe,
+    rate_limit,
     secured,
     unconditional,
+    webhook,
 )
 from cookcam.http.routing import Routes
 from cookcam.http.validation import validate_querystring, validate_request, validate_response
 
 __all__ = [
+    "MEBIBYTE",
     "WANTED",
     "Routes",
     "current_request_info",
@@ -38,7 +44,9 @@ __all__ = [
     "given",
     "hidden",
     "limit_unverified",
+    "max_body",
     "parse_uuid",
+    "probe",
     "query_integers",
     "rate_limit",
     "secured",
@@ -48,4 +56,5 @@ __all__ = [
     "validate_querystring",
     "validate_request",
     "validate_response",
+    "webhook",
 ]

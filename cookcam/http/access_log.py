@@ -16,6 +16,8 @@ from cookcam.http.request_info import RequestInfo
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 
+log = get_logger(__name__)
+
 CLIENT_CLOSED_REQUEST = 499
 """The status in the log of a request that was cancelled before it was answered."""
 
@@ -26,8 +28,8 @@ class AccessLog:
 
     clock: Callable[[], float]
     metrics: Metrics | None
-    # Bound once: a logger that is not yet bound looks up its configuration for each line.
-    _log: Any = field(factory=lambda: get_logger("cookcam.access").bind(), eq=False)
+    # Bound once: an unbound logger looks up its configuration for each line.
+    _log: Any = field(factory=log.bind, eq=False)
 
     _in_flight: int = field(default=0, init=False)
 

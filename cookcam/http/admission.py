@@ -26,12 +26,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-import structlog
 import trio
 from attrs import define, field
 
 from cookcam.errors import ServiceOverloaded
+from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
+
+log = get_logger(__name__)
 
 MAX_RUNNING: Final = 64
 """Twice what it takes to keep one core and 20 database connections busy; at 1 to 2 ms of processor
@@ -177,7 +179,7 @@ class Admission:
 
     def _count_refusal(self, place: Place, now: float) -> None:
         if not self._refused:
-            structlog.get_logger(__name__).warning("overloaded, refusing requests")
+            log.warning("overloaded, refusing requests")
         self._refused += 1
         self._last_refusal = now
         if self.metrics is not None:
@@ -186,7 +188,7 @@ class Admission:
 
     def _note_calm(self) -> None:
         if trio.current_time() - self._last_refusal >= CALM:
-            structlog.get_logger(__name__).info("overload ended", refused=self._refused)
+            log.info("overload ended", refused=self._refused)
             self._refused = 0
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from cookcam.http.requests import Request
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 
 
-def with_etag(answer: Answer, request: Request) -> Answer:
+def with_etag(answer: RawResponse, request: Request) -> RawResponse:
     """A 200 to a GET gets an ETag, and is a 304 without a body when the client has that one."""
     if answer.status != 200 or request.method not in ("GET", "HEAD"):
         return answer
@@ -21,8 +21,8 @@ def with_etag(answer: Answer, request: Request) -> Answer:
     header = (b"etag", tag.encode())
     offered = request.headers.get("If-None-Match")
     if offered is not None and _has(offered, tag):
-        return Answer(304, [header], b"")
-    return Answer(200, [*answer.headers, header], answer.body)
+        return RawResponse(304, [header], b"")
+    return RawResponse(200, [*answer.headers, header], answer.body)
 
 
 def _has(offered: str, tag: str) -> bool:

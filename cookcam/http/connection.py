@@ -1,9 +1,8 @@
-"""How one ASGI HTTP request runs in the app, under our own server and under any other.
+"""Runs one ASGI HTTP request in the app, under our own server and under any other.
 
-Our server cancels the scope of a request whose client has left, and says so in the scope's
-extensions. Then the handler needs no task beside it that waits for the disconnect: it runs
-straight through, without a nursery, and pulls its body itself. Under any other server Quart-Trio's
-two tasks do their work as usual.
+Our server cancels a request when its client disconnects, and announces this in the scope's
+extensions. The handler then runs without a nursery and without a task that waits for the
+disconnect, and receives its body itself. Under any other server Quart-Trio's two tasks are used.
 """
 
 from __future__ import annotations
@@ -11,20 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
-from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody
 
+from cookcam.http.quart_internals import QuartConnection
 from cookcam.http.requests import PulledBody, Request
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 
 if TYPE_CHECKING:
     from cookcam.http.app import CookCamApp
 
 CANCELS_ON_DISCONNECT = "cookcam.cancel_on_disconnect"
-"""The extension by which a server promises to cancel a request whose client has left."""
+"""ASGI extension: the server cancels a request when its client disconnects."""
 
 
-class HttpConnection(TrioASGIHTTPConnection):
+class HttpConnection(QuartConnection):
     app: CookCamApp
 
     async def __call__(self, receive: Any, send: Any) -> None:
@@ -39,16 +38,16 @@ class HttpConnection(TrioASGIHTTPConnection):
             nursery.cancel_scope.cancel()
 
     async def _run(self, request: Request, send: Any) -> None:
-        answer = await self.app.answer(request)
-        if not isinstance(answer, Answer):
-            await self._send_response(send, answer)
+        response = await self.app.respond(request)
+        if not isinstance(response, RawResponse):
+            await self.send_quart_response(send, response)
             return
         await send(
             {
                 "type": "http.response.start",
-                "status": answer.status,
-                "headers": answer.headers,
+                "status": response.status,
+                "headers": response.headers,
             }
         )
-        body = b"" if request.method == "HEAD" else answer.body
+        body = b"" if request.method == "HEAD" else response.body
         await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,13 +1,12 @@
-"""The edge: what every HTTP request passes before and after everything else.
+"""The edge: ASGI middleware that every HTTP request passes before and after the app.
 
-One ASGI callable in front of the dispatcher. From outside to inside (`spec/operations.md` §6):
-request id, access line and metrics, admission, error boundary, CORS, security headers, client
-address, body bound, limits. It looks through the headers once and wraps `send` once. Admission
-control is not asked for probes, which stay alive under overload, nor for the Socket.IO transport,
-whose polls are meant to wait.
+From outside to inside: request id, access line and metrics, route match, admission, trace, error
+boundary, CORS preflight, body limit, general quota. Responses get the request id, CORS, security
+and quota headers. The route is matched first: its options (`cookcam.http.route_options`) decide
+about admission, quota and body limit. A request that matches no route gets the default options.
 
-It leaves websockets alone, save that their scope gets the same `RequestInfo`: the sockets have
-their own limits and close codes. It does not close connections while draining: serving does.
+A websocket only gets its `RequestInfo`: sockets have their own limits and close codes. Closing
+connections while the server drains is the listener's task (`cookcam.serving`).
 """
 
 from __future__ import annotations
@@ -22,16 +21,18 @@ from cookcam.config import Config
 from cookcam.errors import ServiceOverloaded
 from cookcam.http.access_log import AccessLog
 from cookcam.http.admission import Admission
-from cookcam.http.body_limit import Receive, bounded
+from cookcam.http.app import CookCamApp
+from cookcam.http.body_limit import Receive, limited_receive
 from cookcam.http.client_address import ClientAddresses, quota_key
 from cookcam.http.cors import VARY, Cors, is_preflight
 from cookcam.http.errors import Failures, error_response, failure_in, is_disconnect
-from cookcam.http.paths import PROBES, SOCKET_IO, canonical, is_socket_transport, is_webhook
-from cookcam.http.quotas import in_general_quota
+from cookcam.http.paths import canonical
 from cookcam.http.rate_limit import GLOBAL, LimitReached, RateLimits
 from cookcam.http.request_id import HEADER, request_id
 from cookcam.http.request_info import STATE_KEY, RequestInfo
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
+from cookcam.http.route_options import RouteOptions, Traffic
+from cookcam.http.routing import Router
 from cookcam.http.security_headers import PLAIN_SECURITY_HEADERS, SECURITY_HEADERS, Header
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import Metrics
@@ -40,7 +41,10 @@ from cookcam.observability.reports import UNTRACED, ErrorReporter, NoReports
 Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
 
-# A trace of a probe says nothing, and to keep its notes apart costs more than to serve it.
+_DEFAULTS = RouteOptions()
+_TRANSPORT = RouteOptions(traffic=Traffic.EXEMPT)
+
+# A trace of a probe is useless, and isolating its breadcrumbs costs more than serving it.
 _UNTRACED = nullcontext(UNTRACED)
 
 _OVER_TLS: tuple[Header, ...] = (VARY, *SECURITY_HEADERS)
@@ -48,7 +52,12 @@ _OVER_HTTP: tuple[Header, ...] = (VARY, *PLAIN_SECURITY_HEADERS)
 
 
 class Edge:
-    """ASGI middleware around `app`. See the module's description for the order of its parts."""
+    """ASGI middleware around `app`.
+
+    `router` matches the routes behind `app`; without one, those of `app` itself. `transport` is a
+    path under which `app` serves another protocol over HTTP (Socket.IO): its requests are exempt
+    from admission, quota and tracing, and are logged under that path.
+    """
 
     def __init__(
         self,
@@ -56,11 +65,17 @@ class Edge:
         config: Config,
         *,
         limits: RateLimits,
+        router: Router | None = None,
+        transport: str | None = None,
         admission: Admission | None = None,
         reporter: ErrorReporter | None = None,
         metrics: Metrics | None = None,
     ) -> None:
+        if router is None and isinstance(app, CookCamApp):
+            router = app.router
         self._app = app
+        self._router = router
+        self._transport = transport
         self._limits = limits
         self._admission = admission or Admission()
         self._reporter = reporter or NoReports()
@@ -74,130 +89,136 @@ class Edge:
             await self._serve(scope, receive, send)
             return
         if scope["type"] == "websocket":
-            self._look_at(scope, dict(scope["headers"]))
+            self._add_request_info(scope, dict(scope["headers"]))
         await self._app(scope, receive, send)
 
     async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        request_info = self._look_at(scope, headers)
-        path = canonical(request_info.path)
-        quiet = path in PROBES
-        if is_socket_transport(path):
-            request_info.route, quiet = SOCKET_IO, True
+        info = self._add_request_info(scope, headers)
+        options = self._match(info)
         response = _Response(
             send,
             [
-                (HEADER, request_info.request_id.encode()),
+                (HEADER, info.request_id.encode()),
                 *self._cors.headers(headers.get(b"origin")),
                 *(_OVER_TLS if _is_over_tls(scope, headers) else _OVER_HTTP),
             ],
-            request_info,
+            info,
         )
+        exempt = quiet = options.traffic is Traffic.EXEMPT
         self._log.started()
-        with log_context(
-            requestId=request_info.request_id, method=request_info.method, path=request_info.route
-        ):
+        with log_context(requestId=info.request_id, method=info.method, path=info.route):
             place = None
             try:
-                if not quiet:
-                    place = await self._admission.enter(webhook=is_webhook(path))
+                if not exempt:
+                    place = await self._admission.enter(webhook=options.traffic is Traffic.WEBHOOK)
                 with (
                     _UNTRACED
-                    if quiet
-                    else self._reporter.request(request_info.method, path) as trace
+                    if exempt
+                    else self._reporter.request(info.method, canonical(info.path)) as trace
                 ):
-                    await self._answer(scope, receive, headers, path, request_info, response)
-                    trace.finish(request_info.route, response.status)
+                    await self._respond(scope, receive, headers, options, info, response)
+                    trace.finish(info.route, response.status)
             except ServiceOverloaded as overload:
-                if place is not None:  # not of the admission
+                if place is not None:  # raised by the app, not by admission
                     raise
-                quiet = True  # a log line for each refusal would be load, too
-                await response.answer(error_response(overload, request_info))
+                quiet = True  # a log line for each rejection would add to the load
+                await response.send_whole(error_response(overload, info))
             finally:
                 if place is not None:
                     self._admission.leave(place)
-                self._log.finished(request_info, response.status, response.size, quiet=quiet)
+                self._log.finished(info, response.status, response.size, quiet=quiet)
 
-    def _look_at(self, scope: Any, headers: dict[bytes, bytes]) -> RequestInfo:
-        """Makes the facts of a request and leaves them in its scope."""
+    def _add_request_info(self, scope: Any, headers: dict[bytes, bytes]) -> RequestInfo:
+        """Create the request info and store it in the scope."""
         client = scope.get("client")
         forwarded = (
             [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
             if b"x-forwarded-for" in headers
             else ()
         )
-        request_info = RequestInfo(
+        info = RequestInfo(
             request_id(headers.get(HEADER)),
             self._addresses.of(client[0] if client else None, forwarded),
             scope.get("method", "GET"),
             scope["path"],
             trio.current_time(),
         )
-        scope["state"] = {**(scope.get("state") or {}), STATE_KEY: request_info}
-        return request_info
+        scope["state"] = {**(scope.get("state") or {}), STATE_KEY: info}
+        return info
 
-    async def _answer(
+    def _match(self, info: RequestInfo) -> RouteOptions:
+        """Match the route of a request and return its options."""
+        if self._transport is not None:
+            path = canonical(info.path)
+            if path == self._transport or path.startswith(self._transport + "/"):
+                info.route = self._transport
+                return _TRANSPORT
+        if self._router is not None:
+            info.match = self._router.match(info.method, info.path)
+        return _DEFAULTS if info.match is None else info.match.endpoint.options
+
+    async def _respond(
         self,
         scope: Any,
         receive: Receive,
         headers: dict[bytes, bytes],
-        path: str,
-        request_info: RequestInfo,
+        options: RouteOptions,
+        info: RequestInfo,
         response: _Response,
     ) -> None:
-        """Passes the request on; a failure becomes an answer unless one has begun."""
+        """Pass the request to the app. A failure becomes a response unless one has begun."""
         try:
-            if is_preflight(request_info.method, headers):
+            if is_preflight(info.method, headers):
                 allowed = self._cors.preflight(
                     headers.get(b"origin"), headers.get(b"access-control-request-headers")
                 )
-                await response.answer(Answer(204, allowed, b""))
+                await response.send_whole(RawResponse(204, allowed, b""))
                 return
-            receive = bounded(receive, path, headers, scope["http_version"])
-            self._count(request_info, path)
+            receive = limited_receive(receive, options.max_body, headers, scope["http_version"])
+            if options.traffic is Traffic.ORDINARY:
+                self._count(info)
             await self._app(scope, receive, response.send)
             return
         except Exception as exc:
             failure: BaseException = exc
         except BaseExceptionGroup as group:
-            failed = failure_in(group)
-            if failed is None:
+            failures = failure_in(group)
+            if failures is None:
                 raise
-            failure = failed
+            failure = failures
         if is_disconnect(failure):
             return
-        answer = self._failures.answer(failure, request_info, scope)
+        error = self._failures.respond(failure, info, scope)
         if response.status:
             raise failure
-        await response.answer(answer)
+        await response.send_whole(error)
 
-    def _count(self, request_info: RequestInfo, path: str) -> None:
-        """Uses up one request of the general quota. Raises LimitReached."""
-        if not in_general_quota(path):
-            return
+    def _count(self, info: RequestInfo) -> None:
+        """Count one request in the general quota. Raises LimitReached."""
         try:
-            verdict = self._limits.spend(GLOBAL, quota_key(request_info.client_address))
+            verdict = self._limits.spend(GLOBAL, quota_key(info.client_address))
         except LimitReached:
-            request_info.limited_by = GLOBAL
+            info.limited_by = GLOBAL
             raise
         if verdict is not None:
-            request_info.quota = verdict.headers()
+            info.quota = verdict.headers()
 
 
 def _is_over_tls(scope: Any, headers: dict[bytes, bytes]) -> bool:
-    """Whether the client speaks TLS, to this server or to a proxy that says so."""
+    """Whether the client uses TLS, to this server or to a proxy that reports it."""
     return scope["scheme"] == "https" or headers.get(b"x-forwarded-proto") == b"https"
 
 
 class _Response:
-    """What goes out: the headers of the edge are added, status and size are noted."""
+    """The response to one request: adds the edge's headers, records status and size."""
 
-    __slots__ = ("_facts", "_headers", "_send", "size", "status")
+    __slots__ = ("_headers", "_info", "_send", "size", "status")
 
-    def __init__(self, send: Send, headers: list[Header], request_info: RequestInfo) -> None:
+    def __init__(self, send: Send, headers: list[Header], info: RequestInfo) -> None:
         self._send = send
         self._headers = headers
-        self._facts = request_info
+        self._info = info
         self.status = 0
         self.size = 0
 
@@ -205,15 +226,19 @@ class _Response:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), *self._headers]
-            if self.status != 429:  # a refusal tells of the quota that refused
-                headers += self._facts.quota
+            if self.status != 429:  # a 429 has the headers of the quota that is used up
+                headers += self._info.quota
             message = {**message, "headers": headers}
         elif "body" in message:
             self.size += len(message["body"])
         await self._send(message)
 
-    async def answer(self, answer: Answer) -> None:
+    async def send_whole(self, response: RawResponse) -> None:
         await self.send(
-            {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": response.headers,
+            }
         )
-        await self.send({"type": "http.response.body", "body": answer.body, "more_body": False})
+        await self.send({"type": "http.response.body", "body": response.body, "more_body": False})

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import trio
-from attrs import field, frozen
+from attrs import frozen
 from werkzeug.exceptions import HTTPException
 
 from cookcam.errors import (
@@ -35,11 +35,13 @@ from cookcam.errors import (
 from cookcam.http.cors import VARY
 from cookcam.http.request_id import HEADER, request_id
 from cookcam.http.request_info import RequestInfo
-from cookcam.http.responses import Answer, json_response, now_text
+from cookcam.http.responses import RawResponse, json_response, now_text
 from cookcam.http.route_options import Dialect
 from cookcam.http.security_headers import SECURITY_HEADERS
 from cookcam.observability.logging import get_logger
 from cookcam.observability.reports import ErrorReporter, NoReports, ReportedRequest
+
+log = get_logger(__name__)
 
 _BY_HTTP_STATUS: Mapping[int, type[AppError]] = {
     400: BadRequest,
@@ -111,7 +113,7 @@ def error_body(
 
 def error_response(
     exc: BaseException, request_info: RequestInfo, dialect: Dialect = PLAIN
-) -> Answer:
+) -> RawResponse:
     """The answer to a failure: (status, headers, body). Says nothing to the log."""
     error = as_app_error(exc)
     return json_response(
@@ -147,11 +149,10 @@ class Failures:
     """Answers failures, and makes sure that somebody hears of those that are ours."""
 
     reporter: ErrorReporter = NoReports()
-    _log: Any = field(factory=lambda: get_logger("cookcam.web"), eq=False)
 
-    def answer(
+    def respond(
         self, exc: BaseException, request_info: RequestInfo, scope: Any, dialect: Dialect = PLAIN
-    ) -> Answer:
+    ) -> RawResponse:
         """`error_response`, after `note`."""
         self.note(exc, request_info, scope)
         return error_response(exc, request_info, dialect)
@@ -168,9 +169,9 @@ class Failures:
         if error.status < 500 or error.status == 501 or error.of_the_client or is_disconnect(exc):
             return
         if error.status in (503, 504):
-            self._log.warning("request failed", code=error.code, cause=_cause(exc))
+            log.warning("request failed", code=error.code, cause=_cause(exc))
             return
-        self._log.error("request failed", code=error.code, exc_info=exc)
+        log.error("request failed", code=error.code, exc_info=exc)
         self.reporter.capture_exception(exc, _reported(request_info, scope))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Any
 
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.errors import AuthenticationError
 from cookcam.http.client_address import parse_address
 from cookcam.http.requests import Request

@@ -1,17 +1,17 @@
-"""The JSON of `quart.json`: the same as that of the answers, for whoever uses Quart's functions."""
+"""The provider behind `quart.json`: the same JSON as that of other responses."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from quart import Response
-from quart.json.provider import JSONProvider
 
 from cookcam.http.bodies import parse_json
+from cookcam.http.quart_internals import PublicJSONProvider
 from cookcam.http.responses import JSON_TYPE, to_json
 
 
-class JsonProvider(JSONProvider):
+class JsonProvider(PublicJSONProvider):
     def dumps(self, obj: Any, **kwargs: Any) -> str:
         return to_json(obj).decode()
 
@@ -19,5 +19,5 @@ class JsonProvider(JSONProvider):
         return parse_json(s)
 
     def response(self, *args: Any, **kwargs: Any) -> Any:
-        body = to_json(self._prepare_response_obj(args, kwargs))
+        body = to_json(self.value_of(args, kwargs))
         return Response(body, content_type=JSON_TYPE.decode())

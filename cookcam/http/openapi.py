@@ -22,7 +22,7 @@ from cookcam.errors import AuthenticationError
 from cookcam.http.internal import require_internal
 from cookcam.http.paths import ROOT
 from cookcam.http.requests import Request
-from cookcam.http.responses import JSON_TYPE, Answer, to_json
+from cookcam.http.responses import JSON_TYPE, RawResponse, to_json
 from cookcam.http.route_options import hidden
 from cookcam.http.routing import Routes, not_found
 
@@ -60,7 +60,7 @@ def openapi_routes(app: CookCamApp, config: Config) -> Routes:
 
     @bp.get("/openapi.json")
     @hidden
-    async def document() -> Answer:
+    async def document() -> RawResponse:
         admit()
         if not made:
             plain = await trio.to_thread.run_sync(openapi_document, app, config.server.version)
@@ -74,12 +74,12 @@ def openapi_routes(app: CookCamApp, config: Config) -> Routes:
 
 def _page_view(admit: Any, path: Path, kind: bytes) -> Any:
     @hidden
-    async def page() -> Answer:
+    async def page() -> RawResponse:
         admit()
         return _file(await trio.Path(path).read_bytes(), kind)
 
     return page
 
 
-def _file(body: bytes, kind: bytes) -> Answer:
-    return Answer(200, [(b"content-type", kind), (b"content-length", b"%d" % len(body))], body)
+def _file(body: bytes, kind: bytes) -> RawResponse:
+    return RawResponse(200, [(b"content-type", kind), (b"content-length", b"%d" % len(body))], body)

@@ -20,8 +20,8 @@ from cookcam.http.openapi_schemas import (
     query_parameters,
     require_known_field,
 )
-from cookcam.http.paths import CANONICAL, PROBES
-from cookcam.http.route_options import SECURED, RouteOptions, route_options_of
+from cookcam.http.paths import CANONICAL
+from cookcam.http.route_options import RouteOptions, Traffic, route_options_of
 from cookcam.http.routing import template_of
 
 if TYPE_CHECKING:
@@ -250,12 +250,13 @@ class Provider(OpenAPIProvider):
                 bodies["application/json"]["example"] = examples["request"]
             wanted = options.body is None or self._needs_fields(options.body)
             operation["requestBody"] = {"required": wanted, "content": bodies}
-        security = getattr(view, SECURED, None)
-        if security:
-            optional: list[dict[str, list[str]]] = [{}] if security == "optional" else []
-            operation["security"] = [*optional, {BEARER: []}]
-        responses = self._responses(rule, options, secured=security == "required")
-        self._add_headers(responses, method, rule, options)
+        if options.authentication is not None:
+            anonymous: list[dict[str, list[str]]] = (
+                [{}] if options.authentication == "optional" else []
+            )
+            operation["security"] = [*anonymous, {BEARER: []}]
+        responses = self._responses(rule, options)
+        self._add_headers(responses, method, options)
         for status, example in examples.get("response", {}).items():
             if content := responses.get(status, {}).get("content", {}).get("application/json"):
                 content["example"] = example
@@ -279,10 +280,10 @@ class Provider(OpenAPIProvider):
     def _name_of(self, model: type[Any]) -> str:
         return self._references[model]["$ref"].rpartition("/")[2]
 
-    def _add_headers(
-        self, responses: dict[str, Any], method: str, rule: Rule, options: RouteOptions
-    ) -> None:
-        names = COMMON_HEADERS if rule.rule in PROBES else (*COMMON_HEADERS, *QUOTA_HEADERS)
+    def _add_headers(self, responses: dict[str, Any], method: str, options: RouteOptions) -> None:
+        names = COMMON_HEADERS
+        if options.traffic is not Traffic.EXEMPT:
+            names = (*COMMON_HEADERS, *QUOTA_HEADERS)
         own = {name: _header(description) for name, description in options.headers}
         for status, response in responses.items():
             if "$ref" not in response:
@@ -299,7 +300,7 @@ class Provider(OpenAPIProvider):
                 "headers": _references_to((*names, "ETag")),
             }
 
-    def _responses(self, rule: Rule, options: RouteOptions, *, secured: bool) -> dict[str, Any]:
+    def _responses(self, rule: Rule, options: RouteOptions) -> dict[str, Any]:
         responses: dict[str, Any] = {
             str(status): {
                 "description": "Success" if status < 400 else "Failure",
@@ -319,13 +320,13 @@ class Provider(OpenAPIProvider):
         if not responses and 501 not in options.failures:
             responses["200"] = {"description": "Success"}
         expected = {*ANYWHERE, *options.failures}
-        if rule.rule not in PROBES:
+        if options.traffic is not Traffic.EXEMPT:
             expected.add(429)
         if "{" in template_of(rule.rule):
             expected.add(404)
         if self._bodies(options):
             expected.add(415)
-        if secured:
+        if options.authentication == "required":
             expected |= {401, 403}
         for status in sorted(expected):
             reference = f"#/components/responses/{FAILURES[status][0]}"

@@ -15,7 +15,7 @@ from attrs import frozen
 from quart import request
 
 from cookcam.errors import NotFound, ValidationError
-from cookcam.http.route_options import mark, route_options_of
+from cookcam.http.route_options import route_options_of, set_route_options
 
 View = Callable[..., Awaitable[Any]]
 
@@ -52,7 +52,7 @@ def query_integers(**defaults: int) -> Callable[[View], View]:
             return await view(*args, **kwargs)
 
         documented = tuple(_document(name, rule, d) for name, (rule, d) in rules.items())
-        return mark(parsed, query=(*route_options_of(view).query, *documented))
+        return set_route_options(parsed, query=(*route_options_of(view).query, *documented))
 
     return decorate
 

@@ -1,10 +1,7 @@
-"""Which requests use which quota, and how a route or a handler uses one.
+"""How a handler uses a quota of the running request (docs/http.md, "Limits").
 
-A route declares its limits with `rate_limit`, `user_limit` and `limit_unverified`; its aliases and
-prefixes share them. Probes, the Socket.IO transport and webhooks are not in the general quota: the
-first must always be answered, the second has limits of its own, and the third come from few
-addresses, of which only unverified deliveries are counted.
-Source: `spec/http-api-core.md` §3.5, `spec/operations.md` §6.
+A route declares a limit by client address with the `rate_limit` option, and a limit by caller
+with `user_limit`. Its aliases and prefixes share the quota.
 """
 
 from __future__ import annotations
@@ -18,7 +15,6 @@ from quart import current_app
 
 from cookcam.errors import AppError
 from cookcam.http.client_address import quota_key
-from cookcam.http.paths import CANONICAL, LEGACY, PROBES, is_socket_transport
 from cookcam.http.rate_limit import (
     COSTLY_FOR_GUESTS,
     COSTLY_FOR_USERS,
@@ -29,12 +25,10 @@ from cookcam.http.rate_limit import (
     Verdict,
 )
 from cookcam.http.request_info import current_request_info
-from cookcam.http.responses import Answer
-from cookcam.http.route_options import mark
+from cookcam.http.responses import RawResponse
 
 P = ParamSpec("P")
 R = TypeVar("R")
-V = TypeVar("V", bound=Callable[..., Any])
 
 
 class Caller(Protocol):
@@ -42,28 +36,6 @@ class Caller(Protocol):
 
     @property
     def user_id(self) -> UUID: ...
-
-
-_WEBHOOKS = frozenset(
-    prefix + path
-    for prefix in (CANONICAL, LEGACY)
-    for path in (
-        "/subscription/webhook/stripe",
-        "/subscription/webhook/stripe-connect",
-        "/subscription/webhook/apple",
-        "/subscription/webhook/google",
-    )
-)
-
-
-def in_general_quota(path: str) -> bool:
-    """Whether a request is counted for its client address; `path` is canonical."""
-    return not (path in PROBES or is_socket_transport(path) or path in _WEBHOOKS)
-
-
-def rate_limit(bucket: str) -> Callable[[V], V]:
-    """Counts each request of a route for its client address, before its body is read."""
-    return lambda view: mark(view, address_limit=bucket)
 
 
 def user_limit(
@@ -109,7 +81,7 @@ def limit_unverified(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
             if 400 <= error.status < 500:
                 spend(UNVERIFIED, key)
             raise
-        if isinstance(result, Answer) and 400 <= result.status < 500:
+        if isinstance(result, RawResponse) and 400 <= result.status < 500:
             spend(UNVERIFIED, key)
         return result
 

@@ -1,8 +1,8 @@
-"""What the edge found out about a request, for everything inside it.
+"""What the edge determines about a request, for everything inside it.
 
-The edge puts one `RequestInfo` into `scope["state"]["cookcam"]`; the parts inside read it and
-add what only they know: the app the route, the guards the user. The access line, the metrics and
-every error body are made from it.
+The edge stores one `RequestInfo` in `scope["state"]["cookcam"]`. Inner parts read it and add what
+only they know: the app the route, the guards the user. The access line, the metrics and every
+error body are made from it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any, cast
 from attrs import define
 from quart import request
 
+from cookcam.http.routing import Match
+
 UNMATCHED = "unmatched"
 """The route of a request that no route took: a constant, since raw paths may hold anything."""
 
@@ -20,10 +22,12 @@ STATE_KEY = "cookcam"
 
 @define
 class RequestInfo:
-    """One request. `started` is the clock of the run, seconds; `route` is the template.
+    """One request.
 
-    `quota` are the headers of the last quota that counted the request, `limited_by` is the bucket
-    that rejected it.
+    `started` is Trio's clock in seconds. `match` is the route that the edge matched, None for an
+    unknown path. `route` is the template of the route that serves the request; a request that the
+    edge rejects has none. `quota` are the headers of the last quota that counted the request,
+    `limited_by` is the bucket that rejected it.
     """
 
     request_id: str
@@ -35,19 +39,20 @@ class RequestInfo:
     user_id: str | None = None
     quota: tuple[tuple[bytes, bytes], ...] = ()
     limited_by: str | None = None
+    match: Match | None = None
 
 
 def request_info_of(scope: Any) -> RequestInfo:
-    """The facts of an ASGI scope; empty ones where no edge stands in front (a bare test)."""
+    """The request info of an ASGI scope; an empty one without an edge (in a test of the app)."""
     state = scope.get("state")
-    found = state.get(STATE_KEY) if state else None
-    if isinstance(found, RequestInfo):
-        return found
-    made = RequestInfo("", "", scope.get("method", ""), scope.get("path", ""), 0.0)
-    scope["state"] = {**(state or {}), STATE_KEY: made}
-    return made
+    stored = state.get(STATE_KEY) if state else None
+    if isinstance(stored, RequestInfo):
+        return stored
+    created = RequestInfo("", "", scope.get("method", ""), scope.get("path", ""), 0.0)
+    scope["state"] = {**(state or {}), STATE_KEY: created}
+    return created
 
 
 def current_request_info() -> RequestInfo:
-    """What the edge found out about the request that is being handled. RuntimeError outside."""
+    """The info of the request that is being handled. Raises RuntimeError outside of one."""
     return request_info_of(cast("Any", request).scope)

@@ -1,7 +1,7 @@
-"""The request as handlers see it: Quart's, made without the work that most requests do not need.
+"""The request that handlers get: Quart's, created without the work most requests do not need.
 
-Headers are decoded when somebody asks for one, and the body is pulled from the connection by the
-handler that reads it, so a request without a body costs neither a task nor an event.
+Headers are decoded on first use, and the handler that reads the body receives it from the
+connection, so a request without a body costs neither a task nor an event.
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ from collections.abc import Generator
 from functools import cached_property
 from typing import Any, NoReturn
 
-import trio
 from quart.wrappers.request import Body
-from quart_trio.wrappers import TrioRequest
 from werkzeug.datastructures import Headers
 
 from cookcam.errors import InvalidJson
 from cookcam.http.body_limit import Receive
 from cookcam.http.errors import ClientDisconnected
+from cookcam.http.quart_internals import LeanRequest
 from cookcam.http.request_info import RequestInfo, request_info_of
 
 
 class PulledBody(Body):
     """A request body that is received while it is read, by the task that reads it.
 
-    Iterating gives the parts; awaiting gives the whole, as often as one likes. Raises
-    ClientDisconnected when the client leaves before the end, and whatever `receive` raises
-    (the edge: PayloadTooLarge).
+    Iterating yields the parts; awaiting returns the whole, any number of times. Raises
+    ClientDisconnected when the client disconnects before the end, and what `receive` raises
+    (in the edge: PayloadTooLarge).
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -57,18 +56,18 @@ class PulledBody(Body):
         return bytes(self._whole)
 
 
-class Request(TrioRequest):
-    """One HTTP request; `request_info` is what the edge found out about it.
+class Request(LeanRequest):
+    """One HTTP request with the edge's `request_info`.
 
-    The attributes are those `quart.wrappers.Request` and Werkzeug's sans-I/O request set, minus
-    what would be computed for nothing.
+    It has the attributes of `quart.wrappers.Request` and Werkzeug's sans-I/O request that are used
+    here.
     """
 
     body: Any
 
     def __init__(self, scope: Any, body: Any) -> None:
+        super().__init__(scope)
         self.request_info: RequestInfo = request_info_of(scope)
-        self.scope = scope
         self.method: str = scope["method"]
         self.scheme: str = scope["scheme"]
         self.server = scope.get("server")
@@ -79,23 +78,11 @@ class Request(TrioRequest):
         self.http_version: str = scope["http_version"]
         self.body = body
         self.body_timeout = None  # the deadline of the route bounds the reading
-        self._cached_json = {False: Ellipsis, True: Ellipsis}
-        self._form = None
-        self._files = None
 
     @cached_property
     def headers(self) -> Headers:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return Headers(
-            [(name.decode("latin-1"), text.decode("latin-1")) for name, text in self._raw_headers]
-        )
-
-    @cached_property
-    def _raw_headers(self) -> list[tuple[bytes, bytes]]:
-        return self.scope["headers"]
-
-    @cached_property
-    def _parsing_lock(self) -> trio.Lock:
-        return trio.Lock()
+        pairs = self.scope["headers"]
+        return Headers([(name.decode("latin-1"), text.decode("latin-1")) for name, text in pairs])
 
     def on_json_loading_failed(self, error: Exception) -> NoReturn:
         raise InvalidJson() from error

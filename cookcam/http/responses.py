@@ -21,7 +21,7 @@ JSON_TYPE = b"application/json; charset=utf-8"
 JSON_CONTENT_TYPE: Header = (b"content-type", JSON_TYPE)
 
 
-class Answer(NamedTuple):
+class RawResponse(NamedTuple):
     """A whole response. Header names are lower case."""
 
     status: int
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 def json_response(
     value: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Answer:
+) -> RawResponse:
     """`value` as a JSON response; TypeError when it has no JSON form.
 
     The body ends with a newline, so that a terminal shows it on a line of its own.
@@ -43,7 +43,7 @@ def json_response(
             (name.lower().encode("latin-1"), text.encode("latin-1"))
             for name, text in headers.items()
         ]
-    return Answer(status, made, body)
+    return RawResponse(status, made, body)
 
 
 def to_json(value: Any) -> bytes:

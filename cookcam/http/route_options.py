@@ -1,21 +1,42 @@
-"""Marks: what a route says about itself, read once when the app is made.
+"""Route options: what a route needs, declared by decorators on its view.
 
-A mark is an attribute of the view function. `functools.wraps` copies it, so the order of the
-decorators does not matter, and a mark costs nothing while requests are served.
+    @bp.post("/scan/analyze")
+    @max_body(15 * MEBIBYTE)
+    @deadline(55)
+    async def analyze(...): ...
+
+The options are an attribute of the view function, read once when the app is made.
+`functools.wraps` copies it, so the order of the decorators does not matter. The edge matches a
+request's route before it applies admission, quotas and the body limit, and reads them there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, Final, Literal, TypeVar
 
 from attrs import evolve, field, frozen
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MARKS = "__cookcam_marks__"
-SECURED = "__cookcam_secured__"
-"""The attribute by which a guard tells that it wants a bearer token."""
+MEBIBYTE: Final = 1024 * 1024
+DEFAULT_MAX_BODY: Final = 1 * MEBIBYTE
+
+_ATTRIBUTE = "__cookcam_route_options__"
+
+
+class Traffic(Enum):
+    """How the edge treats the requests of a route."""
+
+    ORDINARY = "ordinary"
+    """Admission's ordinary queue; counted in the general quota of the client address."""
+    WEBHOOK = "webhook"
+    """Admission's webhook queue. Not in the general quota: a provider delivers from few
+    addresses. The route itself counts deliveries that fail verification."""
+    EXEMPT = "exempt"
+    """No admission, no general quota, no trace, and an access line at debug level: probes, which
+    must be answered under overload, and the Socket.IO transport, which has its own limits."""
 
 
 @frozen
@@ -31,12 +52,16 @@ class Dialect:
 
 @frozen
 class RouteOptions:
-    """All that can be said about a route; what was not said has these values."""
+    """The options of one route, with their defaults."""
 
     dialect: Dialect = Dialect()
     seconds: float | None = None
-    hidden: bool = False
+    max_body: int = DEFAULT_MAX_BODY
+    traffic: Traffic = Traffic.ORDINARY
+    rate_limit: str | None = None
+    authentication: Literal["required", "optional"] | None = None
     conditional: bool = True
+    hidden: bool = False
     body: type[Any] | None = None
     body_has_known_field: bool = False
     query: tuple[dict[str, Any], ...] = ()
@@ -48,73 +73,111 @@ class RouteOptions:
     uploads: tuple[str, ...] = ()
     form_file: str | None = None
     failures: frozenset[int] = frozenset()
-    address_limit: str | None = None
 
 
 def route_options_of(view: Callable[..., Any]) -> RouteOptions:
-    return getattr(view, _MARKS, None) or RouteOptions()
+    return getattr(view, _ATTRIBUTE, None) or RouteOptions()
 
 
-def mark(view: F, **said: Any) -> F:
-    """Adds to what `view` says about itself."""
-    setattr(view, _MARKS, evolve(route_options_of(view), **said))
+def set_route_options(view: F, **options: Any) -> F:
+    """Change the named options of `view`."""
+    setattr(view, _ATTRIBUTE, evolve(route_options_of(view), **options))
     return view
 
 
 def errors_as(*, flagged: bool = False, unexpected: str | None = None) -> Callable[[F], F]:
-    """The dialect of the errors of a route, `spec/http-api-core.md` §2."""
-    return lambda view: mark(view, dialect=Dialect(flagged, unexpected))
+    """Set the error dialect of a route (docs/errors.md)."""
+    return lambda view: set_route_options(view, dialect=Dialect(flagged, unexpected))
 
 
 def deadline(seconds: float) -> Callable[[F], F]:
-    """The time one request of this route may take, instead of `REQUEST_TIMEOUT_SECONDS`.
+    """Set the maximum time of one request, instead of `REQUEST_TIMEOUT_SECONDS`.
 
-    `math.inf` is for a view that awaits nothing: it is spared the making of a cancel scope.
+    `math.inf` is for a view that never waits: the app then creates no cancel scope for it.
     """
-    return lambda view: mark(view, seconds=seconds)
+    return lambda view: set_route_options(view, seconds=seconds)
+
+
+def max_body(size: int) -> Callable[[F], F]:
+    """Set the maximum size of a request body in bytes; a larger one is a 413."""
+    return lambda view: set_route_options(view, max_body=size)
+
+
+def rate_limit(bucket: str) -> Callable[[F], F]:
+    """Count each request of a route for its client address, before its body is read."""
+    return lambda view: set_route_options(view, rate_limit=bucket)
+
+
+def webhook(view: F) -> F:
+    """Treat requests as deliveries of a provider, see `Traffic.WEBHOOK`."""
+    return set_route_options(view, traffic=Traffic.WEBHOOK)
+
+
+def probe(view: F) -> F:
+    """Treat requests as those of a monitor, see `Traffic.EXEMPT`."""
+    return set_route_options(view, traffic=Traffic.EXEMPT)
 
 
 def hidden(view: F) -> F:
-    """Leaves a route out of the OpenAPI document."""
-    return mark(view, hidden=True)
+    """Leave a route out of the OpenAPI document."""
+    return set_route_options(view, hidden=True)
 
 
 def unconditional(view: F) -> F:
-    """No ETag: the answer differs each time, or is too cheap to be worth one."""
-    return mark(view, conditional=False)
-
-
-def document_response(model: Any, status: int = 200) -> Callable[[F], F]:
-    """Documents `model` as the answer with `status`, and checks nothing."""
-    return lambda view: mark(view, responses={**route_options_of(view).responses, status: model})
-
-
-def document_content(kind: str, status: int = 200) -> Callable[[F], F]:
-    """Documents an answer that is no JSON, by its content type, alone or beside the model."""
-    return lambda view: mark(view, contents=(*route_options_of(view).contents, (status, kind)))
-
-
-def document_empty(status: int) -> Callable[[F], F]:
-    """Documents a success that has no body."""
-    return lambda view: mark(view, empty=route_options_of(view).empty | {status})
-
-
-def document_header(name: str, description: str) -> Callable[[F], F]:
-    """Documents a header that successful responses of the route have, or may have."""
-    return lambda view: mark(view, headers=(*route_options_of(view).headers, (name, description)))
-
-
-def document_upload(*kinds: str, field: str | None = None) -> Callable[[F], F]:
-    """Documents bodies that are a file: the bytes of one of `kinds`, or the `field` of a form."""
-    return lambda view: mark(view, uploads=kinds, form_file=field)
-
-
-def document_failures(*statuses: int) -> Callable[[F], F]:
-    """Documents failures of the route that do not follow from what else it says of itself."""
-    return lambda view: mark(view, failures=route_options_of(view).failures | frozenset(statuses))
+    """Send no ETag: the response differs each time, or is too cheap to be worth one."""
+    return set_route_options(view, conditional=False)
 
 
 def secured(view: F, *, optional: bool = False) -> F:
-    """Documents that a route wants, or takes, a bearer token; guards do this themselves."""
-    setattr(view, SECURED, "optional" if optional else "required")
-    return view
+    """Declare that a route requires or accepts a bearer token. The guards call this."""
+    return set_route_options(view, authentication="optional" if optional else "required")
+
+
+def document_response(model: Any, status: int = 200) -> Callable[[F], F]:
+    """Document `model` as the response with `status`, without checking it."""
+
+    def decorate(view: F) -> F:
+        responses = {**route_options_of(view).responses, status: model}
+        return set_route_options(view, responses=responses)
+
+    return decorate
+
+
+def document_content(kind: str, status: int = 200) -> Callable[[F], F]:
+    """Document a response that is not JSON by its content type, alone or beside the model."""
+
+    def decorate(view: F) -> F:
+        contents = (*route_options_of(view).contents, (status, kind))
+        return set_route_options(view, contents=contents)
+
+    return decorate
+
+
+def document_empty(status: int) -> Callable[[F], F]:
+    """Document a success without a body."""
+    return lambda view: set_route_options(view, empty=route_options_of(view).empty | {status})
+
+
+def document_header(name: str, description: str) -> Callable[[F], F]:
+    """Document a header that successful responses have, or may have."""
+
+    def decorate(view: F) -> F:
+        headers = (*route_options_of(view).headers, (name, description))
+        return set_route_options(view, headers=headers)
+
+    return decorate
+
+
+def document_upload(*kinds: str, field: str | None = None) -> Callable[[F], F]:
+    """Document bodies that are a file: the bytes of one of `kinds`, or the `field` of a form."""
+    return lambda view: set_route_options(view, uploads=kinds, form_file=field)
+
+
+def document_failures(*statuses: int) -> Callable[[F], F]:
+    """Document failures that do not follow from the other options."""
+
+    def decorate(view: F) -> F:
+        failures = route_options_of(view).failures | frozenset(statuses)
+        return set_route_options(view, failures=failures)
+
+    return decorate

@@ -1,24 +1,24 @@
-"""Where a request goes: blueprints under their prefixes, and the path that finds a view.
+"""Blueprints with their prefixes, and the router that matches a request to a view.
 
-Source: `spec/http-api-core.md` §2. Paths match ignoring case and one trailing slash; parameters
-keep their spelling. HEAD goes where GET goes. An unknown path, and a known one with another
-method, are the same 404. Paths without parameters are found by one lookup, the rest by Werkzeug.
+Paths match ignoring case and one trailing slash; parameters keep their spelling. HEAD is routed
+like GET. An unknown path, and a known one with another method, are the same 404. Paths without
+parameters are found by one dictionary lookup, the others by Werkzeug.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from attrs import frozen
 from quart import Blueprint
-from quart.routing import QuartRule
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter, Rule
 
 from cookcam.errors import NotFound
 from cookcam.http.paths import CANONICAL, LEGACY, canonical
+from cookcam.http.quart_internals import convert_parameter
 from cookcam.http.route_options import RouteOptions, route_options_of
 
 View = Callable[..., Awaitable[Any]]
@@ -30,8 +30,8 @@ _PARAMETER = re.compile(r"<(?:[^<>:]+:)?([^<>]+)>")
 class Routes(Blueprint):
     """A feature's blueprint; its paths are relative to `/api/v1`.
 
-    With `legacy` the same handlers answer under `/api` too. Other `prefixes` are for routes that
-    live elsewhere, such as `""` for the root. The first prefix is the documented one.
+    With `legacy` the same views are served under `/api` too. `prefixes` replaces `/api/v1`, for
+    instance by `""` for the root. The first prefix is the documented one.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Routes(Blueprint):
         super().__init__(name, import_name)
         self.prefixes = (*prefixes, LEGACY) if legacy else prefixes
 
-    # Quart's own decorators know the types that Quart turns into responses; ours are others.
+    # Replaces Quart's decorators, whose types only accept the results that Quart converts.
 
     def get(self, rule: str, **options: Any) -> Callable[[V], V]:
         return self._method("GET", rule, options)
@@ -70,31 +70,23 @@ class Routes(Blueprint):
         return register
 
 
-class MatchedRule(QuartRule):
-    """A rule that finds views and builds no addresses: nothing here asks for `url_for`, and
-    compiling what builds them takes three quarters of the time in which an app is made.
-    """
-
-    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
-        return _builds_nothing
-
-
-def _builds_nothing(*_: object, **__: object) -> tuple[str, str]:
-    raise RuntimeError("this app builds no addresses")
-
-
 @frozen
 class Endpoint:
-    """One view as the dispatcher sees it. `template` is its path for logs and metrics."""
+    """A view with its options. `template` is its path in logs and metrics."""
 
     view: View
     template: str
     options: RouteOptions
 
 
+class Match(NamedTuple):
+    endpoint: Endpoint
+    parameters: dict[str, Any]
+
+
 @frozen
 class Router:
-    """Finds the endpoint of a method and a path."""
+    """Matches a method and a path to an endpoint."""
 
     _fixed: Mapping[tuple[str, str], Endpoint]
     _by_rule: Mapping[tuple[str, str], Endpoint]
@@ -113,23 +105,22 @@ class Router:
                     fixed[method, rule.rule] = endpoint
         return cls(fixed, by_rule, url_map.bind("localhost"))  # no host takes part
 
-    def find(self, method: str, path: str) -> tuple[Endpoint, dict[str, Any]]:
-        """The endpoint and its path parameters. Raises NotFound."""
-        asked = canonical(path)
-        endpoint = self._fixed.get((method, asked))
+    def match(self, method: str, path: str) -> Match | None:
+        """The endpoint of a request and its path parameters, or None."""
+        compared = canonical(path)
+        endpoint = self._fixed.get((method, compared))
         if endpoint is not None:
-            return endpoint, {}
-        # Werkzeug would overlook a second leading slash; the limits of the edge would not match.
-        if asked.startswith("//"):
-            raise not_found(method, path)
+            return Match(endpoint, {})
+        if compared.startswith("//"):  # Werkzeug would ignore the second slash
+            return None
         try:
-            found = self._adapter.match(asked, method, return_rule=True)
+            result = self._adapter.match(compared, method, return_rule=True)
         except HTTPException:
-            raise not_found(method, path) from None
-        rule, parameters = cast("tuple[Rule, dict[str, Any]]", found)
-        if asked != path:
+            return None
+        rule, parameters = cast("tuple[Rule, dict[str, Any]]", result)
+        if compared != path:
             parameters = _as_spelled(rule, path)
-        return self._by_rule[rule.rule, rule.endpoint], parameters
+        return Match(self._by_rule[rule.rule, rule.endpoint], parameters)
 
 
 def not_found(method: str, path: str) -> NotFound:
@@ -149,11 +140,9 @@ def normal_rule(rule: str) -> str:
 
 
 def _as_spelled(rule: Rule, path: str) -> dict[str, Any]:
-    """The parameters of a path that was matched in lower case, as the client wrote them."""
+    """The parameters in the client's spelling, of a path that was matched in lower case."""
     parameters: dict[str, Any] = {}
     for pattern, text in zip(rule.rule.split("/"), path.split("/"), strict=False):
-        found = _PARAMETER.fullmatch(pattern)
-        if found:
-            name = found[1]
-            parameters[name] = cast("Any", rule)._converters[name].to_python(text)
+        if parameter := _PARAMETER.fullmatch(pattern):
+            parameters[parameter[1]] = convert_parameter(rule, parameter[1], text)
     return parameters

@@ -23,8 +23,8 @@ from quart import request
 from cookcam.errors import ValidationError
 from cookcam.http.bodies import read_body
 from cookcam.http.requests import Request
-from cookcam.http.responses import Answer
-from cookcam.http.route_options import mark, route_options_of
+from cookcam.http.responses import RawResponse
+from cookcam.http.route_options import route_options_of, set_route_options
 from cookcam.http.rules import in_words
 
 T = TypeVar("T")
@@ -57,7 +57,9 @@ def validate_request(
                 raise ValidationError(no_known_field, error=no_known_field)
             return await view(*args, data=data, **kwargs)
 
-        return mark(checked, body=model, body_has_known_field=no_known_field is not None)
+        return set_route_options(
+            checked, body=model, body_has_known_field=no_known_field is not None
+        )
 
     return decorate
 
@@ -76,7 +78,7 @@ def validate_querystring(model: type[Any]) -> Callable[[View], View]:
             query_args = to_model(given, model, strict=False)
             return await view(*args, query_args=query_args, **kwargs)
 
-        return mark(checked, query_model=model)
+        return set_route_options(checked, query_model=model)
 
     return decorate
 
@@ -92,7 +94,7 @@ def validate_response(model: type[Any], status: int = 200) -> Callable[[View], V
         @wraps(view)
         async def checked(*args: Any, **kwargs: Any) -> Any:
             result = await view(*args, **kwargs)
-            if isinstance(result, Answer):
+            if isinstance(result, RawResponse):
                 return result
             value, given, *headers = (
                 cast("tuple[Any, ...]", result) if isinstance(result, tuple) else (result, 200)
@@ -101,7 +103,9 @@ def validate_response(model: type[Any], status: int = 200) -> Callable[[View], V
                 return cast("Any", result)
             return (msgspec.convert(value, model, from_attributes=True), given, *headers)
 
-        return mark(checked, responses={**route_options_of(view).responses, status: model})
+        return set_route_options(
+            checked, responses={**route_options_of(view).responses, status: model}
+        )
 
     return decorate
 

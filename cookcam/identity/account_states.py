@@ -11,12 +11,14 @@ from collections import OrderedDict
 from typing import Final, Literal, LiteralString
 from uuid import UUID
 
-import structlog
 import trio
 from attrs import define, field, frozen
 
 from cookcam.database import SERVICE, Database
 from cookcam.errors import AppError, TokenExpired
+from cookcam.observability.logging import get_logger
+
+log = get_logger(__name__)
 
 TTL: Final = 10.0
 """Seconds. Bounds how long a ban stays unnoticed while announcements do not arrive, and how long
@@ -110,7 +112,7 @@ class AccountStates:
             if previous is None:
                 lookup.error = error
                 raise
-            structlog.get_logger(__name__).debug("account state not read", code=error.code)
+            log.debug("account state not read", code=error.code)
             lookup.state = previous.state
         else:
             lookup.state = row.state

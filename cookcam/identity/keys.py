@@ -16,11 +16,13 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import structlog
 import trio
 from attrs import define, field
 
 from cookcam.errors import ServiceUnavailable
+from cookcam.observability.logging import get_logger
+
+log = get_logger(__name__)
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -111,7 +113,7 @@ class KeySet:
             self._failed = False
         except Exception as error:  # a provider's odd answer must not end the tree we run in
             self._failed = True
-            structlog.get_logger(__name__).warning(
+            log.warning(
                 "signing keys not refreshed", reason=type(error).__name__, kept=len(self._keys)
             )
         finally:

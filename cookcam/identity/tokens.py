@@ -21,11 +21,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 from uuid import UUID
 
-import structlog
 import trio
 from attrs import define, field
 
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.errors import (
     RateLimited,
     ServiceAuthError,
@@ -38,6 +37,9 @@ from cookcam.identity.claims import Rejected, identity_from
 from cookcam.identity.keys import ASYMMETRIC, KeySet
 from cookcam.identity.lookup_cache import LookupCache
 from cookcam.identity.models import Identity
+from cookcam.observability.logging import get_logger
+
+log = get_logger(__name__)
 
 MAX_TOKEN_LENGTH = 8 * 1024
 """Characters; a Supabase access token has one or two thousand."""
@@ -119,16 +121,14 @@ class Authenticator:
             identity = await self._identify(token)
         except (Rejected, PyJWTError, ValueError, RecursionError, TokenExpired) as error:
             reason = str(error) if isinstance(error, Rejected) else type(error).__name__
-            structlog.get_logger(__name__).debug("token rejected", reason=reason)
+            log.debug("token rejected", reason=reason)
             raise TokenExpired(error=REJECTED) from None
         if self._accounts is None:
             return identity
         state = await self._accounts.state_of(identity.user_id)
         if state == "active" or (state == "deleted" and allow_deleted):
             return identity
-        structlog.get_logger(__name__).info(
-            "token rejected", reason=f"account {state}", userId=str(identity.user_id)
-        )
+        log.info("token rejected", reason=f"account {state}", userId=str(identity.user_id))
         raise AccountClosed(error=REJECTED, state=state)
 
     async def _identify(self, token: str) -> Identity:
@@ -184,9 +184,7 @@ class Authenticator:
             with trio.fail_after(LOOKUP_TIMEOUT):
                 return await self._provider.get_user(token)
         except (RateLimited, ServiceError, ServiceAuthError, trio.TooSlowError) as error:
-            structlog.get_logger(__name__).warning(
-                "identity provider undecided", reason=type(error).__name__
-            )
+            log.warning("identity provider undecided", reason=type(error).__name__)
             raise ServiceUnavailable from error
 
     def _identity(self, claims: Mapping[str, Any]) -> Identity:

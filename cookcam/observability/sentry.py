@@ -24,7 +24,7 @@ from uuid import uuid4
 import trio
 from attrs import define, field, frozen
 
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import (
@@ -40,7 +40,6 @@ from cookcam.observability.sentry_events import (
     bounded,
     exception_section,
     fingerprint,
-    is_probe,
     request_section,
     scrub_breadcrumb,
     scrubbed,
@@ -165,8 +164,7 @@ def _options(environment: str, release: str, rate: float) -> dict[str, Any]:
         return {**event, "fingerprint": group} if group is not None else event
 
     def before_send_transaction(event: Event, hint: Mapping[str, Any]) -> Event | None:
-        name = event.get("transaction") or ""
-        return None if is_probe(name) else scrubbed(event, environment)
+        return scrubbed(event, environment)
 
     def before_breadcrumb(crumb: Event, hint: Mapping[str, Any]) -> Event | None:
         return scrub_breadcrumb(crumb)
@@ -248,9 +246,9 @@ class SentryReporter:
     @contextmanager
     def _request(self, method: str, path: str) -> Generator[RequestTrace, None, None]:
         with self.sdk.isolation_scope():
-            # The dice are rolled here because an unsampled trace costs the SDK as much as serving
+            # Sampled here because an unsampled trace costs the SDK as much as serving
             # a short request.
-            if is_probe(path) or random.random() >= self.sample_rate:  # noqa: S311
+            if random.random() >= self.sample_rate:  # noqa: S311
                 yield UNTRACED
                 return
             with self.sdk.start_transaction(

@@ -57,13 +57,7 @@ _QUOTING = (ValueError, LookupError)
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _SHOWN = (UUID, datetime, date, time, timedelta, Decimal)
 _SIZED = (str, bytes, bytearray, dict, list, tuple, set, frozenset, deque)
-_PROBE = re.compile(r"(?:[A-Z]+ )?(?:/api(?:/v\d+)?)?/(?:health|metrics)(?:/|$)")
 _STATE = re.compile(r"[0-9A-Z]{5}|PGRST\d+")
-
-
-def is_probe(path: str) -> bool:
-    """Whether a path, or the name of a trace, belongs to health checks or metrics."""
-    return _PROBE.match(path) is not None
 
 
 def exception_section(error: BaseException, frame_of: Callable[..., Event]) -> Event:
@@ -245,11 +239,7 @@ def fingerprint(error: BaseException) -> list[str] | None:
 
 
 def scrub_breadcrumb(crumb: Event) -> Event | None:
-    """The breadcrumb, redacted; None for one of a health check or a static file."""
-    data = _as_mapping(crumb.get("data"))
-    place = f"{crumb.get('message') or ''} {data.get('url') or ''}"
-    if crumb.get("category") == "http" and ("/static/" in place or "/health" in place):
-        return None
+    """The breadcrumb, redacted; None where nothing of it may be sent."""
     moment = crumb.get("timestamp")  # compared with others before it is sent
     safe = redact({key: value for key, value in crumb.items() if key != "timestamp"})
     if not isinstance(safe, dict):

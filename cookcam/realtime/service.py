@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 
 from cookcam.config import Config
 from cookcam.errors import AuthorizationError, NotFound
-from cookcam.http.paths import CANONICAL, SOCKET_IO, canonical
+from cookcam.http.paths import CANONICAL, canonical
 from cookcam.identity import Authenticator
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
@@ -47,6 +47,7 @@ from cookcam.realtime.router import Router
 from cookcam.realtime.tokens import TokenWatch, token_events
 from cookcam.serving.extensions import WEBSOCKET_DIRECT, WEBSOCKET_FLUSH
 
+SOCKET_IO: Final = "/socket.io"
 PLAIN_PATH: Final = f"{CANONICAL}/realtime"
 
 DRAIN_TIMEOUT: Final = 3.0

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from cookcam.cli import main
 from cookcam.config import ConfigError, described, load
 from cookcam.config.addresses import RedisAddress
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from tests.support.environments import DEVELOPMENT, P256_KEY, PRODUCTION, RSA_KEY
 
 PASSWORD = "s3cr3tpart"

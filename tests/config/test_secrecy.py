@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cookcam.config import ConfigError, described, load
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from tests.support.environments import (
     DEVELOPMENT,
     P256_KEY,

@@ -18,8 +18,8 @@ from cookcam.app import open_services
 from cookcam.app.openapi_document import SETTINGS, openapi_document
 from cookcam.config import load
 from cookcam.http.app import CookCamApp
-from cookcam.http.paths import CANONICAL, PROBES
-from cookcam.http.route_options import SECURED, route_options_of
+from cookcam.http.paths import CANONICAL
+from cookcam.http.route_options import MEBIBYTE, Traffic, route_options_of
 from cookcam.http.routing import template_of
 from cookcam.lifecycle.state import Lifecycle
 from tests.contract.server import ContractServer
@@ -44,13 +44,44 @@ def document() -> dict[str, Any]:
 
 async def program_app() -> CookCamApp:
     async with open_services(load(SETTINGS), Lifecycle()) as services:
-        dispatcher: Any = services.app._app
-        return dispatcher.app
+        edge: Any = services.app
+        assert edge._router is edge._app.app.router
+        return edge._app.app
 
 
 @pytest.fixture(scope="module")
 def app() -> CookCamApp:
     return trio.run(program_app)
+
+
+def test_the_edge_applies_the_options_that_routes_declare(app: CookCamApp):
+    """Body limits, webhooks and probes of the assembled program."""
+    limits: dict[int, set[str]] = {}
+    traffic: dict[Traffic, set[str]] = {}
+    for rule in app.url_map.iter_rules():
+        match = app.router.match(next(iter(rule.methods or ())), rule.rule)
+        assert match is not None
+        options, path = match.endpoint.options, rule.rule.removeprefix(CANONICAL)
+        if path.startswith("/api/"):
+            continue
+        limits.setdefault(options.max_body // MEBIBYTE, set()).add(path)
+        traffic.setdefault(options.traffic, set()).add(path)
+    del limits[1], traffic[Traffic.ORDINARY]
+    assert limits == {
+        10: {"/scan/ingredients"},
+        11: {"/auth/profile/photo"},
+        15: {"/scan/analyze", "/recipes/<recipe_id>/upload-completion-photo"},
+    }
+    assert traffic == {
+        Traffic.WEBHOOK: {
+            f"/subscription/webhook/{name}"
+            for name in ("stripe", "stripe-connect", "apple", "google")
+        },
+        Traffic.EXEMPT: {
+            *("/health", "/health/live", "/health/ready", "/health/detailed", "/health/db"),
+            "/metrics",
+        },
+    }
 
 
 def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -86,9 +117,9 @@ def test_every_route_of_the_program_is_in_it_with_every_status_it_can_answer(
             if marks.hidden:
                 continue
             expected = {400, 413, 500, 502, 503, 504, *marks.responses, *marks.failures}
-            expected |= set() if rule.rule in PROBES else {429}
+            expected |= set() if marks.traffic is Traffic.EXEMPT else {429}
             expected |= {404} if "{" in path else set()
-            expected |= {401, 403} if getattr(view, SECURED, None) == "required" else set()
+            expected |= {401, 403} if marks.authentication == "required" else set()
             stated = {int(status) for status in listed[method, path]["responses"]}
             assert stated >= expected, (method, path, expected - stated)
             assert any(status < 300 for status in stated) or 501 in stated, (method, path)

@@ -11,7 +11,7 @@ import trio
 from attrs import frozen
 
 from cookcam.config import DatabaseConfig
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.database import ANONYMOUS, SERVICE, Database, Jsonb
 from cookcam.database.actors import Actor, FixedActor
 from cookcam.database.connecting import connect

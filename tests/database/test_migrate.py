@@ -10,7 +10,7 @@ import psycopg
 import pytest
 import trio
 
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.database import ANONYMOUS, Database
 from cookcam.database.connecting import connect
 from cookcam.database.migrate import MIGRATIONS, MigrationError, checksums_of, migrate, pending

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from cookcam.config import DatabaseConfig
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.database import SERVICE, Database
 from cookcam.errors import DatabaseError
 from tests.support.users import create_user

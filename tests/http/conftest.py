@@ -16,6 +16,7 @@ from cookcam.config import Config, load
 from cookcam.http.app import CookCamApp, create_app
 from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
+from cookcam.http.route_options import hidden, probe
 from cookcam.http.routing import Routes
 from cookcam.observability.log_writers import LevelLogger, StreamLogWriter
 from cookcam.observability.records import as_record, json_line
@@ -83,6 +84,21 @@ def logged() -> Iterator[Lines]:
 MakeSite = Callable[..., Site]
 
 
+def probes() -> Routes:
+    """Routes of the kind that monitors call."""
+    bp = Routes("probes", __name__, prefixes=("/api/v1", ""))
+
+    @hidden
+    @probe
+    async def healthy() -> Any:
+        return {"healthy": True}
+
+    for path in ("/health", "/health/ready", "/metrics"):
+        bp.add_url_rule(path, path.strip("/").replace("/", "-"), healthy, methods=["GET"])
+
+    return bp
+
+
 def configured(**settings: str) -> Config:
     return load({**DEVELOPMENT, "CORS_ORIGIN": f"{LISTED},https://www.cookcam.ai", **settings})
 
@@ -95,9 +111,8 @@ def make_site() -> MakeSite:
         config = configured(**(environment or {}), **settings)
         limits = RateLimits.of(config.limits)
         reports = Reports()
-        app = create_app(config, blueprints, limits=limits, reporter=reports)
-        return Site(
-            config, app, Edge(app, config, limits=limits, reporter=reports), limits, reports
-        )
+        app = create_app(config, [*blueprints, probes()], limits=limits, reporter=reports)
+        edge = Edge(app, config, limits=limits, transport="/socket.io", reporter=reports)
+        return Site(config, app, edge, limits, reports)
 
     return make

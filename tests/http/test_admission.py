@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cookcam.errors import ServiceOverloaded
+from cookcam.http import Routes, webhook
 from cookcam.http.admission import (
     CALM,
     MAX_QUEUE_TIME,
@@ -27,11 +28,12 @@ from cookcam.http.admission import (
     Admission,
     Place,
 )
+from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
 from cookcam.observability.metrics import Metrics
 from tests.http.client import Client
-from tests.http.conftest import configured
+from tests.http.conftest import configured, probes
 
 
 @define
@@ -235,6 +237,16 @@ def test_every_request_is_decided_and_no_place_is_lost(steps: list[tuple[str, in
     trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
+def deliveries() -> Routes:
+    bp = Routes("deliveries", __name__)
+
+    @bp.post("/subscription/webhook/stripe")
+    @webhook
+    async def deliver() -> Any: ...
+
+    return bp
+
+
 class TestEdge:
     """What a client sees."""
 
@@ -259,7 +271,16 @@ class TestEdge:
             await send({"type": "http.response.body", "body": b"answered"})
 
         admission = Admission(metrics)
-        edge = Edge(app, configured(), limits=RateLimits({}), admission=admission, metrics=metrics)
+        router = create_app(configured(), [probes(), deliveries()]).router
+        edge = Edge(
+            app,
+            configured(),
+            limits=RateLimits({}),
+            router=router,
+            transport="/socket.io",
+            admission=admission,
+            metrics=metrics,
+        )
         client = Client(edge)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(admission.run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from cookcam.http.rate_limit import RateLimits
 from cookcam.http.request_info import RequestInfo
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
+from cookcam.observability.reports import UNTRACED
 from tests.http.client import Client
 from tests.http.conftest import configured
 
@@ -63,6 +65,22 @@ async def test_probes_are_logged_at_debug_level(make_site: Any, logged: Any, pat
     await make_site().client().get(path)
     [line] = logged.of("request")
     assert line["level"] == "DEBUG"
+
+
+async def test_ordinary_requests_are_traced_and_probes_are_not(
+    make_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_site(routes())
+    traced: list[str] = []
+
+    def request(_: Any, method: str, path: str) -> Any:
+        traced.append(f"{method} {path}")
+        return nullcontext(UNTRACED)
+
+    monkeypatch.setattr(type(site.reports), "request", request)
+    for path in ("/health", "/api/v1/health/ready", "/metrics", "/socket.io/", "/api/v1/recipes/7"):
+        await site.client().get(path)
+    assert traced == ["GET /api/v1/recipes/7"]
 
 
 async def test_a_cancelled_request_is_logged_as_closed_by_the_client(

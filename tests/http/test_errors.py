@@ -13,7 +13,7 @@ import trio
 from cookcam import errors
 from cookcam.http.errors import as_app_error, error_response, malformed_request, socket_error
 from cookcam.http.request_info import RequestInfo
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from tests.http.client import OURS
 from tests.http.failing import FAILURES, RAISED, SECRET, failing_routes
 
@@ -223,4 +223,4 @@ def test_a_surprise_keeps_no_word_of_its_own() -> None:
 
 def test_answers_are_the_documented_triple() -> None:
     status, headers, body = error_response(errors.NotFound(), RequestInfo("", "", "", "", 0.0))
-    assert isinstance(Answer(status, headers, body), tuple)
+    assert isinstance(RawResponse(status, headers, body), tuple)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.sandbox.gotrue import Gotrue, User, open_gotrue
 from tests.support.postgres import as_owner

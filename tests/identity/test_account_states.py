@@ -12,7 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from cookcam.config import DatabaseConfig
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.database import Database
 from cookcam.errors import ServiceUnavailable
 from cookcam.identity import account_states

@@ -14,7 +14,7 @@ from cookcam.http import Routes, current_request_info, errors_as
 from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
-from cookcam.http.route_options import SECURED, route_options_of
+from cookcam.http.route_options import route_options_of
 from cookcam.identity import Authenticator, Identity
 from cookcam.identity.guards import admin_only, optional_caller, signed_in
 from cookcam.observability.context import current_log_fields
@@ -29,7 +29,7 @@ def routes() -> Routes:
     def seen(caller: Identity | None) -> Mapping[str, Any]:
         return {
             "caller": caller and str(caller.user_id),
-            "facts": current_request_info().user_id,
+            "current_request_info": current_request_info().user_id,
             "logged": current_log_fields().get("userId"),
         }
 
@@ -88,7 +88,7 @@ async def test_the_caller_comes_first_and_is_known_to_facts_and_log(http: httpx.
     ann = str(ANN)
     assert response.json() == {
         "caller": ann,
-        "facts": ann,
+        "current_request_info": ann,
         "logged": ann,
         "thing": "soup",
     }
@@ -137,5 +137,5 @@ def test_a_guard_keeps_what_a_view_says_about_itself():
 
     assert view.__doc__ == "The view's words."
     assert route_options_of(view).dialect.unexpected == "Failed"
-    assert getattr(view, SECURED) == "required"
-    assert getattr(open_view, SECURED) == "optional"
+    assert route_options_of(view).authentication == "required"
+    assert route_options_of(open_view).authentication == "optional"

@@ -17,7 +17,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 from cookcam.errors import (
     AppError,
     RateLimited,

@@ -24,7 +24,6 @@ from cookcam.observability.sentry_events import (
     MAX_EVENT_SIZE,
     bounded,
     fingerprint,
-    is_probe,
     message_of,
     outline,
     request_section,
@@ -129,31 +128,6 @@ async def test_of_a_group_only_the_faults_are_reported() -> None:
     rest = reportable(BaseExceptionGroup("x", [*cancelled, DuplicateEntry(), fault]))
     assert isinstance(rest, ExceptionGroup)
     assert rest.exceptions == (fault,)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("/health", "/health/ready", "/api/v1/health", "/api/health/live", "/metrics"),
-        *("GET /health", "GET /api/v1/health/ready"),
-    ],
-)
-def test_health_checks_and_metrics_are_probes(path: str) -> None:
-    assert is_probe(path)
-
-
-@pytest.mark.parametrize(
-    "path", ["/healthy-recipes", "/api/v1/recipes", "/", "GET /recipes/health"]
-)
-def test_other_routes_are_not_probes(path: str) -> None:
-    assert not is_probe(path)
-
-
-def test_breadcrumbs_of_health_checks_and_static_files_are_dropped() -> None:
-    for url in ("http://x/health/ready", "http://x/static/app.js"):
-        assert scrub_breadcrumb({"category": "http", "data": {"url": url}}) is None
-        assert scrub_breadcrumb({"category": "other", "data": {"url": url}}) is not None
-    assert scrub_breadcrumb({"category": "http", "message": "GET /health/live"}) is None
 
 
 def test_a_breadcrumb_is_redacted_and_keeps_its_time() -> None:

@@ -17,7 +17,7 @@ import h11
 import trio
 from attrs import define, field, frozen
 
-from cookcam.config.readers import Secret
+from cookcam.config.secret import Secret
 
 
 @frozen

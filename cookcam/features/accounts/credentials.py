@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.text import VISIBLE_PATTERN, clean_line
 
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+\.[^\s@\x00-\x1f\x7f]+")
@@ -30,18 +30,18 @@ def checked_email(email: str) -> str:
     """
     email = email.strip()
     if len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email):
-        raise refused("Invalid email format", "email")
+        raise rejected_field("Invalid email format", "email")
     return email.lower()
 
 
 def checked_new_password(password: str) -> str:
     """The password, unchanged. Raises ValidationError."""
     if len(password) < MIN_PASSWORD_LENGTH:
-        raise refused(
+        raise rejected_field(
             f"Password must be at least {MIN_PASSWORD_LENGTH} characters long", "password"
         )
     if len(password.encode()) > MAX_PASSWORD_BYTES:
-        raise refused(
+        raise rejected_field(
             f"Password must be at most {MAX_PASSWORD_BYTES} bytes long (letters outside of English"
             " take two or more)",
             "password",
@@ -53,7 +53,7 @@ def checked_name(name: str, max_length: int = MAX_TEXT_LENGTH) -> str:
     """The name after `clean_line`. Raises ValidationError."""
     cleaned = clean_line(name)
     if len(cleaned) < MIN_NAME_LENGTH or not re.search(NAME_PATTERN, name):
-        raise refused(f"Name must be at least {MIN_NAME_LENGTH} characters", "name")
+        raise rejected_field(f"Name must be at least {MIN_NAME_LENGTH} characters", "name")
     if len(name) > max_length:
-        raise refused(f"Name must be at most {max_length} characters", "name")
+        raise rejected_field(f"Name must be at most {max_length} characters", "name")
     return cleaned

@@ -19,7 +19,7 @@ from cookcam.features.accounts.credentials import (
 )
 from cookcam.features.accounts.models import ProfileChanges
 from cookcam.features.accounts.public_urls import PUBLIC_URL_PATTERN, is_public_url
-from cookcam.features.literals import refused, visible_line
+from cookcam.features.literals import rejected_field, visible_line
 from cookcam.http import WANTED, given
 from cookcam.text import VISIBLE_PATTERN, clean_prose
 
@@ -94,7 +94,7 @@ class SignUpRequest(Confidential):
 
     def __post_init__(self) -> None:
         if not (self.email and self.password and self.name):
-            raise refused("Email, password, and name are required", "email")
+            raise rejected_field("Email, password, and name are required", "email")
 
 
 class LoginRequest(Confidential):
@@ -103,7 +103,7 @@ class LoginRequest(Confidential):
 
     def __post_init__(self) -> None:
         if not (self.email and self.password):
-            raise refused("Email and password are required", "email")
+            raise rejected_field("Email and password are required", "email")
 
 
 class SessionRefreshRequest(Confidential):
@@ -121,7 +121,7 @@ class SessionRefreshRequest(Confidential):
 
     def __post_init__(self) -> None:
         if not self.token:
-            raise refused("Refresh token is required", "refresh_token")
+            raise rejected_field("Refresh token is required", "refresh_token")
 
 
 class ForgotPasswordRequest(Confidential):
@@ -129,7 +129,7 @@ class ForgotPasswordRequest(Confidential):
 
     def __post_init__(self) -> None:
         if not self.email:
-            raise refused("Email is required", "email")
+            raise rejected_field("Email is required", "email")
 
 
 class NewPasswordRequest(Confidential):
@@ -137,7 +137,7 @@ class NewPasswordRequest(Confidential):
 
     def __post_init__(self) -> None:
         if not self.password:
-            raise refused("Password is required", "password")
+            raise rejected_field("Password is required", "password")
 
 
 ShortText = Annotated[str, Meta(max_length=1000)]
@@ -202,7 +202,7 @@ class ProfileRequest(Struct):
         if self.cooking_skill_level is not None:
             level = SKILL_LEVELS.get(self.cooking_skill_level.lower())
             if level is None:
-                raise refused("Invalid cooking skill level", "cooking_skill_level")
+                raise rejected_field("Invalid cooking skill level", "cooking_skill_level")
             self.cooking_skill_level = level
         for name in ("creator_bio", "creator_specialty"):
             text: str | None = getattr(self, name)

@@ -28,12 +28,14 @@ from cookcam.features.accounts.responses import (
 from cookcam.features.accounts.service import Accounts, Profiles
 from cookcam.features.accounts.sign_in_limits import limited_sign_in
 from cookcam.features.accounts.uploads import uploaded_file
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.http import (
+    MEBIBYTE,
     Routes,
     document_failures,
     document_upload,
     errors_as,
+    max_body,
     rate_limit,
     user_limit,
     validate_request,
@@ -59,6 +61,7 @@ def photo_routes(avatars: Avatars) -> Routes:
     bp = Routes("avatars", __name__, legacy=True)
 
     @bp.post("/auth/profile/photo")
+    @max_body(11 * MEBIBYTE)  # a picture of 10 MiB in a form
     @errors_as(flagged=True, unexpected=UNEXPECTED)
     @signed_in
     @user_limit("avatar")
@@ -72,7 +75,7 @@ def photo_routes(avatars: Avatars) -> Routes:
         """
         photo = await uploaded_file(cast("Request", request), "photo")
         if photo is None:
-            raise refused("A photo is required", "photo")
+            raise rejected_field("A photo is required", "photo")
         return ProfilePhotoResponse.of(await avatars.replace(caller, photo))
 
     return bp

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct, field
 
 from cookcam.errors import ValidationError
 from cookcam.features.creators.money import cents_of
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.http import WANTED
 from cookcam.text import clean_prose
 
@@ -51,7 +51,7 @@ class PayoutRequest(Struct):
         if self.amount is None or not self.method:
             raise missing("amount", "method")
         if self.method != "stripe":
-            raise refused("Unsupported payout method", "method")
+            raise rejected_field("Unsupported payout method", "method")
         return _cents(self.amount)
 
 
@@ -105,5 +105,5 @@ def missing(*required: str) -> ValidationError:
 def _cents(amount: float) -> int:
     cents = cents_of(amount)
     if cents is None:
-        raise refused("Invalid amount", "amount")
+        raise rejected_field("Invalid amount", "amount")
     return cents

@@ -29,9 +29,10 @@ from cookcam.http import (
     limit_unverified,
     validate_request,
     validate_response,
+    webhook,
 )
 from cookcam.http.quotas import spend_costly
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
 
@@ -104,6 +105,7 @@ def _verifying(bp: Routes, purchases: Purchases) -> None:
 
 def _notices(bp: Routes, inbox: Inbox) -> None:
     @bp.post("/subscription/webhook/apple")
+    @webhook
     @errors_as(unexpected="Failed to process the notification")
     @deadline(SECONDS)
     @limit_unverified
@@ -115,13 +117,14 @@ def _notices(bp: Routes, inbox: Inbox) -> None:
         return NotificationResponse()
 
     @bp.post("/subscription/webhook/google")
+    @webhook
     @errors_as(unexpected="Failed to process the notification")
     @deadline(SECONDS)
     @limit_unverified
     @document_empty(204)
     @document_failures(401)
     @validate_request(GoogleNotificationRequest)
-    async def google(data: GoogleNotificationRequest) -> Answer:
+    async def google(data: GoogleNotificationRequest) -> RawResponse:
         """Real-time developer notifications, pushed by Pub/Sub. 204 once all of it is stored."""
         await inbox.of_google(bearer_token(), {"message": data.message})
-        return Answer(204, [], b"")
+        return RawResponse(204, [], b"")

@@ -18,14 +18,22 @@ from cookcam.config.readers import Secret
 from cookcam.errors import BadRequest, InternalError
 from cookcam.features.billing.webhooks.inbox import Inbox
 from cookcam.features.billing.webhooks.models import Receipted, storable
-from cookcam.http import Routes, current_request_info, errors_as, hidden, spend, unconditional
+from cookcam.http import (
+    Routes,
+    current_request_info,
+    errors_as,
+    hidden,
+    spend,
+    unconditional,
+    webhook,
+)
 from cookcam.http.client_address import quota_key
 from cookcam.http.rate_limit import GLOBAL
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.integrations.stripe.events import Event, InvalidSignature, verify
 from cookcam.integrations.stripe.reading import MalformedObject
 
-Reply: TypeAlias = Answer | tuple[dict[str, Any], int]
+Reply: TypeAlias = RawResponse | tuple[dict[str, Any], int]
 
 _KNOWN = {
     "duplicate": (200, "Event already processed"),
@@ -63,6 +71,7 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
     bp = Routes("stripe-webhooks", __name__, legacy=True)
 
     @bp.post("/subscription/webhook/stripe")
+    @webhook
     @errors_as(unexpected="Webhook processing failed")
     @unconditional
     @hidden
@@ -90,6 +99,7 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
                 return _known(receipted)
 
     @bp.post("/subscription/webhook/stripe-connect")
+    @webhook
     @errors_as(unexpected="Connect webhook processing failed")
     @unconditional
     @hidden
@@ -107,7 +117,7 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
                 (b"content-type", b"text/plain; charset=utf-8"),
                 (b"content-length", b"%d" % len(words)),
             ]
-            return Answer(400, headers, words)
+            return RawResponse(400, headers, words)
         receipted = await inbox.receive(event, body)
         match receipted.outcome:
             case "processed":

@@ -12,7 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from cookcam.features.billing.stripe.redirects import is_page_of, origins_of
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.http.paths import CANONICAL
 
 SCHEME: Final = "cookcam://"
@@ -49,7 +49,7 @@ class ReturnUrls:
                 return f"{self.api}{CANONICAL}{PATH}{page}"
         elif is_page_of(url, self.origins):
             return url
-        raise refused("Return URL not allowed", field)
+        raise rejected_field("Return URL not allowed", field)
 
     @property
     def onboarding_complete(self) -> str:

@@ -28,7 +28,7 @@ from cookcam.http import (
     validate_request,
     validate_response,
 )
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
@@ -98,13 +98,13 @@ def add_connect_routes(bp: Routes, accounts: StripeAccounts, gates: Gates) -> No
     @bp.get(f"{PATH}<page>")
     @hidden
     @unconditional
-    async def back_to_the_app(page: str) -> Answer:
+    async def back_to_the_app(page: str) -> RawResponse:
         """Redirect from Stripe into the app; the body has a link as a fallback."""
         if page not in PAGES:
             raise NotFound()
         address = f"{SCHEME}{page}"
         body = f'<!doctype html><title>CookCam</title><a href="{address}">Back to CookCam</a>'
-        return Answer(
+        return RawResponse(
             302,
             [
                 (b"location", address.encode()),

@@ -24,7 +24,7 @@ from cookcam.features.billing.stripe.handlers import Write
 from cookcam.features.creators.connect.return_urls import ReturnUrls
 from cookcam.features.creators.connect.store import AccountRows, AccountStore
 from cookcam.features.creators.models import AccountStatus, StripeAccount
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.integrations.stripe import NoSuchObject, Stripe, StripeRejected
 from cookcam.integrations.stripe.accounts import Account, AccountLink
 from cookcam.integrations.stripe.events import Event
@@ -58,7 +58,7 @@ class StripeAccounts:
         """
         country = country.upper()
         if not _COUNTRY.fullmatch(country):
-            raise refused("Invalid country", "country")
+            raise rejected_field("Invalid country", "country")
         stripe = self._stripe()
         account = await self.store.of_creator(creator_id)
         if account is None or account.account_status == "disabled":

@@ -17,7 +17,7 @@ from cookcam.features.accounts.referrals.service import Referrals
 from cookcam.features.creators.links.store import LinkStore
 from cookcam.features.creators.links.visitors import Visitors
 from cookcam.features.creators.models import Link, Visit
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.text import clean_line
 
 ALPHABET: Final = string.ascii_uppercase + string.digits
@@ -50,9 +50,9 @@ class Links:
         """
         campaign = clean_line(campaign or "") or DEFAULT_CAMPAIGN
         if len(campaign) > MAX_CAMPAIGN_LENGTH:
-            raise refused("Campaign name is too long", "campaignName")
+            raise rejected_field("Campaign name is too long", "campaignName")
         if slug is not None and not _SLUG.fullmatch(slug):
-            raise refused("Invalid custom slug", "customSlug")
+            raise rejected_field("Invalid custom slug", "customSlug")
         for _ in range(MAX_ATTEMPTS):
             try:
                 link = await self.store.add(creator_id, self.code(), slug, campaign)

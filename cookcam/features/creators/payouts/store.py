@@ -13,7 +13,7 @@ from attrs import field, frozen
 from cookcam.database import SERVICE, Database, Transaction
 from cookcam.errors import Conflict, DatabaseError, NotFound
 from cookcam.features.creators.models import Balance, Payout
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.features.operations.idempotency.models import KeyReused
 
 COLUMNS: LiteralString = """
@@ -248,11 +248,11 @@ def _refusal(error: DatabaseError) -> Exception:
     reason = getattr(getattr(cause, "diag", None), "message_primary", None)
     if getattr(cause, "sqlstate", None) == "P0001":
         if reason == "below_minimum":
-            return refused("Minimum payout amount is $10", "amount")
+            return rejected_field("Minimum payout amount is $10", "amount")
         if reason == "key_reused":
             return KeyReused()
         if reason == "insufficient_balance":
-            return refused("Insufficient balance", "amount")
+            return rejected_field("Insufficient balance", "amount")
     if getattr(cause, "sqlstate", None) == "P0002":
         return NotFound("User not found", error="User not found")
     structlog.get_logger(__name__).error("payout was not reserved", reason=reason)

@@ -14,7 +14,7 @@ from cookcam.features.creators.links.service import Links
 from cookcam.features.creators.models import Analytics, Balance, Month
 from cookcam.features.creators.payouts.service import Payouts
 from cookcam.features.creators.revenue.store import RevenueStore
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 
 MAX_REFERRALS: Final = 100
 MAX_RECIPES: Final = 10
@@ -77,4 +77,4 @@ def _number(text: str | None, default: int, lowest: int, highest: int, name: str
         return default
     if text.isascii() and text.isdigit() and len(text) <= 4 and lowest <= int(text) <= highest:
         return int(text)
-    raise refused("Invalid month or year", name)
+    raise rejected_field("Invalid month or year", name)

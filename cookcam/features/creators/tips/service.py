@@ -15,7 +15,7 @@ from cookcam.features.billing.stripe.handlers import Write
 from cookcam.features.creators.ledger import CreatorLedger
 from cookcam.features.creators.models import CURRENCY, Tip
 from cookcam.features.creators.tips.store import TipRows, TipStore
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.identity import Identity
 from cookcam.integrations.stripe import CardDeclined, KeyReused, Stripe, StripeRejected
@@ -71,7 +71,7 @@ class Tips:
         recipe = await self.recipes.require(tipper, recipe_id)
         owner = recipe.created_by
         if owner is None or owner == tipper.user_id or creator_id not in (None, owner):
-            raise refused("Invalid creator", "creatorId")
+            raise rejected_field("Invalid creator", "creatorId")
         tip = await self.store.add(
             recipe_id=recipe_id,
             creator_id=owner,
@@ -147,8 +147,8 @@ def _parse_tip_payment(event: Event) -> tuple[PaymentIntent, UUID | None]:
 
 def _check(cents: int, message: str | None) -> None:
     if cents < MIN_TIP_CENTS:
-        raise refused("Minimum tip amount is $0.50", "amount")
+        raise rejected_field("Minimum tip amount is $0.50", "amount")
     if cents > MAX_TIP_CENTS:
-        raise refused("Maximum tip amount is $500", "amount")
+        raise rejected_field("Maximum tip amount is $500", "amount")
     if message is not None and len(message) > MAX_MESSAGE_LENGTH:
         raise ValidationError.of("message", f"must have at most {MAX_MESSAGE_LENGTH} characters")

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from cookcam.errors import NotFound, ValidationError
 from cookcam.features.food.ingredients.models import MAX_QUERY_LENGTH
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 
 NO_QUERY = "Query parameter (q or query) is required"
 BAD_LIMIT = "Invalid limit parameter (1-100)"
@@ -44,7 +44,7 @@ class UsdaFilter(SearchFilter, rename={"page_size": "pageSize", "data_type": "da
         given = [self.data_type] if isinstance(self.data_type, str) else self.data_type
         text = ",".join(part for part in given if part)
         if len(text) > MAX_QUERY_LENGTH or "\0" in text:
-            raise refused("Invalid dataType parameter", "dataType")
+            raise rejected_field("Invalid dataType parameter", "dataType")
         return text or None
 
 
@@ -69,9 +69,9 @@ def checked_query(*given: str) -> str:
     """The first text that says something. Raises ValidationError."""
     text = next((text.strip() for text in given if text.strip()), "")
     if not text:
-        raise refused(NO_QUERY, "q")
+        raise rejected_field(NO_QUERY, "q")
     if len(text) > MAX_QUERY_LENGTH or "\0" in text:
-        raise refused(f"Query must have 1 to {MAX_QUERY_LENGTH} characters", "q")
+        raise rejected_field(f"Query must have 1 to {MAX_QUERY_LENGTH} characters", "q")
     return text
 
 

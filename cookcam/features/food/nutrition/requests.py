@@ -10,7 +10,7 @@ from cookcam.errors import ValidationError
 from cookcam.features.food.nutrition.models import Item
 from cookcam.features.food.nutrition.quantities import GREATEST
 from cookcam.features.food.nutrition.service import MAX_ITEMS
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.http import WANTED
 
 NO_INGREDIENTS = "Ingredients array is required"
@@ -52,9 +52,9 @@ class SmartNutritionRequest(Struct):
         value: object = self.ingredients
         given = cast("list[object]", value) if isinstance(value, list) else []
         if not given:
-            raise refused(NO_INGREDIENTS, "ingredients")
+            raise rejected_field(NO_INGREDIENTS, "ingredients")
         if len(given) > MAX_ITEMS:
-            raise refused(f"Too many ingredients (max {MAX_ITEMS})", "ingredients")
+            raise rejected_field(f"Too many ingredients (max {MAX_ITEMS})", "ingredients")
         return [_item(entry) for entry in given]
 
 

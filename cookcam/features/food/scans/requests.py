@@ -13,7 +13,7 @@ from cookcam.features.food.scans.models import (
     MAX_CONFIDENCE,
     DetectedIngredient,
 )
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.http import WANTED
 from cookcam.images.encoding import BASE64_PATTERN
 from cookcam.text import clean_line
@@ -68,9 +68,9 @@ class AnalyzeRequest(Struct):
         """The text of the image. Raises ValidationError, with the literal `otherwise` if none."""
         given = self.detected_ingredients
         if given is not None and not isinstance(given, list):
-            raise refused("Detected ingredients must be an array", "detected_ingredients")
+            raise rejected_field("Detected ingredients must be an array", "detected_ingredients")
         if given is not None and len(cast("list[object]", given)) > MAX_ITEMS:
-            raise refused(f"Too many ingredients (max {MAX_ITEMS})", "detected_ingredients")
+            raise rejected_field(f"Too many ingredients (max {MAX_ITEMS})", "detected_ingredients")
         if not isinstance(self.image_data, str) or not self.image_data.strip():
             raise no_image(otherwise, "image_data must be base64 text of an image")
         return self.image_data

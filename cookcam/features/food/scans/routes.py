@@ -32,11 +32,13 @@ from cookcam.features.food.scans.service import (
     scan_not_found,
 )
 from cookcam.http import (
+    MEBIBYTE,
     Routes,
     deadline,
     document_failures,
     document_upload,
     errors_as,
+    max_body,
     parse_uuid,
     query_integers,
     validate_request,
@@ -46,7 +48,7 @@ from cookcam.http.bodies import read_body
 from cookcam.http.quotas import spend_costly
 from cookcam.http.request_info import current_request_info
 from cookcam.http.requests import Request
-from cookcam.http.route_options import mark
+from cookcam.http.route_options import set_route_options
 from cookcam.http.validation import to_model
 from cookcam.identity import Identity
 from cookcam.identity.guards import optional_caller, signed_in
@@ -71,6 +73,7 @@ def routes(scans: Scans) -> Routes:
 
 def _scanning(bp: Routes, scans: Scans) -> None:
     @bp.post("/scan/ingredients")
+    @max_body(10 * MEBIBYTE)
     @errors_as(unexpected="Internal server error")
     @deadline(SECONDS)
     @signed_in
@@ -94,9 +97,10 @@ def _scanning(bp: Routes, scans: Scans) -> None:
             keep = asked.args.get("store_image") == "true"
         return ScanResponse.of(await scans.scan(caller, picture, keep_image=keep))
 
-    mark(scan_ingredients, body=AnalyzeRequest)
+    set_route_options(scan_ingredients, body=AnalyzeRequest)
 
     @bp.post("/scan/analyze")
+    @max_body(15 * MEBIBYTE)  # base64 of 10 MiB, in JSON
     @errors_as(flagged=True, unexpected="Failed to analyze image")
     @deadline(SECONDS)
     @optional_caller

@@ -26,13 +26,14 @@ from cookcam.http import (
     document_failures,
     document_response,
     hidden,
+    probe,
     unconditional,
     validate_response,
 )
 from cookcam.http.internal import require_internal
 from cookcam.http.paths import CANONICAL, ROOT
 from cookcam.http.requests import Request
-from cookcam.http.responses import Answer
+from cookcam.http.responses import RawResponse
 from cookcam.observability.metrics import CONTENT_TYPE
 
 
@@ -45,6 +46,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         require_internal(cast("Request", request), key)
 
     @bp.get("/health")
+    @probe
     @deadline(math.inf)
     @unconditional
     @document_response(HealthResponse)
@@ -53,6 +55,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return health.status(with_sockets=current_request_info().route == "/health")
 
     @bp.get("/health/live")
+    @probe
     @deadline(math.inf)
     @unconditional
     @document_response(LivenessResponse)
@@ -61,6 +64,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return {"alive": True}
 
     @bp.get("/health/ready")
+    @probe
     @unconditional
     @validate_response(ReadinessResponse)
     @validate_response(ReadinessResponse, 503)
@@ -70,6 +74,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return readiness, 200 if readiness.ready else 503
 
     @bp.get("/health/db")
+    @probe
     @unconditional
     @document_failures(401)
     @validate_response(ServiceHealthResponse)
@@ -81,6 +86,7 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return service, 503 if service.status == "down" else 200
 
     @bp.get("/health/detailed")
+    @probe
     @unconditional
     @document_failures(401)
     @validate_response(DetailedHealthResponse)
@@ -92,11 +98,14 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         return details, 503 if details.status == "unhealthy" else 200
 
     @bp.get("/metrics")
+    @probe
     @hidden
-    async def metrics() -> Answer:
+    async def metrics() -> RawResponse:
         admit()
         text = render_metrics()
         kind = CONTENT_TYPE.encode()
-        return Answer(200, [(b"content-type", kind), (b"content-length", b"%d" % len(text))], text)
+        return RawResponse(
+            200, [(b"content-type", kind), (b"content-length", b"%d" % len(text))], text
+        )
 
     return bp

@@ -25,8 +25,8 @@ from cookcam.errors import ValidationError
 from cookcam.features.operations.idempotency.models import KeyedRequest, Reply
 from cookcam.features.operations.idempotency.service import StoredReplies
 from cookcam.http import current_request_info
-from cookcam.http.responses import Answer, json_response
-from cookcam.http.route_options import mark, route_options_of
+from cookcam.http.responses import RawResponse, json_response
+from cookcam.http.route_options import route_options_of, set_route_options
 from cookcam.identity import Identity
 
 P = ParamSpec("P")
@@ -61,9 +61,9 @@ def idempotent(replies: StoredReplies) -> Callable[[View[P]], View[P]]:
             if len(key) > MAX_KEY_LENGTH:
                 raise ValidationError.of(HEADER, f"must have at most {MAX_KEY_LENGTH} characters")
 
-            async def run() -> Answer:
+            async def run() -> RawResponse:
                 result = await view(caller, *args, **kwargs)
-                if isinstance(result, Answer):
+                if isinstance(result, RawResponse):
                     return result
                 return json_response(
                     *cast("Any", result if isinstance(result, tuple) else (result,))
@@ -83,7 +83,7 @@ def document_key(view: F) -> F:
     """Document the request header, its conflict responses and the header of a replay."""
     options = route_options_of(view)
     repeated = ("Idempotency-Replayed", "`true` where the response is that of an earlier request.")
-    return mark(
+    return set_route_options(
         view,
         query=(*options.query, PARAMETER),
         failures=options.failures | {409},

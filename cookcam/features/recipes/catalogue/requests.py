@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta, Struct
 
-from cookcam.features.literals import refused, visible_line
+from cookcam.features.literals import rejected_field, visible_line
 from cookcam.features.recipes.catalogue.models import (
     DIFFICULTIES,
     Difficulty,
@@ -179,9 +179,9 @@ def checked_title(title: str) -> str:
     """The title as `clean_line` makes it. Raises ValidationError."""
     cleaned = clean_line(title)
     if len(cleaned) < MIN_TITLE_LENGTH or not re.search(TITLE_PATTERN, title):
-        raise refused(f"Title must be at least {MIN_TITLE_LENGTH} characters", "title")
+        raise rejected_field(f"Title must be at least {MIN_TITLE_LENGTH} characters", "title")
     if len(title) > MAX_TITLE_LENGTH:
-        raise refused(f"Title must be at most {MAX_TITLE_LENGTH} characters", "title")
+        raise rejected_field(f"Title must be at most {MAX_TITLE_LENGTH} characters", "title")
     return cleaned
 
 
@@ -189,7 +189,7 @@ def checked_difficulty(text: str) -> Difficulty:
     """One of the stored difficulties for any known spelling. Raises ValidationError."""
     difficulty = DIFFICULTIES.get(text.strip().lower())
     if difficulty is None:
-        raise refused("Difficulty must be easy, medium or hard", "difficulty")
+        raise rejected_field("Difficulty must be easy, medium or hard", "difficulty")
     return difficulty
 
 
@@ -197,14 +197,14 @@ def _ingredients(given: object) -> list[Any] | None:
     if given is None:
         return None
     if not isinstance(given, list):
-        raise refused("Ingredients must be an array", "ingredients")
+        raise rejected_field("Ingredients must be an array", "ingredients")
     items = cast("list[object]", given)
     if len(items) > MAX_INGREDIENTS:
-        raise refused(f"Too many ingredients (max {MAX_INGREDIENTS})", "ingredients")
+        raise rejected_field(f"Too many ingredients (max {MAX_INGREDIENTS})", "ingredients")
     for item in items:
         accepted = _is_text(item) if isinstance(item, str) else _has_type(item, RecipeIngredient)
         if not accepted:
-            raise refused("Each ingredient must be a text or an object", "ingredients")
+            raise rejected_field("Each ingredient must be a text or an object", "ingredients")
     return [clean_values(item) for item in items]
 
 
@@ -216,9 +216,9 @@ def _instructions(given: list[Item] | None) -> tuple[list[str] | None, list[Any]
     for item in given:
         text: object = item.get("instruction") if isinstance(item, dict) else item
         if not isinstance(text, str) or not _is_text(text):
-            raise refused("Each instruction must be a text or have one", "instructions")
+            raise rejected_field("Each instruction must be a text or have one", "instructions")
         if isinstance(item, dict) and not _has_type(item, RecipeStep):
-            raise refused("Each field of an instruction must have its type", "instructions")
+            raise rejected_field("Each field of an instruction must have its type", "instructions")
         texts.append(clean_prose(text))
     steps = [clean_values(item) for item in given]
     return texts, steps if any(isinstance(item, dict) for item in given) else None
@@ -243,7 +243,7 @@ def _author(text: str) -> UUID | None:
     try:
         return UUID(text)
     except ValueError:
-        raise refused("Invalid user_id parameter", "user_id") from None
+        raise rejected_field("Invalid user_id parameter", "user_id") from None
 
 
 def _tags(given: str | list[str]) -> tuple[str, ...]:

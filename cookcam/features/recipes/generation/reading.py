@@ -10,7 +10,7 @@ import re
 from typing import Any, cast
 
 from cookcam.errors import ValidationError
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 
 MAX_INGREDIENTS, MAX_INGREDIENT_LENGTH = 100, 100
 MAX_TEXTS, MAX_TEXT_LENGTH = 50, 100
@@ -20,21 +20,21 @@ MAX_TITLE_LENGTH = 200
 def ingredients(value: object, literal: str, field: str = "detectedIngredients") -> list[str]:
     """1 to 100 ingredients of 1 to 100 characters; `literal` is the refusal of anything else."""
     if not isinstance(value, list) or not value:
-        raise refused(literal, field)
+        raise rejected_field(literal, field)
     given = cast("list[object]", value)
     if len(given) > MAX_INGREDIENTS:
-        raise refused(f"Too many ingredients (max {MAX_INGREDIENTS})", field)
+        raise rejected_field(f"Too many ingredients (max {MAX_INGREDIENTS})", field)
     for item in given:
         if not isinstance(item, str) or not item.strip() or len(item) > MAX_INGREDIENT_LENGTH:
-            raise refused("Each ingredient must be a text of 1 to 100 characters", field)
+            raise rejected_field("Each ingredient must be a text of 1 to 100 characters", field)
     return [item.strip() for item in cast("list[str]", given)]
 
 
 def title(value: object, literal: str, field: str = "selectedTitle") -> str:
     if not isinstance(value, str) or not value.strip():
-        raise refused(literal, field)
+        raise rejected_field(literal, field)
     if len(value) > MAX_TITLE_LENGTH:
-        raise refused(f"Title must be at most {MAX_TITLE_LENGTH} characters", field)
+        raise rejected_field(f"Title must be at most {MAX_TITLE_LENGTH} characters", field)
     return value.strip()
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta, Struct
 
 from cookcam.errors import ValidationError
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.features.recipes.catalogue.models import DIFFICULTIES
 from cookcam.features.recipes.generation import reading
 from cookcam.features.recipes.generation.models import (
@@ -152,7 +152,7 @@ class FullRecipeRequest(Struct, rename="camel"):
         """Without a session. Raises ValidationError."""
         given = reading.mapping(self.original_input)
         if given is None:
-            raise refused(NO_INPUT, "originalInput")
+            raise rejected_field(NO_INPUT, "originalInput")
         ideas = _ideas(given)
         return Brief(None, ideas.json(), ideas.ingredients, ideas.cuisines)
 
@@ -323,7 +323,7 @@ class RecipePreviewsRequest(Struct, rename="camel"):
         """Raises ValidationError."""
         given = reading.mapping(self.user_preferences)
         if given is None:
-            raise refused(NO_PREFERENCES, "userPreferences")
+            raise rejected_field(NO_PREFERENCES, "userPreferences")
         return Preferences(
             servings=reading.whole(given, "servingSize", 2, 1, 100) or 2,
             cuisines=reading.texts(given, "cuisinePreferences"),
@@ -411,7 +411,7 @@ class RecipeVariationsRequest(Struct):
 
 def _session(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise refused(NO_SESSION, "sessionId")
+        raise rejected_field(NO_SESSION, "sessionId")
     if len(value) > MAX_ID_LENGTH:
         raise ValidationError.of("sessionId", f"must have at most {MAX_ID_LENGTH} characters")
     return value

@@ -42,7 +42,7 @@ from cookcam.http import (
     validate_response,
 )
 from cookcam.http.quotas import spend_costly
-from cookcam.http.route_options import Dialect, mark
+from cookcam.http.route_options import Dialect, set_route_options
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
@@ -246,7 +246,7 @@ def _variations(bp: Routes, generation: Generation, tellers: Tellers) -> None:
 
 
 def _worded(dialect: Dialect) -> Callable[[F], F]:
-    return lambda view: mark(view, dialect=dialect)
+    return lambda view: set_route_options(view, dialect=dialect)
 
 
 def _spend(caller: Identity) -> None:

@@ -29,7 +29,7 @@ from cookcam.http import current_request_info
 from cookcam.http.app import CookCamApp
 from cookcam.http.errors import Failures, as_app_error, error_body, failure_in
 from cookcam.http.request_info import RequestInfo
-from cookcam.http.responses import Answer, json_response, to_json
+from cookcam.http.responses import RawResponse, json_response, to_json
 from cookcam.http.route_options import Dialect
 from cookcam.identity import Identity
 from cookcam.integrations.openai import UnusableCompletion
@@ -233,7 +233,7 @@ class _Body(ResponseBody):
         try:
             with trio.move_on_after(self.seconds) as scope:
                 result = await self.told(send)
-                answer = result if isinstance(result, Answer) else json_response(*result)
+                answer = result if isinstance(result, RawResponse) else json_response(*result)
                 return event("done", answer.body.rstrip(b"\n"))
             if scope.cancelled_caught:
                 raise DeadlineExceeded()

@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from cookcam.database import Database
 from cookcam.errors import NotFound, ValidationError
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.features.recipes.catalogue.models import GeneratedContent, Recipe
 from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.features.recipes.generation.checks import Shown, Taboo
@@ -280,7 +280,7 @@ def preview_json(preview_id: str, preview: Preview) -> dict[str, Any]:
 
 
 def preview_required() -> ValidationError:
-    return refused("Selected preview recipe is required", "selectedPreview")
+    return rejected_field("Selected preview recipe is required", "selectedPreview")
 
 
 def cooking_session_not_found() -> NotFound:

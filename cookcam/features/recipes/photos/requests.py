@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.http import WANTED
 from cookcam.images.encoding import BASE64_PATTERN
 from cookcam.text import clean_prose
@@ -38,5 +38,5 @@ class RecipePhotoRequest(Struct):
     def text(self) -> str:
         """Raises ValidationError."""
         if not isinstance(self.imageData, str) or not self.imageData.strip():
-            raise refused("Image data is required", "imageData")
+            raise rejected_field("Image data is required", "imageData")
         return self.imageData

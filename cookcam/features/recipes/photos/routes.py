@@ -12,9 +12,11 @@ from cookcam.features.recipes.photos.responses import (
 )
 from cookcam.features.recipes.photos.service import CompletionPhotos
 from cookcam.http import (
+    MEBIBYTE,
     Routes,
     document_failures,
     errors_as,
+    max_body,
     parse_uuid,
     query_integers,
     user_limit,
@@ -31,6 +33,7 @@ def routes(photos: CompletionPhotos) -> Routes:
     bp = Routes("photos", __name__, legacy=True)
 
     @bp.post("/recipes/<recipe_id>/upload-completion-photo")
+    @max_body(15 * MEBIBYTE)  # base64 of 10 MiB, in JSON
     @errors_as(unexpected=UNEXPECTED)
     @signed_in
     @user_limit("completion photo")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 from cookcam.http import WANTED
 
 MIN_STARS, MAX_STARS = 1, 5
@@ -32,7 +32,7 @@ class RatingRequest(Struct):
         if isinstance(stars, float) and stars.is_integer():
             stars = int(stars)
         if not isinstance(stars, int) or isinstance(stars, bool):
-            raise refused("Rating must be between 1 and 5", "rating")
+            raise rejected_field("Rating must be between 1 and 5", "rating")
         if not MIN_STARS <= stars <= MAX_STARS:
-            raise refused("Rating must be between 1 and 5", "rating")
+            raise rejected_field("Rating must be between 1 and 5", "rating")
         return stars

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from cookcam.features.literals import refused
+from cookcam.features.literals import rejected_field
 
 MIN_SEARCH_LENGTH = 2
 
@@ -29,5 +29,7 @@ class UserFilter(Struct):
         if not text:
             return None
         if len(text) < MIN_SEARCH_LENGTH:
-            raise refused(f"Search must be at least {MIN_SEARCH_LENGTH} characters", "search")
+            raise rejected_field(
+                f"Search must be at least {MIN_SEARCH_LENGTH} characters", "search"
+            )
         return text
