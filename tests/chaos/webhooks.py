@@ -33,7 +33,7 @@ from psycopg.rows import tuple_row
 
 from cookcam.config.readers import Secret
 from cookcam.database.connecting import connect
-from cookcam.features.billing.stripe.states import STATUSES
+from cookcam.features.billing.stripe.sync import STATUSES
 from cookcam.integrations.stripe import Stripe
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.behaviour import CARDS, DAY

@@ -7,7 +7,7 @@ by `today`: it moves the periods of all subscriptions back by as much, looks, an
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +28,7 @@ from cookcam.features.billing.commissions import MoneyBack, Receipt
 from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.stripe import checkout_routes
-from cookcam.features.billing.stripe.handlers import Handler
+from cookcam.features.billing.stripe.events import UserNotification
 from cookcam.features.billing.stripe.payments import Payments
 from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.features.billing.tiers import routes as subscription_routes
@@ -47,6 +47,7 @@ from cookcam.identity import Authenticator, Identity
 from cookcam.identity.guards import signed_in
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
+from cookcam.integrations.stripe.events import Event
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.post import signature
 from tests.features.conftest import ApiUser, Client, Response
@@ -113,22 +114,21 @@ class Notes:
     def notifications(self) -> list[str]:
         return [data["type"] for _, event, data in self.sent if event == "user_notification"]
 
-    async def _on_connect(self, event: Any) -> Any:
+    @property
+    def account_types(self) -> Collection[str]:
+        return ("account.updated", "payout.paid")
+
+    @property
+    def platform_types(self) -> Collection[str]:
+        return ("transfer.created",)
+
+    async def read(self, event: Event) -> None:
         if self.failures:
             raise self.failures.pop(0)
 
-        async def write(tx: Transaction) -> None:
-            self.connect.append((event.type, event.account))
-
-        return write
-
-    @property
-    def of_accounts(self) -> Mapping[str, Handler]:
-        return dict.fromkeys(("account.updated", "payout.paid"), self._on_connect)
-
-    @property
-    def of_platform(self) -> Mapping[str, Handler]:
-        return {"transfer.created": self._on_connect}
+    async def apply(self, tx: Transaction, event: Event, reading: None) -> list[UserNotification]:
+        self.connect.append((event.type, event.account))
+        return []
 
 
 @frozen

@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import orjson
 import pytest
 import trio
 
 from cookcam.features.billing.app_stores.models import hash_of
+from cookcam.features.billing.app_stores.takings import Takings
+from cookcam.features.billing.webhooks.store import EventHeader
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
 from cookcam.sandbox.google_play import server as play
@@ -170,7 +173,7 @@ class TestApple:
         await mall.sql(
             "update iap_webhook_logs set next_attempt_at = now() where status = 'failed'"
         )
-        assert await mall.stores.inbox.sweep() >= 1
+        assert await mall.stores.inbox.inbox.sweep() >= 1
         await assert_has(ann, "free")
         assert await mall.apple.deliver(signed) == 200
         assert await log_of(mall, "ios") == [("processed", 2, None)]
@@ -181,17 +184,47 @@ class TestApple:
         await mall.apple.refund(bought)
         mall.apple.endpoint = f"{WEBHOOKS}/apple"
         signed = mall.apple.notifications[-1]
-        told = await mall.stores.inbox.app_store.notification(signed)
-        await mall.stores.inbox.store.claim("ios", told.id, told.type, {"signedPayload": signed})
+        notification = await mall.stores.inbox.app_store.notification(signed)
+        header = EventHeader("ios", notification.id, notification.type)
+        payload = orjson.dumps({"signedPayload": signed}).decode()
+        await mall.stores.inbox.inbox.store.claim(header, payload)
         assert await mall.apple.deliver(signed) == 503
         # Whoever claimed it died: five minutes later the sweeper has it.
         await mall.sql(
             "update iap_webhook_logs set claimed_at = now() - interval '6 minutes'"
             " where notification_id = %(id)s",
-            id=told.id,
+            id=notification.id,
         )
-        await mall.stores.inbox.sweep()
+        await mall.stores.inbox.inbox.sweep()
         await assert_has(ann, "free")
+
+    @pytest.mark.parametrize("error", [None, RuntimeError("broken")])
+    async def test_an_event_whose_claim_was_lost_is_not_marked_by_the_former_holder(
+        self,
+        mall: Mall,
+        ann: ApiUser,
+        monkeypatch: pytest.MonkeyPatch,
+        error: Exception | None,
+    ):
+        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        mall.apple.endpoint = None
+        await mall.apple.refund(bought)
+        mall.apple.endpoint = f"{WEBHOOKS}/apple"
+        read_proceeds = Takings.of_apple
+
+        async def claim_is_lost(*args: Any, **options: Any) -> Any:
+            await mall.sql(
+                "update iap_webhook_logs set attempts = 2, claimed_at = now()"
+                " where status = 'processing'"
+            )
+            if error is not None:
+                raise error
+            return await read_proceeds(*args, **options)
+
+        monkeypatch.setattr(Takings, "of_apple", claim_is_lost)
+        assert await mall.apple.deliver(mall.apple.notifications[-1]) >= 500
+        assert await log_of(mall, "ios") == [("processing", 2, None)]
+        await assert_has(ann, "regular")
 
     async def test_a_restart_of_the_database_loses_nothing(self, mall: Mall, ann: ApiUser):
         bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)

@@ -12,7 +12,7 @@ import trio
 from attrs import evolve
 
 from cookcam.errors import ServiceUnavailable
-from cookcam.features.billing.stripe.missed_events import INTERVAL, SOON, MissedEvents
+from cookcam.features.billing.stripe.missed_events import INITIAL_DELAY, INTERVAL, MissedEvents
 from cookcam.sandbox.stripe.behaviour import Fault
 from cookcam.sandbox.stripe.post import Endpoint
 from tests.features.conftest import ApiUser
@@ -51,7 +51,7 @@ async def test_what_was_bought_while_the_server_was_away_counts(desk: BillingApp
     await desk.stripe.post.quiet()
     assert (await desk.status(ann))["tier_slug"] == "free"
 
-    assert await later(desk).look() == len(desk.stripe.events)
+    assert await later(desk).receive_missed() == len(desk.stripe.events)
     assert (await desk.status(ann))["tier_slug"] == "regular"
     history = await desk.history(subscription_id)
     for told in desk.stripe.events:
@@ -59,7 +59,7 @@ async def test_what_was_bought_while_the_server_was_away_counts(desk: BillingApp
         assert stored is not None
         assert (stored["status"], stored["payload"]) == ("processed", True)
 
-    assert await later(desk).look() == 0
+    assert await later(desk).receive_missed() == 0
     assert await desk.history(subscription_id) == history
     [told] = desk.new("customer.subscription.created")
     assert (await desk.deliver(told)).json()["reason"] == "duplicate"
@@ -69,7 +69,7 @@ async def test_what_is_young_is_still_on_its_way(desk: BillingApp, ann: ApiUser)
     await desk.begin(ann)
     await desk.stripe.post.quiet()
     assert desk.payments.missed is not None
-    assert await desk.payments.missed.look() == 0
+    assert await desk.payments.missed.receive_missed() == 0
 
 
 async def test_what_has_failed_here_is_the_inbox_s_own(desk: BillingApp, ann: ApiUser):
@@ -81,7 +81,7 @@ async def test_what_has_failed_here_is_the_inbox_s_own(desk: BillingApp, ann: Ap
         values (%(id)s, 'x', 'failed', 10)""",
         id=told["id"],
     )
-    assert await later(desk).look() == len(desk.stripe.events) - 1
+    assert await later(desk).receive_missed() == len(desk.stripe.events) - 1
     stored = await desk.stored(told["id"])
     assert stored is not None
     assert stored["status"] == "failed"
@@ -96,8 +96,8 @@ async def test_page_after_page(desk: BillingApp, ann: ApiUser):
     assert len(desk.stripe.events) > 100
     years = timedelta(days=700)
     at = evolve(later(desk), now=lambda: datetime.now(UTC) + years)
-    assert await at.look() == len(desk.stripe.events)
-    assert await at.look() == 0
+    assert await at.receive_missed() == len(desk.stripe.events)
+    assert await at.receive_missed() == 0
 
 
 async def test_while_stripe_is_away_nothing_is_lost(desk: BillingApp, ann: ApiUser):
@@ -106,9 +106,9 @@ async def test_while_stripe_is_away_nothing_is_lost(desk: BillingApp, ann: ApiUs
     await desk.stripe.post.quiet()
     desk.stripe.behaviour.fault = Fault("status", status=503, path="/v1/events")
     with pytest.raises(ServiceUnavailable):
-        await later(desk).look()
+        await later(desk).receive_missed()
     desk.stripe.behaviour.fault = None
-    assert await later(desk).look() == len(desk.stripe.events)
+    assert await later(desk).receive_missed() == len(desk.stripe.events)
     assert (await desk.status(ann))["tier_slug"] == "regular"
 
 
@@ -123,9 +123,9 @@ async def test_it_looks_soon_after_the_start_and_then_hourly(autojump_clock: Any
     asked: Any = Asked()
     nothing: Any = None
     began = trio.current_time()
-    with trio.move_on_after(SOON * 1.2 + INTERVAL * 3.4):
+    with trio.move_on_after(INITIAL_DELAY * 1.2 + INTERVAL * 3.4):
         await MissedEvents(nothing, asked, lambda: datetime.now(UTC)).run()
     assert len(looks) == 4
-    assert SOON * 0.9 <= looks[0] - began <= SOON * 1.1
+    assert INITIAL_DELAY * 0.9 <= looks[0] - began <= INITIAL_DELAY * 1.1
     pauses = [after - before for before, after in pairwise(looks)]
     assert all(INTERVAL * 0.9 <= pause <= INTERVAL * 1.1 for pause in pauses)

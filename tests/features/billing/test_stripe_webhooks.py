@@ -13,8 +13,8 @@ import orjson
 import pytest
 import trio
 
-from cookcam.features.billing.stripe.handlers import Handlers
-from cookcam.features.billing.webhooks.inbox import INTERVAL, Inbox
+from cookcam.features.billing.stripe.events import StripeEvents
+from cookcam.features.billing.webhooks.inbox import INTERVAL, WebhookInbox
 from cookcam.http.body_limit import MEBIBYTE
 from cookcam.sandbox.stripe.behaviour import Fault
 from cookcam.sandbox.stripe.post import signature
@@ -244,9 +244,13 @@ class TestConnect:
         assert (await desk.status(ann))["tier_slug"] == "free"
 
     def test_two_cannot_have_the_same_event(self):
-        notes = Notes()
-        with pytest.raises(ValueError, match=r"transfer\.created"):
-            Handlers.of(notes.of_platform, notes)
+        nothing: Any = None
+
+        class Creators(Notes):
+            platform_types = ("invoice.paid",)
+
+        with pytest.raises(ValueError, match=r"invoice\.paid"):
+            StripeEvents(nothing, Creators(), nothing, nothing)
 
 
 class TestDefects:
@@ -546,23 +550,23 @@ class TestTheSweep:
         assert await desk.sweep() == 1
         assert (await desk.status(ann))["tier_slug"] == "regular"
 
-    async def test_it_looks_every_few_seconds(self, autojump_clock: Any):
-        looks: list[float] = []
+    async def test_it_sweeps_every_few_seconds(self, autojump_clock: Any):
+        sweeps: list[float] = []
 
         class Store:
-            async def bury(self) -> list[Any]:
-                looks.append(trio.current_time())
+            async def abandon(self) -> list[Any]:
+                sweeps.append(trio.current_time())
                 return []
 
-            async def due(self, limit: int) -> list[Any]:
+            async def claim_due(self, limit: int) -> list[Any]:
                 return []
 
         store: Any = Store()
         nothing: Any = None
-        inbox = Inbox(store, Handlers({}, {}), nothing, nothing)
+        inbox = WebhookInbox(store, nothing, 8.0)
         with trio.move_on_after(INTERVAL * 3.5):
             await inbox.run()
-        assert [look - looks[0] for look in looks] == [0, INTERVAL, INTERVAL * 2, INTERVAL * 3]
+        assert [sweep - sweeps[0] for sweep in sweeps] == [0, INTERVAL, INTERVAL * 2, INTERVAL * 3]
 
 
 async def test_a_shuffled_life_ends_as_stripe_has_it(desk: BillingApp):
@@ -586,5 +590,7 @@ async def test_a_shuffled_life_ends_as_stripe_has_it(desk: BillingApp):
         theirs = desk.stripe.get("subscription", subscription_id)
         row = await desk.row(subscription_id)
         item = theirs["items"]["data"][0]
-        assert row.told == {"canceled": "cancelled"}.get(theirs["status"], theirs["status"])
+        assert row.provider_status == {"canceled": "cancelled"}.get(
+            theirs["status"], theirs["status"]
+        )
         assert int(row.current_period_end.timestamp()) == item["current_period_end"]

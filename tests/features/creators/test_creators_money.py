@@ -18,6 +18,7 @@ from cookcam.errors import AppError, ConstraintViolation
 from cookcam.features.accounts.referrals.service import Referrals
 from cookcam.features.accounts.referrals.store import ReferralStore
 from cookcam.features.billing.commissions import MoneyBack, Receipt
+from cookcam.features.billing.stripe.events import UserNotification
 from cookcam.features.billing.tiers.models import Subscription
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.features.creators.commissions.service import CreatorCommissions
@@ -29,7 +30,6 @@ from cookcam.features.creators.payouts.store import PayoutStore
 from cookcam.integrations.stripe.events import Event
 from cookcam.realtime.hub import Hub
 from cookcam.sandbox.stripe import Fault
-from tests.features.billing.test_subscriptions_ledger import Told
 from tests.features.conftest import ApiUser
 from tests.support.creators import CREATOR, STRIPE, CreatorsServer, open_creators_server
 from tests.support.profiles import profiles_of
@@ -452,28 +452,18 @@ class TestPayouts:
         assert (known["status"], known["stripe_payout_id"]) == ("processing", failed["id"])
         assert known["notes"]
         assert figures(await server.balance(cid)) == (20, 0, 0)
-        # Delivered again to check the notification of the creator.
-        hub = Told()
-        payouts = Payouts(PayoutStore(server.database), server.client, hub, lambda: NOW)
-        write = await payouts.bank_failed(Event.of(event))
-        assert write is not None
+        # Applied again to check the notification of the creator.
+        payouts = Payouts(PayoutStore(server.database), server.client, Hub(8), lambda: NOW)
         async with server.database.transaction() as tx:
-            notify = await write(tx)
-            assert hub.sent == []  # not before it is true
-        assert notify is not None
-        notify()
-        assert hub.sent == [
-            (
+            notifications = await payouts.bank_failed(tx, Event.of(event))
+        assert notifications == [
+            UserNotification(
                 UUID(cid.id),
-                "user_notification",
+                "payout_failed",
                 {
-                    "type": "payout_failed",
-                    "data": {
-                        "payout_id": UUID(payout["id"]),
-                        "amount": 20.0,
-                        "reason": known["notes"],
-                    },
-                    "timestamp": NOW,
+                    "payout_id": UUID(payout["id"]),
+                    "amount": 20.0,
+                    "reason": known["notes"],
                 },
             )
         ]

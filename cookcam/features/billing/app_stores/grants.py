@@ -30,7 +30,10 @@ class Granted:
     def entitles(self, at: datetime) -> bool:
         """Whether the purchase does, as it is known now, though a better one may count instead."""
         rows = [one.subscription for one in self.applied[:1]]
-        return any(entitles(row.told, row.current_period_end, at, row.grace_until) for row in rows)
+        return any(
+            entitles(row.provider_status, row.current_period_end, at, row.grace_until)
+            for row in rows
+        )
 
 
 @frozen
@@ -94,7 +97,7 @@ class Grants:
             applied += await self._replace(tx, purchase, purchase.linked, user_id, event)
         if purchase.environment == "production":
             for one in applied:
-                if one.subscription.told == "active":
+                if one.subscription.provider_status == "active":
                     await self.commissions.on_first_paid(tx, one.subscription)
                 await self.commissions.on_ended(tx, one.ended)
             await self.book(tx, purchase, applied[0].subscription)
@@ -155,7 +158,7 @@ class Grants:
     ) -> list[Applied]:
         """Google gives an upgraded subscription a new token: the older one is over."""
         row = await self.subscriptions.find_in(tx, "android", older)
-        if row is None or row.user_id != user_id or row.told not in LIVE:
+        if row is None or row.user_id != user_id or row.provider_status not in LIVE:
             return []
         over = SubscriptionChange.of(
             row, as_of=purchase.as_of, status="cancelled", canceled_at=purchase.as_of

@@ -16,7 +16,6 @@ from cookcam.features.billing.tiers.models import Status, entitles
 
 Environment = Literal["production", "sandbox"]
 Validation = Literal["valid", "invalid", "pending", "error"]
-Claim = Literal["claimed", "duplicate", "in_progress"]
 
 SOURCES: Mapping[Platform, Source] = {"ios": "app_store", "android": "google_play"}
 
@@ -144,16 +143,6 @@ class Accepted:
     transaction_id: str
     environment: Environment
     subscription_id: str = field(repr=False)
-
-
-@frozen
-class Waiting:
-    """A notification that is to be worked on again."""
-
-    platform: Platform
-    notification_id: str
-    notification_type: str
-    payload: dict[str, Any]
 
 
 @frozen

@@ -9,8 +9,8 @@ from attrs import frozen
 
 from cookcam.config.readers import Secret
 from cookcam.features.billing.app_stores.acknowledging import Acknowledging
+from cookcam.features.billing.app_stores.events import TIMEOUT, StoreEvents, StoreWebhooks
 from cookcam.features.billing.app_stores.grants import Grants
-from cookcam.features.billing.app_stores.inbox import Inbox
 from cookcam.features.billing.app_stores.service import Purchases
 from cookcam.features.billing.app_stores.store import PurchaseStore
 from cookcam.features.billing.app_stores.takings import Takings
@@ -20,6 +20,8 @@ from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.ledger.reversals import ReversalStore
 from cookcam.features.billing.stripe.products import Platform
 from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.features.billing.webhooks.inbox import WebhookInbox
+from cookcam.features.billing.webhooks.store import APP_STORE_EVENTS, WebhookEventStore
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay, PushTokens
 from cookcam.observability.metrics import Metrics
@@ -30,7 +32,7 @@ class AppStores:
     """`inbox` and `acknowledging` have background tasks."""
 
     purchases: Purchases
-    inbox: Inbox
+    inbox: StoreWebhooks
     acknowledging: Acknowledging
 
     @classmethod
@@ -72,16 +74,9 @@ class AppStores:
             now,
             allow_sandbox,
         )
-        inbox = Inbox(
-            database,
-            store,
-            grants,
-            acknowledging,
-            takings,
-            app_store,
-            google_play,
-            push_tokens,
-            now,
-            allow_sandbox,
+        events = StoreEvents(
+            grants, acknowledging, takings, app_store, google_play, now, allow_sandbox
         )
-        return cls(purchases, inbox, acknowledging)
+        inbox = WebhookInbox(WebhookEventStore(database, APP_STORE_EVENTS), events, TIMEOUT)
+        webhooks = StoreWebhooks(inbox, app_store, push_tokens)
+        return cls(purchases, webhooks, acknowledging)

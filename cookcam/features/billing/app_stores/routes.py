@@ -5,7 +5,7 @@ Source: `spec/payments-and-gamification.md` §2.1, §4.6, §7.
 
 from __future__ import annotations
 
-from cookcam.features.billing.app_stores.inbox import Inbox
+from cookcam.features.billing.app_stores.events import StoreWebhooks
 from cookcam.features.billing.app_stores.models import Submitted
 from cookcam.features.billing.app_stores.requests import (
     AndroidPurchaseRequest,
@@ -40,14 +40,14 @@ SECONDS = 35
 """The store has 25 of them; the answer that it did not use them has to get out as well."""
 
 
-def routes(purchases: Purchases, inbox: Inbox) -> list[Routes]:
+def routes(purchases: Purchases, webhooks: StoreWebhooks) -> list[Routes]:
     """Those of `/iap`, which have no older prefix, and those of `/subscription`."""
     iap = Routes("purchases", __name__)
     older = Routes("purchases_of_subscriptions", __name__, legacy=True)
     _validating(iap, "/iap/validate-receipt", purchases)
     _validating(older, "/subscription/validate-purchase", purchases)
     _verifying(older, purchases)
-    _notices(older, inbox)
+    _notifications(older, webhooks)
     return [iap, older]
 
 
@@ -103,7 +103,7 @@ def _verifying(bp: Routes, purchases: Purchases) -> None:
         return await verified(caller, data.checked(), "Android subscription created")
 
 
-def _notices(bp: Routes, inbox: Inbox) -> None:
+def _notifications(bp: Routes, webhooks: StoreWebhooks) -> None:
     @bp.post("/subscription/webhook/apple")
     @webhook
     @errors_as(unexpected="Failed to process the notification")
@@ -113,7 +113,7 @@ def _notices(bp: Routes, inbox: Inbox) -> None:
     @validate_response(NotificationResponse)
     async def apple(data: AppleNotificationRequest) -> NotificationResponse:
         """App Store Server Notifications, version 2. 200 once all of it is stored."""
-        await inbox.of_apple(data.signed_payload)
+        await webhooks.receive_apple(data.signed_payload)
         return NotificationResponse()
 
     @bp.post("/subscription/webhook/google")
@@ -126,5 +126,5 @@ def _notices(bp: Routes, inbox: Inbox) -> None:
     @validate_request(GoogleNotificationRequest)
     async def google(data: GoogleNotificationRequest) -> RawResponse:
         """Real-time developer notifications, pushed by Pub/Sub. 204 once all of it is stored."""
-        await inbox.of_google(bearer_token(), {"message": data.message})
+        await webhooks.receive_google(bearer_token(), data.message)
         return RawResponse(204, [], b"")

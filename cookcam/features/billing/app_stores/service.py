@@ -166,7 +166,11 @@ class Purchases:
             return None
         proof = submitted.proof if submitted.platform == "android" else found.store_key
         row = await self.grants.ledger.find(submitted.platform, proof)
-        if row is None or row.user_id != caller or row.told not in ("active", "trialing"):
+        if (
+            row is None
+            or row.user_id != caller
+            or row.provider_status not in ("active", "trialing")
+        ):
             return None
         return Accepted(
             submitted.platform,

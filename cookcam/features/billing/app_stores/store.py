@@ -14,13 +14,11 @@ from attrs import frozen
 from cookcam.database import SERVICE, Database, Jsonb, Transaction
 from cookcam.features.billing.app_stores.models import (
     Binding,
-    Claim,
     Purchase,
     Recorded,
     Submitted,
     Unacknowledged,
     Validation,
-    Waiting,
 )
 from cookcam.features.billing.stripe.products import Platform
 
@@ -53,28 +51,6 @@ values (
   %(user_id)s, %(platform)s, %(product_id)s, %(receipt_hash)s, %(transaction_id)s, %(store_key)s,
   %(status)s, %(environment)s, %(expires_at)s, %(ciphertext)s, %(response)s, %(duration_ms)s
 )"""
-
-CLAIM: LiteralString = """
-select public.claim_iap_notification(%(platform)s, %(id)s, %(kind)s, %(payload)s)"""
-
-DONE: LiteralString = """
-update public.iap_webhook_logs set
-  status = %(status)s, processed_at = now(), subtype = %(subtype)s, store_key = %(store_key)s,
-  user_id = %(user_id)s, error_message = null
-where platform = %(platform)s and notification_id = %(id)s"""
-
-# The pause doubles, from half a minute to about four hours.
-FAILED: LiteralString = """
-update public.iap_webhook_logs set
-  status = 'failed', error_message = %(reason)s,
-  next_attempt_at = now() + interval '15 seconds' * power(2, attempts)
-where platform = %(platform)s and notification_id = %(id)s and status = 'processing'"""
-
-WAITING: LiteralString = """
-select platform, notification_id, notification_type, payload from public.iap_webhook_logs
-where status in ('processing', 'failed') and attempts < 10 and payload is not null
-  and coalesce(next_attempt_at, claimed_at + interval '5 minutes') <= now()
-order by received_at limit %(limit)s"""
 
 WANTED: LiteralString = """
 update public.iap_receipt_bindings set acknowledge_at = now() + interval '1 minute'
@@ -173,48 +149,6 @@ class PurchaseStore:
             response=Jsonb(dict(response)),
             duration_ms=duration_ms,
         )
-
-    async def claim(
-        self, platform: Platform, notification_id: str, kind: str, payload: Mapping[str, Any]
-    ) -> Claim:
-        """Who works on a notification; committed when this returns."""
-        async with self.database.transaction() as tx:
-            return await tx.fetch_value(
-                CLAIM,
-                platform=platform,
-                id=notification_id,
-                kind=kind,
-                payload=Jsonb(dict(payload)),
-            )
-
-    async def done(
-        self,
-        tx: Transaction,
-        platform: Platform,
-        notification_id: str,
-        *,
-        ignored: bool = False,
-        subtype: str | None = None,
-        store_key: str | None = None,
-        user_id: UUID | None = None,
-    ) -> None:
-        await tx.execute(
-            DONE,
-            platform=platform,
-            id=notification_id,
-            status="ignored" if ignored else "processed",
-            subtype=subtype,
-            store_key=store_key,
-            user_id=user_id,
-        )
-
-    async def failed(self, platform: Platform, notification_id: str, reason: str) -> None:
-        async with self.database.transaction() as tx:
-            await tx.execute(FAILED, platform=platform, id=notification_id, reason=reason)
-
-    async def waiting(self, limit: int) -> list[Waiting]:
-        """Notifications whose time has come again."""
-        return await self.database.fetch_all_as(SERVICE, Waiting, WAITING, limit=limit)
 
     async def want_acknowledgement(self, tx: Transaction, store_key: str) -> None:
         """A minute from now, unless somebody does it before."""

@@ -86,7 +86,7 @@ class SubscriptionChange:
             provider=subscription.provider,
             provider_subscription_id=subscription.provider_subscription_id,
             tier_id=subscription.tier_id,
-            status=subscription.told,
+            status=subscription.provider_status,
             current_period_start=subscription.current_period_start,
             current_period_end=subscription.current_period_end,
             as_of=as_of,
@@ -105,7 +105,7 @@ class SubscriptionChange:
         taken it back.
         """
         same_period = self.current_period_end == subscription.current_period_end
-        overdue = self.status == subscription.told == "past_due" and same_period
+        overdue = self.status == subscription.provider_status == "past_due" and same_period
         grace_until = self.grace_until or (subscription.grace_until if overdue else None)
         return evolve(
             subscription,
@@ -132,7 +132,7 @@ def _age(state: Subscription) -> tuple[Any, ...]:
     return (
         state.as_of,
         state.current_period_end,
-        STAGES[state.told],
+        STAGES[state.provider_status],
         state.current_period_start,
         state.cancel_at_period_end,
         state.canceled_at is not None,
@@ -150,7 +150,7 @@ def elected(rows: Sequence[Subscription], now: datetime) -> list[Subscription]:
     It is the one that entitles now, to the highest tier; of one tier what is paid for goes before
     what was given, as the one that is superseded ends at its provider; then for the longest.
     """
-    told = [evolve(row, status=row.told, superseded_status=None) for row in rows]
+    told = [evolve(row, status=row.provider_status, superseded_status=None) for row in rows]
     live = [row for row in told if row.status in LIVE]
     best = max(live, key=lambda row: _worth(row, now), default=None)
     return [_superseded(row) if row in live and row is not best else row for row in told]
@@ -175,7 +175,7 @@ def action_of(before: Subscription | None, after: Subscription) -> Action:
     """The word of the history for a row that became another."""
     if before is None:
         ended: dict[Status, Action] = {"cancelled": "cancelled", "expired": "expired"}
-        return ended.get(after.told, "created")
+        return ended.get(after.provider_status, "created")
     if before.status != after.status:
         return _turned(before.status, after.status)
     if before.tier_id != after.tier_id:

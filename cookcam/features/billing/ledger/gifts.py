@@ -15,7 +15,7 @@ from attrs import frozen
 from cookcam.database import Transaction
 from cookcam.features.billing.ledger.changes import SourceEvent, SubscriptionChange
 from cookcam.features.billing.ledger.ledger import Applied, SubscriptionLedger
-from cookcam.features.billing.stripe.states import TICK
+from cookcam.features.billing.stripe.sync import TICK
 from cookcam.features.billing.tiers.models import REGULAR, entitles
 
 
@@ -38,7 +38,7 @@ class Gifts:
         start, end, as_of = now, now, now
         if known is not None:
             as_of = max(now, known.as_of + TICK)
-            if entitles(known.told, known.current_period_end, now):
+            if entitles(known.provider_status, known.current_period_end, now):
                 start, end = known.current_period_start, known.current_period_end
         change = SubscriptionChange(
             user_id=user_id,

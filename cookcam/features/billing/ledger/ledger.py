@@ -49,7 +49,7 @@ from cookcam.features.billing.ledger.changes import (
     public_part,
 )
 from cookcam.features.billing.ledger.refusals import SubscriptionOfAnother, UnknownSubscriber
-from cookcam.features.billing.ledger.store import LedgerStore, Standing
+from cookcam.features.billing.ledger.store import LedgerStore, LockedSubscriptions
 from cookcam.features.billing.tiers.models import (
     LIVE,
     SLUGS,
@@ -93,7 +93,7 @@ class Applied:
     outcome: Outcome
     subscription: Subscription
     changes: Sequence[RowChange] = ()
-    told: SubscriptionUpdated | None = None
+    update: SubscriptionUpdated | None = None
 
     @property
     def superseded(self) -> Sequence[Subscription]:
@@ -111,7 +111,9 @@ class Applied:
         return [
             change.after
             for change in self.changes
-            if change.before and change.before.told in LIVE and change.after.told not in LIVE
+            if change.before
+            and change.before.provider_status in LIVE
+            and change.after.provider_status not in LIVE
         ]
 
 
@@ -141,12 +143,12 @@ class SubscriptionLedger:
         of a webhook as processed. The caller calls `announce` once that is committed.
         """
         user_id, provider = change.user_id, change.provider
-        standing = await LedgerStore(tx).standing(
+        state = await LedgerStore(tx).read_locked(
             user_id, provider, change.provider_subscription_id, source_event
         )
-        return await self.apply_to(standing, tx, change, source_event=source_event)
+        return await self.apply_to(state, tx, change, source_event=source_event)
 
-    async def standing(
+    async def lock(
         self,
         tx: Transaction,
         user_id: UUID | None,
@@ -154,42 +156,42 @@ class SubscriptionLedger:
         subscription_id: str,
         *,
         source_event: SourceEvent,
-    ) -> Standing:
+    ) -> LockedSubscriptions:
         """What there is, for `apply_to`: of the user whose the subscription is, or else of
         `user_id`. Nobody else changes it until the end of the transaction.
         """
         store = LedgerStore(tx)
-        standing = await store.standing(user_id, provider, subscription_id, source_event)
-        if standing.known is None or not standing.of_another:
-            return standing
-        owner = standing.known.user_id
-        return await store.standing(owner, provider, subscription_id, source_event)
+        state = await store.read_locked(user_id, provider, subscription_id, source_event)
+        if state.current is None or not state.belongs_to_another:
+            return state
+        owner = state.current.user_id
+        return await store.read_locked(owner, provider, subscription_id, source_event)
 
     async def apply_to(
         self,
-        standing: Standing,
+        state: LockedSubscriptions,
         tx: Transaction,
         change: SubscriptionChange,
         *,
         source_event: SourceEvent,
     ) -> Applied:
         """`apply_in`, when what there is has been read. Raises what `apply` raises."""
-        if standing.of_another:
+        if state.belongs_to_another:
             raise SubscriptionOfAnother()
-        store, known = LedgerStore(tx), standing.known
-        if known is None:
+        store, current = LedgerStore(tx), state.current
+        if current is None:
             added = await self._add(store, change, source_event)
-            return self._settle(store, change, source_event, standing.rows, added)
-        if standing.repeated:
-            return Applied(change.user_id, "repeated", known)
-        if is_stale(change, known):
-            return Applied(change.user_id, "stale", known)
-        return self._settle(store, change, source_event, standing.rows)
+            return self._settle(store, change, source_event, state.rows, added)
+        if state.repeated:
+            return Applied(change.user_id, "repeated", current)
+        if is_stale(change, current):
+            return Applied(change.user_id, "stale", current)
+        return self._settle(store, change, source_event, state.rows)
 
     def announce(self, applied: Applied) -> None:
         """`subscription_updated` to the user's sockets, if anything changed."""
-        if applied.told is not None:
-            self.hub.send_to_user(applied.user_id, "subscription_updated", applied.told)
+        if applied.update is not None:
+            self.hub.send_to_user(applied.user_id, "subscription_updated", applied.update)
 
     async def find(self, provider: Provider, provider_subscription_id: str) -> Subscription | None:
         """The row of a provider's subscription: events often name no more than that."""
@@ -201,10 +203,10 @@ class SubscriptionLedger:
         added = await store.add(change, change.status if change.status in LIVE else None)
         if added is not None:
             return added
-        standing = await store.standing(
+        state = await store.read_locked(
             change.user_id, change.provider, change.provider_subscription_id, event
         )
-        raise SubscriptionOfAnother() if standing.of_another else UnknownSubscriber()
+        raise SubscriptionOfAnother() if state.belongs_to_another else UnknownSubscriber()
 
     def _settle(
         self,

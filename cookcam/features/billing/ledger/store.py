@@ -87,21 +87,21 @@ select slug from public.subscription_tiers where id = public.user_tier_id(%(user
 
 
 @frozen
-class Standing:
-    """What a user has, with nobody else changing it until the end of the transaction.
+class LockedSubscriptions:
+    """A user's subscriptions, locked until the end of the transaction.
 
-    `rows` are those that go on at their providers, and with them `known`, the one that was asked
-    for, unless it is another user's. `repeated`: the event has changed `known` before.
+    `rows` are those that are live at their providers, with `current`, the requested one, unless it
+    belongs to another user. `repeated`: the event has changed `current` before.
     """
 
     user_id: UUID | None
     rows: Sequence[Subscription]
-    known: Subscription | None
+    current: Subscription | None
     repeated: bool
 
     @property
-    def of_another(self) -> bool:
-        return self.known is not None and self.known.user_id != self.user_id
+    def belongs_to_another(self) -> bool:
+        return self.current is not None and self.current.user_id != self.user_id
 
 
 @frozen
@@ -112,14 +112,14 @@ class LedgerStore:
         """Whether there is such a user; nobody else changes the user's rows until the end."""
         return await self.tx.execute(LOCK, user_id=user_id) > 0
 
-    async def standing(
+    async def read_locked(
         self,
         user_id: UUID | None,
         provider: Provider,
         subscription_id: str,
         event: SourceEvent,
-    ) -> Standing:
-        """Takes the user's turn and reads what there is, in one trip."""
+    ) -> LockedSubscriptions:
+        """Locks the user's rows and reads them, in one round trip."""
         if user_id is not None:
             # A statement of its own: one that waits for a row reads the others as they were before.
             self.tx.defer(LOCK, user_id=user_id)
@@ -134,12 +134,12 @@ class LedgerStore:
         )
         repeated = {row["id"] for row in found if row.pop("repeated")}
         rows = [Subscription(**row) for row in found]
-        known = next((row for row in rows if row.is_of(provider, subscription_id)), None)
-        return Standing(
+        current = next((row for row in rows if row.is_of(provider, subscription_id)), None)
+        return LockedSubscriptions(
             user_id,
             [row for row in rows if row.user_id == user_id],
-            known,
-            known is not None and known.id in repeated,
+            current,
+            current is not None and current.id in repeated,
         )
 
     async def add(self, change: SubscriptionChange, status: str | None) -> Subscription | None:

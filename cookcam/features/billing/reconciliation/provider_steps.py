@@ -189,7 +189,7 @@ class ProviderSteps:
             return await self._compare_with(row, await self._look(row))
         except _Failed:
             # What goes on here is looked at again with the rows.
-            return _Checked() if row.told in LIVE else _BROKEN
+            return _Checked() if row.provider_status in LIVE else _BROKEN
 
     async def _check_row(self, row: Subscription) -> _Checked:
         try:

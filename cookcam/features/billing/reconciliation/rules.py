@@ -23,7 +23,7 @@ def is_of_interest(told: Told, known: Subscription | None) -> bool:
     """Whether it goes on, there or here; one that ended on both sides does not change any more."""
     if known is None:
         return told.goes_on and told.begun_at <= told.as_of - SETTLING
-    return told.goes_on or known.told in LIVE
+    return told.goes_on or known.provider_status in LIVE
 
 
 def is_outdated(told: Told, known: Subscription | None) -> bool:
@@ -38,12 +38,12 @@ def agree(told: Told, known: Subscription) -> bool:
     so until the provider tells another period.
     """
     ran_out = (
-        known.told == "expired"
+        known.provider_status == "expired"
         and told.status in ("active", "trialing")
         and told.current_period_end <= told.as_of
     )
     return (
-        (told.status == known.told or ran_out)
+        (told.status == known.provider_status or ran_out)
         and told.current_period_end == known.current_period_end
         and told.cancel_at_period_end == known.cancel_at_period_end
         and told.grace_until in (None, known.grace_until)

@@ -205,7 +205,7 @@ class UserReconciliation:
             answer = await source.look(row)
         if answer is None:
             return
-        if row is not None and row.told not in rules.LIVE and not _goes_on(answer):
+        if row is not None and row.provider_status not in rules.LIVE and not _goes_on(answer):
             return  # over on both sides
         if row is None or isinstance(answer, Gone) or not rules.agree(answer, row):
             await self.corrections.settle(answer, row)
@@ -213,7 +213,7 @@ class UserReconciliation:
     async def _expire(self, user_id: UUID, began_at: datetime) -> None:
         asked = {source.provider for source in self.sources} | {"manual"}
         for row in await self.store.of_user(user_id):
-            goes_on = row.told in rules.LIVE and row.told != "past_due"
+            goes_on = row.provider_status in rules.LIVE and row.provider_status != "past_due"
             over = goes_on and row.current_period_end <= began_at
             if over and row.provider in asked:
                 await self.corrections.apply(rules.expired(row, began_at))
@@ -252,4 +252,4 @@ def _is_of(user_id: UUID, told: Told | None, row: Subscription | None) -> bool:
 
 def _matters(told: Told | None, row: Subscription | None) -> bool:
     """As `rules.is_of_interest`; a user who asks does not have to wait for an event."""
-    return told is None or told.goes_on or (row is not None and row.told in rules.LIVE)
+    return told is None or told.goes_on or (row is not None and row.provider_status in rules.LIVE)

@@ -10,7 +10,7 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from cookcam.features.billing.reconciliation.sources import Gone, Listing, Told, UnknownCursor
-from cookcam.features.billing.stripe.states import STATUSES, sold_by, uuid_of
+from cookcam.features.billing.stripe.sync import STATUSES, find_tier_item, uuid_of
 from cookcam.features.billing.tiers.catalogue import Catalogue, Contents
 from cookcam.features.billing.tiers.models import Provider, Subscription
 from cookcam.features.billing.tiers.store import SubscriptionStore
@@ -75,7 +75,7 @@ class StripeSource:
 def _told(
     item: StripeSubscription, contents: Contents, known: Subscription | None, asked_at: datetime
 ) -> Told:
-    sold = sold_by(item, contents, known)
+    sold = find_tier_item(item, contents, known)
     # What is not of ours has the first item's period: `Corrections` says that it has no tier.
     of = sold.item if sold is not None else item.items[0]
     return Told(

@@ -16,7 +16,6 @@ from cookcam.features.billing.ledger.changes import SourceEvent
 from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.refusals import UnknownTier
 from cookcam.features.billing.stripe.billing_lease import BillingBusy, BillingLeases, Lease
-from cookcam.features.billing.stripe.handlers import carry_out
 from cookcam.features.billing.stripe.products import Interval
 from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.features.billing.stripe.sync import StripeSync
@@ -155,9 +154,8 @@ class Checkout:
         if session.status == "complete" and session.subscription_id is not None:
             row = await sync.find(session.subscription_id)
             if row is None:
-                seen = await sync.read(session.subscription_id, None, lease.user_id)
-                write = await sync.write_of(seen, SourceEvent("server"))
-                await carry_out(sync.ledger.database, write)
+                snapshot = await sync.read(session.subscription_id, None, lease.user_id)
+                await sync.store_snapshot(snapshot, SourceEvent("server"))
         return None
 
     async def _session(

@@ -20,15 +20,19 @@ from cookcam.features.billing.ledger.reversals import (
 )
 from cookcam.features.billing.stripe.billing_lease import BillingLeases
 from cookcam.features.billing.stripe.checkout import Checkout
-from cookcam.features.billing.stripe.events import SubscriptionEvents
-from cookcam.features.billing.stripe.handlers import ConnectEvents, Handlers
+from cookcam.features.billing.stripe.events import (
+    STRIPE_TIMEOUT,
+    ConnectEvents,
+    StripeEvents,
+    StripeInbox,
+)
 from cookcam.features.billing.stripe.missed_events import MissedEvents
 from cookcam.features.billing.stripe.plans import Plans, Refresh, StripeRefresh
 from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.features.billing.stripe.superseded import Bell, Superseded
 from cookcam.features.billing.stripe.sync import StripeSync
-from cookcam.features.billing.webhooks.inbox import Inbox, InboxObserver
-from cookcam.features.billing.webhooks.store import InboxStore
+from cookcam.features.billing.webhooks.inbox import InboxObserver, WebhookInbox
+from cookcam.features.billing.webhooks.store import STRIPE_EVENTS, WebhookEventStore
 from cookcam.integrations.stripe import Stripe
 
 NO_OTHERS: Final[Mapping[str, Reverses]] = {}
@@ -45,7 +49,7 @@ class Payments:
 
     checkout: Checkout
     plans: Plans
-    inbox: Inbox | None
+    inbox: StripeInbox | None
     missed: MissedEvents | None
     superseded: Superseded | None
     reversals: ChargeReversals
@@ -96,13 +100,9 @@ class Payments:
             reversals.wake,
             now,
         )
-        events = SubscriptionEvents(sync, ledger.hub, now)
-        inbox = Inbox(
-            InboxStore(ledger.database),
-            Handlers.of(events.handlers, connect),
-            stripe.retrieve_event,
-            observer,
-        )
+        events = StripeEvents(sync, connect, ledger.hub, now)
+        store_of_events = WebhookEventStore(ledger.database, STRIPE_EVENTS)
+        inbox = WebhookInbox(store_of_events, events, STRIPE_TIMEOUT, observer)
         asked = (StripeRefresh(sync), *refreshes)
         plans = Plans(sync, entitlements, ledger, commissions, asked, leases, now)
         missed = MissedEvents(inbox, stripe, now)

@@ -18,9 +18,7 @@ from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.ledger.refusals import UPGRADE_URL, UnknownToStripe
 from cookcam.features.billing.stripe.billing_lease import BillingLeases
-from cookcam.features.billing.stripe.handlers import carry_out
-from cookcam.features.billing.stripe.states import TICK, Seen, sold_by
-from cookcam.features.billing.stripe.sync import StripeSync
+from cookcam.features.billing.stripe.sync import TICK, StripeSync, find_tier_item
 from cookcam.features.billing.tiers.models import (
     CREATOR,
     FREE,
@@ -118,14 +116,14 @@ class Plans:
             await self._cancel_grant(row, at_once)
             return Ended(at_once)
         sync, subscription_id = self._sync(), row.provider_subscription_id or ""
-        with _known_there(row):
+        with _reports_unknown(row):
             if at_once:
-                told = await sync.stripe.cancel_subscription_now(subscription_id)
+                changed = await sync.stripe.cancel_subscription_now(subscription_id)
             else:
-                told = await sync.stripe.set_cancel_at_period_end(
+                changed = await sync.stripe.set_cancel_at_period_end(
                     subscription_id, True, idempotency_key=_key("cancel", row)
                 )
-        await self._store(sync, told, row)
+        await self._store(sync, changed, row)
         return Ended(at_once)
 
     async def refresh(self, user_id: UUID) -> Entitlement:
@@ -143,13 +141,14 @@ class Plans:
 
     async def _move(self, row: Subscription, tier: Tier) -> None:
         sync, subscription_id = self._sync(), row.provider_subscription_id or ""
-        with _known_there(row):
-            known = await sync.stripe.retrieve_subscription(subscription_id)
-        sold = sold_by(known, await self.entitlements.catalogue.contents(), row)
-        item = known.items[0] if sold is None else sold.item
+        with _reports_unknown(row):
+            current = await sync.stripe.retrieve_subscription(subscription_id)
+        contents = await self.entitlements.catalogue.contents()
+        tier_item = find_tier_item(current, contents, row)
+        item = current.items[0] if tier_item is None else tier_item.item
         interval = item.price.interval or "month"
         yearly = interval == "year"
-        told = await sync.stripe.change_subscription(
+        changed = await sync.stripe.change_subscription(
             subscription_id,
             item.id,
             tier_id=tier.id,
@@ -160,20 +159,21 @@ class Plans:
             when="now" if tier.id > row.tier_id else "period_end",
             idempotency_key=_key(f"change:{tier.id}", row),
         )
-        await self._store(sync, told, row)
+        await self._store(sync, changed, row)
 
     async def _keep(self, row: Subscription) -> None:
         """Takes back a cancellation, or a change that was to come."""
         sync = self._sync()
-        with _known_there(row):
-            told = await sync.stripe.set_cancel_at_period_end(
+        with _reports_unknown(row):
+            changed = await sync.stripe.set_cancel_at_period_end(
                 row.provider_subscription_id or "", False, idempotency_key=_key("keep", row)
             )
-        await self._store(sync, told, row)
+        await self._store(sync, changed, row)
 
-    async def _store(self, sync: StripeSync, told: StripeSubscription, row: Subscription) -> None:
-        write = await sync.write_of(sync.answered(told, row), SERVER)
-        await carry_out(self.ledger.database, write)
+    async def _store(
+        self, sync: StripeSync, changed: StripeSubscription, row: Subscription
+    ) -> None:
+        await sync.store_snapshot(await sync.from_response(changed, row), SERVER)
 
     async def _cancel_grant(self, row: Subscription, at_once: bool) -> None:
         if at_once:
@@ -181,10 +181,10 @@ class Plans:
         else:
             await self._write(row, cancel_at_period_end=True, canceled_at=self.now())
 
-    async def _write(self, row: Subscription, **told: object) -> None:
+    async def _write(self, row: Subscription, **changed: object) -> None:
         """A change that no provider has to hear of."""
         as_of = max(self.now(), row.as_of + TICK)
-        change = SubscriptionChange.of(row, as_of=as_of, **told)
+        change = SubscriptionChange.of(row, as_of=as_of, **changed)
         async with self.ledger.database.transaction() as tx:
             applied = await self.ledger.apply_in(tx, change, source_event=SERVER)
             if applied.ended:
@@ -199,7 +199,7 @@ class Plans:
 
 @frozen
 class StripeRefresh:
-    """Everything that a user has at Stripe, also what no event has told."""
+    """Everything that a user has at Stripe, also what no event has changed."""
 
     sync: StripeSync
 
@@ -207,23 +207,22 @@ class StripeRefresh:
         customer_id = await self.sync.store.customer_of(user_id)
         if customer_id is None:
             return
-        asked_at = self.sync.now()
+        requested_at = self.sync.now()
         try:
             page = await self.sync.stripe.list_subscriptions(customer_id=customer_id)
         except NoSuchObject:
             # Nothing can be learned there; what is known stays.
             log.warning("customer unknown to Stripe")
             return
-        for told in page.items:
-            row = await self.sync.find(told.id)
-            seen = Seen(told, told.as_of or asked_at, True, user_id)
-            if row is None or seen.as_of > row.as_of:
-                write = await self.sync.write_of(seen, SourceEvent("reconciliation"))
-                await carry_out(self.sync.ledger.database, write)
+        for subscription in page.items:
+            row = await self.sync.find(subscription.id)
+            snapshot = await self.sync.from_list(subscription, requested_at, user_id)
+            if row is None or snapshot.as_of > row.as_of:
+                await self.sync.store_snapshot(snapshot, SourceEvent("reconciliation"))
 
 
 @contextmanager
-def _known_there(row: Subscription) -> Generator[None]:
+def _reports_unknown(row: Subscription) -> Generator[None]:
     """Raises UnknownToStripe for what Stripe does not know.
 
     The row stays as it is: it may be our key that is of another account.

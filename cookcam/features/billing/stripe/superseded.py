@@ -1,10 +1,10 @@
-"""Ends at Stripe what another subscription of the same user supersedes.
+"""Ends subscriptions at Stripe that another subscription of the same user supersedes.
 
-The rows are the queue: whatever is superseded and would be charged for again, until Stripe has been
-told. So nothing is lost when the process dies between a purchase and the telling. What was paid for
-stays until its period is over, as the fallback should the better one end; only what is overdue ends
-at once, because its charges would be tried again. A second purchase of one tier within a day, as in
-two tabs, is no fallback but a mistake: it ends at once, and its charge is taken back.
+The rows are the queue: superseded subscriptions that Stripe would renew. So none is lost when the
+process is killed between a purchase and the request to Stripe. A superseded subscription ends with
+its period, as the fallback should the better one end; an overdue one ends immediately, because
+Stripe would retry its charges. A second purchase of one tier within a day, as in two tabs, is a
+mistake: it ends immediately, and its charge is refunded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from attrs import define, field, frozen
 
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.features.billing.ledger.changes import SourceEvent
-from cookcam.features.billing.stripe.handlers import carry_out
 from cookcam.features.billing.stripe.sync import StripeSync
 from cookcam.features.billing.tiers.models import Subscription
 
 INTERVAL: Final = 60.0
 SAME_PURCHASE: Final = timedelta(hours=24)
-"""As long as the page of a checkout is open."""
+"""A checkout page is open that long."""
 BATCH: Final = 50
 
 log = structlog.get_logger(__name__)
@@ -32,16 +31,16 @@ log = structlog.get_logger(__name__)
 
 @define(eq=False)
 class Bell:
-    """Wakes the one who waits for it; rung before that, it is heard at once."""
+    """Wakes the background task; rung while the task works, it wakes it again afterwards."""
 
     _rung: trio.Event = field(factory=trio.Event)
 
     def ring(self) -> None:
         self._rung.set()
 
-    async def heard(self, at_most: float) -> None:
-        """Returns when it rings, or after `at_most` seconds."""
-        with trio.move_on_after(at_most):
+    async def wait(self, timeout: float) -> None:
+        """Returns when it rings, or after `timeout` seconds."""
+        with trio.move_on_after(timeout):
             await self._rung.wait()
         self._rung = trio.Event()
 
@@ -55,10 +54,10 @@ class Superseded:
         """Background task. Raises ServiceUnavailable while Stripe or the database is away."""
         while True:
             await self.end_all()
-            await self.bell.heard(INTERVAL)
+            await self.bell.wait(INTERVAL)
 
     async def end_all(self) -> int:
-        """Ends at most `BATCH` of them; how many."""
+        """Ends at most `BATCH` subscriptions; returns their number."""
         ended = 0
         for row in await self.sync.store.superseded(BATCH):
             try:
@@ -67,27 +66,29 @@ class Superseded:
             except ServiceUnavailable:
                 raise
             except AppError as error:
-                log.error("superseded subscription goes on", subscription=row.id, exc_info=error)
+                log.error(
+                    "superseded subscription could not be ended",
+                    subscription=row.id,
+                    exc_info=error,
+                )
         return ended
 
     async def _end(self, row: Subscription) -> None:
-        counting = await self.sync.store.live(row.user_id)
-        if counting is not None and is_second_purchase(row, counting):
+        live = await self.sync.store.live(row.user_id)
+        if live is not None and is_second_purchase(row, live):
             await self._reverse(row)
             return
         stripe, subscription_id = self.sync.stripe, row.provider_subscription_id or ""
-        if row.told == "past_due":
-            told = await stripe.cancel_subscription_now(subscription_id)
+        if row.provider_status == "past_due":
+            changed = await stripe.cancel_subscription_now(subscription_id)
         else:
-            told = await stripe.set_cancel_at_period_end(
+            changed = await stripe.set_cancel_at_period_end(
                 subscription_id,
                 True,
                 idempotency_key=f"superseded:{row.id}:{row.as_of.timestamp()}",
             )
-        seen = self.sync.answered(told, row)
-        await carry_out(
-            self.sync.ledger.database, await self.sync.write_of(seen, SourceEvent("server"))
-        )
+        snapshot = await self.sync.from_response(changed, row)
+        await self.sync.store_snapshot(snapshot, SourceEvent("server"))
 
     async def _reverse(self, row: Subscription) -> None:
         subscription_id, reversals = row.provider_subscription_id or "", self.sync.reversals
@@ -98,10 +99,10 @@ class Superseded:
         self.sync.reversed()
 
 
-def is_second_purchase(row: Subscription, counting: Subscription) -> bool:
+def is_second_purchase(row: Subscription, live: Subscription) -> bool:
     """Whether both are of one tier and were bought on Stripe's pages within a day."""
     return (
-        row.provider == counting.provider == "stripe"
-        and row.tier_id == counting.tier_id
-        and abs(row.created_at - counting.created_at) < SAME_PURCHASE
+        row.provider == live.provider == "stripe"
+        and row.tier_id == live.tier_id
+        and abs(row.created_at - live.created_at) < SAME_PURCHASE
     )

@@ -105,7 +105,7 @@ class Subscription:
     grace_until: datetime | None = None
 
     @property
-    def told(self) -> Status:
+    def provider_status(self) -> Status:
         """What the provider says, whether or not another subscription counts instead."""
         return self.superseded_status or self.status
 

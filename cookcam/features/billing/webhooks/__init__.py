@@ -1,1 +1,1 @@
-"""The webhook inbox: events of the providers, stored before they are applied."""
+"""The webhook inbox: events of Stripe, Apple and Google are stored before they are applied."""

@@ -1,47 +1,90 @@
-"""Stripe's inbox: every event is stored before anything else, and done exactly once.
+"""The webhook inbox: every event is stored first, and applied exactly once.
 
-    delivered ──► claimed (committed) ──► looked at ──► written and marked, in one transaction
-                      ▲                        │
-                      └── sweep, redelivery ◄──┴ failed: 1, 5, 30 minutes, then hourly, ten times
+    received ──► claimed (committed) ──► read ──► applied and marked (one transaction)
+                      ▲                    │                │
+                      │                    │                └──► after commit
+                      └─ sweep, redelivery ◄┴ failed: due after 1, 5, 30 minutes, then hourly
 
-The request that brings an event works on it itself, for up to `TIMEOUT` seconds, so that the
-answer says what became of it: an event that failed is a 500, and comes again from Stripe as well as
-from the sweep. Whoever holds a claim may be killed at any moment: five minutes later the claim is
-anybody's. The mark checks the claim, so that of two who hold the same event one writes nothing.
-Source: `spec/payments-and-gamification.md` §5.2, §5.3.
+The request that brings an event processes it, so that the response tells the outcome: a failed
+event is an error response, and comes again from the provider as well as from the sweep. A claim
+whose worker was killed expires after five minutes. Marking checks the claim: of two workers that
+process the same event, only the holder of the claim commits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
-from typing import Final, Protocol
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 import structlog
 import trio
-from attrs import field, frozen
+from attrs import frozen
 
 from cookcam.database import Transaction
-from cookcam.errors import AppError, DeadlineExceeded, ServiceUnavailable
-from cookcam.features.billing.stripe.handlers import Handlers, carry_out
-from cookcam.features.billing.webhooks.models import LAST_ATTEMPT, Claim, Claimed, Receipted
-from cookcam.features.billing.webhooks.store import ClaimLost, InboxStore
-from cookcam.integrations.stripe.events import Event
-from cookcam.integrations.stripe.reading import API_VERSION
+from cookcam.errors import AppError, DeadlineExceeded, ServiceUnavailable, TransactionConflict
+from cookcam.features.billing.webhooks.store import (
+    MAX_ATTEMPTS,
+    Claim,
+    ClaimedEvent,
+    ClaimLost,
+    EventHeader,
+    EventResult,
+    WebhookEventStore,
+    storable,
+)
 
-TIMEOUT: Final = 8.0
-"""Seconds for one event. Stripe waits about ten for an answer."""
 INTERVAL: Final = 5.0
-"""Seconds between two looks for events that are due."""
+"""Seconds between two sweeps."""
 BATCH: Final = 10
-BOOKKEEPING: Final = 2.0
+RELEASE_TIMEOUT: Final = 2.0
+MAX_READS: Final = 4
+"""Reads of one event from its provider, when the stored row changes during each."""
+
+Outcome = Literal["processed", "duplicate", "in_progress", "failed"]
 
 log = structlog.get_logger(__name__)
 
+E = TypeVar("E")
+P = TypeVar("P")
+R = TypeVar("R", bound=EventResult)
+
+
+class EventProcessor(Protocol[E, P, R]):
+    """What a provider's events mean. `E` is a verified event, `P` the plan of its changes, `R` the
+    result of the transaction. Any method but `after_commit` may raise: the event has failed.
+    """
+
+    def header(self, event: E) -> EventHeader: ...
+
+    def handles(self, event: E) -> bool:
+        """False for types that change nothing here: they are stored as processed."""
+        ...
+
+    async def restore(self, stored: ClaimedEvent) -> E:
+        """The event from its stored payload."""
+        ...
+
+    async def read(self, event: E) -> P | None:
+        """Reads what the event needs from the provider, before the transaction. None: nothing is
+        to be changed."""
+        ...
+
+    async def read_again(self, event: E, plan: P) -> P:
+        """The plan with the provider's current state, after `apply` has returned None."""
+        ...
+
+    async def apply(self, tx: Transaction, event: E, plan: P) -> R | None:
+        """Writes the changes. None, with nothing written: the order of the plan's state and the
+        stored row is unknown, so the provider has to be read again."""
+        ...
+
+    async def after_commit(self, result: R) -> None:
+        """Notifies users and background tasks. Raises nothing."""
+        ...
+
 
 class InboxObserver(Protocol):
-    """Who counts events, and hears of those that were given up."""
+    """Counts events, and reports dead letters."""
 
     def event_done(self, event_type: str, outcome: str, seconds: float) -> None: ...
 
@@ -49,130 +92,131 @@ class InboxObserver(Protocol):
 
 
 class EventGivenUp(Exception):
-    """An event of Stripe failed for the last time: somebody has to look."""
+    """An event has failed for the last time and needs an operator."""
 
 
 @frozen
-class Inbox:
-    """`retrieve` asks Stripe for an event that could not be stored whole."""
+class Receipt:
+    """The outcome of a delivery. `milliseconds` is the time of the work, `error` why it failed."""
 
-    store: InboxStore
-    handlers: Handlers
-    retrieve: Callable[[str], Awaitable[Event]]
-    observer: InboxObserver
-    _reported_versions: set[str | None] = field(factory=set[str | None], init=False)
+    outcome: Outcome
+    milliseconds: int = 0
+    error: Exception | None = None
 
-    async def receive(self, event: Event, body: str | None) -> Receipted:
-        """Takes a verified event; `body` is its text as it came, None for one that PostgreSQL
-        cannot keep. Raises ServiceUnavailable when it could not be stored.
+
+@frozen
+class WebhookInbox(Generic[E, P, R]):
+    """`timeout`: seconds for one event, below the time the provider waits for a response."""
+
+    store: WebhookEventStore
+    processor: EventProcessor[E, P, R]
+    timeout: float
+    observer: InboxObserver | None = None
+
+    async def receive(self, event: E, body: bytes) -> Receipt:
+        """Stores and processes a verified event; `body` is its JSON.
+
+        Raises ServiceUnavailable when it could not be stored.
         """
-        began = trio.current_time()
-        self._report_version(event.api_version)
-        receipted = await self._receive(event, body)
-        seconds = trio.current_time() - began
-        self.observer.event_done(event.type, receipted.outcome, seconds)
-        return receipted
+        began, header = trio.current_time(), self.processor.header(event)
+        receipt = await self._receive(event, header, storable(body))
+        self._count(header.event_type, receipt, began)
+        return receipt
 
     async def run(self) -> None:
-        """Background task: works on what is due, on this and other instances, each on its own.
-
-        Raises ServiceUnavailable while the database is away.
-        """
+        """Background task: processes due events. Raises ServiceUnavailable without a database."""
         while True:
             await self.sweep()
             await trio.sleep(INTERVAL)
 
     async def sweep(self) -> int:
-        """Works on all that is due now; how many events that were."""
-        for buried in await self.store.bury():
-            self._give_up(buried.event_id, buried.event_type, None)
-        done = 0
-        while batch := await self.store.due(BATCH):
-            for claimed in batch:
+        """Processes all events that are due; returns their number."""
+        for abandoned in await self.store.abandon():
+            self._give_up(abandoned.claim, None)
+        count = 0
+        while batch := await self.store.claim_due(BATCH):
+            for stored in batch:
                 began = trio.current_time()
-                receipted = await self._rework(claimed)
-                seconds = trio.current_time() - began
-                self.observer.event_done(claimed.event_type, receipted.outcome, seconds)
-            done += len(batch)
-        return done
+                receipt = await self._process(stored.claim, stored)
+                self._count(stored.event_type, receipt, began)
+            count += len(batch)
+        return count
 
-    def _report_version(self, version: str | None) -> None:
-        """Logs once that events come in another version than that of our requests: both are read
-        back to 2022-11-15, and a later one may not be."""
-        if version != API_VERSION and version not in self._reported_versions:
-            self._reported_versions.add(version)
-            log.warning(
-                "Stripe webhook endpoint has another API version",
-                api_version=version,
-                expected=API_VERSION,
-            )
-
-    async def _receive(self, event: Event, body: str | None) -> Receipted:
-        if self.handlers.find(event) is None:
-            standing = await self.store.accept(event, body)
-            return Receipted(standing or "processed")
-        claim = await self.store.claim(event, body)
+    async def _receive(self, event: E, header: EventHeader, payload: str | None) -> Receipt:
+        if not self.processor.handles(event):
+            return Receipt(await self.store.accept(header, payload) or "processed")
+        claim = await self.store.claim(header, payload)
         if not isinstance(claim, Claim):
-            return Receipted(claim)
-        return await self._work(claim, event.type, partial(self._apply, event, claim))
+            return Receipt(claim)
+        return await self._process(claim, event)
 
-    async def _rework(self, claimed: Claimed) -> Receipted:
-        async def apply() -> None:
-            payload = claimed.payload
-            event = await self.retrieve(claimed.event_id) if payload is None else Event.of(payload)
-            await self._apply(event, claimed.claim)
-
-        return await self._work(claimed.claim, claimed.event_type, apply)
-
-    async def _work(
-        self, claim: Claim, event_type: str, apply: Callable[[], Awaitable[None]]
-    ) -> Receipted:
-        began = trio.current_time()
+    async def _process(self, claim: Claim, event: E | ClaimedEvent) -> Receipt:
+        began, result = trio.current_time(), None
         try:
-            with trio.move_on_after(TIMEOUT) as scope:
-                await apply()
+            with trio.move_on_after(self.timeout) as scope:
+                result = await self._apply(claim, event)
             if scope.cancelled_caught:
                 raise DeadlineExceeded()
         except ClaimLost:
-            return Receipted("in_progress")
+            return Receipt("in_progress")
         except Exception as error:
-            await self._failed(claim, event_type, error)
-            return Receipted("failed")
+            await self._fail(claim, error)
+            return Receipt("failed", error=error)
         except trio.Cancelled:
-            # Who waited has left, or the process ends: the next who comes need not wait.
-            deadline = trio.current_time() + BOOKKEEPING
+            # The client has left or the process is stopping: the event is due immediately.
+            deadline = trio.current_time() + RELEASE_TIMEOUT
             with trio.CancelScope(shield=True, deadline=deadline), suppress(AppError):
-                await self.store.failed(claim, "interrupted", at_once=True)
+                await self.store.mark_failed(claim, "interrupted", immediately=True)
             raise
-        return Receipted("processed", _milliseconds(began))
+        if result is not None:
+            await self.processor.after_commit(result)
+        return Receipt("processed", _milliseconds(began))
 
-    async def _apply(self, event: Event, claim: Claim) -> None:
-        began, handler = trio.current_time(), self.handlers.find(event)
-        write = None if handler is None else await handler(event)
-        if write is None:
-            await self.store.done_alone(claim, _milliseconds(began))
-            return
+    async def _apply(self, claim: Claim, event: E | ClaimedEvent) -> R | None:
+        """Reads, applies and marks the event. Raises ClaimLost, TransactionConflict."""
+        began = trio.current_time()
+        if isinstance(event, ClaimedEvent):
+            event = await self.processor.restore(event)
+        plan = await self.processor.read(event)
+        if plan is None:
+            await self.store.mark_ignored(claim, _milliseconds(began))
+            return None
+        for _ in range(MAX_READS):
+            async with self.store.database.transaction() as tx:
+                result = await self.processor.apply(tx, event, plan)
+                if result is not None:
+                    await self.store.mark_done(tx, claim, _milliseconds(began), result)
+            if result is not None:
+                return result
+            plan = await self.processor.read_again(event, plan)
+        raise TransactionConflict()
 
-        async def mark(tx: Transaction) -> None:
-            await self.store.done(tx, claim, _milliseconds(began))
-
-        await carry_out(self.store.database, write, mark)
-
-    async def _failed(self, claim: Claim, event_type: str, error: Exception) -> None:
+    async def _fail(self, claim: Claim, error: Exception) -> None:
         if isinstance(error, ServiceUnavailable | DeadlineExceeded):
             log.warning("webhook failed", event_id=claim.event_id, code=error.code)
         else:
             log.error("webhook failed", event_id=claim.event_id, exc_info=error)
         reason = error.code if isinstance(error, AppError) else type(error).__name__
-        attempts = await self.store.failed(claim, reason)
-        if attempts is not None and attempts >= LAST_ATTEMPT:
-            self._give_up(claim.event_id, event_type, error)
+        attempts = await self.store.mark_failed(claim, reason)
+        if attempts is not None and attempts >= MAX_ATTEMPTS:
+            self._give_up(claim, error)
 
-    def _give_up(self, event_id: str, event_type: str, error: Exception | None) -> None:
-        log.error("webhook given up", event_id=event_id, event_type=event_type)
-        given_up = EventGivenUp(f"{event_type} {event_id}")
-        given_up.__cause__ = error
-        self.observer.event_given_up(event_type, given_up)
+    def _give_up(self, claim: Claim, error: Exception | None) -> None:
+        log.error(
+            "webhook given up",
+            provider=claim.provider,
+            event_id=claim.event_id,
+            event_type=claim.event_type,
+        )
+        if self.observer is not None:
+            given_up = EventGivenUp(f"{claim.event_type} {claim.event_id}")
+            given_up.__cause__ = error
+            self.observer.event_given_up(claim.event_type, given_up)
+
+    def _count(self, event_type: str, receipt: Receipt, began: float) -> None:
+        if self.observer is not None:
+            seconds = trio.current_time() - began
+            self.observer.event_done(event_type, receipt.outcome, seconds)
 
 
 def _milliseconds(began: float) -> int:

@@ -1,8 +1,7 @@
-"""`/subscription/webhook`: where Stripe tells what happened.
+"""`/subscription/webhook`: Stripe's events (docs/payments.md).
 
-The body is taken as it came: it is what was signed. Who has no good signature is counted like any
-other client, learns what is wrong with it, and leaves nothing behind.
-Source: `spec/payments-and-gamification.md` §5.1, §5.2, §5.6.
+The signature is over the body's bytes as they arrived. A request without a valid signature counts
+towards the limit of its address, and nothing of it is stored.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias, cast
 
-from attrs import frozen
+import structlog
+from attrs import field, frozen
 from quart import request
 
 from cookcam.config.readers import Secret
 from cookcam.errors import BadRequest, InternalError
-from cookcam.features.billing.webhooks.inbox import Inbox
-from cookcam.features.billing.webhooks.models import Receipted, storable
+from cookcam.features.billing.stripe.events import StripeInbox
+from cookcam.features.billing.webhooks.inbox import Receipt
 from cookcam.http import (
     Routes,
     current_request_info,
@@ -31,11 +31,13 @@ from cookcam.http.client_address import quota_key
 from cookcam.http.rate_limit import GLOBAL
 from cookcam.http.responses import RawResponse
 from cookcam.integrations.stripe.events import Event, InvalidSignature, verify
-from cookcam.integrations.stripe.reading import MalformedObject
+from cookcam.integrations.stripe.reading import API_VERSION, MalformedObject
 
-Reply: TypeAlias = RawResponse | tuple[dict[str, Any], int]
+log = structlog.get_logger(__name__)
 
-_KNOWN = {
+WebhookResponse: TypeAlias = RawResponse | tuple[dict[str, Any], int]
+
+_REJECTIONS = {
     "duplicate": (200, "Event already processed"),
     "in_progress": (409, "Event currently being processed"),
 }
@@ -43,15 +45,16 @@ _KNOWN = {
 
 @frozen
 class Endpoint:
-    """Its secrets: more than one while one is replaced; none where it is not configured."""
+    """`secrets`: two while one replaces another; none where the endpoint is not configured."""
 
     secrets: Sequence[Secret]
     now: Callable[[], datetime]
+    _reported_versions: set[str | None] = field(factory=set[str | None], init=False)
 
-    async def event(self) -> tuple[Event, str | None]:
-        """The verified event of the running request, and its text if PostgreSQL can keep it.
+    async def event(self) -> tuple[Event, bytes]:
+        """The verified event of the current request, and its body.
 
-        Raises InvalidSignature, and BadRequest for what is signed and no event.
+        Raises InvalidSignature, and BadRequest for a signed body that is no event.
         """
         body = bytes(await cast("Any", request).body)
         try:
@@ -63,10 +66,22 @@ class Endpoint:
             raise
         except MalformedObject:
             raise BadRequest("The body is no event", error="Invalid payload") from None
-        return event, storable(body)
+        self._report_version(event.api_version)
+        return event, body
+
+    def _report_version(self, version: str | None) -> None:
+        """Logs once that events have another API version than our requests. Versions back to
+        2022-11-15 are parsed; a later one may not be."""
+        if version != API_VERSION and version not in self._reported_versions:
+            self._reported_versions.add(version)
+            log.warning(
+                "Stripe webhook endpoint has another API version",
+                api_version=version,
+                expected=API_VERSION,
+            )
 
 
-def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
+def routes(inbox: StripeInbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
     """`inbox` is None where payments are not configured."""
     bp = Routes("stripe-webhooks", __name__, legacy=True)
 
@@ -75,7 +90,7 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
     @errors_as(unexpected="Webhook processing failed")
     @unconditional
     @hidden
-    async def stripe_webhook() -> Reply:
+    async def stripe_webhook() -> WebhookResponse:
         """Events of our own account."""
         if inbox is None:
             raise InternalError(error="Stripe not configured")
@@ -88,22 +103,22 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
             event, body = await ours.event()
         except InvalidSignature as invalid:
             raise BadRequest(invalid.message, error="Invalid signature") from None
-        receipted = await inbox.receive(event, body)
-        match receipted.outcome:
+        receipt = await inbox.receive(event, body)
+        match receipt.outcome:
             case "processed":
-                said = {"eventType": event.type, "durationMs": receipted.milliseconds}
-                return {"received": True, "processed": True, **said}, 200
+                result = {"eventType": event.type, "durationMs": receipt.milliseconds}
+                return {"received": True, "processed": True, **result}, 200
             case "failed":
                 return _failed("Processing failed - will retry")
             case _:
-                return _known(receipted)
+                return _rejection(receipt)
 
     @bp.post("/subscription/webhook/stripe-connect")
     @webhook
     @errors_as(unexpected="Connect webhook processing failed")
     @unconditional
     @hidden
-    async def connect_webhook() -> Reply:
+    async def connect_webhook() -> WebhookResponse:
         """Events of creators' accounts."""
         if inbox is None:
             raise InternalError(error="Stripe not configured")
@@ -112,35 +127,35 @@ def routes(inbox: Inbox | None, ours: Endpoint, connect: Endpoint) -> Routes:
         try:
             event, body = await connect.event()
         except InvalidSignature as invalid:
-            words = f"Connect Webhook Error: {invalid.message}".encode()
+            text = f"Connect Webhook Error: {invalid.message}".encode()
             headers = [
                 (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", b"%d" % len(words)),
+                (b"content-length", b"%d" % len(text)),
             ]
-            return RawResponse(400, headers, words)
-        receipted = await inbox.receive(event, body)
-        match receipted.outcome:
+            return RawResponse(400, headers, text)
+        receipt = await inbox.receive(event, body)
+        match receipt.outcome:
             case "processed":
                 return {"received": True, "processed": True, "type": event.type}, 200
             case "failed":
                 return _failed("Processing failed - logged for investigation")
             case _:
-                return _known(receipted)
+                return _rejection(receipt)
 
     return bp
 
 
 def _count() -> None:
-    """Counts the running request for its address. Raises LimitReached."""
+    """Counts the current request towards the limit of its address. Raises LimitReached."""
     spend(GLOBAL, quota_key(current_request_info().client_address))
 
 
-def _failed(words: str) -> Reply:
+def _failed(error: str) -> WebhookResponse:
     """A 500, so that Stripe sends the event again."""
-    return {"received": True, "processed": False, "error": words}, 500
+    return {"received": True, "processed": False, "error": error}, 500
 
 
-def _known(receipted: Receipted) -> Reply:
-    status, message = _KNOWN[receipted.outcome]
-    body = {"received": True, "processed": False, "reason": receipted.outcome, "message": message}
+def _rejection(receipt: Receipt) -> WebhookResponse:
+    status, message = _REJECTIONS[receipt.outcome]
+    body = {"received": True, "processed": False, "reason": receipt.outcome, "message": message}
     return body, status

@@ -1,27 +1,121 @@
-"""The SQL of Stripe's events, as SERVICE: the table is the server's own."""
+"""Stored webhook events: one store, with a table for Stripe and one for the app stores.
+
+The tables are accessed as SERVICE; no user can read them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, LiteralString
+from typing import Any, Final, Literal, LiteralString
+from uuid import UUID
 
-from attrs import frozen
+from attrs import asdict, field, frozen
 
 from cookcam.database import SERVICE, Database, Transaction
 from cookcam.errors import Conflict, DatabaseError
-from cookcam.features.billing.webhooks.models import Claim, Claimed, Standing
-from cookcam.integrations.stripe.events import Event
 
-# `now()` is the time of the claim: what the function writes into `claimed_at`.
-CLAIM: LiteralString = """
+EventProvider = Literal["stripe", "ios", "android"]
+Rejection = Literal["duplicate", "in_progress"]
+
+MAX_ATTEMPTS: Final = 10
+"""After the tenth failed attempt an event is a dead letter until its provider sends it again."""
+
+
+@frozen
+class EventTable:
+    """A table of events. `key` are the columns that identify an event, `key_values` their values,
+    `identity` how they are read back. `claim` and `accept` are the table's statements for new
+    events, `record` what a processed event stores beside its time.
+    """
+
+    name: LiteralString
+    key: LiteralString
+    key_values: LiteralString
+    identity: LiteralString
+    claim: LiteralString
+    accept: LiteralString
+    record: LiteralString
+
+    @property
+    def returned(self) -> LiteralString:
+        return f"{self.identity}, payload, claimed_at"
+
+    @property
+    def claimed_row(self) -> LiteralString:
+        """The row, while the claim holds: a worker that took too long has lost it to another."""
+        return (
+            f"({self.key}) = ({self.key_values})"
+            " and status = 'processing' and claimed_at = %(claimed_at)s"
+        )
+
+    @property
+    def done(self) -> LiteralString:
+        return f"""
+update {self.name} set processed_at = clock_timestamp(), {self.record}
+where {self.claimed_row}
+returning attempts"""  # noqa: S608 - constants
+
+    @property
+    def failed(self) -> LiteralString:
+        return f"""
+with released as (
+  update {self.name} set
+    status = 'failed',
+    error_message = %(reason)s,
+    next_attempt_at = case
+      when attempts >= 10 then null
+      when %(immediately)s then now()
+      else now() + (array['1 minute', '5 minutes', '30 minutes', '1 hour'])
+        [least(attempts, 4)]::interval
+    end
+  where {self.claimed_row}
+  returning attempts
+)
+select max(attempts) from released"""  # noqa: S608 - constants
+
+    @property
+    def claim_due(self) -> LiteralString:
+        return f"""
+update {self.name} set
+  status = 'processing',
+  attempts = attempts + 1,
+  error_message = null,
+  next_attempt_at = null,
+  claimed_at = now()
+where ({self.key}) in (
+  select {self.key} from {self.name}
+  where status in ('processing', 'failed') and attempts < 10
+    and coalesce(next_attempt_at, claimed_at) <= now()
+      - case status when 'processing' then interval '5 minutes' else interval '0' end
+  order by coalesce(next_attempt_at, claimed_at)
+  limit %(limit)s
+  for update skip locked
+)
+returning {self.returned}"""  # noqa: S608 - constants
+
+    @property
+    def abandon(self) -> LiteralString:
+        """Ends the last attempt of workers that were killed."""
+        return f"""
+update {self.name} set status = 'failed', error_message = 'abandoned'
+where status = 'processing' and attempts >= 10 and claimed_at < now() - interval '5 minutes'
+returning {self.returned}"""  # noqa: S608 - constants
+
+
+# In the claims `now()` is the time of the claim: the functions write it into `claimed_at`.
+STRIPE_EVENTS: Final = EventTable(
+    name="public.stripe_webhook_events",
+    key="event_id",
+    key_values="%(event_id)s",
+    identity="'stripe' as provider, event_id, event_type",
+    claim="""
 select
   public.claim_stripe_event(
     %(event_id)s, %(event_type)s, %(payload)s::jsonb, %(account_id)s, %(livemode)s
-  ) as standing,
-  now() as claimed_at"""
-
-ACCEPT: LiteralString = """
+  ) as outcome,
+  now() as claimed_at""",
+    accept="""
 insert into public.stripe_webhook_events (
   event_id, event_type, account_id, livemode, status, payload, provider_created_at,
   processing_duration_ms, processed_at
@@ -31,158 +125,201 @@ values (
   %(created)s, 0, now()
 )
 on conflict (event_id) do nothing
-returning event_id"""
+returning event_id""",
+    record="status = 'processed', processing_duration_ms = %(milliseconds)s",
+)
 
-KNOWN: LiteralString = """
+APP_STORE_EVENTS: Final = EventTable(
+    name="public.iap_webhook_logs",
+    key="platform, notification_id",
+    key_values="%(provider)s, %(event_id)s",
+    identity="platform as provider, notification_id as event_id, notification_type as event_type",
+    claim="""
+select
+  public.claim_iap_notification(
+    %(provider)s, %(event_id)s, %(event_type)s, %(payload)s::jsonb
+  ) as outcome,
+  now() as claimed_at""",
+    accept="""
+insert into public.iap_webhook_logs (
+  platform, notification_id, notification_type, status, payload, processed_at
+)
+values (
+  %(provider)s, %(event_id)s, %(event_type)s, 'ignored', %(payload)s::jsonb, now()
+)
+on conflict (platform, notification_id) do nothing
+returning notification_id as event_id""",
+    record="""
+  status = case when %(ignored)s then 'ignored' else 'processed' end,
+  subtype = %(subtype)s,
+  store_key = %(store_key)s,
+  user_id = %(user_id)s,
+  error_message = null""",
+)
+
+EXISTING: LiteralString = """
 select event_id from public.stripe_webhook_events where event_id = any(%(event_ids)s)"""
-
-# Only the holder of the claim marks: who took too long has lost it to another.
-DONE: LiteralString = """
-update public.stripe_webhook_events set
-  status = 'processed',
-  processed_at = clock_timestamp(),
-  processing_duration_ms = %(milliseconds)s
-where event_id = %(event_id)s and status = 'processing' and claimed_at = %(claimed_at)s
-returning event_id"""
-
-# The tenth attempt was the last one, unless Stripe sends the event again.
-FAILED: LiteralString = """
-with given_back as (
-update public.stripe_webhook_events set
-  status = 'failed',
-  error_message = %(reason)s,
-  next_attempt_at = case
-    when attempts >= 10 then null
-    when %(at_once)s then now()
-    else now() + (array['1 minute', '5 minutes', '30 minutes', '1 hour'])
-      [least(attempts, 4)]::interval
-  end
-where event_id = %(event_id)s and status = 'processing' and claimed_at = %(claimed_at)s
-returning attempts
-)
-select max(attempts) from given_back"""
-
-DUE: LiteralString = """
-update public.stripe_webhook_events set
-  status = 'processing',
-  attempts = attempts + 1,
-  error_message = null,
-  next_attempt_at = null,
-  claimed_at = now()
-where event_id in (
-  select event_id from public.stripe_webhook_events
-  where status <> 'processed' and attempts < 10
-    and coalesce(next_attempt_at, claimed_at) <= now()
-      - case status when 'processing' then interval '5 minutes' else interval '0' end
-  order by coalesce(next_attempt_at, claimed_at)
-  limit %(limit)s
-  for update skip locked
-)
-returning event_id, event_type, payload, claimed_at"""
-
-# Nobody works on them any more, and nobody will.
-BURY: LiteralString = """
-update public.stripe_webhook_events set
-  status = 'failed',
-  error_message = 'abandoned'
-where status = 'processing' and attempts >= 10 and claimed_at < now() - interval '5 minutes'
-returning event_id, event_type, payload, claimed_at"""
-
-
-class ClaimLost(Conflict):
-    """Somebody else works on the event by now."""
 
 
 @frozen
-class _Claimed:
-    standing: Literal["claimed"] | Standing
+class EventHeader:
+    """What an event is stored under. The app stores' table has no account, mode and time."""
+
+    provider: EventProvider
+    event_id: str
+    event_type: str
+    account_id: str | None = None
+    livemode: bool = True
+    created: datetime | None = None
+
+
+@frozen
+class Claim:
+    """The right to process an event. It expires five minutes after `claimed_at`."""
+
+    provider: EventProvider
+    event_id: str
+    event_type: str
     claimed_at: datetime
 
 
 @frozen
-class _Known:
+class ClaimedEvent:
+    """A stored event that was claimed. `payload` is None where PostgreSQL could not store it."""
+
+    provider: EventProvider
+    event_id: str
+    event_type: str
+    payload: Mapping[str, Any] | None = field(repr=False)
+    claimed_at: datetime
+
+    @property
+    def claim(self) -> Claim:
+        return Claim(self.provider, self.event_id, self.event_type, self.claimed_at)
+
+
+@frozen(kw_only=True)
+class EventResult:
+    """What an event led to, as its row records it; Stripe's table has none of these columns."""
+
+    ignored: bool = False
+    subtype: str | None = None
+    store_key: str | None = None
+    user_id: UUID | None = None
+
+
+class ClaimLost(Conflict):
+    """The claim expired and another worker has the event."""
+
+
+@frozen
+class _ClaimOutcome:
+    outcome: Literal["claimed"] | Rejection
+    claimed_at: datetime
+
+
+@frozen
+class _EventId:
     event_id: str
 
 
 @frozen
-class InboxStore:
+class WebhookEventStore:
     database: Database
+    table: EventTable
 
-    async def claim(self, event: Event, body: str | None) -> Claim | Standing:
-        """Stores the event and gives the right to work on it; or says how it stands with it."""
-        found = await self.database.write_one_as(SERVICE, _Claimed, CLAIM, **_columns(event, body))
-        if found is None:
-            raise DatabaseError()
-        if found.standing == "claimed":
-            return Claim(event.id, found.claimed_at)
-        return found.standing
+    async def claim(self, header: EventHeader, payload: str | None) -> Claim | Rejection:
+        """Stores the event and claims it, unless it was processed or is being processed.
 
-    async def accept(self, event: Event, body: str | None) -> Standing | None:
-        """Stores an event that there is nothing to do about. None: it was new.
-
-        Most of Stripe's events are such: they are stored and done in one statement.
+        The claim is committed when this returns.
         """
-        columns = _columns(event, body)
+        row = await self.database.write_one_as(
+            SERVICE, _ClaimOutcome, self.table.claim, payload=payload, **asdict(header)
+        )
+        if row is None:
+            raise DatabaseError()
+        if row.outcome != "claimed":
+            return row.outcome
+        return Claim(header.provider, header.event_id, header.event_type, row.claimed_at)
+
+    async def accept(self, header: EventHeader, payload: str | None) -> Rejection | None:
+        """Stores an event that nothing handles as processed, in one statement: most of Stripe's
+        are such. Returns None unless it had been stored before.
+        """
         if await self.database.write_one_as(
-            SERVICE, dict, ACCEPT, created=event.created, **columns
+            SERVICE, _EventId, self.table.accept, payload=payload, **asdict(header)
         ):
             return None
-        claim = await self.claim(event, body)
+        claim = await self.claim(header, payload)
         if not isinstance(claim, Claim):
             return claim
-        await self.done_alone(claim, 0)
+        await self.mark_ignored(claim, 0)
         return None
 
-    async def known(self, event_ids: Sequence[str]) -> set[str]:
-        """Those of the events that are stored, whatever became of them."""
-        rows = await self.database.fetch_all_as(SERVICE, _Known, KNOWN, event_ids=list(event_ids))
+    async def existing(self, event_ids: Sequence[str]) -> set[str]:
+        """Those of Stripe's events that are stored, in whatever state."""
+        rows = await self.database.fetch_all_as(
+            SERVICE, _EventId, EXISTING, event_ids=list(event_ids)
+        )
         return {row.event_id for row in rows}
 
-    async def due(self, limit: int) -> list[Claimed]:
-        """Claims what failed and is to be tried again, and what its worker left behind."""
-        async with self.database.transaction() as tx:
-            return await tx.fetch_all(Claimed, DUE, limit=limit)
+    async def claim_due(self, limit: int) -> list[ClaimedEvent]:
+        """Claims failed events that are due and events of workers that were killed.
 
-    async def bury(self) -> list[Claimed]:
-        """Gives up what its worker left behind the last time there was."""
+        SKIP LOCKED: no event is claimed by two instances.
+        """
         async with self.database.transaction() as tx:
-            return await tx.fetch_all(Claimed, BURY)
+            return await tx.fetch_all(ClaimedEvent, self.table.claim_due, limit=limit)
 
-    async def done(self, tx: Transaction, claim: Claim, milliseconds: int) -> None:
-        """Raises ClaimLost."""
-        if not await tx.execute(DONE, **_mark(claim, milliseconds)):
+    async def abandon(self) -> list[ClaimedEvent]:
+        """Turns events whose last worker was killed into dead letters."""
+        async with self.database.transaction() as tx:
+            return await tx.fetch_all(ClaimedEvent, self.table.abandon)
+
+    async def mark_done(
+        self, tx: Transaction, claim: Claim, milliseconds: int, result: EventResult
+    ) -> None:
+        """Marks the event as processed in the transaction that applied it. Raises ClaimLost."""
+        if not await tx.execute(self.table.done, **_mark(claim, milliseconds, result)):
             raise ClaimLost()
 
-    async def done_alone(self, claim: Claim, milliseconds: int) -> None:
-        """`done`, where nothing else is written. Raises ClaimLost."""
-        if not await self.database.write_one_as(SERVICE, dict, DONE, **_mark(claim, milliseconds)):
+    async def mark_ignored(self, claim: Claim, milliseconds: int) -> None:
+        """Marks an event that changes nothing. Raises ClaimLost."""
+        mark = _mark(claim, milliseconds, EventResult(ignored=True))
+        if not await self.database.write_one_as(SERVICE, dict, self.table.done, **mark):
             raise ClaimLost()
 
-    async def failed(self, claim: Claim, reason: str, *, at_once: bool = False) -> int | None:
-        """Gives the claim back; how often it was tried. None when another has it by now."""
+    async def mark_failed(
+        self, claim: Claim, reason: str, *, immediately: bool = False
+    ) -> int | None:
+        """Releases the claim; the event is due again after 1, 5 and 30 minutes, then hourly.
+
+        Returns the number of attempts, or None if the claim was lost.
+        """
         async with self.database.transaction() as tx:
             return await tx.fetch_value(
-                FAILED,
+                self.table.failed,
+                provider=claim.provider,
                 event_id=claim.event_id,
                 claimed_at=claim.claimed_at,
                 reason=reason,
-                at_once=at_once,
+                immediately=immediately,
             )
 
 
-def _mark(claim: Claim, milliseconds: int) -> dict[str, object]:
+def storable(body: bytes) -> str | None:
+    """The event's JSON, or None if PostgreSQL cannot store it: its text has no NUL."""
+    return None if b"\\u0000" in body else body.decode()
+
+
+def _mark(claim: Claim, milliseconds: int, result: EventResult) -> dict[str, object]:
     return {
+        "provider": claim.provider,
         "event_id": claim.event_id,
         "claimed_at": claim.claimed_at,
         "milliseconds": milliseconds,
-    }
-
-
-def _columns(event: Event, body: str | None) -> dict[str, object]:
-    return {
-        "event_id": event.id,
-        "event_type": event.type,
-        "payload": body,
-        "account_id": event.account,
-        "livemode": event.livemode,
+        "ignored": result.ignored,
+        "subtype": result.subtype,
+        "store_key": result.store_key,
+        "user_id": result.user_id,
     }

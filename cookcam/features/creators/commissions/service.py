@@ -63,7 +63,7 @@ class CreatorCommissions:
                 subscriber_id=subscription.user_id,
                 subscription_id=subscription.id,
                 tier_id=subscription.tier_id,
-                live=subscription.told in LIVE,
+                live=subscription.provider_status in LIVE,
             )
         return attribution
 

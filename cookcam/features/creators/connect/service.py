@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +19,6 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
-from cookcam.features.billing.stripe.handlers import Write
 from cookcam.features.creators.connect.return_urls import ReturnUrls
 from cookcam.features.creators.connect.store import AccountRows, AccountStore
 from cookcam.features.creators.models import AccountStatus, StripeAccount
@@ -36,6 +34,15 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 class Onboarding:
     account: StripeAccount
     url: str = field(repr=False)
+
+
+@frozen
+class AccountReading:
+    """A creator's account read from Stripe; `latest` is None when our access was revoked."""
+
+    account_id: str
+    latest: Account | None
+    read_at: datetime
 
 
 @frozen
@@ -157,24 +164,31 @@ class StripeAccounts:
 
     # Webhook events
 
-    async def updated(self, event: Event) -> Write | None:
-        """`account.updated`: reads the account again, since events arrive out of order."""
+    async def read(self, event: Event) -> AccountReading | None:
+        """Reads the account of `account.updated` from Stripe, since events arrive out of order."""
         if event.account is None:
             return None
         account_id, read_at = event.account, self.now()
         try:
             latest = await self._stripe().retrieve_account(account_id)
         except NoSuchObject:  # our access was revoked meanwhile
-            return partial(_disable, account_id)
+            latest = None
+        return AccountReading(account_id, latest, read_at)
 
-        async def write(tx: Transaction) -> None:
-            await AccountRows(tx).refresh(account_id, **_account_fields(latest), read_at=read_at)
+    async def store_reading(self, tx: Transaction, reading: AccountReading) -> None:
+        """`account.updated`: stores the account as it was read."""
+        rows, latest = AccountRows(tx), reading.latest
+        if latest is None:
+            await rows.disable(reading.account_id)
+        else:
+            await rows.refresh(
+                reading.account_id, **_account_fields(latest), read_at=reading.read_at
+            )
 
-        return write
-
-    async def deauthorized(self, event: Event) -> Write | None:
+    async def deauthorize(self, tx: Transaction, event: Event) -> None:
         """`account.application.deauthorized`: disables the account for transfers."""
-        return None if event.account is None else partial(_disable, event.account)
+        if event.account is not None:
+            await AccountRows(tx).disable(event.account)
 
 
 def status_of(account: Account) -> AccountStatus:
@@ -194,7 +208,3 @@ def _account_fields(account: Account) -> dict[str, Any]:
         "country": account.country,
         "currency": account.currency,
     }
-
-
-async def _disable(account_id: str, tx: Transaction) -> None:
-    await AccountRows(tx).disable(account_id)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -24,7 +23,7 @@ from attrs import field, frozen
 
 from cookcam.database import Transaction
 from cookcam.errors import AppError, Conflict, ServiceError, ServiceUnavailable
-from cookcam.features.billing.stripe.handlers import AfterCommit, Write
+from cookcam.features.billing.stripe.events import UserNotification
 from cookcam.features.creators.models import Balance, Payout
 from cookcam.features.creators.money import dollars
 from cookcam.features.creators.payouts.store import PayoutRows, PayoutStore
@@ -165,90 +164,63 @@ class Payouts:
 
     # Webhook events
 
-    async def transfer_made(self, event: Event) -> Write | None:
-        """`transfer.created`: the transfer was made."""
-        return self._apply_transfer(event)
-
-    async def transfer_reversed(self, event: Event) -> Write | None:
-        """`transfer.reversed`: the amount is back, and is owed to the creator again."""
-        return self._apply_transfer(event)
-
-    def _apply_transfer(self, event: Event) -> Write | None:
+    async def apply_transfer(self, tx: Transaction, event: Event) -> None:
+        """`transfer.created`: the transfer was made. `transfer.reversed`: the amount is owed to the
+        creator again."""
         transfer = Transfer.of(event.object)
         payout_id = _payout_id(transfer)
         if payout_id is None:
-            return None
-
-        async def write(tx: Transaction) -> None:
-            rows, account_id = PayoutRows(tx), transfer.account_id or ""
-            if transfer.reversed:
-                await rows.mark_reversed(
-                    payout_id, transfer.id, account_id=account_id, cents=transfer.amount_cents
-                )
-                return
-            await rows.mark_sent(
-                payout_id,
-                transfer.id,
-                account_id=account_id,
-                cents=transfer.amount_cents,
-                at=transfer.created,
+            return
+        rows, account_id = PayoutRows(tx), transfer.account_id or ""
+        if transfer.reversed:
+            await rows.mark_reversed(
+                payout_id, transfer.id, account_id=account_id, cents=transfer.amount_cents
             )
-            if transfer.amount_reversed_cents:
-                log.error("a part of a transfer was reversed", payout=str(payout_id))
-                cents = transfer.amount_reversed_cents
-                await rows.set_notes(
-                    transfer.id, f"{cents / 100:.2f} of the transfer were reversed"
-                )
+            return
+        await rows.mark_sent(
+            payout_id,
+            transfer.id,
+            account_id=account_id,
+            cents=transfer.amount_cents,
+            at=transfer.created,
+        )
+        if transfer.amount_reversed_cents:
+            log.error("a part of a transfer was reversed", payout=str(payout_id))
+            cents = transfer.amount_reversed_cents
+            await rows.set_notes(transfer.id, f"{cents / 100:.2f} of the transfer were reversed")
 
-        return write
-
-    async def bank_paid(self, event: Event) -> Write | None:
+    async def bank_paid(self, tx: Transaction, event: Event) -> None:
         """`payout.paid` of a creator's account: completes the payouts transferred before it."""
         account_id, payout = event.account, BankPayout.of(event.object)
-        if account_id is None:
-            return None
-
-        async def write(tx: Transaction) -> None:
+        if account_id is not None:
             await PayoutRows(tx).mark_paid(
                 account_id, payout.id, made_at=payout.created, at=event.created
             )
 
-        return write
-
-    async def bank_failed(self, event: Event) -> Write | None:
+    async def bank_failed(self, tx: Transaction, event: Event) -> list[UserNotification]:
         """`payout.failed` of a creator's account: the money stays there until the bank details are
-        corrected, and the creator is notified."""
+        corrected. Returns the notifications of the creators."""
         account_id, payout = event.account, BankPayout.of(event.object)
         if account_id is None:
-            return None
-
-        async def write(tx: Transaction) -> AfterCommit:
-            notes = payout.failure_message or "The bank refused the payout"
-            log.warning("a bank refused a payout", account=account_id)
-            unpaid = await PayoutRows(tx).mark_unpaid(
-                account_id, payout.id, made_at=payout.created, notes=notes[:500]
-            )
-            return partial(self._notify_unpaid, unpaid)
-
-        return write
-
-    def _notify_unpaid(self, unpaid: Sequence[Payout]) -> None:
-        for payout in unpaid:
-            if payout.creator_id is None:
-                continue
-            self.hub.send_to_user(
-                payout.creator_id,
-                "user_notification",
+            return []
+        notes = payout.failure_message or "The bank refused the payout"
+        log.warning("a bank refused a payout", account=account_id)
+        unpaid = await PayoutRows(tx).mark_unpaid(
+            account_id, payout.id, made_at=payout.created, notes=notes[:500]
+        )
+        return [
+            UserNotification(
+                each.creator_id,
+                "payout_failed",
                 {
-                    "type": "payout_failed",
-                    "data": {
-                        "payout_id": payout.id,
-                        "amount": dollars(payout.amount_cents),
-                        "reason": payout.notes,
-                    },
-                    "timestamp": self.now(),
+                    "payout_id": each.id,
+                    "amount": dollars(each.amount_cents),
+                    "reason": each.notes,
                 },
             )
+            for each in unpaid
+            if each.creator_id is not None
+        ]
 
 
 def _transfer_key(payout: Payout) -> str:

@@ -11,7 +11,6 @@ from attrs import field, frozen
 from cookcam.database import Transaction
 from cookcam.errors import ServiceError, ServiceUnavailable, ValidationError
 from cookcam.features.billing.stripe.billing_lease import require_open
-from cookcam.features.billing.stripe.handlers import Write
 from cookcam.features.creators.ledger import CreatorLedger
 from cookcam.features.creators.models import CURRENCY, Tip
 from cookcam.features.creators.tips.store import TipRows, TipStore
@@ -105,35 +104,26 @@ class Tips:
 
     # Webhook events
 
-    async def succeeded(self, event: Event) -> Write | None:
+    async def succeeded(self, tx: Transaction, event: Event) -> None:
         """`payment_intent.succeeded`: books the tip."""
         intent, tip_id = _parse_tip_payment(event)
         if tip_id is None or intent.status != "succeeded":
-            return None
+            return
+        await CreatorLedger(tx).lock_payment(intent.id)
+        rows = TipRows(tx)
+        tip = await rows.lock(tip_id)
+        if tip is None or tip.stripe_payment_intent_id not in (None, intent.id):
+            log.error("payment of an unknown tip", payment=intent.id)
+        elif intent.currency != CURRENCY or intent.amount_received_cents <= 0:
+            log.error("tip in another currency", payment=intent.id, currency=intent.currency)
+        else:
+            await rows.complete(tip, intent.id, intent.amount_received_cents, event.created)
 
-        async def write(tx: Transaction) -> None:
-            await CreatorLedger(tx).lock_payment(intent.id)
-            rows = TipRows(tx)
-            tip = await rows.lock(tip_id)
-            if tip is None or tip.stripe_payment_intent_id not in (None, intent.id):
-                log.error("payment of an unknown tip", payment=intent.id)
-            elif intent.currency != CURRENCY or intent.amount_received_cents <= 0:
-                log.error("tip in another currency", payment=intent.id, currency=intent.currency)
-            else:
-                await rows.complete(tip, intent.id, intent.amount_received_cents, event.created)
-
-        return write
-
-    async def cancelled(self, event: Event) -> Write | None:
+    async def cancelled(self, tx: Transaction, event: Event) -> None:
         """`payment_intent.canceled`: the tip has failed."""
         _, tip_id = _parse_tip_payment(event)
-        if tip_id is None:
-            return None
-
-        async def write(tx: Transaction) -> None:
+        if tip_id is not None:
             await TipRows(tx).fail(tip_id)
-
-        return write
 
 
 def _parse_tip_payment(event: Event) -> tuple[PaymentIntent, UUID | None]:
