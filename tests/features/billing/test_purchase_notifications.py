@@ -170,7 +170,7 @@ class TestApple:
         await mall.sql(
             "update iap_webhook_logs set next_attempt_at = now() where status = 'failed'"
         )
-        assert await mall.stores.inbox.sweep() >= 1
+        assert await mall.container.store_inbox.sweep() >= 1
         await assert_has(ann, "free")
         assert await mall.apple.deliver(signed) == 200
         assert await log_of(mall, "ios") == [("processed", 2, None)]
@@ -181,8 +181,10 @@ class TestApple:
         await mall.apple.refund(bought)
         mall.apple.endpoint = f"{WEBHOOKS}/apple"
         signed = mall.apple.notifications[-1]
-        told = await mall.stores.inbox.app_store.notification(signed)
-        await mall.stores.inbox.store.claim("ios", told.id, told.type, {"signedPayload": signed})
+        told = await mall.container.store_inbox.app_store.notification(signed)
+        await mall.container.store_inbox.store.claim(
+            "ios", told.id, told.type, {"signedPayload": signed}
+        )
         assert await mall.apple.deliver(signed) == 503
         # Whoever claimed it died: five minutes later the sweeper has it.
         await mall.sql(
@@ -190,7 +192,7 @@ class TestApple:
             " where notification_id = %(id)s",
             id=told.id,
         )
-        await mall.stores.inbox.sweep()
+        await mall.container.store_inbox.sweep()
         await assert_has(ann, "free")
 
     async def test_a_restart_of_the_database_loses_nothing(self, mall: Mall, ann: ApiUser):

@@ -38,7 +38,7 @@ from cookcam.integrations.stripe.billing import CheckoutSession, Invoice
 from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
 from cookcam.integrations.stripe.charges import Charge, Dispute
 from cookcam.integrations.stripe.events import Event
-from cookcam.realtime.hub import Hub
+from cookcam.realtime.notifiers import UserNotifier
 
 PAID = ("paid", "no_payment_required")
 WITHDRAWN = ("won", "warning_closed", "prevented")
@@ -48,7 +48,7 @@ WITHDRAWN = ("won", "warning_closed", "prevented")
 @frozen
 class SubscriptionEvents:
     sync: StripeSync
-    hub: Hub
+    hub: UserNotifier
     now: Callable[[], datetime]
 
     @property
