@@ -1,20 +1,25 @@
-"""From a Config to everything that runs: the only part that knows every part.
+"""From a Config to the running program: the only package that imports every other.
 
-`program.open_services` is the table of contents. It opens the stages in the order in which they
-need each other, one module each; a stage offers what later ones need, its routes and its background
-tasks. Production, `cookcam dev` and the tests differ in their Config alone.
+`container.py` lists every component and what it is built from, `program.py` opens and runs it.
+Production, `cookcam dev` and the tests differ only in their Config.
 """
 
-from cookcam.app.program import Services, open_program, open_services
-from cookcam.app.providers import app_store_settings
-from cookcam.app.reconciling import open_reconciling
+from cookcam.app.clients import app_store_settings
+from cookcam.app.program import (
+    Services,
+    open_container,
+    open_program,
+    open_reconciliation,
+    open_services,
+)
 from cookcam.app.reports import TaskReports
 
 __all__ = [
     "Services",
     "TaskReports",
     "app_store_settings",
+    "open_container",
     "open_program",
-    "open_reconciling",
+    "open_reconciliation",
     "open_services",
 ]

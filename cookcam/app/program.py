@@ -1,44 +1,48 @@
-"""The table of contents of the program.
+"""From a Config to the running program.
 
-`open_program` opens the services in order (they close in reverse) and hands
-`cookcam.lifecycle.run` what it starts and stops.
+`open_services` opens everything behind the connections; `open_program` adds the listeners and hands
+the program to `cookcam.lifecycle.run`. What each component is built from is in `container.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from uuid import UUID
+from typing import Any
+from urllib.parse import urlsplit
 
+import structlog
 import trio
 from attrs import frozen
 
-from cookcam.app.channel import open_channel
-from cookcam.app.dispatch import Dispatcher
-from cookcam.app.ground import Ground, open_ground
-from cookcam.app.kitchen import Kitchen
-from cookcam.app.live import Live
-from cookcam.app.membership import Membership
-from cookcam.app.money import Money
-from cookcam.app.notices import Notices
-from cookcam.app.people import People
-from cookcam.app.providers import open_providers
+from cookcam.app.clients import open_clients
+from cookcam.app.container import Container
 from cookcam.app.reports import ConnectionReports, TaskReports
-from cookcam.app.upkeep import Upkeep
 from cookcam.config import Config
+from cookcam.database import Database
+from cookcam.errors import NotFound
+from cookcam.features.accounts.service import PublicCards
+from cookcam.features.accounts.store import ProfileStore
+from cookcam.features.billing.reconciliation.service import Reconciliation
+from cookcam.features.social.presence.names import DisplayNames
 from cookcam.http import Routes
-from cookcam.http.admission import Admission
 from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
 from cookcam.http.errors import malformed_request
-from cookcam.http.rate_limit import RateLimits
-from cookcam.identity import Authenticator
+from cookcam.identity import AccountStates
+from cookcam.integrations.redis import Redis
 from cookcam.lifecycle.background import Background, Task
 from cookcam.lifecycle.run import Program
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.observability.metrics import Metrics
-from cookcam.observability.reports import ErrorReporter
+from cookcam.observability.reports import ErrorReporter, NoReports
+from cookcam.observability.sentry import open_sentry
+from cookcam.realtime.admission import send_rejection
+from cookcam.realtime.bus import Bus
+from cookcam.realtime.bus.local import LocalBus
+from cookcam.realtime.bus.postgres import PostgresBus
+from cookcam.realtime.bus.redis import RedisBus
 from cookcam.realtime.service import SOCKET_IO, Realtime
 from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.listener import Listener
@@ -48,9 +52,84 @@ BUS_JOIN_TIMEOUT = 2.0
 """Seconds that a start waits for the bus between the instances; then it goes on without it."""
 
 
+@asynccontextmanager
+async def open_container(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[Container]:
+    """Open the database, the clients and the sockets; closes them in reverse.
+
+    Neither the database nor an outside service has to be reachable yet: what needs one answers
+    503 until it is. Raises ValueError for a DATABASE_URL that PostgreSQL cannot parse.
+    """
+    metrics = Metrics()
+    metrics.describe_build(config.release, config.server.version)
+    async with (
+        open_sentry(
+            dsn=config.observability.sentry_dsn,
+            environment=config.environment,
+            release=config.release,
+            metrics=metrics,
+        ) as reporter,
+        Database.open(config.database) as database,
+    ):
+        metrics.watch_pool(lambda: database.stats.in_use, lambda: database.stats.size)
+        account_states = AccountStates(database)
+        async with open_clients(config, metrics, account_states) as clients:
+            bus = choose_bus(config, database, clients.redis)
+            async with Realtime.open(
+                config,
+                clients.authenticator,
+                lifecycle,
+                metrics=metrics,
+                reporter=reporter,
+                bus=bus,
+                name_of=DisplayNames(PublicCards(ProfileStore(database))).of,
+            ) as realtime:
+                if config.realtime.enabled:
+                    log = structlog.get_logger("cookcam.assembly")
+                    log.info("Real-time service initialized with WebSocket support")
+                yield Container(
+                    config=config,
+                    lifecycle=lifecycle,
+                    metrics=metrics,
+                    reporter=reporter,
+                    database=database,
+                    account_states=account_states,
+                    clients=clients,
+                    bus=bus,
+                    sockets=realtime,
+                )
+
+
+@asynccontextmanager
+async def open_reconciliation(config: Config) -> AsyncGenerator[Reconciliation]:
+    """Open what `cookcam reconcile` needs: a process without sockets, which notifies no user."""
+    metrics = Metrics()
+    async with Database.open(config.database) as database:
+        account_states = AccountStates(database)
+        async with open_clients(config, metrics, account_states) as clients:
+            yield Container(
+                config=config,
+                lifecycle=Lifecycle(),
+                metrics=metrics,
+                reporter=NoReports(),
+                database=database,
+                account_states=account_states,
+                clients=clients,
+                bus=LocalBus(),
+                sockets=None,
+            ).reconciliation
+
+
+def choose_bus(config: Config, database: Database, redis: Redis | None) -> Bus:
+    """The bus between the instances."""
+    if config.bus == "redis" and redis is not None:
+        # Redis channels are shared by all databases of a Redis server: the name has the project.
+        return RedisBus(redis, f"cookcam:live:{urlsplit(config.identity.supabase_url).netloc}")
+    return LocalBus() if config.bus == "local" else PostgresBus(database)
+
+
 @frozen
 class Services:
-    """The opened services and what is made of them."""
+    """The running services, the application and its background tasks, which are not started."""
 
     app: Edge
     realtime: Realtime
@@ -61,101 +140,81 @@ class Services:
 
 @asynccontextmanager
 async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[Services]:
-    """Opens everything behind the connections, in order; closes it in reverse.
-
-    Neither the database nor a provider has to be there yet: what needs one answers 503 until it
-    is. Raises ValueError for a DATABASE_URL that PostgreSQL cannot read.
-    """
-    async with (
-        open_ground(config, lifecycle) as ground,
-        open_providers(config, ground.metrics, ground.account_states) as providers,
-        open_channel(ground, providers) as channel,
-    ):
-        realtime = channel.realtime
-        membership = Membership.of(ground.database, realtime.hub, ground.now)
-
-        def close_account(user_id: UUID) -> None:
-            """Takes effect here at once; other instances hear of it from the database."""
-            ground.account_states.forget(user_id)
-            realtime.close_account(user_id)
-
-        people = People.of(ground, providers, membership, close_account)
-        kitchen = Kitchen.of(ground, providers, membership, people, realtime.hub)
-        live = Live.of(ground, realtime.hub, kitchen.recipes)
-        money = Money.of(ground, providers, membership, people, kitchen.recipes)
-        notices = Notices.of(ground, providers)
-        upkeep = Upkeep.of(ground, channel, providers, live.cooking)
-
-        for events in live.events():
-            realtime.include(events)
-        routes = [
-            *upkeep.routes(),
-            *people.routes(),
-            *notices.routes(),
-            *kitchen.routes(),
-            *membership.routes(),
-            *money.routes(),
-        ]
-        background = [
-            *upkeep.background(),
-            *people.background(),
-            *notices.background(),
-            *money.background(),
-            *live.background(),
-        ]
-        admission = Admission(ground.metrics)
-        background.append(Task("admission", admission.run))
-        app = edge_of(ground, providers.authenticator, realtime, routes, admission)
+    """Open everything behind the connections, and wait a moment for the bus."""
+    async with open_container(config, lifecycle) as container:
+        for events in container.events():
+            container.realtime.include(events)
+        app = build_app(container, container.routes())
         if config.realtime.enabled:
-            # The server listens after this: an event of its first client reaches the others.
+            # The server listens after this: events of its first client reach the other instances.
             with trio.move_on_after(BUS_JOIN_TIMEOUT):
-                await channel.bus.attempted.wait()
-        yield Services(app, realtime, background, ground.reporter, ground.metrics)
+                await container.bus.attempted.wait()
+        yield Services(
+            app,
+            container.realtime,
+            container.background_tasks(),
+            container.reporter,
+            container.metrics,
+        )
 
 
-def edge_of(
-    ground: Ground,
-    authenticator: Authenticator,
-    realtime: Realtime,
-    routes: Iterable[Routes],
-    admission: Admission | None = None,
-) -> Edge:
-    """What a connection talks to: the edge, and behind it the routes and the live channel."""
-    config, reporter = ground.config, ground.reporter
-    limits = RateLimits.of(config.limits)
-    app = create_app(config, routes, authenticator=authenticator, limits=limits, reporter=reporter)
-    return Edge(
-        Dispatcher(app, realtime),
+def build_app(container: Container, routes: Iterable[Routes]) -> Edge:
+    """The ASGI application: the edge, and behind it the sockets and `routes`."""
+    config, reporter = container.config, container.reporter
+    app = create_app(
         config,
-        limits=limits,
+        routes,
+        authenticator=container.clients.authenticator,
+        limits=container.limits,
+        reporter=reporter,
+    )
+    return Edge(
+        Dispatcher(app, container.realtime),
+        config,
+        limits=container.limits,
         router=app.router,
         transport=SOCKET_IO,
-        admission=admission,
+        admission=container.admission,
         reporter=reporter,
-        metrics=ground.metrics,
+        metrics=container.metrics,
     )
+
+
+@frozen
+class Dispatcher:
+    """ASGI: passes a connection to the sockets or to the routes."""
+
+    app: Callable[[Any, Any, Any], Awaitable[None]]
+    realtime: Realtime
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self.realtime.handles(scope):
+            await self.realtime(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send_rejection(scope, send, NotFound(f"Cannot GET {scope['path']}"))
+        else:
+            await self.app(scope, receive, send)
 
 
 @asynccontextmanager
 async def open_program(
     config: Config,
-    doors: Sequence[Listener],
+    listeners: Sequence[Listener],
     lifecycle: Lifecycle,
     work: Work,
     *,
     on_ready: Callable[[], None],
 ) -> AsyncGenerator[Program]:
-    """The services, and the server that lets connections in through `doors`."""
+    """Open the services, and a server that accepts connections from `listeners`."""
     async with open_services(config, lifecycle) as services:
         server = Server(
             services.app,
-            doors,
+            listeners,
             protocol_config(
                 keep_alive_seconds=config.server.keep_alive_seconds,
                 compress_websockets=config.realtime.compression,
-                websocket_timeout=config.realtime.ping_interval
-                + config.realtime.ping_timeout
-                + 30,  # the heartbeats come first
+                # Above the heartbeat's timeout: a silent peer is closed by the heartbeat first.
+                websocket_timeout=config.realtime.ping_interval + config.realtime.ping_timeout + 30,
             ),
             lifecycle,
             work,

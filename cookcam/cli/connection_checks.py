@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import trio
 from attrs import frozen
 
-from cookcam.app.providers import (
+from cookcam.app.clients import (
     app_store_settings,
     open_google_play,
     open_identity,

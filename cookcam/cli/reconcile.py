@@ -19,7 +19,7 @@ def reconcile(env_file: Path | None) -> None:
     0 also while another process reconciles.
     """
     config = config_of(environment(env_file))
-    from cookcam.app import open_reconciling
+    from cookcam.app import open_reconciliation
     from cookcam.features.billing.reconciliation.command import run_reconcile
 
-    sys.exit(run_reconcile(config, open_reconciling, click.echo))
+    sys.exit(run_reconcile(config, open_reconciliation, click.echo))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import httpx
@@ -13,27 +11,17 @@ import pytest
 from attrs import frozen
 from psycopg import sql
 
-from cookcam.cache import Cache
+from cookcam.app.container import Container
 from cookcam.config import loading
 from cookcam.database import Database
 from cookcam.database.connection import Connection
-from cookcam.features.accounts.recovery.routes import routes as recovery_routes
-from cookcam.features.accounts.recovery.service import Recovery
-from cookcam.features.accounts.routes import routes as account_routes
-from cookcam.features.accounts.service import Accounts, Profiles
-from cookcam.features.recipes.catalogue.routes import routes as recipe_routes
 from cookcam.features.recipes.catalogue.service import Recipes
-from cookcam.features.recipes.catalogue.store import RecipeStore
-from cookcam.http.app import create_app
-from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits
-from cookcam.identity import Authenticator
 from cookcam.integrations.supabase.client import SupabaseAuth
-from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.gotrue import Gotrue, User
-from tests.identity.project import PASSWORD, new_user, open_client, open_project
+from tests.identity.project import PASSWORD, new_user, open_project
+from tests.support.app import open_app
 from tests.support.postgres import as_owner
-from tests.support.profiles import profiles_of
 
 Response = httpx.Response
 LANDING = "https://cookcam.test/reset-password"
@@ -85,7 +73,7 @@ class ApiUser(Client):
 class Server:
     """The running app, the parts it is made of, and who uses it."""
 
-    app: Any
+    container: Container
     gotrue: Gotrue
     provider: SupabaseAuth
     database: Database
@@ -118,7 +106,7 @@ OpenServer = Callable[..., Any]
 async def open_server(
     database_url: str,
     *,
-    make_recipes: Callable[[RecipeStore, Profiles, Cache], Recipes] = Recipes,
+    replace: Callable[[Container], dict[str, Any]] = lambda _: {},
     **environ: str,
 ) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
@@ -134,39 +122,23 @@ async def open_server(
                 "SUPABASE_SERVICE_ROLE_KEY": gotrue.service_role_key,
                 "OPENAI_API_KEY": "sk-test",
                 "ENABLE_RATE_LIMITING": "false",
+                "REALTIME_BUS": "local",
+                "APP_BASE_URL": "https://cookcam.test",
                 **environ,
             }
         )
-        database = await stack.enter_async_context(Database.open(settings.database))
-        provider = await stack.enter_async_context(open_client(gotrue))
-        authenticator = await stack.enter_async_context(
-            Authenticator.open(
-                provider,
-                supabase_url=settings.identity.supabase_url,
-                jwt_secret=settings.identity.jwt_secret,
-            )
+        app = await stack.enter_async_context(open_app(settings, replace))
+        container = app.container
+        yield Server(
+            container,
+            gotrue,
+            container.clients.identity,
+            container.database,
+            database_url,
+            container.recipes,
+            app.http,
+            container.limits,
         )
-        limits = RateLimits.of(settings.limits)
-        profiles = profiles_of(database)
-        recipes = make_recipes(RecipeStore(database), profiles, Cache.of(Metrics()))
-        app = create_app(
-            settings,
-            [
-                account_routes(Accounts(provider, profiles), profiles),
-                recovery_routes(Recovery(provider, LANDING, partial(datetime.now, UTC))),
-                recipe_routes(recipes),
-            ],
-            authenticator=authenticator,
-            limits=limits,
-        )
-        http = await stack.enter_async_context(
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
-                base_url="http://cookcam.test",
-                timeout=30,
-            )
-        )
-        yield Server(app, gotrue, provider, database, database_url, recipes, http, limits)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -13,44 +12,30 @@ from attrs import evolve, frozen
 from psycopg import sql
 
 from cookcam.app import app_store_settings
+from cookcam.app.container import Container
 from cookcam.config import loading
 from cookcam.database import Database
 from cookcam.database.connection import Connection
-from cookcam.features.accounts.referrals.service import Referrals
-from cookcam.features.accounts.referrals.store import ReferralStore
-from cookcam.features.billing.app_stores import routes as purchase_routes
-from cookcam.features.billing.app_stores.opening import AppStores
-from cookcam.features.billing.ledger.entitlements import Entitlements
-from cookcam.features.billing.ledger.ledger import SubscriptionLedger
-from cookcam.features.billing.tiers import routes as subscription_routes
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.features import Features
+from cookcam.features.billing.stripe.superseded import Bell
 from cookcam.features.billing.tiers.guards import Gates
-from cookcam.features.billing.tiers.quotas import Quotas
-from cookcam.features.billing.tiers.store import SubscriptionStore
-from cookcam.features.creators.commissions.service import CreatorCommissions
-from cookcam.features.creators.commissions.store import AttributionStore
 from cookcam.http import Routes
-from cookcam.http.app import create_app
-from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import RateLimits
-from cookcam.identity import Authenticator, Identity
+from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 from cookcam.identity.keys import KeySet
 from cookcam.integrations.app_store import AppStore
-from cookcam.integrations.google_play import GooglePlay, PushTokens
+from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.store_calls import StoreCalls
 from cookcam.observability.metrics import Metrics
-from cookcam.realtime.hub import Hub
+from cookcam.realtime.notifiers import NullNotifier
 from cookcam.sandbox.app_store import Authority, FakeAppStore, open_apple
 from cookcam.sandbox.app_store import Bought as Apple
 from cookcam.sandbox.google_play import Bought as Google
 from cookcam.sandbox.google_play import FakeGooglePlay, Keys, open_google_play
 from cookcam.sandbox.gotrue import Gotrue
 from tests.features.conftest import ApiUser, Client, Response
-from tests.identity.project import new_user, open_client, open_project
+from tests.identity.project import new_user, open_project
+from tests.support.app import open_app
 from tests.support.postgres import as_owner
-from tests.support.profiles import profiles_of
 from tests.support.whole_server import environment
 
 QUICK = StoreCalls(initial_delay=0.01, per_call=1.0, whole=3.0)
@@ -60,16 +45,26 @@ RECEIPT_KEY = "a key that encrypts receipts in tests"
 WEBHOOKS = "http://cookcam.test/api/v1/subscription/webhook"
 
 
-class Told(Hub):
-    """A hub that remembers what was sent."""
+class RecordingNotifier(NullNotifier):
+    """Records the events that were sent."""
 
     def __init__(self) -> None:
-        super().__init__(8)
         self.sent: list[tuple[UUID, str, Any]] = []
 
     def send_to_user(self, user_id: UUID, event: str, data: object, **_: Any) -> int:
         self.sent.append((user_id, event, data))
         return 0
+
+
+class RecordingBell(Bell):
+    """Records that it was rung."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rung: list[str] = []
+
+    def ring(self) -> None:
+        self.rung.append("superseded")
 
 
 @frozen
@@ -80,8 +75,8 @@ class Mall:
     gotrue: Gotrue
     apple: FakeAppStore
     google: FakeGooglePlay
-    stores: AppStores
-    hub: Told
+    container: Container
+    notifier: RecordingNotifier
     metrics: Metrics
     rung: list[str]
     database: Database
@@ -98,7 +93,9 @@ class Mall:
     def impatient(self, **bounds: float) -> None:
         """How long we wait for the stores from now on; without `bounds` as before."""
         calls = evolve(QUICK, **bounds)
-        self.stores.purchases.app_store.calls = self.stores.purchases.google_play.calls = calls
+        self.container.purchases.app_store.calls = self.container.purchases.google_play.calls = (
+            calls
+        )
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
         url = as_owner(self.database_url)
@@ -198,19 +195,11 @@ async def open_mall(
             **google.bindings,
             "GOOGLE_SERVICE_ACCOUNT_KEY": google.service_account,
             "IAP_RECEIPT_KEY": RECEIPT_KEY,
+            "REALTIME_BUS": "local",
             **environ,
         }
         given = {name: value for name, value in wanted.items() if value is not None}
         settings = loading.load(environment(database_url, gotrue, **given))
-        database = await stack.enter_async_context(Database.open(settings.database))
-        provider = await stack.enter_async_context(open_client(gotrue))
-        authenticator = await stack.enter_async_context(
-            Authenticator.open(
-                provider,
-                supabase_url=settings.identity.supabase_url,
-                jwt_secret=settings.identity.jwt_secret,
-            )
-        )
         roots: Any = {"roots": [authority.root]}
         app_store = await stack.enter_async_context(
             AppStore.open(evolve(app_store_settings(settings), **roots), calls)
@@ -225,56 +214,35 @@ async def open_mall(
             )
         )
         push_keys = await stack.enter_async_context(KeySet.open(play.push_keys))
-        hub, metrics, rung = Told(), Metrics(), list[str]()
-        subscriptions = SubscriptionStore(database)
-        catalogue = Catalogue(subscriptions)
-
-        def now() -> datetime:
-            return datetime.now(UTC)
-
-        entitlements = Entitlements(subscriptions, catalogue, now)
-        referrals = Referrals(ReferralStore(database), profiles_of(database), now)
-        stores = AppStores.of(
-            SubscriptionLedger(database, subscriptions, hub, now),
-            catalogue,
-            app_store,
-            play,
-            PushTokens(
-                push_keys.find,
-                settings.stores.google_push_audience,
-                settings.stores.google_push_account,
-            ),
-            now,
-            commissions=CreatorCommissions(AttributionStore(database), referrals),
-            fees={
-                "ios": settings.stores.apple_fee_percent,
-                "android": settings.stores.google_play_fee_percent,
-            },
-            superseded=lambda: rung.append("superseded"),
-            metrics=metrics,
-            receipt_key=settings.stores.receipt_key,
-            allow_sandbox=settings.stores.allow_sandbox,
-        )
-        limits = RateLimits.of(settings.limits)
-        app = create_app(
-            settings,
-            [
-                subscription_routes.routes(
-                    catalogue, entitlements, Features(catalogue, entitlements, Quotas(database))
-                ),
-                *purchase_routes.routes(stores.purchases, stores.inbox),
-                gated(Gates(entitlements)),
-            ],
-            authenticator=authenticator,
-            limits=limits,
-        )
-        http = await stack.enter_async_context(
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
-                base_url="http://cookcam.test",
-                timeout=30,
+        notifier, bell = RecordingNotifier(), RecordingBell()
+        app = await stack.enter_async_context(
+            open_app(
+                settings,
+                lambda container: {
+                    "clients": evolve(
+                        container.clients,
+                        app_store=app_store,
+                        google_play=play,
+                        push_keys=push_keys,
+                    ),
+                    "notifier": notifier,
+                    "superseded_bell": bell,
+                },
+                lambda container: [gated(Gates(container.entitlements))],
             )
         )
+        http, container = app.http, app.container
         apple.endpoint, apple.http = f"{WEBHOOKS}/apple", http
         google.endpoint, google.http = f"{WEBHOOKS}/google", http
-        yield Mall(http, gotrue, apple, google, stores, hub, metrics, rung, database, database_url)
+        yield Mall(
+            http,
+            gotrue,
+            apple,
+            google,
+            container,
+            notifier,
+            container.metrics,
+            bell.rung,
+            container.database,
+            database_url,
+        )

@@ -8,34 +8,22 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cookcam.cache import Cache
 from cookcam.config import loading
 from cookcam.config.readers import Secret
 from cookcam.database import Database
-from cookcam.features.food.ingredients.routes import routes as ingredient_routes
 from cookcam.features.food.ingredients.service import Ingredients
-from cookcam.features.food.ingredients.store import IngredientStore
-from cookcam.features.food.nutrition.routes import routes as nutrition_routes
-from cookcam.features.food.nutrition.service import RecipesNutrition, SmartNutritionService
-from cookcam.features.food.nutrition.store import NutritionStore
-from cookcam.features.recipes.catalogue.routes import routes as recipe_routes
-from cookcam.features.recipes.catalogue.service import Recipes
-from cookcam.features.recipes.catalogue.store import RecipeStore
-from cookcam.http.app import create_app
-from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import RateLimits
-from cookcam.identity import Authenticator
+from cookcam.features.food.nutrition.service import SmartNutritionService
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.usda import READ, HourlyBudget, Usda
-from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.gotrue import Gotrue
 from cookcam.sandbox.usda import FakeUsda, open_usda
 from tests.features.conftest import ApiUser, Client
-from tests.identity.project import new_user, open_client, open_project
+from tests.identity.project import new_user, open_project
+from tests.support.app import open_app
 from tests.support.postgres import as_owner
-from tests.support.profiles import profiles_of
 
 MACROS = ("calories", "protein_g", "carbs_g", "fat_g", "sodium_mg")
 
@@ -97,45 +85,28 @@ async def open_food_app(
                 "SUPABASE_SERVICE_ROLE_KEY": gotrue.service_role_key,
                 "OPENAI_API_KEY": "sk-test",
                 "ENABLE_RATE_LIMITING": "false",
+                "REALTIME_BUS": "local",
                 **environ,
             }
-        )
-        database = await stack.enter_async_context(Database.open(settings.database))
-        provider = await stack.enter_async_context(open_client(gotrue))
-        authenticator = await stack.enter_async_context(
-            Authenticator.open(
-                provider,
-                supabase_url=settings.identity.supabase_url,
-                jwt_secret=settings.identity.jwt_secret,
-            )
         )
         client = await stack.enter_async_context(
             Usda.open(base_url=usda.url, api_key=Secret(usda.api_key), budget=budget, policy=policy)
         )
-        limits = RateLimits.of(settings.limits)
-        cache = Cache.of(Metrics())
-        recipes = Recipes(RecipeStore(database), profiles_of(database), cache)
-        ingredients = Ingredients(IngredientStore(database), client, cache)
-        smart = SmartNutritionService(ingredients, cache)
-        nutrition = RecipesNutrition(recipes, smart, NutritionStore(database), cache)
-        app = create_app(
-            settings,
-            [
-                ingredient_routes(ingredients),
-                nutrition_routes(smart, nutrition),
-                recipe_routes(recipes),
-            ],
-            authenticator=authenticator,
-            limits=limits,
+        app = await stack.enter_async_context(
+            open_app(settings, lambda built: {"clients": evolve(built.clients, usda=client)})
         )
-        http = await stack.enter_async_context(
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
-                base_url="http://cookcam.test",
-                timeout=30,
-            )
+        container = app.container
+        yield FoodApp(
+            gotrue,
+            usda,
+            client,
+            container.database,
+            database_url,
+            container.ingredients,
+            container.smart_nutrition,
+            container.cache,
+            app.http,
         )
-        yield FoodApp(gotrue, usda, client, database, database_url, ingredients, smart, cache, http)
 
 
 def word() -> str:

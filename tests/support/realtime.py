@@ -19,7 +19,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
-from cookcam.app.dispatch import Dispatcher
+from cookcam.app.program import Dispatcher
 from cookcam.config import Config, load
 from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import RateLimits

@@ -18,10 +18,8 @@ from cookcam.database import Database
 from cookcam.database.connecting import connect
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.reconciliation.corrections import Corrections
-from cookcam.features.billing.reconciliation.opening import Reconciling
 from cookcam.features.billing.reconciliation.service import (
     Reconciliation,
-    StoreRefresh,
     UserReconciliation,
 )
 from cookcam.features.billing.reconciliation.sources import Gone, Listing, Told
@@ -237,17 +235,10 @@ async def open_shop(database_url: str) -> AsyncIterator[Shop]:
             return datetime.now(UTC)
 
         ledger, catalogue = SubscriptionLedger(database, store, hub, now), Catalogue(store)
-        # As `Reconciling.of`, but for the waits between repeats.
+        # Without the patient policy of the container, whose retries would make the tests slow.
         source = StripeSource(client, catalogue, store, now)
-        rows, corrections = (
-            ReconciliationStore(database),
-            Corrections(ledger, store, NoCommissions(), now),
-        )
-        reconciling = Reconciling(
-            Reconciliation(rows, [source], corrections, now, metrics),
-            UserReconciliation(rows, [source], corrections, now),
-            StoreRefresh(UserReconciliation(rows, [], corrections, now)),
-        )
+        rows = ReconciliationStore(database)
+        corrections = Corrections(ledger, store, NoCommissions(), now)
         yield Shop(
             database_url,
             database,
@@ -255,6 +246,6 @@ async def open_shop(database_url: str) -> AsyncIterator[Shop]:
             client,
             hub,
             metrics,
-            reconciling.all,
-            reconciling.of_users,
+            Reconciliation(rows, [source], corrections, now, metrics),
+            UserReconciliation(rows, [source], corrections, now),
         )

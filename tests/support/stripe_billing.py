@@ -9,41 +9,28 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import httpx
 import orjson
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from psycopg import sql
 from psycopg.rows import tuple_row
 from structlog.testing import capture_logs
 
+from cookcam.app.container import Container
 from cookcam.config import loading
 from cookcam.config.readers import Secret
 from cookcam.database import Database, Transaction
 from cookcam.database.connection import Connection
 from cookcam.features.billing.commissions import MoneyBack, Receipt
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
-from cookcam.features.billing.stripe import checkout_routes
 from cookcam.features.billing.stripe.events import UserNotification
-from cookcam.features.billing.stripe.payments import Payments
-from cookcam.features.billing.stripe.redirects import Redirects
-from cookcam.features.billing.tiers import routes as subscription_routes
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.features import Features
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.features.billing.tiers.models import Subscription
-from cookcam.features.billing.tiers.quotas import Quotas
-from cookcam.features.billing.tiers.store import SubscriptionStore
-from cookcam.features.billing.webhooks import routes
 from cookcam.http import Routes
-from cookcam.http.app import create_app
-from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import RateLimits
-from cookcam.identity import Authenticator, Identity
+from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
@@ -51,7 +38,8 @@ from cookcam.integrations.stripe.events import Event
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.post import signature
 from tests.features.conftest import ApiUser, Client, Response
-from tests.identity.project import new_user, open_client, open_project
+from tests.identity.project import new_user, open_project
+from tests.support.app import open_app
 from tests.support.postgres import as_owner
 from tests.support.whole_server import environment
 
@@ -138,7 +126,7 @@ class BillingApp:
     database: Database
     database_url: str
     stripe: FakeStripe
-    payments: Payments
+    container: Container
     ledger: SubscriptionLedger
     notes: Notes
     logs: list[Any]
@@ -272,8 +260,8 @@ class BillingApp:
         )
 
     async def sweep(self) -> int:
-        assert self.payments.inbox is not None
-        return await self.payments.inbox.sweep()
+        assert self.container.stripe_inbox is not None
+        return await self.container.stripe_inbox.sweep()
 
     async def sql(self, statement: str, **params: Any) -> list[Any]:
         url = as_owner(self.database_url)
@@ -312,16 +300,14 @@ async def open_billing_app(
 ) -> AsyncIterator[BillingApp]:
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
+        environ = {"REALTIME_BUS": "local", **environ}
         settings = loading.load(environment(database_url, gotrue, **environ))
-        database = await stack.enter_async_context(Database.open(settings.database))
-        provider = await stack.enter_async_context(open_client(gotrue))
-        authenticator = await stack.enter_async_context(
-            Authenticator.open(
-                provider,
-                supabase_url=settings.identity.supabase_url,
-                jwt_secret=settings.identity.jwt_secret,
-            )
+        providers: Any = evolve(
+            settings.providers,
+            stripe_webhook_secrets=tuple(map(Secret, secrets)),
+            stripe_connect_webhook_secrets=tuple(map(Secret, connect_secrets)),
         )
+        settings = evolve(settings, providers=providers)
         fake = await stack.enter_async_context(open_stripe())
         client = await stack.enter_async_context(
             Stripe.open(
@@ -330,56 +316,32 @@ async def open_billing_app(
                 policy=RetryPolicy(deadline=2.0, attempts=2, initial_delay=0.0),
             )
         )
-        notes, store = Notes(), SubscriptionStore(database)
-        hub: Any = notes
-        catalogue = Catalogue(store)
-        entitlements = Entitlements(store, catalogue, _now)
-        ledger = SubscriptionLedger(database, store, hub, _now)
-        redirects = Redirects.of(
-            settings.server.base_url, settings.payments.checkout_allowed_origins
-        )
-        payments = Payments.of(
-            client if configured else None,
-            ledger,
-            entitlements,
-            redirects,
-            _now,
-            commissions=notes,
-            connect=notes,
-            observer=notes,
-        )
-        limits = RateLimits.of(settings.limits)
-        app = create_app(
-            settings,
-            [
-                subscription_routes.routes(
-                    catalogue,
-                    entitlements,
-                    Features(catalogue, entitlements, Quotas(database)),
-                ),
-                checkout_routes.routes(payments.checkout, payments.plans),
-                routes.routes(
-                    payments.inbox,
-                    routes.Endpoint([Secret(text) for text in secrets], _now),
-                    routes.Endpoint([Secret(text) for text in connect_secrets], _now),
-                ),
-                gated(Gates(entitlements)),
-            ],
-            authenticator=authenticator,
-            limits=limits,
-        )
-        http = await stack.enter_async_context(
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
-                base_url="http://cookcam.test",
-                timeout=30,
+        notes = Notes()
+        app = await stack.enter_async_context(
+            open_app(
+                settings,
+                lambda container: {
+                    "clients": evolve(container.clients, stripe=client if configured else None),
+                    "notifier": notes,
+                    "commissions": notes,
+                    "connect_events": notes,
+                    "webhook_reports": notes,
+                },
+                lambda container: [gated(Gates(container.entitlements))],
             )
         )
         logs = stack.enter_context(capture_logs())
-        desk = BillingApp(http, gotrue, database, database_url, fake, payments, ledger, notes, logs)
+        container = app.container
+        desk = BillingApp(
+            app.http,
+            gotrue,
+            container.database,
+            database_url,
+            fake,
+            container,
+            container.ledger,
+            notes,
+            logs,
+        )
         await desk.sql("delete from stripe_webhook_events")  # of the tests before
         yield desk
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,50 +9,18 @@ import httpx
 import pytest
 import trio
 
-from cookcam.config import loading
-from cookcam.features.accounts.referrals.routes import routes as referral_routes
 from cookcam.features.accounts.referrals.service import Referrals
-from cookcam.features.accounts.referrals.store import ReferralStore
-from cookcam.http.app import create_app
-from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import RateLimits
 from tests.features.conftest import ApiUser, Response, Server
-from tests.support.profiles import profiles_of
 
 
 @pytest.fixture
 async def referrals(server: Server) -> Referrals:
-    return Referrals(
-        ReferralStore(server.database), profiles_of(server.database), lambda: datetime.now(UTC)
-    )
+    return server.container.referrals
 
 
 @pytest.fixture
-async def http(server: Server, referrals: Referrals) -> AsyncIterator[httpx.AsyncClient]:
-    settings = loading.load(
-        {
-            "APP_ENV": "test",
-            "DATABASE_URL": server.database_url,
-            "SUPABASE_URL": server.gotrue.url,
-            "SUPABASE_ANON_KEY": server.gotrue.anon_key,
-            "SUPABASE_SERVICE_ROLE_KEY": server.gotrue.service_role_key,
-            "OPENAI_API_KEY": "sk-test",
-            "ENABLE_RATE_LIMITING": "false",
-        }
-    )
-    limits = RateLimits.of(settings.limits)
-    app = create_app(
-        settings,
-        [referral_routes(referrals)],
-        authenticator=server.app.extensions["authenticator"],
-    )
-    async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
-                base_url="http://cookcam.test",
-            )
-        )
+async def http(server: Server) -> httpx.AsyncClient:
+    return server.http
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ async def delete_account(desk: BillingApp, who: ApiUser) -> None:
 
 
 async def reverse(desk: BillingApp) -> int:
-    return await desk.payments.reversals.sweep()
+    return await desk.container.charge_reversals.sweep()
 
 
 async def recorded(desk: BillingApp) -> list[tuple[str, str, str | None]]:
@@ -225,7 +225,7 @@ class TestTwoTabs:
             {"user_id": ann.id, "tier_id": "2"},
         )
         await desk.deliver_all()
-        superseded = desk.payments.superseded
+        superseded = desk.container.superseded
         assert superseded is not None
         await superseded.end_all()
         await reverse(desk)

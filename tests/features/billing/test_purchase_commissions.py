@@ -49,7 +49,7 @@ class Creator:
 
     async def brings(self, name: str = "Ann") -> ApiUser:
         person = await self.mall.person(name)
-        commissions = self.mall.stores.purchases.grants.commissions
+        commissions = self.mall.container.purchases.grants.commissions
         await commissions.attribute(UUID(person.id), f"CHEF_{self.id[-8:].upper()}")
         return person
 

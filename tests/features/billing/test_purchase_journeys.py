@@ -100,7 +100,7 @@ async def test_a_subscription_of_the_app_store_from_its_purchase_to_its_refund(m
         "reactivated",
         "refunded",
     ]
-    assert {event for _, event, _ in mall.hub.sent} == {"subscription_updated"}
+    assert {event for _, event, _ in mall.notifier.sent} == {"subscription_updated"}
 
 
 async def test_a_subscription_of_google_play_from_its_purchase_to_its_refund(mall: Mall):

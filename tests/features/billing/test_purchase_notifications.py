@@ -173,7 +173,7 @@ class TestApple:
         await mall.sql(
             "update iap_webhook_logs set next_attempt_at = now() where status = 'failed'"
         )
-        assert await mall.stores.inbox.inbox.sweep() >= 1
+        assert await mall.container.store_webhooks.inbox.sweep() >= 1
         await assert_has(ann, "free")
         assert await mall.apple.deliver(signed) == 200
         assert await log_of(mall, "ios") == [("processed", 2, None)]
@@ -184,10 +184,10 @@ class TestApple:
         await mall.apple.refund(bought)
         mall.apple.endpoint = f"{WEBHOOKS}/apple"
         signed = mall.apple.notifications[-1]
-        notification = await mall.stores.inbox.app_store.notification(signed)
+        notification = await mall.container.store_webhooks.app_store.notification(signed)
         header = EventHeader("ios", notification.id, notification.type)
         payload = orjson.dumps({"signedPayload": signed}).decode()
-        await mall.stores.inbox.inbox.store.claim(header, payload)
+        await mall.container.store_webhooks.inbox.store.claim(header, payload)
         assert await mall.apple.deliver(signed) == 503
         # Whoever claimed it died: five minutes later the sweeper has it.
         await mall.sql(
@@ -195,7 +195,7 @@ class TestApple:
             " where notification_id = %(id)s",
             id=notification.id,
         )
-        await mall.stores.inbox.inbox.sweep()
+        await mall.container.store_webhooks.inbox.sweep()
         await assert_has(ann, "free")
 
     @pytest.mark.parametrize("error", [None, RuntimeError("broken")])

@@ -589,11 +589,11 @@ class TestGoogle:
         due = "update iap_receipt_bindings set acknowledge_at = now() where store_key = %(key)s"
         await mall.sql(due, key=hash_of(bought.token))
         mall.google.behaviour.failures = 1
-        await mall.stores.acknowledging.sweep()
+        await mall.container.acknowledging.sweep()
         assert not bought.acknowledged
-        assert await mall.stores.acknowledging.sweep() == 0  # not at once again
+        assert await mall.container.acknowledging.sweep() == 0  # not at once again
         await mall.sql(due, key=hash_of(bought.token))
-        await mall.stores.acknowledging.sweep()
+        await mall.container.acknowledging.sweep()
         assert bought.acknowledged
         (left,) = await mall.sql(
             "select acknowledge_at from iap_receipt_bindings where store_key = %(key)s",

@@ -11,27 +11,21 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 import trio
 from attrs import define, field, frozen
 
 from cookcam.config import loading
 from cookcam.errors import DatabaseError
-from cookcam.features.billing.reconciliation.guards import Operators
 from cookcam.features.billing.reconciliation.models import RunMetrics
-from cookcam.features.billing.reconciliation.routes import routes as reconciliation_routes
 from cookcam.features.billing.reconciliation.schedule import Daily, next_time
 from cookcam.features.billing.reconciliation.service import Reconciliation, UserReconciliation
 from cookcam.features.billing.reconciliation.store import LastRun
-from cookcam.http.app import create_app
-from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import RateLimits
-from cookcam.identity import Authenticator
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from tests.features.conftest import ApiUser, Client
-from tests.identity.project import new_user, open_client, open_project
+from tests.identity.project import new_user, open_project
+from tests.support.app import open_app
 from tests.support.commands import clean_environment
 from tests.support.reconciliation import new_users, period_of, run_sql, store_as_sold
 from tests.support.whole_server import ServerUnderTest, environment, whole_server
@@ -221,30 +215,19 @@ class _Broken:
 
 async def test_a_database_that_fails_is_a_database_error(database_url: str):
     broken: Any = _Broken()
-
-    def now() -> datetime:
-        return datetime.now(UTC)
-
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
-        settings = loading.load(environment(database_url, gotrue))
-        provider = await stack.enter_async_context(open_client(gotrue))
-        authenticator = await stack.enter_async_context(
-            Authenticator.open(provider, supabase_url=gotrue.url, jwt_secret=None)
-        )
-        limits = RateLimits.of(settings.limits)
-        parts = reconciliation_routes(
-            Reconciliation(broken, [], broken, now, Metrics()),
-            UserReconciliation(broken, [], broken, now),
-            Operators(None),
-        )
-        app = create_app(settings, [parts], authenticator=authenticator, limits=limits)
-        http = await stack.enter_async_context(
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
-                base_url="http://cookcam.test",
+        settings = loading.load(environment(database_url, gotrue, REALTIME_BUS="local"))
+        app = await stack.enter_async_context(
+            open_app(
+                settings,
+                lambda built: {
+                    "reconciliation": Reconciliation(broken, [], broken, built.now, Metrics()),
+                    "user_reconciliation": UserReconciliation(broken, [], broken, built.now),
+                },
             )
         )
+        http = app.http
         user = await new_user(gotrue, "Ada", "admin")
         ada = ApiUser(http, gotrue.issue_token(user), user)
         for path in ("metrics", "health", "alerts"):

@@ -55,7 +55,7 @@ async def mall(fresh_database_url: str, authority: Authority, keys: Keys) -> Asy
 
 
 def stores(mall: Mall) -> tuple[AppStore, GooglePlay]:
-    return mall.stores.purchases.app_store, mall.stores.purchases.google_play
+    return mall.container.purchases.app_store, mall.container.purchases.google_play
 
 
 def sources(mall: Mall, *, allow_sandbox: bool = True) -> list[Source]:
@@ -67,7 +67,7 @@ def sources(mall: Mall, *, allow_sandbox: bool = True) -> list[Source]:
 
 
 def corrections(mall: Mall) -> Corrections:
-    ledger = mall.stores.purchases.grants.ledger
+    ledger = mall.container.purchases.grants.ledger
     return Corrections(ledger, ledger.store, NoCommissions(), now)
 
 

@@ -37,7 +37,7 @@ async def mall(fresh_database_url: str, authority: Authority, keys: Keys) -> Asy
 def reversals_of(mall: Mall) -> tuple[ChargeReversals, Notes]:
     notes = Notes()
     providers = {
-        "android": GoogleReversals(mall.stores.purchases.google_play),
+        "android": GoogleReversals(mall.container.purchases.google_play),
         "ios": AppleReversals(),
     }
     return ChargeReversals(ReversalStore(mall.database), providers, notes), notes

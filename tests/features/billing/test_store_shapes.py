@@ -186,7 +186,7 @@ class TestGrace:
 async def test_a_bad_row_of_apples_list_hides_no_other(mall: Mall, monkeypatch: Any):
     ann = await mall.person()
     bought = await mall.apple.buy("com.cookcam.pro.monthly")
-    client = mall.stores.purchases.app_store
+    client = mall.container.purchases.app_store
     api = await client._api("production")
     ask = api._execute_request
 

@@ -459,7 +459,7 @@ class TestSuperseded:
         # A database of its own: all that is superseded in it is this test's.
         async with open_billing_app(fresh_database_url) as desk:
             ann = await desk.person("Ann")
-            superseded = desk.payments.superseded
+            superseded = desk.container.superseded
             assert superseded is not None
 
             lesser = await desk.buy(ann)

@@ -41,8 +41,8 @@ async def ann(desk: BillingApp) -> ApiUser:
 
 def later(desk: BillingApp) -> MissedEvents:
     """As it looks an hour later."""
-    assert desk.payments.missed is not None
-    return evolve(desk.payments.missed, now=lambda: datetime.now(UTC) + timedelta(hours=1))
+    assert desk.container.missed_events is not None
+    return evolve(desk.container.missed_events, now=lambda: datetime.now(UTC) + timedelta(hours=1))
 
 
 async def test_what_was_bought_while_the_server_was_away_counts(desk: BillingApp, ann: ApiUser):
@@ -68,8 +68,8 @@ async def test_what_was_bought_while_the_server_was_away_counts(desk: BillingApp
 async def test_what_is_young_is_still_on_its_way(desk: BillingApp, ann: ApiUser):
     await desk.begin(ann)
     await desk.stripe.post.quiet()
-    assert desk.payments.missed is not None
-    assert await desk.payments.missed.receive_missed() == 0
+    assert desk.container.missed_events is not None
+    assert await desk.container.missed_events.receive_missed() == 0
 
 
 async def test_what_has_failed_here_is_the_inbox_s_own(desk: BillingApp, ann: ApiUser):

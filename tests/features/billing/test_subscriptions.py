@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 import trio
 from attrs import frozen
@@ -16,11 +15,9 @@ from attrs import frozen
 from cookcam.config import loading
 from cookcam.database import SERVICE, Database
 from cookcam.errors import DatabaseError, ServiceUnavailable
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.refusals import LimitReached
 from cookcam.features.billing.stripe.products import PRODUCTS, product_of
 from cookcam.features.billing.tiers.catalogue import LIFETIME, Catalogue
-from cookcam.features.billing.tiers.features import Features
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.features.billing.tiers.models import (
     CREATOR,
@@ -33,16 +30,13 @@ from cookcam.features.billing.tiers.models import (
     tier_slug,
 )
 from cookcam.features.billing.tiers.quotas import Quotas
-from cookcam.features.billing.tiers.routes import routes as subscription_routes
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.http import Routes
-from cookcam.http.app import create_app
-from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import RateLimits
-from cookcam.identity import Authenticator, Identity
+from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 from tests.features.conftest import ApiUser, Client, Server
-from tests.identity.project import open_client, open_project
+from tests.identity.project import open_project
+from tests.support.app import open_app
 from tests.support.live_clients import open_live_server
 from tests.support.users import create_user, person
 from tests.support.whole_server import environment
@@ -125,38 +119,28 @@ def gated(gates: Gates) -> Routes:
 async def shop(database_url: str) -> AsyncIterator[Shop]:
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
-        settings = loading.load(environment(database_url, gotrue))
-        database = await stack.enter_async_context(Database.open(settings.database))
-        provider = await stack.enter_async_context(open_client(gotrue))
-        authenticator = await stack.enter_async_context(
-            Authenticator.open(
-                provider,
-                supabase_url=settings.identity.supabase_url,
-                jwt_secret=settings.identity.jwt_secret,
+        settings = loading.load(environment(database_url, gotrue, REALTIME_BUS="local"))
+        app = await stack.enter_async_context(
+            open_app(
+                settings,
+                lambda built: {
+                    "subscription_store": Failing(SubscriptionStore(built.database), [])
+                },
+                lambda built: [gated(Gates(built.entitlements))],
             )
         )
-        store: Any = Failing(SubscriptionStore(database), [])
-        catalogue = Catalogue(store)
-        entitlements = Entitlements(store, catalogue, lambda: datetime.now(UTC))
-        features = Features(catalogue, entitlements, Quotas(database))
-        limits = RateLimits.of(settings.limits)
-        app = create_app(
-            settings,
-            [
-                subscription_routes(catalogue, entitlements, features),
-                gated(Gates(entitlements)),
-            ],
-            authenticator=authenticator,
-            limits=limits,
+        container = app.container
+        yield Shop(
+            container,
+            gotrue,
+            container.clients.identity,
+            container.database,
+            database_url,
+            container.recipes,
+            app.http,
+            container.limits,
+            container.subscription_store,
         )
-        http = await stack.enter_async_context(
-            httpx.AsyncClient(
-                transport=httpx.ASGITransport(Edge(app, settings, limits=limits)),
-                base_url="http://cookcam.test",
-            )
-        )
-        recipes: Any = None
-        yield Shop(app, gotrue, provider, database, database_url, recipes, http, limits, store)
 
 
 @pytest.fixture

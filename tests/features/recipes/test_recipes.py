@@ -10,11 +10,12 @@ from uuid import UUID, uuid4
 import pytest
 import trio
 
+from cookcam.app.container import Container
 from cookcam.database import SERVICE
 from cookcam.errors import InsufficientPermissions, NotFound
 from cookcam.features.recipes.catalogue.models import Recipe, RecipeContent
 from cookcam.features.recipes.catalogue.service import Recipes
-from cookcam.features.recipes.catalogue.store import UPDATE, _values
+from cookcam.features.recipes.catalogue.store import UPDATE, RecipeStore, _values
 from cookcam.identity import Identity
 from tests.features.conftest import ApiUser, Client, Server, open_server
 
@@ -499,7 +500,11 @@ class TestRowLevelSecurity:
 
     @pytest.fixture
     async def unchecked(self, database_url: str) -> AsyncIterator[Server]:
-        async with open_server(database_url, make_recipes=Unchecked) as opened:
+        def replace(built: Container) -> dict[str, Any]:
+            store = RecipeStore(built.database)
+            return {"recipes": Unchecked(store, built.profiles, built.cache)}
+
+        async with open_server(database_url, replace=replace) as opened:
             yield opened
 
     async def test_holds_without_the_services_check(self, unchecked: Server):

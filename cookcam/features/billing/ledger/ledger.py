@@ -60,7 +60,7 @@ from cookcam.features.billing.tiers.models import (
     shown_status,
 )
 from cookcam.features.billing.tiers.store import SubscriptionStore
-from cookcam.realtime.hub import Hub
+from cookcam.realtime.notifiers import UserNotifier
 
 Outcome = Literal["applied", "unchanged", "stale", "repeated"]
 
@@ -121,7 +121,7 @@ class Applied:
 class SubscriptionLedger:
     database: Database
     store: SubscriptionStore
-    hub: Hub
+    hub: UserNotifier
     now: Callable[[], datetime]
 
     async def apply(self, change: SubscriptionChange, *, source_event: SourceEvent) -> Applied:

@@ -15,15 +15,17 @@ import trio
 from cookcam.config import Config
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.features.billing.reconciliation.models import RunMetrics
-from cookcam.features.billing.reconciliation.opening import Reconciling
+from cookcam.features.billing.reconciliation.service import Reconciliation
 from cookcam.observability.logging import configure_logging, instance_fields
 
-OpenParts: TypeAlias = Callable[[Config], AbstractAsyncContextManager[Reconciling]]
+OpenReconciliation: TypeAlias = Callable[[Config], AbstractAsyncContextManager[Reconciliation]]
 
 FLUSH_SECONDS = 2.0
 
 
-def run_reconcile(config: Config, open_parts: OpenParts, say: Callable[[str], None]) -> int:
+def run_reconcile(
+    config: Config, open_reconciliation: OpenReconciliation, say: Callable[[str], None]
+) -> int:
     """The exit status: 0 when all is well, or another process is at it; 1 when the run failed or
     went over a threshold; 130 when interrupted. Lines of `spec/operations.md` §11."""
     outlet = configure_logging(
@@ -32,7 +34,7 @@ def run_reconcile(config: Config, open_parts: OpenParts, say: Callable[[str], No
     log = structlog.get_logger("cookcam.reconciliation")
     log.info("Starting scheduled reconciliation job...")
     try:
-        metrics = trio.run(_run, config, open_parts)
+        metrics = trio.run(_run, config, open_reconciliation)
     except ServiceUnavailable as error:  # the database is away: the words say it all
         log.error("Scheduled reconciliation job failed", code=error.code, reason=error.message)
         return 1
@@ -65,6 +67,6 @@ def summary(metrics: RunMetrics) -> str:
     return counted + (f"; {', '.join(metrics.alerts)}" if metrics.alerts else "")
 
 
-async def _run(config: Config, open_parts: OpenParts) -> RunMetrics | None:
-    async with open_parts(config) as reconciling:
-        return await reconciling.all.run()
+async def _run(config: Config, open_reconciliation: OpenReconciliation) -> RunMetrics | None:
+    async with open_reconciliation(config) as reconciliation:
+        return await reconciliation.run()

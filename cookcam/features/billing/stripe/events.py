@@ -44,7 +44,7 @@ from cookcam.integrations.stripe.billing import CheckoutSession, Invoice
 from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
 from cookcam.integrations.stripe.charges import Charge, Dispute
 from cookcam.integrations.stripe.events import Event
-from cookcam.realtime.hub import Hub
+from cookcam.realtime.notifiers import UserNotifier
 
 STRIPE_TIMEOUT: Final = 8.0
 """Seconds for one event. Stripe waits about ten for a response."""
@@ -150,7 +150,7 @@ class StripeEvents:
 
     sync: StripeSync
     connect: ConnectEvents
-    hub: Hub
+    hub: UserNotifier
     now: Callable[[], datetime]
 
     def __attrs_post_init__(self) -> None:

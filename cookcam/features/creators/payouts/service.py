@@ -32,7 +32,7 @@ from cookcam.integrations.stripe.accounts import Payout as BankPayout
 from cookcam.integrations.stripe.accounts import Transfer
 from cookcam.integrations.stripe.events import Event
 from cookcam.integrations.stripe.reading import MalformedObject
-from cookcam.realtime.hub import Hub
+from cookcam.realtime.notifiers import UserNotifier
 
 PAYOUT_ID: Final = "payout_id"
 RESOLVE_AFTER: Final = timedelta(minutes=2)
@@ -51,7 +51,7 @@ class Payouts:
 
     store: PayoutStore
     stripe: Stripe | None
-    hub: Hub = field(repr=False)
+    hub: UserNotifier = field(repr=False)
     now: Callable[[], datetime] = field(repr=False)
 
     async def balance(self, creator_id: UUID) -> Balance:

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from attrs import frozen
+
 from cookcam.features.operations.idempotency.guard import document_key, idempotent
 from cookcam.features.recipes.catalogue.service import recipe_not_found
+from cookcam.features.recipes.generation.ideas import IdeasService
+from cookcam.features.recipes.generation.menus import MenuService
 from cookcam.features.recipes.generation.progress import Watch
 from cookcam.features.recipes.generation.requests import (
     DetailedRecipeRequest,
@@ -29,8 +33,9 @@ from cookcam.features.recipes.generation.responses import (
     SmartNutritionRecipeResponse,
     SuggestionsResponse,
 )
-from cookcam.features.recipes.generation.service import Generation
 from cookcam.features.recipes.generation.streaming import Tellers
+from cookcam.features.recipes.generation.two_steps import TwoStepService
+from cookcam.features.recipes.generation.variations import VariationService
 from cookcam.http import (
     Routes,
     deadline,
@@ -55,6 +60,20 @@ MENU = Dialect(flagged=True, unexpected="Failed to generate diverse recipes")
 PREVIEWS = Dialect(flagged=True, unexpected="Failed to generate recipe previews")
 DETAILED = Dialect(flagged=True, unexpected="Failed to generate detailed recipe")
 VARIATIONS = Dialect(flagged=True, unexpected="Failed to generate recipe variations")
+
+
+@frozen
+class Generation:
+    """The services that write recipes with a language model.
+
+    A request that is cancelled, by a deadline or because the client left, has stored nothing: each
+    ends in one transaction with its rows, its quota and its XP.
+    """
+
+    ideas: IdeasService
+    menus: MenuService
+    two_steps: TwoStepService
+    variations: VariationService
 
 
 def routes(generation: Generation, tellers: Tellers) -> Routes:

@@ -34,7 +34,7 @@ from cookcam.http.route_options import Dialect
 from cookcam.identity import Identity
 from cookcam.integrations.openai import UnusableCompletion
 from cookcam.observability.metrics import Metrics
-from cookcam.realtime.hub import Hub
+from cookcam.realtime.notifiers import UserNotifier
 
 EVENT_STREAM = "text/event-stream"
 
@@ -63,7 +63,7 @@ class Teller:
     caller: Identity
     operation: str
     request_id: str
-    hub: Hub = field(repr=False)
+    hub: UserNotifier = field(repr=False)
     stream: trio.MemorySendChannel[bytes] | None = field(repr=False)
     asked: bool = field(default=False, init=False)
     """Whether the model was asked: not for a repeat."""
@@ -115,7 +115,7 @@ class Teller:
 class Tellers:
     """Answers requests for generations, streamed or not, each under its `Idempotency-Key`."""
 
-    hub: Hub
+    hub: UserNotifier
     replies: StoredReplies
     metrics: Metrics
 

@@ -25,7 +25,7 @@ from attrs import field, frozen
 from cookcam.database import Transaction
 from cookcam.features.rewards.xp.models import Award
 from cookcam.features.rewards.xp.store import XpStore
-from cookcam.realtime.hub import Hub
+from cookcam.realtime.notifiers import UserNotifier
 
 NO_METADATA: Mapping[str, Any] = {}
 
@@ -35,7 +35,7 @@ class Xp:
     """Awards XP and notifies users of new levels."""
 
     store: XpStore
-    hub: Hub = field(repr=False)
+    hub: UserNotifier = field(repr=False)
     now: Callable[[], datetime] = field(repr=False)
 
     async def award(

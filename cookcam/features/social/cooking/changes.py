@@ -25,7 +25,7 @@ from cookcam.features.social.cooking.models import (
 from cookcam.features.social.cooking.responses import SessionEnded, UserLeft
 from cookcam.features.social.cooking.rooms import Room, Rooms
 from cookcam.realtime.connection import Connection
-from cookcam.realtime.hub import Hub
+from cookcam.realtime.notifiers import RoomNotifier
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class SessionChanges:
     """Reads, writes and broadcasts cooking sessions. The session's id names its room in the hub."""
 
     store: SessionStore
-    hub: Hub
+    hub: RoomNotifier
     rooms: Rooms = field(factory=Rooms)
 
     async def apply(

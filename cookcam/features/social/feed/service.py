@@ -24,8 +24,8 @@ from cookcam.features.social.feed.models import (
 from cookcam.features.social.feed.store import FeedStore
 from cookcam.features.social.presence.service import Presence
 from cookcam.realtime.connection import Connection
-from cookcam.realtime.hub import Hub
 from cookcam.realtime.limits import Limits, Quota
+from cookcam.realtime.notifiers import RoomNotifier
 
 
 @frozen
@@ -36,7 +36,7 @@ class Feed:
     store: FeedStore
     recipes: Recipes
     presence: Presence
-    hub: Hub
+    hub: RoomNotifier
     now: Callable[[], datetime]
     storage: str
     collab_quota: Quota

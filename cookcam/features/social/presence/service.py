@@ -10,7 +10,7 @@ from attrs import frozen
 from cookcam.features.social.cooking.service import Cooking
 from cookcam.features.social.presence.models import UserStatus
 from cookcam.features.social.presence.store import FollowStore
-from cookcam.realtime.hub import Hub
+from cookcam.realtime.notifiers import UserNotifier
 
 MAX_FOLLOWERS_NOTIFIED: Final = 10_000
 """A status update goes to the latest followers, up to this number."""
@@ -20,7 +20,7 @@ MAX_FOLLOWERS_NOTIFIED: Final = 10_000
 class Presence:
     store: FollowStore
     cooking: Cooking
-    hub: Hub
+    hub: UserNotifier
 
     async def followers(self, user_id: UUID) -> list[UUID]:
         return await self.store.followers(user_id, MAX_FOLLOWERS_NOTIFIED)

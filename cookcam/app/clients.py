@@ -1,4 +1,4 @@
-"""The clients of everything outside but the database."""
+"""The clients of the outside services: the database and Sentry are opened elsewhere."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import structlog
 from attrs import frozen
 
-from cookcam.cache import Cache
 from cookcam.config import Config
 from cookcam.identity import AccountStates, Authenticator
 from cookcam.identity.keys import KeySet
-from cookcam.images import Images
 from cookcam.integrations.app_store import AppStore, AppStoreSettings, Endpoints
 from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.openai import OpenAI
@@ -26,16 +24,16 @@ from cookcam.observability.metrics import Metrics
 
 
 @frozen
-class Providers:
-    """The clients, and what keeps and redraws what they give.
+class Clients:
+    """The client of each outside service, and the authenticator that reads keys from one of them.
 
-    `stripe` and `redis` are None in a deployment without them. `push_keys` are those that Google
-    signs its notifications with. `push` has the services that are configured.
+    `stripe` and `redis` are None where they are not configured; `push` holds the configured push
+    services. `push_keys` are the keys with which Google signs its notifications.
     """
 
     identity: SupabaseAuth
-    storage: Storage
     authenticator: Authenticator
+    storage: Storage
     usda: Usda
     openai: OpenAI
     stripe: Stripe | None
@@ -44,33 +42,36 @@ class Providers:
     push_keys: KeySet
     push: Mapping[PushProvider, PushService]
     redis: Redis | None
-    cache: Cache
-    images: Images
 
 
 @asynccontextmanager
-async def open_providers(
+async def open_clients(
     config: Config, metrics: Metrics, account_states: AccountStates
-) -> AsyncGenerator[Providers]:
-    """None of them has to be there yet."""
+) -> AsyncGenerator[Clients]:
+    """Open all clients. No service has to be reachable yet."""
     async with (
         open_identity(config) as identity,
         open_storage(config) as storage,
-        open_authenticator(config, identity, account_states) as authenticator,
+        Authenticator.open(
+            identity,
+            supabase_url=config.identity.supabase_url,
+            jwt_secret=config.identity.jwt_secret,
+            accounts=account_states,
+        ) as authenticator,
         open_usda(config) as usda,
         open_openai(config, metrics) as openai,
         open_stripe(config) as stripe,
-        AppStore.open(app_store_settings(config)) as app_store,
+        open_app_store(config) as app_store,
         open_google_play(config) as google_play,
         KeySet.open(google_play.push_keys) as push_keys,
         open_push(config) as push,
         open_redis(config) as redis,
     ):
         structlog.get_logger("cookcam.assembly").info("Supabase clients initialized")
-        yield Providers(
+        yield Clients(
             identity=identity,
-            storage=storage,
             authenticator=authenticator,
+            storage=storage,
             usda=usda,
             openai=openai,
             stripe=stripe,
@@ -79,8 +80,6 @@ async def open_providers(
             push_keys=push_keys,
             push=push,
             redis=redis,
-            cache=Cache.of(metrics, redis),
-            images=Images(),
         )
 
 
@@ -96,17 +95,6 @@ def open_storage(config: Config) -> AbstractAsyncContextManager[Storage]:
     return Storage.open(
         supabase_url=config.identity.supabase_url,
         service_role_key=config.identity.service_role_key,
-    )
-
-
-def open_authenticator(
-    config: Config, identity: SupabaseAuth, account_states: AccountStates
-) -> AbstractAsyncContextManager[Authenticator]:
-    return Authenticator.open(
-        identity,
-        supabase_url=config.identity.supabase_url,
-        jwt_secret=config.identity.jwt_secret,
-        accounts=account_states,
     )
 
 
@@ -129,7 +117,7 @@ def open_openai(config: Config, metrics: Metrics) -> AbstractAsyncContextManager
 
 @asynccontextmanager
 async def open_stripe(config: Config) -> AsyncGenerator[Stripe | None]:
-    """Payments; None in a deployment without them."""
+    """None without STRIPE_SECRET_KEY."""
     if config.providers.stripe_secret_key is None:
         yield None
         return
@@ -138,6 +126,10 @@ async def open_stripe(config: Config) -> AsyncGenerator[Stripe | None]:
         api_base=config.providers.stripe_api_base,
     ) as stripe:
         yield stripe
+
+
+def open_app_store(config: Config) -> AbstractAsyncContextManager[AppStore]:
+    return AppStore.open(app_store_settings(config))
 
 
 def app_store_settings(config: Config) -> AppStoreSettings:
@@ -170,7 +162,7 @@ def open_google_play(config: Config) -> AbstractAsyncContextManager[GooglePlay]:
 
 @asynccontextmanager
 async def open_push(config: Config) -> AsyncGenerator[Mapping[PushProvider, PushService]]:
-    """Google's for Android, Apple's for iOS; each where it is configured."""
+    """FCM for Android and APNs for iOS, each if it is configured."""
     push, services = config.push, dict[PushProvider, PushService]()
     async with AsyncExitStack() as stack:
         if push.fcm_account_key:
@@ -192,7 +184,7 @@ async def open_push(config: Config) -> AsyncGenerator[Mapping[PushProvider, Push
 
 @asynccontextmanager
 async def open_redis(config: Config) -> AsyncGenerator[Redis | None]:
-    """The one Redis client of bus and cache; None without REDIS_URL."""
+    """The Redis client that bus and cache share; None without REDIS_URL."""
     if config.redis.url is None:
         yield None
         return

@@ -1,0 +1,722 @@
+"""Every component of the program and what it is built from.
+
+`cookcam.app.program` opens the resources; a `Container` builds each component from them on first
+use, once. Production, the tests and `cookcam reconcile` use the same container: tests replace
+some components, `cookcam reconcile` uses a few of them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property, partial
+from typing import TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from attrs import define, fields_dict
+
+from cookcam.app.clients import Clients
+from cookcam.app.readiness import ReadyAnnouncement, warm_up
+from cookcam.app.reports import TaskReports, WebhookReports
+from cookcam.cache import Cache
+from cookcam.config import Config
+from cookcam.database import Database
+from cookcam.database.migrate import pending
+from cookcam.features.accounts import routes as account_routes
+from cookcam.features.accounts.avatars import Avatars
+from cookcam.features.accounts.deletion import routes as deletion_routes
+from cookcam.features.accounts.deletion.payments import StripeCanceller
+from cookcam.features.accounts.deletion.receipts import Receipts
+from cookcam.features.accounts.deletion.service import AccountDeletion
+from cookcam.features.accounts.deletion.store import AccountDeletionStore
+from cookcam.features.accounts.export import routes as export_routes
+from cookcam.features.accounts.export.service import Export
+from cookcam.features.accounts.export.store import ExportStore
+from cookcam.features.accounts.recovery import routes as recovery_routes
+from cookcam.features.accounts.recovery.service import Recovery
+from cookcam.features.accounts.referrals import routes as referral_routes
+from cookcam.features.accounts.referrals.service import Referrals
+from cookcam.features.accounts.referrals.store import ReferralStore
+from cookcam.features.accounts.service import Accounts, Profiles, PublicCards
+from cookcam.features.accounts.store import ProfileStore
+from cookcam.features.billing.app_stores import routes as app_store_routes
+from cookcam.features.billing.app_stores.acknowledging import Acknowledging
+from cookcam.features.billing.app_stores.events import TIMEOUT as STORE_TIMEOUT
+from cookcam.features.billing.app_stores.events import StoreEvents, StoreWebhooks
+from cookcam.features.billing.app_stores.grants import Grants
+from cookcam.features.billing.app_stores.reversals import AppleReversals, GoogleReversals
+from cookcam.features.billing.app_stores.service import Purchases
+from cookcam.features.billing.app_stores.store import PurchaseStore
+from cookcam.features.billing.app_stores.takings import Takings
+from cookcam.features.billing.app_stores.vault import Vault
+from cookcam.features.billing.ledger.entitlements import Entitlements
+from cookcam.features.billing.ledger.gifts import Gifts
+from cookcam.features.billing.ledger.ledger import SubscriptionLedger
+from cookcam.features.billing.ledger.reversals import (
+    ChargeReversals,
+    ReversalStore,
+    Reverses,
+    StripeReversals,
+)
+from cookcam.features.billing.reconciliation import routes as reconciliation_routes
+from cookcam.features.billing.reconciliation.corrections import Corrections
+from cookcam.features.billing.reconciliation.guards import Operators
+from cookcam.features.billing.reconciliation.schedule import Daily
+from cookcam.features.billing.reconciliation.service import (
+    Reconciliation,
+    StoreRefresh,
+    UserReconciliation,
+)
+from cookcam.features.billing.reconciliation.sources import Source
+from cookcam.features.billing.reconciliation.store import ReconciliationStore
+from cookcam.features.billing.reconciliation.store_sources import AppStoreSource, GooglePlaySource
+from cookcam.features.billing.reconciliation.stripe_source import PATIENT, StripeSource
+from cookcam.features.billing.stripe import checkout_routes
+from cookcam.features.billing.stripe.billing_lease import BillingLeases
+from cookcam.features.billing.stripe.checkout import Checkout
+from cookcam.features.billing.stripe.events import STRIPE_TIMEOUT, StripeEvents, StripeInbox
+from cookcam.features.billing.stripe.missed_events import MissedEvents
+from cookcam.features.billing.stripe.plans import Plans, Refresh, StripeRefresh
+from cookcam.features.billing.stripe.redirects import Redirects
+from cookcam.features.billing.stripe.superseded import Bell, Superseded
+from cookcam.features.billing.stripe.sync import StripeSync
+from cookcam.features.billing.tiers import routes as subscription_routes
+from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.features.billing.tiers.features import Features
+from cookcam.features.billing.tiers.quotas import Quotas
+from cookcam.features.billing.tiers.store import SubscriptionStore
+from cookcam.features.billing.webhooks import routes as webhook_routes
+from cookcam.features.billing.webhooks.inbox import WebhookInbox
+from cookcam.features.billing.webhooks.store import (
+    APP_STORE_EVENTS,
+    STRIPE_EVENTS,
+    WebhookEventStore,
+)
+from cookcam.features.creators import routes as creator_routes
+from cookcam.features.creators.commissions.service import CreatorCommissions
+from cookcam.features.creators.commissions.store import AttributionStore
+from cookcam.features.creators.connect.events import CreatorEvents
+from cookcam.features.creators.connect.return_urls import ReturnUrls
+from cookcam.features.creators.connect.service import StripeAccounts
+from cookcam.features.creators.connect.store import AccountStore
+from cookcam.features.creators.links.service import Links
+from cookcam.features.creators.links.store import LinkStore
+from cookcam.features.creators.links.visitors import Visitors
+from cookcam.features.creators.payouts.service import Payouts
+from cookcam.features.creators.payouts.store import PayoutStore
+from cookcam.features.creators.revenue.service import Revenue
+from cookcam.features.creators.revenue.store import RevenueStore
+from cookcam.features.creators.tips.service import Tips
+from cookcam.features.creators.tips.store import TipStore
+from cookcam.features.food.ingredients import routes as ingredient_routes
+from cookcam.features.food.ingredients.service import Ingredients
+from cookcam.features.food.ingredients.store import IngredientStore
+from cookcam.features.food.nutrition import routes as nutrition_routes
+from cookcam.features.food.nutrition.service import RecipesNutrition, SmartNutritionService
+from cookcam.features.food.nutrition.store import NutritionStore
+from cookcam.features.food.scans import routes as scan_routes
+from cookcam.features.food.scans.service import Scans
+from cookcam.features.food.scans.store import ScanStore
+from cookcam.features.food.scans.vision import Vision
+from cookcam.features.messaging.notifications import routes as device_routes
+from cookcam.features.messaging.notifications.device_store import DeviceStore
+from cookcam.features.messaging.notifications.queue_store import QueueStore
+from cookcam.features.messaging.notifications.schedule import Schedule
+from cookcam.features.messaging.notifications.schedule_store import ScheduleStore
+from cookcam.features.messaging.notifications.sender import Sender
+from cookcam.features.operations.health import routes as health_routes
+from cookcam.features.operations.health.external_services import Check, ExternalServices
+from cookcam.features.operations.health.service import Health
+from cookcam.features.operations.idempotency.service import StoredReplies
+from cookcam.features.operations.idempotency.store import ReplyStore
+from cookcam.features.operations.retention.service import Retention
+from cookcam.features.operations.retention.store import SweepStore
+from cookcam.features.recipes.catalogue import routes as recipe_routes
+from cookcam.features.recipes.catalogue.service import Recipes
+from cookcam.features.recipes.catalogue.store import RecipeStore
+from cookcam.features.recipes.generation import routes as generation_routes
+from cookcam.features.recipes.generation.chef import Chef
+from cookcam.features.recipes.generation.ideas import IdeasService
+from cookcam.features.recipes.generation.ledger import Ledger
+from cookcam.features.recipes.generation.menus import MenuService
+from cookcam.features.recipes.generation.models import Deadlines
+from cookcam.features.recipes.generation.store import SessionStore
+from cookcam.features.recipes.generation.streaming import Tellers
+from cookcam.features.recipes.generation.two_steps import TwoStepService
+from cookcam.features.recipes.generation.variations import VariationService
+from cookcam.features.recipes.photos import routes as photo_routes
+from cookcam.features.recipes.photos.service import CompletionPhotos
+from cookcam.features.recipes.photos.store import PhotoStore
+from cookcam.features.recipes.ratings import routes as rating_routes
+from cookcam.features.recipes.ratings.service import Ratings
+from cookcam.features.recipes.ratings.store import RatingStore
+from cookcam.features.recipes.saving import routes as saving_routes
+from cookcam.features.recipes.saving.service import Saving
+from cookcam.features.recipes.saving.store import SavingStore
+from cookcam.features.rewards.mystery_boxes import routes as box_routes
+from cookcam.features.rewards.mystery_boxes.service import MysteryBoxes
+from cookcam.features.rewards.mystery_boxes.store import BoxStore
+from cookcam.features.rewards.xp.service import Xp
+from cookcam.features.rewards.xp.store import XpStore
+from cookcam.features.social.cooking import events as cooking_events
+from cookcam.features.social.cooking.attendance import Attendance
+from cookcam.features.social.cooking.changes import SessionChanges
+from cookcam.features.social.cooking.service import Cooking
+from cookcam.features.social.cooking.store import CookingStore
+from cookcam.features.social.feed import events as feed_events
+from cookcam.features.social.feed.service import Feed
+from cookcam.features.social.feed.store import FeedStore
+from cookcam.features.social.presence import events as presence_events
+from cookcam.features.social.presence.service import Presence
+from cookcam.features.social.presence.store import FollowStore
+from cookcam.features.social.users import routes as user_routes
+from cookcam.features.social.users.service import Users
+from cookcam.features.social.users.store import UserStore
+from cookcam.http import Routes
+from cookcam.http.admission import Admission
+from cookcam.http.rate_limit import RateLimits
+from cookcam.identity import AccountStates
+from cookcam.images import Images
+from cookcam.integrations.google_play import PushTokens
+from cookcam.integrations.stripe import Stripe
+from cookcam.lifecycle.background import Task
+from cookcam.lifecycle.state import Lifecycle
+from cookcam.observability.metrics import Metrics
+from cookcam.observability.reports import ErrorReporter
+from cookcam.realtime.accounts import AccountWatch
+from cookcam.realtime.bus import Bus
+from cookcam.realtime.events import Events
+from cookcam.realtime.notifiers import NullNotifier
+from cookcam.realtime.service import Realtime
+
+T = TypeVar("T")
+
+
+def built(build: Callable[[Container], T]) -> cached_property[T]:
+    """A component that is built on first use."""
+    return cached_property(build)
+
+
+@define(slots=False, eq=False, kw_only=True)
+class Container:
+    """The opened resources, and every component that is built from them.
+
+    A component is built when it is first used. `sockets` is None in a process that serves none.
+    """
+
+    config: Config
+    lifecycle: Lifecycle
+    metrics: Metrics
+    reporter: ErrorReporter
+    database: Database
+    account_states: AccountStates
+    clients: Clients
+    bus: Bus
+    sockets: Realtime | None
+
+    def replace(self, **parts: object) -> None:
+        """Use other components or resources than the usual ones.
+
+        Raises AttributeError for an unknown name, RuntimeError for a component that has already
+        been used.
+        """
+        for name, part in parts.items():
+            if name not in fields_dict(type(self)):
+                if not isinstance(getattr(type(self), name), cached_property):
+                    raise AttributeError(f"{name} is not a component")
+                if name in vars(self):
+                    raise RuntimeError(f"{name} has already been used")
+            setattr(self, name, part)
+
+    # Shared
+
+    def now(self) -> datetime:
+        """The current time in UTC."""
+        return datetime.now(UTC)
+
+    @property
+    def realtime(self) -> Realtime:
+        """The socket service. Raises RuntimeError in a process without sockets."""
+        if self.sockets is None:
+            raise RuntimeError("this process serves no sockets")
+        return self.sockets
+
+    notifier = built(lambda c: NullNotifier() if c.sockets is None else c.sockets.hub)
+    cache = built(lambda c: Cache.of(c.metrics, c.clients.redis))
+    images = built(lambda c: Images())
+    replies = built(lambda c: StoredReplies(ReplyStore(c.database)))
+    """Stored responses of requests with an idempotency key."""
+    task_reports = built(lambda c: TaskReports(c.metrics, c.reporter))
+
+    # Tiers, entitlements and XP
+
+    subscription_store = built(lambda c: SubscriptionStore(c.database))
+    catalogue = built(lambda c: Catalogue(c.subscription_store))
+    entitlements = built(lambda c: Entitlements(c.subscription_store, c.catalogue, c.now))
+    quotas = built(lambda c: Quotas(c.database))
+    ledger = built(
+        lambda c: SubscriptionLedger(c.database, c.subscription_store, c.notifier, c.now)
+    )
+    xp = built(lambda c: Xp(XpStore(), c.notifier, c.now))
+
+    # Accounts
+
+    cards = built(lambda c: PublicCards(ProfileStore(c.database)))
+    profiles = built(lambda c: Profiles(ProfileStore(c.database), c.entitlements, c.xp))
+    referrals = built(lambda c: Referrals(ReferralStore(c.database), c.profiles, c.now))
+
+    receipts = built(
+        lambda c: Receipts(
+            (c.config.identity.jwt_secret or c.config.identity.service_role_key).reveal()
+        )
+    )
+    account_deletion = built(
+        lambda c: AccountDeletion(
+            AccountDeletionStore(c.database),
+            c.profiles,
+            c.clients.identity,
+            c.clients.storage,
+            {"stripe": StripeCanceller(c.clients.stripe)},
+            c.receipts,
+            c.close_account,
+        )
+    )
+
+    def close_account(self, user_id: UUID) -> None:
+        """Reject the tokens of a user and close the connections.
+
+        Other instances learn of it from the database.
+        """
+        self.account_states.forget(user_id)
+        self.realtime.close_account(user_id)
+
+    # Food and recipes
+
+    recipes = built(lambda c: Recipes(RecipeStore(c.database), c.profiles, c.cache))
+    ingredients = built(lambda c: Ingredients(IngredientStore(c.database), c.clients.usda, c.cache))
+    smart_nutrition = built(lambda c: SmartNutritionService(c.ingredients, c.cache))
+
+    nutrition = built(
+        lambda c: RecipesNutrition(
+            c.recipes, c.smart_nutrition, NutritionStore(c.database), c.cache
+        )
+    )
+    scans = built(
+        lambda c: Scans(
+            ScanStore(c.database),
+            Vision(c.clients.openai),
+            c.images,
+            c.clients.storage,
+            c.quotas,
+            c.xp,
+            c.cache,
+        )
+    )
+    completion_photos = built(
+        lambda c: CompletionPhotos(
+            PhotoStore(c.database), c.recipes, c.cards, c.images, c.clients.storage, c.xp, c.cache
+        )
+    )
+
+    @cached_property
+    def generation(self) -> generation_routes.Generation:
+        database, recipes, limits = self.database, self.recipes, self.config.generation
+        store, chef = SessionStore(database), Chef(self.clients.openai)
+        ledger, deadlines = Ledger(self.quotas, self.xp), Deadlines(limits.seconds)
+        return generation_routes.Generation(
+            ideas=IdeasService(
+                database, store, chef, recipes, self.smart_nutrition, ledger, deadlines
+            ),
+            menus=MenuService(database, chef, recipes, ledger, Deadlines(limits.menu_seconds)),
+            two_steps=TwoStepService(database, store, chef, recipes, ledger, deadlines),
+            variations=VariationService(database, chef, recipes, ledger, deadlines),
+        )
+
+    # Social
+
+    session_changes = built(lambda c: SessionChanges(CookingStore(c.database), c.realtime.hub))
+
+    @cached_property
+    def cooking(self) -> Cooking:
+        open_join = self.config.realtime.open_join
+        return Cooking(self.session_changes, self.recipes, self.now, open_join)
+
+    attendance = built(
+        lambda c: Attendance(c.session_changes, c.config.realtime.host_grace, c.lifecycle)
+    )
+    presence = built(lambda c: Presence(FollowStore(c.database), c.cooking, c.realtime.hub))
+    feed = built(
+        lambda c: Feed(
+            FeedStore(c.database),
+            c.recipes,
+            c.presence,
+            c.realtime.hub,
+            c.now,
+            storage=urlsplit(c.config.identity.supabase_url).netloc,
+            collab_quota=feed_events.collab_quota(c.config.realtime),
+        )
+    )
+
+    # Creators
+
+    commissions = built(lambda c: CreatorCommissions(AttributionStore(c.database), c.referrals))
+
+    @cached_property
+    def links(self) -> Links:
+        visitors = Visitors(self.config.identity.service_role_key)
+        return Links(LinkStore(self.database), self.referrals, visitors, self.now)
+
+    tips = built(lambda c: Tips(TipStore(c.database), c.recipes, c.clients.stripe))
+    payouts = built(lambda c: Payouts(PayoutStore(c.database), c.clients.stripe, c.notifier, c.now))
+
+    @cached_property
+    def stripe_accounts(self) -> StripeAccounts:
+        server = self.config.server
+        returns = ReturnUrls.of(
+            api=server.api_base_url, website=server.base_url, origins=server.cors_origins
+        )
+        return StripeAccounts(AccountStore(self.database), self.clients.stripe, returns, self.now)
+
+    @cached_property
+    def revenue(self) -> Revenue:
+        store = RevenueStore(self.database)
+        return Revenue(store, self.links, self.stripe_accounts, self.payouts, self.now)
+
+    connect_events = built(lambda c: CreatorEvents(c.stripe_accounts, c.payouts, c.tips))
+
+    # Payments with Stripe
+
+    webhook_reports = built(lambda c: WebhookReports(c.metrics, c.reporter))
+    billing_leases = built(lambda c: BillingLeases(c.database))
+    superseded_bell = built(lambda c: Bell())
+    """Rung when a Stripe subscription has to be ended because another replaced it."""
+
+    @cached_property
+    def charge_reversals(self) -> ChargeReversals:
+        reverses: dict[str, Reverses] = {
+            "android": GoogleReversals(self.clients.google_play),
+            "ios": AppleReversals(),
+        }
+        if self.clients.stripe is not None:
+            reverses["stripe"] = StripeReversals(self.clients.stripe)
+        return ChargeReversals(ReversalStore(self.database), reverses, self.webhook_reports)
+
+    @cached_property
+    def stripe_sync(self) -> StripeSync | None:
+        if self.clients.stripe is None:
+            return None
+        return StripeSync(
+            self.clients.stripe,
+            self.ledger,
+            self.subscription_store,
+            self.catalogue,
+            self.commissions,
+            self.charge_reversals.store,
+            self.superseded_bell.ring,
+            self.charge_reversals.wake,
+            self.now,
+        )
+
+    superseded = built(lambda c: c.stripe_sync and Superseded(c.stripe_sync, c.superseded_bell))
+
+    @cached_property
+    def stripe_inbox(self) -> StripeInbox | None:
+        if self.clients.stripe is None or self.stripe_sync is None:
+            return None
+        events = StripeEvents(self.stripe_sync, self.connect_events, self.notifier, self.now)
+        store = WebhookEventStore(self.database, STRIPE_EVENTS)
+        return WebhookInbox(store, events, STRIPE_TIMEOUT, self.webhook_reports)
+
+    @cached_property
+    def missed_events(self) -> MissedEvents | None:
+        if self.clients.stripe is None or self.stripe_inbox is None:
+            return None
+        return MissedEvents(self.stripe_inbox, self.clients.stripe, self.now)
+
+    checkout = built(
+        lambda c: Checkout(
+            c.stripe_sync,
+            c.billing_leases,
+            c.subscription_store,
+            c.catalogue,
+            c.entitlements,
+            c.commissions,
+            Redirects.of(c.config.server.base_url, c.config.payments.checkout_allowed_origins),
+            c.now,
+        )
+    )
+
+    @cached_property
+    def plans(self) -> Plans:
+        refreshes: list[Refresh] = [self.store_refresh]
+        if self.stripe_sync is not None:
+            refreshes.insert(0, StripeRefresh(self.stripe_sync))
+        return Plans(
+            self.stripe_sync,
+            self.entitlements,
+            self.ledger,
+            self.commissions,
+            refreshes,
+            self.billing_leases,
+            self.now,
+        )
+
+    # Purchases in the app stores
+
+    grants = built(
+        lambda c: Grants(
+            PurchaseStore(c.database),
+            c.subscription_store,
+            c.ledger,
+            c.commissions,
+            ReversalStore(c.database),
+            c.superseded_bell.ring,
+        )
+    )
+    acknowledging = built(lambda c: Acknowledging(PurchaseStore(c.database), c.clients.google_play))
+
+    takings = built(
+        lambda c: Takings(
+            c.catalogue,
+            c.clients.google_play,
+            {
+                "ios": c.config.stores.apple_fee_percent,
+                "android": c.config.stores.google_play_fee_percent,
+            },
+        )
+    )
+    purchases = built(
+        lambda c: Purchases(
+            c.database,
+            PurchaseStore(c.database),
+            c.grants,
+            c.acknowledging,
+            c.takings,
+            c.clients.app_store,
+            c.clients.google_play,
+            Vault(c.config.stores.receipt_key),
+            c.metrics,
+            c.now,
+            c.config.stores.allow_sandbox,
+        )
+    )
+
+    @cached_property
+    def store_webhooks(self) -> StoreWebhooks:
+        stores, clients = self.config.stores, self.clients
+        events = StoreEvents(
+            self.grants,
+            self.acknowledging,
+            self.takings,
+            clients.app_store,
+            clients.google_play,
+            self.now,
+            stores.allow_sandbox,
+        )
+        push_tokens = PushTokens(
+            clients.push_keys.find, stores.google_push_audience, stores.google_push_account
+        )
+        inbox = WebhookInbox(
+            WebhookEventStore(self.database, APP_STORE_EVENTS), events, STORE_TIMEOUT
+        )
+        return StoreWebhooks(inbox, clients.app_store, push_tokens)
+
+    # Reconciliation
+
+    corrections = built(lambda c: Corrections(c.ledger, c.subscription_store, c.commissions, c.now))
+
+    @cached_property
+    def store_sources(self) -> list[Source]:
+        """The app stores with a key; a run reports those without."""
+        sources: list[Source] = []
+        sandbox = self.config.stores.allow_sandbox
+        if self.config.stores.apple_private_key is not None:
+            sources.append(AppStoreSource(app_store=self.clients.app_store, allow_sandbox=sandbox))
+        if self.config.providers.google_service_account_key is not None:
+            play = self.clients.google_play
+            sources.append(GooglePlaySource(google_play=play, allow_sandbox=sandbox))
+        return sources
+
+    def sources(self, stripe: Stripe | None) -> list[Source]:
+        if stripe is None:
+            return self.store_sources
+        source = StripeSource(stripe, self.catalogue, self.subscription_store, self.now)
+        return [source, *self.store_sources]
+
+    @cached_property
+    def reconciliation(self) -> Reconciliation:
+        stripe = self.clients.stripe
+        return Reconciliation(
+            ReconciliationStore(self.database),
+            self.sources(stripe and stripe.with_policy(PATIENT)),
+            self.corrections,
+            self.now,
+            self.metrics,
+        )
+
+    @cached_property
+    def user_reconciliation(self) -> UserReconciliation:
+        """For one user who waits: Stripe with the usual retry policy, not the patient one."""
+        store, sources = ReconciliationStore(self.database), self.sources(self.clients.stripe)
+        return UserReconciliation(store, sources, self.corrections, self.now)
+
+    @cached_property
+    def store_refresh(self) -> StoreRefresh:
+        store = ReconciliationStore(self.database)
+        return StoreRefresh(
+            UserReconciliation(store, self.store_sources, self.corrections, self.now)
+        )
+
+    # Notifications
+
+    push_queue = built(lambda c: QueueStore(c.database, list(c.clients.push)))
+
+    @cached_property
+    def push_sender(self) -> Sender:
+        def count(kind: str, status: str) -> None:
+            self.metrics.push_notifications_total.of(kind, status).inc()
+
+        return Sender(self.push_queue, self.clients.push, self.now, count)
+
+    push_schedule = built(lambda c: Schedule(ScheduleStore(c.push_queue), c.now))
+
+    # Operations
+
+    @cached_property
+    def external_checks(self) -> ExternalServices:
+        checks: dict[str, Check] = {"openai": self.clients.openai.reachable}
+        if self.config.providers.usda_api_key is not None:
+            # USDA's shared DEMO_KEY allows fewer requests than this check makes.
+            checks["usda"] = self.clients.usda.reachable
+        return ExternalServices(checks)
+
+    @cached_property
+    def health(self) -> Health:
+        sockets = self.config.realtime.enabled
+        return Health(
+            self.config,
+            self.lifecycle,
+            ping=self.database.ping,
+            pending=lambda: pending(self.config.database.url.reveal()),
+            realtime=self.realtime if sockets else None,
+            cooking_sessions=self.cooking.active_sessions,
+            bus_connected=lambda: self.bus.connected or not sockets,
+            external_apis=self.external_checks.report,
+        )
+
+    retention = built(
+        lambda c: Retention(SweepStore(c.database), c.now, c.task_reports.task_failed)
+    )
+    limits = built(lambda c: RateLimits.of(c.config.limits))
+    admission = built(lambda c: Admission(c.metrics))
+
+    # What the program serves and runs
+
+    def routes(self) -> list[Routes]:
+        """The routes of all features."""
+        config, database = self.config, self.database
+        profiles, recipes = self.profiles, self.recipes
+        identity, storage = self.clients.identity, self.clients.storage
+        landing_page = f"{config.server.base_url}/reset-password"
+        stripe_secrets = config.providers.stripe_webhook_secrets or ()
+        connect_secrets = config.providers.stripe_connect_webhook_secrets or stripe_secrets
+        return [
+            health_routes.routes(self.health, self.metrics.render),
+            account_routes.routes(Accounts(identity, profiles), profiles),
+            recovery_routes.routes(Recovery(identity, landing_page, self.now)),
+            account_routes.photo_routes(Avatars(profiles, self.images, storage)),
+            deletion_routes.routes(self.account_deletion, self.receipts),
+            export_routes.routes(Export(ExportStore(database), profiles, storage, self.now)),
+            referral_routes.routes(self.referrals),
+            user_routes.routes(Users(UserStore(database))),
+            device_routes.routes(DeviceStore(database)),
+            recipe_routes.routes(recipes),
+            saving_routes.routes(Saving(SavingStore(database), recipes, self.quotas, self.xp)),
+            rating_routes.routes(Ratings(RatingStore(database), recipes)),
+            photo_routes.routes(self.completion_photos),
+            ingredient_routes.routes(self.ingredients),
+            nutrition_routes.routes(self.smart_nutrition, self.nutrition),
+            generation_routes.routes(
+                self.generation, Tellers(self.notifier, self.replies, self.metrics)
+            ),
+            scan_routes.routes(self.scans),
+            box_routes.routes(
+                MysteryBoxes(BoxStore(database), Gifts(self.ledger), self.xp, secrets.randbelow),
+                self.replies,
+            ),
+            subscription_routes.routes(
+                self.catalogue,
+                self.entitlements,
+                Features(self.catalogue, self.entitlements, self.quotas),
+            ),
+            checkout_routes.routes(self.checkout, self.plans),
+            *app_store_routes.routes(self.purchases, self.store_webhooks),
+            creator_routes.routes(
+                self.links,
+                self.revenue,
+                self.payouts,
+                self.tips,
+                self.stripe_accounts,
+                self.entitlements,
+                website=config.server.base_url,
+            ),
+            reconciliation_routes.routes(
+                self.reconciliation,
+                self.user_reconciliation,
+                Operators(config.reconciliation.operations_api_key),
+            ),
+            webhook_routes.routes(
+                self.stripe_inbox,
+                webhook_routes.Endpoint(stripe_secrets, self.now),
+                webhook_routes.Endpoint(connect_secrets, self.now),
+            ),
+        ]
+
+    def events(self) -> list[Events]:
+        """The socket events of all features."""
+        settings = self.config.realtime
+        return [
+            cooking_events.events(self.cooking, self.attendance, settings),
+            presence_events.events(self.presence, self.now),
+            feed_events.events(self.feed, settings),
+        ]
+
+    def background_tasks(self) -> list[Task]:
+        """The tasks that run beside the requests, until the program drains."""
+        clients, config = self.clients, self.config
+        daily = Daily(self.reconciliation, config.reconciliation.at, self.now)
+        at_start = [clients.identity, *([clients.stripe] if clients.stripe else [])]
+        tasks = [
+            Task("health checks", self.health.run),
+            Task("announce readiness", ReadyAnnouncement(self.health, config.server.pm2_channel)),
+            Task("warm up", partial(warm_up, at_start, [clients.openai])),
+            Task("retention", self.retention.run),
+            Task("external checks", self.external_checks.run),
+            Task("account deletions", self.account_deletion.run),
+            Task("reconciliation", daily.run),
+            Task("store notifications", self.store_webhooks.inbox.run),
+            Task("acknowledgements", self.acknowledging.run),
+            Task("charge reversals", self.charge_reversals.run),
+            Task(
+                "account watch",
+                AccountWatch(self.realtime.hub, self.database, self.account_states).run,
+            ),
+            Task("admission", self.admission.run),
+        ]
+        if clients.push:
+            tasks.append(Task("push schedule", self.push_schedule.run))
+            tasks.append(Task("push notifications", self.push_sender.run))
+        if clients.stripe is not None:
+            tasks.append(Task("creator payouts", self.payouts.run))
+        for name, component in (
+            ("stripe webhooks", self.stripe_inbox),
+            ("missed events of stripe", self.missed_events),
+            ("superseded subscriptions", self.superseded),
+        ):
+            if component is not None:
+                tasks.append(Task(name, component.run))
+        if config.realtime.enabled:  # without sockets, no participant of a session is present
+            tasks.append(Task("cooking attendance", self.attendance.run))
+        return tasks
