@@ -48,7 +48,7 @@ from cookcam.identity.guards import signed_in
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
-from cookcam.sandbox.stripe.post import signature
+from cookcam.sandbox.stripe.outbox import signature
 from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user, open_client, open_project
 from tests.support.postgres import as_owner

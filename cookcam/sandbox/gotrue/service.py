@@ -93,7 +93,7 @@ class Auth:
         return row
 
     async def sign_in(self, email: str, password: str) -> dict[str, Any]:
-        """The password grant. Whether the address is confirmed is told after the password."""
+        """The password grant. The password is checked before the confirmation of the address."""
         email = email.strip().lower()
         row = await self.store.run(lambda rows: rows.user_by_email(email))
         if row is not None and row.banned:

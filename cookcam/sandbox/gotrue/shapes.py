@@ -79,7 +79,7 @@ def decoy_json(row: UserRow) -> dict[str, Any]:
 
 
 def access_claims(row: UserRow, session: SessionRow, issuer: str, lifetime: int) -> dict[str, Any]:
-    """The claims of an access token of a session (`spec/database.md` §5.2)."""
+    """The claims of an access token of a session."""
     return {
         **basic_claims(row.id, issuer, lifetime),
         "email": row.email or "",

@@ -1,6 +1,6 @@
-"""The stand-in's rows: people in `auth.users`, sessions and refresh tokens in schema `sandbox`.
+"""The fake's rows: people in `auth.users`, sessions and refresh tokens in schema `sandbox`.
 
-psycopg in worker threads, with connections of its own: the stand-in shares nothing with the
+psycopg in worker threads, with connections of its own: the fake shares nothing with the
 program it stands beside, so neither can starve or break the other.
 """
 

@@ -37,7 +37,7 @@ class Bucket:
 
 @frozen
 class About:
-    """What is known of an object besides its content."""
+    """The metadata of an object."""
 
     id: str
     key: str

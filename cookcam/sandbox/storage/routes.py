@@ -1,4 +1,4 @@
-"""The HTTP face of the stand-in: paths, keys and bodies of Supabase Storage behind the gateway."""
+"""The HTTP face of the fake: paths, keys and bodies of Supabase Storage behind the gateway."""
 
 from __future__ import annotations
 
