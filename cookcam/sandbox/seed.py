@@ -85,20 +85,20 @@ class DemoUser:
 
 
 async def seed(gotrue: Gotrue, owner_url: str) -> list[DemoUser]:
-    """Puts in what is missing and returns the demo people. `owner_url` owns the schema."""
+    """Insert what is missing and return the demo users. `owner_url` owns the schema."""
     demo: dict[str, Any] = orjson.loads(files("cookcam.sandbox").joinpath("demo.json").read_bytes())
-    people = [
+    users = [
         DemoUser(user["email"], user["password"], user["name"], user.get("role"))
         for user in demo["users"]
     ]
-    for person in people:
+    for user in users:
         try:
-            await gotrue.create_user(person.email, person.password, person.name, person.role)
+            await gotrue.create_user(user.email, user.password, user.name, user.role)
         except AuthFault as fault:
             if fault.code != "email_exists":
                 raise
     await trio.to_thread.run_sync(_put_in_once, owner_url, demo)
-    return people
+    return users
 
 
 def _put_in_once(owner_url: str, demo: dict[str, Any]) -> None:

@@ -87,7 +87,7 @@ class FakeAppStore(StoreServer):
         }
 
     def signed_transaction(self, purchase: Purchase, authority: Authority | None = None) -> str:
-        """What StoreKit 2 gives the app."""
+        """The signed transaction that the app gets from StoreKit 2."""
         return (authority or self.authority).sign(purchase.transaction_info(self.now))
 
     async def buy(
@@ -121,7 +121,7 @@ class FakeAppStore(StoreServer):
         return purchase
 
     async def renew(self, purchase: Purchase) -> None:
-        """At the end of the period; of a failed one it is the recovery."""
+        """Renew at the end of the period, or recover a failed payment."""
         recovered = purchase.status in (BILLING_RETRY, GRACE)
         self._renewed(purchase)
         await self.notify(purchase, "DID_RENEW", "BILLING_RECOVERY" if recovered else None)
@@ -169,7 +169,7 @@ class FakeAppStore(StoreServer):
         periods_ago: int = 0,
         percent: int | None = None,
     ) -> None:
-        """Apple gives the money of a transaction back, of the newest if not said otherwise; or
+        """Apple refunds a transaction, the newest by default; or
         takes a shared one (REVOKE). Of `percent` it is a part."""
         self.pass_time()
         part = None if percent is None else percent * 1000

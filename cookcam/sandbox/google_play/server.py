@@ -43,7 +43,7 @@ class Behaviour(HttpFaults):
 
 @define(eq=False)
 class Order:
-    """One payment. What is `returned` went back to the buyer; Google keeps `fee_percent` of it."""
+    """One payment. `returned_cents` were refunded; Google's fee is `fee_percent` of the rest."""
 
     id: str
     token: str = field(repr=False)
@@ -55,7 +55,7 @@ class Order:
     returned_cents: int = 0
     fee_percent: int = 15
 
-    def give_back(self, percent: int = 100) -> None:
+    def refund(self, percent: int = 100) -> None:
         self.returned_cents = self.total_cents * percent // 100
         self.state = "REFUNDED" if percent == 100 else "PARTIALLY_REFUNDED"
 
@@ -88,7 +88,7 @@ class Order:
 
 @define(eq=False)
 class Purchase:
-    """One purchase token and what Google knows of it."""
+    """One purchase token and the state of its subscription."""
 
     token: str = field(repr=False)
     product_id: str
@@ -171,7 +171,7 @@ class FakeGooglePlay(StoreServer):
 
     @property
     def service_account(self) -> str:
-        """What `GOOGLE_SERVICE_ACCOUNT_KEY` has to be."""
+        """The value of `GOOGLE_SERVICE_ACCOUNT_KEY`."""
         return self.keys.service_account(f"{self.url}/token")
 
     @property
@@ -219,18 +219,18 @@ class FakeGooglePlay(StoreServer):
         return purchase
 
     async def pay(self, purchase: Purchase) -> None:
-        """A pending purchase is paid for."""
+        """Pay for a pending purchase."""
         purchase.state, purchase.expires_at = "ACTIVE", self.now + period_of(purchase.product_id)
         self._charge(purchase)
         await self.notify(purchase, PURCHASED)
 
     async def drop(self, purchase: Purchase) -> None:
-        """A pending purchase is given up."""
+        """Cancel a pending purchase."""
         purchase.state = "PENDING_PURCHASE_CANCELED"
         await self.notify(purchase, PENDING_CANCELED)
 
     async def renew(self, purchase: Purchase) -> None:
-        """At the end of the period; of a failed one it is the recovery."""
+        """Renew at the end of the period, or recover a failed payment."""
         failed = purchase.state in ("IN_GRACE_PERIOD", "ON_HOLD")
         self.reach(purchase.expires_at)
         purchase.state, purchase.trial = "ACTIVE", False
@@ -240,7 +240,7 @@ class FakeGooglePlay(StoreServer):
         await self.notify(purchase, RECOVERED if failed else RENEWED)
 
     async def fail_payment(self, purchase: Purchase) -> None:
-        """A period of grace begins, and access goes on in it."""
+        """Begin the grace period, in which access continues."""
         self.reach(purchase.expires_at)
         purchase.state, purchase.expires_at = "IN_GRACE_PERIOD", self.now + GRACE_PERIOD
         await self.notify(purchase, IN_GRACE)
@@ -269,9 +269,9 @@ class FakeGooglePlay(StoreServer):
         await self.notify(purchase, EXPIRED)
 
     async def revoke(self, purchase: Purchase, *, percent: int = 100) -> None:
-        """Google gives the money back, or that part, and ends the subscription at once."""
+        """Refund `percent` of the newest order and end the subscription at once."""
         purchase.state, purchase.renews, purchase.expires_at = "EXPIRED", False, self.now
-        self.orders[purchase.newest_order].give_back(percent)
+        self.orders[purchase.newest_order].refund(percent)
         await self.notify(purchase, REVOKED)
 
     async def void(self, purchase: Purchase, *, order_id: str | None = None) -> None:
@@ -280,7 +280,7 @@ class FakeGooglePlay(StoreServer):
         if order_id in (None, purchase.newest_order):
             purchase.state, purchase.renews, purchase.expires_at = "EXPIRED", False, self.now
         order = self.orders[order_id or purchase.newest_order]
-        order.give_back()
+        order.refund()
         notification = {"purchaseToken": purchase.token, "orderId": order.id, "productType": 1}
         await self.push({"voidedPurchaseNotification": notification})
 
@@ -294,7 +294,7 @@ class FakeGooglePlay(StoreServer):
         await self.push({"subscriptionNotification": notification})
 
     def envelope(self, notification: dict[str, Any], package: str = PACKAGE) -> dict[str, Any]:
-        """What Pub/Sub posts."""
+        """The body of a Pub/Sub push."""
         now = str(int(self.now.timestamp() * 1000))
         data = {"version": "1.0", "packageName": package, "eventTimeMillis": now, **notification}
         message = {

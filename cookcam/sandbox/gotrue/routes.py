@@ -157,7 +157,7 @@ def _grants(app: QuartTrio, auth: Auth) -> None:
 
     @app.get("/auth/v1/verify")
     async def follow_link() -> Response:
-        """What the link of a mail opens: back to the app, with a session or with an error."""
+        """Follow the link of a mail: redirects to the app with a session or an error."""
         try:
             found = await auth.verify(request.args.get("token", ""))
         except faults.AuthFault as fault:

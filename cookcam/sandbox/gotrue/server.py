@@ -33,7 +33,7 @@ class User:
 
 @frozen
 class Tokens:
-    """A session of a person."""
+    """A user's session."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -55,7 +55,7 @@ class Gotrue:
 
     @property
     def mails(self) -> list[Mail]:
-        """What it would have sent, oldest first."""
+        """The mails it would have sent, oldest first."""
         return self._auth.mails
 
     def issue_token(self, user: User | UUID | str, **claims: Any) -> str:
@@ -81,7 +81,7 @@ class Gotrue:
     async def create_user(
         self, email: str, password: str, name: str, role: str | None = None
     ) -> User:
-        """A confirmed person; `role="admin"` makes an administrator (`app_metadata.role`).
+        """A confirmed user; `role="admin"` makes an administrator (`app_metadata.role`).
 
         Raises AuthFault when the address is taken.
         """

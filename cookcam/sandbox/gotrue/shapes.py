@@ -60,7 +60,7 @@ def pending_json(row: UserRow) -> dict[str, Any]:
 
 
 def decoy_json(row: UserRow) -> dict[str, Any]:
-    """What a sign-up for a taken address gets while confirmation is on: nothing of the row."""
+    """The response to a sign-up with a taken address while confirmation is on."""
     now = datetime.now(UTC)
     return {
         "id": str(uuid4()),

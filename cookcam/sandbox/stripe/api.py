@@ -51,7 +51,7 @@ LISTED = {
 
 @define(eq=False)
 class Api:
-    """`address` is where the fake listens, for the pages it sends people to."""
+    """`address` is where the fake listens, for the URLs of its hosted pages."""
 
     state: StripeState
     billing: Billing

@@ -85,7 +85,7 @@ class Behaviour:
     billing: Billing = field(factory=Billing)
 
     def take_fault(self, path: str) -> Fault | None:
-        """What has to go wrong now, counted down."""
+        """The fault of the current request; counts it down."""
         fault = self.fault
         if fault is None or not path.startswith(fault.path):
             return None

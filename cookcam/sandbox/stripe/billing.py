@@ -1,4 +1,4 @@
-"""Subscriptions, invoices and time: what Stripe Billing does by itself.
+"""Subscriptions, invoices and time: what Stripe Billing does on its own.
 
 Source: Stripe's pages on how subscriptions work, their life cycle, prorations, schedules, smart
 retries and test clocks.
@@ -154,7 +154,7 @@ class Billing:
         state.emit("checkout.session.completed", session)
 
     def settle_session(self, session: Body, succeeded: bool) -> None:
-        """What the bank says days after a payment of the slow kind."""
+        """Settle a delayed payment of a session."""
         if session["status"] != "complete" or session["payment_status"] != "unpaid":
             raise invalid("No payment of this Checkout Session is pending.", "session")
         subscription = self.state.subscription(session["subscription"])

@@ -46,7 +46,7 @@ def missing(kind: str, object_id: str) -> ApiFault:
 
 
 def declined(card: str) -> ApiFault:
-    """What a card of that setting answers; `cookcam.sandbox.stripe.behaviour.Card`."""
+    """The decline of a card; see `cookcam.sandbox.stripe.behaviour.Card`."""
     if card == "insufficient_funds":
         message = "Your card has insufficient funds."
         return ApiFault(402, "card_error", message, "card_declined", None, "insufficient_funds")

@@ -1,4 +1,4 @@
-"""The pages Stripe shows to people: paying, managing a subscription, onboarding."""
+"""Stripe's hosted pages: checkout, customer portal, onboarding."""
 
 from __future__ import annotations
 
