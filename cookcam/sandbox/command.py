@@ -1,4 +1,4 @@
-"""`cookcam sandbox`: runs the sandbox until it is told to stop."""
+"""`cookcam sandbox`: runs the sandbox until it is stopped."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ def _read_input() -> bytes:
 def _described(sandbox: Sandbox) -> list[str]:
     return [
         f"PostgreSQL      {sandbox.postgres.data}, {len(sandbox.migrated)} migrations applied",
-        f"Supabase Auth   {sandbox.gotrue.url} (stand-in)",
-        f"OpenAI          {sandbox.openai.url} (stand-in)",
-        f"USDA            {sandbox.usda.url} (stand-in)",
+        f"Supabase Auth   {sandbox.gotrue.url} (fake)",
+        f"OpenAI          {sandbox.openai.url} (fake)",
+        f"USDA            {sandbox.usda.url} (fake)",
         f"demo users      {', '.join(user.email for user in sandbox.users)}",
         f"settings        cookcam serve --env-file {sandbox.home / 'sandbox.env'}",
     ]

@@ -131,7 +131,7 @@ class _ChildSandbox:
     stopping: bool = False
 
     def watch(self, say: Callable[[str], None]) -> None:
-        """Drain the server when the sandbox ends first: nothing it needs is there any more."""
+        """Drain the server when the sandbox ends first: the server depends on it."""
         status = self.process.wait()
         if not self.stopping:
             self.ended_early = True

@@ -1,5 +1,5 @@
-"""What stops the sandbox from starting, in words for the person who started it."""
+"""The error that keeps the sandbox from starting."""
 
 
 class SandboxError(Exception):
-    """One line that says what is wrong and what to do."""
+    """The message is one line for the user: what is wrong and what to do."""

@@ -59,7 +59,7 @@ class Postgres:
         return cls(**paths, system_user=announced["system_user"])
 
     def as_announcement(self) -> dict[str, str | None]:
-        """What `sandbox.json` tells about the server."""
+        """The server's entry in `sandbox.json`."""
         paths = {"data": self.data, "sockets": self.sockets, "binaries": self.binaries}
         return {name: str(path) for name, path in paths.items()} | {"system_user": self.system_user}
 

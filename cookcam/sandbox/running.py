@@ -46,7 +46,7 @@ WEBHOOKS = "/api/v1/subscription/webhook"
 
 @frozen
 class Sandbox:
-    """What runs, and what the server needs to know to use it."""
+    """The running servers and the settings that connect CookCam to them."""
 
     home: Path
     base_url: str

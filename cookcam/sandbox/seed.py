@@ -1,7 +1,7 @@
-"""The demo: people with known passwords, a small food catalogue, a dozen recipes.
+"""The demo: accounts with published passwords, a small food catalogue, a dozen recipes.
 
-The people are made whenever one is missing, so that what the banner says is true. The catalogue and
-the recipes are put in once: what somebody deletes stays deleted.
+Accounts that are missing are created at each start. The catalogue and the recipes are inserted
+once: what is deleted stays deleted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ values (%(name)s, %(category)s, %(fdc_id)s, %(calories_per_100g)s, %(protein_g_p
 on conflict do nothing
 """
 
-# The foods the stand-in for USDA knows, as `cookcam usda import` would write them.
+# The foods the fake of USDA knows, as `cookcam usda import` would write them.
 _FOOD = """
 insert into public.ingredients (
   name, category, fdc_id, usda_data_type, searchable_text, usda_sync_date,
@@ -85,20 +85,20 @@ class DemoUser:
 
 
 async def seed(gotrue: Gotrue, owner_url: str) -> list[DemoUser]:
-    """Puts in what is missing and returns the demo people. `owner_url` owns the schema."""
+    """Insert what is missing and return the demo users. `owner_url` owns the schema."""
     demo: dict[str, Any] = orjson.loads(files("cookcam.sandbox").joinpath("demo.json").read_bytes())
-    people = [
+    users = [
         DemoUser(user["email"], user["password"], user["name"], user.get("role"))
         for user in demo["users"]
     ]
-    for person in people:
+    for user in users:
         try:
-            await gotrue.create_user(person.email, person.password, person.name, person.role)
+            await gotrue.create_user(user.email, user.password, user.name, user.role)
         except AuthFault as fault:
             if fault.code != "email_exists":
                 raise
     await trio.to_thread.run_sync(_put_in_once, owner_url, demo)
-    return people
+    return users
 
 
 def _put_in_once(owner_url: str, demo: dict[str, Any]) -> None:

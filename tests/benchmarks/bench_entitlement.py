@@ -34,7 +34,7 @@ from cookcam.sandbox.app_store import FakeAppStore, open_apple
 from cookcam.sandbox.google_play import FakeGooglePlay, open_google_play
 from cookcam.sandbox.gotrue import Gotrue
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
-from cookcam.sandbox.stripe.post import signature
+from cookcam.sandbox.stripe.outbox import signature
 from tests.benchmarks.bench_webhooks import SECRET, percentile
 from tests.identity.project import open_project
 from tests.support.ports import free_ports

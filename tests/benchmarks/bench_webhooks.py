@@ -45,7 +45,7 @@ from cookcam.config.readers import Secret
 from cookcam.integrations.stripe import Stripe
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.behaviour import DAY
-from cookcam.sandbox.stripe.post import signature
+from cookcam.sandbox.stripe.outbox import signature
 from tests.identity.project import open_project
 from tests.support.lean_http import LeanConnection, request_bytes
 from tests.support.ports import free_ports

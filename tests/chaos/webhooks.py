@@ -38,7 +38,7 @@ from cookcam.integrations.stripe import Stripe
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.behaviour import CARDS, DAY
 from cookcam.sandbox.stripe.faults import ApiFault
-from cookcam.sandbox.stripe.post import signature
+from cookcam.sandbox.stripe.outbox import signature
 from tests.identity.project import open_project
 from tests.support.ports import free_ports
 from tests.support.postgres import TEMPLATE, as_owner, start_cluster

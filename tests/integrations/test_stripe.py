@@ -20,7 +20,7 @@ from cookcam.integrations.stripe import (
 from cookcam.integrations.stripe.accounts import Transfer
 from cookcam.integrations.stripe.charges import Charge, PaymentIntent, Refund
 from cookcam.sandbox.stripe import DAY, FakeStripe, open_stripe
-from cookcam.sandbox.stripe.post import Endpoint
+from cookcam.sandbox.stripe.outbox import Endpoint
 from tests.integrations.stripe_conversations import ANN, checkout, open_client, subscribed
 from tests.support.ports import free_ports
 
@@ -297,10 +297,10 @@ async def test_undelivered_events_are_listed(client, fake):
     assert (await client.list_undelivered_events()).items == []
     [port] = free_ports(1)
     fake.behaviour.mail.retries = []
-    fake.post.endpoints.append(Endpoint(f"http://127.0.0.1:{port}/", ["whsec"]))
+    fake.outbox.endpoints.append(Endpoint(f"http://127.0.0.1:{port}/", ["whsec"]))
     before = len(fake.events)
     fake.advance(32 * DAY)
-    await fake.post.quiet()
+    await fake.outbox.quiet()
     first = await client.list_undelivered_events(limit=2)
     rest = await client.list_undelivered_events(starting_after=first.next_after)
     ids = [event.id for event in (*first.items, *rest.items)]

@@ -1,4 +1,4 @@
-"""The stand-in for Supabase Auth, and real clients of it."""
+"""The fake Supabase Auth, and real clients of it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def gotrue(database_url: str) -> AsyncIterator[Gotrue]:
 
 @pytest.fixture
 def address() -> str:
-    """An e-mail address nobody else has."""
+    """A unique e-mail address."""
     return f"{uuid4().hex}@cookcam.example"
 
 
@@ -61,7 +61,7 @@ async def admin(gotrue: Gotrue) -> AsyncIterator[AsyncGoTrueClient]:
 
 @pytest.fixture
 async def http(gotrue: Gotrue) -> AsyncIterator[httpx.AsyncClient]:
-    """Bare HTTP to the stand-in, with the public key and an older client's API version."""
+    """Bare HTTP to the fake, with the public key and an older client's API version."""
     headers = {"apikey": gotrue.anon_key}
     async with bare_http(base_url=gotrue.url, headers=headers) as made:
         yield made

@@ -1,4 +1,4 @@
-"""`cookcam dev` without the server: how it holds its sandbox, and what the server is given."""
+"""`cookcam dev` without the server: its sandbox, and the settings that the server gets."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def alive(home: Path) -> bool:
 
 
 def test_the_server_gets_the_sandbox_under_the_environment(home: Path):
-    said: list[str] = []
-    given: dict[str, str] = {}
+    lines: list[str] = []
+    settings: dict[str, str] = {}
 
     def serve(values: Mapping[str, str], on_started: Callable[[], None]) -> int:
-        given.update(values)
+        settings.update(values)
         assert alive(home)
-        assert "Sourdough-1" not in "\n".join(said)  # nobody can log in before the server accepts
+        assert "Sourdough-1" not in "\n".join(lines)  # printed once the server accepts connections
         on_started()
         return 7
 
@@ -46,16 +46,16 @@ def test_the_server_gets_the_sandbox_under_the_environment(home: Path):
         "DATABASE_URL": "postgresql://production/cookcam",
         "PORT": "1",
     }
-    assert run_dev(home, "127.0.0.1", 0, environ, serve=serve, say=said.append) == 7
+    assert run_dev(home, "127.0.0.1", 0, environ, serve=serve, say=lines.append) == 7
     assert not alive(home)
-    config = load(given)
+    config = load(settings)
     assert config.environment == "test"
     assert config.observability.log_level == "debug"
     assert config.providers.openai_api_key.reveal() == "sk-mine"
     assert config.providers.openai_base_url.startswith("http://127.0.0.1:")
     assert "cookcam_app" in config.database.url.reveal()
     assert config.server.port not in (0, 1)
-    shown = "\n".join(said)
+    shown = "\n".join(lines)
     assert f"http://127.0.0.1:{config.server.port}/api-docs" in shown
     assert "Sourdough-1" in shown
 
@@ -65,8 +65,8 @@ def test_the_real_openai_takes_a_key_and_an_address():
     real = {"OPENAI_API_KEY": "sk-mine", "OPENAI_BASE_URL": "https://api.openai.com/v1"}
     assert settings_of_server(sandbox, real) == real
     for name in real:
-        given = settings_of_server(sandbox, {name: real[name]})
-        assert given["OPENAI_BASE_URL"] == sandbox["OPENAI_BASE_URL"]
+        settings = settings_of_server(sandbox, {name: real[name]})
+        assert settings["OPENAI_BASE_URL"] == sandbox["OPENAI_BASE_URL"]
 
 
 def test_the_sandbox_stops_when_serving_fails(home: Path):
@@ -78,7 +78,9 @@ def test_the_sandbox_stops_when_serving_fails(home: Path):
     assert not alive(home)
 
 
-def test_a_sandbox_that_does_not_start_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+def test_a_sandbox_that_does_not_start_is_an_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
     (tmp_path / "file").write_text("")
     with pytest.raises(SandboxError, match="the sandbox did not start"):
         run_dev(
@@ -92,7 +94,7 @@ def test_a_sandbox_that_does_not_start_is_told(tmp_path: Path, capfd: pytest.Cap
     assert "cannot be used: Not a directory" in capfd.readouterr().err
 
 
-def test_the_sandbox_stops_when_its_holder_is_killed(home: Path):
+def test_the_sandbox_stops_when_its_parent_is_killed(home: Path):
     program = (
         "import sys, time\n"
         "from pathlib import Path\n"
@@ -138,17 +140,17 @@ def test_the_banner_has_lines_that_can_be_copied():
 def test_a_taken_port_is_reported_before_anything_starts(home: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said: list[str] = []
+        lines: list[str] = []
         with pytest.raises(SandboxError, match=f"port {port} is in use.*PORT={port + 1} make run"):
-            run_dev(home, "127.0.0.1", port, {}, serve=lambda *_: 0, say=said.append)
-    assert said == []
+            run_dev(home, "127.0.0.1", port, {}, serve=lambda *_: 0, say=lines.append)
+    assert lines == []
     assert not alive(home)
 
 
 def test_a_sandbox_that_is_killed_ends_the_server_and_its_postgresql(home: Path):
     ended = threading.Event()
     previous = signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    said: list[str] = []
+    lines: list[str] = []
 
     def serve(values: Mapping[str, str], on_started: Callable[[], None]) -> int:
         os.kill(json.loads((home / "sandbox.json").read_text())["pid"], signal.SIGKILL)
@@ -156,23 +158,23 @@ def test_a_sandbox_that_is_killed_ends_the_server_and_its_postgresql(home: Path)
         return 0
 
     try:
-        assert run_dev(home, "127.0.0.1", 0, {}, serve=serve, say=said.append) == 1
+        assert run_dev(home, "127.0.0.1", 0, {}, serve=serve, say=lines.append) == 1
     finally:
         signal.signal(signal.SIGTERM, previous)
-    assert "the sandbox ended unexpectedly (status -9): stopping the server" in said
+    assert "the sandbox ended unexpectedly (status -9): stopping the server" in lines
     assert not (home / "postgres" / "postmaster.pid").exists()
 
 
 def test_other_devices_get_addresses_they_can_reach(home: Path):
-    said: list[str] = []
+    lines: list[str] = []
 
     def serve(values: Mapping[str, str], on_started: Callable[[], None]) -> int:
         on_started()
         host = values["SUPABASE_URL"].removeprefix("http://").rpartition(":")[0]
         assert values["API_BASE_URL"].startswith(f"http://{host}:")
-        assert f"{host}:" in "\n".join(said)
+        assert f"{host}:" in "\n".join(lines)
         assert values["STRIPE_API_BASE"].startswith(f"http://{host}:")
         assert host == reachable_host("0.0.0.0")
         return 0
 
-    assert run_dev(home, "0.0.0.0", 0, {}, serve=serve, say=said.append) == 0
+    assert run_dev(home, "0.0.0.0", 0, {}, serve=serve, say=lines.append) == 0

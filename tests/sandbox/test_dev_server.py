@@ -16,7 +16,7 @@ from tests.support.commands import start
 pytestmark = pytest.mark.xdist_group("sandbox-process")
 
 
-def test_the_first_minutes_of_a_newcomer_and_the_end(home: Path, tmp_path: Path):
+def test_first_use_and_shutdown(home: Path, tmp_path: Path):
     dev = start(
         "dev",
         "--port",

@@ -1,4 +1,4 @@
-"""The stand-in for Supabase Auth, as the real client library sees it."""
+"""The fake Supabase Auth, as the real client library sees it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ async def signed_up(client: AsyncGoTrueClient, address: str, name: str = "Ann") 
     return response.session
 
 
-async def refused(call: object) -> tuple[int, str | None, str]:
-    """Status, code and words of a refusal."""
+async def error_of(call: object) -> tuple[int, str | None, str]:
+    """Status, code and message of an error."""
     with pytest.raises(AuthApiError) as caught:
         await call  # type: ignore[misc]
     return caught.value.status, caught.value.code, caught.value.message
@@ -105,16 +105,16 @@ async def test_a_wrong_password_and_an_unknown_address_look_the_same(
     wrong = client.sign_in_with_password({"email": address, "password": "Wrong-1-again"})
     unknown = client.sign_in_with_password({"email": "x" + address, "password": PASSWORD})
     expected = (400, "invalid_credentials", "Invalid login credentials")
-    assert await refused(wrong) == await refused(unknown) == expected
+    assert await error_of(wrong) == await error_of(unknown) == expected
 
 
 async def test_an_address_signs_up_once(client: AsyncGoTrueClient, address: str):
     await signed_up(client, address)
     again = client.sign_up({"email": address, "password": PASSWORD})
-    assert await refused(again) == (422, "user_already_exists", "User already registered")
+    assert await error_of(again) == (422, "user_already_exists", "User already registered")
 
 
-async def test_sign_ups_at_once_make_one_person(gotrue: Gotrue, address: str):
+async def test_concurrent_sign_ups_create_one_user(gotrue: Gotrue, address: str):
     results: list[str] = []
 
     async def sign_up() -> None:
@@ -131,8 +131,8 @@ async def test_sign_ups_at_once_make_one_person(gotrue: Gotrue, address: str):
     assert sorted(results) == ["made", *["user_already_exists"] * 4]
 
 
-async def test_bad_sign_ups_are_refused(client: AsyncGoTrueClient, address: str):
-    assert await refused(client.sign_up({"email": "nobody", "password": PASSWORD})) == (
+async def test_invalid_sign_ups_are_rejected(client: AsyncGoTrueClient, address: str):
+    assert await error_of(client.sign_up({"email": "nobody", "password": PASSWORD})) == (
         400,
         "validation_failed",
         "Unable to validate email address: invalid format",
@@ -141,8 +141,8 @@ async def test_bad_sign_ups_are_refused(client: AsyncGoTrueClient, address: str)
         await client.sign_up({"email": address, "password": "short"})
     assert (weak.value.status, weak.value.reasons) == (422, ["length"])
     too_long = client.sign_up({"email": address, "password": "x" * 73})
-    assert (await refused(too_long))[:2] == (400, "validation_failed")
-    assert (await refused(client.sign_in_anonymously()))[1] == "anonymous_provider_disabled"
+    assert (await error_of(too_long))[:2] == (400, "validation_failed")
+    assert (await error_of(client.sign_in_anonymously()))[1] == "anonymous_provider_disabled"
 
 
 async def test_confirmation_makes_a_user_without_a_session(
@@ -155,19 +155,19 @@ async def test_confirmation_makes_a_user_without_a_session(
     assert made.user is not None
     assert made.user.email_confirmed_at is None
     assert made.user.confirmation_sent_at is not None
-    assert (await refused(client.sign_in_with_password(credentials)))[1] == "email_not_confirmed"
+    assert (await error_of(client.sign_in_with_password(credentials)))[1] == "email_not_confirmed"
     wrong = client.sign_in_with_password({"email": address, "password": "Wrong-1-again"})
-    assert (await refused(wrong))[1] == "invalid_credentials"
+    assert (await error_of(wrong))[1] == "invalid_credentials"
 
 
 async def test_confirmation_hides_that_an_address_is_taken(
     client: AsyncGoTrueClient, gotrue: Gotrue, address: str
 ):
-    known = await signed_up(client, address)
+    existing = await signed_up(client, address)
     gotrue.behaviour.confirm_email = True
     response = await client.sign_up({"email": address, "password": PASSWORD})
     assert response.user is not None
-    assert response.user.id != known.user.id
+    assert response.user.id != existing.user.id
     assert response.user.identities == []
 
 
@@ -179,18 +179,16 @@ async def test_the_user_of_a_token(client: AsyncGoTrueClient, address: str):
     assert response.user.user_metadata == {"name": "Ann"}
 
 
-async def test_tokens_that_speak_for_nobody(
-    client: AsyncGoTrueClient, gotrue: Gotrue, address: str
-):
+async def test_invalid_tokens_are_rejected(client: AsyncGoTrueClient, gotrue: Gotrue, address: str):
     user = await gotrue.create_user(address, PASSWORD, "Ann")
     expired = gotrue.issue_token(user, exp=int(time.time()) - 1)
-    assert (await refused(client.get_user(expired)))[:2] == (403, "bad_jwt")
-    assert (await refused(client.get_user("not.a.token")))[:2] == (403, "bad_jwt")
+    assert (await error_of(client.get_user(expired)))[:2] == (403, "bad_jwt")
+    assert (await error_of(client.get_user("not.a.token")))[:2] == (403, "bad_jwt")
     stranger = gotrue.issue_token(uuid4())
-    assert (await refused(client.get_user(stranger)))[:2] == (403, "user_not_found")
+    assert (await error_of(client.get_user(stranger)))[:2] == (403, "user_not_found")
     no_session = gotrue.issue_token(user)
-    assert (await refused(client.get_user(no_session)))[:2] == (403, "session_not_found")
-    assert (await refused(client.get_user(gotrue.anon_key)))[:2] == (403, "bad_jwt")
+    assert (await error_of(client.get_user(no_session)))[:2] == (403, "session_not_found")
+    assert (await error_of(client.get_user(gotrue.anon_key)))[:2] == (403, "bad_jwt")
 
 
 async def test_a_refresh_token_is_exchanged_for_the_next(client: AsyncGoTrueClient, address: str):
@@ -205,7 +203,7 @@ async def test_a_refresh_token_is_exchanged_for_the_next(client: AsyncGoTrueClie
     assert third.user.id == first.user.id
 
 
-async def test_a_lost_answer_is_given_again(
+async def test_a_refresh_can_be_repeated_after_a_lost_response(
     client: AsyncGoTrueClient, gotrue: Gotrue, address: str
 ):
     gotrue.behaviour.reuse_interval = 0
@@ -227,11 +225,11 @@ async def test_a_stolen_refresh_token_ends_the_session(
     third = (await client.refresh_session(second.refresh_token)).session
     assert third is not None
     used = (400, "refresh_token_already_used", "Invalid Refresh Token: Already Used")
-    assert await refused(client.refresh_session(first.refresh_token)) == used
-    assert await refused(client.refresh_session(third.refresh_token)) == used
+    assert await error_of(client.refresh_session(first.refresh_token)) == used
+    assert await error_of(client.refresh_session(third.refresh_token)) == used
 
 
-async def test_reuse_within_the_interval_is_forgiven(client: AsyncGoTrueClient, address: str):
+async def test_reuse_within_the_interval_is_allowed(client: AsyncGoTrueClient, address: str):
     first = await signed_up(client, address)
     second = (await client.refresh_session(first.refresh_token)).session
     assert second is not None
@@ -243,23 +241,23 @@ async def test_reuse_within_the_interval_is_forgiven(client: AsyncGoTrueClient, 
 async def test_parallel_refreshes_all_end_with_a_good_session(gotrue: Gotrue, address: str):
     user = await gotrue.create_user(address, PASSWORD, "Ann")
     tokens = await gotrue.sign_in(user)
-    given: list[str] = []
+    successors: list[str] = []
 
     async def refresh() -> None:
         async with client_of(gotrue, gotrue.anon_key) as own:
             session = (await own.refresh_session(tokens.refresh_token)).session
             assert session is not None
-            given.append(session.refresh_token)
+            successors.append(session.refresh_token)
 
     async with trio.open_nursery() as nursery:
         for _ in range(4):
             nursery.start_soon(refresh)
-    assert len(given) == 4
-    assert len(set(given)) == 1
+    assert len(successors) == 4
+    assert len(set(successors)) == 1
 
 
 async def test_an_unknown_refresh_token(client: AsyncGoTrueClient):
-    assert await refused(client.refresh_session("nonsense")) == (
+    assert await error_of(client.refresh_session("nonsense")) == (
         400,
         "refresh_token_not_found",
         "Invalid Refresh Token: Refresh Token Not Found",
@@ -280,9 +278,9 @@ async def test_logout_ends_the_sessions_of_its_scope(
         await client.refresh_session(tokens[name].refresh_token)
     for name in set(tokens) - left:
         ended = client.get_user(tokens[name].access_token)
-        assert (await refused(ended))[:2] == (403, "session_not_found")
+        assert (await error_of(ended))[:2] == (403, "session_not_found")
         unusable = client.refresh_session(tokens[name].refresh_token)
-        assert (await refused(unusable))[1] == "refresh_token_not_found"
+        assert (await error_of(unusable))[1] == "refresh_token_not_found"
 
 
 async def test_a_second_logout_says_that_the_session_is_gone(
@@ -291,10 +289,10 @@ async def test_a_second_logout_says_that_the_session_is_gone(
     tokens = await gotrue.sign_in(await gotrue.create_user(address, PASSWORD, "Ann"))
     await client.admin.sign_out(tokens.access_token, "local")
     again = client.admin.sign_out(tokens.access_token, "local")
-    assert (await refused(again))[:2] == (403, "session_not_found")
+    assert (await error_of(again))[:2] == (403, "session_not_found")
 
 
-async def test_an_administrator_deletes_a_person_and_everything_of_hers(
+async def test_deleting_a_user_deletes_their_data(
     client: AsyncGoTrueClient,
     admin: AsyncGoTrueClient,
     gotrue: Gotrue,
@@ -304,16 +302,16 @@ async def test_an_administrator_deletes_a_person_and_everything_of_hers(
     user = await gotrue.create_user(address, PASSWORD, "Ann")
     tokens = await gotrue.sign_in(user)
     await admin.admin.delete_user(str(user.id))
-    assert (await refused(client.get_user(tokens.access_token)))[1] == "user_not_found"
+    assert (await error_of(client.get_user(tokens.access_token)))[1] == "user_not_found"
     gone = client.refresh_session(tokens.refresh_token)
-    assert (await refused(gone))[1] == "refresh_token_not_found"
+    assert (await error_of(gone))[1] == "refresh_token_not_found"
     with psycopg.connect(as_owner(database_url)) as connection:
         row = connection.execute(
             "select count(*) from public.users where id = %s", (user.id,)
         ).fetchone()
     assert row == (0,)
     again = admin.admin.delete_user(str(user.id))
-    assert await refused(again) == (404, "user_not_found", "User not found")
+    assert await error_of(again) == (404, "user_not_found", "User not found")
 
 
 async def test_only_the_service_key_administers(
@@ -321,8 +319,8 @@ async def test_only_the_service_key_administers(
 ):
     user = await gotrue.create_user(address, PASSWORD, "Root", role="admin")
     refusal = (403, "not_admin", "User not allowed")
-    assert await refused(client.admin.delete_user(str(user.id))) == refusal
-    assert await refused(client.admin.create_user({"email": "a@b.example"})) == refusal
+    assert await error_of(client.admin.delete_user(str(user.id))) == refusal
+    assert await error_of(client.admin.create_user({"email": "a@b.example"})) == refusal
 
 
 async def test_rights_come_from_the_service_key_alone(
@@ -343,10 +341,10 @@ async def test_rights_come_from_the_service_key_alone(
     claims = jwt.decode(response.session.access_token, options={"verify_signature": False})
     assert claims["app_metadata"]["role"] == "admin"
     taken = admin.admin.create_user({"email": address, "password": PASSWORD})
-    assert (await refused(taken))[:2] == (422, "email_exists")
+    assert (await error_of(taken))[:2] == (422, "email_exists")
 
 
-async def test_an_administrator_bans_a_person_and_lifts_the_ban(
+async def test_ban_and_unban(
     client: AsyncGoTrueClient, admin: AsyncGoTrueClient, gotrue: Gotrue, address: str
 ):
     user = await gotrue.create_user(address, PASSWORD, "Ann")
@@ -354,11 +352,11 @@ async def test_an_administrator_bans_a_person_and_lifts_the_ban(
     credentials: SignInWithEmailAndPasswordCredentials = {"email": address, "password": PASSWORD}
     await admin.admin.update_user_by_id(str(user.id), {"ban_duration": "1h30m"})
     sign_in = client.sign_in_with_password(credentials)
-    assert await refused(sign_in) == (400, "user_banned", "User is banned")
-    assert (await refused(client.get_user(tokens.access_token)))[:2] == (403, "user_banned")
-    assert (await refused(client.refresh_session(tokens.refresh_token)))[1] == "user_banned"
+    assert await error_of(sign_in) == (400, "user_banned", "User is banned")
+    assert (await error_of(client.get_user(tokens.access_token)))[:2] == (403, "user_banned")
+    assert (await error_of(client.refresh_session(tokens.refresh_token)))[1] == "user_banned"
     malformed = admin.admin.update_user_by_id(str(user.id), {"ban_duration": "for ever"})
-    assert (await refused(malformed))[:2] == (400, "validation_failed")
+    assert (await error_of(malformed))[:2] == (400, "validation_failed")
     await admin.admin.update_user_by_id(str(user.id), {"ban_duration": "none"})
     assert (await client.sign_in_with_password(credentials)).session is not None
 
@@ -376,7 +374,7 @@ async def test_staged_failures(
     assert gotrue.behaviour.failure is None
 
 
-async def test_a_late_failure_loses_the_answer_and_not_the_work(
+async def test_a_late_failure_loses_the_response_and_not_the_work(
     client: AsyncGoTrueClient, gotrue: Gotrue, address: str
 ):
     gotrue.behaviour.failure = Failure(504, times=1, late=True)
@@ -398,9 +396,7 @@ def session_of(access_token: str) -> str:
     return jwt.decode(access_token, options={"verify_signature": False})["session_id"]
 
 
-async def test_a_forgotten_password_is_replaced_by_who_has_the_mail(
-    client: AsyncGoTrueClient, gotrue: Gotrue, address: str
-):
+async def test_password_recovery_by_mail(client: AsyncGoTrueClient, gotrue: Gotrue, address: str):
     await signed_up(client, address)
     await client.reset_password_for_email(address, {"redirect_to": "https://cookcam.test/new"})
     await client.reset_password_for_email(f"nobody-{address}")
@@ -410,15 +406,15 @@ async def test_a_forgotten_password_is_replaced_by_who_has_the_mail(
     assert opened.session is not None
     claims = jwt.decode(opened.session.access_token, options={"verify_signature": False})
     assert claims["amr"][0]["method"] == "otp"
-    same = await refused(client.update_user({"password": PASSWORD}))
+    same = await error_of(client.update_user({"password": PASSWORD}))
     assert same[:2] == (422, "same_password")
     with pytest.raises(AuthWeakPasswordError):
         await client.update_user({"password": "short"})
     attributes: Any = {"password": f"{PASSWORD}2", "code_challenge": None}  # as the JS client sends
     await client.update_user(attributes)
-    assert (await refused(sign_in(client, address, PASSWORD)))[:2] == (400, "invalid_credentials")
+    assert (await error_of(sign_in(client, address, PASSWORD)))[:2] == (400, "invalid_credentials")
     assert (await sign_in(client, address, f"{PASSWORD}2")).session is not None
-    again = await refused(client.verify_otp({"token_hash": mail.token, "type": "recovery"}))
+    again = await error_of(client.verify_otp({"token_hash": mail.token, "type": "recovery"}))
     assert again[:2] == (403, "otp_expired")
 
 

@@ -1,4 +1,4 @@
-"""The stand-in for Supabase Auth on the wire: what the client library does not show."""
+"""The fake Supabase Auth on the wire: what the client library does not show."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_errors_have_the_newer_shape_with_one(http: httpx.AsyncClient):
 
 
 @pytest.mark.parametrize("key", ["", "nonsense"])
-async def test_the_gateway_wants_a_project_key(http: httpx.AsyncClient, key: str):
+async def test_the_gateway_requires_a_project_key(http: httpx.AsyncClient, key: str):
     response = await http.get("/auth/v1/health", headers={"apikey": key})
     assert response.status_code == 401
     assert "API key" in response.json()["message"]
@@ -80,7 +80,9 @@ async def test_the_settings_tell_whether_addresses_are_confirmed(
         ("/auth/v1/signup", b"\xff"),
     ],
 )
-async def test_bodies_that_cannot_be_read(http: httpx.AsyncClient, path: str, content: str | bytes):
+async def test_invalid_bodies_are_rejected(
+    http: httpx.AsyncClient, path: str, content: str | bytes
+):
     response = await http.post(path, content=content)
     assert (response.status_code, response.json()["error_code"]) == (400, "bad_json")
 
@@ -95,20 +97,20 @@ async def test_bodies_that_cannot_be_read(http: httpx.AsyncClient, path: str, co
         ("DELETE", "/auth/v1/admin/users/1", (401, "no_authorization")),
     ],
 )
-async def test_requests_that_lack_something(
+async def test_incomplete_requests_are_rejected(
     http: httpx.AsyncClient, method: str, path: str, expected: tuple[int, str]
 ):
     response = await http.request(method, path, json={})
     assert (response.status_code, response.json()["error_code"]) == expected
 
 
-async def test_a_user_id_that_is_none(http: httpx.AsyncClient, gotrue: Gotrue):
+async def test_an_invalid_user_id_is_rejected(http: httpx.AsyncClient, gotrue: Gotrue):
     bearer = {"Authorization": f"Bearer {gotrue.service_role_key}"}
     response = await http.delete("/auth/v1/admin/users/1", headers=bearer)
     assert (response.status_code, response.json()["error_code"]) == (404, "validation_failed")
 
 
-async def test_logout_answers_with_nothing(http: httpx.AsyncClient, gotrue: Gotrue, address: str):
+async def test_logout_is_a_204(http: httpx.AsyncClient, gotrue: Gotrue, address: str):
     tokens = await gotrue.sign_in(await gotrue.create_user(address, PASSWORD, "Ann"))
     bearer = {"Authorization": f"Bearer {tokens.access_token}"}
     response = await http.post("/auth/v1/logout", headers=bearer)
@@ -129,9 +131,7 @@ async def test_another_process_may_change_the_behaviour(http: httpx.AsyncClient,
     assert gotrue.behaviour.delay == 0.01
 
 
-async def test_the_mails_are_shown_to_who_has_the_service_key(
-    http: httpx.AsyncClient, gotrue: Gotrue, address: str
-):
+async def test_mails_require_the_service_key(http: httpx.AsyncClient, gotrue: Gotrue, address: str):
     await gotrue.create_user(address, PASSWORD, "Ann")
     query = {"redirect_to": "https://cookcam.test/new"}
     response = await http.post("/auth/v1/recover", json={"email": address}, params=query)
@@ -145,7 +145,7 @@ async def test_the_mails_are_shown_to_who_has_the_service_key(
     assert followed.headers["location"].startswith("https://cookcam.test/new#access_token=")
 
 
-async def test_a_delay_holds_every_answer_back(http: httpx.AsyncClient, gotrue: Gotrue):
+async def test_a_delay_precedes_every_response(http: httpx.AsyncClient, gotrue: Gotrue):
     gotrue.behaviour.delay = 60
     with trio.move_on_after(0.05) as waited:
         await http.get("/auth/v1/health")
@@ -179,7 +179,7 @@ async def test_tokens_and_keys_outlive_a_restart(database_url: str, tmp_path, ad
     assert response.json()["id"] == str(user.id)
 
 
-def test_a_file_that_holds_another_kind_of_key_is_refused(tmp_path):
+def test_a_key_file_of_another_kind_is_rejected(tmp_path):
     file = tmp_path / "key.pem"
     file.write_text("not a key")
     with pytest.raises(ValueError):  # noqa: PT011 # cryptography's own words

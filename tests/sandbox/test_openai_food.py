@@ -1,4 +1,4 @@
-"""What the stand-in's model says: plausible food that fits any schema it is given."""
+"""Answers of the fake model: food that fits any schema."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def question(schema: dict[str, Any], prompt: object, images: tuple[str, ...] = (
         instructions="",
         prompt=prompt if isinstance(prompt, str) else f"Data: {json.dumps(prompt)} Go on.",
         images=images,
-        name="asked",
+        name="fixture",
         schema=schema,
         stream=False,
         with_usage=False,
@@ -36,31 +36,31 @@ def question(schema: dict[str, Any], prompt: object, images: tuple[str, ...] = (
     )
 
 
-def said(shape: type[Any], prompt: object, **more: Any) -> Any:
+def answer(shape: type[Any], prompt: object, **more: Any) -> Any:
     return Shapes().read(shape, answer_to(question(schema_of(shape), prompt, **more)).content)
 
 
 @settings(max_examples=60)
 @given(shapes, st.lists(st.sampled_from(LIST), max_size=4), st.booleans())
-def test_an_answer_fits_whatever_schema_it_is_asked_for(
-    typed: Typed, ingredients: list[str], empty: bool
-):
+def test_an_answer_fits_any_schema(typed: Typed, ingredients: list[str], empty: bool):
     schema = schema_of(typed[0])
-    asked = question(schema, {"ingredients": ingredients})
-    content = answer_to(asked, Fault("empty") if empty else None).content
+    request = question(schema, {"ingredients": ingredients})
+    content = answer_to(request, Fault("empty") if empty else None).content
     jsonschema.Draft202012Validator(schema).validate(json.loads(content))
     Shapes().read(typed[0], content)
 
 
-def test_the_same_question_has_the_same_answer_and_another_another():
-    first = said(Suggestions, {"ingredients": LIST})
-    assert said(Suggestions, {"ingredients": LIST}) == first
-    assert said(Suggestions, {"ingredients": LIST, "again": 1}) != first
+def test_answers_are_deterministic():
+    first = answer(Suggestions, {"ingredients": LIST})
+    assert answer(Suggestions, {"ingredients": LIST}) == first
+    assert answer(Suggestions, {"ingredients": LIST, "again": 1}) != first
     assert len({recipe.title for recipe in first.recipes}) == 3
 
 
-def test_a_recipe_agrees_with_itself():
-    recipe = said(FullRecipe, {"selectedTitle": "Ann's Supper", "ingredients": LIST, "servings": 4})
+def test_a_recipe_is_consistent():
+    recipe = answer(
+        FullRecipe, {"selectedTitle": "Ann's Supper", "ingredients": LIST, "servings": 4}
+    )
     assert recipe.title == "Ann's Supper"
     assert recipe.servings == 4
     own = {line.item for line in recipe.ingredients if not line.from_pantry}
@@ -103,7 +103,7 @@ def test_preferences_are_read_from_nested_json():
     assert recipe["totaltime"] <= 20
 
 
-def test_foods_are_known_by_their_names():
+def test_foods_are_found_by_name():
     assert mentioned("Two cherry tomatoes, potatoes and olive oil") == [
         "cherry tomato",
         "potato",
@@ -115,19 +115,19 @@ def test_foods_are_known_by_their_names():
     assert len({food.name for food in FOODS}) == len(FOODS)
 
 
-def test_a_photograph_shows_what_its_bytes_say():
-    asked = schema_of(Photograph)
+def test_foods_on_a_photograph_follow_from_its_bytes():
+    schema = schema_of(Photograph)
 
-    def seen(image: str) -> str:
-        return answer_to(question(asked, "What is this?", (image,))).content
+    def content_for(image: str) -> str:
+        return answer_to(question(schema, "What is this?", (image,))).content
 
-    assert seen("data:a") == seen("data:a")
-    assert len({seen(f"data:{n}") for n in range(10)}) == 10
-    shown = said(Photograph, "What is this?", images=("data:a",)).ingredients
-    assert 3 <= len(shown) <= 10
-    assert all(named(item.name).category == item.category for item in shown)
+    assert content_for("data:a") == content_for("data:a")
+    assert len({content_for(f"data:{n}") for n in range(10)}) == 10
+    detected = answer(Photograph, "What is this?", images=("data:a",)).ingredients
+    assert 3 <= len(detected) <= 10
+    assert all(named(item.name).category == item.category for item in detected)
 
 
 def test_no_food_on_a_photograph():
-    asked = question(schema_of(Photograph), "What is this?", ("data:a",))
-    assert json.loads(answer_to(asked, Fault("empty")).content) == {"ingredients": []}
+    request = question(schema_of(Photograph), "What is this?", ("data:a",))
+    assert json.loads(answer_to(request, Fault("empty")).content) == {"ingredients": []}

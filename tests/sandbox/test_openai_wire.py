@@ -1,4 +1,4 @@
-"""The stand-in for OpenAI on the wire: shapes of answers, refusals, what it records."""
+"""The fake OpenAI on the wire: shapes of responses, errors, recorded requests."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def http(fake: FakeOpenAI) -> AsyncIterator[httpx.AsyncClient]:
         yield made
 
 
-def asked(**changes: Any) -> dict[str, Any]:
+def request_body(**changes: Any) -> dict[str, Any]:
     schema = {"name": "suggestions", "strict": True, "schema": schema_of(Suggestions)}
     return {
         "model": "gpt-4o-mini",
@@ -41,23 +41,23 @@ def asked(**changes: Any) -> dict[str, Any]:
 
 
 async def test_a_completion(http: httpx.AsyncClient):
-    response = await http.post(COMPLETIONS, json=asked())
+    response = await http.post(COMPLETIONS, json=request_body())
     assert response.status_code == 200
-    said = response.json()
-    assert said["object"] == "chat.completion"
-    (choice,) = said["choices"]
+    completion = response.json()
+    assert completion["object"] == "chat.completion"
+    (choice,) = completion["choices"]
     assert choice["finish_reason"] == "stop"
     content = json.loads(choice["message"]["content"])
     jsonschema.validate(content, schema_of(Suggestions))
-    usage = said["usage"]
+    usage = completion["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 100
-    assert (await http.post(COMPLETIONS, json=asked())).json() == said
+    assert (await http.post(COMPLETIONS, json=request_body())).json() == completion
 
 
 async def test_a_stream_is_the_completion_in_pieces(http: httpx.AsyncClient):
-    whole = (await http.post(COMPLETIONS, json=asked())).json()
+    whole = (await http.post(COMPLETIONS, json=request_body())).json()
     options = {"stream": True, "stream_options": {"include_usage": True}}
-    response = await http.post(COMPLETIONS, json=asked(**options))
+    response = await http.post(COMPLETIONS, json=request_body(**options))
     assert response.headers["content-type"] == "text/event-stream"
     *events, done, rest = response.text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
@@ -76,11 +76,11 @@ async def test_a_stream_is_the_completion_in_pieces(http: httpx.AsyncClient):
     assert usage["usage"] == whole["usage"]
 
 
-async def test_an_answer_beyond_the_tokens_allowed_is_cut(http: httpx.AsyncClient):
-    response = await http.post(COMPLETIONS, json=asked(max_completion_tokens=20))
-    said = response.json()
-    assert said["choices"][0]["finish_reason"] == "length"
-    assert said["usage"]["completion_tokens"] == 20
+async def test_content_is_cut_at_max_completion_tokens(http: httpx.AsyncClient):
+    response = await http.post(COMPLETIONS, json=request_body(max_completion_tokens=20))
+    completion = response.json()
+    assert completion["choices"][0]["finish_reason"] == "length"
+    assert completion["usage"]["completion_tokens"] == 20
 
 
 async def test_the_models(http: httpx.AsyncClient):
@@ -116,15 +116,17 @@ UNTYPED = {**LOOSE, "additionalProperties": False, "properties": {"a": {}}}
         {"response_format": with_schema(schema_of(Suggestions), strict=False)},
     ],
 )
-async def test_what_openai_refuses_is_refused(http: httpx.AsyncClient, changes: dict[str, Any]):
-    response = await http.post(COMPLETIONS, json=asked(**changes))
+async def test_invalid_requests_are_rejected_as_by_openai(
+    http: httpx.AsyncClient, changes: dict[str, Any]
+):
+    response = await http.post(COMPLETIONS, json=request_body(**changes))
     assert response.status_code == 400
     error = response.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}
     assert error["type"] == "invalid_request_error"
 
 
-async def test_bodies_and_paths_that_are_none(http: httpx.AsyncClient):
+async def test_invalid_bodies_and_unknown_paths(http: httpx.AsyncClient):
     assert (await http.post(COMPLETIONS, content=b"{")).status_code == 400
     assert (await http.post(COMPLETIONS, content=b"[]")).status_code == 400
     assert (await http.get("/nowhere")).status_code == 404
@@ -143,12 +145,12 @@ async def test_keys():
 
 async def test_behaviour_changes_while_it_runs(http: httpx.AsyncClient, fake: FakeOpenAI):
     fault = {"kind": "status", "status": 429, "retry_after": 3, "times": 1}
-    told = await http.put("/sandbox/behaviour", json={"fault": fault})
-    assert told.json()["fault"]["status"] == 429
-    refused = await http.post(COMPLETIONS, json=asked())
-    assert (refused.status_code, refused.headers["retry-after"]) == (429, "3")
-    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
-    assert (await http.post(COMPLETIONS, json=asked())).status_code == 200
+    changed = await http.put("/sandbox/behaviour", json={"fault": fault})
+    assert changed.json()["fault"]["status"] == 429
+    rejected = await http.post(COMPLETIONS, json=request_body())
+    assert (rejected.status_code, rejected.headers["retry-after"]) == (429, "3")
+    assert rejected.json()["error"]["code"] == "rate_limit_exceeded"
+    assert (await http.post(COMPLETIONS, json=request_body())).status_code == 200
     assert fake.behaviour == Behaviour()
     for wrong in ({"mood": "bad"}, {"fault": {"kind": "fire"}}, []):
         assert (await http.put("/sandbox/behaviour", json=wrong)).status_code == 400
@@ -163,7 +165,7 @@ async def test_a_model_by_name(http: httpx.AsyncClient):
     assert (found.status_code, found.json()["id"]) == (200, "gpt-4o")
     for missing in (
         await http.get("/models/gpt-9"),
-        await http.post(COMPLETIONS, json=asked(model="gpt-9")),
+        await http.post(COMPLETIONS, json=request_body(model="gpt-9")),
     ):
         assert missing.status_code == 404
         assert missing.json()["error"]["code"] == "model_not_found"
@@ -192,7 +194,7 @@ async def test_schemas_as_the_official_libraries_write_them(http: httpx.AsyncCli
     }
     wanted = {"name": "recipe", "strict": True, "schema": schema}
     format = {"type": "json_schema", "json_schema": wanted}
-    response = await http.post(COMPLETIONS, json=asked(response_format=format))
+    response = await http.post(COMPLETIONS, json=request_body(response_format=format))
     assert response.status_code == 200, response.text
     content = json.loads(response.json()["choices"][0]["message"]["content"])
     jsonschema.validate(content, schema)
@@ -209,5 +211,5 @@ async def test_a_schema_that_refers_to_itself_is_refused(http: httpx.AsyncClient
     }
     wanted = {"name": "tree", "strict": True, "schema": schema}
     format = {"type": "json_schema", "json_schema": wanted}
-    response = await http.post(COMPLETIONS, json=asked(response_format=format))
+    response = await http.post(COMPLETIONS, json=request_body(response_format=format))
     assert response.status_code == 400

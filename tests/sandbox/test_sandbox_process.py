@@ -109,7 +109,7 @@ def test_its_database_is_migrated_and_bound_by_row_level_security(sandbox: Runni
     assert sandbox.execute("select count(*) from public.recipes where is_published") == [(shown,)]
 
 
-def test_its_people_can_log_in_and_own_recipes(sandbox: Running):
+def test_demo_users_can_log_in_and_own_recipes(sandbox: Running):
     headers = {"apikey": sandbox.env["SUPABASE_ANON_KEY"]}
     roles: list[str | None] = []
     with httpx.Client(base_url=sandbox.about["supabase_url"], headers=headers) as http:

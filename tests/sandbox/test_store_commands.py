@@ -1,4 +1,4 @@
-"""The commands of the stores' stand-ins: what people and banks do, and mistakes in saying it."""
+"""Commands of the fake app stores, valid and invalid."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def product(store: Any) -> str:
         ("advance", b"x", 400, "the body is not JSON"),
     ],
 )
-async def test_a_mistake_is_said_in_json(
+async def test_invalid_commands_are_errors_in_json(
     store: Any, name: str, body: bytes, status: int, error: str
 ):
     response = await command(store, name, body)
     assert response.status_code == status
     assert error in response.json()["error"]
-    assert not store.bought
+    assert not store.purchases
 
 
-async def test_mistakes_of_each_store(apple: FakeAppStore, google: FakeGooglePlay):
+async def test_invalid_commands_of_each_store(apple: FakeAppStore, google: FakeGooglePlay):
     at_apple = await apple.buy(PRODUCTS["apple"])
     at_google = await google.buy(PRODUCTS["google"])
     for response, status in (
@@ -85,27 +85,27 @@ async def test_mistakes_of_each_store(apple: FakeAppStore, google: FakeGooglePla
         assert set(response.json()) == {"error"}
 
 
-async def test_a_stores_time_goes_on_and_is_moved(store: Any):
+async def test_a_stores_clock_runs_and_is_advanced(store: Any):
     real = datetime.now(UTC)
     assert real <= store.now <= datetime.now(UTC)
     response = await command(store, "advance", {"days": 2, "hours": 1.5})
-    told = datetime.fromisoformat(response.json()["now"])
-    assert timedelta(days=2, hours=1.5) <= told - real < timedelta(days=2, hours=1.6)
+    moved = datetime.fromisoformat(response.json()["now"])
+    assert timedelta(days=2, hours=1.5) <= moved - real < timedelta(days=2, hours=1.6)
     bought = await store.buy(product(store))
     await store.renew(bought)  # at the end of the period
-    assert store.now - told >= timedelta(days=30)
+    assert store.now - moved >= timedelta(days=30)
     before = store.now
     await store.fail_payment(bought)
     assert store.now - before > timedelta(days=29)
 
 
-async def test_what_people_do_is_a_request(apple: FakeAppStore, google: FakeGooglePlay):
+async def test_commands_over_http(apple: FakeAppStore, google: FakeGooglePlay):
     bought = (await command(apple, "buy", {"product_id": PRODUCTS["apple"]})).json()
     assert (await command(apple, "set_renewal", {"id": bought["id"], "renews": False})).is_success
-    assert not apple.bought[bought["id"]].renews
+    assert not apple.purchases[bought["id"]].renews
     sold = (await command(google, "buy", {"product_id": PRODUCTS["google"], "trial": True})).json()
     assert (await command(google, "cancel", {"purchase_token": sold["purchase_token"]})).is_success
-    assert google.bought[sold["purchase_token"]].cancelled_at is not None
+    assert google.purchases[sold["purchase_token"]].cancelled_at is not None
 
 
 @pytest.mark.parametrize(

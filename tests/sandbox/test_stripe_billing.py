@@ -1,4 +1,4 @@
-"""Journeys through simulated time: which events Stripe's stand-in tells, and in which states."""
+"""Journeys through simulated time: which events the fake Stripe sends, and in which states."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_buy_renew_fail_recover_cancel_expire_refund_dispute(client, strip
 
 
 @pytest.mark.parametrize("after", ["canceled", "unpaid", "past_due"])
-async def test_what_is_never_paid_ends_as_the_account_says(client, stripe, after):
+async def test_unpaid_subscription_ends_as_configured(client, stripe, after):
     stripe.behaviour.billing.after_retries = after
     subscription = await subscribed(client, stripe)
     stripe.set_card(subscription.customer_id, "decline")
@@ -156,7 +156,7 @@ async def test_a_declined_card_at_the_checkout_leaves_it_open(client, stripe):
 
 
 @pytest.mark.parametrize(("succeeded", "status"), [(True, "active"), (False, "incomplete_expired")])
-async def test_a_payment_that_takes_days(client, stripe, succeeded, status):
+async def test_delayed_payment_methods_settle_later(client, stripe, succeeded, status):
     session = await checkout(client)
     stripe.pay(session.id, later=True)
     paid_later = await client.retrieve_checkout_session(session.id)
@@ -208,7 +208,7 @@ async def test_a_trial_is_announced_and_then_paid(client, stripe):
     assert (await client.retrieve_subscription(subscription.id)).status == "active"
 
 
-async def test_months_end_where_they_end(client, stripe):
+async def test_periods_keep_the_day_of_the_month(client, stripe):
     year = next(y for y in range(2027, 2400) if y % 4 and _january(y) > stripe.now)
     stripe.advance_to(_january(year))
     subscription = await subscribed(client, stripe)
@@ -225,7 +225,7 @@ def _january(year: int) -> int:
     return int(datetime(year, 1, 30, tzinfo=UTC).timestamp())
 
 
-async def test_accounts_transfers_and_payouts_tell_of_themselves(client, stripe):
+async def test_accounts_transfers_and_payouts_emit_events(client, stripe):
     account = await client.create_account(
         creator_id=ANN, country="US", email=None, idempotency_key="a"
     )

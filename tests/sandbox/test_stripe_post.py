@@ -1,4 +1,4 @@
-"""Events on their way: signed, repeated, held, mixed up, lost; and a stand-in that is killed."""
+"""Delivery of events (signed, repeated, held, shuffled, lost), and a fake that is killed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from cookcam.sandbox.stripe import (
     WEBHOOK_SECRET,
     ApiFault,
     Behaviour,
+    DeliverySettings,
     Endpoint,
     FakeStripe,
     Fault,
-    Mail,
     open_stripe,
 )
 from cookcam.sandbox.stripe.forms import read_form
@@ -100,7 +100,7 @@ async def stripe(receiver: Receiver) -> AsyncIterator[FakeStripe]:
         Endpoint(receiver.url, ["whsec_older", WEBHOOK_SECRET]),
         Endpoint(f"{receiver.url}-connect", [CONNECT_WEBHOOK_SECRET], connect=True),
     ]
-    mail = Mail(retries=[0.01, 0.02])
+    mail = DeliverySettings(retries=[0.01, 0.02])
     async with open_stripe(endpoints=endpoints, behaviour=Behaviour(mail=mail)) as opened:
         yield opened
 
@@ -121,21 +121,21 @@ async def test_events_arrive_in_order_and_where_they_belong(client, stripe, rece
         creator_id=ANN, country="US", email=None, idempotency_key="a"
     )
     stripe.onboard(account.id)
-    await stripe.post.quiet()
+    await stripe.outbox.quiet()
     assert ids(receiver.got) == ids(stripe.events)
-    of_accounts = [a.type for a in stripe.post.attempts if a.url.endswith("-connect")]
+    of_accounts = [a.type for a in stripe.outbox.attempts if a.url.endswith("-connect")]
     assert of_accounts == ["account.updated"]
 
 
-async def test_the_time_of_signing_is_the_real_one(client, stripe, receiver):
+async def test_signatures_have_the_real_time(client, stripe, receiver):
     await subscribed(client, stripe)
     stripe.advance(400 * DAY)  # the receiver verifies, with its tolerance of five minutes
-    await stripe.post.quiet()
+    await stripe.outbox.quiet()
     assert ids(receiver.got) == ids(stripe.events)
     assert (receiver.got[-1].created - receiver.got[0].created).days > 380
 
 
-async def test_what_is_not_acknowledged_comes_again(client, stripe, receiver):
+async def test_unacknowledged_events_are_delivered_again(client, stripe, receiver):
     seen: Counter[str] = Counter()
 
     def twice_no(event: Event) -> int:
@@ -144,40 +144,40 @@ async def test_what_is_not_acknowledged_comes_again(client, stripe, receiver):
 
     receiver.response = twice_no
     await subscribed(client, stripe)
-    await stripe.post.quiet()
+    await stripe.outbox.quiet()
     assert set(seen.values()) == {3}
     assert seen.keys() == set(ids(stripe.events))
 
 
-async def test_held_copied_and_mixed_up(client, stripe, receiver):
+async def test_events_can_be_held_duplicated_and_shuffled(client, stripe, receiver):
     mail = stripe.behaviour.mail
     mail.hold, mail.copies = True, 3
     await subscribed(client, stripe)
-    await stripe.post.quiet()
+    await stripe.outbox.quiet()
     assert receiver.got == []
     assert stripe.release(seed=7) == len(stripe.events)
-    await stripe.post.quiet()
+    await stripe.outbox.quiet()
     assert Counter(ids(receiver.got)) == dict.fromkeys(ids(stripe.events), 3)
     assert ids(receiver.got) != sorted(ids(receiver.got), key=ids(stripe.events).index)
 
 
-async def test_backwards_lost_and_replayed(client, stripe, receiver):
+async def test_events_can_be_reversed_lost_and_replayed(client, stripe, receiver):
     mail = stripe.behaviour.mail
     mail.drop, mail.hold = 2, True
     await subscribed(client, stripe)
     stripe.release(reverse=True)
-    await stripe.post.quiet()
+    await stripe.outbox.quiet()
     assert ids(receiver.got) == list(reversed(ids(stripe.events)[2:]))
     stripe.replay(stripe.events[0]["id"], copies=2)
-    await stripe.post.quiet()
+    await stripe.outbox.quiet()
     assert ids(receiver.got)[-2:] == [stripe.events[0]["id"]] * 2
 
 
-async def test_delays(stripe, receiver, autojump_clock):
+async def test_delivery_can_be_delayed(stripe, receiver, autojump_clock):
     stripe.behaviour.mail.delay = 5.0
     began = trio.current_time()
     stripe.stock(1, events=True)
-    await stripe.post.quiet()
+    await stripe.outbox.quiet()
     assert len(receiver.got) == 1
     assert trio.current_time() - began >= 5.0
 
@@ -188,7 +188,7 @@ async def test_ten_thousand_subscriptions_with_their_events():
         assert len(stripe.events) == len(set(ids_)) == 10_000
 
 
-async def test_pages_for_people(client, stripe):
+async def test_checkout_portal_and_onboarding_pages(client, stripe):
     session = await checkout(client)
     async with httpx.AsyncClient(verify=False) as browser:
         page = await browser.get(session.url)
@@ -214,7 +214,7 @@ async def test_pages_for_people(client, stripe):
     assert (await client.retrieve_subscription(paid.subscription_id)).cancel_at_period_end
 
 
-async def test_what_may_be_changed_from_outside(client, stripe, receiver):
+async def test_settings_and_commands_over_http(client, stripe, receiver):
     told = await _put(stripe.url, "behaviour", {"delay": 0.001, "mail": {"copies": 2}})
     assert (told["delay"], told["mail"]["copies"], told["mail"]["retries"]) == (
         0.001,
@@ -227,13 +227,13 @@ async def test_what_may_be_changed_from_outside(client, stripe, receiver):
     await checkout(client)
     assert stripe.behaviour.fault is None
     stocked = await _post(stripe.url, "stock", {"count": 3, "events": True})
-    await stripe.post.quiet()
+    await stripe.outbox.quiet()
     assert [a["status"] for a in await _get(stripe.url, "attempts")][-6:] == [200] * 6
     assert (await _get(stripe.url, "events"))[-1]["data"]["object"]["id"] == stocked["ids"][-1]
     await _put(stripe.url, "endpoints", {"endpoints": []})
     await _post(stripe.url, "stock", {"count": 1, "events": True})
-    await stripe.post.quiet()
-    assert len(stripe.post.attempts) == len(receiver.got)
+    await stripe.outbox.quiet()
+    assert len(stripe.outbox.attempts) == len(receiver.got)
     before = (await _get(stripe.url, "clock"))["now"]
     assert (await _post(stripe.url, "clock", {"to": before + DAY}))["now"] >= before + DAY
     async with httpx.AsyncClient(verify=False, base_url=f"{stripe.url}/_sandbox") as http:
@@ -247,7 +247,7 @@ async def test_what_may_be_changed_from_outside(client, stripe, receiver):
         assert (await http.get("/nothing")).status_code == 404
 
 
-async def test_a_key_whose_request_is_under_way_is_a_409(stripe):
+async def test_idempotency_key_of_a_running_request_is_a_409(stripe):
     stripe.behaviour.fault = Fault("hang", times=1)
     headers = {"Authorization": f"Bearer {stripe.key}", "Idempotency-Key": "k"}
     async with (
@@ -278,7 +278,7 @@ async def test_a_page_has_at_most_100_objects(stripe):
         assert (await http.get("/v1/subscriptions", params={"limit": "101"})).status_code == 400
 
 
-async def test_killed_and_started_again_it_knows_what_it_knew(tmp_path, receiver):
+async def test_state_survives_a_killed_process(tmp_path, receiver):
     state = tmp_path / "stripe.sqlite"
     receiver.response = lambda event: 500
     with _process(state, receiver.url) as (pid, url):
@@ -291,7 +291,7 @@ async def test_killed_and_started_again_it_knows_what_it_knew(tmp_path, receiver
     receiver.response = lambda event: 200
     receiver.got.clear()
     async with open_stripe(state=state, endpoints=[Endpoint(receiver.url, [WEBHOOK_SECRET])]) as it:
-        await it.post.quiet()
+        await it.outbox.quiet()
         # Nobody had acknowledged any; what was on its way at the time may be there as well.
         assert set(ids(receiver.got)) == set(ids(it.events))
         async with open_client(it) as client:
@@ -332,7 +332,7 @@ async def _get(url: str, what: str) -> Any:
 
 
 class _process:  # noqa: N801 # reads as the block it is
-    """The stand-in in a process of its own; gives its id and its address."""
+    """A fake in a process of its own; yields its process id and address."""
 
     def __init__(self, state: Path, webhook_url: str) -> None:
         command = [sys.executable, "-m", "cookcam.sandbox.stripe", "--state", str(state)]

@@ -28,9 +28,9 @@ from cookcam.integrations.store_calls import StoreCalls
 from cookcam.observability.metrics import Metrics
 from cookcam.realtime.notifiers import NullNotifier
 from cookcam.sandbox.app_store import Authority, FakeAppStore, open_apple
-from cookcam.sandbox.app_store import Bought as Apple
-from cookcam.sandbox.google_play import Bought as Google
+from cookcam.sandbox.app_store import Purchase as Apple
 from cookcam.sandbox.google_play import FakeGooglePlay, Keys, open_google_play
+from cookcam.sandbox.google_play import Purchase as Google
 from cookcam.sandbox.gotrue import Gotrue
 from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user, open_project

@@ -36,7 +36,7 @@ from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
 from cookcam.integrations.stripe.events import Event
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
-from cookcam.sandbox.stripe.post import signature
+from cookcam.sandbox.stripe.outbox import signature
 from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user, open_project
 from tests.support.app import open_app

@@ -1,8 +1,8 @@
-"""A stand-in for the App Store: receipts, signed transactions, the Server API, notifications.
+"""A fake of the App Store: receipts, signed transactions, the Server API, notifications.
 
     async with open_apple(endpoint=server + "/api/v1/subscription/webhook/apple") as apple:
-        bought = apple.buy("com.cookcam.pro.monthly", account_token=user_id)
-        apple.renew(bought)
+        purchase = apple.buy("com.cookcam.pro.monthly", account_token=user_id)
+        apple.renew(purchase)
 
 Everything it signs ends in a root of its own (`apple.root`, in DER), with the marks that Apple's
 library looks for. Sources: Apple's documentation of verifyReceipt, of the App Store Server API and
@@ -10,7 +10,7 @@ of App Store Server Notifications.
 """
 
 from cookcam.sandbox.app_store.authority import Authority
-from cookcam.sandbox.app_store.purchases import Bought
+from cookcam.sandbox.app_store.purchases import Purchase
 from cookcam.sandbox.app_store.server import (
     APP_ID,
     BUNDLE_ID,
@@ -24,7 +24,7 @@ __all__ = [
     "BUNDLE_ID",
     "Authority",
     "Behaviour",
-    "Bought",
     "FakeAppStore",
+    "Purchase",
     "open_apple",
 ]

@@ -30,7 +30,7 @@ class Authority:
 
     @classmethod
     def make(cls, *, leaf_ends: datetime = ENDS, marked: bool = True) -> Authority:
-        """`leaf_ends` in the past makes an expired one; without marks it is nobody's."""
+        """With `leaf_ends` in the past the leaf has expired; without marks it is not Apple's."""
         root_key, root = _issue("Sandbox Root CA", None, None, None, ENDS)
         key, intermediate = _issue(
             "Sandbox Worldwide CA", root, root_key, INTERMEDIATE_MARK if marked else None, ENDS

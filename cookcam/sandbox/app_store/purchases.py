@@ -28,7 +28,7 @@ class Transaction:
 
 
 @define(eq=False)
-class Bought:
+class Purchase:
     """One subscription: its transactions, oldest first, and what comes at the end of the period."""
 
     id: str
@@ -55,17 +55,17 @@ class Bought:
 
     def transaction_info(self, now: datetime, one: Transaction | None = None) -> dict[str, Any]:
         """`JWSTransactionDecodedPayload`."""
-        told = one or self.newest
+        shown = one or self.newest
         return {
-            "transactionId": told.id,
+            "transactionId": shown.id,
             "originalTransactionId": self.id,
-            "webOrderLineItemId": told.id,
+            "webOrderLineItemId": shown.id,
             "bundleId": self.bundle_id,
-            "productId": told.product_id,
+            "productId": shown.product_id,
             "subscriptionGroupIdentifier": GROUP,
-            "purchaseDate": _ms(told.purchased_at),
+            "purchaseDate": _ms(shown.purchased_at),
             "originalPurchaseDate": _ms(self.transactions[0].purchased_at),
-            "expiresDate": _ms(told.expires_at),
+            "expiresDate": _ms(shown.expires_at),
             "quantity": 1,
             "type": "Auto-Renewable Subscription",
             "inAppOwnershipType": "FAMILY_SHARED" if self.shared else "PURCHASED",
@@ -74,22 +74,22 @@ class Bought:
             "transactionReason": "PURCHASE" if len(self.transactions) == 1 else "RENEWAL",
             "storefront": "USA",
             "storefrontId": "143441",
-            "price": told.price_cents * 10,
-            "currency": told.currency,
+            "price": shown.price_cents * 10,
+            "currency": shown.currency,
             **({"appAccountToken": self.account_token} if self.account_token else {}),
-            **({"offerType": 1, "offerDiscountType": "FREE_TRIAL"} if told.trial else {}),
-            **({"isUpgraded": True} if told.upgraded else {}),
+            **({"offerType": 1, "offerDiscountType": "FREE_TRIAL"} if shown.trial else {}),
+            **({"isUpgraded": True} if shown.upgraded else {}),
             **(
-                {"revocationDate": _ms(told.revoked_at), "revocationReason": 0}
-                if told.revoked_at
+                {"revocationDate": _ms(shown.revoked_at), "revocationReason": 0}
+                if shown.revoked_at
                 else {}
             ),
             **(
                 {
                     "revocationType": "REFUND_PRORATED",
-                    "revocationPercentage": told.revoked_part,
+                    "revocationPercentage": shown.revoked_part,
                 }
-                if told.revoked_part is not None
+                if shown.revoked_part is not None
                 else {}
             ),
         }

@@ -1,4 +1,4 @@
-"""The stand-in on a listener, and the handle that tests and the sandbox hold on it."""
+"""The fake server on a listener, and the object through which tests control it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cookcam.sandbox.app_store.purchases import (
     EXPIRED,
     GRACE,
     REVOKED,
-    Bought,
+    Purchase,
     Transaction,
     Where,
 )
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 BUNDLE_ID = "com.cookcam.app"
 APP_ID = 1_600_000_001
-SHARED_SECRET = "sandbox-apple-secret"  # noqa: S105 - of the stand-in alone
+SHARED_SECRET = "sandbox-apple-secret"  # noqa: S105 - of the fake alone
 ISSUER_ID, KEY_ID = "57246542-96fe-1a63-e053-0824d011072a", "SANDBOXKEY"
 GRACE_PERIOD = timedelta(days=6)
 
@@ -59,7 +59,7 @@ class FakeAppStore(StoreServer):
     url: str
     authority: Authority
     behaviour: Behaviour
-    bought: dict[str, Bought] = field(factory=dict[str, Bought])
+    purchases: dict[str, Purchase] = field(factory=dict[str, Purchase])
     notifications: list[str] = field(factory=list[str], repr=False)
     shared_secret: str = SHARED_SECRET
     key: ec.EllipticCurvePrivateKey = field(
@@ -86,9 +86,9 @@ class FakeAppStore(StoreServer):
             "APPLE_API_KEY_ID": KEY_ID,
         }
 
-    def signed_transaction(self, bought: Bought, authority: Authority | None = None) -> str:
-        """What StoreKit 2 gives the app."""
-        return (authority or self.authority).sign(bought.transaction_info(self.now))
+    def signed_transaction(self, purchase: Purchase, authority: Authority | None = None) -> str:
+        """The signed transaction that the app gets from StoreKit 2."""
+        return (authority or self.authority).sign(purchase.transaction_info(self.now))
 
     async def buy(
         self,
@@ -102,8 +102,8 @@ class FakeAppStore(StoreServer):
         price_cents: int | None = None,
         currency: str = "USD",
         lasts: timedelta | None = None,
-    ) -> Bought:
-        """`shared` is what somebody else of the family paid. A renewal costs what it costs here,
+    ) -> Purchase:
+        """`shared`: another member of the family paid. A renewal costs what it costs here,
         in US dollars."""
         now, price = self.now, 0 if trial else price_of(product_id)
         first = Transaction(
@@ -115,75 +115,75 @@ class FakeAppStore(StoreServer):
             price_cents=price if price_cents is None else price_cents,
             currency=currency,
         )
-        bought = Bought(first.id, where, bundle_id, [first], account_token, shared)
-        self.bought[bought.id] = bought
-        await self.notify(bought, "SUBSCRIBED", "INITIAL_BUY")
-        return bought
+        purchase = Purchase(first.id, where, bundle_id, [first], account_token, shared)
+        self.purchases[purchase.id] = purchase
+        await self.notify(purchase, "SUBSCRIBED", "INITIAL_BUY")
+        return purchase
 
-    async def renew(self, bought: Bought) -> None:
-        """At the end of the period; of a failed one it is the recovery."""
-        recovered = bought.status in (BILLING_RETRY, GRACE)
-        self._renewed(bought)
-        await self.notify(bought, "DID_RENEW", "BILLING_RECOVERY" if recovered else None)
+    async def renew(self, purchase: Purchase) -> None:
+        """Renew at the end of the period, or recover a failed payment."""
+        recovered = purchase.status in (BILLING_RETRY, GRACE)
+        self._renewed(purchase)
+        await self.notify(purchase, "DID_RENEW", "BILLING_RECOVERY" if recovered else None)
 
-    async def fail_payment(self, bought: Bought, *, grace: bool = True) -> None:
-        self.reach(bought.newest.expires_at)
-        bought.status = GRACE if grace else BILLING_RETRY
-        bought.grace_until = bought.newest.expires_at + GRACE_PERIOD if grace else None
-        await self.notify(bought, "DID_FAIL_TO_RENEW", "GRACE_PERIOD" if grace else None)
+    async def fail_payment(self, purchase: Purchase, *, grace: bool = True) -> None:
+        self.reach(purchase.newest.expires_at)
+        purchase.status = GRACE if grace else BILLING_RETRY
+        purchase.grace_until = purchase.newest.expires_at + GRACE_PERIOD if grace else None
+        await self.notify(purchase, "DID_FAIL_TO_RENEW", "GRACE_PERIOD" if grace else None)
 
-    async def end_grace(self, bought: Bought) -> None:
-        self.reach(bought.grace_until)
-        bought.status, bought.grace_until = BILLING_RETRY, None
-        await self.notify(bought, "GRACE_PERIOD_EXPIRED")
+    async def end_grace(self, purchase: Purchase) -> None:
+        self.reach(purchase.grace_until)
+        purchase.status, purchase.grace_until = BILLING_RETRY, None
+        await self.notify(purchase, "GRACE_PERIOD_EXPIRED")
 
-    async def set_renewal(self, bought: Bought, *, renews: bool) -> None:
+    async def set_renewal(self, purchase: Purchase, *, renews: bool) -> None:
         self.pass_time()
-        bought.renews = renews
+        purchase.renews = renews
         subtype = "AUTO_RENEW_ENABLED" if renews else "AUTO_RENEW_DISABLED"
-        await self.notify(bought, "DID_CHANGE_RENEWAL_STATUS", subtype)
+        await self.notify(purchase, "DID_CHANGE_RENEWAL_STATUS", subtype)
 
-    async def upgrade(self, bought: Bought, product_id: str) -> None:
+    async def upgrade(self, purchase: Purchase, product_id: str) -> None:
         """At once: the old transaction is replaced by one for the other product."""
         self.pass_time()
-        bought.replace_newest(upgraded=True)
-        bought.transactions.append(self._transaction(product_id))
-        await self.notify(bought, "DID_CHANGE_RENEWAL_PREF", "UPGRADE")
+        purchase.replace_newest(upgraded=True)
+        purchase.transactions.append(self._transaction(product_id))
+        await self.notify(purchase, "DID_CHANGE_RENEWAL_PREF", "UPGRADE")
 
-    async def downgrade(self, bought: Bought, product_id: str) -> None:
+    async def downgrade(self, purchase: Purchase, product_id: str) -> None:
         """With the next renewal."""
         self.pass_time()
-        bought.renews_to = product_id
-        await self.notify(bought, "DID_CHANGE_RENEWAL_PREF", "DOWNGRADE")
+        purchase.renews_to = product_id
+        await self.notify(purchase, "DID_CHANGE_RENEWAL_PREF", "DOWNGRADE")
 
-    async def expire(self, bought: Bought) -> None:
-        self.reach(bought.newest.expires_at)
-        bought.status, bought.renews = EXPIRED, False
-        await self.notify(bought, "EXPIRED", "VOLUNTARY")
+    async def expire(self, purchase: Purchase) -> None:
+        self.reach(purchase.newest.expires_at)
+        purchase.status, purchase.renews = EXPIRED, False
+        await self.notify(purchase, "EXPIRED", "VOLUNTARY")
 
     async def refund(
         self,
-        bought: Bought,
+        purchase: Purchase,
         *,
         kind: str = "REFUND",
         periods_ago: int = 0,
         percent: int | None = None,
     ) -> None:
-        """Apple gives the money of a transaction back, of the newest if not said otherwise; or
+        """Apple refunds a transaction, the newest by default; or
         takes a shared one (REVOKE). Of `percent` it is a part."""
         self.pass_time()
         part = None if percent is None else percent * 1000
-        bought.replace(-1 - periods_ago, revoked_at=self.now, revoked_part=part)
+        purchase.replace(-1 - periods_ago, revoked_at=self.now, revoked_part=part)
         if periods_ago == 0:
-            bought.status = REVOKED
-        await self.notify(bought, kind, periods_ago=periods_ago)
+            purchase.status = REVOKED
+        await self.notify(purchase, kind, periods_ago=periods_ago)
 
-    async def reverse_refund(self, bought: Bought) -> None:
+    async def reverse_refund(self, purchase: Purchase) -> None:
         """Apple takes the money of the newest transaction after all, and the subscription is."""
         self.pass_time()
-        bought.replace_newest(revoked_at=None, revoked_part=None)
-        bought.status = ACTIVE
-        await self.notify(bought, "REFUND_REVERSED")
+        purchase.replace_newest(revoked_at=None, revoked_part=None)
+        purchase.status = ACTIVE
+        await self.notify(purchase, "REFUND_REVERSED")
 
     def pass_time(self) -> None:
         """A moment, so that no two events have one time."""
@@ -191,7 +191,7 @@ class FakeAppStore(StoreServer):
 
     def signed_notification(
         self,
-        bought: Bought | None,
+        purchase: Purchase | None,
         kind: str,
         subtype: str | None = None,
         *,
@@ -200,19 +200,19 @@ class FakeAppStore(StoreServer):
         **changes: Any,
     ) -> str:
         """`signedPayload`; `changes` replace keys of its `data`."""
-        signer, where = authority or self.authority, bought.where if bought else "Production"
+        signer, where = authority or self.authority, purchase.where if purchase else "Production"
         data: dict[str, Any] = {
             "appAppleId": APP_ID,
-            "bundleId": bought.bundle_id if bought else BUNDLE_ID,
+            "bundleId": purchase.bundle_id if purchase else BUNDLE_ID,
             "bundleVersion": "1",
             "environment": where,
         }
-        if bought is not None:
-            about = bought.transactions[-1 - periods_ago]
+        if purchase is not None:
+            about = purchase.transactions[-1 - periods_ago]
             data |= {
-                "signedTransactionInfo": signer.sign(bought.transaction_info(self.now, about)),
-                "signedRenewalInfo": signer.sign(bought.renewal_info(self.now)),
-                "status": bought.status,
+                "signedTransactionInfo": signer.sign(purchase.transaction_info(self.now, about)),
+                "signedRenewalInfo": signer.sign(purchase.renewal_info(self.now)),
+                "status": purchase.status,
             }
         return signer.sign(
             {
@@ -226,9 +226,9 @@ class FakeAppStore(StoreServer):
         )
 
     async def notify(
-        self, bought: Bought, kind: str, subtype: str | None = None, *, periods_ago: int = 0
+        self, purchase: Purchase, kind: str, subtype: str | None = None, *, periods_ago: int = 0
     ) -> None:
-        signed = self.signed_notification(bought, kind, subtype, periods_ago=periods_ago)
+        signed = self.signed_notification(purchase, kind, subtype, periods_ago=periods_ago)
         self.notifications.append(signed)
         await self.deliver(signed)
 
@@ -236,12 +236,12 @@ class FakeAppStore(StoreServer):
         """Post a notification once, without Apple's repeats."""
         return await self.post({"signedPayload": signed})
 
-    def _renewed(self, bought: Bought) -> None:
-        self.reach(bought.newest.expires_at)
-        product_id = bought.renews_to or bought.newest.product_id
-        bought.transactions.append(self._transaction(product_id))
-        bought.status, bought.grace_until, bought.renews_to = ACTIVE, None, ""
-        bought.renews = True
+    def _renewed(self, purchase: Purchase) -> None:
+        self.reach(purchase.newest.expires_at)
+        product_id = purchase.renews_to or purchase.newest.product_id
+        purchase.transactions.append(self._transaction(product_id))
+        purchase.status, purchase.grace_until, purchase.renews_to = ACTIVE, None, ""
+        purchase.renews = True
 
     def _transaction(self, product_id: str) -> Transaction:
         now = self.now
@@ -302,13 +302,13 @@ def create_app(fake: FakeAppStore) -> QuartTrio:
             return answer(behaviour.receipt_statuses.pop(0))
         if asked.get("password") != fake.shared_secret:
             return answer({"status": 21004})
-        found = (one for one in fake.bought.values() if one.receipt == asked["receipt-data"])
-        bought = next(found, None)
-        if bought is None:
+        found = (one for one in fake.purchases.values() if one.receipt == asked["receipt-data"])
+        purchase = next(found, None)
+        if purchase is None:
             return answer({"status": 21002})
-        if bought.where != where:
+        if purchase.where != where:
             return answer({"status": 21007 if where == "Production" else 21008})
-        return answer(bought.receipt_info(fake.now))
+        return answer(purchase.receipt_info(fake.now))
 
     @app.post("/verifyReceipt")
     async def verify_production() -> Response:
@@ -321,18 +321,18 @@ def create_app(fake: FakeAppStore) -> QuartTrio:
     def statuses(transaction_id: str, where: Where) -> Response:
         if not _is_authorised(fake):
             return Response("Unauthenticated\n", status=401)
-        bought = fake.bought.get(transaction_id)
-        if bought is None or bought.where != where:
+        purchase = fake.purchases.get(transaction_id)
+        if purchase is None or purchase.where != where:
             gone = {"errorCode": 4040005, "errorMessage": "Original transaction id not found."}
             return answer(gone, 404)
         item = {
-            "originalTransactionId": bought.id,
-            "status": bought.status,
-            "signedTransactionInfo": fake.signed_transaction(bought),
-            "signedRenewalInfo": fake.authority.sign(bought.renewal_info(fake.now)),
+            "originalTransactionId": purchase.id,
+            "status": purchase.status,
+            "signedTransactionInfo": fake.signed_transaction(purchase),
+            "signedRenewalInfo": fake.authority.sign(purchase.renewal_info(fake.now)),
         }
         group = {"subscriptionGroupIdentifier": "20990001", "lastTransactions": [item]}
-        head = {"environment": where, "appAppleId": APP_ID, "bundleId": bought.bundle_id}
+        head = {"environment": where, "appAppleId": APP_ID, "bundleId": purchase.bundle_id}
         return answer({**head, "data": [group]})
 
     @app.get("/inApps/v1/subscriptions/<transaction_id>")
@@ -405,21 +405,21 @@ def _include_commands(app: QuartTrio, fake: FakeAppStore) -> None:
         if name == "buy":
             if fields.get("where", "Production") not in get_args(Where):
                 raise InvalidCommand(f"where has to be one of {', '.join(get_args(Where))}")
-            bought = await fake.buy(**fields)
+            purchase = await fake.buy(**fields)
         else:
-            bought = fake.bought.get(fields.pop("id"))
-            if bought is None:
+            purchase = fake.purchases.get(fields.pop("id"))
+            if purchase is None:
                 raise LookupError("no such subscription")
-            if not 0 <= fields.get("periods_ago", 0) < len(bought.transactions):
+            if not 0 <= fields.get("periods_ago", 0) < len(purchase.transactions):
                 raise InvalidCommand("periods_ago is before the purchase")
-            await getattr(fake, name)(bought, **fields)
+            await getattr(fake, name)(purchase, **fields)
         return {
-            "id": bought.id,
-            "receipt": bought.receipt,
-            "signed_transaction": fake.signed_transaction(bought),
-            "product_id": bought.newest.product_id,
-            "expires_at": bought.newest.expires_at,
-            "status": bought.status,
+            "id": purchase.id,
+            "receipt": purchase.receipt,
+            "signed_transaction": fake.signed_transaction(purchase),
+            "product_id": purchase.newest.product_id,
+            "expires_at": purchase.newest.expires_at,
+            "status": purchase.status,
         }
 
     include_commands(app, fake, COMMANDS, REQUIRED_FIELDS, run)

@@ -1,8 +1,8 @@
-"""A stand-in for Google Play: tokens, subscriptions, acknowledging, pushed notifications.
+"""A fake of Google Play: tokens, subscriptions, acknowledging, pushed notifications.
 
     async with open_google_play(endpoint=server + "/api/v1/subscription/webhook/google") as play:
-        bought = await play.buy("cookcam_pro_monthly", account_token=user_id)
-        await play.renew(bought)
+        purchase = await play.buy("cookcam_pro_monthly", account_token=user_id)
+        await play.renew(purchase)
 
 Sources: Google's documentation of service accounts, of the Android Publisher API, of real-time
 developer notifications and of authenticated push.
@@ -12,9 +12,9 @@ from cookcam.sandbox.google_play.keys import Keys
 from cookcam.sandbox.google_play.server import (
     PACKAGE,
     Behaviour,
-    Bought,
     FakeGooglePlay,
+    Purchase,
     open_google_play,
 )
 
-__all__ = ["PACKAGE", "Behaviour", "Bought", "FakeGooglePlay", "Keys", "open_google_play"]
+__all__ = ["PACKAGE", "Behaviour", "FakeGooglePlay", "Keys", "Purchase", "open_google_play"]

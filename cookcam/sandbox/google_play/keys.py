@@ -35,7 +35,7 @@ class Keys:
         return SERVICE_ACCOUNT.key_file(self.account, token_uri)
 
     def push_token(self, **claims: Any) -> str:
-        """What Pub/Sub sends in `Authorization`; `claims` replace its own."""
+        """The bearer token of a Pub/Sub push; `claims` replace the usual ones."""
         import jwt
 
         now = int(time.time())

@@ -1,4 +1,4 @@
-"""The stand-in on a listener, and the handle that tests and the sandbox hold on it."""
+"""The fake server on a listener, and the object through which tests control it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Behaviour(HttpFaults):
 
 @define(eq=False)
 class Order:
-    """One payment. What is `returned` went back to the buyer; Google keeps `fee_percent` of it."""
+    """One payment. `returned_cents` were refunded; Google's fee is `fee_percent` of the rest."""
 
     id: str
     token: str = field(repr=False)
@@ -55,13 +55,13 @@ class Order:
     returned_cents: int = 0
     fee_percent: int = 15
 
-    def give_back(self, percent: int = 100) -> None:
+    def refund(self, percent: int = 100) -> None:
         self.returned_cents = self.total_cents * percent // 100
         self.state = "REFUNDED" if percent == 100 else "PARTIALLY_REFUNDED"
 
     def shown(self) -> dict[str, Any]:
         """An `Order`."""
-        kept = self.total_cents - self.returned_cents
+        remaining = self.total_cents - self.returned_cents
         partial = [
             {
                 "createTime": _text(self.created_at),
@@ -78,7 +78,7 @@ class Order:
             "total": money(self.total_cents, self.currency),
             "tax": money(0, self.currency),
             "developerRevenueInBuyerCurrency": money(
-                kept * (100 - self.fee_percent) / 100, self.currency
+                remaining * (100 - self.fee_percent) / 100, self.currency
             ),
             "orderHistory": {"partialRefundEvents": partial}
             if self.state == "PARTIALLY_REFUNDED"
@@ -87,8 +87,8 @@ class Order:
 
 
 @define(eq=False)
-class Bought:
-    """One purchase token and what Google knows of it."""
+class Purchase:
+    """One purchase token and the state of its subscription."""
 
     token: str = field(repr=False)
     product_id: str
@@ -164,14 +164,14 @@ class FakeGooglePlay(StoreServer):
     url: str
     keys: Keys = field(repr=False)
     behaviour: Behaviour
-    bought: dict[str, Bought] = field(factory=dict[str, Bought])
+    purchases: dict[str, Purchase] = field(factory=dict[str, Purchase])
     orders: dict[str, Order] = field(factory=dict[str, Order])
     access_tokens: list[str] = field(factory=list[str], repr=False)
     envelopes: list[dict[str, Any]] = field(factory=list[dict[str, Any]], repr=False)
 
     @property
     def service_account(self) -> str:
-        """What `GOOGLE_SERVICE_ACCOUNT_KEY` has to be."""
+        """The value of `GOOGLE_SERVICE_ACCOUNT_KEY`."""
         return self.keys.service_account(f"{self.url}/token")
 
     @property
@@ -193,11 +193,11 @@ class FakeGooglePlay(StoreServer):
         trial: bool = False,
         test: bool = False,
         pending: bool = False,
-        instead_of: Bought | None = None,
+        instead_of: Purchase | None = None,
         lasts: timedelta | None = None,
-    ) -> Bought:
+    ) -> Purchase:
         now, period = self.now, lasts or (timedelta(days=3) if trial else period_of(product_id))
-        bought = Bought(
+        purchase = Purchase(
             token=f"{uuid4().hex}.AO-J1O/{uuid4().hex}",
             product_id=product_id,
             state="PENDING" if pending else "ACTIVE",
@@ -209,94 +209,94 @@ class FakeGooglePlay(StoreServer):
             test=test,
             linked=instead_of.token if instead_of else None,
         )
-        self.bought[bought.token] = bought
+        self.purchases[purchase.token] = purchase
         if instead_of is not None:
             instead_of.state, instead_of.expires_at = "EXPIRED", now
             instead_of.cancelled_by, instead_of.cancelled_at = "replacementCancellation", now
         if not pending:
-            self._charge(bought)
-            await self.notify(bought, PURCHASED)
-        return bought
+            self._charge(purchase)
+            await self.notify(purchase, PURCHASED)
+        return purchase
 
-    async def pay(self, bought: Bought) -> None:
-        """A pending purchase is paid for."""
-        bought.state, bought.expires_at = "ACTIVE", self.now + period_of(bought.product_id)
-        self._charge(bought)
-        await self.notify(bought, PURCHASED)
+    async def pay(self, purchase: Purchase) -> None:
+        """Pay for a pending purchase."""
+        purchase.state, purchase.expires_at = "ACTIVE", self.now + period_of(purchase.product_id)
+        self._charge(purchase)
+        await self.notify(purchase, PURCHASED)
 
-    async def drop(self, bought: Bought) -> None:
-        """A pending purchase is given up."""
-        bought.state = "PENDING_PURCHASE_CANCELED"
-        await self.notify(bought, PENDING_CANCELED)
+    async def drop(self, purchase: Purchase) -> None:
+        """Cancel a pending purchase."""
+        purchase.state = "PENDING_PURCHASE_CANCELED"
+        await self.notify(purchase, PENDING_CANCELED)
 
-    async def renew(self, bought: Bought) -> None:
-        """At the end of the period; of a failed one it is the recovery."""
-        failed = bought.state in ("IN_GRACE_PERIOD", "ON_HOLD")
-        self.reach(bought.expires_at)
-        bought.state, bought.trial = "ACTIVE", False
-        bought.expires_at = self.now + period_of(bought.product_id)
-        bought.renewals += 1
-        self._charge(bought)
-        await self.notify(bought, RECOVERED if failed else RENEWED)
+    async def renew(self, purchase: Purchase) -> None:
+        """Renew at the end of the period, or recover a failed payment."""
+        failed = purchase.state in ("IN_GRACE_PERIOD", "ON_HOLD")
+        self.reach(purchase.expires_at)
+        purchase.state, purchase.trial = "ACTIVE", False
+        purchase.expires_at = self.now + period_of(purchase.product_id)
+        purchase.renewals += 1
+        self._charge(purchase)
+        await self.notify(purchase, RECOVERED if failed else RENEWED)
 
-    async def fail_payment(self, bought: Bought) -> None:
-        """A period of grace begins, and access goes on in it."""
-        self.reach(bought.expires_at)
-        bought.state, bought.expires_at = "IN_GRACE_PERIOD", self.now + GRACE_PERIOD
-        await self.notify(bought, IN_GRACE)
+    async def fail_payment(self, purchase: Purchase) -> None:
+        """Begin the grace period, in which access continues."""
+        self.reach(purchase.expires_at)
+        purchase.state, purchase.expires_at = "IN_GRACE_PERIOD", self.now + GRACE_PERIOD
+        await self.notify(purchase, IN_GRACE)
 
-    async def hold(self, bought: Bought, *, since: datetime | None = None) -> None:
-        self.reach(bought.expires_at)
-        bought.state, bought.expires_at = "ON_HOLD", since or self.now
-        await self.notify(bought, ON_HOLD)
+    async def hold(self, purchase: Purchase, *, since: datetime | None = None) -> None:
+        self.reach(purchase.expires_at)
+        purchase.state, purchase.expires_at = "ON_HOLD", since or self.now
+        await self.notify(purchase, ON_HOLD)
 
-    async def cancel(self, bought: Bought) -> None:
-        bought.state, bought.renews, bought.cancelled_at = "CANCELED", False, self.now
-        await self.notify(bought, CANCELED)
+    async def cancel(self, purchase: Purchase) -> None:
+        purchase.state, purchase.renews, purchase.cancelled_at = "CANCELED", False, self.now
+        await self.notify(purchase, CANCELED)
 
-    async def restart(self, bought: Bought) -> None:
-        bought.state, bought.renews, bought.cancelled_at = "ACTIVE", True, None
-        await self.notify(bought, RESTARTED)
+    async def restart(self, purchase: Purchase) -> None:
+        purchase.state, purchase.renews, purchase.cancelled_at = "ACTIVE", True, None
+        await self.notify(purchase, RESTARTED)
 
-    async def pause(self, bought: Bought) -> None:
-        bought.state, bought.expires_at = "PAUSED", self.now
-        await self.notify(bought, PAUSED)
+    async def pause(self, purchase: Purchase) -> None:
+        purchase.state, purchase.expires_at = "PAUSED", self.now
+        await self.notify(purchase, PAUSED)
 
-    async def expire(self, bought: Bought) -> None:
-        bought.state, bought.renews = "EXPIRED", False
+    async def expire(self, purchase: Purchase) -> None:
+        purchase.state, purchase.renews = "EXPIRED", False
         now = self.now
-        bought.expires_at = min(bought.expires_at or now, now)
-        await self.notify(bought, EXPIRED)
+        purchase.expires_at = min(purchase.expires_at or now, now)
+        await self.notify(purchase, EXPIRED)
 
-    async def revoke(self, bought: Bought, *, percent: int = 100) -> None:
-        """Google gives the money back, or that part, and ends the subscription at once."""
-        bought.state, bought.renews, bought.expires_at = "EXPIRED", False, self.now
-        self.orders[bought.newest_order].give_back(percent)
-        await self.notify(bought, REVOKED)
+    async def revoke(self, purchase: Purchase, *, percent: int = 100) -> None:
+        """Refund `percent` of the newest order and end the subscription at once."""
+        purchase.state, purchase.renews, purchase.expires_at = "EXPIRED", False, self.now
+        self.orders[purchase.newest_order].refund(percent)
+        await self.notify(purchase, REVOKED)
 
-    async def void(self, bought: Bought, *, order_id: str | None = None) -> None:
-        """The same, told as a voided purchase; of another order than the newest, the subscription
-        goes on."""
-        if order_id in (None, bought.newest_order):
-            bought.state, bought.renews, bought.expires_at = "EXPIRED", False, self.now
-        order = self.orders[order_id or bought.newest_order]
-        order.give_back()
-        told = {"purchaseToken": bought.token, "orderId": order.id, "productType": 1}
-        await self.push({"voidedPurchaseNotification": told})
+    async def void(self, purchase: Purchase, *, order_id: str | None = None) -> None:
+        """Revoke with a voided-purchase notification; for an older order, the subscription goes
+        on."""
+        if order_id in (None, purchase.newest_order):
+            purchase.state, purchase.renews, purchase.expires_at = "EXPIRED", False, self.now
+        order = self.orders[order_id or purchase.newest_order]
+        order.refund()
+        notification = {"purchaseToken": purchase.token, "orderId": order.id, "productType": 1}
+        await self.push({"voidedPurchaseNotification": notification})
 
-    def _charge(self, bought: Bought) -> None:
-        cents = 0 if bought.trial else price_of(bought.product_id)
-        order = Order(bought.newest_order, bought.token, bought.product_id, self.now, cents)
+    def _charge(self, purchase: Purchase) -> None:
+        cents = 0 if purchase.trial else price_of(purchase.product_id)
+        order = Order(purchase.newest_order, purchase.token, purchase.product_id, self.now, cents)
         self.orders[order.id] = order
 
-    async def notify(self, bought: Bought, kind: int) -> None:
-        told = {"version": "1.0", "notificationType": kind, "purchaseToken": bought.token}
-        await self.push({"subscriptionNotification": told})
+    async def notify(self, purchase: Purchase, kind: int) -> None:
+        notification = {"version": "1.0", "notificationType": kind, "purchaseToken": purchase.token}
+        await self.push({"subscriptionNotification": notification})
 
-    def envelope(self, told: dict[str, Any], package: str = PACKAGE) -> dict[str, Any]:
-        """What Pub/Sub posts."""
+    def envelope(self, notification: dict[str, Any], package: str = PACKAGE) -> dict[str, Any]:
+        """The body of a Pub/Sub push."""
         now = str(int(self.now.timestamp() * 1000))
-        data = {"version": "1.0", "packageName": package, "eventTimeMillis": now, **told}
+        data = {"version": "1.0", "packageName": package, "eventTimeMillis": now, **notification}
         message = {
             "data": b64encode(orjson.dumps(data)).decode(),
             "messageId": self.new_id(),
@@ -304,8 +304,8 @@ class FakeGooglePlay(StoreServer):
         }
         return {"message": message, "subscription": SUBSCRIPTION}
 
-    async def push(self, told: dict[str, Any]) -> None:
-        envelope = self.envelope(told)
+    async def push(self, notification: dict[str, Any]) -> None:
+        envelope = self.envelope(notification)
         self.envelopes.append(envelope)
         await self.deliver(envelope)
 
@@ -367,22 +367,26 @@ def create_app(fake: FakeGooglePlay) -> QuartTrio:
         app, lambda: fake.keys.account, f"{fake.url}/token", fake.access_tokens, behaviour
     )
 
-    @app.get(of_app + "/subscriptionsv2/tokens/<path:purchase>")
-    async def subscription(purchase: str) -> Response:
-        bought = fake.bought.get(purchase)
-        if bought is None:
+    @app.get(of_app + "/subscriptionsv2/tokens/<path:token>")
+    async def subscription(token: str) -> Response:
+        purchase = fake.purchases.get(token)
+        if purchase is None:
             return refusal(404, "purchaseTokenNotFound")
-        return refusal(410, "purchaseTokenNoLongerValid") if bought.gone else answer(bought.shown())
+        return (
+            refusal(410, "purchaseTokenNoLongerValid")
+            if purchase.gone
+            else answer(purchase.shown())
+        )
 
-    @app.post(of_app + "/subscriptionsv2/tokens/<path:purchase>")
-    async def revoke(purchase: str) -> Response:
-        token, _, deed = purchase.rpartition(":")
-        bought = fake.bought.get(token)
-        if bought is None or deed != "revoke":
+    @app.post(of_app + "/subscriptionsv2/tokens/<path:token>")
+    async def revoke(token: str) -> Response:
+        token, _, action = token.rpartition(":")
+        purchase = fake.purchases.get(token)
+        if purchase is None or action != "revoke":
             return refusal(404, "purchaseTokenNotFound")
-        if bought.state in ("EXPIRED", "PENDING"):
+        if purchase.state in ("EXPIRED", "PENDING"):
             return refusal(400, "INVALID_ARGUMENT")
-        await fake.revoke(bought)
+        await fake.revoke(purchase)
         return answer({})
 
     @app.get(package + "/orders/<order_id>")
@@ -392,15 +396,15 @@ def create_app(fake: FakeGooglePlay) -> QuartTrio:
         found = fake.orders.get(order_id)
         return answer(found.shown()) if found else refusal(404, "orderNotFound")
 
-    @app.post(of_app + "/subscriptions/<product_id>/tokens/<path:purchase>")
-    async def acknowledge(product_id: str, purchase: str) -> Response:
-        token, _, deed = purchase.rpartition(":")
-        bought = fake.bought.get(token)
-        if bought is None or bought.product_id != product_id or deed != "acknowledge":
+    @app.post(of_app + "/subscriptions/<product_id>/tokens/<path:token>")
+    async def acknowledge(product_id: str, token: str) -> Response:
+        token, _, action = token.rpartition(":")
+        purchase = fake.purchases.get(token)
+        if purchase is None or purchase.product_id != product_id or action != "acknowledge":
             return refusal(404, "purchaseTokenNotFound")
-        if bought.state == "PENDING":
+        if purchase.state == "PENDING":
             return refusal(400, "INVALID_ARGUMENT")
-        bought.acknowledged = True
+        purchase.acknowledged = True
         return Response(status=204)
 
     @app.get("/oauth2/v3/certs")
@@ -442,15 +446,15 @@ COMMANDS: Mapping[str, Fields] = {
 def _include_commands(app: QuartTrio, fake: FakeGooglePlay) -> None:
     async def run(name: str, fields: dict[str, Any]) -> dict[str, Any]:
         if name == "buy":
-            bought = await fake.buy(**fields)
+            purchase = await fake.buy(**fields)
         else:
-            bought = fake.bought.get(fields.pop("purchase_token"))
-            if bought is None:
+            purchase = fake.purchases.get(fields.pop("purchase_token"))
+            if purchase is None:
                 raise LookupError("no such purchase")
-            if fields.get("order_id", bought.newest_order) not in fake.orders:
+            if fields.get("order_id", purchase.newest_order) not in fake.orders:
                 raise LookupError("no such order")
-            await getattr(fake, name)(bought, **fields)
-        return {"purchase_token": bought.token, **bought.shown()}
+            await getattr(fake, name)(purchase, **fields)
+        return {"purchase_token": purchase.token, **purchase.shown()}
 
     include_commands(app, fake, COMMANDS, REQUIRED_FIELDS, run)
 

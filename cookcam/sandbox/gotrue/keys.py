@@ -1,4 +1,4 @@
-"""The signing key of the stand-in: ES256, as a current Supabase project has.
+"""The signing key of the fake: ES256, as a current Supabase project has.
 
 Made on first use and kept in a file of mode 0600, so that tokens outlive a restart.
 """

@@ -1,4 +1,4 @@
-"""The HTTP face of the stand-in: paths, keys and bodies of GoTrue behind Supabase's gateway."""
+"""The HTTP face of the fake: paths, keys and bodies of GoTrue behind Supabase's gateway."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _gateway(app: QuartTrio, auth: Auth) -> None:
 
     @app.errorhandler(psycopg.Error)
     async def on_database_error(error: psycopg.Error) -> Response:
-        _log.error("the stand-in's database failed: %s", error)
+        _log.error("the fake's database failed: %s", error)
         return fault_response(faults.unexpected_failure())
 
     def fault_response(fault: faults.AuthFault) -> Response:
@@ -157,15 +157,15 @@ def _grants(app: QuartTrio, auth: Auth) -> None:
 
     @app.get("/auth/v1/verify")
     async def follow_link() -> Response:
-        """What the link of a mail opens: back to the app, with a session or with an error."""
+        """Follow the link of a mail: redirects to the app with a session or an error."""
         try:
             found = await auth.verify(request.args.get("token", ""))
         except faults.AuthFault as fault:
-            told = {"error": "access_denied", "error_code": fault.code}
+            result = {"error": "access_denied", "error_code": fault.code}
         else:
             names = ("access_token", "refresh_token", "expires_in", "expires_at", "token_type")
-            told = {name: found[name] for name in names} | {"type": "recovery"}
-        back = f"{request.args.get('redirect_to', '')}#{urlencode(told)}"
+            result = {name: found[name] for name in names} | {"type": "recovery"}
+        back = f"{request.args.get('redirect_to', '')}#{urlencode(result)}"
         return Response("", status=303, headers={"Location": back})
 
     @app.post("/auth/v1/verify")
@@ -183,7 +183,7 @@ def _sessions(app: QuartTrio, auth: Auth) -> None:
         """
         body = {name: value for name, value in (await _body()).items() if value is not None}
         if body.keys() - {"code_challenge", "code_challenge_method"} != {"password"}:
-            raise faults.validation_failed("the stand-in changes the password, and only that")
+            raise faults.validation_failed("the fake changes the password, and only that")
         row = await auth.change_password(_bearer(), _text(body, "password"))
         return json_response(shapes.user_json(row))
 
@@ -236,7 +236,7 @@ def _administration(app: QuartTrio, auth: Auth) -> None:
         require_service_role()
         body = await _body()
         if body.keys() != {"ban_duration"}:
-            raise faults.validation_failed("the stand-in changes ban_duration, and only that")
+            raise faults.validation_failed("the fake changes ban_duration, and only that")
         row = await auth.ban_user(user_of(user_id), _text(body, "ban_duration"))
         return json_response(shapes.user_json(row))
 
@@ -248,7 +248,7 @@ def _administration(app: QuartTrio, auth: Auth) -> None:
 
     @app.put("/sandbox/behaviour")
     async def set_behaviour() -> Response:
-        """Not GoTrue's: replaces the named settings of the stand-in and tells all of them."""
+        """Not GoTrue's: replace the named settings of the fake; returns all of them."""
         require_service_role()
         changes = await _body()
         try:

@@ -1,4 +1,4 @@
-"""The stand-in on a listener, and the handle tests and the sandbox hold on it."""
+"""The fake server on a listener, and the object through which tests control it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cookcam.sandbox.serving import Listener
 
 @frozen
 class User:
-    """A person the stand-in knows, with the password it was given."""
+    """A user of the fake, with the password."""
 
     id: UUID
     email: str
@@ -33,7 +33,7 @@ class User:
 
 @frozen
 class Tokens:
-    """A session of a person."""
+    """A user's session."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -41,7 +41,7 @@ class Tokens:
 
 @frozen
 class Gotrue:
-    """A running stand-in: `url` is what `SUPABASE_URL` has to be, the keys go with it."""
+    """A running fake: `url` is what `SUPABASE_URL` has to be, the keys go with it."""
 
     url: str
     anon_key: str = field(repr=False)
@@ -55,18 +55,18 @@ class Gotrue:
 
     @property
     def mails(self) -> list[Mail]:
-        """What it would have sent, oldest first."""
+        """The mails it would have sent, oldest first."""
         return self._auth.mails
 
     def issue_token(self, user: User | UUID | str, **claims: Any) -> str:
-        """An access token as the stand-in would sign it, without a session behind it.
+        """An access token as the fake would sign it, without a session behind it.
 
         `claims` replace the usual ones; None removes one. `GET /user` refuses such a token
         (`session_not_found`), as it does after a logout.
         """
-        known: dict[str, Any] = {"session_id": str(uuid4())}
+        extra: dict[str, Any] = {"session_id": str(uuid4())}
         if isinstance(user, User):
-            known |= {
+            extra |= {
                 "email": user.email,
                 "user_metadata": {"name": user.name},
                 "app_metadata": {"role": user.role} if user.role else {},
@@ -75,13 +75,13 @@ class Gotrue:
         basic = shapes.basic_claims(
             UUID(str(user)), self._auth.issuer, self.behaviour.token_lifetime
         )
-        merged = {**basic, **known, **claims}
+        merged = {**basic, **extra, **claims}
         return self._auth.key.sign({k: v for k, v in merged.items() if v is not None})
 
     async def create_user(
         self, email: str, password: str, name: str, role: str | None = None
     ) -> User:
-        """A confirmed person; `role="admin"` makes an administrator (`app_metadata.role`).
+        """A confirmed user; `role="admin"` makes an administrator (`app_metadata.role`).
 
         Raises AuthFault when the address is taken.
         """
@@ -115,7 +115,7 @@ async def open_gotrue(
     behaviour: Behaviour | None = None,
     include: Callable[[QuartTrio, SigningKey], None] | None = None,
 ) -> AsyncGenerator[Gotrue]:
-    """Serves the stand-in until the block ends; it answers when the block begins.
+    """Serve the fake until the block ends; it is ready when the block begins.
 
     `database_url` must be of a role that owns `auth.users` (the role of the migrations), and the
     migrations must have run. Port 0 takes a free one. Without `key_file` the signing key lives

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,7 @@ import jwt
 import trio
 from attrs import field, frozen
 
-from cookcam.sandbox.gotrue import faults, passwords, shapes
+from cookcam.sandbox.gotrue import faults, shapes
 from cookcam.sandbox.gotrue.behaviour import Behaviour
 from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.gotrue.store import RefreshTokenRow, Rows, SessionRow, Store, UserRow
@@ -24,6 +26,9 @@ _DURATION = re.compile(rf"(?:{_TERM.pattern})+")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _APP_METADATA = {"provider": "email", "providers": ["email"]}
 _LINK_LASTS = timedelta(hours=1)
+MIN_PASSWORD_LENGTH = 6
+MAX_PASSWORD_BYTES = 72  # bcrypt reads no more, so the real service rejects more
+_SCRYPT_COST = 12  # log2 of n, about 10 ms: these passwords guard a database on loopback
 
 
 @frozen
@@ -80,7 +85,7 @@ class Auth:
         *,
         confirmed: bool,
     ) -> UserRow:
-        """What an administrator does: no session, and rights in `app_metadata`."""
+        """Create a user as an administrator: no session, and roles in `app_metadata`."""
         email = _address(email)
         hashed = await _hashed(password)
         row = await self.store.run(
@@ -93,13 +98,13 @@ class Auth:
         return row
 
     async def sign_in(self, email: str, password: str) -> dict[str, Any]:
-        """The password grant. Whether the address is confirmed is told after the password."""
+        """The password grant. The password is checked before the confirmation of the address."""
         email = email.strip().lower()
         row = await self.store.run(lambda rows: rows.user_by_email(email))
         if row is not None and row.banned:
             raise faults.user_banned()
         hashed = row.encrypted_password if row is not None else None
-        good = await trio.to_thread.run_sync(passwords.matches, password, hashed)
+        good = await trio.to_thread.run_sync(_password_matches, password, hashed)
         if row is None or not good:
             raise faults.error("invalid_credentials")
         if row.email_confirmed_at is None:
@@ -119,7 +124,7 @@ class Auth:
         return answer
 
     async def user_of(self, token: str) -> UserRow:
-        """The person a token speaks for."""
+        """The user of a token."""
         return (await self.store.run(lambda rows: self._speaker(rows, self._claims(token))))[0]
 
     async def sign_out(self, token: str, scope: str) -> None:
@@ -157,9 +162,9 @@ class Auth:
         return await self.store.run(work)
 
     async def change_password(self, token: str, password: str) -> UserRow:
-        """Ends the other sessions of the person, as the real service does."""
+        """Change the password and end the user's other sessions, as the real service does."""
         user = await self.user_of(token)
-        if await trio.to_thread.run_sync(passwords.matches, password, user.encrypted_password):
+        if await trio.to_thread.run_sync(_password_matches, password, user.encrypted_password):
             raise faults.error("same_password")
         hashed = await _hashed(password)
 
@@ -278,19 +283,38 @@ def _address(email: str) -> str:
 async def _hashed(password: str) -> str:
     if not password:
         raise faults.validation_failed("Signup requires a valid password")
-    if len(password) < passwords.MINIMUM:
+    if len(password) < MIN_PASSWORD_LENGTH:
         raise faults.AuthFault(
             422,
             "weak_password",
-            f"Password should be at least {passwords.MINIMUM} characters.",
+            f"Password should be at least {MIN_PASSWORD_LENGTH} characters.",
             {"weak_password": {"reasons": ["length"]}},
         )
-    if len(password.encode()) > passwords.MAXIMUM_BYTES:
+    if len(password.encode()) > MAX_PASSWORD_BYTES:
         raise faults.validation_failed(
-            f"Password cannot be longer than {passwords.MAXIMUM_BYTES} characters"
+            f"Password cannot be longer than {MAX_PASSWORD_BYTES} characters"
         )
-    return await trio.to_thread.run_sync(passwords.hash_password, password)
+    return await trio.to_thread.run_sync(_hash_password, password)
 
 
 def _new_refresh_token() -> str:
     return secrets.token_hex(6)
+
+
+def _hash_password(password: str) -> str:
+    """scrypt, in the text form `scrypt$<log2 n>$<salt>$<hash>` (hex)."""
+    salt = secrets.token_bytes(16)
+    return f"scrypt${_SCRYPT_COST}${salt.hex()}${_scrypt(password, salt, _SCRYPT_COST).hex()}"
+
+
+def _password_matches(password: str, hashed: str | None) -> bool:
+    """Whether `hashed` is of `password`; False for a hash of another kind."""
+    parts = (hashed or "").split("$")
+    if len(parts) != 4 or parts[0] != "scrypt":
+        return False
+    expected = bytes.fromhex(parts[3])
+    return hmac.compare_digest(_scrypt(password, bytes.fromhex(parts[2]), int(parts[1])), expected)
+
+
+def _scrypt(password: str, salt: bytes, cost: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=2**cost, r=8, p=1, dklen=32)

@@ -60,7 +60,7 @@ def pending_json(row: UserRow) -> dict[str, Any]:
 
 
 def decoy_json(row: UserRow) -> dict[str, Any]:
-    """What a sign-up for a taken address gets while confirmation is on: nothing of the row."""
+    """The response to a sign-up with a taken address while confirmation is on."""
     now = datetime.now(UTC)
     return {
         "id": str(uuid4()),
@@ -79,7 +79,7 @@ def decoy_json(row: UserRow) -> dict[str, Any]:
 
 
 def access_claims(row: UserRow, session: SessionRow, issuer: str, lifetime: int) -> dict[str, Any]:
-    """The claims of an access token of a session (`spec/database.md` §5.2)."""
+    """The claims of an access token of a session."""
     return {
         **basic_claims(row.id, issuer, lifetime),
         "email": row.email or "",

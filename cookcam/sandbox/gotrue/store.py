@@ -1,6 +1,6 @@
-"""The stand-in's rows: people in `auth.users`, sessions and refresh tokens in schema `sandbox`.
+"""The fake's rows: users in `auth.users`, sessions and refresh tokens in schema `sandbox`.
 
-psycopg in worker threads, with connections of its own: the stand-in shares nothing with the
+psycopg in worker threads, with connections of its own: the fake shares nothing with the
 program it stands beside, so neither can starve or break the other.
 """
 
@@ -61,7 +61,7 @@ update sandbox.refresh_tokens set revoked = true, updated_at = clock_timestamp()
 
 @frozen
 class UserRow:
-    """A person, as `auth.users` has it."""
+    """A row of `auth.users`."""
 
     id: UUID
     email: str | None
@@ -119,7 +119,7 @@ class Rows:
         *,
         confirmed: bool,
     ) -> UserRow | None:
-        """The new person, or None when the address is taken."""
+        """The new user, or None when the address is taken."""
         with self.connection.cursor(row_factory=scalar_row) as cursor:
             user_id = cursor.execute(
                 """
@@ -138,7 +138,7 @@ class Rows:
         )
 
     def ban(self, user_id: UUID, duration: timedelta | None) -> UserRow | None:
-        """For so long from now, or not at all any more; None when there is no such user."""
+        """Ban for `duration` from now, or lift the ban; None when there is no such user."""
         self.connection.execute(
             "update auth.users set banned_until = now() + %s where id = %s", (duration, user_id)
         )
@@ -176,7 +176,7 @@ class Rows:
             ).fetchone()
 
     def end_sessions(self, user_id: UUID, session_id: UUID | None, scope: str) -> None:
-        """Ends the sessions of a person: `local` this one, `others` all but it, `global` all."""
+        """End a user's sessions: `local` this one, `others` all but it, `global` all."""
         self.connection.execute(
             """
             delete from sandbox.sessions
@@ -228,7 +228,7 @@ class Store:
     _limit: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(4), init=False)
 
     async def run(self, work: Callable[[Rows], T]) -> T:
-        """What `work` returns, committed. Raises psycopg.Error, and what `work` raises."""
+        """Commit and return the result of `work`. Raises psycopg.Error, and what `work` raises."""
         return await trio.to_thread.run_sync(self._run, work, limiter=self._limit)
 
     async def create_schema(self) -> None:

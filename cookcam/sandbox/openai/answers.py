@@ -148,7 +148,7 @@ def _whole(value: object) -> int:
 
 @frozen
 class Portion:
-    """A food in a recipe; `owned`: from the person's own list, not a staple."""
+    """A food in a recipe; `owned`: in the request, not a staple."""
 
     food: Food
     name: str

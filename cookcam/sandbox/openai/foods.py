@@ -1,4 +1,4 @@
-"""Foods of the fake model (`foods.csv`): a person's portion and what is in it.
+"""Foods of the fake model (`foods.csv`): a portion and its nutrients.
 
 Energy and macros are those of the sandbox's food catalogue (rounded from USDA FoodData Central),
 for 100 g, and the grams are what the server takes `count` of `unit` for: the figures of a recipe
@@ -17,7 +17,7 @@ from attrs import frozen
 
 @frozen
 class Food:
-    """A food; `grams` a person, as `count` of `unit`. `kcal` and macros in g are for 100 g."""
+    """A food; a portion is `grams`, or `count` of `unit`. `kcal` and macros in g are for 100 g."""
 
     name: str
     category: str

@@ -28,7 +28,7 @@ _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 
 @define(slots=False, eq=False)
 class ApiFault(Exception):
-    """An answer that is an error."""
+    """An error response."""
 
     status: int
     message: str
@@ -69,8 +69,8 @@ def staged(status: int, code: str | None, retry_after: float | None) -> ApiFault
         code = code or "rate_limit_exceeded"
         return ApiFault(429, "Rate limit reached.", kind, code, retry_after=retry_after)
     if status >= 500:
-        said = "The server had an error while processing your request."
-        return ApiFault(status, said, "server_error", code, retry_after=retry_after)
+        message = "The server had an error while processing your request."
+        return ApiFault(status, message, "server_error", code, retry_after=retry_after)
     return ApiFault(status, "The request was refused.", "invalid_request_error", code)
 
 
@@ -113,19 +113,19 @@ def read_question(body: object) -> Question:
     messages = asked.get("messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("Missing required parameter: 'messages'.", "messages")
-    said: dict[str, list[str]] = {"system": [], "user": []}
+    by_role: dict[str, list[str]] = {"system": [], "user": []}
     images: list[str] = []
     for message in cast("list[object]", messages):
         parts = _object(message, "A message has to be an object.", "messages")
-        texts = said.setdefault(str(parts.get("role")), [])
+        texts = by_role.setdefault(str(parts.get("role")), [])
         texts.extend(_texts(parts.get("content"), images))
     name, schema = _schema_of(asked)
     limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
     options = cast("Body", asked.get("stream_options") or {})
     return Question(
         model=model,
-        instructions="\n".join(said["system"]),
-        prompt="\n".join(said["user"]),
+        instructions="\n".join(by_role["system"]),
+        prompt="\n".join(by_role["user"]),
         images=images,
         name=name,
         schema=schema,

@@ -1,4 +1,4 @@
-"""A stand-in for Firebase Cloud Messaging and for APNs, on one port: it keeps what was sent.
+"""A fake of Firebase Cloud Messaging and of APNs, on one port, that records what is sent.
 
     async with open_push() as push:
         ...                              # a server that has `push.bindings`
@@ -6,7 +6,7 @@
         assert push.sent[-1].title == "What's cooking today?"
 
 Sources: Google's reference of FCM HTTP v1, Apple's documentation of APNs with tokens. APNs speaks
-HTTP/2 alone, and so does the stand-in for it: without TLS, from the first byte.
+HTTP/2 alone, and so does the fake: without TLS, with prior knowledge.
 """
 
 from cookcam.sandbox.push.keys import Keys

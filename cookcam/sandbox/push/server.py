@@ -62,7 +62,7 @@ class FakePush:
 
     @property
     def service_account(self) -> str:
-        """What `FCM_SERVICE_ACCOUNT_KEY` has to be."""
+        """The value of `FCM_SERVICE_ACCOUNT_KEY`."""
         return self.keys.service_account(f"{self.url}/token")
 
     @property
@@ -198,7 +198,7 @@ def _control(app: QuartTrio, fake: FakePush) -> None:
 
     @app.get("/_sandbox/sent")
     async def sent() -> Response:
-        """What devices got, newest first."""
+        """The notifications that devices got, newest first."""
         return json_response([asdict(one) for one in reversed(fake.sent)])
 
     @app.post("/_sandbox/gone")

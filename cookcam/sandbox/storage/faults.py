@@ -1,4 +1,4 @@
-"""The errors of Supabase Storage. Most leave with HTTP status 400 and say the real one inside."""
+"""The errors of Supabase Storage. Most have HTTP status 400 and the real status in the body."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @frozen
 class Bucket:
-    """A bucket as the API tells of it."""
+    """A bucket as the API shows it."""
 
     id: str
     public: bool
@@ -37,7 +37,7 @@ class Bucket:
 
 @frozen
 class About:
-    """What is known of an object besides its content."""
+    """The metadata of an object."""
 
     id: str
     key: str
@@ -143,13 +143,13 @@ class Files:
             raise faults.object_not_found() from None
 
     def all(self, bucket_name: str) -> list[About]:
-        """What is in a bucket, by key. Raises StorageFault."""
+        """The objects of a bucket, by key. Raises StorageFault."""
         self.bucket(bucket_name)
         names = sorted((self.home / bucket_name / "about").iterdir(), key=lambda p: unquote(p.name))
         return [About(**orjson.loads(path.read_bytes())) for path in names]
 
     def delete(self, bucket_name: str, keys: list[str]) -> list[About]:
-        """Deletes what of `keys` is there and tells of it. Raises StorageFault."""
+        """Delete the existing objects of `keys` and return them. Raises StorageFault."""
         gone: list[About] = []
         for key in keys:
             try:

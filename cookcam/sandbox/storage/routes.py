@@ -1,4 +1,4 @@
-"""The HTTP face of the stand-in: paths, keys and bodies of Supabase Storage behind the gateway."""
+"""The HTTP face of the fake: paths, keys and bodies of Supabase Storage behind the gateway."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ async def _upload() -> tuple[bytes, str, str]:
 
 
 def _listing(found: list[About], prefix: str) -> list[dict[str, Any]]:
-    """What is directly in the folder `prefix`: objects, and folders without an id."""
+    """The direct entries of the folder `prefix`: objects, and folders without an id."""
     folder = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
     listed: dict[str, dict[str, Any]] = {}
     for about in found:

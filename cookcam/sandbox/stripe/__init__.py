@@ -1,4 +1,4 @@
-"""A stand-in for Stripe that speaks its API, sends its events, and has a clock that can be turned.
+"""A fake of Stripe that speaks its API, sends its events, and has a clock that can be turned.
 
     async with open_stripe(endpoints=[Endpoint(url, [secret])]) as stripe:
         client = StripeClient(stripe.key, base_addresses={"api": stripe.url}, ...)
@@ -9,9 +9,9 @@
 API reference, version 2025-05-28.basil, and its pages on webhooks, billing and Connect.
 """
 
-from cookcam.sandbox.stripe.behaviour import DAY, Behaviour, Card, Fault, Mail
+from cookcam.sandbox.stripe.behaviour import DAY, Behaviour, Card, DeliverySettings, Fault
 from cookcam.sandbox.stripe.faults import ApiFault
-from cookcam.sandbox.stripe.post import Attempt, Endpoint, signature
+from cookcam.sandbox.stripe.outbox import Attempt, Endpoint, signature
 from cookcam.sandbox.stripe.server import (
     CONNECT_WEBHOOK_SECRET,
     KEY,
@@ -29,10 +29,10 @@ __all__ = [
     "Attempt",
     "Behaviour",
     "Card",
+    "DeliverySettings",
     "Endpoint",
     "FakeStripe",
     "Fault",
-    "Mail",
     "open_stripe",
     "signature",
 ]

@@ -1,4 +1,4 @@
-"""`python -m cookcam.sandbox.stripe`: the stand-in in a process of its own.
+"""`python -m cookcam.sandbox.stripe`: the fake in a process of its own.
 
 It outlives the server that it sends its events to: that one may be killed and started again.
 """
@@ -12,7 +12,7 @@ import click
 import orjson
 import trio
 
-from cookcam.sandbox.stripe.post import Endpoint
+from cookcam.sandbox.stripe.outbox import Endpoint
 from cookcam.sandbox.stripe.server import (
     CONNECT_WEBHOOK_SECRET,
     WEBHOOK_SECRET,

@@ -12,11 +12,11 @@ from attrs import define, field
 from cookcam.sandbox.stripe import forms, shapes
 from cookcam.sandbox.stripe.behaviour import CARDS, Card
 from cookcam.sandbox.stripe.billing import Billing
-from cookcam.sandbox.stripe.books import Books
 from cookcam.sandbox.stripe.faults import ApiFault, invalid
 from cookcam.sandbox.stripe.forms import Form
 from cookcam.sandbox.stripe.money import Money
 from cookcam.sandbox.stripe.shapes import Body
+from cookcam.sandbox.stripe.state import StripeState
 from cookcam.sandbox.stripe.store import Store
 from cookcam.sandbox.stripe.subscriptions import Subscription
 
@@ -51,9 +51,9 @@ LISTED = {
 
 @define(eq=False)
 class Api:
-    """`address` is where the stand-in listens, for the pages it sends people to."""
+    """`address` is where the fake listens, for the URLs of its hosted pages."""
 
-    books: Books
+    state: StripeState
     billing: Billing
     money: Money
     address: str
@@ -67,19 +67,18 @@ class Api:
 
     def answer(self, method: str, path: str, form: Form, account: str | None) -> Body:
         """Raises ApiFault."""
-        for known_method, pattern, handler in self._routes:
-            if known_method == method and (match := pattern.fullmatch(path)):
+        for route_method, pattern, handler in self._routes:
+            if route_method == method and (match := pattern.fullmatch(path)):
                 if account is not None:
                     form = {**form, "_account": account}
-                answer = handler(*match.groups(), form)
-                return self._wire(answer)
+                return self._wire(handler(*match.groups(), form))
         raise ApiFault(
             404, "invalid_request_error", f"Unrecognized request URL ({method}: {path})."
         )
 
     @property
     def store(self) -> Store:
-        return self.books.store
+        return self.state.store
 
     def _table(self) -> list[tuple[str, str, Handler]]:
         return [
@@ -121,16 +120,15 @@ class Api:
                 raise invalid("Limit must be between 1 and 100", "limit")
             if kind == "subscription":
                 form = {"status": "not canceled", **form}
-            found, more = self.store.shelf(kind).page(
-                lambda known: self._wanted(kind, known, form),
+            found, more = self.store.collection(kind).page(
+                lambda value: self._matches(kind, value, form),
                 limit=limit or 10,
                 starting_after=form.get("starting_after"),
-                ending_before=form.get("ending_before"),
                 customer=form.get("customer"),
             )
             return {
                 "object": "list",
-                "data": [self._wire(known) for known in found],
+                "data": [self._wire(value) for value in found],
                 "has_more": more,
                 "url": f"/v1/{path}",
             }
@@ -138,35 +136,35 @@ class Api:
         return read
 
     def _is_undelivered(self, event_id: str) -> bool:
-        undelivered = self.store.shelf("undelivered").objects.values()
-        return any(known["event"] == event_id for known in undelivered)
+        undelivered = self.store.collection("undelivered").objects.values()
+        return any(value["event"] == event_id for value in undelivered)
 
-    def _wanted(self, kind: str, known: Any, form: Form) -> bool:
-        if isinstance(known, Subscription):
+    def _matches(self, kind: str, value: Any, form: Form) -> bool:
+        if isinstance(value, Subscription):
             status = form["status"]
             fits = status == "all" or (
-                not known.is_over if status == "not canceled" else known.status == status
+                not value.is_over if status == "not canceled" else value.status == status
             )
-            return fits and ("price" not in form or known.price == form["price"])
+            return fits and ("price" not in form or value.price == form["price"])
         if kind == "invoice_payment" and "payment" in form:
             wanted = forms.part(form, "payment").get("payment_intent")
-            if known["payment"]["payment_intent"] != wanted:
+            if value["payment"]["payment_intent"] != wanted:
                 return False
         if kind == "event":
             types = form.get("types") or ([form["type"]] if "type" in form else [])
-            if types and known["type"] not in types:
+            if types and value["type"] not in types:
                 return False
-            if known.get("account") != form.get("_account"):
+            if value.get("account") != form.get("_account"):
                 return False
-            if form.get("delivery_success") == "false" and not self._is_undelivered(known["id"]):
+            if form.get("delivery_success") == "false" and not self._is_undelivered(value["id"]):
                 return False
         equal = ("status", "destination", "transfer_group", "invoice")
-        if any(name in known and name in form and known[name] != form[name] for name in equal):
+        if any(name in value and name in form and value[name] != form[name] for name in equal):
             return False
-        return _in_range(known.get("created", 0), form.get("created"))
+        return _in_range(value.get("created", 0), form.get("created"))
 
-    def _wire(self, known: Any) -> Body:
-        return self.books.shown(known) if isinstance(known, Subscription) else cast("Body", known)
+    def _wire(self, value: Any) -> Body:
+        return self.state.shown(value) if isinstance(value, Subscription) else cast("Body", value)
 
     # Customers, products, prices
 
@@ -177,7 +175,7 @@ class Api:
             form.get("email"),
             forms.metadata(form),
         )
-        self.books.emit("customer.created", self.books.keep(customer))
+        self.state.emit("customer.created", self.state.save(customer))
         return customer
 
     def _create_product(self, form: Form) -> Body:
@@ -188,8 +186,8 @@ class Api:
 
     def _product(self, product_id: str, form: Form) -> Body:
         name, metadata = forms.required(form, "name"), forms.metadata(form)
-        product = self.books.keep(shapes.product(product_id, self.store.now, name, metadata))
-        self.books.emit("product.created", product)
+        product = self.state.save(shapes.product(product_id, self.store.now, name, metadata))
+        self.state.emit("product.created", product)
         return product
 
     def _price(self, form: Form) -> Body:
@@ -208,7 +206,7 @@ class Api:
             product_id = self._product(self.store.new_id("product"), data)["id"]
         price_id = self.store.new_id("price")
         price = shapes.price(price_id, self.store.now, product_id, amount, currency, interval)
-        self.books.emit("price.created", self.books.keep(price))
+        self.state.emit("price.created", self.state.save(price))
         return price
 
     def _price_of(self, item: Form, *, own_product: bool) -> str:
@@ -262,7 +260,7 @@ class Api:
         }
         self.store.put("order", session_id, order)
         self.billing.watch_session(session)
-        return self.books.keep(session)
+        return self.state.save(session)
 
     def _expire_session(self, session_id: str, form: Form) -> Body:
         session = self.store.get("checkout.session", session_id)
@@ -274,7 +272,7 @@ class Api:
     def _create_portal_session(self, form: Form) -> Body:
         customer = self.store.get("customer", forms.required(form, "customer"))
         session_id = self.store.new_id("billing_portal.session")
-        return self.books.keep(
+        return self.state.save(
             shapes.new_object(
                 "billing_portal.session",
                 session_id,
@@ -300,24 +298,28 @@ class Api:
         )
 
     def _update_subscription(self, subscription_id: str, form: Form) -> Subscription:
-        known = self.books.subscription(subscription_id)
-        if known.is_over:
+        subscription = self.state.subscription(subscription_id)
+        if subscription.is_over:
             raise invalid("A canceled subscription can only update its metadata.", "id")
         cancel = forms.boolean(form, "cancel_at_period_end")
-        if cancel is not None and cancel != known.cancel_at_period_end and known.schedule:
+        if (
+            cancel is not None
+            and cancel != subscription.cancel_at_period_end
+            and subscription.schedule
+        ):
             raise invalid(
                 "The subscription is managed by the subscription schedule"
-                f" `{known.schedule}`, and updating any cancelation behavior directly is not"
+                f" `{subscription.schedule}`, and updating any cancelation behavior directly is not"
                 " allowed.",
                 "cancel_at_period_end",
             )
         if cancel is not None and "cancel_at" in form:
             raise invalid("You may only specify one of cancel_at, cancel_at_period_end.")
-        before = self.books.shown(known)
-        before["metadata"] = dict(known.metadata)
-        metadata = forms.metadata(form, known.metadata)
+        before = self.state.shown(subscription)
+        before["metadata"] = dict(subscription.metadata)
+        metadata = forms.metadata(form, subscription.metadata)
         for item in forms.parts(form, "items"):
-            if item.get("id") != known.item:
+            if item.get("id") != subscription.item:
                 raise invalid("Adding items is not something the sandbox does.", "items")
             proration = forms.choice(
                 form,
@@ -327,39 +329,39 @@ class Api:
             )
             strict = form.get("payment_behavior") == "error_if_incomplete"
             price_id = self._price_of(item, own_product=False)
-            self.billing.change_price(known, price_id, proration, strict)
-        known.metadata = metadata
+            self.billing.change_price(subscription, price_id, proration, strict)
+        subscription.metadata = metadata
         if cancel is not None:
-            known.cancel_at_period_end = cancel
-            known.canceled_at = self.store.now if cancel else None
-            known.cancel_at = None
+            subscription.cancel_at_period_end = cancel
+            subscription.canceled_at = self.store.now if cancel else None
+            subscription.cancel_at = None
         if "cancel_at" in form:
-            known.cancel_at = forms.integer(form, "cancel_at") if form["cancel_at"] else None
-            known.cancel_at_period_end = False
-            known.canceled_at = self.store.now if known.cancel_at else None
-            self.billing.watch(known)
-        self.books.emit_changed(known, before)
-        return known
+            subscription.cancel_at = forms.integer(form, "cancel_at") if form["cancel_at"] else None
+            subscription.cancel_at_period_end = False
+            subscription.canceled_at = self.store.now if subscription.cancel_at else None
+            self.billing.watch(subscription)
+        self.state.emit_update(subscription, before)
+        return subscription
 
     def _cancel_subscription(self, subscription_id: str, form: Form) -> Subscription:
-        known = self.books.subscription(subscription_id)
-        if known.is_over:
-            words = f"No such subscription: '{subscription_id}'"
-            raise ApiFault(404, "invalid_request_error", words, "resource_missing", "id")
-        self.billing.end(known)
-        return known
+        subscription = self.state.subscription(subscription_id)
+        if subscription.is_over:
+            message = f"No such subscription: '{subscription_id}'"
+            raise ApiFault(404, "invalid_request_error", message, "resource_missing", "id")
+        self.billing.end(subscription)
+        return subscription
 
     def _create_schedule(self, form: Form) -> Body:
-        known = self.books.subscription(forms.required(form, "from_subscription"))
-        if known.is_over:
+        subscription = self.state.subscription(forms.required(form, "from_subscription"))
+        if subscription.is_over:
             raise invalid("The subscription has ended.", "from_subscription")
-        if known.schedule is not None:
+        if subscription.schedule is not None:
             raise invalid("The subscription has a schedule already.", "from_subscription")
-        before = self.books.shown(known)
-        period = {"start_date": known.period_start, "end_date": known.period_end}
+        before = self.state.shown(subscription)
+        period = {"start_date": subscription.period_start, "end_date": subscription.period_end}
         phase: Body = {
             **period,
-            "items": [{"price": known.price, "quantity": 1}],
+            "items": [{"price": subscription.price, "quantity": 1}],
             "metadata": {},
             "proration_behavior": "create_prorations",
         }
@@ -368,13 +370,13 @@ class Api:
             self.store.new_id("subscription_schedule"),
             self.store.now,
             current_phase=period,
-            customer=known.customer,
+            customer=subscription.customer,
             phases=[phase],
-            subscription=known.id,
+            subscription=subscription.id,
         )
-        self.books.emit("subscription_schedule.created", self.books.keep(schedule))
-        known.schedule = schedule["id"]
-        self.books.emit_changed(known, before)
+        self.state.emit("subscription_schedule.created", self.state.save(schedule))
+        subscription.schedule = schedule["id"]
+        self.state.emit_update(subscription, before)
         return schedule
 
     def _update_schedule(self, schedule_id: str, form: Form) -> Body:
@@ -407,15 +409,15 @@ class Api:
             start = end
         before = {"phases": schedule["phases"]}
         schedule |= {"phases": phases or schedule["phases"], "end_behavior": end_behavior}
-        self.books.emit("subscription_schedule.updated", self.books.keep(schedule), before)
+        self.state.emit("subscription_schedule.updated", self.state.save(schedule), before)
         return schedule
 
     def _release_schedule(self, schedule_id: str, form: Form) -> Body:
         schedule = self._active_schedule(schedule_id)
-        known = self.books.subscription(schedule["subscription"])
-        before = self.books.shown(known)
-        self.billing.release(known, schedule)
-        self.books.emit_changed(known, before)
+        subscription = self.state.subscription(schedule["subscription"])
+        before = self.state.shown(subscription)
+        self.billing.release(subscription, schedule)
+        self.state.emit_update(subscription, before)
         return schedule
 
     def _active_schedule(self, schedule_id: str) -> Body:
@@ -429,13 +431,13 @@ class Api:
     def _create_intent(self, form: Form) -> Body:
         amount = forms.required_integer(form, "amount")
         if amount < 50:
-            words = "Amount must be at least $0.50 usd"
-            raise invalid(words, "amount", "amount_too_small")
+            message = "Amount must be at least $0.50 usd"
+            raise invalid(message, "amount", "amount_too_small")
         currency = str(forms.required(form, "currency")).lower()
         if "customer" in form:
             self.store.get("customer", form["customer"])
-        known = {**form, "metadata": forms.metadata(form)}
-        return self.books.new_intent(amount, currency, form.get("customer"), known)
+        fields = {**form, "metadata": forms.metadata(form)}
+        return self.state.new_intent(amount, currency, form.get("customer"), fields)
 
     def _create_refund(self, form: Form) -> Body:
         charge_id = form.get("charge")
@@ -443,8 +445,8 @@ class Api:
             intent = self.store.get("payment_intent", forms.required(form, "payment_intent"))
             charge_id = intent["latest_charge"] or ""
         charge = self.store.get("charge", charge_id)
-        known = {**form, "metadata": forms.metadata(form)}
-        return self.money.refund(charge, forms.integer(form, "amount"), known)
+        fields = {**form, "metadata": forms.metadata(form)}
+        return self.money.refund(charge, forms.integer(form, "amount"), fields)
 
     # Connect
 
@@ -454,8 +456,8 @@ class Api:
             raise invalid(f"Country '{country}' is unknown.", "country", "country_unsupported")
         asked = forms.part(form, "capabilities")
         wanted = [name for name, part in asked.items() if part.get("requested") == "true"]
-        known = {**form, "metadata": forms.metadata(form)}
-        return self.money.open_account(known, wanted)
+        fields = {**form, "metadata": forms.metadata(form)}
+        return self.money.open_account(fields, wanted)
 
     def _account(self, account_id: str, form: Form) -> Body:
         return self.money.account(account_id)

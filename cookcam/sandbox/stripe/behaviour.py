@@ -1,4 +1,4 @@
-"""What a test, or a curious developer, may change about the stand-in while it runs."""
+"""Settings that may be changed while the fake runs."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Fault:
 
 
 @define
-class Mail:
+class DeliverySettings:
     """How events travel; changing it concerns what is sent from then on.
 
     Up to `lanes` deliveries are under way at a time: with 1, events leave in the order in which
     they happened. Each is delivered `copies` times. While `hold` is on, they wait; `release` of
-    the stand-in lets them go. The next `drop` are lost. A delivery that is not answered with 2xx
+    the fake lets them go. The next `drop` are lost. A delivery that is not answered with 2xx
     within `timeout` seconds is repeated after each of `retries` seconds.
     """
 
@@ -73,7 +73,7 @@ class Billing:
 
 @define
 class Behaviour:
-    """Settings of the stand-in. Each answer starts after `delay` seconds.
+    """Settings of the fake. Each answer starts after `delay` seconds.
 
     `balance_cents` is what the platform can transfer; None: any amount.
     """
@@ -81,11 +81,11 @@ class Behaviour:
     delay: float = 0.0
     fault: Fault | None = None
     balance_cents: int | None = None
-    mail: Mail = field(factory=Mail)
+    mail: DeliverySettings = field(factory=DeliverySettings)
     billing: Billing = field(factory=Billing)
 
     def take_fault(self, path: str) -> Fault | None:
-        """What has to go wrong now, counted down."""
+        """The fault of the current request; counts it down."""
         fault = self.fault
         if fault is None or not path.startswith(fault.path):
             return None

@@ -1,4 +1,4 @@
-"""Subscriptions, invoices and time: what Stripe Billing does by itself.
+"""Subscriptions, invoices and time: what Stripe Billing does on its own.
 
 Source: Stripe's pages on how subscriptions work, their life cycle, prorations, schedules, smart
 retries and test clocks.
@@ -14,9 +14,9 @@ from attrs import define, field
 
 from cookcam.sandbox.stripe import shapes
 from cookcam.sandbox.stripe.behaviour import DAY, Card
-from cookcam.sandbox.stripe.books import Books
 from cookcam.sandbox.stripe.faults import declined, invalid
 from cookcam.sandbox.stripe.shapes import Body
+from cookcam.sandbox.stripe.state import StripeState
 from cookcam.sandbox.stripe.subscriptions import Subscription
 
 TRIAL_NOTICE: Final = 3 * DAY
@@ -25,32 +25,32 @@ INCOMPLETE_FOR: Final = 23 * 3_600
 
 @define(eq=False)
 class Billing:
-    books: Books
+    state: StripeState
     _due: list[tuple[int, int, str, str]] = field(factory=list[tuple[int, int, str, str]])
     _count: int = 0
 
     # Time
 
     def resume(self) -> None:
-        """Finds out what is due when, from what is known."""
-        for known in self.books.store.all("subscription"):
-            self.watch(known)
-        for invoice in self.books.store.all("invoice"):
+        """Schedule what is due for the stored objects."""
+        for subscription in self.state.store.all("subscription"):
+            self.watch(subscription)
+        for invoice in self.state.store.all("invoice"):
             if invoice["status"] == "draft":
                 self._at(
-                    invoice["created"] + self.books.behaviour.billing.draft,
+                    invoice["created"] + self.state.behaviour.billing.draft,
                     "finalize",
                     invoice["id"],
                 )
             elif invoice["next_payment_attempt"] is not None:
                 self._at(invoice["next_payment_attempt"], "retry", invoice["id"])
-        for session in self.books.store.all("checkout.session"):
+        for session in self.state.store.all("checkout.session"):
             if session["status"] == "open":
                 self._at(session["expires_at"], "expire", session["id"])
 
     def advance(self, to: int) -> None:
         """Lets time pass until `to`; what falls due on the way happens at its time."""
-        store = self.books.store
+        store = self.state.store
         if to < store.now:
             raise invalid("Time only passes forwards", "to")
         try:
@@ -60,25 +60,25 @@ class Billing:
                 self._happen(when, what, object_id)
         finally:
             store.frozen = None
-        store.keep_clock(to - time.time())
+        store.save_clock(to - time.time())
 
     def _at(self, when: int, what: str, object_id: str) -> None:
         self._count += 1
         heapq.heappush(self._due, (when, self._count, what, object_id))
 
-    def watch(self, known: Subscription) -> None:
-        if known.status == "incomplete":
-            self._at(known.created + INCOMPLETE_FOR, "incomplete", known.id)
-        elif known.renews:
-            self._at(known.period_end, "period", known.id)
-            if known.cancel_at is not None:
-                self._at(known.cancel_at, "cancel", known.id)
-            if known.status == "trialing":
-                self._at(known.period_end - TRIAL_NOTICE, "trial", known.id)
+    def watch(self, subscription: Subscription) -> None:
+        if subscription.status == "incomplete":
+            self._at(subscription.created + INCOMPLETE_FOR, "incomplete", subscription.id)
+        elif subscription.renews:
+            self._at(subscription.period_end, "period", subscription.id)
+            if subscription.cancel_at is not None:
+                self._at(subscription.cancel_at, "cancel", subscription.id)
+            if subscription.status == "trialing":
+                self._at(subscription.period_end - TRIAL_NOTICE, "trial", subscription.id)
 
     def _happen(self, when: int, what: str, object_id: str) -> None:
         """Things that have become different since are left alone."""
-        store = self.books.store
+        store = self.state.store
         if what in ("finalize", "retry"):
             invoice = store.get("invoice", object_id)
             if what == "finalize" and invoice["status"] == "draft":
@@ -89,53 +89,53 @@ class Billing:
         if what == "expire":
             self.expire_session(store.get("checkout.session", object_id))
             return
-        known = self.books.subscription(object_id)
-        if what == "incomplete" and known.status == "incomplete":
-            self.end(known, "incomplete_expired")
-        elif what == "trial" and known.status == "trialing":
-            if known.period_end - TRIAL_NOTICE == when:
-                self.books.emit_subscription("trial_will_end", known)
-        elif what == "cancel" and known.renews and known.cancel_at == when:
-            self.end(known)
-        elif what == "period" and known.renews and known.period_end == when:
-            self._next_period(known)
+        subscription = self.state.subscription(object_id)
+        if what == "incomplete" and subscription.status == "incomplete":
+            self.end(subscription, "incomplete_expired")
+        elif what == "trial" and subscription.status == "trialing":
+            if subscription.period_end - TRIAL_NOTICE == when:
+                self.state.emit_subscription("trial_will_end", subscription)
+        elif what == "cancel" and subscription.renews and subscription.cancel_at == when:
+            self.end(subscription)
+        elif what == "period" and subscription.renews and subscription.period_end == when:
+            self._next_period(subscription)
 
     # Sessions
 
     def expire_session(self, session: Body) -> None:
         if session["status"] == "open":
             session |= {"status": "expired", "url": None}
-            self.books.keep(session)
-            self.books.emit("checkout.session.expired", session)
+            self.state.save(session)
+            self.state.emit("checkout.session.expired", session)
 
     def watch_session(self, session: Body) -> None:
         self._at(session["expires_at"], "expire", session["id"])
 
     def pay_session(self, session: Body, card: Card, *, later: bool) -> None:
-        """What the page does when somebody pays; `later` for ways of paying that take days.
+        """What the page does at a payment; `later` for payment methods that take days.
 
         Raises ApiFault: 402 when the card is declined, and then the session stays open.
         """
         if session["status"] != "open":
             raise invalid("This Checkout Session is not open.", "session")
-        books = self.books
-        order = books.store.get("order", session["id"])
+        state = self.state
+        order = state.store.get("order", session["id"])
         if session["customer"] is None:
             customer = shapes.customer(
-                books.store.new_id("customer"), books.store.now, session["customer_email"], {}
+                state.store.new_id("customer"), state.store.now, session["customer_email"], {}
             )
-            books.emit("customer.created", books.keep(customer))
+            state.emit("customer.created", state.save(customer))
             session["customer"] = customer["id"]
-            books.keep(session)
-        books.set_card(session["customer"], card)
+            state.save(session)
+        state.set_card(session["customer"], card)
         if card != "success" and not order["trial_days"]:
-            price = books.store.get("price", order["price"])
-            books.charge(
-                books.new_intent(price["unit_amount"], price["currency"], session["customer"], {}),
+            price = state.store.get("price", order["price"])
+            state.charge(
+                state.new_intent(price["unit_amount"], price["currency"], session["customer"], {}),
                 card,
             )
             raise declined(card)
-        known = self.subscribe(
+        subscription = self.subscribe(
             session["customer"],
             order["price"],
             dict(order["metadata"]),
@@ -146,26 +146,26 @@ class Billing:
         session |= {
             "status": "complete",
             "payment_status": paid,
-            "subscription": known.id,
-            "invoice": known.latest_invoice,
+            "subscription": subscription.id,
+            "invoice": subscription.latest_invoice,
             "url": None,
         }
-        books.keep(session)
-        books.emit("checkout.session.completed", session)
+        state.save(session)
+        state.emit("checkout.session.completed", session)
 
     def settle_session(self, session: Body, succeeded: bool) -> None:
-        """What the bank says days after a payment of the slow kind."""
+        """Settle a delayed payment of a session."""
         if session["status"] != "complete" or session["payment_status"] != "unpaid":
             raise invalid("No payment of this Checkout Session is pending.", "session")
-        known = self.books.subscription(session["subscription"])
-        invoice = self.books.store.get("invoice", known.latest_invoice or "")
-        self.books.set_card(known.customer, "success" if succeeded else "decline")
+        subscription = self.state.subscription(session["subscription"])
+        invoice = self.state.store.get("invoice", subscription.latest_invoice or "")
+        self.state.set_card(subscription.customer, "success" if succeeded else "decline")
         self.collect(invoice)
         if succeeded:
             session["payment_status"] = "paid"
-            self.books.keep(session)
+            self.state.save(session)
         result = "succeeded" if succeeded else "failed"
-        self.books.emit(f"checkout.session.async_payment_{result}", session)
+        self.state.emit(f"checkout.session.async_payment_{result}", session)
 
     # Subscriptions
 
@@ -179,13 +179,13 @@ class Billing:
         collect: bool = True,
     ) -> Subscription:
         """A new subscription: incomplete until its first invoice is paid."""
-        books = self.books
-        now, price = books.store.now, books.store.get("price", price_id)
+        state = self.state
+        now, price = state.store.now, state.store.get("price", price_id)
         end = now + trial_days * DAY if trial_days else self._period_after(now, price, now)
-        known = Subscription(
-            id=books.store.new_id("subscription"),
+        subscription = Subscription(
+            id=state.store.new_id("subscription"),
             customer=customer,
-            item=books.store.new_id("subscription_item"),
+            item=state.store.new_id("subscription_item"),
             price=price_id,
             status="trialing" if trial_days else "incomplete",
             created=now,
@@ -197,148 +197,162 @@ class Billing:
             trial_start=now if trial_days else None,
             trial_end=end if trial_days else None,
         )
-        books.keep_subscription(known)
+        state.save_subscription(subscription)
         amount = 0 if trial_days else price["unit_amount"]
-        invoice = self._invoice(known, "subscription_create", [self._line(known, amount)])
-        books.emit_subscription("created", known)
-        self.watch(known)
+        invoice = self._invoice(
+            subscription, "subscription_create", [self._line(subscription, amount)]
+        )
+        state.emit_subscription("created", subscription)
+        self.watch(subscription)
         self._open(invoice)
         if collect:
             self.collect(invoice)
-        return known
+        return subscription
 
     def change_price(
-        self, known: Subscription, price_id: str, proration: str, strict: bool
+        self, subscription: Subscription, price_id: str, proration: str, strict: bool
     ) -> None:
         """Another price from now on. With `strict` a declined card leaves everything as it was.
 
         Raises ApiFault: 402.
         """
-        books = self.books
-        old = books.store.get("price", known.price)
-        new = books.store.get("price", price_id)
+        state = self.state
+        old = state.store.get("price", subscription.price)
+        new = state.store.get("price", price_id)
         if old["unit_amount"] == new["unit_amount"] and old["recurring"] == new["recurring"]:
-            known.price = price_id
+            subscription.price = price_id
             return
-        now, same_rhythm = books.store.now, old["recurring"] == new["recurring"]
-        left = (known.period_end - now) / (known.period_end - known.period_start)
-        end = known.period_end if same_rhythm else self._period_after(now, new, now)
+        now, same_rhythm = state.store.now, old["recurring"] == new["recurring"]
+        left = (subscription.period_end - now) / (
+            subscription.period_end - subscription.period_start
+        )
+        end = subscription.period_end if same_rhythm else self._period_after(now, new, now)
         credit = -round(old["unit_amount"] * left)
         debit = round(new["unit_amount"] * left) if same_rhythm else new["unit_amount"]
-        charged = proration == "always_invoice" and known.status != "trialing"
+        charged = proration == "always_invoice" and subscription.status != "trialing"
         if charged and strict and credit + debit > 0:
-            card = books.card_of(known.customer)
+            card = state.card_of(subscription.customer)
             if card != "success":
                 raise declined(card)
-        start, known.price = known.period_start, price_id
-        if not same_rhythm and known.status != "trialing":
-            known.period_start, known.period_end, known.anchor = now, end, now
-            self.watch(known)
+        start, subscription.price = subscription.period_start, price_id
+        if not same_rhythm and subscription.status != "trialing":
+            subscription.period_start, subscription.period_end, subscription.anchor = now, end, now
+            self.watch(subscription)
         if charged:
             line = self._line_of
-            lines = [line(known, old, credit, now, end if same_rhythm else now, True)]
-            lines.append(line(known, new, debit, now, end, same_rhythm))
-            invoice = self._invoice(known, "subscription_update", lines)
+            lines = [line(subscription, old, credit, now, end if same_rhythm else now, True)]
+            lines.append(line(subscription, new, debit, now, end, same_rhythm))
+            invoice = self._invoice(subscription, "subscription_update", lines)
             invoice["period_start"] = start
             self._open(invoice)
             self.collect(invoice)
 
-    def end(self, known: Subscription, status: str = "canceled") -> None:
-        books, now = self.books, self.books.store.now
-        before = books.shown(known)
-        known.status, known.ended_at = status, now
-        known.canceled_at = known.canceled_at or now
-        known.cancel_at_period_end, known.cancel_at = False, None
-        if known.schedule is not None:
-            schedule = books.store.get("subscription_schedule", known.schedule)
+    def end(self, subscription: Subscription, status: str = "canceled") -> None:
+        state, now = self.state, self.state.store.now
+        before = state.shown(subscription)
+        subscription.status, subscription.ended_at = status, now
+        subscription.canceled_at = subscription.canceled_at or now
+        subscription.cancel_at_period_end, subscription.cancel_at = False, None
+        if subscription.schedule is not None:
+            schedule = state.store.get("subscription_schedule", subscription.schedule)
             schedule |= {"status": "canceled", "canceled_at": now, "current_phase": None}
-            books.keep(schedule)
-            known.schedule = None
-        if known.open_invoice is not None:
-            invoice = books.store.get("invoice", known.open_invoice)
+            state.save(schedule)
+            subscription.schedule = None
+        if subscription.open_invoice is not None:
+            invoice = state.store.get("invoice", subscription.open_invoice)
             invoice |= {"next_payment_attempt": None, "auto_advance": False}
-            books.keep(invoice)
-        books.keep_subscription(known)
+            state.save(invoice)
+        state.save_subscription(subscription)
         if status == "incomplete_expired":
-            books.emit_changed(known, before)
+            state.emit_update(subscription, before)
         else:
-            books.emit_subscription("deleted", known)
+            state.emit_subscription("deleted", subscription)
 
-    def _next_period(self, known: Subscription) -> None:
-        if known.cancel_at_period_end or known.cancel_at == known.period_end:
-            self.end(known)
+    def _next_period(self, subscription: Subscription) -> None:
+        if subscription.cancel_at_period_end or subscription.cancel_at == subscription.period_end:
+            self.end(subscription)
             return
-        books = self.books
-        before = books.shown(known)
-        self._enter_phase(known)
-        price = books.store.get("price", known.price)
-        start = known.period_end
-        known.period_start = start
-        known.period_end = self._period_after(start, price, known.anchor)
-        if known.status == "trialing":
-            known.status = "active"
-        if known.status != "unpaid":
-            self._invoice(known, "subscription_cycle", [self._line(known, price["unit_amount"])])
-            invoice_id = known.latest_invoice or ""
-            self._at(start + books.behaviour.billing.draft, "finalize", invoice_id)
-        books.emit_changed(known, before)
-        self.watch(known)
+        state = self.state
+        before = state.shown(subscription)
+        self._enter_phase(subscription)
+        price = state.store.get("price", subscription.price)
+        start = subscription.period_end
+        subscription.period_start = start
+        subscription.period_end = self._period_after(start, price, subscription.anchor)
+        if subscription.status == "trialing":
+            subscription.status = "active"
+        if subscription.status != "unpaid":
+            self._invoice(
+                subscription, "subscription_cycle", [self._line(subscription, price["unit_amount"])]
+            )
+            invoice_id = subscription.latest_invoice or ""
+            self._at(start + state.behaviour.billing.draft, "finalize", invoice_id)
+        state.emit_update(subscription, before)
+        self.watch(subscription)
 
-    def _enter_phase(self, known: Subscription) -> None:
+    def _enter_phase(self, subscription: Subscription) -> None:
         """The next price of a schedule, where there is one."""
-        if known.schedule is None:
+        if subscription.schedule is None:
             return
-        schedule = self.books.store.get("subscription_schedule", known.schedule)
-        phases = [p for p in schedule["phases"] if p["start_date"] == known.period_end]
+        schedule = self.state.store.get("subscription_schedule", subscription.schedule)
+        phases = [p for p in schedule["phases"] if p["start_date"] == subscription.period_end]
         if not phases:
             if schedule["end_behavior"] == "release":
-                self.release(known, schedule)
+                self.release(subscription, schedule)
             return
         phase = phases[0]
-        known.price = phase["items"][0]["price"]
-        known.metadata = {**known.metadata, **phase["metadata"]}
+        subscription.price = phase["items"][0]["price"]
+        subscription.metadata = {**subscription.metadata, **phase["metadata"]}
         schedule["current_phase"] = {
             "start_date": phase["start_date"],
             "end_date": phase["end_date"],
         }
-        self.books.keep(schedule)
+        self.state.save(schedule)
 
-    def release(self, known: Subscription, schedule: Body) -> None:
+    def release(self, subscription: Subscription, schedule: Body) -> None:
         schedule |= {
             "status": "released",
-            "released_at": self.books.store.now,
-            "released_subscription": known.id,
+            "released_at": self.state.store.now,
+            "released_subscription": subscription.id,
             "subscription": None,
             "current_phase": None,
         }
-        self.books.keep(schedule)
-        known.schedule = None
-        self.books.keep_subscription(known)
-        self.books.emit("subscription_schedule.released", schedule)
+        self.state.save(schedule)
+        subscription.schedule = None
+        self.state.save_subscription(subscription)
+        self.state.emit("subscription_schedule.released", schedule)
 
     def _period_after(self, start: int, price: Body, anchor: int) -> int:
         return shapes.after(start, price["recurring"]["interval"], anchor)
 
     # Invoices
 
-    def _line(self, known: Subscription, amount: int) -> Body:
-        price = self.books.store.get("price", known.price)
-        return self._line_of(known, price, amount, known.period_start, known.period_end, False)
+    def _line(self, subscription: Subscription, amount: int) -> Body:
+        price = self.state.store.get("price", subscription.price)
+        return self._line_of(
+            subscription, price, amount, subscription.period_start, subscription.period_end, False
+        )
 
     def _line_of(
-        self, known: Subscription, price: Body, amount: int, start: int, end: int, proration: bool
+        self,
+        subscription: Subscription,
+        price: Body,
+        amount: int,
+        start: int,
+        end: int,
+        proration: bool,
     ) -> Body:
-        line_id = self.books.store.new_id("line_item")
-        return shapes.invoice_line(line_id, price, amount, start, end, known.item, proration)
+        line_id = self.state.store.new_id("line_item")
+        return shapes.invoice_line(line_id, price, amount, start, end, subscription.item, proration)
 
-    def _invoice(self, known: Subscription, reason: str, lines: list[Body]) -> Body:
-        books = self.books
-        currency = books.store.get("price", known.price)["currency"]
-        invoice_id = books.store.new_id("invoice")
-        invoice = shapes.invoice(invoice_id, books.store.now, reason, known, currency, lines)
-        known.latest_invoice = known.open_invoice = invoice_id
-        books.keep_subscription(known)
-        books.emit("invoice.created", books.keep(invoice))
+    def _invoice(self, subscription: Subscription, reason: str, lines: list[Body]) -> Body:
+        state = self.state
+        currency = state.store.get("price", subscription.price)["currency"]
+        invoice_id = state.store.new_id("invoice")
+        invoice = shapes.invoice(invoice_id, state.store.now, reason, subscription, currency, lines)
+        subscription.latest_invoice = subscription.open_invoice = invoice_id
+        state.save_subscription(subscription)
+        state.emit("invoice.created", state.save(invoice))
         return invoice
 
     def finalize(self, invoice: Body) -> None:
@@ -348,17 +362,17 @@ class Billing:
 
     def _open(self, invoice: Body) -> None:
         invoice["status"] = "open"
-        self.books.emit("invoice.finalized", self.books.keep(invoice))
+        self.state.emit("invoice.finalized", self.state.save(invoice))
 
     def collect(self, invoice: Body) -> bool:
         """Tries to take the money of an open invoice."""
-        books = self.books
+        state = self.state
         if invoice["status"] != "open":
             raise invalid("Invoice is already paid", code="invoice_already_paid")
         invoice |= {"attempted": True, "attempt_count": invoice["attempt_count"] + 1}
         if invoice["amount_due"]:
             intent = self._intent(invoice)
-            if not books.charge(intent, books.card_of(invoice["customer"])):
+            if not state.charge(intent, state.card_of(invoice["customer"])):
                 self._not_paid(invoice)
                 return False
         self._paid(invoice)
@@ -366,12 +380,12 @@ class Billing:
 
     def _intent(self, invoice: Body) -> Body:
         """The payment of an invoice: the one of the tries before, where there were any."""
-        store = self.books.store
-        if known := self._payment_of(invoice):
-            return store.get("payment_intent", known["payment"]["payment_intent"])
+        store = self.state.store
+        if subscription := self._payment_of(invoice):
+            return store.get("payment_intent", subscription["payment"]["payment_intent"])
         amount, currency = invoice["amount_due"], invoice["currency"]
-        intent = self.books.new_intent(amount, currency, invoice["customer"], {})
-        self.books.keep(
+        intent = self.state.new_intent(amount, currency, invoice["customer"], {})
+        self.state.save(
             shapes.new_object(
                 "invoice_payment",
                 store.new_id("invoice_payment"),
@@ -386,55 +400,57 @@ class Billing:
         return intent
 
     def _payment_of(self, invoice: Body) -> Body | None:
-        found, _ = self.books.store.shelf("invoice_payment").page(
-            lambda known: known["invoice"] == invoice["id"], limit=1, customer=invoice["customer"]
+        found, _ = self.state.store.collection("invoice_payment").page(
+            lambda subscription: subscription["invoice"] == invoice["id"],
+            limit=1,
+            customer=invoice["customer"],
         )
         return found[0] if found else None
 
     def _paid(self, invoice: Body) -> None:
-        books = self.books
+        state = self.state
         if payment := self._payment_of(invoice):
-            books.keep(payment | {"status": "paid", "amount_paid": invoice["amount_due"]})
+            state.save(payment | {"status": "paid", "amount_paid": invoice["amount_due"]})
         invoice |= {
             "status": "paid",
             "amount_paid": invoice["amount_due"],
             "amount_remaining": 0,
             "next_payment_attempt": None,
         }
-        books.keep(invoice)
+        state.save(invoice)
         for kind in ("invoice.paid", "invoice.payment_succeeded"):
-            books.emit(kind, invoice)
-        known = self._subscription_of(invoice)
-        before = books.shown(known)
-        if known.open_invoice == invoice["id"]:
-            known.open_invoice = None
-        if known.status in ("incomplete", "past_due", "unpaid"):
-            if known.status == "incomplete":
-                self._at(known.period_end, "period", known.id)
-            if known.cancel_at is not None:
-                self._at(known.cancel_at, "cancel", known.id)
-            known.status = "active"
-        books.emit_changed(known, before)
+            state.emit(kind, invoice)
+        subscription = self._subscription_of(invoice)
+        before = state.shown(subscription)
+        if subscription.open_invoice == invoice["id"]:
+            subscription.open_invoice = None
+        if subscription.status in ("incomplete", "past_due", "unpaid"):
+            if subscription.status == "incomplete":
+                self._at(subscription.period_end, "period", subscription.id)
+            if subscription.cancel_at is not None:
+                self._at(subscription.cancel_at, "cancel", subscription.id)
+            subscription.status = "active"
+        state.emit_update(subscription, before)
 
     def _not_paid(self, invoice: Body) -> None:
-        books, rules = self.books, self.books.behaviour.billing
-        known = self._subscription_of(invoice)
+        state, rules = self.state, self.state.behaviour.billing
+        subscription = self._subscription_of(invoice)
         tries: int = invoice["attempt_count"]
         first = invoice["billing_reason"] == "subscription_create"
         again = not first and tries <= len(rules.retries)
-        when = books.store.now + rules.retries[tries - 1] if again else None
+        when = state.store.now + rules.retries[tries - 1] if again else None
         invoice["next_payment_attempt"] = when
-        books.emit("invoice.payment_failed", books.keep(invoice))
+        state.emit("invoice.payment_failed", state.save(invoice))
         if when is not None:
             self._at(when, "retry", invoice["id"])
         if first:
             return
         if again or rules.after_retries != "canceled":
-            before = books.shown(known)
-            known.status = "past_due" if again else rules.after_retries
-            books.emit_changed(known, before)
-        elif not known.is_over:
-            self.end(known)
+            before = state.shown(subscription)
+            subscription.status = "past_due" if again else rules.after_retries
+            state.emit_update(subscription, before)
+        elif not subscription.is_over:
+            self.end(subscription)
 
     def _subscription_of(self, invoice: Body) -> Subscription:
-        return self.books.subscription(invoice["parent"]["subscription_details"]["subscription"])
+        return self.state.subscription(invoice["parent"]["subscription_details"]["subscription"])

@@ -1,7 +1,7 @@
-"""What is not Stripe's: the sandbox's own paths, and many objects at once.
+"""The sandbox's own paths, which Stripe does not have.
 
-`POST /_sandbox/<what>` with a JSON object of the arguments of the method of the stand-in; see
-docs/sandbox.md. They exist for a stand-in in a process of its own.
+`POST /_sandbox/<what>` with a JSON object of the arguments of the fake's method; see
+docs/sandbox.md. They are for a fake in a process of its own.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from cattrs import Converter
 
 from cookcam.sandbox.serving import replace_settings
 from cookcam.sandbox.stripe.faults import ApiFault, invalid
-from cookcam.sandbox.stripe.post import Endpoint
+from cookcam.sandbox.stripe.outbox import Endpoint
 from cookcam.sandbox.stripe.shapes import Body
 
 if TYPE_CHECKING:
     from cookcam.sandbox.stripe.server import FakeStripe
 
-DEEDS = (
+COMMANDS = (
     "advance",
     "advance_to",
     "pay",
@@ -40,7 +40,7 @@ DEEDS = (
     "replay",
     "release",
 )
-"""Methods of the stand-in that are paths as well."""
+"""Methods of the fake that are paths as well."""
 
 
 def answer(fake: FakeStripe, method: str, path: str, body: bytes) -> object:
@@ -54,7 +54,7 @@ def answer(fake: FakeStripe, method: str, path: str, body: bytes) -> object:
         case "GET", "events":
             return fake.events
         case "GET", "attempts":
-            return [asdict(attempt) for attempt in fake.post.attempts]
+            return [asdict(attempt) for attempt in fake.outbox.attempts]
         case "GET", "clock":
             return {"now": fake.now}
         case "POST", "clock":
@@ -71,13 +71,13 @@ def answer(fake: FakeStripe, method: str, path: str, body: bytes) -> object:
                 raise invalid(str(error)) from None
         case "PUT", "endpoints":
             endpoints = Converter().structure(given["endpoints"], list[Endpoint])
-            fake.post.endpoints[:] = endpoints
+            fake.outbox.endpoints[:] = endpoints
             return {"endpoints": len(endpoints)}
         case "POST", "stock":
             return {"ids": fake.stock(**given)}
-        case "POST", deed if deed in DEEDS:
+        case "POST", command if command in COMMANDS:
             try:
-                return getattr(fake, deed)(**given)
+                return getattr(fake, command)(**given)
             except TypeError as error:
                 raise invalid(str(error)) from None
         case _:

@@ -1,4 +1,4 @@
-"""The errors of Stripe's API: status, type, code and words, as its library matches on them."""
+"""The errors of Stripe's API: status, type, code and message, as its library matches on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import define, field
 
 @define(slots=False, eq=False)
 class ApiFault(Exception):
-    """An answer that is an error. `headers` go with it."""
+    """An error response. `headers` go with it."""
 
     status: int
     type: str
@@ -23,7 +23,7 @@ class ApiFault(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
-        said = {
+        fields = {
             "type": self.type,
             "message": self.message,
             "code": self.code,
@@ -31,7 +31,7 @@ class ApiFault(Exception):
             "decline_code": self.decline_code,
             **self.extra,
         }
-        return {"error": {name: value for name, value in said.items() if value is not None}}
+        return {"error": {name: value for name, value in fields.items() if value is not None}}
 
 
 def invalid(message: str, param: str | None = None, code: str | None = None) -> ApiFault:
@@ -39,28 +39,28 @@ def invalid(message: str, param: str | None = None, code: str | None = None) -> 
 
 
 def missing(kind: str, object_id: str) -> ApiFault:
-    words = kind.replace("_", " ").lstrip()
+    message = kind.replace("_", " ").lstrip()
     return ApiFault(
-        404, "invalid_request_error", f"No such {words}: '{object_id}'", "resource_missing", "id"
+        404, "invalid_request_error", f"No such {message}: '{object_id}'", "resource_missing", "id"
     )
 
 
 def declined(card: str) -> ApiFault:
-    """What a card of that setting answers; `cookcam.sandbox.stripe.behaviour.Card`."""
+    """The decline of a card; see `cookcam.sandbox.stripe.behaviour.Card`."""
     if card == "insufficient_funds":
-        words = "Your card has insufficient funds."
-        return ApiFault(402, "card_error", words, "card_declined", None, "insufficient_funds")
+        message = "Your card has insufficient funds."
+        return ApiFault(402, "card_error", message, "card_declined", None, "insufficient_funds")
     if card == "expired":
-        words = "Your card has expired."
-        return ApiFault(402, "card_error", words, "expired_card", "exp_month", "expired_card")
-    words = "Your card was declined."
-    return ApiFault(402, "card_error", words, "card_declined", None, "generic_decline")
+        message = "Your card has expired."
+        return ApiFault(402, "card_error", message, "expired_card", "exp_month", "expired_card")
+    message = "Your card was declined."
+    return ApiFault(402, "card_error", message, "card_declined", None, "generic_decline")
 
 
 def staged(status: int, retry_after: float | None) -> ApiFault:
     """The error that a staged fault of `status` gives."""
     headers = {} if retry_after is None else {"Retry-After": f"{retry_after:g}"}
     if status == 429:
-        words = "Request rate limit exceeded."
-        return ApiFault(429, "invalid_request_error", words, "rate_limit", headers=headers)
+        message = "Request rate limit exceeded."
+        return ApiFault(429, "invalid_request_error", message, "rate_limit", headers=headers)
     return ApiFault(status, "api_error", "An unknown error occurred", headers=headers)

@@ -80,13 +80,13 @@ def choice(form: Form, name: str, allowed: tuple[str, ...], default: str) -> str
     return str(value)
 
 
-def metadata(form: Form, known: dict[str, str] | None = None) -> dict[str, str]:
-    """What is known, with what is given in its place; an empty text removes."""
+def metadata(form: Form, current: dict[str, str] | None = None) -> dict[str, str]:
+    """The current metadata with the given keys replaced; an empty text removes a key."""
     given: object = form.get("metadata") or {}
     if not isinstance(given, dict):
         raise invalid("Invalid object", "metadata")
     texts = {str(key): str(value) for key, value in cast("Form", given).items()}
-    merged = {**(known or {}), **texts}
+    merged = {**(current or {}), **texts}
     return {key: value for key, value in merged.items() if value != ""}
 
 

@@ -8,81 +8,81 @@ from attrs import define
 
 from cookcam.sandbox.stripe import shapes
 from cookcam.sandbox.stripe.behaviour import Card
-from cookcam.sandbox.stripe.books import Books
 from cookcam.sandbox.stripe.faults import ApiFault, declined, invalid
 from cookcam.sandbox.stripe.forms import Form
 from cookcam.sandbox.stripe.shapes import Body
+from cookcam.sandbox.stripe.state import StripeState
 
 
 @define(eq=False)
 class Money:
-    books: Books
+    state: StripeState
 
     # Payments
 
     def confirm(self, intent: Body, card: Card) -> None:
         """Somebody pays with a card. Raises ApiFault: 402 when it is declined."""
         if intent["status"] in ("succeeded", "canceled"):
-            words = f"You cannot confirm this PaymentIntent: its status is {intent['status']}."
-            raise invalid(words, code="payment_intent_unexpected_state")
-        if not self.books.charge(intent, card):
+            message = f"You cannot confirm this PaymentIntent: its status is {intent['status']}."
+            raise invalid(message, code="payment_intent_unexpected_state")
+        if not self.state.charge(intent, card):
             raise declined(card)
 
     def refund(self, charge: Body, amount: int | None, form: Form) -> Body:
         """Gives back a part of a payment; without an amount, what is left of it."""
         left: int = charge["amount"] - charge["amount_refunded"]
         if left <= 0 or not charge["paid"]:
-            words = f"Charge {charge['id']} has already been refunded."
-            raise invalid(words, code="charge_already_refunded")
+            message = f"Charge {charge['id']} has already been refunded."
+            raise invalid(message, code="charge_already_refunded")
         amount = left if amount is None else amount
         if not 0 < amount <= left:
             raise invalid("Refund amount is greater than unrefunded amount on charge", "amount")
-        books = self.books
-        refund_id = books.store.new_id("refund")
-        refund = books.keep(shapes.refund(refund_id, books.store.now, charge, amount, form))
+        state = self.state
+        refund_id = state.store.new_id("refund")
+        refund = state.save(shapes.refund(refund_id, state.store.now, charge, amount, form))
         before = charge["amount_refunded"]
         charge["amount_refunded"] = before + amount
         charge["refunded"] = amount == left
-        books.keep(charge)
-        books.emit("refund.created", refund)
-        books.emit("charge.refunded", charge, {"amount_refunded": before})
+        state.save(charge)
+        state.emit("refund.created", refund)
+        state.emit("charge.refunded", charge, {"amount_refunded": before})
         return refund
 
     def open_dispute(self, charge: Body, reason: str) -> Body:
-        """The payer told the bank that the payment was not right."""
+        """The payer disputes a payment at the bank."""
         if charge["disputed"]:
             raise invalid("This charge is disputed already.", "charge")
-        books = self.books
-        dispute_id = books.store.new_id("dispute")
-        dispute = books.keep(shapes.dispute(dispute_id, books.store.now, charge, reason))
+        state = self.state
+        dispute_id = state.store.new_id("dispute")
+        dispute = state.save(shapes.dispute(dispute_id, state.store.now, charge, reason))
         charge["disputed"] = True
-        books.keep(charge)
-        books.emit("charge.dispute.created", dispute)
-        books.emit("charge.dispute.funds_withdrawn", dispute)
+        state.save(charge)
+        state.emit("charge.dispute.created", dispute)
+        state.emit("charge.dispute.funds_withdrawn", dispute)
         return dispute
 
     def close_dispute(self, dispute: Body, *, won: bool) -> None:
         before = dispute["status"]
         dispute["status"] = "won" if won else "lost"
-        self.books.keep(dispute)
+        self.state.save(dispute)
         if won:
-            self.books.emit("charge.dispute.funds_reinstated", dispute)
-        self.books.emit("charge.dispute.closed", dispute, {"status": before})
+            self.state.emit("charge.dispute.funds_reinstated", dispute)
+        self.state.emit("charge.dispute.closed", dispute, {"status": before})
 
     # Connected accounts
 
     def account(self, account_id: str) -> Body:
         """Raises ApiFault: 403, as for an account that took our access away."""
-        account: Body | None = self.books.store.find("account", account_id)
-        if account is None or self.books.store.find("deauthorized", account_id):
-            words = f"The provided key does not have access to account '{account_id}'"
-            raise ApiFault(403, "invalid_request_error", words, "account_invalid")
+        account: Body | None = self.state.store.find("account", account_id)
+        if account is None or self.state.store.find("deauthorized", account_id):
+            message = f"The provided key does not have access to account '{account_id}'"
+            raise ApiFault(403, "invalid_request_error", message, "account_invalid")
         return account
 
     def open_account(self, form: Form, capabilities: list[str]) -> Body:
-        books = self.books
-        account_id = books.store.new_id("account")
-        return books.keep(shapes.account(account_id, books.store.now, form, capabilities))
+        state = self.state
+        account_id = state.store.new_id("account")
+        return state.save(shapes.account(account_id, state.store.now, form, capabilities))
 
     def onboard(self, account: Body, outcome: Literal["active", "restricted"]) -> None:
         """Its owner has answered Stripe's questions; "restricted": not to its satisfaction."""
@@ -104,31 +104,31 @@ class Money:
                 "disabled_reason": None if active else "requirements.past_due",
             },
         }
-        self.books.keep(account)
-        self.books.emit("account.updated", account, before, account["id"])
+        self.state.save(account)
+        self.state.emit("account.updated", account, before, account["id"])
 
     def deauthorize(self, account: Body) -> None:
         """Its owner takes our access away."""
-        self.books.store.put("deauthorized", account["id"], {"at": self.books.store.now})
+        self.state.store.put("deauthorized", account["id"], {"at": self.state.store.now})
         application = {"id": "ca_sandbox", "object": "application", "name": "CookCam"}
-        self.books.emit("account.application.deauthorized", application, None, account["id"])
+        self.state.emit("account.application.deauthorized", application, None, account["id"])
 
     def transfer(self, amount: int, form: Form) -> Body:
-        books, balance = self.books, self.books.behaviour.balance_cents
+        state, balance = self.state, self.state.behaviour.balance_cents
         account = self.account(form["destination"])
         if account["capabilities"].get("transfers") != "active":
-            words = "Your destination account needs to have the transfers capability enabled."
-            raise invalid(words, code="insufficient_capabilities_for_transfer")
+            message = "Your destination account needs to have the transfers capability enabled."
+            raise invalid(message, code="insufficient_capabilities_for_transfer")
         if amount <= 0:
             raise invalid("Invalid positive integer", "amount", "parameter_invalid_integer")
         if balance is not None:
             if amount > balance:
-                words = "You have insufficient available funds in your Stripe account."
-                raise invalid(words, code="balance_insufficient")
-            books.behaviour.balance_cents = balance - amount
-        transfer_id = books.store.new_id("transfer")
-        transfer = books.keep(shapes.transfer(transfer_id, books.store.now, amount, form))
-        books.emit("transfer.created", transfer)
+                message = "You have insufficient available funds in your Stripe account."
+                raise invalid(message, code="balance_insufficient")
+            state.behaviour.balance_cents = balance - amount
+        transfer_id = state.store.new_id("transfer")
+        transfer = state.save(shapes.transfer(transfer_id, state.store.now, amount, form))
+        state.emit("transfer.created", transfer)
         return transfer
 
     def reverse(self, transfer: Body, amount: int | None) -> Body:
@@ -136,11 +136,11 @@ class Money:
         amount = left if amount is None else amount
         if not 0 < amount <= left:
             raise invalid("Reversal amount is greater than unreversed amount", "amount")
-        books = self.books
+        state = self.state
         reversal = shapes.new_object(
             "transfer_reversal",
-            books.store.new_id("transfer_reversal"),
-            books.store.now,
+            state.store.new_id("transfer_reversal"),
+            state.store.now,
             amount=amount,
             currency=transfer["currency"],
             transfer=transfer["id"],
@@ -149,18 +149,18 @@ class Money:
         transfer["amount_reversed"] = before + amount
         transfer["reversed"] = amount == left
         transfer["reversals"]["data"].insert(0, reversal)
-        books.keep(transfer)
-        books.emit("transfer.reversed", transfer, {"amount_reversed": before})
+        state.save(transfer)
+        state.emit("transfer.reversed", transfer, {"amount_reversed": before})
         return reversal
 
     def pay_out(self, account: Body, amount: int, *, fails: bool) -> Body:
         """The account's balance goes to its bank: events of the account, not of ours."""
-        books = self.books
-        payout_id = books.store.new_id("payout")
-        payout = books.keep(shapes.payout(payout_id, books.store.now, amount, fails))
-        books.store.put("payout_account", payout_id, {"account": account["id"]})
-        books.emit("payout.created", payout, None, account["id"])
+        state = self.state
+        payout_id = state.store.new_id("payout")
+        payout = state.save(shapes.payout(payout_id, state.store.now, amount, fails))
+        state.store.put("payout_account", payout_id, {"account": account["id"]})
+        state.emit("payout.created", payout, None, account["id"])
         payout["status"] = "failed" if fails else "paid"
-        books.keep(payout)
-        books.emit(f"payout.{payout['status']}", payout, {"status": "pending"}, account["id"])
+        state.save(payout)
+        state.emit(f"payout.{payout['status']}", payout, {"status": "pending"}, account["id"])
         return payout

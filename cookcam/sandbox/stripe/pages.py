@@ -1,4 +1,4 @@
-"""The pages Stripe shows to people: paying, managing a subscription, onboarding."""
+"""Stripe's hosted pages: checkout, customer portal, onboarding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cookcam.sandbox.stripe.api import Api, card
 from cookcam.sandbox.stripe.behaviour import CARDS
 from cookcam.sandbox.stripe.faults import ApiFault, invalid
 from cookcam.sandbox.stripe.forms import Form
-from cookcam.sandbox.stripe.gate import Reply
+from cookcam.sandbox.stripe.requests import Reply
 from cookcam.sandbox.stripe.shapes import Body
 
 
@@ -61,25 +61,28 @@ class Pages:
         except ApiFault as fault:
             if fault.status != 402:
                 raise
-            words = f"<p>{escape(fault.message)}</p>{_buttons('card', CARDS)}"
-            return _page("Checkout", words, status=402)
+            message = f"<p>{escape(fault.message)}</p>{_buttons('card', CARDS)}"
+            return _page("Checkout", message, status=402)
         url = str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])
         return _redirect(url)
 
     def _portal(self, portal: Body) -> Reply:
-        found, _ = self.api.store.shelf("subscription").page(
-            lambda known: not known.is_over, limit=10, customer=portal["customer"]
+        found, _ = self.api.store.collection("subscription").page(
+            lambda subscription: not subscription.is_over, limit=10, customer=portal["customer"]
         )
-        names = (f"<p>{escape(known.id)} {escape(known.status)}</p>" for known in found)
+        names = (
+            f"<p>{escape(subscription.id)} {escape(subscription.status)}</p>"
+            for subscription in found
+        )
         acts = _buttons("act", ("cancel", "keep")) + _buttons("card", CARDS)
         return _page("Your subscription", "".join(names) + acts)
 
     def _manage(self, portal: Body, form: Form) -> Reply:
         if "card" in form:
-            self.api.books.set_card(portal["customer"], card(form["card"]))
+            self.api.state.set_card(portal["customer"], card(form["card"]))
         elif forms.choice(form, "act", ("cancel", "keep"), "keep"):
-            found, _ = self.api.store.shelf("subscription").page(
-                lambda known: not known.is_over, limit=10, customer=portal["customer"]
+            found, _ = self.api.store.collection("subscription").page(
+                lambda subscription: not subscription.is_over, limit=10, customer=portal["customer"]
             )
             if not found:
                 raise invalid("There is no subscription to manage.")

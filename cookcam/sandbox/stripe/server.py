@@ -1,7 +1,7 @@
-"""The stand-in on a listener, and the handle tests and the sandbox hold on it.
+"""The fake server on a listener, and the object through which tests control it.
 
-A bare ASGI application: it is to be as fast as a hundred thousand subscriptions ask for, and to
-hang, cut and lose answers as a network does.
+A bare ASGI application: it must be fast enough for a hundred thousand subscriptions, and
+able to hang, cut and lose responses.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from cookcam.sandbox.stripe import control, shapes
 from cookcam.sandbox.stripe.api import Api
 from cookcam.sandbox.stripe.behaviour import Behaviour, Card, Fault
 from cookcam.sandbox.stripe.billing import Billing
-from cookcam.sandbox.stripe.books import Books
 from cookcam.sandbox.stripe.faults import ApiFault, staged
 from cookcam.sandbox.stripe.forms import read_form
-from cookcam.sandbox.stripe.gate import Gate, Reply, Request, reply_of
 from cookcam.sandbox.stripe.money import Money
+from cookcam.sandbox.stripe.outbox import Endpoint, Outbox
 from cookcam.sandbox.stripe.pages import Pages
-from cookcam.sandbox.stripe.post import Endpoint, Post
+from cookcam.sandbox.stripe.requests import Reply, Request, RequestHandler, reply_of
 from cookcam.sandbox.stripe.shapes import Body
+from cookcam.sandbox.stripe.state import StripeState
 from cookcam.sandbox.stripe.store import Store
 from cookcam.sandbox.stripe.subscriptions import Subscription
 
 KEY = "sk_test_sandbox"
-"""A key that works; so does any other, unless the stand-in was told which one."""
+"""A key that works; so does any other, unless `open_stripe` was given one."""
 
 WEBHOOK_SECRET = "whsec_sandbox"  # noqa: S105 # signs the sandbox's own events
 CONNECT_WEBHOOK_SECRET = "whsec_sandbox_connect"  # noqa: S105
@@ -43,17 +43,17 @@ CONNECT_WEBHOOK_SECRET = "whsec_sandbox_connect"  # noqa: S105
 
 @define(eq=False)
 class FakeStripe:
-    """A running stand-in: `url` is what `STRIPE_API_BASE` has to be, `key` goes with it.
+    """A running fake: `url` is what `STRIPE_API_BASE` has to be, `key` goes with it.
 
-    `post` delivers the events; `behaviour` may be changed at any time. `requests` are method and
-    path of what the API was asked so far. What the methods below do, people and banks do at
-    Stripe; each happens at the simulated time `now`, and raises ApiFault where it cannot.
+    `outbox` delivers the events; `behaviour` may be changed at any time. `requests` are method and
+    path of the API requests so far. The methods below do what payers, creators and banks do, at
+    the simulated time `now`; they raise ApiFault for what is impossible.
     """
 
     url: str
     key: str = field(repr=False)
     behaviour: Behaviour
-    post: Post
+    outbox: Outbox
     requests: list[str]
     _api: Api = field(repr=False)
 
@@ -68,20 +68,20 @@ class FakeStripe:
 
     def objects(self, kind: str) -> list[Body]:
         """All objects of a kind, "invoice" for instance, oldest first, as the API shows them."""
-        return [self._shown(known) for known in self._store.all(kind)]
+        return [self._shown(subscription) for subscription in self._store.all(kind)]
 
     def get(self, kind: str, object_id: str) -> Body:
         return self._shown(self._store.get(kind, object_id))
 
     def advance(self, seconds: float) -> None:
-        """Lets simulated time pass, with all that falls due."""
+        """Advance the simulated time; what falls due happens."""
         self._api.billing.advance(self.now + int(seconds))
 
     def advance_to(self, moment: int) -> None:
         self._api.billing.advance(moment)
 
     def pay(self, session_id: str, card: Card = "success", *, later: bool = False) -> Body:
-        """Somebody pays on the page of a checkout; `later` in a way that takes days.
+        """Pay on the page of a checkout; `later` with a payment method that takes days.
 
         Raises ApiFault, 402, when the card is declined; the session is still open then.
         """
@@ -101,19 +101,19 @@ class FakeStripe:
         return intent
 
     def cancel_at(self, subscription_id: str, moment: int) -> None:
-        """The customer cancels in the portal, which tells the date of the end."""
+        """The customer cancels in the portal, which sets the date of the end."""
         form = {"cancel_at": str(moment)}
         self._api.answer("POST", f"/v1/subscriptions/{subscription_id}", form, None)
 
     def reshape(self, subscription_id: str, **fields: Any) -> None:
         """Shows a subscription with these fields in place of its own."""
-        known = self._api.books.subscription(subscription_id)
-        known.reshaped = fields
-        self._api.books.keep_subscription(known)
+        subscription = self._api.state.subscription(subscription_id)
+        subscription.reshaped = fields
+        self._api.state.save_subscription(subscription)
 
     def set_card(self, customer_id: str, card: Card) -> None:
-        """How the bank will answer when this customer is charged."""
-        self._api.books.set_card(customer_id, card)
+        """Set the bank's response to charges of this customer."""
+        self._api.state.set_card(customer_id, card)
 
     def pay_invoice(self, invoice_id: str) -> bool:
         """Tries an open invoice now, as the button in the dashboard does."""
@@ -147,12 +147,12 @@ class FakeStripe:
 
     def replay(self, event_id: str, copies: int = 1) -> None:
         """Sends an event again."""
-        self.post.replay(self._store.get("event", event_id), copies)
+        self.outbox.replay(self._store.get("event", event_id), copies)
 
     def release(self, *, seed: int | None = None, reverse: bool = False) -> int:
-        """Lets go of events that were held, in their order, in a random one, or backwards."""
+        """Send the held events: in order, in a random order, or in reverse."""
         shuffle = None if seed is None else random.Random(seed)  # noqa: S311
-        return self.post.release(shuffle=shuffle, reverse=reverse)
+        return self.outbox.release(shuffle=shuffle, reverse=reverse)
 
     def stock(
         self,
@@ -170,13 +170,13 @@ class FakeStripe:
         """
         store, now = self._api.store, self._api.store.now
         product = shapes.product(store.new_id("product"), now, "CookCam Subscription", {})
-        self._api.books.keep(product)
+        self._api.state.save(product)
         price = shapes.price(store.new_id("price"), now, product["id"], amount, "usd", interval)
-        self._api.books.keep(price)
+        self._api.state.save(price)
         begun = now - (shapes.after(now, interval, now) - now) // 2
         ids: list[str] = []
         for number in range(count):
-            known = Subscription(
+            subscription = Subscription(
                 id=store.new_id("subscription"),
                 customer=store.new_id("customer"),
                 item=store.new_id("subscription_item"),
@@ -189,19 +189,23 @@ class FakeStripe:
                 period_end=shapes.after(begun, interval, begun),
                 metadata=dict(metadata(number)),
             )
-            self._api.books.keep_subscription(known)
-            self._api.billing.watch(known)
-            ids.append(known.id)
+            self._api.state.save_subscription(subscription)
+            self._api.billing.watch(subscription)
+            ids.append(subscription.id)
             if events:
-                self._api.books.emit_subscription("created", known)
+                self._api.state.emit_subscription("created", subscription)
         return ids
 
     @property
     def _store(self) -> Store:
         return self._api.store
 
-    def _shown(self, known: Any) -> Body:
-        return self._api.books.shown(known) if isinstance(known, Subscription) else known
+    def _shown(self, subscription: Any) -> Body:
+        return (
+            self._api.state.shown(subscription)
+            if isinstance(subscription, Subscription)
+            else subscription
+        )
 
 
 @asynccontextmanager
@@ -214,24 +218,24 @@ async def open_stripe(
     state: Path | None = None,
     behaviour: Behaviour | None = None,
 ) -> AsyncGenerator[FakeStripe]:
-    """Serves the stand-in until the block ends; it answers when the block begins.
+    """Serve the fake until the block ends; it is ready when the block begins.
 
-    Port 0 takes a free one. With `key` no other key is accepted, without it any is. With a file
-    `state` it remembers what it knew there. Raises OSError when the port is taken.
+    Port 0 takes a free one. With `key` no other key is accepted, without it any is. The file
+    `state` keeps the objects between runs. Raises OSError when the port is taken.
     """
     listener = Listener.open(host, port)
     behaviour = behaviour or Behaviour()
     store = Store.at(state)
     try:
-        post = Post(store, behaviour.mail, endpoints or [])
-        books = Books(store, behaviour, post.take)
-        billing = Billing(books)
+        outbox = Outbox(store, behaviour.mail, endpoints or [])
+        stripe_state = StripeState(store, behaviour, outbox.take)
+        billing = Billing(stripe_state)
         billing.resume()
-        api = Api(books, billing, Money(books), listener.url)
-        fake = FakeStripe(listener.url, key or KEY, behaviour, post, [], api)
+        api = Api(stripe_state, billing, Money(stripe_state), listener.url)
+        fake = FakeStripe(listener.url, key or KEY, behaviour, outbox, [], api)
         async with trio.open_nursery() as nursery:
-            await nursery.start(post.work)
-            app = _App(fake, Gate(api, key), Pages(api))
+            await nursery.start(outbox.work)
+            app = _App(fake, RequestHandler(api, key), Pages(api))
             # Its own Date tells the simulated time.
             async with listener.serving(
                 app, include_date_header=False, keep_alive_max_requests=10**9
@@ -245,7 +249,7 @@ async def open_stripe(
 @define(eq=False)
 class _App:
     fake: FakeStripe
-    gate: Gate
+    handler: RequestHandler
     pages: Pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -261,8 +265,8 @@ class _App:
 
     async def _answer(self, request: Request, receive: Receive, send: Send) -> None:
         if request.path.startswith("/_sandbox/"):
-            told = control.answer(self.fake, request.method, request.path, request.body)
-            await self._send(send, Reply(200, orjson.dumps(told)))
+            body = control.answer(self.fake, request.method, request.path, request.body)
+            await self._send(send, Reply(200, orjson.dumps(body)))
             return
         if not request.path.startswith("/v1/"):
             form = read_form(request.body.decode())
@@ -274,19 +278,19 @@ class _App:
     async def _serve_api(self, request: Request, receive: Receive, send: Send) -> None:
         behaviour = self.fake.behaviour
         self.fake.requests.append(f"{request.method} {request.path}")
-        replayed = self.gate.admit(request)
+        replayed = self.handler.admit(request)
         try:
             fault = behaviour.take_fault(request.path)
             if behaviour.delay:
                 await trio.sleep(behaviour.delay)
             if fault is not None:
                 if fault.late and replayed is None:
-                    self.gate.work(request)
+                    self.handler.work(request)
                 await self._fail(fault, receive, send)
                 return
-            reply = replayed or self.gate.work(request)
+            reply = replayed or self.handler.work(request)
         finally:
-            self.gate.leave(request)
+            self.handler.leave(request)
         await self._send(send, reply)
 
     async def _fail(self, fault: Fault, receive: Receive, send: Send) -> None:
@@ -305,7 +309,7 @@ class _App:
                 await send({"type": "http.response.body", "body": b'{"id"', "more_body": True})
 
     async def _send(self, send: Send, reply: Reply) -> None:
-        self.gate.api.store.flush()  # first: what a client knows of outlives this process
+        self.handler.api.store.flush()  # before the client can rely on it
         headers = {
             "Content-Type": "application/json",
             "Date": formatdate(self.fake.now, usegmt=True),

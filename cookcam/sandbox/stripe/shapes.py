@@ -59,46 +59,48 @@ def list_of(data: list[Body], url: str) -> Body:
     return {"object": "list", "data": data, "has_more": False, "url": url}
 
 
-def subscription(known: Subscription, its_price: Body) -> Body:
+def subscription(subscription: Subscription, its_price: Body) -> Body:
     item = {
-        "id": known.item,
+        "id": subscription.item,
         "object": "subscription_item",
-        "created": known.item_created,
-        "current_period_start": known.period_start,
-        "current_period_end": known.period_end,
+        "created": subscription.item_created,
+        "current_period_start": subscription.period_start,
+        "current_period_end": subscription.period_end,
         "metadata": {},
         "price": its_price,
         "quantity": 1,
-        "subscription": known.id,
+        "subscription": subscription.id,
     }
     return {
-        "id": known.id,
+        "id": subscription.id,
         "object": "subscription",
-        "billing_cycle_anchor": known.anchor,
-        "cancel_at": known.period_end if known.cancel_at_period_end else known.cancel_at,
-        "cancel_at_period_end": known.cancel_at_period_end,
-        "canceled_at": known.canceled_at,
+        "billing_cycle_anchor": subscription.anchor,
+        "cancel_at": subscription.period_end
+        if subscription.cancel_at_period_end
+        else subscription.cancel_at,
+        "cancel_at_period_end": subscription.cancel_at_period_end,
+        "canceled_at": subscription.canceled_at,
         "collection_method": "charge_automatically",
-        "created": known.created,
+        "created": subscription.created,
         "currency": its_price["currency"],
-        "customer": known.customer,
-        "ended_at": known.ended_at,
+        "customer": subscription.customer,
+        "ended_at": subscription.ended_at,
         "items": {
             "object": "list",
             "data": [item],
             "has_more": False,
             "total_count": 1,
-            "url": f"/v1/subscription_items?subscription={known.id}",
+            "url": f"/v1/subscription_items?subscription={subscription.id}",
         },
-        "latest_invoice": known.latest_invoice,
+        "latest_invoice": subscription.latest_invoice,
         "livemode": False,
-        "metadata": known.metadata,
-        "schedule": known.schedule,
-        "start_date": known.created,
-        "status": known.status,
-        "trial_end": known.trial_end,
-        "trial_start": known.trial_start,
-        **known.reshaped,
+        "metadata": subscription.metadata,
+        "schedule": subscription.schedule,
+        "start_date": subscription.created,
+        "status": subscription.status,
+        "trial_end": subscription.trial_end,
+        "trial_start": subscription.trial_start,
+        **subscription.reshaped,
     }
 
 
@@ -125,10 +127,15 @@ def invoice_line(
 
 
 def invoice(
-    object_id: str, now: int, reason: str, known: Subscription, currency: str, lines: list[Body]
+    object_id: str,
+    now: int,
+    reason: str,
+    subscription: Subscription,
+    currency: str,
+    lines: list[Body],
 ) -> Body:
     total = max(0, sum(line["amount"] for line in lines))
-    details = {"subscription": known.id, "metadata": dict(known.metadata)}
+    details = {"subscription": subscription.id, "metadata": dict(subscription.metadata)}
     return new_object(
         "invoice",
         object_id,
@@ -138,7 +145,7 @@ def invoice(
         ),
         billing_reason=reason,
         currency=currency,
-        customer=known.customer,
+        customer=subscription.customer,
         lines={**list_of(lines, f"/v1/invoices/{object_id}/lines"), "total_count": len(lines)},
         parent={
             "type": "subscription_details",
@@ -146,7 +153,7 @@ def invoice(
             "subscription_details": details,
         },
         # The previous period, as the reference says; the period that is paid for is in the lines.
-        period_start=known.period_start,
+        period_start=subscription.period_start,
         period_end=now,
     )
 

@@ -1,7 +1,7 @@
-"""What the stand-in knows: objects by kind, in the order in which they were made.
+"""The stored objects by kind, in the order in which they were made.
 
 Everything is in memory; with a file, what changed is written to it after each request, so that
-a stand-in that is started again knows what it knew.
+a restarted fake has the same state.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,7 +47,7 @@ PREFIXES = {
 
 
 @define(eq=False)
-class Shelf:
+class Collection:
     """The objects of one kind. Subscriptions are records, all others are as on the wire."""
 
     objects: dict[str, Any] = field(factory=dict[str, Any])
@@ -54,13 +55,13 @@ class Shelf:
     _position: dict[str, int] = field(factory=dict[str, int])
     _of_customer: dict[str, list[str]] = field(factory=dict[str, list[str]])
 
-    def add(self, object_id: str, known: Any) -> None:
+    def add(self, object_id: str, value: Any) -> None:
         if object_id not in self.objects:
             self._position[object_id] = len(self._order)
             self._order.append(object_id)
-            if customer := _customer(known):
+            if customer := _customer(value):
                 self._of_customer.setdefault(customer, []).append(object_id)
-        self.objects[object_id] = known
+        self.objects[object_id] = value
 
     def position(self, object_id: str) -> int:
         return self._position[object_id]
@@ -71,33 +72,19 @@ class Shelf:
         *,
         limit: int,
         starting_after: str | None = None,
-        ending_before: str | None = None,
         customer: str | None = None,
     ) -> tuple[list[Any], bool]:
         """Newest first, and whether there are more."""
         order = self._order if customer is None else self._of_customer.get(customer, [])
-        if ending_before is not None:
-            after = iter(order[self._index(order, ending_before) + 1 :])
-            found = self._take(after, wanted, limit + 1)
-            return list(reversed(found[:limit])), len(found) > limit
         end = len(order) if starting_after is None else self._index(order, starting_after)
-        found = self._take((order[i] for i in range(end - 1, -1, -1)), wanted, limit + 1)
+        values = (self.objects[order[place]] for place in range(end - 1, -1, -1))
+        found = list(islice(filter(wanted, values), limit + 1))
         return found[:limit], len(found) > limit
 
     def _index(self, order: list[str], object_id: str) -> int:
         if object_id not in self._position:
             raise invalid(f"No such object: '{object_id}'", "starting_after", "resource_missing")
         return self._position[object_id] if order is self._order else order.index(object_id)
-
-    def _take(self, ids: Iterator[str], wanted: Callable[[Any], bool], most: int) -> list[Any]:
-        found: list[Any] = []
-        for object_id in ids:
-            known = self.objects[object_id]
-            if wanted(known):
-                found.append(known)
-                if len(found) == most:
-                    break
-        return found
 
 
 @define(eq=False)
@@ -107,7 +94,7 @@ class Store:
     _file: sqlite3.Connection | None = None
     offset: float = 0.0
     frozen: int | None = None
-    shelves: dict[str, Shelf] = field(factory=dict[str, Shelf])
+    collections: dict[str, Collection] = field(factory=dict[str, Collection])
     _changed: set[tuple[str, str]] = field(factory=set[tuple[str, str]])
     _gone: set[tuple[str, str]] = field(factory=set[tuple[str, str]])
 
@@ -127,8 +114,8 @@ class Store:
         for kind, object_id, body in file.execute(
             "select kind, id, body from objects order by position"
         ):
-            store.shelf(kind).add(object_id, _loaded(kind, body))
-        clock = store.shelf("clock").objects.get("clock")
+            store.collection(kind).add(object_id, _loaded(kind, body))
+        clock = store.collection("clock").objects.get("clock")
         store.offset = clock["offset"] if clock else 0.0
         return store
 
@@ -144,37 +131,40 @@ class Store:
     def new_id(self, kind: str) -> str:
         return f"{PREFIXES[kind]}_{secrets.token_hex(12)}"
 
-    def shelf(self, kind: str) -> Shelf:
-        if kind not in self.shelves:
-            self.shelves[kind] = Shelf()
-        return self.shelves[kind]
+    def collection(self, kind: str) -> Collection:
+        if kind not in self.collections:
+            self.collections[kind] = Collection()
+        return self.collections[kind]
 
     def all(self, kind: str) -> list[Any]:
-        return list(self.shelf(kind).objects.values())
+        return list(self.collection(kind).objects.values())
 
     def get(self, kind: str, object_id: str) -> Any:
         """Raises ApiFault: 404 for an unknown one."""
-        known = self.shelf(kind).objects.get(object_id)
-        if known is None:
+        value = self.collection(kind).objects.get(object_id)
+        if value is None:
             raise missing(kind, object_id)
-        return known
+        return value
 
     def find(self, kind: str, object_id: str | None) -> Any | None:
-        return self.shelf(kind).objects.get(object_id or "")
+        return self.collection(kind).objects.get(object_id or "")
 
-    def put(self, kind: str, object_id: str, known: Any) -> None:
-        """Adds it, or says that it has changed."""
-        self.shelf(kind).add(object_id, known)
+    def put(self, kind: str, object_id: str, value: Any) -> None:
+        """Add it, or mark it as changed."""
+        self.collection(kind).add(object_id, value)
         if self._file is not None:
             self._changed.add((kind, object_id))
 
     def drop(self, kind: str, object_id: str) -> None:
         """Only for kinds that are never listed."""
-        if self.shelf(kind).objects.pop(object_id, None) is not None and self._file is not None:
+        if (
+            self.collection(kind).objects.pop(object_id, None) is not None
+            and self._file is not None
+        ):
             self._changed.discard((kind, object_id))
             self._gone.add((kind, object_id))
 
-    def keep_clock(self, offset: float) -> None:
+    def save_clock(self, offset: float) -> None:
         self.offset = offset
         self.put("clock", "clock", {"offset": offset})
 
@@ -182,13 +172,15 @@ class Store:
         """Writes what has changed."""
         if self._file is None or not (self._changed or self._gone):
             return
-        # In the order in which they were made; positions of known ones stay.
-        rows = sorted((self.shelf(kind).position(oid), kind, oid) for kind, oid in self._changed)
+        # In the order in which they were made; existing ones keep their positions.
+        rows = sorted(
+            (self.collection(kind).position(oid), kind, oid) for kind, oid in self._changed
+        )
         self._file.execute("begin")
         self._file.executemany(
             "insert into objects (kind, id, body) values (?, ?, ?)"
             " on conflict (kind, id) do update set body = excluded.body",
-            ((kind, oid, _dumped(self.shelf(kind).objects[oid])) for _, kind, oid in rows),
+            ((kind, oid, _dumped(self.collection(kind).objects[oid])) for _, kind, oid in rows),
         )
         self._file.executemany("delete from objects where kind = ? and id = ?", list(self._gone))
         self._file.execute("commit")
@@ -196,19 +188,19 @@ class Store:
         self._gone.clear()
 
 
-def _customer(known: Any) -> str | None:
-    if isinstance(known, Subscription):
-        return known.customer
-    if isinstance(known, dict):
-        customer: object = known.get("customer")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+def _customer(value: Any) -> str | None:
+    if isinstance(value, Subscription):
+        return value.customer
+    if isinstance(value, dict):
+        customer: object = value.get("customer")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return customer if isinstance(customer, str) else None
     return None
 
 
-def _dumped(known: Any) -> bytes:
-    return orjson.dumps(known.record() if isinstance(known, Subscription) else known)
+def _dumped(value: Any) -> bytes:
+    return orjson.dumps(value.record() if isinstance(value, Subscription) else value)
 
 
 def _loaded(kind: str, body: bytes) -> Any:
-    told = orjson.loads(body)
-    return Subscription.of_record(told) if kind == "subscription" else told
+    value = orjson.loads(body)
+    return Subscription.of_record(value) if kind == "subscription" else value

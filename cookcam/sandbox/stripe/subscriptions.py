@@ -1,4 +1,4 @@
-"""A subscription as the stand-in keeps it: small, so that a hundred thousand fit into memory."""
+"""A stored subscription: small, so that a hundred thousand fit into memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from attrs import asdict, define, field
 class Subscription:
     """Times are simulated seconds. `price` is the id of the price of its one item.
 
-    `status` and the period are as on the wire. `cancel_at` is the date at which it was told to end,
-    which the customer portal does; None for one that ends with its period or goes on.
+    `status` and the period are as on the wire. `cancel_at` is the end that the customer portal has
+    set; None for one that ends with its period or renews.
     `open_invoice` is what has still to be paid. `reshaped` are fields that are shown in place of
-    its own, for tests of objects that the stand-in does not make by itself.
+    its own, for tests of objects that the fake does not make by itself.
     """
 
     id: str

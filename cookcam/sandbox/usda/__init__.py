@@ -1,4 +1,4 @@
-"""A stand-in for USDA FoodData Central that speaks its API.
+"""A fake of USDA FoodData Central that speaks its API.
 
     async with open_usda() as usda:
         client = Usda.open(base_url=usda.url, api_key=Secret(usda.api_key))

@@ -65,7 +65,7 @@ def create_app(api_key: str, behaviour: Behaviour) -> QuartTrio:
 
 
 def _gateway(app: QuartTrio, api_key: str, behaviour: Behaviour) -> None:
-    """What api.data.gov does before a request reaches the service."""
+    """The gateway api.data.gov: keys, quota and staged faults."""
     hour_ends = trio.current_time() + HOUR
 
     @app.before_request

@@ -13,7 +13,7 @@ import trio
 
 from cookcam.features.billing.ledger import reversals as reversals_module
 from cookcam.sandbox.stripe import Fault
-from cookcam.sandbox.stripe.post import Endpoint
+from cookcam.sandbox.stripe.outbox import Endpoint
 from tests.features.conftest import ApiUser
 from tests.identity.project import PASSWORD
 from tests.support.owners import OwnersApp, open_owners_app
@@ -269,7 +269,7 @@ class TestWholeProgram:
         ) as opened:
             assert opened.server is not None
             url = f"{opened.server.url}/api/v1/subscription/webhook/stripe"
-            opened.stripe.post.endpoints.append(Endpoint(url, [SECRET]))
+            opened.stripe.outbox.endpoints.append(Endpoint(url, [SECRET]))
             yield opened
 
     async def open_page(self, house: OwnersApp, who: ApiUser) -> str:

@@ -576,7 +576,7 @@ class TestGoogle:
     async def test_defect_a_token_is_escaped(self, mall: Mall, ann: ApiUser):
         mall.silence()
         bought = await mall.google.buy("cookcam_pro_monthly")
-        mall.google.bought["a/../b?c#d%2F e"] = bought
+        mall.google.purchases["a/../b?c#d%2F e"] = bought
         bought.token = "a/../b?c#d%2F e"
         assert (await show(ann, bought)).status_code == 200
         assert bought.acknowledged

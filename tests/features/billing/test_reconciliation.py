@@ -407,7 +407,7 @@ class TestOneUser:
         (lost,) = shop.stripe.stock(1)
         store = shop.stripe._api.store
         store.get("subscription", lost).customer = customer
-        store.shelf("subscription")._of_customer[customer].append(lost)
+        store.collection("subscription")._of_customer[customer].append(lost)
         await shop.of_users.reconcile(shop.users[0])
         # Which of two equal ones counts is by their ids; that it is known here is what matters.
         assert lost in await shop.corrected()

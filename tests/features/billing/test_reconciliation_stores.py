@@ -132,8 +132,8 @@ async def test_a_store_that_fails_ends_nothing(mall: Mall, status: int):
 
 async def test_what_a_store_does_not_know_ends(mall: Mall):
     apple, play, ann, bob = await buy(mall)
-    del mall.apple.bought[apple.id]
-    del mall.google.bought[play.token]
+    del mall.apple.purchases[apple.id]
+    del mall.google.purchases[play.token]
     assert found(await run(mall)) == (2, 2, 2, 0)
     await assert_has(ann, "free")
     await assert_has(bob, "free")

@@ -14,7 +14,7 @@ from attrs import evolve
 from cookcam.errors import ServiceUnavailable
 from cookcam.features.billing.stripe.missed_events import INITIAL_DELAY, INTERVAL, MissedEvents
 from cookcam.sandbox.stripe.behaviour import Fault
-from cookcam.sandbox.stripe.post import Endpoint
+from cookcam.sandbox.stripe.outbox import Endpoint
 from tests.features.conftest import ApiUser
 from tests.support.ports import free_ports
 from tests.support.stripe_billing import CONNECT_SECRET, SECRET, BillingApp, open_billing_app
@@ -27,7 +27,7 @@ async def desk(database_url: str) -> AsyncIterator[BillingApp]:
         [port] = free_ports(1)
         url = f"http://127.0.0.1:{port}/"
         opened.stripe.behaviour.mail.retries = []
-        opened.stripe.post.endpoints += [
+        opened.stripe.outbox.endpoints += [
             Endpoint(url, [SECRET]),
             Endpoint(url, [CONNECT_SECRET], connect=True),
         ]
@@ -48,7 +48,7 @@ def later(desk: BillingApp) -> MissedEvents:
 async def test_what_was_bought_while_the_server_was_away_counts(desk: BillingApp, ann: ApiUser):
     session = await desk.begin(ann)
     subscription_id = desk.stripe.pay(session["id"])["subscription"]
-    await desk.stripe.post.quiet()
+    await desk.stripe.outbox.quiet()
     assert (await desk.status(ann))["tier_slug"] == "free"
 
     assert await later(desk).receive_missed() == len(desk.stripe.events)
@@ -67,7 +67,7 @@ async def test_what_was_bought_while_the_server_was_away_counts(desk: BillingApp
 
 async def test_what_is_young_is_still_on_its_way(desk: BillingApp, ann: ApiUser):
     await desk.begin(ann)
-    await desk.stripe.post.quiet()
+    await desk.stripe.outbox.quiet()
     assert desk.container.missed_events is not None
     assert await desk.container.missed_events.receive_missed() == 0
 
@@ -92,7 +92,7 @@ async def test_page_after_page(desk: BillingApp, ann: ApiUser):
     desk.stripe.pay(session["id"])
     for _ in range(20):
         desk.stripe.advance(31 * 86_400)
-    await desk.stripe.post.quiet()
+    await desk.stripe.outbox.quiet()
     assert len(desk.stripe.events) > 100
     years = timedelta(days=700)
     at = evolve(later(desk), now=lambda: datetime.now(UTC) + years)
@@ -103,7 +103,7 @@ async def test_page_after_page(desk: BillingApp, ann: ApiUser):
 async def test_while_stripe_is_away_nothing_is_lost(desk: BillingApp, ann: ApiUser):
     session = await desk.begin(ann)
     desk.stripe.pay(session["id"])
-    await desk.stripe.post.quiet()
+    await desk.stripe.outbox.quiet()
     desk.stripe.behaviour.fault = Fault("status", status=503, path="/v1/events")
     with pytest.raises(ServiceUnavailable):
         await later(desk).receive_missed()

@@ -1,7 +1,7 @@
-"""What is between a request and the API: keys, idempotency, and the faults that were staged.
+"""Between a request and the API: keys and idempotency.
 
-Source: Stripe's pages on authentication and on idempotent requests. As there, what was answered
-once work began is kept under the key, whatever it was; a request that was turned away is not.
+Source: Stripe's pages on authentication and on idempotent requests. The
+response of a request that was executed is stored under its key; that of a rejected one is not.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def reply_of(fault: ApiFault) -> Reply:
 
 
 @define(eq=False)
-class Gate:
+class RequestHandler:
     """`admit` before anything happens, `work` once, `leave` in the end."""
 
     api: Api
@@ -65,11 +65,11 @@ class Gate:
             return None
         if name in self._busy:
             raise ApiFault(409, "idempotency_error", KEY_IN_USE, "idempotency_key_in_use")
-        if known := self.api.store.find("reply", name):
-            if known["asked"] != _digest(request):
+        if recorded := self.api.store.find("reply", name):
+            if recorded["asked"] != _digest(request):
                 raise ApiFault(400, "idempotency_error", KEY_REUSED)
             headers = {"Idempotent-Replayed": "true", "Stripe-Should-Retry": "false"}
-            return Reply(known["status"], known["body"].encode(), headers)
+            return Reply(recorded["status"], recorded["body"].encode(), headers)
         self._busy.add(name)
         return None
 

@@ -1,4 +1,4 @@
-"""What the rules of billing and of connected accounts share: the objects, and telling of them."""
+"""What billing and connected accounts share: the stored objects and their events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cookcam.sandbox.stripe.subscriptions import Subscription
 
 
 @define(eq=False)
-class Books:
+class StripeState:
     """`post` is given each event once it has happened."""
 
     store: Store
@@ -25,10 +25,10 @@ class Books:
     post: Callable[[Body], None]
 
     def emit(
-        self, kind: str, told: Body, previous: Body | None = None, account: str | None = None
+        self, kind: str, body: Body, previous: Body | None = None, account: str | None = None
     ) -> Body:
         """Records an event about a copy of the object as it is now."""
-        data: Body = {"object": _copy(told)}
+        data: Body = {"object": _copy(body)}
         if previous is not None:
             data["previous_attributes"] = previous
         event: Body = {
@@ -48,49 +48,49 @@ class Books:
         self.post(event)
         return event
 
-    def keep(self, told: Body) -> Body:
-        """Adds an object, or says that it has changed."""
-        self.store.put(told["object"], told["id"], told)
-        return told
+    def save(self, body: Body) -> Body:
+        """Add an object, or mark it as changed."""
+        self.store.put(body["object"], body["id"], body)
+        return body
 
-    def keep_subscription(self, known: Subscription) -> None:
-        self.store.put("subscription", known.id, known)
+    def save_subscription(self, subscription: Subscription) -> None:
+        self.store.put("subscription", subscription.id, subscription)
 
     def subscription(self, subscription_id: str) -> Subscription:
         return cast("Subscription", self.store.get("subscription", subscription_id))
 
-    def shown(self, known: Subscription) -> Body:
-        return shapes.subscription(known, self.store.get("price", known.price))
+    def shown(self, subscription: Subscription) -> Body:
+        return shapes.subscription(subscription, self.store.get("price", subscription.price))
 
-    def emit_subscription(self, kind: str, known: Subscription) -> None:
-        self.emit(f"customer.subscription.{kind}", self.shown(known))
+    def emit_subscription(self, kind: str, subscription: Subscription) -> None:
+        self.emit(f"customer.subscription.{kind}", self.shown(subscription))
 
-    def emit_changed(self, known: Subscription, before: Body) -> None:
-        """Says how a subscription differs from what was `shown` before; nothing if it does not."""
-        self.keep_subscription(known)
-        now = self.shown(known)
+    def emit_update(self, subscription: Subscription, before: Body) -> None:
+        """Save it and send an update event with what differs from `before`, if anything does."""
+        self.save_subscription(subscription)
+        now = self.shown(subscription)
         previous = {name: value for name, value in before.items() if now[name] != value}
         if previous:
             self.emit("customer.subscription.updated", now, previous)
 
     def card_of(self, customer: str | None) -> Card:
-        known = self.store.find("card", customer)
-        return cast("Card", known["card"]) if known else "success"
+        subscription = self.store.find("card", customer)
+        return cast("Card", subscription["card"]) if subscription else "success"
 
     def set_card(self, customer: str, card: Card) -> None:
         self.store.put("card", customer, {"card": card})
 
     def charge(self, intent: Body, card: Card) -> bool:
-        """Tries to take the money of a payment intent, and says so in events."""
+        """Charge a payment intent and emit the events."""
         now = self.store.now
         failure: Body | None = None
         if card != "success":
             failure = cast("Body", declined(card).body["error"])
-        charge = self.keep(shapes.charge(self.store.new_id("charge"), now, intent, failure))
+        charge = self.save(shapes.charge(self.store.new_id("charge"), now, intent, failure))
         intent["latest_charge"] = charge["id"]
         if failure is not None:
             intent |= {"status": "requires_payment_method", "last_payment_error": failure}
-            self.keep(intent)
+            self.save(intent)
             self.emit("charge.failed", charge)
             self.emit("payment_intent.payment_failed", intent)
             return False
@@ -99,7 +99,7 @@ class Books:
             "amount_received": intent["amount"],
             "last_payment_error": None,
         }
-        self.keep(intent)
+        self.save(intent)
         self.emit("charge.succeeded", charge)
         self.emit("payment_intent.succeeded", intent)
         return True
@@ -110,10 +110,10 @@ class Books:
         intent = shapes.payment_intent(
             self.store.new_id("payment_intent"), self.store.now, amount, currency, customer, form
         )
-        self.keep(intent)
+        self.save(intent)
         self.emit("payment_intent.created", intent)
         return intent
 
 
-def _copy(told: Body) -> Body:
-    return cast("Body", orjson.loads(orjson.dumps(told)))
+def _copy(body: Body) -> Body:
+    return cast("Body", orjson.loads(orjson.dumps(body)))

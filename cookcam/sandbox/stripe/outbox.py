@@ -17,7 +17,7 @@ import orjson
 import trio
 from attrs import define, field, frozen
 
-from cookcam.sandbox.stripe.behaviour import Mail
+from cookcam.sandbox.stripe.behaviour import DeliverySettings
 from cookcam.sandbox.stripe.shapes import Body
 from cookcam.sandbox.stripe.store import Store
 
@@ -54,14 +54,14 @@ def signature(payload: bytes, secrets: Iterable[str], at: int) -> str:
 
 
 @define(eq=False)
-class Post:
+class Outbox:
     """`endpoints` and `mail` may be changed at any time. `attempts` are the deliveries so far.
 
-    What is not acknowledged is known to the store: after a restart it is sent again.
+    Unacknowledged events are in the store and are sent again after a restart.
     """
 
     store: Store
-    mail: Mail
+    mail: DeliverySettings
     endpoints: list[Endpoint]
     attempts: list[Attempt] = field(factory=list[Attempt])
     _held: list[tuple[Endpoint, Body]] = field(factory=list[tuple[Endpoint, Body]])
@@ -109,7 +109,7 @@ class Post:
         """Delivers until cancelled."""
         import httpx
 
-        for name in list(self.store.shelf("undelivered").objects):
+        for name in list(self.store.collection("undelivered").objects):
             event_id, url = name.split(" ", 1)
             event = self.store.find("event", event_id)
             self._waiting += [(e, event) for e in self.endpoints if event and e.url == url]
