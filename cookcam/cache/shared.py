@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import structlog
 import trio
@@ -20,6 +20,7 @@ from attrs import define, field
 
 from cookcam.cache.memory import MemoryStore
 from cookcam.cache.shelves import StoredValue
+from cookcam.lifecycle.groups import leaves
 
 REDIS_TIMEOUT = 0.5
 """Maximum seconds a call waits for Redis; producing the value is usually faster."""
@@ -121,7 +122,7 @@ class RedisStore:
             try:
                 await operation()
             except* Exception as failed:  # an unexpected error must not fail the caller either
-                kind = _kind(failed)
+                kind = type(next(leaves(failed))).__name__
             else:
                 self._mark_available()
                 return True
@@ -135,14 +136,6 @@ class RedisStore:
         if self._unavailable:
             self._unavailable = False
             structlog.get_logger(__name__).info("the cache is back")
-
-
-def _kind(failed: BaseExceptionGroup[Any]) -> str:
-    """Return the class name of the first exception inside."""
-    first = failed.exceptions[0]
-    if isinstance(first, BaseExceptionGroup):
-        return _kind(cast("BaseExceptionGroup[Any]", first))
-    return type(first).__name__
 
 
 def _name(namespace: str, key: str) -> str:

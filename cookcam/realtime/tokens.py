@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-import trio
 from attrs import frozen
 
 from cookcam.errors import AuthorizationError, TokenExpired
 from cookcam.identity import Authenticator, Identity
+from cookcam.lifecycle.background import run_periodically
 from cookcam.realtime.admission import INVALID
 from cookcam.realtime.closing import CloseCode
 from cookcam.realtime.connection import Connection
@@ -43,11 +43,9 @@ class TokenWatch:
 
     async def run(self) -> None:
         """Looks after all connections until cancelled."""
-        while True:
-            await trio.sleep(INTERVAL)
-            self._look()
+        await run_periodically(self._look, INTERVAL, spread=(1.0, 1.0))
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         now = self.clock()
         for connection in self.hub.connections:
             ends = connection.token_ends

@@ -44,6 +44,7 @@ from cookcam.features.accounts.service import Profiles
 from cookcam.identity import Identity
 from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.integrations.supabase.storage import BUCKETS, Storage
+from cookcam.lifecycle.background import run_periodically
 
 INTERACTIVE_RETRIES: Final = 15.0
 """Seconds a request stays with its job; the password has taken up to eight before."""
@@ -121,10 +122,11 @@ class Erasure:
 
     async def run(self) -> None:
         """Background task: goes on with jobs that nobody works on."""
-        while True:
-            for user_hash in await self._store.due(AT_ONCE):
-                await self._go_on(user_hash)
-            await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        await run_periodically(self._go_on_with_due, INTERVAL, at_once=True)
+
+    async def _go_on_with_due(self) -> None:
+        for user_hash in await self._store.due(AT_ONCE):
+            await self._go_on(user_hash)
 
     async def _confirm(self, caller: Identity, password: str) -> None:
         """Signs in, in a session of nobody's, which goes with the account."""

@@ -6,7 +6,6 @@ would let anybody who may probe spend money and quota there.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -17,6 +16,7 @@ from msgspec import UNSET
 
 from cookcam.features.operations.health.models import ServiceHealthResponse
 from cookcam.features.operations.health.probe import measured
+from cookcam.lifecycle.background import run_periodically
 
 INTERVAL: Final = 60.0
 TIMEOUT: Final = 5.0
@@ -43,9 +43,7 @@ class Externals:
     async def run(self) -> None:
         """Background task: asks all of them once a minute. The first time is not at the start,
         when everybody else needs the processor."""
-        while True:
-            await trio.sleep(INTERVAL * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
-            await self.look()
+        await run_periodically(self.look, INTERVAL, spread=(0.9, 1.1))
 
     async def look(self) -> None:
         """Asks all of them now, for PATIENCE seconds each; a change is a line of the log."""

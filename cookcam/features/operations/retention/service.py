@@ -6,7 +6,6 @@ long, and goes on where it was. One sweep that fails does not keep the others fr
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -18,6 +17,7 @@ from attrs import field, frozen
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.features.operations.retention.store import SweepStore
 from cookcam.features.operations.retention.sweeps import SWEEPS, Sweep
+from cookcam.lifecycle.background import run_periodically
 
 INTERVAL: Final = 3600.0
 BATCH: Final = 5_000
@@ -41,10 +41,7 @@ class Retention:
 
     async def run(self) -> None:
         """Background task. Raises ServiceUnavailable while the database is away."""
-        while True:
-            # Not at once, and not all instances at the same moment.
-            await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            await self.sweep()
+        await run_periodically(self.sweep, INTERVAL)
 
     async def sweep(self) -> dict[str, int]:
         """Does everything that is due; how many rows each sweep wrote."""

@@ -1,0 +1,42 @@
+"""The errors inside the exception groups that nurseries raise."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import cast
+
+from cookcam.errors import AppError
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors inside a group and its nested groups, in order; of another error, itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves(member)
+    else:
+        yield error
+
+
+def only_error(error: BaseException) -> BaseException:
+    """The single error inside a group; of several errors, the innermost group that holds them."""
+    members: tuple[BaseException, ...] = (error,)
+    while len(members) == 1 and isinstance(members[0], BaseExceptionGroup):
+        error = members[0]
+        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return members[0] if len(members) == 1 else error
+
+
+@contextmanager
+def ungrouped() -> Generator[None]:
+    """Raise the first AppError of a group instead of the group, if all its errors are AppErrors."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        errors = list(leaves(group))
+        if not all(isinstance(error, AppError) for error in errors):
+            raise
+        failure = errors[0]
+    else:
+        return
+    raise failure
