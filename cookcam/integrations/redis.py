@@ -24,7 +24,7 @@ from attrs import define, field
 from cookcam.config.addresses import RedisAddress
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.integrations.pause import Backoff
-from cookcam.lifecycle.groups import leaves
+from cookcam.lifecycle.groups import leaves, service_nursery
 
 if TYPE_CHECKING:
     import coredis
@@ -77,15 +77,8 @@ class Redis:
         other URL; the message does not contain it.
         """
         address = RedisAddress.of(url)
-        failure: BaseException | None = None
-        async with trio.open_nursery() as nursery:
-            try:
-                yield Redis(address, nursery)
-            except BaseException as error:
-                failure = error  # re-raised outside of the nursery, which would wrap it
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        async with service_nursery() as nursery:
+            yield Redis(address, nursery)
 
     async def ping(self) -> None:
         """Return when Redis has responded."""

@@ -1,12 +1,33 @@
-"""The errors inside the exception groups that nurseries raise."""
+"""Nurseries and the exception groups that they raise."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import cast
 
+import trio
+
 from cookcam.errors import AppError
+
+
+@asynccontextmanager
+async def service_nursery() -> AsyncGenerator[trio.Nursery]:
+    """A nursery for the tasks of a component that is open for the block.
+
+    The tasks are cancelled at the end of the block. An exception of the block is raised unchanged;
+    a plain nursery would wrap it in a group.
+    """
+    failure: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            yield nursery
+        except BaseException as error:
+            failure = error
+        finally:
+            nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
