@@ -43,8 +43,8 @@ def only_error(error: BaseException) -> BaseException:
     """The single error inside a group; of several errors, the innermost group that holds them."""
     members: tuple[BaseException, ...] = (error,)
     while len(members) == 1 and isinstance(members[0], BaseExceptionGroup):
-        error = members[0]
-        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        group = cast("BaseExceptionGroup[BaseException]", members[0])
+        error, members = group, group.exceptions
     return members[0] if len(members) == 1 else error
 
 
