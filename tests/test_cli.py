@@ -56,7 +56,7 @@ def test_serve_with_three_mistakes_gives_three_lines(cli: Cli):
     assert len(lines(result)) == 3
 
 
-def test_mistakes_are_told_before_the_server_is_loaded(tmp_path: Path):
+def test_mistakes_are_reported_before_the_server_is_imported(tmp_path: Path):
     program = (
         "import sys\n"
         "from cookcam.cli import main\n"
@@ -100,7 +100,7 @@ def test_check_env_lists_every_setting_and_shows_no_value(cli: Cli):
     assert "missing" not in result.stdout
 
 
-def test_check_env_tells_missing_from_invalid(cli: Cli):
+def test_check_env_distinguishes_missing_from_invalid(cli: Cli):
     environ = {**without(STAGING, "SENTRY_DSN"), "JWT_SECRET": "short", "DEMO_MODE": "true"}
     result = cli("check-env", **environ)
     assert result.exit_code == 1
@@ -138,7 +138,7 @@ def test_an_alias_counts_as_set(cli: Cli):
     assert states["SUPABASE_SERVICE_ROLE_KEY"] == "set"
 
 
-def test_migrate_brings_a_database_up_to_date_and_says_so(cli: Cli, empty_database_url: str):
+def test_migrate_applies_pending_migrations_and_lists_them(cli: Cli, empty_database_url: str):
     only = {"DATABASE_URL": empty_database_url}
     pending = cli("migrate", "--check", **only)
     assert pending.exit_code == 1
@@ -169,7 +169,7 @@ def test_migrate_fails_in_one_line(cli: Cli):
 
 @pytest.mark.parametrize("name", ["APP_ENV", "NODE_ENV"])
 @pytest.mark.parametrize("value", ["staging", "production"])
-def test_dev_refuses_in_a_deployment(cli: Cli, name: str, value: str):
+def test_dev_exits_in_staging_and_production(cli: Cli, name: str, value: str):
     result = cli("dev", "--home", "home", **{name: value})
     assert result.exit_code == 1
     assert lines(result) == [
@@ -178,7 +178,7 @@ def test_dev_refuses_in_a_deployment(cli: Cli, name: str, value: str):
     assert not Path("home").exists()
 
 
-def test_it_tells_its_version_and_its_commands(cli: Cli):
+def test_help_lists_version_and_commands(cli: Cli):
     assert cli("--version").stdout == f"cookcam, version {__version__}\n"
     helped = cli("--help").stdout
     for command in ("serve", "dev", "sandbox", "check-env", "migrate"):

@@ -67,7 +67,7 @@ async def test_requests_get_503_while_the_database_is_away_and_200_after() -> No
     assert server.status == 0
 
 
-async def test_readiness_is_bounded_while_the_database_stalls() -> None:
+async def test_readiness_responds_within_its_timeout_while_the_database_stalls() -> None:
     with private_server() as postgres:
         await migrate(postgres.url)
         async with (
@@ -91,7 +91,7 @@ async def test_readiness_is_bounded_while_the_database_stalls() -> None:
                     await trio.sleep(0.2)
 
 
-async def test_a_client_that_leaves_takes_its_query_with_it(fresh_database_url: str) -> None:
+async def test_query_is_cancelled_when_its_client_disconnects(fresh_database_url: str) -> None:
     """A lock makes the insert wait; the client gives up; nothing waits on the server any more."""
     waiting = (
         "select count(*) from pg_stat_activity where datname = current_database()"

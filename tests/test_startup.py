@@ -6,7 +6,7 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock
 
-from cookcam.app.readiness import RUSH, warm_up
+from cookcam.app.readiness import WARM_UP_DELAY, warm_up
 
 
 @define
@@ -20,10 +20,14 @@ class Client:
         self.loads.append((self.name, began))
 
 
-async def test_one_after_the_other_and_what_has_time_after_the_rush(
+async def test_clients_are_warmed_up_in_order_and_the_others_after_the_delay(
     autojump_clock: MockClock,
 ) -> None:
     loads: list[tuple[str, float]] = []
     start = trio.current_time()
     await warm_up([Client(loads, "identity"), Client(loads, "payments")], [Client(loads, "models")])
-    assert loads == [("identity", start), ("payments", start + 1), ("models", start + 2 + RUSH)]
+    assert loads == [
+        ("identity", start),
+        ("payments", start + 1),
+        ("models", start + 2 + WARM_UP_DELAY),
+    ]

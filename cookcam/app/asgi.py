@@ -1,9 +1,9 @@
 """`app` for a plain `hypercorn -k trio cookcam.app.asgi:app`, without `cookcam serve`.
 
 The same services and routes as `cookcam serve`, opened and closed by ASGI's lifespan. Hypercorn
-owns the connections then: at a signal it closes its listeners and drops WebSockets before the
-application hears of it, so that this form can neither give notice, nor drain sockets, nor sweep
-the accept queue; docs/deployment.md lists the differences.
+owns the connections then: at a signal it closes its listeners and drops WebSockets before it
+notifies the application. So this form cannot send a shutdown notice, drain sockets or serve the
+accept queue; docs/deployment.md lists the differences.
 """
 
 from __future__ import annotations

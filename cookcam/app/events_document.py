@@ -78,7 +78,7 @@ class GenerationProgress(Struct, rename="camel"):
 
 @frozen
 class Sent:
-    """An event of the server: its payload, and who gets it."""
+    """An event of the server: its payload and its receivers."""
 
     payload: type[Struct]
     receivers: str
@@ -156,7 +156,7 @@ def _rows(payload: type[Struct], prefix: str = "") -> Iterator[tuple[str, str, s
     for field in info.fields:
         place = f"{prefix}{field.encode_name}"
         kind = field.type
-        yield place, _words(kind), _presence(field)
+        yield place, _describe(kind), _presence(field)
         item, below = (kind.item_type, "[].") if isinstance(kind, inspect.ListType) else (kind, ".")
         if isinstance(item, inspect.StructType):
             yield from _rows(item.cls, place + below)
@@ -171,11 +171,11 @@ def _presence(field: inspect.Field) -> str:
     return f"optional, else {default}"
 
 
-def _words(kind: inspect.Type) -> str:
-    """A type in the words of the rules that `error` names."""
+def _describe(kind: inspect.Type) -> str:
+    """Describe a type as the rules of `error` events do."""
     match kind:
         case inspect.Metadata():
-            return _words(kind.type)
+            return _describe(kind.type)
         case inspect.StrType():
             return f"text{_range(kind.min_length, kind.max_length, ' characters')}"
         case inspect.IntType():
@@ -184,11 +184,11 @@ def _words(kind: inspect.Type) -> str:
             return f"number{_range(kind.ge, kind.le)}"
         case inspect.ListType():
             limits = _range(kind.min_length, kind.max_length, " items")
-            return f"list{limits}, each: {_words(kind.item_type)}"
+            return f"list{limits}, each: {_describe(kind.item_type)}"
         case inspect.LiteralType():
             return "one of " + ", ".join(f"`{value}`" for value in kind.values)
         case inspect.UnionType():
-            return " or ".join(_words(member) for member in kind.types)
+            return " or ".join(_describe(member) for member in kind.types)
         case _:
             return _NAMES[type(kind)]
 
@@ -203,14 +203,14 @@ _NAMES: Final[Mapping[type[inspect.Type], str]] = {
 }
 
 
-def _range(least: float | None, most: float | None, unit: str = "") -> str:
-    if least is None and most is None:
+def _range(minimum: float | None, maximum: float | None, unit: str = "") -> str:
+    if minimum is None and maximum is None:
         return ""
-    if most is None:
-        return f", at least {least}{unit}"
-    if least is None:
-        return f", at most {most}{unit}"
-    return f", {least} to {most}{unit}"
+    if maximum is None:
+        return f", at least {minimum}{unit}"
+    if minimum is None:
+        return f", at most {maximum}{unit}"
+    return f", {minimum} to {maximum}{unit}"
 
 
 async def events_document() -> str:

@@ -1,4 +1,4 @@
-"""`cookcam openapi`: the OpenAPI document, asked of the assembled program as a client would."""
+"""The OpenAPI document of `cookcam openapi`, requested from the program as a client would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cookcam.config import load
 from cookcam.lifecycle.state import Lifecycle
 
 SETTINGS: Mapping[str, str] = {
-    # The document does not depend on them, and nothing of them is reached.
+    # The document does not depend on these settings, and nothing connects to these addresses.
     "DATABASE_URL": "postgresql:///cookcam",
     "DB_POOL_MIN": "0",
     "SUPABASE_URL": "http://127.0.0.1:9",
@@ -26,5 +26,5 @@ async def openapi_document() -> str:
     async with open_services(load(SETTINGS), Lifecycle()) as services:
         transport = httpx.ASGITransport(services.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://cookcam") as client:
-            answer = await client.get("/openapi.json")
-            return answer.raise_for_status().text
+            response = await client.get("/openapi.json")
+            return response.raise_for_status().text

@@ -1,4 +1,4 @@
-"""The process: logging, signals, the port, the exit status. `cookcam serve` is this."""
+"""The server process of `cookcam serve`: logging, signals, the port, the exit status."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from cookcam.serving.listener import SocketListener
 from cookcam.serving.server import protocol_config
 
 FLUSH_SECONDS = 2.0
-THREAD_TURN = 0.0002
-"""Seconds a thread may keep the interpreter while the event loop waits for it. Threads load
-libraries and decode pictures; with Python's 5 ms each turn of the loop would be so late meanwhile.
+THREAD_SWITCH_INTERVAL = 0.0002
+"""Seconds a thread may hold the interpreter while the event loop waits.
+
+Threads import libraries and decode images; Python's default of 5 ms would delay each pass of the
+event loop by that much.
 """
 
 GC_THRESHOLD = 20_000
-"""Objects more than at the last collection that start the next one. The objects of a request are
-freed without the collector; with Python's 700 it runs some thirty times in each pass of the
-scheduler that handles 64 requests, and takes 13% of the processor under overload."""
+"""New objects that start a garbage collection. The objects of a request are freed without the
+collector; with Python's default of 700 it runs about thirty times while the scheduler handles 64
+requests, and takes 13% of the CPU under overload."""
 
 
 def run_server(
@@ -48,22 +50,22 @@ def run_server(
     if ignored:
         log.warning("these variables have no effect", variables=list(ignored))
     try:
-        door = open_listener(config)
+        listener = open_listener(config)
     except OSError as error:
         where = f"{config.server.host}:{config.server.port}"
         log.error("cannot listen", address=where, reason=error.strerror or str(error))
         return 1
-    sys.setswitchinterval(THREAD_TURN)
-    status = trio.run(_serve, config, door, on_started)
+    sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
+    status = trio.run(_serve, config, listener, on_started)
     log_writer.flush(FLUSH_SECONDS)
-    # Else the interpreter, on its way out, looks for garbage among all that was ever imported:
-    # 0.2 s on an idle machine, for which a rolling restart would wait.
+    # Without it the interpreter collects all imported objects at exit, which takes 0.2 s on an idle
+    # machine and delays a rolling restart.
     gc.freeze()
     return status
 
 
 def open_listener(config: Config) -> SocketListener:
-    """Takes the port of the configuration; `run` listens on it later. Raises OSError."""
+    """Bind the configured port; `run` listens on it later. Raises OSError."""
     tls = protocol_config(
         keep_alive_seconds=config.server.keep_alive_seconds,
         tls_cert_file=config.server.tls_cert_file,
@@ -73,33 +75,33 @@ def open_listener(config: Config) -> SocketListener:
 
 
 async def _serve(
-    config: Config, door: SocketListener, on_started: Callable[[], None] | None
+    config: Config, listener: SocketListener, on_started: Callable[[], None] | None
 ) -> int:
     log = structlog.get_logger("cookcam")
 
     def started() -> None:
         log.info(
             "CookCam API server started",
-            port=door.port,
+            port=listener.port,
             environment=config.environment,
             websocket="enabled" if config.realtime.enabled else "disabled",
             version=config.server.version,
             release=config.release,
             secondsSinceProcessStart=since_process_start(),
         )
-        # What is there now stays, so the collector need not look at it again: each of its full
-        # rounds would hold up every request and every socket for tens of milliseconds.
+        # Objects of the start live until the end: excluded from collections, which would otherwise
+        # stop every request and socket for tens of milliseconds.
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
         if on_started is not None:
             on_started()
 
-    # The parts are imported here: a signal during their import is already handled.
+    # Imported here, so that a signal during the import is already handled.
     with trio.open_signal_receiver(SIGTERM, SIGINT) as signals:
         from cookcam.app import open_program
 
         status, report = await run(
-            partial(open_program, config, [door], on_ready=started),
+            partial(open_program, config, [listener], on_ready=started),
             config.drain,
             signals=signals,
         )

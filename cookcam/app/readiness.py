@@ -1,4 +1,4 @@
-"""What happens once, soon after the first connection is accepted."""
+"""Runs once after the start: the ready message to PM2 and the import of large libraries."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from attrs import frozen
 from cookcam.features.operations.health.service import Health
 from cookcam.lifecycle.pm2 import announce_ready
 
-ASK_AGAIN_AFTER = 0.25
-RUSH = 20.0
-"""Seconds after the first connection in which nothing is loaded that can wait."""
+POLL_INTERVAL = 0.25
+WARM_UP_DELAY = 20.0
+"""Seconds after the start before libraries that are not needed at once are imported."""
 
 
 @frozen
 class ReadyAnnouncement:
-    """Tells PM2 that it may stop the old process: not before this one could answer from data.
+    """Reports readiness to PM2, which then stops the old process: once the database is usable.
 
-    PM2 waits `listen_timeout` for it and reports `online` anyway: a deployment asks /health/ready.
+    PM2 waits `listen_timeout` for it and then reports `online` anyway; a deployment checks
+    /health/ready.
     """
 
     health: Health
@@ -33,30 +34,29 @@ class ReadyAnnouncement:
             readiness = await self.health.readiness()
             if readiness.ready:
                 break
-            await trio.sleep(ASK_AGAIN_AFTER)
+            await trio.sleep(POLL_INTERVAL)
         announced = announce_ready(self.channel)
         structlog.get_logger("cookcam.startup").info("ready for traffic", announced=announced)
 
 
-class Heavy(Protocol):
+class WarmUp(Protocol):
     """A client of an outside service whose library takes long to import."""
 
     async def warm_up(self) -> None: ...
 
 
-async def warm_up(at_once: Sequence[Heavy], later: Sequence[Heavy]) -> None:
-    """Loads what somebody would otherwise wait for: what sign-ins and payments need at once, the
-    rest when the rush of the start is over.
+async def warm_up(at_once: Sequence[WarmUp], later: Sequence[WarmUp]) -> None:
+    """Import the libraries of clients before their first call: some at once, the others later.
 
-    The collector then need not look at it again, as with what is there at the start: its full
-    rounds over the libraries of payments alone would hold up everything for tens of milliseconds.
+    The imported objects are excluded from garbage collection: a full collection over them would
+    stop every request for tens of milliseconds.
     """
     await _load(at_once)
-    await trio.sleep(RUSH)
+    await trio.sleep(WARM_UP_DELAY)
     await _load(later)
 
 
-async def _load(clients: Sequence[Heavy]) -> None:
+async def _load(clients: Sequence[WarmUp]) -> None:
     for client in clients:
         await client.warm_up()
     gc.freeze()

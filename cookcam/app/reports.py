@@ -1,24 +1,25 @@
-"""Who tells metrics and error reports of work that nobody waits for."""
+"""Observers that report background work and connections to metrics, log and error reports."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import structlog
 import trio
 from attrs import define, field, frozen
 
+from cookcam.lifecycle.groups import only_error
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
 from cookcam.serving.observer import CloseReason
 
 LOG_INTERVAL = 60.0
-"""Seconds between two lines about a shortage, which may last and is then the same every time."""
+"""Minimum seconds between two log lines about the same shortage."""
 
 
 @frozen
 class TaskReports:
-    """Tells metrics and error reports of background tasks that failed."""
+    """Reports failed background tasks to metrics and error reports."""
 
     metrics: Metrics
     reporter: ErrorReporter
@@ -30,7 +31,7 @@ class TaskReports:
 
 @frozen
 class WebhookReports:
-    """Tells metrics and error reports of Stripe's events."""
+    """Reports Stripe events and charge reversals to metrics and error reports."""
 
     metrics: Metrics
     reporter: ErrorReporter
@@ -52,8 +53,11 @@ class WebhookReports:
 
 @define
 class ConnectionReports:
-    """Connections in metrics, log and error reports: an error of a peer is one line, an error of
-    ours one line with its stack and one report, a shortage one line a minute."""
+    """Reports connections to metrics, log and error reports.
+
+    An error of a peer is one log line, an internal error one line with its stack and one error
+    report, a shortage at most one line a minute.
+    """
 
     metrics: Metrics
     reporter: ErrorReporter
@@ -71,13 +75,13 @@ class ConnectionReports:
         self._log.info("connection rejected", reason=reason, detail=detail)
 
     def connection_failed(self, error: BaseException) -> None:
-        error = _only_error(error)
+        error = only_error(error)
         self.metrics.connection_errors_total.of("internal").inc()
         self._log.error("connection failed", exc_info=error)
         self.reporter.capture_exception(error)
 
     def application_failed(self, error: BaseException) -> None:
-        error = _only_error(error)
+        error = only_error(error)
         self._log.error("application failed to respond", exc_info=error)
         self.reporter.capture_exception(error)
 
@@ -97,11 +101,3 @@ class ConnectionReports:
             return False
         self._silent_until[topic] = now + LOG_INTERVAL
         return True
-
-
-def _only_error(error: BaseException) -> BaseException:
-    """The error of a group of one, which is what a nursery makes of it."""
-    members: tuple[BaseException, ...] = (error,)
-    while len(members) == 1 and isinstance(members[0], BaseExceptionGroup):
-        members = cast("BaseExceptionGroup[BaseException]", members[0]).exceptions
-    return members[0] if len(members) == 1 else error

@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import trio
 from attrs import define, field
 
 from cookcam.cache.memory import MemoryStore
 from cookcam.cache.shelves import StoredValue
+from cookcam.lifecycle.groups import leaves
 from cookcam.observability.logging import get_logger
 
 log = get_logger(__name__)
+
 
 REDIS_TIMEOUT = 0.5
 """Maximum seconds a call waits for Redis; producing the value is usually faster."""
@@ -123,7 +125,7 @@ class RedisStore:
             try:
                 await operation()
             except* Exception as failed:  # an unexpected error must not fail the caller either
-                kind = _kind(failed)
+                kind = type(next(leaves(failed))).__name__
             else:
                 self._mark_available()
                 return True
@@ -137,14 +139,6 @@ class RedisStore:
         if self._unavailable:
             self._unavailable = False
             log.info("the cache is back")
-
-
-def _kind(failed: BaseExceptionGroup[Any]) -> str:
-    """Return the class name of the first exception inside."""
-    first = failed.exceptions[0]
-    if isinstance(first, BaseExceptionGroup):
-        return _kind(cast("BaseExceptionGroup[Any]", first))
-    return type(first).__name__
 
 
 def _name(namespace: str, key: str) -> str:

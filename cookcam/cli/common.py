@@ -55,7 +55,7 @@ def environment(env_file: Path | None) -> dict[str, str]:
     try:
         return read_environment(env_file)
     except ConfigError as error:
-        fail_with(error.mistakes)
+        exit_with(error.mistakes)
 
 
 def config_of(environ: Mapping[str, str]) -> Config:
@@ -63,7 +63,7 @@ def config_of(environ: Mapping[str, str]) -> Config:
     try:
         return load(environ)
     except ConfigError as error:
-        fail_with(error.mistakes)
+        exit_with(error.mistakes)
 
 
 def database_config(environ: Mapping[str, str]) -> DatabaseConfig:
@@ -71,10 +71,10 @@ def database_config(environ: Mapping[str, str]) -> DatabaseConfig:
     try:
         return load_database(environ)
     except ConfigError as error:
-        fail_with(error.mistakes)
+        exit_with(error.mistakes)
 
 
-def fail_with(mistakes: list[Mistake]) -> NoReturn:
+def exit_with(mistakes: list[Mistake]) -> NoReturn:
     for mistake in mistakes:
         click.echo(str(mistake), err=True)
     sys.exit(1)

@@ -1,7 +1,7 @@
-"""`cookcam check-env --connect`: logs in to everything the settings name, and changes nothing.
+"""`cookcam check-env --connect`: logs in to every configured service, and changes nothing.
 
-All at the same time, each within `CHECK_TIMEOUT`. What is reported is fixed text, names of roles
-and migrations, and kinds of errors: never a value, an address, or words of a server.
+All checks run at the same time, each within `CHECK_TIMEOUT`. A report has only fixed text, names of
+roles and migrations, and kinds of errors: no value, no address and no text of a server.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CHECK_TIMEOUT = 15.0
 """Seconds for one service, the import of its library included."""
 
 UNKNOWN_ID = "0" * 64
-"""A purchase or a device that no service has: being told so means that our key was accepted."""
+"""A purchase or device that no service has: a response that says so means our key was accepted."""
 
 ROLES = (ANONYMOUS.database_role, "authenticated", SERVICE.database_role)
 
@@ -51,16 +51,16 @@ Check: TypeAlias = Callable[[Config], Awaitable[str]]
 
 
 class CheckFailed(Exception):
-    """A service answered, and the server could not work with it. The text has no value."""
+    """The service responded, but the server cannot work with it. The text has no values."""
 
 
 class NotConfigured(Exception):
-    """The settings name no such service."""
+    """The service is not configured."""
 
 
 @frozen
 class Connection:
-    """What became of one service."""
+    """The result of one check."""
 
     service: str
     state: State
@@ -71,19 +71,19 @@ class Connection:
 
 
 async def try_connections(config: Config) -> list[Connection]:
-    """Tries every service, in the order of `CHECKS`. Never raises for what a service does."""
-    found: dict[str, Connection] = {}
+    """Check every service; results in the order of `CHECKS`. Never raises for a failing service."""
+    results: dict[str, Connection] = {}
 
     async def run(service: str, check: Check) -> None:
-        found[service] = await _tried(service, check, config)
+        results[service] = await _check(service, check, config)
 
     async with trio.open_nursery() as nursery:
         for service, check in CHECKS.items():
             nursery.start_soon(run, service, check)
-    return [found[service] for service in CHECKS]
+    return [results[service] for service in CHECKS]
 
 
-async def _tried(service: str, check: Check, config: Config) -> Connection:
+async def _check(service: str, check: Check, config: Config) -> Connection:
     state: State = "failed"
     detail = f"no answer within {CHECK_TIMEOUT:g} s"
     with trio.move_on_after(CHECK_TIMEOUT):
@@ -102,7 +102,7 @@ async def _tried(service: str, check: Check, config: Config) -> Connection:
             detail = "does not answer"
         except AppError as error:
             detail = f"answers with an error ({error.code})"
-        except Exception as error:  # of a library; its words may quote an address
+        except Exception as error:  # of a library; its text may contain an address
             detail = f"cannot be used ({type(error).__name__})"
     return Connection(service, state, detail)
 
@@ -135,8 +135,8 @@ async def _log_in(url: str) -> None:
                 raise CheckFailed(f"logged in, but may not act as {role}") from None
 
 
-def _reason(words: str) -> str:
-    """Why libpq could not connect, without the address and the login it names."""
+def _reason(message: str) -> str:
+    """The reason of a libpq connection error, without the address and the login in its message."""
     reasons = {
         "authentication failed": "the login is refused",
         "no password supplied": "the login needs a password",
@@ -146,7 +146,7 @@ def _reason(words: str) -> str:
         "resolve": "its host is unknown",
         "too many": "it has no connection free",
     }
-    return next((reason for mark, reason in reasons.items() if mark in words), "does not answer")
+    return next((reason for mark, reason in reasons.items() if mark in message), "does not answer")
 
 
 async def _migrations(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""`cookcam env-example`: how `.env.example` is made."""
+"""`cookcam env-example`, which generates `.env.example`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report of `cookcam check-env`: what is set, what is missing, what is wrong; never a value."""
+"""The report of `cookcam check-env`: set, missing and invalid settings, without their values."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """No mistake, and no service that was tried in vain."""
+        """True without mistakes and failed checks."""
         failed = [tried for tried in self.connections or () if tried.state == "failed"]
         return not self.mistakes and not failed
 
     def text(self) -> str:
-        """A line per setting, one per mistake, the names that nothing reads, one per service."""
+        """A line for each setting, mistake, unused variable and checked service."""
         lines = [f"{found.state:<8} {found.variable:<30} {found.about}" for found in self.findings]
         if self.mistakes:
             lines += ["", *(str(mistake) for mistake in self.mistakes)]
@@ -57,7 +57,7 @@ class Report:
 
 
 def check(environ: Mapping[str, str]) -> Report:
-    """What `load` makes of `environ`, setting by setting."""
+    """Check each setting of `environ` as `load` does."""
     mistakes: list[Mistake] = []
     try:
         load(environ)

@@ -32,6 +32,7 @@ from cookcam.database.connection import Connection
 from cookcam.database.failures import translate
 from cookcam.database.pool_stats import PoolStats, PoolTotals
 from cookcam.errors import ServiceOverloaded, ServiceUnavailable
+from cookcam.lifecycle.groups import service_nursery
 from cookcam.observability.logging import get_logger
 
 INITIAL_BACKOFF, MAX_BACKOFF = 0.25, 10.0
@@ -87,21 +88,14 @@ async def open_pool(
     At the end, borrowers have `CLOSE_TIMEOUT` seconds to return their connections; then the
     remaining connections are closed while in use.
     """
-    failure: BaseException | None = None
-    async with trio.open_nursery() as nursery:
+    async with service_nursery() as nursery:
         pool = Pool(connect, settings, nursery)
         nursery.start_soon(pool.maintain)
         try:
             yield pool
             await pool.drain()
-        except BaseException as error:
-            # Re-raised outside of the nursery, which would wrap it in an exception group.
-            failure = error
         finally:
             pool.close()
-            nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
 
 
 @define(eq=False)

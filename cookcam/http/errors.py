@@ -38,6 +38,7 @@ from cookcam.http.request_info import RequestInfo
 from cookcam.http.responses import RawResponse, json_response, now_text
 from cookcam.http.route_options import Dialect
 from cookcam.http.security_headers import SECURITY_HEADERS
+from cookcam.lifecycle.groups import only_error
 from cookcam.observability.logging import get_logger
 from cookcam.observability.reports import ErrorReporter, NoReports, ReportedRequest
 
@@ -71,8 +72,9 @@ def as_app_error(exc: BaseException) -> AppError:
     A group counts as its only leaf. One of several known failures counts as the gravest of them;
     with a surprise among them it is a surprise. A deadline that passed below is DeadlineExceeded.
     """
-    leaf = _only_leaf(exc)
-    if members := _members(leaf):
+    leaf = only_error(exc)
+    if isinstance(leaf, BaseExceptionGroup):
+        members = cast("BaseExceptionGroup[BaseException]", leaf).exceptions
         return max((as_app_error(member) for member in members), key=_gravity)
     if isinstance(leaf, AppError):
         return leaf
@@ -183,7 +185,7 @@ def failure_in(group: BaseException) -> ExceptionGroup[Exception] | None:
 
 def is_disconnect(exc: BaseException) -> bool:
     """True when all that happened is that the client left."""
-    return isinstance(_only_leaf(exc), ClientDisconnected)
+    return isinstance(only_error(exc), ClientDisconnected)
 
 
 def _reported(request_info: RequestInfo, scope: Any) -> ReportedRequest:
@@ -201,19 +203,6 @@ def _gravity(error: AppError) -> tuple[bool, int]:
     return isinstance(error, InternalError), error.status
 
 
-def _only_leaf(exc: BaseException) -> BaseException:
-    while len(members := _members(exc)) == 1:
-        exc = members[0]
-    return exc
-
-
-def _members(exc: BaseException) -> tuple[BaseException, ...]:
-    """The members of a group; none for any other exception."""
-    if not isinstance(exc, BaseExceptionGroup):
-        return ()
-    return cast("BaseExceptionGroup[BaseException]", exc).exceptions
-
-
 def _cause(exc: BaseException) -> str | None:
-    cause = _only_leaf(exc).__cause__
+    cause = only_error(exc).__cause__
     return type(cause).__name__ if cause is not None else None

@@ -20,9 +20,11 @@ import trio
 from attrs import define, field
 
 from cookcam.errors import ServiceUnavailable
+from cookcam.lifecycle.groups import service_nursery
 from cookcam.observability.logging import get_logger
 
 log = get_logger(__name__)
+
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -64,17 +66,8 @@ class KeySet:
 
         `fetch` returns the `keys` list of a JWKS and raises AppError when it cannot.
         """
-        failure: BaseException | None = None
-        async with trio.open_nursery() as nursery:
-            try:
-                yield cls(fetch, nursery)
-            except BaseException as error:
-                # Raised again outside of the nursery, which would wrap it in a group.
-                failure = error
-            finally:
-                nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        async with service_nursery() as nursery:
+            yield cls(fetch, nursery)
 
     async def find(self, key_id: str) -> PyJWK | None:
         """The key of that id; None when the provider has no such key.

@@ -24,6 +24,7 @@ from attrs import define, field
 from cookcam.config.addresses import RedisAddress
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.integrations.pause import Backoff
+from cookcam.lifecycle.groups import leaves, service_nursery
 
 if TYPE_CHECKING:
     import coredis
@@ -76,15 +77,8 @@ class Redis:
         other URL; the message does not contain it.
         """
         address = RedisAddress.of(url)
-        failure: BaseException | None = None
-        async with trio.open_nursery() as nursery:
-            try:
-                yield Redis(address, nursery)
-            except BaseException as error:
-                failure = error  # re-raised outside of the nursery, which would wrap it
-            nursery.cancel_scope.cancel()
-        if failure is not None:
-            raise failure
+        async with service_nursery() as nursery:
+            yield Redis(address, nursery)
 
     async def ping(self) -> None:
         """Return when Redis has responded."""
@@ -182,7 +176,7 @@ class Redis:
             cancelled = _cancelled(error)
             if cancelled is not None:
                 raise cancelled from None
-            log.warning("redis cannot be reached", reason=type(next(_leaves(error))).__name__)
+            log.warning("redis cannot be reached", reason=type(next(leaves(error))).__name__)
         finally:
             if shared is None:
                 self._opening = None
@@ -247,7 +241,7 @@ def _is_lost(cause: BaseException | None) -> bool:
     if cause is None:
         return False
     lost = (OSError, trio.TooSlowError, ConnectionError, RedisClusterError)
-    return all(isinstance(error, lost) for error in _leaves(cause))
+    return all(isinstance(error, lost) for error in leaves(cause))
 
 
 @contextmanager
@@ -265,7 +259,7 @@ def translate_errors() -> Generator[None]:
         cancelled = _cancelled(error)
         if cancelled is not None:
             raise cancelled from None
-        for leaf in _leaves(error):
+        for leaf in leaves(error):
             if not _is_redis(leaf):
                 raise leaf from leaf.__cause__
         raise ServiceUnavailable from error
@@ -284,11 +278,3 @@ def _cancelled(error: BaseException) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
         return cast("BaseExceptionGroup[Any]", error).split(trio.Cancelled)[0]
     return None
-
-
-def _leaves(error: BaseException) -> Generator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in cast("BaseExceptionGroup[Any]", error).exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error

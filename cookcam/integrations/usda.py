@@ -12,15 +12,17 @@ import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from cookcam.config.readers import Secret
 from cookcam.errors import ServiceAuthError, ServiceError, ServiceUnavailable
+from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.trust import trusted
 
@@ -111,8 +113,14 @@ class Usda:
     _api_key: Secret
     budget: HourlyBudget = field(factory=HourlyBudget)
     _policy: RetryPolicy = READ
-    _http: httpx.AsyncClient | None = None
-    _opening: trio.Lock = field(factory=trio.Lock)
+    _http: LazyHttpClient = field(
+        default=Factory(
+            lambda usda: LazyHttpClient(partial(_new_connections, usda._base_url, usda._api_key)),
+            takes_self=True,
+        ),
+        init=False,
+        repr=False,
+    )
 
     @classmethod
     @asynccontextmanager
@@ -129,9 +137,7 @@ class Usda:
         try:
             yield client
         finally:
-            if client._http is not None:
-                with trio.move_on_after(1, shield=True):
-                    await client._http.aclose()
+            await client._http.aclose()
 
     async def search(self, params: Mapping[str, str | int]) -> dict[str, Any]:
         """Call `GET /foods/search` with `query`, `pageSize` etc. Returns the body unchanged."""
@@ -179,7 +185,7 @@ class Usda:
         return cast("dict[str, Any]", body)
 
     async def _once(self, path: str, params: Mapping[str, str | int]) -> tuple[int, bytes]:
-        http = await self._connections()
+        http = await self._http.get()
         import httpx
 
         self.budget.spend()
@@ -199,15 +205,6 @@ class Usda:
                 return response.status_code, bytes(content)
         except httpx.HTTPError:
             raise _Unreachable from None
-
-    async def _connections(self) -> httpx.AsyncClient:
-        if self._http is None:
-            async with self._opening:
-                if self._http is None:
-                    self._http = await trio.to_thread.run_sync(
-                        _new_connections, self._base_url, self._api_key
-                    )
-        return self._http
 
 
 def _new_connections(base_url: str, api_key: Secret) -> httpx.AsyncClient:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import structlog
 import trio
@@ -39,6 +39,25 @@ class TaskObserver(Protocol):
     """Receives the failures of background tasks, for metrics and error reports."""
 
     def task_failed(self, name: str, error: Exception) -> None: ...
+
+
+async def run_periodically(
+    step: Callable[[], Awaitable[object]],
+    interval: float,
+    *,
+    spread: tuple[float, float] = (0.5, 1.0),
+    at_once: bool = False,
+) -> NoReturn:
+    """Call `step` about every `interval` seconds until cancelled; with `at_once` also at the start.
+
+    Each wait is the interval times a random factor in `spread`: instances that started together do
+    not run together. An exception of `step` ends it; `Background` restarts a task that raised.
+    """
+    if at_once:
+        await step()
+    while True:
+        await trio.sleep(interval * random.uniform(*spread))  # noqa: S311 - jitter
+        await step()
 
 
 @define

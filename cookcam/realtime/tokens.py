@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-import trio
 from attrs import frozen
 
 from cookcam.errors import AuthorizationError, TokenExpired
 from cookcam.identity import Authenticator, Identity
+from cookcam.lifecycle.background import run_periodically
 from cookcam.realtime.admission import INVALID
 from cookcam.realtime.connection import CloseCode, Connection
 from cookcam.realtime.events import EventResponse, Events
@@ -42,14 +42,15 @@ class TokenWatch:
     async def run(self) -> None:
         """Checks all connections every INTERVAL seconds until cancelled. A connection whose check
         fails is closed."""
-        while True:
-            await trio.sleep(INTERVAL)
-            now = self.clock()
-            for connection in self.hub.connections:
-                try:
-                    _check(connection, now)
-                except Exception as error:
-                    self.hub.connection_failed(connection, "token_watch", error)
+        await run_periodically(self._check_all, INTERVAL, spread=(1.0, 1.0))
+
+    async def _check_all(self) -> None:
+        now = self.clock()
+        for connection in self.hub.connections:
+            try:
+                _check(connection, now)
+            except Exception as error:
+                self.hub.connection_failed(connection, "token_watch", error)
 
 
 class Authenticate(msgspec.Struct):

@@ -40,7 +40,7 @@ import orjson
 import trio
 from attrs import define
 
-from cookcam.app.readiness import RUSH
+from cookcam.app.readiness import WARM_UP_DELAY
 from cookcam.config.readers import Secret
 from cookcam.integrations.stripe import Stripe
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
@@ -201,7 +201,7 @@ async def run(database_url: str, folder: Path, rate: float, seconds: float, shar
         server = await stack.enter_async_context(started_server(settings, port, folder))
         await server.ready()
         bench = Bench(server, events[WARM:], rate)
-        await trio.sleep(RUSH + 5)  # the server has loaded what it loads by and by
+        await trio.sleep(WARM_UP_DELAY + 5)  # after the late imports
         await post_all(bench.webhook, events[:WARM], 20)  # connections, plans of statements
         most = await capacity(server.url, max(2.0, seconds / 2))
         sys.stdout.write(f"{rate:.0f} webhooks/s; the API alone answers {most:.0f} reads/s\n")

@@ -16,7 +16,7 @@ from tests.support.sandbox_process import SandboxProcess, sandbox_process
 
 @pytest.fixture(scope="session")
 def running_sandbox() -> Iterator[SandboxProcess]:
-    # No directory of pytest's: PostgreSQL runs as somebody else, whom pytest shuts out of its own.
+    # Not a directory of pytest: PostgreSQL runs as another user, without access to those.
     with (
         tempfile.TemporaryDirectory(prefix="cookcam-deploy-") as folder,
         sandbox_process(Path(folder) / "home") as sandbox,
@@ -26,6 +26,6 @@ def running_sandbox() -> Iterator[SandboxProcess]:
 
 @pytest.fixture
 def sandbox(running_sandbox: SandboxProcess) -> Iterator[SandboxProcess]:
-    """The sandbox, on its best behaviour before and after."""
+    """The sandbox, without injected faults before and after."""
     yield running_sandbox
     running_sandbox.behave(delay=0.0, failure=None)

@@ -33,9 +33,7 @@ def connections(folder: Path, settings: dict[str, str]) -> tuple[int, dict[str, 
     return done.returncode, {tried["service"]: tried for tried in report["connections"]}
 
 
-async def test_everything_of_the_sandbox_can_be_used(
-    tmp_path: Path, sandbox: SandboxProcess
-) -> None:
+async def test_every_service_of_the_sandbox_is_ok(tmp_path: Path, sandbox: SandboxProcess) -> None:
     with redis_server() as redis:
         await redis.start()
         settings = {**sandbox.settings, "REDIS_URL": redis.url}
@@ -45,7 +43,7 @@ async def test_everything_of_the_sandbox_can_be_used(
     assert "schema is up to date" in found["database"]["detail"]
 
 
-def test_one_line_each_without_json(tmp_path: Path, sandbox: SandboxProcess) -> None:
+def test_text_report_has_one_line_per_service(tmp_path: Path, sandbox: SandboxProcess) -> None:
     done = run("check-env", "--connect", cwd=tmp_path, env=sandbox.settings)
     lines = done.stdout.rpartition("\n\n")[2].splitlines()
     assert [line[9:39].strip() for line in lines] == [*CHECKS]
@@ -59,7 +57,7 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_refused_keys_and_absent_services_are_named(
+def test_rejected_keys_and_unreachable_services_are_named(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
     settings = {
@@ -88,7 +86,7 @@ def test_refused_keys_and_absent_services_are_named(
     assert found["push to ios (apns)"]["state"] == "not set"
 
 
-def test_silent_services_are_given_up_at_the_same_time(
+def test_services_that_do_not_respond_time_out_together(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
     with silent_port() as port:
@@ -122,7 +120,7 @@ def test_pending_migrations_and_missing_roles_fail(
     assert found["database for migrations"]["detail"] == "logged in, but may not create schemas"
 
 
-def test_nothing_is_connected_to_while_settings_are_wrong(
+def test_no_connection_is_tried_with_invalid_settings(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
     settings = {**sandbox.settings, "PORT": "x"}

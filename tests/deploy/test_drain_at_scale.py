@@ -1,7 +1,7 @@
 """A thousand sockets and fifty slow requests at the moment of SIGTERM.
 
-Every request is answered, every socket is told and closed in order, nothing is left. The clients
-are processes of their own, so that they do not slow down what is watched.
+Every request is answered, every socket is notified and closed, no task is left. The clients run in
+separate processes, so that they do not slow down the server.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ MANY = {
 
 @define
 class SlowRequests:
-    """Reads of a table that somebody else has locked, all under way at once."""
+    """Concurrent reads of a table that another session has locked."""
 
     server: ServerProcess
     sandbox: SandboxProcess
     statuses: list[int | None] = field(factory=list[int | None])
 
     async def ask(self, count: int, *, task_status: trio.TaskStatus[None]) -> None:
-        """Has started when all of them wait in the database; ends with the last answer."""
+        """Has started when all of them wait in the database; ends with the last response."""
         limits = httpx.Limits(max_connections=count)
         async with (
             httpx.AsyncClient(verify=False, timeout=30, limits=limits) as client,
@@ -67,7 +67,7 @@ class SlowRequests:
             task_status.started()
 
     async def _ask(self, client: httpx.AsyncClient, number: int) -> None:
-        # A page of its own: one read serves all who ask for the same at the same time.
+        # A separate page each: concurrent requests for the same page share one read.
         try:
             response = await client.get(f"{self.server.url}{SLOW_PATH}", params={"offset": number})
         except httpx.TransportError:
@@ -88,8 +88,8 @@ def start_crowd(port: int, count: int) -> subprocess.Popen[str]:
 
 @asynccontextmanager
 async def crowd(port: int, tokens: list[str], count: int) -> AsyncIterator[dict[str, Any]]:
-    """That many sockets, connected; after the block, what they were told."""
-    told: dict[str, Any] = {}
+    """Connects `count` sockets; the counts of what they received are filled in after the block."""
+    received: dict[str, Any] = {}
     process = start_crowd(port, count)
     assert process.stdin is not None
     assert process.stdout is not None
@@ -99,10 +99,10 @@ async def crowd(port: int, tokens: list[str], count: int) -> AsyncIterator[dict[
         with trio.fail_after(60):
             line = await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
         assert line == f"connected {count}\n"
-        yield told
+        yield received
         with trio.fail_after(30):
             line = await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
-        told |= json.loads(line)
+        received |= json.loads(line)
     finally:
         process.kill()
         process.wait()
@@ -119,11 +119,11 @@ async def server_for_many(
         yield server
 
 
-async def test_everybody_is_told_and_everything_is_answered(
+async def test_all_sockets_are_notified_and_all_requests_answered(
     tmp_path: Path, sandbox: SandboxProcess
 ):
     async with server_for_many(sandbox, tmp_path) as server:
-        async with crowd(server.port, tokens_of(sandbox), SOCKETS) as told:
+        async with crowd(server.port, tokens_of(sandbox), SOCKETS) as received:
             requests = SlowRequests(server, sandbox)
             async with trio.open_nursery() as nursery:
                 with sandbox.lock_on(TABLE):
@@ -136,8 +136,8 @@ async def test_everybody_is_told_and_everything_is_answered(
         last = server.lines()[-1]
         sys.stdout.write(f"gone {seconds:.2f} s after SIGTERM: {last}\n")
         assert requests.statuses == [200] * REQUESTS
-        told.pop("disconnect_packets")
-        assert told == {
+        received.pop("disconnect_packets")
+        assert received == {
             "server_shutdown": SOCKETS,
             "close_codes": {"1001": SOCKETS},
             "ends_after_close": SOCKETS,
@@ -149,11 +149,11 @@ async def test_everybody_is_told_and_everything_is_answered(
         assert seconds < 10  # docs/shutdown.md has what it is on an idle machine
 
 
-async def test_a_request_that_never_ends_is_cut_at_the_bound_and_named(
+async def test_request_that_never_ends_is_cut_at_the_timeout_and_named(
     tmp_path: Path, sandbox: SandboxProcess
 ):
     async with server_for_many(sandbox, tmp_path, DRAIN_TIMEOUT_SECONDS="3") as server:
-        async with crowd(server.port, tokens_of(sandbox), SOCKETS // 10) as told:
+        async with crowd(server.port, tokens_of(sandbox), SOCKETS // 10) as received:
             requests = SlowRequests(server, sandbox)
             async with trio.open_nursery() as nursery:
                 with sandbox.lock_on(TABLE):
@@ -163,7 +163,7 @@ async def test_a_request_that_never_ends_is_cut_at_the_bound_and_named(
                     assert sandbox.waiting_for_locks() == 0  # its query was cancelled too
         last = server.lines()[-1]
         assert requests.statuses == [None]
-        assert told["server_shutdown"] == told["close_codes"]["1001"] == SOCKETS // 10
+        assert received["server_shutdown"] == received["close_codes"]["1001"] == SOCKETS // 10
         assert last["message"] == "Graceful shutdown complete"
         assert last["finished"] == {"socket": SOCKETS // 10}
         assert last["cut"] == {"request": 1}

@@ -13,7 +13,7 @@ def test_a_missing_program_skips(monkeypatch: pytest.MonkeyPatch):
         require_program("no-such-program")
 
 
-def test_a_missing_program_fails_where_all_are_due(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_program_fails_where_all_are_required(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COOKCAM_REQUIRE_EXTERNAL", "1")
     with pytest.raises(pytest.fail.Exception, match="no-such-program"):
         require_program("no-such-program")

@@ -1,4 +1,4 @@
-"""The nginx of deploy/nginx in front of two instances that tell what they see."""
+"""The nginx configuration of deploy/nginx in front of two instances that echo their requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.external, pytest.mark.xdist_group("deploy")]
 
 @frozen
 class Instance:
-    """Answers with what it was asked; `/status/503` answers with that status."""
+    """Responds with the request it received; `/status/503` responds with that status."""
 
     name: str
 
@@ -63,13 +63,13 @@ class Instance:
 
 @frozen
 class Front:
-    """nginx with its instances, and a client of it."""
+    """nginx with two instances behind it, and a client."""
 
     nginx: Nginx
     client: httpx.AsyncClient
 
     async def seen(self, path: str, **headers: str) -> dict[str, Any]:
-        """What the instance saw of a GET."""
+        """The GET request as the instance received it."""
         response = await self.client.get(path, headers=headers)
         assert response.status_code == 200, response.text
         return response.json()
@@ -87,7 +87,7 @@ async def front(folder: Path, *, limited: bool = False) -> AsyncIterator[Front]:
 
 
 def is_error(response: httpx.Response, status: int, code: str) -> bool:
-    """True for an error in the shape of the server's own."""
+    """True for an error in the format of the server's errors."""
     body = response.json()
     return (
         response.status_code == body["statusCode"] == status
@@ -99,14 +99,14 @@ def is_error(response: httpx.Response, status: int, code: str) -> bool:
     )
 
 
-async def test_the_plain_port_leads_to_tls(tmp_path: Path):
+async def test_plain_port_redirects_to_tls(tmp_path: Path):
     async with front(tmp_path) as it, httpx.AsyncClient(verify=False) as plain:
         response = await plain.get(f"http://127.0.0.1:{it.nginx.plain_port}/api/v1/recipes?page=2")
         assert response.status_code == 301
         assert response.headers["location"] == "https://api.test/api/v1/recipes?page=2"
 
 
-async def test_a_request_arrives_with_what_the_server_needs_to_know(tmp_path: Path):
+async def test_request_arrives_with_forwarded_headers(tmp_path: Path):
     async with front(tmp_path) as it:
         seen = await it.seen(
             "/api/v1/recipes",
@@ -123,7 +123,7 @@ async def test_a_request_arrives_with_what_the_server_needs_to_know(tmp_path: Pa
         assert {(await it.seen("/"))["instance"] for _ in range(4)} == {"a", "b"}
 
 
-async def test_answers_pass_as_they_are_and_large_ones_are_compressed(tmp_path: Path):
+async def test_responses_pass_unchanged_and_large_ones_are_compressed(tmp_path: Path):
     async with front(tmp_path) as it:
         response = await it.client.get("/api/v1/status/503")
         assert response.status_code == 503
@@ -133,12 +133,12 @@ async def test_answers_pass_as_they_are_and_large_ones_are_compressed(tmp_path: 
         assert (await it.client.get("/api/v1/big")).headers["content-encoding"] == "gzip"
 
 
-async def test_bodies_are_bounded_by_path(tmp_path: Path):
+async def test_body_size_is_limited_by_path(tmp_path: Path):
     async with front(tmp_path) as it:
         three = b"x" * 3_000_000
-        refused = await it.client.post("/api/v1/recipes", content=three)
-        assert is_error(refused, 413, "PAYLOAD_TOO_LARGE")
-        assert refused.json()["path"] == "/api/v1/recipes"
+        rejected = await it.client.post("/api/v1/recipes", content=three)
+        assert is_error(rejected, 413, "PAYLOAD_TOO_LARGE")
+        assert rejected.json()["path"] == "/api/v1/recipes"
         photographs = (
             "/api/v1/scan/analyze",
             "/api/scan/ingredients",
@@ -150,7 +150,7 @@ async def test_bodies_are_bounded_by_path(tmp_path: Path):
             assert response.json()["size"] == len(three), path
 
 
-async def test_what_is_inside_is_not_shown_outside(tmp_path: Path):
+async def test_internal_paths_are_not_reachable(tmp_path: Path):
     async with front(tmp_path) as it:
         for prefix in ("", "/api/v1"):
             for path in ("/health/ready", "/health/detailed", "/health/db", "/metrics"):
@@ -161,7 +161,7 @@ async def test_what_is_inside_is_not_shown_outside(tmp_path: Path):
             assert await it.seen(f"{prefix}/health/live")
 
 
-async def test_without_an_instance_the_answer_is_json(tmp_path: Path):
+async def test_without_an_instance_the_error_is_json(tmp_path: Path):
     with running_nginx(tmp_path / "nginx", free_ports(2)) as nginx:
         context = nginx.certificate.client_context()
         async with httpx.AsyncClient(base_url=nginx.url, verify=context) as client:
@@ -184,7 +184,7 @@ async def test_an_instance_that_is_down_costs_no_request(tmp_path: Path):
             assert {line["status"] for line in nginx.log()} == {200}
 
 
-async def test_a_flood_from_one_caller_is_429_and_others_go_on(tmp_path: Path):
+async def test_flood_from_one_client_is_429_and_others_are_served(tmp_path: Path):
     async with front(tmp_path, limited=True) as it:
         mine, yours = (f"Bearer header.payload.{letter * 40}" for letter in "my")
         statuses: list[int] = []
@@ -208,8 +208,8 @@ async def test_a_flood_from_one_caller_is_429_and_others_go_on(tmp_path: Path):
 
 
 @pytest.mark.parametrize("path", ["/socket.io/?EIO=4&transport=polling", "/api/v1/realtime"])
-async def test_no_upgrade_passes_but_that_to_a_websocket(path: str, tmp_path: Path):
-    """A tunnel of another protocol would lead past every location and every limit."""
+async def test_only_websocket_upgrades_pass(path: str, tmp_path: Path):
+    """A tunnel of another protocol would bypass every location and limit."""
     async with front(tmp_path) as it:
         for upgrade in ("h2c", "h2c, websocket", "websocket, h2c", "TLS/1.0"):
             settings = {"Upgrade": upgrade, "HTTP2-Settings": "AAMAAABkAAQAAP__"}
@@ -237,7 +237,7 @@ async def test_sockets_are_upgraded_and_polling_stays_with_one_instance(tmp_path
 
 
 async def first_message(nginx: Nginx, path: str) -> str:
-    """What the instance says on a WebSocket at `path`."""
+    """The message of the instance on a WebSocket at `path`."""
     context: ssl.SSLContext = nginx.certificate.client_context()
     url = f"wss://127.0.0.1:{nginx.port}{path}"
     with trio.fail_after(10):
@@ -248,7 +248,7 @@ async def first_message(nginx: Nginx, path: str) -> str:
             return str(message)
 
 
-async def test_the_log_is_json_without_what_a_query_holds(tmp_path: Path):
+async def test_log_is_json_without_query_strings(tmp_path: Path):
     async with front(tmp_path) as it:
         await it.seen("/api/v1/recipes?token=secret-in-query", **{"X-Request-ID": "the-id"})
         await it.seen("/health")

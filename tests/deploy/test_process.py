@@ -40,7 +40,7 @@ class SlowLogin:
         self._sandbox = sandbox
 
     async def ask(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Starts when the request has been sent; ends with the answer, or none."""
+        """Starts when the request has been sent; ends with its response, if any."""
         async with httpx.AsyncClient(verify=False, timeout=30) as client:
             task_status.started()
             try:
@@ -51,14 +51,14 @@ class SlowLogin:
                 self.response = None
 
     async def under_way(self) -> None:
-        """Long enough for the request to have reached the provider, short of its answer."""
+        """Long enough for the request to reach the provider, too short for its response."""
         await trio.sleep(SLOW / 4)
 
 
 def test_a_missing_key_is_named_and_ends_the_start(tmp_path: Path, sandbox: SandboxProcess):
     began = time.monotonic()
     done = run("serve", cwd=tmp_path, env=without(sandbox.staging, "OPENAI_API_KEY"))
-    assert time.monotonic() - began < 5  # 0.2 s; the bound is for a busy machine
+    assert time.monotonic() - began < 5  # usually 0.2 s; the limit is for a busy machine
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "OPENAI_API_KEY is required (https://platform.openai.com/api-keys)"
@@ -90,8 +90,8 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, sandbox: SandboxProcess):
 async def test_the_port_is_closed_until_requests_are_answered(
     tmp_path: Path, sandbox: SandboxProcess
 ):
-    """A proxy whose connection waits in the accept queue waits, too; one that is refused asks the
-    next instance."""
+    """A proxy waits for a connection in the accept queue; after a refused one it uses the next
+    instance."""
     [port] = free_ports(1)
     async with started_server(sandbox.staging, port, tmp_path) as server:
         with trio.fail_after(30):
@@ -109,7 +109,7 @@ async def test_the_port_is_closed_until_requests_are_answered(
         assert STARTED in server.messages()
 
 
-async def test_a_port_that_another_instance_takes_during_the_start_ends_it(
+async def test_port_taken_by_another_instance_ends_the_start(
     tmp_path: Path, sandbox: SandboxProcess
 ):
     [port] = free_ports(1)
@@ -153,7 +153,7 @@ async def test_a_request_in_flight_is_answered_before_the_end(
 
 
 async def until_refused(port: int) -> None:
-    """The door closes right after the notice, which the log line begins."""
+    """The listener closes right after the notice, which the log line begins."""
     with trio.fail_after(5):
         while True:
             try:
@@ -181,7 +181,7 @@ async def test_a_second_signal_ends_at_once(tmp_path: Path, sandbox: SandboxProc
         assert "request POST /api/v1/auth/login" in server.lines()[-1]["cut_names"]
 
 
-async def test_a_request_that_outlasts_the_bound_is_cut_and_named(
+async def test_request_that_outlasts_the_timeout_is_cut_and_named(
     tmp_path: Path, sandbox: SandboxProcess
 ):
     [port] = free_ports(1)
@@ -216,7 +216,7 @@ async def test_a_signal_during_the_start_ends_it_without_a_traceback(
         assert server.messages()[-1] == COMPLETE
 
 
-async def test_pm2_is_told_of_readiness_once_data_can_be_read(
+async def test_readiness_is_reported_to_pm2_once_data_can_be_read(
     tmp_path: Path, sandbox: SandboxProcess
 ):
     database = sandbox.settings["DATABASE_URL"]

@@ -2,7 +2,7 @@
 
 Two instances on one database; keep-alive connections read and write all the time. Not one request
 may fail, and every recipe that was answered 201 is there once, and no other. Socket.IO clients are
-told, leave, and come back.
+notified, leave, and reconnect.
 """
 
 from __future__ import annotations

@@ -51,17 +51,17 @@ class TestNotice:
         async with harness.running():
             harness.signal()
             await trio.sleep(1)
-            late = harness.door.knock()
+            late = harness.listener.knock()
             await ask(late, "/")
             assert b"connection: close" in (await response(late)).lower()
 
 
 class TestClosingTheListener:
     async def scenario(self, without: Phase | None) -> tuple[Harness, bytes]:
-        door = MemoryListener(busy=True)
-        harness = Harness(door=door, without=without)
+        listener = MemoryListener(busy=True)
+        harness = Harness(listener=listener, without=without)
         async with harness.running():
-            waiting = door.knock()  # in the accept queue when the signal comes
+            waiting = listener.knock()  # in the accept queue when the signal comes
             await ask(waiting, "/")
             harness.signal()
             with trio.move_on_after(60):
@@ -72,7 +72,7 @@ class TestClosingTheListener:
     async def test_connection_in_the_accept_queue_is_served(self, autojump_clock) -> None:
         harness, received = await self.scenario(None)
         assert received.startswith(b"HTTP/1.1 200")
-        assert harness.door.closed
+        assert harness.listener.closed
         assert harness.status == 0
 
     async def test_without_the_phase_the_listener_stays_open_and_the_drain_is_cut(
@@ -80,14 +80,14 @@ class TestClosingTheListener:
     ) -> None:
         harness, received = await self.scenario(Phase.CLOSING)
         assert received == b""
-        assert not harness.door.closed
+        assert not harness.listener.closed
 
 
 class TestDraining:
     async def scenario(self, without: Phase | None) -> tuple[Harness, bytes]:
         harness = Harness(without=without)
         async with harness.running():
-            client = harness.door.knock()
+            client = harness.listener.knock()
             await ask(client, "/sleep/20")
             await let_settle()
             harness.signal()
@@ -113,7 +113,7 @@ class TestDraining:
     async def test_idle_connection_stays_open_until_the_linger_ends(self, autojump_clock) -> None:
         harness = Harness(settings=DrainConfig(notice=0, linger=7, timeout=30))
         async with harness.running():
-            idle = harness.door.knock()
+            idle = harness.listener.knock()
             await ask(idle, "/")
             await response(idle)
             before = trio.current_time()
@@ -128,7 +128,7 @@ class TestDraining:
     ) -> None:
         harness = Harness(settings=DrainConfig(notice=0, linger=7, timeout=30))
         async with harness.running():
-            idle = harness.door.knock()
+            idle = harness.listener.knock()
             await ask(idle, "/")
             assert b"connection: close" not in (await response(idle)).lower()
             harness.signal()
@@ -142,7 +142,7 @@ class TestDraining:
         harness = Harness()
         harness.sockets.closing_takes = 4
         async with harness.running():
-            client = harness.door.knock()
+            client = harness.listener.knock()
             await ask(client, "/sleep/6")
             await let_settle()
             harness.signal()
@@ -190,7 +190,7 @@ class TestCutting:
         harness = Harness(settings=DrainConfig(notice=0, linger=0, timeout=10), without=without)
         with trio.move_on_after(RESPONSE_TIMEOUT / 2) as scope:
             async with harness.running():
-                client = harness.door.knock()
+                client = harness.listener.knock()
                 await ask(client, "/forever")
                 await let_settle()
                 harness.signal()
@@ -216,7 +216,7 @@ class TestClosing:
     async def test_services_close_after_the_last_task(self, autojump_clock) -> None:
         harness = Harness()
         async with harness.running():
-            client = harness.door.knock()
+            client = harness.listener.knock()
             await ask(client, "/sleep/3")
             await let_settle()
             harness.signal()
@@ -249,7 +249,7 @@ class TestSignals:
     async def test_a_second_signal_cuts_at_once(self, autojump_clock) -> None:
         harness = Harness()
         async with harness.running():
-            client = harness.door.knock()
+            client = harness.listener.knock()
             await ask(client, "/forever")
             await let_settle()
             before = trio.current_time()
@@ -289,14 +289,14 @@ class FailingListener(MemoryListener):
 
 class TestCoreFailure:
     async def test_failed_core_task_drains_first_and_gives_status_1(self, autojump_clock) -> None:
-        door = FailingListener()
-        harness = Harness(door=door)
+        listener = FailingListener()
+        harness = Harness(listener=listener)
         async with harness.running():
-            client = door.knock()
+            client = listener.knock()
             await ask(client, "/sleep/3")
             await let_settle()
-            door.broken = True
-            door.knock()
+            listener.broken = True
+            listener.knock()
             assert (await response(client)).startswith(b"HTTP/1.1 200")
             await client.aclose()
         assert harness.status == 1

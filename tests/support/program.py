@@ -28,7 +28,7 @@ ASGI = Callable[[Any, Any, Any], Awaitable[None]]
 
 @define
 class MemoryListener:
-    """A door whose visitors come from `knock`; `queue_only` leaves them in the accept queue."""
+    """A listener with connections from `knock`; while `busy`, they stay in the accept queue."""
 
     _send: trio.MemorySendChannel[Peer] = field(init=False)
     _receive: trio.MemoryReceiveChannel[Peer] = field(init=False)
@@ -68,26 +68,26 @@ class MemoryListener:
 
 @define
 class RecordingSockets:
-    """Sockets that note when they were told and that take `closing_takes` seconds to close."""
+    """Sockets that record the shutdown calls and take `closing_takes` seconds to close."""
 
     lifecycle: Lifecycle | None = None
     closing_takes: float = 0.0
     events: list[tuple[str, float, Phase]] = field(factory=list[tuple[str, float, Phase]])
 
-    def _note(self, what: str) -> None:
+    def _record(self, what: str) -> None:
         assert self.lifecycle is not None
         self.events.append((what, trio.current_time(), self.lifecycle.phase))
 
     async def notice(self) -> None:
-        self._note("notice")
+        self._record("notice")
 
     async def drain(self) -> None:
         await trio.sleep(self.closing_takes)
-        self._note("closed")
+        self._record("closed")
 
 
 async def slow_app(scope: Any, receive: Any, send: Any) -> None:
-    """`GET /sleep/N` answers after N seconds; `/forever` never."""
+    """`GET /sleep/N` responds after N seconds; `/forever` never."""
     path: str = scope["path"]
     if path == "/forever":
         await trio.sleep_forever()
@@ -106,7 +106,7 @@ class Harness:
     app: ASGI = slow_app
     jobs: Callable[[Background], Sequence[Task]] = lambda _: ()
     sockets: RecordingSockets = field(factory=RecordingSockets)
-    door: MemoryListener = field(factory=MemoryListener)
+    listener: MemoryListener = field(factory=MemoryListener)
     without: Phase | None = None
     closed: list[str] = field(factory=list[str])
     result: tuple[int, DrainReport | None] | None = None
@@ -129,7 +129,7 @@ class Harness:
         background.tasks = self.jobs(background)
         self.server = Server(
             self.app,
-            [self.door],
+            [self.listener],
             protocol_config(keep_alive_seconds=75),
             lifecycle,
             work,

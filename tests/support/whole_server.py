@@ -50,7 +50,7 @@ def environment(database_url: str, gotrue: Gotrue, **changes: str) -> dict[str, 
         "SUPABASE_ANON_KEY": gotrue.anon_key,
         "SUPABASE_SERVICE_ROLE_KEY": gotrue.service_role_key,
         "OPENAI_API_KEY": "sk-test",
-        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",  # nobody: no test talks to the real one
+        "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",  # not the real service
         "ENABLE_RATE_LIMITING": "false",
         "DRAIN_LINGER_SECONDS": "0",
         **changes,

@@ -24,6 +24,7 @@ from cookcam.integrations.app_store.models import (
     Environment,
 )
 from cookcam.integrations.app_store.signed import Signatures, is_signed
+from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.store_calls import (
     UNKNOWN,
     StoreCalls,
@@ -55,7 +56,9 @@ class AppStore:
     settings: AppStoreSettings
     calls: StoreCalls = field(factory=StoreCalls)
     _signatures: Signatures = field(init=False)
-    _http: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
+    _http: LazyHttpClient = field(
+        factory=lambda: LazyHttpClient(new_connections), init=False, repr=False
+    )
     _apis: dict[Environment, AsyncAppStoreServerAPIClient] = field(
         factory=dict["Environment", "AsyncAppStoreServerAPIClient"], init=False, repr=False
     )
@@ -73,9 +76,7 @@ class AppStore:
         try:
             yield store
         finally:
-            if store._http is not None:
-                with trio.move_on_after(1, shield=True):
-                    await store._http.aclose()
+            await store._http.aclose()
 
     async def verify(
         self, receipt: str, product_id: str | None, known: Callable[[str], bool]
@@ -130,7 +131,7 @@ class AppStore:
         raise StoreUnavailable()  # each says it is the other's
 
     async def _ask_receipt(self, url: str, receipt: str) -> dict[str, Any]:
-        http, secret = await self._connections(), self.settings.shared_secret
+        http, secret = await self._http.get(), self.settings.shared_secret
         import httpx
 
         asked = {
@@ -194,13 +195,17 @@ class AppStore:
         raise StoreRejected("The App Store does not tell of the subscription", reason="absent")
 
     async def _api(self, environment: Environment) -> AsyncAppStoreServerAPIClient:
-        await self._connections()
+        http = await self._http.get()
         async with self._opening:
             if environment not in self._apis:
-                self._apis[environment] = await trio.to_thread.run_sync(self._new_api, environment)
+                self._apis[environment] = await trio.to_thread.run_sync(
+                    self._new_api, environment, http
+                )
             return self._apis[environment]
 
-    def _new_api(self, environment: Environment) -> AsyncAppStoreServerAPIClient:
+    def _new_api(
+        self, environment: Environment, http: httpx.AsyncClient
+    ) -> AsyncAppStoreServerAPIClient:
         """Runs in a thread: imports, and reading the key."""
         from appstoreserverlibrary.api_client import AsyncAppStoreServerAPIClient
         from appstoreserverlibrary.models.Environment import Environment as Theirs
@@ -223,14 +228,8 @@ class AppStore:
         # The library knows Apple's own addresses only, and would open connections of its own.
         url = endpoints.sandbox_server_api if sandbox else endpoints.server_api
         cast("Any", api)._base_url = url
-        api.http_client = cast("Any", self._http)
+        api.http_client = cast("Any", http)
         return api
-
-    async def _connections(self) -> httpx.AsyncClient:
-        async with self._opening:
-            if self._http is None:
-                self._http = await trio.to_thread.run_sync(new_connections)
-            return self._http
 
 
 def _last_transactions(payload: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import orjson
 import structlog
-import trio
 from attrs import define, field
 
 from cookcam.config.readers import Secret
@@ -26,6 +25,7 @@ from cookcam.integrations.google_play.models import (
     order_of,
     subscription_of,
 )
+from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.store_calls import (
     UNKNOWN,
     StoreCalls,
@@ -61,8 +61,9 @@ class GooglePlay:
     package: str
     calls: StoreCalls
     _access: AccessTokens
-    _http: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
-    _opening: trio.Lock = field(factory=trio.Lock, init=False)
+    _http: LazyHttpClient = field(
+        factory=lambda: LazyHttpClient(new_connections), init=False, repr=False
+    )
     _reported: set[str] = field(factory=set[str], init=False)
 
     @classmethod
@@ -82,9 +83,7 @@ class GooglePlay:
         try:
             yield play
         finally:
-            if play._http is not None:
-                with trio.move_on_after(1, shield=True):
-                    await play._http.aclose()
+            await play._http.aclose()
 
     async def subscription(self, token: str, known: Callable[[str], bool]) -> GoogleSubscription:
         """What Google says of a purchase token now. `known` tells our products from others."""
@@ -147,7 +146,7 @@ class GooglePlay:
 
     async def push_keys(self) -> Sequence[Mapping[str, Any]]:
         """The public keys of the tokens that Google's services send, as of a JWKS."""
-        http = await self._connections()
+        http = await self._http.get()
         import httpx
 
         try:
@@ -164,7 +163,7 @@ class GooglePlay:
         self, method: str, url: str, payload: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """One request; a token that is not taken is replaced once: it may have been revoked."""
-        http = await self._connections()
+        http = await self._http.get()
         token = await self._access.get(http)
         answer = await _send(http, method, url, token, payload)
         if answer.status_code == 401:
@@ -181,12 +180,6 @@ class GooglePlay:
         if not isinstance(body, dict):
             raise StoreUnavailable
         return cast("dict[str, Any]", body)
-
-    async def _connections(self) -> httpx.AsyncClient:
-        async with self._opening:
-            if self._http is None:
-                self._http = await trio.to_thread.run_sync(new_connections)
-            return self._http
 
 
 async def _send(

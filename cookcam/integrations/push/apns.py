@@ -19,6 +19,7 @@ import trio
 from attrs import define, field, frozen
 
 from cookcam.config.readers import Secret
+from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.push.models import SENT, Outcome, PushMessage
 from cookcam.integrations.store_calls import (
     StoreCalls,
@@ -61,8 +62,9 @@ class Apns:
     clock: Callable[[], float]
     _token: str | None = field(default=None, init=False, repr=False)
     _good_until: float = field(default=0.0, init=False)
-    _http: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
-    _opening: trio.Lock = field(factory=trio.Lock, init=False)
+    _http: LazyHttpClient = field(
+        factory=lambda: LazyHttpClient(partial(new_connections, http2=True)), init=False, repr=False
+    )
     _signing: trio.Lock = field(factory=trio.Lock, init=False)
 
     @classmethod
@@ -81,9 +83,7 @@ class Apns:
         try:
             yield apns
         finally:
-            if apns._http is not None:
-                with trio.move_on_after(1, shield=True):
-                    await apns._http.aclose()
+            await apns._http.aclose()
 
     async def send(self, token: str, message: PushMessage) -> Outcome:
         if not _TOKEN.fullmatch(token):
@@ -94,7 +94,7 @@ class Apns:
 
     async def _ask(self, token: str, message: PushMessage) -> Outcome:
         """One request; a token of ours that has expired is replaced once: clocks differ."""
-        http = await self._connections()
+        http = await self._http.get()
         ours = await self._signed()
         url = f"{self.url}/3/device/{token}"
         answer = await _post(http, url, _headers(self.topic, message, ours), message)
@@ -112,12 +112,6 @@ class Apns:
                 self._token = await trio.to_thread.run_sync(_sign, self.key, int(self.clock()))
                 self._good_until = trio.current_time() + KEPT
             return self._token
-
-    async def _connections(self) -> httpx.AsyncClient:
-        async with self._opening:
-            if self._http is None:
-                self._http = await trio.to_thread.run_sync(partial(new_connections, http2=True))
-            return self._http
 
 
 def _sign(key: ApnsKey, now: int) -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import structlog
-import trio
 from attrs import define, field
 
 from cookcam.config.readers import Secret
 from cookcam.integrations.google_play.access import AccessTokens
+from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.push.models import SENT, Outcome, PushMessage
 from cookcam.integrations.store_calls import (
     StoreCalls,
@@ -42,8 +42,9 @@ class Fcm:
     url: str
     calls: StoreCalls
     _access: AccessTokens
-    _http: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
-    _opening: trio.Lock = field(factory=trio.Lock, init=False)
+    _http: LazyHttpClient = field(
+        factory=lambda: LazyHttpClient(new_connections), init=False, repr=False
+    )
 
     @classmethod
     @asynccontextmanager
@@ -65,9 +66,7 @@ class Fcm:
         try:
             yield fcm
         finally:
-            if fcm._http is not None:
-                with trio.move_on_after(1, shield=True):
-                    await fcm._http.aclose()
+            await fcm._http.aclose()
 
     async def send(self, token: str, message: PushMessage) -> Outcome:
         content = _content(token, message)
@@ -75,19 +74,13 @@ class Fcm:
 
     async def _ask(self, content: bytes) -> Outcome:
         """One request; a token that is not taken is replaced once: it may have been revoked."""
-        http = await self._connections()
+        http = await self._http.get()
         access = await self._access.get(http)
         answer = await _post(http, self.url, content, access)
         if answer.status_code == 401 and "THIRD_PARTY_AUTH_ERROR" not in _codes(answer):
             self._access.refused(access)
             answer = await _post(http, self.url, content, await self._access.get(http))
         return SENT if answer.status_code == 200 else _refusal(answer)
-
-    async def _connections(self) -> httpx.AsyncClient:
-        async with self._opening:
-            if self._http is None:
-                self._http = await trio.to_thread.run_sync(new_connections)
-            return self._http
 
 
 def _content(token: str, message: PushMessage) -> bytes:

@@ -34,6 +34,7 @@ from cookcam.errors import (
     ServiceUnavailable,
     TokenExpired,
 )
+from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.supabase.auth_errors import (
     AccountExists,
@@ -74,8 +75,9 @@ class SupabaseAuth:
     _service_role_key: Secret
     _once: RetryPolicy = ONCE
     _read: RetryPolicy = READ
-    _http: httpx.AsyncClient | None = None
-    _opening: trio.Lock = field(factory=trio.Lock)
+    _http: LazyHttpClient = field(
+        factory=lambda: LazyHttpClient(_new_connections), init=False, repr=False
+    )
 
     @classmethod
     @asynccontextmanager
@@ -96,13 +98,11 @@ class SupabaseAuth:
         try:
             yield provider
         finally:
-            if provider._http is not None:
-                with trio.move_on_after(1, shield=True):
-                    await provider._http.aclose()
+            await provider._http.aclose()
 
     async def warm_up(self) -> None:
         """Import the library ahead of the first call."""
-        await self._connections()
+        await self._http.get()
 
     async def sign_up(self, email: str, password: str, name: str) -> SignedUp:
         """Create an account. Raises AccountExists, PasswordRejected.
@@ -220,7 +220,7 @@ class SupabaseAuth:
 
     async def signing_keys(self) -> Sequence[Mapping[str, Any]]:
         """Return the entries of the project's JWKS; none for a project that signs with a secret."""
-        http = await self._connections()
+        http = await self._http.get()
 
         async def fetch() -> Sequence[Mapping[str, Any]]:
             import httpx
@@ -267,7 +267,7 @@ class SupabaseAuth:
 
         The exceptions are not chained: their frames and messages contain passwords and tokens.
         """
-        http = await self._connections()
+        http = await self._http.get()
         from supabase_auth.errors import AuthError
 
         async def once() -> T:
@@ -309,7 +309,7 @@ class SupabaseAuth:
 
         Raises the errors of `_call`, and AuthRejected with GoTrue's code.
         """
-        http = await self._connections()
+        http = await self._http.get()
         import httpx
 
         headers = {"apikey": self._anon_key.reveal()}
@@ -323,13 +323,6 @@ class SupabaseAuth:
         failure = error_from_response(response)
         if failure is not None:
             raise failure
-
-    async def _connections(self) -> httpx.AsyncClient:
-        if self._http is None:
-            async with self._opening:
-                if self._http is None:
-                    self._http = await trio.to_thread.run_sync(_new_connections)
-        return self._http
 
 
 def _new_connections() -> httpx.AsyncClient:

@@ -26,6 +26,7 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
+from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.trust import trusted
 
@@ -80,8 +81,9 @@ class Storage:
     _key: Secret
     _write: RetryPolicy = WRITE
     _read: RetryPolicy = READ
-    _http: httpx.AsyncClient | None = None
-    _opening: trio.Lock = field(factory=trio.Lock)
+    _http: LazyHttpClient = field(
+        factory=lambda: LazyHttpClient(_new_connections), init=False, repr=False
+    )
 
     @classmethod
     @asynccontextmanager
@@ -101,9 +103,7 @@ class Storage:
         try:
             yield storage
         finally:
-            if storage._http is not None:
-                with trio.move_on_after(1, shield=True):
-                    await storage._http.aclose()
+            await storage._http.aclose()
 
     async def put(self, bucket: Bucket, key: str, content: bytes, content_type: str = JPEG) -> None:
         """Store a new object. `key` must be new, as from `new_key`.
@@ -193,7 +193,7 @@ class Storage:
         policy: RetryPolicy,
         operation: Callable[[AsyncStorageClient], Awaitable[T]],
     ) -> T:
-        http = await self._connections()
+        http = await self._http.get()
 
         async def once() -> T:
             try:
@@ -214,13 +214,6 @@ class Storage:
                 seconds=round(trio.current_time() - started_at, 3),
             )
             raise
-
-    async def _connections(self) -> httpx.AsyncClient:
-        if self._http is None:
-            async with self._opening:
-                if self._http is None:
-                    self._http = await trio.to_thread.run_sync(_new_connections)
-        return self._http
 
 
 def _new_connections() -> httpx.AsyncClient:

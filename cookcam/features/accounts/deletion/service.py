@@ -43,6 +43,7 @@ from cookcam.features.accounts.service import Profiles
 from cookcam.identity import Identity
 from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.integrations.supabase.storage import BUCKETS, Storage
+from cookcam.lifecycle.background import run_periodically
 
 INTERACTIVE_RETRIES: Final = 15.0
 """Seconds a request waits for its job; the password check may take eight more."""
@@ -119,10 +120,11 @@ class AccountDeletion:
 
     async def run(self) -> None:
         """Background task: continue due jobs."""
-        while True:
-            for user_hash in await self._store.due(BATCH_SIZE):
-                await self._advance(user_hash)
-            await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        await run_periodically(self._advance_due, INTERVAL, at_once=True)
+
+    async def _advance_due(self) -> None:
+        for user_hash in await self._store.due(BATCH_SIZE):
+            await self._advance(user_hash)
 
     async def _confirm(self, caller: Identity, password: str) -> None:
         """Check the password by signing in. The session is deleted with the account."""

@@ -14,7 +14,6 @@ from attrs import define, field, frozen
 from cookcam.errors import AppError, ServiceError, ServiceUnavailable
 from cookcam.features.billing.reconciliation import rules
 from cookcam.features.billing.reconciliation.corrections import Corrections, is_outage
-from cookcam.features.billing.reconciliation.groups import ungrouped
 from cookcam.features.billing.reconciliation.models import Tally
 from cookcam.features.billing.reconciliation.progress import Progress
 from cookcam.features.billing.reconciliation.sources import (
@@ -26,6 +25,7 @@ from cookcam.features.billing.reconciliation.sources import (
 )
 from cookcam.features.billing.reconciliation.store import FIRST, ReconciliationStore
 from cookcam.features.billing.tiers.models import LIVE, Subscription
+from cookcam.lifecycle.groups import ungrouped
 
 CALLS: Final = 8
 """Requests to a provider at a time (`spec/payments-and-gamification.md` §8.2)."""

@@ -18,7 +18,6 @@ from typing import Final
 from uuid import UUID, uuid4
 
 import structlog
-import trio
 from attrs import field, frozen
 
 from cookcam.database import Transaction
@@ -32,6 +31,7 @@ from cookcam.integrations.stripe.accounts import Payout as BankPayout
 from cookcam.integrations.stripe.accounts import Transfer
 from cookcam.integrations.stripe.events import Event
 from cookcam.integrations.stripe.reading import MalformedObject
+from cookcam.lifecycle.background import run_periodically
 from cookcam.realtime.notifiers import UserNotifier
 
 PAYOUT_ID: Final = "payout_id"
@@ -121,9 +121,7 @@ class Payouts:
 
     async def run(self) -> None:
         """Background task. Raises ServiceUnavailable during a database outage."""
-        while True:
-            await trio.sleep(RESOLVE_INTERVAL)
-            await self.resolve()
+        await run_periodically(self.resolve, RESOLVE_INTERVAL, spread=(0.9, 1.1))
 
     async def resolve(self) -> int:
         """Settles payouts whose transfer has an unknown result; returns how many.

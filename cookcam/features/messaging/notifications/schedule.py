@@ -7,13 +7,11 @@ notification once whichever instance queues it.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final, LiteralString, TypeVar
 
-import trio
 from attrs import field, frozen
 
 from cookcam.features.messaging.notifications import messages
@@ -27,6 +25,7 @@ from cookcam.features.messaging.notifications.schedule_store import (
     StreakDue,
     UnlockedAchievement,
 )
+from cookcam.lifecycle.background import run_periodically
 
 R = TypeVar("R")
 
@@ -49,10 +48,7 @@ class Schedule:
 
     async def run(self) -> None:
         """Background task. Raises ServiceUnavailable during a database outage."""
-        while True:
-            # Jitter, so that instances do not run at the same moment.
-            await trio.sleep(POLL_INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            await self.queue_due()
+        await run_periodically(self.queue_due, POLL_INTERVAL)
 
     async def queue_due(self) -> int:
         """Queues the notifications due now; returns how many. Does nothing while another instance

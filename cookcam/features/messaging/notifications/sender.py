@@ -28,6 +28,7 @@ from cookcam.features.messaging.notifications.queue_store import (
 )
 from cookcam.integrations.push import Outcome, PushMessage, PushProvider, PushService
 from cookcam.integrations.store_calls import StoreUnavailable
+from cookcam.lifecycle.background import run_periodically
 
 POLL_INTERVAL: Final = 10.0
 """Seconds, at most."""
@@ -89,9 +90,7 @@ class Sender:
 
     async def run(self) -> None:
         """Background task. Raises ServiceUnavailable during a database outage."""
-        while True:
-            await trio.sleep(POLL_INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            await self.sweep()
+        await run_periodically(self.sweep, POLL_INTERVAL)
 
     async def sweep(self) -> int:
         """Sends all notifications that are due; returns how many."""

@@ -5,7 +5,6 @@ A health request never calls a provider: its callers could spend money and quota
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -16,6 +15,7 @@ from msgspec import UNSET
 
 from cookcam.features.operations.health.models import ServiceHealthResponse
 from cookcam.features.operations.health.probe import measured
+from cookcam.lifecycle.background import run_periodically
 
 INTERVAL: Final = 60.0
 TIMEOUT: Final = 5.0
@@ -41,9 +41,7 @@ class ExternalServices:
 
     async def run(self) -> None:
         """Background task: check all services once a minute, first a minute after the start."""
-        while True:
-            await trio.sleep(INTERVAL * random.uniform(0.9, 1.1))  # noqa: S311 - jitter
-            await self.check_all()
+        await run_periodically(self.check_all, INTERVAL, spread=(0.9, 1.1))
 
     async def check_all(self) -> None:
         """Check all services concurrently, TIMEOUT seconds each; state changes are logged."""

@@ -6,7 +6,6 @@ resumes. A failing sweep does not stop the others.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
@@ -18,6 +17,7 @@ from attrs import field, frozen
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.features.operations.retention.store import SweepStore
 from cookcam.features.operations.retention.sweeps import SWEEPS, Sweep
+from cookcam.lifecycle.background import run_periodically
 
 INTERVAL: Final = 3600.0
 BATCH_SIZE: Final = 5_000
@@ -41,10 +41,7 @@ class Retention:
 
     async def run(self) -> None:
         """Background task. Raises ServiceUnavailable without the database."""
-        while True:
-            # Jitter, so that instances do not sweep at the same time.
-            await trio.sleep(INTERVAL * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            await self.sweep()
+        await run_periodically(self.sweep, INTERVAL)
 
     async def sweep(self) -> dict[str, int]:
         """Run all sweeps; returns the number of rows written by each."""
