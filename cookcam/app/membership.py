@@ -8,12 +8,10 @@ from datetime import datetime
 from attrs import frozen
 
 from cookcam.database import Database
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.tiers import routes as subscription_routes
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.features import Features
 from cookcam.features.billing.tiers.quotas import Quotas
+from cookcam.features.billing.tiers.service import Catalogue, Entitlements, Features
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.features.rewards.xp.store import XpStore

@@ -11,15 +11,15 @@ from cookcam.app.providers import Providers
 from cookcam.app.reports import WebhookReports
 from cookcam.features.billing.app_stores import routes as purchase_routes
 from cookcam.features.billing.app_stores.opening import AppStores
-from cookcam.features.billing.app_stores.reversals import AppleReversals, GoogleReversals
-from cookcam.features.billing.ledger.entitlements import Entitlements
+from cookcam.features.billing.ledger.reversals import AppleReversals, GoogleReversals
 from cookcam.features.billing.reconciliation import routes as reconciliation_routes
 from cookcam.features.billing.reconciliation.guards import Operators
 from cookcam.features.billing.reconciliation.opening import Reconciling, stores_of
 from cookcam.features.billing.reconciliation.schedule import Daily
-from cookcam.features.billing.stripe import checkout_routes
+from cookcam.features.billing.stripe import routes as checkout_routes
 from cookcam.features.billing.stripe.payments import Payments
 from cookcam.features.billing.stripe.redirects import Redirects
+from cookcam.features.billing.tiers.service import Entitlements
 from cookcam.features.billing.webhooks import routes
 from cookcam.features.creators import routes as creator_routes
 from cookcam.features.creators.connect.return_urls import ReturnUrls

@@ -20,13 +20,11 @@ from cookcam.features.accounts.referrals.service import Referrals
 from cookcam.features.accounts.referrals.store import ReferralStore
 from cookcam.features.billing.app_stores import routes as purchase_routes
 from cookcam.features.billing.app_stores.opening import AppStores
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.tiers import routes as subscription_routes
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.features import Features
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.features.billing.tiers.quotas import Quotas
+from cookcam.features.billing.tiers.service import Catalogue, Entitlements, Features
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.features.creators.commissions.service import CreatorCommissions
 from cookcam.features.creators.commissions.store import AttributionStore
@@ -60,7 +58,7 @@ RECEIPT_KEY = "a key that encrypts receipts in tests"
 WEBHOOKS = "http://cookcam.test/api/v1/subscription/webhook"
 
 
-class Told(Hub):
+class RecordingHub(Hub):
     """A hub that remembers what was sent."""
 
     def __init__(self) -> None:
@@ -73,7 +71,7 @@ class Told(Hub):
 
 
 @frozen
-class Mall:
+class StoresApp:
     """`apple` and `google` notify the app while their `endpoint` is set; it is from the start."""
 
     http: httpx.AsyncClient
@@ -81,7 +79,7 @@ class Mall:
     apple: FakeAppStore
     google: FakeGooglePlay
     stores: AppStores
-    hub: Told
+    hub: RecordingHub
     metrics: Metrics
     rung: list[str]
     database: Database
@@ -179,14 +177,14 @@ def gated(gates: Gates) -> Routes:
 
 
 @asynccontextmanager
-async def open_mall(
+async def open_stores_app(
     database_url: str,
     authority: Authority,
     keys: Keys,
     *,
     calls: StoreCalls = QUICK,
     **environ: str | None,
-) -> AsyncIterator[Mall]:
+) -> AsyncIterator[StoresApp]:
     """`environ` are settings; None takes one away."""
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
@@ -225,7 +223,7 @@ async def open_mall(
             )
         )
         push_keys = await stack.enter_async_context(KeySet.open(play.push_keys))
-        hub, metrics, rung = Told(), Metrics(), list[str]()
+        hub, metrics, rung = RecordingHub(), Metrics(), list[str]()
         subscriptions = SubscriptionStore(database)
         catalogue = Catalogue(subscriptions)
 
@@ -277,4 +275,6 @@ async def open_mall(
         )
         apple.endpoint, apple.http = f"{WEBHOOKS}/apple", http
         google.endpoint, google.http = f"{WEBHOOKS}/google", http
-        yield Mall(http, gotrue, apple, google, stores, hub, metrics, rung, database, database_url)
+        yield StoresApp(
+            http, gotrue, apple, google, stores, hub, metrics, rung, database, database_url
+        )

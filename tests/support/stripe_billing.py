@@ -25,18 +25,16 @@ from cookcam.config.readers import Secret
 from cookcam.database import Database, Transaction
 from cookcam.database.connection import Connection
 from cookcam.features.billing.commissions import MoneyBack, Receipt
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
-from cookcam.features.billing.stripe import checkout_routes
+from cookcam.features.billing.stripe import routes as checkout_routes
 from cookcam.features.billing.stripe.events import UserNotification
 from cookcam.features.billing.stripe.payments import Payments
 from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.features.billing.tiers import routes as subscription_routes
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.features import Features
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.features.billing.tiers.models import Subscription
 from cookcam.features.billing.tiers.quotas import Quotas
+from cookcam.features.billing.tiers.service import Catalogue, Entitlements, Features
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.features.billing.webhooks import routes
 from cookcam.http import Routes
@@ -376,9 +374,11 @@ async def open_billing_app(
             )
         )
         logs = stack.enter_context(capture_logs())
-        desk = BillingApp(http, gotrue, database, database_url, fake, payments, ledger, notes, logs)
-        await desk.sql("delete from stripe_webhook_events")  # of the tests before
-        yield desk
+        billing = BillingApp(
+            http, gotrue, database, database_url, fake, payments, ledger, notes, logs
+        )
+        await billing.sql("delete from stripe_webhook_events")  # of the tests before
+        yield billing
 
 
 def _now() -> datetime:

@@ -11,8 +11,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cookcam.features.billing.ledger.changes import Source, SubscriptionChange
-from cookcam.features.billing.stripe.products import Platform, Product
-from cookcam.features.billing.tiers.models import Status, entitles
+from cookcam.features.billing.tiers.models import Platform, Product, Status, entitles
 
 Environment = Literal["production", "sandbox"]
 Validation = Literal["valid", "invalid", "pending", "error"]
@@ -26,7 +25,7 @@ def hash_of(proof: str) -> str:
 
 
 @frozen
-class Submitted:
+class SubmittedPurchase:
     """What a client shows: a receipt or signed transaction of Apple, or a token of Google."""
 
     platform: Platform
@@ -39,7 +38,7 @@ class Submitted:
 
 
 @frozen
-class Paid:
+class PaidPeriod:
     """A period that was paid. `ref` names it for all time; `net_cents` is what is ours of it."""
 
     ref: str
@@ -49,7 +48,7 @@ class Paid:
 
 
 @frozen
-class Returned:
+class ReturnedMoney:
     """How much of what was paid for `ref` went back to the buyer up to `at`."""
 
     ref: str
@@ -67,7 +66,7 @@ class Purchase:
     `status` is None while it is still to be paid. `account` is the user our app named when it
     bought. `grace_until` is the end of the grace period, where the store tells it while a payment
     is overdue. `evidence` is what the audit keeps. `paid` and `returned` are its newest money, once
-    `Takings` has found out.
+    `StoreProceeds` has found out.
     """
 
     product: Product
@@ -87,8 +86,8 @@ class Purchase:
     linked: str | None = field(default=None, repr=False)
     evidence: Mapping[str, Any] = field(factory=dict[str, Any])
     grace_until: datetime | None = None
-    paid: Paid | None = None
-    returned: Sequence[Returned] = ()
+    paid: PaidPeriod | None = None
+    returned: Sequence[ReturnedMoney] = ()
 
     def entitles(self, at: datetime) -> bool:
         return self.status is not None and entitles(
@@ -121,7 +120,7 @@ class Binding:
 
 
 @frozen
-class Recorded:
+class ValidationRecord:
     """A line of the history of validations."""
 
     status: Validation
@@ -135,7 +134,7 @@ class Recorded:
 
 
 @frozen
-class Accepted:
+class ValidatedPurchase:
     """A purchase that entitles, as the client is told of it."""
 
     platform: Platform
@@ -146,7 +145,7 @@ class Accepted:
 
 
 @frozen
-class Unacknowledged:
+class UnacknowledgedPurchase:
     """A purchase at Google that Google will refund unless it is acknowledged."""
 
     store_key: str

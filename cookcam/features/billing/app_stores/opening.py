@@ -8,18 +8,17 @@ from datetime import datetime
 from attrs import frozen
 
 from cookcam.config.readers import Secret
-from cookcam.features.billing.app_stores.acknowledging import Acknowledging
+from cookcam.features.billing.app_stores.acknowledgements import Acknowledgements
 from cookcam.features.billing.app_stores.events import TIMEOUT, StoreEvents, StoreWebhooks
-from cookcam.features.billing.app_stores.grants import Grants
-from cookcam.features.billing.app_stores.service import Purchases
+from cookcam.features.billing.app_stores.grants import PurchaseGrants
+from cookcam.features.billing.app_stores.proceeds import StoreProceeds
+from cookcam.features.billing.app_stores.service import Purchases, ReceiptCipher
 from cookcam.features.billing.app_stores.store import PurchaseStore
-from cookcam.features.billing.app_stores.takings import Takings
-from cookcam.features.billing.app_stores.vault import Vault
 from cookcam.features.billing.commissions import Commissions
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.ledger.reversals import ReversalStore
-from cookcam.features.billing.stripe.products import Platform
-from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.features.billing.tiers.models import Platform
+from cookcam.features.billing.tiers.service import Catalogue
 from cookcam.features.billing.webhooks.inbox import WebhookInbox
 from cookcam.features.billing.webhooks.store import APP_STORE_EVENTS, WebhookEventStore
 from cookcam.integrations.app_store import AppStore
@@ -33,7 +32,7 @@ class AppStores:
 
     purchases: Purchases
     inbox: StoreWebhooks
-    acknowledging: Acknowledging
+    acknowledging: Acknowledgements
 
     @classmethod
     def of(
@@ -56,26 +55,26 @@ class AppStores:
         told to end a subscription."""
         database = ledger.database
         store = PurchaseStore(database)
-        grants = Grants(
+        grants = PurchaseGrants(
             store, ledger.store, ledger, commissions, ReversalStore(database), superseded
         )
-        acknowledging = Acknowledging(store, google_play)
-        takings = Takings(catalogue, google_play, fees)
+        acknowledging = Acknowledgements(store, google_play)
+        proceeds = StoreProceeds(catalogue, google_play, fees)
         purchases = Purchases(
             database,
             store,
             grants,
             acknowledging,
-            takings,
+            proceeds,
             app_store,
             google_play,
-            Vault(receipt_key),
+            ReceiptCipher(receipt_key),
             metrics,
             now,
             allow_sandbox,
         )
         events = StoreEvents(
-            grants, acknowledging, takings, app_store, google_play, now, allow_sandbox
+            grants, acknowledging, proceeds, app_store, google_play, now, allow_sandbox
         )
         inbox = WebhookInbox(WebhookEventStore(database, APP_STORE_EVENTS), events, TIMEOUT)
         webhooks = StoreWebhooks(inbox, app_store, push_tokens)

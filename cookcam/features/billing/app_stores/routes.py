@@ -6,7 +6,7 @@ Source: `spec/payments-and-gamification.md` §2.1, §4.6, §7.
 from __future__ import annotations
 
 from cookcam.features.billing.app_stores.events import StoreWebhooks
-from cookcam.features.billing.app_stores.models import Submitted
+from cookcam.features.billing.app_stores.models import SubmittedPurchase
 from cookcam.features.billing.app_stores.requests import (
     AndroidPurchaseRequest,
     AppleNotificationRequest,
@@ -69,7 +69,7 @@ def _validating(bp: Routes, path: str, purchases: Purchases) -> None:
 
 def _verifying(bp: Routes, purchases: Purchases) -> None:
     async def verified(
-        caller: Identity, submitted: Submitted, message: str
+        caller: Identity, submitted: SubmittedPurchase, message: str
     ) -> PurchaseVerificationResponse:
         spend_costly("purchases", caller.user_id)
         accepted = await purchases.validate(caller.user_id, submitted)

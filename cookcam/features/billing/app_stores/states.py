@@ -24,9 +24,15 @@ from typing import cast, get_args
 from uuid import UUID
 
 from cookcam.features.billing.app_stores.models import Purchase, hash_of
-from cookcam.features.billing.app_stores.refusals import PurchasePending, PurchaseRejected
-from cookcam.features.billing.stripe.products import Interval, Platform, Product, product_of
-from cookcam.features.billing.tiers.models import Status, Subscription
+from cookcam.features.billing.errors import PurchasePending, PurchaseRejected
+from cookcam.features.billing.tiers.models import (
+    Interval,
+    Platform,
+    Product,
+    Status,
+    Subscription,
+    product_of,
+)
 from cookcam.integrations.app_store import AppleSubscription
 from cookcam.integrations.google_play import GoogleSubscription, State
 

@@ -15,12 +15,12 @@ from cookcam.database import SERVICE, Database, Jsonb, Transaction
 from cookcam.features.billing.app_stores.models import (
     Binding,
     Purchase,
-    Recorded,
-    Submitted,
-    Unacknowledged,
+    SubmittedPurchase,
+    UnacknowledgedPurchase,
     Validation,
+    ValidationRecord,
 )
-from cookcam.features.billing.stripe.products import Platform
+from cookcam.features.billing.tiers.models import Platform
 
 BINDING: LiteralString = """
 select user_id from public.iap_receipt_bindings
@@ -115,17 +115,21 @@ class PurchaseStore:
     async def is_user(self, tx: Transaction, user_id: UUID) -> bool:
         return await tx.fetch_value(USER, user_id=user_id)
 
-    async def recent(self, submitted: Submitted) -> Recorded | None:
+    async def recent(self, submitted: SubmittedPurchase) -> ValidationRecord | None:
         """What was found of the same receipt in the last ten minutes."""
         return await self.database.fetch_optional_as(
-            SERVICE, Recorded, RECENT, platform=submitted.platform, receipt_hash=submitted.hash
+            SERVICE,
+            ValidationRecord,
+            RECENT,
+            platform=submitted.platform,
+            receipt_hash=submitted.hash,
         )
 
     async def record(
         self,
         tx: Transaction,
         user_id: UUID,
-        submitted: Submitted,
+        submitted: SubmittedPurchase,
         status: Validation,
         *,
         purchase: Purchase | None,
@@ -150,7 +154,7 @@ class PurchaseStore:
             duration_ms=duration_ms,
         )
 
-    async def want_acknowledgement(self, tx: Transaction, store_key: str) -> None:
+    async def request_acknowledgement(self, tx: Transaction, store_key: str) -> None:
         """A minute from now, unless somebody does it before."""
         await tx.execute(WANTED, store_key=store_key)
 
@@ -158,7 +162,7 @@ class PurchaseStore:
         async with self.database.transaction() as tx:
             await tx.execute(ACKNOWLEDGED, store_key=store_key)
 
-    async def unacknowledged(self, limit: int) -> list[Unacknowledged]:
+    async def unacknowledged(self, limit: int) -> list[UnacknowledgedPurchase]:
         """Those that are due, taken by whoever asks. After four days Google has refunded them."""
         async with self.database.transaction() as tx:
-            return await tx.fetch_all(Unacknowledged, UNACKNOWLEDGED, limit=limit)
+            return await tx.fetch_all(UnacknowledgedPurchase, UNACKNOWLEDGED, limit=limit)

@@ -2,7 +2,7 @@
 
 A user's rows are a function of the newest thing told of each of the user's subscriptions, in
 whatever order and however often it was told. Two rules make it so: `is_stale`, a total
-order on the states of one subscription, and `elected`, which of several live ones counts.
+order on the states of one subscription, and `elect`, which of several live ones counts.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _age(state: Subscription) -> tuple[Any, ...]:
     )
 
 
-def elected(rows: Sequence[Subscription], now: datetime) -> list[Subscription]:
+def elect(rows: Sequence[Subscription], now: datetime) -> list[Subscription]:
     """The rows with the one that counts live, and all others that are live superseded.
 
     It is the one that entitles now, to the highest tier; of one tier what is paid for goes before
@@ -152,11 +152,11 @@ def elected(rows: Sequence[Subscription], now: datetime) -> list[Subscription]:
     """
     told = [evolve(row, status=row.provider_status, superseded_status=None) for row in rows]
     live = [row for row in told if row.status in LIVE]
-    best = max(live, key=lambda row: _worth(row, now), default=None)
+    best = max(live, key=lambda row: _rank(row, now), default=None)
     return [_superseded(row) if row in live and row is not best else row for row in told]
 
 
-def _worth(row: Subscription, now: datetime) -> tuple[Any, ...]:
+def _rank(row: Subscription, now: datetime) -> tuple[Any, ...]:
     return (
         row.entitles(now),
         row.tier_id,
@@ -177,7 +177,7 @@ def action_of(before: Subscription | None, after: Subscription) -> Action:
         ended: dict[Status, Action] = {"cancelled": "cancelled", "expired": "expired"}
         return ended.get(after.provider_status, "created")
     if before.status != after.status:
-        return _turned(before.status, after.status)
+        return _status_action(before.status, after.status)
     if before.tier_id != after.tier_id:
         return "upgraded" if after.tier_id > before.tier_id else "downgraded"
     if before.cancel_at_period_end != after.cancel_at_period_end:
@@ -185,7 +185,7 @@ def action_of(before: Subscription | None, after: Subscription) -> Action:
     return "renewed" if after.current_period_end > before.current_period_end else "reconciled"
 
 
-def _turned(before: Status, after: Status) -> Action:
+def _status_action(before: Status, after: Status) -> Action:
     match after:
         case "cancelled" | "expired" | "past_due":
             return after

@@ -38,17 +38,17 @@ from attrs import frozen
 from msgspec import Struct
 
 from cookcam.database import Database, Transaction
+from cookcam.features.billing.errors import SubscriptionBelongsToAnother, UnknownSubscriber
 from cookcam.features.billing.ledger.changes import (
     Action,
     SourceEvent,
     SubscriptionChange,
     action_of,
-    elected,
+    elect,
     entitling,
     is_stale,
     public_part,
 )
-from cookcam.features.billing.ledger.refusals import SubscriptionOfAnother, UnknownSubscriber
 from cookcam.features.billing.ledger.store import LedgerStore, LockedSubscriptions
 from cookcam.features.billing.tiers.models import (
     LIVE,
@@ -128,7 +128,7 @@ class SubscriptionLedger:
         """Applies a change in a transaction of its own, and tells the user's sockets of it.
 
         Changes of one user take turns, whatever their provider. Raises UnknownSubscriber, also for
-        a deleted account; SubscriptionOfAnother when the provider's subscription is bound to
+        a deleted account; SubscriptionBelongsToAnother when the provider's subscription is bound to
         another user; ConstraintViolation for a period that ends before it starts.
         """
         async with self.database.transaction() as tx:
@@ -177,16 +177,16 @@ class SubscriptionLedger:
     ) -> Applied:
         """`apply_in`, when what there is has been read. Raises what `apply` raises."""
         if state.belongs_to_another:
-            raise SubscriptionOfAnother()
+            raise SubscriptionBelongsToAnother()
         store, current = LedgerStore(tx), state.current
         if current is None:
             added = await self._add(store, change, source_event)
-            return self._settle(store, change, source_event, state.rows, added)
+            return self._write_rows(store, change, source_event, state.rows, added)
         if state.repeated:
             return Applied(change.user_id, "repeated", current)
         if is_stale(change, current):
             return Applied(change.user_id, "stale", current)
-        return self._settle(store, change, source_event, state.rows)
+        return self._write_rows(store, change, source_event, state.rows)
 
     def announce(self, applied: Applied) -> None:
         """`subscription_updated` to the user's sockets, if anything changed."""
@@ -206,9 +206,9 @@ class SubscriptionLedger:
         state = await store.read_locked(
             change.user_id, change.provider, change.provider_subscription_id, event
         )
-        raise SubscriptionOfAnother() if state.belongs_to_another else UnknownSubscriber()
+        raise SubscriptionBelongsToAnother() if state.belongs_to_another else UnknownSubscriber()
 
-    def _settle(
+    def _write_rows(
         self,
         store: LedgerStore,
         change: SubscriptionChange,
@@ -219,7 +219,7 @@ class SubscriptionLedger:
         """Writes what becomes of all rows; nothing here waits for the database."""
         before = {row.id: row for row in rows}
         told = rows if added is None else [*rows, added]
-        after = elected(
+        after = elect(
             [change.onto(row) if _is_about(change, row) else row for row in told], self.now()
         )
         about = next(row for row in after if _is_about(change, row))

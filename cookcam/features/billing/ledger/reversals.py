@@ -17,7 +17,9 @@ from attrs import field, frozen
 
 from cookcam.database import SERVICE, Database, Transaction
 from cookcam.errors import AppError
-from cookcam.features.billing.tiers.models import Provider
+from cookcam.features.billing.tiers.models import Provider, product_of
+from cookcam.integrations.google_play import GooglePlay
+from cookcam.integrations.google_play.client import UnknownPurchase
 from cookcam.integrations.stripe import NoSuchObject, Stripe
 
 Reason = Literal["closed_account", "second_purchase"]
@@ -77,6 +79,9 @@ update public.charge_reversals set
   status = 'settled', settled_at = now(), outcome = %(outcome)s
 where provider = %(provider)s and provider_subscription_id = %(subscription_id)s"""
 
+OVER: Final = ("EXPIRED", "PENDING_PURCHASE_CANCELED")
+"""States of a purchase at Google that does not go on."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -102,7 +107,7 @@ class ReversalObserver(Protocol):
     def closed_account_charged(self, error: Exception) -> None: ...
 
 
-class Reverses(Protocol):
+class ReversalProvider(Protocol):
     """A provider that ends and refunds subscriptions."""
 
     async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
@@ -158,7 +163,7 @@ class ReversalStore:
 @frozen
 class ChargeReversals:
     store: ReversalStore
-    providers: Mapping[str, Reverses]
+    providers: Mapping[str, ReversalProvider]
     observer: ReversalObserver
     _wanted: list[trio.Event] = field(factory=lambda: [trio.Event()], init=False)
 
@@ -233,3 +238,28 @@ class StripeReversals:
         for payment_id in payments:
             await stripe.refund_payment(payment_id, idempotency_key=f"reversal:{payment_id}")
         return "refunded" if payments else "cancelled"
+
+
+@frozen
+class GoogleReversals:
+    google_play: GooglePlay
+
+    async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
+        token = reversal.provider_subscription_id
+        try:
+            told = await self.google_play.subscription(
+                token, lambda product: product_of("android", product) is not None
+            )
+        except UnknownPurchase:
+            return "unknown"
+        if told.state in OVER:
+            return "refunded" if reversal.ending else "had_ended"
+        await store.ending(reversal)
+        await self.google_play.revoke(token)
+        return "refunded"
+
+
+@frozen
+class AppleReversals:
+    async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
+        return "not_possible"

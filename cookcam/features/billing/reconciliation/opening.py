@@ -23,7 +23,7 @@ from cookcam.features.billing.reconciliation.store_sources import (
     GooglePlaySource,
 )
 from cookcam.features.billing.reconciliation.stripe_source import PATIENT, StripeSource
-from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.features.billing.tiers.service import Catalogue
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.stripe import Stripe

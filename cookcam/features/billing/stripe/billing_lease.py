@@ -97,7 +97,7 @@ class BillingLeases:
                 async with self.database.transaction() as tx:
                     await tx.execute(RELEASE, user_id=user_id, token=lease.token)
 
-    async def keep_session(
+    async def store_session(
         self, lease: Lease, session_id: str, wish: str, expires_at: datetime
     ) -> bool:
         """Notes the open session. False when the lease ran out, or its user is gone."""

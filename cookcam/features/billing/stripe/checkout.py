@@ -12,15 +12,13 @@ from attrs import frozen
 
 from cookcam.errors import BadRequest, Conflict, InternalError, NotFound, ServiceUnavailable
 from cookcam.features.billing.commissions import Commissions
+from cookcam.features.billing.errors import UnknownTier
 from cookcam.features.billing.ledger.changes import SourceEvent
-from cookcam.features.billing.ledger.entitlements import Entitlements
-from cookcam.features.billing.ledger.refusals import UnknownTier
 from cookcam.features.billing.stripe.billing_lease import BillingBusy, BillingLeases, Lease
-from cookcam.features.billing.stripe.products import Interval
 from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.features.billing.stripe.sync import StripeSync
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.models import FREE, Tier
+from cookcam.features.billing.tiers.models import FREE, Interval, Tier
+from cookcam.features.billing.tiers.service import Catalogue, Entitlements
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.identity import Identity
 from cookcam.integrations.stripe import NoSuchObject, Stripe, StripeRejected
@@ -40,7 +38,7 @@ class AlreadySubscribed(Conflict):
 
 
 @frozen
-class Wish:
+class CheckoutRequirements:
     """What somebody wants to buy, and where to go then."""
 
     tier_id: int
@@ -63,7 +61,7 @@ class Checkout:
     redirects: Redirects
     now: Callable[[], datetime]
 
-    async def begin(self, caller: Identity, wish: Wish) -> str:
+    async def begin(self, caller: Identity, wish: CheckoutRequirements) -> str:
         """The address of the page where the caller pays.
 
         A user has one such page at a time: asked for the same again it is the open one, and asked
@@ -94,7 +92,7 @@ class Checkout:
             if session.url is None:
                 raise InternalError("The session has no address")
             wished = _hash_of(tier, wish)
-            if not await self.leases.keep_session(lease, session.id, wished, session.expires_at):
+            if not await self.leases.store_session(lease, session.id, wished, session.expires_at):
                 await sync.stripe.expire_checkout_session(session.id)
                 raise BillingBusy()
             return session.url
@@ -136,7 +134,7 @@ class Checkout:
             raise AlreadySubscribed()
 
     async def _open_page(
-        self, sync: StripeSync, lease: Lease, tier: Tier, wish: Wish
+        self, sync: StripeSync, lease: Lease, tier: Tier, wish: CheckoutRequirements
     ) -> str | None:
         """The page of the session that was made last, if it is open and for the same; else no
         session is open afterwards, and one that was paid is in the ledger.
@@ -164,7 +162,7 @@ class Checkout:
         caller: Identity,
         lease: Lease,
         tier: Tier,
-        wish: Wish,
+        wish: CheckoutRequirements,
         customer_id: str | None,
     ) -> CheckoutSession:
         rest = f"{_hash_of(tier, wish)}:{customer_id or ''}:{lease.session_id or ''}"
@@ -184,11 +182,11 @@ class Checkout:
         )
 
 
-def _cents(tier: Tier, wish: Wish) -> int:
+def _cents(tier: Tier, wish: CheckoutRequirements) -> int:
     return tier.price_yearly_cents if wish.interval == "year" else tier.price_monthly_cents
 
 
-def _hash_of(tier: Tier, wish: Wish) -> str:
+def _hash_of(tier: Tier, wish: CheckoutRequirements) -> str:
     """Of what is sold, at what price, and where the page leads."""
     parts = [wish.interval, wish.success_url, wish.cancel_url, tier.currency]
     return _digest("\n".join([str(tier.id), str(_cents(tier, wish)), *parts]))

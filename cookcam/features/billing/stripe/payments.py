@@ -9,13 +9,12 @@ from typing import Final, Protocol
 from attrs import frozen
 
 from cookcam.features.billing.commissions import Commissions
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.ledger.reversals import (
     ChargeReversals,
     ReversalObserver,
+    ReversalProvider,
     ReversalStore,
-    Reverses,
     StripeReversals,
 )
 from cookcam.features.billing.stripe.billing_lease import BillingLeases
@@ -31,11 +30,12 @@ from cookcam.features.billing.stripe.plans import Plans, Refresh, StripeRefresh
 from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.features.billing.stripe.superseded import Bell, Superseded
 from cookcam.features.billing.stripe.sync import StripeSync
+from cookcam.features.billing.tiers.service import Entitlements
 from cookcam.features.billing.webhooks.inbox import InboxObserver, WebhookInbox
 from cookcam.features.billing.webhooks.store import STRIPE_EVENTS, WebhookEventStore
 from cookcam.integrations.stripe import Stripe
 
-NO_OTHERS: Final[Mapping[str, Reverses]] = {}
+NO_OTHERS: Final[Mapping[str, ReversalProvider]] = {}
 
 
 class PaymentsObserver(InboxObserver, ReversalObserver, Protocol):
@@ -67,10 +67,10 @@ class Payments:
         connect: ConnectEvents,
         observer: PaymentsObserver,
         refreshes: Sequence[Refresh] = (),
-        reverses: Mapping[str, Reverses] = NO_OTHERS,
+        reverses: Mapping[str, ReversalProvider] = NO_OTHERS,
     ) -> Payments:
-        """`refreshes` ask other providers than Stripe what a user has there; `reverses` are those
-        that take back a charge, by their names in the database."""
+        """`refreshes` read a user's subscriptions from other providers than Stripe;
+        `reverses` refund charges, by their names in the database."""
         store, catalogue = ledger.store, entitlements.catalogue
         leases = BillingLeases(ledger.database)
 
@@ -103,8 +103,8 @@ class Payments:
         events = StripeEvents(sync, connect, ledger.hub, now)
         store_of_events = WebhookEventStore(ledger.database, STRIPE_EVENTS)
         inbox = WebhookInbox(store_of_events, events, STRIPE_TIMEOUT, observer)
-        asked = (StripeRefresh(sync), *refreshes)
-        plans = Plans(sync, entitlements, ledger, commissions, asked, leases, now)
+        refreshes_of_all = (StripeRefresh(sync), *refreshes)
+        plans = Plans(sync, entitlements, ledger, commissions, refreshes_of_all, leases, now)
         missed = MissedEvents(inbox, stripe, now)
         superseded = Superseded(sync, bell)
         return cls(checkout_of(sync), plans, inbox, missed, superseded, reversals)

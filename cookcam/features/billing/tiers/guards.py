@@ -20,8 +20,8 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from attrs import frozen
 
 from cookcam.errors import DatabaseError
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.tiers.models import TierSlug
+from cookcam.features.billing.tiers.service import Entitlements
 from cookcam.identity import Identity
 
 P = ParamSpec("P")

@@ -16,6 +16,8 @@ TierSlug = Literal["free", "regular", "creator"]
 Status = Literal["active", "trialing", "past_due", "cancelled", "expired", "incomplete"]
 Provider = Literal["stripe", "ios", "android", "manual"]
 ShownStatus = Literal["active", "trial", "expired"]
+Platform = Literal["ios", "android"]
+Interval = Literal["month", "year"]
 Metric = Literal["daily_scans", "monthly_recipes", "saved_recipes"]
 
 FREE: Final = 1
@@ -163,3 +165,35 @@ class Usage:
     @property
     def exhausted(self) -> bool:
         return self.limit is not None and self.used >= self.limit
+
+
+@frozen
+class Product:
+    """A product of an app store. `legacy` ones are no longer offered, and still honoured."""
+
+    id: str
+    platform: Platform
+    tier_id: int
+    interval: Interval
+    legacy: bool = False
+
+
+PRODUCTS: Final[tuple[Product, ...]] = (
+    Product("com.cookcam.pro.monthly", "ios", REGULAR, "month"),
+    Product("com.cookcam.pro.yearly", "ios", REGULAR, "year"),
+    Product("com.cookcam.creator.monthly", "ios", CREATOR, "month"),
+    Product("com.cookcam.creator.yearly", "ios", CREATOR, "year"),
+    Product("com.cookcam.monthly", "ios", REGULAR, "month", legacy=True),
+    Product("cookcam_pro_monthly", "android", REGULAR, "month"),
+    Product("cookcam_pro_yearly", "android", REGULAR, "year"),
+    Product("cookcam_creator_monthly", "android", CREATOR, "month"),
+    Product("cookcam_creator_yearly", "android", CREATOR, "year"),
+    Product("com.cookcam.monthly", "android", REGULAR, "month", legacy=True),
+)
+
+
+def product_of(platform: Platform, product_id: str) -> Product | None:
+    """The product of exactly that id, or None."""
+    return next(
+        (item for item in PRODUCTS if item.platform == platform and item.id == product_id), None
+    )

@@ -13,7 +13,7 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from cookcam.database import SERVICE, Database, Transaction
-from cookcam.features.billing.ledger.refusals import LimitReached
+from cookcam.features.billing.errors import LimitReached
 from cookcam.features.billing.tiers.models import UNLIMITED, Metric, Usage
 
 # One row: the limit of the user's tier, what was used, and when the period is over.

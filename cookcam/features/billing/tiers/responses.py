@@ -12,10 +12,12 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from cookcam.features.billing.stripe.products import PRODUCTS, Interval, Platform
 from cookcam.features.billing.tiers.models import (
     CREATOR,
+    PRODUCTS,
     Entitlement,
+    Interval,
+    Platform,
     Provider,
     ShownStatus,
     Status,

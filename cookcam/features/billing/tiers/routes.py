@@ -5,15 +5,13 @@ Source: `spec/payments-and-gamification.md` §2.1, §4.1, §4.2; `spec/client-co
 
 from __future__ import annotations
 
-from cookcam.features.billing.ledger.entitlements import Entitlements
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.features import Features
 from cookcam.features.billing.tiers.responses import (
     FeatureResponse,
     ProductListResponse,
     SubscriptionStatusResponse,
     TierListResponse,
 )
+from cookcam.features.billing.tiers.service import Catalogue, Entitlements, Features
 from cookcam.http import Routes, errors_as, unconditional, validate_response
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in

@@ -35,7 +35,7 @@ LIVE_ROW = f"""
 select {COLUMNS} from public.user_subscriptions s
 where s.user_id = %(user_id)s and s.status in ('active', 'trialing', 'past_due')"""  # noqa: S608
 
-GOING_ON = f"""
+LIVE_ROWS = f"""
 select {COLUMNS} from public.user_subscriptions s
 where s.user_id = %(user_id)s
   and coalesce(s.superseded_status, s.status) in ('active', 'trialing', 'past_due')
@@ -121,9 +121,9 @@ class SubscriptionStore:
             provider_subscription_id=provider_subscription_id,
         )
 
-    async def going_on_in(self, tx: Transaction, user_id: UUID) -> list[Subscription]:
+    async def live_rows_in(self, tx: Transaction, user_id: UUID) -> list[Subscription]:
         """What goes on at its provider, counting or not, as the transaction sees it."""
-        return await tx.fetch_all(Subscription, GOING_ON, user_id=user_id)
+        return await tx.fetch_all(Subscription, LIVE_ROWS, user_id=user_id)
 
     async def customer_of(self, user_id: UUID) -> str | None:
         """Stripe's id of a user who has bought there before."""

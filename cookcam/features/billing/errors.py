@@ -1,10 +1,18 @@
-"""What a plan does not include, as the app is told (`spec/http-api-core.md` §3.11): 403."""
+"""Errors of billing, with the codes and texts that clients know."""
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import define, field
 
-from cookcam.errors import AppError, AuthorizationError, Conflict, InternalError, NotFound
+from cookcam.errors import (
+    AppError,
+    AuthorizationError,
+    Conflict,
+    InternalError,
+    NotFound,
+    ServiceUnavailable,
+    ValidationError,
+)
 from cookcam.features.billing.tiers.models import Metric, TierSlug, Usage
 
 UPGRADE_URL = "/subscription/upgrade"
@@ -80,7 +88,7 @@ class UnknownSubscriber(NotFound):
     default_message = "User not found"
 
 
-class SubscriptionOfAnother(Conflict):
+class SubscriptionBelongsToAnother(Conflict):
     """The provider's subscription is bound to another user."""
 
     default_message = "The subscription belongs to another account"
@@ -106,3 +114,80 @@ class NotOffered(AppError):
     """The app knows of it, and we do not sell it."""
 
     status, code, default_message = 501, "NOT_IMPLEMENTED", "This is not offered yet"
+
+
+# Purchases in the app stores
+
+RETRY_AFTER = 5
+
+
+@define(slots=False, eq=False)
+class PurchaseRejected(AppError):
+    """For good: the same purchase will not be taken later either. `reason` is for the audit."""
+
+    status, code = 400, "PURCHASE_REJECTED"
+
+    reason: str = field(default="rejected", kw_only=True)
+
+    @classmethod
+    def because(cls, text: str, reason: str) -> PurchaseRejected:
+        return cls(text, error=text, extra={"shouldRetry": False}, reason=reason)
+
+
+class PurchasePending(AppError):
+    """Still to be paid. It is bound to its buyer, and counts as soon as the store tells us."""
+
+    status, code = 400, "PURCHASE_PENDING"
+
+    @classmethod
+    def now(cls) -> PurchasePending:
+        text = "Purchase is pending"
+        return cls(text, error=text, extra={"shouldRetry": True})
+
+
+class ReceiptBelongsToAnother(Conflict):
+    """The first user who showed a purchase has it.
+
+    409, as the app's contract has it (`spec/client-contract.md` §7), with the body of
+    `spec/payments-and-gamification.md` §7.2.
+    """
+
+    code = "RECEIPT_OF_ANOTHER"
+
+    @classmethod
+    def here(cls) -> ReceiptBelongsToAnother:
+        text = "Receipt belongs to another account"
+        return cls(text, error=text, extra={"shouldRetry": False})
+
+
+@define(slots=False, eq=False)
+class ValidationDeferred(ServiceUnavailable):
+    """Nobody can say now: the store, or something of ours, does not answer."""
+
+    retry_after: str = field(default="5", kw_only=True)
+
+    @classmethod
+    def after(cls, error: AppError) -> ValidationDeferred:
+        advice = dict(error.headers).get("Retry-After", str(RETRY_AFTER))
+        text = "Validation failed after retries"
+        return cls(text, error=text, extra={"shouldRetry": True}, retry_after=advice)
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", self.retry_after)]
+
+
+class InvalidRequest(ValidationError):
+    code, default_message = "INVALID_REQUEST", "Platform and productId are required"
+
+
+class MissingReceipt(ValidationError):
+    code, default_message = "MISSING_RECEIPT", "Receipt data is required for iOS"
+
+
+class MissingToken(ValidationError):
+    code, default_message = "MISSING_TOKEN", "Purchase token is required for Android"
+
+
+class InvalidPlatform(ValidationError):
+    code, default_message = "INVALID_PLATFORM", "Platform must be ios or android"

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 
 @frozen
-class Acknowledging:
+class Acknowledgements:
     store: PurchaseStore
     google_play: GooglePlay
 

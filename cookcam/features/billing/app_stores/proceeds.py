@@ -27,9 +27,9 @@ import trio
 from attrs import evolve, frozen
 
 from cookcam.errors import AppError
-from cookcam.features.billing.app_stores.models import Paid, Purchase, Returned
-from cookcam.features.billing.stripe.products import Platform, Product
-from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.features.billing.app_stores.models import PaidPeriod, Purchase, ReturnedMoney
+from cookcam.features.billing.tiers.models import Platform, Product
+from cookcam.features.billing.tiers.service import Catalogue
 from cookcam.integrations.app_store import ALL, AppleSubscription
 from cookcam.integrations.google_play import GoogleOrder, GooglePlay, GoogleSubscription
 from cookcam.integrations.store_calls import StoreUnavailable
@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 @frozen
-class Takings:
+class StoreProceeds:
     """`fees` are what the stores keep of a price, in percent: they tell it nowhere."""
 
     catalogue: Catalogue
@@ -62,10 +62,10 @@ class Takings:
         net, ref = self._less_fee("ios", price), f"apple:{told.transaction_id}"
         if net <= 0:
             return purchase
-        paid, returned = Paid(ref, net, currency, told.purchased_at), list[Returned]()
+        paid, returned = PaidPeriod(ref, net, currency, told.purchased_at), list[ReturnedMoney]()
         if told.revoked_at is not None or restored:
             back = 0 if told.revoked_at is None else net * min(told.revoked_part, ALL) // ALL
-            returned.append(Returned(ref, net, back, currency, purchase.as_of))
+            returned.append(ReturnedMoney(ref, net, back, currency, purchase.as_of))
         unknown = told.price is None and told.discounted
         return evolve(purchase, paid=None if unknown else paid, returned=returned)
 
@@ -91,7 +91,7 @@ class Takings:
         paid = None if newest is None else await self._google_paid(purchase, told, orders[newest])
         return evolve(purchase, paid=paid, returned=returned)
 
-    async def of_voided(self, order_id: str | None, at: datetime) -> Sequence[Returned]:
+    async def of_voided(self, order_id: str | None, at: datetime) -> Sequence[ReturnedMoney]:
         """What went back of an order by itself, for a purchase that Google no longer knows."""
         if order_id is None:
             return []
@@ -100,11 +100,11 @@ class Takings:
 
     async def _google_paid(
         self, purchase: Purchase, told: GoogleSubscription, order: GoogleOrder | None
-    ) -> Paid | None:
+    ) -> PaidPeriod | None:
         if order is not None:
             net = 0 if order.state == "CANCELED" else self._net_of(order)
             at, currency = order.created_at, order.total.currency
-            return Paid(_google_ref(order.id), net, currency, at) if net > 0 else None
+            return PaidPeriod(_google_ref(order.id), net, currency, at) if net > 0 else None
         # Overdue, on hold or over: the last order may as well have been that of a free trial.
         if told.state not in ("ACTIVE", "CANCELED") or told.discounted or told.order_id is None:
             return None
@@ -112,7 +112,7 @@ class Takings:
         if told.recurring_price is not None:
             price, currency = told.recurring_price.amount, told.recurring_price.currency
         net, at = self._less_fee("android", price), min(purchase.period_start, purchase.as_of)
-        return Paid(_google_ref(told.order_id), net, currency, at) if net > 0 else None
+        return PaidPeriod(_google_ref(told.order_id), net, currency, at) if net > 0 else None
 
     def _net_of(self, order: GoogleOrder) -> int:
         if order.revenue is not None and not order.returned:
@@ -144,14 +144,14 @@ class Takings:
 
 def _google_return(
     order_id: str, order: GoogleOrder | None, at: datetime, revoked: bool
-) -> Returned | None:
+) -> ReturnedMoney | None:
     """What of an order went back; all of a `revoked` one, unless Google says how much."""
     ref = _google_ref(order_id)
     if order is None:
-        return Returned(ref, 1, 1, "usd", at) if revoked else None
+        return ReturnedMoney(ref, 1, 1, "usd", at) if revoked else None
     total = _cents(order.total.amount)
     back = _cents(order.returned) or (total if revoked else 0)
-    return Returned(ref, total, back, order.total.currency, at) if back > 0 else None
+    return ReturnedMoney(ref, total, back, order.total.currency, at) if back > 0 else None
 
 
 def _google_ref(order_id: str) -> str:

@@ -10,10 +10,10 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from cookcam.errors import Conflict, InternalError, ServiceError
-from cookcam.features.billing.ledger.refusals import NotOffered
+from cookcam.features.billing.errors import NotOffered
 from cookcam.features.billing.stripe.checkout import Checkout
 from cookcam.features.billing.stripe.plans import Plans
-from cookcam.features.billing.tiers.requests import (
+from cookcam.features.billing.stripe.requests import (
     CancelRequest,
     ChangeTierRequest,
     CheckoutRequest,
