@@ -95,7 +95,7 @@ class SubscriptionBelongsToAnother(Conflict):
 
 
 class UnknownTier(InternalError):
-    """There is no such tier. The contract of create-checkout names a 500 for it (§4.3)."""
+    """There is no such tier. create-checkout responds with 500 (docs/payments.md)."""
 
     default_message, of_the_client = "There is no such tier", True
 
@@ -111,7 +111,7 @@ class UnknownToStripe(Conflict):
 
 
 class NotOffered(AppError):
-    """The app knows of it, and we do not sell it."""
+    """A route of the app without an offer behind it."""
 
     status, code, default_message = 501, "NOT_IMPLEMENTED", "This is not offered yet"
 
@@ -123,7 +123,7 @@ RETRY_AFTER = 5
 
 @define(slots=False, eq=False)
 class PurchaseRejected(AppError):
-    """For good: the same purchase will not be taken later either. `reason` is for the audit."""
+    """Permanently rejected. `reason` is for the audit."""
 
     status, code = 400, "PURCHASE_REJECTED"
 
@@ -135,7 +135,7 @@ class PurchaseRejected(AppError):
 
 
 class PurchasePending(AppError):
-    """Still to be paid. It is bound to its buyer, and counts as soon as the store tells us."""
+    """Not paid yet. The purchase is bound, and entitles once the store reports the payment."""
 
     status, code = 400, "PURCHASE_PENDING"
 
@@ -146,11 +146,7 @@ class PurchasePending(AppError):
 
 
 class ReceiptBelongsToAnother(Conflict):
-    """The first user who showed a purchase has it.
-
-    409, as the app's contract has it (`spec/client-contract.md` §7), with the body of
-    `spec/payments-and-gamification.md` §7.2.
-    """
+    """The purchase is bound to the first user who submitted it."""
 
     code = "RECEIPT_OF_ANOTHER"
 
@@ -162,7 +158,7 @@ class ReceiptBelongsToAnother(Conflict):
 
 @define(slots=False, eq=False)
 class ValidationDeferred(ServiceUnavailable):
-    """Nobody can say now: the store, or something of ours, does not answer."""
+    """The store or the database does not respond."""
 
     retry_after: str = field(default="5", kw_only=True)
 

@@ -400,18 +400,18 @@ class TestHistory:
             " validation_duration_ms from iap_validation_history where user_id = %(id)s",
             id=ann.id,
         )
-        digest, sealed, transaction, response, took = row
+        digest, ciphertext, transaction, response, took = row
         assert (digest, transaction) == (hash_of(bought.receipt), bought.id)
-        assert bought.receipt.encode() not in bytes(sealed)
+        assert bought.receipt.encode() not in bytes(ciphertext)
         assert bought.receipt not in str(response)
         assert took >= 0
         receipt_cipher = ReceiptCipher(Secret(RECEIPT_KEY))
-        assert receipt_cipher.open(bytes(sealed), digest) == bought.receipt
+        assert receipt_cipher.decrypt(bytes(ciphertext), digest) == bought.receipt
         for other in (ReceiptCipher(Secret("x" * 32)), ReceiptCipher(None)):
-            with pytest.raises(ValueError, match="not sealed"):
-                other.open(bytes(sealed), digest)
-        with pytest.raises(ValueError, match="not sealed"):
-            receipt_cipher.open(bytes(sealed), "0" * 64)
+            with pytest.raises(ValueError, match="not encrypted"):
+                other.decrypt(bytes(ciphertext), digest)
+        with pytest.raises(ValueError, match="not encrypted"):
+            receipt_cipher.decrypt(bytes(ciphertext), "0" * 64)
 
     async def test_it_is_counted(self, stores_app: StoresApp, ann: ApiUser):
         stores_app.silence()
@@ -627,11 +627,11 @@ class TestGoogle:
         due = "update iap_receipt_bindings set acknowledge_at = now() where store_key = %(key)s"
         await stores_app.sql(due, key=hash_of(bought.token))
         stores_app.google.behaviour.failures = 1
-        await stores_app.stores.acknowledgements.sweep()
+        await stores_app.stores.acknowledging.sweep()
         assert not bought.acknowledged
-        assert await stores_app.stores.acknowledgements.sweep() == 0  # not at once again
+        assert await stores_app.stores.acknowledging.sweep() == 0  # not at once again
         await stores_app.sql(due, key=hash_of(bought.token))
-        await stores_app.stores.acknowledgements.sweep()
+        await stores_app.stores.acknowledging.sweep()
         assert bought.acknowledged
         (left,) = await stores_app.sql(
             "select acknowledge_at from iap_receipt_bindings where store_key = %(key)s",

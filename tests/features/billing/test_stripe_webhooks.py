@@ -1,4 +1,4 @@
-"""Webhooks: every answer of the contract, and what is stored, repeated, retried and given up."""
+"""Webhooks: every response of the contract; storing, redelivery, retries and dead letters."""
 
 from __future__ import annotations
 
@@ -61,8 +61,6 @@ async def outage(billing: BillingApp, times: int | None = None, path: str = "/v1
 
 
 class TestAnswers:
-    """`spec/payments-and-gamification.md` §5.2, row by row."""
-
     async def test_processed(self, billing: BillingApp):
         response = await billing.deliver(told := event())
         body = response.json()

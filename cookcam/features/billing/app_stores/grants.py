@@ -1,4 +1,4 @@
-"""Whose a purchase is, and what it does to that user's subscription: in one transaction."""
+"""Binds purchases to users and applies them to the ledger, in one transaction."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from cookcam.features.billing.tiers.store import SubscriptionStore
 
 @frozen
 class GrantResult:
-    """What was written; `PurchaseGrants.announce` tells of it once it is committed."""
+    """What was written; `PurchaseGrants.announce` follows the commit."""
 
     user_id: UUID
     applied: Sequence[Applied] = field(factory=list[Applied])
 
     def entitles(self, at: datetime) -> bool:
-        """Whether the purchase does, as it is known now, though a better one may count instead."""
+        """Whether the purchase entitles, even if a better subscription is the live one."""
         rows = [one.subscription for one in self.applied[:1]]
         return any(
             entitles(row.provider_status, row.current_period_end, at, row.grace_until)
@@ -38,7 +38,7 @@ class GrantResult:
 
 @frozen
 class PurchaseGrants:
-    """`superseded` is called when Stripe has to be told to end a subscription."""
+    """`superseded` is called when a subscription has to be ended at Stripe."""
 
     store: PurchaseStore
     subscriptions: SubscriptionStore
@@ -58,7 +58,7 @@ class PurchaseGrants:
             raise ReceiptBelongsToAnother.here()
 
     async def owner_of(self, tx: Transaction, purchase: Purchase) -> UUID | None:
-        """Whose it is, told by the store alone; bound from now on. None where nobody knows."""
+        """The owner, found from the store's data alone, and bound. None if unknown."""
         known = await self.store.binding_in(tx, purchase.product.platform, purchase.store_key)
         if known is not None:
             return known.user_id
@@ -68,7 +68,7 @@ class PurchaseGrants:
         return (await self.store.bind(tx, purchase, named)).user_id
 
     async def is_of_closed_account(self, tx: Transaction, purchase: Purchase) -> bool:
-        """Whether its user is gone: the one it is bound to, or the one our app named."""
+        """Whether the user it is bound to, or that our app named, was deleted."""
         platform, key = purchase.product.platform, purchase.store_key
         known = await self.store.binding_in(tx, platform, key)
         if known is not None:
@@ -77,8 +77,8 @@ class PurchaseGrants:
         return account is not None and not await self.store.is_user(tx, account)
 
     async def record_charge(self, tx: Transaction, purchase: Purchase) -> None:
-        """A period was charged, and whose it is nobody knows: of an account that is gone it is
-        recorded, and taken back by a task of subscriptions."""
+        """A period was charged without a known owner: the charge of a deleted account is recorded,
+        and reversed by a background task."""
         if purchase.status in LIVE and await self.is_of_closed_account(tx, purchase):
             await self.reversals.record(
                 tx, purchase.product.platform, purchase.subscription_id, "closed_account"
@@ -87,8 +87,8 @@ class PurchaseGrants:
     async def apply(
         self, tx: Transaction, purchase: Purchase, user_id: UUID, ref: str | None
     ) -> GrantResult:
-        """Tells the ledger. `ref` is the store's id of the notification, if it came with one."""
-        if purchase.status is None:  # not paid yet: there is nothing to tell
+        """Applies the purchase to the ledger. `ref` is the id of the store's notification."""
+        if purchase.status is None:  # not paid yet
             return GrantResult(user_id)
         event = SourceEvent(SOURCES[purchase.product.platform], ref)
         change = purchase.change(user_id, purchase.status)
@@ -106,7 +106,7 @@ class PurchaseGrants:
         return GrantResult(user_id, applied)
 
     async def book_refunds(self, tx: Transaction, returned: Iterable[ReturnedMoney]) -> None:
-        """Books money that went back, whoever's the purchase is, or was."""
+        """Books refunds, whether or not the purchase has an owner."""
         for back in returned:
             await self.commissions.on_refund(
                 tx,
@@ -122,7 +122,7 @@ class PurchaseGrants:
             )
 
     async def book(self, tx: Transaction, purchase: Purchase, row: Subscription) -> None:
-        """Its money, whatever became of the change: what is told late was paid all the same."""
+        """Books payment and refunds, also of a change that was outdated."""
         if (paid := purchase.paid) is not None:
             receipt = Receipt(paid.ref, row, paid.net_cents, paid.currency.lower(), paid.at)
             await self.commissions.on_invoice_paid(tx, receipt)
@@ -135,7 +135,7 @@ class PurchaseGrants:
                 self.superseded()
 
     async def _named(self, tx: Transaction, purchase: Purchase) -> UUID | None:
-        """Whom the purchase itself points to, or whose row there was before it was bound."""
+        """The user that the purchase names, or that has its row."""
         platform, subscription_id = purchase.product.platform, purchase.subscription_id
         row = await self.subscriptions.find_in(tx, platform, subscription_id)
         if row is not None:

@@ -1,4 +1,4 @@
-"""A purchase in one shape for both stores, and what is kept of those who showed it."""
+"""Purchases of both stores in one form, and their validations."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SOURCES: Mapping[Platform, Source] = {"ios": "app_store", "android": "google_pla
 
 
 def hash_of(proof: str) -> str:
-    """What a receipt or purchase token is known by; of a Google token also its key."""
+    """The hash of a receipt or purchase token; of a Google token also its store key."""
     return sha256(proof.encode()).hexdigest()
 
 
 @frozen
 class SubmittedPurchase:
-    """What a client shows: a receipt or signed transaction of Apple, or a token of Google."""
+    """What a client submits: a receipt or signed transaction of Apple, or a token of Google."""
 
     platform: Platform
     product_id: str | None
@@ -39,7 +39,7 @@ class SubmittedPurchase:
 
 @frozen
 class PaidPeriod:
-    """A period that was paid. `ref` names it for all time; `net_cents` is what is ours of it."""
+    """A period that was paid. `ref` identifies the payment; `net_cents` are our proceeds."""
 
     ref: str
     net_cents: int
@@ -60,11 +60,11 @@ class ReturnedMoney:
 
 @frozen
 class Purchase:
-    """A subscription as its store tells it now.
+    """A subscription as its store reports it.
 
     `store_key` binds it to its first user; `subscription_id` is the store's own name of it.
     `status` is None while it is still to be paid. `account` is the user our app named when it
-    bought. `grace_until` is the end of the grace period, where the store tells it while a payment
+    bought. `grace_until` is the end of the grace period, where the store reports it while a payment
     is overdue. `evidence` is what the audit keeps. `paid` and `returned` are its newest money, once
     `StoreProceeds` has found out.
     """
@@ -114,7 +114,7 @@ class Purchase:
 
 @frozen
 class Binding:
-    """Whose purchase it is. `user_id` is None of an account that was deleted: it stays taken."""
+    """The owner of a purchase. `user_id` is None for a deleted account, which keeps it."""
 
     user_id: UUID | None
 
@@ -135,7 +135,7 @@ class ValidationRecord:
 
 @frozen
 class ValidatedPurchase:
-    """A purchase that entitles, as the client is told of it."""
+    """A valid purchase, for the response to the client."""
 
     platform: Platform
     product_id: str
@@ -146,7 +146,7 @@ class ValidatedPurchase:
 
 @frozen
 class UnacknowledgedPurchase:
-    """A purchase at Google that Google will refund unless it is acknowledged."""
+    """A purchase that Google refunds unless it is acknowledged."""
 
     store_key: str
     product_id: str

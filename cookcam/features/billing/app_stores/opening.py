@@ -51,8 +51,8 @@ class AppStores:
         receipt_key: Secret | None,
         allow_sandbox: bool,
     ) -> AppStores:
-        """`fees` are what the stores keep, in percent; `superseded` is called when Stripe has to be
-        told to end a subscription."""
+        """`fees` are what the stores keep, in percent; `superseded` is called when a subscription
+        has to be ended at Stripe."""
         database = ledger.database
         store = PurchaseStore(database)
         grants = PurchaseGrants(

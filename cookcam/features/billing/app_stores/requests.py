@@ -1,4 +1,4 @@
-"""What the purchase routes read. The app shows purchases in more than one form."""
+"""Requests of the purchase routes. The app sends purchases in more than one form."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ class GoogleNotificationRequest(Struct):
     subscription: str = ""
 
 
-def _text(value: object, longest: int | None = None) -> str | None:
+def _text(value: object, max_length: int | None = None) -> str | None:
     """The text itself: credentials are taken as they are. None for anything else."""
     if not isinstance(value, str) or not value or not value.isascii():
         return None
-    return value if longest is None or len(value) <= longest else None
+    return value if max_length is None or len(value) <= max_length else None

@@ -1,4 +1,4 @@
-"""What the purchase routes answer (`spec/payments-and-gamification.md` §4.6, §7.1)."""
+"""Responses of the purchase routes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Purchases over HTTP: what clients prove, and what the stores tell.
-
-Source: `spec/payments-and-gamification.md` §2.1, §4.6, §7.
-"""
+"""Routes of purchases in the app stores: validation by clients, notifications by the stores."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
 
 SECONDS = 35
-"""The store has 25 of them; the answer that it did not use them has to get out as well."""
+"""Above the 25 seconds of a store request, so that its timeout can still be answered."""
 
 
 def routes(purchases: Purchases, webhooks: StoreWebhooks) -> list[Routes]:

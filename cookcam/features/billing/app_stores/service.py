@@ -1,7 +1,4 @@
-"""What a client shows is a question to its store; the store's answer decides.
-
-Source: `spec/payments-and-gamification.md` §7.1-§7.3.
-"""
+"""Validates the purchases that clients submit: the store's response decides."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ if TYPE_CHECKING:
 
 EXPIRED = "expired"
 FINAL = frozenset({"malformed", "not_authentic", "unknown", "bundle", "account_gone"})
-"""Reasons of which no later answer differs: of the receipt itself, not of its time or product."""
+"""Reasons that no later validation changes: they are about the receipt itself."""
 
 CIPHER_VERSION = b"\x01"
 NONCE_LENGTH = 12
@@ -71,10 +68,10 @@ class Purchases:
     allow_sandbox: bool
 
     async def validate(self, caller: UUID, submitted: SubmittedPurchase) -> ValidatedPurchase:
-        """The caller's purchase, which entitles from now on.
+        """Validates the caller's purchase, which entitles from then on.
 
         Raises PurchaseRejected (400), PurchasePending (400), ReceiptBelongsToAnother (409), and
-        ValidationDeferred (503) whenever nobody can say.
+        ValidationDeferred (503) when the store or the database does not respond.
         """
         outcome = "error"
         try:
@@ -102,33 +99,37 @@ class Purchases:
     async def _validate(self, caller: UUID, submitted: SubmittedPurchase) -> ValidatedPurchase:
         if submitted.product_id and not product_of(submitted.platform, submitted.product_id):
             raise PurchaseRejected.because("Unknown product", "unknown_product")
-        known = await self._known(caller, submitted)
-        if known is not None:
-            return known
+        previous = await self._previous_result(caller, submitted)
+        if previous is not None:
+            return previous
         began = trio.current_time()
 
-        def took() -> int:
+        def duration_ms() -> int:
             return int((trio.current_time() - began) * 1000)
 
         purchase: Purchase | None = None
         try:
             purchase = await self._read(submitted)
-            self._judge(purchase, submitted)
-            return await self._grant(caller, submitted, purchase, took)
+            self._check(purchase, submitted)
+            return await self._grant(caller, submitted, purchase, duration_ms)
         except PurchaseRejected as error:
-            if error.reason != EXPIRED:  # that was written with the rest
-                await self._note(caller, submitted, "invalid", error.reason, took(), purchase)
+            if error.reason != EXPIRED:  # `_grant` has recorded it
+                await self._record_failure(
+                    caller, submitted, "invalid", error.reason, duration_ms(), purchase
+                )
             raise
         except ReceiptBelongsToAnother:
-            await self._note(caller, submitted, "invalid", "another", took(), purchase)
+            await self._record_failure(
+                caller, submitted, "invalid", "another", duration_ms(), purchase
+            )
             raise
         except StoreRejected as error:
-            await self._note(caller, submitted, "invalid", error.reason, took())
+            await self._record_failure(caller, submitted, "invalid", error.reason, duration_ms())
             raise PurchaseRejected.because(error.message, error.reason) from None
         except PurchasePending:
             raise
         except AppError as error:
-            await self._note(caller, submitted, "error", error.code, took())
+            await self._record_failure(caller, submitted, "error", error.code, duration_ms())
             raise
 
     async def _read(self, submitted: SubmittedPurchase) -> Purchase:
@@ -137,41 +138,43 @@ class Purchases:
             bound = await self.store.binding(platform, hash_of(submitted.proof))
             if bound is not None and bound.user_id is None:
                 raise ReceiptBelongsToAnother.here()
-            sold = await self.google_play.subscription(
+            subscription = await self.google_play.subscription(
                 submitted.proof, lambda product: product_of("android", product) is not None
             )
-            return await self.proceeds.of_google(of_google(sold), sold)
-        told = await self.app_store.verify(
+            return await self.proceeds.of_google(of_google(subscription), subscription)
+        subscription = await self.app_store.verify(
             submitted.proof,
             submitted.product_id,
             lambda product: product_of("ios", product) is not None,
         )
-        return await self.proceeds.of_apple(of_apple(told), told)
+        return await self.proceeds.of_apple(of_apple(subscription), subscription)
 
-    def _judge(self, purchase: Purchase, submitted: SubmittedPurchase) -> None:
-        """What no user may have. Raises PurchaseRejected."""
+    def _check(self, purchase: Purchase, submitted: SubmittedPurchase) -> None:
+        """Checks product and environment. Raises PurchaseRejected."""
         if submitted.product_id not in (None, purchase.product.id):
             raise PurchaseRejected.because("Product mismatch", "product")
         if purchase.environment == "sandbox" and not self.allow_sandbox:
             raise PurchaseRejected.because("Sandbox purchases are not accepted", "sandbox")
 
-    async def _known(self, caller: UUID, submitted: SubmittedPurchase) -> ValidatedPurchase | None:
-        """The answer of the last ten minutes, while nothing else became known since.
+    async def _previous_result(
+        self, caller: UUID, submitted: SubmittedPurchase
+    ) -> ValidatedPurchase | None:
+        """The result of a validation in the last ten minutes, unless the row changed since.
 
-        Raises PurchaseRejected for what the store refused for good.
+        Raises PurchaseRejected for a receipt that was permanently rejected.
         """
-        found = await self.store.recent(submitted)
-        if found is None:
+        record = await self.store.recent(submitted)
+        if record is None:
             return None
-        if found.status == "invalid" and found.reason in FINAL:
+        if record.status == "invalid" and record.reason in FINAL:
             word = "Receipt" if submitted.platform == "ios" else "Purchase"
             text = f"{word} already validated as invalid"
-            raise PurchaseRejected.because(text, found.reason or "")
-        if found.status != "valid" or found.user_id != caller or not self._lasts(found):
+            raise PurchaseRejected.because(text, record.reason or "")
+        if record.status != "valid" or record.user_id != caller or not self._is_current(record):
             return None
-        if submitted.product_id not in (None, found.product_id) or not found.store_key:
+        if submitted.product_id not in (None, record.product_id) or not record.store_key:
             return None
-        proof = submitted.proof if submitted.platform == "android" else found.store_key
+        proof = submitted.proof if submitted.platform == "android" else record.store_key
         row = await self.grants.ledger.find(submitted.platform, proof)
         if (
             row is None
@@ -181,23 +184,23 @@ class Purchases:
             return None
         return ValidatedPurchase(
             submitted.platform,
-            found.product_id,
-            found.transaction_id or "",
-            found.environment,
+            record.product_id,
+            record.transaction_id or "",
+            record.environment,
             proof,
         )
 
-    def _lasts(self, found: ValidationRecord) -> bool:
-        return found.expires_at is not None and found.expires_at > self.now()
+    def _is_current(self, record: ValidationRecord) -> bool:
+        return record.expires_at is not None and record.expires_at > self.now()
 
     async def _grant(
         self,
         caller: UUID,
         submitted: SubmittedPurchase,
         purchase: Purchase,
-        took: Callable[[], int],
+        duration_ms: Callable[[], int],
     ) -> ValidatedPurchase:
-        """Binds, tells the ledger and writes the history: all of it, or nothing."""
+        """Binds the purchase, applies it and writes the history, in one transaction."""
         grant_result: GrantResult | None = None
         status: Validation = "pending" if purchase.status is None else "invalid"
         async with self.database.transaction() as tx:
@@ -206,7 +209,7 @@ class Purchases:
                 grant_result = await self.grants.apply(tx, purchase, caller, None)
             elif await self._is_bound(tx, purchase, caller):
                 grant_result = await self.grants.apply(tx, purchase, caller, None)
-            # Not what we were told counts but what is known after it: a refund may be newer.
+            # The row after the change decides, not the receipt: a refund may be newer.
             if grant_result is not None and grant_result.entitles(self.now()):
                 status = "valid"
             await self.store.record(
@@ -217,7 +220,7 @@ class Purchases:
                 purchase=purchase,
                 ciphertext=self.cipher.encrypt(submitted.proof, submitted.hash),
                 response={"reason": _REASONS.get(status), **purchase.evidence},
-                duration_ms=took(),
+                duration_ms=duration_ms(),
             )
         if grant_result is not None:
             self.grants.announce(grant_result)
@@ -241,7 +244,7 @@ class Purchases:
             raise ReceiptBelongsToAnother.here()
         return bound is not None
 
-    async def _note(
+    async def _record_failure(
         self,
         caller: UUID,
         submitted: SubmittedPurchase,
@@ -250,7 +253,7 @@ class Purchases:
         duration_ms: int,
         purchase: Purchase | None = None,
     ) -> None:
-        """Writes down what came to nothing; that this fails too is not the client's concern."""
+        """Adds a failed validation to the history. A failure to do so is only logged."""
         try:
             async with self.database.transaction() as tx:
                 await self.store.record(
@@ -264,7 +267,7 @@ class Purchases:
                     duration_ms=duration_ms,
                 )
         except AppError as error:
-            log.warning("a validation is not in the history", code=error.code)
+            log.warning("validation could not be recorded", code=error.code)
 
 
 _REASONS: Mapping[Validation, str] = {"invalid": EXPIRED, "pending": "pending"}

@@ -1,6 +1,6 @@
-"""The SQL of purchases: bindings, the history of validations, the inbox of notifications.
+"""The SQL of purchases: bindings, the history of validations, acknowledgements.
 
-All of it is the server's own; users see none of it.
+The tables are accessed as SERVICE; no user can read them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BINDING: LiteralString = """
 select user_id from public.iap_receipt_bindings
 where platform = %(platform)s and store_key = %(store_key)s"""
 
-# Waits for whoever binds the same purchase at this moment.
+# Waits for a concurrent binding of the same purchase.
 BIND: LiteralString = """
 insert into public.iap_receipt_bindings (platform, store_key, user_id, first_product_id)
 values (%(platform)s, %(store_key)s, %(user_id)s, %(product_id)s)
@@ -60,7 +60,7 @@ ACKNOWLEDGED: LiteralString = """
 update public.iap_receipt_bindings set acknowledge_at = null
 where platform = 'android' and store_key = %(store_key)s"""
 
-# Taken from the others by moving their time on: whoever dies with them leaves them for later.
+# Claimed by postponing them: if the worker is killed they are due again later.
 UNACKNOWLEDGED: LiteralString = """
 with due as (
   select platform, store_key from public.iap_receipt_bindings
@@ -101,7 +101,7 @@ class PurchaseStore:
         return await tx.fetch_optional(Binding, BINDING, platform=platform, store_key=store_key)
 
     async def bind(self, tx: Transaction, purchase: Purchase, user_id: UUID) -> Binding:
-        """Whose it is from now on: the user's, unless it was bound before."""
+        """Binds the purchase to the user unless it is bound; returns the binding."""
         platform, store_key = purchase.product.platform, purchase.store_key
         await tx.execute(
             BIND,
@@ -116,7 +116,7 @@ class PurchaseStore:
         return await tx.fetch_value(USER, user_id=user_id)
 
     async def recent(self, submitted: SubmittedPurchase) -> ValidationRecord | None:
-        """What was found of the same receipt in the last ten minutes."""
+        """The last validation of the same receipt, if younger than ten minutes."""
         return await self.database.fetch_optional_as(
             SERVICE,
             ValidationRecord,
@@ -137,7 +137,7 @@ class PurchaseStore:
         response: Mapping[str, Any],
         duration_ms: int,
     ) -> None:
-        """A line of the history, which is only ever added to."""
+        """Adds a line to the history of validations."""
         await tx.execute(
             RECORD,
             user_id=user_id,
@@ -155,7 +155,7 @@ class PurchaseStore:
         )
 
     async def request_acknowledgement(self, tx: Transaction, store_key: str) -> None:
-        """A minute from now, unless somebody does it before."""
+        """Schedules the acknowledgement in a minute."""
         await tx.execute(WANTED, store_key=store_key)
 
     async def acknowledged(self, store_key: str) -> None:
@@ -163,6 +163,6 @@ class PurchaseStore:
             await tx.execute(ACKNOWLEDGED, store_key=store_key)
 
     async def unacknowledged(self, limit: int) -> list[UnacknowledgedPurchase]:
-        """Those that are due, taken by whoever asks. After four days Google has refunded them."""
+        """Claims purchases that are due. After four days Google has refunded them."""
         async with self.database.transaction() as tx:
             return await tx.fetch_all(UnacknowledgedPurchase, UNACKNOWLEDGED, limit=limit)

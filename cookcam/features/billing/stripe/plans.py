@@ -1,4 +1,4 @@
-"""Changing, ending and refreshing what somebody pays for: at the provider first, then here."""
+"""Changes, cancellations and refreshes of subscriptions: at the provider first, then here."""
 
 from __future__ import annotations
 
@@ -241,6 +241,6 @@ def payment_required(tier: str | None = None) -> PaymentError:
     )
 
 
-def _key(deed: str, row: Subscription) -> str:
-    """The same for a repeated wish, another once something has become of it."""
-    return f"{deed}:{row.id}:{row.as_of.timestamp()}"
+def _key(action: str, row: Subscription) -> str:
+    """The idempotency key: the same for a repeated request until the row changes."""
+    return f"{action}:{row.id}:{row.as_of.timestamp()}"

@@ -1,6 +1,6 @@
 """Tiers, subscriptions, and when a subscription entitles.
 
-Sources: `spec/database.md` §2.5, §6.1; `spec/payments-and-gamification.md` §3. Money in cents.
+Money is in cents.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REGULAR: Final = 2
 CREATOR: Final = 3
 
 LIVE: Final[frozenset[Status]] = frozenset({"active", "trialing", "past_due"})
-"""What a provider says of a subscription that it goes on with."""
+"""Statuses of a subscription that its provider continues."""
 
 GRACE: Final = timedelta(days=7)
 """How long after its period a subscription entitles while its payment is overdue, where its
@@ -108,7 +108,7 @@ class Subscription:
 
     @property
     def provider_status(self) -> Status:
-        """What the provider says, whether or not another subscription counts instead."""
+        """The status at the provider, whether or not another subscription supersedes it."""
         return self.superseded_status or self.status
 
     def is_of(self, provider: Provider, subscription_id: str | None) -> bool:
@@ -144,7 +144,7 @@ class Entitlement:
 
 
 def shown_status(entitling: Status | None) -> ShownStatus:
-    """What clients are told (`spec/client-contract.md` §6.3), given the status that entitles.
+    """The status that clients see, given the status of the entitling subscription.
 
     Without one it is `expired`, for Free as well: the app unlocks on `active` alone.
     """

@@ -1,7 +1,4 @@
-"""`/subscription`: tiers, what the caller has, what stores sell.
-
-Source: `spec/payments-and-gamification.md` §2.1, §4.1, §4.2; `spec/client-contract.md` §5.5.
-"""
+"""`/subscription`: tiers, the caller's entitlement, products of the app stores."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from cookcam.features.billing.tiers.store import Feature, SubscriptionStore
 
 LIFETIME: Final = 300.0
 CREATOR_FEATURE = "creator_dashboard"
-"""Who has this is a creator (`spec/payments-and-gamification.md` §1.5)."""
+"""The feature that makes a user a creator."""
 KEYS: Final[Mapping[str, str]] = {
     "premium_recipes": "unlimited_recipes",
     "advanced_nutrition": "nutrition_tracking",
@@ -56,8 +56,8 @@ class Contents:
 
 @define(eq=False)
 class Catalogue:
-    """Whoever finds it too old reads it. Those who come meanwhile read it too, and wait for nobody:
-    where the database does not answer, each is told so after one wait."""
+    """Tiers and features, cached for `LIFETIME` seconds. Concurrent callers of an expired cache
+    each read it: none waits for another's timeout."""
 
     store: SubscriptionStore
     _contents: Contents = field(factory=lambda: Contents((), ()), init=False)
@@ -76,10 +76,10 @@ class Catalogue:
 
 @frozen
 class Entitlements:
-    """Read from the database each time, so that what was paid counts at once.
+    """Read from the database each time, so that a payment is effective immediately.
 
-    Everything raises ServiceUnavailable or DatabaseError when it cannot be read: nobody is taken
-    for Free because of an outage.
+    All methods raise ServiceUnavailable or DatabaseError when the read fails: an outage never
+    downgrades a user to Free.
     """
 
     store: SubscriptionStore
@@ -91,7 +91,7 @@ class Entitlements:
         return contents.tier(await self.store.tier_id(user_id))
 
     async def has_feature(self, user_id: UUID, key: str) -> bool:
-        """False for an unknown key as well. Keys: `spec/http-api-core.md` §3.11."""
+        """False for an unknown key as well."""
         return await self.store.has_feature(user_id, key)
 
     async def status_of(self, user_id: UUID) -> Entitlement:

@@ -1,7 +1,7 @@
 """Reading tiers, features, subscriptions and usage.
 
-Read as the server, with the user in the statement: the answers are also needed where the user is
-not the one who asks, for instance in a webhook.
+Read as SERVICE, with the user in the statement: the reads are also needed without a caller, for
+instance in a webhook.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class SubscriptionStore:
         return await self.database.fetch_value_as(SERVICE, OWNER, customer_id=customer_id)
 
     async def superseded(self, limit: int) -> list[Subscription]:
-        """What Stripe has still to be told to end, because another subscription counts."""
+        """Subscriptions to end at Stripe, because another one supersedes them."""
         return await self.database.fetch_all_as(SERVICE, Subscription, SUPERSEDED, limit=limit)
 
     async def tier_id(self, user_id: UUID) -> int:
