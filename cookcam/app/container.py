@@ -42,22 +42,21 @@ from cookcam.features.accounts.referrals.store import ReferralStore
 from cookcam.features.accounts.service import Accounts, Profiles, PublicCards
 from cookcam.features.accounts.store import ProfileStore
 from cookcam.features.billing.app_stores import routes as app_store_routes
-from cookcam.features.billing.app_stores.acknowledging import Acknowledging
+from cookcam.features.billing.app_stores.acknowledgements import Acknowledgements
 from cookcam.features.billing.app_stores.events import TIMEOUT as STORE_TIMEOUT
 from cookcam.features.billing.app_stores.events import StoreEvents, StoreWebhooks
-from cookcam.features.billing.app_stores.grants import Grants
-from cookcam.features.billing.app_stores.reversals import AppleReversals, GoogleReversals
-from cookcam.features.billing.app_stores.service import Purchases
+from cookcam.features.billing.app_stores.grants import PurchaseGrants
+from cookcam.features.billing.app_stores.proceeds import StoreProceeds
+from cookcam.features.billing.app_stores.service import Purchases, ReceiptCipher
 from cookcam.features.billing.app_stores.store import PurchaseStore
-from cookcam.features.billing.app_stores.takings import Takings
-from cookcam.features.billing.app_stores.vault import Vault
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.gifts import Gifts
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.ledger.reversals import (
+    AppleReversals,
     ChargeReversals,
+    GoogleReversals,
+    ReversalProvider,
     ReversalStore,
-    Reverses,
     StripeReversals,
 )
 from cookcam.features.billing.reconciliation import routes as reconciliation_routes
@@ -73,7 +72,7 @@ from cookcam.features.billing.reconciliation.sources import Source
 from cookcam.features.billing.reconciliation.store import ReconciliationStore
 from cookcam.features.billing.reconciliation.store_sources import AppStoreSource, GooglePlaySource
 from cookcam.features.billing.reconciliation.stripe_source import PATIENT, StripeSource
-from cookcam.features.billing.stripe import checkout_routes
+from cookcam.features.billing.stripe import routes as checkout_routes
 from cookcam.features.billing.stripe.billing_lease import BillingLeases
 from cookcam.features.billing.stripe.checkout import Checkout
 from cookcam.features.billing.stripe.events import STRIPE_TIMEOUT, StripeEvents, StripeInbox
@@ -83,9 +82,8 @@ from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.features.billing.stripe.superseded import Bell, Superseded
 from cookcam.features.billing.stripe.sync import StripeSync
 from cookcam.features.billing.tiers import routes as subscription_routes
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.features import Features
 from cookcam.features.billing.tiers.quotas import Quotas
+from cookcam.features.billing.tiers.service import Catalogue, Entitlements, Features
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.features.billing.webhooks import routes as webhook_routes
 from cookcam.features.billing.webhooks.inbox import WebhookInbox
@@ -395,7 +393,7 @@ class Container:
 
     @cached_property
     def charge_reversals(self) -> ChargeReversals:
-        reverses: dict[str, Reverses] = {
+        reverses: dict[str, ReversalProvider] = {
             "android": GoogleReversals(self.clients.google_play),
             "ios": AppleReversals(),
         }
@@ -466,7 +464,7 @@ class Container:
     # Purchases in the app stores
 
     grants = built(
-        lambda c: Grants(
+        lambda c: PurchaseGrants(
             PurchaseStore(c.database),
             c.subscription_store,
             c.ledger,
@@ -475,10 +473,12 @@ class Container:
             c.superseded_bell.ring,
         )
     )
-    acknowledging = built(lambda c: Acknowledging(PurchaseStore(c.database), c.clients.google_play))
+    acknowledging = built(
+        lambda c: Acknowledgements(PurchaseStore(c.database), c.clients.google_play)
+    )
 
-    takings = built(
-        lambda c: Takings(
+    store_proceeds = built(
+        lambda c: StoreProceeds(
             c.catalogue,
             c.clients.google_play,
             {
@@ -493,10 +493,10 @@ class Container:
             PurchaseStore(c.database),
             c.grants,
             c.acknowledging,
-            c.takings,
+            c.store_proceeds,
             c.clients.app_store,
             c.clients.google_play,
-            Vault(c.config.stores.receipt_key),
+            ReceiptCipher(c.config.stores.receipt_key),
             c.metrics,
             c.now,
             c.config.stores.allow_sandbox,
@@ -509,7 +509,7 @@ class Container:
         events = StoreEvents(
             self.grants,
             self.acknowledging,
-            self.takings,
+            self.store_proceeds,
             clients.app_store,
             clients.google_play,
             self.now,

@@ -68,7 +68,7 @@ class RecordingBell(Bell):
 
 
 @frozen
-class Mall:
+class StoresApp:
     """`apple` and `google` notify the app while their `endpoint` is set; it is from the start."""
 
     http: httpx.AsyncClient
@@ -176,14 +176,14 @@ def gated(gates: Gates) -> Routes:
 
 
 @asynccontextmanager
-async def open_mall(
+async def open_stores_app(
     database_url: str,
     authority: Authority,
     keys: Keys,
     *,
     calls: StoreCalls = QUICK,
     **environ: str | None,
-) -> AsyncIterator[Mall]:
+) -> AsyncIterator[StoresApp]:
     """`environ` are settings; None takes one away."""
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
@@ -234,7 +234,7 @@ async def open_mall(
         http, container = app.http, app.container
         apple.endpoint, apple.http = f"{WEBHOOKS}/apple", http
         google.endpoint, google.http = f"{WEBHOOKS}/google", http
-        yield Mall(
+        yield StoresApp(
             http,
             gotrue,
             apple,

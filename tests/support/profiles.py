@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from cookcam.database import Database
 from cookcam.features.accounts.service import Profiles
 from cookcam.features.accounts.store import ProfileStore
-from cookcam.features.billing.ledger.entitlements import Entitlements
-from cookcam.features.billing.tiers.catalogue import Catalogue
+from cookcam.features.billing.tiers.service import Catalogue, Entitlements
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.features.rewards.xp.store import XpStore

@@ -25,13 +25,13 @@ from cookcam.features.billing.reconciliation.service import (
 from cookcam.features.billing.reconciliation.sources import Gone, Listing, Told
 from cookcam.features.billing.reconciliation.store import ReconciliationStore
 from cookcam.features.billing.reconciliation.stripe_source import StripeSource
-from cookcam.features.billing.tiers.catalogue import Catalogue
 from cookcam.features.billing.tiers.models import Provider, Subscription
+from cookcam.features.billing.tiers.service import Catalogue
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.integrations.stripe import Stripe
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
-from tests.features.billing.test_subscriptions_ledger import Told as ToldHub
+from tests.features.billing.test_subscriptions_ledger import RecordingHub as ToldHub
 from tests.integrations.stripe_conversations import open_client
 from tests.support.commissions import NoCommissions
 from tests.support.postgres import as_owner

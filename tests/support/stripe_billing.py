@@ -332,7 +332,7 @@ async def open_billing_app(
         )
         logs = stack.enter_context(capture_logs())
         container = app.container
-        desk = BillingApp(
+        billing = BillingApp(
             app.http,
             gotrue,
             container.database,
@@ -343,5 +343,5 @@ async def open_billing_app(
             notes,
             logs,
         )
-        await desk.sql("delete from stripe_webhook_events")  # of the tests before
-        yield desk
+        await billing.sql("delete from stripe_webhook_events")  # of the tests before
+        yield billing

@@ -25,8 +25,8 @@ from cookcam.features.accounts.credentials import (
 )
 from cookcam.features.accounts.models import Profile, ProfileChanges, PublicCard
 from cookcam.features.accounts.store import ProfileStore
-from cookcam.features.billing.ledger.entitlements import Entitlements
-from cookcam.features.billing.ledger.refusals import CreatorRequired
+from cookcam.features.billing.errors import CreatorRequired
+from cookcam.features.billing.tiers.service import Entitlements
 from cookcam.features.rewards.xp.models import Award
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.identity import Identity

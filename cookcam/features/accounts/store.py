@@ -15,7 +15,7 @@ from attrs import asdict, frozen
 from cookcam.database import SERVICE, Database, Jsonb, Transaction
 from cookcam.errors import NotFound
 from cookcam.features.accounts.models import Profile, ProfileChanges, PublicCard
-from cookcam.features.billing.ledger.entitlements import CREATOR_FEATURE
+from cookcam.features.billing.tiers.service import CREATOR_FEATURE
 
 COLUMNS = """
   id, email, name, avatar_url, creator_bio, creator_specialty, level, xp, total_xp, streak_current,

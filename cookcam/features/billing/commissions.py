@@ -1,8 +1,7 @@
-"""What payments tell of those who brought the payer: the seam between subscriptions and creators.
+"""Commissions: the interface between subscriptions and creators (docs/creators.md).
 
-Whoever learns of money tells it here, in the transaction that notes the rest of it: a commission is
-booked with the payment or not at all. Things may be told more than once, and late, so every method
-has to mean the same the second time. Source: `spec/payments-and-gamification.md` §5.5, §6.1, §6.3.
+Called in the transaction that records the payment, so that a commission is booked with it or not at
+all. Payments may be reported more than once, and late: every method is idempotent.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from cookcam.features.billing.tiers.models import Subscription
 class Receipt:
     """Money that came in for a period of a subscription, without taxes.
 
-    `ref` names the payment for all time, for instance "stripe:in_…".
+    `ref` identifies the payment, for instance "stripe:in_…".
     """
 
     ref: str
@@ -34,10 +33,10 @@ class Receipt:
 
 @frozen
 class MoneyBack:
-    """Money of one payment that went back, or is claimed back by a dispute.
+    """Money of one payment that was refunded, or is in dispute.
 
-    `back_cents` is all of it up to now, of `paid_cents`: told again with more, the difference is
-    new, and 0 when a dispute was won. `ref` names the refund or the dispute, `receipt_ref` the
+    `back_cents` is the total up to now, of `paid_cents`: of a higher total only the difference is
+    new; it is 0 when a dispute was won. `ref` names the refund or the dispute, `receipt_ref` the
     `Receipt`; None for a payment that was for no subscription, such as a tip, which
     `payment_id` (Stripe's payment intent) names.
     """
@@ -53,19 +52,19 @@ class MoneyBack:
 
 class Commissions(Protocol):
     async def attribute(self, user_id: UUID, code: str) -> None:
-        """A user is about to buy, sent by the affiliate code or slug. An unknown one is nothing."""
+        """A user is about to buy, sent by the affiliate code or slug. An unknown one is ignored."""
         ...
 
     async def on_first_paid(self, tx: Transaction, subscription: Subscription) -> None:
-        """A subscription is paid for. Told with every sign of it: it converts once."""
+        """A subscription is paid for. Called for every payment; the first one converts."""
         ...
 
     async def on_invoice_paid(self, tx: Transaction, receipt: Receipt) -> None:
-        """Books what is due of it; a sign of a paid subscription, as `on_first_paid` is."""
+        """Books the commission; includes `on_first_paid`."""
         ...
 
     async def on_refund(self, tx: Transaction, back: MoneyBack) -> None: ...
 
     async def on_ended(self, tx: Transaction, ended: Sequence[Subscription]) -> None:
-        """These no longer go on at their providers."""
+        """These are no longer live at their providers."""
         ...

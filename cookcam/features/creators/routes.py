@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.tiers.guards import Gates
+from cookcam.features.billing.tiers.service import Entitlements
 from cookcam.features.creators.connect.routes import add_connect_routes
 from cookcam.features.creators.connect.service import StripeAccounts
 from cookcam.features.creators.links.responses import full_url

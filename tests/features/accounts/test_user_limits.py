@@ -9,7 +9,7 @@ import pytest
 
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
-from tests.support.app_stores import open_mall
+from tests.support.app_stores import open_stores_app
 from tests.support.creators import open_creators_server
 
 LIMITED = {
@@ -55,7 +55,7 @@ async def test_unverified_deliveries_of_an_address_are_limited(
     database_url: str, store: str
 ) -> None:
     environ = {**LIMITED, "TRUSTED_PROXIES": "127.0.0.1/32"}
-    async with open_mall(database_url, Authority.make(), Keys.make(), **environ) as mall:
+    async with open_stores_app(database_url, Authority.make(), Keys.make(), **environ) as mall:
 
         async def deliver(address: str, prefix: str = "/api/v1") -> int:
             response = await mall.http.post(

@@ -24,137 +24,139 @@ SECRET = "whsec_of_the_program"
 
 
 @pytest.fixture
-async def desk(fresh_database_url: str) -> AsyncIterator[BillingApp]:
+async def billing(fresh_database_url: str) -> AsyncIterator[BillingApp]:
     async with open_billing_app(fresh_database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(desk: BillingApp) -> ApiUser:
-    return await desk.person("Ann")
+async def ann(billing: BillingApp) -> ApiUser:
+    return await billing.person("Ann")
 
 
-async def delete_account(desk: BillingApp, who: ApiUser) -> None:
-    await desk.sql("delete from auth.users where id = %(id)s", id=who.id)
-    await desk.sql("delete from users where id = %(id)s", id=who.id)
+async def delete_account(billing: BillingApp, who: ApiUser) -> None:
+    await billing.sql("delete from auth.users where id = %(id)s", id=who.id)
+    await billing.sql("delete from users where id = %(id)s", id=who.id)
 
 
-async def reverse(desk: BillingApp) -> int:
-    return await desk.container.charge_reversals.sweep()
+async def reverse(billing: BillingApp) -> int:
+    return await billing.container.charge_reversals.sweep()
 
 
-async def recorded(desk: BillingApp) -> list[tuple[str, str, str | None]]:
-    return await desk.sql("select reason, status, outcome from charge_reversals order by 1, 2, 3")
+async def recorded(billing: BillingApp) -> list[tuple[str, str, str | None]]:
+    return await billing.sql(
+        "select reason, status, outcome from charge_reversals order by 1, 2, 3"
+    )
 
 
-def refunded(desk: BillingApp) -> int:
-    return sum(refund["amount"] for refund in desk.stripe.objects("refund"))
+def refunded(billing: BillingApp) -> int:
+    return sum(refund["amount"] for refund in billing.stripe.objects("refund"))
 
 
 class TestClosedAccounts:
     @pytest.mark.parametrize("seed", range(6))
     async def test_deleted_between_checkout_and_payment_is_cancelled_and_refunded_once(
-        self, desk: BillingApp, ann: ApiUser, seed: int
+        self, billing: BillingApp, ann: ApiUser, seed: int
     ):
-        session = await desk.begin(ann)
-        await delete_account(desk, ann)
-        bought = desk.stripe.pay(session["id"])["subscription"]
-        events = desk.new()
+        session = await billing.begin(ann)
+        await delete_account(billing, ann)
+        bought = billing.stripe.pay(session["id"])["subscription"]
+        events = billing.new()
         random.Random(seed).shuffle(events)
         for number, event in enumerate(events):
-            assert (await desk.deliver(event)).status_code == 200
+            assert (await billing.deliver(event)).status_code == 200
             if number % 3 == seed % 3:
-                await reverse(desk)
-        await reverse(desk)
-        await desk.deliver_all()
-        await reverse(desk)
-        assert desk.stripe.get("subscription", bought)["status"] == "canceled"
-        assert refunded(desk) == 399
-        assert await recorded(desk) == [("closed_account", "settled", "refunded")]
-        assert desk.notes.reported
-        assert ("closed_account", "refunded") in desk.notes.reversed
-        assert "closed account was charged" in [line["event"] for line in desk.logs]
+                await reverse(billing)
+        await reverse(billing)
+        await billing.deliver_all()
+        await reverse(billing)
+        assert billing.stripe.get("subscription", bought)["status"] == "canceled"
+        assert refunded(billing) == 399
+        assert await recorded(billing) == [("closed_account", "settled", "refunded")]
+        assert billing.notes.reported
+        assert ("closed_account", "refunded") in billing.notes.reversed
+        assert "closed account was charged" in [line["event"] for line in billing.logs]
 
-    async def test_a_renewal_for_nobody_is_refunded(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann)
-        await delete_account(desk, ann)
-        desk.stripe.advance(31 * DAY)
-        await desk.deliver_all()
-        await reverse(desk)
-        await desk.deliver_all()
-        await reverse(desk)
-        assert desk.stripe.get("subscription", bought)["status"] == "canceled"
-        assert refunded(desk) == 399, "the renewal, and not the period that was used"
+    async def test_a_renewal_for_nobody_is_refunded(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann)
+        await delete_account(billing, ann)
+        billing.stripe.advance(31 * DAY)
+        await billing.deliver_all()
+        await reverse(billing)
+        await billing.deliver_all()
+        await reverse(billing)
+        assert billing.stripe.get("subscription", bought)["status"] == "canceled"
+        assert refunded(billing) == 399, "the renewal, and not the period that was used"
 
     async def test_a_subscription_that_was_cancelled_with_its_account_is_not_refunded(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        session = await desk.begin(ann)
-        bought = desk.stripe.pay(session["id"])["subscription"]
-        late = desk.new("customer.subscription.updated")
+        session = await billing.begin(ann)
+        bought = billing.stripe.pay(session["id"])["subscription"]
+        late = billing.new("customer.subscription.updated")
         for event in late:
-            desk.delivered.add(event["id"])
-        await desk.deliver_all()
+            billing.delivered.add(event["id"])
+        await billing.deliver_all()
         await ann.post("/subscription/cancel", {"immediately": True})
-        await delete_account(desk, ann)
+        await delete_account(billing, ann)
         for event in late:
-            await desk.deliver(event)
-        await desk.deliver_all()
-        await reverse(desk)
-        assert refunded(desk) == 0
-        assert desk.stripe.get("subscription", bought)["status"] == "canceled"
-        assert desk.notes.reported == []
+            await billing.deliver(event)
+        await billing.deliver_all()
+        await reverse(billing)
+        assert refunded(billing) == 0
+        assert billing.stripe.get("subscription", bought)["status"] == "canceled"
+        assert billing.notes.reported == []
 
     async def test_an_outage_delays_it_and_a_crash_between_the_steps_loses_nothing(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        session = await desk.begin(ann)
-        await delete_account(desk, ann)
-        bought = desk.stripe.pay(session["id"])["subscription"]
-        await desk.deliver_all()
-        desk.stripe.behaviour.fault = Fault("status", status=503, path="/v1/refunds")
-        assert await reverse(desk) == 0
-        assert desk.stripe.get("subscription", bought)["status"] == "canceled"
-        desk.stripe.behaviour.fault = None
-        await desk.sql("update charge_reversals set next_attempt_at = now()")
-        assert await reverse(desk) == 1
-        assert refunded(desk) == 399
+        session = await billing.begin(ann)
+        await delete_account(billing, ann)
+        bought = billing.stripe.pay(session["id"])["subscription"]
+        await billing.deliver_all()
+        billing.stripe.behaviour.fault = Fault("status", status=503, path="/v1/refunds")
+        assert await reverse(billing) == 0
+        assert billing.stripe.get("subscription", bought)["status"] == "canceled"
+        billing.stripe.behaviour.fault = None
+        await billing.sql("update charge_reversals set next_attempt_at = now()")
+        assert await reverse(billing) == 1
+        assert refunded(billing) == 399
 
-    async def test_what_is_not_ours_is_left_alone(self, desk: BillingApp):
-        (other,) = desk.stripe.stock(1, amount=1234, events=True)
-        await desk.deliver_all()
-        assert await reverse(desk) == 0
-        assert desk.stripe.get("subscription", other)["status"] == "active"
+    async def test_what_is_not_ours_is_left_alone(self, billing: BillingApp):
+        (other,) = billing.stripe.stock(1, amount=1234, events=True)
+        await billing.deliver_all()
+        assert await reverse(billing) == 0
+        assert billing.stripe.get("subscription", other)["status"] == "active"
 
     async def test_too_many_in_a_day_stop_it(
-        self, desk: BillingApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
+        self, billing: BillingApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr(reversals_module, "DAILY_LIMIT", 1)
         for name in ("Bob", "Cat"):
-            who = await desk.person(name)
-            session = await desk.begin(who)
-            await delete_account(desk, who)
-            desk.stripe.pay(session["id"])
-            await desk.deliver_all()
-            await reverse(desk)
-        assert refunded(desk) == 399
+            who = await billing.person(name)
+            session = await billing.begin(who)
+            await delete_account(billing, who)
+            billing.stripe.pay(session["id"])
+            await billing.deliver_all()
+            await reverse(billing)
+        assert refunded(billing) == 399
         assert "too many charges to reverse; is this the right database?" in [
-            line["event"] for line in desk.logs
+            line["event"] for line in billing.logs
         ]
 
     @pytest.mark.parametrize("how", ["deleted", "banned", "being deleted"])
     async def test_a_closed_account_cannot_buy_or_change(
-        self, desk: BillingApp, ann: ApiUser, how: str
+        self, billing: BillingApp, ann: ApiUser, how: str
     ):
         if how == "deleted":
-            await delete_account(desk, ann)
+            await delete_account(billing, ann)
         elif how == "banned":
-            await desk.sql(
+            await billing.sql(
                 "update auth.users set banned_until = now() + interval '1 day' where id = %(id)s",
                 id=ann.id,
             )
         else:
-            await desk.sql(
+            await billing.sql(
                 "insert into account_deletions (user_hash, user_id)"
                 " values (repeat('a', 64), %(id)s)",
                 id=ann.id,
@@ -166,38 +168,38 @@ class TestClosedAccounts:
         ):
             response = await ann.post(f"/subscription/{path}", body)
             assert response.status_code in (401, 403, 404), (path, response.text)
-        assert desk.stripe.objects("checkout.session") == []
+        assert billing.stripe.objects("checkout.session") == []
 
 
 class TestTwoTabs:
     async def test_a_second_checkout_closes_the_first_and_the_same_again_is_the_same(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        first = await desk.begin(ann)
-        assert (await desk.begin(ann))["id"] == first["id"]
-        second = await desk.begin(ann, interval="year")
-        third = await desk.begin(ann)
+        first = await billing.begin(ann)
+        assert (await billing.begin(ann))["id"] == first["id"]
+        second = await billing.begin(ann, interval="year")
+        third = await billing.begin(ann)
         assert len({first["id"], second["id"], third["id"]}) == 3
-        assert [session["status"] for session in desk.stripe.objects("checkout.session")] == [
+        assert [session["status"] for session in billing.stripe.objects("checkout.session")] == [
             "expired",
             "expired",
             "open",
         ]
 
     async def test_a_checkout_after_a_payment_that_no_event_told_is_refused(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        session = await desk.begin(ann)
-        desk.stripe.pay(session["id"])
+        session = await billing.begin(ann)
+        billing.stripe.pay(session["id"])
         response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
         assert (response.status_code, response.json()["error"]) == (
             409,
             "Subscription already active",
         )
-        await desk.deliver_all()
-        assert len(desk.stripe.objects("checkout.session")) == 1
+        await billing.deliver_all()
+        assert len(billing.stripe.objects("checkout.session")) == 1
 
-    async def test_tabs_that_open_at_once_leave_one_page(self, desk: BillingApp, ann: ApiUser):
+    async def test_tabs_that_open_at_once_leave_one_page(self, billing: BillingApp, ann: ApiUser):
         statuses: list[int] = []
 
         async def open_tab(number: int) -> None:
@@ -209,40 +211,40 @@ class TestTwoTabs:
             for number in range(8):
                 nursery.start_soon(open_tab, number)
         assert set(statuses) <= {200, 409}
-        sessions = desk.stripe.objects("checkout.session")
+        sessions = billing.stripe.objects("checkout.session")
         assert [session["status"] for session in sessions].count("open") == 1
 
     async def test_a_second_purchase_of_a_tier_is_ended_and_refunded(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        await desk.buy(ann)
-        customer = desk.stripe.objects("subscription")[0]["customer"]
-        api = desk.stripe._api
+        await billing.buy(ann)
+        customer = billing.stripe.objects("subscription")[0]["customer"]
+        api = billing.stripe._api
         # As an older instance sold it, which left both pages open.
         second = api.billing.subscribe(
             customer,
-            desk.stripe.objects("price")[-1]["id"],
+            billing.stripe.objects("price")[-1]["id"],
             {"user_id": ann.id, "tier_id": "2"},
         )
-        await desk.deliver_all()
-        superseded = desk.container.superseded
+        await billing.deliver_all()
+        superseded = billing.container.superseded
         assert superseded is not None
         await superseded.end_all()
-        await reverse(desk)
+        await reverse(billing)
         await superseded.end_all()
-        await desk.deliver_all()
-        await reverse(desk)
-        statuses = sorted(one["status"] for one in desk.stripe.objects("subscription"))
+        await billing.deliver_all()
+        await reverse(billing)
+        statuses = sorted(one["status"] for one in billing.stripe.objects("subscription"))
         assert statuses == ["active", "canceled"], second.id
-        assert refunded(desk) == 399
-        assert await desk.has(ann) == "regular"
-        assert desk.notes.reported == []
+        assert refunded(billing) == 399
+        assert await billing.has(ann) == "regular"
+        assert billing.notes.reported == []
 
 
 async def test_twenty_changes_at_once_end_in_a_state_and_none_in_a_500(
-    desk: BillingApp, ann: ApiUser
+    billing: BillingApp, ann: ApiUser
 ):
-    bought = await desk.buy(ann)
+    bought = await billing.buy(ann)
     statuses: list[int] = []
 
     async def change(tier: int) -> None:
@@ -254,8 +256,8 @@ async def test_twenty_changes_at_once_end_in_a_state_and_none_in_a_500(
             nursery.start_soon(change, 2 + number % 2)
     assert set(statuses) <= {200, 409}
     assert 200 in statuses
-    await desk.deliver_all()
-    row, told = await desk.row(bought), desk.stripe.get("subscription", bought)
+    await billing.deliver_all()
+    row, told = await billing.row(bought), billing.stripe.get("subscription", bought)
     (item,) = told["items"]["data"]
     assert row.tier_id == {399: 2, 999: 3}[item["price"]["unit_amount"]]
     assert row.cancel_at_period_end == told["cancel_at_period_end"]

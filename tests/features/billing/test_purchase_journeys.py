@@ -13,7 +13,7 @@ from cookcam.sandbox.app_store import Authority, open_apple
 from cookcam.sandbox.google_play import Keys, open_google_play
 from tests.features.conftest import ApiUser
 from tests.identity.project import new_user, open_project
-from tests.support.app_stores import Mall, assert_has, open_mall, show
+from tests.support.app_stores import StoresApp, assert_has, open_stores_app, show
 from tests.support.whole_server import environment, whole_server
 
 CLAIMED = {
@@ -36,13 +36,17 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-async def mall(database_url: str, authority: Authority, keys: Keys) -> AsyncIterator[Mall]:
-    async with open_mall(database_url, authority, keys) as opened:
+async def stores_app(
+    database_url: str, authority: Authority, keys: Keys
+) -> AsyncIterator[StoresApp]:
+    async with open_stores_app(database_url, authority, keys) as opened:
         yield opened
 
 
-async def test_a_subscription_of_the_app_store_from_its_purchase_to_its_refund(mall: Mall):
-    apple, ann = mall.apple, await mall.person()
+async def test_a_subscription_of_the_app_store_from_its_purchase_to_its_refund(
+    stores_app: StoresApp,
+):
+    apple, ann = stores_app.apple, await stores_app.person()
     await assert_has(ann, "free")
     bought = await apple.buy("com.cookcam.pro.monthly", trial=True)
     await assert_has(ann, "free")  # nobody said yet whose it is
@@ -85,8 +89,8 @@ async def test_a_subscription_of_the_app_store_from_its_purchase_to_its_refund(m
     await assert_has(ann, "free")
 
     assert apple.statuses == [200] * len(apple.notifications)
-    assert await mall.rows(ann) == [("ios", "cancelled", 2)]
-    assert (await mall.deeds(ann)) == [
+    assert await stores_app.rows(ann) == [("ios", "cancelled", 2)]
+    assert (await stores_app.deeds(ann)) == [
         "created",
         "renewed",
         "past_due",
@@ -100,11 +104,11 @@ async def test_a_subscription_of_the_app_store_from_its_purchase_to_its_refund(m
         "reactivated",
         "refunded",
     ]
-    assert {event for _, event, _ in mall.notifier.sent} == {"subscription_updated"}
+    assert {event for _, event, _ in stores_app.notifier.sent} == {"subscription_updated"}
 
 
-async def test_a_subscription_of_google_play_from_its_purchase_to_its_refund(mall: Mall):
-    google, ann = mall.google, await mall.person()
+async def test_a_subscription_of_google_play_from_its_purchase_to_its_refund(stores_app: StoresApp):
+    google, ann = stores_app.google, await stores_app.person()
     bought = await google.buy("cookcam_pro_monthly", trial=True)
     await assert_has(ann, "free")
     response = await show(ann, bought)
@@ -140,18 +144,18 @@ async def test_a_subscription_of_google_play_from_its_purchase_to_its_refund(mal
     await assert_has(ann, "free")
 
     assert google.statuses == [204] * len(google.envelopes)
-    assert (await mall.deeds(ann))[-1] == "refunded"
-    assert {row[1] for row in await mall.rows(ann)} <= {"expired", "cancelled"}
+    assert (await stores_app.deeds(ann))[-1] == "refunded"
+    assert {row[1] for row in await stores_app.rows(ann)} <= {"expired", "cancelled"}
 
 
-async def test_who_is_named_in_a_purchase_has_it_without_a_call_of_the_app(mall: Mall):
-    ann, bob = await mall.person(), await mall.person("Bob")
-    bought = await mall.apple.buy("com.cookcam.creator.yearly", account_token=ann.id)
+async def test_who_is_named_in_a_purchase_has_it_without_a_call_of_the_app(stores_app: StoresApp):
+    ann, bob = await stores_app.person(), await stores_app.person("Bob")
+    bought = await stores_app.apple.buy("com.cookcam.creator.yearly", account_token=ann.id)
     await assert_has(ann, "creator")
     assert (await show(bob, bought)).status_code == 409
-    await mall.google.buy("cookcam_pro_monthly", account_token=bob.id)
+    await stores_app.google.buy("cookcam_pro_monthly", account_token=bob.id)
     await assert_has(bob, "regular")
-    assert await mall.history(bob) == [("invalid", "another")]
+    assert await stores_app.history(bob) == [("invalid", "another")]
 
 
 async def test_the_program_as_it_is_assembled_hears_both_stores(

@@ -14,13 +14,13 @@ import pytest
 import trio
 
 from cookcam.features.billing.app_stores.models import hash_of
-from cookcam.features.billing.app_stores.takings import Takings
+from cookcam.features.billing.app_stores.proceeds import StoreProceeds
 from cookcam.features.billing.webhooks.store import EventHeader
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
 from cookcam.sandbox.google_play import server as play
 from tests.features.conftest import ApiUser
-from tests.support.app_stores import WEBHOOKS, Mall, assert_has, open_mall, show
+from tests.support.app_stores import WEBHOOKS, StoresApp, assert_has, open_stores_app, show
 from tests.support.hubs import cut_all_sessions
 
 
@@ -35,18 +35,20 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-async def mall(database_url: str, authority: Authority, keys: Keys) -> AsyncIterator[Mall]:
-    async with open_mall(database_url, authority, keys) as opened:
+async def stores_app(
+    database_url: str, authority: Authority, keys: Keys
+) -> AsyncIterator[StoresApp]:
+    async with open_stores_app(database_url, authority, keys) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(mall: Mall) -> ApiUser:
-    return await mall.person()
+async def ann(stores_app: StoresApp) -> ApiUser:
+    return await stores_app.person()
 
 
-async def log_of(mall: Mall, platform: str) -> list[tuple[str, int, str | None]]:
-    return await mall.sql(
+async def log_of(stores_app: StoresApp, platform: str) -> list[tuple[str, int, str | None]]:
+    return await stores_app.sql(
         "select status, attempts, error_message from iap_webhook_logs"
         " where platform = %(platform)s order by received_at desc limit 1",
         platform=platform,
@@ -54,11 +56,13 @@ async def log_of(mall: Mall, platform: str) -> list[tuple[str, int, str | None]]
 
 
 class TestApple:
-    async def test_defect_what_apple_did_not_sign_is_not_heard(self, mall: Mall, ann: ApiUser):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        apple = mall.apple
+    async def test_defect_what_apple_did_not_sign_is_not_heard(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        apple = stores_app.apple
         elsewhere = await apple.buy("com.cookcam.pro.monthly", bundle_id="com.evil.app")
-        before = await mall.sql("select count(*) from iap_webhook_logs")
+        before = await stores_app.sql("select count(*) from iap_webhook_logs")
         for forged in (
             apple.signed_notification(bought, "REFUND", authority=Authority.make()),
             apple.signed_notification(
@@ -78,142 +82,150 @@ class TestApple:
             "",
         ):
             assert await apple.deliver(forged) == 400
-        response = await mall.http.post(f"{WEBHOOKS}/apple", json={"signedPayload": 5})
+        response = await stores_app.http.post(f"{WEBHOOKS}/apple", json={"signedPayload": 5})
         assert response.status_code == 400
         await assert_has(ann, "regular")
-        assert await mall.sql("select count(*) from iap_webhook_logs") == before
+        assert await stores_app.sql("select count(*) from iap_webhook_logs") == before
 
-    async def test_a_notification_counts_once(self, mall: Mall, ann: ApiUser):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        await mall.apple.renew(bought)
+    async def test_a_notification_counts_once(self, stores_app: StoresApp, ann: ApiUser):
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        await stores_app.apple.renew(bought)
         for _ in range(3):
-            assert await mall.apple.deliver(mall.apple.notifications[0]) == 200
-        assert await mall.deeds(ann) == ["created", "renewed"]
+            assert await stores_app.apple.deliver(stores_app.apple.notifications[0]) == 200
+        assert await stores_app.deeds(ann) == ["created", "renewed"]
 
-    async def test_the_order_of_arrival_does_not_matter(self, mall: Mall, ann: ApiUser):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        endpoint, mall.apple.endpoint = mall.apple.endpoint, None
-        await mall.apple.fail_payment(bought)
-        await mall.apple.renew(bought)
-        await mall.apple.set_renewal(bought, renews=False)
-        await mall.apple.refund(bought)
-        mall.apple.endpoint = endpoint
-        late = mall.apple.notifications[1:] * 2
+    async def test_the_order_of_arrival_does_not_matter(self, stores_app: StoresApp, ann: ApiUser):
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        endpoint, stores_app.apple.endpoint = stores_app.apple.endpoint, None
+        await stores_app.apple.fail_payment(bought)
+        await stores_app.apple.renew(bought)
+        await stores_app.apple.set_renewal(bought, renews=False)
+        await stores_app.apple.refund(bought)
+        stores_app.apple.endpoint = endpoint
+        late = stores_app.apple.notifications[1:] * 2
         random.Random(7).shuffle(late)
         for signed in late:
-            assert await mall.apple.deliver(signed) == 200
+            assert await stores_app.apple.deliver(signed) == 200
         await assert_has(ann, "free")
-        assert await mall.rows(ann) == [("ios", "cancelled", 2)]
+        assert await stores_app.rows(ann) == [("ios", "cancelled", 2)]
 
     async def test_defect_a_failed_renewal_and_a_preference_end_nothing_at_once(
-        self, mall: Mall, ann: ApiUser
+        self, stores_app: StoresApp, ann: ApiUser
     ):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        await mall.apple.set_renewal(bought, renews=False)
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        await stores_app.apple.set_renewal(bought, renews=False)
         await assert_has(ann, "regular", ends=True)
-        await mall.apple.set_renewal(bought, renews=True)
-        await mall.apple.fail_payment(bought, grace=False)
+        await stores_app.apple.set_renewal(bought, renews=True)
+        await stores_app.apple.fail_payment(bought, grace=False)
         await assert_has(ann, "regular")
-        assert await mall.rows(ann) == [("ios", "past_due", 2)]
-        await mall.apple.end_grace(bought)
-        assert await mall.rows(ann) == [("ios", "past_due", 2)]
+        assert await stores_app.rows(ann) == [("ios", "past_due", 2)]
+        await stores_app.apple.end_grace(bought)
+        assert await stores_app.rows(ann) == [("ios", "past_due", 2)]
 
-    async def test_money_back_for_an_older_period_ends_nothing(self, mall: Mall, ann: ApiUser):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        await mall.apple.renew(bought)
-        mall.apple.pass_time()
-        older = bought.transaction_info(mall.apple.now, bought.transactions[0])
-        older["revocationDate"] = int(mall.apple.now.timestamp() * 1000)
-        signed = mall.apple.signed_notification(
-            bought, "REFUND", signedTransactionInfo=mall.apple.authority.sign(older)
+    async def test_money_back_for_an_older_period_ends_nothing(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        await stores_app.apple.renew(bought)
+        stores_app.apple.pass_time()
+        older = bought.transaction_info(stores_app.apple.now, bought.transactions[0])
+        older["revocationDate"] = int(stores_app.apple.now.timestamp() * 1000)
+        signed = stores_app.apple.signed_notification(
+            bought, "REFUND", signedTransactionInfo=stores_app.apple.authority.sign(older)
         )
-        assert await mall.apple.deliver(signed) == 200
+        assert await stores_app.apple.deliver(signed) == 200
         await assert_has(ann, "regular")
 
     @pytest.mark.parametrize("kind", ["CONSUMPTION_REQUEST", "REFUND_DECLINED", "REFUND_REVERSED"])
     async def test_a_word_about_an_older_period_changes_nothing_of_the_one_that_runs(
-        self, mall: Mall, ann: ApiUser, kind: str
+        self, stores_app: StoresApp, ann: ApiUser, kind: str
     ):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        await mall.apple.renew(bought)
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        await stores_app.apple.renew(bought)
         ends = (await assert_has(ann, "regular"))["current_period_end"]
-        mall.apple.pass_time()
-        await mall.apple.notify(bought, kind, periods_ago=1)
-        assert mall.apple.statuses == [200] * 3
+        stores_app.apple.pass_time()
+        await stores_app.apple.notify(bought, kind, periods_ago=1)
+        assert stores_app.apple.statuses == [200] * 3
         assert (await assert_has(ann, "regular"))["current_period_end"] == ends
 
     @pytest.mark.parametrize("kind", ["REFUND", "REVOKE"])
-    async def test_what_is_taken_back_ends_now(self, mall: Mall, ann: ApiUser, kind: str):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        await mall.apple.refund(bought, kind=kind)
+    async def test_what_is_taken_back_ends_now(
+        self, stores_app: StoresApp, ann: ApiUser, kind: str
+    ):
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        await stores_app.apple.refund(bought, kind=kind)
         await assert_has(ann, "free")
 
-    async def test_what_is_not_about_us_is_taken_and_left(self, mall: Mall):
-        test = mall.apple.signed_notification(None, "TEST")
-        assert await mall.apple.deliver(test) == 200
-        await mall.apple.buy("com.cookcam.stickers.monthly", account_token=str(uuid4()))
-        await mall.apple.buy("com.cookcam.pro.monthly")  # of nobody
-        assert mall.apple.statuses == [200, 200, 200]
-        assert await log_of(mall, "ios") == [("ignored", 1, None)]
+    async def test_what_is_not_about_us_is_taken_and_left(self, stores_app: StoresApp):
+        test = stores_app.apple.signed_notification(None, "TEST")
+        assert await stores_app.apple.deliver(test) == 200
+        await stores_app.apple.buy("com.cookcam.stickers.monthly", account_token=str(uuid4()))
+        await stores_app.apple.buy("com.cookcam.pro.monthly")  # of nobody
+        assert stores_app.apple.statuses == [200, 200, 200]
+        assert await log_of(stores_app, "ios") == [("ignored", 1, None)]
 
-    async def test_only_what_is_committed_is_answered_with_200(self, mall: Mall, ann: ApiUser):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        mall.apple.endpoint = None
-        await mall.apple.refund(bought)
-        mall.apple.endpoint = f"{WEBHOOKS}/apple"
-        signed = mall.apple.notifications[-1]
-        await mall.sql("revoke insert on subscription_history from service_role")
+    async def test_only_what_is_committed_is_answered_with_200(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        stores_app.apple.endpoint = None
+        await stores_app.apple.refund(bought)
+        stores_app.apple.endpoint = f"{WEBHOOKS}/apple"
+        signed = stores_app.apple.notifications[-1]
+        await stores_app.sql("revoke insert on subscription_history from service_role")
         try:
-            assert await mall.apple.deliver(signed) != 200
-            ((status, attempts, reason),) = await log_of(mall, "ios")
+            assert await stores_app.apple.deliver(signed) != 200
+            ((status, attempts, reason),) = await log_of(stores_app, "ios")
             assert (status, attempts) == ("failed", 1)
             assert reason
         finally:
-            await mall.sql("grant insert on subscription_history to service_role")
-        await mall.sql(
+            await stores_app.sql("grant insert on subscription_history to service_role")
+        await stores_app.sql(
             "update iap_webhook_logs set next_attempt_at = now() where status = 'failed'"
         )
-        assert await mall.container.store_webhooks.inbox.sweep() >= 1
+        assert await stores_app.container.store_webhooks.inbox.sweep() >= 1
         await assert_has(ann, "free")
-        assert await mall.apple.deliver(signed) == 200
-        assert await log_of(mall, "ios") == [("processed", 2, None)]
+        assert await stores_app.apple.deliver(signed) == 200
+        assert await log_of(stores_app, "ios") == [("processed", 2, None)]
 
-    async def test_what_another_is_working_on_comes_again(self, mall: Mall, ann: ApiUser):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        mall.apple.endpoint = None
-        await mall.apple.refund(bought)
-        mall.apple.endpoint = f"{WEBHOOKS}/apple"
-        signed = mall.apple.notifications[-1]
-        notification = await mall.container.store_webhooks.app_store.notification(signed)
+    async def test_what_another_is_working_on_comes_again(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        stores_app.apple.endpoint = None
+        await stores_app.apple.refund(bought)
+        stores_app.apple.endpoint = f"{WEBHOOKS}/apple"
+        signed = stores_app.apple.notifications[-1]
+        notification = await stores_app.container.store_webhooks.app_store.notification(signed)
         header = EventHeader("ios", notification.id, notification.type)
         payload = orjson.dumps({"signedPayload": signed}).decode()
-        await mall.container.store_webhooks.inbox.store.claim(header, payload)
-        assert await mall.apple.deliver(signed) == 503
+        await stores_app.container.store_webhooks.inbox.store.claim(header, payload)
+        assert await stores_app.apple.deliver(signed) == 503
         # Whoever claimed it died: five minutes later the sweeper has it.
-        await mall.sql(
+        await stores_app.sql(
             "update iap_webhook_logs set claimed_at = now() - interval '6 minutes'"
             " where notification_id = %(id)s",
             id=notification.id,
         )
-        await mall.container.store_webhooks.inbox.sweep()
+        await stores_app.container.store_webhooks.inbox.sweep()
         await assert_has(ann, "free")
 
     @pytest.mark.parametrize("error", [None, RuntimeError("broken")])
     async def test_an_event_whose_claim_was_lost_is_not_marked_by_the_former_holder(
         self,
-        mall: Mall,
+        stores_app: StoresApp,
         ann: ApiUser,
         monkeypatch: pytest.MonkeyPatch,
         error: Exception | None,
     ):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        mall.apple.endpoint = None
-        await mall.apple.refund(bought)
-        mall.apple.endpoint = f"{WEBHOOKS}/apple"
-        read_proceeds = Takings.of_apple
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        stores_app.apple.endpoint = None
+        await stores_app.apple.refund(bought)
+        stores_app.apple.endpoint = f"{WEBHOOKS}/apple"
+        read_proceeds = StoreProceeds.of_apple
 
         async def claim_is_lost(*args: Any, **options: Any) -> Any:
-            await mall.sql(
+            await stores_app.sql(
                 "update iap_webhook_logs set attempts = 2, claimed_at = now()"
                 " where status = 'processing'"
             )
@@ -221,19 +233,21 @@ class TestApple:
                 raise error
             return await read_proceeds(*args, **options)
 
-        monkeypatch.setattr(Takings, "of_apple", claim_is_lost)
-        assert await mall.apple.deliver(mall.apple.notifications[-1]) >= 500
-        assert await log_of(mall, "ios") == [("processing", 2, None)]
+        monkeypatch.setattr(StoreProceeds, "of_apple", claim_is_lost)
+        assert await stores_app.apple.deliver(stores_app.apple.notifications[-1]) >= 500
+        assert await log_of(stores_app, "ios") == [("processing", 2, None)]
         await assert_has(ann, "regular")
 
-    async def test_a_restart_of_the_database_loses_nothing(self, mall: Mall, ann: ApiUser):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-        cut_all_sessions(mall.database_url)
-        mall.apple.endpoint = None
-        await mall.apple.expire(bought)
-        mall.apple.endpoint = f"{WEBHOOKS}/apple"
+    async def test_a_restart_of_the_database_loses_nothing(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        cut_all_sessions(stores_app.database_url)
+        stores_app.apple.endpoint = None
+        await stores_app.apple.expire(bought)
+        stores_app.apple.endpoint = f"{WEBHOOKS}/apple"
         with trio.fail_after(20):
-            while await mall.apple.deliver(mall.apple.notifications[-1]) != 200:
+            while await stores_app.apple.deliver(stores_app.apple.notifications[-1]) != 200:
                 await trio.sleep(0.05)
         await assert_has(ann, "free")
 
@@ -256,11 +270,13 @@ MESSAGES: list[tuple[int, Any, Any]] = [
 
 
 class TestGoogle:
-    async def test_who_is_not_pub_sub_says_nothing(self, mall: Mall, ann: ApiUser, keys: Keys):
-        bought = await mall.google.buy("cookcam_pro_monthly", account_token=ann.id)
+    async def test_who_is_not_pub_sub_says_nothing(
+        self, stores_app: StoresApp, ann: ApiUser, keys: Keys
+    ):
+        bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)
         bought.state = "EXPIRED"
         told = {"notificationType": play.EXPIRED, "purchaseToken": bought.token}
-        envelope = mall.google.envelope({"subscriptionNotification": told})
+        envelope = stores_app.google.envelope({"subscriptionNotification": told})
         other = Keys(keys.account, keys.account)
         for token in (
             keys.push_token(aud="another-service"),
@@ -272,43 +288,43 @@ class TestGoogle:
             "not.a.token",
             "x",
         ):
-            assert await mall.google.deliver(envelope, token) == 401
-        response = await mall.http.post(f"{WEBHOOKS}/google", json=envelope)
+            assert await stores_app.google.deliver(envelope, token) == 401
+        response = await stores_app.http.post(f"{WEBHOOKS}/google", json=envelope)
         assert response.status_code == 401
         await assert_has(ann, "regular")
-        assert await mall.google.deliver(envelope) == 204
+        assert await stores_app.google.deliver(envelope) == 204
         await assert_has(ann, "free")
 
-    async def test_without_google_s_keys_it_is_later_and_not_no(self, mall: Mall):
-        mall.google.behaviour.failures = 5
+    async def test_without_google_s_keys_it_is_later_and_not_no(self, stores_app: StoresApp):
+        stores_app.google.behaviour.failures = 5
         told = {"testNotification": {"version": "1.0"}}
-        assert await mall.google.deliver(mall.google.envelope(told)) == 503
+        assert await stores_app.google.deliver(stores_app.google.envelope(told)) == 503
 
-    async def test_google_is_asked_whatever_the_message_says(self, mall: Mall):
+    async def test_google_is_asked_whatever_the_message_says(self, stores_app: StoresApp):
         for kind, state, has in MESSAGES:
-            ann = await mall.person()
-            bought = await mall.google.buy("cookcam_pro_monthly", account_token=ann.id)
+            ann = await stores_app.person()
+            bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)
             # A message alone changes nothing.
-            await mall.google.notify(bought, kind)
+            await stores_app.google.notify(bought, kind)
             await assert_has(ann, "regular")
             bought.state = state
-            await mall.google.notify(bought, kind)
+            await stores_app.google.notify(bought, kind)
             await assert_has(ann, has)
 
-    async def test_a_voided_purchase_is_over(self, mall: Mall, ann: ApiUser):
-        bought = await mall.google.buy("cookcam_pro_monthly", account_token=ann.id)
-        await mall.google.void(bought)
+    async def test_a_voided_purchase_is_over(self, stores_app: StoresApp, ann: ApiUser):
+        bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)
+        await stores_app.google.void(bought)
         await assert_has(ann, "free")
-        assert (await mall.deeds(ann))[-1] == "refunded"
+        assert (await stores_app.deeds(ann))[-1] == "refunded"
 
-    async def test_what_google_has_forgotten_is_over(self, mall: Mall, ann: ApiUser):
-        bought = await mall.google.buy("cookcam_pro_monthly", account_token=ann.id)
+    async def test_what_google_has_forgotten_is_over(self, stores_app: StoresApp, ann: ApiUser):
+        bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)
         bought.gone = True
-        await mall.google.notify(bought, play.EXPIRED)
+        await stores_app.google.notify(bought, play.EXPIRED)
         await assert_has(ann, "free")
 
-    async def test_what_is_not_about_us_is_taken_and_left(self, mall: Mall):
-        google = mall.google
+    async def test_what_is_not_about_us_is_taken_and_left(self, stores_app: StoresApp):
+        google = stores_app.google
         bought = await google.buy("cookcam_pro_monthly")
         told = {"notificationType": play.PURCHASED, "purchaseToken": bought.token}
         other = google.envelope({"subscriptionNotification": told}, package="com.evil.app")
@@ -324,25 +340,29 @@ class TestGoogle:
         for envelope in ({}, {"message": {}}, {"message": "x"}):
             assert await google.deliver(envelope) == 400
 
-    async def test_an_outage_is_told_to_pub_sub_and_worked_off(self, mall: Mall, ann: ApiUser):
-        bought = await mall.google.buy("cookcam_pro_monthly", account_token=ann.id)
-        mall.google.behaviour.failures = 3
-        await mall.google.expire(bought)
-        assert mall.google.statuses[-1] == 503
+    async def test_an_outage_is_told_to_pub_sub_and_worked_off(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)
+        stores_app.google.behaviour.failures = 3
+        await stores_app.google.expire(bought)
+        assert stores_app.google.statuses[-1] == 503
         await assert_has(ann, "regular")
-        assert await log_of(mall, "android") == [("failed", 1, "SERVICE_UNAVAILABLE")]
-        assert await mall.google.deliver(mall.google.envelopes[-1]) == 204
+        assert await log_of(stores_app, "android") == [("failed", 1, "SERVICE_UNAVAILABLE")]
+        assert await stores_app.google.deliver(stores_app.google.envelopes[-1]) == 204
         await assert_has(ann, "free")
-        assert await mall.google.deliver(mall.google.envelopes[-1]) == 204
-        assert await log_of(mall, "android") == [("processed", 2, None)]
+        assert await stores_app.google.deliver(stores_app.google.envelopes[-1]) == 204
+        assert await log_of(stores_app, "android") == [("processed", 2, None)]
 
-    async def test_a_renewal_is_not_hidden_by_the_first_validation(self, mall: Mall, ann: ApiUser):
-        bought = await mall.google.buy("cookcam_pro_monthly")
+    async def test_a_renewal_is_not_hidden_by_the_first_validation(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        bought = await stores_app.google.buy("cookcam_pro_monthly")
         assert (await show(ann, bought)).status_code == 200
         before = (await assert_has(ann, "regular"))["current_period_end"]
-        await mall.google.renew(bought)
+        await stores_app.google.renew(bought)
         assert (await assert_has(ann, "regular"))["current_period_end"] > before
-        (row,) = await mall.sql(
+        (row,) = await stores_app.sql(
             "select user_id from iap_receipt_bindings where store_key = %(key)s",
             key=hash_of(bought.token),
         )
@@ -351,5 +371,7 @@ class TestGoogle:
     async def test_without_settings_nobody_is_believed(
         self, database_url: str, authority: Authority, keys: Keys
     ):
-        async with open_mall(database_url, authority, keys, GOOGLE_PUSH_AUDIENCE=None) as mall:
-            assert await mall.google.deliver(mall.google.envelope({})) == 503
+        async with open_stores_app(
+            database_url, authority, keys, GOOGLE_PUSH_AUDIENCE=None
+        ) as stores_app:
+            assert await stores_app.google.deliver(stores_app.google.envelope({})) == 503

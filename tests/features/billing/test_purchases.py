@@ -13,11 +13,11 @@ import trio
 
 from cookcam.config.readers import Secret
 from cookcam.features.billing.app_stores.models import hash_of
-from cookcam.features.billing.app_stores.vault import Vault
+from cookcam.features.billing.app_stores.service import ReceiptCipher
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
 from tests.features.conftest import ApiUser
-from tests.support.app_stores import RECEIPT_KEY, Mall, assert_has, open_mall, show
+from tests.support.app_stores import RECEIPT_KEY, StoresApp, assert_has, open_stores_app, show
 
 DAY = timedelta(days=1)
 
@@ -33,14 +33,16 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-async def mall(database_url: str, authority: Authority, keys: Keys) -> AsyncIterator[Mall]:
-    async with open_mall(database_url, authority, keys) as opened:
+async def stores_app(
+    database_url: str, authority: Authority, keys: Keys
+) -> AsyncIterator[StoresApp]:
+    async with open_stores_app(database_url, authority, keys) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(mall: Mall) -> ApiUser:
-    return await mall.person()
+async def ann(stores_app: StoresApp) -> ApiUser:
+    return await stores_app.person()
 
 
 def rejected(answer: Any, error: str) -> bool:
@@ -77,7 +79,7 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
 
 class TestRequests:
     async def test_defect_what_is_missing_is_said_and_the_server_goes_on(
-        self, mall: Mall, ann: ApiUser
+        self, stores_app: StoresApp, ann: ApiUser
     ):
         for path in ("/iap/validate-receipt", "/subscription/validate-purchase"):
             for body, code in MALFORMED:
@@ -87,34 +89,34 @@ class TestRequests:
                 assert told["success"] is False
         assert (await ann.get("/subscription/status")).status_code == 200
 
-    async def test_nobody_buys_without_signing_in(self, mall: Mall):
+    async def test_nobody_buys_without_signing_in(self, stores_app: StoresApp):
         for path in ("/iap/validate-receipt", "/subscription/validate-purchase"):
-            answer = await mall.http.post(f"/api/v1{path}", json={})
+            answer = await stores_app.http.post(f"/api/v1{path}", json={})
             assert (answer.status_code, answer.json()["success"]) == (401, False)
             assert answer.json()["error"]
 
-    async def test_the_older_routes_take_what_they_took(self, mall: Mall, ann: ApiUser):
-        mall.silence()
+    async def test_the_older_routes_take_what_they_took(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
         for path, error in (
             ("/subscription/verify-ios", "Receipt data required"),
             ("/subscription/verify-android", "Purchase token required"),
         ):
             answer = await ann.post(path, {})
             assert (answer.status_code, answer.json()["error"]) == (400, error)
-        ours = await mall.apple.buy("com.cookcam.monthly")
+        ours = await stores_app.apple.buy("com.cookcam.monthly")
         answer = await ann.post("/subscription/verify-ios", {"receipt": ours.receipt})
         body = answer.json()
         assert (answer.status_code, body["message"]) == (200, "iOS subscription created")
         assert body["subscription"]["provider_subscription_id"] == ours.id
         assert body["subscription"]["tier_id"] == 2
-        bob = await mall.person("Bob")
-        theirs = await mall.google.buy("cookcam_creator_monthly")
+        bob = await stores_app.person("Bob")
+        theirs = await stores_app.google.buy("cookcam_creator_monthly")
         answer = await bob.post("/subscription/verify-android", {"purchaseToken": theirs.token})
         assert answer.json()["message"] == "Android subscription created"
         assert answer.json()["subscription"]["tier_id"] == 3
         assert theirs.acknowledged
 
-    async def test_defect_any_text_was_a_subscription(self, mall: Mall, ann: ApiUser):
+    async def test_defect_any_text_was_a_subscription(self, stores_app: StoresApp, ann: ApiUser):
         for path, body in (
             ("/subscription/verify-ios", {"receipt": "anything"}),
             ("/subscription/verify-android", {"purchaseToken": "anything"}),
@@ -126,134 +128,148 @@ class TestRequests:
 
 class TestWhatCountsIsTheStore:
     async def test_defect_the_product_is_the_receipts_and_not_the_clients(
-        self, mall: Mall, ann: ApiUser
+        self, stores_app: StoresApp, ann: ApiUser
     ):
-        mall.silence()
-        regular = await mall.apple.buy("com.cookcam.pro.monthly")
+        stores_app.silence()
+        regular = await stores_app.apple.buy("com.cookcam.pro.monthly")
         answer = await show(ann, regular, productId="com.cookcam.creator.monthly")
         assert rejected(answer, "Product mismatch")
-        token = await mall.google.buy("cookcam_pro_monthly")
+        token = await stores_app.google.buy("cookcam_pro_monthly")
         answer = await show(ann, token, productId="cookcam_creator_monthly")
         assert rejected(answer, "Product mismatch")
         await assert_has(ann, "free")
         assert not token.acknowledged
 
-    async def test_defect_products_are_known_exactly(self, mall: Mall, ann: ApiUser):
+    async def test_defect_products_are_known_exactly(self, stores_app: StoresApp, ann: ApiUser):
         for product in ("com.cookcam.creator.lifetime", "creator", "cookcam_creator_monthly"):
             body = {"platform": "ios", "productId": product, "receipt": "x"}
             assert rejected(await ann.post("/iap/validate-receipt", body), "Unknown product")
-        assert mall.apple.behaviour.requests == []
+        assert stores_app.apple.behaviour.requests == []
 
-    async def test_defect_a_receipt_of_another_app_is_refused(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        other = await mall.apple.buy("com.cookcam.pro.monthly", bundle_id="com.evil.app")
+    async def test_defect_a_receipt_of_another_app_is_refused(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        other = await stores_app.apple.buy("com.cookcam.pro.monthly", bundle_id="com.evil.app")
         assert rejected(await show(ann, other), "The receipt belongs to another app")
-        signed = mall.apple.signed_transaction(other)
+        signed = stores_app.apple.signed_transaction(other)
         answer = await show(ann, other, receipt=signed)
         assert rejected(answer, "The signature could not be verified")
         await assert_has(ann, "free")
 
-    async def test_defect_an_expired_purchase_gives_nothing(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        mall.apple.advance(days=-40)
-        mall.google.advance(days=-40)
-        receipt = await mall.apple.buy("com.cookcam.pro.monthly")
-        token = await mall.google.buy("cookcam_pro_monthly")
+    async def test_defect_an_expired_purchase_gives_nothing(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        stores_app.apple.advance(days=-40)
+        stores_app.google.advance(days=-40)
+        receipt = await stores_app.apple.buy("com.cookcam.pro.monthly")
+        token = await stores_app.google.buy("cookcam_pro_monthly")
         assert rejected(await show(ann, receipt), "Subscription expired")
         assert rejected(await show(ann, token), "Subscription expired")
         await assert_has(ann, "free")
-        assert await mall.rows(ann) == []
+        assert await stores_app.rows(ann) == []
 
-    async def test_defect_the_newest_entry_counts_wherever_it_is(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        mall.apple.advance(days=-40)
-        bought = await mall.apple.buy("com.cookcam.pro.monthly")
-        await mall.apple.renew(bought)
+    async def test_defect_the_newest_entry_counts_wherever_it_is(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        stores_app.apple.advance(days=-40)
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
+        await stores_app.apple.renew(bought)
         bought.transactions.reverse()
         assert (await show(ann, bought)).status_code == 200
-        bob = await mall.person("Bob")
+        bob = await stores_app.person("Bob")
         answer = await show(bob, bought)
         assert answer.status_code == 409
 
-    async def test_defect_a_refunded_purchase_gives_nothing(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.apple.buy("com.cookcam.pro.monthly")
-        await mall.apple.refund(bought)
+    async def test_defect_a_refunded_purchase_gives_nothing(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
+        await stores_app.apple.refund(bought)
         assert rejected(await show(ann, bought), "Subscription expired")
-        token = await mall.google.buy("cookcam_pro_monthly")
-        await mall.google.revoke(token)
+        token = await stores_app.google.buy("cookcam_pro_monthly")
+        await stores_app.google.revoke(token)
         assert rejected(await show(ann, token), "Subscription expired")
 
-    async def test_an_upgraded_receipt_is_of_the_newer_product(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.apple.buy("com.cookcam.pro.yearly")
-        await mall.apple.upgrade(bought, "com.cookcam.creator.monthly")
+    async def test_an_upgraded_receipt_is_of_the_newer_product(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        bought = await stores_app.apple.buy("com.cookcam.pro.yearly")
+        await stores_app.apple.upgrade(bought, "com.cookcam.creator.monthly")
         assert (await show(ann, bought)).status_code == 200
         await assert_has(ann, "creator")
 
-    async def test_defect_a_free_trial_is_a_subscription(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        trial = await mall.google.buy("cookcam_creator_monthly", trial=True)
+    async def test_defect_a_free_trial_is_a_subscription(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        trial = await stores_app.google.buy("cookcam_creator_monthly", trial=True)
         assert (await show(ann, trial)).status_code == 200
         assert (await assert_has(ann, "creator"))["status"] == "trial"
-        (audit,) = await mall.sql(
+        (audit,) = await stores_app.sql(
             "select validation_response from iap_validation_history where receipt_hash = %(hash)s",
             hash=hash_of(trial.token),
         )
         assert audit[0]["paymentState"] == 2
 
-    async def test_what_is_still_to_be_paid_waits_for_the_store(self, mall: Mall, ann: ApiUser):
-        pending = await mall.google.buy("cookcam_pro_monthly", pending=True)
+    async def test_what_is_still_to_be_paid_waits_for_the_store(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        pending = await stores_app.google.buy("cookcam_pro_monthly", pending=True)
         answer = await show(ann, pending)
         body = answer.json()
         assert (answer.status_code, body["error"]) == (400, "Purchase is pending")
         assert body["shouldRetry"] is True
         await assert_has(ann, "free")
-        await mall.google.pay(pending)
+        await stores_app.google.pay(pending)
         await assert_has(ann, "regular")
         assert pending.acknowledged
-        bob = await mall.person("Bob")
-        given_up = await mall.google.buy("cookcam_pro_monthly", pending=True)
+        bob = await stores_app.person("Bob")
+        given_up = await stores_app.google.buy("cookcam_pro_monthly", pending=True)
         await show(bob, given_up)
-        await mall.google.drop(given_up)
+        await stores_app.google.drop(given_up)
         await assert_has(bob, "free")
 
 
 class TestSandbox:
-    async def test_defect_a_test_purchase_is_no_purchase(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        receipt = await mall.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
-        token = await mall.google.buy("cookcam_pro_monthly", test=True)
+    async def test_defect_a_test_purchase_is_no_purchase(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        receipt = await stores_app.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
+        token = await stores_app.google.buy("cookcam_pro_monthly", test=True)
         for bought in (receipt, token):
             assert rejected(await show(ann, bought), "Sandbox purchases are not accepted")
         await assert_has(ann, "free")
-        found = await mall.sql(
+        found = await stores_app.sql(
             "select distinct environment from iap_validation_history where user_id = %(id)s",
             id=ann.id,
         )
         assert found == [("sandbox",)]
 
     async def test_it_is_where_it_may_be(self, database_url: str, authority: Authority, keys: Keys):
-        async with open_mall(database_url, authority, keys, IAP_ALLOW_SANDBOX="true") as mall:
-            mall.silence()
-            ann = await mall.person()
-            receipt = await mall.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
+        async with open_stores_app(
+            database_url, authority, keys, IAP_ALLOW_SANDBOX="true"
+        ) as stores_app:
+            stores_app.silence()
+            ann = await stores_app.person()
+            receipt = await stores_app.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
             told = (await show(ann, receipt)).json()
             assert told["subscription"]["environment"] == "sandbox"
-            signed = mall.apple.signed_transaction(receipt)
+            signed = stores_app.apple.signed_transaction(receipt)
             assert (await show(ann, receipt, receipt=signed)).status_code == 200
-            mall.apple.endpoint = "http://cookcam.test/api/subscription/webhook/apple"
-            await mall.apple.expire(receipt)
+            stores_app.apple.endpoint = "http://cookcam.test/api/subscription/webhook/apple"
+            await stores_app.apple.expire(receipt)
             await assert_has(ann, "free")
 
 
 class TestWhoseItIs:
-    async def test_defect_a_purchase_is_its_first_users(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bob = await mall.person("Bob")
+    async def test_defect_a_purchase_is_its_first_users(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        bob = await stores_app.person("Bob")
         for bought in (
-            await mall.apple.buy("com.cookcam.pro.monthly"),
-            await mall.google.buy("cookcam_pro_monthly"),
+            await stores_app.apple.buy("com.cookcam.pro.monthly"),
+            await stores_app.google.buy("cookcam_pro_monthly"),
         ):
             assert (await show(ann, bought)).status_code == 200
             answer = await show(bob, bought)
@@ -266,21 +282,23 @@ class TestWhoseItIs:
         await assert_has(bob, "free")
         await assert_has(ann, "regular")
 
-    async def test_it_outlives_the_account(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.google.buy("cookcam_pro_monthly")
+    async def test_it_outlives_the_account(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        bought = await stores_app.google.buy("cookcam_pro_monthly")
         await show(ann, bought)
-        await mall.sql("delete from auth.users where id = %(id)s", id=ann.id)
-        bob = await mall.person("Bob")
+        await stores_app.sql("delete from auth.users where id = %(id)s", id=ann.id)
+        bob = await stores_app.person("Bob")
         assert (await show(bob, bought)).status_code == 409
-        mall.google.endpoint = "http://cookcam.test/api/v1/subscription/webhook/google"
-        await mall.google.renew(bought)
-        assert mall.google.statuses == [204]
+        stores_app.google.endpoint = "http://cookcam.test/api/v1/subscription/webhook/google"
+        await stores_app.google.renew(bought)
+        assert stores_app.google.statuses == [204]
 
-    async def test_two_who_show_it_at_once_are_not_two_who_have_it(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bob = await mall.person("Bob")
-        bought = await mall.apple.buy("com.cookcam.creator.monthly")
+    async def test_two_who_show_it_at_once_are_not_two_who_have_it(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        bob = await stores_app.person("Bob")
+        bought = await stores_app.apple.buy("com.cookcam.creator.monthly")
         responses: list[int] = []
 
         async def try_it(who: ApiUser) -> None:
@@ -290,26 +308,26 @@ class TestWhoseItIs:
             for who in (ann, bob, ann, bob):
                 nursery.start_soon(try_it, who)
         assert sorted(responses) == [200, 200, 409, 409]
-        rows = await mall.rows(ann) + await mall.rows(bob)
+        rows = await stores_app.rows(ann) + await stores_app.rows(bob)
         assert rows == [("ios", "active", 3)]
 
     async def test_what_the_app_named_when_it_bought_is_not_anothers(
-        self, mall: Mall, ann: ApiUser
+        self, stores_app: StoresApp, ann: ApiUser
     ):
-        mall.silence()
-        bob = await mall.person("Bob")
-        bought = await mall.google.buy("cookcam_pro_monthly", account_token=bob.id)
+        stores_app.silence()
+        bob = await stores_app.person("Bob")
+        bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=bob.id)
         assert (await show(ann, bought)).status_code == 409
-        stranger = await mall.google.buy("cookcam_pro_monthly", account_token=str(uuid4()))
+        stranger = await stores_app.google.buy("cookcam_pro_monthly", account_token=str(uuid4()))
         assert (await show(ann, stranger)).status_code == 200
 
     async def test_a_row_from_before_there_were_bindings_is_its_users(
-        self, mall: Mall, ann: ApiUser
+        self, stores_app: StoresApp, ann: ApiUser
     ):
-        mall.silence()
-        bob = await mall.person("Bob")
-        bought = await mall.apple.buy("com.cookcam.pro.monthly")
-        await mall.sql(
+        stores_app.silence()
+        bob = await stores_app.person("Bob")
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
+        await stores_app.sql(
             "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
             " current_period_end, provider, provider_subscription_id, as_of)"
             " values (%(id)s, 2, 'active', now() - interval '9 days', now() + interval '9 days',"
@@ -318,31 +336,33 @@ class TestWhoseItIs:
             ref=bought.id,
         )
         assert (await show(ann, bought)).status_code == 409
-        mall.apple.endpoint = "http://cookcam.test/api/v1/subscription/webhook/apple"
-        await mall.apple.refund(bought)
+        stores_app.apple.endpoint = "http://cookcam.test/api/v1/subscription/webhook/apple"
+        await stores_app.apple.refund(bought)
         await assert_has(bob, "free")
 
 
 class TestHistory:
     async def test_defect_a_replay_adds_nothing_and_ends_with_the_period(
-        self, mall: Mall, ann: ApiUser
+        self, stores_app: StoresApp, ann: ApiUser
     ):
-        mall.silence()
-        bought = await mall.apple.buy("com.cookcam.pro.monthly")
+        stores_app.silence()
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
         first = await show(ann, bought)
         ends = (await assert_has(ann, "regular"))["current_period_end"]
-        asked = len(mall.apple.behaviour.requests)
+        asked = len(stores_app.apple.behaviour.requests)
         for _ in range(3):
             assert (await show(ann, bought)).json() == first.json()
-        assert len(mall.apple.behaviour.requests) == asked  # younger than ten minutes
+        assert len(stores_app.apple.behaviour.requests) == asked  # younger than ten minutes
         assert (await assert_has(ann, "regular"))["current_period_end"] == ends
 
-    async def test_defect_an_old_answer_is_asked_for_again(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.google.buy("cookcam_pro_monthly")
+    async def test_defect_an_old_answer_is_asked_for_again(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        bought = await stores_app.google.buy("cookcam_pro_monthly")
         await show(ann, bought)
-        await mall.google.revoke(bought)
-        await mall.sql(
+        await stores_app.google.revoke(bought)
+        await stores_app.sql(
             "update iap_validation_history set validated_at = now() - interval '11 minutes'"
             " where user_id = %(id)s",
             id=ann.id,
@@ -350,13 +370,15 @@ class TestHistory:
         assert rejected(await show(ann, bought), "Subscription expired")
         await assert_has(ann, "free")
 
-    async def test_a_refund_ends_the_answer_that_is_kept(self, mall: Mall, ann: ApiUser):
-        bought = await mall.apple.buy("com.cookcam.pro.monthly")
+    async def test_a_refund_ends_the_answer_that_is_kept(self, stores_app: StoresApp, ann: ApiUser):
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
         await show(ann, bought)
-        await mall.apple.refund(bought)
+        await stores_app.apple.refund(bought)
         assert rejected(await show(ann, bought), "Subscription expired")
 
-    async def test_what_is_refused_for_good_is_not_asked_again(self, mall: Mall, ann: ApiUser):
+    async def test_what_is_refused_for_good_is_not_asked_again(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
         product = {"ios": "com.cookcam.pro.monthly", "android": "cookcam_pro_monthly"}
         proof = uuid4().hex
         for platform, field, word in (
@@ -367,51 +389,59 @@ class TestHistory:
             assert (await ann.post("/iap/validate-receipt", body)).status_code == 400
             answer = await ann.post("/iap/validate-receipt", body)
             assert rejected(answer, f"{word} already validated as invalid")
-        assert len(mall.apple.behaviour.requests) == 1
+        assert len(stores_app.apple.behaviour.requests) == 1
 
-    async def test_defect_receipts_are_kept_encrypted(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.apple.buy("com.cookcam.pro.monthly")
+    async def test_defect_receipts_are_kept_encrypted(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
         await show(ann, bought)
-        (row,) = await mall.sql(
+        (row,) = await stores_app.sql(
             "select receipt_hash, receipt_ciphertext, original_transaction_id, validation_response,"
             " validation_duration_ms from iap_validation_history where user_id = %(id)s",
             id=ann.id,
         )
-        digest, sealed, transaction, response, took = row
+        digest, ciphertext, transaction, response, took = row
         assert (digest, transaction) == (hash_of(bought.receipt), bought.id)
-        assert bought.receipt.encode() not in bytes(sealed)
+        assert bought.receipt.encode() not in bytes(ciphertext)
         assert bought.receipt not in str(response)
         assert took >= 0
-        vault = Vault(Secret(RECEIPT_KEY))
-        assert vault.open(bytes(sealed), digest) == bought.receipt
-        for other in (Vault(Secret("x" * 32)), Vault(None)):
-            with pytest.raises(ValueError, match="not sealed"):
-                other.open(bytes(sealed), digest)
-        with pytest.raises(ValueError, match="not sealed"):
-            vault.open(bytes(sealed), "0" * 64)
+        receipt_cipher = ReceiptCipher(Secret(RECEIPT_KEY))
+        assert receipt_cipher.decrypt(bytes(ciphertext), digest) == bought.receipt
+        for other in (ReceiptCipher(Secret("x" * 32)), ReceiptCipher(None)):
+            with pytest.raises(ValueError, match="not encrypted"):
+                other.decrypt(bytes(ciphertext), digest)
+        with pytest.raises(ValueError, match="not encrypted"):
+            receipt_cipher.decrypt(bytes(ciphertext), "0" * 64)
 
-    async def test_it_is_counted(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        await show(ann, await mall.apple.buy("com.cookcam.pro.monthly"))
-        assert b'iap_validations_total{outcome="valid",platform="ios"} 1.0' in mall.metrics.render()
+    async def test_it_is_counted(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        await show(ann, await stores_app.apple.buy("com.cookcam.pro.monthly"))
+        assert (
+            b'iap_validations_total{outcome="valid",platform="ios"} 1.0'
+            in stores_app.metrics.render()
+        )
 
 
 class TestStripe:
-    async def test_defect_a_subscription_by_card_is_not_overwritten(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        await mall.sql(
+    async def test_defect_a_subscription_by_card_is_not_overwritten(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        await stores_app.sql(
             "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
             " current_period_end, provider, provider_subscription_id)"
             " values (%(id)s, 2, 'active', now(), now() + interval '9 days', 'stripe', %(ref)s)",
             id=ann.id,
             ref=f"sub_{uuid4().hex}",
         )
-        await show(ann, await mall.google.buy("cookcam_creator_monthly"))
+        await show(ann, await stores_app.google.buy("cookcam_creator_monthly"))
         await assert_has(ann, "creator")
-        assert sorted(await mall.rows(ann)) == [("android", "active", 3), ("stripe", "active", 2)]
-        assert mall.rung == ["superseded"]
-        assert "created" in await mall.deeds(ann)
+        assert sorted(await stores_app.rows(ann)) == [
+            ("android", "active", 3),
+            ("stripe", "active", 2),
+        ]
+        assert stores_app.rung == ["superseded"]
+        assert "created" in await stores_app.deeds(ann)
 
 
 APPLE_STATUSES: list[tuple[dict[str, Any], int, str, int]] = [
@@ -434,9 +464,11 @@ APPLE_STATUSES: list[tuple[dict[str, Any], int, str, int]] = [
 
 
 class TestApple:
-    async def test_every_status_of_a_receipt_is_what_it_has_to_be(self, mall: Mall, ann: ApiUser):
+    async def test_every_status_of_a_receipt_is_what_it_has_to_be(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
         for told, status, error, requests in APPLE_STATUSES:
-            behaviour = mall.apple.behaviour
+            behaviour = stores_app.apple.behaviour
             behaviour.requests.clear()
             behaviour.receipt_statuses[:] = [told] * 3
             body = {
@@ -451,25 +483,29 @@ class TestApple:
 
     @pytest.mark.parametrize("first", [21007, 21008])
     async def test_defect_each_environment_sends_to_the_other_and_not_for_ever(
-        self, mall: Mall, ann: ApiUser, first: int
+        self, stores_app: StoresApp, ann: ApiUser, first: int
     ):
-        mall.silence()
-        behaviour = mall.apple.behaviour
+        stores_app.silence()
+        behaviour = stores_app.apple.behaviour
         behaviour.receipt_statuses[:] = [{"status": first}, {"status": 21005}]
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", where="Sandbox")
         assert rejected(await show(ann, bought), "Sandbox purchases are not accepted")
         assert behaviour.requests == ["POST /verifyReceipt", *["POST /sandbox/verifyReceipt"] * 2]
         behaviour.receipt_statuses[:] = [{"status": 21007}, {"status": 21008}]
         assert deferred(await show(ann, bought, receipt=uuid4().hex))
 
-    async def test_a_signed_transaction_is_taken_as_a_receipt_is(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.apple.buy("com.cookcam.creator.monthly")
-        old = mall.apple.signed_transaction(bought)
+    async def test_a_signed_transaction_is_taken_as_a_receipt_is(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        bought = await stores_app.apple.buy("com.cookcam.creator.monthly")
+        old = stores_app.apple.signed_transaction(bought)
         assert (await show(ann, bought, receipt=old)).status_code == 200
         await assert_has(ann, "creator")
-        await mall.apple.refund(bought)
-        await mall.sql("update iap_validation_history set validated_at = now() - interval '1 day'")
+        await stores_app.apple.refund(bought)
+        await stores_app.sql(
+            "update iap_validation_history set validated_at = now() - interval '1 day'"
+        )
         answer = await show(ann, bought, receipt=old)  # signed before; the App Store knows better
         assert rejected(answer, "Subscription expired")
         await assert_has(ann, "free")
@@ -480,24 +516,24 @@ class TestApple:
         none: dict[str, Any] = dict.fromkeys(
             ["APPLE_API_PRIVATE_KEY", "APPLE_API_KEY_ID", "APPLE_API_ISSUER_ID"]
         )
-        async with open_mall(database_url, authority, keys, **none) as mall:
-            ann = await mall.person()
-            bought = await mall.apple.buy("com.cookcam.pro.monthly")
-            signed = mall.apple.signed_transaction(bought)
+        async with open_stores_app(database_url, authority, keys, **none) as stores_app:
+            ann = await stores_app.person()
+            bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
+            signed = stores_app.apple.signed_transaction(bought)
             assert (await show(ann, bought, receipt=signed)).status_code == 200
-            await mall.apple.refund(bought)
+            await stores_app.apple.refund(bought)
             assert rejected(await show(ann, bought, receipt=signed), "Subscription expired")
             await assert_has(ann, "free")
 
-    async def test_who_is_not_apple_signs_nothing(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.apple.buy("com.cookcam.creator.monthly")
-        header, payload, signature = mall.apple.signed_transaction(bought).split(".")
+    async def test_who_is_not_apple_signs_nothing(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        bought = await stores_app.apple.buy("com.cookcam.creator.monthly")
+        header, payload, signature = stores_app.apple.signed_transaction(bought).split(".")
         other = payload[:-6] + ("AAAAAA" if payload[-6:] != "AAAAAA" else "BBBBBB")
         unsigned = base64.urlsafe_b64encode(b'{"alg":"none"}').rstrip(b"=").decode()
         for forged in (
-            mall.apple.signed_transaction(bought, Authority.make()),
-            mall.apple.signed_transaction(
+            stores_app.apple.signed_transaction(bought, Authority.make()),
+            stores_app.apple.signed_transaction(
                 bought, Authority.make(leaf_ends=datetime(2021, 1, 1, tzinfo=UTC))
             ),
             f"{header}.{other}.{signature}",
@@ -507,7 +543,7 @@ class TestApple:
         ):
             answer = await show(ann, bought, receipt=forged)
             assert rejected(answer, "The signature could not be verified")
-        assert mall.apple.behaviour.requests == []
+        assert stores_app.apple.behaviour.requests == []
         await assert_has(ann, "free")
 
     @pytest.mark.parametrize(
@@ -519,11 +555,11 @@ class TestApple:
         self, database_url: str, keys: Keys, authority_of_this: dict[str, Any]
     ):
         bad = Authority.make(**authority_of_this)  # whose root we do trust
-        async with open_mall(database_url, bad, keys) as mall:
-            ann = await mall.person()
-            bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
-            assert mall.apple.statuses == [400]
-            answer = await show(ann, bought, receipt=mall.apple.signed_transaction(bought))
+        async with open_stores_app(database_url, bad, keys) as stores_app:
+            ann = await stores_app.person()
+            bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+            assert stores_app.apple.statuses == [400]
+            answer = await show(ann, bought, receipt=stores_app.apple.signed_transaction(bought))
             assert rejected(answer, "The signature could not be verified")
             await assert_has(ann, "free")
 
@@ -532,13 +568,13 @@ class TestApple:
         self, database_url: str, authority: Authority, keys: Keys, setting: str
     ):
         taken: dict[str, Any] = {setting: None}
-        async with open_mall(database_url, authority, keys, **taken) as mall:
-            mall.silence()
-            ann = await mall.person()
-            bought = await mall.apple.buy("com.cookcam.pro.monthly")
+        async with open_stores_app(database_url, authority, keys, **taken) as stores_app:
+            stores_app.silence()
+            ann = await stores_app.person()
+            bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
             receipt = bought.receipt
             if setting == "APPLE_APP_ID":
-                receipt = mall.apple.signed_transaction(bought)
+                receipt = stores_app.apple.signed_transaction(bought)
             assert deferred(await show(ann, bought, receipt=receipt))
 
 
@@ -556,11 +592,11 @@ GOOGLE_STATUSES = [
 
 
 class TestGoogle:
-    async def test_every_answer_is_what_it_has_to_be(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        behaviour = mall.google.behaviour
+    async def test_every_answer_is_what_it_has_to_be(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        behaviour = stores_app.google.behaviour
         for status, answered, requests in GOOGLE_STATUSES:
-            bought = await mall.google.buy("cookcam_pro_monthly")
+            bought = await stores_app.google.buy("cookcam_pro_monthly")
             behaviour.requests.clear()
             behaviour.failures, behaviour.status = 100, status
             answer = await show(ann, bought)
@@ -573,100 +609,104 @@ class TestGoogle:
             else:
                 assert rejected(answer, "Receipt validation failed")
 
-    async def test_defect_a_token_is_escaped(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.google.buy("cookcam_pro_monthly")
-        mall.google.purchases["a/../b?c#d%2F e"] = bought
+    async def test_defect_a_token_is_escaped(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        bought = await stores_app.google.buy("cookcam_pro_monthly")
+        stores_app.google.purchases["a/../b?c#d%2F e"] = bought
         bought.token = "a/../b?c#d%2F e"
         assert (await show(ann, bought)).status_code == 200
         assert bought.acknowledged
 
-    async def test_defect_a_purchase_is_acknowledged_however_late(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.google.buy("cookcam_pro_monthly")
+    async def test_defect_a_purchase_is_acknowledged_however_late(
+        self, stores_app: StoresApp, ann: ApiUser
+    ):
+        stores_app.silence()
+        bought = await stores_app.google.buy("cookcam_pro_monthly")
         assert (await show(ann, bought)).status_code == 200
         bought.acknowledged = False  # as if that call had been lost
         due = "update iap_receipt_bindings set acknowledge_at = now() where store_key = %(key)s"
-        await mall.sql(due, key=hash_of(bought.token))
-        mall.google.behaviour.failures = 1
-        await mall.container.acknowledging.sweep()
+        await stores_app.sql(due, key=hash_of(bought.token))
+        stores_app.google.behaviour.failures = 1
+        await stores_app.container.acknowledging.sweep()
         assert not bought.acknowledged
-        assert await mall.container.acknowledging.sweep() == 0  # not at once again
-        await mall.sql(due, key=hash_of(bought.token))
-        await mall.container.acknowledging.sweep()
+        assert await stores_app.container.acknowledging.sweep() == 0  # not at once again
+        await stores_app.sql(due, key=hash_of(bought.token))
+        await stores_app.container.acknowledging.sweep()
         assert bought.acknowledged
-        (left,) = await mall.sql(
+        (left,) = await stores_app.sql(
             "select acknowledge_at from iap_receipt_bindings where store_key = %(key)s",
             key=hash_of(bought.token),
         )
         assert left[0] is None
 
-    async def test_one_access_token_serves_all(self, mall: Mall, ann: ApiUser):
-        mall.silence()
+    async def test_one_access_token_serves_all(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
         for _ in range(3):
-            await show(ann, await mall.google.buy("cookcam_pro_monthly"))
-        assert len(mall.google.access_tokens) == 1
-        mall.google.access_tokens.clear()  # revoked at Google
-        assert (await show(ann, await mall.google.buy("cookcam_pro_monthly"))).status_code == 200
+            await show(ann, await stores_app.google.buy("cookcam_pro_monthly"))
+        assert len(stores_app.google.access_tokens) == 1
+        stores_app.google.access_tokens.clear()  # revoked at Google
+        assert (
+            await show(ann, await stores_app.google.buy("cookcam_pro_monthly"))
+        ).status_code == 200
 
     async def test_a_refused_service_account_is_our_fault(
         self, database_url: str, authority: Authority, keys: Keys
     ):
-        async with open_mall(database_url, authority, keys) as mall:
-            mall.silence()
-            ann = await mall.person()
-            bought = await mall.google.buy("cookcam_pro_monthly")
-            mall.google.keys = Keys(keys.push, keys.push)
+        async with open_stores_app(database_url, authority, keys) as stores_app:
+            stores_app.silence()
+            ann = await stores_app.person()
+            bought = await stores_app.google.buy("cookcam_pro_monthly")
+            stores_app.google.keys = Keys(keys.push, keys.push)
             assert deferred(await show(ann, bought))
 
 
 class TestOutages:
     @pytest.mark.parametrize("store", ["apple", "google", "server api"])
     async def test_defect_an_outage_is_no_verdict_and_is_over_when_it_is_over(
-        self, mall: Mall, store: str
+        self, stores_app: StoresApp, store: str
     ):
-        mall.silence()
-        behaviour: Any = (mall.google if store == "google" else mall.apple).behaviour
+        stores_app.silence()
+        behaviour: Any = (stores_app.google if store == "google" else stores_app.apple).behaviour
         for how in ("500", "429", "garbled", "silence"):
-            ann = await mall.person()
+            ann = await stores_app.person()
             bought: Any = await (
-                mall.google.buy("cookcam_pro_monthly")
+                stores_app.google.buy("cookcam_pro_monthly")
                 if store == "google"
-                else mall.apple.buy("com.cookcam.pro.monthly")
+                else stores_app.apple.buy("com.cookcam.pro.monthly")
             )
             changes: dict[str, Any] = {}
             if store == "server api":
-                changes["receipt"] = mall.apple.signed_transaction(bought)
+                changes["receipt"] = stores_app.apple.signed_transaction(bought)
             if how in ("500", "429"):
                 behaviour.failures, behaviour.status = 3, int(how)
             elif how == "garbled":
                 behaviour.garbled = True
             else:
                 behaviour.delay = 60.0
-                mall.impatient(per_call=0.1, whole=0.25)
+                stores_app.impatient(per_call=0.1, whole=0.25)
             with trio.fail_after(30):
                 assert deferred(await show(ann, bought, **changes)), how
-            mall.impatient()
+            stores_app.impatient()
             await assert_has(ann, "free")
             behaviour.failures, behaviour.garbled, behaviour.delay = 0, False, 0.0
             assert (await show(ann, bought, **changes)).status_code == 200
             await assert_has(ann, "regular")
-            assert [status for status, _ in await mall.history(ann)] == ["error", "valid"]
+            assert [status for status, _ in await stores_app.history(ann)] == ["error", "valid"]
 
-    async def test_a_passing_failure_is_not_noticed(self, mall: Mall, ann: ApiUser):
-        mall.silence()
+    async def test_a_passing_failure_is_not_noticed(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
         for fake, product in (
-            (mall.apple, "com.cookcam.pro.monthly"),
-            (mall.google, "cookcam_pro_monthly"),
+            (stores_app.apple, "com.cookcam.pro.monthly"),
+            (stores_app.google, "cookcam_pro_monthly"),
         ):
             bought = await fake.buy(product)
             fake.behaviour.failures = 2
             assert (await show(ann, bought)).status_code == 200
 
-    async def test_the_stores_advice_is_passed_on(self, mall: Mall, ann: ApiUser):
-        mall.silence()
-        bought = await mall.google.buy("cookcam_pro_monthly")
-        behaviour = mall.google.behaviour
+    async def test_the_stores_advice_is_passed_on(self, stores_app: StoresApp, ann: ApiUser):
+        stores_app.silence()
+        bought = await stores_app.google.buy("cookcam_pro_monthly")
+        behaviour = stores_app.google.behaviour
         behaviour.failures, behaviour.status, behaviour.retry_after = 9, 429, 77
         answer = await show(ann, bought)
         assert deferred(answer)

@@ -10,14 +10,14 @@ from uuid import uuid4
 import pytest
 import structlog.testing
 
-from cookcam.features.billing.app_stores.refusals import PurchasePending, PurchaseRejected
 from cookcam.features.billing.app_stores.states import of_google
+from cookcam.features.billing.errors import PurchasePending, PurchaseRejected
 from cookcam.integrations.app_store.receipts import subscription_of as receipt_of
 from cookcam.integrations.google_play.models import subscription_of
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.app_store.purchases import BILLING_RETRY, GRACE
 from cookcam.sandbox.google_play import Keys
-from tests.support.app_stores import Mall, assert_has, open_mall, show
+from tests.support.app_stores import StoresApp, assert_has, open_stores_app, show
 
 NOW = datetime.now(UTC)
 MONTHLY = "cookcam_pro_monthly"
@@ -143,24 +143,26 @@ def keys() -> Keys:
 
 
 @pytest.fixture
-async def mall(database_url: str, authority: Authority, keys: Keys) -> AsyncIterator[Mall]:
-    async with open_mall(database_url, authority, keys) as opened:
+async def stores_app(
+    database_url: str, authority: Authority, keys: Keys
+) -> AsyncIterator[StoresApp]:
+    async with open_stores_app(database_url, authority, keys) as opened:
         yield opened
 
 
 class TestGrace:
-    async def lapse(self, mall: Mall, ended: timedelta, grace: timedelta | None) -> Any:
+    async def lapse(self, stores_app: StoresApp, ended: timedelta, grace: timedelta | None) -> Any:
         """A subscription whose payment failed at its end, `ended` ago."""
-        ann = await mall.person()
-        mall.silence()
-        bought = await mall.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        ann = await stores_app.person()
+        stores_app.silence()
+        bought = await stores_app.apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
         end = datetime.now(UTC) - ended
         bought.replace_newest(expires_at=end, purchased_at=end - timedelta(days=30))
         bought.status = GRACE if grace is not None else BILLING_RETRY
         bought.grace_until = None if grace is None else end + grace
-        mall.apple.endpoint = "http://cookcam.test/api/v1/subscription/webhook/apple"
-        await mall.apple.notify(bought, "DID_FAIL_TO_RENEW", "GRACE_PERIOD")
-        assert mall.apple.statuses[-1] == 200
+        stores_app.apple.endpoint = "http://cookcam.test/api/v1/subscription/webhook/apple"
+        await stores_app.apple.notify(bought, "DID_FAIL_TO_RENEW", "GRACE_PERIOD")
+        assert stores_app.apple.statuses[-1] == 200
         return ann, bought
 
     @pytest.mark.parametrize(
@@ -168,25 +170,25 @@ class TestGrace:
         [(10, 16, "regular"), (10, 3, "free"), (4, 3, "free"), (4, None, "regular")],
     )
     async def test_it_lasts_as_long_as_apple_says(
-        self, mall: Mall, ended: int, grace: int | None, tier: Any
+        self, stores_app: StoresApp, ended: int, grace: int | None, tier: Any
     ):
         days = None if grace is None else timedelta(days=grace)
-        ann, _ = await self.lapse(mall, timedelta(days=ended), days)
+        ann, _ = await self.lapse(stores_app, timedelta(days=ended), days)
         await assert_has(ann, tier)
 
     async def test_its_end_is_not_taken_back_by_a_later_word_that_does_not_name_it(
-        self, mall: Mall
+        self, stores_app: StoresApp
     ):
-        ann, bought = await self.lapse(mall, timedelta(days=4), timedelta(days=3))
+        ann, bought = await self.lapse(stores_app, timedelta(days=4), timedelta(days=3))
         bought.status, bought.grace_until = BILLING_RETRY, None
-        await mall.apple.notify(bought, "GRACE_PERIOD_EXPIRED")
+        await stores_app.apple.notify(bought, "GRACE_PERIOD_EXPIRED")
         await assert_has(ann, "free")
 
 
-async def test_a_bad_row_of_apples_list_hides_no_other(mall: Mall, monkeypatch: Any):
-    ann = await mall.person()
-    bought = await mall.apple.buy("com.cookcam.pro.monthly")
-    client = mall.container.purchases.app_store
+async def test_a_bad_row_of_apples_list_hides_no_other(stores_app: StoresApp, monkeypatch: Any):
+    ann = await stores_app.person()
+    bought = await stores_app.apple.buy("com.cookcam.pro.monthly")
+    client = stores_app.container.purchases.app_store
     api = await client._api("production")
     ask = api._execute_request
 
@@ -206,14 +208,16 @@ async def test_a_bad_row_of_apples_list_hides_no_other(mall: Mall, monkeypatch: 
     assert ann.id
 
 
-async def test_an_unknown_state_of_google_is_reported_once_and_answered(mall: Mall):
-    ann = await mall.person()
-    bought = await mall.google.buy(MONTHLY, account_token=ann.id)
+async def test_an_unknown_state_of_google_is_reported_once_and_answered(stores_app: StoresApp):
+    ann = await stores_app.person()
+    bought = await stores_app.google.buy(MONTHLY, account_token=ann.id)
     bought.state = f"NEW_{uuid4().hex}"
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
             assert (await show(ann, bought)).status_code == 200
-            await mall.sql("delete from iap_validation_history where user_id = %(id)s", id=ann.id)
+            await stores_app.sql(
+                "delete from iap_validation_history where user_id = %(id)s", id=ann.id
+            )
     await assert_has(ann, "regular")
     reported = [line for line in logs if line["event"] == "unknown shape of a Google purchase"]
     assert len(reported) == 1

@@ -42,41 +42,43 @@ GRANT = """
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[BillingApp]:
+async def billing(database_url: str) -> AsyncIterator[BillingApp]:
     async with open_billing_app(database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(desk: BillingApp) -> ApiUser:
-    return await desk.person("Ann")
+async def ann(billing: BillingApp) -> ApiUser:
+    return await billing.person("Ann")
 
 
-async def grant(desk: BillingApp, who: ApiUser, provider: str, tier: int = 2) -> None:
-    await desk.sql(GRANT, user=who.id, tier=tier, provider=provider, ref=f"{provider}-{who.id}")
+async def grant(billing: BillingApp, who: ApiUser, provider: str, tier: int = 2) -> None:
+    await billing.sql(GRANT, user=who.id, tier=tier, provider=provider, ref=f"{provider}-{who.id}")
 
 
-def faults(desk: BillingApp) -> list[Any]:
-    return [line for line in desk.logs if line["log_level"] == "error"]
+def faults(billing: BillingApp) -> list[Any]:
+    return [line for line in billing.logs if line["log_level"] == "error"]
 
 
-def order(desk: BillingApp) -> dict[str, Any]:
+def order(billing: BillingApp) -> dict[str, Any]:
     """What the newest session sells."""
-    session = desk.stripe.objects("checkout.session")[-1]
-    return desk.stripe.get("price", desk.stripe.get("order", session["id"])["price"])
+    session = billing.stripe.objects("checkout.session")[-1]
+    return billing.stripe.get("price", billing.stripe.get("order", session["id"])["price"])
 
 
 class TestCreateCheckout:
-    async def test_what_stripe_is_asked_for(self, desk: BillingApp, ann: ApiUser):
-        session = await desk.begin(ann)
+    async def test_what_stripe_is_asked_for(self, billing: BillingApp, ann: ApiUser):
+        session = await billing.begin(ann)
         assert (session["mode"], session["client_reference_id"]) == ("subscription", ann.id)
         assert session["metadata"] == {"user_id": ann.id, "tier_id": "2"}
         assert session["customer_email"] == ann.email
         assert (session["success_url"], session["cancel_url"]) == tuple(BACK.values())
-        price = order(desk)
+        price = order(billing)
         assert (price["unit_amount"], price["currency"]) == (399, "usd")
         assert price["recurring"]["interval"] == "month"
-        bought = desk.stripe.get("subscription", desk.stripe.pay(session["id"])["subscription"])
+        bought = billing.stripe.get(
+            "subscription", billing.stripe.pay(session["id"])["subscription"]
+        )
         assert bought["metadata"] == {"user_id": ann.id, "tier_id": "2"}
 
     async def test_missing_fields(self, ann: ApiUser):
@@ -92,94 +94,98 @@ class TestCreateCheckout:
             assert response.json()["error"] == "Missing required parameters"
             assert response.json()["required"] == ["tierId", "successUrl", "cancelUrl"]
 
-    async def test_the_spelling_of_the_app(self, desk: BillingApp, ann: ApiUser):
+    async def test_the_spelling_of_the_app(self, billing: BillingApp, ann: ApiUser):
         response = await ann.post("/subscription/create-checkout", {"tier_id": 3})
         assert response.status_code == 200
-        session = desk.stripe.objects("checkout.session")[-1]
+        session = billing.stripe.objects("checkout.session")[-1]
         assert session["success_url"].startswith(f"{HOME}/subscription/success")
-        assert order(desk)["unit_amount"] == 999
+        assert order(billing)["unit_amount"] == 999
 
-    async def test_names_of_tiers(self, desk: BillingApp, ann: ApiUser):
+    async def test_names_of_tiers(self, billing: BillingApp, ann: ApiUser):
         for tier in ("premium", "regular", "2"):
             response = await ann.post("/subscription/create-checkout", {"tierId": tier, **BACK})
             assert response.status_code == 200
-            assert order(desk)["unit_amount"] == 399
+            assert order(billing)["unit_amount"] == 399
 
-    async def test_a_guest(self, desk: BillingApp):
-        response = await desk.guest.post("/subscription/create-checkout", {"tierId": 2, **BACK})
+    async def test_a_guest(self, billing: BillingApp):
+        response = await billing.guest.post("/subscription/create-checkout", {"tierId": 2, **BACK})
         assert response.status_code == 401
 
-    async def test_an_unknown_tier(self, desk: BillingApp, ann: ApiUser):
+    async def test_an_unknown_tier(self, billing: BillingApp, ann: ApiUser):
         """The contract names a 500 for it; a mistake of the client is no fault of ours to log."""
         for tier in (4, 0, -1, "gold"):
             response = await ann.post("/subscription/create-checkout", {"tierId": tier, **BACK})
             assert response.status_code == 500
             assert response.json()["error"] == "Failed to create checkout session"
-        assert faults(desk) == []
+        assert faults(billing) == []
 
-    async def test_no_tier_at_all(self, desk: BillingApp, ann: ApiUser):
+    async def test_no_tier_at_all(self, billing: BillingApp, ann: ApiUser):
         for body in ({"tier_id": ""}, {"tier_id": " "}, {"tierId": "", **BACK}):
             response = await ann.post("/subscription/create-checkout", body)
             assert response.status_code == 400
             assert response.json()["error"] == "Missing required parameters"
-        assert faults(desk) == []
+        assert faults(billing) == []
 
     async def test_not_configured(self, database_url: str):
-        async with open_billing_app(database_url, configured=False) as desk:
-            ann = await desk.person()
+        async with open_billing_app(database_url, configured=False) as billing:
+            ann = await billing.person()
             response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
             assert response.status_code == 500
             assert response.json()["error"] == "Failed to create checkout session"
             assert (await ann.post("/subscription/portal", {})).status_code == 503
-            assert (await desk.status(ann))["tier_slug"] == "free"
+            assert (await billing.status(ann))["tier_slug"] == "free"
 
-    async def test_a_refusal_of_stripe(self, desk: BillingApp, ann: ApiUser):
-        desk.stripe.behaviour.fault = Fault("status", status=400)
+    async def test_a_refusal_of_stripe(self, billing: BillingApp, ann: ApiUser):
+        billing.stripe.behaviour.fault = Fault("status", status=400)
         response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
         assert response.status_code == 500
         assert response.json()["error"] == "Failed to create checkout session"
 
-    async def test_an_outage_and_its_end(self, desk: BillingApp, ann: ApiUser):
-        desk.stripe.behaviour.fault = Fault("status", status=503)
+    async def test_an_outage_and_its_end(self, billing: BillingApp, ann: ApiUser):
+        billing.stripe.behaviour.fault = Fault("status", status=503)
         response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
         assert (response.status_code, response.json()["code"]) == (503, "SERVICE_UNAVAILABLE")
         assert int(response.headers["Retry-After"]) >= 1
-        desk.stripe.behaviour.fault = None
-        await desk.begin(ann)
+        billing.stripe.behaviour.fault = None
+        await billing.begin(ann)
 
     async def test_an_affiliate_is_attributed_before_the_purchase(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        await desk.begin(ann, affiliateCode="CC_ABCDEFGH")
-        assert desk.notes.attributed == [(UUID(ann.id), "CC_ABCDEFGH")]
+        await billing.begin(ann, affiliateCode="CC_ABCDEFGH")
+        assert billing.notes.attributed == [(UUID(ann.id), "CC_ABCDEFGH")]
 
-    async def test_defect_free_cannot_be_bought(self, desk: BillingApp, ann: ApiUser):
+    async def test_defect_free_cannot_be_bought(self, billing: BillingApp, ann: ApiUser):
         response = await ann.post("/subscription/create-checkout", {"tierId": 1, **BACK})
         assert (response.status_code, response.json()["error"]) == (400, "Tier not available")
-        assert desk.stripe.objects("checkout.session") == []
+        assert billing.stripe.objects("checkout.session") == []
 
-    async def test_defect_a_double_click_is_one_session(self, desk: BillingApp, ann: ApiUser):
+    async def test_defect_a_double_click_is_one_session(self, billing: BillingApp, ann: ApiUser):
         for _ in range(2):
-            await desk.begin(ann)
-        assert len(desk.stripe.objects("checkout.session")) == 1
-        await desk.begin(ann, interval="year")
-        assert len(desk.stripe.objects("checkout.session")) == 2
+            await billing.begin(ann)
+        assert len(billing.stripe.objects("checkout.session")) == 1
+        await billing.begin(ann, interval="year")
+        assert len(billing.stripe.objects("checkout.session")) == 2
 
-    async def test_defect_years_can_be_bought(self, desk: BillingApp, ann: ApiUser):
-        await desk.begin(ann, 3, interval="year")
-        price = order(desk)
+    async def test_defect_years_can_be_bought(self, billing: BillingApp, ann: ApiUser):
+        await billing.begin(ann, 3, interval="year")
+        price = order(billing)
         assert (price["unit_amount"], price["recurring"]["interval"]) == (9999, "year")
 
-    async def test_defect_the_customer_stays_the_same(self, desk: BillingApp, ann: ApiUser):
-        first = await desk.buy(ann)
+    async def test_defect_the_customer_stays_the_same(self, billing: BillingApp, ann: ApiUser):
+        first = await billing.buy(ann)
         await ann.post("/subscription/cancel", {"immediately": True})
-        await desk.deliver_all()
-        second = await desk.buy(ann, 3)
-        customers = {desk.stripe.get("subscription", each)["customer"] for each in (first, second)}
+        await billing.deliver_all()
+        second = await billing.buy(ann, 3)
+        customers = {
+            billing.stripe.get("subscription", each)["customer"] for each in (first, second)
+        }
         assert len(customers) == 1
 
-    async def test_defect_the_same_tier_twice_is_a_conflict(self, desk: BillingApp, ann: ApiUser):
-        await desk.buy(ann)
+    async def test_defect_the_same_tier_twice_is_a_conflict(
+        self, billing: BillingApp, ann: ApiUser
+    ):
+        await billing.buy(ann)
         response = await ann.post("/subscription/create-checkout", {"tierId": 2, **BACK})
         assert (response.status_code, response.json()["error"]) == (
             409,
@@ -204,8 +210,8 @@ class TestCreateCheckout:
 
 
 class TestPortal:
-    async def test_a_customer(self, desk: BillingApp, ann: ApiUser):
-        await desk.buy(ann)
+    async def test_a_customer(self, billing: BillingApp, ann: ApiUser):
+        await billing.buy(ann)
         response = await ann.post("/subscription/portal", {"returnUrl": "cookcam://settings"})
         assert response.status_code == 200
         assert response.json()["portalUrl"].startswith("http")
@@ -216,17 +222,17 @@ class TestPortal:
         response = await ann.post("/subscription/portal", {})
         assert (response.status_code, response.json()["error"]) == (404, "No billing account found")
 
-    async def test_a_customer_whom_stripe_does_not_know(self, desk: BillingApp, ann: ApiUser):
-        await grant(desk, ann, "stripe")
-        await desk.sql(
+    async def test_a_customer_whom_stripe_does_not_know(self, billing: BillingApp, ann: ApiUser):
+        await grant(billing, ann, "stripe")
+        await billing.sql(
             "update user_subscriptions set provider_customer_id = 'cus_gone' where user_id = %(u)s",
             u=ann.id,
         )
-        asked = len(desk.stripe.requests)
+        asked = len(billing.stripe.requests)
         response = await ann.post("/subscription/portal", {})
         assert (response.status_code, response.json()["error"]) == (404, "No billing account found")
-        assert len(desk.stripe.requests) == asked + 1
-        assert faults(desk) == []
+        assert len(billing.stripe.requests) == asked + 1
+        assert faults(billing) == []
         refreshed = await ann.post("/subscription/refresh-status", {})
         assert (refreshed.status_code, refreshed.json()["tier_slug"]) == (200, "regular")
 
@@ -245,32 +251,37 @@ class TestUnknownToStripe:
         ],
     )
     async def test_it_is_a_conflict_and_nothing_changes(
-        self, desk: BillingApp, ann: ApiUser, path: str, body: dict[str, Any]
+        self, billing: BillingApp, ann: ApiUser, path: str, body: dict[str, Any]
     ):
-        await grant(desk, ann, "stripe")
-        before = await desk.sql("select * from user_subscriptions where user_id = %(u)s", u=ann.id)
-        asked = len(desk.stripe.requests)
+        await grant(billing, ann, "stripe")
+        before = await billing.sql(
+            "select * from user_subscriptions where user_id = %(u)s", u=ann.id
+        )
+        asked = len(billing.stripe.requests)
         response = await ann.post(f"/subscription/{path}", body)
         assert response.status_code == 409
         assert response.json()["error"] == "Subscription unknown to Stripe"
         assert response.json()["code"] == "CONFLICT_ERROR"
-        assert len(desk.stripe.requests) <= asked + 2
-        assert before == await desk.sql(
+        assert len(billing.stripe.requests) <= asked + 2
+        assert before == await billing.sql(
             "select * from user_subscriptions where user_id = %(u)s", u=ann.id
         )
-        assert faults(desk) == []
+        assert faults(billing) == []
 
 
 class TestChangeTier:
-    async def test_defect_nobody_gets_a_tier_without_paying(self, desk: BillingApp, ann: ApiUser):
+    async def test_defect_nobody_gets_a_tier_without_paying(
+        self, billing: BillingApp, ann: ApiUser
+    ):
         """The reference gave 30 days of any tier to whoever asked."""
         response = await ann.post("/subscription/change-tier", {"tierId": 3})
         body = response.json()
         assert (response.status_code, body["error"]) == (402, "Payment required")
         assert body["upgradeUrl"] == "/subscription/upgrade"
-        assert await desk.has(ann) == "free"
+        assert await billing.has(ann) == "free"
         assert (
-            await desk.sql("select 1 from user_subscriptions where user_id = %(u)s", u=ann.id) == []
+            await billing.sql("select 1 from user_subscriptions where user_id = %(u)s", u=ann.id)
+            == []
         )
 
     async def test_which_tier(self, ann: ApiUser):
@@ -282,8 +293,8 @@ class TestChangeTier:
             response = await ann.post("/subscription/change-tier", body)
             assert (response.status_code, response.json()["error"]) == (400, words)
 
-    async def test_defect_up_is_at_once_and_stripe_knows(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann)
+    async def test_defect_up_is_at_once_and_stripe_knows(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann)
         response = await ann.post("/subscription/change-tier", {"tierId": 3})
         body = response.json()
         assert response.status_code == 200, body
@@ -292,54 +303,54 @@ class TestChangeTier:
             "Subscription tier updated successfully",
         )
         assert body["subscription"]["tier_id"] == 3
-        assert await desk.has(ann) == "creator"
-        item = desk.stripe.get("subscription", bought)["items"]["data"][0]
+        assert await billing.has(ann) == "creator"
+        item = billing.stripe.get("subscription", bought)["items"]["data"][0]
         assert item["price"]["unit_amount"] == 999
-        await desk.deliver_all()
-        assert await desk.has(ann) == "creator"
-        assert "upgraded" in await desk.history(bought)
+        await billing.deliver_all()
+        assert await billing.has(ann) == "creator"
+        assert "upgraded" in await billing.history(bought)
 
-    async def test_defect_down_is_from_the_next_period(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann, 3)
+    async def test_defect_down_is_from_the_next_period(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann, 3)
         response = await ann.post("/subscription/change-tier", {"tier_id": 2})
         assert (response.status_code, response.json()["subscription"]["tier_id"]) == (200, 3)
-        await desk.deliver_all()
-        assert await desk.has(ann) == "creator"
-        desk.stripe.advance(32 * DAY)
-        await desk.deliver_all()
-        assert await desk.has(ann) == "regular"
-        assert "downgraded" in await desk.history(bought)
+        await billing.deliver_all()
+        assert await billing.has(ann) == "creator"
+        billing.stripe.advance(32 * DAY)
+        await billing.deliver_all()
+        assert await billing.has(ann) == "regular"
+        assert "downgraded" in await billing.history(bought)
 
     async def test_to_the_same_tier_takes_back_what_was_to_come(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        bought = await desk.buy(ann)
+        bought = await billing.buy(ann)
         await ann.post("/subscription/cancel", {})
         response = await ann.post("/subscription/change-tier", {"tierId": 2})
         assert response.status_code == 200
         assert response.json()["subscription"]["cancel_at_period_end"] is False
-        assert desk.stripe.get("subscription", bought)["cancel_at_period_end"] is False
+        assert billing.stripe.get("subscription", bought)["cancel_at_period_end"] is False
 
-    async def test_to_free_is_a_cancellation(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann)
+    async def test_to_free_is_a_cancellation(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann)
         response = await ann.post("/subscription/change-tier", {"tierId": 1})
         assert response.status_code == 200
         assert response.json()["subscription"]["cancel_at_period_end"] is True
-        assert desk.stripe.get("subscription", bought)["cancel_at_period_end"] is True
-        assert await desk.has(ann) == "regular"
+        assert billing.stripe.get("subscription", bought)["cancel_at_period_end"] is True
+        assert await billing.has(ann) == "regular"
 
-    async def test_a_declined_card_changes_nothing(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann)
-        desk.stripe.set_card(desk.stripe.get("subscription", bought)["customer"], "decline")
+    async def test_a_declined_card_changes_nothing(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann)
+        billing.stripe.set_card(billing.stripe.get("subscription", bought)["customer"], "decline")
         response = await ann.post("/subscription/change-tier", {"tierId": 3})
         assert (response.status_code, response.json()["code"]) == (402, "PAYMENT_ERROR")
-        await desk.deliver_all()
-        assert await desk.has(ann) == "regular"
+        await billing.deliver_all()
+        assert await billing.has(ann) == "regular"
 
-    async def test_app_stores(self, desk: BillingApp):
+    async def test_app_stores(self, billing: BillingApp):
         for provider in ("ios", "android"):
-            who = await desk.person()
-            await grant(desk, who, provider)
+            who = await billing.person()
+            await grant(billing, who, provider)
             for tier in (1, 2, 3):
                 response = await who.post("/subscription/change-tier", {"tierId": tier})
                 assert (response.status_code, response.json()["error"]) == (
@@ -347,29 +358,29 @@ class TestChangeTier:
                     "Managed by app store",
                 )
 
-    async def test_an_outage_changes_nothing(self, desk: BillingApp, ann: ApiUser):
-        await desk.buy(ann)
-        desk.stripe.behaviour.fault = Fault("status", status=500)
+    async def test_an_outage_changes_nothing(self, billing: BillingApp, ann: ApiUser):
+        await billing.buy(ann)
+        billing.stripe.behaviour.fault = Fault("status", status=500)
         response = await ann.post("/subscription/change-tier", {"tierId": 3})
         assert response.status_code == 503
         assert "Retry-After" in response.headers
-        assert await desk.has(ann) == "regular"
+        assert await billing.has(ann) == "regular"
 
 
 class TestCancel:
-    async def test_defect_stripe_is_told_at_once(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann)
+    async def test_defect_stripe_is_told_at_once(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann)
         response = await ann.post("/subscription/cancel", {"immediately": True})
         assert (response.status_code, response.json()) == (
             200,
             {"success": True, "message": "Subscription cancelled immediately"},
         )
-        assert desk.stripe.get("subscription", bought)["status"] == "canceled"
-        assert await desk.has(ann) == "free"
-        row = await desk.row(bought)
-        assert (row.status, desk.notes.ended) == ("cancelled", [row.id])
-        await desk.deliver_all()
-        assert desk.notes.ended == [row.id]
+        assert billing.stripe.get("subscription", bought)["status"] == "canceled"
+        assert await billing.has(ann) == "free"
+        row = await billing.row(bought)
+        assert (row.status, billing.notes.ended) == ("cancelled", [row.id])
+        await billing.deliver_all()
+        assert billing.notes.ended == [row.id]
 
     async def test_nothing_to_cancel(self, ann: ApiUser):
         response = await ann.post("/subscription/cancel", {})
@@ -378,10 +389,10 @@ class TestCancel:
             "No active subscription found",
         )
 
-    async def test_stores_have_to_be_told_by_their_customer(self, desk: BillingApp):
+    async def test_stores_have_to_be_told_by_their_customer(self, billing: BillingApp):
         for provider in ("ios", "android"):
-            who = await desk.person()
-            await grant(desk, who, provider)
+            who = await billing.person()
+            await grant(billing, who, provider)
             response = await who.post("/subscription/cancel", {})
             assert (response.status_code, response.json()) == (
                 200,
@@ -391,47 +402,51 @@ class TestCancel:
                     "managedBy": provider,
                 },
             )
-            assert (await desk.status(who))["cancel_at_period_end"] is True
-            assert await desk.has(who) == "regular"
+            assert (await billing.status(who))["cancel_at_period_end"] is True
+            assert await billing.has(who) == "regular"
 
-    async def test_a_grant_is_ours_to_end(self, desk: BillingApp, ann: ApiUser):
-        await grant(desk, ann, "manual")
+    async def test_a_grant_is_ours_to_end(self, billing: BillingApp, ann: ApiUser):
+        await grant(billing, ann, "manual")
         assert (await ann.post("/subscription/cancel", {"immediately": True})).status_code == 200
-        assert await desk.has(ann) == "free"
+        assert await billing.has(ann) == "free"
 
-    async def test_defect_a_user_id_in_the_body_is_not_read(self, desk: BillingApp, ann: ApiUser):
-        await desk.buy(ann)
-        bob = await desk.person("Bob")
+    async def test_defect_a_user_id_in_the_body_is_not_read(
+        self, billing: BillingApp, ann: ApiUser
+    ):
+        await billing.buy(ann)
+        bob = await billing.person("Bob")
         response = await bob.post("/subscription/cancel", {"userId": ann.id, "cancelReason": "x"})
         assert response.status_code == 404
         assert (
-            await desk.guest.post("/subscription/cancel", {"userId": ann.id})
+            await billing.guest.post("/subscription/cancel", {"userId": ann.id})
         ).status_code == 401
-        assert await desk.has(ann) == "regular"
+        assert await billing.has(ann) == "regular"
 
-    async def test_an_outage_cancels_nothing(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann)
-        desk.stripe.behaviour.fault = Fault("status", status=503)
+    async def test_an_outage_cancels_nothing(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann)
+        billing.stripe.behaviour.fault = Fault("status", status=503)
         response = await ann.post("/subscription/cancel", {})
         assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
-        assert (await desk.row(bought)).cancel_at_period_end is False
-        desk.stripe.behaviour.fault = None
+        assert (await billing.row(bought)).cancel_at_period_end is False
+        billing.stripe.behaviour.fault = None
         assert (await ann.post("/subscription/cancel", {})).status_code == 200
 
 
 class TestRefreshing:
-    async def test_what_no_event_told(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann)
-        desk.stripe.advance(31 * DAY)
+    async def test_what_no_event_told(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann)
+        billing.stripe.advance(31 * DAY)
         response = await ann.post("/subscription/refresh-status", {})
         assert (response.status_code, response.json()["tier_slug"]) == (200, "regular")
-        period = desk.stripe.get("subscription", bought)["items"]["data"][0]["current_period_end"]
-        assert int((await desk.row(bought)).current_period_end.timestamp()) == period
-        assert (await desk.history(bought))[-1] == "reconciled"
+        period = billing.stripe.get("subscription", bought)["items"]["data"][0][
+            "current_period_end"
+        ]
+        assert int((await billing.row(bought)).current_period_end.timestamp()) == period
+        assert (await billing.history(bought))[-1] == "reconciled"
 
-    async def test_an_outage(self, desk: BillingApp, ann: ApiUser):
-        await desk.buy(ann)
-        desk.stripe.behaviour.fault = Fault("status", status=503)
+    async def test_an_outage(self, billing: BillingApp, ann: ApiUser):
+        await billing.buy(ann)
+        billing.stripe.behaviour.fault = Fault("status", status=503)
         response = await ann.post("/subscription/refresh-status", {})
         assert response.status_code == 503
         assert "Retry-After" in response.headers
@@ -440,47 +455,47 @@ class TestRefreshing:
         response = await ann.post("/subscription/refresh-status", {})
         assert (response.status_code, response.json()["tier_slug"]) == (200, "free")
 
-    async def test_a_creator_is_who_bought_it(self, desk: BillingApp, ann: ApiUser):
+    async def test_a_creator_is_who_bought_it(self, billing: BillingApp, ann: ApiUser):
         claimed = {"subscriptionData": {"productId": "x", "transactionId": "y", "tier": "creator"}}
         response = await ann.post("/subscription/upgrade-to-creator", claimed)
         assert (response.status_code, response.json()["error"]) == (402, "Payment required")
-        await desk.buy(ann, 3)
+        await billing.buy(ann, 3)
         response = await ann.post("/subscription/upgrade-to-creator", claimed)
         assert (response.status_code, response.json()["isCreator"]) == (200, True)
 
-    async def test_there_are_no_offers(self, desk: BillingApp, ann: ApiUser):
+    async def test_there_are_no_offers(self, billing: BillingApp, ann: ApiUser):
         response = await ann.post("/subscription/reactivate", {"userId": ann.id, "offerCode": "x"})
         assert (response.status_code, response.json()["code"]) == (501, "NOT_IMPLEMENTED")
-        assert (await desk.guest.post("/subscription/reactivate", {})).status_code == 401
+        assert (await billing.guest.post("/subscription/reactivate", {})).status_code == 401
 
 
 class TestSuperseded:
     async def test_the_lesser_one_is_ended_at_stripe(self, fresh_database_url: str):
         # A database of its own: all that is superseded in it is this test's.
-        async with open_billing_app(fresh_database_url) as desk:
-            ann = await desk.person("Ann")
-            superseded = desk.container.superseded
+        async with open_billing_app(fresh_database_url) as billing:
+            ann = await billing.person("Ann")
+            superseded = billing.container.superseded
             assert superseded is not None
 
-            lesser = await desk.buy(ann)
-            better = await desk.buy(ann, 3)
-            assert await desk.has(ann) == "creator"
-            assert (await desk.row(lesser)).superseded_status == "active"
+            lesser = await billing.buy(ann)
+            better = await billing.buy(ann, 3)
+            assert await billing.has(ann) == "creator"
+            assert (await billing.row(lesser)).superseded_status == "active"
 
-            desk.stripe.behaviour.fault = Fault("status", times=1, status=400)
+            billing.stripe.behaviour.fault = Fault("status", times=1, status=400)
             assert await superseded.end_all() == 0
             assert await superseded.end_all() == 1
-            assert desk.stripe.get("subscription", lesser)["cancel_at_period_end"] is True
+            assert billing.stripe.get("subscription", lesser)["cancel_at_period_end"] is True
             assert await superseded.end_all() == 0
-            await desk.deliver_all()
-            assert await desk.has(ann) == "creator"
+            await billing.deliver_all()
+            assert await billing.has(ann) == "creator"
 
             # What was paid for is the fallback.
-            desk.stripe.refund(desk.stripe.objects("charge")[-1]["id"])
-            await desk.deliver_all()
-            assert desk.stripe.get("subscription", better)["status"] == "canceled"
-            assert await desk.has(ann) == "regular"
-            desk.stripe.advance(32 * DAY)
-            await desk.deliver_all()
-            assert await desk.has(ann) == "free"
-            assert int(time.time()) < desk.stripe.now
+            billing.stripe.refund(billing.stripe.objects("charge")[-1]["id"])
+            await billing.deliver_all()
+            assert billing.stripe.get("subscription", better)["status"] == "canceled"
+            assert await billing.has(ann) == "regular"
+            billing.stripe.advance(32 * DAY)
+            await billing.deliver_all()
+            assert await billing.has(ann) == "free"
+            assert int(time.time()) < billing.stripe.now

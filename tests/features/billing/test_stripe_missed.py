@@ -21,7 +21,7 @@ from tests.support.stripe_billing import CONNECT_SECRET, SECRET, BillingApp, ope
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[BillingApp]:
+async def billing(database_url: str) -> AsyncIterator[BillingApp]:
     """Stripe sends to a port where nobody listens, once."""
     async with open_billing_app(database_url) as opened:
         [port] = free_ports(1)
@@ -35,81 +35,83 @@ async def desk(database_url: str) -> AsyncIterator[BillingApp]:
 
 
 @pytest.fixture
-async def ann(desk: BillingApp) -> ApiUser:
-    return await desk.person("Ann")
+async def ann(billing: BillingApp) -> ApiUser:
+    return await billing.person("Ann")
 
 
-def later(desk: BillingApp) -> MissedEvents:
+def later(billing: BillingApp) -> MissedEvents:
     """As it looks an hour later."""
-    assert desk.container.missed_events is not None
-    return evolve(desk.container.missed_events, now=lambda: datetime.now(UTC) + timedelta(hours=1))
+    assert billing.container.missed_events is not None
+    return evolve(
+        billing.container.missed_events, now=lambda: datetime.now(UTC) + timedelta(hours=1)
+    )
 
 
-async def test_what_was_bought_while_the_server_was_away_counts(desk: BillingApp, ann: ApiUser):
-    session = await desk.begin(ann)
-    subscription_id = desk.stripe.pay(session["id"])["subscription"]
-    await desk.stripe.outbox.quiet()
-    assert (await desk.status(ann))["tier_slug"] == "free"
+async def test_what_was_bought_while_the_server_was_away_counts(billing: BillingApp, ann: ApiUser):
+    session = await billing.begin(ann)
+    subscription_id = billing.stripe.pay(session["id"])["subscription"]
+    await billing.stripe.outbox.quiet()
+    assert (await billing.status(ann))["tier_slug"] == "free"
 
-    assert await later(desk).receive_missed() == len(desk.stripe.events)
-    assert (await desk.status(ann))["tier_slug"] == "regular"
-    history = await desk.history(subscription_id)
-    for told in desk.stripe.events:
-        stored = await desk.stored(told["id"])
+    assert await later(billing).receive_missed() == len(billing.stripe.events)
+    assert (await billing.status(ann))["tier_slug"] == "regular"
+    history = await billing.history(subscription_id)
+    for told in billing.stripe.events:
+        stored = await billing.stored(told["id"])
         assert stored is not None
         assert (stored["status"], stored["payload"]) == ("processed", True)
 
-    assert await later(desk).receive_missed() == 0
-    assert await desk.history(subscription_id) == history
-    [told] = desk.new("customer.subscription.created")
-    assert (await desk.deliver(told)).json()["reason"] == "duplicate"
+    assert await later(billing).receive_missed() == 0
+    assert await billing.history(subscription_id) == history
+    [told] = billing.new("customer.subscription.created")
+    assert (await billing.deliver(told)).json()["reason"] == "duplicate"
 
 
-async def test_what_is_young_is_still_on_its_way(desk: BillingApp, ann: ApiUser):
-    await desk.begin(ann)
-    await desk.stripe.outbox.quiet()
-    assert desk.container.missed_events is not None
-    assert await desk.container.missed_events.receive_missed() == 0
+async def test_what_is_young_is_still_on_its_way(billing: BillingApp, ann: ApiUser):
+    await billing.begin(ann)
+    await billing.stripe.outbox.quiet()
+    assert billing.container.missed_events is not None
+    assert await billing.container.missed_events.receive_missed() == 0
 
 
-async def test_what_has_failed_here_is_the_inbox_s_own(desk: BillingApp, ann: ApiUser):
-    session = await desk.begin(ann)
-    desk.stripe.pay(session["id"])
-    [told] = desk.new("customer.subscription.created")
-    await desk.sql(
+async def test_what_has_failed_here_is_the_inbox_s_own(billing: BillingApp, ann: ApiUser):
+    session = await billing.begin(ann)
+    billing.stripe.pay(session["id"])
+    [told] = billing.new("customer.subscription.created")
+    await billing.sql(
         """insert into stripe_webhook_events (event_id, event_type, status, attempts)
         values (%(id)s, 'x', 'failed', 10)""",
         id=told["id"],
     )
-    assert await later(desk).receive_missed() == len(desk.stripe.events) - 1
-    stored = await desk.stored(told["id"])
+    assert await later(billing).receive_missed() == len(billing.stripe.events) - 1
+    stored = await billing.stored(told["id"])
     assert stored is not None
     assert stored["status"] == "failed"
 
 
-async def test_page_after_page(desk: BillingApp, ann: ApiUser):
-    session = await desk.begin(ann)
-    desk.stripe.pay(session["id"])
+async def test_page_after_page(billing: BillingApp, ann: ApiUser):
+    session = await billing.begin(ann)
+    billing.stripe.pay(session["id"])
     for _ in range(20):
-        desk.stripe.advance(31 * 86_400)
-    await desk.stripe.outbox.quiet()
-    assert len(desk.stripe.events) > 100
+        billing.stripe.advance(31 * 86_400)
+    await billing.stripe.outbox.quiet()
+    assert len(billing.stripe.events) > 100
     years = timedelta(days=700)
-    at = evolve(later(desk), now=lambda: datetime.now(UTC) + years)
-    assert await at.receive_missed() == len(desk.stripe.events)
+    at = evolve(later(billing), now=lambda: datetime.now(UTC) + years)
+    assert await at.receive_missed() == len(billing.stripe.events)
     assert await at.receive_missed() == 0
 
 
-async def test_while_stripe_is_away_nothing_is_lost(desk: BillingApp, ann: ApiUser):
-    session = await desk.begin(ann)
-    desk.stripe.pay(session["id"])
-    await desk.stripe.outbox.quiet()
-    desk.stripe.behaviour.fault = Fault("status", status=503, path="/v1/events")
+async def test_while_stripe_is_away_nothing_is_lost(billing: BillingApp, ann: ApiUser):
+    session = await billing.begin(ann)
+    billing.stripe.pay(session["id"])
+    await billing.stripe.outbox.quiet()
+    billing.stripe.behaviour.fault = Fault("status", status=503, path="/v1/events")
     with pytest.raises(ServiceUnavailable):
-        await later(desk).receive_missed()
-    desk.stripe.behaviour.fault = None
-    assert await later(desk).receive_missed() == len(desk.stripe.events)
-    assert (await desk.status(ann))["tier_slug"] == "regular"
+        await later(billing).receive_missed()
+    billing.stripe.behaviour.fault = None
+    assert await later(billing).receive_missed() == len(billing.stripe.events)
+    assert (await billing.status(ann))["tier_slug"] == "regular"
 
 
 async def test_it_looks_soon_after_the_start_and_then_hourly(autojump_clock: Any):

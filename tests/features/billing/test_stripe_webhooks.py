@@ -1,4 +1,4 @@
-"""Webhooks: every answer of the contract, and what is stored, repeated, retried and given up."""
+"""Webhooks: every response of the contract; storing, redelivery, retries and dead letters."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ DAY = 86_400
 
 
 @pytest.fixture
-async def desk(database_url: str) -> AsyncIterator[BillingApp]:
+async def billing(database_url: str) -> AsyncIterator[BillingApp]:
     async with open_billing_app(database_url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def ann(desk: BillingApp) -> ApiUser:
-    return await desk.person("Ann")
+async def ann(billing: BillingApp) -> ApiUser:
+    return await billing.person("Ann")
 
 
 def event(kind: str = "charge.succeeded", **changes: Any) -> dict[str, Any]:
@@ -56,35 +56,33 @@ def event(kind: str = "charge.succeeded", **changes: Any) -> dict[str, Any]:
     }
 
 
-async def outage(desk: BillingApp, times: int | None = None, path: str = "/v1/") -> None:
-    desk.stripe.behaviour.fault = Fault("status", times=times, status=503, path=path)
+async def outage(billing: BillingApp, times: int | None = None, path: str = "/v1/") -> None:
+    billing.stripe.behaviour.fault = Fault("status", times=times, status=503, path=path)
 
 
 class TestAnswers:
-    """`spec/payments-and-gamification.md` §5.2, row by row."""
-
-    async def test_processed(self, desk: BillingApp):
-        response = await desk.deliver(told := event())
+    async def test_processed(self, billing: BillingApp):
+        response = await billing.deliver(told := event())
         body = response.json()
         assert response.status_code == 200
         assert isinstance(body.pop("durationMs"), int)
         assert body == {"received": True, "processed": True, "eventType": "charge.succeeded"}
-        stored = await desk.stored(told["id"])
+        stored = await billing.stored(told["id"])
         assert stored is not None
         assert (stored["status"], stored["payload"]) == ("processed", True)
 
-    async def test_both_paths_under_both_prefixes(self, desk: BillingApp):
+    async def test_both_paths_under_both_prefixes(self, billing: BillingApp):
         for prefix in ("/api/v1", "/api"):
             for path, secret in ((WEBHOOK, SECRET), (CONNECT_WEBHOOK, CONNECT_SECRET)):
                 body = orjson.dumps(event())
                 headers = {"Stripe-Signature": signature(body, [secret], int(time.time()))}
-                response = await desk.http.post(f"{prefix}{path}", content=body, headers=headers)
+                response = await billing.http.post(f"{prefix}{path}", content=body, headers=headers)
                 assert response.status_code == 200
                 assert response.json()["processed"]
 
-    async def test_duplicate(self, desk: BillingApp):
-        await desk.deliver(told := event())
-        response = await desk.deliver(told)
+    async def test_duplicate(self, billing: BillingApp):
+        await billing.deliver(told := event())
+        response = await billing.deliver(told)
         assert (response.status_code, response.json()) == (
             200,
             {
@@ -95,16 +93,16 @@ class TestAnswers:
             },
         )
 
-    async def test_in_progress(self, desk: BillingApp, ann: ApiUser):
-        session = await desk.begin(ann)
-        desk.stripe.pay(session["id"])
-        [told] = desk.new("customer.subscription.created")
-        await desk.sql(
+    async def test_in_progress(self, billing: BillingApp, ann: ApiUser):
+        session = await billing.begin(ann)
+        billing.stripe.pay(session["id"])
+        [told] = billing.new("customer.subscription.created")
+        await billing.sql(
             """insert into stripe_webhook_events (event_id, event_type, status)
             values (%(id)s, 'x', 'processing')""",
             id=told["id"],
         )
-        response = await desk.deliver(told)
+        response = await billing.deliver(told)
         assert (response.status_code, response.json()) == (
             409,
             {
@@ -116,106 +114,108 @@ class TestAnswers:
         )
 
     async def test_not_configured(self, database_url: str):
-        async with open_billing_app(database_url, configured=False) as desk:
-            response = await desk.deliver(event())
+        async with open_billing_app(database_url, configured=False) as billing:
+            response = await billing.deliver(event())
             assert (response.status_code, response.json()["error"]) == (
                 500,
                 "Stripe not configured",
             )
-            response = await desk.deliver(event(), path=CONNECT_WEBHOOK)
+            response = await billing.deliver(event(), path=CONNECT_WEBHOOK)
             assert (response.status_code, response.json()["error"]) == (
                 500,
                 "Stripe not configured",
             )
 
     async def test_no_secret(self, database_url: str):
-        async with open_billing_app(database_url, secrets=(), connect_secrets=()) as desk:
-            response = await desk.deliver(event())
+        async with open_billing_app(database_url, secrets=(), connect_secrets=()) as billing:
+            response = await billing.deliver(event())
             assert (response.status_code, response.json()["error"]) == (
                 500,
                 "Webhook not configured",
             )
-            response = await desk.deliver(event(), path=CONNECT_WEBHOOK)
+            response = await billing.deliver(event(), path=CONNECT_WEBHOOK)
             assert response.status_code == 500
             assert response.json()["error"] == "Connect webhook not configured"
 
-    async def test_missing_signature(self, desk: BillingApp):
-        response = await desk.http.post(f"/api/v1{WEBHOOK}", json=event())
+    async def test_missing_signature(self, billing: BillingApp):
+        response = await billing.http.post(f"/api/v1{WEBHOOK}", json=event())
         assert (response.status_code, response.json()["error"]) == (400, "Missing signature")
-        response = await desk.http.post(f"/api/v1{CONNECT_WEBHOOK}", json=event())
+        response = await billing.http.post(f"/api/v1{CONNECT_WEBHOOK}", json=event())
         assert response.status_code == 400
         assert response.headers["content-type"].startswith("text/plain")
         assert response.text == "Connect Webhook Error: Missing signature"
 
-    async def test_a_bad_signature_stores_nothing(self, desk: BillingApp):
+    async def test_a_bad_signature_stores_nothing(self, billing: BillingApp):
         told = event("customer.subscription.deleted")
         for secret in ("whsec_wrong", CONNECT_SECRET):
-            response = await desk.deliver(told, secret=secret)
+            response = await billing.deliver(told, secret=secret)
             assert response.status_code == 400
             assert response.json()["error"] == "Invalid signature"
             assert response.json()["message"] == "No matching signature"
-        response = await desk.deliver(told, path=CONNECT_WEBHOOK)
+        response = await billing.deliver(told, path=CONNECT_WEBHOOK)
         assert (response.status_code, response.text) == (
             400,
             "Connect Webhook Error: No matching signature",
         )
-        assert await desk.stored(told["id"]) is None
+        assert await billing.stored(told["id"]) is None
 
-    async def test_an_old_signature_stores_nothing(self, desk: BillingApp):
+    async def test_an_old_signature_stores_nothing(self, billing: BillingApp):
         for age in (310, -310):
             body = orjson.dumps(told := event())
             headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()) - age)}
-            response = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
+            response = await billing.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
             assert response.status_code == 400
-            assert await desk.stored(told["id"]) is None
+            assert await billing.stored(told["id"]) is None
 
-    async def test_what_is_signed_and_no_event(self, desk: BillingApp):
+    async def test_what_is_signed_and_no_event(self, billing: BillingApp):
         for body in (b"[]", b"{", b'{"object":"event"}'):
             headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()))}
-            response = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
+            response = await billing.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
             assert (response.status_code, response.json()["error"]) == (400, "Invalid payload")
 
     async def test_either_of_two_secrets(self, database_url: str):
-        async with open_billing_app(database_url, secrets=("whsec_new", "whsec_old")) as desk:
+        async with open_billing_app(database_url, secrets=("whsec_new", "whsec_old")) as billing:
             for secret in ("whsec_new", "whsec_old"):
-                assert (await desk.deliver(event(), secret=secret)).status_code == 200
+                assert (await billing.deliver(event(), secret=secret)).status_code == 200
 
-    async def test_more_than_a_megabyte(self, desk: BillingApp):
-        response = await desk.http.post(f"/api/v1{WEBHOOK}", content=b" " * (MEBIBYTE + 1))
+    async def test_more_than_a_megabyte(self, billing: BillingApp):
+        response = await billing.http.post(f"/api/v1{WEBHOOK}", content=b" " * (MEBIBYTE + 1))
         assert response.status_code == 413
 
     async def test_the_limit_of_addresses_is_for_bad_signatures_alone(self, database_url: str):
         limits = {"ENABLE_RATE_LIMITING": "true", "RATE_LIMIT_MAX_REQUESTS": "3"}
-        async with open_billing_app(database_url, **limits) as desk:
+        async with open_billing_app(database_url, **limits) as billing:
             for _ in range(8):
-                assert (await desk.deliver(event())).status_code == 200
-            bad = [(await desk.deliver(event(), secret="whsec_no")).status_code for _ in range(5)]
+                assert (await billing.deliver(event())).status_code == 200
+            bad = [
+                (await billing.deliver(event(), secret="whsec_no")).status_code for _ in range(5)
+            ]
             assert bad == [400, 400, 400, 429, 429]
-            assert (await desk.deliver(event())).status_code == 200
+            assert (await billing.deliver(event())).status_code == 200
 
-    async def test_a_null_character_is_no_reason_to_lose_an_event(self, desk: BillingApp):
+    async def test_a_null_character_is_no_reason_to_lose_an_event(self, billing: BillingApp):
         told = event(data={"object": {"id": "ch_1", "description": "a\0b"}})
-        assert (await desk.deliver(told)).json()["processed"]
-        stored = await desk.stored(told["id"])
+        assert (await billing.deliver(told)).json()["processed"]
+        stored = await billing.stored(told["id"])
         assert stored is not None
         assert not stored["payload"]
 
 
 class TestConnect:
-    async def test_events_of_accounts_reach_their_handlers(self, desk: BillingApp):
+    async def test_events_of_accounts_reach_their_handlers(self, billing: BillingApp):
         told = event("account.updated", account="acct_1")
-        response = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        response = await billing.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
         assert (response.status_code, response.json()) == (
             200,
             {"received": True, "processed": True, "type": "account.updated"},
         )
-        assert (await desk.deliver(event("transfer.created"))).status_code == 200
-        assert desk.notes.connect == [("account.updated", "acct_1"), ("transfer.created", None)]
+        assert (await billing.deliver(event("transfer.created"))).status_code == 200
+        assert billing.notes.connect == [("account.updated", "acct_1"), ("transfer.created", None)]
 
-    async def test_a_failure_is_500_and_comes_again(self, desk: BillingApp):
-        desk.notes.failures.append(RuntimeError("broken"))
+    async def test_a_failure_is_500_and_comes_again(self, billing: BillingApp):
+        billing.notes.failures.append(RuntimeError("broken"))
         told = event("account.updated", account="acct_1")
-        response = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        response = await billing.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
         assert (response.status_code, response.json()) == (
             500,
             {
@@ -224,24 +224,24 @@ class TestConnect:
                 "error": "Processing failed - logged for investigation",
             },
         )
-        response = await desk.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
+        response = await billing.deliver(told, path=CONNECT_WEBHOOK, secret=CONNECT_SECRET)
         assert response.json()["processed"]
 
-    async def test_payouts_of_our_own_account_are_nobodys(self, desk: BillingApp):
-        response = await desk.deliver(event("payout.paid"))
+    async def test_payouts_of_our_own_account_are_nobodys(self, billing: BillingApp):
+        response = await billing.deliver(event("payout.paid"))
         assert response.json()["processed"]
-        assert desk.notes.connect == []
+        assert billing.notes.connect == []
 
-    async def test_an_account_cannot_grant_subscriptions(self, desk: BillingApp, ann: ApiUser):
+    async def test_an_account_cannot_grant_subscriptions(self, billing: BillingApp, ann: ApiUser):
         """Its owner can make objects there, with any metadata."""
-        session = await desk.begin(ann)
-        desk.stripe.pay(session["id"])
-        [told] = desk.new("customer.subscription.updated")
+        session = await billing.begin(ann)
+        billing.stripe.pay(session["id"])
+        [told] = billing.new("customer.subscription.updated")
         forged = {**told, "account": "acct_mallory"}
         for path, secret in ((CONNECT_WEBHOOK, CONNECT_SECRET), (WEBHOOK, SECRET)):
             changed = {**forged, "id": f"evt_{uuid4().hex}"}
-            assert (await desk.deliver(changed, path=path, secret=secret)).status_code == 200
-        assert (await desk.status(ann))["tier_slug"] == "free"
+            assert (await billing.deliver(changed, path=path, secret=secret)).status_code == 200
+        assert (await billing.status(ann))["tier_slug"] == "free"
 
     def test_two_cannot_have_the_same_event(self):
         nothing: Any = None
@@ -256,64 +256,66 @@ class TestConnect:
 class TestDefects:
     """What the reference does wrong, each with a test that it would fail (§4.3, §5)."""
 
-    async def test_defect_the_signature_is_over_the_bytes_as_they_came(self, desk: BillingApp):
+    async def test_defect_the_signature_is_over_the_bytes_as_they_came(self, billing: BillingApp):
         """A parser or a sanitiser in front would change these."""
         body = b'{ "id":"evt_%s", "object":"event", "type":"x <b> ", "livemode":false,\n' % (
             uuid4().hex.encode()
         )
         body += b'"created":1.7e9, "data":{"object":{"name":" <script> "}} }'
         headers = {"Stripe-Signature": signature(body, [SECRET], int(time.time()))}
-        response = await desk.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
+        response = await billing.http.post(f"/api/v1{WEBHOOK}", content=body, headers=headers)
         assert (response.status_code, response.json()["eventType"]) == (200, "x <b> ")
 
     async def test_defect_a_failed_handler_is_not_acknowledged(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        session = await desk.begin(ann)
-        desk.stripe.pay(session["id"])
-        [told] = desk.new("invoice.paid")
-        await outage(desk)
-        response = await desk.deliver(told)
+        session = await billing.begin(ann)
+        billing.stripe.pay(session["id"])
+        [told] = billing.new("invoice.paid")
+        await outage(billing)
+        response = await billing.deliver(told)
         assert (response.status_code, response.json()) == (
             500,
             {"received": True, "processed": False, "error": "Processing failed - will retry"},
         )
-        stored = await desk.stored(told["id"])
+        stored = await billing.stored(told["id"])
         assert stored is not None
         assert (stored["status"], stored["error"]) == ("failed", "SERVICE_UNAVAILABLE")
-        desk.stripe.behaviour.fault = None
-        assert (await desk.deliver(told)).json()["processed"]
-        assert (await desk.status(ann))["tier_slug"] == "regular"
+        billing.stripe.behaviour.fault = None
+        assert (await billing.deliver(told)).json()["processed"]
+        assert (await billing.status(ann))["tier_slug"] == "regular"
 
     async def test_defect_a_crash_does_not_keep_an_event_forever(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        session = await desk.begin(ann)
-        desk.stripe.pay(session["id"])
-        [told] = desk.new("customer.subscription.updated")
-        await desk.sql(
+        session = await billing.begin(ann)
+        billing.stripe.pay(session["id"])
+        [told] = billing.new("customer.subscription.updated")
+        await billing.sql(
             """insert into stripe_webhook_events (event_id, event_type, status, payload)
             values (%(id)s, 'x', 'processing', %(payload)s::jsonb)""",
             id=told["id"],
             payload=orjson.dumps(told).decode(),
         )
-        await desk.wait(4.9)
-        assert (await desk.deliver(told)).status_code == 409
-        assert await desk.sweep() == 0
-        await desk.wait(0.2)
-        assert await desk.sweep() == 1
-        assert (await desk.deliver(told)).json()["reason"] == "duplicate"
-        assert (await desk.status(ann))["tier_slug"] == "regular"
+        await billing.wait(4.9)
+        assert (await billing.deliver(told)).status_code == 409
+        assert await billing.sweep() == 0
+        await billing.wait(0.2)
+        assert await billing.sweep() == 1
+        assert (await billing.deliver(told)).json()["reason"] == "duplicate"
+        assert (await billing.status(ann))["tier_slug"] == "regular"
 
-    async def test_defect_parallel_deliveries_are_done_once(self, desk: BillingApp, ann: ApiUser):
-        await desk.buy(ann)
-        desk.notes.receipts.clear()
-        desk.stripe.advance(31 * DAY)
-        [told] = desk.new("invoice.paid")
+    async def test_defect_parallel_deliveries_are_done_once(
+        self, billing: BillingApp, ann: ApiUser
+    ):
+        await billing.buy(ann)
+        billing.notes.receipts.clear()
+        billing.stripe.advance(31 * DAY)
+        [told] = billing.new("invoice.paid")
         responses: list[tuple[int, Any]] = []
 
         async def deliver() -> None:
-            response = await desk.deliver(told)
+            response = await billing.deliver(told)
             responses.append((response.status_code, response.json().get("reason")))
 
         async with trio.open_nursery() as nursery:
@@ -322,9 +324,9 @@ class TestDefects:
         assert sorted(responses, key=str)[0] == (200, None)
         assert [each for each in responses if each[1] is None] == [(200, None)]
         assert {each for each in responses if each[1]} <= {(409, "in_progress"), (200, "duplicate")}
-        assert len(desk.notes.receipts) == 1
+        assert len(billing.notes.receipts) == 1
 
-    async def test_defect_events_in_any_order_end_as_stripe_has_it(self, desk: BillingApp):
+    async def test_defect_events_in_any_order_end_as_stripe_has_it(self, billing: BillingApp):
         kinds = (
             "customer.subscription.created",
             "customer.subscription.updated",
@@ -332,42 +334,42 @@ class TestDefects:
             "checkout.session.completed",
         )
         for order in permutations(kinds):
-            who = await desk.person()
-            session = await desk.begin(who)
-            paid = desk.stripe.pay(session["id"])
-            new = {told["type"]: told for told in desk.new()}
+            who = await billing.person()
+            session = await billing.begin(who)
+            paid = billing.stripe.pay(session["id"])
+            new = {told["type"]: told for told in billing.new()}
             for kind in order:
-                assert (await desk.deliver(new[kind])).json()["processed"], (order, kind)
-            row = await desk.row(paid["subscription"])
+                assert (await billing.deliver(new[kind])).json()["processed"], (order, kind)
+            row = await billing.row(paid["subscription"])
             assert (row.status, str(row.user_id)) == ("active", who.id), order
-            desk.delivered.update(told["id"] for told in desk.new())
+            billing.delivered.update(told["id"] for told in billing.new())
 
     async def test_defect_a_late_event_does_not_bring_a_subscription_back(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        bought = await desk.buy(ann)
-        before = [told for told in desk.stripe.events if told["type"].endswith("ion.updated")]
+        bought = await billing.buy(ann)
+        before = [told for told in billing.stripe.events if told["type"].endswith("ion.updated")]
         assert (await ann.post("/subscription/cancel", {"immediately": True})).status_code == 200
-        await desk.deliver_all()
+        await billing.deliver_all()
         late = {**before[-1], "id": f"evt_{uuid4().hex}"}
-        assert (await desk.deliver(late)).json()["processed"]
-        assert (await desk.row(bought)).status == "cancelled"
-        assert (await desk.status(ann))["tier_slug"] == "free"
+        assert (await billing.deliver(late)).json()["processed"]
+        assert (await billing.row(bought)).status == "cancelled"
+        assert (await billing.status(ann))["tier_slug"] == "free"
 
-    async def test_defect_of_one_second_the_truth_holds(self, desk: BillingApp, ann: ApiUser):
+    async def test_defect_of_one_second_the_truth_holds(self, billing: BillingApp, ann: ApiUser):
         """A payment fails and succeeds within a second; the events come in either order."""
         for backwards in (False, True):
-            who = await desk.person()
-            bought = await desk.buy(who)
-            customer = desk.stripe.get("subscription", bought)["customer"]
-            desk.stripe.set_card(customer, "decline")
-            row = await desk.row(bought)
-            desk.stripe.advance_to(int(row.current_period_end.timestamp()) + 3600)
-            desk.stripe.set_card(customer, "success")
-            assert desk.stripe.pay_invoice(
-                desk.stripe.get("subscription", bought)["latest_invoice"]
+            who = await billing.person()
+            bought = await billing.buy(who)
+            customer = billing.stripe.get("subscription", bought)["customer"]
+            billing.stripe.set_card(customer, "decline")
+            row = await billing.row(bought)
+            billing.stripe.advance_to(int(row.current_period_end.timestamp()) + 3600)
+            billing.stripe.set_card(customer, "success")
+            assert billing.stripe.pay_invoice(
+                billing.stripe.get("subscription", bought)["latest_invoice"]
             )
-            changes = desk.new("customer.subscription.updated")
+            changes = billing.new("customer.subscription.updated")
             assert [told["data"]["object"]["status"] for told in changes][-2:] == [
                 "past_due",
                 "active",
@@ -375,34 +377,34 @@ class TestDefects:
             *before, failed, paid = changes
             assert failed["created"] + 1 >= paid["created"]
             for told in (*before, paid, failed) if backwards else changes:
-                assert (await desk.deliver(told)).json()["processed"]
-            assert (await desk.row(bought)).status == "active"
-            desk.delivered.update(told["id"] for told in desk.new())
+                assert (await billing.deliver(told)).json()["processed"]
+            assert (await billing.row(bought)).status == "active"
+            billing.delivered.update(told["id"] for told in billing.new())
 
-    async def test_defect_an_unpaid_session_buys_nothing(self, desk: BillingApp, ann: ApiUser):
-        session = await desk.begin(ann)
-        paid = desk.stripe.pay(session["id"], later=True)
+    async def test_defect_an_unpaid_session_buys_nothing(self, billing: BillingApp, ann: ApiUser):
+        session = await billing.begin(ann)
+        paid = billing.stripe.pay(session["id"], later=True)
         assert paid["payment_status"] == "unpaid"
-        await desk.deliver_all()
-        assert await desk.has(ann) == "free"
-        desk.stripe.settle(session["id"], succeeded=True)
-        [told] = desk.new("checkout.session.async_payment_succeeded")
-        assert (await desk.deliver(told)).json()["processed"]
-        assert await desk.has(ann) == "regular"
-        assert desk.notes.converted
+        await billing.deliver_all()
+        assert await billing.has(ann) == "free"
+        billing.stripe.settle(session["id"], succeeded=True)
+        [told] = billing.new("checkout.session.async_payment_succeeded")
+        assert (await billing.deliver(told)).json()["processed"]
+        assert await billing.has(ann) == "regular"
+        assert billing.notes.converted
 
-    async def test_defect_the_period_is_that_of_the_item(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann, interval="year")
-        row = await desk.row(bought)
+    async def test_defect_the_period_is_that_of_the_item(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann, interval="year")
+        row = await billing.row(bought)
         assert (row.current_period_end - row.current_period_start).days in (365, 366)
 
-    async def test_defect_unknown_types_are_accepted(self, desk: BillingApp):
+    async def test_defect_unknown_types_are_accepted(self, billing: BillingApp):
         for kind in ("customer.tax_id.created", "nothing.known"):
-            assert (await desk.deliver(event(kind))).json()["processed"]
+            assert (await billing.deliver(event(kind))).json()["processed"]
 
-    async def test_defect_a_trial_that_ends_is_told(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann)
-        subscription = desk.stripe.get("subscription", bought)
+    async def test_defect_a_trial_that_ends_is_told(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann)
+        subscription = billing.stripe.get("subscription", bought)
         end = int(time.time()) + 3 * DAY
         subscription |= {"status": "trialing", "trial_end": end}
         told = event(
@@ -410,13 +412,13 @@ class TestDefects:
             created=int(time.time()) + 10,
             data={"object": subscription},
         )
-        assert (await desk.deliver(told)).json()["processed"]
-        assert desk.notes.notifications() == ["trial_will_end"]
+        assert (await billing.deliver(told)).json()["processed"]
+        assert billing.notes.notifications() == ["trial_will_end"]
 
-    async def test_defect_the_price_says_which_tier(self, desk: BillingApp, ann: ApiUser):
+    async def test_defect_the_price_says_which_tier(self, billing: BillingApp, ann: ApiUser):
         """Metadata may be old: the portal changes prices without it."""
-        bought = await desk.buy(ann)
-        subscription = desk.stripe.get("subscription", bought)
+        bought = await billing.buy(ann)
+        subscription = billing.stripe.get("subscription", bought)
         price = subscription["items"]["data"][0]["price"]
         subscription["items"]["data"][0]["price"] = {**price, "unit_amount": 999}
         told = event(
@@ -424,81 +426,81 @@ class TestDefects:
             created=int(time.time()) + 10,
             data={"object": subscription},
         )
-        assert (await desk.deliver(told)).json()["processed"]
-        assert await desk.has(ann) == "creator"
+        assert (await billing.deliver(told)).json()["processed"]
+        assert await billing.has(ann) == "creator"
 
-    async def test_defect_a_subscription_of_nobody_is_no_failure(self, desk: BillingApp):
+    async def test_defect_a_subscription_of_nobody_is_no_failure(self, billing: BillingApp):
         subscription = {"user_id": str(uuid4()), "tier_id": "2"}
-        [subscription_id] = desk.stripe.stock(1, metadata=lambda _: subscription, events=True)
-        [told] = desk.new("customer.subscription.created")
-        assert (await desk.deliver(told)).json()["processed"]
-        assert await desk.ledger.find("stripe", subscription_id) is None
+        [subscription_id] = billing.stripe.stock(1, metadata=lambda _: subscription, events=True)
+        [told] = billing.new("customer.subscription.created")
+        assert (await billing.deliver(told)).json()["processed"]
+        assert await billing.ledger.find("stripe", subscription_id) is None
 
 
 class TestTheSweep:
-    async def test_the_pauses_and_the_end(self, desk: BillingApp, ann: ApiUser):
-        session = await desk.begin(ann)
-        desk.stripe.pay(session["id"])
-        [told] = desk.new("invoice.paid")
-        desk.stripe.behaviour.fault = Fault("status", status=400)
-        await desk.deliver(told)
+    async def test_the_pauses_and_the_end(self, billing: BillingApp, ann: ApiUser):
+        session = await billing.begin(ann)
+        billing.stripe.pay(session["id"])
+        [told] = billing.new("invoice.paid")
+        billing.stripe.behaviour.fault = Fault("status", status=400)
+        await billing.deliver(told)
         pauses: list[float] = []
         for attempt in range(1, 10):
-            stored = await desk.stored(told["id"])
+            stored = await billing.stored(told["id"])
             assert stored is not None
             assert (stored["status"], stored["attempts"]) == (
                 "failed",
                 attempt,
             )
             pauses.append(round(float(stored["wait"]) / 60))
-            assert await desk.sweep() == 0
-            await desk.wait(pauses[-1] + 0.1)
-            assert await desk.sweep() == 1
+            assert await billing.sweep() == 0
+            await billing.wait(pauses[-1] + 0.1)
+            assert await billing.sweep() == 1
         assert pauses == [1, 5, 30, 60, 60, 60, 60, 60, 60]
-        stored = await desk.stored(told["id"])
+        stored = await billing.stored(told["id"])
         assert stored is not None
         assert (stored["status"], stored["attempts"], stored["wait"]) == ("failed", 10, None)
-        assert desk.notes.given_up == ["invoice.paid"]
-        assert [log["log_level"] for log in desk.logs if log["event"] == "webhook given up"] == [
+        assert billing.notes.given_up == ["invoice.paid"]
+        assert [log["log_level"] for log in billing.logs if log["event"] == "webhook given up"] == [
             "error"
         ]
-        await desk.wait(600)
-        assert await desk.sweep() == 0
+        await billing.wait(600)
+        assert await billing.sweep() == 0
 
         # Somebody looked, and sends it again from Stripe's dashboard.
-        desk.stripe.behaviour.fault = None
-        assert (await desk.deliver(told)).json()["processed"]
-        assert (await desk.status(ann))["tier_slug"] == "regular"
+        billing.stripe.behaviour.fault = None
+        assert (await billing.deliver(told)).json()["processed"]
+        assert (await billing.status(ann))["tier_slug"] == "regular"
 
-    async def test_the_last_worker_died(self, desk: BillingApp):
-        await desk.sql(
+    async def test_the_last_worker_died(self, billing: BillingApp):
+        await billing.sql(
             """insert into stripe_webhook_events (event_id, event_type, status, attempts)
             values ('evt_dead', 'invoice.paid', 'processing', 10)"""
         )
-        await desk.wait(6)
-        assert await desk.sweep() == 0
-        stored = await desk.stored("evt_dead")
+        await billing.wait(6)
+        assert await billing.sweep() == 0
+        stored = await billing.stored("evt_dead")
         assert stored is not None
         assert (stored["status"], stored["error"]) == ("failed", "abandoned")
-        assert desk.notes.given_up == ["invoice.paid"]
+        assert billing.notes.given_up == ["invoice.paid"]
 
     async def test_an_outage_is_survived_without_another_delivery(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        session = await desk.begin(ann)
-        desk.stripe.pay(session["id"])
-        await outage(desk, path="/v1/subscriptions")
-        [told] = desk.new("invoice.paid")
-        assert (await desk.deliver(told)).status_code == 500
-        desk.stripe.behaviour.fault = None
-        await desk.wait(1.1)
-        assert await desk.sweep() == 1
-        assert (await desk.status(ann))["tier_slug"] == "regular"
+        session = await billing.begin(ann)
+        billing.stripe.pay(session["id"])
+        await outage(billing, path="/v1/subscriptions")
+        [told] = billing.new("invoice.paid")
+        assert (await billing.deliver(told)).status_code == 500
+        billing.stripe.behaviour.fault = None
+        await billing.wait(1.1)
+        assert await billing.sweep() == 1
+        assert (await billing.status(ann))["tier_slug"] == "regular"
 
-    async def test_two_instances_share_the_work(self, desk: BillingApp, ann: ApiUser):
-        bought = await desk.buy(ann)
-        payload = orjson.dumps(desk.stripe.events[0]).decode()
-        await desk.sql(
+    async def test_two_instances_share_the_work(self, billing: BillingApp, ann: ApiUser):
+        bought = await billing.buy(ann)
+        payload = orjson.dumps(billing.stripe.events[0]).decode()
+        await billing.sql(
             """insert into stripe_webhook_events
               (event_id, event_type, status, payload, next_attempt_at)
             select 'evt_shared_' || n || %(run)s, 'x', 'failed', %(payload)s::jsonb, now()
@@ -509,46 +511,46 @@ class TestTheSweep:
         done: list[int] = []
 
         async def sweep() -> None:
-            done.append(await desk.sweep())
+            done.append(await billing.sweep())
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sweep)
             nursery.start_soon(sweep)
         assert sum(done) == 40
-        attempts = await desk.sql(
+        attempts = await billing.sql(
             "select distinct attempts, status from stripe_webhook_events where event_id like %(e)s",
             e=f"evt_shared_%{bought}",
         )
         assert attempts == [(2, "processed")]
 
-    async def test_who_leaves_gives_the_event_back(self, desk: BillingApp, ann: ApiUser):
-        session = await desk.begin(ann)
-        desk.stripe.pay(session["id"])
-        [told] = desk.new("invoice.paid")
-        desk.stripe.behaviour.fault = Fault("hang", path="/v1/subscriptions")
+    async def test_who_leaves_gives_the_event_back(self, billing: BillingApp, ann: ApiUser):
+        session = await billing.begin(ann)
+        billing.stripe.pay(session["id"])
+        [told] = billing.new("invoice.paid")
+        billing.stripe.behaviour.fault = Fault("hang", path="/v1/subscriptions")
         with trio.move_on_after(0.5) as scope:
-            await desk.deliver(told)
+            await billing.deliver(told)
         assert scope.cancelled_caught
-        stored = await desk.stored(told["id"])
+        stored = await billing.stored(told["id"])
         assert stored is not None
         assert (stored["status"], stored["error"]) == ("failed", "interrupted")
-        desk.stripe.behaviour.fault = None
-        assert await desk.sweep() == 1
-        assert (await desk.status(ann))["tier_slug"] == "regular"
+        billing.stripe.behaviour.fault = None
+        assert await billing.sweep() == 1
+        assert (await billing.status(ann))["tier_slug"] == "regular"
 
     async def test_without_its_payload_stripe_is_asked_for_the_event(
-        self, desk: BillingApp, ann: ApiUser
+        self, billing: BillingApp, ann: ApiUser
     ):
-        session = await desk.begin(ann)
-        desk.stripe.pay(session["id"])
-        [told] = desk.new("customer.subscription.updated")
-        await desk.sql(
+        session = await billing.begin(ann)
+        billing.stripe.pay(session["id"])
+        [told] = billing.new("customer.subscription.updated")
+        await billing.sql(
             """insert into stripe_webhook_events (event_id, event_type, status, next_attempt_at)
             values (%(id)s, 'x', 'failed', now())""",
             id=told["id"],
         )
-        assert await desk.sweep() == 1
-        assert (await desk.status(ann))["tier_slug"] == "regular"
+        assert await billing.sweep() == 1
+        assert (await billing.status(ann))["tier_slug"] == "regular"
 
     async def test_it_sweeps_every_few_seconds(self, autojump_clock: Any):
         sweeps: list[float] = []
@@ -569,26 +571,26 @@ class TestTheSweep:
         assert [sweep - sweeps[0] for sweep in sweeps] == [0, INTERVAL, INTERVAL * 2, INTERVAL * 3]
 
 
-async def test_a_shuffled_life_ends_as_stripe_has_it(desk: BillingApp):
+async def test_a_shuffled_life_ends_as_stripe_has_it(billing: BillingApp):
     """Renewals, failures and recoveries of several people, in random orders."""
     chance = random.Random(7)
     bought: dict[str, ApiUser] = {}
     for _ in range(3):
-        who = await desk.person()
-        session = await desk.begin(who, chance.choice([2, 3]))
-        bought[desk.stripe.pay(session["id"])["subscription"]] = who
+        who = await billing.person()
+        session = await billing.begin(who, chance.choice([2, 3]))
+        bought[billing.stripe.pay(session["id"])["subscription"]] = who
     for _ in range(3):
         for subscription_id in bought:
-            customer = desk.stripe.get("subscription", subscription_id)["customer"]
-            desk.stripe.set_card(customer, chance.choice(["success", "decline"]))
-        desk.stripe.advance(12 * DAY)
-    events = [told for told in desk.new() if "subscription" in str(told["data"]["object"])]
+            customer = billing.stripe.get("subscription", subscription_id)["customer"]
+            billing.stripe.set_card(customer, chance.choice(["success", "decline"]))
+        billing.stripe.advance(12 * DAY)
+    events = [told for told in billing.new() if "subscription" in str(told["data"]["object"])]
     chance.shuffle(events)
     for told in events:
-        assert (await desk.deliver(told)).json()["processed"]
+        assert (await billing.deliver(told)).json()["processed"]
     for subscription_id in bought:
-        theirs = desk.stripe.get("subscription", subscription_id)
-        row = await desk.row(subscription_id)
+        theirs = billing.stripe.get("subscription", subscription_id)
+        row = await billing.row(subscription_id)
         item = theirs["items"]["data"][0]
         assert row.provider_status == {"canceled": "cancelled"}.get(
             theirs["status"], theirs["status"]

@@ -15,21 +15,22 @@ from attrs import frozen
 from cookcam.config import loading
 from cookcam.database import SERVICE, Database
 from cookcam.errors import DatabaseError, ServiceUnavailable
-from cookcam.features.billing.ledger.refusals import LimitReached
-from cookcam.features.billing.stripe.products import PRODUCTS, product_of
-from cookcam.features.billing.tiers.catalogue import LIFETIME, Catalogue
+from cookcam.features.billing.errors import LimitReached
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.features.billing.tiers.models import (
     CREATOR,
+    PRODUCTS,
     REGULAR,
     Metric,
     Status,
     Tier,
     entitles,
+    product_of,
     stored_status,
     tier_slug,
 )
 from cookcam.features.billing.tiers.quotas import Quotas
+from cookcam.features.billing.tiers.service import LIFETIME, Catalogue
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.http import Routes
 from cookcam.identity import Identity

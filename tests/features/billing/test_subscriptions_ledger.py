@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from cookcam.database import SERVICE, Database
 from cookcam.errors import ConstraintViolation
+from cookcam.features.billing.errors import SubscriptionBelongsToAnother, UnknownSubscriber
 from cookcam.features.billing.ledger.changes import (
     SourceEvent,
     SubscriptionChange,
-    elected,
+    elect,
     is_stale,
 )
 from cookcam.features.billing.ledger.ledger import Applied, SubscriptionLedger
-from cookcam.features.billing.ledger.refusals import SubscriptionOfAnother, UnknownSubscriber
 from cookcam.features.billing.tiers.models import LIVE, Provider, Status, Subscription
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.realtime.hub import Hub
@@ -41,7 +41,7 @@ SOURCES: dict[Provider, Any] = {
 }
 
 
-class Told(Hub):
+class RecordingHub(Hub):
     """A hub that remembers what was sent to whom."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Subscriber:
 
     id: UUID
     ledger: SubscriptionLedger
-    hub: Told
+    hub: RecordingHub
 
     def change(self, provider: Provider = "stripe", **told: Any) -> SubscriptionChange:
         known: dict[str, Any] = {
@@ -108,7 +108,7 @@ class Subscriber:
 @pytest.fixture
 def subscriber(database: Database, database_url: str) -> Callable[[], Any]:
     async def make() -> Subscriber:
-        hub = Told()
+        hub = RecordingHub()
         ledger = SubscriptionLedger(database, SubscriptionStore(database), hub, lambda: NOW)
         return Subscriber(await create_user(database_url), ledger, hub)
 
@@ -321,7 +321,7 @@ class TestWhatIsRefused:
     async def test_somebody_elses_subscription(self, subscriber: Callable[[], Any]):
         ann, bob = await subscriber(), await subscriber()
         await ann.tell(provider_subscription_id=f"sub_{ann.id}")
-        with pytest.raises(SubscriptionOfAnother):
+        with pytest.raises(SubscriptionBelongsToAnother):
             await bob.tell(provider_subscription_id=f"sub_{ann.id}")
         assert await bob.rows() == {}
         assert bob.told == []
@@ -405,7 +405,7 @@ def rows_after(told: list[Any]) -> dict[str, Subscription]:
             **state,
         )
         rows[change.provider] = change.onto(row or new)
-        rows = {row.provider: row for row in elected(list(rows.values()), NOW)}
+        rows = {row.provider: row for row in elect(list(rows.values()), NOW)}
     return rows
 
 

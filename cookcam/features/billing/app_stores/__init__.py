@@ -1,1 +1,1 @@
-"""Purchases in the app stores: proving them, following them, and keeping what was said of them."""
+"""Purchases in the app stores: validation, notifications, proceeds."""

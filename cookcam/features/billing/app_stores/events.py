@@ -13,15 +13,14 @@ from attrs import field, frozen
 
 from cookcam.database import Transaction
 from cookcam.errors import BadRequest, ServiceUnavailable
-from cookcam.features.billing.app_stores.acknowledging import Acknowledging
-from cookcam.features.billing.app_stores.grants import Granted, Grants
-from cookcam.features.billing.app_stores.models import Purchase, Returned, hash_of
-from cookcam.features.billing.app_stores.refusals import PurchasePending, PurchaseRejected
+from cookcam.features.billing.app_stores.acknowledgements import Acknowledgements
+from cookcam.features.billing.app_stores.grants import GrantResult, PurchaseGrants
+from cookcam.features.billing.app_stores.models import Purchase, ReturnedMoney, hash_of
+from cookcam.features.billing.app_stores.proceeds import StoreProceeds
 from cookcam.features.billing.app_stores.states import of_apple, of_google
-from cookcam.features.billing.app_stores.takings import Takings
+from cookcam.features.billing.errors import PurchasePending, PurchaseRejected
 from cookcam.features.billing.ledger.changes import SourceEvent, SubscriptionChange
-from cookcam.features.billing.stripe.products import product_of
-from cookcam.features.billing.tiers.models import Subscription
+from cookcam.features.billing.tiers.models import Subscription, product_of
 from cookcam.features.billing.webhooks.inbox import WebhookInbox
 from cookcam.features.billing.webhooks.store import ClaimedEvent, EventHeader, EventResult
 from cookcam.integrations.app_store import AppleNotification, AppStore
@@ -93,12 +92,12 @@ class StorePlan:
     days after its end; `returned` is the money of its voided order."""
 
     purchase: Purchase | None
-    returned: Sequence[Returned] = ()
+    returned: Sequence[ReturnedMoney] = ()
 
 
 @frozen(kw_only=True)
 class StoreResult(EventResult):
-    granted: Granted | None = None
+    grant_result: GrantResult | None = None
     purchase: Purchase | None = None
 
 
@@ -106,9 +105,9 @@ class StoreResult(EventResult):
 class StoreEvents:
     """Implements `EventProcessor` for the App Store and Google Play."""
 
-    grants: Grants
-    acknowledging: Acknowledging
-    takings: Takings
+    grants: PurchaseGrants
+    acknowledgements: Acknowledgements
+    proceeds: StoreProceeds
     app_store: AppStore
     google_play: GooglePlay
     now: Callable[[], datetime]
@@ -146,33 +145,33 @@ class StoreEvents:
     async def apply(self, tx: Transaction, event: StoreEvent, plan: StorePlan) -> StoreResult:
         if plan.purchase is None:
             return await self._expire(tx, event, plan)
-        purchase, grants, granted = plan.purchase, self.grants, None
+        purchase, grants, grant_result = plan.purchase, self.grants, None
         platform = purchase.product.platform
         user_id = await grants.owner_of(tx, purchase)
         row = await grants.subscriptions.find_in(tx, platform, purchase.subscription_id)
         if user_id is not None and not _is_of_past_period(event, purchase, row):
-            granted = await grants.apply(tx, purchase, user_id, event.id)
+            grant_result = await grants.apply(tx, purchase, user_id, event.id)
         elif user_id is not None and row is not None:
             await grants.book(tx, purchase, row)
         else:
-            await grants.take_back(tx, purchase.returned)
+            await grants.book_refunds(tx, purchase.returned)
             if user_id is None and _is_charge(event):
-                await grants.note_charge(tx, purchase)
+                await grants.record_charge(tx, purchase)
         return StoreResult(
             ignored=user_id is None,
             subtype=event.subtype if isinstance(event, AppleNotification) else None,
             store_key=purchase.store_key,
             user_id=user_id,
-            granted=granted,
+            grant_result=grant_result,
             purchase=purchase,
         )
 
     async def after_commit(self, result: StoreResult) -> None:
-        if result.granted is None:
+        if result.grant_result is None:
             return
-        self.grants.announce(result.granted)
+        self.grants.announce(result.grant_result)
         if result.purchase is not None:
-            await self.acknowledging.now(result.purchase)
+            await self.acknowledgements.now(result.purchase)
 
     async def _read_apple(self, event: AppleNotification) -> StorePlan | None:
         subscription = event.subscription
@@ -184,7 +183,7 @@ class StoreEvents:
             log.warning("notification of an unknown product", platform="ios")
             return None
         restored = event.type == APPLE_RESTORED
-        return StorePlan(await self.takings.of_apple(purchase, subscription, restored=restored))
+        return StorePlan(await self.proceeds.of_apple(purchase, subscription, restored=restored))
 
     async def _read_google(self, event: GoogleMessage) -> StorePlan | None:
         token = event.token
@@ -197,10 +196,10 @@ class StoreEvents:
             current = await self.grants.subscriptions.find("android", token)
             purchase = of_google(subscription, refunded=event.is_refund, known=current)
             return StorePlan(
-                await self.takings.of_google(purchase, subscription, event.voided_order)
+                await self.proceeds.of_google(purchase, subscription, event.voided_order)
             )
         except UnknownPurchase:
-            returned = await self.takings.of_voided(event.voided_order, self.now())
+            returned = await self.proceeds.of_voided(event.voided_order, self.now())
             return StorePlan(None, returned)
         except (StoreRejected, PurchaseRejected) as error:
             log.warning("notification rejected", platform="android", reason=error.reason)
@@ -212,7 +211,7 @@ class StoreEvents:
         """Google has forgotten the token: the subscription is over. Google knows its orders for
         longer."""
         token = event.token if isinstance(event, GoogleMessage) else None
-        await self.grants.take_back(tx, plan.returned)
+        await self.grants.book_refunds(tx, plan.returned)
         row = await self.grants.subscriptions.find_in(tx, "android", token or "")
         if row is None:
             return StoreResult(ignored=True, store_key=hash_of(token or ""))
@@ -222,7 +221,7 @@ class StoreEvents:
         return StoreResult(
             store_key=hash_of(token or ""),
             user_id=row.user_id,
-            granted=Granted(row.user_id, [applied]),
+            grant_result=GrantResult(row.user_id, [applied]),
         )
 
 

@@ -1,4 +1,4 @@
-"""Whose a purchase is, and what it does to that user's subscription: in one transaction."""
+"""Binds purchases to users and applies them to the ledger, in one transaction."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cookcam.database import Transaction
-from cookcam.features.billing.app_stores.models import SOURCES, Purchase, Returned, hash_of
-from cookcam.features.billing.app_stores.refusals import ReceiptOfAnother
+from cookcam.features.billing.app_stores.models import SOURCES, Purchase, ReturnedMoney, hash_of
 from cookcam.features.billing.app_stores.store import PurchaseStore
 from cookcam.features.billing.commissions import Commissions, MoneyBack, Receipt
+from cookcam.features.billing.errors import ReceiptBelongsToAnother
 from cookcam.features.billing.ledger.changes import SourceEvent, SubscriptionChange
 from cookcam.features.billing.ledger.ledger import Applied, SubscriptionLedger
 from cookcam.features.billing.ledger.reversals import ReversalStore
@@ -21,14 +21,14 @@ from cookcam.features.billing.tiers.store import SubscriptionStore
 
 
 @frozen
-class Granted:
-    """What was written; `Grants.announce` tells of it once it is committed."""
+class GrantResult:
+    """What was written; `PurchaseGrants.announce` follows the commit."""
 
     user_id: UUID
     applied: Sequence[Applied] = field(factory=list[Applied])
 
     def entitles(self, at: datetime) -> bool:
-        """Whether the purchase does, as it is known now, though a better one may count instead."""
+        """Whether the purchase entitles, even if a better subscription is the live one."""
         rows = [one.subscription for one in self.applied[:1]]
         return any(
             entitles(row.provider_status, row.current_period_end, at, row.grace_until)
@@ -37,8 +37,8 @@ class Granted:
 
 
 @frozen
-class Grants:
-    """`superseded` is called when Stripe has to be told to end a subscription."""
+class PurchaseGrants:
+    """`superseded` is called when a subscription has to be ended at Stripe."""
 
     store: PurchaseStore
     subscriptions: SubscriptionStore
@@ -47,18 +47,18 @@ class Grants:
     reversals: ReversalStore
     superseded: Callable[[], None]
 
-    async def bind_to(self, tx: Transaction, purchase: Purchase, caller: UUID) -> None:
-        """Makes a purchase the caller's. Raises ReceiptOfAnother: of whoever had it before, whom
-        our app named when it bought, or who had the purchase that this one replaces.
+    async def bind(self, tx: Transaction, purchase: Purchase, caller: UUID) -> None:
+        """Binds a purchase to the caller. Raises ReceiptBelongsToAnother when it is bound to, was
+        bought for, or replaces a purchase of another user.
         """
         named = await self._named(tx, purchase)
         if named not in (None, caller):
-            raise ReceiptOfAnother.here()
+            raise ReceiptBelongsToAnother.here()
         if (await self.store.bind(tx, purchase, caller)).user_id != caller:
-            raise ReceiptOfAnother.here()
+            raise ReceiptBelongsToAnother.here()
 
     async def owner_of(self, tx: Transaction, purchase: Purchase) -> UUID | None:
-        """Whose it is, told by the store alone; bound from now on. None where nobody knows."""
+        """The owner, found from the store's data alone, and bound. None if unknown."""
         known = await self.store.binding_in(tx, purchase.product.platform, purchase.store_key)
         if known is not None:
             return known.user_id
@@ -68,7 +68,7 @@ class Grants:
         return (await self.store.bind(tx, purchase, named)).user_id
 
     async def is_of_closed_account(self, tx: Transaction, purchase: Purchase) -> bool:
-        """Whether its user is gone: the one it is bound to, or the one our app named."""
+        """Whether the user it is bound to, or that our app named, was deleted."""
         platform, key = purchase.product.platform, purchase.store_key
         known = await self.store.binding_in(tx, platform, key)
         if known is not None:
@@ -76,9 +76,9 @@ class Grants:
         account = purchase.account
         return account is not None and not await self.store.is_user(tx, account)
 
-    async def note_charge(self, tx: Transaction, purchase: Purchase) -> None:
-        """A period was charged, and whose it is nobody knows: of an account that is gone it is
-        recorded, and taken back by a task of subscriptions."""
+    async def record_charge(self, tx: Transaction, purchase: Purchase) -> None:
+        """A period was charged without a known owner: the charge of a deleted account is recorded,
+        and reversed by a background task."""
         if purchase.status in LIVE and await self.is_of_closed_account(tx, purchase):
             await self.reversals.record(
                 tx, purchase.product.platform, purchase.subscription_id, "closed_account"
@@ -86,10 +86,10 @@ class Grants:
 
     async def apply(
         self, tx: Transaction, purchase: Purchase, user_id: UUID, ref: str | None
-    ) -> Granted:
-        """Tells the ledger. `ref` is the store's id of the notification, if it came with one."""
-        if purchase.status is None:  # not paid yet: there is nothing to tell
-            return Granted(user_id)
+    ) -> GrantResult:
+        """Applies the purchase to the ledger. `ref` is the id of the store's notification."""
+        if purchase.status is None:  # not paid yet
+            return GrantResult(user_id)
         event = SourceEvent(SOURCES[purchase.product.platform], ref)
         change = purchase.change(user_id, purchase.status)
         applied = [await self.ledger.apply_in(tx, change, source_event=event)]
@@ -102,11 +102,11 @@ class Grants:
                 await self.commissions.on_ended(tx, one.ended)
             await self.book(tx, purchase, applied[0].subscription)
         if not purchase.acknowledged and purchase.status in LIVE:
-            await self.store.want_acknowledgement(tx, purchase.store_key)
-        return Granted(user_id, applied)
+            await self.store.request_acknowledgement(tx, purchase.store_key)
+        return GrantResult(user_id, applied)
 
-    async def take_back(self, tx: Transaction, returned: Iterable[Returned]) -> None:
-        """Books money that went back, whoever's the purchase is, or was."""
+    async def book_refunds(self, tx: Transaction, returned: Iterable[ReturnedMoney]) -> None:
+        """Books refunds, whether or not the purchase has an owner."""
         for back in returned:
             await self.commissions.on_refund(
                 tx,
@@ -122,20 +122,20 @@ class Grants:
             )
 
     async def book(self, tx: Transaction, purchase: Purchase, row: Subscription) -> None:
-        """Its money, whatever became of the change: what is told late was paid all the same."""
+        """Books payment and refunds, also of a change that was outdated."""
         if (paid := purchase.paid) is not None:
             receipt = Receipt(paid.ref, row, paid.net_cents, paid.currency.lower(), paid.at)
             await self.commissions.on_invoice_paid(tx, receipt)
-        await self.take_back(tx, purchase.returned)
+        await self.book_refunds(tx, purchase.returned)
 
-    def announce(self, granted: Granted) -> None:
-        for one in granted.applied:
+    def announce(self, grant_result: GrantResult) -> None:
+        for one in grant_result.applied:
             self.ledger.announce(one)
             if any(row.provider == "stripe" for row in one.superseded):
                 self.superseded()
 
     async def _named(self, tx: Transaction, purchase: Purchase) -> UUID | None:
-        """Whom the purchase itself points to, or whose row there was before it was bound."""
+        """The user that the purchase names, or that has its row."""
         platform, subscription_id = purchase.product.platform, purchase.subscription_id
         row = await self.subscriptions.find_in(tx, platform, subscription_id)
         if row is not None:

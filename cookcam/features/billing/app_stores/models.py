@@ -1,4 +1,4 @@
-"""A purchase in one shape for both stores, and what is kept of those who showed it."""
+"""Purchases of both stores in one form, and their validations."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cookcam.features.billing.ledger.changes import Source, SubscriptionChange
-from cookcam.features.billing.stripe.products import Platform, Product
-from cookcam.features.billing.tiers.models import Status, entitles
+from cookcam.features.billing.tiers.models import Platform, Product, Status, entitles
 
 Environment = Literal["production", "sandbox"]
 Validation = Literal["valid", "invalid", "pending", "error"]
@@ -21,13 +20,13 @@ SOURCES: Mapping[Platform, Source] = {"ios": "app_store", "android": "google_pla
 
 
 def hash_of(proof: str) -> str:
-    """What a receipt or purchase token is known by; of a Google token also its key."""
+    """The hash of a receipt or purchase token; of a Google token also its store key."""
     return sha256(proof.encode()).hexdigest()
 
 
 @frozen
-class Submitted:
-    """What a client shows: a receipt or signed transaction of Apple, or a token of Google."""
+class SubmittedPurchase:
+    """What a client submits: a receipt or signed transaction of Apple, or a token of Google."""
 
     platform: Platform
     product_id: str | None
@@ -39,8 +38,8 @@ class Submitted:
 
 
 @frozen
-class Paid:
-    """A period that was paid. `ref` names it for all time; `net_cents` is what is ours of it."""
+class PaidPeriod:
+    """A period that was paid. `ref` identifies the payment; `net_cents` are our proceeds."""
 
     ref: str
     net_cents: int
@@ -49,7 +48,7 @@ class Paid:
 
 
 @frozen
-class Returned:
+class ReturnedMoney:
     """How much of what was paid for `ref` went back to the buyer up to `at`."""
 
     ref: str
@@ -61,13 +60,13 @@ class Returned:
 
 @frozen
 class Purchase:
-    """A subscription as its store tells it now.
+    """A subscription as its store reports it.
 
     `store_key` binds it to its first user; `subscription_id` is the store's own name of it.
     `status` is None while it is still to be paid. `account` is the user our app named when it
-    bought. `grace_until` is the end of the grace period, where the store tells it while a payment
+    bought. `grace_until` is the end of the grace period, where the store reports it while a payment
     is overdue. `evidence` is what the audit keeps. `paid` and `returned` are its newest money, once
-    `Takings` has found out.
+    `StoreProceeds` has found out.
     """
 
     product: Product
@@ -87,8 +86,8 @@ class Purchase:
     linked: str | None = field(default=None, repr=False)
     evidence: Mapping[str, Any] = field(factory=dict[str, Any])
     grace_until: datetime | None = None
-    paid: Paid | None = None
-    returned: Sequence[Returned] = ()
+    paid: PaidPeriod | None = None
+    returned: Sequence[ReturnedMoney] = ()
 
     def entitles(self, at: datetime) -> bool:
         return self.status is not None and entitles(
@@ -115,13 +114,13 @@ class Purchase:
 
 @frozen
 class Binding:
-    """Whose purchase it is. `user_id` is None of an account that was deleted: it stays taken."""
+    """The owner of a purchase. `user_id` is None for a deleted account, which keeps it."""
 
     user_id: UUID | None
 
 
 @frozen
-class Recorded:
+class ValidationRecord:
     """A line of the history of validations."""
 
     status: Validation
@@ -135,8 +134,8 @@ class Recorded:
 
 
 @frozen
-class Accepted:
-    """A purchase that entitles, as the client is told of it."""
+class ValidatedPurchase:
+    """A valid purchase, for the response to the client."""
 
     platform: Platform
     product_id: str
@@ -146,8 +145,8 @@ class Accepted:
 
 
 @frozen
-class Unacknowledged:
-    """A purchase at Google that Google will refund unless it is acknowledged."""
+class UnacknowledgedPurchase:
+    """A purchase that Google refunds unless it is acknowledged."""
 
     store_key: str
     product_id: str

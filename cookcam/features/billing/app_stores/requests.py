@@ -1,4 +1,4 @@
-"""What the purchase routes read. The app shows purchases in more than one form."""
+"""Requests of the purchase routes. The app sends purchases in more than one form."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta, Struct
 
 from cookcam.errors import ValidationError
-from cookcam.features.billing.app_stores.models import Submitted
-from cookcam.features.billing.app_stores.refusals import (
+from cookcam.features.billing.app_stores.models import SubmittedPurchase
+from cookcam.features.billing.errors import (
     InvalidPlatform,
     InvalidRequest,
     MissingReceipt,
@@ -43,7 +43,7 @@ class ReceiptValidationRequest(Struct, rename="camel"):
     ] = None
     purchase_token: Annotated[Any, TEXT] = None
 
-    def checked(self) -> Submitted:
+    def checked(self) -> SubmittedPurchase:
         """Raises ValidationError with the code of what is missing."""
         product_id = _text(self.product_id, MAX_ID_LENGTH)
         if not self.platform or product_id is None:
@@ -52,34 +52,34 @@ class ReceiptValidationRequest(Struct, rename="camel"):
             receipt = _text(self.receipt)
             if receipt is None:
                 raise MissingReceipt()
-            return Submitted("ios", product_id, receipt)
+            return SubmittedPurchase("ios", product_id, receipt)
         if self.platform == "android":
             token = _text(self.purchase_token, MAX_TOKEN_LENGTH)
             if token is None:
                 raise MissingToken()
-            return Submitted("android", product_id, token)
+            return SubmittedPurchase("android", product_id, token)
         raise InvalidPlatform()
 
 
 class IosPurchaseRequest(Struct):
     receipt: Annotated[Any, Meta(extra_json_schema=_ASCII), WANTED] = None
 
-    def checked(self) -> Submitted:
+    def checked(self) -> SubmittedPurchase:
         receipt = _text(self.receipt)
         if receipt is None:
             raise ValidationError("receipt is required", error="Receipt data required")
-        return Submitted("ios", None, receipt)
+        return SubmittedPurchase("ios", None, receipt)
 
 
 class AndroidPurchaseRequest(Struct, rename="camel"):
     purchase_token: Annotated[Any, Meta(extra_json_schema=_TOKEN), WANTED] = None
     product_id: Annotated[Any, TEXT] = None
 
-    def checked(self) -> Submitted:
+    def checked(self) -> SubmittedPurchase:
         token = _text(self.purchase_token, MAX_TOKEN_LENGTH)
         if token is None:
             raise ValidationError("purchaseToken is required", error="Purchase token required")
-        return Submitted("android", _text(self.product_id, MAX_ID_LENGTH), token)
+        return SubmittedPurchase("android", _text(self.product_id, MAX_ID_LENGTH), token)
 
 
 class AppleNotificationRequest(Struct, rename="camel"):
@@ -111,8 +111,8 @@ class GoogleNotificationRequest(Struct):
     subscription: str = ""
 
 
-def _text(value: object, longest: int | None = None) -> str | None:
+def _text(value: object, max_length: int | None = None) -> str | None:
     """The text itself: credentials are taken as they are. None for anything else."""
     if not isinstance(value, str) or not value or not value.isascii():
         return None
-    return value if longest is None or len(value) <= longest else None
+    return value if max_length is None or len(value) <= max_length else None

@@ -1,4 +1,4 @@
-"""What the purchase routes answer (`spec/payments-and-gamification.md` §4.6, §7.1)."""
+"""Responses of the purchase routes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from cookcam.features.billing.app_stores.models import Accepted, Environment
-from cookcam.features.billing.stripe.products import Platform
-from cookcam.features.billing.tiers.models import Subscription
+from cookcam.features.billing.app_stores.models import Environment, ValidatedPurchase
+from cookcam.features.billing.tiers.models import Platform, Subscription
 from cookcam.features.billing.tiers.responses import SubscriptionRow
 
 
@@ -26,7 +25,7 @@ class ReceiptValidationResponse(Struct):
     subscription: AcceptedPurchase
 
     @classmethod
-    def of(cls, accepted: Accepted) -> ReceiptValidationResponse:
+    def of(cls, accepted: ValidatedPurchase) -> ReceiptValidationResponse:
         return cls(
             True,
             "Subscription activated successfully",

@@ -1,12 +1,9 @@
-"""Purchases over HTTP: what clients prove, and what the stores tell.
-
-Source: `spec/payments-and-gamification.md` §2.1, §4.6, §7.
-"""
+"""Routes of purchases in the app stores: validation by clients, notifications by the stores."""
 
 from __future__ import annotations
 
 from cookcam.features.billing.app_stores.events import StoreWebhooks
-from cookcam.features.billing.app_stores.models import Submitted
+from cookcam.features.billing.app_stores.models import SubmittedPurchase
 from cookcam.features.billing.app_stores.requests import (
     AndroidPurchaseRequest,
     AppleNotificationRequest,
@@ -37,7 +34,7 @@ from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
 
 SECONDS = 35
-"""The store has 25 of them; the answer that it did not use them has to get out as well."""
+"""Above the 25 seconds of a store request, so that its timeout can still be answered."""
 
 
 def routes(purchases: Purchases, webhooks: StoreWebhooks) -> list[Routes]:
@@ -70,7 +67,7 @@ def _validating(bp: Routes, path: str, purchases: Purchases) -> None:
 
 def _verifying(bp: Routes, purchases: Purchases) -> None:
     async def verified(
-        caller: Identity, submitted: Submitted, message: str
+        caller: Identity, submitted: SubmittedPurchase, message: str
     ) -> PurchaseVerificationResponse:
         spend_costly("purchases", caller.user_id)
         accepted = await purchases.validate(caller.user_id, submitted)

@@ -1,4 +1,4 @@
-"""What each store's words mean for a subscription.
+"""The stores' subscription states as ours.
 
 | Apple                  | Google                   | status    | entitles                     |
 |------------------------|--------------------------|-----------|------------------------------|
@@ -11,8 +11,6 @@
 | refunded, revoked      |                          | cancelled | no                           |
 |                        | pending                  | none yet  | no                           |
 | anything else          | anything else            | by its end: active until then, then expired |
-
-Source: `spec/payments-and-gamification.md` §3.6, §7.4, §7.5.
 """
 
 from __future__ import annotations
@@ -24,9 +22,15 @@ from typing import cast, get_args
 from uuid import UUID
 
 from cookcam.features.billing.app_stores.models import Purchase, hash_of
-from cookcam.features.billing.app_stores.refusals import PurchasePending, PurchaseRejected
-from cookcam.features.billing.stripe.products import Interval, Platform, Product, product_of
-from cookcam.features.billing.tiers.models import Status, Subscription
+from cookcam.features.billing.errors import PurchasePending, PurchaseRejected
+from cookcam.features.billing.tiers.models import (
+    Interval,
+    Platform,
+    Product,
+    Status,
+    Subscription,
+    product_of,
+)
 from cookcam.integrations.app_store import AppleSubscription
 from cookcam.integrations.google_play import GoogleSubscription, State
 
@@ -50,93 +54,97 @@ _OF_GOOGLE: Mapping[State, Status | None] = {
 }
 
 
-def of_apple(told: AppleSubscription) -> Purchase:
+def of_apple(subscription: AppleSubscription) -> Purchase:
     """Raises PurchaseRejected for a product that is not ours."""
-    status = _apple_status(told)
+    status = _apple_status(subscription)
     return Purchase(
-        product=_product("ios", told.product_id),
-        store_key=told.original_transaction_id,
-        subscription_id=told.original_transaction_id,
-        transaction_id=told.original_transaction_id,
-        environment=told.environment,
+        product=_product("ios", subscription.product_id),
+        store_key=subscription.original_transaction_id,
+        subscription_id=subscription.original_transaction_id,
+        transaction_id=subscription.original_transaction_id,
+        environment=subscription.environment,
         status=status,
-        period_start=_before(told.purchased_at, told.expires_at),
-        period_end=told.expires_at,
-        as_of=told.as_of,
-        will_end=told.renews is False and status in ("active", "trialing"),
-        canceled_at=told.revoked_at,
-        refunded=told.revoked_at is not None,
-        grace_until=told.grace_until if status == "past_due" else None,
-        account=_account(told.account_token),
+        period_start=_before(subscription.purchased_at, subscription.expires_at),
+        period_end=subscription.expires_at,
+        as_of=subscription.as_of,
+        will_end=subscription.renews is False and status in ("active", "trialing"),
+        canceled_at=subscription.revoked_at,
+        refunded=subscription.revoked_at is not None,
+        grace_until=subscription.grace_until if status == "past_due" else None,
+        account=_account(subscription.account_token),
         evidence={
-            "transactionId": told.transaction_id,
-            "originalTransactionId": told.original_transaction_id,
-            "productId": told.product_id,
-            "expiresDate": told.expires_at.isoformat(),
-            "status": told.status,
-            "autoRenews": told.renews,
-            "trial": told.trial,
-            "revocationDate": told.revoked_at.isoformat() if told.revoked_at else None,
+            "transactionId": subscription.transaction_id,
+            "originalTransactionId": subscription.original_transaction_id,
+            "productId": subscription.product_id,
+            "expiresDate": subscription.expires_at.isoformat(),
+            "status": subscription.status,
+            "autoRenews": subscription.renews,
+            "trial": subscription.trial,
+            "revocationDate": subscription.revoked_at.isoformat()
+            if subscription.revoked_at
+            else None,
         },
     )
 
 
-def _apple_status(told: AppleSubscription) -> Status:
-    if told.revoked_at is not None:
+def _apple_status(subscription: AppleSubscription) -> Status:
+    if subscription.revoked_at is not None:
         return "cancelled"
-    status = _OF_APPLE.get(told.status or 0)
-    if status is None and told.expires_at > told.as_of:
+    status = _OF_APPLE.get(subscription.status or 0)
+    if status is None and subscription.expires_at > subscription.as_of:
         status = "active"
     elif status is None:
-        status = "past_due" if told.in_retry else "expired"
-    return "trialing" if status == "active" and told.trial else status
+        status = "past_due" if subscription.in_retry else "expired"
+    return "trialing" if status == "active" and subscription.trial else status
 
 
 def of_google(
-    told: GoogleSubscription, *, refunded: bool = False, known: Subscription | None = None
+    subscription: GoogleSubscription, *, refunded: bool = False, known: Subscription | None = None
 ) -> Purchase:
-    """`known` is the existing row of the token: where Google tells no item, product and period are
-    its. Raises PurchaseRejected for a product that is not ours, PurchasePending where Google tells
-    none yet.
+    """`known` is the existing row of the token, with the product and period for a report without
+    an item. Raises PurchaseRejected for a product that is not ours, PurchasePending where Google
+    reports none yet.
     """
-    product_id = told.product_id or (known.product_id if known is not None else None)
-    status = _google_status(told, known)
+    product_id = subscription.product_id or (known.product_id if known is not None else None)
+    status = _google_status(subscription, known)
     if product_id is None:
         if status in ("expired", "cancelled"):
             raise PurchaseRejected.because("Subscription expired", "expired")
         raise PurchasePending.now()
     product = _product("android", product_id)
-    ends = told.expires_at or (known.current_period_end if known is not None else told.as_of)
-    started = told.started_at or ends
-    # Google tells when it all began and when this period ends, not when this period began.
+    ends = subscription.expires_at or (
+        known.current_period_end if known is not None else subscription.as_of
+    )
+    started = subscription.started_at or ends
+    # Google reports the start of the subscription and the end of the current period only.
     begins = max(started, _earlier(ends, product.interval))
     return Purchase(
         product=product,
-        store_key=hash_of(told.token),
-        subscription_id=told.token,
-        transaction_id=told.order_id or "",
-        environment="sandbox" if told.test else "production",
+        store_key=hash_of(subscription.token),
+        subscription_id=subscription.token,
+        transaction_id=subscription.order_id or "",
+        environment="sandbox" if subscription.test else "production",
         status=status,
         period_start=_before(begins, ends),
         period_end=ends,
-        as_of=told.as_of,
-        will_end=status in ("active", "trialing") and not told.renews,
-        canceled_at=told.cancelled_at,
+        as_of=subscription.as_of,
+        will_end=status in ("active", "trialing") and not subscription.renews,
+        canceled_at=subscription.cancelled_at,
         refunded=refunded,
-        account=_account(told.account_token),
-        acknowledged=told.acknowledged,
-        linked=told.linked_token,
-        evidence=told.audit(),
+        account=_account(subscription.account_token),
+        acknowledged=subscription.acknowledged,
+        linked=subscription.linked_token,
+        evidence=subscription.audit(),
     )
 
 
-def _google_status(told: GoogleSubscription, known: Subscription | None) -> Status | None:
-    if told.state in get_args(State):
-        status = _OF_GOOGLE[cast("State", told.state)]
+def _google_status(subscription: GoogleSubscription, known: Subscription | None) -> Status | None:
+    if subscription.state in get_args(State):
+        status = _OF_GOOGLE[cast("State", subscription.state)]
     else:
-        ends = told.expires_at or (known.current_period_end if known is not None else None)
-        status = None if ends is None else "active" if ends > told.as_of else "expired"
-    return "trialing" if status == "active" and told.trial else status
+        ends = subscription.expires_at or (known.current_period_end if known is not None else None)
+        status = None if ends is None else "active" if ends > subscription.as_of else "expired"
+    return "trialing" if status == "active" and subscription.trial else status
 
 
 def _product(platform: Platform, product_id: str) -> Product:
@@ -147,7 +155,7 @@ def _product(platform: Platform, product_id: str) -> Product:
 
 
 def _account(text: str | None) -> UUID | None:
-    """Apple wants a UUID there; what else somebody put in names nobody."""
+    """The user that our app named; None for text that is no UUID."""
     try:
         return UUID(text) if text else None
     except ValueError:
@@ -155,7 +163,7 @@ def _account(text: str | None) -> UUID | None:
 
 
 def _before(begins: datetime, ends: datetime) -> datetime:
-    """A period that was cut off as it began is still one."""
+    """The start, at least one second before the end: a period may be revoked as it begins."""
     return min(begins, ends - timedelta(seconds=1))
 
 

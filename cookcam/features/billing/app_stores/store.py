@@ -1,6 +1,6 @@
-"""The SQL of purchases: bindings, the history of validations, the inbox of notifications.
+"""The SQL of purchases: bindings, the history of validations, acknowledgements.
 
-All of it is the server's own; users see none of it.
+The tables are accessed as SERVICE; no user can read them.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from cookcam.database import SERVICE, Database, Jsonb, Transaction
 from cookcam.features.billing.app_stores.models import (
     Binding,
     Purchase,
-    Recorded,
-    Submitted,
-    Unacknowledged,
+    SubmittedPurchase,
+    UnacknowledgedPurchase,
     Validation,
+    ValidationRecord,
 )
-from cookcam.features.billing.stripe.products import Platform
+from cookcam.features.billing.tiers.models import Platform
 
 BINDING: LiteralString = """
 select user_id from public.iap_receipt_bindings
 where platform = %(platform)s and store_key = %(store_key)s"""
 
-# Waits for whoever binds the same purchase at this moment.
+# Waits for a concurrent binding of the same purchase.
 BIND: LiteralString = """
 insert into public.iap_receipt_bindings (platform, store_key, user_id, first_product_id)
 values (%(platform)s, %(store_key)s, %(user_id)s, %(product_id)s)
@@ -60,7 +60,7 @@ ACKNOWLEDGED: LiteralString = """
 update public.iap_receipt_bindings set acknowledge_at = null
 where platform = 'android' and store_key = %(store_key)s"""
 
-# Taken from the others by moving their time on: whoever dies with them leaves them for later.
+# Claimed by postponing them: if the worker is killed they are due again later.
 UNACKNOWLEDGED: LiteralString = """
 with due as (
   select platform, store_key from public.iap_receipt_bindings
@@ -101,7 +101,7 @@ class PurchaseStore:
         return await tx.fetch_optional(Binding, BINDING, platform=platform, store_key=store_key)
 
     async def bind(self, tx: Transaction, purchase: Purchase, user_id: UUID) -> Binding:
-        """Whose it is from now on: the user's, unless it was bound before."""
+        """Binds the purchase to the user unless it is bound; returns the binding."""
         platform, store_key = purchase.product.platform, purchase.store_key
         await tx.execute(
             BIND,
@@ -115,17 +115,21 @@ class PurchaseStore:
     async def is_user(self, tx: Transaction, user_id: UUID) -> bool:
         return await tx.fetch_value(USER, user_id=user_id)
 
-    async def recent(self, submitted: Submitted) -> Recorded | None:
-        """What was found of the same receipt in the last ten minutes."""
+    async def recent(self, submitted: SubmittedPurchase) -> ValidationRecord | None:
+        """The last validation of the same receipt, if younger than ten minutes."""
         return await self.database.fetch_optional_as(
-            SERVICE, Recorded, RECENT, platform=submitted.platform, receipt_hash=submitted.hash
+            SERVICE,
+            ValidationRecord,
+            RECENT,
+            platform=submitted.platform,
+            receipt_hash=submitted.hash,
         )
 
     async def record(
         self,
         tx: Transaction,
         user_id: UUID,
-        submitted: Submitted,
+        submitted: SubmittedPurchase,
         status: Validation,
         *,
         purchase: Purchase | None,
@@ -133,7 +137,7 @@ class PurchaseStore:
         response: Mapping[str, Any],
         duration_ms: int,
     ) -> None:
-        """A line of the history, which is only ever added to."""
+        """Adds a line to the history of validations."""
         await tx.execute(
             RECORD,
             user_id=user_id,
@@ -150,15 +154,15 @@ class PurchaseStore:
             duration_ms=duration_ms,
         )
 
-    async def want_acknowledgement(self, tx: Transaction, store_key: str) -> None:
-        """A minute from now, unless somebody does it before."""
+    async def request_acknowledgement(self, tx: Transaction, store_key: str) -> None:
+        """Schedules the acknowledgement in a minute."""
         await tx.execute(WANTED, store_key=store_key)
 
     async def acknowledged(self, store_key: str) -> None:
         async with self.database.transaction() as tx:
             await tx.execute(ACKNOWLEDGED, store_key=store_key)
 
-    async def unacknowledged(self, limit: int) -> list[Unacknowledged]:
-        """Those that are due, taken by whoever asks. After four days Google has refunded them."""
+    async def unacknowledged(self, limit: int) -> list[UnacknowledgedPurchase]:
+        """Claims purchases that are due. After four days Google has refunded them."""
         async with self.database.transaction() as tx:
-            return await tx.fetch_all(Unacknowledged, UNACKNOWLEDGED, limit=limit)
+            return await tx.fetch_all(UnacknowledgedPurchase, UNACKNOWLEDGED, limit=limit)

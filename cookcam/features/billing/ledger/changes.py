@@ -1,8 +1,8 @@
-"""What providers tell of subscriptions, and what follows: pure rules, without a clock or a table.
+"""Reported states of subscriptions and their effects: pure rules, without a clock or a table.
 
-A user's rows are a function of the newest thing told of each of the user's subscriptions, in
-whatever order and however often it was told. Two rules make it so: `is_stale`, a total
-order on the states of one subscription, and `elected`, which of several live ones counts.
+A user's rows are a function of the newest state of each of the user's subscriptions, in whatever
+order and however often the states were reported. Two rules ensure it: `is_stale`, a total
+order on the states of one subscription, and `elect`, which of several live ones counts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STAGES: Final[Mapping[Status, int]] = {
     "cancelled": 4,
     "expired": 5,
 }
-"""The course of a subscription: of two states told for one moment, the later one holds."""
+"""The course of a subscription: of two states of one moment, the later stage holds."""
 
 
 @frozen
@@ -52,10 +52,10 @@ class SourceEvent:
 
 @frozen
 class SubscriptionChange:
-    """The whole state of one subscription, as its provider tells it: what is None is none.
+    """The whole state of one subscription, as its provider reports it.
 
     `as_of` is the provider's own time of this state: when the event was created, or when the object
-    was read (take the time before the request was sent). `refunded` only words the history.
+    was read (take the time before the request was sent). `refunded` only affects the history.
     """
 
     user_id: UUID
@@ -74,14 +74,16 @@ class SubscriptionChange:
     grace_until: datetime | None = None
 
     @classmethod
-    def of(cls, subscription: Subscription, *, as_of: datetime, **told: Any) -> SubscriptionChange:
-        """What is known, with what is `told` in its place: for events that tell a part.
+    def of(
+        cls, subscription: Subscription, *, as_of: datetime, **changes: Any
+    ) -> SubscriptionChange:
+        """The stored state with `changes`: for events that carry a part of the state.
 
         Raises ValueError for a manual row without an id of its own.
         """
         if subscription.provider_subscription_id is None:
             raise ValueError("a subscription without its provider's id cannot be changed")
-        known = cls(
+        state = cls(
             user_id=subscription.user_id,
             provider=subscription.provider,
             provider_subscription_id=subscription.provider_subscription_id,
@@ -96,13 +98,12 @@ class SubscriptionChange:
             product_id=subscription.product_id,
             grace_until=subscription.grace_until,
         )
-        return evolve(known, **told)
+        return evolve(state, **changes)
 
     def onto(self, subscription: Subscription) -> Subscription:
-        """The row as the provider tells it; which of the user's rows counts is not decided here.
+        """The row as the provider reports it; `elect` decides which row is live.
 
-        A provider that told the end of the grace and no longer does, because it is over, has not
-        taken it back.
+        The end of the grace period stays when the provider stops reporting it, because it is over.
         """
         same_period = self.current_period_end == subscription.current_period_end
         overdue = self.status == subscription.provider_status == "past_due" and same_period
@@ -144,19 +145,19 @@ def _age(state: Subscription) -> tuple[Any, ...]:
     )
 
 
-def elected(rows: Sequence[Subscription], now: datetime) -> list[Subscription]:
+def elect(rows: Sequence[Subscription], now: datetime) -> list[Subscription]:
     """The rows with the one that counts live, and all others that are live superseded.
 
     It is the one that entitles now, to the highest tier; of one tier what is paid for goes before
     what was given, as the one that is superseded ends at its provider; then for the longest.
     """
-    told = [evolve(row, status=row.provider_status, superseded_status=None) for row in rows]
-    live = [row for row in told if row.status in LIVE]
-    best = max(live, key=lambda row: _worth(row, now), default=None)
-    return [_superseded(row) if row in live and row is not best else row for row in told]
+    reported = [evolve(row, status=row.provider_status, superseded_status=None) for row in rows]
+    live = [row for row in reported if row.status in LIVE]
+    best = max(live, key=lambda row: _rank(row, now), default=None)
+    return [_superseded(row) if row in live and row is not best else row for row in reported]
 
 
-def _worth(row: Subscription, now: datetime) -> tuple[Any, ...]:
+def _rank(row: Subscription, now: datetime) -> tuple[Any, ...]:
     return (
         row.entitles(now),
         row.tier_id,
@@ -177,7 +178,7 @@ def action_of(before: Subscription | None, after: Subscription) -> Action:
         ended: dict[Status, Action] = {"cancelled": "cancelled", "expired": "expired"}
         return ended.get(after.provider_status, "created")
     if before.status != after.status:
-        return _turned(before.status, after.status)
+        return _status_action(before.status, after.status)
     if before.tier_id != after.tier_id:
         return "upgraded" if after.tier_id > before.tier_id else "downgraded"
     if before.cancel_at_period_end != after.cancel_at_period_end:
@@ -185,7 +186,7 @@ def action_of(before: Subscription | None, after: Subscription) -> Action:
     return "renewed" if after.current_period_end > before.current_period_end else "reconciled"
 
 
-def _turned(before: Status, after: Status) -> Action:
+def _status_action(before: Status, after: Status) -> Action:
     match after:
         case "cancelled" | "expired" | "past_due":
             return after

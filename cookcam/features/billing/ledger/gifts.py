@@ -2,7 +2,7 @@
 
 All that a user was given is one subscription of provider `manual` that does not renew. More days go
 to its end while it lasts, and begin now when it is over. A subscription that is paid for counts
-before it (`changes.elected`), and nothing is given beside one: there it would pass unused.
+before it (`changes.elect`), and nothing is given beside one: there it would pass unused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Gifts:
     async def are_of_use(self, tx: Transaction, user_id: UUID) -> bool:
         """False while any other subscription goes on, though its period may be over: its provider
         still renews it."""
-        rows = await self.ledger.store.going_on_in(tx, user_id)
+        rows = await self.ledger.store.live_rows_in(tx, user_id)
         return all(row.provider_subscription_id == gift_id(user_id) for row in rows)
 
     async def give(self, tx: Transaction, user_id: UUID, days: int, *, ref: str) -> Applied:

@@ -1,8 +1,8 @@
-"""The one way in which subscriptions change: Stripe's webhooks, app stores and reconciliation.
+"""The ledger: all changes of subscriptions, by Stripe, app stores and reconciliation.
 
-What is told, and what becomes of it (`spec/payments-and-gamification.md` §3.6, `database.md` §2.5):
+Reported states and their effects:
 
-| told            | the row    | entitles                         | history                       |
+| reported        | the row    | entitles                         | history                       |
 |-----------------|------------|----------------------------------|-------------------------------|
 | incomplete      | incomplete | no: the first payment is missing | created                       |
 | trialing        | trialing   | until the end of the period      | created, reactivated          |
@@ -15,16 +15,16 @@ What is told, and what becomes of it (`spec/payments-and-gamification.md` §3.6,
 | cancelled       | cancelled  | no                               | cancelled, or refunded        |
 | expired         | expired    | no                               | expired, or refunded          |
 
-Any state may follow any other: what holds is the newest of each subscription, by the provider's own
-time. What is older changes nothing, what is the same is only noted as verified.
+Any state may follow any other: the newest of each subscription holds, by the provider's time. An
+older state changes nothing; an equal one only updates the time of verification.
 
-Of a user's subscriptions that go on at their providers one counts, the one that entitles now, to
-the highest tier, paid for rather than given, for the longest. The others are superseded:
-`cancelled` here (history: cancelled), with `superseded_status` as told. Their providers still
-charge: `Applied.superseded` names them, so that whoever caused it cancels them there. Should the
-one that counts end first, the best of them takes its place (history: reactivated).
+Of a user's subscriptions that are live at their providers one is elected: the one that entitles
+now, to the highest tier, paid for rather than granted, for the longest. The others are superseded:
+`cancelled` here (history: cancelled), with the provider's status in `superseded_status`. Their
+providers still charge: `Applied.superseded` lists them, so that the caller cancels them there.
+Should the elected one end first, the best of them takes its place (history: reactivated).
 
-What is told by reconciliation is `reconciled` in the history, with the word above in its metadata.
+Changes by reconciliation are `reconciled` in the history, with the action above in the metadata.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from attrs import frozen
 from msgspec import Struct
 
 from cookcam.database import Database, Transaction
+from cookcam.features.billing.errors import SubscriptionBelongsToAnother, UnknownSubscriber
 from cookcam.features.billing.ledger.changes import (
     Action,
     SourceEvent,
     SubscriptionChange,
     action_of,
-    elected,
+    elect,
     entitling,
     is_stale,
     public_part,
 )
-from cookcam.features.billing.ledger.refusals import SubscriptionOfAnother, UnknownSubscriber
 from cookcam.features.billing.ledger.store import LedgerStore, LockedSubscriptions
 from cookcam.features.billing.tiers.models import (
     LIVE,
@@ -82,11 +82,12 @@ class RowChange:
 
 @frozen
 class Applied:
-    """What became of a change.
+    """The result of a change.
 
-    `applied`: something changed. `unchanged`: it was known. `stale`: something newer was known.
-    `repeated`: this event has changed this subscription before. `subscription` is the row the
-    change was about, as it is now; `changes` are all rows that changed, that one among them or not.
+    `applied`: something changed. `unchanged`: the state was stored already. `stale`: the row is
+    newer. `repeated`: this event has changed this subscription before. `subscription` is the row of
+    the change, as it is now; `changes` are all rows that changed; `update` is the event for the
+    user's sockets.
     """
 
     user_id: UUID
@@ -97,7 +98,7 @@ class Applied:
 
     @property
     def superseded(self) -> Sequence[Subscription]:
-        """What this change superseded: it goes on at its provider, who has to be told."""
+        """Superseded by this change: live at their providers, where they have to be ended."""
         return [
             change.after
             for change in self.changes
@@ -107,7 +108,7 @@ class Applied:
 
     @property
     def ended(self) -> Sequence[Subscription]:
-        """What was going on at its provider before this change and is no longer."""
+        """Live at their providers before this change and no longer."""
         return [
             change.after
             for change in self.changes
@@ -125,11 +126,11 @@ class SubscriptionLedger:
     now: Callable[[], datetime]
 
     async def apply(self, change: SubscriptionChange, *, source_event: SourceEvent) -> Applied:
-        """Applies a change in a transaction of its own, and tells the user's sockets of it.
+        """Applies a change in a transaction of its own, and notifies the user's sockets.
 
-        Changes of one user take turns, whatever their provider. Raises UnknownSubscriber, also for
-        a deleted account; SubscriptionOfAnother when the provider's subscription is bound to
-        another user; ConstraintViolation for a period that ends before it starts.
+        Changes of one user are serialised, whatever their provider. Raises UnknownSubscriber, also
+        for a deleted account; SubscriptionBelongsToAnother when the provider's subscription is
+        bound to another user; ConstraintViolation for a period that ends before it starts.
         """
         async with self.database.transaction() as tx:
             applied = await self.apply_in(tx, change, source_event=source_event)
@@ -157,8 +158,8 @@ class SubscriptionLedger:
         *,
         source_event: SourceEvent,
     ) -> LockedSubscriptions:
-        """What there is, for `apply_to`: of the user whose the subscription is, or else of
-        `user_id`. Nobody else changes it until the end of the transaction.
+        """Locks and reads the subscriptions for `apply_to`: those of the subscription's owner, or
+        else of `user_id`. The lock is held until the end of the transaction.
         """
         store = LedgerStore(tx)
         state = await store.read_locked(user_id, provider, subscription_id, source_event)
@@ -175,18 +176,18 @@ class SubscriptionLedger:
         *,
         source_event: SourceEvent,
     ) -> Applied:
-        """`apply_in`, when what there is has been read. Raises what `apply` raises."""
+        """`apply_in` with the state that `lock` returned. Raises what `apply` raises."""
         if state.belongs_to_another:
-            raise SubscriptionOfAnother()
+            raise SubscriptionBelongsToAnother()
         store, current = LedgerStore(tx), state.current
         if current is None:
             added = await self._add(store, change, source_event)
-            return self._settle(store, change, source_event, state.rows, added)
+            return self._write_rows(store, change, source_event, state.rows, added)
         if state.repeated:
             return Applied(change.user_id, "repeated", current)
         if is_stale(change, current):
             return Applied(change.user_id, "stale", current)
-        return self._settle(store, change, source_event, state.rows)
+        return self._write_rows(store, change, source_event, state.rows)
 
     def announce(self, applied: Applied) -> None:
         """`subscription_updated` to the user's sockets, if anything changed."""
@@ -206,9 +207,9 @@ class SubscriptionLedger:
         state = await store.read_locked(
             change.user_id, change.provider, change.provider_subscription_id, event
         )
-        raise SubscriptionOfAnother() if state.belongs_to_another else UnknownSubscriber()
+        raise SubscriptionBelongsToAnother() if state.belongs_to_another else UnknownSubscriber()
 
-    def _settle(
+    def _write_rows(
         self,
         store: LedgerStore,
         change: SubscriptionChange,
@@ -218,9 +219,9 @@ class SubscriptionLedger:
     ) -> Applied:
         """Writes what becomes of all rows; nothing here waits for the database."""
         before = {row.id: row for row in rows}
-        told = rows if added is None else [*rows, added]
-        after = elected(
-            [change.onto(row) if _is_about(change, row) else row for row in told], self.now()
+        reported = rows if added is None else [*rows, added]
+        after = elect(
+            [change.onto(row) if _is_about(change, row) else row for row in reported], self.now()
         )
         about = next(row for row in after if _is_about(change, row))
         written = [row for row in after if row != before.get(row.id)]
@@ -256,7 +257,7 @@ def _record(
     counting: Subscription | None,
 ) -> None:
     """A line of history. Only the row the event is about carries its id, which makes it count once:
-    one event may tell of two subscriptions, and supersede the one with the other."""
+    one event may change two subscriptions, and supersede the one with the other."""
     before, after = changed.before, changed.after
     about = _is_about(change, after)
     action: Action = action_of(before, after)

@@ -1,4 +1,4 @@
-"""Charges that are taken back: of accounts that are gone, and of a second purchase of one tier.
+"""Reversals of charges: of deleted accounts, and of a second purchase of one tier.
 
 A subscription whose provider charges for a user who does not exist is recorded in the transaction
 that handles the provider's event. A background task then cancels it at the provider and refunds
@@ -17,13 +17,16 @@ from attrs import field, frozen
 
 from cookcam.database import SERVICE, Database, Transaction
 from cookcam.errors import AppError
-from cookcam.features.billing.tiers.models import Provider
+from cookcam.features.billing.tiers.models import Provider, product_of
+from cookcam.integrations.google_play import GooglePlay
+from cookcam.integrations.google_play.client import UnknownPurchase
 from cookcam.integrations.stripe import NoSuchObject, Stripe
 
 Reason = Literal["closed_account", "second_purchase"]
 Outcome = Literal["refunded", "cancelled", "had_ended", "unknown", "not_possible"]
-"""`cancelled`: nothing had been paid. `had_ended`: before we looked, so nothing is refunded.
-`unknown`: the provider has no such subscription. `not_possible`: only the customer can do it."""
+"""`cancelled`: nothing had been paid. `had_ended`: it was over already, so nothing is refunded.
+`unknown`: the provider has no such subscription. `not_possible`: Apple lets only the customer, or
+its own support, refund."""
 
 POLL_INTERVAL: Final = 60.0
 BATCH: Final = 50
@@ -51,7 +54,7 @@ select exists (
   where provider = %(provider)s and provider_subscription_id = %(subscription_id)s
 )"""
 
-# Claimed by moving their time on: a worker that dies leaves them for the next.
+# Claimed by postponing them: if the worker is killed they are due again later.
 CLAIM: LiteralString = """
 update public.charge_reversals set
   attempts = attempts + 1,
@@ -77,12 +80,15 @@ update public.charge_reversals set
   status = 'settled', settled_at = now(), outcome = %(outcome)s
 where provider = %(provider)s and provider_subscription_id = %(subscription_id)s"""
 
+OVER: Final = ("EXPIRED", "PENDING_PURCHASE_CANCELED")
+"""States of a purchase at Google that does not go on."""
+
 log = structlog.get_logger(__name__)
 
 
 @frozen
 class ChargeReversal:
-    """A claimed row. `ending`: the provider was asked to end it, in an earlier attempt perhaps."""
+    """A claimed row. `ending`: an attempt has requested its end from the provider."""
 
     provider: Provider
     provider_subscription_id: str = field(repr=False)
@@ -91,18 +97,18 @@ class ChargeReversal:
 
 
 class ClosedAccountCharged(Exception):
-    """A provider charged for an account that is gone: for the error report."""
+    """A provider charged for a deleted account: for the error report."""
 
 
 class ReversalObserver(Protocol):
-    """Counts reversals, and reports those of accounts that are gone."""
+    """Counts reversals, and reports those of deleted accounts."""
 
     def charge_reversed(self, provider: str, reason: str, outcome: str) -> None: ...
 
     def closed_account_charged(self, error: Exception) -> None: ...
 
 
-class Reverses(Protocol):
+class ReversalProvider(Protocol):
     """A provider that ends and refunds subscriptions."""
 
     async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
@@ -121,7 +127,7 @@ class ReversalStore:
         await tx.execute(RECORD, provider=provider, subscription_id=subscription_id, reason=reason)
 
     async def reopen(self, tx: Transaction, provider: Provider, subscription_id: str) -> None:
-        """Looks again at one that was reversed: a payment of it may have arrived since."""
+        """Makes a settled reversal pending again: a payment may have arrived since."""
         await tx.execute(REOPEN, provider=provider, subscription_id=subscription_id)
 
     async def exists(self, provider: Provider, subscription_id: str) -> bool:
@@ -158,12 +164,12 @@ class ReversalStore:
 @frozen
 class ChargeReversals:
     store: ReversalStore
-    providers: Mapping[str, Reverses]
+    providers: Mapping[str, ReversalProvider]
     observer: ReversalObserver
     _wanted: list[trio.Event] = field(factory=lambda: [trio.Event()], init=False)
 
     def wake(self) -> None:
-        """Something was recorded: the task need not wait for its next look."""
+        """Wakes the task after a reversal was recorded."""
         self._wanted[0].set()
 
     async def run(self) -> None:
@@ -175,7 +181,7 @@ class ChargeReversals:
             self._wanted[0] = trio.Event()
 
     async def sweep(self) -> int:
-        """Reverses what is due, at most `BATCH`; how many were settled."""
+        """Reverses at most `BATCH` due charges; returns the number of settled ones."""
         if await self.store.ended_today() >= DAILY_LIMIT:
             log.error("too many charges to reverse; is this the right database?")
             return 0
@@ -219,17 +225,42 @@ class StripeReversals:
     async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
         stripe, subscription_id = self.stripe, reversal.provider_subscription_id
         try:
-            told = await stripe.retrieve_subscription(subscription_id)
+            subscription = await stripe.retrieve_subscription(subscription_id)
         except NoSuchObject:
             return "unknown"
-        if not told.is_over:
+        if not subscription.is_over:
             await store.ending(reversal)
-            told = await stripe.cancel_subscription_now(subscription_id)
+            subscription = await stripe.cancel_subscription_now(subscription_id)
         elif not reversal.ending:
             return "had_ended"
-        if told.latest_invoice_id is None:
+        if subscription.latest_invoice_id is None:
             return "cancelled"
-        payments = await stripe.payments_of_invoice(told.latest_invoice_id)
+        payments = await stripe.payments_of_invoice(subscription.latest_invoice_id)
         for payment_id in payments:
             await stripe.refund_payment(payment_id, idempotency_key=f"reversal:{payment_id}")
         return "refunded" if payments else "cancelled"
+
+
+@frozen
+class GoogleReversals:
+    google_play: GooglePlay
+
+    async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
+        token = reversal.provider_subscription_id
+        try:
+            subscription = await self.google_play.subscription(
+                token, lambda product: product_of("android", product) is not None
+            )
+        except UnknownPurchase:
+            return "unknown"
+        if subscription.state in OVER:
+            return "refunded" if reversal.ending else "had_ended"
+        await store.ending(reversal)
+        await self.google_play.revoke(token)
+        return "refunded"
+
+
+@frozen
+class AppleReversals:
+    async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
+        return "not_possible"

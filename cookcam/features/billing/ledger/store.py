@@ -13,7 +13,7 @@ from cookcam.features.billing.ledger.changes import Action, SourceEvent, Subscri
 from cookcam.features.billing.tiers.models import Provider, Subscription, TierSlug
 from cookcam.features.billing.tiers.store import COLUMNS
 
-# All changes of one user's rows take turns here.
+# Serialises all changes of one user's rows.
 LOCK: LiteralString = "select from public.users where id = %(user_id)s for no key update"
 
 # What the user pays for, and the row that a change is about, whosever it is; and whether the event
@@ -33,7 +33,7 @@ where (
 order by s.id"""  # noqa: S608 - constants
 
 # Superseded from the start, so that it takes no place before the election: `store` gives it one.
-# Only for a user who is there, and only if the subscription is nobody else's.
+# Only for an existing user, and only if the subscription is bound to no other user.
 ADD = f"""
 insert into public.user_subscriptions as s (
   user_id, tier_id, status, superseded_status, current_period_start, current_period_end,
@@ -109,7 +109,7 @@ class LedgerStore:
     tx: Transaction
 
     async def lock(self, user_id: UUID) -> bool:
-        """Whether there is such a user; nobody else changes the user's rows until the end."""
+        """Locks the user's rows until the end of the transaction; False for an unknown user."""
         return await self.tx.execute(LOCK, user_id=user_id) > 0
 
     async def read_locked(
@@ -163,7 +163,8 @@ class LedgerStore:
         )
 
     def store(self, rows: Sequence[Subscription], verified: Subscription) -> None:
-        """In this order: a place is given up before it is taken. `verified` was told just now."""
+        """Writes the rows in order: the former live row before the new one. `verified` is the
+        change's row."""
         for row in rows:
             self.tx.defer(
                 STORE,

@@ -14,9 +14,9 @@ from attrs import frozen
 from cookcam.database import Transaction
 from cookcam.errors import AppError, TransactionConflict
 from cookcam.features.billing.commissions import Commissions
+from cookcam.features.billing.errors import SubscriptionBelongsToAnother, UnknownSubscriber
 from cookcam.features.billing.ledger.changes import SourceEvent, SubscriptionChange
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger, SubscriptionUpdated
-from cookcam.features.billing.ledger.refusals import SubscriptionOfAnother, UnknownSubscriber
 from cookcam.features.billing.ledger.reversals import ReversalStore
 from cookcam.features.billing.ledger.store import LedgerStore
 from cookcam.features.billing.reconciliation import rules
@@ -63,7 +63,7 @@ class Corrections:
         as_of = rules.after(answer.as_of, known)
         try:
             return await self.apply(answer.change(owner, tier_id, as_of=as_of), count)
-        except (UnknownSubscriber, SubscriptionOfAnother) as refusal:
+        except (UnknownSubscriber, SubscriptionBelongsToAnother) as refusal:
             _log_unsolved(answer, refusal.message)
             if isinstance(refusal, UnknownSubscriber) and answer.provider == "stripe":
                 await self._reverse(answer.provider_subscription_id)

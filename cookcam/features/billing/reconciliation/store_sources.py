@@ -10,11 +10,10 @@ from attrs import frozen
 
 from cookcam.errors import ServiceError
 from cookcam.features.billing.app_stores.models import Environment, Purchase
-from cookcam.features.billing.app_stores.refusals import PurchaseRejected
 from cookcam.features.billing.app_stores.states import of_apple, of_google
+from cookcam.features.billing.errors import PurchaseRejected
 from cookcam.features.billing.reconciliation.sources import Gone, Listing, Told, UnknownCursor
-from cookcam.features.billing.stripe.products import product_of
-from cookcam.features.billing.tiers.models import Provider, Subscription
+from cookcam.features.billing.tiers.models import Provider, Subscription, product_of
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.store_calls import UNKNOWN, StoreRejected

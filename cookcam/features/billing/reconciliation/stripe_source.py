@@ -11,8 +11,8 @@ from attrs import evolve, frozen
 
 from cookcam.features.billing.reconciliation.sources import Gone, Listing, Told, UnknownCursor
 from cookcam.features.billing.stripe.sync import STATUSES, find_tier_item, uuid_of
-from cookcam.features.billing.tiers.catalogue import Catalogue, Contents
 from cookcam.features.billing.tiers.models import Provider, Subscription
+from cookcam.features.billing.tiers.service import Catalogue, Contents
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import NoSuchObject, Stripe

@@ -37,7 +37,7 @@ on conflict (user_id) do update set
   lease_token = excluded.lease_token, leased_until = excluded.leased_until
 where b.leased_until is null or b.leased_until <= now()
 returning b.lease_token as token, b.user_id, b.checkout_session_id as session_id,
-  b.checkout_wish as wish, b.checkout_expires_at as expires_at"""
+  b.checkout_wish as order_hash, b.checkout_expires_at as expires_at"""
 
 RELEASE: LiteralString = """
 update public.billing_in_progress set lease_token = null, leased_until = null
@@ -45,7 +45,7 @@ where user_id = %(user_id)s and lease_token = %(token)s"""
 
 KEEP_SESSION: LiteralString = """
 update public.billing_in_progress set
-  checkout_session_id = %(session_id)s, checkout_wish = %(wish)s,
+  checkout_session_id = %(session_id)s, checkout_wish = %(order_hash)s,
   checkout_expires_at = %(expires_at)s
 where user_id = %(user_id)s and lease_token = %(token)s"""
 
@@ -69,7 +69,7 @@ class Lease:
     token: UUID
     user_id: UUID
     session_id: str | None
-    wish: str | None
+    order_hash: str | None
     expires_at: datetime | None
 
 
@@ -97,8 +97,8 @@ class BillingLeases:
                 async with self.database.transaction() as tx:
                     await tx.execute(RELEASE, user_id=user_id, token=lease.token)
 
-    async def keep_session(
-        self, lease: Lease, session_id: str, wish: str, expires_at: datetime
+    async def store_session(
+        self, lease: Lease, session_id: str, order_hash: str, expires_at: datetime
     ) -> bool:
         """Notes the open session. False when the lease ran out, or its user is gone."""
         async with self.database.transaction() as tx:
@@ -107,7 +107,7 @@ class BillingLeases:
                 user_id=lease.user_id,
                 token=lease.token,
                 session_id=session_id,
-                wish=wish,
+                order_hash=order_hash,
                 expires_at=expires_at,
             )
         return written > 0

@@ -1,4 +1,4 @@
-"""Buying by card, and the page on which customers look after it: both are Stripe's own pages."""
+"""Stripe's checkout page, and its portal with a customer's cards and subscriptions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from attrs import frozen
 
 from cookcam.errors import BadRequest, Conflict, InternalError, NotFound, ServiceUnavailable
 from cookcam.features.billing.commissions import Commissions
+from cookcam.features.billing.errors import UnknownTier
 from cookcam.features.billing.ledger.changes import SourceEvent
-from cookcam.features.billing.ledger.entitlements import Entitlements
-from cookcam.features.billing.ledger.refusals import UnknownTier
 from cookcam.features.billing.stripe.billing_lease import BillingBusy, BillingLeases, Lease
-from cookcam.features.billing.stripe.products import Interval
 from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.features.billing.stripe.sync import StripeSync
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.models import FREE, Tier
+from cookcam.features.billing.tiers.models import FREE, Interval, Tier
+from cookcam.features.billing.tiers.service import Catalogue, Entitlements
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.identity import Identity
 from cookcam.integrations.stripe import NoSuchObject, Stripe, StripeRejected
@@ -40,8 +38,8 @@ class AlreadySubscribed(Conflict):
 
 
 @frozen
-class Wish:
-    """What somebody wants to buy, and where to go then."""
+class CheckoutOrder:
+    """The tier to buy, and the redirects after the payment."""
 
     tier_id: int
     interval: Interval
@@ -63,38 +61,40 @@ class Checkout:
     redirects: Redirects
     now: Callable[[], datetime]
 
-    async def begin(self, caller: Identity, wish: Wish) -> str:
+    async def begin(self, caller: Identity, order: CheckoutOrder) -> str:
         """The address of the page where the caller pays.
 
-        A user has one such page at a time: asked for the same again it is the open one, and asked
-        for something else the open one is closed first, so that two tabs cannot both be paid.
+        A user has one open page: the same order returns it, another order expires it first, so
+        that two tabs cannot both be paid.
         Raises BadRequest for a tier that is not sold, AlreadySubscribed, UnknownTier,
         AccountClosed, BillingBusy, InternalError where payments are not configured, and what
         `Stripe` raises.
         """
-        tier = await self._tier(wish.tier_id)
+        tier = await self._tier(order.tier_id)
         sync = self.sync
         if sync is None:
             raise InternalError("Payments are not configured")
         async with self.leases.of(caller.user_id) as lease:
             await self._refuse_twice(caller.user_id, tier)
-            if wish.affiliate_code is not None:
-                await self.commissions.attribute(caller.user_id, wish.affiliate_code)
-            url = await self._open_page(sync, lease, tier, wish)
+            if order.affiliate_code is not None:
+                await self.commissions.attribute(caller.user_id, order.affiliate_code)
+            url = await self._open_page(sync, lease, tier, order)
             if url is not None:
                 return url
             await self._refuse_twice(caller.user_id, tier)  # the page may just have been paid
             customer_id = await self.store.customer_of(caller.user_id)
             try:
-                session = await self._session(sync.stripe, caller, lease, tier, wish, customer_id)
+                session = await self._session(sync.stripe, caller, lease, tier, order, customer_id)
             except StripeRejected as refused:
                 if customer_id is None or not _is_gone(refused):
                     raise
-                session = await self._session(sync.stripe, caller, lease, tier, wish, None)
+                session = await self._session(sync.stripe, caller, lease, tier, order, None)
             if session.url is None:
                 raise InternalError("The session has no address")
-            wished = _hash_of(tier, wish)
-            if not await self.leases.keep_session(lease, session.id, wished, session.expires_at):
+            order_hash = _hash_of(tier, order)
+            if not await self.leases.store_session(
+                lease, session.id, order_hash, session.expires_at
+            ):
                 await sync.stripe.expire_checkout_session(session.id)
                 raise BillingBusy()
             return session.url
@@ -102,7 +102,7 @@ class Checkout:
     async def portal(self, caller: Identity, return_url: str) -> str:
         """The address of the page with the caller's cards, invoices and subscriptions.
 
-        Raises NotFound for somebody who never paid by card, or whom Stripe does not know any more;
+        Raises NotFound for a caller without a customer at Stripe;
         ServiceUnavailable where payments are not configured, and what `Stripe` raises.
         """
         if self.sync is None:
@@ -136,7 +136,7 @@ class Checkout:
             raise AlreadySubscribed()
 
     async def _open_page(
-        self, sync: StripeSync, lease: Lease, tier: Tier, wish: Wish
+        self, sync: StripeSync, lease: Lease, tier: Tier, order: CheckoutOrder
     ) -> str | None:
         """The page of the session that was made last, if it is open and for the same; else no
         session is open afterwards, and one that was paid is in the ledger.
@@ -145,7 +145,7 @@ class Checkout:
             return None
         try:
             session = await sync.stripe.retrieve_checkout_session(lease.session_id)
-            if session.status == "open" and lease.wish == _hash_of(tier, wish):
+            if session.status == "open" and lease.order_hash == _hash_of(tier, order):
                 return session.url
             if session.status == "open":
                 session = await sync.stripe.expire_checkout_session(session.id)
@@ -164,19 +164,19 @@ class Checkout:
         caller: Identity,
         lease: Lease,
         tier: Tier,
-        wish: Wish,
+        order: CheckoutOrder,
         customer_id: str | None,
     ) -> CheckoutSession:
-        rest = f"{_hash_of(tier, wish)}:{customer_id or ''}:{lease.session_id or ''}"
+        rest = f"{_hash_of(tier, order)}:{customer_id or ''}:{lease.session_id or ''}"
         return await stripe.create_checkout_session(
             user_id=caller.user_id,
             tier_id=tier.id,
             tier_name=tier.name,
-            amount_cents=_cents(tier, wish),
-            interval=wish.interval,
+            amount_cents=_cents(tier, order),
+            interval=order.interval,
             currency=tier.currency.lower(),
-            success_url=wish.success_url,
-            cancel_url=wish.cancel_url,
+            success_url=order.success_url,
+            cancel_url=order.cancel_url,
             customer_id=customer_id,
             email=caller.email,
             # A repeat after a crash is the same session; after another session it is a new one.
@@ -184,14 +184,14 @@ class Checkout:
         )
 
 
-def _cents(tier: Tier, wish: Wish) -> int:
-    return tier.price_yearly_cents if wish.interval == "year" else tier.price_monthly_cents
+def _cents(tier: Tier, order: CheckoutOrder) -> int:
+    return tier.price_yearly_cents if order.interval == "year" else tier.price_monthly_cents
 
 
-def _hash_of(tier: Tier, wish: Wish) -> str:
-    """Of what is sold, at what price, and where the page leads."""
-    parts = [wish.interval, wish.success_url, wish.cancel_url, tier.currency]
-    return _digest("\n".join([str(tier.id), str(_cents(tier, wish)), *parts]))
+def _hash_of(tier: Tier, order: CheckoutOrder) -> str:
+    """The hash of tier, price and redirects."""
+    parts = [order.interval, order.success_url, order.cancel_url, tier.currency]
+    return _digest("\n".join([str(tier.id), str(_cents(tier, order)), *parts]))
 
 
 def _digest(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Changing, ending and refreshing what somebody pays for: at the provider first, then here."""
+"""Changes, cancellations and refreshes of subscriptions: at the provider first, then here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from attrs import frozen
 
 from cookcam.errors import BadRequest, Conflict, NotFound, PaymentError, ServiceUnavailable
 from cookcam.features.billing.commissions import Commissions
+from cookcam.features.billing.errors import UPGRADE_URL, UnknownToStripe
 from cookcam.features.billing.ledger.changes import SourceEvent, SubscriptionChange
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
-from cookcam.features.billing.ledger.refusals import UPGRADE_URL, UnknownToStripe
 from cookcam.features.billing.stripe.billing_lease import BillingLeases
 from cookcam.features.billing.stripe.sync import TICK, StripeSync, find_tier_item
 from cookcam.features.billing.tiers.models import (
@@ -27,6 +26,7 @@ from cookcam.features.billing.tiers.models import (
     Subscription,
     Tier,
 )
+from cookcam.features.billing.tiers.service import Entitlements
 from cookcam.integrations.stripe import NoSuchObject
 from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
 
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 @frozen
-class Ended:
+class Cancellation:
     """A subscription that was cancelled. `at_once`: it is over; else it ends with its period.
 
     `managed_by` is the store whose customer the user is: the store goes on charging until it is
@@ -71,7 +71,7 @@ class Plans:
         async with self.leases.of(user_id):
             return await self._change_tier(user_id, tier_id)
 
-    async def cancel(self, user_id: UUID, *, at_once: bool = False) -> Ended:
+    async def cancel(self, user_id: UUID, *, at_once: bool = False) -> Cancellation:
         """Raises NotFound when nothing is active, UnknownToStripe, AccountClosed, BillingBusy, and
         what Stripe raises."""
         async with self.leases.of(user_id):
@@ -105,16 +105,16 @@ class Plans:
             raise NotFound("No active subscription found", error="No active subscription found")
         return changed
 
-    async def _cancel(self, user_id: UUID, *, at_once: bool = False) -> Ended:
+    async def _cancel(self, user_id: UUID, *, at_once: bool = False) -> Cancellation:
         row = await self.entitlements.subscription_of(user_id)
         if row is None:
             raise NotFound("No active subscription found", error="No active subscription found")
         if row.provider in ("ios", "android"):
             await self._write(row, cancel_at_period_end=True, canceled_at=self.now())
-            return Ended(False, row.provider)
+            return Cancellation(False, row.provider)
         if row.provider == "manual":
             await self._cancel_grant(row, at_once)
-            return Ended(at_once)
+            return Cancellation(at_once)
         sync, subscription_id = self._sync(), row.provider_subscription_id or ""
         with _reports_unknown(row):
             if at_once:
@@ -124,7 +124,7 @@ class Plans:
                     subscription_id, True, idempotency_key=_key("cancel", row)
                 )
         await self._store(sync, changed, row)
-        return Ended(at_once)
+        return Cancellation(at_once)
 
     async def refresh(self, user_id: UUID) -> Entitlement:
         """Asks the providers what the user has. Raises what they raise."""
@@ -241,6 +241,6 @@ def payment_required(tier: str | None = None) -> PaymentError:
     )
 
 
-def _key(deed: str, row: Subscription) -> str:
-    """The same for a repeated wish, another once something has become of it."""
-    return f"{deed}:{row.id}:{row.as_of.timestamp()}"
+def _key(action: str, row: Subscription) -> str:
+    """The idempotency key: the same for a repeated request until the row changes."""
+    return f"{action}:{row.id}:{row.as_of.timestamp()}"

@@ -1,4 +1,4 @@
-"""Where Stripe may send people afterwards (`spec/payments-and-gamification.md` §4.3, §6.7)."""
+"""Addresses to which Stripe may redirect customers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cookcam.errors import BadRequest
 APP_SCHEME: Final = "cookcam"
 MAX_LENGTH: Final = 2_000
 
-# What browsers overlook in an address, or read as something else than Python does.
+# Characters that browsers ignore in an address, or parse differently from Python.
 _SUSPICIOUS = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
 
 
@@ -31,7 +31,7 @@ class Redirects:
         return cls(origins_of(origins or (base_url,)), base_url.rstrip("/"))
 
     def checked(self, url: str) -> str:
-        """The address, if people may be sent there. Raises BadRequest."""
+        """The address, if customers may be redirected there. Raises BadRequest."""
         of_app = is_plain(url) and url.lower().startswith(f"{APP_SCHEME}://")
         if of_app or is_page_of(url, self.origins):
             return url

@@ -26,12 +26,12 @@ from attrs import evolve, field, frozen
 from cookcam.database import Transaction
 from cookcam.errors import TransactionConflict
 from cookcam.features.billing.commissions import Commissions
+from cookcam.features.billing.errors import UnknownSubscriber
 from cookcam.features.billing.ledger.changes import SourceEvent, SubscriptionChange, public_part
 from cookcam.features.billing.ledger.ledger import Applied, SubscriptionLedger
-from cookcam.features.billing.ledger.refusals import UnknownSubscriber
 from cookcam.features.billing.ledger.reversals import ReversalStore
-from cookcam.features.billing.tiers.catalogue import Catalogue, Contents
 from cookcam.features.billing.tiers.models import FREE, Status, Subscription, Tier
+from cookcam.features.billing.tiers.service import Catalogue, Contents
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.integrations.stripe import Stripe
 from cookcam.integrations.stripe.billing import Price, SubscriptionItem

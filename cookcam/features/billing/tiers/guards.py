@@ -7,8 +7,8 @@
     @gates.creator
     async def balance(caller: Identity) -> Balance: ...
 
-Who may not is told 403, in the words of `spec/http-api-core.md` §3.11; that it could not be found
-out is a 500 with words of its own, and an outage stays a 503.
+A user without the tier or feature gets a 403 (`cookcam.features.billing.errors`), a failed read is
+a 500 with the guard's text, and an outage a 503.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from attrs import frozen
 
 from cookcam.errors import DatabaseError
-from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.tiers.models import TierSlug
+from cookcam.features.billing.tiers.service import Entitlements
 from cookcam.identity import Identity
 
 P = ParamSpec("P")

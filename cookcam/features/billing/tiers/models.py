@@ -1,6 +1,6 @@
 """Tiers, subscriptions, and when a subscription entitles.
 
-Sources: `spec/database.md` §2.5, §6.1; `spec/payments-and-gamification.md` §3. Money in cents.
+Money is in cents.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ TierSlug = Literal["free", "regular", "creator"]
 Status = Literal["active", "trialing", "past_due", "cancelled", "expired", "incomplete"]
 Provider = Literal["stripe", "ios", "android", "manual"]
 ShownStatus = Literal["active", "trial", "expired"]
+Platform = Literal["ios", "android"]
+Interval = Literal["month", "year"]
 Metric = Literal["daily_scans", "monthly_recipes", "saved_recipes"]
 
 FREE: Final = 1
@@ -23,7 +25,7 @@ REGULAR: Final = 2
 CREATOR: Final = 3
 
 LIVE: Final[frozenset[Status]] = frozenset({"active", "trialing", "past_due"})
-"""What a provider says of a subscription that it goes on with."""
+"""Statuses of a subscription that its provider continues."""
 
 GRACE: Final = timedelta(days=7)
 """How long after its period a subscription entitles while its payment is overdue, where its
@@ -106,7 +108,7 @@ class Subscription:
 
     @property
     def provider_status(self) -> Status:
-        """What the provider says, whether or not another subscription counts instead."""
+        """The status at the provider, whether or not another subscription supersedes it."""
         return self.superseded_status or self.status
 
     def is_of(self, provider: Provider, subscription_id: str | None) -> bool:
@@ -142,7 +144,7 @@ class Entitlement:
 
 
 def shown_status(entitling: Status | None) -> ShownStatus:
-    """What clients are told (`spec/client-contract.md` §6.3), given the status that entitles.
+    """The status that clients see, given the status of the entitling subscription.
 
     Without one it is `expired`, for Free as well: the app unlocks on `active` alone.
     """
@@ -163,3 +165,35 @@ class Usage:
     @property
     def exhausted(self) -> bool:
         return self.limit is not None and self.used >= self.limit
+
+
+@frozen
+class Product:
+    """A product of an app store. `legacy` ones are no longer offered, and still honoured."""
+
+    id: str
+    platform: Platform
+    tier_id: int
+    interval: Interval
+    legacy: bool = False
+
+
+PRODUCTS: Final[tuple[Product, ...]] = (
+    Product("com.cookcam.pro.monthly", "ios", REGULAR, "month"),
+    Product("com.cookcam.pro.yearly", "ios", REGULAR, "year"),
+    Product("com.cookcam.creator.monthly", "ios", CREATOR, "month"),
+    Product("com.cookcam.creator.yearly", "ios", CREATOR, "year"),
+    Product("com.cookcam.monthly", "ios", REGULAR, "month", legacy=True),
+    Product("cookcam_pro_monthly", "android", REGULAR, "month"),
+    Product("cookcam_pro_yearly", "android", REGULAR, "year"),
+    Product("cookcam_creator_monthly", "android", CREATOR, "month"),
+    Product("cookcam_creator_yearly", "android", CREATOR, "year"),
+    Product("com.cookcam.monthly", "android", REGULAR, "month", legacy=True),
+)
+
+
+def product_of(platform: Platform, product_id: str) -> Product | None:
+    """The product of exactly that id, or None."""
+    return next(
+        (item for item in PRODUCTS if item.platform == platform and item.id == product_id), None
+    )

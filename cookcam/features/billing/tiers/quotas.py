@@ -1,6 +1,6 @@
-"""How much of something a tier allows in a period, counted with the deed itself.
+"""Quotas of a tier, consumed in the transaction of the counted action.
 
-Limits: `spec/payments-and-gamification.md` §3.4. Scans count by UTC day and recipes by UTC month,
+Scans count by UTC day and recipes by UTC month,
 in `usage_counters`; saved recipes are the rows there are. Where there is no limit nothing counts.
 """
 
@@ -13,7 +13,7 @@ from uuid import UUID
 from attrs import evolve, frozen
 
 from cookcam.database import SERVICE, Database, Transaction
-from cookcam.features.billing.ledger.refusals import LimitReached
+from cookcam.features.billing.errors import LimitReached
 from cookcam.features.billing.tiers.models import UNLIMITED, Metric, Usage
 
 # One row: the limit of the user's tier, what was used, and when the period is over.
@@ -80,7 +80,9 @@ class Quotas:
                 return
             if usage.exhausted:
                 raise LimitReached.of(usage)
-            if not await self._take(tx, user_id, usage, count):  # somebody was faster
+            if not await self._take(
+                tx, user_id, usage, count
+            ):  # a concurrent request took the last one
                 raise LimitReached.of(evolve(usage, used=usage.limit))
 
     async def usage(self, user_id: UUID, metric: Metric) -> Usage:

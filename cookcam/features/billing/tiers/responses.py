@@ -1,8 +1,4 @@
-"""What the subscription routes answer with.
-
-Envelopes: `spec/payments-and-gamification.md` §4; at the root, what the app reads
-(`spec/client-contract.md` §5.5, §6.3). Money leaves in dollars.
-"""
+"""Responses of the subscription routes. Amounts are in dollars; the app reads the root fields."""
 
 from __future__ import annotations
 
@@ -12,10 +8,12 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from cookcam.features.billing.stripe.products import PRODUCTS, Interval, Platform
 from cookcam.features.billing.tiers.models import (
     CREATOR,
+    PRODUCTS,
     Entitlement,
+    Interval,
+    Platform,
     Provider,
     ShownStatus,
     Status,

@@ -1,19 +1,14 @@
-"""`/subscription`: tiers, what the caller has, what stores sell.
-
-Source: `spec/payments-and-gamification.md` §2.1, §4.1, §4.2; `spec/client-contract.md` §5.5.
-"""
+"""`/subscription`: tiers, the caller's entitlement, products of the app stores."""
 
 from __future__ import annotations
 
-from cookcam.features.billing.ledger.entitlements import Entitlements
-from cookcam.features.billing.tiers.catalogue import Catalogue
-from cookcam.features.billing.tiers.features import Features
 from cookcam.features.billing.tiers.responses import (
     FeatureResponse,
     ProductListResponse,
     SubscriptionStatusResponse,
     TierListResponse,
 )
+from cookcam.features.billing.tiers.service import Catalogue, Entitlements, Features
 from cookcam.http import Routes, errors_as, unconditional, validate_response
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in

@@ -1,7 +1,7 @@
 """Reading tiers, features, subscriptions and usage.
 
-Read as the server, with the user in the statement: the answers are also needed where the user is
-not the one who asks, for instance in a webhook.
+Read as SERVICE, with the user in the statement: the reads are also needed without a caller, for
+instance in a webhook.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LIVE_ROW = f"""
 select {COLUMNS} from public.user_subscriptions s
 where s.user_id = %(user_id)s and s.status in ('active', 'trialing', 'past_due')"""  # noqa: S608
 
-GOING_ON = f"""
+LIVE_ROWS = f"""
 select {COLUMNS} from public.user_subscriptions s
 where s.user_id = %(user_id)s
   and coalesce(s.superseded_status, s.status) in ('active', 'trialing', 'past_due')
@@ -121,9 +121,9 @@ class SubscriptionStore:
             provider_subscription_id=provider_subscription_id,
         )
 
-    async def going_on_in(self, tx: Transaction, user_id: UUID) -> list[Subscription]:
+    async def live_rows_in(self, tx: Transaction, user_id: UUID) -> list[Subscription]:
         """What goes on at its provider, counting or not, as the transaction sees it."""
-        return await tx.fetch_all(Subscription, GOING_ON, user_id=user_id)
+        return await tx.fetch_all(Subscription, LIVE_ROWS, user_id=user_id)
 
     async def customer_of(self, user_id: UUID) -> str | None:
         """Stripe's id of a user who has bought there before."""
@@ -134,7 +134,7 @@ class SubscriptionStore:
         return await self.database.fetch_value_as(SERVICE, OWNER, customer_id=customer_id)
 
     async def superseded(self, limit: int) -> list[Subscription]:
-        """What Stripe has still to be told to end, because another subscription counts."""
+        """Subscriptions to end at Stripe, because another one supersedes them."""
         return await self.database.fetch_all_as(SERVICE, Subscription, SUPERSEDED, limit=limit)
 
     async def tier_id(self, user_id: UUID) -> int:

@@ -5,7 +5,7 @@
                       │                    │                └──► after commit
                       └─ sweep, redelivery ◄┴ failed: due after 1, 5, 30 minutes, then hourly
 
-The request that brings an event processes it, so that the response tells the outcome: a failed
+The request that brings an event processes it, so that the response has the outcome: a failed
 event is an error response, and comes again from the provider as well as from the sweep. A claim
 whose worker was killed expires after five minutes. Marking checks the claim: of two workers that
 process the same event, only the holder of the claim commits.

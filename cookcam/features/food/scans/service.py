@@ -12,7 +12,7 @@ from attrs import asdict, evolve, frozen
 
 from cookcam.cache import SHORT, Cache
 from cookcam.errors import AppError, InternalError, NotFound
-from cookcam.features.billing.ledger.refusals import LimitReached
+from cookcam.features.billing.errors import LimitReached
 from cookcam.features.billing.tiers.quotas import Quotas
 from cookcam.features.food.scans.models import (
     Analysis,

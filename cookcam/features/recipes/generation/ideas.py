@@ -9,7 +9,7 @@ from attrs import frozen
 
 from cookcam.database import Database
 from cookcam.errors import AppError, NotFound
-from cookcam.features.billing.ledger.refusals import LimitReached
+from cookcam.features.billing.errors import LimitReached
 from cookcam.features.food.nutrition.models import Item
 from cookcam.features.food.nutrition.service import SmartNutritionService
 from cookcam.features.recipes.catalogue.service import Recipes

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from cookcam.database import Transaction
-from cookcam.features.billing.ledger.refusals import LimitReached
+from cookcam.features.billing.errors import LimitReached
 from cookcam.features.billing.tiers.quotas import Quotas
 from cookcam.features.rewards.xp.models import Award
 from cookcam.features.rewards.xp.service import Xp

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from cookcam.errors import AppError, InternalError
-from cookcam.features.billing.ledger.refusals import LimitReached
+from cookcam.features.billing.errors import LimitReached
 
 
 @contextmanager

@@ -1,10 +1,18 @@
-"""What a plan does not include, as the app is told (`spec/http-api-core.md` §3.11): 403."""
+"""Errors of billing, with the codes and texts that clients know."""
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import define, field
 
-from cookcam.errors import AppError, AuthorizationError, Conflict, InternalError, NotFound
+from cookcam.errors import (
+    AppError,
+    AuthorizationError,
+    Conflict,
+    InternalError,
+    NotFound,
+    ServiceUnavailable,
+    ValidationError,
+)
 from cookcam.features.billing.tiers.models import Metric, TierSlug, Usage
 
 UPGRADE_URL = "/subscription/upgrade"
@@ -80,14 +88,14 @@ class UnknownSubscriber(NotFound):
     default_message = "User not found"
 
 
-class SubscriptionOfAnother(Conflict):
+class SubscriptionBelongsToAnother(Conflict):
     """The provider's subscription is bound to another user."""
 
     default_message = "The subscription belongs to another account"
 
 
 class UnknownTier(InternalError):
-    """There is no such tier. The contract of create-checkout names a 500 for it (§4.3)."""
+    """There is no such tier. create-checkout responds with 500 (docs/payments.md)."""
 
     default_message, of_the_client = "There is no such tier", True
 
@@ -103,6 +111,79 @@ class UnknownToStripe(Conflict):
 
 
 class NotOffered(AppError):
-    """The app knows of it, and we do not sell it."""
+    """A route of the app without an offer behind it."""
 
     status, code, default_message = 501, "NOT_IMPLEMENTED", "This is not offered yet"
+
+
+# Purchases in the app stores
+
+RETRY_AFTER = 5
+
+
+@define(slots=False, eq=False)
+class PurchaseRejected(AppError):
+    """Permanently rejected. `reason` is for the audit."""
+
+    status, code = 400, "PURCHASE_REJECTED"
+
+    reason: str = field(default="rejected", kw_only=True)
+
+    @classmethod
+    def because(cls, text: str, reason: str) -> PurchaseRejected:
+        return cls(text, error=text, extra={"shouldRetry": False}, reason=reason)
+
+
+class PurchasePending(AppError):
+    """Not paid yet. The purchase is bound, and entitles once the store reports the payment."""
+
+    status, code = 400, "PURCHASE_PENDING"
+
+    @classmethod
+    def now(cls) -> PurchasePending:
+        text = "Purchase is pending"
+        return cls(text, error=text, extra={"shouldRetry": True})
+
+
+class ReceiptBelongsToAnother(Conflict):
+    """The purchase is bound to the first user who submitted it."""
+
+    code = "RECEIPT_OF_ANOTHER"
+
+    @classmethod
+    def here(cls) -> ReceiptBelongsToAnother:
+        text = "Receipt belongs to another account"
+        return cls(text, error=text, extra={"shouldRetry": False})
+
+
+@define(slots=False, eq=False)
+class ValidationDeferred(ServiceUnavailable):
+    """The store or the database does not respond."""
+
+    retry_after: str = field(default="5", kw_only=True)
+
+    @classmethod
+    def after(cls, error: AppError) -> ValidationDeferred:
+        advice = dict(error.headers).get("Retry-After", str(RETRY_AFTER))
+        text = "Validation failed after retries"
+        return cls(text, error=text, extra={"shouldRetry": True}, retry_after=advice)
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", self.retry_after)]
+
+
+class InvalidRequest(ValidationError):
+    code, default_message = "INVALID_REQUEST", "Platform and productId are required"
+
+
+class MissingReceipt(ValidationError):
+    code, default_message = "MISSING_RECEIPT", "Receipt data is required for iOS"
+
+
+class MissingToken(ValidationError):
+    code, default_message = "MISSING_TOKEN", "Purchase token is required for Android"
+
+
+class InvalidPlatform(ValidationError):
+    code, default_message = "INVALID_PLATFORM", "Platform must be ios or android"

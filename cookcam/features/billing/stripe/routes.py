@@ -1,7 +1,4 @@
-"""`/subscription`: buying, changing and ending what one pays for.
-
-Source: `spec/payments-and-gamification.md` §2.1, §4.3-§4.5; `spec/client-contract.md` §10.
-"""
+"""`/subscription`: buying, changing and cancelling a subscription."""
 
 from __future__ import annotations
 
@@ -10,10 +7,10 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from cookcam.errors import Conflict, InternalError, ServiceError
-from cookcam.features.billing.ledger.refusals import NotOffered
+from cookcam.features.billing.errors import NotOffered
 from cookcam.features.billing.stripe.checkout import Checkout
 from cookcam.features.billing.stripe.plans import Plans
-from cookcam.features.billing.tiers.requests import (
+from cookcam.features.billing.stripe.requests import (
     CancelRequest,
     ChangeTierRequest,
     CheckoutRequest,
@@ -64,7 +61,7 @@ def _buying(bp: Routes, checkout: Checkout) -> None:
     @validate_response(CheckoutResponse)
     async def create_checkout(caller: Identity, data: CheckoutRequest) -> CheckoutResponse:
         """The page of Stripe on which the caller can buy a tier."""
-        return CheckoutResponse(True, await checkout.begin(caller, data.wish(checkout.redirects)))
+        return CheckoutResponse(True, await checkout.begin(caller, data.order(checkout.redirects)))
 
     @bp.post("/subscription/portal")
     @errors_as(unexpected="Failed to create portal session")
@@ -143,7 +140,7 @@ def _asking(bp: Routes, plans: Plans) -> None:
 
 
 def provider_faults_as_500(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    """What Stripe refuses or answers badly is a 500 in the words of the route; an outage is 503."""
+    """A rejection or invalid response of Stripe is a 500 with the route's text; an outage a 503."""
 
     @wraps(view)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:

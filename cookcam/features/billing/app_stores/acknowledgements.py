@@ -1,7 +1,7 @@
-"""Google is told of every purchase that we took: otherwise it refunds it after three days.
+"""Acknowledges purchases at Google, which otherwise refunds them after three days.
 
-At once where that works; a background task does the rest, with longer and longer pauses, until
-Google has refunded it anyway. That we owe it is written with the purchase itself.
+Immediately after the purchase where that works; a background task retries with growing delays until
+Google has refunded the purchase. The pending acknowledgement is stored with the purchase.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.store_calls import StoreRejected
 
 TIMEOUT = 5.0
-"""Seconds a client waits for it. Once the purchase is committed it has what it came for."""
+"""Seconds a client waits for the acknowledgement of its committed purchase."""
 
 INTERVAL = 30.0
 BATCH = 20
@@ -29,12 +29,12 @@ log = structlog.get_logger(__name__)
 
 
 @frozen
-class Acknowledging:
+class Acknowledgements:
     store: PurchaseStore
     google_play: GooglePlay
 
     async def now(self, purchase: Purchase) -> None:
-        """After the commit. Raises nothing: what fails here is tried again."""
+        """Acknowledges after the commit. Raises nothing: a failure is retried."""
         if purchase.acknowledged or purchase.status not in LIVE:
             return
         with trio.move_on_after(TIMEOUT):
@@ -43,7 +43,7 @@ class Acknowledging:
             )
 
     async def sweep(self) -> int:
-        """What is due; how many there were. Raises ServiceUnavailable without a database."""
+        """Acknowledges due purchases; returns their number. Raises ServiceUnavailable."""
         due = await self.store.unacknowledged(BATCH)
         for one in due:
             await self._acknowledge(one.store_key, one.product_id, one.token)
@@ -60,14 +60,14 @@ class Acknowledging:
             await self.google_play.acknowledge(product_id, token)
             await self.store.acknowledged(store_key)
         except StoreRejected as error:
-            # Over, or acknowledged by somebody else: Google will say so the next time as well.
-            log.warning("Google takes no acknowledgement", reason=error.reason)
+            # The purchase is over or already acknowledged: a retry would be rejected too.
+            log.warning("Google rejected an acknowledgement", reason=error.reason)
             await self._give_up(store_key)
         except AppError as error:
-            log.warning("a purchase is still to be acknowledged", code=error.code)
+            log.warning("purchase could not be acknowledged", code=error.code)
 
     async def _give_up(self, store_key: str) -> None:
         try:
             await self.store.acknowledged(store_key)
         except AppError as error:
-            log.warning("a purchase is still to be acknowledged", code=error.code)
+            log.warning("purchase could not be acknowledged", code=error.code)

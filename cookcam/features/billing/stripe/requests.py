@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 from msgspec import Struct, field
 
 from cookcam.errors import BadRequest, ValidationError
-from cookcam.features.billing.stripe.checkout import Wish
-from cookcam.features.billing.stripe.products import Interval
+from cookcam.features.billing.stripe.checkout import CheckoutOrder
 from cookcam.features.billing.stripe.redirects import Redirects
-from cookcam.features.billing.tiers.models import RANKS, tier_slug
+from cookcam.features.billing.tiers.models import RANKS, Interval, tier_slug
 from cookcam.http import given
 
 TierWord = int | str
@@ -46,7 +45,7 @@ class CheckoutRequest(Struct, kw_only=True):
     app_affiliate_code: str | None = field(default=None, name="affiliate_code")
     interval: Interval = "month"
 
-    def wish(self, redirects: Redirects) -> Wish:
+    def order(self, redirects: Redirects) -> CheckoutOrder:
         """Raises BadRequest and ValidationError."""
         tier = self.app_tier_id if self.tier_id is None else self.tier_id
         success = self.success_url or self.app_success_url
@@ -65,7 +64,7 @@ class CheckoutRequest(Struct, kw_only=True):
         code = (self.affiliate_code or self.app_affiliate_code or "").strip()
         if len(code) > 100:
             raise ValidationError.of("affiliateCode", "must have at most 100 characters")
-        return Wish(
+        return CheckoutOrder(
             tier_number(tier),
             self.interval,
             redirects.checked(success),
