@@ -14,9 +14,9 @@ from cookcam.features.billing.app_stores.opening import AppStores
 from cookcam.features.billing.app_stores.reversals import AppleReversals, GoogleReversals
 from cookcam.features.billing.ledger.entitlements import Entitlements
 from cookcam.features.billing.reconciliation import routes as reconciliation_routes
-from cookcam.features.billing.reconciliation.guards import Operators
 from cookcam.features.billing.reconciliation.opening import Reconciling, stores_of
-from cookcam.features.billing.reconciliation.schedule import Daily
+from cookcam.features.billing.reconciliation.routes import Operators
+from cookcam.features.billing.reconciliation.schedule import Schedule
 from cookcam.features.billing.stripe import checkout_routes
 from cookcam.features.billing.stripe.payments import Payments
 from cookcam.features.billing.stripe.redirects import Redirects
@@ -99,7 +99,7 @@ class Money:
     def background(self) -> list[Task]:
         at, payments = self.ground.config.reconciliation.at, self.payments
         tasks = [
-            Task("reconciliation", Daily(self.reconciling.all, at, self.ground.now).run),
+            Task("reconciliation", Schedule(self.reconciling.all, at, self.ground.now).run),
             Task("store notifications", self.app_stores.inbox.run),
             Task("acknowledgements", self.app_stores.acknowledging.run),
             Task("charge reversals", payments.reversals.run),

@@ -1,4 +1,4 @@
-"""Runs against stand-ins for the App Store and Google Play: what they correct, and never end."""
+"""Reconciliation runs against fakes of the App Store and Google Play."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from cookcam.integrations.store_calls import (
+    StoreMisconfigured,
+    StoreRejected,
+    StoreUnavailable,
+)
 
 from cookcam.features.billing.reconciliation.corrections import Corrections
 from cookcam.features.billing.reconciliation.models import RunMetrics
@@ -16,15 +21,14 @@ from cookcam.features.billing.reconciliation.service import (
     StoreRefresh,
     UserReconciliation,
 )
-from cookcam.features.billing.reconciliation.sources import Source
-from cookcam.features.billing.reconciliation.store import ReconciliationStore
-from cookcam.features.billing.reconciliation.store_sources import (
+from cookcam.features.billing.reconciliation.sources.app_stores import (
     AppStoreSource,
     GooglePlaySource,
 )
+from cookcam.features.billing.reconciliation.sources.models import SubscriptionSource
+from cookcam.features.billing.reconciliation.store import ReconciliationStore
 from cookcam.integrations.app_store.client import AppStore
 from cookcam.integrations.google_play import GooglePlay
-from cookcam.integrations.store_calls import StoreMisconfigured, StoreRejected, StoreUnavailable
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
@@ -32,7 +36,7 @@ from tests.features.conftest import ApiUser
 from tests.support.app_stores import Mall, assert_has, open_mall, show
 from tests.support.commissions import NoCommissions
 
-RAN_OUT = """
+END_PERIODS = """
 update user_subscriptions set current_period_start = current_period_start - interval '2 months',
   current_period_end = now() - interval '1 hour'"""
 
@@ -58,7 +62,7 @@ def stores(mall: Mall) -> tuple[AppStore, GooglePlay]:
     return mall.stores.purchases.app_store, mall.stores.purchases.google_play
 
 
-def sources(mall: Mall, *, allow_sandbox: bool = True) -> list[Source]:
+def sources(mall: Mall, *, allow_sandbox: bool = True) -> list[SubscriptionSource]:
     app_store, google_play = stores(mall)
     return [
         AppStoreSource(app_store=app_store, allow_sandbox=allow_sandbox),
@@ -84,17 +88,17 @@ def now() -> datetime:
 
 
 async def buy(mall: Mall, *, test: bool = False) -> tuple[Any, Any, ApiUser, ApiUser]:
-    """Ann's in the App Store, Bob's in Google Play."""
+    """Ann buys in the App Store, Bob in Google Play."""
     ann, bob = await mall.person(), await mall.person("Bob")
     where = "Sandbox" if test else "Production"
     apple = await mall.apple.buy("com.cookcam.pro.monthly", where=where)
     play = await mall.google.buy("cookcam_pro_monthly", test=test)
-    for who, bought in ((ann, apple), (bob, play)):
-        assert (await show(who, bought)).status_code == 200
+    for user, bought in ((ann, apple), (bob, play)):
+        assert (await show(user, bought)).status_code == 200
     return apple, play, ann, bob
 
 
-def found(metrics: RunMetrics) -> tuple[int, int, int, int]:
+def summary(metrics: RunMetrics) -> tuple[int, int, int, int]:
     """Checked, drift, corrected, errors; nothing was expired."""
     assert metrics.expired_count == 0
     return (
@@ -104,37 +108,37 @@ def found(metrics: RunMetrics) -> tuple[int, int, int, int]:
 
 async def test_drift_is_found_and_corrected_in_each_store(mall: Mall):
     apple, play, ann, bob = await buy(mall)
-    assert found(await run(mall)) == (2, 0, 0, 0)
+    assert summary(await run(mall)) == (2, 0, 0, 0)
     await mall.apple.upgrade(apple, "com.cookcam.creator.monthly")
     await mall.google.cancel(play)
-    assert found(await run(mall)) == (2, 2, 2, 0)
+    assert summary(await run(mall)) == (2, 2, 2, 0)
     await assert_has(ann, "creator", ends=False)
     await assert_has(bob, "regular", ends=True)
     await mall.apple.refund(apple)
     await mall.google.revoke(play)
-    assert found(await run(mall)) == (2, 2, 2, 0)
+    assert summary(await run(mall)) == (2, 2, 2, 0)
     assert await mall.rows(ann) == [("ios", "cancelled", 3)]
     assert await mall.rows(bob) == [("android", "expired", 2)]
-    assert found(await run(mall)) == (0, 0, 0, 0)
+    assert summary(await run(mall)) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("status", [500, 404, 400])
-async def test_a_store_that_fails_ends_nothing(mall: Mall, status: int):
-    """Also one that answers with a page of something else, as a wrong address does."""
+async def test_failing_store_ends_no_subscription(mall: Mall, status: int):
+    """Also a store whose address is wrong and returns an unrelated page."""
     _, _, ann, bob = await buy(mall)
-    await mall.sql(RAN_OUT)
+    await mall.sql(END_PERIODS)
     for behaviour in (mall.apple.behaviour, mall.google.behaviour):
         behaviour.failures, behaviour.status = 100, status
-    assert found(await run(mall)) == (2, 0, 0, 2)
+    assert summary(await run(mall)) == (2, 0, 0, 2)
     assert await mall.rows(ann) == [("ios", "active", 2)]
     assert await mall.rows(bob) == [("android", "active", 2)]
 
 
-async def test_what_a_store_does_not_know_ends(mall: Mall):
+async def test_subscription_unknown_to_its_store_is_ended(mall: Mall):
     apple, play, ann, bob = await buy(mall)
     del mall.apple.bought[apple.id]
     del mall.google.bought[play.token]
-    assert found(await run(mall)) == (2, 2, 2, 0)
+    assert summary(await run(mall)) == (2, 2, 2, 0)
     await assert_has(ann, "free")
     await assert_has(bob, "free")
 
@@ -151,7 +155,7 @@ async def test_what_a_store_does_not_know_ends(mall: Mall):
         (404, 4040006, StoreUnavailable, None),
     ],
 )
-async def test_only_two_codes_of_apple_are_of_an_unknown_subscription(
+async def test_only_two_codes_of_apple_mean_an_unknown_subscription(
     mall: Mall, status: int, code: int | None, error: type[Exception], reason: str | None
 ):
     behaviour = mall.apple.behaviour
@@ -162,30 +166,30 @@ async def test_only_two_codes_of_apple_are_of_an_unknown_subscription(
     assert getattr(caught.value, "reason", None) == reason
 
 
-async def test_test_purchases_are_kept_where_they_entitle_and_end_elsewhere(mall: Mall):
+async def test_test_purchases_end_unless_sandbox_is_allowed(mall: Mall):
     _, _, ann, bob = await buy(mall, test=True)
-    assert found(await run(mall)) == (2, 0, 0, 0)
-    assert found(await run(mall, allow_sandbox=False)) == (2, 2, 2, 0)
+    assert summary(await run(mall)) == (2, 0, 0, 0)
+    assert summary(await run(mall, allow_sandbox=False)) == (2, 2, 2, 0)
     await assert_has(ann, "free")
     await assert_has(bob, "free")
 
 
-async def test_who_waits_is_told_what_the_stores_say_and_what_ended_here_may_go_on(mall: Mall):
+async def test_refresh_returns_the_stores_state_and_reactivates(mall: Mall):
     apple, _, ann, bob = await buy(mall)
     await mall.sql("update user_subscriptions set status = 'expired'")
-    await mall.apple.refund(apple)  # over on both sides: nothing is written
+    await mall.apple.refund(apple)  # ended on both sides: nothing is written
     of_stores = UserReconciliation(
         ReconciliationStore(mall.database), sources(mall), corrections(mall), now
     )
     refresh = StoreRefresh(of_stores)
-    for who in (ann, bob, bob):  # the third within a minute asks nobody
-        await refresh(UUID(who.id))
+    for user in (ann, bob, bob):  # the third, within a minute, sends no request
+        await refresh(UUID(user.id))
     assert await mall.rows(ann) == [("ios", "expired", 2)]
     await assert_has(bob, "regular")
     cid = await mall.person("Cid")
     assert (await show(cid, await mall.google.buy("cookcam_pro_monthly"))).status_code == 200
     mall.google.behaviour.failures, mall.google.behaviour.status = 100, 400
-    await refresh(UUID(cid.id))  # no use, and no failure
+    await refresh(UUID(cid.id))  # a malformed response is no failure
     await assert_has(cid, "regular")
     dan = await mall.person("Dan")
     assert (await show(dan, await mall.apple.buy("com.cookcam.pro.monthly"))).status_code == 200

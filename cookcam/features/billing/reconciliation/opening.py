@@ -16,13 +16,16 @@ from cookcam.features.billing.reconciliation.service import (
     StoreRefresh,
     UserReconciliation,
 )
-from cookcam.features.billing.reconciliation.sources import Source
-from cookcam.features.billing.reconciliation.store import ReconciliationStore
-from cookcam.features.billing.reconciliation.store_sources import (
+from cookcam.features.billing.reconciliation.sources.app_stores import (
     AppStoreSource,
     GooglePlaySource,
 )
-from cookcam.features.billing.reconciliation.stripe_source import PATIENT, StripeSource
+from cookcam.features.billing.reconciliation.sources.models import SubscriptionSource as Source
+from cookcam.features.billing.reconciliation.sources.stripe import (
+    BACKGROUND_RETRIES,
+    StripeSource,
+)
+from cookcam.features.billing.reconciliation.store import ReconciliationStore
 from cookcam.features.billing.tiers.catalogue import Catalogue
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay
@@ -58,7 +61,7 @@ class Reconciling:
             of_stripe = [StripeSource(client, catalogue, ledger.store, now)] if client else []
             return [*of_stripe, *stores]
 
-        patient = stripe.with_policy(PATIENT) if stripe is not None else None
+        patient = stripe.with_policy(BACKGROUND_RETRIES) if stripe is not None else None
         return cls(
             Reconciliation(store, sources(patient), corrections, now, metrics),
             UserReconciliation(store, sources(stripe), corrections, now),
