@@ -13,13 +13,17 @@ from attrs import evolve, frozen
 from structlog.testing import capture_logs
 
 from cookcam.config.readers import Secret
-from cookcam.integrations.push import Apns, ApnsKey, Fcm, Outcome, PushMessage, PushService
-from cookcam.integrations.store_calls import StoreCalls, StoreMisconfigured, StoreUnavailable
+from cookcam.integrations.provider_calls import (
+    ProviderCallPolicy,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+)
+from cookcam.integrations.push import Apns, ApnsKey, Fcm, PushMessage, PushResult, PushService
 from cookcam.sandbox.push import FakePush, Keys, open_push
 from cookcam.sandbox.push import server as push
 from cookcam.sandbox.push.keys import KEY_ID, TEAM_ID
 
-QUICK = StoreCalls(initial_delay=0.01)
+QUICK = ProviderCallPolicy(initial_delay=0.01)
 TOKENS = {"fcm": "cZ1:APA91b_x-" + "0" * 140, "apns": "0a" * 32}
 MESSAGE = PushMessage(
     id=str(uuid4()),
@@ -76,8 +80,8 @@ def provider(request: pytest.FixtureRequest) -> Literal["fcm", "apns"]:
 class TestEither:
     async def test_a_device_gets_title_text_data_sound_and_urgency(self, both: Both, provider: str):
         token = TOKENS[provider]
-        assert await both.service(provider).send(token, MESSAGE) == Outcome("sent")
-        assert await both.service(provider).send(token, MILD) == Outcome("sent")
+        assert await both.service(provider).send(token, MESSAGE) == PushResult("sent")
+        assert await both.service(provider).send(token, MILD) == PushResult("sent")
         warning, mild = both.fake.sent
         assert (warning.provider, warning.token) == (provider, token)
         assert (warning.title, warning.body) == (MESSAGE.title, MESSAGE.body)
@@ -90,7 +94,7 @@ class TestEither:
     ):
         both.fake.gone.add(TOKENS[provider])
         reason = {"fcm": "UNREGISTERED", "apns": "Unregistered"}[provider]
-        assert await both.service(provider).send(TOKENS[provider], MESSAGE) == Outcome(
+        assert await both.service(provider).send(TOKENS[provider], MESSAGE) == PushResult(
             "gone", reason
         )
         nonsense = await both.service(provider).send("no/token?", MESSAGE)
@@ -108,7 +112,7 @@ class TestEither:
     ):
         behaviour = both.fake.behaviour
         behaviour.failures, behaviour.status, behaviour.retry_after = 99, status, 90
-        with pytest.raises(StoreUnavailable) as caught:
+        with pytest.raises(ProviderUnavailable) as caught:
             await both.service(provider).send(TOKENS[provider], MESSAGE)
         assert caught.value.advice == 90
 
@@ -119,7 +123,7 @@ class TestEither:
             open_fcm(both.fake, theirs) if provider == "fcm" else open_apns(both.fake, stranger)
         )
         async with opened as service:
-            with pytest.raises(StoreMisconfigured):
+            with pytest.raises(ProviderMisconfigured):
                 await service.send(TOKENS[provider], MESSAGE)
 
     async def test_one_token_of_ours_does_for_many_and_a_revoked_one_is_replaced(
@@ -132,8 +136,8 @@ class TestEither:
             assert len(both.fake.access_tokens) == 1
             both.fake.behaviour.revoked.update(both.fake.access_tokens)
         else:
-            assert both.apns._token is not None
-            both.fake.behaviour.revoked.add(both.apns._token)
+            assert both.apns._tokens._token is not None
+            both.fake.behaviour.revoked.add(both.apns._tokens._token)
         assert (await service.send(TOKENS[provider], MESSAGE)).verdict == "sent"
 
     async def test_a_dead_line_is_an_outage(self, provider: str, keys: Keys):
@@ -141,7 +145,7 @@ class TestEither:
             pass
         opened = open_fcm(fake) if provider == "fcm" else open_apns(fake)
         async with opened as service:
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(ProviderUnavailable):
                 await service.send(TOKENS[provider], MESSAGE)
 
     async def test_logs_have_neither_token_nor_text(self, both: Both, provider: str):
@@ -157,13 +161,13 @@ class TestEither:
 async def test_another_app_s_topic_ends_no_token(both: Both):
     async with open_apns(both.fake, topic="com.other.app") as apns:
         outcome = await apns.send(TOKENS["apns"], MESSAGE)
-    assert outcome == Outcome("refused", "DeviceTokenNotForTopic")
+    assert outcome == PushResult("refused", "DeviceTokenNotForTopic")
 
 
 async def test_a_key_that_cannot_be_read_is_said(both: Both):
     key = ApnsKey(Secret("-----BEGIN PRIVATE KEY-----\nno\n-----END PRIVATE KEY-----"), "k", "t")
     async with Apns.open(url=both.fake.url, topic="t", key=key, calls=QUICK) as apns:
-        with pytest.raises(StoreMisconfigured):
+        with pytest.raises(ProviderMisconfigured):
             await apns.send(TOKENS["apns"], MESSAGE)
 
 

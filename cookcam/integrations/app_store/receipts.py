@@ -8,7 +8,11 @@ from typing import Any, cast
 import structlog
 
 from cookcam.integrations.app_store.models import AppleSubscription, Environment, moment
-from cookcam.integrations.store_calls import StoreMisconfigured, StoreRejected, StoreUnavailable
+from cookcam.integrations.provider_calls import (
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    StoreRejected,
+)
 
 SANDBOX_RECEIPT, PRODUCTION_RECEIPT = 21007, 21008
 
@@ -31,13 +35,13 @@ def failure_of(status: int, body: Mapping[str, Any]) -> Exception:
         return StoreRejected(message, reason=reason)
     if status == 21004:
         log.error("the App Store refused the shared secret", status=status)
-        return StoreMisconfigured()
+        return ProviderMisconfigured()
     internal = status == 21009 or 21100 <= status <= 21199
     if internal and _flag(body.get("is-retryable")) is False:
         log.error("the App Store failed for good", status=status)
         return StoreRejected("The App Store could not validate the receipt", reason="internal")
     log.warning("the App Store could not validate a receipt", status=status)
-    return StoreUnavailable()
+    return ProviderUnavailable()
 
 
 def subscription_of(
@@ -68,7 +72,7 @@ def subscription_of(
         return _subscription(body, receipt, newest)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         structlog.get_logger(__name__).error("the App Store's answer cannot be understood")
-        raise StoreUnavailable from None
+        raise ProviderUnavailable from None
 
 
 def _entries(body: Mapping[str, Any], receipt: Mapping[str, Any]) -> list[dict[str, Any]]:

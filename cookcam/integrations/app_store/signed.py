@@ -22,7 +22,7 @@ from cookcam.integrations.app_store.models import (
     Environment,
     moment,
 )
-from cookcam.integrations.store_calls import StoreMisconfigured, StoreRejected
+from cookcam.integrations.provider_calls import ProviderMisconfigured, StoreRejected
 
 if TYPE_CHECKING:
     from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import (
@@ -135,7 +135,7 @@ class Signatures:
 
         settings = self.settings
         if not settings.roots or settings.app_apple_id is None:
-            raise StoreMisconfigured()
+            raise ProviderMisconfigured()
         roots = list(settings.roots)
         bundle, app = settings.bundle_id, settings.app_apple_id
         return [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from cookcam.errors import AuthenticationError
-from cookcam.integrations.store_calls import StoreMisconfigured
+from cookcam.integrations.provider_calls import ProviderMisconfigured
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -44,7 +44,7 @@ class PushTokens:
         import jwt
 
         if not self.audience or not self.account:
-            raise StoreMisconfigured()
+            raise ProviderMisconfigured()
         try:
             key_id: object = jwt.get_unverified_header(token).get("kid")
             key = await self.find(key_id) if isinstance(key_id, str) else None

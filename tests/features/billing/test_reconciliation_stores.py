@@ -8,11 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from cookcam.integrations.store_calls import (
-    StoreMisconfigured,
-    StoreRejected,
-    StoreUnavailable,
-)
 
 from cookcam.features.billing.reconciliation.corrections import Corrections
 from cookcam.features.billing.reconciliation.models import RunMetrics
@@ -29,6 +24,11 @@ from cookcam.features.billing.reconciliation.sources.models import SubscriptionS
 from cookcam.features.billing.reconciliation.store import ReconciliationStore
 from cookcam.integrations.app_store.client import AppStore
 from cookcam.integrations.google_play import GooglePlay
+from cookcam.integrations.provider_calls import (
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    StoreRejected,
+)
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
@@ -150,9 +150,9 @@ async def test_subscription_unknown_to_its_store_is_ended(mall: Mall):
         (404, 4040010, StoreRejected, "unknown"),
         (404, 4040001, StoreRejected, "4040001"),
         (400, 4000006, StoreRejected, "4000006"),
-        (404, 4040003, StoreMisconfigured, None),
-        (404, None, StoreMisconfigured, None),
-        (404, 4040006, StoreUnavailable, None),
+        (404, 4040003, ProviderMisconfigured, None),
+        (404, None, ProviderMisconfigured, None),
+        (404, 4040006, ProviderUnavailable, None),
     ],
 )
 async def test_only_two_codes_of_apple_mean_an_unknown_subscription(
@@ -194,6 +194,6 @@ async def test_refresh_returns_the_stores_state_and_reactivates(mall: Mall):
     dan = await mall.person("Dan")
     assert (await show(dan, await mall.apple.buy("com.cookcam.pro.monthly"))).status_code == 200
     mall.apple.behaviour.failures, mall.apple.behaviour.status = 100, 503
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(ProviderUnavailable):
         await refresh(UUID(dan.id))
     await assert_has(dan, "regular")

@@ -34,7 +34,7 @@ from cookcam.features.billing.tiers.models import Subscription
 from cookcam.integrations.app_store import AppleNotification, AppStore
 from cookcam.integrations.google_play import GooglePlay, PushTokens
 from cookcam.integrations.google_play.client import UnknownPurchase
-from cookcam.integrations.store_calls import StoreRejected
+from cookcam.integrations.provider_calls import StoreRejected
 
 GOOGLE_REVOKED = 12
 GOOGLE_CHARGED = (1, 2, 4)

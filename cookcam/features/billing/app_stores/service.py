@@ -39,7 +39,7 @@ from cookcam.features.billing.stripe.products import product_of
 from cookcam.features.billing.tiers.models import Subscription
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay
-from cookcam.integrations.store_calls import StoreRejected
+from cookcam.integrations.provider_calls import StoreRejected
 from cookcam.observability.metrics import Metrics
 
 EXPIRED = "expired"

@@ -32,7 +32,7 @@ from cookcam.features.billing.stripe.products import Platform, Product
 from cookcam.features.billing.tiers.catalogue import Catalogue
 from cookcam.integrations.app_store import ALL, AppleSubscription
 from cookcam.integrations.google_play import GoogleOrder, GooglePlay, GoogleSubscription
-from cookcam.integrations.store_calls import StoreUnavailable
+from cookcam.integrations.provider_calls import ProviderUnavailable
 
 TIMEOUT: Final = 3.0
 """Seconds that a purchase waits for Google to tell its price."""
@@ -125,7 +125,7 @@ class Takings:
         try:
             with trio.move_on_after(TIMEOUT):
                 return await self.google_play.order(order_id)
-            raise StoreUnavailable()
+            raise ProviderUnavailable()
         except AppError as error:
             log.warning("Google does not tell what was paid", code=error.code)
             return None

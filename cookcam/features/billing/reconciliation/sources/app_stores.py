@@ -22,7 +22,7 @@ from cookcam.features.billing.stripe.products import product_of
 from cookcam.features.billing.tiers.models import Provider, Subscription
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay
-from cookcam.integrations.store_calls import UNKNOWN, StoreRejected
+from cookcam.integrations.provider_calls import UNKNOWN, StoreRejected
 
 
 @frozen
