@@ -78,17 +78,17 @@ class ProviderCallPolicy:
     jitter: Callable[[float, float], float] = random.uniform
 
     async def within(self, work: Callable[[], Awaitable[T]], provider: str) -> T:
-        """Run `work` with all its calls within `deadline` seconds. Raises StoreUnavailable."""
+        """Run `work` with all its calls within `deadline` seconds. Raises ProviderUnavailable."""
         with trio.move_on_after(self.deadline):
             return await work()
         structlog.get_logger(__name__).warning("provider call timed out", provider=provider)
         raise ProviderUnavailable()
 
     async def call(self, once: Callable[[], Awaitable[T]], *, attempts: int | None = None) -> T:
-        """Return the first result of `once`, or raise the StoreUnavailable of its last attempt.
+        """Return the first result of `once`, or raise the ProviderUnavailable of its last attempt.
 
         Honours the provider's Retry-After; one longer than `max_delay` is raised to the client.
-        Only StoreUnavailable is retried, except StoreMisconfigured.
+        Only ProviderUnavailable is retried, except ProviderMisconfigured.
         """
         allowed = attempts or self.attempts
         for attempt in range(1, allowed + 1):

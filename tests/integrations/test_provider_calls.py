@@ -1,4 +1,4 @@
-"""How long the stores are waited for, and how often they are asked."""
+"""Timeouts and retries of provider calls, and parsing of arbitrary responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cookcam.integrations.provider_calls import (
     unavailable,
 )
 
-WORST = ProviderCallPolicy(jitter=lambda _, most: most)
+MAX_JITTER = ProviderCallPolicy(jitter=lambda _, maximum: maximum)
 
 
 def failing(times: list[float], failure: Exception) -> Any:
@@ -35,33 +35,33 @@ def failing(times: list[float], failure: Exception) -> Any:
 async def test_three_attempts_with_growing_jittered_delays(autojump_clock: Any):
     times: list[float] = []
     with pytest.raises(ProviderUnavailable):
-        await WORST.call(failing(times, ProviderUnavailable()))
+        await MAX_JITTER.call(failing(times, ProviderUnavailable()))
     assert [at - times[0] for at in times] == [0, 1.25, 1.25 + 2.5]
 
 
 async def test_each_call_and_all_calls_together_time_out(autojump_clock: Any):
-    asked: list[float] = []
+    started: list[float] = []
 
-    async def silent() -> None:
-        asked.append(trio.current_time())
+    async def never_respond() -> None:
+        started.append(trio.current_time())
         await trio.sleep_forever()
 
     began = trio.current_time()
     with pytest.raises(ProviderUnavailable):
-        await WORST.within(lambda: WORST.call(silent), "a store")
+        await MAX_JITTER.within(lambda: MAX_JITTER.call(never_respond), "a store")
     assert trio.current_time() - began == 25
-    assert [at - began for at in asked] == [0, 11.25, 23.75]
+    assert [at - began for at in started] == [0, 11.25, 23.75]
 
 
-async def test_retry_after_of_the_store_is_honoured(autojump_clock: Any):
+async def test_retry_after_is_honoured(autojump_clock: Any):
     times: list[float] = []
     with pytest.raises(ProviderUnavailable) as caught:
-        await WORST.call(failing(times, unavailable({"retry-after": "7"})))
+        await MAX_JITTER.call(failing(times, unavailable({"retry-after": "7"})))
     assert [at - times[0] for at in times] == [0, 7, 14]
     assert dict(caught.value.headers) == {"Retry-After": "7"}
     times.clear()
     with pytest.raises(ProviderUnavailable) as caught:
-        await WORST.call(failing(times, unavailable({"retry-after": "600"})))
+        await MAX_JITTER.call(failing(times, unavailable({"retry-after": "600"})))
     assert (len(times), dict(caught.value.headers)) == (1, {"Retry-After": "600"})
 
 
@@ -69,7 +69,7 @@ async def test_retry_after_of_the_store_is_honoured(autojump_clock: Any):
 async def test_final_rejection_is_not_retried(autojump_clock: Any, final: Exception):
     times: list[float] = []
     with pytest.raises(type(final)):
-        await WORST.call(failing(times, final))
+        await MAX_JITTER.call(failing(times, final))
     assert len(times) == 1
 
 

@@ -1,7 +1,6 @@
-"""The App Store's client; open it with `AppStore.open`.
+"""Client of the App Store; open it with `AppStore.open`.
 
-Nothing is imported or connected before the first call: Apple's library takes some tenths of a
-second to import, and that happens in a thread.
+It imports Apple's library, which takes some tenths of a second, in a thread on the first call.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class UnknownPurchase(StoreRejected):
 class GooglePlay:
     """Client of the Google Play Developer API.
 
-    Every method raises StoreUnavailable (503) when Google does not respond after all attempts,
-    StoreMisconfigured (also 503) when it rejects our key, and StoreRejected (400) for an invalid
+    Every method raises ProviderUnavailable (503) when Google does not respond after all attempts,
+    ProviderMisconfigured (also 503) when it rejects our key, and StoreRejected (400) for an invalid
     purchase, including UnknownPurchase.
     """
 

@@ -23,23 +23,23 @@ LEEWAY = 60.0
 
 
 class NotPushed(AuthenticationError):
-    """The token is not one of our subscription's."""
+    """The token is not one of our push subscription."""
 
     code, default_message = "INVALID_PUSH_TOKEN", "The push token is not good"
 
 
 @frozen
 class PushTokens:
-    """`find` gives Google's public key of an id. `audience` and `account` are of our settings."""
+    """`find` returns Google's public key by its id. `audience` and `account` are settings."""
 
     find: Callable[[str], Awaitable[PyJWK | None]]
     audience: str | None
     account: str | None
 
     async def check(self, token: str) -> None:
-        """Raises NotPushed; StoreMisconfigured without settings; ServiceUnavailable without keys.
+        """Verifies a token.
 
-        Nothing of a token is believed before its signature is good.
+        Raises NotPushed; ProviderMisconfigured without settings; ServiceUnavailable without keys.
         """
         import jwt
 
