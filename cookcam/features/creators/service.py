@@ -16,9 +16,8 @@ from cookcam.features.creators.connect.events import CreatorEvents
 from cookcam.features.creators.connect.return_urls import ReturnUrls
 from cookcam.features.creators.connect.service import StripeAccounts
 from cookcam.features.creators.connect.store import AccountStore
-from cookcam.features.creators.links.service import Links
+from cookcam.features.creators.links.service import Links, Visitors
 from cookcam.features.creators.links.store import LinkStore
-from cookcam.features.creators.links.visitors import Visitors
 from cookcam.features.creators.payouts.service import Payouts
 from cookcam.features.creators.payouts.store import PayoutStore
 from cookcam.features.creators.revenue.service import Revenue
