@@ -61,17 +61,23 @@ from cookcam.features.billing.ledger.reversals import (
 )
 from cookcam.features.billing.reconciliation import routes as reconciliation_routes
 from cookcam.features.billing.reconciliation.corrections import Corrections
-from cookcam.features.billing.reconciliation.guards import Operators
-from cookcam.features.billing.reconciliation.schedule import Daily
+from cookcam.features.billing.reconciliation.routes import Operators
+from cookcam.features.billing.reconciliation.schedule import Schedule as ReconciliationSchedule
 from cookcam.features.billing.reconciliation.service import (
     Reconciliation,
     StoreRefresh,
     UserReconciliation,
 )
-from cookcam.features.billing.reconciliation.sources import Source
+from cookcam.features.billing.reconciliation.sources.app_stores import (
+    AppStoreSource,
+    GooglePlaySource,
+)
+from cookcam.features.billing.reconciliation.sources.models import SubscriptionSource
+from cookcam.features.billing.reconciliation.sources.stripe import (
+    BACKGROUND_RETRIES,
+    StripeSource,
+)
 from cookcam.features.billing.reconciliation.store import ReconciliationStore
-from cookcam.features.billing.reconciliation.store_sources import AppStoreSource, GooglePlaySource
-from cookcam.features.billing.reconciliation.stripe_source import PATIENT, StripeSource
 from cookcam.features.billing.stripe import routes as checkout_routes
 from cookcam.features.billing.stripe.billing_lease import BillingLeases
 from cookcam.features.billing.stripe.checkout import Checkout
@@ -99,9 +105,8 @@ from cookcam.features.creators.connect.events import CreatorEvents
 from cookcam.features.creators.connect.return_urls import ReturnUrls
 from cookcam.features.creators.connect.service import StripeAccounts
 from cookcam.features.creators.connect.store import AccountStore
-from cookcam.features.creators.links.service import Links
+from cookcam.features.creators.links.service import Links, Visitors
 from cookcam.features.creators.links.store import LinkStore
-from cookcam.features.creators.links.visitors import Visitors
 from cookcam.features.creators.payouts.service import Payouts
 from cookcam.features.creators.payouts.store import PayoutStore
 from cookcam.features.creators.revenue.service import Revenue
@@ -528,9 +533,9 @@ class Container:
     corrections = built(lambda c: Corrections(c.ledger, c.subscription_store, c.commissions, c.now))
 
     @cached_property
-    def store_sources(self) -> list[Source]:
+    def store_sources(self) -> list[SubscriptionSource]:
         """The app stores with a key; a run reports those without."""
-        sources: list[Source] = []
+        sources: list[SubscriptionSource] = []
         sandbox = self.config.stores.allow_sandbox
         if self.config.stores.apple_private_key is not None:
             sources.append(AppStoreSource(app_store=self.clients.app_store, allow_sandbox=sandbox))
@@ -539,7 +544,7 @@ class Container:
             sources.append(GooglePlaySource(google_play=play, allow_sandbox=sandbox))
         return sources
 
-    def sources(self, stripe: Stripe | None) -> list[Source]:
+    def sources(self, stripe: Stripe | None) -> list[SubscriptionSource]:
         if stripe is None:
             return self.store_sources
         source = StripeSource(stripe, self.catalogue, self.subscription_store, self.now)
@@ -550,7 +555,7 @@ class Container:
         stripe = self.clients.stripe
         return Reconciliation(
             ReconciliationStore(self.database),
-            self.sources(stripe and stripe.with_policy(PATIENT)),
+            self.sources(stripe and stripe.with_policy(BACKGROUND_RETRIES)),
             self.corrections,
             self.now,
             self.metrics,
@@ -686,7 +691,7 @@ class Container:
     def background_tasks(self) -> list[Task]:
         """The tasks that run beside the requests, until the program drains."""
         clients, config = self.clients, self.config
-        daily = Daily(self.reconciliation, config.reconciliation.at, self.now)
+        daily = ReconciliationSchedule(self.reconciliation, config.reconciliation.at, self.now)
         at_start = [clients.identity, *([clients.stripe] if clients.stripe else [])]
         tasks = [
             Task("health checks", self.health.run),

@@ -31,8 +31,8 @@ from cookcam.database.connecting import connect
 from cookcam.database.migrate import MigrationError, pending
 from cookcam.errors import AppError, RateLimited, ServiceAuthError, ServiceUnavailable
 from cookcam.integrations.app_store import AppStore
+from cookcam.integrations.provider_calls import ProviderMisconfigured, StoreRejected
 from cookcam.integrations.push import PushMessage, PushProvider
-from cookcam.integrations.store_calls import StoreMisconfigured, StoreRejected
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.integrations.trust import trusted
 from cookcam.integrations.usda import QuotaExhausted
@@ -94,7 +94,7 @@ async def _check(service: str, check: Check, config: Config) -> Connection:
             state, detail = "not set", "not configured"
         except CheckFailed as failed:
             detail = str(failed)
-        except (ServiceAuthError, StoreMisconfigured):
+        except (ServiceAuthError, ProviderMisconfigured):
             detail = "our key is refused"
         except (RateLimited, QuotaExhausted):
             state, detail = "ok", "answers, but our quota is used up"

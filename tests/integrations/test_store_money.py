@@ -1,4 +1,4 @@
-"""What the stores tell of money, read from their own shapes."""
+"""Parsing of amounts in orders of Google Play and receipts of the App Store."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ORDER: dict[str, Any] = {
 }
 
 
-def back(state: str, units: str) -> dict[str, Any]:
+def refund_event(state: str, units: str) -> dict[str, Any]:
     return {"state": state, "refundDetails": {"total": {"currencyCode": "USD", "units": units}}}
 
 
-def test_an_order():
+def test_order_is_parsed():
     order = order_of(ORDER)
     assert (order.id, order.state) == ("GPA.3345-1177-0000-12345..0", "PROCESSED")
     assert order.total == GoogleMoney(Decimal("3.99"), "USD")
@@ -37,20 +37,20 @@ def test_an_order():
 
 
 @pytest.mark.parametrize("state", ["CANCELED", "PENDING_REFUND", "REFUNDED"])
-def test_all_of_an_order_went_back(state: str):
+def test_cancelled_and_refunded_orders_are_fully_returned(state: str):
     assert order_of({**ORDER, "state": state}).returned == Decimal("3.99")
 
 
-def test_of_parts_those_count_that_were_given_back():
+def test_processed_partial_refunds_are_summed():
     parts = [
-        back("PROCESSED_SUCCESSFULLY", "1"),
-        back("PENDING", "1"),
-        back("PROCESSED_SUCCESSFULLY", "1"),
+        refund_event("PROCESSED_SUCCESSFULLY", "1"),
+        refund_event("PENDING", "1"),
+        refund_event("PROCESSED_SUCCESSFULLY", "1"),
         {"state": "PROCESSED_SUCCESSFULLY"},
     ]
     partly = {"state": "PARTIALLY_REFUNDED", "orderHistory": {"partialRefundEvents": parts}}
     assert order_of({**ORDER, **partly}).returned == 2
-    parts.append(back("PROCESSED_SUCCESSFULLY", "9"))
+    parts.append(refund_event("PROCESSED_SUCCESSFULLY", "9"))
     assert order_of({**ORDER, **partly}).returned == Decimal("3.99")
 
 
@@ -65,7 +65,7 @@ def test_of_parts_those_count_that_were_given_back():
         {"total": {"currencyCode": "USD", "units": "much"}},
     ],
 )
-def test_another_shape_is_not_guessed_at(changes: dict[str, Any]):
+def test_malformed_order_is_rejected(changes: dict[str, Any]):
     with pytest.raises((KeyError, TypeError, ValueError, AttributeError, ArithmeticError)):
         order_of({**ORDER, **changes})
 
@@ -82,10 +82,10 @@ def test_another_shape_is_not_guessed_at(changes: dict[str, Any]):
         ({"in_app_ownership_type": "PURCHASED"}, False, False),
     ],
 )
-def test_receipts_tell_of_offers_and_families_and_no_price(
+def test_receipts_have_offers_and_sharing_but_no_price(
     entry: dict[str, Any], discounted: bool, shared: bool
 ):
-    bought = {
+    entry_of_receipt = {
         "product_id": "p",
         "transaction_id": "2",
         "original_transaction_id": "1",
@@ -97,7 +97,7 @@ def test_receipts_tell_of_offers_and_families_and_no_price(
         {
             "environment": "Production",
             "receipt": {"bundle_id": "b", "request_date_ms": "1500"},
-            "latest_receipt_info": [bought],
+            "latest_receipt_info": [entry_of_receipt],
         },
         bundle_id="b",
         product_id="p",

@@ -24,7 +24,7 @@ from cookcam.identity.guards import signed_in
 from cookcam.identity.keys import KeySet
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay
-from cookcam.integrations.store_calls import StoreCalls
+from cookcam.integrations.provider_calls import ProviderCallPolicy
 from cookcam.observability.metrics import Metrics
 from cookcam.realtime.notifiers import NullNotifier
 from cookcam.sandbox.app_store import Authority, FakeAppStore, open_apple
@@ -38,7 +38,7 @@ from tests.support.app import open_app
 from tests.support.postgres import as_owner
 from tests.support.whole_server import environment
 
-QUICK = StoreCalls(initial_delay=0.01, per_call=1.0, whole=3.0)
+QUICK = ProviderCallPolicy(initial_delay=0.01, attempt_timeout=1.0, deadline=3.0)
 """The policy without its waits."""
 
 RECEIPT_KEY = "a key that encrypts receipts in tests"
@@ -181,7 +181,7 @@ async def open_stores_app(
     authority: Authority,
     keys: Keys,
     *,
-    calls: StoreCalls = QUICK,
+    calls: ProviderCallPolicy = QUICK,
     **environ: str | None,
 ) -> AsyncIterator[StoresApp]:
     """`environ` are settings; None takes one away."""

@@ -1,4 +1,4 @@
-"""Subscriptions in a database and at a stand-in for Stripe, and what makes them differ."""
+"""Subscriptions in a database and at a fake Stripe, and ways to make them differ."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ from cookcam.features.billing.reconciliation.service import (
     Reconciliation,
     UserReconciliation,
 )
-from cookcam.features.billing.reconciliation.sources import Gone, Listing, Told
+from cookcam.features.billing.reconciliation.sources.models import (
+    ProviderSubscription,
+    SubscriptionPage,
+    UnknownSubscription,
+)
+from cookcam.features.billing.reconciliation.sources.stripe import StripeSource
 from cookcam.features.billing.reconciliation.store import ReconciliationStore
-from cookcam.features.billing.reconciliation.stripe_source import StripeSource
 from cookcam.features.billing.tiers.models import Provider, Subscription
 from cookcam.features.billing.tiers.service import Catalogue
 from cookcam.features.billing.tiers.store import SubscriptionStore
@@ -68,7 +72,7 @@ async def new_users(database_url: str, count: int) -> list[UUID]:
 async def store_as_sold(
     database_url: str, users: Sequence[UUID], refs: Sequence[str], start: int, end: int
 ) -> None:
-    """Rows that say what the stand-in says of what `stock` made."""
+    """Stores the subscriptions that the fake's `stock` created."""
     await run_sql(
         database_url,
         ROWS,
@@ -79,14 +83,14 @@ async def store_as_sold(
     )
 
 
-def period_of(shown: dict[str, Any]) -> tuple[int, int]:
-    item = shown["items"]["data"][0]
+def period_of(subscription: dict[str, Any]) -> tuple[int, int]:
+    item = subscription["items"]["data"][0]
     return item["current_period_start"], item["current_period_end"]
 
 
 @define(eq=False)
-class Shop:
-    """A fresh database, a stand-in for Stripe, and reconciliation between them."""
+class ReconciliationSetup:
+    """A fresh database, a fake Stripe, and reconciliation between them."""
 
     url: str
     database: Database
@@ -103,7 +107,7 @@ class Shop:
         return await run_sql(self.url, statement, **params)
 
     async def sell(self, count: int, *, stored: bool = True, **stock: Any) -> list[str]:
-        """Users who subscribe at Stripe; and here, unless their events were lost."""
+        """Creates users with subscriptions at Stripe and, if `stored`, their rows."""
         users = await new_users(self.url, count)
         refs = self.stripe.stock(
             count,
@@ -118,9 +122,14 @@ class Shop:
         return refs
 
     async def grant(
-        self, provider: Provider, *, user: UUID | None = None, ends_in: timedelta = DAY, **told: Any
+        self,
+        provider: Provider,
+        *,
+        user: UUID | None = None,
+        ends_in: timedelta = DAY,
+        **columns: Any,
     ) -> str:
-        """A row without anything at a provider."""
+        """Stores a row without a subscription at its provider."""
         user = user or (await new_users(self.url, 1))[0]
         ref = f"{provider}_{uuid4().hex}"
         now = datetime.now(UTC)
@@ -133,19 +142,19 @@ class Shop:
             "current_period_start": now - 31 * DAY,
             "current_period_end": now + ends_in,
             "as_of": now - 2 * DAY,
-            **told,
+            **columns,
         }
-        columns = ", ".join(["user_id", *values])
+        names = ", ".join(["user_id", *values])
         marks = ", ".join(f"%({name})s" for name in ["user_id", *values])
         await self.sql(
-            f"insert into public.user_subscriptions ({columns}) values ({marks})",
+            f"insert into public.user_subscriptions ({names}) values ({marks})",
             user_id=user,
             **values,
         )
         return ref
 
     async def change(self, refs: Sequence[str], assignment: str, **params: Any) -> None:
-        """Makes rows differ from what the provider says."""
+        """Changes rows so that they differ from their provider."""
         await self.sql(
             f"update public.user_subscriptions set {assignment}"
             " where provider_subscription_id = any(%(refs)s)",
@@ -161,7 +170,7 @@ class Shop:
         return row
 
     async def corrected(self) -> set[str]:
-        """The provider's ids of what reconciliation has changed."""
+        """The provider's ids of the corrected subscriptions."""
         rows = await self.sql(
             "select s.provider_subscription_id as ref, count(*) as lines"
             " from public.subscription_history h"
@@ -171,8 +180,8 @@ class Shop:
         assert all(row["lines"] == 1 for row in rows), "each was corrected once"
         return {row["ref"] for row in rows}
 
-    def second(self, *sources: Any, page: int = 500) -> Reconciliation:
-        """Another process, as it were; with other sources, if given."""
+    def second_instance(self, *sources: Any) -> Reconciliation:
+        """The reconciliation of another process, with other sources if given."""
         first = self.reconciliation
         return Reconciliation(
             first.store,
@@ -180,50 +189,52 @@ class Shop:
             first.corrections,
             first.now,
             self.metrics,
-            page=page,
         )
 
 
 @define(eq=False)
-class Shelf:
-    """A source without a list: what it answers to each id; an exception is raised."""
+class FakeSource:
+    """A source without a list. `responses`: subscription id → result, or exception to raise."""
 
     provider: Provider
-    responses: dict[str, Told | Gone | Exception] = field(factory=dict[str, Any])
-    asked: list[str] = field(factory=list[str])
-    lists: bool = False
+    responses: dict[str, ProviderSubscription | UnknownSubscription | Exception] = field(
+        factory=dict[str, Any]
+    )
+    fetched: list[str] = field(factory=list[str])
+    can_list: bool = False
 
-    async def page(self, after: str | None) -> Listing:
-        raise AssertionError("it has no list")
+    async def list_page(self, after: str | None) -> SubscriptionPage:
+        raise AssertionError("can_list is false")
 
-    async def look(self, known: Subscription) -> Told | Gone:
-        ref = known.provider_subscription_id or ""
-        self.asked.append(ref)
+    async def fetch(self, stored: Subscription) -> ProviderSubscription | UnknownSubscription:
+        ref = stored.provider_subscription_id or ""
+        self.fetched.append(ref)
         response = self.responses[ref]
         if isinstance(response, Exception):
             raise response
         return response
 
-    async def of_user(self, user_id: UUID) -> Sequence[Told]:
+    async def list_of_user(self, user_id: UUID) -> Sequence[ProviderSubscription]:
         return ()
 
-    def tell(self, ref: str, *, ends_in: timedelta = 30 * DAY, **told: Any) -> None:
+    def report(self, ref: str, *, ends_in: timedelta = 30 * DAY, **fields: Any) -> None:
+        """Reports a live subscription; `fields` replace its fields."""
         now = datetime.now(UTC)
-        known: dict[str, Any] = {
+        values: dict[str, Any] = {
             "provider": self.provider,
             "provider_subscription_id": ref,
             "status": "active",
             "current_period_start": now - DAY,
             "current_period_end": now + ends_in,
             "as_of": now,
-            "begun_at": now - 30 * DAY,
-            **told,
+            "created_at": now - 30 * DAY,
+            **fields,
         }
-        self.responses[ref] = Told(**known)
+        self.responses[ref] = ProviderSubscription(**values)
 
 
 @asynccontextmanager
-async def open_shop(database_url: str) -> AsyncIterator[Shop]:
+async def open_reconciliation_setup(database_url: str) -> AsyncIterator[ReconciliationSetup]:
     async with AsyncExitStack() as stack:
         config = DatabaseConfig(url=Secret(database_url), pool_min=1, pool_max=8)
         database = await stack.enter_async_context(Database.open(config))
@@ -235,11 +246,11 @@ async def open_shop(database_url: str) -> AsyncIterator[Shop]:
             return datetime.now(UTC)
 
         ledger, catalogue = SubscriptionLedger(database, store, hub, now), Catalogue(store)
-        # Without the patient policy of the container, whose retries would make the tests slow.
+        # Without the container's background retry policy, whose delays would make the tests slow.
         source = StripeSource(client, catalogue, store, now)
         rows = ReconciliationStore(database)
         corrections = Corrections(ledger, store, NoCommissions(), now)
-        yield Shop(
+        yield ReconciliationSetup(
             database_url,
             database,
             fake,

@@ -1,4 +1,4 @@
-"""The App Store: receipts, signed transactions and notifications, and what it knows now."""
+"""The App Store: receipts, signed transactions, notifications, and the Server API."""
 
 from cookcam.integrations.app_store.client import AppStore
 from cookcam.integrations.app_store.models import (

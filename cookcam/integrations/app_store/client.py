@@ -1,7 +1,6 @@
-"""The App Store's client; open it with `AppStore.open`.
+"""Client of the App Store; open it with `AppStore.open`.
 
-Nothing is imported or connected before the first call: Apple's library takes some tenths of a
-second to import, and that happens in a thread.
+It imports Apple's library, which takes some tenths of a second, in a thread on the first call.
 """
 
 from __future__ import annotations
@@ -24,14 +23,13 @@ from cookcam.integrations.app_store.models import (
     Environment,
 )
 from cookcam.integrations.app_store.signed import Signatures, is_signed
-from cookcam.integrations.http_client import LazyHttpClient
-from cookcam.integrations.store_calls import (
+from cookcam.integrations.provider_calls import (
     UNKNOWN,
-    StoreCalls,
-    StoreMisconfigured,
+    ProviderCallPolicy,
+    ProviderHttpClient,
+    ProviderMisconfigured,
+    ProviderUnavailable,
     StoreRejected,
-    StoreUnavailable,
-    new_connections,
 )
 
 if TYPE_CHECKING:
@@ -42,23 +40,21 @@ STORE = "app store"
 OTHER: dict[Environment, Environment] = {"production": "sandbox", "sandbox": "production"}
 
 
-class _OfTheOther(Exception):
-    """A receipt of the other environment: no failure, and no answer either."""
+class _OtherEnvironment(Exception):
+    """The receipt belongs to the other environment."""
 
 
 @define(eq=False)
 class AppStore:
-    """Every method raises StoreUnavailable (503) while Apple does not answer in spite of the
-    policy's repeats, StoreMisconfigured (also 503) where our settings are missing or refused, and
-    StoreRejected (400) for what Apple says is no purchase of ours.
+    """Every method raises ProviderUnavailable (503) when Apple does not respond after all attempts,
+    ProviderMisconfigured (also 503) when our settings are missing or rejected, and StoreRejected
+    (400) for an invalid purchase.
     """
 
     settings: AppStoreSettings
-    calls: StoreCalls = field(factory=StoreCalls)
+    calls: ProviderCallPolicy = field(factory=ProviderCallPolicy)
     _signatures: Signatures = field(init=False)
-    _http: LazyHttpClient = field(
-        factory=lambda: LazyHttpClient(new_connections), init=False, repr=False
-    )
+    _http: ProviderHttpClient = field(factory=ProviderHttpClient, init=False)
     _apis: dict[Environment, AsyncAppStoreServerAPIClient] = field(
         factory=dict["Environment", "AsyncAppStoreServerAPIClient"], init=False, repr=False
     )
@@ -70,21 +66,21 @@ class AppStore:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: AppStoreSettings, calls: StoreCalls | None = None
+        cls, settings: AppStoreSettings, calls: ProviderCallPolicy | None = None
     ) -> AsyncGenerator[AppStore]:
-        store = cls(settings, calls or StoreCalls())
+        store = cls(settings, calls or ProviderCallPolicy())
         try:
             yield store
         finally:
-            await store._http.aclose()
+            await store._http.close()
 
     async def verify(
         self, receipt: str, product_id: str | None, known: Callable[[str], bool]
     ) -> AppleSubscription:
-        """The subscription that a receipt, or a signed StoreKit 2 transaction, is about.
+        """The current state of the subscription of a receipt or a signed StoreKit 2 transaction.
 
-        With `product_id` None it is the newest of those that are `known`. What Apple says now
-        decides: a signed transaction is looked up, unless there is no key for the Server API.
+        Without `product_id` it is the newest whose product is `known`. A signed transaction is
+        looked up at Apple if there is a key for the Server API.
         """
 
         async def work() -> AppleSubscription:
@@ -100,20 +96,20 @@ class AppStore:
     async def subscription(
         self, original_transaction_id: str, environment: Environment
     ) -> AppleSubscription:
-        """What the App Store Server API says of a subscription now."""
+        """The current state of a subscription in the App Store Server API."""
         return await self.calls.within(
             lambda: self._status(original_transaction_id, environment), STORE
         )
 
     async def notification(self, signed: str) -> AppleNotification:
-        """A server notification, verified. Raises StoreRejected for a bad signature."""
+        """Verifies and parses a notification. Raises StoreRejected for an invalid signature."""
         return await trio.to_thread.run_sync(self._signatures.notification, signed)
 
     async def _verify_receipt(
         self, receipt: str, product_id: str | None, known: Callable[[str], bool]
     ) -> AppleSubscription:
         if self.settings.shared_secret is None:
-            raise StoreMisconfigured()
+            raise ProviderMisconfigured()
         urls: dict[Environment, str] = {
             "production": self.settings.endpoints.verify_receipt,
             "sandbox": self.settings.endpoints.sandbox_verify_receipt,
@@ -122,45 +118,43 @@ class AppStore:
         for _ in urls:
             try:
                 url = urls[environment]
-                body = await self.calls.call(lambda url=url: self._ask_receipt(url, receipt))
+                body = await self.calls.call(lambda url=url: self._request_receipt(url, receipt))
                 return receipts.subscription_of(
                     body, bundle_id=self.settings.bundle_id, product_id=product_id, known=known
                 )
-            except _OfTheOther:
+            except _OtherEnvironment:
                 environment = OTHER[environment]
-        raise StoreUnavailable()  # each says it is the other's
+        raise ProviderUnavailable()  # each environment names the other
 
-    async def _ask_receipt(self, url: str, receipt: str) -> dict[str, Any]:
-        http, secret = await self._http.get(), self.settings.shared_secret
-        import httpx
-
-        asked = {
+    async def _request_receipt(self, url: str, receipt: str) -> dict[str, Any]:
+        secret = self.settings.shared_secret
+        payload = {
             "receipt-data": receipt,
             "password": secret.reveal() if secret else "",
             "exclude-old-transactions": True,
         }
+        response = await self._http.request("POST", url, json=payload)
         try:
-            answer = await http.post(url, json=asked)
-            body: object = orjson.loads(answer.content)
-        except (httpx.HTTPError, ValueError):
-            raise StoreUnavailable from None
-        if not isinstance(body, dict):
-            raise StoreUnavailable
-        payload = cast("dict[str, Any]", body)
-        status = payload.get("status")
+            parsed: object = orjson.loads(response.content)
+        except ValueError:
+            raise ProviderUnavailable from None
+        if not isinstance(parsed, dict):
+            raise ProviderUnavailable
+        body = cast("dict[str, Any]", parsed)
+        status = body.get("status")
         if not isinstance(status, int):
-            raise StoreUnavailable
+            raise ProviderUnavailable
         if status == 0:
-            return payload
+            return body
         if status in (receipts.SANDBOX_RECEIPT, receipts.PRODUCTION_RECEIPT):
-            raise _OfTheOther
-        raise receipts.failure_of(status, payload)
+            raise _OtherEnvironment
+        raise receipts.failure_of(status, body)
 
     async def _status(self, transaction_id: str, environment: Environment) -> AppleSubscription:
-        signed = await self.calls.call(lambda: self._ask_status(transaction_id, environment))
+        signed = await self.calls.call(lambda: self._request_status(transaction_id, environment))
         return await trio.to_thread.run_sync(self._signatures.status, *signed)
 
-    async def _ask_status(
+    async def _request_status(
         self, transaction_id: str, environment: Environment
     ) -> tuple[str, str | None, int | None]:
         api = await self._api(environment)
@@ -169,7 +163,7 @@ class AppStore:
         from cattrs.errors import BaseValidationError
 
         try:
-            # As it came: the library's own reading of the list loses all of it for one bad row.
+            # Unparsed: the library drops the whole list for one malformed row.
             payload: dict[str, Any] = await cast("Any", api)._make_request(
                 f"/inApps/v1/subscriptions/{quote(transaction_id, safe='')}",
                 "GET",
@@ -178,9 +172,9 @@ class AppStore:
                 dict[str, Any],
             )
         except (httpx.HTTPError, ValueError, TypeError, KeyError, BaseValidationError):
-            raise StoreUnavailable from None
+            raise ProviderUnavailable from None
         except APIException as error:
-            raise _refusal(error.http_status_code, error.raw_api_error) from None
+            raise _rejection(error.http_status_code, error.raw_api_error) from None
         for item in _last_transactions(payload):
             if item.get("originalTransactionId") == transaction_id:
                 signed, renewal = item.get("signedTransactionInfo"), item.get("signedRenewalInfo")
@@ -191,11 +185,11 @@ class AppStore:
                         renewal if isinstance(renewal, str) else None,
                         status if isinstance(status, int) else None,
                     )
-        # It knows the customer, or else this would be a 404, and that is no word about this one.
+        # An unknown customer is a 404, so this says nothing about the subscription.
         raise StoreRejected("The App Store does not tell of the subscription", reason="absent")
 
     async def _api(self, environment: Environment) -> AsyncAppStoreServerAPIClient:
-        http = await self._http.get()
+        http = await self._http.opened()
         async with self._opening:
             if environment not in self._apis:
                 self._apis[environment] = await trio.to_thread.run_sync(
@@ -206,13 +200,13 @@ class AppStore:
     def _new_api(
         self, environment: Environment, http: httpx.AsyncClient
     ) -> AsyncAppStoreServerAPIClient:
-        """Runs in a thread: imports, and reading the key."""
+        """Runs in a thread: imports, and parsing the key."""
         from appstoreserverlibrary.api_client import AsyncAppStoreServerAPIClient
         from appstoreserverlibrary.models.Environment import Environment as Theirs
 
         settings, endpoints = self.settings, self.settings.endpoints
         if not settings.private_key or not settings.key_id or not settings.issuer_id:
-            raise StoreMisconfigured()
+            raise ProviderMisconfigured()
         sandbox = environment == "sandbox"
         try:
             api = AsyncAppStoreServerAPIClient(
@@ -224,8 +218,8 @@ class AppStore:
             )
         except (ValueError, TypeError):
             structlog.get_logger(__name__).error("the key of the App Store API cannot be read")
-            raise StoreMisconfigured from None
-        # The library knows Apple's own addresses only, and would open connections of its own.
+            raise ProviderMisconfigured from None
+        # The library has only Apple's own URLs, and would open its own connections.
         url = endpoints.sandbox_server_api if sandbox else endpoints.server_api
         cast("Any", api)._base_url = url
         api.http_client = cast("Any", http)
@@ -233,7 +227,7 @@ class AppStore:
 
 
 def _last_transactions(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The transactions of all groups. One that is none is logged and left out."""
+    """The transactions of all groups; malformed ones are logged and left out."""
     found: list[dict[str, Any]] = []
     for group in _rows(payload.get("data")):
         found += _rows(group.get("lastTransactions"))
@@ -251,26 +245,26 @@ def _rows(value: object) -> list[dict[str, Any]]:
 
 
 _TRY_AGAIN = frozenset({4040002, 4040004, 4040006})
-"""Apple's codes of what was not found and may be found the next time."""
+"""Apple's codes of objects that were not found and may be found on a retry."""
 
 _UNKNOWN = frozenset({4040005, 4040010})
-"""Apple's codes of a transaction that it has not. Its other codes are no word about a subscription,
-and a 404 without a code is of a page that is not the API's."""
+"""Apple's codes of an unknown transaction. Other codes say nothing about a subscription, and a 404
+without a code is not from the API."""
 
 _NO_SUCH_APP = 4040003
 
 
-def _refusal(status: int, code: int | None) -> Exception:
+def _rejection(status: int, code: int | None) -> Exception:
     log = structlog.get_logger(__name__)
     if status in (401, 403):
-        log.error("the App Store refused our key", status=status)
-        return StoreMisconfigured()
+        log.error("the App Store rejected our key", status=status)
+        return ProviderMisconfigured()
     if code in _TRY_AGAIN:
-        return StoreUnavailable()
+        return ProviderUnavailable()
     if status == 404 and code in (None, _NO_SUCH_APP):
-        log.error("the App Store does not know our app, or is somewhere else", code=code)
-        return StoreMisconfigured()
-    log.info("the App Store refused", status=status, code=code)
+        log.error("the App Store does not know our app, or its URL is wrong", code=code)
+        return ProviderMisconfigured()
+    log.info("the App Store rejected the request", status=status, code=code)
     if code in _UNKNOWN:
         return StoreRejected("The App Store does not know the subscription", reason=UNKNOWN)
     return StoreRejected(reason=str(code or status))

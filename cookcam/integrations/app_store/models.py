@@ -1,4 +1,4 @@
-"""What the App Store tells, in one shape for receipts, signed transactions and the Server API."""
+"""Models of the App Store, the same for receipts, signed transactions and the Server API."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ACTIVE, EXPIRED, BILLING_RETRY, GRACE, REVOKED = 1, 2, 3, 4, 5
 """`status` of an auto-renewable subscription, as the App Store Server API numbers it."""
 
 ALL = 100_000
-"""`revocationPercentage` of a whole payment, in thousandths of a percent."""
+"""`revocationPercentage` of a full refund, in thousandths of a percent."""
 
 
 @frozen
 class Endpoints:
-    """One address of each kind for production and for the sandbox of Apple."""
+    """URLs of Apple's production and sandbox environments."""
 
     verify_receipt: str
     sandbox_verify_receipt: str
@@ -32,7 +32,7 @@ class Endpoints:
 
 @frozen
 class AppStoreSettings:
-    """`roots` are certificates in DER. What is None or empty makes what needs it unavailable."""
+    """`roots` are certificates in DER. Operations that need a missing setting are unavailable."""
 
     bundle_id: str
     endpoints: Endpoints
@@ -46,16 +46,15 @@ class AppStoreSettings:
 
 @frozen
 class AppleSubscription:
-    """One subscription as of Apple's own time `as_of`: its newest transaction and its renewal.
+    """A subscription at Apple's time `as_of`: its newest transaction and its renewal.
 
-    `grace_until` is the end of the billing grace period, where Apple tells one.
-    `status` is None where only the transaction itself is known. `renews` is None where Apple did
-    not say. `account_token` is the id our app gave with the purchase.
+    `grace_until` is the end of the billing grace period, if any. `status` is None when only the
+    transaction was parsed, `renews` when Apple did not send it. `account_token` is the id that our
+    app sent with the purchase.
 
-    `price` is what the buyer paid for the transaction, in units of `currency`; None where Apple
-    does not tell it, as in receipts. `discounted` is a transaction at the price of an offer,
-    `shared` one paid by another family member. Of what was revoked `revoked_part` of `ALL`
-    went back.
+    `price` is the paid price in units of `currency`; None where Apple does not send it, as in
+    receipts. `discounted`: bought at the price of an offer. `shared`: paid by another family
+    member. `revoked_part` is the refunded part of a revoked payment, of `ALL`.
     """
 
     original_transaction_id: str
@@ -82,7 +81,7 @@ class AppleSubscription:
 
 @frozen
 class AppleNotification:
-    """A verified version 2 notification; `subscription` is None where it is about none."""
+    """A verified version 2 notification; `subscription` is None if it is about none."""
 
     id: str
     type: str

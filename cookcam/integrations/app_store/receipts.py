@@ -8,11 +8,15 @@ from typing import Any, cast
 import structlog
 
 from cookcam.integrations.app_store.models import AppleSubscription, Environment, moment
-from cookcam.integrations.store_calls import StoreMisconfigured, StoreRejected, StoreUnavailable
+from cookcam.integrations.provider_calls import (
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    StoreRejected,
+)
 
 SANDBOX_RECEIPT, PRODUCTION_RECEIPT = 21007, 21008
 
-_REFUSED: Mapping[int, tuple[str, str]] = {
+_REJECTIONS: Mapping[int, tuple[str, str]] = {
     21000: ("The App Store could not read the request", "unreadable"),
     21002: ("The receipt data is malformed or missing", "malformed"),
     21003: ("The receipt could not be authenticated", "not_authentic"),
@@ -22,32 +26,32 @@ _REFUSED: Mapping[int, tuple[str, str]] = {
 
 
 def failure_of(status: int, body: Mapping[str, Any]) -> Exception:
-    """The error for any status but 0 and the two that name the other environment."""
+    """The error of a status other than 0 and the two that name the other environment."""
     log = structlog.get_logger(__name__)
-    if status in _REFUSED:
+    if status in _REJECTIONS:
         if status == 21000:
             log.error("the App Store could not read our request", status=status)
-        message, reason = _REFUSED[status]
+        message, reason = _REJECTIONS[status]
         return StoreRejected(message, reason=reason)
     if status == 21004:
-        log.error("the App Store refused the shared secret", status=status)
-        return StoreMisconfigured()
+        log.error("the App Store rejected the shared secret", status=status)
+        return ProviderMisconfigured()
     internal = status == 21009 or 21100 <= status <= 21199
     if internal and _flag(body.get("is-retryable")) is False:
         log.error("the App Store failed for good", status=status)
         return StoreRejected("The App Store could not validate the receipt", reason="internal")
     log.warning("the App Store could not validate a receipt", status=status)
-    return StoreUnavailable()
+    return ProviderUnavailable()
 
 
 def subscription_of(
     body: Mapping[str, Any], *, bundle_id: str, product_id: str | None, known: Callable[[str], bool]
 ) -> AppleSubscription:
-    """The subscription to `product_id` (None: any that is `known`) with the latest end.
+    """Parses the subscription to `product_id` (None: any `known` product) with the latest end.
 
-    It is described by its newest transaction, even if that is for another product: one
-    subscription may have changed products. Raises StoreRejected: for another app's receipt, and
-    where there is none; StoreUnavailable for an answer that cannot be understood.
+    Its fields are those of its newest transaction, even for another product, since a subscription
+    may change products. Raises StoreRejected for another app's receipt, and for one without such a
+    subscription; ProviderUnavailable for a malformed response.
     """
     try:
         receipt = cast("dict[str, Any]", body["receipt"])
@@ -67,21 +71,21 @@ def subscription_of(
         )
         return _subscription(body, receipt, newest)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        structlog.get_logger(__name__).error("the App Store's answer cannot be understood")
-        raise StoreUnavailable from None
+        structlog.get_logger(__name__).error("the App Store's response cannot be parsed")
+        raise ProviderUnavailable from None
 
 
 def _entries(body: Mapping[str, Any], receipt: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The transactions of subscriptions. One that cannot be read is logged and left out."""
+    """The transactions of subscriptions; malformed ones are logged and left out."""
     listed: Any = body.get("latest_receipt_info") or receipt.get("in_app") or ()
     entries: list[dict[str, Any]] = []
     for payload in cast("list[Any]", listed):
         if isinstance(payload, dict) and cast("Any", payload).get("expires_date_ms") is None:
-            continue  # what is no subscription has no end
+            continue  # not a subscription
         try:
             entry = cast("dict[str, Any]", payload)
             _order(entry)
-            if not all(isinstance(entry[name], str) for name in _NAMED):
+            if not all(isinstance(entry[name], str) for name in _TEXT_FIELDS):
                 raise TypeError
         except (KeyError, TypeError, ValueError, AttributeError):
             structlog.get_logger(__name__).error("transaction of a receipt cannot be read")
@@ -90,7 +94,7 @@ def _entries(body: Mapping[str, Any], receipt: Mapping[str, Any]) -> list[dict[s
     return entries
 
 
-_NAMED = ("product_id", "original_transaction_id", "transaction_id")
+_TEXT_FIELDS = ("product_id", "original_transaction_id", "transaction_id")
 
 
 def _end(entry: Mapping[str, Any]) -> int:
@@ -98,7 +102,7 @@ def _end(entry: Mapping[str, Any]) -> int:
 
 
 def _order(entry: Mapping[str, Any]) -> tuple[bool, int, int]:
-    """A transaction that an upgrade replaced is never the newest, though it may end later."""
+    """Sorts by end; a transaction that an upgrade replaced is never the newest."""
     return (
         _flag(entry.get("is_upgraded")) is not True,
         _end(entry),
@@ -146,7 +150,7 @@ def _is_discounted(entry: Mapping[str, Any]) -> bool:
 
 
 def _flag(value: object) -> bool | None:
-    """Apple writes "true", "1", 1 and true."""
+    """Parses Apple's flags: "true", "1", 1 and true."""
     if value is None:
         return None
     return str(value).lower() in ("true", "1")

@@ -1,9 +1,8 @@
-"""What Apple signs: transactions, renewals, notifications. Checked by Apple's own library.
+"""Verifies signed transactions, renewals and notifications with Apple's library.
 
-A signature is good when its chain of three certificates ends in one of our roots, has Apple's
-marks, and was valid at the time of signing. Whether a certificate was revoked meanwhile is not
-asked (the library would ask another server for it, in the middle of a request, for up to 30 s):
-what matters is what the App Store says now, and that is asked of the App Store.
+A signature is valid when its chain of three certificates ends in one of our roots, has Apple's
+extensions, and was valid at the time of signing. Revocation of certificates is not checked: the
+library would send requests of up to 30 s, and the current state is read from the App Store anyway.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from cookcam.integrations.app_store.models import (
     Environment,
     moment,
 )
-from cookcam.integrations.store_calls import StoreMisconfigured, StoreRejected
+from cookcam.integrations.provider_calls import ProviderMisconfigured, StoreRejected
 
 if TYPE_CHECKING:
     from appstoreserverlibrary.models.JWSRenewalInfoDecodedPayload import (
@@ -40,13 +39,13 @@ SHARED = "FAMILY_SHARED"
 
 @define(slots=False, eq=False)
 class NotSigned(StoreRejected):
-    """Not signed by Apple for our app."""
+    """The data is not signed by Apple for our app."""
 
     default_message = "The signature could not be verified"
 
 
 def is_signed(text: str) -> bool:
-    """Whether a client sent a signed transaction and not a receipt, which is base64."""
+    """Whether the text is a signed transaction (JWS), as opposed to a receipt (base64)."""
     return text.count(".") == 2
 
 
@@ -58,31 +57,31 @@ class _Verifier:
 
 @define(eq=False)
 class Signatures:
-    """Every method takes some milliseconds of processor: call it in a worker thread."""
+    """Each method uses some milliseconds of CPU time: call it in a worker thread."""
 
     settings: AppStoreSettings
     _verifiers: Sequence[_Verifier] = field(default=(), init=False)
 
     def transaction(self, signed: str) -> AppleSubscription:
-        """Raises NotSigned, StoreRejected for what is no subscription, StoreMisconfigured."""
-        environment, payload = self._any("verify_and_decode_signed_transaction", signed)
+        """Raises NotSigned, StoreRejected if it is no subscription, and ProviderMisconfigured."""
+        environment, payload = self._verify("verify_and_decode_signed_transaction", signed)
         return _subscription(environment, payload, None, payload.signedDate, None)
 
     def status(self, signed: str, renewal: str | None, status: int | None) -> AppleSubscription:
-        """An item of the Server API's list: a transaction, its renewal, and their status."""
-        environment, payload = self._any("verify_and_decode_signed_transaction", signed)
+        """Parses an item of the Server API: a transaction, its renewal, and their status."""
+        environment, payload = self._verify("verify_and_decode_signed_transaction", signed)
         renewing = self._renewal(renewal)
         signed_at = max(payload.signedDate or 0, (renewing and renewing.signedDate) or 0)
         return _subscription(environment, payload, renewing, signed_at, status)
 
     def notification(self, signed: str) -> AppleNotification:
-        environment, payload = self._any("verify_and_decode_notification", signed)
+        environment, payload = self._verify("verify_and_decode_notification", signed)
         kind, subtype, data = payload.rawNotificationType, payload.rawSubtype, payload.data
         if not payload.notificationUUID or not kind or not payload.signedDate:
             raise NotSigned(reason="incomplete")
         subscription = None
         if data is not None and data.signedTransactionInfo:
-            _, transaction = self._any(
+            _, transaction = self._verify(
                 "verify_and_decode_signed_transaction", data.signedTransactionInfo
             )
             if transaction.expiresDate:
@@ -102,10 +101,10 @@ class Signatures:
     def _renewal(self, signed: str | None) -> Renewal | None:
         if not signed:
             return None
-        return self._any("verify_and_decode_renewal_info", signed)[1]
+        return self._verify("verify_and_decode_renewal_info", signed)[1]
 
-    def _any(self, method: str, signed: str) -> tuple[Environment, Any]:
-        """What is signed, by the verifier of the environment it is from."""
+    def _verify(self, method: str, signed: str) -> tuple[Environment, Any]:
+        """Verifies and decodes `signed`; returns its environment and payload."""
         from appstoreserverlibrary.signed_data_verifier import (
             VerificationException,
             VerificationStatus,
@@ -120,11 +119,11 @@ class Signatures:
             except VerificationException as error:
                 reason = error.status.name.lower()
                 if error.status is VerificationStatus.INVALID_APP_IDENTIFIER:
-                    # In production that may mean the id of the app, which sandbox data lacks.
+                    # In production it may be the app's id, which sandbox data does not have.
                     continue
                 if error.status is not VerificationStatus.INVALID_ENVIRONMENT:
                     break
-            except Exception:  # verified, but not of a documented shape
+            except Exception:  # verified, but malformed
                 reason = "unreadable"
                 break
         raise NotSigned(reason=reason)
@@ -135,7 +134,7 @@ class Signatures:
 
         settings = self.settings
         if not settings.roots or settings.app_apple_id is None:
-            raise StoreMisconfigured()
+            raise ProviderMisconfigured()
         roots = list(settings.roots)
         bundle, app = settings.bundle_id, settings.app_apple_id
         return [

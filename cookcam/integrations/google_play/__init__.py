@@ -1,4 +1,4 @@
-"""Google Play: subscriptions as Google knows them, acknowledging them, and who pushes to us."""
+"""Google Play: subscriptions, acknowledgements, and verification of push tokens."""
 
 from cookcam.integrations.google_play.client import GooglePlay
 from cookcam.integrations.google_play.models import GoogleOrder, GoogleSubscription, State

@@ -1,4 +1,4 @@
-"""Access token of the service account: a signed assertion is exchanged for it at Google.
+"""Access tokens of a Google service account: a signed assertion is exchanged for one.
 
 google-auth's own refresh blocks its thread, so only its signer and its encoder are used. The
 request is form-encoded; the token is cached for 55 minutes.
@@ -7,78 +7,60 @@ request is form-encoded; the token is cached for 55 minutes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import orjson
 import structlog
 import trio
-from attrs import define, field
 
 from cookcam.config.readers import Secret
-from cookcam.integrations.store_calls import StoreMisconfigured, StoreUnavailable
-
-if TYPE_CHECKING:
-    import httpx
+from cookcam.integrations.bearer_tokens import BearerTokens
+from cookcam.integrations.provider_calls import (
+    ProviderHttpClient,
+    ProviderMisconfigured,
+    ProviderUnavailable,
+)
 
 SCOPE = "https://www.googleapis.com/auth/androidpublisher"
 TOKEN_URL = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-LIFETIME = 3600
-KEPT = 55 * 60.0
+ASSERTION_LIFETIME = 3600
+TOKEN_LIFETIME = 55 * 60.0
+"""Seconds. Google's tokens are valid for an hour."""
 
 
-@define(eq=False)
-class AccessTokens:
-    """One shared token. The first caller fetches it while the others wait.
+def access_tokens(
+    key: Secret | None,
+    http: ProviderHttpClient,
+    clock: Callable[[], float],
+    scope: str = SCOPE,
+) -> BearerTokens:
+    """Tokens for `scope`; `clock` returns the seconds since 1970.
 
-    `scope` is what the token is good for; `clock` gives the seconds since 1970.
+    They raise ProviderUnavailable, and ProviderMisconfigured for a missing or rejected key.
     """
 
-    key: Secret | None
-    clock: Callable[[], float]
-    scope: str = SCOPE
-    _token: str | None = field(default=None, init=False, repr=False)
-    _good_until: float = field(default=0.0, init=False)
-    _fetching: trio.Lock = field(factory=trio.Lock, init=False)
-
-    async def get(self, http: httpx.AsyncClient) -> str:
-        """Raises StoreUnavailable, StoreMisconfigured."""
-        async with self._fetching:
-            if self._token is None or trio.current_time() >= self._good_until:
-                self._token = await self._fetch(http)
-                self._good_until = trio.current_time() + KEPT
-            return self._token
-
-    def refused(self, token: str) -> None:
-        """Google did not take this one, whatever its age."""
-        if token == self._token:
-            self._token = None
-
-    async def _fetch(self, http: httpx.AsyncClient) -> str:
-        import httpx
-
-        if self.key is None:
-            raise StoreMisconfigured()
-        url, assertion = await trio.to_thread.run_sync(
-            _assertion, self.key, self.scope, int(self.clock())
-        )
-        try:
-            answer = await http.post(url, data={"grant_type": GRANT, "assertion": assertion})
-        except httpx.HTTPError:
-            raise StoreUnavailable from None
-        if answer.status_code != 200:
+    async def create() -> str:
+        if key is None:
+            raise ProviderMisconfigured()
+        url, assertion = await trio.to_thread.run_sync(_assertion, key, scope, int(clock()))
+        data = {"grant_type": GRANT, "assertion": assertion}
+        response = await http.request("POST", url, data=data)
+        if response.status_code != 200:
             structlog.get_logger(__name__).error(
-                "Google refused the service account", status=answer.status_code
+                "Google rejected the service account", status=response.status_code
             )
-            raise StoreMisconfigured()
+            raise ProviderMisconfigured()
         try:
-            return str(cast("dict[str, Any]", orjson.loads(answer.content))["access_token"])
+            return str(cast("dict[str, Any]", orjson.loads(response.content))["access_token"])
         except (ValueError, KeyError, TypeError):
-            raise StoreUnavailable from None
+            raise ProviderUnavailable from None
+
+    return BearerTokens(create, TOKEN_LIFETIME)
 
 
 def _assertion(key: Secret, scope: str, now: int) -> tuple[str, str]:
-    """Where to exchange it, and the assertion. Runs in a thread: imports, and RSA."""
+    """The token URL and a signed assertion. Runs in a thread: imports, and RSA."""
     from google.auth import crypt, jwt
 
     try:
@@ -90,9 +72,9 @@ def _assertion(key: Secret, scope: str, now: int) -> tuple[str, str]:
             "scope": scope,
             "aud": url,
             "iat": now,
-            "exp": now + LIFETIME,
+            "exp": now + ASSERTION_LIFETIME,
         }
         return url, cast("Any", jwt).encode(signer, claims).decode()
     except (ValueError, KeyError, TypeError):
         structlog.get_logger(__name__).error("the key of the service account cannot be read")
-        raise StoreMisconfigured from None
+        raise ProviderMisconfigured from None

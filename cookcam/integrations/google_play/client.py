@@ -17,7 +17,8 @@ import structlog
 from attrs import define, field
 
 from cookcam.config.readers import Secret
-from cookcam.integrations.google_play.access import AccessTokens
+from cookcam.integrations.bearer_tokens import BearerTokens
+from cookcam.integrations.google_play.access import access_tokens
 from cookcam.integrations.google_play.models import (
     GoogleOrder,
     GoogleSubscription,
@@ -25,14 +26,13 @@ from cookcam.integrations.google_play.models import (
     order_of,
     subscription_of,
 )
-from cookcam.integrations.http_client import LazyHttpClient
-from cookcam.integrations.store_calls import (
+from cookcam.integrations.provider_calls import (
     UNKNOWN,
-    StoreCalls,
-    StoreMisconfigured,
+    ProviderCallPolicy,
+    ProviderHttpClient,
+    ProviderMisconfigured,
+    ProviderUnavailable,
     StoreRejected,
-    StoreUnavailable,
-    new_connections,
 )
 
 if TYPE_CHECKING:
@@ -44,26 +44,24 @@ MAX_REPORTED_SHAPES = 100
 
 
 class UnknownPurchase(StoreRejected):
-    """Google has no such purchase, or no longer."""
+    """Google does not have the purchase, or no longer has it."""
 
 
 @define(eq=False)
 class GooglePlay:
     """Client of the Google Play Developer API.
 
-    Every method raises StoreUnavailable (503) when Google does not respond after all attempts,
-    StoreMisconfigured (also 503) when it rejects our key, and StoreRejected (400) for an invalid
+    Every method raises ProviderUnavailable (503) when Google does not respond after all attempts,
+    ProviderMisconfigured (also 503) when it rejects our key, and StoreRejected (400) for an invalid
     purchase, including UnknownPurchase.
     """
 
     api_url: str
     certs_url: str
     package: str
-    calls: StoreCalls
-    _access: AccessTokens
-    _http: LazyHttpClient = field(
-        factory=lambda: LazyHttpClient(new_connections), init=False, repr=False
-    )
+    calls: ProviderCallPolicy
+    _http: ProviderHttpClient
+    _tokens: BearerTokens
     _reported: set[str] = field(factory=set[str], init=False)
 
     @classmethod
@@ -75,22 +73,24 @@ class GooglePlay:
         certs_url: str,
         package: str,
         key: Secret | None,
-        calls: StoreCalls | None = None,
+        calls: ProviderCallPolicy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> AsyncGenerator[GooglePlay]:
-        """`clock` gives the seconds since 1970 that assertions carry."""
-        play = cls(api_url, certs_url, package, calls or StoreCalls(), AccessTokens(key, clock))
+        """`clock` returns the seconds since 1970 for the assertions."""
+        http = ProviderHttpClient()
+        tokens = access_tokens(key, http, clock)
+        play = cls(api_url, certs_url, package, calls or ProviderCallPolicy(), http, tokens)
         try:
             yield play
         finally:
-            await play._http.aclose()
+            await http.close()
 
     async def subscription(self, token: str, known: Callable[[str], bool]) -> GoogleSubscription:
-        """What Google says of a purchase token now. `known` tells our products from others."""
+        """The current state of a purchase token. `known` tells whether a product is ours."""
 
         async def once() -> GoogleSubscription:
             as_of = datetime.now(UTC)
-            body = await self._ask(
+            body = await self._request(
                 "GET", self._path(f"purchases/subscriptionsv2/tokens/{_escaped(token)}")
             )
             try:
@@ -104,13 +104,13 @@ class GooglePlay:
                 ArithmeticError,
                 AttributeError,
             ):
-                structlog.get_logger(__name__).error("Google's answer cannot be understood")
-                raise StoreUnavailable from None
+                structlog.get_logger(__name__).error("Google's response cannot be parsed")
+                raise ProviderUnavailable from None
 
         return await self.calls.within(lambda: self.calls.call(once), STORE)
 
     def _report_unknown(self, sold: GoogleSubscription) -> None:
-        """Logs once what Google tells that this client does not know; the rest is used."""
+        """Logs an unknown state or a purchase without items once; the rest of it is used."""
         shape = "no items" if sold.product_id is None else str(sold.state)
         known = sold.product_id is not None and sold.state in get_args(State)
         if known or shape in self._reported or len(self._reported) >= MAX_REPORTED_SHAPES:
@@ -122,96 +122,79 @@ class GooglePlay:
         """Read one order (a payment), in a single attempt: it is supplementary information."""
 
         async def once() -> GoogleOrder:
-            body = await self._ask("GET", self._path(f"orders/{_escaped(order_id)}"))
+            body = await self._request("GET", self._path(f"orders/{_escaped(order_id)}"))
             try:
                 return order_of(body)
             except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
-                structlog.get_logger(__name__).error("Google's order cannot be understood")
-                raise StoreUnavailable from None
+                structlog.get_logger(__name__).error("Google's order cannot be parsed")
+                raise ProviderUnavailable from None
 
         return await self.calls.call(once, attempts=1)
 
     async def acknowledge(self, product_id: str, token: str) -> None:
-        """Keeps Google from refunding the purchase after three days. Once is enough; one try."""
+        """Acknowledges a purchase, which Google otherwise refunds after three days; one attempt."""
         path = (
             f"purchases/subscriptions/{_escaped(product_id)}/tokens/{_escaped(token)}:acknowledge"
         )
-        await self.calls.call(lambda: self._ask("POST", self._path(path)), attempts=1)
+        await self.calls.call(lambda: self._request("POST", self._path(path)), attempts=1)
 
     async def revoke(self, token: str) -> None:
-        """Ends a subscription at once and gives back all of its last payment; one try."""
+        """Ends a subscription at once and refunds its last payment; one attempt."""
         path = self._path(f"purchases/subscriptionsv2/tokens/{_escaped(token)}:revoke")
         body = {"revocationContext": {"fullRefund": dict[str, Any]()}}
-        await self.calls.call(lambda: self._ask("POST", path, body), attempts=1)
+        await self.calls.call(lambda: self._request("POST", path, body), attempts=1)
 
     async def push_keys(self) -> Sequence[Mapping[str, Any]]:
-        """The public keys of the tokens that Google's services send, as of a JWKS."""
-        http = await self._http.get()
-        import httpx
-
+        """The public keys (JWKS) of the tokens that Google's services send."""
+        response = await self._http.request("GET", self.certs_url)
         try:
-            answer = await http.get(self.certs_url)
-            return cast("dict[str, Any]", orjson.loads(answer.content))["keys"]
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
-            raise StoreUnavailable from None
+            return cast("dict[str, Any]", orjson.loads(response.content))["keys"]
+        except (ValueError, KeyError, TypeError):
+            raise ProviderUnavailable from None
 
     def _path(self, rest: str) -> str:
         package = _escaped(self.package)
         return f"{self.api_url}/androidpublisher/v3/applications/{package}/{rest}"
 
-    async def _ask(
+    async def _request(
         self, method: str, url: str, payload: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """One request; a token that is not taken is replaced once: it may have been revoked."""
-        http = await self._http.get()
-        token = await self._access.get(http)
-        answer = await _send(http, method, url, token, payload)
-        if answer.status_code == 401:
-            self._access.refused(token)
-            answer = await _send(http, method, url, await self._access.get(http), payload)
-        if answer.status_code not in (200, 204):
-            raise _refusal(answer.status_code, answer.content)
-        if not answer.content:
+        async def send(token: str) -> httpx.Response:
+            headers = {"Authorization": f"Bearer {token}"}
+            return await self._http.request(method, url, headers=headers, json=payload)
+
+        response = await self._tokens.send(send, lambda response: response.status_code == 401)
+        if response.status_code not in (200, 204):
+            raise _rejection(response.status_code, response.content)
+        if not response.content:
             return {}
         try:
-            body: object = orjson.loads(answer.content)
+            body: object = orjson.loads(response.content)
         except ValueError:
-            raise StoreUnavailable from None
+            raise ProviderUnavailable from None
         if not isinstance(body, dict):
-            raise StoreUnavailable
+            raise ProviderUnavailable
         return cast("dict[str, Any]", body)
 
 
-async def _send(
-    http: httpx.AsyncClient, method: str, url: str, token: str, payload: Mapping[str, Any] | None
-) -> httpx.Response:
-    import httpx
-
-    headers = {"Authorization": f"Bearer {token}"}
-    try:
-        return await http.request(method, url, headers=headers, json=payload)
-    except httpx.HTTPError:
-        raise StoreUnavailable from None
-
-
 _UNKNOWN = frozenset({"purchaseTokenNotFound"})
-"""Google's reasons of a 404 for a token that it has not. Others may be about our app's name, and a
-404 that does not say is of a page that is not the API's: those are no word about a purchase."""
+"""Google's reasons of a 404 for an unknown token. Other reasons may be about our package name, and
+a 404 without a reason is not from the API: they say nothing about a purchase."""
 
 
-def _refusal(status: int, body: bytes) -> Exception:
+def _rejection(status: int, body: bytes) -> Exception:
     log = structlog.get_logger(__name__)
     if status in (401, 403):
-        log.error("Google refused our key", status=status)
-        return StoreMisconfigured()
+        log.error("Google rejected our key", status=status)
+        return ProviderMisconfigured()
     if status == 410 or (status == 404 and _UNKNOWN & _reasons(body)):
         return UnknownPurchase(reason=UNKNOWN)
-    log.info("Google refused", status=status)
+    log.info("Google rejected the request", status=status)
     return StoreRejected(reason=str(status))
 
 
 def _reasons(body: bytes) -> set[str]:
-    """Those of an error; none where it is not written as Google writes them."""
+    """The reasons of an error; empty for another shape."""
     try:
         payload: Any = orjson.loads(body)
         return {str(error["reason"]) for error in payload["error"]["errors"]}

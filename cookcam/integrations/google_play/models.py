@@ -39,8 +39,8 @@ class GoogleMoney:
 
 @frozen
 class GoogleOrder:
-    """One payment. `revenue` is what is ours of it: without taxes, Google's fee and what was given
-    back of it; None where Google does not tell. `returned` is what the buyer got back of `total`.
+    """A payment. `revenue` is our part: without taxes, Google's fee and refunds; None where Google
+    does not send it. `returned` is the refunded part of `total`.
     """
 
     id: str
@@ -54,12 +54,12 @@ class GoogleOrder:
 
 @frozen
 class GoogleSubscription:
-    """One subscription as of `as_of`, the moment before Google was asked.
+    """A subscription at `as_of`, the moment before the request.
 
-    `state` is a word of Google's without its prefix, a new one too. `product_id` is None where no
-    item is given. `expires_at` is None of one that is still to be paid. `account_token` is the id
-    our app gave with the purchase. `recurring_price` is what a renewal costs, where taxes come on
-    top without them; a `discounted` period costs something else.
+    `state` is Google's state without its prefix, also an unknown one. `product_id` is None for a
+    purchase without items, `expires_at` for an unpaid one. `account_token` is the id that our app
+    sent with the purchase. `recurring_price` is the price of a renewal, without taxes where they
+    are added to it; a `discounted` period has another price.
     """
 
     token: str = field(repr=False)
@@ -82,7 +82,7 @@ class GoogleSubscription:
     discounted: bool
 
     def audit(self) -> dict[str, Any]:
-        """The fields of the older resource, by their names there."""
+        """The fields of the older resource `purchases.subscriptions`."""
         payment = {"PENDING": 0, "ON_HOLD": 0, "IN_GRACE_PERIOD": 0}.get(self.state, 1)
         return {
             "subscriptionState": self.state,
@@ -101,7 +101,7 @@ class GoogleSubscription:
 def subscription_of(
     token: str, body: Mapping[str, Any], as_of: datetime, known: Callable[[str], bool]
 ) -> GoogleSubscription:
-    """Of several items it is the one for a `known` product that ends last.
+    """Parses a purchase. Of several items it is the one with a `known` product that ends last.
 
     Raises KeyError, TypeError, ValueError or AttributeError for another shape.
     """
@@ -137,7 +137,7 @@ def subscription_of(
 
 
 def _items(listed: object) -> list[dict[str, Any]]:
-    """The items of a purchase. One without a product says nothing and is left out."""
+    """The items of a purchase; one without a product is left out."""
     rows = cast("list[object]", listed) if isinstance(listed, list) else []
     items = [cast("dict[str, Any]", row) for row in rows if isinstance(row, dict)]
     return [
@@ -148,7 +148,7 @@ def _items(listed: object) -> list[dict[str, Any]]:
 
 
 _DISCOUNTED = frozenset({"introductoryPrice", "prorationPeriod"})
-"""Phases of an offer that cost neither nothing nor the full price."""
+"""Phases of an offer at a reduced price."""
 
 
 def order_of(body: Mapping[str, Any]) -> GoogleOrder:
@@ -182,7 +182,7 @@ def _returned(body: Mapping[str, Any], state: OrderState, total: GoogleMoney) ->
 
 
 def _money(body: Mapping[str, Any]) -> GoogleMoney | None:
-    """Google leaves out what is zero; without a currency it is no money."""
+    """Parses an amount: Google omits zeros. None without a currency."""
     if not body.get("currencyCode"):
         return None
     amount = Decimal(body.get("units") or 0) + Decimal(body.get("nanos") or 0) / 10**9
@@ -206,7 +206,7 @@ def _cancellation(context: Mapping[str, Any]) -> tuple[int | None, datetime | No
 
 
 def _part(body: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """An object inside another; left out, or null, it is empty."""
+    """A nested object; empty where it is null or absent."""
     part: object = body.get(name)
     if part is None:
         return dict[str, Any]()
@@ -216,12 +216,12 @@ def _part(body: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _time(text: str | None) -> datetime | None:
-    """RFC 3339 with up to nine digits of a second, of which six are kept."""
+    """Parses RFC 3339 with up to nine fractional digits, of which six are used."""
     if not text:
         return None
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
-        raise ValueError("a time without its zone")
+        raise ValueError("a time without a time zone")
     return time.astimezone(UTC)
 
 

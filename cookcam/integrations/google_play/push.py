@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from cookcam.errors import AuthenticationError
-from cookcam.integrations.store_calls import StoreMisconfigured
+from cookcam.integrations.provider_calls import ProviderMisconfigured
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -23,28 +23,28 @@ LEEWAY = 60.0
 
 
 class NotPushed(AuthenticationError):
-    """The token is not one of our subscription's."""
+    """The token is not one of our push subscription."""
 
     code, default_message = "INVALID_PUSH_TOKEN", "The push token is not good"
 
 
 @frozen
 class PushTokens:
-    """`find` gives Google's public key of an id. `audience` and `account` are of our settings."""
+    """`find` returns Google's public key by its id. `audience` and `account` are settings."""
 
     find: Callable[[str], Awaitable[PyJWK | None]]
     audience: str | None
     account: str | None
 
     async def check(self, token: str) -> None:
-        """Raises NotPushed; StoreMisconfigured without settings; ServiceUnavailable without keys.
+        """Verifies a token.
 
-        Nothing of a token is believed before its signature is good.
+        Raises NotPushed; ProviderMisconfigured without settings; ServiceUnavailable without keys.
         """
         import jwt
 
         if not self.audience or not self.account:
-            raise StoreMisconfigured()
+            raise ProviderMisconfigured()
         try:
             key_id: object = jwt.get_unverified_header(token).get("kid")
             key = await self.find(key_id) if isinstance(key_id, str) else None

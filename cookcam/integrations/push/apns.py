@@ -10,36 +10,34 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from cookcam.config.readers import Secret
-from cookcam.integrations.http_client import LazyHttpClient
-from cookcam.integrations.push.models import SENT, Outcome, PushMessage
-from cookcam.integrations.store_calls import (
-    StoreCalls,
-    StoreMisconfigured,
-    StoreUnavailable,
-    new_connections,
+from cookcam.integrations.bearer_tokens import BearerTokens
+from cookcam.integrations.provider_calls import (
+    ProviderCallPolicy,
+    ProviderHttpClient,
+    ProviderMisconfigured,
 )
+from cookcam.integrations.push.models import SENT, PushMessage, PushResult
 
 if TYPE_CHECKING:
     import httpx
 
-KEPT = 50 * 60.0
-"""Seconds. Apple takes a token for an hour, and wants no new one within twenty minutes."""
+TOKEN_LIFETIME = 50 * 60.0
+"""Seconds. Apple accepts a token for an hour, and a new one at most every twenty minutes."""
 
 GONE = frozenset({"BadDeviceToken", "ExpiredToken", "Unregistered"})
-"""Reasons that end a token. `DeviceTokenNotForTopic` does not: a wrong setting of ours would end
-them all."""
+"""Reasons for which a token is deleted. `DeviceTokenNotForTopic` is not one: our wrong setting
+would delete all tokens."""
 
 _TOKEN = re.compile(r"[0-9A-Fa-f]{1,400}")
-"""Anything else is of another service, and would be another path."""
+"""Other text is no token of APNs, and could change the path of the URL."""
 
 
 @frozen
@@ -57,15 +55,9 @@ class Apns:
 
     url: str
     topic: str
-    key: ApnsKey
-    calls: StoreCalls
-    clock: Callable[[], float]
-    _token: str | None = field(default=None, init=False, repr=False)
-    _good_until: float = field(default=0.0, init=False)
-    _http: LazyHttpClient = field(
-        factory=lambda: LazyHttpClient(partial(new_connections, http2=True)), init=False, repr=False
-    )
-    _signing: trio.Lock = field(factory=trio.Lock, init=False)
+    calls: ProviderCallPolicy
+    _http: ProviderHttpClient
+    _tokens: BearerTokens
 
     @classmethod
     @asynccontextmanager
@@ -75,47 +67,46 @@ class Apns:
         url: str,
         topic: str,
         key: ApnsKey,
-        calls: StoreCalls | None = None,
+        calls: ProviderCallPolicy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> AsyncGenerator[Apns]:
-        """`clock` gives the seconds since 1970 that our tokens carry."""
-        apns = cls(url, topic, key, calls or StoreCalls(), clock)
-        try:
-            yield apns
-        finally:
-            await apns._http.aclose()
+        """`clock` returns the seconds since 1970 for our tokens."""
 
-    async def send(self, token: str, message: PushMessage) -> Outcome:
+        async def create_token() -> str:
+            return await trio.to_thread.run_sync(_sign, key, int(clock()))
+
+        http, tokens = ProviderHttpClient(http2=True), BearerTokens(create_token, TOKEN_LIFETIME)
+        try:
+            yield cls(url, topic, calls or ProviderCallPolicy(), http, tokens)
+        finally:
+            await http.close()
+
+    async def send(self, token: str, message: PushMessage) -> PushResult:
         if not _TOKEN.fullmatch(token):
-            return Outcome("gone", "BadDeviceToken")
+            return PushResult("gone", "BadDeviceToken")
         return await self.calls.within(
-            lambda: self.calls.call(lambda: self._ask(token, message)), "apns"
+            lambda: self.calls.call(lambda: self._send_once(token, message)), "apns"
         )
 
-    async def _ask(self, token: str, message: PushMessage) -> Outcome:
-        """One request; a token of ours that has expired is replaced once: clocks differ."""
-        http = await self._http.get()
-        ours = await self._signed()
-        url = f"{self.url}/3/device/{token}"
-        answer = await _post(http, url, _headers(self.topic, message, ours), message)
-        if answer.status_code == 403 and _reason(answer) == "ExpiredProviderToken":
-            if self._token == ours:
-                self._token = None
-            ours = await self._signed()
-            answer = await _post(http, url, _headers(self.topic, message, ours), message)
-        return SENT if answer.status_code == 200 else _refusal(answer)
+    async def _send_once(self, token: str, message: PushMessage) -> PushResult:
+        alert = {"title": message.title, "body": message.body}
+        content = orjson.dumps({"aps": {"alert": alert, "sound": message.sound}, **message.data})
 
-    async def _signed(self) -> str:
-        """Our token; one for all. Raises StoreMisconfigured for a key that cannot be used."""
-        async with self._signing:
-            if self._token is None or trio.current_time() >= self._good_until:
-                self._token = await trio.to_thread.run_sync(_sign, self.key, int(self.clock()))
-                self._good_until = trio.current_time() + KEPT
-            return self._token
+        async def send(bearer: str) -> httpx.Response:
+            headers = _headers(self.topic, message, bearer)
+            url = f"{self.url}/3/device/{token}"
+            return await self._http.request("POST", url, content=content, headers=headers)
+
+        response = await self._tokens.send(send, _is_token_rejected)
+        return SENT if response.status_code == 200 else _rejected(response)
+
+
+def _is_token_rejected(response: httpx.Response) -> bool:
+    return response.status_code == 403 and _reason(response) == "ExpiredProviderToken"
 
 
 def _sign(key: ApnsKey, now: int) -> str:
-    """Runs in a thread: imports, and reading the key."""
+    """Raises ProviderMisconfigured for an invalid key. Runs in a thread: imports, and signing."""
     import jwt
 
     try:
@@ -127,49 +118,38 @@ def _sign(key: ApnsKey, now: int) -> str:
         )
     except (ValueError, TypeError, jwt.PyJWTError):
         structlog.get_logger(__name__).error("the key for APNs cannot be read")
-        raise StoreMisconfigured from None
+        raise ProviderMisconfigured from None
 
 
-def _headers(topic: str, message: PushMessage, ours: str) -> dict[str, str]:
+def _headers(topic: str, message: PushMessage, token: str) -> dict[str, str]:
     return {
-        "authorization": f"bearer {ours}",
+        "authorization": f"bearer {token}",
         "apns-topic": topic,
         "apns-push-type": "alert",
         "apns-priority": "10" if message.urgent else "5",
         "apns-expiration": str(int(message.expires_at.timestamp())),
-        # One of the same id replaces the one that is shown.
+        # Replaces a notification with the same id that is shown.
         "apns-collapse-id": message.id,
         "content-type": "application/json",
     }
 
 
-async def _post(
-    http: httpx.AsyncClient, url: str, headers: dict[str, str], message: PushMessage
-) -> httpx.Response:
-    import httpx
-
-    alert = {"title": message.title, "body": message.body}
-    content = orjson.dumps({"aps": {"alert": alert, "sound": message.sound}, **message.data})
-    try:
-        return await http.post(url, content=content, headers=headers)
-    except httpx.HTTPError:
-        raise StoreUnavailable from None
-
-
-def _refusal(answer: httpx.Response) -> Outcome:
-    """Raises StoreMisconfigured for what is wrong with us."""
-    reason = _reason(answer)
+def _rejected(response: httpx.Response) -> PushResult:
+    """Raises ProviderMisconfigured for errors of our key or settings."""
+    reason = _reason(response)
     if reason in GONE:
-        return Outcome("gone", reason)
-    if answer.status_code in (400, 413) and reason not in ("", "BadTopic", "MissingTopic"):
-        return Outcome("refused", reason)
-    structlog.get_logger(__name__).error("APNs refused us", status=answer.status_code, code=reason)
-    raise StoreMisconfigured
+        return PushResult("gone", reason)
+    if response.status_code in (400, 413) and reason not in ("", "BadTopic", "MissingTopic"):
+        return PushResult("refused", reason)
+    structlog.get_logger(__name__).error(
+        "APNs rejected our request", status=response.status_code, code=reason
+    )
+    raise ProviderMisconfigured
 
 
-def _reason(answer: httpx.Response) -> str:
-    """Apple's code; empty where the answer is not Apple's."""
+def _reason(response: httpx.Response) -> str:
+    """Apple's code; empty for another shape."""
     try:
-        return str(cast("dict[str, Any]", orjson.loads(answer.content))["reason"])
+        return str(cast("dict[str, Any]", orjson.loads(response.content))["reason"])
     except (ValueError, KeyError, TypeError):
         return ""

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import structlog
-from attrs import define, field
+from attrs import define
 
 from cookcam.config.readers import Secret
-from cookcam.integrations.google_play.access import AccessTokens
-from cookcam.integrations.http_client import LazyHttpClient
-from cookcam.integrations.push.models import SENT, Outcome, PushMessage
-from cookcam.integrations.store_calls import (
-    StoreCalls,
-    StoreMisconfigured,
-    StoreUnavailable,
-    new_connections,
+from cookcam.integrations.bearer_tokens import BearerTokens
+from cookcam.integrations.google_play.access import access_tokens
+from cookcam.integrations.provider_calls import (
+    ProviderCallPolicy,
+    ProviderHttpClient,
+    ProviderMisconfigured,
 )
+from cookcam.integrations.push.models import SENT, PushMessage, PushResult
 
 if TYPE_CHECKING:
     import httpx
@@ -32,7 +31,7 @@ SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 
 UNREGISTERED = "UNREGISTERED"
 OF_ANOTHER = "SENDER_ID_MISMATCH"
-"""The token is of another project's app. It is not ended: a wrong setting of ours would end all."""
+"""The token belongs to another project. Not "gone": our wrong setting would delete all tokens."""
 
 
 @define(eq=False)
@@ -40,11 +39,9 @@ class Fcm:
     """Sends to Android devices. `PushService` says what `send` raises."""
 
     url: str
-    calls: StoreCalls
-    _access: AccessTokens
-    _http: LazyHttpClient = field(
-        factory=lambda: LazyHttpClient(new_connections), init=False, repr=False
-    )
+    calls: ProviderCallPolicy
+    _http: ProviderHttpClient
+    _tokens: BearerTokens
 
     @classmethod
     @asynccontextmanager
@@ -53,34 +50,35 @@ class Fcm:
         *,
         api_url: str,
         key: Secret,
-        calls: StoreCalls | None = None,
+        calls: ProviderCallPolicy | None = None,
         clock: Callable[[], float] = time.time,
     ) -> AsyncGenerator[Fcm]:
         """`key` is the JSON text of a service account, which names the project."""
         project = orjson.loads(key.reveal())["project_id"]
-        fcm = cls(
-            f"{api_url}/v1/projects/{project}/messages:send",
-            calls or StoreCalls(),
-            AccessTokens(key, clock, SCOPE),
-        )
+        url, http = f"{api_url}/v1/projects/{project}/messages:send", ProviderHttpClient()
+        tokens = access_tokens(key, http, clock, SCOPE)
         try:
-            yield fcm
+            yield cls(url, calls or ProviderCallPolicy(), http, tokens)
         finally:
-            await fcm._http.aclose()
+            await http.close()
 
-    async def send(self, token: str, message: PushMessage) -> Outcome:
+    async def send(self, token: str, message: PushMessage) -> PushResult:
         content = _content(token, message)
-        return await self.calls.within(lambda: self.calls.call(lambda: self._ask(content)), "fcm")
+        return await self.calls.within(
+            lambda: self.calls.call(lambda: self._send_once(content)), "fcm"
+        )
 
-    async def _ask(self, content: bytes) -> Outcome:
-        """One request; a token that is not taken is replaced once: it may have been revoked."""
-        http = await self._http.get()
-        access = await self._access.get(http)
-        answer = await _post(http, self.url, content, access)
-        if answer.status_code == 401 and "THIRD_PARTY_AUTH_ERROR" not in _codes(answer):
-            self._access.refused(access)
-            answer = await _post(http, self.url, content, await self._access.get(http))
-        return SENT if answer.status_code == 200 else _refusal(answer)
+    async def _send_once(self, content: bytes) -> PushResult:
+        async def send(token: str) -> httpx.Response:
+            headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+            return await self._http.request("POST", self.url, content=content, headers=headers)
+
+        response = await self._tokens.send(send, _is_token_rejected)
+        return SENT if response.status_code == 200 else _rejected(response)
+
+
+def _is_token_rejected(response: httpx.Response) -> bool:
+    return response.status_code == 401 and "THIRD_PARTY_AUTH_ERROR" not in _codes(response)
 
 
 def _content(token: str, message: PushMessage) -> bytes:
@@ -102,36 +100,26 @@ def _content(token: str, message: PushMessage) -> bytes:
     )
 
 
-async def _post(http: httpx.AsyncClient, url: str, content: bytes, access: str) -> httpx.Response:
-    import httpx
-
-    headers = {"Authorization": f"Bearer {access}", "Content-Type": "application/json"}
-    try:
-        return await http.post(url, content=content, headers=headers)
-    except httpx.HTTPError:
-        raise StoreUnavailable from None
-
-
-def _refusal(answer: httpx.Response) -> Outcome:
-    """Raises StoreMisconfigured for what is wrong with us."""
-    codes = _codes(answer)
+def _rejected(response: httpx.Response) -> PushResult:
+    """Raises ProviderMisconfigured for errors of our key or settings."""
+    codes = _codes(response)
     if UNREGISTERED in codes:
-        return Outcome("gone", UNREGISTERED)
+        return PushResult("gone", UNREGISTERED)
     if OF_ANOTHER in codes:
-        return Outcome("refused", OF_ANOTHER)
-    if answer.status_code == 400 and "message.token" in codes:
-        return Outcome("gone", "INVALID_TOKEN")
-    if answer.status_code == 400:
-        return Outcome("refused", "INVALID_ARGUMENT")
-    structlog.get_logger(__name__).error("FCM refused our key", status=answer.status_code)
-    raise StoreMisconfigured
+        return PushResult("refused", OF_ANOTHER)
+    if response.status_code == 400 and "message.token" in codes:
+        return PushResult("gone", "INVALID_TOKEN")
+    if response.status_code == 400:
+        return PushResult("refused", "INVALID_ARGUMENT")
+    structlog.get_logger(__name__).error("FCM rejected our key", status=response.status_code)
+    raise ProviderMisconfigured
 
 
-def _codes(answer: httpx.Response) -> set[str]:
-    """FCM's own codes of an error, and the fields that it finds wrong; none where it is written
-    otherwise. A 404 without a code is of a page that is not the API's."""
+def _codes(response: httpx.Response) -> set[str]:
+    """FCM's error codes and the names of invalid fields; empty for another shape, such as a 404
+    that is not from the API."""
     try:
-        error = cast("dict[str, Any]", orjson.loads(answer.content))["error"]
+        error = cast("dict[str, Any]", orjson.loads(response.content))["error"]
         details: list[dict[str, Any]] = error.get("details", [])
         codes = {str(detail["errorCode"]) for detail in details if "errorCode" in detail}
         return codes | {

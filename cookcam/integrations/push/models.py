@@ -1,4 +1,4 @@
-"""What is sent to a device, and what may become of it."""
+"""Push notifications and their results."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PushProvider = Literal["fcm", "apns"]
 
 @frozen
 class PushMessage:
-    """One notification. A device that gets the same `id` twice shows it once.
+    """A notification. A device that receives the same `id` twice shows it once.
 
-    `data` is for the app: type, action and perhaps urgency. After `expires_at` (UTC) it is of no
-    use, and the provider discards it.
+    `data` is for the app: type, action and optionally urgency. The provider discards it after
+    `expires_at` (UTC).
     """
 
     id: str
@@ -32,23 +32,23 @@ class PushMessage:
 
 
 @frozen
-class Outcome:
-    """The provider's last word on one device.
+class PushResult:
+    """The provider's result for one device.
 
-    `gone`: the token is of no device of ours, now and later. `refused`: not this message. `reason`
-    is the provider's code; it has neither token nor text.
+    `gone`: the token is invalid for good. `refused`: the message was rejected. `reason` is the
+    provider's code; it contains neither token nor text.
     """
 
     verdict: Literal["sent", "gone", "refused"]
     reason: str = ""
 
 
-SENT = Outcome("sent")
+SENT = PushResult("sent")
 
 
 class PushService(Protocol):
-    """Raises StoreUnavailable (503) while the provider does not answer in spite of the policy's
-    repeats, and StoreMisconfigured (also 503) where it refuses our key: try again later.
+    """Raises ProviderUnavailable (503) when the provider does not respond after all attempts, and
+    ProviderMisconfigured (also 503) when it rejects our key.
     """
 
-    async def send(self, token: str, message: PushMessage) -> Outcome: ...
+    async def send(self, token: str, message: PushMessage) -> PushResult: ...

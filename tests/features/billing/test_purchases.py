@@ -683,7 +683,7 @@ class TestOutages:
                 behaviour.garbled = True
             else:
                 behaviour.delay = 60.0
-                stores_app.impatient(per_call=0.1, whole=0.25)
+                stores_app.impatient(attempt_timeout=0.1, deadline=0.25)
             with trio.fail_after(30):
                 assert deferred(await show(ann, bought, **changes)), how
             stores_app.impatient()

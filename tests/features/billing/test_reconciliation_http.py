@@ -18,7 +18,9 @@ from attrs import define, field, frozen
 from cookcam.config import loading
 from cookcam.errors import DatabaseError
 from cookcam.features.billing.reconciliation.models import RunMetrics
-from cookcam.features.billing.reconciliation.schedule import Daily, next_time
+from cookcam.features.billing.reconciliation.routes import Operators
+from cookcam.features.billing.reconciliation.routes import routes as reconciliation_routes
+from cookcam.features.billing.reconciliation.schedule import Schedule, next_time
 from cookcam.features.billing.reconciliation.service import Reconciliation, UserReconciliation
 from cookcam.features.billing.reconciliation.store import LastRun
 from cookcam.observability.metrics import Metrics
@@ -41,7 +43,7 @@ OPERATED = (
 
 @frozen
 class Program:
-    """The whole program against a stand-in for Stripe; an administrator and a person."""
+    """The whole program with a fake Stripe, an administrator and a user."""
 
     url: str
     server: ServerUnderTest
@@ -50,11 +52,11 @@ class Program:
     ann: ApiUser
     guest: Client
 
-    async def sell(self, who: ApiUser, status: str = "active") -> str:
-        """Somebody subscribes; here it says `status`."""
-        (ref,) = self.stripe.stock(1, metadata=lambda _: {"user_id": who.id, "tier_id": "2"})
+    async def sell(self, user: ApiUser, status: str = "active") -> str:
+        """Creates a subscription at Stripe, and its row with `status`."""
+        (ref,) = self.stripe.stock(1, metadata=lambda _: {"user_id": user.id, "tier_id": "2"})
         start, end = period_of(self.stripe.get("subscription", ref))
-        await store_as_sold(self.url, [UUID(who.id)], [ref], start, end)
+        await store_as_sold(self.url, [UUID(user.id)], [ref], start, end)
         await run_sql(
             self.url,
             "update public.user_subscriptions set status = %(status)s"
@@ -86,17 +88,15 @@ async def program(fresh_database_url: str) -> AsyncIterator[Program]:
             OPERATIONS_API_KEY=KEY,
         )
         server = await stack.enter_async_context(whole_server(environ))
-        people: list[ApiUser] = []
+        users: list[ApiUser] = []
         for name, role in (("Ada", "admin"), ("Ann", None)):
             user = await new_user(gotrue, name, role)
-            people.append(ApiUser(_Root(server), gotrue.issue_token(user), user))
-        yield Program(
-            fresh_database_url, server, stripe, people[0], people[1], Client(_Root(server))
-        )
+            users.append(ApiUser(_Root(server), gotrue.issue_token(user), user))
+        yield Program(fresh_database_url, server, stripe, users[0], users[1], Client(_Root(server)))
 
 
 class _Root:
-    """The clients of other tests name whole paths."""
+    """Adapter: the clients of other tests pass whole paths."""
 
     def __init__(self, server: ServerUnderTest) -> None:
         self.server = server
@@ -105,17 +105,20 @@ class _Root:
         return await self.server.http.request(method, f"{self.server.url}{path}", **kwargs)
 
 
-async def until(holds: Any) -> None:
+async def until(condition: Any) -> None:
     with trio.fail_after(10):
-        while not await holds():
+        while not await condition():
             await trio.sleep(0.02)
 
 
 async def test_endpoints_of_operators(program: Program):
     admin = program.admin
     for method, path in OPERATED:
-        nobody = await program.guest.request(method, path)
-        assert (nobody.status_code, nobody.json()["error"]) == (401, "Authentication required")
+        anonymous = await program.guest.request(method, path)
+        assert (anonymous.status_code, anonymous.json()["error"]) == (
+            401,
+            "Authentication required",
+        )
         wrong = await program.guest.request(method, path, headers={"X-API-Key": KEY + "x"})
         assert wrong.status_code == 401
         other = await program.ann.request(method, path)
@@ -136,10 +139,10 @@ async def test_endpoints_of_operators(program: Program):
     assert (response["success"], response["message"]) == (True, "Reconciliation job started")
     assert response["timestamp"].endswith("Z")
 
-    async def is_over() -> bool:
+    async def is_finished() -> bool:
         return bool((await admin.get("/reconciliation/metrics")).json()["metrics"])
 
-    await until(is_over)
+    await until(is_finished)
     assert await program.status_of(ref) == "active"
     (row,) = (await admin.get("/reconciliation/metrics")).json()["metrics"]
     assert row.keys() == {
@@ -169,25 +172,25 @@ async def test_endpoints_of_operators(program: Program):
     assert "reconciliation_last_run_drift 1.0" in metrics.text
 
 
-async def test_a_run_that_goes_on_is_not_begun_twice(program: Program):
+async def test_running_job_is_not_started_twice(program: Program):
     program.stripe.behaviour.delay = 0.3
     first, second = await program.admin.post("/reconciliation/run"), None
     second = await program.guest.post("/reconciliation/run", headers={"X-API-Key": KEY})
     assert "alreadyRunning" not in first.json()
     assert (second.status_code, second.json()["alreadyRunning"]) == (200, True)
 
-    async def is_over() -> bool:
+    async def is_finished() -> bool:
         return bool((await program.admin.get("/reconciliation/metrics")).json()["metrics"])
 
-    await until(is_over)
+    await until(is_finished)
     assert len((await program.admin.get("/reconciliation/metrics")).json()["metrics"]) == 1
 
 
-async def test_one_user(program: Program):
+async def test_user_reconciles_only_own_subscriptions(program: Program):
     ann, admin = program.ann, program.admin
     own, other = await program.sell(ann, "past_due"), await program.sell(admin, "past_due")
-    nobody = await program.guest.post(f"/reconciliation/user/{ann.id}")
-    assert nobody.status_code == 401
+    anonymous = await program.guest.post(f"/reconciliation/user/{ann.id}")
+    assert anonymous.status_code == 401
     for path in (admin.id, "me", "%20"):
         foreign = await ann.post(f"/reconciliation/user/{path}")
         assert (foreign.status_code, foreign.json()["code"]) == (403, "FORBIDDEN")
@@ -204,7 +207,7 @@ async def test_one_user(program: Program):
 
 
 class _Broken:
-    """A store whose database refuses everything."""
+    """A store whose database always fails."""
 
     def __getattr__(self, name: str) -> Any:
         async def fail(*args: Any) -> None:
@@ -213,7 +216,7 @@ class _Broken:
         return fail
 
 
-async def test_a_database_that_fails_is_a_database_error(database_url: str):
+async def test_database_failure_is_a_database_error(database_url: str):
     broken: Any = _Broken()
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
@@ -238,8 +241,8 @@ async def test_a_database_that_fails_is_a_database_error(database_url: str):
 
 
 @define
-class Shop:
-    """What the command finds: a thousand subscriptions, of which some differ."""
+class CommandSetup:
+    """A database and a fake Stripe with 800 subscriptions."""
 
     url: str
     stripe: FakeStripe
@@ -255,7 +258,7 @@ class Shop:
             OPENAI_API_KEY="none",
             STRIPE_SECRET_KEY=self.stripe.key,
             STRIPE_API_BASE=self.stripe.url,
-            PORT=self.stripe.url.rpartition(":")[2],  # taken, which is of no interest
+            PORT=self.stripe.url.rpartition(":")[2],  # taken: the command opens no port
         )
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -270,16 +273,16 @@ class Shop:
 
 
 @pytest.fixture
-async def command(fresh_database_url: str) -> AsyncIterator[Shop]:
+async def command(fresh_database_url: str) -> AsyncIterator[CommandSetup]:
     async with open_stripe() as stripe:
         users = await new_users(fresh_database_url, 800)
         refs = stripe.stock(800, metadata=lambda n: {"user_id": str(users[n]), "tier_id": "2"})
         start, end = period_of(stripe.get("subscription", refs[0]))
         await store_as_sold(fresh_database_url, users, refs, start, end)
-        yield Shop(fresh_database_url, stripe, refs)
+        yield CommandSetup(fresh_database_url, stripe, refs)
 
 
-async def test_a_run_that_is_killed_half_way_goes_on_and_repeats_no_page(command: Shop):
+async def test_killed_run_is_resumed_without_repeating_pages(command: CommandSetup):
     differing = command.refs[::80]
     await run_sql(
         command.url,
@@ -303,10 +306,10 @@ async def test_a_run_that_is_killed_half_way_goes_on_and_repeats_no_page(command
     assert left["finished_at"] is None
     command.stripe.behaviour.delay = 0.0
     before = len(command.stripe.requests)
-    status, said = await command.finish(command.start())
-    assert status == 0, said
-    assert "800 checked, 10 differed, 10 corrected, 0 expired, 0 errors" in said
-    assert "Scheduled reconciliation job completed successfully" in said
+    status, output = await command.finish(command.start())
+    assert status == 0, output
+    assert "800 checked, 10 differed, 10 corrected, 0 expired, 0 errors" in output
+    assert "Scheduled reconciliation job completed successfully" in output
     pages = 8 - left["total_checked"] // 100
     assert len(command.stripe.requests) - before == pages
     history = await run_sql(command.url, "select subscription_id from subscription_history")
@@ -314,71 +317,73 @@ async def test_a_run_that_is_killed_half_way_goes_on_and_repeats_no_page(command
     assert len(await run_sql(command.url, "select id from public.reconciliation_metrics")) == 1
 
 
-async def test_a_second_process_finds_nothing_to_do_and_a_breach_is_a_failure(command: Shop):
+async def test_second_process_does_nothing_and_exceeded_threshold_is_a_failure(
+    command: CommandSetup,
+):
     command.stripe.behaviour.delay = 2.0
     first = command.start()
 
-    async def has_begun() -> bool:
+    async def has_started() -> bool:
         return bool(await run_sql(command.url, "select id from public.reconciliation_runs"))
 
     with trio.fail_after(30):
-        while not await has_begun():
+        while not await has_started():
             await trio.sleep(0.02)
-    status, said = await command.finish(command.start())
-    assert (status, "reconciliation is running elsewhere" in said) == (0, True)
-    # More than a twentieth differs by the time the first comes to the older half.
+    status, output = await command.finish(command.start())
+    assert (status, "reconciliation is running elsewhere" in output) == (0, True)
+    # More than 5 % differ when the first process reads the older half.
     await run_sql(command.url, "update public.user_subscriptions set status = 'past_due'")
     command.stripe.behaviour.delay = 0.0
-    status, said = await command.finish(first)
-    assert (status, "HIGH_DRIFT_RATE" in said) == (1, True), said
+    status, output = await command.finish(first)
+    assert (status, "HIGH_DRIFT_RATE" in output) == (1, True), output
 
 
 class TestSchedule:
-    def test_the_next_time_is_today_or_tomorrow(self):
+    def test_next_time_is_today_or_tomorrow(self):
         at, day = time(2, 0), timedelta(days=1)
         morning = datetime(2026, 3, 29, 2, 0, tzinfo=UTC)
         assert next_time(at, morning - timedelta(seconds=1)) == morning
         assert next_time(at, morning) == morning + day
 
-    async def test_daily_when_asked_and_what_was_missed(self, autojump_clock: Any):
+    async def test_runs_daily_on_request_and_after_a_missed_run(self, autojump_clock: Any):
         began = datetime(2026, 1, 1, 20, 0, tzinfo=UTC)
 
         def now() -> datetime:
             return began + timedelta(seconds=trio.current_time() - start)
 
         start, runs = trio.current_time(), _Runs(now)
-        # The last run was 45 hours ago: today's at 02:00 was missed.
+        # The last run was 45 hours ago: the run of today 02:00 was missed.
         runs.last = LastRun(began - timedelta(hours=45), began - timedelta(hours=45))
-        daily = Daily(runs, time(2, 0), now)  # type: ignore[arg-type]
+        schedule = Schedule(runs, time(2, 0), now)  # type: ignore[arg-type]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(daily.run)
+            nursery.start_soon(schedule.run)
             await trio.sleep(60)
             assert [at.day for at in runs.at] == [1]
             await trio.sleep(3 * 86_400)
             assert [(at.day, at.hour, at.minute) for at in runs.at[1:]] == [
                 (2, 2, 0), (3, 2, 0), (4, 2, 0)
             ]  # fmt: skip
-            runs.wanted.set()
+            runs.requested.set()
             await trio.sleep(1)
             assert len(runs.at) == 5
             nursery.cancel_scope.cancel()
 
-    async def test_an_interrupted_run_is_taken_up_soon_after_the_start(self, autojump_clock: Any):
+    async def test_interrupted_run_is_resumed_after_the_start(self, autojump_clock: Any):
         runs = _Runs(lambda: datetime(2026, 1, 1, 20, 0, tzinfo=UTC))
         runs.last = LastRun(datetime(2026, 1, 1, 19, 0, tzinfo=UTC), None)
         with trio.move_on_after(20):
-            await Daily(runs, None, runs.now).run()  # type: ignore[arg-type]
+            await Schedule(runs, None, runs.now).run()  # type: ignore[arg-type]
         assert len(runs.at) == 1
 
 
 @define(eq=False)
 class _Runs:
-    """What the schedule sees of reconciliation."""
+    """Fake of `Reconciliation` that records its runs."""
 
     now: Any
     last: LastRun | None = None
     at: list[datetime] = field(factory=list)
-    wanted: trio.Event = field(factory=trio.Event)
+    requested: trio.Event = field(factory=trio.Event)
 
     @property
     def store(self) -> _Runs:
@@ -394,15 +399,15 @@ class _Runs:
         self.last = LastRun(self.now(), self.now())
         return None
 
-    async def requested(self) -> None:
-        await self.wanted.wait()
+    async def wait_for_request(self) -> None:
+        await self.requested.wait()
 
     @property
     def is_requested(self) -> bool:
-        return self.wanted.is_set()
+        return self.requested.is_set()
 
-    def answered(self) -> None:
-        self.wanted = trio.Event()
+    def clear_request(self) -> None:
+        self.requested = trio.Event()
 
-    async def show_newest(self) -> RunMetrics | None:
+    async def export_newest(self) -> RunMetrics | None:
         return None

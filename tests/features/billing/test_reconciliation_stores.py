@@ -1,4 +1,4 @@
-"""Runs against stand-ins for the App Store and Google Play: what they correct, and never end."""
+"""Reconciliation runs against fakes of the App Store and Google Play."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from cookcam.features.billing.reconciliation.service import (
     StoreRefresh,
     UserReconciliation,
 )
-from cookcam.features.billing.reconciliation.sources import Source
-from cookcam.features.billing.reconciliation.store import ReconciliationStore
-from cookcam.features.billing.reconciliation.store_sources import (
+from cookcam.features.billing.reconciliation.sources.app_stores import (
     AppStoreSource,
     GooglePlaySource,
 )
+from cookcam.features.billing.reconciliation.sources.models import SubscriptionSource
+from cookcam.features.billing.reconciliation.store import ReconciliationStore
 from cookcam.integrations.app_store.client import AppStore
 from cookcam.integrations.google_play import GooglePlay
-from cookcam.integrations.store_calls import StoreMisconfigured, StoreRejected, StoreUnavailable
+from cookcam.integrations.provider_calls import (
+    ProviderMisconfigured,
+    ProviderUnavailable,
+    StoreRejected,
+)
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
@@ -32,7 +36,7 @@ from tests.features.conftest import ApiUser
 from tests.support.app_stores import StoresApp, assert_has, open_stores_app, show
 from tests.support.commissions import NoCommissions
 
-RAN_OUT = """
+END_PERIODS = """
 update user_subscriptions set current_period_start = current_period_start - interval '2 months',
   current_period_end = now() - interval '1 hour'"""
 
@@ -62,7 +66,7 @@ def stores(stores_app: StoresApp) -> tuple[AppStore, GooglePlay]:
     return stores_app.container.purchases.app_store, stores_app.container.purchases.google_play
 
 
-def sources(stores_app: StoresApp, *, allow_sandbox: bool = True) -> list[Source]:
+def sources(stores_app: StoresApp, *, allow_sandbox: bool = True) -> list[SubscriptionSource]:
     app_store, google_play = stores(stores_app)
     return [
         AppStoreSource(app_store=app_store, allow_sandbox=allow_sandbox),
@@ -90,17 +94,17 @@ def now() -> datetime:
 
 
 async def buy(stores_app: StoresApp, *, test: bool = False) -> tuple[Any, Any, ApiUser, ApiUser]:
-    """Ann's in the App Store, Bob's in Google Play."""
+    """Ann buys in the App Store, Bob in Google Play."""
     ann, bob = await stores_app.person(), await stores_app.person("Bob")
     where = "Sandbox" if test else "Production"
     apple = await stores_app.apple.buy("com.cookcam.pro.monthly", where=where)
     play = await stores_app.google.buy("cookcam_pro_monthly", test=test)
-    for who, bought in ((ann, apple), (bob, play)):
-        assert (await show(who, bought)).status_code == 200
+    for user, bought in ((ann, apple), (bob, play)):
+        assert (await show(user, bought)).status_code == 200
     return apple, play, ann, bob
 
 
-def found(metrics: RunMetrics) -> tuple[int, int, int, int]:
+def summary(metrics: RunMetrics) -> tuple[int, int, int, int]:
     """Checked, drift, corrected, errors; nothing was expired."""
     assert metrics.expired_count == 0
     return (
@@ -110,37 +114,37 @@ def found(metrics: RunMetrics) -> tuple[int, int, int, int]:
 
 async def test_drift_is_found_and_corrected_in_each_store(stores_app: StoresApp):
     apple, play, ann, bob = await buy(stores_app)
-    assert found(await run(stores_app)) == (2, 0, 0, 0)
+    assert summary(await run(stores_app)) == (2, 0, 0, 0)
     await stores_app.apple.upgrade(apple, "com.cookcam.creator.monthly")
     await stores_app.google.cancel(play)
-    assert found(await run(stores_app)) == (2, 2, 2, 0)
+    assert summary(await run(stores_app)) == (2, 2, 2, 0)
     await assert_has(ann, "creator", ends=False)
     await assert_has(bob, "regular", ends=True)
     await stores_app.apple.refund(apple)
     await stores_app.google.revoke(play)
-    assert found(await run(stores_app)) == (2, 2, 2, 0)
+    assert summary(await run(stores_app)) == (2, 2, 2, 0)
     assert await stores_app.rows(ann) == [("ios", "cancelled", 3)]
     assert await stores_app.rows(bob) == [("android", "expired", 2)]
-    assert found(await run(stores_app)) == (0, 0, 0, 0)
+    assert summary(await run(stores_app)) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("status", [500, 404, 400])
-async def test_a_store_that_fails_ends_nothing(stores_app: StoresApp, status: int):
-    """Also one that answers with a page of something else, as a wrong address does."""
+async def test_failing_store_ends_no_subscription(stores_app: StoresApp, status: int):
+    """Also a store whose address is wrong and returns an unrelated page."""
     _, _, ann, bob = await buy(stores_app)
-    await stores_app.sql(RAN_OUT)
+    await stores_app.sql(END_PERIODS)
     for behaviour in (stores_app.apple.behaviour, stores_app.google.behaviour):
         behaviour.failures, behaviour.status = 100, status
-    assert found(await run(stores_app)) == (2, 0, 0, 2)
+    assert summary(await run(stores_app)) == (2, 0, 0, 2)
     assert await stores_app.rows(ann) == [("ios", "active", 2)]
     assert await stores_app.rows(bob) == [("android", "active", 2)]
 
 
-async def test_what_a_store_does_not_know_ends(stores_app: StoresApp):
+async def test_subscription_unknown_to_its_store_is_ended(stores_app: StoresApp):
     apple, play, ann, bob = await buy(stores_app)
     del stores_app.apple.purchases[apple.id]
     del stores_app.google.purchases[play.token]
-    assert found(await run(stores_app)) == (2, 2, 2, 0)
+    assert summary(await run(stores_app)) == (2, 2, 2, 0)
     await assert_has(ann, "free")
     await assert_has(bob, "free")
 
@@ -152,12 +156,12 @@ async def test_what_a_store_does_not_know_ends(stores_app: StoresApp):
         (404, 4040010, StoreRejected, "unknown"),
         (404, 4040001, StoreRejected, "4040001"),
         (400, 4000006, StoreRejected, "4000006"),
-        (404, 4040003, StoreMisconfigured, None),
-        (404, None, StoreMisconfigured, None),
-        (404, 4040006, StoreUnavailable, None),
+        (404, 4040003, ProviderMisconfigured, None),
+        (404, None, ProviderMisconfigured, None),
+        (404, 4040006, ProviderUnavailable, None),
     ],
 )
-async def test_only_two_codes_of_apple_are_of_an_unknown_subscription(
+async def test_only_two_codes_of_apple_mean_an_unknown_subscription(
     stores_app: StoresApp, status: int, code: int | None, error: type[Exception], reason: str | None
 ):
     behaviour = stores_app.apple.behaviour
@@ -168,38 +172,34 @@ async def test_only_two_codes_of_apple_are_of_an_unknown_subscription(
     assert getattr(caught.value, "reason", None) == reason
 
 
-async def test_test_purchases_are_kept_where_they_entitle_and_end_elsewhere(stores_app: StoresApp):
+async def test_test_purchases_end_unless_sandbox_is_allowed(stores_app: StoresApp):
     _, _, ann, bob = await buy(stores_app, test=True)
-    assert found(await run(stores_app)) == (2, 0, 0, 0)
-    assert found(await run(stores_app, allow_sandbox=False)) == (2, 2, 2, 0)
+    assert summary(await run(stores_app)) == (2, 0, 0, 0)
+    assert summary(await run(stores_app, allow_sandbox=False)) == (2, 2, 2, 0)
     await assert_has(ann, "free")
     await assert_has(bob, "free")
 
 
-async def test_who_waits_is_told_what_the_stores_say_and_what_ended_here_may_go_on(
-    stores_app: StoresApp,
-):
+async def test_refresh_returns_the_stores_state_and_reactivates(stores_app: StoresApp):
     apple, _, ann, bob = await buy(stores_app)
     await stores_app.sql("update user_subscriptions set status = 'expired'")
-    await stores_app.apple.refund(apple)  # over on both sides: nothing is written
+    await stores_app.apple.refund(apple)  # ended on both sides: nothing is written
     of_stores = UserReconciliation(
         ReconciliationStore(stores_app.database), sources(stores_app), corrections(stores_app), now
     )
     refresh = StoreRefresh(of_stores)
-    for who in (ann, bob, bob):  # the third within a minute asks nobody
-        await refresh(UUID(who.id))
+    for user in (ann, bob, bob):  # the third, within a minute, sends no request
+        await refresh(UUID(user.id))
     assert await stores_app.rows(ann) == [("ios", "expired", 2)]
     await assert_has(bob, "regular")
     cid = await stores_app.person("Cid")
     assert (await show(cid, await stores_app.google.buy("cookcam_pro_monthly"))).status_code == 200
     stores_app.google.behaviour.failures, stores_app.google.behaviour.status = 100, 400
-    await refresh(UUID(cid.id))  # no use, and no failure
+    await refresh(UUID(cid.id))  # a malformed response is no failure
     await assert_has(cid, "regular")
     dan = await stores_app.person("Dan")
-    assert (
-        await show(dan, await stores_app.apple.buy("com.cookcam.pro.monthly"))
-    ).status_code == 200
+    assert (await show(dan, await stores_app.apple.buy("com.cookcam.pro.monthly"))).status_code == 200
     stores_app.apple.behaviour.failures, stores_app.apple.behaviour.status = 100, 503
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(ProviderUnavailable):
         await refresh(UUID(dan.id))
     await assert_has(dan, "regular")

@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from cookcam.config.readers import Secret
-from cookcam.features.creators.links.visitors import Visitors
-from cookcam.features.creators.revenue.analytics_responses import masked
+from cookcam.features.creators.links.service import Visitors
+from cookcam.features.creators.revenue.responses import masked
 from cookcam.features.operations.retention.service import Retention
 from cookcam.features.operations.retention.store import SweepStore
 from cookcam.sandbox.stripe import Fault

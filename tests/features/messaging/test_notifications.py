@@ -26,8 +26,8 @@ from cookcam.features.messaging.notifications.queue_store import QueueStore
 from cookcam.features.messaging.notifications.schedule import Schedule
 from cookcam.features.messaging.notifications.schedule_store import TRY_LOCK, ScheduleStore
 from cookcam.features.messaging.notifications.sender import BATCH_SIZE, MAX_ATTEMPTS, Sender
-from cookcam.integrations.push import Outcome, PushMessage, PushProvider
-from cookcam.integrations.store_calls import StoreUnavailable
+from cookcam.integrations.provider_calls import ProviderUnavailable
+from cookcam.integrations.push import PushMessage, PushProvider, PushResult
 from cookcam.sandbox.push import FakePush, open_push
 from tests.features.conftest import ApiUser, Client
 from tests.identity.project import new_user, open_project
@@ -36,20 +36,20 @@ from tests.support.users import create_user
 from tests.support.whole_server import environment, whole_server
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
-SENT = Outcome("sent")
+SENT = PushResult("sent")
 
 
 @define
 class Service:
     """A fake provider with configurable outcomes; other devices accept every notification."""
 
-    responses: dict[str, Outcome | Exception] = field(factory=dict[str, Outcome | Exception])
+    responses: dict[str, PushResult | Exception] = field(factory=dict[str, PushResult | Exception])
     got: list[tuple[str, PushMessage]] = field(factory=list[tuple[str, PushMessage]])
     delay: float = 0.0
     most: int = 0
     _now: int = 0
 
-    async def send(self, token: str, message: PushMessage) -> Outcome:
+    async def send(self, token: str, message: PushMessage) -> PushResult:
         self._now += 1
         self.most = max(self.most, self._now)
         try:
@@ -174,7 +174,7 @@ class TestSending:
     ):
         ann = await setup.person()
         await setup.devices.register(ann, "aabb", "ios")
-        setup.service.responses["aabb"] = Outcome("gone", "Unregistered")
+        setup.service.responses["aabb"] = PushResult("gone", "Unregistered")
         await setup.queued(ann)
         await setup.sender().sweep()
         assert await setup.log(ann) == ("sent", None, 1)
@@ -183,7 +183,7 @@ class TestSending:
 
     async def test_device_registered_again_meanwhile_stays_active(self, setup: NotificationSetup):
         ann = await setup.person()
-        setup.service.responses[str(ann)] = Outcome("gone", "UNREGISTERED")
+        setup.service.responses[str(ann)] = PushResult("gone", "UNREGISTERED")
         setup.service.delay = 0.2
         await setup.queued(ann)
         async with trio.open_nursery() as nursery:
@@ -195,7 +195,7 @@ class TestSending:
 
     async def test_rejection_is_logged_and_keeps_the_device(self, setup: NotificationSetup):
         ann = await setup.person()
-        setup.service.responses[str(ann)] = Outcome("refused", "INVALID_ARGUMENT")
+        setup.service.responses[str(ann)] = PushResult("refused", "INVALID_ARGUMENT")
         await setup.queued(ann)
         await setup.sender().sweep()
         assert await setup.log(ann) == ("failed", "INVALID_ARGUMENT", 1)
@@ -203,7 +203,7 @@ class TestSending:
 
     async def test_outage_is_retried_with_backoff_up_to_the_limit(self, setup: NotificationSetup):
         ann = await setup.person()
-        setup.service.responses[str(ann)] = StoreUnavailable()
+        setup.service.responses[str(ann)] = ProviderUnavailable()
         await setup.queued(ann)
         pauses: list[float] = []
         for attempt in range(1, MAX_ATTEMPTS):
@@ -225,7 +225,7 @@ class TestSending:
 
     async def test_retry_after_of_the_provider_is_respected(self, setup: NotificationSetup):
         ann = await setup.person()
-        setup.service.responses[str(ann)] = StoreUnavailable(advice=600)
+        setup.service.responses[str(ann)] = ProviderUnavailable(advice=600)
         await setup.queued(ann)
         await setup.sender().sweep()
         waits = "select next_attempt_at > now() + interval '9 minutes' from notification_logs"
@@ -284,7 +284,7 @@ class TestSending:
 
         @define
         class Slow(Service):
-            async def send(self, token: str, message: PushMessage) -> Outcome:
+            async def send(self, token: str, message: PushMessage) -> PushResult:
                 if token != "aabb":
                     await trio.sleep_forever()
                 self.got.append((token, message))
@@ -322,7 +322,7 @@ class TestSending:
     async def test_logs_contain_neither_token_nor_text(self, setup: NotificationSetup):
         ann = await setup.person()
         await setup.devices.register(ann, "aabb", "ios")
-        setup.service.responses["aabb"] = Outcome("gone", "Unregistered")
+        setup.service.responses["aabb"] = PushResult("gone", "Unregistered")
         await setup.queued(ann)
         with capture_logs() as logs:
             await setup.sender().sweep()

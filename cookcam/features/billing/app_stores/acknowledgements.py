@@ -17,7 +17,7 @@ from cookcam.features.billing.app_stores.models import Purchase
 from cookcam.features.billing.app_stores.store import PurchaseStore
 from cookcam.features.billing.tiers.models import LIVE
 from cookcam.integrations.google_play import GooglePlay
-from cookcam.integrations.store_calls import StoreRejected
+from cookcam.integrations.provider_calls import StoreRejected
 
 TIMEOUT = 5.0
 """Seconds a client waits for the acknowledgement of its committed purchase."""

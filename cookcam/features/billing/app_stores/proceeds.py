@@ -31,7 +31,7 @@ from cookcam.features.billing.tiers.models import Platform, Product
 from cookcam.features.billing.tiers.service import Catalogue
 from cookcam.integrations.app_store import ALL, AppleSubscription
 from cookcam.integrations.google_play import GoogleOrder, GooglePlay, GoogleSubscription
-from cookcam.integrations.store_calls import StoreUnavailable
+from cookcam.integrations.provider_calls import ProviderUnavailable
 
 TIMEOUT: Final = 3.0
 """Seconds that a purchase waits for the price from Google."""
@@ -144,7 +144,7 @@ class StoreProceeds:
         try:
             with trio.move_on_after(TIMEOUT):
                 return await self.google_play.order(order_id)
-            raise StoreUnavailable()
+            raise ProviderUnavailable()
         except AppError as error:
             log.warning("Google order could not be read", code=error.code)
             return None

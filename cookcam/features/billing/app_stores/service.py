@@ -37,7 +37,7 @@ from cookcam.features.billing.errors import (
 from cookcam.features.billing.tiers.models import Subscription, product_of
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay
-from cookcam.integrations.store_calls import StoreRejected
+from cookcam.integrations.provider_calls import StoreRejected
 from cookcam.observability.metrics import Metrics
 
 if TYPE_CHECKING:

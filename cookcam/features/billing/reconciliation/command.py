@@ -1,6 +1,6 @@
 """`cookcam reconcile`: one run in a process of its own, without a server.
 
-It may be killed at any time: the next run, of any process, goes on from its last page.
+It may be killed at any time: the next run, in any process, continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -20,22 +20,20 @@ from cookcam.observability.logging import configure_logging, instance_fields
 
 OpenReconciliation: TypeAlias = Callable[[Config], AbstractAsyncContextManager[Reconciliation]]
 
-FLUSH_SECONDS = 2.0
+FLUSH_TIMEOUT = 2.0
 
 
-def run_reconcile(
-    config: Config, open_reconciliation: OpenReconciliation, say: Callable[[str], None]
-) -> int:
-    """The exit status: 0 when all is well, or another process is at it; 1 when the run failed or
-    went over a threshold; 130 when interrupted. Lines of `spec/operations.md` §11."""
-    outlet = configure_logging(
+def run_reconcile(config: Config, open_reconciliation: OpenReconciliation, print_line: Callable[[str], None]) -> int:
+    """Returns the exit status: 0 for success, or when another process is running; 1 when the run
+    failed or exceeded a threshold; 130 when interrupted."""
+    logs = configure_logging(
         config.environment, config.observability.log_level, instance=instance_fields(config)
     )
     log = structlog.get_logger("cookcam.reconciliation")
     log.info("Starting scheduled reconciliation job...")
     try:
         metrics = trio.run(_run, config, open_reconciliation)
-    except ServiceUnavailable as error:  # the database is away: the words say it all
+    except ServiceUnavailable as error:  # the database is unavailable: no traceback
         log.error("Scheduled reconciliation job failed", code=error.code, reason=error.message)
         return 1
     except AppError as error:
@@ -46,16 +44,16 @@ def run_reconcile(
         return 130
     else:
         if metrics is None:
-            say("reconciliation is running elsewhere; nothing to do")
+            print_line("reconciliation is running elsewhere; nothing to do")
             return 0
         if metrics.cut_short:
             log.error("Scheduled reconciliation job was cut short")
         else:
             log.info("Scheduled reconciliation job completed successfully")
-        say(summary(metrics))
+        print_line(summary(metrics))
         return 1 if metrics.alerts else 0
     finally:
-        outlet.flush(FLUSH_SECONDS)
+        logs.flush(FLUSH_TIMEOUT)
 
 
 def summary(metrics: RunMetrics) -> str:

@@ -1,4 +1,4 @@
-"""Brings what a provider said into the ledger, one subscription a transaction."""
+"""Writes a provider's state into the ledger, one subscription per transaction."""
 
 from __future__ import annotations
 
@@ -20,62 +20,71 @@ from cookcam.features.billing.ledger.ledger import SubscriptionLedger, Subscript
 from cookcam.features.billing.ledger.reversals import ReversalStore
 from cookcam.features.billing.ledger.store import LedgerStore
 from cookcam.features.billing.reconciliation import rules
-from cookcam.features.billing.reconciliation.sources import Gone, Told
+from cookcam.features.billing.reconciliation.sources.models import (
+    ProviderSubscription,
+    UnknownSubscription,
+)
 from cookcam.features.billing.tiers.models import Subscription, shown_status
 from cookcam.features.billing.tiers.store import SubscriptionStore
 
 EVENT: Final = SourceEvent("reconciliation")
-ATTEMPTS: Final = 3
+MAX_ATTEMPTS: Final = 3
 
-Outcome = Literal["corrected", "nothing", "unsolved"]
-"""`nothing`: it was in order by then, or something newer is known. `unsolved`: it is nobody's."""
+CorrectionResult = Literal["corrected", "unchanged", "unresolved"]
+"""`unchanged`: the row agrees or is newer. `unresolved`: it has no user or no tier of ours."""
 
-Count: TypeAlias = Callable[[Transaction], Awaitable[None]]
-"""Counts the correction in its own transaction, so that it counts once and not if it fails."""
+CountCorrection: TypeAlias = Callable[[Transaction], Awaitable[None]]
+"""Counts the correction in its own transaction: exactly once, and not if it fails."""
 
 
-async def uncounted(_tx: Transaction) -> None:
+async def do_not_count(_tx: Transaction) -> None:
     pass
 
 
 @frozen
 class Corrections:
-    """What a correction supersedes is ended at its provider by a task of subscriptions."""
+    """Subscriptions that a correction supersedes are cancelled at their provider by the background
+    task of `billing/stripe`."""
 
     ledger: SubscriptionLedger
     store: SubscriptionStore
     commissions: Commissions
     now: Callable[[], datetime]
 
-    async def settle(
-        self, answer: Told | Gone, known: Subscription | None, count: Count = uncounted
-    ) -> Outcome:
-        """Makes the table say what the provider said, if it was asked when `known` was known."""
-        if isinstance(answer, Gone):
-            if known is None:
-                return "nothing"
-            return await self.apply(rules.gone(known, self.now()), count)
-        owner = known.user_id if known is not None else await self._owner(answer)
-        tier_id = answer.tier_id or (known.tier_id if known is not None else None)
-        if owner is None or tier_id is None:
-            _log_unsolved(answer, "of nobody" if owner is None else "of no tier")
-            return "unsolved"
-        as_of = rules.after(answer.as_of, known)
+    async def correct(
+        self,
+        reported: ProviderSubscription | UnknownSubscription,
+        stored: Subscription | None,
+        count: CountCorrection = do_not_count,
+    ) -> CorrectionResult:
+        """Stores the provider's state, which must have been read after `stored`."""
+        if isinstance(reported, UnknownSubscription):
+            if stored is None:
+                return "unchanged"
+            return await self.apply(rules.cancel_unknown(stored, self.now()), count)
+        user_id = stored.user_id if stored is not None else await self._find_user(reported)
+        tier_id = reported.tier_id or (stored.tier_id if stored is not None else None)
+        if user_id is None or tier_id is None:
+            _log_unresolved(reported, "of nobody" if user_id is None else "of no tier")
+            return "unresolved"
+        as_of = rules.later_than_stored(reported.as_of, stored)
         try:
-            return await self.apply(answer.change(owner, tier_id, as_of=as_of), count)
-        except (UnknownSubscriber, SubscriptionBelongsToAnother) as refusal:
-            _log_unsolved(answer, refusal.message)
-            if isinstance(refusal, UnknownSubscriber) and answer.provider == "stripe":
-                await self._reverse(answer.provider_subscription_id)
-            return "unsolved"
+            return await self.apply(reported.change(user_id, tier_id, as_of=as_of), count)
+        except (UnknownSubscriber, SubscriptionBelongsToAnother) as rejection:
+            _log_unresolved(reported, rejection.message)
+            if isinstance(rejection, UnknownSubscriber) and reported.provider == "stripe":
+                await self._reverse_charge(reported.provider_subscription_id)
+            return "unresolved"
 
-    async def apply(self, change: SubscriptionChange, count: Count = uncounted) -> Outcome:
-        for _ in range(ATTEMPTS - 1):
+    async def apply(
+        self, change: SubscriptionChange, count: CountCorrection = do_not_count
+    ) -> CorrectionResult:
+        for _ in range(MAX_ATTEMPTS - 1):
             with suppress(TransactionConflict):
                 return await self._apply(change, count)
         return await self._apply(change, count)
 
-    async def _apply(self, change: SubscriptionChange, count: Count) -> Outcome:
+    async def _apply(self, change: SubscriptionChange, count: CountCorrection) -> CorrectionResult:
         async with self.ledger.database.transaction() as tx:
             applied = await self.ledger.apply_in(tx, change, source_event=EVENT)
             if applied.ended:
@@ -83,10 +92,10 @@ class Corrections:
             if applied.outcome == "applied":
                 await count(tx)
         self.ledger.announce(applied)
-        return "corrected" if applied.outcome == "applied" else "nothing"
+        return "corrected" if applied.outcome == "applied" else "unchanged"
 
     async def refresh_profile(self, user_id: UUID) -> None:
-        """What others see of a user's tier, and the user's sockets, after time alone changed it."""
+        """Updates a user's profile after the tier changed by time alone; notifies the user."""
         async with self.ledger.database.transaction() as tx:
             ledger = LedgerStore(tx)
             if not await ledger.lock(user_id):
@@ -95,32 +104,32 @@ class Corrections:
             slug = await ledger.tier(user_id)
         live = await self.store.live(user_id)
         entitling = live.status if live is not None and live.entitles(self.now()) else None
-        told = SubscriptionUpdated(slug, shown_status(entitling))
-        self.ledger.hub.send_to_user(user_id, "subscription_updated", told)
+        event = SubscriptionUpdated(slug, shown_status(entitling))
+        self.ledger.hub.send_to_user(user_id, "subscription_updated", event)
 
-    async def _reverse(self, subscription_id: str) -> None:
-        """Stripe charges for a user who does not exist (any more): a task of subscriptions ends
-        it and takes the charge back."""
+    async def _reverse_charge(self, subscription_id: str) -> None:
+        """Records a subscription of a deleted user, which is then cancelled and refunded at
+        Stripe."""
         database = self.ledger.database
         async with database.transaction() as tx:
             store = ReversalStore(database)
             await store.record(tx, "stripe", subscription_id, "closed_account")
 
-    async def _owner(self, told: Told) -> UUID | None:
-        if told.user_id is not None or told.provider_customer_id is None:
-            return told.user_id
-        return await self.store.owner_of(told.provider_customer_id)
+    async def _find_user(self, reported: ProviderSubscription) -> UUID | None:
+        if reported.user_id is not None or reported.provider_customer_id is None:
+            return reported.user_id
+        return await self.store.owner_of(reported.provider_customer_id)
 
 
 def is_outage(error: AppError) -> bool:
-    """Whether asking for the next subscription is likely to fail as well."""
+    """Whether the next request to the provider is likely to fail as well."""
     return error.status in (500, 503)
 
 
-def _log_unsolved(told: Told, why: str) -> None:
+def _log_unresolved(reported: ProviderSubscription, why: str) -> None:
     structlog.get_logger("cookcam.reconciliation").warning(
         "subscription cannot be corrected",
-        provider=told.provider,
-        subscription=told.provider_subscription_id,
+        provider=reported.provider,
+        subscription=reported.provider_subscription_id,
         why=why,
     )

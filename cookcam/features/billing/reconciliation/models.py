@@ -1,4 +1,4 @@
-"""A run, what it counts, and what is kept: `spec/payments-and-gamification.md` §8.2, §8.3."""
+"""Runs, their counts, metrics and alerts."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from uuid import UUID
 
 from attrs import frozen
 
-OVERDUE: Final = timedelta(hours=26)
-"""The last run is older than this: something keeps the daily one from happening."""
+MAX_AGE: Final = timedelta(hours=26)
+"""Of the last run; if it is older, the daily runs do not happen."""
 
 SLOW_MS: Final = 300_000
 
@@ -19,9 +19,9 @@ Alert = Literal["HIGH_ERROR_RATE", "RUN_CUT_SHORT", "HIGH_DRIFT_RATE", "SLOW_EXE
 
 @frozen
 class Tally:
-    """What happened on a page, besides corrections: those count themselves as they are made.
+    """The counts of a page, without corrections, which are counted in their own transactions.
 
-    `cut_short`: the rest of a list or of the rows of a provider was not compared.
+    `cut_short`: the rest of a provider's list or rows was not compared.
     """
 
     checked: int = 0
@@ -41,7 +41,7 @@ class Tally:
 
 @frozen
 class Run:
-    """A row of `reconciliation_runs`: the page that is next, and the counts up to there."""
+    """A row of `reconciliation_runs`: the next page, and the counts so far."""
 
     id: UUID
     holder: UUID
@@ -59,7 +59,7 @@ class Run:
 
 @frozen
 class RunMetrics:
-    """A row of `reconciliation_metrics`: a run that is over."""
+    """A row of `reconciliation_metrics`: a finished run."""
 
     id: UUID
     total_checked: int
@@ -73,17 +73,17 @@ class RunMetrics:
 
     @property
     def alerts(self) -> list[Alert]:
-        """The thresholds it is over, the gravest first: the rule of `reconciliation_alerts_view`.
+        """The exceeded thresholds, most severe first, as in `reconciliation_alerts_view`.
 
-        A run that checked nothing has no rates; any error in it is one too many.
+        In a run that checked nothing, any error exceeds the threshold.
         """
-        over: dict[Alert, bool] = {
+        exceeded: dict[Alert, bool] = {
             "HIGH_ERROR_RATE": self.errors_count * 10 > self.total_checked,
             "RUN_CUT_SHORT": self.cut_short,
             "HIGH_DRIFT_RATE": self.drift_detected * 20 > self.total_checked,
             "SLOW_EXECUTION": self.duration_ms > SLOW_MS,
         }
-        return [alert for alert, is_over in over.items() if is_over]
+        return [alert for alert, is_exceeded in exceeded.items() if is_exceeded]
 
 
 @frozen

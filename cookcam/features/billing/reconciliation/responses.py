@@ -1,4 +1,4 @@
-"""What the routes answer with. Source: `spec/payments-and-gamification.md` §8.1, §8.3."""
+"""Response bodies of the reconciliation routes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cookcam.http.responses import now_text
 
 
 class ReconciliationRunResponse(Struct, rename="camel"):
-    """`already_running` is there, and true, when a run was going on."""
+    """`already_running` is omitted unless a run was in progress."""
 
     success: bool
     message: str
@@ -58,7 +58,7 @@ class ReconciliationMetricsRow(Struct):
             row.drift_detected,
             row.duration_ms,
             row.reconciled_at,
-            row.reconciled_at,  # a row is written when its run is over
+            row.reconciled_at,  # a row is written when its run is finished
         )
 
 

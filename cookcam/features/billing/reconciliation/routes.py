@@ -1,10 +1,21 @@
-"""`/reconciliation`: runs, and what they found (`spec/payments-and-gamification.md` §8.1)."""
+"""Routes under `/reconciliation`: runs and their results.
+
+Operators are administrators, and holders of the operations key.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from hmac import compare_digest
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from cookcam.features.billing.reconciliation.guards import Forbidden, Operators
+from attrs import frozen
+from quart import request
+
+from cookcam.config.readers import Secret
+from cookcam.errors import AuthorizationError
 from cookcam.features.billing.reconciliation.responses import (
     ReconciliationAlertsResponse,
     ReconciliationHealthResponse,
@@ -13,9 +24,46 @@ from cookcam.features.billing.reconciliation.responses import (
     UserReconciliationResponse,
 )
 from cookcam.features.billing.reconciliation.service import Reconciliation, UserReconciliation
-from cookcam.http import Routes, unconditional, validate_response
+from cookcam.http import Routes, secured, unconditional, validate_response
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Forbidden(AuthorizationError):
+    code = "FORBIDDEN"
+
+
+@frozen
+class Operators:
+    """`key` is the expected `X-API-Key`; without one only administrators are operators."""
+
+    key: Secret | None
+
+    def only(self, view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+        """Raises Forbidden for other callers, and AuthenticationError without a token."""
+
+        @signed_in
+        async def as_administrator(caller: Identity, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            if not caller.is_admin:
+                raise Forbidden("Administrators only")
+            return await view(*args, **kwargs)
+
+        @wraps(view)
+        async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            if self._has_key():
+                return await view(*args, **kwargs)
+            return await as_administrator(*args, **kwargs)
+
+        return secured(guarded)
+
+    def _has_key(self) -> bool:
+        key = request.headers.get("X-API-Key")
+        if key is None or self.key is None:
+            return False
+        return compare_digest(key.encode(), self.key.reveal().encode())
 
 
 def routes(
@@ -27,14 +75,14 @@ def routes(
     @operators.only
     @validate_response(ReconciliationRunResponse)
     async def run() -> ReconciliationRunResponse:
-        """Starts a run; it goes on after the answer."""
-        return ReconciliationRunResponse.of(started=await reconciliation.request())
+        """Start a run in the background."""
+        return ReconciliationRunResponse.of(started=await reconciliation.request_run())
 
     @bp.post("/reconciliation/user/<user_id>")
     @signed_in
     @validate_response(UserReconciliationResponse)
     async def reconcile_user(caller: Identity, user_id: str) -> UserReconciliationResponse:
-        """Compares the caller's own subscriptions with their providers, once a minute at most."""
+        """Compare the caller's own subscriptions with their providers, at most once a minute."""
         if _uuid(user_id) != caller.user_id:
             raise Forbidden("You can only reconcile your own subscriptions")
         await of_users.reconcile(caller.user_id)
@@ -46,7 +94,7 @@ def routes(
     @validate_response(ReconciliationMetricsResponse)
     async def metrics() -> ReconciliationMetricsResponse:
         """The ten newest runs."""
-        return ReconciliationMetricsResponse.of(await reconciliation.newest())
+        return ReconciliationMetricsResponse.of(await reconciliation.newest_runs())
 
     @bp.get("/reconciliation/health")
     @unconditional
@@ -61,7 +109,7 @@ def routes(
     @operators.only
     @validate_response(ReconciliationAlertsResponse)
     async def alerts() -> ReconciliationAlertsResponse:
-        """The runs of the last 7 days that were over a threshold."""
+        """The runs of the last 7 days that exceeded a threshold."""
         return ReconciliationAlertsResponse.of(await reconciliation.alerts())
 
     return bp

@@ -1,7 +1,7 @@
-"""When a provider and the table disagree: pure rules.
+"""When provider and table differ, and the changes that follow: pure rules.
 
-What counts is what a user gets: tier, status, the end of the period, and whether it renews. Ids
-and the beginning of the period come along when one of those is corrected, and are no drift.
+Compared is what a user gets: tier, status, end of the period, and renewal. Ids and the start of the
+period are stored with a correction, but are no drift by themselves.
 """
 
 from __future__ import annotations
@@ -10,66 +10,68 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cookcam.features.billing.ledger.changes import SubscriptionChange
-from cookcam.features.billing.reconciliation.sources import Told
+from cookcam.features.billing.reconciliation.sources.models import ProviderSubscription
 from cookcam.features.billing.tiers.models import LIVE, Subscription
 
 TICK: Final = timedelta(microseconds=1)
 
-SETTLING: Final = timedelta(minutes=5)
-"""A subscription younger than this may be unknown here because its event is still on its way."""
+EVENT_GRACE_PERIOD: Final = timedelta(minutes=5)
+"""A younger subscription without a row is no drift: its event may not have arrived yet."""
 
 
-def is_of_interest(told: Told, known: Subscription | None) -> bool:
-    """Whether it goes on, there or here; one that ended on both sides does not change any more."""
-    if known is None:
-        return told.goes_on and told.begun_at <= told.as_of - SETTLING
-    return told.goes_on or known.provider_status in LIVE
+def needs_check(reported: ProviderSubscription, stored: Subscription | None) -> bool:
+    """Whether it is live at the provider or here; one that ended on both sides is final."""
+    if stored is None:
+        return reported.is_live and reported.created_at <= reported.as_of - EVENT_GRACE_PERIOD
+    return reported.is_live or stored.provider_status in LIVE
 
 
-def is_outdated(told: Told, known: Subscription | None) -> bool:
-    """Whether the row may be newer than what was told: then the provider has to be asked again."""
-    return known is not None and told.as_of <= known.as_of
+def may_be_outdated(reported: ProviderSubscription, stored: Subscription | None) -> bool:
+    """Whether the row may be newer than the report: then the provider is read again."""
+    return stored is not None and reported.as_of <= stored.as_of
 
 
-def agree(told: Told, known: Subscription) -> bool:
-    """Whether the row says what the provider says.
+def agree(reported: ProviderSubscription, stored: Subscription) -> bool:
+    """Whether the row has the provider's state.
 
-    A period that has run out without the provider saying so was ended here (`expired`), and stays
-    so until the provider tells another period.
+    A row that reconciliation expired at the end of its period agrees until the provider reports
+    another period.
     """
-    ran_out = (
-        known.provider_status == "expired"
-        and told.status in ("active", "trialing")
-        and told.current_period_end <= told.as_of
+    expired_here = (
+        stored.provider_status == "expired"
+        and reported.status in ("active", "trialing")
+        and reported.current_period_end <= reported.as_of
     )
     return (
-        (told.status == known.provider_status or ran_out)
-        and told.current_period_end == known.current_period_end
-        and told.cancel_at_period_end == known.cancel_at_period_end
-        and told.grace_until in (None, known.grace_until)
-        and (told.tier_id is None or told.tier_id == known.tier_id)
+        (reported.status == stored.provider_status or expired_here)
+        and reported.current_period_end == stored.current_period_end
+        and reported.cancel_at_period_end == stored.cancel_at_period_end
+        and reported.grace_until in (None, stored.grace_until)
+        and (reported.tier_id is None or reported.tier_id == stored.tier_id)
     )
 
 
-def after(moment: datetime, known: Subscription | None) -> datetime:
-    """The time of a reading that began when `known` was known: newer, whatever the clocks say."""
-    return moment if known is None else max(moment, known.as_of + TICK)
+def later_than_stored(moment: datetime, stored: Subscription | None) -> datetime:
+    """The `as_of` of a state that was read after `stored`: newer than it, even if clocks differ."""
+    return moment if stored is None else max(moment, stored.as_of + TICK)
 
 
-def gone(known: Subscription, now: datetime) -> SubscriptionChange:
-    """The end of a subscription that its provider does not know any more."""
+def cancel_unknown(stored: Subscription, now: datetime) -> SubscriptionChange:
+    """Ends a subscription that its provider does not have."""
     return SubscriptionChange.of(
-        known,
-        as_of=after(now, known),
+        stored,
+        as_of=later_than_stored(now, stored),
         status="cancelled",
         cancel_at_period_end=False,
-        canceled_at=known.canceled_at or now,
+        canceled_at=stored.canceled_at or now,
     )
 
 
-def expired(known: Subscription, began_at: datetime) -> SubscriptionChange:
-    """The end of a period that nothing followed.
+def expire(stored: Subscription, began_at: datetime) -> SubscriptionChange:
+    """Ends a subscription whose period ended without a renewal.
 
-    As of the beginning of the run, so that a renewal that is told later is newer.
+    As of the start of the run, so that a renewal reported later is newer.
     """
-    return SubscriptionChange.of(known, as_of=after(began_at, known), status="expired")
+    return SubscriptionChange.of(
+        stored, as_of=later_than_stored(began_at, stored), status="expired"
+    )

@@ -1,4 +1,4 @@
-"""When runs happen: daily, when somebody asks, and when one was interrupted or missed."""
+"""When runs happen: daily, on request, and after one was interrupted or missed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import structlog
 import trio
 from attrs import define, field
 
-from cookcam.features.billing.reconciliation.models import OVERDUE
+from cookcam.features.billing.reconciliation.models import MAX_AGE
 from cookcam.features.billing.reconciliation.service import Reconciliation
 
-FIRST_RETRY_DELAY: Final = (5.0, 15.0)
-"""Seconds from the start to the first look: the server comes first."""
+START_DELAY: Final = (5.0, 15.0)
+"""Range in seconds, from the start of the server to the first run."""
 
 CHECK_INTERVAL: Final = 300.0
-"""Seconds between two looks at the clock, which may be set, and at what other processes ran."""
+"""Seconds between two checks of the clock, which may be set, and of other processes' runs."""
 
-SAME: Final = timedelta(minutes=10)
-"""Clocks differ: a run that began this long before its time is the one of that time."""
+CLOCK_TOLERANCE: Final = timedelta(minutes=10)
+"""A run of another instance that began this long before the time counts: clocks differ."""
 
 
 def next_time(at: time, now: datetime) -> datetime:
@@ -31,55 +31,55 @@ def next_time(at: time, now: datetime) -> datetime:
 
 
 @define(eq=False)
-class Daily:
-    """`at` is the time of day, UTC; None: only when asked or interrupted. `now` is UTC."""
+class Schedule:
+    """`at` is the daily time, UTC; None: only requested and interrupted runs. `now` is UTC."""
 
     reconciliation: Reconciliation
     at: time | None
     now: Callable[[], datetime]
-    _said_overdue: bool = field(default=False, init=False)
+    _overdue_reported: bool = field(default=False, init=False)
 
     async def run(self) -> None:
-        """Background task. Raises an AppError when the database fails; started again, it goes on
-        with the run that was interrupted. Cancelled at any moment it loses no more than a page."""
+        """Background task. Raises an AppError when the database fails; when it is started again, it
+        resumes the interrupted run. Cancellation loses at most the page in progress."""
         due = self._next()
-        await self._wait(random.uniform(*FIRST_RETRY_DELAY))  # noqa: S311 - jitter
+        await self._wait(random.uniform(*START_DELAY))  # noqa: S311 - jitter
         await self._catch_up()
         while True:
             if self.reconciliation.is_requested:
                 try:
                     await self.reconciliation.run()
                 finally:
-                    self.reconciliation.answered()
+                    self.reconciliation.clear_request()
             elif due is not None and self.now() >= due:
-                await self.reconciliation.run(unless_since=due - SAME)
+                await self.reconciliation.run(unless_since=due - CLOCK_TOLERANCE)
                 due = self._next()
-            await self._watch()
+            await self._export_newest()
             seconds = (due - self.now()).total_seconds() if due is not None else CHECK_INTERVAL
             await self._wait(min(max(seconds, 0.0), CHECK_INTERVAL))
 
     async def _wait(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
-            await self.reconciliation.requested()
+            await self.reconciliation.wait_for_request()
 
     async def _catch_up(self) -> None:
-        """What a process that died has left, or nobody was there for."""
+        """Resumes an interrupted run, or makes up for a missed one."""
         last = await self.reconciliation.store.last_run()
         if last is None:
             return
         if last.finished_at is None:
             await self.reconciliation.run()
         elif self.at is not None:
-            missed = next_time(self.at, self.now()) - timedelta(days=1) - SAME
+            missed = next_time(self.at, self.now()) - timedelta(days=1) - CLOCK_TOLERANCE
             if last.began_at < missed:
                 await self.reconciliation.run(unless_since=missed)
 
-    async def _watch(self) -> None:
-        newest = await self.reconciliation.show_newest()
-        overdue = newest is not None and newest.reconciled_at < self.now() - OVERDUE
-        if overdue and not self._said_overdue and self.at is not None:
+    async def _export_newest(self) -> None:
+        newest = await self.reconciliation.export_newest()
+        overdue = newest is not None and newest.reconciled_at < self.now() - MAX_AGE
+        if overdue and not self._overdue_reported and self.at is not None:
             structlog.get_logger("cookcam.reconciliation").error("reconciliation is overdue")
-        self._said_overdue = overdue
+        self._overdue_reported = overdue
 
     def _next(self) -> datetime | None:
         return None if self.at is None else next_time(self.at, self.now())

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 import secrets
 import string
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
 from attrs import field, frozen
 
+from cookcam.config.readers import Secret
 from cookcam.errors import Conflict, DatabaseError, DuplicateEntry
 from cookcam.features.accounts.referrals.service import Referrals
 from cookcam.features.creators.links.store import LinkStore
-from cookcam.features.creators.links.visitors import Visitors
 from cookcam.features.creators.models import Link, Visit
 from cookcam.features.literals import rejected_field
 from cookcam.text import clean_line
@@ -33,6 +35,18 @@ _SLUG = re.compile(r"[a-z0-9-]{3,40}")
 
 def new_code() -> str:
     return "CC_" + "".join(secrets.choice(ALPHABET) for _ in range(CODE_LENGTH))
+
+
+@frozen
+class Visitors:
+    """Hashes addresses under a daily key, so visits of different days cannot be linked."""
+
+    secret: Secret
+
+    def hash(self, address: str, at: datetime) -> str:
+        day = at.astimezone(UTC).date().isoformat()
+        key = _mac(self.secret.reveal().encode(), f"cookcam affiliate clicks {day}").digest()
+        return _mac(key, address).hexdigest()
 
 
 @frozen
@@ -93,3 +107,7 @@ class Links:
 
 def _short(text: str | None) -> str | None:
     return text[:MAX_TEXT_LENGTH] if text else None
+
+
+def _mac(key: bytes, text: str) -> hmac.HMAC:
+    return hmac.new(key, text.encode(), sha256)

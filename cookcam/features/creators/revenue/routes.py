@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.features.creators.requests import MonthQuery
-from cookcam.features.creators.revenue.analytics_responses import CreatorAnalyticsResponse
-from cookcam.features.creators.revenue.responses import RevenueBreakdownResponse, RevenueResponse
+from cookcam.features.creators.revenue.responses import (
+    CreatorAnalyticsResponse,
+    RevenueBreakdownResponse,
+    RevenueResponse,
+)
 from cookcam.features.creators.revenue.service import Revenue
 from cookcam.http import (
     Routes,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
+from msgspec import Struct
+
 from cookcam.features.creators.requests import TipRequest
-from cookcam.features.creators.tips.responses import TipResponse
-from cookcam.features.creators.tips.service import Tips
+from cookcam.features.creators.tips.service import StartedTip, Tips
 from cookcam.features.recipes.catalogue.service import recipe_not_found
 from cookcam.http import (
     Routes,
@@ -18,6 +21,17 @@ from cookcam.http import (
 from cookcam.http.rate_limit import PAYMENTS
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
+
+
+class TipResponse(Struct, rename={"client_secret": "clientSecret", "tip_id": "tipId"}):
+    success: bool
+    message: str
+    client_secret: str
+    tip_id: UUID
+
+    @classmethod
+    def of(cls, started: StartedTip) -> TipResponse:
+        return cls(True, "Tip sent successfully", started.client_secret, started.tip.id)
 
 
 def add_tip_routes(bp: Routes, tips: Tips) -> None:

@@ -26,8 +26,8 @@ from cookcam.features.messaging.notifications.queue_store import (
     QueueStore,
     SendResult,
 )
-from cookcam.integrations.push import Outcome, PushMessage, PushProvider, PushService
-from cookcam.integrations.store_calls import StoreUnavailable
+from cookcam.integrations.provider_calls import ProviderUnavailable
+from cookcam.integrations.push import PushMessage, PushProvider, PushResult, PushService
 from cookcam.lifecycle.background import run_periodically
 
 POLL_INTERVAL: Final = 10.0
@@ -60,7 +60,7 @@ class _Attempt:
     """The state of one attempt to send a notification."""
 
     devices: list[Device] = field(factory=list[Device])
-    outcomes: list[tuple[Device, Outcome]] = field(factory=list[tuple[Device, Outcome]])
+    outcomes: list[tuple[Device, PushResult]] = field(factory=list[tuple[Device, PushResult]])
     failures: list[ProviderFailure] = field(factory=list[ProviderFailure])
 
     @property
@@ -151,7 +151,7 @@ class Sender:
         async with self._requests:
             try:
                 outcome = await self.services[device.provider].send(device.token, message)
-            except StoreUnavailable as error:
+            except ProviderUnavailable as error:
                 attempt.failures.append(ProviderFailure(device.provider, error.advice or 0))
             except Exception as error:
                 # The message and traceback may contain the token, so only the type is logged.

@@ -1,4 +1,4 @@
-"""What is asked of a provider: one subscription, and a list of all where there is one."""
+"""The protocol of a provider's subscriptions, and what it returns."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cookcam.features.billing.tiers.models import LIVE, Provider, Status, Subscr
 
 
 @frozen
-class Told:
-    """A subscription as its provider tells it, in our words.
+class ProviderSubscription:
+    """The state of a subscription at its provider.
 
-    `user_id` and `tier_id` are None where the provider does not tell them. `as_of` is the
-    provider's time of this state, not later than the reading; `begun_at` is when the subscription
-    was made.
+    `user_id` and `tier_id` are None where the provider does not report them. `as_of` is the
+    provider's time of this state, not later than the request; `created_at` is when the subscription
+    was created.
     """
 
     provider: Provider
@@ -28,7 +28,7 @@ class Told:
     current_period_start: datetime
     current_period_end: datetime
     as_of: datetime
-    begun_at: datetime
+    created_at: datetime
     user_id: UUID | None = None
     tier_id: int | None = None
     cancel_at_period_end: bool = False
@@ -38,10 +38,11 @@ class Told:
     grace_until: datetime | None = None
 
     @property
-    def goes_on(self) -> bool:
+    def is_live(self) -> bool:
         return self.status in LIVE
 
     def change(self, user_id: UUID, tier_id: int, *, as_of: datetime) -> SubscriptionChange:
+        """The ledger change that stores this state."""
         return SubscriptionChange(
             user_id=user_id,
             provider=self.provider,
@@ -60,48 +61,48 @@ class Told:
 
 
 @frozen
-class Gone:
-    """The provider does not know the subscription."""
+class UnknownSubscription:
+    """The provider definitely does not have the subscription, or no longer has it."""
 
 
 @frozen
-class Listing:
-    """A page of a list. `next_after` asks for the next; None: it was the last.
+class SubscriptionPage:
+    """A page of a provider's list. `next_after` is the cursor of the next page, None on the last.
 
-    `unreadable` is how many of its rows could not be read: they are logged, and not in `items`.
+    `unreadable` is the number of rows that could not be parsed; they are logged and left out.
     """
 
-    items: Sequence[Told]
+    items: Sequence[ProviderSubscription]
     next_after: str | None
     unreadable: int = 0
 
 
-class UnknownCursor(Exception):
-    """The list has no such place, or no longer."""
+class InvalidCursor(Exception):
+    """The list does not have this cursor, or no longer has it."""
 
 
-class Source(Protocol):
-    """A provider. What it cannot answer raises an AppError: ServiceUnavailable when it is away."""
+class SubscriptionSource(Protocol):
+    """A provider's subscriptions.
+
+    Methods raise ServiceUnavailable during an outage, and another AppError for other failures.
+    """
 
     @property
     def provider(self) -> Provider: ...
 
     @property
-    def lists(self) -> bool:
-        """Whether `page` is there: else every subscription is looked at by itself."""
+    def can_list(self) -> bool:
+        """Whether the provider has a list; otherwise subscriptions are only fetched one by one."""
         ...
 
-    async def page(self, after: str | None) -> Listing:
-        """A page of all subscriptions, in an order to which new ones are added before the first.
-
-        Raises UnknownCursor.
-        """
+    async def list_page(self, after: str | None) -> SubscriptionPage:
+        """A page of all subscriptions, newest first. Raises InvalidCursor."""
         ...
 
-    async def look(self, known: Subscription) -> Told | Gone:
-        """One subscription as it is now."""
+    async def fetch(self, stored: Subscription) -> ProviderSubscription | UnknownSubscription:
+        """The current state of one subscription."""
         ...
 
-    async def of_user(self, user_id: UUID) -> Sequence[Told]:
-        """Those of a user that the provider knows without being told which; none if it cannot."""
+    async def list_of_user(self, user_id: UUID) -> Sequence[ProviderSubscription]:
+        """A user's subscriptions; empty where the provider cannot find them by the user."""
         ...

@@ -1,4 +1,4 @@
-"""How long the stores are waited for, and how often they are asked."""
+"""Timeouts and retries of provider calls, and parsing of arbitrary responses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from cookcam.integrations.app_store.receipts import subscription_of as receipt_of
 from cookcam.integrations.google_play.models import subscription_of
-from cookcam.integrations.store_calls import (
-    StoreCalls,
-    StoreMisconfigured,
+from cookcam.integrations.provider_calls import (
+    ProviderCallPolicy,
+    ProviderMisconfigured,
+    ProviderUnavailable,
     StoreRejected,
-    StoreUnavailable,
     unavailable,
 )
 
-WORST = StoreCalls(jitter=lambda _, most: most)
+MAX_JITTER = ProviderCallPolicy(jitter=lambda _, maximum: maximum)
 
 
 def failing(times: list[float], failure: Exception) -> Any:
@@ -34,42 +34,42 @@ def failing(times: list[float], failure: Exception) -> Any:
 
 async def test_three_attempts_with_growing_jittered_delays(autojump_clock: Any):
     times: list[float] = []
-    with pytest.raises(StoreUnavailable):
-        await WORST.call(failing(times, StoreUnavailable()))
+    with pytest.raises(ProviderUnavailable):
+        await MAX_JITTER.call(failing(times, ProviderUnavailable()))
     assert [at - times[0] for at in times] == [0, 1.25, 1.25 + 2.5]
 
 
 async def test_each_call_and_all_calls_together_time_out(autojump_clock: Any):
-    asked: list[float] = []
+    started: list[float] = []
 
-    async def silent() -> None:
-        asked.append(trio.current_time())
+    async def never_respond() -> None:
+        started.append(trio.current_time())
         await trio.sleep_forever()
 
     began = trio.current_time()
-    with pytest.raises(StoreUnavailable):
-        await WORST.within(lambda: WORST.call(silent), "a store")
+    with pytest.raises(ProviderUnavailable):
+        await MAX_JITTER.within(lambda: MAX_JITTER.call(never_respond), "a store")
     assert trio.current_time() - began == 25
-    assert [at - began for at in asked] == [0, 11.25, 23.75]
+    assert [at - began for at in started] == [0, 11.25, 23.75]
 
 
-async def test_retry_after_of_the_store_is_honoured(autojump_clock: Any):
+async def test_retry_after_is_honoured(autojump_clock: Any):
     times: list[float] = []
-    with pytest.raises(StoreUnavailable) as caught:
-        await WORST.call(failing(times, unavailable({"retry-after": "7"})))
+    with pytest.raises(ProviderUnavailable) as caught:
+        await MAX_JITTER.call(failing(times, unavailable({"retry-after": "7"})))
     assert [at - times[0] for at in times] == [0, 7, 14]
     assert dict(caught.value.headers) == {"Retry-After": "7"}
     times.clear()
-    with pytest.raises(StoreUnavailable) as caught:
-        await WORST.call(failing(times, unavailable({"retry-after": "600"})))
+    with pytest.raises(ProviderUnavailable) as caught:
+        await MAX_JITTER.call(failing(times, unavailable({"retry-after": "600"})))
     assert (len(times), dict(caught.value.headers)) == (1, {"Retry-After": "600"})
 
 
-@pytest.mark.parametrize("final", [StoreRejected(), StoreMisconfigured()])
+@pytest.mark.parametrize("final", [StoreRejected(), ProviderMisconfigured()])
 async def test_final_rejection_is_not_retried(autojump_clock: Any, final: Exception):
     times: list[float] = []
     with pytest.raises(type(final)):
-        await WORST.call(failing(times, final))
+        await MAX_JITTER.call(failing(times, final))
     assert len(times) == 1
 
 
@@ -107,7 +107,7 @@ entry = st.fixed_dictionaries(
     )
 )
 def test_any_response_of_apple_is_a_receipt_or_a_declared_error(body: dict[str, Any]):
-    with suppress(StoreRejected, StoreUnavailable):
+    with suppress(StoreRejected, ProviderUnavailable):
         receipt_of(body, bundle_id="b", product_id=None, known=lambda product: True)
 
 

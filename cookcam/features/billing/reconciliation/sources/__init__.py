@@ -1,0 +1,1 @@
+"""Sources of subscriptions: what reconciliation reads from each provider."""
