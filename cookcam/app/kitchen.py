@@ -29,7 +29,7 @@ from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.features.recipes.catalogue.store import RecipeStore
 from cookcam.features.recipes.generation import routes as generation_routes
 from cookcam.features.recipes.generation.service import Generation
-from cookcam.features.recipes.generation.streaming import Tellers
+from cookcam.features.recipes.generation.streaming import GenerationResponder
 from cookcam.features.recipes.photos import routes as photo_routes
 from cookcam.features.recipes.photos.service import CompletionPhotos
 from cookcam.features.recipes.photos.store import PhotoStore
@@ -56,7 +56,7 @@ class Kitchen:
     smart_nutrition: SmartNutritionService
     nutrition: RecipesNutrition
     generation: Generation
-    tellers: Tellers
+    tellers: GenerationResponder
     scans: Scans
     boxes: MysteryBoxes
     replies: Replies
@@ -100,7 +100,7 @@ class Kitchen:
                 seconds=bounds.seconds,
                 menu_seconds=bounds.menu_seconds,
             ),
-            tellers=Tellers(hub, replies, ground.metrics),
+            tellers=GenerationResponder(hub, replies, ground.metrics),
             scans=Scans(ScanStore(database), Vision(openai), images, storage, quotas, xp, cache),
             boxes=MysteryBoxes(BoxStore(database), Gifts(membership.ledger), xp, secrets.randbelow),
             replies=replies,

@@ -34,7 +34,7 @@ async def bob(generation_app: ApiServer) -> ApiUser:
 
 
 MAX_SIZE = 10 * 1024 * 1024
-"""Bytes of a photograph (`spec/http-api-core.md` §9.14)."""
+"""Maximum bytes of a photograph."""
 
 
 def text(data: bytes) -> str:

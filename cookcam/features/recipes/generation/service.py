@@ -1,4 +1,4 @@
-"""The generation, put together."""
+"""All generation services, built together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from cookcam.database import Database
 from cookcam.features.billing.tiers.quotas import Quotas
 from cookcam.features.food.nutrition.service import SmartNutritionService
 from cookcam.features.recipes.catalogue.service import Recipes
-from cookcam.features.recipes.generation.chef import Chef
-from cookcam.features.recipes.generation.ideas import IdeasService
-from cookcam.features.recipes.generation.ledger import Ledger
-from cookcam.features.recipes.generation.menus import MenuService
+from cookcam.features.recipes.generation.diverse_recipes import DiverseRecipesService
 from cookcam.features.recipes.generation.models import Deadlines
+from cookcam.features.recipes.generation.previews import PreviewService
+from cookcam.features.recipes.generation.recipe_model import RecipeModel
 from cookcam.features.recipes.generation.store import SessionStore
-from cookcam.features.recipes.generation.two_steps import TwoStepService
+from cookcam.features.recipes.generation.suggestions import SuggestionService
+from cookcam.features.recipes.generation.usage import GenerationUsage
 from cookcam.features.recipes.generation.variations import VariationService
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.integrations.openai import OpenAI
@@ -22,15 +22,15 @@ from cookcam.integrations.openai import OpenAI
 
 @frozen
 class Generation:
-    """Everything that asks the model for recipes.
+    """The services that call the model for recipes.
 
-    Whatever is cancelled, by a deadline or because the client left, has stored nothing: each
-    request ends in one transaction with its rows, its quota and its XP.
+    Each request ends with one transaction for its rows, quota and XP, so a cancelled request has
+    stored nothing.
     """
 
-    ideas: IdeasService
-    menus: MenuService
-    two_steps: TwoStepService
+    suggestions: SuggestionService
+    diverse_recipes: DiverseRecipesService
+    previews: PreviewService
     variations: VariationService
 
     @classmethod
@@ -46,12 +46,16 @@ class Generation:
         seconds: float,
         menu_seconds: float,
     ) -> Generation:
-        """`seconds` bound a request, `menu_seconds` one for three complete recipes."""
-        store, chef, ledger = SessionStore(database), Chef(openai), Ledger(quotas, xp)
+        """`seconds` limits a request, `menu_seconds` a request for three complete recipes."""
+        store, model, usage = (
+            SessionStore(database),
+            RecipeModel(openai),
+            GenerationUsage(quotas, xp),
+        )
         usual = Deadlines(seconds)
         return cls(
-            IdeasService(database, store, chef, recipes, smart, ledger, usual),
-            MenuService(database, chef, recipes, ledger, Deadlines(menu_seconds)),
-            TwoStepService(database, store, chef, recipes, ledger, usual),
-            VariationService(database, chef, recipes, ledger, usual),
+            SuggestionService(database, store, model, recipes, smart, usage, usual),
+            DiverseRecipesService(database, model, recipes, usage, Deadlines(menu_seconds)),
+            PreviewService(database, store, model, recipes, usage, usual),
+            VariationService(database, model, recipes, usage, usual),
         )

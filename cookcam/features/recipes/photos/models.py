@@ -1,4 +1,4 @@
-"""Completion photos as they are stored and shown."""
+"""Completion photos: stored rows and views of them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Photo:
 
 
 @frozen
-class Upload:
-    """A photo that was taken in; `xp_awarded` is what was really granted."""
+class PhotoUpload:
+    """A stored photo, and the XP granted for it."""
 
     photo: Photo
     xp_awarded: int
 
 
 @frozen
-class ShownPhoto:
-    """A photo, and who cooked."""
+class PhotoView:
+    """A photo with the card of the cook."""
 
     photo: Photo
     cook: PublicCard | None
@@ -40,7 +40,7 @@ class ShownPhoto:
 
 @frozen
 class PhotoPage:
-    """A slice of a recipe's photos; `total` counts them all."""
+    """A slice of a recipe's photos; `total` counts all of them."""
 
-    photos: list[ShownPhoto]
+    photos: list[PhotoView]
     total: int

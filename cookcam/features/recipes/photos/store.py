@@ -1,4 +1,4 @@
-"""The SQL of completion photos, in the name of who asks: a recipe's photos are for its readers."""
+"""The SQL of completion photos, under the caller's role."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ class PhotoStore:
         photo_url: str,
         description: str | None,
     ) -> Photo:
-        """The transaction acts as the cook. Raises InsufficientPermissions or ForeignKeyError when
-        the recipe is not, or no longer, there for them."""
+        """Insert a photo; `tx` runs under the cook's role.
+
+        Raises InsufficientPermissions or ForeignKeyError when the cook cannot see the recipe.
+        """
         return await tx.fetch_one(
             Photo,
             ADD,
@@ -54,7 +56,7 @@ class PhotoStore:
     async def page(
         self, reader: Identity | None, recipe_id: UUID, limit: int, offset: int
     ) -> tuple[list[Photo], int]:
-        """A slice, newest first, and the number of all."""
+        """A slice of the photos, newest first, and their total number."""
         actor = reader or ANONYMOUS
         rows = await self.database.fetch_all_as(
             actor, Photo, PAGE, recipe_id=recipe_id, limit=limit, offset=offset
