@@ -337,7 +337,7 @@ class TestWhatIsRefused:
         def decode(*_: object) -> bytes:
             raise AssertionError("a bomb was decoded")
 
-        monkeypatch.setattr(images_module, "redraw", decode)
+        monkeypatch.setattr(images_module, "reencode", decode)
         with pytest.raises(InvalidImage, match="more than 40 megapixels"):
             await Images().prepare(BOMBS[kind], fit=FIT)
 
@@ -422,7 +422,7 @@ class TestHeaders:
             whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
         try:
             header = Images().check(bytes(whole))
-            jpeg = images_module.redraw(bytes(whole), header, FIT)
+            jpeg = images_module.reencode(bytes(whole), header, FIT)
         except ImageError:
             return
         opened(jpeg)
@@ -446,7 +446,7 @@ class TestThreads:
                 now -= 1
             return data
 
-        monkeypatch.setattr(images_module, "redraw", decode)
+        monkeypatch.setattr(images_module, "reencode", decode)
         images, data = Images(), plain()
         async with trio.open_nursery() as nursery:
             for _ in range(5):
