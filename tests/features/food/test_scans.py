@@ -24,7 +24,7 @@ from cookcam.database.connection import Connection
 from cookcam.features.food.scans import routes as routes_module
 from cookcam.features.food.scans import vision as vision_module
 from cookcam.features.food.scans.models import CATEGORIES
-from cookcam.features.food.scans.vision import SeenIngredient, believed
+from cookcam.features.food.scans.vision import ModelIngredient, accepted
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Failure, Gotrue, open_gotrue
 from cookcam.sandbox.openai import FakeOpenAI, Fault, open_openai
@@ -423,7 +423,7 @@ class TestTheApp:
         assert received.outcome == "disconnected"
         assert await food_app.traces(ann) == (0, 0, 0)
 
-    async def test_a_model_that_never_answers(
+    async def test_hanging_model_is_a_504(
         self, food_app: FoodApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
     ):
         assert vision_module.SECONDS < routes_module.SECONDS <= 55
@@ -656,7 +656,7 @@ words = st.text(max_size=130)
 @given(
     st.lists(
         st.builds(
-            SeenIngredient,
+            ModelIngredient,
             name=st.sampled_from(["Leek", " leek ", "egg", "", "x" * 101]) | words,
             variety=st.sampled_from(["", "Old", "old"]) | words,
             quantity=words,
@@ -667,28 +667,28 @@ words = st.text(max_size=130)
         max_size=30,
     )
 )
-def test_what_is_believed_of_an_answer(seen: list[SeenIngredient]):
-    found = believed(seen)
-    assert len(found) <= 10
-    kinds = [(item.name, item.variety.lower()) for item in found]
+def test_accepted_ingredients_are_named_distinct_and_limited(items: list[ModelIngredient]):
+    ingredients = accepted(items)
+    assert len(ingredients) <= 10
+    kinds = [(item.name, item.variety.lower()) for item in ingredients]
     assert len(set(kinds)) == len(kinds)
-    for item in found:
+    for item in ingredients:
         assert 0.5 <= item.confidence <= 0.99
         assert item.name
         assert item.name == item.name.lower().strip()
         assert len(item.name) <= 100
-    sure = {" ".join(item.name.split()).lower() for item in seen if item.confidence >= 0.3}
-    assert {item.name for item in found} <= sure
+    sure = {" ".join(item.name.split()).lower() for item in items if item.confidence >= 0.3}
+    assert {item.name for item in ingredients} <= sure
 
 
-def test_doubt_is_dropped_and_the_surer_of_two_is_kept():
-    def seen(name: str, confidence: float, variety: str = "") -> SeenIngredient:
-        return SeenIngredient(name, variety, "1", "Whole", confidence, "vegetable")
+def test_low_confidence_is_dropped_and_the_better_duplicate_wins():
+    def item(name: str, confidence: float, variety: str = "") -> ModelIngredient:
+        return ModelIngredient(name, variety, "1", "Whole", confidence, "vegetable")
 
-    found = believed(
-        [seen("leek", 0.4), seen("kale", 0.29), seen("Leek", 0.8), seen("leek", 0.7, "baby")]
+    ingredients = accepted(
+        [item("leek", 0.4), item("kale", 0.29), item("Leek", 0.8), item("leek", 0.7, "baby")]
     )
-    assert [(i.name, i.variety, i.unit, i.confidence) for i in found] == [
+    assert [(i.name, i.variety, i.unit, i.confidence) for i in ingredients] == [
         ("leek", "", "whole", 0.8),
         ("leek", "baby", "whole", 0.7),
     ]

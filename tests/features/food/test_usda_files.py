@@ -466,7 +466,7 @@ def test_damaged_archive_raises_nothing_but_bundle_error(
     path.write_bytes(content)
     with suppress(BundleError), open_bundle(path) as bundle:
         for part in bundle.parts:
-            assert sum(stretch.lines for stretch in part.stretches(0, 10)) <= 10
+            assert sum(batch.lines for batch in part.batches(0, 10)) <= 10
 
 
 def read_rows(text: str) -> tuple[list[list[str]], int]:

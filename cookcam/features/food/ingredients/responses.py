@@ -1,4 +1,4 @@
-"""What the ingredient routes answer with."""
+"""Response bodies of the ingredient routes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, NotRequired, TypedDict
 from attrs import asdict
 from msgspec import Struct
 
-from cookcam.features.food.ingredients.models import Ingredient, IngredientPage, Synced
+from cookcam.features.food.ingredients.models import Ingredient, IngredientPage, UsdaSyncResult
 
 
 class IngredientRow(Struct, kw_only=True):
@@ -48,7 +48,7 @@ class IngredientRow(Struct, kw_only=True):
 
 
 class TitledIngredientRow(IngredientRow, kw_only=True):
-    """A row as the app lists it, by its title."""
+    """A row with the title that the app displays."""
 
     title: str
 
@@ -64,14 +64,14 @@ class IngredientSearchData(Struct):
 
 
 class IngredientSearchResponse(Struct):
-    """`total` is the number of results in this answer."""
+    """`total` is the number of results in this response."""
 
     success: bool
     data: IngredientSearchData
 
     @classmethod
-    def of(cls, found: list[Ingredient]) -> IngredientSearchResponse:
-        rows = [IngredientRow.of(ingredient) for ingredient in found]
+    def of(cls, ingredients: list[Ingredient]) -> IngredientSearchResponse:
+        rows = [IngredientRow.of(ingredient) for ingredient in ingredients]
         return cls(True, IngredientSearchData("local", rows, len(rows)))
 
 
@@ -130,11 +130,11 @@ class IngredientListResponse(Struct):
     data: IngredientListData
 
     @classmethod
-    def of(cls, found: IngredientPage, *, page: int, limit: int) -> IngredientListResponse:
-        rows = [IngredientRow.of(ingredient) for ingredient in found.ingredients]
-        pages = -(-found.total // limit)
+    def of(cls, listed: IngredientPage, *, page: int, limit: int) -> IngredientListResponse:
+        rows = [IngredientRow.of(ingredient) for ingredient in listed.ingredients]
+        pages = -(-listed.total // limit)
         return cls(
-            True, IngredientListData(rows, IngredientPagination(page, limit, found.total, pages))
+            True, IngredientListData(rows, IngredientPagination(page, limit, listed.total, pages))
         )
 
 
@@ -165,13 +165,13 @@ class UsdaSyncResponse(Struct):
     data: UsdaSyncData
 
     @classmethod
-    def of(cls, synced: Synced) -> UsdaSyncResponse:
-        match = synced.match
+    def of(cls, result: UsdaSyncResult) -> UsdaSyncResponse:
+        match = result.match
         return cls(
             True,
             UsdaSyncData(
-                IngredientRow.of(synced.ingredient),
+                IngredientRow.of(result.ingredient),
                 UsdaSyncMatch(match.fdc_id, match.description, match.data_type),
-                dict(synced.nutrition),
+                dict(result.nutrition),
             ),
         )

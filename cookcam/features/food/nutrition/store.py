@@ -1,5 +1,8 @@
-"""The SQL of saved nutrition. Its rows are read with their recipe and written by the server, after
-the service has seen that the recipe is the writer's."""
+"""The SQL of saved nutrition.
+
+Everyone who can read a recipe can read its row. The server writes it after the service has checked
+that the recipe is the writer's.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class NutritionStore:
     database: Database
 
     async def save(self, nutrition: RecipeNutrition) -> SavedNutrition:
-        """Raises ForeignKeyError when the recipe is gone by now."""
+        """Insert or update a row. Raises ForeignKeyError when the recipe has been deleted."""
         total, serving = nutrition.total, nutrition.per_serving
         async with self.database.transaction() as tx:
             return await tx.fetch_one(
