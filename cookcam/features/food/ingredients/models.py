@@ -13,7 +13,7 @@ MAX_QUERY_LENGTH = 100
 
 
 @frozen
-class Ingredient:
+class IngredientRow:
     """A row of `ingredients`. Amounts are per 100 g; None means unknown, not zero."""
 
     id: int
@@ -49,7 +49,7 @@ class Ingredient:
 class IngredientPage:
     """A slice of the catalogue; `total` counts all rows of the catalogue or of the category."""
 
-    ingredients: list[Ingredient]
+    ingredients: list[IngredientRow]
     total: int
 
 
@@ -89,7 +89,7 @@ class UsdaMatch:
 class UsdaSyncResult:
     """An ingredient after the update with USDA's amounts; `nutrition`: the updated columns."""
 
-    ingredient: Ingredient
+    ingredient: IngredientRow
     match: UsdaMatch
     nutrition: Mapping[str, float]
 

@@ -79,21 +79,21 @@ def head(name: str) -> str:
 
 def similarity(name: str, row: str) -> float:
     """Similarity of a name and a row's name from 0 to 1; word order does not matter for 1."""
-    mine, theirs = stems(name), stems(row)
-    if not mine or not theirs:
+    name_words, row_words = stems(name), stems(row)
+    if not name_words or not row_words:
         return 0.0
-    if sorted(mine) == sorted(theirs):
+    if sorted(name_words) == sorted(row_words):
         return EQUAL
-    if contains(theirs, mine):
+    if contains(row_words, name_words):
         return ROW_CONTAINS
-    if mine[-len(theirs) :] == theirs:  # the head of a written name is its end
+    if name_words[-len(row_words) :] == row_words:  # the head of a written name is its end
         return NAME_CONTAINS
-    if set(stems(head(row))) <= set(mine) <= set(theirs):
+    if set(stems(head(row))) <= set(name_words) <= set(row_words):
         return ROW_IS_INVERTED
-    long_mine = {word for word in mine if len(word) > 2}
-    long_theirs = {word for word in theirs if len(word) > 2}
-    union = long_mine | long_theirs
-    return len(long_mine & long_theirs) / len(union) if union else 0.0
+    long_name_words = {word for word in name_words if len(word) > 2}
+    long_row_words = {word for word in row_words if len(word) > 2}
+    union = long_name_words | long_row_words
+    return len(long_name_words & long_row_words) / len(union) if union else 0.0
 
 
 def contains(whole: Sequence[str], part: Sequence[str]) -> bool:

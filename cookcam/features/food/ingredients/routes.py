@@ -19,7 +19,6 @@ from cookcam.features.food.ingredients.responses import (
     IngredientCategoriesResponse,
     IngredientListResponse,
     IngredientResponse,
-    IngredientRow,
     IngredientSearchResponse,
     TitledIngredientRow,
     UsdaSearchResponse,
@@ -120,4 +119,4 @@ def _read_routes(bp: Routes, ingredients: Ingredients) -> None:
     async def get_ingredient(ingredient_id: str) -> IngredientResponse:
         """One ingredient."""
         ingredient = await ingredients.get(checked_id(ingredient_id, ingredient_not_found()))
-        return IngredientResponse(True, IngredientRow.of(ingredient))
+        return IngredientResponse(True, ingredient)

@@ -14,8 +14,8 @@ from cookcam.cache import DAY, HOUR, Cache
 from cookcam.errors import AppError, Conflict, DuplicateEntry, NotFound, ServiceError
 from cookcam.features.food.ingredients.models import (
     Candidate,
-    Ingredient,
     IngredientPage,
+    IngredientRow,
     Json,
     Phrase,
     UsdaMatch,
@@ -56,7 +56,7 @@ class Ingredients:
     usda: Usda
     cache: Cache
 
-    async def search(self, text: str, limit: int) -> list[Ingredient]:
+    async def search(self, text: str, limit: int) -> list[IngredientRow]:
         """Rows with names similar to `text`: the most similar first, then the shortest."""
         rows = await self.cache.get_or(
             SEARCHES,
@@ -64,7 +64,7 @@ class Ingredients:
             HOUR,
             lambda: _plain(self.store.search(text, limit)),
         )
-        return msgspec.convert(rows, list[Ingredient])
+        return msgspec.convert(rows, list[IngredientRow])
 
     async def page(self, category: str | None, *, limit: int, offset: int) -> IngredientPage:
         """A slice of the catalogue, or of one category, ordered by name."""
@@ -76,20 +76,20 @@ class Ingredients:
         rows, total = await self.cache.get_or(
             LISTS, _digest(category or "", str(limit), str(offset)), HOUR, load
         )
-        return IngredientPage(msgspec.convert(rows, list[Ingredient]), total)
+        return IngredientPage(msgspec.convert(rows, list[IngredientRow]), total)
 
     async def categories(self) -> list[str]:
         """Every category, in order."""
         return await self.cache.get_or(LISTS, "categories", HOUR, self.store.categories)
 
-    async def get(self, ingredient_id: int) -> Ingredient:
+    async def get(self, ingredient_id: int) -> IngredientRow:
         """Raises NotFound."""
 
         async def load() -> Any:
             return attrs.asdict(await self._find(ingredient_id))
 
         row = await self.cache.get_or(ITEMS, str(ingredient_id), HOUR, load)
-        return msgspec.convert(row, Ingredient)
+        return msgspec.convert(row, IngredientRow)
 
     async def candidates(self, phrases: Sequence[Phrase]) -> list[Candidate]:
         """Rows with known amounts that contain the words of a phrase. Uncached; one read."""
@@ -122,13 +122,13 @@ class Ingredients:
             await self.cache.drop_all(namespace)
         return synced
 
-    async def _find(self, ingredient_id: int) -> Ingredient:
+    async def _find(self, ingredient_id: int) -> IngredientRow:
         ingredient = await self.store.find(ingredient_id)
         if ingredient is None:
             raise ingredient_not_found()
         return ingredient
 
-    async def _match(self, ingredient: Ingredient) -> UsdaMatch:
+    async def _match(self, ingredient: IngredientRow) -> UsdaMatch:
         """A food of a similar name that is not linked yet; preferred data types first."""
         name = ingredient.name
         try:

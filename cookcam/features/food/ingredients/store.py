@@ -16,7 +16,7 @@ from typing import LiteralString
 from attrs import frozen
 
 from cookcam.database import SERVICE, Database
-from cookcam.features.food.ingredients.models import Candidate, Ingredient, Phrase
+from cookcam.features.food.ingredients.models import Candidate, IngredientRow, Phrase
 from cookcam.features.food.ingredients.nutrients import COLUMNS as NUTRIENT_COLUMNS
 
 MAX_WORDS = 12
@@ -226,14 +226,14 @@ class _Taken:
 class IngredientStore:
     database: Database
 
-    async def search(self, text: str, limit: int) -> list[Ingredient]:
+    async def search(self, text: str, limit: int) -> list[IngredientRow]:
         """Rows whose name or searchable text matches the words of `text`, most similar first."""
         words = _search_words(text)
         if not words:
             return []
         return await self.database.fetch_all_as(
             SERVICE,
-            Ingredient,
+            IngredientRow,
             SEARCH,
             words=words,
             query=_prefix_query(words),
@@ -244,19 +244,19 @@ class IngredientStore:
 
     async def page(
         self, category: str | None, *, limit: int, offset: int
-    ) -> tuple[list[Ingredient], int]:
+    ) -> tuple[list[IngredientRow], int]:
         """A slice of the catalogue ordered by name, and the total number of rows."""
         rows = await self.database.fetch_all_as(
-            SERVICE, Ingredient, PAGE, category=category, limit=limit, offset=offset
+            SERVICE, IngredientRow, PAGE, category=category, limit=limit, offset=offset
         )
         if rows and len(rows) < limit:
             return rows, offset + len(rows)
         total = await self.database.fetch_value_as(SERVICE, COUNT, category=category)
         return rows, total
 
-    async def find(self, ingredient_id: int) -> Ingredient | None:
+    async def find(self, ingredient_id: int) -> IngredientRow | None:
         return await self.database.fetch_optional_as(
-            SERVICE, Ingredient, FIND, ingredient_id=ingredient_id
+            SERVICE, IngredientRow, FIND, ingredient_id=ingredient_id
         )
 
     async def categories(self) -> list[str]:
@@ -296,7 +296,7 @@ class IngredientStore:
 
     async def link(
         self, ingredient_id: int, fdc_id: int, data_type: str, nutrition: Mapping[str, float]
-    ) -> Ingredient:
+    ) -> IngredientRow:
         """Link an ingredient and copy USDA's amounts; columns unknown to USDA keep their values.
 
         Raises NotFound when the ingredient has been deleted, DuplicateEntry when another
@@ -305,7 +305,7 @@ class IngredientStore:
         values = {column: nutrition.get(column) for column in NUTRIENT_COLUMNS}
         async with self.database.transaction() as tx:
             return await tx.fetch_one(
-                Ingredient,
+                IngredientRow,
                 LINK,
                 ingredient_id=ingredient_id,
                 fdc_id=fdc_id,

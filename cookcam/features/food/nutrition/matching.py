@@ -134,12 +134,14 @@ def synonyms_of(normal: str) -> tuple[str, ...]:
 
 def _respelled(normal: str, row: str) -> str:
     """The name with almost matching words replaced by the row's spelling."""
-    theirs = stems(row)
+    row_words = stems(row)
 
     def spelled(word: str) -> str:
-        if len(word) < 4 or word in theirs:
+        if len(word) < 4 or word in row_words:
             return word
-        near = [other for other in theirs if other[:1] == word[:1] and _ratio(word, other) >= 0.85]
+        near = [
+            other for other in row_words if other[:1] == word[:1] and _ratio(word, other) >= 0.85
+        ]
         return max(near, key=lambda other: _ratio(word, other), default=word)
 
     return " ".join(spelled(word) for word in normal.split())
@@ -158,12 +160,12 @@ def score(normal: str, synonyms: Sequence[str], row: str) -> float:
             *(value for value in synonym_scores if value >= MIN_SYNONYM_SCORE),
         ]
     )
-    mine, theirs = set(stems(normal)), set(stems(row))
+    name_words, row_words = set(stems(normal)), set(stems(row))
     if points < ROW_IS_INVERTED:  # below it only common words have counted
-        bonus = _BONUS * sum(word in mine and word in theirs for word in _FAMILIAR)
+        bonus = _BONUS * sum(word in name_words and word in row_words for word in _FAMILIAR)
         points = min(points + bonus, ROW_IS_INVERTED)
     for word, (penalty, wrong) in _PENALTIES.items():
-        if word in mine and not mine & wrong and theirs & wrong:
+        if word in name_words and not name_words & wrong and row_words & wrong:
             # No penalty for a word that is in the name: "vinegar, red wine" for "red wine vinegar".
             points -= penalty
     return max(0.0, min(1.0, points))
@@ -172,13 +174,13 @@ def score(normal: str, synonyms: Sequence[str], row: str) -> float:
 def _plainness(normal: str, row: Candidate) -> tuple[bool, int, bool, bool, int, int]:
     """Sort key for equal scores: the row's head in the name, more common words, raw, not branded,
     fewer words."""
-    mine, theirs = stems(normal), stems(row.name)
+    name_words, row_words = stems(normal), stems(row.name)
     about = stems(head(row.name))
     return (
-        contains(mine, about),
-        len(set(mine) & set(theirs)),
-        "raw" in theirs or "dry" in theirs,
+        contains(name_words, about),
+        len(set(name_words) & set(row_words)),
+        "raw" in row_words or "dry" in row_words,
         row.usda_data_type != "Branded",
-        -len(theirs),
+        -len(row_words),
         -row.id,
     )

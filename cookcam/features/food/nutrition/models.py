@@ -122,7 +122,7 @@ class RecipeNutrition:
 
 
 @frozen
-class SavedNutrition:
+class RecipeNutritionRow:
     """A row of `recipe_nutrition`."""
 
     recipe_id: UUID

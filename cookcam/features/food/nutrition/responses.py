@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 from attrs import asdict
@@ -13,7 +12,7 @@ from cookcam.features.food.nutrition.models import (
     Amounts,
     Part,
     RecipeNutrition,
-    SavedNutrition,
+    RecipeNutritionRow,
     SmartNutrition,
 )
 
@@ -181,30 +180,6 @@ class RecipeNutritionResponse(ServingNutrition, kw_only=True):
         return cls(success=True, data=data, **serving)
 
 
-class RecipeNutritionRow(Struct):
-    """A row of `recipe_nutrition`."""
-
-    recipe_id: UUID
-    servings: int
-    total_calories: float
-    total_protein_g: float
-    total_carbs_g: float
-    total_fat_g: float
-    total_fiber_g: float
-    total_sodium_mg: float
-    calories_per_serving: float
-    protein_g_per_serving: float
-    carbs_g_per_serving: float
-    fat_g_per_serving: float
-    fiber_g_per_serving: float
-    sodium_mg_per_serving: float
-    calculated_at: datetime
-
-
 class SavedNutritionResponse(Struct):
     success: bool
     data: RecipeNutritionRow
-
-    @classmethod
-    def of(cls, saved: SavedNutrition) -> SavedNutritionResponse:
-        return cls(True, RecipeNutritionRow(**asdict(saved)))

@@ -67,7 +67,9 @@ def routes(smart: SmartNutritionService, recipes: RecipesNutrition) -> Routes:
         caller: Identity, recipe_id: str, data: SaveNutritionRequest
     ) -> SavedNutritionResponse:
         """Store the nutrition of the caller's recipe."""
-        return SavedNutritionResponse.of(await recipes.save(caller, _id(recipe_id), data.servings))
+        return SavedNutritionResponse(
+            True, await recipes.save(caller, _id(recipe_id), data.servings)
+        )
 
     return bp
 

@@ -23,7 +23,7 @@ from cookcam.features.food.nutrition.models import (
     Match,
     Part,
     RecipeNutrition,
-    SavedNutrition,
+    RecipeNutritionRow,
     SmartNutrition,
 )
 from cookcam.features.food.nutrition.quantities import parse_quantity, parse_with_rest
@@ -123,7 +123,7 @@ class RecipesNutrition:
         recipe = (await self.recipes.get(reader, recipe_id)).recipe
         return await self._calculate(recipe, servings)
 
-    async def save(self, writer: Identity, recipe_id: UUID, servings: int) -> SavedNutrition:
+    async def save(self, writer: Identity, recipe_id: UUID, servings: int) -> RecipeNutritionRow:
         """Store the nutrition of the writer's recipe. Raises NotFound for any other."""
         recipe = (await self.recipes.get(writer, recipe_id)).recipe
         if recipe.created_by != writer.user_id:

@@ -11,7 +11,7 @@ from typing import LiteralString
 from attrs import frozen
 
 from cookcam.database import Database
-from cookcam.features.food.nutrition.models import RecipeNutrition, SavedNutrition
+from cookcam.features.food.nutrition.models import RecipeNutrition, RecipeNutritionRow
 
 COLUMNS: LiteralString = """
   recipe_id, servings, total_calories, total_protein_g, total_carbs_g, total_fat_g, total_fiber_g,
@@ -48,12 +48,12 @@ returning {COLUMNS}"""  # noqa: S608 - constants
 class NutritionStore:
     database: Database
 
-    async def save(self, nutrition: RecipeNutrition) -> SavedNutrition:
+    async def save(self, nutrition: RecipeNutrition) -> RecipeNutritionRow:
         """Insert or update a row. Raises ForeignKeyError when the recipe has been deleted."""
         total, serving = nutrition.total, nutrition.per_serving
         async with self.database.transaction() as tx:
             return await tx.fetch_one(
-                SavedNutrition,
+                RecipeNutritionRow,
                 SAVE,
                 recipe_id=nutrition.recipe_id,
                 servings=nutrition.servings,

@@ -127,7 +127,7 @@ class CookingSession:
 
 
 @frozen
-class StoredPreview:
+class RecipePreviewRow:
     """A row of `recipe_previews`."""
 
     id: UUID
@@ -137,7 +137,7 @@ class StoredPreview:
     title: str
     description: str | None
     estimated_time: int
-    difficulty: Difficulty
+    difficulty: str
     cuisine_type: str
     main_ingredients: list[str]
     appeal_factors: list[str]
@@ -159,7 +159,7 @@ class SelectedPreview:
     appeal: list[str] = field(factory=list[str])
 
     @classmethod
-    def of(cls, row: StoredPreview) -> SelectedPreview:
+    def of(cls, row: RecipePreviewRow) -> SelectedPreview:
         return cls(
             row.preview_id,
             row.title,
@@ -219,7 +219,7 @@ class DiverseRecipesResult:
 @frozen
 class PreviewsResult:
     session_id: str
-    previews: list[StoredPreview]
+    previews: list[RecipePreviewRow]
     xp_awarded: int
 
 

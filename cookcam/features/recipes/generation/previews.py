@@ -33,8 +33,8 @@ from cookcam.features.recipes.generation.models import (
     DetailedRecipeResult,
     PreviewPreferences,
     PreviewsResult,
+    RecipePreviewRow,
     SelectedPreview,
-    StoredPreview,
 )
 from cookcam.features.recipes.generation.parsing import preview_required
 from cookcam.features.recipes.generation.recipe_model import ProgressListener, RecipeModel
@@ -214,7 +214,7 @@ class PreviewService:
         ingredients: list[str],
         preferences: PreviewPreferences,
         previews: list[tuple[str, Preview]],
-    ) -> tuple[list[StoredPreview], Award]:
+    ) -> tuple[list[RecipePreviewRow], Award]:
         async with self.database.transaction_as(caller) as tx:
             created = await self.store.save_session(
                 tx, caller, session_id, ingredients, preferences.json(), len(previews)

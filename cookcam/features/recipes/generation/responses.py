@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal, NotRequired, TypedDict, cast
 from uuid import UUID
 
-from attrs import asdict
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from cookcam.features.food.nutrition.responses import MacroNutrients, SmartNutritionResult
@@ -25,8 +23,8 @@ from cookcam.features.recipes.generation.models import (
     DiverseRecipesResult,
     FullRecipeResult,
     PreviewsResult,
+    RecipePreviewRow,
     SmartNutritionRecipeResult,
-    StoredPreview,
     SuggestionsResult,
     VariationsResult,
 )
@@ -289,24 +287,6 @@ class GeneratedRecipesResponse(Struct):
         return cls(True, f"{len(stored)} recipes for you", data)
 
 
-class RecipePreviewRow(Struct):
-    """A row of `recipe_previews`."""
-
-    id: UUID
-    preview_id: str
-    session_id: str
-    user_id: UUID
-    title: str
-    description: str | None
-    estimated_time: int
-    difficulty: str
-    cuisine_type: str
-    main_ingredients: list[str]
-    appeal_factors: list[str]
-    selected_for_details: bool
-    created_at: datetime
-
-
 class RecipePreview(Struct, rename="camel"):
     id: str
     title: str
@@ -318,7 +298,7 @@ class RecipePreview(Struct, rename="camel"):
     appeal_factors: list[str]
 
     @classmethod
-    def of(cls, row: StoredPreview) -> RecipePreview:
+    def of(cls, row: RecipePreviewRow) -> RecipePreview:
         return cls(
             row.preview_id,
             row.title,
@@ -349,7 +329,7 @@ class RecipePreviewsResponse(Struct):
         data = RecipePreviewsData(
             result.session_id,
             [RecipePreview.of(row) for row in rows],
-            [RecipePreviewRow(**asdict(row)) for row in rows],
+            rows,
         )
         return cls(True, f"{len(rows)} recipe previews for you", data, result.xp_awarded)
 

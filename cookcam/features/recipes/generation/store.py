@@ -12,8 +12,8 @@ from cookcam.database import SERVICE, Database, Jsonb, Transaction
 from cookcam.features.recipes.generation.contracts import Preview
 from cookcam.features.recipes.generation.models import (
     CookingSession,
+    RecipePreviewRow,
     RecipeSession,
-    StoredPreview,
 )
 from cookcam.identity import Identity
 
@@ -186,7 +186,7 @@ class SessionStore:
         owner: Identity,
         session_id: str,
         previews: Sequence[tuple[str, Preview]],
-    ) -> list[StoredPreview]:
+    ) -> list[RecipePreviewRow]:
         """Insert (id, preview) pairs in their order."""
         rows = [
             {
@@ -202,7 +202,7 @@ class SessionStore:
             for preview_id, preview in previews
         ]
         return await tx.fetch_all(
-            StoredPreview,
+            RecipePreviewRow,
             ADD_PREVIEWS,
             user_id=owner.user_id,
             session_id=session_id,
@@ -216,11 +216,11 @@ class SessionStore:
         ingredients: list[str],
         preferences: dict[str, Any],
         seconds: float,
-    ) -> list[StoredPreview]:
+    ) -> list[RecipePreviewRow]:
         """The stored previews of the same request, at most `seconds` old; empty without one."""
         return await self.database.fetch_all_as(
             owner,
-            StoredPreview,
+            RecipePreviewRow,
             RECENT_PREVIEWS,
             user_id=owner.user_id,
             session_id=session_id,
@@ -238,10 +238,10 @@ class SessionStore:
 
     async def preview(
         self, owner: Identity, session_id: str, preview_id: str
-    ) -> StoredPreview | None:
+    ) -> RecipePreviewRow | None:
         return await self.database.fetch_optional_as(
             owner,
-            StoredPreview,
+            RecipePreviewRow,
             FIND_PREVIEW,
             user_id=owner.user_id,
             session_id=session_id,

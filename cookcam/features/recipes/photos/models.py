@@ -11,7 +11,7 @@ from cookcam.features.accounts.models import PublicCard
 
 
 @frozen
-class Photo:
+class RecipePhotoRow:
     """A row of `recipe_completion_photos`; `photo_url` is public."""
 
     id: UUID
@@ -26,7 +26,7 @@ class Photo:
 class PhotoUpload:
     """A stored photo, and the XP granted for it."""
 
-    photo: Photo
+    photo: RecipePhotoRow
     xp_awarded: int
 
 
@@ -34,7 +34,7 @@ class PhotoUpload:
 class PhotoView:
     """A photo with the card of the cook."""
 
-    photo: Photo
+    photo: RecipePhotoRow
     cook: PublicCard | None
 
 

@@ -5,19 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from attrs import asdict
 from msgspec import Struct
 
-from cookcam.features.recipes.photos.models import PhotoPage, PhotoUpload, PhotoView
-
-
-class RecipePhotoRow(Struct):
-    id: UUID
-    recipe_id: UUID
-    user_id: UUID
-    photo_url: str
-    description: str | None
-    uploaded_at: datetime
+from cookcam.features.recipes.photos.models import PhotoPage, PhotoUpload, PhotoView, RecipePhotoRow
 
 
 class RecipePhotoResponse(Struct, rename={"photo_url": "photoUrl", "uploaded_at": "uploadedAt"}):
@@ -31,7 +21,7 @@ class RecipePhotoResponse(Struct, rename={"photo_url": "photoUrl", "uploaded_at"
 
     @classmethod
     def of(cls, upload: PhotoUpload) -> RecipePhotoResponse:
-        row = RecipePhotoRow(**asdict(upload.photo))
+        row = upload.photo
         message = "Photo uploaded successfully"
         return cls(row, message, row.photo_url, row.uploaded_at, upload.xp_awarded)
 

@@ -15,7 +15,7 @@ from cookcam.errors import ForeignKeyError, InsufficientPermissions
 from cookcam.features.accounts.personal_data import FOLDERS
 from cookcam.features.accounts.service import Cards
 from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
-from cookcam.features.recipes.photos.models import Photo, PhotoPage, PhotoUpload, PhotoView
+from cookcam.features.recipes.photos.models import PhotoPage, PhotoUpload, PhotoView, RecipePhotoRow
 from cookcam.features.recipes.photos.store import PhotoStore
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.identity import Identity
@@ -63,7 +63,7 @@ class CompletionPhotos:
         identity = f"{cook.user_id}|{recipe_id}|{digest.hexdigest()}"
         key = hashlib.sha256(identity.encode()).hexdigest()
         cached = await self.cache.get_or("photos", key, REPEAT_SECONDS, produce)
-        return own if own is not None else PhotoUpload(msgspec.convert(cached, Photo), 0)
+        return own if own is not None else PhotoUpload(msgspec.convert(cached, RecipePhotoRow), 0)
 
     async def page(
         self, reader: Identity | None, recipe_id: UUID, limit: int, offset: int
