@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, to_builtins
 
 from cookcam.errors import ValidationError
 from cookcam.features.literals import refused
@@ -70,22 +70,9 @@ Ingredients = Annotated[
 ]
 Texts = Annotated[Any, Meta(description="Free texts.", extra_json_schema=_TEXTS)]
 Text = Annotated[Any, Meta(extra_json_schema=_TEXT)]
-Title = Annotated[
-    Any,
-    Meta(
-        extra_json_schema={
-            "type": "string",
-            "pattern": r"\S",
-            "maxLength": parsing.MAX_TITLE_LENGTH,
-        }
-    ),
-]
-Session = Annotated[
-    Any,
-    Meta(
-        extra_json_schema={"type": "string", "pattern": r"\S", "maxLength": parsing.MAX_ID_LENGTH}
-    ),
-]
+Title = Annotated[Any, Meta(extra_json_schema={**_TITLE, "pattern": r"\S"})]
+_SESSION: dict[str, Any] = {"type": "string", "maxLength": parsing.MAX_ID_LENGTH}
+Session = Annotated[Any, Meta(extra_json_schema={**_SESSION, "pattern": r"\S"})]
 Number = Annotated[Any, Meta(extra_json_schema=_NUMBER)]
 Boolean = Annotated[Any, Meta(extra_json_schema={"type": "boolean"})]
 Object = Annotated[Any, Meta(extra_json_schema={"type": "object"})]
@@ -102,15 +89,7 @@ class SuggestionsRequest(Struct, rename="camel"):
 
     def preferences(self) -> SuggestionPreferences:
         """Raises ValidationError."""
-        return _suggestion_preferences(
-            {
-                "detectedIngredients": self.detected_ingredients,
-                "dietaryTags": self.dietary_tags,
-                "cuisinePreferences": self.cuisine_preferences,
-                "timeAvailable": self.time_available,
-                "skillLevel": self.skill_level,
-            }
-        )
+        return _suggestion_preferences(to_builtins(self))
 
 
 class FullRecipeRequest(Struct, rename="camel"):
@@ -227,9 +206,7 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
             }
         ),
     ] = None
-    context: Annotated[
-        Any, Meta(extra_json_schema={"type": "string", "maxLength": MAX_CONTEXT_LENGTH})
-    ] = None
+    context: Annotated[Any, Meta(extra_json_schema=_CONTEXT)] = None
 
     def recipes_input(self) -> DiverseRecipesInput:
         """The validated input. Raises ValidationError."""
@@ -241,12 +218,7 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
         preferences = self._top_level()  # validated even when `preferences` replaces it
         if nested is not None:
             preferences = _nested_preferences(nested)
-        texts = {
-            "mealType": self.meal_type,
-            "recipeType": self.recipe_type,
-            "context": self.context,
-            "dislikedIngredients": self.disliked_ingredients,
-        }
+        texts = to_builtins(self)
         disliked = dict.fromkeys(
             [
                 *preferences.get("dislikedIngredients", []),
@@ -266,16 +238,7 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
         )
 
     def _top_level(self) -> dict[str, Any]:
-        data = {
-            "dietaryTags": self.dietary_tags,
-            "cuisinePreferences": self.cuisine_preferences,
-            "timeAvailable": self.time_available,
-            "skillLevel": self.skill_level,
-            "servingSize": self.serving_size,
-            "mealPrepEnabled": self.meal_prep_enabled,
-            "mealPrepPortions": self.meal_prep_portions,
-            "selectedAppliances": self.selected_appliances,
-        }
+        data = to_builtins(self)
         meal_prep = parsing.boolean(data, "mealPrepEnabled")
         portions = parsing.integer(data, "mealPrepPortions", 4, 1, 100)
         return {
@@ -321,9 +284,7 @@ class RecipePreviewsRequest(Struct, rename="camel"):
         ),
         WANTED,
     ] = None
-    session_id: Annotated[
-        Any, Meta(extra_json_schema={"type": "string", "maxLength": parsing.MAX_ID_LENGTH})
-    ] = None
+    session_id: Annotated[Any, Meta(extra_json_schema=_SESSION)] = None
 
     def ingredients(self) -> list[str]:
         """Raises ValidationError."""
