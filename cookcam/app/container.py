@@ -140,14 +140,14 @@ from cookcam.features.recipes.catalogue import routes as recipe_routes
 from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.features.recipes.catalogue.store import RecipeStore
 from cookcam.features.recipes.generation import routes as generation_routes
-from cookcam.features.recipes.generation.chef import Chef
-from cookcam.features.recipes.generation.ideas import IdeasService
-from cookcam.features.recipes.generation.ledger import Ledger
-from cookcam.features.recipes.generation.menus import MenuService
+from cookcam.features.recipes.generation.diverse_recipes import DiverseRecipesService
 from cookcam.features.recipes.generation.models import Deadlines
+from cookcam.features.recipes.generation.previews import PreviewService
+from cookcam.features.recipes.generation.recipe_model import RecipeModel
 from cookcam.features.recipes.generation.store import SessionStore
-from cookcam.features.recipes.generation.streaming import Tellers
-from cookcam.features.recipes.generation.two_steps import TwoStepService
+from cookcam.features.recipes.generation.streaming import GenerationResponder
+from cookcam.features.recipes.generation.suggestions import SuggestionService
+from cookcam.features.recipes.generation.usage import GenerationUsage
 from cookcam.features.recipes.generation.variations import VariationService
 from cookcam.features.recipes.photos import routes as photo_routes
 from cookcam.features.recipes.photos.service import CompletionPhotos
@@ -326,15 +326,17 @@ class Container:
     @cached_property
     def generation(self) -> generation_routes.Generation:
         database, recipes, limits = self.database, self.recipes, self.config.generation
-        store, chef = SessionStore(database), Chef(self.clients.openai)
-        ledger, deadlines = Ledger(self.quotas, self.xp), Deadlines(limits.seconds)
+        store, model = SessionStore(database), RecipeModel(self.clients.openai)
+        usage, deadlines = GenerationUsage(self.quotas, self.xp), Deadlines(limits.seconds)
         return generation_routes.Generation(
-            ideas=IdeasService(
-                database, store, chef, recipes, self.smart_nutrition, ledger, deadlines
+            suggestions=SuggestionService(
+                database, store, model, recipes, self.smart_nutrition, usage, deadlines
             ),
-            menus=MenuService(database, chef, recipes, ledger, Deadlines(limits.menu_seconds)),
-            two_steps=TwoStepService(database, store, chef, recipes, ledger, deadlines),
-            variations=VariationService(database, chef, recipes, ledger, deadlines),
+            diverse_recipes=DiverseRecipesService(
+                database, model, recipes, usage, Deadlines(limits.menu_seconds)
+            ),
+            previews=PreviewService(database, store, model, recipes, usage, deadlines),
+            variations=VariationService(database, model, recipes, usage, deadlines),
         )
 
     # Social
@@ -644,7 +646,7 @@ class Container:
             ingredient_routes.routes(self.ingredients),
             nutrition_routes.routes(self.smart_nutrition, self.nutrition),
             generation_routes.routes(
-                self.generation, Tellers(self.notifier, self.replies, self.metrics)
+                self.generation, GenerationResponder(self.notifier, self.replies, self.metrics)
             ),
             scan_routes.routes(self.scans),
             box_routes.routes(

@@ -1,6 +1,6 @@
-"""Pictures people send: decoded with care, drawn anew as JPEG, nothing of their metadata kept.
+"""Images sent by users, re-encoded as JPEG without metadata.
 
-images = Images()                                     # one per program, from assembly
+images = Images()                                     # one per program
 data = decode_base64(text)                            # bare or a data URL
 jpeg = await images.prepare(data, fit=(800, 800))     # bytes of a JPEG
 """

@@ -1,4 +1,4 @@
-"""Pictures as text: base64, bare or in a data URL, as the app sends them inside JSON."""
+"""Decodes images sent as base64 text, bare or in a data URL."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import urllib.parse
 from cookcam.images.errors import ImageTooLarge, InvalidImage
 
 BASE64_PATTERN = r"^([dD][aA][tT][aA]:[^,]{0,180};[bB][aA][sS][eE]64,)?[A-Za-z0-9+/_\s-]+=*\s*$"
-"""What `decode_base64` accepts, as far as an expression of JSON schema can say it."""
+"""A pattern for JSON schema; `decode_base64` is stricter."""
 
 _MAX_PREFIX_LENGTH = 200
 _TO_STANDARD = str.maketrans("-_", "+/")
 _MIN_LINE_LENGTH = 60
 """Characters. Base64 is wrapped at 64 (PEM, RFC 7468) or 76 (MIME, RFC 2045)."""
 _CHUNK = 256 * 1024
-"""Characters decoded at a time: Python's lock is held meanwhile, and other tasks wait for it."""
+"""Characters decoded at a time: decoding holds the GIL and blocks other tasks."""
 
 
 def decode_base64(text: str, *, max_bytes: int = 10 * 1024 * 1024) -> bytes:
-    """The bytes of `text`: base64 in either alphabet, padded or not, bare or in a data URL.
+    """Decode `text`: base64 in either alphabet, padded or not, bare or in a data URL.
 
-    White space around the text and line breaks inside it are ignored. Text that went through a URL
-    or a form on its way is understood: `%2B` and a single space both stand for `+`.
+    White space around the text and line breaks inside it are ignored. `%2B` and a single space both
+    stand for `+`, for text that passed through a URL or a form.
 
-    The media type of a data URL is not believed; `Images.prepare` looks at the content.
-    Raises InvalidImage for text that is no base64, ImageTooLarge for more than `max_bytes`
-    (before anything is decoded). An empty text is no bytes.
+    The media type of a data URL is ignored; `Images.prepare` reads the type from the content.
+    Raises InvalidImage for invalid base64, ImageTooLarge for more than `max_bytes`
+    (before anything is decoded). An empty text decodes to no bytes.
     """
-    # Line breaks are common in base64 text; they count little, so the limit is checked before.
+    # Line breaks add little to the length, so the limit is checked before they are removed.
     if len(text) > max_bytes * 3 // 2 + _MAX_PREFIX_LENGTH:
         raise ImageTooLarge()
     text = text.strip().removeprefix("\ufeff").lstrip()
@@ -57,16 +57,16 @@ def decode_base64(text: str, *, max_bytes: int = 10 * 1024 * 1024) -> bytes:
 
 
 def _joined(text: str) -> str:
-    """`text` without its line breaks; a space inside of a line is a `+` that a form decoded.
+    """Remove the line breaks of `text`; a space inside a line is a `+` that a form decoded.
 
-    Spaces are line breaks where they divide the text into lines of equal length, as they do when
-    a shell or a text field has replaced the line breaks of wrapped base64.
+    Spaces count as line breaks if they divide the text into lines of equal length: a shell or a
+    text field has replaced the line breaks of wrapped base64.
     """
-    words = text.split()
-    if " " not in text or _is_wrapped(words):
-        return "".join(words)
+    parts = text.split()
+    if " " not in text or _is_wrapped(parts):
+        return "".join(parts)
     lines = text.splitlines()
-    if not _is_wrapped(lines):  # indented, perhaps
+    if not _is_wrapped(lines):  # possibly indented
         lines = [line.strip() for line in lines]
     return "".join(lines).replace(" ", "+")
 

@@ -1,8 +1,4 @@
-"""What can be wrong with a picture somebody sends.
-
-Statuses are those of `spec/http-api-core.md` §6.6, §9.14 and §10.2; an endpoint with words of its
-own catches the error and says them.
-"""
+"""Errors of images. Endpoints with their own error texts catch and convert them."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from cookcam.errors import AppError, PayloadTooLarge
 
 
 class ImageError(AppError):
-    """A picture that cannot be taken; `error` is plain words, as the app shows it."""
+    """An image that is rejected; `error` is a text that the app shows."""
 
     status, code, default_message = 422, "INVALID_IMAGE", "The image could not be read"
 
@@ -23,18 +19,18 @@ class ImageError(AppError):
 
 
 class InvalidImage(ImageError):
-    """422: no picture, a broken one, or one of too many pixels."""
+    """422: not an image, a broken one, or too many pixels."""
 
 
 class WrongImageType(ImageError):
-    """400: a file of a kind that is not supported, by its content."""
+    """400: a recognized file type that is not supported."""
 
     status, code = 400, "UNSUPPORTED_IMAGE_TYPE"
     default_message = "The image must be a JPEG, PNG, WebP, HEIC or AVIF"
 
     @classmethod
     def of(cls, kind: str) -> Self:
-        """Names the kind of file, with its article: "a GIF"."""
+        """`kind` is the file type with its article: "a GIF"."""
         return cls(f"The file is {kind}. Send the image as a JPEG, PNG, WebP, HEIC or AVIF")
 
 

@@ -1,7 +1,7 @@
-"""What a file says about itself: its format and its size in pixels, from the first bytes alone.
+"""Reads the format and the size in pixels from the first bytes of an image file.
 
-Read before any decoder sees the file, so that a few kilobytes that claim to be 30000 x 30000
-pixels cost a few microseconds and no memory. Sources: the PNG specification (IHDR), RFC 9649
+This runs before any decoder, so that a small file that claims 30000 x 30000 pixels costs a few
+microseconds and no memory. Sources: the PNG specification (IHDR), RFC 9649
 (WebP), ITU-T T.81 annex B (JPEG markers). HEIC and AVIF are read by `heif.py`.
 """
 
@@ -33,19 +33,19 @@ _OTHER_KINDS = {
     b"\xff\x4f\xff\x51": "a JPEG 2000",
     b"\x1aE\xdf\xa3": "a film (WebM or Matroska)",
 }
-"""How files begin that are something known and not supported."""
+"""The first bytes of file types that are recognized but not supported."""
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""The next JPEG marker. Skips what may stand before it: fill bytes (0xFF), the bytes of compressed
+"""The next JPEG marker. Skips bytes that may precede it: fill bytes (0xFF), the bytes of compressed
 data (0xFF is followed by 0x00 or a restart marker there), and stray bytes between segments, which
-some cameras and editors leave and decoders ignore (ITU-T T.81 B.1.1.2)."""
+some cameras and editors write and decoders ignore (ITU-T T.81 B.1.1.2)."""
 
 _SEARCH_WINDOW = 64 * 1024
-"""Bytes searched for a marker at a time: Python's lock is held meanwhile. Also the largest number
+"""Bytes searched for a marker at a time: the search holds the GIL. Also the largest number
 of stray bytes between two segments of the header."""
 
 _MAX_SEGMENTS = 10_000
-"""Segments of a JPEG that are read. Metadata of 10 MiB in segments of 64 KiB are 160."""
+"""Maximum segments of a JPEG header. 10 MiB of metadata in segments of 64 KiB are 160."""
 
 _SIZELESS = frozenset((0x01, 0xD8))
 """JPEG markers without a length: TEM, SOI. Restart markers are skipped with compressed data."""
@@ -54,8 +54,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that begin a frame (SOF0-15) and hold its size."""
 
 MAX_SCANS = 100
-"""A progressive JPEG has about ten. Each costs a pass over the whole picture, whatever its own
-length: thousands of tiny ones are a bomb of processor time (libjpeg-turbo's "scan bomb")."""
+"""A progressive JPEG has about ten. Each scan costs a pass over the whole image, so thousands of
+tiny ones exhaust the CPU (a "scan bomb" in libjpeg-turbo's terms)."""
 
 
 @frozen
@@ -72,10 +72,10 @@ class Header:
 
 
 def measure(data: bytes) -> Header:
-    """The header of `data`.
+    """Read the header of `data`.
 
-    Raises WrongImageType for a file of another known kind, InvalidImage for anything else that is
-    no supported image, or whose header is broken.
+    Raises WrongImageType for another recognized file type, InvalidImage for unrecognized data and
+    for a broken header.
     """
     try:
         if data.startswith(b"\xff\xd8\xff"):
@@ -96,7 +96,7 @@ def measure(data: bytes) -> Header:
 
 
 def _raise_other_kind(data: bytes) -> NoReturn:
-    """Raises WrongImageType with the kind of file where it is known, else InvalidImage."""
+    """Raises WrongImageType for a recognized file type, otherwise InvalidImage."""
     for start, kind in _OTHER_KINDS.items():
         if data.startswith(start):
             raise WrongImageType.of(kind)
@@ -135,10 +135,10 @@ def _webp(data: bytes) -> Header:
 def _jpeg(data: bytes) -> Header:
     at = 2
     for _ in range(_MAX_SEGMENTS):
-        found = _MARKER.search(data, at, at + _SEARCH_WINDOW)
-        if found is None:
+        match = _MARKER.search(data, at, at + _SEARCH_WINDOW)
+        if match is None:
             break
-        at, marker = found.start(), data[found.start() + 1]
+        at, marker = match.start(), data[match.start() + 1]
         if marker in _FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 5)
             return Header("JPEG", width, height)
@@ -149,33 +149,32 @@ def _jpeg(data: bytes) -> Header:
 
 
 def check_jpeg_scans(data: bytes) -> None:
-    """Raises InvalidImage for a JPEG of more than MOST_SCANS passes. Blocks up to about a second.
+    """Raises InvalidImage for a JPEG of more than MAX_SCANS scans. Blocks up to about a second.
 
-    Only the picture itself counts: behind its end-of-image marker may be anything, for example the
-    film of a motion photo.
+    Data after the end-of-image marker is ignored, for example the video of a motion photo.
     """
     if data.count(b"\xff\xda") <= MAX_SCANS:
         return
     at, scans = 2, 0
     for _ in range(_MAX_SEGMENTS):
-        found = _MARKER.search(data, at, at + _SEARCH_WINDOW)
-        while found is None and at + _SEARCH_WINDOW < len(data):
+        match = _MARKER.search(data, at, at + _SEARCH_WINDOW)
+        while match is None and at + _SEARCH_WINDOW < len(data):
             at += _SEARCH_WINDOW - 1  # a marker may lie across the edge of the window
-            found = _MARKER.search(data, at, at + _SEARCH_WINDOW)
-        if found is None or data[found.start() + 1] == 0xD9:
+            match = _MARKER.search(data, at, at + _SEARCH_WINDOW)
+        if match is None or data[match.start() + 1] == 0xD9:
             return
-        scans += data[found.start() + 1] == 0xDA
+        scans += data[match.start() + 1] == 0xDA
         if scans > MAX_SCANS:
             break
         try:
-            at = _end_of_segment(data, found.start())
+            at = _end_of_segment(data, match.start())
         except struct.error:  # truncated
             return
     raise InvalidImage()
 
 
 def _end_of_segment(data: bytes, at: int) -> int:
-    """The offset behind the segment whose marker is at `at`. Raises InvalidImage, struct.error."""
+    """The offset after the segment whose marker is at `at`. Raises InvalidImage, struct.error."""
     if data[at + 1] in _SIZELESS:
         return at + 2
     (length,) = struct.unpack_from(">H", data, at + 2)

@@ -1,7 +1,7 @@
-"""What HEIC and AVIF files say about themselves: the codec and the sizes of what will be decoded.
+"""Reads the codec and the sizes of the images in HEIC and AVIF files.
 
-Both are HEIF files: boxes (ISO/IEC 14496-12) that describe items, of which one is the primary image
-(ISO/IEC 23008-12). It is coded as a whole, or as a grid of tiles that are items themselves.
+Both are HEIF files: boxes (ISO/IEC 14496-12) that describe items, one of them the primary image
+(ISO/IEC 23008-12). It is coded as a whole or as a grid of tiles, which are items too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cookcam.images.errors import InvalidImage, WrongImageType
 MEGAPIXEL = 1_000_000
 
 _MAX_FIELDS = 20_000
-"""Numbers read from one file; a photograph of 48 megapixels in 192 tiles has about 3,000."""
+"""Maximum numbers read from one file; a photo of 48 megapixels in 192 tiles has about 3,000."""
 
 _MAX_WORK = 4
 """Pixels decoded (tiles, alpha, depth and gain maps too) per pixel of the image. Phones reach 3."""
@@ -34,7 +34,7 @@ _AV1_SEQUENCE_HEADER = 1
 
 @define
 class _Reader:
-    """Big-endian numbers of a file, one after the other. Raises IndexError behind its end."""
+    """Reads consecutive big-endian numbers of a file. Raises IndexError at its end."""
 
     data: bytes
     at: int = 0
@@ -51,7 +51,7 @@ class _Reader:
         return int.from_bytes(content)
 
     def boxes(self, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-        """The boxes between two offsets: type, and start and end of the content."""
+        """The boxes between two offsets: type, start and end of the content."""
         while start + 8 <= end:
             self.at = start
             size, kind = self.number(4), self.number(4).to_bytes(4)
@@ -65,16 +65,16 @@ class _Reader:
             yield kind, content, start
 
     def single_boxes(self, start: int, end: int) -> dict[bytes, tuple[int, int]]:
-        """The boxes by type. Of a type that readers could choose from, there may be only one."""
-        found: dict[bytes, tuple[int, int]] = {}
+        """The boxes by type. Types that would be ambiguous may occur only once."""
+        by_type: dict[bytes, tuple[int, int]] = {}
         for kind, content, ends in self.boxes(start, end):
-            if kind in found and kind in _SINGLE_BOXES:
+            if kind in by_type and kind in _SINGLE_BOXES:
                 raise InvalidImage()
-            found[kind] = (content, ends)
-        return found
+            by_type[kind] = (content, ends)
+        return by_type
 
     def full_box(self, box: tuple[int, int]) -> tuple[int, int]:
-        """Goes to the content of a box of which version and flags are returned."""
+        """Move to the content of a box and return its version and flags."""
         self.at = box[0]
         return self.number(1), self.number(3)
 
@@ -87,9 +87,9 @@ class _Items:
     types: dict[int, bytes]
     sizes: dict[int, tuple[int, int]]
     parts: dict[int, list[int]]
-    """Of a derived image: the images it is made of."""
+    """Derived image → its source images."""
     auxiliaries: dict[int, list[int]]
-    """Of an image: its alpha plane, depth map and such."""
+    """Image → its alpha plane, depth map and other auxiliary images."""
 
     def size(self, item: int) -> tuple[int, int]:
         try:
@@ -101,8 +101,8 @@ class _Items:
 def measure_heif(data: bytes) -> tuple[Literal["HEIF", "AVIF"], int, int]:
     """The decoder to use and the primary image's width and height, before any rotation.
 
-    Raises WrongImageType for a film or a codec that is not supported; InvalidImage for a broken
-    file, and for one of which more would be decoded than the size of its image explains.
+    Raises WrongImageType for a video or an unsupported codec, InvalidImage for a broken file and
+    for one that would decode more pixels than its image size justifies.
     """
     reader = _Reader(data)
     top = reader.single_boxes(0, _end_of_boxes(data))
@@ -133,7 +133,7 @@ def measure_heif(data: bytes) -> tuple[Literal["HEIF", "AVIF"], int, int]:
 
 
 def _end_of_boxes(data: bytes) -> int:
-    """The end of the last complete box: what is behind it is no part of the image."""
+    """The end of the last complete box; data after it does not belong to the image."""
     end = 0
     with suppress(InvalidImage):
         for box in _Reader(data).boxes(0, len(data)):
@@ -210,21 +210,21 @@ def _references(
 
 
 def _decoded_items(items: _Items) -> list[int]:
-    """The primary image, its tiles, and what belongs to them; an item as often as it is used."""
+    """The primary image, its tiles and their auxiliary images; items repeat per use."""
     images = [items.primary, *items.parts.get(items.primary, [])]
     extra = [other for image in images for other in items.auxiliaries.get(image, [])]
     extra += [part for image in extra for part in items.parts.get(image, [])]
     if any(items.types.get(item) in _DERIVED for item in items.parts.get(items.primary, [])):
-        raise InvalidImage()  # a grid of grids
+        raise InvalidImage()  # nested grids are not allowed
     return images + extra
 
 
 def _check_av1(
     reader: _Reader, meta: dict[bytes, tuple[int, int]], items: _Items, decoded: list[int]
 ) -> None:
-    """Raises InvalidImage where the AV1 data of an item are larger than the item says.
+    """Raises InvalidImage if the AV1 data of an item is larger than the item's declared size.
 
-    libavif decodes such data whole, then scales them down.
+    libavif decodes such data completely and then scales it down.
     """
     contents = _contents(reader, meta)
     for item in set(decoded):
@@ -305,7 +305,7 @@ def _av1_sequence_size(content: bytes) -> tuple[int, int]:
     if reduced:
         take(5)  # level
     else:
-        if take(1):  # timing information is for films
+        if take(1):  # timing information occurs in videos only
             raise InvalidImage()
         has_delay = take(1)
         for _ in range(take(5) + 1):

@@ -1,4 +1,4 @@
-"""Whatever picture somebody sends, as a small clean JPEG, made in a thread."""
+"""Re-encodes images of users as small JPEG files, in threads."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from attrs import field, frozen
 from cookcam.images.encoding import decode_base64
 from cookcam.images.errors import ImageTooLarge, InvalidImage
 from cookcam.images.headers import Header, measure
-from cookcam.images.redrawing import redraw
+from cookcam.images.reencoding import reencode
 
 MEGAPIXEL = 1_000_000
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic", "image/heif", "image/avif")
-"""Content types of what `Images.prepare` takes, for documentation. The content decides."""
+"""The content types that `Images.prepare` accepts, for documentation; it ignores headers."""
 
 
 @frozen
 class Limits:
-    """What is taken in: bytes of the file, pixels of the picture."""
+    """Maximum bytes of a file and pixels of an image."""
 
     max_bytes: int = 10 * 1024 * 1024
     max_pixels: int = 40 * MEGAPIXEL
@@ -27,14 +27,13 @@ class Limits:
 
 @frozen(eq=False)
 class Images:
-    """Makes JPEGs of pictures. One per program: its limiters bound threads and memory.
+    """Re-encodes images as JPEG. One per program: its limiters bound threads and memory.
 
         images = Images()
         jpeg = await images.prepare(data, fit=(800, 800))
 
-    Pictures of usual size are worked on two at a time, those above `LARGE` one at a time, so that
-    three threads and one large picture's memory are the most this takes (docs/images-and-storage.md
-    has the figures).
+    At most two images of usual size and one above `LARGE` are processed at a time, so this uses at
+    most three threads and the memory of one large image (figures in docs/images-and-storage.md).
     """
 
     LARGE = 13 * MEGAPIXEL
@@ -43,7 +42,7 @@ class Images:
     _large: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def check(self, data: bytes, *, limits: Limits = Limits()) -> Header:
-        """What `prepare` refuses without decoding anything: a matter of microseconds.
+        """Validate size and header without decoding, which takes microseconds.
 
         Raises ImageTooLarge, WrongImageType, InvalidImage.
         """
@@ -51,8 +50,8 @@ class Images:
             raise ImageTooLarge()
         header = measure(data)
         if header.pixels > limits.max_pixels:
-            most = limits.max_pixels // MEGAPIXEL
-            raise InvalidImage(f"The image has more than {most} megapixels")
+            megapixels = limits.max_pixels // MEGAPIXEL
+            raise InvalidImage(f"The image has more than {megapixels} megapixels")
         return header
 
     async def prepare(
@@ -60,26 +59,25 @@ class Images:
     ) -> bytes:
         """The image in `data` as a JPEG of quality 85 that fits inside `fit`.
 
-        `data` is a JPEG, PNG, WebP, HEIC or AVIF, by content. `fit` is (width, height) in pixels; a
-        smaller image is not enlarged. It is turned upright as the file says, then nothing of its
-        metadata is kept; transparency becomes white. Of an animation the first frame is taken, of a
-        HEIC of several images the primary one.
+        `data` is a JPEG, PNG, WebP, HEIC or AVIF, recognized by content. `fit` is (width, height)
+        in pixels; smaller images are not enlarged. The image is rotated upright, transparency
+        becomes white, and metadata is removed. Animations yield their first frame, HEIC files with
+        several images the primary one.
 
-        Raises ImageTooLarge (413) over `limits.max_bytes`, WrongImageType (400) for another kind
-        of file, InvalidImage (422) for what cannot be decoded or has more than `limits.max_pixels`
-        pixels; the last is seen in the header, before anything is decoded.
+        Raises ImageTooLarge (413) over `limits.max_bytes`, WrongImageType (400) for another file
+        type, InvalidImage (422) for undecodable data and for more than `limits.max_pixels` pixels
+        (checked in the header, before decoding).
 
-        A cancelled call leaves at once. Its thread, which holds nothing but `data`, ends by itself
-        and keeps its place in the limiter until then.
+        A cancelled call returns at once; its thread runs on and occupies the limiter until it ends.
         """
         header = self.check(data, limits=limits)
         limiter = self._large if header.pixels > self.LARGE else self._usual
         return await trio.to_thread.run_sync(
-            redraw, data, header, fit, abandon_on_cancel=True, limiter=limiter
+            reencode, data, header, fit, abandon_on_cancel=True, limiter=limiter
         )
 
     async def decode(self, text: str, *, limits: Limits = Limits()) -> bytes:
-        """`decode_base64` in a thread: ten megabytes take some hundredths of a second."""
+        """`decode_base64` in a thread: ten megabytes take tens of milliseconds."""
         return await trio.to_thread.run_sync(
             partial(decode_base64, text, max_bytes=limits.max_bytes),
             abandon_on_cancel=True,

@@ -14,7 +14,9 @@ from cookcam.images import ImageTooLarge, InvalidImage, decode_base64
 
 
 @given(st.binary(max_size=300), st.booleans(), st.booleans(), st.booleans())
-def test_every_spelling_means_the_same(data: bytes, url: bool, padded: bool, in_lines: bool):
+def test_every_base64_variant_decodes_to_the_same(
+    data: bytes, url: bool, padded: bool, in_lines: bool
+):
     text = (base64.urlsafe_b64encode if url else base64.b64encode)(data).decode()
     text = text if padded else text.rstrip("=")
     text = "\r\n".join(text[at : at + 76] for at in range(0, len(text), 76)) if in_lines else text
@@ -24,7 +26,7 @@ def test_every_spelling_means_the_same(data: bytes, url: bool, padded: bool, in_
 
 
 @given(st.binary(min_size=1, max_size=600), st.sampled_from(["", "data:image/png;base64,"]))
-def test_text_that_a_form_or_a_url_has_decoded_means_the_same(data: bytes, head: str):
+def test_text_decoded_by_a_form_or_url_decodes_to_the_same(data: bytes, head: str):
     data = b"\xff\xd8" + data + b"\xff\xd9"  # neither begins nor ends with a plus
     text = base64.b64encode(data).decode()
     assert decode_base64(f" \r\n\t\ufeff{head} {text}\n ") == data
@@ -36,7 +38,7 @@ def test_text_that_a_form_or_a_url_has_decoded_means_the_same(data: bytes, head:
     assert decode_base64(head + "\r\n".join(lines).replace("+", " ")) == data
 
 
-def test_adjacent_pluses_that_a_form_has_decoded_are_kept():
+def test_adjacent_pluses_decoded_by_a_form_are_restored():
     data = bytes.fromhex("ffd8fffbefbefbefbeffd9")
     text = base64.b64encode(data).decode()
     assert "+++" in text
@@ -44,7 +46,7 @@ def test_adjacent_pluses_that_a_form_has_decoded_are_kept():
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_bytes_or_no_image(text: str):
+def test_any_text_decodes_or_raises_invalid_image(text: str):
     with suppress(InvalidImage):
         assert isinstance(decode_base64(text), bytes)
 
@@ -52,13 +54,13 @@ def test_any_text_is_bytes_or_no_image(text: str):
 @pytest.mark.parametrize(
     "text", ["!!!", "YQ==YQ==", "Y", "YWJ%", "data:image/png,abc", "data:image/png;base64", "é"]
 )
-def test_what_is_none_is_refused(text: str):
+def test_invalid_text_is_rejected(text: str):
     with pytest.raises(InvalidImage) as refused:
         decode_base64(text)
     assert refused.value.status == 422
 
 
-def test_the_bound_holds_before_decoding():
+def test_limit_is_checked_before_decoding():
     text = base64.b64encode(b"x" * 300).decode()
     assert len(decode_base64(text, max_bytes=300)) == 300
     with pytest.raises(ImageTooLarge):

@@ -45,24 +45,24 @@ async def prepared(data: bytes, fit: tuple[int, int] = FIT) -> Image.Image:
     return opened(await Images().prepare(data, fit=fit))
 
 
-class TestWhatBecomesOfGoodPictures:
+class TestValidImages:
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
-    async def test_it_fits_and_keeps_its_shape(self, kind: str):
+    async def test_image_fits_and_keeps_its_aspect_ratio(self, kind: str):
         picture = await prepared(plain(1000, 500, kind))
         assert picture.size == (80, 40)
         assert near(picture.getpixel((40, 20)), (255, 0, 0))
         assert (await prepared(plain(500, 1000, kind))).size == (40, 80)
 
-    async def test_a_small_one_is_not_enlarged(self):
+    async def test_small_image_is_not_enlarged(self):
         assert (await prepared(plain(7, 5))).size == (7, 5)
         assert (await prepared(plain(1, 1, "PNG"))).size == (1, 1)
 
-    async def test_a_very_long_one(self):
+    async def test_very_long_image(self):
         assert (await prepared(plain(16_000, 2, "PNG"))).size == (80, 1)
 
     @pytest.mark.parametrize("kind", ["JPEG", "HEIF", "AVIF"])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    async def test_it_is_turned_upright(self, kind: str, orientation: int):
+    async def test_image_is_rotated_upright(self, kind: str, orientation: int):
         upright = Image.new("RGB", (400, 200), "white")
         upright.paste("red", (0, 0, 200, 100))  # the upper left corner
         exif = Image.Exif()
@@ -75,18 +75,18 @@ class TestWhatBecomesOfGoodPictures:
         assert near(picture.getpixel((75, 35)), (255, 255, 255))
 
     @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-    async def test_so_are_those_of_other_kinds(self, kind: str):
+    async def test_other_formats_are_rotated_upright(self, kind: str):
         exif = Image.Exif()
         exif[0x0112] = 6
         data = encoded(Image.new("RGB", (100, 50)), kind, exif=exif)
         assert (await prepared(data)).size == (40, 80)
 
-    async def test_broken_metadata_do_not_matter(self):
+    async def test_broken_metadata_is_ignored(self):
         data = encoded(Image.new("RGB", (20, 10)), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
         assert (await prepared(data)).size == (20, 10)
 
     @pytest.mark.parametrize("kind", ["JPEG", "HEIF", "AVIF"])
-    async def test_nothing_of_the_metadata_is_left(self, kind: str):
+    async def test_metadata_is_removed(self, kind: str):
         secret = b"52.5200 N, 13.4050 E"
         exif = Image.Exif()
         exif[0x010E] = secret.decode()
@@ -102,7 +102,7 @@ class TestWhatBecomesOfGoodPictures:
         assert secret not in await Images().prepare(data, fit=FIT)
 
     @pytest.mark.parametrize("progressive", [False, True])
-    async def test_motion_photo_is_decoded_without_its_film(self, progressive: bool):
+    async def test_video_of_a_motion_photo_is_ignored(self, progressive: bool):
         film = motion_photo().removeprefix(photograph(quality=90))
         picture = await prepared(photograph(quality=90, progressive=progressive) + film)
         assert picture.size == (80, 53)
@@ -122,7 +122,7 @@ class TestWhatBecomesOfGoodPictures:
         assert near(picture.getpixel((40, 20)), (255, 0, 0))
 
     @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-    async def test_bytes_behind_a_picture_are_ignored(self, kind: str):
+    async def test_bytes_after_the_image_are_ignored(self, kind: str):
         assert (await prepared(plain(64, 48, kind) + b"\0stray" * 1_000)).size == (64, 48)
 
     @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ class TestWhatBecomesOfGoodPictures:
             ("L", 128, (128, 128, 128)),
         ],
     )
-    async def test_jpeg_of_other_colours(self, mode: str, color: object, becomes: object):
+    async def test_jpeg_in_other_colour_spaces(self, mode: str, color: object, becomes: object):
         picture = await prepared(encoded(Image.new(mode, (100, 100), color), "JPEG"))
         assert near(picture.getpixel((40, 40)), becomes)
 
@@ -148,7 +148,7 @@ class TestWhatBecomesOfGoodPictures:
             ("I;16", 0x8000, (128, 128, 128)),
         ],
     )
-    async def test_png_of_other_colours(self, mode: str, color: object, becomes: object):
+    async def test_png_in_other_colour_spaces(self, mode: str, color: object, becomes: object):
         picture = await prepared(encoded(Image.new(mode, (100, 100), color), "PNG"))
         if becomes is not None:
             assert near(picture.getpixel((40, 40)), becomes)
@@ -162,7 +162,7 @@ class TestWhatBecomesOfGoodPictures:
             assert near((await prepared(data)).getpixel((20, 20)), (255, 255, 255))
 
     @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-    async def test_of_an_animation_the_first_frame(self, kind: str):
+    async def test_first_frame_of_an_animation_is_used(self, kind: str):
         picture = await prepared(animation(kind))
         assert picture.size == (40, 30)
         assert near(picture.getpixel((20, 15)), (255, 0, 0))
@@ -186,7 +186,7 @@ class TestHeic:
         assert (await prepared(plain(*size, "HEIF"), (200, 200))).size == size
 
     @pytest.mark.parametrize("primary", [0, 1, 2])
-    async def test_of_several_images_the_primary_one(self, primary: int):
+    async def test_primary_image_is_used(self, primary: int):
         colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
         first, *others = [Image.new("RGB", (64 + n, 64), color) for n, color in enumerate(colors)]
         data = encoded(first, "HEIF", save_all=True, append_images=others, primary_index=primary)
@@ -212,7 +212,7 @@ class TestHeic:
         assert near((await prepared(out.getvalue())).getpixel((30, 30)), (128, 128, 128))
 
     @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
-    async def test_bytes_behind_it_are_ignored(self, kind: str):
+    async def test_bytes_after_the_heic_image_are_ignored(self, kind: str):
         film = b"\0\0\x10\0mpvd" + b"film" * 100_000  # longer than its box says
         assert (await prepared(plain(64, 64, kind) + film)).size == (64, 64)
 
@@ -228,7 +228,7 @@ class TestHeic:
         with pytest.raises(InvalidImage):
             measure(heic_of_one_tile_many_times(1_000))
 
-    async def test_what_cannot_be_decoded_is_named_with_what_to_do(self):
+    async def test_undecodable_format_is_named_in_the_error(self):
         data = plain(64, 64, "HEIF")
         with pytest.raises(
             InvalidImage, match=r"HEIC image could not be decoded\. Send it as a JPEG"
@@ -245,7 +245,7 @@ class TestHeic:
             (plain(64, 64, "HEIF").replace(b"hvc1", b"vvc1"), "HEIF image of an unusual codec"),
         ],
     )
-    async def test_other_kinds_are_named_with_what_to_do(self, data: bytes, name: str):
+    async def test_unsupported_formats_are_named_in_the_error(self, data: bytes, name: str):
         with pytest.raises(WrongImageType, match=rf"{name}.*Send the image as a JPEG") as refused:
             await Images().prepare(data, fit=FIT)
         assert refused.value.status == 400
@@ -314,22 +314,22 @@ BOMBS = {
 }
 
 
-class TestWhatIsRefused:
+class TestRejectedImages:
     @pytest.mark.parametrize("kind", FOREIGN)
-    async def test_other_kinds_of_files(self, kind: str):
+    async def test_other_file_types_are_rejected(self, kind: str):
         with pytest.raises(WrongImageType) as refused:
             await Images().prepare(FOREIGN[kind], fit=FIT)
         assert refused.value.status == 400
 
     @pytest.mark.parametrize("kind", BROKEN)
-    async def test_what_cannot_be_decoded(self, kind: str):
+    async def test_undecodable_images_are_rejected(self, kind: str):
         with pytest.raises(InvalidImage) as refused:
             await Images().prepare(BROKEN[kind], fit=FIT)
         assert (refused.value.status, refused.value.code) == (422, "INVALID_IMAGE")
         assert refused.value.__cause__ is None
 
     @pytest.mark.parametrize("kind", BOMBS)
-    async def test_bombs_before_anything_is_decoded(
+    async def test_bombs_are_rejected_before_decoding(
         self, kind: str, monkeypatch: pytest.MonkeyPatch
     ):
         assert len(BOMBS[kind]) < 20_000
@@ -337,32 +337,32 @@ class TestWhatIsRefused:
         def decode(*_: object) -> bytes:
             raise AssertionError("a bomb was decoded")
 
-        monkeypatch.setattr(images_module, "redraw", decode)
+        monkeypatch.setattr(images_module, "reencode", decode)
         with pytest.raises(InvalidImage, match="more than 40 megapixels"):
             await Images().prepare(BOMBS[kind], fit=FIT)
 
-    async def test_a_decoder_that_sees_another_size_than_the_header(self):
+    async def test_decoded_size_must_match_the_header(self):
         data = jpeg_claiming(200, 100) + plain(50, 50)
         picture = await prepared(data)
-        assert picture.size == (80, 40)  # what comes after the first picture is nobody's
+        assert picture.size == (80, 40)  # data after the first image is ignored
         lying = webp_claiming(20, 20)[:30] + plain(64, 64, "WEBP")[12:]
         with pytest.raises(InvalidImage):
             await prepared(b"RIFF" + struct.pack("<I", len(lying) - 8) + lying[8:])
 
-    async def test_more_passes_than_a_picture_needs(self):
+    async def test_jpeg_with_too_many_scans_is_rejected(self):
         data = plain(100, 100)
         scan = data[data.index(b"\xff\xda") : -2]
         with pytest.raises(InvalidImage):
             await Images().prepare(data[:-2] + scan * MAX_SCANS + data[-2:], fit=FIT)
 
-    async def test_more_passes_behind_a_comment_that_looks_like_the_end(self):
+    async def test_scans_after_a_comment_like_an_end_marker_are_counted(self):
         data = plain(100, 100, "JPEG")
         scan = data[data.index(b"\xff\xda") : -2]
         comment = b"\xff\xfe\0\x06\xff\xd9\xff\xd9"
         with pytest.raises(InvalidImage):
             await Images().prepare(data[:-2] + comment + scan * MAX_SCANS, fit=FIT)
 
-    async def test_more_segments_than_a_picture_has(self):
+    async def test_jpeg_with_too_many_segments_is_rejected(self):
         data = plain(100, 100)
         with pytest.raises(InvalidImage):
             await Images().prepare(data[:2] + b"\xff\xfe\0\2" * 10_000 + data[2:], fit=FIT)
@@ -375,7 +375,7 @@ class TestWhatIsRefused:
             await Images().prepare(data + b"\0", fit=FIT, limits=limits)
         assert refused.value.status == 413
 
-    async def test_too_many_pixels_for_who_asks(self):
+    async def test_pixel_limit_of_the_caller(self):
         await Images().prepare(plain(100, 100), fit=FIT, limits=Limits(max_pixels=10_000))
         with pytest.raises(InvalidImage):
             await Images().prepare(plain(100, 101), fit=FIT, limits=Limits(max_pixels=10_000))
@@ -393,7 +393,7 @@ MAGIC = [
 class TestHeaders:
     @given(st.binary(max_size=400), st.sampled_from(MAGIC))
     @settings(max_examples=200, deadline=None)
-    def test_any_bytes_give_a_header_or_a_refusal(self, data: bytes, magic: bytes):
+    def test_any_bytes_give_a_header_or_an_image_error(self, data: bytes, magic: bytes):
         try:
             header = measure(magic + data)
         except ImageError:
@@ -415,21 +415,21 @@ class TestHeaders:
 
     @given(st.data())
     @settings(max_examples=60, deadline=None)
-    def test_damaged_pictures_are_drawn_or_refused(self, data: st.DataObject):
+    def test_damaged_images_are_decoded_or_rejected(self, data: st.DataObject):
         kind = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "HEIF", "AVIF"]))
         whole = bytearray(plain(40, 40, kind))
         for _ in range(data.draw(st.integers(1, 4))):
             whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
         try:
             header = Images().check(bytes(whole))
-            jpeg = images_module.redraw(bytes(whole), header, FIT)
+            jpeg = images_module.reencode(bytes(whole), header, FIT)
         except ImageError:
             return
         opened(jpeg)
 
 
 class TestThreads:
-    async def test_a_cancelled_call_leaves_at_once_and_keeps_its_place(
+    async def test_cancelled_call_returns_at_once_and_occupies_the_limiter(
         self, monkeypatch: pytest.MonkeyPatch
     ):
         go_on, running = threading.Event(), threading.Semaphore(0)
@@ -446,7 +446,7 @@ class TestThreads:
                 now -= 1
             return data
 
-        monkeypatch.setattr(images_module, "redraw", decode)
+        monkeypatch.setattr(images_module, "reencode", decode)
         images, data = Images(), plain()
         async with trio.open_nursery() as nursery:
             for _ in range(5):
@@ -463,7 +463,7 @@ class TestThreads:
         assert await images.prepare(data, fit=FIT) == data
         assert most == 2
 
-    async def test_many_at_once_come_out_right(self):
+    async def test_concurrent_images_are_correct(self):
         images = Images()
         results: dict[int, tuple[int, int]] = {}
 

@@ -1,4 +1,4 @@
-"""A real client of the stand-in, and questions to ask it."""
+"""A client of the fake OpenAI server, and options for its calls."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MODEL = "gpt-4o-mini"
 INGREDIENTS = ["chicken breast", "broccoli", "carrots", "rice", "ginger", "lemon"]
 
 
-def question(**changes: Any) -> dict[str, Any]:
-    """What both ways to ask take besides the shape."""
-    asked: dict[str, Any] = {
+def request_options(**changes: Any) -> dict[str, Any]:
+    """The options of `complete` and `stream` besides the shape."""
+    options: dict[str, Any] = {
         "name": "suggestions",
         "instructions": f"You are a chef. {DATA_RULE}",
         "prompt": f"Three ideas, please.\n{data_block({'detectedIngredients': INGREDIENTS})}",
@@ -27,15 +27,17 @@ def question(**changes: Any) -> dict[str, Any]:
         "max_tokens": 1000,
         "seconds": 50,
     }
-    return asked | changes
+    return options | changes
 
 
 @asynccontextmanager
 async def open_model(
     fake: FakeOpenAI, metrics: Metrics | None = None, **changes: Any
 ) -> AsyncGenerator[OpenAI]:
-    """A client whose library is loaded and has looked around: it does both in threads, which a
-    virtual clock does not wait for."""
+    """A client with a loaded library and an open connection.
+
+    Both need threads, for which a virtual clock does not wait.
+    """
     settings: dict[str, Any] = {
         "api_key": Secret(fake.key),
         "base_url": fake.url,
@@ -51,10 +53,10 @@ async def open_model(
 
 
 def samples(metrics: Metrics, name: str) -> Mapping[tuple[str, ...], float]:
-    """The values of a metric by the values of its labels, those without counts left out."""
-    found: dict[tuple[str, ...], float] = {}
+    """The values of a metric by the values of its labels, without zero values."""
+    values: dict[tuple[str, ...], float] = {}
     for family in metrics.registry.collect():
         for sample in family.samples:
             if sample.name == name and sample.value:
-                found[tuple(sample.labels.values())] = sample.value
-    return found
+                values[tuple(sample.labels.values())] = sample.value
+    return values

@@ -47,7 +47,7 @@ def test_any_division_gives_the_elements(
 
 
 @given(st.text(alphabet='{}[]",: \\a1' + KEY, max_size=60), st.integers(0, 60))
-def test_what_is_no_json_never_breaks_the_scanner(text: str, cut: int):
+def test_invalid_json_never_breaks_the_scanner(text: str, cut: int):
     def scan(*pieces: str) -> list[str] | None:
         scanner = ItemScanner(KEY)
         try:
@@ -58,7 +58,7 @@ def test_what_is_no_json_never_breaks_the_scanner(text: str, cut: int):
     assert scan(text) == scan(text[:cut], text[cut:]) == scan(*text)
 
 
-def test_an_element_is_there_with_its_last_character():
+def test_element_is_complete_with_its_last_character():
     scanner = ItemScanner(KEY)
     assert scanner.feed('{"recipes": [{"title": "So') == []
     assert scanner.feed('up"') == []

@@ -1,4 +1,4 @@
-"""Answers while they are being written: the real openai client against the stand-in."""
+"""Streamed completions of the real client from the fake server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cookcam.integrations.openai import (
 )
 from cookcam.observability.metrics import Metrics
 from cookcam.sandbox.openai import FakeOpenAI, Fault, open_openai
-from tests.integrations.openai_conversations import MODEL, open_model, question, samples
+from tests.integrations.openai_conversations import MODEL, open_model, request_options, samples
 from tests.integrations.openai_shapes import Suggestion, Suggestions
 
 
@@ -44,27 +44,27 @@ async def model(fake: FakeOpenAI, metrics: Metrics) -> AsyncIterator[OpenAI]:
 
 async def collected(model: OpenAI, **changes: Any) -> list[Any]:
     """The events of a stream, without progress."""
-    async with model.stream(Suggestions, items="recipes", **question(**changes)) as events:
+    async with model.stream(Suggestions, items="recipes", **request_options(**changes)) as events:
         return [event async for event in events if not isinstance(event, Progress)]
 
 
-async def test_items_come_one_by_one_and_then_the_whole(model: OpenAI, metrics: Metrics):
+async def test_items_arrive_one_by_one_before_the_whole_value(model: OpenAI, metrics: Metrics):
     *items, last = await collected(model)
     assert isinstance(last, Finished)
     assert items == [Item(n, recipe) for n, recipe in enumerate(last.value.recipes)]
-    assert last.value == await model.complete(Suggestions, **question())
+    assert last.value == await model.complete(Suggestions, **request_options())
     assert samples(metrics, "model_requests_total") == {(MODEL, "suggestions", "ok"): 2}
     counted = samples(metrics, "model_tokens_total")
     assert all(tokens % 2 == 0 for tokens in counted.values())  # streamed and whole alike
 
 
-async def test_an_item_does_not_wait_for_the_end(
+async def test_item_arrives_before_the_end(
     autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
     fake.behaviour.chunk_delay = 0.1
     outcomes: list[tuple[str, str]] = []
     characters: list[int] = []
-    async with model.stream(Suggestions, items="recipes", **question()) as events:
+    async with model.stream(Suggestions, items="recipes", **request_options()) as events:
         async for event in events:
             if isinstance(event, Progress):
                 characters.append(event.characters)
@@ -81,7 +81,7 @@ async def test_leaving_the_block_ends_the_request(
     autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
     fake.behaviour.chunk_delay = 1
-    async with model.stream(Suggestions, items="recipes", **question(seconds=500)) as events:
+    async with model.stream(Suggestions, items="recipes", **request_options(seconds=500)) as events:
         async for event in events:
             if isinstance(event, Item):
                 break
@@ -95,7 +95,9 @@ async def test_cancelling_the_listener_ends_the_request(
 ):
     fake.behaviour.chunk_delay = 1
     with trio.CancelScope() as scope:
-        async with model.stream(Suggestions, items="recipes", **question(seconds=500)) as events:
+        async with model.stream(
+            Suggestions, items="recipes", **request_options(seconds=500)
+        ) as events:
             async for event in events:
                 if isinstance(event, Item):
                     scope.cancel()
@@ -114,7 +116,9 @@ async def test_the_deadline_covers_the_listener_too(
     began = trio.current_time()
 
     async def listen() -> None:
-        async with model.stream(Suggestions, items="recipes", **question(seconds=50)) as events:
+        async with model.stream(
+            Suggestions, items="recipes", **request_options(seconds=50)
+        ) as events:
             async for event in events:
                 if isinstance(event, Item) and busy:
                     await trio.sleep_forever()
@@ -124,7 +128,7 @@ async def test_the_deadline_covers_the_listener_too(
     assert trio.current_time() - began == pytest.approx(50)
 
 
-async def test_a_lost_connection_starts_again(
+async def test_lost_connection_is_retried(
     autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
     fake.behaviour.fault = Fault("cut", times=1)
@@ -138,7 +142,7 @@ async def test_a_lost_connection_starts_again(
 @pytest.mark.parametrize(
     "kind", ["garbage", "wrong_shape", "wrong_count", "refusal", "truncated", "filtered"]
 )
-async def test_an_unusable_answer_starts_again_once(model: OpenAI, fake: FakeOpenAI, kind: Any):
+async def test_unusable_completion_restarts_once(model: OpenAI, fake: FakeOpenAI, kind: Any):
     fake.behaviour.fault = Fault(kind, times=1)
     events = await collected(model)
     assert Restarted() in events
@@ -149,7 +153,7 @@ async def test_an_unusable_answer_starts_again_once(model: OpenAI, fake: FakeOpe
     assert len(fake.received) == 4
 
 
-async def test_an_item_that_is_rejected_is_not_given(
+async def test_rejected_item_is_not_yielded(
     autojump_clock: MockClock, model: OpenAI, fake: FakeOpenAI
 ):
     fake.behaviour.chunk_delay = 0.01
@@ -177,7 +181,7 @@ async def test_an_item_that_is_rejected_is_not_given(
     ("status", "error"),
     [(429, RateLimited), (500, ServiceUnavailable), (401, ServiceAuthError)],
 )
-async def test_what_openai_refuses_becomes_an_error_of_ours(
+async def test_statuses_of_openai_map_to_app_errors(
     autojump_clock: MockClock,
     model: OpenAI,
     fake: FakeOpenAI,
@@ -189,15 +193,15 @@ async def test_what_openai_refuses_becomes_an_error_of_ours(
         await collected(model)
 
 
-async def test_a_list_that_the_shape_has_not_is_a_fault_of_the_caller(model: OpenAI):
+async def test_unknown_list_is_a_type_error(model: OpenAI):
     with pytest.raises(TypeError):
-        async with model.stream(Suggestions, items="dishes", **question()):
+        async with model.stream(Suggestions, items="dishes", **request_options()):
             pass
 
 
-async def test_errors_of_the_listener_are_its_own(model: OpenAI, fake: FakeOpenAI):
+async def test_errors_of_the_listener_are_not_converted(model: OpenAI, fake: FakeOpenAI):
     async def listen() -> None:
-        async with model.stream(Suggestions, items="recipes", **question()) as events:
+        async with model.stream(Suggestions, items="recipes", **request_options()) as events:
             async for _ in events:
                 raise LookupError("mine")
 

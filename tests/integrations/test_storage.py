@@ -1,4 +1,4 @@
-"""Supabase's own storage client against the stand-in, on a real port."""
+"""The Storage client against the fake Supabase server on a real port."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ async def test_long_lists_are_read_completely(storage: Storage, project: Project
     assert await storage.list("scans", "many") == []
 
 
-async def test_keys_lead_nowhere_else(storage: Storage, project: Project, tmp_path: Path):
+async def test_keys_cannot_escape_the_bucket(storage: Storage, project: Project, tmp_path: Path):
     for key in ("../../escape.jpg", "a/../../b.jpg", "a/" + "long" * 99):
         with pytest.raises(ServiceError):
             await storage.put("avatars", key, b"x")
@@ -242,7 +242,7 @@ class TestWhenStorageFails:
 
 @asynccontextmanager
 async def _always(response: bytes) -> AsyncIterator[str]:
-    """An address that answers everything with the same bytes."""
+    """A server that sends the same bytes to every client."""
 
     async def serve(stream: trio.SocketStream) -> None:
         async with stream:

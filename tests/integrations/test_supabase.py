@@ -1,4 +1,4 @@
-"""The real supabase client against the stand-in, on a real port."""
+"""The Supabase Auth client against the fake server on a real port."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ async def test_sign_in_is_not_retried(provider: SupabaseAuth, gotrue: Gotrue):
     assert gotrue.behaviour.failure is None
 
 
-class TestASignUpWhoseAnswerWasLost:
+class TestSignUpWithLostResponse:
     async def test_lost_response_is_recovered_by_signing_in(
         self, provider: SupabaseAuth, gotrue: Gotrue
     ):

@@ -1,4 +1,4 @@
-"""Our client of FoodData Central against the stand-in, and what it does when that fails."""
+"""The client of FoodData Central against the fake server, and its failures."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_budget_is_a_sliding_hour():
     budget.spend()
 
 
-async def test_wire_of_the_stand_in():
+async def test_wire_of_the_fake_server():
     async with open_usda() as usda, httpx.AsyncClient(base_url=usda.url) as http:
         missing = await http.get("/foods/search", params={"query": "egg"})
         assert (missing.status_code, missing.json()["error"]["code"]) == (403, "API_KEY_MISSING")

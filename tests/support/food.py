@@ -1,4 +1,4 @@
-"""The catalogue, the nutrition and USDA's stand-in on one app, for tests of both features."""
+"""An app with the catalogue, nutrition and a fake USDA server, for tests of both features."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MACROS = ("calories", "protein_g", "carbs_g", "fat_g", "sodium_mg")
 
 @frozen
 class FoodApp:
-    """The running app and what stands behind it."""
+    """The running app and its components."""
 
     gotrue: Gotrue
     usda: FakeUsda
@@ -51,7 +51,7 @@ class FoodApp:
         return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def add(self, name: str, *macros: float | None, **columns: Any) -> int:
-        """A row of the catalogue and its id; `macros` are those of MACROS, per 100 g."""
+        """Insert a catalogue row and return its id; `macros` per 100 g in the order of MACROS."""
         values = dict(zip((f"{name}_per_100g" for name in MACROS), macros, strict=False))
         values |= {"name": name, **columns}
         async with self.database.transaction() as tx:
@@ -110,7 +110,7 @@ async def open_food_app(
 
 
 def word() -> str:
-    """A word no other test uses."""
+    """A word that no other test uses."""
     return "".join(chr(ord("g") + int(digit, 16)) for digit in uuid4().hex[:12])
 
 

@@ -1,4 +1,4 @@
-"""The assembled program on a real port, with a model that can be made to misbehave."""
+"""The assembled program on a real port, with a fake model that can be made to fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.postgres import as_owner
 from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 FOODS = ["chicken breast", "rice", "tomato", "spinach", "onion"]
-WISHES: dict[str, Any] = {
+PREFERENCES: dict[str, Any] = {
     "servingSize": 2,
     "mealType": "dinner",
     "selectedAppliances": ["oven", "stove"],
@@ -37,10 +37,10 @@ STREAM = {"Accept": "text/event-stream"}
 
 
 @frozen
-class Traces:
-    """What somebody's generations left behind."""
+class StoredCounts:
+    """What a user's generations have stored, counted and awarded."""
 
-    ideas: int
+    suggestion_sessions: int
     sessions: int
     previews: int
     recipes: int
@@ -48,7 +48,7 @@ class Traces:
     xp: int
 
 
-NOTHING = Traces(0, 0, 0, 0, 0, 0)
+NOTHING = StoredCounts(0, 0, 0, 0, 0, 0)
 
 
 @frozen
@@ -73,7 +73,7 @@ class GenerationApp:
             cursor = await connection.execute(sql.SQL(statement), params)
             return await cursor.fetchall() if cursor.description else []
 
-    async def traces(self, person: ApiUser) -> Traces:
+    async def stored_counts(self, person: ApiUser) -> StoredCounts:
         (row,) = await self.sql(
             "select (select count(*) from recipe_sessions where user_id = u.id),"
             " (select count(*) from cooking_sessions where user_id = u.id),"
@@ -84,10 +84,10 @@ class GenerationApp:
             " from users u where u.id = %(id)s",
             id=person.id,
         )
-        return Traces(*map(int, row))
+        return StoredCounts(*map(int, row))
 
-    async def use_up(self, person: ApiUser, used: int = 10) -> None:
-        """What a month of the free tier allows is ten."""
+    async def exhaust_quota(self, person: ApiUser, used: int = 10) -> None:
+        """Use up the free tier's ten recipes of the month."""
         await self.sql(
             "insert into usage_counters (user_id, metric, period_start, used) values"
             " (%(id)s, 'monthly_recipes', date_trunc('month', now() at time zone 'UTC')::date,"
@@ -99,7 +99,7 @@ class GenerationApp:
 
 @asynccontextmanager
 async def open_generation_app(database_url: str, **environ: str) -> AsyncIterator[GenerationApp]:
-    # A first import takes longer than the deadlines of some tests.
+    # The first import takes longer than the deadlines of some tests.
     await trio.to_thread.run_sync(import_module, "openai")
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_gotrue(as_owner(database_url)))
@@ -115,17 +115,17 @@ def new_session() -> str:
     return f"mine-{uuid4().hex}"
 
 
-async def previews(person: ApiUser, session: str | None = None, **wishes: Any) -> Response:
+async def previews(person: ApiUser, session: str | None = None, **preferences: Any) -> Response:
     body: dict[str, Any] = {
         "detectedIngredients": FOODS,
-        "userPreferences": {**WISHES, **wishes},
+        "userPreferences": {**PREFERENCES, **preferences},
     }
     if session is not None:
         body["sessionId"] = session
     return await person.post("/recipes/generate-previews", body)
 
 
-async def chosen(person: ApiUser, place: int = 0) -> dict[str, Any]:
-    """The body of step 2 after step 1."""
+async def selected_preview_body(person: ApiUser, place: int = 0) -> dict[str, Any]:
+    """The body of `/recipes/generate-detailed` for one of new previews."""
     data = (await previews(person)).json()["data"]
     return {"selectedPreview": data["previews"][place], "sessionId": data["sessionId"]}

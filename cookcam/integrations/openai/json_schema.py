@@ -140,21 +140,21 @@ def _object(shape: type[Any], within: tuple[type[Any], ...]) -> JsonSchema:
     }
 
 
-def _type(wanted: Any, within: tuple[type[Any], ...]) -> JsonSchema:
-    origin, arguments = get_origin(wanted), get_args(wanted)
-    if wanted in _PLAIN:
-        return {"type": _PLAIN[wanted]}
+def _type(annotation: Any, within: tuple[type[Any], ...]) -> JsonSchema:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation in _PLAIN:
+        return {"type": _PLAIN[annotation]}
     if origin is Literal and all(isinstance(choice, str) for choice in arguments):
         return {"type": "string", "enum": list(arguments)}
-    if _is_list(wanted):
+    if _is_list(annotation):
         return {"type": "array", "items": _type(arguments[0], within)}
     if origin in (Union, UnionType):
         present = [argument for argument in arguments if argument is not NoneType]
         if len(present) == 1 and len(arguments) == 2:
             return {"anyOf": [_type(present[0], within), {"type": "null"}]}
-    if isinstance(wanted, type) and attrs.has(wanted):
-        return _object(wanted, within)
-    raise TypeError(f"no JSON schema for {wanted!r}")
+    if isinstance(annotation, type) and attrs.has(annotation):
+        return _object(annotation, within)
+    raise TypeError(f"no JSON schema for {annotation!r}")
 
 
 def _converter() -> Converter:
@@ -164,8 +164,8 @@ def _converter() -> Converter:
     for kind, read in ((str, _text), (int, _integer), (float, _number), (bool, _boolean)):
         converter.register_structure_hook(kind, read)
 
-    def of_list(wanted: Any) -> Callable[[object, Any], Any]:
-        origin, element = get_origin(wanted), get_args(wanted)[0]
+    def of_list(annotation: Any) -> Callable[[object, Any], Any]:
+        origin, element = get_origin(annotation), get_args(annotation)[0]
 
         def read(value: object, _: Any) -> Any:
             if not isinstance(value, list):
@@ -203,19 +203,19 @@ def _converter() -> Converter:
     return converter
 
 
-def _is_list(wanted: Any) -> bool:
-    arguments = get_args(wanted)
-    origin = get_origin(wanted)
+def _is_list(annotation: Any) -> bool:
+    arguments = get_args(annotation)
+    origin = get_origin(annotation)
     return origin is list or (origin is tuple and arguments[1:] == (...,))
 
 
 def _limited(converter: Converter, attribute: Attribute[Any]) -> Callable[[object, Any], Any]:
     """Build the hook that reads one field and checks its limits."""
-    wanted: Any = attribute.type
+    annotation: Any = attribute.type
     limits: Mapping[str, float] = attribute.metadata.get("limits", {})
 
     def read(value: object, _: Any) -> Any:
-        result: Any = converter.structure(value, wanted)
+        result: Any = converter.structure(value, annotation)
         if result is None or not limits:
             return result
         size: float = len(result) if isinstance(value, list) else result

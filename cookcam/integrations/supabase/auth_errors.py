@@ -59,7 +59,7 @@ def app_error_from(error: AuthError) -> AppError:
         return ServiceUnavailable()
     if status == 429:
         return RateLimited(retry_after=_retry_after(error))
-    if status in (401, 403) and any(words in str(error).lower() for words in _KEY_REJECTED):
+    if status in (401, 403) and any(message in str(error).lower() for message in _KEY_REJECTED):
         return ServiceAuthError()
     if isinstance(error, AuthWeakPasswordError):
         return PasswordRejected("Please choose a stronger password")

@@ -50,6 +50,8 @@ READ = RetryPolicy(deadline=6.0, attempts=3)
 
 READ_TIMEOUT = 4.0
 """Seconds an attempt waits for the next bytes; leaves time for a retry within the deadline."""
+DISCARD_TIMEOUT = 3
+"""Seconds for `Storage.discard`, which also runs when its caller is cancelled."""
 PAGE = 100
 
 
@@ -168,6 +170,15 @@ class Storage:
             await self._call(
                 "delete", self._write, lambda client, page=page: client.from_(bucket).remove(page)
             )
+
+    async def discard(self, bucket: Bucket, key: str) -> None:
+        """Delete an object whose row was not stored. Shielded from cancellation; never raises."""
+        with trio.move_on_after(DISCARD_TIMEOUT, shield=True):
+            try:
+                await self.delete(bucket, [key])
+            except AppError as error:
+                log = structlog.get_logger(__name__)
+                log.warning("unused object not deleted", bucket=bucket, code=error.code)
 
     async def list(self, bucket: Bucket, prefix: str) -> list[str]:
         """Return the keys of all objects directly in a folder, such as `photos/{userId}`."""

@@ -13,7 +13,7 @@ from trio_websocket import ConnectionRejected, open_websocket_url
 from cookcam.sandbox.stripe import Fault
 from tests.features.conftest import ApiUser, Response
 from tests.identity.project import PASSWORD
-from tests.support.generation import FOODS, WISHES, open_generation_app
+from tests.support.generation import FOODS, PREFERENCES, open_generation_app
 from tests.support.owners import OwnersApp, open_owners_app
 
 BAN = "update auth.users set banned_until = now() + '1 hour' where id = %(id)s"
@@ -145,7 +145,7 @@ async def test_model_is_not_asked_for_a_deleted_account(database_url: str) -> No
     async with open_generation_app(database_url) as kitchen:
         ann = await kitchen.person()
         await kitchen.sql(DELETE, id=ann.id)
-        ideas: dict[str, Any] = {"detectedIngredients": FOODS, "userPreferences": WISHES}
+        ideas: dict[str, Any] = {"detectedIngredients": FOODS, "userPreferences": PREFERENCES}
         for path in ("generate-previews", "suggestions", "generate", "generate-full"):
             assert_rejected(await ann.post(f"/recipes/{path}", ideas))
         assert kitchen.model.received == []

@@ -18,8 +18,6 @@ from attrs import define, field, frozen
 from cookcam.config import loading
 from cookcam.errors import DatabaseError
 from cookcam.features.billing.reconciliation.models import RunMetrics
-from cookcam.features.billing.reconciliation.routes import Operators
-from cookcam.features.billing.reconciliation.routes import routes as reconciliation_routes
 from cookcam.features.billing.reconciliation.schedule import Schedule, next_time
 from cookcam.features.billing.reconciliation.service import Reconciliation, UserReconciliation
 from cookcam.features.billing.reconciliation.store import LastRun

@@ -198,7 +198,9 @@ async def test_refresh_returns_the_stores_state_and_reactivates(stores_app: Stor
     await refresh(UUID(cid.id))  # a malformed response is no failure
     await assert_has(cid, "regular")
     dan = await stores_app.person("Dan")
-    assert (await show(dan, await stores_app.apple.buy("com.cookcam.pro.monthly"))).status_code == 200
+    assert (
+        await show(dan, await stores_app.apple.buy("com.cookcam.pro.monthly"))
+    ).status_code == 200
     stores_app.apple.behaviour.failures, stores_app.apple.behaviour.status = 100, 503
     with pytest.raises(ProviderUnavailable):
         await refresh(UUID(dan.id))

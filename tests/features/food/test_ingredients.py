@@ -1,4 +1,4 @@
-"""The food catalogue over HTTP, on the assembled app, a real database and USDA's stand-in."""
+"""The ingredient catalogue over HTTP, with a real database and a fake USDA server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def food_app(database_url: str) -> AsyncIterator[FoodApp]:
 
 
 class TestSearching:
-    async def test_the_documented_answer(self, food_app: FoodApp):
+    async def test_search_returns_the_documented_envelope(self, food_app: FoodApp):
         name = word()
         row = await food_app.add(f"{name} raw", 52, 0.3, 13.8, 0.2, 1, category="Fruit")
         response = await food_app.guest.get("/ingredients/search", params={"q": name})
@@ -42,7 +42,7 @@ class TestSearching:
         legacy = await food_app.http.get("/api/ingredients/search", params={"query": name})
         assert legacy.json()["data"]["total"] == 1
 
-    async def test_the_app_gets_an_array_with_titles(self, food_app: FoodApp):
+    async def test_app_gets_an_array_with_titles(self, food_app: FoodApp):
         name = word()
         await food_app.add(name)
         await food_app.add(f"{name} dried")
@@ -61,7 +61,7 @@ class TestSearching:
         response = await food_app.guest.get("/ingredients/search", params=huge, headers=JSON)
         assert len(response.json()) == 2
 
-    def test_whose_call_it_is(self):
+    def test_calls_of_the_app_are_recognized(self):
         assert is_from_app(["q", "limit"], "application/json")
         assert is_from_app(["limit", "query"], "Application/JSON; charset=utf-8")
         assert not is_from_app(["q"], "application/json")
@@ -73,7 +73,7 @@ class TestSearching:
             20, 5, 1, 1, 100, 20,
         ]  # fmt: skip
 
-    async def test_mistakes_prefixes_parts_and_accents_find_it(self, food_app: FoodApp):
+    async def test_misspellings_prefixes_parts_and_accents_match(self, food_app: FoodApp):
         name = word()
         await food_app.add(f"{name} crème brûlée")
         typo = name[:4] + name[5:]  # a letter is missing
@@ -84,7 +84,7 @@ class TestSearching:
             names = [row["name"] for row in response.json()["data"]["results"]]
             assert f"{name} crème brûlée" in names, query
 
-    async def test_the_most_similar_comes_first_then_the_shortest(self, food_app: FoodApp):
+    async def test_most_similar_names_come_first_then_the_shortest(self, food_app: FoodApp):
         name = word()
         for added in (f"{name} soup with noodles", f"{name}s", f"roast {name}", name):
             await food_app.add(added)
@@ -93,7 +93,7 @@ class TestSearching:
         assert names[0] == name
         assert names[-1] == f"{name} soup with noodles"
 
-    async def test_nothing_a_client_types_is_syntax(self, food_app: FoodApp):
+    async def test_search_text_is_never_query_syntax(self, food_app: FoodApp):
         await food_app.add(word())
         for text in ("%", "_", "a:*", "'", "\\", "a & b | !c", "x,y.eq.(1)", "<->", "ß", "🍅", "-"):
             response = await food_app.guest.get("/ingredients/search", params={"q": text})
@@ -119,8 +119,8 @@ class TestSearching:
             assert response.json()["error"] == "Invalid limit parameter (1-100)"
 
 
-class TestReading:
-    async def test_a_page_of_a_category(self, food_app: FoodApp):
+class TestRead:
+    async def test_page_of_a_category(self, food_app: FoodApp):
         category = word()
         for name in ("c", "a", "b"):
             await food_app.add(name, category=category)
@@ -140,7 +140,7 @@ class TestReading:
             refused = await food_app.guest.get("/ingredients", params=query)
             assert (refused.status_code, refused.json()["error"]) == (400, words)
 
-    async def test_categories_are_no_ids(self, food_app: FoodApp):
+    async def test_category_routes_are_not_ids(self, food_app: FoodApp):
         category = word()
         await food_app.add(word(), category=category)
         for path in ("/ingredients/categories", "/ingredients/meta/categories"):
@@ -150,7 +150,7 @@ class TestReading:
             assert category in names
             assert names == sorted(set(names))
 
-    async def test_one(self, food_app: FoodApp):
+    async def test_single_ingredient(self, food_app: FoodApp):
         row = await food_app.add(word(), 10)
         response = await food_app.guest.get(f"/ingredients/{row}")
         assert response.json()["success"] is True
@@ -161,14 +161,14 @@ class TestReading:
             assert response.json()["error"] == "Ingredient not found"
             assert response.json()["success"] is False
 
-    async def test_reads_are_kept(self, food_app: FoodApp):
+    async def test_reads_are_cached(self, food_app: FoodApp):
         row = await food_app.add("before")
         await food_app.guest.get(f"/ingredients/{row}")
         async with food_app.database.transaction() as tx:
             await tx.execute("update public.ingredients set name = 'x' where id = %(id)s", id=row)
         assert (await food_app.guest.get(f"/ingredients/{row}")).json()["data"]["name"] == "before"
 
-    async def test_a_fault_has_the_literal_of_its_route(self, food_app: FoodApp):
+    async def test_failure_has_the_error_text_of_its_route(self, food_app: FoodApp):
         store = food_app.ingredients.store
         for path, words in (
             ("/ingredients/search?q=x", "Failed to search ingredients"),
@@ -185,7 +185,7 @@ class TestReading:
 
 
 class TestUsda:
-    async def test_its_own_answer_under_data(self, food_app: FoodApp):
+    async def test_response_of_usda_is_under_data(self, food_app: FoodApp):
         response = await food_app.guest.get(
             "/ingredients/usda/search",
             params={"q": "cheddar cheese", "pageSize": 3, "dataType": "SR Legacy"},
@@ -205,7 +205,7 @@ class TestUsda:
         assert again.json() == response.json()
         assert len(food_app.usda.behaviour.requests) == before  # kept for a day
 
-    async def test_at_most_fifty_are_asked_for(self, food_app: FoodApp):
+    async def test_at_most_fifty_foods_are_requested(self, food_app: FoodApp):
         response = await food_app.guest.get(
             "/ingredients/usda/search", params={"q": "raw", "limit": 100}
         )
@@ -214,7 +214,7 @@ class TestUsda:
         assert missing.status_code == 400
         assert missing.json()["error"] == "Query parameter (q or query) is required"
 
-    async def test_its_failures(self, food_app: FoodApp):
+    async def test_failures_of_usda(self, food_app: FoodApp):
         behaviour = food_app.usda.behaviour
         behaviour.garbled = True
         response = await food_app.guest.get("/ingredients/usda/search", params={"q": "egg"})
@@ -227,7 +227,7 @@ class TestUsda:
         assert response.json()["retryAfter"] == 1800
         assert API_KEY not in response.text
 
-    async def test_guests_ask_three_times_a_minute_and_users_ten(self, database_url: str):
+    async def test_guests_may_search_three_times_a_minute_and_users_ten(self, database_url: str):
         async with open_food_app(database_url, ENABLE_RATE_LIMITING="true") as food_app:
             await self._exhaust(food_app.guest, 3)
             await self._exhaust(await food_app.person(), 10)
@@ -240,7 +240,7 @@ class TestUsda:
 
 
 class TestSync:
-    async def test_an_administrator_takes_over_usda(self, food_app: FoodApp):
+    async def test_administrator_syncs_an_ingredient(self, food_app: FoodApp):
         admin = await food_app.person("Ada", role="admin")
         row = await food_app.add("Cheese, parmesan, grated", fiber_g_per_100g=7.5)
         await food_app.guest.get(f"/ingredients/{row}")
@@ -259,14 +259,14 @@ class TestSync:
         conflict = await admin.post(f"/ingredients/{other}/sync-usda")
         assert conflict.status_code == 409
 
-    async def test_only_administrators_may(self, food_app: FoodApp):
+    async def test_sync_requires_an_administrator(self, food_app: FoodApp):
         row = await food_app.add("Butter")
         response = await food_app.guest.post(f"/ingredients/{row}/sync-usda")
         assert response.status_code == 401
         response = await (await food_app.person()).post(f"/ingredients/{row}/sync-usda")
         assert (response.status_code, response.json()["error"]) == (403, "Admin access required")
 
-    async def test_a_food_of_another_name_is_none(self, food_app: FoodApp):
+    async def test_food_of_another_name_is_no_match(self, food_app: FoodApp):
         admin = await food_app.person("Ada", role="admin")
         for name in ("Butter tart filling", "Eggplant parmesan casserole", word()):
             row = await food_app.add(name)
@@ -277,7 +277,7 @@ class TestSync:
             response = await admin.post(f"/ingredients/{missing}/sync-usda")
             assert (response.status_code, response.json()["error"]) == (404, "Ingredient not found")
 
-    async def test_usda_failing_leaves_the_row(self, food_app: FoodApp):
+    async def test_failed_sync_leaves_the_row_unchanged(self, food_app: FoodApp):
         admin = await food_app.person("Ada", role="admin")
         row = await food_app.add("Honey")
         food_app.usda.behaviour.garbled = True
@@ -289,7 +289,7 @@ class TestSync:
         assert (await food_app.guest.get(f"/ingredients/{row}")).json()["data"]["fdc_id"] is None
 
 
-async def test_a_usda_that_is_away_is_a_503_soon(database_url: str):
+async def test_unreachable_usda_is_a_503_soon(database_url: str):
     async with open_food_app(database_url, policy=QUICK, budget=HourlyBudget()) as food_app:
         food_app.usda.behaviour.delay = 30
         response = await food_app.guest.get("/ingredients/usda/search", params={"q": "egg"})
@@ -314,11 +314,11 @@ async def test_a_usda_that_is_away_is_a_503_soon(database_url: str):
         ("", "Tomato", 0, 0),
     ],
 )
-def test_how_alike_names_are(asked: str, row: str, least: float, most: float):
+def test_similarity_of_names(asked: str, row: str, least: float, most: float):
     assert least <= similarity(asked, row) <= most
 
 
-def test_the_singular_of_words():
+def test_singular_of_words():
     plurals = "tomatoes berries leaves onions radishes boxes eggs swiss asparagus gas"
     assert [stem(word) for word in plurals.split()] == [
         "tomato", "berry", "leaf", "onion", "radish", "box", "egg", "swiss", "asparagus", "gas",

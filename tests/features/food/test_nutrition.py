@@ -60,7 +60,7 @@ async def calculate(food_app: FoodApp, *items: tuple[str, str], **body: Any) -> 
 
 
 class TestSmart:
-    async def test_a_list_is_weighed_and_looked_up(self, stocked: FoodApp):
+    async def test_list_is_matched_and_summed(self, stocked: FoodApp):
         data = await calculate(
             stocked,
             ("extra virgin olive oil", "2 tablespoons"),
@@ -101,7 +101,7 @@ class TestSmart:
         parts = data["nutrition"]["ingredientBreakdown"]
         assert [part["gramsUsed"] for part in parts] == [220.8, 151.2]
 
-    async def test_a_mistake_is_forgiven_and_a_match_is_kept(self, stocked: FoodApp):
+    async def test_misspelling_matches_and_the_match_is_cached(self, stocked: FoodApp):
         data = await calculate(stocked, ("buter", "100 g"), ("eggs", "1"))
         matched = [part["matchedName"] for part in data["nutrition"]["ingredientBreakdown"]]
         assert matched == ["Butter, salted", "Egg, whole, raw, fresh"]
@@ -110,7 +110,9 @@ class TestSmart:
         again = await calculate(stocked, ("eggs", "1"))
         assert len(again["nutrition"]["ingredientBreakdown"]) == 1  # for a day
 
-    async def test_all_names_are_one_read(self, stocked: FoodApp, monkeypatch: pytest.MonkeyPatch):
+    async def test_all_names_are_looked_up_in_one_read(
+        self, stocked: FoodApp, monkeypatch: pytest.MonkeyPatch
+    ):
         calls: list[int] = []
         asked = type(stocked.ingredients.store).candidates
 
@@ -145,7 +147,7 @@ class TestSmart:
                 body
             )
 
-    async def test_a_fault_has_the_literal(self, food_app: FoodApp):
+    async def test_failure_has_the_error_text_of_the_route(self, food_app: FoodApp):
         object.__setattr__(food_app.smart, "ingredients", None)
         response = await food_app.guest.post(
             SMART, {"ingredients": [{"item": "egg", "quantity": "1"}]}
@@ -208,7 +210,7 @@ class TestRecipes:
         assert [part["name"] for part in breakdown] == ["butter", "flour", "eggs"]
         assert [round(part["grams"]) for part in breakdown] == [227, 400, 150]
 
-    async def test_stored_nutrition_serves_where_nothing_is_understood(self, food_app: FoodApp):
+    async def test_stored_nutrition_is_used_when_nothing_matches(self, food_app: FoodApp):
         ann = await food_app.person()
         recipe = await ann.post(
             "/recipes",
@@ -220,7 +222,7 @@ class TestRecipes:
         assert data["per_serving"]["carbs_g"] == 20.5
         assert (await food_app.guest.get(path)).status_code == 404  # a draft
 
-    async def test_an_empty_recipe_is_nothing(self, food_app: FoodApp):
+    async def test_empty_recipe_has_no_nutrition(self, food_app: FoodApp):
         ann = await food_app.person()
         recipe = (await ann.post("/recipes", {"title": "Air"})).json()
         data = (await ann.get(f"/recipes/{recipe['id']}/nutrition")).json()["data"]
@@ -231,7 +233,7 @@ class TestRecipes:
             "breakdown": [],
         }
 
-    async def test_who_may_and_what_is_refused(self, food_app: FoodApp):
+    async def test_permissions_and_invalid_input(self, food_app: FoodApp):
         ann, bob = await food_app.person("Ann"), await food_app.person("Bob")
         recipe = (await ann.post("/recipes", {"title": "Toast", "is_published": True})).json()["id"]
         for path in (str(uuid4()), "abc"):
@@ -384,7 +386,7 @@ def candidate(name: str, number: int = 1) -> Candidate:
         ("unobtainium", ["Tomato"], None),
     ],
 )
-def test_which_food_a_name_means(asked: str, rows: list[str], matched: str | None):
+def test_best_match_of_names(asked: str, rows: list[str], matched: str | None):
     found = best_match(normal_name(asked), [candidate(n, i) for i, n in enumerate(rows)])
     assert (found and found.name) == matched
 
@@ -395,7 +397,7 @@ def test_scores_are_from_0_to_1_and_names_stay_normal(asked: str, row: str):
     assert normal_name(normal_name(asked)) == normal_name(asked)
 
 
-def test_items_of_every_stored_shape():
+def test_items_of_every_stored_format():
     given_ = [
         {"name": "egg", "amount": 2, "unit": "piece"},
         {"item": "salt", "quantity": "1 tsp"},

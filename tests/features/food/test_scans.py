@@ -24,7 +24,7 @@ from cookcam.database.connection import Connection
 from cookcam.features.food.scans import routes as routes_module
 from cookcam.features.food.scans import vision as vision_module
 from cookcam.features.food.scans.models import CATEGORIES
-from cookcam.features.food.scans.vision import SeenIngredient, believed
+from cookcam.features.food.scans.vision import ModelIngredient, accepted
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Failure, Gotrue, open_gotrue
 from cookcam.sandbox.openai import FakeOpenAI, Fault, open_openai
@@ -64,7 +64,7 @@ class FoodApp:
             cursor = await connection.execute(sql.SQL(statement), params)
             return await cursor.fetchall() if cursor.description else []
 
-    async def traces(self, person: ApiUser) -> tuple[int, int, int]:
+    async def stored_counts(self, person: ApiUser) -> tuple[int, int, int]:
         """Scans stored, scans counted, XP."""
         (row,) = await self.sql(
             "select (select count(*) from ingredient_scans where user_id = u.id),"
@@ -75,7 +75,7 @@ class FoodApp:
         return int(row[0]), int(row[1]), row[2]
 
     async def allow(self, person: ApiUser) -> None:
-        """Gives somebody the tier without a limit of scans."""
+        """Give a user the tier without a limit of scans."""
         await self.sql(
             "insert into user_subscriptions (user_id, tier_id, status, current_period_start,"
             " current_period_end, provider, provider_subscription_id)"
@@ -145,8 +145,8 @@ def assert_ingredients(body: dict[str, Any]) -> None:
     assert body["confidence_score"] == pytest.approx(mean, abs=1e-4)
 
 
-class TestTheCamera:
-    async def test_a_scan_in_each_way_it_may_be_sent(self, food_app: FoodApp, ann: ApiUser):
+class TestCameraScan:
+    async def test_scan_accepts_every_request_format(self, food_app: FoodApp, ann: ApiUser):
         responses = [
             await camera(ann, plain(2000, 1000)),
             await camera(ann, plain(32, 32, "PNG"), "image/png"),
@@ -171,7 +171,7 @@ class TestTheCamera:
         assert scan["scan_metadata"]["image_size"] == len(plain(2000, 1000))
         assert 0 < scan["scan_metadata"]["processing_time"] < 30_000
         assert set(scan["scan_metadata"]) == {"image_size", "processing_time"}
-        stored, counted, xp = await food_app.traces(ann)
+        stored, counted, xp = await food_app.stored_counts(ann)
         assert (stored, counted) == (4, 4)
         assert xp >= 40  # and what achievements bring
 
@@ -189,7 +189,7 @@ class TestTheCamera:
             None,
         ],
     )
-    async def test_the_content_decides_whatever_the_content_type(
+    async def test_content_decides_over_the_content_type(
         self, food_app: FoodApp, ann: ApiUser, content_type: str | None
     ):
         headers = {} if content_type is None else {"Content-Type": content_type}
@@ -197,7 +197,7 @@ class TestTheCamera:
         assert response.status_code == 200, response.text
         assert_ingredients(response.json())
 
-    async def test_photos_as_phones_send_them(self, food_app: FoodApp, ann: ApiUser):
+    async def test_photos_of_phones_are_accepted(self, food_app: FoodApp, ann: ApiUser):
         await food_app.allow(ann)
         for data in (plain(64, 48, "HEIF"), plain(64, 48, "AVIF"), motion_photo()):
             response = await camera(ann, data, "image/heic")
@@ -208,9 +208,7 @@ class TestTheCamera:
             )
             assert response.status_code == 200, response.text
 
-    async def test_an_unsupported_format_is_named_with_what_to_do(
-        self, food_app: FoodApp, ann: ApiUser
-    ):
+    async def test_unsupported_format_is_named_in_the_error(self, food_app: FoodApp, ann: ApiUser):
         advice = "Send the image as a JPEG, PNG, WebP, HEIC or AVIF"
         response = await camera(ann, FOREIGN["gif"], "image/heic")
         assert response.status_code == 400
@@ -221,7 +219,7 @@ class TestTheCamera:
             "The HEIC image could not be decoded. Send it as a JPEG"
         )
 
-    async def test_what_is_no_picture(self, food_app: FoodApp, ann: ApiUser):
+    async def test_invalid_images_are_rejected(self, food_app: FoodApp, ann: ApiUser):
         refused = [
             await camera(ann, b"some words", "text/plain"),
             await camera(ann, FOREIGN["gif"], "image/gif"),
@@ -242,9 +240,11 @@ class TestTheCamera:
         assert (await camera(ann, b"x" * (10 * 1024 * 1024 + 1))).status_code == 413
         assert (await camera(food_app.guest, picture())).status_code == 401
         assert food_app.model.received == []
-        assert await food_app.traces(ann) == (0, 0, 0)
+        assert await food_app.stored_counts(ann) == (0, 0, 0)
 
-    async def test_no_food_and_no_usable_answer(self, food_app: FoodApp, ann: ApiUser):
+    async def test_no_food_and_unusable_completions_are_a_422(
+        self, food_app: FoodApp, ann: ApiUser
+    ):
         for kind in ("empty", "garbage", "wrong_shape", "refusal", "truncated"):
             food_app.model.behaviour.fault = Fault(kind)  # type: ignore[arg-type]
             response = await camera(ann, picture())
@@ -252,9 +252,9 @@ class TestTheCamera:
             body = response.json()
             assert (body["error"], body["code"]) == ("Failed to analyze image", "ANALYSIS_FAILED")
             assert body["details"]["reason"]
-        assert await food_app.traces(ann) == (0, 0, 0)
+        assert await food_app.stored_counts(ann) == (0, 0, 0)
 
-    async def test_the_day_has_five_scans(self, food_app: FoodApp, ann: ApiUser):
+    async def test_free_tier_allows_five_scans_a_day(self, food_app: FoodApp, ann: ApiUser):
         for n in range(5):
             assert (await camera(ann, picture(n))).status_code == 200
         asked = len(food_app.model.received)
@@ -267,7 +267,7 @@ class TestTheCamera:
         await food_app.allow(ann)
         assert (await camera(ann, picture(8))).status_code == 200
 
-    async def test_of_many_at_once_no_more_than_five_count(self, food_app: FoodApp, ann: ApiUser):
+    async def test_concurrent_scans_do_not_exceed_the_quota(self, food_app: FoodApp, ann: ApiUser):
         statuses: list[int] = []
 
         async def one(n: int) -> None:
@@ -277,18 +277,18 @@ class TestTheCamera:
             for n in range(8):
                 nursery.start_soon(one, n)
         assert sorted(statuses) == [200] * 5 + [403] * 3
-        assert (await food_app.traces(ann))[:2] == (5, 5)
+        assert (await food_app.stored_counts(ann))[:2] == (5, 5)
 
-    async def test_a_row_that_cannot_be_written(self, food_app: FoodApp, ann: ApiUser):
+    async def test_row_that_cannot_be_written_is_a_500(self, food_app: FoodApp, ann: ApiUser):
         async with unwritable(food_app):
             response = await camera(ann, picture())
             assert response.status_code == 500
             assert response.json()["error"] == "Failed to store scan result"
-        assert await food_app.traces(ann) == (0, 0, 0)
+        assert await food_app.stored_counts(ann) == (0, 0, 0)
 
 
-class TestTheApp:
-    async def test_a_scan_of_somebody_signed_in(self, food_app: FoodApp, ann: ApiUser):
+class TestAppScan:
+    async def test_scan_of_a_signed_in_user_is_stored(self, food_app: FoodApp, ann: ApiUser):
         data = picture()
         prefixed = f"data:image/jpeg;base64,{text(data)['image_data']}"
         response = await ann.post("/scan/analyze", {"image_data": prefixed})
@@ -309,7 +309,7 @@ class TestTheApp:
         assert scan["scan_metadata"]["ingredients_count"] == len(body["ingredients"])
         assert scan["scan_metadata"]["processing_time"] > 0
 
-    async def test_a_guest_leaves_nothing_behind(self, food_app: FoodApp):
+    async def test_scan_of_a_guest_is_not_stored(self, food_app: FoodApp):
         before = await food_app.sql("select count(*) from ingredient_scans")
         response = await app(food_app.guest, picture(), detected_ingredients=["carrot"])
         assert response.status_code == 200, response.text
@@ -321,7 +321,7 @@ class TestTheApp:
         assert (await app(stale, picture(1))).json()["user_authenticated"] is False
         assert await food_app.sql("select count(*) from ingredient_scans") == before
 
-    async def test_a_repeat_is_no_second_scan(
+    async def test_repeat_returns_the_first_scan(
         self, food_app: FoodApp, ann: ApiUser, database_url: str, tmp_path: Path
     ):
         first = (await app(ann, picture())).json()
@@ -334,14 +334,14 @@ class TestTheApp:
             assert (await app(there, picture())).json() == again
             assert other_instance.model.received == []
         assert len(food_app.model.received) == 1
-        assert (await food_app.traces(ann))[:2] == (1, 1)
+        assert (await food_app.stored_counts(ann))[:2] == (1, 1)
         bob = await food_app.person("Bob")
         assert (await app(bob, picture())).json()["scan_id"] != first["scan_id"]
         guests = [(await app(food_app.guest, picture())).json() for _ in range(2)]
         assert guests[0] == guests[1]
         assert len(food_app.model.received) == 3
 
-    async def test_repeats_that_overlap_join(self, food_app: FoodApp, ann: ApiUser):
+    async def test_concurrent_repeats_share_one_scan(self, food_app: FoodApp, ann: ApiUser):
         food_app.model.behaviour.delay = 0.3
         bodies: list[dict[str, Any]] = []
 
@@ -355,7 +355,7 @@ class TestTheApp:
         assert sorted(body["xp_awarded"] for body in bodies) == [0, 0, 0, 15]
         assert len(food_app.model.received) == 1
 
-    async def test_what_is_no_picture(self, food_app: FoodApp, ann: ApiUser):
+    async def test_invalid_images_are_rejected(self, food_app: FoodApp, ann: ApiUser):
         def body(data: Any, **more: Any) -> dict[str, Any]:
             return {"image_data": data, **more}
 
@@ -386,7 +386,7 @@ class TestTheApp:
         assert (await ann.post("/scan/analyze", body("A" * 15 * 1024 * 1024))).status_code == 413
         assert food_app.model.received == []
 
-    async def test_the_models_failures(self, food_app: FoodApp, ann: ApiUser):
+    async def test_failures_of_the_model(self, food_app: FoodApp, ann: ApiUser):
         for fault, status, code in (
             (Fault("empty"), 422, "ANALYSIS_FAILED"),
             (Fault("garbage"), 422, "ANALYSIS_FAILED"),
@@ -402,18 +402,20 @@ class TestTheApp:
                 assert response.json()["error"] == "Failed to analyze image"
         food_app.model.behaviour.fault = Fault("garbage", times=1)
         assert (await app(ann, picture())).status_code == 200  # one repeat
-        assert (await food_app.traces(ann))[:2] == (1, 1)
+        assert (await food_app.stored_counts(ann))[:2] == (1, 1)
 
-    async def test_a_row_that_cannot_be_written_is_left_out(self, food_app: FoodApp, ann: ApiUser):
+    async def test_scan_id_is_omitted_when_the_row_cannot_be_written(
+        self, food_app: FoodApp, ann: ApiUser
+    ):
         async with unwritable(food_app):
             body = (await app(ann, picture())).json()
         assert "scan_id" not in body
         assert body["xp_awarded"] == 0
         assert_ingredients(body)
-        assert await food_app.traces(ann) == (0, 0, 0)
+        assert await food_app.stored_counts(ann) == (0, 0, 0)
         assert "scan_id" in (await app(ann, picture())).json()
 
-    async def test_who_left_has_stored_nothing(self, food_app: FoodApp, ann: ApiUser):
+    async def test_disconnected_client_stores_nothing(self, food_app: FoodApp, ann: ApiUser):
         food_app.model.behaviour.delay = 0.5
         with trio.move_on_after(0.3):
             await app(ann, picture())
@@ -421,9 +423,9 @@ class TestTheApp:
         with trio.fail_after(5):
             await received.ended()
         assert received.outcome == "disconnected"
-        assert await food_app.traces(ann) == (0, 0, 0)
+        assert await food_app.stored_counts(ann) == (0, 0, 0)
 
-    async def test_a_model_that_never_answers(
+    async def test_hanging_model_is_a_504(
         self, food_app: FoodApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
     ):
         assert vision_module.SECONDS < routes_module.SECONDS <= 55
@@ -432,10 +434,10 @@ class TestTheApp:
         response = await app(ann, picture())
         assert response.status_code == 504
         assert response.json()["error"]
-        assert await food_app.traces(ann) == (0, 0, 0)
+        assert await food_app.stored_counts(ann) == (0, 0, 0)
 
 
-async def test_costly_requests_have_buckets_of_their_own(database_url: str, tmp_path: Path):
+async def test_costly_requests_have_their_own_rate_limits(database_url: str, tmp_path: Path):
     async with open_food_app(database_url, tmp_path, ENABLE_RATE_LIMITING="true") as food_app:
         guest, ann = food_app.guest, await food_app.person()
         await food_app.allow(ann)
@@ -451,7 +453,7 @@ async def test_costly_requests_have_buckets_of_their_own(database_url: str, tmp_
 
 
 class TestHistory:
-    async def test_newest_first_and_in_slices(self, food_app: FoodApp, ann: ApiUser):
+    async def test_history_is_newest_first_and_paged(self, food_app: FoodApp, ann: ApiUser):
         ids = [(await camera(ann, picture(n))).json()["scan_id"] for n in range(3)]
         bob = await food_app.person("Bob")
         await camera(bob, picture())
@@ -494,7 +496,7 @@ class TestHistory:
         assert response.status_code == 500
         assert response.json()["error"] == "Failed to fetch scan history"
 
-    async def test_ones_own_scan_and_nobody_elses(self, food_app: FoodApp, ann: ApiUser):
+    async def test_only_the_owner_can_read_a_scan(self, food_app: FoodApp, ann: ApiUser):
         scan_id = (await camera(ann, picture())).json()["scan_id"]
         assert (await ann.get(f"/scan/{scan_id}")).json()["scan"]["id"] == scan_id
         bob = await food_app.person("Bob")
@@ -508,8 +510,8 @@ class TestHistory:
         assert (await food_app.guest.get(f"/scan/{scan_id}")).status_code == 401
 
 
-class TestCorrecting:
-    async def test_the_models_list_is_kept_beside(self, food_app: FoodApp, ann: ApiUser):
+class TestCorrection:
+    async def test_list_of_the_model_moves_to_the_metadata(self, food_app: FoodApp, ann: ApiUser):
         scan_id = (await camera(ann, picture())).json()["scan_id"]
         before = (await ann.get(f"/scan/{scan_id}")).json()["scan"]
         given = [
@@ -582,8 +584,8 @@ class TestCorrecting:
         assert (await ann.get(f"/scan/{scan_id}")).json()["scan"]["corrected"] is False
 
 
-class TestKeepingTheImage:
-    async def test_only_when_asked_and_for_its_owner(self, food_app: FoodApp, ann: ApiUser):
+class TestStoredImages:
+    async def test_image_is_stored_on_request_for_its_owner(self, food_app: FoodApp, ann: ApiUser):
         await camera(ann, picture(1))
         assert food_app.files.all("scans") == []
         first = (await camera(ann, picture(2), query="?store_image=true")).json()["scan_id"]
@@ -600,20 +602,22 @@ class TestKeepingTheImage:
         food_app.storage.failure = Failure(500)
         assert (await ann.get(f"/scan/{first}")).json()["scan"]["image_url"] is None
 
-    async def test_a_scan_does_not_fail_for_its_image(self, food_app: FoodApp, ann: ApiUser):
+    async def test_failed_image_upload_does_not_fail_the_scan(
+        self, food_app: FoodApp, ann: ApiUser
+    ):
         food_app.storage.failure = Failure(400)
         response = await camera(ann, picture(), query="?store_image=true")
         assert response.status_code == 200
-        assert (await food_app.traces(ann))[0] == 1
+        assert (await food_app.stored_counts(ann))[0] == 1
 
-    async def test_no_image_is_left_without_its_scan(self, food_app: FoodApp, ann: ApiUser):
+    async def test_failed_scan_leaves_no_image(self, food_app: FoodApp, ann: ApiUser):
         async with unwritable(food_app):
             response = await camera(ann, picture(), query="?store_image=true")
             assert response.status_code == 500
         assert food_app.files.all("scans") == []
 
 
-async def test_no_payload_and_no_key_is_in_the_log(
+async def test_log_contains_no_payload_and_no_key(
     food_app: FoodApp, ann: ApiUser, caplog: pytest.LogCaptureFixture, capfd: Any
 ):
     caplog.set_level(logging.DEBUG)
@@ -638,7 +642,7 @@ async def test_the_legacy_prefix(food_app: FoodApp, ann: ApiUser):
 
 @asynccontextmanager
 async def unwritable(food_app: FoodApp) -> AsyncIterator[None]:
-    """Nobody may add a scan; the faults that follow are not written out."""
+    """Inserting scans fails; the resulting errors are not logged."""
     await food_app.sql("revoke insert on ingredient_scans from authenticated")
     try:
         with structlog.testing.capture_logs():
@@ -656,7 +660,7 @@ words = st.text(max_size=130)
 @given(
     st.lists(
         st.builds(
-            SeenIngredient,
+            ModelIngredient,
             name=st.sampled_from(["Leek", " leek ", "egg", "", "x" * 101]) | words,
             variety=st.sampled_from(["", "Old", "old"]) | words,
             quantity=words,
@@ -667,28 +671,28 @@ words = st.text(max_size=130)
         max_size=30,
     )
 )
-def test_what_is_believed_of_an_answer(seen: list[SeenIngredient]):
-    found = believed(seen)
-    assert len(found) <= 10
-    kinds = [(item.name, item.variety.lower()) for item in found]
+def test_accepted_ingredients_are_named_distinct_and_limited(items: list[ModelIngredient]):
+    ingredients = accepted(items)
+    assert len(ingredients) <= 10
+    kinds = [(item.name, item.variety.lower()) for item in ingredients]
     assert len(set(kinds)) == len(kinds)
-    for item in found:
+    for item in ingredients:
         assert 0.5 <= item.confidence <= 0.99
         assert item.name
         assert item.name == item.name.lower().strip()
         assert len(item.name) <= 100
-    sure = {" ".join(item.name.split()).lower() for item in seen if item.confidence >= 0.3}
-    assert {item.name for item in found} <= sure
+    sure = {" ".join(item.name.split()).lower() for item in items if item.confidence >= 0.3}
+    assert {item.name for item in ingredients} <= sure
 
 
-def test_doubt_is_dropped_and_the_surer_of_two_is_kept():
-    def seen(name: str, confidence: float, variety: str = "") -> SeenIngredient:
-        return SeenIngredient(name, variety, "1", "Whole", confidence, "vegetable")
+def test_low_confidence_is_dropped_and_the_better_duplicate_wins():
+    def item(name: str, confidence: float, variety: str = "") -> ModelIngredient:
+        return ModelIngredient(name, variety, "1", "Whole", confidence, "vegetable")
 
-    found = believed(
-        [seen("leek", 0.4), seen("kale", 0.29), seen("Leek", 0.8), seen("leek", 0.7, "baby")]
+    ingredients = accepted(
+        [item("leek", 0.4), item("kale", 0.29), item("Leek", 0.8), item("leek", 0.7, "baby")]
     )
-    assert [(i.name, i.variety, i.unit, i.confidence) for i in found] == [
+    assert [(i.name, i.variety, i.unit, i.confidence) for i in ingredients] == [
         ("leek", "", "whole", 0.8),
         ("leek", "baby", "whole", 0.7),
     ]

@@ -204,7 +204,7 @@ REFUSED = {
 }  # fmt: skip
 
 
-def test_unusable_file_is_refused_in_one_line_with_exit_status_1(
+def test_unusable_file_is_rejected_in_one_line_with_exit_status_1(
     fresh_database_url: str, tmp_path: Path
 ):
     path = tmp_path / "fdc.zip"
@@ -277,7 +277,7 @@ def nutrients(*amounts: tuple[int, object]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
-def test_impossible_amount_is_refused_and_the_food_kept(
+def test_implausible_amount_is_skipped_and_the_food_imported(
     fresh_database_url: str, tmp_path: Path, form: str
 ):
     amounts = [(1008, 99_999), (1079, 2043), (1093, 45_000), (1003, -1), (1004, 81), (1005, "nan")]
@@ -300,7 +300,7 @@ def test_impossible_amount_is_refused_and_the_food_kept(
     ) == [(None, None, None, None, 81, None)]
 
 
-def test_impossible_amount_fills_no_column():
+def test_implausible_amount_fills_no_column():
     assert columns_of([(1008, 99_999), (1079, 2043), (1093, 40_000), (1003, -1), (1004, 100)]) == {
         "fat_g_per_100g": 100,
         "sodium_mg_per_100g": 40_000,
@@ -309,7 +309,7 @@ def test_impossible_amount_fills_no_column():
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
-def test_quote_that_is_not_closed_costs_its_own_line_only(
+def test_unclosed_quote_affects_its_own_line_only(
     fresh_database_url: str, tmp_path: Path, end: str, mark: str
 ):
     foods = [
@@ -466,7 +466,7 @@ def test_damaged_archive_raises_nothing_but_bundle_error(
     path.write_bytes(content)
     with suppress(BundleError), open_bundle(path) as bundle:
         for part in bundle.parts:
-            assert sum(stretch.lines for stretch in part.stretches(0, 10)) <= 10
+            assert sum(batch.lines for batch in part.batches(0, 10)) <= 10
 
 
 def read_rows(text: str) -> tuple[list[list[str]], int]:

@@ -83,7 +83,7 @@ def test_csv(fresh_database_url: str, tmp_path: Path):
     assert ("butter",) in words
 
 
-def test_amounts_count_in_whatever_order_they_come(fresh_database_url: str, tmp_path: Path):
+def test_order_of_amounts_does_not_matter(fresh_database_url: str, tmp_path: Path):
     nutrients = [
         nutrient_row(1, 11, 1008, "717"),
         nutrient_row(2, 11, 2047, "700"),
@@ -122,7 +122,7 @@ def test_foods_without_amounts(fresh_database_url: str, tmp_path: Path):
     assert rows(fresh_database_url, "select count(*) from public.ingredients") == [(7,)]
 
 
-def test_names_arrive_as_they_are(fresh_database_url: str, tmp_path: Path):
+def test_names_are_imported_unchanged(fresh_database_url: str, tmp_path: Path):
     names = [r"\N", r"C:\new\.", "a\tb\nc", 'say "cheese"', "\\"]
     foods = [(n, "sr_legacy_food", name, r"\N", "") for n, name in enumerate(names, start=1)]
     brands = [(1, r"\b", "", "", "")]
@@ -135,14 +135,14 @@ def test_names_arrive_as_they_are(fresh_database_url: str, tmp_path: Path):
     assert found[0][7] == r"\n \n \b"
 
 
-def test_half_a_character(fresh_database_url: str, tmp_path: Path):
+def test_split_multibyte_character(fresh_database_url: str, tmp_path: Path):
     path = tmp_path / "foods.json"
     path.write_text(r'{"Foods": [{"fdcId": 1, "dataType": "Branded", "description": "a\ud800"}]}')
     import_bundle(fresh_database_url, path)
     assert [row[1] for row in catalogue(fresh_database_url)] == ["a?"]
 
 
-def test_what_people_wrote_stays(fresh_database_url: str, tmp_path: Path):
+def test_edited_names_are_not_overwritten(fresh_database_url: str, tmp_path: Path):
     rows_before = (
         "insert into public.ingredients (name, category, fdc_id, fat_g_per_100g)"
         " values ('Butter', 'Oils', 11, 81)"
@@ -161,7 +161,7 @@ def test_what_people_wrote_stays(fresh_database_url: str, tmp_path: Path):
     assert butter == ("Butter", "Oils", 717, 81)
 
 
-def test_bad_rows_are_told_and_left_out(fresh_database_url: str, tmp_path: Path):
+def test_bad_rows_are_reported_and_skipped(fresh_database_url: str, tmp_path: Path):
     foods = [
         *FOODS[:1],
         ("x", "sr_legacy_food", "No id", "1", ""),
@@ -231,7 +231,7 @@ def test_json(fresh_database_url: str, tmp_path: Path, indent: int | None, zippe
     assert oats[7].endswith("oat co")
 
 
-def test_files_of_another_kind(fresh_database_url: str, tmp_path: Path):
+def test_other_kinds_of_files_are_rejected(fresh_database_url: str, tmp_path: Path):
     other = tmp_path / "other"
     other.write_bytes(gzip.compress(b"food"))
     with pytest.raises(BundleError, match="neither a zip nor the JSON"):
@@ -250,7 +250,7 @@ def test_files_of_another_kind(fresh_database_url: str, tmp_path: Path):
         import_bundle(fresh_database_url, other)
 
 
-def test_the_command(fresh_database_url: str, tmp_path: Path):
+def test_command(fresh_database_url: str, tmp_path: Path):
     bundle = write_csv_bundle(tmp_path / "fdc.zip", [*FOODS, ("x", *FOODS[0][1:])], NUTRIENTS)
     settings = {"DATABASE_URL": fresh_database_url, "APP_ENV": "test"}
     done = CliRunner().invoke(main, ["usda", "import", str(bundle)], env=settings)
@@ -263,7 +263,7 @@ def test_the_command(fresh_database_url: str, tmp_path: Path):
     assert "neither a zip nor" in refused.output
 
 
-def test_an_import_that_is_killed_goes_on(fresh_database_url: str, tmp_path: Path):
+def test_killed_import_continues(fresh_database_url: str, tmp_path: Path):
     count = 3000
     bundle = write_csv_bundle(
         tmp_path / "fdc.zip", synthetic_foods(count), synthetic_nutrients(count, per_food=6)

@@ -1,4 +1,4 @@
-"""What is not accepted of the model, and what is made of wishes."""
+"""Checks of completions, and parsing of request bodies."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cookcam.errors import ValidationError
-from cookcam.features.recipes.generation.checks import Shown, Taboo
-from cookcam.features.recipes.generation.contracts import C1, C2, C3, C4, C5, C6, Preview
+from cookcam.features.recipes.generation.checks import ContentCheck, KnownTitles
+from cookcam.features.recipes.generation.contracts import (
+    DETAILED_RECIPE,
+    DIVERSE_RECIPES,
+    FULL_RECIPE,
+    PREVIEWS,
+    SUGGESTIONS,
+    VARIATION,
+    Preview,
+)
 from cookcam.features.recipes.generation.models import Deadlines
-from cookcam.features.recipes.generation.prompts import INSTRUCTIONS, prompt
+from cookcam.features.recipes.generation.prompts import INSTRUCTIONS, user_prompt
 from cookcam.features.recipes.generation.requests import (
     DetailedRecipeRequest,
     FullRecipeRequest,
@@ -27,7 +35,7 @@ from cookcam.integrations.openai.prompts import DATA_RULE
 
 
 @pytest.mark.parametrize(
-    ("disliked", "text", "found"),
+    ("disliked", "text", "matches"),
     [
         ("egg", "2 eggs", True),
         ("eggs", "one egg", True),
@@ -48,28 +56,28 @@ from cookcam.integrations.openai.prompts import DATA_RULE
         ("es", "anything", False),
     ],
 )
-def test_a_disliked_food_is_found_as_a_word(disliked: str, text: str, found: bool):
-    taboo = Taboo((disliked,))
-    if found:
+def test_a_disliked_food_matches_whole_words_only(disliked: str, text: str, matches: bool):
+    check = ContentCheck((disliked,))
+    if matches:
         with pytest.raises(ValueError, match="disliked"):
-            taboo.forbid([text])
+            check.reject_disliked([text])
     else:
-        taboo.forbid([text])
+        check.reject_disliked([text])
 
 
 @given(st.lists(st.text(max_size=30), max_size=5))
-def test_every_word_finds_itself(words: list[str]):
-    """Whatever a word is made of, the search for it is a search."""
-    taboo = Taboo(tuple(words))
-    taboo.forbid([""])
-    for word in words:
-        if word.strip():
+def test_every_food_name_matches_itself(foods: list[str]):
+    """Special characters of a name are not read as a pattern."""
+    check = ContentCheck(tuple(foods))
+    check.reject_disliked([""])
+    for food in foods:
+        if food.strip():
             with pytest.raises(ValueError, match="disliked"):
-                taboo.forbid([word])
+                check.reject_disliked([food])
 
 
 def preview(title: str, **changes: Any) -> Preview:
-    known: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "title": title,
         "description": "",
         "minutes": 20,
@@ -78,40 +86,47 @@ def preview(title: str, **changes: Any) -> Preview:
         "ingredients": ["rice"],
         "appeal": ["fast", "good"],
     }
-    return Preview(**{**known, **changes})
+    return Preview(**{**fields, **changes})
 
 
-def test_a_title_is_known_by_its_words():
-    seen = Shown.of(["Tomato & Rice Bowl!"])
-    assert seen.fresh([preview("tomato rice  bowl"), preview("Rice Bowl")]) == [
+def test_titles_are_compared_without_case_and_punctuation():
+    known = KnownTitles.of(["Tomato & Rice Bowl!"])
+    assert known.new_previews([preview("tomato rice  bowl"), preview("Rice Bowl")]) == [
         (1, preview("Rice Bowl"))
     ]
 
 
-def test_titles_that_cannot_be_stored_are_refused():
+def test_titles_that_cannot_be_stored_are_rejected():
     for title in ("", "  ", "x" * 201):
         with pytest.raises(ValueError, match="title"):
-            Taboo().check_preview(preview(title))
+            ContentCheck().check_preview(preview(title))
     with pytest.raises(ValueError, match="disliked"):
-        Taboo(("rice",)).check_preview(preview("Bowl"))
+        ContentCheck(("rice",)).check_preview(preview("Bowl"))
 
 
-def test_every_contract_has_a_schema_and_its_instructions():
-    for contract in (C1, C2, C3, C4, C5, C6):
+def test_every_contract_has_a_schema_and_instructions():
+    for contract in (
+        SUGGESTIONS,
+        FULL_RECIPE,
+        DIVERSE_RECIPES,
+        PREVIEWS,
+        DETAILED_RECIPE,
+        VARIATION,
+    ):
         assert schema_of(contract.shape)["additionalProperties"] is False
         assert DATA_RULE in INSTRUCTIONS[contract.name]
         assert "{" not in INSTRUCTIONS[contract.name]
 
 
 @given(st.text(max_size=200), st.lists(st.text(max_size=40), max_size=4))
-def test_what_people_write_cannot_leave_the_data(title: str, foods: list[str]):
-    made = prompt("full_recipe", {"selectedTitle": title, "detectedIngredients": foods})
-    assert made.count("<data>") == made.count("</data>") == 1
-    assert made.endswith("\n</data>")
+def test_user_input_cannot_close_the_data_block(title: str, foods: list[str]):
+    message = user_prompt("full_recipe", {"selectedTitle": title, "detectedIngredients": foods})
+    assert message.count("<data>") == message.count("</data>") == 1
+    assert message.endswith("\n</data>")
 
 
 def test_the_model_has_less_time_than_the_request():
-    assert Deadlines(50).model < 50
+    assert Deadlines(50).model_seconds < 50
 
 
 Json = st.recursive(
@@ -135,22 +150,22 @@ KEYS = st.sampled_from(
 )
 
 
-@given(value=Json, wishes=st.dictionaries(KEYS, Json, max_size=5))
-def test_whatever_is_sent_is_understood_or_refused(value: Any, wishes: Any):
+@given(value=Json, fields=st.dictionaries(KEYS, Json, max_size=5))
+def test_every_body_is_accepted_or_rejected_with_a_validation_error(value: Any, fields: Any):
     for read in (
-        lambda: SuggestionsRequest(value, value, value, value, value).ideas(),
-        lambda: FullRecipeRequest(value, value, wishes).brief(),
+        lambda: SuggestionsRequest(value, value, value, value, value).preferences(),
+        lambda: FullRecipeRequest(value, value, fields).source(),
         lambda: FullRecipeRequest(value).title(),
         lambda: GeneratedRecipesRequest(
-            ["rice"], preferences=wishes, nutrition_goals=wishes
-        ).wishes(),
+            ["rice"], preferences=fields, nutrition_goals=fields
+        ).recipes_input(),
         lambda: GeneratedRecipesRequest(
             ["rice"], None, None, value, value, value, value, value
-        ).wishes(),
-        lambda: RecipePreviewsRequest(value, wishes, value).preferences(),
-        lambda: RecipePreviewsRequest(value, wishes, value).session(),
-        lambda: DetailedRecipeRequest(wishes, value).chosen(),
-        lambda: RecipeVariationsRequest(value).wanted(),
+        ).recipes_input(),
+        lambda: RecipePreviewsRequest(value, fields, value).preferences(),
+        lambda: RecipePreviewsRequest(value, fields, value).session(),
+        lambda: DetailedRecipeRequest(fields, value).selected(),
+        lambda: RecipeVariationsRequest(value).number(),
     ):
         with suppress(ValidationError):
             read()

@@ -1,4 +1,4 @@
-"""Generation when something goes wrong or is asked for twice: nothing is paid or stored twice."""
+"""Failures and repeats of generations: nothing is stored or charged twice."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.features.conftest import ApiUser, Response
 from tests.support.generation import (
     FOODS,
     NOTHING,
-    WISHES,
+    PREFERENCES,
     GenerationApp,
-    chosen,
     new_session,
     open_generation_app,
     previews,
+    selected_preview_body,
 )
 from tests.support.postgres import as_owner
 from tests.support.whole_server import environment, whole_server
 
 IDEAS = {"detectedIngredients": FOODS}
-PREVIEWS = {**IDEAS, "userPreferences": WISHES}
+PREVIEWS = {**IDEAS, "userPreferences": PREFERENCES}
 BODIES: dict[str, tuple[Any, str]] = {
     "suggestions": (IDEAS, "Failed to generate recipe suggestions"),
     "generate-full": (
@@ -62,10 +62,12 @@ async def together(*requests: Callable[[], Awaitable[Response]]) -> list[Respons
     return [responses[number] for number in sorted(responses)]
 
 
-class TestTheModelFails:
-    async def test_twice_with_no_usable_answer(self, generation_app: GenerationApp, ann: ApiUser):
-        body = await chosen(ann)
-        before = await generation_app.traces(ann)
+class TestModelFailures:
+    async def test_two_unusable_completions_are_a_502(
+        self, generation_app: GenerationApp, ann: ApiUser
+    ):
+        body = await selected_preview_body(ann)
+        before = await generation_app.stored_counts(ann)
         cases = {**BODIES, "generate-detailed": (body, "Failed to generate detailed recipe")}
         again = {**PREVIEWS, "sessionId": body["sessionId"], "userPreferences": {}}
         cases["generate-previews"] = (again, BODIES["generate-previews"][1])
@@ -83,9 +85,9 @@ class TestTheModelFails:
                 assert response.json()["code"] == "SERVICE_ERROR"
                 assert ("details" in response.json()) == ("success" in response.json())
                 assert len(generation_app.model.received) == asked + 2
-        assert await generation_app.traces(ann) == before
+        assert await generation_app.stored_counts(ann) == before
 
-    async def test_once_and_is_asked_again(self, generation_app: GenerationApp, ann: ApiUser):
+    async def test_one_failure_is_retried(self, generation_app: GenerationApp, ann: ApiUser):
         for number, fault in enumerate(
             (
                 Fault("status", times=1, status=429, retry_after=0),
@@ -101,7 +103,9 @@ class TestTheModelFails:
             assert len(response.json()["data"]["previews"]) == 3
             assert len(generation_app.model.received) == 2 * (number + 1)
 
-    async def test_and_says_when_to_come_back(self, generation_app: GenerationApp, ann: ApiUser):
+    async def test_rate_limited_model_is_a_429_with_retry_after(
+        self, generation_app: GenerationApp, ann: ApiUser
+    ):
         for status, told in ((429, 429), (500, 503), (401, 500), (400, 502)):
             generation_app.model.behaviour.fault = Fault("status", status=status)
             with structlog.testing.capture_logs():
@@ -109,9 +113,11 @@ class TestTheModelFails:
             assert response.status_code == told
             assert isinstance(response.json()["error"], str)
             assert ("Retry-After" in response.headers) == (told in (429, 503))
-        assert await generation_app.traces(ann) == NOTHING
+        assert await generation_app.stored_counts(ann) == NOTHING
 
-    async def test_for_some_variations_only(self, generation_app: GenerationApp, ann: ApiUser):
+    async def test_failed_variations_are_left_out(
+        self, generation_app: GenerationApp, ann: ApiUser
+    ):
         recipe = (await ann.post("/recipes", {"title": "Mine"})).json()["data"]["id"]
         generation_app.model.behaviour.fault = Fault("status", times=2, status=400)
         response = await ann.post(f"/recipes/{recipe}/variations", {"count": 3})
@@ -122,11 +128,11 @@ class TestTheModelFails:
             response = await ann.post(f"/recipes/{recipe}/variations", {"count": 3})
         assert response.status_code == 500
         assert response.json()["error"] == "Failed to generate recipe variations"
-        assert (await generation_app.traces(ann)).counted == 1
+        assert (await generation_app.stored_counts(ann)).counted == 1
 
 
 @pytest.mark.parametrize("delay", [0.05, 5.0])
-async def test_a_slow_model_is_waited_for(
+async def test_slow_model_within_the_deadline_succeeds(
     generation_app: GenerationApp, ann: ApiUser, delay: float
 ):
     generation_app.model.behaviour.delay = delay
@@ -139,7 +145,7 @@ async def test_a_slow_model_is_waited_for(
     assert [response.status_code for response in responses] == [200, 200, 201, 201]
 
 
-async def test_a_model_that_never_answers(database_url: str):
+async def test_hanging_model_is_a_504(database_url: str):
     async with open_generation_app(
         database_url,
         GENERATION_TIMEOUT_SECONDS="1.5",
@@ -147,8 +153,8 @@ async def test_a_model_that_never_answers(database_url: str):
     ) as generation_app:
         ann = await generation_app.person()
         recipe = (await ann.post("/recipes", {"title": "Mine"})).json()["data"]["id"]
-        begun = await chosen(ann)
-        before = await generation_app.traces(ann)
+        begun = await selected_preview_body(ann)
+        before = await generation_app.stored_counts(ann)
         asked = len(generation_app.model.received)
         generation_app.model.behaviour.fault = Fault("hang")
         bodies = {path: body for path, (body, _) in BODIES.items()}
@@ -170,38 +176,36 @@ async def test_a_model_that_never_answers(database_url: str):
         for received in generation_app.model.received[asked:]:
             await received.ended()
             assert received.outcome == "disconnected"
-        assert await generation_app.traces(ann) == before
+        assert await generation_app.stored_counts(ann) == before
         with structlog.testing.capture_logs():
             assert (await ann.post(f"/recipes/{recipe}/variations")).status_code == 500
-        # What was given up can be asked for again.
+        # A cancelled request can be repeated.
         generation_app.model.behaviour.fault = None
         response = await ann.post("/recipes/generate-detailed", begun)
         assert response.status_code == 201
         assert response.json()["xp_awarded"] == 50
 
 
-async def test_a_deadline_that_passes_while_it_is_stored(database_url: str):
+async def test_deadline_during_storing_stores_nothing(database_url: str):
     async with open_generation_app(
         database_url, GENERATION_TIMEOUT_SECONDS="1.5"
     ) as generation_app:
         ann = await generation_app.person()
-        body = await chosen(ann)
-        before = await generation_app.traces(ann)
+        body = await selected_preview_body(ann)
+        before = await generation_app.stored_counts(ann)
         url = as_owner(generation_app.database_url)
         async with await Connection.connect(url) as holder:
             await holder.execute("select from users where id = %s for update", (ann.id,))
             response = await ann.post("/recipes/generate-detailed", body)
             assert response.status_code == 504
             await holder.rollback()
-        assert await generation_app.traces(ann) == before
+        assert await generation_app.stored_counts(ann) == before
         assert (await ann.post("/recipes/generate-detailed", body)).json()["xp_awarded"] == 50
 
 
-async def test_a_client_that_leaves_takes_its_question_along(
-    generation_app: GenerationApp, ann: ApiUser
-):
-    begun = await chosen(ann)
-    before = await generation_app.traces(ann)
+async def test_disconnect_cancels_the_model_request(generation_app: GenerationApp, ann: ApiUser):
+    begun = await selected_preview_body(ann)
+    before = await generation_app.stored_counts(ann)
     generation_app.model.behaviour.fault = Fault("hang")
     cases = {path: body for path, (body, _) in BODIES.items()}
     cases["generate-previews"] = {**PREVIEWS, "sessionId": new_session()}
@@ -215,12 +219,14 @@ async def test_a_client_that_leaves_takes_its_question_along(
         with trio.fail_after(2):
             await received.ended()
         assert received.outcome == "disconnected"
-    assert await generation_app.traces(ann) == before
+    assert await generation_app.stored_counts(ann) == before
 
 
-class TestTheDetailedRecipeTwice:
-    async def test_at_once_is_one(self, generation_app: GenerationApp, ann: ApiUser):
-        body = await chosen(ann)
+class TestRepeatedDetailedRecipe:
+    async def test_concurrent_requests_share_one_generation(
+        self, generation_app: GenerationApp, ann: ApiUser
+    ):
+        body = await selected_preview_body(ann)
         asked = len(generation_app.model.received)
         generation_app.model.behaviour.delay = 0.4
         first, second = await together(
@@ -230,17 +236,19 @@ class TestTheDetailedRecipeTwice:
         assert first.status_code == second.status_code == 201
         assert first.json() == second.json()
         assert len(generation_app.model.received) == asked + 1
-        traces = await generation_app.traces(ann)
-        assert (traces.recipes, traces.xp, traces.counted) == (1, 15 + 50, 1)
+        stored_counts = await generation_app.stored_counts(ann)
+        assert (stored_counts.recipes, stored_counts.xp, stored_counts.counted) == (1, 15 + 50, 1)
 
         later = await ann.post("/recipes/generate-detailed", body)
         assert later.status_code == 201
         assert later.json() == {**first.json(), "xp_awarded": 0}
         assert len(generation_app.model.received) == asked + 1
-        assert await generation_app.traces(ann) == traces
+        assert await generation_app.stored_counts(ann) == stored_counts
 
-    async def test_at_once_and_the_first_leaves(self, generation_app: GenerationApp, ann: ApiUser):
-        body = await chosen(ann)
+    async def test_next_request_runs_when_the_first_disconnects(
+        self, generation_app: GenerationApp, ann: ApiUser
+    ):
+        body = await selected_preview_body(ann)
         asked = len(generation_app.model.received)
         generation_app.model.behaviour.fault = Fault("hang", times=1)
         responses: list[Response] = []
@@ -253,15 +261,17 @@ class TestTheDetailedRecipeTwice:
                 leaving.start_soon(ann.post, "/recipes/generate-detailed", body)
                 received = await generation_app.model.request(asked)
                 staying.start_soon(stay)
-                await trio.sleep(0.1)  # so that it is there and waits
+                await trio.sleep(0.1)  # so that it is waiting
                 leaving.cancel_scope.cancel()
             await received.ended()
         assert [response.status_code for response in responses] == [201]
-        assert (await generation_app.traces(ann)).recipes == 1
+        assert (await generation_app.stored_counts(ann)).recipes == 1
 
-    async def test_on_two_instances(self, generation_app: GenerationApp, ann: ApiUser):
-        """They know nothing of each other while they ask; there is one recipe all the same."""
-        body = await chosen(ann)
+    async def test_two_instances_store_one_recipe(
+        self, generation_app: GenerationApp, ann: ApiUser
+    ):
+        """Single flight is per instance; the row lock allows one recipe."""
+        body = await selected_preview_body(ann)
         generation_app.model.behaviour.delay = 0.4
         settings = environment(
             generation_app.database_url,
@@ -277,12 +287,12 @@ class TestTheDetailedRecipeTwice:
         assert first.status_code == second.status_code == 201
         assert first.json()["data"] == second.json()["data"]
         assert sorted((first.json()["xp_awarded"], second.json()["xp_awarded"])) == [0, 50]
-        traces = await generation_app.traces(ann)
-        assert (traces.recipes, traces.xp) == (1, 65)
+        stored_counts = await generation_app.stored_counts(ann)
+        assert (stored_counts.recipes, stored_counts.xp) == (1, 65)
 
 
-class TestThePreviewsTwice:
-    async def test_the_same_question_has_one_answer(
+class TestRepeatedPreviews:
+    async def test_repeat_returns_the_stored_previews(
         self, generation_app: GenerationApp, ann: ApiUser
     ):
         generation_app.model.behaviour.delay = 0.4
@@ -291,13 +301,18 @@ class TestThePreviewsTwice:
         later = await previews(ann)
         assert later.json() == {**first.json(), "xp_awarded": 0}
         assert len(generation_app.model.received) == 1
-        traces = await generation_app.traces(ann)
-        assert (traces.sessions, traces.previews, traces.counted, traces.xp) == (1, 3, 1, 15)
+        stored_counts = await generation_app.stored_counts(ann)
+        assert (
+            stored_counts.sessions,
+            stored_counts.previews,
+            stored_counts.counted,
+            stored_counts.xp,
+        ) == (1, 3, 1, 15)
         bob = await generation_app.person("Bob")
         foreign = (await previews(bob)).json()
         assert foreign["data"]["sessionId"] != first.json()["data"]["sessionId"]
 
-    async def test_after_five_minutes_it_is_a_new_one(
+    async def test_repeat_after_five_minutes_generates_new_previews(
         self, generation_app: GenerationApp, ann: ApiUser
     ):
         session = new_session()
@@ -309,10 +324,10 @@ class TestThePreviewsTwice:
         )
         assert (await previews(ann, session)).status_code == 201
         assert len(generation_app.model.received) == 2
-        traces = await generation_app.traces(ann)
-        assert (traces.sessions, traces.counted, traces.xp) == (1, 1, 15)
+        stored_counts = await generation_app.stored_counts(ann)
+        assert (stored_counts.sessions, stored_counts.counted, stored_counts.xp) == (1, 1, 15)
 
-    async def test_another_question_of_a_session_waits_for_the_first(
+    async def test_other_request_of_a_session_waits(
         self, generation_app: GenerationApp, ann: ApiUser
     ):
         session = new_session()
@@ -323,25 +338,23 @@ class TestThePreviewsTwice:
         assert [response.status_code for response in responses] == [201, 201]
         one, two = sorted(generation_app.model.received, key=lambda received: received.began)
         assert two.began >= one.began + (one.seconds or 0)
-        assert (await generation_app.traces(ann)).counted == 1
+        assert (await generation_app.stored_counts(ann)).counted == 1
 
-    async def test_a_new_session_at_the_limit_counts_once(
+    async def test_new_session_at_the_limit_counts_once(
         self, generation_app: GenerationApp, ann: ApiUser
     ):
-        await generation_app.use_up(ann, 9)
+        await generation_app.exhaust_quota(ann, 9)
         generation_app.model.behaviour.delay = 0.4
         responses = await together(
             *(lambda meal=meal: previews(ann, mealType=meal) for meal in ("lunch", "dinner"))
         )
         assert sorted(response.status_code for response in responses) == [201, 403]
-        traces = await generation_app.traces(ann)
-        assert (traces.sessions, traces.previews, traces.counted) == (1, 3, 10)
+        stored_counts = await generation_app.stored_counts(ann)
+        assert (stored_counts.sessions, stored_counts.previews, stored_counts.counted) == (1, 3, 10)
 
 
-class TestUnderAKey:
-    async def test_the_first_reply_is_given_again(
-        self, generation_app: GenerationApp, ann: ApiUser
-    ):
+class TestIdempotencyKey:
+    async def test_stored_reply_is_returned(self, generation_app: GenerationApp, ann: ApiUser):
         for path, (body, _) in BODIES.items():
             asked = len(generation_app.model.received)
             headers = {"Idempotency-Key": f"one-{path}"}
@@ -353,10 +366,14 @@ class TestUnderAKey:
             assert len(generation_app.model.received) == asked + 1
             other = await ann.post(f"/recipes/{path}", {**body, "more": 1}, headers=headers)
             assert other.status_code == 409
-        traces = await generation_app.traces(ann)
-        assert traces == evolve(traces, ideas=1, sessions=1, recipes=4, counted=4)
+        stored_counts = await generation_app.stored_counts(ann)
+        assert stored_counts == evolve(
+            stored_counts, suggestion_sessions=1, sessions=1, recipes=4, counted=4
+        )
 
-    async def test_a_failure_leaves_the_key_free(self, generation_app: GenerationApp, ann: ApiUser):
+    async def test_failed_request_does_not_use_up_the_key(
+        self, generation_app: GenerationApp, ann: ApiUser
+    ):
         headers = {"Idempotency-Key": "two"}
         generation_app.model.behaviour.fault = Fault("garbage", times=2)
         with structlog.testing.capture_logs():

@@ -1,4 +1,4 @@
-"""Generations told while they are made, over a real port."""
+"""Generations streamed as server-sent events, over a real port."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.features.recipes.test_generation_faults import BODIES, IDEAS, PREVIEW
 from tests.support.generation import (
     STREAM,
     GenerationApp,
-    chosen,
     new_session,
     open_generation_app,
     previews,
+    selected_preview_body,
 )
 
 Event = tuple[str, Any]
@@ -63,8 +63,8 @@ def named(events: list[Event], name: str) -> list[Any]:
     return [data for found, data in events if found == name]
 
 
-async def test_every_generation_can_be_watched(generation_app: GenerationApp, ann: ApiUser):
-    begun = await chosen(ann)
+async def test_every_generation_can_be_streamed(generation_app: GenerationApp, ann: ApiUser):
+    begun = await selected_preview_body(ann)
     cases = {path: body for path, (body, _) in BODIES.items()}
     cases["generate-previews"] = {**PREVIEWS, "sessionId": new_session()}
     cases["generate-detailed"] = begun
@@ -98,7 +98,7 @@ async def test_every_generation_can_be_watched(generation_app: GenerationApp, an
         assert ordinary.keys() == done.keys()
 
 
-async def test_parts_come_before_the_end(generation_app: GenerationApp, ann: ApiUser):
+async def test_parts_arrive_before_the_end(generation_app: GenerationApp, ann: ApiUser):
     generation_app.model.behaviour.chunk_size, generation_app.model.behaviour.chunk_delay = (
         200,
         0.02,
@@ -112,19 +112,19 @@ async def test_parts_come_before_the_end(generation_app: GenerationApp, ann: Api
             text += piece
             if "event: preview" in text:
                 assert "event: done" not in text
-                assert (await generation_app.traces(ann)).previews == 0
+                assert (await generation_app.stored_counts(ann)).previews == 0
                 assert generation_app.model.received[0].outcome == "open"
                 break
-        # The client leaves here.
+        # The client disconnects here.
     received = generation_app.model.received[0]
     with trio.fail_after(2):
         await received.ended()
     assert received.outcome == "disconnected"
-    assert (await generation_app.traces(ann)).sessions == 0
+    assert (await generation_app.stored_counts(ann)).sessions == 0
 
 
-async def test_a_repeat_gets_what_is_there(generation_app: GenerationApp, ann: ApiUser):
-    body = await chosen(ann)
+async def test_repeat_streams_the_stored_result(generation_app: GenerationApp, ann: ApiUser):
+    body = await selected_preview_body(ann)
     first = (await streamed(ann, "generate-detailed", body))[-1]
     assert await streamed(ann, "generate-detailed", body) == [
         ("done", {**first[1], "xp_awarded": 0})
@@ -134,7 +134,7 @@ async def test_a_repeat_gets_what_is_there(generation_app: GenerationApp, ann: A
     assert again == [("done", suggested)]
 
 
-async def test_a_model_that_starts_again(generation_app: GenerationApp, ann: ApiUser):
+async def test_retry_of_the_model_is_reported(generation_app: GenerationApp, ann: ApiUser):
     generation_app.model.behaviour.chunk_size = 64
     generation_app.model.behaviour.fault = Fault("cut", times=1)
     events = await streamed(ann, "generate-previews", PREVIEWS)
@@ -148,7 +148,7 @@ async def test_a_model_that_starts_again(generation_app: GenerationApp, ann: Api
     assert named(events[restart:], "preview") == events[-1][1]["data"]["previews"]
 
 
-async def test_what_goes_wrong_is_an_event(database_url: str, monkeypatch: pytest.MonkeyPatch):
+async def test_failures_are_error_events(database_url: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(streaming, "HEARTBEAT_SECONDS", 0.1)
     async with open_generation_app(
         database_url, GENERATION_TIMEOUT_SECONDS="1.5"
@@ -157,7 +157,7 @@ async def test_what_goes_wrong_is_an_event(database_url: str, monkeypatch: pytes
         generation_app.model.behaviour.fault = Fault("hang")
         events = await streamed(ann, "generate-previews", PREVIEWS)
         assert [name for name, _ in events[-1:]] == ["error"]
-        assert len(named(events, ":")) >= 2  # nobody took it for dead
+        assert len(named(events, ":")) >= 2  # heartbeats keep the connection open
         error = events[-1][1]
         assert (error["success"], error["statusCode"]) == (False, 504)
         assert error["error"] == "Failed to generate recipe previews"
@@ -178,17 +178,17 @@ async def test_what_goes_wrong_is_an_event(database_url: str, monkeypatch: pytes
             )
         )[-1][1]
         assert (error["statusCode"], error["error"]) == (404, "Cooking session not found")
-        await generation_app.use_up(ann)
+        await generation_app.exhaust_quota(ann)
         error = (await streamed(ann, "suggestions", IDEAS))[-1][1]
         assert (error["statusCode"], error["limit"]) == (403, 10)
-        # What can be told before anything begins is told as usual.
+        # Errors before the stream starts are ordinary responses.
         response = await ann.post("/recipes/suggestions", {}, headers=STREAM)
         assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
         response = await generation_app.guest.post("/recipes/suggestions", IDEAS, headers=STREAM)
         assert response.status_code == 401
 
 
-async def test_the_same_is_told_to_the_users_sockets(generation_app: GenerationApp, ann: ApiUser):
+async def test_progress_is_sent_to_the_users_sockets(generation_app: GenerationApp, ann: ApiUser):
     url = f"ws://127.0.0.1:{generation_app.server.port}/api/v1/realtime"
     token = [(b"authorization", f"Bearer {ann.token}".encode())]
     async with open_websocket_url(url, extra_headers=token) as socket:
@@ -209,7 +209,7 @@ async def test_the_same_is_told_to_the_users_sockets(generation_app: GenerationA
     assert max(one["items"] for one in told) == 3
 
 
-async def test_a_stream_in_flight_is_finished_by_a_server_that_stops(database_url: str):
+async def test_stopping_server_finishes_running_streams(database_url: str):
     async with open_generation_app(database_url) as generation_app:
         ann = await generation_app.person()
         generation_app.model.behaviour.delay = 0.5
@@ -228,7 +228,9 @@ async def test_a_stream_in_flight_is_finished_by_a_server_that_stops(database_ur
         assert generation_app.server.report is not None
 
 
-async def test_a_client_that_wants_no_stream_gets_none(generation_app: GenerationApp, ann: ApiUser):
+async def test_client_without_the_header_gets_a_plain_reply(
+    generation_app: GenerationApp, ann: ApiUser
+):
     for accept in ("application/json", "*/*", "text/html, application/json;q=0.9"):
         response = await ann.post("/recipes/suggestions", IDEAS, headers={"Accept": accept})
         assert response.headers["content-type"].startswith("application/json")

@@ -34,7 +34,7 @@ async def bob(generation_app: ApiServer) -> ApiUser:
 
 
 MAX_SIZE = 10 * 1024 * 1024
-"""Bytes of a photograph (`spec/http-api-core.md` §9.14)."""
+"""Maximum bytes of a photograph."""
 
 
 def text(data: bytes) -> str:
@@ -54,7 +54,7 @@ def stored(generation_app: ApiServer) -> list[Path]:
     ]
 
 
-async def test_a_photo_is_drawn_anew_and_shown_to_everybody(
+async def test_photo_is_re_encoded_and_public(
     generation_app: ApiServer, ann: ApiUser, bob: ApiUser
 ):
     recipe = await generation_app.recipe(ann)
@@ -68,8 +68,8 @@ async def test_a_photo_is_drawn_anew_and_shown_to_everybody(
     assert photo["description"] == "Mine <3"
     assert (body["photoUrl"], body["uploadedAt"]) == (photo["photo_url"], photo["uploaded_at"])
     assert f"/object/public/completion-photos/photos/{bob.id}/" in photo["photo_url"]
-    async with httpx.AsyncClient() as anybody:
-        public = await anybody.get(photo["photo_url"])
+    async with httpx.AsyncClient() as client:
+        public = await client.get(photo["photo_url"])
     assert public.headers["content-type"] == "image/jpeg"
     assert opened(public.content).size == (1920, 480)
     listed = (await generation_app.guest.get(f"/recipes/{recipe}/completion-photos")).json()
@@ -87,7 +87,7 @@ async def test_a_photo_is_drawn_anew_and_shown_to_everybody(
     }
 
 
-async def test_a_photo_of_the_largest_size_fits_as_base64(generation_app: ApiServer, ann: ApiUser):
+async def test_photo_of_the_maximum_size_fits_as_base64(generation_app: ApiServer, ann: ApiUser):
     recipe = await generation_app.recipe(ann)
     picture = plain()
     answer = await upload(ann, recipe, picture + b"\0" * (MAX_SIZE - len(picture)))
@@ -95,9 +95,7 @@ async def test_a_photo_of_the_largest_size_fits_as_base64(generation_app: ApiSer
 
 
 @pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
-async def test_a_photo_of_a_phone_is_stored_as_jpeg(
-    generation_app: ApiServer, ann: ApiUser, kind: str
-):
+async def test_phone_photo_is_stored_as_jpeg(generation_app: ApiServer, ann: ApiUser, kind: str):
     recipe = await generation_app.recipe(ann)
     response = await upload(ann, recipe, plain(64, 48, kind))
     assert response.status_code == 200, response.text
@@ -105,7 +103,7 @@ async def test_a_photo_of_a_phone_is_stored_as_jpeg(
     assert opened(path.read_bytes()).size == (64, 48)
 
 
-async def test_xp_are_paid_once_for_a_recipe(generation_app: ApiServer, ann: ApiUser):
+async def test_xp_is_awarded_once_per_recipe(generation_app: ApiServer, ann: ApiUser):
     recipe, other = (
         await generation_app.recipe(ann),
         await generation_app.recipe(ann, is_published=False),
@@ -118,7 +116,7 @@ async def test_xp_are_paid_once_for_a_recipe(generation_app: ApiServer, ann: Api
     assert await generation_app.xp(ann) == 150
 
 
-async def test_a_repetition_gets_the_first_photo(
+async def test_repeated_upload_returns_the_first_photo(
     generation_app: ApiServer, ann: ApiUser, bob: ApiUser
 ):
     recipe = await generation_app.recipe(ann)
@@ -137,7 +135,9 @@ async def test_a_repetition_gets_the_first_photo(
     assert len(stored(generation_app)) == 2
 
 
-async def test_lists_are_newest_first_with_a_true_total(generation_app: ApiServer, ann: ApiUser):
+async def test_photos_are_listed_newest_first_with_the_total(
+    generation_app: ApiServer, ann: ApiUser
+):
     recipe = await generation_app.recipe(ann)
     await generation_app.sql(
         "insert into recipe_completion_photos (user_id, recipe_id, photo_url, uploaded_at)"
@@ -192,7 +192,7 @@ async def test_invalid_input_is_rejected(generation_app: ApiServer, ann: ApiUser
     assert await generation_app.xp(bob) == 0
 
 
-async def test_what_cannot_be_stored_leaves_nothing(generation_app: ApiServer, ann: ApiUser):
+async def test_failed_upload_leaves_no_object(generation_app: ApiServer, ann: ApiUser):
     recipe = await generation_app.recipe(ann)
     generation_app.storage.failure = Failure(500)
     answer = await upload(ann, recipe, plain())

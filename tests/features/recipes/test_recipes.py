@@ -81,8 +81,8 @@ OUT_OF_BOUNDS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-class TestCreating:
-    async def test_a_title_is_enough(self, ann: ApiUser):
+class TestCreate:
+    async def test_only_the_title_is_required(self, ann: ApiUser):
         response = await ann.post("/recipes", {"title": "Duplicate"})
         assert response.status_code == 201
         row = response.json()
@@ -96,7 +96,7 @@ class TestCreating:
         assert isinstance(row["rating_avg"], float)
         assert row["created_at"].endswith("Z")
 
-    async def test_every_field_is_kept_and_has_both_spellings(self, ann: ApiUser):
+    async def test_every_field_is_stored_and_returned_in_both_spellings(self, ann: ApiUser):
         row = await publish(ann, " Sugo <3 ", **FULL)
         assert row["title"] == "Sugo <3"
         assert row["prep_time"] == row["prep_time_minutes"] == 10
@@ -114,7 +114,7 @@ class TestCreating:
         read = await ann.get(f"/recipes/{row['id']}")
         assert read.json() == {"success": True, "data": row["data"]}
 
-    async def test_null_is_left_out_and_unknown_fields_are_ignored(self, ann: ApiUser):
+    async def test_null_counts_as_absent_and_unknown_fields_are_ignored(self, ann: ApiUser):
         response = await ann.post(
             "/recipes",
             {
@@ -132,7 +132,7 @@ class TestCreating:
         assert row["created_by"] == ann.id
         assert (row["is_featured"], row["view_count"], row["is_generated"]) == (False, 0, False)
 
-    async def test_what_is_out_of_bounds_is_refused(self, ann: ApiUser):
+    async def test_values_beyond_limits_are_rejected(self, ann: ApiUser):
         for content, literal in OUT_OF_BOUNDS:
             response = await ann.post("/recipes", content)
             body = response.json()
@@ -162,13 +162,13 @@ class TestCreating:
         assert (row["title"], row["description"]) == ("Tomato soup", "Red.\nHot.")
         assert (row["tags"], row["instructions"]) == (["vegan"], ["Stir"])
 
-    async def test_titles_of_3_and_of_200_characters_fit(self, ann: ApiUser):
+    async def test_titles_of_3_and_of_200_characters_are_accepted(self, ann: ApiUser):
         for title in ("Pie", "é" * 200, "🍲" * 200):
             assert (await ann.post("/recipes", {"title": title})).status_code == 201
 
 
-class TestTheTitleOfAnAuthorIsUnique:
-    async def test_the_second_is_a_conflict(self, ann: ApiUser, bob: ApiUser):
+class TestUniqueTitles:
+    async def test_duplicate_title_is_a_conflict(self, ann: ApiUser, bob: ApiUser):
         assert (await ann.post("/recipes", {"title": "Duplicate"})).status_code == 201
         for title in ("Duplicate", "dUPLICATE", " duplicate "):
             response = await ann.post("/recipes", {"title": title})
@@ -179,12 +179,12 @@ class TestTheTitleOfAnAuthorIsUnique:
             assert {"requestId", "timestamp", "path"} <= body.keys()
         assert (await bob.post("/recipes", {"title": "Duplicate"})).status_code == 201
 
-    async def test_one_title_in_two_unicode_spellings_is_one_title(self, ann: ApiUser):
+    async def test_titles_are_compared_after_unicode_normalization(self, ann: ApiUser):
         composed, decomposed = "Cr\u00e8me brul\u00e9e", "CRE\u0300ME BRULE\u0301E"
         assert (await ann.post("/recipes", {"title": composed})).status_code == 201
         assert (await ann.post("/recipes", {"title": decomposed})).status_code == 409
 
-    async def test_of_many_at_once_exactly_one_is_made(self, ann: ApiUser):
+    async def test_concurrent_duplicates_create_one_recipe(self, ann: ApiUser):
         statuses: list[int] = []
 
         async def create() -> None:
@@ -195,7 +195,7 @@ class TestTheTitleOfAnAuthorIsUnique:
                 nursery.start_soon(create)
         assert sorted(statuses) == [201] + [409] * 11
 
-    async def test_a_change_cannot_take_a_title_either(self, ann: ApiUser):
+    async def test_change_to_an_existing_title_is_a_conflict(self, ann: ApiUser):
         await ann.post("/recipes", {"title": "First"})
         second = (await ann.post("/recipes", {"title": "Second"})).json()
         response = await ann.put(f"/recipes/{second['id']}", {"title": "FIRST"})
@@ -203,8 +203,10 @@ class TestTheTitleOfAnAuthorIsUnique:
         assert (await ann.put(f"/recipes/{second['id']}", {"title": "SECOND"})).status_code == 200
 
 
-class TestReading:
-    async def test_a_draft_is_for_its_author_only(self, guest: Client, ann: ApiUser, bob: ApiUser):
+class TestRead:
+    async def test_draft_is_visible_to_its_author_only(
+        self, guest: Client, ann: ApiUser, bob: ApiUser
+    ):
         draft = (await ann.post("/recipes", {"title": "Draft"})).json()
         assert (await ann.get(f"/recipes/{draft['id']}")).status_code == 200
         for other in (guest, bob):
@@ -213,7 +215,7 @@ class TestReading:
             assert response.json()["error"] == "Recipe not found"
             assert response.json()["success"] is False
 
-    async def test_an_unknown_or_malformed_id_is_the_same_404(self, ann: ApiUser):
+    async def test_unknown_and_malformed_ids_give_the_same_404(self, ann: ApiUser):
         unknown = [str(uuid4()), "7", "saved", "a" * 36, "x" * 5000]
         for recipe_id, method in product(unknown, ("GET", "PUT", "DELETE")):
             response = await ann.request(method, f"/recipes/{recipe_id}", json={"title": "Soup"})
@@ -221,7 +223,7 @@ class TestReading:
             assert response.json()["error"] == "Recipe not found"
             assert response.json()["code"] == "NOT_FOUND"
 
-    async def test_what_the_model_was_told_is_for_the_author_only(
+    async def test_ai_metadata_is_visible_to_the_author_only(
         self, guest: Client, ann: ApiUser, bob: ApiUser
     ):
         row = await publish(ann, "Open", instructions=[{"instruction": "Stir", "time": 3}])
@@ -234,11 +236,11 @@ class TestReading:
             assert "ai_metadata" not in seen
             assert seen["instructions"] == [{"instruction": "Stir", "time": 3}]
 
-    async def test_a_guest_has_no_favourites(self, guest: Client, ann: ApiUser):
+    async def test_guests_get_no_favourite_flag(self, guest: Client, ann: ApiUser):
         row = await publish(ann, "Favourite")
         assert "is_favorited" not in (await guest.get(f"/recipes/{row['id']}")).json()["data"]
 
-    async def test_linked_ingredients_come_along(self, server: Server, ann: ApiUser):
+    async def test_linked_ingredients_are_included(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Linked")
         ((salt,),) = await server.sql(
             "insert into ingredients (name, category, sodium_mg_per_100g)"
@@ -258,13 +260,13 @@ class TestReading:
         assert first["ingredient"]["calories_per_100g"] is None
         assert second["ingredient"] is None
 
-    async def test_a_recipe_outlives_its_author(self, server: Server, ann: ApiUser):
+    async def test_recipe_of_a_deleted_author_remains(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Orphan")
         await server.sql("delete from auth.users where id = %(id)s", id=ann.id)
         seen = (await server.guest.get(f"/recipes/{row['id']}")).json()["data"]
         assert seen["creator"] is seen["creator_name"] is seen["created_by"] is None
 
-    async def test_a_bad_token_makes_a_guest(self, server: Server, ann: ApiUser):
+    async def test_invalid_token_counts_as_guest(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Open to all")
         stale = Client(server.http, "not a token")
         assert (await stale.get(f"/recipes/{row['id']}")).status_code == 200
@@ -284,8 +286,10 @@ BAD_QUERIES = [
 ]
 
 
-class TestListing:
-    async def test_published_recipes_and_ones_own(self, guest: Client, ann: ApiUser, bob: ApiUser):
+class TestList:
+    async def test_list_has_published_and_own_recipes(
+        self, guest: Client, ann: ApiUser, bob: ApiUser
+    ):
         tag = word()
         await publish(ann, "Ann open", tags=[tag])
         await publish(bob, "Bob open", tags=[tag])
@@ -302,7 +306,7 @@ class TestListing:
         assert await titles(ann, f"&user_id={ann.id}") == ["Ann draft", "Ann open"]
         assert await titles(ann, f"&user_id={uuid4()}") == []
 
-    async def test_the_list_is_at_the_root_and_under_data(self, guest: Client, ann: ApiUser):
+    async def test_list_is_at_the_root_and_under_data(self, guest: Client, ann: ApiUser):
         tag = word()
         row = await publish(ann, "Both", tags=[tag])
         body = (await guest.get(f"/recipes?tags={tag}")).json()
@@ -330,7 +334,7 @@ class TestListing:
         assert await slice_of("limit=2&offset=3") == (["1", "0"], {"page": 2, **shared})
         assert await slice_of("limit=2&offset=3&page=1") == (["4", "3"], {"page": 1, **shared})
 
-    async def test_parameters_out_of_bounds_are_refused(self, guest: Client):
+    async def test_parameters_beyond_limits_are_rejected(self, guest: Client):
         for query, literal in BAD_QUERIES:
             response = await guest.get(f"/recipes?{query}")
             assert response.status_code == 400, query
@@ -352,9 +356,7 @@ class TestListing:
         assert await titles(f"tags={one},{two}&difficulty=Advanced") == {"Two"}
         assert await titles(f"tags={one},{two}&difficulty=any") == {"One", "Two"}
 
-    async def test_search_finds_words_and_the_beginning_of_the_last(
-        self, guest: Client, ann: ApiUser
-    ):
+    async def test_search_matches_words_and_a_prefix_of_the_last(self, guest: Client, ann: ApiUser):
         w = word()
         await publish(ann, f"Tomato {w} soup", description="with basil", cuisine="thai")
         await publish(ann, f"Leek {w} pie")
@@ -376,13 +378,13 @@ class TestListing:
         for search in (*"!'%_\\(&|", "a & b", "a | !b", "soup:*", "<->", "' or 1=1 --", "(("):
             assert (await guest.get("/recipes", params={"search": search})).status_code == 200
 
-    async def test_an_empty_search_is_none(self, guest: Client, ann: ApiUser):
+    async def test_empty_search_is_ignored(self, guest: Client, ann: ApiUser):
         tag = word()
         await publish(ann, "Anything", tags=[tag])
         body = (await guest.get(f"/recipes?tags={tag}&search=%20&user_id=&difficulty=")).json()
         assert len(body["recipes"]) == 1
 
-    async def test_the_search_for_trending_is_an_order(
+    async def test_search_for_trending_orders_by_trend(
         self, server: Server, guest: Client, ann: ApiUser
     ):
         tag = word()
@@ -402,7 +404,7 @@ class TestListing:
         ]
         assert body["recipes"][0]["trending_score"] == 900.5
 
-    async def test_a_list_is_three_reads_whatever_its_length(
+    async def test_list_of_any_length_takes_three_reads(
         self, server: Server, guest: Client, ann: ApiUser, bob: ApiUser
     ):
         tag = word()
@@ -414,8 +416,8 @@ class TestListing:
         assert server.database.stats.borrowed - before == 3
 
 
-class TestChanging:
-    async def test_what_is_given_changes_and_the_rest_stays(self, ann: ApiUser):
+class TestChange:
+    async def test_only_given_fields_change(self, ann: ApiUser):
         row = await publish(ann, "Before", **FULL)
         response = await ann.put(
             f"/recipes/{row['id']}", {"title": "After", "servings": 2, "cuisine": None}
@@ -433,12 +435,12 @@ class TestChanging:
         response = await ann.put(f"/recipes/{row['id']}", {"name": "Other"})
         assert (response.status_code, response.json()["error"]) == (400, "No fields to update")
 
-    async def test_an_empty_change_returns_the_row(self, ann: ApiUser):
+    async def test_empty_change_returns_the_row(self, ann: ApiUser):
         row = await publish(ann, "Same")
         response = await ann.put(f"/recipes/{row['id']}", {})
         assert response.json()["data"] == row["data"]
 
-    async def test_plain_instructions_replace_full_steps(self, ann: ApiUser):
+    async def test_plain_instructions_replace_detailed_steps(self, ann: ApiUser):
         row = await publish(ann, "Steps", instructions=[{"instruction": "Stir", "time": 3}])
         changed = await ann.put(f"/recipes/{row['id']}", {"instructions": ["Wait"]})
         assert changed.json()["instructions"] == ["Wait"]
@@ -455,7 +457,7 @@ class TestChanging:
         assert changed.json()["ingredients"] == changed.json()["tags"] == []
         assert (await guest.get(f"/recipes/{row['id']}")).status_code == 404
 
-    async def test_somebody_elses_recipe_is_not_there(self, ann: ApiUser, bob: ApiUser):
+    async def test_recipe_of_another_user_is_a_404(self, ann: ApiUser, bob: ApiUser):
         row = await publish(ann, "Mine")
         for response in (
             await bob.put(f"/recipes/{row['id']}", {"title": "Yours"}),
@@ -465,7 +467,7 @@ class TestChanging:
             assert response.json()["error"] == "Recipe not found"
         assert (await ann.get(f"/recipes/{row['id']}")).json()["data"] == row["data"]
 
-    async def test_deleting_ones_own(self, ann: ApiUser):
+    async def test_author_deletes_a_recipe(self, ann: ApiUser):
         row = await publish(ann, "Gone")
         response = await ann.delete(f"/recipes/{row['id']}")
         assert response.status_code == 200
@@ -474,7 +476,7 @@ class TestChanging:
         assert (await ann.delete(f"/recipes/{row['id']}")).status_code == 404
         assert (await ann.post("/recipes", {"title": "Gone"})).status_code == 201
 
-    async def test_writing_wants_a_token(self, guest: Client):
+    async def test_writing_requires_a_token(self, guest: Client):
         for method, path in (
             ("POST", "/recipes"),
             ("PUT", f"/recipes/{uuid4()}"),
@@ -486,7 +488,7 @@ class TestChanging:
 
 
 class Unchecked(Recipes):
-    """The service with its ownership check removed: whoever asks is taken for the author."""
+    """The service without its ownership check: every caller counts as the author."""
 
     async def _own(self, writer: Identity, recipe_id: UUID) -> Recipe:
         recipe = await self.store.find(writer, recipe_id)
@@ -507,7 +509,7 @@ class TestRowLevelSecurity:
         async with open_server(database_url, replace=replace) as opened:
             yield opened
 
-    async def test_holds_without_the_services_check(self, unchecked: Server):
+    async def test_policies_hold_without_the_checks_of_the_service(self, unchecked: Server):
         ann, bob = await unchecked.person("Ann"), await unchecked.person("Bob")
         row = await publish(ann, "Ann's")
         path = f"/recipes/{row['id']}"
@@ -516,7 +518,7 @@ class TestRowLevelSecurity:
         assert (await ann.get(path)).json()["data"] == row["data"]
         assert (await ann.put(path, {"title": "Still Ann's"})).status_code == 200
 
-    async def test_is_what_holds_and_not_the_statement(self, server: Server, ann: ApiUser):
+    async def test_policies_hold_and_not_the_statements(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Ann's own")
         async with server.database.transaction_as(SERVICE) as tx:
             written = await tx.fetch_one(
@@ -527,7 +529,7 @@ class TestRowLevelSecurity:
             )
         assert written.title == "Anybody's"
 
-    async def test_a_recipe_cannot_be_written_in_somebody_elses_name(
+    async def test_recipe_cannot_be_created_for_another_author(
         self, server: Server, ann: ApiUser, bob: ApiUser
     ):
         with pytest.raises(InsufficientPermissions):
@@ -537,7 +539,7 @@ class TestRowLevelSecurity:
                     ann=UUID(ann.id),
                 )
 
-    async def test_an_author_cannot_feature_a_recipe(self, server: Server, ann: ApiUser):
+    async def test_author_cannot_feature_a_recipe(self, server: Server, ann: ApiUser):
         row = await publish(ann, "Humble")
         with pytest.raises(InsufficientPermissions):
             async with server.database.transaction_as(identity(ann)) as tx:
@@ -547,7 +549,7 @@ class TestRowLevelSecurity:
                 )
 
 
-async def test_the_legacy_prefix_and_head_are_served(server: Server, ann: ApiUser):
+async def test_legacy_prefix_and_head_are_served(server: Server, ann: ApiUser):
     row = await publish(ann, "Legacy")
     assert (await server.http.get(f"/api/recipes/{row['id']}")).status_code == 200
     assert (await server.http.get("/API/Recipes/?limit=1")).status_code == 200

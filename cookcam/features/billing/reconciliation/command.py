@@ -23,7 +23,9 @@ OpenReconciliation: TypeAlias = Callable[[Config], AbstractAsyncContextManager[R
 FLUSH_TIMEOUT = 2.0
 
 
-def run_reconcile(config: Config, open_reconciliation: OpenReconciliation, print_line: Callable[[str], None]) -> int:
+def run_reconcile(
+    config: Config, open_reconciliation: OpenReconciliation, print_line: Callable[[str], None]
+) -> int:
     """Returns the exit status: 0 for success, or when another process is running; 1 when the run
     failed or exceeded a threshold; 130 when interrupted."""
     logs = configure_logging(

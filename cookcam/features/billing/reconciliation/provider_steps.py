@@ -25,7 +25,6 @@ from cookcam.features.billing.reconciliation.sources.models import (
 )
 from cookcam.features.billing.reconciliation.store import MIN_ID, ReconciliationStore, RunProgress
 from cookcam.features.billing.tiers.models import LIVE, Subscription
-from cookcam.lifecycle.groups import ungrouped
 
 MAX_REQUESTS: Final = 8
 """Concurrent requests to a provider."""

@@ -269,4 +269,8 @@ def _belongs_to(
 
 def _needs_check(reported: ProviderSubscription | None, row: Subscription | None) -> bool:
     """Like `rules.needs_check`, without its grace period for events: the user is waiting."""
-    return reported is None or reported.is_live or (row is not None and row.provider_status in rules.LIVE)
+    return (
+        reported is None
+        or reported.is_live
+        or (row is not None and row.provider_status in rules.LIVE)
+    )

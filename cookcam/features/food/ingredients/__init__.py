@@ -1,1 +1,1 @@
-"""Ingredients: the food catalogue, its search, and the USDA data behind it."""
+"""The ingredient catalogue, its search, and its USDA data."""

@@ -1,9 +1,7 @@
-"""The food catalogue as it is stored, searched and matched with USDA's."""
+"""The ingredient catalogue: rows, searches, and matches with USDA foods."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -11,17 +9,12 @@ from typing import Any
 from attrs import frozen
 
 MAX_QUERY_LENGTH = 100
-"""Characters of a search (`spec/http-api-core.md` §8.1)."""
-
-MAX_WORDS = 12
-"""Words of a search that count; a name that long is found by its first ones."""
-
-_WORD = re.compile(r"\d+\.\d+|[^\W_]+")
+"""Characters of a search text."""
 
 
 @frozen
-class Ingredient:
-    """A row of `ingredients`. Amounts are per 100 g; None is unknown, not nothing."""
+class IngredientRow:
+    """A row of `ingredients`. Amounts are per 100 g; None means unknown, not zero."""
 
     id: int
     name: str
@@ -54,22 +47,22 @@ class Ingredient:
 
 @frozen
 class IngredientPage:
-    """A slice of the catalogue; `total` counts all of it, or of its category."""
+    """A slice of the catalogue; `total` counts all rows of the catalogue or of the category."""
 
-    ingredients: list[Ingredient]
+    ingredients: list[IngredientRow]
     total: int
 
 
 @frozen
 class Phrase:
-    """Words that a row's name has to hold, each as one of its forms (`tomato`, `tomatoes`)."""
+    """Words that a row's name must contain, each in one of its forms (`tomato`, `tomatoes`)."""
 
     words: tuple[tuple[str, ...], ...]
 
 
 @frozen
 class Candidate:
-    """A row that may be what the phrase number `phrase` means; its five amounts are known."""
+    """A row that contains the words of phrase number `phrase`; its five amounts are known."""
 
     phrase: int
     id: int
@@ -85,7 +78,7 @@ class Candidate:
 
 @frozen
 class UsdaMatch:
-    """The food of FoodData Central that an ingredient was matched with."""
+    """The food of FoodData Central that matches an ingredient."""
 
     fdc_id: int
     description: str
@@ -93,17 +86,12 @@ class UsdaMatch:
 
 
 @frozen
-class Synced:
-    """An ingredient after it took over USDA's numbers; `nutrition` is what was taken, by column."""
+class UsdaSyncResult:
+    """An ingredient after the update with USDA's amounts; `nutrition`: the updated columns."""
 
-    ingredient: Ingredient
+    ingredient: IngredientRow
     match: UsdaMatch
     nutrition: Mapping[str, float]
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text as PostgreSQL's `simple` configuration has them, at most MOST_WORDS."""
-    return _WORD.findall(unicodedata.normalize("NFC", text).lower())[:MAX_WORDS]
 
 
 Json = dict[str, Any]

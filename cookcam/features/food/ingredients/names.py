@@ -1,7 +1,7 @@
-"""How alike two names of foods are, by their words.
+"""Similarity of food names, by whole words: "egg" does not match "eggplant".
 
-Words count whole, so an egg is no eggplant. USDA writes the head first and what qualifies it after
-commas ("Chicken, broilers, breast"); people write the head last ("chicken breast").
+USDA writes the head first and its qualifiers after commas ("Chicken, broilers, breast"); people
+write the head last ("chicken breast").
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-EQUAL, ROW_CONTAINS, ROW_IS_INVERTED, ASKED_CONTAINS = 1.0, 0.95, 0.85, 0.9
-"""Scores of `spec/http-api-core.md` §9.12, and one for names with the head first."""
+EQUAL, ROW_CONTAINS, ROW_IS_INVERTED, NAME_CONTAINS = 1.0, 0.95, 0.85, 0.9
+"""Scores: same words; the row contains the name; same words with the head first; the name ends with
+the row."""
 
 _WORD = re.compile(r"[^\W_]+")
 _PLURALS = (
@@ -41,12 +42,12 @@ _IRREGULAR = {
 
 
 def stems(text: str) -> list[str]:
-    """The words of a name in the singular, lower case, in order."""
+    """The words of a name, in lower case and singular, in order."""
     return [stem(word) for word in _WORD.findall(unicodedata.normalize("NFC", text).lower())]
 
 
 def stem(word: str) -> str:
-    """The singular of an English word; of another word, itself or something as constant."""
+    """The singular of an English word. Words of other languages map to some constant form."""
     if word in _IRREGULAR:
         return _IRREGULAR[word]
     if len(word) > 4:
@@ -59,7 +60,7 @@ def stem(word: str) -> str:
 
 
 def forms(word: str) -> tuple[str, ...]:
-    """How a word may be spelled in a catalogue: its singular and plurals."""
+    """The singular and plural forms of a word."""
     singular = stem(word)
     plurals = [singular + "s"]
     if singular.endswith("y"):
@@ -72,30 +73,30 @@ def forms(word: str) -> tuple[str, ...]:
 
 
 def head(name: str) -> str:
-    """What a catalogue name is about: the part before the first comma or parenthesis."""
+    """The head of a catalogue name: the part before the first comma or parenthesis."""
     return re.split(r"[,(]", name, maxsplit=1)[0]
 
 
-def similarity(asked: str, row: str) -> float:
-    """From 0 to 1: 1 for the same words, whatever their order; see the scores above."""
-    mine, theirs = stems(asked), stems(row)
-    if not mine or not theirs:
+def similarity(name: str, row: str) -> float:
+    """Similarity of a name and a row's name from 0 to 1; word order does not matter for 1."""
+    name_words, row_words = stems(name), stems(row)
+    if not name_words or not row_words:
         return 0.0
-    if sorted(mine) == sorted(theirs):
+    if sorted(name_words) == sorted(row_words):
         return EQUAL
-    if contains(theirs, mine):
+    if contains(row_words, name_words):
         return ROW_CONTAINS
-    if mine[-len(theirs) :] == theirs:  # the head of what people write is its end
-        return ASKED_CONTAINS
-    if set(stems(head(row))) <= set(mine) <= set(theirs):
+    if name_words[-len(row_words) :] == row_words:  # the head of a written name is its end
+        return NAME_CONTAINS
+    if set(stems(head(row))) <= set(name_words) <= set(row_words):
         return ROW_IS_INVERTED
-    long_mine = {word for word in mine if len(word) > 2}
-    long_theirs = {word for word in theirs if len(word) > 2}
-    union = long_mine | long_theirs
-    return len(long_mine & long_theirs) / len(union) if union else 0.0
+    long_name_words = {word for word in name_words if len(word) > 2}
+    long_row_words = {word for word in row_words if len(word) > 2}
+    union = long_name_words | long_row_words
+    return len(long_name_words & long_row_words) / len(union) if union else 0.0
 
 
 def contains(whole: Sequence[str], part: Sequence[str]) -> bool:
-    """Whether the words of `part` stand next to each other, in order, in `whole`."""
+    """Whether `whole` contains the words of `part` consecutively and in order."""
     size = len(part)
     return any(list(whole[at : at + size]) == list(part) for at in range(len(whole) - size + 1))

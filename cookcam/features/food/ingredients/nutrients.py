@@ -1,8 +1,8 @@
-"""Which nutrient of FoodData Central fills which column of `ingredients`.
+"""Mapping of FoodData Central's nutrients to the columns of `ingredients`.
 
-Ids are FDC's nutrient ids, in order of preference: energy is given as one of three, total sugars as
-one of two. FNDDS files name nutrients by the older three-digit numbers, which differ from all ids.
-Source: `spec/http-api-core.md` §8.3 and the `nutrient.csv` that USDA publishes with its data.
+Ids are FDC's nutrient ids in order of preference: energy has three, total sugars two. FNDDS files
+use the older three-digit nutrient numbers, which differ from all ids. Source: `nutrient.csv` in
+USDA's downloads.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ ID_OF_NUMBER: Mapping[int, int] = {
     605: 1257,
     601: 1253,
 }
-"""The older numbers of the nutrients above, and the ids they became."""
+"""Older nutrient number → id."""
 
 MAX_AMOUNT_OF_UNIT: Mapping[str, float] = {"g": 100.0, "mg": 100_000.0, "mcg": 1_000_000.0}
-"""The largest amount in 100 g by unit. Grams and milligrams cannot be more than the food itself;
-of the two vitamins in micrograms the richest real value, vitamin A in cod liver oil, is 30,000."""
+"""The largest plausible amount per 100 g by unit. Grams and milligrams cannot exceed the food's own
+weight; the highest real value in micrograms, vitamin A in cod liver oil, is 30,000."""
 
 MAX_AMOUNT_OF_COLUMN: Mapping[str, float] = {
     "calories_per_100g": 1_000.0,  # pure fat has 902 kcal; labels round per serving
@@ -68,30 +68,30 @@ MAX_AMOUNTS: Mapping[int, float] = {
     for column, ids in COLUMNS.items()
     for nutrient in ids
 }
-"""The largest plausible amount per 100 g by nutrient id: more is a mistake of the source."""
+"""The largest plausible amount per 100 g by nutrient id: larger values are errors of the source."""
 
 
 def known_id(nutrient: int) -> int | None:
-    """The id of a nutrient that fills a column, given its id or its older number."""
+    """The nutrient's id, given its id or older number; None if no column uses it."""
     nutrient = ID_OF_NUMBER.get(nutrient, nutrient)
     return nutrient if nutrient in IDS else None
 
 
 def is_amount(nutrient: int, amount: float) -> bool:
-    """Whether 100 g of food can hold that amount of the nutrient (an id); False for NaN."""
+    """Whether the amount per 100 g is plausible for the nutrient id; False for NaN."""
     return math.isfinite(amount) and 0 <= amount <= MAX_AMOUNTS[nutrient]
 
 
 def columns_of(amounts: Iterable[tuple[int, float]]) -> dict[str, float]:
-    """The columns that `(nutrient, amount per 100 g)` pairs fill; what cannot be is left out."""
-    known = {
+    """Columns from `(nutrient, amount per 100 g)` pairs; implausible amounts are left out."""
+    plausible = {
         nutrient: amount
         for number, amount in amounts
         if (nutrient := known_id(number)) is not None and is_amount(nutrient, amount)
     }
     columns: dict[str, float] = {}
     for column, ids in COLUMNS.items():
-        amount = next((known[nutrient] for nutrient in ids if nutrient in known), None)
+        amount = next((plausible[nutrient] for nutrient in ids if nutrient in plausible), None)
         if amount is not None:
             columns[column] = amount
     return columns

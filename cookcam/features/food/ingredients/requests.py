@@ -1,4 +1,4 @@
-"""What the ingredient routes read from a query, and who is asking."""
+"""Queries of the ingredient routes."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class SearchFilter(Struct):
 
 
 class UsdaFilter(SearchFilter, rename={"page_size": "pageSize", "data_type": "dataType"}):
-    """`pageSize` is another name of `limit`; `dataType`, repeated or with commas, goes to USDA."""
+    """`pageSize` is an alias of `limit`; `dataType`, repeated or comma-separated, goes to USDA."""
 
     page_size: Limit = ""
     data_type: str | list[str] = ""
 
     def data_types(self) -> str | None:
         """Raises ValidationError."""
-        given = [self.data_type] if isinstance(self.data_type, str) else self.data_type
-        text = ",".join(part for part in given if part)
+        parts = [self.data_type] if isinstance(self.data_type, str) else self.data_type
+        text = ",".join(part for part in parts if part)
         if len(text) > MAX_QUERY_LENGTH or "\0" in text:
             raise rejected_field("Invalid dataType parameter", "dataType")
         return text or None
@@ -53,11 +53,10 @@ class ListFilter(Struct):
 
 
 def is_from_app(keys: Iterable[str], content_type: str) -> bool:
-    """Whether a search is one of the app's, which reads a bare array.
+    """Whether a search comes from the app, which expects a bare array.
 
-    Its calls carry exactly `q` and `limit`, or `query` and `limit`, and the content type of a JSON
-    body on a GET, which browsers and ordinary clients do not send
-    (`spec/client-contract.md` §6.1).
+    The app sends exactly `q` and `limit`, or `query` and `limit`, with a JSON content type on a GET
+    request, which browsers and other clients do not send.
     """
     return (
         sorted(keys) in (["limit", "q"], ["limit", "query"])
@@ -65,9 +64,9 @@ def is_from_app(keys: Iterable[str], content_type: str) -> bool:
     )
 
 
-def checked_query(*given: str) -> str:
-    """The first text that says something. Raises ValidationError."""
-    text = next((text.strip() for text in given if text.strip()), "")
+def checked_query(*texts: str) -> str:
+    """The first text that is not blank. Raises ValidationError."""
+    text = next((text.strip() for text in texts if text.strip()), "")
     if not text:
         raise rejected_field(NO_QUERY, "q")
     if len(text) > MAX_QUERY_LENGTH or "\0" in text:
@@ -76,7 +75,7 @@ def checked_query(*given: str) -> str:
 
 
 def checked_limit(text: str, default: int) -> int:
-    """From 1 to 100. Raises ValidationError."""
+    """A limit from 1 to 100. Raises ValidationError."""
     if not text:
         return default
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_COUNT):
@@ -85,15 +84,15 @@ def checked_limit(text: str, default: int) -> int:
 
 
 def clamped_limit(text: str, default: int) -> int:
-    """The nearest number from 1 to 100: the app must not lose a search to its limit."""
+    """The nearest limit from 1 to 100: an invalid limit must not fail the app's search."""
     number = text.removeprefix("-")
     if not (number.isascii() and number.isdigit()):
         return default
     return 1 if text.startswith("-") else max(1, min(MAX_COUNT, int(number[:9])))
 
 
-def checked_id(text: str, otherwise: NotFound) -> int:
-    """A path id as PostgreSQL's integer; raises `otherwise` for anything else."""
+def checked_id(text: str, error: NotFound) -> int:
+    """A path id in the range of PostgreSQL's integer. Raises `error` for anything else."""
     if text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) < 2**31:
         return int(text)
-    raise otherwise
+    raise error

@@ -1,59 +1,23 @@
-"""What the ingredient routes answer with."""
+"""Response bodies of the ingredient routes."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal, NotRequired, TypedDict
 
-from attrs import asdict
+from attrs import asdict, frozen
 from msgspec import Struct
 
-from cookcam.features.food.ingredients.models import Ingredient, IngredientPage, Synced
+from cookcam.features.food.ingredients.models import IngredientPage, IngredientRow, UsdaSyncResult
 
 
-class IngredientRow(Struct, kw_only=True):
-    """A row of the catalogue. Amounts are per 100 g; null is unknown."""
-
-    id: int
-    name: str
-    fdc_id: int | None
-    category: str | None
-    calories_per_100g: float | None
-    protein_g_per_100g: float | None
-    carbs_g_per_100g: float | None
-    fat_g_per_100g: float | None
-    fiber_g_per_100g: float | None
-    sodium_mg_per_100g: float | None
-    sugar_g_per_100g: float | None
-    calcium_mg_per_100g: float | None
-    iron_mg_per_100g: float | None
-    vitamin_c_mg_per_100g: float | None
-    potassium_mg_per_100g: float | None
-    vitamin_d_mcg_per_100g: float | None
-    vitamin_a_mcg_per_100g: float | None
-    saturated_fat_g_per_100g: float | None
-    trans_fat_g_per_100g: float | None
-    cholesterol_mg_per_100g: float | None
-    searchable_text: str
-    tags: list[str]
-    dietary_flags: list[str]
-    usda_data_type: str | None
-    usda_sync_date: datetime | None
-    created_at: datetime
-    updated_at: datetime
-
-    @classmethod
-    def of(cls, ingredient: Ingredient) -> IngredientRow:
-        return cls(**asdict(ingredient))
-
-
-class TitledIngredientRow(IngredientRow, kw_only=True):
-    """A row as the app lists it, by its title."""
+@frozen
+class TitledIngredientRow(IngredientRow):
+    """A row with the title that the app displays."""
 
     title: str
 
     @classmethod
-    def of(cls, ingredient: Ingredient) -> TitledIngredientRow:
+    def of(cls, ingredient: IngredientRow) -> TitledIngredientRow:
         return cls(**asdict(ingredient), title=ingredient.name)
 
 
@@ -64,15 +28,14 @@ class IngredientSearchData(Struct):
 
 
 class IngredientSearchResponse(Struct):
-    """`total` is the number of results in this answer."""
+    """`total` is the number of results in this response."""
 
     success: bool
     data: IngredientSearchData
 
     @classmethod
-    def of(cls, found: list[Ingredient]) -> IngredientSearchResponse:
-        rows = [IngredientRow.of(ingredient) for ingredient in found]
-        return cls(True, IngredientSearchData("local", rows, len(rows)))
+    def of(cls, ingredients: list[IngredientRow]) -> IngredientSearchResponse:
+        return cls(True, IngredientSearchData("local", ingredients, len(ingredients)))
 
 
 class UsdaNutrient(TypedDict):
@@ -130,12 +93,9 @@ class IngredientListResponse(Struct):
     data: IngredientListData
 
     @classmethod
-    def of(cls, found: IngredientPage, *, page: int, limit: int) -> IngredientListResponse:
-        rows = [IngredientRow.of(ingredient) for ingredient in found.ingredients]
-        pages = -(-found.total // limit)
-        return cls(
-            True, IngredientListData(rows, IngredientPagination(page, limit, found.total, pages))
-        )
+    def of(cls, listed: IngredientPage, *, page: int, limit: int) -> IngredientListResponse:
+        pagination = IngredientPagination(page, limit, listed.total, -(-listed.total // limit))
+        return cls(True, IngredientListData(listed.ingredients, pagination))
 
 
 class IngredientResponse(Struct):
@@ -165,13 +125,13 @@ class UsdaSyncResponse(Struct):
     data: UsdaSyncData
 
     @classmethod
-    def of(cls, synced: Synced) -> UsdaSyncResponse:
-        match = synced.match
+    def of(cls, result: UsdaSyncResult) -> UsdaSyncResponse:
+        match = result.match
         return cls(
             True,
             UsdaSyncData(
-                IngredientRow.of(synced.ingredient),
+                result.ingredient,
                 UsdaSyncMatch(match.fdc_id, match.description, match.data_type),
-                dict(synced.nutrition),
+                dict(result.nutrition),
             ),
         )

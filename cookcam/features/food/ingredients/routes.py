@@ -1,4 +1,4 @@
-"""`/ingredients` (`spec/http-api-core.md` §8, §19; `spec/client-contract.md` §5.2, §6.1)."""
+"""Routes of the ingredient catalogue and of USDA FoodData Central."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from cookcam.features.food.ingredients.responses import (
     IngredientCategoriesResponse,
     IngredientListResponse,
     IngredientResponse,
-    IngredientRow,
     IngredientSearchResponse,
     TitledIngredientRow,
     UsdaSearchResponse,
@@ -43,12 +42,12 @@ from cookcam.identity.guards import admin_only, optional_caller
 
 def routes(ingredients: Ingredients) -> Routes:
     bp = Routes("ingredients", __name__, legacy=True)
-    _searching(bp, ingredients)
-    _reading(bp, ingredients)
+    _search_routes(bp, ingredients)
+    _read_routes(bp, ingredients)
     return bp
 
 
-def _searching(bp: Routes, ingredients: Ingredients) -> None:
+def _search_routes(bp: Routes, ingredients: Ingredients) -> None:
     @bp.get("/ingredients/search")
     @errors_as(flagged=True, unexpected="Failed to search ingredients")
     @validate_querystring(SearchFilter)
@@ -56,9 +55,9 @@ def _searching(bp: Routes, ingredients: Ingredients) -> None:
     async def search(
         query_args: SearchFilter,
     ) -> IngredientSearchResponse | list[TitledIngredientRow]:
-        """Search the catalogue, forgiving typing mistakes.
+        """Search the catalogue; tolerates typing mistakes.
 
-        Most similar first, then the shortest names. The app gets the bare array of rows.
+        The most similar names come first, then the shortest. The app gets a bare array of rows.
         """
         text = query_args.text()
         if is_from_app(request.args, request.headers.get("Content-Type", "")):
@@ -73,12 +72,12 @@ def _searching(bp: Routes, ingredients: Ingredients) -> None:
     @validate_querystring(UsdaFilter)
     @validate_response(UsdaSearchResponse)
     async def search_usda(caller: Identity | None, query_args: UsdaFilter) -> UsdaSearchResponse:
-        """Search USDA FoodData Central; at most 50 foods are asked for."""
+        """Search USDA FoodData Central; at most 50 foods."""
         text, data_types = query_args.text(), query_args.data_types()
         limit = checked_limit(query_args.limit or query_args.page_size, 10)
         spend_costly("usda", caller and caller.user_id)
-        found = await ingredients.search_usda(text, limit, data_types)
-        return UsdaSearchResponse(True, cast("UsdaSearchResult", found))
+        result = await ingredients.search_usda(text, limit, data_types)
+        return UsdaSearchResponse(True, cast("UsdaSearchResult", result))
 
     @bp.post("/ingredients/<ingredient_id>/sync-usda")
     @errors_as(flagged=True, unexpected="Failed to sync with USDA data")
@@ -86,13 +85,13 @@ def _searching(bp: Routes, ingredients: Ingredients) -> None:
     @document_failures(409)
     @validate_response(UsdaSyncResponse)
     async def sync(caller: Identity, ingredient_id: str) -> UsdaSyncResponse:
-        """Take over USDA's amounts for an ingredient; administrators only."""
-        known = checked_id(ingredient_id, ingredient_not_found())
+        """Update an ingredient with USDA's amounts; administrators only."""
+        parsed_id = checked_id(ingredient_id, ingredient_not_found())
         spend_costly("usda", caller.user_id)
-        return UsdaSyncResponse.of(await ingredients.sync(known))
+        return UsdaSyncResponse.of(await ingredients.sync(parsed_id))
 
 
-def _reading(bp: Routes, ingredients: Ingredients) -> None:
+def _read_routes(bp: Routes, ingredients: Ingredients) -> None:
     @bp.get("/ingredients")
     @errors_as(flagged=True, unexpected="Failed to fetch ingredients")
     @query_integers(page=1, limit=20)
@@ -103,8 +102,8 @@ def _reading(bp: Routes, ingredients: Ingredients) -> None:
     ) -> IngredientListResponse:
         """List the catalogue by name."""
         category = query_args.category.replace("\0", "") or None
-        found = await ingredients.page(category, limit=limit, offset=(page - 1) * limit)
-        return IngredientListResponse.of(found, page=page, limit=limit)
+        listed = await ingredients.page(category, limit=limit, offset=(page - 1) * limit)
+        return IngredientListResponse.of(listed, page=page, limit=limit)
 
     @bp.get("/ingredients/categories")
     @bp.get("/ingredients/meta/categories")
@@ -119,5 +118,5 @@ def _reading(bp: Routes, ingredients: Ingredients) -> None:
     @validate_response(IngredientResponse)
     async def get_ingredient(ingredient_id: str) -> IngredientResponse:
         """One ingredient."""
-        found = await ingredients.get(checked_id(ingredient_id, ingredient_not_found()))
-        return IngredientResponse(True, IngredientRow.of(found))
+        ingredient = await ingredients.get(checked_id(ingredient_id, ingredient_not_found()))
+        return IngredientResponse(True, ingredient)

@@ -1,4 +1,4 @@
-"""The rules of the food catalogue: what is found, what is kept, what USDA may change."""
+"""The rules of the ingredient catalogue: search, caching, synchronization with USDA."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cookcam.cache import DAY, HOUR, Cache
 from cookcam.errors import AppError, Conflict, DuplicateEntry, NotFound, ServiceError
 from cookcam.features.food.ingredients.models import (
     Candidate,
-    Ingredient,
     IngredientPage,
+    IngredientRow,
     Json,
     Phrase,
-    Synced,
     UsdaMatch,
+    UsdaSyncResult,
 )
 from cookcam.features.food.ingredients.names import similarity
 from cookcam.features.food.ingredients.nutrients import columns_of
@@ -29,18 +29,17 @@ from cookcam.integrations.usda import Food, Usda
 SEARCHES, ITEMS, LISTS = "ingredients:search", "ingredients:item", "ingredients:list"
 USDA_SEARCHES = "ingredients:usda:search"
 MATCHES = "nutrition:match"
-"""Namespaces of the cache (`spec/http-api-core.md` §16); the last one is kept by nutrition and
-goes stale with the catalogue."""
+"""Cache namespaces. `nutrition` fills the last one; a change of the catalogue invalidates it."""
 
 MAX_FROM_USDA = 50
 CANDIDATES_OF_SYNC = 10
 PREFERRED_TYPES = ("Survey (FNDDS)", "Foundation")
-ACCEPTED_SIMILARITY = 0.6
-"""Below this USDA's food is another one (`spec/http-api-core.md` §8.3)."""
+MIN_SIMILARITY = 0.6
+"""A USDA food whose name is less similar is a different food."""
 
 
 class UsdaFailed(AppError):
-    """USDA answered with something that cannot be used."""
+    """USDA's response was unusable."""
 
     status, code, default_message = 500, "SERVICE_ERROR", "The food database failed"
 
@@ -51,24 +50,24 @@ def ingredient_not_found() -> NotFound:
 
 @frozen
 class Ingredients:
-    """The catalogue is the same for everybody, so what is read of it is kept for an hour."""
+    """The ingredient catalogue. Reads are cached for an hour, shared by all users."""
 
     store: IngredientStore
     usda: Usda
     cache: Cache
 
-    async def search(self, text: str, limit: int) -> list[Ingredient]:
-        """Rows that resemble `text`, the most similar first, of these the shortest names."""
+    async def search(self, text: str, limit: int) -> list[IngredientRow]:
+        """Rows with names similar to `text`: the most similar first, then the shortest."""
         rows = await self.cache.get_or(
             SEARCHES,
             _digest(text, str(limit)),
             HOUR,
             lambda: _plain(self.store.search(text, limit)),
         )
-        return msgspec.convert(rows, list[Ingredient])
+        return msgspec.convert(rows, list[IngredientRow])
 
     async def page(self, category: str | None, *, limit: int, offset: int) -> IngredientPage:
-        """A slice of the catalogue by name, of one category if it is given."""
+        """A slice of the catalogue, or of one category, ordered by name."""
 
         async def load() -> Any:
             rows, total = await self.store.page(category, limit=limit, offset=offset)
@@ -77,37 +76,37 @@ class Ingredients:
         rows, total = await self.cache.get_or(
             LISTS, _digest(category or "", str(limit), str(offset)), HOUR, load
         )
-        return IngredientPage(msgspec.convert(rows, list[Ingredient]), total)
+        return IngredientPage(msgspec.convert(rows, list[IngredientRow]), total)
 
     async def categories(self) -> list[str]:
         """Every category, in order."""
         return await self.cache.get_or(LISTS, "categories", HOUR, self.store.categories)
 
-    async def get(self, ingredient_id: int) -> Ingredient:
+    async def get(self, ingredient_id: int) -> IngredientRow:
         """Raises NotFound."""
 
         async def load() -> Any:
             return attrs.asdict(await self._find(ingredient_id))
 
         row = await self.cache.get_or(ITEMS, str(ingredient_id), HOUR, load)
-        return msgspec.convert(row, Ingredient)
+        return msgspec.convert(row, IngredientRow)
 
     async def candidates(self, phrases: Sequence[Phrase]) -> list[Candidate]:
-        """Rows with known amounts that hold the words of each phrase; uncached, one read."""
+        """Rows with known amounts that contain the words of a phrase. Uncached; one read."""
         return await self.store.candidates(phrases)
 
     async def search_usda(self, text: str, limit: int, data_type: str | None) -> Json:
-        """USDA's own answer, at most a day old. Raises ServiceUnavailable, UsdaFailed."""
+        """USDA's response, cached for a day. Raises ServiceUnavailable, UsdaFailed."""
         params: dict[str, str | int] = {"query": text, "pageSize": min(limit, MAX_FROM_USDA)}
         if data_type:
             params["dataType"] = data_type
         return await self._from_usda(params)
 
-    async def sync(self, ingredient_id: int) -> Synced:
-        """Links an ingredient to the food of that name at USDA and takes over its amounts.
+    async def sync(self, ingredient_id: int) -> UsdaSyncResult:
+        """Link an ingredient to the USDA food of a similar name and copy its amounts.
 
-        Raises NotFound for an unknown ingredient and where USDA has no food of a similar name,
-        Conflict where another ingredient is that food, ServiceUnavailable, UsdaFailed.
+        Raises NotFound for an unknown ingredient and when USDA has no similar food, Conflict when
+        every similar food is linked to another ingredient, ServiceUnavailable, UsdaFailed.
         """
         ingredient = await self._find(ingredient_id)
         match = await self._match(ingredient)
@@ -117,20 +116,20 @@ class Ingredients:
             raise sync_failed() from None
         if food is None:
             raise no_usda_data()
-        synced = await self._take_over(ingredient_id, match, food)
+        synced = await self._link(ingredient_id, match, food)
         await self.cache.drop(ITEMS, str(ingredient_id))
         for namespace in (SEARCHES, LISTS, MATCHES):
             await self.cache.drop_all(namespace)
         return synced
 
-    async def _find(self, ingredient_id: int) -> Ingredient:
-        found = await self.store.find(ingredient_id)
-        if found is None:
+    async def _find(self, ingredient_id: int) -> IngredientRow:
+        ingredient = await self.store.find(ingredient_id)
+        if ingredient is None:
             raise ingredient_not_found()
-        return found
+        return ingredient
 
-    async def _match(self, ingredient: Ingredient) -> UsdaMatch:
-        """A food of a similar name that is nobody else's, of a preferred type if there is one."""
+    async def _match(self, ingredient: IngredientRow) -> UsdaMatch:
+        """A food of a similar name that is not linked yet; preferred data types first."""
         name = ingredient.name
         try:
             body = await self._from_usda({"query": name, "pageSize": CANDIDATES_OF_SYNC})
@@ -139,7 +138,7 @@ class Ingredients:
         similar = [
             match
             for match in map(_usda_match, cast("list[object]", body["foods"]))
-            if match is not None and similarity(name, match.description) >= ACCEPTED_SIMILARITY
+            if match is not None and similarity(name, match.description) >= MIN_SIMILARITY
         ]
         if not similar:
             raise no_usda_data()
@@ -149,7 +148,7 @@ class Ingredients:
             raise already_linked()
         return next((match for match in free if match.data_type in PREFERRED_TYPES), free[0])
 
-    async def _take_over(self, ingredient_id: int, match: UsdaMatch, food: Food) -> Synced:
+    async def _link(self, ingredient_id: int, match: UsdaMatch, food: Food) -> UsdaSyncResult:
         nutrition = columns_of(food.amounts)
         try:
             row = await self.store.link(ingredient_id, match.fdc_id, match.data_type, nutrition)
@@ -157,7 +156,7 @@ class Ingredients:
             raise ingredient_not_found() from None
         except DuplicateEntry:
             raise already_linked() from None
-        return Synced(row, match, nutrition)
+        return UsdaSyncResult(row, match, nutrition)
 
     async def _from_usda(self, params: dict[str, str | int]) -> Json:
         key = _digest(*(f"{name}={value}" for name, value in sorted(params.items())))
@@ -170,8 +169,8 @@ class Ingredients:
 
 
 def no_usda_data() -> NotFound:
-    words = "No USDA data found for this ingredient"
-    return NotFound(words, error=words)
+    message = "No USDA data found for this ingredient"
+    return NotFound(message, error=message)
 
 
 def already_linked() -> Conflict:
@@ -183,11 +182,11 @@ def sync_failed() -> UsdaFailed:
 
 
 def _usda_match(food: object) -> UsdaMatch | None:
-    known: dict[str, Any] = cast("dict[str, Any]", food) if isinstance(food, dict) else {}
-    fdc_id, description = known.get("fdcId"), known.get("description")
+    fields: dict[str, Any] = cast("dict[str, Any]", food) if isinstance(food, dict) else {}
+    fdc_id, description = fields.get("fdcId"), fields.get("description")
     if not isinstance(fdc_id, int) or not isinstance(description, str):
         return None
-    return UsdaMatch(fdc_id, description, str(known.get("dataType") or ""))
+    return UsdaMatch(fdc_id, description, str(fields.get("dataType") or ""))
 
 
 async def _plain(rows: Any) -> list[dict[str, Any]]:
@@ -195,5 +194,5 @@ async def _plain(rows: Any) -> list[dict[str, Any]]:
 
 
 def _digest(*parts: str) -> str:
-    """Of what people type; never the text itself as a key."""
+    """Cache key: a hash, so that texts of users do not appear in keys."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,22 +1,28 @@
-"""The SQL of the food catalogue.
+"""The SQL of the ingredient catalogue, which is public: read and written as SERVICE.
 
-The catalogue is public and nobody's in particular: it is read and written as the server. A search
-is one statement. It takes rows that hold every word of the query, or a word that begins with it,
-from the full-text index; where these are too few, each word may also be one it resembles or is a
-part of, out of the words the catalogue has (`ingredient_words`). What was found that way, at most
-some hundred rows, is ordered by the similarity of the whole name.
+A search is one statement. The full-text index selects rows that contain every word of the query, or
+words that begin with them. If these are too few, each word may also match similar or longer words
+of the catalogue (`ingredient_words`). The selected rows, at most some hundred, are ordered by the
+similarity of their whole name.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import LiteralString
 
 from attrs import frozen
 
 from cookcam.database import SERVICE, Database
-from cookcam.features.food.ingredients.models import Candidate, Ingredient, Phrase, words_of
+from cookcam.features.food.ingredients.models import Candidate, IngredientRow, Phrase
 from cookcam.features.food.ingredients.nutrients import COLUMNS as NUTRIENT_COLUMNS
+
+MAX_WORDS = 12
+"""Words of a search text that are used; the rest is ignored."""
+
+_WORD = re.compile(r"\d+\.\d+|[^\W_]+")
 
 COLUMNS: LiteralString = """
   i.id, i.name, i.fdc_id, i.category, i.calories_per_100g, i.protein_g_per_100g,
@@ -38,7 +44,7 @@ COUNT = """
 select count(*) from public.ingredients
 where %(category)s::text is null or category = %(category)s"""
 
-# Walks the index from one category to the next: there are few, and rows by the hundred thousand.
+# Jumps in the index from one category to the next: few categories, hundreds of thousands of rows.
 CATEGORIES = """
 with recursive found as (
   (select min(category) as category from public.ingredients)
@@ -49,14 +55,14 @@ with recursive found as (
 select category from found where category is not null order by category limit 1000"""
 
 MAX_CANDIDATES: LiteralString = "200"
-"""Rows of one way of finding that are compared with the query as a whole."""
+"""Rows per kind of match that are ranked by the similarity of the whole name."""
 
 # A lexeme as a word of a tsquery.
 QUOTED: LiteralString = r"""'''' || replace(replace(w.word, '\', '\\'), '''', '''''') || ''''"""
 
-# The words of the catalogue that share enough trigrams with `sought.trigrams`. Two words whose
-# similarity is at least 0.4 share at least 0.4 of the trigrams of each, k of n; so whichever
-# n - k + 1 of them the index is asked for, one is among these. The commonest are left out.
+# Words of the catalogue that are similar to `sought`. Two words with a similarity of at least 0.4
+# share at least k = 0.4 n of the n trigrams of each, so any n - k + 1 of the trigrams contain a
+# shared one. The index is queried for these probes only; the most common trigrams are left out.
 RESEMBLING: LiteralString = """
     select v.word, s.shared::real / (cardinality(v.trigrams) + sought.size - s.shared) as similarity
     from public.ingredient_words v
@@ -74,7 +80,7 @@ SOUGHT: LiteralString = """
       ) as probes"""
 
 SEARCH = rf"""
-with asked as materialized (
+with requested as materialized (
   {SOUGHT}
   from unnest(%(words)s::text[]) with ordinality as w (word, number)
 ),
@@ -90,7 +96,7 @@ beginning as materialized (
 ),
 alternatives as (
   select sought.number, string_agg({QUOTED}, ' | ') as words
-  from asked sought
+  from requested sought
   cross join lateral (
     select r.word from ({RESEMBLING}) as r
     where r.similarity >= 0.4
@@ -101,7 +107,7 @@ alternatives as (
 ),
 resembling as materialized (
   select string_agg('(' || words || ')', ' & ')::tsquery as query
-  from alternatives having count(*) = (select count(*) from asked)
+  from alternatives having count(*) = (select count(*) from requested)
 ),
 loose as (
   select i.id from resembling r join public.ingredients i on i.search_tsv @@ r.query
@@ -118,7 +124,7 @@ order by
   char_length(i.name), i.name, i.id
 limit %(limit)s"""  # noqa: S608 - constants
 
-# Branded foods are asked only for what no generic food answers.
+# Branded foods are candidates only for phrases without a generic food.
 GENERIC: LiteralString = "i.usda_data_type is distinct from 'Branded'"
 MACROS: LiteralString = """
   i.calories_per_100g is not null and i.protein_g_per_100g is not null
@@ -133,13 +139,13 @@ MATCHING: LiteralString = f"""
 SHORTEST_FIRST: LiteralString = "order by char_length(i.name), i.id limit 15"
 
 CANDIDATES = rf"""
-with asked as materialized (
+with requested as materialized (
   select * from unnest(%(phrases)s::int[], %(words)s::int[]) as a (phrase, number)
 ),
 forms as materialized (
   select * from unnest(%(numbers)s::int[], %(forms)s::text[]) as f (number, word)
 ),
-known as materialized (
+existing as materialized (
   select f.number, w.word from forms f join public.ingredient_words w on w.word = f.word
 ),
 corrected as materialized (
@@ -148,7 +154,7 @@ corrected as materialized (
     {SOUGHT}
     from (
       select distinct on (number) number, word from forms
-      where number not in (select number from known) and length(word) > 3
+      where number not in (select number from existing) and length(word) > 3
       order by number, length(word)
     ) as w
   ) as sought
@@ -159,12 +165,12 @@ corrected as materialized (
 ),
 words as materialized (
   select w.number, string_agg({QUOTED}, ' | ') as query
-  from (select * from known union select * from corrected) as w
+  from (select * from existing union select * from corrected) as w
   group by w.number
 ),
 phrases as materialized (
   select a.phrase, string_agg('(' || w.query || ')', ' & ')::tsquery as query
-  from asked a left join words w on w.number = a.number
+  from requested a left join words w on w.number = a.number
   group by a.phrase having bool_and(w.query is not null)
 ),
 generic as materialized (
@@ -220,14 +226,14 @@ class _Taken:
 class IngredientStore:
     database: Database
 
-    async def search(self, text: str, limit: int) -> list[Ingredient]:
-        """Rows whose name or searchable text holds the words of `text`, most similar first."""
-        words = words_of(text)
+    async def search(self, text: str, limit: int) -> list[IngredientRow]:
+        """Rows whose name or searchable text matches the words of `text`, most similar first."""
+        words = _search_words(text)
         if not words:
             return []
         return await self.database.fetch_all_as(
             SERVICE,
-            Ingredient,
+            IngredientRow,
             SEARCH,
             words=words,
             query=_prefix_query(words),
@@ -238,19 +244,19 @@ class IngredientStore:
 
     async def page(
         self, category: str | None, *, limit: int, offset: int
-    ) -> tuple[list[Ingredient], int]:
-        """A slice of the catalogue by name, and the size of the whole."""
+    ) -> tuple[list[IngredientRow], int]:
+        """A slice of the catalogue ordered by name, and the total number of rows."""
         rows = await self.database.fetch_all_as(
-            SERVICE, Ingredient, PAGE, category=category, limit=limit, offset=offset
+            SERVICE, IngredientRow, PAGE, category=category, limit=limit, offset=offset
         )
         if rows and len(rows) < limit:
             return rows, offset + len(rows)
         total = await self.database.fetch_value_as(SERVICE, COUNT, category=category)
         return rows, total
 
-    async def find(self, ingredient_id: int) -> Ingredient | None:
+    async def find(self, ingredient_id: int) -> IngredientRow | None:
         return await self.database.fetch_optional_as(
-            SERVICE, Ingredient, FIND, ingredient_id=ingredient_id
+            SERVICE, IngredientRow, FIND, ingredient_id=ingredient_id
         )
 
     async def categories(self) -> list[str]:
@@ -258,48 +264,48 @@ class IngredientStore:
         return [row.category for row in rows]
 
     async def taken(self, ingredient_id: int, fdc_ids: Sequence[int]) -> set[int]:
-        """Those of `fdc_ids` that another ingredient is linked to."""
+        """The subset of `fdc_ids` that is linked to another ingredient."""
         rows = await self.database.fetch_all_as(
             SERVICE, _Taken, TAKEN, fdc_ids=list(fdc_ids), ingredient_id=ingredient_id
         )
         return {row.fdc_id for row in rows}
 
     async def candidates(self, phrases: Sequence[Phrase]) -> list[Candidate]:
-        """For each phrase up to 15 rows that hold all its words: one statement for all.
+        """Up to 15 rows per phrase that contain all its words, in one statement.
 
-        A word that the catalogue does not have may be one it resembles.
+        Words that the catalogue does not contain are replaced by similar ones.
         """
         numbers: dict[tuple[str, ...], int] = {}
-        asked = [
+        numbered = [
             (number, numbers.setdefault(forms, len(numbers)))
             for number, phrase in enumerate(phrases)
             for forms in phrase.words
         ]
-        if not asked:
+        if not numbered:
             return []
         spelled = [(number, form) for forms, number in numbers.items() for form in forms]
         return await self.database.fetch_all_as(
             SERVICE,
             Candidate,
             CANDIDATES,
-            phrases=[phrase for phrase, _ in asked],
-            words=[word for _, word in asked],
+            phrases=[phrase for phrase, _ in numbered],
+            words=[word for _, word in numbered],
             numbers=[number for number, _ in spelled],
             forms=[form for _, form in spelled],
         )
 
     async def link(
         self, ingredient_id: int, fdc_id: int, data_type: str, nutrition: Mapping[str, float]
-    ) -> Ingredient:
-        """Takes over USDA's numbers in one update; what USDA does not know stays.
+    ) -> IngredientRow:
+        """Link an ingredient and copy USDA's amounts; columns unknown to USDA keep their values.
 
-        Raises NotFound when the ingredient is gone, DuplicateEntry when another ingredient is
-        that food already.
+        Raises NotFound when the ingredient has been deleted, DuplicateEntry when another
+        ingredient is linked to that food.
         """
         values = {column: nutrition.get(column) for column in NUTRIENT_COLUMNS}
         async with self.database.transaction() as tx:
             return await tx.fetch_one(
-                Ingredient,
+                IngredientRow,
                 LINK,
                 ingredient_id=ingredient_id,
                 fdc_id=fdc_id,
@@ -308,9 +314,16 @@ class IngredientStore:
             )
 
 
+def _search_words(text: str) -> list[str]:
+    """Split a text like PostgreSQL's `simple` configuration, into at most MAX_WORDS words."""
+    return _WORD.findall(unicodedata.normalize("NFC", text).lower())[:MAX_WORDS]
+
+
 def _prefix_query(words: Sequence[str]) -> str:
-    """A tsquery: every word may be unfinished. One letter is no beginning of a word worth looking
-    for: alone it is a word of its own, beside others it is left out."""
+    """A tsquery in which every word is a prefix.
+
+    Single letters match whole words when alone, and are ignored beside other words.
+    """
     long = [word for word in words if len(word) > 1]
     if not long or (len(words) == 1 and len(words[0]) == 2):
         return " & ".join(f"'{word}'" for word in words)

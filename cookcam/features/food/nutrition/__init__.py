@@ -1,1 +1,1 @@
-"""Nutrition: what a list of ingredients amounts to."""
+"""Nutrition of lists of ingredients and of recipes."""

@@ -1,7 +1,6 @@
-"""From a quantity of a food to grams, and from grams to what is in them.
+"""Converts quantities of foods to grams, and grams to nutrients. Pure functions.
 
-Pure. A measure of volume weighs what the food weighs that fills it. Source of the weights:
-`spec/http-api-core.md` §9.10, §9.12.
+The weight of a volume depends on the food.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from cookcam.features.food.nutrition.quantities import Quantity
 from cookcam.features.food.nutrition.units import UNITS, Kind, unit_of
 
 UNKNOWN_UNIT = 100.0
-"""Grams of one of a unit that nobody knows."""
+"""Grams of one unknown unit."""
 
 CUP = 240.0
 OIL_DENSITY = 0.92  # g/ml
@@ -39,8 +38,7 @@ CUP_GRAMS: Mapping[str, float] = {
     "strawberry": 152.0,
     "honey": 339.0,
 }
-"""Grams of a cup. From spinach on: typical weights raw or dry, sliced, chopped or shredded where
-that is usual."""
+"""Grams per cup: typical weights of the raw or dry food, cut as usual."""
 PIECE_GRAMS: Mapping[str, float] = {
     "apple": 180.0,
     "banana": 120.0,
@@ -53,34 +51,36 @@ PIECE_GRAMS: Mapping[str, float] = {
 }
 PIECE = 100.0
 _COUNTED = frozenset({"clove", "slice", "sprig", "stalk", "stick"})
-"""Units that stand in a name where the quantity is a bare number."""
+"""Units that may be part of a name when the quantity is a bare number."""
 
 
 def grams_of(quantity: Quantity, name: str) -> float:
-    """What `quantity` of the food `name` weighs, in grams."""
+    """The weight of `quantity` of the food `name`, in grams."""
     unit = quantity.unit
     words = stems(name)
     if unit.kind is Kind.VOLUME:
         return quantity.amount * _volume_grams(unit.name, unit.size, words)
     if unit.of_food:
         counted = next((word for word in reversed(words) if word in _COUNTED), None)
-        if counted is not None:  # two large garlic cloves are no two heads of garlic
+        if counted is not None:  # "2 garlic cloves": the name has the unit
             return quantity.amount * unit.size * UNITS[counted].size
-        return quantity.amount * unit.size * _of(words, PIECE_GRAMS, PIECE)
+        return quantity.amount * unit.size * _last_known(words, PIECE_GRAMS, PIECE)
     return quantity.amount * unit.size
 
 
 def plain_grams(quantity: float, unit: str | None) -> float:
-    """What a linked ingredient of a recipe weighs: weights and volumes by their size, a millilitre
-    a gram, everything else UNKNOWN_UNIT."""
-    known = unit_of(unit or "")
-    if known is None or known.kind not in (Kind.MASS, Kind.VOLUME) or known.name in _UNWEIGHED:
+    """The weight of a linked ingredient in grams.
+
+    A millilitre counts as a gram; units without a defined weight or volume count as UNKNOWN_UNIT.
+    """
+    parsed = unit_of(unit or "")
+    if parsed is None or parsed.kind not in (Kind.MASS, Kind.VOLUME) or parsed.name in _UNWEIGHED:
         return quantity * UNKNOWN_UNIT
-    return quantity * known.size
+    return quantity * parsed.size
 
 
-def weighed(name: str, quantity: Quantity, match: Match) -> Part:
-    """An ingredient with its amounts."""
+def matched_part(name: str, quantity: Quantity, match: Match) -> Part:
+    """A matched ingredient with its weight and nutrients."""
     grams = grams_of(quantity, name)
     return Part(
         input_name=name,
@@ -94,23 +94,23 @@ def weighed(name: str, quantity: Quantity, match: Match) -> Part:
 
 
 _UNWEIGHED = frozenset({"stick", "handful", "bunch", "sprig", "stalk", "splash"})
-"""Units of the longer table whose size is a guess; a linked ingredient has no name to guess by."""
+"""Mass and volume units of unknown size; linked ingredients have no name to estimate it from."""
 
 
 def _volume_grams(unit: str, millilitres: float, words: list[str]) -> float:
-    cup = _of(words, CUP_GRAMS, CUP)
+    cup = _last_known(words, CUP_GRAMS, CUP)
     if unit == "cup":
         return cup
     return millilitres * (OIL_DENSITY if "oil" in words else cup / CUP)
 
 
-def _of(words: list[str], table: Mapping[str, float], otherwise: float) -> float:
-    """Of the last word that the table knows: the head of what people write is its end."""
-    return next((table[word] for word in reversed(words) if word in table), otherwise)
+def _last_known(words: list[str], table: Mapping[str, float], default: float) -> float:
+    """The entry of the last word that the table has: the head of a written name is its end."""
+    return next((table[word] for word in reversed(words) if word in table), default)
 
 
 def rounded(amounts: Amounts) -> Amounts:
-    """One decimal, as totals are shown."""
+    """Round to one decimal, the precision of totals in responses."""
     return Amounts(
         round(amounts.calories, 1),
         round(amounts.protein, 1),

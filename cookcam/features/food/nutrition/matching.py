@@ -1,7 +1,6 @@
-"""Which food of the catalogue a name of an ingredient means.
+"""Matches the name of an ingredient to a row of the catalogue. Pure functions.
 
-Pure. Words count whole and in the singular: an egg is no eggplant, a ham no hamburger. Source of
-the scores, bonuses, penalties and synonyms: `spec/http-api-core.md` §9.12.
+Words are compared whole and in the singular: "egg" does not match "eggplant".
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from cookcam.features.food.ingredients.names import (
 )
 from cookcam.features.food.nutrition.models import Amounts, Match
 
-ACCEPTED = 0.6
-CERTAIN_ENOUGH = 0.8
-"""A synonym that scores this much ends the search."""
+MIN_SCORE = 0.6
+MIN_SYNONYM_SCORE = 0.8
+"""Synonyms with a lower score are ignored."""
 
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "ripe tomato": ("tomatoes, red, ripe", "tomato, raw", "tomato"),
@@ -44,7 +43,7 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "butter": ("butter, salted", "butter"),
     "parmesan cheese": ("cheese, parmesan", "parmesan cheese"),
 }
-"""What catalogues call a food."""
+"""Common name → names in catalogues."""
 
 _BONUS = 0.1
 _MISSPELLED = 0.9
@@ -56,7 +55,7 @@ _PENALTIES: Mapping[str, tuple[float, frozenset[str]]] = {
     "vinegar": (0.4, frozenset({"wine", "alcohol"})),
 }
 
-# What says how a food was cut, sized or kept, and not which food it is.
+# Words about preparation, size or quality, which do not identify the food.
 _DESCRIPTIVE = frozenset(
     {
         "boneless", "canned", "frozen", "salted", "skinless", "unsalted",
@@ -75,48 +74,48 @@ _PARTS = frozenset(
         "chunk", "piece", "head", "ear", "bunch", "slice", "pod", "stick", "rind", "half"
     }
 )  # fmt: skip
-_OTHERWISE = re.compile(r"\([^()]*\)|\bor\b.*$")
+_ALTERNATIVES = re.compile(r"\([^()]*\)|\bor\b.*$")
 
 
 def normal_name(name: str) -> str:
-    """A name as it is looked up: singular words, without how it was cut, at most eight."""
-    words = stems(_OTHERWISE.sub(" ", name[:200]))
-    kept = [word for word in words if word not in _DESCRIPTIVE and not word.isdigit()]
-    while len(kept) > 1 and kept[-1] in _PARTS:
-        kept.pop()
-    return " ".join((kept or words)[-8:])
+    """The lookup form of a name: at most eight singular words without descriptive ones."""
+    words = stems(_ALTERNATIVES.sub(" ", name[:200]))
+    content = [word for word in words if word not in _DESCRIPTIVE and not word.isdigit()]
+    while len(content) > 1 and content[-1] in _PARTS:
+        content.pop()
+    return " ".join((content or words)[-8:])
 
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     normal_name(name): others for name, others in _SYNONYMS.items()
 }
-"""By normal name."""
+"""Normal name → names in catalogues."""
 
 
 def phrases_of(normal: str) -> list[Phrase]:
-    """Words to look a normal name up by: its synonyms, all of it, and its last words, its head."""
+    """Phrases to look up: the synonyms, the whole name, and its last two and one words."""
     words = normal.split()
     texts = [*synonyms_of(normal), normal]
     texts += [" ".join(words[-size:]) for size in (2, 1) if size < len(words)]
-    found = (Phrase(tuple(forms(word) for word in dict.fromkeys(stems(text)))) for text in texts)
-    return [phrase for phrase in dict.fromkeys(found) if phrase.words]
+    phrases = (Phrase(tuple(forms(word) for word in dict.fromkeys(stems(text)))) for text in texts)
+    return [phrase for phrase in dict.fromkeys(phrases) if phrase.words]
 
 
 def best_match(normal: str, candidates: Iterable[Candidate]) -> Match | None:
-    """The candidate that scores highest, of equals the plainest; None below ACCEPTED.
+    """The candidate with the highest score, the plainest of equals; None below MIN_SCORE.
 
-    Where none is accepted, words that are nearly those of a row count as misspelled.
+    If no candidate reaches it, the name is matched again with its misspelled words corrected.
     """
     rows = list(candidates)
     synonyms = synonyms_of(normal)
     ranked = [(score(normal, synonyms, row.name), normal, row) for row in rows]
-    if not any(points >= ACCEPTED for points, _, _ in ranked):
+    if not any(points >= MIN_SCORE for points, _, _ in ranked):
         respelled = [(_respelled(normal, row.name), row) for row in rows]
         ranked = [
             (_MISSPELLED * score(name, synonyms_of(name), row.name), name, row)
             for name, row in respelled
         ]
-    accepted = [entry for entry in ranked if entry[0] >= ACCEPTED]
+    accepted = [entry for entry in ranked if entry[0] >= MIN_SCORE]
     if not accepted:
         return None
     points, _, row = max(accepted, key=lambda entry: (entry[0], *_plainness(*entry[1:])))
@@ -129,18 +128,20 @@ def best_match(normal: str, candidates: Iterable[Candidate]) -> Match | None:
 
 
 def synonyms_of(normal: str) -> tuple[str, ...]:
-    """Those of a name, or of the two words it ends with: a virgin olive oil is an olive oil."""
+    """The synonyms of a name or of its last two words: "virgin olive oil" is an "olive oil"."""
     return SYNONYMS.get(normal) or SYNONYMS.get(" ".join(normal.split()[-2:])) or ()
 
 
 def _respelled(normal: str, row: str) -> str:
-    """The name with each word that the row only nearly has as the row spells it."""
-    theirs = stems(row)
+    """The name with almost matching words replaced by the row's spelling."""
+    row_words = stems(row)
 
     def spelled(word: str) -> str:
-        if len(word) < 4 or word in theirs:
+        if len(word) < 4 or word in row_words:
             return word
-        near = [other for other in theirs if other[:1] == word[:1] and _ratio(word, other) >= 0.85]
+        near = [
+            other for other in row_words if other[:1] == word[:1] and _ratio(word, other) >= 0.85
+        ]
         return max(near, key=lambda other: _ratio(word, other), default=word)
 
     return " ".join(spelled(word) for word in normal.split())
@@ -151,30 +152,35 @@ def _ratio(one: str, other: str) -> float:
 
 
 def score(normal: str, synonyms: Sequence[str], row: str) -> float:
-    """0..1. A synonym counts where it is certain enough, with the same penalties."""
-    known = [similarity(synonym, row) for synonym in synonyms]
-    points = max([similarity(normal, row), *(value for value in known if value >= CERTAIN_ENOUGH)])
-    mine, theirs = set(stems(normal)), set(stems(row))
-    if points < ROW_IS_INVERTED:  # only words in common count below it
-        bonus = _BONUS * sum(word in mine and word in theirs for word in _FAMILIAR)
+    """The score from 0 to 1 of the name or of a synonym with MIN_SYNONYM_SCORE."""
+    synonym_scores = [similarity(synonym, row) for synonym in synonyms]
+    points = max(
+        [
+            similarity(normal, row),
+            *(value for value in synonym_scores if value >= MIN_SYNONYM_SCORE),
+        ]
+    )
+    name_words, row_words = set(stems(normal)), set(stems(row))
+    if points < ROW_IS_INVERTED:  # below it only common words have counted
+        bonus = _BONUS * sum(word in name_words and word in row_words for word in _FAMILIAR)
         points = min(points + bonus, ROW_IS_INVERTED)
     for word, (penalty, wrong) in _PENALTIES.items():
-        if word in mine and not mine & wrong and theirs & wrong:
-            # "vinegar, red wine" for "red wine vinegar" is what was asked for.
+        if word in name_words and not name_words & wrong and row_words & wrong:
+            # No penalty for a word that is in the name: "vinegar, red wine" for "red wine vinegar".
             points -= penalty
     return max(0.0, min(1.0, points))
 
 
 def _plainness(normal: str, row: Candidate) -> tuple[bool, int, bool, bool, int, int]:
-    """What decides between equal scores: more of the name said, about the same thing, raw and
-    generic, few words."""
-    mine, theirs = stems(normal), stems(row.name)
+    """Sort key for equal scores: the row's head in the name, more common words, raw, not branded,
+    fewer words."""
+    name_words, row_words = stems(normal), stems(row.name)
     about = stems(head(row.name))
     return (
-        contains(mine, about),
-        len(set(mine) & set(theirs)),
-        "raw" in theirs or "dry" in theirs,
+        contains(name_words, about),
+        len(set(name_words) & set(row_words)),
+        "raw" in row_words or "dry" in row_words,
         row.usda_data_type != "Branded",
-        -len(theirs),
+        -len(row_words),
         -row.id,
     )

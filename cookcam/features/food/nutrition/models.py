@@ -1,4 +1,4 @@
-"""What is asked of nutrition, and what it answers."""
+"""Inputs and results of the nutrition calculation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import frozen
 
 @frozen
 class Item:
-    """An ingredient as somebody wrote it: `Item("olive oil", "2 tbsp")`."""
+    """An ingredient as written: `Item("olive oil", "2 tbsp")`."""
 
     name: str
     quantity: str
@@ -20,7 +20,7 @@ class Item:
 
 @frozen
 class Amounts:
-    """What some food holds; sums of it are never negative and never NaN."""
+    """Nutrients: kcal, grams, and milligrams of sodium. Never negative, never NaN."""
 
     calories: float = 0.0
     protein: float = 0.0
@@ -52,7 +52,7 @@ class Amounts:
 
 @frozen
 class Match:
-    """The catalogue's food that a name means; `per_100g` are its amounts, confidence 0..1."""
+    """The catalogue row that matches a name; confidence from 0 to 1."""
 
     ingredient_id: int
     name: str
@@ -62,7 +62,7 @@ class Match:
 
 @frozen
 class Part:
-    """One ingredient of a list, weighed and looked up."""
+    """One matched ingredient of a list with its weight and nutrients."""
 
     input_name: str
     matched_name: str
@@ -75,7 +75,7 @@ class Part:
 
 @frozen
 class SmartNutrition:
-    """The nutrition of a list of ingredients: what was understood, and what was not."""
+    """The nutrition of a list of ingredients; `unmatched` are the names without a match."""
 
     servings: float
     parts: Sequence[Part]
@@ -90,17 +90,17 @@ class SmartNutrition:
         return self.total.times(1 / self.servings)
 
     @property
-    def asked(self) -> int:
+    def item_count(self) -> int:
         return len(self.parts) + len(self.unmatched)
 
     @property
     def match_rate(self) -> int:
-        """Percent of the ingredients that were understood."""
-        return round(100 * len(self.parts) / self.asked) if self.asked else 0
+        """Percent of the ingredients that were matched."""
+        return round(100 * len(self.parts) / self.item_count) if self.item_count else 0
 
     @property
     def average_confidence(self) -> int:
-        """Percent, of what was understood."""
+        """The mean confidence of the matched ingredients, in percent."""
         if not self.parts:
             return 0
         return round(100 * sum(part.confidence for part in self.parts) / len(self.parts))
@@ -108,7 +108,7 @@ class SmartNutrition:
 
 @frozen
 class RecipeNutrition:
-    """The nutrition of a recipe for a number of servings; `unmatched` ingredients are not in it."""
+    """The nutrition of a recipe for a number of servings, without its unmatched ingredients."""
 
     recipe_id: UUID
     title: str
@@ -122,7 +122,7 @@ class RecipeNutrition:
 
 
 @frozen
-class SavedNutrition:
+class RecipeNutritionRow:
     """A row of `recipe_nutrition`."""
 
     recipe_id: UUID

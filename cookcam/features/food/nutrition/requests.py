@@ -1,4 +1,4 @@
-"""What the nutrition routes read."""
+"""Request bodies and queries of the nutrition routes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cookcam.http import WANTED
 
 NO_INGREDIENTS = "Ingredients array is required"
 MAX_NAME_LENGTH, MAX_QUANTITY_LENGTH = 200, 100
-MIN_SERVINGS, MAX_SERVINGS = 0.01, 100  # what is divided by less may have no number
+MIN_SERVINGS, MAX_SERVINGS = 0.01, 100  # dividing by less may overflow
 
 
 _ITEM: dict[str, Any] = {
@@ -30,7 +30,7 @@ _ITEM: dict[str, Any] = {
 
 
 class SmartNutritionRequest(Struct):
-    """At most 100 ingredients; `unit` wins over a unit in `quantity`."""
+    """At most 100 ingredients; `unit` takes precedence over a unit in `quantity`."""
 
     ingredients: Annotated[
         Any,
@@ -50,12 +50,12 @@ class SmartNutritionRequest(Struct):
     def items(self) -> list[Item]:
         """Raises ValidationError."""
         value: object = self.ingredients
-        given = cast("list[object]", value) if isinstance(value, list) else []
-        if not given:
+        entries = cast("list[object]", value) if isinstance(value, list) else []
+        if not entries:
             raise rejected_field(NO_INGREDIENTS, "ingredients")
-        if len(given) > MAX_ITEMS:
+        if len(entries) > MAX_ITEMS:
             raise rejected_field(f"Too many ingredients (max {MAX_ITEMS})", "ingredients")
-        return [_item(entry) for entry in given]
+        return [_item(entry) for entry in entries]
 
 
 class SaveNutritionRequest(Struct):
@@ -67,17 +67,17 @@ class ServingsFilter(Struct):
 
 
 def _item(entry: object) -> Item:
-    known = cast("dict[str, object]", entry) if isinstance(entry, dict) else {}
-    name, quantity, unit = known.get("item"), known.get("quantity"), known.get("unit")
+    data = cast("dict[str, object]", entry) if isinstance(entry, dict) else {}
+    name, quantity, unit = data.get("item"), data.get("quantity"), data.get("unit")
     if isinstance(quantity, int | float) and not isinstance(quantity, bool):
         quantity = f"{min(max(float(quantity), 0.0), GREATEST):f}"
     if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_LENGTH:
-        raise _refused(f"item must be a text of 1 to {MAX_NAME_LENGTH} characters")
+        raise _invalid(f"item must be a text of 1 to {MAX_NAME_LENGTH} characters")
     texts = ["" if text is None else text for text in (quantity, unit)]
     if not all(isinstance(text, str) and len(text) <= MAX_QUANTITY_LENGTH for text in texts):
-        raise _refused(f"quantity and unit must be texts of up to {MAX_QUANTITY_LENGTH} characters")
+        raise _invalid(f"quantity and unit must be texts of up to {MAX_QUANTITY_LENGTH} characters")
     return Item(name.strip(), str(texts[0]), str(texts[1]))
 
 
-def _refused(rule: str) -> ValidationError:
+def _invalid(rule: str) -> ValidationError:
     return ValidationError.of("ingredients", rule)

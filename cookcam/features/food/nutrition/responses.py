@@ -1,8 +1,7 @@
-"""What the nutrition routes answer with. Totals have one decimal, a breakdown two."""
+"""Response bodies of the nutrition routes: totals with one decimal, breakdowns with two."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 from attrs import asdict
@@ -13,7 +12,7 @@ from cookcam.features.food.nutrition.models import (
     Amounts,
     Part,
     RecipeNutrition,
-    SavedNutrition,
+    RecipeNutritionRow,
     SmartNutrition,
 )
 
@@ -54,7 +53,7 @@ class MatchedIngredient(Struct, rename="camel"):
 
 
 class SmartNutritionResult(Struct, rename="camel"):
-    """`SmartNutrition` of `spec/http-api-core.md` §9.1."""
+    """The nutrition of a list of ingredients."""
 
     total_nutrition: MacroNutrients
     per_serving: MacroNutrients
@@ -72,7 +71,7 @@ class SmartNutritionResult(Struct, rename="camel"):
 
 
 class MatchQuality(Struct, rename="camel"):
-    """Rates in percent; confidence is that of what was matched."""
+    """Rates in percent; the confidence is the mean of the matched ingredients."""
 
     total_ingredients: int
     matched_ingredients: int
@@ -92,7 +91,7 @@ class SmartNutritionResponse(Struct):
     @classmethod
     def of(cls, smart: SmartNutrition) -> SmartNutritionResponse:
         quality = MatchQuality(
-            smart.asked, len(smart.parts), smart.match_rate, smart.average_confidence
+            smart.item_count, len(smart.parts), smart.match_rate, smart.average_confidence
         )
         return cls(True, SmartNutritionData(SmartNutritionResult.of(smart), quality))
 
@@ -140,7 +139,7 @@ class WholeRecipeNutrition(Struct):
 
 
 class ServingNutrition(Struct, kw_only=True):
-    """Amounts of one serving where the app's card looks for them."""
+    """Amounts of one serving under the names that the app's card reads."""
 
     calories: float
     protein: float
@@ -159,7 +158,7 @@ class RecipeNutritionData(ServingNutrition, kw_only=True):
 
 
 class RecipeNutritionResponse(ServingNutrition, kw_only=True):
-    """The amounts of one serving at the root, as the app reads them, and all under `data`."""
+    """The amounts of one serving at the root for the app, and everything under `data`."""
 
     success: bool
     data: RecipeNutritionData
@@ -181,30 +180,6 @@ class RecipeNutritionResponse(ServingNutrition, kw_only=True):
         return cls(success=True, data=data, **serving)
 
 
-class RecipeNutritionRow(Struct):
-    """A row of `recipe_nutrition`."""
-
-    recipe_id: UUID
-    servings: int
-    total_calories: float
-    total_protein_g: float
-    total_carbs_g: float
-    total_fat_g: float
-    total_fiber_g: float
-    total_sodium_mg: float
-    calories_per_serving: float
-    protein_g_per_serving: float
-    carbs_g_per_serving: float
-    fat_g_per_serving: float
-    fiber_g_per_serving: float
-    sodium_mg_per_serving: float
-    calculated_at: datetime
-
-
 class SavedNutritionResponse(Struct):
     success: bool
     data: RecipeNutritionRow
-
-    @classmethod
-    def of(cls, saved: SavedNutrition) -> SavedNutritionResponse:
-        return cls(True, RecipeNutritionRow(**asdict(saved)))

@@ -1,4 +1,4 @@
-"""Nutrition of recipes and of free lists (`spec/http-api-core.md` §9.10-§9.12)."""
+"""Routes of nutrition."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def routes(smart: SmartNutritionService, recipes: RecipesNutrition) -> Routes:
     async def calculate(
         caller: Identity | None, data: SmartNutritionRequest
     ) -> SmartNutritionResponse:
-        """Weigh a list of ingredients as people write them, and look each up in the catalogue."""
+        """Calculate the nutrition of a list of free-text ingredients from the catalogue."""
         items = data.items()
         spend_costly("nutrition", caller and caller.user_id)
         return SmartNutritionResponse.of(await smart.calculate(items, data.servings))
@@ -53,9 +53,9 @@ def routes(smart: SmartNutritionService, recipes: RecipesNutrition) -> Routes:
     async def recipe_nutrition(
         caller: Identity | None, recipe_id: str, query_args: ServingsFilter
     ) -> RecipeNutritionResponse:
-        """The nutrition of a recipe, in all and for each of `servings` servings."""
+        """The nutrition of a recipe: the total, and per serving for `servings` servings."""
         return RecipeNutritionResponse.of(
-            await recipes.of_recipe(caller, _id(recipe_id), query_args.servings)
+            await recipes.get(caller, _id(recipe_id), query_args.servings)
         )
 
     @bp.post("/recipes/<recipe_id>/save-nutrition")
@@ -66,8 +66,10 @@ def routes(smart: SmartNutritionService, recipes: RecipesNutrition) -> Routes:
     async def save_nutrition(
         caller: Identity, recipe_id: str, data: SaveNutritionRequest
     ) -> SavedNutritionResponse:
-        """Keep the nutrition of one's own recipe."""
-        return SavedNutritionResponse.of(await recipes.save(caller, _id(recipe_id), data.servings))
+        """Store the nutrition of the caller's recipe."""
+        return SavedNutritionResponse(
+            True, await recipes.save(caller, _id(recipe_id), data.servings)
+        )
 
     return bp
 

@@ -1,4 +1,4 @@
-"""The rules of nutrition: of a free list of ingredients, and of a recipe."""
+"""The rules of nutrition: for a list of ingredients, and for a recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from attrs import frozen
 from cookcam.cache import DAY, WEEK, Cache
 from cookcam.errors import ForeignKeyError
 from cookcam.features.food.ingredients.service import MATCHES, Ingredients
-from cookcam.features.food.nutrition.calculation import plain_grams, weighed
+from cookcam.features.food.nutrition.calculation import matched_part, plain_grams
 from cookcam.features.food.nutrition.matching import best_match, normal_name, phrases_of
 from cookcam.features.food.nutrition.models import (
     Amounts,
@@ -23,7 +23,7 @@ from cookcam.features.food.nutrition.models import (
     Match,
     Part,
     RecipeNutrition,
-    SavedNutrition,
+    RecipeNutritionRow,
     SmartNutrition,
 )
 from cookcam.features.food.nutrition.quantities import parse_quantity, parse_with_rest
@@ -38,19 +38,18 @@ RECIPES = "nutrition:recipe"
 
 @frozen
 class SmartNutritionService:
-    """Weighs what people wrote and looks it up in the catalogue.
+    """Calculates the nutrition of free-text ingredients from the catalogue.
 
-    All names of a list are looked up by one statement; what a name means is kept for a day.
+    One statement looks up all names of a list; matches are cached for a day.
     """
 
     ingredients: Ingredients
     cache: Cache
 
     async def calculate(self, items: Sequence[Item], servings: float) -> SmartNutrition:
-        """The nutrition of at most MOST_ITEMS items for `servings`, above 0.
+        """The nutrition of at most MAX_ITEMS items for `servings`, which is above 0.
 
-        An item without a number in its quantity, and one that the catalogue does not have, is
-        among the unmatched.
+        Items without a number in the quantity, or without a match in the catalogue, are unmatched.
         """
         quantities = [parse_quantity(item.quantity, item.unit) for item in items]
         names = [
@@ -66,89 +65,90 @@ class SmartNutritionService:
             if quantity is None or match is None:
                 unmatched.append(item.name)
             else:
-                parts.append(weighed(item.name, quantity, match))
+                parts.append(matched_part(item.name, quantity, match))
         return SmartNutrition(servings, parts, unmatched)
 
     async def _matches(self, names: Sequence[str]) -> dict[str, Match | None]:
-        """Each name's match; those that are not kept are looked up together."""
+        """The match of each name; names that are not cached are looked up together."""
         missing: list[str] = []
 
         async def absent(name: str) -> Any:
             missing.append(name)
-            raise _NotKept
+            raise _NotCached
 
-        known: dict[str, Match | None] = {}
+        cached: dict[str, Match | None] = {}
         for name in names:
             try:
-                kept = await self.cache.get_or(
+                match = await self.cache.get_or(
                     MATCHES, _digest(name), DAY, lambda name=name: absent(name)
                 )
-            except _NotKept:
-                if name not in missing:  # somebody else asked at the same moment, and found none
+            except _NotCached:
+                if name not in missing:  # a concurrent request ran its own `absent`
                     missing.append(name)
             else:
-                known[name] = msgspec.convert(kept, Match | None)
-        found = await self._look_up(missing)
-        for name, match in found.items():
+                cached[name] = msgspec.convert(match, Match | None)
+        loaded = await self._look_up(missing)
+        for name, match in loaded.items():
 
-            async def made(match: Match | None = match) -> Any:
+            async def produce(match: Match | None = match) -> Any:
                 return None if match is None else attrs.asdict(match)
 
-            await self.cache.get_or(MATCHES, _digest(name), DAY, made)
-        return known | found
+            await self.cache.get_or(MATCHES, _digest(name), DAY, produce)
+        return cached | loaded
 
     async def _look_up(self, names: Sequence[str]) -> dict[str, Match | None]:
-        asked = [(name, phrase) for name in names for phrase in phrases_of(name)]
-        candidates = await self.ingredients.candidates([phrase for _, phrase in asked])
+        phrases = [(name, phrase) for name in names for phrase in phrases_of(name)]
+        candidates = await self.ingredients.candidates([phrase for _, phrase in phrases])
         by_name: dict[str, dict[int, Any]] = {name: {} for name in names}
         for candidate in candidates:
-            by_name[asked[candidate.phrase][0]][candidate.id] = candidate
+            by_name[phrases[candidate.phrase][0]][candidate.id] = candidate
         return {name: best_match(name, rows.values()) for name, rows in by_name.items()}
 
 
 @frozen
 class RecipesNutrition:
-    """What a recipe amounts to: by its linked ingredients, else by what is written, else as its
-    author or the model said."""
+    """The nutrition of a recipe.
+
+    Calculated from its linked ingredients, else from its written ingredients; without either, the
+    nutrition that the author or the model stored.
+    """
 
     recipes: Recipes
     smart: SmartNutritionService
     store: NutritionStore
     cache: Cache
 
-    async def of_recipe(
-        self, reader: Identity | None, recipe_id: UUID, servings: int
-    ) -> RecipeNutrition:
-        """Raises NotFound for a recipe that is not there or not for the reader."""
+    async def get(self, reader: Identity | None, recipe_id: UUID, servings: int) -> RecipeNutrition:
+        """Raises NotFound when there is no such recipe that the reader may see."""
         recipe = (await self.recipes.get(reader, recipe_id)).recipe
-        return await self._of(recipe, servings)
+        return await self._calculate(recipe, servings)
 
-    async def save(self, writer: Identity, recipe_id: UUID, servings: int) -> SavedNutrition:
-        """Keeps the nutrition of one's own recipe. Raises NotFound for any other."""
+    async def save(self, writer: Identity, recipe_id: UUID, servings: int) -> RecipeNutritionRow:
+        """Store the nutrition of the writer's recipe. Raises NotFound for any other."""
         recipe = (await self.recipes.get(writer, recipe_id)).recipe
         if recipe.created_by != writer.user_id:
             raise recipe_not_found()
         try:
-            return await self.store.save(await self._of(recipe, servings))
+            return await self.store.save(await self._calculate(recipe, servings))
         except ForeignKeyError:
             raise recipe_not_found() from None
 
-    async def _of(self, recipe: Recipe, servings: int) -> RecipeNutrition:
+    async def _calculate(self, recipe: Recipe, servings: int) -> RecipeNutrition:
         if recipe.recipe_ingredients:
             parts = [_linked(row) for row in recipe.recipe_ingredients]
-            return _answer(recipe, servings, [part for part in parts if part is not None])
+            return _nutrition(recipe, servings, [part for part in parts if part is not None])
         items = items_of(recipe.ingredients)
         if items:
-            parts = await self._written(recipe, items)
+            parts = await self._written_parts(recipe, items)
             if parts:
-                return _answer(recipe, servings, parts)
-        stored = _stored(recipe)
-        # Stored amounts are of one serving of as many as the recipe makes.
+                return _nutrition(recipe, servings, parts)
+        stored = _stored_amounts(recipe)
+        # Stored nutrition is per serving of the recipe.
         total = stored.times(recipe.servings or 1)
         return RecipeNutrition(recipe.id, recipe.title, servings, total, [])
 
-    async def _written(self, recipe: Recipe, items: list[Item]) -> list[Part]:
-        """Kept by what is written, so that a change of the recipe needs no word to the cache."""
+    async def _written_parts(self, recipe: Recipe, items: list[Item]) -> list[Part]:
+        """Calculate the parts. The cache key includes a hash of the ingredients."""
 
         async def calculate() -> Any:
             smart = await self.smart.calculate(items, 1)
@@ -158,29 +158,29 @@ class RecipesNutrition:
         return msgspec.convert(await self.cache.get_or(RECIPES, key, WEEK, calculate), list[Part])
 
 
-class _NotKept(Exception):
+class _NotCached(Exception):
     """The cache has no match for a name."""
 
 
 def items_of(ingredients: Sequence[Any]) -> list[Item]:
-    """The ingredients of a recipe in any of the shapes they are stored in."""
+    """The ingredients of a recipe, from any of the stored formats."""
     items: list[Item] = []
     for written in ingredients[:MAX_ITEMS]:
         if isinstance(written, str):
             quantity, rest = parse_with_rest(written)
             items.append(Item(rest or written, "" if quantity is None else written))
         elif isinstance(written, dict):
-            known = cast("dict[str, Any]", written)
-            name = _text(known, "name", "item", "ingredient")
+            fields = cast("dict[str, Any]", written)
+            name = _text(fields, "name", "item", "ingredient")
             if name:
-                quantity = _text(known, "amount", "quantity")
-                items.append(Item(name, quantity, _text(known, "unit")))
+                quantity = _text(fields, "amount", "quantity")
+                items.append(Item(name, quantity, _text(fields, "unit")))
     return items
 
 
-def _text(known: dict[str, Any], *names: str) -> str:
+def _text(fields: dict[str, Any], *names: str) -> str:
     for name in names:
-        value = known.get(name)
+        value = fields.get(name)
         if isinstance(value, str) and value.strip():
             return value
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -189,17 +189,17 @@ def _text(known: dict[str, Any], *names: str) -> str:
 
 
 def _linked(row: dict[str, Any]) -> Part | None:
-    """A linked ingredient; None where the link or the quantity is gone."""
+    """A linked ingredient; None without a link or a quantity."""
     ingredient: Any = row.get("ingredient")
     quantity: Any = row.get("quantity")
     if not isinstance(ingredient, dict) or not isinstance(quantity, int | float):
         return None
-    known = cast("dict[str, Any]", ingredient)
+    columns = cast("dict[str, Any]", ingredient)
     unit = str(row.get("unit") or "")
     grams = plain_grams(max(0.0, float(quantity)), unit)
 
     def per_100g(column: str) -> float:
-        return max(0.0, float(known.get(column) or 0.0))
+        return max(0.0, float(columns.get(column) or 0.0))
 
     amounts = Amounts(
         per_100g("calories_per_100g"),
@@ -209,22 +209,22 @@ def _linked(row: dict[str, Any]) -> Part | None:
         per_100g("fiber_g_per_100g"),
         per_100g("sodium_mg_per_100g"),
     )
-    name = str(known.get("name") or "")
+    name = str(columns.get("name") or "")
     return Part(name, name, 1.0, float(quantity), unit, grams, amounts.times(grams / 100))
 
 
-def _answer(recipe: Recipe, servings: int, parts: list[Part]) -> RecipeNutrition:
+def _nutrition(recipe: Recipe, servings: int, parts: list[Part]) -> RecipeNutrition:
     total = sum((part.amounts for part in parts), Amounts())
     return RecipeNutrition(recipe.id, recipe.title, servings, total, parts)
 
 
-def _stored(recipe: Recipe) -> Amounts:
-    """What `recipes.nutrition` says in any of its older shapes: numbers, or texts such as "12g"."""
-    known = recipe.nutrition or {}
+def _stored_amounts(recipe: Recipe) -> Amounts:
+    """The stored nutrition in any of its formats: numbers, or texts such as "12g"."""
+    stored = recipe.nutrition or {}
 
     def first(*names: str) -> float:
         for name in names:
-            value: object = known.get(name)
+            value: object = stored.get(name)
             if isinstance(value, bool):
                 continue
             quantity = parse_quantity(f"{value:f}" if isinstance(value, float) else str(value))

@@ -1,5 +1,8 @@
-"""The SQL of saved nutrition. Its rows are read with their recipe and written by the server, after
-the service has seen that the recipe is the writer's."""
+"""The SQL of saved nutrition.
+
+Everyone who can read a recipe can read its row. The server writes it after the service has checked
+that the recipe is the writer's.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import LiteralString
 from attrs import frozen
 
 from cookcam.database import Database
-from cookcam.features.food.nutrition.models import RecipeNutrition, SavedNutrition
+from cookcam.features.food.nutrition.models import RecipeNutrition, RecipeNutritionRow
 
 COLUMNS: LiteralString = """
   recipe_id, servings, total_calories, total_protein_g, total_carbs_g, total_fat_g, total_fiber_g,
@@ -45,12 +48,12 @@ returning {COLUMNS}"""  # noqa: S608 - constants
 class NutritionStore:
     database: Database
 
-    async def save(self, nutrition: RecipeNutrition) -> SavedNutrition:
-        """Raises ForeignKeyError when the recipe is gone by now."""
+    async def save(self, nutrition: RecipeNutrition) -> RecipeNutritionRow:
+        """Insert or update a row. Raises ForeignKeyError when the recipe has been deleted."""
         total, serving = nutrition.total, nutrition.per_serving
         async with self.database.transaction() as tx:
             return await tx.fetch_one(
-                SavedNutrition,
+                RecipeNutritionRow,
                 SAVE,
                 recipe_id=nutrition.recipe_id,
                 servings=nutrition.servings,

@@ -1,4 +1,4 @@
-"""Units of a quantity: their spellings, and what one of each weighs or holds."""
+"""Units of a quantity: their spellings and their weight or volume."""
 
 from __future__ import annotations
 
@@ -105,13 +105,13 @@ UNITS: Mapping[str, Unit] = {
     for word in (unit.name, *others)
     for spelling in _spellings(word)
 }
-"""Every spelling, lower case, and its unit."""
+"""Lower-case spelling → unit."""
 
 PIECE = UNITS["piece"]
 
 
 def unit_of(text: str) -> Unit | None:
-    """The unit of one spelling. `T` is a tablespoon, `t` a teaspoon; case matters only there."""
+    """The unit of a spelling. `T` is a tablespoon and `t` a teaspoon; else case is ignored."""
     word = " ".join(text.replace(".", " ").split())
     if word in ("T", "t"):
         return UNITS["tbsp" if word == "T" else "tsp"]

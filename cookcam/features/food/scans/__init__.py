@@ -1,1 +1,1 @@
-"""Scans: photographs of food, and the ingredients seen on them."""
+"""Scans: ingredients detected on photographs."""

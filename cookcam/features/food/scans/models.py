@@ -1,4 +1,4 @@
-"""Photographs, what is seen on them, and what is kept of it."""
+"""Photographs, detected ingredients and stored scans."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Category = Literal[
 
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 
-LEAST_SURE, MAX_CONFIDENCE = 0.5, 0.99
-"""The range of confidence on the wire (`spec/http-api-core.md` §10)."""
+MIN_CONFIDENCE, MAX_CONFIDENCE = 0.5, 0.99
+"""The range of `confidence` in responses."""
 
 
 @frozen
 class DetectedIngredient:
-    """One kind of food; texts that are not known are empty, `confidence` is 0.5 to 0.99."""
+    """One kind of food. Unknown texts are empty; `confidence` is 0.5 to 0.99."""
 
     name: str
     variety: str
@@ -41,9 +41,9 @@ class DetectedIngredient:
 
 @frozen
 class Picture:
-    """A photograph made ready for the model, and what is to be known of the file it came in.
+    """A photograph prepared for the model, with size and hash of the original file.
 
-    `began` is when the work on it began, on the run's clock in seconds.
+    `began` is the time at which its processing began, in seconds of Trio's clock.
     """
 
     jpeg: bytes = field(repr=False)
@@ -54,21 +54,21 @@ class Picture:
 
 @frozen
 class Analysis:
-    """What was seen: 1 to 10 ingredients, and how long the seeing took."""
+    """The 1 to 10 detected ingredients, and the duration of the analysis."""
 
     ingredients: list[DetectedIngredient]
     milliseconds: int
 
     @property
     def confidence_score(self) -> float:
-        """The mean over the ingredients."""
+        """The mean confidence of the ingredients."""
         total = sum(ingredient.confidence for ingredient in self.ingredients)
         return round(total / len(self.ingredients), 4)
 
 
 @frozen
 class ScanResult:
-    """The outcome of one request; `scan_id` is None where nothing was stored."""
+    """The result of one request; `scan_id` is None when nothing was stored."""
 
     scan_id: UUID | None
     ingredients: list[DetectedIngredient]

@@ -1,4 +1,4 @@
-"""What the scan routes read: a photograph as bytes or as text, and a correction."""
+"""Request bodies of the scan routes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from msgspec import Meta, Struct
 from cookcam.errors import ValidationError
 from cookcam.features.food.scans.models import (
     CATEGORIES,
-    LEAST_SURE,
     MAX_CONFIDENCE,
+    MIN_CONFIDENCE,
     DetectedIngredient,
 )
 from cookcam.features.literals import rejected_field
@@ -25,14 +25,14 @@ NO_FILE = "No image file provided"
 NO_DATA = "No image data provided"
 
 
-_WORDS = {"type": ["string", "null"], "maxLength": MAX_TEXT_LENGTH}
+_OPTIONAL_TEXT = {"type": ["string", "null"], "maxLength": MAX_TEXT_LENGTH}
 _ITEM: dict[str, Any] = {
     "type": "object",
     "properties": {
         "name": {"type": "string", "maxLength": MAX_TEXT_LENGTH, "pattern": r"\S"},
-        "variety": _WORDS,
+        "variety": _OPTIONAL_TEXT,
         "quantity": {"type": ["string", "number", "null"], "maxLength": MAX_TEXT_LENGTH},
-        "unit": _WORDS,
+        "unit": _OPTIONAL_TEXT,
         "confidence": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
         "category": {"enum": ["", None, *CATEGORIES]},
     },
@@ -43,8 +43,8 @@ _ITEM: dict[str, Any] = {
 class AnalyzeRequest(Struct):
     """A photograph in JSON.
 
-    `detected_ingredients` is what some clients send along; it is checked and not used.
-    `store_image: true` keeps the prepared image with the scan; without it none is kept.
+    Some clients send `detected_ingredients`; it is validated and ignored. The prepared image is
+    stored with the scan only if `store_image` is true.
     """
 
     image_data: Annotated[
@@ -64,20 +64,20 @@ class AnalyzeRequest(Struct):
     ] = None
     store_image: bool = False
 
-    def text(self, otherwise: str = NO_DATA) -> str:
-        """The text of the image. Raises ValidationError, with the literal `otherwise` if none."""
-        given = self.detected_ingredients
-        if given is not None and not isinstance(given, list):
+    def text(self, missing: str = NO_DATA) -> str:
+        """The base64 text of the image. Raises ValidationError, with `missing` if there is none."""
+        detected = self.detected_ingredients
+        if detected is not None and not isinstance(detected, list):
             raise rejected_field("Detected ingredients must be an array", "detected_ingredients")
-        if given is not None and len(cast("list[object]", given)) > MAX_ITEMS:
+        if detected is not None and len(cast("list[object]", detected)) > MAX_ITEMS:
             raise rejected_field(f"Too many ingredients (max {MAX_ITEMS})", "detected_ingredients")
         if not isinstance(self.image_data, str) or not self.image_data.strip():
-            raise no_image(otherwise, "image_data must be base64 text of an image")
+            raise no_image(missing, "image_data must be base64 text of an image")
         return self.image_data
 
 
 class ScanCorrectionRequest(Struct):
-    """The ingredients that are really on the photograph."""
+    """The actual ingredients on the photograph."""
 
     ingredients: Annotated[
         Any,
@@ -90,40 +90,40 @@ class ScanCorrectionRequest(Struct):
 
     def checked(self) -> list[DetectedIngredient]:
         """Raises ValidationError."""
-        given: object = self.ingredients
-        if not isinstance(given, list) or len(cast("list[object]", given)) > MAX_ITEMS:
+        items: object = self.ingredients
+        if not isinstance(items, list) or len(cast("list[object]", items)) > MAX_ITEMS:
             raise _invalid(f"must be an array of at most {MAX_ITEMS} ingredients")
-        return [_ingredient(item) for item in cast("list[object]", given)]
+        return [_ingredient(item) for item in cast("list[object]", items)]
 
 
-def no_image(literal: str, reason: str) -> ValidationError:
-    """A 400 in the words of the endpoint."""
-    return ValidationError(reason, error=literal, details={"reason": reason})
+def no_image(error: str, reason: str) -> ValidationError:
+    """A 400 whose `error` is the endpoint's text."""
+    return ValidationError(reason, error=error, details={"reason": reason})
 
 
 def _ingredient(item: object) -> DetectedIngredient:
     if not isinstance(item, dict):
         raise _invalid("each ingredient must be an object")
-    given = cast("dict[str, Any]", item)
-    name = clean_line(_text(given, "name")).lower()
+    data = cast("dict[str, Any]", item)
+    name = clean_line(_text(data, "name")).lower()
     if not name:
         raise _invalid("each ingredient needs a name of 1 to 100 characters")
-    category = "other" if given.get("category") in (None, "") else given["category"]
+    category = "other" if data.get("category") in (None, "") else data["category"]
     if category not in CATEGORIES:
         raise _invalid("category must be one of " + ", ".join(CATEGORIES))
     return DetectedIngredient(
         name=name,
-        variety=clean_line(_text(given, "variety")),
-        quantity=clean_line(_text(given, "quantity")),
-        unit=clean_line(_text(given, "unit")).lower(),
-        confidence=_confidence(given.get("confidence")),
+        variety=clean_line(_text(data, "variety")),
+        quantity=clean_line(_text(data, "quantity")),
+        unit=clean_line(_text(data, "unit")).lower(),
+        confidence=_confidence(data.get("confidence")),
         category=category,
     )
 
 
-def _text(given: dict[str, Any], name: str) -> str:
-    """A text of at most 100 characters; a number, as some clients write quantities, as its text."""
-    value = given.get(name)
+def _text(data: dict[str, Any], name: str) -> str:
+    """A text of at most 100 characters. Some clients send quantities as numbers."""
+    value = data.get(name)
     if value is None:
         return ""
     if name == "quantity" and isinstance(value, int | float) and not isinstance(value, bool):
@@ -134,12 +134,12 @@ def _text(given: dict[str, Any], name: str) -> str:
 
 
 def _confidence(value: object) -> float:
-    """What somebody says is there without saying how sure they are, is there."""
+    """The confidence in range; a correction without one is certain."""
     if value is None:
         return MAX_CONFIDENCE
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise _invalid("confidence must be a number from 0 to 1")
-    return min(MAX_CONFIDENCE, max(LEAST_SURE, float(value)))
+    return min(MAX_CONFIDENCE, max(MIN_CONFIDENCE, float(value)))
 
 
 def _invalid(rule: str) -> ValidationError:

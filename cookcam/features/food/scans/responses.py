@@ -1,4 +1,4 @@
-"""What the scan routes answer with."""
+"""Response bodies of the scan routes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cookcam.features.food.scans.models import DetectedIngredient, Scan, ScanRes
 
 
 class ScannedIngredient(Struct):
-    """All six are always there; texts that are not known are empty."""
+    """All six fields are always present; unknown texts are empty."""
 
     name: str
     variety: str
@@ -28,7 +28,7 @@ class ScannedIngredient(Struct):
 
 
 class StoredScanIngredient(TypedDict):
-    """One detected or corrected ingredient; texts that are not known are empty."""
+    """One detected or corrected ingredient; unknown texts are empty."""
 
     name: str
     variety: str
@@ -39,10 +39,10 @@ class StoredScanIngredient(TypedDict):
 
 
 class ScanMetadata(TypedDict):
-    """Facts about a scan; the keys depend on the route that made it.
+    """Metadata of a scan; the keys depend on the route that created it.
 
     `processing_time` is in milliseconds, `image_size` in bytes. `original_ingredients` is the
-    model's own list, once somebody corrected it.
+    model's list, present after a correction.
     """
 
     processing_time: NotRequired[int]
@@ -65,7 +65,7 @@ class ScanResponse(Struct):
 
 
 class AnalyzeResponse(Struct, kw_only=True):
-    """`scan_id` is there when the scan was stored: for signed-in callers."""
+    """`scan_id` is present when the scan was stored, which requires a signed-in caller."""
 
     success: bool
     scan_id: UUID | UnsetType = UNSET
@@ -87,7 +87,7 @@ class AnalyzeResponse(Struct, kw_only=True):
 
 
 class ScanRow(Struct):
-    """A row of `ingredient_scans`; `image_url` is a link that is good for an hour."""
+    """A row of `ingredient_scans`; `image_url` is a link that is valid for an hour."""
 
     id: UUID
     user_id: UUID

@@ -1,4 +1,4 @@
-"""`/scan` (`spec/http-api-core.md` §10; `spec/client-contract.md` §5.2 B1)."""
+"""Routes of ingredient scans."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ from cookcam.identity.guards import optional_caller, signed_in
 from cookcam.images import IMAGE_TYPES, ImageError, ImageTooLarge, InvalidImage, WrongImageType
 
 SECONDS = 55
-"""The app gives up after 60 s (R10 of `spec/client-contract.md`)."""
+"""Deadline of a scan; the app's own timeout is 60 s."""
 
 UNTYPED = frozenset(("", "application/octet-stream", "binary/octet-stream"))
-"""Content types that say nothing about a file, as HTTP clients send them by default."""
+"""Default content types of HTTP clients, which do not identify the file."""
 
 SEND_AN_IMAGE = "Send the bytes of a JPEG, PNG, WebP, HEIC or AVIF as the body, or JSON"
 TOO_LARGE = "Image size too large (max 10MB)"
@@ -66,12 +66,12 @@ TOO_LARGE = "Image size too large (max 10MB)"
 
 def routes(scans: Scans) -> Routes:
     bp = Routes("scans", __name__, legacy=True)
-    _scanning(bp, scans)
-    _reading(bp, scans)
+    _scan_routes(bp, scans)
+    _read_routes(bp, scans)
     return bp
 
 
-def _scanning(bp: Routes, scans: Scans) -> None:
+def _scan_routes(bp: Routes, scans: Scans) -> None:
     @bp.post("/scan/ingredients")
     @max_body(10 * MEBIBYTE)
     @errors_as(unexpected="Internal server error")
@@ -83,18 +83,18 @@ def _scanning(bp: Routes, scans: Scans) -> None:
     async def scan_ingredients(caller: Identity) -> ScanResponse:
         """Scan a photograph: the bytes of an image, or the JSON of `/scan/analyze`.
 
-        JPEG, PNG, WebP, HEIC and AVIF up to 10 MB are taken, by content.
+        Accepts JPEG, PNG, WebP, HEIC and AVIF up to 10 MB, recognized by content.
         """
-        asked = cast("Request", request)
-        if asked.mimetype == "application/json":
-            value, typed = await read_body(asked)
+        incoming = cast("Request", request)
+        if incoming.mimetype == "application/json":
+            value, typed = await read_body(incoming)
             body = to_model(value, AnalyzeRequest, strict=typed)
             picture = await _picture_of_text(scans, caller, body.text(NO_FILE), NO_FILE)
             keep = body.store_image
         else:
-            data = bytes(await asked.body)
-            picture = await _picture(scans, caller, _image(scans, asked, data), NO_FILE)
-            keep = asked.args.get("store_image") == "true"
+            data = bytes(await incoming.body)
+            picture = await _picture(scans, caller, _image(scans, incoming, data), NO_FILE)
+            keep = incoming.args.get("store_image") == "true"
         return ScanResponse.of(await scans.scan(caller, picture, keep_image=keep))
 
     set_route_options(scan_ingredients, body=AnalyzeRequest)
@@ -108,7 +108,7 @@ def _scanning(bp: Routes, scans: Scans) -> None:
     @validate_request(AnalyzeRequest)
     @validate_response(AnalyzeResponse)
     async def analyze(caller: Identity | None, data: AnalyzeRequest) -> AnalyzeResponse:
-        """Scan a photograph sent as base64 text. What guests scan is not stored."""
+        """Scan a photograph sent as base64 text. Scans of guests are not stored."""
         picture = await _picture_of_text(scans, caller, data.text(), NO_DATA)
         result = await scans.analyze(
             caller, current_request_info().client_address, picture, keep_image=data.store_image
@@ -116,24 +116,24 @@ def _scanning(bp: Routes, scans: Scans) -> None:
         return AnalyzeResponse.of(result, authenticated=caller is not None)
 
 
-def _reading(bp: Routes, scans: Scans) -> None:
+def _read_routes(bp: Routes, scans: Scans) -> None:
     @bp.get("/scan/history")
     @errors_as(unexpected="Failed to fetch scan history")
     @signed_in
     @query_integers(limit=20, offset=0)
     @validate_response(ScanHistoryResponse)
     async def history(caller: Identity, limit: int, offset: int) -> ScanHistoryResponse:
-        """One's own scans, newest first."""
-        found = await scans.history(caller, limit, offset)
-        return ScanHistoryResponse([ScanRow.of(scan) for scan in found])
+        """The caller's scans, newest first."""
+        rows = await scans.history(caller, limit, offset)
+        return ScanHistoryResponse([ScanRow.of(scan) for scan in rows])
 
     @bp.get("/scan/<scan_id>")
     @signed_in
     @validate_response(ScanDetailResponse)
     async def get_scan(caller: Identity, scan_id: str) -> ScanDetailResponse:
-        """One of one's own scans."""
-        known = parse_uuid(scan_id, scan_not_found())
-        return ScanDetailResponse(ScanRow.of(await scans.get(caller, known)))
+        """One of the caller's scans."""
+        parsed_id = parse_uuid(scan_id, scan_not_found())
+        return ScanDetailResponse(ScanRow.of(await scans.get(caller, parsed_id)))
 
     @bp.put("/scan/<scan_id>/ingredients")
     @signed_in
@@ -142,15 +142,15 @@ def _reading(bp: Routes, scans: Scans) -> None:
     async def correct(
         caller: Identity, scan_id: str, data: ScanCorrectionRequest
     ) -> ScanCorrectionResponse:
-        """Correct the ingredients of a scan; the model's own list is kept in `scan_metadata`."""
+        """Correct the ingredients of a scan; the model's list moves to `scan_metadata`."""
         ingredients = data.checked()
-        known: UUID = parse_uuid(scan_id, correction_failed())
-        scan = await scans.correct(caller, known, ingredients)
+        parsed_id: UUID = parse_uuid(scan_id, correction_failed())
+        scan = await scans.correct(caller, parsed_id, ingredients)
         return ScanCorrectionResponse(ScanRow.of(scan), "Ingredients updated")
 
 
 def _image(scans: Scans, request: Request, data: bytes) -> bytes:
-    """`data`, if its content type may be an image's, or its content is an image nevertheless.
+    """Return `data` if its content type or its content is that of an image.
 
     Raises ValidationError.
     """
@@ -163,36 +163,34 @@ def _image(scans: Scans, request: Request, data: bytes) -> bytes:
     return data
 
 
-async def _picture(scans: Scans, caller: Identity | None, data: bytes, literal: str) -> Picture:
-    """The picture, paid for from the caller's bucket before there is work to do.
+async def _picture(scans: Scans, caller: Identity | None, data: bytes, error: str) -> Picture:
+    """Prepare a photograph after charging the rate limit.
 
-    Raises ValidationError, with `literal` where there is no picture; InvalidImage (422);
-    LimitReached (429).
+    Raises ValidationError, with the text `error` if there is no image, InvalidImage (422) and
+    RateLimited (429).
     """
     if not data:
-        raise no_image(literal, "The image is empty")
-    with _worded(literal):
+        raise no_image(error, "The image is empty")
+    with _scan_errors(error):
         scans.images.check(data)
         spend_costly("scan", caller and caller.user_id)
         return await scans.picture(data)
 
 
-async def _picture_of_text(
-    scans: Scans, caller: Identity | None, text: str, literal: str
-) -> Picture:
-    """The same for base64."""
-    with _worded(literal):
+async def _picture_of_text(scans: Scans, caller: Identity | None, text: str, error: str) -> Picture:
+    """Prepare a photograph sent as base64, like `_picture`."""
+    with _scan_errors(error):
         data = await scans.images.decode(text)
-    return await _picture(scans, caller, data, literal)
+    return await _picture(scans, caller, data, error)
 
 
 @contextmanager
-def _worded(literal: str) -> Generator[None]:
-    """Refusals of images in the words of these endpoints."""
+def _scan_errors(error: str) -> Generator[None]:
+    """Convert image errors to the errors of the scan routes."""
     try:
         yield
     except WrongImageType as wrong:
-        raise no_image(literal, wrong.message) from None
+        raise no_image(error, wrong.message) from None
     except ImageTooLarge:
         raise no_image(TOO_LARGE, "The image may have 10 MB") from None
     except InvalidImage as invalid:

@@ -1,4 +1,4 @@
-"""The rules of scans: what is seen, what is stored, what it costs and what it earns."""
+"""The rules of scans: analysis, storage, quota and XP."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from cookcam.images import Images, InvalidImage
 from cookcam.integrations.supabase.storage import Storage, new_key
 
 FIT = (800, 800)
-"""Pixels; what the model gets to see (`spec/http-api-core.md` §10)."""
+"""Maximum width and height in pixels of the image that is sent to the model."""
 
 QUOTA = "daily_scans"
 REPEAT_SECONDS = SHORT
-"""A request that is repeated within this gets its first result (`spec/client-contract.md` §2.1)."""
+"""A request that is repeated within this period returns the first result."""
 
 
-class NotStored(Exception):
-    """An analysis whose row could not be written; nothing to keep for a repeat either."""
+class ScanNotStored(Exception):
+    """The row of an analysis could not be written; its result must not be cached."""
 
     def __init__(self, result: ScanResult) -> None:
         super().__init__()
@@ -46,8 +46,10 @@ class NotStored(Exception):
 
 @frozen
 class Scans:
-    """Scans of signed-in people are stored, counted and rewarded in one transaction; guests leave
-    nothing behind. What was cancelled, by the deadline or because the client left, stores nothing.
+    """Analyses photographs.
+
+    Scans of signed-in users are stored, counted and rewarded in one transaction; scans of guests
+    are not stored. A cancelled request stores nothing.
     """
 
     store: ScanStore
@@ -59,14 +61,14 @@ class Scans:
     cache: Cache
 
     async def picture(self, data: bytes) -> Picture:
-        """Raises WrongImageType (400), ImageTooLarge, InvalidImage (422)."""
+        """Prepare a photograph. Raises WrongImageType (400), ImageTooLarge, InvalidImage (422)."""
         began = trio.current_time()
         jpeg = await self.images.prepare(data, fit=FIT)
         digest = await trio.to_thread.run_sync(hashlib.sha256, data)
         return Picture(jpeg, len(data), digest.hexdigest(), began)
 
     async def scan(self, owner: Identity, picture: Picture, *, keep_image: bool) -> ScanResult:
-        """One scan by the camera, each time anew.
+        """Scan a photograph of the camera; repeats are analysed again.
 
         Raises LimitReached (403), AnalysisFailed (422), InternalError when the row cannot be
         written, and what the model's client raises.
@@ -75,7 +77,7 @@ class Scans:
         analysis = await self._analysis(picture)
         metadata = {"image_size": picture.size, "processing_time": analysis.milliseconds}
         try:
-            return await self._stored(
+            return await self._store(
                 owner, picture, analysis, metadata, "ingredient_scan", keep_image=keep_image
             )
         except LimitReached:
@@ -88,10 +90,10 @@ class Scans:
     async def analyze(
         self, caller: Identity | None, address: str, picture: Picture, *, keep_image: bool
     ) -> ScanResult:
-        """The app's scan. A repeat within five minutes is no second scan: it gets the first one's
-        result, joins it if it is still under way, and earns nothing.
+        """Scan a photograph for the app. A repeat within five minutes shares the first scan, even a
+        running one, and awards no XP.
 
-        `address` stands for a guest. A row that cannot be written is left out of the result.
+        `address` identifies a guest. If the row cannot be written, the result has no scan id.
         Raises LimitReached (403), AnalysisFailed (422), and what the model's client raises.
         """
         own: ScanResult | None = None
@@ -101,16 +103,16 @@ class Scans:
             own = await self._analyzed(caller, picture, keep_image=keep_image)
             return asdict(own)
 
-        who = address if caller is None else str(caller.user_id)
-        key = hashlib.sha256(f"{who}|{picture.sha256}".encode()).hexdigest()
+        client = address if caller is None else str(caller.user_id)
+        key = hashlib.sha256(f"{client}|{picture.sha256}".encode()).hexdigest()
         try:
-            kept = await self.cache.get_or("scans", key, REPEAT_SECONDS, produce)
-        except NotStored as analyzed:
-            return analyzed.result
-        return own if own is not None else _repeated(kept)
+            cached = await self.cache.get_or("scans", key, REPEAT_SECONDS, produce)
+        except ScanNotStored as unstored:
+            return unstored.result
+        return own if own is not None else _repeated(cached)
 
     async def history(self, owner: Identity, limit: int, offset: int) -> list[Scan]:
-        """The owner's scans, newest first, with links to the images that were kept."""
+        """The owner's scans, newest first, with links to their stored images."""
         return await self._with_links(await self.store.page(owner, limit, offset))
 
     async def get(self, owner: Identity, scan_id: UUID) -> Scan:
@@ -124,7 +126,7 @@ class Scans:
     async def correct(
         self, owner: Identity, scan_id: UUID, ingredients: list[DetectedIngredient]
     ) -> Scan:
-        """Replaces what the model saw by what is really there; its own list is kept beside.
+        """Replace the detected ingredients; the model's list moves to the metadata.
 
         Raises NotFound.
         """
@@ -141,7 +143,7 @@ class Scans:
         if caller is None:
             analysis = await self._analysis(picture)
             return ScanResult(None, analysis.ingredients, analysis.confidence_score, 0)
-        # Another instance, which this one's cache knows nothing of, may have answered the first.
+        # The first request may have run on another instance, whose cache is separate.
         earlier = await self.store.recent(caller, picture.sha256, REPEAT_SECONDS)
         if earlier is not None:
             return _result_of(earlier)
@@ -153,28 +155,28 @@ class Scans:
             "image_sha256": picture.sha256,
         }
         try:
-            return await self._stored(
+            return await self._store(
                 caller, picture, analysis, metadata, "image_scan_analysis", keep_image=keep_image
             )
         except LimitReached:
             raise
         except AppError as error:
-            structlog.get_logger(__name__).warning("scan was not stored", code=error.code)
+            structlog.get_logger(__name__).warning("scan not stored", code=error.code)
             unstored = ScanResult(None, analysis.ingredients, analysis.confidence_score, 0)
-        raise NotStored(unstored)
+        raise ScanNotStored(unstored)
 
     async def _require_quota(self, owner: Identity) -> None:
-        """So that the model is not asked for nothing; what counts is the count in `_stored`."""
+        """Raises LimitReached. Saves a call of the model; `_store` consumes the quota."""
         usage = await self.quotas.usage(owner.user_id, QUOTA)
         if usage.exhausted:
             raise LimitReached.of(usage)
 
     async def _analysis(self, picture: Picture) -> Analysis:
-        ingredients = await self.vision.ingredients_on(picture.jpeg)
+        ingredients = await self.vision.detect_ingredients(picture.jpeg)
         seconds = trio.current_time() - picture.began
         return Analysis(ingredients, round(seconds * 1000))
 
-    async def _stored(
+    async def _store(
         self,
         owner: Identity,
         picture: Picture,
@@ -184,8 +186,8 @@ class Scans:
         *,
         keep_image: bool,
     ) -> ScanResult:
-        """Row, quota and XP: all or nothing."""
-        image_key = await self._kept(owner, picture) if keep_image else None
+        """Store the row, consume the quota and award XP in one transaction."""
+        image_key = await self._store_image(owner, picture) if keep_image else None
         try:
             async with self.store.database.transaction_as(owner) as tx:
                 await self.quotas.consume(tx, owner.user_id, QUOTA)
@@ -202,38 +204,30 @@ class Scans:
                 )
         except BaseException:
             if image_key is not None:
-                await self._forget(image_key)
+                await self.storage.discard("scans", image_key)
             raise
         self.xp.announce(award)
         return ScanResult(scan_id, analysis.ingredients, analysis.confidence_score, award.xp_gained)
 
-    async def _kept(self, owner: Identity, picture: Picture) -> str | None:
-        """The key of the stored image; a scan does not fail for its image."""
+    async def _store_image(self, owner: Identity, picture: Picture) -> str | None:
+        """Store the image and return its key; None if that fails, which does not fail the scan."""
         key = new_key("scans", owner.user_id)
         try:
             await self.storage.put("scans", key, picture.jpeg)
         except AppError as error:
-            structlog.get_logger(__name__).warning("scan image was not kept", code=error.code)
+            structlog.get_logger(__name__).warning("scan image not stored", code=error.code)
             return None
         return key
 
-    async def _forget(self, key: str) -> None:
-        """An image whose scan was not stored is nobody's, so not to be left lying."""
-        with trio.move_on_after(3, shield=True):
-            try:
-                await self.storage.delete("scans", [key])
-            except AppError as error:
-                structlog.get_logger(__name__).warning("scan image is left over", code=error.code)
-
     async def _with_links(self, scans: list[Scan]) -> list[Scan]:
-        """The scans with a signed link in place of each key; none where there is none to be had."""
+        """Replace image keys by signed links, or by None while the storage is unavailable."""
         keys = [scan.image_url for scan in scans if scan.image_url is not None]
         links: dict[str, str] = {}
         if keys:
             try:
                 links = await self.storage.signed_urls("scans", keys)
             except AppError as error:
-                structlog.get_logger(__name__).warning("scan images are away", code=error.code)
+                structlog.get_logger(__name__).warning("scan images unavailable", code=error.code)
         return [
             scan if scan.image_url is None else evolve(scan, image_url=links.get(scan.image_url))
             for scan in scans
@@ -248,10 +242,10 @@ def correction_failed() -> NotFound:
     return NotFound("Scan not found", error="Scan not found or update failed")
 
 
-def invalid_image(found: InvalidImage) -> InvalidImage:
-    """In the words of scans: code INVALID_IMAGE beside ANALYSIS_FAILED."""
+def invalid_image(error: InvalidImage) -> InvalidImage:
+    """The error in the form of the scan routes."""
     return InvalidImage(
-        found.message, error="Failed to analyze image", details={"reason": found.message}
+        error.message, error="Failed to analyze image", details={"reason": error.message}
     )
 
 
@@ -264,11 +258,11 @@ def _result_of(earlier: Scan) -> ScanResult:
     )
 
 
-def _repeated(kept: dict[str, Any]) -> ScanResult:
-    """What was kept of a result; the XP were for the first."""
+def _repeated(cached: dict[str, Any]) -> ScanResult:
+    """The cached result without its XP, which only the first request awards."""
     return ScanResult(
-        UUID(kept["scan_id"]) if kept["scan_id"] else None,
-        [DetectedIngredient(**item) for item in kept["ingredients"]],
-        kept["confidence_score"],
+        UUID(cached["scan_id"]) if cached["scan_id"] else None,
+        [DetectedIngredient(**item) for item in cached["ingredients"]],
+        cached["confidence_score"],
         0,
     )

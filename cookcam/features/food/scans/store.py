@@ -1,4 +1,4 @@
-"""The SQL of scans: in the name of their owner, who alone may see and write them."""
+"""The SQL of scans, under the role of their owner."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ insert into public.ingredient_scans
 values (%(user_id)s, %(ingredients)s, %(image_key)s, %(confidence)s, %(metadata)s)
 returning id"""
 
-# The model's list is kept once, however often people correct it.
+# The first correction moves the model's list to the metadata; later ones leave it there.
 CORRECT = f"""
 update public.ingredient_scans set
   scan_metadata = case when corrected then scan_metadata
@@ -52,7 +52,7 @@ class ScanStore:
     database: Database
 
     async def page(self, owner: Identity, limit: int, offset: int) -> list[Scan]:
-        """Newest first."""
+        """A slice of the owner's scans, newest first."""
         return await self.database.fetch_all_as(
             owner, Scan, PAGE, user_id=owner.user_id, limit=limit, offset=offset
         )
@@ -63,7 +63,7 @@ class ScanStore:
         )
 
     async def recent(self, owner: Identity, sha256: str, seconds: float) -> Scan | None:
-        """The owner's last scan of the image with that digest, if it is no older."""
+        """The owner's latest scan of that image, if it is at most `seconds` old."""
         return await self.database.fetch_optional_as(
             owner, Scan, RECENT, user_id=owner.user_id, sha256=sha256, seconds=seconds
         )
@@ -76,7 +76,7 @@ class ScanStore:
         metadata: dict[str, Any],
         image_key: str | None,
     ) -> UUID:
-        """The id of the new row. The transaction acts as the owner."""
+        """Insert a scan and return its id; `tx` runs under the owner's role."""
         return await tx.fetch_value(
             INSERT,
             user_id=owner.user_id,
@@ -89,7 +89,7 @@ class ScanStore:
     async def correct(
         self, owner: Identity, scan_id: UUID, ingredients: list[DetectedIngredient]
     ) -> Scan:
-        """The row after the correction. Raises NotFound."""
+        """Correct a scan and return its row. Raises NotFound."""
         async with self.database.transaction_as(owner) as tx:
             return await tx.fetch_one(
                 Scan,

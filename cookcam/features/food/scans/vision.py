@@ -1,7 +1,6 @@
-"""Contract C7: a photograph to the model, and what may be believed of its answer.
+"""Detects ingredients on a photograph with the language model.
 
-Source: `spec/http-api-core.md` §10, §14. The model answers in a shape or not at all; nothing is
-read out of prose.
+Only structured output is read; prose is never parsed.
 """
 
 from __future__ import annotations
@@ -12,21 +11,21 @@ from attrs import frozen
 
 from cookcam.errors import AppError
 from cookcam.features.food.scans.models import (
-    LEAST_SURE,
     MAX_CONFIDENCE,
+    MIN_CONFIDENCE,
     Category,
     DetectedIngredient,
 )
 from cookcam.integrations.openai import OpenAI, UnusableCompletion
 from cookcam.integrations.openai.json_schema import described
 
-BELIEVED = 0.3
-"""What the model is less sure of than this was not seen."""
-MAX_KEPT = 10
+MIN_MODEL_CONFIDENCE = 0.3
+"""Detections with a lower confidence are dropped."""
+MAX_INGREDIENTS = 10
 MAX_NAME_LENGTH, MAX_TEXT_LENGTH = 100, 100
 SECONDS = 45.0
-"""For the model, its repeat included. The answer has to leave before 55 s (R10 of
-`spec/client-contract.md`), and reading, preparing and storing need their part."""
+"""Limit of the model including its retry. The whole request has 55 seconds, and reading, preparing
+and storing need the rest."""
 
 INSTRUCTIONS = """\
 You look at one photograph and list the food on it, for somebody who wants to cook with it.
@@ -48,8 +47,8 @@ PROMPT = "Which ingredients are on this photograph?"
 
 
 @frozen
-class SeenIngredient:
-    """One food, as the model says it."""
+class ModelIngredient:
+    """One food in the model's completion."""
 
     name: str = described("the food, lower case")
     variety: str = described("cut, kind or variety; empty if unknown")
@@ -60,14 +59,14 @@ class SeenIngredient:
 
 
 @frozen
-class Sighting:
-    """The model's answer."""
+class DetectedIngredients:
+    """The model's completion."""
 
-    ingredients: list[SeenIngredient] = described("the foods, the surest first")
+    ingredients: list[ModelIngredient] = described("the foods, the surest first")
 
 
 class AnalysisFailed(AppError):
-    """The model saw no food, or gave no answer that can be used."""
+    """The model found no food, or its completions were unusable."""
 
     status, code = 422, "ANALYSIS_FAILED"
     default_message = "No ingredients could be recognised on the image"
@@ -82,11 +81,11 @@ class AnalysisFailed(AppError):
 class Vision:
     openai: OpenAI
 
-    async def ingredients_on(self, jpeg: bytes) -> list[DetectedIngredient]:
-        """1 to 10 ingredients. Raises AnalysisFailed, and what `OpenAI.structured` raises."""
+    async def detect_ingredients(self, jpeg: bytes) -> list[DetectedIngredient]:
+        """Detect 1 to 10 ingredients. Raises AnalysisFailed and what `OpenAI.complete` raises."""
         try:
-            sighting = await self.openai.complete(
-                Sighting,
+            completion = await self.openai.complete(
+                DetectedIngredients,
                 name="ingredient_scan",
                 instructions=INSTRUCTIONS,
                 prompt=PROMPT,
@@ -97,32 +96,32 @@ class Vision:
             )
         except UnusableCompletion:
             raise AnalysisFailed("The image could not be analyzed") from None
-        found = believed(sighting.ingredients)
-        if not found:
+        ingredients = accepted(completion.ingredients)
+        if not ingredients:
             raise AnalysisFailed()
-        return found
+        return ingredients
 
 
-def believed(seen: Iterable[SeenIngredient]) -> list[DetectedIngredient]:
-    """What is kept of an answer, in its order: named, sure enough, and each kind once."""
-    found: dict[tuple[str, str], DetectedIngredient] = {}
-    for item in seen:
-        name, variety = _tidy(item.name).lower(), _tidy(item.variety)
-        if not name or len(name) > MAX_NAME_LENGTH or not item.confidence >= BELIEVED:
+def accepted(items: Iterable[ModelIngredient]) -> list[DetectedIngredient]:
+    """The detections that have a name and enough confidence, each (name, variety) once."""
+    best: dict[tuple[str, str], DetectedIngredient] = {}
+    for item in items:
+        name, variety = _normalize_spaces(item.name).lower(), _normalize_spaces(item.variety)
+        if not name or len(name) > MAX_NAME_LENGTH or not item.confidence >= MIN_MODEL_CONFIDENCE:
             continue
         ingredient = DetectedIngredient(
             name=name,
             variety=variety[:MAX_TEXT_LENGTH],
-            quantity=_tidy(item.quantity)[:MAX_TEXT_LENGTH],
-            unit=_tidy(item.unit).lower()[:MAX_TEXT_LENGTH],
-            confidence=min(MAX_CONFIDENCE, max(LEAST_SURE, item.confidence)),
+            quantity=_normalize_spaces(item.quantity)[:MAX_TEXT_LENGTH],
+            unit=_normalize_spaces(item.unit).lower()[:MAX_TEXT_LENGTH],
+            confidence=min(MAX_CONFIDENCE, max(MIN_CONFIDENCE, item.confidence)),
             category=item.category,
         )
-        same = name, variety.lower()
-        if same not in found or found[same].confidence < ingredient.confidence:
-            found[same] = ingredient
-    return list(found.values())[:MAX_KEPT]
+        key = name, variety.lower()
+        if key not in best or best[key].confidence < ingredient.confidence:
+            best[key] = ingredient
+    return list(best.values())[:MAX_INGREDIENTS]
 
 
-def _tidy(text: str) -> str:
+def _normalize_spaces(text: str) -> str:
     return " ".join(text.split())

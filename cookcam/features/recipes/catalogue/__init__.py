@@ -1,1 +1,1 @@
-"""Recipes: those people write, list, search and read."""
+"""Recipes: list, search, read, create, change and delete."""

@@ -1,4 +1,4 @@
-"""Recipes as they are stored, asked for and written."""
+"""Recipes: stored rows, views of them, list queries and content to write."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ DIFFICULTIES: dict[str, Difficulty] = {
     "hard": "hard",
     "advanced": "hard",
 }
-"""The spellings clients use, and the one that is stored (`spec/http-api-core.md` §9.1)."""
+"""The spellings that clients send, and the stored spelling of each."""
 
-FRESHNESS = 50.0
-"""The trending score a recipe has by its age alone at most (`spec/database.md` §3.5)."""
+MAX_AGE_SCORE = 50.0
+"""The maximum trending score of a recipe without views, saves or ratings."""
 
 
 class RecipeIngredient(TypedDict):
@@ -89,20 +89,20 @@ class Recipe:
 
     @property
     def is_trending(self) -> bool:
-        """True when people, and not only its age, speak for it."""
-        return self.trending_score > FRESHNESS
+        """Whether the score exceeds what the age of the recipe alone can give."""
+        return self.trending_score > MAX_AGE_SCORE
 
     @property
     def steps(self) -> list[Any]:
-        """The instructions in their fullest known form: objects where they were given as such."""
+        """The detailed steps where they are stored, otherwise the instructions' texts."""
         steps: object = (self.ai_metadata or {}).get("steps")
-        known = cast("list[Any]", steps) if isinstance(steps, list) else []
-        return known or list(self.instructions)
+        detailed = cast("list[Any]", steps) if isinstance(steps, list) else []
+        return detailed or list(self.instructions)
 
 
 @frozen
-class ShownRecipe:
-    """A recipe, who made it, and what it is to the one who looks; a guest has no favourites."""
+class RecipeView:
+    """A recipe for one reader, with its author's card. `favorited` is None for guests."""
 
     recipe: Recipe
     creator: PublicCard | None
@@ -112,7 +112,7 @@ class ShownRecipe:
 
 @frozen
 class RecipeSlice:
-    """A slice of a list as it is stored; `total` counts the whole list."""
+    """A slice of a list of rows; `total` counts the whole list."""
 
     recipes: list[Recipe]
     total: int
@@ -120,15 +120,15 @@ class RecipeSlice:
 
 @frozen
 class RecipePage:
-    """A slice of a list; `total` counts the whole list."""
+    """A slice of a list of views; `total` counts the whole list."""
 
-    recipes: list[ShownRecipe]
+    recipes: list[RecipeView]
     total: int
 
 
 @frozen
 class RecipeQuery:
-    """Which recipes, in which order. Without `search`, newest first, or by trend."""
+    """Filter and order of a list: by relevance with `search`, by trend, or newest first."""
 
     author: UUID | None = None
     search: str | None = None
@@ -141,9 +141,9 @@ class RecipeQuery:
 
 @frozen
 class RecipeContent:
-    """What an author writes. None means not given: the default when new, unchanged in a change.
+    """Content that an author writes. None means the default on creation, unchanged on update.
 
-    `steps` are instructions with times and temperatures; `instructions` are always their texts.
+    `steps` are instructions with times and temperatures; `instructions` are their texts only.
     """
 
     title: str | None = None
@@ -161,13 +161,13 @@ class RecipeContent:
     is_published: bool | None = None
 
     @property
-    def nothing(self) -> bool:
+    def is_empty(self) -> bool:
         return self == RecipeContent()
 
 
 @frozen
 class GeneratedContent:
-    """A recipe that a model wrote: `metadata` says from what, and is the author's alone to see."""
+    """A recipe written by the model. Only the author can read its `metadata`."""
 
     content: RecipeContent
     metadata: dict[str, Any]

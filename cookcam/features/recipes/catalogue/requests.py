@@ -1,6 +1,6 @@
-"""What the recipe routes read: the content of a recipe, and the filter of a list.
+"""Request bodies and queries of the recipe routes.
 
-Nothing is cut or rewritten to fit: what is out of bounds is a 400 that names its field.
+Values are never truncated or altered: a value beyond its limit is a 400 that names its field.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ MAX_INGREDIENTS, MAX_STEPS = 100, 100
 MAX_ITEM_LENGTH = 2000
 
 TRENDING = "trending"
-"""The search that means an order (`spec/client-contract.md` §6.2)."""
+"""This search text selects an order instead of filtering."""
 
 Minutes = Annotated[int, Meta(ge=0, le=10_080, description="minutes, at most a week")]
-Words = Annotated[
+Tag = Annotated[
     str,
     Meta(min_length=1, max_length=50, extra_json_schema={"pattern": VISIBLE_PATTERN}),
 ]
@@ -41,21 +41,21 @@ Words = Annotated[
 TITLE_PATTERN = (
     rf"{VISIBLE_PATTERN}[\s\S]*(?:[ \t\n\u00a0\u3000]|{VISIBLE_PATTERN})[\s\S]*{VISIBLE_PATTERN}"
 )
-"""Three characters that are not removed, of which the first and the last are visible."""
+"""At least three characters that remain after cleaning; the first and the last are visible."""
 _TEXT = {"type": "string", "pattern": VISIBLE_PATTERN, "maxLength": MAX_ITEM_LENGTH}
-_WORDS = {"type": ["string", "null"]}
+_OPTIONAL_TEXT = {"type": ["string", "null"]}
 _AMOUNT = {"type": ["string", "number", "null"]}
 _TEXT_OR_TEXTS = {"type": ["string", "array", "null"], "items": {"type": "string"}}
 _INGREDIENT: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "name": _WORDS,
-        "item": _WORDS,
+        "name": _OPTIONAL_TEXT,
+        "item": _OPTIONAL_TEXT,
         "amount": _AMOUNT,
         "quantity": _AMOUNT,
-        "unit": _WORDS,
-        "notes": _WORDS,
-        "source": _WORDS,
+        "unit": _OPTIONAL_TEXT,
+        "notes": _OPTIONAL_TEXT,
+        "source": _OPTIONAL_TEXT,
         "fromPantry": {"type": ["boolean", "null"]},
     },
 }
@@ -67,10 +67,10 @@ _STEP: dict[str, Any] = {
         "time": _AMOUNT,
         "temperature": _AMOUNT,
         "tips": _TEXT_OR_TEXTS,
-        "technique": _WORDS,
+        "technique": _OPTIONAL_TEXT,
         "equipment": _TEXT_OR_TEXTS,
-        "safety": _WORDS,
-        "proTip": _WORDS,
+        "safety": _OPTIONAL_TEXT,
+        "proTip": _OPTIONAL_TEXT,
     },
     "required": ["instruction"],
 }
@@ -83,7 +83,7 @@ Title = Annotated[str, Meta(extra_json_schema=_TITLE)]
 
 
 class RecipeRequest(Struct, kw_only=True):
-    """The content of a recipe. Everything but the title of a new one may be left out or null."""
+    """The content of a recipe. Every field may be absent or null."""
 
     title: Title | None = None
     description: Annotated[str, Meta(max_length=5000)] | None = None
@@ -113,12 +113,12 @@ class RecipeRequest(Struct, kw_only=True):
         ]
         | None
     ) = None
-    tags: Annotated[list[Words], Meta(max_length=50)] | None = None
+    tags: Annotated[list[Tag], Meta(max_length=50)] | None = None
     nutrition: Annotated[dict[str, int | float], Meta(max_length=50)] | None = None
     is_published: bool | None = None
 
     def content(self) -> RecipeContent:
-        """The content, checked. Raises ValidationError."""
+        """The validated content. Raises ValidationError."""
         instructions, steps = _instructions(self.instructions)
         return RecipeContent(
             title=None if self.title is None else checked_title(self.title),
@@ -138,18 +138,18 @@ class RecipeRequest(Struct, kw_only=True):
 
 
 class NewRecipeRequest(RecipeRequest, kw_only=True):
-    """The content of a new recipe, which has a title."""
+    """The content of a new recipe; the title is required."""
 
     title: Annotated[Title | None, WANTED] = None
 
     def content(self) -> RecipeContent:
-        """The content, checked. Raises ValidationError."""
+        """The validated content. Raises ValidationError."""
         checked_title(self.title or "")
         return super().content()
 
 
 class RecipeFilter(Struct):
-    """The query of a list; an empty value is none. `tags` are separated by commas, or repeated."""
+    """The query of a list. Empty values count as absent; `tags` are comma-separated or repeated."""
 
     user_id: Annotated[
         str, Meta(extra_json_schema={"anyOf": [{"format": "uuid"}, {"maxLength": 0}]})
@@ -176,7 +176,7 @@ class RecipeFilter(Struct):
 
 
 def checked_title(title: str) -> str:
-    """The title as `clean_line` makes it. Raises ValidationError."""
+    """The cleaned title. Raises ValidationError."""
     cleaned = clean_line(title)
     if len(cleaned) < MIN_TITLE_LENGTH or not re.search(TITLE_PATTERN, title):
         raise rejected_field(f"Title must be at least {MIN_TITLE_LENGTH} characters", "title")
@@ -186,19 +186,19 @@ def checked_title(title: str) -> str:
 
 
 def checked_difficulty(text: str) -> Difficulty:
-    """One of the stored difficulties for any known spelling. Raises ValidationError."""
+    """The stored spelling of a difficulty. Raises ValidationError."""
     difficulty = DIFFICULTIES.get(text.strip().lower())
     if difficulty is None:
         raise rejected_field("Difficulty must be easy, medium or hard", "difficulty")
     return difficulty
 
 
-def _ingredients(given: object) -> list[Any] | None:
-    if given is None:
+def _ingredients(value: object) -> list[Any] | None:
+    if value is None:
         return None
-    if not isinstance(given, list):
+    if not isinstance(value, list):
         raise rejected_field("Ingredients must be an array", "ingredients")
-    items = cast("list[object]", given)
+    items = cast("list[object]", value)
     if len(items) > MAX_INGREDIENTS:
         raise rejected_field(f"Too many ingredients (max {MAX_INGREDIENTS})", "ingredients")
     for item in items:
@@ -208,24 +208,24 @@ def _ingredients(given: object) -> list[Any] | None:
     return [clean_values(item) for item in items]
 
 
-def _instructions(given: list[Item] | None) -> tuple[list[str] | None, list[Any] | None]:
-    """The texts of the instructions, and the full steps where any was more than a text."""
-    if given is None:
+def _instructions(items: list[Item] | None) -> tuple[list[str] | None, list[Any] | None]:
+    """The texts of the instructions, and the detailed steps if any item is an object."""
+    if items is None:
         return None, None
     texts: list[str] = []
-    for item in given:
+    for item in items:
         text: object = item.get("instruction") if isinstance(item, dict) else item
         if not isinstance(text, str) or not _is_text(text):
             raise rejected_field("Each instruction must be a text or have one", "instructions")
         if isinstance(item, dict) and not _has_type(item, RecipeStep):
             raise rejected_field("Each field of an instruction must have its type", "instructions")
         texts.append(clean_prose(text))
-    steps = [clean_values(item) for item in given]
-    return texts, steps if any(isinstance(item, dict) for item in given) else None
+    steps = [clean_values(item) for item in items]
+    return texts, steps if any(isinstance(item, dict) for item in items) else None
 
 
 def _has_type(item: object, model: type[Any]) -> bool:
-    """Whether the known keys of `item` have the types that responses declare."""
+    """Whether the keys of `item` that responses declare have the declared types."""
     try:
         msgspec.convert(item, model)
     except msgspec.ValidationError:
@@ -246,7 +246,7 @@ def _author(text: str) -> UUID | None:
         raise rejected_field("Invalid user_id parameter", "user_id") from None
 
 
-def _tags(given: str | list[str]) -> tuple[str, ...]:
-    texts = [given] if isinstance(given, str) else given
+def _tags(value: str | list[str]) -> tuple[str, ...]:
+    texts = [value] if isinstance(value, str) else value
     tags = [tag.strip() for text in texts for tag in text.split(",")]
     return tuple(tag for tag in tags if tag)

@@ -1,7 +1,6 @@
-"""What the recipe routes answer with.
+"""Response bodies of the recipe routes.
 
-Rows leave with both spellings that clients know (`spec/client-contract.md` §6.2): the columns, and
-the aliases the app reads.
+Rows contain both spellings that clients read: the column names and the app's aliases.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from cookcam.features.recipes.catalogue.models import (
     RecipeIngredient,
     RecipePage,
     RecipeStep,
-    ShownRecipe,
+    RecipeView,
 )
 
 
@@ -59,7 +58,7 @@ class StoredNutrition(TypedDict):
 
 
 class IngredientAnalysis(TypedDict):
-    """What the model made of the given ingredients. Groups are ingredients that go together."""
+    """The model's analysis of the ingredients. Groups are ingredients that go together."""
 
     totalScanned: int
     compatibilityGroups: list[list[str]]
@@ -67,7 +66,7 @@ class IngredientAnalysis(TypedDict):
 
 
 class RecipeMetadata(TypedDict):
-    """How a generated recipe came about. The keys depend on the route that generated it."""
+    """The origin of a generated recipe. The keys depend on the route that generated it."""
 
     session_id: NotRequired[str | None]
     preview_id: NotRequired[str]
@@ -118,9 +117,9 @@ class LinkedIngredient(TypedDict):
 
 
 class RecipeRow(Struct, kw_only=True):
-    """A recipe with the columns' names and the app's.
+    """A recipe under the column names and the app's aliases.
 
-    Guests get no `is_favorited`, and only its author gets `ai_metadata`.
+    `is_favorited` is absent for guests; `ai_metadata` is present for the author only.
     """
 
     id: UUID
@@ -160,8 +159,8 @@ class RecipeRow(Struct, kw_only=True):
     ai_metadata: RecipeMetadata | UnsetType | None = UNSET
 
     @classmethod
-    def of(cls, shown: ShownRecipe) -> RecipeRow:
-        return cls(**_fields(shown))
+    def of(cls, view: RecipeView) -> RecipeRow:
+        return cls(**_fields(view))
 
 
 class RecipeResponse(Struct):
@@ -169,19 +168,19 @@ class RecipeResponse(Struct):
     data: RecipeRow
 
     @classmethod
-    def of(cls, shown: ShownRecipe) -> RecipeResponse:
-        return cls(True, RecipeRow.of(shown))
+    def of(cls, view: RecipeView) -> RecipeResponse:
+        return cls(True, RecipeRow.of(view))
 
 
 class RecipeWriteResponse(RecipeRow, kw_only=True):
-    """The row as it was written, at the root and in the envelope of the read."""
+    """The written row, at the root and under `data`."""
 
     success: bool
     data: RecipeRow
 
     @classmethod
-    def of(cls, shown: ShownRecipe) -> RecipeWriteResponse:
-        return cls(success=True, data=RecipeRow.of(shown), **_fields(shown))
+    def of(cls, view: RecipeView) -> RecipeWriteResponse:
+        return cls(success=True, data=RecipeRow.of(view), **_fields(view))
 
 
 class RecipePagination(Struct, rename={"total_pages": "totalPages"}):
@@ -197,7 +196,7 @@ class RecipeListData(Struct):
 
 
 class RecipeListResponse(Struct):
-    """The list under `data`, where the website looks, and at the root, where the app does."""
+    """The list under `data` for the website, and at the root for the app."""
 
     success: bool
     data: RecipeListData
@@ -206,7 +205,7 @@ class RecipeListResponse(Struct):
 
     @classmethod
     def of(cls, page: RecipePage, *, limit: int, offset: int) -> RecipeListResponse:
-        recipes = [RecipeRow.of(shown) for shown in page.recipes]
+        recipes = [RecipeRow.of(view) for view in page.recipes]
         pages = -(-page.total // limit)
         pagination = RecipePagination(offset // limit + 1, limit, page.total, pages)
         return cls(True, RecipeListData(recipes, pagination), recipes, pagination)
@@ -217,8 +216,8 @@ class RecipeDeletionResponse(Struct):
     message: str
 
 
-def _fields(shown: ShownRecipe) -> dict[str, Any]:
-    recipe, card = shown.recipe, shown.creator
+def _fields(view: RecipeView) -> dict[str, Any]:
+    recipe, card = view.recipe, view.creator
     times = [minutes for minutes in (recipe.prep_time, recipe.cook_time) if minutes is not None]
     return {
         "id": recipe.id,
@@ -254,6 +253,6 @@ def _fields(shown: ShownRecipe) -> dict[str, Any]:
         "created_at": recipe.created_at,
         "updated_at": recipe.updated_at,
         "recipe_ingredients": recipe.recipe_ingredients,
-        "is_favorited": UNSET if shown.favorited is None else shown.favorited,
-        "ai_metadata": recipe.ai_metadata if shown.own else UNSET,
+        "is_favorited": UNSET if view.favorited is None else view.favorited,
+        "ai_metadata": recipe.ai_metadata if view.own else UNSET,
     }

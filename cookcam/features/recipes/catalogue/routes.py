@@ -1,4 +1,4 @@
-"""`/recipes` (`spec/http-api-core.md` §9.9, §19; `spec/client-contract.md` §6.2)."""
+"""Routes of recipes: list, read, create, change, delete."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from cookcam.identity.guards import optional_caller, signed_in
 
 def routes(recipes: Recipes) -> Routes:
     bp = Routes("recipes", __name__, legacy=True)
-    _reading(bp, recipes)
-    _writing(bp, recipes)
+    _read_routes(bp, recipes)
+    _write_routes(bp, recipes)
     return bp
 
 
-def _reading(bp: Routes, recipes: Recipes) -> None:
+def _read_routes(bp: Routes, recipes: Recipes) -> None:
     @bp.get("/recipes")
     @errors_as(flagged=True, unexpected="Failed to fetch recipes")
     @optional_caller
@@ -53,25 +53,25 @@ def _reading(bp: Routes, recipes: Recipes) -> None:
         """List recipes: published ones, and the caller's own.
 
         Newest first; `search=trending` orders by trend, any other `search` by relevance.
-        `offset` counts where there is no `page`.
+        `offset` applies when there is no `page`.
         """
         start = (page - 1) * limit if "page" in request.args else offset
-        found = await recipes.page(caller, query_args.query(limit=limit, offset=start))
-        return RecipeListResponse.of(found, limit=limit, offset=start)
+        listed = await recipes.page(caller, query_args.query(limit=limit, offset=start))
+        return RecipeListResponse.of(listed, limit=limit, offset=start)
 
     @bp.get("/recipes/<recipe_id>")
     @errors_as(flagged=True, unexpected="Failed to fetch recipe")
     @optional_caller
     @validate_response(RecipeResponse)
     async def get_recipe(caller: Identity | None, recipe_id: str) -> RecipeResponse:
-        """One recipe. Reading it counts as a view, once per reader and hour."""
-        shown = await recipes.get(caller, _id(recipe_id))
+        """Return a recipe and count a view, once per reader and hour."""
+        view = await recipes.get(caller, _id(recipe_id))
         viewer = current_request_info().client_address if caller is None else str(caller.user_id)
-        await recipes.count_view(shown.recipe, viewer)
-        return RecipeResponse.of(shown)
+        await recipes.count_view(view.recipe, viewer)
+        return RecipeResponse.of(view)
 
 
-def _writing(bp: Routes, recipes: Recipes) -> None:
+def _write_routes(bp: Routes, recipes: Recipes) -> None:
     @bp.post("/recipes")
     @errors_as(flagged=True, unexpected="Failed to create recipe")
     @signed_in
@@ -93,7 +93,7 @@ def _writing(bp: Routes, recipes: Recipes) -> None:
     async def change_recipe(
         caller: Identity, recipe_id: str, data: RecipeRequest
     ) -> RecipeWriteResponse:
-        """Change the given fields of one's own recipe."""
+        """Change fields of the caller's recipe."""
         return RecipeWriteResponse.of(await recipes.change(caller, _id(recipe_id), data.content()))
 
     @bp.delete("/recipes/<recipe_id>")
@@ -101,7 +101,7 @@ def _writing(bp: Routes, recipes: Recipes) -> None:
     @signed_in
     @validate_response(RecipeDeletionResponse)
     async def delete_recipe(caller: Identity, recipe_id: str) -> RecipeDeletionResponse:
-        """Delete one's own recipe."""
+        """Delete the caller's recipe."""
         await recipes.delete(caller, _id(recipe_id))
         return RecipeDeletionResponse(True, "Recipe deleted")
 

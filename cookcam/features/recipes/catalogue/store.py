@@ -1,8 +1,8 @@
 """The SQL of recipes.
 
-Rows are read and written in the name of who asks, a guest or a person, so PostgreSQL's policies
-decide: published rows and one's own are read, one's own are written. A write that a policy filters
-away touches no row, and that is NotFound here.
+Statements run under the reader's or writer's role, or as a guest, so row policies apply: published
+and own rows can be read, own rows can be written. A write that a policy filters out affects no row,
+which is reported as NotFound.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ FIND = f"select {COLUMNS} from public.recipes r where r.id = %(recipe_id)s"  # n
 
 FIND_ALL = f"select {COLUMNS} from public.recipes r where r.id = any(%(ids)s::uuid[])"  # noqa: S608
 
-# The last word may be unfinished: it matches as a prefix. `plainto_tsquery` reads any text as
-# words, so nothing a client types is query syntax; without a word nothing matches.
-WORDS = """(
+# The last word matches as a prefix. `plainto_tsquery` treats any text as words, so clients cannot
+# inject query syntax; a text without words matches nothing.
+SEARCH_QUERY = """(
   case when numnode(plainto_tsquery('simple', %(search)s)) > 0
   then (plainto_tsquery('simple', %(search)s)::text || ':*')::tsquery
   else ''::tsquery end
@@ -63,7 +63,7 @@ WORDS = """(
 
 NEWEST: LiteralString = "r.created_at desc, r.id"
 TRENDING: LiteralString = "r.trending_score desc, r.created_at desc, r.id"
-BEST_MATCH: LiteralString = f"ts_rank(r.search_tsv, {WORDS}) desc, {NEWEST}"
+BEST_MATCH: LiteralString = f"ts_rank(r.search_tsv, {SEARCH_QUERY}) desc, {NEWEST}"
 
 INSERT = f"""
 insert into public.recipes as r (
@@ -80,7 +80,7 @@ values (
 )
 returning {COLUMNS}"""  # noqa: S608 - constants
 
-# New instructions replace the full steps as well, or leave none where they have none.
+# New instructions also replace or remove the detailed steps.
 UPDATE = f"""
 update public.recipes r set
   title = coalesce(%(title)s, title),
@@ -104,7 +104,7 @@ update public.recipes r set
 where r.id = %(recipe_id)s
 returning {COLUMNS}"""  # noqa: S608 - constants
 
-# All in one statement, in their order. Generated recipes may share a title, and are unpublished.
+# Generated recipes are unpublished and may share a title.
 INSERT_GENERATED = f"""
 insert into public.recipes as r (
   created_by, title, description, cuisine, prep_time, cook_time, difficulty, servings, ingredients,
@@ -128,7 +128,7 @@ order by r.created_at limit 1"""  # noqa: S608 - constants
 
 DELETE = "delete from public.recipes where id = %(recipe_id)s"
 
-# The rows are those of the saving feature; which of them are the reader's belongs to every recipe.
+# The saving feature owns this table; every view of a recipe needs its state.
 FAVORITES: LiteralString = """
 select recipe_id from public.saved_recipes
 where user_id = %(user_id)s and recipe_id = any(%(ids)s::uuid[])"""
@@ -137,8 +137,8 @@ COUNT_VIEW: LiteralString = "select public.increment_recipe_views(%(recipe_id)s)
 
 
 @frozen
-class Found:
-    """A recipe of a slice, and the number of recipes in the whole."""
+class ListedId:
+    """A recipe of a slice, and the number of recipes in the whole list."""
 
     id: UUID
     total: int
@@ -154,34 +154,33 @@ class RecipeStore:
     database: Database
 
     async def page(self, reader: Identity | None, query: RecipeQuery) -> RecipeSlice:
-        """A slice of what `reader`, or a guest, may see, and the size of the whole: two reads.
+        """A slice of the recipes that `reader` (None: a guest) may see, and the total number.
 
-        The first finds ids as the server, with the reader's rights spelled out: under policies
-        PostgreSQL does not use an index for a search or for tags, since it cannot know that their
-        operators tell nothing about rows not to be seen. The second reads the rows as the reader,
-        so that what leaves is what the policies let through.
+        The first read selects ids as SERVICE with the policy's condition in its WHERE clause: under
+        row policies PostgreSQL uses no index for searches and tags, whose operators are not
+        leakproof. The second read fetches the rows under the reader's role, so policies apply.
         """
         where, params = _condition(reader, query)
         order = BEST_MATCH if query.search else TRENDING if query.trending else NEWEST
         counting: LiteralString = f"select count(*) from public.recipes r where {where}"  # noqa: S608
-        found = await self.database.fetch_all_as(
+        ids = await self.database.fetch_all_as(
             SERVICE,
-            Found,
+            ListedId,
             f"select r.id, ({counting}) as total from public.recipes r where {where}"  # noqa: S608
             f" order by {order} limit %(limit)s offset %(offset)s",
             **params,
             limit=query.limit,
             offset=query.offset,
         )
-        if not found and query.offset == 0:
+        if not ids and query.offset == 0:
             return RecipeSlice([], 0)
-        if not found:
+        if not ids:
             total = await self.database.fetch_value_as(SERVICE, counting, **params)
             return RecipeSlice([], total)
-        return RecipeSlice(await self.these(reader, [row.id for row in found]), found[0].total)
+        return RecipeSlice(await self.find_many(reader, [row.id for row in ids]), ids[0].total)
 
-    async def these(self, reader: Identity | None, recipe_ids: Sequence[UUID]) -> list[Recipe]:
-        """Those of the recipes that `reader`, or a guest, may see, in the order given."""
+    async def find_many(self, reader: Identity | None, recipe_ids: Sequence[UUID]) -> list[Recipe]:
+        """The recipes that `reader` (None: a guest) may see, in the order of `recipe_ids`."""
         rows = await self.database.fetch_all_as(
             reader or ANONYMOUS, Recipe, FIND_ALL, ids=list(recipe_ids)
         )
@@ -189,13 +188,13 @@ class RecipeStore:
         return [by_id[recipe_id] for recipe_id in recipe_ids if recipe_id in by_id]
 
     async def find(self, reader: Identity | None, recipe_id: UUID) -> Recipe | None:
-        """The recipe, if `reader`, or a guest, may see it."""
+        """The recipe, if `reader` (None: a guest) may see it."""
         return await self.database.fetch_optional_as(
             reader or ANONYMOUS, Recipe, FIND, recipe_id=recipe_id
         )
 
     async def favorites(self, reader: Identity, recipe_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of the recipes the reader has saved."""
+        """The subset of the recipes that the reader has saved."""
         rows = await self.database.fetch_all_as(
             reader, Favorite, FAVORITES, user_id=reader.user_id, ids=list(recipe_ids)
         )
@@ -213,7 +212,7 @@ class RecipeStore:
     async def add_generated(
         self, tx: Transaction, author: Identity, recipes: Sequence[GeneratedContent]
     ) -> list[Recipe]:
-        """The rows in the order of `recipes`. The transaction acts as the author."""
+        """Insert the recipes and return their rows in order. `tx` runs under the author's role."""
         rows = [
             {
                 **asdict(recipe.content, recurse=False),
@@ -231,26 +230,26 @@ class RecipeStore:
     async def find_generated(
         self, tx: Transaction, author: Identity, metadata: dict[str, Any]
     ) -> Recipe | None:
-        """The author's first generated recipe whose metadata says all of `metadata`."""
+        """The author's first generated recipe whose metadata contains `metadata`."""
         return await tx.fetch_optional(
             Recipe, FIND_GENERATED, author=author.user_id, metadata=Jsonb(metadata)
         )
 
     async def change(self, writer: Identity, recipe_id: UUID, content: RecipeContent) -> Recipe:
-        """The row after the change. Raises NotFound when `writer` has no such recipe."""
+        """Update a row and return it. Raises NotFound when `writer` has no such recipe."""
         async with self.database.transaction_as(writer) as tx:
             return await tx.fetch_one(Recipe, UPDATE, recipe_id=recipe_id, **_values(content))
 
     async def delete(self, writer: Identity, recipe_id: UUID) -> bool:
-        """Whether `writer` had such a recipe."""
+        """Delete the recipe. Returns False when `writer` has no such recipe."""
         async with self.database.transaction_as(writer) as tx:
             return await tx.execute(DELETE, recipe_id=recipe_id) > 0
 
 
 def _condition(reader: Identity | None, query: RecipeQuery) -> tuple[LiteralString, dict[str, Any]]:
-    """The WHERE clause of a query, made of constants, and its parameters.
+    """The WHERE clause of a query, composed of constants, and its parameters.
 
-    It begins with the words of the policies: what is published, and what is the reader's.
+    Its first condition repeats the row policy: published recipes and the reader's own.
     """
     conditions: list[LiteralString] = ["r.is_published"]
     params: dict[str, Any] = {}
@@ -261,7 +260,7 @@ def _condition(reader: Identity | None, query: RecipeQuery) -> tuple[LiteralStri
         conditions.append("r.created_by = %(author)s")
         params["author"] = query.author
     if query.search:
-        conditions.append(f"r.search_tsv @@ {WORDS}")
+        conditions.append(f"r.search_tsv @@ {SEARCH_QUERY}")
         params["search"] = query.search
     if query.tags:
         conditions.append("r.tags && %(tags)s::text[]")

@@ -1,4 +1,4 @@
-"""What an answer of the model must not say, whatever its shape: a second look before it is used."""
+"""Checks the content of completions: titles, duplicates and disliked foods."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from attrs import frozen
 from cookcam.features.recipes.generation.contracts import (
     MAX_TITLE_LENGTH,
     DetailedRecipe,
+    DiverseRecipes,
     FullRecipe,
     GeneratedRecipe,
-    Menu,
     Preview,
     Previews,
     Step,
@@ -21,126 +21,125 @@ from cookcam.features.recipes.generation.contracts import (
     TaughtStep,
 )
 
-_FREE = r"(?![\s-]*free\b)"  # as in "nut-free"
+_NOT_FREE = r"(?![\s-]*free\b)"  # "nut-free" does not contain nuts
 
 
 @frozen
-class Taboo:
-    """Foods that must not be in a dish: disliked ones, allergens.
+class ContentCheck:
+    """Rejects completions that contain a disliked food or have an unusable or repeated title.
 
-    A word counts in singular and plural and only as a whole: "egg" is in "2 eggs" and not in
-    "eggplant". "nut-free" names no nuts.
+    A food matches in singular and plural, as a whole word: "egg" matches "2 eggs" but not
+    "eggplant" or "egg-free". Every method raises ValueError.
     """
 
-    words: tuple[str, ...] = ()
+    disliked: tuple[str, ...] = ()
 
-    def forbid(self, texts: Iterable[str]) -> None:
-        """Raises ValueError when one of the texts names one of the foods."""
-        spellings = {one for word in self.words if word.strip() for one in _spellings(word)}
+    def reject_disliked(self, texts: Iterable[str]) -> None:
+        """Raises ValueError when one of the texts names a disliked food."""
+        spellings = {form for food in self.disliked if food.strip() for form in _spellings(food)}
         if not spellings:
             return
-        found = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, spellings))})(?!\w){_FREE}")
+        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, spellings))})(?!\w){_NOT_FREE}")
         for text in texts:
-            if found.search(_plain(text)):
+            if pattern.search(_normalized(text)):
                 raise ValueError("a disliked ingredient")
 
     def check_suggestion(self, suggestion: Suggestion) -> None:
-        _title(suggestion.title)
-        self.forbid((suggestion.title, suggestion.teaser))
+        _check_title(suggestion.title)
+        self.reject_disliked((suggestion.title, suggestion.teaser))
 
-    def check_suggestions(self, answer: Suggestions) -> None:
-        for suggestion in answer.recipes:
+    def check_suggestions(self, suggestions: Suggestions) -> None:
+        for suggestion in suggestions.recipes:
             self.check_suggestion(suggestion)
-        _different([suggestion.title for suggestion in answer.recipes])
+        _check_distinct([suggestion.title for suggestion in suggestions.recipes])
 
-    def check_full(self, recipe: FullRecipe) -> None:
-        _title(recipe.title)
-        self.forbid(item.item for item in recipe.ingredients)
+    def check_full_recipe(self, recipe: FullRecipe) -> None:
+        _check_title(recipe.title)
+        self.reject_disliked(item.item for item in recipe.ingredients)
         for step in recipe.steps:
             self.check_step(step)
 
     def check_step(self, step: Step | TaughtStep) -> None:
-        more = step.pro_tip if isinstance(step, TaughtStep) else step.tips
-        self.forbid((step.instruction, more or ""))
+        tip = step.pro_tip if isinstance(step, TaughtStep) else step.tips
+        self.reject_disliked((step.instruction, tip or ""))
 
-    def check_dish(self, recipe: GeneratedRecipe) -> None:
-        _title(recipe.title)
-        self.forbid([recipe.title, *recipe.used, *recipe.tips])
-        self.forbid([*(recipe.variations or ()), *(recipe.pairing or ())])
+    def check_recipe(self, recipe: GeneratedRecipe) -> None:
+        _check_title(recipe.title)
+        self.reject_disliked([recipe.title, *recipe.used, *recipe.tips])
+        self.reject_disliked([*(recipe.variations or ()), *(recipe.pairing or ())])
         for item in recipe.ingredients:
-            self.forbid((item.name, item.notes or ""))
+            self.reject_disliked((item.name, item.notes or ""))
         for step in recipe.instructions:
             self.check_step(step)
 
-    def check_menu(self, menu: Menu) -> None:
-        for recipe in menu.recipes:
-            self.check_dish(recipe)
-        _different([recipe.title for recipe in menu.recipes])
+    def check_diverse_recipes(self, generated: DiverseRecipes) -> None:
+        for recipe in generated.recipes:
+            self.check_recipe(recipe)
+        _check_distinct([recipe.title for recipe in generated.recipes])
 
     def check_preview(self, preview: Preview) -> None:
-        _title(preview.title)
-        self.forbid([preview.title, *preview.ingredients])
+        _check_title(preview.title)
+        self.reject_disliked([preview.title, *preview.ingredients])
 
-    def check_previews(self, answer: Previews) -> None:
-        for preview in answer.recipes:
+    def check_previews(self, previews: Previews) -> None:
+        for preview in previews.recipes:
             self.check_preview(preview)
-        _different([preview.title for preview in answer.recipes])
+        _check_distinct([preview.title for preview in previews.recipes])
 
-    def check_detailed(self, recipe: DetailedRecipe) -> None:
-        _title(recipe.title)
-        self.forbid([recipe.title, *recipe.tips])
-        self.forbid(item.name for item in recipe.ingredients)
+    def check_detailed_recipe(self, recipe: DetailedRecipe) -> None:
+        _check_title(recipe.title)
+        self.reject_disliked([recipe.title, *recipe.tips])
+        self.reject_disliked(item.name for item in recipe.ingredients)
         for step in recipe.instructions:
             self.check_step(step)
 
 
 @frozen
-class Shown:
-    """Titles somebody has seen already and does not want again."""
+class KnownTitles:
+    """Titles that must not be offered again; compared without case, spacing and punctuation."""
 
-    titles: frozenset[str]
+    keys: frozenset[str]
 
     @classmethod
-    def of(cls, titles: Iterable[str]) -> Shown:
-        return cls(frozenset(_key(title) for title in titles))
+    def of(cls, titles: Iterable[str]) -> KnownTitles:
+        return cls(frozenset(_title_key(title) for title in titles))
 
-    def fresh(self, previews: Sequence[Preview]) -> list[tuple[int, Preview]]:
-        """Those not seen yet, with their places in the answer."""
-        return [(n, preview) for n, preview in enumerate(previews) if not self.has(preview)]
+    def __contains__(self, title: str) -> bool:
+        return _title_key(title) in self.keys
 
-    def has(self, preview: Preview) -> bool:
-        return _key(preview.title) in self.titles
+    def new_previews(self, previews: Sequence[Preview]) -> list[tuple[int, Preview]]:
+        """The previews with new titles, each with its index in `previews`."""
+        return [(n, preview) for n, preview in enumerate(previews) if preview.title not in self]
 
 
-def _title(title: str) -> None:
+def _check_title(title: str) -> None:
     if not 1 <= len(title.strip()) <= MAX_TITLE_LENGTH:
-        raise ValueError("a title that is none")
+        raise ValueError("an empty or too long title")
 
 
-def _different(titles: Sequence[str]) -> None:
-    if len({_key(title) for title in titles}) < len(titles):
-        raise ValueError("the same dish twice")
+def _check_distinct(titles: Sequence[str]) -> None:
+    if len({_title_key(title) for title in titles}) < len(titles):
+        raise ValueError("the same title twice")
 
 
-def _key(title: str) -> str:
+def _title_key(title: str) -> str:
     return " ".join(re.findall(r"\w+", title.casefold()))
 
 
-def _plain(text: str) -> str:
+def _normalized(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _spellings(word: str) -> set[str]:
-    """A word in singular and plural, whichever of them it is: more than English has, which harms
-    nobody."""
-    plain = _plain(word)
-    singular = {plain}
-    if plain.endswith("ies"):
-        singular.add(plain[:-3] + "y")
-    if plain.endswith("es"):
-        singular.add(plain[:-2])
-    if plain.endswith("s") and not plain.endswith("ss"):
-        singular.add(plain[:-1])
-    singular.discard("")  # of "s" and "es": it would be found everywhere
-    plural = {one + ending for one in singular for ending in ("s", "es")}
-    return singular | plural | {one[:-1] + "ies" for one in singular if one.endswith("y")}
+def _spellings(food: str) -> set[str]:
+    """The singular and plural forms of a food name. May include forms that do not exist."""
+    name = _normalized(food)
+    singular = {name}
+    if name.endswith("ies"):
+        singular.add(name[:-3] + "y")
+    if name.endswith("es"):
+        singular.add(name[:-2])
+    if name.endswith("s") and not name.endswith("ss"):
+        singular.add(name[:-1])
+    singular.discard("")  # from "s" and "es"; it would match everywhere
+    plural = {form + ending for form in singular for ending in ("s", "es")}
+    return singular | plural | {form[:-1] + "ies" for form in singular if form.endswith("y")}

@@ -1,7 +1,7 @@
-"""What the model is asked for: the shapes of its answers, C1 to C6 of `spec/http-api-core.md` §14.
+"""Contracts with the model: the shape and the settings of every kind of completion.
 
-The keys in JSON are those of the wire (§9.1), so a valid answer can leave as it is. Bounds that the
-database has are bounds here: what the model says must be storable.
+The JSON keys are those of the HTTP API, so a valid completion can be returned unchanged. Limits of
+the database are limits here too, so that every valid completion can be stored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _servings() -> Any:
 
 @frozen
 class Suggestion:
-    """A teaser of C1."""
+    """A suggestion: title and one sentence."""
 
     title: str = described("appetising, at most 55 characters, no emoji")
     cuisine: str = described("one word")
@@ -72,8 +72,6 @@ class TaughtStep:
 
 @frozen
 class FullRecipe:
-    """The answer of C2."""
-
     title: str = described("the selected title")
     cuisine: str = described("one or two words")
     servings: int = _servings()
@@ -98,7 +96,7 @@ class UsedIngredient:
 
 @frozen
 class Step:
-    """A step with all that a beginner has to know."""
+    """A step with everything that a beginner has to know."""
 
     step: int = described("from 1", minimum=1)
     instruction: str = described("what to do, amounts repeated")
@@ -111,7 +109,7 @@ class Step:
 
 
 @frozen
-class AboutRecipe:
+class RecipeFacts:
     prep_time: int = _minutes("minutes", "prepTime")
     cook_time: int = _minutes("minutes", "cookTime")
     total_time: int = _minutes("minutes", "totalTime")
@@ -125,7 +123,7 @@ class AboutRecipe:
 
 @frozen
 class Nutrients:
-    """Of one serving: kcal, grams; sodium in milligrams."""
+    """Nutrients of one serving: kcal, grams; sodium in milligrams."""
 
     calories: float = described("kcal", minimum=0)
     protein: float = described("grams", minimum=0)
@@ -138,13 +136,13 @@ class Nutrients:
 
 @frozen
 class GeneratedRecipe:
-    """A dish of C3, and the answer of C6."""
+    """A complete recipe, as in `DIVERSE_RECIPES` and `VARIATION`."""
 
     title: str = described("appetising, at most 80 characters")
     description: str = described("one or two sentences")
     ingredients: list[UsedIngredient] = described("everything needed", min_items=1, max_items=60)
     instructions: list[Step] = described("in order", min_items=1, max_items=20)
-    metadata: AboutRecipe = described("about the dish")
+    metadata: RecipeFacts = described("about the dish")
     nutrition: Nutrients = described("of one serving")
     tips: list[str] = described("for the whole dish", max_items=20)
     variations: list[str] | None = described("other ways to make it", max_items=20)
@@ -163,9 +161,7 @@ class IngredientAnalysis:
 
 
 @frozen
-class Menu:
-    """The answer of C3."""
-
+class DiverseRecipes:
     recipes: list[GeneratedRecipe] = described(
         "three completely different dishes", min_items=3, max_items=3
     )
@@ -185,8 +181,6 @@ class Preview:
 
 @frozen
 class Previews:
-    """The answer of C4."""
-
     recipes: list[Preview] = described("three diverse dishes", min_items=3, max_items=3)
 
 
@@ -200,7 +194,7 @@ class SourcedIngredient:
 
 @frozen
 class Estimate:
-    """Of one serving: kcal and grams."""
+    """The model's estimate for one serving: kcal and grams."""
 
     calories: float = described("kcal", minimum=0)
     protein: float = described("grams", minimum=0)
@@ -210,8 +204,6 @@ class Estimate:
 
 @frozen
 class DetailedRecipe:
-    """The answer of C5."""
-
     title: str = described("that of the chosen preview")
     description: str = described("one or two sentences")
     prep_time: int = _minutes("minutes before the heat", "prepTime")
@@ -231,10 +223,10 @@ class DetailedRecipe:
 
 @frozen
 class Contract(Generic[S]):
-    """One kind of question: the shape of the answer and how the model is to be set.
+    """One kind of completion: its shape and the settings of the model.
 
-    `items` is the list whose elements are complete before the answer is; `tells` is what such an
-    element is called by those who watch.
+    `items` is the list whose elements are reported while the completion is streamed; `item_kind`
+    is the name of their progress event.
     """
 
     name: str
@@ -242,28 +234,28 @@ class Contract(Generic[S]):
     items: str
     temperature: float
     max_tokens: int
-    tells: str
+    item_kind: str
 
 
-C1 = Contract("recipe_suggestions", Suggestions, "recipes", 0.7, 1000, "suggestion")
-C2 = Contract("full_recipe", FullRecipe, "steps", 0.7, 2000, "step")
-C3 = Contract("diverse_recipes", Menu, "recipes", 0.8, 8000, "recipe")
-C4 = Contract("recipe_previews", Previews, "recipes", 0.7, 2000, "preview")
-C5 = Contract("detailed_recipe", DetailedRecipe, "instructions", 0.6, 2500, "step")
-C6 = Contract("recipe_variation", GeneratedRecipe, "instructions", 0.8, 2500, "step")
+SUGGESTIONS = Contract("recipe_suggestions", Suggestions, "recipes", 0.7, 1000, "suggestion")
+FULL_RECIPE = Contract("full_recipe", FullRecipe, "steps", 0.7, 2000, "step")
+DIVERSE_RECIPES = Contract("diverse_recipes", DiverseRecipes, "recipes", 0.8, 8000, "recipe")
+PREVIEWS = Contract("recipe_previews", Previews, "recipes", 0.7, 2000, "preview")
+DETAILED_RECIPE = Contract("detailed_recipe", DetailedRecipe, "instructions", 0.6, 2500, "step")
+VARIATION = Contract("recipe_variation", GeneratedRecipe, "instructions", 0.8, 2500, "step")
 
 _SHAPES = Shapes()
 
 
-def wire(value: Any) -> Any:
-    """A part of an answer as JSON; what is not known is left out (§9.1)."""
+def as_json(value: Any) -> Any:
+    """A completion, or a part of it, as JSON-ready data without null fields."""
     return _without_nulls(_SHAPES.write(value))
 
 
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        known = cast("dict[str, Any]", value)
-        return {key: _without_nulls(one) for key, one in known.items() if one is not None}
+        fields = cast("dict[str, Any]", value)
+        return {key: _without_nulls(item) for key, item in fields.items() if item is not None}
     if isinstance(value, list):
-        return [_without_nulls(one) for one in cast("list[Any]", value)]
+        return [_without_nulls(item) for item in cast("list[Any]", value)]
     return value

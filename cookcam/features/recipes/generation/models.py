@@ -1,4 +1,4 @@
-"""What is asked of the generation, and what comes of it."""
+"""Inputs and results of the generation services, and the rows of generation sessions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cookcam.features.food.nutrition.models import Amounts, SmartNutrition
-from cookcam.features.recipes.catalogue.models import Difficulty, ShownRecipe
+from cookcam.features.recipes.catalogue.models import Difficulty, RecipeView
 from cookcam.features.recipes.generation.contracts import FullRecipe, Level
-
-ASSUMED = ["salt", "black pepper", "olive oil", "water"]
+from cookcam.features.recipes.generation.prompts import STAPLES
 
 STORED_LEVELS: dict[Level, Difficulty] = {
     "Beginner": "easy",
@@ -23,19 +22,18 @@ STORED_LEVELS: dict[Level, Difficulty] = {
 
 @frozen
 class Deadlines:
-    """Seconds. `whole` bounds a request with everything in it, `model` the asking of the model:
-    what it says must still be stored."""
+    """Seconds for a whole request, and for its calls of the model: the rest is for storing."""
 
-    whole: float
+    request_seconds: float
 
     @property
-    def model(self) -> float:
-        return self.whole * 0.95
+    def model_seconds(self) -> float:
+        return self.request_seconds * 0.95
 
 
 @frozen
-class Ideas:
-    """The wishes of 9.2: free text, as clients write it."""
+class SuggestionPreferences:
+    """Preferences for suggestions: free texts, as clients send them."""
 
     ingredients: list[str]
     diet: list[str]
@@ -44,33 +42,33 @@ class Ideas:
     skill: str
 
     def json(self) -> dict[str, Any]:
-        """As it is stored, and as the model gets it."""
+        """The form that is stored and sent to the model."""
         return {
             "detectedIngredients": self.ingredients,
             "dietaryTags": self.diet,
             "cuisinePreferences": self.cuisines,
             "timeAvailable": self.time,
             "skillLevel": self.skill,
-            "assumedStaples": ASSUMED,
+            "assumedStaples": list(STAPLES),
         }
 
 
 @frozen
-class Brief:
-    """What a full recipe is made from: `data` for the model, and the parts that are stored."""
+class FullRecipeInput:
+    """Input of a full recipe: `data` for the prompt, and the parts that are stored."""
 
     session_id: str | None
     data: dict[str, Any]
     ingredients: list[str]
     cuisines: list[str]
     disliked: tuple[str, ...] = ()
-    counted: bool = False
-    """Whether the session was counted against the quota when it began."""
+    quota_consumed: bool = False
+    """Whether the session consumed quota when it began."""
 
 
 @frozen
-class MenuWishes:
-    """The wishes of 9.4: `data` has all that was said."""
+class DiverseRecipesInput:
+    """Input of three complete recipes; `data` for the prompt holds every field of the request."""
 
     ingredients: list[str]
     diet: list[str]
@@ -79,8 +77,8 @@ class MenuWishes:
 
 
 @frozen
-class Preferences:
-    """The wishes of 9.5, free text but for the numbers (`spec/client-contract.md` §12.4)."""
+class PreviewPreferences:
+    """Preferences for previews: free texts except for the numbers."""
 
     servings: int = 2
     cuisines: list[str] = field(factory=list[str])
@@ -95,7 +93,7 @@ class Preferences:
     disliked: list[str] = field(factory=list[str])
 
     def json(self) -> dict[str, Any]:
-        """As it is stored, and as the model gets it."""
+        """The form that is stored and sent to the model."""
         return {
             "servingSize": self.servings,
             "cuisinePreferences": self.cuisines,
@@ -121,7 +119,7 @@ class RecipeSession:
 
 @frozen
 class CookingSession:
-    """A row of `cooking_sessions`, as far as it is needed again."""
+    """The columns of `cooking_sessions` that are read again."""
 
     session_id: str
     original_ingredients: list[str]
@@ -129,7 +127,7 @@ class CookingSession:
 
 
 @frozen
-class StoredPreview:
+class RecipePreviewRow:
     """A row of `recipe_previews`."""
 
     id: UUID
@@ -139,7 +137,7 @@ class StoredPreview:
     title: str
     description: str | None
     estimated_time: int
-    difficulty: Difficulty
+    difficulty: str
     cuisine_type: str
     main_ingredients: list[str]
     appeal_factors: list[str]
@@ -148,8 +146,8 @@ class StoredPreview:
 
 
 @frozen
-class ChosenPreview:
-    """A preview as step 2 gets it: from the row, or as the client says it was."""
+class SelectedPreview:
+    """The preview to write in detail, from its stored row or from the request."""
 
     id: str
     title: str
@@ -160,7 +158,21 @@ class ChosenPreview:
     ingredients: list[str] = field(factory=list[str])
     appeal: list[str] = field(factory=list[str])
 
+    @classmethod
+    def of(cls, row: RecipePreviewRow) -> SelectedPreview:
+        return cls(
+            row.preview_id,
+            row.title,
+            row.description or "",
+            row.estimated_time,
+            row.difficulty,
+            row.cuisine_type,
+            row.main_ingredients,
+            row.appeal_factors,
+        )
+
     def json(self) -> dict[str, Any]:
+        """The form that is sent to the model."""
         return {
             "title": self.title,
             "description": self.description,
@@ -173,8 +185,8 @@ class ChosenPreview:
 
 
 @frozen
-class Suggested:
-    """`session_id` is None where the session could not be stored."""
+class SuggestionsResult:
+    """`session_id` is None when the session could not be stored."""
 
     session_id: UUID | None
     suggestions: list[dict[str, Any]]
@@ -182,52 +194,42 @@ class Suggested:
 
 
 @frozen
-class Completed:
-    """The outcome of 9.3."""
-
+class FullRecipeResult:
     recipe: FullRecipe
-    stored: ShownRecipe
+    stored: RecipeView
     xp_awarded: int
 
 
 @frozen
-class Weighed:
-    """The outcome of 9.7; `estimate` is the model's, of one serving."""
+class SmartNutritionRecipeResult:
+    """`estimate` is the model's own estimate for one serving."""
 
-    stored: ShownRecipe
+    stored: RecipeView
     smart: SmartNutrition
     estimate: Amounts
 
 
 @frozen
-class Composed:
-    """The outcome of 9.4."""
-
+class DiverseRecipesResult:
     recipes: list[dict[str, Any]]
     analysis: dict[str, Any]
-    stored: list[ShownRecipe]
+    stored: list[RecipeView]
 
 
 @frozen
-class Previewed:
-    """The outcome of 9.5."""
-
+class PreviewsResult:
     session_id: str
-    previews: list[StoredPreview]
+    previews: list[RecipePreviewRow]
     xp_awarded: int
 
 
 @frozen
-class Detailed:
-    """The outcome of 9.6."""
-
-    stored: ShownRecipe
+class DetailedRecipeResult:
+    stored: RecipeView
     xp_awarded: int
 
 
 @frozen
-class Varied:
-    """The outcome of 9.8."""
-
-    original: ShownRecipe
+class VariationsResult:
+    original: RecipeView
     variations: list[dict[str, Any]]

@@ -1,7 +1,4 @@
-"""What the model is told. What people wrote is only ever in the data block.
-
-Source: the descriptions in `spec/http-api-core.md` §14.
-"""
+"""The prompts. User input appears only in the data block, never in the instructions."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any
 from cookcam.integrations.openai.prompts import DATA_RULE, data_block
 
 STAPLES = ("salt", "black pepper", "olive oil", "water")
-"""What every kitchen has, for C1 and C2."""
+"""Assumed to be in every kitchen, for suggestions and their full recipes."""
 
 PANTRY = (
     *STAPLES,
@@ -36,7 +33,7 @@ PANTRY = (
     "eggs",
     "milk",
 )
-"""What may be assumed for complete recipes, C3 and C6."""
+"""May be assumed for complete recipes: diverse recipes and variations."""
 
 THEMES = (
     "healthier",
@@ -45,7 +42,7 @@ THEMES = (
     "different cuisine",
     "meal-prep",
 )
-"""Of variation 1 to 5 (§9.8)."""
+"""The themes of variations 1 to 5."""
 
 _SAFETY = (
     "Keep every diet in the data without exception. Nothing that is disliked, avoided or an "
@@ -63,18 +60,18 @@ _TEACHER = (
     f"{_SAFETY}"
 )
 
-_C1 = """\
+_SUGGESTIONS = """\
 Think of five dishes that keep every wish in the data, and answer with the three that need the \
 fewest extra purchases and waste the least. The assumed staples are always there. A time or skill \
 that is left open is yours to choose. Titles have no emoji."""
 
-_C2 = """\
+_FULL_RECIPE = """\
 Write the full recipe for the selected title from the ingredients and wishes in the data. \
 Ingredients that are assumed staples are marked as from the pantry. At most 8 steps; where a step \
 teaches something, name the technique and add what a professional would. The caption is for \
 friends online."""
 
-_C3 = """\
+_DIVERSE_RECIPES = """\
 Write exactly three dishes that differ in method, texture and form. Each uses 60 to 80 percent of \
 the ingredients in the data and forces none that do not fit: list those as skipped and say why. \
 Each is true to one of the cuisines asked for. Every step says what to see, hear and feel, how \
@@ -84,20 +81,20 @@ servings, spice level and nutrition goals in the data. For meal prep, write amou
 portions and say how to keep and reheat them. These staples may be used and are then marked as \
 pantry: {pantry}."""
 
-_C4 = """\
+_PREVIEWS = """\
 Offer three dishes of different styles for the meal in the data (a main dish if none is named), \
 made from the ingredients there. Respect servings, cuisines, equipment, diet, skill, time and meal \
 prep. Never offer a dish that the data lists as shown before or to be excluded, nor the same dish \
 by another name."""
 
-_C5 = """\
+_DETAILED_RECIPE = """\
 Turn the chosen preview in the data into a recipe to cook from. Keep its title, cuisine and \
 character. Every ingredient has an exact measure for the servings asked for, and the steps repeat \
 it. 6 to 12 steps, each with its time, heat, technique, a tip and what is dangerous. Say of each \
 ingredient whether it was detected, is a pantry staple or has to be bought. Estimate the nutrition \
 of one serving only if the amounts allow it."""
 
-_C6 = """\
+_VARIATION = """\
 Rework the base recipe in the data along the theme there. Keep what makes the dish recognisable, \
 change what the theme asks for, and give the result a title of its own. These staples may be used \
 and are then marked as pantry: {pantry}."""
@@ -108,16 +105,16 @@ def _instructions(persona: str, task: str) -> str:
 
 
 INSTRUCTIONS: Mapping[str, str] = {
-    "recipe_suggestions": _instructions(_CAMILLO, _C1),
-    "full_recipe": _instructions(_CAMILLO, _C2),
-    "diverse_recipes": _instructions(_TEACHER, _C3),
-    "recipe_previews": _instructions(_TEACHER, _C4),
-    "detailed_recipe": _instructions(_TEACHER, _C5),
-    "recipe_variation": _instructions(_TEACHER, _C6),
+    "recipe_suggestions": _instructions(_CAMILLO, _SUGGESTIONS),
+    "full_recipe": _instructions(_CAMILLO, _FULL_RECIPE),
+    "diverse_recipes": _instructions(_TEACHER, _DIVERSE_RECIPES),
+    "recipe_previews": _instructions(_TEACHER, _PREVIEWS),
+    "detailed_recipe": _instructions(_TEACHER, _DETAILED_RECIPE),
+    "recipe_variation": _instructions(_TEACHER, _VARIATION),
 }
 """The system message of each contract."""
 
-_ASKS: Mapping[str, str] = {
+_QUESTIONS: Mapping[str, str] = {
     "recipe_suggestions": "Which three dishes?",
     "full_recipe": "The full recipe, please.",
     "diverse_recipes": "Three complete recipes, please.",
@@ -127,8 +124,7 @@ _ASKS: Mapping[str, str] = {
 }
 
 
-def prompt(contract: str, data: Mapping[str, Any]) -> str:
-    """The user's message: the question, and everything people wrote as data. What is empty or
-    not said is left out."""
-    said = {key: value for key, value in data.items() if value not in (None, "", [], {})}
-    return f"{_ASKS[contract]}\n{data_block(said)}"
+def user_prompt(contract: str, data: Mapping[str, Any]) -> str:
+    """Build the user message: the question and the data block. Empty values are left out."""
+    present = {key: value for key, value in data.items() if value not in (None, "", [], {})}
+    return f"{_QUESTIONS[contract]}\n{data_block(present)}"

@@ -1,34 +1,30 @@
-"""What the generation routes read, and the wishes that it means."""
+"""Request bodies of the generation routes."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, to_builtins
 
 from cookcam.errors import ValidationError
 from cookcam.features.literals import rejected_field
 from cookcam.features.recipes.catalogue.models import DIFFICULTIES
-from cookcam.features.recipes.generation import reading
+from cookcam.features.recipes.generation import parsing
 from cookcam.features.recipes.generation.models import (
-    Brief,
-    ChosenPreview,
-    Ideas,
-    MenuWishes,
-    Preferences,
+    DiverseRecipesInput,
+    FullRecipeInput,
+    PreviewPreferences,
+    SelectedPreview,
+    SuggestionPreferences,
 )
 from cookcam.features.recipes.generation.prompts import THEMES
-from cookcam.features.recipes.generation.two_steps import preview_required
 from cookcam.http import WANTED, given
 
 NO_INGREDIENTS = "Detected ingredients array is required"
-NO_MENU_INGREDIENTS = 'Ingredients list is required (as "ingredients" or "detectedIngredients")'
-NO_TITLE = "Selected recipe title is required"
+NO_INGREDIENT_LIST = 'Ingredients list is required (as "ingredients" or "detectedIngredients")'
 NO_INPUT = "Either sessionId or originalInput is required"
 NO_PREFERENCES = "User preferences are required"
-NO_SESSION = "Session ID is required"
 
-MAX_ID_LENGTH = 128
 MAX_CONTEXT_LENGTH = 2000
 MAX_PHRASE_LENGTH = 500
 GOALS = ("calories", "protein", "lowCarb", "lowFat", "highFiber")
@@ -36,21 +32,21 @@ MINUTES = {"quick": 20, "medium": 35, "long": 60}
 SKILLS = {"easy": "beginner", "medium": "intermediate", "hard": "advanced"}
 MAX_EXCLUDED = 100
 
-_WORDS: dict[str, Any] = {"type": "string", "maxLength": reading.MAX_TEXT_LENGTH}
+_TEXT: dict[str, Any] = {"type": "string", "maxLength": parsing.MAX_TEXT_LENGTH}
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-_FOODS: dict[str, Any] = {
+_INGREDIENTS: dict[str, Any] = {
     "type": "array",
-    "items": {"type": "string", "pattern": r"\S", "maxLength": reading.MAX_INGREDIENT_LENGTH},
+    "items": {"type": "string", "pattern": r"\S", "maxLength": parsing.MAX_INGREDIENT_LENGTH},
     "minItems": 1,
-    "maxItems": reading.MAX_INGREDIENTS,
+    "maxItems": parsing.MAX_INGREDIENTS,
 }
-_SOME_WORDS: dict[str, Any] = {
-    "anyOf": [{"type": "array", "items": _WORDS, "maxItems": reading.MAX_TEXTS}, _WORDS]
+_TEXTS: dict[str, Any] = {
+    "anyOf": [{"type": "array", "items": _TEXT, "maxItems": parsing.MAX_TEXTS}, _TEXT]
 }
 _NUMBER: dict[str, Any] = {
     "anyOf": [
@@ -58,9 +54,9 @@ _NUMBER: dict[str, Any] = {
         {"type": "string", "pattern": r"^\s*0{0,6}(100|[1-9][0-9]?)\s*$"},
     ]
 }
-_TITLES: dict[str, Any] = {"type": "string", "maxLength": reading.MAX_TITLE_LENGTH}
+_TITLE: dict[str, Any] = {"type": "string", "maxLength": parsing.MAX_TITLE_LENGTH}
 _PHRASE: dict[str, Any] = {"type": "string", "maxLength": MAX_PHRASE_LENGTH}
-_PHRASES = {"anyOf": [{"type": "array", "items": _PHRASE, "maxItems": reading.MAX_TEXTS}, _PHRASE]}
+_PHRASES = {"anyOf": [{"type": "array", "items": _PHRASE, "maxItems": parsing.MAX_TEXTS}, _PHRASE]}
 _TOTAL_MINUTES: dict[str, Any] = {
     "anyOf": [
         {"type": "integer", "minimum": 0, "maximum": 10_080},
@@ -69,53 +65,35 @@ _TOTAL_MINUTES: dict[str, Any] = {
 }
 _CONTEXT: dict[str, Any] = {"type": "string", "maxLength": MAX_CONTEXT_LENGTH}
 
-Foods = Annotated[
-    Any, Meta(description="1 to 100 texts of 1 to 100 characters.", extra_json_schema=_FOODS)
+Ingredients = Annotated[
+    Any, Meta(description="1 to 100 texts of 1 to 100 characters.", extra_json_schema=_INGREDIENTS)
 ]
-Texts = Annotated[Any, Meta(description="Free texts.", extra_json_schema=_SOME_WORDS)]
-Text = Annotated[Any, Meta(extra_json_schema=_WORDS)]
-Title = Annotated[
-    Any,
-    Meta(
-        extra_json_schema={
-            "type": "string",
-            "pattern": r"\S",
-            "maxLength": reading.MAX_TITLE_LENGTH,
-        }
-    ),
-]
-Session = Annotated[
-    Any, Meta(extra_json_schema={"type": "string", "pattern": r"\S", "maxLength": MAX_ID_LENGTH})
-]
+Texts = Annotated[Any, Meta(description="Free texts.", extra_json_schema=_TEXTS)]
+Text = Annotated[Any, Meta(extra_json_schema=_TEXT)]
+Title = Annotated[Any, Meta(extra_json_schema={**_TITLE, "pattern": r"\S"})]
+_SESSION: dict[str, Any] = {"type": "string", "maxLength": parsing.MAX_ID_LENGTH}
+Session = Annotated[Any, Meta(extra_json_schema={**_SESSION, "pattern": r"\S"})]
 Number = Annotated[Any, Meta(extra_json_schema=_NUMBER)]
-YesNo = Annotated[Any, Meta(extra_json_schema={"type": "boolean"})]
+Boolean = Annotated[Any, Meta(extra_json_schema={"type": "boolean"})]
 Object = Annotated[Any, Meta(extra_json_schema={"type": "object"})]
 
 
 class SuggestionsRequest(Struct, rename="camel"):
-    """Ingredients and wishes. Time and skill may be left open."""
+    """Ingredients and preferences. Time and skill are optional."""
 
-    detected_ingredients: Annotated[Foods, WANTED] = None
+    detected_ingredients: Annotated[Ingredients, WANTED] = None
     dietary_tags: Texts = None
     cuisine_preferences: Texts = None
     time_available: Text = None
     skill_level: Text = None
 
-    def ideas(self) -> Ideas:
+    def preferences(self) -> SuggestionPreferences:
         """Raises ValidationError."""
-        return _ideas(
-            {
-                "detectedIngredients": self.detected_ingredients,
-                "dietaryTags": self.dietary_tags,
-                "cuisinePreferences": self.cuisine_preferences,
-                "timeAvailable": self.time_available,
-                "skillLevel": self.skill_level,
-            }
-        )
+        return _suggestion_preferences(to_builtins(self))
 
 
 class FullRecipeRequest(Struct, rename="camel"):
-    """A title, and what it is from: a session of `/recipes/suggestions`, or the same wishes."""
+    """A title, and a session of `/recipes/suggestions` or its ingredients and preferences."""
 
     any_of: ClassVar = (
         given(sessionId={"type": "string", "minLength": 1}),
@@ -129,11 +107,11 @@ class FullRecipeRequest(Struct, rename="camel"):
         Meta(
             extra_json_schema={
                 "properties": {
-                    "detectedIngredients": _FOODS,
-                    "dietaryTags": _nullable(_SOME_WORDS),
-                    "cuisinePreferences": _nullable(_SOME_WORDS),
-                    "timeAvailable": _nullable(_WORDS),
-                    "skillLevel": _nullable(_WORDS),
+                    "detectedIngredients": _INGREDIENTS,
+                    "dietaryTags": _nullable(_TEXTS),
+                    "cuisinePreferences": _nullable(_TEXTS),
+                    "timeAvailable": _nullable(_TEXT),
+                    "skillLevel": _nullable(_TEXT),
                 },
                 "required": ["detectedIngredients"],
             }
@@ -142,19 +120,21 @@ class FullRecipeRequest(Struct, rename="camel"):
 
     def title(self) -> str:
         """Raises ValidationError."""
-        return reading.title(self.selected_title, NO_TITLE)
+        return parsing.selected_title(self.selected_title)
 
     def session(self) -> str | None:
-        """None where there is none. Raises ValidationError."""
-        return reading.text({"sessionId": self.session_id}, "sessionId") or None
+        """The session's id, if present. Raises ValidationError."""
+        return parsing.text({"sessionId": self.session_id}, "sessionId") or None
 
-    def brief(self) -> Brief:
-        """Without a session. Raises ValidationError."""
-        given = reading.mapping(self.original_input)
-        if given is None:
+    def source(self) -> FullRecipeInput:
+        """The input without a session. Raises ValidationError."""
+        data = parsing.mapping(self.original_input)
+        if data is None:
             raise rejected_field(NO_INPUT, "originalInput")
-        ideas = _ideas(given)
-        return Brief(None, ideas.json(), ideas.ingredients, ideas.cuisines)
+        preferences = _suggestion_preferences(data)
+        return FullRecipeInput(
+            None, preferences.json(), preferences.ingredients, preferences.cuisines
+        )
 
 
 class SmartNutritionRecipeRequest(Struct, rename="camel"):
@@ -165,42 +145,42 @@ class SmartNutritionRecipeRequest(Struct, rename="camel"):
 
     def session(self) -> str:
         """Raises ValidationError."""
-        return _session(self.session_id)
+        return parsing.session_id(self.session_id)
 
     def title(self) -> str:
         """Raises ValidationError."""
-        return reading.title(self.selected_title, NO_TITLE)
+        return parsing.selected_title(self.selected_title)
 
 
 class GeneratedRecipesRequest(Struct, rename="camel"):
-    """Ingredients under either name, and wishes: `preferences`, or the other keys."""
+    """Ingredients under either name; preferences in `preferences` or in the other keys."""
 
     any_of: ClassVar = (
         given(ingredients={"type": "array"}),
         given(detectedIngredients={"type": "array"}),
     )
 
-    ingredients: Foods = None
-    detected_ingredients: Foods = None
+    ingredients: Ingredients = None
+    detected_ingredients: Ingredients = None
     preferences: Annotated[
         Object,
         Meta(
             extra_json_schema={
                 "properties": {
-                    "skillLevel": _nullable(_WORDS),
-                    "dietaryRestrictions": _nullable(_SOME_WORDS),
-                    "cuisinePreferences": _nullable(_SOME_WORDS),
+                    "skillLevel": _nullable(_TEXT),
+                    "dietaryRestrictions": _nullable(_TEXTS),
+                    "cuisinePreferences": _nullable(_TEXTS),
                     "availableTime": {
                         "anyOf": [
                             {"type": "integer", "minimum": 1, "maximum": 10_080},
-                            _WORDS,
+                            _TEXT,
                             {"type": "null"},
                         ]
                     },
-                    "kitchenEquipment": _nullable(_SOME_WORDS),
-                    "dislikedIngredients": _nullable(_SOME_WORDS),
-                    "preferredCookingMethods": _nullable(_SOME_WORDS),
-                    "spiceLevel": _nullable(_WORDS),
+                    "kitchenEquipment": _nullable(_TEXTS),
+                    "dislikedIngredients": _nullable(_TEXTS),
+                    "preferredCookingMethods": _nullable(_TEXTS),
+                    "spiceLevel": _nullable(_TEXT),
                     "servingSize": _nullable(_NUMBER),
                     "mealPrepPortions": _nullable(_NUMBER),
                 }
@@ -212,7 +192,7 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
     time_available: Text = None
     skill_level: Text = None
     serving_size: Number = None
-    meal_prep_enabled: YesNo = None
+    meal_prep_enabled: Boolean = None
     meal_prep_portions: Number = None
     selected_appliances: Texts = None
     disliked_ingredients: Texts = None
@@ -226,83 +206,76 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
             }
         ),
     ] = None
-    context: Annotated[
-        Any, Meta(extra_json_schema={"type": "string", "maxLength": MAX_CONTEXT_LENGTH})
-    ] = None
+    context: Annotated[Any, Meta(extra_json_schema=_CONTEXT)] = None
 
-    def wishes(self) -> MenuWishes:
-        """Raises ValidationError."""
-        foods = self.ingredients if self.ingredients is not None else self.detected_ingredients
-        known = reading.ingredients(foods, NO_MENU_INGREDIENTS, "ingredients")
-        preferences = reading.mapping(self.preferences)
-        if preferences is None and self.preferences is not None:
+    def recipes_input(self) -> DiverseRecipesInput:
+        """The validated input. Raises ValidationError."""
+        listed = self.ingredients if self.ingredients is not None else self.detected_ingredients
+        ingredients = parsing.ingredients(listed, NO_INGREDIENT_LIST, "ingredients")
+        nested = parsing.mapping(self.preferences)
+        if nested is None and self.preferences is not None:
             raise ValidationError.of("preferences", "must be an object")
-        wishes = self._top_level()  # checked even where it does not count
-        if preferences is not None:
-            wishes = _preferences(preferences)
-        own = {"mealType": self.meal_type, "recipeType": self.recipe_type}
-        data = {
-            **wishes,
-            "ingredients": known,
-            "mealType": reading.text(own, "mealType") or reading.text(own, "recipeType"),
-            "nutritionGoals": _goals(self.nutrition_goals),
-            "context": reading.text({"context": self.context}, "context", "", MAX_CONTEXT_LENGTH),
-        }
-        disliked = reading.texts(
-            {"dislikedIngredients": self.disliked_ingredients}, "dislikedIngredients"
+        preferences = self._top_level()  # validated even when `preferences` replaces it
+        if nested is not None:
+            preferences = _nested_preferences(nested)
+        texts = to_builtins(self)
+        disliked = dict.fromkeys(
+            [
+                *preferences.get("dislikedIngredients", []),
+                *parsing.texts(texts, "dislikedIngredients"),
+            ]
         )
-        avoided = list(dict.fromkeys([*wishes.get("dislikedIngredients", []), *disliked]))
-        data["dislikedIngredients"] = avoided
-        return MenuWishes(known, wishes["dietaryRestrictions"], tuple(avoided), data)
+        data = {
+            **preferences,
+            "ingredients": ingredients,
+            "mealType": parsing.text(texts, "mealType") or parsing.text(texts, "recipeType"),
+            "nutritionGoals": _goals(self.nutrition_goals),
+            "context": parsing.text(texts, "context", max_length=MAX_CONTEXT_LENGTH),
+            "dislikedIngredients": list(disliked),
+        }
+        return DiverseRecipesInput(
+            ingredients, preferences["dietaryRestrictions"], tuple(disliked), data
+        )
 
     def _top_level(self) -> dict[str, Any]:
-        given = {
-            "dietaryTags": self.dietary_tags,
-            "cuisinePreferences": self.cuisine_preferences,
-            "timeAvailable": self.time_available,
-            "skillLevel": self.skill_level,
-            "servingSize": self.serving_size,
-            "mealPrepEnabled": self.meal_prep_enabled,
-            "mealPrepPortions": self.meal_prep_portions,
-            "selectedAppliances": self.selected_appliances,
-        }
-        prepares = reading.yes(given, "mealPrepEnabled")
-        portions = reading.whole(given, "mealPrepPortions", 4, 1, 100)
+        data = to_builtins(self)
+        meal_prep = parsing.boolean(data, "mealPrepEnabled")
+        portions = parsing.integer(data, "mealPrepPortions", 4, 1, 100)
         return {
-            "dietaryRestrictions": reading.texts(given, "dietaryTags"),
-            "cuisinePreferences": reading.texts(given, "cuisinePreferences"),
-            "availableTime": MINUTES.get(reading.text(given, "timeAvailable").lower()),
-            "skillLevel": SKILLS.get(reading.text(given, "skillLevel").lower()),
-            "servingSize": reading.whole(given, "servingSize", 2, 1, 100),
-            "mealPrepPortions": portions if prepares else None,
-            "kitchenEquipment": reading.texts(given, "selectedAppliances", ("oven", "stove")),
+            "dietaryRestrictions": parsing.texts(data, "dietaryTags"),
+            "cuisinePreferences": parsing.texts(data, "cuisinePreferences"),
+            "availableTime": MINUTES.get(parsing.text(data, "timeAvailable").lower()),
+            "skillLevel": SKILLS.get(parsing.text(data, "skillLevel").lower()),
+            "servingSize": parsing.integer(data, "servingSize", 2, 1, 100),
+            "mealPrepPortions": portions if meal_prep else None,
+            "kitchenEquipment": parsing.texts(data, "selectedAppliances", ("oven", "stove")),
         }
 
 
 class RecipePreviewsRequest(Struct, rename="camel"):
-    """Ingredients and preferences; `sessionId` to go on with the previews of an earlier call."""
+    """Ingredients and preferences; `sessionId` continues the session of an earlier call."""
 
-    detected_ingredients: Annotated[Foods, WANTED] = None
+    detected_ingredients: Annotated[Ingredients, WANTED] = None
     user_preferences: Annotated[
         Object,
         Meta(
             extra_json_schema={
                 "properties": {
                     "servingSize": _nullable(_NUMBER),
-                    "cuisinePreferences": _nullable(_SOME_WORDS),
-                    "dietaryTags": _nullable(_SOME_WORDS),
-                    "selectedAppliances": _nullable(_SOME_WORDS),
-                    "dislikedIngredients": _nullable(_SOME_WORDS),
-                    "timeAvailable": _nullable(_WORDS),
-                    "skillLevel": _nullable(_WORDS),
-                    "mealType": _nullable(_WORDS),
+                    "cuisinePreferences": _nullable(_TEXTS),
+                    "dietaryTags": _nullable(_TEXTS),
+                    "selectedAppliances": _nullable(_TEXTS),
+                    "dislikedIngredients": _nullable(_TEXTS),
+                    "timeAvailable": _nullable(_TEXT),
+                    "skillLevel": _nullable(_TEXT),
+                    "mealType": _nullable(_TEXT),
                     "mealPrepEnabled": {"type": ["boolean", "null"]},
                     "mealPrepPortions": _nullable(_NUMBER),
                     "excludeRecipes": _nullable(
                         {
                             "anyOf": [
-                                {"type": "array", "items": _TITLES, "maxItems": MAX_EXCLUDED},
-                                _TITLES,
+                                {"type": "array", "items": _TITLE, "maxItems": MAX_EXCLUDED},
+                                _TITLE,
                             ]
                         }
                     ),
@@ -311,53 +284,51 @@ class RecipePreviewsRequest(Struct, rename="camel"):
         ),
         WANTED,
     ] = None
-    session_id: Annotated[
-        Any, Meta(extra_json_schema={"type": "string", "maxLength": MAX_ID_LENGTH})
-    ] = None
+    session_id: Annotated[Any, Meta(extra_json_schema=_SESSION)] = None
 
     def ingredients(self) -> list[str]:
         """Raises ValidationError."""
-        return reading.ingredients(self.detected_ingredients, NO_INGREDIENTS)
+        return parsing.ingredients(self.detected_ingredients, NO_INGREDIENTS)
 
-    def preferences(self) -> Preferences:
+    def preferences(self) -> PreviewPreferences:
         """Raises ValidationError."""
-        given = reading.mapping(self.user_preferences)
-        if given is None:
+        data = parsing.mapping(self.user_preferences)
+        if data is None:
             raise rejected_field(NO_PREFERENCES, "userPreferences")
-        return Preferences(
-            servings=reading.whole(given, "servingSize", 2, 1, 100) or 2,
-            cuisines=reading.texts(given, "cuisinePreferences"),
-            diet=reading.texts(given, "dietaryTags"),
-            appliances=reading.texts(given, "selectedAppliances"),
-            time=reading.text(given, "timeAvailable"),
-            skill=reading.text(given, "skillLevel"),
-            meal_prep=reading.yes(given, "mealPrepEnabled"),
-            portions=reading.whole(given, "mealPrepPortions", None, 1, 100),
-            meal=reading.text(given, "mealType"),
-            exclude=reading.texts(
-                given, "excludeRecipes", most=MAX_EXCLUDED, longest=reading.MAX_TITLE_LENGTH
+        return PreviewPreferences(
+            servings=parsing.integer(data, "servingSize", 2, 1, 100) or 2,
+            cuisines=parsing.texts(data, "cuisinePreferences"),
+            diet=parsing.texts(data, "dietaryTags"),
+            appliances=parsing.texts(data, "selectedAppliances"),
+            time=parsing.text(data, "timeAvailable"),
+            skill=parsing.text(data, "skillLevel"),
+            meal_prep=parsing.boolean(data, "mealPrepEnabled"),
+            portions=parsing.integer(data, "mealPrepPortions", None, 1, 100),
+            meal=parsing.text(data, "mealType"),
+            exclude=parsing.texts(
+                data, "excludeRecipes", max_items=MAX_EXCLUDED, max_length=parsing.MAX_TITLE_LENGTH
             ),
-            disliked=reading.texts(given, "dislikedIngredients"),
+            disliked=parsing.texts(data, "dislikedIngredients"),
         )
 
     def session(self) -> str | None:
-        """None where there is none. Raises ValidationError."""
-        return _session(self.session_id) if self.session_id not in (None, "") else None
+        """The session's id, if present. Raises ValidationError."""
+        return None if self.session_id in (None, "") else parsing.session_id(self.session_id)
 
 
 class DetailedRecipeRequest(Struct, rename="camel"):
-    """One of the previews, as it was received, and the session it is from."""
+    """A preview as the client received it, and its session."""
 
     selected_preview: Annotated[
         Object,
         Meta(
             extra_json_schema={
                 "properties": {
-                    "id": {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH},
-                    "title": _nullable(_TITLES),
+                    "id": {"type": "string", "minLength": 1, "maxLength": parsing.MAX_ID_LENGTH},
+                    "title": _nullable(_TITLE),
                     "description": _nullable(_CONTEXT),
                     "estimatedTime": _nullable(_TOTAL_MINUTES),
-                    "difficulty": _nullable(_WORDS),
+                    "difficulty": _nullable(_TEXT),
                     "cuisineType": _nullable(_PHRASE),
                     "mainIngredients": _nullable(_PHRASES),
                     "appealFactors": _nullable(_PHRASES),
@@ -369,30 +340,29 @@ class DetailedRecipeRequest(Struct, rename="camel"):
     ] = None
     session_id: Annotated[Session, WANTED] = None
 
-    def chosen(self) -> ChosenPreview:
-        """Only the id has to be there: of a preview that is known the rest is known as well.
+    def selected(self) -> SelectedPreview:
+        """The preview; only its id is required, since stored previews replace the rest.
 
-        What a model wrote and a client sends back has wider bounds than what people type. Raises
-        ValidationError.
+        Texts that the model wrote may be longer than typed ones. Raises ValidationError.
         """
-        given = reading.mapping(self.selected_preview)
-        if given is None or not isinstance(given.get("id"), str) or not given["id"]:
-            raise preview_required()
-        difficulty = reading.text(given, "difficulty").lower()
-        return ChosenPreview(
-            reading.text(given, "id", most=MAX_ID_LENGTH),
-            reading.text(given, "title", most=reading.MAX_TITLE_LENGTH),
-            reading.text(given, "description", most=MAX_CONTEXT_LENGTH),
-            reading.whole(given, "estimatedTime", 30, 0, 10_080) or 30,
+        data = parsing.mapping(self.selected_preview)
+        if data is None or not isinstance(data.get("id"), str) or not data["id"]:
+            raise parsing.preview_required()
+        difficulty = parsing.text(data, "difficulty").lower()
+        return SelectedPreview(
+            parsing.text(data, "id", max_length=parsing.MAX_ID_LENGTH),
+            parsing.text(data, "title", max_length=parsing.MAX_TITLE_LENGTH),
+            parsing.text(data, "description", max_length=MAX_CONTEXT_LENGTH),
+            parsing.integer(data, "estimatedTime", 30, 0, 10_080) or 30,
             DIFFICULTIES.get(difficulty, "easy"),
-            reading.text(given, "cuisineType", most=MAX_PHRASE_LENGTH),
-            reading.texts(given, "mainIngredients", longest=MAX_PHRASE_LENGTH),
-            reading.texts(given, "appealFactors", longest=MAX_PHRASE_LENGTH),
+            parsing.text(data, "cuisineType", max_length=MAX_PHRASE_LENGTH),
+            parsing.texts(data, "mainIngredients", max_length=MAX_PHRASE_LENGTH),
+            parsing.texts(data, "appealFactors", max_length=MAX_PHRASE_LENGTH),
         )
 
     def session(self) -> str:
         """Raises ValidationError."""
-        return _session(self.session_id)
+        return parsing.session_id(self.session_id)
 
 
 class RecipeVariationsRequest(Struct):
@@ -402,56 +372,48 @@ class RecipeVariationsRequest(Struct):
         Any, Meta(extra_json_schema={"type": "integer", "minimum": 1, "maximum": len(THEMES)})
     ] = None
 
-    def wanted(self) -> int:
+    def number(self) -> int:
         """Raises ValidationError."""
         if isinstance(self.count, str):
             raise ValidationError.of("count", "must be a number")
-        return reading.whole({"count": self.count}, "count", 3, 1, len(THEMES)) or 3
+        return parsing.integer({"count": self.count}, "count", 3, 1, len(THEMES)) or 3
 
 
-def _session(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise rejected_field(NO_SESSION, "sessionId")
-    if len(value) > MAX_ID_LENGTH:
-        raise ValidationError.of("sessionId", f"must have at most {MAX_ID_LENGTH} characters")
-    return value
-
-
-def _ideas(given: dict[str, Any]) -> Ideas:
-    return Ideas(
-        reading.ingredients(given.get("detectedIngredients"), NO_INGREDIENTS),
-        reading.texts(given, "dietaryTags", ("NONE",)),
-        reading.texts(given, "cuisinePreferences", ("SURPRISE_ME",)),
-        reading.text(given, "timeAvailable", "FLEXIBLE"),
-        reading.text(given, "skillLevel", "SURPRISE_ME"),
+def _suggestion_preferences(data: dict[str, Any]) -> SuggestionPreferences:
+    return SuggestionPreferences(
+        parsing.ingredients(data.get("detectedIngredients"), NO_INGREDIENTS),
+        parsing.texts(data, "dietaryTags", ("NONE",)),
+        parsing.texts(data, "cuisinePreferences", ("SURPRISE_ME",)),
+        parsing.text(data, "timeAvailable", "FLEXIBLE"),
+        parsing.text(data, "skillLevel", "SURPRISE_ME"),
     )
 
 
-def _preferences(given: dict[str, Any]) -> dict[str, Any]:
-    """The known keys of 9.4's `preferences`, and what the other form of the request may say."""
-    minutes = given.get("availableTime")
+def _nested_preferences(data: dict[str, Any]) -> dict[str, Any]:
+    """Validate the supported keys of the `preferences` object of `/recipes/generate`."""
+    minutes = data.get("availableTime")
     return {
-        "skillLevel": reading.text(given, "skillLevel"),
-        "dietaryRestrictions": reading.texts(given, "dietaryRestrictions"),
-        "cuisinePreferences": reading.texts(given, "cuisinePreferences"),
-        "availableTime": reading.text(given, "availableTime")
+        "skillLevel": parsing.text(data, "skillLevel"),
+        "dietaryRestrictions": parsing.texts(data, "dietaryRestrictions"),
+        "cuisinePreferences": parsing.texts(data, "cuisinePreferences"),
+        "availableTime": parsing.text(data, "availableTime")
         if isinstance(minutes, str)
-        else reading.whole(given, "availableTime", None, 1, 10_080),
-        "kitchenEquipment": reading.texts(given, "kitchenEquipment"),
-        "dislikedIngredients": reading.texts(given, "dislikedIngredients"),
-        "preferredCookingMethods": reading.texts(given, "preferredCookingMethods"),
-        "spiceLevel": reading.text(given, "spiceLevel"),
-        "servingSize": reading.whole(given, "servingSize", 2, 1, 100),
-        "mealPrepPortions": reading.whole(given, "mealPrepPortions", None, 1, 100),
+        else parsing.integer(data, "availableTime", None, 1, 10_080),
+        "kitchenEquipment": parsing.texts(data, "kitchenEquipment"),
+        "dislikedIngredients": parsing.texts(data, "dislikedIngredients"),
+        "preferredCookingMethods": parsing.texts(data, "preferredCookingMethods"),
+        "spiceLevel": parsing.text(data, "spiceLevel"),
+        "servingSize": parsing.integer(data, "servingSize", 2, 1, 100),
+        "mealPrepPortions": parsing.integer(data, "mealPrepPortions", None, 1, 100),
     }
 
 
 def _goals(value: object) -> dict[str, Any]:
-    """The known goals: numbers, or whether."""
-    given = reading.mapping(value)
-    if given is None and value is not None:
+    """Validate the supported nutrition goals: numbers or booleans."""
+    data = parsing.mapping(value)
+    if data is None and value is not None:
         raise ValidationError.of("nutritionGoals", "must be an object")
-    goals = {name: given[name] for name in GOALS if given and given.get(name) is not None}
+    goals = {name: data[name] for name in GOALS if data and data.get(name) is not None}
     for name, goal in goals.items():
         if not isinstance(goal, bool | int | float):
             raise ValidationError.of(f"nutritionGoals.{name}", "must be a number, true or false")

@@ -1,13 +1,10 @@
-"""What the generation routes answer with. Recipes of the model are as in `spec/http-api-core.md`
-§9.1; rows have both spellings, as everywhere."""
+"""Response bodies of the generation routes: recipes as the model wrote them, and stored rows."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal, NotRequired, TypedDict, cast
 from uuid import UUID
 
-from attrs import asdict
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from cookcam.features.food.nutrition.responses import MacroNutrients, SmartNutritionResult
@@ -20,18 +17,18 @@ from cookcam.features.recipes.catalogue.responses import (
     RecipeRow,
     RecipeStep,
 )
-from cookcam.features.recipes.generation.contracts import Difficulty, Level, wire
+from cookcam.features.recipes.generation.contracts import Difficulty, Level, as_json
 from cookcam.features.recipes.generation.models import (
-    Completed,
-    Composed,
-    Detailed,
-    Previewed,
-    StoredPreview,
-    Suggested,
-    Varied,
-    Weighed,
+    DetailedRecipeResult,
+    DiverseRecipesResult,
+    FullRecipeResult,
+    PreviewsResult,
+    RecipePreviewRow,
+    SmartNutritionRecipeResult,
+    SuggestionsResult,
+    VariationsResult,
 )
-from cookcam.features.recipes.generation.rows import detailed_of
+from cookcam.features.recipes.generation.rows import detailed_recipe_json
 
 Minutes = Annotated[int, Meta(description="minutes")]
 
@@ -198,12 +195,12 @@ class SuggestionsResponse(Struct):
     session_id: UUID | UnsetType = UNSET
 
     @classmethod
-    def of(cls, suggested: Suggested) -> SuggestionsResponse:
+    def of(cls, result: SuggestionsResult) -> SuggestionsResponse:
         return cls(
-            cast("list[RecipeSuggestion]", suggested.suggestions),
-            suggested.xp_awarded,
+            cast("list[RecipeSuggestion]", result.suggestions),
+            result.xp_awarded,
             "Here are three ideas for you",
-            UNSET if suggested.session_id is None else suggested.session_id,
+            UNSET if result.session_id is None else result.session_id,
         )
 
 
@@ -215,12 +212,12 @@ class FullRecipeResponse(Struct):
     message: str
 
     @classmethod
-    def of(cls, completed: Completed) -> FullRecipeResponse:
+    def of(cls, result: FullRecipeResult) -> FullRecipeResponse:
         return cls(
-            completed.stored.recipe.id,
-            wire(completed.recipe),
-            RecipeRow.of(completed.stored),
-            completed.xp_awarded,
+            result.stored.recipe.id,
+            as_json(result.recipe),
+            RecipeRow.of(result.stored),
+            result.xp_awarded,
             "Your recipe is ready",
         )
 
@@ -247,14 +244,14 @@ class SmartNutritionRecipeResponse(Struct):
     recipe: SmartNutritionRecipe
 
     @classmethod
-    def of(cls, weighed: Weighed) -> SmartNutritionRecipeResponse:
-        row, estimate = RecipeRow.of(weighed.stored), weighed.estimate
+    def of(cls, result: SmartNutritionRecipeResult) -> SmartNutritionRecipeResponse:
+        row, estimate = RecipeRow.of(result.stored), result.estimate
         fields = {name: getattr(row, name) for name in row.__struct_fields__}
         return cls(
             True,
             SmartNutritionRecipe(
                 **fields,
-                smart_nutrition=SmartNutritionResult.of(weighed.smart),
+                smart_nutrition=SmartNutritionResult.of(result.smart),
                 nutrition_comparison=NutritionComparison(
                     {
                         "calories": estimate.calories,
@@ -262,7 +259,7 @@ class SmartNutritionRecipeResponse(Struct):
                         "carbs": estimate.carbs,
                         "fat": estimate.fat,
                     },
-                    MacroNutrients.of(weighed.smart.per_serving),
+                    MacroNutrients.of(result.smart.per_serving),
                 ),
             ),
         )
@@ -280,32 +277,14 @@ class GeneratedRecipesResponse(Struct):
     data: GeneratedRecipesData
 
     @classmethod
-    def of(cls, composed: Composed) -> GeneratedRecipesResponse:
-        stored = [RecipeRow.of(shown) for shown in composed.stored]
+    def of(cls, result: DiverseRecipesResult) -> GeneratedRecipesResponse:
+        stored = [RecipeRow.of(view) for view in result.stored]
         data = GeneratedRecipesData(
-            cast("list[GeneratedRecipe]", composed.recipes),
-            cast("IngredientAnalysis", composed.analysis),
+            cast("list[GeneratedRecipe]", result.recipes),
+            cast("IngredientAnalysis", result.analysis),
             stored,
         )
         return cls(True, f"{len(stored)} recipes for you", data)
-
-
-class RecipePreviewRow(Struct):
-    """A row of `recipe_previews`."""
-
-    id: UUID
-    preview_id: str
-    session_id: str
-    user_id: UUID
-    title: str
-    description: str | None
-    estimated_time: int
-    difficulty: str
-    cuisine_type: str
-    main_ingredients: list[str]
-    appeal_factors: list[str]
-    selected_for_details: bool
-    created_at: datetime
 
 
 class RecipePreview(Struct, rename="camel"):
@@ -319,7 +298,7 @@ class RecipePreview(Struct, rename="camel"):
     appeal_factors: list[str]
 
     @classmethod
-    def of(cls, row: StoredPreview) -> RecipePreview:
+    def of(cls, row: RecipePreviewRow) -> RecipePreview:
         return cls(
             row.preview_id,
             row.title,
@@ -345,14 +324,14 @@ class RecipePreviewsResponse(Struct):
     xp_awarded: int
 
     @classmethod
-    def of(cls, previewed: Previewed) -> RecipePreviewsResponse:
-        rows = previewed.previews
+    def of(cls, result: PreviewsResult) -> RecipePreviewsResponse:
+        rows = result.previews
         data = RecipePreviewsData(
-            previewed.session_id,
+            result.session_id,
             [RecipePreview.of(row) for row in rows],
-            [RecipePreviewRow(**asdict(row)) for row in rows],
+            rows,
         )
-        return cls(True, f"{len(rows)} recipe previews for you", data, previewed.xp_awarded)
+        return cls(True, f"{len(rows)} recipe previews for you", data, result.xp_awarded)
 
 
 class DetailedRecipeData(Struct):
@@ -368,11 +347,11 @@ class DetailedRecipeResponse(Struct):
     xp_awarded: int
 
     @classmethod
-    def of(cls, detailed: Detailed) -> DetailedRecipeResponse:
-        stored = detailed.stored
-        recipe = cast("DetailedRecipe", detailed_of(stored.recipe))
+    def of(cls, result: DetailedRecipeResult) -> DetailedRecipeResponse:
+        stored = result.stored
+        recipe = cast("DetailedRecipe", detailed_recipe_json(stored.recipe))
         data = DetailedRecipeData(recipe, RecipeRow.of(stored), True)
-        return cls(True, "Your recipe is ready", data, detailed.xp_awarded)
+        return cls(True, "Your recipe is ready", data, result.xp_awarded)
 
 
 class RecipeVariationsData(Struct):
@@ -386,7 +365,7 @@ class RecipeVariationsResponse(Struct):
     message: str
 
     @classmethod
-    def of(cls, varied: Varied) -> RecipeVariationsResponse:
-        variations = cast("list[GeneratedRecipe]", varied.variations)
-        data = RecipeVariationsData(RecipeRow.of(varied.original), variations)
-        return cls(True, data, f"{len(varied.variations)} variations for you")
+    def of(cls, result: VariationsResult) -> RecipeVariationsResponse:
+        variations = cast("list[GeneratedRecipe]", result.variations)
+        data = RecipeVariationsData(RecipeRow.of(result.original), variations)
+        return cls(True, data, f"{len(result.variations)} variations for you")

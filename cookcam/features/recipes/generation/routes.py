@@ -1,6 +1,6 @@
-"""`/recipes/...`: what a language model writes (`spec/http-api-core.md` §9.2-§9.8).
+"""Routes that generate recipes with the language model.
 
-All but the variations answer with a stream to `Accept: text/event-stream`; see `streaming`.
+All but the variations can stream their progress as server-sent events; see `streaming`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from attrs import frozen
 
 from cookcam.features.operations.idempotency.guard import document_key, idempotent
 from cookcam.features.recipes.catalogue.service import recipe_not_found
-from cookcam.features.recipes.generation.ideas import IdeasService
-from cookcam.features.recipes.generation.menus import MenuService
-from cookcam.features.recipes.generation.progress import Watch
+from cookcam.features.recipes.generation.diverse_recipes import DiverseRecipesService
+from cookcam.features.recipes.generation.previews import PreviewService
+from cookcam.features.recipes.generation.recipe_model import ProgressListener
 from cookcam.features.recipes.generation.requests import (
     DetailedRecipeRequest,
     FullRecipeRequest,
@@ -33,8 +33,8 @@ from cookcam.features.recipes.generation.responses import (
     SmartNutritionRecipeResponse,
     SuggestionsResponse,
 )
-from cookcam.features.recipes.generation.streaming import Tellers
-from cookcam.features.recipes.generation.two_steps import TwoStepService
+from cookcam.features.recipes.generation.streaming import GenerationResponder
+from cookcam.features.recipes.generation.suggestions import SuggestionService
 from cookcam.features.recipes.generation.variations import VariationService
 from cookcam.http import (
     Routes,
@@ -54,9 +54,9 @@ from cookcam.identity.guards import signed_in
 F = TypeVar("F", bound=Callable[..., Any])
 
 SUGGESTIONS = Dialect(unexpected="Failed to generate recipe suggestions")
-FULL = Dialect(unexpected="Failed to generate full recipe")
-WEIGHED = Dialect(unexpected="Failed to generate recipe with smart nutrition")
-MENU = Dialect(flagged=True, unexpected="Failed to generate diverse recipes")
+FULL_RECIPE = Dialect(unexpected="Failed to generate full recipe")
+SMART_NUTRITION = Dialect(unexpected="Failed to generate recipe with smart nutrition")
+DIVERSE_RECIPES = Dialect(flagged=True, unexpected="Failed to generate diverse recipes")
 PREVIEWS = Dialect(flagged=True, unexpected="Failed to generate recipe previews")
 DETAILED = Dialect(flagged=True, unexpected="Failed to generate detailed recipe")
 VARIATIONS = Dialect(flagged=True, unexpected="Failed to generate recipe variations")
@@ -64,33 +64,33 @@ VARIATIONS = Dialect(flagged=True, unexpected="Failed to generate recipe variati
 
 @frozen
 class Generation:
-    """The services that write recipes with a language model.
+    """The services that call the model for recipes.
 
-    A request that is cancelled, by a deadline or because the client left, has stored nothing: each
-    ends in one transaction with its rows, its quota and its XP.
+    Each request ends with one transaction for its rows, quota and XP, so a cancelled request has
+    stored nothing.
     """
 
-    ideas: IdeasService
-    menus: MenuService
-    two_steps: TwoStepService
+    suggestions: SuggestionService
+    diverse_recipes: DiverseRecipesService
+    previews: PreviewService
     variations: VariationService
 
 
-def routes(generation: Generation, tellers: Tellers) -> Routes:
+def routes(generation: Generation, responder: GenerationResponder) -> Routes:
     bp = Routes("generation", __name__, legacy=True)
-    _ideas(bp, generation, tellers)
-    _menus(bp, generation, tellers)
-    _two_steps(bp, generation, tellers)
-    _variations(bp, generation, tellers)
+    _suggestions(bp, generation, responder)
+    _diverse_recipes(bp, generation, responder)
+    _previews(bp, generation, responder)
+    _variations(bp, generation, responder)
     return bp
 
 
-def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
-    ideas = generation.ideas
-    seconds = ideas.deadlines.whole
+def _suggestions(bp: Routes, generation: Generation, responder: GenerationResponder) -> None:
+    service = generation.suggestions
+    seconds = service.deadlines.request_seconds
 
     @bp.post("/recipes/suggestions")
-    @_worded(SUGGESTIONS)
+    @_use_dialect(SUGGESTIONS)
     @deadline(seconds)
     @signed_in
     @validate_request(SuggestionsRequest)
@@ -98,22 +98,23 @@ def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @document_content("text/event-stream")
     @document_key
     async def suggest(caller: Identity, data: SuggestionsRequest) -> Any:
-        """Three teasers of what could be cooked.
+        """Suggest three recipes.
 
-        `Accept: text/event-stream` lets the caller watch.
+        `Accept: text/event-stream` streams the progress.
         """
-        wishes = data.ideas()
+        preferences = data.preferences()
         _spend(caller)
 
-        async def run(watch: Watch) -> tuple[Any, int]:
-            return SuggestionsResponse.of(await ideas.suggest(caller, wishes, watch)), 200
+        async def run(progress: ProgressListener) -> tuple[Any, int]:
+            result = await service.suggest(caller, preferences, progress)
+            return SuggestionsResponse.of(result), 200
 
-        return await tellers.answer(
+        return await responder.send(
             caller, "suggestions", run, seconds=seconds, dialect=SUGGESTIONS
         )
 
     @bp.post("/recipes/generate-full")
-    @_worded(FULL)
+    @_use_dialect(FULL_RECIPE)
     @deadline(seconds)
     @signed_in
     @document_failures(404)
@@ -122,22 +123,25 @@ def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @document_content("text/event-stream")
     @document_key
     async def generate_full(caller: Identity, data: FullRecipeRequest) -> Any:
-        """The full recipe of a teaser, stored.
+        """Generate and store the full recipe of a suggestion.
 
-        `Accept: text/event-stream` lets the caller watch.
+        `Accept: text/event-stream` streams the progress.
         """
         title, session_id = data.title(), data.session()
-        brief = data.brief() if session_id is None else None
+        original = data.source() if session_id is None else None
         _spend(caller)
 
-        async def run(watch: Watch) -> tuple[Any, int]:
-            known = brief or await ideas.brief_of_ideas(caller, session_id or "")
-            return FullRecipeResponse.of(await ideas.full(caller, title, known, watch)), 200
+        async def run(progress: ProgressListener) -> tuple[Any, int]:
+            source = original or await service.suggestion_session(caller, session_id or "")
+            result = await service.full_recipe(caller, title, source, progress)
+            return FullRecipeResponse.of(result), 200
 
-        return await tellers.answer(caller, "generate-full", run, seconds=seconds, dialect=FULL)
+        return await responder.send(
+            caller, "generate-full", run, seconds=seconds, dialect=FULL_RECIPE
+        )
 
     @bp.post("/recipes/generate-full-with-smart-nutrition")
-    @_worded(WEIGHED)
+    @_use_dialect(SMART_NUTRITION)
     @deadline(seconds)
     @signed_in
     @document_failures(404)
@@ -145,31 +149,32 @@ def _ideas(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @document_response(SmartNutritionRecipeResponse)
     @document_content("text/event-stream")
     @document_key
-    async def generate_weighed(caller: Identity, data: SmartNutritionRecipeRequest) -> Any:
-        """The same, with the nutrition that the catalogue of foods gives.
+    async def generate_with_smart_nutrition(
+        caller: Identity, data: SmartNutritionRecipeRequest
+    ) -> Any:
+        """Generate and store a full recipe with nutrition calculated from the ingredient catalogue.
 
-        `Accept: text/event-stream` lets the caller watch.
+        `Accept: text/event-stream` streams the progress.
         """
         session_id, title = data.session(), data.title()
         _spend(caller)
 
-        async def run(watch: Watch) -> tuple[Any, int]:
-            brief = await ideas.brief_of_any(caller, session_id)
-            return SmartNutritionRecipeResponse.of(
-                await ideas.weighed(caller, title, brief, watch)
-            ), 200
+        async def run(progress: ProgressListener) -> tuple[Any, int]:
+            source = await service.any_session(caller, session_id)
+            result = await service.smart_nutrition_recipe(caller, title, source, progress)
+            return SmartNutritionRecipeResponse.of(result), 200
 
-        return await tellers.answer(
-            caller, "generate-weighed", run, seconds=seconds, dialect=WEIGHED
+        return await responder.send(
+            caller, "generate-weighed", run, seconds=seconds, dialect=SMART_NUTRITION
         )
 
 
-def _menus(bp: Routes, generation: Generation, tellers: Tellers) -> None:
-    menus = generation.menus
-    seconds = menus.deadlines.whole
+def _diverse_recipes(bp: Routes, generation: Generation, responder: GenerationResponder) -> None:
+    service = generation.diverse_recipes
+    seconds = service.deadlines.request_seconds
 
     @bp.post("/recipes/generate")
-    @_worded(MENU)
+    @_use_dialect(DIVERSE_RECIPES)
     @deadline(seconds)
     @signed_in
     @validate_request(GeneratedRecipesRequest)
@@ -177,25 +182,28 @@ def _menus(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @document_content("text/event-stream")
     @document_key
     async def generate(caller: Identity, data: GeneratedRecipesRequest) -> Any:
-        """Three different complete recipes, stored.
+        """Generate and store three different complete recipes.
 
-        `Accept: text/event-stream` lets the caller watch.
+        `Accept: text/event-stream` streams the progress.
         """
-        wishes = data.wishes()
+        recipes_input = data.recipes_input()
         _spend(caller)
 
-        async def run(watch: Watch) -> tuple[Any, int]:
-            return GeneratedRecipesResponse.of(await menus.compose(caller, wishes, watch)), 201
+        async def run(progress: ProgressListener) -> tuple[Any, int]:
+            result = await service.generate(caller, recipes_input, progress)
+            return GeneratedRecipesResponse.of(result), 201
 
-        return await tellers.answer(caller, "generate", run, seconds=seconds, dialect=MENU)
+        return await responder.send(
+            caller, "generate", run, seconds=seconds, dialect=DIVERSE_RECIPES
+        )
 
 
-def _two_steps(bp: Routes, generation: Generation, tellers: Tellers) -> None:
-    steps = generation.two_steps
-    seconds = steps.deadlines.whole
+def _previews(bp: Routes, generation: Generation, responder: GenerationResponder) -> None:
+    service = generation.previews
+    seconds = service.deadlines.request_seconds
 
     @bp.post("/recipes/generate-previews")
-    @_worded(PREVIEWS)
+    @_use_dialect(PREVIEWS)
     @deadline(seconds)
     @signed_in
     @validate_request(RecipePreviewsRequest)
@@ -203,24 +211,24 @@ def _two_steps(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @document_content("text/event-stream")
     @document_key
     async def generate_previews(caller: Identity, data: RecipePreviewsRequest) -> Any:
-        """Step 1: up to three previews. The same question within 5 minutes has the same answer.
+        """Generate up to three previews; a repeat within 5 minutes returns the same previews.
 
-        `Accept: text/event-stream` lets the caller watch.
+        `Accept: text/event-stream` streams the progress.
         """
-        ingredients, wishes = data.ingredients(), data.preferences()
+        ingredients, preferences = data.ingredients(), data.preferences()
         session_id = data.session()
         _spend(caller)
 
-        async def run(watch: Watch) -> tuple[Any, int]:
-            found = await steps.previews(caller, ingredients, wishes, session_id, watch)
-            return RecipePreviewsResponse.of(found), 201
+        async def run(progress: ProgressListener) -> tuple[Any, int]:
+            result = await service.previews(caller, ingredients, preferences, session_id, progress)
+            return RecipePreviewsResponse.of(result), 201
 
-        return await tellers.answer(
+        return await responder.send(
             caller, "generate-previews", run, seconds=seconds, dialect=PREVIEWS
         )
 
     @bp.post("/recipes/generate-detailed")
-    @_worded(DETAILED)
+    @_use_dialect(DETAILED)
     @deadline(seconds)
     @signed_in
     @document_failures(404)
@@ -229,45 +237,45 @@ def _two_steps(bp: Routes, generation: Generation, tellers: Tellers) -> None:
     @document_content("text/event-stream")
     @document_key
     async def generate_detailed(caller: Identity, data: DetailedRecipeRequest) -> Any:
-        """Step 2: the recipe of one preview, stored once however often it is asked for.
+        """Generate the recipe of a preview; a repeat returns the stored recipe.
 
-        `Accept: text/event-stream` lets the caller watch.
+        `Accept: text/event-stream` streams the progress.
         """
-        chosen, session_id = data.chosen(), data.session()
+        selected, session_id = data.selected(), data.session()
         _spend(caller)
 
-        async def run(watch: Watch) -> tuple[Any, int]:
-            found = await steps.detailed(caller, session_id, chosen, watch)
-            return DetailedRecipeResponse.of(found), 201
+        async def run(progress: ProgressListener) -> tuple[Any, int]:
+            result = await service.detailed_recipe(caller, session_id, selected, progress)
+            return DetailedRecipeResponse.of(result), 201
 
-        return await tellers.answer(
+        return await responder.send(
             caller, "generate-detailed", run, seconds=seconds, dialect=DETAILED
         )
 
 
-def _variations(bp: Routes, generation: Generation, tellers: Tellers) -> None:
-    variations = generation.variations
+def _variations(bp: Routes, generation: Generation, responder: GenerationResponder) -> None:
+    service = generation.variations
 
     @bp.post("/recipes/<recipe_id>/variations")
-    @_worded(VARIATIONS)
-    @deadline(variations.deadlines.whole)
+    @_use_dialect(VARIATIONS)
+    @deadline(service.deadlines.request_seconds)
     @signed_in
-    @idempotent(tellers.replies)
+    @idempotent(responder.replies)
     @validate_request(RecipeVariationsRequest)
     @validate_response(RecipeVariationsResponse)
     async def vary(
         caller: Identity, recipe_id: str, data: RecipeVariationsRequest
     ) -> RecipeVariationsResponse:
-        """Variations of one's own recipe along themes; not stored."""
-        count, known = data.wanted(), parse_uuid(recipe_id, recipe_not_found())
+        """Generate variations of the caller's recipe along themes; not stored."""
+        count, parsed_id = data.number(), parse_uuid(recipe_id, recipe_not_found())
         _spend(caller)
-        return RecipeVariationsResponse.of(await variations.vary(caller, known, count))
+        return RecipeVariationsResponse.of(await service.vary(caller, parsed_id, count))
 
 
-def _worded(dialect: Dialect) -> Callable[[F], F]:
+def _use_dialect(dialect: Dialect) -> Callable[[F], F]:
     return lambda view: set_route_options(view, dialect=dialect)
 
 
 def _spend(caller: Identity) -> None:
-    """One request of the caller's bucket for everything that the model is paid for here."""
+    """Charge one request to the rate limit that all generation routes share."""
     spend_costly("generation", caller.user_id)

@@ -1,7 +1,4 @@
-"""From what the model wrote to a row of `recipes`, the same for every endpoint.
-
-Source: `spec/http-api-core.md` §9.1, "Do instead" on stored nutrition, difficulty and steps.
-"""
+"""Converts completions to rows of `recipes`, and a row back to a detailed recipe."""
 
 from __future__ import annotations
 
@@ -17,54 +14,60 @@ from cookcam.features.recipes.generation.contracts import (
     FullRecipe,
     GeneratedRecipe,
     IngredientAnalysis,
-    wire,
+    as_json,
 )
-from cookcam.features.recipes.generation.models import STORED_LEVELS, Brief
+from cookcam.features.recipes.generation.models import STORED_LEVELS, FullRecipeInput
 
-GOOD_RATE = 50
-"""Percent of the ingredients that have to be in the catalogue for its figures to be believed."""
+MIN_MATCH_RATE = 50
+"""Percent of the ingredients that must be in the catalogue for its figures to be used."""
 
 
-def full_row(recipe: FullRecipe, brief: Brief) -> GeneratedContent:
-    """C2 as 9.3 stores it."""
-    known = ", ".join(brief.ingredients[:10])
-    wished = [cuisine for cuisine in brief.cuisines if cuisine.upper() not in ("SURPRISE_ME", "")]
+def full_recipe_row(recipe: FullRecipe, source: FullRecipeInput) -> GeneratedContent:
+    ingredients = ", ".join(source.ingredients[:10])
+    cuisines = [
+        cuisine for cuisine in source.cuisines if cuisine.upper() not in ("SURPRISE_ME", "")
+    ]
     return GeneratedContent(
         RecipeContent(
             title=recipe.title.strip(),
-            description=f"{recipe.cuisine} dish made with {known}",
+            description=f"{recipe.cuisine} dish made with {ingredients}",
             cuisine=recipe.cuisine,
             prep_time=floor(0.3 * recipe.total_minutes),
             cook_time=ceil(0.7 * recipe.total_minutes),
             difficulty=STORED_LEVELS[recipe.difficulty],
             servings=recipe.servings,
-            ingredients=wire(recipe.ingredients),
+            ingredients=as_json(recipe.ingredients),
             instructions=[step.instruction for step in recipe.steps],
-            tags=wished or [recipe.cuisine],
+            tags=cuisines or [recipe.cuisine],
             nutrition=_estimate(recipe),
         ),
         {
             "chef_camillo_version": "1.0",
-            "session_id": brief.session_id,
-            "original_ingredients": brief.ingredients,
+            "session_id": source.session_id,
+            "original_ingredients": source.ingredients,
             "social_caption": recipe.caption,
             "finishing_tip": recipe.finishing_tip,
             "techniques": [step.technique for step in recipe.steps if step.technique],
             "pro_tips": [step.pro_tip for step in recipe.steps if step.pro_tip],
-            "steps": [{"step": n, **wire(step)} for n, step in enumerate(recipe.steps, 1)],
+            "steps": [{"step": n, **as_json(step)} for n, step in enumerate(recipe.steps, 1)],
         },
     )
 
 
-def weighed_row(recipe: FullRecipe, brief: Brief, smart: SmartNutrition) -> GeneratedContent:
-    """C2 as 9.7 stores it: with both nutritions, of one serving."""
-    row = full_row(recipe, brief)
-    estimate, weighed = _estimate(recipe), _rounded(smart.per_serving)
-    believed = weighed if smart.match_rate >= GOOD_RATE else estimate
+def smart_nutrition_row(
+    recipe: FullRecipe, source: FullRecipeInput, smart: SmartNutrition
+) -> GeneratedContent:
+    """A full recipe with the model's and the catalogue's nutrition for one serving."""
+    row = full_recipe_row(recipe, source)
+    estimate, calculated = _estimate(recipe), _rounded(smart.per_serving)
+    best = calculated if smart.match_rate >= MIN_MATCH_RATE else estimate
     both = {
-        **believed,
+        **best,
         **{f"ai_{key}": value for key, value in estimate.items()},
-        **{f"db_{key}": weighed[key] for key in ("calories", "protein", "carbs", "fat", "sodium")},
+        **{
+            f"db_{key}": calculated[key]
+            for key in ("calories", "protein", "carbs", "fat", "sodium")
+        },
         "ingredient_match_rate": smart.match_rate,
         "unmatched_ingredients": list(smart.unmatched),
     }
@@ -74,42 +77,43 @@ def weighed_row(recipe: FullRecipe, brief: Brief, smart: SmartNutrition) -> Gene
     )
 
 
-def menu_row(
+def diverse_recipe_row(
     recipe: GeneratedRecipe, number: int, total: int, diet: list[str], analysis: IngredientAnalysis
 ) -> GeneratedContent:
-    """C3 as 9.4 stores it; `number` from 1."""
-    about, nutrition = recipe.metadata, recipe.nutrition
-    tags = [*diet, about.cuisine, about.method, "AI Generated"]
+    """One of several complete recipes; `number` counts from 1."""
+    facts, nutrition = recipe.metadata, recipe.nutrition
+    tags = [*diet, facts.cuisine, facts.method, "AI Generated"]
     return GeneratedContent(
         RecipeContent(
             title=recipe.title.strip(),
             description=recipe.description,
-            cuisine=about.cuisine,
-            prep_time=about.prep_time,
-            cook_time=about.cook_time,
-            difficulty=about.difficulty,
-            servings=about.servings,
-            ingredients=wire(recipe.ingredients),
+            cuisine=facts.cuisine,
+            prep_time=facts.prep_time,
+            cook_time=facts.cook_time,
+            difficulty=facts.difficulty,
+            servings=facts.servings,
+            ingredients=as_json(recipe.ingredients),
             instructions=[step.instruction for step in recipe.instructions],
             tags=list(dict.fromkeys(tag for tag in tags if tag)),
-            nutrition={**wire(nutrition), "carbs": nutrition.carbohydrates},
+            nutrition={**as_json(nutrition), "carbs": nutrition.carbohydrates},
         ),
         {
             "enhanced_generation_version": "2.0",
-            "cooking_method": about.method,
+            "cooking_method": facts.method,
             "ingredients_used": recipe.used,
             "ingredients_skipped": recipe.skipped,
             "skip_reason": recipe.skip_reason,
             "recipe_variation": number,
             "total_variations": total,
-            "ingredient_analysis": wire(analysis),
-            "steps": wire(recipe.instructions),
+            "ingredient_analysis": as_json(analysis),
+            "steps": as_json(recipe.instructions),
         },
     )
 
 
-def detailed_row(recipe: DetailedRecipe, session_id: str, preview_id: str) -> GeneratedContent:
-    """C5 as 9.6 stores it."""
+def detailed_recipe_row(
+    recipe: DetailedRecipe, session_id: str, preview_id: str
+) -> GeneratedContent:
     return GeneratedContent(
         RecipeContent(
             title=recipe.title.strip(),
@@ -119,30 +123,29 @@ def detailed_row(recipe: DetailedRecipe, session_id: str, preview_id: str) -> Ge
             cook_time=recipe.cook_time,
             difficulty=recipe.difficulty,
             servings=recipe.servings,
-            ingredients=wire(recipe.ingredients),
+            ingredients=as_json(recipe.ingredients),
             instructions=[step.instruction for step in recipe.instructions],
             tags=recipe.diet,
-            nutrition=None if recipe.nutrition is None else wire(recipe.nutrition),
+            nutrition=None if recipe.nutrition is None else as_json(recipe.nutrition),
         ),
         {
-            **detailed_key(session_id, preview_id),
+            **detailed_recipe_key(session_id, preview_id),
             "detailed_instructions_count": len(recipe.instructions),
             "tips_count": len(recipe.tips),
             "total_time": recipe.total_time,
             "tips": recipe.tips,
-            "steps": wire(recipe.instructions),
+            "steps": as_json(recipe.instructions),
         },
     )
 
 
-def detailed_key(session_id: str, preview_id: str) -> dict[str, Any]:
-    """The part of the metadata by which the recipe of a preview is found again."""
+def detailed_recipe_key(session_id: str, preview_id: str) -> dict[str, Any]:
+    """The metadata that identifies the recipe of a preview."""
     return {"session_id": session_id, "preview_id": preview_id}
 
 
-def detailed_of(row: Recipe) -> dict[str, Any]:
-    """`DetailedRecipe` of §9.1, read back from its row: the first answer and every later one are
-    the same."""
+def detailed_recipe_json(row: Recipe) -> dict[str, Any]:
+    """The detailed recipe as JSON, always built from its row, so that repeats are identical."""
     metadata = row.ai_metadata or {}
     minutes = (row.prep_time or 0) + (row.cook_time or 0)
     recipe: dict[str, Any] = {
@@ -156,7 +159,7 @@ def detailed_of(row: Recipe) -> dict[str, Any]:
         "servings": row.servings or 1,
         "cuisineType": row.cuisine or "",
         "dietaryTags": row.tags,
-        # The author may have edited the recipe: what became a text is an object again.
+        # An edit by the author may have replaced objects by plain texts.
         "ingredients": [
             item if isinstance(item, dict) else {"name": item} for item in row.ingredients
         ],
@@ -174,28 +177,17 @@ def detailed_of(row: Recipe) -> dict[str, Any]:
     return recipe
 
 
-def estimate_of(recipe: FullRecipe) -> Amounts:
-    """The model's own figures, of one serving."""
+def model_estimate(recipe: FullRecipe) -> Amounts:
+    """The model's own estimate for one serving."""
     macros = recipe.macros
     return Amounts(recipe.calories, macros.protein_g, macros.carbs_g, macros.fat_g)
 
 
 def _estimate(recipe: FullRecipe) -> dict[str, Any]:
-    macros = recipe.macros
-    return {
-        "calories": recipe.calories,
-        "protein": macros.protein_g,
-        "carbs": macros.carbs_g,
-        "fat": macros.fat_g,
-    }
+    estimate = model_estimate(recipe)
+    return {key: getattr(estimate, key) for key in ("calories", "protein", "carbs", "fat")}
 
 
 def _rounded(amounts: Amounts) -> dict[str, Any]:
-    return {
-        "calories": round(amounts.calories, 1),
-        "protein": round(amounts.protein, 1),
-        "carbs": round(amounts.carbs, 1),
-        "fat": round(amounts.fat, 1),
-        "fiber": round(amounts.fiber, 1),
-        "sodium": round(amounts.sodium, 1),
-    }
+    keys = ("calories", "protein", "carbs", "fat", "fiber", "sodium")
+    return {key: round(getattr(amounts, key), 1) for key in keys}

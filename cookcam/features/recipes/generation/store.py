@@ -1,4 +1,4 @@
-"""The SQL of generation sessions: in the name of their owner, who alone may see and write them."""
+"""The SQL of generation sessions, under the role of their owner."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from cookcam.database import SERVICE, Database, Jsonb, Transaction
 from cookcam.features.recipes.generation.contracts import Preview
 from cookcam.features.recipes.generation.models import (
     CookingSession,
+    RecipePreviewRow,
     RecipeSession,
-    StoredPreview,
 )
 from cookcam.identity import Identity
 
-ADD_IDEAS: LiteralString = """
+ADD_SUGGESTIONS: LiteralString = """
 insert into public.recipe_sessions (user_id, input_data, suggestions)
 values (%(user_id)s, %(input)s, %(suggestions)s)
 returning id"""
 
-FIND_IDEAS: LiteralString = """
+FIND_SUGGESTIONS: LiteralString = """
 select id, input_data from public.recipe_sessions
 where id = %(session_id)s and user_id = %(user_id)s"""
 
@@ -32,13 +32,13 @@ where session_id = %(session_id)s and user_id = %(user_id)s"""
 
 LOCK_SESSION: LiteralString = f"{FIND_SESSION} for update"
 
-IS_FOREIGN: LiteralString = """
+BELONGS_TO_ANOTHER: LiteralString = """
 select exists (
   select from public.cooking_sessions
   where session_id = %(session_id)s and user_id <> %(user_id)s
 )"""
 
-# Of two who begin the same session at once one has inserted it, and pays.
+# `xmax = 0`: the row is new. Of two concurrent requests exactly one inserts it and consumes quota.
 SAVE_SESSION: LiteralString = """
 insert into public.cooking_sessions as s
   (user_id, session_id, original_ingredients, user_preferences, previews_generated)
@@ -54,7 +54,7 @@ PREVIEW: LiteralString = """
   p.difficulty, p.cuisine_type, p.main_ingredients, p.appeal_factors, p.selected_for_details,
   p.created_at"""
 
-# A microsecond apart: previews of one answer keep their order, and are known to belong together.
+# Times one microsecond apart keep the order and identify the previews of one completion.
 ADD_PREVIEWS = f"""
 insert into public.recipe_previews as p (
   user_id, session_id, preview_id, title, description, estimated_time, difficulty, cuisine_type,
@@ -68,8 +68,8 @@ from jsonb_array_elements(%(previews)s::jsonb) with ordinality as e (v, n)
 order by e.n
 returning {PREVIEW}"""  # noqa: S608 - constants
 
-# The newest answer to the same question, unless it is too old.
-RECENT = f"""
+# The previews of the latest request with the same content, unless they are too old.
+RECENT_PREVIEWS = f"""
 with last as (
   select p.session_id, max(p.created_at) as at
   from public.cooking_sessions s
@@ -99,7 +99,7 @@ select {PREVIEW} from public.recipe_previews p
 where p.user_id = %(user_id)s and p.session_id = %(session_id)s
   and p.preview_id = %(preview_id)s"""  # noqa: S608 - constants
 
-COMPLETE: LiteralString = """
+COMPLETE_SESSION: LiteralString = """
 update public.cooking_sessions set
   detailed_recipe_id = %(recipe_id)s,
   selected_preview_id = %(preview_id)s,
@@ -119,27 +119,27 @@ class Title:
 
 @frozen
 class SessionStore:
-    """Every method with a `tx` expects one that acts as the owner."""
+    """Methods with a `tx` expect a transaction under the owner's role."""
 
     database: Database
 
-    async def add_ideas(
+    async def add_suggestions(
         self,
         tx: Transaction,
         owner: Identity,
-        wishes: dict[str, Any],
+        preferences: dict[str, Any],
         suggestions: list[dict[str, Any]],
     ) -> UUID:
         return await tx.fetch_value(
-            ADD_IDEAS,
+            ADD_SUGGESTIONS,
             user_id=owner.user_id,
-            input=Jsonb(wishes),
+            input=Jsonb(preferences),
             suggestions=Jsonb(suggestions),
         )
 
-    async def ideas(self, owner: Identity, session_id: UUID) -> RecipeSession | None:
+    async def suggestion_session(self, owner: Identity, session_id: UUID) -> RecipeSession | None:
         return await self.database.fetch_optional_as(
-            owner, RecipeSession, FIND_IDEAS, session_id=session_id, user_id=owner.user_id
+            owner, RecipeSession, FIND_SUGGESTIONS, session_id=session_id, user_id=owner.user_id
         )
 
     async def session(self, owner: Identity, session_id: str) -> CookingSession | None:
@@ -147,21 +147,21 @@ class SessionStore:
             owner, CookingSession, FIND_SESSION, session_id=session_id, user_id=owner.user_id
         )
 
-    async def lock(
+    async def lock_session(
         self, tx: Transaction, owner: Identity, session_id: str
     ) -> CookingSession | None:
-        """Holds the session until the transaction ends."""
+        """Lock the session until the end of the transaction."""
         return await tx.fetch_optional(
             CookingSession, LOCK_SESSION, session_id=session_id, user_id=owner.user_id
         )
 
-    async def is_foreign(self, owner: Identity, session_id: str) -> bool:
-        """Whether somebody else has a session of that id."""
+    async def belongs_to_another(self, owner: Identity, session_id: str) -> bool:
+        """Whether another user has a session with that id."""
         return await self.database.fetch_value_as(
-            SERVICE, IS_FOREIGN, session_id=session_id, user_id=owner.user_id
+            SERVICE, BELONGS_TO_ANOTHER, session_id=session_id, user_id=owner.user_id
         )
 
-    async def save(
+    async def save_session(
         self,
         tx: Transaction,
         owner: Identity,
@@ -170,7 +170,7 @@ class SessionStore:
         preferences: dict[str, Any],
         count: int,
     ) -> bool:
-        """Whether the session is new; an old one takes what was asked last."""
+        """Insert or update the session. Returns True when it is new."""
         return await tx.fetch_value(
             SAVE_SESSION,
             user_id=owner.user_id,
@@ -186,8 +186,8 @@ class SessionStore:
         owner: Identity,
         session_id: str,
         previews: Sequence[tuple[str, Preview]],
-    ) -> list[StoredPreview]:
-        """Previews with their ids, in that order."""
+    ) -> list[RecipePreviewRow]:
+        """Insert (id, preview) pairs in their order."""
         rows = [
             {
                 "id": preview_id,
@@ -202,26 +202,26 @@ class SessionStore:
             for preview_id, preview in previews
         ]
         return await tx.fetch_all(
-            StoredPreview,
+            RecipePreviewRow,
             ADD_PREVIEWS,
             user_id=owner.user_id,
             session_id=session_id,
             previews=Jsonb(rows),
         )
 
-    async def recent(
+    async def recent_previews(
         self,
         owner: Identity,
         session_id: str | None,
         ingredients: list[str],
         preferences: dict[str, Any],
         seconds: float,
-    ) -> list[StoredPreview]:
-        """What the same question was answered with, if that is no older; else nothing."""
+    ) -> list[RecipePreviewRow]:
+        """The stored previews of the same request, at most `seconds` old; empty without one."""
         return await self.database.fetch_all_as(
             owner,
-            StoredPreview,
-            RECENT,
+            RecipePreviewRow,
+            RECENT_PREVIEWS,
             user_id=owner.user_id,
             session_id=session_id,
             ingredients=Jsonb(ingredients),
@@ -230,7 +230,7 @@ class SessionStore:
         )
 
     async def titles(self, owner: Identity, session_id: str) -> list[str]:
-        """Of the session's previews up to now, newest first."""
+        """The titles of the session's previews, newest first."""
         rows = await self.database.fetch_all_as(
             owner, Title, TITLES, user_id=owner.user_id, session_id=session_id
         )
@@ -238,21 +238,21 @@ class SessionStore:
 
     async def preview(
         self, owner: Identity, session_id: str, preview_id: str
-    ) -> StoredPreview | None:
+    ) -> RecipePreviewRow | None:
         return await self.database.fetch_optional_as(
             owner,
-            StoredPreview,
+            RecipePreviewRow,
             FIND_PREVIEW,
             user_id=owner.user_id,
             session_id=session_id,
             preview_id=preview_id,
         )
 
-    async def complete(
+    async def complete_session(
         self, tx: Transaction, owner: Identity, session_id: str, preview_id: str, recipe_id: UUID
     ) -> None:
         await tx.execute(
-            COMPLETE,
+            COMPLETE_SESSION,
             user_id=owner.user_id,
             session_id=session_id,
             preview_id=preview_id,

@@ -1,10 +1,11 @@
-"""Answers that are told while they are made: `Accept: text/event-stream`.
+"""Replies of the generation routes, streamed as server-sent events or as a whole.
 
-A generation gives the events `progress`, one for each part that is complete, and at the end `done`
-with the JSON body of the ordinary reply, or `error` with the one error shape. The same request
-without that header gets the ordinary reply. Format: the WHATWG HTML standard, "Server-sent events".
+With `Accept: text/event-stream` the client receives `progress` events, one event per complete part,
+and finally `done` with the JSON body of the ordinary reply, or `error` with that of the ordinary
+error. Without that header it receives the ordinary reply. Format: the WHATWG HTML standard,
+"Server-sent events".
 
-The user's sockets get the event `generation_progress` in both cases.
+The user's sockets receive `generation_progress` events in both cases.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from quart.wrappers.response import ResponseBody
 from cookcam.errors import AppError, DeadlineExceeded
 from cookcam.features.operations.idempotency.guard import idempotent
 from cookcam.features.operations.idempotency.service import StoredReplies
-from cookcam.features.recipes.generation.progress import Stage, Watch
+from cookcam.features.recipes.generation.recipe_model import ProgressListener, Stage
 from cookcam.http import current_request_info
 from cookcam.http.app import CookCamApp
 from cookcam.http.errors import Failures, as_app_error, error_body, failure_in
@@ -41,85 +42,85 @@ EVENT_STREAM = "text/event-stream"
 HEADERS: Mapping[str, str] = {
     "Content-Type": EVENT_STREAM,
     "Cache-Control": "no-cache",
-    "X-Accel-Buffering": "no",  # nginx passes every event on at once
+    "X-Accel-Buffering": "no",  # nginx must not buffer the events
 }
 
 HEARTBEAT_SECONDS = 10.0
-"""A stream that says nothing for so long says a comment, so that nobody thinks it dead."""
+"""A comment is sent after so long without an event, so that proxies keep the connection open."""
 
 COMMENT = b": still cooking\n\n"
 
-KEPT = 64
-"""Events that wait for a slow reader; progress beyond it is dropped."""
+MAX_QUEUED_EVENTS = 64
+"""Events queued for a slow reader; further progress events are dropped."""
 
-Run = Callable[[Watch], Awaitable[tuple[Any, int]]]
-"""Makes the reply of a request, (body, status), and tells the watch meanwhile."""
+Run = Callable[[ProgressListener], Awaitable[tuple[Any, int]]]
+"""Produces the (body, status) of a reply and reports its progress."""
 
 
 @define(eq=False)
-class Teller:
-    """The watch of one request: tells its stream, if it has one, and the user's sockets."""
+class ProgressReporter:
+    """Reports the progress of one request to its stream, if any, and to the user's sockets."""
 
     caller: Identity
     operation: str
     request_id: str
     hub: UserNotifier = field(repr=False)
     stream: trio.MemorySendChannel[bytes] | None = field(repr=False)
-    asked: bool = field(default=False, init=False)
-    """Whether the model was asked: not for a repeat."""
+    model_called: bool = field(default=False, init=False)
+    """False for a repeat that returns a stored result."""
     _stage: Stage = field(default="asking", init=False)
     _characters: int = field(default=0, init=False)
     _items: int = field(default=0, init=False)
 
     @property
-    def watched(self) -> bool:
+    def active(self) -> bool:
         return self.stream is not None or bool(self.hub.connections_of(self.caller.user_id))
 
     def stage(self, stage: Stage) -> None:
         self._stage = stage
-        self.asked = self.asked or stage == "asking"
+        self.model_called = self.model_called or stage == "asking"
         if stage == "restarted":
             self._characters = self._items = 0
-        self._tell()
+        self._report()
 
     def written(self, characters: int) -> None:
         self._stage, self._characters = "writing", characters
-        self._tell()
+        self._report()
 
     def item(self, kind: str, value: Any) -> None:
         self._items += 1
         self._send(kind, value)
 
-    def _tell(self) -> None:
-        told = {
+    def _report(self) -> None:
+        progress = {
             "stage": self._stage,
             "characters": self._characters,
             "items": self._items,
         }
-        if self._stage not in ("done", "failed"):  # the stream says this in its own way
-            self._send("progress", told)
+        if self._stage not in ("done", "failed"):  # streams end with their own events
+            self._send("progress", progress)
         self.hub.send_to_user(
             self.caller.user_id,
             "generation_progress",
-            {"requestId": self.request_id, "operation": self.operation, **told},
+            {"requestId": self.request_id, "operation": self.operation, **progress},
             volatile=True,
         )
 
     def _send(self, name: str, data: Any) -> None:
         if self.stream is not None:
-            with suppress(trio.WouldBlock):  # the body of `done` has everything
+            with suppress(trio.WouldBlock):  # `done` contains the whole body
                 self.stream.send_nowait(event(name, to_json(data)))
 
 
 @frozen
-class Tellers:
-    """Answers requests for generations, streamed or not, each under its `Idempotency-Key`."""
+class GenerationResponder:
+    """Sends the replies of generation requests, streamed or whole, with `Idempotency-Key`."""
 
     hub: UserNotifier
     replies: StoredReplies
     metrics: Metrics
 
-    async def answer(
+    async def send(
         self,
         caller: Identity,
         operation: str,
@@ -128,45 +129,47 @@ class Tellers:
         seconds: float,
         dialect: Dialect,
     ) -> Any:
-        """What the view returns. A stream has `seconds`; an ordinary reply the deadline of its
-        route."""
-        here = current_request_info()
+        """Return the view's result. `seconds` limits a stream; the route's deadline limits an
+        ordinary reply."""
+        info = current_request_info()
 
-        async def told(stream: trio.MemorySendChannel[bytes] | None) -> Any:
-            teller = Teller(caller, operation, here.request_id, self.hub, stream)
+        async def reply(stream: trio.MemorySendChannel[bytes] | None) -> Any:
+            reporter = ProgressReporter(caller, operation, info.request_id, self.hub, stream)
 
             async def view(_: Identity) -> Any:
                 try:
-                    reply = await run(teller)
+                    result = await run(reporter)
                 except AppError as error:
-                    _word(error, dialect)
+                    _apply_dialect(error, dialect)
                     raise
-                teller.stage("done")
-                return reply
+                reporter.stage("done")
+                return result
 
             try:
-                answer = await idempotent(self.replies)(view)(caller)
+                response = await idempotent(self.replies)(view)(caller)
             except BaseException as error:
-                teller.stage("failed")
-                self._count(teller, "cancelled" if isinstance(error, trio.Cancelled) else "failed")
+                reporter.stage("failed")
+                self._count(
+                    reporter, "cancelled" if isinstance(error, trio.Cancelled) else "failed"
+                )
                 raise
-            self._count(teller, "done" if teller.asked else "repeated")
-            return answer
+            self._count(reporter, "done" if reporter.model_called else "repeated")
+            return response
 
         if not _wants_stream():
-            return await told(None)
+            return await reply(None)
         failures = cast("CookCamApp", current_app).failures
-        body = _Body(told, copy_context(), seconds, here, request.scope, failures, dialect)
+        body = _Body(reply, copy_context(), seconds, info, request.scope, failures, dialect)
         return Response(body, 200, dict(HEADERS))
 
-    def _count(self, teller: Teller, outcome: str) -> None:
-        """A stream has the status 200 whatever comes of it, so requests are counted here too."""
-        mode = "reply" if teller.stream is None else "stream"
-        self.metrics.generations_total.of(teller.operation, mode, outcome).inc()
+    def _count(self, reporter: ProgressReporter, outcome: str) -> None:
+        """Count outcomes here as well: a stream has the status 200 even when it fails."""
+        mode = "reply" if reporter.stream is None else "stream"
+        self.metrics.generations_total.of(reporter.operation, mode, outcome).inc()
 
 
-def _word(error: AppError, dialect: Dialect) -> None:
-    """A failure of the model or the database in the words of the endpoint, whatever its status."""
+def _apply_dialect(error: AppError, dialect: Dialect) -> None:
+    """Give failures of the model and of the database the error text of the endpoint."""
     if error.status >= 500 and error.error is None:
         error.error = dialect.unexpected
     if isinstance(error, UnusableCompletion) and dialect.flagged:
@@ -174,7 +177,7 @@ def _word(error: AppError, dialect: Dialect) -> None:
 
 
 def event(name: str, data: bytes) -> bytes:
-    """One server-sent event; JSON has no line breaks of its own."""
+    """Encode one server-sent event; `data` is JSON on one line."""
     return b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
 
 
@@ -186,9 +189,9 @@ def _wants_stream() -> bool:
 
 @define(eq=False)
 class _Body(ResponseBody):
-    """The body of a stream: the generation runs in its nursery and is cancelled with it."""
+    """The body of a stream. Runs the generation in its own nursery; closing it cancels both."""
 
-    told: Callable[[trio.MemorySendChannel[bytes]], Awaitable[Any]]
+    reply: Callable[[trio.MemorySendChannel[bytes]], Awaitable[Any]]
     context: Context
     seconds: float
     request_info: RequestInfo
@@ -199,10 +202,10 @@ class _Body(ResponseBody):
     _receive: trio.MemoryReceiveChannel[bytes] = field(init=False)
 
     async def __aenter__(self) -> AsyncIterator[bytes]:
-        send, self._receive = trio.open_memory_channel[bytes](KEPT)
+        send, self._receive = trio.open_memory_channel[bytes](MAX_QUEUED_EVENTS)
         self._manager = trio.open_nursery()
         nursery = await self._manager.__aenter__()
-        # The task sees the request as the view did.
+        # The task runs with the context of the request.
         self.context.run(nursery.start_soon, self._run, send)
         return self
 
@@ -232,9 +235,9 @@ class _Body(ResponseBody):
     async def _outcome(self, send: trio.MemorySendChannel[bytes]) -> bytes:
         try:
             with trio.move_on_after(self.seconds) as scope:
-                result = await self.told(send)
-                answer = result if isinstance(result, RawResponse) else json_response(*result)
-                return event("done", answer.body.rstrip(b"\n"))
+                result = await self.reply(send)
+                response = result if isinstance(result, RawResponse) else json_response(*result)
+                return event("done", response.body.rstrip(b"\n"))
             if scope.cancelled_caught:
                 raise DeadlineExceeded()
         except Exception as error:

@@ -1,1 +1,1 @@
-"""Completion photos: what people cooked from a recipe."""
+"""Completion photos of cooked recipes."""

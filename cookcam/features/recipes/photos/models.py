@@ -1,4 +1,4 @@
-"""Completion photos as they are stored and shown."""
+"""Completion photos: stored rows and views of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cookcam.features.accounts.models import PublicCard
 
 
 @frozen
-class Photo:
+class RecipePhotoRow:
     """A row of `recipe_completion_photos`; `photo_url` is public."""
 
     id: UUID
@@ -23,24 +23,24 @@ class Photo:
 
 
 @frozen
-class Upload:
-    """A photo that was taken in; `xp_awarded` is what was really granted."""
+class PhotoUpload:
+    """A stored photo, and the XP granted for it."""
 
-    photo: Photo
+    photo: RecipePhotoRow
     xp_awarded: int
 
 
 @frozen
-class ShownPhoto:
-    """A photo, and who cooked."""
+class PhotoView:
+    """A photo with the card of the cook."""
 
-    photo: Photo
+    photo: RecipePhotoRow
     cook: PublicCard | None
 
 
 @frozen
 class PhotoPage:
-    """A slice of a recipe's photos; `total` counts them all."""
+    """A slice of a recipe's photos; `total` counts all of them."""
 
-    photos: list[ShownPhoto]
+    photos: list[PhotoView]
     total: int

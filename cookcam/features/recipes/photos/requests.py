@@ -1,4 +1,4 @@
-"""What the photo routes read."""
+"""Request body of the photo route."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_DESCRIPTION_LENGTH = 500
 
 
 class RecipePhotoRequest(Struct):
-    """A photograph in JSON, under the app's names."""
+    """A photograph in JSON, with the field names of the app."""
 
     imageData: Annotated[  # noqa: N815 - the wire name
         Any,
@@ -36,7 +36,7 @@ class RecipePhotoRequest(Struct):
             self.description = clean_prose(self.description)
 
     def text(self) -> str:
-        """Raises ValidationError."""
+        """The base64 text of the image. Raises ValidationError."""
         if not isinstance(self.imageData, str) or not self.imageData.strip():
             raise rejected_field("Image data is required", "imageData")
         return self.imageData

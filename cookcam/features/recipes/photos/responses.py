@@ -1,27 +1,17 @@
-"""What the photo routes answer with."""
+"""Response bodies of the photo routes."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from uuid import UUID
 
-from attrs import asdict
 from msgspec import Struct
 
-from cookcam.features.recipes.photos.models import PhotoPage, ShownPhoto, Upload
-
-
-class RecipePhotoRow(Struct):
-    id: UUID
-    recipe_id: UUID
-    user_id: UUID
-    photo_url: str
-    description: str | None
-    uploaded_at: datetime
+from cookcam.features.recipes.photos.models import PhotoPage, PhotoUpload, PhotoView, RecipePhotoRow
 
 
 class RecipePhotoResponse(Struct, rename={"photo_url": "photoUrl", "uploaded_at": "uploadedAt"}):
-    """The row, and at the root what the app reads."""
+    """The row under `photo`, and at the root the fields that the app reads."""
 
     photo: RecipePhotoRow
     message: str
@@ -30,8 +20,8 @@ class RecipePhotoResponse(Struct, rename={"photo_url": "photoUrl", "uploaded_at"
     xp_awarded: int
 
     @classmethod
-    def of(cls, upload: Upload) -> RecipePhotoResponse:
-        row = RecipePhotoRow(**asdict(upload.photo))
+    def of(cls, upload: PhotoUpload) -> RecipePhotoResponse:
+        row = upload.photo
         message = "Photo uploaded successfully"
         return cls(row, message, row.photo_url, row.uploaded_at, upload.xp_awarded)
 
@@ -48,14 +38,14 @@ class RecipePhoto(Struct):
     user: PhotoAuthor | None
 
     @classmethod
-    def of(cls, shown: ShownPhoto) -> RecipePhoto:
-        photo = shown.photo
+    def of(cls, view: PhotoView) -> RecipePhoto:
+        photo = view.photo
         return cls(
             photo.id,
             photo.photo_url,
             photo.description,
             photo.uploaded_at,
-            None if shown.cook is None else PhotoAuthor(shown.cook.name),
+            None if view.cook is None else PhotoAuthor(view.cook.name),
         )
 
 
@@ -65,4 +55,4 @@ class RecipePhotoListResponse(Struct):
 
     @classmethod
     def of(cls, page: PhotoPage) -> RecipePhotoListResponse:
-        return cls([RecipePhoto.of(shown) for shown in page.photos], page.total)
+        return cls([RecipePhoto.of(view) for view in page.photos], page.total)

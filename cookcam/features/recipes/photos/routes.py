@@ -1,4 +1,4 @@
-"""Completion photos (`spec/http-api-core.md` §9.14; `spec/client-contract.md` §10)."""
+"""Routes of completion photos."""
 
 from __future__ import annotations
 

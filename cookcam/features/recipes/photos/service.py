@@ -1,4 +1,4 @@
-"""The rules of completion photos (`spec/http-api-core.md` §9.14)."""
+"""The rules of completion photos."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import structlog
 import trio
 from attrs import frozen
 
 from cookcam.cache import SHORT, Cache
-from cookcam.errors import AppError, ForeignKeyError, InsufficientPermissions
+from cookcam.errors import ForeignKeyError, InsufficientPermissions
 from cookcam.features.accounts.personal_data import FOLDERS
 from cookcam.features.accounts.service import PublicCards
 from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
-from cookcam.features.recipes.photos.models import Photo, PhotoPage, ShownPhoto, Upload
+from cookcam.features.recipes.photos.models import PhotoPage, PhotoUpload, PhotoView, RecipePhotoRow
 from cookcam.features.recipes.photos.store import PhotoStore
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.identity import Identity
@@ -24,11 +23,10 @@ from cookcam.images import Images
 from cookcam.integrations.supabase.storage import Bucket, Storage, new_key
 
 FIT = (1920, 1080)
-"""Pixels; the most that is stored (`spec/http-api-core.md` §15.1)."""
+"""Maximum width and height of stored photos, in pixels."""
 
 BUCKET: Bucket = "completion-photos"
 REPEAT_SECONDS = SHORT
-UNDO_SECONDS = 3
 
 
 @frozen
@@ -43,30 +41,29 @@ class CompletionPhotos:
 
     async def add(
         self, cook: Identity, recipe_id: UUID, text: str, description: str | None
-    ) -> Upload:
-        """Takes in a photograph, base64 in `text`, of what was cooked from a recipe.
+    ) -> PhotoUpload:
+        """Store a photograph of a cooked recipe; `text` is base64.
 
-        It is drawn anew without metadata and put where everybody may look at it. The first photo
-        of a recipe earns its cook XP. The same picture again within five minutes is the same
-        request repeated: it gets the first one's photo, joins it if it is still under way, and
-        earns nothing.
+        The image is re-encoded without metadata and stored in a public bucket. The first photo of
+        a recipe earns XP. The same image within five minutes is a repeated request: it returns the
+        first photo, even of a running request, and awards no XP.
 
         Raises NotFound, the errors of `cookcam.images`, and those of Storage.
         """
         await self.recipes.require(cook, recipe_id)
         data = await self.images.decode(text)
         digest = await trio.to_thread.run_sync(hashlib.sha256, data)
-        own: Upload | None = None
+        own: PhotoUpload | None = None
 
         async def produce() -> Any:
             nonlocal own
-            own = await self._taken_in(cook, recipe_id, data, description)
+            own = await self._store(cook, recipe_id, data, description)
             return msgspec.to_builtins(own.photo)
 
-        asked = f"{cook.user_id}|{recipe_id}|{digest.hexdigest()}"
-        key = hashlib.sha256(asked.encode()).hexdigest()
-        kept = await self.cache.get_or("photos", key, REPEAT_SECONDS, produce)
-        return own if own is not None else Upload(msgspec.convert(kept, Photo), 0)
+        identity = f"{cook.user_id}|{recipe_id}|{digest.hexdigest()}"
+        key = hashlib.sha256(identity.encode()).hexdigest()
+        cached = await self.cache.get_or("photos", key, REPEAT_SECONDS, produce)
+        return own if own is not None else PhotoUpload(msgspec.convert(cached, RecipePhotoRow), 0)
 
     async def page(
         self, reader: Identity | None, recipe_id: UUID, limit: int, offset: int
@@ -75,25 +72,25 @@ class CompletionPhotos:
         await self.recipes.require(reader, recipe_id)
         photos, total = await self.store.page(reader, recipe_id, limit, offset)
         cards = await self.cards.of(photo.user_id for photo in photos)
-        return PhotoPage([ShownPhoto(photo, cards.get(photo.user_id)) for photo in photos], total)
+        return PhotoPage([PhotoView(photo, cards.get(photo.user_id)) for photo in photos], total)
 
-    async def _taken_in(
+    async def _store(
         self, cook: Identity, recipe_id: UUID, data: bytes, description: str | None
-    ) -> Upload:
+    ) -> PhotoUpload:
         jpeg = await self.images.prepare(data, fit=FIT)
         key = new_key(FOLDERS[BUCKET], cook.user_id)
         await self.storage.put(BUCKET, key, jpeg)
         try:
-            upload = await self._noted(cook, recipe_id, key, description)
+            upload = await self._add_row(cook, recipe_id, key, description)
         except BaseException:
-            await self._remove(key)
+            await self.storage.discard(BUCKET, key)
             raise
         return upload
 
-    async def _noted(
+    async def _add_row(
         self, cook: Identity, recipe_id: UUID, key: str, description: str | None
-    ) -> Upload:
-        """Row and XP: both or neither."""
+    ) -> PhotoUpload:
+        """Insert the row and award XP in one transaction."""
         url = self.storage.public_url(BUCKET, key)
         try:
             async with self.store.database.transaction_as(cook) as tx:
@@ -105,15 +102,7 @@ class CompletionPhotos:
                     subject=str(recipe_id),
                     metadata={"recipe_id": str(recipe_id)},
                 )
-        except (ForeignKeyError, InsufficientPermissions):  # deleted or withdrawn meanwhile
+        except (ForeignKeyError, InsufficientPermissions):  # deleted or withdrawn since `require`
             raise recipe_not_found() from None
         self.xp.announce(award)
-        return Upload(photo, award.xp_gained)
-
-    async def _remove(self, key: str) -> None:
-        """A picture that no row speaks of is nobody's, so not to be left lying in public."""
-        with trio.move_on_after(UNDO_SECONDS, shield=True):
-            try:
-                await self.storage.delete(BUCKET, [key])
-            except AppError as error:
-                structlog.get_logger(__name__).warning("photo is left over", code=error.code)
+        return PhotoUpload(photo, award.xp_gained)

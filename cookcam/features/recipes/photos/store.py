@@ -1,4 +1,4 @@
-"""The SQL of completion photos, in the name of who asks: a recipe's photos are for its readers."""
+"""The SQL of completion photos, under the caller's role."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 from attrs import frozen
 
 from cookcam.database import ANONYMOUS, Database, Transaction
-from cookcam.features.recipes.photos.models import Photo
+from cookcam.features.recipes.photos.models import RecipePhotoRow
 from cookcam.identity import Identity
 
 COLUMNS: LiteralString = "id, recipe_id, user_id, photo_url, description, uploaded_at"
@@ -39,11 +39,13 @@ class PhotoStore:
         recipe_id: UUID,
         photo_url: str,
         description: str | None,
-    ) -> Photo:
-        """The transaction acts as the cook. Raises InsufficientPermissions or ForeignKeyError when
-        the recipe is not, or no longer, there for them."""
+    ) -> RecipePhotoRow:
+        """Insert a photo; `tx` runs under the cook's role.
+
+        Raises InsufficientPermissions or ForeignKeyError when the cook cannot see the recipe.
+        """
         return await tx.fetch_one(
-            Photo,
+            RecipePhotoRow,
             ADD,
             user_id=cook.user_id,
             recipe_id=recipe_id,
@@ -53,10 +55,10 @@ class PhotoStore:
 
     async def page(
         self, reader: Identity | None, recipe_id: UUID, limit: int, offset: int
-    ) -> tuple[list[Photo], int]:
-        """A slice, newest first, and the number of all."""
+    ) -> tuple[list[RecipePhotoRow], int]:
+        """A slice of the photos, newest first, and their total number."""
         actor = reader or ANONYMOUS
         rows = await self.database.fetch_all_as(
-            actor, Photo, PAGE, recipe_id=recipe_id, limit=limit, offset=offset
+            actor, RecipePhotoRow, PAGE, recipe_id=recipe_id, limit=limit, offset=offset
         )
         return rows, await self.database.fetch_value_as(actor, COUNT, recipe_id=recipe_id)

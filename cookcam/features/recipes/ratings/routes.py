@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated, Any
 
+from msgspec import Meta, Struct
+
+from cookcam.features.literals import rejected_field
 from cookcam.features.recipes.catalogue.service import recipe_not_found
-from cookcam.features.recipes.ratings.requests import RatingRequest
 from cookcam.features.recipes.ratings.service import Ratings
-from cookcam.http import Routes, errors_as, parse_uuid, validate_request, validate_response
+from cookcam.http import WANTED, Routes, errors_as, parse_uuid, validate_request, validate_response
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
+
+MIN_STARS, MAX_STARS = 1, 5
+MAX_REVIEW_LENGTH = 1000
+
+
+class RatingRequest(Struct):
+    """A number of stars, and optionally a review."""
+
+    rating: Annotated[
+        Any,
+        Meta(
+            description="whole stars, 1 to 5",
+            extra_json_schema={"type": "integer", "minimum": MIN_STARS, "maximum": MAX_STARS},
+        ),
+        WANTED,
+    ] = None
+    review: Annotated[str, Meta(max_length=MAX_REVIEW_LENGTH)] | None = None
+
+    def stars(self) -> int:
+        """The validated number of stars. Every invalid value raises the same ValidationError."""
+        stars: object = self.rating
+        if isinstance(stars, float) and stars.is_integer():
+            stars = int(stars)
+        if not isinstance(stars, int) or isinstance(stars, bool):
+            raise rejected_field("Rating must be between 1 and 5", "rating")
+        if not MIN_STARS <= stars <= MAX_STARS:
+            raise rejected_field("Rating must be between 1 and 5", "rating")
+        return stars
 
 
 class RatingResponse(Struct):

@@ -24,4 +24,4 @@ class Ratings:
         """
         if not await self.store.rate(rater, recipe_id, rating, review):
             raise recipe_not_found()
-        await self.recipes.recount(recipe_id)
+        await self.recipes.counters_changed(recipe_id)

@@ -24,7 +24,7 @@ class RatingStore:
     database: Database
 
     async def rate(self, rater: Identity, recipe_id: UUID, rating: int, review: str | None) -> bool:
-        """Returns False when the recipe does not exist for `rater`. An earlier review is kept when
+        """Returns False when the recipe does not exist for `rater`. An earlier review remains when
         `review` is None."""
         async with self.database.transaction_as(rater) as tx:
             written = await tx.execute(

@@ -1,1 +1,1 @@
-"""Saved recipes: bookmarks and favourites, which are the same."""
+"""Saved recipes and favourites, which are one relation."""

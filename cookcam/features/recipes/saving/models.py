@@ -6,7 +6,7 @@ from datetime import datetime
 
 from attrs import frozen
 
-from cookcam.features.recipes.catalogue.models import ShownRecipe
+from cookcam.features.recipes.catalogue.models import RecipeView
 
 
 @frozen
@@ -30,7 +30,7 @@ class SavedRecipe:
     """A saved recipe with the time of saving."""
 
     created_at: datetime
-    recipe: ShownRecipe
+    recipe: RecipeView
 
 
 @frozen

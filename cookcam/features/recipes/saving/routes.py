@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from msgspec import Struct
+
 from cookcam.features.recipes.catalogue.service import recipe_not_found
-from cookcam.features.recipes.saving.requests import FavoriteRequest
 from cookcam.features.recipes.saving.responses import (
     FavoriteResponse,
     SavedRecipesResponse,
@@ -22,6 +23,12 @@ from cookcam.http import (
 )
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
+
+
+class FavoriteRequest(Struct):
+    """`favorited` is the requested state; without it the request toggles the current state."""
+
+    favorited: bool | None = None
 
 
 def routes(saving: Saving) -> Routes:

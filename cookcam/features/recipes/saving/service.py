@@ -51,7 +51,7 @@ class Saving:
             current = await self.store.current(tx, caller, recipe_id)
             saved = not current.saved
             await self._set_saved(tx, caller, recipe_id, current, saved, UNSAVE_FAILED)
-        await self.recipes.recount(recipe_id)
+        await self.recipes.counters_changed(recipe_id)
         return saved
 
     async def favorite(
@@ -81,7 +81,7 @@ class Saving:
                     subject=str(recipe_id),
                     metadata={"recipe_id": str(recipe_id)},
                 )
-        await self.recipes.recount(recipe_id)
+        await self.recipes.counters_changed(recipe_id)
         if award is None:
             return FavoriteResult(favorited, 0)
         self.xp.announce(award)
@@ -92,13 +92,13 @@ class Saving:
         async with self.store.locked_transaction(caller, recipe_id) as tx:
             current = await self.store.current(tx, caller, recipe_id)
             await self._set_saved(tx, caller, recipe_id, current, False, UNSAVE_FAILED)
-        await self.recipes.recount(recipe_id)
+        await self.recipes.counters_changed(recipe_id)
 
     async def page(self, owner: Identity, limit: int, offset: int) -> SavedPage:
         """The owner's saved recipes, newest first. Withdrawn and deleted ones are left out."""
         bookmarks, total = await self.store.page(owner, limit, offset)
-        shown = await self.recipes.these(owner, [bookmark.recipe_id for bookmark in bookmarks])
-        by_id = {entry.recipe.id: entry for entry in shown}
+        views = await self.recipes.get_many(owner, [bookmark.recipe_id for bookmark in bookmarks])
+        by_id = {view.recipe.id: view for view in views}
         return SavedPage(
             [
                 SavedRecipe(bookmark.created_at, by_id[bookmark.recipe_id])

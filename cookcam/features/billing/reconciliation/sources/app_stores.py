@@ -10,16 +10,15 @@ from attrs import frozen
 
 from cookcam.errors import ServiceError
 from cookcam.features.billing.app_stores.models import Environment, Purchase
-from cookcam.features.billing.errors import PurchaseRejected
 from cookcam.features.billing.app_stores.states import of_apple, of_google
+from cookcam.features.billing.errors import PurchaseRejected
 from cookcam.features.billing.reconciliation.sources.models import (
     InvalidCursor,
     ProviderSubscription,
     SubscriptionPage,
     UnknownSubscription,
 )
-from cookcam.features.billing.tiers.models import product_of
-from cookcam.features.billing.tiers.models import Provider, Subscription
+from cookcam.features.billing.tiers.models import Provider, Subscription, product_of
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.provider_calls import UNKNOWN, StoreRejected

@@ -16,8 +16,8 @@ from cookcam.features.billing.reconciliation.sources.models import (
     UnknownSubscription,
 )
 from cookcam.features.billing.stripe.sync import STATUSES, find_tier_item, uuid_of
-from cookcam.features.billing.tiers.service import Catalogue, Contents
 from cookcam.features.billing.tiers.models import Provider, Subscription
+from cookcam.features.billing.tiers.service import Catalogue, Contents
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import NoSuchObject, Stripe

@@ -1,12 +1,12 @@
-"""What USDA publishes, as one stretch of rows after another.
+"""Reads USDA's published files in batches of rows.
 
-| form | what it is |
+| format | content |
 |---|---|
-| CSV | a zip with food.csv, food_nutrient.csv and what names categories and brands |
+| CSV | a zip with food.csv, food_nutrient.csv and tables of categories and brands |
 | JSON | a file, plain or in a zip: `{"FoundationFoods": [...]}`, `{"BrandedFoods": [...]}`, ... |
 
-Nothing is held but the stretch at hand and the small tables of names. Source: the
-downloads of FoodData Central and the field descriptions that come with them.
+Only the current batch and the small tables of names are in memory. Source: the downloads of
+FoodData Central and their field descriptions.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from attrs import define, field, frozen
 
 from cookcam.features.food.ingredients.importing import records
 from cookcam.features.food.ingredients.importing.csv_rows import CsvRows, WrongWidth
-from cookcam.features.food.ingredients.importing.records import BadRow, Gathered, Reader
+from cookcam.features.food.ingredients.importing.records import BadRow, CollectedRows, Reader
 
 MAX_FOOD_BYTES = 8 * 1024 * 1024
-"""Characters of one food in JSON."""
+"""Maximum characters of one food in JSON."""
 MAX_LINE_BYTES = 4 * 1024 * 1024
-"""Bytes of a CSV line. The longest real ones, of branded foods, have some 10 KB."""
+"""Maximum bytes of a CSV line. The longest real ones, of branded foods, have about 10 KB."""
 MAX_CATEGORY_LENGTH = 200
 MAX_COMPRESSION_RATIO = 200
 """USDA's downloads unpack to about ten times their size, a decompression bomb to a thousand."""
 MIN_BOMB_SIZE = 64 * 1024 * 1024
-"""Bytes below which an archive is unpacked whatever its ratio."""
+"""Smaller files are unpacked at any compression ratio."""
 CHUNK = 1024 * 1024
-AT_A_TIME = 1000
-"""Lines between two looks at how much a stretch holds."""
+CHECK_INTERVAL = 1000
+"""Lines between two checks of the size of a batch."""
 MAX_LINES = 1_000_000
-"""Lines of a stretch, however little they hold."""
+"""Maximum lines of a batch, even if few rows were collected."""
 _BEFORE_FOODS = re.compile(r'\s*\{\s*"[A-Za-z]+"\s*:\s*\[')
 _BEFORE_MORE_FOODS = re.compile(r'\]\s*,\s*"[A-Za-z]+"\s*:\s*\[')
 _AFTER_FOODS = re.compile(r"\]\s*\}\s*")
@@ -57,7 +57,7 @@ _READABLE_METHODS = (
     zipfile.ZIP_LZMA,
 )
 _METHOD_NAMES = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
-"""Names of other methods: PKWARE's APPNOTE, 4.4.5."""
+"""Names of unsupported compression methods: PKWARE's APPNOTE, 4.4.5."""
 _ENCRYPTED = 0x1
 """Bit of the general purpose flags: PKWARE's APPNOTE, 4.4.4."""
 _READ_ERRORS = (
@@ -72,7 +72,7 @@ _READ_ERRORS = (
     RuntimeError,
     ValueError,
 )
-"""What `zipfile` and the decompressors raise for damaged archives."""
+"""The exceptions of `zipfile` and the decompressors for damaged archives."""
 
 
 class BundleError(Exception):
@@ -80,22 +80,22 @@ class BundleError(Exception):
 
 
 @define
-class Stretch:
-    """Some lines of a file that follow one another: what they hold, and why some are of no use.
+class Batch:
+    """Consecutive lines of a file: their rows, and the reasons why some are unusable.
 
-    `last` and the numbers of `problems` are those of lines in CSV, of foods in JSON; `read` counts
-    the bytes of the file so far, `wrong_width` the rows with too few or too many fields.
+    `last` and the numbers in `problems` count lines in CSV and foods in JSON. `read` counts the
+    bytes of the file so far, `wrong_width` the rows with too few or too many fields.
     """
 
     last: int
     lines: int = 0
     wrong_width: int = 0
     read: int = 0
-    gathered: Gathered = field(factory=Gathered)
+    collected: CollectedRows = field(factory=CollectedRows)
     problems: list[tuple[int, str]] = field(factory=list[tuple[int, str]])
 
     def is_full(self, rows: int) -> bool:
-        held = self.gathered
+        held = self.collected
         return (
             len(held.foods) + len(held.brands) + len(held.amounts) >= rows
             or len(self.problems) >= rows
@@ -107,20 +107,20 @@ class Stretch:
 class Part:
     """One file of a bundle: its name and its size in bytes.
 
-    `stretches(after, rows)` reads what follows line `after`, so many rows at a time; a stretch may
-    hold up to `AT_A_TIME` lines more.
+    `batches(after, rows)` reads the lines after line `after` in batches of `rows` rows; a batch may
+    exceed that by up to `CHECK_INTERVAL` lines.
     """
 
     name: str
     size: int
-    stretches: Callable[[int, int], Iterator[Stretch]]
+    batches: Callable[[int, int], Iterator[Batch]]
 
 
 @frozen
 class Bundle:
-    """The parts in the order in which they have to be read. `identity` tells one from another.
+    """The parts of a bundle in reading order; `identity` distinguishes bundles.
 
-    `problems` are rows of the category tables that could not be used: file, line, reason.
+    `problems` are the unusable rows of the category tables: file, line, reason.
     """
 
     identity: str
@@ -130,7 +130,7 @@ class Bundle:
 
 @contextmanager
 def open_bundle(path: Path) -> Generator[Bundle]:
-    """Raises BundleError for a file of another kind, and where an archive cannot be read."""
+    """Raises BundleError for another kind of file, and for an unreadable archive."""
     where = printable(path.name)
     try:
         with path.open("rb") as file:
@@ -182,7 +182,7 @@ class _Member:
         return self.archive.open(self.info)
 
     def check(self) -> None:
-        """Raises BundleError for what `zipfile` cannot unpack."""
+        """Raises BundleError for a file that `zipfile` cannot unpack."""
         if self.info.flag_bits & _ENCRYPTED:
             raise BundleError(f"{self.where} is encrypted")
         method = self.info.compress_type
@@ -235,8 +235,8 @@ def _archive(path: Path, where: str, archive: zipfile.ZipFile) -> Bundle:
         categories: dict[str, str] = {}
         for table, key, value in _CATEGORY_TABLES:
             if table in folder:
-                found = _read_categories(folder[table], key, value, categories)
-                problems += [(name_of(folder[table]), line, why) for line, why in found]
+                unusable = _read_categories(folder[table], key, value, categories)
+                problems += [(name_of(folder[table]), line, why) for line, why in unusable]
         food_reader = partial(records.food_reader, categories=categories)
         foods.append(_csv_part(folder["food.csv"], name_of, food_reader))
         if "branded_food.csv" in folder:
@@ -278,7 +278,7 @@ def _is_metadata(path: PurePosixPath) -> bool:
 def _read_categories(
     member: _Member, key: str, value: str, categories: dict[str, str]
 ) -> list[tuple[int, str]]:
-    """Adds the names of categories by what food.csv calls them; returns the rows of no use."""
+    """Add category names under their ids in food.csv; returns the unusable rows."""
     problems: list[tuple[int, str]] = []
     with _open_text(member.open, member.where, MAX_LINE_BYTES) as (_, text):
         rows = CsvRows(text)
@@ -301,8 +301,10 @@ def _read_categories(
 
 
 class _CheckedFile(io.RawIOBase):
-    """Bytes of a bundle's file. Reading raises BundleError where it is damaged, and for a line of
-    more than `max_line` bytes."""
+    """The bytes of a bundle's file.
+
+    Reading raises BundleError for damaged data and for a line of more than `max_line` bytes.
+    """
 
     def __init__(self, file: IO[bytes], where: str, max_line: int | None) -> None:
         self._file, self._where, self._max_line = file, where, max_line
@@ -331,7 +333,7 @@ class _CheckedFile(io.RawIOBase):
 def _open_text(
     open_file: Callable[[], IO[bytes]], where: str, max_line: int | None = None
 ) -> Generator[tuple[_CheckedFile, io.TextIOWrapper]]:
-    """The text of a file; bytes that are not UTF-8 arrive as lone surrogates."""
+    """The text of a file; bytes that are not UTF-8 become lone surrogates."""
     try:
         opened = open_file()
     except _READ_ERRORS as error:
@@ -350,7 +352,7 @@ def _check_encoding(beginning: bytes, where: str) -> None:
 
 
 def printable(name: str) -> str:
-    """A file's name for messages and for JSON, whatever bytes and control characters it has."""
+    """A file's name for messages and JSON, without invalid bytes and control characters."""
     text = name.encode("utf-8", "replace").decode()
     return "".join(character if character.isprintable() else "?" for character in text)
 
@@ -363,7 +365,7 @@ def _csv_part(
 
 def _csv_stretches(
     member: _Member, reader: Callable[[list[str]], Reader], after: int, rows: int
-) -> Iterator[Stretch]:
+) -> Iterator[Batch]:
     with _open_text(member.open, member.where, MAX_LINE_BYTES) as (file, text):
         lines = CsvRows(text)
         header = _read_header(lines, member.where, "fdc_id")
@@ -374,23 +376,23 @@ def _csv_stretches(
                 f"{member.where}: {member.base} has no column {missing.args[0]}"
             ) from None
         lines.skip_to(after)
-        stretch, more = Stretch(lines.line), True
+        batch, more = Batch(lines.line), True
         try:
             while more:
-                stretch = Stretch(lines.line)
-                while more and not stretch.is_full(rows):
-                    more = _read_rows(lines, read, stretch, min(rows, AT_A_TIME))
-                stretch.read = file.bytes_read
-                if stretch.lines:
-                    yield stretch
+                batch = Batch(lines.line)
+                while more and not batch.is_full(rows):
+                    more = _read_rows(lines, read, batch, min(rows, CHECK_INTERVAL))
+                batch.read = file.bytes_read
+                if batch.lines:
+                    yield batch
         except BundleError:
-            if stretch.lines:
-                yield stretch  # what was read before the damage
+            if batch.lines:
+                yield batch  # the rows before the damage
             raise
 
 
 def _read_header(rows: CsvRows, where: str, key: str) -> list[str]:
-    """Reads the first row. Raises BundleError where there is none."""
+    """Read the first row. Raises BundleError without one."""
     try:
         header = rows.next_row()
     except BadRow as problem:
@@ -402,8 +404,8 @@ def _read_header(rows: CsvRows, where: str, key: str) -> list[str]:
     return header
 
 
-def _read_rows(rows: CsvRows, read: Reader, stretch: Stretch, count: int) -> bool:
-    """Reads up to `count` rows more; False at the end of the file."""
+def _read_rows(rows: CsvRows, read: Reader, batch: Batch, count: int) -> bool:
+    """Read up to `count` more rows. Returns False at the end of the file."""
     for _ in range(count):
         try:
             fields = rows.next_row()
@@ -411,46 +413,46 @@ def _read_rows(rows: CsvRows, read: Reader, stretch: Stretch, count: int) -> boo
                 return False
             if not fields:
                 continue
-            read(fields, stretch.gathered)
+            read(fields, batch.collected)
         except BadRow as problem:
-            stretch.wrong_width += isinstance(problem, WrongWidth)
-            stretch.problems.append((rows.line, str(problem)))
-        stretch.last = rows.line
-        stretch.lines += 1
+            batch.wrong_width += isinstance(problem, WrongWidth)
+            batch.problems.append((rows.line, str(problem)))
+        batch.last = rows.line
+        batch.lines += 1
     return True
 
 
 def _json_stretches(
     open_file: Callable[[], IO[bytes]], where: str, after: int, rows: int
-) -> Iterator[Stretch]:
-    stretch = Stretch(after)
+) -> Iterator[Batch]:
+    batch = Batch(after)
     with _open_text(open_file, where) as (file, text):
         try:
             for number, food in _foods(text, where):
                 if number <= after:
                     continue
-                stretch.last, stretch.read = number, file.bytes_read
-                stretch.lines += 1
+                batch.last, batch.read = number, file.bytes_read
+                batch.lines += 1
                 try:
-                    refused = records.read_json(food, stretch.gathered)
+                    rejected = records.read_json(food, batch.collected)
                 except BadRow as problem:
-                    refused = [str(problem)]
-                stretch.problems += [(number, why) for why in refused]
-                if stretch.is_full(rows):
-                    yield stretch
-                    stretch = Stretch(number, read=file.bytes_read)
+                    rejected = [str(problem)]
+                batch.problems += [(number, why) for why in rejected]
+                if batch.is_full(rows):
+                    yield batch
+                    batch = Batch(number, read=file.bytes_read)
         except BundleError:
-            if stretch.lines:
-                yield stretch  # what was read before the damage
+            if batch.lines:
+                yield batch  # the rows before the damage
             raise
-    if stretch.lines:
-        yield stretch
+    if batch.lines:
+        yield batch
 
 
 def _foods(text: io.TextIOWrapper, where: str) -> Iterator[tuple[int, object]]:
-    """The foods of `{"AnyFoods": [food, ...], ...}`, numbered from 1, one decoded at a time.
+    """Decode the foods of `{"AnyFoods": [food, ...], ...}` one at a time, numbered from 1.
 
-    Raises BundleError where the text is not that JSON: what follows cannot be found then.
+    Raises BundleError for other JSON, since the next food cannot be located then.
     """
     decoder = json.JSONDecoder()
     buffer = text.read(CHUNK)
@@ -483,5 +485,5 @@ def _foods(text: io.TextIOWrapper, where: str) -> Iterator[tuple[int, object]]:
 
 
 def _skip_separators(buffer: str, at: int) -> int:
-    found = _BETWEEN.match(buffer, at)
-    return at if found is None else found.end()
+    match = _BETWEEN.match(buffer, at)
+    return at if match is None else match.end()

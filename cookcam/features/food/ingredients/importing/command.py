@@ -14,12 +14,15 @@ from cookcam.features.food.ingredients.importing.bundles import BundleError, pri
 from cookcam.features.food.ingredients.importing.loading import ImportReport, import_bundle
 
 MAX_REASONS = 20
-"""Reasons printed with their counts."""
+"""Maximum number of reasons that are printed with their counts."""
 
 
 def run_import(url: str, path: Path) -> int:
-    """The exit status: 0 when everything usable is in, 1 when the file or the database failed or
-    nothing usable was read, 130 when interrupted."""
+    """Run the import and return the exit status.
+
+    0: every usable row is stored; 1: the file or the database failed, or no row was usable;
+    130: interrupted.
+    """
     try:
         with _Bars() as bars:
             report = import_bundle(url, path, progress=bars.show)
@@ -54,7 +57,7 @@ def _tell(report: ImportReport) -> None:
 
 @define
 class _Bars:
-    """One bar for each step, closed when the next begins."""
+    """A progress bar per step; the next step closes it."""
 
     _stack: ExitStack = field(factory=ExitStack)
     _step: str = ""

@@ -1,4 +1,4 @@
-"""Rows of a CSV file in which a quote that is not closed costs its own line only."""
+"""Reads CSV rows. An unclosed quote makes only its own line unusable."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from itertools import islice
 from cookcam.features.food.ingredients.importing.records import BadRow
 
 MAX_FIELD_LENGTH = 1024 * 1024
-"""Characters of a field, also of one whose quote is not closed: so much is read ahead."""
+"""Maximum characters of a field, and of the text that is read ahead for a closing quote."""
 
 
 class WrongWidth(BadRow):
-    """A row with another number of fields than the header."""
+    """A row whose number of fields differs from the header's."""
 
 
 class CsvRows:
     """Reads RFC 4180 rows from the lines of a text.
 
-    A quoted field may span lines. Where one of these lines is a complete row itself, or the field
-    never ends, the quote is taken as not closed: the first line is refused and the others are read
-    as rows of their own.
+    A quoted field may span lines. If one of these lines is a complete row itself, or the field has
+    no end, the quote counts as unclosed: the first line is rejected, the others are read as rows.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
@@ -35,17 +34,17 @@ class CsvRows:
         self.line = 0  # lines read so far; the number of the row's last line
 
     def expect(self, width: int, key: int) -> None:
-        """Sets the number of fields of a row, and the place of the field that is a number."""
+        """Set the number of fields of a row and the index of its numeric field."""
         self._width, self._key = width, key
 
     def skip_to(self, line: int) -> None:
         self.line += sum(1 for _ in islice(self._lines, max(0, line - self.line)))
 
     def next_row(self) -> list[str] | None:
-        """The fields of the next row, none for an empty line; None at the end of the file.
+        """The fields of the next row, empty for an empty line; None at the end of the file.
 
-        Raises BadRow for a line that is no row, WrongWidth for one that is no row of this file.
-        The next call reads what follows it.
+        Raises BadRow for a line that is not a row, WrongWidth for a row with another number of
+        fields. The next call continues after that line.
         """
         taken = self._taken
         taken.clear()
@@ -68,7 +67,7 @@ class CsvRows:
         return fields
 
     def _keep_first_line(self) -> None:
-        """Puts back all lines of the row but the first."""
+        """Put back all lines of the row except the first."""
         self._put_back.extend(reversed(self._taken[1:]))
         self.line += 1
 
@@ -81,7 +80,7 @@ class CsvRows:
 
 
 class _Recorded(Iterator[str]):
-    """Lines for `csv.reader`: those put back first. Records what it has handed out."""
+    """Lines for `csv.reader`, starting with those put back. Records the lines it returns."""
 
     def __init__(self, lines: Iterator[str], put_back: list[str], taken: list[str]) -> None:
         self._lines, self._put_back, self._taken = lines, put_back, taken

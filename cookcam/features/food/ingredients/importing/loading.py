@@ -1,11 +1,10 @@
-"""Bundles into the catalogue: gathered by COPY, written by one statement per stretch of a file.
+"""Loads bundles into the catalogue: COPY into staging tables, then one statement per batch.
 
-Foods and their nutrients come in different files, in any order, and are more than memory holds. So
-foods are gathered first, in a table (`usda_import`). Then the amounts are read, and each stretch of
-them is written to the catalogue while the next one is read. A stretch is one transaction with the
-record of how far the file was read. A process that dies anywhere leaves whole stretches behind, and
-the next run of the same bundle goes on from there. What is written twice is the same row: its
-`fdc_id` is unique.
+Foods and their nutrients are in different files, in any order, and exceed the memory. So the foods
+are first copied to a staging table (schema `usda_import`). Then the amounts are read in batches; a
+batch is written to the catalogue while the next one is read. A batch is one transaction that also
+records the position in the file. After a crash the next run of the same bundle continues at that
+position. Writing a food twice is harmless: its `fdc_id` is unique.
 """
 
 from __future__ import annotations
@@ -24,17 +23,16 @@ from psycopg.types.json import Jsonb
 
 from cookcam.database.connecting import connection_string
 from cookcam.features.food.ingredients.importing.bundles import (
+    Batch,
     Bundle,
     BundleError,
     Part,
-    Stretch,
     open_bundle,
 )
-from cookcam.features.food.ingredients.importing.records import Gathered
+from cookcam.features.food.ingredients.importing.records import CollectedRows
 
 ROWS = 50_000
-"""Foods, or rows of another file, per transaction. Many, because they are written in the order of
-their names, and so put more entries next to each other into the pages of the indexes."""
+"""Rows per transaction. Large batches, sorted by name, put adjacent entries into index pages."""
 LINES_SENT = 5_000
 MAX_REPORTED = 20
 ONE_AT_A_TIME = 0x_C00C_0F00
@@ -42,8 +40,8 @@ OTHER_TYPES = "foods of types that are not imported"
 OLDER_VERSIONS = "older versions of a food with the same GTIN"
 DUPLICATES = "foods whose fdc_id was there before"
 
-# A crash that takes a commit back empties the record of it, too: nothing waits for the disk until
-# everything is there.
+# A crash that loses a commit also loses its recorded position, so asynchronous commits are safe
+# until the end of the import.
 SETTINGS = """
 set role service_role;
 set statement_timeout = 0;
@@ -72,20 +70,20 @@ copy usda_import_amounts (
   n1162, n1253, n1257, n1258, n2000, n2047, n2048
 ) from stdin"""
 
-GATHER_FOODS = """
+COLLECT_FOODS = """
 insert into usda_import.foods (fdc_id, name, category, data_type, published)
 select fdc_id, name, category, data_type, published from usda_import_foods
 on conflict (fdc_id) do nothing"""
 
-GATHER_BRANDS = """
+COLLECT_BRANDS = """
 update usda_import.foods f set
   extra = b.brand, category = coalesce(b.category, f.category), gtin = b.gtin, modified = b.modified
 from usda_import_brands b where f.fdc_id = b.fdc_id"""
 
-# Versions of a GTIN are compared by (published, modified, fdc_id). Compares the branded foods just
-# gathered with those of the same GTIN gathered before and with the version in the catalogue.
+# Versions of a GTIN are compared by (published, modified, fdc_id). Compares the new
+# branded foods with earlier ones of the same GTIN in the staging table and in the catalogue.
 DROP_OLDER_VERSIONS = """
-with gathered as (
+with collected as (
   select distinct f.gtin
   from usda_import_brands b
   cross join lateral (
@@ -98,7 +96,7 @@ ranked as (
     row_number() over (
       partition by f.gtin order by f.published desc, f.modified desc, f.fdc_id desc
     ) as place
-  from gathered g
+  from collected g
   cross join lateral (
     select * from usda_import.foods food where food.gtin = g.gtin offset 0
   ) as f
@@ -113,8 +111,8 @@ older as (
 )
 delete from usda_import.foods f using older o where f.fdc_id = o.fdc_id"""
 
-# The row of an older version becomes that of the newer one, so what refers to it stays. Amounts of
-# the older version go; its name stays only where it is not the one that was imported.
+# The row of an older version becomes that of the newer one, so references to it remain valid. The
+# older amounts are removed; the name is replaced unless it was edited.
 REPLACE_OLDER_VERSIONS = """
 update public.ingredients i set
   fdc_id = f.fdc_id,
@@ -159,10 +157,10 @@ with taken as (
 )
 select count(*), max(fdc_id) from taken"""  # noqa: S608 - constants
 
-# Writes the foods of a stretch with all amounts that were read of them so far. So the order of
-# amounts does not matter; a food that is written again is counted once. Foods are looked up by
-# their key, one by one, whatever the planner believes of a table nobody has analyzed.
-# What a catalogue row already says of name and category stays: people may have written it.
+# Writes the foods of a batch with all their amounts so far: the order of amounts does not matter,
+# and a food that is written again is counted once. Foods are looked up one by one by their key,
+# because the planner has no statistics of the staging tables. An existing name and category are not
+# replaced: they may have been edited.
 WRITE: LiteralString = """
 with amounts as (
   insert into usda_import.amounts as a (
@@ -245,7 +243,7 @@ from written w join amounts a on a.fdc_id = w.fdc_id"""
 
 @frozen
 class Problem:
-    """A row that could not be used: where it stands, and why."""
+    """An unusable row: file, line and reason."""
 
     file: str
     line: int
@@ -257,11 +255,11 @@ class Problem:
 
 @define
 class ImportReport:
-    """What one run did. `problems` are the first of `bad_rows`; `resumed` when it went on.
+    """The result of one run. `problems` are the first of `bad_rows`; `resumed`: it continued a run.
 
-    `bad_rows` counts rows, JSON foods and amounts of JSON foods that cannot be used, `reasons` the
-    same by file and reason; `skipped` counts usable foods that are not imported. `failures` says
-    why a run has to count as failed although it read everything.
+    `bad_rows` counts unusable rows, JSON foods and amounts of JSON foods, `reasons` the same by
+    file and reason; `skipped` counts usable foods that are not imported. `failures` are the reasons
+    why a complete run still counts as failed.
     """
 
     lines: int = 0
@@ -282,7 +280,7 @@ class ImportReport:
 
 
 Progress = Callable[[str, int, int], None]
-"""Told `(step, done, of)` in bytes of a file, then in foods of which no amount is known."""
+"""Called with `(step, done, total)` in bytes of a file, then in foods without amounts."""
 
 
 def import_bundle(
@@ -292,8 +290,9 @@ def import_bundle(
     progress: Progress = lambda step, done, of: None,
     rows: int = ROWS,
 ) -> ImportReport:
-    """Loads what `path` holds into the catalogue of the database at `url`, and ends what an earlier
-    run of the same file began. `rows` are written per transaction.
+    """Load the bundle at `path` into the catalogue, or continue an interrupted run of it.
+
+    `url` is the database; `rows` are written per transaction.
 
     Raises BundleError for a file that cannot be imported and while another import runs,
     psycopg.Error when the database fails.
@@ -305,7 +304,7 @@ def import_bundle(
     ):
         connection.execute(SETTINGS)
         connection.execute(STAGING)
-        # The session of an import that has just ended keeps the lock until PostgreSQL ends it.
+        # The session of an import that has just ended holds the lock until PostgreSQL closes it.
         connection.execute("set lock_timeout = '3s'")
         try:
             connection.execute("select pg_advisory_lock(%s)", (ONE_AT_A_TIME,))
@@ -339,7 +338,7 @@ class _Import:
         self.connection.execute(FORGET)
 
     def _start(self) -> dict[str, int]:
-        """How far an earlier run of this bundle came; what is left of another one goes."""
+        """The positions of an interrupted run of this bundle; discards those of other bundles."""
         with self.connection.transaction():
             row = self.connection.execute(STARTED, (self.bundle.identity,)).fetchone()
             if row is not None:
@@ -349,22 +348,22 @@ class _Import:
         return {}
 
     def _load(self, part: Part, files: dict[str, int]) -> None:
-        """Reads a file from where the last run left it. -1 says that it is all there."""
+        """Read a file from its recorded position; -1 means that it is complete."""
         after = files.get(part.name, 0)
         if after == -1:
             return
         lines = wrong_width = 0
-        with closing(_one_ahead(part.stretches(after, self.rows))) as stretches:
-            for stretch in stretches:
+        with closing(_one_ahead(part.batches(after, self.rows))) as batches:
+            for batch in batches:
                 with self.connection.transaction():
-                    self._gather(stretch.gathered)
-                    self._record(files, part.name, stretch.last)
-                self.report.lines += stretch.lines
-                self.report.skipped[OTHER_TYPES] += stretch.gathered.other_types
-                lines, wrong_width = lines + stretch.lines, wrong_width + stretch.wrong_width
-                for number, why in stretch.problems:
+                    self._copy_rows(batch.collected)
+                    self._record(files, part.name, batch.last)
+                self.report.lines += batch.lines
+                self.report.skipped[OTHER_TYPES] += batch.collected.other_types
+                lines, wrong_width = lines + batch.lines, wrong_width + batch.wrong_width
+                for number, why in batch.problems:
                     self.report.bad(Problem(part.name, number, why))
-                self.progress(part.name, stretch.read, part.size)
+                self.progress(part.name, batch.read, part.size)
         if lines and lines == wrong_width:
             self.report.failures.append(f"{part.name}: no row has as many fields as the header")
         self._record(files, part.name, -1)
@@ -374,29 +373,29 @@ class _Import:
         files[name] = last
         self.connection.execute(CAME, (Jsonb(files), self.bundle.identity))
 
-    def _gather(self, gathered: Gathered) -> None:
-        if gathered.foods:
-            self._copy(COPY_FOODS, gathered.foods)
-            inserted = self.connection.execute(GATHER_FOODS).rowcount
-            self.report.skipped[DUPLICATES] += len(gathered.foods) - inserted
-        if gathered.brands:
-            self._copy(COPY_BRANDS, gathered.brands)
-            self.connection.execute(GATHER_BRANDS)
+    def _copy_rows(self, collected: CollectedRows) -> None:
+        if collected.foods:
+            self._copy(COPY_FOODS, collected.foods)
+            inserted = self.connection.execute(COLLECT_FOODS).rowcount
+            self.report.skipped[DUPLICATES] += len(collected.foods) - inserted
+        if collected.brands:
+            self._copy(COPY_BRANDS, collected.brands)
+            self.connection.execute(COLLECT_BRANDS)
             older = self.connection.execute(DROP_OLDER_VERSIONS).rowcount
             self.report.skipped[OLDER_VERSIONS] += older
-        if gathered.amounts:
-            self._copy(COPY_AMOUNTS, gathered.lines_of_amounts())
+        if collected.amounts:
+            self._copy(COPY_AMOUNTS, collected.lines_of_amounts())
             self._write()
 
     def _copy(self, statement: LiteralString, lines: Iterable[str]) -> None:
-        """Sends lines of COPY's text format."""
+        """Send lines in COPY's text format."""
         left = iter(lines)
         with self.connection.cursor().copy(statement) as copy:
             while block := "".join(islice(left, LINES_SENT)):
                 copy.write(block.encode("utf-8", "replace"))
 
     def _write(self) -> None:
-        """Writes the foods of which amounts were copied."""
+        """Write the foods whose amounts were copied."""
         self.connection.execute(REPLACE_OLDER_VERSIONS)
         self.connection.execute(RECORD_VERSIONS)
         foods, added = self._one(WRITE)
@@ -404,7 +403,7 @@ class _Import:
         self.report.added += added
 
     def _write_rest(self) -> None:
-        """Foods of which no amount is known. Those written are among the amounts then, empty."""
+        """Write the foods without amounts, and record each with empty amounts."""
         (total,) = self._one(COUNT_REST, 0)
         done = last = 0
         while done < total:
@@ -420,10 +419,10 @@ class _Import:
         return row
 
 
-def _one_ahead(stretches: Iterator[Stretch]) -> Generator[Stretch]:
-    """The same stretches, the next one read in a thread while the caller deals with one."""
+def _one_ahead(batches: Iterator[Batch]) -> Generator[Batch]:
+    """Yield the batches; a thread reads the next one while the caller processes one."""
     with ThreadPoolExecutor(1, "usda-import") as reader:
-        coming = reader.submit(next, stretches, None)
-        while (stretch := coming.result()) is not None:
-            coming = reader.submit(next, stretches, None)
-            yield stretch
+        coming = reader.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = reader.submit(next, batches, None)
+            yield batch

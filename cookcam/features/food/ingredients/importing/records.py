@@ -1,4 +1,4 @@
-"""The rows of a bundle: read from the text of a file, checked one by one, gathered for COPY."""
+"""Reads and validates the rows of USDA's files and collects them for COPY."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ DATA_TYPES: Mapping[str, str] = {
     "branded_food": "Branded",
     **{name: name for name in ("Foundation", "SR Legacy", "Survey (FNDDS)", "Branded")},
 }
-"""The kinds of food that are somebody's ingredient, by their names in CSV and JSON; the samples and
-acquisitions behind them are not."""
+"""The imported types of food, by their names in CSV and JSON."""
 
 NUTRIENTS = tuple(sorted(IDS))
-"""The nutrients of a row of amounts, in its order."""
+"""The columns of a row of amounts."""
 
 MAX_NAME_LENGTH = 500
 UNKNOWN_DATE = "-infinity"
@@ -36,28 +35,28 @@ _DATE = re.compile(
     r"(?P<y>\d{4})-(?P<m>\d\d?)-(?P<d>\d\d?)|(?P<m2>\d\d?)/(?P<d2>\d\d?)/(?P<y2>\d{4})"
 )
 _UNDECODED = re.compile("[\udc80-\udcff]")
-"""Bytes that were not UTF-8, as the error handler `surrogateescape` leaves them."""
+"""Bytes that are not UTF-8, as decoded by the error handler `surrogateescape`."""
 GREATEST_ID = 2**31 - 1
 
 _PLACES = {nutrient: place for place, nutrient in enumerate(NUTRIENTS)}
 _PLACE_OF_TEXT = {
     str(name): _PLACES[nutrient]
-    for name, nutrient in (*((known, known) for known in IDS), *ID_OF_NUMBER.items())
+    for name, nutrient in (*((nutrient, nutrient) for nutrient in IDS), *ID_OF_NUMBER.items())
 }
-_AMOUNTS_REMEMBERED = 10_000
-"""Texts of amounts per nutrient."""
+_MAX_CACHED_AMOUNTS = 10_000
+"""Validated texts cached per nutrient."""
 
 
 class BadRow(Exception):
-    """Why a row cannot be used; the words never quote it."""
+    """A row is unusable. The message gives the reason and never quotes the row."""
 
 
 @define
-class Gathered:
+class CollectedRows:
     """Rows read so far: lines of COPY's text format, and amounts by food.
 
-    Amounts are kept as the text that COPY reads, in the order of `NUTRIENTS`: a food's lines are
-    next to each other, or at least near, so most foods are one row by the time they are written.
+    Amounts are stored as the text that COPY reads, in the order of `NUTRIENTS`. The lines of one
+    food are close to each other, so most foods have a single row of amounts when written.
 
     `other_types` counts foods of the types that are not imported.
     """
@@ -81,8 +80,7 @@ class Gathered:
     def add_brand(
         self, fdc_id: int, brand: str, category: str | None, gtin: str, modified: str
     ) -> None:
-        """What a branded food has besides: its brand, to be searched for, its category, and which
-        version of which product it is."""
+        """Add the brand (for searches), category, product number and version date of a food."""
         self.brands.append(
             _line(
                 (
@@ -100,139 +98,139 @@ class Gathered:
 
     def lines_of_amounts(self) -> Iterable[str]:
         for fdc_id, values in self.amounts.items():
-            known = [r"\N" if value is None else value for value in values]
-            yield "\t".join((fdc_id, *known)) + "\n"
+            columns = [r"\N" if value is None else value for value in values]
+            yield "\t".join((fdc_id, *columns)) + "\n"
 
 
-Reader = Callable[[Sequence[str], Gathered], None]
-"""Reads the fields of a line; adds nothing for one that the catalogue has no use for."""
+Reader = Callable[[Sequence[str], CollectedRows], None]
+"""Reads the fields of a line; skips lines that the catalogue does not use."""
 
 
 def food_reader(header: Sequence[str], categories: Mapping[str, str]) -> Reader:
-    """Lines of food.csv. Raises BadRow from the reader, KeyError here for a missing column."""
+    """A reader of food.csv, which raises BadRow. Raises KeyError for a missing column."""
     at_id, at_type, at_name = _places(header, "fdc_id", "data_type", "description")
     at_category = _optional_place(header, "food_category_id")
     at_published = _optional_place(header, "publication_date")
 
-    def read(fields: Sequence[str], gathered: Gathered) -> None:
+    def read(fields: Sequence[str], collected: CollectedRows) -> None:
         data_type = DATA_TYPES.get(fields[at_type])
         if data_type is None:
-            gathered.other_types += 1
+            collected.other_types += 1
             return
-        given = "" if at_category is None else decoded(fields[at_category], "category").strip()
-        category = categories.get(given) or _words(given)
+        text = "" if at_category is None else decoded(fields[at_category], "category").strip()
+        category = categories.get(text) or _category_name(text)
         published = "" if at_published is None else fields[at_published]
-        gathered.add_food(_id(fields[at_id]), fields[at_name], category, data_type, published)
+        collected.add_food(_id(fields[at_id]), fields[at_name], category, data_type, published)
 
     return read
 
 
 def nutrient_reader(header: Sequence[str]) -> Reader:
-    """Lines of food_nutrient.csv.
+    """A reader of food_nutrient.csv.
 
-    There are millions, so what a number means is looked up by its text before it is computed.
+    The file has millions of lines, so validated amounts are cached by their text.
     """
     at_id, at_nutrient, at_amount = _places(header, "fdc_id", "nutrient_id", "amount")
-    checked: list[dict[str, str]] = [{} for _ in NUTRIENTS]
+    validated: list[dict[str, str]] = [{} for _ in NUTRIENTS]
 
-    def read(fields: Sequence[str], gathered: Gathered) -> None:
+    def read(fields: Sequence[str], collected: CollectedRows) -> None:
         place = _PLACE_OF_TEXT.get(fields[at_nutrient])
         if place is None:
             place = _place(fields[at_nutrient])
-        given = fields[at_amount]
-        if place is None or not given:
+        text = fields[at_amount]
+        if place is None or not text:
             return
-        values = gathered.amounts.get(fields[at_id])
+        values = collected.amounts.get(fields[at_id])
         if values is None:
-            values = gathered.amounts_of(_id(fields[at_id]))
-        checked_here = checked[place]
-        amount = checked_here.get(given)
+            values = collected.amounts_of(_id(fields[at_id]))
+        cached = validated[place]
+        amount = cached.get(text)
         if amount is None:
-            amount = _amount(place, given)
-            if len(checked_here) >= _AMOUNTS_REMEMBERED:
-                checked_here.clear()
-            checked_here[given] = amount
-        known = values[place]
-        values[place] = amount if known is None else _greater(known, amount)
+            amount = _amount(place, text)
+            if len(cached) >= _MAX_CACHED_AMOUNTS:
+                cached.clear()
+            cached[text] = amount
+        previous = values[place]
+        values[place] = amount if previous is None else _greater(previous, amount)
 
     return read
 
 
 def brand_reader(header: Sequence[str]) -> Reader:
-    """Lines of branded_food.csv."""
+    """A reader of branded_food.csv."""
     at_id, at_owner = _places(header, "fdc_id", "brand_owner")
     others = [header.index(name) for name in ("brand_name",) if name in header]
     at_category = _optional_place(header, "branded_food_category")
     at_gtin = _optional_place(header, "gtin_upc")
     at_modified = _optional_place(header, "modified_date")
 
-    def read(fields: Sequence[str], gathered: Gathered) -> None:
+    def read(fields: Sequence[str], collected: CollectedRows) -> None:
         brand = decoded(
             " ".join(fields[place].strip() for place in (at_owner, *others)).strip(), "brand"
         )
         category = "" if at_category is None else decoded(fields[at_category], "category").strip()
         gtin = "" if at_gtin is None else fields[at_gtin]
         modified = "" if at_modified is None else fields[at_modified]
-        gathered.add_brand(_id(fields[at_id]), brand, _words(category), gtin, modified)
+        collected.add_brand(_id(fields[at_id]), brand, _category_name(category), gtin, modified)
 
     return read
 
 
-def read_json(food: object, gathered: Gathered) -> list[str]:
-    """Adds one food of the JSON form; returns why its brand or some of its amounts are left out.
+def read_json(food: object, collected: CollectedRows) -> list[str]:
+    """Add one food in JSON; returns the reasons why its brand or some amounts were left out.
 
-    Raises BadRow, and has then added nothing.
+    Raises BadRow and adds nothing when the food itself is unusable.
     """
     if not isinstance(food, dict):
         raise BadRow("the food is not an object")
-    known = cast("dict[str, Any]", food)
-    data_type = DATA_TYPES.get(str(known.get("dataType")))
+    fields = cast("dict[str, Any]", food)
+    data_type = DATA_TYPES.get(str(fields.get("dataType")))
     if data_type is None:
-        gathered.other_types += 1
+        collected.other_types += 1
         return []
-    given, name = known.get("fdcId"), known.get("description")
-    if not isinstance(given, int) or not isinstance(name, str):
+    number, name = fields.get("fdcId"), fields.get("description")
+    if not isinstance(number, int) or not isinstance(name, str):
         raise BadRow("fdcId or description is missing")
-    fdc_id = _id(str(given))
-    nutrients: object = known.get("foodNutrients")
+    fdc_id = _id(str(number))
+    nutrients: object = fields.get("foodNutrients")
     if not isinstance(nutrients, list | None):
         raise BadRow("foodNutrients is not a list")
     amounts: list[tuple[int, str]] = []
-    refused: list[str] = []
-    brand = " ".join(str(known[key]) for key in ("brandOwner", "brandName") if known.get(key))
+    rejected: list[str] = []
+    brand = " ".join(str(fields[key]) for key in ("brandOwner", "brandName") if fields.get(key))
     try:
         decoded(brand, "brand")
     except BadRow as problem:
-        refused.append(str(problem))
+        rejected.append(str(problem))
         brand = ""
     for entry in cast("list[object]", nutrients or []):
         try:
-            found = _amount_of_json(entry)
+            amount_at = _amount_of_json(entry)
         except BadRow as problem:
-            refused.append(str(problem))
+            rejected.append(str(problem))
         else:
-            amounts += [found] if found else []
-    published, modified = (str(known.get(key)) for key in ("publicationDate", "modifiedDate"))
-    gathered.add_food(fdc_id, name, _category(known), data_type, published)
-    gtin = str(known.get("gtinUpc") or "")
+            amounts += [amount_at] if amount_at else []
+    published, modified = (str(fields.get(key)) for key in ("publicationDate", "modifiedDate"))
+    collected.add_food(fdc_id, name, _category(fields), data_type, published)
+    gtin = str(fields.get("gtinUpc") or "")
     if brand or gtin:
-        gathered.add_brand(fdc_id, brand, None, gtin, modified)
-    values = gathered.amounts_of(fdc_id)
+        collected.add_brand(fdc_id, brand, None, gtin, modified)
+    values = collected.amounts_of(fdc_id)
     for place, amount in amounts:
-        before = values[place]
-        values[place] = amount if before is None else _greater(before, amount)
-    return refused
+        previous = values[place]
+        values[place] = amount if previous is None else _greater(previous, amount)
+    return rejected
 
 
 def _amount_of_json(entry: object) -> tuple[int, str] | None:
     if not isinstance(entry, dict):
         raise BadRow("a nutrient is not an object")
-    known = cast("dict[str, Any]", entry)
-    nutrient: object = known.get("nutrient")
+    fields = cast("dict[str, Any]", entry)
+    nutrient: object = fields.get("nutrient")
     number: object = (
         cast("dict[str, object]", nutrient).get("id") if isinstance(nutrient, dict) else None
     )
-    amount: object = known.get("amount")
+    amount: object = fields.get("amount")
     nutrient_id = known_id(number) if isinstance(number, int) else None
     if nutrient_id is None or amount is None:
         return None
@@ -240,17 +238,17 @@ def _amount_of_json(entry: object) -> tuple[int, str] | None:
     return place, _amount(place, str(amount))
 
 
-def _category(known: dict[str, Any]) -> str | None:
+def _category(fields: dict[str, Any]) -> str | None:
     for key, inner in (
         ("foodCategory", "description"),
         ("wweiaFoodCategory", "wweiaFoodCategoryDescription"),
     ):
-        value: object = known.get(key)
+        value: object = fields.get(key)
         if isinstance(value, dict):
             value = cast("dict[str, object]", value).get(inner)
         if isinstance(value, str) and value.strip():
-            return _words(decoded(value, "category"))
-    return _words(decoded(str(known.get("brandedFoodCategory") or ""), "category"))
+            return _category_name(decoded(value, "category"))
+    return _category_name(decoded(str(fields.get("brandedFoodCategory") or ""), "category"))
 
 
 def _places(header: Sequence[str], *names: str) -> tuple[int, ...]:
@@ -265,18 +263,20 @@ def _optional_place(header: Sequence[str], name: str) -> int | None:
 
 
 def _gtin(text: str) -> str | None:
-    """A product's number without leading zeros, so that its 12 to 14 digit forms are equal; None
-    where it is no number."""
+    """A product number without leading zeros, so that its 12 to 14 digit forms are equal.
+
+    None when it is not a number.
+    """
     digits = text.strip().lstrip("0")
     return digits if digits.isascii() and digits.isdecimal() and len(digits) <= 14 else None
 
 
 def _date(text: str) -> str:
-    """A date as PostgreSQL reads it, from `2024-10-31` (CSV) or `10/31/2024` (JSON)."""
-    found = _DATE.fullmatch(text.strip())
-    if found is None:
+    """A date in PostgreSQL's format, from `2024-10-31` (CSV) or `10/31/2024` (JSON)."""
+    match = _DATE.fullmatch(text.strip())
+    if match is None:
         return UNKNOWN_DATE
-    year, month, day = (int(found[name] or found[f"{name}2"]) for name in "ymd")
+    year, month, day = (int(match[name] or match[f"{name}2"]) for name in "ymd")
     try:
         return date(year, month, day).isoformat()
     except ValueError:
@@ -293,7 +293,7 @@ def _id(text: str) -> int:
 
 
 def _place(text: str) -> int | None:
-    """Where the amounts of a nutrient belong, however its number is written."""
+    """The column of a nutrient, given its id or older number as text."""
     if not text.isdecimal():
         raise BadRow("nutrient_id is not a number")
     nutrient = known_id(int(text[:9]))
@@ -301,7 +301,7 @@ def _place(text: str) -> int | None:
 
 
 def _amount(place: int, text: str) -> str:
-    """The amount as PostgreSQL reads it."""
+    """Validate an amount and return it in PostgreSQL's format."""
     nutrient = NUTRIENTS[place]
     try:
         amount = float(text)
@@ -318,25 +318,25 @@ def _greater(one: str, other: str) -> str:
     return max(one, other, key=float)
 
 
-def _words(text: str) -> str | None:
-    """A category in words; a number that no table explains is none."""
+def _category_name(text: str) -> str | None:
+    """A category's name; None for a number that no category table resolves."""
     plain = clean(text)
     return plain[:200] if plain and not plain.isdecimal() else None
 
 
 def decoded(text: str, what: str) -> str:
-    """The same text. Raises BadRow where bytes of it were not UTF-8."""
+    """Return `text`. Raises BadRow if it contains bytes that are not UTF-8."""
     if not text.isascii() and _UNDECODED.search(text):
         raise BadRow(f"{what} is not UTF-8")
     return text
 
 
 def clean(text: str) -> str:
-    """The text on one line, without what PostgreSQL cannot store."""
+    """Collapse white space and NUL characters, which PostgreSQL cannot store."""
     return " ".join(text.replace("\0", " ").split())
 
 
 def _line(values: Iterable[str | None]) -> str:
-    """A row in the text format of COPY; `clean` has left no tab and no line break in any value."""
+    """A row in COPY's text format. Values must not contain tabs or line breaks; see `clean`."""
     written = [r"\N" if value is None else value.replace("\\", r"\\") for value in values]
     return "\t".join(written) + "\n"

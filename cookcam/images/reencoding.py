@@ -1,7 +1,7 @@
-"""The work on one picture, done in a thread: decode, flatten, turn, shrink, encode.
+"""Re-encodes one image in a thread: decode, flatten, rotate, shrink, encode.
 
-The decoded picture is the only large thing in memory: it is flattened and shrunk in strips, and a
-JPEG is decoded at a fraction of its size where that is enough.
+Only the decoded image is large in memory: it is flattened and shrunk in strips, and a JPEG is
+decoded at a fraction of its size where possible.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 QUALITY = 85
 STRIP = 64
-"""Rows of the shrunk picture that are made at a time."""
+"""Rows of the shrunk image per strip."""
 SPARE = 1.5
-"""How many times larger than wanted a picture stays for the last, careful step of shrinking."""
+"""Size of the coarsely shrunk image relative to the target, for the final resampling step."""
 
 _MODERN: dict[Format, str] = {"HEIF": "HEIC", "AVIF": "AVIF"}
 _PNG_METADATA = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
@@ -30,13 +30,13 @@ _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset((5, 6, 7, 8))
 
 
-def redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
+def reencode(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
     """See `Images.prepare`. Blocks; imports Pillow on first use.
 
     Raises InvalidImage, and ServiceOverloaded when there is not enough memory.
     """
     try:
-        return _redraw(data, header, fit)
+        return _reencode(data, header, fit)
     except InvalidImage:
         raise
     except MemoryError:
@@ -47,11 +47,11 @@ def redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
                 f"The {_MODERN[header.format]} image could not be decoded. Send it as a JPEG"
             ) from None
         # Decoders fail on hostile bytes in many ways: OSError, SyntaxError, ValueError, zlib.error,
-        # struct.error, and more. None of their words are for the client.
+        # struct.error, and more. Their messages are not for clients.
         raise InvalidImage() from None
 
 
-def _redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
+def _reencode(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
     from PIL import Image
 
     if header.format == "JPEG":
@@ -62,7 +62,7 @@ def _redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
         if not _agrees(picture, header):
             raise InvalidImage()
         enough = int(max(fit) * SPARE)
-        picture.draft(None, (enough, enough))  # of use to JPEG alone
+        picture.draft(None, (enough, enough))  # has an effect on JPEG only
         picture.load()
         orientation = _orientation(picture)
         box = (fit[1], fit[0]) if orientation in _SIDEWAYS else fit
@@ -75,7 +75,7 @@ def _redraw(data: bytes, header: Header, fit: tuple[int, int]) -> bytes:
 
 
 def _open(data: bytes, format: Format) -> Image.Image:
-    """The image, not yet decoded. HEIC and AVIF are decoded in the calling thread alone."""
+    """Open the image without decoding it. HEIC and AVIF decode in the calling thread only."""
     from PIL import Image
 
     if format == "HEIF":
@@ -92,9 +92,9 @@ def _open(data: bytes, format: Format) -> Image.Image:
 
 
 def _agrees(picture: Image.Image, header: Header) -> bool:
-    """Whether the decoder found the size that the header claims.
+    """Whether the decoded size matches the header.
 
-    A decoder of HEIC and AVIF may have turned and cropped the image as the file says.
+    Decoders of HEIC and AVIF apply the rotation and cropping of the file.
     """
     if header.format in _MODERN:
         return picture.width * picture.height <= header.pixels
@@ -102,26 +102,26 @@ def _agrees(picture: Image.Image, header: Header) -> bool:
 
 
 def _without_metadata(png: bytes) -> bytes:
-    """`png` without its texts and its colour profile, which are not used.
+    """Remove the texts and the colour profile of a PNG, which are not used.
 
     Pillow inflates them and rejects a file with a text of more than 1 MiB.
     """
-    kept = [png[:8]]
+    chunks = [png[:8]]
     at = 8
     while at + 12 <= len(png):
         length, kind = struct.unpack_from(">I4s", png, at)
         end = at + 12 + length
         if kind not in _PNG_METADATA:
-            kept.append(png[at:end])
+            chunks.append(png[at:end])
         at = end
-    kept.append(png[at:])
-    return b"".join(kept)
+    chunks.append(png[at:])
+    return b"".join(chunks)
 
 
 def _flattened(picture: Image.Image, box: tuple[int, int]) -> Image.Image:
-    """`picture` in RGB on white, shrunk by a whole factor to somewhat more than `box`.
+    """Convert to RGB on white and shrink by an integer factor to slightly more than `box`.
 
-    A new picture: it has none of the old one's metadata.
+    Returns a new image without metadata.
     """
     from PIL import Image
 
@@ -139,7 +139,7 @@ def _flattened(picture: Image.Image, box: tuple[int, int]) -> Image.Image:
 def _on_white(strip: Image.Image) -> Image.Image:
     from PIL import Image
 
-    if strip.mode.startswith("I"):  # 16 bits a pixel; `convert` would cut them off at 255
+    if strip.mode.startswith("I"):  # 16 bits per pixel; `convert` would clip them at 255
         strip = _to_8_bits(strip.convert("I"))
     if not strip.has_transparency_data:
         return strip.convert("RGB")
@@ -154,12 +154,12 @@ def _to_8_bits(strip: Image.Image) -> Image.Image:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """1 to 8; 1, upright, where there is none or it cannot be read."""
+    """The EXIF orientation from 1 to 8; 1 (upright) if it is absent or unreadable."""
     try:
-        found = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken metadata do not make a broken picture
+        orientation = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # broken metadata does not invalidate the image
         return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _upright(picture: Image.Image, orientation: int) -> Image.Image:

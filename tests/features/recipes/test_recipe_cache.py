@@ -32,7 +32,7 @@ async def titles(client: Client, author: ApiUser) -> list[str]:
     return [row["title"] for row in body["recipes"]]
 
 
-async def test_guests_get_what_is_kept_until_it_is_written(generation_app: ApiServer, ann: ApiUser):
+async def test_guest_reads_are_cached_until_a_write(generation_app: ApiServer, ann: ApiUser):
     recipe = await generation_app.recipe(ann, title="First", description="one")
     guest = generation_app.guest
     assert await titles(guest, ann) == ["First"]
@@ -49,7 +49,7 @@ async def test_guests_get_what_is_kept_until_it_is_written(generation_app: ApiSe
     kept = (await guest.get(f"/recipes/{recipe}")).json()["data"]
     fresh = await item(ann, recipe)
     assert kept.keys() == fresh.keys() - {"is_favorited", "ai_metadata"}
-    # A name is nobody's to keep.
+    # Names of authors are not cached.
     await generation_app.sql("update users set name = 'Anna' where id = %(id)s", id=ann.id)
     assert (await item(guest, recipe))["creator_name"] == "Anna"
 
@@ -68,7 +68,7 @@ async def test_guests_get_what_is_kept_until_it_is_written(generation_app: ApiSe
     assert await titles(guest, ann) == ["Third"]
 
 
-async def test_guests_see_counters_of_a_recipe_move(generation_app: ApiServer, ann: ApiUser):
+async def test_guests_see_changed_counters_of_a_recipe(generation_app: ApiServer, ann: ApiUser):
     recipe = await generation_app.recipe(ann)
     bob = await generation_app.person("Bob")
     seen: list[tuple[int, float]] = []
@@ -86,7 +86,7 @@ async def test_guests_see_counters_of_a_recipe_move(generation_app: ApiServer, a
     assert seen == [(0, 0), (1, 0), (1, 3), (0, 3), (1, 3)]
 
 
-async def test_a_view_counts_once_for_each_reader(generation_app: ApiServer, ann: ApiUser):
+async def test_view_counts_once_per_reader(generation_app: ApiServer, ann: ApiUser):
     recipe = await generation_app.recipe(ann)
     draft = await generation_app.recipe(ann, is_published=False)
     bob = await generation_app.person("Bob")
