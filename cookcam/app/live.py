@@ -9,10 +9,10 @@ from attrs import frozen
 from cookcam.app.ground import Ground
 from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.features.social.cooking import events as cooking_events
-from cookcam.features.social.cooking.attendance import Attendance
 from cookcam.features.social.cooking.changes import SessionChanges
 from cookcam.features.social.cooking.service import Cooking
 from cookcam.features.social.cooking.store import CookingStore
+from cookcam.features.social.cooking.timeouts import SessionTimeouts
 from cookcam.features.social.feed import events as feed_events
 from cookcam.features.social.feed.service import Feed
 from cookcam.features.social.feed.store import FeedStore
@@ -29,7 +29,7 @@ from cookcam.realtime.hub import Hub
 class Live:
     ground: Ground
     cooking: Cooking
-    attendance: Attendance
+    attendance: SessionTimeouts
     presence: Presence
     feed: Feed
     account_watch: AccountWatch
@@ -43,7 +43,7 @@ class Live:
         return cls(
             ground=ground,
             cooking=cooking,
-            attendance=Attendance(changes, config.realtime.host_grace, ground.lifecycle),
+            attendance=SessionTimeouts(changes, config.realtime.host_grace, ground.lifecycle),
             presence=presence,
             feed=Feed(
                 FeedStore(database),
