@@ -98,7 +98,7 @@ async def test_one_user_on_each_transport_cook_together(kitchen: LiveServer, nod
     await ann.expect("cooking_session_ended")
     for guest in guests.values():
         assert (await guest.expect("event cooking_session_ended"))["seq"] == 10
-    received = {name: guest.received(*ROOM_EVENTS) for name, guest in guests.items()}
+    received = {name: guest.heard(*ROOM_EVENTS) for name, guest in guests.items()}
     received["plain"] = [data for name, data in ann.events if name in ROOM_EVENTS]
     # The host sees everything: three join, one step, three messages, one leaves and returns.
     assert [event["seq"] for event in received["plain"]] == list(range(1, 10))
@@ -138,7 +138,7 @@ async def test_client_that_drops_and_reconnects_misses_nothing(
     # In the room again without joining, and once.
     assert await bob.ask("cooking_session_message", {**room, "message": "!"}) == {"ok": True}
     assert (await bob.expect("event cooking_message"))["seq"] == 4
-    assert bob.received(*ROOM_EVENTS) == []
+    assert bob.heard(*ROOM_EVENTS) == []
     seen = await ann.seen()
     assert [name for name in seen if name in ROOM_EVENTS] == [
         "user_joined_session",
