@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import trio
 
-from cookcam.app.events_document import SENT, events_document
+from cookcam.app.events_document import SERVER_EVENTS, events_document
 from cookcam.lifecycle.state import Phase
 from tests.support.realtime import ApiUser, open_live
 
 REPOSITORY = Path(__file__).parents[1]
 OF_THE_PLAIN_PROTOCOL = {"pong", "ack", "connect_error"}
 A_SEND = re.compile(
-    r"""(?:send_to_user|send_to_room|broadcast|\.send|\.reply|\bAnswer)\("""
+    r"""(?:send_to_user|send_to_room|broadcast|\.send|\bEventResponse|\bServerEvent)\("""
     r"""(?:\s*[\w.]+\s*,)?\s*"([a-z_]+)\"""",
 )
 
@@ -34,12 +34,12 @@ def test_every_event_that_is_sent_is_on_the_page():
         if "sandbox" not in path.parts and "serving" not in path.parts:
             sent.update(A_SEND.findall(path.read_text()))
     sent -= {"timer_started"} | OF_THE_PLAIN_PROTOCOL  # the first is an example in a docstring
-    assert sent == SENT.keys()
+    assert sent == SERVER_EVENTS.keys()
 
 
 def check(event: str, data: Any) -> None:
     """The payload has the fields of its declaration and no others."""
-    declared = SENT[event].payload
+    declared = SERVER_EVENTS[event].payload
     model = msgspec.convert(data, declared)
     fields = {field.encode_name for field in msgspec.structs.fields(declared)}
     assert data.keys() <= fields

@@ -77,41 +77,43 @@ class GenerationProgress(Struct, rename="camel"):
 
 
 @frozen
-class Sent:
-    """An event of the server: its payload and its receivers."""
+class SentEvent:
+    """An event that the server sends: its payload and its receivers."""
 
     payload: type[Struct]
     receivers: str
 
 
-SENT: Final[Mapping[str, Sent]] = {
-    "connected": Sent(Connected, "the client, once it is connected"),
-    "error": Sent(Error, "the sender of an event that failed"),
-    "authenticated": Sent(Authenticated, "the sender of `authenticate`"),
-    "token_expiring": Sent(TokenExpiring, "the client, 60 s before its token expires"),
-    "server_shutdown": Sent(ServerShutdown, "everyone"),
-    "cooking_session_created": Sent(cooking.SessionCreated, "the sender"),
-    "cooking_session_joined": Sent(cooking.SessionJoined, "the sender"),
-    "user_joined_session": Sent(cooking.UserJoined, "the room, except the sender"),
-    "user_left_session": Sent(cooking.UserLeft, "the room"),
-    "cooking_step_updated": Sent(cooking.StepUpdated, "the room"),
-    "cooking_message": Sent(cooking.MessageSent, "the room"),
-    "cooking_session_ended": Sent(cooking.SessionEnded, "the room"),
-    "live_recipe_shared": Sent(feed.LiveRecipe, "everyone"),
-    "live_recipe_liked": Sent(feed.LiveRecipeLiked, "everyone"),
-    "live_recipe_commented": Sent(feed.LiveRecipeCommented, "everyone"),
-    "live_scan_shared": Sent(feed.LiveScan, "followers and the user"),
-    "recipe_collab_request": Sent(feed.CollabRequest, "the user that is asked"),
-    "user_status_updated": Sent(UserStatus, "followers, and who shares a room with the user"),
-    "user_notification": Sent(UserNotification, "the user"),
-    "subscription_updated": Sent(SubscriptionUpdated, "the user"),
-    "generation_progress": Sent(GenerationProgress, "the user, while a recipe is generated"),
+SERVER_EVENTS: Final[Mapping[str, SentEvent]] = {
+    "connected": SentEvent(Connected, "the client, once it is connected"),
+    "error": SentEvent(Error, "the sender of an event that failed"),
+    "authenticated": SentEvent(Authenticated, "the sender of `authenticate`"),
+    "token_expiring": SentEvent(TokenExpiring, "the client, 60 s before its token expires"),
+    "server_shutdown": SentEvent(ServerShutdown, "all users"),
+    "cooking_session_created": SentEvent(cooking.SessionCreated, "the sender"),
+    "cooking_session_joined": SentEvent(cooking.SessionJoined, "the sender"),
+    "user_joined_session": SentEvent(cooking.UserJoined, "the room, except the sender"),
+    "user_left_session": SentEvent(cooking.UserLeft, "the room"),
+    "cooking_step_updated": SentEvent(cooking.StepUpdated, "the room"),
+    "cooking_message": SentEvent(cooking.MessageSent, "the room"),
+    "cooking_session_ended": SentEvent(cooking.SessionEnded, "the room"),
+    "live_recipe_shared": SentEvent(feed.LiveRecipe, "all users"),
+    "live_recipe_liked": SentEvent(feed.LiveRecipeLiked, "all users"),
+    "live_recipe_commented": SentEvent(feed.LiveRecipeCommented, "all users"),
+    "live_scan_shared": SentEvent(feed.LiveScan, "followers and the user"),
+    "recipe_collab_request": SentEvent(feed.CollabRequest, "the target user"),
+    "user_status_updated": SentEvent(
+        UserStatus, "followers and participants of the same cooking sessions"
+    ),
+    "user_notification": SentEvent(UserNotification, "the user"),
+    "subscription_updated": SentEvent(SubscriptionUpdated, "the user"),
+    "generation_progress": SentEvent(GenerationProgress, "the user, while a recipe is generated"),
 }
 """In the order of the page."""
 
 _INTRODUCTION: Final = """# Socket events
 
-Generated from the types that the program declares:
+Generated from the declared types:
 `python -m cookcam.app.events_document docs/events.md`.
 
 Each event has one argument, a JSON object. Over Socket.IO it is the argument of the event; over a
@@ -121,14 +123,14 @@ plain WebSocket it is `data` of `{"event": …, "data": …}`. How to connect, l
 
 _CLIENT: Final = """## From the client
 
-Unknown fields are ignored; `null` for an optional field counts as absent. What breaks a rule is
-answered with `error`, whose `fields` name each field and the rule. JSON may be nested 64 levels
-deep; half a surrogate pair in a text is read as U+FFFD.
+Unknown fields are ignored; `null` for an optional field counts as absent. The response to an
+invalid payload is `error`, whose `fields` name each invalid field and its rule. JSON may be nested
+64 levels deep; half a surrogate pair in a text is read as U+FFFD.
 """
 
 _SERVER: Final = """## From the server
 
-Clients must ignore fields they do not know. An optional field without a value is absent, not null.
+Clients must ignore unknown fields. An optional field without a value is absent, not null.
 """
 
 
@@ -138,14 +140,14 @@ def events_page(events: Mapping[str, Event]) -> str:
     for name, event in events.items():
         parts.append(f"### `{name}`\n\n{_table(event.schema)}")
     parts.append(_SERVER)
-    for name, sent in SENT.items():
-        parts.append(f"### `{name}`\n\nTo {sent.receivers}.\n\n{_table(sent.payload)}")
+    for name, entry in SERVER_EVENTS.items():
+        parts.append(f"### `{name}`\n\nTo {entry.receivers}.\n\n{_table(entry.payload)}")
     return "\n".join(parts)
 
 
 def _table(payload: type[Struct]) -> str:
     rows = "".join(
-        f"| `{place}` | {value} | {presence} |\n" for place, value, presence in _rows(payload)
+        f"| `{path}` | {value} | {presence} |\n" for path, value, presence in _rows(payload)
     )
     return f"| field | value | |\n|---|---|---|\n{rows}"
 
@@ -154,12 +156,14 @@ def _rows(payload: type[Struct], prefix: str = "") -> Iterator[tuple[str, str, s
     info = inspect.type_info(payload)
     assert isinstance(info, inspect.StructType)  # noqa: S101 - of every Struct
     for field in info.fields:
-        place = f"{prefix}{field.encode_name}"
+        path = f"{prefix}{field.encode_name}"
         kind = field.type
-        yield place, _describe(kind), _presence(field)
-        item, below = (kind.item_type, "[].") if isinstance(kind, inspect.ListType) else (kind, ".")
+        yield path, _describe(kind), _presence(field)
+        item, suffix = (
+            (kind.item_type, "[].") if isinstance(kind, inspect.ListType) else (kind, ".")
+        )
         if isinstance(item, inspect.StructType):
-            yield from _rows(item.cls, place + below)
+            yield from _rows(item.cls, path + suffix)
 
 
 def _presence(field: inspect.Field) -> str:
@@ -172,7 +176,7 @@ def _presence(field: inspect.Field) -> str:
 
 
 def _describe(kind: inspect.Type) -> str:
-    """Describe a type as the rules of `error` events do."""
+    """Describes a type as the rules in `error` do."""
     match kind:
         case inspect.Metadata():
             return _describe(kind.type)
@@ -196,7 +200,7 @@ def _describe(kind: inspect.Type) -> str:
 _NAMES: Final[Mapping[type[inspect.Type], str]] = {
     inspect.BoolType: "true or false",
     inspect.UUIDType: "UUID",
-    inspect.DateTimeType: "moment such as `2026-01-31T12:34:56.789Z`",
+    inspect.DateTimeType: "time such as `2026-01-31T12:34:56.789Z`",
     inspect.NoneType: "null",
     inspect.DictType: "object",
     inspect.StructType: "object",
@@ -214,7 +218,7 @@ def _range(minimum: float | None, maximum: float | None, unit: str = "") -> str:
 
 
 async def events_document() -> str:
-    """The page of the assembled program."""
+    """The page for the events of the whole program."""
     async with open_services(load(SETTINGS), Lifecycle()) as services:
         return events_page(services.realtime.events)
 

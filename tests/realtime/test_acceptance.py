@@ -1,7 +1,6 @@
-"""The acceptance checks of `spec/realtime.md` §11, in its order, a test or more for each row.
+"""Acceptance tests of the realtime service: at least one test for each requirement.
 
-Through the whole program and a real database where time does not matter, on the virtual clock
-where it does.
+They use the whole program and a real database, or the virtual clock where time matters.
 """
 
 from __future__ import annotations
@@ -149,7 +148,7 @@ async def test_two_devices_of_one_user_when_the_first_closes(
 
 async def test_a_host_that_drops_for_ten_seconds_ends_nothing(autojump_clock, nursery) -> None:
     stage = CookingProcess()
-    nursery.start_soon(stage.attendance.run)
+    nursery.start_soon(stage.timeouts.run)
     ann, bob = stage.connect(), stage.connect(name="Bob")
     session_id = await stage.create(ann)
     await stage.cooking.join(bob, session_id)
@@ -166,7 +165,7 @@ async def test_a_host_that_drops_for_ten_seconds_ends_nothing(autojump_clock, nu
 # -- host leaves
 
 
-async def test_a_host_that_leaves_ends_the_session_for_everybody(kitchen: LiveServer) -> None:
+async def test_host_that_leaves_ends_the_session_for_all(kitchen: LiveServer) -> None:
     session_id, ann, bob = await gather(kitchen, "Bob")
     assert await ann.ask("leave_cooking_session", {"sessionId": session_id}) == {"ok": True}
     ended = {"sessionId": session_id, "reason": "Host left the session", "seq": 2}
@@ -193,7 +192,7 @@ async def test_a_host_that_leaves_ends_the_session_for_everybody(kitchen: LiveSe
 # -- non-member leave
 
 
-async def test_a_leave_of_who_is_no_member_is_no_event(kitchen: LiveServer) -> None:
+async def test_leave_of_a_non_member_sends_no_event(kitchen: LiveServer) -> None:
     session_id, ann, bob = await gather(kitchen, "Bob")
     for plain in (False, True):
         eve = await kitchen.connect("Eve", plain=plain)
@@ -213,10 +212,10 @@ async def test_a_private_session_cannot_be_joined_by_its_id_alone(kitchen: LiveS
     for options in ({}, {"isPublic": False}, {"isPublic": None}):
         created = await start_session(kitchen, ann, **options)
         by_id = {"sessionId": created["session"]["id"]}
-        refused = await eve.ask("join_cooking_session", by_id)
+        rejected = await eve.ask("join_cooking_session", by_id)
         unknown = await eve.ask("join_cooking_session", {"sessionId": "session_" + "0" * 26})
-        assert refused == unknown
-        assert refused["message"] == GONE
+        assert rejected == unknown
+        assert rejected["message"] == GONE
     assert await ann.seen() == []
 
 
@@ -271,7 +270,7 @@ class Device:
             self.tail = self.tail[max(last, len(self.tail) - 64) :]
 
     @property
-    def told(self) -> tuple[int, str]:
+    def close_reason(self) -> tuple[int, str]:
         """Code and reason of the close frame it read last."""
         frame = self.tail[self.tail.rindex(b"\x88") :]
         return int.from_bytes(frame[2:4], "big"), frame[4 : 2 + frame[1]].decode()
@@ -314,7 +313,7 @@ async def test_receivers_that_stop_reading_cost_the_others_nothing() -> None:
         with trio.fail_after(60):
             for number in range(FLOOD):
                 live.hub.broadcast("flood", {"n": number, "body": BODY})
-                # As fast as the quick ones read: they are never far behind, whoever is.
+                # At the pace of the fast readers, which are never far behind.
                 while min(len(one.seen) for one in quick) < number - IN_FLIGHT:
                     await trio.lowlevel.checkpoint()
                 if not resumed and live.hub.connection_count() == len(quick):
@@ -331,7 +330,7 @@ async def test_receivers_that_stop_reading_cost_the_others_nothing() -> None:
             with trio.fail_after(10):
                 while b"\x88" not in one.tail:
                     await trio.sleep(0.01)
-            assert one.told == (1013, "slow consumer")
+            assert one.close_reason == (1013, "slow consumer")
             assert len(one.seen) < FLOOD
         nursery.cancel_scope.cancel()
     assert [reason for _, _, reason in live.departures].count("slow consumer") == 2
@@ -340,7 +339,7 @@ async def test_receivers_that_stop_reading_cost_the_others_nothing() -> None:
 # -- SIGTERM with 100 open sockets
 
 
-async def test_a_hundred_sockets_are_told_of_the_end_and_the_program_exits_with_0(
+async def test_hundred_sockets_get_the_announcement_and_the_program_exits_with_0(
     database_url: str,
 ) -> None:
     async with open_live_server(database_url, **PATIENT) as kitchen:

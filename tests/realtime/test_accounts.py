@@ -106,7 +106,7 @@ async def test_what_closes_no_account_closes_no_connection(watched: Watched) -> 
     assert (await watched.connect(ann)).closed is None  # a ban that is over is none
 
 
-async def test_who_comes_with_a_token_of_a_closed_account_is_put_out(watched: Watched) -> None:
+async def test_connection_of_a_closed_account_is_closed(watched: Watched) -> None:
     ann, ben = await create_user(watched.url), await create_user(watched.url)
     watched.sql(BAN, ann)
     banned, unknown = connected(watched.hub, ann), connected(watched.hub, uuid4())
@@ -114,7 +114,7 @@ async def test_who_comes_with_a_token_of_a_closed_account_is_put_out(watched: Wa
     assert (await watched.connect(ben)).closed is None
 
 
-async def test_what_was_announced_while_nobody_listened_is_found_by_asking(
+async def test_missed_notifications_are_found_by_checking_connections(
     watched: Watched,
 ) -> None:
     ann, ben = await create_user(watched.url), await create_user(watched.url)
@@ -125,7 +125,7 @@ async def test_what_was_announced_while_nobody_listened_is_found_by_asking(
     assert his.closed is None
 
 
-async def test_everybody_is_asked_for_once(
+async def test_each_connection_is_checked_once(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[UUID]] = []

@@ -43,16 +43,16 @@ class Server:
 
 @define
 class Log(BusMember):
-    said: list[str] = field(factory=list)
+    results: list[str] = field(factory=list)
 
     def received(self, instance: str, text: str) -> None:
-        self.said.append(text)
+        self.results.append(text)
 
     def joined(self) -> None:
-        self.said.append("joined")
+        self.results.append("joined")
 
     def lost(self) -> None:
-        self.said.append("lost")
+        self.results.append("lost")
 
 
 async def listen(server: Server, seconds: float) -> Log:
@@ -77,11 +77,11 @@ async def test_a_server_that_fails_is_not_hurried(
     assert len(set(pauses[4:])) > 3  # by chance
 
 
-async def test_who_joins_and_loses_is_told_in_turn(autojump_clock: trio.testing.MockClock) -> None:
+async def test_joined_and_lost_are_called_in_turn(autojump_clock: trio.testing.MockClock) -> None:
     log = await listen(
         Server(there=True, lasts=BACKOFF_RESET_AFTER + 1, says=["hello"]), BACKOFF_RESET_AFTER * 3
     )
-    assert log.said[:6] == ["joined", "hello", "lost"] * 2
+    assert log.results[:6] == ["joined", "hello", "lost"] * 2
 
 
 async def test_a_loss_after_a_steady_time_counts_as_the_first(
@@ -170,7 +170,7 @@ async def test_one_process_is_a_bus_of_its_own(autojump_clock: trio.testing.Mock
         assert buses[0].publish("hello")
         await trio.sleep(1)
         nursery.cancel_scope.cancel()
-    assert [log.said for log in logs] == [
+    assert [log.results for log in logs] == [
         ["joined", "lost"],
         ["joined", "hello", "lost"],
         ["joined", "hello", "lost"],
@@ -178,7 +178,7 @@ async def test_one_process_is_a_bus_of_its_own(autojump_clock: trio.testing.Mock
     assert exchange.members == []
 
 
-async def test_alone_in_a_process_there_is_nobody_to_tell(
+async def test_publishing_with_one_instance_does_nothing(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     bus = LocalBus()
@@ -189,13 +189,13 @@ async def test_alone_in_a_process_there_is_nobody_to_tell(
         nursery.cancel_scope.cancel()
 
 
-async def test_a_member_that_is_far_behind_misses_what_is_said() -> None:
+async def test_member_with_a_full_queue_misses_messages() -> None:
     exchange = Exchange()
     fast, slow = LocalBus(exchange), LocalBus(exchange)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(fast.run, Log())
         nursery.start_soon(slow.run, Log())
         await trio.testing.wait_all_tasks_blocked()
-        said = [fast.publish("hello") for _ in range(MAX_QUEUED + 2)]  # one is being read
-        assert said.count(False) == 1
+        results = [fast.publish("hello") for _ in range(MAX_QUEUED + 2)]  # one is being read
+        assert results.count(False) == 1
         nursery.cancel_scope.cancel()

@@ -195,7 +195,7 @@ async def test_failed_connection_of_each_protocol_is_closed_and_counted(autojump
         assert live.metrics.connection_errors_total.of("delivery")._value.get() == 1
         (record,) = [line for line in live.log if line.get("task") == "delivery"]
         assert record["level"] == "ERROR"
-        assert len(live.reports.kept) == 1
+        assert len(live.reports.captured) == 1
 
 
 def test_failure_reports_log_count_and_report():
@@ -203,7 +203,7 @@ def test_failure_reports_log_count_and_report():
     error = RuntimeError("a bug")
     FailureReports(metrics, reports)("heartbeats", error)
     assert metrics.connection_errors_total.of("heartbeats")._value.get() == 1
-    assert reports.kept == [(error, None)]
+    assert reports.captured == [(error, None)]
 
 
 def _raise(connection: Connection, event: ServerEvent) -> bool:

@@ -1,4 +1,4 @@
-"""Shutting down: everybody is told, every goodbye is in the protocol of its connection."""
+"""Shutdown: every client gets the announcement, and the close of its protocol."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MANY = {
 
 
 def drained(live: Live) -> dict[str, Any]:
-    """The line that says what became of the sockets."""
+    """The log line with the counts of closed sockets."""
     return next(line for line in live.log if line["message"] == "All WebSocket connections closed")
 
 
@@ -43,7 +43,7 @@ def is_notice(data: Any) -> bool:
     )
 
 
-async def test_both_protocols_are_told_and_closed_in_their_own_way(autojump_clock):
+async def test_both_protocols_get_the_announcement_and_their_own_close(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(live.shut_down)
@@ -60,7 +60,7 @@ async def test_both_protocols_are_told_and_closed_in_their_own_way(autojump_cloc
         assert not [line for line in live.log if line["message"] == "socket disconnected"]
 
 
-async def test_each_client_is_given_a_time_of_its_own_to_return(autojump_clock):
+async def test_each_client_gets_its_own_reconnect_delay(autojump_clock):
     async with open_live(**MANY) as live:
         async with live.plain(ANN) as one, live.plain(ANN) as two, live.plain(ANN) as three:
             await live.realtime.notice()
@@ -71,17 +71,17 @@ async def test_each_client_is_given_a_time_of_its_own_to_return(autojump_clock):
         assert len(times) > 1
 
 
-async def test_the_notice_comes_first_and_events_go_on_until_the_drain(autojump_clock):
+async def test_announcement_comes_first_and_events_continue_until_the_drain(autojump_clock):
     async with open_live(DRAIN_NOTICE_SECONDS="10") as live, live.plain(ANN) as ann:
         live.lifecycle.enter(Phase.NOTICE)
         await live.realtime.notice()
-        await live.realtime.notice()  # told once
+        await live.realtime.notice()  # sent once
         await ann.expect("server_shutdown")
         assert (await ann.ask("join", {"room": "r"}))["event"] == "joined"
         assert live.realtime.status == "draining"
 
 
-async def test_a_handler_under_way_ends_and_its_answer_arrives(autojump_clock):
+async def test_running_handler_finishes_and_its_response_arrives(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         await ann.send("wait", {"room": "2"})
         await bob.send("wait", {"room": "2"})
@@ -97,7 +97,7 @@ async def test_a_handler_under_way_ends_and_its_answer_arrives(autojump_clock):
         assert drained(live)["cut"] == 0
 
 
-async def test_who_does_not_answer_is_cut_at_the_bound(autojump_clock):
+async def test_connection_that_does_not_respond_is_cut_at_the_timeout(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         await live.shut_down()
         assert 3 <= trio.current_time() < 3.1
@@ -116,7 +116,7 @@ async def test_a_handler_that_does_not_end_is_cut_at_the_bound(autojump_clock):
         assert drained(live)["cut"] == 1
 
 
-async def test_who_has_not_said_who_it_is_is_closed_too(autojump_clock):
+async def test_unauthenticated_socket_is_closed_too(autojump_clock):
     async with (
         open_live() as live,
         live.plain_socket() as plain,
@@ -129,7 +129,7 @@ async def test_who_has_not_said_who_it_is_is_closed_too(autojump_clock):
         assert await socketio.close_code() == 1001
 
 
-async def test_who_says_it_while_the_drain_begins_is_not_let_in(autojump_clock):
+async def test_authentication_during_the_start_of_a_drain_is_rejected(autojump_clock):
     async with (
         open_live() as live,
         live.plain_socket() as plain,
@@ -160,7 +160,9 @@ async def polling(live: Live, person: ApiUser) -> str:
 
 
 @pytest.mark.parametrize("waiting", [True, False])
-async def test_a_polling_client_gets_notice_and_goodbye_in_one_answer(autojump_clock, waiting):
+async def test_polling_client_gets_announcement_and_goodbye_in_one_response(
+    autojump_clock, waiting
+):
     async with open_live() as live:
         sid = await polling(live, ANN)
         responses: list[str] = []
@@ -181,7 +183,7 @@ async def test_a_polling_client_gets_notice_and_goodbye_in_one_answer(autojump_c
         assert trio.current_time() < 1.1
 
 
-async def test_a_polling_client_that_comes_back_is_given_the_close(autojump_clock):
+async def test_polling_client_that_polls_again_gets_the_close(autojump_clock):
     async with open_live() as live, trio.open_nursery() as nursery:
         sid = await polling(live, ANN)
         nursery.start_soon(live.shut_down)
@@ -190,7 +192,7 @@ async def test_a_polling_client_that_comes_back_is_given_the_close(autojump_cloc
     assert drained(live)["clean"] == 1
 
 
-async def test_a_polling_client_with_a_handler_running_is_told_and_gets_its_answer(autojump_clock):
+async def test_polling_client_with_a_running_handler_gets_announcement_and_response(autojump_clock):
     async with open_live() as live, trio.open_nursery() as nursery:
         sid = await polling(live, ANN)
         body = b'42["wait",{"room":"2"}]'
@@ -205,7 +207,7 @@ async def test_a_polling_client_with_a_handler_running_is_told_and_gets_its_answ
     assert drained(live)["clean"] == 1
 
 
-async def test_a_polling_client_is_told_at_once_where_there_is_time(autojump_clock):
+async def test_polling_client_gets_the_announcement_at_once_if_the_drain_is_later(autojump_clock):
     async with open_live(DRAIN_NOTICE_SECONDS="10") as live:
         sid = await polling(live, ANN)
         live.lifecycle.enter(Phase.NOTICE)
@@ -221,7 +223,7 @@ async def test_a_polling_client_is_told_at_once_where_there_is_time(autojump_clo
 
 async def test_two_hundred_sockets_of_both_protocols():
     """Each reads by its own task, as two hundred devices would."""
-    told: list[bool] = []
+    notices: list[bool] = []
     ends: list[tuple[str, int]] = []
 
     async def device(live: Live, address: str, number: int, ready: Any) -> None:
@@ -231,7 +233,7 @@ async def test_two_hundred_sockets_of_both_protocols():
             token = {"token": live.token(ANN)}
             first = {"event": "authenticate", "data": token}
             await websocket.send_message(json.dumps(first) if plain else f"40{json.dumps(token)}")
-            last = await read(websocket, ready, told)
+            last = await read(websocket, ready, notices)
             assert websocket.closed is not None
             ends.append((last, websocket.closed.code))
 
@@ -246,7 +248,7 @@ async def test_two_hundred_sockets_of_both_protocols():
         took = time.monotonic() - began
         assert drained(live)["clean"] == 200, took
         assert drained(live)["cut"] == 0
-    assert told == [True] * 200
+    assert notices == [True] * 200
     assert sorted(ends) == [("41", 1001)] * 100 + [("notice", 1001)] * 100
 
 
@@ -254,7 +256,7 @@ async def device_started(device: Any, *args: Any, task_status: Any) -> None:
     await device(*args, task_status)
 
 
-async def read(websocket: WebSocketConnection, ready: Any, told: list[bool]) -> str:
+async def read(websocket: WebSocketConnection, ready: Any, notices: list[bool]) -> str:
     """Reads to the end; what the last message was."""
     last = ""
     try:
@@ -264,7 +266,9 @@ async def read(websocket: WebSocketConnection, ready: Any, told: list[bool]) -> 
                 ready.started()
             if "server_shutdown" in text:
                 frame = json.loads(text.removeprefix("42"))
-                told.append(is_notice(frame["data"] if isinstance(frame, dict) else frame[1]))
+                notices.append(
+                    is_notice(frame["data"] if isinstance(frame, dict) else frame[1])
+                )
                 last = "notice"
             else:
                 last = text
@@ -274,7 +278,7 @@ async def read(websocket: WebSocketConnection, ready: Any, told: list[bool]) -> 
 
 @pytest.mark.external
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]])
-async def test_real_clients_are_told_and_see_the_goodbye(transports):
+async def test_real_clients_get_the_announcement_and_the_goodbye(transports):
     async with (
         open_live(now=time.time, **MANY) as live,
         serving(live) as address,

@@ -40,7 +40,7 @@ async def test_both_protocols_share_rooms(autojump_clock):
         await bob.expect("everybody")
 
 
-async def test_who_asks_for_an_answer_gets_exactly_one(autojump_clock):
+async def test_frame_with_an_id_gets_exactly_one_response(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         joined = {"room": "r", "userName": "Ann"}
         assert await ann.ask("join", {"room": "r"}, 7) == {
@@ -53,8 +53,8 @@ async def test_who_asks_for_an_answer_gets_exactly_one(autojump_clock):
             "data": {"ok": True},
             "replyTo": "8",
         }
-        refused = await ann.ask("say", {"room": ""}, "9")
-        assert refused["event"] == "error"
+        rejected = await ann.ask("say", {"room": ""}, "9")
+        assert rejected["event"] == "error"
         # No other frame carried an id, and nothing else came.
         assert (await ann.ask("ping", request_id="10"))["event"] == "pong"
 
@@ -169,7 +169,7 @@ OVER_LIMIT = {
 
 
 @pytest.mark.parametrize("name", OVER_LIMIT)
-async def test_socketio_packet_over_a_limit_is_answered_and_the_connection_lives(
+async def test_socketio_packet_over_a_limit_gets_an_error_and_the_connection_stays_open(
     autojump_clock, name
 ):
     packets, reason = OVER_LIMIT[name]
@@ -193,7 +193,7 @@ async def test_packets_over_a_limit_count_against_the_limit_of_events(autojump_c
 
 
 @pytest.mark.parametrize("levels", [65, 5_000])
-async def test_plain_frame_that_is_too_deep_is_answered_and_the_connection_lives(
+async def test_plain_frame_that_is_too_deep_gets_an_error_and_the_connection_stays_open(
     autojump_clock, levels
 ):
     async with open_live() as live, live.plain(ANN) as ann:
@@ -243,7 +243,7 @@ async def test_a_null_for_an_optional_field_is_absent_and_unknown_keys_are_ignor
         ),
     ],
 )
-async def test_a_failure_answers_the_sender_and_ends_nothing(autojump_clock, failure, error):
+async def test_failure_sends_an_error_and_closes_nothing(autojump_clock, failure, error):
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         live.failures["r"] = failure
         expected = {**error, "event": "fail"}
@@ -259,7 +259,7 @@ async def test_a_fault_is_logged_and_reported_without_what_the_client_sent(autoj
     async with open_live() as live, live.plain(ANN) as ann:
         live.failures["r"] = RuntimeError("a bug")
         await ann.ask("fail", {"room": "r", "text": "my secret"})
-        ((error, request),) = live.reports.kept
+        ((error, request),) = live.reports.captured
         assert error is live.failures["r"]
         assert request is not None
         assert (request.method, request.path, request.user_id) == ("plain", "fail", str(ANN.id))
@@ -268,11 +268,11 @@ async def test_a_fault_is_logged_and_reported_without_what_the_client_sent(autoj
         assert line["socketId"]
         live.failures["r"] = NotFound()
         await ann.ask("fail", {"room": "r"})
-        assert len(live.reports.kept) == 1
+        assert len(live.reports.captured) == 1
         assert "my secret" not in live.written.getvalue()
 
 
-async def test_an_answer_without_a_json_form_is_the_handlers_failure(autojump_clock):
+async def test_response_that_cannot_be_encoded_is_an_error_of_the_handler(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         assert (await ann.ask("unspeakable", {"room": "r"}))["data"]["code"] == "INTERNAL_ERROR"
         assert await bob.ask("unspeakable", {"room": "r"}) == {
@@ -315,13 +315,13 @@ async def test_a_user_has_a_quota_over_all_connections(autojump_clock):
         for _ in range(5):
             await phone.ask("say", {"room": "r"})
             await tablet.ask("say", {"room": "r"})
-        refused = {
+        rejected = {
             "message": "Rate limit exceeded",
             "code": "RATE_LIMIT_ERROR",
             "event": "say",
             "retryAfter": 2,
         }
-        assert (await phone.ask("say", {"room": "r"}))["data"] == refused
+        assert (await phone.ask("say", {"room": "r"}))["data"] == rejected
         response = await tablet.ask("say", {"room": "r"})
         assert response == {"ok": False, "error": "Rate limit exceeded"}
         assert (await bob.ask("say", {"room": "r"}))["event"] == "ack"
@@ -333,15 +333,15 @@ async def test_an_event_may_have_a_quota_of_its_own(autojump_clock):
     async with open_live(SOCKET_BROADCASTS_PER_MINUTE="2") as live, live.plain(ANN) as ann:
         for _ in range(2):
             assert (await ann.ask("shout", {"room": "r"}))["event"] == "ack"
-        refused = await ann.ask("shout", {"room": "r"})
-        assert refused["data"]["message"] == "Rate limit exceeded"
+        rejected = await ann.ask("shout", {"room": "r"})
+        assert rejected["data"]["message"] == "Rate limit exceeded"
         assert (await ann.ask("say", {"room": "r"}))["event"] == "ack"
         await trio.sleep(60)
         assert (await ann.ask("shout", {"room": "r"}))["event"] == "ack"
 
 
 @pytest.mark.parametrize("frame", ['{"event":"ping"}', '{"event":7}', '{"event":"nothing"}'])
-async def test_ten_refusals_in_a_row_end_the_connection(autojump_clock, frame):
+async def test_ten_rejections_in_a_row_close_the_connection(autojump_clock, frame):
     async with open_live(SOCKET_EVENTS_PER_SECOND="1") as live, live.plain(ANN) as ann:
         for _ in range(11):
             await ann.send_raw(frame)
@@ -393,7 +393,7 @@ async def test_others_see_the_name_of_the_profile(autojump_clock):
                 assert joined["data"]["userName"] == name
 
 
-async def test_a_name_that_does_not_come_keeps_nobody_out(autojump_clock):
+async def test_unavailable_profile_name_does_not_block_a_connection(autojump_clock):
     async def name_of(user_id):
         await trio.sleep_forever()
 
@@ -401,7 +401,7 @@ async def test_a_name_that_does_not_come_keeps_nobody_out(autojump_clock):
         assert (await ann.ask("join", {"room": "r"}))["data"]["userName"] == "Ann"
 
 
-async def test_a_socketio_client_that_does_not_heed_its_limits_is_told_not_to_return(
+async def test_socketio_client_over_its_limits_is_disconnected_without_reconnect(
     autojump_clock,
 ):
     async with open_live(SOCKET_EVENTS_PER_SECOND="1") as live, live.socketio(ANN) as ann:
@@ -413,7 +413,7 @@ async def test_a_socketio_client_that_does_not_heed_its_limits_is_told_not_to_re
         assert await ann.close_code() == 4429
 
 
-async def test_features_hear_of_the_end_of_a_connection(autojump_clock):
+async def test_disconnect_handlers_of_features_are_called(autojump_clock):
     async with open_live() as live:
         async with live.plain(ANN) as ann, live.socketio(BOB) as bob:
             await ann.ask("join", {"room": "a"})
@@ -428,7 +428,7 @@ async def test_features_hear_of_the_end_of_a_connection(autojump_clock):
         assert live.hub.connection_count() == 0
 
 
-async def test_handlers_end_before_the_end_of_their_connection_is_told(autojump_clock):
+async def test_event_handlers_finish_before_the_disconnect_handler(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann, live.socketio(BOB) as bob:
         await ann.send("join", {"room": "a"})
         await ann.send("wait", {"room": "3"})

@@ -1,5 +1,5 @@
-"""Broadcasts over real sockets: encoded once, written directly, whole, in order, and to slow
-readers by the rules of `spec/realtime.md` §6."""
+"""Broadcasts over real sockets: encoded once, written directly, complete and in order; slow readers
+lose volatile events first and are then closed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = 4096
 
 @define(eq=False)
 class Client:
-    """A peer of either protocol that reads only when it is told to."""
+    """A peer of either protocol that reads only on request."""
 
     stream: trio.SocketStream
     protocol: WSConnection
@@ -149,7 +149,7 @@ async def test_what_is_sent_in_one_go_arrives_in_order_even_if_the_outbox_holds_
 
 
 @BOTH
-async def test_who_does_not_read_is_closed_and_the_others_get_everything(target: str):
+async def test_slow_reader_is_closed_and_the_others_get_everything(target: str):
     """A full kernel, then 256 events, then 1013; the frame that was under way is whole."""
     async with (
         channel() as (live, address),
@@ -187,7 +187,7 @@ async def test_who_does_not_read_is_closed_and_the_others_get_everything(target:
 
 
 @BOTH
-async def test_what_may_be_lost_is_given_up_first(target: str):
+async def test_volatile_events_are_dropped_first(target: str):
     async with channel() as (live, address), connected(live, address, target, small=True) as slow:
         [connection] = live.hub.connections
         dish = "x" * 30_000

@@ -35,7 +35,7 @@ def test_a_frame_has_an_event_and_may_have_data_and_an_id():
     assert decode_frame('{"event":"x","data":[1],"id":"7"}') == Frame("x", [1], "7")
 
 
-def test_frame_that_is_too_deep_is_told_apart():
+def test_frame_that_is_too_deep_has_its_own_error():
     with pytest.raises(JsonTooDeep):
         decode_frame('{"event":"x","data":' + "[" * 5_000)
 
@@ -67,13 +67,13 @@ def test_a_wrong_field_is_named(text: str, field: str):
     assert error.value.field == field
 
 
-def test_the_id_of_a_frame_without_event_is_known():
+def test_invalid_frame_error_has_the_id():
     with pytest.raises(InvalidFrame) as error:
         decode_frame('{"id":"7"}')
     assert error.value.id == "7"
 
 
-def test_an_answer_repeats_the_id_as_it_came():
+def test_response_repeats_the_id_unchanged():
     assert encode_frame("x", {}) == '{"event":"x","data":{}}'
     assert encode_frame("x", {}, "7") == '{"event":"x","data":{},"replyTo":"7"}'
     assert encode_frame("x", {}, 0) == '{"event":"x","data":{},"replyTo":0}'

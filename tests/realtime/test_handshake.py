@@ -41,7 +41,7 @@ each_bad_token = pytest.mark.parametrize("bad", BAD_TOKENS.values(), ids=BAD_TOK
 
 
 async def connect_socketio(live: Live, auth: Any = None, **options: Any) -> dict[str, Any]:
-    """What a Socket.IO client is told: the `connect_error`, or the data of `connected`."""
+    """Connects a Socket.IO client; returns the `connect_error` or the data of `connected`."""
     async with live.socketio_session(**options) as client:
         await client.send_raw("40" if auth is None else f"40{json.dumps(auth)}")
         response = await client.receive()
@@ -66,9 +66,9 @@ async def test_a_good_token_is_welcome_over_both_protocols(autojump_clock):
         async with live.plain_socket() as client:
             await client.send("authenticate", {"token": token})
             told.append(await client.expect("connected"))
-        for said in told:
-            assert said.pop("timestamp").endswith("Z")
-            assert said == {
+        for data in told:
+            assert data.pop("timestamp").endswith("Z")
+            assert data == {
                 "message": "Connected to CookCam real-time service",
                 "userId": str(ANN.id),
             }
@@ -82,7 +82,7 @@ async def test_the_token_in_auth_comes_before_the_one_in_the_header(autojump_clo
         assert told["userId"] == str(ANN.id)
 
 
-async def test_a_first_frame_with_an_id_gets_its_answer(autojump_clock):
+async def test_first_frame_with_an_id_gets_a_response(autojump_clock):
     async with open_live() as live, live.plain_socket() as client:
         await client.send("authenticate", {"token": live.token(ANN, 600)}, id=1)
         await client.expect("connected")
@@ -91,7 +91,7 @@ async def test_a_first_frame_with_an_id_gets_its_answer(autojump_clock):
         assert response["data"]["expiresAt"].endswith("Z")
 
 
-async def test_the_subprotocol_is_echoed_to_who_offers_it():
+async def test_offered_subprotocol_is_echoed():
     for offered, chosen in ((["other", "cookcam.v1"], "cookcam.v1"), (["other"], None), ([], None)):
         sent: list[Any] = []
         async with open_live() as live:
@@ -216,13 +216,13 @@ async def test_a_first_frame_that_does_not_authenticate(autojump_clock, frame, c
         assert live.hub.connection_count() == 0
 
 
-async def test_who_says_nothing_is_closed_after_five_seconds(autojump_clock):
+async def test_socket_without_a_first_frame_is_closed_after_five_seconds(autojump_clock):
     async with open_live() as live, live.plain_socket() as client:
         assert await client.close_code() == 4408
         assert trio.current_time() == 5
 
 
-async def test_who_leaves_before_the_first_frame_is_forgotten(autojump_clock):
+async def test_disconnect_before_the_first_frame_leaves_no_state(autojump_clock):
     async with open_live() as live, live.plain_socket() as client:
         with trio.fail_after(1):
             await client.leave()
@@ -303,7 +303,7 @@ async def test_handshakes_are_not_limited_where_rate_limiting_is_off(autojump_cl
         ("&".join(f"q{n}=" for n in range(100)), 3, "Bad request"),
     ],
 )
-async def test_refused_handshake_is_an_error_envelope_with_the_code_of_engineio(
+async def test_rejected_handshake_is_an_error_envelope_with_the_code_of_engineio(
     query, code, message, autojump_clock
 ):
     async with open_live() as live:
@@ -363,7 +363,7 @@ async def test_one_connection_too_many_ends_the_oldest(autojump_clock):
 
 
 @pytest.mark.parametrize("which", ["plain_socket", "socketio_session"])
-async def test_an_upgrade_from_a_foreign_page_is_refused(autojump_clock, which):
+async def test_upgrade_from_an_unlisted_origin_is_rejected(autojump_clock, which):
     async with open_live(CORS_ORIGIN="https://cookcam.ai") as live:
         for origin in ("https://evil.example", "null", "https://cookcam.ai.evil.example"):
             with pytest.raises(RequestRejected) as rejected:
@@ -375,7 +375,7 @@ async def test_an_upgrade_from_a_foreign_page_is_refused(autojump_clock, which):
                 pass
 
 
-async def test_a_disabled_channel_answers_404(autojump_clock):
+async def test_disabled_service_responds_404(autojump_clock):
     async with open_live(ENABLE_WEBSOCKETS="false") as live:
         assert live.realtime.status == "disabled"
         response = await request(live.realtime, "GET", SOCKETIO_PATH, "EIO=4&transport=polling")
@@ -388,7 +388,7 @@ async def test_a_disabled_channel_answers_404(autojump_clock):
         await live.shut_down()
 
 
-async def test_nobody_is_let_in_while_the_server_shuts_down(autojump_clock):
+async def test_handshakes_are_rejected_during_a_shutdown(autojump_clock):
     async with open_live() as live:
         live.lifecycle.enter(Phase.NOTICE)
         assert live.realtime.status == "draining"

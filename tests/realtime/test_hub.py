@@ -1,4 +1,4 @@
-"""Presence, rooms and fan-out, over connections that only note what they are given."""
+"""Presence, rooms and delivery, with connections that record events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANN, BOB = uuid4(), uuid4()
 
 @define(eq=False)
 class Noted(Connection):
-    """A connection to nowhere. It takes at most `room_for` events."""
+    """A connection without a client. It accepts at most `room_for` events."""
 
     protocol: ClassVar[str] = "noted"
     taken: list[ServerEvent] = field(factory=list)
@@ -50,7 +50,7 @@ def connected(hub: Hub, user: UUID = ANN, **options: int) -> Noted:
     return connection
 
 
-def test_a_user_is_present_until_the_last_connection_is_gone():
+def test_user_is_present_until_the_last_connection_ends():
     hub = Hub(5)
     phone, tablet = connected(hub), connected(hub)
     assert (hub.connected_users(), hub.connection_count()) == (1, 2)
@@ -72,7 +72,7 @@ def test_the_oldest_connection_gives_way_to_one_too_many():
     assert hub.connections_of(ANN) == (second, third)
 
 
-def test_a_room_hears_in_order_and_the_sender_may_be_left_out():
+def test_room_receives_events_in_order_and_the_sender_can_be_skipped():
     hub = Hub(5)
     ann, bob, outside = connected(hub), connected(hub, BOB), connected(hub)
     ann.join("kitchen")
@@ -97,10 +97,10 @@ def test_a_connection_that_has_ended_is_in_no_room_and_joins_none():
     assert ann.closed == [CloseCode.TOKEN]
     assert not hub.members("kitchen")
     assert not hub.members("pantry")
-    assert ann.rooms == {"kitchen"}  # for those who want to know where it was
+    assert ann.rooms == {"kitchen"}  # still names the former rooms
 
 
-def test_a_broadcast_reaches_everybody_but_one_user_and_is_encoded_once():
+def test_broadcast_can_exclude_a_user_and_is_encoded_once():
     hub = Hub(5)
     ann, tablet, bob = connected(hub), connected(hub), connected(hub, BOB)
     assert hub.broadcast("one", {"a": 1}) == 3
@@ -113,7 +113,7 @@ def test_a_broadcast_reaches_everybody_but_one_user_and_is_encoded_once():
     assert bob.taken[1].socketio.volatile
 
 
-def test_a_receiver_that_ends_in_the_middle_of_a_broadcast_harms_nobody():
+def test_receiver_that_ends_during_a_broadcast_does_not_affect_others():
     hub = Hub(5)
     before, slow, after = connected(hub), connected(hub, BOB, room_for=0), connected(hub)
     for connection in (before, slow, after):

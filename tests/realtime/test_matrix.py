@@ -60,7 +60,7 @@ async def connect(
 
 
 async def host(kitchen: LiveServer, name: str = "Ann") -> tuple[str, LiveClient]:
-    """A session of somebody on the plain protocol."""
+    """A session over the plain protocol."""
     ann = await kitchen.connect(name, plain=True)
     recipe = await kitchen.recipe(ann.user)
     made = {"recipeId": recipe, "title": "Tonight", "isPublic": True}
@@ -84,8 +84,8 @@ async def test_one_user_on_each_transport_cook_together(kitchen: LiveServer, nod
     step = {**room, "newStep": 2, "stepNotes": "Low heat"}
     assert await ann.ask("update_cooking_step", step) == {"ok": True}
     for transport, guest in guests.items():
-        said = {**room, "message": f"from {transport}"}
-        assert await guest.ask("cooking_session_message", said) == {"ok": True}
+        message = {**room, "message": f"from {transport}"}
+        assert await guest.ask("cooking_session_message", message) == {"ok": True}
     assert await upgraded.ask("leave_cooking_session", room) == {"ok": True}
     again = await upgraded.ask("join_cooking_session", room)
     assert again == {"ok": True}
@@ -98,16 +98,16 @@ async def test_one_user_on_each_transport_cook_together(kitchen: LiveServer, nod
     await ann.expect("cooking_session_ended")
     for guest in guests.values():
         assert (await guest.expect("event cooking_session_ended"))["seq"] == 10
-    heard = {name: guest.heard(*ROOM_EVENTS) for name, guest in guests.items()}
-    heard["plain"] = [data for name, data in ann.events if name in ROOM_EVENTS]
+    received = {name: guest.heard(*ROOM_EVENTS) for name, guest in guests.items()}
+    received["plain"] = [data for name, data in ann.events if name in ROOM_EVENTS]
     # The host sees everything: three join, one step, three messages, one leaves and returns.
-    assert [event["seq"] for event in heard["plain"]] == list(range(1, 10))
-    everything = {event["seq"]: event for event in heard["plain"]}
+    assert [event["seq"] for event in received["plain"]] == list(range(1, 10))
+    everything = {event["seq"]: event for event in received["plain"]}
     # Who joined as the n-th sees what came after, save for what the upgraded one did itself.
-    assert [event["seq"] for event in heard["polling"]] == list(range(2, 10))
-    assert [event["seq"] for event in heard["websocket"]] == list(range(3, 10))
-    assert [event["seq"] for event in heard["upgrade"]] == list(range(4, 8))
-    for events in heard.values():
+    assert [event["seq"] for event in received["polling"]] == list(range(2, 10))
+    assert [event["seq"] for event in received["websocket"]] == list(range(3, 10))
+    assert [event["seq"] for event in received["upgrade"]] == list(range(4, 8))
+    for events in received.values():
         for event in events:
             assert event == everything[event["seq"]]
     assert everything[4]["stepNotes"] == "Low heat"
@@ -115,7 +115,7 @@ async def test_one_user_on_each_transport_cook_together(kitchen: LiveServer, nod
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_who_drops_and_returns_has_missed_nothing(
+async def test_client_that_drops_and_reconnects_misses_nothing(
     kitchen: LiveServer, node: NodeClients, transport: str
 ):
     session_id, ann = await host(kitchen)

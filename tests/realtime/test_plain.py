@@ -64,7 +64,7 @@ async def test_the_largest_frame_is_accepted(autojump_clock):
         await ann.expect("joined")
 
 
-async def test_a_ping_of_the_client_is_answered(autojump_clock):
+async def test_ping_of_a_client_gets_a_pong(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann:
         await ann.send("ping")
         frame = await ann.receive()
@@ -80,7 +80,7 @@ async def test_a_silent_peer_is_pinged_and_closed(autojump_clock):
         assert (ann.pings, trio.current_time()) == ([25], 45)
 
 
-async def test_a_peer_that_answers_pings_stays(autojump_clock):
+async def test_peer_that_responds_to_pings_stays_connected(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann:
         await trio.sleep(190)
         assert live.hub.connection_count() == 1
@@ -98,7 +98,7 @@ async def test_any_frame_is_a_sign_of_life(autojump_clock):
         assert live.hub.connection_count() == 0
 
 
-async def test_without_the_extension_nobody_is_pinged_or_closed(autojump_clock):
+async def test_without_the_extension_no_client_is_pinged_or_closed(autojump_clock):
     async with open_live() as live:
         gone = trio.Event()
         incoming = [{"type": "websocket.connect"}]
@@ -163,7 +163,7 @@ async def test_a_reader_that_stops_is_closed_and_the_others_get_everything(
     assert f'ws_outbox_overflow_total{{protocol="{name}"}} 1.0' in text
 
 
-async def test_volatile_events_are_given_up_before_the_connection_is(autojump_clock):
+async def test_volatile_events_are_dropped_before_the_connection_is_closed(autojump_clock):
     async with open_live() as live, live.plain_socket(reading=False) as slow:
         await slow.send("authenticate", {"token": live.token(ANN)})
         await slow.expect("connected")
@@ -186,7 +186,7 @@ async def test_a_reader_that_never_resumes_is_cut_after_the_bound_of_a_close(aut
         assert live.departures == [(ANN.id, set(), "slow consumer")]
 
 
-async def test_a_peer_that_does_not_answer_the_close_is_cut(autojump_clock):
+async def test_peer_that_does_not_respond_to_the_close_is_cut(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann:
         began = trio.current_time()
         await ann.send_raw(b"binary")
@@ -216,7 +216,7 @@ async def test_a_broken_connection_ends_with_its_handlers(autojump_clock):
         assert live.departures == [(ANN.id, set(), "transport close")]
 
 
-async def test_a_client_that_sends_faster_than_it_is_handled_waits(autojump_clock):
+async def test_reading_pauses_for_a_client_that_sends_too_fast(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann, trio.open_nursery() as nursery:
 
         async def talk() -> None:

@@ -119,8 +119,8 @@ async def test_a_socketio_user_and_a_plain_one_share_a_room(site, node, options)
         await bob.send_message('{"event":"join","data":{"room":"kitchen"},"id":"1"}')
         assert (await frame_of(bob))["replyTo"] == "1"
         await bob.send_message('{"event":"say","data":{"room":"kitchen","text":"hello"}}')
-        said = await ann.expect("event said")
-        assert said == {"text": "hello", "userId": str(BOB.id)}
+        data = await ann.expect("event said")
+        assert data == {"text": "hello", "userId": str(BOB.id)}
         await ann.emit("say", {"room": "kitchen", "text": "hello back"})
         frame = await frame_of(bob)
         assert frame["data"] == {"text": "hello back", "userId": str(ANN.id)}
@@ -176,7 +176,7 @@ async def test_an_expired_token_closes_with_4401_and_the_library_may_return(site
 
 @define
 class RawWebSocket:
-    """A client that does what it is told and answers nothing by itself."""
+    """A client without automatic responses."""
 
     stream: trio.SocketStream
     protocol: WSConnection
@@ -228,7 +228,7 @@ async def test_a_plain_client_by_header_and_by_first_frame(site):
         (None, "?token=abc", "Authentication required"),
     ],
 )
-async def test_a_refused_upgrade_is_an_answer_of_http(site, header, query, error):
+async def test_rejected_upgrade_is_an_http_response(site, header, query, error):
     headers = [(b"authorization", header.encode())] if header else []
     with pytest.raises(ConnectionRejected) as rejected:
         async with open_websocket_url(site.plain_url + query, extra_headers=headers):
@@ -238,7 +238,7 @@ async def test_a_refused_upgrade_is_an_answer_of_http(site, header, query, error
     assert json.loads(rejected.value.body)["error"] == error
 
 
-async def test_a_refused_first_frame_closes_with_4401(site):
+async def test_rejected_first_frame_closes_with_4401(site):
     async with open_websocket_url(site.plain_url) as websocket:
         await websocket.send_message('{"event":"authenticate","data":{"token":"nonsense"}}')
         frame = await frame_of(websocket)
@@ -266,7 +266,7 @@ async def test_a_message_of_two_megabytes_closes_with_1009(site):
         assert (await frame_of(other))["event"] == "pong"
 
 
-async def test_a_silent_client_is_pinged_and_closed_and_one_that_answers_is_not():
+async def test_silent_client_is_pinged_and_closed_and_a_responding_one_is_not():
     settings = {"SOCKET_PING_INTERVAL_SECONDS": "0.1", "SOCKET_PING_TIMEOUT_SECONDS": "0.3"}
     async with open_live(now=time.time, **settings) as live, serving(live) as address:
         site = Site(live, address)
@@ -319,7 +319,7 @@ async def test_the_limit_of_handshakes_goes_by_the_client_behind_a_trusted_proxy
         assert await handshake("198.51.100.2") == 200
 
 
-async def test_a_page_may_read_polling_answers_by_one_cors_header():
+async def test_page_can_read_polling_responses_by_one_cors_header():
     async with (
         open_live(now=time.time, CORS_ORIGIN="https://cookcam.ai") as live,
         serving(live) as address,

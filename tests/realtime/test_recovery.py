@@ -1,4 +1,4 @@
-"""Recovery of what the hub sends: rooms, users, everybody; on the virtual clock."""
+"""Recovery of events to rooms, users and all; on the virtual clock."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ async def event(client: SocketIO) -> Event:
     return json.loads((await client.receive())[2:])
 
 
-async def say_hello(live: Live, client: SocketIO, person: ApiUser, **auth: Any) -> dict[str, Any]:
+async def connect_socket(
+    live: Live, client: SocketIO, person: ApiUser, **auth: Any
+) -> dict[str, Any]:
     await client.send_raw(f"40{json.dumps({'token': live.token(person), **auth})}")
     response = await client.receive()
     assert response.startswith("40"), response
@@ -28,9 +30,9 @@ async def say_hello(live: Live, client: SocketIO, person: ApiUser, **auth: Any) 
 
 @asynccontextmanager
 async def away(live: Live, person: ApiUser = ANN) -> AsyncIterator[tuple[dict[str, Any], str]]:
-    """While somebody is gone who was in the kitchen: the ids it had, and its last offset."""
+    """Yields the ids and last offset of a disconnected client that was in the room `kitchen`."""
     async with live.socketio_session() as client:
-        ids = await say_hello(live, client, person, recover=True)
+        ids = await connect_socket(live, client, person, recover=True)
         assert (await event(client))[0] == "connected"
         await client.send("join", {"room": "kitchen"})
         name, _, offset = await event(client)
@@ -41,7 +43,7 @@ async def away(live: Live, person: ApiUser = ANN) -> AsyncIterator[tuple[dict[st
     yield ids, offset
 
 
-async def test_what_was_missed_comes_on_return_whoever_it_was_for(autojump_clock):
+async def test_missed_events_of_all_kinds_are_replayed(autojump_clock):
     async with open_live() as live, live.plain(BOB) as bob, away(live) as (ids, offset):
         hub = live.hub
         hub.send_to_room("kitchen", "room", {"n": 1})
@@ -54,7 +56,7 @@ async def test_what_was_missed_comes_on_return_whoever_it_was_for(autojump_clock
         hub.broadcast("status", {}, volatile=True)
         assert await bob.expect("all") == {"n": 3}
         async with live.socketio_session() as client:
-            assert await say_hello(live, client, ANN, recover=True, **back(ids, offset)) == ids
+            assert await connect_socket(live, client, ANN, recover=True, **back(ids, offset)) == ids
             missed = [await event(client) for _ in range(5)]
             assert [name for name, *_ in missed] == [
                 "room",
@@ -83,7 +85,7 @@ async def test_all_recoverable_receivers_of_an_event_get_the_same_text(autojump_
         live.socketio(BOB) as other,
     ):
         for client in (one, two):
-            await say_hello(live, client, ANN, recover=True)
+            await connect_socket(live, client, ANN, recover=True)
             await event(client)
         assert live.hub.broadcast("x", {"n": 1}) == 3
         text = await one.receive()
@@ -92,7 +94,7 @@ async def test_all_recoverable_receivers_of_an_event_get_the_same_text(autojump_
         assert await other.receive() == '42["x",{"n":1}]'
 
 
-async def test_who_does_not_ask_and_whom_nobody_expects_costs_nothing(autojump_clock):
+async def test_nothing_is_recorded_while_no_client_can_recover(autojump_clock):
     async with open_live() as live, live.socketio(ANN):
         replay = live.realtime.hub.replay
         live.hub.broadcast("x", {})
@@ -104,7 +106,7 @@ async def test_who_does_not_ask_and_whom_nobody_expects_costs_nothing(autojump_c
             live.hub.broadcast("x", {})
             assert not replay._events
     async with open_live(SOCKET_RECOVERY_SECONDS="0") as live, live.socketio_session() as client:
-        assert set(await say_hello(live, client, ANN, recover=True)) == {"sid"}
+        assert set(await connect_socket(live, client, ANN, recover=True)) == {"sid"}
 
 
 async def test_a_return_needs_a_token_of_the_same_user(autojump_clock):
@@ -120,18 +122,18 @@ async def test_a_return_needs_a_token_of_the_same_user(autojump_clock):
             assert live.hub.connection_count() == 0
 
 
-async def test_who_was_taken_out_of_a_room_meanwhile_starts_anew(autojump_clock):
+async def test_user_removed_from_a_room_meanwhile_starts_anew(autojump_clock):
     async with open_live() as live, away(live) as (ids, offset):
         live.hub.empty_room("kitchen", ANN.id)
         live.hub.send_to_room("kitchen", "secret", {})
         async with live.socketio_session() as client:
-            new = await say_hello(live, client, ANN, recover=True, **back(ids, offset))
+            new = await connect_socket(live, client, ANN, recover=True, **back(ids, offset))
             assert new["sid"] != ids["sid"]
             assert (await event(client))[0] == "connected"
             assert not live.hub.members("kitchen")
 
 
-async def test_a_feature_that_fails_to_take_somebody_back_refuses(autojump_clock):
+async def test_recovery_is_rejected_when_a_handler_fails(autojump_clock):
     async with open_live() as live, away(live) as (ids, offset):
         live.failures["kitchen"] = RuntimeError("a bug")
         async with live.socketio_session() as client:
@@ -139,16 +141,16 @@ async def test_a_feature_that_fails_to_take_somebody_back_refuses(autojump_clock
             await client.send_raw(f"40{json.dumps(returning)}")
             assert await client.receive() == '44{"message":"Authentication failed"}'
         assert live.hub.connection_count() == 0
-        assert live.reports.kept
+        assert live.reports.captured
 
 
-async def test_the_old_connection_of_who_returns_unnoticed_is_gone(autojump_clock):
+async def test_recovery_ends_the_previous_connection(autojump_clock):
     async with open_live() as live, live.socketio_session() as client:
-        ids = await say_hello(live, client, ANN, recover=True)
+        ids = await connect_socket(live, client, ANN, recover=True)
         *_, offset = await event(client)
         live.hub.send_to_user(ANN.id, "lost on the way", {})
         async with live.socketio_session() as again:
-            assert await say_hello(live, again, ANN, recover=True, **back(ids, offset)) == ids
+            assert await connect_socket(live, again, ANN, recover=True, **back(ids, offset)) == ids
             assert (await event(again))[0] == "lost on the way"
             assert (await event(again))[0] == "connected"
             assert live.hub.send_to_user(ANN.id, "live", {}) == 1

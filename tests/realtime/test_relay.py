@@ -171,7 +171,7 @@ async def test_a_user_is_closed_on_every_instance(cluster) -> None:
         assert here.closed is CloseCode.FORBIDDEN
 
 
-async def test_who_comes_later_learns_who_is_there(cluster, open_bus: OpenBus) -> None:
+async def test_new_instance_learns_existing_presence(cluster, open_bus: OpenBus) -> None:
     ann = uuid4()
     async with cluster(1) as (one,), trio.open_nursery() as nursery:
         one.connect(ann).join("kitchen")
@@ -181,7 +181,7 @@ async def test_who_comes_later_learns_who_is_there(cluster, open_bus: OpenBus) -
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"], indirect=True)
-async def test_a_lost_bus_connects_again_and_nobody_is_thought_away(
+async def test_lost_bus_reconnects_and_users_stay_present(
     cluster,
     server: RedisServer | None,
     fresh_database_url: str,
@@ -199,7 +199,7 @@ async def test_a_lost_bus_connects_again_and_nobody_is_thought_away(
             cut_all_sessions(fresh_database_url)
         await until(lambda: not two.bus.connected)
         if server is not None:
-            await trio.sleep(0.6)  # longer than the lease, with nobody to renew it
+            await trio.sleep(0.6)  # longer than the lease, without a renewal
             assert two.hub.is_in_room(ann, "kitchen")
         monkeypatch.undo()  # once they are back, each has a whole lease to be heard of
         if server is not None:
@@ -216,7 +216,7 @@ async def test_a_lost_bus_connects_again_and_nobody_is_thought_away(
 
 
 @pytest.mark.parametrize("kind", ["local", "redis"], indirect=True)
-async def test_an_instance_that_falls_silent_is_gone_with_everybody_in_it(
+async def test_silent_instance_expires_with_its_users(
     cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cookcam.realtime.relay.LEASE", 0.5)
@@ -230,7 +230,7 @@ async def test_an_instance_that_falls_silent_is_gone_with_everybody_in_it(
     assert LEASE > 3 * PULSE_INTERVAL  # three pulses may be lost
 
 
-async def test_who_died_while_the_bus_was_lost_is_gone_a_lease_after_it_is_back(
+async def test_instance_that_died_during_an_outage_expires_a_lease_after_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     relay = Relay(Hub(5), LocalBus())
@@ -251,7 +251,7 @@ async def test_who_died_while_the_bus_was_lost_is_gone_a_lease_after_it_is_back(
 
 
 @pytest.mark.parametrize("kind", ["local", "postgres"], indirect=True)
-async def test_what_is_not_understood_is_left_out(cluster, fresh_database_url: str) -> None:
+async def test_unknown_bus_messages_are_skipped(cluster, fresh_database_url: str) -> None:
     async with cluster(2) as (one, two):
         with psycopg.connect(as_owner(fresh_database_url)) as stranger:
             stranger.execute("select pg_notify('cookcam_live', unnest(array['', 'a b c d e']))")

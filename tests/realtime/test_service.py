@@ -14,7 +14,7 @@ from tests.support.realtime import SOCKETIO_PATH, ApiUser, open_live
 ANN, BOB = ApiUser(name="Ann"), ApiUser(name="Bob")
 
 
-async def test_a_failure_inside_is_raised_as_it_is(autojump_clock):
+async def test_exception_of_the_block_is_raised_unchanged(autojump_clock):
     with pytest.raises(ZeroDivisionError):
         async with open_live():
             raise ZeroDivisionError
@@ -36,7 +36,7 @@ async def held(opened: Any, *, task_status: Any) -> None:
         await trio.sleep_forever()
 
 
-async def test_health_is_told_users_and_connections(autojump_clock):
+async def test_health_has_users_and_connections(autojump_clock):
     async with open_live() as live:
         realtime = live.realtime
         assert (realtime.connected_users(), realtime.connections()) == (0, 0)

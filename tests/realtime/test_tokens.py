@@ -54,7 +54,7 @@ async def test_a_fresh_token_keeps_the_connection(autojump_clock, protocol):
         assert trio.current_time() == 640 + 660
 
 
-async def test_a_fresh_token_brings_the_name_it_says(autojump_clock):
+async def test_fresh_token_updates_the_name(autojump_clock):
     async with open_live() as live, live.plain(ANN) as ann:
         token = live.token(ANN, user_metadata={"name": "Anna"})
         assert (await ann.ask("authenticate", {"token": token}))["event"] == "authenticated"
@@ -81,7 +81,7 @@ async def test_a_token_that_is_not_good_changes_nothing(autojump_clock, protocol
         assert connection.user_name == "Ann"
 
 
-async def test_an_acknowledgement_comes_beside_the_answer(autojump_clock):
+async def test_acknowledgement_is_sent_besides_the_response_event(autojump_clock):
     async with open_live() as live, live.socketio(ANN) as ann:
         assert await ann.ask("authenticate", {"token": live.token(ANN)}) == {"ok": True}
         response = await ann.ask("authenticate", {"token": "nonsense"})

@@ -16,10 +16,10 @@ import trio
 from attrs import define, evolve, field
 
 from cookcam.errors import AppError, Conflict
-from cookcam.features.social.cooking.attendance import Attendance
 from cookcam.features.social.cooking.changes import SessionChanges
 from cookcam.features.social.cooking.models import CookingSession, Message
 from cookcam.features.social.cooking.service import Cooking
+from cookcam.features.social.cooking.timeouts import SessionTimeouts
 from cookcam.identity import Identity
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.realtime.connection import CloseCode, Connection
@@ -88,7 +88,7 @@ class MemoryStore:
         self.last_events[row.id] = trio.current_time()
 
     def _read(self, row: CookingSession) -> CookingSession:
-        return evolve(row, quiet_for=trio.current_time() - self.last_events[row.id])
+        return evolve(row, idle_for=trio.current_time() - self.last_events[row.id])
 
     def _active(self) -> list[CookingSession]:
         return [row for row in self.rows.values() if row.is_active]
@@ -133,14 +133,14 @@ class CookingProcess:
     hub: Hub = field(factory=lambda: Hub(100))
     changes: SessionChanges = field(init=False)
     cooking: Cooking = field(init=False)
-    attendance: Attendance = field(init=False)
+    timeouts: SessionTimeouts = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.changes = SessionChanges(self.store, self.hub)
         self.cooking = Cooking(
             self.changes, cast("Any", FakeRecipes()), lambda: datetime.now(UTC), self.open_join
         )
-        self.attendance = Attendance(self.changes, self.host_grace, self.lifecycle)
+        self.timeouts = SessionTimeouts(self.changes, self.host_grace, self.lifecycle)
 
     def restarted(self) -> CookingProcess:
         """A new process over the same store, without connections."""
@@ -155,7 +155,7 @@ class CookingProcess:
 
     async def disconnect(self, device: Device) -> None:
         self.hub.remove(device)
-        await self.attendance.connection_lost(device, "transport close")
+        await self.timeouts.connection_lost(device, "transport close")
 
     async def create(self, host: Device, **options: Any) -> str:
         options = {"is_public": True, **options}

@@ -3,7 +3,7 @@
     python -m tests.support.protocol_app --port 3000
 
 `/engine.io/` echoes; `/socket.io/` and its namespace `/custom` behave as the test suite section
-of the socket.io protocol says. Timings are those of the suites. docs/socketio.md tells how the
+of the socket.io protocol says. Timings are those of the suites. docs/socketio.md describes how the
 suites are run against it.
 """
 

@@ -1,4 +1,4 @@
-"""The live channel for tests: signed-in people, and clients of both protocols.
+"""The realtime service for tests: signed-in users, and clients of both protocols.
 
 In memory (`live.plain(...)`, `live.socketio(...)`) for the virtual clock and for peers that do
 not read; on a real port (`serving(live)`) for the real client libraries.
@@ -59,13 +59,13 @@ class Clock:
 
 @frozen
 class ApiUser:
-    """Somebody with an account."""
+    """A user with an account."""
 
     id: UUID = field(factory=uuid4)
     name: str = "Ann"
 
     def token(self, lifetime: float = 3600, *, now: float = NOW, **changes: Any) -> str:
-        """A good token that ends `lifetime` seconds after `now`; `changes` are claims."""
+        """A valid token that ends `lifetime` seconds after `now`; `changes` are claims."""
         made = claims(
             sub=str(self.id),
             iat=now - 60,
@@ -84,7 +84,7 @@ class Note(msgspec.Struct):
 
 
 def sample_events(live: Live) -> Events:
-    """Events of no feature: one for each way a handler can end."""
+    """Sample events: one for each way in which a handler can end."""
     events = Events("samples")
 
     @events.on("join", Note)
@@ -94,8 +94,8 @@ def sample_events(live: Live) -> Events:
 
     @events.on("say", Note)
     async def say(caller: Connection, data: Note) -> None:
-        said = {"text": data.text, "userId": caller.user_id}
-        live.hub.send_to_room(data.room, "said", said, skip=caller)
+        payload = {"text": data.text, "userId": caller.user_id}
+        live.hub.send_to_room(data.room, "said", payload, skip=caller)
 
     @events.on("shout", Note, quota=broadcast_quota(live.config.realtime))
     async def shout(caller: Connection, data: Note) -> None:
@@ -213,20 +213,20 @@ class SocketIO:
 
 @define(eq=False)
 class Reports(NoReports):
-    """A reporter that keeps what it is told."""
+    """An error reporter that records the errors."""
 
-    kept: list[tuple[BaseException, ReportedRequest | None]] = field(factory=list)
+    captured: list[tuple[BaseException, ReportedRequest | None]] = field(factory=list)
 
     def capture_exception(
         self, error: BaseException, request: ReportedRequest | None = None
     ) -> str | None:
-        self.kept.append((error, request))
+        self.captured.append((error, request))
         return "id"
 
 
 @define(eq=False)
 class Live:
-    """The running live channel."""
+    """The running realtime service."""
 
     config: Config
     lifecycle: Lifecycle
@@ -262,7 +262,7 @@ class Live:
         reading: bool = True,
         answers_pings: bool = True,
     ) -> AsyncIterator[Plain]:
-        """An accepted plain WebSocket on which nothing was said; raises `asgi.Rejected`."""
+        """An accepted plain WebSocket without any frames; raises `asgi.Rejected`."""
         pings: list[float] = []
         client: Plain | None = None
 
@@ -328,7 +328,7 @@ async def open_live(
     name_of: NameOf | None = None,
     **environ: str,
 ) -> AsyncIterator[Live]:
-    """The live channel with the sample events. `environ` changes settings."""
+    """The realtime service with the sample events. `environ` changes settings."""
     settings = load({**DEVELOPMENT, "APP_ENV": "test", **environ})
     provider = Provider([signer("ES256").jwk()])
     live = Live(settings, Lifecycle(Phase.SERVING), Metrics(), provider, now or Clock(), name_of)

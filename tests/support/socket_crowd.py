@@ -4,7 +4,7 @@
 
 One token a line on standard input, used in turn. Prints `connected COUNT` once all have been
 welcomed; one line of JSON, a `Figures`, each time all have been sent the event `report`; and, when
-the last has ended, another of what they were told and how they ended.
+the last has ended, another of what they received and how they ended.
 
 Deliveries are events with the server's `time.monotonic_ns()` in a field `at`: clocks of one
 machine agree.
@@ -38,7 +38,7 @@ WELCOME = b'"connected"'
 
 
 @define
-class Told:
+class Counts:
     """What happened to the clients."""
 
     server_shutdown: int = 0
@@ -92,7 +92,7 @@ class Crowd:
     tokens: list[str]
     count: int
     plain: bool = False
-    told: Told = field(factory=Told)
+    counts: Counts = field(factory=Counts)
     _poll: select.epoll = field(factory=select.epoll)
     _clients: dict[int, Client] = field(factory=dict[int, Client])
     _begun: int = 0
@@ -113,7 +113,7 @@ class Crowd:
                     self._read(client)
                 except (OSError, EOFError):
                     self._end(client)
-                    self.told.broken += 1
+                    self.counts.broken += 1
 
     def _begin(self) -> None:
         token = self.tokens[self._begun % len(self.tokens)]
@@ -137,9 +137,9 @@ class Crowd:
         if client.state is State.PARTING:
             self._end(client)
             if data:
-                self.told.broken += 1
+                self.counts.broken += 1
             else:
-                self.told.ends_after_close += 1
+                self.counts.ends_after_close += 1
             return
         if not data:
             raise EOFError
@@ -185,13 +185,13 @@ class Crowd:
         elif kind == PING:
             _send(client, PONG, data)
         elif kind == CLOSE:
-            self.told.close_codes[int.from_bytes(data[:2], "big")] += 1
+            self.counts.close_codes[int.from_bytes(data[:2], "big")] += 1
             _send(client, CLOSE, data[:2])
             client.state = State.PARTING
         elif SHUTDOWN in data:
-            self.told.server_shutdown += 1
+            self.counts.server_shutdown += 1
         elif data.startswith(b"41"):
-            self.told.disconnect_packets += 1
+            self.counts.disconnect_packets += 1
         elif REPORT in data:
             self._report()
         elif client.state is State.JOINING and WELCOME in data:
@@ -248,7 +248,7 @@ def main() -> None:
     allow_descriptors(options.count + 100)
     crowd = Crowd(options.port, sys.stdin.read().split(), options.count, options.plain)
     crowd.run()
-    print(json.dumps(asdict(crowd.told)), flush=True)
+    print(json.dumps(asdict(crowd.counts)), flush=True)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Expected:
     participants: list[UUID]
     step: int = 0
     away: dict[UUID, float] = field(factory=dict)
-    quiet_since: float = 0.0
+    idle_since: float = 0.0
 
 
 @define
@@ -82,7 +82,7 @@ class CookingMachine(RuleBasedStateMachine):
         assert (session is None) == (len(hosted) == 3)
         if session is not None:
             made = session[0]
-            self.sessions[made.id] = Expected(host.user_id, [host.user_id], quiet_since=self.now)
+            self.sessions[made.id] = Expected(host.user_id, [host.user_id], idle_since=self.now)
             self.views[host.id, made.id] = View(0, 1, 0)
 
     @precondition(lambda self: self.devices and self.sessions)
@@ -94,7 +94,7 @@ class CookingMachine(RuleBasedStateMachine):
         expected = self.sessions[session_id]
         if device.user_id not in expected.participants:
             expected.participants.append(device.user_id)
-            expected.quiet_since = self.now
+            expected.idle_since = self.now
         expected.away.pop(device.user_id, None)
         assert list(session.participants) == expected.participants
         self.views[device.id, session_id] = View(
@@ -124,7 +124,7 @@ class CookingMachine(RuleBasedStateMachine):
         update = self.process.cooking.update_step(device, session_id, step)
         assert self._succeeds(update) == allowed
         if allowed:
-            expected.step, expected.quiet_since = step, self.now
+            expected.step, expected.idle_since = step, self.now
 
     @precondition(lambda self: self.devices and self.ended)
     @rule(pick=picks, which=picks)
@@ -161,7 +161,7 @@ class CookingMachine(RuleBasedStateMachine):
     def _return(self, before: Device) -> None:
         device = self.process.connect(before.user_id)
         self.devices.append(device)
-        self._run(self.process.attendance.connection_returned(device, before.rooms))
+        self._run(self.process.timeouts.connection_returned(device, before.rooms))
         still = {
             session_id
             for session_id in before.rooms & self.sessions.keys()
@@ -187,7 +187,7 @@ class CookingMachine(RuleBasedStateMachine):
     def _wait(self, seconds: int) -> None:
         self.clock.jump(seconds)
         self.now += seconds
-        self._run(self.process.attendance.check_timeouts())
+        self._run(self.process.timeouts.check_timeouts())
         for session_id, expected in list(self.sessions.items()):
             late = {
                 user_id
@@ -196,12 +196,12 @@ class CookingMachine(RuleBasedStateMachine):
             }
             for user_id in late - {expected.host}:
                 self._remove(expected, user_id)
-            if expected.host in late or self.now - expected.quiet_since >= IDLE:
+            if expected.host in late or self.now - expected.idle_since >= IDLE:
                 self._end(session_id)
 
     @rule()
     def reconcile(self) -> None:
-        self._run(self.process.attendance.reconcile())
+        self._run(self.process.timeouts.reconcile())
         self._expect_all_absent()
 
     @rule(back=st.lists(st.booleans(), min_size=4, max_size=4))
@@ -211,7 +211,7 @@ class CookingMachine(RuleBasedStateMachine):
         self.devices.clear()
         self.dropped.clear()  # what the process remembered of them is dropped, too
         self.views.clear()
-        self._run(self.process.attendance.reconcile())
+        self._run(self.process.timeouts.reconcile())
         for expected in self.sessions.values():
             expected.away.clear()
         self._expect_all_absent()
@@ -293,7 +293,7 @@ class CookingMachine(RuleBasedStateMachine):
     def _remove(self, expected: Expected, user_id: UUID) -> None:
         expected.participants.remove(user_id)
         expected.away.pop(user_id, None)
-        expected.quiet_since = self.now
+        expected.idle_since = self.now
 
     def _end(self, session_id: str) -> None:
         del self.sessions[session_id]

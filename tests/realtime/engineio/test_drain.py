@@ -41,7 +41,7 @@ async def test_every_session_gets_the_rest_and_a_goodbye_of_its_transport(autoju
         assert {session.reason for session in handler.sessions} == {"server shutting down"}
 
 
-async def test_who_does_not_answer_in_time_is_cut_and_counted(autojump_clock):
+async def test_session_that_does_not_respond_in_time_is_cut_and_counted(autojump_clock):
     handler = Recorder()
     async with (
         EngineServer(handler, close_timeout=60) as server,
@@ -58,16 +58,16 @@ async def test_who_does_not_answer_in_time_is_cut_and_counted(autojump_clock):
         assert not server.sessions
 
 
-async def test_who_is_cut_is_not_waited_for_any_longer(autojump_clock):
+async def test_cut_session_is_not_awaited(autojump_clock):
     """Neither a peer that never answers the close nor one that never takes it."""
     async with (
         EngineServer(Recorder(), close_timeout=60) as server,
-        connected(server) as mute,
+        connected(server) as silent,
         connected(server, reading=False) as stuck,
     ):
         begin = trio.current_time()
         await server.close_all(timeout=3)
-        await mute.over.wait()
+        await silent.over.wait()
         await stuck.over.wait()
         # Nothing but the moment that the close frame itself may take.
         assert trio.current_time() - begin == pytest.approx(3.2)

@@ -7,7 +7,7 @@ from cookcam.realtime.engineio.heartbeats import Heartbeats
 
 
 @define(eq=False)
-class Patient:
+class PingTarget:
     heartbeats: Heartbeats
     responses: bool = True
     pings: list[float] = field(factory=list)
@@ -27,43 +27,43 @@ async def run_for(heartbeats: Heartbeats, seconds: float) -> None:
         await heartbeats.run()
 
 
-async def test_who_answers_is_pinged_once_an_interval(autojump_clock):
+async def test_responding_target_is_pinged_once_an_interval(autojump_clock):
     heartbeats = Heartbeats(25, 20)
-    patient = Patient(heartbeats)
+    target = PingTarget(heartbeats)
     start = trio.current_time()
-    heartbeats.start(patient)
+    heartbeats.start(target)
     await run_for(heartbeats, 80)
-    assert [at - start for at in patient.pings] == [25, 50, 75]
-    assert patient.died is None
+    assert [at - start for at in target.pings] == [25, 50, 75]
+    assert target.died is None
 
 
-async def test_who_does_not_answer_is_given_up_after_interval_and_timeout(autojump_clock):
+async def test_target_without_pong_times_out_after_interval_and_timeout(autojump_clock):
     heartbeats = Heartbeats(25, 20)
-    mute, lively = Patient(heartbeats, responses=False), Patient(heartbeats)
+    silent, lively = PingTarget(heartbeats, responses=False), PingTarget(heartbeats)
     start = trio.current_time()
-    heartbeats.start(mute)
+    heartbeats.start(silent)
     heartbeats.start(lively)
     await run_for(heartbeats, 110)
-    assert mute.died == start + 45
-    assert len(mute.pings) == 1
+    assert silent.died == start + 45
+    assert len(silent.pings) == 1
     assert len(lively.pings) == 4
 
 
 async def test_late_comers_have_a_rhythm_of_their_own(autojump_clock):
     heartbeats = Heartbeats(10, 5)
-    late = Patient(heartbeats)
+    late = PingTarget(heartbeats)
     start = trio.current_time()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_for, heartbeats, 40)
-        heartbeats.start(Patient(heartbeats))
+        heartbeats.start(PingTarget(heartbeats))
         await trio.sleep(7)
         heartbeats.start(late)
     assert [at - start for at in late.pings] == [17, 27, 37]
 
 
-async def test_who_has_stopped_is_left_alone_and_odd_pongs_change_nothing(autojump_clock):
+async def test_stopped_target_is_not_pinged_and_unsolicited_pongs_are_ignored(autojump_clock):
     heartbeats = Heartbeats(10, 5)
-    gone, pushy = Patient(heartbeats), Patient(heartbeats)
+    gone, pushy = PingTarget(heartbeats), PingTarget(heartbeats)
     start = trio.current_time()
     heartbeats.start(gone)
     heartbeats.start(pushy)

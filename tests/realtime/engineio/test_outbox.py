@@ -34,7 +34,7 @@ def test_a_full_outbox_gives_up_the_oldest_volatile_message_first():
     assert drained(outbox) == ["keep0", "drop2", "keep3"]
 
 
-def test_an_outbox_full_of_what_must_arrive_refuses_everything():
+def test_outbox_full_of_non_volatile_messages_rejects_all():
     outbox = Outbox(2)
     assert fill(outbox, KEEP, KEEP, KEEP, DROP) == [True, True, False, False]
     assert drained(outbox) == ["keep0", "keep1"]
@@ -55,7 +55,7 @@ def test_the_frames_of_a_message_stay_together():
 
 
 @given(st.lists(st.sampled_from([KEEP, DROP, "take"])), st.integers(1, 5))
-def test_nothing_that_must_arrive_is_lost_without_being_refused(steps, limit):
+def test_non_volatile_messages_are_never_dropped_silently(steps, limit):
     outbox = Outbox(limit)
     accepted: list[str] = []
     seen: list[str] = []
@@ -70,15 +70,15 @@ def test_nothing_that_must_arrive_is_lost_without_being_refused(steps, limit):
     assert [name for name in seen if name.startswith(KEEP)] == accepted
 
 
-def test_whoever_empties_it_is_told_of_every_change():
+def test_consumer_is_called_for_every_change():
     outbox = Outbox(1)
-    told: list[int] = []
+    calls: list[int] = []
     outbox.put(Message.of("before"))
-    outbox.on_change = lambda: told.append(len(outbox))
+    outbox.on_change = lambda: calls.append(len(outbox))
     outbox.put(Message.of("refused"))
-    assert told == []
+    assert calls == []
     outbox.put_control(Message.control("2"))
     outbox.wake()
     outbox.take_all()
     outbox.put(Message.of("after"))
-    assert told == [2, 2, 1]
+    assert calls == [2, 2, 1]

@@ -32,7 +32,7 @@ async def test_a_poll_waits_until_there_is_something(handler, autojump_clock):
         assert responses[0].headers["content-type"] == "text/plain; charset=UTF-8"
 
 
-async def test_close_is_told_in_an_answer_of_its_own_after_the_rest(handler, autojump_clock):
+async def test_close_packet_has_its_own_response_after_the_rest(handler, autojump_clock):
     async with EngineServer(handler) as server, trio.open_nursery() as nursery:
         sid = await open_polling(server)
 
@@ -83,7 +83,7 @@ async def test_close_waits_for_a_poll_only_for_the_close_timeout(handler, autoju
         assert not server.sessions
 
 
-async def test_a_client_that_leaves_its_poll_has_left(handler, autojump_clock):
+async def test_disconnect_during_a_poll_ends_the_session(handler, autojump_clock):
     async with EngineServer(handler) as server, trio.open_nursery() as nursery:
         sid = await open_polling(server)
         gone = trio.Event()
@@ -101,9 +101,7 @@ async def test_a_poll_that_is_cancelled_ends_the_session(handler, autojump_clock
         assert await handler.session.closed() == "transport close"
 
 
-async def test_a_broken_off_poll_ends_the_session_even_when_it_is_read_late(
-    handler, autojump_clock
-):
+async def test_aborted_poll_ends_the_session_even_when_it_is_read_late(handler, autojump_clock):
     async with EngineServer(handler) as server, trio.open_nursery() as nursery:
         sid = await open_polling(server)
         responses: list[Answer] = []
@@ -158,7 +156,7 @@ async def test_a_body_over_the_limit_is_413(handler, declared, autojump_clock):
         assert (await post(server, sid, "4" * 10)).text == "ok"
 
 
-async def test_a_binary_body_is_refused(handler, autojump_clock):
+async def test_binary_body_is_rejected(handler, autojump_clock):
     async with EngineServer(handler) as server:
         sid = await open_polling(server)
         headers = [(b"content-type", b"application/octet-stream")]
@@ -167,7 +165,7 @@ async def test_a_binary_body_is_refused(handler, autojump_clock):
         assert not server.sessions
 
 
-async def test_a_client_that_leaves_in_the_middle_of_a_post_has_left(handler, autojump_clock):
+async def test_disconnect_during_a_post_ends_the_session(handler, autojump_clock):
     async with EngineServer(handler) as server:
         sid = await open_polling(server)
         await trio.testing.wait_all_tasks_blocked()
@@ -175,7 +173,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_post_has_left(handler, au
         async def broken_off():
             return {"type": "http.disconnect"}
 
-        async def nobody(message):
+        async def ignore(message):
             pass
 
         scope = {
@@ -185,5 +183,5 @@ async def test_a_client_that_leaves_in_the_middle_of_a_post_has_left(handler, au
             "query_string": f"{POLLING}&sid={sid}".encode(),
             "headers": [],
         }
-        await server(scope, broken_off, nobody)
+        await server(scope, broken_off, ignore)
         assert handler.session.reason == "transport error"

@@ -99,14 +99,14 @@ async def test_websocket_opens_a_session(address):
         ("PUT", "EIO=4&transport=polling"),
     ],
 )
-async def test_polling_refuses_a_bad_handshake(http, method, query):
+async def test_polling_rejects_a_bad_handshake(http, method, query):
     assert (await http.request(method, url(query))).status_code == 400
 
 
 @pytest.mark.parametrize(
     "query", ["transport=websocket", "EIO=abc&transport=websocket", "EIO=4", "EIO=4&transport=abc"]
 )
-async def test_websocket_refuses_a_bad_handshake(address, query):
+async def test_websocket_rejects_a_bad_handshake(address, query):
     with pytest.raises(ConnectionRejected):
         async with websocket(address, query):
             pass
@@ -226,7 +226,7 @@ async def test_an_upgrade_takes_the_session_over(address, http):
 
 
 @pytest.mark.parametrize("patient", [True, False], ids=["after 3probe", "in one go"])
-async def test_requests_after_an_upgrade_are_refused(address, http, patient):
+async def test_requests_after_an_upgrade_are_rejected(address, http, patient):
     sid = await open_session(http)
     async with upgrade(address, sid) as connection:
         await connection.send_message("2probe")

@@ -16,7 +16,7 @@ def handler() -> Recorder:
     return Recorder()
 
 
-async def test_a_session_ends_when_its_websocket_is_gone(handler, autojump_clock):
+async def test_session_ends_with_its_websocket(handler, autojump_clock):
     async with EngineServer(handler) as server:
         async with connected(server) as client:
             await client.send("4one", b"two")
@@ -48,7 +48,7 @@ async def test_close_delivers_what_is_queued_and_then_the_code(handler, autojump
         assert handler.session.clean
 
 
-async def test_a_peer_that_does_not_answer_the_close_is_dropped(handler, autojump_clock):
+async def test_peer_that_does_not_respond_to_the_close_is_dropped(handler, autojump_clock):
     async with EngineServer(handler, close_timeout=5) as server, connected(server) as client:
         begin = trio.current_time()
         handler.session.close()

@@ -1,4 +1,4 @@
-"""A client that does not read: bounded in memory, told why, and nobody else's problem."""
+"""A client that does not read: bounded memory, a close with the reason, no effect on others."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_a_reader_that_never_resumes_is_dropped_after_the_close_timeout(au
         assert trio.current_time() - begin == 5
 
 
-async def test_volatile_messages_are_given_up_before_the_connection_is(autojump_clock):
+async def test_volatile_messages_are_dropped_before_the_session_is_closed(autojump_clock):
     handler = Recorder()
     async with (
         EngineServer(handler, outbox_limit=4) as server,
@@ -75,7 +75,7 @@ async def test_a_client_that_stops_polling_is_closed(autojump_clock):
         assert (await poll(server, sid)).status == 400
 
 
-async def test_a_slow_reader_is_found_out_by_the_heartbeat_too(autojump_clock):
+async def test_heartbeat_also_detects_a_slow_reader(autojump_clock):
     handler = Recorder()
     async with (
         EngineServer(handler) as server,

@@ -106,7 +106,7 @@ async def test_a_poll_beside_the_end_of_an_upgrade_is_a_bad_request(handler, aut
             assert [response.status for response in polled] == [400]
 
 
-async def test_binary_as_base64_text_is_taken_and_b64_asks_for_it(handler, autojump_clock):
+async def test_base64_text_is_accepted_and_b64_requests_it(handler, autojump_clock):
     async with EngineServer(handler) as server:
         async with connected(server) as client:
             await client.send("bAQID")
@@ -146,7 +146,7 @@ async def test_polling_goes_on_while_a_probe_is_awaited(handler, autojump_clock)
 
 
 @pytest.mark.parametrize("frames", [["4hello"], ["2"], ["2probe", "4hello"], [b"2probe"]])
-async def test_a_probe_gone_wrong_leaves_the_session_on_polling(handler, frames, autojump_clock):
+async def test_failed_probe_leaves_the_session_on_polling(handler, frames, autojump_clock):
     async with EngineServer(handler) as server:
         sid = await open_polling(server)
         async with upgrading(server, sid) as client:
@@ -157,7 +157,7 @@ async def test_a_probe_gone_wrong_leaves_the_session_on_polling(handler, frames,
         assert (await poll(server, sid)).text == "4still here"
 
 
-async def test_a_probe_that_is_given_up_leaves_the_session_on_polling(handler, autojump_clock):
+async def test_aborted_probe_leaves_the_session_on_polling(handler, autojump_clock):
     async with EngineServer(handler) as server:
         sid = await open_polling(server)
         async with upgrading(server, sid) as client:
@@ -196,9 +196,7 @@ async def test_a_probe_ends_with_its_session(handler, autojump_clock):
             assert trio.current_time() - begin <= 1
 
 
-async def test_a_session_that_closes_during_an_upgrade_says_the_rest_after_it(
-    handler, autojump_clock
-):
+async def test_session_closed_during_an_upgrade_sends_the_rest_after_it(handler, autojump_clock):
     async with EngineServer(handler) as server:
         sid = await open_polling(server)
         async with upgrading(server, sid) as client:

@@ -1,4 +1,4 @@
-"""The writer: directly where nothing waits, in order otherwise, and never too much at once."""
+"""The writer: direct writes, order, and limited bursts."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Peer:
             data = b""
         else:
             data = GOODBYE.wire if message == GOODBYE.message else encode(message["text"])
-        data, self._rest = self._rest + data, b"-"  # taken by whoever waits
+        data, self._rest = self._rest + data, b"-"  # a write is in progress
         while data:
             await trio.lowlevel.checkpoint()
             while not self.room:
@@ -226,7 +226,7 @@ async def test_the_goodbye_comes_last_whatever_was_due(autojump_clock):
             assert it.peer.received == wire("one", "two", "three") + GOODBYE.wire
 
 
-async def test_the_goodbye_leaves_with_what_goes_before_it_and_takes_no_task(autojump_clock):
+async def test_goodbye_leaves_in_one_write_with_queued_messages_and_without_a_task(autojump_clock):
     async with line(Peer()) as it:
         it.outbox.put_last([Message.of("last")])
         it.closing = True
@@ -252,7 +252,7 @@ async def test_a_goodbye_taken_in_part_is_ended(autojump_clock, room: int):
         assert it.tasks == 0
 
 
-async def test_a_pause_is_kept(autojump_clock):
+async def test_pause_after_a_message_is_respected(autojump_clock):
     async with line(Peer()) as it:
         began = trio.current_time()
         it.outbox.put(Message.of("take note", pause_after=2))

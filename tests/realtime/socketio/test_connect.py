@@ -35,7 +35,7 @@ class Diary:
         self.entries.append(reason)
 
 
-async def test_a_refusal_is_told_with_message_and_data(autojump_clock):
+async def test_rejection_has_message_and_data(autojump_clock):
     server = SocketServer()
     diary = Diary(server)
     async with server, opened(server) as client:
@@ -49,7 +49,7 @@ async def test_a_refusal_is_told_with_message_and_data(autojump_clock):
     assert diary.entries == ["connect", "transport close"]
 
 
-async def test_a_connect_handler_that_fails_or_dawdles_refuses(autojump_clock):
+async def test_failing_or_slow_connect_handler_rejects_the_client(autojump_clock):
     reports: list[str] = []
     server = SocketServer(
         connect_timeout=45, on_error=lambda socket, event, error: reports.append(repr(error))
@@ -104,7 +104,7 @@ async def test_the_acceptance_has_a_moment_to_itself(autojump_clock):
         assert trio.current_time() - accepted == 0.01
 
 
-async def test_nothing_is_sent_to_who_is_refused_and_its_rooms_are_left(autojump_clock):
+async def test_rejected_socket_receives_nothing_and_leaves_its_rooms(autojump_clock):
     server = SocketServer()
 
     @server.main.on_connect
@@ -134,7 +134,7 @@ async def test_what_waits_for_an_acceptance_is_bounded(autojump_clock):
         assert await client.close_code() == 1013
 
 
-async def test_who_connects_to_nothing_is_closed_after_the_connect_timeout(autojump_clock):
+async def test_session_without_a_namespace_is_closed_after_the_connect_timeout(autojump_clock):
     async with SocketServer(connect_timeout=45) as server, opened(server) as client:
         begin = trio.current_time()
         await client.send("40/unknown")
@@ -145,7 +145,7 @@ async def test_who_connects_to_nothing_is_closed_after_the_connect_timeout(autoj
         assert trio.current_time() - begin == 45
 
 
-async def test_who_has_left_every_namespace_has_the_connect_timeout_to_return(autojump_clock):
+async def test_client_without_namespaces_has_the_connect_timeout_to_connect(autojump_clock):
     async with SocketServer(connect_timeout=20) as server, connected(server) as client:
         await trio.sleep(24)
         await client.send("41")
@@ -158,7 +158,7 @@ async def test_who_has_left_every_namespace_has_the_connect_timeout_to_return(au
         assert trio.current_time() - begin == 20
 
 
-async def test_who_returns_to_a_namespace_is_parted_from_first(autojump_clock):
+async def test_disconnect_handler_runs_before_a_reconnect_to_the_namespace(autojump_clock):
     server = SocketServer()
     diary = Diary(server)
     async with server, connected(server) as client:
@@ -185,7 +185,7 @@ async def test_events_before_a_disconnect_are_handled_before_it(autojump_clock):
     assert diary.entries == ["connect", "one", "two", "client namespace disconnect"]
 
 
-async def test_handlers_of_who_is_gone_have_the_linger_time_and_no_more(autojump_clock):
+async def test_handlers_of_an_ended_socket_have_only_the_linger_time(autojump_clock):
     server = SocketServer(linger=5)
     diary = Diary(server)
     async with server, connected(server) as client:
@@ -196,7 +196,7 @@ async def test_handlers_of_who_is_gone_have_the_linger_time_and_no_more(autojump
         assert diary.entries == ["connect", "quick", "transport close"]
 
 
-async def test_a_client_that_leaves_while_connecting_is_parted_from(autojump_clock):
+async def test_disconnect_handler_runs_for_a_client_that_leaves_while_connecting(autojump_clock):
     server = SocketServer()
     diary = Diary(server)
     async with server, opened(server) as client:
@@ -208,7 +208,7 @@ async def test_a_client_that_leaves_while_connecting_is_parted_from(autojump_clo
     assert diary.entries == ["connect", "transport close"]
 
 
-async def test_a_server_disconnect_says_so_and_keeps_the_session(autojump_clock):
+async def test_server_disconnect_sends_a_packet_and_leaves_the_session_open(autojump_clock):
     server = SocketServer()
     diary = Diary(server)
     async with server, connected(server) as client:
@@ -235,7 +235,7 @@ async def test_the_session_may_be_closed_with_a_code(autojump_clock):
     assert diary.entries == ["connect", "token expired"]
 
 
-async def test_a_slow_consumer_is_told_to_its_disconnect_handler(autojump_clock):
+async def test_disconnect_handler_gets_slow_consumer_as_reason(autojump_clock):
     server = SocketServer(outbox_limit=4)
     diary = Diary(server)
     async with server, connected(server):
@@ -246,7 +246,7 @@ async def test_a_slow_consumer_is_told_to_its_disconnect_handler(autojump_clock)
     assert diary.entries == ["connect", "slow consumer"]
 
 
-async def test_a_disconnect_handler_sees_the_rooms_that_were_left(autojump_clock):
+async def test_disconnect_handler_sees_the_former_rooms(autojump_clock):
     server = SocketServer()
     seen: list[set[str]] = []
 

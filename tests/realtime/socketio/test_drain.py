@@ -1,4 +1,4 @@
-"""The end of a server: everybody is told, nothing accepted is lost, nothing waits for ever."""
+"""Shutdown of a server: every client gets the notice, and no received event is lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def frames_to_the_end(client: Client) -> tuple[list[str], int]:
             return frames, closed.code
 
 
-async def test_everybody_gets_the_notice_and_a_clean_goodbye(autojump_clock):
+async def test_all_clients_get_the_notice_and_a_clean_goodbye(autojump_clock):
     server = SocketServer()
     ends: list[tuple[list[str], int]] = []
 
@@ -45,8 +45,8 @@ async def test_everybody_gets_the_notice_and_a_clean_goodbye(autojump_clock):
         assert await server.shutdown(notice, timeout=30) == CloseCounts(clean=20, cut=0)
         assert trio.current_time() - begin < 1
         assert not server.engine.sessions
-    told = '42["server_shutdown",{"message":"Server is shutting down for maintenance"}]'
-    assert ends == [([told, "41"], 1001)] * 20
+    announcement = '42["server_shutdown",{"message":"Server is shutting down for maintenance"}]'
+    assert ends == [([announcement, "41"], 1001)] * 20
 
 
 async def test_without_goodbye_only_the_transport_is_closed(autojump_clock):
@@ -56,7 +56,7 @@ async def test_without_goodbye_only_the_transport_is_closed(autojump_clock):
         assert await frames_to_the_end(client) == ([], 1001)
 
 
-async def test_long_polls_are_answered_not_dropped(autojump_clock):
+async def test_long_polls_get_a_response_at_shutdown(autojump_clock):
     server = SocketServer()
     polling = "EIO=4&transport=polling"
     async with server:
@@ -75,13 +75,13 @@ async def test_long_polls_are_answered_not_dropped(autojump_clock):
             received: list[str] = []
             while "1" not in received:
                 received += (await request(server, "GET", PATH, session)).text.split("\x1e")
-        told, *rest = received
-        assert told.startswith('42["server_shutdown"')
+        announcement, *rest = received
+        assert announcement.startswith('42["server_shutdown"')
         assert rest == ["41", "1"]
         assert goodbyes == [CloseCounts(clean=1, cut=0)]
 
 
-async def test_what_was_accepted_is_handled_and_answered_before_the_goodbye(autojump_clock):
+async def test_received_events_are_handled_and_acknowledged_before_the_goodbye(autojump_clock):
     server = SocketServer()
     reasons: list[str] = []
 
@@ -110,7 +110,7 @@ async def test_what_was_accepted_is_handled_and_answered_before_the_goodbye(auto
     assert reasons == ["server shutting down"]
 
 
-async def test_what_was_accepted_a_moment_ago_is_handled_and_answered_too(autojump_clock):
+async def test_just_received_events_are_handled_before_the_goodbye(autojump_clock):
     """A POST was answered, and nothing has looked at what it brought."""
     server = SocketServer()
 
@@ -152,7 +152,7 @@ async def test_a_handler_that_never_ends_is_cut_at_the_bound(autojump_clock):
         assert await frames_to_the_end(stuck) == ([], 1001)
 
 
-async def test_clients_that_do_not_answer_are_cut_and_counted(autojump_clock):
+async def test_clients_that_do_not_respond_are_cut_and_counted(autojump_clock):
     server = SocketServer(close_timeout=60)
     async with server, connected(server), opened(server), connected(server) as polite:
         async with trio.open_nursery() as nursery:
@@ -161,7 +161,7 @@ async def test_clients_that_do_not_answer_are_cut_and_counted(autojump_clock):
         assert not server.engine.sessions
 
 
-async def test_who_leaves_by_itself_meanwhile_is_not_cut(autojump_clock):
+async def test_client_that_disconnects_during_the_drain_is_not_cut(autojump_clock):
     server = SocketServer()
 
     @server.main.on("work")
@@ -197,7 +197,7 @@ async def test_many_are_closed_in_batches(autojump_clock):
     assert sorted(ended.count(at) for at in set(ended)) == [2, 4, 4]
 
 
-async def test_nobody_new_is_let_in_from_the_notice_on(autojump_clock):
+async def test_handshakes_are_rejected_after_the_notice(autojump_clock):
     server = SocketServer()
     async with server:
         await server.shutdown(notice, timeout=5)

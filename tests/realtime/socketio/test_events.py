@@ -55,7 +55,7 @@ async def test_events_without_a_handler_go_to_the_one_for_any_and_else_nowhere(a
         assert len(other.sockets) == 1
 
 
-async def test_a_call_waits_for_the_clients_answer(autojump_clock):
+async def test_call_waits_for_the_acknowledgement(autojump_clock):
     server = SocketServer()
     responses: list[Any] = []
 
@@ -190,7 +190,7 @@ async def test_failures_are_logged_by_default(autojump_clock, caplog):
     assert "KeyError: 'oops'" in caplog.text
 
 
-async def test_work_beside_a_socket_ends_with_it(autojump_clock):
+async def test_background_task_ends_with_its_socket(autojump_clock):
     reports: list[str] = []
     server = SocketServer(on_error=lambda socket, event, error: reports.append(event))
     ended = trio.Event()
@@ -219,7 +219,7 @@ async def test_work_beside_a_socket_ends_with_it(autojump_clock):
         assert reports == ["failing"]
 
 
-async def test_emit_to_who_is_gone_says_so(autojump_clock):
+async def test_emit_to_an_ended_socket_returns_false(autojump_clock):
     server = SocketServer()
     async with server, connected(server) as client:
         (socket,) = server.sockets
@@ -290,14 +290,14 @@ async def test_packet_over_a_limit_goes_to_its_handler_and_the_session_goes_on(a
         assert await client.close_code() == 1009
 
 
-async def test_packet_over_a_limit_ends_the_session_where_nothing_handles_it(autojump_clock):
+async def test_packet_over_a_limit_ends_the_session_without_a_handler(autojump_clock):
     server = SocketServer()
     async with server, connected(server) as client:
         await client.send(f'427["ask",{TOO_DEEP}]')
         assert await client.close_code() == 1002
 
 
-async def test_connect_packet_over_a_limit_is_refused_with_its_reason(autojump_clock):
+async def test_connect_packet_over_a_limit_is_rejected_with_its_reason(autojump_clock):
     server = SocketServer()
     async with server, opened(server) as client:
         await client.send('40{"a":' + TOO_DEEP + "}")

@@ -70,7 +70,7 @@ async def test_connecting_to_a_namespace(address, sent, accepted, auth):
         assert await connection.get_message() == auth
 
 
-async def test_an_unknown_namespace_is_refused(address):
+async def test_unknown_namespace_is_rejected(address):
     async with opened(address) as connection:
         await connection.send_message("40/random")
         assert await connection.get_message() == '44/random,{"message":"Invalid namespace"}'

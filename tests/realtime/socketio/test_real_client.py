@@ -75,7 +75,7 @@ def server_of(**options: Any) -> SocketServer:
 
 
 @every_transport
-async def test_events_acknowledgements_binary_namespaces_and_refusals(transports, served):
+async def test_events_acknowledgements_binary_namespaces_and_rejections(transports, served):
     async with server_of() as server, served(server) as address:
         seen = await run("talk", address, transports)
     assert seen == {

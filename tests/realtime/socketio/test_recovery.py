@@ -39,7 +39,7 @@ async def drop(server: SocketServer, client: Client) -> None:
     await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_a_client_that_returns_gets_its_state_and_what_it_missed(autojump_clock):
+async def test_recovered_client_gets_its_state_and_missed_events(autojump_clock):
     server = server_of()
     async with server:
         async with opened(server) as client:
@@ -147,13 +147,13 @@ async def test_a_return_is_possible_only_for_so_long(autojump_clock):
         {"offset": "." * 100},
     ],
 )
-async def test_who_cannot_tell_what_it_was_starts_anew(how, autojump_clock):
+async def test_invalid_recovery_data_starts_anew(how, autojump_clock):
     server = server_of()
     async with server:
         assert not await returns_as(server, 1, how)
 
 
-async def test_who_left_of_its_own_accord_starts_anew(autojump_clock):
+async def test_client_that_disconnected_itself_starts_anew(autojump_clock):
     server = server_of()
     async with server:
         assert not await returns_as(server, 1, reason="leave")
@@ -173,7 +173,7 @@ async def test_an_offset_of_too_many_events_ago_starts_anew(autojump_clock):
             assert await client.connect(pid=ids["pid"], offset=offset) != ids
 
 
-async def test_who_missed_more_than_an_outbox_holds_starts_anew(autojump_clock):
+async def test_client_that_missed_more_than_an_outbox_holds_starts_anew(autojump_clock):
     server = SocketServer(recovery=RecoveryOptions(), outbox_limit=16)
     async with server:
         for missed, recovered in ((15, True), (16, False)):
@@ -199,7 +199,7 @@ async def dropped(server: SocketServer) -> tuple[dict[str, Any], dict[str, Any]]
     return ids, {"pid": ids["pid"], "offset": offset}
 
 
-async def test_who_returns_before_its_loss_was_noticed_takes_over(autojump_clock):
+async def test_client_that_reconnects_before_its_loss_is_noticed_takes_over(autojump_clock):
     server = server_of()
     async with server:
         ids, back = await dropped(server)
@@ -213,7 +213,7 @@ async def test_who_returns_before_its_loss_was_noticed_takes_over(autojump_clock
             assert server.main.members("kitchen") == (socket,)
 
 
-async def test_who_is_lost_again_before_it_was_let_in_may_still_return(autojump_clock):
+async def test_socket_lost_again_before_acceptance_can_still_recover(autojump_clock):
     server = server_of()
     async with server:
         ids, back = await dropped(server)
@@ -243,7 +243,7 @@ async def test_the_history_is_bounded_in_bytes_and_in_sockets(autojump_clock):
             assert await client.connect(**back) != ids
 
 
-async def test_on_request_only_who_asks_is_given_offsets(autojump_clock):
+async def test_on_request_only_requesting_clients_get_offsets(autojump_clock):
     server = server_of(on_request=True)
     async with server, opened(server) as asks, opened(server) as other:
         assert set(await asks.connect(recover=True)) == {"sid", "pid"}
@@ -257,7 +257,7 @@ async def test_on_request_only_who_asks_is_given_offsets(autojump_clock):
         assert await event(other) == ["y"]
 
 
-async def test_a_refused_return_leaves_nothing_behind(autojump_clock):
+async def test_rejected_recovery_leaves_no_state(autojump_clock):
     server = server_of()
     async with server:
         async with opened(server) as client:
@@ -266,8 +266,8 @@ async def test_a_refused_return_leaves_nothing_behind(autojump_clock):
             _, offset = await event(client)
             await drop(server, client)
         async with opened(server) as client:
-            refused = json.dumps({"pid": ids["pid"], "offset": offset, "refuse": True})
-            await client.send(f"40{refused}")
+            rejected = json.dumps({"pid": ids["pid"], "offset": offset, "refuse": True})
+            await client.send(f"40{rejected}")
             assert str(await client.receive()).startswith("44")
             assert not server.main.members("kitchen")
 

@@ -11,7 +11,7 @@ from cookcam.realtime.socketio import Namespace, SocketServer
 from tests.realtime.socketio.client import Client, connected
 
 
-async def heard(client: Client) -> list[str]:
+async def received_frames(client: Client) -> list[str]:
     """What came before an answer that was asked for now."""
     await client.send("40/unknown,")
     frames: list[str] = []
@@ -20,7 +20,7 @@ async def heard(client: Client) -> list[str]:
     return frames
 
 
-async def test_a_broadcast_reaches_who_it_is_for_once(autojump_clock):
+async def test_broadcast_reaches_each_receiver_once(autojump_clock):
     server = SocketServer()
     async with (
         server,
@@ -46,9 +46,9 @@ async def test_a_broadcast_reaches_who_it_is_for_once(autojump_clock):
         def names(frames: list[str]) -> list[str]:
             return [frame[4:-2] for frame in frames]
 
-        assert names(await heard(ann)) == ["all", "soup", "both", "no cake"]
-        assert names(await heard(bob)) == ["all", "soup", "both", "others"]
-        assert names(await heard(cat)) == ["all", "both", "cat", "cake"]
+        assert names(await received_frames(ann)) == ["all", "soup", "both", "no cake"]
+        assert names(await received_frames(bob)) == ["all", "soup", "both", "others"]
+        assert names(await received_frames(cat)) == ["all", "both", "cat", "cake"]
 
 
 async def test_a_broadcast_is_encoded_once(autojump_clock):
@@ -70,7 +70,7 @@ class Member:
 
 
 class RoomsAgainstAModel(RuleBasedStateMachine):
-    """The index says what a list of memberships would say."""
+    """The index agrees with a list of memberships."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class RoomsAgainstAModel(RuleBasedStateMachine):
         )
 
     @invariant()
-    def nobody_is_left_behind(self) -> None:
+    def index_matches_the_model(self) -> None:
         for room in ("soup", "cake", "tea"):
             members = {member.id for member in self.rooms.members(room)}
             assert members == {name for name, joined in self.model if joined == room}

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
 
 from cookcam.features.messaging.notifications.device_store import DeviceStore
-from cookcam.features.messaging.notifications.requests import DeviceRequest
 from cookcam.http import Routes, errors_as, validate_request, validate_response
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
+
+MAX_TOKEN_LENGTH = 4096
+
+
+class DeviceRequest(Struct):
+    """A device, identified by its APNs or FCM token."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=MAX_TOKEN_LENGTH)]
+    platform: Literal["ios", "android"]
+
+    def __repr__(self) -> str:
+        return f"DeviceRequest(platform={self.platform!r})"
 
 
 class DeviceResponse(Struct):

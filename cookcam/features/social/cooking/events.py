@@ -10,10 +10,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from cookcam.config.sections import RealtimeConfig
 from cookcam.features.literals import visible_line, visible_prose
 from cookcam.features.recipes.catalogue.service import recipe_not_found
-from cookcam.features.social.cooking.attendance import Attendance
 from cookcam.features.social.cooking.models import MAX_PARTICIPANTS, MessageType
 from cookcam.features.social.cooking.responses import SessionCreated, SessionJoined, SessionState
 from cookcam.features.social.cooking.service import Cooking
+from cookcam.features.social.cooking.timeouts import SessionTimeouts
 from cookcam.http import parse_uuid
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import EventResponse, Events
@@ -63,12 +63,12 @@ class SendMessage(Struct, rename="camel"):
         self.message = visible_prose(self.message, "message")
 
 
-def events(cooking: Cooking, attendance: Attendance, settings: RealtimeConfig) -> Events:
+def events(cooking: Cooking, timeouts: SessionTimeouts, settings: RealtimeConfig) -> Events:
     events = Events("cooking")
     _membership(events, cooking)
     _activity(events, cooking, settings)
-    events.on_disconnect(attendance.connection_lost)
-    events.on_recovered(attendance.connection_returned)
+    events.on_disconnect(timeouts.connection_lost)
+    events.on_recovered(timeouts.connection_returned)
     return events
 
 

@@ -69,7 +69,7 @@ class CookingSession:
     current_step: int = 0
     seq: int = 0
     end_reason: str | None = None
-    quiet_for: float = field(default=0.0, eq=False)
+    idle_for: float = field(default=0.0, eq=False)
     """Seconds from the last event of the room to the moment this was read."""
 
     @property
@@ -106,7 +106,7 @@ class CookingSession:
         return self._next(participants=(), end_reason=reason)
 
     def _next(self, **changes: object) -> CookingSession:
-        return evolve(self, seq=self.seq + 1, quiet_for=0.0, **changes)
+        return evolve(self, seq=self.seq + 1, idle_for=0.0, **changes)
 
 
 @frozen

@@ -28,7 +28,7 @@ class Room:
     """Held from reading a session to broadcasting its change: events leave in `seq` order."""
     host_id: UUID | None = field(default=None, init=False)
     seq: int = field(default=-1, init=False)
-    quiet_since: float = field(factory=trio.current_time, init=False)
+    idle_since: float = field(factory=trio.current_time, init=False)
     away: dict[UUID, float] = field(factory=dict[UUID, float], init=False)
     """Participants without a connection in the room → start of the absence."""
 
@@ -38,7 +38,7 @@ class Room:
         if session.seq != self.seq:
             self.seq = session.seq
             # From the event's age, so that a restart does not extend the idle timeout.
-            self.quiet_since = trio.current_time() - session.quiet_for
+            self.idle_since = trio.current_time() - session.idle_for
 
     def expired_absences(self, host_grace: float) -> list[UUID]:
         """The users whose grace period is over."""
@@ -51,7 +51,7 @@ class Room:
 
     @property
     def idle(self) -> bool:
-        return trio.current_time() >= self.quiet_since + IDLE_TIMEOUT
+        return trio.current_time() >= self.idle_since + IDLE_TIMEOUT
 
 
 @define

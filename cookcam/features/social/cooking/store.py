@@ -18,7 +18,7 @@ from cookcam.features.social.cooking.models import CookingSession, Message
 ACTIVE: LiteralString = """
 select s.id, s.host_id, s.recipe_id, s.title, s.is_public, s.invite_code_hash, s.current_step,
   s.total_steps, s.seq, s.created_at,
-  greatest(extract(epoch from now() - s.last_event_at), 0)::float8 as quiet_for,
+  greatest(extract(epoch from now() - s.last_event_at), 0)::float8 as idle_for,
   array(
     select p.user_id from public.live_cooking_participants p
     where p.session_id = s.id and p.left_at is null
@@ -179,8 +179,8 @@ async def _advance(
     for user_id in after.participants:
         if user_id not in before.participants:
             await tx.execute(JOIN, session_id=after.id, user_id=user_id)
-    if gone := [user for user in before.participants if user not in after.participants]:
-        await tx.execute(LEAVE, session_id=after.id, user_ids=gone)
+    if left := [user for user in before.participants if user not in after.participants]:
+        await tx.execute(LEAVE, session_id=after.id, user_ids=left)
     if message is not None:
         await tx.execute(
             INSERT_MESSAGE,

@@ -19,11 +19,11 @@ LONG = 200.0  # seconds, more than any grace
 
 @pytest.fixture
 async def process(nursery) -> CookingProcess:
-    return start_attendance(nursery, CookingProcess())
+    return start_timeouts(nursery, CookingProcess())
 
 
-def start_attendance(nursery: trio.Nursery, process: CookingProcess) -> CookingProcess:
-    nursery.start_soon(process.attendance.run)
+def start_timeouts(nursery: trio.Nursery, process: CookingProcess) -> CookingProcess:
+    nursery.start_soon(process.timeouts.run)
     return process
 
 
@@ -114,13 +114,13 @@ async def test_session_without_events_for_six_hours_expires(autojump_clock) -> N
     process = CookingProcess()
     session_id, ann, bob = await session_with_guest(process)
     autojump_clock.jump(5 * HOUR)
-    await process.attendance.check_timeouts()
+    await process.timeouts.check_timeouts()
     await process.cooking.send_message(bob, session_id, "still here", "text")
     autojump_clock.jump(5 * HOUR)
-    await process.attendance.check_timeouts()
+    await process.timeouts.check_timeouts()
     assert [event for event, _ in ann.take()] == ["cooking_message"]
     autojump_clock.jump(HOUR)
-    await process.attendance.check_timeouts()
+    await process.timeouts.check_timeouts()
     ended = {"sessionId": session_id, "reason": "Session expired", "seq": 3}
     assert ann.take() == [("cooking_session_ended", ended)]
 
@@ -162,7 +162,7 @@ async def test_restart_starts_new_grace_periods(
 ) -> None:
     session_id, ann, bob = await session_with_guest(process)
     await process.cooking.update_step(ann, session_id, 3)
-    after = start_attendance(nursery, process.restarted())
+    after = start_timeouts(nursery, process.restarted())
     await trio.sleep(20)
     assert after.cooking.active_sessions() == 1
     session = await after.cooking.join(bob_again := after.connect(bob.user_id), session_id)
@@ -178,7 +178,7 @@ async def test_users_absent_after_a_restart_are_removed(
     autojump_clock, process: CookingProcess, nursery
 ) -> None:
     session_id, _, _ = await session_with_guest(process)
-    after = start_attendance(nursery, process.restarted())
+    after = start_timeouts(nursery, process.restarted())
     await trio.sleep(32)
     assert len(after.store.rows[session_id].participants) == 1
     await trio.sleep(30)
@@ -186,7 +186,7 @@ async def test_users_absent_after_a_restart_are_removed(
 
 
 async def test_shutdown_ends_no_session(autojump_clock, nursery) -> None:
-    process = start_attendance(nursery, CookingProcess(host_grace=0))
+    process = start_timeouts(nursery, CookingProcess(host_grace=0))
     session_id, ann, bob = await session_with_guest(process)
     process.lifecycle.enter(Phase.NOTICE)
     await process.disconnect(ann)
@@ -226,8 +226,8 @@ async def test_idle_time_is_counted_across_restarts(autojump_clock) -> None:
         autojump_clock.jump(hours * HOUR)
         process = process.restarted()
         await process.cooking.join(process.connect(ann.user_id), session_id)
-        await process.attendance.reconcile()
-        await process.attendance.check_timeouts()
+        await process.timeouts.reconcile()
+        await process.timeouts.check_timeouts()
     assert process.store.rows[session_id].end_reason == "Session expired"
 
 
@@ -238,12 +238,12 @@ async def test_recovered_connection_is_in_the_room_without_joining(
     await process.disconnect(bob)
     await trio.sleep(20)
     again = process.connect(bob.user_id)
-    await process.attendance.connection_returned(again, bob.rooms)
+    await process.timeouts.connection_returned(again, bob.rooms)
     assert again.rooms == {session_id}
     await trio.sleep(LONG)
     assert ann.take() == []
     await process.disconnect(again)
     await trio.sleep(LONG)
     late = process.connect(bob.user_id)
-    await process.attendance.connection_returned(late, again.rooms)
+    await process.timeouts.connection_returned(late, again.rooms)
     assert late.rooms == set()

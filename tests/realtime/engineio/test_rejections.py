@@ -27,7 +27,7 @@ OWN = [(b"origin", PAGE)]
         ("GET", "transport=polling", 5, "Unsupported protocol version"),
     ],
 )
-async def test_refusals_over_http(method, query, code, message, autojump_clock):
+async def test_rejections_over_http(method, query, code, message, autojump_clock):
     async with EngineServer(Recorder()) as server:
         response = await request(server, method, PATH, query)
         assert (response.status, response.json()) == (400, {"code": code, "message": message})
@@ -44,7 +44,7 @@ async def test_refusals_over_http(method, query, code, message, autojump_clock):
         ("EIO=3&transport=websocket", 5),
     ],
 )
-async def test_refusals_of_an_upgrade(query, code, autojump_clock):
+async def test_rejections_of_an_upgrade(query, code, autojump_clock):
     async with EngineServer(Recorder()) as server:
         with pytest.raises(RequestRejected) as rejected:
             async with websocket(server, PATH, query):
@@ -53,7 +53,7 @@ async def test_refusals_of_an_upgrade(query, code, autojump_clock):
         assert rejected.value.response.json()["code"] == code
 
 
-async def test_a_method_that_is_neither_get_nor_post_is_refused_for_a_session_too(autojump_clock):
+async def test_other_methods_than_get_and_post_are_rejected_for_a_session(autojump_clock):
     async with EngineServer(Recorder()) as server:
         sid = await open_polling(server)
         response = await request(server, "PUT", PATH, f"{POLLING}&sid={sid}")
@@ -66,7 +66,7 @@ async def test_a_server_of_one_transport_knows_no_other(autojump_clock):
         assert response.json() == {"code": 0, "message": "Transport unknown"}
 
 
-async def test_admit_may_refuse_a_handshake_its_own_way(autojump_clock):
+async def test_admit_can_reject_a_handshake_with_its_own_status(autojump_clock):
     async def admit(request: Request) -> None:
         if request.header("authorization") is None:
             raise Rejected("Slow down", status=429, headers=[(b"retry-after", b"60")])
@@ -97,7 +97,7 @@ async def test_while_draining_handshakes_are_503_and_sessions_go_on(autojump_clo
         assert (await poll(server, sid)).text == "2"
 
 
-async def test_pages_of_listed_origins_may_read_the_answers(autojump_clock):
+async def test_pages_of_listed_origins_can_read_responses(autojump_clock):
     async with EngineServer(Recorder(), origins=[PAGE.decode()]) as server:
         response = await request(server, "GET", PATH, POLLING, headers=OWN)
         assert response.headers["access-control-allow-origin"] == PAGE.decode()
@@ -109,7 +109,7 @@ async def test_pages_of_listed_origins_may_read_the_answers(autojump_clock):
         assert "access-control-allow-origin" not in other.headers
 
 
-async def test_preflights_are_answered_for_listed_origins(autojump_clock):
+async def test_preflights_succeed_for_listed_origins(autojump_clock):
     ask = [(b"access-control-request-headers", b"authorization")]
     async with EngineServer(Recorder(), origins=[PAGE.decode()]) as server:
         response = await request(server, "OPTIONS", PATH, POLLING, headers=[*OWN, *ask])

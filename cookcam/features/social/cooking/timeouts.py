@@ -36,7 +36,7 @@ MAX_RECONCILED_SESSIONS: Final = 10_000
 
 
 @frozen
-class Attendance:
+class SessionTimeouts:
     """`host_grace` is in seconds; 0 ends a session with the host's last connection."""
 
     changes: SessionChanges
