@@ -164,7 +164,7 @@ from cookcam.features.rewards.mystery_boxes.store import BoxStore
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.features.rewards.xp.store import XpStore
 from cookcam.features.social.cooking import events as cooking_events
-from cookcam.features.social.cooking.attendance import Attendance
+from cookcam.features.social.cooking.timeouts import SessionTimeouts
 from cookcam.features.social.cooking.changes import SessionChanges
 from cookcam.features.social.cooking.service import Cooking
 from cookcam.features.social.cooking.store import CookingStore
@@ -348,8 +348,8 @@ class Container:
         open_join = self.config.realtime.open_join
         return Cooking(self.session_changes, self.recipes, self.now, open_join)
 
-    attendance = built(
-        lambda c: Attendance(c.session_changes, c.config.realtime.host_grace, c.lifecycle)
+    session_timeouts = built(
+        lambda c: SessionTimeouts(c.session_changes, c.config.realtime.host_grace, c.lifecycle)
     )
     presence = built(lambda c: Presence(FollowStore(c.database), c.cooking, c.realtime.hub))
     feed = built(
@@ -685,7 +685,7 @@ class Container:
         """The socket events of all features."""
         settings = self.config.realtime
         return [
-            cooking_events.events(self.cooking, self.attendance, settings),
+            cooking_events.events(self.cooking, self.session_timeouts, settings),
             presence_events.events(self.presence, self.now),
             feed_events.events(self.feed, settings),
         ]
@@ -725,5 +725,5 @@ class Container:
             if component is not None:
                 tasks.append(Task(name, component.run))
         if config.realtime.enabled:  # without sockets, no participant of a session is present
-            tasks.append(Task("cooking attendance", self.attendance.run))
+            tasks.append(Task("cooking attendance", self.session_timeouts.run))
         return tasks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from attrs import define, field
 
@@ -28,16 +28,16 @@ class AddressLimit:
     def key_of(self, peer: Peer) -> str | None:
         """What a connection counts for; None for one that is not counted."""
         text = peer.address if self.maximum else None
-        if text is None:
+        if text is None or self.is_exempt(text):
             return None
-        address = ip_address(text.partition("%")[0])
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        if any(address in network for network in self.exempt):
-            return None
+        address = _parse(text)
         if isinstance(address, IPv6Address):
             return str(IPv6Network((address, 64), strict=False))
         return str(address)
+
+    def is_exempt(self, text: str) -> bool:
+        address = _parse(text)
+        return any(address in network for network in self.exempt)
 
     def claim(self, key: str | None) -> bool:
         """Counts one more, and is False where that would be too many."""
@@ -54,3 +54,10 @@ class AddressLimit:
             self._open[key] -= 1
             if not self._open[key]:
                 del self._open[key]
+
+
+def _parse(text: str) -> IPv4Address | IPv6Address:
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

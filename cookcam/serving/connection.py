@@ -4,7 +4,7 @@ Against Hypercorn's own TCPServer: a connection is in one state at a time, and h
 that state (`cookcam.serving.states`); an error of any kind ends this connection and nothing else; a
 request is cancelled when its client leaves; a write can be cancelled and is bounded; closing
 discards what the peer still sends for a moment, so that the last response is not destroyed by a
-reset; draining leaves idle connections to the peer until `linger` is over.
+reset; draining leaves idle connections to a proxy until the linger time is over.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from cookcam.serving.tasks import RequestTasks
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 
 MAX_RECEIVE = 2**16
+FIRST_REQUEST_TIMEOUT = 1.0
+"""Seconds within which a proxy sends its first request on a new connection."""
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError)
 
 
@@ -56,6 +58,7 @@ class Connection:
         error_body: ErrorBody,
         observer: ConnectionObserver,
     ) -> None:
+        self.peer = peer
         self._stream = peer.stream
         self._socket = peer.socket
         self._transport: Any = peer.transport
@@ -75,9 +78,14 @@ class Connection:
         self._writing: trio.Lock | None = None
         self._sending: trio.CancelScope | None = None
         self._unsent: list[memoryview] = []
+        self._opened = trio.current_time()
         self._closing = False
         self._over = False
         self._protocol: HTTP1 | HTTP2
+
+    @property
+    def _has_protocol(self) -> bool:
+        return self._state is not State.TLS_HANDSHAKE
 
     @property
     def state(self) -> State:
@@ -99,13 +107,22 @@ class Connection:
         finally:
             await self._drop()
 
-    def linger(self, until: float) -> None:
-        """The drain has begun: what waits for its peer ends at `until`, a time of Trio's clock, and
-        a body or a write may stall until then, or for MIN_DRAIN_GRACE."""
-        self._linger_until = until
+    @property
+    def is_from_proxy(self) -> bool:
+        """Whether the last request was forwarded for a client. Before the first one, whether the
+        connection is new: a proxy connects when it has a request to send."""
+        is_forwarded = self._protocol.is_forwarded if self._has_protocol else None
+        if is_forwarded is None:
+            return trio.current_time() - self._opened < FIRST_REQUEST_TIMEOUT
+        return is_forwarded
+
+    def drain(self, linger: float) -> None:
+        """The drain has begun: a connection that waits for its peer ends in `linger` seconds, and a
+        body or a write may stall until then, or for MIN_DRAIN_GRACE."""
+        self._linger_until = trio.current_time() + linger
         if self._sending is not None:
             self._sending.deadline = min(self._sending.deadline, self._write_deadline())
-        if self._state is not State.TLS_HANDSHAKE:  # else there is no protocol yet
+        if self._has_protocol:
             self._shorten_grace()
             if self._state is State.BODY:
                 self._until = self._protocol.body_deadline
@@ -259,6 +276,10 @@ class Connection:
         # Fewer frames than the stream's own, for as long as the connection is idle, and no buffer
         # is made before there is something to put into it.
         while True:
+            # In a drain the wait may be over at once; a request that has arrived is still served.
+            if self._state is State.IDLE and math.isfinite(self._linger_until):
+                with suppress(BlockingIOError):
+                    return self._socket.recv(MAX_RECEIVE)
             await trio.lowlevel.wait_readable(self._socket)
             with suppress(BlockingIOError):
                 return self._socket.recv(MAX_RECEIVE)
@@ -356,9 +377,12 @@ class Connection:
 
     async def _end_overdue(self) -> None:
         """The deadline of the state has passed."""
-        if self._state is State.IDLE:
+        if isinstance(self._protocol, HTTP2) and self._state is State.IDLE:
             with trio.move_on_after(CLOSING_TIMEOUT):
                 await self._protocol.announce_close()
+        # In a drain it is not the peer's fault, and all of them are closed at the same time.
+        is_drained = self._state is State.HEAD and math.isfinite(self._linger_until)
+        if self._state is State.IDLE or is_drained:
             return
         self._observer.peer_failed("timeout", self._state.name.lower())
         await self._reject(408 if self._state in (State.HEAD, State.BODY) else 504)

@@ -102,6 +102,8 @@ class HTTP1:
         self._observer = observer
         self._stream: HTTPStream | WebSocketStream | None = None
         self._requests = 0
+        self.is_forwarded: bool | None = None
+        """Whether the last request came through a proxy; None before the first."""
         self._grace = BODY_GRACE
         # What the peer sends.
         self._buffer = b""
@@ -148,9 +150,6 @@ class HTTP1:
 
     async def initiate(self) -> None:
         """The server of HTTP/1.1 waits for the first request."""
-
-    async def announce_close(self) -> None:
-        """HTTP/1.1 has no message for it."""
 
     async def reject(self, status: int) -> None:
         """Answers the current request with an error, if no response has begun, and closes."""
@@ -257,6 +256,7 @@ class HTTP1:
     async def _begin(self, head: RequestHead) -> None:
         self._request = head
         self._requests += 1
+        self.is_forwarded = head.is_forwarded
         if self._is_handshake():
             status = 400 if head.version == b"1.0" else handshake.refusal(head.headers, http2=False)
             if status is not None:

@@ -89,6 +89,8 @@ class HTTP2:
     for its peer's window."""
 
     over = False
+    is_forwarded = False
+    """Proxies speak HTTP/1.1 to this server."""
 
     def __init__(
         self,

@@ -24,7 +24,10 @@ _FIELD = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _KNOWN_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 _INTERPRETED = frozenset(
-    {b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"}
+    {
+        *(b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"),
+        b"x-forwarded-for",
+    }
 )
 
 
@@ -44,6 +47,7 @@ class RequestHead:
         "expects_continue",
         "headers",
         "is_chunked",
+        "is_forwarded",
         "keep_alive",
         "length",
         "method",
@@ -63,6 +67,8 @@ class RequestHead:
         self.is_chunked = False
         self.keep_alive = version == b"1.1"
         self.expects_continue = False
+        self.is_forwarded = False
+        """The request has an `X-Forwarded-For` field."""
         self.upgrades = False
         """The request has an `Upgrade` field."""
 
@@ -95,8 +101,10 @@ class RequestHead:
                 self.expects_continue = self.version == b"1.1" and b"100-continue" in _members(
                     value
                 )
-            else:
+            elif name == b"upgrade":
                 self.upgrades = True
+            else:
+                self.is_forwarded = True
         if hosts > 1 or (not hosts and self.version == b"1.1"):
             raise MalformedRequest(400, "no Host or several")
         # RFC 9112 §6.1: where a proxy and a server read such a framing differently, one request

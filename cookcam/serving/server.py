@@ -17,6 +17,7 @@ from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.connection import Connection
 from cookcam.serving.listener import RETRY_ACCEPT_AFTER, Listener, Peer, may_pass
 from cookcam.serving.observer import ConnectionObserver, NoObserver
+from cookcam.serving.states import DRAIN_IDLE_GRACE
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 
 
@@ -78,10 +79,16 @@ class Server:
         self._door_closed.set()
 
     async def drain(self, linger: float) -> None:
-        until = trio.current_time() + linger
+        """Waits for the end of all connections. Idle ones of a proxy stay for `linger` seconds,
+        because it may be about to use them; all others end at once."""
         for connection in self._connections:
-            connection.linger(until)
+            is_proxy = connection.is_from_proxy and self._is_proxy(connection.peer.address)
+            connection.drain(linger if is_proxy else min(linger, DRAIN_IDLE_GRACE))
         await self._all_gone.wait()
+
+    def _is_proxy(self, address: str | None) -> bool:
+        # A peer without an address is on this machine: a UNIX socket, or memory in a test.
+        return address is None or self.addresses.is_exempt(address)
 
     async def _accept(self, door: Listener) -> None:
         with suppress(trio.ClosedResourceError):

@@ -41,6 +41,9 @@ WRITE_TIMEOUT: Final = 60.0
 CLOSING_TIMEOUT: Final = 1.0
 DRAIN_CLOSING_TIMEOUT: Final = 0.25
 """The same while the server drains, which one round trip is enough for."""
+DRAIN_IDLE_GRACE: Final = 0.1
+"""While draining, a connection that is not a proxy's may stay idle this long: a request on its way
+arrives."""
 MIN_DRAIN_GRACE: Final = 0.3
 """While draining, bodies and writes may stall for the linger time, and for this at least."""
 

@@ -21,6 +21,8 @@ import pytest
 import trio
 from attrs import define, field
 
+from cookcam.config.sections import DrainConfig
+from cookcam.serving.connection import FIRST_REQUEST_TIMEOUT
 from tests.support.commands import clean_environment
 from tests.support.ports import free_ports
 from tests.support.sandbox_process import SandboxProcess
@@ -147,6 +149,33 @@ async def test_all_sockets_are_notified_and_all_requests_answered(
         assert last["cut"] == {}
         assert last["tasks_left"] == 0
         assert seconds < 10  # docs/shutdown.md has what it is on an idle machine
+
+
+async def test_a_thousand_silent_clients_do_not_delay_the_exit(
+    tmp_path: Path, sandbox: SandboxProcess
+):
+    """New, silent after a response, or silent in a head: only a proxy's idle connections are kept
+    for the linger time, which is the default here, and these have forwarded nothing."""
+    sent = (b"", b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n", b"GET /health HT")
+    allow_descriptors(SOCKETS + 500)
+    async with server_for_many(sandbox, tmp_path) as server:
+        streams = [await trio.open_tcp_stream("127.0.0.1", server.port) for _ in range(SOCKETS)]
+        for number, stream in enumerate(streams):
+            if data := sent[number % len(sent)]:
+                await stream.send_all(data)
+            if data.endswith(b"\r\n\r\n"):
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+        await trio.sleep(FIRST_REQUEST_TIMEOUT)
+        began = trio.current_time()
+        server.signal(signal.SIGTERM)
+        assert await server.ended() == 0
+        seconds = trio.current_time() - began
+        report = server.lines()[-1]
+        sys.stdout.write(f"ended {seconds:.2f} s after SIGTERM: {report}\n")
+        assert seconds < DrainConfig().linger  # docs/shutdown.md has the time on an idle machine
+        assert report["cut"] == {}
+        for stream in streams:
+            await stream.aclose()
 
 
 async def test_request_that_never_ends_is_cut_at_the_timeout_and_named(

@@ -14,7 +14,7 @@ from cookcam.lifecycle.run import Program
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.lifecycle.work import Work
 from cookcam.serving.listener import Peer
-from cookcam.serving.states import RESPONSE_TIMEOUT
+from cookcam.serving.states import DRAIN_IDLE_GRACE, RESPONSE_TIMEOUT
 from tests.support.program import Harness, MemoryListener, ask, at_end, response
 
 
@@ -110,11 +110,13 @@ class TestDraining:
         assert harness.report.cut == {"request": 1}
         assert harness.status == 1
 
-    async def test_idle_connection_stays_open_until_the_linger_ends(self, autojump_clock) -> None:
+    async def test_idle_connection_of_a_proxy_stays_open_until_the_linger_ends(
+        self, autojump_clock
+    ) -> None:
         harness = Harness(settings=DrainConfig(notice=0, linger=7, timeout=30))
         async with harness.running():
             idle = harness.listener.knock()
-            await ask(idle, "/")
+            await ask(idle, "/", "x-forwarded-for: 192.0.2.1")
             await response(idle)
             before = trio.current_time()
             harness.signal()
@@ -129,14 +131,27 @@ class TestDraining:
         harness = Harness(settings=DrainConfig(notice=0, linger=7, timeout=30))
         async with harness.running():
             idle = harness.listener.knock()
-            await ask(idle, "/")
+            await ask(idle, "/", "x-forwarded-for: 192.0.2.1")
             assert b"connection: close" not in (await response(idle)).lower()
             harness.signal()
             await trio.sleep(3)
-            await ask(idle, "/")
+            await ask(idle, "/", "x-forwarded-for: 192.0.2.1")
             assert b"connection: close" in (await response(idle)).lower()
             await idle.aclose()
         assert harness.report.seconds["draining"] == about(3)
+
+    async def test_idle_connection_of_a_client_closes_at_once(self, autojump_clock) -> None:
+        harness = Harness(settings=DrainConfig(notice=0, linger=7, timeout=30))
+        async with harness.running():
+            idle = harness.listener.knock()
+            await ask(idle, "/")
+            await response(idle)
+            before = trio.current_time()
+            harness.signal()
+            assert await at_end(idle)
+            assert trio.current_time() - before == about(DRAIN_IDLE_GRACE)
+            await idle.aclose()
+        assert harness.status == 0
 
     async def test_sockets_close_while_requests_finish(self, autojump_clock) -> None:
         harness = Harness()

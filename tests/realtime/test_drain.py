@@ -266,9 +266,7 @@ async def read(websocket: WebSocketConnection, ready: Any, notices: list[bool]) 
                 ready.started()
             if "server_shutdown" in text:
                 frame = json.loads(text.removeprefix("42"))
-                notices.append(
-                    is_notice(frame["data"] if isinstance(frame, dict) else frame[1])
-                )
+                notices.append(is_notice(frame["data"] if isinstance(frame, dict) else frame[1]))
                 last = "notice"
             else:
                 last = text

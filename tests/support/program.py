@@ -174,8 +174,8 @@ class Harness:
         return self.result[1]
 
 
-async def ask(stream: Any, path: str) -> None:
-    await stream.send_all(f"GET {path} HTTP/1.1\r\nhost: test\r\n\r\n".encode())
+async def ask(stream: Any, path: str, header: str = "accept: */*") -> None:
+    await stream.send_all(f"GET {path} HTTP/1.1\r\nhost: test\r\n{header}\r\n\r\n".encode())
 
 
 async def response(stream: Any) -> bytes:

@@ -234,9 +234,13 @@ def _send(client: Client, kind: int, data: bytes) -> None:
 
 
 def allow_descriptors(count: int) -> None:
-    """Raises this process's limit of open files, which is often 1024."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
+    """Raises this process's limit of open files, which is often 1024, to at least `count`.
+
+    Raises ValueError where the system allows fewer.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, max(count, hard)))
 
 
 def main() -> None:

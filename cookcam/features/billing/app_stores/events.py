@@ -26,7 +26,7 @@ from cookcam.features.billing.webhooks.store import ClaimedEvent, EventHeader, E
 from cookcam.integrations.app_store import AppleNotification, AppStore
 from cookcam.integrations.google_play import GooglePlay, PushTokens
 from cookcam.integrations.google_play.client import UnknownPurchase
-from cookcam.integrations.store_calls import StoreRejected
+from cookcam.integrations.provider_calls import StoreRejected
 
 GOOGLE_REVOKED: Final = 12
 GOOGLE_CHARGED: Final = (1, 2, 4)
