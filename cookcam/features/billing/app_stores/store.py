@@ -76,7 +76,7 @@ where status in ('processing', 'failed') and attempts < 10 and payload is not nu
   and coalesce(next_attempt_at, claimed_at + interval '5 minutes') <= now()
 order by received_at limit %(limit)s"""
 
-WANTED: LiteralString = """
+DOCUMENTED_AS_REQUIRED: LiteralString = """
 update public.iap_receipt_bindings set acknowledge_at = now() + interval '1 minute'
 where platform = 'android' and store_key = %(store_key)s"""
 
@@ -218,7 +218,7 @@ class PurchaseStore:
 
     async def want_acknowledgement(self, tx: Transaction, store_key: str) -> None:
         """A minute from now, unless somebody does it before."""
-        await tx.execute(WANTED, store_key=store_key)
+        await tx.execute(DOCUMENTED_AS_REQUIRED, store_key=store_key)
 
     async def acknowledged(self, store_key: str) -> None:
         async with self.database.transaction() as tx:

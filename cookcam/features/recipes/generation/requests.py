@@ -19,7 +19,7 @@ from cookcam.features.recipes.generation.models import (
 )
 from cookcam.features.recipes.generation.prompts import THEMES
 from cookcam.features.recipes.generation.two_steps import preview_required
-from cookcam.http import WANTED, given
+from cookcam.http import DOCUMENTED_AS_REQUIRED, body_with
 
 NO_INGREDIENTS = "Detected ingredients array is required"
 NO_MENU_INGREDIENTS = 'Ingredients list is required (as "ingredients" or "detectedIngredients")'
@@ -95,7 +95,7 @@ Object = Annotated[Any, Meta(extra_json_schema={"type": "object"})]
 class SuggestionsRequest(Struct, rename="camel"):
     """Ingredients and wishes. Time and skill may be left open."""
 
-    detected_ingredients: Annotated[Foods, WANTED] = None
+    detected_ingredients: Annotated[Foods, DOCUMENTED_AS_REQUIRED] = None
     dietary_tags: Texts = None
     cuisine_preferences: Texts = None
     time_available: Text = None
@@ -118,11 +118,11 @@ class FullRecipeRequest(Struct, rename="camel"):
     """A title, and what it is from: a session of `/recipes/suggestions`, or the same wishes."""
 
     any_of: ClassVar = (
-        given(sessionId={"type": "string", "minLength": 1}),
-        given(originalInput={"not": {"type": "null"}}),
+        body_with(sessionId={"type": "string", "minLength": 1}),
+        body_with(originalInput={"not": {"type": "null"}}),
     )
 
-    selected_title: Annotated[Title, WANTED] = None
+    selected_title: Annotated[Title, DOCUMENTED_AS_REQUIRED] = None
     session_id: Text = None
     original_input: Annotated[
         Object,
@@ -150,18 +150,18 @@ class FullRecipeRequest(Struct, rename="camel"):
 
     def brief(self) -> Brief:
         """Without a session. Raises ValidationError."""
-        given = reading.mapping(self.original_input)
-        if given is None:
+        body_with = reading.mapping(self.original_input)
+        if body_with is None:
             raise rejected_field(NO_INPUT, "originalInput")
-        ideas = _ideas(given)
+        ideas = _ideas(body_with)
         return Brief(None, ideas.json(), ideas.ingredients, ideas.cuisines)
 
 
 class SmartNutritionRecipeRequest(Struct, rename="camel"):
     """A title, and a session of `/recipes/suggestions` or `/recipes/generate-previews`."""
 
-    selected_title: Annotated[Title, WANTED] = None
-    session_id: Annotated[Session, WANTED] = None
+    selected_title: Annotated[Title, DOCUMENTED_AS_REQUIRED] = None
+    session_id: Annotated[Session, DOCUMENTED_AS_REQUIRED] = None
 
     def session(self) -> str:
         """Raises ValidationError."""
@@ -176,8 +176,8 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
     """Ingredients under either name, and wishes: `preferences`, or the other keys."""
 
     any_of: ClassVar = (
-        given(ingredients={"type": "array"}),
-        given(detectedIngredients={"type": "array"}),
+        body_with(ingredients={"type": "array"}),
+        body_with(detectedIngredients={"type": "array"}),
     )
 
     ingredients: Foods = None
@@ -256,7 +256,7 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
         return MenuWishes(known, wishes["dietaryRestrictions"], tuple(avoided), data)
 
     def _top_level(self) -> dict[str, Any]:
-        given = {
+        body_with = {
             "dietaryTags": self.dietary_tags,
             "cuisinePreferences": self.cuisine_preferences,
             "timeAvailable": self.time_available,
@@ -266,23 +266,23 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
             "mealPrepPortions": self.meal_prep_portions,
             "selectedAppliances": self.selected_appliances,
         }
-        prepares = reading.yes(given, "mealPrepEnabled")
-        portions = reading.whole(given, "mealPrepPortions", 4, 1, 100)
+        prepares = reading.yes(body_with, "mealPrepEnabled")
+        portions = reading.whole(body_with, "mealPrepPortions", 4, 1, 100)
         return {
-            "dietaryRestrictions": reading.texts(given, "dietaryTags"),
-            "cuisinePreferences": reading.texts(given, "cuisinePreferences"),
-            "availableTime": MINUTES.get(reading.text(given, "timeAvailable").lower()),
-            "skillLevel": SKILLS.get(reading.text(given, "skillLevel").lower()),
-            "servingSize": reading.whole(given, "servingSize", 2, 1, 100),
+            "dietaryRestrictions": reading.texts(body_with, "dietaryTags"),
+            "cuisinePreferences": reading.texts(body_with, "cuisinePreferences"),
+            "availableTime": MINUTES.get(reading.text(body_with, "timeAvailable").lower()),
+            "skillLevel": SKILLS.get(reading.text(body_with, "skillLevel").lower()),
+            "servingSize": reading.whole(body_with, "servingSize", 2, 1, 100),
             "mealPrepPortions": portions if prepares else None,
-            "kitchenEquipment": reading.texts(given, "selectedAppliances", ("oven", "stove")),
+            "kitchenEquipment": reading.texts(body_with, "selectedAppliances", ("oven", "stove")),
         }
 
 
 class RecipePreviewsRequest(Struct, rename="camel"):
     """Ingredients and preferences; `sessionId` to go on with the previews of an earlier call."""
 
-    detected_ingredients: Annotated[Foods, WANTED] = None
+    detected_ingredients: Annotated[Foods, DOCUMENTED_AS_REQUIRED] = None
     user_preferences: Annotated[
         Object,
         Meta(
@@ -309,7 +309,7 @@ class RecipePreviewsRequest(Struct, rename="camel"):
                 }
             }
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
     session_id: Annotated[
         Any, Meta(extra_json_schema={"type": "string", "maxLength": MAX_ID_LENGTH})
@@ -321,23 +321,23 @@ class RecipePreviewsRequest(Struct, rename="camel"):
 
     def preferences(self) -> Preferences:
         """Raises ValidationError."""
-        given = reading.mapping(self.user_preferences)
-        if given is None:
+        body_with = reading.mapping(self.user_preferences)
+        if body_with is None:
             raise rejected_field(NO_PREFERENCES, "userPreferences")
         return Preferences(
-            servings=reading.whole(given, "servingSize", 2, 1, 100) or 2,
-            cuisines=reading.texts(given, "cuisinePreferences"),
-            diet=reading.texts(given, "dietaryTags"),
-            appliances=reading.texts(given, "selectedAppliances"),
-            time=reading.text(given, "timeAvailable"),
-            skill=reading.text(given, "skillLevel"),
-            meal_prep=reading.yes(given, "mealPrepEnabled"),
-            portions=reading.whole(given, "mealPrepPortions", None, 1, 100),
-            meal=reading.text(given, "mealType"),
+            servings=reading.whole(body_with, "servingSize", 2, 1, 100) or 2,
+            cuisines=reading.texts(body_with, "cuisinePreferences"),
+            diet=reading.texts(body_with, "dietaryTags"),
+            appliances=reading.texts(body_with, "selectedAppliances"),
+            time=reading.text(body_with, "timeAvailable"),
+            skill=reading.text(body_with, "skillLevel"),
+            meal_prep=reading.yes(body_with, "mealPrepEnabled"),
+            portions=reading.whole(body_with, "mealPrepPortions", None, 1, 100),
+            meal=reading.text(body_with, "mealType"),
             exclude=reading.texts(
-                given, "excludeRecipes", most=MAX_EXCLUDED, longest=reading.MAX_TITLE_LENGTH
+                body_with, "excludeRecipes", most=MAX_EXCLUDED, longest=reading.MAX_TITLE_LENGTH
             ),
-            disliked=reading.texts(given, "dislikedIngredients"),
+            disliked=reading.texts(body_with, "dislikedIngredients"),
         )
 
     def session(self) -> str | None:
@@ -365,9 +365,9 @@ class DetailedRecipeRequest(Struct, rename="camel"):
                 "required": ["id"],
             }
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
-    session_id: Annotated[Session, WANTED] = None
+    session_id: Annotated[Session, DOCUMENTED_AS_REQUIRED] = None
 
     def chosen(self) -> ChosenPreview:
         """Only the id has to be there: of a preview that is known the rest is known as well.
@@ -375,19 +375,19 @@ class DetailedRecipeRequest(Struct, rename="camel"):
         What a model wrote and a client sends back has wider bounds than what people type. Raises
         ValidationError.
         """
-        given = reading.mapping(self.selected_preview)
-        if given is None or not isinstance(given.get("id"), str) or not given["id"]:
+        body_with = reading.mapping(self.selected_preview)
+        if body_with is None or not isinstance(body_with.get("id"), str) or not body_with["id"]:
             raise preview_required()
-        difficulty = reading.text(given, "difficulty").lower()
+        difficulty = reading.text(body_with, "difficulty").lower()
         return ChosenPreview(
-            reading.text(given, "id", most=MAX_ID_LENGTH),
-            reading.text(given, "title", most=reading.MAX_TITLE_LENGTH),
-            reading.text(given, "description", most=MAX_CONTEXT_LENGTH),
-            reading.whole(given, "estimatedTime", 30, 0, 10_080) or 30,
+            reading.text(body_with, "id", most=MAX_ID_LENGTH),
+            reading.text(body_with, "title", most=reading.MAX_TITLE_LENGTH),
+            reading.text(body_with, "description", most=MAX_CONTEXT_LENGTH),
+            reading.whole(body_with, "estimatedTime", 30, 0, 10_080) or 30,
             DIFFICULTIES.get(difficulty, "easy"),
-            reading.text(given, "cuisineType", most=MAX_PHRASE_LENGTH),
-            reading.texts(given, "mainIngredients", longest=MAX_PHRASE_LENGTH),
-            reading.texts(given, "appealFactors", longest=MAX_PHRASE_LENGTH),
+            reading.text(body_with, "cuisineType", most=MAX_PHRASE_LENGTH),
+            reading.texts(body_with, "mainIngredients", longest=MAX_PHRASE_LENGTH),
+            reading.texts(body_with, "appealFactors", longest=MAX_PHRASE_LENGTH),
         )
 
     def session(self) -> str:
@@ -417,41 +417,43 @@ def _session(value: object) -> str:
     return value
 
 
-def _ideas(given: dict[str, Any]) -> Ideas:
+def _ideas(body_with: dict[str, Any]) -> Ideas:
     return Ideas(
-        reading.ingredients(given.get("detectedIngredients"), NO_INGREDIENTS),
-        reading.texts(given, "dietaryTags", ("NONE",)),
-        reading.texts(given, "cuisinePreferences", ("SURPRISE_ME",)),
-        reading.text(given, "timeAvailable", "FLEXIBLE"),
-        reading.text(given, "skillLevel", "SURPRISE_ME"),
+        reading.ingredients(body_with.get("detectedIngredients"), NO_INGREDIENTS),
+        reading.texts(body_with, "dietaryTags", ("NONE",)),
+        reading.texts(body_with, "cuisinePreferences", ("SURPRISE_ME",)),
+        reading.text(body_with, "timeAvailable", "FLEXIBLE"),
+        reading.text(body_with, "skillLevel", "SURPRISE_ME"),
     )
 
 
-def _preferences(given: dict[str, Any]) -> dict[str, Any]:
+def _preferences(body_with: dict[str, Any]) -> dict[str, Any]:
     """The known keys of 9.4's `preferences`, and what the other form of the request may say."""
-    minutes = given.get("availableTime")
+    minutes = body_with.get("availableTime")
     return {
-        "skillLevel": reading.text(given, "skillLevel"),
-        "dietaryRestrictions": reading.texts(given, "dietaryRestrictions"),
-        "cuisinePreferences": reading.texts(given, "cuisinePreferences"),
-        "availableTime": reading.text(given, "availableTime")
+        "skillLevel": reading.text(body_with, "skillLevel"),
+        "dietaryRestrictions": reading.texts(body_with, "dietaryRestrictions"),
+        "cuisinePreferences": reading.texts(body_with, "cuisinePreferences"),
+        "availableTime": reading.text(body_with, "availableTime")
         if isinstance(minutes, str)
-        else reading.whole(given, "availableTime", None, 1, 10_080),
-        "kitchenEquipment": reading.texts(given, "kitchenEquipment"),
-        "dislikedIngredients": reading.texts(given, "dislikedIngredients"),
-        "preferredCookingMethods": reading.texts(given, "preferredCookingMethods"),
-        "spiceLevel": reading.text(given, "spiceLevel"),
-        "servingSize": reading.whole(given, "servingSize", 2, 1, 100),
-        "mealPrepPortions": reading.whole(given, "mealPrepPortions", None, 1, 100),
+        else reading.whole(body_with, "availableTime", None, 1, 10_080),
+        "kitchenEquipment": reading.texts(body_with, "kitchenEquipment"),
+        "dislikedIngredients": reading.texts(body_with, "dislikedIngredients"),
+        "preferredCookingMethods": reading.texts(body_with, "preferredCookingMethods"),
+        "spiceLevel": reading.text(body_with, "spiceLevel"),
+        "servingSize": reading.whole(body_with, "servingSize", 2, 1, 100),
+        "mealPrepPortions": reading.whole(body_with, "mealPrepPortions", None, 1, 100),
     }
 
 
 def _goals(value: object) -> dict[str, Any]:
     """The known goals: numbers, or whether."""
-    given = reading.mapping(value)
-    if given is None and value is not None:
+    body_with = reading.mapping(value)
+    if body_with is None and value is not None:
         raise ValidationError.of("nutritionGoals", "must be an object")
-    goals = {name: given[name] for name in GOALS if given and given.get(name) is not None}
+    goals = {
+        name: body_with[name] for name in GOALS if body_with and body_with.get(name) is not None
+    }
     for name, goal in goals.items():
         if not isinstance(goal, bool | int | float):
             raise ValidationError.of(f"nutritionGoals.{name}", "must be a number, true or false")

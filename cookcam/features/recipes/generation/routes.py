@@ -41,7 +41,7 @@ from cookcam.http import (
     validate_request,
     validate_response,
 )
-from cookcam.http.quotas import spend_costly
+from cookcam.http.quotas import count_costly
 from cookcam.http.route_options import Dialect, set_route_options
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -251,4 +251,4 @@ def _worded(dialect: Dialect) -> Callable[[F], F]:
 
 def _spend(caller: Identity) -> None:
     """One request of the caller's bucket for everything that the model is paid for here."""
-    spend_costly("generation", caller.user_id)
+    count_costly("generation", caller.user_id)

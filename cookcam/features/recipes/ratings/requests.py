@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from cookcam.features.literals import rejected_field
-from cookcam.http import WANTED
+from cookcam.http import DOCUMENTED_AS_REQUIRED
 
 MIN_STARS, MAX_STARS = 1, 5
 MAX_REVIEW_LENGTH = 1000
@@ -22,7 +22,7 @@ class RatingRequest(Struct):
             description="whole stars, 1 to 5",
             extra_json_schema={"type": "integer", "minimum": MIN_STARS, "maximum": MAX_STARS},
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
     review: Annotated[str, Meta(max_length=MAX_REVIEW_LENGTH)] | None = None
 
