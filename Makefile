@@ -19,6 +19,7 @@ lint: $(DEV_INSTALLED)  ## run the static checks only
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -q tests/test_vocabulary.py
 
 format: $(DEV_INSTALLED)  ## format the code and apply safe fixes
 	$(BIN)/ruff check --fix .

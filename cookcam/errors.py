@@ -1,9 +1,8 @@
 """The errors a client may see, and the table from database codes to them.
 
-An `AppError` says everything an answer needs: the status, the machine-readable code and the
-words. It is raised where the fault is known and shaped in one place for each channel:
-`cookcam.http.errors` for HTTP, `cookcam.realtime` for sockets. Statuses and codes are those of
-`spec/http-api-core.md` §3.12.
+An `AppError` has everything that a response needs: status, code and message. It is raised where
+the fault is detected and converted in one place for each channel: `cookcam.http.errors` for HTTP,
+`cookcam.realtime` for sockets. docs/errors.md lists the codes.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from attrs import define, field
 
 @define(slots=False, eq=False)
 class AppError(Exception):
-    """A failure with an answer.
+    """A failure that a client may see.
 
-    `message` is plain words for the user. `error` is the literal older clients match on, where
-    a route has one; without it the `error` key of the answer is the code. `details` adds keys
+    `message` is text for the user. `error` is the literal older clients match on, where
+    a route has one; without it the `error` key of the response is the code. `details` adds keys
     under `details`; `extra` adds keys at the root (for instance the limits of a gate).
     """
 
@@ -74,7 +73,7 @@ class AuthenticationError(AppError):
 
 
 class TokenExpired(AuthenticationError):
-    """The token was given and is not, or no longer, good."""
+    """The token is invalid, expired or revoked."""
 
     code, default_message = "TOKEN_EXPIRED", "Please refresh your session"
 
@@ -159,7 +158,7 @@ class RateLimited(AppError):
 
 
 class InternalError(AppError):
-    """A fault of ours. The cause is logged; the client sees the fixed words."""
+    """A fault of the server. The cause is logged; the client gets the default message."""
 
 
 class DatabaseError(AppError):
@@ -167,20 +166,20 @@ class DatabaseError(AppError):
 
 
 class ServiceAuthError(AppError):
-    """A provider refused our own credentials."""
+    """A provider rejected the server's own credentials."""
 
     status, code = 500, "SERVICE_AUTH_ERROR"
     default_message = "An external service refused the server's credentials"
 
 
 class ServiceError(AppError):
-    """A provider answered with something that cannot be used."""
+    """A provider sent an unusable response."""
 
     status, code, default_message = 502, "SERVICE_ERROR", "An external service failed"
 
 
 class ServiceUnavailable(AppError):
-    """A provider or the database did not answer; trying again later is reasonable."""
+    """A provider or the database did not respond; the client may retry later."""
 
     status, code = 503, "SERVICE_UNAVAILABLE"
     default_message = "Service temporarily unavailable, please try again"

@@ -49,7 +49,7 @@ def clean_prose(text: str) -> str:
 
 
 def clean_values(value: Any) -> Any:
-    """JSON whose texts are clean prose; keys stay. Its depth is bounded by whoever parsed it."""
+    """JSON whose texts are clean prose; keys stay. The JSON parser limits its depth."""
     if isinstance(value, str):
         return clean_prose(value)
     if isinstance(value, list):

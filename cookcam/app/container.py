@@ -164,10 +164,10 @@ from cookcam.features.rewards.mystery_boxes.store import BoxStore
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.features.rewards.xp.store import XpStore
 from cookcam.features.social.cooking import events as cooking_events
-from cookcam.features.social.cooking.timeouts import SessionTimeouts
 from cookcam.features.social.cooking.changes import SessionChanges
 from cookcam.features.social.cooking.service import Cooking
 from cookcam.features.social.cooking.store import CookingStore
+from cookcam.features.social.cooking.timeouts import SessionTimeouts
 from cookcam.features.social.feed import events as feed_events
 from cookcam.features.social.feed.service import Feed
 from cookcam.features.social.feed.store import FeedStore

@@ -112,12 +112,12 @@ class Cache:
         ttl_seconds: float,
         produce: Callable[[], Awaitable[Json]],
     ) -> Json:
-        found = await self.store.get(namespace, key)
-        if found.value is not None:
+        stored = await self.store.get(namespace, key)
+        if stored.value is not None:
             with suppress(orjson.JSONDecodeError):  # not written by the cache: treat as a miss
-                value = orjson.loads(found.value)
+                value = orjson.loads(stored.value)
                 self._count(namespace, "hit")
-                flight.encoded = found.value
+                flight.encoded = stored.value
                 return value
         self._count(namespace, "miss")
         try:
@@ -128,7 +128,7 @@ class Cache:
         flight.encoded = encoded
         flight.done.set()  # waiting callers need not wait for the store
         if not flight.dropped:
-            await self.store.put(namespace, key, found.edition, encoded, ttl_seconds)
+            await self.store.put(namespace, key, stored.edition, encoded, ttl_seconds)
             if flight.dropped:  # during `put`
                 await self.store.drop(namespace, key)
         return orjson.loads(encoded)

@@ -208,19 +208,19 @@ def web_origins(value: str) -> tuple[str, ...]:
 
 
 def _origins(value: str, *, packaged: bool) -> tuple[str, ...]:
-    found: list[str] = []
+    origins: list[str] = []
     for number, item in enumerate(items(value), 1):
         try:
-            found.append(_origin(item, packaged=packaged))
+            origins.append(_origin(item, packaged=packaged))
         except ValueError as fault:
             example = "https://cookcam.ai or capacitor://localhost" if packaged else "https://a.b"
             reason = fault if isinstance(fault, InvalidSetting) else "it cannot be read"
             raise InvalidSetting(
                 f"must be a comma list of origins such as {example}; number {number}: {reason}"
             ) from None
-    if not found:
+    if not origins:
         raise InvalidSetting("must be a comma list of origins, and names none")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(origins))
 
 
 def _origin(item: str, *, packaged: bool) -> str:

@@ -69,7 +69,7 @@ def certificates(value: str) -> tuple[bytes, ...]:
     """The files of a comma list, each one certificate, as DER."""
     from cryptography.x509 import load_der_x509_certificate
 
-    found: list[bytes] = []
+    roots: list[bytes] = []
     for name in items(value):
         try:
             content = _content(name)
@@ -81,8 +81,8 @@ def certificates(value: str) -> tuple[bytes, ...]:
             load_der_x509_certificate(der)
         except ValueError:
             raise InvalidSetting(CERTIFICATE_RULE) from None
-        found.append(der)
-    return tuple(found)
+        roots.append(der)
+    return tuple(roots)
 
 
 def check_tls_files(certificate: str, key: str) -> None:

@@ -2,7 +2,7 @@
 
 `load` gives the sections of `cookcam.config` to cattrs and turns every mistake into one line:
 the variable, the rule, where the value comes from, and never the value itself. An empty string
-means unset. Source of the rules: `spec/operations.md` §1-§3.
+means unset (docs/configuration.md).
 
 This is the only module of the program that reads the environment.
 """
@@ -74,7 +74,7 @@ APNS = ("APNS_KEY_ID", "APNS_TEAM_ID", "APNS_PRIVATE_KEY")
 
 @frozen
 class Config:
-    """Everything the program is told. Build it with `load`; tests may build it directly."""
+    """All settings of the program. Create it with `load`; tests may create it directly."""
 
     environment: Environment
     server: ServerConfig
@@ -103,20 +103,20 @@ class Config:
 
     @property
     def release(self) -> str:
-        """The release name in health answers and error reports (`spec/operations.md` §4)."""
+        """The release name in health responses and error reports."""
         return f"cookcam-api@{self.server.commit or self.server.version}"
 
     def summary(self) -> dict[str, object]:
         """What the start-up line may say: plain values of a few settings, presence of the rest."""
-        shown: dict[str, object] = {"environment": self.environment}
+        settings: dict[str, object] = {"environment": self.environment}
         for section, attribute in _all_settings():
             value = getattr(getattr(self, section), attribute.name)
             name = attribute.metadata["name"]
             if name in ("PORT", "LOG_LEVEL", "CORS_ORIGIN", "SUPABASE_URL"):
-                shown[name] = _as_text(cast(object, value)) if name == "CORS_ORIGIN" else value
+                settings[name] = _as_text(cast(object, value)) if name == "CORS_ORIGIN" else value
             elif isinstance(value, Secret) or value is None or attribute.metadata["required"]:
-                shown["has" + name.title().replace("_", "")] = value is not None
-        return shown
+                settings["has" + name.title().replace("_", "")] = value is not None
+        return settings
 
 
 @frozen
@@ -197,9 +197,9 @@ def load(environ: Mapping[str, str]) -> Config:
 
     reported = {mistake.variable for mistake in mistakes}
 
-    def report(found: Iterable[Mistake]) -> None:
+    def report(reported_mistakes: Iterable[Mistake]) -> None:
         """Adds the mistakes of variables that have none yet."""
-        for mistake in found:
+        for mistake in reported_mistakes:
             if mistake.variable not in reported:
                 reported.add(mistake.variable)
                 mistakes.append(mistake)
@@ -212,7 +212,7 @@ def load(environ: Mapping[str, str]) -> Config:
             report(_mistakes_of(cls, error))
     report(_contradictions(environment, values, sections))
     if environment == "production":
-        report(_refused_in_production(values))
+        report(_rejected_in_production(values))
     if mistakes:
         raise ConfigError(mistakes)
     return Config(environment=environment, **sections)
@@ -341,14 +341,14 @@ def _mistakes_of(section: type[Any], error: BaseValidationError) -> Iterator[Mis
                 yield Mistake(meta["name"], rule, meta["source"])
 
 
-def _refused_in_production(values: Mapping[str, str]) -> Iterator[Mistake]:
+def _rejected_in_production(values: Mapping[str, str]) -> Iterator[Mistake]:
     for _, attribute in _all_settings():
         meta = attribute.metadata
         if meta["in_production"] is not None and meta["name"] in values:
             try:
                 meta["in_production"](meta["read"](values[meta["name"]]))
-            except InvalidSetting as refused:
-                yield Mistake(meta["name"], str(refused), meta["source"])
+            except InvalidSetting as invalid:
+                yield Mistake(meta["name"], str(invalid), meta["source"])
 
 
 def _required_rule(meta: Mapping[str, Any]) -> str:
@@ -364,7 +364,7 @@ def _contradictions(
     if database is not None and database.pool_min > database.pool_max:
         yield Mistake("DB_POOL_MIN", "must not exceed DB_POOL_MAX")
     drain: DrainConfig | None = sections.get("drain")
-    if environment == "production" and drain is not None and drain.longest > drain.kill_timeout:
+    if environment == "production" and drain is not None and drain.max_seconds > drain.kill_timeout:
         yield Mistake(
             "DRAIN_TIMEOUT_SECONDS",
             f"with DRAIN_NOTICE_SECONDS and {SHUTDOWN_MARGIN:g} s to close must not exceed"

@@ -75,8 +75,8 @@ def some_networks(value: Iterable[Network]) -> None:
     v6 = [network for network in value if isinstance(network, ipaddress.IPv6Network)]
     for network in (*ipaddress.collapse_addresses(v4), *ipaddress.collapse_addresses(v6)):
         mapped = isinstance(network, ipaddress.IPv6Network) and network[0].ipv4_mapped
-        shortest = 96 + MAX_WIDTH[4] if mapped else MAX_WIDTH[network.version]
-        if network.prefixlen < shortest:
+        min_length = 96 + MAX_WIDTH[4] if mapped else MAX_WIDTH[network.version]
+        if network.prefixlen < min_length:
             raise InvalidSetting(
                 "must not trust whole address ranges such as 0.0.0.0/0 or ::/0 in production:"
                 " name the networks of your proxies"

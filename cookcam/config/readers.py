@@ -52,7 +52,7 @@ WITHOUT_EFFECT = frozenset(
         "BACKUP_INCREMENTAL",
     }
 )
-"""Variables of older example files that nothing reads (`spec/operations.md` §1.4)."""
+"""Variables of older example files that nothing reads."""
 
 _PLACEHOLDER = re.compile(
     r"your[-_ ]|change[-_ ]?me|placeholder|example[-_ ]?(key|secret)|<.+>", re.I
@@ -155,10 +155,10 @@ def pattern(expression: str, rule: str) -> Reader[str]:
 
 def secrets(value: str) -> tuple[Secret, ...]:
     """A comma list: while one is replaced, the old and the new one are good."""
-    found = tuple(Secret(item) for item in items(value))
-    if not found:
+    values = tuple(Secret(item) for item in items(value))
+    if not values:
         raise InvalidSetting("must be a comma list of secrets")
-    return found
+    return values
 
 
 def is_placeholder(value: str) -> bool:

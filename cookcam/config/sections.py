@@ -2,7 +2,6 @@
 
 `cookcam.config` reads the environment into these classes. A new setting is one field here; the
 check at start, `cookcam check-env`, `.env.example` and the start-up summary follow from it.
-Source: `spec/operations.md` §1.
 """
 
 from __future__ import annotations
@@ -229,7 +228,7 @@ class DrainConfig:
     )
 
     @property
-    def longest(self) -> float:
+    def max_seconds(self) -> float:
         """Seconds from the signal to the end of the process, at most."""
         return self.notice + self.timeout + SHUTDOWN_MARGIN
 

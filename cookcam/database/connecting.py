@@ -33,10 +33,10 @@ def connection_string(url: str) -> str:
     Raises `ValueError` when libpq cannot parse the URL; the message does not contain the URL.
     """
     try:
-        given = conninfo_to_dict(url)
+        params = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise ValueError("not a PostgreSQL connection URL") from None
-    named = {key: value for key, value in given.items() if value is not None}
+    named = {key: value for key, value in params.items() if value is not None}
     if "sslmode" not in named and not _is_local(str(named.get("host", ""))):
         named["sslmode"] = "verify-full" if "sslrootcert" in named else "require"
     return make_conninfo("", **{**PARAMETERS, **named})

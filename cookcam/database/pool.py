@@ -203,7 +203,7 @@ class Pool:
                 self._queue.remove(waiter)
         if waiter.member:
             return waiter.member
-        self._totals.refused += 1
+        self._totals.rejected += 1
         if waiter.reason:
             raise translate(waiter.reason) from waiter.reason
         raise ServiceUnavailable() if self._connecting else ServiceOverloaded()

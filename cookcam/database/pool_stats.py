@@ -14,7 +14,7 @@ class PoolTotals:
     broken: int = 0
     failed: int = 0
     borrowed: int = 0
-    refused: int = 0
+    rejected: int = 0
 
 
 @frozen
@@ -24,7 +24,7 @@ class PoolStats:
     Snapshot: `size`, connections open or being opened; `in_use`, borrowed; `idle`, open and not
     borrowed; `waiting`, borrowers in the queue. Counters: `opened` and `closed` connections;
     `broken`, the closed connections that had failed; `failed`, unsuccessful attempts to connect;
-    `borrowed`, connections handed out; `refused`, borrowers that got no connection.
+    `borrowed`, connections handed out; `rejected`, borrowers that got no connection.
     """
 
     size: int
@@ -36,4 +36,4 @@ class PoolStats:
     broken: int
     failed: int
     borrowed: int
-    refused: int
+    rejected: int

@@ -1,9 +1,10 @@
-"""What every route shares: the edge in front of the app, errors, validation, limits, OpenAPI.
+"""The HTTP layer: edge, routing, route options, validation, errors, limits, OpenAPI.
 
-These are the names that features use; assembly takes `create_app` and `Edge` from their modules.
+These are the names that features use; the program imports `create_app` and `Edge` from their
+modules.
 """
 
-from cookcam.http.openapi_schemas import WANTED, given
+from cookcam.http.openapi_schemas import DOCUMENTED_AS_REQUIRED, body_with
 from cookcam.http.queries import parse_uuid, query_integers
 from cookcam.http.quotas import limit_unverified, spend, user_limit
 from cookcam.http.request_info import current_request_info
@@ -29,9 +30,10 @@ from cookcam.http.routing import Routes
 from cookcam.http.validation import validate_querystring, validate_request, validate_response
 
 __all__ = [
+    "DOCUMENTED_AS_REQUIRED",
     "MEBIBYTE",
-    "WANTED",
     "Routes",
+    "body_with",
     "current_request_info",
     "deadline",
     "document_content",
@@ -41,7 +43,6 @@ __all__ = [
     "document_response",
     "document_upload",
     "errors_as",
-    "given",
     "hidden",
     "limit_unverified",
     "max_body",

@@ -1,6 +1,6 @@
-"""One line and one measurement per request.
+"""The access log: one line and one measurement per request.
 
-Source: `spec/operations.md` §5 and §13.3. The line has `statusCode`, `duration` (ms) and `bytes`;
+The line has `statusCode`, `duration` (ms) and `bytes`;
 `requestId`, `method`, `path` (the route template, never the raw path) and `userId` come from the
 log context. Probes and the Socket.IO transport are logged at debug level.
 """
@@ -19,12 +19,12 @@ from cookcam.observability.metrics import Metrics
 log = get_logger(__name__)
 
 CLIENT_CLOSED_REQUEST = 499
-"""The status in the log of a request that was cancelled before it was answered."""
+"""The status in the log of a request that was cancelled before its response."""
 
 
 @define(eq=False)
 class AccessLog:
-    """Writes down how requests ended. `clock` is the clock of `RequestInfo.started`."""
+    """Logs and measures finished requests. `clock` is the clock of `RequestInfo.started`."""
 
     clock: Callable[[], float]
     metrics: Metrics | None
@@ -41,12 +41,12 @@ class AccessLog:
         self._in_flight += 1
 
     def finished(self, request_info: RequestInfo, status: int, size: int, *, quiet: bool) -> None:
-        """`status` is 0 when no answer was begun; `size` counts the bytes of the body."""
+        """`status` is 0 when no response was begun; `size` is the bytes of the body."""
         self._in_flight -= 1
         seconds = self.clock() - request_info.started
         status = status or CLIENT_CLOSED_REQUEST
         if self.metrics is not None:
-            self.metrics.http_answered(request_info.route, request_info.method, status, seconds)
+            self.metrics.record_response(request_info.route, request_info.method, status, seconds)
             if request_info.limited_by is not None:
                 self.metrics.rate_limited_total.of(request_info.limited_by).inc()
         write = self._log.debug if quiet else self._log.info

@@ -7,13 +7,13 @@ rules, with their sources:
   is what a client notices, and it needs no tuning to the speed of the machine (CoDel, RFC 8289).
 - While the oldest request has waited less than QUEUE_TARGET the queue is first in, first out. Above
   that it is last in, first out: a new request is answered in time, and the clients of the oldest
-  ones have the least patience left ("Fail at Scale", B. Maurer, ACM Queue 13(8), 2015).
-- A request that has waited MAX_QUEUE_TIME is refused with 503 and `Retry-After`. Refusals are
+  ones will time out first ("Fail at Scale", B. Maurer, ACM Queue 13(8), 2015).
+- A request that has waited MAX_QUEUE_TIME is rejected with 503 and `Retry-After`. Rejections are
   spread (MAX_REFUSALS_PER_SECOND), since each takes processor time from the requests that are
-  answered. At MAX_QUEUED requests in a queue the next is refused at once.
+  answered. At MAX_QUEUED requests in a queue the next is rejected at once.
 - A request occupies its place for at most PLACE_TIME seconds. One that runs longer waits for a
   provider, a lock or its client, and does not use the processor; requests that wait for the
-  database are bounded by the pool.
+  database are limited by the pool.
 - Webhooks have a queue of their own, first in, first out. Every second free place goes to it, so
   that a flood of ordinary requests does not delay events that move money, and a flood of forged
   webhooks takes at most half of the places.
@@ -44,42 +44,41 @@ QUEUE_TARGET: Final = 0.3
 MAX_QUEUE_TIME: Final = 1.0
 MAX_WEBHOOK_QUEUE_TIME: Final = 8.0
 """Below the 10 s after which Google Pub/Sub delivers a message again; Stripe waits longer."""
-MAX_REFUSALS_PER_SECOND: Final = 200
-"""A refusal takes about 0.37 ms of a read's 1.2 ms, so at most 8% of the processor, however many
+MAX_REJECTIONS_PER_SECOND: Final = 200
+"""A rejection takes about 0.37 ms of a read's 1.2 ms, so at most 8% of the processor, however many
 connections ask again at once."""
 MAX_QUEUED: Final = 2_000
 """A queued request holds about 20 kB."""
 TICK: Final = 0.01
-"""Seconds between two looks at the queue where no request ends meanwhile."""
+"""Interval, in seconds, of the task that advances the queue."""
 CALM: Final = 5.0
-"""Seconds without a refusal after which an overload counts as over."""
+"""Seconds without a rejection after which an overload counts as over."""
 
 
 @define(eq=False)
 class Place:
-    """One request, from its arrival to its end. Times are of Trio's clock, in seconds."""
+    """One request, from its arrival to its end. Times are in seconds of Trio's clock."""
 
     since: float
     webhook: bool
     decided: trio.Event | None = None
-    """Set when a queued request is admitted or refused."""
-    refused: bool = False
+    """Set when a queued request is admitted or rejected."""
+    rejected: bool = False
 
 
 @define(eq=False)
 class Admission:
-    """One for a server. `run` is a background task: it keeps the queue moving while no request
-    ends."""
+    """The admission of one server. `run` is a background task that advances the queue."""
 
     metrics: Metrics | None = None
     _running: OrderedDict[Place, None] = field(factory=OrderedDict[Place, None], init=False)
     _queue: OrderedDict[Place, None] = field(factory=OrderedDict[Place, None], init=False)
     _webhooks: OrderedDict[Place, None] = field(factory=OrderedDict[Place, None], init=False)
     _webhook_next: bool = field(default=True, init=False)
-    _next_refusal: float = field(default=0.0, init=False)
-    _last_refusal: float = field(default=0.0, init=False)
-    _refused: int = field(default=0, init=False)
-    """Refusals in the current overload; 0 without one."""
+    _next_rejection: float = field(default=0.0, init=False)
+    _last_rejection: float = field(default=0.0, init=False)
+    _rejected: int = field(default=0, init=False)
+    """Rejections in the current overload; 0 without one."""
     _queued: trio.Event = field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -101,7 +100,7 @@ class Admission:
             return place
         queue = self._webhooks if webhook else self._queue
         if len(queue) >= MAX_QUEUED:
-            self._count_refusal(place, place.since)
+            self._count_rejection(place, place.since)
             raise ServiceOverloaded
         queue[place] = None
         place.decided = trio.Event()
@@ -111,7 +110,7 @@ class Admission:
         except trio.Cancelled:
             del queue[place]  # a request that was taken out of it is not cancelled in this wait
             raise
-        if place.refused:
+        if place.rejected:
             raise ServiceOverloaded
         return place
 
@@ -126,7 +125,7 @@ class Admission:
             if self.queued:
                 self._advance()
                 await trio.sleep(TICK)
-            elif self._refused:
+            elif self._rejected:
                 with trio.move_on_after(CALM):
                     await self._arrival()
                 self._note_calm()
@@ -146,8 +145,8 @@ class Admission:
             place.since = now
             self._running[place] = None
             self._decide(place)
-        self._refuse_late(self._queue, MAX_QUEUE_TIME, now)
-        self._refuse_late(self._webhooks, MAX_WEBHOOK_QUEUE_TIME, now)
+        self._reject_late(self._queue, MAX_QUEUE_TIME, now)
+        self._reject_late(self._webhooks, MAX_WEBHOOK_QUEUE_TIME, now)
 
     def _has_room(self, now: float) -> bool:
         while len(self._running) >= MAX_RUNNING:
@@ -164,32 +163,34 @@ class Admission:
         overloaded = now - _oldest(self._queue).since > QUEUE_TARGET
         return self._queue.popitem(last=overloaded)[0]
 
-    def _refuse_late(self, queue: OrderedDict[Place, None], bound: float, now: float) -> None:
-        while queue and now - _oldest(queue).since >= bound and now >= self._next_refusal:
+    def _reject_late(self, queue: OrderedDict[Place, None], max_wait: float, now: float) -> None:
+        while queue and now - _oldest(queue).since >= max_wait and now >= self._next_rejection:
             place, _ = queue.popitem(last=False)
-            place.refused = True
+            place.rejected = True
             self._decide(place)
-            self._count_refusal(place, now)
-            # After a pause no more than the refusals of one tick are made up for.
-            self._next_refusal = max(self._next_refusal, now - TICK) + 1 / MAX_REFUSALS_PER_SECOND
+            self._count_rejection(place, now)
+            # After a pause no more than the rejections of one tick are made up for.
+            self._next_rejection = (
+                max(self._next_rejection, now - TICK) + 1 / MAX_REJECTIONS_PER_SECOND
+            )
 
     def _decide(self, place: Place) -> None:
         assert place.decided is not None  # noqa: S101 - queued requests have one
         place.decided.set()
 
-    def _count_refusal(self, place: Place, now: float) -> None:
-        if not self._refused:
+    def _count_rejection(self, place: Place, now: float) -> None:
+        if not self._rejected:
             log.warning("overloaded, refusing requests")
-        self._refused += 1
-        self._last_refusal = now
+        self._rejected += 1
+        self._last_rejection = now
         if self.metrics is not None:
             queue = "webhooks" if place.webhook else "requests"
             self.metrics.http_requests_refused_total.of(queue).inc()
 
     def _note_calm(self) -> None:
-        if trio.current_time() - self._last_refusal >= CALM:
-            log.info("overload ended", refused=self._refused)
-            self._refused = 0
+        if trio.current_time() - self._last_rejection >= CALM:
+            log.info("overload ended", refused=self._rejected)
+            self._rejected = 0
 
 
 def _oldest(places: OrderedDict[Place, None]) -> Place:

@@ -1,6 +1,4 @@
-"""Request bodies: what a client may send, as one Python value.
-
-Source: `spec/http-api-core.md` §2, §3.6 and R5 of `spec/client-contract.md`.
+"""Parses request bodies into one Python value.
 
 | content type                        | value                                             |
 |---|---|
@@ -25,7 +23,7 @@ FORM = "application/x-www-form-urlencoded"
 async def read_body(request: Request) -> tuple[Any, bool]:
     """The body's value, and whether its scalars are typed (JSON) or all text (a form).
 
-    Raises InvalidJson for text that is no JSON or whose top level is no object or array,
+    Raises InvalidJson for a body that is not JSON or not an object or array,
     UnsupportedMediaType, BadRequest for a broken form, ValidationError for NUL characters,
     PayloadTooLarge from the edge.
     """
@@ -42,7 +40,7 @@ async def read_body(request: Request) -> tuple[Any, bool]:
     else:
         raise UnsupportedMediaType()
     if (b"\\u0000" in body or b"%00" in body) and has_nul(value):
-        # PostgreSQL has no NUL in text. Nothing is cut out of what a client sends.
+        # PostgreSQL's text cannot hold NUL, and a client's text is not changed silently.
         raise ValidationError("The request must not contain NUL characters")
     return value, typed
 
@@ -67,15 +65,15 @@ def _parse_json(body: bytes) -> Any:
 
 def has_nul(value: Any) -> bool:
     """Whether a text anywhere in parsed JSON holds U+0000."""
-    waiting: list[Any] = [value]
-    while waiting:
-        item = waiting.pop()
+    pending: list[Any] = [value]
+    while pending:
+        item = pending.pop()
         if isinstance(item, str):
             if "\0" in item:
                 return True
         elif isinstance(item, dict):
-            waiting += cast("dict[str, Any]", item).keys()
-            waiting += cast("dict[str, Any]", item).values()
+            pending += cast("dict[str, Any]", item).keys()
+            pending += cast("dict[str, Any]", item).values()
         elif isinstance(item, list):
-            waiting += cast("list[Any]", item)
+            pending += cast("list[Any]", item)
     return False

@@ -1,9 +1,9 @@
-"""Who is asking: the address of the client behind proxies that are trusted by configuration.
+"""The address of a client behind the trusted proxies of the configuration.
 
 Each proxy appends the address it was called from to X-Forwarded-For, so only the part written
 by trusted proxies says anything: reading from the right, the first address that is not a trusted
-proxy is the client. What stands left of it was sent by the client and proves nothing.
-Source: `spec/operations.md` §6, `TRUSTED_PROXIES`.
+proxy is the client. Everything left of it was sent by the client and is ignored (setting
+`TRUSTED_PROXIES`, docs/http.md).
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ Address = IPv4Address | IPv6Address
 
 @define
 class ClientAddresses:
-    """Finds the client's address; remembers the last addresses it parsed, a bounded number."""
+    """Determines client addresses. Caches the 4,096 addresses parsed last."""
 
     trusted: tuple[Network, ...]
-    _judged: Callable[[str], tuple[str, bool] | None] = field(init=False)
+    _parsed: Callable[[str], tuple[str, bool] | None] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._judged = lru_cache(maxsize=4096)(self._judge)
+        self._parsed = lru_cache(maxsize=4096)(self._parse)
 
     def of(self, peer: str | None, forwarded: Iterable[bytes]) -> str:
         """The client's address as text: `peer` or the rightmost untrusted hop.
 
         `forwarded` are the values of the X-Forwarded-For headers in order. A hop that is no
-        address ends the search: the last proxy that could be believed stands for the client.
+        address ends the search: the result is then the last trusted proxy.
         """
-        judged = self._judged(peer) if peer else None
-        if judged is None:
+        parsed = self._parsed(peer) if peer else None
+        if parsed is None:
             return UNKNOWN
-        client, is_trusted = judged
+        client, is_trusted = parsed
         if is_trusted:
             for hop in _from_the_right(list(forwarded)):
-                judged = self._judged(hop)
-                if judged is None:
+                parsed = self._parsed(hop)
+                if parsed is None:
                     break
-                client, is_trusted = judged
+                client, is_trusted = parsed
                 if not is_trusted:
                     break
         return client
 
-    def _judge(self, text: str) -> tuple[str, bool] | None:
+    def _parse(self, text: str) -> tuple[str, bool] | None:
         """The address in its normal spelling and whether it is a trusted proxy's."""
         address = parse_address(text)
         if address is None:
@@ -83,7 +83,7 @@ def parse_address(text: str) -> Address | None:
 
 @lru_cache(maxsize=4096)
 def quota_key(address: str) -> str:
-    """Whose quota an address uses: itself, or its /64 for IPv6, which one customer owns whole."""
+    """The quota key of an address: itself, or its /64 for IPv6, which one customer has."""
     if ":" not in address:
         return address
     return str(IPv6Network((address, 64), strict=False))

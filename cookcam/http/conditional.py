@@ -1,7 +1,6 @@
-"""Weak ETags and conditional GET: an answer the client already has is not sent again.
+"""Weak ETags and conditional GET.
 
-Source: `spec/http-api-core.md` §2. The tag is made from the bytes of the answer, so it saves the
-way over the network and not the work.
+The tag is a digest of the response body: it saves bandwidth, not the work of the response.
 """
 
 from __future__ import annotations
@@ -12,20 +11,20 @@ from cookcam.http.requests import Request
 from cookcam.http.responses import RawResponse
 
 
-def with_etag(answer: RawResponse, request: Request) -> RawResponse:
-    """A 200 to a GET gets an ETag, and is a 304 without a body when the client has that one."""
-    if answer.status != 200 or request.method not in ("GET", "HEAD"):
-        return answer
-    digest = blake2b(answer.body, digest_size=12).hexdigest()
-    tag = f'W/"{len(answer.body):x}-{digest}"'
+def with_etag(response: RawResponse, request: Request) -> RawResponse:
+    """Add an ETag to a 200 of a GET; return a 304 when the client has that version."""
+    if response.status != 200 or request.method not in ("GET", "HEAD"):
+        return response
+    digest = blake2b(response.body, digest_size=12).hexdigest()
+    tag = f'W/"{len(response.body):x}-{digest}"'
     header = (b"etag", tag.encode())
     offered = request.headers.get("If-None-Match")
-    if offered is not None and _has(offered, tag):
+    if offered is not None and _matches(offered, tag):
         return RawResponse(304, [header], b"")
-    return RawResponse(200, [*answer.headers, header], answer.body)
+    return RawResponse(200, [*response.headers, header], response.body)
 
 
-def _has(offered: str, tag: str) -> bool:
-    """Weak comparison: whether `tag` is in the list of tags, or any tag will do."""
+def _matches(offered: str, tag: str) -> bool:
+    """Weak comparison: whether `tag` is in the list of tags, or the list is `*`."""
     candidates = [candidate.strip() for candidate in offered.split(",")]
     return "*" in candidates or tag in candidates or tag.removeprefix("W/") in candidates

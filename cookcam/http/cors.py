@@ -1,8 +1,7 @@
-"""CORS by an allow-list: a listed origin is echoed, any other gets no permission.
+"""CORS with an allow-list: a listed origin is echoed, any other gets no permission.
 
-Source: `spec/http-api-core.md` §3.4 and R17 of `spec/client-contract.md`. The headers are on
-every response of the edge, errors and refusals included, and a preflight is answered before
-anything is counted or read.
+Every response of the edge has the headers, errors included. A preflight gets its response before
+any quota is counted or a body is read.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _header_names = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1024}").fullmatch
 
 @frozen
 class Cors:
-    """The answer headers of each listed origin, made once."""
+    """The response headers of each listed origin, built once."""
 
     allowed: Mapping[bytes, tuple[Header, ...]]
 
@@ -38,16 +37,16 @@ class Cors:
         """What a response to a request from `origin` carries besides `Vary`."""
         return self.allowed.get(origin, ()) if origin is not None else ()
 
-    def preflight(self, origin: bytes | None, asked_headers: bytes | None) -> list[Header]:
-        """The headers of a 204: permission for a listed origin, an empty answer for others."""
-        answer: list[Header] = [(b"content-length", b"0")]
+    def preflight(self, origin: bytes | None, requested_headers: bytes | None) -> list[Header]:
+        """The headers of a 204: permission for a listed origin, an empty response for others."""
+        result: list[Header] = [(b"content-length", b"0")]
         if origin in self.allowed:
-            answer.append((b"access-control-allow-methods", _METHODS))
-            answer.append((b"access-control-max-age", _PREFLIGHT_SECONDS))
-            answer.append((b"vary", b"Access-Control-Request-Headers"))
-            if asked_headers is not None and _header_names(asked_headers):
-                answer.append((b"access-control-allow-headers", asked_headers))
-        return answer
+            result.append((b"access-control-allow-methods", _METHODS))
+            result.append((b"access-control-max-age", _PREFLIGHT_SECONDS))
+            result.append((b"vary", b"Access-Control-Request-Headers"))
+            if requested_headers is not None and _header_names(requested_headers):
+                result.append((b"access-control-allow-headers", requested_headers))
+        return result
 
 
 def is_preflight(method: str, headers: Mapping[bytes, bytes]) -> bool:

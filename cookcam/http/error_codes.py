@@ -95,4 +95,4 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
 
 def codes_of(status: int) -> list[str]:
     """The codes that responses with `status` can have, sorted."""
-    return sorted(code for code, known in ERROR_CODES.items() if status in known.statuses)
+    return sorted(code for code, error_code in ERROR_CODES.items() if status in error_code.statuses)

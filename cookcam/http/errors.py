@@ -1,12 +1,12 @@
-"""The one place that turns a failure into an answer, for the edge, the app and the sockets.
+"""Converts failures to responses, for the edge, the app and the sockets.
 
-Every error body is a superset of the dialects older clients read (`spec/http-api-core.md` §2):
+Every error body is a superset of the formats that older clients read (docs/errors.md):
 
-    {"error": <literal or code>, "message": <words>, "code": <CODE>, "statusCode": n,
+    {"error": <literal or code>, "message": <text>, "code": <CODE>, "statusCode": n,
      "requestId": <id>, "timestamp": <iso>, "path": "/...", "details"?: {...}, ...extra}
 
-with `success: false` in front on flagged endpoints. No answer holds a stack, the text of an
-unexpected exception, or a value the client sent, in any environment: those go to the log.
+with `success: false` in front on flagged endpoints. In no environment does a response contain a
+stack, the text of an unexpected exception, or a value the client sent: those go to the log.
 """
 
 from __future__ import annotations
@@ -60,31 +60,31 @@ _BY_HTTP_STATUS: Mapping[int, type[AppError]] = {
 
 
 class ClientDisconnected(Exception):
-    """The client left in the middle of its request; nobody is there to answer."""
+    """The client disconnected before its request was complete; no response is possible."""
 
 
 PLAIN = Dialect()
 
 
 def as_app_error(exc: BaseException) -> AppError:
-    """The failure a client may see: `exc` itself if it is one, InternalError for a surprise.
+    """Convert an exception to the AppError a client may see: InternalError for an unexpected one.
 
-    A group counts as its only leaf. One of several known failures counts as the gravest of them;
-    with a surprise among them it is a surprise. A deadline that passed below is DeadlineExceeded.
+    A group with one leaf counts as the leaf, a group of several as its most severe member. A
+    `trio.TooSlowError` is DeadlineExceeded.
     """
     leaf = only_error(exc)
     if isinstance(leaf, BaseExceptionGroup):
         members = cast("BaseExceptionGroup[BaseException]", leaf).exceptions
-        return max((as_app_error(member) for member in members), key=_gravity)
+        return max((as_app_error(member) for member in members), key=_severity)
     if isinstance(leaf, AppError):
         return leaf
     if isinstance(leaf, trio.TooSlowError):
         return DeadlineExceeded()
     if isinstance(leaf, HTTPException):
         status = leaf.code or 500
-        known = _BY_HTTP_STATUS.get(status)
-        if known is not None:
-            return known()
+        error_type = _BY_HTTP_STATUS.get(status)
+        if error_type is not None:
+            return error_type()
         return BadRequest() if 400 <= status < 500 else InternalError()
     return InternalError()
 
@@ -116,7 +116,7 @@ def error_body(
 def error_response(
     exc: BaseException, request_info: RequestInfo, dialect: Dialect = PLAIN
 ) -> RawResponse:
-    """The answer to a failure: (status, headers, body). Says nothing to the log."""
+    """The response to a failure. Logs nothing."""
     error = as_app_error(exc)
     return json_response(
         error_body(error, request_info, dialect), error.status, dict(error.headers)
@@ -124,17 +124,17 @@ def error_response(
 
 
 def malformed_request(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body for a request that is answered before it has a scope: it broke the protocol
-    (4xx, 505), was too slow (408, 504), or met a fault of ours (500)."""
+    """Headers and body of the response to a request that got no ASGI scope: it broke the protocol
+    (4xx, 505), was too slow (408, 504), or hit a fault of the server (500)."""
     request_info = RequestInfo(request_id(None), "", "", "", 0.0)
     error: AppError = BadRequest()
     if status == 500:
         error = InternalError()
     elif status in (408, 504):
         error = DeadlineExceeded()
-    answer = json_response(error_body(error, request_info) | {"statusCode": status}, status)
+    response = json_response(error_body(error, request_info) | {"statusCode": status}, status)
     own = (HEADER, request_info.request_id.encode())
-    return [*answer.headers, own, VARY, *SECURITY_HEADERS], answer.body
+    return [*response.headers, own, VARY, *SECURITY_HEADERS], response.body
 
 
 def socket_error(exc: BaseException) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def socket_error(exc: BaseException) -> dict[str, Any]:
 
 @frozen
 class Failures:
-    """Answers failures, and makes sure that somebody hears of those that are ours."""
+    """Responds to failures; logs and reports those that are faults of the server."""
 
     reporter: ErrorReporter = NoReports()
 
@@ -160,12 +160,10 @@ class Failures:
         return error_response(exc, request_info, dialect)
 
     def note(self, exc: BaseException, request_info: RequestInfo, scope: Any) -> None:
-        """Logs a failure that is no client's, and no 501, which is by design.
+        """Log a failure unless the client caused it or it is a 501.
 
-        Faults (500, 502) get a stack and a report.
-
-        A database or provider that does not answer (503) and a deadline (504) are one line each:
-        while they last there may be very many.
+        A fault (500, 502) is logged with its stack and reported. A 503 and a 504 are one line
+        without a stack: an outage causes very many of them.
         """
         error = as_app_error(exc)
         if error.status < 500 or error.status == 501 or error.of_the_client or is_disconnect(exc):
@@ -178,13 +176,13 @@ class Failures:
 
 
 def failure_in(group: BaseException) -> ExceptionGroup[Exception] | None:
-    """What of a group is a failure to answer: None when it is only cancellation, or an exit."""
+    """The part of a group that needs an error response; None for cancellation or an exit only."""
     _, failed = cast("BaseExceptionGroup[BaseException]", group).split(trio.Cancelled)
     return cast("Any", failed) if isinstance(failed, ExceptionGroup) else None
 
 
 def is_disconnect(exc: BaseException) -> bool:
-    """True when all that happened is that the client left."""
+    """Whether the only failure is that the client disconnected."""
     return isinstance(only_error(exc), ClientDisconnected)
 
 
@@ -199,7 +197,7 @@ def _reported(request_info: RequestInfo, scope: Any) -> ReportedRequest:
     )
 
 
-def _gravity(error: AppError) -> tuple[bool, int]:
+def _severity(error: AppError) -> tuple[bool, int]:
     return isinstance(error, InternalError), error.status
 
 

@@ -1,6 +1,5 @@
-"""Form bodies as nested values: `tags[]=a&tags[]=b&times[prep]=5`, as older clients send them.
-
-Source: `spec/http-api-core.md` §2 (`application/x-www-form-urlencoded`, nested keys allowed).
+"""Parses `application/x-www-form-urlencoded` bodies with nested keys, which older clients send:
+`tags[]=a&tags[]=b&times[prep]=5`.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ def parse_form(body: bytes) -> Form:
 
 
 def _path(key: str) -> list[str]:
-    found = _KEY.fullmatch(key)
-    if found is None:
+    match = _KEY.fullmatch(key)
+    if match is None:
         return [key]
-    path = [found[1], *_PART.findall(found[2])]
+    path = [match[1], *_PART.findall(match[2])]
     if len(path) > MAX_DEPTH:
         raise BadRequest("The form is nested too deeply")
     return path

@@ -1,7 +1,7 @@
-"""Who may see the inside: holders of the internal key, and callers on this very machine.
+"""Access to internal pages: with the internal API key, or from the same machine.
 
-Source: `spec/operations.md` §7. A loopback peer counts only without any forwarding header, since
-a proxy on this machine is a loopback peer too and speaks for everybody.
+A loopback peer is accepted only without a forwarding header: a proxy on this machine is a loopback
+peer too and forwards requests of any client.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "
 
 
 def require_internal(request: Request, key: Secret | None) -> None:
-    """Raises AuthenticationError unless the caller may see the inside."""
+    """Raise AuthenticationError unless the caller may see internal pages."""
     offered = request.headers.get("X-API-Key")
     if offered is not None and key is not None:
         if compare_digest(offered.encode(), key.reveal().encode()):

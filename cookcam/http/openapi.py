@@ -1,12 +1,11 @@
-"""The OpenAPI 3.1 document, made from the routes, and the routes that serve it and its page.
+"""Serves the OpenAPI 3.1 document and its HTML page.
 
-Source: `spec/http-api-core.md` §17. Quart-Schema builds the operations from our marks
-(`cookcam.http.openapi_provider`). The document is made when first asked for, in a thread, since
-that imports Quart-Schema and pydantic. The page is plain HTML, CSS and JavaScript of this package:
-it works without a network and within the content security policy of every other answer.
+`cookcam.http.openapi_provider` builds the document from the route options, on the first request
+and in a thread, since it imports Quart-Schema and pydantic. The page is plain HTML, CSS and
+JavaScript of this package: it needs no network and fits the content security policy.
 
-In production both are for those who may see the inside (`cookcam.http.internal`): the public gets
-the 404 of an unknown path.
+In production both need access to internal pages (`cookcam.http.internal`); others get the 404 of
+an unknown path.
 """
 
 from __future__ import annotations
@@ -48,34 +47,36 @@ def openapi_document(app: CookCamApp, version: str) -> dict[str, Any]:
 def openapi_routes(app: CookCamApp, config: Config) -> Routes:
     """`/openapi.json` and `/api-docs`."""
     bp = Routes("openapi", __name__, prefixes=(ROOT,))
-    made: list[bytes] = []
+    created: list[bytes] = []
 
-    def admit() -> None:
-        asked = cast("Request", request)
+    def require_access() -> None:
+        current = cast("Request", request)
         if config.environment == "production":
             try:
-                require_internal(asked, config.server.internal_api_key)
+                require_internal(current, config.server.internal_api_key)
             except AuthenticationError:
-                raise not_found(asked.method, asked.path) from None
+                raise not_found(current.method, current.path) from None
 
     @bp.get("/openapi.json")
     @hidden
     async def document() -> RawResponse:
-        admit()
-        if not made:
+        require_access()
+        if not created:
             plain = await trio.to_thread.run_sync(openapi_document, app, config.server.version)
-            made[:] = [to_json(plain)]
-        return _file(made[0], JSON_TYPE)
+            created[:] = [to_json(plain)]
+        return _file(created[0], JSON_TYPE)
 
     for path, name, kind in _PAGE:
-        bp.add_url_rule(path, name.replace(".", "-"), _page_view(admit, _STATIC / name, kind))
+        bp.add_url_rule(
+            path, name.replace(".", "-"), _page_view(require_access, _STATIC / name, kind)
+        )
     return bp
 
 
-def _page_view(admit: Any, path: Path, kind: bytes) -> Any:
+def _page_view(require_access: Any, path: Path, kind: bytes) -> Any:
     @hidden
     async def page() -> RawResponse:
-        admit()
+        require_access()
         return _file(await trio.Path(path).read_bytes(), kind)
 
     return page

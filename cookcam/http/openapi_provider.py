@@ -1,4 +1,4 @@
-"""Builds the OpenAPI document with Quart-Schema. Imported only when the document is wanted."""
+"""Builds the OpenAPI document with Quart-Schema. Imported only when the document is built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cookcam.http.openapi_schemas import (
     NO_FIELDS,
     describe_body,
     query_parameters,
-    require_known_field,
+    require_one_field,
 )
 from cookcam.http.paths import CANONICAL
 from cookcam.http.route_options import RouteOptions, Traffic, route_options_of
@@ -130,7 +130,7 @@ EXAMPLES = Path(__file__).parent / "examples.json"
 BYTES = {"type": "string", "format": "binary"}
 
 ANYWHERE = frozenset((400, 413, 500, 502, 503, 504))
-"""What every route may answer: the edge refuses addresses and bodies, and anything may fail."""
+"""Statuses that every route may have: the edge rejects addresses and bodies, any view may fail."""
 
 
 def build_document(app: CookCamApp, version: str) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _references_to(headers: Iterable[str]) -> dict[str, Any]:
 
 
 class Provider(OpenAPIProvider):
-    """Quart-Schema's provider over our options instead of its own attributes."""
+    """Quart-Schema's provider, based on our route options."""
 
     def __init__(self, app: CookCamApp, extension: QuartSchema) -> None:
         super().__init__(app, extension)
@@ -194,15 +194,19 @@ class Provider(OpenAPIProvider):
         self._schemas = deepcopy(schemas)  # models share parts of their schemas
         self._references = dict(zip(models, references, strict=True))
         self._examples: dict[str, Any] = json.loads(EXAMPLES.read_bytes())
-        said = [route_options_of(self._view(rule)) for rule in self._rules]
-        for body in dict.fromkeys(options.body for options in said if options.body is not None):
+        all_options = [route_options_of(self._view(rule)) for rule in self._rules]
+        for body in dict.fromkeys(
+            options.body for options in all_options if options.body is not None
+        ):
             describe_body(self._schemas[self._name_of(body)], body)
-        for body in dict.fromkeys(m.body for m in said if m.body and m.body_has_known_field):
-            require_known_field(self._schemas[self._name_of(body)])
+        for body in dict.fromkeys(m.body for m in all_options if m.body and m.needs_one_field):
+            require_one_field(self._schemas[self._name_of(body)])
         # Nothing refers to the model of a query: it becomes the parameters of its operations.
         self._queries = {
             query: query_parameters(self._schemas.pop(self._name_of(query)))
-            for query in dict.fromkeys(m.query_model for m in said if m.query_model is not None)
+            for query in dict.fromkeys(
+                m.query_model for m in all_options if m.query_model is not None
+            )
         }
 
     def generate_rules(self) -> Iterable[Rule]:
@@ -212,8 +216,8 @@ class Provider(OpenAPIProvider):
         return sorted(set(rule.methods or ()) - {"HEAD", "OPTIONS"})
 
     def operation_id(self, method: str, path: str, func: Any) -> str:
-        words = re.findall(r"[A-Za-z0-9]+", path.removeprefix(CANONICAL))
-        return "_".join([method.lower(), *words])
+        path_parts = re.findall(r"[A-Za-z0-9]+", path.removeprefix(CANONICAL))
+        return "_".join([method.lower(), *path_parts])
 
     def build_paths(self, rule: Rule) -> tuple[dict[str, Any], dict[str, Any]]:
         built, _ = cast("Any", super()).build_paths(rule)
@@ -248,8 +252,8 @@ class Provider(OpenAPIProvider):
         if bodies := self._bodies(options):
             if "request" in examples and "application/json" in bodies:
                 bodies["application/json"]["example"] = examples["request"]
-            wanted = options.body is None or self._needs_fields(options.body)
-            operation["requestBody"] = {"required": wanted, "content": bodies}
+            required = options.body is None or self._needs_fields(options.body)
+            operation["requestBody"] = {"required": required, "content": bodies}
         if options.authentication is not None:
             anonymous: list[dict[str, list[str]]] = (
                 [{}] if options.authentication == "optional" else []
@@ -263,7 +267,7 @@ class Provider(OpenAPIProvider):
         operation["responses"] = responses
 
     def _bodies(self, options: RouteOptions) -> dict[str, Any]:
-        """The kinds of body a route takes."""
+        """The request bodies that a route accepts, by content type."""
         bodies: dict[str, Any] = {}
         if options.body is not None:
             bodies["application/json"] = {"schema": self._references[options.body]}

@@ -1,7 +1,7 @@
-"""Schemas of requests for the OpenAPI document: what routes accept, beyond what the models say.
+"""Request schemas of the OpenAPI document: rules of routes that the models do not express.
 
-A model has optional fields where an endpoint refuses their absence in words of its own, and no
-field says of itself that null means left out. The document says both.
+A model declares a field optional where the endpoint itself rejects its absence with its own error
+text, and does not express that null means absent. The document states both.
 """
 
 from __future__ import annotations
@@ -10,51 +10,51 @@ from typing import Any, cast
 
 from msgspec import Meta
 
-_WANTED = "x-wanted"
+_REQUIRED = "x-wanted"
 
-WANTED = Meta(extra_json_schema={_WANTED: True})
-"""In `Annotated`: the field is documented as required, though the model can do without it."""
+DOCUMENTED_AS_REQUIRED = Meta(extra_json_schema={_REQUIRED: True})
+"""In `Annotated`: the field is documented as required, though it is optional in the model."""
 
 
 JsonSchema = dict[str, Any]
 
 NO_NUL = r"^[^\u0000]*$"
-"""PostgreSQL has no NUL in text, so every body with one is refused."""
+"""PostgreSQL has no NUL in text, so every body with one is rejected."""
 
 NOT_BLANK = r"[^\s\u001c-\u001f\u0085]"
-r"""`\S` of Python, which takes more for white space than the expressions of JSON schema do."""
+r"""Python's `\S`, which treats more characters as white space than JSON schema does."""
 
 
-def given(**kinds: JsonSchema) -> JsonSchema:
+def body_with(**kinds: JsonSchema) -> JsonSchema:
     """The schema of bodies that have all these fields. In a model's `any_of`."""
     return {"required": sorted(kinds), "properties": kinds}
 
 
 def describe_body(schema: JsonSchema, model: type[Any]) -> None:
-    """Turns the schema of a model into that of a body.
+    """Convert the schema of a model to that of a request body, in place.
 
     A field that may be left out may be null too. `any_of` of the model, if it has one, are
-    schemas of which a body has to match one: fields that may stand for each other.
+    schemas of which a body must match one: alternative fields.
     """
     required = set(schema.get("required", ()))
     for name, kind in _properties(schema).items():
-        if kind.pop(_WANTED, False):
+        if kind.pop(_REQUIRED, False):
             required.add(name)
-            _refuse_null(kind)
+            _reject_null(kind)
         elif name not in required:
             _accept_null(kind)
     schema["required"] = sorted(required)
     if alternatives := getattr(model, "any_of", None):
         schema["anyOf"] = list(alternatives)
-    _refuse_nul(schema)
+    _reject_nul(schema)
 
 
 NO_FIELDS = {"maxProperties": 0}
-"""The alternative of a schema that an empty body meets."""
+"""Matches an empty body."""
 
 
-def require_known_field(schema: dict[str, Any]) -> None:
-    """Of a body that is empty or has one of the fields that the model knows."""
+def require_one_field(schema: dict[str, Any]) -> None:
+    """Require the body to be empty or to have at least one field of the model."""
     schema["anyOf"] = [
         NO_FIELDS,
         *({"required": [name]} for name in _properties(schema)),
@@ -66,31 +66,31 @@ def query_parameters(schema: dict[str, Any]) -> list[dict[str, Any]]:
     required = set(schema.get("required", ()))
     parameters: list[dict[str, Any]] = []
     for name, kind in _properties(schema).items():
-        wanted = kind.get(_WANTED, False) or name in required
-        # An empty default is how a model says that nothing was given.
-        shown = {
+        needed = kind.get(_REQUIRED, False) or name in required
+        # An empty default means that the parameter is absent.
+        documented = {
             key: value
             for key, value in kind.items()
-            if key != _WANTED and not (key == "default" and value in ("", None))
+            if key != _REQUIRED and not (key == "default" and value in ("", None))
         }
-        parameters.append({"name": name, "in": "query", "required": wanted, "schema": shown})
+        parameters.append({"name": name, "in": "query", "required": needed, "schema": documented})
     return parameters
 
 
-def _refuse_nul(node: Any) -> None:
+def _reject_nul(node: Any) -> None:
     """Adds the rule to every string below `node` that has no rule which implies it."""
     if isinstance(node, list):
         for item in cast("list[Any]", node):
-            _refuse_nul(item)
+            _reject_nul(item)
     if not isinstance(node, dict):
         return
     schema = cast("JsonSchema", node)
     for name, below in schema.items():
         if name in ("properties", "$defs"):
             for kind in below.values():
-                _refuse_nul(kind)
+                _reject_nul(kind)
         elif name not in ("default", "const", "enum", "examples", "required"):
-            _refuse_nul(below)
+            _reject_nul(below)
     kinds = schema.get("type", ())
     if "string" not in ([kinds] if isinstance(kinds, str) else kinds):
         return
@@ -105,7 +105,7 @@ def _properties(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return schema.get("properties", {})
 
 
-def _refuse_null(kind: dict[str, Any]) -> None:
+def _reject_null(kind: dict[str, Any]) -> None:
     kind.pop("default", None)
     others = [member for member in _members(kind) if member.get("type") != "null"]
     if len(others) == 1:
@@ -116,7 +116,7 @@ def _refuse_null(kind: dict[str, Any]) -> None:
 
 
 def _accept_null(kind: dict[str, Any]) -> None:
-    # Generators of clients take a field with a default for one that is always there.
+    # Client generators treat a field with a default as always present.
     kind.pop("default", None)
     if "enum" in kind:
         kind["enum"] = [*kind["enum"], None]

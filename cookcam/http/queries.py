@@ -1,7 +1,6 @@
-"""Page parameters, parsed once: `limit`, `offset` and `page` with the literals of the contract.
+"""Parses the page parameters `limit` (1 to 100), `offset` (>= 0) and `page` (>= 1).
 
-Source: `spec/http-api-core.md` §2: `limit` 1..100, `offset` >= 0, `page` >= 1; anything else is
-a 400 with a fixed literal, in the dialect of the endpoint.
+Any other value is a 400 with a fixed literal, in the dialect of the endpoint.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class _Integer:
     literal: str
 
 
-_KNOWN = {
+_PARAMETERS = {
     "limit": _Integer(1, 100, "Invalid limit parameter (1-100)"),
     "offset": _Integer(0, None, "Invalid offset parameter"),
     "page": _Integer(1, None, "Invalid page parameter"),
@@ -40,9 +39,9 @@ _KNOWN = {
 def query_integers(**defaults: int) -> Callable[[View], View]:
     """Parses the named parameters and passes them as keywords: `@query_integers(limit=20, page=1)`.
 
-    The names are `limit`, `offset` and `page`; the values are what a missing one is.
+    The names are `limit`, `offset` and `page`; the values are their defaults.
     """
-    rules = {name: (_KNOWN[name], default) for name, default in defaults.items()}
+    rules = {name: (_PARAMETERS[name], default) for name, default in defaults.items()}
 
     def decorate(view: View) -> View:
         @wraps(view)

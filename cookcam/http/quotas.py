@@ -21,8 +21,8 @@ from cookcam.http.rate_limit import (
     PAYMENTS,
     UNVERIFIED,
     LimitReached,
+    QuotaState,
     RateLimits,
-    Verdict,
 )
 from cookcam.http.request_info import current_request_info
 from cookcam.http.responses import RawResponse
@@ -45,7 +45,7 @@ def user_limit(
 ]:
     """Counts each request of a route for its caller. Stands below the guard.
 
-    `purpose` "payments" has a bucket of its own; any other is counted by `spend_costly`.
+    `purpose` "payments" has a bucket of its own; any other is counted by `count_costly`.
     """
 
     def decorate(
@@ -56,7 +56,7 @@ def user_limit(
             if purpose == PAYMENTS:
                 spend(PAYMENTS, str(caller.user_id))
             else:
-                spend_costly(purpose, caller.user_id)
+                count_costly(purpose, caller.user_id)
             return await view(caller, *args, **kwargs)
 
         return limited
@@ -88,7 +88,7 @@ def limit_unverified(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
     return limited
 
 
-def spend(bucket: str, key: str, *, count: bool = True) -> Verdict | None:
+def spend(bucket: str, key: str, *, count: bool = True) -> QuotaState | None:
     """Counts one attempt of the running request in a bucket, or only checks without `count`.
 
     Raises LimitReached (429) when the quota of `key` is used up.
@@ -110,15 +110,15 @@ def is_used_up(bucket: str, key: str) -> bool:
 
 
 def forget(bucket: str, key: str) -> None:
-    """The whole quota of `key` is free again."""
+    """Reset the quota of `key`."""
     _limits().forget(bucket, key)
 
 
-def spend_costly(purpose: str, user_id: UUID | None) -> None:
-    """Counts a request that costs us something elsewhere, such as `("usda", user_id)`.
+def count_costly(purpose: str, user_id: UUID | None) -> None:
+    """Count a request that spends money or a quota of ours at a provider.
 
-    Ten a minute for a user and three for the address of a guest (None), for each purpose apart.
-    Raises LimitReached (429). Source: `spec/http-api-core.md` §3.5.
+    Each purpose, such as `usda`, allows 10 requests a minute for a user and 3 for the address of a
+    guest (`user_id` None). Raises LimitReached (429).
     """
     if user_id is None:
         spend(COSTLY_FOR_GUESTS, f"{purpose}:{quota_key(current_request_info().client_address)}")

@@ -1,9 +1,8 @@
 """Request quotas: named buckets of sliding windows, constant time and bounded memory.
 
-Each bucket counts on its own (`global:{address}`, `auth:{address}`), so reading never uses up
-sign-ins. A window slides in tenths of its length, so that nobody gets a double quota
-across a boundary. Counters are those of this process. Source: `spec/http-api-core.md` §3.5,
-`spec/operations.md` §6.
+Each bucket has its own counters (`global:{address}`, `auth:{address}`), so reading never uses up
+sign-ins. A window slides in tenths of its length, so no client gets a double quota across a
+boundary. Each process counts on its own.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ AUTH = "auth"
 WRONG_PASSWORDS_OF_PAIR = "wrong passwords:pair"
 """Failed sign-ins by client address and account, over four windows of AUTH."""
 WRONG_PASSWORDS_OF_ACCOUNT = "wrong passwords:account"
-"""Failed sign-ins of an account from everywhere. Slows further ones and rejects none: the owner
-must not be locked out by others."""
+"""Failed sign-ins of an account from all addresses. Slows further ones and rejects none, so
+that others cannot lock out the owner."""
 RECOVERY_MAILS = "recovery mails"
 """Mails to one e-mail address."""
 UNVERIFIED = "unverified webhooks"
@@ -47,8 +46,8 @@ _MESSAGES: Mapping[str, str] = {
 }
 
 
-class Verdict(NamedTuple):
-    """The state of one key after a request was counted, or refused and not counted."""
+class QuotaState(NamedTuple):
+    """The state of one key after a request was counted, or rejected and not counted."""
 
     allowed: bool
     limit: int
@@ -68,13 +67,13 @@ class Verdict(NamedTuple):
 
 @define(slots=False, eq=False)
 class LimitReached(RateLimited):
-    """A 429 that tells which quota is used up. `error` is words, as the limiter's always was."""
+    """A 429 with the state of the quota that is used up. `error` is the message, not the code."""
 
-    verdict: Verdict | None = field(default=None, kw_only=True)
+    verdict: QuotaState | None = field(default=None, kw_only=True)
     bucket: str = field(default="", kw_only=True)
 
     @classmethod
-    def of(cls, bucket: str, verdict: Verdict) -> LimitReached:
+    def of(cls, bucket: str, verdict: QuotaState) -> LimitReached:
         message = _MESSAGES.get(bucket, cls.default_message)
         return cls(
             message, error=message, retry_after=verdict.retry_after, verdict=verdict, bucket=bucket
@@ -91,19 +90,19 @@ class _Window:
     """Counts per slice of the last window of one key; slice k is at `counts[k % SLICES]`."""
 
     start: float
-    seen: float
+    last_used: float
     newest: int = 0
     used: int = 0
     counts: list[int] = field(factory=lambda: [0] * SLICES)
 
     def advance(self, now: float, width: float) -> None:
-        """Forgets the slices that have left the window; an empty window starts anew at `now`."""
+        """Drop the slices that have left the window; an empty window restarts at `now`."""
         newest = int((now - self.start) / width)
         for k in range(self.newest + 1, min(newest, self.newest + SLICES) + 1):
             self.used -= self.counts[k % SLICES]
             self.counts[k % SLICES] = 0
         self.newest = newest
-        self.seen = now
+        self.last_used = now
         if self.used == 0:
             self.start, self.newest = now, 0
 
@@ -111,11 +110,11 @@ class _Window:
         self.used += 1
         self.counts[self.newest % SLICES] += 1
 
-    def frees(self, wanted: int, width: float) -> float:
-        """When `wanted` of the counted requests will have been forgotten."""
+    def frees(self, excess: int, width: float) -> float:
+        """When `excess` of the counted requests will have been forgotten."""
         for k in range(max(0, self.newest - SLICES + 1), self.newest + 1):
-            wanted -= self.counts[k % SLICES]
-            if wanted <= 0:
+            excess -= self.counts[k % SLICES]
+            if excess <= 0:
                 return self.start + (k + SLICES) * width
         return self.start + (self.newest + SLICES) * width
 
@@ -126,7 +125,7 @@ class Bucket:
 
     A request is forgotten `seconds` after its slice began, so never later than `seconds` after
     itself, and in no nine tenths of a window are there more than `limit`. When all places are
-    taken, the key that was seen least recently loses its count.
+    taken, the least recently used key loses its count.
     """
 
     limit: int
@@ -134,10 +133,10 @@ class Bucket:
     capacity: int = 65_536
     _windows: dict[str, _Window] = field(factory=dict[str, _Window], init=False)
 
-    def hit(self, key: str, now: float, *, count: bool = True) -> Verdict:
-        """Counts one request of `key` if it is within the limit. `now` never goes back.
+    def hit(self, key: str, now: float, *, count: bool = True) -> QuotaState:
+        """Count one request of `key` if it is within the limit. `now` never goes back.
 
-        Without `count` only the verdict is given.
+        Without `count` the state is only read.
         """
         width = self.seconds / SLICES
         window = self._windows.pop(key, None)
@@ -152,12 +151,12 @@ class Bucket:
             window.count()
         reset = math.ceil(window.frees(window.used, width) - now)
         if allowed:
-            return Verdict(True, self.limit, self.limit - window.used, reset, 0)
+            return QuotaState(True, self.limit, self.limit - window.used, reset, 0)
         retry_at = window.frees(window.used - self.limit + 1, width)
-        return Verdict(False, self.limit, 0, reset, max(1, math.ceil(retry_at - now)))
+        return QuotaState(False, self.limit, 0, reset, max(1, math.ceil(retry_at - now)))
 
     def forget(self, key: str) -> None:
-        """The whole quota of `key` is free again."""
+        """Reset the quota of `key`."""
         self._windows.pop(key, None)
 
     def __len__(self) -> int:
@@ -169,7 +168,7 @@ class Bucket:
             oldest = next(iter(self._windows), None)
             if oldest is None:
                 return
-            forgotten = now - self._windows[oldest].seen >= self.seconds
+            forgotten = now - self._windows[oldest].last_used >= self.seconds
             if not forgotten and len(self._windows) < self.capacity:
                 return
             del self._windows[oldest]
@@ -202,7 +201,7 @@ class RateLimits:
             }
         )
 
-    def spend(self, bucket: str, key: str, *, count: bool = True) -> Verdict | None:
+    def spend(self, bucket: str, key: str, *, count: bool = True) -> QuotaState | None:
         """Counts one request, or only checks without `count`; None if unlimited.
 
         Raises LimitReached when there is none left.
@@ -216,6 +215,6 @@ class RateLimits:
         return verdict
 
     def forget(self, bucket: str, key: str) -> None:
-        """The whole quota of `key` is free again."""
+        """Reset the quota of `key`."""
         if bucket in self.buckets:
             self.buckets[bucket].forget(key)

@@ -1,6 +1,6 @@
 """Request ids: the client's own when it is well formed, else a new one.
 
-Source: `spec/http-api-core.md` §3.2. The id goes into headers, log lines and error bodies, so
+The id goes into headers, log lines and error bodies, so
 only characters that are harmless in all three are accepted.
 """
 

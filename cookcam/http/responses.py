@@ -1,7 +1,7 @@
-"""Answers: a status, headers and a body, ready to be sent; and JSON as this API writes it.
+"""Responses that are ready to be sent, and the JSON encoding of this API.
 
-JSON: UUIDs as text, times as `2026-01-31T12:34:56.789Z`, decimals as numbers (R8 of
-`spec/client-contract.md`), NaN and infinities as null, msgspec's UNSET left out.
+JSON: UUIDs as text, times as `2026-01-31T12:34:56.789Z`, decimals as numbers, NaN and infinities
+as null, msgspec's UNSET left out.
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ def json_response(
     The body ends with a newline, so that a terminal shows it on a line of its own.
     """
     body = to_json(value) + b"\n"
-    made: list[Header] = [JSON_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
+    created: list[Header] = [JSON_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
     if headers:
-        made += [
+        created += [
             (name.lower().encode("latin-1"), text.encode("latin-1"))
             for name, text in headers.items()
         ]
-    return RawResponse(status, made, body)
+    return RawResponse(status, created, body)
 
 
 def to_json(value: Any) -> bytes:
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME)
+    return orjson.dumps(value, default=_encode_other, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
 def now_text() -> str:
-    """This moment as the API writes moments made by the server."""
+    """The current time as the API writes times."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _moment(value: datetime) -> str:
+def _time_text(value: datetime) -> str:
     utc = value.astimezone(UTC) if value.tzinfo is not None else value
     return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
-def _plain(value: Any) -> Any:
-    """What orjson does not know, as something it does."""
+def _encode_other(value: Any) -> Any:
+    """Convert a value that orjson cannot encode."""
     if isinstance(value, datetime):
-        return _moment(value)
+        return _time_text(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Decimal):

@@ -63,7 +63,7 @@ class RouteOptions:
     conditional: bool = True
     hidden: bool = False
     body: type[Any] | None = None
-    body_has_known_field: bool = False
+    needs_one_field: bool = False
     query: tuple[dict[str, Any], ...] = ()
     query_model: type[Any] | None = None
     responses: dict[int, type[Any]] = field(factory=dict[int, type[Any]])

@@ -1,6 +1,6 @@
-"""The rules of a model in plain words: what msgspec found wrong, without the value it found.
+"""Rewrites msgspec's validation errors for users, without the rejected value.
 
-The app shows messages as they are (R3, R4 of `spec/client-contract.md`), so "Expected `str` of
+The app shows messages as they are, so "Expected `str` of
 length >= 3" becomes "must have at least 3 characters".
 """
 
@@ -24,9 +24,9 @@ _NAMES = {
 _BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 _PARTS = {"str": "characters", "array": "items", "object": "entries", "bytes": "bytes"}
 
-_Words = Callable[[re.Match[str]], str]
+_Describe = Callable[[re.Match[str]], str]
 
-_RULES: tuple[tuple[re.Pattern[str], _Words], ...] = (
+_RULES: tuple[tuple[re.Pattern[str], _Describe], ...] = (
     (
         re.compile(r"Expected `([^`]+)`, got .*", re.S),
         lambda m: "must be " + " or ".join(_NAMES.get(t, t) for t in m[1].split(" | ")),
@@ -51,10 +51,10 @@ _RULES: tuple[tuple[re.Pattern[str], _Words], ...] = (
 )
 
 
-def in_words(found: str) -> str:
-    """What goes behind the name of a field: "must …", "is …"."""
-    for pattern, words in _RULES:
-        match = pattern.fullmatch(found)
+def describe_rule(message: str) -> str:
+    """The rule that follows the name of a field: "must …", "is …"."""
+    for pattern, describe in _RULES:
+        match = pattern.fullmatch(message)
         if match:
-            return words(match)
+            return describe(match)
     return "is not acceptable"

@@ -1,8 +1,7 @@
-"""The security headers of every response; the application alone owns them.
+"""The security headers of every response; a proxy in front adds none.
 
-Source: the table of `spec/http-api-core.md` §3.3, with `X-Frame-Options: DENY` as
-`spec/operations.md` §6 demands. A browser that knows `frame-ancestors` ignores X-Frame-Options,
-so the policy says `'none'` where the table says `'self'`: otherwise DENY would mean nothing.
+`frame-ancestors` is `'none'` to agree with `X-Frame-Options: DENY`, which browsers ignore where
+the policy has `frame-ancestors`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ CONTENT_SECURITY_POLICY = (
 )
 
 UPGRADE = ";upgrade-insecure-requests"
-"""Only over TLS: over plain HTTP a browser would ask for the page's own files with https."""
+"""Only over TLS: over plain HTTP a browser would fetch the page's own files with https."""
 
 PLAIN_SECURITY_HEADERS: tuple[Header, ...] = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),

@@ -1,11 +1,10 @@
-"""Typed requests and responses: decorators that check by msgspec and document in OpenAPI.
+"""Typed requests and responses: decorators that validate with msgspec and document in OpenAPI.
 
-Models are msgspec Structs or attrs classes. They are Quart-Schema's decorators in name and
-arguments; its own ones convert text to numbers in JSON, quote the client's values in messages,
-and import pydantic at start (0.15 s), so only its OpenAPI side is used (`cookcam.http.openapi`).
+Models are msgspec Structs or attrs classes. The decorators have the names and arguments of
+Quart-Schema's, which convert text to numbers in JSON, quote the client's values in messages, and
+import pydantic at start (0.15 s); only its OpenAPI side is used (`cookcam.http.openapi`).
 
-Source: R5, R6, R7 of `spec/client-contract.md`: no body is `{}`, unknown keys are ignored, an
-optional field may be null.
+An empty body is `{}`, unknown keys are ignored, an optional field may be null.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from cookcam.http.bodies import read_body
 from cookcam.http.requests import Request
 from cookcam.http.responses import RawResponse
 from cookcam.http.route_options import route_options_of, set_route_options
-from cookcam.http.rules import in_words
+from cookcam.http.rules import describe_rule
 
 T = TypeVar("T")
 View = Callable[..., Awaitable[Any]]
@@ -38,12 +37,12 @@ _MISSING = re.compile(r"Object missing required field `([^`]+)`")
 
 
 def validate_request(
-    model: type[Any], *, no_known_field: str | None = None
+    model: type[Any], *, no_field_message: str | None = None
 ) -> Callable[[View], View]:
     """Reads the body into `model` and passes it as `data`.
 
-    With `no_known_field`, a body that has keys of which `model` knows none is rejected with that
-    text: a change would be answered as done and change nothing. Raises ValidationError with
+    With `no_field_message`, a body that has keys of which `model` knows none is rejected with that
+    text: an update would otherwise succeed without changing anything. Raises ValidationError with
     `details` `{"field", "rule"}`, or what `read_body` raises.
     """
     _require_model(model)
@@ -53,13 +52,11 @@ def validate_request(
         async def checked(*args: Any, **kwargs: Any) -> Any:
             value, typed = await read_body(cast("Request", request))
             data = to_model(value, model, strict=typed)
-            if no_known_field is not None and value and not _field_names(model) & value.keys():
-                raise ValidationError(no_known_field, error=no_known_field)
+            if no_field_message is not None and value and not _field_names(model) & value.keys():
+                raise ValidationError(no_field_message, error=no_field_message)
             return await view(*args, data=data, **kwargs)
 
-        return set_route_options(
-            checked, body=model, body_has_known_field=no_known_field is not None
-        )
+        return set_route_options(checked, body=model, needs_one_field=no_field_message is not None)
 
     return decorate
 
@@ -84,7 +81,7 @@ def validate_querystring(model: type[Any]) -> Callable[[View], View]:
 
 
 def validate_response(model: type[Any], status: int = 200) -> Callable[[View], View]:
-    """Documents `model` as the answer with `status`, and holds the view to it.
+    """Document `model` as the response with `status`, and validate what the view returns.
 
     What the view returns with that status is converted to `model` unless it already is one; a
     mismatch is a bug and becomes a 500.
@@ -127,22 +124,22 @@ def to_model(value: Any, model: type[T], *, strict: bool) -> T:
 
 
 def invalid_fields(value: dict[str, Any], model: type[msgspec.Struct]) -> list[dict[str, str]]:
-    """What is wrong with each field of a value that is not a `model`: `{"field", "rule"}`, with
-    the place within the field where there is one. Never quotes the value."""
-    droppable, found = _never_null(model), list[dict[str, str]]()
+    """The invalid fields of a value that is not a `model`: `{"field", "rule"}`, with the place
+    within the field where there is one. Never quotes the value."""
+    droppable, mistakes = _never_null(model), list[dict[str, str]]()
     for part in msgspec.structs.fields(model):
         name = part.encode_name
         if name not in value or (value[name] is None and name in droppable):
             if part.required:
-                found.append({"field": name, "rule": "is required"})
+                mistakes.append({"field": name, "rule": "is required"})
             continue
         try:
             msgspec.convert(_with_whole_numbers(value[name]), part.type, strict=True)
         except msgspec.ValidationError as error:
             place, rule = _place_and_rule(error)
             separator = "." if place and not place.startswith("[") else ""
-            found.append({"field": f"{name}{separator}{place}", "rule": rule})
-    return found
+            mistakes.append({"field": f"{name}{separator}{place}", "rule": rule})
+    return mistakes
 
 
 def _with_whole_numbers(value: Any) -> Any:
@@ -158,14 +155,14 @@ def _with_whole_numbers(value: Any) -> Any:
 
 def _as_app_error(exc: msgspec.ValidationError) -> ValidationError:
     if exc.__cause__ is not None:
-        # The words of a validator may hold the value it refused.
+        # A validator's message may contain the rejected value.
         return ValidationError("The request holds a value that is not acceptable")
     field, rule = _place_and_rule(exc)
     return ValidationError.of(field or "body", rule)
 
 
 def _place_and_rule(exc: msgspec.ValidationError) -> tuple[str, str]:
-    """Where in the value, and which rule in words."""
+    """The field and the rule as text."""
     text = str(exc)
     place = _PLACE.search(text)
     field = place[1].lstrip(".") if place else ""
@@ -173,7 +170,7 @@ def _place_and_rule(exc: msgspec.ValidationError) -> tuple[str, str]:
     missing = _MISSING.fullmatch(rule)
     if missing:
         field = f"{field}.{missing[1]}" if field else missing[1]
-    return field, in_words(rule)
+    return field, describe_rule(rule)
 
 
 def _require_model(model: type[Any]) -> None:
@@ -192,7 +189,7 @@ def _field_names(model: type[Any]) -> frozenset[str]:
 def _never_null(model: type[Any]) -> frozenset[str]:
     """Fields that may be left out and whose type has no null: a null for them means left out.
 
-    Found out with the first value: for all models together it would take a twentieth of the start.
+    Computed on first use: for all models together it would take 5% of the start-up time.
     """
     info = cast("inspect.StructType | inspect.DataclassType", inspect.type_info(model))
     return frozenset(

@@ -1,6 +1,6 @@
-"""Claims to Identity: the checks that every token passes, whoever verified its signature.
+"""Converts claims to an Identity: the checks of every token, however its signature was verified.
 
-Pure functions; the time comes in. Source: `spec/database.md` §5.2, `spec/http-api-core.md` §3.10.
+Pure functions; the caller passes the time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Guards: who may call a view, said above it.
+"""Guards: decorators that declare who may call a view.
 
     @bp.get("/auth/me")
     @signed_in
@@ -6,7 +6,7 @@
 
 A guard passes the caller as the first argument and puts the user id (nothing else of the user)
 into the log context and the facts of the request. The authenticator is the one in
-`current_app.extensions["authenticator"]`. Source: `spec/http-api-core.md` §3.10.
+`current_app.extensions["authenticator"]`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ R = TypeVar("R")
 def signed_in(
     view: Callable[Concatenate[Identity, P], Awaitable[R]],
 ) -> Callable[P, Awaitable[R]]:
-    """Requires a good access token of an active account; the view gets the caller.
+    """Require a valid access token of an active account; the view gets the caller.
 
-    Raises AuthenticationError without a bearer token, TokenExpired for one that is not good or
-    whose account is banned or deleted, and ServiceUnavailable when that cannot be decided.
+    Raises AuthenticationError without a bearer token, TokenExpired for one that is invalid or
+    whose account is banned or deleted, and ServiceUnavailable when that cannot be checked.
     """
 
     @wraps(view)
@@ -62,7 +62,7 @@ def signed_in_or_deleted(
 def optional_caller(
     view: Callable[Concatenate[Identity | None, P], Awaitable[R]],
 ) -> Callable[P, Awaitable[R]]:
-    """The view gets the caller, or None: whatever is wrong with a token makes its owner a guest."""
+    """The view gets the caller, or None without a valid token."""
 
     @wraps(view)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -78,7 +78,7 @@ def optional_caller(
 def admin_only(
     view: Callable[Concatenate[Identity, P], Awaitable[R]],
 ) -> Callable[P, Awaitable[R]]:
-    """Wants the token of an administrator; raises InsufficientPermissions for others."""
+    """Require an administrator's token; raises InsufficientPermissions for others."""
 
     @wraps(view)
     async def guarded(caller: Identity, /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -84,10 +84,10 @@ class KeySet:
         elif fetching is not None and not provider_was_down:
             with trio.move_on_after(TIMEOUT):
                 await fetching.wait()
-        found = self._keys.get(key_id)
-        if found is None and self._failed:
+        keys = self._keys.get(key_id)
+        if keys is None and self._failed:
             raise ServiceUnavailable
-        return found
+        return keys
 
     def _start_fetch(self) -> trio.Event | None:
         """The fetch under way, or a new one; None when the last one began too recently."""
@@ -122,7 +122,7 @@ def usable_keys(entries: Iterable[Mapping[str, Any]]) -> dict[str, PyJWK]:
     """
     from jwt import PyJWK, PyJWTError
 
-    found: dict[str, PyJWK] = {}
+    keys: dict[str, PyJWK] = {}
     for entry in entries:
         key_id = entry.get("kid")
         if not isinstance(key_id, str) or entry.get("use", "sig") != "sig":
@@ -132,5 +132,5 @@ def usable_keys(entries: Iterable[Mapping[str, Any]]) -> dict[str, PyJWK]:
         except (PyJWTError, ValueError, TypeError):
             continue
         if key.algorithm_name in ASYMMETRIC:
-            found[key_id] = key
-    return found
+            keys[key_id] = key
+    return keys

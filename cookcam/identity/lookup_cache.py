@@ -20,20 +20,20 @@ class LookupCache:
 
     seconds: float = 30.0
     capacity: int = 4096
-    _kept: OrderedDict[bytes, tuple[float, Identity]] = field(
+    _entries: OrderedDict[bytes, tuple[float, Identity]] = field(
         factory=OrderedDict[bytes, tuple[float, Identity]], repr=False
     )
 
     def get(self, token: str) -> Identity | None:
-        until, identity = self._kept.get(_digest(token), (0.0, None))
+        until, identity = self._entries.get(_digest(token), (0.0, None))
         return identity if trio.current_time() < until else None
 
     def put(self, token: str, identity: Identity) -> None:
         digest = _digest(token)
-        self._kept[digest] = (trio.current_time() + self.seconds, identity)
-        self._kept.move_to_end(digest)
-        if len(self._kept) > self.capacity:
-            self._kept.popitem(last=False)
+        self._entries[digest] = (trio.current_time() + self.seconds, identity)
+        self._entries.move_to_end(digest)
+        if len(self._entries) > self.capacity:
+            self._entries.popitem(last=False)
 
 
 def _digest(token: str) -> bytes:

@@ -35,6 +35,6 @@ class Identity:
 
     @property
     def is_admin(self) -> bool:
-        """Administrators are those the service key marked; `spec/database.md` §5.2."""
+        """Whether the provider's `app_metadata`, which only the service key can write, says so."""
         metadata: object = self.claims.get("app_metadata")
         return isinstance(metadata, dict) and cast("Any", metadata).get("role") == "admin"

@@ -1,16 +1,15 @@
-"""From an access token to an Identity: the same check for HTTP and for sockets.
+"""Verifies access tokens and returns an Identity, for HTTP and for sockets.
 
-The header of a token says how it claims to be signed, and that only chooses who may verify it:
+The `alg` in a token's header only selects the verifier:
 
 | `alg`                | verified by                                                             |
 |----------------------|-------------------------------------------------------------------------|
 | RS256, ES256, EdDSA  | the project's public key of that id, with the one algorithm of that key |
 | HS256                | `JWT_SECRET`; without it, the provider's own `GET /user`                |
-| anything else        | nobody                                                                  |
+| anything else        | rejected                                                                |
 
-A public key never meets HS256 and the secret never meets anything else, so a token cannot talk
-its verifier into another algorithm. `exp`, `aud` and `iss` are checked on every path.
-Source: `spec/http-api-core.md` §3.10.
+A public key is never used with HS256, and the secret only with HS256, so a token cannot choose
+another algorithm for its key. `exp`, `aud` and `iss` are checked on every path.
 """
 
 from __future__ import annotations
@@ -86,7 +85,7 @@ class Authenticator:
     _keys: KeySet
     _clock: Callable[[], float] = time.time
     _accounts: AccountStates | None = None
-    _answers: LookupCache = field(factory=LookupCache)
+    _verified: LookupCache = field(factory=LookupCache)
 
     @classmethod
     @asynccontextmanager
@@ -153,18 +152,18 @@ class Authenticator:
         return verified(token, key, key.algorithm_name)
 
     async def _verified_by_provider(self, token: str) -> Identity:
-        """Asks whoever holds the secret.
+        """Let the provider verify a token, since only it has the secret.
 
-        What can be refused without the secret never reaches the provider; what it accepted is
-        remembered for a moment. Only then are the claims in the token worth reading.
+        A token that can be rejected without the secret is not sent. An accepted token is cached
+        for a short time. The claims are only read after that.
         """
         import jwt
 
         unverified = jwt.decode(token, options={"verify_signature": False})
         subject = self._identity(unverified).user_id
-        known = self._answers.get(token)
-        if known is not None:
-            return known
+        cached = self._verified.get(token)
+        if cached is not None:
+            return cached
         user = await self._owner_of(token)
         if user.id != subject:
             raise Rejected("the provider names another owner")
@@ -176,7 +175,7 @@ class Authenticator:
                 "user_metadata": dict(user.user_metadata),
             }
         )
-        self._answers.put(token, identity)
+        self._verified.put(token, identity)
         return identity
 
     async def _owner_of(self, token: str) -> ProviderUser:

@@ -20,7 +20,7 @@ _fields: ContextVar[dict[str, object] | None] = ContextVar("cookcam_log_fields",
 def log_context(**fields: object) -> Generator[None, None, None]:
     """Adds fields to every log line until the block ends; the fields around it stay.
 
-    Enter and leave it in the same task. The names are those of `spec/operations.md` §5:
+    Enter and leave it in the same task. The names are
     `requestId`, `userId` (the id, nothing else of the user), `method`, `path` (route template).
     """
     token = _fields.set({**current_log_fields(), **fields})

@@ -1,7 +1,7 @@
-"""Where log lines go, without ever waiting: a reader that stalls must not stop the server.
+"""Non-blocking log writers: a stalled reader of the logs must not stop the server.
 
-A line is written when the descriptor takes it. What it does not take is kept, up to a bound, and
-goes out before later lines; beyond the bound whole lines are dropped and counted, and the count
+A line is written when the descriptor accepts it. The rest is buffered, up to a limit, and written
+before later lines; above the limit whole lines are dropped and counted, and the count
 is written as a line of its own when the reader is back. A descriptor that is gone swallows lines.
 """
 
@@ -41,7 +41,7 @@ class DescriptorLogWriter:
     descriptor: int
     lost_line: Callable[[int], bytes]
     capacity: int = 1 << 20
-    _kept: bytearray = field(init=False, factory=bytearray)
+    _pending: bytearray = field(init=False, factory=bytearray)
     _lost: int = field(init=False, default=0)
     _writing: bool = field(init=False, default=False)
     _lock: RLock = field(init=False, factory=RLock)
@@ -53,36 +53,36 @@ class DescriptorLogWriter:
     def write(self, line: bytes) -> None:
         with self._lock:
             self._keep(line)
-            self._write_kept(deadline=0.0)
+            self._write_pending(deadline=0.0)
 
     def flush(self, seconds: float) -> None:
         with self._lock:
-            self._write_kept(deadline=time.monotonic() + seconds)
+            self._write_pending(deadline=time.monotonic() + seconds)
 
     def _keep(self, line: bytes) -> None:
-        if len(self._kept) + len(line) > self.capacity:
+        if len(self._pending) + len(line) > self.capacity:
             self._lost += 1
         else:
-            self._kept += line
+            self._pending += line
 
-    def _write_kept(self, deadline: float) -> None:
+    def _write_pending(self, deadline: float) -> None:
         if self._writing:  # a finaliser logged in the middle of the loop below, which goes on
             return
         self._writing = True
         try:
-            while self._kept:
+            while self._pending:
                 wait = max(0.0, deadline - time.monotonic()) if deadline else 0.0
                 if not self._poll.poll(wait * 1000):
                     return
-                written = os.write(self.descriptor, self._kept[:_CHUNK])
-                del self._kept[:written]
-                if not self._kept and self._lost:
+                written = os.write(self.descriptor, self._pending[:_CHUNK])
+                del self._pending[:written]
+                if not self._pending and self._lost:
                     lost, self._lost = self._lost, 0
                     self._keep(self.lost_line(lost))
         except BlockingIOError:
             return  # another process made the descriptor non-blocking: the next line tries again
         except OSError:
-            self._kept.clear()
+            self._pending.clear()
         finally:
             self._writing = False
 
@@ -112,10 +112,7 @@ class NoLogWriter:
 
 @define
 class LevelLogger:
-    """structlog's innermost logger: warnings and errors to `err`, the rest to `out`.
-
-    `spec/operations.md` §5.
-    """
+    """structlog's innermost logger: warnings and errors to `err`, the rest to `out`."""
 
     out: LogWriter
     err: LogWriter

@@ -1,7 +1,7 @@
 """Logging: one pipeline for the program's own lines (structlog) and for those of its libraries.
 
-Every line passes redaction and one renderer, and goes out through an outlet that never waits.
-`configure_logging` is called once, by whoever starts the process.
+Every line passes redaction and one renderer, and goes to a writer that never blocks.
+`configure_logging` is called once, at the start of the process.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _LEVELS: dict[Level, int] = {
 _FLUSH_SECONDS = 1.0
 _JSON_ENVIRONMENTS = ("staging", "production")
 # Below these levels their lines are one per request, frame or retry, and hold URLs and headers;
-# Pillow's hold the values of EXIF tags, where somebody lives for one.
-_TALKATIVE = {
+# Pillow's hold the values of EXIF tags, for instance a location.
+_VERBOSE = {
     **dict.fromkeys(("httpx", "httpcore", "hpack", "openai", "stripe", "PIL"), logging.WARNING),
     "hypercorn.access": logging.ERROR,  # the access line is ours
     "urllib3": logging.ERROR,  # carries error reports: three lines for each that is not taken
@@ -58,9 +58,9 @@ def get_logger(name: str) -> FilteringBoundLogger:
 
 
 def instance_fields(config: Config) -> Mapping[str, object]:
-    """What tells the lines of one instance from those of others: host and port, process, release.
+    """The fields that identify an instance: host and port, process, release.
 
-    Lines for people have the first of them only.
+    The human-readable format has only the first of them.
     """
     name = f"{socket.gethostname()}:{config.server.port}"
     if config.environment not in _JSON_ENVIRONMENTS:
@@ -120,7 +120,7 @@ def _adopt_standard_logging(level: int) -> None:
     root = logging.getLogger()
     root.handlers = [StandardLibraryHandler()]  # nothing else may write: it would not redact
     root.setLevel(level)
-    for name, least in _TALKATIVE.items():
+    for name, least in _VERBOSE.items():
         logging.getLogger(name).setLevel(max(level, least))
     logging.captureWarnings(True)
 

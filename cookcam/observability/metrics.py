@@ -1,8 +1,7 @@
-"""The numbers of the server, in Prometheus' text format: `spec/operations.md` §13.3.
+"""The metrics of the server, in Prometheus' text format (docs/observability.md).
 
-One `Metrics` belongs to one server: it has its own registry, so that two servers in one process
-do not add up. Label values that come from outside are bounded here: what exceeds the bound is
-counted under `other`.
+A `Metrics` belongs to one server: it has its own registry, so two servers in one process count
+apart. The number of label values from outside is limited: further ones count as `other`.
 """
 
 from __future__ import annotations
@@ -191,8 +190,8 @@ class Metrics:
         """Says what runs: the release, the version of the program and that of Python."""
         self._build.of(release, version, platform.python_version()).set(1)
 
-    def http_answered(self, route: str | None, method: str, status: int, seconds: float) -> None:
-        """Counts one answer. `route` is the template, None where no route matched."""
+    def record_response(self, route: str | None, method: str, status: int, seconds: float) -> None:
+        """Count one response. `route` is the template, None where no route matched."""
         labels = (route or "unmatched", method if method in METHODS else OTHER, str(status))
         self.http_requests_total.of(*labels).inc()
         self.http_request_duration_seconds.of(*labels).observe(seconds)

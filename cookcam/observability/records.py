@@ -1,7 +1,7 @@
-"""Log records: from what a caller said to one bounded, redacted mapping, and from that to a line.
+"""Log records: converts a logging call to one size-limited, redacted mapping, and that to a line.
 
 JSON in staging and production: `{"timestamp", "level", "message", …context}`. In development
-and tests `[timestamp] LEVEL: message key=value …` with the stack below it. `spec/operations.md` §5.
+and tests `[timestamp] LEVEL: message key=value …` with the stack below it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STACK_FRAMES = 40
 _MAX_CHAIN_LENGTH = 20
 # Characters that end a line somewhere, or steer a terminal.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_BARE_WORD = re.compile(r"[\w.:/@+\-\[\]<>]+\Z")
+_UNQUOTED = re.compile(r"[\w.:/@+\-\[\]<>]+\Z")
 
 
 def as_record(logger: object, method: str, event: MutableMapping[str, Any]) -> Record:
@@ -46,24 +46,24 @@ def as_record(logger: object, method: str, event: MutableMapping[str, Any]) -> R
     an underscore behind them. An exception, in `exc_info` or as the value of `error`, becomes
     `error`, `error_type` and `stack`. Never raises.
     """
-    said: Record = {"message": event.pop("event", "")}
+    fields: Record = {"message": event.pop("event", "")}
     if name := getattr(logger, "name", ""):
-        said["logger"] = name
+        fields["logger"] = name
     error = _exception_of(event)
     for context in (current_log_fields(), event):
         if _RESERVED.isdisjoint(context):
-            said.update(context)
+            fields.update(context)
         else:
-            said.update((f"{k}_" if k in _RESERVED else k, v) for k, v in context.items())
+            fields.update((f"{k}_" if k in _RESERVED else k, v) for k, v in context.items())
     if error is not None:
-        said.setdefault("error", _message_of(error))
-        said["error_type"] = type(error).__name__
-        said["stack"] = _stack_of(error)
-    shown = redact(said, _LIMITS)
+        fields.setdefault("error", _message_of(error))
+        fields["error_type"] = type(error).__name__
+        fields["stack"] = _stack_of(error)
+    redacted = redact(fields, _LIMITS)
     return {
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         "level": LEVELS.get(method, "INFO"),
-        **(shown if isinstance(shown, dict) else {"message": shown}),
+        **(redacted if isinstance(redacted, dict) else {"message": redacted}),
     }
 
 
@@ -82,7 +82,7 @@ def readable_line(_logger: object, _method: str, record: MutableMapping[str, Any
     """A structlog renderer: one record for a person. Only a record's first line starts with `[`."""
     stack = record.pop("stack", None)
     parts = [f"[{record.pop('timestamp')}] {record.pop('level')}: {record.pop('message')}"]
-    parts += [f"{key}={_shown(value)}" for key, value in record.items()]
+    parts += [f"{key}={_format_value(value)}" for key, value in record.items()]
     lines = [" ".join(parts)]
     if stack:
         lines += (f"    | {line}" for line in str(stack).rstrip("\n").split("\n"))
@@ -90,8 +90,8 @@ def readable_line(_logger: object, _method: str, record: MutableMapping[str, Any
     return text.encode(errors="backslashreplace")
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, str) and _BARE_WORD.match(value):
+def _format_value(value: object) -> str:
+    if isinstance(value, str) and _UNQUOTED.match(value):
         return value
     return json.dumps(value, ensure_ascii=False, default=repr)
 
@@ -101,18 +101,18 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _exception_of(event: MutableMapping[str, Any]) -> BaseException | None:
-    given = event.pop("exc_info", None)
-    if given is True:
-        given = sys.exc_info()
-    if isinstance(given, tuple):
-        given = cast("tuple[Any, ...]", given)[1]
-    if not isinstance(given, BaseException):
-        given = event.get("error")
-    if not isinstance(given, BaseException):
+    raised = event.pop("exc_info", None)
+    if raised is True:
+        raised = sys.exc_info()
+    if isinstance(raised, tuple):
+        raised = cast("tuple[Any, ...]", raised)[1]
+    if not isinstance(raised, BaseException):
+        raised = event.get("error")
+    if not isinstance(raised, BaseException):
         return None
-    if event.get("error") is given:
+    if event.get("error") is raised:
         del event["error"]
-    return given
+    return raised
 
 
 def _message_of(error: BaseException) -> str:

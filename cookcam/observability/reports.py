@@ -111,18 +111,18 @@ def _is_expected(error: BaseException) -> bool:
 
 def chain(error: BaseException) -> Iterator[BaseException]:
     """The error, its causes, and the members of groups among them; each once."""
-    waiting: list[BaseException] = [error]
-    seen: set[int] = set()
-    while waiting and len(seen) < _MAX_CHAIN_LENGTH:
-        current = waiting.pop(0)
-        if id(current) in seen:
+    pending: list[BaseException] = [error]
+    visited: set[int] = set()
+    while pending and len(visited) < _MAX_CHAIN_LENGTH:
+        current = pending.pop(0)
+        if id(current) in visited:
             continue
-        seen.add(id(current))
+        visited.add(id(current))
         yield current
         if isinstance(current, BaseExceptionGroup):
-            waiting += cast("BaseExceptionGroup[BaseException]", current).exceptions
+            pending += cast("BaseExceptionGroup[BaseException]", current).exceptions
         before = current.__cause__ or (
             None if current.__suppress_context__ else current.__context__
         )
         if before is not None:
-            waiting.append(before)
+            pending.append(before)

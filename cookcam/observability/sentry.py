@@ -37,9 +37,9 @@ from cookcam.observability.reports import (
 )
 from cookcam.observability.sentry_events import (
     Event,
-    bounded,
     exception_section,
     fingerprint,
+    limit_size,
     request_section,
     scrub_breadcrumb,
     scrubbed,
@@ -159,7 +159,7 @@ def _options(environment: str, release: str, rate: float) -> dict[str, Any]:
         error = (hint.get("exc_info") or (None, None))[1]
         if error is not None and reportable(error) is None:
             return None
-        event = bounded(scrubbed(event, environment))
+        event = limit_size(scrubbed(event, environment))
         group = fingerprint(error) if error is not None else None
         return {**event, "fingerprint": group} if group is not None else event
 

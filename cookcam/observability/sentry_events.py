@@ -1,7 +1,7 @@
-"""What leaves for Sentry: events built within limits, scrubbed and grouped.
+"""Builds, scrubs and groups the events that are sent to Sentry, within size limits.
 
-What clients send is not in them: of local variables and bodies only kinds and sizes, of headers and
-queries only those named here. The rest passes the scrubber of the logs (`redaction`).
+They contain nothing that clients send: of local variables and bodies only types and sizes, of
+headers and queries only those listed here. The rest is scrubbed like log lines (`redaction`).
 
 The functions that read an error's frames and variables take time: call them off the event loop.
 """
@@ -51,11 +51,11 @@ HEADERS = frozenset(
 QUERY = frozenset({"limit", "offset", "order", "page", "sort", "EIO", "transport"})
 """Parameters of a query that are reported, where the value is a word or a number."""
 
-_WORD = re.compile(r"[\w.\-]{1,40}")
+_TOKEN = re.compile(r"[\w.\-]{1,40}")
 # Errors of Python whose text quotes what they were given.
 _QUOTING = (ValueError, LookupError)
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
-_SHOWN = (UUID, datetime, date, time, timedelta, Decimal)
+_PRINTED = (UUID, datetime, date, time, timedelta, Decimal)
 _SIZED = (str, bytes, bytearray, dict, list, tuple, set, frozenset, deque)
 _STATE = re.compile(r"[0-9A-Z]{5}|PGRST\d+")
 
@@ -100,7 +100,7 @@ def outline(value: object) -> object:
         return value if abs(cast(int, value)) < 10**15 else "int"
     if isinstance(value, Enum):
         return f"{kind.__name__}.{value.name}"
-    if kind in _SHOWN:
+    if kind in _PRINTED:
         return str(value)
     if kind in _SIZED:
         return f"{kind.__name__} of {len(cast('Collection[object]', value))}"
@@ -134,14 +134,14 @@ def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def _variables(entry: TracebackType) -> Event:
-    found: Event = {}
+    variables: Event = {}
     with suppress(RuntimeError):  # the loop still runs this frame and changed its variables
         for name, value in islice(entry.tb_frame.f_locals.items(), MAX_VARIABLES):
-            found[name] = outline(value)
-    return found
+            variables[name] = outline(value)
+    return variables
 
 
-def bounded(event: Event) -> Event:
+def limit_size(event: Event) -> Event:
     """The event within `MAX_EVENT_SIZE`: what is least missed goes first."""
     for reduce in (_drop_variables, _drop_source, _drop_breadcrumbs, _drop_most_frames):
         if _size_of(event) <= MAX_EVENT_SIZE:
@@ -149,8 +149,8 @@ def bounded(event: Event) -> Event:
         reduce(event)
     if _size_of(event) <= MAX_EVENT_SIZE:
         return event
-    kept = ("event_id", "timestamp", "level", "platform", "release", "environment", "tags")
-    return {key: event[key] for key in kept if key in event}
+    names = ("event_id", "timestamp", "level", "platform", "release", "environment", "tags")
+    return {key: event[key] for key in names if key in event}
 
 
 def _size_of(event: Event) -> int:
@@ -195,8 +195,8 @@ def scrubbed(event: Event, environment: str) -> Event:
     event.pop("_meta", None)  # says what was trimmed, in the shape of what was trimmed
     user = _as_mapping(event.pop("user", None))
     query = cast("list[tuple[str, str]]", _as_mapping(event.get("request")).get("query_string"))
-    given = [value for name, value in query or () if name in QUERY_SECRETS]
-    safe = redact(event, _LIMITS, also=given)
+    secrets = [value for name, value in query or () if name in QUERY_SECRETS]
+    safe = redact(event, _LIMITS, also=secrets)
     if not isinstance(safe, dict):
         safe = {key: event[key] for key in ("event_id", "timestamp", "level") if key in event}
     if "id" in user:
@@ -212,7 +212,7 @@ def request_section(request: ReportedRequest) -> Event:
     section: Event = {
         "method": request.method,
         "url": request.path,
-        "query_string": [(n, v) for n, v in query if n in QUERY and _WORD.fullmatch(v)],
+        "query_string": [(n, v) for n, v in query if n in QUERY and _TOKEN.fullmatch(v)],
         "headers": {n.title(): v[:256] for n, v in headers.items() if n.lower() in HEADERS},
     }
     if request.body is not None:
@@ -234,8 +234,8 @@ def fingerprint(error: BaseException) -> list[str] | None:
             code = getattr(cause, name, None)
             if isinstance(code, str) and _STATE.fullmatch(code):
                 return ["database-error", code]
-    words = str(error).casefold()
-    return ["validation-error"] if "validation" in words or "invalid" in words else None
+    message = str(error).casefold()
+    return ["validation-error"] if "validation" in message or "invalid" in message else None
 
 
 def scrub_breadcrumb(crumb: Event) -> Event | None:

@@ -15,7 +15,7 @@ def origins(value: str, base: dict[str, str] = DEVELOPMENT) -> tuple[str, ...]:
     return load({**base, "CORS_ORIGIN": value}).server.cors_origins
 
 
-def refusal(value: str, base: dict[str, str] = DEVELOPMENT, name: str = "CORS_ORIGIN") -> str:
+def rejection(value: str, base: dict[str, str] = DEVELOPMENT, name: str = "CORS_ORIGIN") -> str:
     with pytest.raises(ConfigError) as caught:
         load({**base, name: value})
     [mistake] = caught.value.mistakes
@@ -79,7 +79,7 @@ def test_repeated_origins_count_once() -> None:
     ],
 )
 def test_refused_origin_says_why(value: str, reason: str) -> None:
-    line = refusal(value)
+    line = rejection(value)
     assert reason in line
     assert "origins" in line
 
@@ -103,13 +103,13 @@ def test_production_takes_packaged_apps_and_no_developers_machine() -> None:
         "https://[::ffff:127.0.0.1]",
         "https://dev.localhost",
     ):
-        assert "production" in refusal(f"https://cookcam.ai,{value}", PRODUCTION)
+        assert "production" in rejection(f"https://cookcam.ai,{value}", PRODUCTION)
 
 
 def test_checkout_takes_web_origins_only() -> None:
     environ = {**DEVELOPMENT, "CHECKOUT_ALLOWED_ORIGINS": "https://SHOP.example:443"}
     assert load(environ).payments.checkout_allowed_origins == ("https://shop.example",)
-    assert "scheme" in refusal("capacitor://localhost", name="CHECKOUT_ALLOWED_ORIGINS")
+    assert "scheme" in rejection("capacitor://localhost", name="CHECKOUT_ALLOWED_ORIGINS")
 
 
 @pytest.mark.parametrize("origin", ["capacitor://localhost", "https://app.example"])

@@ -15,7 +15,7 @@ from tests.support.environments import DEVELOPMENT, PRODUCTION, RSA_KEY, STAGING
 ACCOUNT = {"client_email": "a@b.example", "private_key": RSA_KEY, "project_id": "p"}
 LOCAL_TOKENS = json.dumps({**ACCOUNT, "token_uri": "http://127.0.0.1:4000/token"})
 
-REFUSED = [
+REJECTED = [
     ("CORS_ORIGIN", "http://localhost:8081"),
     ("TRUSTED_PROXIES", "0.0.0.0/0"),
     ("TRUSTED_PROXIES", "::/0"),
@@ -57,7 +57,7 @@ REFUSED = [
 
 # The ids are the same in every worker of a run: some values hold a key made for this process.
 @pytest.mark.parametrize(
-    ("name", "value"), REFUSED, ids=[f"{name}-{index}" for index, (name, _) in enumerate(REFUSED)]
+    ("name", "value"), REJECTED, ids=[f"{name}-{index}" for index, (name, _) in enumerate(REJECTED)]
 )
 def test_production_refuses_what_staging_takes(name: str, value: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -97,7 +97,7 @@ def test_default_kill_timeout_is_that_of_the_shipped_process_file() -> None:
     drain = load(DEVELOPMENT).drain
     assert isinstance(drain, DrainConfig)
     assert drain.kill_timeout == float(seconds)
-    assert drain.longest <= drain.kill_timeout
+    assert drain.max_seconds <= drain.kill_timeout
 
 
 def test_refusals_are_reported_with_all_other_mistakes() -> None:

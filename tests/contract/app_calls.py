@@ -99,7 +99,7 @@ RECIPE: dict[str, Kind] = {
     "image_url": "text?",
 }
 CLICK = {"source": "mobile_deep_link", "platform": "ios", "timestamp": "2026-01-31T12:00:00Z"}
-REFUSED: dict[str, Kind] = {"$.error": "text", "$.message": "text"}
+REJECTED: dict[str, Kind] = {"$.error": "text", "$.message": "text"}
 CREATOR, STRIPE = "/api/v1/subscription/creator", "/api/v1/subscription/creator/stripe"
 TRACK = "/api/v1/subscription/affiliate/track"
 
@@ -121,11 +121,11 @@ CALLS: tuple[Call, ...] = (
     ),
     Call(
         "A2 without the tier", "B", "ann", "PUT", "/api/v1/auth/profile", BECOME_CREATOR,
-        reads=REFUSED, status=(403,),
+        reads=REJECTED, status=(403,),
     ),
     Call(
         "A3 as the app sends it", "G", "ann", "POST", "/api/v1/auth/profile/photo",
-        BROKEN_UPLOAD, reads=REFUSED, status=(400,),
+        BROKEN_UPLOAD, reads=REJECTED, status=(400,),
         headers={"Content-Type": "multipart/form-data"},
     ),
     Call(
@@ -262,7 +262,7 @@ CALLS: tuple[Call, ...] = (
         },
     ),
     *(
-        Call(f"{row} as the app sends it", "S", "guest", method, path, body, REFUSED, (401,))
+        Call(f"{row} as the app sends it", "S", "guest", method, path, body, REJECTED, (401,))
         for row, method, path, body in (
             ("F2", "GET", f"{CREATOR}/balance", None),
             ("F3", "POST", f"{STRIPE}/onboard", {"country": "US", "business_type": "individual"}),
@@ -325,15 +325,15 @@ CALLS: tuple[Call, ...] = (
     Call(
         "purchase", "P", "guest", "POST", "/api/v1/iap/validate-receipt",
         {"platform": "ios", "productId": "com.cookcam.pro.monthly", "receipt": "cmVjZWlwdA=="},
-        reads={**REFUSED, "$.success": "flag"}, status=(401,),
+        reads={**REJECTED, "$.success": "flag"}, status=(401,),
     ),
     Call(
         "lifecycle cancel", "L", "guest", "POST", "/api/v1/subscription/cancel",
-        {"userId": "{cora}", "cancelReason": "price"}, reads=REFUSED, status=(401,),
+        {"userId": "{cora}", "cancelReason": "price"}, reads=REJECTED, status=(401,),
     ),
     Call(
         "lifecycle reactivate", "L", "guest", "POST", "/api/v1/subscription/reactivate",
-        {"userId": "{cora}", "offerCode": "BACK"}, reads=REFUSED, status=(401,),
+        {"userId": "{cora}", "offerCode": "BACK"}, reads=REJECTED, status=(401,),
     ),
     # 10 Mystery boxes, in both spellings
     Call(

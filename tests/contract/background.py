@@ -33,7 +33,7 @@ class BackgroundServer:
 
 
 @contextmanager
-def background_house(database_url: str, home: Path, **environ: str) -> Generator[BackgroundServer]:
+def background_server(database_url: str, home: Path, **environ: str) -> Generator[BackgroundServer]:
     """Serves for the length of the block, then drains."""
     opened: Future[tuple[BackgroundServer, trio.Event]] = Future()
 

@@ -19,7 +19,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 @frozen
-class Refusal:
+class Rejection:
     """An error of a row: its status and literal, and how to come by it."""
 
     status: int
@@ -49,7 +49,7 @@ class Row:
     values: Mapping[str, Any] = field(factory=dict)
     keep: Mapping[str, str] = field(factory=dict)
     flagged: bool = False
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[Rejection, ...] = ()
     alias: bool = True
 
 
@@ -83,14 +83,14 @@ ROWS: tuple[Row, ...] = (
         ("user.id", "user.email", "token", "refreshToken", "session.access_token", "message"),
         {"email": "{new_email}", "password": "{password}", "name": "Eve"}, 201,
         refusals=(
-            Refusal(400, "Email, password, and name are required", {"email": "a@b.c"}),
-            Refusal(400, "Invalid email format",
+            Rejection(400, "Email, password, and name are required", {"email": "a@b.c"}),
+            Rejection(400, "Invalid email format",
                     {"email": "a", "password": "{password}", "name": "Eve"}),
-            Refusal(400, "Password must be at least 8 characters long",
+            Rejection(400, "Password must be at least 8 characters long",
                     {"email": "{new_email}", "password": "short", "name": "Eve"}),
-            Refusal(400, "Name must be at least 2 characters",
+            Rejection(400, "Name must be at least 2 characters",
                     {"email": "{new_email}", "password": "{password}", "name": "E"}),
-            Refusal(400, "Failed to create user",
+            Rejection(400, "Failed to create user",
                     {"email": "{email}", "password": "{password}", "name": "Eve"},
                     code="SIGNUP_ERROR"),
         ),
@@ -101,8 +101,8 @@ ROWS: tuple[Row, ...] = (
          "message"),
         LOGIN, keep={"refresh": "refreshToken", "session_token": "token"},
         refusals=(
-            Refusal(400, "Email and password are required", {"email": "a@b.c"}),
-            Refusal(401, "Invalid email or password", {**LOGIN, "password": "wrong"},
+            Rejection(400, "Email and password are required", {"email": "a@b.c"}),
+            Rejection(401, "Invalid email or password", {**LOGIN, "password": "wrong"},
                     code="INVALID_CREDENTIALS"),
         ),
     ),
@@ -111,8 +111,8 @@ ROWS: tuple[Row, ...] = (
         ("token", "refreshToken", "access_token", "refresh_token", "expires_in", "user.id"),
         {"refresh_token": "{refresh}"},
         refusals=(
-            Refusal(400, "Refresh token is required", {}),
-            Refusal(401, "Invalid refresh token", {"refreshToken": "no"}),
+            Rejection(400, "Refresh token is required", {}),
+            Rejection(401, "Invalid refresh token", {"refreshToken": "no"}),
         ),
     ),
     Row(3, "POST", "/auth/logout", REQUIRED, ("message",), {}, who="bob"),
@@ -121,24 +121,24 @@ ROWS: tuple[Row, ...] = (
         7, "PUT", "/auth/profile", REQUIRED, ("user.name", "message"), {"name": "Ann B"},
         values={"user.name": "Ann B"},
         refusals=(
-            Refusal(400, "No fields to update", {}),
-            Refusal(403, "Creator access required", {"is_creator": True}, extra=("upgradeUrl",)),
+            Rejection(400, "No fields to update", {}),
+            Rejection(403, "Creator access required", {"is_creator": True}, extra=("upgradeUrl",)),
         ),
     ),
     Row(
         8, "DELETE", "/auth/account", REQUIRED, ("message", "deletedAt"),
         {"confirmPassword": "{password}"}, who="bob",
         refusals=(
-            Refusal(400, "Password confirmation is required", {}),
-            Refusal(401, "Invalid password", {"confirmPassword": "wrong"}),
+            Rejection(400, "Password confirmation is required", {}),
+            Rejection(401, "Invalid password", {"confirmPassword": "wrong"}),
         ),
     ),
     Row(
         9, "POST", "/auth/link-referral", REQUIRED, ("success", "message"),
         {"referralCode": "{chef}"},
         refusals=(
-            Refusal(400, "Referral code is required", {}),
-            Refusal(400, "Invalid referral code", {"referralCode": "CC_UNKNOWN0"}),
+            Rejection(400, "Referral code is required", {}),
+            Rejection(400, "Invalid referral code", {"referralCode": "CC_UNKNOWN0"}),
         ),
     ),
     Row(10, "GET", "/users/profile", REQUIRED, PROFILE),
@@ -148,19 +148,19 @@ ROWS: tuple[Row, ...] = (
         ("user.id", "user.name", "user.avatar_url", "user.level", "user.total_xp",
          "user.is_creator", "user.creator_tier", "user.created_at"),
         refusals=(
-            Refusal(404, "User not found", path=f"/users/{UNKNOWN}"),
-            Refusal(404, "User not found", path="/users/preferences"),
+            Rejection(404, "User not found", path=f"/users/{UNKNOWN}"),
+            Rejection(404, "User not found", path="/users/preferences"),
         ),
     ),
     Row(13, "GET", "/users?search=Ann&limit=5", NONE,
         ("users.0.id", "users.0.name", "users.0.total_xp"),
-        refusals=(Refusal(400, "Invalid limit parameter (1-100)", path="/users?limit=abc"),)),
+        refusals=(Rejection(400, "Invalid limit parameter (1-100)", path="/users?limit=abc"),)),
     Row(
         14, "POST", "/users/{admin}/follow", REQUIRED, ("message", "following"),
         values={"following": True},
         refusals=(
-            Refusal(400, "Cannot follow yourself", path="/users/{ann}/follow"),
-            Refusal(404, "User not found", path=f"/users/{UNKNOWN}/follow"),
+            Rejection(400, "Cannot follow yourself", path="/users/{ann}/follow"),
+            Rejection(404, "User not found", path=f"/users/{UNKNOWN}/follow"),
         ),
     ),
     Row(15, "GET", "/users/{admin}/followers", NONE,
@@ -172,7 +172,7 @@ ROWS: tuple[Row, ...] = (
         ("success", "data.source", "data.results.0.id", "data.total"), flagged=True,
         values={"data.source": "local"},
         refusals=(
-            Refusal(400, "Query parameter (q or query) is required", path="/ingredients/search"),
+            Rejection(400, "Query parameter (q or query) is required", path="/ingredients/search"),
         ),
     ),
     Row(
@@ -180,7 +180,7 @@ ROWS: tuple[Row, ...] = (
         ("success", "data.totalHits", "data.currentPage", "data.totalPages", "data.foods"),
         flagged=True,
         refusals=(
-            Refusal(400, "Query parameter (q or query) is required",
+            Rejection(400, "Query parameter (q or query) is required",
                     path="/ingredients/usda/search"),
         ),
     ),
@@ -190,8 +190,8 @@ ROWS: tuple[Row, ...] = (
          "data.usda_match.dataType", "data.nutrition"),
         {}, who="admin", flagged=True,
         refusals=(
-            Refusal(404, "Ingredient not found", path="/ingredients/2147483647/sync-usda"),
-            Refusal(404, "No USDA data found for this ingredient",
+            Rejection(404, "Ingredient not found", path="/ingredients/2147483647/sync-usda"),
+            Rejection(404, "No USDA data found for this ingredient",
                     path="/ingredients/{nonsense}/sync-usda"),
         ),
     ),
@@ -200,18 +200,18 @@ ROWS: tuple[Row, ...] = (
         ("success", "data.ingredients.0.id", "data.pagination.page", "data.pagination.limit",
          "data.pagination.total", "data.pagination.totalPages"),
         flagged=True,
-        refusals=(Refusal(400, "Invalid page parameter", path="/ingredients?page=0"),),
+        refusals=(Rejection(400, "Invalid page parameter", path="/ingredients?page=0"),),
     ),
     Row(
         21, "GET", "/ingredients/{ingredient}", NONE,
         ("success", "data.id", "data.name", "data.calories_per_100g"), flagged=True,
-        refusals=(Refusal(404, "Ingredient not found", path="/ingredients/soup"),),
+        refusals=(Rejection(404, "Ingredient not found", path="/ingredients/soup"),),
     ),
     Row(
         22, "POST", "/recipes/suggestions", REQUIRED,
         ("session_id", "suggestions.0.title", "suggestions.2.oneSentenceTeaser", "message"),
         IDEAS, values={"xp_awarded": 20}, keep={"ideas": "session_id"},
-        refusals=(Refusal(400, "Detected ingredients array is required", {}),),
+        refusals=(Rejection(400, "Detected ingredients array is required", {}),),
     ),
     Row(
         23, "POST", "/recipes/generate-full", REQUIRED,
@@ -219,10 +219,10 @@ ROWS: tuple[Row, ...] = (
         {"selectedTitle": "Chicken and Rice", "sessionId": "{ideas}"},
         values={"xp_awarded": 100},
         refusals=(
-            Refusal(400, "Selected recipe title is required", {}),
-            Refusal(400, "Either sessionId or originalInput is required",
+            Rejection(400, "Selected recipe title is required", {}),
+            Rejection(400, "Either sessionId or originalInput is required",
                     {"selectedTitle": "Soup"}),
-            Refusal(404, "Recipe session not found",
+            Rejection(404, "Recipe session not found",
                     {"selectedTitle": "Soup", "sessionId": UNKNOWN}),
         ),
     ),
@@ -233,7 +233,9 @@ ROWS: tuple[Row, ...] = (
          "data.ingredientAnalysis.pantryStaplesUsed"),
         {"ingredients": FOODS}, 201, flagged=True,
         refusals=(
-            Refusal(400, 'Ingredients list is required (as "ingredients" or "detectedIngredients")',
+            Rejection(
+                400,
+                    'Ingredients list is required (as "ingredients" or "detectedIngredients")',
                     {}),
         ),
     ),
@@ -244,8 +246,8 @@ ROWS: tuple[Row, ...] = (
         {**IDEAS, "userPreferences": PREFERENCES}, 201, flagged=True, values={"xp_awarded": 15},
         keep={"session": "data.sessionId", "preview": "data.previews.0"},
         refusals=(
-            Refusal(400, "Detected ingredients array is required", {"userPreferences": {}}),
-            Refusal(400, "User preferences are required", IDEAS),
+            Rejection(400, "Detected ingredients array is required", {"userPreferences": {}}),
+            Rejection(400, "User preferences are required", IDEAS),
         ),
     ),
     Row(
@@ -254,9 +256,9 @@ ROWS: tuple[Row, ...] = (
         {"selectedPreview": "{preview}", "sessionId": "{session}"}, 201, flagged=True,
         values={"xp_awarded": 50, "data.session_completed": True},
         refusals=(
-            Refusal(400, "Selected preview recipe is required", {"sessionId": "{session}"}),
-            Refusal(400, "Session ID is required", {"selectedPreview": "{preview}"}),
-            Refusal(404, "Cooking session not found",
+            Rejection(400, "Selected preview recipe is required", {"sessionId": "{session}"}),
+            Rejection(400, "Session ID is required", {"selectedPreview": "{preview}"}),
+            Rejection(404, "Cooking session not found",
                     {"selectedPreview": "{preview}", "sessionId": "no"}, extra=("details",)),
         ),
     ),
@@ -267,9 +269,9 @@ ROWS: tuple[Row, ...] = (
          "recipe.nutritionComparison.database_calculated.sodium_mg"),
         {"selectedTitle": "Chicken and Rice", "sessionId": "{ideas}"},
         refusals=(
-            Refusal(400, "Session ID is required", {"selectedTitle": "Soup"}),
-            Refusal(400, "Selected recipe title is required", {"sessionId": "{ideas}"}),
-            Refusal(404, "Recipe session not found",
+            Rejection(400, "Session ID is required", {"selectedTitle": "Soup"}),
+            Rejection(400, "Selected recipe title is required", {"sessionId": "{ideas}"}),
+            Rejection(404, "Recipe session not found",
                     {"selectedTitle": "Soup", "sessionId": UNKNOWN}),
         ),
     ),
@@ -278,8 +280,8 @@ ROWS: tuple[Row, ...] = (
         ("success", "data.original.id", "data.variations.1.title", "message"), {"count": 2},
         flagged=True,
         refusals=(
-            Refusal(404, NO_RECIPE, {}, path=f"/recipes/{UNKNOWN}/variations"),
-            Refusal(404, NO_RECIPE, {}, who="admin"),
+            Rejection(404, NO_RECIPE, {}, path=f"/recipes/{UNKNOWN}/variations"),
+            Rejection(404, NO_RECIPE, {}, who="admin"),
         ),
     ),
     Row(
@@ -288,9 +290,9 @@ ROWS: tuple[Row, ...] = (
          *under("data.recipes.0", RECIPE)),
         flagged=True,
         refusals=(
-            Refusal(400, "Invalid limit parameter (1-100)", path="/recipes?limit=0"),
-            Refusal(400, "Invalid page parameter", path="/recipes?page=0"),
-            Refusal(400, "Invalid offset parameter", path="/recipes?offset=-1"),
+            Rejection(400, "Invalid limit parameter (1-100)", path="/recipes?limit=0"),
+            Rejection(400, "Invalid page parameter", path="/recipes?page=0"),
+            Rejection(400, "Invalid offset parameter", path="/recipes?offset=-1"),
         ),
     ),
     Row(
@@ -298,8 +300,8 @@ ROWS: tuple[Row, ...] = (
         ("success", "data.recipe_ingredients", "data.is_favorited", *under("data", RECIPE)),
         flagged=True,
         refusals=(
-            Refusal(404, NO_RECIPE, path="/recipes/soup"),
-            Refusal(404, NO_RECIPE, path=f"/recipes/{UNKNOWN}"),
+            Rejection(404, NO_RECIPE, path="/recipes/soup"),
+            Rejection(404, NO_RECIPE, path=f"/recipes/{UNKNOWN}"),
         ),
     ),
     Row(
@@ -308,13 +310,13 @@ ROWS: tuple[Row, ...] = (
          "data.nutrition.totals.sodium_mg", "data.nutrition.breakdown",
          "data.per_serving.calories"),
         flagged=True, values={"data.servings": 2},
-        refusals=(Refusal(404, NO_RECIPE, path="/recipes/soup/nutrition"),),
+        refusals=(Rejection(404, NO_RECIPE, path="/recipes/soup/nutrition"),),
     ),
     Row(
         32, "POST", "/recipes/{recipe}/save-nutrition", REQUIRED,
         ("success", "data.recipe_id", "data.total_calories", "data.sodium_mg_per_serving"),
         {"servings": 2}, flagged=True,
-        refusals=(Refusal(404, NO_RECIPE, {}, who="admin"),),
+        refusals=(Rejection(404, NO_RECIPE, {}, who="admin"),),
     ),
     Row(
         33, "POST", "/recipes/calculate-smart-nutrition", NONE,
@@ -323,35 +325,35 @@ ROWS: tuple[Row, ...] = (
          "data.quality.totalIngredients", "data.quality.matchRate"),
         {"ingredients": [{"item": "butter", "quantity": "10 g"}]}, flagged=True,
         refusals=(
-            Refusal(400, "Ingredients array is required", {}),
-            Refusal(400, "Ingredients array is required", {"ingredients": []}),
+            Rejection(400, "Ingredients array is required", {}),
+            Rejection(400, "Ingredients array is required", {"ingredients": []}),
         ),
     ),
     Row(
         34, "POST", "/recipes/{recipe}/save", REQUIRED, ("message", "saved"),
         values={"saved": True},
-        refusals=(Refusal(404, NO_RECIPE, path="/recipes/soup/save"),),
+        refusals=(Rejection(404, NO_RECIPE, path="/recipes/soup/save"),),
     ),
     Row(
         35, "POST", "/recipes/{recipe}/favorite", REQUIRED, ("success", "message", "favorited"),
         {"favorited": True}, values={"favorited": True},
-        refusals=(Refusal(404, NO_RECIPE, path="/recipes/soup/favorite"),),
+        refusals=(Rejection(404, NO_RECIPE, path="/recipes/soup/favorite"),),
     ),
     Row(
         36, "GET", "/recipes/saved/my", REQUIRED,
         ("saved_recipes.0.created_at", "saved_recipes.0.recipe.creator.level",
          *under("saved_recipes.0.recipe", RECIPE)),
         refusals=(
-            Refusal(400, "Invalid limit parameter (1-100)", path="/recipes/saved/my?limit=101"),
-            Refusal(400, "Invalid offset parameter", path="/recipes/saved/my?offset=x"),
+            Rejection(400, "Invalid limit parameter (1-100)", path="/recipes/saved/my?limit=101"),
+            Rejection(400, "Invalid offset parameter", path="/recipes/saved/my?offset=x"),
         ),
     ),
     Row(
         37, "POST", "/recipes/{recipe}/rate", REQUIRED, ("message",), {"rating": 4}, who="admin",
         refusals=(
-            Refusal(400, "Rating must be between 1 and 5", {"rating": 6}),
-            Refusal(400, "Rating must be between 1 and 5", {}),
-            Refusal(404, NO_RECIPE, {"rating": 4}, path="/recipes/soup/rate"),
+            Rejection(400, "Rating must be between 1 and 5", {"rating": 6}),
+            Rejection(400, "Rating must be between 1 and 5", {}),
+            Rejection(404, NO_RECIPE, {"rating": 4}, path="/recipes/soup/rate"),
         ),
     ),
     Row(
@@ -360,23 +362,23 @@ ROWS: tuple[Row, ...] = (
          "message"),
         {"imageData": PHOTO, "description": "Mine"},
         refusals=(
-            Refusal(400, "Image data is required", {}),
-            Refusal(404, NO_RECIPE, {"imageData": PHOTO},
+            Rejection(400, "Image data is required", {}),
+            Rejection(404, NO_RECIPE, {"imageData": PHOTO},
                     path=f"/recipes/{UNKNOWN}/upload-completion-photo"),
         ),
     ),
     Row(
         39, "GET", "/recipes/{recipe}/completion-photos", NONE,
         ("photos.0.photo_url", "photos.0.user.name", "photos.0.uploaded_at", "total"),
-        refusals=(Refusal(404, NO_RECIPE, path="/recipes/soup/completion-photos"),),
+        refusals=(Rejection(404, NO_RECIPE, path="/recipes/soup/completion-photos"),),
     ),
     Row(
         40, "POST", "/scan/ingredients", REQUIRED,
         ("scan_id", "ingredients.0.name", "confidence_score"), {"image_data": PHOTO},
         values={"xp_awarded": 10}, keep={"scan": "scan_id"},
         refusals=(
-            Refusal(400, "No image file provided", {}, extra=("details",)),
-            Refusal(422, "Failed to analyze image", {"image_data": "AAAA"}, extra=("details",)),
+            Rejection(400, "No image file provided", {}, extra=("details",)),
+            Rejection(422, "Failed to analyze image", {"image_data": "AAAA"}, extra=("details",)),
         ),
     ),
     Row(
@@ -384,10 +386,10 @@ ROWS: tuple[Row, ...] = (
         ("success", "ingredients.0.category", "confidence_score", "xp_awarded"),
         {"image_data": PHOTO}, values={"user_authenticated": True}, flagged=True,
         refusals=(
-            Refusal(400, "No image data provided", {}, extra=("details",)),
-            Refusal(400, "Detected ingredients must be an array",
+            Rejection(400, "No image data provided", {}, extra=("details",)),
+            Rejection(400, "Detected ingredients must be an array",
                     {"image_data": PHOTO, "detected_ingredients": "rice"}),
-            Refusal(422, "Failed to analyze image", {"image_data": "AAAA"}, extra=("details",)),
+            Rejection(422, "Failed to analyze image", {"image_data": "AAAA"}, extra=("details",)),
         ),
     ),
     Row(42, "GET", "/scan/history", REQUIRED,
@@ -396,8 +398,8 @@ ROWS: tuple[Row, ...] = (
     Row(
         43, "GET", "/scan/{scan}", REQUIRED, ("scan.id", "scan.detected_ingredients.0.name"),
         refusals=(
-            Refusal(404, "Scan not found", path="/scan/soup"),
-            Refusal(404, "Scan not found", who="admin"),
+            Rejection(404, "Scan not found", path="/scan/soup"),
+            Rejection(404, "Scan not found", who="admin"),
         ),
     ),
     Row(
@@ -405,21 +407,23 @@ ROWS: tuple[Row, ...] = (
         ("scan.scan_metadata.original_ingredients", "scan.updated_at", "message"),
         {"ingredients": [{"name": "Rice"}]}, values={"scan.detected_ingredients.0.name": "rice"},
         refusals=(
-            Refusal(400, "Valid ingredients array is required", {}),
-            Refusal(404, "Scan not found or update failed", {"ingredients": []},
+            Rejection(400, "Valid ingredients array is required", {}),
+            Rejection(404, "Scan not found or update failed", {"ingredients": []},
                     path="/scan/soup/ingredients"),
         ),
     ),
     Row(
         45, "POST", "/mysteryBox/open", REQUIRED, ("box_available",), {"user_id": "{ann}"},
-        refusals=(Refusal(403, "Access denied", {"user_id": UNKNOWN}, code="AUTHORIZATION_ERROR"),),
+        refusals=(
+            Rejection(403, "Access denied", {"user_id": UNKNOWN}, code="AUTHORIZATION_ERROR"),
+        ),
     ),
     Row(
         46, "GET", "/mysteryBox/history/{ann}", REQUIRED, ("history", "total_boxes_opened"),
         refusals=(
-            Refusal(403, "Access denied", path=f"/mysteryBox/history/{UNKNOWN}"),
-            Refusal(403, "Access denied", who="admin"),
-            Refusal(400, "Invalid limit parameter (1-100)",
+            Rejection(403, "Access denied", path=f"/mysteryBox/history/{UNKNOWN}"),
+            Rejection(403, "Access denied", who="admin"),
+            Rejection(400, "Invalid limit parameter (1-100)",
                     path="/mysteryBox/history/{ann}?limit=0"),
         ),
     ),
@@ -449,8 +453,8 @@ ALSO: tuple[Row, ...] = (
         values={"following": False}),
     Row(2, "POST", "/auth/forgot-password", NONE, ("success", "message"), {"email": "{email}"},
         flagged=True, refusals=(
-            Refusal(400, "Email is required", {}),
-            Refusal(400, "Invalid email format", {"email": "a"}),
+            Rejection(400, "Email is required", {}),
+            Rejection(400, "Invalid email format", {"email": "a"}),
         )),
     Row(10, "POST", "/users/devices", REQUIRED, ("success", "message"), DEVICE, flagged=True,
         values={"success": True}),
@@ -459,13 +463,13 @@ ALSO: tuple[Row, ...] = (
     Row(21, "GET", "/ingredients/categories", NONE, ("success", "data")),
     Row(21, "GET", "/ingredients/meta/categories", NONE, ("success", "data")),
     Row(30, "DELETE", "/recipes/{recipe}", REQUIRED, ("success", "message"), flagged=True,
-        refusals=(Refusal(404, NO_RECIPE, path="/recipes/{recipe}", who="admin"),)),
+        refusals=(Rejection(404, NO_RECIPE, path="/recipes/{recipe}", who="admin"),)),
     Row(45, "POST", "/mystery-box/open", REQUIRED, ("box_available",), {},
-        refusals=(Refusal(403, "Access denied", {"user_id": UNKNOWN}),)),
+        refusals=(Rejection(403, "Access denied", {"user_id": UNKNOWN}),)),
     Row(46, "GET", "/mystery-box/history", REQUIRED, ("history", "total_boxes_opened")),
     Row(46, "GET", "/mysteryBox/history", REQUIRED, ("history", "total_boxes_opened")),
     Row(46, "GET", "/mystery-box/history/{ann}", REQUIRED, ("history",),
-        refusals=(Refusal(403, "Access denied", who="admin"),)),
+        refusals=(Rejection(403, "Access denied", who="admin"),)),
     Row(47, "GET", "/mystery-box/stats", REQUIRED, ("total_boxes", "rarity_distribution.rare")),
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from cookcam.features.accounts.recovery import service
-from tests.contract.background import BackgroundServer, background_house
+from tests.contract.background import BackgroundServer, background_server
 from tests.features.conftest import ApiUser
 
 SEED = 20260131
@@ -74,7 +74,7 @@ def server(
 ) -> Iterator[BackgroundServer]:
     with (
         pytest.MonkeyPatch.context() as patch,
-        background_house(database_url, tmp_path_factory.mktemp("storage")) as opened,
+        background_server(database_url, tmp_path_factory.mktemp("storage")) as opened,
     ):
         patch.setattr(service, "AT_LEAST", 0.0)  # nobody measures here
         yield opened

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from tests.contract.server import ContractServer
 
 VALUES: tuple[Any, ...] = (None, True, 7, 2.5, "7", "words", "a\0b", [], ["a"], [7], {}, {"a": 1})
-REFUSED = (400, 401, 413, 415, 422)
+REJECTED = (400, 401, 413, 415, 422)
 NOT_READ = {
     "POST /recipes/generate": ("ingredients", "detectedIngredients"),
     "POST /recipes/generate-full": ("sessionId", "originalInput"),
@@ -73,7 +73,7 @@ async def test_what_the_document_calls_invalid_is_refused(server: ContractServer
     cora = await server.creator()
     recipe = await server.recipe(cora, ingredients=["10 g butter"], instructions=["Melt"])
     accepted: list[str] = []
-    asked = 0
+    requested = 0
     for path, item in document["paths"].items():
         for method, operation in item.items():
             body_schema = (
@@ -97,8 +97,8 @@ async def test_what_the_document_calls_invalid_is_refused(server: ContractServer
                     if validator.is_valid(sent) or validator.is_valid(looked_at):
                         continue
                     response = await cora.request(method.upper(), url, json=sent)
-                    asked += 1
-                    if response.status_code not in REFUSED:
+                    requested += 1
+                    if response.status_code not in REJECTED:
                         accepted.append(f"{label} {place}: {response.status_code}")
     assert not accepted, "\n".join(accepted)
-    assert asked > 1000
+    assert requested > 1000

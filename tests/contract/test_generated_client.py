@@ -71,11 +71,11 @@ async def compiled(tmp_path: Path) -> Path:
 
 @pytest.mark.external
 async def test_generated_client_reads_results_without_a_cast(
-    house: ContractServer, compiled: Path
+    stub: ContractServer, compiled: Path
 ) -> None:
-    cora = await house.creator()
+    cora = await stub.creator()
     node = require_program("node")
-    arguments = (compiled / "out" / "client.js", house.server.url, str(cora.token), PHOTO)
+    arguments = (compiled / "out" / "client.js", stub.server.url, str(cora.token), PHOTO)
     output = await run(node, *arguments, cwd=compiled)
     for expected in (*READ, *READ_LATER):
         assert any(line.startswith(expected) for line in output.splitlines()), (expected, output)

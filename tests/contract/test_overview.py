@@ -16,7 +16,7 @@ from tests.contract.overview import (
     REQUIRED,
     ROWS,
     UPLOADS,
-    Refusal,
+    Rejection,
     Row,
 )
 from tests.contract.server import ContractServer
@@ -83,16 +83,16 @@ def has(body: Any, path: str) -> bool:
     return True
 
 
-def unlike_refusal(response: Response, refusal: Refusal, *, flagged: bool) -> list[str]:
+def unlike_rejection(response: Response, rejection: Rejection, *, flagged: bool) -> list[str]:
     body = response.json()
     wrong = [problem for problem in [is_error(response)] if problem]
-    if (response.status_code, body.get("error")) != (refusal.status, refusal.error):
-        wrong.append(f"{response.status_code} {body.get('error')!r}, not {refusal}")
+    if (response.status_code, body.get("error")) != (rejection.status, rejection.error):
+        wrong.append(f"{response.status_code} {body.get('error')!r}, not {rejection}")
     if (body.get("success") is False) != flagged:
         wrong.append(f"the flag is {body.get('success')!r}")
-    if refusal.code is not None and body.get("code") != refusal.code:
+    if rejection.code is not None and body.get("code") != rejection.code:
         wrong.append(f"the code is {body.get('code')}")
-    wrong += [f"there is no {key}" for key in (*refusal.extra, "requestId") if key not in body]
+    wrong += [f"there is no {key}" for key in (*rejection.extra, "requestId") if key not in body]
     return wrong
 
 
@@ -111,18 +111,18 @@ async def refusals(stage: Stage, row: Row) -> list[str]:
     """Without a token, as somebody who may not, and whatever else the row refuses."""
     wrong: list[str] = []
     if row.auth in (REQUIRED, ADMIN):
-        wanted = Refusal(401, "Authentication required")
+        wanted = Rejection(401, "Authentication required")
         for prefix in PREFIXES[: 1 + row.alias]:
             response = await stage.ask("guest", row.method, row.path, row.body, prefix)
-            wrong += unlike_refusal(response, wanted, flagged=row.flagged)
+            wrong += unlike_rejection(response, wanted, flagged=row.flagged)
     if row.auth == ADMIN:
         response = await stage.ask("ann", row.method, row.path, row.body, PREFIXES[0])
-        wanted = Refusal(403, "Admin access required")
-        wrong += unlike_refusal(response, wanted, flagged=row.flagged)
-    for refusal in row.refusals:
-        path, who = refusal.path or row.path, refusal.who or row.who
-        response = await stage.ask(who, row.method, path, refusal.body, PREFIXES[0])
-        wrong += unlike_refusal(response, refusal, flagged=row.flagged)
+        wanted = Rejection(403, "Admin access required")
+        wrong += unlike_rejection(response, wanted, flagged=row.flagged)
+    for rejection in row.refusals:
+        path, who = rejection.path or row.path, rejection.who or row.who
+        response = await stage.ask(who, row.method, path, rejection.body, PREFIXES[0])
+        wrong += unlike_rejection(response, rejection, flagged=row.flagged)
     return wrong
 
 
@@ -147,9 +147,9 @@ async def test_the_alias_answers_what_the_canonical_path_does(server: ContractSe
     for row in ROWS:
         if row.auth == ADMIN or any(f"{{{name}}}" in row.path for name in ("scan",)):
             continue
-        asked = (row.method, row.path, None if row.method == "GET" else {})
-        first = await stage.ask("ann", *asked, PREFIXES[0])
-        second = await stage.ask("ann", *asked, PREFIXES[1])
+        requested = (row.method, row.path, None if row.method == "GET" else {})
+        first = await stage.ask("ann", *requested, PREFIXES[0])
+        second = await stage.ask("ann", *requested, PREFIXES[1])
         there = second.json().get("message") != f"Cannot {row.method} /api{row.path.split('?')[0]}"
         if row.alias and (first.status_code != second.status_code or not there):
             wrong.append(f"{row.method} {row.path}: {first.status_code}, {second.status_code}")

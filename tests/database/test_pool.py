@@ -31,7 +31,7 @@ async def test_more_are_opened_on_demand_up_to_the_maximum(connector: Connector)
             with pytest.raises(ServiceOverloaded):
                 async with pool.connection():
                     pass
-            assert (pool.stats.size, pool.stats.in_use, pool.stats.refused) == (3, 3, 1)
+            assert (pool.stats.size, pool.stats.in_use, pool.stats.rejected) == (3, 3, 1)
         assert (pool.stats.idle, pool.stats.in_use, pool.stats.waiting) == (3, 0, 0)
 
 

@@ -56,12 +56,13 @@ class Client:
         *,
         body: bytes | None = None,
         parts: Iterable[bytes] | None = None,
-        gone: trio.Event | None = None,
+        disconnected: trio.Event | None = None,
         **headers: str,
     ) -> Reply:
         """`value` is sent as JSON, `body` as it is, `parts` as chunks without a length.
 
-        Keyword arguments become headers: `x_api_key="..."`. Setting `gone` is the client leaving.
+        Keyword arguments become headers: `x_api_key="..."`. `disconnected` is set when the
+        client disconnects.
         """
         given = {k.replace("_", "-").lower(): v for k, v in {**self.headers, **headers}.items()}
         if value is not None:
@@ -75,7 +76,7 @@ class Client:
             chunks = list(parts)
             given.setdefault("transfer-encoding", "chunked")
         raw = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in given.items()]
-        return await self.send(method, path, raw, chunks, gone)
+        return await self.send(method, path, raw, chunks, disconnected)
 
     async def send(
         self,
@@ -83,7 +84,7 @@ class Client:
         path: str,
         headers: list[tuple[bytes, bytes]],
         chunks: list[bytes],
-        gone: trio.Event | None = None,
+        disconnected: trio.Event | None = None,
     ) -> Reply:
         plain, _, query = path.partition("?")
         scope = {
@@ -110,7 +111,7 @@ class Client:
             if incoming:
                 number, chunk = incoming.pop(0)
                 return {"type": "http.request", "body": chunk, "more_body": number < len(chunks)}
-            await (trio.Event() if gone is None else gone).wait()
+            await (trio.Event() if disconnected is None else disconnected).wait()
             return {"type": "http.disconnect"}
 
         async def collect(message: Any) -> None:

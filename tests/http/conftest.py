@@ -32,12 +32,12 @@ LISTED = "https://cookcam.ai"
 class Reports(NoReports):
     """A reporter that keeps what it is told."""
 
-    kept: list[tuple[BaseException, ReportedRequest | None]] = field(factory=list[Any])
+    captured: list[tuple[BaseException, ReportedRequest | None]] = field(factory=list[Any])
 
     def capture_exception(
         self, error: BaseException, request: ReportedRequest | None = None
     ) -> str | None:
-        self.kept.append((error, request))
+        self.captured.append((error, request))
         return "id"
 
 

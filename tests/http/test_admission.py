@@ -19,7 +19,7 @@ from cookcam.http.admission import (
     CALM,
     MAX_QUEUE_TIME,
     MAX_QUEUED,
-    MAX_REFUSALS_PER_SECOND,
+    MAX_REJECTIONS_PER_SECOND,
     MAX_RUNNING,
     MAX_WEBHOOK_QUEUE_TIME,
     PLACE_TIME,
@@ -43,7 +43,7 @@ class Requests:
     nursery: trio.Nursery
     admission: Admission
     admitted: dict[str, Place] = field(factory=dict[str, Place])
-    refused: dict[str, float] = field(factory=dict[str, float])
+    rejected: dict[str, float] = field(factory=dict[str, float])
     """Name → when."""
 
     async def arrive(self, *names: str, webhook: bool = False) -> None:
@@ -55,7 +55,7 @@ class Requests:
         try:
             self.admitted[name] = await self.admission.enter(webhook=webhook)
         except ServiceOverloaded:
-            self.refused[name] = trio.current_time()
+            self.rejected[name] = trio.current_time()
 
     def end(self, name: str) -> None:
         self.admission.leave(self.admitted.pop(name))
@@ -95,7 +95,7 @@ async def test_a_request_is_refused_after_the_queue_time(
         arrived = trio.current_time()
         await requests.arrive("late")
         await trio.sleep(MAX_QUEUE_TIME + 2 * TICK)
-        assert requests.refused["late"] - arrived == pytest.approx(MAX_QUEUE_TIME, abs=2 * TICK)
+        assert requests.rejected["late"] - arrived == pytest.approx(MAX_QUEUE_TIME, abs=2 * TICK)
 
 
 async def test_a_request_that_waits_for_others_gives_its_place_back(autojump_clock: Any) -> None:
@@ -103,17 +103,17 @@ async def test_a_request_that_waits_for_others_gives_its_place_back(autojump_clo
         await requests.arrive("late")
         await trio.sleep(PLACE_TIME + 2 * TICK)
         assert "late" in requests.admitted
-        assert not requests.refused
+        assert not requests.rejected
 
 
 async def test_refusals_are_spread(autojump_clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     never_expire(monkeypatch)
     async with full_server() as requests:
-        await requests.arrive(*(f"late {n}" for n in range(MAX_REFUSALS_PER_SECOND)))
+        await requests.arrive(*(f"late {n}" for n in range(MAX_REJECTIONS_PER_SECOND)))
         await trio.sleep(MAX_QUEUE_TIME + 0.5)
-        assert len(requests.refused) == pytest.approx(MAX_REFUSALS_PER_SECOND / 2, abs=5)
+        assert len(requests.rejected) == pytest.approx(MAX_REJECTIONS_PER_SECOND / 2, abs=5)
         await trio.sleep(0.6)
-        assert len(requests.refused) == MAX_REFUSALS_PER_SECOND
+        assert len(requests.rejected) == MAX_REJECTIONS_PER_SECOND
 
 
 async def test_a_full_queue_refuses_at_once(
@@ -124,9 +124,9 @@ async def test_a_full_queue_refuses_at_once(
         await requests.arrive(*(f"late {n}" for n in range(MAX_QUEUED)))
         arrived = trio.current_time()
         await requests.arrive("one too many")
-        assert requests.refused == {"one too many": arrived}
+        assert requests.rejected == {"one too many": arrived}
         await requests.arrive("event", webhook=True)
-        assert "event" not in requests.refused
+        assert "event" not in requests.rejected
 
 
 async def test_the_queue_is_first_in_first_out_below_the_target(autojump_clock: Any) -> None:
@@ -179,9 +179,9 @@ async def test_a_webhook_outlasts_reads_in_the_queue(
         await requests.arrive("event", webhook=True)
         await requests.arrive("read")
         await trio.sleep(MAX_WEBHOOK_QUEUE_TIME - 1)
-        assert set(requests.refused) == {"read"}
+        assert set(requests.rejected) == {"read"}
         await trio.sleep(1 + 2 * TICK)
-        assert set(requests.refused) == {"read", "event"}
+        assert set(requests.rejected) == {"read", "event"}
 
 
 async def test_a_client_that_leaves_the_queue_takes_no_place(autojump_clock: Any) -> None:

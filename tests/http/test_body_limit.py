@@ -106,20 +106,20 @@ async def test_a_client_that_leaves_while_sending_is_no_failure(
 ) -> None:
     """Under our own server the handler reads; it learns of the leaving by the message."""
     site = make_site(reading_routes())
-    gone = trio.Event()
-    gone.set()
+    disconnected = trio.Event()
+    disconnected.set()
 
     async def half_sent(scope: Any, receive: Any, send: Any) -> None:
-        async def gone_receive() -> Any:
+        async def disconnected_receive() -> Any:
             return {"type": "http.disconnect"}
 
-        await site.edge(scope, gone_receive, send)
+        await site.edge(scope, disconnected_receive, send)
 
     client = site.client()
     client = type(client)(half_sent, extensions=site.extensions)
     reply = await client.post("/api/v1/recipes", body=b"x" * 100)
     assert reply.status == 0
-    assert site.reports.kept == []
+    assert site.reports.captured == []
     [line] = logged.of("request")
     assert line["statusCode"] == 499
 
@@ -139,11 +139,11 @@ async def test_under_another_server_leaving_cancels_the_handler(
 
     site = make_site(bp)
     site.extensions = {}
-    gone = trio.Event()
+    disconnected = trio.Event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: site.client().get("/api/v1/slow", gone=gone))
+        nursery.start_soon(lambda: site.client().get("/api/v1/slow", disconnected=disconnected))
         await trio.sleep(1)
-        gone.set()
+        disconnected.set()
         with trio.fail_after(1):
             await ended.wait()
-    assert site.reports.kept == []
+    assert site.reports.captured == []

@@ -24,17 +24,17 @@ OPEN_ALL = "document.querySelectorAll('details.operation').forEach((box) => { bo
 
 
 @pytest.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[ContractServer]:
+async def stub(database_url: str, tmp_path: Path) -> AsyncIterator[ContractServer]:
     async with open_contract_server(database_url, tmp_path / "storage") as opened:
         yield opened
 
 
 @pytest.fixture
-async def page(tmp_path: Path, house: ContractServer) -> AsyncIterator[Page]:
+async def page(tmp_path: Path, stub: ContractServer) -> AsyncIterator[Page]:
     """The documentation page, drawn, as it is seen from another machine over plain HTTP."""
     with trio.fail_after(90):
         async with open_page(tmp_path / "profile", OTHER_HOST) as opened:
-            await opened.open(f"http://{HOST}:{house.server.port}/api-docs")
+            await opened.open(f"http://{HOST}:{stub.server.port}/api-docs")
             await opened.wait_for("document.querySelectorAll('.operation').length > 50")
             yield opened
 
@@ -73,9 +73,9 @@ async def test_page_lists_operations_within_its_policy_over_plain_http(page: Pag
 
 
 async def test_every_prefilled_body_is_valid_by_its_schema(
-    page: Page, house: ContractServer
+    page: Page, stub: ContractServer
 ) -> None:
-    document: dict[str, Any] = (await house.http.get("/openapi.json")).json()
+    document: dict[str, Any] = (await stub.http.get("/openapi.json")).json()
     await page.evaluate(OPEN_ALL)
     await page.wait_for("document.querySelectorAll('.operation form').length > 50")
     bodies = await page.evaluate(
@@ -95,8 +95,8 @@ async def test_every_prefilled_body_is_valid_by_its_schema(
     assert len(bodies) > 50
 
 
-async def test_header_parameters_are_sent(page: Page, house: ContractServer) -> None:
-    cora = await house.creator()
+async def test_header_parameters_are_sent(page: Page, stub: ContractServer) -> None:
+    cora = await stub.creator()
     await page.evaluate(f"document.getElementById('token').value = '{cora.token}'")
     await opened_form(page, "POST", "/api/v1/recipes/suggestions")
     await page.evaluate("document.querySelector('#form [name=\"Idempotency-Key\"]').value = 'k1'")
@@ -119,15 +119,15 @@ async def test_header_parameters_are_sent(page: Page, house: ContractServer) -> 
     ],
 )
 async def test_files_are_uploaded(
-    page: Page, house: ContractServer, tmp_path: Path, path: str, kind: str
+    page: Page, stub: ContractServer, tmp_path: Path, path: str, kind: str
 ) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(plain())
-    cora = await house.creator()
+    cora = await stub.creator()
     await page.evaluate(f"document.getElementById('token').value = '{cora.token}'")
     await opened_form(page, "POST", path)
     if "{recipe_id}" in path:
-        recipe = await house.recipe(cora)
+        recipe = await stub.recipe(cora)
         await page.evaluate(f"document.querySelector('#form [name=recipe_id]').value = '{recipe}'")
     await page.evaluate(
         f"window.kind = document.querySelector('#form select'); window.kind.value = '{kind}';"

@@ -96,9 +96,9 @@ async def test_only_faults_are_reported_with_their_request(site: Any) -> None:
     client = site.client()
     for name in ("missing", "unavailable", "deadline", "limited", "duplicate"):
         await client.get(f"/api/v1/raise/{name}")
-    assert site.reports.kept == []
+    assert site.reports.captured == []
     await client.get("/api/v1/raise/bug?q=1", x_request_id="r1")
-    [(error, about)] = site.reports.kept
+    [(error, about)] = site.reports.captured
     assert error is RAISED["bug"][0]
     assert about.path == "/api/v1/raise/{name}"
     assert (about.request_id, about.query, about.method) == ("r1", "q=1", "GET")
@@ -156,7 +156,7 @@ async def test_a_failure_behind_the_edge_is_answered_by_the_edge(make_site: Any)
     reply = await site.client().get("/socket.io/")
     assert (reply.status, reply.json()["code"]) == (500, "INTERNAL_ERROR")
     assert reply.headers["x-frame-options"] == "DENY"
-    assert len(site.reports.kept) == 1
+    assert len(site.reports.captured) == 1
 
 
 async def test_a_failure_in_the_middle_of_an_answer_is_passed_on(make_site: Any) -> None:
@@ -169,7 +169,7 @@ async def test_a_failure_in_the_middle_of_an_answer_is_passed_on(make_site: Any)
     site.edge._app = broken
     with pytest.raises(RuntimeError):
         await site.client().get("/")
-    assert len(site.reports.kept) == 1
+    assert len(site.reports.captured) == 1
 
 
 async def test_cancellation_is_no_failure(make_site: Any, autojump_clock: Any) -> None:
@@ -178,7 +178,7 @@ async def test_cancellation_is_no_failure(make_site: Any, autojump_clock: Any) -
         with trio.move_on_after(1) as scope:
             await site.client().get("/api/v1/usual")
         assert scope.cancelled_caught
-    assert site.reports.kept == []
+    assert site.reports.captured == []
 
 
 @pytest.mark.parametrize(("exc", "status", "code"), RAISED.values(), ids=list(RAISED))

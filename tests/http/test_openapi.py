@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from cookcam.http import (
-    WANTED,
+    DOCUMENTED_AS_REQUIRED,
     Routes,
     document_content,
     document_empty,
@@ -187,7 +187,9 @@ def test_models_docstrings_and_guards_are_in_the_document(document: Any) -> None
 
 
 class Rated(msgspec.Struct):
-    stars: Annotated[Any, msgspec.Meta(extra_json_schema={"type": "integer"}), WANTED] = None
+    stars: Annotated[
+        Any, msgspec.Meta(extra_json_schema={"type": "integer"}), DOCUMENTED_AS_REQUIRED
+    ] = None
     words: str = ""
     mood: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["good", "bad"]})] | None = None
 

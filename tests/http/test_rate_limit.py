@@ -9,7 +9,7 @@ from msgspec import Struct
 from cookcam.errors import BadRequest
 from cookcam.http import Routes, limit_unverified, rate_limit, spend, validate_request
 from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import AUTH, Bucket, LimitReached, RateLimits, Verdict
+from cookcam.http.rate_limit import AUTH, Bucket, LimitReached, QuotaState, RateLimits
 from cookcam.observability.metrics import Metrics
 from tests.http.client import Client
 from tests.http.conftest import LISTED, configured
@@ -285,7 +285,7 @@ def test_keys_without_anything_to_forget_make_room_for_new_ones() -> None:
 
 
 def test_a_refusal_carries_its_headers() -> None:
-    error = LimitReached.of("global", Verdict(False, 5, 0, 60, 12))
+    error = LimitReached.of("global", QuotaState(False, 5, 0, 60, 12))
     assert dict(error.headers) == {
         "Retry-After": "12",
         "ratelimit-limit": "5",

@@ -50,7 +50,7 @@ class Search:
 class Out(msgspec.Struct):
     id: UUID
     at: datetime
-    gone: str | msgspec.UnsetType = msgspec.UNSET
+    disconnected: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Strict(msgspec.Struct):

@@ -103,11 +103,11 @@ async def test_people_without_a_good_token_are_refused(http: httpx.AsyncClient):
 async def test_whatever_is_wrong_with_a_token_makes_a_guest_where_guests_may_come(
     http: httpx.AsyncClient, provider: Provider
 ):
-    nobody = {"caller": None, "current_request_info": None, "logged": None}
+    no_user = {"caller": None, "current_request_info": None, "logged": None}
     assert (await http.get("/optional", headers=bearer())).json()["caller"] == str(ANN)
-    assert (await http.get("/optional")).json() == nobody
+    assert (await http.get("/optional")).json() == no_user
     for headers in (bearer(exp=NOW - 60), {"Authorization": "Bearer x"}):
-        assert (await http.get("/optional", headers=headers)).json() == nobody
+        assert (await http.get("/optional", headers=headers)).json() == no_user
 
 
 async def test_an_outage_refuses_nobody_for_good(http: httpx.AsyncClient, provider: Provider):

@@ -11,23 +11,23 @@ from cookcam.identity.models import Identity
 
 
 async def test_an_answer_is_remembered_for_a_while(autojump_clock):
-    answers, ann = LookupCache(seconds=30), Identity(uuid4())
-    answers.put("token", ann)
+    cache, ann = LookupCache(seconds=30), Identity(uuid4())
+    cache.put("token", ann)
     await trio.sleep(29)
-    assert answers.get("token") is ann
+    assert cache.get("token") is ann
     await trio.sleep(1)
-    assert answers.get("token") is None
+    assert cache.get("token") is None
 
 
 async def test_the_memory_is_bounded_and_forgets_the_oldest(autojump_clock):
-    answers = LookupCache(capacity=3)
+    cache = LookupCache(capacity=3)
     for name in "abcd":
-        answers.put(name, Identity(uuid4()))
-    assert answers.get("a") is None
-    assert all(answers.get(name) for name in "bcd")
+        cache.put(name, Identity(uuid4()))
+    assert cache.get("a") is None
+    assert all(cache.get(name) for name in "bcd")
 
 
 async def test_no_token_is_kept():
-    answers = LookupCache()
-    answers.put("the token itself", Identity(uuid4()))
-    assert "token" not in str(answers._kept)
+    cache = LookupCache()
+    cache.put("the token itself", Identity(uuid4()))
+    assert "token" not in str(cache._entries)

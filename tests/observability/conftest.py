@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cookcam.observability.logging import _TALKATIVE, Level, configure_logging  # pyright: ignore
+from cookcam.observability.logging import _VERBOSE, Level, configure_logging  # pyright: ignore
 from tests.support.logs import configure_logs
 
 
@@ -18,7 +18,7 @@ from tests.support.logs import configure_logs
 def _logging_restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
-    levels = {name: logging.getLogger(name).level for name in _TALKATIVE}
+    levels = {name: logging.getLogger(name).level for name in _VERBOSE}
     yield
     root.handlers = handlers
     root.setLevel(level)

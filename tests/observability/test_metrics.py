@@ -84,9 +84,9 @@ def test_process_and_build_are_described() -> None:
 
 def test_an_answer_is_counted_and_timed_by_route_method_and_status() -> None:
     metrics = Metrics()
-    metrics.http_answered("/recipes/<id>", "GET", 200, 0.15)
-    metrics.http_answered("/recipes/<id>", "GET", 200, 0.7)
-    metrics.http_answered(None, "BREW", 404, 0.001)
+    metrics.record_response("/recipes/<id>", "GET", 200, 0.15)
+    metrics.record_response("/recipes/<id>", "GET", 200, 0.7)
+    metrics.record_response(None, "BREW", 404, 0.001)
     labels = {"route": "/recipes/<id>", "method": "GET", "status": "200"}
     seen = samples(metrics)
     assert seen["http_requests_total", frozenset(labels.items())] == 2
@@ -128,5 +128,5 @@ def test_the_pool_is_read_when_the_metrics_are() -> None:
 
 def test_two_servers_in_one_process_do_not_add_up() -> None:
     one, other = Metrics(), Metrics()
-    one.http_answered("/", "GET", 200, 0.1)
+    one.record_response("/", "GET", 200, 0.1)
     assert not any(name == "http_requests_total" for name, _ in samples(other))

@@ -22,8 +22,8 @@ from cookcam.errors import (
 from cookcam.observability.reports import ReportedRequest, reportable
 from cookcam.observability.sentry_events import (
     MAX_EVENT_SIZE,
-    bounded,
     fingerprint,
+    limit_size,
     message_of,
     outline,
     request_section,
@@ -240,11 +240,11 @@ def test_event_over_the_limit_loses_what_is_least_missed() -> None:
         exception = {"type": "E", "value": "x" * message, "stacktrace": trace}
         return {"event_id": "1", "exception": {"values": [exception] * 10}}
 
-    small = bounded(event(1, 1, 1))
+    small = limit_size(event(1, 1, 1))
     assert small == event(1, 1, 1)
     for sizes in ((1000, 1, 1), (1000, 1000, 1), (1000, 1000, 100_000)):
-        assert len(json.dumps(bounded(event(*sizes)))) <= MAX_EVENT_SIZE
-    values = bounded(event(1000, 1, 1))["exception"]["values"]
+        assert len(json.dumps(limit_size(event(*sizes)))) <= MAX_EVENT_SIZE
+    values = limit_size(event(1000, 1, 1))["exception"]["values"]
     assert "vars" not in values[0]["stacktrace"]["frames"][0]
     assert values[0]["stacktrace"]["frames"][0]["context_line"] == "x"
-    assert bounded({"event_id": "1", "other": "x" * 10**6}) == {"event_id": "1"}
+    assert limit_size({"event_id": "1", "other": "x" * 10**6}) == {"event_id": "1"}

@@ -20,7 +20,7 @@ from cookcam.features.accounts.credentials import (
 from cookcam.features.accounts.models import ProfileChanges
 from cookcam.features.accounts.public_urls import PUBLIC_URL_PATTERN, is_public_url
 from cookcam.features.literals import rejected_field, visible_line
-from cookcam.http import WANTED, given
+from cookcam.http import DOCUMENTED_AS_REQUIRED, body_with
 from cookcam.text import VISIBLE_PATTERN, clean_prose
 
 SKILL_LEVELS = {
@@ -59,7 +59,7 @@ Email = Annotated[
             "pattern": rf"^\s*{_NO_SPACE}@{_NO_SPACE}\.{_NO_SPACE}\s*$",
         }
     ),
-    WANTED,
+    DOCUMENTED_AS_REQUIRED,
 ]
 NewPassword = Annotated[
     str,
@@ -72,7 +72,7 @@ NewPassword = Annotated[
             "anyOf": [{"pattern": r"^[\x01-\x7f]*$"}, {"maxLength": MAX_PASSWORD_BYTES // 4}],
         },
     ),
-    WANTED,
+    DOCUMENTED_AS_REQUIRED,
 ]
 NewName = Annotated[
     str,
@@ -83,7 +83,7 @@ NewName = Annotated[
             "pattern": NAME_PATTERN,
         }
     ),
-    WANTED,
+    DOCUMENTED_AS_REQUIRED,
 ]
 
 
@@ -99,7 +99,7 @@ class SignUpRequest(Confidential):
 
 class LoginRequest(Confidential):
     email: Email = ""
-    password: Annotated[str, Meta(extra_json_schema={"minLength": 1}), WANTED] = ""
+    password: Annotated[str, Meta(extra_json_schema={"minLength": 1}), DOCUMENTED_AS_REQUIRED] = ""
 
     def __post_init__(self) -> None:
         if not (self.email and self.password):
@@ -108,8 +108,8 @@ class LoginRequest(Confidential):
 
 class SessionRefreshRequest(Confidential):
     any_of: ClassVar = (
-        given(refresh_token={"type": "string", "minLength": 1}),
-        given(refreshToken={"type": "string", "minLength": 1}),
+        body_with(refresh_token={"type": "string", "minLength": 1}),
+        body_with(refreshToken={"type": "string", "minLength": 1}),
     )
 
     refresh_token: str = ""

@@ -145,7 +145,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected=UNEXPECTED)
     @signed_in
     @document_failures(404)
-    @validate_request(ProfileRequest, no_known_field="No fields to update")
+    @validate_request(ProfileRequest, no_field_message="No fields to update")
     @validate_response(ProfileUpdateResponse)
     async def change_me(caller: Identity, data: ProfileRequest) -> ProfileUpdateResponse:
         """Change the caller's own profile.
@@ -173,7 +173,7 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected="Failed to update user profile")
     @signed_in
     @document_failures(404)
-    @validate_request(ProfileRequest, no_known_field="No fields to update")
+    @validate_request(ProfileRequest, no_field_message="No fields to update")
     @validate_response(Profile)
     async def change_profile(caller: Identity, data: ProfileRequest) -> Profile:
         """Change the caller's own profile; the response is the whole row."""

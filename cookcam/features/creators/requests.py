@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, field
 from cookcam.errors import ValidationError
 from cookcam.features.creators.money import cents_of
 from cookcam.features.literals import rejected_field
-from cookcam.http import WANTED
+from cookcam.http import DOCUMENTED_AS_REQUIRED
 from cookcam.text import clean_prose
 
 Url = Annotated[str, Meta(extra_json_schema={"minLength": 1})]
@@ -41,9 +41,9 @@ class ClickRequest(Struct):
 
 
 class PayoutRequest(Struct):
-    amount: Annotated[float | None, WANTED] = None
+    amount: Annotated[float | None, DOCUMENTED_AS_REQUIRED] = None
     method: Annotated[
-        Annotated[str, Meta(extra_json_schema={"enum": ["stripe"]})] | None, WANTED
+        Annotated[str, Meta(extra_json_schema={"enum": ["stripe"]})] | None, DOCUMENTED_AS_REQUIRED
     ] = None
 
     def cents(self) -> int:
@@ -56,7 +56,7 @@ class PayoutRequest(Struct):
 
 
 class TipRequest(Struct):
-    amount: Annotated[float | None, WANTED] = None
+    amount: Annotated[float | None, DOCUMENTED_AS_REQUIRED] = None
     creator_id: UUID | None = field(name="creatorId", default=None)
     message: str | None = None
     is_anonymous: bool = field(name="isAnonymous", default=False)
@@ -78,8 +78,8 @@ class OnboardRequest(Struct):
 
 class AccountLinkRequest(Struct):
     account_id: str | None = None
-    return_url: Annotated[Url | None, WANTED] = None
-    refresh_url: Annotated[Url | None, WANTED] = None
+    return_url: Annotated[Url | None, DOCUMENTED_AS_REQUIRED] = None
+    refresh_url: Annotated[Url | None, DOCUMENTED_AS_REQUIRED] = None
 
     def urls(self) -> tuple[str, str]:
         """The return and the refresh URL. Raises ValidationError."""

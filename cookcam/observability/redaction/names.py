@@ -1,8 +1,8 @@
-"""What is secret, by name: the one list that logs and error reports are scrubbed with.
+"""Secrets by name: the list of sensitive keys for logs and error reports.
 
 A key is split into its words, whatever its style (`purchaseToken`, `purchase_token`,
 `Purchase-Token`, `PURCHASE_TOKEN`), digits and plurals are ignored, and the words are compared
-whole: `tokenHash` holds the word `token`, `tokenizer` does not. `spec/operations.md` §4, §5.
+whole: `tokenHash` holds the word `token`, `tokenizer` does not.
 """
 
 from __future__ import annotations
@@ -171,20 +171,20 @@ DIGITS: Sequence[str] = [
 FIELD_KEYS = frozenset({"name", "key", "field", "path", "param", "header"})
 VALUE_KEYS = frozenset({"value", "input"})
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
-def _words(key: str) -> list[str]:
+def _parts(key: str) -> list[str]:
     """The words of a key, lower case and without a plural's `s`: `pass` is none."""
-    words = (word.lower() for word in _WORD.findall(key))
+    parts = (part.lower() for part in _PART.findall(key))
     return [
-        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
-        for word in words
+        part[:-1] if len(part) > 3 and part.endswith("s") and not part.endswith("ss") else part
+        for part in parts
     ]
 
 
 def _compare_form(terms: Sequence[str]) -> frozenset[str]:
-    return frozenset("".join(_words(term)) for term in terms)
+    return frozenset("".join(_parts(term)) for term in terms)
 
 
 _SECRETS = _compare_form(SECRETS)
@@ -199,22 +199,22 @@ _MAX_KEY_LENGTH = 128
 
 @lru_cache(maxsize=2048)
 def _sensitivity(key: str) -> Sensitivity:
-    words = _words(key)
-    if words == ["name"]:
+    parts = _parts(key)
+    if parts == ["name"]:
         return Sensitivity.NAME
-    found = Sensitivity.PLAIN
-    for end in range(1, len(words) + 1):
-        last = end == len(words)
+    level = Sensitivity.PLAIN
+    for end in range(1, len(parts) + 1):
+        last = end == len(parts)
         for start in range(max(0, end - _MAX_LENGTH), end):
-            run = "".join(words[start:end])
+            run = "".join(parts[start:end])
             if last and run in _DIGITS:
                 return Sensitivity.ALL
             if run in _SECRETS or (last and run in _AT_THE_END):
-                found = Sensitivity.TEXT
-        word = words[end - 1]
-        if word.endswith(_ENDINGS) or "password" in word:
-            found = Sensitivity.TEXT
-    return found
+                level = Sensitivity.TEXT
+        part = parts[end - 1]
+        if part.endswith(_ENDINGS) or "password" in part:
+            level = Sensitivity.TEXT
+    return level
 
 
 def sensitivity(key: str) -> Sensitivity:

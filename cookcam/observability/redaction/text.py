@@ -1,10 +1,10 @@
-"""What is secret inside a string: known shapes of secrets, and values written beside their names.
+"""Secrets inside strings: known formats of secrets, and values written beside their names.
 
-Most strings hold nothing of the kind; one search tells, and they are returned as they are.
+Most strings hold none: one search decides that, and they are returned unchanged.
 A string that may hold something is read twice: once for `name=value` in any notation (query
 strings, forms, headers, JSON, the `repr` of Python objects, each also quoted inside another),
-once for shapes that are secret wherever they stand. Sources: `spec/operations.md` §5 and the
-key formats of Stripe, OpenAI, Supabase, Google and SendGrid.
+once for shapes that are secret wherever they stand. The key
+formats are those of Stripe, OpenAI, Supabase, Google and SendGrid.
 """
 
 from __future__ import annotations
@@ -219,11 +219,11 @@ def _is_suspect(text: str) -> bool:
     )
 
 
-def redact_text(text: str, limit: int = TEXT_LIMIT, found: set[str] | None = None) -> str:
+def redact_text(text: str, limit: int = TEXT_LIMIT, secrets: set[str] | None = None) -> str:
     """`text` without its secrets, cut to `limit` characters. Never raises.
 
     A string without secrets is returned unchanged, as the same object. What stood under a secret
-    name is added to `found`.
+    name is added to `secrets`.
     """
     length = len(text)
     if length <= limit and not _is_suspect(text):
@@ -232,7 +232,7 @@ def redact_text(text: str, limit: int = TEXT_LIMIT, found: set[str] | None = Non
         text = text[: limit + _OVERLAP]
     if _is_suspect(text):
         if "=" in text or ":" in text or "," in text:
-            text = _without_named_secrets(text, found)
+            text = _without_named_secrets(text, secrets)
         for shape in _SHAPES:
             for marker in shape.markers:
                 if marker in text:
@@ -245,8 +245,8 @@ def redact_text(text: str, limit: int = TEXT_LIMIT, found: set[str] | None = Non
     return text
 
 
-def _without_named_secrets(text: str, found: set[str] | None) -> str:
-    kept: list[str] = []
+def _without_named_secrets(text: str, secrets: set[str] | None) -> str:
+    output: list[str] = []
     position = 0
     named = [(match, sensitivity(match["name"])) for match in _NAMED.finditer(text)]
     person = any(is_secret(match["name"]) for match, _ in named)
@@ -266,18 +266,18 @@ def _without_named_secrets(text: str, found: set[str] | None) -> str:
             continue
         if _SENTENCE.match(text, match.start()):
             continue
-        shown = _BOOLEAN if level is Sensitivity.ALL else _HARMLESS
-        if start >= len(text) or shown.match(text, start):
+        harmless = _BOOLEAN if level is Sensitivity.ALL else _HARMLESS
+        if start >= len(text) or harmless.match(text, start):
             continue
         end = _end_of_value(text, start, header=_HEADER_NAME.search(match["name"]) is not None)
         if end > start:
             before, value, after = _parts(text, start, end)
-            kept += (text[position:start], before, REDACTED, after)
-            if found is not None and (before or _is_data(text, match, value)):
-                found.add(value)
+            output += (text[position:start], before, REDACTED, after)
+            if secrets is not None and (before or _is_data(text, match, value)):
+                secrets.add(value)
             position = end
-    kept.append(text[position:])
-    return "".join(kept)
+    output.append(text[position:])
+    return "".join(output)
 
 
 def _is_data(text: str, match: re.Match[str], value: str) -> bool:

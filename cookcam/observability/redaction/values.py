@@ -68,7 +68,7 @@ def redact(value: object, limits: Limits = LIMITS, *, also: Collection[str] = ()
     try:
         walk = _Walk(limits, limits.entries, {*also})
         result = walk.any(value, limits.depth)
-        return _masked(result, _worth_masking(walk.found)) if walk.found else result
+        return _masked(result, _worth_masking(walk.secret_parts)) if walk.secret_parts else result
     except Exception:  # a hostile __iter__, a mapping changed by another thread
         return UNREADABLE
 
@@ -77,11 +77,11 @@ def redact(value: object, limits: Limits = LIMITS, *, also: Collection[str] = ()
 class _Walk:
     limits: Limits
     left: int
-    found: set[str] = field(factory=set[str])
+    secret_parts: set[str] = field(factory=set[str])
 
     def any(self, value: Any, depth: int) -> Json:
         if type(value) is str:
-            return redact_text(value, self.limits.text, self.found)
+            return redact_text(value, self.limits.text, self.secret_parts)
         if type(value) in _PLAIN:
             if type(value) is int and value > 10**12 and is_card_number(str(value)):
                 return REDACTED
@@ -99,20 +99,20 @@ class _Walk:
         names: list[tuple[str, object]] = []
         person = False
         for key, value in self.allowed(mapping.items()):
-            shown, level = _shown_key(key if type(key) is str else _key_text(key))
-            if shown in result:
-                shown = f"{shown} ({len(result)})"
+            key_text, level = _key_and_level(key if type(key) is str else _key_text(key))
+            if key_text in result:
+                key_text = f"{key_text} ({len(result)})"
             if level is Sensitivity.PLAIN:
-                result[shown] = self.any(value, depth - 1)
+                result[key_text] = self.any(value, depth - 1)
             elif level is Sensitivity.NAME:
-                names.append((shown, value))
-                result[shown] = self.any(value, depth - 1)
+                names.append((key_text, value))
+                result[key_text] = self.any(value, depth - 1)
             else:
                 person = True
-                result[shown] = self.secret(value, level)
+                result[key_text] = self.secret(value, level)
         if person:
-            for shown, value in names:
-                result[shown] = self.secret(value, Sensitivity.TEXT)
+            for key_text, value in names:
+                result[key_text] = self.secret(value, Sensitivity.TEXT)
         if "value" in result or "input" in result:
             self.hide_reported_value(mapping, result)
         if len(result) < len(mapping):
@@ -132,8 +132,8 @@ class _Walk:
         for key in FIELD_KEYS & mapping.keys():
             name = mapping[key]
             if isinstance(name, str) and is_secret(name):
-                for shown in VALUE_KEYS & result.keys():
-                    result[shown] = self.secret(mapping.get(shown), sensitivity(name))
+                for key_text in VALUE_KEYS & result.keys():
+                    result[key_text] = self.secret(mapping.get(key_text), sensitivity(name))
 
     def sequence(self, values: Collection[object], depth: int) -> Json:
         if depth <= 0:
@@ -156,9 +156,9 @@ class _Walk:
             return value
         for part in _parts(value):
             if isinstance(part, str):
-                self.found.add(part)
+                self.secret_parts.add(part)
             elif isinstance(part, bytes):
-                self.found.add(part.decode(errors="replace"))
+                self.secret_parts.add(part.decode(errors="replace"))
         return REDACTED
 
     def text(self, value: Any) -> Json:
@@ -179,13 +179,13 @@ class _Walk:
                 plain = f"{type(value).__name__}: {_safely(str, value)}"
             case _:
                 plain = _safely(repr, value)
-        return redact_text(plain, self.limits.text, self.found)
+        return redact_text(plain, self.limits.text, self.secret_parts)
 
     def octets(self, value: bytes) -> str:
         if b"\0" in value[: self.limits.text]:
             return f"[{len(value)} bytes]"
         try:
-            return redact_text(value.decode(), self.limits.text, self.found)
+            return redact_text(value.decode(), self.limits.text, self.secret_parts)
         except UnicodeDecodeError:
             return f"[{len(value)} bytes]"
 
@@ -198,9 +198,9 @@ def _parts(value: object) -> Iterable[object]:
     return (value,)
 
 
-def _worth_masking(found: set[str]) -> list[str]:
+def _worth_masking(secret_parts: set[str]) -> list[str]:
     """The values to look for elsewhere: longest first, none so short that it is any word."""
-    bare = {value.strip("\"' ") for value in found}
+    bare = {value.strip("\"' ") for value in secret_parts}
     return sorted((v for v in bare if len(v) >= _MIN_MASKED_LENGTH and v != REDACTED), key=len)[
         : -_MAX_MASKED - 1 : -1
     ]
@@ -219,15 +219,15 @@ def _masked(value: Json, secrets: list[str]) -> Json:
     return value
 
 
-def _shown_key(key: str) -> tuple[str, Sensitivity]:
+def _key_and_level(key: str) -> tuple[str, Sensitivity]:
     """A key as it may be shown (data becomes keys as well), and what may be shown under it."""
     if len(key) > _MAX_KEY_LENGTH:  # keep what clients send out of the cache
         return redact_text(key, _MAX_KEY_LENGTH), sensitivity(key)
-    return _shown_short_key(key)
+    return _short_key_and_level(key)
 
 
 @lru_cache(maxsize=1024)
-def _shown_short_key(key: str) -> tuple[str, Sensitivity]:
+def _short_key_and_level(key: str) -> tuple[str, Sensitivity]:
     return redact_text(key), sensitivity(key)
 
 

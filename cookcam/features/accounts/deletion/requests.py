@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Struct, field
 
-from cookcam.http import WANTED
+from cookcam.http import DOCUMENTED_AS_REQUIRED
 
 
 class AccountDeletionRequest(Struct):
@@ -19,7 +19,7 @@ class AccountDeletionRequest(Struct):
 
 
 class DeletionReceiptRequest(Struct):
-    receipt: Annotated[str, WANTED] = ""
+    receipt: Annotated[str, DOCUMENTED_AS_REQUIRED] = ""
 
 
 def confirmation_in_header(header: str | None) -> str:

@@ -13,7 +13,7 @@ from cookcam.http import (
     errors_as,
     unconditional,
 )
-from cookcam.http.quotas import spend_costly
+from cookcam.http.quotas import count_costly
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
@@ -31,7 +31,7 @@ def routes(export: Export) -> Routes:
     @signed_in
     async def export_account(caller: Identity) -> Response:
         """All data of the caller as a ZIP archive of JSON files, generated while it is sent."""
-        spend_costly("export", caller.user_id)
+        count_costly("export", caller.user_id)
         return Response(
             await export.open(caller),
             content_type="application/zip",

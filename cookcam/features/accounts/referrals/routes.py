@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from cookcam.features.accounts.referrals.service import Outcome, Referrals
-from cookcam.http import WANTED, Routes, errors_as, validate_request, validate_response
+from cookcam.http import (
+    DOCUMENTED_AS_REQUIRED,
+    Routes,
+    errors_as,
+    validate_request,
+    validate_response,
+)
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
@@ -20,9 +26,9 @@ MESSAGES: dict[Outcome, str] = {
 
 
 class LinkReferralRequest(Struct):
-    referral_code: Annotated[str, Meta(extra_json_schema={"minLength": 1}), WANTED] = field(
-        name="referralCode", default=""
-    )
+    referral_code: Annotated[
+        str, Meta(extra_json_schema={"minLength": 1}), DOCUMENTED_AS_REQUIRED
+    ] = field(name="referralCode", default="")
 
 
 class LinkReferralResponse(Struct):

@@ -14,7 +14,7 @@ from cookcam.features.billing.errors import (
     MissingReceipt,
     MissingToken,
 )
-from cookcam.http import WANTED, given
+from cookcam.http import DOCUMENTED_AS_REQUIRED, body_with
 
 MAX_ID_LENGTH = 200
 MAX_TOKEN_LENGTH = 4096
@@ -28,8 +28,8 @@ class ReceiptValidationRequest(Struct, rename="camel"):
     """A purchase to be proven. `productId` is compared with what the store says."""
 
     any_of: ClassVar = (
-        given(platform={"const": "ios"}, productId=_PRODUCT, receipt=_ASCII),
-        given(platform={"const": "android"}, productId=_PRODUCT, purchaseToken=_TOKEN),
+        body_with(platform={"const": "ios"}, productId=_PRODUCT, receipt=_ASCII),
+        body_with(platform={"const": "android"}, productId=_PRODUCT, purchaseToken=_TOKEN),
     )
 
     platform: Annotated[Any, Meta(extra_json_schema={"enum": ["ios", "android"]})] = None
@@ -62,7 +62,7 @@ class ReceiptValidationRequest(Struct, rename="camel"):
 
 
 class IosPurchaseRequest(Struct):
-    receipt: Annotated[Any, Meta(extra_json_schema=_ASCII), WANTED] = None
+    receipt: Annotated[Any, Meta(extra_json_schema=_ASCII), DOCUMENTED_AS_REQUIRED] = None
 
     def checked(self) -> SubmittedPurchase:
         receipt = _text(self.receipt)
@@ -72,7 +72,7 @@ class IosPurchaseRequest(Struct):
 
 
 class AndroidPurchaseRequest(Struct, rename="camel"):
-    purchase_token: Annotated[Any, Meta(extra_json_schema=_TOKEN), WANTED] = None
+    purchase_token: Annotated[Any, Meta(extra_json_schema=_TOKEN), DOCUMENTED_AS_REQUIRED] = None
     product_id: Annotated[Any, TEXT] = None
 
     def checked(self) -> SubmittedPurchase:

@@ -28,7 +28,7 @@ from cookcam.http import (
     validate_response,
     webhook,
 )
-from cookcam.http.quotas import spend_costly
+from cookcam.http.quotas import count_costly
 from cookcam.http.responses import RawResponse
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
@@ -61,7 +61,7 @@ def _validating(bp: Routes, path: str, purchases: Purchases) -> None:
     ) -> ReceiptValidationResponse:
         """Prove a purchase of the App Store or of Google Play; it counts from the answer on."""
         submitted = data.checked()
-        spend_costly("purchases", caller.user_id)
+        count_costly("purchases", caller.user_id)
         return ReceiptValidationResponse.of(await purchases.validate(caller.user_id, submitted))
 
 
@@ -69,7 +69,7 @@ def _verifying(bp: Routes, purchases: Purchases) -> None:
     async def verified(
         caller: Identity, submitted: SubmittedPurchase, message: str
     ) -> PurchaseVerificationResponse:
-        spend_costly("purchases", caller.user_id)
+        count_costly("purchases", caller.user_id)
         accepted = await purchases.validate(caller.user_id, submitted)
         return PurchaseVerificationResponse.of(await purchases.subscription_of(accepted), message)
 

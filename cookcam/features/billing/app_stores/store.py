@@ -52,7 +52,7 @@ values (
   %(status)s, %(environment)s, %(expires_at)s, %(ciphertext)s, %(response)s, %(duration_ms)s
 )"""
 
-WANTED: LiteralString = """
+ACKNOWLEDGE_LATER: LiteralString = """
 update public.iap_receipt_bindings set acknowledge_at = now() + interval '1 minute'
 where platform = 'android' and store_key = %(store_key)s"""
 
@@ -156,7 +156,7 @@ class PurchaseStore:
 
     async def request_acknowledgement(self, tx: Transaction, store_key: str) -> None:
         """Schedules the acknowledgement in a minute."""
-        await tx.execute(WANTED, store_key=store_key)
+        await tx.execute(ACKNOWLEDGE_LATER, store_key=store_key)
 
     async def acknowledged(self, store_key: str) -> None:
         async with self.database.transaction() as tx:

@@ -10,14 +10,14 @@ from cookcam.errors import BadRequest, ValidationError
 from cookcam.features.billing.stripe.checkout import CheckoutOrder
 from cookcam.features.billing.stripe.redirects import Redirects
 from cookcam.features.billing.tiers.models import RANKS, Interval, tier_slug
-from cookcam.http import given
+from cookcam.http import body_with
 
 TierWord = int | str
 """A tier's number, or its name; `premium` is an old name of `regular`."""
 
 _TIER: dict[str, Any] = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"\S"}]}
 _URL: dict[str, Any] = {"type": "string", "minLength": 1}
-_APP_TIER = given(tier_id=_TIER)
+_APP_TIER = body_with(tier_id=_TIER)
 _APP_TIER["properties"]["tierId"] = {"type": "null"}
 
 
@@ -27,9 +27,9 @@ class CheckoutRequest(Struct, kw_only=True):
     any_of: ClassVar = (
         {
             "allOf": [
-                given(tierId=_TIER),
-                {"anyOf": [given(successUrl=_URL), given(success_url=_URL)]},
-                {"anyOf": [given(cancelUrl=_URL), given(cancel_url=_URL)]},
+                body_with(tierId=_TIER),
+                {"anyOf": [body_with(successUrl=_URL), body_with(success_url=_URL)]},
+                {"anyOf": [body_with(cancelUrl=_URL), body_with(cancel_url=_URL)]},
             ]
         },
         _APP_TIER,
@@ -74,7 +74,7 @@ class CheckoutRequest(Struct, kw_only=True):
 
 
 class ChangeTierRequest(Struct, kw_only=True):
-    any_of: ClassVar = (given(tierId=_TIER), _APP_TIER)
+    any_of: ClassVar = (body_with(tierId=_TIER), _APP_TIER)
 
     tier_id: TierWord | None = field(default=None, name="tierId")
     app_tier_id: TierWord | None = field(default=None, name="tier_id")

@@ -35,7 +35,7 @@ from cookcam.http import (
     validate_querystring,
     validate_response,
 )
-from cookcam.http.quotas import spend_costly
+from cookcam.http.quotas import count_costly
 from cookcam.identity import Identity
 from cookcam.identity.guards import admin_only, optional_caller
 
@@ -75,7 +75,7 @@ def _search_routes(bp: Routes, ingredients: Ingredients) -> None:
         """Search USDA FoodData Central; at most 50 foods."""
         text, data_types = query_args.text(), query_args.data_types()
         limit = checked_limit(query_args.limit or query_args.page_size, 10)
-        spend_costly("usda", caller and caller.user_id)
+        count_costly("usda", caller and caller.user_id)
         result = await ingredients.search_usda(text, limit, data_types)
         return UsdaSearchResponse(True, cast("UsdaSearchResult", result))
 
@@ -87,7 +87,7 @@ def _search_routes(bp: Routes, ingredients: Ingredients) -> None:
     async def sync(caller: Identity, ingredient_id: str) -> UsdaSyncResponse:
         """Update an ingredient with USDA's amounts; administrators only."""
         parsed_id = checked_id(ingredient_id, ingredient_not_found())
-        spend_costly("usda", caller.user_id)
+        count_costly("usda", caller.user_id)
         return UsdaSyncResponse.of(await ingredients.sync(parsed_id))
 
 

@@ -11,7 +11,7 @@ from cookcam.features.food.nutrition.models import Item
 from cookcam.features.food.nutrition.quantities import GREATEST
 from cookcam.features.food.nutrition.service import MAX_ITEMS
 from cookcam.features.literals import rejected_field
-from cookcam.http import WANTED
+from cookcam.http import DOCUMENTED_AS_REQUIRED
 
 NO_INGREDIENTS = "Ingredients array is required"
 MAX_NAME_LENGTH, MAX_QUANTITY_LENGTH = 200, 100
@@ -43,7 +43,7 @@ class SmartNutritionRequest(Struct):
                 "items": _ITEM,
             },
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
     servings: Annotated[float, Meta(ge=MIN_SERVINGS, le=MAX_SERVINGS)] = 2
 

@@ -24,7 +24,7 @@ from cookcam.http import (
     validate_request,
     validate_response,
 )
-from cookcam.http.quotas import spend_costly
+from cookcam.http.quotas import count_costly
 from cookcam.identity import Identity
 from cookcam.identity.guards import optional_caller, signed_in
 
@@ -42,7 +42,7 @@ def routes(smart: SmartNutritionService, recipes: RecipesNutrition) -> Routes:
     ) -> SmartNutritionResponse:
         """Calculate the nutrition of a list of free-text ingredients from the catalogue."""
         items = data.items()
-        spend_costly("nutrition", caller and caller.user_id)
+        count_costly("nutrition", caller and caller.user_id)
         return SmartNutritionResponse.of(await smart.calculate(items, data.servings))
 
     @bp.get("/recipes/<recipe_id>/nutrition")

@@ -14,7 +14,7 @@ from cookcam.features.food.scans.models import (
     DetectedIngredient,
 )
 from cookcam.features.literals import rejected_field
-from cookcam.http import WANTED
+from cookcam.http import DOCUMENTED_AS_REQUIRED
 from cookcam.images.encoding import BASE64_PATTERN
 from cookcam.text import clean_line
 
@@ -57,7 +57,7 @@ class AnalyzeRequest(Struct):
                 "pattern": BASE64_PATTERN,
             },
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
     detected_ingredients: Annotated[
         Any, Meta(extra_json_schema={"type": "array", "maxItems": MAX_ITEMS})
@@ -85,7 +85,7 @@ class ScanCorrectionRequest(Struct):
             description="Objects {name, variety?, quantity?, unit?, confidence?, category?}.",
             extra_json_schema={"type": "array", "maxItems": MAX_ITEMS, "items": _ITEM},
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
 
     def checked(self) -> list[DetectedIngredient]:

@@ -45,7 +45,7 @@ from cookcam.http import (
     validate_response,
 )
 from cookcam.http.bodies import read_body
-from cookcam.http.quotas import spend_costly
+from cookcam.http.quotas import count_costly
 from cookcam.http.request_info import current_request_info
 from cookcam.http.requests import Request
 from cookcam.http.route_options import set_route_options
@@ -173,7 +173,7 @@ async def _picture(scans: Scans, caller: Identity | None, data: bytes, error: st
         raise no_image(error, "The image is empty")
     with _scan_errors(error):
         scans.images.check(data)
-        spend_costly("scan", caller and caller.user_id)
+        count_costly("scan", caller and caller.user_id)
         return await scans.picture(data)
 
 

@@ -21,7 +21,7 @@ from cookcam.features.recipes.catalogue.models import (
     RecipeQuery,
     RecipeStep,
 )
-from cookcam.http import WANTED
+from cookcam.http import DOCUMENTED_AS_REQUIRED
 from cookcam.text import VISIBLE_PATTERN, clean_line, clean_prose, clean_values
 
 MIN_TITLE_LENGTH, MAX_TITLE_LENGTH = 3, 200
@@ -140,7 +140,7 @@ class RecipeRequest(Struct, kw_only=True):
 class NewRecipeRequest(RecipeRequest, kw_only=True):
     """The content of a new recipe; the title is required."""
 
-    title: Annotated[Title | None, WANTED] = None
+    title: Annotated[Title | None, DOCUMENTED_AS_REQUIRED] = None
 
     def content(self) -> RecipeContent:
         """The validated content. Raises ValidationError."""

@@ -88,7 +88,7 @@ def _write_routes(bp: Routes, recipes: Recipes) -> None:
     @errors_as(flagged=True, unexpected="Failed to update recipe")
     @signed_in
     @document_failures(409)
-    @validate_request(RecipeRequest, no_known_field="No fields to update")
+    @validate_request(RecipeRequest, no_field_message="No fields to update")
     @validate_response(RecipeWriteResponse)
     async def change_recipe(
         caller: Identity, recipe_id: str, data: RecipeRequest

@@ -18,7 +18,7 @@ from cookcam.features.recipes.generation.models import (
     SuggestionPreferences,
 )
 from cookcam.features.recipes.generation.prompts import THEMES
-from cookcam.http import WANTED, given
+from cookcam.http import DOCUMENTED_AS_REQUIRED, body_with
 
 NO_INGREDIENTS = "Detected ingredients array is required"
 NO_INGREDIENT_LIST = 'Ingredients list is required (as "ingredients" or "detectedIngredients")'
@@ -81,7 +81,7 @@ Object = Annotated[Any, Meta(extra_json_schema={"type": "object"})]
 class SuggestionsRequest(Struct, rename="camel"):
     """Ingredients and preferences. Time and skill are optional."""
 
-    detected_ingredients: Annotated[Ingredients, WANTED] = None
+    detected_ingredients: Annotated[Ingredients, DOCUMENTED_AS_REQUIRED] = None
     dietary_tags: Texts = None
     cuisine_preferences: Texts = None
     time_available: Text = None
@@ -96,11 +96,11 @@ class FullRecipeRequest(Struct, rename="camel"):
     """A title, and a session of `/recipes/suggestions` or its ingredients and preferences."""
 
     any_of: ClassVar = (
-        given(sessionId={"type": "string", "minLength": 1}),
-        given(originalInput={"not": {"type": "null"}}),
+        body_with(sessionId={"type": "string", "minLength": 1}),
+        body_with(originalInput={"not": {"type": "null"}}),
     )
 
-    selected_title: Annotated[Title, WANTED] = None
+    selected_title: Annotated[Title, DOCUMENTED_AS_REQUIRED] = None
     session_id: Text = None
     original_input: Annotated[
         Object,
@@ -140,8 +140,8 @@ class FullRecipeRequest(Struct, rename="camel"):
 class SmartNutritionRecipeRequest(Struct, rename="camel"):
     """A title, and a session of `/recipes/suggestions` or `/recipes/generate-previews`."""
 
-    selected_title: Annotated[Title, WANTED] = None
-    session_id: Annotated[Session, WANTED] = None
+    selected_title: Annotated[Title, DOCUMENTED_AS_REQUIRED] = None
+    session_id: Annotated[Session, DOCUMENTED_AS_REQUIRED] = None
 
     def session(self) -> str:
         """Raises ValidationError."""
@@ -156,8 +156,8 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
     """Ingredients under either name; preferences in `preferences` or in the other keys."""
 
     any_of: ClassVar = (
-        given(ingredients={"type": "array"}),
-        given(detectedIngredients={"type": "array"}),
+        body_with(ingredients={"type": "array"}),
+        body_with(detectedIngredients={"type": "array"}),
     )
 
     ingredients: Ingredients = None
@@ -255,7 +255,7 @@ class GeneratedRecipesRequest(Struct, rename="camel"):
 class RecipePreviewsRequest(Struct, rename="camel"):
     """Ingredients and preferences; `sessionId` continues the session of an earlier call."""
 
-    detected_ingredients: Annotated[Ingredients, WANTED] = None
+    detected_ingredients: Annotated[Ingredients, DOCUMENTED_AS_REQUIRED] = None
     user_preferences: Annotated[
         Object,
         Meta(
@@ -282,7 +282,7 @@ class RecipePreviewsRequest(Struct, rename="camel"):
                 }
             }
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
     session_id: Annotated[Any, Meta(extra_json_schema=_SESSION)] = None
 
@@ -336,9 +336,9 @@ class DetailedRecipeRequest(Struct, rename="camel"):
                 "required": ["id"],
             }
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
-    session_id: Annotated[Session, WANTED] = None
+    session_id: Annotated[Session, DOCUMENTED_AS_REQUIRED] = None
 
     def selected(self) -> SelectedPreview:
         """The preview; only its id is required, since stored previews replace the rest.

@@ -46,7 +46,7 @@ from cookcam.http import (
     validate_request,
     validate_response,
 )
-from cookcam.http.quotas import spend_costly
+from cookcam.http.quotas import count_costly
 from cookcam.http.route_options import Dialect, set_route_options
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -278,4 +278,4 @@ def _use_dialect(dialect: Dialect) -> Callable[[F], F]:
 
 def _spend(caller: Identity) -> None:
     """Charge one request to the rate limit that all generation routes share."""
-    spend_costly("generation", caller.user_id)
+    count_costly("generation", caller.user_id)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from cookcam.features.literals import rejected_field
-from cookcam.http import WANTED
+from cookcam.http import DOCUMENTED_AS_REQUIRED
 from cookcam.images.encoding import BASE64_PATTERN
 from cookcam.text import clean_prose
 
@@ -27,7 +27,7 @@ class RecipePhotoRequest(Struct):
                 "pattern": BASE64_PATTERN,
             },
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
     description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
 

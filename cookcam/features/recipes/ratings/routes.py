@@ -9,7 +9,14 @@ from msgspec import Meta, Struct
 from cookcam.features.literals import rejected_field
 from cookcam.features.recipes.catalogue.service import recipe_not_found
 from cookcam.features.recipes.ratings.service import Ratings
-from cookcam.http import WANTED, Routes, errors_as, parse_uuid, validate_request, validate_response
+from cookcam.http import (
+    DOCUMENTED_AS_REQUIRED,
+    Routes,
+    errors_as,
+    parse_uuid,
+    validate_request,
+    validate_response,
+)
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
@@ -26,7 +33,7 @@ class RatingRequest(Struct):
             description="whole stars, 1 to 5",
             extra_json_schema={"type": "integer", "minimum": MIN_STARS, "maximum": MAX_STARS},
         ),
-        WANTED,
+        DOCUMENTED_AS_REQUIRED,
     ] = None
     review: Annotated[str, Meta(max_length=MAX_REVIEW_LENGTH)] | None = None
 

@@ -21,7 +21,7 @@ from cookcam.http import (
     validate_querystring,
     validate_response,
 )
-from cookcam.http.quotas import spend_costly
+from cookcam.http.quotas import count_costly
 from cookcam.identity import Identity
 from cookcam.identity.guards import optional_caller, signed_in
 
@@ -50,7 +50,7 @@ def _people(bp: Routes, users: Users) -> None:
         prefix = query_args.prefix()
         if prefix is not None:
             # Limits enumeration of all users prefix by prefix.
-            spend_costly("people", caller and caller.user_id)
+            count_costly("people", caller and caller.user_id)
         return UserListResponse.of(await users.search(prefix, limit))
 
     @bp.get("/users/<user_id>")
