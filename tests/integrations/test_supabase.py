@@ -242,7 +242,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
+@pytest.mark.parametrize("response", ANSWERS.values(), ids=ANSWERS.keys())
 async def test_malformed_response_is_a_service_error(response: tuple[int, bytes]):
     status, body = response
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"

@@ -80,14 +80,14 @@ def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
 
 def test_what_stood_under_a_secret_name_can_be_collected() -> None:
     found: set[str] = set()
-    redact_text("password=hunter2&token='abc def'", found=found)
+    redact_text("password=hunter2&token='abc def'", secrets=found)
     assert found == {"hunter2", "abc def"}
 
 
 def test_a_word_of_a_sentence_or_of_code_is_not_collected() -> None:
     found: set[str] = set()
-    redact_text("Invalid token: signature expired", found=found)
-    redact_text("  File x\n    connect(token=the_token)\n", found=found)
+    redact_text("Invalid token: signature expired", secrets=found)
+    redact_text("  File x\n    connect(token=the_token)\n", secrets=found)
     assert not found
 
 

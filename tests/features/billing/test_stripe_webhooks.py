@@ -15,7 +15,7 @@ import trio
 
 from cookcam.features.billing.stripe.events import StripeEvents
 from cookcam.features.billing.webhooks.inbox import INTERVAL, WebhookInbox
-from cookcam.http.body_limit import MEBIBYTE
+from cookcam.http import MEBIBYTE
 from cookcam.sandbox.stripe.behaviour import Fault
 from cookcam.sandbox.stripe.outbox import signature
 from tests.features.conftest import ApiUser

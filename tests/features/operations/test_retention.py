@@ -13,7 +13,7 @@ from psycopg.rows import tuple_row
 from cookcam.database import Database
 from cookcam.database.connection import Connection
 from cookcam.features.operations.retention.service import Retention
-from cookcam.features.operations.retention.store import TURN, SweepStore
+from cookcam.features.operations.retention.store import TRY_LOCK, SweepStore
 from cookcam.features.operations.retention.sweeps import SWEEPS, Sweep, deleting
 from tests.support.postgres import as_owner
 from tests.support.users import create_user
@@ -80,7 +80,7 @@ async def test_ended_rooms_and_messages_go_after_thirty_days(database: Database,
 
 async def test_two_instances_do_not_sweep_at_once(database: Database, host: str) -> None:
     async with database.transaction() as tx:
-        assert await tx.fetch_value(TURN)
+        assert await tx.fetch_value(TRY_LOCK)
         done = await retention(database).sweep()
         assert set(done.values()) == {0}
     assert len(await left(database, host)) == 3
