@@ -4,7 +4,7 @@
 
 One token a line on standard input, used in turn. Prints `connected COUNT` once all have been
 welcomed; one line of JSON, a `Figures`, each time all have been sent the event `report`; and, when
-the last has ended, another of what they were told and how they ended.
+the last has ended, another of what they received and how they ended.
 
 Deliveries are events with the server's `time.monotonic_ns()` in a field `at`: clocks of one
 machine agree.
@@ -38,14 +38,14 @@ WELCOME = b'"connected"'
 
 
 @define
-class Told:
+class Outcome:
     """What happened to the clients."""
 
     server_shutdown: int = 0
     disconnect_packets: int = 0
     close_codes: Counter[int] = field(factory=Counter[int])
     ends_after_close: int = 0
-    """Connections whose end came after both had said goodbye, and in order."""
+    """Connections that ended after both close frames, in order."""
     broken: int = 0
 
 
@@ -87,12 +87,12 @@ class Client:
 
 
 @define
-class Crowd:
+class Clients:
     port: int
     tokens: list[str]
     count: int
     plain: bool = False
-    told: Told = field(factory=Told)
+    outcome: Outcome = field(factory=Outcome)
     _poll: select.epoll = field(factory=select.epoll)
     _clients: dict[int, Client] = field(factory=dict[int, Client])
     _begun: int = 0
@@ -113,7 +113,7 @@ class Crowd:
                     self._read(client)
                 except (OSError, EOFError):
                     self._end(client)
-                    self.told.broken += 1
+                    self.outcome.broken += 1
 
     def _begin(self) -> None:
         token = self.tokens[self._begun % len(self.tokens)]
@@ -137,9 +137,9 @@ class Crowd:
         if client.state is State.PARTING:
             self._end(client)
             if data:
-                self.told.broken += 1
+                self.outcome.broken += 1
             else:
-                self.told.ends_after_close += 1
+                self.outcome.ends_after_close += 1
             return
         if not data:
             raise EOFError
@@ -185,13 +185,13 @@ class Crowd:
         elif kind == PING:
             _send(client, PONG, data)
         elif kind == CLOSE:
-            self.told.close_codes[int.from_bytes(data[:2], "big")] += 1
+            self.outcome.close_codes[int.from_bytes(data[:2], "big")] += 1
             _send(client, CLOSE, data[:2])
             client.state = State.PARTING
         elif SHUTDOWN in data:
-            self.told.server_shutdown += 1
+            self.outcome.server_shutdown += 1
         elif data.startswith(b"41"):
-            self.told.disconnect_packets += 1
+            self.outcome.disconnect_packets += 1
         elif REPORT in data:
             self._report()
         elif client.state is State.JOINING and WELCOME in data:
@@ -250,9 +250,9 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args()
     allow_descriptors(options.count + 100)
-    crowd = Crowd(options.port, sys.stdin.read().split(), options.count, options.plain)
-    crowd.run()
-    print(json.dumps(asdict(crowd.told)), flush=True)
+    clients = Clients(options.port, sys.stdin.read().split(), options.count, options.plain)
+    clients.run()
+    print(json.dumps(asdict(clients.outcome)), flush=True)
 
 
 if __name__ == "__main__":
