@@ -355,7 +355,7 @@ class HTTP1:
             await self._send(Updated(idle=False))
 
     async def _send_body(self, data: bytes) -> None:
-        if self._held and len(data) == self._unsent_length:
+        if self._held and len(data) == self._unsent_length <= MAX_JOINED_BODY:
             self._held += self._encode_body(data)  # complete: leaves with the end
             return
         is_stream = not self._held

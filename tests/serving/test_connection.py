@@ -12,6 +12,7 @@ from attrs import define, field
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
+from cookcam.serving.http1 import MAX_JOINED_BODY
 from cookcam.serving.listener import ACCEPT_BATCH, Peer, SocketListener
 from cookcam.serving.server import Server, protocol_config
 from cookcam.serving.states import WRITE_TIMEOUT
@@ -150,6 +151,23 @@ async def test_a_response_of_known_length_leaves_in_one_write() -> None:
         await ask(ours, "/")
         assert (await response(ours)).endswith(b"ok")
         assert len(counting.writes) == 1
+
+
+async def test_a_large_response_is_not_copied_behind_its_head() -> None:
+    body = bytes(MAX_JOINED_BODY + 1)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await respond(send, body)
+
+    async with memory_server(app) as listener:
+        ours, theirs = trio.testing.memory_stream_pair()
+        counting = CountingStream(theirs)
+        listener.let_in(Peer(counting))
+        await ask(ours, "/")
+        received = b""
+        while not received.endswith(body):
+            received += bytes(await ours.receive_some())
+        assert [len(write) for write in counting.writes[1:]] == [len(body)]
 
 
 async def test_a_stream_of_unknown_length_is_written_as_it_comes() -> None:
