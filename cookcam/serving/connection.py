@@ -41,7 +41,7 @@ from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 MAX_RECEIVE = 2**16
 FIRST_REQUEST_TIMEOUT = 1.0
 """Seconds within which a proxy sends its first request on a new connection."""
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError)
+_CLOSED = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, OSError)
 
 
 class Connection:
@@ -80,7 +80,7 @@ class Connection:
         self._unsent: list[memoryview] = []
         self._opened = trio.current_time()
         self._closing = False
-        self._over = False
+        self._is_over = False
         self._protocol: HTTP1 | HTTP2
 
     @property
@@ -101,7 +101,7 @@ class Connection:
                     self._protocol = self._make_protocol(alpn, tasks)
                     await self._serve()
         except* OSError:
-            pass  # the peer is gone
+            pass  # the peer has closed
         except* Exception as error:
             self._observer.connection_failed(error)
         finally:
@@ -244,7 +244,7 @@ class Connection:
         if reading.cancelled_caught and not self._closing:
             await self._end_overdue()
         await self._protocol.handle(Closed())
-        if self._closing and not self._over:
+        if self._closing and not self._is_over:
             await self._discard()
         # Before the requests are waited for, which may go on after their response.
         await self._drop()
@@ -253,10 +253,10 @@ class Connection:
         while True:
             try:
                 data = await self._receive()
-            except _GONE:
+            except _CLOSED:
                 return
             if self._state is State.BODY:
-                # While the application takes it, the peer is not the one who is slow.
+                # The time the application takes does not count against the peer.
                 self._enter(State.RESPONSE)
             try:
                 await self._protocol.handle(RawData(data))
@@ -266,7 +266,7 @@ class Connection:
                 return
             if not data or self._closing:
                 return
-            del data  # else an idle connection keeps what it was told last
+            del data  # else an idle connection keeps the last bytes in memory
             self._update_state()
 
     async def _receive(self) -> bytes:
@@ -296,7 +296,7 @@ class Connection:
         elif isinstance(event, Updated) and not self._closing:
             if not event.idle:
                 state = self._protocol.state
-                # HTTP/1.1 says so before it has looked at the request.
+                # HTTP/1.1 sends this before the request has a stream.
                 is_new = state in (State.IDLE, State.HEAD)
                 self._enter(State.RESPONSE if is_new else state)
             elif self._lifecycle.draining and isinstance(self._protocol, HTTP2):
@@ -308,7 +308,7 @@ class Connection:
     def _write_now(self, data: bytes) -> int:
         """Bytes the kernel takes at once; 0 while others are on their way, or TLS is in between.
 
-        Most answers fit the socket's buffer, and this costs a quarter of `send_all`.
+        Most responses fit the socket's buffer, and this costs a quarter of `send_all`.
         """
         if self._socket is None or self._closing or self._unsent:
             return 0
@@ -330,7 +330,7 @@ class Connection:
             return
         sent = self._write_now(data)
         if sent < len(data):
-            # Its place is taken before anything waits: what comes later goes behind it.
+            # Queued before anything waits, so that later writes come behind it.
             self._unsent.append(memoryview(data)[sent:])
         if self._unsent:
             await self._flush()
@@ -339,7 +339,7 @@ class Connection:
         if self._writing is None:
             self._writing = trio.Lock()
         async with self._writing:
-            # What others add meanwhile is theirs to send.
+            # What other tasks add meanwhile, they send themselves.
             for _ in range(len(self._unsent)):
                 if self._closing:
                     return
@@ -351,8 +351,8 @@ class Connection:
                     await self._give_up()
                     return
                 except trio.Cancelled:
-                    # Half a write may be out: nothing that follows here would be right.
-                    self._closing = self._over = True
+                    # Half a write may be out: nothing may follow it.
+                    self._closing = self._is_over = True
                     self._reading.cancel()
                     raise
                 self._sending = None
@@ -371,7 +371,7 @@ class Connection:
 
     async def _give_up(self) -> None:
         """Nothing can be written any more."""
-        self._closing = self._over = True
+        self._closing = self._is_over = True
         self._reading.cancel()
         await self._protocol.handle(Closed())
 
@@ -394,21 +394,21 @@ class Connection:
             await self._protocol.reject(status)
 
     async def _close(self) -> None:
-        """Ends our side; the reader discards the rest until the peer ends its own. Where the peer
-        has said its last word already, both sides."""
+        """Closes our side; the reader discards the rest until the peer closes its own. Closes both
+        sides where the peer sends nothing more."""
         if self._closing:
             return
         self._closing = True
         try:
-            if self._protocol.over:
-                self._over = True
+            if self._protocol.is_over:
+                self._is_over = True
                 await self._drop()
             elif self._socket is not None:
                 self._socket.shutdown(socket.SHUT_WR)
             else:
                 await self._transport.send_eof()
-        except _GONE:
-            self._over = True
+        except _CLOSED:
+            self._is_over = True
         finally:
             self._reading.cancel()
 
@@ -416,7 +416,7 @@ class Connection:
         """Takes what the peer still sends, unread (RFC 9112 §9.6)."""
         self._reading = trio.CancelScope()
         self._enter(State.CLOSING)
-        with self._reading, suppress(*_GONE):
+        with self._reading, suppress(*_CLOSED):
             while await self._transport.receive_some(MAX_RECEIVE):
                 pass
 

@@ -13,7 +13,7 @@ received as `{"type": WEBSOCKET_PONG}`. ASGI has no message for either."""
 WEBSOCKET_PONG = "cookcam.websocket.pong"
 
 WEBSOCKET_DIRECT = "cookcam.websocket.direct"
-"""Whole frames, written to the peer at once, for who sends one frame to many. The extension is
+"""Whole frames, written to the peer at once: for one frame that goes to many. The extension is
 `{"write": write}`; `write(frames: bytes, *, closing: bool = False) -> int` never waits, and returns
 how many bytes it took:
 

@@ -1,4 +1,4 @@
-"""Whether a request asks for a WebSocket, and why its handshake is refused.
+"""Recognises WebSocket handshakes and validates them.
 
 Source: RFC 6455 §4.2 (HTTP/1.1), RFC 8441 §5 (HTTP/2), RFC 9110 §7.8 (Upgrade).
 """
@@ -37,20 +37,20 @@ def is_upgrade(method: bytes, headers: Headers) -> bool:
     )
 
 
-def refusal(headers: Headers, *, http2: bool) -> int | None:
-    """The status that answers a bad handshake: 400, or 426 for another version; None for a good
-    one. `headers` are those of a request that asks for a WebSocket."""
-    found: dict[bytes, bytes] = {}
+def rejection_status(headers: Headers, *, http2: bool) -> int | None:
+    """The status that rejects an invalid handshake: 400, or 426 for another version; None for a
+    valid one. `headers` are those of a request that asks for a WebSocket."""
+    fields: dict[bytes, bytes] = {}
     for name, value in headers:
         if name.startswith(b"sec-websocket-") and not _ASCII.fullmatch(value):
             return 400
-        found[name] = value
-    if found.get(b"sec-websocket-version") != VERSION:
+        fields[name] = value
+    if fields.get(b"sec-websocket-version") != VERSION:
         # A request that names no version is no handshake of any.
-        return 426 if b"sec-websocket-version" in found else 400
+        return 426 if b"sec-websocket-version" in fields else 400
     if http2:
         return None
-    has_body = b"transfer-encoding" in found or found.get(b"content-length", b"0") != b"0"
-    if has_body or not _KEY.fullmatch(found.get(b"sec-websocket-key", b"")):
+    has_body = b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0"
+    if has_body or not _KEY.fullmatch(fields.get(b"sec-websocket-key", b"")):
         return 400
     return None

@@ -120,8 +120,8 @@ class HTTP1:
         self._unsent_length = 0
         self._closes = False
         self._held = b""
-        self.over = False
-        """Whether the peer has read all and is silent: nothing is lost by closing at once."""
+        self.is_over = False
+        """The peer has read everything and sends nothing more: closing loses nothing."""
 
     @property
     def state(self) -> State:
@@ -152,7 +152,7 @@ class HTTP1:
         """The server of HTTP/1.1 waits for the first request."""
 
     async def reject(self, status: int) -> None:
-        """Answers the current request with an error, if no response has begun, and closes."""
+        """Responds to the current request with an error, if no response has begun, and closes."""
         if self._is_websocket:
             if isinstance(self._stream, WebSocketStream):
                 await self._stream.fail()
@@ -188,7 +188,7 @@ class HTTP1:
                     return
                 await self._begin(head)
             elif self._stream is None:
-                return  # answered before its end: the connection closes
+                return  # the response came before the end of the body: the connection closes
             elif self._has_body():
                 if not self._buffer:
                     if self._is_eof:
@@ -203,7 +203,7 @@ class HTTP1:
                     raise MalformedRequest(400, "data after the last request")
                 self._buffer = b""
             elif self._buffer:
-                # The next request waits until this one is answered, and its sender with it.
+                # The next request waits for this response, and its sender with it.
                 self._resumed = trio.Event()
                 await self._resumed.wait()
             else:
@@ -258,7 +258,13 @@ class HTTP1:
         self._requests += 1
         self.is_forwarded = head.is_forwarded
         if self._is_handshake():
-            status = 400 if head.version == b"1.0" else handshake.refusal(head.headers, http2=False)
+            status = (
+                400
+                if head.version == b"1.0"
+                else handshake.rejection_status(head.headers, http2=False)
+            )
+            if head.version == b"1.0":
+                status = 400
             if status is not None:
                 raise MalformedRequest(status, f"status {status}")
             await self._send(Updated(idle=False))
@@ -331,7 +337,9 @@ class HTTP1:
         elif isinstance(event, Data):
             await self._send(RawData(event.data))
         elif isinstance(event, StreamClosed):
-            self.over = isinstance(self._stream, WebSocketStream) and self._stream.answered
+            self.is_over = (
+                isinstance(self._stream, WebSocketStream) and self._stream.is_close_acknowledged
+            )
             await self._write_out(b"")
             await self._end_request()
 
@@ -347,7 +355,7 @@ class HTTP1:
             await self._send(Updated(idle=False))
 
     async def _send_body(self, data: bytes) -> None:
-        if self._held and len(data) == self._unsent_length:
+        if self._held and len(data) == self._unsent_length <= MAX_JOINED_BODY:
             self._held += self._encode_body(data)  # complete: leaves with the end
             return
         is_stream = not self._held
@@ -398,7 +406,7 @@ class HTTP1:
             or self._is_websocket
             or self._is_draining()
             or self._requests >= self._config.keep_alive_max_requests
-            # The rest of a body that is not read cannot be told from a next request.
+            # The rest of an unread body would be read as the next request.
             or self._has_body()
         )
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]

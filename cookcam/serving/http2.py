@@ -88,7 +88,7 @@ class HTTP2:
     """The protocol of one connection. `write_timeout` gives the seconds for which a stream may wait
     for its peer's window."""
 
-    over = False
+    is_over = False
     is_forwarded = False
     """Proxies speak HTTP/1.1 to this server."""
 
@@ -233,7 +233,7 @@ class HTTP2:
         elif not _TARGET.fullmatch(path):
             status = 400
         elif is_websocket:
-            status = handshake.refusal(plain, http2=True)
+            status = handshake.rejection_status(plain, http2=True)
         if status is not None:
             self._observer.peer_failed("websocket" if is_websocket else "http2", f"status {status}")
             self._reject_request(stream_id, status, is_complete=is_complete)
@@ -267,7 +267,7 @@ class HTTP2:
         )
 
     def _reject_request(self, stream_id: int, status: int, *, is_complete: bool) -> None:
-        """Answers a request that no application is to see."""
+        """Responds to a request that is not passed to the application."""
         headers, body = self._error_body(status)
         more = _UPGRADE_REQUIRED if status == 426 else []
         codes = h2.errors.ErrorCodes
@@ -289,7 +289,7 @@ class HTTP2:
             if stream.body is not None:
                 now = trio.current_time()
                 stream.body.received(len(data), now, now - before)
-        # Also what comes for a request that has been answered already.
+        # Also for a request whose response is complete.
         with suppress(h2.exceptions.ProtocolError):
             self._connection.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)
 
@@ -412,7 +412,7 @@ class HTTP2:
                 return
             if stream.unsent or (stream.is_ended and not stream.is_finished):
                 left -= self._queue_frame(stream_id, stream)
-                # Whoever had a turn is last in the next.
+                # A stream that was served is the last in the next round.
                 self._streams[stream_id] = self._streams.pop(stream_id)
 
     def _queue_frame(self, stream_id: int, stream: _Stream) -> int:

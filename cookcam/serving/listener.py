@@ -1,4 +1,4 @@
-"""A door: one listening socket that can be closed without losing whoever already knocked."""
+"""Listening sockets, which close without losing the connections in their accept queue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RETRY_ACCEPT_AFTER = 0.1
 """Seconds to wait when the process is out of descriptors; the queue holds the rest meanwhile."""
 
 _BROKEN = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT}
-"""What `accept` says of a socket that does not listen (accept(2))."""
+"""Errors of `accept` for a socket that does not listen (accept(2))."""
 BACKLOG = 1024
 """Connections that the kernel completes before they are accepted; the rest are sent again."""
 
@@ -29,7 +29,7 @@ _QUEUE_IS_EMPTY = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 
 @frozen
 class Peer:
-    """Somebody who came in: the stream, and under it the socket that may be written to directly.
+    """An accepted connection: the stream, and its socket where that may be written to directly.
 
     `socket` is None where bytes need more than a `send`: with TLS, or in memory.
     """
@@ -44,7 +44,7 @@ class Peer:
 
     @property
     def address(self) -> str | None:
-        """The IP address of the other side; None in memory, and once it has gone."""
+        """The IP address of the other side; None in memory, and once it has closed."""
         if not isinstance(self.transport, trio.SocketStream):
             return None
         try:
@@ -54,12 +54,12 @@ class Peer:
         return name[0]
 
     def close(self) -> None:
-        """Closes at once, with nothing said."""
+        """Closes at once, without sending anything."""
         if isinstance(self.transport, trio.SocketStream):
             self.transport.socket.close()
 
 
-def may_pass(error: OSError) -> bool:
+def is_temporary(error: OSError) -> bool:
     """Whether `accept` may succeed again: out of descriptors or memory, or an error of the network
     that belonged to one connection (accept(2)). False for a socket that listens no more."""
     return error.errno is not None and error.errno not in _BROKEN
@@ -73,14 +73,14 @@ class Listener(Protocol):
     async def accept(self) -> list[Peer]:
         """The next connections, at least one and at most ACCEPT_BATCH.
 
-        Raises trio.ClosedResourceError once the door is closed, OSError when the system gives none
-        (see `may_pass`). Nothing is awaited after the first
-        connection was taken, so a cancellation loses none.
+        Raises trio.ClosedResourceError once the listener is closed, OSError when the system gives
+        none (see `is_temporary`). Nothing is awaited after the first connection was taken, so a
+        cancellation loses none.
         """
         ...
 
     def close(self) -> list[Peer]:
-        """Takes everything out of the accept queue and closes, without a pause in between."""
+        """Empties the accept queue and closes, without a pause in between."""
         ...
 
 
@@ -89,8 +89,8 @@ class SocketListener:
     """A bound TCP socket, with TLS on top when it has a context.
 
     Binding and listening are apart: a program takes its port when it starts, and listens when it
-    is ready to accept. A proxy that connects in between is refused at once and tries another
-    instance, where it would wait in the accept queue otherwise.
+    is ready to accept. A proxy that connects in between gets a reset at once and tries another
+    instance; otherwise it would wait in the accept queue.
     """
 
     listener: socket.socket
@@ -133,7 +133,7 @@ class SocketListener:
                 raise trio.ClosedResourceError
             try:
                 while len(accepted) < ACCEPT_BATCH:
-                    accepted.append(self._welcome(self.listener.accept()[0]))
+                    accepted.append(self._peer_of(self.listener.accept()[0]))
             except _QUEUE_IS_EMPTY:
                 if not accepted:
                     await trio.lowlevel.wait_readable(self.listener)
@@ -154,12 +154,12 @@ class SocketListener:
                 continue
             except OSError:
                 break
-            waiting.append(self._welcome(peer))
+            waiting.append(self._peer_of(peer))
         trio.lowlevel.notify_closing(self.listener)
         self.listener.close()
         return waiting
 
-    def _welcome(self, peer: socket.socket) -> Peer:
+    def _peer_of(self, peer: socket.socket) -> Peer:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(peer))
         if self.tls is None:
             return Peer(stream, peer)

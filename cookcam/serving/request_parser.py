@@ -94,13 +94,13 @@ class RequestHead:
                 if self.is_chunked or value.lower() != b"chunked":
                     raise MalformedRequest(501, "transfer coding other than chunked")
                 self.is_chunked = True
+                self.headers[self.headers.index((name, value))] = (name, b"chunked")
             elif name == b"connection":
                 if b"close" in _members(value):
                     self.keep_alive = False
             elif name == b"expect":
-                self.expects_continue = self.version == b"1.1" and b"100-continue" in _members(
-                    value
-                )
+                if self.version == b"1.1" and b"100-continue" in _members(value):
+                    self.expects_continue = True
             elif name == b"upgrade":
                 self.upgrades = True
             else:

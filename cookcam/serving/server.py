@@ -1,4 +1,4 @@
-"""The server: doors, and the nursery of the connections that came in through them."""
+"""The server: listeners, and the nursery of the connections they accept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
 from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.connection import Connection
-from cookcam.serving.listener import RETRY_ACCEPT_AFTER, Listener, Peer, may_pass
+from cookcam.serving.listener import RETRY_ACCEPT_AFTER, Listener, Peer, is_temporary
 from cookcam.serving.observer import ConnectionObserver, NoObserver
 from cookcam.serving.states import DRAIN_IDLE_GRACE
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig
@@ -26,7 +26,7 @@ class Server:
     """Serves an ASGI application; see `cookcam.lifecycle.shutdown.Server` for how it ends."""
 
     app: ASGIFramework
-    doors: Sequence[Listener]
+    listeners: Sequence[Listener]
     config: ProtocolConfig
     lifecycle: Lifecycle
     work: Work
@@ -37,46 +37,46 @@ class Server:
     _nursery: trio.Nursery | None = field(default=None, init=False)
     _context: WorkerContext = field(factory=lambda: WorkerContext(None), init=False)
     _accepting: trio.CancelScope = field(factory=trio.CancelScope, init=False)
-    _door_closed: trio.Event = field(factory=trio.Event, init=False)
-    _all_gone: trio.Event = field(factory=trio.Event, init=False)
+    _listeners_closed: trio.Event = field(factory=trio.Event, init=False)
+    _all_closed: trio.Event = field(factory=trio.Event, init=False)
 
     @property
     def connections(self) -> int:
         return len(self._connections)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Owns the connections; returns when the door is closed and the last one has ended."""
+        """Owns the connections; returns when all listeners and connections are closed."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
-                await self._door_closed.wait()
+                await self._listeners_closed.wait()
         finally:
-            self._all_gone.set()
+            self._all_closed.set()
 
     async def accept(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Listens and lets connections in until the door is closed.
+        """Listens and accepts connections until the listeners are closed.
 
         Apart from `serve`, so that a failure here takes no connection down. Raises OSError when
         the port is in use or a listening socket breaks; any other failure is reported, and tried
         again.
         """
-        for door in self.doors:
-            door.listen()
+        for listener in self.listeners:
+            listener.listen()
         with self._accepting:
             async with trio.open_nursery() as nursery:
-                for door in self.doors:
-                    nursery.start_soon(self._accept, door, name="accept connections")
+                for listener in self.listeners:
+                    nursery.start_soon(self._accept, listener, name="accept connections")
                 task_status.started()
 
     def stop_accepting(self) -> None:
-        for door in self.doors:
-            for peer in door.close():
+        for listener in self.listeners:
+            for peer in listener.close():
                 self._start(peer)
         self._accepting.cancel()
-        self._door_closed.set()
+        self._listeners_closed.set()
 
     async def drain(self, linger: float) -> None:
         """Waits for the end of all connections. Idle ones of a proxy stay for `linger` seconds,
@@ -84,23 +84,23 @@ class Server:
         for connection in self._connections:
             is_proxy = connection.is_from_proxy and self._is_proxy(connection.peer.address)
             connection.drain(linger if is_proxy else min(linger, DRAIN_IDLE_GRACE))
-        await self._all_gone.wait()
+        await self._all_closed.wait()
 
     def _is_proxy(self, address: str | None) -> bool:
         # A peer without an address is on this machine: a UNIX socket, or memory in a test.
         return address is None or self.addresses.is_exempt(address)
 
-    async def _accept(self, door: Listener) -> None:
+    async def _accept(self, listener: Listener) -> None:
         with suppress(trio.ClosedResourceError):
             while True:
                 # Before and not after: a stream that is accepted is started, never lost between.
                 await trio.lowlevel.checkpoint()
                 try:
-                    peers = await door.accept()
+                    peers = await listener.accept()
                 except OSError as error:
-                    if not may_pass(error):
+                    if not is_temporary(error):
                         raise
-                    # The queue holds the others meanwhile.
+                    # The accept queue keeps the others meanwhile.
                     self.observer.accept_failed(error)
                     await trio.sleep(RETRY_ACCEPT_AFTER)
                     continue
@@ -123,7 +123,7 @@ class Server:
             self.error_body,
             self.observer,
         )
-        assert self._nursery is not None  # noqa: S101 - doors are opened by `serve`
+        assert self._nursery is not None  # noqa: S101 - listeners are opened by `serve`
         self._connections.add(connection)
         self._nursery.start_soon(self._run, connection, address, name="connection")
 
@@ -147,7 +147,7 @@ def protocol_config(
 ) -> ProtocolConfig:
     """Hypercorn's configuration for the protocol code; logging and sockets are ours.
 
-    `config.create_ssl_context()` gives the TLS context for a door, None without the files.
+    `config.create_ssl_context()` gives the TLS context for a listener, None without the files.
     """
     config = ProtocolConfig()
     config.compress_websockets = compress_websockets

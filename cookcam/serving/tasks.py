@@ -14,36 +14,37 @@ from cookcam.lifecycle.work import Work
 from cookcam.serving.observer import ConnectionObserver
 
 CANCELS_ON_DISCONNECT = "cookcam.cancel_on_disconnect"
-"""The scope extension that tells an application that nobody needs to watch `receive` for it."""
+"""The scope extension of a request that is cancelled when its client disconnects: the
+application need not watch `receive`."""
 
 
-FAREWELL_TIMEOUT = 60.0
+DISCONNECT_TIMEOUT = 60.0
 """Seconds the application of a WebSocket has after its peer has left."""
 
 
-class Inbox:
+class MessageQueue:
     """The ASGI messages of one request: bounded, so that an upload waits for its reader.
 
-    A memory channel would do; this is a third of its cost, and there is one for each request.
+    It costs a third of a memory channel, and there is one for each request.
     """
 
-    __slots__ = ("_event", "_limit", "_messages", "_unwanted")
+    __slots__ = ("_event", "_is_closed", "_limit", "_messages")
 
     def __init__(self, limit: int) -> None:
         self._messages: list[ASGIReceiveEvent] = []
         self._event: trio.Event | None = None
         self._limit = limit
-        self._unwanted = False
+        self._is_closed = False
 
     async def put(self, message: ASGIReceiveEvent) -> None:
-        while len(self._messages) >= self._limit and not self._unwanted:
+        while len(self._messages) >= self._limit and not self._is_closed:
             await self._changed()
-        if not self._unwanted:
+        if not self._is_closed:
             self.put_now(message)
 
     def close(self) -> None:
-        """Nobody will receive any more: what still comes is dropped, and nobody waits."""
-        self._unwanted = True
+        """Ends the queue: later messages are dropped, and senders do not wait."""
+        self._is_closed = True
         self._messages.clear()
         self._notify()
 
@@ -71,9 +72,9 @@ class Inbox:
 class RequestTasks:
     """What Hypercorn calls a task group: runs the application for each request of a connection.
 
-    A request begins as a unit of `work` and ends with its answer. `http.disconnect` before the
-    answer is complete cancels it: the client is gone and nobody reads the result. What the
-    application raises is reported and ends that request alone.
+    A request is a unit of `work` until its response is complete. `http.disconnect` before that
+    cancels it, because its client has left. What the application raises is reported and ends
+    that request alone.
     """
 
     _nursery: trio.Nursery
@@ -102,40 +103,40 @@ class RequestTasks:
         scope: Scope,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
-        inbox = Inbox(config.max_app_queue_size)
+        queue = MessageQueue(config.max_app_queue_size)
         cancel_scope = trio.CancelScope()
         if scope["type"] != "http":
 
             async def put_frame(message: ASGIReceiveEvent) -> None:
                 if message["type"] != "websocket.disconnect":
-                    await inbox.put(message)
+                    await queue.put(message)
                     return
-                inbox.put_now(message)
-                cancel_scope.deadline = trio.current_time() + FAREWELL_TIMEOUT
+                queue.put_now(message)
+                cancel_scope.deadline = trio.current_time() + DISCONNECT_TIMEOUT
 
-            self._nursery.start_soon(self._run, app, scope, inbox, send, cancel_scope)
+            self._nursery.start_soon(self._run, app, scope, queue, send, cancel_scope)
             return put_frame
         # Not what Hypercorn's HTTP/2 offers besides: push, trailers and early hints.
         scope["extensions"] = {CANCELS_ON_DISCONNECT: {}}
-        answered = False
+        is_complete = False
 
         async def observed_send(message: ASGISendEvent | None) -> None:
-            nonlocal answered
+            nonlocal is_complete
             if message is None or (
                 message["type"] == "http.response.body" and not message.get("more_body", False)
             ):
-                answered = True
+                is_complete = True
             await send(message)
 
         async def put(message: ASGIReceiveEvent) -> None:
             if message["type"] != "http.disconnect":
-                await inbox.put(message)
+                await queue.put(message)
                 return
-            inbox.put_now(message)
-            if not answered:
+            queue.put_now(message)
+            if not is_complete:
                 cancel_scope.cancel()
 
-        self._nursery.start_soon(self._run, app, scope, inbox, observed_send, cancel_scope)
+        self._nursery.start_soon(self._run, app, scope, queue, observed_send, cancel_scope)
         return put
 
     def spawn(self, func: Callable[..., Awaitable[Any]], *args: Any) -> None:
@@ -145,7 +146,7 @@ class RequestTasks:
         self,
         app: AppWrapper,
         scope: Scope,
-        inbox: Inbox,
+        queue: MessageQueue,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
         cancel_scope: trio.CancelScope,
     ) -> None:
@@ -154,14 +155,14 @@ class RequestTasks:
             with cancel_scope:
                 try:
                     await app(
-                        scope, inbox.receive, send, trio.to_thread.run_sync, trio.from_thread.run
+                        scope, queue.receive, send, trio.to_thread.run_sync, trio.from_thread.run
                     )
                 except* Exception as error:
-                    # The application answers its own errors; this is a fault of the glue itself.
+                    # The application handles its own errors; this one is a fault between it and us.
                     self._observer.application_failed(error)
                 await send(None)
         finally:
-            inbox.close()
+            queue.close()
             self._work.end(unit)
 
 

@@ -1,13 +1,13 @@
 """Hypercorn's WebSocket stream, with five changes.
 
-- An application may ping its peer and hears of the pongs (`cookcam.serving.extensions`), for
+- An application may ping its peer and receives the pongs (`cookcam.serving.extensions`), for
   which ASGI has no messages.
 - It may write a frame that is encoded already past ASGI and wsproto, straight to the socket. As
   wsproto compresses nothing there and every message is one frame, it has no state of what was sent
-  but whether the close frame was, and that it is told.
+  but whether the close frame was, which this class reports to it.
 - Whatever breaks the protocol (text that is no UTF-8, a message that is too large) is answered
-  with a close frame that says so, and the connection ends; Hypercorn drops it without a word in
-  the first case and leaves it open in the second.
+  with a close frame that has the reason, and the connection ends; Hypercorn closes it without a
+  frame in the first case and leaves it open in the second.
 - Messages are compressed (RFC 7692) only where `ProtocolConfig` says so: for short JSON that costs
   more time and memory (a window per connection) than it saves. The same frame cannot be sent to
   many then, so a WebSocket that compresses cannot be written past ASGI.
@@ -44,7 +44,7 @@ Write = Callable[[bytes], int]
 """Gives bytes to the kernel without waiting; see WEBSOCKET_DIRECT for what it returns."""
 
 ErrorBody = Callable[[int], tuple[list[tuple[bytes, bytes]], bytes]]
-"""Status → (headers, body) for a request that no application answers."""
+"""Status → (headers, body) for a request that no application sees."""
 
 PING_FRAME = 0x89
 """The first byte of a ping."""
@@ -58,7 +58,7 @@ class ProtocolConfig(Config):
     compress_websockets: bool = False
     websocket_timeout: float = 300.0
     """Seconds without a byte from the peer after which a WebSocket is closed. Longer than what an
-    application needs to notice that its pings are not answered."""
+    application needs to notice missing pongs."""
 
     _date: tuple[int, list[tuple[bytes, bytes]]] = (0, [])
 
@@ -92,7 +92,7 @@ class WebSocketStream(WSStream):
         self._application, self.app = self.app, self._with_extensions
 
     def _with_extensions(self, scope: Scope, *more: Any) -> Awaitable[None]:
-        """The application, which is told what this stream can do."""
+        """Calls the application with the extensions of this stream in its scope."""
         extensions: dict[str, Any] = cast("Any", scope)["extensions"]
         if not self._may_compress():
             self.handshake.extensions = None
@@ -104,8 +104,9 @@ class WebSocketStream(WSStream):
         return self._application(scope, *more)
 
     @property
-    def answered(self) -> bool:
-        """Whether the peer has answered our close: it has read all we said, and is silent."""
+    def is_close_acknowledged(self) -> bool:
+        """Whether the peer has answered our close frame: it has read everything and sends nothing
+        more."""
         return (
             self.state is ASGIWebsocketState.CLOSED
             and self.connection.state is ConnectionState.CLOSED
@@ -196,10 +197,10 @@ class WebSocketStream(WSStream):
                 if self._pings:
                     await put(cast("ASGIReceiveEvent", {"type": WEBSOCKET_PONG}))
             elif isinstance(event, CloseConnection):
-                asked = self.connection.state is ConnectionState.REMOTE_CLOSING
-                if not asked and self.connection.state is not ConnectionState.CLOSED:
+                is_by_peer = self.connection.state is ConnectionState.REMOTE_CLOSING
+                if not is_by_peer and self.connection.state is not ConnectionState.CLOSED:
                     self._observer.peer_failed("websocket", str(event.reason))
-                await self._end(event.response() if asked else event)
+                await self._end(event.response() if is_by_peer else event)
                 return
 
     async def _send_error_response(self, status_code: int) -> None:

@@ -1,7 +1,7 @@
 """A thousand sockets and fifty slow requests at the moment of SIGTERM.
 
-Every request is answered, every socket is notified and closed, no task is left. The clients run in
-separate processes, so that they do not slow down the server.
+Every request gets its response, every socket is notified and closed in order, nothing is left. The
+clients are processes of their own, so that they do not slow down the server.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class SlowRequests:
             self.statuses.append(response.status_code)
 
 
-def start_crowd(port: int, count: int) -> subprocess.Popen[str]:
+def start_clients(port: int, count: int) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.support.socket_crowd", str(port), str(count)],
         env=clean_environment(),
@@ -89,10 +89,12 @@ def start_crowd(port: int, count: int) -> subprocess.Popen[str]:
 
 
 @asynccontextmanager
-async def crowd(port: int, tokens: list[str], count: int) -> AsyncIterator[dict[str, Any]]:
-    """Connects `count` sockets; the counts of what they received are filled in after the block."""
-    received: dict[str, Any] = {}
-    process = start_crowd(port, count)
+async def connected_clients(
+    port: int, tokens: list[str], count: int
+) -> AsyncIterator[dict[str, Any]]:
+    """That many sockets, connected; after the block, what they received."""
+    outcome: dict[str, Any] = {}
+    process = start_clients(port, count)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -101,10 +103,10 @@ async def crowd(port: int, tokens: list[str], count: int) -> AsyncIterator[dict[
         with trio.fail_after(60):
             line = await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
         assert line == f"connected {count}\n"
-        yield received
+        yield outcome
         with trio.fail_after(30):
             line = await trio.to_thread.run_sync(process.stdout.readline, abandon_on_cancel=True)
-        received |= json.loads(line)
+        outcome |= json.loads(line)
     finally:
         process.kill()
         process.wait()
@@ -121,11 +123,11 @@ async def server_for_many(
         yield server
 
 
-async def test_all_sockets_are_notified_and_all_requests_answered(
+async def test_every_socket_is_notified_and_every_request_is_answered(
     tmp_path: Path, sandbox: SandboxProcess
 ):
     async with server_for_many(sandbox, tmp_path) as server:
-        async with crowd(server.port, tokens_of(sandbox), SOCKETS) as received:
+        async with connected_clients(server.port, tokens_of(sandbox), SOCKETS) as outcome:
             requests = SlowRequests(server, sandbox)
             async with trio.open_nursery() as nursery:
                 with sandbox.lock_on(TABLE):
@@ -138,8 +140,8 @@ async def test_all_sockets_are_notified_and_all_requests_answered(
         last = server.lines()[-1]
         sys.stdout.write(f"gone {seconds:.2f} s after SIGTERM: {last}\n")
         assert requests.statuses == [200] * REQUESTS
-        received.pop("disconnect_packets")
-        assert received == {
+        outcome.pop("disconnect_packets")
+        assert outcome == {
             "server_shutdown": SOCKETS,
             "close_codes": {"1001": SOCKETS},
             "ends_after_close": SOCKETS,
@@ -182,7 +184,7 @@ async def test_request_that_never_ends_is_cut_at_the_timeout_and_named(
     tmp_path: Path, sandbox: SandboxProcess
 ):
     async with server_for_many(sandbox, tmp_path, DRAIN_TIMEOUT_SECONDS="3") as server:
-        async with crowd(server.port, tokens_of(sandbox), SOCKETS // 10) as received:
+        async with connected_clients(server.port, tokens_of(sandbox), SOCKETS // 10) as outcome:
             requests = SlowRequests(server, sandbox)
             async with trio.open_nursery() as nursery:
                 with sandbox.lock_on(TABLE):
@@ -192,7 +194,7 @@ async def test_request_that_never_ends_is_cut_at_the_timeout_and_named(
                     assert sandbox.waiting_for_locks() == 0  # its query was cancelled too
         last = server.lines()[-1]
         assert requests.statuses == [None]
-        assert received["server_shutdown"] == received["close_codes"]["1001"] == SOCKETS // 10
+        assert outcome["server_shutdown"] == outcome["close_codes"]["1001"] == SOCKETS // 10
         assert last["message"] == "Graceful shutdown complete"
         assert last["finished"] == {"socket": SOCKETS // 10}
         assert last["cut"] == {"request": 1}

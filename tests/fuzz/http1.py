@@ -3,7 +3,7 @@
     .venv/bin/python -m tests.fuzz.http1 --minutes 10 [--seed 1]
 
 Each input is a few pipelined requests, damaged or not, cut into parts at random. Both protocols get
-it without a socket in between, and what their applications saw and what they answered is compared.
+it without a socket in between, and the requests and the responses are compared.
 Ours may reject what h11 accepts, for a reason in EXPLAINED, which the input has to show. Whatever
 else differs is unexplained: it is printed, and the exit status is 1.
 """
@@ -216,7 +216,7 @@ async def run_protocol(make: Callable[[Exchange, Any, Any], Any], parts: list[by
         for part in [*parts, b""]:
             nursery.start_soon(receive, part)
             await trio.testing.wait_all_tasks_blocked()
-            # What waits now waits for ever: a server would end it with the connection.
+            # The reader waits for nothing that can still happen: a server would cancel it.
             if exchange.is_closed or exchange.upgraded or is_blocked:
                 break
         nursery.cancel_scope.cancel()

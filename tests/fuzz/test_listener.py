@@ -1,8 +1,8 @@
 """A listening server against bytes of every kind: HTTP/1.1, upgrades, WebSocket frames, and HTTP/2
 frames over TLS.
 
-After each input an older connection is still answered, and nothing of ours has failed on the way:
-whatever a peer sends is its own error.
+After each input an older connection is still answered, and this server has reported no
+failure of its own.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ OVER_TLS = st.one_of(
 
 @frozen
 class Faults(NoObserver):
-    """Keeps what failed of ours."""
+    """Records failures of this server."""
 
     errors: list[BaseException] = field(factory=list[BaseException])
 

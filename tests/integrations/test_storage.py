@@ -159,7 +159,7 @@ async def test_keys_cannot_escape_the_bucket(storage: Storage, project: Project,
     for key in ("../../escape.jpg", "a/../../b.jpg", "a/" + "long" * 99):
         with pytest.raises(ServiceError):
             await storage.put("avatars", key, b"x")
-    assert not list(tmp_path.parent.glob("**/*escape*"))
+    assert not list(tmp_path.parent.glob("**/escape.jpg"))
 
 
 async def test_rejections_are_translated(storage: Storage, project: Project):

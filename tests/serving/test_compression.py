@@ -1,4 +1,4 @@
-"""WebSockets whose messages are compressed, where that is asked for on both sides."""
+"""WebSockets whose messages are compressed, where both sides agree."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Echo:
 
 
 @pytest.mark.parametrize(
-    ("allowed", "asked", "agreed"),
+    ("allowed", "offered", "agreed"),
     [(True, True, True), (True, False, False), (False, True, False)],
 )
 async def test_messages_are_compressed_when_both_sides_want_it(
-    allowed: bool, asked: bool, agreed: bool
+    allowed: bool, offered: bool, agreed: bool
 ):
     app = Echo()
     with trio.fail_after(10):
@@ -43,7 +43,7 @@ async def test_messages_are_compressed_when_both_sides_want_it(
             our_server(app, compress_websockets=allowed) as (port, _),
             await trio.open_tcp_stream("127.0.0.1", port) as stream,
         ):
-            offers = [PerMessageDeflate()] if asked else []
+            offers = [PerMessageDeflate()] if offered else []
             peer = WSConnection(ConnectionType.CLIENT)
             await stream.send_all(
                 peer.send(Request(host="test", target="/", extensions=list(offers)))
@@ -66,7 +66,7 @@ async def test_messages_are_compressed_when_both_sides_want_it(
     assert app.direct is not agreed
 
 
-async def test_a_message_that_grows_too_large_is_refused():
+async def test_a_message_that_inflates_above_the_limit_is_rejected():
     with trio.fail_after(10):
         async with (
             our_server(Echo(), compress_websockets=True) as (port, _),

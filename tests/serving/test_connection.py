@@ -12,6 +12,7 @@ from attrs import define, field
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
+from cookcam.serving.http1 import MAX_JOINED_BODY
 from cookcam.serving.listener import ACCEPT_BATCH, Peer, SocketListener
 from cookcam.serving.server import Server, protocol_config
 from cookcam.serving.states import WRITE_TIMEOUT
@@ -23,8 +24,8 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 
 
 @define
-class Patient:
-    """An application that waits and notes how it ended."""
+class WaitingApp:
+    """An application that waits and records how it ended."""
 
     began: trio.Event = field(factory=trio.Event)
     ended: trio.Event = field(factory=trio.Event)
@@ -45,7 +46,7 @@ class Patient:
     "head", [REQUEST, b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\n"]
 )
 async def test_a_request_is_cancelled_when_its_client_leaves(head: bytes) -> None:
-    app = Patient()
+    app = WaitingApp()
     with trio.fail_after(5):
         async with our_server(app) as (port, server):
             stream = await trio.open_tcp_stream("127.0.0.1", port)
@@ -58,11 +59,11 @@ async def test_a_request_is_cancelled_when_its_client_leaves(head: bytes) -> Non
                 await trio.sleep(0.01)
 
 
-async def test_work_after_the_answer_is_not_cancelled_by_the_end_of_the_connection() -> None:
+async def test_work_after_the_response_is_not_cancelled_by_the_end_of_the_connection() -> None:
     finished = trio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await answer_with(send, b"ok")
+        await respond(send, b"ok")
         await trio.sleep(0.1)
         finished.set()
 
@@ -75,11 +76,11 @@ async def test_work_after_the_answer_is_not_cancelled_by_the_end_of_the_connecti
             await finished.wait()
 
 
-async def test_an_answer_before_the_end_of_a_body_closes_and_says_so() -> None:
+async def test_a_response_before_the_end_of_a_body_has_connection_close() -> None:
     """What is left of the body would be read as the next request: the client must not send one."""
 
     async def refusing(scope: Any, receive: Any, send: Any) -> None:
-        await answer_with(send, b"no")
+        await respond(send, b"no")
 
     size = 4 * 2**20
     head = f"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: {size}\r\n\r\n".encode()
@@ -105,10 +106,10 @@ async def test_a_target_in_absolute_form_is_its_path(target: str) -> None:
     """RFC 9112 §3.2.2: a server accepts it, although only clients of proxies send it."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await answer_with(send, f"{scope['path']} {scope['query_string'].decode()}".encode())
+        await respond(send, f"{scope['path']} {scope['query_string'].decode()}".encode())
 
-    async with memory_server(app) as door:
-        client = door.knock()
+    async with memory_server(app) as listener:
+        client = listener.knock()
         await client.send_all(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
         received = b""
         while not received.endswith(b"/a b=c"):
@@ -139,17 +140,34 @@ class CountingStream(trio.abc.HalfCloseableStream):
         await self.inner.aclose()
 
 
-async def test_an_answer_of_known_length_leaves_in_one_write() -> None:
+async def test_a_response_of_known_length_leaves_in_one_write() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await answer_with(send, b"ok")
+        await respond(send, b"ok")
 
-    async with memory_server(app) as door:
+    async with memory_server(app) as listener:
         ours, theirs = trio.testing.memory_stream_pair()
         counting = CountingStream(theirs)
-        door.let_in(Peer(counting))
+        listener.let_in(Peer(counting))
         await ask(ours, "/")
         assert (await response(ours)).endswith(b"ok")
         assert len(counting.writes) == 1
+
+
+async def test_a_large_response_is_not_copied_behind_its_head() -> None:
+    body = bytes(MAX_JOINED_BODY + 1)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await respond(send, body)
+
+    async with memory_server(app) as listener:
+        ours, theirs = trio.testing.memory_stream_pair()
+        counting = CountingStream(theirs)
+        listener.let_in(Peer(counting))
+        await ask(ours, "/")
+        received = b""
+        while not received.endswith(body):
+            received += bytes(await ours.receive_some())
+        assert [len(write) for write in counting.writes[1:]] == [len(body)]
 
 
 async def test_a_stream_of_unknown_length_is_written_as_it_comes() -> None:
@@ -161,8 +179,8 @@ async def test_a_stream_of_unknown_length_is_written_as_it_comes() -> None:
         await release.wait()
         await send({"type": "http.response.body", "body": b"last"})
 
-    async with memory_server(app) as door:
-        client = door.knock()
+    async with memory_server(app) as listener:
+        client = listener.knock()
         await ask(client, "/")
         received = b""
         while b"first" not in received:
@@ -176,10 +194,10 @@ async def test_a_stream_of_unknown_length_is_written_as_it_comes() -> None:
 async def test_an_idle_connection_ends_at_its_deadline(autojump_clock: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await trio.sleep(200)  # longer than the idle time: a request has no idle time
-        await answer_with(send, b"ok")
+        await respond(send, b"ok")
 
-    async with memory_server(app) as door:
-        client = door.knock()
+    async with memory_server(app) as listener:
+        client = listener.knock()
         await ask(client, "/")
         assert (await response(client)).endswith(b"ok")
         before = trio.current_time()
@@ -191,8 +209,8 @@ async def test_a_head_that_trickles_in_does_not_extend_the_idle_time(autojump_cl
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("the head never ends")
 
-    async with memory_server(app) as door:
-        client = door.knock()
+    async with memory_server(app) as listener:
+        client = listener.knock()
         before = trio.current_time()
         with trio.move_on_after(1000):
             try:
@@ -204,7 +222,7 @@ async def test_a_head_that_trickles_in_does_not_extend_the_idle_time(autojump_cl
         assert trio.current_time() - before < 100
 
 
-async def test_a_peer_that_stops_reading_is_given_up(autojump_clock: Any) -> None:
+async def test_a_peer_that_stops_reading_is_closed(autojump_clock: Any) -> None:
     ended_after = 0.0
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -218,16 +236,16 @@ async def test_a_peer_that_stops_reading_is_given_up(autojump_clock: Any) -> Non
         finally:
             ended_after = trio.current_time() - began
 
-    async with memory_server(app) as door:
+    async with memory_server(app) as listener:
         ours, theirs = trio.testing.lockstep_stream_pair()
-        door.let_in(Peer(theirs))
+        listener.let_in(Peer(theirs))
         await ask(ours, "/")
         await trio.sleep(WRITE_TIMEOUT * 3)
     assert ended_after == pytest.approx(WRITE_TIMEOUT, abs=1)
 
 
 async def test_an_upload_waits_for_its_reader() -> None:
-    """The server must not take in more of a body than the application has asked for."""
+    """The server must not take in more of a body than the application has received."""
     go_on = trio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -237,7 +255,7 @@ async def test_an_upload_waits_for_its_reader() -> None:
             message = await receive()
             size += len(message.get("body", b""))
             more = message.get("more_body", False)
-        await answer_with(send, str(size).encode())
+        await respond(send, str(size).encode())
 
     total = 64 * 2**20
     sent = 0
@@ -255,8 +273,8 @@ async def test_an_upload_waits_for_its_reader() -> None:
             await stream.aclose()
 
 
-async def test_a_drain_does_not_wait_for_somebody_who_never_speaks(tmp_path: Path) -> None:
-    """Idle since it came, or silent in the TLS handshake: both are over with the linger."""
+async def test_a_drain_does_not_wait_for_silent_clients(tmp_path: Path) -> None:
+    """Idle since it came, or silent in the TLS handshake: both end with the linger time."""
     certificate = make_certificate(tmp_path)
     for tls in (None, certificate):
         with trio.fail_after(5):
@@ -273,36 +291,40 @@ async def test_a_drain_does_not_wait_for_somebody_who_never_speaks(tmp_path: Pat
 
 async def test_connections_are_accepted_in_batches() -> None:
     """One a pass, hundreds of new connections wait for hundreds of passes of a busy scheduler."""
-    door = SocketListener.bind("127.0.0.1", 0)
-    door.listen()
-    clients = [await trio.open_tcp_stream("127.0.0.1", door.port) for _ in range(ACCEPT_BATCH + 3)]
-    assert [len(await door.accept()) for _ in range(2)] == [ACCEPT_BATCH, 3]
-    assert door.close() == []
+    listener = SocketListener.bind("127.0.0.1", 0)
+    listener.listen()
+    clients = [
+        await trio.open_tcp_stream("127.0.0.1", listener.port) for _ in range(ACCEPT_BATCH + 3)
+    ]
+    assert [len(await listener.accept()) for _ in range(2)] == [ACCEPT_BATCH, 3]
+    assert listener.close() == []
     for client in clients:
         await client.aclose()
 
 
-def test_a_closed_door_has_let_everyone_in_who_was_waiting() -> None:
+def test_closing_a_listener_returns_the_connections_in_its_queue() -> None:
     import socket
 
-    door = SocketListener.bind("127.0.0.1", 0)
-    door.listen()
-    visitors = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(20)]
+    listener = SocketListener.bind("127.0.0.1", 0)
+    listener.listen()
+    clients = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(20)]
 
     async def close() -> int:
-        peers = door.close()
+        peers = listener.close()
         for peer in peers:
             await trio.aclose_forcefully(peer.stream)
         return len(peers)
 
     assert trio.run(close) == 20
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", door.port if door.listener.fileno() >= 0 else 1))
-    for visitor in visitors:
-        visitor.close()
+        socket.create_connection(
+            ("127.0.0.1", listener.port if listener.listener.fileno() >= 0 else 1)
+        )
+    for client in clients:
+        client.close()
 
 
-async def answer_with(send: Any, body: bytes) -> None:
+async def respond(send: Any, body: bytes) -> None:
     headers = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -312,16 +334,16 @@ class memory_server:  # noqa: N801 - reads as a context manager
     """A server behind a `MemoryListener`, cancelled at the end of the block."""
 
     def __init__(self, app: Any) -> None:
-        self.door = MemoryListener()
+        self.listener = MemoryListener()
         config = protocol_config(keep_alive_seconds=75)
-        self.server = Server(app, [self.door], config, Lifecycle(), Work(), error_body)
+        self.server = Server(app, [self.listener], config, Lifecycle(), Work(), error_body)
 
     async def __aenter__(self) -> MemoryListener:
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         await self._nursery.start(self.server.serve)
         await self._nursery.start(self.server.accept)
-        return self.door
+        return self.listener
 
     async def __aexit__(self, *failure: Any) -> None:
         self._nursery.cancel_scope.cancel()

@@ -1,5 +1,5 @@
-"""Whatever one peer sends ends its own connection at most: bytes that h11, h2 and wsproto refuse in
-their own ways, and faults of ours."""
+"""What one peer sends ends its own connection at most: bytes that llhttp, h2 and wsproto reject,
+and faults of this server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Watched:
     older: trio.SocketStream
 
     async def check_alive(self) -> None:
-        """The first connection, older than whatever the test did, is still answered."""
+        """The first connection, older than the test's own, still gets a response."""
         with trio.fail_after(5):
             await self.older.send_all(GET)
             assert (await self.older.receive_some()).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -96,7 +96,7 @@ async def response_to(port: int, data: bytes) -> bytes:
     return received
 
 
-REFUSED = {
+REJECTED = {
     "a subprotocol that is not ASCII": (HANDSHAKE + b"Sec-WebSocket-Protocol: \xe9\r\n\r\n", 400),
     "an extension that is not ASCII": (HANDSHAKE + b"Sec-WebSocket-Extensions: \xe9\r\n\r\n", 400),
     "a handshake without a key": (UPGRADE + VERSION + b"\r\n", 400),
@@ -174,7 +174,7 @@ FIELDS = {
 }
 """Fields of a POST whose body looks like a request (request smuggling)."""
 SMUGGLED = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: t\r\n\r\n"
-REFUSED |= {
+REJECTED |= {
     name: (b"POST /echo HTTP/1.1\r\nHost: t\r\n" + fields + b"\r\n\r\n" + SMUGGLED, status)
     for name, (fields, status) in FIELDS.items()
 }
@@ -193,19 +193,19 @@ CHUNKS = {
     "a trailer that is no field": b"5\r\nhello\r\n0\r\nGET / HTTP/1.1\r\n\r\n",
     "a folded trailer": b"5\r\nhello\r\n0\r\nX: a\r\n b\r\n\r\n",
 }
-REFUSED |= {
+REJECTED |= {
     name: (b"POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n" + body, 400)
     for name, body in CHUNKS.items()
 }
-REFUSED["trailers above 16 KiB"] = (
+REJECTED["trailers above 16 KiB"] = (
     b"POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * 20_000,
     431,
 )
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", REJECTED)
 async def test_a_malformed_request_is_rejected_with_the_envelope_and_closed(name: str) -> None:
-    data, status = REFUSED[name]
+    data, status = REJECTED[name]
     async with watched_server() as server:
         received = await response_to(server.port, data)
         head, _, body = received.partition(b"\r\n\r\n")
@@ -228,10 +228,10 @@ async def test_what_a_peer_sent_is_not_logged(capsys: pytest.CaptureFixture[str]
         assert "s3cret" not in logged
 
 
-async def test_another_websocket_version_is_told_ours() -> None:
+async def test_another_websocket_version_gets_426_with_the_supported_one() -> None:
     """RFC 6455 §4.4, RFC 9110 §15.5.22."""
     async with watched_server() as server:
-        received = await response_to(server.port, REFUSED["a handshake of version 8"][0])
+        received = await response_to(server.port, REJECTED["a handshake of version 8"][0])
         head = received.partition(b"\r\n\r\n")[0].lower()
         assert b"sec-websocket-version: 13" in head
         assert b"upgrade: websocket" in head
@@ -262,7 +262,7 @@ async def test_frames_sent_together_with_the_handshake_are_received() -> None:
         assert received.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
 
 
-async def test_frames_sent_together_with_a_handshake_that_is_refused_change_nothing() -> None:
+async def test_frames_sent_together_with_a_rejected_handshake_are_ignored() -> None:
     async def refusing(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             await sample_app(scope, receive, send)
@@ -310,27 +310,27 @@ async def test_an_application_that_fails_ends_its_request_and_is_reported() -> N
 class ShortOfDescriptors:
     """A listener that cannot accept for a while."""
 
-    def __init__(self, door: SocketListener, failures: list[int]) -> None:
-        self.door = door
+    def __init__(self, listener: SocketListener, failures: list[int]) -> None:
+        self.listener = listener
         self.failures = failures
 
     def listen(self) -> None:
-        self.door.listen()
+        self.listener.listen()
 
     async def accept(self) -> list[Peer]:
         if self.failures:
             raise OSError(self.failures.pop(0), "no")
-        return await self.door.accept()
+        return await self.listener.accept()
 
     def close(self) -> list[Peer]:
-        return self.door.close()
+        return self.listener.close()
 
 
 async def test_a_shortage_of_descriptors_is_logged_once_counted_and_survived(
     caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door = SocketListener.bind("127.0.0.1", 0)
-    short = ShortOfDescriptors(door, [errno.EMFILE, errno.ENFILE, errno.ENETDOWN])
+    listener = SocketListener.bind("127.0.0.1", 0)
+    short = ShortOfDescriptors(listener, [errno.EMFILE, errno.ENFILE, errno.ENETDOWN])
     metrics = Metrics()
     reports = ConnectionReports(metrics, RecordingReporter())  # type: ignore[arg-type]
     config = protocol_config(keep_alive_seconds=75)
@@ -339,7 +339,7 @@ async def test_a_shortage_of_descriptors_is_logged_once_counted_and_survived(
         await nursery.start(server.serve)
         await nursery.start(server.accept)
         received = await response_to(
-            door.port, b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+            listener.port, b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
         )
         nursery.cancel_scope.cancel()
     assert received.startswith(b"HTTP/1.1 200")
@@ -350,7 +350,7 @@ async def test_a_shortage_of_descriptors_is_logged_once_counted_and_survived(
     assert capsys.readouterr().out.count("cannot accept connections") == 1
 
 
-async def test_an_address_has_so_many_connections_and_no_more() -> None:
+async def test_connections_of_one_address_are_limited() -> None:
     async with watched_server() as server:
         server.server.addresses = AddressLimit(2)
         first, second = [await trio.open_tcp_stream("127.0.0.1", server.port) for _ in range(2)]
@@ -483,7 +483,7 @@ async def test_a_bad_http2_request_costs_its_stream_only(
 
 
 async def test_a_body_that_comes_after_its_early_response_is_taken(tmp_path: Path) -> None:
-    """The client is told to stop (RFC 9113 §8.1) and its window is not used up."""
+    """The client gets RST_STREAM(NO_ERROR) (RFC 9113 §8.1) and its window is not used up."""
     async with http2_server(tmp_path) as (open_client, reporter, _):
         client = await open_client()
         for _ in range(8):
@@ -544,7 +544,7 @@ async def test_a_response_that_is_cut_short_does_not_look_complete(tmp_path: Pat
         await client.aclose()
 
 
-async def test_a_client_that_only_cancels_is_sent_away(tmp_path: Path) -> None:
+async def test_a_client_that_only_cancels_is_disconnected(tmp_path: Path) -> None:
     async with http2_server(tmp_path) as (open_client, _, _):
         client = await open_client()
         with trio.fail_after(20), suppress(trio.BrokenResourceError, AssertionError):

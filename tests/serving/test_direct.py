@@ -50,7 +50,7 @@ class App:
 
 
 class Client:
-    """A peer that reads when it is told to."""
+    """A peer that reads on request."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
@@ -88,7 +88,7 @@ async def connected(app: App, *, small: bool = False) -> AsyncIterator[Client]:
         async with our_server(app) as (port, server):
             sock = trio.socket.socket()
             if small:
-                listener: Any = server.doors[0]
+                listener: Any = server.listeners[0]
                 listener.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
             await sock.connect(("127.0.0.1", port))
@@ -161,17 +161,17 @@ async def test_a_flush_returns_when_the_rest_is_out():
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_whatever_is_mixed_arrives_whole_and_in_order(seed: int):
+async def test_mixed_writes_arrive_whole_and_in_order(seed: int):
     chance = random.Random(seed)
     texts = [f"{n} " + "x" * chance.choice([0, 10, 200, 3000, 30_000]) for n in range(80)]
-    ways = {"direct": 0, "in part": 0, "refused": 0}
+    ways = {"direct": 0, "in part": 0, "rejected": 0}
 
     async def script(receive: Any, send: Any, write: Any) -> None:
         for text in texts:
             frame = encode(text)
             taken = write(frame) if chance.random() < 0.8 else 0
             if not taken:
-                ways["refused"] += 1
+                ways["rejected"] += 1
                 await send({"type": "websocket.send", "text": text})
             elif taken == len(frame):
                 ways["direct"] += 1
@@ -195,7 +195,7 @@ async def test_whatever_is_mixed_arrives_whole_and_in_order(seed: int):
     assert all(ways.values()), ways
 
 
-async def test_the_answer_to_a_ping_waits_for_the_rest_of_a_frame():
+async def test_a_pong_waits_for_the_rest_of_a_frame():
     async def script(receive: Any, send: Any, write: Any) -> None:
         frame = encode("x" * 100_000)
         assert 0 < write(frame) < len(frame)
@@ -207,7 +207,7 @@ async def test_the_answer_to_a_ping_waits_for_the_rest_of_a_frame():
         assert type(await client.next()).__name__ == "Pong"
 
 
-async def test_nothing_is_written_once_either_side_has_said_goodbye():
+async def test_nothing_is_written_after_a_close_frame_of_either_side():
     async def script(receive: Any, send: Any, write: Any) -> None:
         await send({"type": "websocket.close", "code": 1000})
         assert write(encode("too late")) == 0
@@ -259,7 +259,7 @@ async def test_a_close_frame_taken_in_part_is_ended_by_a_flush():
         await app.ended.wait()
 
 
-async def test_whoever_has_answered_our_close_is_not_listened_to_any_more():
+async def test_a_connection_ends_once_the_peer_has_answered_the_close():
     async def script(receive: Any, send: Any, write: Any) -> None:
         write(Close(1001, "").wire, closing=True)
         await until_closed(receive)
@@ -274,7 +274,7 @@ async def test_whoever_has_answered_our_close_is_not_listened_to_any_more():
             await client.stream.send_all(b"x")
 
 
-async def test_a_peer_that_is_gone_takes_nothing_and_does_no_harm():
+async def test_a_write_to_a_closed_peer_takes_nothing():
     gone = trio.Event()
 
     async def script(receive: Any, send: Any, write: Any) -> None:

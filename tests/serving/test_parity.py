@@ -1,4 +1,4 @@
-"""The same bytes to plain Hypercorn and to our server: the answers must agree.
+"""The same bytes to plain Hypercorn and to our server: the responses must agree.
 
 Headers that belong to the server itself (date, server) are left out of the comparison. The body
 of a protocol error is compared apart: ours is JSON on purpose, Hypercorn's is empty.
@@ -27,7 +27,7 @@ HOST = b"Host: test\r\n"
 
 @frozen
 class Exchange:
-    """Parts to send, with a pause after each; `methods` are those of the expected answers."""
+    """Parts to send, with a pause after each; `methods` are those of the expected responses."""
 
     parts: tuple[bytes, ...]
     methods: tuple[str, ...]
@@ -56,7 +56,7 @@ CASES = {
         ),
         ("POST",),
     ),
-    "chunked answer": Exchange((b"GET /chunks HTTP/1.1\r\n" + HOST + b"\r\n",), ("GET",)),
+    "chunked response": Exchange((b"GET /chunks HTTP/1.1\r\n" + HOST + b"\r\n",), ("GET",)),
     "100-continue": Exchange(
         (
             b"POST /echo HTTP/1.1\r\n"
@@ -67,7 +67,7 @@ CASES = {
         ("POST",),
     ),
     "HEAD": Exchange((b"HEAD /a HTTP/1.1\r\n" + HOST + b"\r\n",), ("HEAD",)),
-    "close asked for": Exchange(
+    "connection: close": Exchange(
         (b"GET /a HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n",), ("GET",)
     ),
     "HTTP/1.0": Exchange((b"GET /a HTTP/1.0\r\n\r\n",), ("GET",)),
@@ -102,30 +102,28 @@ CASES = {
 
 
 TIMEOUT = (0.15, 1.0, 3.0)
-"""Seconds without a word that are an end: on a busy machine it takes more of them."""
+"""Seconds without a byte that count as the end; retried with more on a busy machine."""
 
 
-async def exchange(port: int, case: Exchange, patience: float) -> list[Any]:
-    """Sends the parts and reads until the server closes or is quiet for `patience` seconds."""
+async def exchange(port: int, case: Exchange, timeout: float) -> list[Any]:
+    """Sends the parts and reads until the server closes or is quiet for `timeout` seconds."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     received = bytearray()
     closed = False
     for part in case.parts:
         await stream.send_all(part)
-        closed = await _read_until_quiet(stream, received, patience)
+        closed = await _read_until_quiet(stream, received, timeout)
     if case.half_close:
         await stream.send_eof()
-        closed = await _read_until_quiet(stream, received, patience)
+        closed = await _read_until_quiet(stream, received, timeout)
     await stream.aclose()
-    responses = _answers(bytes(received), case.methods)
+    responses = _responses(bytes(received), case.methods)
     return [*responses, "closed" if closed else "open"] if case.compare_end else responses
 
 
-async def _read_until_quiet(
-    stream: trio.SocketStream, received: bytearray, patience: float
-) -> bool:
+async def _read_until_quiet(stream: trio.SocketStream, received: bytearray, timeout: float) -> bool:
     while True:
-        with trio.move_on_after(patience) as quiet:
+        with trio.move_on_after(timeout) as quiet:
             try:
                 data = await stream.receive_some()
             except trio.BrokenResourceError:
@@ -137,8 +135,8 @@ async def _read_until_quiet(
             return False
 
 
-def _answers(received: bytes, methods: tuple[str, ...]) -> list[Any]:
-    """(status, headers, body) of each answer, by an independent parser."""
+def _responses(received: bytes, methods: tuple[str, ...]) -> list[Any]:
+    """(status, headers, body) of each response, by an independent parser."""
     found: list[Any] = []
     for method in methods:
         client = h11.Connection(h11.CLIENT)
@@ -174,17 +172,17 @@ def _answers(received: bytes, methods: tuple[str, ...]) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_the_answers_agree_with_plain_hypercorn(name: str) -> None:
+async def test_responses_agree_with_plain_hypercorn(name: str) -> None:
     case = CASES[name]
     async with plain_hypercorn(sample_app) as theirs, our_server(sample_app) as (ours, _):
-        expected, answered = ["no answer"], list[Any]()
-        for patience in TIMEOUT:
-            with suppress(h11.RemoteProtocolError):  # an answer that was not all there yet
-                expected = await exchange(theirs, case, patience)
-                answered = await exchange(ours, case, patience)
-            if answered == expected:
+        expected, actual = ["no response"], list[Any]()
+        for timeout in TIMEOUT:
+            with suppress(h11.RemoteProtocolError):  # a response that was not complete yet
+                expected = await exchange(theirs, case, timeout)
+                actual = await exchange(ours, case, timeout)
+            if actual == expected:
                 break
-    assert answered == expected
+    assert actual == expected
 
 
 async def test_protocol_errors_have_a_json_body() -> None:
@@ -244,9 +242,9 @@ async def http2_requests(port: int, context: Any) -> dict[tuple[str, str], tuple
     assert stream.selected_alpn_protocol() == "h2"
     connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
     connection.initiate_connection()
-    asked = [("GET", "/a", b""), ("POST", "/echo", b"abc" * 10_000), ("GET", "/chunks", b"")]
+    requests = [("GET", "/a", b""), ("POST", "/echo", b"abc" * 10_000), ("GET", "/chunks", b"")]
     streams: dict[int, tuple[str, str]] = {}
-    for method, path, body in asked:
+    for method, path, body in requests:
         number = connection.get_next_available_stream_id()
         streams[number] = (method, path)
         connection.send_headers(

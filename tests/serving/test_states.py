@@ -34,7 +34,7 @@ from cookcam.serving.states import (
     WRITE_TIMEOUT,
     State,
 )
-from cookcam.serving.tasks import FAREWELL_TIMEOUT
+from cookcam.serving.tasks import DISCONNECT_TIMEOUT
 from tests.serving.test_containment import GET, HANDSHAKE, KEY, UPGRADE, VERSION, headers_of
 from tests.support.program import MemoryListener
 from tests.support.serving import sample_app
@@ -47,7 +47,7 @@ FRAME = bytes([0x81, 0x82, 0, 0, 0, 0]) + b"hi"
 
 
 async def stubborn_app(scope: Any, receive: Any, send: Any) -> None:
-    """`sample_app`, and paths that never answer or never end."""
+    """`sample_app`, and paths whose response never begins or never ends."""
     path = scope["path"]
     if path == "/forever":
         await trio.sleep_forever()
@@ -110,16 +110,16 @@ CASES = {
     "an open WebSocket with half a frame": Peers(
         HANDSHAKE + b"\r\n" + FRAME[:3], State.WEBSOCKET, SILENCE, SILENCE
     ),
-    "a WebSocket nobody decides on": Peers(
+    "a WebSocket without a decision": Peers(
         HANDSHAKE.replace(b"GET /", b"GET /forever") + b"\r\n",
         State.RESPONSE,
-        RESPONSE_TIMEOUT + FAREWELL_TIMEOUT,
+        RESPONSE_TIMEOUT + DISCONNECT_TIMEOUT,
         RESPONSE_TIMEOUT,
     ),
-    "an early frame nobody decides on": Peers(
+    "an early frame without a decision": Peers(
         HANDSHAKE.replace(b"GET /", b"GET /forever") + b"\r\n" + FRAME,
         State.RESPONSE,
-        RESPONSE_TIMEOUT + FAREWELL_TIMEOUT,
+        RESPONSE_TIMEOUT + DISCONNECT_TIMEOUT,
         RESPONSE_TIMEOUT,
     ),
     "a handshake without a key": Peers(
@@ -143,7 +143,7 @@ CASES = {
     "the preface of HTTP/2 without TLS": Peers(
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", State.CLOSING, CLOSING_TIMEOUT, CLOSING_TIMEOUT
     ),
-    "a body nobody waited for": Peers(
+    "a body that is not awaited": Peers(
         POST.replace(b"/echo", b"/a") + b"Content-Length: 5\r\n\r\nab",
         State.CLOSING,
         CLOSING_TIMEOUT,
@@ -216,9 +216,9 @@ async def stopped_peer(
     """A server with one connection, whose peer has sent what it sends. The event is set once the
     connection has ended."""
     config = protocol_config(keep_alive_seconds=KEEP_ALIVE, websocket_timeout=SILENCE)
-    door = MemoryListener()
+    listener = MemoryListener()
     lifecycle = Lifecycle()
-    server = Server(stubborn_app, [door], config, lifecycle, Work(), malformed_request)
+    server = Server(stubborn_app, [listener], config, lifecycle, Work(), malformed_request)
     ours, theirs = trio.testing.memory_stream_pair()
     if not case.reads:
         ours, theirs = trio.testing.lockstep_stream_pair()
@@ -250,7 +250,7 @@ async def stopped_peer(
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
         await nursery.start(server.accept)
-        door.let_in(Peer(peer))
+        listener.let_in(Peer(peer))
         if case.tls and case.handshakes:
             await client.do_handshake()
         if case.sent:
@@ -274,7 +274,7 @@ async def test_a_peer_that_stops_is_closed_in_time(
         before = trio.current_time()
         with trio.fail_after(10_000):
             await ended.wait()
-        # A refusal waits for the peer's own end, a moment.
+        # A rejection waits CLOSING_TIMEOUT for the peer's end.
         assert case.seconds - 0.1 <= trio.current_time() - before
         assert trio.current_time() - before <= case.seconds + CLOSING_TIMEOUT + 0.2
 
@@ -282,7 +282,7 @@ async def test_a_peer_that_stops_is_closed_in_time(
 @pytest.mark.parametrize(
     "name", [name for name, case in CASES.items() if case.drain_seconds <= CLOSING_TIMEOUT]
 )
-async def test_a_peer_that_stops_does_not_hold_a_drain(
+async def test_a_peer_that_stops_does_not_delay_a_drain(
     name: str, autojump_clock: Any, tmp_path: Path
 ) -> None:
     """What is left waits for the application, which has its own deadlines and the drain's."""
@@ -301,13 +301,13 @@ async def test_a_peer_that_stops_does_not_hold_a_drain(
 async def test_a_body_has_to_keep_up_the_minimum_rate(rate: float, autojump_clock: Any) -> None:
     """Twice the rate goes on for as long as it likes, half of it ends after a minute."""
     head = POST + b"Transfer-Encoding: chunked\r\n\r\n"
-    door = MemoryListener()
+    listener = MemoryListener()
     config = protocol_config(keep_alive_seconds=KEEP_ALIVE)
-    server = Server(stubborn_app, [door], config, Lifecycle(), Work(), malformed_request)
+    server = Server(stubborn_app, [listener], config, Lifecycle(), Work(), malformed_request)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
         await nursery.start(server.accept)
-        client = door.knock()
+        client = listener.knock()
         await client.send_all(head)
         size = int(MIN_BODY_RATE * rate)
         chunk = b"%x\r\n" % size + bytes(size) + b"\r\n"
@@ -337,13 +337,13 @@ async def test_a_slow_application_does_not_use_up_the_time_of_a_body(autojump_cl
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    door = MemoryListener()
+    listener = MemoryListener()
     config = protocol_config(keep_alive_seconds=KEEP_ALIVE)
-    server = Server(app, [door], config, Lifecycle(), Work(), malformed_request)
+    server = Server(app, [listener], config, Lifecycle(), Work(), malformed_request)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
         await nursery.start(server.accept)
-        client = door.knock()
+        client = listener.knock()
         await client.send_all(POST + b"Transfer-Encoding: chunked\r\n\r\n")
         for _ in range(50):  # what arrives at once is one message for the application
             await client.send_all(b"1\r\na\r\n")

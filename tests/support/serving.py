@@ -55,18 +55,18 @@ async def our_server(
         tls_cert_file=tls and tls.cert_file,
         tls_key_file=tls and tls.key_file,
     )
-    door = SocketListener.bind("127.0.0.1", 0, tls=config.create_ssl_context())
-    server = Server(app, [door], config, lifecycle or Lifecycle(), Work(), error_body)
+    listener = SocketListener.bind("127.0.0.1", 0, tls=config.create_ssl_context())
+    server = Server(app, [listener], config, lifecycle or Lifecycle(), Work(), error_body)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.serve)
         await nursery.start(server.accept)
-        yield door.port, server
+        yield listener.port, server
         server.stop_accepting()
         nursery.cancel_scope.cancel()
 
 
 async def sample_app(scope: Any, receive: Any, send: Any) -> None:
-    """Every way to answer: with a length, in chunks, echoing what was sent, over a WebSocket."""
+    """Every kind of response: with a length, in chunks, echoing what was sent, over a WebSocket."""
     if scope["type"] == "lifespan":
         while True:
             message = await receive()

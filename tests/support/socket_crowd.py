@@ -38,14 +38,14 @@ WELCOME = b'"connected"'
 
 
 @define
-class Counts:
+class Outcome:
     """What happened to the clients."""
 
     server_shutdown: int = 0
     disconnect_packets: int = 0
     close_codes: Counter[int] = field(factory=Counter[int])
     ends_after_close: int = 0
-    """Connections whose end came after both had said goodbye, and in order."""
+    """Connections that ended after both close frames, in order."""
     broken: int = 0
 
 
@@ -87,12 +87,12 @@ class Client:
 
 
 @define
-class Crowd:
+class Clients:
     port: int
     tokens: list[str]
     count: int
     plain: bool = False
-    counts: Counts = field(factory=Counts)
+    outcome: Outcome = field(factory=Outcome)
     _poll: select.epoll = field(factory=select.epoll)
     _clients: dict[int, Client] = field(factory=dict[int, Client])
     _begun: int = 0
@@ -113,7 +113,7 @@ class Crowd:
                     self._read(client)
                 except (OSError, EOFError):
                     self._end(client)
-                    self.counts.broken += 1
+                    self.outcome.broken += 1
 
     def _begin(self) -> None:
         token = self.tokens[self._begun % len(self.tokens)]
@@ -137,9 +137,9 @@ class Crowd:
         if client.state is State.PARTING:
             self._end(client)
             if data:
-                self.counts.broken += 1
+                self.outcome.broken += 1
             else:
-                self.counts.ends_after_close += 1
+                self.outcome.ends_after_close += 1
             return
         if not data:
             raise EOFError
@@ -185,13 +185,13 @@ class Crowd:
         elif kind == PING:
             _send(client, PONG, data)
         elif kind == CLOSE:
-            self.counts.close_codes[int.from_bytes(data[:2], "big")] += 1
+            self.outcome.close_codes[int.from_bytes(data[:2], "big")] += 1
             _send(client, CLOSE, data[:2])
             client.state = State.PARTING
         elif SHUTDOWN in data:
-            self.counts.server_shutdown += 1
+            self.outcome.server_shutdown += 1
         elif data.startswith(b"41"):
-            self.counts.disconnect_packets += 1
+            self.outcome.disconnect_packets += 1
         elif REPORT in data:
             self._report()
         elif client.state is State.JOINING and WELCOME in data:
@@ -250,9 +250,9 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true")
     options = parser.parse_args()
     allow_descriptors(options.count + 100)
-    crowd = Crowd(options.port, sys.stdin.read().split(), options.count, options.plain)
-    crowd.run()
-    print(json.dumps(asdict(crowd.counts)), flush=True)
+    clients = Clients(options.port, sys.stdin.read().split(), options.count, options.plain)
+    clients.run()
+    print(json.dumps(asdict(clients.outcome)), flush=True)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class TestTheExport:
     async def test_holds_every_row_and_file_of_the_person_and_of_nobody_else(
         self, house: OwnersApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(store_module, "PAGE", 2)
+        monkeypatch.setattr(store_module, "PAGE_SIZE", 2)
         bob = await house.person("Bob")
         await house.subscribe(ann)
         await fill(house, ann, bob)
@@ -115,7 +115,7 @@ class TestTheExport:
 
 
 async def test_an_archive_is_sent_while_it_is_made(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(archive_module, "WORTH_SENDING", 1)
+    monkeypatch.setattr(archive_module, "FLUSH_BYTES", 1)
     written = 0
 
     async def parts() -> AsyncIterator[str]:

@@ -109,7 +109,7 @@ def _suggestions(bp: Routes, generation: Generation, responder: GenerationRespon
             result = await service.suggest(caller, preferences, progress)
             return SuggestionsResponse.of(result), 200
 
-        return await responder.send(
+        return await responder.respond(
             caller, "suggestions", run, seconds=seconds, dialect=SUGGESTIONS
         )
 
@@ -136,7 +136,7 @@ def _suggestions(bp: Routes, generation: Generation, responder: GenerationRespon
             result = await service.full_recipe(caller, title, source, progress)
             return FullRecipeResponse.of(result), 200
 
-        return await responder.send(
+        return await responder.respond(
             caller, "generate-full", run, seconds=seconds, dialect=FULL_RECIPE
         )
 
@@ -164,7 +164,7 @@ def _suggestions(bp: Routes, generation: Generation, responder: GenerationRespon
             result = await service.smart_nutrition_recipe(caller, title, source, progress)
             return SmartNutritionRecipeResponse.of(result), 200
 
-        return await responder.send(
+        return await responder.respond(
             caller, "generate-weighed", run, seconds=seconds, dialect=SMART_NUTRITION
         )
 
@@ -193,7 +193,7 @@ def _diverse_recipes(bp: Routes, generation: Generation, responder: GenerationRe
             result = await service.generate(caller, recipes_input, progress)
             return GeneratedRecipesResponse.of(result), 201
 
-        return await responder.send(
+        return await responder.respond(
             caller, "generate", run, seconds=seconds, dialect=DIVERSE_RECIPES
         )
 
@@ -223,7 +223,7 @@ def _previews(bp: Routes, generation: Generation, responder: GenerationResponder
             result = await service.previews(caller, ingredients, preferences, session_id, progress)
             return RecipePreviewsResponse.of(result), 201
 
-        return await responder.send(
+        return await responder.respond(
             caller, "generate-previews", run, seconds=seconds, dialect=PREVIEWS
         )
 
@@ -248,7 +248,7 @@ def _previews(bp: Routes, generation: Generation, responder: GenerationResponder
             result = await service.detailed_recipe(caller, session_id, selected, progress)
             return DetailedRecipeResponse.of(result), 201
 
-        return await responder.send(
+        return await responder.respond(
             caller, "generate-detailed", run, seconds=seconds, dialect=DETAILED
         )
 

@@ -120,7 +120,7 @@ class GenerationResponder:
     replies: StoredReplies
     metrics: Metrics
 
-    async def send(
+    async def respond(
         self,
         caller: Identity,
         operation: str,
