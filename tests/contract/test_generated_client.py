@@ -71,11 +71,11 @@ async def compiled(tmp_path: Path) -> Path:
 
 @pytest.mark.external
 async def test_generated_client_reads_results_without_a_cast(
-    stub: ContractServer, compiled: Path
+    server: ContractServer, compiled: Path
 ) -> None:
-    cora = await stub.creator()
+    cora = await server.creator()
     node = require_program("node")
-    arguments = (compiled / "out" / "client.js", stub.server.url, str(cora.token), PHOTO)
+    arguments = (compiled / "out" / "client.js", server.server.url, str(cora.token), PHOTO)
     output = await run(node, *arguments, cwd=compiled)
     for expected in (*READ, *READ_LATER):
         assert any(line.startswith(expected) for line in output.splitlines()), (expected, output)

@@ -29,8 +29,8 @@ TYPED = "Correct<horse>9"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs that wait are gone on with soon."""
-    monkeypatch.setattr(service, "EVERY", 0.1)
-    monkeypatch.setattr(service, "FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(service, "INTERVAL", 0.1)
+    monkeypatch.setattr(service, "FIRST_RETRY_DELAY", 0.1)
 
 
 @pytest.fixture
