@@ -89,7 +89,7 @@ def configure_logging(
         return {**record, **instance}
 
     def lost_line(count: int) -> bytes:
-        event = {"event": "log lines dropped, nobody read them", "count": count}
+        event = {"event": "log lines dropped, the reader stalled", "count": count}
         return render(None, "warning", named(None, "warning", as_record(None, "warning", event)))
 
     if stream is not None:

@@ -1,10 +1,10 @@
-"""One connection: reads bytes, drives its protocol, writes bytes, and ends in order.
+"""One connection: reads bytes, passes them to its protocol, writes the protocol's bytes, closes.
 
-Against Hypercorn's own TCPServer: a connection is in one state at a time, and has the deadline of
-that state (`cookcam.serving.states`); an error of any kind ends this connection and nothing else; a
-request is cancelled when its client leaves; a write can be cancelled and is bounded; closing
-discards what the peer still sends for a moment, so that the last response is not destroyed by a
-reset; draining leaves idle connections to a proxy until the linger time is over.
+Differences from Hypercorn's TCPServer (docs/serving.md): a connection is in one state at a time and
+has the deadline of that state (`cookcam.serving.states`); an error ends only this connection; a
+request is cancelled when its client disconnects; a write can be cancelled and has a time limit;
+closing discards received data for a moment, so that the last response is not lost to a reset;
+draining keeps a proxy's idle connections open for the linger time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceEr
 
 
 class Connection:
-    """Serves one stream until it is closed by either side."""
+    """Serves one stream until either side closes it."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Connection:
         self._work = work
         self._error_body = error_body
         self._observer = observer
-        # The scope of waiting for the peer; its deadline is that of the state.
+        # The scope in which the reader waits for the peer; it has the deadline of the state.
         self._reading = trio.CancelScope()
         self._state = State.TLS_HANDSHAKE
         self._until = math.inf
@@ -92,8 +92,8 @@ class Connection:
         return self._state
 
     async def run(self) -> None:
-        """Returns when the connection is closed. Raises nothing but cancellation: an error that is
-        not the peer's is reported and ends this connection."""
+        """Returns when the connection is closed. Raises only cancellation: an internal error is
+        reported and ends this connection."""
         try:
             alpn = await self._handshake()
             if alpn is not None:
@@ -101,7 +101,7 @@ class Connection:
                     self._protocol = self._make_protocol(alpn, tasks)
                     await self._serve()
         except* OSError:
-            pass  # the peer is gone
+            pass  # the peer has disconnected
         except* Exception as error:
             self._observer.connection_failed(error)
         finally:
@@ -109,16 +109,16 @@ class Connection:
 
     @property
     def is_from_proxy(self) -> bool:
-        """Whether the last request was forwarded for a client. Before the first one, whether the
-        connection is new: a proxy connects when it has a request to send."""
+        """Whether the peer is a proxy: its last request was forwarded, or there was none yet and
+        the connection is new, since a proxy connects when it has a request to send."""
         is_forwarded = self._protocol.is_forwarded if self._has_protocol else None
         if is_forwarded is None:
             return trio.current_time() - self._opened < FIRST_REQUEST_TIMEOUT
         return is_forwarded
 
     def drain(self, linger: float) -> None:
-        """The drain has begun: a connection that waits for its peer ends in `linger` seconds, and a
-        body or a write may stall until then, or for MIN_DRAIN_GRACE."""
+        """Begin the drain: a connection that waits for its peer ends in `linger` seconds, and a
+        body or a write may stall for that time, at least MIN_DRAIN_GRACE."""
         self._linger_until = trio.current_time() + linger
         if self._sending is not None:
             self._sending.deadline = min(self._sending.deadline, self._write_deadline())
@@ -164,15 +164,16 @@ class Connection:
         until = self._until
         if self._state in (State.TLS_HANDSHAKE, State.IDLE, State.HEAD):
             until = min(until, self._linger_until)
-        # To set a deadline costs more than to look at it.
+        # Setting a deadline costs more than reading it.
         if self._reading.deadline != until:
             self._reading.deadline = until
 
     def _update_state(self) -> None:
-        """Enters the state the protocol is in; one that goes on keeps its deadline."""
+        """Enters the protocol's current state; an unchanged state keeps its deadline."""
         state = self._protocol.state
         if state is State.WEBSOCKET and self._state is state:
-            # Every byte extends it, which a busy WebSocket does not pay for each time.
+            # Every byte extends the deadline; a busy WebSocket does so only now and then, to save
+            # time.
             timeout = self._config.websocket_timeout
             if self._until - trio.current_time() < 0.8 * timeout:
                 self._enter(state)
@@ -182,7 +183,7 @@ class Connection:
     # -- reading
 
     async def _handshake(self) -> str | None:
-        """The application protocol agreed on; None when the TLS handshake fails."""
+        """The negotiated application protocol; None when the TLS handshake fails."""
         if not isinstance(self._stream, trio.SSLStream):
             return "http/1.1"
         stream = cast("trio.SSLStream[trio.SocketStream]", self._stream)  # pyright: ignore[reportUnknownMemberType]
@@ -199,7 +200,7 @@ class Connection:
         return None
 
     def _make_protocol(self, alpn: str, tasks: RequestTasks) -> HTTP1 | HTTP2:
-        # A stream that is no socket (in memory, in a test) has no addresses.
+        # A stream without a socket (in memory, in a test) has no addresses.
         sock = getattr(self._transport, "socket", None)
         client = sock and sock.getpeername()[:2]
         server = sock and sock.getsockname()[:2]
@@ -246,7 +247,7 @@ class Connection:
         await self._protocol.handle(Closed())
         if self._closing and not self._over:
             await self._discard()
-        # Before the requests are waited for, which may go on after their response.
+        # Before waiting for the requests, which may continue after their response.
         await self._drop()
 
     async def _read(self) -> None:
@@ -256,7 +257,8 @@ class Connection:
             except _GONE:
                 return
             if self._state is State.BODY:
-                # While the application takes it, the peer is not the one who is slow.
+                # The time that the application needs to accept the data does not count for the
+                # peer.
                 self._enter(State.RESPONSE)
             try:
                 await self._protocol.handle(RawData(data))
@@ -266,17 +268,18 @@ class Connection:
                 return
             if not data or self._closing:
                 return
-            del data  # else an idle connection keeps what it was told last
+            del data  # otherwise an idle connection holds the last data in memory
             self._update_state()
 
     async def _receive(self) -> bytes:
-        """What the peer has sent, empty at its end. Raises as a stream does, or OSError."""
+        """Receive bytes, empty at the end of the stream. Raises as a stream does, or OSError."""
         if self._socket is None:
             return bytes(await self._stream.receive_some(MAX_RECEIVE))
-        # Fewer frames than the stream's own, for as long as the connection is idle, and no buffer
-        # is made before there is something to put into it.
+        # Fewer Python frames than the stream's own method while the connection is idle, and no
+        # buffer is allocated before data has arrived.
         while True:
-            # In a drain the wait may be over at once; a request that has arrived is still served.
+            # In a drain the deadline may have passed already; a request that has arrived is still
+            # served.
             if self._state is State.IDLE and math.isfinite(self._linger_until):
                 with suppress(BlockingIOError):
                     return self._socket.recv(MAX_RECEIVE)
@@ -284,10 +287,10 @@ class Connection:
             with suppress(BlockingIOError):
                 return self._socket.recv(MAX_RECEIVE)
 
-    # -- what the protocol wants done
+    # -- events of the protocol
 
     async def _send(self, event: Event) -> None:
-        """Writes, closes, or notes that a request begins or has ended."""
+        """Writes, closes, or records that a request has begun or ended."""
         if isinstance(event, RawData):
             await self._write(event.data)
         elif isinstance(event, Closed):
@@ -296,7 +299,7 @@ class Connection:
         elif isinstance(event, Updated) and not self._closing:
             if not event.idle:
                 state = self._protocol.state
-                # HTTP/1.1 says so before it has looked at the request.
+                # HTTP/1.1 sends this event before it has parsed the request.
                 is_new = state in (State.IDLE, State.HEAD)
                 self._enter(State.RESPONSE if is_new else state)
             elif self._lifecycle.draining and isinstance(self._protocol, HTTP2):
@@ -306,31 +309,31 @@ class Connection:
                 self._update_state()
 
     def _write_now(self, data: bytes) -> int:
-        """Bytes the kernel takes at once; 0 while others are on their way, or TLS is in between.
-
-        Most answers fit the socket's buffer, and this costs a quarter of `send_all`.
-        """
+        """The number of bytes that the kernel accepts at once; 0 during another write, and with
+        TLS. Most responses fit the socket's buffer, and this costs a quarter of `send_all`."""
         if self._socket is None or self._closing or self._unsent:
             return 0
         try:
             return self._socket.send(data)
         except OSError:
-            return 0  # full or broken: `send_all` waits or finds out
+            return 0  # full or broken: `send_all` waits or raises
 
     def _write_directly(self, data: bytes) -> int:
-        """See WEBSOCKET_DIRECT: what was begun is kept, to be ended by the next `_write`."""
+        """See WEBSOCKET_DIRECT: the rest of a partial write is stored, and sent by the next
+        `_write`."""
         sent = self._write_now(data)
         if 0 < sent < len(data):
             self._unsent.append(memoryview(data)[sent:])
         return sent
 
     async def _write(self, data: bytes) -> None:
-        """Returns when everything up to the end of `data` is out, or nothing can be any more."""
+        """Returns when everything up to the end of `data` has been sent, or the connection is
+        broken."""
         if self._closing:
             return
         sent = self._write_now(data)
         if sent < len(data):
-            # Its place is taken before anything waits: what comes later goes behind it.
+            # Queued before anything waits, so that later data follows it.
             self._unsent.append(memoryview(data)[sent:])
         if self._unsent:
             await self._flush()
@@ -339,7 +342,7 @@ class Connection:
         if self._writing is None:
             self._writing = trio.Lock()
         async with self._writing:
-            # What others add meanwhile is theirs to send.
+            # Data that other tasks add meanwhile is sent by them.
             for _ in range(len(self._unsent)):
                 if self._closing:
                     return
@@ -351,7 +354,7 @@ class Connection:
                     await self._give_up()
                     return
                 except trio.Cancelled:
-                    # Half a write may be out: nothing that follows here would be right.
+                    # A part may have been sent: further data would corrupt the stream.
                     self._closing = self._over = True
                     self._reading.cancel()
                     raise
@@ -370,7 +373,7 @@ class Connection:
     # -- closing
 
     async def _give_up(self) -> None:
-        """Nothing can be written any more."""
+        """The connection is broken: nothing can be written any more."""
         self._closing = self._over = True
         self._reading.cancel()
         await self._protocol.handle(Closed())
@@ -380,7 +383,7 @@ class Connection:
         if isinstance(self._protocol, HTTP2) and self._state is State.IDLE:
             with trio.move_on_after(CLOSING_TIMEOUT):
                 await self._protocol.announce_close()
-        # In a drain it is not the peer's fault, and all of them are closed at the same time.
+        # In a drain this is no error of the peer, and all connections are closed at the same time.
         is_drained = self._state is State.HEAD and math.isfinite(self._linger_until)
         if self._state is State.IDLE or is_drained:
             return
@@ -388,14 +391,14 @@ class Connection:
         await self._reject(408 if self._state in (State.HEAD, State.BODY) else 504)
 
     async def _reject(self, status: int) -> None:
-        """Sends an error response if the peer takes it in time; an error here is ignored, because
+        """Sends an error response if the peer accepts it in time; an error here is ignored, because
         the connection ends anyway."""
         with trio.move_on_after(CLOSING_TIMEOUT), suppress(Exception):
             await self._protocol.reject(status)
 
     async def _close(self) -> None:
-        """Ends our side; the reader discards the rest until the peer ends its own. Where the peer
-        has said its last word already, both sides."""
+        """Closes the sending side; the reader discards data until the peer closes. Closes both
+        sides if the peer sends nothing more."""
         if self._closing:
             return
         self._closing = True
@@ -413,7 +416,7 @@ class Connection:
             self._reading.cancel()
 
     async def _discard(self) -> None:
-        """Takes what the peer still sends, unread (RFC 9112 §9.6)."""
+        """Receives and discards data until the peer closes (RFC 9112 §9.6)."""
         self._reading = trio.CancelScope()
         self._enter(State.CLOSING)
         with self._reading, suppress(*_GONE):
@@ -422,7 +425,7 @@ class Connection:
 
     async def _drop(self) -> None:
         if self._socket is not None and isinstance(self._stream, trio.SocketStream):
-            self._stream.socket.close()  # all there is to it, and nothing waits
+            self._stream.socket.close()  # complete, without a checkpoint
             return
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(self._stream)

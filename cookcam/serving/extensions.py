@@ -1,7 +1,7 @@
-"""What our connections offer an application beyond ASGI, as extensions of a scope.
+"""ASGI extensions that connections of this server offer to an application.
 
-An application looks for the name in `scope["extensions"]` and does without where it is missing,
-as under plain Hypercorn.
+An application looks for the name in `scope["extensions"]`. It must work without the extension,
+which plain Hypercorn does not have.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ received as `{"type": WEBSOCKET_PONG}`. ASGI has no message for either."""
 WEBSOCKET_PONG = "cookcam.websocket.pong"
 
 WEBSOCKET_DIRECT = "cookcam.websocket.direct"
-"""Whole frames, written to the peer at once, for who sends one frame to many. The extension is
+"""Direct writes of whole frames, for sending one frame to many peers. The extension is
 `{"write": write}`; `write(frames: bytes, *, closing: bool = False) -> int` never waits, and returns
-how many bytes it took:
+the number of accepted bytes:
 
-- all of them: the kernel has them;
-- some: the rest is kept and goes out before anything else, at the latest by WEBSOCKET_FLUSH, which
-  the application has to send then;
-- none, because something else is on its way still, the kernel is full or the WebSocket is not
-  open: `send` is the way.
+- all: the kernel has them;
+- some: the rest is stored and sent before anything else; the application must then send
+  WEBSOCKET_FLUSH;
+- none, because earlier data is still being sent, the kernel's buffer is full or the WebSocket is
+  not open: the application must use `send`.
 
-Frames are as RFC 6455 §5.2 has them: of a server, so not masked; without extensions; text, binary
-and pings. `closing` says that the last of them is the close frame, as `websocket.close` would have
-sent it. A WebSocket over TLS or HTTP/2, or one that compresses, does not offer it."""
+Frames have the format of RFC 6455 §5.2: unmasked, since a server sends them; without extensions;
+text, binary and pings. `closing` declares that the last one is the close frame, as sent by
+`websocket.close`. A WebSocket over TLS or HTTP/2, or one that compresses, does not offer it."""
 
 WEBSOCKET_FLUSH = "cookcam.websocket.flush"
-"""`send({"type": WEBSOCKET_FLUSH})` returns when the rest of what was written directly is out."""
+"""`send({"type": WEBSOCKET_FLUSH})` returns when the rest of a direct write has been sent."""

@@ -1,4 +1,4 @@
-"""Whether a request asks for a WebSocket, and why its handshake is refused.
+"""Recognition of WebSocket handshakes, and the status of invalid ones.
 
 Source: RFC 6455 §4.2 (HTTP/1.1), RFC 8441 §5 (HTTP/2), RFC 9110 §7.8 (Upgrade).
 """
@@ -18,7 +18,7 @@ _ASCII = re.compile(rb"[\x20-\x7e\t]*")
 
 
 def tokens(headers: Headers, name: bytes) -> list[bytes]:
-    """The members of a list header in lower case, all its lines together (RFC 9110 §5.3)."""
+    """The members of a list header in lower case, from all its lines (RFC 9110 §5.3)."""
     return [
         token.strip().lower()
         for header, value in headers
@@ -28,7 +28,7 @@ def tokens(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def is_upgrade(method: bytes, headers: Headers) -> bool:
-    """Whether an HTTP/1.1 request asks for a WebSocket."""
+    """Whether an HTTP/1.1 request is a WebSocket handshake."""
     headers = list(headers)
     return (
         method == b"GET"
@@ -38,15 +38,15 @@ def is_upgrade(method: bytes, headers: Headers) -> bool:
 
 
 def refusal(headers: Headers, *, http2: bool) -> int | None:
-    """The status that answers a bad handshake: 400, or 426 for another version; None for a good
-    one. `headers` are those of a request that asks for a WebSocket."""
+    """The status for an invalid handshake: 400, or 426 for another version; None for a valid
+    one. `headers` are those of a WebSocket handshake."""
     found: dict[bytes, bytes] = {}
     for name, value in headers:
         if name.startswith(b"sec-websocket-") and not _ASCII.fullmatch(value):
             return 400
         found[name] = value
     if found.get(b"sec-websocket-version") != VERSION:
-        # A request that names no version is no handshake of any.
+        # A request without a version is not a handshake.
         return 426 if b"sec-websocket-version" in found else 400
     if http2:
         return None

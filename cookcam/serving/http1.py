@@ -1,11 +1,11 @@
 """HTTP/1.1: llhttp for requests, Hypercorn's streams for ASGI.
 
-- A response of known length leaves in one write, has a reason phrase, and says
+- A response of known length is sent in one write, has a reason phrase, and has
   `Connection: close` while the server drains.
-- What is rejected before an application sees it has a JSON body: malformed requests, requests whose
-  framing is ambiguous (RFC 9112 §6.1), versions that are not HTTP/1 (RFC 9110 §15.6.6), and
-  invalid WebSocket handshakes (RFC 6455 §4.2.2).
-- No upgrade but to a WebSocket: neither `Upgrade: h2c` nor HTTP/2 with prior knowledge.
+- Rejections without the application have a JSON body: malformed requests, requests with ambiguous
+  framing (RFC 9112 §6.1), versions that are not HTTP/1 (RFC 9110 §15.6.6), and invalid WebSocket
+  handshakes (RFC 6455 §4.2.2).
+- The only upgrade is to a WebSocket: neither `Upgrade: h2c` nor HTTP/2 with prior knowledge.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from cookcam.serving.websocket import ErrorBody, ProtocolConfig, WebSocketStream
 
 STREAM_ID: Final = 1
 MAX_JOINED_BODY: Final = 2**16
-"""Bytes of a body that are copied behind their head; a larger one is a write of its own."""
+"""Bytes of a body that are sent in one write with their head; a larger one is sent separately."""
 
 _CLOSE = b"connection: close\r\n"
 _UPGRADE_REQUIRED = [
@@ -56,13 +56,13 @@ _HEADER_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 
 
 class _Response(Enum):
-    """How far the response to the current request is."""
+    """The progress of the response to the current request."""
 
     NOT_BEGUN = auto()
     BODY = auto()
     COMPLETE = auto()
     BROKEN = auto()
-    """The application has sent too much or too little: the peer cannot find its end."""
+    """The application has sent too much or too little: the response has no valid end."""
 
 
 class _Framing(Enum):
@@ -73,7 +73,7 @@ class _Framing(Enum):
 
 class HTTP1:
     """The protocol of one connection. `is_draining` is called for every response; `error_body`
-    makes the body of protocol errors; `write` is for WebSockets."""
+    builds the body of protocol errors; `write` is for WebSockets."""
 
     def __init__(
         self,
@@ -103,9 +103,9 @@ class HTTP1:
         self._stream: HTTPStream | WebSocketStream | None = None
         self._requests = 0
         self.is_forwarded: bool | None = None
-        """Whether the last request came through a proxy; None before the first."""
+        """Whether the last request came through a proxy; None before the first one."""
         self._grace = BODY_GRACE
-        # What the peer sends.
+        # State of the request.
         self._buffer = b""
         self._is_eof = False
         self._request: RequestHead | None = None
@@ -114,14 +114,15 @@ class HTTP1:
         self._body: BodyDeadline | None = None
         self._is_websocket = False
         self._resumed: trio.Event | None = None
-        # What we send.
+        # State of the response.
         self._response = _Response.NOT_BEGUN
         self._framing = _Framing.LENGTH
         self._unsent_length = 0
         self._closes = False
         self._held = b""
         self.over = False
-        """Whether the peer has read all and is silent: nothing is lost by closing at once."""
+        """Whether the peer has read everything and sends no more, so that closing at once is
+        safe."""
 
     @property
     def state(self) -> State:
@@ -143,13 +144,13 @@ class HTTP1:
         return self._body.when
 
     def shorten_grace(self, grace: float) -> None:
-        """From now on a body may stall for `grace` seconds only."""
+        """Limits stalls of a body to `grace` seconds from now on."""
         self._grace = grace
         if self._body is not None:
             self._body.shorten(grace, trio.current_time())
 
     async def initiate(self) -> None:
-        """The server of HTTP/1.1 waits for the first request."""
+        """Does nothing: an HTTP/1.1 server sends nothing before the first request."""
 
     async def reject(self, status: int) -> None:
         """Answers the current request with an error, if no response has begun, and closes."""
@@ -177,10 +178,10 @@ class HTTP1:
                 self._observer.peer_failed(kind, str(error))
                 await self.reject(error.status)
 
-    # -- what the peer sends
+    # -- requests
 
     async def _receive(self) -> None:
-        """Takes requests from the buffer, one at a time, until more has to arrive."""
+        """Handles the requests in the buffer, one at a time, until more data is needed."""
         while not self._is_websocket:
             if self._request is None:
                 head = self._take_head()
@@ -188,7 +189,7 @@ class HTTP1:
                     return
                 await self._begin(head)
             elif self._stream is None:
-                return  # answered before its end: the connection closes
+                return  # answered before its end: the connection is closed
             elif self._has_body():
                 if not self._buffer:
                     if self._is_eof:
@@ -203,14 +204,14 @@ class HTTP1:
                     raise MalformedRequest(400, "data after the last request")
                 self._buffer = b""
             elif self._buffer:
-                # The next request waits until this one is answered, and its sender with it.
+                # The next request waits until this one is answered, which also slows its sender.
                 self._resumed = trio.Event()
                 await self._resumed.wait()
             else:
                 return
 
     def _take_head(self) -> RequestHead | None:
-        """The next request's head, None while it is not all there."""
+        """The next request's head, None while it is incomplete."""
         buffer, limit = self._buffer, self._config.h11_max_incomplete_size
         end = buffer.find(b"\r\n\r\n") + 4
         if (end if end >= 4 else len(buffer)) > limit:
@@ -218,7 +219,7 @@ class HTTP1:
         if end >= 4:
             self._buffer = buffer[end:]
             return parse_head(buffer if end == len(buffer) else buffer[:end])
-        # A head of lines that end in LF alone would have to wait for its deadline.
+        # A head with lines that end in LF alone would otherwise wait for its deadline.
         if buffer and (buffer[0] < 0x21 or buffer.find(b"\n\n") >= 0):
             raise MalformedRequest(400, "illegal request line")
         if buffer and self._is_eof:
@@ -229,7 +230,7 @@ class HTTP1:
         return self._left > 0 or self._chunks is not None
 
     async def _take_body(self) -> bool:
-        """Hands over what has arrived of the body; False where more is needed to go on."""
+        """Passes received body data to the application; False if more data is needed."""
         assert self._stream is not None  # noqa: S101
         assert self._body is not None  # noqa: S101
         buffer = self._buffer
@@ -300,7 +301,7 @@ class HTTP1:
         return (*self._of_every_stream, self.stream_send, STREAM_ID)
 
     async def _pass_on(self, data: bytes) -> None:
-        """Bytes of a WebSocket."""
+        """Passes bytes to the WebSocket."""
         if data and self._stream is not None:
             await self._stream.handle(Data(STREAM_ID, data))
 
@@ -315,11 +316,11 @@ class HTTP1:
             state=self._connection_state,
         )
 
-    # -- what the application sends
+    # -- responses
 
     async def stream_send(self, event: StreamEvent) -> None:
         if self._stream is None:
-            # The request is over, which its application, cancelled, learns here at the latest.
+            # The request has ended; its cancelled application is interrupted here at the latest.
             await trio.lowlevel.checkpoint()
         elif isinstance(event, Response):
             await self._send_head(event)
@@ -339,34 +340,34 @@ class HTTP1:
         if event.status_code >= 200:
             self._held = self._encode_head(event.status_code, event.headers)
             if self._framing is not _Framing.LENGTH:
-                await self._write_out(b"")  # a stream, whose head must not wait
+                await self._write_out(b"")  # a streamed response: its head is sent at once
             return
         await self._send_informational(event.status_code, event.headers)
         if self._is_websocket:
-            self._request = None  # the upgrade is accepted: HTTP is over
+            self._request = None  # the upgrade is accepted: HTTP ends here
             await self._send(Updated(idle=False))
 
     async def _send_body(self, data: bytes) -> None:
         if self._held and len(data) == self._unsent_length:
-            self._held += self._encode_body(data)  # complete: leaves with the end
+            self._held += self._encode_body(data)  # complete: sent together with the end
             return
         is_stream = not self._held
         if len(data) > MAX_JOINED_BODY:
             await self._write_out(b"")
         await self._write_out(self._encode_body(data))
         if is_stream:
-            # The kernel may take everything at once: a long stream must not keep others waiting.
+            # A write may not wait at all: a long stream must not delay other tasks.
             await trio.lowlevel.checkpoint()
 
     async def _write_out(self, data: bytes) -> None:
-        """Writes what is held back, and `data` behind it."""
+        """Writes the buffered head, followed by `data`."""
         if self._held:
             data, self._held = self._held + data, b""
         if data:
             await self._send(RawData(data))
 
     async def _end_request(self) -> None:
-        """The response is complete, or will never be."""
+        """Ends the response, which is complete or has failed."""
         await self._close_stream()
         is_reusable = (
             self._response is _Response.COMPLETE
@@ -398,7 +399,7 @@ class HTTP1:
             or self._is_websocket
             or self._is_draining()
             or self._requests >= self._config.keep_alive_max_requests
-            # The rest of a body that is not read cannot be told from a next request.
+            # The rest of an unread body would be parsed as the next request.
             or self._has_body()
         )
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
@@ -430,7 +431,7 @@ class HTTP1:
             lines.append(_CLOSE)
         lines.append(b"\r\n")
         head = b"".join(lines)
-        # One line for each field: no value has a line break of its own.
+        # One line for each field: values contain no line breaks.
         if not head.count(b"\n") == head.count(b"\r") == len(lines) or b"\0" in head:
             raise ValueError("illegal header value")
         self._unsent_length = length or 0
@@ -439,7 +440,7 @@ class HTTP1:
         return head
 
     def _encode_body(self, data: bytes) -> bytes:
-        """Raises ValueError for more than the head has declared."""
+        """Raises ValueError if the body is longer than declared in the head."""
         if self._framing is _Framing.CHUNKED:
             return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
         if self._framing is _Framing.LENGTH:
@@ -450,7 +451,7 @@ class HTTP1:
         return data
 
     def _encode_end(self) -> bytes:
-        """Raises ValueError for less than the head has declared."""
+        """Raises ValueError if the body is shorter than declared in the head."""
         if self._framing is _Framing.LENGTH and self._unsent_length:
             self._response = _Response.BROKEN
             raise ValueError("less data than Content-Length")
@@ -482,14 +483,14 @@ class HTTP1:
 
 @lru_cache(maxsize=512)
 def _header_prefix(name: bytes) -> tuple[bytes, bytes]:
-    """`name: ` and the name in lower case. Raises ValueError for what is no field name."""
+    """`name: ` and the name in lower case. Raises ValueError for an invalid field name."""
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError("illegal header name")
     return name + b": ", name.lower()
 
 
 def _origin_form(target: bytes) -> bytes:
-    """Path and query of a target in absolute form (RFC 9112 §3.2.2); any other stays as it is."""
+    """Path and query of a target in absolute form (RFC 9112 §3.2.2); any other is unchanged."""
     match = re.fullmatch(rb"(?i:https?)://[^/?]*(/?.*)", target)
     if match is None:
         return target

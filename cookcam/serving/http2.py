@@ -1,9 +1,8 @@
-"""HTTP/2, where TLS chose it by ALPN: h2 for the frames, Hypercorn's streams for ASGI.
+"""HTTP/2, if TLS negotiated it by ALPN: h2 for the frames, Hypercorn's streams for ASGI.
 
-Two tasks write to a connection, and no request's cancellation reaches them: the reader writes what
-h2 answers by itself, the sender writes responses. A request task changes h2's state and wakes the
-sender: one that is cancelled in the middle leaves whole frames behind, and the connection to the
-other requests.
+Two tasks write to a connection, independent of the cancellation of requests: the reader writes h2's
+own replies, the sender writes responses. A request task changes h2's state and wakes the sender. So
+a request that is cancelled leaves only whole frames, and does not affect other requests.
 
 Streams share the connection in turn, without priorities (RFC 9113 §5.3.2). Server push, trailers
 and CONNECT to anything but a WebSocket (RFC 8441) are not offered.
@@ -52,11 +51,11 @@ from cookcam.serving.websocket import ErrorBody, WebSocketStream
 Headers = list[tuple[bytes, bytes]]
 
 BUFFER_LIMIT: Final = 2**15
-"""Bytes of a response that wait for the peer's window before its application waits too."""
+"""Bytes of a response that may wait for the peer's window before the application is blocked."""
 MAX_WRITE: Final = 2**16
 """Bytes of responses in one write: a slow peer has WRITE_TIMEOUT for each."""
 MAX_RESETS: Final = 1000
-"""Requests a peer may cancel on one connection; each has cost a task (CVE-2023-44487)."""
+"""Requests that a peer may cancel on one connection; each costs a task (CVE-2023-44487)."""
 
 _TARGET = re.compile(rb"/[\x21-\x7e]*|\*")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -66,18 +65,18 @@ _OF_HTTP1 = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upg
 
 @define(eq=False)
 class _Stream:
-    """One request and what is left to send of its response."""
+    """One request and the unsent part of its response."""
 
     asgi: HTTPStream | WebSocketStream
     body: BodyDeadline | None = None
     """None once the request is complete, and for a WebSocket."""
     unsent: bytearray = field(factory=bytearray)
     is_ended: bool = False
-    """The application has sent everything."""
+    """Whether the application has sent the whole response."""
     is_finished: bool = False
-    """So have we."""
+    """Whether the end of the stream has been sent to the peer."""
     changed: trio.Event = field(factory=trio.Event)
-    """`unsent` has become shorter, or the stream is over."""
+    """Set when `unsent` has become shorter, or the stream has ended."""
 
     def notify(self) -> None:
         self.changed.set()
@@ -85,12 +84,12 @@ class _Stream:
 
 
 class HTTP2:
-    """The protocol of one connection. `write_timeout` gives the seconds for which a stream may wait
-    for its peer's window."""
+    """The protocol of one connection. `write_timeout` returns the seconds for which a stream may
+    wait for its peer's window."""
 
     over = False
     is_forwarded = False
-    """Proxies speak HTTP/1.1 to this server."""
+    """False: proxies use HTTP/1.1 with this server."""
 
     def __init__(
         self,
@@ -149,8 +148,8 @@ class HTTP2:
         return min(s.body.when for s in self._streams.values() if s.body is not None)
 
     def shorten_grace(self, grace: float) -> None:
-        """From now on a body may stall for `grace` seconds only, and a response for what
-        `write_timeout` says now."""
+        """Limits stalls of a body to `grace` seconds from now on, and those of a response to the
+        current `write_timeout`."""
         self._grace = grace
         for stream in self._streams.values():
             stream.notify()
@@ -163,7 +162,8 @@ class HTTP2:
         self._tasks.spawn(self._send_responses)
 
     async def reject(self, status: int) -> None:
-        """Ends the connection because of an error: ours with status 500, else the peer's."""
+        """Ends the connection because of an error: an internal one if `status` is 500, else the
+        peer's."""
         codes = h2.errors.ErrorCodes
         await self._go_away(codes.INTERNAL_ERROR if status == 500 else codes.NO_ERROR)
         await self._send(Closed())
@@ -182,7 +182,7 @@ class HTTP2:
             try:
                 events = self._connection.receive_data(event.data)
             except h2.exceptions.ProtocolError as error:
-                # Its text quotes what the peer sent.
+                # Its text quotes data of the peer.
                 self._observer.peer_failed("http2", type(error).__name__)
                 await self._flush()  # h2 has made a GOAWAY
                 await self._send(Closed())
@@ -196,7 +196,7 @@ class HTTP2:
                 await self._drop(stream_id)
             self._wake_sender()
 
-    # -- what the peer sends
+    # -- requests
 
     async def _receive(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
@@ -267,7 +267,7 @@ class HTTP2:
         )
 
     def _reject_request(self, stream_id: int, status: int, *, is_complete: bool) -> None:
-        """Answers a request that no application is to see."""
+        """Answers a request without the application."""
         headers, body = self._error_body(status)
         more = _UPGRADE_REQUIRED if status == 426 else []
         codes = h2.errors.ErrorCodes
@@ -289,7 +289,7 @@ class HTTP2:
             if stream.body is not None:
                 now = trio.current_time()
                 stream.body.received(len(data), now, now - before)
-        # Also what comes for a request that has been answered already.
+        # Also data of a request that has been answered already.
         with suppress(h2.exceptions.ProtocolError):
             self._connection.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)
 
@@ -303,13 +303,13 @@ class HTTP2:
         elif not self._streams:
             await self._send(Updated(idle=True))
 
-    # -- what the application sends
+    # -- responses
 
     async def stream_send(self, event: StreamEvent) -> None:
         stream_id = event.stream_id
         stream = self._streams.get(stream_id)
         if stream is None:
-            # The request is over, which its application, cancelled, learns here at the latest.
+            # The request has ended; its cancelled application is interrupted here at the latest.
             await trio.lowlevel.checkpoint()
             return
         try:
@@ -327,7 +327,7 @@ class HTTP2:
             elif isinstance(event, StreamClosed):
                 await self._finish(stream_id)
         except h2.exceptions.ProtocolError:
-            await self._lose(stream_id)  # the peer was faster and has closed it
+            await self._lose(stream_id)  # the peer has closed the stream already
 
     def _send_head(self, stream_id: int, status: int, headers: Headers) -> None:
         self._connection.send_headers(
@@ -340,8 +340,8 @@ class HTTP2:
         )
 
     async def _wait_until_sent(self, stream: _Stream, *, below: int) -> None:
-        """Returns when less than `below` bytes wait for the peer's window; a peer that does not
-        open it in time loses the stream."""
+        """Returns when less than `below` bytes wait for the peer's window; the stream is
+        reset if the peer does not open it in time."""
         stream_id = stream.asgi.stream_id
         deadline = math.inf
         while len(stream.unsent) >= below and self._streams.get(stream_id) is stream:
@@ -355,23 +355,24 @@ class HTTP2:
                 await self._lose(stream_id)
 
     async def _lose(self, stream_id: int) -> None:
-        """Forgets the stream of the calling request, which is cancelled by that."""
+        """Removes the stream of the calling request, which is then cancelled."""
         await self._drop(stream_id)
         with trio.CancelScope(shield=True):
             await self._send(Updated(idle=not self._streams))
 
     async def _finish(self, stream_id: int) -> None:
-        """The application is done, or a WebSocket's peer is: whatever is still open is reset."""
+        """Resets the stream if it is open after its application, or a WebSocket's peer, has
+        ended."""
         stream = self._streams[stream_id]
         codes = h2.errors.ErrorCodes
         if isinstance(stream.asgi, WebSocketStream):
-            stream.is_ended = True  # its last frame may be waiting still
+            stream.is_ended = True  # its last frame may still be queued
             while self._queue_frame(stream_id, stream):
                 pass
         elif stream.is_ended:
             self._queue_frame(stream_id, stream)
         if not stream.is_finished:
-            self._reset(stream_id, codes.INTERNAL_ERROR)  # never like a complete response
+            self._reset(stream_id, codes.INTERNAL_ERROR)  # not like a complete response
         elif stream.body is not None:
             self._reset(stream_id, codes.NO_ERROR)  # RFC 9113 §8.1
         await self._drop(stream_id)
@@ -384,7 +385,7 @@ class HTTP2:
         self._wake_sender()
 
     async def _drop(self, stream_id: int) -> None:
-        """Forgets a stream; its application hears that the client has left."""
+        """Removes a stream; its application gets `http.disconnect`."""
         stream = self._streams.pop(stream_id, None)
         if stream is not None:
             stream.unsent.clear()
@@ -397,7 +398,7 @@ class HTTP2:
         self._wake.set()
 
     async def _send_responses(self) -> None:
-        """A task of its own: until the connection is closed."""
+        """The sender task; runs until the connection is closed."""
         while not self._closed:
             self._wake = trio.Event()
             self._queue_data()
@@ -405,14 +406,15 @@ class HTTP2:
                 await self._wake.wait()
 
     def _queue_data(self) -> None:
-        """Gives h2 what the windows of the peer let through, a frame of each stream in turn."""
+        """Passes data to h2 as far as the peer's windows allow, one frame of each stream in
+        turn."""
         left = MAX_WRITE
         for stream_id, stream in list(self._streams.items()):
             if left <= 0:
                 return
             if stream.unsent or (stream.is_ended and not stream.is_finished):
                 left -= self._queue_frame(stream_id, stream)
-                # Whoever had a turn is last in the next.
+                # A stream that has sent goes to the end of the order.
                 self._streams[stream_id] = self._streams.pop(stream_id)
 
     def _queue_frame(self, stream_id: int, stream: _Stream) -> int:
@@ -433,7 +435,7 @@ class HTTP2:
                 stream.is_finished = True
                 self._connection.end_stream(stream_id)
         except h2.exceptions.ProtocolError:
-            # The peer has closed it, as the reader is about to see.
+            # The peer has closed it; the reader has not processed that yet.
             stream.is_finished = True
             stream.unsent.clear()
             size = 0
@@ -441,7 +443,7 @@ class HTTP2:
         return max(size, 0)
 
     async def _flush(self) -> bool:
-        """Writes what h2 has made; False when that is nothing."""
+        """Writes h2's pending bytes; False if there are none."""
         data = self._connection.data_to_send()
         if data:
             await self._send(RawData(data))

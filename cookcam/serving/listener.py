@@ -1,4 +1,4 @@
-"""A door: one listening socket that can be closed without losing whoever already knocked."""
+"""A listening socket that can be closed without losing connections in its accept queue."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import trio
 from attrs import frozen
 
 RETRY_ACCEPT_AFTER = 0.1
-"""Seconds to wait when the process is out of descriptors; the queue holds the rest meanwhile."""
+"""Seconds to wait when the process is out of descriptors; connections stay in the accept queue."""
 
 _BROKEN = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EFAULT}
-"""What `accept` says of a socket that does not listen (accept(2))."""
+"""Errors of `accept` on a socket that does not listen (accept(2))."""
 BACKLOG = 1024
-"""Connections that the kernel completes before they are accepted; the rest are sent again."""
+"""Connections that the kernel completes before they are accepted; clients retry further ones."""
 
 ACCEPT_BATCH = 128
-"""Connections taken in one pass of the scheduler. With one a pass, a new connection waits in the
-kernel's queue for as many passes as there are connections before it; without a limit, a flood of
-connections holds up every other task. To take and start one costs about 0.1 ms."""
+"""Connections accepted in one pass of the scheduler. With one per pass, a new connection waits in
+the kernel's queue for as many passes as there are connections before it; without a limit, a flood
+of connections delays every other task. Accepting and starting one costs about 0.1 ms."""
 
 
 _QUEUE_IS_EMPTY = (BlockingIOError, InterruptedError, ConnectionAbortedError)
@@ -29,9 +29,9 @@ _QUEUE_IS_EMPTY = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 
 @frozen
 class Peer:
-    """Somebody who came in: the stream, and under it the socket that may be written to directly.
+    """An accepted connection: its stream, and the socket for direct writes.
 
-    `socket` is None where bytes need more than a `send`: with TLS, or in memory.
+    `socket` is None where a plain `send` is not possible: with TLS, or in memory.
     """
 
     stream: trio.abc.Stream
@@ -44,7 +44,7 @@ class Peer:
 
     @property
     def address(self) -> str | None:
-        """The IP address of the other side; None in memory, and once it has gone."""
+        """The IP address of the peer; None in memory, and after a disconnect."""
         if not isinstance(self.transport, trio.SocketStream):
             return None
         try:
@@ -54,33 +54,33 @@ class Peer:
         return name[0]
 
     def close(self) -> None:
-        """Closes at once, with nothing said."""
+        """Closes at once, without a message to the peer."""
         if isinstance(self.transport, trio.SocketStream):
             self.transport.socket.close()
 
 
 def may_pass(error: OSError) -> bool:
     """Whether `accept` may succeed again: out of descriptors or memory, or an error of the network
-    that belonged to one connection (accept(2)). False for a socket that listens no more."""
+    that belonged to one connection (accept(2)). False for a socket that no longer listens."""
     return error.errno is not None and error.errno not in _BROKEN
 
 
 class Listener(Protocol):
     def listen(self) -> None:
-        """Lets clients connect. Raises OSError, for instance when the port is in use."""
+        """Starts to listen. Raises OSError, for instance when the port is in use."""
         ...
 
     async def accept(self) -> list[Peer]:
-        """The next connections, at least one and at most ACCEPT_BATCH.
+        """Accept connections, at least one and at most ACCEPT_BATCH.
 
-        Raises trio.ClosedResourceError once the door is closed, OSError when the system gives none
-        (see `may_pass`). Nothing is awaited after the first
-        connection was taken, so a cancellation loses none.
+        Raises trio.ClosedResourceError once the listener is closed, OSError when `accept` fails
+        (see `may_pass`). Nothing is awaited after the first connection was accepted, so a
+        cancellation loses none.
         """
         ...
 
     def close(self) -> list[Peer]:
-        """Takes everything out of the accept queue and closes, without a pause in between."""
+        """Accept all connections in the accept queue and close, without a checkpoint in between."""
         ...
 
 
@@ -88,9 +88,9 @@ class Listener(Protocol):
 class SocketListener:
     """A bound TCP socket, with TLS on top when it has a context.
 
-    Binding and listening are apart: a program takes its port when it starts, and listens when it
-    is ready to accept. A proxy that connects in between is refused at once and tries another
-    instance, where it would wait in the accept queue otherwise.
+    Binding and listening are separate steps: a program binds its port when it starts, and listens
+    when it is ready to accept. The kernel rejects connections in between, so that a proxy tries
+    another instance instead of waiting in the accept queue.
     """
 
     listener: socket.socket
@@ -98,9 +98,9 @@ class SocketListener:
 
     @classmethod
     def bind(cls, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> SocketListener:
-        """Takes the port. Raises OSError, for instance when another socket listens on it.
+        """Binds the port. Raises OSError, for instance when another socket listens on it.
 
-        Where another process has only bound the port as well, `listen` fails.
+        If another process has bound the port without listening, `listen` fails instead.
         """
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -128,7 +128,7 @@ class SocketListener:
     async def accept(self) -> list[Peer]:
         accepted: list[Peer] = []
         while True:
-            # Closed under us: the descriptor is -1 and waiting on it would be a bug.
+            # Closed by another task: the descriptor is -1 and waiting on it would be a bug.
             if self.listener.fileno() < 0:
                 raise trio.ClosedResourceError
             try:

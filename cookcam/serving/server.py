@@ -1,4 +1,4 @@
-"""The server: doors, and the nursery of the connections that came in through them."""
+"""The server: its listeners, and the nursery of their connections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cookcam.serving.websocket import ErrorBody, ProtocolConfig
 
 @define
 class Server:
-    """Serves an ASGI application; see `cookcam.lifecycle.shutdown.Server` for how it ends."""
+    """Serves an ASGI application; `cookcam.lifecycle.shutdown.Server` describes its shutdown."""
 
     app: ASGIFramework
     doors: Sequence[Listener]
@@ -45,7 +45,8 @@ class Server:
         return len(self._connections)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Owns the connections; returns when the door is closed and the last one has ended."""
+        """Runs the connections; returns when the listeners are closed and the last one has
+        ended."""
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -57,11 +58,11 @@ class Server:
     async def accept(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Listens and lets connections in until the door is closed.
+        """Listens and accepts connections until the listeners are closed.
 
-        Apart from `serve`, so that a failure here takes no connection down. Raises OSError when
-        the port is in use or a listening socket breaks; any other failure is reported, and tried
-        again.
+        Separate from `serve`, so that a failure here ends no connection. Raises OSError when the
+        port is in use or a listening socket breaks; any other failure is reported, and `accept` is
+        retried.
         """
         for door in self.doors:
             door.listen()
@@ -93,14 +94,14 @@ class Server:
     async def _accept(self, door: Listener) -> None:
         with suppress(trio.ClosedResourceError):
             while True:
-                # Before and not after: a stream that is accepted is started, never lost between.
+                # A checkpoint before and not after: an accepted stream is always started.
                 await trio.lowlevel.checkpoint()
                 try:
                     peers = await door.accept()
                 except OSError as error:
                     if not may_pass(error):
                         raise
-                    # The queue holds the others meanwhile.
+                    # Further connections stay in the accept queue meanwhile.
                     self.observer.accept_failed(error)
                     await trio.sleep(RETRY_ACCEPT_AFTER)
                     continue
@@ -123,7 +124,7 @@ class Server:
             self.error_body,
             self.observer,
         )
-        assert self._nursery is not None  # noqa: S101 - doors are opened by `serve`
+        assert self._nursery is not None  # noqa: S101 - listeners are opened by `serve`
         self._connections.add(connection)
         self._nursery.start_soon(self._run, connection, address, name="connection")
 
@@ -145,9 +146,9 @@ def protocol_config(
     tls_cert_file: str | None = None,
     tls_key_file: str | None = None,
 ) -> ProtocolConfig:
-    """Hypercorn's configuration for the protocol code; logging and sockets are ours.
+    """Hypercorn's configuration for its protocol code, without its logging and sockets.
 
-    `config.create_ssl_context()` gives the TLS context for a door, None without the files.
+    `config.create_ssl_context()` returns the TLS context for a listener, None without the files.
     """
     config = ProtocolConfig()
     config.compress_websockets = compress_websockets

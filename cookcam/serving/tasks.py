@@ -1,4 +1,4 @@
-"""One task for each request of a connection, with a scope that ends when its client leaves."""
+"""One task for each request of a connection, cancelled when its client disconnects."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from cookcam.lifecycle.work import Work
 from cookcam.serving.observer import ConnectionObserver
 
 CANCELS_ON_DISCONNECT = "cookcam.cancel_on_disconnect"
-"""The scope extension that tells an application that nobody needs to watch `receive` for it."""
+"""The scope extension by which an application knows that it need not watch `receive`."""
 
 
 FAREWELL_TIMEOUT = 60.0
-"""Seconds the application of a WebSocket has after its peer has left."""
+"""Seconds that the application of a WebSocket has after its peer has disconnected."""
 
 
 class Inbox:
@@ -42,7 +42,7 @@ class Inbox:
             self.put_now(message)
 
     def close(self) -> None:
-        """Nobody will receive any more: what still comes is dropped, and nobody waits."""
+        """No more messages will be received: later ones are dropped, and senders do not wait."""
         self._unwanted = True
         self._messages.clear()
         self._notify()
@@ -69,11 +69,11 @@ class Inbox:
 
 
 class RequestTasks:
-    """What Hypercorn calls a task group: runs the application for each request of a connection.
+    """Hypercorn's task group: runs the application for each request of a connection.
 
-    A request begins as a unit of `work` and ends with its answer. `http.disconnect` before the
-    answer is complete cancels it: the client is gone and nobody reads the result. What the
-    application raises is reported and ends that request alone.
+    A request is a unit of `work` until its response is complete. `http.disconnect` before that
+    cancels it, because the client has disconnected. An exception of the application is reported
+    and ends only that request.
     """
 
     _nursery: trio.Nursery
@@ -115,7 +115,7 @@ class RequestTasks:
 
             self._nursery.start_soon(self._run, app, scope, inbox, send, cancel_scope)
             return put_frame
-        # Not what Hypercorn's HTTP/2 offers besides: push, trailers and early hints.
+        # Without the other extensions of Hypercorn's HTTP/2: push, trailers and early hints.
         scope["extensions"] = {CANCELS_ON_DISCONNECT: {}}
         answered = False
 
@@ -157,7 +157,7 @@ class RequestTasks:
                         scope, inbox.receive, send, trio.to_thread.run_sync, trio.from_thread.run
                     )
                 except* Exception as error:
-                    # The application answers its own errors; this is a fault of the glue itself.
+                    # The application answers its own errors; this is an error of the serving layer.
                     self._observer.application_failed(error)
                 await send(None)
         finally:

@@ -1,17 +1,17 @@
 """Hypercorn's WebSocket stream, with five changes.
 
-- An application may ping its peer and hears of the pongs (`cookcam.serving.extensions`), for
-  which ASGI has no messages.
-- It may write a frame that is encoded already past ASGI and wsproto, straight to the socket. As
-  wsproto compresses nothing there and every message is one frame, it has no state of what was sent
-  but whether the close frame was, and that it is told.
-- Whatever breaks the protocol (text that is no UTF-8, a message that is too large) is answered
-  with a close frame that says so, and the connection ends; Hypercorn drops it without a word in
-  the first case and leaves it open in the second.
-- Messages are compressed (RFC 7692) only where `ProtocolConfig` says so: for short JSON that costs
-  more time and memory (a window per connection) than it saves. The same frame cannot be sent to
-  many then, so a WebSocket that compresses cannot be written past ASGI.
-- Frames that come together with the handshake wait for the application's decision; a client should
+- An application may ping its peer and receives the pongs (`cookcam.serving.extensions`); ASGI has
+  no messages for them.
+- It may write encoded frames directly to the socket, without ASGI and wsproto. Without compression,
+  and with one frame for each message, the only state of sent frames in wsproto is whether the close
+  frame was sent, and it is notified of that.
+- A protocol violation (text that is not UTF-8, a message that is too large) is answered with a
+  close frame that has the reason, and the connection ends; Hypercorn drops it without a close frame
+  in the first case and leaves it open in the second.
+- Messages are compressed (RFC 7692) only if `ProtocolConfig` enables it: for short JSON this costs
+  more time and memory (a window per connection) than it saves. A compressed frame cannot be sent to
+  several peers, so a WebSocket with compression has no direct writes.
+- Frames sent together with the handshake are buffered until the application decides; clients should
   not send them yet (RFC 6455 §4.1), and some do.
 """
 
@@ -41,10 +41,10 @@ from cookcam.serving.extensions import (
 from cookcam.serving.observer import ConnectionObserver
 
 Write = Callable[[bytes], int]
-"""Gives bytes to the kernel without waiting; see WEBSOCKET_DIRECT for what it returns."""
+"""Passes bytes to the kernel without waiting; WEBSOCKET_DIRECT describes the result."""
 
 ErrorBody = Callable[[int], tuple[list[tuple[bytes, bytes]], bytes]]
-"""Status → (headers, body) for a request that no application answers."""
+"""Status → (headers, body) of an error response without the application."""
 
 PING_FRAME = 0x89
 """The first byte of a ping."""
@@ -53,17 +53,17 @@ Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
 
 
 class ProtocolConfig(Config):
-    """Hypercorn's settings, and two of our own."""
+    """Hypercorn's settings, and two more."""
 
     compress_websockets: bool = False
     websocket_timeout: float = 300.0
-    """Seconds without a byte from the peer after which a WebSocket is closed. Longer than what an
-    application needs to notice that its pings are not answered."""
+    """Seconds without a byte from the peer after which a WebSocket is closed. Longer than the time
+    in which an application notices that its pings are not answered."""
 
     _date: tuple[int, list[tuple[bytes, bytes]]] = (0, [])
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
-        """The same list for a whole second, as its `date` is."""
+        """The default response headers, cached for each second, because they contain the date."""
         now = int(time.time())
         if self._date[0] != now:
             self._date = (now, super().response_headers(protocol))
@@ -72,10 +72,10 @@ class ProtocolConfig(Config):
 
 class WebSocketStream(WSStream):
     """One WebSocket with a valid handshake; arguments are Hypercorn's, and `write` that of its
-    connection, None where bytes cannot be given to the kernel as they are."""
+    connection, None if bytes cannot be passed to the kernel directly."""
 
     _pings = False
-    """Whether the application pings, and so understands a pong."""
+    """Whether the application has sent a ping, and so expects pongs."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class WebSocketStream(WSStream):
         self._application, self.app = self.app, self._with_extensions
 
     def _with_extensions(self, scope: Scope, *more: Any) -> Awaitable[None]:
-        """The application, which is told what this stream can do."""
+        """The application, called with the extensions of this stream in its scope."""
         extensions: dict[str, Any] = cast("Any", scope)["extensions"]
         if not self._may_compress():
             self.handshake.extensions = None
@@ -105,7 +105,8 @@ class WebSocketStream(WSStream):
 
     @property
     def answered(self) -> bool:
-        """Whether the peer has answered our close: it has read all we said, and is silent."""
+        """Whether the peer has answered the close frame: it has read all frames and sends no
+        more."""
         return (
             self.state is ASGIWebsocketState.CLOSED
             and self.connection.state is ConnectionState.CLOSED
@@ -125,7 +126,7 @@ class WebSocketStream(WSStream):
         taken = self._write(frames)
         if closing and taken:
             self.state = ASGIWebsocketState.CLOSED
-            # What it encodes is on its way already.
+            # wsproto's own encoding of the close frame is discarded: the frame has been sent.
             self.connection.send(CloseConnection(CloseReason.NORMAL_CLOSURE))
         return taken
 
@@ -155,7 +156,7 @@ class WebSocketStream(WSStream):
             self._decided = None
 
     async def fail(self) -> None:
-        """Closes with 1011 because of an error of ours, if the WebSocket is open."""
+        """Closes with 1011 because of an internal error, if the WebSocket is open."""
         if self.state is ASGIWebsocketState.CONNECTED and not self.closed:
             await self._send_wsproto_event(CloseConnection(CloseReason.INTERNAL_ERROR))
 

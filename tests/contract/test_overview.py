@@ -1,4 +1,4 @@
-"""Every row of the overview of `spec/http-api-core.md` §1, on the whole program."""
+"""Every row of the table of routes (`overview.py`), on the whole program."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class Money:
     # Payments
 
     def confirm(self, intent: Body, card: Card) -> None:
-        """Somebody pays with a card. Raises ApiFault: 402 when it is declined."""
+        """A customer pays with a card. Raises ApiFault: 402 when it is declined."""
         if intent["status"] in ("succeeded", "canceled"):
             message = f"You cannot confirm this PaymentIntent: its status is {intent['status']}."
             raise invalid(message, code="payment_intent_unexpected_state")

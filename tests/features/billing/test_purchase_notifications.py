@@ -160,7 +160,7 @@ class TestApple:
         test = stores_app.apple.signed_notification(None, "TEST")
         assert await stores_app.apple.deliver(test) == 200
         await stores_app.apple.buy("com.cookcam.stickers.monthly", account_token=str(uuid4()))
-        await stores_app.apple.buy("com.cookcam.pro.monthly")  # of nobody
+        await stores_app.apple.buy("com.cookcam.pro.monthly")  # without an owner
         assert stores_app.apple.statuses == [200, 200, 200]
         assert await log_of(stores_app, "ios") == [("ignored", 1, None)]
 

@@ -43,7 +43,7 @@ where t.id = public.user_tier_id(%(user_id)s)"""
 CONSUME: LiteralString = """
 select public.consume_quota(%(user_id)s, %(metric)s, %(limit)s, %(period_start)s)"""
 
-# Whoever saves waits here for the same user's other saves, so that two do not share a last place.
+# Serialises the saves of one user, so that two concurrent ones cannot both take the last place.
 LOCK: LiteralString = "select from public.users where id = %(user_id)s for no key update"
 
 
