@@ -44,17 +44,40 @@ PROSE = {
 }
 """Pattern in a comment, a docstring or a page → replacement."""
 
-CONTRACT = frozenset({"http_requests_refused_total", "connections_refused_total"})
-"""Names of metrics, which stay as they are."""
+CONTRACT = frozenset(
+    {"http_requests_refused_total", "connections_refused_total", "kitchen_appliances"}
+)
+"""Names of metrics and of fields of the API, which stay as they are."""
 LOG_FIELDS = frozenset({("cookcam/http/admission.py", "refused")})
 """Names of log fields, which stay as they are."""
 
 UNCHECKED = (
-    "cookcam/features/",
-    "cookcam/integrations/",
+    "cookcam/features/billing/stripe/",
+    "cookcam/features/creators/",
+    "cookcam/features/food/ingredients/",
+    "cookcam/integrations/openai/",
+    "cookcam/integrations/supabase/",
+    "cookcam/integrations/usda.py",
     "cookcam/sandbox/",
     "cookcam/serving/",
-    "tests/",
+    "tests/benchmarks/",
+    "tests/chaos/",
+    "tests/config/",
+    "tests/contract/",
+    "tests/database/",
+    "tests/deploy/",
+    "tests/features/",
+    "tests/fuzz/",
+    "tests/http/",
+    "tests/identity/",
+    "tests/images/",
+    "tests/integrations/",
+    "tests/realtime/",
+    "tests/sandbox/",
+    "tests/serving/",
+    "tests/support/",
+    "tests/test_config.py",
+    "tests/test_vocabulary.py",
 )
 """Not cleaned yet. Delete a line to check its files."""
 

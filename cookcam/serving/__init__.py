@@ -1,6 +1,6 @@
-"""Hypercorn's protocol code under our own nursery: listeners, connections, ASGI glue.
+"""Listeners, connections and the ASGI interface, around Hypercorn's protocol classes.
 
-Only this package touches Hypercorn's inner classes (pinned to 0.18); tests/serving runs the same
-raw requests against plain Hypercorn and compares the answers. docs/serving.md says what differs
-and why.
+Only this package uses Hypercorn's inner classes (pinned to 0.18); tests/serving sends the same raw
+requests to plain Hypercorn and compares the responses. docs/serving.md lists the differences and
+their reasons.
 """
