@@ -443,7 +443,7 @@ ROWS: tuple[Row, ...] = (
 )  # fmt: skip
 
 ALSO: tuple[Row, ...] = (
-    # §19: what clients call and the overview does not have
+    # Routes that clients call, beside those of the API's overview
     Row(2, "POST", "/auth/signin", NONE, ("token", "session.access_token"), LOGIN),
     Row(3, "POST", "/auth/signout", REQUIRED, ("message",), {}),
     Row(34, "DELETE", "/recipes/{recipe}/save", REQUIRED, ("message",), values={"saved": False}),
@@ -504,4 +504,4 @@ NEVER = (
     ("GET", "/health/cache"),
     ("GET", "/health/security"),
 )
-"""§18, §19: what stays 404; the last three have nothing to measure (docs/http.md)."""
+"""Routes that must be 404; the last three have nothing to measure (docs/http.md)."""

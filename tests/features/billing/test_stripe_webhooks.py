@@ -254,7 +254,7 @@ class TestConnect:
 
 
 class TestDefects:
-    """What the reference does wrong, each with a test that it would fail (§4.3, §5)."""
+    """Errors of the earlier server, each with a test that it would fail."""
 
     async def test_defect_the_signature_is_over_the_bytes_as_they_came(self, billing: BillingApp):
         """A parser or a sanitiser in front would change these."""
