@@ -108,7 +108,7 @@ def unlike_success(response: Response, row: Row) -> list[str]:
 
 
 async def refusals(stage: Stage, row: Row) -> list[str]:
-    """Without a token, as somebody who may not, and whatever else the row refuses."""
+    """Without a token, as a user without permission, and with the other errors of the row."""
     wrong: list[str] = []
     if row.auth in (REQUIRED, ADMIN):
         wanted = Rejection(401, "Authentication required")

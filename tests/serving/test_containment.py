@@ -483,7 +483,7 @@ async def test_a_bad_http2_request_costs_its_stream_only(
 
 
 async def test_a_body_that_comes_after_its_early_response_is_taken(tmp_path: Path) -> None:
-    """The client is told to stop (RFC 9113 §8.1) and its window is not used up."""
+    """The client gets a request to stop (RFC 9113 §8.1) and its window is not used up."""
     async with http2_server(tmp_path) as (open_client, reporter, _):
         client = await open_client()
         for _ in range(8):

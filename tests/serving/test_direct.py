@@ -50,7 +50,7 @@ class App:
 
 
 class Client:
-    """A peer that reads when it is told to."""
+    """A peer that reads on command."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream

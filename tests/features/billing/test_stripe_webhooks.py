@@ -467,7 +467,7 @@ class TestTheSweep:
         await billing.wait(600)
         assert await billing.sweep() == 0
 
-        # Somebody looked, and sends it again from Stripe's dashboard.
+        # An operator sends it again from Stripe's dashboard.
         billing.stripe.behaviour.fault = None
         assert (await billing.deliver(told)).json()["processed"]
         assert (await billing.status(ann))["tier_slug"] == "regular"
