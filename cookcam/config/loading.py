@@ -1,7 +1,7 @@
 """Configuration: the environment, read once, into frozen attrs classes.
 
 `load` gives the sections of `cookcam.config` to cattrs and turns every mistake into one line:
-the variable, the rule, where the value comes from, and never the value itself. An empty string
+the variable, the rule, the source of the value, and never the value itself. An empty string
 means unset (docs/configuration.md).
 
 This is the only module of the program that reads the environment.
@@ -107,7 +107,7 @@ class Config:
         return f"cookcam-api@{self.server.commit or self.server.version}"
 
     def summary(self) -> dict[str, object]:
-        """What the start-up line may say: plain values of a few settings, presence of the rest."""
+        """Fields of the start-up line: plain values of a few settings, presence of the rest."""
         settings: dict[str, object] = {"environment": self.environment}
         for section, attribute in _all_settings():
             value = getattr(getattr(self, section), attribute.name)
@@ -121,7 +121,7 @@ class Config:
 
 @frozen
 class Mistake:
-    """One thing wrong with the environment."""
+    """One mistake in the environment."""
 
     variable: str
     rule: str
@@ -234,13 +234,13 @@ def load_database(environ: Mapping[str, str]) -> DatabaseConfig:
 
 
 def without_effect(environ: Mapping[str, str]) -> list[str]:
-    """Names that example files of the earlier server set and nothing reads (§1.4)."""
+    """Variables in example files of the earlier server that have no effect any more."""
     return sorted(name for name in environ if name in readers.WITHOUT_EFFECT and environ[name])
 
 
 @frozen
 class Described:
-    """One setting in words, for documentation and checks."""
+    """The description of a setting, for documentation and checks."""
 
     name: str
     aliases: tuple[str, ...]
@@ -265,7 +265,7 @@ def described() -> Iterator[Described]:
 
 
 def _canonical(environ: Mapping[str, str]) -> dict[str, str]:
-    """What is set, under the newest names. An empty string means unset."""
+    """The variables that are set, under their newest names. An empty string means unset."""
     values = {name: value.strip() for name, value in environ.items() if value.strip()}
     older = [("APP_ENV", ("NODE_ENV",))]
     older += [(setting.name, setting.aliases) for setting in described()]
@@ -287,7 +287,7 @@ def _redis_url(values: Mapping[str, str]) -> str:
 
 
 def _mistakes_in_older_redis_settings(values: dict[str, str]) -> Iterator[Mistake]:
-    """Checks REDIS_PORT and REDIS_DB, which no section reads, where REDIS_URL is made of them."""
+    """Checks REDIS_PORT and REDIS_DB, which no section reads, if REDIS_URL is built from them."""
     if "REDIS_HOST" not in values or values["REDIS_URL"] != _redis_url(values):
         return
     checks = {"REDIS_PORT": readers.integer(1, 65535), "REDIS_DB": readers.integer(0, 10**6)}
@@ -317,7 +317,7 @@ def _all_settings() -> Iterator[tuple[str, Attribute[Any]]]:
 
 @cache
 def _structure_of(section: type[Any]) -> Callable[[Mapping[str, str], type[Any]], Any]:
-    """Makes a section of the values. Raises BaseValidationError with all that is wrong."""
+    """Creates a section from the values. Raises BaseValidationError with all mistakes."""
 
     def hook(attribute: Attribute[Any]) -> Any:
         read = attribute.metadata["read"]

@@ -140,7 +140,7 @@ class ServerConfig:
     pm2_channel: int | None = setting(
         "NODE_CHANNEL_FD",
         read=readers.integer(0, 65535),
-        about="set by PM2, not by hand: the descriptor that is told of readiness",
+        about="set by PM2, not by hand: the descriptor for its ready message",
     )
     keep_alive_seconds: float = setting(
         "KEEP_ALIVE_SECONDS",
@@ -390,7 +390,7 @@ class RealtimeConfig:
         "COOKING_SESSION_OPEN_JOIN",
         default=False,
         read=readers.boolean,
-        about="whoever knows the id of a cooking session may join it, public or not",
+        about="the id of a cooking session is enough to join it, public or not",
     )
     ping_interval: float = setting(
         "SOCKET_PING_INTERVAL_SECONDS",

@@ -36,17 +36,17 @@ from cookcam.observability.metrics import Metrics
 log = get_logger(__name__)
 
 MAX_RUNNING: Final = 64
-"""Twice what it takes to keep one core and 20 database connections busy; at 1 to 2 ms of processor
-time for a request, what is running is answered within 0.1 s."""
+"""Twice the number that keeps one core and 20 database connections busy; at 1 to 2 ms of processor
+time for a request, running requests are answered within 0.1 s."""
 PLACE_TIME: Final = 0.5
-"""Far above the latency of a request that does not wait for anything outside."""
+"""Far above the latency of a request that does not wait for an outside service."""
 QUEUE_TARGET: Final = 0.3
 MAX_QUEUE_TIME: Final = 1.0
 MAX_WEBHOOK_QUEUE_TIME: Final = 8.0
 """Below the 10 s after which Google Pub/Sub delivers a message again; Stripe waits longer."""
 MAX_REJECTIONS_PER_SECOND: Final = 200
 """A rejection takes about 0.37 ms of a read's 1.2 ms, so at most 8% of the processor, however many
-connections ask again at once."""
+clients repeat their requests at once."""
 MAX_QUEUED: Final = 2_000
 """A queued request holds about 20 kB."""
 TICK: Final = 0.01
@@ -108,7 +108,7 @@ class Admission:
         try:
             await place.decided.wait()
         except trio.Cancelled:
-            del queue[place]  # a request that was taken out of it is not cancelled in this wait
+            del queue[place]  # a request that has left the queue is not cancelled in this wait
             raise
         if place.rejected:
             raise ServiceOverloaded
@@ -137,11 +137,11 @@ class Admission:
         await self._queued.wait()
 
     def _advance(self) -> None:
-        """Admits and refuses what is due."""
+        """Admits and rejects due requests."""
         now = trio.current_time()
         while self.queued and self._has_room(now):
             place = self._next(now)
-            # The time in the queue is over; PLACE_TIME begins.
+            # The queue time ends here; PLACE_TIME begins.
             place.since = now
             self._running[place] = None
             self._decide(place)
@@ -169,7 +169,7 @@ class Admission:
             place.rejected = True
             self._decide(place)
             self._count_rejection(place, now)
-            # After a pause no more than the rejections of one tick are made up for.
+            # After a delay, at most the rejections of one tick are caught up on.
             self._next_rejection = (
                 max(self._next_rejection, now - TICK) + 1 / MAX_REJECTIONS_PER_SECOND
             )

@@ -115,7 +115,7 @@ def forget(bucket: str, key: str) -> None:
 
 
 def count_costly(purpose: str, user_id: UUID | None) -> None:
-    """Count a request that spends money or a quota of ours at a provider.
+    """Count a request that costs money or the server's quota at a provider.
 
     Each purpose, such as `usda`, allows 10 requests a minute for a user and 3 for the address of a
     guest (`user_id` None). Raises LimitReached (429).

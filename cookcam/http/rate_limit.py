@@ -1,8 +1,8 @@
 """Request quotas: named buckets of sliding windows, constant time and bounded memory.
 
-Each bucket has its own counters (`global:{address}`, `auth:{address}`), so reading never uses up
-sign-ins. A window slides in tenths of its length, so no client gets a double quota across a
-boundary. Each process counts on its own.
+Each bucket has its own counters (`global:{address}`, `auth:{address}`), so other requests never use
+up the quota of sign-ins. A window slides in tenths of its length, so no client gets a double quota
+across a boundary. Each process counts separately.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PAYMENTS = "payments"
 """Payments and payouts that a user starts. Low, against testing stolen cards."""
 COSTLY_FOR_USERS = "costly:users"
 COSTLY_FOR_GUESTS = "costly:guests"
-"""Requests that spend money or a quota of ours at a provider."""
+"""Requests that cost money or the server's quota at a provider."""
 
 MAX_UNVERIFIED = 20
 
@@ -111,7 +111,7 @@ class _Window:
         self.counts[self.newest % SLICES] += 1
 
     def frees(self, excess: int, width: float) -> float:
-        """When `excess` of the counted requests will have been forgotten."""
+        """The time at which `excess` of the counted requests will have left the window."""
         for k in range(max(0, self.newest - SLICES + 1), self.newest + 1):
             excess -= self.counts[k % SLICES]
             if excess <= 0:
@@ -163,7 +163,7 @@ class Bucket:
         return len(self._windows)
 
     def _make_room(self, now: float) -> None:
-        """Drops up to two keys that have nothing left to forget, and one more if it must."""
+        """Drops up to two keys with empty windows, and another key if the bucket is full."""
         for _ in range(2):
             oldest = next(iter(self._windows), None)
             if oldest is None:

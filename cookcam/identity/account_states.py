@@ -21,8 +21,8 @@ from cookcam.observability.logging import get_logger
 log = get_logger(__name__)
 
 TTL: Final = 10.0
-"""Seconds. Bounds how long a ban stays unnoticed while announcements do not arrive, and how long
-the end of a ban, which is not announced, stays unnoticed."""
+"""Seconds. The maximum delay of a ban while announcements do not arrive, and of the end of a ban,
+which is not announced."""
 MAX_ENTRIES: Final = 20_000
 """Accounts, about 6 MB; the least recently used is dropped first."""
 
@@ -33,7 +33,7 @@ READ: LiteralString = "select public.account_state(%(user_id)s) as state"
 
 @define(slots=False, eq=False)
 class AccountClosed(TokenExpired):
-    """The token is good and its account is banned or deleted.
+    """The token is valid, but its account is banned or deleted.
 
     On the wire it is what the identity provider's own refusal of the token is: 401 TOKEN_EXPIRED.
     """

@@ -16,11 +16,11 @@ from cookcam.text import clean_line
 
 AUDIENCE = "authenticated"
 LEEWAY = 10.0
-"""Seconds by which the provider's clock and ours may differ."""
+"""Seconds by which the clocks of provider and server may differ."""
 
 
 class Rejected(Exception):
-    """The token is not good; the text says why, for the log and never for the client."""
+    """The token is invalid; the text has the reason, for the log and never for the client."""
 
 
 def identity_from(claims: Mapping[str, Any], *, issuer: str, now: float) -> Identity:

@@ -1,12 +1,12 @@
-"""The identity provider's public keys, fetched when needed and kept.
+"""The identity provider's public keys, fetched when needed and cached.
 
-A key set answers three pressures at once: keys rotate, the provider may be down, and anybody can
-send a token that names a key which does not exist. So:
-- keys are kept for `KEEP`; the first look-up after that refreshes them;
-- an unknown key id refreshes them too, but fetches are at least `PAUSE` apart, whatever comes in;
-- one fetch runs at a time, in the nursery of the set, so that a client who leaves takes nobody's
-  answer away;
-- while the provider does not answer, the keys last seen go on working.
+Keys rotate, the provider may be unavailable, and a client can send a token with an invented key
+id. So:
+- keys are cached for `KEEP`; the first lookup after that refreshes them;
+- an unknown key id refreshes them too, but fetches are at least `PAUSE` apart;
+- one fetch runs at a time, in the nursery of the set, so that a client's disconnect does not cancel
+  a fetch that other requests wait for;
+- while the provider is unavailable, the latest keys stay in use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A short memory of the provider's answers, so that a burst of requests asks once."""
+"""A short-lived cache of the provider's responses, so that a burst of requests calls it once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is calling: the one shape of an identity, for HTTP and for sockets alike."""
+"""The identity of a caller, for HTTP and for sockets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import field, frozen
 
 @frozen
 class Identity:
-    """A verified caller. Made by `Authenticator.identify` and by nothing else.
+    """A verified caller. Created only by `Authenticator.identify`.
 
     It is an actor of `cookcam.database`: `transaction_as(identity)` gives PostgreSQL the role
     `authenticated` and the verified claims, so row-level security holds for this caller.
@@ -30,11 +30,12 @@ class Identity:
 
     @property
     def database_role(self) -> Literal["authenticated"]:
-        """Always the role of an ordinary user, whatever the token asked for."""
+        """Always the role of an ordinary user, independent of the token."""
         return "authenticated"
 
     @property
     def is_admin(self) -> bool:
-        """Whether the provider's `app_metadata`, which only the service key can write, says so."""
+        """Whether `app_metadata`, which only the service key can write, makes the user an
+        administrator."""
         metadata: object = self.claims.get("app_metadata")
         return isinstance(metadata, dict) and cast("Any", metadata).get("role") == "admin"

@@ -51,7 +51,7 @@ LOOKUP_TIMEOUT = 5.0
 
 
 class ProviderUser(Protocol):
-    """What the provider says about the owner of a token."""
+    """The provider's description of a token's owner."""
 
     @property
     def id(self) -> UUID: ...
@@ -64,10 +64,11 @@ class ProviderUser(Protocol):
 
 
 class IdentityProvider(Protocol):
-    """The two questions this package asks; `cookcam.integrations.supabase.client` answers them."""
+    """The provider's operations that this package needs; see
+    `cookcam.integrations.supabase.client`."""
 
     async def signing_keys(self) -> Sequence[Mapping[str, Any]]:
-        """The `keys` of the project's JWKS. Raises AppError when they cannot be had."""
+        """The `keys` of the project's JWKS. Raises AppError when they cannot be fetched."""
         ...
 
     async def get_user(self, token: str) -> ProviderUser:

@@ -1,8 +1,8 @@
-"""What every log line of one request or one socket says: `requestId`, `userId`, `method`, `path`.
+"""The log fields of a request or a socket: `requestId`, `userId`, `method`, `path`.
 
-The fields live in a context variable, so that they follow the task, and the tasks it starts,
-without being passed. All of them share one mapping: what a handler adds (who the caller turned
-out to be, which route matched) is there for the access line that an outer task writes.
+The fields are in a context variable, so that the task and the tasks it starts have them without
+passing them. All of these share one mapping: fields that a handler adds (the caller, the matched
+route) are also on the access line, which an outer task writes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _fields: ContextVar[dict[str, object] | None] = ContextVar("cookcam_log_fields",
 
 @contextmanager
 def log_context(**fields: object) -> Generator[None, None, None]:
-    """Adds fields to every log line until the block ends; the fields around it stay.
+    """Adds fields to every log line until the block ends, to those of an outer block.
 
     Enter and leave it in the same task. The names are
-    `requestId`, `userId` (the id, nothing else of the user), `method`, `path` (route template).
+    `requestId`, `userId` (only the id of the user), `method`, `path` (route template).
     """
     token = _fields.set({**current_log_fields(), **fields})
     try:
@@ -38,6 +38,6 @@ def add_log_fields(**fields: object) -> None:
 
 
 def current_log_fields() -> Mapping[str, object]:
-    """The fields of the innermost `log_context`, those around it included. Not to be changed."""
+    """The fields of the innermost `log_context`, with those of outer ones. Do not change it."""
     current = _fields.get()
     return _NOTHING if current is None else current

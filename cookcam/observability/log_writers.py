@@ -1,8 +1,8 @@
 """Non-blocking log writers: a stalled reader of the logs must not stop the server.
 
 A line is written when the descriptor accepts it. The rest is buffered, up to a limit, and written
-before later lines; above the limit whole lines are dropped and counted, and the count
-is written as a line of its own when the reader is back. A descriptor that is gone swallows lines.
+before later lines; above the limit whole lines are dropped and counted, and a line
+with the count is written when the reader continues. Lines for a broken descriptor are discarded.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _CHUNK = select.PIPE_BUF
 
 
 class LogWriter(Protocol):
-    """Takes whole lines, newline included. Called from any thread; never raises, never waits."""
+    """Accepts whole lines, with newline. Called from any thread; never raises, never waits."""
 
     def write(self, line: bytes) -> None: ...
 
     def flush(self, seconds: float) -> None:
-        """Waits at most `seconds` until what was kept back is written."""
+        """Waits at most `seconds` until buffered lines are written."""
         ...
 
 
 @define(eq=False)
 class DescriptorLogWriter:
-    """Lines to a file descriptor, in whole and in order.
+    """Writes lines to a file descriptor, complete and in order.
 
-    `lost_line` makes the line that tells how many were dropped; `capacity` is in bytes.
+    `lost_line` builds the line with the number of dropped lines; `capacity` is in bytes.
     """
 
     descriptor: int
@@ -66,7 +66,7 @@ class DescriptorLogWriter:
             self._pending += line
 
     def _write_pending(self, deadline: float) -> None:
-        if self._writing:  # a finaliser logged in the middle of the loop below, which goes on
+        if self._writing:  # a finaliser logs during the loop below, which will write the line
             return
         self._writing = True
         try:
@@ -89,7 +89,7 @@ class DescriptorLogWriter:
 
 @frozen
 class StreamLogWriter:
-    """Lines to a text stream: a terminal in a test, a file in memory."""
+    """Writes lines to a text stream: a terminal in a test, a file in memory."""
 
     stream: TextIO
 
@@ -103,7 +103,7 @@ class StreamLogWriter:
 
 @frozen
 class NoLogWriter:
-    """Where lines go in a process that has no such stream."""
+    """Discards lines, in a process without such a stream."""
 
     def write(self, line: bytes) -> None: ...
 
@@ -128,7 +128,7 @@ class LevelLogger:
     error = critical = warning
 
     def flush(self, seconds: float) -> None:
-        """Waits at most `seconds` for each stream to take what it has not taken yet."""
+        """Waits at most `seconds` for each stream until its buffered lines are written."""
         self.out.flush(seconds)
         if self.err is not self.out:
             self.err.flush(seconds)

@@ -1,6 +1,6 @@
 """Logging: one pipeline for the program's own lines (structlog) and for those of its libraries.
 
-Every line passes redaction and one renderer, and goes to a writer that never blocks.
+Every line is redacted, rendered by one renderer, and passed to a writer that never blocks.
 `configure_logging` is called once, at the start of the process.
 """
 
@@ -42,15 +42,15 @@ _JSON_ENVIRONMENTS = ("staging", "production")
 # Pillow's hold the values of EXIF tags, for instance a location.
 _VERBOSE = {
     **dict.fromkeys(("httpx", "httpcore", "hpack", "openai", "stripe", "PIL"), logging.WARNING),
-    "hypercorn.access": logging.ERROR,  # the access line is ours
-    "urllib3": logging.ERROR,  # carries error reports: three lines for each that is not taken
+    "hypercorn.access": logging.ERROR,  # `http.access_log` writes the access line
+    "urllib3": logging.ERROR,  # sends error reports: logs three lines for each failure
 }
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger whose lines say `logger: name`. Cheap, and may be made before configuration.
+    """A logger whose lines have `logger: name`. Cheap, and may be created before configuration.
 
-    `log.info("words that do not change", key=value)`; `log.exception(…)` inside `except`;
+    `log.info("constant message", key=value)`; `log.exception(…)` inside `except`;
     `log.error(…, error=exc)` elsewhere. The first argument is named `event`, so a field of that
     name is not possible.
     """
@@ -79,9 +79,9 @@ def configure_logging(
 
     JSON lines in staging and production, readable text elsewhere; every line ends with the fields
     of `instance`. Without `stream`, errors and warnings go to standard error and the rest to
-    standard output, and what would be printed of an uncaught exception is logged instead. The
-    result can be flushed; at the end of the process that happens by itself. Calling it again
-    replaces what was set up before.
+    standard output, and uncaught exceptions are logged instead of printed. The result can
+    be flushed, which also happens at the end of the process. Calling it again replaces the earlier
+    configuration.
     """
     render = json_line if environment in _JSON_ENVIRONMENTS else readable_line
 
@@ -89,13 +89,13 @@ def configure_logging(
         return {**record, **instance}
 
     def lost_line(count: int) -> bytes:
-        event = {"event": "log lines dropped, nobody read them", "count": count}
+        event = {"event": "log lines dropped, the reader stalled", "count": count}
         return render(None, "warning", named(None, "warning", as_record(None, "warning", event)))
 
     if stream is not None:
         out = err = StreamLogWriter(stream)
     else:
-        # Where the process was started with a stream closed, its number may be anybody's by now.
+        # If the process was started with a closed stream, its descriptor may have been reused.
         out = DescriptorLogWriter(1, lost_line) if sys.__stdout__ is not None else NoLogWriter()
         err = DescriptorLogWriter(2, lost_line) if sys.__stderr__ is not None else NoLogWriter()
 
@@ -118,7 +118,7 @@ def configure_logging(
 
 def _adopt_standard_logging(level: int) -> None:
     root = logging.getLogger()
-    root.handlers = [StandardLibraryHandler()]  # nothing else may write: it would not redact
+    root.handlers = [StandardLibraryHandler()]  # another handler would not redact
     root.setLevel(level)
     for name, least in _VERBOSE.items():
         logging.getLogger(name).setLevel(max(level, least))
@@ -126,7 +126,7 @@ def _adopt_standard_logging(level: int) -> None:
 
 
 def _log_what_would_be_printed() -> None:
-    """Uncaught exceptions of the process and its threads: as lines, redacted, not as text."""
+    """Logs uncaught exceptions of the process and its threads as redacted lines."""
     uncaught = get_logger("uncaught")
 
     def in_main(
@@ -153,6 +153,6 @@ class StandardLibraryHandler(logging.Handler):
         level = max(logging.DEBUG, min(record.levelno // 10 * 10, logging.CRITICAL))
         try:
             message = record.getMessage()
-        except Exception:  # wrong arguments; the usual answer prints them to standard error
+        except Exception:  # invalid arguments; the default handler prints them to standard error
             message = f"unformattable log record from line {record.lineno}"
         get_logger(record.name).log(level, message, exc_info=record.exc_info)

@@ -1,7 +1,7 @@
-"""Error reports as the program sees them: what is reported, and with which request.
+"""The interface for error reports, independent of Sentry.
 
-`ErrorReporter` is what web, realtime and background code is given; `cookcam.observability.sentry`
-opens one. Nothing here knows Sentry.
+HTTP, realtime and background code gets an `ErrorReporter`; `cookcam.observability.sentry` opens
+one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _MAX_CHAIN_LENGTH = 50
 
 @frozen
 class ReportedRequest:
-    """The request an error happened in, as far as a report may need it; it is redacted later.
+    """The request of an error, for the report, which redacts it.
 
-    `path` is the route template where one matched. `headers` may be a mapping or pairs. `body` is
-    what the client sent, raw or parsed.
+    `path` is the route template if a route matched. `headers` is a mapping or pairs. `body` is the
+    client's body, raw or parsed.
     """
 
     method: str
@@ -40,27 +40,27 @@ class RequestTrace(Protocol):
     """The trace of one request, sampled or not."""
 
     def finish(self, route: str | None, status: int) -> None:
-        """Names the trace after the route template and gives it the status of the answer."""
+        """Sets the route template as the trace's name, and the response's status."""
         ...
 
 
 class ErrorReporter(Protocol):
-    """Where errors are reported. No method raises or waits."""
+    """Reports errors. No method raises or waits."""
 
     def capture_exception(
         self, error: BaseException, request: ReportedRequest | None = None
     ) -> str | None:
-        """Reports an error; the id of the report, or None when it is none (`reportable`)."""
+        """Reports an error. Returns the id of the report, or None if it is not `reportable`."""
         ...
 
     def add_breadcrumb(
         self, category: str, message: str, data: Mapping[str, object] | None = None
     ) -> None:
-        """Notes an event that a later report of the same request will mention."""
+        """Adds a breadcrumb for later reports of the same request."""
         ...
 
     def request(self, method: str, path: str) -> AbstractContextManager[RequestTrace]:
-        """Keeps the notes of one request apart from those of others, and traces a sample.
+        """Isolates the breadcrumbs of one request, and traces a sample of requests.
 
         Enter and leave it in the task that serves the request.
         """
@@ -77,7 +77,7 @@ UNTRACED: RequestTrace = _Untraced()
 
 @frozen
 class NoReports:
-    """The reporter of a server without an address to report to."""
+    """The reporter of a server without a DSN."""
 
     def capture_exception(
         self, error: BaseException, request: ReportedRequest | None = None
@@ -93,9 +93,9 @@ class NoReports:
 
 
 def reportable(error: BaseException) -> BaseException | None:
-    """What of `error` is a fault: not a client's own error (status below 500), not cancellation.
+    """The part of `error` to report: not errors of a client (status below 500), not cancellation.
 
-    Of an exception group the rest, None where there is none.
+    For an exception group, the group of the remaining errors; None if there are none.
     """
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)

@@ -1,9 +1,9 @@
 """Sentry as an error reporter: opened with the services, flushed when they close.
 
-No integration patches a library, and everything passes `sentry_events`, which says what is in a
-report. An error is only noted where it happens: a thread of its own reads its frames and makes the
-report, so that an error of a thousand frames does not hold the event loop. The SDK is imported when
-there is an address to report to, since that takes longer than the rest of the start.
+No integration patches a library, and every report is built by `sentry_events`. The task of an error
+only queues it: a separate thread reads its frames and builds the report, so that an error with a
+thousand frames does not block the event loop. The SDK is imported only with a DSN, since that takes
+longer than the rest of the start.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from cookcam.observability.sentry_events import (
 
 FLUSH_SECONDS = 2.0
 MAX_WAITING_REPORTS = 32
-"""Errors whose report is not made yet; more are dropped and counted, as each keeps its frames."""
+"""Maximum queued errors; more are dropped and counted, because each holds its frames."""
 _TRACES = {"production": 0.1, "staging": 0.5}
 
 log = get_logger(__name__)
@@ -64,9 +64,9 @@ async def open_sentry(
 ) -> AsyncGenerator[ErrorReporter, None]:
     """An error reporter, open until the block ends.
 
-    Without a DSN the reporter does nothing and a log line says so. On the way out reports that are
-    being made or sent are given `FLUSH_SECONDS`, cancelled or not. `metrics` counts reports that
-    were made, dropped or failed. Raises `sentry_sdk.utils.BadDsn`.
+    Without a DSN the reporter does nothing, which is logged. At the end of the block, queued
+    reports have `FLUSH_SECONDS` to be sent, even if it is cancelled. `metrics` counts reports
+    that were made, dropped or failed. Raises `sentry_sdk.utils.BadDsn`.
     """
     if dsn is None:
         log.warning("Sentry not configured - error tracking disabled")
@@ -95,7 +95,7 @@ async def open_sentry(
 
 @define(eq=False)
 class ReportThread:
-    """Makes reports one after the other, away from the event loop."""
+    """Builds reports sequentially in a thread."""
 
     metrics: Metrics
     _jobs: queue.SimpleQueue[Callable[[], None] | None] = field(
@@ -106,7 +106,7 @@ class ReportThread:
     _thread: threading.Thread = field(init=False)
 
     def start(self) -> None:
-        # A daemon, so that a report that hangs does not keep the process.
+        # A daemon thread, so that a hanging report does not block the exit of the process.
         self._thread = threading.Thread(target=self._run, name="error reports", daemon=True)
         self._thread.start()
 
@@ -118,17 +118,17 @@ class ReportThread:
         self._jobs.put(job)
 
     def drop(self) -> None:
-        """Counts a report that is not made."""
+        """Counts a report that is not built."""
         self._dropped += 1
         self.metrics.error_reports_total.of("dropped").inc()
 
     def close(self, seconds: float) -> None:
-        """Makes what waits, for at most so many seconds; drops the rest. Blocks."""
+        """Builds queued reports, for at most so many seconds; drops the rest. Blocks."""
         self._jobs.put(None)
         self._thread.join(seconds)
         self._closed = True
         if self._thread.is_alive():
-            for _ in range(self._jobs.qsize() - 1):  # the last one ends the thread
+            for _ in range(self._jobs.qsize() - 1):  # the sentinel ends the thread
                 self.drop()
         if self._dropped:
             log.warning("error reports dropped", count=self._dropped)
@@ -143,7 +143,7 @@ class ReportThread:
             except Exception as error:
                 self.metrics.error_reports_total.of("failed").inc()
                 log.error("an error report could not be made", error=error)
-            del job  # it holds the frames of the error
+            del job  # the exception holds the frames of the error
 
 
 def _import_sdk() -> ModuleType:
@@ -181,10 +181,10 @@ def _options(environment: str, release: str, rate: float) -> dict[str, Any]:
         "default_integrations": False,
         "auto_enabling_integrations": False,
         "integrations": [],
-        "event_scrubber": EventScrubber(denylist=[], pii_denylist=[]),  # ours knows more names
+        "event_scrubber": EventScrubber(denylist=[], pii_denylist=[]),  # `redaction` has more names
         "in_app_include": ["cookcam"],
         "auto_session_tracking": False,
-        "enable_backpressure_handling": False,  # a thread that watches what `is_healthy` tells
+        "enable_backpressure_handling": False,  # a thread that watches `is_healthy`
         "trace_propagation_targets": [],
         "server_name": "",  # by default the name of the machine
         "shutdown_timeout": FLUSH_SECONDS,
@@ -196,7 +196,7 @@ def _options(environment: str, release: str, rate: float) -> dict[str, Any]:
 
 @frozen
 class SentryReporter:
-    """Reports to the client that `open_sentry` made."""
+    """Reports through the client that `open_sentry` created."""
 
     sdk: Any
     client: Any
@@ -211,13 +211,13 @@ class SentryReporter:
         scope = self.sdk.get_isolation_scope()
         if fault is None or transport is None or _is_repeated(error, scope):
             return None
-        # An outage makes one error per request: while a queue is full, do not prepare more.
+        # An outage causes an error for each request: while a queue is full, do not prepare more.
         if not self.thread.has_room or not transport.is_healthy():
             self.thread.drop()
             return None
         event_id = uuid4().hex
         event: Event = {"event_id": event_id, "timestamp": datetime.now(UTC), "level": "error"}
-        # The scope goes on to be changed here: breadcrumbs of what follows are not of this error.
+        # Copied, because later breadcrumbs of the scope do not belong to this error.
         make = partial(self._make, event, fault, request, scope.fork())
         self.thread.submit(partial(copy_context().run, make))
         return event_id
@@ -225,7 +225,7 @@ class SentryReporter:
     def _make(
         self, event: Event, error: BaseException, request: ReportedRequest | None, isolation: Any
     ) -> None:
-        """Makes the report and gives it to the transport. Runs in the thread of reports."""
+        """Builds the report and passes it to the transport. Runs in the thread of reports."""
         from sentry_sdk.scope import use_isolation_scope
         from sentry_sdk.utils import serialize_frame
 
@@ -269,7 +269,7 @@ class SentryTrace:
 
 
 def _is_repeated(error: BaseException, scope: object) -> bool:
-    """Whether the error was reported in this scope before; an inner and an outer layer may both."""
+    """Whether the error was reported in this scope before, since several layers may report it."""
     marks = vars(error)
     if marks.get("_reported_in") == id(scope):
         return True

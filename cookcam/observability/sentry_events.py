@@ -1,9 +1,9 @@
 """Builds, scrubs and groups the events that are sent to Sentry, within size limits.
 
-They contain nothing that clients send: of local variables and bodies only types and sizes, of
-headers and queries only those listed here. The rest is scrubbed like log lines (`redaction`).
+They contain no text of clients: of local variables and bodies only types and sizes, of headers and
+queries only those listed here. The rest is redacted like log lines (`redaction`).
 
-The functions that read an error's frames and variables take time: call them off the event loop.
+The functions that read an error's frames and variables are slow: call them in a thread.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Event = dict[str, Any]
 
 _LIMITS = Limits(depth=24, entries=20_000)
 MAX_EXCEPTIONS = 10
-"""Of an error, its causes and the members of groups among them."""
+"""Maximum exceptions of a report: the error, its causes and the members of groups."""
 MAX_FIRST_FRAMES, MAX_LAST_FRAMES = 10, 40
-"""Frames kept of each end of a traceback. A recursion has the same ones in between."""
+"""Frames at each end of a traceback that are reported. A recursion repeats those in between."""
 MAX_FRAMES_WITH_VARIABLES = 20
 MAX_VARIABLES = 30
 MAX_MESSAGE_LENGTH = 2048
 MAX_EVENT_SIZE = 128 * 1024
-"""Bytes of an event as JSON. Sentry itself refuses above 1 MB."""
+"""Bytes of an event as JSON. Sentry rejects events above 1 MB."""
 
 HEADERS = frozenset(
     {
@@ -46,13 +46,13 @@ HEADERS = frozenset(
         *("content-type", "host", "origin", "upgrade", "user-agent", "x-request-id"),
     }
 )
-"""Headers that are reported; any other may hold anything."""
+"""Headers that are reported; others may contain any data."""
 
 QUERY = frozenset({"limit", "offset", "order", "page", "sort", "EIO", "transport"})
-"""Parameters of a query that are reported, where the value is a word or a number."""
+"""Query parameters that are reported if the value is a word or a number."""
 
 _TOKEN = re.compile(r"[\w.\-]{1,40}")
-# Errors of Python whose text quotes what they were given.
+# Errors of Python whose message quotes their input.
 _QUOTING = (ValueError, LookupError)
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _PRINTED = (UUID, datetime, date, time, timedelta, Decimal)
@@ -61,7 +61,7 @@ _STATE = re.compile(r"[0-9A-Z]{5}|PGRST\d+")
 
 
 def exception_section(error: BaseException, frame_of: Callable[..., Event]) -> Event:
-    """The `exception` of an event: at most `MAX_EXCEPTIONS`, the cause before what it caused.
+    """The `exception` of an event: at most `MAX_EXCEPTIONS`, causes first.
 
     `frame_of(frame, tb_lineno=…)` is `sentry_sdk.utils.serialize_frame`.
     https://develop.sentry.dev/sdk/data-model/event-payloads/exception/
@@ -80,10 +80,10 @@ def exception_section(error: BaseException, frame_of: Callable[..., Event]) -> E
 
 
 def message_of(error: BaseException) -> str:
-    """The text of an error with its notes, without what errors of Python quote of their input."""
+    """The message of an error with its notes, without input that errors of Python quote."""
     try:
         text = "\n".join([str(error), *getattr(error, "__notes__", ())])
-    except Exception:  # a __str__ or a note of the application that fails
+    except Exception:  # a __str__ or a note of the application raised
         return f"<{type(error).__name__}>"
     text = text[: 2 * MAX_MESSAGE_LENGTH]
     if isinstance(error, _QUOTING):
@@ -92,7 +92,7 @@ def message_of(error: BaseException) -> str:
 
 
 def outline(value: object) -> object:
-    """A value by its kind and size: no text of anybody, and no code of the value is run."""
+    """A value's type and size: contains no text of the value, and runs none of its code."""
     kind = type(value)
     if value is None or kind is bool or kind is float:
         return value
@@ -135,14 +135,14 @@ def _entries(trace: TracebackType | None) -> Iterator[TracebackType]:
 
 def _variables(entry: TracebackType) -> Event:
     variables: Event = {}
-    with suppress(RuntimeError):  # the loop still runs this frame and changed its variables
+    with suppress(RuntimeError):  # the event loop runs this frame and has changed its variables
         for name, value in islice(entry.tb_frame.f_locals.items(), MAX_VARIABLES):
             variables[name] = outline(value)
     return variables
 
 
 def limit_size(event: Event) -> Event:
-    """The event within `MAX_EVENT_SIZE`: what is least missed goes first."""
+    """The event within `MAX_EVENT_SIZE`: the least important parts are removed first."""
     for reduce in (_drop_variables, _drop_source, _drop_breadcrumbs, _drop_most_frames):
         if _size_of(event) <= MAX_EVENT_SIZE:
             return event
@@ -184,15 +184,15 @@ def _drop_most_frames(event: Event) -> None:
 
 
 def scrubbed(event: Event, environment: str) -> Event:
-    """The event as it may be sent.
+    """The event without private data, ready to be sent.
 
-    Local variables stay in frames of this program only (a library's frames hold the same values
-    under names that say nothing), the user is the id, everything is redacted.
+    Local variables are kept only in frames of this program (a library's frames hold the same values
+    under names that are not recognised), the user is only the id, everything is redacted.
     """
     for frame in _frames(event):
         if not frame.get("in_app"):
             frame.pop("vars", None)
-    event.pop("_meta", None)  # says what was trimmed, in the shape of what was trimmed
+    event.pop("_meta", None)  # metadata of trimmed values, in the same structure
     user = _as_mapping(event.pop("user", None))
     query = cast("list[tuple[str, str]]", _as_mapping(event.get("request")).get("query_string"))
     secrets = [value for name, value in query or () if name in QUERY_SECRETS]
@@ -206,7 +206,7 @@ def scrubbed(event: Event, environment: str) -> Event:
 
 
 def request_section(request: ReportedRequest) -> Event:
-    """The `request` of an event: of headers and query what is listed, of the body its size."""
+    """The `request` of an event: the listed headers and query parameters, and the body's size."""
     query = parse_qsl(request.query[:4096], keep_blank_values=True)
     headers = dict(request.headers)
     section: Event = {
@@ -221,9 +221,9 @@ def request_section(request: ReportedRequest) -> Event:
 
 
 def fingerprint(error: BaseException) -> list[str] | None:
-    """How events are grouped; the first rule that fits wins: payment, database, validation.
+    """The group of an event, by the first matching rule: payment, database, validation.
 
-    A rule also fits a cause of the error, since providers and database layers translate theirs.
+    A rule also matches causes of the error, since other layers translate their errors.
     """
     for cause in chain(error):
         kind = type(cause)
@@ -239,8 +239,8 @@ def fingerprint(error: BaseException) -> list[str] | None:
 
 
 def scrub_breadcrumb(crumb: Event) -> Event | None:
-    """The breadcrumb, redacted; None where nothing of it may be sent."""
-    moment = crumb.get("timestamp")  # compared with others before it is sent
+    """The redacted breadcrumb; None if it must not be sent."""
+    moment = crumb.get("timestamp")  # a time that is compared with others before it is sent
     safe = redact({key: value for key, value in crumb.items() if key != "timestamp"})
     if not isinstance(safe, dict):
         return None

@@ -1,4 +1,4 @@
-"""What the two fake app stores share: clock, notifications, prices, commands."""
+"""Clock, notifications, prices and commands, shared by the two fake app stores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @define(eq=False, kw_only=True)
 class StoreServer:
-    """A store with a clock of its own, `ahead` of the real one, that posts to `endpoint`.
+    """A store with a clock that is `ahead` of the real time, which posts to `endpoint`.
 
     Commands that end a period move the clock to that end. `statuses` are those of the responses to
     notifications; without an endpoint nothing is posted.
@@ -37,7 +37,7 @@ class StoreServer:
     http: httpx.AsyncClient | None = field(default=None, repr=False)
     ahead: timedelta = timedelta()
     statuses: list[int] = field(factory=list[int])
-    # A store never uses an id twice, even when this one has forgotten its purchases.
+    # Ids are unique across restarts, though the fake then has no purchases any more.
     _ids: count[int] = field(factory=lambda: count(10**15 + randbelow(10**15)), repr=False)
 
     @property
@@ -78,7 +78,7 @@ def include_commands(
     required: Mapping[str, tuple[str, ...]],
     run: Callable[[str, dict[str, Any]], Awaitable[Mapping[str, Any]]],
 ) -> None:
-    """Add `POST /_sandbox/<command>`: what buyers and banks do, for a fake in another process.
+    """Add `POST /_sandbox/<command>`: an action of buyers or banks, for a fake in another process.
 
     `run` returns the purchase as JSON. It raises InvalidCommand, and LookupError with a message
     for something that does not exist.

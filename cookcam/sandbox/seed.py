@@ -76,7 +76,7 @@ select %s, (select min(id) from public.ingredients where name = %s), %s::numeric
 
 @frozen
 class DemoUser:
-    """Somebody to log in as."""
+    """A user of the demo data, with the password."""
 
     email: str
     password: str

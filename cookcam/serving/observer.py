@@ -1,4 +1,4 @@
-"""What the serving layer reports of its connections."""
+"""The interface by which the serving layer reports events of its connections."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Literal, Protocol
 from attrs import frozen
 
 CloseReason = Literal["http1", "http2", "websocket", "tls", "timeout"]
-"""Why the peer's behaviour ended a connection: its protocol error, or a deadline of a request."""
+"""The reason when the peer ends a connection: the violated protocol, or a deadline."""
 
 
 class ConnectionObserver(Protocol):
-    """Receives what metrics, logs and error reports need to know. No method raises or waits."""
+    """Receives events for metrics, logs and error reports. No method raises or waits."""
 
     def connection_opened(self) -> None: ...
 
     def connection_closed(self) -> None: ...
 
     def peer_failed(self, reason: CloseReason, detail: str) -> None:
-        """A connection ends because its peer broke the protocol or was too slow."""
+        """A connection ends because its peer violated the protocol or was too slow."""
         ...
 
     def connection_failed(self, error: BaseException) -> None:
-        """A connection ends because of an error of ours."""
+        """A connection ends because of an internal error."""
         ...
 
     def application_failed(self, error: BaseException) -> None:
@@ -30,11 +30,11 @@ class ConnectionObserver(Protocol):
         ...
 
     def address_limited(self, address: str) -> None:
-        """A connection was closed at once: its address has as many as it may have."""
+        """A connection was closed at once because its address has reached its limit."""
         ...
 
     def accept_failed(self, error: OSError) -> None:
-        """`accept` failed in a way that passes, such as for want of descriptors."""
+        """`accept` failed temporarily, for instance for lack of descriptors."""
         ...
 
 

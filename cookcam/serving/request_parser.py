@@ -1,11 +1,12 @@
 """Reads HTTP/1.1 requests strictly: the head with llhttp, the body's framing here.
 
 llhttp (httptools) parses header fields in its strict mode. The request line is matched here as
-well, because llhttp takes more than RFC 9112 §3 allows: empty lines before it, several spaces in
+well, because llhttp accepts more than RFC 9112 §3 allows: empty lines before it, several spaces in
 it, control characters in the target. Bodies are framed here, because httptools cannot stop at the
 end of a message, and a pipelined request must wait until its predecessor is answered.
 
-tests/serving/test_parity.py compares what is accepted with h11; docs/serving.md lists what differs.
+tests/serving/test_parity.py compares the accepted requests with those of h11; docs/serving.md lists
+the differences.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 import httptools
 
 MAX_CHUNK_LINE: Final = 256
-"""Bytes of one chunk's size and extensions, which no client of this server sends."""
+"""Maximum bytes of a chunk's size and extensions; no client of this server sends extensions."""
 
 _REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
 _FIELD = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
@@ -33,7 +34,7 @@ _INTERPRETED = frozenset(
 
 class MalformedRequest(Exception):
     """A request that is answered with `status` and ends its connection. The text describes the
-    fault and contains nothing that the peer has sent."""
+    fault and contains no data of the peer."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -107,7 +108,7 @@ class RequestHead:
                 self.is_forwarded = True
         if hosts > 1 or (not hosts and self.version == b"1.1"):
             raise MalformedRequest(400, "no Host or several")
-        # RFC 9112 §6.1: where a proxy and a server read such a framing differently, one request
+        # RFC 9112 §6.1: if a proxy and a server parse such a framing differently, one request
         # hides another.
         if self.is_chunked and (has_length or self.version == b"1.0"):
             raise MalformedRequest(400, "ambiguous framing")
@@ -126,7 +127,7 @@ def parse_head(data: bytes) -> RequestHead:
     if version not in (b"1.1", b"1.0"):
         raise MalformedRequest(505, "unsupported HTTP version")  # RFC 9110 §15.6.6
     if method == b"CONNECT":
-        raise MalformedRequest(501, "CONNECT")  # RFC 9110 §9.3.6: this is no proxy
+        raise MalformedRequest(501, "CONNECT")  # RFC 9110 §9.3.6: this server is not a proxy
     head = RequestHead(method, target, version)
     if method not in _KNOWN_METHODS:
         # llhttp has a fixed list of methods; the application answers those it does not know.
@@ -146,7 +147,7 @@ def parse_head(data: bytes) -> RequestHead:
 
 
 def _reason(error: httptools.HttpParserError) -> str:
-    """llhttp's description, without what httptools quotes of the request after a colon."""
+    """llhttp's description, without the part of the request that httptools quotes after a colon."""
     return str(error).partition(":")[0]
 
 
@@ -162,8 +163,8 @@ class ChunkedBody:
         self._max_trailers = max_trailers
 
     def decode(self, received: bytes) -> tuple[bytes, bytes, bool]:
-        """Decodes as much as there is: the data, the rest of `received` (to be given again with
-        what follows it), and whether the body is complete. Raises MalformedRequest."""
+        """Decodes the complete parts of `received`. Returns the data, the undecoded rest (to be
+        passed again with later data), and whether the body is complete. Raises MalformedRequest."""
         parts: list[bytes] = []
         position, size = 0, len(received)
         is_complete = False
@@ -204,7 +205,7 @@ class ChunkedBody:
         return b"".join(parts), received[position:], is_complete
 
     def _trailers_length(self, received: bytes, start: int) -> int:
-        """The bytes up to the end of the body, 0 while they are not all there."""
+        """The number of bytes up to the end of the body, 0 while it is incomplete."""
         if received.startswith(b"\r\n", start):
             return 2
         end = received.find(b"\r\n\r\n", start)

@@ -1,7 +1,7 @@
-"""The states of a connection, and how long each may last.
+"""The states of a connection, and their deadlines.
 
-Whatever a peer does or leaves undone, a connection is in exactly one state, and every state has a
-deadline: there is no input after which a connection stays open for ever.
+A connection is always in exactly one state, and every state has a deadline. So no behaviour of a
+peer keeps a connection open forever.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from typing import Final
 
 
 class State(Enum):
-    """What a connection waits for."""
+    """What a connection is waiting for."""
 
     TLS_HANDSHAKE = auto()
     IDLE = auto()
     """The first byte of the next request."""
     HEAD = auto()
-    """The rest of a request's head. A byte more does not extend it."""
+    """The rest of a request's head. Further bytes do not extend the deadline."""
     BODY = auto()
-    """The rest of a request's body, which has to keep up MIN_BODY_RATE."""
+    """The rest of a request's body, which must arrive with at least MIN_BODY_RATE."""
     RESPONSE = auto()
     """The application: its response, or its decision on a WebSocket."""
     WEBSOCKET = auto()
-    """Anything from the peer of an open WebSocket, which answers pings at least."""
+    """Any byte from the peer of an open WebSocket; a live peer at least answers pings."""
     CLOSING = auto()
-    """The end of what the peer still sends after we have closed our side."""
+    """The peer's close, after this server has closed its side."""
 
 
 TLS_HANDSHAKE_TIMEOUT: Final = 15.0
@@ -33,24 +33,24 @@ HEAD_TIMEOUT: Final = 15.0
 BODY_GRACE: Final = 30.0
 """Seconds a body may stall."""
 MIN_BODY_RATE: Final = 4096
-"""Bytes per second, over more than BODY_GRACE; a slow mobile network has twice that."""
+"""Bytes per second, averaged over more than BODY_GRACE; a slow mobile network has twice that."""
 RESPONSE_TIMEOUT: Final = 900.0
-"""Above every deadline a route can have (REQUEST_TIMEOUT_SECONDS is at most 600)."""
+"""Seconds; above every deadline of a route (REQUEST_TIMEOUT_SECONDS is at most 600)."""
 WRITE_TIMEOUT: Final = 60.0
-"""One write, and one wait for the window of an HTTP/2 stream."""
+"""Seconds for one write, and for one wait for the window of an HTTP/2 stream."""
 CLOSING_TIMEOUT: Final = 1.0
 DRAIN_CLOSING_TIMEOUT: Final = 0.25
-"""The same while the server drains, which one round trip is enough for."""
+"""Seconds for the same while the server drains: enough for one round trip."""
 DRAIN_IDLE_GRACE: Final = 0.1
-"""While draining, a connection that is not a proxy's may stay idle this long: a request on its way
-arrives."""
+"""Seconds that a connection may stay idle while draining, unless it is a proxy's: enough for a
+request in transit to arrive."""
 MIN_DRAIN_GRACE: Final = 0.3
-"""While draining, bodies and writes may stall for the linger time, and for this at least."""
+"""Seconds: while draining, bodies and writes may stall for the linger time, at least for this."""
 
 
 class BodyDeadline:
-    """When the body of a request is too slow: a stall of `grace` seconds uses up what it has, and
-    each byte received earns 1 / MIN_BODY_RATE seconds."""
+    """Decides when the body of a request is too slow: a stall may last `grace` seconds, and each
+    received byte adds 1 / MIN_BODY_RATE seconds."""
 
     __slots__ = ("grace", "when")
 

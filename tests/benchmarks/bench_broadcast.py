@@ -29,7 +29,7 @@ SOCKETS_PER_USER = 5
 
 @frozen
 class Talker:
-    """A process that is told, and tells, in lines of JSON."""
+    """A process that receives and sends lines of JSON."""
 
     process: subprocess.Popen[str]
 

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.bench_entitlement [--purchases 100]
 
 The program as it is deployed, in a process of its own, with Stripe, the App Store and Google Play
-on ports of this process. Somebody new buys; the time is from the first byte of the provider's event
+on ports of this process. A new user buys; the time is from the first byte of the provider's event
 to the end of the first answer of `/subscription/status` that has the tier, asked for at once and
 again and again while the event is still being worked on. The first purchase at each provider is
 told by itself: what it needs is imported then. Purchases come one after the other.

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tests.benchmarks.bench_reconciliation [--subscriptions N] [--drift 0.01]
 
-Makes as many subscriptions at a stand-in for Stripe (in a process of its own) and in a database,
+Makes as many subscriptions at a fake Stripe (in a separate process) and in a database,
 and differences of five kinds. Then `cookcam reconcile` runs as a process: at once; and, with the
 same differences made again, killed with SIGKILL half way and ended by a second process.
 """
@@ -48,7 +48,8 @@ limit %s"""
 
 @define
 class StripeProcess:
-    """The stand-in: users in, one line of JSON; then the requests so far, for each line."""
+    """The fake Stripe: reads users as one line of JSON, then prints the requests so far per
+    line."""
 
     process: subprocess.Popen[str]
     about: dict[str, Any]

@@ -17,8 +17,8 @@ renewed, in Stripe's mix: some change a row, most only have to be stored.
 The reads come from a process of their own (`tests.support.read_load`), so that only the machine's
 cores are shared and no event waits in this process for its turn to leave.
 
-Figures depend on the machine, which also runs the load, PostgreSQL and the stand-in; the ratios to
-the quiet server, and the processor's time for an event, say something.
+Figures depend on the machine, which also runs the load, PostgreSQL and the fake Stripe; the ratios
+to the quiet server, and the processor's time for an event, say something.
 """
 
 from __future__ import annotations

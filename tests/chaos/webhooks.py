@@ -2,7 +2,7 @@
 
     python -m tests.chaos.webhooks --events 10000 --kills 50
 
-A few people buy, renew, fail to pay, change, cancel and get their money back at the stand-in. Each
+A few people buy, renew, fail to pay, change, cancel and get refunds at the fake Stripe. Each
 of the events of that is delivered one to five times, in a random order, by several connections;
 what is not answered with 2xx is delivered again. The server is a process of its own, killed (-9) at
 random moments and started again; after each kill six minutes pass for the claims it left behind. A

@@ -1,6 +1,6 @@
-"""The calls of the shipped app and the website, row by row of `spec/client-contract.md` §5, §7, §8.
+"""The calls of the shipped app and the website.
 
-Each is made exactly as the client makes it, and followed by every field that it reads.
+Each entry has the request as the client sends it, and every field of the response that it reads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The overview of `spec/http-api-core.md` §1 as a table: what each row answers, and refuses.
+"""Every route of the API as a table: its success response and its errors.
 
-`{name}` in a path or a body is something of the stage, or of an earlier answer; a bar before a key
-that is read stands for the root.
+`{name}` in a path or a body is a value of the fixtures or of an earlier response; a bar before a
+key stands for the root of the response.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 @frozen
 class Rejection:
-    """An error of a row: its status and literal, and how to come by it."""
+    """An error of a row: its status and literal, and the request that causes it."""
 
     status: int
     error: str
@@ -443,7 +443,7 @@ ROWS: tuple[Row, ...] = (
 )  # fmt: skip
 
 ALSO: tuple[Row, ...] = (
-    # §19: what clients call and the overview does not have
+    # Routes that clients call, beside those of the API's overview
     Row(2, "POST", "/auth/signin", NONE, ("token", "session.access_token"), LOGIN),
     Row(3, "POST", "/auth/signout", REQUIRED, ("message",), {}),
     Row(34, "DELETE", "/recipes/{recipe}/save", REQUIRED, ("message",), values={"saved": False}),
@@ -504,4 +504,4 @@ NEVER = (
     ("GET", "/health/cache"),
     ("GET", "/health/security"),
 )
-"""§18, §19: what stays 404; the last three have nothing to measure (docs/http.md)."""
+"""Routes that must be 404; the last three have nothing to measure (docs/http.md)."""

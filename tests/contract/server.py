@@ -1,4 +1,4 @@
-"""The whole program on a real port, with a stand-in for every service it talks to."""
+"""The whole program on a real port, with a fake server for every outside service."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ContractServer:
         return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def creator(self, name: str = "Cora") -> ApiUser:
-        """Somebody with the creator tier, which has no limits."""
+        """A user with the creator tier, which has no limits."""
         person = await self.person(name)
         await self.subscribe(person, "creator")
         return person
@@ -117,7 +117,7 @@ class ContractServer:
 async def open_contract_server(
     database_url: str, home: Path, **environ: str
 ) -> AsyncGenerator[ContractServer]:
-    """`environ` are variables that differ from those of tests and of the stand-ins."""
+    """`environ` are variables that differ from those of tests and of the fakes."""
     async with AsyncExitStack() as stack:
         include = partial(include_storage, files=Files.at(home, BUCKETS))
         gotrue = await stack.enter_async_context(

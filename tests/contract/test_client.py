@@ -1,6 +1,6 @@
-"""The app and the website against the whole program: `spec/client-contract.md` §14.
+"""The app and the website against the whole program.
 
-The tests of features hold the rest of its table; docs/contract.md says which.
+docs/contract.md lists all requirements of the clients, and the tests of those not checked here.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tests.features.conftest import ApiUser, Client, Response
 
 PASSWORD = "Correct<horse>9"
 FORBIDDEN_WORDS = ("subscription", "billing", "payment")
-"""The app takes a refusal with one of these for a success (row A2)."""
+"""The app treats an error with one of these words as a success, and switches to creator mode."""
 MAX_STATUS_LENGTH = 2000
-"""Bytes: the app keeps the body of E2 in a keychain item."""
+"""Bytes: the app stores the subscription status in a keychain item."""
 
 
 def is_error(response: httpx.Response) -> str | None:
-    """What is wrong with an error as the app reads it (R1, R3, R4), or None."""
+    """Why the app cannot read an error, or None."""
     if not response.headers.get("content-type", "").startswith("application/json"):
         return f"the type is {response.headers.get('content-type')}"
     try:
@@ -157,7 +157,7 @@ class TestEveryRoute:
         assert not wrong, "\n" + "\n".join(wrong)
 
     async def test_no_body_is_no_broken_body(self, server: ContractServer):
-        """R5: the type of JSON and no byte of it."""
+        """A JSON content type with an empty body."""
         ann = await server.person()
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {ann.token}"}
         wrong: list[str] = []
@@ -208,7 +208,7 @@ async def test_too_many_requests_are_told_in_json_with_the_time_to_wait(
 
 
 async def test_a_missing_profile_says_not_found(server: ContractServer):
-    """T4: the app makes a profile on these words."""
+    """The app compares these words, and then creates a profile."""
     ann: ApiUser = await server.person()
     await server.sql("delete from auth.users where id = %(id)s", id=ann.id)
     response = await ann.get("/users/profile")

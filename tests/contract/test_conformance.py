@@ -64,8 +64,7 @@ EITHER_NAME = "POST /recipes/generate"
 """Of the two names of the ingredients the second is not looked at where the first is given."""
 
 UNKNOWN_TIER = "POST /subscription/create-checkout"
-"""An unknown tier is a 500 by `spec/payments-and-gamification.md` §4.3: the one a client can ask
-for."""
+"""An unknown tier is a 500, as clients expect: the only 500 that a request can cause."""
 
 
 @pytest.fixture(scope="module")

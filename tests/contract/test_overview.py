@@ -1,4 +1,4 @@
-"""Every row of the overview of `spec/http-api-core.md` §1, on the whole program."""
+"""Every row of the table of routes (`overview.py`), on the whole program."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def unlike_success(response: Response, row: Row) -> list[str]:
 
 
 async def refusals(stage: Stage, row: Row) -> list[str]:
-    """Without a token, as somebody who may not, and whatever else the row refuses."""
+    """Without a token, as a user without permission, and with the other errors of the row."""
     wrong: list[str] = []
     if row.auth in (REQUIRED, ADMIN):
         wanted = Rejection(401, "Authentication required")

@@ -54,7 +54,7 @@ class Client:
 
 @frozen
 class ApiUser(Client):
-    """Somebody with an account and a token."""
+    """A user with an account and a token."""
 
     user: User | None = None
 

@@ -30,7 +30,7 @@ LISTED = "https://cookcam.ai"
 
 @define(eq=False)
 class Reports(NoReports):
-    """A reporter that keeps what it is told."""
+    """A reporter that stores the reported errors."""
 
     captured: list[tuple[BaseException, ReportedRequest | None]] = field(factory=list[Any])
 

@@ -1,4 +1,4 @@
-"""A Supabase project for tests: the stand-in on a real port, and the real client towards it."""
+"""A Supabase project for tests: the fake server on a real port, and the real client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSWORD = "Correct<horse>9 "
 
 @asynccontextmanager
 async def open_project(database_url: str) -> AsyncIterator[Gotrue]:
-    """The stand-in over the database behind `database_url`."""
+    """The fake server on the database behind `database_url`."""
     async with open_gotrue(as_owner(database_url)) as gotrue:
         yield gotrue
 
@@ -26,7 +26,7 @@ async def open_project(database_url: str) -> AsyncIterator[Gotrue]:
 async def open_client(
     gotrue: Gotrue, *, anon_key: str | None = None
 ) -> AsyncIterator[SupabaseAuth]:
-    """Our client of the stand-in."""
+    """The server's client of the fake."""
     async with SupabaseAuth.open(
         supabase_url=gotrue.url,
         anon_key=Secret(anon_key or gotrue.anon_key),

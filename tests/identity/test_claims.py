@@ -1,4 +1,4 @@
-"""The checks of claims, whoever verified the signature."""
+"""The checks of claims, independent of the signature's verifier."""
 
 from __future__ import annotations
 

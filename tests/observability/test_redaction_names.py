@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cookcam.observability.redaction import Sensitivity, sensitivity
 from cookcam.observability.redaction.names import AT_THE_END, DIGITS, SECRETS
 
-# Every name of `spec/operations.md` §4 and §5, and the settings that are marked secret in §1.
+# Names that must be redacted: fields, headers, and secret settings.
 NAMED_BY_THE_SPEC = [
     *("password", "token", "secret", "apiKey", "api_key", "authorization", "cookie", "receipt"),
     *("purchaseToken", "stripeToken", "cardNumber", "cvv", "ssn", "socialSecurityNumber"),

@@ -124,7 +124,7 @@ class OwnersApp:
         ]
 
     async def traces_of(self, person: ApiUser) -> list[str]:
-        """Every table, of every schema, that still knows the id or the address of somebody."""
+        """Every table, of every schema, that contains the id or the address of a user."""
         tables = await self.sql(
             "select format('%%I.%%I', n.nspname, c.relname) from pg_class c"
             " join pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p')"
@@ -151,7 +151,7 @@ class OwnersApp:
 async def open_owners_app(
     database_url: str, home: Path, *, running: bool = True, **environ: str
 ) -> AsyncIterator[OwnersApp]:
-    """`running`: the program runs in this process, else it is somebody else's to start."""
+    """`running`: the program runs in this process, else the caller starts it."""
     files, storage, hold = Files.at(home, BUCKETS), Behaviour(), Hold()
 
     def include(app: QuartTrio, key: SigningKey) -> None:

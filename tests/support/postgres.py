@@ -1,7 +1,7 @@
 """The PostgreSQL that tests run against: embedded, shared by all xdist workers, thrown away after.
 
 One cluster for a test run, one migrated template database in it, and cheap copies of the template
-for whoever asks. The login in the URLs is `cookcam_app`, as in production: it can do nothing
+for its callers. The login in the URLs is `cookcam_app`, as in production: it can do nothing
 without taking a role. `as_owner` gives the same database as its superuser.
 """
 

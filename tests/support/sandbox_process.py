@@ -48,12 +48,12 @@ class SandboxProcess:
 
     @property
     def credentials(self) -> dict[str, str]:
-        """Somebody to log in as."""
+        """A demo user to log in as."""
         user = self.about["demo_users"][0]
         return {"email": user["email"], "password": user["password"]}
 
     def behave(self, **behaviour: object) -> None:
-        """Changes how the stand-in for Supabase Auth behaves, for instance `delay=2`."""
+        """Changes the behaviour of the fake Supabase Auth, for instance `delay=2`."""
         httpx.put(
             f"{self.about['supabase_url']}/sandbox/behaviour",
             headers={"Authorization": f"Bearer {self.settings['SUPABASE_SERVICE_ROLE_KEY']}"},
@@ -63,7 +63,7 @@ class SandboxProcess:
         ).raise_for_status()
 
     def sign_in(self, number: int = 0) -> dict[str, Any]:
-        """A session of the demo user of that number, from the stand-in itself."""
+        """A session of the demo user of that number, from the fake itself."""
         user = self.about["demo_users"][number]
         response = httpx.post(
             f"{self.about['supabase_url']}/auth/v1/token",
@@ -77,7 +77,7 @@ class SandboxProcess:
 
     @contextmanager
     def lock_on(self, table: str) -> Iterator[None]:
-        """Whoever reads or writes the table waits until the end of the block."""
+        """Readers and writers of the table wait until the end of the block."""
         with psycopg.connect(self.about["database_url"]) as connection:
             connection.execute(f"lock table {table} in access exclusive mode".encode())
             yield

@@ -1,4 +1,4 @@
-"""A stand-in for Sentry's ingest: real HTTP on a loopback port, real envelopes.
+"""A fake of Sentry's ingest: real HTTP on a loopback port, real envelopes.
 
 `POST /api/<project>/envelope/`, gzip or plain, is parsed by the format's rules (a header line, then
 items of a header line and a payload, which has a length or ends at the line) and kept with its

@@ -1,6 +1,6 @@
-"""The app with payments, Stripe's stand-in behind it, and events delivered one by one by the test.
+"""The app with payments, a fake Stripe behind it, and events delivered one by one by the test.
 
-The stand-in has a clock of its own, which `advance` moves. What the app says at that time is seen
+The fake has its own clock, which `advance` moves. What the app says at that time is seen
 by `today`: it moves the periods of all subscriptions back by as much, looks, and restores them.
 """
 
@@ -194,7 +194,7 @@ class BillingApp:
 
     @asynccontextmanager
     async def today(self) -> AsyncGenerator[None]:
-        """Inside, it is the stand-in's day."""
+        """Sets the time to the fake's during the block."""
         move = """update user_subscriptions set
             current_period_start = current_period_start - make_interval(secs => %(s)s),
             current_period_end = current_period_end - make_interval(secs => %(s)s)"""
@@ -206,7 +206,7 @@ class BillingApp:
             await self.sql(move, s=-ahead)
 
     async def has(self, who: ApiUser) -> str:
-        """What somebody has on the stand-in's day; status, gates and features agree on it."""
+        """The user's tier at the fake's time; status, gates and features must agree on it."""
         async with self.today():
             status = await self.status(who)
             tier = status["tier_slug"]

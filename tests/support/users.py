@@ -24,5 +24,5 @@ async def create_user(database_url: str, *, email: str | None = None, name: str 
 
 
 def person(user_id: UUID, **claims: object) -> Actor:
-    """Somebody signed in, for tests that need no token."""
+    """A signed-in user, for tests that need no token."""
     return FixedActor("authenticated", {"sub": str(user_id), **claims})

@@ -1,6 +1,6 @@
-"""What the account routes answer with (`spec/http-api-core.md` §6).
+"""Response models of the account routes.
 
-Field names in camel case are those of older clients; tokens are sent in both spellings.
+Older clients read the names in camel case, so tokens are sent in both spellings.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Tiers, who is entitled to which, and the one way in which that changes."""
+"""Tiers, entitlements, and the ledger through which subscriptions change."""

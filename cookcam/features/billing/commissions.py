@@ -19,7 +19,7 @@ from cookcam.features.billing.tiers.models import Subscription
 
 @frozen
 class Receipt:
-    """Money that came in for a period of a subscription, without taxes.
+    """A payment for a period of a subscription, without taxes.
 
     `ref` identifies the payment, for instance "stripe:in_…".
     """
@@ -33,7 +33,7 @@ class Receipt:
 
 @frozen
 class MoneyBack:
-    """Money of one payment that was refunded, or is in dispute.
+    """The part of a payment that was refunded, or is in dispute.
 
     `back_cents` is the total up to now, of `paid_cents`: of a higher total only the difference is
     new; it is 0 when a dispute was won. `ref` names the refund or the dispute, `receipt_ref` the
@@ -52,11 +52,12 @@ class MoneyBack:
 
 class Commissions(Protocol):
     async def attribute(self, user_id: UUID, code: str) -> None:
-        """A user is about to buy, sent by the affiliate code or slug. An unknown one is ignored."""
+        """Attributes a user who is about to buy to an affiliate code or slug. Ignores unknown
+        ones."""
         ...
 
     async def on_first_paid(self, tx: Transaction, subscription: Subscription) -> None:
-        """A subscription is paid for. Called for every payment; the first one converts."""
+        """Records a paid subscription. Called for every payment; the first one converts."""
         ...
 
     async def on_invoice_paid(self, tx: Transaction, receipt: Receipt) -> None:
@@ -66,5 +67,5 @@ class Commissions(Protocol):
     async def on_refund(self, tx: Transaction, back: MoneyBack) -> None: ...
 
     async def on_ended(self, tx: Transaction, ended: Sequence[Subscription]) -> None:
-        """These are no longer live at their providers."""
+        """Records subscriptions that are no longer live at their providers."""
         ...

@@ -56,7 +56,7 @@ class FeatureUnavailable(AuthorizationError):
 
 @define(slots=False, eq=False)
 class LimitReached(AuthorizationError):
-    """The user's tier allows no more of something in this period."""
+    """The user has used up a quota of the tier for this period."""
 
     code = "LIMIT_REACHED"
 
@@ -83,7 +83,7 @@ class CreatorRequired(AuthorizationError):
 
 
 class UnknownSubscriber(NotFound):
-    """A change names a user who is not, or no longer, there."""
+    """A change names a user who does not exist, or no longer exists."""
 
     default_message = "User not found"
 
@@ -95,13 +95,13 @@ class SubscriptionBelongsToAnother(Conflict):
 
 
 class UnknownTier(InternalError):
-    """There is no such tier. create-checkout responds with 500 (docs/payments.md)."""
+    """The tier does not exist. create-checkout responds with 500 (docs/payments.md)."""
 
     default_message, of_the_client = "There is no such tier", True
 
 
 class UnknownToStripe(Conflict):
-    """Stripe has no such subscription: it was made in another account of ours."""
+    """Stripe has no such subscription: it was created in another account."""
 
     default_message = "Stripe does not know this subscription. Please contact support"
 

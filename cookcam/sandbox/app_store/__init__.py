@@ -4,8 +4,8 @@
         purchase = apple.buy("com.cookcam.pro.monthly", account_token=user_id)
         apple.renew(purchase)
 
-Everything it signs ends in a root of its own (`apple.root`, in DER), with the marks that Apple's
-library looks for. Sources: Apple's documentation of verifyReceipt, of the App Store Server API and
+Its certificate chains end in its own root (`apple.root`, in DER), with the extensions that Apple's
+library checks. Sources: Apple's documentation of verifyReceipt, of the App Store Server API and
 of App Store Server Notifications.
 """
 

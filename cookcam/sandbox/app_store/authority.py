@@ -1,4 +1,4 @@
-"""A certificate authority like Apple's: a root, an intermediate with its mark, a leaf with its."""
+"""A certificate authority like Apple's: a root, an intermediate and a leaf with extensions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENDS = datetime(2060, 1, 1, tzinfo=UTC)
 
 @frozen
 class Authority:
-    """`root` is its certificate in DER; `sign` makes what the App Store would have signed."""
+    """`root` is its certificate in DER; `sign` signs as the App Store does."""
 
     root: bytes
     _chain: list[str] = field(repr=False)
@@ -30,7 +30,8 @@ class Authority:
 
     @classmethod
     def make(cls, *, leaf_ends: datetime = ENDS, marked: bool = True) -> Authority:
-        """With `leaf_ends` in the past the leaf has expired; without marks it is not Apple's."""
+        """With `leaf_ends` in the past the leaf has expired; without `marked` it lacks Apple's
+        extensions."""
         root_key, root = _issue("Sandbox Root CA", None, None, None, ENDS)
         key, intermediate = _issue(
             "Sandbox Worldwide CA", root, root_key, INTERMEDIATE_MARK if marked else None, ENDS

@@ -1,4 +1,4 @@
-"""Purchases at the fake App Store, and how each of Apple's interfaces shows them."""
+"""Purchases at the fake App Store, in the formats of Apple's interfaces."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Transaction:
 
 @define(eq=False)
 class Purchase:
-    """One subscription: its transactions, oldest first, and what comes at the end of the period."""
+    """One subscription: its transactions, oldest first, and the action at the end of the period."""
 
     id: str
     where: Where
@@ -109,7 +109,7 @@ class Purchase:
         }
 
     def receipt_info(self, now: datetime) -> dict[str, Any]:
-        """The answer of `verifyReceipt`: transactions in no particular order."""
+        """The response of `verifyReceipt`: transactions in no particular order."""
         return {
             "status": 0,
             "environment": self.where,

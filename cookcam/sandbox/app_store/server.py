@@ -53,7 +53,7 @@ class Behaviour(HttpFaults):
 class FakeAppStore(StoreServer):
     """A running fake: `url` is the base of everything it serves.
 
-    The methods below do what buyers, banks and Apple do; each posts a notification.
+    The methods below are actions of buyers, banks and Apple; each posts a notification.
     """
 
     url: str
@@ -73,7 +73,7 @@ class FakeAppStore(StoreServer):
 
     @property
     def bindings(self) -> dict[str, str]:
-        """The settings that tie a server to it, but for the root and `private_key`."""
+        """The settings of a server that uses it, without the root and `private_key`."""
         return {
             "APPLE_SHARED_SECRET": self.shared_secret,
             "APPLE_BUNDLE_ID": BUNDLE_ID,
@@ -103,8 +103,7 @@ class FakeAppStore(StoreServer):
         currency: str = "USD",
         lasts: timedelta | None = None,
     ) -> Purchase:
-        """`shared`: another member of the family paid. A renewal costs what it costs here,
-        in US dollars."""
+        """`shared`: another family member pays. Renewals have the same price, in US dollars."""
         now, price = self.now, 0 if trial else price_of(product_id)
         first = Transaction(
             self.new_id(),
@@ -169,8 +168,8 @@ class FakeAppStore(StoreServer):
         periods_ago: int = 0,
         percent: int | None = None,
     ) -> None:
-        """Apple refunds a transaction, the newest by default; or
-        takes a shared one (REVOKE). Of `percent` it is a part."""
+        """Apple refunds a transaction, the newest by default, or revokes a shared one (REVOKE).
+        With `percent` it refunds a part."""
         self.pass_time()
         part = None if percent is None else percent * 1000
         purchase.replace(-1 - periods_ago, revoked_at=self.now, revoked_part=part)
@@ -179,14 +178,14 @@ class FakeAppStore(StoreServer):
         await self.notify(purchase, kind, periods_ago=periods_ago)
 
     async def reverse_refund(self, purchase: Purchase) -> None:
-        """Apple takes the money of the newest transaction after all, and the subscription is."""
+        """Apple reverses the refund of the newest transaction, and the subscription continues."""
         self.pass_time()
         purchase.replace_newest(revoked_at=None, revoked_part=None)
         purchase.status = ACTIVE
         await self.notify(purchase, "REFUND_REVERSED")
 
     def pass_time(self) -> None:
-        """A moment, so that no two events have one time."""
+        """Advance the clock, so that no two events have the same time."""
         self.advance(milliseconds=5)
 
     def signed_notification(
@@ -262,8 +261,8 @@ async def open_apple(
 ) -> AsyncGenerator[FakeAppStore]:
     """Serve the fake until the block ends; it is ready when the block begins.
 
-    Notifications go to `endpoint` through `http`, or a client of its own. Raises OSError when the
-    port is taken.
+    Notifications are posted to `endpoint` through `http`, or through a new client. Raises OSError
+    when the port is taken.
     """
     import httpx as httpx_module
 

@@ -35,7 +35,7 @@ PENDING_CANCELED = 20
 @define
 class Behaviour(HttpFaults):
     """`of_tokens`: the token endpoint fails too. `order_failure` is the status of every response
-    about orders: 403 of a key that may not see financial data."""
+    about orders: 403 for a key without access to financial data."""
 
     of_tokens: bool = False
     order_failure: int | None = None
@@ -158,7 +158,7 @@ class Purchase:
 class FakeGooglePlay(StoreServer):
     """A running fake: `url` is what `GOOGLE_PLAY_API_URL` has to be.
 
-    The methods below do what buyers, banks and Google do; each pushes a notification.
+    The methods below are actions of buyers, banks and Google; each pushes a notification.
     """
 
     url: str
@@ -176,7 +176,7 @@ class FakeGooglePlay(StoreServer):
 
     @property
     def bindings(self) -> dict[str, str]:
-        """The settings that tie a server to it, but for `service_account`."""
+        """The settings of a server that uses it, without `service_account`."""
         return {
             "GOOGLE_PLAY_PACKAGE_NAME": PACKAGE,
             "GOOGLE_PLAY_API_URL": self.url,
@@ -275,8 +275,8 @@ class FakeGooglePlay(StoreServer):
         await self.notify(purchase, REVOKED)
 
     async def void(self, purchase: Purchase, *, order_id: str | None = None) -> None:
-        """Revoke with a voided-purchase notification; for an older order, the subscription goes
-        on."""
+        """Revoke with a voided-purchase notification; for an older order, the subscription
+        continues."""
         if order_id in (None, purchase.newest_order):
             purchase.state, purchase.renews, purchase.expires_at = "EXPIRED", False, self.now
         order = self.orders[order_id or purchase.newest_order]
@@ -326,8 +326,8 @@ async def open_google_play(
 ) -> AsyncGenerator[FakeGooglePlay]:
     """Serve the fake until the block ends; it is ready when the block begins.
 
-    Notifications go to `endpoint` through `http`, or a client of its own. Raises OSError when the
-    port is taken.
+    Notifications are posted to `endpoint` through `http`, or through a new client. Raises OSError
+    when the port is taken.
     """
     import httpx as httpx_module
 

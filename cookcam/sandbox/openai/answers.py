@@ -1,7 +1,7 @@
-"""Answers of the fake model: fixtures (`fixtures.json`) filled in from the request.
+"""Completions of the fake model: fixtures (`fixtures.json`) filled in from the request.
 
-The JSON in the prompt says what to cook with, and the JSON schema of the request which keys the
-answer has and of what types they are. The same request gets the same answer.
+The JSON in the prompt has the ingredients and preferences; the JSON schema of the request decides
+the keys and types of the completion. Equal requests get equal completions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GRAMS = (*MACROS, "carbohydrates", "fiber", "sugar")
 
 
 def answer_to(question: Question, fault: Fault | None = None) -> Answer:
-    """The model's answer, or with a fault a bad one."""
+    """The completion, or an unusable one for a fault."""
     kind = fault.kind if fault is not None else None
     if kind == "refusal":
         return Answer("", refusal="I'm sorry, I can't help with that.")
@@ -68,7 +68,7 @@ def _shorten_first_list(value: Body) -> None:
 
 @define
 class RecipeRequest:
-    """What the JSON of a prompt asks for."""
+    """The ingredients and preferences in a prompt's JSON."""
 
     ingredients: list[str] = field(factory=list[str])
     disliked: list[str] = field(factory=list[str])
@@ -178,7 +178,7 @@ class Portion:
 
 
 def recipes(wanted: RecipeRequest, seed: int, count: int) -> list[Body]:
-    """`count` different recipes as facts by key, in the wanted cuisines where there are any."""
+    """`count` different recipes as facts by key, in the preferred cuisines if there are any."""
     random = Random(seed)  # noqa: S311 # the same request has the same answer
     usable = [name for name in wanted.ingredients if wanted.allows(named(name), name)]
     if len(usable) < 2:
@@ -264,7 +264,7 @@ def _recipe(wanted: RecipeRequest, style: Body, used: list[str], title: str, num
 def _title(
     wanted: RecipeRequest, style: Body, used: list[str], number: int, taken: set[str]
 ) -> str:
-    """The selected title, or one of the style's that is not taken."""
+    """The selected title, or an unused one of the style."""
     if wanted.title and not wanted.theme:
         return wanted.title
     first, *others = [name.strip().title()[:18] for name in used] or ["Pantry"]
@@ -288,7 +288,7 @@ def _steps(values: Body, prep: int, cook: int) -> list[Body]:
 
 
 def _nutrition(portions: list[Portion], servings: int) -> Body:
-    """Of one serving, from the amounts."""
+    """The nutrition of one serving, from the amounts."""
 
     def per_serving(name: str) -> float:
         total = sum(getattr(p.food, name) * p.grams / 100 for p in portions)
@@ -311,7 +311,7 @@ def _amounts(portions: Sequence[Portion]) -> str:
 
 
 def _filled_in(fixture: Any, values: Body) -> Any:
-    """A fixture with the values in place of their names in braces."""
+    """A fixture with the names in braces replaced by values."""
     if isinstance(fixture, str):
         return fixture.format_map(values).strip()
     if isinstance(fixture, list):
@@ -343,7 +343,7 @@ def detected(images: Sequence[str]) -> list[Body]:
 
 
 def _fill(question: Question, *, empty: bool) -> Body:
-    """An answer that fits the schema of the request; with `empty`, as short as it may be."""
+    """A completion that matches the request's schema; with `empty`, the shortest one."""
     wanted = read_request(question.prompt)
     facts: Body = {
         "totalscanned": len(wanted.ingredients),
@@ -363,7 +363,7 @@ class _Filler:
     """Shapes facts to a schema.
 
     Facts are looked up by key from the innermost object outwards, without regard to case and
-    underscores. What they do not say is the shortest value that the schema allows.
+    underscores. Missing facts become the shortest value that the schema allows.
     """
 
     question: Question
@@ -433,7 +433,7 @@ def _text(key: str, facts: ChainMap[str, Any], fact: object) -> str:
 
 
 def _choice(enum: list[object], fact: object) -> object:
-    """The choice that a fact names, or one of several spellings of it; else a middle one."""
+    """The choice that matches a fact, in any spelling; else one in the middle."""
     spellings = cast("tuple[object, ...]", fact if isinstance(fact, tuple) else (fact,))
     names = {str(spelling).lower() for spelling in spellings}
     names |= {FIXTURES["levels"].get(name, name) for name in names}

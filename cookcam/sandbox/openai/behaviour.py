@@ -22,7 +22,7 @@ FaultKind = Literal[
 
 @define
 class Fault:
-    """Something that goes wrong with the next `times` requests (None: all) for a completion."""
+    """A fault of the next `times` completion requests (None: all)."""
 
     kind: FaultKind
     times: int | None = None

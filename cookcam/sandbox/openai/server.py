@@ -1,4 +1,4 @@
-"""The fake OpenAI on a listener: paths, keys, streams, and a record of what clients did.
+"""The fake OpenAI on a listener: paths, keys, streams, and a record of requests and disconnects.
 
 A bare ASGI application, so that the record of a client's disconnection is not delayed by a
 framework.
@@ -24,7 +24,7 @@ from cookcam.sandbox.openai.wire import ApiFault, Body, Question
 from cookcam.sandbox.serving import Listener, Receive, Scope, Send
 
 KEY = "sk-sandbox"
-"""A key that works; so does any other, unless `open_openai` was given one."""
+"""The default key. All keys are accepted unless `open_openai` gets one."""
 
 REQUEST_ID = "req_sandbox"
 
@@ -33,7 +33,7 @@ REQUEST_ID = "req_sandbox"
 class Received:
     """A request for a completion, and how it ended; `seconds` from its last byte to its end.
 
-    "disconnected": the client went away before the answer was complete.
+    "disconnected": the client disconnected before the response was complete.
     """
 
     number: int
@@ -57,7 +57,7 @@ class Received:
 
 @define(eq=False)
 class FakeOpenAI:
-    """A running fake: `url` is what `OPENAI_BASE_URL` has to be, `key` goes with it.
+    """A running fake: `url` is the value of `OPENAI_BASE_URL`, `key` that of the key.
 
     `received` are the requests for completions so far, in order.
     """
@@ -69,7 +69,7 @@ class FakeOpenAI:
     _arrival: trio.Event = field(init=False, factory=trio.Event, repr=False)
 
     async def request(self, number: int) -> Received:
-        """Request `number`, from 0; waits until it is there."""
+        """Request `number`, from 0; waits until it has arrived."""
         while len(self.received) <= number:
             await self._arrival.wait()
         return self.received[number]
@@ -92,7 +92,7 @@ async def open_openai(
 ) -> AsyncGenerator[FakeOpenAI]:
     """Serve the fake until the block ends; it is ready when the block begins.
 
-    Port 0 takes a free one. With `key` no other key is accepted, without it any is. Raises
+    Port 0 selects a free one. With `key` no other key is accepted, without it any is. Raises
     OSError when the port is taken.
     """
     listener = Listener.open(host, port)
@@ -147,7 +147,7 @@ class _App:
             raise wire.invalid_key()
 
     async def _complete(self, received: Received, receive: Receive, send: Send) -> None:
-        """Answers while watching whether the client is still there."""
+        """Responds, and records a disconnect of the client meanwhile."""
         async with trio.open_nursery() as nursery:
 
             async def watch() -> None:

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 Body: TypeAlias = dict[str, Any]
 
 CREATED = 1_750_000_000
-"""When every completion was made, and every model: the same request has the same answer."""
+"""Creation time of all completions and models: equal requests get equal responses."""
 
 IMAGE_TOKENS = 25_501
 """What gpt-4o-mini charges for an image of 800 by 800: 2,833 and four tiles of 5,667."""
@@ -20,7 +20,7 @@ IMAGE_TOKENS = 25_501
 MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-4.1")
 
 MAX_NESTING = 20
-"""Levels of objects and arrays: 10 of OpenAI's own limit, each with an `anyOf` around it."""
+"""Maximum levels of objects and arrays: OpenAI's limit of 10, each with an `anyOf` around it."""
 
 _SCHEMA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
@@ -63,7 +63,7 @@ def invalid_key() -> ApiFault:
 
 
 def staged(status: int, code: str | None, retry_after: float | None) -> ApiFault:
-    """The error a fault of that status gives."""
+    """The error response for a fault with that status."""
     if status == 429:
         kind = "insufficient_quota" if code == "insufficient_quota" else "requests"
         code = code or "rate_limit_exceeded"
@@ -76,7 +76,7 @@ def staged(status: int, code: str | None, retry_after: float | None) -> ApiFault
 
 @frozen
 class Question:
-    """A request for a completion, as far as the fake reads it."""
+    """The parts of a completion request that the fake uses."""
 
     model: str
     instructions: str
@@ -91,7 +91,7 @@ class Question:
 
     @property
     def seed(self) -> int:
-        """The same for the same question, and for hardly any other."""
+        """The seed of the completion: a hash of the request."""
         asked = sha256(f"{self.model}\0{self.prompt}\0{self.name}".encode())
         for image in self.images:
             asked.update(image.encode())
@@ -103,7 +103,7 @@ class Question:
 
 
 def read_question(body: object) -> Question:
-    """Raises ApiFault where OpenAI refuses a request of this kind."""
+    """Raises ApiFault for a request that OpenAI rejects."""
     asked = _object(body, "The body has to be a JSON object.", None)
     model = asked.get("model")
     if not isinstance(model, str) or not model:
@@ -208,7 +208,7 @@ def _normalised(schema: Body, definitions: Body, name: str, depth: int = 0) -> B
 
 
 def _require_strict(schema: Body, name: str) -> None:
-    """Raises ApiFault for a schema that strict structured output does not take."""
+    """Raises ApiFault for a schema that is not valid for strict structured output."""
 
     def refuse(why: str) -> ApiFault:
         return invalid(f"Invalid schema for response_format '{name}': {why}", "response_format")
@@ -238,7 +238,7 @@ def _require_strict(schema: Body, name: str) -> None:
 
 @frozen
 class Answer:
-    """What the model says to a question."""
+    """A completion."""
 
     content: str
     finish_reason: str = "stop"
@@ -263,7 +263,7 @@ def completion(question: Question, answer: Answer) -> Body:
 
 
 def chunks(question: Question, answer: Answer, size: int) -> Iterator[Body]:
-    """The same answer in pieces of `size` characters."""
+    """The completion as stream chunks of `size` characters."""
 
     def chunk(delta: Body, finish_reason: str | None = None) -> Body:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -293,7 +293,7 @@ def model(name: str) -> Body:
 
 
 def tokens_of(text: str) -> int:
-    """About what a tokeniser counts: four bytes each."""
+    """The approximate number of tokens: four bytes each."""
     return (len(text.encode()) + 3) // 4
 
 

@@ -1,11 +1,11 @@
-"""A fake of Stripe that speaks its API, sends its events, and has a clock that can be turned.
+"""A fake Stripe with its API, its events, and a clock that can be advanced.
 
     async with open_stripe(endpoints=[Endpoint(url, [secret])]) as stripe:
         client = StripeClient(stripe.key, base_addresses={"api": stripe.url}, ...)
         stripe.pay(session.id)
         stripe.advance(31 * DAY)
 
-`python -m cookcam.sandbox.stripe` runs it in a process of its own. Source of the protocol: Stripe's
+`python -m cookcam.sandbox.stripe` runs it in a separate process. Source of the protocol: Stripe's
 API reference, version 2025-05-28.basil, and its pages on webhooks, billing and Connect.
 """
 

@@ -1,6 +1,6 @@
-"""`python -m cookcam.sandbox.stripe`: the fake in a process of its own.
+"""`python -m cookcam.sandbox.stripe`: the fake in a separate process.
 
-It outlives the server that it sends its events to: that one may be killed and started again.
+So the server that gets its events may be killed and restarted.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ DAY: Final = 86_400
 
 @define
 class Fault:
-    """Something that goes wrong with the next `times` requests (None: all) to the API.
+    """A fault of the next `times` requests (None: all) to the API.
 
-    A `late` fault does the work first and then loses the answer. `path` limits it to requests
-    whose path begins so, for instance "/v1/transfers".
+    With a `late` fault the request is executed, and its response is lost. `path` limits it to
+    requests whose path begins so, for instance "/v1/transfers".
     """
 
     kind: FaultKind
@@ -41,11 +41,11 @@ class Fault:
 
 @define
 class DeliverySettings:
-    """How events travel; changing it concerns what is sent from then on.
+    """Settings of the delivery of events; changes apply to events sent afterwards.
 
-    Up to `lanes` deliveries are under way at a time: with 1, events leave in the order in which
-    they happened. Each is delivered `copies` times. While `hold` is on, they wait; `release` of
-    the fake lets them go. The next `drop` are lost. A delivery that is not answered with 2xx
+    Up to `lanes` deliveries run at a time: with 1, events are sent in the order in which they
+    happened. Each is delivered `copies` times. While `hold` is on, they wait; `release` of the
+    fake sends them. The next `drop` events are lost. A delivery without a 2xx response
     within `timeout` seconds is repeated after each of `retries` seconds.
     """
 
@@ -73,9 +73,9 @@ class Billing:
 
 @define
 class Behaviour:
-    """Settings of the fake. Each answer starts after `delay` seconds.
+    """Settings of the fake. Each response starts after `delay` seconds.
 
-    `balance_cents` is what the platform can transfer; None: any amount.
+    `balance_cents` is the platform's balance for transfers; None: unlimited.
     """
 
     delay: float = 0.0

@@ -1,4 +1,4 @@
-"""Subscriptions, invoices and time: what Stripe Billing does on its own.
+"""Subscriptions, invoices and time: the automatic part of Stripe Billing.
 
 Source: Stripe's pages on how subscriptions work, their life cycle, prorations, schedules, smart
 retries and test clocks.
@@ -49,7 +49,7 @@ class Billing:
                 self._at(session["expires_at"], "expire", session["id"])
 
     def advance(self, to: int) -> None:
-        """Lets time pass until `to`; what falls due on the way happens at its time."""
+        """Advance the time to `to`; due actions happen at their times on the way."""
         store = self.state.store
         if to < store.now:
             raise invalid("Time only passes forwards", "to")
@@ -77,7 +77,7 @@ class Billing:
                 self._at(subscription.period_end - TRIAL_NOTICE, "trial", subscription.id)
 
     def _happen(self, when: int, what: str, object_id: str) -> None:
-        """Things that have become different since are left alone."""
+        """Execute a due action, unless its object has changed meanwhile."""
         store = self.state.store
         if what in ("finalize", "retry"):
             invoice = store.get("invoice", object_id)
@@ -112,7 +112,7 @@ class Billing:
         self._at(session["expires_at"], "expire", session["id"])
 
     def pay_session(self, session: Body, card: Card, *, later: bool) -> None:
-        """What the page does at a payment; `later` for payment methods that take days.
+        """The payment on the page of a session; `later` for payment methods that take days.
 
         Raises ApiFault: 402 when the card is declined, and then the session stays open.
         """
@@ -212,7 +212,7 @@ class Billing:
     def change_price(
         self, subscription: Subscription, price_id: str, proration: str, strict: bool
     ) -> None:
-        """Another price from now on. With `strict` a declined card leaves everything as it was.
+        """Change the price now. With `strict` a declined card leaves the subscription unchanged.
 
         Raises ApiFault: 402.
         """
@@ -291,7 +291,7 @@ class Billing:
         self.watch(subscription)
 
     def _enter_phase(self, subscription: Subscription) -> None:
-        """The next price of a schedule, where there is one."""
+        """The next price of a schedule, if any."""
         if subscription.schedule is None:
             return
         schedule = self.state.store.get("subscription_schedule", subscription.schedule)
@@ -365,7 +365,7 @@ class Billing:
         self.state.emit("invoice.finalized", self.state.save(invoice))
 
     def collect(self, invoice: Body) -> bool:
-        """Tries to take the money of an open invoice."""
+        """Tries to charge an open invoice."""
         state = self.state
         if invoice["status"] != "open":
             raise invalid("Invoice is already paid", code="invoice_already_paid")
@@ -379,7 +379,7 @@ class Billing:
         return True
 
     def _intent(self, invoice: Body) -> Body:
-        """The payment of an invoice: the one of the tries before, where there were any."""
+        """The payment of an invoice: that of earlier attempts, if any."""
         store = self.state.store
         if subscription := self._payment_of(invoice):
             return store.get("payment_intent", subscription["payment"]["payment_intent"])

@@ -1,7 +1,7 @@
 """The sandbox's own paths, which Stripe does not have.
 
 `POST /_sandbox/<what>` with a JSON object of the arguments of the fake's method; see
-docs/sandbox.md. They are for a fake in a process of its own.
+docs/sandbox.md. They are for a fake in a separate process.
 """
 
 from __future__ import annotations

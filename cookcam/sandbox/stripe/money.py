@@ -1,4 +1,4 @@
-"""Payments on their own, money that goes back, and connected accounts."""
+"""Single payments, refunds, disputes, and connected accounts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Money:
     # Payments
 
     def confirm(self, intent: Body, card: Card) -> None:
-        """Somebody pays with a card. Raises ApiFault: 402 when it is declined."""
+        """A customer pays with a card. Raises ApiFault: 402 when it is declined."""
         if intent["status"] in ("succeeded", "canceled"):
             message = f"You cannot confirm this PaymentIntent: its status is {intent['status']}."
             raise invalid(message, code="payment_intent_unexpected_state")
@@ -29,7 +29,7 @@ class Money:
             raise declined(card)
 
     def refund(self, charge: Body, amount: int | None, form: Form) -> Body:
-        """Gives back a part of a payment; without an amount, what is left of it."""
+        """Refunds a part of a payment; without an amount, the rest of it."""
         left: int = charge["amount"] - charge["amount_refunded"]
         if left <= 0 or not charge["paid"]:
             message = f"Charge {charge['id']} has already been refunded."
@@ -72,7 +72,7 @@ class Money:
     # Connected accounts
 
     def account(self, account_id: str) -> Body:
-        """Raises ApiFault: 403, as for an account that took our access away."""
+        """Raises ApiFault: 403, as for an account that has revoked the platform's access."""
         account: Body | None = self.state.store.find("account", account_id)
         if account is None or self.state.store.find("deauthorized", account_id):
             message = f"The provided key does not have access to account '{account_id}'"
@@ -85,14 +85,15 @@ class Money:
         return state.save(shapes.account(account_id, state.store.now, form, capabilities))
 
     def onboard(self, account: Body, outcome: Literal["active", "restricted"]) -> None:
-        """Its owner has answered Stripe's questions; "restricted": not to its satisfaction."""
+        """The owner completes the onboarding; "restricted": with insufficient data."""
         active = outcome == "active"
         before = {name: account[name] for name in ("details_submitted", "payouts_enabled")}
         due = [] if active else ["individual.verification.document"]
         account |= {
             "details_submitted": True,
             "payouts_enabled": active,
-            # Charges need a capability of their own: who asked for transfers alone has none.
+            # Charges need a separate capability, which an account with only transfers does not
+            # have.
             "charges_enabled": active and "card_payments" in account["capabilities"],
             "capabilities": dict.fromkeys(
                 account["capabilities"], "active" if active else "inactive"
@@ -108,7 +109,7 @@ class Money:
         self.state.emit("account.updated", account, before, account["id"])
 
     def deauthorize(self, account: Body) -> None:
-        """Its owner takes our access away."""
+        """The owner revokes the platform's access."""
         self.state.store.put("deauthorized", account["id"], {"at": self.state.store.now})
         application = {"id": "ca_sandbox", "object": "application", "name": "CookCam"}
         self.state.emit("account.application.deauthorized", application, None, account["id"])
@@ -154,7 +155,8 @@ class Money:
         return reversal
 
     def pay_out(self, account: Body, amount: int, *, fails: bool) -> Body:
-        """The account's balance goes to its bank: events of the account, not of ours."""
+        """Pays the account's balance out to its bank: events of the account, not of the
+        platform."""
         state = self.state
         payout_id = state.store.new_id("payout")
         payout = state.save(shapes.payout(payout_id, state.store.now, amount, fails))

@@ -1,4 +1,4 @@
-"""Events on their way to the server: signed, repeated until acknowledged, disturbed on demand.
+"""Delivery of events to the server: signed, repeated until acknowledged, with faults on demand.
 
 Source: Stripe's pages on webhooks and on their signatures.
 """
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
 @frozen
 class Endpoint:
-    """Where events go. A `connect` endpoint gets those of connected accounts, another all others.
-
-    Every secret signs: of one that is replaced, Stripe uses the old and the new for a while.
-    """
+    """An address for events. A `connect` endpoint gets those of connected accounts, others the
+    rest.  Events are signed with every secret: while a secret is rolled, Stripe uses the old and
+    the new."""
 
     url: str
     secrets: list[str] = field(repr=False)
@@ -39,7 +38,7 @@ class Endpoint:
 
 @frozen
 class Attempt:
-    """One delivery; `status` is None where there was no answer."""
+    """One delivery; `status` is None without a response."""
 
     event_id: str
     type: str
@@ -72,7 +71,7 @@ class Outbox:
     _wake: trio.Event = field(factory=trio.Event)
 
     def take(self, event: Body) -> None:
-        """Sends an event to those endpoints that it is for."""
+        """Sends an event to its endpoints."""
         for endpoint in self._recipients(event):
             if self.mail.drop > 0:
                 self.mail.drop -= 1
@@ -84,7 +83,7 @@ class Outbox:
                 self._send(endpoint, event)
 
     def release(self, *, shuffle: random.Random | None = None, reverse: bool = False) -> int:
-        """Ends the holding; what was held leaves in its order, in another, or backwards."""
+        """Ends `hold`; sends the held events in order, in a random order, or in reverse."""
         self.mail.hold = False
         held, self._held = self._held, []
         if shuffle is not None:
@@ -94,14 +93,14 @@ class Outbox:
         return len(held)
 
     def replay(self, event: Body, copies: int = 1) -> None:
-        """Sends an event again, held or dropped or acknowledged before."""
+        """Sends an event again, even if it was held, dropped or acknowledged."""
         for endpoint in self._recipients(event):
             for _ in range(copies):
                 self._waiting.append((endpoint, event))
         self._wake.set()
 
     async def quiet(self) -> None:
-        """Waits until nothing is under way or waiting to be tried again; what is held is not."""
+        """Waits until no delivery is running or due again; held events do not count."""
         while self._under_way or self._waiting:
             await self._quiet.wait()
 
@@ -125,7 +124,7 @@ class Outbox:
                     self._under_way += 1
                     turn = trio.Event()
                     nursery.start_soon(partial(self._deliver, http, endpoint, event, turn))
-                    await turn.wait()  # tasks start in any order; events leave in theirs
+                    await turn.wait()  # tasks start in any order, events are sent in order
                 await self._wake.wait()
                 self._wake = trio.Event()
 
@@ -166,7 +165,7 @@ class Outbox:
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
-            # The time of signing is the real one, whatever the simulated time is.
+            # Signatures use the real time, not the simulated one.
             "Stripe-Signature": signature(payload, endpoint.secrets, int(time.time())),
         }
         status: int | None = None

@@ -21,7 +21,7 @@ class Pages:
     api: Api
 
     def answer(self, method: str, path: str, query: str, form: Form) -> Reply | None:
-        """None for a path that is none of the pages. Raises ApiFault."""
+        """The page of a path, or None. Raises ApiFault."""
         match [method, *path.strip("/").split("/")]:
             case ["GET", "pay", session_id]:
                 return self._checkout(self.api.store.get("checkout.session", session_id))

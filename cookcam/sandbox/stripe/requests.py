@@ -1,4 +1,4 @@
-"""Between a request and the API: keys and idempotency.
+"""Keys and idempotency of requests to the API.
 
 Source: Stripe's pages on authentication and on idempotent requests. The
 response of a request that was executed is stored under its key; that of a rejected one is not.
@@ -51,14 +51,14 @@ def reply_of(fault: ApiFault) -> Reply:
 
 @define(eq=False)
 class RequestHandler:
-    """`admit` before anything happens, `work` once, `leave` in the end."""
+    """Call `admit` before the request, `work` once, `leave` at the end."""
 
     api: Api
     only_key: str | None
     _busy: set[str] = field(factory=set[str])
 
     def admit(self, request: Request) -> Reply | None:
-        """The answer that was given before under the same key. Raises ApiFault."""
+        """The stored response of an earlier request with the same key. Raises ApiFault."""
         self._check_key(request)
         name = self._name(request)
         if name is None:
@@ -74,7 +74,7 @@ class RequestHandler:
         return None
 
     def work(self, request: Request) -> Reply:
-        """Does what was asked. Raises ApiFault for what is turned away."""
+        """Executes the request. Raises ApiFault if it is rejected."""
         account = request.headers.get("stripe-account")
         text = request.query if request.method in ("GET", "DELETE") else request.body.decode()
         form = read_form(text)

@@ -35,7 +35,7 @@ from cookcam.sandbox.stripe.store import Store
 from cookcam.sandbox.stripe.subscriptions import Subscription
 
 KEY = "sk_test_sandbox"
-"""A key that works; so does any other, unless `open_stripe` was given one."""
+"""The default key. All keys are accepted unless `open_stripe` gets one."""
 
 WEBHOOK_SECRET = "whsec_sandbox"  # noqa: S105 # signs the sandbox's own events
 CONNECT_WEBHOOK_SECRET = "whsec_sandbox_connect"  # noqa: S105
@@ -43,11 +43,11 @@ CONNECT_WEBHOOK_SECRET = "whsec_sandbox_connect"  # noqa: S105
 
 @define(eq=False)
 class FakeStripe:
-    """A running fake: `url` is what `STRIPE_API_BASE` has to be, `key` goes with it.
+    """A running fake: `url` is the value of `STRIPE_API_BASE`, `key` that of the key.
 
     `outbox` delivers the events; `behaviour` may be changed at any time. `requests` are method and
-    path of the API requests so far. The methods below do what payers, creators and banks do, at
-    the simulated time `now`; they raise ApiFault for what is impossible.
+    path of the API requests so far. The methods below are actions of payers, creators and banks, at
+    the simulated time `now`; they raise ApiFault for impossible actions.
     """
 
     url: str
@@ -74,7 +74,7 @@ class FakeStripe:
         return self._shown(self._store.get(kind, object_id))
 
     def advance(self, seconds: float) -> None:
-        """Advance the simulated time; what falls due happens."""
+        """Advance the simulated time; due renewals, retries and ends happen on the way."""
         self._api.billing.advance(self.now + int(seconds))
 
     def advance_to(self, moment: int) -> None:
@@ -90,7 +90,7 @@ class FakeStripe:
         return session
 
     def settle(self, session_id: str, *, succeeded: bool) -> None:
-        """The bank's answer to a payment that took days."""
+        """The bank's response to a delayed payment."""
         session = self._store.get("checkout.session", session_id)
         self._api.billing.settle_session(session, succeeded)
 
@@ -106,7 +106,7 @@ class FakeStripe:
         self._api.answer("POST", f"/v1/subscriptions/{subscription_id}", form, None)
 
     def reshape(self, subscription_id: str, **fields: Any) -> None:
-        """Shows a subscription with these fields in place of its own."""
+        """Replaces fields of a subscription in responses."""
         subscription = self._api.state.subscription(subscription_id)
         subscription.reshaped = fields
         self._api.state.save_subscription(subscription)
@@ -129,7 +129,7 @@ class FakeStripe:
         self._api.money.close_dispute(self._store.get("dispute", dispute_id), won=won)
 
     def onboard(self, account_id: str, outcome: Literal["active", "restricted"] = "active") -> Body:
-        """A creator answers Stripe's questions."""
+        """A creator completes the onboarding."""
         account = self._api.money.account(account_id)
         self._api.money.onboard(account, outcome)
         return account
@@ -141,7 +141,7 @@ class FakeStripe:
         return self._api.money.reverse(self._store.get("transfer", transfer_id), amount)
 
     def pay_out(self, account_id: str, amount: int, *, fails: bool = False) -> Body:
-        """A connected account's balance goes to its bank."""
+        """Pay a connected account's balance out to its bank."""
         account = self._api.money.account(account_id)
         return self._api.money.pay_out(account, amount, fails=fails)
 
@@ -220,7 +220,7 @@ async def open_stripe(
 ) -> AsyncGenerator[FakeStripe]:
     """Serve the fake until the block ends; it is ready when the block begins.
 
-    Port 0 takes a free one. With `key` no other key is accepted, without it any is. The file
+    Port 0 selects a free one. With `key` no other key is accepted, without it any is. The file
     `state` keeps the objects between runs. Raises OSError when the port is taken.
     """
     listener = Listener.open(host, port)
@@ -236,7 +236,7 @@ async def open_stripe(
         async with trio.open_nursery() as nursery:
             await nursery.start(outbox.work)
             app = _App(fake, RequestHandler(api, key), Pages(api))
-            # Its own Date tells the simulated time.
+            # The response has a Date header with the simulated time.
             async with listener.serving(
                 app, include_date_header=False, keep_alive_max_requests=10**9
             ):

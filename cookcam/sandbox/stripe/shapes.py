@@ -1,7 +1,7 @@
 """Objects as Stripe shows them in version 2025-05-28.basil; times are simulated seconds.
 
-They have the fields of the reference that its library or the server relies on. `objects.json` has
-what is the same in every new object of a kind.
+They have the fields of the API reference that Stripe's library or the server needs. `objects.json`
+has the constant fields of new objects of each kind.
 """
 
 from __future__ import annotations
@@ -264,7 +264,7 @@ def payout(object_id: str, now: int, amount: int, failed: bool) -> Body:
 
 
 def after(start: int, interval: str, anchor: int) -> int:
-    """One month or year later, on the anchor's day of the month where there is one."""
+    """One month or year later, on the anchor's day of the month if the month has it."""
     from_, day = datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(anchor, UTC).day
     months = from_.year * 12 + from_.month - 1 + (12 if interval == "year" else 1)
     year, month = months // 12, months % 12 + 1

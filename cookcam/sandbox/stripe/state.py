@@ -1,4 +1,4 @@
-"""What billing and connected accounts share: the stored objects and their events."""
+"""The stored objects and their events, shared by billing and connected accounts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cookcam.sandbox.stripe.subscriptions import Subscription
 
 @define(eq=False)
 class StripeState:
-    """`post` is given each event once it has happened."""
+    """`post` is called with each new event."""
 
     store: Store
     behaviour: Behaviour
@@ -66,7 +66,7 @@ class StripeState:
         self.emit(f"customer.subscription.{kind}", self.shown(subscription))
 
     def emit_update(self, subscription: Subscription, before: Body) -> None:
-        """Save it and send an update event with what differs from `before`, if anything does."""
+        """Save an object, and send an update event with the differences from `before`, if any."""
         self.save_subscription(subscription)
         now = self.shown(subscription)
         previous = {name: value for name, value in before.items() if now[name] != value}

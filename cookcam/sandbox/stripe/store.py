@@ -1,7 +1,7 @@
-"""The stored objects by kind, in the order in which they were made.
+"""The stored objects by kind, in the order of creation.
 
-Everything is in memory; with a file, what changed is written to it after each request, so that
-a restarted fake has the same state.
+All objects are in memory; with a file, changes are written to it after each request, so that a
+restarted fake has the same state.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Collection:
         starting_after: str | None = None,
         customer: str | None = None,
     ) -> tuple[list[Any], bool]:
-        """Newest first, and whether there are more."""
+        """A page, newest first, and whether there are more."""
         order = self._order if customer is None else self._of_customer.get(customer, [])
         end = len(order) if starting_after is None else self._index(order, starting_after)
         values = (self.objects[order[place]] for place in range(end - 1, -1, -1))
@@ -105,7 +105,7 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = sqlite3.connect(path, isolation_level=None)
         file.execute("pragma journal_mode = wal")
-        file.execute("pragma synchronous = off")  # survives a killed process, which is the point
+        file.execute("pragma synchronous = off")  # survives a killed process, which is sufficient
         file.execute(
             "create table if not exists objects"
             " (position integer primary key, kind text, id text, body blob, unique (kind, id))"
@@ -172,7 +172,7 @@ class Store:
         """Writes what has changed."""
         if self._file is None or not (self._changed or self._gone):
             return
-        # In the order in which they were made; existing ones keep their positions.
+        # In the order of creation; existing ones keep their positions.
         rows = sorted(
             (self.collection(kind).position(oid), kind, oid) for kind, oid in self._changed
         )

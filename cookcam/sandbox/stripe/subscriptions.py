@@ -13,8 +13,8 @@ class Subscription:
 
     `status` and the period are as on the wire. `cancel_at` is the end that the customer portal has
     set; None for one that ends with its period or renews.
-    `open_invoice` is what has still to be paid. `reshaped` are fields that are shown in place of
-    its own, for tests of objects that the fake does not make by itself.
+    `open_invoice` is the unpaid invoice. `reshaped` replaces fields in responses, for tests of
+    objects that the fake does not create.
     """
 
     id: str

@@ -49,7 +49,7 @@ async def delete(person: ApiUser, password: str = PASSWORD) -> Response:
 
 
 async def gone(house: OwnersApp, person: ApiUser) -> None:
-    """Nothing of somebody is left anywhere."""
+    """No data of the user is left."""
     with trio.fail_after(10):
         while await house.job(person):
             await trio.sleep(0.05)
@@ -84,7 +84,7 @@ class TestDeletingAnAccount:
         assert body["message"] == "Account deleted successfully"
         await gone(house, ann)
         assert house.stripe.get("subscription", subscription)["status"] == "canceled"
-        # What is somebody else's, or kept by law, is still there.
+        # Data of other users, and data that must be kept by law, still exists.
         assert house.files_of(bob)
         assert (await bob.get("/auth/me")).json()["user"]["name"] == "Bob"
         titles = await house.sql(
@@ -181,7 +181,7 @@ class TestDeletingAnAccount:
         async with trio.open_nursery() as nursery:
             for _ in range(3):
                 nursery.start_soon(one)
-        # Whoever came in the middle may have found the identity gone already.
+        # A request in between may have found the identity deleted already.
         assert {response.status_code for response in responses} <= {200, 401, 503}
         assert 200 in {response.status_code for response in responses}
         await gone(house, ann)

@@ -8,7 +8,7 @@ import trio
 from tests.features.conftest import ApiUser, Response, Server
 
 FORBIDDEN = ("subscription", "billing", "payment")
-"""Words that make the app switch itself to creator mode (`spec/client-contract.md` A2)."""
+"""Words in an error that make the app switch itself to creator mode."""
 
 ONBOARDING = {
     "is_creator": True,

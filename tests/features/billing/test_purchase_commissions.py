@@ -187,7 +187,7 @@ class TestApple:
         await assert_has(ann, "regular")
 
     async def test_what_brings_nothing(self, stores_app: StoresApp, cid: Creator, ann: ApiUser):
-        """Nobody's referral, somebody else's money, a free period, and a test."""
+        """No referral, a family member's payment, a free period, and a test purchase."""
         await stores_app.apple.buy(MONTH, account_token=(await stores_app.person("Bob")).id)
         await stores_app.apple.buy(MONTH, account_token=ann.id, shared=True)
         await stores_app.apple.buy(MONTH, account_token=ann.id, price_cents=0)

@@ -201,7 +201,7 @@ async def test_the_program_as_it_is_assembled_hears_both_stores(
                 assert (await show(ann, bought, receipt=signed)).status_code == 200
                 await apple.refund(bought)
                 assert await tier() == "regular"
-                google.endpoint = None  # nothing is told any more
+                google.endpoint = None  # no further notifications
                 await google.revoke(other)
                 assert await tier() == "regular"
                 for _ in range(2):  # the second, within a minute, tells what is known

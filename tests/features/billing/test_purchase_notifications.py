@@ -160,7 +160,7 @@ class TestApple:
         test = stores_app.apple.signed_notification(None, "TEST")
         assert await stores_app.apple.deliver(test) == 200
         await stores_app.apple.buy("com.cookcam.stickers.monthly", account_token=str(uuid4()))
-        await stores_app.apple.buy("com.cookcam.pro.monthly")  # of nobody
+        await stores_app.apple.buy("com.cookcam.pro.monthly")  # without an owner
         assert stores_app.apple.statuses == [200, 200, 200]
         assert await log_of(stores_app, "ios") == [("ignored", 1, None)]
 
@@ -201,7 +201,7 @@ class TestApple:
         payload = orjson.dumps({"signedPayload": signed}).decode()
         await stores_app.container.store_webhooks.inbox.store.claim(header, payload)
         assert await stores_app.apple.deliver(signed) == 503
-        # Whoever claimed it died: five minutes later the sweeper has it.
+        # The holder of the claim died: five minutes later the sweep processes it.
         await stores_app.sql(
             "update iap_webhook_logs set claimed_at = now() - interval '6 minutes'"
             " where notification_id = %(id)s",

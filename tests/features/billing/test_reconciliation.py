@@ -142,7 +142,7 @@ class TestDrift:
         with structlog.testing.capture_logs() as logs:
             metrics = await run(setup)
         assert counts(metrics) == counted(2, drift=2, updated=0)
-        assert {line["why"] for line in logs if "why" in line} == {"User not found", "of nobody"}
+        assert {line["why"] for line in logs if "why" in line} == {"User not found", "of no user"}
         assert await setup.sql("select id from public.user_subscriptions") == []
 
     async def test_profile_is_updated_when_the_tier_changed_by_time(

@@ -1,4 +1,4 @@
-"""Buying, changing and ending: every answer of the contract, and what Stripe is told."""
+"""Buying, changing and ending: every documented response, and the requests to Stripe."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ class TestChangeTier:
     async def test_defect_nobody_gets_a_tier_without_paying(
         self, billing: BillingApp, ann: ApiUser
     ):
-        """The reference gave 30 days of any tier to whoever asked."""
+        """The earlier server granted 30 days of any tier on request."""
         response = await ann.post("/subscription/change-tier", {"tierId": 3})
         body = response.json()
         assert (response.status_code, body["error"]) == (402, "Payment required")

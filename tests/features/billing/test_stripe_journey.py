@@ -31,7 +31,7 @@ async def test_buy_renew_fail_recover_cancel_expire(billing: BillingApp, ann: Ap
     assert await billing.has(ann) == "regular"
     assert notes.sent[-1][1:][0] == "subscription_updated"
     customer = stripe.get("subscription", bought)["customer"]
-    # Both events of the one invoice tell of it: whoever books does so once for each `ref`.
+    # Both events report the same invoice: it is booked once for its `ref`.
     assert {receipt.ref for receipt in notes.receipts} == {
         f"stripe:{stripe.get('subscription', bought)['latest_invoice']}"
     }
@@ -45,7 +45,7 @@ async def test_buy_renew_fail_recover_cancel_expire(billing: BillingApp, ann: Ap
     assert len({receipt.ref for receipt in notes.receipts}) == 3
     assert {receipt.net_cents for receipt in notes.receipts} == {399}
 
-    # The next payment fails: grace, and the user is told.
+    # The next payment fails: grace, and the user is notified.
     stripe.set_card(customer, "decline")
     row = await billing.row(bought)
     stripe.advance_to(int(row.current_period_end.timestamp()) + 2 * 3600)

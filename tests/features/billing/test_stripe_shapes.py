@@ -128,7 +128,7 @@ class TestSeveralItems:
             before.current_period_end,
             before.product_id,
         )
-        # The stand-in refuses to change an item that is not the one it sold.
+        # The fake rejects changes of an item that it did not sell.
         response = await ann.post("/subscription/change-tier", {"tierId": 3})
         assert response.status_code == 200, response.text
 

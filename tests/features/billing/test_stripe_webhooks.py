@@ -254,7 +254,7 @@ class TestConnect:
 
 
 class TestDefects:
-    """What the reference does wrong, each with a test that it would fail (§4.3, §5)."""
+    """Errors of the earlier server, each with a test that it would fail."""
 
     async def test_defect_the_signature_is_over_the_bytes_as_they_came(self, billing: BillingApp):
         """A parser or a sanitiser in front would change these."""
@@ -467,7 +467,7 @@ class TestTheSweep:
         await billing.wait(600)
         assert await billing.sweep() == 0
 
-        # Somebody looked, and sends it again from Stripe's dashboard.
+        # An operator sends it again from Stripe's dashboard.
         billing.stripe.behaviour.fault = None
         assert (await billing.deliver(told)).json()["processed"]
         assert (await billing.status(ann))["tier_slug"] == "regular"

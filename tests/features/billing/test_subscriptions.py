@@ -195,7 +195,7 @@ class TestTiers:
         assert (await shop.guest.get("/subscription/tiers")).status_code == 200
 
 
-# status, what is left of the period, and what the app is told: tier_slug, status, trial
+# status, what is left of the period, and the response to the app: tier_slug, status, trial
 TOLD: list[tuple[Status | None, timedelta, str, str, bool]] = [
     (None, DAY, "free", "expired", False),
     ("active", DAY, "regular", "active", False),

@@ -1,4 +1,4 @@
-"""Scans: the assembled program, the model and the storage as stand-ins that speak the protocols."""
+"""Scans: the assembled program, with fake servers for model and storage."""
 
 from __future__ import annotations
 

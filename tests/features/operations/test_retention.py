@@ -31,7 +31,7 @@ async def as_owner_of(database: Database, statement: str, **params: Any) -> list
 
 @pytest.fixture
 async def host(database: Database) -> str:
-    """Somebody with a session that ended 31 days ago, one that ended 29 days ago, and one that
+    """A user with a session that ended 31 days ago, one that ended 29 days ago, and one that
     has been active for 40 days; in each a message of every day since its beginning."""
     user_id = await create_user(database._url)
     await as_owner_of(

@@ -1,6 +1,6 @@
-"""Each row of the table of `spec/database.md` §3.5: what goes, what stays.
+"""Each row of the table in docs/retention.md: the rows that are deleted and those that stay.
 
-Each in a database of its own, swept as the server does it, a few rows at a time.
+Each test has a separate database, swept as by the server, a few rows at a time.
 """
 
 from __future__ import annotations

@@ -260,7 +260,7 @@ class TestSavedList:
     async def test_saved_list_reflects_changes_after_a_restart(
         self, api: ApiServer, ann: ApiUser, bob: ApiUser
     ):
-        """T6 of the client contract."""
+        """The membership that the app shows, also after a restart."""
         recipe = await api.recipe(bob)
         path = f"/recipes/{recipe}/favorite"
         assert (await bare(ann, path)).json()["favorited"] is True

@@ -49,7 +49,7 @@ class EventInProgress(ServiceUnavailable):
 
 @frozen
 class GoogleMessage:
-    """A developer notification, pushed by Pub/Sub. `data` is empty for one that is no JSON."""
+    """A developer notification, pushed by Pub/Sub. `data` is empty if it is not JSON."""
 
     id: str
     data: Mapping[str, Any] = field(repr=False)
@@ -88,8 +88,8 @@ StoreEvent: TypeAlias = AppleNotification | GoogleMessage
 
 @frozen
 class StorePlan:
-    """`purchase` is as its store reports it. It is None for a token that Google has forgotten, 60
-    days after its end; `returned` is the money of its voided order."""
+    """`purchase` is the store's current state. It is None for a token that Google has deleted, 60
+    days after its end; `returned` is then the refund of its voided order."""
 
     purchase: Purchase | None
     returned: Sequence[ReturnedMoney] = ()
@@ -208,7 +208,7 @@ class StoreEvents:
             return None  # a later notification names the product
 
     async def _expire(self, tx: Transaction, event: StoreEvent, plan: StorePlan) -> StoreResult:
-        """Google has forgotten the token: the subscription is over. Google knows its orders for
+        """Google has deleted the token: the subscription has ended. Google keeps its orders
         longer."""
         token = event.token if isinstance(event, GoogleMessage) else None
         await self.grants.book_refunds(tx, plan.returned)
@@ -265,8 +265,8 @@ class StoreWebhooks:
 
 
 def _is_of_past_period(event: StoreEvent, purchase: Purchase, row: Subscription | None) -> bool:
-    """Whether Apple's notification is about a transaction that another one has followed, such as a
-    refund of an older period: it does not change the current one."""
+    """Whether Apple's notification concerns an earlier transaction, such as a refund of an older
+    period, which does not change the current one."""
     if not isinstance(event, AppleNotification):
         return False
     if event.subscription is not None and event.subscription.upgraded:
@@ -275,14 +275,14 @@ def _is_of_past_period(event: StoreEvent, purchase: Purchase, row: Subscription 
 
 
 def _is_charge(event: StoreEvent) -> bool:
-    """Whether the notification says that a period was paid."""
+    """Whether the notification reports a paid period."""
     if isinstance(event, AppleNotification):
         return event.type in APPLE_CHARGED
     return event.notification.get("notificationType") in GOOGLE_CHARGED
 
 
 def _decode(data: object) -> dict[str, Any]:
-    """The message's JSON object; empty for anything else, which no retry would change."""
+    """The message's JSON object; empty if it has none, since a retry would not change that."""
     try:
         value: object = orjson.loads(b64decode(_text(data) or "", validate=True))
     except ValueError:

@@ -22,7 +22,7 @@ from cookcam.features.billing.tiers.store import SubscriptionStore
 
 @frozen
 class GrantResult:
-    """What was written; `PurchaseGrants.announce` follows the commit."""
+    """The written changes; call `PurchaseGrants.announce` after the commit."""
 
     user_id: UUID
     applied: Sequence[Applied] = field(factory=list[Applied])
@@ -38,7 +38,7 @@ class GrantResult:
 
 @frozen
 class PurchaseGrants:
-    """`superseded` is called when a subscription has to be ended at Stripe."""
+    """`superseded` is called when a subscription must be cancelled at Stripe."""
 
     store: PurchaseStore
     subscriptions: SubscriptionStore
@@ -68,7 +68,7 @@ class PurchaseGrants:
         return (await self.store.bind(tx, purchase, named)).user_id
 
     async def is_of_closed_account(self, tx: Transaction, purchase: Purchase) -> bool:
-        """Whether the user it is bound to, or that our app named, was deleted."""
+        """Whether the user to whom it is bound, or whom the app named, was deleted."""
         platform, key = purchase.product.platform, purchase.store_key
         known = await self.store.binding_in(tx, platform, key)
         if known is not None:
@@ -122,7 +122,7 @@ class PurchaseGrants:
             )
 
     async def book(self, tx: Transaction, purchase: Purchase, row: Subscription) -> None:
-        """Books payment and refunds, also of a change that was outdated."""
+        """Books payment and refunds, also for an outdated change."""
         if (paid := purchase.paid) is not None:
             receipt = Receipt(paid.ref, row, paid.net_cents, paid.currency.lower(), paid.at)
             await self.commissions.on_invoice_paid(tx, receipt)
@@ -156,7 +156,7 @@ class PurchaseGrants:
         user_id: UUID,
         event: SourceEvent,
     ) -> list[Applied]:
-        """Google gives an upgraded subscription a new token: the older one is over."""
+        """Google gives an upgraded subscription a new token: the older one has ended."""
         row = await self.subscriptions.find_in(tx, "android", older)
         if row is None or row.user_id != user_id or row.provider_status not in LIVE:
             return []

@@ -39,7 +39,7 @@ class SubmittedPurchase:
 
 @frozen
 class PaidPeriod:
-    """A period that was paid. `ref` identifies the payment; `net_cents` are our proceeds."""
+    """A paid period. `ref` identifies the payment; `net_cents` are the proceeds after fees."""
 
     ref: str
     net_cents: int
@@ -49,7 +49,7 @@ class PaidPeriod:
 
 @frozen
 class ReturnedMoney:
-    """How much of what was paid for `ref` went back to the buyer up to `at`."""
+    """The total refund of the payment `ref` up to `at`."""
 
     ref: str
     paid_cents: int
@@ -62,11 +62,11 @@ class ReturnedMoney:
 class Purchase:
     """A subscription as its store reports it.
 
-    `store_key` binds it to its first user; `subscription_id` is the store's own name of it.
-    `status` is None while it is still to be paid. `account` is the user our app named when it
-    bought. `grace_until` is the end of the grace period, where the store reports it while a payment
-    is overdue. `evidence` is what the audit keeps. `paid` and `returned` are its newest money, once
-    `StoreProceeds` has found out.
+    `store_key` binds it to its first user; `subscription_id` is the store's id. `status` is None
+    while the payment is pending. `account` is the user whom the app named in the purchase.
+    `grace_until` is the end of the grace period, if the store reports it while a payment is
+    overdue. `evidence` is stored for the audit. `paid` and `returned` are its latest payment and
+    refund, once `StoreProceeds` has set them.
     """
 
     product: Product

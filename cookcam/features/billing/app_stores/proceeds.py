@@ -1,4 +1,4 @@
-"""Our proceeds of a purchase: the store's price without the store's fee.
+"""The proceeds of a purchase: the store's price without the store's fee.
 
 | source                      | proceeds                                                       |
 |-----------------------------|----------------------------------------------------------------|
@@ -101,7 +101,7 @@ class StoreProceeds:
         return evolve(purchase, paid=paid, returned=returned)
 
     async def of_voided(self, order_id: str | None, at: datetime) -> Sequence[ReturnedMoney]:
-        """The refund of an order, for a purchase that Google has forgotten."""
+        """The refund of an order, for a purchase that Google has deleted."""
         if order_id is None:
             return []
         back = _google_return(order_id, await self._order(order_id), at, revoked=True)
@@ -114,7 +114,7 @@ class StoreProceeds:
             net = 0 if order.state == "CANCELED" else self._net_of(order)
             at, currency = order.created_at, order.total.currency
             return PaidPeriod(_google_ref(order.id), net, currency, at) if net > 0 else None
-        # Overdue, on hold or over: the last order may as well have been that of a free trial.
+        # Overdue, on hold or ended: the last order may have been that of a free trial.
         if (
             subscription.state not in ("ACTIVE", "CANCELED")
             or subscription.discounted
@@ -140,7 +140,7 @@ class StoreProceeds:
         return self._less_fee("android", order.total.amount - order.tax)
 
     async def _order(self, order_id: str) -> GoogleOrder | None:
-        """None where Google does not respond: the purchase is valid without it."""
+        """None if Google does not respond, since the purchase is valid without it."""
         try:
             with trio.move_on_after(TIMEOUT):
                 return await self.google_play.order(order_id)
@@ -150,7 +150,7 @@ class StoreProceeds:
             return None
 
     async def _price(self, product: Product) -> tuple[Decimal, str]:
-        """Our price of a product, in units of the currency."""
+        """The tier's price of a product, in units of the currency."""
         tier = (await self.catalogue.contents()).tier(product.tier_id)
         yearly = product.interval == "year"
         cents = tier.price_yearly_cents if yearly else tier.price_monthly_cents

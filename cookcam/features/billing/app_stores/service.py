@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 EXPIRED = "expired"
 FINAL = frozenset({"malformed", "not_authentic", "unknown", "bundle", "account_gone"})
-"""Reasons that no later validation changes: they are about the receipt itself."""
+"""Reasons of permanent rejections: they concern the receipt itself."""
 
 CIPHER_VERSION = b"\x01"
 NONCE_LENGTH = 12
@@ -209,7 +209,7 @@ class Purchases:
                 grant_result = await self.grants.apply(tx, purchase, caller, None)
             elif await self._is_bound(tx, purchase, caller):
                 grant_result = await self.grants.apply(tx, purchase, caller, None)
-            # The row after the change decides, not the receipt: a refund may be newer.
+            # The row after the change decides, not the receipt, because a refund may be newer.
             if grant_result is not None and grant_result.entitles(self.now()):
                 status = "valid"
             await self.store.record(
@@ -276,7 +276,7 @@ _REASONS: Mapping[Validation, str] = {"invalid": EXPIRED, "pending": "pending"}
 @frozen
 class ReceiptCipher:
     """Encrypts the receipts of the history: AES-256-GCM under a key derived from `IAP_RECEIPT_KEY`,
-    bound to the receipt's hash. The form is one byte of version, twelve of nonce, then the
+    bound to the receipt's hash. The format is one byte of version, twelve of nonce, then the
     ciphertext with its tag. Without a key no receipts are stored.
     """
 

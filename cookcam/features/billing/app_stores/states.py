@@ -1,4 +1,4 @@
-"""The stores' subscription states as ours.
+"""Mapping of the stores' subscription states to CookCam's.
 
 | Apple                  | Google                   | status    | entitles                     |
 |------------------------|--------------------------|-----------|------------------------------|
@@ -55,7 +55,7 @@ _OF_GOOGLE: Mapping[State, Status | None] = {
 
 
 def of_apple(subscription: AppleSubscription) -> Purchase:
-    """Raises PurchaseRejected for a product that is not ours."""
+    """Raises PurchaseRejected for an unknown product."""
     status = _apple_status(subscription)
     return Purchase(
         product=_product("ios", subscription.product_id),
@@ -102,8 +102,8 @@ def of_google(
     subscription: GoogleSubscription, *, refunded: bool = False, known: Subscription | None = None
 ) -> Purchase:
     """`known` is the existing row of the token, with the product and period for a report without
-    an item. Raises PurchaseRejected for a product that is not ours, PurchasePending where Google
-    reports none yet.
+    an item. Raises PurchaseRejected for an unknown product, PurchasePending if Google reports none
+    yet.
     """
     product_id = subscription.product_id or (known.product_id if known is not None else None)
     status = _google_status(subscription, known)

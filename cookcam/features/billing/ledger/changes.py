@@ -1,8 +1,8 @@
 """Reported states of subscriptions and their effects: pure rules, without a clock or a table.
 
 A user's rows are a function of the newest state of each of the user's subscriptions, in whatever
-order and however often the states were reported. Two rules ensure it: `is_stale`, a total
-order on the states of one subscription, and `elect`, which of several live ones counts.
+order and number of reports. Two rules ensure it: `is_stale`, a total order on the states of one
+subscription, and `elect`, which selects the current one of several live subscriptions.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ STAGES: Final[Mapping[Status, int]] = {
     "cancelled": 4,
     "expired": 5,
 }
-"""The course of a subscription: of two states of one moment, the later stage holds."""
+"""The stages of a subscription: of two states with the same time, the later stage is stored."""
 
 
 @frozen
 class SourceEvent:
-    """Where a change comes from. `ref` is the provider's id of the event, where it has one."""
+    """Where a change comes from. `ref` is the provider's id of the event, if any."""
 
     source: Source
     ref: str | None = None
@@ -125,7 +125,7 @@ class SubscriptionChange:
 
 
 def is_stale(change: SubscriptionChange, known: Subscription) -> bool:
-    """Whether what is known is newer. Of one moment's states the one further on is newer."""
+    """Whether the stored state is newer. Of two with the same time, the later stage is newer."""
     return _age(change.onto(known)) < _age(known)
 
 
@@ -146,7 +146,7 @@ def _age(state: Subscription) -> tuple[Any, ...]:
 
 
 def elect(rows: Sequence[Subscription], now: datetime) -> list[Subscription]:
-    """The rows with the one that counts live, and all others that are live superseded.
+    """The rows, of which the current one is live and the other live ones are superseded.
 
     It is the one that entitles now, to the highest tier; of one tier what is paid for goes before
     what was given, as the one that is superseded ends at its provider; then for the longest.
@@ -173,7 +173,7 @@ def _superseded(row: Subscription) -> Subscription:
 
 
 def action_of(before: Subscription | None, after: Subscription) -> Action:
-    """The word of the history for a row that became another."""
+    """The action in the history for a changed row."""
     if before is None:
         ended: dict[Status, Action] = {"cancelled": "cancelled", "expired": "expired"}
         return ended.get(after.provider_status, "created")
@@ -199,7 +199,7 @@ def _status_action(before: Status, after: Status) -> Action:
 
 
 def public_part(row: Subscription | None) -> tuple[Any, ...]:
-    """What of a row is worth a line of history."""
+    """The fields of a row whose change is recorded in the history."""
     if row is None:
         return ()
     return (
@@ -217,5 +217,5 @@ def public_part(row: Subscription | None) -> tuple[Any, ...]:
 
 
 def entitling(rows: Iterable[Subscription], now: datetime) -> Subscription | None:
-    """The row that counts and entitles now, if there is one."""
+    """The row that entitles now, if any."""
     return next((row for row in rows if row.status in LIVE and row.entitles(now)), None)

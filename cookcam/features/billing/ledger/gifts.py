@@ -1,8 +1,8 @@
-"""Days of Regular that are given, not paid for: the reward of a mystery box.
+"""Granted days of Regular: the reward of a mystery box.
 
-All that a user was given is one subscription of provider `manual` that does not renew. More days go
-to its end while it lasts, and begin now when it is over. A subscription that is paid for counts
-before it (`changes.elect`), and nothing is given beside one: there it would pass unused.
+All granted days of a user are one subscription of provider `manual` that does not renew. Further
+days extend it; after its end they begin now. A paid subscription takes precedence
+(`changes.elect`), and no days are granted to a user who has one, because they would pass unused.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Gifts:
     ledger: SubscriptionLedger
 
     async def are_of_use(self, tx: Transaction, user_id: UUID) -> bool:
-        """False while any other subscription goes on, though its period may be over: its provider
+        """False while any other subscription continues, though its period may be over: its provider
         still renews it."""
         rows = await self.ledger.store.live_rows_in(tx, user_id)
         return all(row.provider_subscription_id == gift_id(user_id) for row in rows)
 
     async def give(self, tx: Transaction, user_id: UUID, days: int, *, ref: str) -> Applied:
-        """`ref` names what they are given for. `announce` once that is committed."""
+        """`ref` identifies the reason of the grant. Call `announce` after the commit."""
         now = self.ledger.now()
         known = await self.ledger.store.find_in(tx, "manual", gift_id(user_id))
         start, end, as_of = now, now, now

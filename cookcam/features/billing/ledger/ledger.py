@@ -9,14 +9,14 @@ Reported states and their effects:
 | active          | active     | until the end of the period      | created, renewed, reactivated |
 | active, another | active     | the same, to the other tier      | upgraded, downgraded          |
 |   tier          |            |                                  |                               |
-| active, will    | active     | until the end of the period      | scheduled_cancel; taken back: |
+| active, will    | active     | until the end of the period      | scheduled_cancel; withdrawn:  |
 |   not renew     |            |                                  | reactivated                   |
 | past_due        | past_due   | until 7 days after the period    | past_due; paid: renewed       |
 | cancelled       | cancelled  | no                               | cancelled, or refunded        |
 | expired         | expired    | no                               | expired, or refunded          |
 
-Any state may follow any other: the newest of each subscription holds, by the provider's time. An
-older state changes nothing; an equal one only updates the time of verification.
+Any state may follow any other: the newest of each subscription is stored, by the provider's time.
+An older state changes nothing; an equal one only updates the time of verification.
 
 Of a user's subscriptions that are live at their providers one is elected: the one that entitles
 now, to the highest tier, paid for rather than granted, for the longest. The others are superseded:
@@ -66,7 +66,7 @@ Outcome = Literal["applied", "unchanged", "stale", "repeated"]
 
 
 class SubscriptionUpdated(Struct):
-    """`subscription_updated`, to all sockets of the user."""
+    """Payload of `subscription_updated`, sent to all sockets of the user."""
 
     tier: TierSlug
     status: ShownStatus
@@ -98,7 +98,7 @@ class Applied:
 
     @property
     def superseded(self) -> Sequence[Subscription]:
-        """Superseded by this change: live at their providers, where they have to be ended."""
+        """Superseded by this change: live at their providers, where they must be cancelled."""
         return [
             change.after
             for change in self.changes
@@ -108,7 +108,7 @@ class Applied:
 
     @property
     def ended(self) -> Sequence[Subscription]:
-        """Live at their providers before this change and no longer."""
+        """Live at their providers before this change, but not after it."""
         return [
             change.after
             for change in self.changes
@@ -126,7 +126,7 @@ class SubscriptionLedger:
     now: Callable[[], datetime]
 
     async def apply(self, change: SubscriptionChange, *, source_event: SourceEvent) -> Applied:
-        """Applies a change in a transaction of its own, and notifies the user's sockets.
+        """Applies a change in a separate transaction, and notifies the user's sockets.
 
         Changes of one user are serialised, whatever their provider. Raises UnknownSubscriber, also
         for a deleted account; SubscriptionBelongsToAnother when the provider's subscription is
@@ -190,12 +190,12 @@ class SubscriptionLedger:
         return self._write_rows(store, change, source_event, state.rows)
 
     def announce(self, applied: Applied) -> None:
-        """`subscription_updated` to the user's sockets, if anything changed."""
+        """Sends `subscription_updated` to the user's sockets, if anything changed."""
         if applied.update is not None:
             self.hub.send_to_user(applied.user_id, "subscription_updated", applied.update)
 
     async def find(self, provider: Provider, provider_subscription_id: str) -> Subscription | None:
-        """The row of a provider's subscription: events often name no more than that."""
+        """The row of a provider's subscription; many events contain only its id."""
         return await self.store.find(provider, provider_subscription_id)
 
     async def _add(
@@ -217,7 +217,7 @@ class SubscriptionLedger:
         rows: Sequence[Subscription],
         added: Subscription | None = None,
     ) -> Applied:
-        """Writes what becomes of all rows; nothing here waits for the database."""
+        """Computes and writes the new state of all rows; does not wait for the database."""
         before = {row.id: row for row in rows}
         reported = rows if added is None else [*rows, added]
         after = elect(

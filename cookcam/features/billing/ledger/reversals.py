@@ -2,7 +2,7 @@
 
 A subscription whose provider charges for a user who does not exist is recorded in the transaction
 that handles the provider's event. A background task then cancels it at the provider and refunds
-what was paid last. The table is the queue, so a crash or an outage delays a reversal and loses
+the latest payment. The table is the queue, so a crash or an outage delays a reversal but loses
 none; each step may be repeated.
 """
 
@@ -24,18 +24,18 @@ from cookcam.integrations.stripe import NoSuchObject, Stripe
 
 Reason = Literal["closed_account", "second_purchase"]
 Outcome = Literal["refunded", "cancelled", "had_ended", "unknown", "not_possible"]
-"""`cancelled`: nothing had been paid. `had_ended`: it was over already, so nothing is refunded.
+"""`cancelled`: nothing had been paid. `had_ended`: it had ended already, so nothing is refunded.
 `unknown`: the provider has no such subscription. `not_possible`: Apple lets only the customer, or
 its own support, refund."""
 
 POLL_INTERVAL: Final = 60.0
 BATCH: Final = 50
 DAILY_LIMIT: Final = 100
-"""Reversals in 24 hours. More is taken for a database that is not the one the provider's
-subscriptions belong to, a restored backup for instance: no more is cancelled until they are
-fewer, and an error is logged."""
+"""Maximum reversals in 24 hours. More suggest that the subscriptions belong to another database,
+for instance because a backup was restored: reversals stop until the number is lower, and an error
+is logged."""
 
-# Again with a later event of a subscription that we end: a payment may have arrived since.
+# Repeated for a later event of the same subscription, because of a possible new payment.
 RECORD: LiteralString = """
 insert into public.charge_reversals as r (provider, provider_subscription_id, reason)
 values (%(provider)s, %(subscription_id)s, %(reason)s)
@@ -54,7 +54,7 @@ select exists (
   where provider = %(provider)s and provider_subscription_id = %(subscription_id)s
 )"""
 
-# Claimed by postponing them: if the worker is killed they are due again later.
+# Claimed by postponing them: if the worker is killed, they become due again.
 CLAIM: LiteralString = """
 update public.charge_reversals set
   attempts = attempts + 1,
@@ -81,7 +81,7 @@ update public.charge_reversals set
 where provider = %(provider)s and provider_subscription_id = %(subscription_id)s"""
 
 OVER: Final = ("EXPIRED", "PENDING_PURCHASE_CANCELED")
-"""States of a purchase at Google that does not go on."""
+"""States of a purchase at Google that does not continue."""
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +112,7 @@ class ReversalProvider(Protocol):
     """A provider that ends and refunds subscriptions."""
 
     async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
-        """Raises AppError where it has to be tried again. Calls `store.ending` before it ends the
+        """Raises AppError if it must be retried. Calls `store.ending` before it ends the
         subscription."""
         ...
 
@@ -140,7 +140,7 @@ class ReversalStore:
             return await tx.fetch_all(ChargeReversal, CLAIM, providers=list(providers), limit=limit)
 
     async def ended_today(self) -> int:
-        """How many of those noticed in the last 24 hours we have ended."""
+        """How many reversals of the last 24 hours have ended a subscription."""
         return await self.database.fetch_value_as(SERVICE, ENDED_TODAY)
 
     async def ending(self, reversal: ChargeReversal) -> None:
@@ -173,7 +173,7 @@ class ChargeReversals:
         self._wanted[0].set()
 
     async def run(self) -> None:
-        """Background task. Raises ServiceUnavailable while the database is away."""
+        """Background task. Raises ServiceUnavailable while the database is unavailable."""
         while True:
             await self.sweep()
             with trio.move_on_after(POLL_INTERVAL):

@@ -1,4 +1,4 @@
-"""The SQL by which subscriptions change. Runs in the transaction it is given, as the server."""
+"""The SQL of changes of subscriptions. Runs as the server, in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cookcam.features.billing.tiers.store import COLUMNS
 # Serialises all changes of one user's rows.
 LOCK: LiteralString = "select from public.users where id = %(user_id)s for no key update"
 
-# What the user pays for, and the row that a change is about, whosever it is; and whether the event
-# has changed that one before.
+# The user's paid subscriptions, and the row of the change, also if it is another user's; and
+# whether the event has changed that row before.
 ROWS = f"""
 select {COLUMNS},
   exists (
@@ -32,7 +32,7 @@ where (
   or (s.provider = %(provider)s and s.provider_subscription_id = %(provider_subscription_id)s)
 order by s.id"""  # noqa: S608 - constants
 
-# Superseded from the start, so that it takes no place before the election: `store` gives it one.
+# Superseded at first, so that it is not current before the election; `store` updates it.
 # Only for an existing user, and only if the subscription is bound to no other user.
 ADD = f"""
 insert into public.user_subscriptions as s (
@@ -77,7 +77,7 @@ values (
   %(metadata)s
 )"""
 
-# A creator is who has the tier; the profile says so to others.
+# Users with the creator tier are creators; the profile shows it to other users.
 MIRROR: LiteralString = """
 update public.users set is_creator = (public.user_tier_id(id) = 3)
 where id = %(user_id)s and is_creator <> (public.user_tier_id(id) = 3)"""
@@ -121,7 +121,8 @@ class LedgerStore:
     ) -> LockedSubscriptions:
         """Locks the user's rows and reads them, in one round trip."""
         if user_id is not None:
-            # A statement of its own: one that waits for a row reads the others as they were before.
+            # A separate statement: one that waits for a lock reads the other rows in their earlier
+            # state.
             self.tx.defer(LOCK, user_id=user_id)
         found: list[dict[str, Any]] = await self.tx.fetch_all(
             dict,
@@ -143,7 +144,7 @@ class LedgerStore:
         )
 
     async def add(self, change: SubscriptionChange, status: str | None) -> Subscription | None:
-        """None when there is no such user, or the provider's subscription is another's by now."""
+        """None for an unknown user, or if the subscription is bound to another user by now."""
         return await self.tx.fetch_optional(
             Subscription,
             ADD,
@@ -207,7 +208,7 @@ class LedgerStore:
         )
 
     def mirror(self, user_id: UUID) -> None:
-        """Writes to the profile whether the user is a creator."""
+        """Updates `is_creator` in the user's profile."""
         self.tx.defer(MIRROR, user_id=user_id)
 
     async def tier(self, user_id: UUID) -> TierSlug:

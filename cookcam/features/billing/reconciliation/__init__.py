@@ -1,1 +1,1 @@
-"""Compares what providers say with what is stored: docs/reconciliation.md."""
+"""Compares the providers' subscriptions with the stored ones (docs/reconciliation.md)."""

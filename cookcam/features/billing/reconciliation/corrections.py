@@ -65,7 +65,7 @@ class Corrections:
         user_id = stored.user_id if stored is not None else await self._find_user(reported)
         tier_id = reported.tier_id or (stored.tier_id if stored is not None else None)
         if user_id is None or tier_id is None:
-            _log_unresolved(reported, "of nobody" if user_id is None else "of no tier")
+            _log_unresolved(reported, "of no user" if user_id is None else "of no tier")
             return "unresolved"
         as_of = rules.later_than_stored(reported.as_of, stored)
         try:

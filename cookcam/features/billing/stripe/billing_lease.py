@@ -1,7 +1,7 @@
 """One change of a user's billing at a time, on all instances, without holding a connection.
 
-A lease is a row with an end: a request that is killed leaves it, and it runs out. It also has the
-checkout session that is open for the user.
+A lease is a row with an expiry time, so that the lease of a killed request expires. The row also
+has the user's open checkout session.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class BillingBusy(Conflict):
 
 @frozen
 class Lease:
-    """The right to change a user's billing, and the checkout session that was made last."""
+    """The right to change a user's billing, with the latest checkout session."""
 
     token: UUID
     user_id: UUID
@@ -85,7 +85,7 @@ class BillingLeases:
 
     @asynccontextmanager
     async def of(self, user_id: UUID) -> AsyncGenerator[Lease]:
-        """The lease of a user for the length of the block, after those who have it.
+        """Holds the lease of a user during the block; waits for the current holder.
 
         Raises AccountClosed, and BillingBusy (409) after `WAIT_TIMEOUT`.
         """
@@ -100,7 +100,7 @@ class BillingLeases:
     async def store_session(
         self, lease: Lease, session_id: str, order_hash: str, expires_at: datetime
     ) -> bool:
-        """Notes the open session. False when the lease ran out, or its user is gone."""
+        """Stores the open session. False if the lease has expired, or its user was deleted."""
         async with self.database.transaction() as tx:
             written = await tx.execute(
                 KEEP_SESSION,

@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class AlreadySubscribed(Conflict):
-    """The tier is paid for."""
+    """The user has the tier already."""
 
     default_message = "You already have this subscription"
 
@@ -62,9 +62,9 @@ class Checkout:
     now: Callable[[], datetime]
 
     async def begin(self, caller: Identity, order: CheckoutOrder) -> str:
-        """The address of the page where the caller pays.
+        """The address of the checkout page.
 
-        A user has one open page: the same order returns it, another order expires it first, so
+        A user has one open page: a repeated order returns it, another order expires it first, so
         that two tabs cannot both be paid.
         Raises BadRequest for a tier that is not sold, AlreadySubscribed, UnknownTier,
         AccountClosed, BillingBusy, InternalError where payments are not configured, and what
@@ -138,8 +138,8 @@ class Checkout:
     async def _open_page(
         self, sync: StripeSync, lease: Lease, tier: Tier, order: CheckoutOrder
     ) -> str | None:
-        """The page of the session that was made last, if it is open and for the same; else no
-        session is open afterwards, and one that was paid is in the ledger.
+        """The page of the latest session, if it is open and for the same order. Otherwise no
+        session is open afterwards, and a paid one is in the ledger.
         """
         if lease.session_id is None or lease.expires_at is None or lease.expires_at <= self.now():
             return None
@@ -179,7 +179,8 @@ class Checkout:
             cancel_url=order.cancel_url,
             customer_id=customer_id,
             email=caller.email,
-            # A repeat after a crash is the same session; after another session it is a new one.
+            # A repeat after a crash returns the same session; after another session it creates a
+            # new one.
             idempotency_key=f"checkout:{caller.user_id}:{_digest(rest)}",
         )
 

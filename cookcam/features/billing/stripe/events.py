@@ -1,6 +1,6 @@
-"""What Stripe's events mean here.
+"""Stripe's events and their effects.
 
-| event                                      | what is done                                        |
+| event                                      | effect                                              |
 |--------------------------------------------|-----------------------------------------------------|
 | customer.subscription.created, updated,    | the row takes the state of the event; `sync`        |
 |   deleted, paused, resumed                 |   decides on events out of order                    |
@@ -14,8 +14,8 @@
 |                                            |   was refunded, the subscription ends               |
 | charge.dispute.created, closed             | the amount in dispute, or its return                |
 
-An event that names a subscription without its state never changes the row by itself: Stripe is
-read, unless the row shows the event's effect already.
+An event that names a subscription without its state never changes the row directly: Stripe is read,
+unless the row has the event's effect already.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ STRIPE_TIMEOUT: Final = 8.0
 """Seconds for one event. Stripe waits about ten for a response."""
 PAID: Final = ("paid", "no_payment_required")
 WITHDRAWN: Final = ("won", "warning_closed", "prevented")
-"""A dispute of this status claims nothing any more."""
+"""The status of a dispute that no longer withholds money."""
 
 TYPES: Final = frozenset(
     {
@@ -82,7 +82,7 @@ class UserNotification:
 
 
 class ConnectEvents(Protocol):
-    """Stripe's events that concern creators: of their accounts, and of our own account.
+    """Stripe's events that concern creators: of their accounts, and of the platform's account.
 
     Events of their accounts (`account.updated`, `payout.paid`) have `Event.account`; `transfer.…`
     and `payment_intent.…` are of our own.
@@ -116,7 +116,7 @@ class SubscriptionNotice:
 
 @frozen
 class StripePlan:
-    """What an event changes. `row` is the subscription's row if no snapshot is to be written.
+    """The changes of an event. `row` is the subscription's row if no snapshot is to be written.
 
     `invoice` is a paid one, `reading` what `ConnectEvents.read` returned.
     """
@@ -279,7 +279,7 @@ class StripeEvents:
     async def _read_unpaid_invoice(self, event: Event) -> StripePlan | None:
         invoice = Invoice.of(event.object)
         if invoice.subscription_id is None or invoice.billing_reason == "subscription_create":
-            return None  # the user makes the first payment, and sees that it failed
+            return None  # the user is making the first payment, and sees its failure
         data = {"next_payment_attempt": invoice.next_payment_attempt}
         notice = SubscriptionNotice("payment_failed", "past_due", data)
         row = await self.sync.find(invoice.subscription_id)

@@ -1,9 +1,9 @@
 """Events that Stripe could not deliver: listed once an hour, and received like any other.
 
-Stripe repeats an event for three days and then stops. Reconciliation corrects who is entitled;
-tips, commissions and disputes depend on their events alone. Stripe lists for 30 days the events
-that were not acknowledged, so that the list is short. It is that of our own account: events of
-creators' accounts are not on it. Source: Stripe's page on undelivered webhook events.
+Stripe repeats an event for three days and then stops. Reconciliation corrects entitlements; tips,
+commissions and disputes depend on their events alone. For 30 days, Stripe lists the events that
+were not acknowledged, so the list is short. It has the events of the platform's account, not those
+of creators' accounts. Source: Stripe's page on undelivered webhook events.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from cookcam.integrations.stripe import NoSuchObject
 from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
 
 Refresh: TypeAlias = Callable[[UUID], Awaitable[None]]
-"""Asks one provider for what a user has there, and brings it into the ledger."""
+"""Reads a user's subscriptions from one provider and applies them to the ledger."""
 
 SERVER = SourceEvent("server")
 
@@ -40,10 +40,10 @@ log = structlog.get_logger(__name__)
 
 @frozen
 class Cancellation:
-    """A subscription that was cancelled. `at_once`: it is over; else it ends with its period.
+    """A subscription that was cancelled. `at_once`: it has ended; else it ends with its period.
 
-    `managed_by` is the store whose customer the user is: the store goes on charging until it is
-    cancelled there, which only the user can do.
+    `managed_by` is the app store of the subscription: the store continues to charge until the
+    user, and only the user, cancels it there.
     """
 
     at_once: bool
@@ -52,7 +52,7 @@ class Cancellation:
 
 @frozen
 class Plans:
-    """`stripe` is None where payments are not configured; `refreshes` are of all providers."""
+    """`stripe` is None where payments are not configured; `refreshes` has all providers."""
 
     stripe: StripeSync | None
     entitlements: Entitlements
@@ -63,9 +63,9 @@ class Plans:
     now: Callable[[], datetime]
 
     async def change_tier(self, user_id: UUID, tier_id: int) -> Subscription:
-        """Moves a subscription to another tier, up at once and down at the end of the period.
+        """Moves a subscription to another tier: up at once, down at the end of the period.
 
-        Changes of one user are made one after the other. Raises AccountClosed, BillingBusy, and
+        Changes of one user are serialised. Raises AccountClosed, BillingBusy, and
         what `_change_tier` raises.
         """
         async with self.leases.of(user_id):
@@ -78,12 +78,12 @@ class Plans:
             return await self._cancel(user_id, at_once=at_once)
 
     async def _change_tier(self, user_id: UUID, tier_id: int) -> Subscription:
-        """`change_tier`, for who holds the lease.
+        """`change_tier`, for a caller that holds the lease.
 
-        To Free it is a cancellation, to the tier it has one that is taken back. Raises BadRequest
-        for an unknown tier, PaymentError without a subscription to change or for a declined card,
-        Conflict for one of an app store, UnknownToStripe, NotFound for Free without any, and what
-        Stripe raises.
+        A change to Free is a cancellation; one to the current tier withdraws a cancellation. Raises
+        BadRequest for an unknown tier, PaymentError without a subscription to change or for a
+        declined card, Conflict for one of an app store, UnknownToStripe, NotFound for Free without
+        any, and what Stripe raises.
         """
         contents = await self.entitlements.catalogue.contents()
         tier = next((tier for tier in contents.tiers if tier.id == tier_id), None)
@@ -127,13 +127,14 @@ class Plans:
         return Cancellation(at_once)
 
     async def refresh(self, user_id: UUID) -> Entitlement:
-        """Asks the providers what the user has. Raises what they raise."""
+        """Reads the user's subscriptions from all providers. Raises what they raise."""
         for refresh in self.refreshes:
             await refresh(user_id)
         return await self.entitlements.status_of(user_id)
 
     async def upgraded_to_creator(self, user_id: UUID) -> Entitlement:
-        """What a creator has, once it is bought. Raises PaymentError before that."""
+        """The entitlement of a user who has bought the creator tier. Raises PaymentError for
+        others."""
         entitlement = await self.entitlements.status_of(user_id)
         if entitlement.tier.id != CREATOR:
             raise payment_required("creator")
@@ -162,7 +163,7 @@ class Plans:
         await self._store(sync, changed, row)
 
     async def _keep(self, row: Subscription) -> None:
-        """Takes back a cancellation, or a change that was to come."""
+        """Withdraws a cancellation, or a scheduled change."""
         sync = self._sync()
         with _reports_unknown(row):
             changed = await sync.stripe.set_cancel_at_period_end(
@@ -182,7 +183,7 @@ class Plans:
             await self._write(row, cancel_at_period_end=True, canceled_at=self.now())
 
     async def _write(self, row: Subscription, **changed: object) -> None:
-        """A change that no provider has to hear of."""
+        """A change that needs no request to a provider."""
         as_of = max(self.now(), row.as_of + TICK)
         change = SubscriptionChange.of(row, as_of=as_of, **changed)
         async with self.ledger.database.transaction() as tx:
@@ -199,7 +200,7 @@ class Plans:
 
 @frozen
 class StripeRefresh:
-    """Everything that a user has at Stripe, also what no event has changed."""
+    """Reads all subscriptions of a user at Stripe, also those without an event."""
 
     sync: StripeSync
 
@@ -211,7 +212,7 @@ class StripeRefresh:
         try:
             page = await self.sync.stripe.list_subscriptions(customer_id=customer_id)
         except NoSuchObject:
-            # Nothing can be learned there; what is known stays.
+            # Stripe cannot be read; the stored state is kept.
             log.warning("customer unknown to Stripe")
             return
         for subscription in page.items:
@@ -223,9 +224,9 @@ class StripeRefresh:
 
 @contextmanager
 def _reports_unknown(row: Subscription) -> Generator[None]:
-    """Raises UnknownToStripe for what Stripe does not know.
+    """Raises UnknownToStripe for an object that Stripe does not have.
 
-    The row stays as it is: it may be our key that is of another account.
+    The row is not changed: the configured key may be that of another account.
     """
     try:
         yield

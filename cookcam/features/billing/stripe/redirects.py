@@ -20,14 +20,14 @@ _SUSPICIOUS = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
 
 @frozen
 class Redirects:
-    """`origins` are as `origins_of` spells them; the app's scheme is always allowed."""
+    """`origins` have the form that `origins_of` returns; the app's scheme is always allowed."""
 
     origins: Collection[str]
     home: str
 
     @classmethod
     def of(cls, base_url: str, origins: Sequence[str]) -> Redirects:
-        """`base_url` is the project's own site; it is the only origin where none are given."""
+        """`base_url` is the project's own website; it is the only origin if none are given."""
         return cls(origins_of(origins or (base_url,)), base_url.rstrip("/"))
 
     def checked(self, url: str) -> str:
@@ -41,7 +41,7 @@ class Redirects:
 
     @property
     def after_payment(self) -> str:
-        """Stripe puts the id of the session in the place of the braces."""
+        """Stripe replaces the braces by the id of the session."""
         return f"{self.home}/subscription/success?session_id={{CHECKOUT_SESSION_ID}}"
 
     @property
@@ -54,7 +54,7 @@ class Redirects:
 
 
 def is_page_of(url: str, origins: Collection[str]) -> bool:
-    """Whether a web address is of one of `origins` (`origins_of`), however a browser reads it."""
+    """Whether a web address has one of `origins` (`origins_of`), however a browser parses it."""
     return is_plain(url) and origin_of(url) in origins
 
 
@@ -63,12 +63,12 @@ def is_plain(url: str) -> bool:
 
 
 def origins_of(urls: Iterable[str]) -> frozenset[str]:
-    """Of web addresses, in the one spelling; what is none is left out."""
+    """The normalised origins of web addresses; invalid ones are skipped."""
     return frozenset(filter(None, map(origin_of, urls)))
 
 
 def origin_of(url: str) -> str | None:
-    """Scheme, host and port in one spelling; None for what is no web address of a plain host."""
+    """Scheme, host and port, normalised; None if it is not a web address with a plain host."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -1,4 +1,4 @@
-"""What the routes of buying and changing read. The app writes snake_case, the site camelCase."""
+"""Request models of checkout and changes. The app sends snake_case, the website camelCase."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cookcam.features.billing.tiers.models import RANKS, Interval, tier_slug
 from cookcam.http import body_with
 
 TierWord = int | str
-"""A tier's number, or its name; `premium` is an old name of `regular`."""
+"""A tier's id, or its name; `premium` is an old name of `regular`."""
 
 _TIER: dict[str, Any] = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": r"\S"}]}
 _URL: dict[str, Any] = {"type": "string", "minLength": 1}
@@ -22,7 +22,7 @@ _APP_TIER["properties"]["tierId"] = {"type": "null"}
 
 
 class CheckoutRequest(Struct, kw_only=True):
-    """With `tier_id`, as the app writes it, the addresses may be left out."""
+    """With `tier_id`, as the app sends it, the addresses are optional."""
 
     any_of: ClassVar = (
         {
@@ -88,7 +88,7 @@ class ChangeTierRequest(Struct, kw_only=True):
 
 
 class CancelRequest(Struct):
-    """`userId` and reasons that old versions send are not read: the token says who cancels."""
+    """`userId` and reasons, sent by old versions, are ignored: the token identifies the user."""
 
     immediately: bool = False
 
@@ -104,7 +104,7 @@ class PortalRequest(Struct):
 
 
 def tier_number(tier: TierWord) -> int:
-    """The number; 0, which no tier has, for a word that is none."""
+    """The id; 0, which no tier has, for an unknown name."""
     if isinstance(tier, int):
         return tier
     slug = tier_slug(tier.strip().lower())

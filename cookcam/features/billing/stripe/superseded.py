@@ -23,7 +23,7 @@ from cookcam.features.billing.tiers.models import Subscription
 
 INTERVAL: Final = 60.0
 SAME_PURCHASE: Final = timedelta(hours=24)
-"""A checkout page is open that long."""
+"""The lifetime of a checkout page."""
 BATCH: Final = 50
 
 log = structlog.get_logger(__name__)
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 @define(eq=False)
 class Bell:
-    """Wakes the background task; rung while the task works, it wakes it again afterwards."""
+    """Wakes the background task; while the task works, it is woken again afterwards."""
 
     _rung: trio.Event = field(factory=trio.Event)
 
@@ -39,7 +39,7 @@ class Bell:
         self._rung.set()
 
     async def wait(self, timeout: float) -> None:
-        """Returns when it rings, or after `timeout` seconds."""
+        """Returns when the task is woken, or after `timeout` seconds."""
         with trio.move_on_after(timeout):
             await self._rung.wait()
         self._rung = trio.Event()
@@ -51,7 +51,8 @@ class Superseded:
     bell: Bell
 
     async def run(self) -> None:
-        """Background task. Raises ServiceUnavailable while Stripe or the database is away."""
+        """Background task. Raises ServiceUnavailable while Stripe or the database is
+        unavailable."""
         while True:
             await self.end_all()
             await self.bell.wait(INTERVAL)
@@ -100,7 +101,7 @@ class Superseded:
 
 
 def is_second_purchase(row: Subscription, live: Subscription) -> bool:
-    """Whether both are of one tier and were bought on Stripe's pages within a day."""
+    """Whether both have the same tier and were bought on Stripe's pages within a day."""
     return (
         row.provider == live.provider == "stripe"
         and row.tier_id == live.tier_id

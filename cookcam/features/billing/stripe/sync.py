@@ -1,16 +1,16 @@
-"""Brings the state of Stripe's subscriptions into the ledger, so that the newest state holds.
+"""Applies the state of Stripe's subscriptions to the ledger, so that the newest state is stored.
 
-Events carry whole states, and the second in which they were created: within a second or so their
-order is unknown, and they arrive in any. So the state of an event is applied
+Events carry whole states, and the second in which they were created. They may arrive in any order,
+and within about a second their order is unknown. So the state of an event is applied
 
 - if it equals the stored one, or is newer by more than a second,
 - if nothing can follow it (`canceled`, `incomplete_expired`), or the stored one is `incomplete`,
   to which no subscription returns.
 
 It is outdated if the stored one is newer by more than a second, or if it is `incomplete` itself.
-Otherwise the order is `unknown` and Stripe is read. A reading is newer than whatever was stored
-when it began. Of the events of one second the last to be processed either agrees with the row or
-causes a reading, so that the row ends as Stripe has it, in whatever order they came.
+Otherwise the order is `unknown` and Stripe is read. A read is newer than the row that was stored
+when it began. Of the events of one second, the last one to be processed either equals the row or
+causes a read. So the row finally has Stripe's state, in any order of arrival.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ STATUSES: Final[Mapping[str, Status]] = {
     "incomplete": "incomplete",
     "incomplete_expired": "expired",
 }
-"""Stripe's statuses and ours; any other of Stripe's is `cancelled`."""
+"""Stripe's status → the stored status; any other is `cancelled`."""
 
 FINAL: Final = frozenset({"canceled", "incomplete_expired"})
 TICK: Final = timedelta(microseconds=1)
 UNKNOWN_ORDER: Final = timedelta(seconds=1)
 MAX_READS: Final = 4
-"""Reads of one subscription, when the stored row changes during each."""
+"""Maximum reads of one subscription, if the stored row changes during each."""
 
 PRODUCT: Final = "cookcam_tier_"
 
@@ -63,7 +63,7 @@ log = structlog.get_logger(__name__)
 
 @frozen
 class TierItem:
-    """The item of a Stripe subscription that is one of our tiers."""
+    """The item of a Stripe subscription that is a tier."""
 
     item: SubscriptionItem
     tier_id: int
@@ -73,9 +73,8 @@ class TierItem:
 class SubscriptionSnapshot:
     """The state of a Stripe subscription at one moment.
 
-    `as_of` is the creation of the event that carried it, or the time of the reading; `is_read` says
-    which. `user_id` is the user it belongs to unless the stored row says otherwise, `contents` the
-    tiers that its items are compared with.
+    `as_of` is the time of the event, or of the read if `is_read`. `user_id` is the owner unless the
+    stored row has another; `contents` has the tiers with which its items are compared.
     """
 
     subscription: StripeSubscription
@@ -113,10 +112,10 @@ class SubscriptionSnapshot:
 
 @frozen
 class SyncResult:
-    """What became of a snapshot. `subscription` is the row afterwards; None if there is none.
+    """The result of applying a snapshot. `subscription` is the row afterwards, or None.
 
-    `is_unknown_order`: nothing was written, Stripe has to be read. `applied` is the change of the
-    ledger, `has_reversal` says that a charge is to be taken back.
+    `is_unknown_order`: nothing was written, and Stripe must be read. `applied` is the change of the
+    ledger; `has_reversal` means that a charge must be refunded.
     """
 
     subscription: Subscription | None = None
@@ -127,8 +126,8 @@ class SyncResult:
 
 @frozen
 class StripeSync:
-    """`superseded` is called when a subscription has to be ended at Stripe, `reversed` when a
-    charge has to be taken back."""
+    """`superseded` is called when a subscription must be cancelled at Stripe, `reversed` when a
+    charge must be refunded."""
 
     stripe: Stripe
     ledger: SubscriptionLedger
@@ -153,7 +152,7 @@ class StripeSync:
     async def read(
         self, subscription_id: str, current: Subscription | None, user_id: UUID | None = None
     ) -> SubscriptionSnapshot:
-        """Reads the subscription from Stripe. `current` is the row before the reading; `user_id`
+        """Reads the subscription from Stripe. `current` is the row before the read; `user_id`
         the user if neither the subscription nor a row names one."""
         requested_at = self.now()
         subscription = await self.stripe.retrieve_subscription(subscription_id)
@@ -202,8 +201,8 @@ class StripeSync:
     # Writing
 
     async def store_snapshot(self, snapshot: SubscriptionSnapshot, source: SourceEvent) -> None:
-        """Applies a snapshot in a transaction of its own. Raises TransactionConflict when the row
-        changes during each of `MAX_READS` readings."""
+        """Applies a snapshot in a separate transaction. Raises TransactionConflict when the row
+        changes during each of `MAX_READS` reads."""
         for _ in range(MAX_READS):
             async with self.ledger.database.transaction() as tx:
                 result = await self.apply(tx, snapshot, source)
@@ -218,7 +217,7 @@ class StripeSync:
     ) -> SyncResult:
         """Writes the snapshot, unless the stored row is newer. `after_commit` follows.
 
-        A subscription that belongs to no user, or to no tier, is logged and changes nothing.
+        A subscription without a user or a tier is logged and changes nothing.
         """
         subscription = snapshot.subscription
         state = await self.ledger.lock(
@@ -257,8 +256,8 @@ class StripeSync:
     async def _reverse_charge(
         self, tx: Transaction, subscription: StripeSubscription
     ) -> SyncResult:
-        """A subscription of a user who does not exist (any more) is ended and refunded. The end of
-        one that was cancelled with its account is no charge."""
+        """Ends and refunds a subscription whose user does not exist (any more). The end of one that
+        was cancelled with its account is not a charge."""
         if subscription.is_over:
             log.info("subscription of a deleted account", subscription=subscription.id)
             await self.reversals.reopen(tx, "stripe", subscription.id)
@@ -294,8 +293,8 @@ def date_after(change: SubscriptionChange, current: Subscription) -> Subscriptio
 def _as_of_reading(
     subscription: StripeSubscription, requested_at: datetime, current: Subscription | None
 ) -> datetime:
-    """The time of a reading: later than the row that was stored when it began, whatever the clocks
-    say."""
+    """The time of a read: later than the row that was stored when it began, even if the clocks
+    differ."""
     as_of = subscription.as_of or requested_at
     return as_of if current is None else max(as_of, current.as_of + TICK)
 
@@ -303,11 +302,11 @@ def _as_of_reading(
 def find_tier_item(
     subscription: StripeSubscription, contents: Contents, current: Subscription | None
 ) -> TierItem | None:
-    """The item that is one of our tiers; None where nothing names a tier.
+    """The item that is a tier; None if neither items, metadata nor row name a tier.
 
-    An item is ours by its product, or else by its price. Of several at the price of a tier it is
-    that of the existing row's product, then of the tier that the metadata names. Where no item
-    names a tier the metadata does, which may lag behind the price; then the existing row.
+    An item is recognised by its product, or else by its price. Of several at the price of a tier,
+    the one with the existing row's product is used, then the one of the tier in the metadata. If no
+    item names a tier, the metadata does, which may be older than the price; then the existing row.
     """
     tiers = {tier.id: tier for tier in contents.tiers if tier.id != FREE}
     in_metadata = _number(subscription.metadata.get("tier_id", ""))
@@ -343,7 +342,7 @@ def find_tier_item(
 def _likeliest_item(
     items: Sequence[SubscriptionItem], current: Subscription | None
 ) -> SubscriptionItem:
-    """The item of the existing row's product; else the first with an interval that we sell."""
+    """The item of the existing row's product; else the first with an interval that is sold."""
     return min(
         items,
         key=lambda item: (

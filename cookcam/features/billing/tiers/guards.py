@@ -39,21 +39,21 @@ class Gates:
     entitlements: Entitlements
 
     def tier_required(self, slug: TierSlug) -> Guard:
-        """Lets through who has the tier or a higher one; UpgradeRequired for others."""
+        """Requires the tier or a higher one; raises UpgradeRequired for other users."""
         return self._guard(
             lambda caller: self.entitlements.require_tier(caller.user_id, slug),
             "Failed to verify subscription tier",
         )
 
     def feature_required(self, key: str) -> Guard:
-        """Lets through whose tier includes the feature; FeatureUnavailable for others."""
+        """Requires a tier with the feature; raises FeatureUnavailable for other users."""
         return self._guard(
             lambda caller: self.entitlements.require_feature(caller.user_id, key),
             "Failed to verify feature access",
         )
 
     def creator(self, view: View[P, R]) -> View[P, R]:
-        """Lets creators through; CreatorRequired for others."""
+        """Requires a creator; raises CreatorRequired for other users."""
         guard = self._guard(
             lambda caller: self.entitlements.require_creator(caller.user_id),
             "Failed to verify creator status",

@@ -28,8 +28,8 @@ LIVE: Final[frozenset[Status]] = frozenset({"active", "trialing", "past_due"})
 """Statuses of a subscription that its provider continues."""
 
 GRACE: Final = timedelta(days=7)
-"""How long after its period a subscription entitles while its payment is overdue, where its
-provider does not say."""
+"""How long after its period a subscription entitles while its payment is overdue, if its provider
+reports no grace period."""
 
 UNLIMITED: Final = -1
 
@@ -53,7 +53,7 @@ def stored_status(text: str) -> Status | None:
 
 @frozen
 class Tier:
-    """A row of `subscription_tiers`. A limit that is missing, or -1, is none."""
+    """A row of `subscription_tiers`. A missing limit, or -1, means unlimited."""
 
     id: int
     slug: TierSlug
@@ -69,7 +69,7 @@ class Tier:
     updated_at: datetime
 
     def limit(self, metric: Metric) -> int | None:
-        """How often, or None when there is no limit."""
+        """The limit, or None if unlimited."""
         limit = self.limits.get(metric, UNLIMITED)
         return None if limit == UNLIMITED else limit
 
@@ -82,9 +82,9 @@ class Tier:
 class Subscription:
     """A row of `user_subscriptions`.
 
-    `status` is what counts here. Of a row that another one supersedes it is `cancelled`, and
-    `superseded_status` is what its provider says. `as_of` is the provider's own time of this state.
-    `grace_until` is until when it entitles while its payment is overdue, where the provider says.
+    `status` decides entitlement. For a row that another one supersedes it is `cancelled`, and
+    `superseded_status` is the provider's status. `as_of` is the provider's time of this state.
+    `grace_until` is the end of the grace period for overdue payments, if the provider reports it.
     """
 
     id: UUID
@@ -112,7 +112,7 @@ class Subscription:
         return self.superseded_status or self.status
 
     def is_of(self, provider: Provider, subscription_id: str | None) -> bool:
-        """Whether it is the one that the provider calls so."""
+        """Whether it has this id at this provider."""
         return self.provider == provider and self.provider_subscription_id == subscription_id
 
     def entitles(self, at: datetime) -> bool:
@@ -132,7 +132,7 @@ def entitles(
 
 @frozen
 class Entitlement:
-    """What a user has now: the tier, by which subscription (None: Free), and its features."""
+    """A user's current tier, its subscription (None: Free), and its features."""
 
     tier: Tier
     subscription: Subscription | None
@@ -146,7 +146,7 @@ class Entitlement:
 def shown_status(entitling: Status | None) -> ShownStatus:
     """The status that clients see, given the status of the entitling subscription.
 
-    Without one it is `expired`, for Free as well: the app unlocks on `active` alone.
+    Without one it is `expired`, also for Free, because the app unlocks features only for `active`.
     """
     if entitling is None:
         return "expired"
@@ -169,7 +169,7 @@ class Usage:
 
 @frozen
 class Product:
-    """A product of an app store. `legacy` ones are no longer offered, and still honoured."""
+    """A product of an app store. `legacy` ones are no longer sold, but still entitle."""
 
     id: str
     platform: Platform
@@ -193,7 +193,7 @@ PRODUCTS: Final[tuple[Product, ...]] = (
 
 
 def product_of(platform: Platform, product_id: str) -> Product | None:
-    """The product of exactly that id, or None."""
+    """The product with exactly that id, or None."""
     return next(
         (item for item in PRODUCTS if item.platform == platform and item.id == product_id), None
     )

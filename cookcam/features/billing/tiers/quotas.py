@@ -1,7 +1,7 @@
 """Quotas of a tier, consumed in the transaction of the counted action.
 
-Scans count by UTC day and recipes by UTC month,
-in `usage_counters`; saved recipes are the rows there are. Where there is no limit nothing counts.
+Scans are counted by UTC day and recipes by UTC month, in `usage_counters`; saved recipes are the
+existing rows. Without a limit nothing is counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cookcam.database import SERVICE, Database, Transaction
 from cookcam.features.billing.errors import LimitReached
 from cookcam.features.billing.tiers.models import UNLIMITED, Metric, Usage
 
-# One row: the limit of the user's tier, what was used, and when the period is over.
+# One row: the limit of the user's tier, the usage, and the end of the period.
 USAGE: LiteralString = """
 with periods as (
   select
@@ -43,7 +43,7 @@ where t.id = public.user_tier_id(%(user_id)s)"""
 CONSUME: LiteralString = """
 select public.consume_quota(%(user_id)s, %(metric)s, %(limit)s, %(period_start)s)"""
 
-# Whoever saves waits here for the same user's other saves, so that two do not share a last place.
+# Serialises the saves of one user, so that two concurrent ones cannot both take the last place.
 LOCK: LiteralString = "select from public.users where id = %(user_id)s for no key update"
 
 
@@ -66,10 +66,10 @@ class Quotas:
     database: Database
 
     async def consume(self, tx: Transaction, user_id: UUID, metric: Metric) -> None:
-        """Takes one of the user's quota, in the transaction of the deed: undone when that is.
+        """Consumes one unit of the user's quota in the transaction of the counted action.
 
-        Before a recipe is saved, and only if it was not, `saved_recipes` asks for room for one
-        more. Raises LimitReached.
+        For `saved_recipes`, call it before a recipe that is not saved yet is saved. Raises
+        LimitReached.
         """
         async with tx.acting_as(SERVICE):
             if metric == "saved_recipes":
@@ -86,14 +86,14 @@ class Quotas:
                 raise LimitReached.of(evolve(usage, used=usage.limit))
 
     async def usage(self, user_id: UUID, metric: Metric) -> Usage:
-        """What was used up to now, and what the user's tier allows."""
+        """The current usage and the limit of the user's tier."""
         count = await self.database.fetch_one_as(
             SERVICE, Count, USAGE, user_id=user_id, metric=metric
         )
         return count.usage(metric)
 
     async def _take(self, tx: Transaction, user_id: UUID, usage: Usage, count: Count) -> bool:
-        if count.period_start is None:  # the row to be saved is the count
+        if count.period_start is None:  # the saved row itself is counted
             return True
         return await tx.fetch_value(
             CONSUME,

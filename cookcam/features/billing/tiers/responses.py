@@ -68,7 +68,7 @@ class TierListResponse(Struct):
 
 
 class SubscriptionRow(Struct, kw_only=True):
-    """A row of subscriptions, as its user sees it."""
+    """A subscription in its user's view."""
 
     id: UUID
     user_id: UUID
@@ -104,7 +104,8 @@ class SubscriptionRow(Struct, kw_only=True):
 
 
 class SubscriptionStatusResponse(Struct, kw_only=True, rename={"is_creator": "isCreator"}):
-    """What a user has. The app keeps the whole of it in its keychain: under 2,000 bytes."""
+    """A user's subscription status. Under 2,000 bytes, because the app stores it in its
+    keychain."""
 
     success: bool
     subscription: SubscriptionRow | None
@@ -179,7 +180,7 @@ class CancelResponse(Struct, rename={"managed_by": "managedBy"}):
 
 
 class FeatureUsage(Struct):
-    """`count` and `used` are the same: the app reads one here and the other there."""
+    """`count` and `used` have the same value: the app reads both, in different places."""
 
     count: int
     used: int
@@ -217,7 +218,7 @@ class ProductListResponse(Struct):
 
     @classmethod
     def of(cls, tiers: Mapping[int, Tier]) -> ProductListResponse:
-        """What is on sale, of the tiers that are."""
+        """The products on sale, of active tiers."""
         return cls(
             True,
             [

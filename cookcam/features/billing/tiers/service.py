@@ -1,4 +1,4 @@
-"""Tiers, what each includes, and what users are entitled to."""
+"""Tiers, their features, and the entitlements of users."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Contents:
         return next(tier for tier in self.tiers if tier.id == tier_id)
 
     def has_feature(self, key: str) -> bool:
-        """Whether there is such a feature, for anybody."""
+        """Whether the feature exists in any tier."""
         return any(item.feature_key == key for item in self.features)
 
     def features_of(self, tier: Tier) -> list[str]:
@@ -103,7 +103,7 @@ class Entitlements:
         return Entitlement(tier, entitling, contents.features_of(tier))
 
     async def subscription_of(self, user_id: UUID) -> Subscription | None:
-        """The one that counts, though its period may be over; None for a user without any."""
+        """The current subscription, though its period may be over; None for a user without any."""
         return await self.store.live(user_id)
 
     async def require_tier(self, user_id: UUID, slug: TierSlug) -> None:
@@ -138,7 +138,8 @@ class Features:
     quotas: Quotas
 
     async def access(self, user_id: UUID, name: str) -> Access:
-        """A limited feature is there while something of the limit is left. Raises NotFound."""
+        """Whether the user has the feature; a limited one only until its limit is reached. Raises
+        NotFound."""
         if name in get_args(Metric):
             usage = await self.quotas.usage(user_id, cast("Metric", name))
             return Access(not usage.exhausted, usage)

@@ -46,7 +46,7 @@ select {COLUMNS} from public.user_subscriptions s
 where s.provider = %(provider)s
   and s.provider_subscription_id = %(provider_subscription_id)s"""  # noqa: S608 - constants
 
-# The newest that has a customer: one person, one customer.
+# The newest row with a customer: each user has one customer.
 CUSTOMER: LiteralString = """
 select (
   select provider_customer_id from public.user_subscriptions
@@ -60,8 +60,8 @@ select (
   where provider_customer_id = %(customer_id)s and provider = 'stripe' limit 1
 )"""
 
-# What goes on at Stripe though another subscription counts, and would be charged for again. Days
-# that were given count while a renewal is late, and end nothing but a lower tier.
+# Subscriptions that continue at Stripe, and would be charged again, though another one is current.
+# Granted days are current while a renewal is late, and supersede only a lower tier.
 SUPERSEDED = f"""
 select {COLUMNS} from public.user_subscriptions s
 where s.superseded_status is not null and s.provider = 'stripe'
@@ -88,15 +88,15 @@ class SubscriptionStore:
     database: Database
 
     async def tiers(self) -> list[Tier]:
-        """All of them, retired ones too; the cheapest first."""
+        """All tiers, including retired ones; the cheapest first."""
         return await self.database.fetch_all_as(SERVICE, Tier, TIERS)
 
     async def features(self) -> list[Feature]:
-        """Those in use, by key."""
+        """The active features, by key."""
         return await self.database.fetch_all_as(SERVICE, Feature, FEATURES)
 
     async def live(self, user_id: UUID) -> Subscription | None:
-        """The user's row that counts, whether or not its period is over."""
+        """The user's current row, whether or not its period is over."""
         return await self.database.fetch_optional_as(
             SERVICE, Subscription, LIVE_ROW, user_id=user_id
         )
@@ -113,7 +113,7 @@ class SubscriptionStore:
     async def find_in(
         self, tx: Transaction, provider: Provider, provider_subscription_id: str
     ) -> Subscription | None:
-        """`find`, as the transaction sees it."""
+        """`find`, within the transaction."""
         return await tx.fetch_optional(
             Subscription,
             OF_PROVIDER,
@@ -122,15 +122,15 @@ class SubscriptionStore:
         )
 
     async def live_rows_in(self, tx: Transaction, user_id: UUID) -> list[Subscription]:
-        """What goes on at its provider, counting or not, as the transaction sees it."""
+        """Subscriptions that continue at their provider, current or not, within the transaction."""
         return await tx.fetch_all(Subscription, LIVE_ROWS, user_id=user_id)
 
     async def customer_of(self, user_id: UUID) -> str | None:
-        """Stripe's id of a user who has bought there before."""
+        """The customer id of a user who has bought at Stripe before."""
         return await self.database.fetch_value_as(SERVICE, CUSTOMER, user_id=user_id)
 
     async def owner_of(self, customer_id: str) -> UUID | None:
-        """The user who is that customer of Stripe."""
+        """The user with that customer id at Stripe."""
         return await self.database.fetch_value_as(SERVICE, OWNER, customer_id=customer_id)
 
     async def superseded(self, limit: int) -> list[Subscription]:

@@ -6,7 +6,7 @@
                       └─ sweep, redelivery ◄┴ failed: due after 1, 5, 30 minutes, then hourly
 
 The request that brings an event processes it, so that the response has the outcome: a failed
-event is an error response, and comes again from the provider as well as from the sweep. A claim
+event gets an error response, and is retried by the provider and by the sweep. A claim
 whose worker was killed expires after five minutes. Marking checks the claim: of two workers that
 process the same event, only the holder of the claim commits.
 """
@@ -38,7 +38,7 @@ INTERVAL: Final = 5.0
 BATCH: Final = 10
 RELEASE_TIMEOUT: Final = 2.0
 MAX_READS: Final = 4
-"""Reads of one event from its provider, when the stored row changes during each."""
+"""Maximum reads of one event from its provider, if the stored row changes during each."""
 
 Outcome = Literal["processed", "duplicate", "in_progress", "failed"]
 
@@ -50,14 +50,14 @@ R = TypeVar("R", bound=EventResult)
 
 
 class EventProcessor(Protocol[E, P, R]):
-    """What a provider's events mean. `E` is a verified event, `P` the plan of its changes, `R` the
-    result of the transaction. Any method but `after_commit` may raise: the event has failed.
-    """
+    """The processing of a provider's events. `E` is a verified event, `P` the plan of its changes,
+    `R` the result of the transaction. Any method but `after_commit` may raise: the event has
+    failed."""
 
     def header(self, event: E) -> EventHeader: ...
 
     def handles(self, event: E) -> bool:
-        """False for types that change nothing here: they are stored as processed."""
+        """False for types without an effect: they are stored as processed."""
         ...
 
     async def restore(self, stored: ClaimedEvent) -> E:
@@ -163,7 +163,7 @@ class WebhookInbox(Generic[E, P, R]):
             await self._fail(claim, error)
             return Receipt("failed", error=error)
         except trio.Cancelled:
-            # The client has left or the process is stopping: the event is due immediately.
+            # The client has disconnected or the process is stopping: the event is due immediately.
             deadline = trio.current_time() + RELEASE_TIMEOUT
             with trio.CancelScope(shield=True, deadline=deadline), suppress(AppError):
                 await self.store.mark_failed(claim, "interrupted", immediately=True)

@@ -1,7 +1,7 @@
 """`/subscription/webhook`: Stripe's events (docs/payments.md).
 
-The signature is over the body's bytes as they arrived. A request without a valid signature counts
-towards the limit of its address, and nothing of it is stored.
+The signature covers the raw body. A request without a valid signature counts towards the limit of
+its address, and is not stored.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _REJECTIONS = {
 
 @frozen
 class Endpoint:
-    """`secrets`: two while one replaces another; none where the endpoint is not configured."""
+    """`secrets`: two while a secret is rolled; none if the endpoint is not configured."""
 
     secrets: Sequence[Secret]
     now: Callable[[], datetime]
@@ -70,8 +70,8 @@ class Endpoint:
         return event, body
 
     def _report_version(self, version: str | None) -> None:
-        """Logs once that events have another API version than our requests. Versions back to
-        2022-11-15 are parsed; a later one may not be."""
+        """Logs once that events have another API version than the server's requests. Versions back
+        to 2022-11-15 are parsed; a later one may not be."""
         if version != API_VERSION and version not in self._reported_versions:
             self._reported_versions.add(version)
             log.warning(
@@ -91,7 +91,7 @@ def routes(inbox: StripeInbox | None, ours: Endpoint, connect: Endpoint) -> Rout
     @unconditional
     @hidden
     async def stripe_webhook() -> WebhookResponse:
-        """Events of our own account."""
+        """Events of the platform's account."""
         if inbox is None:
             raise InternalError(error="Stripe not configured")
         if not request.headers.get("Stripe-Signature"):

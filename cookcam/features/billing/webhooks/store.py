@@ -43,7 +43,7 @@ class EventTable:
 
     @property
     def claimed_row(self) -> LiteralString:
-        """The row, while the claim holds: a worker that took too long has lost it to another."""
+        """The row, while the claim is valid: a slow worker may have lost it to another."""
         return (
             f"({self.key}) = ({self.key_values})"
             " and status = 'processing' and claimed_at = %(claimed_at)s"
@@ -96,7 +96,7 @@ returning {self.returned}"""  # noqa: S608 - constants
 
     @property
     def abandon(self) -> LiteralString:
-        """Ends the last attempt of workers that were killed."""
+        """Records the last attempt of killed workers."""
         return f"""
 update {self.name} set status = 'failed', error_message = 'abandoned'
 where status = 'processing' and attempts >= 10 and claimed_at < now() - interval '5 minutes'
@@ -163,7 +163,7 @@ select event_id from public.stripe_webhook_events where event_id = any(%(event_i
 
 @frozen
 class EventHeader:
-    """What an event is stored under. The app stores' table has no account, mode and time."""
+    """The columns of a stored event. The app stores' table has no account, mode and time."""
 
     provider: EventProvider
     event_id: str
@@ -200,7 +200,7 @@ class ClaimedEvent:
 
 @frozen(kw_only=True)
 class EventResult:
-    """What an event led to, as its row records it; Stripe's table has none of these columns."""
+    """The result of an event, stored in its row; Stripe's table has none of these columns."""
 
     ignored: bool = False
     subtype: str | None = None
@@ -257,7 +257,7 @@ class WebhookEventStore:
         return None
 
     async def existing(self, event_ids: Sequence[str]) -> set[str]:
-        """Those of Stripe's events that are stored, in whatever state."""
+        """The ids of Stripe's events that are stored, in any state."""
         rows = await self.database.fetch_all_as(
             SERVICE, _EventId, EXISTING, event_ids=list(event_ids)
         )

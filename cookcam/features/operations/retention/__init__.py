@@ -1,1 +1,1 @@
-"""What is not kept for ever, and how it goes."""
+"""Deletion of expired rows and payloads (docs/retention.md)."""
