@@ -15,6 +15,7 @@ import trio
 from attrs import define, field, frozen
 
 from cookcam.errors import AppError, ServiceUnavailable
+from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.trust import trusted
 
 if TYPE_CHECKING:
@@ -118,18 +119,17 @@ class ProviderHttpClient:
     """
 
     http2: bool = False
-    _client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
-    _opening: trio.Lock = field(factory=trio.Lock, init=False)
+    _client: LazyHttpClient = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._client = LazyHttpClient(self._open)
 
     async def opened(self) -> httpx.AsyncClient:
-        async with self._opening:
-            if self._client is None:
-                self._client = await trio.to_thread.run_sync(self._open)
-            return self._client
+        return await self._client.get()
 
     async def request(self, method: str, url: str, **options: Any) -> httpx.Response:
         """Raises ProviderUnavailable for a failed connection and for a 429 or 5xx response."""
-        client = await self.opened()
+        client = await self._client.get()
         import httpx
 
         try:
@@ -138,9 +138,7 @@ class ProviderHttpClient:
             raise ProviderUnavailable from None
 
     async def close(self) -> None:
-        if self._client is not None:
-            with trio.move_on_after(1, shield=True):
-                await self._client.aclose()
+        await self._client.aclose()
 
     def _open(self) -> httpx.AsyncClient:
         import httpx

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import structlog
-import trio
 from attrs import frozen
 
 from cookcam.errors import AppError
@@ -17,10 +15,6 @@ from cookcam.images import Images
 from cookcam.integrations.supabase.storage import Storage, new_key
 
 MAX_DIMENSIONS: Final = (1920, 1080)
-CLEANUP_TIMEOUT: Final = 5.0
-"""Seconds for deleting an unused file; the account's deletion removes files left behind."""
-
-log = structlog.get_logger(__name__)
 
 
 @frozen
@@ -44,11 +38,11 @@ class Avatars:
         except AppError:
             # The commit may have succeeded although its response was lost.
             if (await self.profiles.of(caller)).avatar_url != url:
-                await self._remove(key)
+                await self.storage.discard("avatars", key)
             raise
         old = self._own_key(caller, before.avatar_url)
         if old is not None:
-            await self._remove(old)
+            await self.storage.discard("avatars", old)
         return after
 
     def _own_key(self, caller: Identity, url: str | None) -> str | None:
@@ -58,10 +52,3 @@ class Avatars:
         if url is None or not url.startswith(start) or "/" in url[len(start) :]:
             return None
         return folder + url[len(start) :]
-
-    async def _remove(self, key: str) -> None:
-        with trio.move_on_after(CLEANUP_TIMEOUT, shield=True):
-            try:
-                await self.storage.delete("avatars", [key])
-            except AppError as error:
-                log.warning("unused file not deleted", bucket="avatars", code=error.code)
