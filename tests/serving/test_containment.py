@@ -153,6 +153,7 @@ FIELDS = {
     "a length in base 16": (b"Content-Length: 0x5", 400),
     "a length above 64 bits": (b"Content-Length: 18446744073709551616", 400),
     "an empty length": (b"Content-Length:", 400),
+    "a length of 5,001 digits": (b"Content-Length: " + b"0" * 5000 + b"5", 400),
     "a length behind a transfer coding": (b"Transfer-Encoding: chunked\r\nContent-Length: 5", 400),
     "a length behind a space": (b"Content-Length : 5", 400),
     "a transfer coding behind a space": (b"Transfer-Encoding : chunked", 400),
