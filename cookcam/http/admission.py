@@ -108,7 +108,11 @@ class Admission:
         try:
             await place.decided.wait()
         except trio.Cancelled:
-            del queue[place]  # a request that has left the queue is not cancelled in this wait
+            # Another task may have decided on the request between the cancellation and this line.
+            if place in queue:
+                del queue[place]
+            else:
+                self.leave(place)
             raise
         if place.rejected:
             raise ServiceOverloaded

@@ -28,7 +28,7 @@ def limited_receive(
             return receive
     elif not declared.isdigit():
         raise BadRequest("The Content-Length header is not a number")
-    elif len(declared) > 15 or int(declared) > limit:
+    elif len(digits := declared.lstrip(b"0")) > 15 or int(digits or b"0") > limit:
         raise PayloadTooLarge()
     received = 0
 

@@ -199,8 +199,8 @@ class HTTP1:
                         raise MalformedRequest(400, "connection closed in the body")
                     return
             elif self._buffer and not self._request.keep_alive:
-                if self._response is _Response.NOT_BEGUN:
-                    raise MalformedRequest(400, "data after the last request")
+                # RFC 9112 §9.6: the connection ends with the response to this request, which may
+                # have taken effect already. What follows it is not processed.
                 self._buffer = b""
             elif self._buffer:
                 # The next request waits for this response, and its sender with it.

@@ -16,6 +16,8 @@ from typing import Final
 
 import httptools
 
+MAX_LENGTH_DIGITS: Final = 20
+"""Digits of a 64-bit Content-Length. `int` refuses more than 4,300, leading zeros included."""
 MAX_CHUNK_LINE: Final = 256
 """Maximum bytes of a chunk's size and extensions; no client of this server sends extensions."""
 
@@ -87,7 +89,7 @@ class RequestHead:
             if name == b"host":
                 hosts += 1
             elif name == b"content-length":
-                if has_length or not value.isdigit():
+                if has_length or not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
                     raise MalformedRequest(400, "bad Content-Length")
                 has_length = True
                 self.length = int(value)

@@ -261,10 +261,27 @@ def explain(parts: list[bytes], expected: Exchange, found: Exchange) -> str | No
     is_stricter = found.requests == expected.requests[:count] and (
         found.is_rejected or expected.upgraded
     )
+    data = b"\n" + b"".join(parts)
+    if _is_response_kept(data, expected, found):
+        return "data after the last request"
     if not is_stricter and not expected.upgraded:
         return None
-    data = b"\n" + b"".join(parts)
     return next((reason for reason, shape in EXPLAINED.items() if shape.search(data)), None)
+
+
+def _is_response_kept(data: bytes, expected: Exchange, found: Exchange) -> bool:
+    """h11 rejects what follows a request that ends its connection, which may have been passed on;
+    ours responds to that request and drops the rest (RFC 9112 §9.6)."""
+    count = len(expected.requests)
+    return (
+        re.search(rb"(?i)\nconnection:[^\n]*close|HTTP/1\.0", data) is not None
+        and expected.is_rejected
+        and found.is_closed
+        and not found.is_rejected
+        and found.requests[:count] == expected.requests
+        and len(found.requests) - count <= 1
+        and expected.statuses[:-1] == found.statuses[: len(expected.statuses) - 1]
+    )
 
 
 @frozen

@@ -195,6 +195,27 @@ async def test_a_client_that_leaves_the_queue_takes_no_place(autojump_clock: Any
         assert "late" in requests.admitted
 
 
+async def test_a_client_that_leaves_as_it_is_admitted_gives_its_place_to_the_next(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client leaves, and before its task runs a place becomes free for it."""
+    never_expire(monkeypatch)
+    async with full_server() as requests:
+        client = trio.CancelScope()
+
+        async def enter() -> None:
+            with client:
+                await requests.admission.enter()
+
+        requests.nursery.start_soon(enter)
+        await trio.testing.wait_all_tasks_blocked()
+        await requests.arrive("next")
+        client.cancel()
+        requests.end("0")
+        await trio.testing.wait_all_tasks_blocked()
+        assert "next" in requests.admitted
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(

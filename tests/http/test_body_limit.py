@@ -24,6 +24,11 @@ async def test_a_declared_length_is_refused_before_anything_is_read() -> None:
     assert limited_receive(never, MEBIBYTE, {}, "1.1") is never
 
 
+async def test_leading_zeros_do_not_make_a_length_too_large() -> None:
+    for declared in (b"0" * 20 + b"5", b"0" * 5000):
+        assert limited_receive(never, MEBIBYTE, {b"content-length": declared}, "1.1") is not never
+
+
 @pytest.mark.parametrize(
     ("headers", "version"),
     [

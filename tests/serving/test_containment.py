@@ -142,7 +142,6 @@ REJECTED = {
     "two spaces in the request line": (GET.replace(b"GET ", b"GET  "), 400),
     "a request line without a version": (b"GET /\r\nHost: t\r\n\r\n", 400),
     "HTTP/1.2": (GET.replace(b"1.1", b"1.2"), 505),
-    "data after the last request": (GET[:-2] + CLOSE + b"GET /smuggled HTTP/1.1\r\n\r\n", 400),
 }
 
 
@@ -154,6 +153,7 @@ FIELDS = {
     "a length in base 16": (b"Content-Length: 0x5", 400),
     "a length above 64 bits": (b"Content-Length: 18446744073709551616", 400),
     "an empty length": (b"Content-Length:", 400),
+    "a length of 5,001 digits": (b"Content-Length: " + b"0" * 5000 + b"5", 400),
     "a length behind a transfer coding": (b"Transfer-Encoding: chunked\r\nContent-Length: 5", 400),
     "a length behind a space": (b"Content-Length : 5", 400),
     "a transfer coding behind a space": (b"Transfer-Encoding : chunked", 400),
@@ -216,6 +216,35 @@ async def test_a_malformed_request_is_rejected_with_the_envelope_and_closed(name
         assert json.loads(body)["statusCode"] == status
         assert server.count("http1") + server.count("websocket") == 1
         assert server.reporter.errors == []
+        await server.check_alive()
+
+
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("last", [GET[:-2] + CLOSE, b"GET /alive HTTP/1.0\r\n\r\n"])
+async def test_data_after_the_last_request_does_not_replace_its_response(
+    last: bytes, separate: bool
+) -> None:
+    """The request may have taken effect: a 400 would say that it has not (RFC 9112 §9.6)."""
+
+    async def slow_app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and b"x-slow" in dict(scope["headers"]):
+            await trio.sleep(0.1)
+        await sample_app(scope, receive, send)
+
+    async with watched_server(slow_app) as server:
+        received = b""
+        with trio.fail_after(5):
+            async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+                request = last.replace(b"\r\n", b"\r\nX-Slow: y\r\n", 1)
+                for data in [request, SMUGGLED] if separate else [request + SMUGGLED]:
+                    await stream.send_all(data)
+                    await trio.sleep(0.02)
+                while part := await stream.receive_some():
+                    received += bytes(part)
+        assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"connection: close" in received.lower()
+        assert received.count(b"HTTP/1.1 ") == 1, "a second request was found"
+        assert server.count("http1") == 0
         await server.check_alive()
 
 

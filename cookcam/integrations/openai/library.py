@@ -35,7 +35,9 @@ class Library:
         if self.opened is None:
             async with self._opening:
                 if self.opened is None:
-                    self.opened = await trio.to_thread.run_sync(self._open)
+                    # Abandoned on cancellation: the import takes seconds, which a shutdown would
+                    # have to wait for.
+                    self.opened = await trio.to_thread.run_sync(self._open, abandon_on_cancel=True)
         return self.opened
 
     def _open(self) -> AsyncOpenAI:
