@@ -211,7 +211,10 @@ CALLS: tuple[Call, ...] = (
     Call(
         "D1", "B", "ann", "POST", "/api/v1/gamification/add-xp",
         {"xp_amount": 75, "action": "COMPLETE_RECIPE", "metadata": {}},
-        reads={"$.new_total_xp": "number", "$.new_level": "number"}, later=True,
+        reads={
+            "$.new_total_xp": "number", "$.new_level": "number", "$.level_up": "flag",
+            "$.xp_awarded": "number", "$.result[].new_total_xp": "number",
+        },
     ),
     Call(
         "D2", "G", "ann", "GET",
