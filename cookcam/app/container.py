@@ -160,6 +160,9 @@ from cookcam.features.recipes.saving.service import Saving
 from cookcam.features.recipes.saving.store import SavingStore
 from cookcam.features.rewards.achievements import routes as achievement_routes
 from cookcam.features.rewards.achievements.store import AchievementStore
+from cookcam.features.rewards.leaderboards import routes as leaderboard_routes
+from cookcam.features.rewards.leaderboards.service import Leaderboards
+from cookcam.features.rewards.leaderboards.store import LeaderboardStore
 from cookcam.features.rewards.mystery_boxes import routes as box_routes
 from cookcam.features.rewards.mystery_boxes.service import MysteryBoxes
 from cookcam.features.rewards.mystery_boxes.store import BoxStore
@@ -658,6 +661,7 @@ class Container:
             xp_routes.routes(Progress(ProgressStore(database), self.xp), self.replies),
             streak_routes.routes(Streaks(StreakStore(database), self.xp), self.replies),
             achievement_routes.routes(AchievementStore(database)),
+            leaderboard_routes.routes(Leaderboards(LeaderboardStore(database), self.cache)),
             box_routes.routes(
                 MysteryBoxes(BoxStore(database), Gifts(self.ledger), self.xp, secrets.randbelow),
                 self.replies,

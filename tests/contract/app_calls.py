@@ -226,7 +226,6 @@ CALLS: tuple[Call, ...] = (
             "$.leaderboard[].users.name": "text?", "$.leaderboard[].users.avatar_url": "text?",
             "$.leaderboard[].users.level": "number", "$.userRank": "number?",
         },
-        later=True,
     ),
     # 5.5 Subscription and creator
     Call("E1", "G", "guest", "GET", "/api/v1/subscription/tiers", reads={"$.tiers": "list"}),

@@ -488,6 +488,27 @@ ALSO: tuple[Row, ...] = (
          "achievements")),
     Row(0, "GET", "/gamification/achievements", REQUIRED,
         ("achievements.25.unlocked", "total", "unlocked"), values={"total": 26}),
+    Row(0, "GET", "/gamification/leaderboard?period=daily&type=global&limit=5", OPTIONAL,
+        ("leaderboard.0.users.name", "leaderboard.0.recipes_cooked", "leaderboard.0.movement",
+         "userRank", "metadata.type", "metadata.period", "metadata.updated_at"),
+        refusals=(
+            Rejection(400, "Invalid period", path="/gamification/leaderboard?period=hourly"),
+            Rejection(400, "Invalid type", path="/gamification/leaderboard?type=enemies"),
+            Rejection(400, "Invalid limit parameter (1-100)",
+                    path="/gamification/leaderboard?limit=abc"),
+            Rejection(401, "Authentication required", who="guest",
+                    path="/gamification/leaderboard?type=friends"),
+        )),
+    *(
+        Row(0, "GET", f"/gamification/{path}", REQUIRED,
+            ("rank", "total_users", "user_xp", "period_xp"),
+            refusals=(
+                Rejection(400, "Invalid period", path="/gamification/rank?period=hourly"),
+                Rejection(404, "User not found", path="/gamification/rank/soup"),
+                Rejection(404, "User not found", path=f"/gamification/rank/{UNKNOWN}"),
+            ))
+        for path in ("rank", "rank/{ann}?period=allTime")
+    ),
     Row(0, "POST", "/gamification/check-streak", REQUIRED,
         ("success", "streak_data.last_check_in"), {}, values={"streak_data.current_streak": 0}),
     Row(0, "POST", "/gamification/streak/cook", REQUIRED,
