@@ -158,11 +158,20 @@ from cookcam.features.recipes.ratings.store import RatingStore
 from cookcam.features.recipes.saving import routes as saving_routes
 from cookcam.features.recipes.saving.service import Saving
 from cookcam.features.recipes.saving.store import SavingStore
+from cookcam.features.rewards.achievements import routes as achievement_routes
+from cookcam.features.rewards.achievements.store import AchievementStore
+from cookcam.features.rewards.leaderboards import routes as leaderboard_routes
+from cookcam.features.rewards.leaderboards.service import Leaderboards
+from cookcam.features.rewards.leaderboards.store import LeaderboardStore
 from cookcam.features.rewards.mystery_boxes import routes as box_routes
 from cookcam.features.rewards.mystery_boxes.service import MysteryBoxes
 from cookcam.features.rewards.mystery_boxes.store import BoxStore
-from cookcam.features.rewards.xp.service import Xp
-from cookcam.features.rewards.xp.store import XpStore
+from cookcam.features.rewards.streaks import routes as streak_routes
+from cookcam.features.rewards.streaks.service import Streaks
+from cookcam.features.rewards.streaks.store import StreakStore
+from cookcam.features.rewards.xp import routes as xp_routes
+from cookcam.features.rewards.xp.service import Progress, Xp
+from cookcam.features.rewards.xp.store import ProgressStore, XpStore
 from cookcam.features.social.cooking import events as cooking_events
 from cookcam.features.social.cooking.changes import SessionChanges
 from cookcam.features.social.cooking.service import Cooking
@@ -649,6 +658,10 @@ class Container:
                 self.generation, GenerationResponder(self.notifier, self.replies, self.metrics)
             ),
             scan_routes.routes(self.scans),
+            xp_routes.routes(Progress(ProgressStore(database), self.xp), self.replies),
+            streak_routes.routes(Streaks(StreakStore(database), self.xp), self.replies),
+            achievement_routes.routes(AchievementStore(database)),
+            leaderboard_routes.routes(Leaderboards(LeaderboardStore(database), self.cache)),
             box_routes.routes(
                 MysteryBoxes(BoxStore(database), Gifts(self.ledger), self.xp, secrets.randbelow),
                 self.replies,

@@ -211,7 +211,10 @@ CALLS: tuple[Call, ...] = (
     Call(
         "D1", "B", "ann", "POST", "/api/v1/gamification/add-xp",
         {"xp_amount": 75, "action": "COMPLETE_RECIPE", "metadata": {}},
-        reads={"$.new_total_xp": "number", "$.new_level": "number"}, later=True,
+        reads={
+            "$.new_total_xp": "number", "$.new_level": "number", "$.level_up": "flag",
+            "$.xp_awarded": "number", "$.result[].new_total_xp": "number",
+        },
     ),
     Call(
         "D2", "G", "ann", "GET",
@@ -223,7 +226,6 @@ CALLS: tuple[Call, ...] = (
             "$.leaderboard[].users.name": "text?", "$.leaderboard[].users.avatar_url": "text?",
             "$.leaderboard[].users.level": "number", "$.userRank": "number?",
         },
-        later=True,
     ),
     # 5.5 Subscription and creator
     Call("E1", "G", "guest", "GET", "/api/v1/subscription/tiers", reads={"$.tiers": "list"}),

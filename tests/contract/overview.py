@@ -471,6 +471,57 @@ ALSO: tuple[Row, ...] = (
     Row(46, "GET", "/mystery-box/history/{ann}", REQUIRED, ("history",),
         refusals=(Rejection(403, "Access denied", who="admin"),)),
     Row(47, "GET", "/mystery-box/stats", REQUIRED, ("total_boxes", "rarity_distribution.rare")),
+    # XP and streaks, which the overview does not number
+    Row(
+        0, "POST", "/gamification/add-xp", REQUIRED,
+        ("success", "result.0.new_total_xp", "new_level", "level_up", "capped"),
+        {"xp_amount": 900, "action": "COMPLETE_RECIPE", "metadata": {}},
+        values={"xp_awarded": 75},
+        refusals=(
+            Rejection(400, "XP amount and action are required", {"action": "COMPLETE_RECIPE"}),
+            Rejection(400, "XP amount and action are required", {"xp_amount": 5}),
+            Rejection(400, "Unknown action", {"xp_amount": 5, "action": "INVENTED"}),
+        ),
+    ),
+    Row(0, "GET", "/gamification/progress", REQUIRED,
+        ("user_stats.total_xp", "user_stats.streak_shields", "recent_progress.action",
+         "achievements")),
+    Row(0, "GET", "/gamification/achievements", REQUIRED,
+        ("achievements.25.unlocked", "total", "unlocked"), values={"total": 26}),
+    Row(0, "GET", "/gamification/leaderboard?period=daily&type=global&limit=5", OPTIONAL,
+        ("leaderboard.0.users.name", "leaderboard.0.recipes_cooked", "leaderboard.0.movement",
+         "userRank", "metadata.type", "metadata.period", "metadata.updated_at"),
+        refusals=(
+            Rejection(400, "Invalid period", path="/gamification/leaderboard?period=hourly"),
+            Rejection(400, "Invalid type", path="/gamification/leaderboard?type=enemies"),
+            Rejection(400, "Invalid limit parameter (1-100)",
+                    path="/gamification/leaderboard?limit=abc"),
+            Rejection(401, "Authentication required", who="guest",
+                    path="/gamification/leaderboard?type=friends"),
+        )),
+    *(
+        Row(0, "GET", f"/gamification/{path}", REQUIRED,
+            ("rank", "total_users", "user_xp", "period_xp"),
+            refusals=(
+                Rejection(400, "Invalid period", path="/gamification/rank?period=hourly"),
+                Rejection(404, "User not found", path="/gamification/rank/soup"),
+                Rejection(404, "User not found", path=f"/gamification/rank/{UNKNOWN}"),
+            ))
+        for path in ("rank", "rank/{ann}?period=allTime")
+    ),
+    Row(0, "POST", "/gamification/check-streak", REQUIRED,
+        ("success", "streak_data.last_check_in"), {}, values={"streak_data.current_streak": 0}),
+    Row(0, "POST", "/gamification/streak/cook", REQUIRED,
+        ("success", "xp_awarded", "new_total_xp"), {}, values={"streak_data.current_streak": 1}),
+    Row(0, "POST", "/gamification/streak/freeze", REQUIRED, ("success",), {"date": "2026-01-31"},
+        values={"success": False},
+        refusals=(Rejection(400, "VALIDATION_ERROR", {"date": "soon"}),)),
+    Row(0, "GET", "/gamification/streak", REQUIRED,
+        ("streak_data.current_streak", "from", "to", "days.0.date"),
+        refusals=(
+            Rejection(400, "VALIDATION_ERROR",
+                    path="/gamification/streak?from=2026-02-02&to=2026-02-01"),
+        )),
 )  # fmt: skip
 
 UPLOADS = (6,)
@@ -497,6 +548,8 @@ NEVER = (
     ("POST", "/recipes/test-nutrition"),
     ("POST", "/recipes/test-smart-nutrition"),
     ("GET", "/debug/env"),
+    ("GET", "/gamification/debug-xp"),
+    ("POST", "/gamification/test-award-xp"),
     ("GET", "/users/preferences"),
     ("GET", "/users/subscription"),
     ("POST", "/users/link-referral"),

@@ -39,6 +39,8 @@ STRICTER: Mapping[str, str] = {
     "PUT /users/profile": "a time zone is one of the IANA names",
     "POST /auth/register": "an address is registered once",
     "POST /auth/signup": "an address is registered once",
+    "GET /gamification/streak": "a range ends after it begins",
+    "POST /gamification/add-xp": "wants an action of the catalogue",
     "GET /ingredients/search": "wants the text under either name",
     "GET /ingredients/usda/search": "wants the text under either name",
     "POST /iap/validate-receipt": "wants a receipt that a store knows",

@@ -68,6 +68,10 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("update user_progress set xp_gained = 9000 where user_id = %(ann)s",
      DENIED, DENIED, DENIED, 1),
     ("delete from user_progress where user_id = %(ann)s", DENIED, DENIED, DENIED, 1),
+    ("select * from xp_periods where user_id = %(ann)s and period = 'weekly'",
+     DENIED, DENIED, DENIED, 1),
+    ("update xp_periods set xp = 9000 where user_id = %(ann)s and period = 'weekly'",
+     DENIED, DENIED, DENIED, 1),
     ("select * from xp_actions where action = 'COMPLETE_RECIPE'", DENIED, DENIED, DENIED, 1),
     # Streaks
     ("select * from user_streaks where user_id = %(ann)s", 1, 0, DENIED, 1),

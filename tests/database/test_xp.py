@@ -249,7 +249,8 @@ EARN = """
     with earned as (
       insert into user_progress
         (user_id, action, xp_gained, total_xp, old_level, new_level, created_at)
-      values (%(user)s, 'x', %(xp)s, 0, 1, 1, now() - make_interval(days => %(days)s))
+      select id, 'x', %(xp)s, total_xp + %(xp)s, 1, 1, now() - make_interval(days => %(days)s)
+      from users where id = %(user)s
     )
     update users set total_xp = total_xp + %(xp)s where id = %(user)s
 """
@@ -317,13 +318,9 @@ async def test_ties_are_broken_by_total_xp_then_by_time(
     late, early, rich = [await create_user(url, name=name) for name in names]
     async with database.transaction() as tx:
         await tx.execute(EARN, user=rich, xp=1, days=800)
-        for user in (rich, late, early):
+    for user in (early, late, rich):
+        async with database.transaction() as tx:
             await tx.execute(EARN, user=user, xp=30, days=0)
-        await tx.execute(
-            "update user_progress set created_at = date_trunc('day', now() at time zone 'UTC')"
-            " at time zone 'UTC' where user_id = %(user)s",
-            user=early,
-        )
     for period in ("daily", "allTime"):
         found = await rows(database, BOARD, period=period, many=2, friends=None)
         assert [row["name"] for row in found] == ["Rich", "Early"]

@@ -45,6 +45,13 @@ PERSONAL_ROWS: Final[Sequence[PersonalRows]] = (
     PersonalRows("user_follows", "follower_id", "deleted", "t.following_id::text"),
     PersonalRows("user_follows", "following_id", "deleted", "t.follower_id::text"),
     PersonalRows("user_progress", "user_id", "deleted", hidden=("idempotency_key",)),
+    PersonalRows(
+        "xp_periods",
+        "user_id",
+        "deleted",
+        "t.period || t.begins::text",
+        export_exemption="sums of user_progress",
+    ),
     PersonalRows("user_streaks", "user_id", "deleted", "t.user_id::text"),
     PersonalRows("daily_cooks", "user_id", "deleted"),
     PersonalRows("user_achievements", "user_id", "deleted", "t.achievement_id::text"),

@@ -254,6 +254,22 @@ async def test_usage_counters_go_after_four_hundred_days(rows: RetentionRows) ->
     ) == [(0,), (399,), (400,)]
 
 
+async def test_leaderboards_of_past_periods_go_after_ninety_days(rows: RetentionRows) -> None:
+    await rows.sql(
+        """insert into xp_periods (user_id, period, begins, xp, total_xp, reached_at)
+        select %(user_id)s, period, (now() at time zone 'UTC')::date - days, 1, 1, now()
+        from unnest(array[0, 89, 90, 91, 800]) as days,
+          unnest(array['daily', 'weekly', 'monthly', 'yearly']) as period
+        union all select %(user_id)s, 'allTime', '-infinity', 1, 1, now()"""
+    )
+    kept = "select (now() at time zone 'UTC')::date - begins from xp_periods where period = "
+    for period in ("daily", "weekly", "monthly"):
+        left = await rows.left(f"{kept}'{period}' order by 1")
+        assert left == [(0,), (89,), (90,)]
+    assert len(await rows.left(f"{kept}'yearly'")) == 5
+    assert await rows.left("select xp from xp_periods where period = 'allTime'") == [(1,)]
+
+
 async def test_stored_replies_go_when_they_expire(rows: RetentionRows) -> None:
     await rows.sql(
         """insert into idempotency_keys

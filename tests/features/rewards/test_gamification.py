@@ -26,9 +26,9 @@ class RecordingHub(Hub):
         super().__init__(5)
         self.sent: list[tuple[UUID, str, object]] = []
 
-    def deliver_to_user(self, user_id: UUID, announcement: ServerEvent) -> int:
-        body = orjson.loads(orjson.dumps(announcement.body))
-        self.sent.append((user_id, announcement.event, body))
+    def deliver_to_user(self, user_id: UUID, event: ServerEvent) -> int:
+        body = orjson.loads(orjson.dumps(event.body))
+        self.sent.append((user_id, event.event, body))
         return 0
 
 

@@ -187,6 +187,16 @@ SWEEPS: Final[Sequence[Sweep]] = (
         "notifications", QUARTER, deleting("public.notification_logs", "created_at < %(before)s")
     ),
     Sweep("recipe ideas", QUARTER, deleting("public.recipe_sessions", "created_at < %(before)s")),
+    # A leaderboard needs the current period and the one before. The ledger has all awards.
+    Sweep(
+        "leaderboards",
+        QUARTER,
+        deleting(
+            "public.xp_periods",
+            "period in ('daily', 'weekly', 'monthly')"
+            " and begins < (%(before)s::timestamptz at time zone 'UTC')::date",
+        ),
+    ),
     Sweep(
         "usage counters",
         LONG,

@@ -1,10 +1,19 @@
-"""The result of an XP award."""
+"""The results of XP awards."""
 
 from __future__ import annotations
 
+from typing import TypedDict
 from uuid import UUID
 
 from attrs import frozen
+
+
+class UnlockedBadge(TypedDict):
+    """An achievement that an award unlocked. `points` is the XP of the achievement itself."""
+
+    key: str
+    name: str
+    points: int
 
 
 @frozen
@@ -25,3 +34,32 @@ class Award:
     level_up: bool
     capped: bool
     duplicate: bool
+
+
+@frozen
+class BadgedAward(Award):
+    """An award with the badges that it unlocked: a row of the SQL function `claim_user_xp`."""
+
+    badges: list[UnlockedBadge]
+
+
+@frozen
+class XpClaim:
+    """An award that the app requests.
+
+    `subject` (a recipe, a cuisine, …) earns XP once for each action; `request_key` makes
+    repetitions of one request harmless. A subject takes precedence.
+    """
+
+    action: str
+    subject: str | None = None
+    request_key: str | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The key in the ledger. Its prefix keeps it apart from the keys of the server's awards."""
+        if self.subject is not None:
+            return f"claim:{self.action}:subject:{self.subject}"
+        if self.request_key is not None:
+            return f"claim:{self.action}:request:{self.request_key}"
+        return None

@@ -15,7 +15,7 @@ An award is made in the transaction of the awarded action: either both happen or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -23,8 +23,10 @@ from uuid import UUID
 from attrs import field, frozen
 
 from cookcam.database import Transaction
-from cookcam.features.rewards.xp.models import Award
-from cookcam.features.rewards.xp.store import XpStore
+from cookcam.errors import ValidationError
+from cookcam.features.rewards.xp.models import Award, BadgedAward, UnlockedBadge, XpClaim
+from cookcam.features.rewards.xp.store import ProgressStore, XpStore
+from cookcam.identity import Identity
 from cookcam.realtime.notifiers import UserNotifier
 
 NO_METADATA: Mapping[str, Any] = {}
@@ -81,16 +83,51 @@ class Xp:
         Call it after the commit.
         """
         if award.level_up:
-            self.hub.send_to_user(
+            self._notify(
                 award.user_id,
-                "user_notification",
+                "level_up",
                 {
-                    "type": "level_up",
-                    "data": {
-                        "old_level": award.old_level,
-                        "new_level": award.new_level,
-                        "total_xp": award.new_xp,
-                    },
-                    "timestamp": self.now(),
+                    "old_level": award.old_level,
+                    "new_level": award.new_level,
+                    "total_xp": award.new_xp,
                 },
             )
+
+    def announce_badges(self, user_id: UUID, badges: Sequence[UnlockedBadge]) -> None:
+        """Sends an `achievement` notification for each badge. Call it after the commit."""
+        for badge in badges:
+            self._notify(user_id, "achievement", dict(badge))
+
+    def _notify(self, user_id: UUID, kind: str, data: Mapping[str, Any]) -> None:
+        self.hub.send_to_user(
+            user_id, "user_notification", {"type": kind, "data": data, "timestamp": self.now()}
+        )
+
+
+@frozen
+class Progress:
+    """Awards that the app requests, and the progress of a user."""
+
+    store: ProgressStore
+    xp: Xp
+
+    async def claim(
+        self, caller: Identity, claim: XpClaim, metadata: Mapping[str, Any]
+    ) -> BadgedAward:
+        """Makes the award with the XP of the catalogue, within the limits of the action.
+
+        Actions that only the server awards earn nothing and are `capped`. Concurrent claims with
+        one key make one award. Raises ValidationError for an unknown action.
+        """
+        award = await self.store.claim(caller.user_id, claim, metadata)
+        if award is None:
+            raise ValidationError(
+                "Unknown action", error="Unknown action", details={"field": "action"}
+            )
+        self.xp.announce(award)
+        self.xp.announce_badges(award.user_id, award.badges)
+        return award
+
+    async def json_of(self, caller: Identity) -> str:
+        """The caller's level, newest award and unlocked achievements as the response body."""
+        return await self.store.progress_json(caller.user_id)

@@ -1,0 +1,1 @@
+"""Streaks: consecutive days with a cooked recipe, and the tokens that freeze a missed day."""

@@ -1,0 +1,66 @@
+"""Routes of streaks under `/gamification`."""
+
+from __future__ import annotations
+
+from cookcam.features.operations.idempotency.guard import idempotent
+from cookcam.features.operations.idempotency.service import StoredReplies
+from cookcam.features.rewards.streaks.requests import FreezeRequest, StreakRange
+from cookcam.features.rewards.streaks.responses import (
+    CookResponse,
+    FreezeResponse,
+    StreakHistoryResponse,
+    StreakStatusResponse,
+)
+from cookcam.features.rewards.streaks.service import Streaks
+from cookcam.http import (
+    Routes,
+    errors_as,
+    validate_querystring,
+    validate_request,
+    validate_response,
+)
+from cookcam.http.responses import RawResponse, json_text_response
+from cookcam.identity import Identity
+from cookcam.identity.guards import signed_in
+
+
+def routes(streaks: Streaks, replies: StoredReplies) -> Routes:
+    bp = Routes("streaks", __name__, legacy=True)
+
+    @bp.post("/gamification/check-streak")
+    @errors_as(unexpected="Failed to check streak")
+    @signed_in
+    @validate_response(StreakStatusResponse)
+    async def check_streak(caller: Identity) -> RawResponse:
+        """The state of the caller's streak. Records no cook."""
+        return json_text_response(await streaks.status_json(caller))
+
+    @bp.post("/gamification/streak/cook")
+    @errors_as(unexpected="Failed to update streak")
+    @signed_in
+    @idempotent(replies)
+    @validate_response(CookResponse)
+    async def cook(caller: Identity) -> CookResponse:
+        """Count a cooked recipe today, in the caller's time zone."""
+        return CookResponse.of(await streaks.cook(caller))
+
+    @bp.post("/gamification/streak/freeze")
+    @errors_as(unexpected="Failed to use freeze token")
+    @signed_in
+    @validate_request(FreezeRequest)
+    @validate_response(FreezeResponse)
+    async def freeze(caller: Identity, data: FreezeRequest) -> FreezeResponse:
+        """Spend a freeze token on yesterday, so that the streak goes on."""
+        return FreezeResponse(await streaks.freeze(caller, data.date))
+
+    @bp.get("/gamification/streak")
+    @errors_as(unexpected="Failed to fetch streak")
+    @signed_in
+    @validate_querystring(StreakRange)
+    @validate_response(StreakHistoryResponse)
+    async def get_streak(caller: Identity, query_args: StreakRange) -> RawResponse:
+        """The state of the caller's streak, and the cooked and frozen days of a range."""
+        body = await streaks.history_json(caller, query_args.first, query_args.last)
+        return json_text_response(body)
+
+    return bp
