@@ -34,6 +34,8 @@ grant select (
 create policy live_cooking_sessions_read on public.live_cooking_sessions
   for select to authenticated
   using (is_public or public.is_admitted_to_session(id));
+create index live_cooking_sessions_public on public.live_cooking_sessions (created_at desc)
+  where is_active and is_public;
 
 -- Readable when the session is: the session's own policy decides, inside this subquery.
 grant select on table public.live_cooking_participants to authenticated;
@@ -45,13 +47,12 @@ create policy live_cooking_participants_read on public.live_cooking_participants
 
 -- Messages of a private session: participants read all of them, former participants those sent
 -- before they left. An invited user who has not joined yet (left_at = joined_at) reads none.
+-- The first subquery is scalar: PostgreSQL would turn an EXISTS into a hash of all public sessions.
 grant select on table public.live_cooking_messages to authenticated;
 create policy live_cooking_messages_read on public.live_cooking_messages
   for select to authenticated
   using (
-    exists (
-      select from public.live_cooking_sessions s where s.id = session_id and s.is_public
-    )
+    (select s.is_public from public.live_cooking_sessions s where s.id = session_id)
     or exists (
       select from public.live_cooking_participants p
       where p.session_id = live_cooking_messages.session_id
