@@ -173,11 +173,13 @@ from cookcam.features.rewards.xp import routes as xp_routes
 from cookcam.features.rewards.xp.service import Progress, Xp
 from cookcam.features.rewards.xp.store import ProgressStore, XpStore
 from cookcam.features.social.cooking import events as cooking_events
+from cookcam.features.social.cooking import routes as cooking_routes
 from cookcam.features.social.cooking.changes import SessionChanges
 from cookcam.features.social.cooking.service import Cooking
 from cookcam.features.social.cooking.store import CookingStore
 from cookcam.features.social.cooking.timeouts import SessionTimeouts
 from cookcam.features.social.feed import events as feed_events
+from cookcam.features.social.feed import routes as feed_routes
 from cookcam.features.social.feed.service import Feed
 from cookcam.features.social.feed.store import FeedStore
 from cookcam.features.social.presence import events as presence_events
@@ -647,6 +649,8 @@ class Container:
             export_routes.routes(Export(ExportStore(database), profiles, storage, self.now)),
             referral_routes.routes(self.referrals),
             user_routes.routes(Users(UserStore(database))),
+            feed_routes.routes(FeedStore(database)),
+            cooking_routes.routes(CookingStore(database)),
             device_routes.routes(DeviceStore(database)),
             recipe_routes.routes(recipes),
             saving_routes.routes(Saving(SavingStore(database), recipes, self.quotas, self.xp)),

@@ -125,6 +125,25 @@ class Database:
             raise NotFound()
         return values[0]
 
+    async def fetch_json_as(
+        self, actor: Actor, statement: LiteralString, /, **params: object
+    ) -> bytes:
+        """Read JSON that the statement builds, in one round trip. Raises `NotFound` without a row.
+
+        The statement selects one value, cast to text. It is passed on undecoded, as a response.
+        """
+        encoded = await self.fetch_optional_json_as(actor, statement, **params)
+        if encoded is None:
+            raise NotFound()
+        return encoded
+
+    async def fetch_optional_json_as(
+        self, actor: Actor, statement: LiteralString, /, **params: object
+    ) -> bytes | None:
+        """Read JSON that the statement builds, in one round trip, or None without a row."""
+        texts = await self._read(actor, scalar_row, statement, params)
+        return texts[0].encode() if texts else None
+
     async def write_one_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
     ) -> T | None:

@@ -8,6 +8,7 @@ from cookcam.http.openapi_schemas import DOCUMENTED_AS_REQUIRED, body_with
 from cookcam.http.queries import parse_uuid, query_integers
 from cookcam.http.quotas import limit_unverified, spend, user_limit
 from cookcam.http.request_info import current_request_info
+from cookcam.http.responses import EncodedJson
 from cookcam.http.route_options import (
     MEBIBYTE,
     deadline,
@@ -32,6 +33,7 @@ from cookcam.http.validation import validate_querystring, validate_request, vali
 __all__ = [
     "DOCUMENTED_AS_REQUIRED",
     "MEBIBYTE",
+    "EncodedJson",
     "Routes",
     "body_with",
     "current_request_info",

@@ -20,6 +20,9 @@ from cookcam.http.security_headers import Header
 JSON_TYPE = b"application/json; charset=utf-8"
 JSON_CONTENT_TYPE: Header = (b"content-type", JSON_TYPE)
 
+EncodedJson = orjson.Fragment
+"""`EncodedJson(text)`: a value that is JSON already, for instance a page that PostgreSQL built."""
+
 
 class RawResponse(NamedTuple):
     """A whole response. Header names are lower case."""

@@ -462,6 +462,41 @@ ALSO: tuple[Row, ...] = (
         values={"success": True}),
     Row(21, "GET", "/ingredients/categories", NONE, ("success", "data")),
     Row(21, "GET", "/ingredients/meta/categories", NONE, ("success", "data")),
+    Row(
+        37, "GET", "/recipes/{recipe}/reviews", OPTIONAL, ("reviews", "next_cursor"),
+        refusals=(
+            Rejection(404, NO_RECIPE, path="/recipes/soup/reviews"),
+            Rejection(404, NO_RECIPE, path=f"/recipes/{UNKNOWN}/reviews"),
+            Rejection(400, "Invalid limit parameter (1-100)",
+                    path="/recipes/{recipe}/reviews?limit=0"),
+            Rejection(400, "VALIDATION_ERROR", path="/recipes/{recipe}/reviews?cursor=x"),
+        ),
+    ),
+    Row(
+        16, "GET", "/feed?limit=1", REQUIRED, ("shares", "next_cursor"), alias=False,
+        refusals=(
+            Rejection(400, "Invalid limit parameter (1-100)", path="/feed?limit=101"),
+            Rejection(400, "VALIDATION_ERROR", path="/feed?cursor=x"),
+        ),
+    ),
+    Row(
+        16, "GET", "/feed/{share}/comments", REQUIRED, ("comments.0.comment", "next_cursor"),
+        alias=False,
+        refusals=(Rejection(404, "NOT_FOUND", path="/feed/soup/comments"),),
+    ),
+    Row(16, "GET", "/cooking-sessions", REQUIRED, ("sessions", "next_cursor"), alias=False,
+        refusals=(Rejection(400, "VALIDATION_ERROR", path="/cooking-sessions?cursor=x"),)),
+    Row(16, "GET", "/cooking-sessions/mine", REQUIRED, ("sessions.0.id", "next_cursor"),
+        alias=False),
+    Row(
+        16, "GET", "/cooking-sessions/{live}/messages", REQUIRED,
+        ("messages.0.message", "next_cursor"), alias=False,
+        refusals=(
+            Rejection(404, "Cooking session not found", path="/cooking-sessions/soup/messages"),
+            Rejection(404, "Cooking session not found", who="admin"),
+            Rejection(400, "VALIDATION_ERROR", path="/cooking-sessions/{live}/messages?cursor=x"),
+        ),
+    ),
     Row(30, "DELETE", "/recipes/{recipe}", REQUIRED, ("success", "message"), flagged=True,
         refusals=(Rejection(404, NO_RECIPE, path="/recipes/{recipe}", who="admin"),)),
     Row(45, "POST", "/mystery-box/open", REQUIRED, ("box_available",), {},

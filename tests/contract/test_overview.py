@@ -25,6 +25,23 @@ from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import some_email
 from tests.images.pictures import plain
 
+LIVE = """
+with session as (
+  insert into live_cooking_sessions (id, host_id, title) values (%(id)s, %(ann)s, 'Tonight')
+  returning id
+), participant as (
+  insert into live_cooking_participants (session_id, user_id) select id, %(ann)s from session
+), message as (
+  insert into live_cooking_messages (session_id, seq, user_id, message)
+  select id, 1, %(ann)s, 'Hi' from session
+), share as (
+  insert into live_recipe_shares (id, user_id, title) values (%(id)s, %(ann)s, 'Soup')
+  returning id
+)
+insert into live_recipe_comments (share_id, user_id, comment) select id, %(ann)s, 'Yum' from share
+"""
+"""A private cooking session of Ann's with a message, and a share with a comment."""
+
 PREFIXES = ("/api/v1", "/api")
 
 
@@ -53,7 +70,11 @@ async def staged(server: ContractServer) -> Stage:
     butter = f"Butter, salted {uuid4().hex[:8]}"
     words = "".join(chr(ord("g") + int(digit, 16)) for digit in uuid4().hex)
     content = {"ingredients": ["10 g butter"], "instructions": ["Melt"], "servings": 2}
+    live = f"{uuid4().hex}"
+    await server.sql(LIVE, ann=ann.id, id=live)
     kept = {
+        "share": live,
+        "live": live,
         "email": ann.email,
         "new_email": some_email("eve"),
         "password": PASSWORD,

@@ -156,6 +156,17 @@ async def test_missing_row_is_not_found_or_none(database: Database) -> None:
         assert await tx.fetch_optional(dict, nothing) is None
 
 
+async def test_json_is_returned_undecoded(database: Database) -> None:
+    built = """select json_build_object('name', 'Crème "<3"', 'n', %(n)s::int)::text"""
+    encoded = await database.fetch_json_as(ANONYMOUS, built, n=1)
+    assert encoded == '{"name" : "Crème \\"<3\\"", "n" : 1}'.encode()
+    assert await database.fetch_optional_json_as(ANONYMOUS, built, n=2) is not None
+    nothing = "select '{}' where false"
+    assert await database.fetch_optional_json_as(ANONYMOUS, nothing) is None
+    with pytest.raises(NotFound):
+        await database.fetch_json_as(ANONYMOUS, nothing)
+
+
 async def test_null_value_is_none(database: Database) -> None:
     assert await database.fetch_value_as(ANONYMOUS, "select null") is None
 

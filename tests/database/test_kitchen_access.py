@@ -18,7 +18,8 @@ DUPLICATE = DuplicateEntry
 
 ARRANGE = """
     insert into recipes (id, title, created_by, is_published)
-      values (%(draft)s, 'Draft', %(ann)s, false), (%(published)s, 'Published', %(ann)s, true);
+      values (%(draft)s, 'Draft', %(ann)s, false), (%(published)s, 'Published', %(ann)s, true),
+        (%(reviewed)s, 'Reviewed', %(ann)s, true);
     insert into ingredient_scans (id, user_id, detected_ingredients)
       values (%(scan)s, %(ann)s, '[]');
     insert into mystery_boxes (user_id, source_scan_id, rarity, reward_type, reward_value)
@@ -31,7 +32,9 @@ ARRANGE = """
     insert into recipe_nutrition
       select id, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1 from recipes where created_by = %(ann)s;
     insert into saved_recipes (user_id, recipe_id) values (%(ann)s, %(published)s);
-    insert into recipe_ratings (user_id, recipe_id, rating) values (%(ann)s, %(published)s, 5);
+    insert into recipe_ratings (user_id, recipe_id, rating, review) values
+      (%(ann)s, %(published)s, 5, null), (%(ann)s, %(reviewed)s, 5, 'Good'),
+      (%(ann)s, %(draft)s, 5, 'Good');
     insert into recipe_completion_photos (user_id, recipe_id, photo_url)
       values (%(ann)s, %(draft)s, 'https://x.test/1'), (%(ann)s, %(published)s, 'https://x.test/2');
     insert into user_progress (user_id, action, xp_gained, total_xp, old_level, new_level)
@@ -52,7 +55,7 @@ async def users(database: Database, database_url: str) -> dict[str, UUID]:
         ids = await tx.fetch_one(
             dict,
             "select gen_random_uuid() as draft, gen_random_uuid() as published,"
-            " gen_random_uuid() as scan",
+            " gen_random_uuid() as reviewed, gen_random_uuid() as scan",
         )
         params = {"ann": ann, "bob": bob, **ids}
         await tx.execute(ARRANGE, **params)
@@ -121,7 +124,12 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("insert into saved_recipes (user_id, recipe_id) values (%(bob)s, %(published)s)",
      DENIED, 1, DENIED, 1),
     ("delete from saved_recipes where user_id = %(ann)s", 1, 0, DENIED, 1),
-    ("select * from recipe_ratings where recipe_id = %(published)s", 1, 0, DENIED, 1),
+    # Reviews are public like their recipe; stars without a review are not
+    ("select * from recipe_ratings where recipe_id = %(published)s", 1, 0, 0, 1),
+    ("select * from recipe_ratings where recipe_id = %(reviewed)s", 1, 1, 1, 1),
+    ("select * from recipe_ratings where recipe_id = %(draft)s", 1, 0, 0, 1),
+    ("update recipe_ratings set rating = 4 where recipe_id = %(reviewed)s", 1, 0, DENIED, 1),
+    ("delete from recipe_ratings where recipe_id = %(reviewed)s", 1, 0, DENIED, 1),
     ("insert into recipe_ratings (user_id, recipe_id, rating) values (%(bob)s, %(published)s, 1)",
      DENIED, 1, DENIED, 1),
     ("update recipe_ratings set rating = 4 where recipe_id = %(published)s", 1, 0, DENIED, 1),

@@ -23,7 +23,8 @@ NO_USER = ForeignKeyError
 
 @frozen
 class World:
-    """Ann has a draft and a published recipe, and follows Bob, who has nothing."""
+    """Ann has a draft and a published recipe, follows Bob, hosts a private and a public session
+    with a message in each, and has shared a recipe. Bob has nothing."""
 
     ann: UUID
     bob: UUID
@@ -38,6 +39,26 @@ class World:
             "server": SERVICE,
         }
         return people[who]
+
+
+LIVE = """
+with sessions as (
+  insert into live_cooking_sessions (id, host_id, title, is_public)
+  values (%(private)s, %(ann)s, 'Private', false), (%(public)s, %(ann)s, 'Public', true)
+  returning id
+), participants as (
+  insert into live_cooking_participants (session_id, user_id) select id, %(ann)s from sessions
+), messages as (
+  insert into live_cooking_messages (session_id, seq, user_id, message)
+  select id, 1, %(ann)s, 'Hi' from sessions
+), shares as (
+  insert into live_recipe_shares (id, user_id, title) values (%(public)s, %(ann)s, 'Soup')
+  returning id
+), likes as (
+  insert into live_recipe_likes (share_id, user_id) select id, %(ann)s from shares
+)
+insert into live_recipe_comments (share_id, user_id, comment) select id, %(ann)s, 'Yum' from shares
+"""
 
 
 @pytest.fixture
@@ -67,6 +88,7 @@ async def world(database: Database, database_url: str) -> World:
             ann=ann,
             bob=bob,
         )
+        await tx.execute(LIVE, ann=ann, private=f"private {ann}", public=f"public {ann}")
     return World(ann, bob, draft, published)
 
 
@@ -134,15 +156,20 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
      DENIED, 1, DENIED, 1),
     ("delete from user_follows where follower_id = %(ann)s", 1, 0, DENIED, 1),
     ("update user_follows set following_id = %(ann)s where false", DENIED, DENIED, DENIED, 0),
-    # Only the server accesses the live tables
+    # Only the server writes the live tables; users read public sessions, their own, and the feed
     ("select * from live_cooking_sessions where false", DENIED, DENIED, DENIED, 0),
     ("insert into live_cooking_sessions (id, host_id, title) values ('s', %(ann)s, 'T')",
      DENIED, DENIED, DENIED, 1),
-    ("select * from live_cooking_participants where false", DENIED, DENIED, DENIED, 0),
-    ("select * from live_cooking_messages where false", DENIED, DENIED, DENIED, 0),
-    ("select * from live_recipe_shares where false", DENIED, DENIED, DENIED, 0),
-    ("select * from live_recipe_likes where false", DENIED, DENIED, DENIED, 0),
-    ("select * from live_recipe_comments where false", DENIED, DENIED, DENIED, 0),
+    ("select invite_code_hash from live_cooking_sessions where false", DENIED, DENIED, DENIED, 0),
+    ("select id from live_cooking_sessions where host_id = %(ann)s", 2, 1, DENIED, 2),
+    ("select * from live_cooking_participants where user_id = %(ann)s", 2, 1, DENIED, 2),
+    ("select * from live_cooking_messages where user_id = %(ann)s", 2, 1, DENIED, 2),
+    ("insert into live_cooking_messages (session_id, seq, message) values ('s', 1, 'Hi')",
+     DENIED, DENIED, DENIED, ForeignKeyError),
+    ("select * from live_recipe_shares where user_id = %(ann)s", 1, 1, DENIED, 1),
+    ("select * from live_recipe_likes where user_id = %(ann)s", 1, 1, DENIED, 1),
+    ("select * from live_recipe_comments where user_id = %(ann)s", 1, 1, DENIED, 1),
+    ("delete from live_recipe_shares where user_id = %(ann)s", DENIED, DENIED, DENIED, 1),
     # Hidden from clients
     ("select * from auth.users where id = %(ann)s", DENIED, DENIED, DENIED, DENIED),
     ("select * from cookcam.migrations", DENIED, DENIED, DENIED, DENIED),
@@ -229,9 +256,11 @@ async def test_clients_may_execute_only_the_functions_of_the_app(
         " or has_function_privilege('authenticated', oid, 'execute')) order by 1"
     )
     assert await cursor.fetchall() == [
+        ("is_admitted_to_session", False),
         ("level_for_xp", False),
         ("update_user_streak", False),
         ("use_freeze_token", False),
+        ("user_card", True),  # what GET /users/{user_id} shows to guests
         ("xp_threshold", False),
     ]
 

@@ -1,24 +1,31 @@
-"""Route for rating a recipe."""
+"""Routes for rating a recipe and for reading its reviews."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from cookcam.features.literals import rejected_field
+from cookcam.features.pages import PageQuery
 from cookcam.features.recipes.catalogue.service import recipe_not_found
 from cookcam.features.recipes.ratings.service import Ratings
 from cookcam.http import (
     DOCUMENTED_AS_REQUIRED,
+    EncodedJson,
     Routes,
+    document_response,
     errors_as,
     parse_uuid,
+    query_integers,
+    validate_querystring,
     validate_request,
     validate_response,
 )
 from cookcam.identity import Identity
-from cookcam.identity.guards import signed_in
+from cookcam.identity.guards import optional_caller, signed_in
 
 MIN_STARS, MAX_STARS = 1, 5
 MAX_REVIEW_LENGTH = 1000
@@ -53,6 +60,28 @@ class RatingResponse(Struct):
     message: str
 
 
+class Reviewer(Struct):
+    id: UUID
+    name: str | None
+    avatar_url: str | None
+    level: int
+
+
+class Review(Struct):
+    user: Reviewer
+    rating: int
+    review: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ReviewListResponse(Struct):
+    """A page of reviews, newest first. `next_cursor` is null on the last page."""
+
+    reviews: list[Review]
+    next_cursor: str | None
+
+
 def routes(ratings: Ratings) -> Routes:
     bp = Routes("ratings", __name__, legacy=True)
 
@@ -67,5 +96,19 @@ def routes(ratings: Ratings) -> Routes:
         parsed_id = parse_uuid(recipe_id, recipe_not_found())
         await ratings.rate(caller, parsed_id, stars, data.review)
         return RatingResponse("Recipe rated successfully")
+
+    @bp.get("/recipes/<recipe_id>/reviews")
+    @errors_as(unexpected="Failed to fetch reviews")
+    @optional_caller
+    @query_integers(limit=20)
+    @validate_querystring(PageQuery)
+    @document_response(ReviewListResponse)
+    async def reviews(
+        caller: Identity | None, recipe_id: str, limit: int, query_args: PageQuery
+    ) -> EncodedJson:
+        """The reviews of a recipe, newest first. Ratings without a review are not listed."""
+        parsed_id = parse_uuid(recipe_id, recipe_not_found())
+        page = await ratings.reviews(caller, parsed_id, query_args.key(), limit)
+        return EncodedJson(page)
 
     return bp

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from attrs import frozen
 
+from cookcam.features.pages import PageKey
 from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
 from cookcam.features.recipes.ratings.store import RatingStore
 from cookcam.identity import Identity
@@ -25,3 +26,14 @@ class Ratings:
         if not await self.store.rate(rater, recipe_id, rating, review):
             raise recipe_not_found()
         await self.recipes.counters_changed(recipe_id)
+
+    async def reviews(
+        self, reader: Identity | None, recipe_id: UUID, key: PageKey, limit: int
+    ) -> bytes:
+        """A page of the recipe's reviews as JSON, newest first; ratings without a review are not
+        in it. Raises NotFound for a recipe that `reader` (None: a guest) may not see.
+        """
+        page = await self.store.reviews(reader, recipe_id, key, limit)
+        if page is None:
+            raise recipe_not_found()
+        return page

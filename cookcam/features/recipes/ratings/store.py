@@ -1,4 +1,4 @@
-"""The SQL of ratings, under the rater's role. Triggers keep the aggregates on the recipe."""
+"""The SQL of ratings, under the caller's role. Triggers keep the aggregates on the recipe."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from uuid import UUID
 
 from attrs import frozen
 
-from cookcam.database import Database
+from cookcam.database import ANONYMOUS, Database
+from cookcam.features.pages import PageKey, newest_first, time_text
 from cookcam.identity import Identity
 
 # The row policy of recipes hides what the rater may not see; nothing is written then.
@@ -17,6 +18,21 @@ select %(user_id)s, r.id, %(rating)s, %(review)s
 from public.recipes r where r.id = %(recipe_id)s
 on conflict (user_id, recipe_id) do update
 set rating = excluded.rating, review = coalesce(excluded.review, mine.review)"""
+
+REVIEWS = newest_first(
+    "reviews",
+    f"""json_build_object(
+  'user', public.user_card(r.user_id),
+  'rating', r.rating,
+  'review', r.review,
+  'created_at', {time_text("r.created_at")},
+  'updated_at', {time_text("r.updated_at")}
+)""",
+    "from public.recipe_ratings r where r.recipe_id = %(recipe_id)s and r.review <> ''",
+    time="r.created_at",
+    id="r.user_id",
+    parent="exists (select from public.recipes where id = %(recipe_id)s)",
+)
 
 
 @frozen
@@ -31,3 +47,12 @@ class RatingStore:
                 RATE, user_id=rater.user_id, recipe_id=recipe_id, rating=rating, review=review
             )
             return written > 0
+
+    async def reviews(
+        self, reader: Identity | None, recipe_id: UUID, key: PageKey, limit: int
+    ) -> bytes | None:
+        """A page of the recipe's reviews as JSON; None when the recipe does not exist for `reader`
+        (None: a guest)."""
+        return await self.database.fetch_optional_json_as(
+            reader or ANONYMOUS, REVIEWS, recipe_id=recipe_id, limit=limit, **key.parameters()
+        )

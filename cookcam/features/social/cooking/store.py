@@ -1,6 +1,7 @@
 """The SQL of cooking sessions.
 
-Only the server may access the live tables: all statements run as SERVICE and name their users.
+Only the server may write the live tables: these statements run as SERVICE and name their users.
+Pages are read under the reader's role, whose policies hide private sessions of others.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from uuid import UUID
 from attrs import frozen
 
 from cookcam.database import SERVICE, Database, Transaction
-from cookcam.errors import Conflict
+from cookcam.errors import Conflict, NotFound
+from cookcam.features.pages import PageKey, newest_first, page_as_json, time_text
 from cookcam.features.social.cooking.models import CookingSession, Message
+from cookcam.identity import Identity
 
 ACTIVE: LiteralString = """
 select s.id, s.host_id, s.recipe_id, s.title, s.is_public, s.invite_code_hash, s.current_step,
@@ -91,10 +94,72 @@ select count(*)
 from public.live_cooking_participants p join public.live_cooking_sessions s on s.id = p.session_id
 where p.user_id = %(user_id)s and p.left_at is null and s.is_active and s.host_id <> p.user_id"""
 
+SUMMARY: LiteralString = f"""json_build_object(
+  'id', s.id,
+  'hostId', s.host_id,
+  'hostName', u.name,
+  'recipeId', s.recipe_id,
+  'title', s.title,
+  'isPublic', s.is_public,
+  'currentStep', s.current_step,
+  'totalSteps', s.total_steps,
+  'participantCount', (
+    select count(*) from public.live_cooking_participants p
+    where p.session_id = s.id and p.left_at is null
+  ),
+  'participating', exists (
+    select from public.live_cooking_participants p
+    where p.session_id = s.id and p.user_id = %(reader)s and p.left_at is null
+  ),
+  'isActive', s.is_active,
+  'createdAt', {time_text("s.created_at")},
+  'endedAt', {time_text("s.ended_at")},
+  'endReason', s.end_reason,
+  'seq', s.seq
+)"""  # noqa: S608 - constants
+
+PUBLIC_SESSIONS = newest_first(
+    "sessions",
+    SUMMARY,
+    """from public.live_cooking_sessions s join public.users u on u.id = s.host_id
+where s.is_public and s.is_active""",
+    time="s.created_at",
+    id="s.id",
+)
+
+SESSIONS_OF_READER = newest_first(
+    "sessions",
+    SUMMARY,
+    """from public.live_cooking_sessions s join public.users u on u.id = s.host_id
+where s.id in (
+  select p.session_id from public.live_cooking_participants p where p.user_id = %(reader)s
+)""",
+    time="s.created_at",
+    id="s.id",
+)
+
+MESSAGES = page_as_json(
+    "messages",
+    f"""select json_build_object(
+  'sessionId', m.session_id,
+  'userId', m.user_id,
+  'userName', u.name,
+  'message', m.message,
+  'messageType', m.message_type,
+  'timestamp', {time_text("m.created_at")},
+  'seq', m.seq
+) as item, m.seq::text as cursor
+from public.live_cooking_messages m left join public.users u on u.id = m.user_id
+where m.session_id = %(session_id)s
+  and (%(before)s::bigint is null or m.seq < %(before)s::bigint)
+order by m.seq desc""",  # noqa: S608 - constants
+    parent="exists (select from public.live_cooking_sessions where id = %(session_id)s)",
+)
+
 
 @frozen
 class CookingStore:
-    """Reads and writes active sessions; ended ones are not found."""
+    """Reads and writes active sessions; ended ones are found only by the pages of a user."""
 
     database: Database
 
@@ -154,6 +219,35 @@ class CookingStore:
         async with self.database.transaction() as tx:
             await _count(tx, COUNT_JOINED, user_id, at_most)
             return await _advance(tx, before, after, None)
+
+    async def public_page(self, reader: Identity, key: PageKey, limit: int) -> bytes:
+        """A page of the active public sessions as JSON, newest first."""
+        return await self._page(reader, PUBLIC_SESSIONS, key, limit)
+
+    async def own_page(self, reader: Identity, key: PageKey, limit: int) -> bytes:
+        """A page, as JSON, of the sessions that the reader hosts, has joined or is invited to."""
+        return await self._page(reader, SESSIONS_OF_READER, key, limit)
+
+    async def messages(
+        self, reader: Identity, session_id: str, before: int | None, limit: int
+    ) -> bytes:
+        """A page of a session's messages as JSON, newest first: those with a `seq` below `before`.
+
+        Raises NotFound for a session that the reader may not see.
+        """
+        page = await self.database.fetch_optional_json_as(
+            reader, MESSAGES, session_id=session_id, before=before, limit=limit
+        )
+        if page is None:
+            raise NotFound("Cooking session not found", error="Cooking session not found")
+        return page
+
+    async def _page(
+        self, reader: Identity, statement: LiteralString, key: PageKey, limit: int
+    ) -> bytes:
+        return await self.database.fetch_json_as(
+            reader, statement, reader=reader.user_id, limit=limit, **key.parameters()
+        )
 
 
 async def _count(tx: Transaction, statement: LiteralString, user_id: UUID, at_most: int) -> None:

@@ -1,4 +1,8 @@
-"""The SQL of the live feed. Only the server may access the live tables, so it runs as SERVICE."""
+"""The SQL of the live feed.
+
+Only the server may write the live tables, so writes run as SERVICE. Pages are read under the
+reader's role.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,9 @@ from uuid import UUID
 from attrs import frozen
 
 from cookcam.database import Database
-from cookcam.features.social.feed.models import LiveRecipe
+from cookcam.features.pages import PageKey, newest_first, time_text
+from cookcam.features.social.feed.models import LiveRecipe, ShareNotFound
+from cookcam.identity import Identity
 
 SHARE = """
 insert into public.live_recipe_shares (
@@ -31,6 +37,46 @@ COMMENT = """
 insert into public.live_recipe_comments (share_id, user_id, comment, created_at)
 select s.id, %(user_id)s, %(comment)s, %(created_at)s
 from public.live_recipe_shares s where s.id = %(share_id)s"""
+
+SHARES = newest_first(
+    "shares",
+    f"""json_build_object(
+  'id', s.id,
+  'userId', s.user_id,
+  'userName', u.name,
+  'recipeId', s.recipe_id,
+  'title', s.title,
+  'description', coalesce(s.description, ''),
+  'tags', s.tags,
+  'timestamp', {time_text("s.created_at")},
+  'likeCount', (select count(*) from public.live_recipe_likes l where l.share_id = s.id),
+  'commentCount', (select count(*) from public.live_recipe_comments c where c.share_id = s.id),
+  'liked', exists (
+    select from public.live_recipe_likes l
+    where l.share_id = s.id and l.user_id = %(reader)s
+  )
+)""",  # noqa: S608 - constants
+    "from public.live_recipe_shares s join public.users u on u.id = s.user_id where true",
+    time="s.created_at",
+    id="s.id",
+)
+
+COMMENTS = newest_first(
+    "comments",
+    f"""json_build_object(
+  'id', c.id,
+  'shareId', c.share_id,
+  'comment', c.comment,
+  'commentBy', c.user_id,
+  'userName', u.name,
+  'timestamp', {time_text("c.created_at")}
+)""",
+    """from public.live_recipe_comments c join public.users u on u.id = c.user_id
+where c.share_id = %(share_id)s""",
+    time="c.created_at",
+    id="c.id",
+    parent="exists (select from public.live_recipe_shares where id = %(share_id)s)",
+)
 
 
 @frozen
@@ -71,3 +117,18 @@ class FeedStore:
                 created_at=created_at,
             )
             return written > 0
+
+    async def page(self, reader: Identity, key: PageKey, limit: int) -> bytes:
+        """A page of the shares as JSON, newest first."""
+        return await self.database.fetch_json_as(
+            reader, SHARES, reader=reader.user_id, limit=limit, **key.parameters()
+        )
+
+    async def comments(self, reader: Identity, share_id: str, key: PageKey, limit: int) -> bytes:
+        """A page of a share's comments as JSON, newest first. Raises ShareNotFound."""
+        page = await self.database.fetch_optional_json_as(
+            reader, COMMENTS, share_id=share_id, limit=limit, **key.parameters()
+        )
+        if page is None:
+            raise ShareNotFound()
+        return page
