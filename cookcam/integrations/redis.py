@@ -67,6 +67,7 @@ class Redis:
     _opening: trio.Event | None = field(default=None, init=False)
     _backoff: Backoff = field(factory=Backoff, init=False)
     _retry_at: float = field(default=0.0, init=False)
+    _imported: bool = field(default=False, init=False)
 
     @staticmethod
     @asynccontextmanager
@@ -130,6 +131,11 @@ class Redis:
 
     async def _call(self, command: Callable[[Client], Awaitable[T]]) -> T:
         shared = self._shared
+        if not self._imported:
+            # Outside the time limit of a call: with cold bytecode, or beside the imports of other
+            # libraries, it takes seconds.
+            await trio.to_thread.run_sync(_import_library)
+            self._imported = True
         try:
             with translate_errors(), trio.fail_after(CALL_TIMEOUT):
                 if shared is None:
@@ -197,6 +203,10 @@ class Redis:
     async def _make(self) -> Client:
         """Create an unconnected client, in a thread: importing coredis takes most of a second."""
         return await trio.to_thread.run_sync(partial(_make_client, self._address))
+
+
+def _import_library() -> None:
+    import coredis  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 
 def _make_client(address: RedisAddress) -> Client:
