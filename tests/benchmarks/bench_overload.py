@@ -31,6 +31,7 @@ import psutil
 import trio
 from attrs import frozen
 
+from cookcam.app.readiness import WARM_UP_DELAY
 from tests.support.lean_http import LeanConnection, Refused, request_bytes
 from tests.support.ports import free_ports
 from tests.support.sandbox_process import sandbox_process
@@ -38,6 +39,7 @@ from tests.support.server_process import ServerProcess, started_server
 
 PATH = "/api/v1/users/profile"
 PEAK_CONNECTIONS = 32
+WARM_UP_SECONDS = 15.0
 HEALTH_INTERVAL = 0.1
 FAST = 0.1
 """Seconds a read may take for the server to count as recovered."""
@@ -173,6 +175,8 @@ async def run(seconds: int, crowds: list[int]) -> None:
             [port] = free_ports(1)
             async with started_server(settings, port, folder) as server:
                 await server.ready()
+                # The warm-up imports libraries for some seconds of processor time.
+                await trio.sleep(WARM_UP_DELAY + WARM_UP_SECONDS)
                 token = sandbox.sign_in()["access_token"]
                 await overload(server, token, folder, seconds, crowds)
 
