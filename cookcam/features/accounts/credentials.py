@@ -28,10 +28,10 @@ def checked_email(email: str) -> str:
 
     Raises ValidationError.
     """
-    email = email.strip()
-    if len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(email):
+    address = email.strip()
+    if len(email) > MAX_EMAIL_LENGTH or not _EMAIL.fullmatch(address):
         raise rejected_field("Invalid email format", "email")
-    return email.lower()
+    return address.lower()
 
 
 def checked_new_password(password: str) -> str:
