@@ -68,7 +68,7 @@ class PurchaseGrants:
         return (await self.store.bind(tx, purchase, named)).user_id
 
     async def is_of_closed_account(self, tx: Transaction, purchase: Purchase) -> bool:
-        """Whether the user to whom it is bound, or whom the app named, was deleted."""
+        """Whether the account of the purchase, bound or sent by the app, was deleted."""
         platform, key = purchase.product.platform, purchase.store_key
         known = await self.store.binding_in(tx, platform, key)
         if known is not None:

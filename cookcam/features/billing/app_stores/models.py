@@ -63,7 +63,7 @@ class Purchase:
     """A subscription as its store reports it.
 
     `store_key` binds it to its first user; `subscription_id` is the store's id. `status` is None
-    while the payment is pending. `account` is the user whom the app named in the purchase.
+    while the payment is pending. `account` is the user id that the app sent with the purchase.
     `grace_until` is the end of the grace period, if the store reports it while a payment is
     overdue. `evidence` is stored for the audit. `paid` and `returned` are its latest payment and
     refund, once `StoreProceeds` has set them.
