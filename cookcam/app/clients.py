@@ -56,6 +56,7 @@ async def open_clients(
             identity,
             supabase_url=config.identity.supabase_url,
             jwt_secret=config.identity.jwt_secret,
+            metrics=metrics,
             accounts=account_states,
         ) as authenticator,
         open_usda(config) as usda,

@@ -642,7 +642,9 @@ class Container:
         connect_secrets = config.providers.stripe_connect_webhook_secrets or stripe_secrets
         return [
             health_routes.routes(self.health, self.metrics.render),
-            account_routes.routes(Accounts(identity, profiles), profiles),
+            account_routes.routes(
+                Accounts(identity, self.clients.authenticator, profiles), profiles
+            ),
             recovery_routes.routes(Recovery(identity, landing_page, self.now)),
             account_routes.photo_routes(Avatars(profiles, self.images, storage)),
             deletion_routes.routes(self.account_deletion, self.receipts),

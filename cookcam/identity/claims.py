@@ -51,6 +51,11 @@ def identity_from(claims: Mapping[str, Any], *, issuer: str, now: float) -> Iden
     )
 
 
+def has_current_times(claims: Mapping[str, Any], now: float) -> bool:
+    """Whether `exp` lies ahead and `nbf`, where given, does not, for claims checked before."""
+    return claims["exp"] > now - LEEWAY and (claims.get("nbf") or 0) <= now + LEEWAY
+
+
 def _seconds(claims: Mapping[str, Any], name: str) -> float | None:
     value: object = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):

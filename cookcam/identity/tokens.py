@@ -10,6 +10,9 @@ The `alg` in a token's header only selects the verifier:
 
 A public key is never used with HS256, and the secret only with HS256, so a token cannot choose
 another algorithm for its key. `exp`, `aud` and `iss` are checked on every path.
+
+A token is verified once: its identity is cached (`token_cache`). Each use of a cached token checks
+the times again, the key that verified it, and the state of the account.
 """
 
 from __future__ import annotations
@@ -32,11 +35,12 @@ from cookcam.errors import (
     TokenExpired,
 )
 from cookcam.identity.account_states import AccountClosed, AccountStates
-from cookcam.identity.claims import Rejected, identity_from
+from cookcam.identity.claims import Rejected, has_current_times, identity_from
 from cookcam.identity.keys import ASYMMETRIC, KeySet
-from cookcam.identity.lookup_cache import LookupCache
 from cookcam.identity.models import Identity
+from cookcam.identity.token_cache import TokenCache, VerifiedToken
 from cookcam.observability.logging import get_logger
+from cookcam.observability.metrics import Metrics
 
 log = get_logger(__name__)
 
@@ -48,6 +52,9 @@ REJECTED = "Token expired or invalid"
 
 LOOKUP_TIMEOUT = 5.0
 """Seconds the provider may take to answer for one token."""
+
+LOOKUP_TTL = 30.0
+"""Seconds for which the provider's decision on a token is used; it may revoke the session."""
 
 
 class ProviderUser(Protocol):
@@ -84,9 +91,10 @@ class Authenticator:
     _secret: Secret | None
     _provider: IdentityProvider
     _keys: KeySet
+    _metrics: Metrics
     _clock: Callable[[], float] = time.time
     _accounts: AccountStates | None = None
-    _verified: LookupCache = field(factory=LookupCache)
+    _tokens: TokenCache = field(factory=TokenCache)
 
     @classmethod
     @asynccontextmanager
@@ -96,6 +104,7 @@ class Authenticator:
         *,
         supabase_url: str,
         jwt_secret: Secret | None,
+        metrics: Metrics,
         clock: Callable[[], float] = time.time,
         accounts: AccountStates | None = None,
     ) -> AsyncGenerator[Authenticator]:
@@ -105,7 +114,7 @@ class Authenticator:
         """
         issuer = f"{supabase_url}/auth/v1"
         async with KeySet.open(provider.signing_keys) as keys:
-            yield cls(issuer, jwt_secret, provider, keys, clock, accounts)
+            yield cls(issuer, jwt_secret, provider, keys, metrics, clock, accounts)
 
     async def identify(self, token: str, *, allow_deleted: bool = False) -> Identity:
         """The caller who owns `token`, whose account is active.
@@ -128,43 +137,64 @@ class Authenticator:
         state = await self._accounts.state_of(identity.user_id)
         if state == "active" or (state == "deleted" and allow_deleted):
             return identity
+        self.forget(token)
         log.info("token rejected", reason=f"account {state}", userId=str(identity.user_id))
         raise AccountClosed(error=REJECTED, state=state)
 
-    async def _identify(self, token: str) -> Identity:
-        import jwt
+    def forget(self, token: str) -> None:
+        """Verify `token` again when it is used next, because its session has ended."""
+        self._tokens.drop(token)
 
+    async def _identify(self, token: str) -> Identity:
         if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
             raise Rejected("no access token of this provider")
+        cached = self._tokens.get(token)
+        if cached is not None:
+            if await self._is_current(cached):
+                self._metrics.cache_requests_total.of("tokens", "hit").inc()
+                return cached.identity
+            self._tokens.drop(token)
+        self._metrics.cache_requests_total.of("tokens", "miss").inc()
+        verified = await self._verify(token)
+        self._tokens.put(token, verified)
+        return verified.identity
+
+    async def _is_current(self, cached: VerifiedToken) -> bool:
+        """Whether the token has not expired, and its key is still one of the provider's."""
+        if not has_current_times(cached.identity.claims, self._clock()):
+            return False
+        return cached.key_id is None or await self._keys.find(cached.key_id) is cached.key
+
+    async def _verify(self, token: str) -> VerifiedToken:
+        import jwt
+
         header = jwt.get_unverified_header(token)
         algorithm: object = header.get("alg")
         if isinstance(algorithm, str) and algorithm in ASYMMETRIC:
-            return self._identity(await self._verified_by_key(token, header.get("kid")))
+            return await self._verify_by_key(token, header.get("kid"))
         if algorithm != "HS256":
             raise Rejected("an algorithm the provider does not use")
         if self._secret is None:
-            return await self._verified_by_provider(token)
-        return self._identity(verified(token, self._secret.reveal(), "HS256"))
+            return await self._verify_by_provider(token)
+        return VerifiedToken(self._identity(claims_of(token, self._secret.reveal(), "HS256")))
 
-    async def _verified_by_key(self, token: str, key_id: str | None) -> dict[str, Any]:
+    async def _verify_by_key(self, token: str, key_id: str | None) -> VerifiedToken:
         key = None if key_id is None else await self._keys.find(key_id)
         if key is None:
             raise Rejected("signed with a key the provider does not have")
-        return verified(token, key, key.algorithm_name)
+        identity = self._identity(claims_of(token, key, key.algorithm_name))
+        return VerifiedToken(identity, key_id, key)
 
-    async def _verified_by_provider(self, token: str) -> Identity:
+    async def _verify_by_provider(self, token: str) -> VerifiedToken:
         """Let the provider verify a token, since only it has the secret.
 
-        A token that can be rejected without the secret is not sent. An accepted token is cached
-        for a short time. The claims are only read after that.
+        A token that can be rejected without the secret is not sent. The claims are only read after
+        the provider has accepted the token.
         """
         import jwt
 
         unverified = jwt.decode(token, options={"verify_signature": False})
         subject = self._identity(unverified).user_id
-        cached = self._verified.get(token)
-        if cached is not None:
-            return cached
         user = await self._owner_of(token)
         if user.id != subject:
             raise Rejected("the provider names another owner")
@@ -176,8 +206,7 @@ class Authenticator:
                 "user_metadata": dict(user.user_metadata),
             }
         )
-        self._verified.put(token, identity)
-        return identity
+        return VerifiedToken(identity, usable_until=trio.current_time() + LOOKUP_TTL)
 
     async def _owner_of(self, token: str) -> ProviderUser:
         try:
@@ -191,7 +220,7 @@ class Authenticator:
         return identity_from(claims, issuer=self._issuer, now=self._clock())
 
 
-def verified(token: str, key: Any, algorithm: str) -> dict[str, Any]:
+def claims_of(token: str, key: Any, algorithm: str) -> dict[str, Any]:
     """The claims of a token whose signature is good under `key` with `algorithm` and no other.
 
     Only the signature is checked here: the claims are `identity_from`'s, whose clock is ours.

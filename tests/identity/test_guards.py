@@ -18,6 +18,7 @@ from cookcam.http.route_options import route_options_of
 from cookcam.identity import Authenticator, Identity
 from cookcam.identity.guards import admin_only, optional_caller, signed_in
 from cookcam.observability.context import current_log_fields
+from cookcam.observability.metrics import Metrics
 from tests.identity.signers import ANN, NOW, PROJECT, Provider, claims, signer
 
 KEY = signer("ES256")
@@ -69,7 +70,7 @@ async def http(provider: Provider) -> AsyncIterator[httpx.AsyncClient]:
         }
     )
     async with Authenticator.open(
-        provider, supabase_url=PROJECT, jwt_secret=None, clock=lambda: NOW
+        provider, supabase_url=PROJECT, jwt_secret=None, metrics=Metrics(), clock=lambda: NOW
     ) as authenticator:
         app = create_app(settings, [routes()], authenticator=authenticator)
         edge = Edge(app, settings, limits=RateLimits({}))

@@ -9,11 +9,12 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import jwt
 import pytest
 import trio
+from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,21 +27,45 @@ from cookcam.errors import (
     ServiceUnavailable,
     TokenExpired,
 )
-from cookcam.identity import Authenticator
-from cookcam.identity.tokens import MAX_TOKEN_LENGTH
+from cookcam.identity import Authenticator, Identity, token_cache
+from cookcam.identity import tokens as tokens_module
+from cookcam.identity.account_states import AccountClosed, AccountState
+from cookcam.identity.claims import LEEWAY
+from cookcam.identity.keys import KEEP
+from cookcam.identity.token_cache import TokenCache, VerifiedToken
+from cookcam.identity.tokens import LOOKUP_TTL, MAX_TOKEN_LENGTH, claims_of
 from cookcam.integrations.supabase.sessions import AuthUser
+from cookcam.observability.metrics import Metrics
 from tests.identity.signers import ANN, NOW, PROJECT, SECRET, Provider, claims, signer
+
+
+@define
+class FakeStates:
+    """The state of every account."""
+
+    state: AccountState = "active"
+
+    async def state_of(self, _user_id: UUID) -> AccountState:
+        return self.state
 
 
 @asynccontextmanager
 async def authenticator(
-    provider: Provider, *, secret: str | None = SECRET
+    provider: Provider,
+    *,
+    secret: str | None = SECRET,
+    metrics: Metrics | None = None,
+    accounts: FakeStates | None = None,
 ) -> AsyncIterator[Authenticator]:
+    """Opened at NOW; its clock is Trio's."""
+    opened_at = trio.current_time()
     async with Authenticator.open(
         provider,
         supabase_url=PROJECT,
         jwt_secret=None if secret is None else Secret(secret),
-        clock=lambda: NOW,
+        metrics=metrics or Metrics(),
+        clock=lambda: NOW + trio.current_time() - opened_at,
+        accounts=accounts,  # pyright: ignore[reportArgumentType]
     ) as opened:
         yield opened
 
@@ -200,7 +225,7 @@ class TestWithoutTheSecret:
             token = provider.lookups[0]
             provider.failure = TokenExpired()
             await auth.identify(token)
-            await trio.sleep(31)
+            await trio.sleep(LOOKUP_TTL)
             with pytest.raises(TokenExpired):
                 await auth.identify(token)
 
@@ -251,6 +276,124 @@ class TestWithoutTheSecret:
         async with authenticator(Hanging(), secret=None) as auth:
             with pytest.raises(ServiceUnavailable):
                 await auth.identify(by_secret())
+
+
+class TestCache:
+    """A token's signature is verified once."""
+
+    @pytest.fixture
+    def verified(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The tokens whose signature was verified."""
+        tokens: list[str] = []
+
+        def recorded(token: str, key: Any, algorithm: str) -> dict[str, Any]:
+            tokens.append(token)
+            return claims_of(token, key, algorithm)
+
+        monkeypatch.setattr(tokens_module, "claims_of", recorded)
+        return tokens
+
+    @pytest.mark.parametrize("token", [KEY.sign(claims()), by_secret()], ids=["key", "secret"])
+    async def test_token_is_verified_once_until_it_expires(
+        self, autojump_clock, verified: list[str], token: str
+    ):
+        metrics = Metrics()
+        async with authenticator(Provider([KEY.jwk()]), metrics=metrics) as auth:
+            identities = [await auth.identify(token) for _ in range(50)]
+            assert all(identity is identities[0] for identity in identities)
+            assert verified == [token]
+            await trio.sleep(3600 + LEEWAY)
+            with pytest.raises(TokenExpired):
+                await auth.identify(token)
+            assert len(auth._tokens) == 0
+        rendered = metrics.render().decode()
+        assert 'cache_requests_total{namespace="tokens",result="hit"} 49.0' in rendered
+        assert 'cache_requests_total{namespace="tokens",result="miss"} 2.0' in rendered
+
+    async def test_rejected_token_is_not_cached(self, autojump_clock):
+        async with authenticator(Provider([KEY.jwk()])) as auth:
+            for token in BAD_TOKENS.values():
+                with pytest.raises(TokenExpired):
+                    await auth.identify(token)
+            assert len(auth._tokens) == 0
+
+    async def test_token_of_a_withdrawn_key_is_rejected_after_the_next_refresh(
+        self, autojump_clock
+    ):
+        token, rotated = KEY.sign(claims()), signer("ES256", "rotated")
+        provider = Provider([KEY.jwk()])
+        async with authenticator(provider) as auth:
+            await auth.identify(token)
+            provider.keys = [rotated.jwk()]
+            await trio.sleep(KEEP - 1)
+            await auth.identify(token)
+            await trio.sleep(1)
+            with pytest.raises(TokenExpired):
+                await auth.identify(token)
+            assert (await auth.identify(rotated.sign(claims()))).user_id == ANN
+
+    async def test_key_replaced_under_the_same_id_rejects_the_tokens_of_the_old_key(
+        self, autojump_clock
+    ):
+        token, replaced = KEY.sign(claims()), signer("RS256", "other").jwk(kid=KEY.key_id)
+        provider = Provider([KEY.jwk()])
+        async with authenticator(provider) as auth:
+            await auth.identify(token)
+            provider.keys = [replaced]
+            await trio.sleep(KEEP)
+            with pytest.raises(TokenExpired):
+                await auth.identify(token)
+
+    async def test_not_before_is_checked_at_each_use(
+        self, autojump_clock, monkeypatch: pytest.MonkeyPatch
+    ):
+        token = by_secret({"nbf": NOW})
+        async with authenticator(Provider()) as auth:
+            await auth.identify(token)
+            monkeypatch.setattr(auth, "_clock", lambda: NOW - LEEWAY - 1)
+            with pytest.raises(TokenExpired):
+                await auth.identify(token)
+
+    @pytest.mark.parametrize("state", ["banned", "deleted"])
+    async def test_token_of_a_closed_account_is_rejected_and_dropped(
+        self, autojump_clock, state: AccountState
+    ):
+        states = FakeStates()
+        async with authenticator(Provider(), accounts=states) as auth:
+            await auth.identify(by_secret())
+            assert len(auth._tokens) == 1
+            token = by_secret()
+            await auth.identify(token)
+            states.state = state
+            with pytest.raises(AccountClosed):
+                await auth.identify(token)
+            assert len(auth._tokens) == 1
+
+    async def test_signed_out_token_is_decided_by_the_provider_again(self, autojump_clock):
+        provider = Provider(user=ann())
+        async with authenticator(provider, secret=None) as auth:
+            token = by_secret()
+            await auth.identify(token)
+            auth.forget(token)
+            provider.failure = TokenExpired()
+            with pytest.raises(TokenExpired):
+                await auth.identify(token)
+
+    async def test_cache_is_bounded_and_drops_the_least_recently_used(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(token_cache, "MAX_ENTRIES", 3)
+        cache, entry = TokenCache(), VerifiedToken(Identity(uuid4()))
+        for token in "abc":
+            cache.put(token, entry)
+        assert cache.get("a") is entry
+        cache.put("d", entry)
+        assert [token for token in "abcd" if cache.get(token)] == ["a", "c", "d"]
+
+    async def test_cache_holds_no_token(self):
+        cache = TokenCache()
+        cache.put("the token itself", VerifiedToken(Identity(uuid4())))
+        assert "token itself" not in str(cache._entries)
 
 
 good_token = KEY.sign(claims())

@@ -341,7 +341,11 @@ async def open_live(
 async def running(live: Live) -> AsyncIterator[None]:
     async with (
         Authenticator.open(
-            live.provider, supabase_url=PROJECT, jwt_secret=None, clock=live.now
+            live.provider,
+            supabase_url=PROJECT,
+            jwt_secret=None,
+            metrics=live.metrics,
+            clock=live.now,
         ) as authenticator,
         Realtime.open(
             live.config,

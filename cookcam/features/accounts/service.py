@@ -29,7 +29,7 @@ from cookcam.features.billing.errors import CreatorRequired
 from cookcam.features.billing.tiers.service import Entitlements
 from cookcam.features.rewards.xp.models import Award
 from cookcam.features.rewards.xp.service import Xp
-from cookcam.identity import Identity
+from cookcam.identity import Authenticator, Identity
 from cookcam.integrations.supabase.auth_errors import (
     AccountExists,
     AuthRejected,
@@ -138,6 +138,7 @@ class Accounts:
     """
 
     provider: SupabaseAuth
+    authenticator: Authenticator
     profiles: Profiles
 
     async def sign_up(self, email: str, password: str, name: str) -> SignedUp:
@@ -185,6 +186,7 @@ class Accounts:
     async def sign_out(self, token: str) -> None:
         """End the session of this access token; other devices stay signed in."""
         await self.provider.sign_out(token)
+        self.authenticator.forget(token)
 
 
 def _not_found() -> NotFound:
