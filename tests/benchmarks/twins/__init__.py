@@ -1,0 +1,1 @@
+"""Servers in other frameworks that do the work of three routes of the product."""
