@@ -52,6 +52,7 @@ _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
+_FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _HEADER_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 
 
@@ -439,19 +440,21 @@ class HTTP1:
         )
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         for name, value in headers:
-            prefix, kind = _header_prefix(name)
-            if kind == b"content-length":
-                if length is not None and length != int(value):
-                    raise ValueError("Content-Length twice")
-                length = int(value)
-            elif kind == b"transfer-encoding":
-                continue  # ours to choose
-            elif kind == b"connection":
-                closes = closes or b"close" in value.lower()
-                if closes:
-                    continue
-            lines.append(b"%b%b\r\n" % (prefix, value))
-        lines += [b"%b: %b\r\n" % field for field in self._config.response_headers("h11")]
+            line, kind = _header_line(name, value)
+            if kind is not None:
+                if kind == b"content-length":
+                    if length is not None and length != int(value):
+                        raise ValueError("Content-Length twice")
+                    length = int(value)
+                elif kind == b"transfer-encoding":
+                    continue  # ours to choose
+                elif kind == b"connection":
+                    closes = closes or b"close" in value.lower()
+                    if closes:
+                        continue
+            lines.append(line)
+        for name, value in self._config.response_headers("h11"):
+            lines.append(_header_line(name, value)[0])
         is_head = self._request is not None and self._request.method.upper() == b"HEAD"
         self._framing = _Framing.LENGTH
         if length is None and status not in (204, 304):
@@ -516,6 +519,17 @@ class HTTP1:
         lines += [b"%b: %b\r\n" % field for field in fields]
         self._response, self._closes = _Response.COMPLETE, True
         await self._send(RawData(b"".join([*lines, _CLOSE, b"\r\n", b"" if is_head else body])))
+
+
+@lru_cache(maxsize=1024)
+def _header_line(name: bytes, value: bytes) -> tuple[bytes, bytes | None]:
+    """The field as a line, and its name in lower case if it is one of _FRAMING_FIELDS.
+
+    Most fields of a response are the same in every response. Raises ValueError for what is no
+    field name.
+    """
+    prefix, kind = _header_prefix(name)
+    return b"%b%b\r\n" % (prefix, value), kind if kind in _FRAMING_FIELDS else None
 
 
 @lru_cache(maxsize=512)
