@@ -9,8 +9,7 @@ these, so its requests and contexts are created without them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, cast
 
@@ -48,16 +47,22 @@ class LeanRequestContext(RequestContext):
         self._after_request_functions = []
 
 
-@contextmanager
-def request_context(app: Quart, request: Request) -> Generator[None]:
-    """Make `request` and `app` those of `quart.request`, `quart.current_app` and `quart.g`."""
-    app_token = _cv_app.set(AppContext(app))
-    request_token = _cv_request.set(LeanRequestContext(app, request))
-    try:
-        yield
-    finally:
-        _cv_request.reset(request_token)
-        _cv_app.reset(app_token)
+class request_context:  # noqa: N801 - used like a function, and twice as fast as a generator
+    """Makes `request` and `app` those of `quart.request`, `quart.current_app` and `quart.g`."""
+
+    __slots__ = ("_app", "_app_token", "_request", "_request_token")
+
+    def __init__(self, app: Quart, request: Request) -> None:
+        self._app = app
+        self._request = request
+
+    def __enter__(self) -> None:
+        self._app_token = _cv_app.set(AppContext(self._app))
+        self._request_token = _cv_request.set(LeanRequestContext(self._app, self._request))
+
+    def __exit__(self, *_: object) -> None:
+        _cv_request.reset(self._request_token)
+        _cv_app.reset(self._app_token)
 
 
 class LeanRequest(TrioRequest):

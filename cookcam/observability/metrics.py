@@ -74,6 +74,8 @@ class Metrics:
                 registry=registry,
             )
         )
+        self._responses: dict[tuple[str | None, str, int], tuple[Counter, Histogram]] = {}
+        """The children of the two above, found with one lookup for each response."""
         self.http_requests_in_flight = Gauge(
             "http_requests_in_flight", "Requests being served", registry=registry
         )
@@ -192,9 +194,18 @@ class Metrics:
 
     def record_response(self, route: str | None, method: str, status: int, seconds: float) -> None:
         """Count one response. `route` is the template, None where no route matched."""
-        labels = (route or "unmatched", method if method in METHODS else OTHER, str(status))
-        self.http_requests_total.of(*labels).inc()
-        self.http_request_duration_seconds.of(*labels).observe(seconds)
+        if method not in METHODS:
+            method = OTHER
+        counted = self._responses.get((route, method, status))
+        if counted is None:
+            labels = (route or "unmatched", method, str(status))
+            counted = self._responses[route, method, status] = (
+                self.http_requests_total.of(*labels),
+                self.http_request_duration_seconds.of(*labels),
+            )
+        total, duration = counted
+        total.inc()
+        duration.observe(seconds)
 
     def watch_pool(self, in_use: Callable[[], float], size: Callable[[], float]) -> None:
         """Reads the pool's figures when the metrics are rendered, instead of on every query."""

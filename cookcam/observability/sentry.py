@@ -14,10 +14,10 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, Token, copy_context
 from datetime import UTC, datetime
 from functools import partial
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 from uuid import uuid4
 
@@ -194,6 +194,34 @@ def _options(environment: str, release: str, rate: float) -> dict[str, Any]:
     }
 
 
+_isolation: ContextVar[_Isolation | None] = ContextVar("cookcam_report_isolation", default=None)
+
+
+@define(eq=False)
+class _Isolation:
+    """The breadcrumbs of one request that is not traced.
+
+    The scope is made with the first breadcrumb or error: to make one costs the SDK as much as
+    serving a short request, and most requests have neither.
+    """
+
+    scope: Any = None
+    _token: Token[_Isolation | None] | None = None
+
+    def __enter__(self) -> RequestTrace:
+        self._token = _isolation.set(self)
+        return UNTRACED
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._token is not None  # noqa: S101
+        _isolation.reset(self._token)
+
+
 @frozen
 class SentryReporter:
     """Reports through the client that `open_sentry` created."""
@@ -208,7 +236,7 @@ class SentryReporter:
     ) -> str | None:
         fault = reportable(error)
         transport = self.client.transport  # None once the client is closed
-        scope = self.sdk.get_isolation_scope()
+        scope = self._scope()
         if fault is None or transport is None or _is_repeated(error, scope):
             return None
         # An outage causes an error for each request: while a queue is full, do not prepare more.
@@ -238,24 +266,34 @@ class SentryReporter:
     def add_breadcrumb(
         self, category: str, message: str, data: Mapping[str, object] | None = None
     ) -> None:
-        self.sdk.add_breadcrumb(category=category, message=message, data=dict(data or {}))
+        self._scope().add_breadcrumb(category=category, message=message, data=dict(data or {}))
 
     def request(self, method: str, path: str) -> AbstractContextManager[RequestTrace]:
-        return self._request(method, path)
+        # Sampled here because an unsampled trace costs the SDK as much as serving a short request.
+        if random.random() >= self.sample_rate:  # noqa: S311
+            return _Isolation()
+        return self._traced(method)
 
     @contextmanager
-    def _request(self, method: str, path: str) -> Generator[RequestTrace, None, None]:
-        with self.sdk.isolation_scope():
-            # Sampled here because an unsampled trace costs the SDK as much as serving
-            # a short request.
-            if random.random() >= self.sample_rate:  # noqa: S311
-                yield UNTRACED
-                return
-            with self.sdk.start_transaction(
+    def _traced(self, method: str) -> Generator[RequestTrace, None, None]:
+        with (
+            self.sdk.isolation_scope(),
+            self.sdk.start_transaction(
                 op="http.server", name=method, source="route", sampled=True
-            ) as transaction:
-                transaction.sample_rate = self.sample_rate
-                yield SentryTrace(transaction, method)
+            ) as transaction,
+        ):
+            transaction.sample_rate = self.sample_rate
+            yield SentryTrace(transaction, method)
+
+    def _scope(self) -> Any:
+        """The scope that isolates the running request; the SDK's own outside of one."""
+        current = self.sdk.get_isolation_scope()
+        isolation = _isolation.get()
+        if isolation is None:
+            return current
+        if isolation.scope is None:
+            isolation.scope = current.fork()
+        return isolation.scope
 
 
 @frozen

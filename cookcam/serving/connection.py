@@ -17,7 +17,7 @@ from typing import Any, cast
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import ASGIFramework, ConnectionState
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
@@ -50,7 +50,7 @@ class Connection:
     def __init__(
         self,
         peer: Peer,
-        app: AppWrapper,
+        app: ASGIFramework,
         config: ProtocolConfig,
         context: WorkerContext,
         lifecycle: Lifecycle,

@@ -1,4 +1,4 @@
-"""HTTP/1.1: llhttp for requests, Hypercorn's streams for ASGI.
+"""HTTP/1.1: llhttp for requests, `RequestStream` for ASGI; Hypercorn's stream for WebSockets.
 
 - A response of known length leaves in one write, has a reason phrase, and says
   `Connection: close` while the server drains.
@@ -11,20 +11,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum, auto
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, Data, EndBody, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import ASGIFramework, ConnectionState
 
 from cookcam.serving import handshake
 from cookcam.serving.observer import ConnectionObserver
@@ -34,6 +33,7 @@ from cookcam.serving.request_parser import (
     RequestHead,
     parse_head,
 )
+from cookcam.serving.request_stream import RequestStream
 from cookcam.serving.states import BODY_GRACE, BodyDeadline, State
 from cookcam.serving.tasks import RequestTasks
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig, WebSocketStream, Write
@@ -52,6 +52,7 @@ _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
+_FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 _HEADER_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 
 
@@ -77,7 +78,7 @@ class HTTP1:
 
     def __init__(
         self,
-        app: AppWrapper,
+        app: ASGIFramework,
         config: ProtocolConfig,
         context: WorkerContext,
         tasks: RequestTasks,
@@ -92,15 +93,20 @@ class HTTP1:
         observer: ConnectionObserver,
         write: Write | None,
     ) -> None:
+        self._app = app
         self._config = config
-        self._of_every_stream: Any = (app, config, context, tasks, is_tls, client, server)
+        self._context = context
+        self._tasks = tasks
+        self._is_tls = is_tls
+        self._client = client
+        self._server = server
         self._connection_state = connection_state
         self._send = send
         self._write = write
         self._is_draining = is_draining
         self._error_body = error_body
         self._observer = observer
-        self._stream: HTTPStream | WebSocketStream | None = None
+        self._stream: RequestStream | WebSocketStream | None = None
         self._requests = 0
         self.is_forwarded: bool | None = None
         """Whether the last request came through a proxy; None before the first."""
@@ -230,8 +236,9 @@ class HTTP1:
 
     async def _take_body(self) -> bool:
         """Hands over what has arrived of the body; False where more is needed to go on."""
-        assert self._stream is not None  # noqa: S101
-        assert self._body is not None  # noqa: S101
+        stream, deadline = self._stream, self._body
+        assert isinstance(stream, RequestStream)  # noqa: S101
+        assert deadline is not None  # noqa: S101
         buffer = self._buffer
         if self._chunks is not None:
             data, self._buffer, is_complete = self._chunks.decode(buffer)
@@ -242,15 +249,14 @@ class HTTP1:
             self._buffer = buffer[len(data) :]
             self._left -= len(data)
             is_complete = not self._left
-        stream, deadline = self._stream, self._body
         if data:
             before = trio.current_time()
-            await stream.handle(Body(STREAM_ID, data))
+            await stream.body(data)
             now = trio.current_time()
             deadline.received(len(data), now, now - before)
         if is_complete:
             self._body = None
-            await stream.handle(EndBody(STREAM_ID))
+            stream.end_body()
         return is_complete
 
     async def _begin(self, head: RequestHead) -> None:
@@ -277,12 +283,20 @@ class HTTP1:
         )
         if self._has_body():
             self._body = BodyDeadline(trio.current_time(), self._grace)
-        stream = self._stream = HTTPStream(*self._stream_arguments())
-        await stream.handle(self._asgi_request(head))
+        stream = self._stream = RequestStream(
+            self,
+            head,
+            _origin_form(head.target),
+            "https" if self._is_tls else "http",
+            self._client,
+            self._server,
+            self._config.max_app_queue_size,
+        )
+        self._tasks.start(self._app, stream.scope, stream.queue, stream.send, stream.task)
         if head.expects_continue and self._response is _Response.NOT_BEGUN:
             await self._send_informational(100, [])
         if self._body is None:
-            await stream.handle(EndBody(STREAM_ID))
+            stream.end_body()
 
     def _is_handshake(self) -> bool:
         head = self._request
@@ -293,68 +307,71 @@ class HTTP1:
     async def _open_websocket(self, head: RequestHead) -> None:
         self._is_websocket = True
         stream = self._stream = WebSocketStream(
-            *self._stream_arguments(),
+            self._app,
+            self._config,
+            self._context,
+            self._tasks,
+            self._is_tls,
+            self._client,
+            self._server,
+            self.stream_send,
+            STREAM_ID,
             error_body=self._error_body,
             observer=self._observer,
             write=self._write,
         )
-        await stream.handle(self._asgi_request(head))
+        await stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=head.headers,
+                http_version=head.version.decode(),
+                method=head.method.decode().upper(),
+                raw_path=_origin_form(head.target),
+                state=self._connection_state,
+            )
+        )
         early, self._buffer = self._buffer, b""
         await self._pass_on(early)
 
-    def _stream_arguments(self) -> Any:
-        return (*self._of_every_stream, self.stream_send, STREAM_ID)
-
     async def _pass_on(self, data: bytes) -> None:
         """Bytes of a WebSocket."""
-        if data and self._stream is not None:
+        if data and isinstance(self._stream, WebSocketStream):
             await self._stream.handle(Data(STREAM_ID, data))
-
-    def _asgi_request(self, head: RequestHead) -> Request:
-        target = head.target
-        return Request(
-            stream_id=STREAM_ID,
-            headers=head.headers,
-            http_version=head.version.decode(),
-            method=head.method.decode().upper(),
-            raw_path=target if target[0] == 0x2F else _origin_form(target),
-            state=self._connection_state,
-        )
 
     # -- what the application sends
 
     async def stream_send(self, event: StreamEvent) -> None:
-        if self._stream is None:
+        """What Hypercorn's stream of a WebSocket sends."""
+        stream = self._stream
+        if not isinstance(stream, WebSocketStream):
             # The request is over, which its application, cancelled, learns here at the latest.
             await trio.lowlevel.checkpoint()
         elif isinstance(event, Response):
-            await self._send_head(event)
+            await self.send_head(event.status_code, event.headers)
         elif isinstance(event, Body):
-            await self._send_body(event.data)
+            await self.send_body(event.data)
         elif isinstance(event, EndBody):
-            end = self._encode_end()
-            await self._write_out(end)
+            await self._write_out(self._encode_end())
         elif isinstance(event, Data):
             await self._send(RawData(event.data))
         elif isinstance(event, StreamClosed):
-            self.is_over = (
-                isinstance(self._stream, WebSocketStream) and self._stream.is_close_acknowledged
-            )
-            await self._write_out(b"")
-            await self._end_request()
+            self.is_over = stream.is_close_acknowledged
+            await self.abandon_response()
 
-    async def _send_head(self, event: Response) -> None:
-        if event.status_code >= 200:
-            self._held = self._encode_head(event.status_code, event.headers)
+    async def send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Raises ValueError for fields that are not valid."""
+        if status >= 200:
+            self._held = self._encode_head(status, headers)
             if self._framing is not _Framing.LENGTH:
                 await self._write_out(b"")  # a stream, whose head must not wait
             return
-        await self._send_informational(event.status_code, event.headers)
+        await self._send_informational(status, headers)
         if self._is_websocket:
             self._request = None  # the upgrade is accepted: HTTP is over
             await self._send(Updated(idle=False))
 
-    async def _send_body(self, data: bytes) -> None:
+    async def send_body(self, data: bytes) -> None:
+        """Raises ValueError for more than the head has declared."""
         if self._held and len(data) == self._unsent_length <= MAX_JOINED_BODY:
             self._held += self._encode_body(data)  # complete: leaves with the end
             return
@@ -365,6 +382,16 @@ class HTTP1:
         if is_stream:
             # The kernel may take everything at once: a long stream must not keep others waiting.
             await trio.lowlevel.checkpoint()
+
+    async def end_response(self) -> None:
+        """Raises ValueError for less than the head has declared."""
+        await self._write_out(self._encode_end())
+        await self._end_request()
+
+    async def abandon_response(self) -> None:
+        """Ends the request; the connection with it, unless the response is complete."""
+        await self._write_out(b"")
+        await self._end_request()
 
     async def _write_out(self, data: bytes) -> None:
         """Writes what is held back, and `data` behind it."""
@@ -391,13 +418,15 @@ class HTTP1:
         await self._send(Updated(idle=True) if is_reusable else Closed())
 
     async def _close_stream(self) -> None:
-        if self._stream is not None:
-            await self._stream.handle(StreamClosed(STREAM_ID))
-            self._stream = None
+        stream, self._stream = self._stream, None
+        if isinstance(stream, RequestStream):
+            stream.close()
+        elif stream is not None:
+            await stream.handle(StreamClosed(STREAM_ID))
 
     # -- encoding responses
 
-    def _encode_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    def _encode_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         """The head of the response. Raises ValueError for fields that are not valid."""
         length: int | None = None
         closes = (
@@ -411,19 +440,21 @@ class HTTP1:
         )
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         for name, value in headers:
-            prefix, kind = _header_prefix(name)
-            if kind == b"content-length":
-                if length is not None and length != int(value):
-                    raise ValueError("Content-Length twice")
-                length = int(value)
-            elif kind == b"transfer-encoding":
-                continue  # ours to choose
-            elif kind == b"connection":
-                closes = closes or b"close" in value.lower()
-                if closes:
-                    continue
-            lines.append(b"%b%b\r\n" % (prefix, value))
-        lines += [b"%b: %b\r\n" % field for field in self._config.response_headers("h11")]
+            line, kind = _header_line(name, value)
+            if kind is not None:
+                if kind == b"content-length":
+                    if length is not None and length != int(value):
+                        raise ValueError("Content-Length twice")
+                    length = int(value)
+                elif kind == b"transfer-encoding":
+                    continue  # ours to choose
+                elif kind == b"connection":
+                    closes = closes or b"close" in value.lower()
+                    if closes:
+                        continue
+            lines.append(line)
+        for name, value in self._config.response_headers("h11"):
+            lines.append(_header_line(name, value)[0])
         is_head = self._request is not None and self._request.method.upper() == b"HEAD"
         self._framing = _Framing.LENGTH
         if length is None and status not in (204, 304):
@@ -466,7 +497,9 @@ class HTTP1:
             self._response = _Response.COMPLETE
         return b"0\r\n\r\n" if self._framing is _Framing.CHUNKED else b""
 
-    async def _send_informational(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+    async def _send_informational(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]]
+    ) -> None:
         lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
         fields = [*headers, *self._config.response_headers("h11")]
         lines += [b"%b%b\r\n" % (_header_prefix(name)[0], value) for name, value in fields]
@@ -488,6 +521,17 @@ class HTTP1:
         await self._send(RawData(b"".join([*lines, _CLOSE, b"\r\n", b"" if is_head else body])))
 
 
+@lru_cache(maxsize=1024)
+def _header_line(name: bytes, value: bytes) -> tuple[bytes, bytes | None]:
+    """The field as a line, and its name in lower case if it is one of _FRAMING_FIELDS.
+
+    Most fields of a response are the same in every response. Raises ValueError for what is no
+    field name.
+    """
+    prefix, kind = _header_prefix(name)
+    return b"%b%b\r\n" % (prefix, value), kind if kind in _FRAMING_FIELDS else None
+
+
 @lru_cache(maxsize=512)
 def _header_prefix(name: bytes) -> tuple[bytes, bytes]:
     """`name: ` and the name in lower case. Raises ValueError for what is no field name."""
@@ -498,6 +542,8 @@ def _header_prefix(name: bytes) -> tuple[bytes, bytes]:
 
 def _origin_form(target: bytes) -> bytes:
     """Path and query of a target in absolute form (RFC 9112 §3.2.2); any other stays as it is."""
+    if target[0] == 0x2F:
+        return target
     match = re.fullmatch(rb"(?i:https?)://[^/?]*(/?.*)", target)
     if match is None:
         return target

@@ -40,7 +40,7 @@ from hypercorn.protocol.events import (
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
+from hypercorn.typing import ASGIFramework, ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
 from cookcam.serving import handshake
@@ -94,7 +94,7 @@ class HTTP2:
 
     def __init__(
         self,
-        app: AppWrapper,
+        app: ASGIFramework,
         config: Config,
         context: WorkerContext,
         tasks: RequestTasks,

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 import trio
 from attrs import define, field
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
@@ -115,7 +114,7 @@ class Server:
             return
         connection = Connection(
             peer,
-            ASGIWrapper(self.app),
+            self.app,
             self.config,
             self._context,
             self.lifecycle,

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import trio
 from hypercorn.config import Config
-from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, Scope
+from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, Scope
 
 from cookcam.lifecycle.work import Work
 from cookcam.serving.observer import ConnectionObserver
@@ -98,7 +98,7 @@ class RequestTasks:
 
     async def spawn_app(
         self,
-        app: AppWrapper,
+        app: ASGIFramework,
         config: Config,
         scope: Scope,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
@@ -114,7 +114,7 @@ class RequestTasks:
                 queue.put_now(message)
                 cancel_scope.deadline = trio.current_time() + DISCONNECT_TIMEOUT
 
-            self._nursery.start_soon(self._run, app, scope, queue, send, cancel_scope)
+            self.start(app, scope, queue, send, cancel_scope)
             return put_frame
         # Not what Hypercorn's HTTP/2 offers besides: push, trailers and early hints.
         scope["extensions"] = {CANCELS_ON_DISCONNECT: {}}
@@ -136,16 +136,27 @@ class RequestTasks:
             if not is_complete:
                 cancel_scope.cancel()
 
-        self._nursery.start_soon(self._run, app, scope, queue, observed_send, cancel_scope)
+        self.start(app, scope, queue, observed_send, cancel_scope)
         return put
+
+    def start(
+        self,
+        app: ASGIFramework,
+        scope: Any,
+        queue: MessageQueue,
+        send: Callable[[ASGISendEvent | None], Awaitable[None]],
+        cancel_scope: trio.CancelScope,
+    ) -> None:
+        """Runs the application in a task of its own; `send` gets None when it has returned."""
+        self._nursery.start_soon(self._run, app, scope, queue, send, cancel_scope)
 
     def spawn(self, func: Callable[..., Awaitable[Any]], *args: Any) -> None:
         self._nursery.start_soon(func, *args)
 
     async def _run(
         self,
-        app: AppWrapper,
-        scope: Scope,
+        app: ASGIFramework,
+        scope: Any,
         queue: MessageQueue,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
         cancel_scope: trio.CancelScope,
@@ -154,9 +165,7 @@ class RequestTasks:
         try:
             with cancel_scope:
                 try:
-                    await app(
-                        scope, queue.receive, send, trio.to_thread.run_sync, trio.from_thread.run
-                    )
+                    await app(scope, queue.receive, send)
                 except* Exception as error:
                     # The application handles its own errors; this one is a fault between it and us.
                     self._observer.application_failed(error)

@@ -238,7 +238,7 @@ def theirs(exchange: Exchange, tasks: Any, send: Any) -> H11Protocol:
 
 def ours(exchange: Exchange, tasks: Any, send: Any) -> HTTP1:
     return HTTP1(
-        *(ASGIWrapper(exchange.app), protocol_config(keep_alive_seconds=75), WorkerContext(None)),
+        *(exchange.app, protocol_config(keep_alive_seconds=75), WorkerContext(None)),
         *(tasks, ConnectionState({}), None, None, send),
         is_tls=False,
         is_draining=lambda: False,
