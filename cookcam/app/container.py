@@ -153,7 +153,6 @@ from cookcam.features.recipes.photos import routes as photo_routes
 from cookcam.features.recipes.photos.service import CompletionPhotos
 from cookcam.features.recipes.photos.store import PhotoStore
 from cookcam.features.recipes.ratings import routes as rating_routes
-from cookcam.features.recipes.ratings.service import Ratings
 from cookcam.features.recipes.ratings.store import RatingStore
 from cookcam.features.recipes.saving import routes as saving_routes
 from cookcam.features.recipes.saving.service import Saving
@@ -186,7 +185,6 @@ from cookcam.features.social.presence import events as presence_events
 from cookcam.features.social.presence.service import Presence
 from cookcam.features.social.presence.store import FollowStore
 from cookcam.features.social.users import routes as user_routes
-from cookcam.features.social.users.service import Users
 from cookcam.features.social.users.store import UserStore
 from cookcam.http import Routes
 from cookcam.http.admission import Admission
@@ -650,13 +648,13 @@ class Container:
             deletion_routes.routes(self.account_deletion, self.receipts),
             export_routes.routes(Export(ExportStore(database), profiles, storage, self.now)),
             referral_routes.routes(self.referrals),
-            user_routes.routes(Users(UserStore(database))),
+            user_routes.routes(UserStore(database)),
             feed_routes.routes(FeedStore(database)),
             cooking_routes.routes(CookingStore(database)),
             device_routes.routes(DeviceStore(database)),
             recipe_routes.routes(recipes),
-            saving_routes.routes(Saving(SavingStore(database), recipes, self.quotas, self.xp)),
-            rating_routes.routes(Ratings(RatingStore(database), recipes)),
+            saving_routes.routes(Saving(SavingStore(database), self.quotas, self.xp)),
+            rating_routes.routes(RatingStore(database)),
             photo_routes.routes(self.completion_photos),
             ingredient_routes.routes(self.ingredients),
             nutrition_routes.routes(self.smart_nutrition, self.nutrition),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from attrs import frozen
 
 from cookcam.database import SERVICE, Database
+from cookcam.features.pages import time_text
 from cookcam.features.rewards.leaderboards.models import Period, UserRank
 
-PAGE: LiteralString = """
+PAGE: LiteralString = f"""
 select json_build_object(
   'entries', (
     select coalesce(json_agg(
@@ -23,13 +24,13 @@ select json_build_object(
         )
       )
       order by b.rank
-    ), '[]')
+    ), '[]')::text
     from public.get_leaderboard_data(
       %(period)s, %(limit)s, %(friends_of)s::uuid, %(offset)s
     ) as b
   ),
-  'updated_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-)"""
+  'updated_at', {time_text("now()")}
+)"""  # noqa: S608 - constants
 
 PLACE: LiteralString = """
 select public.leaderboard_place(%(user_id)s, %(period)s, %(friends_of)s::uuid)"""
@@ -45,9 +46,9 @@ class LeaderboardStore:
 
     async def page(
         self, period: Period, limit: int, offset: int, *, friends_of: UUID | None
-    ) -> dict[str, Any]:
-        """`{"entries", "updated_at"}` of a page; with `friends_of`, among that user and the users
-        they follow."""
+    ) -> dict[str, str]:
+        """`{"entries", "updated_at"}` of a page, the entries as a JSON array; with `friends_of`,
+        among that user and the users they follow."""
         return await self.database.fetch_value_as(
             SERVICE, PAGE, period=period, limit=limit, offset=offset, friends_of=friends_of
         )
