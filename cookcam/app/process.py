@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from signal import SIGINT, SIGTERM
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
@@ -14,11 +15,16 @@ from attrs import asdict
 
 from cookcam.config import Config
 from cookcam.lifecycle.run import run
+from cookcam.lifecycle.run_record import RunRecord
 from cookcam.lifecycle.shutdown import DrainReport
 from cookcam.lifecycle.uptime import since_process_start
+from cookcam.observability.log_writers import RedactionCount
 from cookcam.observability.logging import configure_logging, instance_fields
 from cookcam.serving.listener import SocketListener
 from cookcam.serving.server import protocol_config
+
+if TYPE_CHECKING:
+    from cookcam.observability.metrics import Metrics
 
 FLUSH_SECONDS = 2.0
 THREAD_SWITCH_INTERVAL = 0.0002
@@ -56,7 +62,9 @@ def run_server(
         log.error("cannot listen", address=where, reason=error.strerror or str(error))
         return 1
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
-    status = trio.run(_serve, config, listener, on_started)
+    record = RunRecord.begin(config.server.state_directory, listener.port)
+    status, report = trio.run(_serve, config, listener, on_started, record, log_writer.redactions)
+    record.end(status, report)
     log_writer.flush(FLUSH_SECONDS)
     # Without it the interpreter collects all imported objects at exit, which takes 0.2 s on an idle
     # machine and delays a rolling restart.
@@ -75,11 +83,20 @@ def open_listener(config: Config) -> SocketListener:
 
 
 async def _serve(
-    config: Config, listener: SocketListener, on_started: Callable[[], None] | None
-) -> int:
+    config: Config,
+    listener: SocketListener,
+    on_started: Callable[[], None] | None,
+    record: RunRecord,
+    redactions: RedactionCount,
+) -> tuple[int, DrainReport | None]:
     log = structlog.get_logger("cookcam")
 
-    def started() -> None:
+    def started(metrics: Metrics) -> None:
+        from cookcam.app.reports import describe_run
+
+        record.serving()
+        describe_run(metrics, record)
+        redactions.report = metrics.redacted_values_total.of("log").inc
         log.info(
             "CookCam API server started",
             port=listener.port,
@@ -106,7 +123,7 @@ async def _serve(
             signals=signals,
         )
     _log_end(status, report)
-    return status
+    return status, report
 
 
 def _log_end(status: int, report: DrainReport | None) -> None:

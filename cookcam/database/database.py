@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from psycopg import Notify
 from psycopg.rows import AsyncRowFactory, scalar_row
 
@@ -14,7 +17,7 @@ from cookcam.database.actors import ANONYMOUS, SERVICE, Actor
 from cookcam.database.connecting import connect, connection_string
 from cookcam.database.notifications import listen
 from cookcam.database.pool import Pool, PoolSettings, open_pool
-from cookcam.database.pool_stats import PoolStats
+from cookcam.database.pool_stats import UNTIMED, DatabaseTimings, PoolStats, SlowStatement
 from cookcam.database.transaction import Transaction, read, read_text, row_factory_for, write
 from cookcam.errors import NotFound
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STATEMENT_TIMEOUT = 30.0
+SLOW_STATEMENT = 0.1
+"""Seconds; the service level of a query (docs/operations.md)."""
+MAX_SLOW = 20
 
 
 @frozen
@@ -41,6 +47,8 @@ class Database:
     _pool: Pool
     _url: str
     _statement_timeout: float
+    _timings: DatabaseTimings
+    _slow: deque[SlowStatement] = field(factory=lambda: deque(maxlen=MAX_SLOW), init=False)
 
     @staticmethod
     @asynccontextmanager
@@ -49,6 +57,7 @@ class Database:
         *,
         must_connect: bool = False,
         statement_timeout: float = STATEMENT_TIMEOUT,
+        timings: DatabaseTimings = UNTIMED,
     ) -> AsyncGenerator[Database]:
         """Open the pool for the duration of the block; see `cookcam.database.pool` for its rules.
 
@@ -59,11 +68,16 @@ class Database:
         url = config.url.reveal()
         connection_string(url)
         settings = PoolSettings(config.pool_min, config.pool_max)
-        async with open_pool(lambda: connect(url), settings) as pool:
-            database = Database(pool, url, statement_timeout)
+        async with open_pool(lambda: connect(url), settings, timings) as pool:
+            database = Database(pool, url, statement_timeout, timings)
             if must_connect:
                 await database.ping()
             yield database
+
+    @property
+    def slow_statements(self) -> Sequence[SlowStatement]:
+        """The latest slow reads and writes of one statement, newest first."""
+        return tuple(reversed(self._slow))
 
     @property
     def stats(self) -> PoolStats:
@@ -81,7 +95,7 @@ class Database:
     async def transaction_as(self, actor: Actor) -> AsyncGenerator[Transaction]:
         """Open a transaction: committed when the block ends, rolled back when it raises."""
         async with self._pool.connection() as connection:
-            transaction = Transaction(connection)
+            transaction, started = Transaction(connection), perf_counter()
             try:
                 transaction.begin(actor, self._statement_timeout)
                 yield transaction
@@ -89,6 +103,7 @@ class Database:
             finally:
                 # The pool rolls back an uncommitted transaction when the connection is returned.
                 transaction.end()
+                self._timings.transaction(perf_counter() - started)
 
     async def fetch_one_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
@@ -142,7 +157,13 @@ class Database:
     ) -> bytes | None:
         """Read JSON that the statement builds, in one round trip, or None without a row."""
         async with self._pool.connection() as connection:
-            return await read_text(connection, actor, self._statement_timeout, statement, params)
+            started = perf_counter()
+            try:
+                return await read_text(
+                    connection, actor, self._statement_timeout, statement, params
+                )
+            finally:
+                self._timings.read(self._measure(statement, started))
 
     async def write_one_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
@@ -152,14 +173,18 @@ class Database:
         The statement is not cancelled once it has been sent.
         """
         async with self._pool.connection() as connection:
-            rows = await write(
-                connection,
-                actor,
-                self._statement_timeout,
-                row_factory_for(model),
-                statement,
-                params,
-            )
+            started = perf_counter()
+            try:
+                rows = await write(
+                    connection,
+                    actor,
+                    self._statement_timeout,
+                    row_factory_for(model),
+                    statement,
+                    params,
+                )
+            finally:
+                self._timings.write(self._measure(statement, started))
         return rows[0] if rows else None
 
     async def _read(
@@ -170,7 +195,19 @@ class Database:
         params: Mapping[str, object],
     ) -> list[T]:
         async with self._pool.connection() as connection:
-            return await read(connection, actor, self._statement_timeout, rows, statement, params)
+            started = perf_counter()
+            try:
+                return await read(
+                    connection, actor, self._statement_timeout, rows, statement, params
+                )
+            finally:
+                self._timings.read(self._measure(statement, started))
+
+    def _measure(self, statement: str, started: float) -> float:
+        seconds = perf_counter() - started
+        if seconds >= SLOW_STATEMENT:
+            self._slow.append(SlowStatement(statement, seconds, datetime.now(UTC)))
+        return seconds
 
     def listen(self, *channels: str) -> AbstractAsyncContextManager[AsyncGenerator[Notify]]:
         """Listen on channels over a separate connection; see `notifications.listen`."""
