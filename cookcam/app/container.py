@@ -130,6 +130,10 @@ from cookcam.features.messaging.notifications.queue_store import QueueStore
 from cookcam.features.messaging.notifications.schedule import Schedule
 from cookcam.features.messaging.notifications.schedule_store import ScheduleStore
 from cookcam.features.messaging.notifications.sender import Sender
+from cookcam.features.operations.analytics import routes as analytics_routes
+from cookcam.features.operations.analytics.service import Analytics
+from cookcam.features.operations.analytics.store import EventStore
+from cookcam.features.operations.analytics.writer import EventWriter
 from cookcam.features.operations.health import routes as health_routes
 from cookcam.features.operations.health.external_services import Check, ExternalServices
 from cookcam.features.operations.health.figures import Figures
@@ -184,6 +188,10 @@ from cookcam.features.social.feed import events as feed_events
 from cookcam.features.social.feed import routes as feed_routes
 from cookcam.features.social.feed.service import Feed
 from cookcam.features.social.feed.store import FeedStore
+from cookcam.features.social.moderation import block_routes, report_routes
+from cookcam.features.social.moderation.blocks import Blocks
+from cookcam.features.social.moderation.service import Moderation
+from cookcam.features.social.moderation.store import ReportStore
 from cookcam.features.social.presence import events as presence_events
 from cookcam.features.social.presence.service import Presence
 from cookcam.features.social.presence.store import FollowStore
@@ -277,6 +285,8 @@ class Container:
     )
     xp = built(lambda c: Xp(XpStore(), c.notifier, c.now))
 
+    leaderboards = built(lambda c: Leaderboards(LeaderboardStore(c.database), c.cache))
+
     # Accounts
 
     cards = built(lambda c: PublicCards(ProfileStore(c.database)))
@@ -354,22 +364,26 @@ class Container:
 
     # Social
 
+    blocks = built(lambda c: Blocks(c.database))
     session_changes = built(lambda c: SessionChanges(CookingStore(c.database), c.realtime.hub))
 
     @cached_property
     def cooking(self) -> Cooking:
         open_join = self.config.realtime.open_join
-        return Cooking(self.session_changes, self.recipes, self.now, open_join)
+        return Cooking(self.session_changes, self.recipes, self.blocks, self.now, open_join)
 
     session_timeouts = built(
         lambda c: SessionTimeouts(c.session_changes, c.config.realtime.host_grace, c.lifecycle)
     )
-    presence = built(lambda c: Presence(FollowStore(c.database), c.cooking, c.realtime.hub))
+    presence = built(
+        lambda c: Presence(FollowStore(c.database), c.cooking, c.blocks, c.realtime.hub)
+    )
     feed = built(
         lambda c: Feed(
             FeedStore(c.database),
             c.recipes,
             c.presence,
+            c.blocks,
             c.realtime.hub,
             c.now,
             storage=urlsplit(c.config.identity.supabase_url).netloc,
@@ -639,6 +653,14 @@ class Container:
         )
     )
 
+    @cached_property
+    def analytics(self) -> Analytics:
+        def count(outcome: str, events: int) -> None:
+            self.metrics.analytics_events_total.of(outcome).inc(events)
+
+        store = EventStore(self.database)
+        return Analytics(store, EventWriter(store, count), self.cache, self.now)
+
     retention = built(
         lambda c: Retention(SweepStore(c.database), c.now, c.task_reports.task_failed)
     )
@@ -669,7 +691,12 @@ class Container:
             user_routes.routes(UserStore(database)),
             feed_routes.routes(FeedStore(database)),
             cooking_routes.routes(CookingStore(database)),
+            block_routes.routes(self.blocks, self.cooking),
+            report_routes.routes(
+                Moderation(ReportStore(database), recipes, self.notifier, self.now)
+            ),
             device_routes.routes(DeviceStore(database)),
+            analytics_routes.routes(self.analytics),
             recipe_routes.routes(recipes),
             saving_routes.routes(Saving(SavingStore(database), self.quotas, self.xp)),
             rating_routes.routes(RatingStore(database)),
@@ -683,9 +710,11 @@ class Container:
             xp_routes.routes(Progress(ProgressStore(database), self.xp), self.replies),
             streak_routes.routes(Streaks(StreakStore(database), self.xp), self.replies),
             achievement_routes.routes(AchievementStore(database)),
-            leaderboard_routes.routes(Leaderboards(LeaderboardStore(database), self.cache)),
+            leaderboard_routes.routes(self.leaderboards),
             box_routes.routes(
-                MysteryBoxes(BoxStore(database), Gifts(self.ledger), self.xp, secrets.randbelow),
+                MysteryBoxes(
+                    BoxStore(database), Gifts(self.ledger), self.quotas, self.xp, secrets.randbelow
+                ),
                 self.replies,
             ),
             subscription_routes.routes(
@@ -735,6 +764,9 @@ class Container:
             Task("announce readiness", ReadyAnnouncement(self.health, config.server.pm2_channel)),
             Task("warm up", partial(warm_up, at_start, [clients.openai])),
             Task("retention", self.retention.run),
+            Task("analytics", self.analytics.writer.run),
+            Task("leaderboard ranks", self.leaderboards.compact),
+            Task("analytics partitions", self.analytics.maintain_partitions),
             Task("external checks", self.external_checks.run),
             Task("account deletions", self.account_deletion.run),
             Task("reconciliation", daily.run),

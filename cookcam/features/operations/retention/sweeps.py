@@ -198,12 +198,26 @@ SWEEPS: Final[Sequence[Sweep]] = (
         ),
     ),
     Sweep(
+        "active days",
+        LONG,
+        deleting(
+            "public.user_active_days",
+            "day < (%(before)s::timestamptz at time zone 'UTC')::date",
+        ),
+    ),
+    Sweep(
         "usage counters",
         LONG,
         deleting(
             "public.usage_counters",
             "period_start < (%(before)s::timestamptz at time zone 'UTC')::date",
         ),
+    ),
+    Sweep("decided reports", LONG, deleting("public.content_reports", "decided_at < %(before)s")),
+    Sweep(
+        "actions of moderators",
+        SEVEN_YEARS,
+        deleting("public.moderation_actions", "created_at < %(before)s"),
     ),
     Sweep(
         "stored replies", ON_EXPIRY, deleting("public.idempotency_keys", "expires_at < %(before)s")

@@ -92,6 +92,10 @@ class Recipes:
             except AppError as error:
                 structlog.get_logger(__name__).info("view not counted", code=error.code)
 
+    async def visibility_changed(self) -> None:
+        """Invalidate cached counts: an author or a recipe was hidden, or is visible again."""
+        await self.cache.drop_all(LISTS)
+
     async def add(self, author: Identity, content: RecipeContent) -> RecipeView:
         """Raises DuplicateEntry when the author has a recipe of that title, ignoring case."""
         recipe = await self.store.add(author, content)

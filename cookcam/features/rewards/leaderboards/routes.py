@@ -38,7 +38,10 @@ def routes(leaderboards: Leaderboards) -> Routes:
     ) -> dict[str, Any]:
         """Users by the XP of a period, and the caller's own place among them."""
         audience, period = query_args.audience(), query_args.valid_period()
-        page = await leaderboards.page(caller, audience, period, limit, offset)
+        if query_args.is_around_caller():
+            page = await leaderboards.around(caller, period, limit)
+        else:
+            page = await leaderboards.page(caller, audience, period, limit, offset)
         return {
             "leaderboard": EncodedJson(page.entries),
             "userRank": page.user_rank,

@@ -57,14 +57,15 @@ def _people(bp: Routes, store: UserStore) -> None:
         if prefix is not None:
             # Limits enumeration of all users prefix by prefix.
             count_costly("people", caller and caller.user_id)
-        return EncodedJson(await store.list_json(prefix, min(limit, MAX_USERS)))
+        return EncodedJson(await store.list_json(_reader(caller), prefix, min(limit, MAX_USERS)))
 
     @bp.get("/users/<user_id>")
     @errors_as(unexpected="Internal server error")
+    @optional_caller
     @document_response(PublicUserResponse)
-    async def get_user(user_id: str) -> EncodedJson:
+    async def get_user(caller: Identity | None, user_id: str) -> EncodedJson:
         """A user's public profile."""
-        return _found(await store.profile_json(_id(user_id)))
+        return _found(await store.profile_json(_reader(caller), _id(user_id)))
 
 
 def _follows(bp: Routes, users: Users, store: UserStore) -> None:
@@ -87,19 +88,21 @@ def _follows(bp: Routes, users: Users, store: UserStore) -> None:
 
     @bp.get("/users/<user_id>/followers")
     @errors_as(unexpected="Failed to fetch followers")
+    @optional_caller
     @query_integers(limit=50)
     @document_response(FollowersResponse)
-    async def followers(user_id: str, limit: int) -> EncodedJson:
+    async def followers(caller: Identity | None, user_id: str, limit: int) -> EncodedJson:
         """A user's followers, newest first."""
-        return _found(await store.followers_json(_id(user_id), limit))
+        return _found(await store.followers_json(_reader(caller), _id(user_id), limit))
 
     @bp.get("/users/<user_id>/following")
     @errors_as(unexpected="Failed to fetch following")
+    @optional_caller
     @query_integers(limit=50)
     @document_response(FollowingResponse)
-    async def following(user_id: str, limit: int) -> EncodedJson:
+    async def following(caller: Identity | None, user_id: str, limit: int) -> EncodedJson:
         """The users that a user follows, newest first."""
-        return _found(await store.following_json(_id(user_id), limit))
+        return _found(await store.following_json(_reader(caller), _id(user_id), limit))
 
 
 def _id(text: str) -> UUID:
@@ -110,3 +113,7 @@ def _found(encoded: bytes | None) -> EncodedJson:
     if encoded is None:
         raise user_not_found()
     return EncodedJson(encoded)
+
+
+def _reader(caller: Identity | None) -> UUID | None:
+    return caller and caller.user_id

@@ -17,6 +17,9 @@ def user_not_found() -> NotFound:
 
 @frozen
 class Users:
+    """Follows between users. A user hidden from the caller, by a block or by a moderator, does not
+    exist for it."""
+
     store: UserStore
 
     async def toggle_follow(self, follower: Identity, followed: UUID) -> bool:
@@ -40,7 +43,7 @@ class Users:
         Raises ValidationError when both users are the same, and NotFound.
         """
         _check_not_self(follower, followed)
-        if not await self.store.exists(followed):
+        if not await self.store.exists(follower.user_id, followed):
             raise user_not_found()
         await self.store.unfollow(follower, followed)
 

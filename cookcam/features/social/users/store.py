@@ -20,14 +20,17 @@ from cookcam.identity import Identity
 CARD: LiteralString = "u.id, u.name, u.avatar_url, u.level, u.total_xp"
 PROFILE: LiteralString = f"{CARD}, u.is_creator, u.creator_tier"
 
+# The users hidden from the reader, null for a guest; read once for a statement.
+VISIBLE: LiteralString = "u.id <> all ((select safety.hidden_from(%(reader)s::uuid))::uuid[])"
+
 FIND = f"""
 select json_build_object('user', profile)::text
 from (
   select {PROFILE}, {time_text("u.created_at")} as created_at
-  from public.users u where u.id = %(user_id)s
+  from public.users u where u.id = %(user_id)s and {VISIBLE}
 ) as profile"""  # noqa: S608 - constants
 
-EXISTS: LiteralString = "select exists (select from public.users where id = %(user_id)s)"
+EXISTS = f"select exists (select from public.users u where u.id = %(user_id)s and {VISIBLE})"  # noqa: S608
 
 
 def _list(users: LiteralString) -> LiteralString:
@@ -42,23 +45,27 @@ from ({users}) as profile"""  # noqa: S608 - constants
 # start the second when the first has filled the list.
 TOP = _list(f"""
 (
-  select {PROFILE} from public.users u where u.total_xp > 0
+  select {PROFILE} from public.users u where u.total_xp > 0 and {VISIBLE}
   order by u.total_xp desc, u.id limit %(limit)s
 )
 union all
-(select {PROFILE} from public.users u where u.total_xp = 0 order by u.id limit %(limit)s)
+(
+  select {PROFILE} from public.users u where u.total_xp = 0 and {VISIBLE}
+  order by u.id limit %(limit)s
+)
 limit %(limit)s""")  # noqa: S608 - constants
 
 BY_PREFIX = _list(f"""
 select {PROFILE} from public.users u
-where lower(u.name) like lower(%(pattern)s)
+where lower(u.name) like lower(%(pattern)s) and {VISIBLE}
 order by u.total_xp desc, u.id limit %(limit)s""")  # noqa: S608 - constants
 
 
 def _contacts(
     items: LiteralString, item: LiteralString, *, other: LiteralString, own: LiteralString
 ) -> LiteralString:
-    """The latest contacts of a user and the number of all; no row for an unknown user.
+    """The latest contacts of a user and the number of all; no row for an unknown user, or one
+    hidden from the reader.
 
     `other` is the column of the contact in `user_follows`, `own` that of the user.
     """
@@ -74,14 +81,17 @@ select json_build_object(
     )
     from (
       select f.created_at as since, f.{other} as id
-      from public.user_follows f where f.{own} = %(user_id)s
+      from public.user_follows f join public.users u on u.id = f.{other}
+      where f.{own} = %(user_id)s and {VISIBLE}
       order by f.created_at desc, f.{other} limit %(limit)s
     ) as latest
-    cross join lateral (select {CARD} from public.users u where u.id = latest.id) as contact
+    cross join lateral (
+      select {CARD} from public.users u where u.id = latest.id
+    ) as contact
   ),
   'total', (select count(*) from public.user_follows f where f.{own} = %(user_id)s)
 )::text
-from public.users where id = %(user_id)s"""  # noqa: S608 - constants
+from public.users u where u.id = %(user_id)s and {VISIBLE}"""  # noqa: S608 - constants
 
 
 FOLLOWERS = _contacts("followers", "follower", other="follower_id", own="following_id")
@@ -102,35 +112,40 @@ where follower_id = %(follower)s and following_id = %(followed)s"""
 
 @frozen
 class UserStore:
-    """Reads return response bodies."""
+    """Reads return response bodies. `reader` is the id of the caller, None for a guest.
+
+    Users hidden from the reader, by a block or by a moderator, do not exist for it.
+    """
 
     database: Database
 
-    async def profile_json(self, user_id: UUID) -> bytes | None:
+    async def profile_json(self, reader: UUID | None, user_id: UUID) -> bytes | None:
         """A PublicUserResponse; None for an unknown user."""
-        return await self.database.fetch_optional_json_as(SERVICE, FIND, user_id=user_id)
+        return await self.database.fetch_optional_json_as(
+            SERVICE, FIND, reader=reader, user_id=user_id
+        )
 
-    async def exists(self, user_id: UUID) -> bool:
-        return await self.database.fetch_value_as(SERVICE, EXISTS, user_id=user_id)
+    async def exists(self, reader: UUID | None, user_id: UUID) -> bool:
+        return await self.database.fetch_value_as(SERVICE, EXISTS, reader=reader, user_id=user_id)
 
-    async def list_json(self, prefix: str | None, limit: int) -> bytes:
+    async def list_json(self, reader: UUID | None, prefix: str | None, limit: int) -> bytes:
         """A UserListResponse, the most XP first: users by name prefix, ignoring case, if given."""
         if prefix is None:
-            return await self.database.fetch_json_as(SERVICE, TOP, limit=limit)
+            return await self.database.fetch_json_as(SERVICE, TOP, reader=reader, limit=limit)
         return await self.database.fetch_json_as(
-            SERVICE, BY_PREFIX, pattern=_prefix_pattern(prefix), limit=limit
+            SERVICE, BY_PREFIX, reader=reader, pattern=_prefix_pattern(prefix), limit=limit
         )
 
-    async def followers_json(self, user_id: UUID, limit: int) -> bytes | None:
+    async def followers_json(self, reader: UUID | None, user_id: UUID, limit: int) -> bytes | None:
         """A FollowersResponse, the latest first; None for an unknown user."""
         return await self.database.fetch_optional_json_as(
-            SERVICE, FOLLOWERS, user_id=user_id, limit=limit
+            SERVICE, FOLLOWERS, reader=reader, user_id=user_id, limit=limit
         )
 
-    async def following_json(self, user_id: UUID, limit: int) -> bytes | None:
+    async def following_json(self, reader: UUID | None, user_id: UUID, limit: int) -> bytes | None:
         """A FollowingResponse, the latest first; None for an unknown user."""
         return await self.database.fetch_optional_json_as(
-            SERVICE, FOLLOWING, user_id=user_id, limit=limit
+            SERVICE, FOLLOWING, reader=reader, user_id=user_id, limit=limit
         )
 
     async def toggle_follow(self, follower: Identity, followed: UUID) -> bool | None:
@@ -138,7 +153,7 @@ class UserStore:
         async with self.database.transaction_as(follower) as tx:
             async with tx.acting_as(SERVICE):
                 await tx.execute(LOCK_FOLLOWER, user_id=follower.user_id)
-                if not await tx.fetch_value(EXISTS, user_id=followed):
+                if not await tx.fetch_value(EXISTS, user_id=followed, reader=follower.user_id):
                     return None
             pair = {"follower": follower.user_id, "followed": followed}
             if await tx.execute(FOLLOW, **pair):
