@@ -151,7 +151,7 @@ def _json(content: bytes, status: int = 200, kind: str = "application/json") -> 
 
 async def _body() -> Any:
     try:
-        body = orjson.loads(await request.get_data() or b"{}")
+        body: Any = orjson.loads(await request.get_data() or b"{}")
     except orjson.JSONDecodeError:
         raise RestFault(400, "PGRST102", "Empty or invalid json") from None
     rows = cast("list[Any]", body if isinstance(body, list) else [body])

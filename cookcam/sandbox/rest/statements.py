@@ -148,7 +148,7 @@ class Query:
             for word in words:
                 if word not in ("asc", "desc", "nullsfirst", "nullslast"):
                     raise RestFault(400, "PGRST100", f"failed to parse order ({part})")
-                spelled.append(cast("LiteralString", word.replace("nulls", "nulls ")))
+                spelled.append(word.replace("nulls", "nulls "))
             parts.append(sql.SQL("t.") + _identifier(name) + sql.SQL(" ".join(spelled)))
         return sql.SQL(" order by ") + sql.SQL(", ").join(parts)
 
