@@ -157,4 +157,4 @@ async def _body() -> Any:
     rows = cast("list[Any]", body if isinstance(body, list) else [body])
     if not all(isinstance(row, dict) for row in rows):
         raise RestFault(400, "PGRST102", "All objects must be objects")
-    return body
+    return cast("Any", body)

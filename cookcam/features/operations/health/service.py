@@ -163,7 +163,9 @@ class Health:
 
     async def detailed(self) -> DetailedHealthResponse:
         services = await self.services()
-        circuits = {name: circuit.state for name, circuit in self.circuits.items()}
+        circuits: dict[str, CircuitState] = {
+            name: circuit.state for name, circuit in self.circuits.items()
+        }
         states: list[ServiceState] = [one.status for one in services.values()]
         if any(state != "closed" for state in circuits.values()):
             states.append("degraded")

@@ -66,7 +66,7 @@ footer {{ margin-top: 2rem; opacity: .75; font-size: .875rem; }}
 
 def render_status(health: DetailedHealthResponse, *, draining: bool) -> bytes:
     """The page as HTML; a component without its service or configuration is left out."""
-    states = {
+    states: dict[str, State] = {
         name: state
         for name, parts in _COMPONENTS.items()
         if (state := _state_of(health, *parts)) is not None

@@ -53,4 +53,4 @@ class LeaderboardQuery(RankQuery):
         """Raises ValidationError."""
         if self.type not in TYPES:
             raise rejected_field("Invalid type", "type")
-        return "global" if self.type == "xp" else cast("Audience", self.type)
+        return "global" if self.type == "xp" else self.type
