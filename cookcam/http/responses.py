@@ -49,12 +49,6 @@ def json_response(
     return RawResponse(status, created, body)
 
 
-def json_text_response(text: str) -> RawResponse:
-    """JSON text that PostgreSQL has built, as a 200."""
-    body = text.encode() + b"\n"
-    return RawResponse(200, [JSON_CONTENT_TYPE, (b"content-length", b"%d" % len(body))], body)
-
-
 def to_json(value: Any) -> bytes:
     return orjson.dumps(value, default=_encode_other, option=orjson.OPT_PASSTHROUGH_DATETIME)
 

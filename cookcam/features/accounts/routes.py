@@ -31,8 +31,10 @@ from cookcam.features.accounts.uploads import uploaded_file
 from cookcam.features.literals import rejected_field
 from cookcam.http import (
     MEBIBYTE,
+    EncodedJson,
     Routes,
     document_failures,
+    document_response,
     document_upload,
     errors_as,
     max_body,
@@ -136,10 +138,10 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected=UNEXPECTED)
     @signed_in_or_deleted
     @document_failures(404)
-    @validate_response(MeResponse)
-    async def me(caller: Identity) -> MeResponse:
+    @document_response(MeResponse)
+    async def me(caller: Identity) -> dict[str, EncodedJson]:
         """The caller's own profile, wrapped."""
-        return MeResponse(await profiles.of(caller))
+        return {"user": EncodedJson(await profiles.json_of(caller))}
 
     @bp.put("/auth/profile")
     @errors_as(unexpected=UNEXPECTED)
@@ -164,10 +166,10 @@ def _profile(bp: Routes, profiles: Profiles) -> None:
     @errors_as(unexpected="Failed to fetch user profile")
     @signed_in_or_deleted
     @document_failures(404)
-    @validate_response(Profile)
-    async def read_profile(caller: Identity) -> Profile:
+    @document_response(Profile)
+    async def read_profile(caller: Identity) -> EncodedJson:
         """The caller's own profile: the bare row."""
-        return await profiles.of(caller)
+        return EncodedJson(await profiles.json_of(caller))
 
     @bp.put("/users/profile")
     @errors_as(unexpected="Failed to update user profile")

@@ -79,6 +79,16 @@ class Profiles:
             raise _not_found()
         return profile
 
+    async def json_of(self, caller: Identity) -> bytes:
+        """`of` as JSON, in one read unless the profile is missing."""
+        profile = await self.store.find_json(caller.user_id)
+        if profile is None:
+            await self.of(caller)
+            profile = await self.store.find_json(caller.user_id)
+        if profile is None:
+            raise _not_found()
+        return profile
+
     async def change(self, caller: Identity, changes: ProfileChanges) -> Profile:
         """Apply `changes` and return the profile.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
+from typing import LiteralString
 from uuid import UUID
 
 from attrs import asdict, frozen
@@ -16,15 +17,26 @@ from cookcam.database import SERVICE, Database, Jsonb, Transaction
 from cookcam.errors import NotFound
 from cookcam.features.accounts.models import Profile, ProfileChanges, PublicCard
 from cookcam.features.billing.tiers.service import CREATOR_FEATURE
+from cookcam.features.pages import time_text
 
-COLUMNS = """
+FIELDS: LiteralString = """
   id, email, name, avatar_url, creator_bio, creator_specialty, level, xp, total_xp, streak_current,
   streak_shields, is_creator, creator_tier, onboarding_completed, meal_prep_enabled,
   default_serving_size, default_meal_prep_count, kitchen_appliances, dietary_preferences,
   cuisine_preferences, cooking_skill_level, timezone, notifications_enabled,
-  notification_preferences, created_at, updated_at"""
+  notification_preferences"""
+
+COLUMNS = f"{FIELDS}, created_at, updated_at"
 
 READ = f"select {COLUMNS} from public.users where id = %(user_id)s"  # noqa: S608 - constants
+
+READ_AS_JSON = f"""
+select row_to_json(profile)::text
+from (
+  select {FIELDS},
+    {time_text("created_at")} as created_at, {time_text("updated_at")} as updated_at
+  from public.users where id = %(user_id)s
+) as profile"""  # noqa: S608 - constants
 
 # Same result as the sign-up trigger. For a deleted account the foreign key fails.
 CREATE = """
@@ -97,6 +109,10 @@ class ProfileStore:
 
     async def find(self, user_id: UUID) -> Profile | None:
         return await self.database.fetch_optional_as(SERVICE, Profile, READ, user_id=user_id)
+
+    async def find_json(self, user_id: UUID) -> bytes | None:
+        """The profile as JSON."""
+        return await self.database.fetch_optional_json_as(SERVICE, READ_AS_JSON, user_id=user_id)
 
     async def create(self, user_id: UUID, email: str | None, name: str | None) -> None:
         """Insert the row unless it exists. Raises ForeignKeyError for an unknown account."""

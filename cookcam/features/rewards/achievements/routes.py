@@ -8,8 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from cookcam.features.rewards.achievements.store import AchievementStore
-from cookcam.http import Routes, errors_as, validate_response
-from cookcam.http.responses import RawResponse, json_text_response
+from cookcam.http import EncodedJson, Routes, document_response, errors_as
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
@@ -44,9 +43,9 @@ def routes(achievements: AchievementStore) -> Routes:
     @bp.get("/gamification/achievements")
     @errors_as(unexpected="Failed to fetch achievements")
     @signed_in
-    @validate_response(AchievementsResponse)
-    async def list_achievements(caller: Identity) -> RawResponse:
+    @document_response(AchievementsResponse)
+    async def list_achievements(caller: Identity) -> EncodedJson:
         """All achievements, with whether the caller has unlocked them."""
-        return json_text_response(await achievements.list_json(caller))
+        return EncodedJson(await achievements.list_json(caller))
 
     return bp

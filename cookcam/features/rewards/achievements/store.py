@@ -33,6 +33,6 @@ left join public.user_achievements ua on ua.achievement_id = a.id and ua.user_id
 class AchievementStore:
     database: Database
 
-    async def list_json(self, caller: Identity) -> str:
+    async def list_json(self, caller: Identity) -> bytes:
         """All active achievements with the caller's state, as the response body."""
-        return await self.database.fetch_value_as(caller, LIST, user_id=caller.user_id)
+        return await self.database.fetch_json_as(caller, LIST, user_id=caller.user_id)

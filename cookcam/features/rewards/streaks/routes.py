@@ -13,13 +13,14 @@ from cookcam.features.rewards.streaks.responses import (
 )
 from cookcam.features.rewards.streaks.service import Streaks
 from cookcam.http import (
+    EncodedJson,
     Routes,
+    document_response,
     errors_as,
     validate_querystring,
     validate_request,
     validate_response,
 )
-from cookcam.http.responses import RawResponse, json_text_response
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
@@ -30,10 +31,10 @@ def routes(streaks: Streaks, replies: StoredReplies) -> Routes:
     @bp.post("/gamification/check-streak")
     @errors_as(unexpected="Failed to check streak")
     @signed_in
-    @validate_response(StreakStatusResponse)
-    async def check_streak(caller: Identity) -> RawResponse:
+    @document_response(StreakStatusResponse)
+    async def check_streak(caller: Identity) -> EncodedJson:
         """The state of the caller's streak. Records no cook."""
-        return json_text_response(await streaks.status_json(caller))
+        return EncodedJson(await streaks.status_json(caller))
 
     @bp.post("/gamification/streak/cook")
     @errors_as(unexpected="Failed to update streak")
@@ -57,10 +58,9 @@ def routes(streaks: Streaks, replies: StoredReplies) -> Routes:
     @errors_as(unexpected="Failed to fetch streak")
     @signed_in
     @validate_querystring(StreakRange)
-    @validate_response(StreakHistoryResponse)
-    async def get_streak(caller: Identity, query_args: StreakRange) -> RawResponse:
+    @document_response(StreakHistoryResponse)
+    async def get_streak(caller: Identity, query_args: StreakRange) -> EncodedJson:
         """The state of the caller's streak, and the cooked and frozen days of a range."""
-        body = await streaks.history_json(caller, query_args.first, query_args.last)
-        return json_text_response(body)
+        return EncodedJson(await streaks.history_json(caller, query_args.first, query_args.last))
 
     return bp

@@ -36,11 +36,11 @@ class Streaks:
         """
         return await self.store.freeze(caller, day)
 
-    async def status_json(self, caller: Identity) -> str:
+    async def status_json(self, caller: Identity) -> bytes:
         """The state of the caller's streak as the response body. Changes nothing."""
         return await self.store.status_json(caller.user_id)
 
-    async def history_json(self, caller: Identity, first: date | None, last: date | None) -> str:
+    async def history_json(self, caller: Identity, first: date | None, last: date | None) -> bytes:
         """The caller's streak and cooked days as the response body. Raises ValidationError."""
         if first is not None and last is not None and first > last:
             raise ValidationError.of("from", "must not be after `to`")

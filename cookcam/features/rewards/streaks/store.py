@@ -61,9 +61,9 @@ select json_build_object(
 class StreakStore:
     database: Database
 
-    async def status_json(self, user_id: UUID) -> str:
+    async def status_json(self, user_id: UUID) -> bytes:
         """The state of the streak as the response body. Changes nothing."""
-        return await self.database.fetch_value_as(SERVICE, STATUS, user_id=user_id)
+        return await self.database.fetch_json_as(SERVICE, STATUS, user_id=user_id)
 
     async def cook(self, user_id: UUID) -> CookResult:
         """Counts a cook today, with the XP and badges that it earns, in one transaction."""
@@ -75,13 +75,13 @@ class StreakStore:
         async with self.database.transaction_as(caller) as tx:
             return await tx.fetch_value(FREEZE, user_id=caller.user_id, day=day)
 
-    async def history_json(self, user_id: UUID, first: date | None, last: date | None) -> str:
+    async def history_json(self, user_id: UUID, first: date | None, last: date | None) -> bytes:
         """The state of the streak and the cooked or frozen days, as the response body.
 
         The range ends today in the user's time zone and has DEFAULT_DAYS days unless it is given;
         of a longer one the latest MAX_DAYS cooked days are listed.
         """
-        return await self.database.fetch_value_as(
+        return await self.database.fetch_json_as(
             SERVICE,
             HISTORY,
             user_id=user_id,

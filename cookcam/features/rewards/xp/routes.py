@@ -9,8 +9,14 @@ from cookcam.features.operations.idempotency.service import StoredReplies
 from cookcam.features.rewards.xp.requests import AddXpRequest, ClaimMetadata
 from cookcam.features.rewards.xp.responses import AddXpResponse, ProgressResponse
 from cookcam.features.rewards.xp.service import Progress
-from cookcam.http import Routes, errors_as, validate_request, validate_response
-from cookcam.http.responses import RawResponse, json_text_response
+from cookcam.http import (
+    EncodedJson,
+    Routes,
+    document_response,
+    errors_as,
+    validate_request,
+    validate_response,
+)
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
@@ -33,9 +39,9 @@ def routes(progress: Progress, replies: StoredReplies) -> Routes:
     @bp.get("/gamification/progress")
     @errors_as(unexpected="Internal server error")
     @signed_in
-    @validate_response(ProgressResponse)
-    async def get_progress(caller: Identity) -> RawResponse:
+    @document_response(ProgressResponse)
+    async def get_progress(caller: Identity) -> EncodedJson:
         """The caller's level, newest award and unlocked achievements."""
-        return json_text_response(await progress.json_of(caller))
+        return EncodedJson(await progress.json_of(caller))
 
     return bp

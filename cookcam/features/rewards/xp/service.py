@@ -128,6 +128,6 @@ class Progress:
         self.xp.announce_badges(award.user_id, award.badges)
         return award
 
-    async def json_of(self, caller: Identity) -> str:
+    async def json_of(self, caller: Identity) -> bytes:
         """The caller's level, newest award and unlocked achievements as the response body."""
         return await self.store.progress_json(caller.user_id)

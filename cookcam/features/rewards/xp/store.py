@@ -132,6 +132,6 @@ class ProgressStore:
             key=claim.key,
         )
 
-    async def progress_json(self, user_id: UUID) -> str:
+    async def progress_json(self, user_id: UUID) -> bytes:
         """The progress of a user as the response body."""
-        return await self.database.fetch_value_as(SERVICE, PROGRESS, user_id=user_id)
+        return await self.database.fetch_json_as(SERVICE, PROGRESS, user_id=user_id)
