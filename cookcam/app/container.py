@@ -153,7 +153,6 @@ from cookcam.features.recipes.photos import routes as photo_routes
 from cookcam.features.recipes.photos.service import CompletionPhotos
 from cookcam.features.recipes.photos.store import PhotoStore
 from cookcam.features.recipes.ratings import routes as rating_routes
-from cookcam.features.recipes.ratings.service import Ratings
 from cookcam.features.recipes.ratings.store import RatingStore
 from cookcam.features.recipes.saving import routes as saving_routes
 from cookcam.features.recipes.saving.service import Saving
@@ -655,8 +654,8 @@ class Container:
             cooking_routes.routes(CookingStore(database)),
             device_routes.routes(DeviceStore(database)),
             recipe_routes.routes(recipes),
-            saving_routes.routes(Saving(SavingStore(database), recipes, self.quotas, self.xp)),
-            rating_routes.routes(Ratings(RatingStore(database), recipes)),
+            saving_routes.routes(Saving(SavingStore(database), self.quotas, self.xp)),
+            rating_routes.routes(RatingStore(database)),
             photo_routes.routes(self.completion_photos),
             ingredient_routes.routes(self.ingredients),
             nutrition_routes.routes(self.smart_nutrition, self.nutrition),

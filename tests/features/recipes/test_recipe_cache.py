@@ -1,4 +1,4 @@
-"""What is kept of recipes for guests, and the counting of views, on the whole program."""
+"""What guests see of recipes, cached totals, and the counting of views, on the whole program."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def titles(client: Client, author: ApiUser) -> list[str]:
     return [row["title"] for row in body["recipes"]]
 
 
-async def test_guest_reads_are_cached_until_a_write(generation_app: ApiServer, ann: ApiUser):
+async def test_guests_see_what_is_stored_and_published(generation_app: ApiServer, ann: ApiUser):
     recipe = await generation_app.recipe(ann, title="First", description="one")
     guest = generation_app.guest
     assert await titles(guest, ann) == ["First"]
@@ -42,16 +42,10 @@ async def test_guest_reads_are_cached_until_a_write(generation_app: ApiServer, a
     assert await titles(ann, ann) == ["Draft", "First"]
     assert await titles(guest, ann) == ["First"]
     assert (await ann.delete(f"/recipes/{draft}")).status_code == 200
-    # Behind the program's back: guests see what is kept, people what is stored.
     await generation_app.sql("update recipes set description = 'two' where id = %(id)s", id=recipe)
-    assert (await item(guest, recipe))["description"] == "one"
-    assert (await item(ann, recipe))["description"] == "two"
-    kept = (await guest.get(f"/recipes/{recipe}")).json()["data"]
-    fresh = await item(ann, recipe)
-    assert kept.keys() == fresh.keys() - {"is_favorited", "ai_metadata"}
-    # Names of authors are not cached.
-    await generation_app.sql("update users set name = 'Anna' where id = %(id)s", id=ann.id)
-    assert (await item(guest, recipe))["creator_name"] == "Anna"
+    for_guest, for_ann = await item(guest, recipe), await item(ann, recipe)
+    assert for_guest["description"] == "two"
+    assert for_guest.keys() == for_ann.keys() - {"is_favorited", "ai_metadata"}
 
     await ann.put(f"/recipes/{recipe}", {"title": "Second"})
     assert (await item(guest, recipe))["title"] == "Second"
@@ -66,6 +60,27 @@ async def test_guest_reads_are_cached_until_a_write(generation_app: ApiServer, a
     await ann.delete(f"/recipes/{recipe}")
     assert (await guest.get(f"/recipes/{recipe}")).status_code == 404
     assert await titles(guest, ann) == ["Third"]
+
+
+async def test_number_of_published_recipes_is_cached_until_a_write(
+    generation_app: ApiServer, ann: ApiUser
+):
+    async def total(reader: Client) -> int:
+        body = (await reader.get(f"/recipes?user_id={ann.id}")).json()
+        return body["pagination"]["total"]
+
+    recipe = await generation_app.recipe(ann)
+    assert (await total(generation_app.guest), await total(ann)) == (1, 1)
+    # Not through the program: the next write makes it count again.
+    await generation_app.sql(
+        "insert into recipes (created_by, title, is_published) values (%(id)s, 'x', true)",
+        id=ann.id,
+    )
+    assert await total(ann) == 1
+    await generation_app.recipe(ann, is_published=False)
+    assert (await total(generation_app.guest), await total(ann)) == (1, 2)
+    await ann.delete(f"/recipes/{recipe}")
+    assert (await total(generation_app.guest), await total(ann)) == (1, 2)
 
 
 async def test_guests_see_changed_counters_of_a_recipe(generation_app: ApiServer, ann: ApiUser):

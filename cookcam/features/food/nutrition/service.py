@@ -120,12 +120,12 @@ class RecipesNutrition:
 
     async def get(self, reader: Identity | None, recipe_id: UUID, servings: int) -> RecipeNutrition:
         """Raises NotFound when there is no such recipe that the reader may see."""
-        recipe = (await self.recipes.get(reader, recipe_id)).recipe
+        recipe = await self.recipes.require(reader, recipe_id)
         return await self._calculate(recipe, servings)
 
     async def save(self, writer: Identity, recipe_id: UUID, servings: int) -> RecipeNutritionRow:
         """Store the nutrition of the writer's recipe. Raises NotFound for any other."""
-        recipe = (await self.recipes.get(writer, recipe_id)).recipe
+        recipe = await self.recipes.require(writer, recipe_id)
         if recipe.created_by != writer.user_id:
             raise recipe_not_found()
         try:

@@ -102,28 +102,12 @@ class Recipe:
 
 @frozen
 class RecipeView:
-    """A recipe for one reader, with its author's card. `favorited` is None for guests."""
+    """A recipe for one signed-in reader, with its author's card."""
 
     recipe: Recipe
     creator: PublicCard | None
     own: bool
-    favorited: bool | None
-
-
-@frozen
-class RecipeSlice:
-    """A slice of a list of rows; `total` counts the whole list."""
-
-    recipes: list[Recipe]
-    total: int
-
-
-@frozen
-class RecipePage:
-    """A slice of a list of views; `total` counts the whole list."""
-
-    recipes: list[RecipeView]
-    total: int
+    favorited: bool
 
 
 @frozen

@@ -13,7 +13,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from cookcam.features.recipes.catalogue.models import (
     RecipeIngredient,
-    RecipePage,
     RecipeStep,
     RecipeView,
 )
@@ -167,10 +166,6 @@ class RecipeResponse(Struct):
     success: bool
     data: RecipeRow
 
-    @classmethod
-    def of(cls, view: RecipeView) -> RecipeResponse:
-        return cls(True, RecipeRow.of(view))
-
 
 class RecipeWriteResponse(RecipeRow, kw_only=True):
     """The written row, at the root and under `data`."""
@@ -202,13 +197,6 @@ class RecipeListResponse(Struct):
     data: RecipeListData
     recipes: list[RecipeRow]
     pagination: RecipePagination
-
-    @classmethod
-    def of(cls, page: RecipePage, *, limit: int, offset: int) -> RecipeListResponse:
-        recipes = [RecipeRow.of(view) for view in page.recipes]
-        pages = -(-page.total // limit)
-        pagination = RecipePagination(offset // limit + 1, limit, page.total, pages)
-        return cls(True, RecipeListData(recipes, pagination), recipes, pagination)
 
 
 class RecipeDeletionResponse(Struct):
@@ -253,6 +241,6 @@ def _fields(view: RecipeView) -> dict[str, Any]:
         "created_at": recipe.created_at,
         "updated_at": recipe.updated_at,
         "recipe_ingredients": recipe.recipe_ingredients,
-        "is_favorited": UNSET if view.favorited is None else view.favorited,
+        "is_favorited": view.favorited,
         "ai_metadata": recipe.ai_metadata if view.own else UNSET,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from quart import request
@@ -14,14 +15,17 @@ from cookcam.features.recipes.catalogue.requests import (
 from cookcam.features.recipes.catalogue.responses import (
     RecipeDeletionResponse,
     RecipeListResponse,
+    RecipePagination,
     RecipeResponse,
     RecipeWriteResponse,
 )
 from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
 from cookcam.http import (
+    EncodedJson,
     Routes,
     current_request_info,
     document_failures,
+    document_response,
     errors_as,
     parse_uuid,
     query_integers,
@@ -46,29 +50,35 @@ def _read_routes(bp: Routes, recipes: Recipes) -> None:
     @optional_caller
     @query_integers(limit=20, offset=0, page=1)
     @validate_querystring(RecipeFilter)
-    @validate_response(RecipeListResponse)
+    @document_response(RecipeListResponse)
     async def list_recipes(
         caller: Identity | None, limit: int, offset: int, page: int, query_args: RecipeFilter
-    ) -> RecipeListResponse:
+    ) -> dict[str, Any]:
         """List recipes: published ones, and the caller's own.
 
         Newest first; `search=trending` orders by trend, any other `search` by relevance.
         `offset` applies when there is no `page`.
         """
         start = (page - 1) * limit if "page" in request.args else offset
-        listed = await recipes.page(caller, query_args.query(limit=limit, offset=start))
-        return RecipeListResponse.of(listed, limit=limit, offset=start)
+        encoded, total = await recipes.page(caller, query_args.query(limit=limit, offset=start))
+        listed = {
+            "recipes": EncodedJson(encoded),
+            "pagination": RecipePagination(start // limit + 1, limit, total, -(-total // limit)),
+        }
+        return {"success": True, "data": listed, **listed}
 
     @bp.get("/recipes/<recipe_id>")
     @errors_as(flagged=True, unexpected="Failed to fetch recipe")
     @optional_caller
-    @validate_response(RecipeResponse)
-    async def get_recipe(caller: Identity | None, recipe_id: str) -> RecipeResponse:
+    @document_response(RecipeResponse)
+    async def get_recipe(caller: Identity | None, recipe_id: str) -> dict[str, Any]:
         """Return a recipe and count a view, once per reader and hour."""
-        view = await recipes.get(caller, _id(recipe_id))
-        viewer = current_request_info().client_address if caller is None else str(caller.user_id)
-        await recipes.count_view(view.recipe, viewer)
-        return RecipeResponse.of(view)
+        parsed_id = _id(recipe_id)
+        recipe = await recipes.get_json(caller, parsed_id)
+        if recipe.is_published:
+            address = current_request_info().client_address
+            await recipes.count_view(parsed_id, str(caller.user_id) if caller else address)
+        return {"success": True, "data": EncodedJson(recipe.json)}
 
 
 def _write_routes(bp: Routes, recipes: Recipes) -> None:

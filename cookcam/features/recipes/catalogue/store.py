@@ -14,12 +14,12 @@ from uuid import UUID
 from attrs import asdict, frozen
 
 from cookcam.database import ANONYMOUS, SERVICE, Database, Jsonb, Transaction
+from cookcam.features.pages import time_text
 from cookcam.features.recipes.catalogue.models import (
     GeneratedContent,
     Recipe,
     RecipeContent,
     RecipeQuery,
-    RecipeSlice,
 )
 from cookcam.identity import Identity
 
@@ -51,8 +51,6 @@ COLUMNS: LiteralString = """
 
 FIND = f"select {COLUMNS} from public.recipes r where r.id = %(recipe_id)s"  # noqa: S608 - constants
 
-FIND_ALL = f"select {COLUMNS} from public.recipes r where r.id = any(%(ids)s::uuid[])"  # noqa: S608
-
 # The last word matches as a prefix. `plainto_tsquery` treats any text as words, so clients cannot
 # inject query syntax; a text without words matches nothing.
 SEARCH_QUERY = """(
@@ -61,9 +59,10 @@ SEARCH_QUERY = """(
   else ''::tsquery end
 )"""
 
-NEWEST: LiteralString = "r.created_at desc, r.id"
-TRENDING: LiteralString = "r.trending_score desc, r.created_at desc, r.id"
-BEST_MATCH: LiteralString = f"ts_rank(r.search_tsv, {SEARCH_QUERY}) desc, {NEWEST}"
+# Orders of a list, by columns of `_listed`.
+NEWEST: LiteralString = "created_at desc, id"
+TRENDING: LiteralString = "trending_score desc, created_at desc, id"
+BEST_MATCH: LiteralString = "rank desc, created_at desc, id"
 
 INSERT = f"""
 insert into public.recipes as r (
@@ -136,12 +135,76 @@ where user_id = %(user_id)s and recipe_id = any(%(ids)s::uuid[])"""
 COUNT_VIEW: LiteralString = "select public.increment_recipe_views(%(recipe_id)s)"
 
 
-@frozen
-class ListedId:
-    """A recipe of a slice, and the number of recipes in the whole list."""
+# Joins to `recipes as r` the JSON of RecipeRow without the fields that depend on the reader.
+# OFFSET 0 keeps PostgreSQL from copying the expressions to each place that uses them. 50 is
+# MAX_AGE_SCORE.
+_ROW: LiteralString = f"""
+cross join lateral (select public.user_card(r.created_by) as card offset 0) as creator
+cross join lateral (
+  select
+    r.id, r.title, r.description, r.cuisine, r.cuisine as cuisine_type, r.image_url,
+    r.prep_time, r.prep_time as prep_time_minutes, r.cook_time, r.cook_time as cook_time_minutes,
+    coalesce(r.prep_time + r.cook_time, r.prep_time, r.cook_time) as total_time_minutes,
+    r.difficulty, r.servings, r.ingredients,
+    case
+      when jsonb_typeof(r.ai_metadata -> 'steps') = 'array' and r.ai_metadata -> 'steps' <> '[]'
+      then r.ai_metadata -> 'steps'
+      else to_jsonb(r.instructions)
+    end as instructions,
+    r.tags, r.nutrition, r.nutrition as nutrition_info,
+    r.created_by, creator.card as creator, creator.card -> 'name' as creator_name,
+    r.is_generated, r.is_published, r.is_featured,
+    r.trending_score > 50 as is_trending,
+    r.view_count, r.saves_count, r.rating_avg::float8, r.rating_count, r.trending_score::float8,
+    {time_text("r.created_at")} as created_at, {time_text("r.updated_at")} as updated_at,
+    coalesce(
+      (
+        select json_agg(linked)
+        from (
+          select
+            ri.id, ri.quantity, ri.unit, ri.preparation,
+            (
+              select food
+              from (
+                select
+                  i.id, i.name, i.category, i.calories_per_100g, i.protein_g_per_100g,
+                  i.carbs_g_per_100g, i.fat_g_per_100g, i.fiber_g_per_100g, i.sodium_mg_per_100g
+                from public.ingredients i where i.id = ri.ingredient_id
+              ) as food
+            ) as ingredient
+          from public.recipe_ingredients ri
+          where ri.recipe_id = r.id
+          order by ri.order_index, ri.id
+        ) as linked
+      ),
+      '[]'
+    ) as recipe_ingredients
+  offset 0
+) as recipe"""  # noqa: S608 - constants
 
-    id: UUID
-    total: int
+_GUEST_ITEM: LiteralString = "to_json(recipe)"
+
+# The saving feature owns `saved_recipes`.
+_READER_ITEM: LiteralString = """(
+  select case
+    when r.created_by = %(reader)s
+    then (select to_json(own) from (select recipe.*, is_favorited, r.ai_metadata) as own)
+    else (select to_json(other) from (select recipe.*, is_favorited) as other)
+  end
+  from (
+    select exists (
+      select from public.saved_recipes s where s.user_id = %(reader)s and s.recipe_id = r.id
+    ) as is_favorited
+  ) as reader
+)"""
+
+
+def recipe_json(*, signed_in: bool) -> tuple[LiteralString, LiteralString]:
+    """For a statement over `recipes as r`: the JSON of a RecipeRow, and the joins that it needs.
+
+    The parameter `reader` is the id of the reader, who is a guest unless `signed_in`.
+    """
+    return (_READER_ITEM if signed_in else _GUEST_ITEM), _ROW
 
 
 @frozen
@@ -150,42 +213,86 @@ class Favorite:
 
 
 @frozen
+class RecipeList:
+    """A slice of a list as a JSON array, and the number of the reader's drafts in the list."""
+
+    recipes: str
+    drafts: int
+
+
+@frozen
+class ListedRecipe:
+    """A recipe of a slice, and the number of the reader's drafts in the list."""
+
+    id: UUID
+    drafts: int
+
+
+@frozen
+class RecipeJson:
+    """A recipe as JSON."""
+
+    json: str
+    is_published: bool
+
+
+@frozen
 class RecipeStore:
     database: Database
 
-    async def page(self, reader: Identity | None, query: RecipeQuery) -> RecipeSlice:
-        """A slice of the recipes that `reader` (None: a guest) may see, and the total number.
+    async def page(self, reader: Identity | None, query: RecipeQuery) -> RecipeList:
+        """A slice of the recipes that `reader` (None: a guest) may see, in one read.
 
-        The first read selects ids as SERVICE with the policy's condition in its WHERE clause: under
-        row policies PostgreSQL uses no index for searches and tags, whose operators are not
-        leakproof. The second read fetches the rows under the reader's role, so policies apply.
+        Two reads for searches and tags: under row policies PostgreSQL uses no index for them,
+        because their operators are not leakproof. The first read then selects ids as SERVICE, and
+        `_listed` has the policy's condition. In both cases policies apply to the rows that are
+        shown.
         """
-        where, params = _condition(reader, query)
-        order = BEST_MATCH if query.search else TRENDING if query.trending else NEWEST
-        counting: LiteralString = f"select count(*) from public.recipes r where {where}"  # noqa: S608
-        ids = await self.database.fetch_all_as(
-            SERVICE,
-            ListedId,
-            f"select r.id, ({counting}) as total from public.recipes r where {where}"  # noqa: S608
-            f" order by {order} limit %(limit)s offset %(offset)s",
+        listed, drafts = _listed(reader, query)
+        params = _parameters(reader, query)
+        if query.search or query.tags:
+            ids = await self.database.fetch_all_as(
+                SERVICE,
+                ListedRecipe,
+                f"select id, ({drafts}) as drafts from ({listed}) as listed order by position",  # noqa: S608
+                **params,
+            )
+            listed = "unnest(%(ids)s::uuid[]) with ordinality as listed (id, position)"
+            drafts = "%(drafts)s"
+            params["ids"] = [row.id for row in ids]
+            params["drafts"] = ids[0].drafts if ids else 0
+        else:
+            listed = f"({listed}) as listed"
+        item, joins = recipe_json(signed_in=reader is not None)
+        return await self.database.fetch_one_as(
+            reader or ANONYMOUS,
+            RecipeList,
+            f"""
+select coalesce(json_agg({item} order by listed.position), '[]')::text as recipes,
+  ({drafts})::integer as drafts
+from {listed} join public.recipes r on r.id = listed.id {joins}""",  # noqa: S608
             **params,
-            limit=query.limit,
-            offset=query.offset,
         )
-        if not ids and query.offset == 0:
-            return RecipeSlice([], 0)
-        if not ids:
-            total = await self.database.fetch_value_as(SERVICE, counting, **params)
-            return RecipeSlice([], total)
-        return RecipeSlice(await self.find_many(reader, [row.id for row in ids]), ids[0].total)
 
-    async def find_many(self, reader: Identity | None, recipe_ids: Sequence[UUID]) -> list[Recipe]:
-        """The recipes that `reader` (None: a guest) may see, in the order of `recipe_ids`."""
-        rows = await self.database.fetch_all_as(
-            reader or ANONYMOUS, Recipe, FIND_ALL, ids=list(recipe_ids)
+    async def count_published(self, query: RecipeQuery) -> int:
+        """The number of published recipes in the whole list."""
+        return await self.database.fetch_value_as(
+            SERVICE,
+            f"select count(*) from public.recipes r where r.is_published{_conditions(query)}",  # noqa: S608
+            **_parameters(None, query),
         )
-        by_id = {recipe.id: recipe for recipe in rows}
-        return [by_id[recipe_id] for recipe_id in recipe_ids if recipe_id in by_id]
+
+    async def find_json(self, reader: Identity | None, recipe_id: UUID) -> RecipeJson | None:
+        """The recipe, if `reader` (None: a guest) may see it."""
+        item, joins = recipe_json(signed_in=reader is not None)
+        return await self.database.fetch_optional_as(
+            reader or ANONYMOUS,
+            RecipeJson,
+            f"select {item}::text as json, r.is_published from public.recipes r {joins}"  # noqa: S608
+            " where r.id = %(recipe_id)s",
+            recipe_id=recipe_id,
+            reader=reader and reader.user_id,
+        )
 
     async def find(self, reader: Identity | None, recipe_id: UUID) -> Recipe | None:
         """The recipe, if `reader` (None: a guest) may see it."""
@@ -246,29 +353,55 @@ class RecipeStore:
             return await tx.execute(DELETE, recipe_id=recipe_id) > 0
 
 
-def _condition(reader: Identity | None, query: RecipeQuery) -> tuple[LiteralString, dict[str, Any]]:
-    """The WHERE clause of a query, composed of constants, and its parameters.
+def _listed(reader: Identity | None, query: RecipeQuery) -> tuple[LiteralString, LiteralString]:
+    """The statement that lists `id` and `position` of a slice, and the one that counts the reader's
+    drafts in the whole list.
 
-    Its first condition repeats the row policy: published recipes and the reader's own.
+    Published recipes and drafts are sorted apart, each by an index, and merged.
     """
-    conditions: list[LiteralString] = ["r.is_published"]
-    params: dict[str, Any] = {}
+    order = BEST_MATCH if query.search else TRENDING if query.trending else NEWEST
+    rank: LiteralString = f"ts_rank(r.search_tsv, {SEARCH_QUERY})" if query.search else "0"
+    source: LiteralString = "from public.recipes r where"
+    drafts: LiteralString = "not r.is_published and r.created_by = %(reader)s"
+    conditions = _conditions(query)
+
+    def first_of(visible: LiteralString) -> LiteralString:
+        return f"""(
+    select r.id, r.created_at, r.trending_score, {rank} as rank {source} {visible}{conditions}
+    order by {order} limit %(limit)s + %(offset)s
+  )"""
+
+    merged = first_of("r.is_published")
     if reader is not None:
-        conditions = ["(r.is_published or r.created_by = %(reader)s)"]
-        params["reader"] = reader.user_id
+        merged += " union all " + first_of(drafts)
+    listed: LiteralString = f"""
+  select id, row_number() over (order by {order}) as position
+  from ({merged}) as merged
+  order by {order} limit %(limit)s offset %(offset)s"""  # noqa: S608 - constants
+    counted: LiteralString = f"select count(*) {source} {drafts}{conditions}"
+    return listed, "0" if reader is None else counted
+
+
+def _conditions(query: RecipeQuery) -> LiteralString:
+    """The conditions of a query, composed of constants; each begins with AND."""
+    conditions: LiteralString = ""
     if query.author is not None:
-        conditions.append("r.created_by = %(author)s")
-        params["author"] = query.author
+        conditions += " and r.created_by = %(author)s"
     if query.search:
-        conditions.append(f"r.search_tsv @@ {SEARCH_QUERY}")
-        params["search"] = query.search
+        conditions += f" and r.search_tsv @@ {SEARCH_QUERY}"
     if query.tags:
-        conditions.append("r.tags && %(tags)s::text[]")
-        params["tags"] = list(query.tags)
+        conditions += " and r.tags && %(tags)s::text[]"
     if query.difficulty is not None:
-        conditions.append("r.difficulty = %(difficulty)s")
-        params["difficulty"] = query.difficulty
-    return " and ".join(conditions), params
+        conditions += " and r.difficulty = %(difficulty)s"
+    return conditions
+
+
+def _parameters(reader: Identity | None, query: RecipeQuery) -> dict[str, Any]:
+    return {
+        **asdict(query),
+        "tags": list(query.tags),
+        "reader": None if reader is None else reader.user_id,
+    }
 
 
 def _values(content: RecipeContent) -> dict[str, Any]:

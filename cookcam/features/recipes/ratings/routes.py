@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from cookcam.features.literals import rejected_field
 from cookcam.features.pages import PageQuery
 from cookcam.features.recipes.catalogue.service import recipe_not_found
-from cookcam.features.recipes.ratings.service import Ratings
+from cookcam.features.recipes.ratings.store import RatingStore
 from cookcam.http import (
     DOCUMENTED_AS_REQUIRED,
     EncodedJson,
@@ -82,7 +82,7 @@ class ReviewListResponse(Struct):
     next_cursor: str | None
 
 
-def routes(ratings: Ratings) -> Routes:
+def routes(ratings: RatingStore) -> Routes:
     bp = Routes("ratings", __name__, legacy=True)
 
     @bp.post("/recipes/<recipe_id>/rate")

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from cookcam.database import ANONYMOUS, Database
 from cookcam.features.pages import PageKey, newest_first, time_text
+from cookcam.features.recipes.catalogue.service import recipe_not_found
 from cookcam.identity import Identity
 
 # The row policy of recipes hides what the rater may not see; nothing is written then.
@@ -39,20 +40,29 @@ REVIEWS = newest_first(
 class RatingStore:
     database: Database
 
-    async def rate(self, rater: Identity, recipe_id: UUID, rating: int, review: str | None) -> bool:
-        """Returns False when the recipe does not exist for `rater`. An earlier review remains when
-        `review` is None."""
+    async def rate(self, rater: Identity, recipe_id: UUID, rating: int, review: str | None) -> None:
+        """Store a rating of 1 to 5 stars, replacing the rater's earlier one.
+
+        The recipe's average and count are updated in the same transaction; an author's own rating
+        does not count. An earlier review remains when `review` is None. Raises NotFound for a
+        recipe that the rater may not see.
+        """
         async with self.database.transaction_as(rater) as tx:
             written = await tx.execute(
                 RATE, user_id=rater.user_id, recipe_id=recipe_id, rating=rating, review=review
             )
-            return written > 0
+        if not written:
+            raise recipe_not_found()
 
     async def reviews(
         self, reader: Identity | None, recipe_id: UUID, key: PageKey, limit: int
-    ) -> bytes | None:
-        """A page of the recipe's reviews as JSON; None when the recipe does not exist for `reader`
-        (None: a guest)."""
-        return await self.database.fetch_optional_json_as(
+    ) -> bytes:
+        """A page of the recipe's reviews as JSON, newest first; ratings without a review are not
+        in it. Raises NotFound for a recipe that `reader` (None: a guest) may not see.
+        """
+        page = await self.database.fetch_optional_json_as(
             reader or ANONYMOUS, REVIEWS, recipe_id=recipe_id, limit=limit, **key.parameters()
         )
+        if page is None:
+            raise recipe_not_found()
+        return page

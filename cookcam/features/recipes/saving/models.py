@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from attrs import frozen
-
-from cookcam.features.recipes.catalogue.models import RecipeView
 
 
 @frozen
@@ -23,19 +19,3 @@ class FavoriteResult:
 
     favorited: bool
     xp_awarded: int
-
-
-@frozen
-class SavedRecipe:
-    """A saved recipe with the time of saving."""
-
-    created_at: datetime
-    recipe: RecipeView
-
-
-@frozen
-class SavedPage:
-    """A slice of a user's saved recipes; `total` counts all that the user may still see."""
-
-    saved: list[SavedRecipe]
-    total: int

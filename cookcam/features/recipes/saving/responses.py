@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from cookcam.features.recipes.catalogue.responses import RecipeRow
-from cookcam.features.recipes.saving.models import FavoriteResult, SavedPage
+from cookcam.features.recipes.saving.models import FavoriteResult
 
 
 class SaveRecipeResponse(Struct):
@@ -40,10 +40,3 @@ class SavedRecipesResponse(Struct):
     success: bool
     saved_recipes: list[SavedRecipeItem]
     total: int
-
-    @classmethod
-    def of(cls, page: SavedPage) -> SavedRecipesResponse:
-        items = [
-            SavedRecipeItem(saved.created_at, RecipeRow.of(saved.recipe)) for saved in page.saved
-        ]
-        return cls(True, items, page.total)

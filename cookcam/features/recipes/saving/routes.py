@@ -14,7 +14,9 @@ from cookcam.features.recipes.saving.responses import (
 )
 from cookcam.features.recipes.saving.service import UNFAVORITE_FAILED, UNSAVE_FAILED, Saving
 from cookcam.http import (
+    EncodedJson,
     Routes,
+    document_response,
     errors_as,
     parse_uuid,
     query_integers,
@@ -60,10 +62,10 @@ def _saving(bp: Routes, saving: Saving) -> None:
     @errors_as(unexpected="Failed to fetch saved recipes")
     @signed_in
     @query_integers(limit=20, offset=0)
-    @validate_response(SavedRecipesResponse)
-    async def saved_recipes(caller: Identity, limit: int, offset: int) -> SavedRecipesResponse:
+    @document_response(SavedRecipesResponse)
+    async def saved_recipes(caller: Identity, limit: int, offset: int) -> EncodedJson:
         """The caller's saved recipes and favourites, newest first."""
-        return SavedRecipesResponse.of(await saving.page(caller, limit, offset))
+        return EncodedJson(await saving.store.page_json(caller, limit, offset))
 
 
 def _favorites(bp: Routes, saving: Saving) -> None:

@@ -13,13 +13,8 @@ from attrs import frozen
 from cookcam.database import Transaction
 from cookcam.errors import DatabaseError
 from cookcam.features.billing.tiers.quotas import Quotas
-from cookcam.features.recipes.catalogue.service import Recipes, recipe_not_found
-from cookcam.features.recipes.saving.models import (
-    FavoriteResult,
-    SavedPage,
-    SavedRecipe,
-    SavedState,
-)
+from cookcam.features.recipes.catalogue.service import recipe_not_found
+from cookcam.features.recipes.saving.models import FavoriteResult, SavedState
 from cookcam.features.recipes.saving.store import SavingStore
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.identity import Identity
@@ -38,7 +33,6 @@ class Saving:
     """
 
     store: SavingStore
-    recipes: Recipes
     quotas: Quotas
     xp: Xp
 
@@ -51,7 +45,6 @@ class Saving:
             current = await self.store.current(tx, caller, recipe_id)
             saved = not current.saved
             await self._set_saved(tx, caller, recipe_id, current, saved, UNSAVE_FAILED)
-        await self.recipes.counters_changed(recipe_id)
         return saved
 
     async def favorite(
@@ -81,7 +74,6 @@ class Saving:
                     subject=str(recipe_id),
                     metadata={"recipe_id": str(recipe_id)},
                 )
-        await self.recipes.counters_changed(recipe_id)
         if award is None:
             return FavoriteResult(favorited, 0)
         self.xp.announce(award)
@@ -92,21 +84,6 @@ class Saving:
         async with self.store.locked_transaction(caller, recipe_id) as tx:
             current = await self.store.current(tx, caller, recipe_id)
             await self._set_saved(tx, caller, recipe_id, current, False, UNSAVE_FAILED)
-        await self.recipes.counters_changed(recipe_id)
-
-    async def page(self, owner: Identity, limit: int, offset: int) -> SavedPage:
-        """The owner's saved recipes, newest first. Withdrawn and deleted ones are left out."""
-        bookmarks, total = await self.store.page(owner, limit, offset)
-        views = await self.recipes.get_many(owner, [bookmark.recipe_id for bookmark in bookmarks])
-        by_id = {view.recipe.id: view for view in views}
-        return SavedPage(
-            [
-                SavedRecipe(bookmark.created_at, by_id[bookmark.recipe_id])
-                for bookmark in bookmarks
-                if bookmark.recipe_id in by_id  # withdrawn between the two reads
-            ],
-            total,
-        )
 
     async def _set_saved(
         self,

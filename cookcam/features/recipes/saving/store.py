@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
 from attrs import frozen
 
 from cookcam.database import SERVICE, Database, Transaction
+from cookcam.features.pages import time_text
+from cookcam.features.recipes.catalogue.store import recipe_json
 from cookcam.features.recipes.saving.models import SavedState
 from cookcam.identity import Identity
 
@@ -59,24 +60,33 @@ RECORD_TOGGLE: LiteralString = """
 insert into public.favorite_toggles (user_id, recipe_id, favorited)
 values (%(user_id)s, %(recipe_id)s, %(favorited)s)"""
 
+_ITEM, _JOINS = recipe_json(signed_in=True)
+
 # The row policy of recipes hides the recipes that their authors have withdrawn.
-PAGE: LiteralString = """
-select s.recipe_id, s.created_at
-from public.saved_recipes s join public.recipes r on r.id = s.recipe_id
-where s.user_id = %(user_id)s
-order by s.created_at desc, s.id
-limit %(limit)s offset %(offset)s"""
-
-COUNT: LiteralString = """
-select count(*)
-from public.saved_recipes s join public.recipes r on r.id = s.recipe_id
-where s.user_id = %(user_id)s"""
-
-
-@frozen
-class Bookmark:
-    recipe_id: UUID
-    created_at: datetime
+PAGE: LiteralString = f"""
+select json_build_object(
+  'success', true,
+  'saved_recipes', coalesce(
+    json_agg(
+      json_build_object('created_at', {time_text("saved.created_at")}, 'recipe', {_ITEM})
+      order by saved.created_at desc, saved.id
+    ),
+    '[]'
+  ),
+  'total', (
+    select count(*)
+    from public.saved_recipes s join public.recipes r on r.id = s.recipe_id
+    where s.user_id = %(reader)s
+  )
+)::text
+from (
+  select s.*
+  from public.saved_recipes s join public.recipes r on r.id = s.recipe_id
+  where s.user_id = %(reader)s
+  order by s.created_at desc, s.id
+  limit %(limit)s offset %(offset)s
+) as saved
+join public.recipes r on r.id = saved.recipe_id {_JOINS}"""  # noqa: S608 - constants
 
 
 @frozen
@@ -137,11 +147,9 @@ class SavingStore:
                 RECORD_TOGGLE, user_id=owner.user_id, recipe_id=recipe_id, favorited=favorited
             )
 
-    async def page(self, owner: Identity, limit: int, offset: int) -> tuple[list[Bookmark], int]:
-        """A slice of the recipes that the owner saved and may still see, newest first, and the
-        total number."""
-        bookmarks = await self.database.fetch_all_as(
-            owner, Bookmark, PAGE, user_id=owner.user_id, limit=limit, offset=offset
+    async def page_json(self, owner: Identity, limit: int, offset: int) -> bytes:
+        """A slice of the recipes that the owner saved and may still see, newest first, as a
+        SavedRecipesResponse."""
+        return await self.database.fetch_json_as(
+            owner, PAGE, reader=owner.user_id, limit=limit, offset=offset
         )
-        total = await self.database.fetch_value_as(owner, COUNT, user_id=owner.user_id)
-        return bookmarks, total

@@ -65,7 +65,7 @@ class Cooking:
         """
         invite_code = None if is_public else new_invite_code()
         with failures_as(NOT_CREATED):
-            recipe = (await self.recipes.get(host.identity, recipe_id)).recipe
+            recipe = await self.recipes.require(host.identity, recipe_id)
             session = CookingSession(
                 id=new_session_id(),
                 host_id=host.user_id,

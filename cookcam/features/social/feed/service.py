@@ -49,7 +49,7 @@ class Feed:
 
         Raises NotFound unless the recipe is published or the caller's own.
         """
-        recipe = (await self.recipes.get(caller.identity, recipe_id)).recipe
+        recipe = await self.recipes.require(caller.identity, recipe_id)
         share = LiveRecipe(
             new_share_id(),
             caller.user_id,
@@ -115,7 +115,7 @@ class Feed:
         """
         if target == caller.user_id:
             raise ValidationError.of("targetUserId", "must be another user")
-        recipe = (await self.recipes.get(caller.identity, recipe_id)).recipe
+        recipe = await self.recipes.require(caller.identity, recipe_id)
         wait = self._limits.spend(self.collab_quota, f"{caller.user_id} {target}")
         if wait:
             raise RateLimited(retry_after=wait)
