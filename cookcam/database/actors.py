@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal, Protocol
 
 from attrs import field, frozen
@@ -20,7 +22,14 @@ class Actor(Protocol):
     def database_role(self) -> DatabaseRole: ...
 
     @property
-    def claims(self) -> Mapping[str, object]: ...
+    def claims_json(self) -> str:
+        """The claims with `role` set to the database role; see `encode_claims`."""
+        ...
+
+
+def encode_claims(role: DatabaseRole, claims: Mapping[str, object]) -> str:
+    """The value of `request.jwt.claims`. An actor encodes its claims once."""
+    return json.dumps({**claims, "role": role})
 
 
 @frozen
@@ -29,6 +38,10 @@ class FixedActor:
 
     database_role: DatabaseRole
     claims: Mapping[str, object] = field(factory=dict[str, object])
+
+    @cached_property
+    def claims_json(self) -> str:
+        return encode_claims(self.database_role, self.claims)
 
 
 ANONYMOUS: Actor = FixedActor("anon")

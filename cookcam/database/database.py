@@ -15,7 +15,7 @@ from cookcam.database.connecting import connect, connection_string
 from cookcam.database.notifications import listen
 from cookcam.database.pool import Pool, PoolSettings, open_pool
 from cookcam.database.pool_stats import PoolStats
-from cookcam.database.transaction import Transaction, read, row_factory_for, write
+from cookcam.database.transaction import Transaction, read, read_text, row_factory_for, write
 from cookcam.errors import NotFound
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ class Database:
         self, actor: Actor, statement: LiteralString, /, **params: object
     ) -> bytes | None:
         """Read JSON that the statement builds, in one round trip, or None without a row."""
-        texts = await self._read(actor, scalar_row, statement, params)
-        return texts[0].encode() if texts else None
+        async with self._pool.connection() as connection:
+            return await read_text(connection, actor, self._statement_timeout, statement, params)
 
     async def write_one_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object

@@ -14,7 +14,6 @@ deferred statement (`Transaction.defer`) with the next one, or with COMMIT.
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, LiteralString, TypeVar, cast, get_args
@@ -22,6 +21,8 @@ from typing import Any, LiteralString, TypeVar, cast, get_args
 import trio
 from attrs import define, field
 from psycopg import AsyncClientCursor, pq
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
 from psycopg.rows import AsyncRowFactory, class_row, dict_row, scalar_row
 
 from cookcam.database.actors import Actor, DatabaseRole
@@ -35,14 +36,8 @@ COMMIT_TIMEOUT = 10.0
 
 IDLE, INTRANS = pq.TransactionStatus.IDLE, pq.TransactionStatus.INTRANS
 
-SET_ACTOR = """\
-select
-  set_config('role', %(actor__role)s, true),
-  set_config('request.jwt.claims', %(actor__claims)s, true)"""
-SET_ACTOR_AND_TIMEOUT = SET_ACTOR + ",\n  set_config('statement_timeout', %(actor__timeout)s, true)"
-BEGIN = "begin;\n" + SET_ACTOR_AND_TIMEOUT
-READ = SET_ACTOR_AND_TIMEOUT + ",\n  set_config('transaction_read_only', 'on', true);\n"
-WRITE = SET_ACTOR_AND_TIMEOUT + ";\n"
+ROLES = frozenset(get_args(DatabaseRole))
+READ_ONLY = ", set_config('transaction_read_only', 'on', true)"
 
 
 @define(eq=False)
@@ -67,7 +62,7 @@ class Transaction:
         Costs no extra round trip: the role switch is sent with the next statement, and so is the
         switch back after the block. A savepoint opened in the block must end in it.
         """
-        _role_and_claims(actor)
+        _set_actor(self._connection, actor)
         outer, self._actor = self._actor, actor
         try:
             yield
@@ -155,7 +150,7 @@ class Transaction:
         actor, server_actor, self._server_actor = self._actor, self._server_actor, self._actor
         if actor is None or actor is server_actor:
             return bound
-        return f"{_bind(self._connection, SET_ACTOR, _role_and_claims(actor))};\n{bound}"
+        return f"{_set_actor(self._connection, actor)};\n{bound}"
 
     def _require_open(self) -> None:
         if self._ended:
@@ -163,9 +158,8 @@ class Transaction:
 
     def begin(self, actor: Actor, statement_timeout: float) -> None:
         """Begin as `actor`; sent together with the first statement."""
-        self._pending.append(
-            _bind(self._connection, BEGIN, actor_parameters(actor, statement_timeout))
-        )
+        switch = _set_actor(self._connection, actor, statement_timeout)
+        self._pending.append(f"begin;\n{switch}")
         self._actor = self._server_actor = actor
 
     async def commit(self) -> None:
@@ -197,11 +191,43 @@ async def read(
 ) -> list[T]:
     """Run one read-only statement as an actor, in one round trip and an implicit transaction."""
     with translate_errors():
+        message = _read_message(connection, actor, statement_timeout, statement, params)
         cursor = AsyncClientCursor(connection, row_factory=rows)
-        await cursor.execute(
-            READ + statement, {**params, **actor_parameters(actor, statement_timeout)}
-        )
+        await cursor.execute(cast("LiteralString", message))
         return await (await cursor.set_result(-1)).fetchall()
+
+
+async def read_text(
+    connection: Connection,
+    actor: Actor,
+    statement_timeout: float,
+    statement: LiteralString,
+    params: Mapping[str, object],
+) -> bytes | None:
+    """`read` for a statement that selects one text: its bytes, or None without a row.
+
+    Passes by psycopg's cursors, which take longer than the exchange with the server.
+    """
+    with translate_errors():
+        message = _read_message(connection, actor, statement_timeout, statement, params)
+        async with connection.lock:
+            connection.pgconn.send_query(message.encode())
+            results = await connection.wait(execute(connection.pgconn))
+        result = results[-1]
+        if result.status != pq.ExecStatus.TUPLES_OK:
+            raise error_from_result(result)
+        return result.get_value(0, 0) if result.ntuples else None
+
+
+def _read_message(
+    connection: Connection,
+    actor: Actor,
+    statement_timeout: float,
+    statement: LiteralString,
+    params: Mapping[str, object],
+) -> str:
+    switch = _set_actor(connection, actor, statement_timeout)
+    return f"{switch}{READ_ONLY};\n{_bind(connection, statement, params)}"
 
 
 async def write(
@@ -215,9 +241,9 @@ async def write(
     """Run one writing statement as an actor, in one round trip; not cancelled, like a COMMIT."""
     with shielded_commit(), translate_errors():
         cursor = AsyncClientCursor(connection, row_factory=rows)
-        await cursor.execute(
-            WRITE + statement, {**params, **actor_parameters(actor, statement_timeout)}
-        )
+        switch = _set_actor(connection, actor, statement_timeout)
+        bound = _bind(connection, statement, params)
+        await cursor.execute(cast("LiteralString", f"{switch};\n{bound}"))
         await cursor.set_result(-1)
         return await cursor.fetchall() if cursor.description else []
 
@@ -234,20 +260,18 @@ def shielded_commit() -> Generator[None]:
         raise ServiceUnavailable()
 
 
-def actor_parameters(actor: Actor, statement_timeout: float) -> dict[str, str]:
-    """Return the parameters of `SET_ACTOR_AND_TIMEOUT`."""
-    return {**_role_and_claims(actor), "actor__timeout": f"{statement_timeout * 1000:.0f}"}
-
-
-def _role_and_claims(actor: Actor) -> dict[str, str]:
-    """Return the parameters of `SET_ACTOR`. The claim `role` is set to the database role."""
-    role = actor.database_role
-    if role not in get_args(DatabaseRole):
-        raise ValueError(f"no such database role: {role!r}")
-    return {
-        "actor__role": role,
-        "actor__claims": json.dumps({**actor.claims, "role": role}),
-    }
+def _set_actor(connection: Connection, actor: Actor, statement_timeout: float | None = None) -> str:
+    """A SELECT that sets role and claims, and the timeout in seconds where given."""
+    if actor.database_role not in ROLES:
+        raise ValueError(f"no such database role: {actor.database_role!r}")
+    claims = pq.Escaping(connection.pgconn).escape_literal(actor.claims_json.encode())
+    switch = (
+        f"select set_config('role', '{actor.database_role}', true),"
+        f" set_config('request.jwt.claims', {bytes(claims).decode()}, true)"
+    )
+    if statement_timeout is None:
+        return switch
+    return f"{switch}, set_config('statement_timeout', '{statement_timeout * 1000:.0f}', true)"
 
 
 def _bind(connection: Connection, statement: LiteralString, params: Mapping[str, object]) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal, cast
 from uuid import UUID
 
 from attrs import field, frozen
+
+from cookcam.database.actors import encode_claims
 
 
 @frozen
@@ -32,6 +35,11 @@ class Identity:
     def database_role(self) -> Literal["authenticated"]:
         """Always the role of an ordinary user, independent of the token."""
         return "authenticated"
+
+    @cached_property
+    def claims_json(self) -> str:
+        """The claims as PostgreSQL gets them with each statement."""
+        return encode_claims(self.database_role, self.claims)
 
     @property
     def is_admin(self) -> bool:

@@ -8,10 +8,9 @@ from typing import LiteralString
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cookcam.database import ANONYMOUS
 from cookcam.database.actors import Actor, FixedActor
 from cookcam.database.connecting import connect
-from cookcam.database.transaction import actor_parameters, read, row_factory_for
+from cookcam.database.transaction import read, read_text, row_factory_for
 
 text_in_json = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 json_values = st.recursive(
@@ -50,6 +49,10 @@ async def test_claim_with_sql_syntax_is_not_interpreted(database_url: str, text:
     actor = FixedActor("anon", {"sub": text, text: text})
     row = await read_as(actor, database_url, "select auth.jwt() ->> 'sub' as sub")
     assert row == {"sub": text}
+    async with await connect(database_url) as connection:
+        read_back = "select (auth.jwt() ->> 'sub') || %(text)s"
+        encoded = await read_text(connection, actor, 30, read_back, {"text": text})
+    assert encoded == (text * 2).encode()
 
 
 async def read_as(
@@ -61,5 +64,9 @@ async def read_as(
         return row
 
 
-def test_statement_parameters_cannot_replace_the_actor_parameters() -> None:
-    assert {"actor__role": "postgres", **actor_parameters(ANONYMOUS, 30)}["actor__role"] == "anon"
+async def test_statement_parameters_cannot_replace_the_actor(database_url: str) -> None:
+    actor = FixedActor("anon")
+    statement = "select current_user::text as role"
+    parameters = {"role": "postgres", "actor__role": "postgres"}
+    row = await read_as(actor, database_url, statement, **parameters)
+    assert row == {"role": "anon"}
