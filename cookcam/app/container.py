@@ -185,7 +185,6 @@ from cookcam.features.social.presence import events as presence_events
 from cookcam.features.social.presence.service import Presence
 from cookcam.features.social.presence.store import FollowStore
 from cookcam.features.social.users import routes as user_routes
-from cookcam.features.social.users.service import Users
 from cookcam.features.social.users.store import UserStore
 from cookcam.http import Routes
 from cookcam.http.admission import Admission
@@ -649,7 +648,7 @@ class Container:
             deletion_routes.routes(self.account_deletion, self.receipts),
             export_routes.routes(Export(ExportStore(database), profiles, storage, self.now)),
             referral_routes.routes(self.referrals),
-            user_routes.routes(Users(UserStore(database))),
+            user_routes.routes(UserStore(database)),
             feed_routes.routes(FeedStore(database)),
             cooking_routes.routes(CookingStore(database)),
             device_routes.routes(DeviceStore(database)),

@@ -7,8 +7,6 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType
 
-from cookcam.features.social.users.models import Contact, ContactPage, PublicUser
-
 
 class PublicUserRow(Struct):
     """A public profile. `created_at` is set only in the response for a single user."""
@@ -22,35 +20,13 @@ class PublicUserRow(Struct):
     creator_tier: int
     created_at: datetime | UnsetType = UNSET
 
-    @classmethod
-    def of(cls, user: PublicUser) -> PublicUserRow:
-        return cls(
-            user.id,
-            user.name,
-            user.avatar_url,
-            user.level,
-            user.total_xp,
-            user.is_creator,
-            user.creator_tier,
-        )
-
 
 class PublicUserResponse(Struct):
     user: PublicUserRow
 
-    @classmethod
-    def of(cls, user: PublicUser) -> PublicUserResponse:
-        response = PublicUserRow.of(user)
-        response.created_at = user.created_at
-        return cls(response)
-
 
 class UserListResponse(Struct):
     users: list[PublicUserRow]
-
-    @classmethod
-    def of(cls, users: list[PublicUser]) -> UserListResponse:
-        return cls([PublicUserRow.of(user) for user in users])
 
 
 class FollowResponse(Struct):
@@ -70,10 +46,6 @@ class UserCard(Struct):
     level: int
     total_xp: int
 
-    @classmethod
-    def of(cls, contact: Contact) -> UserCard:
-        return cls(contact.id, contact.name, contact.avatar_url, contact.level, contact.total_xp)
-
 
 class Follower(Struct):
     created_at: datetime
@@ -84,11 +56,6 @@ class FollowersResponse(Struct):
     followers: list[Follower]
     total: int
 
-    @classmethod
-    def of(cls, contacts: ContactPage) -> FollowersResponse:
-        latest = [Follower(contact.since, UserCard.of(contact)) for contact in contacts.latest]
-        return cls(latest, contacts.total)
-
 
 class Followed(Struct):
     created_at: datetime
@@ -98,8 +65,3 @@ class Followed(Struct):
 class FollowingResponse(Struct):
     following: list[Followed]
     total: int
-
-    @classmethod
-    def of(cls, contacts: ContactPage) -> FollowingResponse:
-        latest = [Followed(contact.since, UserCard.of(contact)) for contact in contacts.latest]
-        return cls(latest, contacts.total)

@@ -13,8 +13,11 @@ from cookcam.features.social.users.responses import (
     UserListResponse,
 )
 from cookcam.features.social.users.service import Users, user_not_found
+from cookcam.features.social.users.store import UserStore
 from cookcam.http import (
+    EncodedJson,
     Routes,
+    document_response,
     errors_as,
     parse_uuid,
     query_integers,
@@ -25,24 +28,27 @@ from cookcam.http.quotas import count_costly
 from cookcam.identity import Identity
 from cookcam.identity.guards import optional_caller, signed_in
 
+MAX_USERS = 50
+"""Users per search response; a low limit makes listing all users impractical."""
 
-def routes(users: Users) -> Routes:
+
+def routes(store: UserStore) -> Routes:
     bp = Routes("users", __name__, legacy=True)
-    _people(bp, users)
-    _follows(bp, users)
+    _people(bp, store)
+    _follows(bp, Users(store), store)
     return bp
 
 
-def _people(bp: Routes, users: Users) -> None:
+def _people(bp: Routes, store: UserStore) -> None:
     @bp.get("/users")
     @errors_as(unexpected="Failed to search users")
     @optional_caller
     @query_integers(limit=20)
     @validate_querystring(UserFilter)
-    @validate_response(UserListResponse)
+    @document_response(UserListResponse)
     async def search_users(
         caller: Identity | None, limit: int, query_args: UserFilter
-    ) -> UserListResponse:
+    ) -> EncodedJson:
         """Find users by name prefix; without a search, the users with the most XP.
 
         At most 50 users.
@@ -51,17 +57,17 @@ def _people(bp: Routes, users: Users) -> None:
         if prefix is not None:
             # Limits enumeration of all users prefix by prefix.
             count_costly("people", caller and caller.user_id)
-        return UserListResponse.of(await users.search(prefix, limit))
+        return EncodedJson(await store.list_json(prefix, min(limit, MAX_USERS)))
 
     @bp.get("/users/<user_id>")
     @errors_as(unexpected="Internal server error")
-    @validate_response(PublicUserResponse)
-    async def get_user(user_id: str) -> PublicUserResponse:
+    @document_response(PublicUserResponse)
+    async def get_user(user_id: str) -> EncodedJson:
         """A user's public profile."""
-        return PublicUserResponse.of(await users.get(_id(user_id)))
+        return _found(await store.profile_json(_id(user_id)))
 
 
-def _follows(bp: Routes, users: Users) -> None:
+def _follows(bp: Routes, users: Users, store: UserStore) -> None:
     @bp.post("/users/<user_id>/follow")
     @errors_as(unexpected="Failed to follow user")
     @signed_in
@@ -82,19 +88,25 @@ def _follows(bp: Routes, users: Users) -> None:
     @bp.get("/users/<user_id>/followers")
     @errors_as(unexpected="Failed to fetch followers")
     @query_integers(limit=50)
-    @validate_response(FollowersResponse)
-    async def followers(user_id: str, limit: int) -> FollowersResponse:
+    @document_response(FollowersResponse)
+    async def followers(user_id: str, limit: int) -> EncodedJson:
         """A user's followers, newest first."""
-        return FollowersResponse.of(await users.followers(_id(user_id), limit))
+        return _found(await store.followers_json(_id(user_id), limit))
 
     @bp.get("/users/<user_id>/following")
     @errors_as(unexpected="Failed to fetch following")
     @query_integers(limit=50)
-    @validate_response(FollowingResponse)
-    async def following(user_id: str, limit: int) -> FollowingResponse:
+    @document_response(FollowingResponse)
+    async def following(user_id: str, limit: int) -> EncodedJson:
         """The users that a user follows, newest first."""
-        return FollowingResponse.of(await users.following(_id(user_id), limit))
+        return _found(await store.following_json(_id(user_id), limit))
 
 
 def _id(text: str) -> UUID:
     return parse_uuid(text, user_not_found())
+
+
+def _found(encoded: bytes | None) -> EncodedJson:
+    if encoded is None:
+        raise user_not_found()
+    return EncodedJson(encoded)

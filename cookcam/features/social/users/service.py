@@ -7,12 +7,8 @@ from uuid import UUID
 from attrs import frozen
 
 from cookcam.errors import ForeignKeyError, NotFound, ValidationError
-from cookcam.features.social.users.models import ContactPage, PublicUser
 from cookcam.features.social.users.store import UserStore
 from cookcam.identity import Identity
-
-MAX_USERS = 50
-"""Users per search response; a low limit makes listing all users impractical."""
 
 
 def user_not_found() -> NotFound:
@@ -22,34 +18,6 @@ def user_not_found() -> NotFound:
 @frozen
 class Users:
     store: UserStore
-
-    async def get(self, user_id: UUID) -> PublicUser:
-        """Raises NotFound."""
-        user = await self.store.find(user_id)
-        if user is None:
-            raise user_not_found()
-        return user
-
-    async def search(self, prefix: str | None, limit: int) -> list[PublicUser]:
-        """At most MAX_USERS users, by name prefix if given; the most XP first."""
-        bounded = min(limit, MAX_USERS)
-        if prefix is None:
-            return await self.store.top(bounded)
-        return await self.store.starting_with(prefix, bounded)
-
-    async def followers(self, user_id: UUID, limit: int) -> ContactPage:
-        """The user's followers. Raises NotFound."""
-        total = await self.store.count_followers(user_id)
-        if total is None:
-            raise user_not_found()
-        return ContactPage(await self.store.followers(user_id, limit), total)
-
-    async def following(self, user_id: UUID, limit: int) -> ContactPage:
-        """The users that the user follows. Raises NotFound."""
-        total = await self.store.count_following(user_id)
-        if total is None:
-            raise user_not_found()
-        return ContactPage(await self.store.following(user_id, limit), total)
 
     async def toggle_follow(self, follower: Identity, followed: UUID) -> bool:
         """Follows the user, or unfollows; returns whether the follower now follows the user.
@@ -72,7 +40,8 @@ class Users:
         Raises ValidationError when both users are the same, and NotFound.
         """
         _check_not_self(follower, followed)
-        await self.get(followed)
+        if not await self.store.exists(followed):
+            raise user_not_found()
         await self.store.unfollow(follower, followed)
 
 
