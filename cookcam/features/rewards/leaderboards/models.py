@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from attrs import frozen
 
@@ -14,11 +14,11 @@ Audience = Literal["global", "friends"]
 class Leaderboard:
     """A page of a leaderboard.
 
-    `entries` and `updated_at` are the JSON that PostgreSQL built. `user_rank` is the caller's
-    place on the leaderboard; None for guests and without XP in the period.
+    `entries` is a JSON array that PostgreSQL built, `updated_at` the time of it. `user_rank` is the
+    caller's place on the leaderboard; None for guests and without XP in the period.
     """
 
-    entries: list[dict[str, Any]]
+    entries: str
     updated_at: str
     user_rank: int | None
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct, convert, field
+from msgspec import Struct, field
 
-from cookcam.features.rewards.leaderboards.models import Audience, Leaderboard, Period
+from cookcam.features.rewards.leaderboards.models import Audience, Period
 
 
 class RankedUser(Struct):
@@ -47,15 +47,6 @@ class LeaderboardResponse(Struct):
     leaderboard: list[LeaderboardEntry]
     user_rank: int | None = field(name="userRank")
     metadata: LeaderboardMetadata
-
-    @classmethod
-    def of(cls, audience: Audience, period: Period, page: Leaderboard) -> LeaderboardResponse:
-        updated_at = datetime.fromisoformat(page.updated_at)
-        return cls(
-            convert(page.entries, list[LeaderboardEntry]),
-            page.user_rank,
-            LeaderboardMetadata(audience, period, updated_at),
-        )
 
 
 class RankResponse(Struct):

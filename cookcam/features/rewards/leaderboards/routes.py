@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cookcam.features.rewards.leaderboards.models import UserRank
 from cookcam.features.rewards.leaderboards.requests import LeaderboardQuery, RankQuery
 from cookcam.features.rewards.leaderboards.responses import LeaderboardResponse, RankResponse
 from cookcam.features.rewards.leaderboards.service import Leaderboards, user_not_found
 from cookcam.http import (
+    EncodedJson,
     Routes,
     document_failures,
+    document_response,
     errors_as,
     parse_uuid,
     query_integers,
@@ -28,14 +32,18 @@ def routes(leaderboards: Leaderboards) -> Routes:
     @document_failures(401)
     @query_integers(limit=50, offset=0)
     @validate_querystring(LeaderboardQuery)
-    @validate_response(LeaderboardResponse)
+    @document_response(LeaderboardResponse)
     async def get_leaderboard(
         caller: Identity | None, limit: int, offset: int, query_args: LeaderboardQuery
-    ) -> LeaderboardResponse:
+    ) -> dict[str, Any]:
         """Users by the XP of a period, and the caller's own place among them."""
         audience, period = query_args.audience(), query_args.valid_period()
         page = await leaderboards.page(caller, audience, period, limit, offset)
-        return LeaderboardResponse.of(audience, period, page)
+        return {
+            "leaderboard": EncodedJson(page.entries),
+            "userRank": page.user_rank,
+            "metadata": {"type": audience, "period": period, "updated_at": page.updated_at},
+        }
 
     @bp.get("/gamification/rank")
     @errors_as(unexpected="Internal server error")

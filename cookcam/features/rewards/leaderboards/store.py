@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from attrs import frozen
 
 from cookcam.database import SERVICE, Database
+from cookcam.features.pages import time_text
 from cookcam.features.rewards.leaderboards.models import Period, UserRank
 
-PAGE: LiteralString = """
-select json_build_object(
-  'entries', (
+PAGE: LiteralString = f"""
+select
+  (
     select coalesce(json_agg(
       json_build_object(
         'rank', b.rank, 'xp_total', b.xp_total, 'xp_gained', b.xp_gained,
@@ -27,9 +28,8 @@ select json_build_object(
     from public.get_leaderboard_data(
       %(period)s, %(limit)s, %(friends_of)s::uuid, %(offset)s
     ) as b
-  ),
-  'updated_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-)"""
+  )::text as entries,
+  {time_text("now()")} as updated_at"""  # noqa: S608 - constants
 
 PLACE: LiteralString = """
 select public.leaderboard_place(%(user_id)s, %(period)s, %(friends_of)s::uuid)"""
@@ -45,11 +45,17 @@ class LeaderboardStore:
 
     async def page(
         self, period: Period, limit: int, offset: int, *, friends_of: UUID | None
-    ) -> dict[str, Any]:
-        """`{"entries", "updated_at"}` of a page; with `friends_of`, among that user and the users
-        they follow."""
-        return await self.database.fetch_value_as(
-            SERVICE, PAGE, period=period, limit=limit, offset=offset, friends_of=friends_of
+    ) -> dict[str, str]:
+        """`{"entries", "updated_at"}` of a page, the entries as a JSON array; with `friends_of`,
+        among that user and the users they follow."""
+        return await self.database.fetch_one_as(
+            SERVICE,
+            dict[str, str],
+            PAGE,
+            period=period,
+            limit=limit,
+            offset=offset,
+            friends_of=friends_of,
         )
 
     async def place(self, user_id: UUID, period: Period, *, friends_of: UUID | None) -> int | None:

@@ -114,7 +114,7 @@ class UserStore:
         return await self.database.fetch_value_as(SERVICE, EXISTS, user_id=user_id)
 
     async def list_json(self, prefix: str | None, limit: int) -> bytes:
-        """A UserListResponse, the most XP first: of users by name prefix, ignoring case, if given."""
+        """A UserListResponse, the most XP first: users by name prefix, ignoring case, if given."""
         if prefix is None:
             return await self.database.fetch_json_as(SERVICE, TOP, limit=limit)
         return await self.database.fetch_json_as(
