@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import orjson
 import psycopg
 import trio
 
@@ -127,11 +128,11 @@ async def search(url: str) -> None:
     async with Database.open(DatabaseConfig(url=Secret(url), pool_min=1, pool_max=2)) as database:
         store = IngredientStore(database)
         for text in SEARCHES:
-            found = await store.search(text, 20)
+            found = orjson.loads(await store.search_json(text, 20, for_app=True))
             times: list[float] = []
             for _ in range(7):
                 began = time.perf_counter()
-                await store.search(text, 20)
+                await store.search_json(text, 20, for_app=True)
                 times.append(1000 * (time.perf_counter() - began))
             print(f"  {text!r}: {statistics.median(times):.0f} ms, {len(found)} rows")
 

@@ -46,14 +46,6 @@ class IngredientRow:
 
 
 @frozen
-class IngredientPage:
-    """A slice of the catalogue; `total` counts all rows of the catalogue or of the category."""
-
-    ingredients: list[IngredientRow]
-    total: int
-
-
-@frozen
 class Phrase:
     """Words that a row's name must contain, each in one of its forms (`tomato`, `tomatoes`)."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from attrs import asdict, frozen
+from attrs import frozen
 from msgspec import Struct
 
-from cookcam.features.food.ingredients.models import IngredientPage, IngredientRow, UsdaSyncResult
+from cookcam.features.food.ingredients.models import IngredientRow, UsdaSyncResult
 
 
 @frozen
@@ -15,10 +15,6 @@ class TitledIngredientRow(IngredientRow):
     """A row with the title that the app displays."""
 
     title: str
-
-    @classmethod
-    def of(cls, ingredient: IngredientRow) -> TitledIngredientRow:
-        return cls(**asdict(ingredient), title=ingredient.name)
 
 
 class IngredientSearchData(Struct):
@@ -32,10 +28,6 @@ class IngredientSearchResponse(Struct):
 
     success: bool
     data: IngredientSearchData
-
-    @classmethod
-    def of(cls, ingredients: list[IngredientRow]) -> IngredientSearchResponse:
-        return cls(True, IngredientSearchData("local", ingredients, len(ingredients)))
 
 
 class UsdaNutrient(TypedDict):
@@ -91,11 +83,6 @@ class IngredientListData(Struct):
 class IngredientListResponse(Struct):
     success: bool
     data: IngredientListData
-
-    @classmethod
-    def of(cls, listed: IngredientPage, *, page: int, limit: int) -> IngredientListResponse:
-        pagination = IngredientPagination(page, limit, listed.total, -(-listed.total // limit))
-        return cls(True, IngredientListData(listed.ingredients, pagination))
 
 
 class IngredientResponse(Struct):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from quart import request
 
@@ -18,6 +18,7 @@ from cookcam.features.food.ingredients.requests import (
 from cookcam.features.food.ingredients.responses import (
     IngredientCategoriesResponse,
     IngredientListResponse,
+    IngredientPagination,
     IngredientResponse,
     IngredientSearchResponse,
     TitledIngredientRow,
@@ -27,6 +28,7 @@ from cookcam.features.food.ingredients.responses import (
 )
 from cookcam.features.food.ingredients.service import Ingredients, ingredient_not_found
 from cookcam.http import (
+    EncodedJson,
     Routes,
     document_failures,
     document_response,
@@ -52,19 +54,15 @@ def _search_routes(bp: Routes, ingredients: Ingredients) -> None:
     @errors_as(flagged=True, unexpected="Failed to search ingredients")
     @validate_querystring(SearchFilter)
     @document_response(IngredientSearchResponse | list[TitledIngredientRow])
-    async def search(
-        query_args: SearchFilter,
-    ) -> IngredientSearchResponse | list[TitledIngredientRow]:
+    async def search(query_args: SearchFilter) -> EncodedJson:
         """Search the catalogue; tolerates typing mistakes.
 
         The most similar names come first, then the shortest. The app gets a bare array of rows.
         """
         text = query_args.text()
-        if is_from_app(request.args, request.headers.get("Content-Type", "")):
-            limit = clamped_limit(query_args.limit, 20)
-            return [TitledIngredientRow.of(row) for row in await ingredients.search(text, limit)]
-        limit = checked_limit(query_args.limit, 20)
-        return IngredientSearchResponse.of(await ingredients.search(text, limit))
+        for_app = is_from_app(request.args, request.headers.get("Content-Type", ""))
+        limit = (clamped_limit if for_app else checked_limit)(query_args.limit, 20)
+        return EncodedJson(await ingredients.search_json(text, limit, for_app=for_app))
 
     @bp.get("/ingredients/usda/search")
     @errors_as(flagged=True, unexpected="Failed to search USDA database")
@@ -96,14 +94,14 @@ def _read_routes(bp: Routes, ingredients: Ingredients) -> None:
     @errors_as(flagged=True, unexpected="Failed to fetch ingredients")
     @query_integers(page=1, limit=20)
     @validate_querystring(ListFilter)
-    @validate_response(IngredientListResponse)
-    async def list_ingredients(
-        page: int, limit: int, query_args: ListFilter
-    ) -> IngredientListResponse:
+    @document_response(IngredientListResponse)
+    async def list_ingredients(page: int, limit: int, query_args: ListFilter) -> dict[str, Any]:
         """List the catalogue by name."""
         category = query_args.category.replace("\0", "") or None
-        listed = await ingredients.page(category, limit=limit, offset=(page - 1) * limit)
-        return IngredientListResponse.of(listed, page=page, limit=limit)
+        rows, total = await ingredients.page(category, limit=limit, offset=(page - 1) * limit)
+        pagination = IngredientPagination(page, limit, total, -(-total // limit))
+        data = {"ingredients": EncodedJson(rows), "pagination": pagination}
+        return {"success": True, "data": data}
 
     @bp.get("/ingredients/categories")
     @bp.get("/ingredients/meta/categories")
@@ -115,8 +113,8 @@ def _read_routes(bp: Routes, ingredients: Ingredients) -> None:
 
     @bp.get("/ingredients/<ingredient_id>")
     @errors_as(flagged=True, unexpected="Failed to fetch ingredient")
-    @validate_response(IngredientResponse)
-    async def get_ingredient(ingredient_id: str) -> IngredientResponse:
+    @document_response(IngredientResponse)
+    async def get_ingredient(ingredient_id: str) -> dict[str, Any]:
         """One ingredient."""
-        ingredient = await ingredients.get(checked_id(ingredient_id, ingredient_not_found()))
-        return IngredientResponse(True, ingredient)
+        parsed_id = checked_id(ingredient_id, ingredient_not_found())
+        return {"success": True, "data": EncodedJson(await ingredients.get_json(parsed_id))}

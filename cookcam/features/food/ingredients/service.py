@@ -6,15 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, cast
 
-import attrs
-import msgspec
 from attrs import frozen
 
 from cookcam.cache import DAY, HOUR, Cache
 from cookcam.errors import AppError, Conflict, DuplicateEntry, NotFound, ServiceError
 from cookcam.features.food.ingredients.models import (
     Candidate,
-    IngredientPage,
     IngredientRow,
     Json,
     Phrase,
@@ -26,7 +23,7 @@ from cookcam.features.food.ingredients.nutrients import columns_of
 from cookcam.features.food.ingredients.store import IngredientStore
 from cookcam.integrations.usda import Food, Usda
 
-SEARCHES, ITEMS, LISTS = "ingredients:search", "ingredients:item", "ingredients:list"
+SEARCHES, ITEMS, LISTS = "ingredients:found", "ingredients:row", "ingredients:page"
 USDA_SEARCHES = "ingredients:usda:search"
 MATCHES = "nutrition:match"
 """Cache namespaces. `nutrition` fills the last one; a change of the catalogue invalidates it."""
@@ -56,40 +53,41 @@ class Ingredients:
     usda: Usda
     cache: Cache
 
-    async def search(self, text: str, limit: int) -> list[IngredientRow]:
-        """Rows with names similar to `text`: the most similar first, then the shortest."""
-        rows = await self.cache.get_or(
-            SEARCHES,
-            _digest(text, str(limit)),
+    async def search_json(self, text: str, limit: int, *, for_app: bool) -> str:
+        """The response to a search by similar names: the most similar first, then the shortest."""
+
+        async def load() -> str:
+            return (await self.store.search_json(text, limit, for_app=for_app)).decode()
+
+        return await self.cache.get_or(
+            SEARCHES, _digest(text, str(limit), str(for_app)), HOUR, load
+        )
+
+    async def page(self, category: str | None, *, limit: int, offset: int) -> tuple[str, int]:
+        """A slice of the catalogue, or of one category, ordered by name, as a JSON array, and the
+        number of all rows."""
+        ingredients, total = await self.cache.get_or(
+            LISTS,
+            _digest(category or "", str(limit), str(offset)),
             HOUR,
-            lambda: _plain(self.store.search(text, limit)),
+            lambda: self.store.page(category, limit=limit, offset=offset),
         )
-        return msgspec.convert(rows, list[IngredientRow])
-
-    async def page(self, category: str | None, *, limit: int, offset: int) -> IngredientPage:
-        """A slice of the catalogue, or of one category, ordered by name."""
-
-        async def load() -> Any:
-            rows, total = await self.store.page(category, limit=limit, offset=offset)
-            return [[attrs.asdict(row) for row in rows], total]
-
-        rows, total = await self.cache.get_or(
-            LISTS, _digest(category or "", str(limit), str(offset)), HOUR, load
-        )
-        return IngredientPage(msgspec.convert(rows, list[IngredientRow]), total)
+        return ingredients, total
 
     async def categories(self) -> list[str]:
         """Every category, in order."""
         return await self.cache.get_or(LISTS, "categories", HOUR, self.store.categories)
 
-    async def get(self, ingredient_id: int) -> IngredientRow:
+    async def get_json(self, ingredient_id: int) -> str:
         """Raises NotFound."""
 
-        async def load() -> Any:
-            return attrs.asdict(await self._find(ingredient_id))
+        async def load() -> str:
+            encoded = await self.store.find_json(ingredient_id)
+            if encoded is None:  # not cached: clients may send any id
+                raise ingredient_not_found()
+            return encoded.decode()
 
-        row = await self.cache.get_or(ITEMS, str(ingredient_id), HOUR, load)
-        return msgspec.convert(row, IngredientRow)
+        return await self.cache.get_or(ITEMS, str(ingredient_id), HOUR, load)
 
     async def candidates(self, phrases: Sequence[Phrase]) -> list[Candidate]:
         """Rows with known amounts that contain the words of a phrase. Uncached; one read."""
@@ -187,10 +185,6 @@ def _usda_match(food: object) -> UsdaMatch | None:
     if not isinstance(fdc_id, int) or not isinstance(description, str):
         return None
     return UsdaMatch(fdc_id, description, str(fields.get("dataType") or ""))
-
-
-async def _plain(rows: Any) -> list[dict[str, Any]]:
-    return [attrs.asdict(row) for row in await rows]
 
 
 def _digest(*parts: str) -> str:

@@ -18,27 +18,44 @@ from attrs import frozen
 from cookcam.database import SERVICE, Database
 from cookcam.features.food.ingredients.models import Candidate, IngredientRow, Phrase
 from cookcam.features.food.ingredients.nutrients import COLUMNS as NUTRIENT_COLUMNS
+from cookcam.features.pages import time_text
 
 MAX_WORDS = 12
 """Words of a search text that are used; the rest is ignored."""
 
 _WORD = re.compile(r"\d+\.\d+|[^\W_]+")
 
-COLUMNS: LiteralString = """
+FIELDS: LiteralString = """
   i.id, i.name, i.fdc_id, i.category, i.calories_per_100g, i.protein_g_per_100g,
   i.carbs_g_per_100g, i.fat_g_per_100g, i.fiber_g_per_100g, i.sodium_mg_per_100g,
   i.sugar_g_per_100g, i.calcium_mg_per_100g, i.iron_mg_per_100g, i.vitamin_c_mg_per_100g,
   i.potassium_mg_per_100g, i.vitamin_d_mcg_per_100g, i.vitamin_a_mcg_per_100g,
   i.saturated_fat_g_per_100g, i.trans_fat_g_per_100g, i.cholesterol_mg_per_100g,
-  i.searchable_text, i.tags, i.dietary_flags, i.usda_data_type, i.usda_sync_date,
-  i.created_at, i.updated_at"""
+  i.searchable_text, i.tags, i.dietary_flags, i.usda_data_type"""
+
+COLUMNS = f"{FIELDS}, i.usda_sync_date, i.created_at, i.updated_at"
+
+# The same columns, with times as the API writes them.
+ROW = f"""{FIELDS},
+  {time_text("i.usda_sync_date")} as usda_sync_date,
+  {time_text("i.created_at")} as created_at,
+  {time_text("i.updated_at")} as updated_at"""
 
 FIND = f"select {COLUMNS} from public.ingredients i where i.id = %(ingredient_id)s"  # noqa: S608
 
+FIND_AS_JSON = f"""
+select row_to_json(ingredient)::text
+from (
+  select {ROW} from public.ingredients i where i.id = %(ingredient_id)s
+) as ingredient"""  # noqa: S608 - constants
+
 PAGE = f"""
-select {COLUMNS} from public.ingredients i
-where %(category)s::text is null or i.category = %(category)s
-order by i.name, i.id limit %(limit)s offset %(offset)s"""  # noqa: S608 - constants
+select coalesce(json_agg(ingredient), '[]')::text as ingredients, count(*)::integer as shown
+from (
+  select {ROW} from public.ingredients i
+  where %(category)s::text is null or i.category = %(category)s
+  order by i.name, i.id limit %(limit)s offset %(offset)s
+) as ingredient"""  # noqa: S608 - constants
 
 COUNT = """
 select count(*) from public.ingredients
@@ -79,7 +96,9 @@ SOUGHT: LiteralString = """
         offset greatest(ceil(cardinality(public.trigrams(w.word)) * 0.4) - 1, 0)
       ) as probes"""
 
-SEARCH = rf"""
+
+def _search(body: LiteralString, title: LiteralString = "") -> LiteralString:
+    return rf"""
 with requested as materialized (
   {SOUGHT}
   from unnest(%(words)s::text[]) with ordinality as w (word, number)
@@ -114,15 +133,29 @@ loose as (
   where (select count(*) from strict) < %(limit)s
   order by char_length(i.name), i.id limit {MAX_CANDIDATES}
 )
-select {COLUMNS}
+select {body}::text
 from (
-  select id from strict union select id from beginning union select id from loose
-) as found
-join public.ingredients i on i.id = found.id
-order by
-  public.trigram_similarity(public.trigrams(i.name), public.trigrams(%(text)s)) desc,
-  char_length(i.name), i.name, i.id
-limit %(limit)s"""  # noqa: S608 - constants
+  select {ROW}{title}
+  from (
+    select id from strict union select id from beginning union select id from loose
+  ) as found
+  join public.ingredients i on i.id = found.id
+  order by
+    public.trigram_similarity(public.trigrams(i.name), public.trigrams(%(text)s)) desc,
+    char_length(i.name), i.name, i.id
+  limit %(limit)s
+) as ingredient"""  # noqa: S608 - constants
+
+
+SEARCH = _search("""json_build_object(
+  'success', true,
+  'data', json_build_object(
+    'source', 'local', 'results', coalesce(json_agg(ingredient), '[]'), 'total', count(*)
+  )
+)""")
+
+# The app reads a bare array of rows with a title.
+SEARCH_FOR_APP = _search("coalesce(json_agg(ingredient), '[]')", ", i.name as title")
 
 # Branded foods are candidates only for phrases without a generic food.
 GENERIC: LiteralString = "i.usda_data_type is distinct from 'Branded'"
@@ -213,6 +246,12 @@ returning {COLUMNS}"""  # noqa: S608 - constants
 
 
 @frozen
+class _Page:
+    ingredients: str
+    shown: int
+
+
+@frozen
 class _Category:
     category: str
 
@@ -226,33 +265,35 @@ class _Taken:
 class IngredientStore:
     database: Database
 
-    async def search(self, text: str, limit: int) -> list[IngredientRow]:
-        """Rows whose name or searchable text matches the words of `text`, most similar first."""
+    async def search_json(self, text: str, limit: int, *, for_app: bool) -> bytes:
+        """The response for the rows whose name or searchable text matches the words of `text`, most
+        similar first."""
         words = _search_words(text)
-        if not words:
-            return []
-        return await self.database.fetch_all_as(
+        return await self.database.fetch_json_as(
             SERVICE,
-            IngredientRow,
-            SEARCH,
+            SEARCH_FOR_APP if for_app else SEARCH,
             words=words,
             query=_prefix_query(words),
             beginning=_escaped(text.strip().lower()) + "%",
             text=text,
-            limit=limit,
+            limit=limit if words else 0,
         )
 
-    async def page(
-        self, category: str | None, *, limit: int, offset: int
-    ) -> tuple[list[IngredientRow], int]:
-        """A slice of the catalogue ordered by name, and the total number of rows."""
-        rows = await self.database.fetch_all_as(
-            SERVICE, IngredientRow, PAGE, category=category, limit=limit, offset=offset
+    async def page(self, category: str | None, *, limit: int, offset: int) -> tuple[str, int]:
+        """A slice of the catalogue ordered by name, as a JSON array, and the total number of
+        rows."""
+        page = await self.database.fetch_one_as(
+            SERVICE, _Page, PAGE, category=category, limit=limit, offset=offset
         )
-        if rows and len(rows) < limit:
-            return rows, offset + len(rows)
+        if 0 < page.shown < limit:
+            return page.ingredients, offset + page.shown
         total = await self.database.fetch_value_as(SERVICE, COUNT, category=category)
-        return rows, total
+        return page.ingredients, total
+
+    async def find_json(self, ingredient_id: int) -> bytes | None:
+        return await self.database.fetch_optional_json_as(
+            SERVICE, FIND_AS_JSON, ingredient_id=ingredient_id
+        )
 
     async def find(self, ingredient_id: int) -> IngredientRow | None:
         return await self.database.fetch_optional_as(

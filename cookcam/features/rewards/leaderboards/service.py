@@ -45,7 +45,7 @@ class Leaderboards:
         produce = partial(self.store.page, period, limit, offset, friends_of=friends_of)
         if friends_of is None:
             key = f"{period}:{limit}:{offset}"
-            page = await self.cache.get_or("leaderboard", key, CACHE_SECONDS, produce)
+            page = await self.cache.get_or("leaderboards", key, CACHE_SECONDS, produce)
         else:
             page = await produce()
         place = None

@@ -12,8 +12,8 @@ from cookcam.features.pages import time_text
 from cookcam.features.rewards.leaderboards.models import Period, UserRank
 
 PAGE: LiteralString = f"""
-select
-  (
+select json_build_object(
+  'entries', (
     select coalesce(json_agg(
       json_build_object(
         'rank', b.rank, 'xp_total', b.xp_total, 'xp_gained', b.xp_gained,
@@ -24,12 +24,13 @@ select
         )
       )
       order by b.rank
-    ), '[]')
+    ), '[]')::text
     from public.get_leaderboard_data(
       %(period)s, %(limit)s, %(friends_of)s::uuid, %(offset)s
     ) as b
-  )::text as entries,
-  {time_text("now()")} as updated_at"""  # noqa: S608 - constants
+  ),
+  'updated_at', {time_text("now()")}
+)"""  # noqa: S608 - constants
 
 PLACE: LiteralString = """
 select public.leaderboard_place(%(user_id)s, %(period)s, %(friends_of)s::uuid)"""
@@ -48,14 +49,8 @@ class LeaderboardStore:
     ) -> dict[str, str]:
         """`{"entries", "updated_at"}` of a page, the entries as a JSON array; with `friends_of`,
         among that user and the users they follow."""
-        return await self.database.fetch_one_as(
-            SERVICE,
-            dict[str, str],
-            PAGE,
-            period=period,
-            limit=limit,
-            offset=offset,
-            friends_of=friends_of,
+        return await self.database.fetch_value_as(
+            SERVICE, PAGE, period=period, limit=limit, offset=offset, friends_of=friends_of
         )
 
     async def place(self, user_id: UUID, period: Period, *, friends_of: UUID | None) -> int | None:
