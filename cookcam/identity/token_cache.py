@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from jwt import PyJWK
 
 MAX_ENTRIES: Final = 5_000
-"""Tokens, about 15 MB; the least recently used is dropped first."""
+"""Tokens, about 20 MB; the least recently used is dropped first."""
 
 
 @frozen
