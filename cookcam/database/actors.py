@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Literal, Protocol
 
 from attrs import field, frozen
@@ -38,9 +37,10 @@ class FixedActor:
 
     database_role: DatabaseRole
     claims: Mapping[str, object] = field(factory=dict[str, object])
+    claims_json: str = field(init=False, eq=False, repr=False)
 
-    @cached_property
-    def claims_json(self) -> str:
+    @claims_json.default
+    def _encoded(self) -> str:
         return encode_claims(self.database_role, self.claims)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Literal, cast
 from uuid import UUID
 
@@ -30,16 +29,16 @@ class Identity:
     expires_at: datetime | None = None
     session_id: str | None = None
     claims: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, eq=False)
+    claims_json: str = field(init=False, repr=False, eq=False)
+
+    @claims_json.default
+    def _encoded(self) -> str:
+        return encode_claims(self.database_role, self.claims)
 
     @property
     def database_role(self) -> Literal["authenticated"]:
         """Always the role of an ordinary user, independent of the token."""
         return "authenticated"
-
-    @cached_property
-    def claims_json(self) -> str:
-        """The claims as PostgreSQL gets them with each statement."""
-        return encode_claims(self.database_role, self.claims)
 
     @property
     def is_admin(self) -> bool:
