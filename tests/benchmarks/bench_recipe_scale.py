@@ -82,7 +82,8 @@ class Explaining:
                 **params,
             )
             lines = [str(row["QUERY PLAN"]) for row in plan]
-            self.blocks += sum(map(int, re.findall(r"(?:hit|read)=(\d+)", lines[1])))
+            buffers = next(line for line in lines if "Buffers:" in line)  # of the whole statement
+            self.blocks += sum(map(int, re.findall(r"(?:hit|read)=(\d+)", buffers)))
             self.milliseconds += float(lines[-1].split()[2])
             scans = re.findall(
                 r"-> +(\w[\w ]*Scan\b(?: using \w+)?) on (?:recipes|public)", "\n".join(lines)
