@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 DatabaseRole = Literal["anon", "authenticated", "service_role"]
 
@@ -22,13 +22,13 @@ class Actor(Protocol):
 
     @property
     def claims_json(self) -> str:
-        """The claims with `role` set to the database role; see `encode_claims`."""
+        """The claims as JSON, with `role` set to the database role: `encode_claims`."""
         ...
 
 
-def encode_claims(role: DatabaseRole, claims: Mapping[str, object]) -> str:
-    """The value of `request.jwt.claims`. An actor encodes its claims once."""
-    return json.dumps({**claims, "role": role})
+def encode_claims(actor: Any) -> str:
+    """The value of `request.jwt.claims`, from `actor.claims`. An actor encodes its claims once."""
+    return json.dumps({**actor.claims, "role": actor.database_role})
 
 
 @frozen
@@ -37,11 +37,9 @@ class FixedActor:
 
     database_role: DatabaseRole
     claims: Mapping[str, object] = field(factory=dict[str, object])
-    claims_json: str = field(init=False, eq=False, repr=False)
-
-    @claims_json.default
-    def _encoded(self) -> str:
-        return encode_claims(self.database_role, self.claims)
+    claims_json: str = field(
+        default=Factory(encode_claims, takes_self=True), init=False, eq=False, repr=False
+    )
 
 
 ANONYMOUS: Actor = FixedActor("anon")

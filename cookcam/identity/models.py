@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal, cast
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from cookcam.database.actors import encode_claims
 
@@ -29,11 +29,9 @@ class Identity:
     expires_at: datetime | None = None
     session_id: str | None = None
     claims: Mapping[str, Any] = field(factory=dict[str, Any], repr=False, eq=False)
-    claims_json: str = field(init=False, repr=False, eq=False)
-
-    @claims_json.default
-    def _encoded(self) -> str:
-        return encode_claims(self.database_role, self.claims)
+    claims_json: str = field(
+        default=Factory(encode_claims, takes_self=True), init=False, repr=False, eq=False
+    )
 
     @property
     def database_role(self) -> Literal["authenticated"]:
