@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 import trio
-from attrs import asdict
+from attrs import evolve
 
 from cookcam.config import Config
 from cookcam.lifecycle.run import run
 from cookcam.lifecycle.run_record import RunRecord
-from cookcam.lifecycle.shutdown import DrainReport
+from cookcam.lifecycle.shutdown import DrainReport, log_report
 from cookcam.lifecycle.uptime import since_process_start
+from cookcam.lifecycle.workers import STOP, WorkerChannel, stop_signals
 from cookcam.observability.log_writers import RedactionCount
 from cookcam.observability.logging import configure_logging, instance_fields
 from cookcam.serving.listener import SocketListener
@@ -41,13 +42,22 @@ requests, and takes 13% of the CPU under overload."""
 
 
 def run_server(
-    config: Config, ignored: Sequence[str] = (), on_started: Callable[[], None] | None = None
+    config: Config,
+    ignored: Sequence[str] = (),
+    on_started: Callable[[], None] | None = None,
+    *,
+    listener: int | None = None,
+    channel: int | None = None,
 ) -> int:
     """Serve until a signal, then drain; return the exit status. Blocks.
 
     `ignored` are variables that are set and have no effect: they are logged once. `on_started` is
-    called when the server accepts connections.
+    called when the server accepts connections. `listener` and `channel` are the descriptors that a
+    worker gets from its supervisor (`cookcam.lifecycle.workers`).
     """
+    worker = None if channel is None else WorkerChannel(channel)
+    if worker is not None:
+        config = evolve(config, server=evolve(config.server, pm2_channel=channel))
     log_writer = configure_logging(
         config.environment, config.observability.log_level, instance=instance_fields(config)
     )
@@ -56,14 +66,18 @@ def run_server(
     if ignored:
         log.warning("these variables have no effect", variables=list(ignored))
     try:
-        listener = open_listener(config)
+        opened = open_listener(config, listener)
     except OSError as error:
         where = f"{config.server.host}:{config.server.port}"
         log.error("cannot listen", address=where, reason=error.strerror or str(error))
         return 1
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
-    record = RunRecord.begin(config.server.state_directory, listener.port)
-    status, report = trio.run(_serve, config, listener, on_started, record, log_writer.redactions)
+    # Workers share a port; a record is that of a single process.
+    state_directory = config.server.state_directory if worker is None else None
+    record = RunRecord.begin(state_directory, opened.port)
+    status, report = trio.run(
+        _serve, config, opened, on_started, worker, record, log_writer.redactions
+    )
     record.end(status, report)
     log_writer.flush(FLUSH_SECONDS)
     # Without it the interpreter collects all imported objects at exit, which takes 0.2 s on an idle
@@ -72,13 +86,18 @@ def run_server(
     return status
 
 
-def open_listener(config: Config) -> SocketListener:
-    """Bind the configured port; `run` listens on it later. Raises OSError."""
+def open_listener(config: Config, inherited: int | None = None) -> SocketListener:
+    """Bind the configured port, unless its socket is inherited; `run` listens on it later.
+
+    Raises OSError.
+    """
     tls = protocol_config(
         keep_alive_seconds=config.server.keep_alive_seconds,
         tls_cert_file=config.server.tls_cert_file,
         tls_key_file=config.server.tls_key_file,
     ).create_ssl_context()
+    if inherited is not None:
+        return SocketListener.inherited(inherited, tls=tls)
     return SocketListener.bind(config.server.host, config.server.port, tls=tls)
 
 
@@ -86,6 +105,7 @@ async def _serve(
     config: Config,
     listener: SocketListener,
     on_started: Callable[[], None] | None,
+    worker: WorkerChannel | None,
     record: RunRecord,
     redactions: RedactionCount,
 ) -> tuple[int, DrainReport | None]:
@@ -114,19 +134,21 @@ async def _serve(
             on_started()
 
     # Imported here, so that a signal during the import is already handled.
-    with trio.open_signal_receiver(SIGTERM, SIGINT) as signals:
+    stops = (SIGTERM, SIGINT) if worker is None else (SIGTERM, SIGINT, STOP)
+    with trio.open_signal_receiver(*stops) as received:
         from cookcam.app import open_program
+
+        if worker is not None:
+            worker.watch_supervisor()
+        signals = received if worker is None else stop_signals(received)
 
         status, report = await run(
             partial(open_program, config, [listener], on_ready=started),
             config.drain,
             signals=signals,
         )
-    _log_end(status, report)
+    if worker is None:
+        log_report(status, report)
+    elif report is not None:
+        worker.send_report(report)
     return status, report
-
-
-def _log_end(status: int, report: DrainReport | None) -> None:
-    log = structlog.get_logger("cookcam")
-    write = log.info if status == 0 else log.warning
-    write("Graceful shutdown complete", status=status, **(asdict(report) if report else {}))

@@ -10,8 +10,9 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 
 from cookcam.config.sections import DrainConfig
 from cookcam.lifecycle.background import Background
@@ -58,6 +59,13 @@ class DrainReport:
     def clean(self) -> bool:
         """True when nothing was cut and no task is left."""
         return not self.cut_names and not self.tasks_left
+
+
+def log_report(status: int, report: DrainReport | None) -> None:
+    """Log the end of a process: a warning where something was cut."""
+    log = structlog.get_logger("cookcam")
+    write = log.info if status == 0 else log.warning
+    write("Graceful shutdown complete", status=status, **(asdict(report) if report else {}))
 
 
 @define

@@ -59,6 +59,27 @@ class Peer:
             self.transport.socket.close()
 
 
+def bind_shared(host: str, port: int, count: int) -> list[socket.socket]:
+    """Sockets on one port, among which the kernel spreads connections (SO_REUSEPORT).
+
+    Raises OSError when another program has the port.
+    """
+    alone = SocketListener.bind(host, port)  # fails where a shared socket would join another's
+    address, family = alone.listener.getsockname(), alone.listener.family
+    alone.listener.close()
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            sockets.append(shared := socket.socket(family, socket.SOCK_STREAM))
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            shared.bind(address)
+    except BaseException:
+        for shared in sockets:
+            shared.close()
+        raise
+    return sockets
+
+
 def is_temporary(error: OSError) -> bool:
     """Whether `accept` may succeed again: out of descriptors or memory, or an error of the network
     that belonged to one connection (accept(2)). False for a socket that listens no more."""
@@ -113,6 +134,13 @@ class SocketListener:
         except BaseException:
             listener.close()
             raise
+        return cls(listener, tls)
+
+    @classmethod
+    def inherited(cls, descriptor: int, *, tls: ssl.SSLContext | None = None) -> SocketListener:
+        """The socket of `bind_shared` that a supervisor has passed to this process."""
+        listener = socket.socket(fileno=descriptor)
+        listener.setblocking(False)
         return cls(listener, tls)
 
     @property

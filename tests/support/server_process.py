@@ -44,9 +44,9 @@ class ServerProcess:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    async def logged(self, message: str) -> None:
+    async def logged(self, message: str, within: float = START_TIMEOUT) -> None:
         """Waits until the log has that message."""
-        with trio.fail_after(START_TIMEOUT):
+        with trio.fail_after(within):
             while f'"message":"{message}"' not in self.text():
                 assert self.process.poll() is None, self.text()
                 await trio.sleep(0.005)
@@ -72,11 +72,15 @@ class ServerProcess:
 
 @asynccontextmanager
 async def started_server(
-    settings: Mapping[str, str], port: int, folder: Path, *, pass_fds: tuple[int, ...] = ()
+    settings: Mapping[str, str],
+    port: int,
+    folder: Path,
+    *options: str,
+    pass_fds: tuple[int, ...] = (),
 ) -> AsyncIterator[ServerProcess]:
     """Starts `cookcam serve` on `port`; killed after the block if it still runs."""
     log = folder / f"server-{port}.log"
-    process = _start({**settings, "PORT": str(port)}, log, pass_fds)
+    process = _start({**settings, "PORT": str(port)}, log, options, pass_fds)
     try:
         yield ServerProcess(process, log, port)
     finally:
@@ -85,11 +89,11 @@ async def started_server(
 
 
 def _start(
-    settings: Mapping[str, str], log: Path, pass_fds: tuple[int, ...]
+    settings: Mapping[str, str], log: Path, options: tuple[str, ...], pass_fds: tuple[int, ...]
 ) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "cookcam", "serve"],
+            [sys.executable, "-m", "cookcam", "serve", *options],
             cwd=log.parent,
             env=clean_environment(**settings),
             stdin=subprocess.DEVNULL,
