@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import trio
 from attrs import define, field
 from trio.testing import MockClock
@@ -31,3 +34,10 @@ async def test_clients_are_warmed_up_in_order_and_the_others_after_the_delay(
         ("payments", start + 1),
         ("models", start + 2 + WARM_UP_DELAY),
     ]
+
+
+def test_libraries_of_outside_services_are_not_loaded_at_the_start() -> None:
+    program = "import cookcam.app.process, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    late = {"jwt", "cryptography", "pydantic", "supabase_auth", "stripe", "openai", "PIL"}
+    assert late.isdisjoint(done.stdout.decode().split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -51,8 +52,10 @@ def run_server_of(
     `listener` and `channel` are the descriptors that a worker gets from its supervisor.
     """
     config = config_of(environ)  # before the imports: a mistake is reported at once
+    gc.disable()  # classes and functions are no garbage, and each collection visits all of them
     from cookcam.app.process import run_server
 
+    gc.enable()
     return run_server(
         config, without_effect(environ), on_started, listener=listener, channel=channel
     )
