@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ordinary", action="store_true")
     parser.add_argument("--ping-interval", type=float, default=25.0)
-    allow_descriptors(1 << 20)
+    allow_descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     trio.run(serve, parser.parse_args())
 
 

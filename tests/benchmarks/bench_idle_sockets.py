@@ -58,8 +58,8 @@ def main() -> None:
     parser.add_argument("--sockets", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--ping-interval", type=float, default=25)
-    allow_descriptors(1 << 20)
     options = parser.parse_args()
+    allow_descriptors(options.sockets + 1000)
     run(options, "Socket.IO")
     run(options, "plain", "--plain")
 

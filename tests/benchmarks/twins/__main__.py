@@ -187,9 +187,11 @@ class Setting:
 
 @frozen
 class Load:
-    """One run of wrk: requests a second, p99 in ms, CPU of the server in µs for each request."""
+    """One run of wrk: requests a second and how many of them were rejected under overload, p99 in
+    ms, CPU of the server in µs for each request."""
 
     rate: float
+    rejected: float
     p99: float
     cpu: float
 
@@ -202,7 +204,8 @@ def wrk(
     before = server.cpu()
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     used = server.cpu() - before
-    if "Non-2xx" in text or "Socket errors" in text:
+    rejected = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    if "Socket errors" in text or (rejected is not None and connections <= CONNECTIONS):
         raise SystemExit(text)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     count = re.search(r"(\d+) requests in", text)
@@ -211,7 +214,13 @@ def wrk(
     assert count is not None
     assert p99 is not None
     unit = {"us": 1e-3, "ms": 1.0, "s": 1e3}[p99[2]]
-    return Load(float(rate[1]), float(p99[1]) * unit, used / int(count[1]) * 1e6)
+    share = int(rejected[1]) / int(count[1]) if rejected is not None else 0.0
+    return Load(
+        float(rate[1]),
+        float(rate[1]) * share,
+        float(p99[1]) * unit,
+        used / int(count[1]) * 1e6,
+    )
 
 
 def paced(rate: float, folder: Path) -> tuple[str, str]:
