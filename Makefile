@@ -4,6 +4,9 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DEV_INSTALLED := .venv/installed-dev
 
+# Compiled modules are kept: without them each process of the tests compiles all its libraries again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help run test install lint format lock clean
 
 run: install  ## start the whole server on the embedded default (PORT and HOST are honoured)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from cookcam.database import Database
 
 
+# Compiled modules are kept: without them each worker and each process that a test starts would
+# compile all its libraries again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 configure_logs()
 # A client of a test's own would read the machine's root certificates, which takes 30 ms and is for
 # nothing: whom tests speak to is on this machine.
