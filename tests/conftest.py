@@ -38,11 +38,21 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes | str) and len(val) > 80 else None
 
 
+def pytest_collection_finish() -> None:
+    """Exclude libraries and test modules from garbage collection; a full one takes 0.2 s of CPU."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
-def everything_is_collected() -> Iterator[None]:
-    """A server tells the collector to leave alone what is there; the next test is none of that."""
+def garbage_of_servers() -> Iterator[None]:
+    """A started server excludes its objects from garbage collection; include them again."""
+    frozen = gc.get_freeze_count()
     yield
-    gc.unfreeze()
+    if gc.get_freeze_count() > frozen:
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
