@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 import httpx
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import serialization
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
@@ -61,6 +63,15 @@ HOSTILE = [
     "%",
     "<your-key>",
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def keys_parsed_once() -> Iterator[None]:
+    """Parse each private key once: checking the unchanged keys takes most of `load`'s time."""
+    with pytest.MonkeyPatch.context() as patch:
+        parse = serialization.load_pem_private_key
+        patch.setattr(serialization, "load_pem_private_key", lru_cache(maxsize=16)(parse))
+        yield
 
 
 def mistakes_of(environ: dict[str, str]) -> dict[str, str]:

@@ -87,7 +87,10 @@ def test_a_whole_config_shows_no_secret_however_it_is_turned_inside_out():
         assert "REDACTED" in shown
 
 
-WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=8, max_size=60)
+# The end tells them from the words of a message, which Hypothesis finds in the source and tries.
+WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=8, max_size=60).map(
+    "{}~7~".format
+)
 
 NOT_SECRET = " ".join(
     [
