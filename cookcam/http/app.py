@@ -25,7 +25,7 @@ from cookcam.http.errors import PLAIN, ClientDisconnected, Failures, failure_in
 from cookcam.http.json import JsonProvider
 from cookcam.http.openapi import openapi_routes
 from cookcam.http.paths import CANONICAL
-from cookcam.http.quart_internals import MatchOnlyRule, request_context
+from cookcam.http.quart_internals import ParameterRule, request_context
 from cookcam.http.quotas import spend
 from cookcam.http.rate_limit import RateLimits
 from cookcam.http.requests import Request
@@ -40,7 +40,7 @@ class CookCamApp(QuartTrio):
 
     asgi_http_class = HttpConnection
     json_provider_class = JsonProvider
-    url_rule_class = MatchOnlyRule
+    url_rule_class = ParameterRule
     failures: Failures
     request_timeout: float
     router: Router

@@ -90,6 +90,16 @@ class MatchOnlyRule(QuartRule):
         return _no_urls
 
 
+class ParameterRule(MatchOnlyRule):
+    """A rule that Werkzeug matches only if it has parameters: `Router` matches the others."""
+
+    def compile(self) -> None:
+        if "<" in self.rule:
+            super().compile()
+        else:
+            self.build_only = True  # keeps it out of Werkzeug's matcher
+
+
 def _no_urls(*_: object, **__: object) -> tuple[str, str]:
     raise RuntimeError("this app builds no URLs")
 

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, Literal, TypeVar
 
-from attrs import evolve, field, frozen
+import msgspec
+from attrs import frozen
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,8 +51,7 @@ class Dialect:
     unexpected: str | None = None
 
 
-@frozen
-class RouteOptions:
+class RouteOptions(msgspec.Struct, frozen=True):
     """The options of one route, with their defaults."""
 
     dialect: Dialect = Dialect()
@@ -66,7 +66,7 @@ class RouteOptions:
     needs_one_field: bool = False
     query: tuple[dict[str, Any], ...] = ()
     query_model: type[Any] | None = None
-    responses: dict[int, type[Any]] = field(factory=dict[int, type[Any]])
+    responses: dict[int, type[Any]] = {}  # msgspec copies it
     contents: tuple[tuple[int, str], ...] = ()
     empty: frozenset[int] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
@@ -81,7 +81,7 @@ def route_options_of(view: Callable[..., Any]) -> RouteOptions:
 
 def set_route_options(view: F, **options: Any) -> F:
     """Change the named options of `view`."""
-    setattr(view, _ATTRIBUTE, evolve(route_options_of(view), **options))
+    setattr(view, _ATTRIBUTE, msgspec.structs.replace(route_options_of(view), **options))
     return view
 
 

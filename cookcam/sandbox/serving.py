@@ -16,6 +16,9 @@ from cattrs.errors import BaseValidationError
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] # has a bare dict
 from quart import Response, request
+from quart_trio import QuartTrio
+
+from cookcam.http.quart_internals import MatchOnlyRule
 
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
@@ -145,6 +148,15 @@ def replace_settings(settings: Any, changes: object, *groups: str) -> dict[str, 
 
 
 # Quart
+
+
+class FakeServerApp(QuartTrio):
+    """A Quart app without URL builders and static files, which take most of its creation."""
+
+    url_rule_class = MatchOnlyRule
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, static_folder=None, template_folder=None)
 
 
 def json_response(body: object, status: int = 200) -> Response:

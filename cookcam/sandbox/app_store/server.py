@@ -12,7 +12,6 @@ import orjson
 from attrs import define, field
 from cryptography.hazmat.primitives.asymmetric import ec
 from quart import Response, request
-from quart_trio import QuartTrio
 
 from cookcam.sandbox.app_store.authority import Authority
 from cookcam.sandbox.app_store.purchases import (
@@ -28,7 +27,7 @@ from cookcam.sandbox.app_store.purchases import (
 from cookcam.sandbox.app_stores import StoreServer, include_commands, period_of, price_of
 from cookcam.sandbox.commands import Fields, InvalidCommand
 from cookcam.sandbox.keys import pem_of, verified_claims
-from cookcam.sandbox.serving import HttpFaults, Listener, bearer_token
+from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_token
 
 if TYPE_CHECKING:
     import httpx
@@ -279,8 +278,8 @@ async def open_apple(
             yield fake
 
 
-def create_app(fake: FakeAppStore) -> QuartTrio:
-    app = QuartTrio("cookcam.sandbox.apple")
+def create_app(fake: FakeAppStore) -> FakeServerApp:
+    app = FakeServerApp("cookcam.sandbox.apple")
     behaviour = fake.behaviour
 
     answer = behaviour.json_response
@@ -399,7 +398,7 @@ REQUIRED_FIELDS = {
 }
 
 
-def _include_commands(app: QuartTrio, fake: FakeAppStore) -> None:
+def _include_commands(app: FakeServerApp, fake: FakeAppStore) -> None:
     async def run(name: str, fields: dict[str, Any]) -> dict[str, Any]:
         if name == "buy":
             if fields.get("where", "Production") not in get_args(Where):

@@ -13,12 +13,11 @@ import orjson
 import trio
 from attrs import define, field
 from quart import Response, request
-from quart_trio import QuartTrio
 
 from cookcam.sandbox.app_stores import StoreServer, include_commands, period_of, price_of
 from cookcam.sandbox.commands import Fields
 from cookcam.sandbox.google_play.keys import AUDIENCE, PUSHER, SERVICE_ACCOUNT, Keys
-from cookcam.sandbox.serving import HttpFaults, Listener, bearer_token
+from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_token
 
 if TYPE_CHECKING:
     import httpx
@@ -339,8 +338,8 @@ async def open_google_play(
             yield fake
 
 
-def create_app(fake: FakeGooglePlay) -> QuartTrio:
-    app = QuartTrio("cookcam.sandbox.google_play")
+def create_app(fake: FakeGooglePlay) -> FakeServerApp:
+    app = FakeServerApp("cookcam.sandbox.google_play")
     behaviour = fake.behaviour
     package = f"/androidpublisher/v3/applications/{PACKAGE}"
     of_app = f"{package}/purchases"
@@ -443,7 +442,7 @@ COMMANDS: Mapping[str, Fields] = {
 """Methods of `FakeGooglePlay` that are commands as well, with the fields they accept."""
 
 
-def _include_commands(app: QuartTrio, fake: FakeGooglePlay) -> None:
+def _include_commands(app: FakeServerApp, fake: FakeGooglePlay) -> None:
     async def run(name: str, fields: dict[str, Any]) -> dict[str, Any]:
         if name == "buy":
             purchase = await fake.buy(**fields)

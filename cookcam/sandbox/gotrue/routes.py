@@ -11,11 +11,11 @@ import psycopg
 import trio
 from attrs import asdict
 from quart import Response, request
-from quart_trio import QuartTrio
 
 from cookcam.sandbox.gotrue import faults, shapes
 from cookcam.sandbox.gotrue.service import Auth
 from cookcam.sandbox.serving import (
+    FakeServerApp,
     bearer_token,
     json_response,
     read_json_object,
@@ -28,9 +28,9 @@ Body: TypeAlias = dict[str, Any]
 _log = logging.getLogger("cookcam.sandbox.gotrue")
 
 
-def create_app(auth: Auth) -> QuartTrio:
+def create_app(auth: Auth) -> FakeServerApp:
     """The application; what it does wrong on purpose is in `auth.behaviour`."""
-    app = QuartTrio("cookcam.sandbox.gotrue")
+    app = FakeServerApp("cookcam.sandbox.gotrue")
     _gateway(app, auth)
     _public(app, auth)
     _grants(app, auth)
@@ -39,7 +39,7 @@ def create_app(auth: Auth) -> QuartTrio:
     return app
 
 
-def _gateway(app: QuartTrio, auth: Auth) -> None:
+def _gateway(app: FakeServerApp, auth: Auth) -> None:
     """Project keys, staged failures and the shape of errors."""
 
     @app.before_request
@@ -88,7 +88,7 @@ def _gateway(app: QuartTrio, auth: Auth) -> None:
         return response
 
 
-def _public(app: QuartTrio, auth: Auth) -> None:
+def _public(app: FakeServerApp, auth: Auth) -> None:
     @app.get("/auth/v1/.well-known/jwks.json")
     async def jwks() -> Response:
         response = json_response(auth.key.jwks())
@@ -119,7 +119,7 @@ def _public(app: QuartTrio, auth: Auth) -> None:
         )
 
 
-def _grants(app: QuartTrio, auth: Auth) -> None:
+def _grants(app: FakeServerApp, auth: Auth) -> None:
     @app.post("/auth/v1/signup")
     async def sign_up() -> Response:
         body = await _body()
@@ -174,7 +174,7 @@ def _grants(app: QuartTrio, auth: Auth) -> None:
         return json_response(await auth.verify(_text(body, "token_hash") or _text(body, "token")))
 
 
-def _sessions(app: QuartTrio, auth: Auth) -> None:
+def _sessions(app: FakeServerApp, auth: Auth) -> None:
     @app.put("/auth/v1/user")
     async def update_user() -> Response:
         """Of what GoTrue can change here, the password alone; null is as good as absent.
@@ -200,7 +200,7 @@ def _sessions(app: QuartTrio, auth: Auth) -> None:
         return Response("", status=204)
 
 
-def _administration(app: QuartTrio, auth: Auth) -> None:
+def _administration(app: FakeServerApp, auth: Auth) -> None:
     def require_service_role() -> None:
         if auth.role_of(_bearer()) != "service_role":
             raise faults.error("not_admin")

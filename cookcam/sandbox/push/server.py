@@ -13,11 +13,10 @@ import orjson
 import trio
 from attrs import asdict, define, field, frozen
 from quart import Response, request
-from quart_trio import QuartTrio
 
 from cookcam.sandbox.keys import verified_claims
 from cookcam.sandbox.push.keys import KEY_ID, PROJECT, SERVICE_ACCOUNT, TEAM_ID, Keys
-from cookcam.sandbox.serving import HttpFaults, Listener, bearer_token, json_response
+from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_token, json_response
 
 TOPIC = "com.cookcam.app"
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
@@ -91,8 +90,8 @@ async def open_push(
         yield fake
 
 
-def create_app(fake: FakePush) -> QuartTrio:
-    app = QuartTrio("cookcam.sandbox.push")
+def create_app(fake: FakePush) -> FakeServerApp:
+    app = FakeServerApp("cookcam.sandbox.push")
     behaviour = fake.behaviour
 
     @app.before_request
@@ -107,7 +106,7 @@ def create_app(fake: FakePush) -> QuartTrio:
     return app
 
 
-def _fcm(app: QuartTrio, fake: FakePush) -> None:
+def _fcm(app: FakeServerApp, fake: FakePush) -> None:
     def refusal(status: int, name: str, *details: dict[str, Any]) -> Response:
         error = {"code": status, "message": name, "status": name, "details": details}
         return json_response({"error": error}, status)
@@ -155,7 +154,7 @@ def _fcm(app: QuartTrio, fake: FakePush) -> None:
         return json_response({"name": f"projects/{project}/messages/{uuid4().hex}"})
 
 
-def _apns(app: QuartTrio, fake: FakePush) -> None:
+def _apns(app: FakeServerApp, fake: FakePush) -> None:
     def refusal(status: int, reason: str, **more: Any) -> Response:
         return json_response({"reason": reason, **more}, status)
 
@@ -193,7 +192,7 @@ def _apns(app: QuartTrio, fake: FakePush) -> None:
         return Response("", status=200, headers={"apns-id": str(uuid4()).upper()})
 
 
-def _control(app: QuartTrio, fake: FakePush) -> None:
+def _control(app: FakeServerApp, fake: FakePush) -> None:
     """For a fake in a process of its own."""
 
     @app.get("/_sandbox/sent")

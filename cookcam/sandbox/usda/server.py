@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 import trio
 from attrs import define, field, frozen
 from quart import Response, request
-from quart_trio import QuartTrio
 
-from cookcam.sandbox.serving import HttpFaults, Listener, json_response
+from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, json_response
 from cookcam.sandbox.usda.foods import Food, foods, search_foods
 
 API_KEY = "sandbox-usda-key"
@@ -57,14 +56,14 @@ async def open_usda(
         yield FakeUsda(f"{listener.url}/fdc/v1", api_key, behaviour)
 
 
-def create_app(api_key: str, behaviour: Behaviour) -> QuartTrio:
-    app = QuartTrio("cookcam.sandbox.usda")
+def create_app(api_key: str, behaviour: Behaviour) -> FakeServerApp:
+    app = FakeServerApp("cookcam.sandbox.usda")
     _gateway(app, api_key, behaviour)
     _foods(app, foods(), behaviour)
     return app
 
 
-def _gateway(app: QuartTrio, api_key: str, behaviour: Behaviour) -> None:
+def _gateway(app: FakeServerApp, api_key: str, behaviour: Behaviour) -> None:
     """The gateway api.data.gov: keys, quota and staged faults."""
     hour_ends = trio.current_time() + HOUR
 
@@ -96,7 +95,7 @@ def _gateway(app: QuartTrio, api_key: str, behaviour: Behaviour) -> None:
         return response
 
 
-def _foods(app: QuartTrio, catalogue: list[Food], behaviour: Behaviour) -> None:
+def _foods(app: FakeServerApp, catalogue: list[Food], behaviour: Behaviour) -> None:
     by_id = {food.fdc_id: food for food in catalogue}
 
     answer = behaviour.json_response
