@@ -140,11 +140,8 @@ class ConstraintViolation(AppError):
 
 
 @define(slots=False, eq=False)
-class RateLimited(AppError):
-    """Too many requests; `retry_after` is in whole seconds, rounded up."""
-
-    status, code = 429, "RATE_LIMIT_ERROR"
-    default_message = "Too many requests, please try again later"
+class RetryLater(AppError):
+    """An error that says when to retry; `retry_after` is in whole seconds, rounded up."""
 
     retry_after: int = field(default=1, kw_only=True)
 
@@ -155,6 +152,13 @@ class RateLimited(AppError):
     @property
     def headers(self) -> list[tuple[str, str]]:
         return [("Retry-After", str(self.retry_after))]
+
+
+class RateLimited(RetryLater):
+    """Too many requests."""
+
+    status, code = 429, "RATE_LIMIT_ERROR"
+    default_message = "Too many requests, please try again later"
 
 
 class InternalError(AppError):

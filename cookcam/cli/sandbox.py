@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,15 +18,15 @@ from cookcam.cli.common import HOME, HOST, PORT
 @click.option("--attached", is_flag=True, hidden=True, help="Stop at the end of standard input.")
 def sandbox(host: str, port: int, home: Path, attached: bool) -> None:
     """Run only the database and the providers' stub servers, for servers that are started apart."""
+    import trio
+
     from cookcam.sandbox.command import run_sandbox
 
+    def fail(line: str) -> None:
+        click.echo(line, err=True)
+
     sys.exit(
-        run_sandbox(
-            home,
-            host,
-            port,
-            attached=attached,
-            say=click.echo,
-            fail=lambda line: click.echo(line, err=True),
+        trio.run(
+            partial(run_sandbox, home, host, port, attached=attached, say=click.echo, fail=fail)
         )
     )

@@ -8,13 +8,17 @@ item, so items that are added or deleted between two requests neither shift nor 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, LiteralString
+from typing import Annotated, Any, LiteralString
 
 from attrs import frozen
 from msgspec import Meta, Struct
 
 from cookcam.errors import ValidationError
+from cookcam.http import document_response, query_integers, validate_querystring
+
+View = Callable[..., Awaitable[Any]]
 
 _CURSOR = re.compile(r"([0-9]{1,16})_([A-Za-z0-9_-]{1,64})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -51,6 +55,21 @@ class PageQuery(Struct):
         if match is None:
             raise invalid_cursor()
         return PageKey(_EPOCH + timedelta(microseconds=int(match[1])), match[2])
+
+
+def paged(
+    response: type[Any], *, limit: int = 20, query: type[Any] = PageQuery
+) -> Callable[[View], View]:
+    """Declare a route that reads a page of `response`: passes `limit` and `query_args`, a `query`.
+
+    `limit` is the default of the parameter.
+    """
+
+    def decorate(view: View) -> View:
+        documented = document_response(response)(view)
+        return query_integers(limit=limit)(validate_querystring(query)(documented))
+
+    return decorate
 
 
 def invalid_cursor() -> ValidationError:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import binascii
 import urllib.parse
 
+from msgspec import Meta
+
 from cookcam.images.errors import ImageTooLarge, InvalidImage
 
-BASE64_PATTERN = r"^([dD][aA][tT][aA]:[^,]{0,180};[bB][aA][sS][eE]64,)?[A-Za-z0-9+/_\s-]+=*\s*$"
-"""A pattern for JSON schema; `decode_base64` is stricter."""
+BASE64_IMAGE = Meta(
+    description="JPEG, PNG, WebP, HEIC or AVIF up to 10 MB as base64, bare or a data URL.",
+    extra_json_schema={
+        "type": "string",
+        "contentEncoding": "base64",
+        "pattern": r"^([dD][aA][tT][aA]:[^,]{0,180};[bB][aA][sS][eE]64,)?[A-Za-z0-9+/_\s-]+=*\s*$",
+    },
+)
+"""Documents a field with an image; `decode_base64` is stricter."""
 
 _MAX_PREFIX_LENGTH = 200
 _TO_STANDARD = str.maketrans("-_", "+/")

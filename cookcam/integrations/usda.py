@@ -21,7 +21,7 @@ import trio
 from attrs import Factory, define, field, frozen
 
 from cookcam.config.readers import Secret
-from cookcam.errors import ServiceAuthError, ServiceError, ServiceUnavailable
+from cookcam.errors import RetryLater, ServiceAuthError, ServiceError, ServiceUnavailable
 from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.retry import RetryPolicy
@@ -40,20 +40,12 @@ MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 
 
 @define(slots=False, eq=False)
-class QuotaExhausted(ServiceUnavailable):
-    """USDA's quota is used up; `retry_after` is in whole seconds."""
+class QuotaExhausted(RetryLater, ServiceUnavailable):
+    """USDA's quota is used up."""
 
     default_message = "The food database is busy, please try again later"
 
     retry_after: int = field(default=60, kw_only=True)
-
-    def __attrs_post_init__(self) -> None:
-        super().__attrs_post_init__()
-        self.extra = {**self.extra, "retryAfter": self.retry_after}
-
-    @property
-    def headers(self) -> list[tuple[str, str]]:
-        return [("Retry-After", str(self.retry_after))]
 
 
 class _Unreachable(ServiceUnavailable):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from typing import cast
 
 import trio
-
-from cookcam.errors import AppError
 
 
 @asynccontextmanager
@@ -46,18 +44,3 @@ def only_error(error: BaseException) -> BaseException:
         group = cast("BaseExceptionGroup[BaseException]", members[0])
         error, members = group, group.exceptions
     return members[0] if len(members) == 1 else error
-
-
-@contextmanager
-def ungrouped() -> Generator[None]:
-    """Raise the first AppError of a group instead of the group, if all its errors are AppErrors."""
-    try:
-        yield
-    except ExceptionGroup as group:
-        errors = list(leaves(group))
-        if not all(isinstance(error, AppError) for error in errors):
-            raise
-        failure = errors[0]
-    else:
-        return
-    raise failure

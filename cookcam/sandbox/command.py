@@ -14,7 +14,7 @@ from cookcam.sandbox.errors import SandboxError
 from cookcam.sandbox.running import Sandbox, open_sandbox
 
 
-def run_sandbox(
+async def run_sandbox(
     home: Path,
     host: str,
     port: int,
@@ -23,21 +23,10 @@ def run_sandbox(
     say: Callable[[str], None],
     fail: Callable[[str], None],
 ) -> int:
-    """Blocks until SIGTERM, SIGINT or, when `attached`, the end of standard input.
+    """Runs until SIGTERM, SIGINT or, when `attached`, the end of standard input.
 
     Returns the exit status: 0 when it ran and stopped, 1 when it could not start.
     """
-    return trio.run(_run, home, host, port, attached, say, fail)
-
-
-async def _run(
-    home: Path,
-    host: str,
-    port: int,
-    attached: bool,
-    say: Callable[[str], None],
-    fail: Callable[[str], None],
-) -> int:
     status = 0
     # The receiver stays until the end, so that an impatient second Ctrl-C cannot leave
     # PostgreSQL behind.

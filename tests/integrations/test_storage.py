@@ -103,14 +103,14 @@ async def test_private_object_is_readable_with_a_signed_url_until_it_expires(
     await storage.put("scans", key, b"private")
     assert (await web.get(storage.public_url("scans", key))).status_code == 400
     assert (await web.get(storage.public_url("scans", key).replace("public/", ""))).is_error
-    signed = await storage.signed_url("scans", key)
+    signed = (await storage.signed_urls("scans", [key]))[key]
     assert (await web.get(signed)).content == b"private"
     assert (await web.get(signed[:-4] + "AAAA")).is_error
     other = new_key("scans", uuid4())
     await storage.put("scans", other, b"another user's")
     assert (await web.get(signed.replace(key, other))).is_error
-    over = await storage.signed_url("scans", key, -1)
-    assert "exp" in (await web.get(over)).json()["message"]
+    over = await storage.signed_urls("scans", [key], -1)
+    assert "exp" in (await web.get(over[key])).json()["message"]
 
 
 async def test_many_urls_are_signed_in_one_call(storage: Storage, web: httpx.AsyncClient):
@@ -142,8 +142,7 @@ async def test_listing_and_deleting(storage: Storage):
     await storage.delete("completion-photos", [*keys[:2], "never/there.jpg"])
     await storage.delete("completion-photos", [])
     assert await storage.list("completion-photos", f"dishes/{user}") == [keys[2]]
-    with pytest.raises(ObjectNotFound):
-        await storage.signed_url("completion-photos", keys[0])
+    assert await storage.signed_urls("completion-photos", keys[:1]) == {}
 
 
 async def test_long_lists_are_read_completely(storage: Storage, project: Project):
@@ -185,7 +184,7 @@ class TestWhenStorageFails:
         project.behaviour.failure = Failure(status)
         for call in (
             partial(storage.put, "avatars", "a.jpg", b"x"),
-            partial(storage.signed_url, "avatars", "a.jpg"),
+            partial(storage.signed_urls, "avatars", ["a.jpg"]),
             partial(storage.delete, "avatars", ["a.jpg"]),
             partial(storage.list, "avatars", ""),
         ):
@@ -222,12 +221,14 @@ class TestWhenStorageFails:
             with pytest.raises(ServiceUnavailable):
                 await storage.list("avatars", "")
 
-    @pytest.mark.parametrize("body", [b"<html>", b"{}", b"[]", b"7", b'{"signedURL": null}'])
+    @pytest.mark.parametrize(
+        "body", [b"<html>", b'{"a": 1}', b"[7]", b"7", b'[{"signedURL": null}]']
+    )
     async def test_malformed_responses_are_service_errors(self, body: bytes):
         response = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
         async with _always(response) as url, client_of(url, "key") as storage:
             with pytest.raises(ServiceError):
-                await storage.signed_url("avatars", "a.jpg")
+                await storage.signed_urls("avatars", ["a.jpg"])
 
     async def test_errors_do_not_contain_the_key(self, project: Project):
         secret = "sb_secret_hidden"

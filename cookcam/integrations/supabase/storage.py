@@ -136,25 +136,13 @@ class Storage:
         """Return the URL of an object in a public bucket. Sends no request."""
         return f"{self._url}object/public/{bucket}/{quote(key)}"
 
-    async def signed_url(self, bucket: Bucket, key: str, seconds: int = SIGNED_URL_TTL) -> str:
-        """Create a URL that grants read access to an object for `seconds`.
-
-        Raises ObjectNotFound.
-        """
-        signed = await self._call(
-            "sign",
-            self._read,
-            lambda client: client.from_(bucket).create_signed_url(key, seconds),
-        )
-        url = signed["signedURL"]
-        if not url:
-            raise ServiceError
-        return url
-
     async def signed_urls(
         self, bucket: Bucket, keys: Sequence[str], seconds: int = SIGNED_URL_TTL
     ) -> dict[str, str]:
-        """Create signed URLs for many objects in one call, by key; missing objects are omitted."""
+        """Create URLs that grant read access to objects for `seconds`, by key, in one call.
+
+        Missing objects are omitted.
+        """
         signed = await self._call(
             "sign",
             self._read,

@@ -7,18 +7,16 @@ which keeps them consecutive.
 from __future__ import annotations
 
 import math
-from functools import partial
-from secrets import token_hex
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-import trio
 from attrs import define, field
 from psycopg import Notify
 
 from cookcam.database import Database
 from cookcam.realtime.bus import BusMember
-from cookcam.realtime.bus.publish_queue import PublishQueue
-from cookcam.realtime.bus.subscription import ReconnectingSubscription
+from cookcam.realtime.bus.broker import BrokerBus
 
 CHANNEL: Final = "cookcam_live"
 MAX_PART_LENGTH: Final = 7_800
@@ -27,39 +25,17 @@ MAX_PART_LENGTH: Final = 7_800
 NOTIFY = "select pg_notify(%(channel)s, part) from unnest(%(parts)s::text[]) as part"
 
 
-@define(eq=False)
-class PostgresBus:
-    """A `Bus` of all instances on one database, with its own connection to listen."""
+@define(eq=False, slots=False)
+class PostgresBus(BrokerBus[Notify]):
+    """A `Bus` of all instances on one database."""
 
+    name = "postgres"
     database: Database
-    instance: str = field(factory=lambda: token_hex(8))
-    _queue: PublishQueue = field(factory=PublishQueue, init=False)
-    _subscription: ReconnectingSubscription[Notify] = field(init=False)
     _number: int = field(default=0, init=False)
     _partial: dict[str, list[str]] = field(factory=dict[str, list[str]], init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self._subscription = ReconnectingSubscription(
-            "postgres", lambda: self.database.listen(CHANNEL)
-        )
-
-    @property
-    def connected(self) -> bool:
-        return self._subscription.connected
-
-    @property
-    def attempted(self) -> trio.Event:
-        return self._subscription.attempted
-
-    def publish(self, text: str) -> bool:
-        return self._queue.put(text)
-
-    async def run(self, member: BusMember) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._queue.send, self._send)
-            nursery.start_soon(
-                self._subscription.run, partial(self._receive, member), member.joined, member.lost
-            )
+    def _subscribe(self) -> AbstractAsyncContextManager[AsyncGenerator[Notify]]:
+        return self.database.listen(CHANNEL)
 
     async def _send(self, texts: list[str]) -> None:
         parts = [part for text in texts for part in self._split(text)]

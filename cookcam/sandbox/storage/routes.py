@@ -93,17 +93,6 @@ def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
         offset, limit = int(body.get("offset") or 0), int(body.get("limit") or 100)
         return json_response(listed[offset : offset + limit])
 
-    async def signed(bucket: str, path: str, seconds: int) -> str:
-        await _in_thread(files.get, bucket, path)
-        now = int(time.time())
-        token = key.sign({"url": f"{bucket}/{path}", "iat": now, "exp": now + seconds})
-        return f"/object/sign/{bucket}/{path}?token={token}"
-
-    @app.post(f"{BASE}/object/sign/<bucket>/<path:path>")
-    async def sign(bucket: str, path: str) -> Response:
-        _require_service_role(key)
-        return json_response({"signedURL": await signed(bucket, path, _lifetime(await _body()))})
-
     @app.post(f"{BASE}/object/sign/<bucket>")
     async def sign_many(bucket: str) -> Response:
         _require_service_role(key)
@@ -111,7 +100,10 @@ def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
         seconds, answers = _lifetime(body), list[dict[str, str | None]]()
         for path in cast("list[str]", body.get("paths") or []):
             try:
-                url = await signed(bucket, path, seconds)
+                await _in_thread(files.get, bucket, path)
+                now = int(time.time())
+                token = key.sign({"url": f"{bucket}/{path}", "iat": now, "exp": now + seconds})
+                url = f"/object/sign/{bucket}/{path}?token={token}"
                 answers.append({"error": None, "path": path, "signedURL": url})
             except faults.StorageFault as fault:
                 answers.append({"error": fault.message, "path": path, "signedURL": None})

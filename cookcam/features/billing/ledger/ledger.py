@@ -122,7 +122,7 @@ class Applied:
 class SubscriptionLedger:
     database: Database
     store: SubscriptionStore
-    hub: UserNotifier
+    notifier: UserNotifier
     now: Callable[[], datetime]
 
     async def apply(self, change: SubscriptionChange, *, source_event: SourceEvent) -> Applied:
@@ -192,7 +192,7 @@ class SubscriptionLedger:
     def announce(self, applied: Applied) -> None:
         """Sends `subscription_updated` to the user's sockets, if anything changed."""
         if applied.update is not None:
-            self.hub.send_to_user(applied.user_id, "subscription_updated", applied.update)
+            self.notifier.send_to_user(applied.user_id, "subscription_updated", applied.update)
 
     async def find(self, provider: Provider, provider_subscription_id: str) -> Subscription | None:
         """The row of a provider's subscription; many events contain only its id."""

@@ -105,7 +105,7 @@ class Corrections:
         live = await self.store.live(user_id)
         entitling = live.status if live is not None and live.entitles(self.now()) else None
         event = SubscriptionUpdated(slug, shown_status(entitling))
-        self.ledger.hub.send_to_user(user_id, "subscription_updated", event)
+        self.ledger.notifier.send_to_user(user_id, "subscription_updated", event)
 
     async def _reverse_charge(self, subscription_id: str) -> None:
         """Records a subscription of a deleted user, which is then cancelled and refunded at

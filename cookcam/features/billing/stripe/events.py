@@ -150,7 +150,7 @@ class StripeEvents:
 
     sync: StripeSync
     connect: ConnectEvents
-    hub: UserNotifier
+    notifier: UserNotifier
     now: Callable[[], datetime]
 
     def __attrs_post_init__(self) -> None:
@@ -216,7 +216,7 @@ class StripeEvents:
     async def after_commit(self, result: StripeResult) -> None:
         self.sync.after_commit(result.sync)
         for notification in result.notifications:
-            self.hub.send_to_user(
+            self.notifier.send_to_user(
                 notification.user_id,
                 "user_notification",
                 {

@@ -51,7 +51,7 @@ class Payouts:
 
     store: PayoutStore
     stripe: Stripe | None
-    hub: UserNotifier = field(repr=False)
+    notifier: UserNotifier = field(repr=False)
     now: Callable[[], datetime] = field(repr=False)
 
     async def balance(self, creator_id: UUID) -> Balance:

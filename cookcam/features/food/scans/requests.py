@@ -15,7 +15,7 @@ from cookcam.features.food.scans.models import (
 )
 from cookcam.features.literals import rejected_field
 from cookcam.http import DOCUMENTED_AS_REQUIRED
-from cookcam.images.encoding import BASE64_PATTERN
+from cookcam.images.encoding import BASE64_IMAGE
 from cookcam.text import clean_line
 
 MAX_ITEMS = 100
@@ -47,18 +47,7 @@ class AnalyzeRequest(Struct):
     stored with the scan only if `store_image` is true.
     """
 
-    image_data: Annotated[
-        Any,
-        Meta(
-            description="JPEG, PNG, WebP, HEIC or AVIF up to 10 MB as base64, bare or a data URL.",
-            extra_json_schema={
-                "type": "string",
-                "contentEncoding": "base64",
-                "pattern": BASE64_PATTERN,
-            },
-        ),
-        DOCUMENTED_AS_REQUIRED,
-    ] = None
+    image_data: Annotated[Any, BASE64_IMAGE, DOCUMENTED_AS_REQUIRED] = None
     detected_ingredients: Annotated[
         Any, Meta(extra_json_schema={"type": "array", "maxItems": MAX_ITEMS})
     ] = None

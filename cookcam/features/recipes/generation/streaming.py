@@ -64,7 +64,7 @@ class ProgressReporter:
     caller: Identity
     operation: str
     request_id: str
-    hub: UserNotifier = field(repr=False)
+    notifier: UserNotifier = field(repr=False)
     stream: trio.MemorySendChannel[bytes] | None = field(repr=False)
     model_called: bool = field(default=False, init=False)
     """False for a repeat that returns a stored result."""
@@ -74,7 +74,7 @@ class ProgressReporter:
 
     @property
     def active(self) -> bool:
-        return self.stream is not None or bool(self.hub.connections_of(self.caller.user_id))
+        return self.stream is not None or bool(self.notifier.connections_of(self.caller.user_id))
 
     def stage(self, stage: Stage) -> None:
         self._stage = stage
@@ -99,7 +99,7 @@ class ProgressReporter:
         }
         if self._stage not in ("done", "failed"):  # streams end with their own events
             self._send("progress", progress)
-        self.hub.send_to_user(
+        self.notifier.send_to_user(
             self.caller.user_id,
             "generation_progress",
             {"requestId": self.request_id, "operation": self.operation, **progress},
@@ -116,7 +116,7 @@ class ProgressReporter:
 class GenerationResponder:
     """Sends the replies of generation requests, streamed or whole, with `Idempotency-Key`."""
 
-    hub: UserNotifier
+    notifier: UserNotifier
     replies: StoredReplies
     metrics: Metrics
 
@@ -134,7 +134,7 @@ class GenerationResponder:
         info = current_request_info()
 
         async def reply(stream: trio.MemorySendChannel[bytes] | None) -> Any:
-            reporter = ProgressReporter(caller, operation, info.request_id, self.hub, stream)
+            reporter = ProgressReporter(caller, operation, info.request_id, self.notifier, stream)
 
             async def view(_: Identity) -> Any:
                 try:

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from cookcam.features.literals import rejected_field
 from cookcam.http import DOCUMENTED_AS_REQUIRED
-from cookcam.images.encoding import BASE64_PATTERN
+from cookcam.images.encoding import BASE64_IMAGE
 from cookcam.text import clean_prose
 
 MAX_DESCRIPTION_LENGTH = 500
@@ -17,18 +17,7 @@ MAX_DESCRIPTION_LENGTH = 500
 class RecipePhotoRequest(Struct):
     """A photograph in JSON, with the field names of the app."""
 
-    imageData: Annotated[  # noqa: N815 - the wire name
-        Any,
-        Meta(
-            description="JPEG, PNG, WebP, HEIC or AVIF up to 10 MB as base64, bare or a data URL.",
-            extra_json_schema={
-                "type": "string",
-                "contentEncoding": "base64",
-                "pattern": BASE64_PATTERN,
-            },
-        ),
-        DOCUMENTED_AS_REQUIRED,
-    ] = None
+    imageData: Annotated[Any, BASE64_IMAGE, DOCUMENTED_AS_REQUIRED] = None  # noqa: N815 - the wire name
     description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
 
     def __post_init__(self) -> None:

@@ -9,18 +9,15 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from cookcam.features.literals import rejected_field
-from cookcam.features.pages import PageQuery
+from cookcam.features.pages import PageQuery, paged
 from cookcam.features.recipes.catalogue.service import recipe_not_found
 from cookcam.features.recipes.ratings.store import RatingStore
 from cookcam.http import (
     DOCUMENTED_AS_REQUIRED,
     EncodedJson,
     Routes,
-    document_response,
     errors_as,
     parse_uuid,
-    query_integers,
-    validate_querystring,
     validate_request,
     validate_response,
 )
@@ -100,9 +97,7 @@ def routes(ratings: RatingStore) -> Routes:
     @bp.get("/recipes/<recipe_id>/reviews")
     @errors_as(unexpected="Failed to fetch reviews")
     @optional_caller
-    @query_integers(limit=20)
-    @validate_querystring(PageQuery)
-    @document_response(ReviewListResponse)
+    @paged(ReviewListResponse)
     async def reviews(
         caller: Identity | None, recipe_id: str, limit: int, query_args: PageQuery
     ) -> EncodedJson:

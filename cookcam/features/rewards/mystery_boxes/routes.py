@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
 from cookcam.errors import AuthorizationError
 from cookcam.features.operations.idempotency.guard import idempotent
 from cookcam.features.operations.idempotency.service import StoredReplies
-from cookcam.features.rewards.mystery_boxes.requests import OpenBoxRequest
 from cookcam.features.rewards.mystery_boxes.responses import (
     BoxHistoryResponse,
     BoxStatsResponse,
@@ -22,6 +25,13 @@ from cookcam.http import (
 )
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
+
+
+class OpenBoxRequest(Struct):
+    """The user is taken from the token. `user_id` is optional and must be the caller's own."""
+
+    user_id: Annotated[str, Meta(description="the caller's own id")] | None = None
+
 
 NO_HISTORY = "Failed to fetch mystery box history"
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
 from cookcam.features.operations.idempotency.guard import idempotent
 from cookcam.features.operations.idempotency.service import StoredReplies
-from cookcam.features.rewards.streaks.requests import FreezeRequest, StreakRange
 from cookcam.features.rewards.streaks.responses import (
     CookResponse,
     FreezeResponse,
@@ -23,6 +27,19 @@ from cookcam.http import (
 )
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
+
+Day = date
+
+
+class FreezeRequest(Struct):
+    date: Annotated[Day, Meta(description="the day to freeze: yesterday in the user's time zone")]
+
+
+class StreakRange(Struct):
+    """Days as `YYYY-MM-DD`. `to` defaults to today, `from` to 29 days before `to`."""
+
+    first: Day | None = field(default=None, name="from")
+    last: Day | None = field(default=None, name="to")
 
 
 def routes(streaks: Streaks, replies: StoredReplies) -> Routes:

@@ -1,6 +1,6 @@
 """Awards of XP.
 
-    xp = Xp(XpStore(), hub, now)
+    xp = Xp(XpStore(), notifier, now)
 
     async with database.transaction_as(caller) as tx:
         ...                                        # the awarded action
@@ -37,7 +37,7 @@ class Xp:
     """Awards XP and notifies users of new levels."""
 
     store: XpStore
-    hub: UserNotifier = field(repr=False)
+    notifier: UserNotifier = field(repr=False)
     now: Callable[[], datetime] = field(repr=False)
 
     async def award(
@@ -99,7 +99,7 @@ class Xp:
             self._notify(user_id, "achievement", dict(badge))
 
     def _notify(self, user_id: UUID, kind: str, data: Mapping[str, Any]) -> None:
-        self.hub.send_to_user(
+        self.notifier.send_to_user(
             user_id, "user_notification", {"type": kind, "data": data, "timestamp": self.now()}
         )
 

@@ -8,16 +8,13 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from cookcam.features.pages import PageQuery, invalid_cursor
+from cookcam.features.pages import PageQuery, invalid_cursor, paged
 from cookcam.features.social.cooking.models import MessageType
 from cookcam.features.social.cooking.store import CookingStore
 from cookcam.http import (
     EncodedJson,
     Routes,
-    document_response,
     errors_as,
-    query_integers,
-    validate_querystring,
 )
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -101,9 +98,7 @@ def routes(store: CookingStore) -> Routes:
     @bp.get("/cooking-sessions")
     @errors_as(unexpected="Failed to fetch cooking sessions")
     @signed_in
-    @query_integers(limit=20)
-    @validate_querystring(PageQuery)
-    @document_response(SessionListResponse)
+    @paged(SessionListResponse)
     async def public_sessions(caller: Identity, limit: int, query_args: PageQuery) -> EncodedJson:
         """The active public cooking sessions, newest first."""
         return EncodedJson(await store.public_page(caller, query_args.key(), limit))
@@ -111,9 +106,7 @@ def routes(store: CookingStore) -> Routes:
     @bp.get("/cooking-sessions/mine")
     @errors_as(unexpected="Failed to fetch cooking sessions")
     @signed_in
-    @query_integers(limit=20)
-    @validate_querystring(PageQuery)
-    @document_response(SessionListResponse)
+    @paged(SessionListResponse)
     async def own_sessions(caller: Identity, limit: int, query_args: PageQuery) -> EncodedJson:
         """The sessions that the caller hosts, has joined or is invited to, newest first.
 
@@ -124,9 +117,7 @@ def routes(store: CookingStore) -> Routes:
     @bp.get("/cooking-sessions/<session_id>/messages")
     @errors_as(unexpected="Failed to fetch messages")
     @signed_in
-    @query_integers(limit=50)
-    @validate_querystring(MessageQuery)
-    @document_response(MessageListResponse)
+    @paged(MessageListResponse, limit=50, query=MessageQuery)
     async def messages(
         caller: Identity, session_id: str, limit: int, query_args: MessageQuery
     ) -> EncodedJson:

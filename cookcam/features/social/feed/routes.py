@@ -7,15 +7,12 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from cookcam.features.pages import PageQuery
+from cookcam.features.pages import PageQuery, paged
 from cookcam.features.social.feed.store import FeedStore
 from cookcam.http import (
     EncodedJson,
     Routes,
-    document_response,
     errors_as,
-    query_integers,
-    validate_querystring,
 )
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -71,9 +68,7 @@ def routes(store: FeedStore) -> Routes:
     @bp.get("/feed")
     @errors_as(unexpected="Failed to fetch feed")
     @signed_in
-    @query_integers(limit=20)
-    @validate_querystring(PageQuery)
-    @document_response(FeedResponse)
+    @paged(FeedResponse)
     async def feed(caller: Identity, limit: int, query_args: PageQuery) -> EncodedJson:
         """The recipes shared live, newest first."""
         return EncodedJson(await store.page(caller, query_args.key(), limit))
@@ -81,9 +76,7 @@ def routes(store: FeedStore) -> Routes:
     @bp.get("/feed/<share_id>/comments")
     @errors_as(unexpected="Failed to fetch comments")
     @signed_in
-    @query_integers(limit=20)
-    @validate_querystring(PageQuery)
-    @document_response(ShareCommentListResponse)
+    @paged(ShareCommentListResponse)
     async def comments(
         caller: Identity, share_id: str, limit: int, query_args: PageQuery
     ) -> EncodedJson:
