@@ -129,6 +129,10 @@ from cookcam.features.messaging.notifications.queue_store import QueueStore
 from cookcam.features.messaging.notifications.schedule import Schedule
 from cookcam.features.messaging.notifications.schedule_store import ScheduleStore
 from cookcam.features.messaging.notifications.sender import Sender
+from cookcam.features.operations.analytics import routes as analytics_routes
+from cookcam.features.operations.analytics.service import Analytics
+from cookcam.features.operations.analytics.store import EventStore
+from cookcam.features.operations.analytics.writer import EventWriter
 from cookcam.features.operations.health import routes as health_routes
 from cookcam.features.operations.health.external_services import Check, ExternalServices
 from cookcam.features.operations.health.service import Health
@@ -624,6 +628,14 @@ class Container:
             external_apis=self.external_checks.report,
         )
 
+    @cached_property
+    def analytics(self) -> Analytics:
+        def count(outcome: str, events: int) -> None:
+            self.metrics.analytics_events_total.of(outcome).inc(events)
+
+        store = EventStore(self.database)
+        return Analytics(store, EventWriter(store, count), self.cache, self.now)
+
     retention = built(
         lambda c: Retention(SweepStore(c.database), c.now, c.task_reports.task_failed)
     )
@@ -654,6 +666,7 @@ class Container:
             feed_routes.routes(FeedStore(database)),
             cooking_routes.routes(CookingStore(database)),
             device_routes.routes(DeviceStore(database)),
+            analytics_routes.routes(self.analytics),
             recipe_routes.routes(recipes),
             saving_routes.routes(Saving(SavingStore(database), recipes, self.quotas, self.xp)),
             rating_routes.routes(Ratings(RatingStore(database), recipes)),
@@ -719,6 +732,8 @@ class Container:
             Task("announce readiness", ReadyAnnouncement(self.health, config.server.pm2_channel)),
             Task("warm up", partial(warm_up, at_start, [clients.openai])),
             Task("retention", self.retention.run),
+            Task("analytics", self.analytics.writer.run),
+            Task("analytics partitions", self.analytics.maintain_partitions),
             Task("external checks", self.external_checks.run),
             Task("account deletions", self.account_deletion.run),
             Task("reconciliation", daily.run),

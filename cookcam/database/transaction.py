@@ -111,6 +111,18 @@ class Transaction:
         with translate_errors():
             return (await self._run(dict_row, statement, params)).rowcount
 
+    async def copy(self, statement: LiteralString, data: bytes) -> int:
+        """Run a `copy ... from stdin` with `data`, rows in COPY's text format; returns their number.
+
+        Sends pending statements first, in a separate round trip.
+        """
+        await self.execute("select")
+        with translate_errors():
+            cursor = AsyncClientCursor(self._connection)
+            async with cursor.copy(statement) as rows:
+                await rows.write(data)
+            return cursor.rowcount
+
     def defer(self, statement: LiteralString, /, **params: object) -> None:
         """Send a statement with the next one, or with COMMIT; its result is discarded.
 

@@ -6,7 +6,7 @@ modules.
 
 from cookcam.http.openapi_schemas import DOCUMENTED_AS_REQUIRED, body_with
 from cookcam.http.queries import parse_uuid, query_integers
-from cookcam.http.quotas import limit_unverified, spend, user_limit
+from cookcam.http.quotas import counted_by_caller, limit_unverified, spend, user_limit
 from cookcam.http.request_info import current_request_info
 from cookcam.http.responses import EncodedJson
 from cookcam.http.route_options import (
@@ -36,6 +36,7 @@ __all__ = [
     "EncodedJson",
     "Routes",
     "body_with",
+    "counted_by_caller",
     "current_request_info",
     "deadline",
     "document_content",

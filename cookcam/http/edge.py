@@ -176,7 +176,7 @@ class Edge:
                 await response.send_whole(RawResponse(204, allowed, b""))
                 return
             receive = limited_receive(receive, options.max_body, headers, scope["http_version"])
-            if options.traffic is Traffic.ORDINARY:
+            if options.traffic is Traffic.ORDINARY and options.general_quota:
                 self._count(info)
             await self._app(scope, receive, response.send)
             return

@@ -13,11 +13,13 @@ from uuid import UUID
 
 from quart import current_app
 
-from cookcam.errors import AppError
+from cookcam.errors import AppError, AuthenticationError
 from cookcam.http.client_address import quota_key
 from cookcam.http.rate_limit import (
+    ANALYTICS,
     COSTLY_FOR_GUESTS,
     COSTLY_FOR_USERS,
+    GLOBAL,
     PAYMENTS,
     UNVERIFIED,
     LimitReached,
@@ -26,6 +28,7 @@ from cookcam.http.rate_limit import (
 )
 from cookcam.http.request_info import current_request_info
 from cookcam.http.responses import RawResponse
+from cookcam.http.route_options import set_route_options
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,7 +48,8 @@ def user_limit(
 ]:
     """Counts each request of a route for its caller. Stands below the guard.
 
-    `purpose` "payments" has a bucket of its own; any other is counted by `count_costly`.
+    `PAYMENTS` and `ANALYTICS` are buckets of their own; any other purpose is counted by
+    `count_costly`.
     """
 
     def decorate(
@@ -53,8 +57,8 @@ def user_limit(
     ) -> Callable[Concatenate[Any, P], Awaitable[R]]:
         @wraps(view)
         async def limited(caller: Caller, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            if purpose == PAYMENTS:
-                spend(PAYMENTS, str(caller.user_id))
+            if purpose in (PAYMENTS, ANALYTICS):
+                spend(purpose, str(caller.user_id))
             else:
                 count_costly(purpose, caller.user_id)
             return await view(caller, *args, **kwargs)
@@ -62,6 +66,24 @@ def user_limit(
         return limited
 
     return decorate
+
+
+def counted_by_caller(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Keeps the requests of a route out of the general quota of the client address.
+
+    Stands above the guard, with `user_limit` below it. A request that the guard rejects is counted
+    in the general quota.
+    """
+
+    @wraps(view)
+    async def counted(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await view(*args, **kwargs)
+        except AuthenticationError:
+            spend(GLOBAL, quota_key(current_request_info().client_address))
+            raise
+
+    return set_route_options(counted, general_quota=False)
 
 
 def limit_unverified(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:

@@ -31,6 +31,8 @@ UNVERIFIED = "unverified webhooks"
 """Webhook deliveries of a client address that failed verification."""
 PAYMENTS = "payments"
 """Payments and payouts that a user starts. Low, against testing stolen cards."""
+ANALYTICS = "analytics"
+"""Requests that record events of the app. Generous: an app sends what it has queued at once."""
 COSTLY_FOR_USERS = "costly:users"
 COSTLY_FOR_GUESTS = "costly:guests"
 """Requests that cost money or the server's quota at a provider."""
@@ -196,6 +198,7 @@ class RateLimits:
                 RECOVERY_MAILS: Bucket(config.auth_max_requests, auth_window),
                 UNVERIFIED: Bucket(min(config.max_requests, MAX_UNVERIFIED), window),
                 PAYMENTS: Bucket(10, 600),
+                ANALYTICS: Bucket(600, 60),
                 COSTLY_FOR_USERS: Bucket(10, 60),
                 COSTLY_FOR_GUESTS: Bucket(3, 60),
             }

@@ -59,6 +59,7 @@ class RouteOptions:
     max_body: int = DEFAULT_MAX_BODY
     traffic: Traffic = Traffic.ORDINARY
     rate_limit: str | None = None
+    general_quota: bool = True
     authentication: Literal["required", "optional"] | None = None
     conditional: bool = True
     hidden: bool = False

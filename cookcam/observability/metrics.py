@@ -116,6 +116,9 @@ class Metrics:
             "error_reports_total", "Error reports that were made, dropped or failed", "outcome"
         )
         self.rate_limited_total = counter("rate_limited_total", "Refused requests", "bucket")
+        self.analytics_events_total = counter(
+            "analytics_events_total", "Accepted analytics events, stored or lost", "outcome"
+        )
         self.tasks_running = gauge("tasks_running", "Running background tasks", "task")
         self.task_restarts_total = counter("task_restarts_total", "Restarts after a crash", "task")
         self.drain_seconds = gauge("drain_seconds", "Seconds a phase of the drain took", "phase")

@@ -307,7 +307,7 @@ CALLS: tuple[Call, ...] = (
     Call(
         "H1", "G", "ann", "POST", "/api/v1/analytics/track",
         {"event_type": "screen_view", "event_data": {}, "metadata": {"platform": "mobile"}},
-        later=True,
+        status=(201,),
     ),
     Call(
         "H2", "G", "ann", "GET", "/api/v1/analytics/dashboard?period=week",
@@ -318,7 +318,6 @@ CALLS: tuple[Call, ...] = (
             "$.engagement.recipeConversionRate": "number", "$.charts.userGrowth": "list",
             "$.charts.scanActivity": "list", "$.charts.revenueGrowth": "list",
         },
-        later=True,
     ),
     # 5.7 Health
     Call("health of G", "G", "guest", "GET", "/health", reads={"$.status": "text"}),

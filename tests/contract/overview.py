@@ -557,15 +557,33 @@ ALSO: tuple[Row, ...] = (
             Rejection(400, "VALIDATION_ERROR",
                     path="/gamification/streak?from=2026-02-02&to=2026-02-01"),
         )),
+    Row(48, "POST", "/analytics/track", REQUIRED, ("success", "message", "event_id"),
+        {"event_type": "screen_view", "event_data": {"screen": "home"}}, 201,
+        values={"level_up": False}, alias=False,
+        refusals=(
+            Rejection(400, "Event type is required", {}),
+            Rejection(400, "VALIDATION_ERROR", {"event_type": "a b"}),
+        )),
+    Row(49, "GET", "/analytics/dashboard?timeframe=30d", REQUIRED,
+        (*under("data.summary", ("total_events", "unique_event_types", "date_range.start")),
+         "data.event_counts", "data.timeline", "data.hourly_distribution.23",
+         "data.recent_events"),
+        values={"success": True, "data.summary.timeframe": "30d"}, alias=False),
+    Row(50, "GET", "/analytics/global", ADMIN,
+        ("success", *under("data.summary", ("active_users", "new_users", "avg_events_per_user")),
+         "data.activity_distribution.scans", "data.top_actions"),
+        values={"data.summary.timeframe": "7d"}, who="admin", alias=False),
+    Row(0, "GET", "/analytics/business", ADMIN,
+        tuple(f"data.{name}" for name in (
+            "active_users.0.monthly", "retention.0.day_30", "trial_conversion", "churn.0.lost",
+            "recurring_revenue")),
+        who="admin", alias=False),
 )  # fmt: skip
 
 UPLOADS = (6,)
 """Rows whose body is a file: the test makes it."""
 
 LATER: tuple[tuple[int, str, str], ...] = (
-    (48, "POST", "/analytics/track"),
-    (49, "GET", "/analytics/dashboard"),
-    (50, "GET", "/analytics/global"),
     (51, "POST", "/backup/start"),
     (52, "GET", "/backup/status/1"),
     (53, "GET", "/backup/list"),

@@ -20,7 +20,7 @@ CHUNK = 65536
 
 
 class Refused(Exception):
-    """Not answered by 200; says how."""
+    """Not answered by 200 or 201; says how."""
 
 
 def request_bytes(
@@ -55,7 +55,7 @@ class LeanConnection:
             response += await self._more()
             head = response.find(b"\r\n\r\n")
         length = LENGTH.search(response, 0, head + 2)
-        if not response.startswith(b"HTTP/1.1 200 ") or length is None:
+        if not response.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 201 ")) or length is None:
             raise Refused(response[:500])
         missing = head + 4 + int(length[1]) - len(response)
         while missing > 0:

@@ -121,6 +121,7 @@ PERSONAL_ROWS: Final[Sequence[PersonalRows]] = (
     PersonalRows("creator_ledger", "creator_id", "anonymised"),
     PersonalRows("creator_payouts", "creator_id", "anonymised", hidden=("idempotency_key",)),
     PersonalRows("analytics_events", "user_id", "anonymised"),
+    PersonalRows("user_active_days", "user_id", "deleted", "t.day::text"),
     PersonalRows("device_tokens", "user_id", "deleted", "t.token"),
     PersonalRows(
         "notification_logs",

@@ -198,6 +198,14 @@ SWEEPS: Final[Sequence[Sweep]] = (
         ),
     ),
     Sweep(
+        "active days",
+        LONG,
+        deleting(
+            "public.user_active_days",
+            "day < (%(before)s::timestamptz at time zone 'UTC')::date",
+        ),
+    ),
+    Sweep(
         "usage counters",
         LONG,
         deleting(
