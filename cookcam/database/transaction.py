@@ -112,7 +112,7 @@ class Transaction:
             return (await self._run(dict_row, statement, params)).rowcount
 
     async def copy(self, statement: LiteralString, data: bytes) -> int:
-        """Run a `copy ... from stdin` with `data`, rows in COPY's text format; returns their number.
+        """Run a `copy ... from stdin` with rows in COPY's text format; returns their number.
 
         Sends pending statements first, in a separate round trip.
         """

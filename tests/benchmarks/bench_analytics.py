@@ -2,9 +2,10 @@
 
     .venv/bin/python -m tests.benchmarks.bench_analytics [--seconds 60] [--events 5000] [--reads 50]
 
-A server on a sandbox answers READS profile reads a second, which leave on their own time: alone, then
-beside batches of 100 events. A latency is measured from the time at which the read was due. Then the
-server gets SIGTERM while events go on, and every acknowledged batch is looked up in the database.
+A server on a sandbox answers READS profile reads a second, which leave on their own time: alone,
+then beside batches of 100 events. A latency is measured from the time at which the read was due.
+Then the server gets SIGTERM while events go on, and every acknowledged batch is looked up in the
+database.
 
 | column | what it is                                              | wanted |
 |--------|---------------------------------------------------------|--------|
