@@ -186,6 +186,10 @@ from cookcam.features.social.feed import events as feed_events
 from cookcam.features.social.feed import routes as feed_routes
 from cookcam.features.social.feed.service import Feed
 from cookcam.features.social.feed.store import FeedStore
+from cookcam.features.social.moderation import block_routes, report_routes
+from cookcam.features.social.moderation.blocks import Blocks
+from cookcam.features.social.moderation.service import Moderation
+from cookcam.features.social.moderation.store import ReportStore
 from cookcam.features.social.presence import events as presence_events
 from cookcam.features.social.presence.service import Presence
 from cookcam.features.social.presence.store import FollowStore
@@ -356,22 +360,26 @@ class Container:
 
     # Social
 
+    blocks = built(lambda c: Blocks(c.database))
     session_changes = built(lambda c: SessionChanges(CookingStore(c.database), c.realtime.hub))
 
     @cached_property
     def cooking(self) -> Cooking:
         open_join = self.config.realtime.open_join
-        return Cooking(self.session_changes, self.recipes, self.now, open_join)
+        return Cooking(self.session_changes, self.recipes, self.blocks, self.now, open_join)
 
     session_timeouts = built(
         lambda c: SessionTimeouts(c.session_changes, c.config.realtime.host_grace, c.lifecycle)
     )
-    presence = built(lambda c: Presence(FollowStore(c.database), c.cooking, c.realtime.hub))
+    presence = built(
+        lambda c: Presence(FollowStore(c.database), c.cooking, c.blocks, c.realtime.hub)
+    )
     feed = built(
         lambda c: Feed(
             FeedStore(c.database),
             c.recipes,
             c.presence,
+            c.blocks,
             c.realtime.hub,
             c.now,
             storage=urlsplit(c.config.identity.supabase_url).netloc,
@@ -665,6 +673,10 @@ class Container:
             user_routes.routes(Users(UserStore(database))),
             feed_routes.routes(FeedStore(database)),
             cooking_routes.routes(CookingStore(database)),
+            block_routes.routes(self.blocks, self.cooking),
+            report_routes.routes(
+                Moderation(ReportStore(database), recipes, self.notifier, self.now)
+            ),
             device_routes.routes(DeviceStore(database)),
             analytics_routes.routes(self.analytics),
             recipe_routes.routes(recipes),

@@ -93,16 +93,16 @@ class Hub:
         self,
         event: str,
         data: object,
-        exclude_user: UUID | None = None,
+        exclude: Collection[UUID] = (),
         *,
         volatile: bool = False,
     ) -> int:
-        """Sends an event to all users, or to all but one; returns how many connections accepted
-        it."""
+        """Sends an event to all users but those of `exclude`; returns how many connections
+        accepted it."""
         message = ServerEvent(event, data, volatile)
         if self.relay is not None:
-            self.relay.broadcast(message, exclude_user)
-        return self.deliver_to_all(message, exclude_user)
+            self.relay.broadcast(message, exclude)
+        return self.deliver_to_all(message, exclude)
 
     def send_to_room(
         self,
@@ -111,13 +111,15 @@ class Hub:
         data: object,
         *,
         skip: Connection | None = None,
+        exclude: Collection[UUID] = (),
         volatile: bool = False,
     ) -> int:
-        """Sends an event to a room, except to `skip`; returns how many connections accepted it."""
+        """Sends an event to a room, except to the connection `skip` and to the users of `exclude`;
+        returns how many connections accepted it."""
         message = ServerEvent(event, data, volatile)
         if self.relay is not None:
-            self.relay.send_to_room(room, message)
-        return self.deliver_to_room(room, message, skip)
+            self.relay.send_to_room(room, message, exclude)
+        return self.deliver_to_room(room, message, skip, exclude)
 
     def is_in_room(self, user_id: UUID, room: str) -> bool:
         """Whether any of the user's connections, on any instance, is in the room."""
@@ -153,16 +155,26 @@ class Hub:
     def deliver_to_user(self, user_id: UUID, event: ServerEvent) -> int:
         return self._deliver(self.connections_of(user_id), event, [user_room(user_id)])
 
-    def deliver_to_all(self, event: ServerEvent, exclude_user: UUID | None) -> int:
+    def deliver_to_all(self, event: ServerEvent, exclude: Collection[UUID]) -> int:
         receivers = self.connections
-        if exclude_user in self._users:
-            receivers = [peer for peer in receivers if peer.user_id != exclude_user]
-        skip = () if exclude_user is None else (user_room(exclude_user),)
-        return self._deliver(receivers, event, None, skip)
+        if any(user_id in self._users for user_id in exclude):
+            receivers = [peer for peer in receivers if peer.user_id not in exclude]
+        return self._deliver(receivers, event, None, [user_room(user_id) for user_id in exclude])
 
-    def deliver_to_room(self, room: str, event: ServerEvent, skip: Connection | None = None) -> int:
-        receivers = [peer for peer in self.members(room) if peer is not skip]
-        return self._deliver(receivers, event, [room], [] if skip is None else [skip.id])
+    def deliver_to_room(
+        self,
+        room: str,
+        event: ServerEvent,
+        skip: Connection | None = None,
+        exclude: Collection[UUID] = (),
+    ) -> int:
+        receivers = [
+            peer for peer in self.members(room) if peer is not skip and peer.user_id not in exclude
+        ]
+        absent = [user_room(user_id) for user_id in exclude]
+        return self._deliver(
+            receivers, event, [room], absent if skip is None else [*absent, skip.id]
+        )
 
     def deliver_to_connection(self, connection: Connection, event: ServerEvent) -> bool:
         """Sends an event to one connection, also to one that is not in the hub yet."""

@@ -33,11 +33,11 @@ class RoomNotifier(UserNotifier, Protocol):
         self,
         event: str,
         data: object,
-        exclude_user: UUID | None = None,
+        exclude: Collection[UUID] = (),
         *,
         volatile: bool = False,
     ) -> int:
-        """Send an event to all clients, or to all but one user."""
+        """Send an event to all users but those of `exclude`."""
         ...
 
     def send_to_room(
@@ -47,9 +47,10 @@ class RoomNotifier(UserNotifier, Protocol):
         data: object,
         *,
         skip: Connection | None = None,
+        exclude: Collection[UUID] = (),
         volatile: bool = False,
     ) -> int:
-        """Send an event to a room, or to all of it but one connection."""
+        """Send an event to a room, except to one connection and to the users of `exclude`."""
         ...
 
     def members(self, room: str) -> Collection[Connection]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 from uuid import UUID
 
@@ -75,11 +75,11 @@ class Relay:
     def send_to_user(self, user_id: UUID, event: ServerEvent) -> None:
         self._publish("user", event, to=str(user_id))
 
-    def broadcast(self, event: ServerEvent, exclude_user: UUID | None) -> None:
-        self._publish("everybody", event, but=exclude_user and str(exclude_user))
+    def broadcast(self, event: ServerEvent, exclude: Collection[UUID]) -> None:
+        self._publish("everybody", event, but=[str(user_id) for user_id in exclude])
 
-    def send_to_room(self, room: str, event: ServerEvent) -> None:
-        self._publish("room", event, to=room)
+    def send_to_room(self, room: str, event: ServerEvent, exclude: Collection[UUID]) -> None:
+        self._publish("room", event, to=room, but=[str(user_id) for user_id in exclude])
 
     def close_user(self, user_id: UUID, code: CloseCode, reason: str) -> None:
         self._publish("close_user", to=str(user_id), code=int(code), reason=reason)
@@ -164,10 +164,10 @@ class Relay:
             case "user":
                 self.hub.deliver_to_user(UUID(message["to"]), _event_of(message))
             case "room":
-                self.hub.deliver_to_room(message["to"], _event_of(message))
+                event, exclude = _event_of(message), _excluded_by(message)
+                self.hub.deliver_to_room(message["to"], event, exclude=exclude)
             case "everybody":
-                excluded = UUID(message["but"]) if message["but"] else None
-                self.hub.deliver_to_all(_event_of(message), excluded)
+                self.hub.deliver_to_all(_event_of(message), _excluded_by(message))
             case "close_user":
                 code = CloseCode(message["code"])
                 self.hub.close_connections_of(UUID(message["to"]), code, message["reason"])
@@ -176,6 +176,10 @@ class Relay:
                 self.hub.empty_local_room(message["to"], user_id)
             case kind:
                 raise ValueError(kind)
+
+
+def _excluded_by(message: dict[str, Any]) -> frozenset[UUID]:
+    return frozenset(UUID(user_id) for user_id in message.get("but") or ())
 
 
 def _event_of(message: dict[str, Any]) -> ServerEvent:

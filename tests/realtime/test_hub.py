@@ -104,8 +104,8 @@ def test_broadcast_can_exclude_a_user_and_is_encoded_once():
     hub = Hub(5)
     ann, tablet, bob = connected(hub), connected(hub), connected(hub, BOB)
     assert hub.broadcast("one", {"a": 1}) == 3
-    assert hub.broadcast("two", {}, ANN, volatile=True) == 1
-    assert hub.broadcast("three", {}, uuid4()) == 3
+    assert hub.broadcast("two", {}, [ANN], volatile=True) == 1
+    assert hub.broadcast("three", {}, [uuid4()]) == 3
     assert (ann.events, bob.events) == (["one", "three"], ["one", "two", "three"])
     assert ann.taken[0] is tablet.taken[0] is bob.taken[0]
     assert ann.taken[0].plain is ann.taken[0].plain

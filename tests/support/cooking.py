@@ -20,6 +20,7 @@ from cookcam.features.social.cooking.changes import SessionChanges
 from cookcam.features.social.cooking.models import CookingSession, Message
 from cookcam.features.social.cooking.service import Cooking
 from cookcam.features.social.cooking.timeouts import SessionTimeouts
+from cookcam.features.social.moderation.blocks import HiddenUsers
 from cookcam.identity import Identity
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.realtime.connection import CloseCode, Connection
@@ -122,6 +123,17 @@ class FakeRecipes:
         return SimpleNamespace(recipe=SimpleNamespace(id=recipe_id, instructions=["Stir"] * STEPS))
 
 
+class NoBlocks:
+    """No user has blocked another."""
+
+    async def hidden_from(self, user_id: UUID) -> HiddenUsers:
+        await trio.lowlevel.checkpoint()
+        return HiddenUsers(cast("Any", self), user_id, frozenset())
+
+    def recent(self, user_id: UUID) -> frozenset[UUID]:
+        return frozenset()
+
+
 @define
 class CookingProcess:
     """The cooking services of one process."""
@@ -138,7 +150,11 @@ class CookingProcess:
     def __attrs_post_init__(self) -> None:
         self.changes = SessionChanges(self.store, self.hub)
         self.cooking = Cooking(
-            self.changes, cast("Any", FakeRecipes()), lambda: datetime.now(UTC), self.open_join
+            self.changes,
+            cast("Any", FakeRecipes()),
+            cast("Any", NoBlocks()),
+            lambda: datetime.now(UTC),
+            self.open_join,
         )
         self.timeouts = SessionTimeouts(self.changes, self.host_grace, self.lifecycle)
 

@@ -44,6 +44,38 @@ PERSONAL_ROWS: Final[Sequence[PersonalRows]] = (
     PersonalRows("users", "id", "deleted"),
     PersonalRows("user_follows", "follower_id", "deleted", "t.following_id::text"),
     PersonalRows("user_follows", "following_id", "deleted", "t.follower_id::text"),
+    PersonalRows("user_blocks", "blocker_id", "deleted", "t.blocked_id::text"),
+    PersonalRows(
+        "user_blocks",
+        "blocked_id",
+        "deleted",
+        "t.blocker_id::text",
+        export_exemption="decisions of the users who blocked",
+    ),
+    PersonalRows(
+        "content_reports",
+        "reporter_id",
+        "anonymised",
+        hidden=("author_id", "content", "decided_by"),
+    ),
+    PersonalRows(
+        "content_reports",
+        "author_id",
+        "anonymised",
+        export_exemption="reports of other users, who stay unknown to the author",
+    ),
+    PersonalRows(
+        "content_reports",
+        "decided_by",
+        "anonymised",
+        export_exemption="the work of an administrator, not data about one",
+    ),
+    PersonalRows(
+        "moderation_actions",
+        "moderator_id",
+        "anonymised",
+        export_exemption="the work of an administrator, not data about one",
+    ),
     PersonalRows("user_progress", "user_id", "deleted", hidden=("idempotency_key",)),
     PersonalRows(
         "xp_periods",

@@ -87,7 +87,8 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"events": []}, "events"),
     ({"events": [{"event_type": "a"}] * 501}, "events"),
     ({"events": [{"event_type": 5}]}, "events[0].event_type"),
-    ({"events": [{"event_type": "a"}, {}]}, "event_type"),
+    ({"events": [{"event_type": "a"}, {}]}, "events[1].event_type"),
+    ({"events": [{"event_type": "a"}, {"event_type": ""}]}, "event_type"),
 ]
 
 

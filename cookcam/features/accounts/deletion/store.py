@@ -68,6 +68,8 @@ SCRUB: Sequence[LiteralString] = (
     "delete from public.live_cooking_messages where user_id = %(user_id)s",
     "update public.analytics_events set event_data = '{}', metadata = '{}', session_id = null"
     " where user_id = %(user_id)s",
+    "update public.content_reports set details = null where reporter_id = %(user_id)s",
+    "update public.content_reports set content = null where author_id = %(user_id)s",
     "update public.security_events set details = '{}', ip = null, user_agent = null"
     " where user_id = %(user_id)s",
     "update public.iap_validation_history set receipt_ciphertext = null,"

@@ -19,7 +19,6 @@ DAYS: Final[Mapping[Timeframe, int]] = {"1d": 1, "7d": 7, "30d": 30, "90d": 90}
 
 MAX_DATA: Final = 8192
 """Bytes of `event_data` and `metadata` together, as compact JSON."""
-MAX_SESSION_ID_LENGTH: Final = 200
 MAX_TIMESTAMP_LENGTH: Final = 200
 
 _EVENT_TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -56,10 +55,6 @@ class AnalyticsEvent:
         if not _EVENT_TYPE.fullmatch(event_type):
             raise ValidationError.of(
                 "event_type", "must have 1 to 64 characters of A-Z, a-z, 0-9, _ . : -"
-            )
-        if session_id is not None and len(session_id) > MAX_SESSION_ID_LENGTH:
-            raise ValidationError.of(
-                "session_id", f"must have at most {MAX_SESSION_ID_LENGTH} characters"
             )
         data = orjson.dumps({} if event_data is None else event_data)
         encoded = orjson.dumps(metadata)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import UnsetType
+from msgspec import UNSET
 
 from cookcam.features.operations.analytics.requests import TimeframeQuery, TrackRequest
 from cookcam.features.operations.analytics.responses import (
@@ -46,12 +46,9 @@ def routes(analytics: Analytics) -> Routes:
     @validate_response(TrackResponse, 201)
     async def track(caller: Identity, data: TrackRequest) -> tuple[TrackResponse, int]:
         """Record one event, or a batch of up to 500. 503 while the server cannot take more."""
-        if isinstance(data.events, UnsetType):
-            [event_id] = analytics.track(caller.user_id, [data])
-            return TrackResponse(True, "Event tracked successfully", event_id, False), 201
-        ids = analytics.track(caller.user_id, data.events)
-        message = "Events tracked successfully"
-        return TrackResponse(True, message, ids[0], False, ids), 201
+        ids = analytics.track(caller.user_id, data.all_events())
+        batch = ids if data.events else UNSET
+        return TrackResponse(True, "Event tracked successfully", ids[0], False, batch), 201
 
     @bp.get("/analytics/dashboard")
     @errors_as(unexpected="Failed to fetch dashboard data")

@@ -213,6 +213,12 @@ SWEEPS: Final[Sequence[Sweep]] = (
             "period_start < (%(before)s::timestamptz at time zone 'UTC')::date",
         ),
     ),
+    Sweep("decided reports", LONG, deleting("public.content_reports", "decided_at < %(before)s")),
+    Sweep(
+        "actions of moderators",
+        SEVEN_YEARS,
+        deleting("public.moderation_actions", "created_at < %(before)s"),
+    ),
     Sweep(
         "stored replies", ON_EXPIRY, deleting("public.idempotency_keys", "expires_at < %(before)s")
     ),

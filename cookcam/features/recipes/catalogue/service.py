@@ -94,6 +94,11 @@ class Recipes:
             except AppError as error:
                 structlog.get_logger(__name__).info("view not counted", code=error.code)
 
+    async def visibility_changed(self) -> None:
+        """Invalidate all cached recipes: an author or a recipe was hidden, or is visible again."""
+        await self.cache.drop_all(ITEMS)
+        await self.cache.drop_all(LISTS)
+
     async def counters_changed(self, recipe_id: UUID) -> None:
         """Invalidate the cached recipe; call it after the commit that changed a counter."""
         await self.cache.drop(ITEMS, str(recipe_id))

@@ -34,6 +34,7 @@ from cookcam.features.social.cooking.models import (
     SessionNotActive,
 )
 from cookcam.features.social.cooking.responses import MessageSent, StepUpdated, UserJoined
+from cookcam.features.social.moderation.blocks import Blocks
 from cookcam.realtime.connection import Connection
 
 NOT_CREATED = "Failed to create cooking session"
@@ -46,6 +47,7 @@ class Cooking:
 
     changes: SessionChanges
     recipes: Recipes
+    blocks: Blocks
     now: Callable[[], datetime]
     open_join: bool = False
 
@@ -65,6 +67,9 @@ class Cooking:
         """
         invite_code = None if is_public else new_invite_code()
         with failures_as(NOT_CREATED):
+            if invited:
+                hidden = (await self.blocks.hidden_from(host.user_id)).now()
+                invited = [user_id for user_id in invited if user_id not in hidden]
             recipe = (await self.recipes.get(host.identity, recipe_id)).recipe
             session = CookingSession(
                 id=new_session_id(),
@@ -97,6 +102,9 @@ class Cooking:
         user_id = caller.user_id
 
         async def attempt(session: CookingSession) -> CookingSession | None:
+            hidden = await self.blocks.hidden_from(user_id)
+            if session.host_id in hidden.now():
+                raise SessionNotActive()
             if user_id in session.participants:
                 self.changes.enter(caller, session)
                 return session
@@ -113,7 +121,9 @@ class Cooking:
             self.changes.enter(caller, after)
             count = len(after.participants)
             joined = UserJoined(session_id, user_id, caller.user_name, count, after.seq)
-            self.changes.hub.send_to_room(session_id, "user_joined_session", joined, skip=caller)
+            self.changes.hub.send_to_room(
+                session_id, "user_joined_session", joined, skip=caller, exclude=hidden.now()
+            )
             return after
 
         with failures_as(NOT_JOINED):
@@ -180,6 +190,9 @@ class Cooking:
     ) -> None:
         """Stores a participant's message and broadcasts it to the room."""
 
+        # Read before the message is stored: nothing may wait between storing and sending.
+        hidden = await self.blocks.hidden_from(caller.user_id)
+
         async def attempt(session: CookingSession) -> bool | None:
             if caller.user_id not in session.participants:
                 raise SessionNotActive()
@@ -196,10 +209,22 @@ class Cooking:
                 message.sent_at,
                 after.seq,
             )
-            self.changes.hub.send_to_room(session_id, "cooking_message", sent)
+            self.changes.hub.send_to_room(session_id, "cooking_message", sent, exclude=hidden.now())
             return True
 
         await self.changes.apply(session_id, attempt)
+
+    async def separate(self, one: UUID, other: UUID) -> None:
+        """Removes each of two users from the sessions that the other one hosts."""
+
+        async def remove_guest(session: CookingSession) -> bool | None:
+            guest = other if session.host_id == one else one
+            return guest not in session.participants or await self.changes.remove(session, guest)
+
+        for session in await self.sessions_for_user(one):
+            if session.host_id in (one, other) and other in session.participants:
+                with suppress(SessionNotActive):
+                    await self.changes.apply(session.id, remove_guest)
 
     async def sessions_for_user(self, user_id: UUID) -> list[CookingSession]:
         """The active sessions that the user takes part in."""

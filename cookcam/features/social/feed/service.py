@@ -22,6 +22,7 @@ from cookcam.features.social.feed.models import (
     new_share_id,
 )
 from cookcam.features.social.feed.store import FeedStore
+from cookcam.features.social.moderation.blocks import Blocks
 from cookcam.features.social.presence.service import Presence
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.limits import Limits, Quota
@@ -36,6 +37,7 @@ class Feed:
     store: FeedStore
     recipes: Recipes
     presence: Presence
+    blocks: Blocks
     hub: RoomNotifier
     now: Callable[[], datetime]
     storage: str
@@ -60,26 +62,28 @@ class Feed:
             caller.user_name,
             list(tags),
         )
+        hidden = await self.blocks.hidden_from(caller.user_id)
         await self.store.share(share)
-        self.hub.broadcast("live_recipe_shared", share, volatile=True)
+        self.hub.broadcast("live_recipe_shared", share, hidden.now(), volatile=True)
 
     async def like(self, caller: Connection, share_id: str) -> None:
         """Stores the like; broadcasts a user's first like of a share. Raises ShareNotFound."""
+        hidden = await self.blocks.hidden_from(caller.user_id)
         liked = await self.store.like(share_id, caller.user_id)
         if liked is None:
             raise ShareNotFound()
         first, count = liked
         if first:
             event = LiveRecipeLiked(share_id, caller.user_id, caller.user_name, self.now(), count)
-            self.hub.broadcast("live_recipe_liked", event, volatile=True)
+            self.hub.broadcast("live_recipe_liked", event, hidden.now(), volatile=True)
 
     async def comment(self, caller: Connection, share_id: str, comment: str) -> None:
         """Stores the comment and broadcasts it to all users. Raises ShareNotFound."""
-        at = self.now()
+        at, hidden = self.now(), await self.blocks.hidden_from(caller.user_id)
         if not await self.store.comment(share_id, caller.user_id, comment, at):
             raise ShareNotFound()
         event = LiveRecipeCommented(share_id, comment, caller.user_id, caller.user_name, at)
-        self.hub.broadcast("live_recipe_commented", event, volatile=True)
+        self.hub.broadcast("live_recipe_commented", event, hidden.now(), volatile=True)
 
     async def share_scan(
         self,
@@ -102,7 +106,9 @@ class Feed:
             image_url=image_url,
             timestamp=self.now(),
         )
-        for user_id in {caller.user_id, *await self.presence.followers(caller.user_id)}:
+        hidden = await self.blocks.hidden_from(caller.user_id)
+        followers = await self.presence.followers(caller.user_id)
+        for user_id in {caller.user_id, *followers} - hidden.now():
             self.hub.send_to_user(user_id, "live_scan_shared", scan, volatile=True)
 
     async def request_collab(
@@ -110,8 +116,9 @@ class Feed:
     ) -> None:
         """Sends a collaboration request to the target's devices.
 
-        An unknown or offline target is not reported to the caller. Raises ValidationError when the
-        target is the caller, NotFound for a recipe that the caller may not read, and RateLimited.
+        An unknown, offline or blocked target is not reported to the caller. Raises ValidationError
+        when the target is the caller, NotFound for a recipe that the caller may not read, and
+        RateLimited.
         """
         if target == caller.user_id:
             raise ValidationError.of("targetUserId", "must be another user")
@@ -120,7 +127,9 @@ class Feed:
         if wait:
             raise RateLimited(retry_after=wait)
         request = CollabRequest(caller.user_id, caller.user_name, recipe.id, message, self.now())
-        self.hub.send_to_user(target, "recipe_collab_request", request)
+        hidden = await self.blocks.hidden_from(caller.user_id)
+        if target not in hidden.now():
+            self.hub.send_to_user(target, "recipe_collab_request", request)
 
     def _check_image_url(self, url: str) -> None:
         """Compares the whole authority, so a URL with user info, or with a character that browsers

@@ -24,8 +24,10 @@ values (
   %(id)s, %(user_id)s, %(recipe_id)s, %(title)s, %(description)s, %(tags)s::text[], %(created_at)s
 )"""
 
-# Serialises the likes of a share, so that each count is exact.
-LOCK_SHARE = "select from public.live_recipe_shares where id = %(share_id)s for no key update"
+# Serialises the likes of a share, so that each count is exact. A share of a hidden user is unknown.
+LOCK_SHARE = """
+select from public.live_recipe_shares
+where id = %(share_id)s and user_id <> all (safety.hidden_from(%(user_id)s)) for no key update"""
 
 LIKE = """
 insert into public.live_recipe_likes (share_id, user_id) values (%(share_id)s, %(user_id)s)
@@ -36,7 +38,8 @@ COUNT = "select count(*) from public.live_recipe_likes where share_id = %(share_
 COMMENT = """
 insert into public.live_recipe_comments (share_id, user_id, comment, created_at)
 select s.id, %(user_id)s, %(comment)s, %(created_at)s
-from public.live_recipe_shares s where s.id = %(share_id)s"""
+from public.live_recipe_shares s
+where s.id = %(share_id)s and s.user_id <> all (safety.hidden_from(%(user_id)s))"""
 
 SHARES = newest_first(
     "shares",
@@ -99,7 +102,7 @@ class FeedStore:
     async def like(self, share_id: str, user_id: UUID) -> tuple[bool, int] | None:
         """Returns (first like of this user, number of likes); None for an unknown share."""
         async with self.database.transaction() as tx:
-            if not await tx.execute(LOCK_SHARE, share_id=share_id):
+            if not await tx.execute(LOCK_SHARE, share_id=share_id, user_id=user_id):
                 return None
             first = await tx.execute(LIKE, share_id=share_id, user_id=user_id) > 0
             return first, await tx.fetch_value(COUNT, share_id=share_id)

@@ -8,6 +8,7 @@ from uuid import UUID
 from attrs import frozen
 
 from cookcam.features.social.cooking.service import Cooking
+from cookcam.features.social.moderation.blocks import Blocks
 from cookcam.features.social.presence.models import UserStatus
 from cookcam.features.social.presence.store import FollowStore
 from cookcam.realtime.notifiers import UserNotifier
@@ -20,6 +21,7 @@ MAX_FOLLOWERS_NOTIFIED: Final = 10_000
 class Presence:
     store: FollowStore
     cooking: Cooking
+    blocks: Blocks
     hub: UserNotifier
 
     async def followers(self, user_id: UUID) -> list[UUID]:
@@ -30,5 +32,6 @@ class Presence:
         audience = set(await self.followers(status.user_id))
         for session in await self.cooking.sessions_for_user(status.user_id):
             audience.update(session.participants)
-        for user_id in audience - {status.user_id}:
+        hidden = await self.blocks.hidden_from(status.user_id)
+        for user_id in audience - {status.user_id} - hidden.now():
             self.hub.send_to_user(user_id, "user_status_updated", status, volatile=True)

@@ -51,14 +51,15 @@ def _people(bp: Routes, users: Users) -> None:
         if prefix is not None:
             # Limits enumeration of all users prefix by prefix.
             count_costly("people", caller and caller.user_id)
-        return UserListResponse.of(await users.search(prefix, limit))
+        return UserListResponse.of(await users.search(_reader(caller), prefix, limit))
 
     @bp.get("/users/<user_id>")
     @errors_as(unexpected="Internal server error")
+    @optional_caller
     @validate_response(PublicUserResponse)
-    async def get_user(user_id: str) -> PublicUserResponse:
+    async def get_user(caller: Identity | None, user_id: str) -> PublicUserResponse:
         """A user's public profile."""
-        return PublicUserResponse.of(await users.get(_id(user_id)))
+        return PublicUserResponse.of(await users.get(_reader(caller), _id(user_id)))
 
 
 def _follows(bp: Routes, users: Users) -> None:
@@ -81,20 +82,26 @@ def _follows(bp: Routes, users: Users) -> None:
 
     @bp.get("/users/<user_id>/followers")
     @errors_as(unexpected="Failed to fetch followers")
+    @optional_caller
     @query_integers(limit=50)
     @validate_response(FollowersResponse)
-    async def followers(user_id: str, limit: int) -> FollowersResponse:
+    async def followers(caller: Identity | None, user_id: str, limit: int) -> FollowersResponse:
         """A user's followers, newest first."""
-        return FollowersResponse.of(await users.followers(_id(user_id), limit))
+        return FollowersResponse.of(await users.followers(_reader(caller), _id(user_id), limit))
 
     @bp.get("/users/<user_id>/following")
     @errors_as(unexpected="Failed to fetch following")
+    @optional_caller
     @query_integers(limit=50)
     @validate_response(FollowingResponse)
-    async def following(user_id: str, limit: int) -> FollowingResponse:
+    async def following(caller: Identity | None, user_id: str, limit: int) -> FollowingResponse:
         """The users that a user follows, newest first."""
-        return FollowingResponse.of(await users.following(_id(user_id), limit))
+        return FollowingResponse.of(await users.following(_reader(caller), _id(user_id), limit))
 
 
 def _id(text: str) -> UUID:
     return parse_uuid(text, user_not_found())
+
+
+def _reader(caller: Identity | None) -> UUID | None:
+    return caller and caller.user_id

@@ -21,35 +21,38 @@ def user_not_found() -> NotFound:
 
 @frozen
 class Users:
+    """`reader` is the id of the caller, None for a guest. Users hidden from the reader, by a block
+    or by a moderator, do not exist for it."""
+
     store: UserStore
 
-    async def get(self, user_id: UUID) -> PublicUser:
+    async def get(self, reader: UUID | None, user_id: UUID) -> PublicUser:
         """Raises NotFound."""
-        user = await self.store.find(user_id)
+        user = await self.store.find(reader, user_id)
         if user is None:
             raise user_not_found()
         return user
 
-    async def search(self, prefix: str | None, limit: int) -> list[PublicUser]:
+    async def search(self, reader: UUID | None, prefix: str | None, limit: int) -> list[PublicUser]:
         """At most MAX_USERS users, by name prefix if given; the most XP first."""
         bounded = min(limit, MAX_USERS)
         if prefix is None:
-            return await self.store.top(bounded)
-        return await self.store.starting_with(prefix, bounded)
+            return await self.store.top(reader, bounded)
+        return await self.store.starting_with(reader, prefix, bounded)
 
-    async def followers(self, user_id: UUID, limit: int) -> ContactPage:
+    async def followers(self, reader: UUID | None, user_id: UUID, limit: int) -> ContactPage:
         """The user's followers. Raises NotFound."""
-        total = await self.store.count_followers(user_id)
+        total = await self.store.count_followers(reader, user_id)
         if total is None:
             raise user_not_found()
-        return ContactPage(await self.store.followers(user_id, limit), total)
+        return ContactPage(await self.store.followers(reader, user_id, limit), total)
 
-    async def following(self, user_id: UUID, limit: int) -> ContactPage:
+    async def following(self, reader: UUID | None, user_id: UUID, limit: int) -> ContactPage:
         """The users that the user follows. Raises NotFound."""
-        total = await self.store.count_following(user_id)
+        total = await self.store.count_following(reader, user_id)
         if total is None:
             raise user_not_found()
-        return ContactPage(await self.store.following(user_id, limit), total)
+        return ContactPage(await self.store.following(reader, user_id, limit), total)
 
     async def toggle_follow(self, follower: Identity, followed: UUID) -> bool:
         """Follows the user, or unfollows; returns whether the follower now follows the user.
@@ -72,7 +75,7 @@ class Users:
         Raises ValidationError when both users are the same, and NotFound.
         """
         _check_not_self(follower, followed)
-        await self.get(followed)
+        await self.get(follower.user_id, followed)
         await self.store.unfollow(follower, followed)
 
 

@@ -1,6 +1,7 @@
 """The SQL of public profiles and follows.
 
-Guests may read profiles only through the server, so they are read as SERVICE, public columns only.
+Guests may read profiles only through the server, so they are read as SERVICE, public columns only,
+without the users that are hidden from the reader.
 Follows are written under the follower's role.
 """
 
@@ -20,22 +21,29 @@ from cookcam.identity import Identity
 COLUMNS: LiteralString = """
   u.id, u.name, u.avatar_url, u.level, u.total_xp, u.is_creator, u.creator_tier, u.created_at"""
 
-FIND = f"select {COLUMNS} from public.users u where u.id = %(user_id)s"  # noqa: S608 - constants
+# The users hidden from the reader, null for a guest; read once for a statement.
+VISIBLE: LiteralString = "u.id <> all ((select safety.hidden_from(%(reader)s::uuid))::uuid[])"
+
+FIND = f"""
+select {COLUMNS} from public.users u where u.id = %(user_id)s and {VISIBLE}"""  # noqa: S608 - constants
 
 # Two queries, because the partial index of the first covers only users with XP. PostgreSQL does not
 # start the second when the first has filled the list.
 TOP = f"""
 (
-  select {COLUMNS} from public.users u where u.total_xp > 0
+  select {COLUMNS} from public.users u where u.total_xp > 0 and {VISIBLE}
   order by u.total_xp desc, u.id limit %(limit)s
 )
 union all
-(select {COLUMNS} from public.users u where u.total_xp = 0 order by u.id limit %(limit)s)
+(
+  select {COLUMNS} from public.users u where u.total_xp = 0 and {VISIBLE}
+  order by u.id limit %(limit)s
+)
 limit %(limit)s"""  # noqa: S608 - constants
 
 BY_PREFIX = f"""
 select {COLUMNS} from public.users u
-where lower(u.name) like lower(%(pattern)s)
+where lower(u.name) like lower(%(pattern)s) and {VISIBLE}
 order by u.total_xp desc, u.id limit %(limit)s"""  # noqa: S608 - constants
 
 CONTACT: LiteralString = """
@@ -44,28 +52,28 @@ CONTACT: LiteralString = """
 FOLLOWERS = f"""
 select {CONTACT}
 from public.user_follows f join public.users u on u.id = f.follower_id
-where f.following_id = %(user_id)s
+where f.following_id = %(user_id)s and {VISIBLE}
 order by f.created_at desc, u.id limit %(limit)s"""  # noqa: S608 - constants
 
 FOLLOWING = f"""
 select {CONTACT}
 from public.user_follows f join public.users u on u.id = f.following_id
-where f.follower_id = %(user_id)s
+where f.follower_id = %(user_id)s and {VISIBLE}
 order by f.created_at desc, u.id limit %(limit)s"""  # noqa: S608 - constants
 
-# No row for an unknown user.
-COUNT_FOLLOWERS: LiteralString = """
+# No row for an unknown user, or one hidden from the reader.
+COUNT_FOLLOWERS = f"""
 select (select count(*) from public.user_follows f where f.following_id = u.id) as total
-from public.users u where u.id = %(user_id)s"""
+from public.users u where u.id = %(user_id)s and {VISIBLE}"""  # noqa: S608 - constants
 
-COUNT_FOLLOWING: LiteralString = """
+COUNT_FOLLOWING = f"""
 select (select count(*) from public.user_follows f where f.follower_id = u.id) as total
-from public.users u where u.id = %(user_id)s"""
+from public.users u where u.id = %(user_id)s and {VISIBLE}"""  # noqa: S608 - constants
 
 # Serialises the toggles of one follower, so that each inverts the result of the previous one.
 LOCK_FOLLOWER: LiteralString = "select from public.users where id = %(user_id)s for no key update"
 
-EXISTS: LiteralString = "select exists (select from public.users where id = %(user_id)s)"
+EXISTS = f"select exists (select from public.users u where u.id = %(user_id)s and {VISIBLE})"  # noqa: S608
 
 FOLLOW: LiteralString = """
 insert into public.user_follows (follower_id, following_id)
@@ -86,45 +94,54 @@ class Total:
 class UserStore:
     database: Database
 
-    async def find(self, user_id: UUID) -> PublicUser | None:
-        return await self.database.fetch_optional_as(SERVICE, PublicUser, FIND, user_id=user_id)
+    async def find(self, reader: UUID | None, user_id: UUID) -> PublicUser | None:
+        return await self.database.fetch_optional_as(
+            SERVICE, PublicUser, FIND, reader=reader, user_id=user_id
+        )
 
-    async def top(self, limit: int) -> list[PublicUser]:
+    async def top(self, reader: UUID | None, limit: int) -> list[PublicUser]:
         """The users with the most XP."""
-        return await self.database.fetch_all_as(SERVICE, PublicUser, TOP, limit=limit)
+        return await self.database.fetch_all_as(
+            SERVICE, PublicUser, TOP, reader=reader, limit=limit
+        )
 
-    async def starting_with(self, prefix: str, limit: int) -> list[PublicUser]:
+    async def starting_with(self, reader: UUID | None, prefix: str, limit: int) -> list[PublicUser]:
         """Users by name prefix, case-insensitive; the most XP first."""
         return await self.database.fetch_all_as(
-            SERVICE, PublicUser, BY_PREFIX, pattern=_prefix_pattern(prefix), limit=limit
+            SERVICE,
+            PublicUser,
+            BY_PREFIX,
+            reader=reader,
+            pattern=_prefix_pattern(prefix),
+            limit=limit,
         )
 
-    async def followers(self, user_id: UUID, limit: int) -> list[Contact]:
+    async def followers(self, reader: UUID | None, user_id: UUID, limit: int) -> list[Contact]:
         """The latest first."""
         return await self.database.fetch_all_as(
-            SERVICE, Contact, FOLLOWERS, user_id=user_id, limit=limit
+            SERVICE, Contact, FOLLOWERS, reader=reader, user_id=user_id, limit=limit
         )
 
-    async def following(self, user_id: UUID, limit: int) -> list[Contact]:
+    async def following(self, reader: UUID | None, user_id: UUID, limit: int) -> list[Contact]:
         """The latest first."""
         return await self.database.fetch_all_as(
-            SERVICE, Contact, FOLLOWING, user_id=user_id, limit=limit
+            SERVICE, Contact, FOLLOWING, reader=reader, user_id=user_id, limit=limit
         )
 
-    async def count_followers(self, user_id: UUID) -> int | None:
+    async def count_followers(self, reader: UUID | None, user_id: UUID) -> int | None:
         """The number of followers; None for an unknown user."""
-        return await self._count(COUNT_FOLLOWERS, user_id)
+        return await self._count(COUNT_FOLLOWERS, reader, user_id)
 
-    async def count_following(self, user_id: UUID) -> int | None:
+    async def count_following(self, reader: UUID | None, user_id: UUID) -> int | None:
         """The number of followed users; None for an unknown user."""
-        return await self._count(COUNT_FOLLOWING, user_id)
+        return await self._count(COUNT_FOLLOWING, reader, user_id)
 
     async def toggle_follow(self, follower: Identity, followed: UUID) -> bool | None:
         """Returns whether the follower now follows the user; None for an unknown user."""
         async with self.database.transaction_as(follower) as tx:
             async with tx.acting_as(SERVICE):
                 await tx.execute(LOCK_FOLLOWER, user_id=follower.user_id)
-                if not await tx.fetch_value(EXISTS, user_id=followed):
+                if not await tx.fetch_value(EXISTS, user_id=followed, reader=follower.user_id):
                     return None
             pair = {"follower": follower.user_id, "followed": followed}
             if await tx.execute(FOLLOW, **pair):
@@ -139,8 +156,12 @@ class UserStore:
         async with self.database.transaction_as(follower) as tx:
             await tx.execute(UNFOLLOW, follower=follower.user_id, followed=followed)
 
-    async def _count(self, statement: LiteralString, user_id: UUID) -> int | None:
-        row = await self.database.fetch_optional_as(SERVICE, Total, statement, user_id=user_id)
+    async def _count(
+        self, statement: LiteralString, reader: UUID | None, user_id: UUID
+    ) -> int | None:
+        row = await self.database.fetch_optional_as(
+            SERVICE, Total, statement, reader=reader, user_id=user_id
+        )
         return None if row is None else row.total
 
 

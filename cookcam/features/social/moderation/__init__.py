@@ -1,0 +1,1 @@
+"""Safety between users: blocks, reports, and the decisions of moderators (docs/safety.md)."""
