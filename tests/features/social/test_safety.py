@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import msgspec
@@ -11,10 +11,13 @@ import pytest
 import trio
 import trio.lowlevel
 
+from cookcam.database import Database
+from cookcam.errors import InsufficientPermissions
 from cookcam.features.social.moderation.responses import BlockedUsersResponse, ReportListResponse
 from tests.features.conftest import ApiUser
 from tests.identity.project import new_user
 from tests.support.live_clients import LiveClient, LiveServer, open_live_server
+from tests.support.users import create_user, person
 
 
 @pytest.fixture
@@ -260,7 +263,7 @@ async def test_reports_are_decided_and_both_sides_are_told(
     for path, method in (
         ("/moderation/reports", "GET"),
         (f"/moderation/reports/{photo}/decision", "POST"),
-    ):  # noqa: E501
+    ):
         response = await reporter.request(method, path, json={"decision": "hide"})
         assert (response.status_code, response.json()["error"]) == (403, "Admin access required")
     page = await ok(await admin.get("/moderation/reports", params={"limit": 100}))
@@ -331,21 +334,25 @@ async def test_reports_are_decided_and_both_sides_are_told(
 
 
 async def test_rows_of_blocks_and_reports_are_the_users_own(
-    live: LiveServer, http: httpx.AsyncClient
-):
-    ann, bob = await live.connect("Ann"), await live.connect("Bob")
-    await ok(await api(live, http, ann).post(f"/users/{bob.id}/block"))
-    as_bob = (
-        "set local role authenticated;"
-        f'set local request.jwt.claims to \'{{"sub": "{bob.id}", "role": "authenticated"}}\';'
-    )
-    assert await live.sql(f"begin; {as_bob} select count(*) from user_blocks; ") == [(0,)]
-    for statement in (
-        f"insert into user_blocks (blocker_id, blocked_id) values ('{ann.id}', '{bob.id}')",
-        f"insert into user_follows (follower_id, following_id) values ('{bob.id}', '{ann.id}')",
+    database: Database, database_url: str
+) -> None:
+    ann, bob = await create_user(database_url), await create_user(database_url)
+    ids = {"ann": ann, "bob": bob}
+    block = "insert into user_blocks (blocker_id, blocked_id) values (%(ann)s, %(bob)s)"
+    count = "select count(*) from user_blocks where blocker_id = %(ann)s"
+    async with database.transaction_as(person(ann)) as tx:
+        await tx.execute(block, **ids)
+        assert await tx.fetch_value(count, **ids) == 1
+    async with database.transaction_as(person(bob)) as tx:
+        assert await tx.fetch_value(count, **ids) == 0
+    denied: tuple[LiteralString, ...] = (
+        block.replace("%(ann)s, %(bob)s", "%(ann)s, gen_random_uuid()"),
+        "insert into user_follows (follower_id, following_id) values (%(bob)s, %(ann)s)",
         "select count(*) from content_reports",
         "select count(*) from moderation_actions",
-        f"select safety.hidden_from('{ann.id}')",
-    ):
-        with pytest.raises(Exception, match="permission denied|row-level security"):
-            await live.sql(f"begin; {as_bob} {statement}")
+        "select safety.hidden_from(%(ann)s)",
+    )
+    for statement in denied:
+        with pytest.raises(InsufficientPermissions):
+            async with database.transaction_as(person(bob)) as tx:
+                await tx.execute(statement, **ids)
