@@ -694,7 +694,9 @@ class Container:
             achievement_routes.routes(AchievementStore(database)),
             leaderboard_routes.routes(Leaderboards(LeaderboardStore(database), self.cache)),
             box_routes.routes(
-                MysteryBoxes(BoxStore(database), Gifts(self.ledger), self.xp, secrets.randbelow),
+                MysteryBoxes(
+                    BoxStore(database), Gifts(self.ledger), self.quotas, self.xp, secrets.randbelow
+                ),
                 self.replies,
             ),
             subscription_routes.routes(

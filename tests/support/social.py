@@ -67,7 +67,12 @@ class ApiServer:
         return value
 
     async def xp(self, person: ApiUser) -> int:
-        return await self.value("select total_xp from users where id = %(id)s", id=person.id)
+        """The XP of a user's actions, without the rewards of achievements."""
+        return await self.value(
+            "select coalesce(sum(xp_gained), 0)::int from user_progress"
+            " where user_id = %(id)s and action <> 'UNLOCK_ACHIEVEMENT'",
+            id=person.id,
+        )
 
     @asynccontextmanager
     async def without(self, table: str) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Any, cast
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ import trio
 from cookcam.database import Database
 from cookcam.features.billing.ledger.gifts import Gifts
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
+from cookcam.features.billing.tiers.quotas import Quotas
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.features.rewards.mystery_boxes.odds import PER_MILLE, REWARDS, draw
 from cookcam.features.rewards.mystery_boxes.service import MysteryBoxes
@@ -42,6 +44,12 @@ TEN_XP, FIFTEEN_XP, TIP = (0, 0, 0), (0, 899, 1), (0, 0, 2, 3)
 FIFTY_XP, UNLOCK = (0, 900, 0), (0, 989, 1)
 WEEK, BADGE, XP_200 = (0, 990, 0), (0, 998, 2), (0, 990, 1)
 MONTH, XP_1000 = (0, 999, 0), (0, 999, 1)
+
+
+ODDS = {
+    "box": 0.25,
+    "rarities": {"common": 0.9, "uncommon": 0.09, "rare": 0.009, "legendary": 0.001},
+}
 
 
 class Dice:
@@ -177,6 +185,36 @@ class TestOdds:
         rolls = [iter((0, 0, 2, number)) for number in range(len(TIPS))]
         found = [draw(lambda _, it=it: next(it)) for it in rolls]
         assert [reward and reward.value for reward in found] == [{"text": tip} for tip in TIPS]
+
+    def test_million_draws_follow_the_odds(self):
+        """Chi-squared with 10 degrees of freedom; 37.3 has a probability of 0.00005."""
+        random = Random(2026).random
+
+        def below(limit: int) -> int:
+            return int(random() * limit)
+
+        counts: Counter[tuple[str, str, Any]] = Counter()
+        tips: Counter[str] = Counter()
+        for _ in range(1_000_000):
+            reward = draw(below)
+            if reward is None:
+                counts["none", "none", 0] += 1
+                continue
+            value = reward.value
+            counts[reward.rarity, reward.type, value.get("amount", value.get("days", 0))] += 1
+            if reward.type == "tip":
+                tips[value["text"]] += 1
+        expected: dict[tuple[str, str, Any], float] = {("none", "none", 0): 750_000}
+        for rarity, rewards in REWARDS.items():
+            for reward in rewards:
+                amount = reward.value.get("amount", reward.value.get("days", 0))
+                share = PER_MILLE[rarity] / len(rewards)
+                expected[rarity, reward.type, amount] = 250 * share
+        assert counts.keys() == expected.keys()
+        assert sum((counts[k] - mean) ** 2 / mean for k, mean in expected.items()) < 37.3
+        mean = tips.total() / len(TIPS)
+        # 31 degrees of freedom; 72.1 has the same probability.
+        assert sum((tips[tip] - mean) ** 2 / mean for tip in TIPS) < 72.1
 
 
 class TestTries:
@@ -455,6 +493,7 @@ async def test_new_level_and_new_tier_are_sent_to_sockets(database: Database, da
     boxes = MysteryBoxes(
         BoxStore(database),
         Gifts(SubscriptionLedger(database, store, hub, now)),
+        Quotas(database),
         Xp(XpStore(), hub, now),
         dice,
     )
@@ -485,6 +524,7 @@ class TestStatistics:
                 "common": none, "uncommon": none, "rare": none, "legendary": none,
             },
             "reward_type_distribution": {},
+            "odds": ODDS,
         }  # fmt: skip
 
     async def test_statistics_cover_the_newest_thousand_boxes_of_all_users(
@@ -514,6 +554,7 @@ class TestStatistics:
                     "legendary": {"count": 0, "percentage": "0.0"},
                 },
                 "reward_type_distribution": {"xp": 801, "subscription": 199},
+                "odds": ODDS,
             }
 
 

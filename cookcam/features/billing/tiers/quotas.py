@@ -26,7 +26,16 @@ with periods as (
     case when %(metric)s = 'daily_scans' then interval '1 day' else interval '1 month' end as lasts
 )
 select
-  coalesce((t.limits ->> %(metric)s)::integer, -1) as allowed,
+  case
+    when coalesce((t.limits ->> %(metric)s)::integer, -1) = -1 then -1
+    -- Recipes unlocked by mystery boxes in this month.
+    when %(metric)s = 'monthly_recipes' then (t.limits ->> %(metric)s)::integer + coalesce((
+      select c.used from public.usage_counters c
+      where c.user_id = %(user_id)s and c.metric = 'extra_recipes'
+        and c.period_start = p.begins::date
+    ), 0)
+    else (t.limits ->> %(metric)s)::integer
+  end as allowed,
   case when p.begins is null
     then (select count(*) from public.saved_recipes r where r.user_id = %(user_id)s)::integer
     else coalesce((
@@ -84,6 +93,11 @@ class Quotas:
                 tx, user_id, usage, count
             ):  # a concurrent request took the last one
                 raise LimitReached.of(evolve(usage, used=usage.limit))
+
+    async def is_limited(self, tx: Transaction, user_id: UUID, metric: Metric) -> bool:
+        """Whether the user's tier limits the metric; `tx` runs as the server."""
+        count = await tx.fetch_one(Count, USAGE, user_id=user_id, metric=metric)
+        return count.allowed != UNLIMITED
 
     async def usage(self, user_id: UUID, metric: Metric) -> Usage:
         """The current usage and the limit of the user's tier."""

@@ -19,8 +19,9 @@ RARITIES: tuple[Rarity, ...] = get_args(Rarity)
 class Reward:
     """The content of a box.
 
-    `value` by type: `{"amount"}` for xp and recipe_unlock; `{"id"}` for badge; `{"id", "days"}` for
-    subscription, where the id is a tier; `{"text"}` for tip.
+    `value` by type: `{"amount"}` for xp, and for recipe_unlock, which raises the limit of the
+    month; `{"id"}` for badge; `{"id", "days"}` for subscription, where the id is a tier; `{"text"}`
+    for tip.
     """
 
     rarity: Rarity

@@ -17,6 +17,7 @@ from cookcam.features.rewards.mystery_boxes.models import (
     Rarity,
     RewardType,
 )
+from cookcam.features.rewards.mystery_boxes.odds import BOX_ODDS, PER_MILLE
 
 NO_BOX = "No mystery box available right now. Try again later!"
 
@@ -31,10 +32,13 @@ class RarityInfo(Struct, frozen=True):
 
 
 RARITY_INFO: Final[Mapping[Rarity, RarityInfo]] = {
-    "common": RarityInfo("#4CAF50", "rgba(76, 175, 80, 0.3)", "90%", "A common find"),
-    "uncommon": RarityInfo("#2196F3", "rgba(33, 150, 243, 0.3)", "9%", "An uncommon find"),
-    "rare": RarityInfo("#9C27B0", "rgba(156, 39, 176, 0.3)", "0.9%", "A rare find"),
-    "legendary": RarityInfo("#FFD700", "rgba(255, 215, 0, 0.5)", "0.1%", "A legendary find"),
+    rarity: RarityInfo(color, glow, f"{PER_MILLE[rarity] / 10:g}%", description)
+    for rarity, color, glow, description in (
+        ("common", "#4CAF50", "rgba(76, 175, 80, 0.3)", "A common find"),
+        ("uncommon", "#2196F3", "rgba(33, 150, 243, 0.3)", "An uncommon find"),
+        ("rare", "#9C27B0", "rgba(156, 39, 176, 0.3)", "A rare find"),
+        ("legendary", "#FFD700", "rgba(255, 215, 0, 0.5)", "A legendary find"),
+    )
 }
 
 
@@ -105,12 +109,24 @@ class RarityShare(Struct):
     percentage: str
 
 
+class BoxOdds(Struct):
+    """The probabilities of a draw: that a try finds a box, and the rarities of a box."""
+
+    box: float
+    rarities: dict[Rarity, float]
+
+
+ODDS: Final = BoxOdds(1 / BOX_ODDS, {rarity: share / 1000 for rarity, share in PER_MILLE.items()})
+
+
 class BoxStatsResponse(Struct):
-    """Contains every rarity, and the reward types that occur."""
+    """Contains every rarity, and the reward types that occur. `odds` are those of the draw; the
+    distributions are those of the newest boxes."""
 
     total_boxes: int
     rarity_distribution: dict[Rarity, RarityShare]
     reward_type_distribution: dict[RewardType, int]
+    odds: BoxOdds
 
     @classmethod
     def of(cls, counts: Sequence[BoxCount]) -> BoxStatsResponse:
@@ -123,7 +139,7 @@ class BoxStatsResponse(Struct):
             rarity: RarityShare(rarities[rarity], _percent(rarities[rarity], total))
             for rarity in RARITIES
         }
-        return cls(total, shares, dict(types))
+        return cls(total, shares, dict(types), ODDS)
 
 
 def _percent(count: int, total: int) -> str:

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from cookcam.database import Transaction
 from cookcam.features.billing.ledger.gifts import Gifts
+from cookcam.features.billing.tiers.quotas import Quotas
 from cookcam.features.rewards.mystery_boxes.models import Box, BoxCount, Reward
 from cookcam.features.rewards.mystery_boxes.odds import RandBelow, draw, xp_replacement
 from cookcam.features.rewards.mystery_boxes.store import BoxStore
@@ -25,6 +26,7 @@ class MysteryBoxes:
 
     store: BoxStore
     gifts: Gifts
+    quotas: Quotas
     xp: Xp
     randbelow: RandBelow = field(repr=False)
 
@@ -71,6 +73,8 @@ class MysteryBoxes:
             useful = await self.gifts.are_of_use(tx, user_id)
         elif drawn.type == "badge":
             useful = await self.xp.can_win_badge(tx, user_id, drawn.value["id"])
+        elif drawn.type == "recipe_unlock":
+            useful = await self.quotas.is_limited(tx, user_id, "monthly_recipes")
         else:
             useful = True
         return drawn if useful else xp_replacement(drawn)
