@@ -283,6 +283,8 @@ class Container:
     )
     xp = built(lambda c: Xp(XpStore(), c.notifier, c.now))
 
+    leaderboards = built(lambda c: Leaderboards(LeaderboardStore(c.database), c.cache))
+
     # Accounts
 
     cards = built(lambda c: PublicCards(ProfileStore(c.database)))
@@ -692,7 +694,7 @@ class Container:
             xp_routes.routes(Progress(ProgressStore(database), self.xp), self.replies),
             streak_routes.routes(Streaks(StreakStore(database), self.xp), self.replies),
             achievement_routes.routes(AchievementStore(database)),
-            leaderboard_routes.routes(Leaderboards(LeaderboardStore(database), self.cache)),
+            leaderboard_routes.routes(self.leaderboards),
             box_routes.routes(
                 MysteryBoxes(
                     BoxStore(database), Gifts(self.ledger), self.quotas, self.xp, secrets.randbelow
@@ -747,6 +749,7 @@ class Container:
             Task("warm up", partial(warm_up, at_start, [clients.openai])),
             Task("retention", self.retention.run),
             Task("analytics", self.analytics.writer.run),
+            Task("leaderboard ranks", self.leaderboards.compact),
             Task("analytics partitions", self.analytics.maintain_partitions),
             Task("external checks", self.external_checks.run),
             Task("account deletions", self.account_deletion.run),

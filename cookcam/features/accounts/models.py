@@ -68,6 +68,7 @@ class ProfileChanges:
     cuisine_preferences: list[str] | None = None
     cooking_skill_level: str | None = None
     timezone: str | None = None
+    country: str | None = None
     notifications_enabled: bool | None = None
     notification_preferences: dict[str, bool] | None = None
 

@@ -182,6 +182,17 @@ class ProfileRequest(Struct):
     ) = None
 
     timezone: Annotated[str, Meta(max_length=64, description=TIMEZONE)] | None = None
+    country: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^[A-Z]{2}$",
+                max_length=2,
+                description="An ISO 3166-1 alpha-2 code, for the leaderboard of a country",
+            ),
+        ]
+        | None
+    ) = None
     notifications_enabled: bool | None = None
     notification_preferences: (
         Annotated[

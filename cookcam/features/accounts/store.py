@@ -56,6 +56,7 @@ update public.users set
   cuisine_preferences = coalesce(%(cuisine_preferences)s::jsonb, cuisine_preferences),
   cooking_skill_level = coalesce(%(cooking_skill_level)s, cooking_skill_level),
   timezone = coalesce(%(timezone)s, timezone),
+  country = coalesce(%(country)s, country),
   notifications_enabled = coalesce(%(notifications_enabled)s, notifications_enabled),
   notification_preferences = coalesce(%(notification_preferences)s::jsonb, notification_preferences)
 where id = %(user_id)s

@@ -228,9 +228,9 @@ async def test_dashboard_counts_the_callers_own_activity_by_utc_day(fresh: Serve
     assert scans in (6, 7)  # the oldest one is at the edge of the window
     assert (summary["timeframe"], summary["total_recipes_generated"]) == ("7d", 1)
     assert body["data"]["event_counts"] == {
-        "scan": scans, "screen_view": 2, "recipe_generation": 1
+        "scan": scans, "screen_view": 2, "recipe_generation": 1, "UNLOCK_ACHIEVEMENT": 1
     }  # fmt: skip
-    assert sum(body["data"]["timeline"].values()) == scans + 3 == summary["total_events"]
+    assert sum(body["data"]["timeline"].values()) == scans + 4 == summary["total_events"]
     assert body["data"]["hourly_distribution"]["0"] >= scans
     assert {event["source"] for event in body["data"]["recent_events"]} == {
         "scan", "recipe", "progress"

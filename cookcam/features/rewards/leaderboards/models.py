@@ -7,7 +7,7 @@ from typing import Any, Literal
 from attrs import frozen
 
 Period = Literal["daily", "weekly", "monthly", "allTime"]
-Audience = Literal["global", "friends"]
+Audience = Literal["global", "friends", "country"]
 
 
 @frozen

@@ -34,7 +34,10 @@ def routes(leaderboards: Leaderboards) -> Routes:
     ) -> LeaderboardResponse:
         """Users by the XP of a period, and the caller's own place among them."""
         audience, period = query_args.audience(), query_args.valid_period()
-        page = await leaderboards.page(caller, audience, period, limit, offset)
+        if query_args.is_around_caller():
+            page = await leaderboards.around(caller, period, limit)
+        else:
+            page = await leaderboards.page(caller, audience, period, limit, offset)
         return LeaderboardResponse.of(audience, period, page)
 
     @bp.get("/gamification/rank")

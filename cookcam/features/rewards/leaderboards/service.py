@@ -12,8 +12,12 @@ from cookcam.errors import AuthenticationError, NotFound
 from cookcam.features.rewards.leaderboards.models import Audience, Leaderboard, Period, UserRank
 from cookcam.features.rewards.leaderboards.store import LeaderboardStore
 from cookcam.identity import Identity
+from cookcam.lifecycle.background import run_periodically
 
 CACHE_SECONDS = 60
+COMPACTION_INTERVAL = 30.0
+NO_COUNTRY = "--"
+"""The country of users without one: no user has it."""
 
 
 def user_not_found() -> NotFound:
@@ -33,25 +37,48 @@ class Leaderboards:
     async def page(
         self, caller: Identity | None, audience: Audience, period: Period, limit: int, offset: int
     ) -> Leaderboard:
-        """A page, with the caller's own place. A global page may be CACHE_SECONDS old.
+        """A page, with the caller's own place. A page of all users or of a country may be
+        CACHE_SECONDS old; one of no country is empty.
 
-        Raises AuthenticationError for the leaderboard of a guest's friends.
+        Raises AuthenticationError for the leaderboard of a guest's friends or country.
         """
-        friends_of = None
-        if audience == "friends":
-            if caller is None:
-                raise AuthenticationError(error="Authentication required")
+        friends_of = country = None
+        if audience != "global" and caller is None:
+            raise AuthenticationError(error="Authentication required")
+        if audience == "friends" and caller is not None:
             friends_of = caller.user_id
-        produce = partial(self.store.page, period, limit, offset, friends_of=friends_of)
+        elif audience == "country" and caller is not None:
+            country = await self.store.country(caller.user_id) or NO_COUNTRY
+        produce = partial(
+            self.store.page, period, limit, offset, friends_of=friends_of, country=country
+        )
         if friends_of is None:
-            key = f"{period}:{limit}:{offset}"
+            key = f"{country or ''}:{period}:{limit}:{offset}"
             page = await self.cache.get_or("leaderboard", key, CACHE_SECONDS, produce)
         else:
             page = await produce()
         place = None
         if caller is not None:
-            place = await self.store.place(caller.user_id, period, friends_of=friends_of)
+            place = await self.store.place(
+                caller.user_id, period, friends_of=friends_of, country=country
+            )
         return Leaderboard(page["entries"], page["updated_at"], place)
+
+    async def around(self, caller: Identity | None, period: Period, limit: int) -> Leaderboard:
+        """The page of all users in whose middle the caller is; empty without XP in the period.
+
+        Raises AuthenticationError for a guest.
+        """
+        if caller is None:
+            raise AuthenticationError(error="Authentication required")
+        page = await self.store.page(period, limit, 0, around=caller.user_id)
+        user_id = str(caller.user_id)
+        ranks = (entry["rank"] for entry in page["entries"] if entry["users"]["id"] == user_id)
+        return Leaderboard(page["entries"], page["updated_at"], next(ranks, None))
+
+    async def compact(self) -> None:
+        """Background task: sums up the counts from which ranks are computed."""
+        await run_periodically(self.store.compact, COMPACTION_INTERVAL)
 
     async def rank(self, user_id: UUID, period: Period) -> UserRank:
         """The rank of a user among all users. Raises NotFound."""

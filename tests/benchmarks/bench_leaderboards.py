@@ -1,0 +1,115 @@
+"""Leaderboards and awards from a thousand users to a million, on the embedded database.
+
+    .venv/bin/python -m tests.benchmarks.bench_leaderboards [--users 1000 1000000] [--calls 400]
+
+Users have XP of the day, week, month, year and of all time, log-normally distributed. The figures
+are milliseconds at the client of the database.
+
+| column | what it is                                              | wanted                       |
+|--------|---------------------------------------------------------|------------------------------|
+| page   | the first page of 50, with movement: p99                | <= 20                        |
+| place  | the place of a random user: p99                         | <= 20                        |
+| around | the page around a random user: p99                      |                              |
+| award  | one award of XP, committed: median                      | the same for each number     |
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from tests.support.postgres import TEMPLATE, as_owner, start_cluster
+
+FILL = """
+alter table users disable trigger user;
+alter table xp_periods disable trigger xp_periods_count;
+insert into users (id, email, total_xp)
+select gen_random_uuid(), null, 1 + floor(exp(5 + 2 * x))::integer
+from (select least(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()), 3.5) as x
+  from generate_series(1, %s)) as normal;
+insert into xp_periods (user_id, period, begins, xp, total_xp, reached_at)
+select u.id, p.period, d.begins, greatest(u.total_xp / p.part, 1), u.total_xp,
+  now() - random() * interval '1 day'
+from users u, (values ('daily', 30), ('weekly', 10), ('monthly', 3), ('yearly', 1), ('allTime', 1))
+  as p(period, part), lateral period_dates(p.period) as d;
+insert into xp_rank_counts (period, begins, scope, bucket, users)
+select period, begins, '', xp_bucket(xp), count(*) from xp_periods group by 1, 2, 4;
+alter table users enable trigger user;
+alter table xp_periods enable trigger xp_periods_count;
+"""
+
+
+def milliseconds(call: Callable[[], Any], calls: int) -> list[float]:
+    taken: list[float] = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        call()
+        taken.append((time.perf_counter() - began) * 1000)
+    return sorted(taken)
+
+
+def p99(values: list[float]) -> float:
+    return values[int((len(values) - 1) * 0.99)]
+
+
+def measure(url: str, users: int, calls: int) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in FILL.split(";\n")[:-1]:
+            connection.execute(statement.replace("%s", str(users)).encode())
+        connection.execute("vacuum analyze")
+        ids: list[UUID] = [
+            row[0]
+            for row in connection.execute("select id from users order by random() limit 1000")
+        ]
+
+        def ask(statement: bytes, *params: object) -> None:
+            connection.execute(statement, params).fetchall()
+
+        pick = random.Random(1)
+        page = milliseconds(lambda: ask(b"select * from get_leaderboard_data('weekly', 50)"), calls)
+        place = milliseconds(
+            lambda: ask(b"select leaderboard_place(%s, 'allTime')", pick.choice(ids)), calls
+        )
+        around = milliseconds(
+            lambda: ask(
+                b"select * from get_leaderboard_data('daily', 50, null, 0, null, %s)",
+                pick.choice(ids),
+            ),
+            calls,
+        )
+        award = milliseconds(
+            lambda: ask(
+                b"select * from add_user_xp(%s, null, 'ADD_REAL_INGREDIENT')", pick.choice(ids)
+            ),
+            calls,
+        )
+    print(
+        f"{users:8} users: page {p99(page):6.2f}, place {p99(place):6.2f}, "
+        f"around {p99(around):6.2f}, award {statistics.median(award):6.2f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--users", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--calls", type=int, default=400)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cookcam-bench-") as folder:
+        cluster = start_cluster(Path(folder) / "postgres")
+        for users in options.users:
+            with cluster.temporary(TEMPLATE) as database:
+                measure(as_owner(cluster.url(database)), users, options.calls)
+
+
+if __name__ == "__main__":
+    main()
