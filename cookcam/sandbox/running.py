@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import asdict, frozen
+from quart_trio import QuartTrio
 
 from cookcam.database.migrate import migrate
 from cookcam.integrations.supabase.storage import BUCKETS
@@ -17,10 +18,12 @@ from cookcam.sandbox import home as sandbox_home
 from cookcam.sandbox.app_store import FakeAppStore, open_apple
 from cookcam.sandbox.google_play import FakeGooglePlay, open_google_play
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
+from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.openai import FakeOpenAI, open_openai
 from cookcam.sandbox.ports import free_port, reachable_host
 from cookcam.sandbox.postgres import APP, OWNER, Postgres, open_postgres
 from cookcam.sandbox.push import FakePush, open_push
+from cookcam.sandbox.rest import include_rest
 from cookcam.sandbox.seed import DemoUser, seed
 from cookcam.sandbox.storage import Files, include_storage
 from cookcam.sandbox.stripe import (
@@ -127,7 +130,7 @@ async def open_sandbox(home: Path, port: int, host: str = "127.0.0.1") -> AsyncG
                     owner_url,
                     **address(AUTH_PORT),
                     key_file=home / "auth-key.pem",
-                    include=partial(include_storage, files=Files.at(home / "storage", BUCKETS)),
+                    include=partial(_include_project, home=home, database_url=owner_url),
                 ) as gotrue,
                 open_openai(**address(OPENAI_PORT)) as openai,
                 open_usda(**address(USDA_PORT)) as usda,
@@ -194,3 +197,9 @@ def _announced(sandbox: Sandbox) -> dict[str, object]:
         "env_file": str(sandbox.home / "sandbox.env"),
         "postgres": sandbox.postgres.as_announcement(),
     }
+
+
+def _include_project(app: QuartTrio, key: SigningKey, *, home: Path, database_url: str) -> None:
+    """The services of a Supabase project besides Auth: Storage and the data API."""
+    include_storage(app, key, files=Files.at(home / "storage", BUCKETS))
+    include_rest(app, key, database_url=database_url)
