@@ -132,6 +132,7 @@ create table public.content_reports (
 -- A user reports the same thing once while it waits for a decision.
 create unique index content_reports_once
   on public.content_reports (reporter_id, target_type, target_id) where status = 'open';
+create index content_reports_of_reporter on public.content_reports (reporter_id);
 create index content_reports_by_status on public.content_reports (status, created_at desc);
 create index content_reports_of_target on public.content_reports (target_type, target_id);
 create index content_reports_of_author on public.content_reports (author_id);
@@ -159,5 +160,5 @@ alter table public.content_reports enable row level security;
 alter table public.moderation_actions enable row level security;
 revoke all on table public.content_reports, public.moderation_actions
 from anon, authenticated, service_role;
-grant select, insert, update, delete on table public.content_reports to service_role;
-grant select, insert, delete on table public.moderation_actions to service_role;
+grant all on table public.content_reports, public.moderation_actions to service_role;
+revoke update on table public.moderation_actions from service_role;

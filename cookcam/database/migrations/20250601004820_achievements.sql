@@ -108,7 +108,8 @@ begin
     reached := coalesce(
       public.achievement_count(p_user_id, goal.metric, goal.requirements, goal.target), 0
     );
-    if reached > 0 then
+    -- Followers of one user do not wait for each other to store progress.
+    if reached > 0 and goal.metric <> 'followers' then
       insert into public.user_achievements as ua (user_id, achievement_id, progress)
       values (p_user_id, goal.id, least(reached, goal.target))
       on conflict (user_id, achievement_id) do update set progress = excluded.progress

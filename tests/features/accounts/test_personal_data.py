@@ -13,7 +13,7 @@ REFERENCES = """
 select c.conrelid::regclass::text, a.attname, c.confdeltype::text
 from pg_constraint c
 join pg_attribute a on a.attrelid = c.conrelid and a.attnum = any(c.conkey)
-where c.contype = 'f' and c.confrelid = 'public.users'::regclass"""
+where c.contype = 'f' and c.confrelid = 'public.users'::regclass and c.conparentid = 0"""
 
 # Columns that name a person without a foreign key of their own.
 NAMED = """

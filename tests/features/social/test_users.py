@@ -99,6 +99,7 @@ class TestProfiles:
             refused(await api.guest.get(f"/users?{query}"), 400, literal)
         # An index leads to them.
         statement = BY_PREFIX.replace("%(pattern)s", "'an%%'").replace("%(limit)s", "20")
+        statement = statement.replace("%(reader)s", "null")
         plan = await api.sql(f"set enable_seqscan = off; explain {statement}")
         assert "users_by_name" in str(plan)
 

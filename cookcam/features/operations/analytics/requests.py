@@ -59,8 +59,8 @@ class TimeframeQuery(Struct):
     timeframe: Annotated[str, Meta(extra_json_schema={"enum": list(DAYS)})] = ""
     period: Annotated[str, Meta(extra_json_schema={"enum": list(PERIODS)})] = ""
 
-    def effective(self, longest: Timeframe) -> Timeframe:
+    def effective(self, maximum: Timeframe) -> Timeframe:
         name = self.timeframe or PERIODS.get(self.period, "")
-        if name in DAYS and DAYS[cast("Timeframe", name)] <= DAYS[longest]:
+        if name in DAYS and DAYS[cast("Timeframe", name)] <= DAYS[maximum]:
             return cast("Timeframe", name)
         return "7d"
