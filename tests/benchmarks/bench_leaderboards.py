@@ -32,10 +32,10 @@ from tests.support.postgres import TEMPLATE, as_owner, start_cluster
 FILL = """
 alter table users disable trigger user;
 alter table xp_periods disable trigger xp_periods_count;
-insert into users (id, email, total_xp)
-select gen_random_uuid(), null, 1 + floor(exp(5 + 2 * x))::integer
-from (select least(sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()), 3.5) as x
-  from generate_series(1, %s)) as normal;
+insert into auth.users (email) select n || '@example.test' from generate_series(1, %s) n;
+update users set total_xp = 1 + floor(exp(5 + 2 * least(
+  sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()), 3.5
+)))::integer;
 insert into xp_periods (user_id, period, begins, xp, total_xp, reached_at)
 select u.id, p.period, d.begins, greatest(u.total_xp / p.part, 1), u.total_xp,
   now() - random() * interval '1 day'

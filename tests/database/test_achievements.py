@@ -6,6 +6,8 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 from cookcam.database import SERVICE, Database
+from cookcam.database.connecting import connect
+from tests.support.postgres import as_owner
 from tests.support.users import create_user, person
 
 UNLOCKED: LiteralString = """
@@ -114,11 +116,16 @@ async def test_every_achievement_is_reachable(database: Database, database_url: 
                 other=other,
             )
     assert await new() == {"social_butterfly"}
+    async with await connect(as_owner(database_url)) as connection:
+        await connection.execute(
+            "insert into auth.users (email) select %s || n || '@fan.test'"
+            " from generate_series(1, 100) n",
+            (str(ann),),
+        )
     await do(
         database,
-        "with fans as (insert into users (id, email) select gen_random_uuid(), null"
-        " from generate_series(1, 100) returning id)"
-        " insert into user_follows (follower_id, following_id) select id, %(user)s from fans",
+        "insert into user_follows (follower_id, following_id) select u.id, %(user)s from users u"
+        " where u.email like %(user)s || '%%@fan.test'",
         user=ann,
     )
     assert await new() == {"community_leader"}
@@ -145,7 +152,7 @@ async def test_every_achievement_is_reachable(database: Database, database_url: 
     assert await new() == {"mystery_box_legend"}
     await do(database, "select award_achievement(%(user)s, 'mystery_hunter')", user=ann)
     await do(database, "update users set created_at = '2025-06-30' where id = %(user)s", user=ann)
-    await do(database, "select evaluate_achievements(%(user)s, '{}')", user=ann)
+    await do(database, "select evaluate_achievements(%(user)s, '{joined_before}')", user=ann)
     assert await new() == {"mystery_hunter", "early_adopter"}
 
     for days in (6, 29, 99):

@@ -55,7 +55,8 @@ begin
         ' for values from (%2$L) to (%3$L);'
         ' create unique index on analytics.%1$I (id);'
         ' alter table analytics.%1$I enable row level security;'
-        ' revoke all on table analytics.%1$I from public, anon, authenticated',
+        ' revoke all on table analytics.%1$I from public, anon, authenticated;'
+        ' grant all on table analytics.%1$I to service_role',
         partition, month, month + interval '1 month'
       );
     end if;

@@ -5,88 +5,104 @@
 create function public.achievement_count(
   p_user_id uuid, p_metric text, p_requirements jsonb, p_target integer
 ) returns integer
-language sql stable set search_path = '' as $$
-  select (case p_metric
-    when 'scans' then (
-      select count(*) from (
-        select from public.ingredient_scans s
-        where s.user_id = p_user_id and coalesce(s.confidence_score, 0)
-          >= coalesce((p_requirements ->> 'confidence')::double precision, 0)
-        limit p_target
-      ) t
-    )
-    when 'distinct_ingredients' then (
-      select count(distinct lower(i.item ->> 'name'))
-      from public.ingredient_scans s
-      cross join lateral jsonb_array_elements(s.detected_ingredients) as i(item)
-      where s.user_id = p_user_id
-    )
-    when 'recipes_generated' then (
-      select count(*) from (
-        select from public.recipes r where r.created_by = p_user_id and r.is_generated
-        limit p_target
-      ) t
-    )
-    when 'recipes_completed' then (
-      select coalesce(sum(d.recipes_cooked), 0) from public.daily_cooks d
-      where d.user_id = p_user_id
-    )
-    when 'cuisines' then (
-      select count(*) from (
-        select lower(p.metadata ->> 'cuisine') from public.user_progress p
-        where p.user_id = p_user_id and p.action = 'DISCOVER_NEW_CUISINE'
-          and p.metadata ->> 'cuisine' is not null
-        union
-        select lower(r.cuisine)
-        from public.recipe_completion_photos c join public.recipes r on r.id = c.recipe_id
-        where c.user_id = p_user_id and r.cuisine is not null
-      ) t
-    )
-    when 'streak_days' then (
-      select s.longest_streak from public.user_streaks s where s.user_id = p_user_id
-    )
-    when 'level' then (select u.level from public.users u where u.id = p_user_id)
-    when 'following' then (
-      select count(*) from (
-        select from public.user_follows f where f.follower_id = p_user_id limit p_target
-      ) t
-    )
-    when 'followers' then (
-      select count(*) from (
-        select from public.user_follows f where f.following_id = p_user_id limit p_target
-      ) t
-    )
-    when 'shares' then (
-      select count(*) from (
-        select from public.user_progress p
-        where p.user_id = p_user_id
-          and (p.action = 'SHARE_RECIPE' or p.action like 'SOCIAL\_SHARE\_%')
-        union all
-        select from public.live_recipe_shares s where s.user_id = p_user_id
-        limit p_target
-      ) t
-    )
-    when 'five_star_ratings' then (
-      select count(*) from (
-        select from public.recipe_ratings r where r.user_id = p_user_id and r.rating = 5
-        limit p_target
-      ) t
-    )
-    when 'mystery_boxes' then (
-      select count(*) from (
-        select from public.mystery_boxes b where b.user_id = p_user_id limit p_target
-      ) t
-    )
-    when 'joined_before' then (
-      select count(*) from public.users u
-      where u.id = p_user_id and u.created_at
-        < (p_requirements ->> 'joined_before')::timestamp at time zone 'UTC'
-    )
-  end)::integer
+language plpgsql stable set search_path = '' as $$
+begin
+  case p_metric
+    when 'scans' then
+      return (
+        select count(*) from (
+          select from public.ingredient_scans s
+          where s.user_id = p_user_id and coalesce(s.confidence_score, 0)
+            >= coalesce((p_requirements ->> 'confidence')::double precision, 0)
+          limit p_target
+        ) t
+      );
+    when 'distinct_ingredients' then
+      return (
+        select count(distinct lower(i.item ->> 'name'))
+        from public.ingredient_scans s
+        cross join lateral jsonb_array_elements(s.detected_ingredients) as i(item)
+        where s.user_id = p_user_id
+      );
+    when 'recipes_generated' then
+      return (
+        select count(*) from (
+          select from public.recipes r where r.created_by = p_user_id and r.is_generated
+          limit p_target
+        ) t
+      );
+    when 'recipes_completed' then
+      return (
+        select coalesce(sum(d.recipes_cooked), 0) from public.daily_cooks d
+        where d.user_id = p_user_id
+      );
+    when 'cuisines' then
+      return (
+        select count(*) from (
+          select lower(p.metadata ->> 'cuisine') from public.user_progress p
+          where p.user_id = p_user_id and p.action = 'DISCOVER_NEW_CUISINE'
+            and p.metadata ->> 'cuisine' is not null
+          union
+          select lower(r.cuisine)
+          from public.recipe_completion_photos c join public.recipes r on r.id = c.recipe_id
+          where c.user_id = p_user_id and r.cuisine is not null
+        ) t
+      );
+    when 'streak_days' then
+      return (
+        select s.longest_streak from public.user_streaks s where s.user_id = p_user_id
+      );
+    when 'level' then
+      return (select u.level from public.users u where u.id = p_user_id);
+    when 'following' then
+      return (
+        select count(*) from (
+          select from public.user_follows f where f.follower_id = p_user_id limit p_target
+        ) t
+      );
+    when 'followers' then
+      return (
+        select count(*) from (
+          select from public.user_follows f where f.following_id = p_user_id limit p_target
+        ) t
+      );
+    when 'shares' then
+      return (
+        select count(*) from (
+          select from public.user_progress p
+          where p.user_id = p_user_id
+            and (p.action = 'SHARE_RECIPE' or p.action like 'SOCIAL\_SHARE\_%')
+          union all
+          select from public.live_recipe_shares s where s.user_id = p_user_id
+          limit p_target
+        ) t
+      );
+    when 'five_star_ratings' then
+      return (
+        select count(*) from (
+          select from public.recipe_ratings r where r.user_id = p_user_id and r.rating = 5
+          limit p_target
+        ) t
+      );
+    when 'mystery_boxes' then
+      return (
+        select count(*) from (
+          select from public.mystery_boxes b where b.user_id = p_user_id limit p_target
+        ) t
+      );
+    when 'joined_before' then
+      return (
+        select count(*) from public.users u
+        where u.id = p_user_id and u.created_at
+          < (p_requirements ->> 'joined_before')::timestamp at time zone 'UTC'
+      );
+    else
+      return null;
+  end case;
+end
 $$;
 
 -- Counts towards the achievements that require one of the metrics, and unlocks the complete ones.
--- `joined_before` is counted each time: nothing happens on the day it is reached.
 create function public.evaluate_achievements(p_user_id uuid, p_metrics text[]) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
@@ -98,7 +114,7 @@ begin
       case when metric = 'joined_before' then 1 else (a.requirements ->> metric)::integer end
         as target
     from public.achievements a
-    join pg_catalog.unnest(p_metrics || 'joined_before'::text) as metric on a.requirements ? metric
+    join pg_catalog.unnest(p_metrics) as metric on a.requirements ? metric
     where a.is_active and not exists (
       select from public.user_achievements ua
       where ua.user_id = p_user_id and ua.achievement_id = a.id and ua.unlocked_at is not null
@@ -167,7 +183,14 @@ create trigger count_achievements after insert or update of rating on public.rec
 create trigger count_achievements after insert on public.mystery_boxes
   for each row execute function public.count_achievements('user_id', 'mystery_boxes');
 create trigger count_achievements after insert on public.users
-  for each row execute function public.count_achievements('id');
+  for each row execute function public.count_achievements('id', 'joined_before');
+
+do $$
+begin
+  perform public.evaluate_achievements(u.id, '{joined_before}')
+  from public.users u where u.created_at < '2025-07-01';
+end
+$$;
 
 revoke execute on function
   public.achievement_count(uuid, text, jsonb, integer),

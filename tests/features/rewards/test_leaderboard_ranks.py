@@ -105,8 +105,8 @@ def test_ranks_equal_a_sort_on_random_histories(fresh_database_url: str):
                     row[0]
                     for row in rows(
                         connection,
-                        "insert into users (id) select gen_random_uuid()"
-                        " from generate_series(1, %s) returning id",
+                        "insert into auth.users (email) select n || '@example.test'"
+                        " from generate_series(1, %s) n returning id",
                         USERS,
                     )
                 ]
@@ -121,7 +121,7 @@ def test_ranks_equal_a_sort_on_random_histories(fresh_database_url: str):
                             users[who],
                         )
                     elif step == "delete":
-                        rows(connection, "delete from users where id = %s", users[who])
+                        rows(connection, "delete from auth.users where id = %s", users[who])
                     else:
                         rows(connection, "select compact_xp_ranks()")
                 for period in ("daily", "allTime"):
