@@ -40,6 +40,8 @@ ARRANGE = """
     insert into user_progress (user_id, action, xp_gained, total_xp, old_level, new_level)
       values (%(ann)s, 'COMPLETE_RECIPE', 75, 75, 1, 1);
     insert into daily_cooks (user_id, cook_date) values (%(ann)s, '2026-01-31');
+    delete from user_progress where user_id = %(ann)s and action = 'UNLOCK_ACHIEVEMENT';
+    delete from user_achievements where user_id = %(ann)s;
     insert into user_achievements (user_id, achievement_id)
       select %(ann)s, id from achievements where key = 'first_scan';
     insert into usage_counters (user_id, metric, period_start)

@@ -48,7 +48,7 @@ class TrackRequest(Struct):
     )
 
     def all_events(self) -> list[TrackedEvent]:
-        if self.events:
+        if not isinstance(self.events, UnsetType):
             return self.events
         return [TrackedEvent(self.event_type, self.event_data, self.metadata, self.session_id)]
 

@@ -31,14 +31,16 @@ class RarityInfo(Struct, frozen=True):
     description: str
 
 
+_LOOKS: Final[Sequence[tuple[Rarity, str, str, str]]] = (
+    ("common", "#4CAF50", "rgba(76, 175, 80, 0.3)", "A common find"),
+    ("uncommon", "#2196F3", "rgba(33, 150, 243, 0.3)", "An uncommon find"),
+    ("rare", "#9C27B0", "rgba(156, 39, 176, 0.3)", "A rare find"),
+    ("legendary", "#FFD700", "rgba(255, 215, 0, 0.5)", "A legendary find"),
+)
+
 RARITY_INFO: Final[Mapping[Rarity, RarityInfo]] = {
     rarity: RarityInfo(color, glow, f"{PER_MILLE[rarity] / 10:g}%", description)
-    for rarity, color, glow, description in (
-        ("common", "#4CAF50", "rgba(76, 175, 80, 0.3)", "A common find"),
-        ("uncommon", "#2196F3", "rgba(33, 150, 243, 0.3)", "An uncommon find"),
-        ("rare", "#9C27B0", "rgba(156, 39, 176, 0.3)", "A rare find"),
-        ("legendary", "#FFD700", "rgba(255, 215, 0, 0.5)", "A legendary find"),
-    )
+    for rarity, color, glow, description in _LOOKS
 }
 
 
