@@ -7,6 +7,7 @@ text inside an emoji (`"🍕".slice(0, 1)`); it is read as U+FFFD, as a TextDeco
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Final, cast
 
@@ -37,10 +38,18 @@ class JsonTooDeep(JsonError):
         super().__init__(f"The JSON is nested more than {MAX_DEPTH} levels deep")
 
 
+class JsonNotFinite(JsonError):
+    """A number is not finite: NaN or Infinity, as Python's encoder writes them, or beyond 64 bits
+    of floating point, such as 1e999."""
+
+    def __init__(self) -> None:
+        super().__init__("The JSON has a number that is not finite")
+
+
 def parse_json(text: str | bytes) -> Any:
     """Parses a JSON text; bytes are UTF-8. No string of the result holds a surrogate.
 
-    Raises JsonTooDeep, and JsonError for what is not JSON.
+    Raises JsonTooDeep, JsonNotFinite, and JsonError for what is not JSON.
     """
     try:
         value = orjson.loads(text)
@@ -61,9 +70,20 @@ def _parse_with_lone_surrogates(text: str | bytes) -> Any:
     except orjson.JSONDecodeError as error:
         if error.msg.startswith(_ORJSON_TOO_DEEP):
             raise JsonTooDeep from None
+        if _is_json_but_for_numbers(text):
+            raise JsonNotFinite from None
         raise JsonError("not valid JSON") from None
     except UnicodeDecodeError:
         raise JsonError("not UTF-8") from None
+
+
+def _is_json_but_for_numbers(text: str | bytes) -> bool:
+    """Python's parser takes NaN, Infinity and numbers of any size."""
+    try:
+        json.loads(text, parse_int=float)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _brackets(text: str | bytes) -> int:

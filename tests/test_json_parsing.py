@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cookcam.json_parsing import MAX_DEPTH, JsonError, JsonTooDeep, parse_json
+from cookcam.json_parsing import MAX_DEPTH, JsonError, JsonNotFinite, JsonTooDeep, parse_json
 
 ANY_TEXT = st.text(st.characters(codec=None))  # surrogates included
 ANY_JSON = st.recursive(
@@ -91,6 +91,21 @@ def test_depth_beyond_the_limit_of_orjson_is_reported_as_depth(levels):
     for text in ("[" * levels + "]" * levels, r'["\ud83c",' + "[" * levels + "]" * (levels + 1)):
         with pytest.raises(JsonTooDeep):
             parse_json(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["NaN", "[-Infinity]", '{"a":1e999}', "9" * 5_000, r'["\ud83c",NaN]', b"[NaN]"]
+)
+def test_numbers_that_are_not_finite_have_their_own_error(text):
+    with pytest.raises(JsonNotFinite):
+        parse_json(text)
+
+
+@pytest.mark.parametrize("text", ["nan", "[NaN", "[NaN}", "+Infinity", "[" * 2_000 + "NaN", "01"])
+def test_other_faults_are_not_reported_as_numbers(text):
+    with pytest.raises(JsonError) as found:
+        parse_json(text)
+    assert not isinstance(found.value, JsonNotFinite)
 
 
 def test_brackets_in_text_are_no_levels():

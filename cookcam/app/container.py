@@ -432,7 +432,9 @@ class Container:
             "ios": AppleReversals(),
         }
         if self.clients.stripe is not None:
-            reverses["stripe"] = StripeReversals(self.clients.stripe)
+            reverses["stripe"] = StripeReversals(
+                self.clients.stripe, self.account_deletion.requested_at
+            )
         return ChargeReversals(ReversalStore(self.database), reverses, self.webhook_reports)
 
     @cached_property

@@ -14,7 +14,18 @@ from cookcam.errors import AuthenticationError
 from cookcam.http.client_address import parse_address
 from cookcam.http.requests import Request
 
-_FORWARDED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
+_FORWARDING_FIELDS = frozenset(
+    {
+        *("forwarded", "via", "cdn-loop"),  # RFC 7239, RFC 9110 §7.6.3, RFC 8586
+        *("x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-proxyuser-ip", "client-ip"),
+        *("true-client-ip", "x-remote-ip", "x-remote-addr", "x-rewrite-url"),
+    }
+)
+_FORWARDING_PREFIXES = (
+    *("x-forwarded", "x-original-", "x-envoy-", "x-amzn-", "x-azure-", "x-vercel-"),
+    *("cf-", "fastly-", "fly-"),
+)
+"""Fields that proxies and content networks add to the requests they forward."""
 
 
 def require_internal(request: Request, key: Secret | None) -> None:
@@ -33,4 +44,8 @@ def _is_direct_loopback(request: Request) -> bool:
     address = parse_address(client[0]) if client else None
     if address is None or not address.is_loopback:
         return False
-    return not any(name in request.headers for name in _FORWARDED)
+    return not any(_is_forwarding(name.lower()) for name, _ in request.headers.items())
+
+
+def _is_forwarding(name: str) -> bool:
+    return name in _FORWARDING_FIELDS or name.startswith(_FORWARDING_PREFIXES)

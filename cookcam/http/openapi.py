@@ -48,6 +48,7 @@ def openapi_routes(app: CookCamApp, config: Config) -> Routes:
     """`/openapi.json` and `/api-docs`."""
     bp = Routes("openapi", __name__, prefixes=(ROOT,))
     created: list[bytes] = []
+    creating = trio.Lock()
 
     def require_access() -> None:
         current = cast("Request", request)
@@ -61,9 +62,10 @@ def openapi_routes(app: CookCamApp, config: Config) -> Routes:
     @hidden
     async def document() -> RawResponse:
         require_access()
-        if not created:
-            plain = await trio.to_thread.run_sync(openapi_document, app, config.server.version)
-            created[:] = [to_json(plain)]
+        async with creating:  # it takes a second of processor time
+            if not created:
+                plain = await trio.to_thread.run_sync(openapi_document, app, config.server.version)
+                created[:] = [to_json(plain)]
         return _file(created[0], JSON_TYPE)
 
     for path, name, kind in _PAGE:

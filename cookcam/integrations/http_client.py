@@ -29,7 +29,10 @@ class LazyHttpClient:
         if self._client is None:
             async with self._creating:
                 if self._client is None:
-                    self._client = await trio.to_thread.run_sync(self.create)
+                    # Abandoned on cancellation: a shutdown must not wait for imports.
+                    self._client = await trio.to_thread.run_sync(
+                        self.create, abandon_on_cancel=True
+                    )
         return self._client
 
     async def aclose(self) -> None:

@@ -48,6 +48,10 @@ class ProviderUnavailable(ServiceUnavailable):
         return [("Retry-After", str(self.advice or RETRY_AFTER))]
 
 
+class UnreadableResponse(ProviderUnavailable):
+    """The store's response is JSON, but has no known shape. The same object gives the same one."""
+
+
 class ProviderMisconfigured(ProviderUnavailable):
     """Our credentials are missing or rejected: an alert for operators, a 503 for the client."""
 
@@ -93,7 +97,7 @@ class ProviderCallPolicy:
         """Return the first result of `once`, or raise the ProviderUnavailable of its last attempt.
 
         Honours the provider's Retry-After; one longer than `max_delay` is raised to the client.
-        Only ProviderUnavailable is retried, except ProviderMisconfigured.
+        Only ProviderUnavailable is retried, except ProviderMisconfigured and UnreadableResponse.
         """
         allowed = attempts or self.attempts
         attempt_once = once if self.breaker is None else partial(self.breaker.call, once)
@@ -103,7 +107,7 @@ class ProviderCallPolicy:
                 with trio.move_on_after(self.attempt_timeout):
                     return await attempt_once()
                 failure = ProviderUnavailable()
-            except ProviderMisconfigured:
+            except (ProviderMisconfigured, UnreadableResponse):
                 raise
             except CircuitOpen as circuit:
                 raise ProviderUnavailable(advice=circuit.retry_after) from None

@@ -134,7 +134,7 @@ class Redis:
         if not self._imported:
             # Outside the time limit of a call: with cold bytecode, or beside the imports of other
             # libraries, it takes seconds.
-            await trio.to_thread.run_sync(_import_library)
+            await trio.to_thread.run_sync(_import_library, abandon_on_cancel=True)
             self._imported = True
         try:
             with translate_errors(), trio.fail_after(CALL_TIMEOUT):
@@ -202,7 +202,9 @@ class Redis:
 
     async def _make(self) -> Client:
         """Create an unconnected client, in a thread: importing coredis takes most of a second."""
-        return await trio.to_thread.run_sync(partial(_make_client, self._address))
+        return await trio.to_thread.run_sync(
+            partial(_make_client, self._address), abandon_on_cancel=True
+        )
 
 
 def _import_library() -> None:

@@ -39,8 +39,8 @@ from cookcam.realtime.socketio import (
     NO_ACK,
     ConnectionRejected,
     PacketOverLimit,
-    PacketTooDeep,
     RecoveryOptions,
+    RejectedJson,
     Socket,
     SocketServer,
 )
@@ -208,7 +208,7 @@ class Gateway:
     async def _reject(self, socket: Socket, error: PacketOverLimit) -> object:
         """Handles a packet over a limit."""
         caller = self._connections[socket]
-        error_type = InvalidJson if isinstance(error, PacketTooDeep) else PayloadTooLarge
+        error_type = InvalidJson if isinstance(error, RejectedJson) else PayloadTooLarge
         data = error.packet.data
         name = str(data[0]) if data else ""
         return _acknowledgement(

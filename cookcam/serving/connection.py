@@ -29,6 +29,7 @@ from cookcam.serving.states import (
     CLOSING_TIMEOUT,
     DRAIN_CLOSING_TIMEOUT,
     HEAD_TIMEOUT,
+    MAX_DISCARDED,
     MIN_DRAIN_GRACE,
     RESPONSE_TIMEOUT,
     TLS_HANDSHAKE_TIMEOUT,
@@ -416,9 +417,10 @@ class Connection:
         """Takes what the peer still sends, unread (RFC 9112 §9.6)."""
         self._reading = trio.CancelScope()
         self._enter(State.CLOSING)
+        left = MAX_DISCARDED
         with self._reading, suppress(*_CLOSED):
-            while await self._transport.receive_some(MAX_RECEIVE):
-                pass
+            while left > 0 and (data := await self._transport.receive_some(MAX_RECEIVE)):
+                left -= len(data)
 
     async def _drop(self) -> None:
         if self._socket is not None and isinstance(self._stream, trio.SocketStream):

@@ -114,6 +114,8 @@ class HTTP1:
         # What the peer sends.
         self._buffer = b""
         self._is_eof = False
+        self._has_skipped_line = False
+        """One empty line before the next request was ignored."""
         self._request: RequestHead | None = None
         self._left = 0
         self._chunks: ChunkedBody | None = None
@@ -217,6 +219,10 @@ class HTTP1:
 
     def _take_head(self) -> RequestHead | None:
         """The next request's head, None while it is not all there."""
+        if not self._has_skipped_line and self._buffer.startswith(b"\r\n"):
+            # RFC 9112 §2.2: some clients end a body with a line break that is not part of it.
+            self._buffer = self._buffer[2:]
+            self._has_skipped_line = True
         buffer, limit = self._buffer, self._config.h11_max_incomplete_size
         end = buffer.find(b"\r\n\r\n") + 4
         if (end if end >= 4 else len(buffer)) > limit:
@@ -224,8 +230,9 @@ class HTTP1:
         if end >= 4:
             self._buffer = buffer[end:]
             return parse_head(buffer if end == len(buffer) else buffer[:end])
+        is_half_a_line = buffer == b"\r" and not self._has_skipped_line
         # A head of lines that end in LF alone would have to wait for its deadline.
-        if buffer and (buffer[0] < 0x21 or buffer.find(b"\n\n") >= 0):
+        if (buffer and buffer[0] < 0x21 and not is_half_a_line) or buffer.find(b"\n\n") >= 0:
             raise MalformedRequest(400, "illegal request line")
         if buffer and self._is_eof:
             raise MalformedRequest(400, "connection closed in the head")
@@ -261,6 +268,7 @@ class HTTP1:
 
     async def _begin(self, head: RequestHead) -> None:
         self._request = head
+        self._has_skipped_line = False
         self._requests += 1
         self.is_forwarded = head.is_forwarded
         if self._is_handshake():
@@ -286,17 +294,23 @@ class HTTP1:
         stream = self._stream = RequestStream(
             self,
             head,
-            _origin_form(head.target),
+            head.target,
             "https" if self._is_tls else "http",
             self._client,
             self._server,
             self._config.max_app_queue_size,
         )
+        if head.expects_continue:
+            stream.queue.on_wait = self._send_continue
         self._tasks.start(self._app, stream.scope, stream.queue, stream.send, stream.task)
-        if head.expects_continue and self._response is _Response.NOT_BEGUN:
-            await self._send_informational(100, [])
         if self._body is None:
             stream.end_body()
+
+    async def _send_continue(self) -> None:
+        """Called when the application waits for the body, so not before a rejection
+        (RFC 9110 §10.1.1)."""
+        if self._body is not None and self._response is _Response.NOT_BEGUN:
+            await self._send_informational(100, [])
 
     def _is_handshake(self) -> bool:
         head = self._request
@@ -325,8 +339,8 @@ class HTTP1:
                 stream_id=STREAM_ID,
                 headers=head.headers,
                 http_version=head.version.decode(),
-                method=head.method.decode().upper(),
-                raw_path=_origin_form(head.target),
+                method=head.method.decode(),
+                raw_path=head.target,
                 state=self._connection_state,
             )
         )
@@ -455,7 +469,7 @@ class HTTP1:
             lines.append(line)
         for name, value in self._config.response_headers("h11"):
             lines.append(_header_line(name, value)[0])
-        is_head = self._request is not None and self._request.method.upper() == b"HEAD"
+        is_head = self._request is not None and self._request.method == b"HEAD"
         self._framing = _Framing.LENGTH
         if length is None and status not in (204, 304):
             if self._request is not None and self._request.version == b"1.1":
@@ -513,7 +527,7 @@ class HTTP1:
         headers, body = self._error_body(status)
         if status == 426:
             headers = [*headers, *_UPGRADE_REQUIRED]
-        is_head = self._request is not None and self._request.method.upper() == b"HEAD"
+        is_head = self._request is not None and self._request.method == b"HEAD"
         lines = [_STATUS_LINES[status]]
         fields = [*headers, *self._config.response_headers("h11")]
         lines += [b"%b: %b\r\n" % field for field in fields]
@@ -538,13 +552,3 @@ def _header_prefix(name: bytes) -> tuple[bytes, bytes]:
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError("illegal header name")
     return name + b": ", name.lower()
-
-
-def _origin_form(target: bytes) -> bytes:
-    """Path and query of a target in absolute form (RFC 9112 §3.2.2); any other stays as it is."""
-    if target[0] == 0x2F:
-        return target
-    match = re.fullmatch(rb"(?i:https?)://[^/?]*(/?.*)", target)
-    if match is None:
-        return target
-    return match[1] if match[1].startswith(b"/") else b"/" + match[1]

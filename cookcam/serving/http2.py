@@ -45,7 +45,8 @@ from hypercorn.utils import filter_pseudo_headers
 
 from cookcam.serving import handshake
 from cookcam.serving.observer import ConnectionObserver
-from cookcam.serving.states import BODY_GRACE, BodyDeadline, State
+from cookcam.serving.request_parser import is_host
+from cookcam.serving.states import BODY_GRACE, MAX_DISCARDED, BodyDeadline, State
 from cookcam.serving.tasks import RequestTasks
 from cookcam.serving.websocket import ErrorBody, WebSocketStream
 
@@ -119,6 +120,8 @@ class HTTP2:
         self._wake = trio.Event()
         self._grace = BODY_GRACE
         self._resets = 0
+        self._unused = 0
+        """Bytes received since the last that belonged to a request."""
         self._closed = False
         codes = h2.settings.SettingCodes
         self._connection = h2.connection.H2Connection(
@@ -177,8 +180,14 @@ class HTTP2:
             self._connection.close_connection(code)
         await self._flush()
 
+    async def _calm_down(self) -> None:
+        """Ends the connection of a peer that sends too much (RFC 9113 §10.5)."""
+        await self._go_away(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+        await self._send(Closed())
+
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData):
+            self._unused += len(event.data)
             try:
                 events = self._connection.receive_data(event.data)
             except h2.exceptions.ProtocolError as error:
@@ -189,6 +198,9 @@ class HTTP2:
             else:
                 for received in events:
                     await self._receive(received)
+                if self._unused > MAX_DISCARDED:
+                    self._observer.peer_failed("http2", "too much data of no request")
+                    await self._calm_down()
                 await self._flush()
         elif isinstance(event, Closed) and not self._closed:
             self._closed = True
@@ -221,12 +233,17 @@ class HTTP2:
             await self._send(Closed())
 
     async def _begin(self, stream_id: int, headers: Headers, *, is_complete: bool) -> None:
+        self._unused = 0
         pseudo = {name: value for name, value in headers if name.startswith(b":")}
         method, path = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
         plain = filter_pseudo_headers(headers)
         is_websocket = method == b"CONNECT"
         status = None
         if not _METHOD.fullmatch(method):
+            status = 400
+        elif method != method.upper():
+            status = 501  # RFC 9110 §9.1: methods are case-sensitive
+        elif not all(is_host(value) for name, value in plain if name == b"host"):
             status = 400
         elif is_websocket and pseudo.get(b":protocol") != b"websocket":
             status = 501
@@ -284,6 +301,7 @@ class HTTP2:
         stream_id, data = event.stream_id or 0, event.data or b""
         stream = self._streams.get(stream_id)
         if stream is not None and data:
+            self._unused = 0
             before = trio.current_time()
             await stream.asgi.handle(Body(stream_id, data))
             if stream.body is not None:
@@ -298,8 +316,7 @@ class HTTP2:
         self._resets += 1
         if self._resets > MAX_RESETS:
             self._observer.peer_failed("http2", "too many resets")
-            await self._go_away(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
-            await self._send(Closed())
+            await self._calm_down()
         elif not self._streams:
             await self._send(Updated(idle=True))
 

@@ -22,6 +22,12 @@ MAX_CHUNK_LINE: Final = 256
 """Maximum bytes of a chunk's size and extensions; no client of this server sends extensions."""
 
 _REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r\n")
+_HOST = re.compile(
+    # RFC 3986 §3.2.2: an address in brackets, or a name, which may be percent-encoded.
+    rb"(?P<name>\[[0-9A-Fa-f:.]+\]|(?:[-0-9A-Za-z._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)"
+    rb"(?::[0-9]{0,5})?"
+)
+_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://([^/?]*)(.*)")
 _FIELD = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
 # Sixteen digits are a 64-bit number.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*)?")
@@ -88,6 +94,8 @@ class RequestHead:
                 continue
             if name == b"host":
                 hosts += 1
+                if not is_host(value):
+                    raise MalformedRequest(400, "illegal Host")
             elif name == b"content-length":
                 if has_length or not value.isdigit() or len(value) > MAX_LENGTH_DIGITS:
                     raise MalformedRequest(400, "bad Content-Length")
@@ -116,6 +124,11 @@ class RequestHead:
             raise MalformedRequest(400, "ambiguous framing")
 
 
+def is_host(value: bytes) -> bool:
+    """Whether `value` is a host with an optional port (RFC 9110 §7.2), or empty."""
+    return _HOST.fullmatch(value) is not None
+
+
 def _members(value: bytes) -> list[bytes]:
     return [member.strip() for member in value.lower().split(b",")]
 
@@ -130,7 +143,9 @@ def parse_head(data: bytes) -> RequestHead:
         raise MalformedRequest(505, "unsupported HTTP version")  # RFC 9110 §15.6.6
     if method == b"CONNECT":
         raise MalformedRequest(501, "CONNECT")  # RFC 9110 §9.3.6: this server is not a proxy
-    head = RequestHead(method, target, version)
+    if method != method.upper():
+        raise MalformedRequest(501, "unknown method")  # RFC 9110 §9.1: methods are case-sensitive
+    head = RequestHead(method, _origin_form(target), version)
     if method not in _KNOWN_METHODS:
         # llhttp has a fixed list of methods; the application answers those it does not know.
         data = b"GET" + data[len(method) :]
@@ -146,6 +161,21 @@ def parse_head(data: bytes) -> RequestHead:
         raise MalformedRequest(501 if is_unknown_coding else 400, _reason(error)) from error
     head.interpret()
     return head
+
+
+def _origin_form(target: bytes) -> bytes:
+    """Path and query of a target in absolute form (RFC 9112 §3.2.2); any other stays as it is.
+    Raises MalformedRequest for an absolute form without a valid host (RFC 9110 §4.2.1)."""
+    if target.startswith(b"/"):
+        return target
+    match = _ABSOLUTE_FORM.fullmatch(target)
+    if match is None:
+        return target
+    authority, path = match.groups()
+    host = _HOST.fullmatch(authority)
+    if host is None or not host["name"]:
+        raise MalformedRequest(400, "illegal authority")
+    return path if path.startswith(b"/") else b"/" + path
 
 
 def _reason(error: httptools.HttpParserError) -> str:

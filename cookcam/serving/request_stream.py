@@ -48,7 +48,7 @@ class RequestStream:
             "type": "http",
             "http_version": head.version.decode(),
             "asgi": {"spec_version": "2.1", "version": "3.0"},
-            "method": head.method.decode().upper(),
+            "method": head.method.decode(),
             "scheme": scheme,
             "path": unquote(path.decode("ascii")),
             "raw_path": path,

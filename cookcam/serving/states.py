@@ -38,6 +38,9 @@ RESPONSE_TIMEOUT: Final = 900.0
 """Seconds; above every deadline of a route (REQUEST_TIMEOUT_SECONDS is at most 600)."""
 WRITE_TIMEOUT: Final = 60.0
 """Seconds for one write, and for one wait for the window of an HTTP/2 stream."""
+MAX_DISCARDED: Final = 16 * 2**20
+"""Bytes that are read and dropped, before a close or between requests; more than any route takes in
+a body (15 MiB), so that a client that uploads first and reads then gets its 413."""
 CLOSING_TIMEOUT: Final = 1.0
 DRAIN_CLOSING_TIMEOUT: Final = 0.25
 """Seconds for the same while the server drains: enough for one round trip."""

@@ -28,9 +28,11 @@ class MessageQueue:
     It costs a third of a memory channel, and there is one for each request.
     """
 
-    __slots__ = ("_event", "_is_closed", "_limit", "_messages")
+    __slots__ = ("_event", "_is_closed", "_limit", "_messages", "on_wait")
 
     def __init__(self, limit: int) -> None:
+        self.on_wait: Callable[[], Awaitable[None]] | None = None
+        """Called once, when the application waits for a message."""
         self._messages: list[ASGIReceiveEvent] = []
         self._event: trio.Event | None = None
         self._limit = limit
@@ -53,6 +55,9 @@ class MessageQueue:
         self._notify()
 
     async def receive(self) -> ASGIReceiveEvent:
+        if self.on_wait is not None and not self._messages:
+            on_wait, self.on_wait = self.on_wait, None
+            await on_wait()
         while not self._messages:
             await self._changed()
         self._notify()

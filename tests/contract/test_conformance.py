@@ -38,6 +38,7 @@ STRICTER: Mapping[str, str] = {
     "PUT /auth/profile": "wants one field at least that is not null",
     "PUT /users/profile": "a time zone is one of the IANA names",
     "POST /auth/register": "an address is registered once",
+    "POST /auth/reset-password": "a password is limited in bytes",
     "POST /auth/signup": "an address is registered once",
     "GET /gamification/streak": "a range ends after it begins",
     "POST /gamification/add-xp": "wants an action of the catalogue",

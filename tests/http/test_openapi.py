@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import trio
 
 from cookcam.http import (
     DOCUMENTED_AS_REQUIRED,
@@ -17,6 +18,7 @@ from cookcam.http import (
     document_failures,
     document_upload,
     hidden,
+    openapi,
     query_integers,
     secured,
     validate_querystring,
@@ -233,6 +235,24 @@ async def test_the_document_and_its_page_are_served(make_site: Any) -> None:
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     for address in re.findall(r'(?:src|href)="(/[^"]*)"', page.body.decode()):
         assert (await client.get(address)).status == 200, address
+
+
+async def test_the_document_is_created_once_for_requests_at_the_same_time(
+    make_site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a second of processor time: sixty first requests kept /health waiting for 20 s."""
+    created: list[str] = []
+
+    def create(app: Any, version: str) -> dict[str, Any]:
+        created.append(version)
+        return {}
+
+    monkeypatch.setattr(openapi, "openapi_document", create)
+    client = make_site(routes()).client()
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(client.get, "/openapi.json")
+    assert len(created) == 1
 
 
 async def test_the_page_keeps_to_the_policy_and_needs_no_network(make_site: Any) -> None:

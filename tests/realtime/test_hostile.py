@@ -134,6 +134,19 @@ async def test_every_event_with_every_wrong_payload(site, protocol, name):
         assert await bystander.receive() is not None
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+async def test_a_number_that_is_not_finite_gets_an_error_and_the_connection_stays(site, number):
+    """Python's JSON encoder writes them (json.dumps)."""
+    async with site.connection("socketio") as websocket:
+        client = await site.sign_in(websocket, "socketio", ANN)
+        await websocket.send_message(f'42["join",{{"room":{number}}}]')
+        event, data = await client.receive()
+        assert (event, data["code"]) == ("error", "INVALID_JSON")
+        assert "not finite" in data["message"]
+        await client.send("join", {"room": "after"})
+        assert await client.receive() == ("joined", {"room": "after", "userName": "Ann"})
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize(
     "frame",

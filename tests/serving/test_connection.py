@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from attrs import define, field
 
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.work import Work
+from cookcam.serving.connection import MAX_RECEIVE
 from cookcam.serving.http1 import MAX_JOINED_BODY
 from cookcam.serving.listener import ACCEPT_BATCH, Peer, SocketListener
 from cookcam.serving.server import Server, protocol_config
-from cookcam.serving.states import WRITE_TIMEOUT
+from cookcam.serving.states import MAX_DISCARDED, WRITE_TIMEOUT
 from tests.support.program import MemoryListener, ask, at_end, response
 from tests.support.serving import error_body, our_server, sample_app
 from tests.support.tls import make_certificate
@@ -101,7 +104,7 @@ async def test_a_response_before_the_end_of_a_body_has_connection_close() -> Non
     assert b"connection: close" in received.lower()
 
 
-@pytest.mark.parametrize("target", ["http://test/a?b=c", "HTTPS://user@test:80/a?b=c"])
+@pytest.mark.parametrize("target", ["http://test/a?b=c", "HTTPS://test:80/a?b=c"])
 async def test_a_target_in_absolute_form_is_its_path(target: str) -> None:
     """RFC 9112 §3.2.2: a server accepts it, although only clients of proxies send it."""
 
@@ -113,7 +116,62 @@ async def test_a_target_in_absolute_form_is_its_path(target: str) -> None:
         await client.send_all(f"GET {target} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
         received = b""
         while not received.endswith(b"/a b=c"):
-            received += bytes(await client.receive_some())
+            part = bytes(await client.receive_some())
+            assert part
+            received += part
+
+
+async def test_a_body_is_only_asked_for_when_the_application_waits_for_it() -> None:
+    """RFC 9110 §10.1.1: no 100 (Continue) before a rejection, nor for a body that has arrived."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/rejected":
+            await send({"type": "http.response.start", "status": 413, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        while (await receive()).get("more_body"):
+            pass
+        await respond(send, b"taken")
+
+    head = b"POST /%b HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 3\r\n"
+    close = b"Connection: close\r\n\r\n"
+    async with our_server(app) as (port, _):
+
+        async def statuses(path: bytes, *, body: bytes = b"", later: bytes = b"") -> list[bytes]:
+            received = b""
+            async with await trio.open_tcp_stream("127.0.0.1", port) as client:
+                await client.send_all(head % path + close + body)
+                with trio.fail_after(5):
+                    while part := bytes(await client.receive_some()):
+                        received += part
+                        if later and b"100 Continue" in received:
+                            await client.send_all(later)
+                            later = b""
+            return re.findall(rb"HTTP/1\.1 ([0-9]+)", received)
+
+        assert await statuses(b"rejected") == [b"413"]
+        assert await statuses(b"taken", later=b"abc") == [b"100", b"200"]
+        assert await statuses(b"taken", body=b"abc") == [b"200"]
+
+
+async def test_what_follows_a_rejection_is_discarded_up_to_a_limit() -> None:
+    """A client that ignores a 413 must not use the network for as long as it likes."""
+
+    async def rejecting(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    sent = 0
+    async with (
+        our_server(rejecting) as (port, _),
+        await trio.open_tcp_stream("127.0.0.1", port) as client,
+    ):
+        await client.send_all(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 9999999999\r\n\r\n")
+        with trio.fail_after(20), suppress(trio.BrokenResourceError):
+            while True:
+                await client.send_all(b"x" * MAX_RECEIVE)
+                sent += MAX_RECEIVE
+    assert MAX_DISCARDED <= sent < 2 * MAX_DISCARDED + 8 * 2**20  # what the kernel buffers
 
 
 @define

@@ -28,6 +28,7 @@ from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.http1 import HTTP1
 from cookcam.serving.listener import Peer, SocketListener
 from cookcam.serving.server import Server, protocol_config
+from cookcam.serving.states import MAX_DISCARDED
 from tests.support.serving import our_server, sample_app
 from tests.support.tls import make_certificate
 
@@ -138,10 +139,26 @@ REJECTED = {
     "no Host": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "two Hosts": (b"GET / HTTP/1.1\r\nHost: t\r\nHost: t\r\n\r\n", 400),
     "two Hosts in HTTP/1.0": (b"GET / HTTP/1.0\r\nHost: t\r\nHost: t\r\n\r\n", 400),
-    "an empty line before the request": (b"\r\n" + GET, 400),
+    "two empty lines before the request": (b"\r\n\r\n" + GET, 400),
+    "LF before the request": (b"\n" + GET, 400),
+    "a method in lower case": (GET.replace(b"GET", b"get"), 501),
+    "a method in mixed case": (GET.replace(b"GET", b"Get"), 501),
+    "a target without a host": (GET.replace(b"/alive", b"http:///alive"), 400),
+    "a target with a port only": (GET.replace(b"/alive", b"http://:80/alive"), 400),
+    "a target with a user": (GET.replace(b"/alive", b"http://u@test/alive"), 400),
+    "a target with an illegal host": (GET.replace(b"/alive", b"http://a|b/alive"), 400),
     "two spaces in the request line": (GET.replace(b"GET ", b"GET  "), 400),
     "a request line without a version": (b"GET /\r\nHost: t\r\n\r\n", 400),
     "HTTP/1.2": (GET.replace(b"1.1", b"1.2"), 505),
+}
+
+
+REJECTED |= {
+    f"Host: {value!r}": (GET.replace(b"Host: test", b"Host: " + value), 400)
+    for value in (
+        *(b"a b", b"a/b", b"a?b", b"a#b", b"u@a", b"a:b", b"a:80:80", b"a:123456", b"http://a"),
+        *(b"a, b", b"[::1", b"::1", b"[a]b", b"a\\b", b"<a>", b'"a"', b"a%zz", b"\xc3\xa9"),
+    )
 }
 
 
@@ -217,6 +234,36 @@ async def test_a_malformed_request_is_rejected_with_the_envelope_and_closed(name
         assert server.count("http1") + server.count("websocket") == 1
         assert server.reporter.errors == []
         await server.check_alive()
+
+
+HOSTS = (b"a", b"a:", b"a:80", b"[::1]:80", b"1.2.3.4", b"a_b.c-d", b"%41", b"xn--a", b"")
+
+
+async def test_a_valid_host_is_accepted() -> None:
+    async with watched_server() as server:
+        for host in HOSTS:
+            request = GET.replace(b"Host: test", b"Host: " + host)[:-2] + CLOSE
+            assert (await response_to(server.port, request)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_an_empty_line_behind_a_body_is_ignored() -> None:
+    """RFC 9112 §2.2, however its two bytes arrive."""
+    request = b"POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello"
+    async with (
+        watched_server() as server,
+        await trio.open_tcp_stream("127.0.0.1", server.port) as stream,
+    ):
+        for parts in ((b"\r\n",), (b"\r", b"\n"), (b"\r\n" + request,)):
+            for part in (request, *parts):
+                await stream.send_all(part)
+                await trio.sleep(0.01)
+            received = b""
+            expected = 2 if request in parts[0] else 1
+            with trio.fail_after(5):
+                while received.count(b"HTTP/1.1 200 OK\r\n") < expected:
+                    part = bytes(await stream.receive_some())
+                    assert part, received
+                    received += part
 
 
 @pytest.mark.parametrize("separate", [False, True])
@@ -488,6 +535,8 @@ async def http2_server(folder: Path, app: Any = sample_app) -> AsyncIterator[Any
         (headers_of(b"/\xc3\xa9"), b"400"),
         (headers_of(b"no-slash"), b"400"),
         (headers_of(b"/", b"G\xc3\x89T"), b"400"),
+        (headers_of(b"/", b"get"), b"501"),
+        ([*headers_of(b"/")[:-1], (b":authority", b"a b")], b"400"),
         ([(b":method", b"CONNECT"), (b":authority", b"a:1")], b"501"),
         ([*headers_of(b"/", b"CONNECT"), (b":protocol", b"websocket")], b"400"),
         (
@@ -525,6 +574,29 @@ async def test_a_body_that_comes_after_its_early_response_is_taken(tmp_path: Pat
         assert await client.status(await client.request(headers_of(b"/alive"))) == b"200"
         assert reporter.errors == []
         await client.aclose()
+
+
+async def test_data_of_no_request_is_discarded_up_to_a_limit(tmp_path: Path) -> None:
+    """The client ignores that its request was answered and its stream was reset."""
+    async with http2_server(tmp_path) as (open_client, reporter, _):
+        client = await open_client()
+        number = await client.request(headers_of(b"/early", b"POST"), end=False)
+        assert await client.status(number) == b"200"
+        frame = h2_frame(number, bytes(16_384)) * 4
+        sent = 0
+        with trio.fail_after(20), suppress(trio.BrokenResourceError):
+            while True:
+                await client.stream.send_all(frame)
+                sent += len(frame)
+        # As much again is discarded after the close, and the kernel has its buffers.
+        assert MAX_DISCARDED <= sent < 3 * MAX_DISCARDED
+        assert reporter.errors == []
+        await client.aclose()
+
+
+def h2_frame(stream_id: int, data: bytes) -> bytes:
+    """A DATA frame (RFC 9113 §6.1)."""
+    return len(data).to_bytes(3, "big") + b"\0\0" + stream_id.to_bytes(4, "big") + data
 
 
 async def test_cancelling_a_response_that_is_being_written_leaves_the_connection(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import structlog
 from attrs import define, field, frozen
 
 from cookcam.integrations.app_store.models import (
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SHARED = "FAMILY_SHARED"
+UNREADABLE = "unreadable"
+"""Reason of a rejection: signed by Apple, but malformed."""
 
 
 @define(slots=False, eq=False)
@@ -79,24 +82,45 @@ class Signatures:
         kind, subtype, data = payload.rawNotificationType, payload.rawSubtype, payload.data
         if not payload.notificationUUID or not kind or not payload.signedDate:
             raise NotSigned(reason="incomplete")
-        subscription = None
-        if data is not None and data.signedTransactionInfo:
-            _, transaction = self._verify(
-                "verify_and_decode_signed_transaction", data.signedTransactionInfo
-            )
-            if transaction.expiresDate:
-                renewal = self._renewal(data.signedRenewalInfo)
-                subscription = _subscription(
-                    environment, transaction, renewal, payload.signedDate, data.rawStatus
-                )
+        try:
+            signed_at = moment(payload.signedDate)
+        except (TypeError, ValueError, OverflowError, OSError):
+            raise NotSigned(reason=UNREADABLE) from None
         return AppleNotification(
             id=payload.notificationUUID,
             type=kind,
             subtype=subtype,
             environment=environment,
-            signed_at=moment(payload.signedDate),
-            subscription=subscription,
+            signed_at=signed_at,
+            subscription=None if data is None else self._notified(environment, payload, data),
         )
+
+    def _notified(
+        self, environment: Environment, payload: Any, data: Any
+    ) -> AppleSubscription | None:
+        """The subscription of a notification. None when it is about none, or, with an error in the
+        log, when its transaction cannot be parsed: a retry would not change that."""
+        try:
+            if not data.signedTransactionInfo:
+                return None
+            _, transaction = self._verify(
+                "verify_and_decode_signed_transaction", data.signedTransactionInfo
+            )
+            if not transaction.expiresDate:
+                return None
+            renewal = self._renewal(data.signedRenewalInfo)
+            return _subscription(
+                environment, transaction, renewal, payload.signedDate, data.rawStatus
+            )
+        except StoreRejected as error:
+            if isinstance(error, NotSigned) and error.reason != UNREADABLE:
+                raise
+        except (TypeError, ValueError, ArithmeticError, OSError):
+            pass
+        structlog.get_logger(__name__).error(
+            "notification of Apple cannot be read", notification_id=str(payload.notificationUUID)
+        )
+        return None
 
     def _renewal(self, signed: str | None) -> Renewal | None:
         if not signed:
@@ -124,7 +148,7 @@ class Signatures:
                 if error.status is not VerificationStatus.INVALID_ENVIRONMENT:
                     break
             except Exception:  # verified, but malformed
-                reason = "unreadable"
+                reason = UNREADABLE
                 break
         raise NotSigned(reason=reason)
 

@@ -33,6 +33,7 @@ from cookcam.integrations.provider_calls import (
     ProviderMisconfigured,
     ProviderUnavailable,
     StoreRejected,
+    UnreadableResponse,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class GooglePlay:
                 AttributeError,
             ):
                 structlog.get_logger(__name__).error("Google's response cannot be parsed")
-                raise ProviderUnavailable from None
+                raise UnreadableResponse from None
 
         return await self.calls.within(lambda: self.calls.call(once), STORE)
 
@@ -127,7 +128,7 @@ class GooglePlay:
                 return order_of(body)
             except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError):
                 structlog.get_logger(__name__).error("Google's order cannot be parsed")
-                raise ProviderUnavailable from None
+                raise UnreadableResponse from None
 
         return await self.calls.call(once, attempts=1)
 

@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import orjson
 from attrs import field, frozen
@@ -27,12 +27,25 @@ MAX_SIGNATURES = 16
 """Signatures read from one header. Stripe sends one for each valid secret, at most two."""
 
 
+MAX_IDENTIFIER = 255
+"""Characters of an event's id or type. Stripe's page on upgrades: ids have at most 255."""
+
+
 class InvalidSignature(BadRequest):
     """The signature is invalid or too old. `message` is one of
 
     "Missing signature", "Malformed signature", "No matching signature", "Timestamp outside the
     tolerance".
     """
+
+
+class UnreadableEvent(MalformedObject):
+    """A signed event of which only `id` and `type` could be parsed."""
+
+    def __init__(self, event_id: str, event_type: str) -> None:
+        super().__init__()
+        self.id = event_id
+        self.type = event_type
 
 
 @frozen
@@ -74,7 +87,7 @@ class Event:
             )
         except (KeyError, TypeError, ValueError, OverflowError, OSError):
             raise MalformedObject from None
-        if not (isinstance(event.id, str) and isinstance(event.type, str)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not (_is_identifier(event.id) and _is_identifier(event.type)):
             raise MalformedObject
         return event
 
@@ -90,7 +103,7 @@ def verify(
     """Verifies and parses the raw body of a webhook request; `signature` is its header.
 
     A signature by any of `secrets` is valid: while a secret is rotated there are two. Raises
-    InvalidSignature, and MalformedObject for a signed body that is no event.
+    InvalidSignature, and for a signed body UnreadableEvent, or MalformedObject when it is no event.
     """
     if not signature:
         raise InvalidSignature("Missing signature")
@@ -111,7 +124,19 @@ def verify(
         raise MalformedObject from None
     if not isinstance(document, dict):
         raise MalformedObject
-    return Event.of(cast("dict[str, Any]", document))
+    body = cast("dict[str, Any]", document)
+    try:
+        return Event.of(body)
+    except MalformedObject:
+        event_id, event_type = body.get("id"), body.get("type")
+        if not (_is_identifier(event_id) and _is_identifier(event_type)):
+            raise
+        raise UnreadableEvent(event_id, event_type) from None
+
+
+def _is_identifier(value: object) -> TypeGuard[str]:
+    """PostgreSQL's text has no NUL."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_IDENTIFIER and "\0" not in value
 
 
 def _mac(secret: Secret, signed: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from cookcam.integrations.stripe.billing import Invoice
@@ -25,6 +26,19 @@ class Payments(StripeRequests):
             lambda client, options: client.v1.invoices.retrieve_async(invoice_id, None, options)
         )
         return Invoice.of(response.document)
+
+    async def paid_invoices(self, subscription_id: str, *, since: datetime) -> Sequence[str]:
+        """The ids of a subscription's latest 100 invoices that were created since then and paid."""
+        params: Any = {
+            "subscription": subscription_id,
+            "status": "paid",
+            "created": {"gte": int(since.timestamp())},
+            "limit": MAX_PAGE,
+        }
+        response = await self._request(
+            lambda client, options: client.v1.invoices.list_async(params, options)
+        )
+        return parse_complete_list(response, lambda document: read(lambda: text(document["id"])))
 
     async def invoice_of_payment(self, payment_intent_id: str) -> str | None:
         """The id of the invoice of a payment; None for a payment without one, such as a tip."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from uuid import UUID
 
 from attrs import frozen
 
@@ -108,6 +109,14 @@ def time_or_none(value: object) -> datetime | None:
 
 def metadata_of(document: Object) -> Mapping[str, str]:
     return {str(key): str(value) for key, value in part(document, "metadata").items()}
+
+
+def uuid_of(text: str | None) -> UUID | None:
+    """A UUID of an object's metadata; None for anything else."""
+    try:
+        return UUID(text) if text else None
+    except ValueError:
+        return None
 
 
 def part(document: Object, name: str) -> Object:

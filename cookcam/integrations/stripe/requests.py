@@ -72,7 +72,10 @@ class Library:
         if self._client is None:
             async with self._opening:
                 if self._client is None:
-                    self._client, self._http = await trio.to_thread.run_sync(self._open)
+                    # Abandoned on cancellation: a shutdown must not wait for imports.
+                    self._client, self._http = await trio.to_thread.run_sync(
+                        self._open, abandon_on_cancel=True
+                    )
         return self._client
 
     def _open(self) -> tuple[StripeClient, Any]:

@@ -6,7 +6,7 @@ Standard: github.com/socketio/socket.io-protocol, revision 5, and its public tes
 from cookcam.realtime.replay import RecoveryOptions
 
 from .namespace import NO_ACK, Namespace
-from .packets import DecodeError, PacketOverLimit, PacketTooDeep
+from .packets import DecodeError, PacketOverLimit, RejectedJson
 from .server import SocketServer
 from .socket import ConnectionRejected, Disconnected, Socket
 
@@ -17,8 +17,8 @@ __all__ = [
     "Disconnected",
     "Namespace",
     "PacketOverLimit",
-    "PacketTooDeep",
     "RecoveryOptions",
+    "RejectedJson",
     "Socket",
     "SocketServer",
 ]

@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 import orjson
 from attrs import define, field, frozen
 
-from cookcam.json_parsing import JsonError, JsonTooDeep, parse_json
+from cookcam.json_parsing import JsonError, JsonNotFinite, JsonTooDeep, parse_json
 from cookcam.realtime.engineio import is_larger_than
 
 MAX_ATTACHMENTS: Final = 10
@@ -103,8 +103,8 @@ class PacketOverLimit(Exception):
 
 
 @define(eq=False, slots=False)
-class PacketTooDeep(PacketOverLimit):
-    """The JSON of a packet is nested too deeply."""
+class RejectedJson(PacketOverLimit):
+    """The JSON of a packet is nested too deeply, or has a number that is not finite."""
 
 
 @define(eq=False)
@@ -162,8 +162,8 @@ class Decoder:
             raise PacketOverLimit(f"Packet is larger than {self.max_size} bytes", envelope)
         try:
             data = parse_json(body) if body else None
-        except JsonTooDeep as error:
-            raise PacketTooDeep(str(error), envelope) from None
+        except (JsonTooDeep, JsonNotFinite) as error:
+            raise RejectedJson(str(error), envelope) from None
         except JsonError:
             raise DecodeError("invalid JSON") from None
         if not _is_valid(envelope.type, data, envelope.id):

@@ -42,6 +42,7 @@ READABLE = {
 
 LISTED = {
     "subscriptions": "subscription",
+    "invoices": "invoice",
     "invoice_payments": "invoice_payment",
     "transfers": "transfer",
     "events": "event",
@@ -149,6 +150,10 @@ class Api:
         if kind == "invoice_payment" and "payment" in form:
             wanted = forms.part(form, "payment").get("payment_intent")
             if value["payment"]["payment_intent"] != wanted:
+                return False
+        if kind == "invoice" and "subscription" in form:
+            details = forms.part(forms.part(value, "parent"), "subscription_details")
+            if details.get("subscription") != form["subscription"]:
                 return False
         if kind == "event":
             types = form.get("types") or ([form["type"]] if "type" in form else [])

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import trio
@@ -87,6 +88,29 @@ class TestClosedAccounts:
         await reverse(billing)
         assert billing.stripe.get("subscription", bought)["status"] == "canceled"
         assert refunded(billing) == 399, "the renewal, and not the period that was used"
+
+    async def test_every_payment_since_the_deletion_is_refunded(
+        self, billing: BillingApp, ann: ApiUser
+    ):
+        """Three months were charged before the first event arrived."""
+        bought = await billing.buy(ann)
+        billing.stripe.advance(5 * DAY)
+        await billing.sql(
+            "insert into account_deletions (user_hash, user_id, requested_at)"
+            " values (%(hash)s, %(id)s, to_timestamp(%(at)s))",
+            hash=billing.container.receipts.hash_of(UUID(str(ann.id))),
+            id=ann.id,
+            at=billing.stripe.now,
+        )
+        await delete_account(billing, ann)
+        for _ in range(3):
+            billing.stripe.advance(31 * DAY)
+        await billing.deliver_all()
+        await reverse(billing)
+        await billing.deliver_all()
+        await reverse(billing)
+        assert billing.stripe.get("subscription", bought)["status"] == "canceled"
+        assert refunded(billing) == 3 * 399, "not the period that was used"
 
     async def test_a_subscription_that_was_cancelled_with_its_account_is_not_refunded(
         self, billing: BillingApp, ann: ApiUser

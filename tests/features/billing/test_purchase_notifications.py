@@ -11,11 +11,13 @@ from uuid import uuid4
 
 import orjson
 import pytest
+import structlog.testing
 import trio
 
 from cookcam.features.billing.app_stores.models import hash_of
 from cookcam.features.billing.app_stores.proceeds import StoreProceeds
 from cookcam.features.billing.webhooks.store import EventHeader
+from cookcam.integrations.google_play import client as google_play_client
 from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.google_play import Keys
 from cookcam.sandbox.google_play import server as play
@@ -163,6 +165,24 @@ class TestApple:
         await stores_app.apple.buy("com.cookcam.pro.monthly")  # without an owner
         assert stores_app.apple.statuses == [200, 200, 200]
         assert await log_of(stores_app, "ios") == [("ignored", 1, None)]
+
+    @pytest.mark.parametrize(
+        "damage", [{"expiresDate": 10**30}, {"productId": None}, {"price": []}]
+    )
+    async def test_a_signed_transaction_of_no_known_shape_is_stored_and_logged(
+        self, stores_app: StoresApp, ann: ApiUser, damage: dict[str, Any]
+    ):
+        """Apple would send it again five times, and it would never be different."""
+        apple = stores_app.apple
+        bought = await apple.buy("com.cookcam.pro.monthly", account_token=ann.id)
+        info = bought.transaction_info(apple.now, bought.transactions[-1])
+        signed = apple.authority.sign({**info, **damage})
+        with structlog.testing.capture_logs() as logs:
+            told = apple.signed_notification(bought, "EXPIRED", signedTransactionInfo=signed)
+            assert await apple.deliver(told) == 200
+        assert "notification of Apple cannot be read" in [line["event"] for line in logs]
+        assert await log_of(stores_app, "ios") == [("ignored", 1, None)]
+        await assert_has(ann, "regular")
 
     async def test_only_what_is_committed_is_answered_with_200(
         self, stores_app: StoresApp, ann: ApiUser
@@ -339,6 +359,23 @@ class TestGoogle:
             assert await google.deliver(envelope) == 204
         for envelope in ({}, {"message": {}}, {"message": "x"}):
             assert await google.deliver(envelope) == 400
+
+    async def test_a_state_of_no_known_shape_is_a_dead_letter_at_once(
+        self, stores_app: StoresApp, ann: ApiUser, monkeypatch: pytest.MonkeyPatch
+    ):
+        bought = await stores_app.google.buy("cookcam_pro_monthly", account_token=ann.id)
+
+        def unreadable(*_: Any) -> None:
+            raise TypeError("not a state")
+
+        monkeypatch.setattr(google_play_client, "subscription_of", unreadable)
+        await stores_app.google.expire(bought)
+        assert stores_app.google.statuses[-1] == 204
+        assert await log_of(stores_app, "android") == [("failed", 10, "unreadable")]
+        await assert_has(ann, "regular")
+        monkeypatch.undo()
+        assert await stores_app.google.deliver(stores_app.google.envelopes[-1]) == 204
+        await assert_has(ann, "free")
 
     async def test_an_outage_is_told_to_pub_sub_and_worked_off(
         self, stores_app: StoresApp, ann: ApiUser

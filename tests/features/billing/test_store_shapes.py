@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import structlog.testing
 
+from cookcam.features.billing.app_stores.proceeds import minor_units
 from cookcam.features.billing.app_stores.states import of_google
 from cookcam.features.billing.errors import PurchasePending, PurchaseRejected
 from cookcam.integrations.app_store.receipts import subscription_of as receipt_of
@@ -45,6 +47,21 @@ def google(**changes: Any) -> dict[str, Any]:
 
 def read(told: dict[str, Any]) -> Any:
     return subscription_of("token", told, NOW, lambda product: product.startswith("cookcam"))
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "minor"),
+    [
+        ("3.99", "USD", 399),
+        ("0.005", "eur", 1),
+        ("480", "JPY", 480),
+        ("480.5", "jpy", 481),
+        ("55000", "VND", 55_000),
+        ("1.234", "KWD", 1_234),
+    ],
+)
+def test_amounts_are_in_the_smallest_unit_of_their_currency(amount: str, currency: str, minor: int):
+    assert minor_units(Decimal(amount), currency) == minor
 
 
 class TestGoogle:

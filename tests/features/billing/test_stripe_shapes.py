@@ -220,3 +220,49 @@ class TestVersionsBeforeBasil:
             await billing.deliver(self.older(event))
         reported = [line for line in billing.logs if "API version" in line["event"]]
         assert [line["api_version"] for line in reported] == ["2024-06-20"]
+
+
+class TestUnreadable:
+    """Signed events without the documented shape: stored and reported, and not requested again."""
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda told: told["data"]["object"].pop("id"),
+            lambda told: told["data"]["object"].update(created="yesterday"),
+            lambda told: told["data"]["object"].update(attempt_count=[]),
+            lambda told: told["data"]["object"].update(lines={"data": [5]}),
+            lambda told: told["data"]["object"].update(period_end=10**18, lines=7),
+            lambda told: told.update(created=10**18),
+            lambda told: told.update(data={"object": []}),
+            lambda told: told.update(api_version=5),
+        ],
+    )
+    async def test_an_unreadable_event_is_a_dead_letter_at_once(
+        self, billing: BillingApp, ann: ApiUser, damage: Any
+    ):
+        await pay(billing, ann)
+        [told] = billing.new("invoice.paid")
+        damaged = deepcopy(told)
+        damage(damaged)
+        response = await billing.deliver(damaged)
+        assert (response.status_code, response.json()["reason"]) == (200, "unreadable")
+        stored = await billing.stored(told["id"])
+        assert stored is not None
+        assert (stored["status"], stored["error"]) == ("failed", "unreadable")
+        assert await billing.sql(
+            "select attempts, next_attempt_at from stripe_webhook_events where event_id = %(id)s",
+            id=told["id"],
+        ) == [(10, None)]
+        assert "webhook given up" in [line["event"] for line in billing.logs]
+        assert (await billing.status(ann))["tier_slug"] == "free"
+        # Resent once its cause is fixed.
+        assert (await billing.deliver(told)).json()["processed"]
+        assert (await billing.status(ann))["tier_slug"] == "regular"
+
+    async def test_a_body_without_an_id_is_rejected(self, billing: BillingApp, ann: ApiUser):
+        await pay(billing, ann)
+        [told] = billing.new("invoice.paid")
+        for name in ("id", "type"):
+            for value in (None, "", 5, "a\0b", "x" * 300):
+                assert (await billing.deliver({**told, name: value})).status_code == 400

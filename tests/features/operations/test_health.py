@@ -320,8 +320,13 @@ async def test_the_inside_is_for_key_holders_and_this_machine(
     for loopback in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
         assert (await Client(client.app, peer=loopback).get(path)).status == 200
     local = Client(client.app, peer="127.0.0.1")
-    assert (await local.get(path, x_forwarded_for="127.0.0.1")).status == 401
-    assert (await local.get(path, x_real_ip="127.0.0.1")).status == 401
+    for forwarding in (
+        *("x_forwarded_for", "x_forwarded_proto", "x_forwarded_host", "x_forwarded", "x_real_ip"),
+        *("x_client_ip", "cf_connecting_ip", "cf_ray", "true_client_ip", "forwarded", "via"),
+        *("x_original_forwarded_for", "fly_client_ip", "fastly_client_ip", "x_amzn_trace_id"),
+    ):
+        response = await local.get(path, **{forwarding: "127.0.0.1"})
+        assert response.status == 401, forwarding
     assert (await local.get(path, x_api_key="wrong")).status == 401
 
 

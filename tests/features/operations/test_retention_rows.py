@@ -302,6 +302,21 @@ async def test_account_deletions_are_on_record_for_seven_years(rows: RetentionRo
     ]
 
 
+async def test_settled_charge_reversals_go_after_four_hundred_days(rows: RetentionRows) -> None:
+    await rows.sql(
+        """insert into charge_reversals
+          (provider, provider_subscription_id, reason, status, outcome, noticed_at, settled_at)
+        select 'stripe', name, 'closed_account', status,
+          case status when 'settled' then 'refunded' end,
+          now() - interval '9 years',
+          case status when 'settled' then now() - make_interval(days => days) end
+        from (values ('settled', 'old', 401), ('settled', 'recent', 399), ('pending', 'open', 999))
+          as r (status, name, days)"""
+    )
+    left = await rows.left("select provider_subscription_id from charge_reversals order by 1")
+    assert left == [("open",), ("recent",)]
+
+
 async def test_recent_recipes_get_a_score_and_older_ones_keep_theirs(rows: RetentionRows) -> None:
     await rows.sql(
         """insert into recipes

@@ -183,7 +183,9 @@ def test_encoding_follows_the_protocol(packet, frames):
         "2/" + "n" * 300 + ',["x"]',
         '2["x"',
         '2["x"]]',
-        "2[NaN]",
+        "2[NaN",
+        '2["x",NAN]',
+        '2["x",01]',
     ],
 )
 def test_what_is_not_a_packet(text):
@@ -202,6 +204,11 @@ DEEP = "[" * MAX_DEPTH + "]" * MAX_DEPTH
         ('2/a,7["x",' + "[" * 5_000 + "]" * 5_000 + "]", Packet(PacketType.EVENT, "/a", id=7)),
         ("37[" + DEEP + "]", Packet(PacketType.ACK, id=7)),
         ('0{"a":' + DEEP + "}", Packet(PacketType.CONNECT)),
+        ('27["x",NaN]', Packet(PacketType.EVENT, id=7)),
+        ('2/a,["x",{"y":[-Infinity]}]', Packet(PacketType.EVENT, "/a")),
+        ('2["x",1e999]', Packet(PacketType.EVENT)),
+        ('2["x",' + "9" * 5_000 + "]", Packet(PacketType.EVENT)),
+        ("37[Infinity]", Packet(PacketType.ACK, id=7)),
         ('511-["x"]', Packet(PacketType.EVENT, data=["x"])),
         ('59999-7["x"]', Packet(PacketType.EVENT, data=["x"], id=7)),
         ('27["x","' + "x" * 1_000_000 + '"]', Packet(PacketType.EVENT, id=7)),

@@ -19,6 +19,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -117,6 +118,11 @@ class AccountDeletion:
         if job is None or job.deleted_at is None:
             raise DeletionInProgress(error="Account deletion is under way")
         return DeletionResult(job.deleted_at, self._receipts.sign(job))
+
+    async def requested_at(self, user_id: UUID) -> datetime | None:
+        """When the deletion of the account was requested; None if it was not."""
+        job = await self._store.find(self._receipts.hash_of(user_id))
+        return None if job is None else job.requested_at
 
     async def run(self) -> None:
         """Background task: continue due jobs."""

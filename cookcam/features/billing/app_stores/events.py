@@ -258,7 +258,7 @@ class StoreWebhooks:
 
     async def _receive(self, event: StoreEvent, body: bytes) -> None:
         receipt = await self.inbox.receive(event, body)
-        if receipt.error is not None:
+        if receipt.outcome == "failed" and receipt.error is not None:
             raise receipt.error
         if receipt.outcome == "in_progress":
             raise EventInProgress()

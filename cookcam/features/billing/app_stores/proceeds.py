@@ -36,6 +36,15 @@ from cookcam.integrations.provider_calls import ProviderUnavailable
 TIMEOUT: Final = 3.0
 """Seconds that a purchase waits for the price from Google."""
 
+ZERO_DECIMAL: Final = frozenset(
+    {
+        *("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv"),
+        *("xaf", "xof", "xpf"),
+    }
+)
+THREE_DECIMAL: Final = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
+"""Currencies whose smallest unit is not a hundredth. Source: Stripe's page on currencies."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -57,7 +66,7 @@ class StoreProceeds:
             price, currency = subscription.price, subscription.currency
         else:
             price, currency = await self._price(purchase.product)
-        net, ref = self._less_fee("ios", price), f"apple:{subscription.transaction_id}"
+        net, ref = self._less_fee("ios", price, currency), f"apple:{subscription.transaction_id}"
         if net <= 0:
             return purchase
         paid, returned = (
@@ -127,17 +136,20 @@ class StoreProceeds:
                 subscription.recurring_price.amount,
                 subscription.recurring_price.currency,
             )
-        net, at = self._less_fee("android", price), min(purchase.period_start, purchase.as_of)
+        net, at = (
+            self._less_fee("android", price, currency),
+            min(purchase.period_start, purchase.as_of),
+        )
         return (
             PaidPeriod(_google_ref(subscription.order_id), net, currency, at) if net > 0 else None
         )
 
     def _net_of(self, order: GoogleOrder) -> int:
         if order.revenue is not None and not order.returned:
-            return _cents(order.revenue.amount)
+            return minor_units(order.revenue.amount, order.revenue.currency)
         # Google reports the revenue of a partly refunded order without the refund, which is booked
         # separately.
-        return self._less_fee("android", order.total.amount - order.tax)
+        return self._less_fee("android", order.total.amount - order.tax, order.total.currency)
 
     async def _order(self, order_id: str) -> GoogleOrder | None:
         """None if Google does not respond, since the purchase is valid without it."""
@@ -154,11 +166,11 @@ class StoreProceeds:
         tier = (await self.catalogue.contents()).tier(product.tier_id)
         yearly = product.interval == "year"
         cents = tier.price_yearly_cents if yearly else tier.price_monthly_cents
-        return Decimal(cents) / 100, tier.currency
+        return Decimal(cents).scaleb(-_decimals(tier.currency)), tier.currency
 
-    def _less_fee(self, platform: Platform, price: Decimal) -> int:
-        """Cents, half of one rounded up."""
-        return _cents(price * (100 - self.fees[platform]) / 100)
+    def _less_fee(self, platform: Platform, price: Decimal, currency: str) -> int:
+        """Minor units, half of one rounded up."""
+        return minor_units(price * (100 - self.fees[platform]) / 100, currency)
 
 
 def _google_return(
@@ -168,14 +180,24 @@ def _google_return(
     ref = _google_ref(order_id)
     if order is None:
         return ReturnedMoney(ref, 1, 1, "usd", at) if revoked else None
-    total = _cents(order.total.amount)
-    back = _cents(order.returned) or (total if revoked else 0)
-    return ReturnedMoney(ref, total, back, order.total.currency, at) if back > 0 else None
+    currency = order.total.currency
+    total = minor_units(order.total.amount, currency)
+    back = minor_units(order.returned, currency) or (total if revoked else 0)
+    return ReturnedMoney(ref, total, back, currency, at) if back > 0 else None
 
 
 def _google_ref(order_id: str) -> str:
     return f"google:{order_id}"
 
 
-def _cents(amount: Decimal) -> int:
-    return int((amount * 100).quantize(Decimal(1), ROUND_HALF_UP))
+def minor_units(amount: Decimal, currency: str) -> int:
+    """An amount in units of `currency` in its smallest unit, as Stripe counts it, so that payments
+    of all providers are comparable: cents, but whole yen."""
+    return int(amount.scaleb(_decimals(currency)).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _decimals(currency: str) -> int:
+    currency = currency.lower()
+    if currency in ZERO_DECIMAL:
+        return 0
+    return 3 if currency in THREE_DECIMAL else 2

@@ -8,8 +8,10 @@ none; each step may be repeated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Final, Literal, LiteralString, Protocol
+from uuid import UUID
 
 import structlog
 import trio
@@ -21,6 +23,8 @@ from cookcam.features.billing.tiers.models import Provider, product_of
 from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.google_play.client import UnknownPurchase
 from cookcam.integrations.stripe import NoSuchObject, Stripe
+from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
+from cookcam.integrations.stripe.reading import uuid_of
 
 Reason = Literal["closed_account", "second_purchase"]
 Outcome = Literal["refunded", "cancelled", "had_ended", "unknown", "not_possible"]
@@ -216,11 +220,18 @@ class ChargeReversals:
             )
 
 
+DeletionTime = Callable[[UUID], Awaitable[datetime | None]]
+"""When a user requested the deletion of the account; None if nothing is on record."""
+
+
 @frozen
 class StripeReversals:
-    """Cancels a subscription at once and refunds all payments of its latest invoice."""
+    """Cancels a subscription at once and refunds all payments of its latest invoice, and of every
+    other invoice since the deletion of its account: several months may have been charged before
+    the first event of the subscription arrived."""
 
     stripe: Stripe
+    deleted_at: DeletionTime
 
     async def reverse(self, reversal: ChargeReversal, store: ReversalStore) -> Outcome:
         stripe, subscription_id = self.stripe, reversal.provider_subscription_id
@@ -233,12 +244,28 @@ class StripeReversals:
             subscription = await stripe.cancel_subscription_now(subscription_id)
         elif not reversal.ending:
             return "had_ended"
-        if subscription.latest_invoice_id is None:
-            return "cancelled"
-        payments = await stripe.payments_of_invoice(subscription.latest_invoice_id)
+        payments = [
+            payment
+            for invoice_id in await self._invoices(subscription, reversal)
+            for payment in await stripe.payments_of_invoice(invoice_id)
+        ]
         for payment_id in payments:
             await stripe.refund_payment(payment_id, idempotency_key=f"reversal:{payment_id}")
         return "refunded" if payments else "cancelled"
+
+    async def _invoices(
+        self, subscription: StripeSubscription, reversal: ChargeReversal
+    ) -> Collection[str]:
+        latest = subscription.latest_invoice_id
+        invoices = {} if latest is None else {latest: None}
+        user_id = uuid_of(subscription.metadata.get("user_id"))
+        if reversal.reason == "closed_account" and user_id is not None:
+            since = await self.deleted_at(user_id)
+            if since is not None:
+                invoices |= dict.fromkeys(
+                    await self.stripe.paid_invoices(subscription.id, since=since)
+                )
+        return invoices
 
 
 @frozen

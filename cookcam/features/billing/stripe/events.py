@@ -35,7 +35,6 @@ from cookcam.features.billing.stripe.sync import (
     StripeSync,
     SubscriptionSnapshot,
     SyncResult,
-    uuid_of,
 )
 from cookcam.features.billing.tiers.models import LIVE, Status, Subscription
 from cookcam.features.billing.webhooks.inbox import WebhookInbox
@@ -44,6 +43,7 @@ from cookcam.integrations.stripe.billing import CheckoutSession, Invoice
 from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
 from cookcam.integrations.stripe.charges import Charge, Dispute
 from cookcam.integrations.stripe.events import Event
+from cookcam.integrations.stripe.reading import uuid_of
 from cookcam.realtime.notifiers import UserNotifier
 
 STRIPE_TIMEOUT: Final = 8.0

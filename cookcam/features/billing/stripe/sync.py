@@ -36,6 +36,7 @@ from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.integrations.stripe import Stripe
 from cookcam.integrations.stripe.billing import Price, SubscriptionItem
 from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
+from cookcam.integrations.stripe.reading import uuid_of
 
 STATUSES: Final[Mapping[str, Status]] = {
     "active": "active",
@@ -363,13 +364,6 @@ def has_price_of(tier: Tier, price: Price) -> bool:
 
 def _tier_of_product(product_id: str) -> int | None:
     return _number(product_id.removeprefix(PRODUCT)) if product_id.startswith(PRODUCT) else None
-
-
-def uuid_of(text: str | None) -> UUID | None:
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None
 
 
 def _number(text: str) -> int | None:

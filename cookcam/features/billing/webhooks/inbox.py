@@ -6,7 +6,8 @@
                       └─ sweep, redelivery ◄┴ failed: due after 1, 5, 30 minutes, then hourly
 
 The request that brings an event processes it, so that the response has the outcome: a failed
-event gets an error response, and is retried by the provider and by the sweep. A claim
+event gets an error response, and is retried by the provider and by the sweep. An event that cannot
+be parsed is a dead letter at once: no retry would change it. A claim
 whose worker was killed expires after five minutes. Marking checks the claim: of two workers that
 process the same event, only the holder of the claim commits.
 """
@@ -32,6 +33,8 @@ from cookcam.features.billing.webhooks.store import (
     WebhookEventStore,
     storable,
 )
+from cookcam.integrations.provider_calls import UnreadableResponse
+from cookcam.integrations.stripe.reading import MalformedObject
 
 INTERVAL: Final = 5.0
 """Seconds between two sweeps."""
@@ -40,7 +43,9 @@ RELEASE_TIMEOUT: Final = 2.0
 MAX_READS: Final = 4
 """Maximum reads of one event from its provider, if the stored row changes during each."""
 
-Outcome = Literal["processed", "duplicate", "in_progress", "failed"]
+Outcome = Literal["processed", "duplicate", "in_progress", "failed", "unreadable"]
+UNREADABLE: Final = (MalformedObject, UnreadableResponse)
+"""Errors of parsing an event, or what its provider responds about it. They are permanent."""
 
 log = structlog.get_logger(__name__)
 
@@ -123,6 +128,17 @@ class WebhookInbox(Generic[E, P, R]):
         self._count(header.event_type, receipt, began)
         return receipt
 
+    async def receive_unreadable(self, header: EventHeader, error: Exception) -> Receipt:
+        """Stores an event of which only the header could be parsed as a dead letter, without its
+        payload. Raises ServiceUnavailable when it could not be stored."""
+        began = trio.current_time()
+        claim = await self.store.claim(header, None)
+        if isinstance(claim, Claim):
+            await self._fail(claim, error)
+        receipt = Receipt("unreadable" if isinstance(claim, Claim) else claim, error=error)
+        self._count(header.event_type, receipt, began)
+        return receipt
+
     async def run(self) -> None:
         """Background task: processes due events. Raises ServiceUnavailable without a database."""
         while True:
@@ -161,7 +177,8 @@ class WebhookInbox(Generic[E, P, R]):
             return Receipt("in_progress")
         except Exception as error:
             await self._fail(claim, error)
-            return Receipt("failed", error=error)
+            is_readable = not isinstance(error, UNREADABLE)
+            return Receipt("failed" if is_readable else "unreadable", error=error)
         except trio.Cancelled:
             # The client has disconnected or the process is stopping: the event is due immediately.
             deadline = trio.current_time() + RELEASE_TIMEOUT
@@ -192,12 +209,15 @@ class WebhookInbox(Generic[E, P, R]):
         raise TransactionConflict()
 
     async def _fail(self, claim: Claim, error: Exception) -> None:
-        if isinstance(error, ServiceUnavailable | DeadlineExceeded):
+        is_final = isinstance(error, UNREADABLE)
+        if isinstance(error, ServiceUnavailable | DeadlineExceeded) and not is_final:
             log.warning("webhook failed", event_id=claim.event_id, code=error.code)
         else:
             log.error("webhook failed", event_id=claim.event_id, exc_info=error)
         reason = error.code if isinstance(error, AppError) else type(error).__name__
-        attempts = await self.store.mark_failed(claim, reason)
+        if is_final:
+            reason = "unreadable"
+        attempts = await self.store.mark_failed(claim, reason, is_final=is_final)
         if attempts is not None and attempts >= MAX_ATTEMPTS:
             self._give_up(claim, error)
 

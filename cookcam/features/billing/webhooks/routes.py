@@ -18,6 +18,7 @@ from cookcam.config.readers import Secret
 from cookcam.errors import BadRequest, InternalError
 from cookcam.features.billing.stripe.events import StripeInbox
 from cookcam.features.billing.webhooks.inbox import Receipt
+from cookcam.features.billing.webhooks.store import EventHeader
 from cookcam.http import (
     Routes,
     current_request_info,
@@ -30,7 +31,7 @@ from cookcam.http import (
 from cookcam.http.client_address import quota_key
 from cookcam.http.rate_limit import GLOBAL
 from cookcam.http.responses import RawResponse
-from cookcam.integrations.stripe.events import Event, InvalidSignature, verify
+from cookcam.integrations.stripe.events import Event, InvalidSignature, UnreadableEvent, verify
 from cookcam.integrations.stripe.reading import API_VERSION, MalformedObject
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ log = structlog.get_logger(__name__)
 WebhookResponse: TypeAlias = RawResponse | tuple[dict[str, Any], int]
 
 _REJECTIONS = {
+    "unreadable": (200, "Event cannot be read, stored for investigation"),
     "duplicate": (200, "Event already processed"),
     "in_progress": (409, "Event currently being processed"),
 }
@@ -54,7 +56,7 @@ class Endpoint:
     async def event(self) -> tuple[Event, bytes]:
         """The verified event of the current request, and its body.
 
-        Raises InvalidSignature, and BadRequest for a signed body that is no event.
+        Raises InvalidSignature, UnreadableEvent, and BadRequest for a signed body that is no event.
         """
         body = bytes(await cast("Any", request).body)
         try:
@@ -63,6 +65,8 @@ class Endpoint:
             )
         except InvalidSignature:
             _count()
+            raise
+        except UnreadableEvent:
             raise
         except MalformedObject:
             raise BadRequest("The body is no event", error="Invalid payload") from None
@@ -103,6 +107,8 @@ def routes(inbox: StripeInbox | None, ours: Endpoint, connect: Endpoint) -> Rout
             event, body = await ours.event()
         except InvalidSignature as invalid:
             raise BadRequest(invalid.message, error="Invalid signature") from None
+        except UnreadableEvent as unreadable:
+            return _rejection(await _store_unreadable(inbox, unreadable))
         receipt = await inbox.receive(event, body)
         match receipt.outcome:
             case "processed":
@@ -133,6 +139,8 @@ def routes(inbox: StripeInbox | None, ours: Endpoint, connect: Endpoint) -> Rout
                 (b"content-length", b"%d" % len(text)),
             ]
             return RawResponse(400, headers, text)
+        except UnreadableEvent as unreadable:
+            return _rejection(await _store_unreadable(inbox, unreadable))
         receipt = await inbox.receive(event, body)
         match receipt.outcome:
             case "processed":
@@ -143,6 +151,10 @@ def routes(inbox: StripeInbox | None, ours: Endpoint, connect: Endpoint) -> Rout
                 return _rejection(receipt)
 
     return bp
+
+
+async def _store_unreadable(inbox: StripeInbox, event: UnreadableEvent) -> Receipt:
+    return await inbox.receive_unreadable(EventHeader("stripe", event.id, event.type), event)
 
 
 def _count() -> None:

@@ -63,8 +63,9 @@ with released as (
   update {self.name} set
     status = 'failed',
     error_message = %(reason)s,
+    attempts = case when %(is_final)s then 10 else attempts end,
     next_attempt_at = case
-      when attempts >= 10 then null
+      when attempts >= 10 or %(is_final)s then null
       when %(immediately)s then now()
       else now() + (array['1 minute', '5 minutes', '30 minutes', '1 hour'])
         [least(attempts, 4)]::interval
@@ -290,9 +291,10 @@ class WebhookEventStore:
             raise ClaimLost()
 
     async def mark_failed(
-        self, claim: Claim, reason: str, *, immediately: bool = False
+        self, claim: Claim, reason: str, *, immediately: bool = False, is_final: bool = False
     ) -> int | None:
-        """Releases the claim; the event is due again after 1, 5 and 30 minutes, then hourly.
+        """Releases the claim; the event is due again after 1, 5 and 30 minutes, then hourly, or
+        never when `is_final`.
 
         Returns the number of attempts, or None if the claim was lost.
         """
@@ -304,6 +306,7 @@ class WebhookEventStore:
                 claimed_at=claim.claimed_at,
                 reason=reason,
                 immediately=immediately,
+                is_final=is_final,
             )
 
 

@@ -227,5 +227,10 @@ SWEEPS: Final[Sequence[Sweep]] = (
         SEVEN_YEARS,
         deleting("public.account_deletions", "status = 'completed' and completed_at < %(before)s"),
     ),
+    Sweep(
+        "settled charge reversals",
+        LONG,
+        deleting("public.charge_reversals", "status = 'settled' and settled_at < %(before)s"),
+    ),
     Sweep("trending scores", MONTH, TREND),
 )

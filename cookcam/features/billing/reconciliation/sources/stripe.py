@@ -15,14 +15,14 @@ from cookcam.features.billing.reconciliation.sources.models import (
     SubscriptionPage,
     UnknownSubscription,
 )
-from cookcam.features.billing.stripe.sync import STATUSES, find_tier_item, uuid_of
+from cookcam.features.billing.stripe.sync import STATUSES, find_tier_item
 from cookcam.features.billing.tiers.models import Provider, Subscription
 from cookcam.features.billing.tiers.service import Catalogue, Contents
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import NoSuchObject, Stripe
 from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
-from cookcam.integrations.stripe.reading import MalformedObject
+from cookcam.integrations.stripe.reading import MalformedObject, uuid_of
 
 BACKGROUND_RETRIES: Final = RetryPolicy(deadline=25.0, attempts=3, initial_delay=1.0)
 
