@@ -9,15 +9,17 @@ import structlog
 from attrs import field, frozen
 
 from cookcam.config import Config
+from cookcam.config.sections import DEPLOYED
 from cookcam.errors import AppError
 from cookcam.identity import AccountStates, Authenticator
 from cookcam.identity.keys import KeySet
 from cookcam.integrations.app_store import AppStore, AppStoreSettings, Endpoints
 from cookcam.integrations.circuit_breaker import CircuitBreaker, Outcome
 from cookcam.integrations.google_play import GooglePlay
+from cookcam.integrations.mail import MailService, Smtp, SmtpSettings
 from cookcam.integrations.openai import OpenAI
 from cookcam.integrations.provider_calls import ProviderCallPolicy, ProviderMisconfigured
-from cookcam.integrations.push import Apns, ApnsKey, Fcm, PushProvider, PushService
+from cookcam.integrations.push import Apns, ApnsKey, Expo, Fcm, PushProvider, PushService
 from cookcam.integrations.redis import Redis
 from cookcam.integrations.stripe import Stripe
 from cookcam.integrations.supabase.client import SupabaseAuth
@@ -25,13 +27,15 @@ from cookcam.integrations.supabase.storage import Storage
 from cookcam.integrations.usda import QuotaExhausted, Usda
 from cookcam.observability.metrics import Metrics
 
+EXPO_URL = "https://exp.host"
+
 
 @frozen
 class Clients:
     """The client of each outside service, and the authenticator that reads keys from one of them.
 
-    `stripe` and `redis` are None where they are not configured; `push` holds the configured push
-    services. `push_keys` are the keys with which Google signs its notifications.
+    `stripe`, `mail` and `redis` are None where they are not configured; `push` holds the configured
+    push services. `push_keys` are the keys with which Google signs its notifications.
     """
 
     identity: SupabaseAuth
@@ -44,6 +48,7 @@ class Clients:
     google_play: GooglePlay
     push_keys: KeySet
     push: Mapping[PushProvider, PushService]
+    mail: MailService | None
     redis: Redis | None
     breakers: Mapping[str, CircuitBreaker]
     """The circuit breaker of each configured service, by name."""
@@ -86,6 +91,7 @@ async def open_clients(
             google_play=google_play,
             push_keys=push_keys,
             push=push,
+            mail=smtp(config),
             redis=redis,
             breakers=breakers.by_service,
         )
@@ -209,9 +215,14 @@ def open_google_play(config: Config, breakers: Breakers) -> AbstractAsyncContext
 async def open_push(
     config: Config, breakers: Breakers
 ) -> AsyncGenerator[Mapping[PushProvider, PushService]]:
-    """FCM for Android and APNs for iOS, each if it is configured."""
+    """Expo, FCM for Android and APNs for iOS, each if it is configured."""
     push, services = config.push, dict[PushProvider, PushService]()
+    expo_url = push.expo_url or (EXPO_URL if config.environment in DEPLOYED else None)
     async with AsyncExitStack() as stack:
+        if expo_url:
+            services["expo"] = await stack.enter_async_context(
+                Expo.open(url=expo_url, access_token=push.expo_access_token)
+            )
         if push.fcm_account_key:
             services["fcm"] = await stack.enter_async_context(
                 Fcm.open(
@@ -234,8 +245,27 @@ async def open_push(
         if services:
             log.info("push notifications", providers=sorted(services))
         else:
-            log.info("push notifications are disabled: no key for FCM or APNs")
+            log.info("push notifications are disabled: no service is configured")
         yield services
+
+
+def smtp(config: Config) -> Smtp | None:
+    """None without SMTP_HOST."""
+    mail = config.mail
+    if mail.host is None:
+        structlog.get_logger("cookcam.assembly").info("mail is disabled: no SMTP_HOST")
+        return None
+    return Smtp(
+        SmtpSettings(
+            mail.host,
+            mail.port,
+            mail.security,
+            mail.user,
+            mail.password,
+            mail.sender,
+            mail.sender_name,
+        )
+    )
 
 
 @asynccontextmanager

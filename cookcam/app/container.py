@@ -20,7 +20,7 @@ from attrs import define, fields_dict
 
 from cookcam.app.clients import Clients
 from cookcam.app.readiness import ReadyAnnouncement, warm_up
-from cookcam.app.reports import TaskReports, WebhookReports
+from cookcam.app.reports import DeliveryReports, TaskReports, WebhookReports
 from cookcam.cache import Cache
 from cookcam.config import Config
 from cookcam.database import Database
@@ -41,6 +41,7 @@ from cookcam.features.accounts.referrals import routes as referral_routes
 from cookcam.features.accounts.referrals.service import Referrals
 from cookcam.features.accounts.referrals.store import ReferralStore
 from cookcam.features.accounts.service import Accounts, Profiles, PublicCards
+from cookcam.features.accounts.sign_in_places import SignInPlaces
 from cookcam.features.accounts.store import ProfileStore
 from cookcam.features.billing.app_stores import routes as app_store_routes
 from cookcam.features.billing.app_stores.acknowledgements import Acknowledgements
@@ -86,7 +87,7 @@ from cookcam.features.billing.stripe.events import STRIPE_TIMEOUT, StripeEvents,
 from cookcam.features.billing.stripe.missed_events import MissedEvents
 from cookcam.features.billing.stripe.plans import Plans, Refresh, StripeRefresh
 from cookcam.features.billing.stripe.redirects import Redirects
-from cookcam.features.billing.stripe.superseded import Bell, Superseded
+from cookcam.features.billing.stripe.superseded import Superseded
 from cookcam.features.billing.stripe.sync import StripeSync
 from cookcam.features.billing.tiers import routes as subscription_routes
 from cookcam.features.billing.tiers.quotas import Quotas
@@ -124,9 +125,14 @@ from cookcam.features.food.scans import routes as scan_routes
 from cookcam.features.food.scans.service import Scans
 from cookcam.features.food.scans.store import ScanStore
 from cookcam.features.food.scans.vision import Vision
+from cookcam.features.messaging.mail.sender import MailSender
+from cookcam.features.messaging.notifications import inbox_routes
 from cookcam.features.messaging.notifications import routes as device_routes
 from cookcam.features.messaging.notifications.device_store import DeviceStore
+from cookcam.features.messaging.notifications.inbox_store import InboxStore
 from cookcam.features.messaging.notifications.queue_store import QueueStore
+from cookcam.features.messaging.notifications.receipts import Receipts as PushReceipts
+from cookcam.features.messaging.notifications.receipts import ReceiptStore
 from cookcam.features.messaging.notifications.schedule import Schedule
 from cookcam.features.messaging.notifications.schedule_store import ScheduleStore
 from cookcam.features.messaging.notifications.sender import Sender
@@ -203,8 +209,9 @@ from cookcam.http.rate_limit import AUTH, GLOBAL, RateLimits
 from cookcam.identity import AccountStates
 from cookcam.images import Images
 from cookcam.integrations.google_play import PushTokens
+from cookcam.integrations.push import Expo
 from cookcam.integrations.stripe import Stripe
-from cookcam.lifecycle.background import Task
+from cookcam.lifecycle.background import Bell, Task
 from cookcam.lifecycle.loop_lag import measure_loop_lag
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.metrics import Metrics
@@ -283,7 +290,7 @@ class Container:
     ledger = built(
         lambda c: SubscriptionLedger(c.database, c.subscription_store, c.notifier, c.now)
     )
-    xp = built(lambda c: Xp(XpStore(), c.notifier, c.now))
+    xp = built(lambda c: Xp(XpStore()))
 
     leaderboards = built(lambda c: Leaderboards(LeaderboardStore(c.database), c.cache))
 
@@ -293,6 +300,11 @@ class Container:
     profiles = built(lambda c: Profiles(ProfileStore(c.database), c.entitlements, c.xp))
     referrals = built(lambda c: Referrals(ReferralStore(c.database), c.profiles, c.now))
 
+    sign_in_places = built(
+        lambda c: SignInPlaces(
+            c.database, c.notifications, c.config.identity.service_role_key, c.now
+        )
+    )
     receipts = built(
         lambda c: Receipts(
             (c.config.identity.jwt_secret or c.config.identity.service_role_key).reveal()
@@ -306,6 +318,7 @@ class Container:
             c.clients.storage,
             {"stripe": StripeCanceller(c.clients.stripe)},
             c.receipts,
+            c.clients.mail,
             c.close_account,
         )
     )
@@ -401,7 +414,7 @@ class Container:
         return Links(LinkStore(self.database), self.referrals, visitors, self.now)
 
     tips = built(lambda c: Tips(TipStore(c.database), c.recipes, c.clients.stripe))
-    payouts = built(lambda c: Payouts(PayoutStore(c.database), c.clients.stripe, c.notifier, c.now))
+    payouts = built(lambda c: Payouts(PayoutStore(c.database), c.clients.stripe, c.now))
 
     @cached_property
     def stripe_accounts(self) -> StripeAccounts:
@@ -459,7 +472,7 @@ class Container:
     def stripe_inbox(self) -> StripeInbox | None:
         if self.clients.stripe is None or self.stripe_sync is None:
             return None
-        events = StripeEvents(self.stripe_sync, self.connect_events, self.notifier, self.now)
+        events = StripeEvents(self.stripe_sync, self.connect_events, self.notifications, self.now)
         store = WebhookEventStore(self.database, STRIPE_EVENTS)
         return WebhookInbox(store, events, STRIPE_TIMEOUT, self.webhook_reports)
 
@@ -548,6 +561,7 @@ class Container:
             self.store_proceeds,
             clients.app_store,
             clients.google_play,
+            self.notifications,
             self.now,
             stores.allow_sandbox,
         )
@@ -607,16 +621,14 @@ class Container:
 
     # Notifications
 
-    push_queue = built(lambda c: QueueStore(c.database, list(c.clients.push)))
-
-    @cached_property
-    def push_sender(self) -> Sender:
-        def count(kind: str, status: str) -> None:
-            self.metrics.push_notifications_total.of(kind, status).inc()
-
-        return Sender(self.push_queue, self.clients.push, self.now, count)
-
-    push_schedule = built(lambda c: Schedule(ScheduleStore(c.push_queue), c.now))
+    notifications = built(
+        lambda c: QueueStore(c.database, list(c.clients.push), mail=c.clients.mail is not None)
+    )
+    notification_sender = built(
+        lambda c: Sender(c.notifications, c.notifier, c.clients.push, c.now, c.delivery_reports)
+    )
+    delivery_reports = built(lambda c: DeliveryReports(c.metrics))
+    reminders = built(lambda c: Schedule(ScheduleStore(c.notifications), c.now))
 
     # Operations
 
@@ -683,7 +695,9 @@ class Container:
         return [
             health_routes.routes(self.health, self.figures, self.metrics.render),
             account_routes.routes(
-                Accounts(identity, self.clients.authenticator, profiles), profiles
+                Accounts(identity, self.clients.authenticator, profiles),
+                profiles,
+                self.sign_in_places,
             ),
             recovery_routes.routes(Recovery(identity, landing_page, self.now)),
             account_routes.photo_routes(Avatars(profiles, self.images, storage)),
@@ -699,6 +713,7 @@ class Container:
             ),
             device_routes.routes(DeviceStore(database)),
             analytics_routes.routes(self.analytics),
+            inbox_routes.routes(InboxStore(database)),
             recipe_routes.routes(recipes),
             saving_routes.routes(Saving(SavingStore(database), self.quotas, self.xp)),
             rating_routes.routes(RatingStore(database)),
@@ -709,8 +724,8 @@ class Container:
                 self.generation, GenerationResponder(self.notifier, self.replies, self.metrics)
             ),
             scan_routes.routes(self.scans),
-            xp_routes.routes(Progress(ProgressStore(database), self.xp), self.replies),
-            streak_routes.routes(Streaks(StreakStore(database), self.xp), self.replies),
+            xp_routes.routes(Progress(ProgressStore(database)), self.replies),
+            streak_routes.routes(Streaks(StreakStore(database)), self.replies),
             achievement_routes.routes(AchievementStore(database)),
             leaderboard_routes.routes(self.leaderboards),
             box_routes.routes(
@@ -782,10 +797,27 @@ class Container:
             Task("admission", self.admission.run),
             Task("queue depths", self.queue_depths.run),
             Task("loop lag", partial(measure_loop_lag, self.metrics.loop_lag_seconds.observe)),
+            Task("notifications", self.notification_sender.run),
+            Task("new notifications", self.notification_sender.listen),
         ]
         if clients.push:
-            tasks.append(Task("push schedule", self.push_schedule.run))
-            tasks.append(Task("push notifications", self.push_sender.run))
+            tasks.append(Task("reminders", self.reminders.run))
+        if clients.mail is not None:
+            mails = MailSender(
+                self.notifications,
+                clients.mail,
+                self.now,
+                self.delivery_reports,
+                config.server.base_url,
+            )
+            tasks.append(Task("mail", mails.run))
+        if isinstance(expo := clients.push.get("expo"), Expo):
+            receipts = PushReceipts(
+                ReceiptStore(self.database),
+                expo,
+                lambda verdict: self.metrics.push_receipts_total.of(verdict).inc(),
+            )
+            tasks.append(Task("push receipts", receipts.run))
         if clients.stripe is not None:
             tasks.append(Task("creator payouts", self.payouts.run))
         for name, component in (

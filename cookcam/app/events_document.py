@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 import trio
@@ -20,6 +20,7 @@ from cookcam.app import open_services
 from cookcam.app.openapi_document import SETTINGS
 from cookcam.config import load
 from cookcam.features.billing.ledger.ledger import SubscriptionUpdated
+from cookcam.features.messaging.notifications.sender import UserNotification
 from cookcam.features.social.cooking import responses as cooking
 from cookcam.features.social.feed import models as feed
 from cookcam.features.social.presence.models import UserStatus
@@ -62,12 +63,6 @@ class ServerShutdown(Struct, rename="camel"):
     reconnect_after_ms: Annotated[int, Meta(ge=1000, le=10_000)]
 
 
-class UserNotification(Struct):
-    type: str
-    data: dict[str, Any]
-    timestamp: datetime
-
-
 class GenerationProgress(Struct, rename="camel"):
     request_id: str
     operation: str
@@ -105,7 +100,9 @@ SERVER_EVENTS: Final[Mapping[str, SentEvent]] = {
     "user_status_updated": SentEvent(
         UserStatus, "followers and participants of the same cooking sessions"
     ),
-    "user_notification": SentEvent(UserNotification, "the user"),
+    "user_notification": SentEvent(
+        UserNotification, "the user, for each new notification of the inbox (notifications.md)"
+    ),
     "subscription_updated": SentEvent(SubscriptionUpdated, "the user"),
     "generation_progress": SentEvent(GenerationProgress, "the user, while a recipe is generated"),
 }

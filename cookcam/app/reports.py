@@ -83,6 +83,20 @@ class WebhookReports:
         self.reporter.capture_exception(error)
 
 
+@frozen
+class DeliveryReports:
+    """Counts deliveries of notifications. A second attempt may repeat the first: it is counted."""
+
+    metrics: Metrics
+
+    def attempted(self, channel: str, attempts: int) -> None:
+        if attempts > 1:
+            self.metrics.notification_repeats_total.of(channel).inc()
+
+    def settled(self, kind: str, status: str) -> None:
+        self.metrics.push_notifications_total.of(kind, status).inc()
+
+
 @define
 class ConnectionReports:
     """Reports connections to metrics, log and error reports.

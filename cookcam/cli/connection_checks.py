@@ -33,7 +33,7 @@ from cookcam.database.migrate import MigrationError, pending
 from cookcam.errors import AppError, RateLimited, ServiceAuthError, ServiceUnavailable
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.provider_calls import ProviderMisconfigured, StoreRejected
-from cookcam.integrations.push import PushMessage, PushProvider
+from cookcam.integrations.push import Expo, PushMessage, PushProvider
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.integrations.trust import trusted
 from cookcam.integrations.usda import QuotaExhausted
@@ -245,13 +245,22 @@ async def _google_play(config: Config) -> str:
     return "GOOGLE_SERVICE_ACCOUNT_KEY is accepted"
 
 
+async def _expo(config: Config) -> str:
+    async with open_push(config) as services:
+        if not isinstance(expo := services.get("expo"), Expo):
+            raise NotConfigured
+        await expo.receipts([UNKNOWN_ID])
+    return "our requests are accepted"
+
+
 def _push(provider: PushProvider) -> Check:
     async def check(config: Config) -> str:
         async with open_push(config, Breakers()) as services:
             if provider not in services:
                 raise NotConfigured
-            nothing = PushMessage("check-env", "", "", {}, "default", datetime.now(UTC))
-            outcome = await services[provider].send(UNKNOWN_ID, nothing)
+            now = datetime.now(UTC)
+            nothing = PushMessage(UNKNOWN_ID, "check-env", "", "", {}, "default", now)
+            (outcome,) = await services[provider].send([nothing])
         if outcome.verdict == "refused":
             raise CheckFailed(f"refuses our messages ({outcome.reason})")
         return "our key is accepted"
@@ -270,6 +279,7 @@ CHECKS: dict[str, Check] = {
     "stripe": _stripe,
     "app store": _app_store,
     "google play": _google_play,
+    "push (expo)": _expo,
     "push to android (fcm)": _push("fcm"),
     "push to ios (apns)": _push("apns"),
 }

@@ -35,6 +35,7 @@ from cookcam.config.sections import (
     GenerationConfig,
     IdentityConfig,
     LimitsConfig,
+    MailConfig,
     ObservabilityConfig,
     PaymentsConfig,
     ProvidersConfig,
@@ -58,6 +59,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "providers": ProvidersConfig,
     "stores": StoresConfig,
     "push": PushConfig,
+    "mail": MailConfig,
     "generation": GenerationConfig,
     "payments": PaymentsConfig,
     "reconciliation": ReconciliationConfig,
@@ -88,6 +90,7 @@ class Config:
     providers: ProvidersConfig
     stores: StoresConfig
     push: PushConfig
+    mail: MailConfig
     generation: GenerationConfig
     payments: PaymentsConfig
     reconciliation: ReconciliationConfig
@@ -380,6 +383,8 @@ def _contradictions(
             keys.check_tls_files(values["TLS_CERT_FILE"], values["TLS_KEY_FILE"])
         except InvalidSetting as broken:
             yield Mistake("TLS_CERT_FILE", str(broken))
+    if ("SMTP_USER" in values) != ("SMTP_PASS" in values):
+        yield Mistake("SMTP_USER", "and SMTP_PASS belong together")
     missing = [name for name in APNS if name not in values]
     if missing and len(missing) < len(APNS):
         for name in missing:

@@ -98,6 +98,11 @@ def switched_off(value: bool) -> None:
         raise InvalidSetting("must not be true in production")
 
 
+def encrypted_mail(value: str) -> None:
+    if value == "none":
+        raise InvalidSetting("must not be none in production: mails and the password are private")
+
+
 def real_secret(value: Secret) -> None:
     if value.reveal() in SANDBOX_SECRETS:
         raise InvalidSetting("must not be the published secret of cookcam sandbox in production")

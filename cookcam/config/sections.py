@@ -34,6 +34,10 @@ RELEASE_PART = readers.pattern(
 APP_ID = readers.pattern(
     r"[A-Za-z][\w-]*(\.[A-Za-z0-9][\w-]*)+", "must be an app's identifier such as com.example.app"
 )
+HOST_NAME = readers.pattern(r"[A-Za-z0-9.:-]{1,253}", "must be a host name or an IP address")
+EMAIL_ADDRESS = readers.pattern(
+    r"[\w.+-]{1,64}@[A-Za-z0-9.-]{1,253}", "must be an e-mail address, without a name"
+)
 KEY_ID = readers.pattern(r"[\w-]{1,64}", "must be up to 64 letters, digits, - and _")
 MODEL_NAME = readers.pattern(r"[\w.:/-]{1,100}", "must be the name of a model, such as gpt-4o-mini")
 
@@ -652,8 +656,21 @@ class StoresConfig:
 
 @frozen
 class PushConfig:
-    """Push notifications; see docs/notifications.md. Without a key nothing is queued or sent."""
+    """Push notifications; see docs/notifications.md. Only configured services are used."""
 
+    expo_url: str | None = setting(
+        "EXPO_PUSH_URL",
+        read=addresses.url("https", "http"),
+        in_production=production.remote_https,
+        about="address of Expo's push service, which the app's own tokens need; else"
+        " https://exp.host in staging and production, and none in development",
+    )
+    expo_access_token: Secret | None = setting(
+        "EXPO_ACCESS_TOKEN",
+        read=readers.header_secret(minimum=16),
+        about="required when enhanced push security is enabled for the Expo project",
+        source="expo.dev: Account settings, Access tokens",
+    )
     fcm_account_key: Secret | None = setting(
         "FCM_SERVICE_ACCOUNT_KEY",
         read=keys.firebase_account,
@@ -694,6 +711,40 @@ class PushConfig:
         about="address of APNs; builds for development need https://api.sandbox.push.apple.com,"
         " which production refuses",
     )
+
+
+@frozen
+class MailConfig:
+    """Mail; see docs/notifications.md. Without SMTP_HOST the server sends no mail."""
+
+    host: str | None = setting(
+        "SMTP_HOST",
+        read=HOST_NAME,
+        about="the mail server; without it no mail is sent",
+    )
+    port: int = setting("SMTP_PORT", default=587, read=readers.integer(1, 65535), about="its port")
+    security: Literal["starttls", "tls", "none"] = setting(
+        "SMTP_SECURITY",
+        default="starttls",
+        read=readers.choice("starttls", "tls", "none"),
+        in_production=production.encrypted_mail,
+        about="how the connection is encrypted: starttls (port 587), tls (port 465) or none, which"
+        " production refuses",
+    )
+    user: str | None = setting("SMTP_USER", about="user name at the mail server")
+    password: Secret | None = setting(
+        "SMTP_PASS",
+        read=readers.secret(),
+        aliases=("SMTP_PASSWORD",),
+        about="password of that user",
+    )
+    sender: str = setting(
+        "EMAIL_FROM",
+        default="noreply@cookcam.app",
+        read=EMAIL_ADDRESS,
+        about="the sender's address",
+    )
+    sender_name: str = setting("EMAIL_FROM_NAME", default="CookCam", about="the sender's name")
 
 
 @frozen

@@ -64,6 +64,22 @@ async def run_periodically(
         await step()
 
 
+@define(eq=False)
+class Bell:
+    """Wakes the background task; while the task works, it is woken again afterwards."""
+
+    _rung: trio.Event = field(factory=trio.Event)
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def wait(self, timeout: float) -> None:
+        """Returns when the task is woken, or after `timeout` seconds."""
+        with trio.move_on_after(timeout):
+            await self._rung.wait()
+        self._rung = trio.Event()
+
+
 @define
 class Background:
     """Runs and supervises the background tasks."""

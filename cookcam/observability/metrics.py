@@ -270,6 +270,14 @@ class Metrics:
         self.push_notifications_total = counter(
             "push_notifications_total", "Notifications by what became of them", "type", "status"
         )
+        self.push_receipts_total = counter(
+            "push_receipts_total", "Receipts of Expo by what became of the push", "verdict"
+        )
+        self.notification_repeats_total = counter(
+            "notification_repeats_total",
+            "Further attempts to deliver a notification, which may repeat an earlier one",
+            "channel",
+        )
         self.model_cost_microdollars_total = counter(
             "model_cost_microdollars_total", "Estimated cost of the model", *contract
         )

@@ -101,6 +101,7 @@ def banner(announced: Mapping[str, Any]) -> list[str]:
         f"  CookCam API     {base}/api/v1",
         f"  documentation   {base}/api-docs",
         f"  health          {base}/health",
+        f"  mails           {announced['mail_url']}",
         "",
         "  log in as",
         *(

@@ -19,6 +19,7 @@ from cookcam.sandbox.app_store import FakeAppStore, open_apple
 from cookcam.sandbox.google_play import FakeGooglePlay, open_google_play
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.gotrue.keys import SigningKey
+from cookcam.sandbox.mail import FakeMail, open_mail
 from cookcam.sandbox.openai import FakeOpenAI, open_openai
 from cookcam.sandbox.ports import free_port, reachable_host
 from cookcam.sandbox.postgres import APP, OWNER, Postgres, open_postgres
@@ -37,6 +38,7 @@ from cookcam.sandbox.usda import FakeUsda, open_usda
 
 AUTH_PORT, OPENAI_PORT, USDA_PORT, STRIPE_PORT = 100, 110, 120, 130
 APPLE_PORT, GOOGLE_PLAY_PORT, PUSH_PORT = 140, 150, 160
+MAIL_PORT, SMTP_PORT = 170, 171
 """How far above the API's port each fake listens, clear of the ports of PM2's instances."""
 
 APPLE_ROOT, APPLE_KEY, GOOGLE_KEY = "apple-root.der", "apple-key.p8", "google-account.json"
@@ -61,6 +63,7 @@ class Sandbox:
     apple: FakeAppStore
     google_play: FakeGooglePlay
     push: FakePush
+    mail: FakeMail
     users: list[DemoUser]
     migrated: list[str]
 
@@ -84,6 +87,7 @@ class Sandbox:
             **self.apple.bindings,
             **self.google_play.bindings,
             **self.push.bindings,
+            **self.mail.bindings,
             # What does not fit on a line is in files.
             "APPLE_ROOT_CERTIFICATES": str(self.home / APPLE_ROOT),
             "APPLE_API_PRIVATE_KEY": str(self.home / APPLE_KEY),
@@ -148,6 +152,9 @@ async def open_sandbox(home: Path, port: int, host: str = "127.0.0.1") -> AsyncG
                     endpoint=f"{base_url}{WEBHOOKS}/google",
                 ) as google_play,
                 open_push(**address(PUSH_PORT)) as push,
+                open_mail(
+                    **address(MAIL_PORT), smtp_port=free_port(port + SMTP_PORT, host)
+                ) as mail,
             ):
                 (home / APPLE_ROOT).write_bytes(apple.authority.root)
                 sandbox_home.write_secret(home / APPLE_KEY, apple.private_key)
@@ -158,7 +165,7 @@ async def open_sandbox(home: Path, port: int, host: str = "127.0.0.1") -> AsyncG
                 sandbox = Sandbox(
                     home,
                     base_url,
-                    *(postgres, gotrue, openai, usda, stripe, apple, google_play, push),
+                    *(postgres, gotrue, openai, usda, stripe, apple, google_play, push, mail),
                     users,
                     migrated,
                 )
@@ -193,6 +200,7 @@ def _announced(sandbox: Sandbox) -> dict[str, object]:
         "apple_url": sandbox.apple.url,
         "google_play_url": sandbox.google_play.url,
         "push_url": sandbox.push.url,
+        "mail_url": sandbox.mail.url,
         "demo_users": [asdict(user) for user in sandbox.users],
         "env_file": str(sandbox.home / "sandbox.env"),
         "postgres": sandbox.postgres.as_announcement(),

@@ -476,6 +476,17 @@ ALSO: tuple[Row, ...] = (
         values={"success": True}),
     Row(10, "DELETE", "/users/devices", REQUIRED, ("success", "message"), DEVICE, flagged=True,
         values={"success": True}),
+    Row(
+        10, "GET", "/notifications?limit=1", REQUIRED, ("notifications", "next_cursor"),
+        alias=False,
+        refusals=(
+            Rejection(400, "Invalid limit parameter (1-100)", path="/notifications?limit=101"),
+            Rejection(400, "VALIDATION_ERROR", path="/notifications?cursor=x"),
+        ),
+    ),
+    Row(10, "GET", "/notifications/unread-count", REQUIRED, ("unread",), alias=False),
+    Row(10, "POST", "/notifications/read-all", REQUIRED, ("success", "changed"), alias=False),
+    Row(10, "DELETE", "/notifications", REQUIRED, ("success", "changed"), alias=False),
     Row(21, "GET", "/ingredients/categories", NONE, ("success", "data")),
     Row(21, "GET", "/ingredients/meta/categories", NONE, ("success", "data")),
     Row(

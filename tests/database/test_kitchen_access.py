@@ -47,6 +47,8 @@ ARRANGE = """
     insert into usage_counters (user_id, metric, period_start)
       values (%(ann)s, 'daily_scans', '2026-01-31');
     insert into device_tokens (token, user_id) values (%(ann)s::text, %(ann)s);
+    insert into notification_logs (user_id, channel, type, title, body)
+      select %(ann)s, channel, 'x', 'x', 'x' from unnest(array['app', 'reminder', 'mail']) channel;
 """
 
 
@@ -156,6 +158,16 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("select * from account_deletions where false", DENIED, DENIED, DENIED, 0),
     ("select * from analytics_events where false", DENIED, DENIED, DENIED, 0),
     ("select * from notification_logs where false", DENIED, DENIED, DENIED, 0),
+    # The inbox
+    ("select id, title, read_at from notification_logs where user_id = %(ann)s",
+     1, 0, DENIED, 3),
+    ("select dedupe_key from notification_logs where false", DENIED, DENIED, DENIED, 0),
+    ("update notification_logs set read_at = now() where user_id = %(ann)s", 1, 0, DENIED, 3),
+    ("update notification_logs set body = 'x' where false", DENIED, DENIED, DENIED, 0),
+    ("delete from notification_logs where user_id = %(ann)s", 1, 0, DENIED, 3),
+    ("insert into notification_logs (user_id, type, title, body) values (%(ann)s, 'x', 'x', 'x')",
+     DENIED, DENIED, DENIED, 1),
+    ("select notify_user(%(ann)s, 'x', 'x', 'x', '{}', 'x')", DENIED, DENIED, DENIED, 1),
     ("select * from security_events where false", DENIED, DENIED, DENIED, 0),
     ("select * from security_alerts where false", DENIED, DENIED, DENIED, 0),
     # Functions

@@ -82,6 +82,8 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "generations_total": "counter",
         "iap_validations_total": "counter",
         "push_notifications_total": "counter",
+        "push_receipts_total": "counter",
+        "notification_repeats_total": "counter",
         "build_info": "gauge",
         "process_virtual_memory_bytes": "gauge",
         "process_resident_memory_bytes": "gauge",

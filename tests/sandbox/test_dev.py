@@ -123,6 +123,7 @@ def test_the_sandbox_stops_when_its_parent_is_killed(home: Path):
 def test_the_banner_has_lines_that_can_be_copied():
     announced = {
         "base_url": "http://127.0.0.1:3000",
+        "mail_url": "http://127.0.0.1:3170",
         "env_file": "/somewhere/.cookcam/sandbox.env",
         "demo_users": [
             {"email": "ann@cookcam.example", "password": "Sourdough-1", "role": None},
@@ -134,6 +135,7 @@ def test_the_banner_has_lines_that_can_be_copied():
     body = json.loads(curl.partition("-d ")[2].strip("'"))
     assert body == {"email": "ann@cookcam.example", "password": "Sourdough-1"}
     assert "const s = io('http://127.0.0.1:3000', { auth: { token } })" in lines
+    assert "mails           http://127.0.0.1:3170" in lines
     assert "admin@cookcam.example    Headchef-3     admin" in lines
 
 

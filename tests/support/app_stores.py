@@ -16,7 +16,6 @@ from cookcam.app.container import Container
 from cookcam.config import loading
 from cookcam.database import Database
 from cookcam.database.connection import Connection
-from cookcam.features.billing.stripe.superseded import Bell
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.http import Routes
 from cookcam.identity import Identity
@@ -25,6 +24,7 @@ from cookcam.identity.keys import KeySet
 from cookcam.integrations.app_store import AppStore
 from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.provider_calls import ProviderCallPolicy
+from cookcam.lifecycle.background import Bell
 from cookcam.observability.metrics import Metrics
 from cookcam.realtime.notifiers import NullNotifier
 from cookcam.sandbox.app_store import Authority, FakeAppStore, open_apple

@@ -29,7 +29,6 @@ from cookcam.features.creators.payouts.store import PayoutStore
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
 from cookcam.lifecycle.state import Lifecycle
-from cookcam.realtime.hub import Hub
 from cookcam.sandbox.stripe import FakeStripe, open_stripe, signature
 from tests.features.conftest import ApiUser, Client, Response
 from tests.identity.project import new_user, open_project
@@ -160,7 +159,7 @@ class CreatorsServer:
         """Runs the background task `minutes` from now."""
         later = timedelta(minutes=minutes)
         payouts = Payouts(
-            PayoutStore(self.database), self.client, Hub(8), lambda: datetime.now(UTC) + later
+            PayoutStore(self.database), self.client, lambda: datetime.now(UTC) + later
         )
         return await payouts.resolve()
 

@@ -102,6 +102,10 @@ FILL: Sequence[LiteralString] = (
     "insert into device_tokens (token, user_id) values ('device' || %(tag)s, %(me)s)",
     "insert into notification_logs (user_id, type, title, body)"
     " values (%(me)s, 'hint', 'Cook', 'Cook something')",
+    "insert into notification_logs (user_id, actor_id, type, title, body)"
+    " values (%(other)s, %(me)s, 'new_follower', 'New follower', 'write to ' || %(email)s)",
+    "insert into sign_in_places (user_id, place_hash)"
+    " values (%(me)s, encode(sha256(convert_to(%(tag)s, 'UTF8')), 'hex'))",
     "insert into security_events (type, severity, user_id, details, ip, user_agent)"
     " values ('auth_failure', 'low', %(me)s, jsonb_build_object('email', %(email)s),"
     " '192.0.2.1', 'app')",

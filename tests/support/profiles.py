@@ -11,7 +11,6 @@ from cookcam.features.billing.tiers.service import Catalogue, Entitlements
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.features.rewards.xp.store import XpStore
-from cookcam.realtime.hub import Hub
 
 
 def now() -> datetime:
@@ -21,4 +20,4 @@ def now() -> datetime:
 def profiles_of(database: Database) -> Profiles:
     subscriptions = SubscriptionStore(database)
     entitlements = Entitlements(subscriptions, Catalogue(subscriptions), now)
-    return Profiles(ProfileStore(database), entitlements, Xp(XpStore(), Hub(10), now))
+    return Profiles(ProfileStore(database), entitlements, Xp(XpStore()))

@@ -26,9 +26,9 @@ from cookcam.database import Database, Transaction
 from cookcam.database.connection import Connection
 from cookcam.features.billing.commissions import MoneyBack, Receipt
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
-from cookcam.features.billing.stripe.events import UserNotification
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.features.billing.tiers.models import Subscription
+from cookcam.features.messaging.notifications.messages import Notification
 from cookcam.http import Routes
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
@@ -99,9 +99,6 @@ class Notes:
     def closed_account_charged(self, error: Exception) -> None:
         self.reported.append(error)
 
-    def notifications(self) -> list[str]:
-        return [data["type"] for _, event, data in self.sent if event == "user_notification"]
-
     @property
     def account_types(self) -> Collection[str]:
         return ("account.updated", "payout.paid")
@@ -114,7 +111,7 @@ class Notes:
         if self.failures:
             raise self.failures.pop(0)
 
-    async def apply(self, tx: Transaction, event: Event, reading: None) -> list[UserNotification]:
+    async def apply(self, tx: Transaction, event: Event, reading: None) -> list[Notification]:
         self.connect.append((event.type, event.account))
         return []
 
@@ -139,6 +136,14 @@ class BillingApp:
     async def person(self, name: str = "Ann") -> ApiUser:
         user = await new_user(self.gotrue, name)
         return ApiUser(self.http, self.gotrue.issue_token(user), user)
+
+    async def notifications(self, person: ApiUser) -> list[str]:
+        """The types of the person's notifications, the oldest first."""
+        rows = await self.sql(
+            "select type from notification_logs where user_id = %(id)s order by created_at",
+            id=person.id,
+        )
+        return [row[0] for row in rows]
 
     # Events
 

@@ -10,7 +10,10 @@ from attrs import field, frozen
 
 @frozen
 class Profile:
-    """A row of `users` in its owner's view, without the push token."""
+    """A row of `users` in its owner's view, without the push token.
+
+    Nothing is pushed in the quiet hours, `HH:MM` in the user's time zone; equal times mean none.
+    """
 
     id: UUID
     email: str | None = field(repr=False)
@@ -36,6 +39,8 @@ class Profile:
     timezone: str
     notifications_enabled: bool
     notification_preferences: dict[str, bool]
+    quiet_hours_start: str | None
+    quiet_hours_end: str | None
     created_at: datetime
     updated_at: datetime
 
@@ -71,6 +76,8 @@ class ProfileChanges:
     country: str | None = None
     notifications_enabled: bool | None = None
     notification_preferences: dict[str, bool] | None = None
+    quiet_hours_start: str | None = None
+    quiet_hours_end: str | None = None
 
     @property
     def is_empty(self) -> bool:

@@ -159,8 +159,15 @@ PERSONAL_ROWS: Final[Sequence[PersonalRows]] = (
         "notification_logs",
         "user_id",
         "deleted",
-        hidden=("dedupe_key", "attempts", "claimed_at", "next_attempt_at"),
+        hidden=("dedupe_key", "attempts", "claimed_at", "next_attempt_at", "actor_id"),
     ),
+    PersonalRows(
+        "notification_logs",
+        "actor_id",
+        "deleted",
+        export_exemption="notifications to other users",
+    ),
+    PersonalRows("sign_in_places", "user_id", "deleted", "t.place_hash", hidden=("place_hash",)),
     PersonalRows("security_events", "user_id", "anonymised"),
     PersonalRows(
         "security_alerts",

@@ -151,6 +151,14 @@ ShortLines = Annotated[
     Meta(max_length=100),
 ]
 Servings = Annotated[int, Meta(ge=1, le=50)]
+LocalTime = Annotated[
+    str,
+    Meta(
+        pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$",
+        description="HH:MM in the user's time zone. Nothing is pushed between start and end; equal"
+        " times mean no quiet hours. Both are set together.",
+    ),
+]
 
 
 class ProfileRequest(Struct):
@@ -201,6 +209,8 @@ class ProfileRequest(Struct):
         ]
         | None
     ) = None
+    quiet_hours_start: LocalTime | None = None
+    quiet_hours_end: LocalTime | None = None
     creator_tier: Annotated[
         Any, Meta(description="Belongs to the server; accepted from older clients and ignored.")
     ] = None
@@ -210,6 +220,9 @@ class ProfileRequest(Struct):
             raise ValidationError.of("avatar_url", "must be a public https address")
         if self.timezone is not None and self.timezone not in timezone_names():
             raise ValidationError.of("timezone", f"must be {TIMEZONE}")
+        if (self.quiet_hours_start is None) != (self.quiet_hours_end is None):
+            missing = "end" if self.quiet_hours_end is None else "start"
+            raise ValidationError.of(f"quiet_hours_{missing}", "must be set with the other one")
         if self.cooking_skill_level is not None:
             level = SKILL_LEVELS.get(self.cooking_skill_level.lower())
             if level is None:

@@ -27,6 +27,7 @@ from cookcam.features.accounts.responses import (
 )
 from cookcam.features.accounts.service import Accounts, Profiles
 from cookcam.features.accounts.sign_in_limits import limited_sign_in
+from cookcam.features.accounts.sign_in_places import SignInPlaces
 from cookcam.features.accounts.uploads import uploaded_file
 from cookcam.features.literals import rejected_field
 from cookcam.http import (
@@ -44,6 +45,7 @@ from cookcam.http import (
     validate_response,
 )
 from cookcam.http.rate_limit import AUTH
+from cookcam.http.request_info import current_request_info
 from cookcam.http.requests import Request
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in, signed_in_or_deleted
@@ -52,9 +54,9 @@ from cookcam.images import IMAGE_TYPES
 UNEXPECTED = "Internal server error"
 
 
-def routes(accounts: Accounts, profiles: Profiles) -> Routes:
+def routes(accounts: Accounts, profiles: Profiles, places: SignInPlaces) -> Routes:
     bp = Routes("accounts", __name__, legacy=True)
-    _sessions(bp, accounts)
+    _sessions(bp, accounts, places)
     _profile(bp, profiles)
     return bp
 
@@ -83,7 +85,7 @@ def photo_routes(avatars: Avatars) -> Routes:
     return bp
 
 
-def _sessions(bp: Routes, accounts: Accounts) -> None:
+def _sessions(bp: Routes, accounts: Accounts, places: SignInPlaces) -> None:
     @bp.post("/auth/register")
     @bp.post("/auth/signup")
     @rate_limit(AUTH)
@@ -110,6 +112,8 @@ def _sessions(bp: Routes, accounts: Accounts) -> None:
         email = checked_email(data.email)
         async with limited_sign_in(email):
             session = await accounts.sign_in(email, data.password)
+        address = current_request_info().client_address
+        await places.record(session.user.id, address, request.headers.get("User-Agent", ""))
         return SignInResponse.of(session)
 
     @bp.post("/auth/signout")

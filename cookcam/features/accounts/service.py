@@ -27,7 +27,6 @@ from cookcam.features.accounts.models import Profile, ProfileChanges, PublicCard
 from cookcam.features.accounts.store import ProfileStore
 from cookcam.features.billing.errors import CreatorRequired
 from cookcam.features.billing.tiers.service import Entitlements
-from cookcam.features.rewards.xp.models import Award
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.identity import Authenticator, Identity
 from cookcam.integrations.supabase.auth_errors import (
@@ -104,20 +103,17 @@ class Profiles:
             changes = evolve(changes, name=checked_name(changes.name, max_length=100))
         if changes.is_creator:
             await self.entitlements.require_creator(caller.user_id)
-        award = None
         async with self.store.locked(caller.user_id) as row:
             profile = await row.update(changes)
             if changes.is_creator:
                 if not profile.is_creator:  # the subscription ended meanwhile
                     raise CreatorRequired()
-                award = await self._award_creator_xp(row.tx, profile)
+                await self._award_creator_xp(row.tx, profile)
                 profile = await row.read()
-        if award is not None:
-            self.xp.announce(award)
         return profile
 
-    async def _award_creator_xp(self, tx: Transaction, creator: Profile) -> Award:
-        return await self.xp.award(
+    async def _award_creator_xp(self, tx: Transaction, creator: Profile) -> None:
+        await self.xp.award(
             tx,
             creator.id,
             "BECOME_CREATOR",

@@ -24,7 +24,8 @@ FIELDS: LiteralString = """
   streak_shields, is_creator, creator_tier, onboarding_completed, meal_prep_enabled,
   default_serving_size, default_meal_prep_count, kitchen_appliances, dietary_preferences,
   cuisine_preferences, cooking_skill_level, timezone, notifications_enabled,
-  notification_preferences"""
+  notification_preferences, to_char(quiet_hours_start, 'HH24:MI') as quiet_hours_start,
+  to_char(quiet_hours_end, 'HH24:MI') as quiet_hours_end"""
 
 COLUMNS = f"{FIELDS}, created_at, updated_at"
 
@@ -70,7 +71,11 @@ update public.users set
   timezone = coalesce(%(timezone)s, timezone),
   country = coalesce(%(country)s, country),
   notifications_enabled = coalesce(%(notifications_enabled)s, notifications_enabled),
-  notification_preferences = coalesce(%(notification_preferences)s::jsonb, notification_preferences)
+  notification_preferences = coalesce(
+    %(notification_preferences)s::jsonb, notification_preferences
+  ),
+  quiet_hours_start = coalesce(%(quiet_hours_start)s::time, quiet_hours_start),
+  quiet_hours_end = coalesce(%(quiet_hours_end)s::time, quiet_hours_end)
 where id = %(user_id)s
 returning {COLUMNS}"""  # noqa: S608 - constants
 

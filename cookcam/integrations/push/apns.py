@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import orjson
 import structlog
@@ -53,6 +53,8 @@ class ApnsKey:
 class Apns:
     """Sends to Apple devices that have the app `topic`. `PushService` says what `send` raises."""
 
+    max_batch: ClassVar[int] = 1
+
     url: str
     topic: str
     calls: ProviderCallPolicy
@@ -81,20 +83,22 @@ class Apns:
         finally:
             await http.close()
 
-    async def send(self, token: str, message: PushMessage) -> PushResult:
-        if not _TOKEN.fullmatch(token):
-            return PushResult("gone", "BadDeviceToken")
-        return await self.calls.within(
-            lambda: self.calls.call(lambda: self._send_once(token, message)), "apns"
+    async def send(self, messages: Sequence[PushMessage]) -> Sequence[PushResult]:
+        (message,) = messages
+        if not _TOKEN.fullmatch(message.token):
+            return [PushResult("gone", "BadDeviceToken")]
+        result = await self.calls.within(
+            lambda: self.calls.call(lambda: self._send_once(message)), "apns"
         )
+        return [result]
 
-    async def _send_once(self, token: str, message: PushMessage) -> PushResult:
+    async def _send_once(self, message: PushMessage) -> PushResult:
         alert = {"title": message.title, "body": message.body}
         content = orjson.dumps({"aps": {"alert": alert, "sound": message.sound}, **message.data})
 
         async def send(bearer: str) -> httpx.Response:
             headers = _headers(self.topic, message, bearer)
-            url = f"{self.url}/3/device/{token}"
+            url = f"{self.url}/3/device/{message.token}"
             return await self._http.request("POST", url, content=content, headers=headers)
 
         response = await self._tokens.send(send, _is_token_rejected)

@@ -6,9 +6,9 @@ Source: Google's reference of `projects.messages.send` and of the error codes of
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import orjson
 import structlog
@@ -38,6 +38,8 @@ OF_ANOTHER = "SENDER_ID_MISMATCH"
 class Fcm:
     """Sends to Android devices. `PushService` says what `send` raises."""
 
+    max_batch: ClassVar[int] = 1
+
     url: str
     calls: ProviderCallPolicy
     _http: ProviderHttpClient
@@ -62,11 +64,13 @@ class Fcm:
         finally:
             await http.close()
 
-    async def send(self, token: str, message: PushMessage) -> PushResult:
-        content = _content(token, message)
-        return await self.calls.within(
+    async def send(self, messages: Sequence[PushMessage]) -> Sequence[PushResult]:
+        (message,) = messages
+        content = _content(message)
+        result = await self.calls.within(
             lambda: self.calls.call(lambda: self._send_once(content)), "fcm"
         )
+        return [result]
 
     async def _send_once(self, content: bytes) -> PushResult:
         async def send(token: str) -> httpx.Response:
@@ -81,12 +85,12 @@ def _is_token_rejected(response: httpx.Response) -> bool:
     return response.status_code == 401 and "THIRD_PARTY_AUTH_ERROR" not in _codes(response)
 
 
-def _content(token: str, message: PushMessage) -> bytes:
+def _content(message: PushMessage) -> bytes:
     seconds = max(0, int(message.expires_at.timestamp() - time.time()))
     return orjson.dumps(
         {
             "message": {
-                "token": token,
+                "token": message.token,
                 "notification": {"title": message.title, "body": message.body},
                 "data": dict(message.data),
                 "android": {

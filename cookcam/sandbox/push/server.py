@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import orjson
@@ -20,6 +20,8 @@ from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_
 
 TOPIC = "com.cookcam.app"
 FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
+_EXPO_TOKEN = re.compile(r"Expo(?:nent)?PushToken\[(?:([^\[\]:]+):)?[^\[\]]+\]")
+"""Real tokens do not show their project; here a text before a colon names another one."""
 _FCM_TOKEN = re.compile(r"[A-Za-z0-9:_-]{1,4096}")
 _APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{64,200}")
 
@@ -27,9 +29,10 @@ _APNS_TOKEN = re.compile(r"[0-9A-Fa-f]{64,200}")
 @define
 class Behaviour(HttpFaults):
     """Faults concern sending, not the token endpoint. Tokens of the server in `revoked` are
-    rejected."""
+    rejected. With `expo_access_token`, Expo requires it (enhanced push security)."""
 
     status: int = 503
+    expo_access_token: str | None = field(default=None, repr=False)
     revoked: set[str] = field(factory=set[str], repr=False)
 
 
@@ -50,12 +53,16 @@ class Sent:
 
 @define(eq=False)
 class FakePush:
-    """A running fake. `gone` are the tokens of devices that the app was removed from."""
+    """A running fake. `gone` are the tokens of devices that the app was removed from; Expo knows it
+    of those in `gone_later` only in the receipt. `receipts` are Expo's, by ticket.
+    """
 
     url: str
     keys: Keys = field(repr=False)
     behaviour: Behaviour
     gone: set[str] = field(factory=set[str])
+    gone_later: set[str] = field(factory=set[str])
+    receipts: dict[str, dict[str, Any]] = field(factory=dict[str, dict[str, Any]])
     sent: list[Sent] = field(factory=list[Sent])
     access_tokens: list[str] = field(factory=list[str], repr=False)
 
@@ -68,6 +75,7 @@ class FakePush:
     def bindings(self) -> dict[str, str]:
         """The settings that tie a server to it, but for `service_account` and `keys.p8`."""
         return {
+            "EXPO_PUSH_URL": self.url,
             "FCM_API_URL": self.url,
             "APNS_URL": self.url,
             "APNS_KEY_ID": KEY_ID,
@@ -100,10 +108,78 @@ def create_app(fake: FakePush) -> FakeServerApp:
             return None
         return await behaviour.apply(request.path != "/token")
 
+    _expo(app, fake)
     _fcm(app, fake)
     _apns(app, fake)
     _control(app, fake)
     return app
+
+
+def _expo(app: FakeServerApp, fake: FakePush) -> None:
+    def refusal(status: int, code: str) -> Response:
+        return json_response({"errors": [{"code": code, "message": code}]}, status)
+
+    def dead(token: str) -> dict[str, Any]:
+        message = f'"{token}" is not a registered push notification recipient'
+        return {
+            "status": "error",
+            "message": message,
+            "details": {"error": "DeviceNotRegistered", "expoPushToken": token},
+        }
+
+    def ticket_of(message: dict[str, Any]) -> dict[str, Any]:
+        token, ticket = message["to"], str(uuid4())
+        if token in fake.gone_later:
+            fake.receipts[ticket] = dead(token)
+        else:
+            fake.receipts[ticket] = {"status": "ok"}
+            _record(
+                fake,
+                Sent(
+                    "expo",
+                    token,
+                    message["title"],
+                    message["body"],
+                    message["data"],
+                    message["sound"],
+                    message["priority"] == "high",
+                    message["data"].get("notification_id", ""),
+                    time.time(),
+                ),
+            )
+        return {"status": "ok", "id": ticket}
+
+    def is_authorized() -> bool:
+        return fake.behaviour.expo_access_token in (None, bearer_token())
+
+    @app.post("/--/api/v2/push/send")
+    async def send_by_expo() -> Response:
+        if not is_authorized():
+            return refusal(401, "UNAUTHORIZED")
+        body: Any = orjson.loads(await request.get_data())
+        is_batch = isinstance(body, list)
+        messages = cast("list[dict[str, Any]]", body if is_batch else [body])
+        if len(messages) > 100:
+            return refusal(400, "PUSH_TOO_MANY_NOTIFICATIONS")
+        matches = [_EXPO_TOKEN.fullmatch(message.get("to", "")) for message in messages]
+        if any(not (message.get("title") or message.get("body")) for message in messages):
+            return refusal(400, "VALIDATION_ERROR")
+        if len({match[1] for match in matches if match}) > 1:
+            return refusal(400, "PUSH_TOO_MANY_EXPERIENCE_IDS")
+        tickets = [
+            ticket_of(message) if match and message["to"] not in fake.gone else dead(message["to"])
+            for match, message in zip(matches, messages, strict=True)
+        ]
+        return json_response({"data": tickets if is_batch else tickets[0]})
+
+    @app.post("/--/api/v2/push/getReceipts")
+    async def receipts() -> Response:
+        if not is_authorized():
+            return refusal(401, "UNAUTHORIZED")
+        ids = orjson.loads(await request.get_data())["ids"]
+        if len(ids) > 1000:
+            return refusal(400, "PUSH_TOO_MANY_RECEIPTS")
+        return json_response({"data": {i: fake.receipts[i] for i in ids if i in fake.receipts}})
 
 
 def _fcm(app: FakeServerApp, fake: FakePush) -> None:

@@ -512,6 +512,9 @@ class TestTheProfile:
         }
         for field, value in changes.items():
             assert (await ann.put(path, {field: value})).status_code == 200
+        quiet_hours = {"quiet_hours_start": "22:00", "quiet_hours_end": "07:30"}
+        assert (await ann.put(path, quiet_hours)).status_code == 200
+        changes |= quiet_hours
         assert changes.items() <= (await ann.get("/users/profile")).json().items()
         assert changes.items() <= (await ann.get("/auth/me")).json()["user"].items()
 
@@ -529,6 +532,9 @@ class TestTheProfile:
             {"notifications_enabled": "no"},
             {"notification_preferences": {"daily_checkin": "no"}},
             {"notification_preferences": ["daily_checkin"]},
+            {"quiet_hours_end": "07:00"},
+            {"quiet_hours_start": "7:00", "quiet_hours_end": "08:00"},
+            {"quiet_hours_start": "24:00", "quiet_hours_end": "08:00"},
         ],
     )
     async def test_time_zone_or_preference_that_is_none_is_rejected(

@@ -123,6 +123,8 @@ class TestApple:
         assert await stores_app.rows(ann) == [("ios", "past_due", 2)]
         await stores_app.apple.end_grace(bought)
         assert await stores_app.rows(ann) == [("ios", "past_due", 2)]
+        notified = "select type from notification_logs where user_id = %(id)s"
+        assert await stores_app.sql(notified, id=ann.id) == [("payment_failed",)]
 
     async def test_money_back_for_an_older_period_ends_nothing(
         self, stores_app: StoresApp, ann: ApiUser

@@ -51,7 +51,7 @@ async def test_buy_renew_fail_recover_cancel_expire(billing: BillingApp, ann: Ap
     stripe.advance_to(int(row.current_period_end.timestamp()) + 2 * 3600)
     await billing.deliver_all()
     assert (await billing.row(bought)).status == "past_due"
-    assert "payment_failed" in notes.notifications()
+    assert "payment_failed" in await billing.notifications(ann)
     assert await billing.has(ann) == "regular"
 
     # The card works again: the retry after three days succeeds.

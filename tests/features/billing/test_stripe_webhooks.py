@@ -413,7 +413,7 @@ class TestDefects:
             data={"object": subscription},
         )
         assert (await billing.deliver(told)).json()["processed"]
-        assert billing.notes.notifications() == ["trial_will_end"]
+        assert await billing.notifications(ann) == ["trial_will_end"]
 
     async def test_defect_the_price_says_which_tier(self, billing: BillingApp, ann: ApiUser):
         """Metadata may be old: the portal changes prices without it."""

@@ -18,7 +18,6 @@ from cookcam.errors import AppError, ConstraintViolation
 from cookcam.features.accounts.referrals.service import Referrals
 from cookcam.features.accounts.referrals.store import ReferralStore
 from cookcam.features.billing.commissions import MoneyBack, Receipt
-from cookcam.features.billing.stripe.events import UserNotification
 from cookcam.features.billing.tiers.models import Subscription
 from cookcam.features.billing.tiers.store import SubscriptionStore
 from cookcam.features.creators.commissions.service import CreatorCommissions
@@ -27,8 +26,8 @@ from cookcam.features.creators.ledger import CreatorLedger, Earning
 from cookcam.features.creators.money import cents_of, prorate
 from cookcam.features.creators.payouts.service import Payouts
 from cookcam.features.creators.payouts.store import PayoutStore
+from cookcam.features.messaging.notifications.messages import payout_failed
 from cookcam.integrations.stripe.events import Event
-from cookcam.realtime.hub import Hub
 from cookcam.sandbox.stripe import Fault
 from tests.features.conftest import ApiUser
 from tests.support.creators import CREATOR, STRIPE, CreatorsServer, open_creators_server
@@ -453,18 +452,15 @@ class TestPayouts:
         assert known["notes"]
         assert figures(await server.balance(cid)) == (20, 0, 0)
         # Applied again to check the notification of the creator.
-        payouts = Payouts(PayoutStore(server.database), server.client, Hub(8), lambda: NOW)
+        payouts = Payouts(PayoutStore(server.database), server.client, lambda: NOW)
         async with server.database.transaction() as tx:
             notifications = await payouts.bank_failed(tx, Event.of(event))
         assert notifications == [
-            UserNotification(
+            payout_failed(
                 UUID(cid.id),
-                "payout_failed",
-                {
-                    "payout_id": UUID(payout["id"]),
-                    "amount": 20.0,
-                    "reason": known["notes"],
-                },
+                {"payout_id": payout["id"], "amount": 20.0, "reason": known["notes"]},
+                event["id"],
+                NOW,
             )
         ]
         server.stripe.advance(3600)
@@ -765,7 +761,7 @@ class TestCommissions:
 
 
 async def test_without_payments(database_url: str, database: Database):
-    payouts = Payouts(PayoutStore(database), None, Hub(8), lambda: NOW)
+    payouts = Payouts(PayoutStore(database), None, lambda: NOW)
     assert await payouts.resolve() == 0
     with pytest.raises(AppError) as refused:
         await payouts.request(uuid4(), 1000)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 import httpx
@@ -18,19 +18,29 @@ from structlog.testing import capture_logs
 
 from cookcam.config import DatabaseConfig
 from cookcam.config.readers import Secret
-from cookcam.database import Database
+from cookcam.database import SERVICE, Database
 from cookcam.database.connection import Connection
+from cookcam.features.messaging.mail.sender import MailSender
 from cookcam.features.messaging.notifications import messages
 from cookcam.features.messaging.notifications.device_store import MAX_ACTIVE_DEVICES, DeviceStore
-from cookcam.features.messaging.notifications.queue_store import QueueStore
+from cookcam.features.messaging.notifications.queue_store import QueueStore, SendResult
+from cookcam.features.messaging.notifications.receipts import Receipts, ReceiptStore
 from cookcam.features.messaging.notifications.schedule import Schedule
 from cookcam.features.messaging.notifications.schedule_store import TRY_LOCK, ScheduleStore
-from cookcam.features.messaging.notifications.sender import BATCH_SIZE, MAX_ATTEMPTS, Sender
+from cookcam.features.messaging.notifications.sender import (
+    BATCH_SIZE,
+    MAX_ATTEMPTS,
+    MAX_CONCURRENT_REQUESTS,
+    Sender,
+)
+from cookcam.integrations.mail import Mail, MailRejected
 from cookcam.integrations.provider_calls import ProviderUnavailable
-from cookcam.integrations.push import PushMessage, PushProvider, PushResult
+from cookcam.integrations.push import Expo, PushMessage, PushProvider, PushResult
+from cookcam.realtime.hub import Hub
 from cookcam.sandbox.push import FakePush, open_push
 from tests.features.conftest import ApiUser, Client
 from tests.identity.project import new_user, open_project
+from tests.support.hubs import connected
 from tests.support.postgres import as_owner
 from tests.support.users import create_user
 from tests.support.whole_server import environment, whole_server
@@ -47,21 +57,38 @@ class Service:
     got: list[tuple[str, PushMessage]] = field(factory=list[tuple[str, PushMessage]])
     delay: float = 0.0
     most: int = 0
+    max_batch: ClassVar[int] = 1
     _now: int = 0
 
-    async def send(self, token: str, message: PushMessage) -> PushResult:
+    async def send(self, messages: Sequence[PushMessage]) -> Sequence[PushResult]:
+        (message,) = messages
         self._now += 1
         self.most = max(self.most, self._now)
         try:
             await trio.sleep(self.delay)
-            response = self.responses.get(token, SENT)
+            response = self.responses.get(message.token, SENT)
             if isinstance(response, Exception):
                 raise response
             if response.verdict == "sent":
-                self.got.append((token, message))
-            return response
+                self.got.append((message.token, message))
+            return [response]
         finally:
             self._now -= 1
+
+
+@define
+class Counts:
+    """Observes deliveries."""
+
+    repeats: list[int] = field(factory=list[int])
+    statuses: list[tuple[str, str]] = field(factory=list[tuple[str, str]])
+
+    def attempted(self, channel: str, attempts: int) -> None:
+        if attempts > 1:
+            self.repeats.append(attempts)
+
+    def settled(self, kind: str, status: str) -> None:
+        self.statuses.append((kind, status))
 
 
 @define
@@ -72,6 +99,8 @@ class NotificationSetup:
     url: str
     now: datetime = NOON
     service: Service = field(factory=Service)
+    hub: Hub = field(factory=lambda: Hub(5))
+    counts: Counts = field(factory=Counts)
 
     @property
     def devices(self) -> DeviceStore:
@@ -83,7 +112,7 @@ class NotificationSetup:
 
     def sender(self) -> Sender:
         services: dict[PushProvider, Service] = {"fcm": self.service, "apns": self.service}
-        return Sender(self.queue, services, lambda: self.now)
+        return Sender(self.queue, self.hub, services, lambda: self.now, self.counts)
 
     def schedule(self, size: int = 500) -> Schedule:
         return Schedule(ScheduleStore(self.queue), lambda: self.now, size=size)
@@ -160,6 +189,7 @@ class TestSending:
         assert message.data == {
             "type": "streak_warning",
             "action": "open_camera",
+            "notification_id": known,
             "urgency": "high",
         }
         assert await setup.log(ann) == ("sent", None, 1)
@@ -169,7 +199,7 @@ class TestSending:
         assert await setup.types(bob) == []
         assert await setup.sender().sweep() == 0
 
-    async def test_unregistered_device_is_deactivated_and_others_receive(
+    async def test_unregistered_device_is_deleted_and_others_receive(
         self, setup: NotificationSetup
     ):
         ann = await setup.person()
@@ -178,8 +208,8 @@ class TestSending:
         await setup.queued(ann)
         await setup.sender().sweep()
         assert await setup.log(ann) == ("sent", None, 1)
-        tokens = "select token, active from device_tokens where user_id = %(id)s order by active"
-        assert await setup.sql(tokens, id=ann) == [("aabb", False), (str(ann), True)]
+        tokens = "select token from device_tokens where user_id = %(id)s"
+        assert await setup.sql(tokens, id=ann) == [(str(ann),)]
 
     async def test_device_registered_again_meanwhile_stays_active(self, setup: NotificationSetup):
         ann = await setup.person()
@@ -261,7 +291,8 @@ class TestSending:
         await setup.devices.remove(ann, str(ann))
         await setup.sql("update users set notifications_enabled = false where id = %(id)s", id=bob)
         await setup.sender().sweep()
-        assert await setup.log(ann) == await setup.log(bob) == ("skipped", "no device", 1)
+        assert await setup.log(ann) == ("skipped", "no device", 1)
+        assert await setup.log(bob) == ("skipped", "disabled", 1)
         assert setup.service.got == []
 
     async def test_two_instances_send_each_once_within_the_concurrency_limit(
@@ -275,7 +306,7 @@ class TestSending:
             nursery.start_soon(setup.sender().sweep)
             nursery.start_soon(setup.sender().sweep)
         assert sorted(token for token, _ in setup.service.got) == sorted(map(str, people))
-        assert 1 < setup.service.most <= 2 * BATCH_SIZE
+        assert 1 < setup.service.most <= 2 * MAX_CONCURRENT_REQUESTS
 
     async def test_cancelled_sender_requeues_unsent_notifications(self, setup: NotificationSetup):
         ann, bob = await setup.person(), await setup.person()
@@ -284,11 +315,12 @@ class TestSending:
 
         @define
         class Slow(Service):
-            async def send(self, token: str, message: PushMessage) -> PushResult:
-                if token != "aabb":
+            async def send(self, messages: Sequence[PushMessage]) -> Sequence[PushResult]:
+                (message,) = messages
+                if message.token != "aabb":
                     await trio.sleep_forever()
-                self.got.append((token, message))
-                return SENT
+                self.got.append((message.token, message))
+                return [SENT]
 
         setup.service = Slow()
         with trio.move_on_after(0.5):
@@ -302,12 +334,14 @@ class TestSending:
     async def test_expired_claim_is_sent_by_another_instance(self, setup: NotificationSetup):
         ann = await setup.person()
         await setup.queued(ann)
-        (claimed,) = await setup.queue.claim(5)
+        (claimed,) = await setup.queue.claim(["reminder"], NOON, limit=5, devices=1)
         assert await setup.sender().sweep() == 0
         await setup.sql("update notification_logs set claimed_at = now() - interval '6 minutes'")
         assert await setup.sender().sweep() == 1
         assert await setup.log(ann) == ("sent", None, 2)
-        await setup.queue.settle(claimed, _late())  # back from the dead: too late
+        assert setup.counts.repeats == [2]
+        # The first sender is back, too late.
+        await setup.queue.settle([(claimed, SendResult("failed", "late"))])
         assert await setup.log(ann) == ("sent", None, 2)
 
     async def test_notification_that_crashes_every_sender_is_abandoned(
@@ -334,12 +368,6 @@ class TestSending:
             1,
         )
         assert not any(secret in str(logs) for secret in (str(ann), "aabb", "streak of"))
-
-
-def _late() -> Any:
-    from cookcam.features.messaging.notifications.queue_store import SendResult
-
-    return SendResult("failed", "late")
 
 
 class TestCheckIns:
@@ -375,11 +403,11 @@ class TestCheckIns:
         )
         assert row == (
             "daily_checkin",
-            {"type": "daily_checkin", "action": "open_camera"},
+            {},
             "daily_checkin:2026-03-10",
             datetime(2026, 3, 10, 23, 0, tzinfo=UTC),
         )
-        assert messages.SOUNDS["daily_checkin"] == "default"
+        assert messages.PUSH_STYLES["daily_checkin"].sound == "default"
 
     async def test_check_in_is_queued_once_a_day_by_concurrent_schedules(
         self, setup: NotificationSetup
@@ -463,13 +491,10 @@ class TestStreaks:
             " where user_id = %(id)s",
             id=ann,
         )
-        assert row[:2] == (
-            "streak_warning",
-            {"type": "streak_warning", "action": "open_camera", "urgency": "high"},
-        )
+        assert row[:2] == ("streak_warning", {"streak": 6})
         assert "6 days" in row[2]
         assert row[3:] == (datetime(2026, 3, 11, 4, 0, tzinfo=UTC), "streak_warning:2026-03-10")
-        assert messages.SOUNDS["streak_warning"] == "warning"
+        assert messages.PUSH_STYLES["streak_warning"].sound == "warning"
         assert await setup.schedule().queue_due() == 0
 
     async def test_streak_warning_on_the_day_of_a_clock_change(self, setup: NotificationSetup):
@@ -505,47 +530,116 @@ class TestStreaks:
         assert await setup.schedule().queue_due() == 1
 
 
-class TestAchievements:
-    async def test_recent_achievement_is_queued_once_with_name_and_xp(
-        self, setup: NotificationSetup
-    ):
+class TestInboxNotifications:
+    """Notifications that database triggers write: inbox, sockets, push."""
+
+    async def test_achievement_goes_to_sockets_and_devices_once(self, setup: NotificationSetup):
         ann = await setup.person()
         setup.now = datetime.now(UTC)
-        await setup.sql("select award_achievement(%(id)s, 'first_scan')", id=ann)
-        await setup.schedule().queue_due()
-        rows = await setup.sql(
-            "select title, body, data from notification_logs"
-            " where user_id = %(id)s and type = 'achievement'",
-            id=ann,
+        socket = connected(setup.hub, ann)
+        for _ in range(2):
+            await setup.sql("select award_achievement(%(id)s, 'first_scan')", id=ann)
+        assert await setup.sender().sweep() == 1
+        known = await setup.value(
+            "select id::text from notification_logs where user_id = %(id)s", ann
         )
-        assert rows == [
-            (
-                "Achievement unlocked!",
-                "First Scan: +50 XP",
-                {"type": "achievement", "action": "open_profile"},
-            )
-        ]
-        assert messages.SOUNDS["achievement"] == "achievement"
-        assert await setup.schedule().queue_due() == 0
+        ((event, body),) = socket.received
+        assert event == "user_notification"
+        assert cast("Any", body).pop("timestamp").endswith("Z")
+        assert body == {
+            "id": known,
+            "type": "achievement",
+            "title": "Achievement unlocked!",
+            "body": "First Scan: +50 XP",
+            "data": {"key": "first_scan", "name": "First Scan", "points": 50},
+        }
+        ((_, message),) = setup.service.got
+        assert (message.title, message.body) == ("Achievement unlocked!", "First Scan: +50 XP")
+        assert (message.sound, message.urgent) == ("achievement", False)
+        assert message.data == {
+            "type": "achievement",
+            "action": "open_profile",
+            "notification_id": known,
+        }
+        assert await setup.log(ann) == ("sent", None, 1)
 
-    async def test_old_and_opted_out_achievements_are_not_queued(self, setup: NotificationSetup):
-        ann, bob = await setup.person(), await setup.person()
-        for one in (ann, bob):
-            await setup.sql("select award_achievement(%(id)s, 'first_scan')", id=one)
-        await setup.sql(
-            "update user_achievements set unlocked_at = now() - interval '2 hours'"
-            " where user_id = %(id)s",
-            id=ann,
-        )
+    async def test_unwanted_type_is_shown_but_not_pushed(self, setup: NotificationSetup):
+        ann = await setup.person()
+        setup.now = datetime.now(UTC)
+        socket = connected(setup.hub, ann)
         await setup.sql(
             """update users set notification_preferences = '{"achievement": false}'
                where id = %(id)s""",
-            id=bob,
+            id=ann,
         )
-        setup.now = datetime.now(UTC)
-        await setup.schedule().queue_due()
-        for one in (ann, bob):
-            assert "achievement" not in await setup.types(one)
+        await setup.sql("select award_achievement(%(id)s, 'first_scan')", id=ann)
+        await setup.sender().sweep()
+        assert len(socket.received) == 1
+        assert setup.service.got == []
+        assert await setup.log(ann) == ("skipped", "disabled", 1)
+
+    async def test_push_waits_for_the_end_of_the_quiet_hours(self, setup: NotificationSetup):
+        ann = await setup.person("Asia/Kolkata")  # 17:30 local time
+        await setup.sql(
+            "update users set quiet_hours_start = '17:00', quiet_hours_end = '18:15'"
+            " where id = %(id)s",
+            id=ann,
+        )
+        socket = connected(setup.hub, ann)
+        async with setup.database.transaction() as tx:
+            made = messages.payment_failed(ann, {}, "evt_1", NOON)
+            assert await setup.queue.add(tx, [*made, *made]) == 1
+        assert await setup.sender().sweep() == 1
+        assert await setup.log(ann) == ("queued", "quiet hours", 1)
+        pause = await setup.value(
+            "select round(extract(epoch from next_attempt_at - now()) / 60)::int"
+            " from notification_logs where user_id = %(id)s",
+            ann,
+        )
+        assert pause == 45
+        setup.now += timedelta(minutes=45)
+        await setup.make_due()
+        assert await setup.sender().sweep() == 1
+        assert await setup.log(ann) == ("sent", None, 2)
+        assert len(socket.received) == len(setup.service.got) == 1  # shown once, pushed once
+
+    @pytest.mark.parametrize(
+        ("zone", "at", "start", "end", "until"),
+        [
+            ("UTC", "2026-03-10T12:00Z", None, None, None),
+            ("UTC", "2026-03-10T12:00Z", "12:00", "12:00", None),
+            ("UTC", "2026-03-10T12:00Z", "12:00", "12:30", "2026-03-10T12:30Z"),
+            ("UTC", "2026-03-10T12:00Z", "11:30", "12:00", None),
+            ("UTC", "2026-03-10T22:00Z", "22:00", "07:00", "2026-03-11T07:00Z"),
+            ("UTC", "2026-03-10T06:59Z", "22:00", "07:00", "2026-03-10T07:00Z"),
+            ("UTC", "2026-03-10T07:00Z", "22:00", "07:00", None),
+            ("Nowhere/At_All", "2026-03-10T22:00Z", "22:00", "07:00", "2026-03-11T07:00Z"),
+            # New York, 2026-03-08: 02:30 does not exist, and the night has an hour less.
+            ("America/New_York", "2026-03-08T06:00Z", "00:00", "02:30", "2026-03-08T07:30Z"),
+            ("America/New_York", "2026-03-08T03:00Z", "22:00", "07:00", "2026-03-08T11:00Z"),
+            # 2026-11-01: 01:30 comes twice, so the end is not before the second time.
+            ("America/New_York", "2026-11-01T05:20Z", "00:00", "01:30", "2026-11-01T06:30Z"),
+            ("America/New_York", "2026-11-01T06:29:30Z", "00:00", "01:30", "2026-11-01T06:30:30Z"),
+        ],
+    )
+    async def test_end_of_quiet_hours(
+        self,
+        database: Database,
+        zone: str,
+        at: str,
+        start: str | None,
+        end: str | None,
+        until: str | None,
+    ):
+        found = await database.fetch_value_as(
+            SERVICE,
+            "select quiet_until(%(at)s, %(zone)s, %(start)s::time, %(end)s::time)",
+            at=at,
+            zone=zone,
+            start=start,
+            end=end,
+        )
+        assert found == (None if until is None else datetime.fromisoformat(until))
 
 
 @pytest.fixture(scope="module")
@@ -664,13 +758,9 @@ class TestDevices:
 
 
 async def test_running_program_sends_an_achievement_to_both_platforms(
-    setup: NotificationSetup, key_files: Path, monkeypatch: pytest.MonkeyPatch
+    setup: NotificationSetup, key_files: Path
 ):
     """From the registration to the device, with both protocols and the program's own tasks."""
-    from cookcam.features.messaging.notifications import schedule, sender
-
-    monkeypatch.setattr(schedule, "POLL_INTERVAL", 0.2)
-    monkeypatch.setattr(sender, "POLL_INTERVAL", 0.2)
     async with open_push() as fake, open_project(setup.url) as gotrue:
         environ = environment(setup.url, gotrue, **push_settings(fake, key_files))
         async with (
@@ -684,9 +774,7 @@ async def test_running_program_sends_an_achievement_to_both_platforms(
             fake.gone.add("gone:1")
             await setup.sql("select award_achievement(%(id)s, 'first_scan')", id=ann.id)
             with trio.fail_after(20):
-                while await setup.sql(
-                    "select 1 from device_tokens where token = 'gone:1' and active"
-                ):
+                while await setup.sql("select 1 from device_tokens where token = 'gone:1'"):
                     await trio.sleep(0.05)
     sent_achievements = [one for one in fake.sent if one.data["type"] == "achievement"]
     assert {(one.provider, one.token) for one in sent_achievements} == {
@@ -697,3 +785,101 @@ async def test_running_program_sends_an_achievement_to_both_platforms(
     assert await setup.sql("select status from notification_logs where type = 'achievement'") == [
         ("sent",)
     ]
+
+
+async def test_receipts_of_expo_delete_dead_devices_and_record_errors(setup: NotificationSetup):
+    people = [await setup.person() for _ in range(4)]
+    ok, dead, back, refused = tokens = [f"ExponentPushToken[{one}]" for one in people]
+    await setup.sql("delete from device_tokens")
+    for one, token in zip(people, tokens, strict=True):
+        await setup.devices.register(one, token, "ios")
+        await setup.queued(one)
+    async with open_push() as fake, Expo.open(url=fake.url) as expo:
+        queue = QueueStore(setup.database, ["expo"])
+        sender = Sender(queue, setup.hub, {"expo": expo}, lambda: setup.now, setup.counts)
+        verdicts: list[str] = []
+        receipts = Receipts(ReceiptStore(setup.database), expo, verdicts.append)
+        fake.gone_later.update((dead, back))
+        assert await sender.sweep() == 4
+        tickets = dict(await setup.sql("select token, id from push_tickets"))
+        assert tickets.keys() == set(tokens)
+        assert await receipts.fetch_due() == 0  # not yet
+
+        too_big = {"status": "error", "message": "x", "details": {"error": "MessageTooBig"}}
+        fake.receipts[tickets[refused]] = too_big
+        late = fake.receipts.pop(tickets[ok])  # is not there yet
+        await setup.devices.register(people[2], back, "ios")  # registered again
+        await setup.sql("update push_tickets set next_check_at = now()")
+        assert await receipts.fetch_due() == 3
+        assert sorted(verdicts) == ["gone", "gone", "refused"]
+        assert await setup.sql("select token from device_tokens order by token") == [
+            (token,) for token in sorted((ok, back, refused))
+        ]
+        assert await setup.log(people[3]) == ("sent", "MessageTooBig", 1)
+        assert await setup.log(people[0]) == ("sent", None, 1)
+
+        assert await setup.sql("select id from push_tickets") == [(tickets[ok],)]
+        fake.receipts[tickets[ok]] = late
+        assert await receipts.fetch_due() == 0  # asked a moment ago
+        await setup.sql("update push_tickets set next_check_at = now()")
+        assert await receipts.fetch_due() == 1
+        assert await setup.sql("select id from push_tickets") == []
+
+
+@define
+class MailBox:
+    """A mail service whose next responses are set."""
+
+    failures: list[Exception]
+    sent: list[Mail]
+
+    async def send(self, mail: Mail) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.sent.append(mail)
+
+
+async def test_failed_payment_is_mailed_after_an_outage_and_a_rejection_is_final(
+    setup: NotificationSetup,
+):
+    setup.now = datetime.now(UTC)
+    ann, bob = await setup.person(), await setup.person()
+    queue = QueueStore(setup.database, [], mail=True)
+    box = MailBox([ProviderUnavailable()], [])
+    sender = MailSender(queue, box, lambda: setup.now, setup.counts, "https://cook.test")
+
+    async def fails(user_id: UUID) -> None:
+        async with setup.database.transaction() as tx:
+            data = {"next_payment_attempt": datetime(2026, 3, 12, tzinfo=UTC)}
+            await queue.add(tx, messages.payment_failed(user_id, data, "evt_1", setup.now))
+
+    async def log(user_id: UUID) -> list[tuple[str, str | None, int]]:
+        return await setup.sql(
+            "select status, error_message, attempts from notification_logs"
+            " where user_id = %(id)s and channel = 'mail'",
+            id=user_id,
+        )
+
+    await fails(ann)
+    await fails(ann)  # the same event
+    assert await sender.sweep() == 1
+    assert await log(ann) == [("queued", "smtp", 1)]
+    await setup.make_due()
+    assert await sender.sweep() == 1
+    assert await log(ann) == [("sent", None, 2)]
+    (mail,) = box.sent
+    assert (mail.subject, mail.to) == (
+        "Your CookCam payment failed",
+        await setup.value("select email from users where id = %(id)s", ann),
+    )
+    assert "We will try again on 12 March 2026." in mail.text
+    assert "We will try again on 12 March 2026." in mail.html
+
+    await fails(bob)
+    box.failures = [MailRejected(reason="550")]
+    await sender.sweep()
+    assert await log(bob) == [("failed", "550", 1)]
+    # Without a mail server none is queued, and the rest is.
+    async with setup.database.transaction() as tx:
+        given = messages.payment_failed(bob, {}, "evt_2", setup.now)
+        assert await QueueStore(setup.database, []).add(tx, given) == 1

@@ -1,35 +1,16 @@
-"""Awards of XP inside a person's own transaction, and what their sockets hear of it."""
+"""Awards of XP inside a user's own transaction, and the notifications they cause."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from uuid import UUID
 
-import orjson
 import pytest
 
 from cookcam.database import SERVICE, Database
 from cookcam.errors import DatabaseError
 from cookcam.features.rewards.xp.service import Xp
 from cookcam.features.rewards.xp.store import XpStore
-from cookcam.realtime.hub import Hub
-from cookcam.realtime.server_events import ServerEvent
 from tests.support.users import create_user, person
-
-NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
-
-
-class RecordingHub(Hub):
-    """A hub that records the messages to users."""
-
-    def __init__(self) -> None:
-        super().__init__(5)
-        self.sent: list[tuple[UUID, str, object]] = []
-
-    def deliver_to_user(self, user_id: UUID, event: ServerEvent) -> int:
-        body = orjson.loads(orjson.dumps(event.body))
-        self.sent.append((user_id, event.event, body))
-        return 0
 
 
 @pytest.fixture
@@ -38,13 +19,8 @@ async def ann(database_url: str) -> UUID:
 
 
 @pytest.fixture
-def hub() -> RecordingHub:
-    return RecordingHub()
-
-
-@pytest.fixture
-def xp(hub: RecordingHub) -> Xp:
-    return Xp(XpStore(), hub, lambda: NOON)
+def xp() -> Xp:
+    return Xp(XpStore())
 
 
 async def ledger(database: Database, user: UUID) -> list[tuple[str, int, str | None, object]]:
@@ -100,23 +76,24 @@ async def test_unknown_action_is_a_database_error(database: Database, ann: UUID,
             await xp.award(tx, ann, "INVENTED", subject="x")
 
 
-async def test_only_a_new_level_is_announced(
-    database: Database, ann: UUID, xp: Xp, hub: RecordingHub
-) -> None:
-    async with database.transaction() as tx:
-        small = await xp.award(tx, ann, "recipe_favorited", subject="r1")
-        big = await xp.award(tx, ann, "BECOME_CREATOR", subject=str(ann))
-    xp.announce(small)
-    assert hub.sent == []
-    xp.announce(big)
-    assert hub.sent == [
+async def test_only_a_new_level_is_notified(database: Database, ann: UUID, xp: Xp) -> None:
+    async with database.transaction_as(person(ann)) as tx:
+        await xp.award(tx, ann, "recipe_favorited", subject="r1")
+        await xp.award(tx, ann, "BECOME_CREATOR", subject=str(ann))
+    rows = await database.fetch_all_as(
+        SERVICE,
+        dict,
+        "select channel, type, title, body, data, status from notification_logs"
+        " where user_id = %(user)s",
+        user=ann,
+    )
+    assert [tuple(row.values()) for row in rows] == [
         (
-            ann,
-            "user_notification",
-            {
-                "type": "level_up",
-                "data": {"old_level": 1, "new_level": 3, "total_xp": 510},
-                "timestamp": "2026-01-31T12:00:00.000Z",
-            },
+            "app",
+            "level_up",
+            "Level 3 reached!",
+            "You have 510 XP now.",
+            {"old_level": 1, "new_level": 3, "total_xp": 510},
+            "queued",
         )
     ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 import pytest
 import trio
 
-from cookcam.database import Database
+from cookcam.database import SERVICE, Database
 from cookcam.features.rewards.achievements.routes import AchievementsResponse
 from cookcam.features.rewards.streaks.responses import (
     StreakHistoryResponse,
@@ -22,13 +22,10 @@ from cookcam.features.rewards.streaks.service import Streaks
 from cookcam.features.rewards.streaks.store import StreakStore
 from cookcam.features.rewards.xp.models import XpClaim
 from cookcam.features.rewards.xp.responses import ProgressResponse
-from cookcam.features.rewards.xp.service import Progress, Xp
-from cookcam.features.rewards.xp.store import ProgressStore, XpStore
+from cookcam.features.rewards.xp.service import Progress
+from cookcam.features.rewards.xp.store import ProgressStore
 from cookcam.identity import Identity
-from cookcam.realtime.hub import Hub
 from tests.features.conftest import ApiUser
-from tests.support.hubs import connected
-from tests.support.profiles import now
 from tests.support.social import ApiServer, open_api_server, refused
 from tests.support.users import create_user
 
@@ -373,20 +370,26 @@ class TestStreaks:
             assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
 
 
-async def test_new_level_and_badge_are_sent_to_sockets(database: Database, database_url: str):
+async def test_new_level_and_badge_are_notified_in_order(database: Database, database_url: str):
     user_id = await create_user(database_url)
-    hub = Hub(5)
-    socket = connected(hub, user_id)
     caller = Identity(user_id=user_id, claims={"sub": str(user_id)})
-    xp = Xp(XpStore(), hub, now)
     async with database.transaction() as tx:
         await tx.execute(
             "update users set total_xp = 1190, level = 4 where id = %(id)s", id=user_id
         )
-    await Progress(ProgressStore(database), xp).claim(caller, XpClaim("CREATE_RECIPE"), {})
-    await Streaks(StreakStore(database), xp).cook(caller)
-    notifications = [cast("Any", body) for _, body in socket.received]
-    assert [(body["type"], body["data"]) for body in notifications] == [
-        ("level_up", {"old_level": 4, "new_level": 5, "total_xp": 1290}),
-        ("achievement", {"key": "level_5", "name": "Level 5", "points": 0}),
+    await Progress(ProgressStore(database)).claim(caller, XpClaim("CREATE_RECIPE"), {})
+    await Streaks(StreakStore(database)).cook(caller)
+    rows = await database.fetch_all_as(
+        SERVICE,
+        dict,
+        "select type, body, data from notification_logs where user_id = %(id)s order by created_at",
+        id=user_id,
+    )
+    assert [tuple(row.values()) for row in rows] == [
+        (
+            "level_up",
+            "You have 1290 XP now.",
+            {"old_level": 4, "new_level": 5, "total_xp": 1290},
+        ),
+        ("achievement", "Level 5", {"key": "level_5", "name": "Level 5", "points": 0}),
     ]

@@ -17,6 +17,7 @@ class Job:
     """A row of `account_deletions`; `user_id` is None when the job is completed.
 
     `subscriptions` counts the results by provider and is None until they have been cancelled.
+    `email_ciphertext` is the address for the receipt, None when no receipt is to be mailed.
     `row_counts` are rows by table, `file_counts` objects by bucket.
     """
 
@@ -29,6 +30,7 @@ class Job:
     row_counts: Mapping[str, Mapping[str, int]]
     file_counts: Mapping[str, int]
     storage_prefixes: list[str]
+    email_ciphertext: bytes | None = field(repr=False)
     requested_at: datetime
     deleted_at: datetime | None
 

@@ -1,4 +1,4 @@
-"""Signed receipts of deletions, without personal data.
+"""Signed receipts of deletions, without personal data, and the address to which one is mailed.
 
 A receipt is a JWT (HS256). Its key is derived from a project secret for this purpose only, so that
 a receipt can be verified later and is never accepted as an access token.
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
 from attrs import field, frozen
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cookcam.errors import ValidationError
 from cookcam.features.accounts.deletion.models import Job
 
 ISSUER: Final = "cookcam/account-deletions"
 MAX_LENGTH: Final = 20_000
+NONCE_LENGTH: Final = 12
 
 
 @frozen
@@ -65,6 +69,21 @@ class Receipts:
     def hash_of(self, user_id: UUID) -> str:
         """Key of the user's job, which outlives the user's rows."""
         return hmac.new(self._key("user"), user_id.bytes, hashlib.sha256).hexdigest()
+
+    def seal_address(self, email: str, user_hash: str) -> bytes:
+        """Encrypt the address for the receipt (AES-256-GCM): it outlives the account."""
+        nonce = secrets.token_bytes(NONCE_LENGTH)
+        cipher = AESGCM(self._key("address"))
+        return nonce + cipher.encrypt(nonce, email.encode(), user_hash.encode())
+
+    def open_address(self, ciphertext: bytes, user_hash: str) -> str | None:
+        """The address; None when it was encrypted with another key."""
+        nonce, rest = ciphertext[:NONCE_LENGTH], ciphertext[NONCE_LENGTH:]
+        try:
+            cipher = AESGCM(self._key("address"))
+            return cipher.decrypt(nonce, rest, user_hash.encode()).decode()
+        except InvalidTag:
+            return None
 
     def _key(self, purpose: str) -> bytes:
         label = f"cookcam account deletion {purpose}".encode()

@@ -8,7 +8,8 @@ so that any instance can continue the job after a crash or an outage:
 | `pending` | cancel paid subscriptions; their ids are in the rows that are deleted next |
 | | delete all rows, in the transaction that also writes `data_deleted` |
 | `data_deleted` | delete the identity; the job's row prevents a new profile until then |
-| `identity_deleted` | delete files; without the identity no new ones can be uploaded |
+| `identity_deleted` | mail the receipt, then forget the address |
+| | delete files; without the identity no new ones can be uploaded |
 | `completed` | none |
 
 Success is reported only when data and identity are deleted (docs/accounts.md).
@@ -41,7 +42,10 @@ from cookcam.features.accounts.deletion.receipts import Receipts
 from cookcam.features.accounts.deletion.store import AccountDeletionStore
 from cookcam.features.accounts.personal_data import FOLDERS
 from cookcam.features.accounts.service import Profiles
+from cookcam.features.messaging.mail.templates import render
 from cookcam.identity import Identity
+from cookcam.integrations.mail import MailRejected, MailService
+from cookcam.integrations.provider_calls import ProviderUnavailable
 from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.integrations.supabase.storage import BUCKETS, Storage
 from cookcam.lifecycle.background import run_periodically
@@ -53,6 +57,8 @@ INTERVAL: Final = 5.0
 BATCH_SIZE: Final = 20
 FIRST_RETRY_DELAY: Final = 2.0
 MAX_RETRY_DELAY: Final = 900.0
+MAX_MAIL_ATTEMPTS: Final = 20
+"""Some hours; then the account is deleted without a mail, and the address forgotten."""
 """Seconds until the retry of a failed job: doubled each time, with jitter."""
 
 log = structlog.get_logger(__name__)
@@ -94,6 +100,7 @@ class AccountDeletion:
     _storage: Storage
     _cancellers: Mapping[str, SubscriptionCanceller]
     _receipts: Receipts
+    _mail: MailService | None
     _close: Callable[[UUID], object]
     # A job holds one database connection for its lock and needs another one for its steps. One
     # job at a time: two jobs could wait for each other's connections.
@@ -108,8 +115,12 @@ class AccountDeletion:
         """
         user_hash = self._receipts.hash_of(caller.user_id)
         if await self._store.find(user_hash) is None:
-            await self._confirm(caller, password)
-            await self._store.request(user_hash, caller.user_id, _prefixes(caller.user_id))
+            email = await self._confirm(caller, password)
+            address = None
+            if self._mail is not None:
+                address = self._receipts.seal_address(email, user_hash)
+            prefixes = _prefixes(caller.user_id)
+            await self._store.request(user_hash, caller.user_id, prefixes, address)
             self._close(caller.user_id)
             log.info("account deletion requested")
         with trio.move_on_after(INTERACTIVE_RETRIES):
@@ -132,8 +143,11 @@ class AccountDeletion:
         for user_hash in await self._store.due(BATCH_SIZE):
             await self._advance(user_hash)
 
-    async def _confirm(self, caller: Identity, password: str) -> None:
-        """Check the password by signing in. The session is deleted with the account."""
+    async def _confirm(self, caller: Identity, password: str) -> str:
+        """Check the password by signing in; returns the address of the account.
+
+        The session is deleted with the account.
+        """
         try:
             profile = await self._profiles.of(caller)
         except NotFound:
@@ -143,12 +157,13 @@ class AccountDeletion:
         try:
             session = await self._provider.sign_in(profile.email, password)
         except EmailNotConfirmed:
-            return  # the password was correct
+            return profile.email  # the password was correct
         except InvalidCredentials:
             log.warning("auth_failure", reason="account deletion with a wrong password")
             raise WrongPassword(error="Invalid password") from None
         if session.user.id != caller.user_id:
             raise WrongPassword(error="Invalid password")
+        return profile.email
 
     async def _advance(self, user_hash: str) -> None:
         """Run the remaining steps of a job. A failure is logged and postpones the job."""
@@ -181,7 +196,26 @@ class AccountDeletion:
             await self._store.identity_deleted(job.user_hash)
             log.info("account deleted", deletion=str(job.id))
         else:
+            if job.email_ciphertext is not None:
+                await self._mail_receipt(job, job.email_ciphertext)
             await self._store.completed(job.user_hash, await self._delete_files(job))
+
+    async def _mail_receipt(self, job: Job, ciphertext: bytes) -> None:
+        """Mail the receipt, at least once. Raises ProviderUnavailable, up to MAX_MAIL_ATTEMPTS."""
+        address = self._receipts.open_address(ciphertext, job.user_hash)
+        if self._mail is not None and address is not None and job.deleted_at is not None:
+            at = f"{job.deleted_at.day} {job.deleted_at:%B %Y}"
+            receipt = self._receipts.sign(job)
+            mail = render("account_deleted", str(job.id), address, at=at, receipt=receipt)
+            try:
+                await self._mail.send(mail)
+            except MailRejected as rejection:
+                log.warning("deletion receipt rejected", reason=rejection.reason)
+            except ProviderUnavailable:
+                if job.attempts < MAX_MAIL_ATTEMPTS:
+                    raise
+                log.error("deletion receipt not mailed", deletion=str(job.id))
+        await self._store.receipt_sent(job.user_hash)
 
     async def _end_subscriptions(self, job: Job, user_id: UUID) -> None:
         results: Counter[str] = Counter()

@@ -20,13 +20,13 @@ from cookcam.features.accounts.personal_data import PERSONAL_ROWS
 
 COLUMNS: LiteralString = """
   id, user_hash, user_id, status, attempts, subscriptions, row_counts, file_counts,
-  storage_prefixes, requested_at, deleted_at"""
+  storage_prefixes, email_ciphertext, requested_at, deleted_at"""
 
 FIND = f"select {COLUMNS} from public.account_deletions where user_hash = %(user_hash)s"  # noqa: S608
 
 REQUEST: LiteralString = """
-insert into public.account_deletions (user_hash, user_id, storage_prefixes)
-values (%(user_hash)s, %(user_id)s, %(prefixes)s)
+insert into public.account_deletions (user_hash, user_id, storage_prefixes, email_ciphertext)
+values (%(user_hash)s, %(user_id)s, %(prefixes)s, %(email_ciphertext)s)
 on conflict (user_hash) do nothing"""
 
 # A transaction lock: it is released when the process ends, also behind a transaction pooler.
@@ -110,6 +110,9 @@ update public.account_deletions set
   storage_prefixes = '{}', error_message = null, file_counts = %(file_counts)s
 where user_hash = %(user_hash)s and status = 'identity_deleted'"""
 
+RECEIPT_SENT: LiteralString = """
+update public.account_deletions set email_ciphertext = null where user_hash = %(user_hash)s"""
+
 POSTPONE: LiteralString = """
 update public.account_deletions set
   attempts = least(attempts + 1, 30000), error_message = %(reason)s,
@@ -129,10 +132,21 @@ class AccountDeletionStore:
     async def find(self, user_hash: str) -> Job | None:
         return await self.database.fetch_optional_as(SERVICE, Job, FIND, user_hash=user_hash)
 
-    async def request(self, user_hash: str, user_id: UUID, prefixes: Sequence[str]) -> None:
+    async def request(
+        self,
+        user_hash: str,
+        user_id: UUID,
+        prefixes: Sequence[str],
+        email_ciphertext: bytes | None = None,
+    ) -> None:
         """Create the job; an existing job is unchanged."""
-        async with self.database.transaction() as tx:
-            await tx.execute(REQUEST, user_hash=user_hash, user_id=user_id, prefixes=list(prefixes))
+        await self._note(
+            REQUEST,
+            user_hash=user_hash,
+            user_id=user_id,
+            prefixes=list(prefixes),
+            email_ciphertext=email_ciphertext,
+        )
 
     async def due(self, limit: int) -> list[str]:
         """User hashes of jobs whose next attempt is due."""
@@ -174,6 +188,10 @@ class AccountDeletionStore:
 
     async def identity_deleted(self, user_hash: str) -> None:
         await self._note(IDENTITY_DELETED, user_hash=user_hash)
+
+    async def receipt_sent(self, user_hash: str) -> None:
+        """Forget the address."""
+        await self._note(RECEIPT_SENT, user_hash=user_hash)
 
     async def completed(self, user_hash: str, file_counts: Mapping[str, int]) -> None:
         await self._note(COMPLETED, user_hash=user_hash, file_counts=Jsonb(dict(file_counts)))

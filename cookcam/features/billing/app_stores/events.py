@@ -23,6 +23,8 @@ from cookcam.features.billing.ledger.changes import SourceEvent, SubscriptionCha
 from cookcam.features.billing.tiers.models import Subscription, product_of
 from cookcam.features.billing.webhooks.inbox import WebhookInbox
 from cookcam.features.billing.webhooks.store import ClaimedEvent, EventHeader, EventResult
+from cookcam.features.messaging.notifications.messages import payment_failed
+from cookcam.features.messaging.notifications.queue_store import QueueStore
 from cookcam.integrations.app_store import AppleNotification, AppStore
 from cookcam.integrations.google_play import GooglePlay, PushTokens
 from cookcam.integrations.google_play.client import UnknownPurchase
@@ -110,6 +112,7 @@ class StoreEvents:
     proceeds: StoreProceeds
     app_store: AppStore
     google_play: GooglePlay
+    notifications: QueueStore
     now: Callable[[], datetime]
     allow_sandbox: bool
 
@@ -151,6 +154,7 @@ class StoreEvents:
         row = await grants.subscriptions.find_in(tx, platform, purchase.subscription_id)
         if user_id is not None and not _is_of_past_period(event, purchase, row):
             grant_result = await grants.apply(tx, purchase, user_id, event.id)
+            await self._notify_failure(tx, grant_result)
         elif user_id is not None and row is not None:
             await grants.book(tx, purchase, row)
         else:
@@ -165,6 +169,16 @@ class StoreEvents:
             grant_result=grant_result,
             purchase=purchase,
         )
+
+    async def _notify_failure(self, tx: Transaction, grant_result: GrantResult) -> None:
+        """Once for each period whose renewal the store could not collect."""
+        for applied in grant_result.applied[:1]:
+            row = applied.subscription
+            if applied.outcome == "applied" and row.provider_status == "past_due":
+                data = {"subscription_id": row.id, "tier_id": row.tier_id}
+                key = f"{row.id}:{row.current_period_end:%Y-%m-%d}"
+                notices = payment_failed(row.user_id, data, key, self.now())
+                await self.notifications.add(tx, notices)
 
     async def after_commit(self, result: StoreResult) -> None:
         if result.grant_result is None:

@@ -39,12 +39,17 @@ from cookcam.features.billing.stripe.sync import (
 from cookcam.features.billing.tiers.models import LIVE, Status, Subscription
 from cookcam.features.billing.webhooks.inbox import WebhookInbox
 from cookcam.features.billing.webhooks.store import ClaimedEvent, EventHeader, EventResult
+from cookcam.features.messaging.notifications.messages import (
+    Notification,
+    payment_failed,
+    trial_will_end,
+)
+from cookcam.features.messaging.notifications.queue_store import QueueStore
 from cookcam.integrations.stripe.billing import CheckoutSession, Invoice
 from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
 from cookcam.integrations.stripe.charges import Charge, Dispute
 from cookcam.integrations.stripe.events import Event
 from cookcam.integrations.stripe.reading import uuid_of
-from cookcam.realtime.notifiers import UserNotifier
 
 STRIPE_TIMEOUT: Final = 8.0
 """Seconds for one event. Stripe waits about ten for a response."""
@@ -72,15 +77,6 @@ TYPES: Final = frozenset(
 )
 
 
-@frozen
-class UserNotification:
-    """A `user_notification` to all sockets of a user."""
-
-    user_id: UUID
-    type: str
-    data: Mapping[str, Any]
-
-
 class ConnectEvents(Protocol):
     """Stripe's events that concern creators: of their accounts, and of the platform's account.
 
@@ -98,10 +94,8 @@ class ConnectEvents(Protocol):
         """Reads from Stripe what `apply` needs. None: nothing."""
         ...
 
-    async def apply(
-        self, tx: Transaction, event: Event, reading: Any
-    ) -> Sequence[UserNotification]:
-        """Writes the changes; returns the notifications to send after the commit."""
+    async def apply(self, tx: Transaction, event: Event, reading: Any) -> Sequence[Notification]:
+        """Writes the changes; returns the notifications to write with them."""
         ...
 
 
@@ -109,7 +103,7 @@ class ConnectEvents(Protocol):
 class SubscriptionNotice:
     """A notification to the subscriber, if the row has the status."""
 
-    type: str
+    write: Callable[[UUID, Mapping[str, Any], str, datetime], Sequence[Notification]]
     status: Status
     data: Mapping[str, Any]
 
@@ -133,7 +127,6 @@ class StripePlan:
 @frozen(kw_only=True)
 class StripeResult(EventResult):
     sync: SyncResult = field(factory=SyncResult)
-    notifications: Sequence[UserNotification] = ()
 
 
 StripeInbox: TypeAlias = WebhookInbox[Event, StripePlan, StripeResult]
@@ -150,7 +143,7 @@ class StripeEvents:
 
     sync: StripeSync
     connect: ConnectEvents
-    notifier: UserNotifier
+    notifications: QueueStore
     now: Callable[[], datetime]
 
     def __attrs_post_init__(self) -> None:
@@ -199,32 +192,22 @@ class StripeEvents:
 
     async def apply(self, tx: Transaction, event: Event, plan: StripePlan) -> StripeResult | None:
         if self._is_of_creators(event):
-            return StripeResult(notifications=await self.connect.apply(tx, event, plan.reading))
+            await self.notifications.add(tx, await self.connect.apply(tx, event, plan.reading))
+            return StripeResult()
         sync = SyncResult(plan.row)
         if plan.snapshot is not None:
             sync = await self.sync.apply(tx, plan.snapshot, SourceEvent("stripe", event.id))
         if sync.is_unknown_order:
             return None
-        notifications: list[UserNotification] = []
         if sync.subscription is not None:
             await self._book_payment(tx, event, plan, sync.subscription)
-            notifications += _notifications(plan, sync.subscription)
+            await self._notify(tx, event, plan.notice, sync.subscription)
         if plan.money_back is not None:
             await self.sync.commissions.on_refund(tx, plan.money_back)
-        return StripeResult(sync=sync, notifications=notifications)
+        return StripeResult(sync=sync)
 
     async def after_commit(self, result: StripeResult) -> None:
         self.sync.after_commit(result.sync)
-        for notification in result.notifications:
-            self.notifier.send_to_user(
-                notification.user_id,
-                "user_notification",
-                {
-                    "type": notification.type,
-                    "data": notification.data,
-                    "timestamp": self.now(),
-                },
-            )
 
     def _is_of_creators(self, event: Event) -> bool:
         connect = self.connect
@@ -243,13 +226,21 @@ class StripeEvents:
             )
             await commissions.on_invoice_paid(tx, receipt)
 
+    async def _notify(
+        self, tx: Transaction, event: Event, notice: SubscriptionNotice | None, row: Subscription
+    ) -> None:
+        if notice is not None and row.provider_status == notice.status:
+            data = {"subscription_id": row.id, "tier_id": row.tier_id, **notice.data}
+            notifications = notice.write(row.user_id, data, event.id, self.now())
+            await self.notifications.add(tx, notifications)
+
     # Subscriptions and invoices
 
     async def _read_trial_end(self, event: Event) -> StripePlan:
         subscription = StripeSubscription.of(event.object)
         snapshot = await self.sync.from_event(subscription, event.created)
         data = {"trial_ends_at": subscription.trial_end}
-        return StripePlan(snapshot, notice=SubscriptionNotice("trial_will_end", "trialing", data))
+        return StripePlan(snapshot, notice=SubscriptionNotice(trial_will_end, "trialing", data))
 
     async def _read_checkout(self, event: Event) -> StripePlan | None:
         session = CheckoutSession.of(event.object)
@@ -281,7 +272,7 @@ class StripeEvents:
         if invoice.subscription_id is None or invoice.billing_reason == "subscription_create":
             return None  # the user is making the first payment, and sees its failure
         data = {"next_payment_attempt": invoice.next_payment_attempt}
-        notice = SubscriptionNotice("payment_failed", "past_due", data)
+        notice = SubscriptionNotice(payment_failed, "past_due", data)
         row = await self.sync.find(invoice.subscription_id)
         if row is not None and row.provider_status == "past_due":
             return StripePlan(row=row, notice=notice)
@@ -328,14 +319,6 @@ class StripeEvents:
             return None
         invoice_id = await self.sync.stripe.invoice_of_payment(charge.payment_intent_id)
         return None if invoice_id is None else await self.sync.stripe.retrieve_invoice(invoice_id)
-
-
-def _notifications(plan: StripePlan, row: Subscription) -> list[UserNotification]:
-    notice = plan.notice
-    if notice is None or row.provider_status != notice.status:
-        return []
-    data = {"subscription_id": row.id, "tier_id": row.tier_id, **notice.data}
-    return [UserNotification(row.user_id, notice.type, data)]
 
 
 def _invoice_ref(invoice: Invoice) -> str:

@@ -13,13 +13,13 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
-import trio
-from attrs import define, field, frozen
+from attrs import frozen
 
 from cookcam.errors import AppError, ServiceUnavailable
 from cookcam.features.billing.ledger.changes import SourceEvent
 from cookcam.features.billing.stripe.sync import StripeSync
 from cookcam.features.billing.tiers.models import Subscription
+from cookcam.lifecycle.background import Bell
 
 INTERVAL: Final = 60.0
 SAME_PURCHASE: Final = timedelta(hours=24)
@@ -27,22 +27,6 @@ SAME_PURCHASE: Final = timedelta(hours=24)
 BATCH: Final = 50
 
 log = structlog.get_logger(__name__)
-
-
-@define(eq=False)
-class Bell:
-    """Wakes the background task; while the task works, it is woken again afterwards."""
-
-    _rung: trio.Event = field(factory=trio.Event)
-
-    def ring(self) -> None:
-        self._rung.set()
-
-    async def wait(self, timeout: float) -> None:
-        """Returns when the task is woken, or after `timeout` seconds."""
-        with trio.move_on_after(timeout):
-            await self._rung.wait()
-        self._rung = trio.Event()
 
 
 @frozen

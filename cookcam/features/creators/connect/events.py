@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 from attrs import frozen
 
 from cookcam.database import Transaction
-from cookcam.features.billing.stripe.events import UserNotification
 from cookcam.features.creators.connect.service import AccountReading, StripeAccounts
 from cookcam.features.creators.payouts.service import Payouts
 from cookcam.features.creators.tips.service import Tips
+from cookcam.features.messaging.notifications.messages import Notification
 from cookcam.integrations.stripe.events import Event
 
 
@@ -45,7 +45,7 @@ class CreatorEvents:
 
     async def apply(
         self, tx: Transaction, event: Event, reading: AccountReading | None
-    ) -> Sequence[UserNotification]:
+    ) -> Sequence[Notification]:
         match event.type:
             case "account.updated" if reading is not None:
                 await self.accounts.store_reading(tx, reading)

@@ -22,17 +22,16 @@ from attrs import field, frozen
 
 from cookcam.database import Transaction
 from cookcam.errors import AppError, Conflict, ServiceError, ServiceUnavailable
-from cookcam.features.billing.stripe.events import UserNotification
 from cookcam.features.creators.models import Balance, Payout
 from cookcam.features.creators.money import dollars
 from cookcam.features.creators.payouts.store import PayoutRows, PayoutStore
+from cookcam.features.messaging.notifications.messages import Notification, payout_failed
 from cookcam.integrations.stripe import KeyReused, NoSuchObject, Stripe, StripeRejected
 from cookcam.integrations.stripe.accounts import Payout as BankPayout
 from cookcam.integrations.stripe.accounts import Transfer
 from cookcam.integrations.stripe.events import Event
 from cookcam.integrations.stripe.reading import MalformedObject
 from cookcam.lifecycle.background import run_periodically
-from cookcam.realtime.notifiers import UserNotifier
 
 PAYOUT_ID: Final = "payout_id"
 RESOLVE_AFTER: Final = timedelta(minutes=2)
@@ -51,7 +50,6 @@ class Payouts:
 
     store: PayoutStore
     stripe: Stripe | None
-    notifier: UserNotifier = field(repr=False)
     now: Callable[[], datetime] = field(repr=False)
 
     async def balance(self, creator_id: UUID) -> Balance:
@@ -195,7 +193,7 @@ class Payouts:
                 account_id, payout.id, made_at=payout.created, at=event.created
             )
 
-    async def bank_failed(self, tx: Transaction, event: Event) -> list[UserNotification]:
+    async def bank_failed(self, tx: Transaction, event: Event) -> list[Notification]:
         """`payout.failed` of a creator's account: the money stays there until the bank details are
         corrected. Returns the notifications of the creators."""
         account_id, payout = event.account, BankPayout.of(event.object)
@@ -207,14 +205,15 @@ class Payouts:
             account_id, payout.id, made_at=payout.created, notes=notes[:500]
         )
         return [
-            UserNotification(
+            payout_failed(
                 each.creator_id,
-                "payout_failed",
                 {
-                    "payout_id": each.id,
+                    "payout_id": str(each.id),
                     "amount": dollars(each.amount_cents),
                     "reason": each.notes,
                 },
+                event.id,
+                self.now(),
             )
             for each in unpaid
             if each.creator_id is not None

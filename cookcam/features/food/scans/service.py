@@ -206,7 +206,6 @@ class Scans:
             if image_key is not None:
                 await self.storage.discard("scans", image_key)
             raise
-        self.xp.announce(award)
         return ScanResult(scan_id, analysis.ingredients, analysis.confidence_score, award.xp_gained)
 
     async def _store_image(self, owner: Identity, picture: Picture) -> str | None:

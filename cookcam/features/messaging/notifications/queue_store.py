@@ -1,8 +1,9 @@
-"""The SQL of the notification queue, as SERVICE. `notification_logs` is both queue and log.
+"""The SQL of the notification queue, as SERVICE. `notification_logs` is inbox, queue and log.
 
     queued ──► sending ──► sent, failed or skipped
        ▲          │
-       └──────────┘ provider unavailable, or the claim expired after five minutes (sender crashed)
+       └──────────┘ quiet hours, provider unavailable, or the claim expired after five minutes
+                    (sender crashed)
 
 Every update of a claimed row checks that the claim is still held.
 """
@@ -11,35 +12,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from attrs import asdict, field, frozen
 
 from cookcam.database import SERVICE, Database, Jsonb, Transaction
-from cookcam.features.messaging.notifications.messages import Notification
+from cookcam.features.messaging.notifications.messages import Channel, Notification
+from cookcam.http.responses import to_json
 from cookcam.integrations.push import PushProvider
 
 Status = Literal["queued", "sent", "failed", "skipped"]
 
+CHANNEL: Final = "cookcam_notifications"
+"""A trigger of `20250601005000_notification_inbox.sql` notifies here of new rows."""
+
 ADD = """
-insert into public.notification_logs (user_id, type, title, body, data, dedupe_key, expires_at)
-select user_id, type, title, body, data, dedupe_key, expires_at
+insert into public.notification_logs (
+  user_id, channel, type, title, body, data, dedupe_key, expires_at
+)
+select user_id, channel, type, title, body, data, dedupe_key, expires_at
 from jsonb_to_recordset(%(notifications)s) as given (
-  user_id uuid, type text, title text, body text, data jsonb, dedupe_key text,
+  user_id uuid, channel text, type text, title text, body text, data jsonb, dedupe_key text,
   expires_at timestamptz
 )
 on conflict (user_id, dedupe_key) where dedupe_key is not null do nothing"""
 
 CLAIM = """
-update public.notification_logs set
-  status = 'sending',
-  attempts = attempts + 1,
-  claimed_at = now(),
-  next_attempt_at = null
-where id in (
+with due as (
   select id from public.notification_logs
   where status in ('queued', 'sending')
+    and channel = any(%(channels)s)
     and case status
       when 'queued' then coalesce(next_attempt_at, created_at) <= now()
       else claimed_at < now() - interval '5 minutes'
@@ -47,105 +50,181 @@ where id in (
   order by created_at
   limit %(limit)s
   for update skip locked
+),
+claimed as (
+  update public.notification_logs n set
+    status = 'sending',
+    attempts = n.attempts + 1,
+    claimed_at = now(),
+    next_attempt_at = null
+  from due where n.id = due.id
+  returning n.*
 )
-returning id, user_id, type, title, body, data, attempts, claimed_at, expires_at"""
-
-DEVICES = """
-select d.token, d.provider, d.updated_at
-from public.device_tokens d
-join public.users u on u.id = d.user_id
-where d.user_id = %(user_id)s and d.active and d.provider = any(%(providers)s)
-  and u.notifications_enabled
-order by d.updated_at desc
-limit %(limit)s"""
+select c.id, c.user_id, c.channel, c.type, c.title, c.body, c.data, c.attempts, c.claimed_at,
+  c.created_at, c.expires_at, c.shown_at, u.email,
+  u.notifications_enabled
+    and u.notification_preferences -> c.type is distinct from 'false'::jsonb as wanted,
+  public.quiet_until(%(now)s, u.timezone, u.quiet_hours_start, u.quiet_hours_end) as quiet_until,
+  coalesce((
+    select jsonb_agg(
+      jsonb_build_object('token', d.token, 'provider', d.provider, 'updated_at', d.updated_at)
+      order by d.updated_at desc
+    )
+    from (
+      select * from public.device_tokens d
+      where d.user_id = c.user_id and d.active and d.provider = any(%(providers)s)
+      order by d.updated_at desc limit %(devices)s
+    ) d
+  ), '[]') as devices
+from claimed c join public.users u on u.id = c.user_id
+order by c.created_at, c.id"""
 
 SETTLE = """
-update public.notification_logs set
-  status = %(status)s,
-  error_message = %(reason)s,
-  sent_at = case when %(status)s = 'sent' then clock_timestamp() end,
-  next_attempt_at = clock_timestamp() + %(pause)s * interval '1 second'
-where id = %(id)s and status = 'sending' and claimed_at = %(claimed_at)s"""
+update public.notification_logs n set
+  status = r.status,
+  error_message = r.reason,
+  sent_at = case when r.status = 'sent' then clock_timestamp() end,
+  shown_at = coalesce(n.shown_at, case when r.shown then clock_timestamp() end),
+  next_attempt_at = clock_timestamp() + r.pause * interval '1 second'
+from jsonb_to_recordset(%(results)s) as r (
+  id uuid, claimed_at timestamptz, status text, reason text, shown boolean, pause double precision
+)
+where n.id = r.id and n.status = 'sending' and n.claimed_at = r.claimed_at"""
 
-# A device that registered again since the rejection stays active.
-REJECT = """
-update public.device_tokens set active = false
-where token = %(token)s and updated_at = %(updated_at)s"""
+# A device that registered again since the rejection stays.
+REMOVE_DEAD = """
+delete from public.device_tokens d
+using jsonb_to_recordset(%(devices)s) as dead (token text, updated_at timestamptz)
+where d.token = dead.token and d.updated_at = dead.updated_at"""
 
-
-@frozen
-class ClaimedNotification:
-    """A notification claimed by this process; `attempts` includes the current attempt."""
-
-    id: UUID
-    user_id: UUID
-    type: str
-    title: str = field(repr=False)
-    body: str = field(repr=False)
-    data: dict[str, str] = field(repr=False)
-    attempts: int
-    claimed_at: datetime
-    expires_at: datetime
+# The device may have been removed meanwhile.
+ADD_TICKETS = """
+insert into public.push_tickets (id, token, notification_id)
+select t.id, d.token, n.id
+from jsonb_to_recordset(%(tickets)s) as t (id text, token text, notification_id uuid)
+join public.device_tokens d on d.token = t.token
+left join public.notification_logs n on n.id = t.notification_id
+for key share of d
+on conflict (id) do nothing"""
 
 
 @frozen
 class Device:
+    """`updated_at` is the time of the last registration, as PostgreSQL writes it."""
+
     token: str = field(repr=False)
     provider: PushProvider
-    updated_at: datetime
+    updated_at: str
+
+
+def _devices(rows: Sequence[dict[str, Any]]) -> list[Device]:
+    return [Device(**row) for row in rows]
+
+
+@frozen
+class ClaimedNotification:
+    """A notification claimed by this process; `attempts` includes the current attempt.
+
+    `wanted`: the user accepts pushes of this type. `quiet_until` is the end of the user's quiet
+    hours, None outside them. `devices` are the user's active ones, the latest first.
+    """
+
+    id: UUID
+    user_id: UUID
+    channel: Channel
+    type: str
+    title: str = field(repr=False)
+    body: str = field(repr=False)
+    data: dict[str, Any] = field(repr=False)
+    attempts: int
+    claimed_at: datetime
+    created_at: datetime
+    expires_at: datetime
+    shown_at: datetime | None
+    email: str | None = field(repr=False)
+    wanted: bool
+    quiet_until: datetime | None
+    devices: list[Device] = field(converter=_devices, repr=False)
 
 
 @frozen
 class SendResult:
-    """The new status of a notification. `pause`: seconds until the next attempt."""
+    """The new status of a notification. `shown`: it was sent to the sockets. `pause`: seconds until
+    the next attempt."""
 
     status: Status
     reason: str | None = None
     pause: float | None = None
+    shown: bool = False
+
+
+@frozen
+class SentTicket:
+    """The ticket of a push that the provider accepted."""
+
+    id: str
+    token: str = field(repr=False)
+    notification_id: UUID
 
 
 @frozen
 class QueueStore:
-    """`providers` are the configured push providers."""
+    """`providers` are the configured push providers. Without `mail`, no mails are queued."""
 
     database: Database
     providers: Sequence[PushProvider]
+    mail: bool = False
 
     async def add(self, tx: Transaction, notifications: Sequence[Notification]) -> int:
-        """Queues notifications; returns how many were not queued before."""
-        rows = [_row(notification) for notification in notifications]
-        return await tx.execute(ADD, notifications=Jsonb(rows))
+        """Writes notifications in the transaction of what they tell, under any role.
 
-    async def claim(self, limit: int) -> list[ClaimedNotification]:
+        Returns how many were not written before.
+        """
+        rows = [
+            asdict(notification, recurse=False)
+            for notification in notifications
+            if self.mail or notification.channel != "mail"
+        ]
+        if not rows:
+            return 0
+        async with tx.acting_as(SERVICE):
+            return await tx.execute(ADD, notifications=_encoded(rows))
+
+    async def claim(
+        self, channels: Sequence[Channel], now: datetime, *, limit: int, devices: int
+    ) -> list[ClaimedNotification]:
+        """Claims due notifications, the oldest first; at most `devices` of each user's devices."""
         async with self.database.transaction() as tx:
-            return await tx.fetch_all(ClaimedNotification, CLAIM, limit=limit)
-
-    async def devices(self, user_id: UUID, limit: int) -> list[Device]:
-        """The user's active devices; none when the user has disabled notifications."""
-        return await self.database.fetch_all_as(
-            SERVICE, Device, DEVICES, user_id=user_id, providers=list(self.providers), limit=limit
-        )
+            return await tx.fetch_all(
+                ClaimedNotification,
+                CLAIM,
+                channels=list(channels),
+                now=now,
+                providers=list(self.providers),
+                limit=limit,
+                devices=devices,
+            )
 
     async def settle(
-        self, claimed: ClaimedNotification, result: SendResult, rejected: Sequence[Device] = ()
+        self,
+        results: Sequence[tuple[ClaimedNotification, SendResult]],
+        dead: Sequence[Device] = (),
+        tickets: Sequence[SentTicket] = (),
     ) -> None:
-        """Writes the result if the claim is still held, and deactivates rejected devices."""
+        """Writes the results of the claims that are still held, and the tickets; deletes dead
+        devices."""
+        rows = [
+            # isoformat: JSON times of the API have milliseconds, and this one is compared.
+            {"id": claimed.id, "claimed_at": claimed.claimed_at.isoformat(), **asdict(result)}
+            for claimed, result in results
+        ]
         async with self.database.transaction() as tx:
-            await tx.execute(
-                SETTLE,
-                id=claimed.id,
-                claimed_at=claimed.claimed_at,
-                status=result.status,
-                reason=result.reason,
-                pause=result.pause,
-            )
-            for device in rejected:
-                await tx.execute(REJECT, token=device.token, updated_at=device.updated_at)
+            await tx.execute(SETTLE, results=_encoded(rows))
+            if dead:
+                await tx.execute(REMOVE_DEAD, devices=_encoded([asdict(one) for one in dead]))
+            if tickets:
+                await tx.execute(ADD_TICKETS, tickets=_encoded([asdict(one) for one in tickets]))
 
 
-def _row(notification: Notification) -> dict[str, Any]:
-    row = asdict(notification, recurse=False)
-    return row | {
-        "user_id": str(notification.user_id),
-        "expires_at": notification.expires_at.isoformat(),
-    }
+def _encoded(rows: object) -> Jsonb:
+    return Jsonb(rows, dumps=to_json)

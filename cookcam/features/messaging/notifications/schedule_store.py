@@ -82,16 +82,6 @@ where {recipients("streak_warning", "zones.today")}
 order by u.id
 limit %(batch)s"""  # noqa: S608 - constants
 
-ACHIEVEMENTS: LiteralString = f"""
-select u.id as user_id, a.key, a.name, a.xp_reward as xp
-from public.user_achievements won
-join public.achievements a on a.id = won.achievement_id
-join public.users u on u.id = won.user_id
-where won.unlocked_at > %(since)s
-  and {recipients("achievement", "a.key")}
-order by won.unlocked_at
-limit %(batch)s"""  # noqa: S608 - constants
-
 
 @frozen
 class CheckInDue:
@@ -109,14 +99,6 @@ class StreakDue:
 
 
 @frozen
-class UnlockedAchievement:
-    user_id: UUID
-    key: str
-    name: str
-    xp: int
-
-
-@frozen
 class ScheduleStore:
     queue: QueueStore
 
@@ -125,9 +107,7 @@ class ScheduleStore:
         model: type[R],
         statement: LiteralString,
         notification: Callable[[R], Notification],
-        *,
         now: datetime,
-        since: datetime,
         size: int,
     ) -> tuple[int, int] | None:
         """Queues a batch; returns (rows selected, notifications added). None when another instance
@@ -139,7 +119,6 @@ class ScheduleStore:
                 model,
                 statement,
                 now=now,
-                since=since,
                 providers=list(self.queue.providers),
                 batch=size,
             )

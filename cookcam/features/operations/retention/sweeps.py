@@ -14,6 +14,7 @@ from typing import Final, LiteralString
 from attrs import frozen
 
 ON_EXPIRY: Final = timedelta()
+DAY: Final = timedelta(days=1)
 MONTH: Final = timedelta(days=30)
 QUARTER: Final = timedelta(days=90)
 LONG: Final = timedelta(days=400)
@@ -186,6 +187,8 @@ SWEEPS: Final[Sequence[Sweep]] = (
     Sweep(
         "notifications", QUARTER, deleting("public.notification_logs", "created_at < %(before)s")
     ),
+    # Expo keeps the receipts for a day.
+    Sweep("push tickets", DAY, deleting("public.push_tickets", "created_at < %(before)s")),
     Sweep("recipe ideas", QUARTER, deleting("public.recipe_sessions", "created_at < %(before)s")),
     # A leaderboard needs the current period and the one before. The ledger has all awards.
     Sweep(
@@ -197,6 +200,7 @@ SWEEPS: Final[Sequence[Sweep]] = (
             " and begins < (%(before)s::timestamptz at time zone 'UTC')::date",
         ),
     ),
+    Sweep("sign-in places", LONG, deleting("public.sign_in_places", "last_at < %(before)s")),
     Sweep(
         "active days",
         LONG,

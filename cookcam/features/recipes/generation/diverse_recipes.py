@@ -54,7 +54,7 @@ class DiverseRecipesService:
         async with self.database.transaction_as(caller) as tx:
             await self.usage.consume(tx, caller)
             rows = await self.recipes.add_generated(tx, caller, drafts)
-            award = await self.usage.xp.award(
+            await self.usage.xp.award(
                 tx,
                 caller.user_id,
                 "diverse_recipes_generated",
@@ -65,6 +65,5 @@ class DiverseRecipesService:
                     "ingredient_analysis": analysis,
                 },
             )
-        self.usage.xp.announce(award)
         views = await self.recipes.views(caller, rows)
         return DiverseRecipesResult(as_json(generated.recipes), analysis, views)

@@ -166,7 +166,6 @@ class PreviewService:
             stored, award = await self._store_previews(
                 caller, session_id, ingredients, preferences, fresh
             )
-        self.usage.xp.announce(award)
         return PreviewsResult(session_id, stored, award.xp_gained)
 
     async def _session_id(self, caller: Identity, requested_id: str | None) -> tuple[str, bool]:
@@ -280,7 +279,6 @@ class PreviewService:
             with storage_errors_as("Failed to store detailed recipe"):
                 recipe, award = await self._store_details(caller, session_id, selected.id, row)
         if award is not None:
-            self.usage.xp.announce(award)
             progress.item("recipe", detailed_recipe_json(recipe))
         (view,) = await self.recipes.views(caller, [recipe])
         return DetailedRecipeResult(view, 0 if award is None else award.xp_gained)

@@ -107,7 +107,6 @@ class SuggestionService:
                         "selected_title": title,
                     },
                 )
-        self.usage.xp.announce(award)
         (view,) = await self.recipes.views(caller, rows)
         return FullRecipeResult(recipe, view, award.xp_gained)
 
@@ -199,5 +198,4 @@ class SuggestionService:
                     "suggestions_count": len(suggestions),
                 },
             )
-        self.usage.xp.announce(award)
         return SuggestionsResult(session_id, suggestions, award.xp_gained)

@@ -104,5 +104,4 @@ class CompletionPhotos:
                 )
         except (ForeignKeyError, InsufficientPermissions):  # deleted or withdrawn since `require`
             raise recipe_not_found() from None
-        self.xp.announce(award)
         return PhotoUpload(photo, award.xp_gained)

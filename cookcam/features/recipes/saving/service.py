@@ -76,7 +76,6 @@ class Saving:
                 )
         if award is None:
             return FavoriteResult(favorited, 0)
-        self.xp.announce(award)
         return FavoriteResult(favorited, award.xp_gained)
 
     async def unsave(self, caller: Identity, recipe_id: UUID) -> None:

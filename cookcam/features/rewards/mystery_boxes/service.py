@@ -39,14 +39,10 @@ class MysteryBoxes:
         user_id = caller.user_id
         async with self.store.database.transaction() as tx:
             box = await self._try_scan(tx, user_id)
-            award = gift = None
-            if box is not None and box.reward_type == "xp":
-                award = await self.xp.award_for_key(tx, user_id, _key(box))
+            gift = None
             if box is not None and box.reward_type == "subscription":
                 days = box.reward_value["days"]
                 gift = await self.gifts.give(tx, user_id, days, ref=_key(box))
-        if award is not None:
-            self.xp.announce(award)
         if gift is not None:
             self.gifts.announce(gift)
         return box

@@ -9,7 +9,6 @@ from attrs import frozen
 from cookcam.errors import ValidationError
 from cookcam.features.rewards.streaks.models import CookResult
 from cookcam.features.rewards.streaks.store import StreakStore
-from cookcam.features.rewards.xp.service import Xp
 from cookcam.identity import Identity
 
 
@@ -18,15 +17,11 @@ class Streaks:
     """A streak is counted in days of the user's time zone."""
 
     store: StreakStore
-    xp: Xp
 
     async def cook(self, caller: Identity) -> CookResult:
         """Counts a cook today. The first cook of a day earns XP, and continues or restarts the
         streak; a further one only counts the recipe."""
-        result = await self.store.cook(caller.user_id)
-        self.xp.announce(result)
-        self.xp.announce_badges(result.user_id, result.badges)
-        return result
+        return await self.store.cook(caller.user_id)
 
     async def freeze(self, caller: Identity, day: date) -> bool:
         """Spends a token so that the missed day does not end the streak.

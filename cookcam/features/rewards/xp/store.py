@@ -16,13 +16,6 @@ select * from public.add_user_xp(
   %(user_id)s, %(amount)s::integer, %(action)s, %(metadata)s, %(key)s::text
 )"""
 
-AWARD_FOR_KEY: LiteralString = """
-select p.user_id, p.xp_gained, p.total_xp - p.xp_gained as old_xp, p.total_xp as new_xp,
-  p.old_level, p.new_level, p.new_level > p.old_level as level_up, false as capped,
-  false as duplicate
-from public.user_progress p
-where p.user_id = %(user_id)s and p.idempotency_key = %(key)s"""
-
 CAN_WIN_BADGE: LiteralString = """
 select exists (
   select from public.achievements a
@@ -101,11 +94,6 @@ class XpStore:
                 metadata=Jsonb(dict(metadata)),
                 key=key,
             )
-
-    async def award_for_key(self, tx: Transaction, user_id: UUID, key: str) -> Award:
-        """Raises NotFound without an award under that key."""
-        async with tx.acting_as(SERVICE):
-            return await tx.fetch_one(Award, AWARD_FOR_KEY, user_id=user_id, key=key)
 
     async def can_win_badge(self, tx: Transaction, user_id: UUID, badge: str) -> bool:
         async with tx.acting_as(SERVICE):

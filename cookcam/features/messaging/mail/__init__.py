@@ -1,0 +1,1 @@
+"""Mails: templates and their delivery."""
