@@ -20,6 +20,7 @@ from cookcam.config.sections import DrainConfig
 from cookcam.lifecycle.background import Background
 from cookcam.lifecycle.shutdown import DrainReport, Server, Shutdown, Sockets
 from cookcam.lifecycle.state import Lifecycle, Phase
+from cookcam.lifecycle.tree import snapshot
 from cookcam.lifecycle.work import Work
 
 WATCHER = "watch signals"
@@ -164,7 +165,7 @@ class _ProgramRun:
     def count_tasks_left(self, root: trio.Nursery) -> None:
         """Count the tasks besides the watcher that still run after the services are closed."""
         left = [task for task in root.child_tasks if task.name != WATCHER]
-        self._tasks_left = sum(_count_tasks(task) for task in left)
+        self._tasks_left = sum(1 + snapshot(task).count() for task in left)
 
     def end(self) -> tuple[int, DrainReport | None]:
         """Build the result of `run`."""
@@ -193,9 +194,3 @@ class _ProgramRun:
             seconds={**shutdown.seconds, "close": close},
             tasks_left=self._tasks_left,
         )
-
-
-def _count_tasks(task: trio.lowlevel.Task) -> int:
-    """The number of tasks in the tree that starts at `task`."""
-    children = (child for nursery in task.child_nurseries for child in nursery.child_tasks)
-    return 1 + sum(_count_tasks(child) for child in children)
