@@ -6,20 +6,23 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import structlog
-from attrs import frozen
+from attrs import field, frozen
 
 from cookcam.config import Config
+from cookcam.errors import AppError
 from cookcam.identity import AccountStates, Authenticator
 from cookcam.identity.keys import KeySet
 from cookcam.integrations.app_store import AppStore, AppStoreSettings, Endpoints
+from cookcam.integrations.circuit_breaker import CircuitBreaker, Outcome
 from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.openai import OpenAI
+from cookcam.integrations.provider_calls import ProviderCallPolicy, ProviderMisconfigured
 from cookcam.integrations.push import Apns, ApnsKey, Fcm, PushProvider, PushService
 from cookcam.integrations.redis import Redis
 from cookcam.integrations.stripe import Stripe
 from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.integrations.supabase.storage import Storage
-from cookcam.integrations.usda import Usda
+from cookcam.integrations.usda import QuotaExhausted, Usda
 from cookcam.observability.metrics import Metrics
 
 
@@ -42,6 +45,8 @@ class Clients:
     push_keys: KeySet
     push: Mapping[PushProvider, PushService]
     redis: Redis | None
+    breakers: Mapping[str, CircuitBreaker]
+    """The circuit breaker of each configured service, by name."""
 
 
 @asynccontextmanager
@@ -49,9 +54,10 @@ async def open_clients(
     config: Config, metrics: Metrics, account_states: AccountStates
 ) -> AsyncGenerator[Clients]:
     """Open all clients. No service has to be reachable yet."""
+    breakers = Breakers(metrics)
     async with (
-        open_identity(config) as identity,
-        open_storage(config) as storage,
+        open_identity(config, breakers) as identity,
+        open_storage(config, breakers) as storage,
         Authenticator.open(
             identity,
             supabase_url=config.identity.supabase_url,
@@ -59,13 +65,13 @@ async def open_clients(
             metrics=metrics,
             accounts=account_states,
         ) as authenticator,
-        open_usda(config) as usda,
-        open_openai(config, metrics) as openai,
-        open_stripe(config) as stripe,
-        open_app_store(config) as app_store,
-        open_google_play(config) as google_play,
+        open_usda(config, breakers) as usda,
+        open_openai(config, metrics, breakers) as openai,
+        open_stripe(config, breakers) as stripe,
+        open_app_store(config, breakers) as app_store,
+        open_google_play(config, breakers) as google_play,
         KeySet.open(google_play.push_keys) as push_keys,
-        open_push(config) as push,
+        open_push(config, breakers) as push,
         open_redis(config) as redis,
     ):
         structlog.get_logger("cookcam.assembly").info("Supabase clients initialized")
@@ -81,43 +87,79 @@ async def open_clients(
             push_keys=push_keys,
             push=push,
             redis=redis,
+            breakers=breakers.by_service,
         )
 
 
-def open_identity(config: Config) -> AbstractAsyncContextManager[SupabaseAuth]:
+@frozen
+class Breakers:
+    """Makes the circuit breaker of each service, and measures the calls that pass it."""
+
+    metrics: Metrics | None = None
+    by_service: dict[str, CircuitBreaker] = field(factory=dict[str, CircuitBreaker], init=False)
+
+    def add(self, service: str, *responses: type[AppError]) -> CircuitBreaker:
+        """`responses` are errors that mean that the service did respond; see CircuitBreaker."""
+        breaker = self.by_service[service] = CircuitBreaker(service, responses)
+        if self.metrics is not None:
+            requests = self.metrics.provider_requests_total
+            duration = self.metrics.provider_duration_seconds.of(service)
+
+            def observe(outcome: Outcome, seconds: float) -> None:
+                requests.of(service, outcome).inc()
+                if outcome != "not_attempted":
+                    duration.observe(seconds)
+
+            breaker.observe = observe
+            state = self.metrics.provider_circuit_open.of(service)
+            state.set_function(lambda: breaker.state != "closed")
+        return breaker
+
+    def calls(self, service: str) -> ProviderCallPolicy:
+        """The policy for calls of an app store or a push service."""
+        return ProviderCallPolicy(breaker=self.add(service, ProviderMisconfigured))
+
+
+def open_identity(config: Config, breakers: Breakers) -> AbstractAsyncContextManager[SupabaseAuth]:
     return SupabaseAuth.open(
         supabase_url=config.identity.supabase_url,
         anon_key=config.identity.anon_key,
         service_role_key=config.identity.service_role_key,
+        breaker=breakers.add("supabase_auth"),
     )
 
 
-def open_storage(config: Config) -> AbstractAsyncContextManager[Storage]:
+def open_storage(config: Config, breakers: Breakers) -> AbstractAsyncContextManager[Storage]:
     return Storage.open(
         supabase_url=config.identity.supabase_url,
         service_role_key=config.identity.service_role_key,
+        breaker=breakers.add("supabase_storage"),
     )
 
 
-def open_usda(config: Config) -> AbstractAsyncContextManager[Usda]:
+def open_usda(config: Config, breakers: Breakers) -> AbstractAsyncContextManager[Usda]:
     return Usda.open(
         base_url=config.providers.usda_api_base_url,
         api_key=config.providers.usda_api_key,
+        breaker=breakers.add("usda", QuotaExhausted),
     )
 
 
-def open_openai(config: Config, metrics: Metrics) -> AbstractAsyncContextManager[OpenAI]:
+def open_openai(
+    config: Config, metrics: Metrics, breakers: Breakers
+) -> AbstractAsyncContextManager[OpenAI]:
     return OpenAI.open(
         api_key=config.providers.openai_api_key,
         base_url=config.providers.openai_base_url,
         model=config.providers.openai_model,
         concurrency=config.providers.openai_concurrency,
         metrics=metrics,
+        breaker=breakers.add("openai"),
     )
 
 
 @asynccontextmanager
-async def open_stripe(config: Config) -> AsyncGenerator[Stripe | None]:
+async def open_stripe(config: Config, breakers: Breakers) -> AsyncGenerator[Stripe | None]:
     """None without STRIPE_SECRET_KEY."""
     if config.providers.stripe_secret_key is None:
         yield None
@@ -125,12 +167,13 @@ async def open_stripe(config: Config) -> AsyncGenerator[Stripe | None]:
     async with Stripe.open(
         secret_key=config.providers.stripe_secret_key,
         api_base=config.providers.stripe_api_base,
+        breaker=breakers.add("stripe"),
     ) as stripe:
         yield stripe
 
 
-def open_app_store(config: Config) -> AbstractAsyncContextManager[AppStore]:
-    return AppStore.open(app_store_settings(config))
+def open_app_store(config: Config, breakers: Breakers) -> AbstractAsyncContextManager[AppStore]:
+    return AppStore.open(app_store_settings(config), breakers.calls("app_store"))
 
 
 def app_store_settings(config: Config) -> AppStoreSettings:
@@ -152,28 +195,40 @@ def app_store_settings(config: Config) -> AppStoreSettings:
     )
 
 
-def open_google_play(config: Config) -> AbstractAsyncContextManager[GooglePlay]:
+def open_google_play(config: Config, breakers: Breakers) -> AbstractAsyncContextManager[GooglePlay]:
     return GooglePlay.open(
         api_url=config.stores.google_api_url,
         certs_url=config.stores.google_certs_url,
         package=config.providers.google_play_package_name,
         key=config.providers.google_service_account_key,
+        calls=breakers.calls("google_play"),
     )
 
 
 @asynccontextmanager
-async def open_push(config: Config) -> AsyncGenerator[Mapping[PushProvider, PushService]]:
+async def open_push(
+    config: Config, breakers: Breakers
+) -> AsyncGenerator[Mapping[PushProvider, PushService]]:
     """FCM for Android and APNs for iOS, each if it is configured."""
     push, services = config.push, dict[PushProvider, PushService]()
     async with AsyncExitStack() as stack:
         if push.fcm_account_key:
             services["fcm"] = await stack.enter_async_context(
-                Fcm.open(api_url=push.fcm_api_url, key=push.fcm_account_key)
+                Fcm.open(
+                    api_url=push.fcm_api_url,
+                    key=push.fcm_account_key,
+                    calls=breakers.calls("fcm"),
+                )
             )
         if push.apns_private_key and push.apns_key_id and push.apns_team_id:
             key = ApnsKey(push.apns_private_key, push.apns_key_id, push.apns_team_id)
             services["apns"] = await stack.enter_async_context(
-                Apns.open(url=push.apns_url, topic=config.stores.apple_bundle_id, key=key)
+                Apns.open(
+                    url=push.apns_url,
+                    topic=config.stores.apple_bundle_id,
+                    key=key,
+                    calls=breakers.calls("apns"),
+                )
             )
         log = structlog.get_logger("cookcam.assembly")
         if services:

@@ -134,6 +134,7 @@ from cookcam.features.operations.health.external_services import Check, External
 from cookcam.features.operations.health.service import Health
 from cookcam.features.operations.idempotency.service import StoredReplies
 from cookcam.features.operations.idempotency.store import ReplyStore
+from cookcam.features.operations.queue_depths import QueueDepths
 from cookcam.features.operations.retention.service import Retention
 from cookcam.features.operations.retention.store import SweepStore
 from cookcam.features.recipes.catalogue import routes as recipe_routes
@@ -196,6 +197,7 @@ from cookcam.images import Images
 from cookcam.integrations.google_play import PushTokens
 from cookcam.integrations.stripe import Stripe
 from cookcam.lifecycle.background import Task
+from cookcam.lifecycle.loop_lag import measure_loop_lag
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
@@ -627,6 +629,7 @@ class Container:
     retention = built(
         lambda c: Retention(SweepStore(c.database), c.now, c.task_reports.task_failed)
     )
+    queue_depths = built(lambda c: QueueDepths(c.database, c.metrics))
     limits = built(lambda c: RateLimits.of(c.config.limits))
     admission = built(lambda c: Admission(c.metrics))
 
@@ -730,6 +733,8 @@ class Container:
                 AccountWatch(self.realtime.hub, self.database, self.account_states).run,
             ),
             Task("admission", self.admission.run),
+            Task("queue depths", self.queue_depths.run),
+            Task("loop lag", partial(measure_loop_lag, self.metrics.loop_lag_seconds.observe)),
         ]
         if clients.push:
             tasks.append(Task("push schedule", self.push_schedule.run))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from signal import SIGINT, SIGTERM
+from typing import TYPE_CHECKING
 
 import structlog
 import trio
@@ -14,12 +15,17 @@ from attrs import evolve
 
 from cookcam.config import Config
 from cookcam.lifecycle.run import run
-from cookcam.lifecycle.shutdown import log_report
+from cookcam.lifecycle.run_record import RunRecord
+from cookcam.lifecycle.shutdown import DrainReport, log_report
 from cookcam.lifecycle.uptime import since_process_start
 from cookcam.lifecycle.workers import STOP, WorkerChannel, stop_signals
+from cookcam.observability.log_writers import RedactionCount
 from cookcam.observability.logging import configure_logging, instance_fields
 from cookcam.serving.listener import SocketListener
 from cookcam.serving.server import protocol_config
+
+if TYPE_CHECKING:
+    from cookcam.observability.metrics import Metrics
 
 FLUSH_SECONDS = 2.0
 THREAD_SWITCH_INTERVAL = 0.0002
@@ -66,7 +72,13 @@ def run_server(
         log.error("cannot listen", address=where, reason=error.strerror or str(error))
         return 1
     sys.setswitchinterval(THREAD_SWITCH_INTERVAL)
-    status = trio.run(_serve, config, opened, on_started, worker)
+    # Of workers the supervisor knows how they ended; several may serve the port.
+    directory = config.server.state_directory if worker is None else None
+    record = RunRecord.begin(directory, opened.port)
+    status, report = trio.run(
+        _serve, config, opened, on_started, worker, record, log_writer.redactions
+    )
+    record.end(status, report)
     log_writer.flush(FLUSH_SECONDS)
     # Without it the interpreter collects all imported objects at exit, which takes 0.2 s on an idle
     # machine and delays a rolling restart.
@@ -94,10 +106,17 @@ async def _serve(
     listener: SocketListener,
     on_started: Callable[[], None] | None,
     worker: WorkerChannel | None,
-) -> int:
+    record: RunRecord,
+    redactions: RedactionCount,
+) -> tuple[int, DrainReport | None]:
     log = structlog.get_logger("cookcam")
 
-    def started() -> None:
+    def started(metrics: Metrics) -> None:
+        from cookcam.app.reports import describe_run
+
+        record.serving()
+        describe_run(metrics, record)
+        redactions.report = metrics.redacted_values_total.of("log").inc
         log.info(
             "CookCam API server started",
             port=listener.port,
@@ -132,4 +151,4 @@ async def _serve(
         log_report(status, report)
     elif report is not None:
         worker.send_report(report)
-    return status
+    return status, report

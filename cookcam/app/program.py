@@ -17,7 +17,7 @@ from attrs import frozen
 
 from cookcam.app.clients import open_clients
 from cookcam.app.container import Container
-from cookcam.app.reports import ConnectionReports, TaskReports
+from cookcam.app.reports import ConnectionReports, TaskReports, database_timings
 from cookcam.config import Config
 from cookcam.database import Database
 from cookcam.errors import NotFound
@@ -68,12 +68,14 @@ async def open_container(config: Config, lifecycle: Lifecycle) -> AsyncGenerator
             release=config.release,
             metrics=metrics,
         ) as reporter,
-        Database.open(config.database) as database,
+        Database.open(config.database, timings=database_timings(metrics)) as database,
     ):
         metrics.watch_pool(lambda: database.stats.in_use, lambda: database.stats.size)
+        metrics.db_pool_max.set(config.database.pool_max)
         account_states = AccountStates(database)
         async with open_clients(config, metrics, account_states) as clients:
             bus = choose_bus(config, database, clients.redis)
+            metrics.bus_connected.set_function(lambda: bus.connected)
             async with Realtime.open(
                 config,
                 clients.authenticator,
@@ -167,6 +169,7 @@ def build_app(container: Container, routes: Iterable[Routes]) -> Edge:
         authenticator=container.clients.authenticator,
         limits=container.limits,
         reporter=reporter,
+        metrics=container.metrics,
     )
     return Edge(
         Dispatcher(app, container.realtime),
@@ -203,7 +206,7 @@ async def open_program(
     lifecycle: Lifecycle,
     work: Work,
     *,
-    on_ready: Callable[[], None],
+    on_ready: Callable[[Metrics], None],
 ) -> AsyncGenerator[Program]:
     """Open the services, and a server that accepts connections from `listeners`."""
     async with open_services(config, lifecycle) as services:
@@ -225,4 +228,4 @@ async def open_program(
         background = Background(
             work, services.background, TaskReports(services.metrics, services.reporter)
         )
-        yield Program(server, services.realtime, background, on_ready)
+        yield Program(server, services.realtime, background, lambda: on_ready(services.metrics))

@@ -8,7 +8,10 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
+from cookcam.database.pool_stats import DatabaseTimings
 from cookcam.lifecycle.groups import only_error
+from cookcam.lifecycle.run_record import OUTCOMES, RunRecord
+from cookcam.lifecycle.uptime import since_process_start
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
 from cookcam.serving.observer import CloseReason
@@ -17,12 +20,41 @@ LOG_INTERVAL = 60.0
 """Minimum seconds between two log lines about the same shortage."""
 
 
+def database_timings(metrics: Metrics) -> DatabaseTimings:
+    """Records what the database takes; the labels are looked up once."""
+    durations = metrics.db_query_duration_seconds
+    return DatabaseTimings(
+        wait=metrics.db_wait_seconds.observe,
+        read=durations.of("read").observe,
+        write=durations.of("write").observe,
+        transaction=durations.of("transaction").observe,
+    )
+
+
+def describe_run(metrics: Metrics, record: RunRecord) -> None:
+    """Records that the server accepts connections, and how its previous runs ended."""
+    metrics.startup_seconds.set(since_process_start() or 0.0)
+    if record.path is None:
+        return
+    for outcome in OUTCOMES:
+        metrics.previous_runs_total.of(outcome).inc(record.ended[outcome])
+        metrics.previous_run.of(outcome).set(outcome == record.previous)
+    if record.report is not None:
+        for phase, seconds in record.report["seconds"].items():
+            metrics.drain_seconds.of(phase).set(seconds)
+        for kind, count in record.report["cut"].items():
+            metrics.drain_cut_total.of(kind).inc(count)
+
+
 @frozen
 class TaskReports:
-    """Reports failed background tasks to metrics and error reports."""
+    """Reports background tasks to metrics, and their failures to error reports."""
 
     metrics: Metrics
     reporter: ErrorReporter
+
+    def task_running(self, name: str, *, running: bool) -> None:
+        self.metrics.tasks_running.of(name).set(running)
 
     def task_failed(self, name: str, error: Exception) -> None:
         self.metrics.task_restarts_total.of(name).inc()

@@ -15,6 +15,7 @@ import trio
 from attrs import frozen
 
 from cookcam.app.clients import (
+    Breakers,
     app_store_settings,
     open_google_play,
     open_identity,
@@ -191,7 +192,7 @@ async def _auth(config: Config) -> str:
         raise ServiceAuthError
     if response.status_code != 200:
         raise CheckFailed(f"answers {response.status_code}")
-    async with open_identity(config) as identity:
+    async with open_identity(config, Breakers()) as identity:
         keys = await identity.signing_keys()
     if not keys and config.identity.jwt_secret is None:
         raise CheckFailed("has no public keys, and JWT_SECRET is not set: no token can be verified")
@@ -199,26 +200,26 @@ async def _auth(config: Config) -> str:
 
 
 async def _storage(config: Config) -> str:
-    async with open_storage(config) as storage:
+    async with open_storage(config, Breakers()) as storage:
         for bucket in BUCKETS:
             await storage.list(bucket, "check-env")
     return "SUPABASE_SERVICE_ROLE_KEY is accepted"
 
 
 async def _openai(config: Config) -> str:
-    async with open_openai(config, Metrics()) as openai:
+    async with open_openai(config, Metrics(), Breakers()) as openai:
         await openai.reachable()
     return "OPENAI_API_KEY is accepted"
 
 
 async def _usda(config: Config) -> str:
-    async with open_usda(config) as usda:
+    async with open_usda(config, Breakers()) as usda:
         await usda.reachable()
     return "answers" if config.providers.usda_api_key else "answers DEMO_KEY"
 
 
 async def _stripe(config: Config) -> str:
-    async with open_stripe(config) as stripe:
+    async with open_stripe(config, Breakers()) as stripe:
         if stripe is None:
             raise NotConfigured
         await stripe.list_undelivered_events(limit=1)
@@ -238,7 +239,7 @@ async def _app_store(config: Config) -> str:
 async def _google_play(config: Config) -> str:
     if config.providers.google_service_account_key is None:
         raise NotConfigured
-    async with open_google_play(config) as store:
+    async with open_google_play(config, Breakers()) as store:
         with suppress(StoreRejected):
             await store.subscription(UNKNOWN_ID, lambda product: False)
     return "GOOGLE_SERVICE_ACCOUNT_KEY is accepted"
@@ -246,7 +247,7 @@ async def _google_play(config: Config) -> str:
 
 def _push(provider: PushProvider) -> Check:
     async def check(config: Config) -> str:
-        async with open_push(config) as services:
+        async with open_push(config, Breakers()) as services:
             if provider not in services:
                 raise NotConfigured
             nothing = PushMessage("check-env", "", "", {}, "default", datetime.now(UTC))

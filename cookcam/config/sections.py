@@ -133,6 +133,11 @@ class ServerConfig:
         about="opens detailed health and metrics, sent as X-API-Key",
         source="make one: openssl rand -hex 32",
     )
+    state_directory: str | None = setting(
+        "STATE_DIRECTORY",
+        about="folder for a file that says how the previous run ended, for the metrics; systemd"
+        " sets it",
+    )
     tls_cert_file: str | None = setting(
         "TLS_CERT_FILE", about="certificate chain to serve TLS directly, without a proxy"
     )

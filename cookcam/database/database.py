@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
 from attrs import frozen
@@ -14,7 +15,7 @@ from cookcam.database.actors import ANONYMOUS, SERVICE, Actor
 from cookcam.database.connecting import connect, connection_string
 from cookcam.database.notifications import listen
 from cookcam.database.pool import Pool, PoolSettings, open_pool
-from cookcam.database.pool_stats import PoolStats
+from cookcam.database.pool_stats import UNTIMED, DatabaseTimings, PoolStats
 from cookcam.database.transaction import Transaction, read, row_factory_for, write
 from cookcam.errors import NotFound
 
@@ -41,6 +42,7 @@ class Database:
     _pool: Pool
     _url: str
     _statement_timeout: float
+    _timings: DatabaseTimings
 
     @staticmethod
     @asynccontextmanager
@@ -49,6 +51,7 @@ class Database:
         *,
         must_connect: bool = False,
         statement_timeout: float = STATEMENT_TIMEOUT,
+        timings: DatabaseTimings = UNTIMED,
     ) -> AsyncGenerator[Database]:
         """Open the pool for the duration of the block; see `cookcam.database.pool` for its rules.
 
@@ -59,8 +62,8 @@ class Database:
         url = config.url.reveal()
         connection_string(url)
         settings = PoolSettings(config.pool_min, config.pool_max)
-        async with open_pool(lambda: connect(url), settings) as pool:
-            database = Database(pool, url, statement_timeout)
+        async with open_pool(lambda: connect(url), settings, timings) as pool:
+            database = Database(pool, url, statement_timeout, timings)
             if must_connect:
                 await database.ping()
             yield database
@@ -81,7 +84,7 @@ class Database:
     async def transaction_as(self, actor: Actor) -> AsyncGenerator[Transaction]:
         """Open a transaction: committed when the block ends, rolled back when it raises."""
         async with self._pool.connection() as connection:
-            transaction = Transaction(connection)
+            transaction, started = Transaction(connection), perf_counter()
             try:
                 transaction.begin(actor, self._statement_timeout)
                 yield transaction
@@ -89,6 +92,7 @@ class Database:
             finally:
                 # The pool rolls back an uncommitted transaction when the connection is returned.
                 transaction.end()
+                self._timings.transaction(perf_counter() - started)
 
     async def fetch_one_as(
         self, actor: Actor, model: type[T], statement: LiteralString, /, **params: object
@@ -152,14 +156,18 @@ class Database:
         The statement is not cancelled once it has been sent.
         """
         async with self._pool.connection() as connection:
-            rows = await write(
-                connection,
-                actor,
-                self._statement_timeout,
-                row_factory_for(model),
-                statement,
-                params,
-            )
+            started = perf_counter()
+            try:
+                rows = await write(
+                    connection,
+                    actor,
+                    self._statement_timeout,
+                    row_factory_for(model),
+                    statement,
+                    params,
+                )
+            finally:
+                self._timings.write(perf_counter() - started)
         return rows[0] if rows else None
 
     async def _read(
@@ -170,7 +178,13 @@ class Database:
         params: Mapping[str, object],
     ) -> list[T]:
         async with self._pool.connection() as connection:
-            return await read(connection, actor, self._statement_timeout, rows, statement, params)
+            started = perf_counter()
+            try:
+                return await read(
+                    connection, actor, self._statement_timeout, rows, statement, params
+                )
+            finally:
+                self._timings.read(perf_counter() - started)
 
     def listen(self, *channels: str) -> AbstractAsyncContextManager[AsyncGenerator[Notify]]:
         """Listen on channels over a separate connection; see `notifications.listen`."""

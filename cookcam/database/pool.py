@@ -22,6 +22,7 @@ import random
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import perf_counter
 
 import psycopg
 import trio
@@ -30,7 +31,7 @@ from psycopg.pq import TransactionStatus
 
 from cookcam.database.connection import Connection
 from cookcam.database.failures import translate
-from cookcam.database.pool_stats import PoolStats, PoolTotals
+from cookcam.database.pool_stats import UNTIMED, DatabaseTimings, PoolStats, PoolTotals
 from cookcam.errors import ServiceOverloaded, ServiceUnavailable
 from cookcam.lifecycle.groups import service_nursery
 from cookcam.observability.logging import get_logger
@@ -81,7 +82,9 @@ class _Waiter:
 
 @asynccontextmanager
 async def open_pool(
-    connect: Callable[[], Awaitable[Connection]], settings: PoolSettings
+    connect: Callable[[], Awaitable[Connection]],
+    settings: PoolSettings,
+    timings: DatabaseTimings = UNTIMED,
 ) -> AsyncGenerator[Pool]:
     """Open a pool for the duration of the block. The database need not be reachable.
 
@@ -89,7 +92,7 @@ async def open_pool(
     remaining connections are closed while in use.
     """
     async with service_nursery() as nursery:
-        pool = Pool(connect, settings, nursery)
+        pool = Pool(connect, settings, nursery, timings)
         nursery.start_soon(pool.maintain)
         try:
             yield pool
@@ -105,6 +108,7 @@ class Pool:
     _connect: Callable[[], Awaitable[Connection]]
     _settings: PoolSettings
     _nursery: trio.Nursery
+    _timings: DatabaseTimings
     _idle: list[_PooledConnection] = field(factory=list[_PooledConnection], init=False)
     _in_use: set[_PooledConnection] = field(factory=set[_PooledConnection], init=False)
     _queue: deque[_Waiter] = field(factory=deque[_Waiter], init=False)
@@ -188,7 +192,7 @@ class Pool:
         return None
 
     async def _wait_in_queue(self) -> _PooledConnection:
-        waiter = _Waiter()
+        waiter, started = _Waiter(), perf_counter()
         self._queue.append(waiter)
         self._open_for_queue()
         try:
@@ -201,6 +205,7 @@ class Pool:
         finally:
             if waiter in self._queue:
                 self._queue.remove(waiter)
+            self._timings.wait(perf_counter() - started)
         if waiter.member:
             return waiter.member
         self._totals.rejected += 1

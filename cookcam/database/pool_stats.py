@@ -1,8 +1,13 @@
-"""Statistics of a connection pool."""
+"""Statistics of a connection pool, and timings of the database."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define, frozen
+
+
+def _ignore(_seconds: float) -> None: ...
 
 
 @define
@@ -37,3 +42,20 @@ class PoolStats:
     failed: int
     borrowed: int
     rejected: int
+
+
+@frozen
+class DatabaseTimings:
+    """Receives durations in seconds, for the metrics.
+
+    `wait`: in the queue for a connection. `read`, `write` and `transaction`: a read, a write of one
+    statement, and a whole transaction, from the connection to its return.
+    """
+
+    wait: Callable[[float], None] = _ignore
+    read: Callable[[float], None] = _ignore
+    write: Callable[[float], None] = _ignore
+    transaction: Callable[[float], None] = _ignore
+
+
+UNTIMED = DatabaseTimings()

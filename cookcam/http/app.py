@@ -32,6 +32,7 @@ from cookcam.http.requests import Request
 from cookcam.http.responses import RawResponse, json_response
 from cookcam.http.routing import Match, Router, Routes, View, normal_rule, not_found
 from cookcam.observability.context import add_log_fields
+from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports
 
 
@@ -113,11 +114,13 @@ def create_app(
     authenticator: object = None,
     limits: RateLimits | None = None,
     reporter: ErrorReporter | None = None,
+    metrics: Metrics | None = None,
 ) -> CookCamApp:
     """Create the app with the routes of all features.
 
     A `Routes` blueprint has its own prefixes; a plain one is served under `/api/v1`. The identity
-    guards read `authenticator` from `app.extensions`. `reporter` gets every fault. Raises
+    guards read `authenticator` from `app.extensions`. `reporter` gets every fault, `metrics` counts
+    every error. Raises
     RuntimeError for a blueprint with hooks: they would not run.
     """
     app = CookCamApp("cookcam", static_folder=None, template_folder=None)
@@ -125,7 +128,7 @@ def create_app(
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.request_timeout = config.server.request_timeout
-    app.failures = Failures(reporter or NoReports())
+    app.failures = Failures(reporter or NoReports(), metrics and metrics.count_error)
     app.extensions["authenticator"] = authenticator
     app.extensions["rate_limits"] = limits or RateLimits({})
     for blueprint in [*routes, openapi_routes(app, config)]:

@@ -79,7 +79,7 @@ class Edge:
         self._limits = limits
         self._admission = admission or Admission()
         self._reporter = reporter or NoReports()
-        self._failures = Failures(self._reporter)
+        self._failures = Failures(self._reporter, metrics and metrics.count_error)
         self._addresses = ClientAddresses(config.server.trusted_proxies)
         self._cors = Cors.of(config.server.cors_origins)
         self._log = AccessLog(trio.current_time, metrics)

@@ -11,7 +11,7 @@ stack, the text of an unexpected exception, or a value the client sent: those go
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import trio
@@ -151,6 +151,8 @@ class Failures:
     """Responds to failures; logs and reports those that are faults of the server."""
 
     reporter: ErrorReporter = NoReports()
+    count: Callable[[str, int], None] | None = None
+    """Called with the code and the status of each error, for the metrics."""
 
     def respond(
         self, exc: BaseException, request_info: RequestInfo, scope: Any, dialect: Dialect = PLAIN
@@ -160,13 +162,17 @@ class Failures:
         return error_response(exc, request_info, dialect)
 
     def note(self, exc: BaseException, request_info: RequestInfo, scope: Any) -> None:
-        """Log a failure unless the client caused it or it is a 501.
+        """Count a failure; log it unless the client caused it or it is a 501.
 
         A fault (500, 502) is logged with its stack and reported. A 503 and a 504 are one line
         without a stack: an outage causes very many of them.
         """
+        if is_disconnect(exc):
+            return
         error = as_app_error(exc)
-        if error.status < 500 or error.status == 501 or error.of_the_client or is_disconnect(exc):
+        if self.count is not None:
+            self.count(error.code, error.status)
+        if error.status < 500 or error.status == 501 or error.of_the_client:
             return
         if error.status in (503, 504):
             log.warning("request failed", code=error.code, cause=_cause(exc))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
@@ -15,6 +16,7 @@ import trio
 from attrs import define, field, frozen
 
 from cookcam.errors import AppError, ServiceUnavailable
+from cookcam.integrations.circuit_breaker import CircuitBreaker, CircuitOpen
 from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.trust import trusted
 
@@ -68,7 +70,8 @@ class StoreRejected(AppError):
 class ProviderCallPolicy:
     """Retry policy for provider calls, in seconds. `jitter` picks a factor between two limits.
 
-    `deadline` is for all calls of an operation, `attempt_timeout` for each attempt.
+    `deadline` is for all calls of an operation, `attempt_timeout` for each attempt. While the
+    circuit of `breaker` is open, calls fail at once.
     """
 
     attempts: int = 3
@@ -77,6 +80,7 @@ class ProviderCallPolicy:
     attempt_timeout: float = 10.0
     deadline: float = 25.0
     jitter: Callable[[float, float], float] = random.uniform
+    breaker: CircuitBreaker | None = None
 
     async def within(self, work: Callable[[], Awaitable[T]], provider: str) -> T:
         """Run `work` with all its calls within `deadline` seconds. Raises ProviderUnavailable."""
@@ -92,14 +96,17 @@ class ProviderCallPolicy:
         Only ProviderUnavailable is retried, except ProviderMisconfigured.
         """
         allowed = attempts or self.attempts
+        attempt_once = once if self.breaker is None else partial(self.breaker.call, once)
         for attempt in range(1, allowed + 1):
             failure: ProviderUnavailable
             try:
                 with trio.move_on_after(self.attempt_timeout):
-                    return await once()
+                    return await attempt_once()
                 failure = ProviderUnavailable()
             except ProviderMisconfigured:
                 raise
+            except CircuitOpen as circuit:
+                raise ProviderUnavailable(advice=circuit.retry_after) from None
             except ProviderUnavailable as error:
                 failure = error
             advice = failure.advice or 0

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import trio
 from attrs import frozen
 
 from cookcam.errors import AppError, ServiceUnavailable
+from cookcam.integrations.circuit_breaker import CircuitBreaker, CircuitOpen
 
 T = TypeVar("T")
 
@@ -39,20 +41,25 @@ class RetryPolicy:
     async def call(
         self,
         operation: Callable[[], Awaitable[T]],
+        breaker: CircuitBreaker | None = None,
         *,
         jitter: Callable[[float], float] = lambda pause: random.uniform(0, pause),  # noqa: S311
     ) -> T:
         """Return the first result of `operation`, or raise the error of its last attempt.
 
-        Raises ServiceTimeout when the deadline passes first. `jitter` picks the delay from its
-        maximum, in seconds.
+        Raises ServiceTimeout when the deadline passes first. While the circuit of `breaker` is open
+        it raises CircuitOpen, without a retry. `jitter` picks the delay from its maximum, in
+        seconds.
         """
+        attempt_once = operation if breaker is None else partial(breaker.call, operation)
         with trio.move_on_after(self.deadline):
             for attempt in range(1, self.attempts):
                 try:
-                    return await operation()
+                    return await attempt_once()
+                except CircuitOpen:
+                    raise
                 except self.retry_on:
                     delay = min(self.max_delay, self.initial_delay * 2 ** (attempt - 1))
                     await trio.sleep(jitter(delay))
-            return await operation()
+            return await attempt_once()
         raise ServiceTimeout

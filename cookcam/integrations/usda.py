@@ -22,6 +22,7 @@ from attrs import Factory, define, field, frozen
 
 from cookcam.config.readers import Secret
 from cookcam.errors import ServiceAuthError, ServiceError, ServiceUnavailable
+from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.trust import trusted
@@ -113,6 +114,7 @@ class Usda:
     _api_key: Secret
     budget: HourlyBudget = field(factory=HourlyBudget)
     _policy: RetryPolicy = READ
+    _breaker: CircuitBreaker | None = None
     _http: LazyHttpClient = field(
         default=Factory(
             lambda usda: LazyHttpClient(partial(_new_connections, usda._base_url, usda._api_key)),
@@ -131,9 +133,10 @@ class Usda:
         api_key: Secret | None = None,
         budget: HourlyBudget | None = None,
         policy: RetryPolicy = READ,
+        breaker: CircuitBreaker | None = None,
     ) -> AsyncGenerator[Usda]:
         """Open a client of the service at `base_url`; without a key it uses `DEMO_KEY`."""
-        client = cls(base_url, api_key or DEMO_KEY, budget or HourlyBudget(), policy)
+        client = cls(base_url, api_key or DEMO_KEY, budget or HourlyBudget(), policy, breaker)
         try:
             yield client
         finally:
@@ -163,7 +166,9 @@ class Usda:
     async def _get(self, path: str, params: Mapping[str, str | int]) -> dict[str, Any] | None:
         started_at = trio.current_time()
         try:
-            status, content = await self._policy.call(lambda: self._once(path, params))
+            status, content = await self._policy.call(
+                lambda: self._once(path, params), self._breaker
+            )
         except ServiceUnavailable as error:
             structlog.get_logger(__name__).warning(
                 "USDA does not answer",

@@ -36,7 +36,11 @@ class Task:
 
 
 class TaskObserver(Protocol):
-    """Receives the failures of background tasks, for metrics and error reports."""
+    """Receives the state and the failures of background tasks, for metrics and error reports."""
+
+    def task_running(self, name: str, *, running: bool) -> None:
+        """The task has been started, or has ended until it is restarted."""
+        ...
 
     def task_failed(self, name: str, error: Exception) -> None: ...
 
@@ -102,13 +106,25 @@ class Background:
         for scope in self._units:
             scope.cancel()
 
+    @contextmanager
+    def _running(self, task: Task) -> Generator[None]:
+        if self.observer is None:
+            yield
+            return
+        self.observer.task_running(task.name, running=True)
+        try:
+            yield
+        finally:
+            self.observer.task_running(task.name, running=False)
+
     async def _supervise(self, task: Task) -> None:
         log = structlog.get_logger("cookcam.background")
         backoff = INITIAL_BACKOFF
         while True:
             started_at = trio.current_time()
             try:
-                await task.run()
+                with self._running(task):
+                    await task.run()
                 return
             except ServiceUnavailable as error:
                 # Not a bug in the task: log one line, and retry soon after the outage ends.

@@ -110,6 +110,16 @@ class NoLogWriter:
     def flush(self, seconds: float) -> None: ...
 
 
+def _ignore(_count: int) -> None: ...
+
+
+@define
+class RedactionCount:
+    """Where the number of redacted values of each line goes; the metrics are opened later."""
+
+    report: Callable[[int], None] = _ignore
+
+
 @define
 class LevelLogger:
     """structlog's innermost logger: warnings and errors to `err`, the rest to `out`."""
@@ -117,6 +127,7 @@ class LevelLogger:
     out: LogWriter
     err: LogWriter
     name: str = ""
+    redactions: RedactionCount = field(factory=RedactionCount)
 
     def debug(self, line: bytes) -> None:
         self.out.write(line)

@@ -24,9 +24,11 @@ from cookcam.observability.log_writers import (
     DescriptorLogWriter,
     LevelLogger,
     NoLogWriter,
+    RedactionCount,
     StreamLogWriter,
 )
 from cookcam.observability.records import Record, as_record, json_line, readable_line
+from cookcam.observability.redaction import REDACTED
 
 Level = Literal["error", "warn", "info", "debug"]
 
@@ -37,6 +39,7 @@ _LEVELS: dict[Level, int] = {
     "debug": logging.DEBUG,
 }
 _FLUSH_SECONDS = 1.0
+_REDACTED = REDACTED.encode()
 _JSON_ENVIRONMENTS = ("staging", "production")
 # Below these levels their lines are one per request, frame or retry, and hold URLs and headers;
 # Pillow's hold the values of EXIF tags, for instance a location.
@@ -80,10 +83,18 @@ def configure_logging(
     JSON lines in staging and production, readable text elsewhere; every line ends with the fields
     of `instance`. Without `stream`, errors and warnings go to standard error and the rest to
     standard output, and uncaught exceptions are logged instead of printed. The result can
-    be flushed, which also happens at the end of the process. Calling it again replaces the earlier
+    be flushed, which also happens at the end of the process, and has the count of
+    redacted values. Calling it again replaces the earlier
     configuration.
     """
-    render = json_line if environment in _JSON_ENVIRONMENTS else readable_line
+    renderer = json_line if environment in _JSON_ENVIRONMENTS else readable_line
+    redactions = RedactionCount()
+
+    def render(logger: object, method: str, record: MutableMapping[str, Any]) -> bytes:
+        line = renderer(logger, method, record)
+        if count := line.count(_REDACTED):
+            redactions.report(count)
+        return line
 
     def named(_logger: object, _method: str, record: MutableMapping[str, Any]) -> Record:
         return {**record, **instance}
@@ -100,7 +111,7 @@ def configure_logging(
         err = DescriptorLogWriter(2, lost_line) if sys.__stderr__ is not None else NoLogWriter()
 
     def make_logger(name: str = "") -> LevelLogger:
-        return LevelLogger(out, err, name)
+        return LevelLogger(out, err, name, redactions)
 
     structlog.configure(
         processors=[as_record, named, render],

@@ -21,6 +21,12 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
+# 401, 403 and 429 are the signals of guessing and scraping; other statuses are everyday errors.
+SECURITY_EVENTS = {401: "auth_failure", 403: "unauthorized_access", 429: "rate_limit"}
+
+DATABASE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+LOOP_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
 # The bounds of the service levels (0.2, 0.5, 1 s), and enough around them for a percentile;
 # generation may take minutes.
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -109,6 +115,74 @@ class Metrics:
             "db_pool_in_use", "Database connections in use", registry=registry
         )
         self.db_pool_size = Gauge("db_pool_size", "Open database connections", registry=registry)
+        self.db_pool_max = Gauge("db_pool_max", "Allowed database connections", registry=registry)
+        self.db_wait_seconds = Histogram(
+            "db_wait_seconds",
+            "Seconds that a borrower queued for a connection; one that is idle is not queued for",
+            buckets=DATABASE_BUCKETS,
+            registry=registry,
+        )
+        self.db_query_duration_seconds = Family(
+            Histogram(
+                "db_query_duration_seconds",
+                "Seconds of a read, of a write of one statement, of a whole transaction",
+                ("operation",),
+                buckets=DATABASE_BUCKETS,
+                registry=registry,
+            )
+        )
+        self.queue_entries = gauge(
+            "queue_entries", "Stored work: waiting, overdue, or given up", "queue", "state"
+        )
+        self.bus_connected = Gauge(
+            "bus_connected", "1 while events of other instances arrive", registry=registry
+        )
+        self.bus_messages_total = counter(
+            "bus_messages_total", "Events from and to other instances", "direction"
+        )
+        self.ws_outbox_messages = Gauge(
+            "ws_outbox_messages", "Events queued for sockets", registry=registry
+        )
+        self.errors_total = counter("errors_total", "Errors sent to clients", "code")
+        self.security_events_total = counter(
+            "security_events_total", "Refused callers: 401, 403 and 429", "type"
+        )
+        self.redacted_values_total = counter(
+            "redacted_values_total", "Values taken out of logs and error reports", "where"
+        )
+        self.loop_lag_seconds = Histogram(
+            "loop_lag_seconds",
+            "Seconds by which the event loop ran a timer late",
+            buckets=LOOP_LAG_BUCKETS,
+            registry=registry,
+        )
+        self.startup_seconds = Gauge(
+            "startup_seconds",
+            "From the start of the process until it accepted connections; 0 until then",
+            registry=registry,
+        )
+        self.previous_runs_total = counter(
+            "previous_runs_total", "Ended runs of this instance by outcome", "outcome"
+        )
+        self.previous_run = gauge(
+            "previous_run", "1 for the outcome of the run before this one", "outcome"
+        )
+        provider = ("provider", "outcome")
+        self.provider_requests_total = counter(
+            "provider_requests_total", "Calls of outside services, each attempt", *provider
+        )
+        self.provider_duration_seconds = Family(
+            Histogram(
+                "provider_duration_seconds",
+                "Seconds of one attempt to call an outside service",
+                ("provider",),
+                buckets=DURATION_BUCKETS,
+                registry=registry,
+            )
+        )
+        self.provider_circuit_open = gauge(
+            "provider_circuit_open", "1 while calls are rejected without an attempt", "provider"
+        )
         self.cache_requests_total = counter(
             "cache_requests_total", "Values asked of the cache", "namespace", "result"
         )
@@ -206,6 +280,12 @@ class Metrics:
         total, duration = counted
         total.inc()
         duration.observe(seconds)
+
+    def count_error(self, code: str, status: int) -> None:
+        """Count an error of a request or of a socket event."""
+        self.errors_total.of(code).inc()
+        if status in SECURITY_EVENTS:
+            self.security_events_total.of(SECURITY_EVENTS[status]).inc()
 
     def watch_pool(self, in_use: Callable[[], float], size: Callable[[], float]) -> None:
         """Reads the pool's figures when the metrics are rendered, instead of on every query."""

@@ -27,6 +27,7 @@ from attrs import define, field, frozen
 from cookcam.config.secret import Secret
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
+from cookcam.observability.redaction import REDACTED
 from cookcam.observability.reports import (
     UNTRACED,
     ErrorReporter,
@@ -74,10 +75,11 @@ async def open_sentry(
         return
     sdk = await trio.to_thread.run_sync(_import_sdk)
     rate = traces_sample_rate(environment)
-    sdk.init(dsn=dsn.reveal(), **_options(environment, release, rate))
+    metrics = metrics or Metrics()
+    sdk.init(dsn=dsn.reveal(), **_options(environment, release, rate, metrics))
     log.info("Sentry initialized", environment=environment, sampleRate=rate, release=release)
     client = sdk.get_client()
-    thread = ReportThread(metrics or Metrics())
+    thread = ReportThread(metrics)
     thread.start()
     try:
         yield SentryReporter(sdk, client, rate, thread)
@@ -152,14 +154,17 @@ def _import_sdk() -> ModuleType:
     return sentry_sdk
 
 
-def _options(environment: str, release: str, rate: float) -> dict[str, Any]:
+def _options(environment: str, release: str, rate: float, metrics: Metrics) -> dict[str, Any]:
     from sentry_sdk.scrubber import EventScrubber
+
+    count_redacted = metrics.redacted_values_total.of("report").inc
 
     def before_send(event: Event, hint: Mapping[str, Any]) -> Event | None:
         error = (hint.get("exc_info") or (None, None))[1]
         if error is not None and reportable(error) is None:
             return None
         event = limit_size(scrubbed(event, environment))
+        count_redacted(repr(event).count(REDACTED))
         group = fingerprint(error) if error is not None else None
         return {**event, "fingerprint": group} if group is not None else event
 

@@ -98,6 +98,11 @@ class Connection(ABC):
         return False
 
     @property
+    def queued(self) -> int:
+        """The events in the outbox: accepted, and not written yet."""
+        return 0
+
+    @property
     def recoverable(self) -> bool:
         """Whether the client can reconnect after a drop and receive the events it missed."""
         return False

@@ -80,6 +80,10 @@ class SocketIOConnection(Connection):
         return self.socket.session.transport == "polling"
 
     @property
+    def queued(self) -> int:
+        return len(self.socket.session.outbox)
+
+    @property
     def recoverable(self) -> bool:
         return self.socket.recoverable
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 from uuid import UUID
 
@@ -50,6 +50,8 @@ class Relay:
 
     hub: Hub
     bus: Bus
+    count: Callable[[str], None] = lambda _direction: None
+    """Called with `received` or `sent` for each message, for the metrics."""
     _peers: dict[str, Peer] = field(factory=dict[str, Peer], init=False)
     _disconnected_at: float | None = field(default=None, init=False)
     _settled_at: float = field(default=math.inf, init=False)
@@ -93,6 +95,7 @@ class Relay:
     # -- called by the bus
 
     def received(self, instance: str, text: str) -> None:
+        self.count("received")
         try:
             self._apply(instance, json.loads(text))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -125,13 +128,16 @@ class Relay:
                 "body": orjson.dumps(event.body).decode(),
                 "volatile": event.volatile,
             }
-        self.bus.publish(json.dumps({"kind": kind, **fields}))
+        self._send({"kind": kind, **fields})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self.count("sent" if self.bus.publish(json.dumps(message)) else "dropped")
 
     def _publish_presences(self, kind: str) -> None:
         rooms: dict[str, list[str]] = {}
         for presence in self.hub.presences:
             rooms.setdefault(presence.room, []).append(str(presence.user_id))
-        self.bus.publish(json.dumps({"kind": kind, "rooms": rooms}))
+        self._send({"kind": kind, "rooms": rooms})
 
     async def _publish_pulses(self) -> None:
         while True:

@@ -64,7 +64,9 @@ class Router:
         limits: Limits,
         reporter: ErrorReporter,
     ) -> Router:
-        return cls(event_quota, handler_timeout, metrics, limits, Failures(reporter))
+        return cls(
+            event_quota, handler_timeout, metrics, limits, Failures(reporter, metrics.count_error)
+        )
 
     def include(self, events: Events) -> None:
         """Adds the events of a feature. Raises ValueError for a name that is taken."""
@@ -106,6 +108,7 @@ class Router:
             wait = self.limits.spend(quota, caller.user_id)
         if wait:
             error = RateLimited(retry_after=wait)
+            self.metrics.count_error(error.code, error.status)
             return _rate_limited(error, caller, name, caller.consecutive_rejections)
         caller.consecutive_rejections = 0
         return None

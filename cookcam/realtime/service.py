@@ -110,21 +110,28 @@ class Realtime:
         `notice` and `drain` close all connections cleanly. Leaving the block without them cuts the
         Socket.IO sessions; a plain connection ends with its request in the HTTP server.
         """
+        metrics = metrics or Metrics()
         realtime = cls.of(
             config,
             authenticator,
             lifecycle,
-            metrics or Metrics(),
+            metrics,
             reporter or NoReports(),
             name_of,
         )
+        hub = realtime.hub
+        metrics.ws_outbox_messages.set_function(lambda: sum(one.queued for one in hub.connections))
+
+        def count_bus(direction: str) -> None:
+            metrics.bus_messages_total.of(direction).inc()
+
         failure: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(TokenWatch(realtime.hub, clock).run)
             nursery.start_soon(realtime._plain.heartbeats.run)
             nursery.start_soon(realtime._plain.scheduler.run)
             if bus is not None and config.realtime.enabled:
-                nursery.start_soon(Relay(realtime.hub, bus).run)
+                nursery.start_soon(Relay(realtime.hub, bus, count_bus).run)
             async with realtime._gateway.server:
                 try:
                     yield realtime

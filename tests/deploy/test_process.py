@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -129,8 +130,11 @@ async def test_a_request_in_flight_is_answered_before_the_end(
     number: signal.Signals, tmp_path: Path, sandbox: SandboxProcess
 ):
     [port] = free_ports(1)
-    async with started_server(sandbox.staging, port, tmp_path) as server:
+    settings = {**sandbox.staging, "STATE_DIRECTORY": str(tmp_path)}
+    record = tmp_path / f"run-{port}.json"
+    async with started_server(settings, port, tmp_path) as server:
         await server.ready()
+        assert json.loads(record.read_text())["state"] == "serving"
         sandbox.behave(delay=SLOW)
         login = SlowLogin(server, sandbox)
         async with trio.open_nursery() as nursery:
@@ -150,6 +154,9 @@ async def test_a_request_in_flight_is_answered_before_the_end(
         assert last["cut_names"] == []
         assert last["tasks_left"] == 0
         assert set(last["seconds"]) >= {"notice", "closing", "draining", "background", "close"}
+        stored = json.loads(record.read_text())
+        assert stored["state"] == "clean"
+        assert stored["report"]["seconds"] == last["seconds"]
 
 
 async def until_refused(port: int) -> None:

@@ -14,6 +14,10 @@ from cookcam.lifecycle.work import Work
 @define
 class Observer:
     failures: list[str] = field(factory=list[str])
+    running: dict[str, bool] = field(factory=dict[str, bool])
+
+    def task_running(self, name: str, *, running: bool) -> None:
+        self.running[name] = running
 
     def task_failed(self, name: str, error: Exception) -> None:
         self.failures.append(f"{name}: {error}")
@@ -54,6 +58,7 @@ async def test_failure_is_reported_and_followed_by_a_growing_jittered_backoff(
     task = Failing(ValueError("broken"), 12)
     observer = await run_to_the_end(task)
     assert observer.failures == ["job: broken"] * 12
+    assert observer.running == {"job": False}
     assert INITIAL_BACKOFF / 2 <= task.backoffs[0] <= INITIAL_BACKOFF
     assert MAX_BACKOFF / 2 <= task.backoffs[-1] <= MAX_BACKOFF
 

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 from uuid import UUID
 
@@ -346,3 +347,13 @@ def test_lines_for_people_name_the_instance(capfd: pytest.CaptureFixture[str]) -
     get_logger("x").info("own line")
     logger.flush(1)
     assert f" instance={socket.gethostname()}:3002" in capfd.readouterr().out
+
+
+def test_redacted_values_are_counted() -> None:
+    counts: list[int] = []
+    logger = configure_logging("production", "info", stream=StringIO())
+    logger.redactions.report = counts.append
+    written = get_logger("test")
+    written.info("without secrets", path="/recipes")
+    written.info("two secrets", password="hunter22", token="abc")
+    assert counts == [2]

@@ -70,7 +70,7 @@ async def whole_server(environ: dict[str, str]) -> AsyncGenerator[ServerUnderTes
 
         async def program() -> None:
             server.status, server.report = await run(
-                partial(open_program, settings, [listener], on_ready=ready.set),
+                partial(open_program, settings, [listener], on_ready=lambda _: ready.set()),
                 settings.drain,
                 signals=receive,
             )

@@ -12,6 +12,7 @@ import trio
 from attrs import define, field
 
 from cookcam.config.readers import Secret
+from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.openai.completions import (
     CompletionRequest,
     Completions,
@@ -64,6 +65,7 @@ class OpenAI:
         model: str,
         concurrency: int,
         metrics: Metrics,
+        breaker: CircuitBreaker | None = None,
     ) -> AsyncGenerator[OpenAI]:
         """Open a client that sends at most `concurrency` requests at a time.
 
@@ -71,7 +73,8 @@ class OpenAI:
         """
         library, shapes = Library(api_key, base_url, concurrency), Shapes()
         slots = trio.Semaphore(concurrency, max_value=concurrency)
-        completions = Completions(library, UsageMeter(model, metrics), slots, shapes)
+        meter = UsageMeter(model, metrics)
+        completions = Completions(library, meter, slots, shapes, breaker or CircuitBreaker())
         try:
             yield cls(model, library, completions, shapes)
         finally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import trio
 from attrs import field, frozen
 
+from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.openai.errors import AttemptFailed, Outcome, unavailable, unusable
 from cookcam.integrations.openai.items import ItemScanner
 from cookcam.integrations.openai.json_schema import Shapes
@@ -77,12 +78,15 @@ class Completions:
     meter: UsageMeter
     slots: trio.Semaphore
     shapes: Shapes = field(repr=False)
+    breaker: CircuitBreaker
 
     async def create(self, request: CompletionRequest[S]) -> S:
-        """Send one request and read its completion as a whole. Raises AttemptFailed."""
+        """Send one request and read its completion as a whole. Raises AttemptFailed,
+        and CircuitOpen."""
         client = await self.library.client()
+        self.breaker.check()  # before the wait for a slot
         async with self.slots:
-            with self._measured(request):
+            with self.breaker.attempt(), self._measured(request):
                 with errors_as_failures():
                     create: Any = client.chat.completions.create
                     completion: ChatCompletion = await create(**request.body)
@@ -95,11 +99,12 @@ class Completions:
     async def stream(
         self, request: CompletionRequest[S], items: str, read_item: Callable[[str], Any]
     ) -> AsyncGenerator[Event[S]]:
-        """Send one request and yield events while its completion arrives. Raises AttemptFailed."""
+        """Send one request and yield events while its completion arrives. Raises like `create`."""
         scanner, index = ItemScanner(items), 0
         text, pieces, reported_at = "", 0, trio.current_time()
+        self.breaker.check()  # before the wait for a slot
         async with self.slots:
-            with self._measured(request):
+            with self.breaker.attempt(), self._measured(request):
                 async with aclosing(self._pieces(request)) as received:
                     async for piece in received:
                         text, pieces = text + piece, pieces + 1

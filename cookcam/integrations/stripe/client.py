@@ -13,6 +13,7 @@ import trio
 from attrs import define
 
 from cookcam.config.readers import Secret
+from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe.checkout import Checkout
 from cookcam.integrations.stripe.connect import Connect
@@ -46,13 +47,14 @@ class Stripe(Checkout, Subscriptions, Payments, Connect):
         secret_key: Secret,
         api_base: str,
         policy: RetryPolicy = INTERACTIVE_RETRIES,
+        breaker: CircuitBreaker | None = None,
     ) -> AsyncGenerator[Stripe]:
         """Opens a client; its connections are closed with the block.
 
         `api_base` has no version: `https://api.stripe.com`. The deadline of `policy` is for all
         requests of an operation together; its attempts are for each request.
         """
-        library = Library(secret_key, api_base)
+        library = Library(secret_key, api_base, breaker or CircuitBreaker())
         try:
             yield cls(library, policy)
         finally:

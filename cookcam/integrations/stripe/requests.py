@@ -20,6 +20,7 @@ from attrs import define, field, frozen
 
 from cookcam.config.readers import Secret
 from cookcam.errors import ServiceAuthError
+from cookcam.integrations.circuit_breaker import CircuitBreaker, CircuitOpen
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.stripe.errors import AttemptFailed, StripeUnavailable, failure_of
 from cookcam.integrations.stripe.reading import (
@@ -62,6 +63,7 @@ class Library:
 
     secret_key: Secret
     api_base: str
+    breaker: CircuitBreaker = field(factory=CircuitBreaker)
     _client: StripeClient | None = field(default=None, init=False, repr=False)
     _http: Any = field(default=None, init=False, repr=False)
     _opening: trio.Lock = field(factory=trio.Lock, init=False)
@@ -107,7 +109,10 @@ class StripeRequests:
             attempt = 1
             while True:
                 try:
-                    return await send_once(send, client, options)
+                    with self._library.breaker.attempt():
+                        return await send_once(send, client, options)
+                except CircuitOpen as circuit:
+                    raise StripeUnavailable(retry_after=circuit.retry_after) from None
                 except AttemptFailed as caught:
                     failure = caught
                 # Outside the handler, so that the library's exception is not our error's context.

@@ -34,6 +34,7 @@ from cookcam.errors import (
     ServiceUnavailable,
     TokenExpired,
 )
+from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.supabase.auth_errors import (
@@ -75,6 +76,7 @@ class SupabaseAuth:
     _service_role_key: Secret
     _once: RetryPolicy = ONCE
     _read: RetryPolicy = READ
+    _breaker: CircuitBreaker | None = None
     _http: LazyHttpClient = field(
         factory=lambda: LazyHttpClient(_new_connections), init=False, repr=False
     )
@@ -89,12 +91,14 @@ class SupabaseAuth:
         service_role_key: Secret,
         once: RetryPolicy = ONCE,
         read: RetryPolicy = READ,
+        breaker: CircuitBreaker | None = None,
     ) -> AsyncGenerator[SupabaseAuth]:
         """Open a client for the project at `supabase_url`; its connections close with the block.
 
         `once` is the policy for writes, `read` the retry policy for reads.
         """
-        provider = cls(f"{supabase_url}/auth/v1", anon_key, service_role_key, once, read)
+        url = f"{supabase_url}/auth/v1"
+        provider = cls(url, anon_key, service_role_key, once, read, breaker)
         try:
             yield provider
         finally:
@@ -179,14 +183,15 @@ class SupabaseAuth:
             await self._once.call(
                 lambda: self._send(
                     "POST", "/recover", {"email": email}, params={"redirect_to": redirect_to}
-                )
+                ),
+                self._breaker,
             )
         except ServiceAuthError:
             raise
         except AppError as error:
             structlog.get_logger(__name__).warning("no mail for recovery", failure=error.code)
             with suppress(AuthRejected, RateLimited):  # the provider responds
-                await self._read.call(lambda: self._send("GET", "/health"))
+                await self._read.call(lambda: self._send("GET", "/health"), self._breaker)
 
     async def change_password(self, token: str, password: str) -> None:
         """Change the password of the owner of an access token and end the other sessions.
@@ -195,7 +200,8 @@ class SupabaseAuth:
         """
         try:
             await self._once.call(
-                lambda: self._send("PUT", "/user", {"password": password}, token=token)
+                lambda: self._send("PUT", "/user", {"password": password}, token=token),
+                self._breaker,
             )
         except AuthRejected as refused:
             if refused.provider_status in (401, 403, 404):
@@ -238,7 +244,7 @@ class SupabaseAuth:
                 raise ServiceUnavailable
             return _jwks_entries(response)
 
-        return await self._read.call(fetch)
+        return await self._read.call(fetch, self._breaker)
 
     async def _sign_up(self, email: str, password: str, name: str) -> SignedUp:
         try:
@@ -287,7 +293,7 @@ class SupabaseAuth:
 
         started_at = trio.current_time()
         try:
-            return await (policy or self._once).call(once)
+            return await (policy or self._once).call(once, self._breaker)
         except ServiceUnavailable as error:
             structlog.get_logger(__name__).warning(
                 "identity provider does not answer",

@@ -26,6 +26,7 @@ from cookcam.errors import (
     ServiceError,
     ServiceUnavailable,
 )
+from cookcam.integrations.circuit_breaker import CircuitBreaker
 from cookcam.integrations.http_client import LazyHttpClient
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.trust import trusted
@@ -83,6 +84,7 @@ class Storage:
     _key: Secret
     _write: RetryPolicy = WRITE
     _read: RetryPolicy = READ
+    _breaker: CircuitBreaker | None = None
     _http: LazyHttpClient = field(
         factory=lambda: LazyHttpClient(_new_connections), init=False, repr=False
     )
@@ -96,12 +98,13 @@ class Storage:
         service_role_key: Secret,
         write: RetryPolicy = WRITE,
         read: RetryPolicy = READ,
+        breaker: CircuitBreaker | None = None,
     ) -> AsyncGenerator[Storage]:
         """Open a client for the project at `supabase_url`; its connections close with the block.
 
         Connects on the first call. `write` and `read` are the retry policies of the operations.
         """
-        storage = cls(f"{supabase_url}/storage/v1/", service_role_key, write, read)
+        storage = cls(f"{supabase_url}/storage/v1/", service_role_key, write, read, breaker)
         try:
             yield storage
         finally:
@@ -216,7 +219,7 @@ class Storage:
 
         started_at = trio.current_time()
         try:
-            return await policy.call(once)
+            return await policy.call(once, self._breaker)
         except ServiceUnavailable as error:
             structlog.get_logger(__name__).warning(
                 "storage does not answer",

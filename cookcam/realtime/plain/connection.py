@@ -63,6 +63,10 @@ class PlainConnection(Connection):
     _send: Send = field(init=False, repr=False)
     _writer: Writer = field(init=False, repr=False)
 
+    @property
+    def queued(self) -> int:
+        return len(self._outbox)
+
     def deliver(self, event: ServerEvent) -> bool:
         return self._put(event.plain)
 
