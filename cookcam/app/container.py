@@ -15,6 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import trio
 from attrs import define, fields_dict
 
 from cookcam.app.clients import Clients
@@ -131,6 +132,7 @@ from cookcam.features.messaging.notifications.schedule_store import ScheduleStor
 from cookcam.features.messaging.notifications.sender import Sender
 from cookcam.features.operations.health import routes as health_routes
 from cookcam.features.operations.health.external_services import Check, ExternalServices
+from cookcam.features.operations.health.figures import Figures
 from cookcam.features.operations.health.service import Health
 from cookcam.features.operations.idempotency.service import StoredReplies
 from cookcam.features.operations.idempotency.store import ReplyStore
@@ -191,7 +193,7 @@ from cookcam.features.social.users.service import Users
 from cookcam.features.social.users.store import UserStore
 from cookcam.http import Routes
 from cookcam.http.admission import Admission
-from cookcam.http.rate_limit import RateLimits
+from cookcam.http.rate_limit import AUTH, GLOBAL, RateLimits
 from cookcam.identity import AccountStates
 from cookcam.images import Images
 from cookcam.integrations.google_play import PushTokens
@@ -610,11 +612,12 @@ class Container:
         if self.config.providers.usda_api_key is not None:
             # USDA's shared DEMO_KEY allows fewer requests than this check makes.
             checks["usda"] = self.clients.usda.reachable
+        checks["storage"] = self.clients.storage.reachable
         return ExternalServices(checks)
 
     @cached_property
     def health(self) -> Health:
-        sockets = self.config.realtime.enabled
+        sockets, redis = self.config.realtime.enabled, self.clients.redis
         return Health(
             self.config,
             self.lifecycle,
@@ -623,8 +626,20 @@ class Container:
             realtime=self.realtime if sockets else None,
             cooking_sessions=self.cooking.active_sessions,
             bus_connected=lambda: self.bus.connected or not sockets,
-            external_apis=self.external_checks.report,
+            external_apis=lambda: self.external_checks.report("openai", "usda"),
+            storage=lambda: self.external_checks.report("storage"),
+            ping_cache=trio.lowlevel.checkpoint if redis is None else redis.ping,
+            circuits=self.clients.breakers,
         )
+
+    figures = built(
+        lambda c: Figures(
+            c.metrics,
+            lambda: c.database.slow_statements,
+            lambda: sorted({*c.limits.exhausted(GLOBAL), *c.limits.exhausted(AUTH)}),
+            lambda: 0 if c.sockets is None else c.sockets.connections(),
+        )
+    )
 
     retention = built(
         lambda c: Retention(SweepStore(c.database), c.now, c.task_reports.task_failed)
@@ -644,7 +659,7 @@ class Container:
         stripe_secrets = config.providers.stripe_webhook_secrets or ()
         connect_secrets = config.providers.stripe_connect_webhook_secrets or stripe_secrets
         return [
-            health_routes.routes(self.health, self.metrics.render),
+            health_routes.routes(self.health, self.figures, self.metrics.render),
             account_routes.routes(
                 Accounts(identity, self.clients.authenticator, profiles), profiles
             ),

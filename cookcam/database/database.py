@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, LiteralString, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from psycopg import Notify
 from psycopg.rows import AsyncRowFactory, scalar_row
 
@@ -15,7 +17,7 @@ from cookcam.database.actors import ANONYMOUS, SERVICE, Actor
 from cookcam.database.connecting import connect, connection_string
 from cookcam.database.notifications import listen
 from cookcam.database.pool import Pool, PoolSettings, open_pool
-from cookcam.database.pool_stats import UNTIMED, DatabaseTimings, PoolStats
+from cookcam.database.pool_stats import UNTIMED, DatabaseTimings, PoolStats, SlowStatement
 from cookcam.database.transaction import Transaction, read, row_factory_for, write
 from cookcam.errors import NotFound
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 STATEMENT_TIMEOUT = 30.0
+SLOW_STATEMENT = 0.1
+"""Seconds; the service level of a query (docs/operations.md)."""
+MAX_SLOW = 20
 
 
 @frozen
@@ -43,6 +48,7 @@ class Database:
     _url: str
     _statement_timeout: float
     _timings: DatabaseTimings
+    _slow: deque[SlowStatement] = field(factory=lambda: deque(maxlen=MAX_SLOW), init=False)
 
     @staticmethod
     @asynccontextmanager
@@ -67,6 +73,11 @@ class Database:
             if must_connect:
                 await database.ping()
             yield database
+
+    @property
+    def slow_statements(self) -> Sequence[SlowStatement]:
+        """The latest slow reads and writes of one statement, newest first."""
+        return tuple(reversed(self._slow))
 
     @property
     def stats(self) -> PoolStats:
@@ -167,7 +178,7 @@ class Database:
                     params,
                 )
             finally:
-                self._timings.write(perf_counter() - started)
+                self._timings.write(self._measure(statement, started))
         return rows[0] if rows else None
 
     async def _read(
@@ -184,7 +195,13 @@ class Database:
                     connection, actor, self._statement_timeout, rows, statement, params
                 )
             finally:
-                self._timings.read(perf_counter() - started)
+                self._timings.read(self._measure(statement, started))
+
+    def _measure(self, statement: str, started: float) -> float:
+        seconds = perf_counter() - started
+        if seconds >= SLOW_STATEMENT:
+            self._slow.append(SlowStatement(statement, seconds, datetime.now(UTC)))
+        return seconds
 
     def listen(self, *channels: str) -> AbstractAsyncContextManager[AsyncGenerator[Notify]]:
         """Listen on channels over a separate connection; see `notifications.listen`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from attrs import define, frozen
 
@@ -56,6 +57,15 @@ class DatabaseTimings:
     read: Callable[[float], None] = _ignore
     write: Callable[[float], None] = _ignore
     transaction: Callable[[float], None] = _ignore
+
+
+@frozen
+class SlowStatement:
+    """A statement that took longer than SLOW_STATEMENT: its text, without parameters."""
+
+    text: str
+    seconds: float
+    at: datetime
 
 
 UNTIMED = DatabaseTimings()

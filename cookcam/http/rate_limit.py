@@ -159,6 +159,13 @@ class Bucket:
         """Reset the quota of `key`."""
         self._windows.pop(key, None)
 
+    def exhausted(self, now: float) -> list[str]:
+        """The keys whose quota is used up."""
+        full = [(key, one) for key, one in self._windows.items() if one.used >= self.limit]
+        for _, window in full:
+            window.advance(now, self.seconds / SLICES)
+        return [key for key, window in full if window.used >= self.limit]
+
     def __len__(self) -> int:
         return len(self._windows)
 
@@ -213,6 +220,11 @@ class RateLimits:
         if not verdict.allowed:
             raise LimitReached.of(bucket, verdict)
         return verdict
+
+    def exhausted(self, bucket: str) -> list[str]:
+        """The keys whose quota in a bucket is used up."""
+        counted = self.buckets.get(bucket)
+        return [] if counted is None else counted.exhausted(self.clock())
 
     def forget(self, bucket: str, key: str) -> None:
         """Reset the quota of `key`."""

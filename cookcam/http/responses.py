@@ -64,7 +64,7 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _time_text(value: datetime) -> str:
+def time_text(value: datetime) -> str:
     utc = value.astimezone(UTC) if value.tzinfo is not None else value
     return utc.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
@@ -72,7 +72,7 @@ def _time_text(value: datetime) -> str:
 def _encode_other(value: Any) -> Any:
     """Convert a value that orjson cannot encode."""
     if isinstance(value, datetime):
-        return _time_text(value)
+        return time_text(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Decimal):

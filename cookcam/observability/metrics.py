@@ -7,13 +7,17 @@ apart. The number of label values from outside is limited: further ones count as
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+import time
+from collections import Counter as Counter_
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
+
+from cookcam.errors import InvalidCredentials
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -22,6 +26,7 @@ OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 # 401, 403 and 429 are the signals of guessing and scraping; other statuses are everyday errors.
+FAILED_LOGIN = "failed_login"
 SECURITY_EVENTS = {401: "auth_failure", 403: "unauthorized_access", 429: "rate_limit"}
 
 DATABASE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -52,6 +57,39 @@ class Family(Generic[M]):
             labels = (OTHER,) * len(labels)
         child = self._children[labels] = self.metric.labels(*labels)
         return child
+
+
+@frozen
+class RequestTotals:
+    """`failed` are the 5xx responses; `seconds` is the sum of all durations."""
+
+    requests: int
+    failed: int
+    seconds: float
+
+
+@define(eq=False)
+class HourlyCounts:
+    """Counts of the last 24 hours, in steps of an hour."""
+
+    clock: Callable[[], float] = time.time
+    _hours: dict[int, Counter_[str]] = field(factory=dict[int, Counter_[str]], init=False)
+
+    def add(self, name: str) -> None:
+        hour = int(self.clock() // 3600)
+        if hour not in self._hours:
+            self._forget(hour)
+            self._hours[hour] = Counter_()
+        self._hours[hour][name] += 1
+
+    def total(self) -> Mapping[str, int]:
+        """The counts by name."""
+        self._forget(int(self.clock() // 3600))
+        return sum(self._hours.values(), Counter_[str]())
+
+    def _forget(self, now: int) -> None:
+        for hour in [hour for hour in self._hours if hour <= now - 24]:
+            del self._hours[hour]
 
 
 class Metrics:
@@ -144,6 +182,7 @@ class Metrics:
             "ws_outbox_messages", "Events queued for sockets", registry=registry
         )
         self.errors_total = counter("errors_total", "Errors sent to clients", "code")
+        self.last_day = HourlyCounts()
         self.security_events_total = counter(
             "security_events_total", "Refused callers: 401, 403 and 429", "type"
         )
@@ -286,6 +325,21 @@ class Metrics:
         self.errors_total.of(code).inc()
         if status in SECURITY_EVENTS:
             self.security_events_total.of(SECURITY_EVENTS[status]).inc()
+            self.last_day.add(SECURITY_EVENTS[status])
+            if code == InvalidCredentials.code:
+                self.last_day.add(FAILED_LOGIN)
+
+    def request_totals(self) -> RequestTotals:
+        """All requests since the start."""
+        requests, failed, seconds = 0.0, 0.0, 0.0
+        for family in self.http_request_duration_seconds.metric.collect():
+            for sample in family.samples:
+                if sample.name.endswith("_sum"):
+                    seconds += sample.value
+                elif sample.name.endswith("_count"):
+                    requests += sample.value
+                    failed += sample.value if sample.labels["status"].startswith("5") else 0.0
+        return RequestTotals(int(requests), int(failed), seconds)
 
     def watch_pool(self, in_use: Callable[[], float], size: Callable[[], float]) -> None:
         """Reads the pool's figures when the metrics are rendered, instead of on every query."""

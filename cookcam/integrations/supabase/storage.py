@@ -183,6 +183,10 @@ class Storage:
                 log = structlog.get_logger(__name__)
                 log.warning("unused object not deleted", bucket=bucket, code=error.code)
 
+    async def reachable(self) -> None:
+        """List an empty folder, which changes nothing. Raises the errors listed at the class."""
+        await self.list("scans", "health")
+
     async def list(self, bucket: Bucket, prefix: str) -> list[str]:
         """Return the keys of all objects directly in a folder, such as `photos/{userId}`."""
         folder = prefix.strip("/")

@@ -161,15 +161,18 @@ async def test_the_assembled_server_tells_of_them(
         ) as server,
     ):
         body = await told(server, None)
-        assert (body["status_code"], body["status"]) == (200, "healthy")
+        assert (body["status_code"], body["services"]["external_apis"]["status"]) == (200, "up")
         assert body["services"]["external_apis"]["latency"] >= 0
+        # This project has no storage.
+        assert body["services"]["storage"]["status"] == "degraded"
+        assert body["services"]["storage"]["error"].startswith("storage ")
         model.behaviour.delay = 3600
         body = await told(server, "openai TIMEOUT")
         assert (body["status_code"], body["status"]) == (200, "degraded")
         assert (await server.http.get("/health/ready")).status_code == 200
         model.behaviour.delay = 0
         body = await told(server, None)
-        assert body["status"] == "healthy"
+        assert body["services"]["external_apis"]["status"] == "up"
     assert server.status == 0
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from cookcam.config import Config, load
+from cookcam.database.pool_stats import SlowStatement
 from cookcam.errors import ServiceUnavailable
+from cookcam.features.operations.health.figures import Figures
 from cookcam.features.operations.health.models import ServiceHealthResponse
 from cookcam.features.operations.health.routes import routes
 from cookcam.features.operations.health.service import Health
 from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import RateLimits
+from cookcam.http.rate_limit import GLOBAL, RateLimits
 from cookcam.lifecycle.state import Lifecycle, Phase
-from cookcam.observability.metrics import Metrics
+from cookcam.observability.metrics import HourlyCounts, Metrics
 from tests.http.client import Client
 from tests.support.environments import DEVELOPMENT
 
@@ -37,6 +41,14 @@ class Parts:
     migrations_take: float = 0.0
     external: ServiceHealthResponse | None = None
     bus_connected: bool = True
+    cache: Callable[[], Any] = field(default=trio.lowlevel.checkpoint)
+    storage: ServiceHealthResponse | None = None
+    circuits: dict[str, Any] = field(factory=dict[str, Any])
+    metrics: Metrics = field(factory=Metrics)
+    slow: list[SlowStatement] = field(factory=list[SlowStatement])
+
+    async def ping_cache(self) -> None:
+        await self.cache()
 
     async def ping(self) -> None:
         self.asked += 1
@@ -80,11 +92,17 @@ def serve(config: Config, parts: Parts, realtime: Parts | None, nursery: trio.Nu
         lambda: 1,
         bus_connected=lambda: parts.bus_connected,
         external_apis=lambda: parts.external,
+        storage=lambda: parts.storage,
+        ping_cache=parts.ping_cache,
+        circuits=parts.circuits,
     )
     nursery.start_soon(health.run)
-    limits = RateLimits.of(config.limits)
-    app = create_app(config, [routes(health, Metrics().render)], limits=limits)
-    return Client(Edge(app, config, limits=limits))
+    limits, metrics = RateLimits.of(config.limits), parts.metrics
+    figures = Figures(metrics, lambda: parts.slow, lambda: limits.exhausted(GLOBAL), lambda: 3)
+    app = create_app(
+        config, [routes(health, figures, metrics.render)], limits=limits, metrics=metrics
+    )
+    return Client(Edge(app, config, limits=limits, metrics=metrics))
 
 
 async def test_health_says_what_is_running(client: Client, config: Config) -> None:
@@ -317,7 +335,7 @@ async def test_details_are_measured(client: Client, parts: Parts) -> None:
     body = (await client.get("/health/detailed", x_api_key=KEY)).json()
     assert body["status"] == "healthy"
     assert body["services"]["database"]["status"] == "up"
-    assert body["services"].keys() == {"database", "bus"}
+    assert body["services"].keys() == {"database", "cache", "bus"}
     system = body["system"]
     assert system["cpu"]["count"] >= 1
     assert 0 < system["disk"]["used"] < system["disk"]["total"]
@@ -362,6 +380,108 @@ async def test_metrics_are_prometheus_text(client: Client) -> None:
     assert b"http_requests_in_flight" in reply.body
 
 
-@pytest.mark.parametrize("path", ["/health/cache", "/health/security", "/health/metrics"])
-async def test_what_is_not_measured_is_not_served(client: Client, path: str) -> None:
-    assert (await client.get(path, x_api_key=KEY)).status == 404
+@frozen
+class Circuit:
+    state: Any
+
+
+async def test_an_open_circuit_is_named_and_degrades(client: Client, parts: Parts) -> None:
+    parts.circuits |= {"stripe": Circuit("open"), "usda": Circuit("closed")}
+    body = (await client.get("/health/detailed", x_api_key=KEY)).json()
+    assert body["circuits"] == {"stripe": "open", "usda": "closed"}
+    assert body["status"] == "degraded"
+
+
+async def test_a_cache_that_is_away_is_told_and_only_degrades(
+    client: Client, parts: Parts, autojump_clock: Any
+) -> None:
+    reply = await client.get("/health/cache", x_api_key=KEY)
+    assert (reply.status, reply.json()) == (200, {"status": "up", "latency": 0})
+
+    async def away() -> None:
+        raise ServiceUnavailable
+
+    parts.cache = away
+    parts.storage = ServiceHealthResponse("down", error="TIMEOUT", age=5)
+    await trio.sleep(2)
+    reply = await client.get("/health/cache", x_api_key=KEY)
+    assert (reply.status, reply.json()) == (503, {"status": "down", "error": "SERVICE_UNAVAILABLE"})
+    reply = await client.get("/health/detailed", x_api_key=KEY)
+    services = reply.json()["services"]
+    assert (reply.status, services["cache"]["status"]) == (200, "degraded")
+    assert services["storage"] == {"status": "degraded", "error": "TIMEOUT", "age": 5}
+
+
+async def test_performance_is_that_of_the_requests_and_statements(
+    client: Client, parts: Parts
+) -> None:
+    parts.metrics.record_response("/recipes", "GET", 200, 0.1)
+    parts.metrics.record_response("/recipes", "GET", 503, 0.3)
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    parts.slow = [SlowStatement("select pg_sleep(%(seconds)s)\n  as slept", 0.25, moment)]
+    body = (await client.get("/health/metrics", x_api_key=KEY)).json()
+    [figures] = body["apiMetrics"]
+    assert (figures["total_requests"], figures["error_rate"]) == (2, 50.0)
+    assert figures["avg_response_time"] == 200.0
+    assert body["slowQueries"] == [
+        {
+            "query": "select pg_sleep(%(seconds)s) as slept",
+            "execution_time": 250,
+            "created_at": "2026-01-02T03:04:05.000Z",
+        }
+    ]
+
+
+async def test_security_counts_who_was_refused(client: Client, config: Config) -> None:
+    for _ in range(config.limits.max_requests + 2):
+        await client.get("/nowhere")
+    await client.get("/health/detailed", x_api_key="wrong")
+    body = (await client.get("/health/security", x_api_key=KEY)).json()
+    assert body["events"]["last_24h"] == {
+        "total": 3,
+        "auth_failures": 1,
+        "rate_limits": 2,
+        "suspicious_activities": 0,
+    }
+    assert len(body["blocked_ips"]) == 1
+    assert (body["active_sessions"], body["failed_login_attempts"]) == (3, 0)
+
+
+def test_counts_of_security_end_after_a_day() -> None:
+    now = 1_000_000.0
+    counts = HourlyCounts(lambda: now)
+    counts.add("auth_failure")
+    now += 23 * 3600
+    counts.add("auth_failure")
+    assert counts.total() == {"auth_failure": 2}
+    now += 2 * 3600
+    assert counts.total() == {"auth_failure": 1}
+
+
+@pytest.mark.parametrize("path", ["cache", "security", "metrics", "detailed"])
+async def test_internal_health_is_refused_without_the_key(client: Client, path: str) -> None:
+    assert (await client.get(f"/health/{path}", x_api_key="wrong")).status == 401
+
+
+async def test_the_status_page_tells_everybody_what_works_and_names_no_provider(
+    client: Client, parts: Parts, autojump_clock: Any
+) -> None:
+    parts.circuits |= {"stripe": Circuit("closed"), "openai": Circuit("closed")}
+    reply = await client.get("/status")
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert b'<h1 class="ok">Everything works' in reply.body
+    parts.circuits["openai"] = Circuit("open")
+    page = (await client.get("/status")).body.decode()
+    assert '<h1 class="limited">' in page
+    assert '<span>Recipe generation and scans</span><strong class="down">' in page
+    assert '<span>Payments and subscriptions</span><strong class="ok">' in page
+    assert not re.search("openai|stripe|postgres|redis|supabase", page, re.IGNORECASE)
+
+    async def dead() -> None:
+        raise ServiceUnavailable
+
+    parts.response = dead
+    await trio.sleep(2)
+    reply = await client.get("/status")
+    assert reply.status == 200
+    assert b'<h1 class="down">' in reply.body

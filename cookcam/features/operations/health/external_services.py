@@ -49,15 +49,18 @@ class ExternalServices:
             for name, check in self.checks.items():
                 nursery.start_soon(self._check, name, check)
 
-    def report(self) -> ServiceHealthResponse | None:
-        """The latest results combined into one service; None before the first check.
+    def report(self, *names: str) -> ServiceHealthResponse | None:
+        """The latest results of these services, by default of all, combined into one; None before
+        the first check.
 
         `latency` is the maximum, `error` lists name and code of each failed service, `age` is that
         of the oldest result.
         """
-        if not self._latest:
+        statuses = {
+            name: self._latest[name] for name in names or self.checks if name in self._latest
+        }
+        if not statuses:
             return None
-        statuses = {name: self._latest[name] for name in self.checks if name in self._latest}
         errors = [
             f"{name} {one.status.error}" for name, one in statuses.items() if one.status.error
         ]

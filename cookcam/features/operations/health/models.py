@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 ServiceState = Literal["up", "degraded", "down"]
+CircuitState = Literal["closed", "open", "trying"]
 OverallState = Literal["healthy", "degraded", "unhealthy"]
 
 
@@ -75,10 +76,63 @@ class SystemUsage(Struct):
 
 
 class DetailedHealthResponse(Struct):
+    """`circuits` has the circuit breaker of each outside service: one that is not `closed` has
+    failed repeatedly, and calls of it fail at once."""
+
     status: OverallState
     timestamp: str
     version: str
     environment: str
     uptime: int
     services: dict[str, ServiceHealthResponse]
+    circuits: dict[str, CircuitState]
     system: SystemUsage
+
+
+class RequestFigures(Struct):
+    """Requests of this instance since its start; the average in ms, 5xx responses in percent."""
+
+    avg_response_time: float
+    total_requests: int
+    error_rate: float
+    measured_at: str
+
+
+class SlowQuery(Struct):
+    """`query` is the statement without parameters, `execution_time` in ms."""
+
+    query: str
+    execution_time: int
+    created_at: str
+
+
+class PerformanceResponse(Struct):
+    """`slowQueries` are the latest, newest first."""
+
+    apiMetrics: list[RequestFigures]  # noqa: N815 - the wire
+    slowQueries: list[SlowQuery]  # noqa: N815
+    measured_at: str
+
+
+class SecurityCounts(Struct):
+    """Refused callers: 401, 429 and 403."""
+
+    total: int
+    auth_failures: int
+    rate_limits: int
+    suspicious_activities: int
+
+
+class SecurityEvents(Struct):
+    last_24h: SecurityCounts
+
+
+class SecurityResponse(Struct):
+    """Of this instance, since its start at most. `blocked_ips` are the addresses whose quota is
+    used up now; `active_sessions` are open sockets."""
+
+    timestamp: str
+    events: SecurityEvents
+    blocked_ips: list[str]
+    active_sessions: int
+    failed_login_attempts: int

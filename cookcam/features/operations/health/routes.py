@@ -1,6 +1,7 @@
 """Routes of `/health`, at the root and under `/api/v1`, and `/metrics`.
 
-`/health/detailed`, `/health/db` and `/metrics` require internal access (`cookcam.http.internal`).
+`/health`, `/health/live`, `/health/ready` and the page `/status` are public. The others require
+internal access (`cookcam.http.internal`).
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from typing import Any, cast
 
 from quart import request
 
+from cookcam.features.operations.health.figures import Figures
 from cookcam.features.operations.health.models import (
     DetailedHealthResponse,
     HealthResponse,
     LivenessResponse,
+    PerformanceResponse,
     ReadinessResponse,
+    SecurityResponse,
     ServiceHealthResponse,
 )
 from cookcam.features.operations.health.service import Health
+from cookcam.features.operations.health.status_page import render_status
 from cookcam.http import (
     Routes,
     current_request_info,
@@ -37,7 +42,7 @@ from cookcam.http.responses import RawResponse
 from cookcam.observability.metrics import CONTENT_TYPE
 
 
-def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
+def routes(health: Health, figures: Figures, render_metrics: Callable[[], bytes]) -> Routes:
     """`render_metrics` returns the Prometheus text format."""
     bp = Routes("health", __name__, prefixes=(CANONICAL, ROOT))
     key = health.config.server.internal_api_key
@@ -85,6 +90,38 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         service = await health.database()
         return service, 503 if service.status == "down" else 200
 
+    @bp.get("/health/cache")
+    @probe
+    @unconditional
+    @document_failures(401)
+    @validate_response(ServiceHealthResponse)
+    @validate_response(ServiceHealthResponse, 503)
+    async def cache() -> tuple[ServiceHealthResponse, int]:
+        """Whether the shared cache answers. Without it, each instance caches for itself."""
+        admit()
+        service = await health.cache()
+        return service, 503 if service.status == "down" else 200
+
+    @bp.get("/health/metrics")
+    @probe
+    @unconditional
+    @document_failures(401)
+    @validate_response(PerformanceResponse)
+    async def performance() -> PerformanceResponse:
+        """Requests of this instance since its start, and its latest slow queries."""
+        admit()
+        return figures.performance()
+
+    @bp.get("/health/security")
+    @probe
+    @unconditional
+    @document_failures(401)
+    @validate_response(SecurityResponse)
+    async def security() -> SecurityResponse:
+        """Refused callers of this instance in the last 24 hours, and addresses without a quota."""
+        admit()
+        return figures.security()
+
     @bp.get("/health/detailed")
     @probe
     @unconditional
@@ -106,6 +143,21 @@ def routes(health: Health, render_metrics: Callable[[], bytes]) -> Routes:
         kind = CONTENT_TYPE.encode()
         return RawResponse(
             200, [(b"content-type", kind), (b"content-length", b"%d" % len(text))], text
+        )
+
+    @bp.get("/status")
+    @hidden
+    @unconditional
+    async def status_page() -> RawResponse:
+        page = render_status(await health.detailed(), draining=health.lifecycle.draining)
+        return RawResponse(
+            200,
+            [
+                (b"content-type", b"text/html; charset=utf-8"),
+                (b"content-length", b"%d" % len(page)),
+                (b"cache-control", b"public, max-age=10"),
+            ],
+            page,
         )
 
     return bp

@@ -15,10 +15,12 @@ from typing import Any, Protocol
 
 import trio
 from attrs import define, field
+from msgspec.structs import replace
 
 from cookcam.config import Config
 from cookcam.errors import ServiceUnavailable
 from cookcam.features.operations.health.models import (
+    CircuitState,
     DetailedHealthResponse,
     OverallState,
     ReadinessResponse,
@@ -43,6 +45,13 @@ class PendingMigrations(ServiceUnavailable):
     code = "MIGRATIONS_PENDING"
 
 
+class Circuit(Protocol):
+    """The circuit breaker of an outside service."""
+
+    @property
+    def state(self) -> CircuitState: ...
+
+
 class RealtimeCounts(Protocol):
     """Counts of the realtime hub."""
 
@@ -59,8 +68,9 @@ class RealtimeCounts(Protocol):
 class Health:
     """`ping` raises when the database does not respond; `pending` returns migrations that are not
     applied; without `realtime`, sockets are disabled; `cooking_sessions` counts active sessions;
-    `bus_connected` is false while the bus is lost; `external_apis` returns the combined state of
-    external services or None. `started` is a time of `time.monotonic`."""
+    `bus_connected` is false while the bus is lost; `external_apis` and `storage` return the latest
+    state of external services or None; `ping_cache` raises when the shared cache does not respond;
+    `circuits` are the circuit breakers by service. `started` is a time of `time.monotonic`."""
 
     config: Config
     lifecycle: Lifecycle
@@ -70,15 +80,20 @@ class Health:
     cooking_sessions: Callable[[], int] = lambda: 0
     bus_connected: Callable[[], bool] = lambda: True
     external_apis: Callable[[], ServiceHealthResponse | None] = lambda: None
+    storage: Callable[[], ServiceHealthResponse | None] = lambda: None
+    ping_cache: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
+    circuits: Mapping[str, Circuit] = field(factory=dict[str, Circuit])
     started: float = field(factory=time.monotonic)
     _database: Probe = field(init=False)
     _migrations: Probe = field(init=False)
+    _cache: Probe = field(init=False)
     _migrated: bool = field(default=False, init=False)
     _bus_joined: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._database = Probe(self.ping)
         self._migrations = Probe(self._check_migrations)
+        self._cache = Probe(self.ping_cache)
 
     @property
     def uptime(self) -> int:
@@ -105,6 +120,7 @@ class Health:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._database.run)
             nursery.start_soon(self._migrations.run)
+            nursery.start_soon(self._cache.run)
 
     async def readiness(self) -> ReadinessResponse:
         """Takes at most TIMEOUT seconds."""
@@ -126,17 +142,31 @@ class Health:
     async def database(self) -> ServiceHealthResponse:
         return await self._database.status(trio.current_time() + TIMEOUT)
 
-    async def detailed(self) -> DetailedHealthResponse:
-        database = await self.database()
-        bus = (
-            ServiceHealthResponse("up")
+    async def cache(self) -> ServiceHealthResponse:
+        """The shared cache; in one process there is none that could be away."""
+        return await self._cache.status(trio.current_time() + TIMEOUT)
+
+    async def services(self) -> dict[str, ServiceHealthResponse]:
+        """The state of everything the server needs. Only the database can be down: without the
+        others it serves most routes, or serves them more slowly."""
+        services = {
+            "database": await self.database(),
+            "cache": _at_worst_degraded(await self.cache()),
+            "bus": ServiceHealthResponse("up")
             if self.bus_connected()
-            else ServiceHealthResponse("degraded", error="LOST")
-        )
-        services = {"database": database, "bus": bus}
-        if (external := self.external_apis()) is not None:
-            services["external_apis"] = external
+            else ServiceHealthResponse("degraded", error="LOST"),
+        }
+        for name, latest in (("storage", self.storage()), ("external_apis", self.external_apis())):
+            if latest is not None:
+                services[name] = _at_worst_degraded(latest)
+        return services
+
+    async def detailed(self) -> DetailedHealthResponse:
+        services = await self.services()
+        circuits = {name: circuit.state for name, circuit in self.circuits.items()}
         states: list[ServiceState] = [one.status for one in services.values()]
+        if any(state != "closed" for state in circuits.values()):
+            states.append("degraded")
         worst = max(states, key=list(_OVERALL).index)
         return DetailedHealthResponse(
             status=_OVERALL[worst],
@@ -145,6 +175,7 @@ class Health:
             environment=self.config.environment,
             uptime=self.uptime,
             services=services,
+            circuits=circuits,
             system=system(),
         )
 
@@ -165,3 +196,7 @@ class Health:
             if await self.pending():
                 raise PendingMigrations()
             self._migrated = True
+
+
+def _at_worst_degraded(service: ServiceHealthResponse) -> ServiceHealthResponse:
+    return replace(service, status="degraded") if service.status == "down" else service
