@@ -6,6 +6,7 @@ the program to `cookcam.lifecycle.run`. What each component is built from is in 
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 
 import structlog
 import trio
-from attrs import frozen
+from attrs import asdict, frozen
 
 from cookcam.app.clients import open_clients
 from cookcam.app.container import Container
@@ -32,9 +33,13 @@ from cookcam.http.errors import malformed_request
 from cookcam.identity import AccountStates
 from cookcam.integrations.redis import Redis
 from cookcam.lifecycle.background import Background, Task
+from cookcam.lifecycle.control import control_path, serve_control
 from cookcam.lifecycle.run import Program
 from cookcam.lifecycle.state import Lifecycle
+from cookcam.lifecycle.tree import TaskAges, snapshot
+from cookcam.lifecycle.uptime import since_process_start
 from cookcam.lifecycle.work import Work
+from cookcam.observability.logging import instance_fields
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports
 from cookcam.observability.sentry import open_sentry
@@ -208,8 +213,26 @@ async def open_program(
     *,
     on_ready: Callable[[Metrics], None],
 ) -> AsyncGenerator[Program]:
-    """Open the services, and a server that accepts connections from `listeners`."""
-    async with open_services(config, lifecycle) as services:
+    """Open the services, and a server that accepts connections from `listeners`.
+
+    The control socket is open from before the services until after them.
+    """
+
+    def describe(ages: TaskAges) -> dict[str, Any]:
+        return {
+            **instance_fields(config),
+            "pid": os.getpid(),
+            "release": config.release,
+            "phase": lifecycle.phase.name.lower(),
+            "uptime": since_process_start(),
+            "tasks": asdict(snapshot(ages=ages)),
+        }
+
+    control = control_path(config.server.state_directory, config.server.port)
+    async with (
+        serve_control(control, describe),
+        open_services(config, lifecycle) as services,
+    ):
         server = Server(
             services.app,
             listeners,

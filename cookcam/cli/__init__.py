@@ -17,6 +17,7 @@ from cookcam.cli.openapi import openapi
 from cookcam.cli.reconcile import reconcile
 from cookcam.cli.sandbox import sandbox
 from cookcam.cli.serve import serve
+from cookcam.cli.tasks import tasks
 from cookcam.cli.usda import usda
 
 
@@ -33,6 +34,7 @@ for command in (
     check_env,
     migrate,
     reconcile,
+    tasks,
     usda,
     openapi,
     env_example,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from types import MappingProxyType
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -35,6 +35,11 @@ def add_log_fields(**fields: object) -> None:
     current = _fields.get()
     if current is not None:
         current.update(fields)
+
+
+def log_fields_of(context: Context) -> Mapping[str, object]:
+    """The fields of the innermost `log_context` of another task. Do not change it."""
+    return context.get(_fields) or _NOTHING
 
 
 def current_log_fields() -> Mapping[str, object]:

@@ -15,6 +15,8 @@ import httpx
 import pytest
 import trio
 
+from cookcam.cli.tasks import lines_of
+from cookcam.lifecycle.control import ask_control, control_path
 from tests.support.commands import run
 from tests.support.ports import free_ports
 from tests.support.sandbox_process import SandboxProcess
@@ -143,6 +145,12 @@ async def test_a_request_in_flight_is_answered_before_the_end(
             server.signal(number)
             await server.logged(f"{number.name} received, starting graceful shutdown...")
             await until_refused(port)
+            # The listeners are closed; the control socket is not.
+            control = control_path(str(tmp_path), port)
+            assert control is not None
+            state = await trio.to_thread.run_sync(ask_control, control)
+        assert state["phase"] == "draining"
+        assert "[POST /api/v1/auth/login]" in "\n".join(lines_of(state))
         assert login.response is not None
         assert login.response.status_code == 200
         assert login.response.headers["connection"] == "close"
