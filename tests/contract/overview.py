@@ -438,8 +438,14 @@ ROWS: tuple[Row, ...] = (
     Row(58, "GET", "/health/live", NONE, ("alive",), values={"alive": True}, alias=False),
     Row(58, "GET", "/health/ready", NONE, ("ready",), values={"ready": True}, alias=False),
     Row(58, "GET", "/health/db", NONE, ("status",), values={"status": "up"}, alias=False),
-    Row(58, "GET", "/health/detailed", NONE, ("status", "uptime", "services.database", "system"),
+    Row(58, "GET", "/health/cache", NONE, ("status",), values={"status": "up"}, alias=False),
+    Row(58, "GET", "/health/detailed", NONE,
+        ("status", "uptime", "services.database", "services.cache", "circuits.openai", "system"),
         alias=False),
+    Row(58, "GET", "/health/metrics", NONE, ("apiMetrics.0.total_requests", "slowQueries"),
+        alias=False),
+    Row(58, "GET", "/health/security", NONE,
+        ("events.last_24h.auth_failures", "blocked_ips", "failed_login_attempts"), alias=False),
 )  # fmt: skip
 
 ALSO: tuple[Row, ...] = (
@@ -588,8 +594,5 @@ NEVER = (
     ("GET", "/users/preferences"),
     ("GET", "/users/subscription"),
     ("POST", "/users/link-referral"),
-    ("GET", "/health/metrics"),
-    ("GET", "/health/cache"),
-    ("GET", "/health/security"),
 )
 """Routes that must be 404; the last three have nothing to measure (docs/http.md)."""

@@ -30,6 +30,7 @@ UNDOCUMENTED = {
     ("GET", "/api-docs/api-docs.js"),
     ("GET", "/api-docs/api-docs.css"),
     ("GET", "/metrics"),
+    ("GET", "/status"),
     ("POST", "/subscription/webhook/stripe"),
     ("POST", "/subscription/webhook/stripe-connect"),
     ("GET", "/subscription/creator/stripe/return/{page}"),
@@ -79,7 +80,7 @@ def test_the_edge_applies_the_options_that_routes_declare(app: CookCamApp):
         },
         Traffic.EXEMPT: {
             *("/health", "/health/live", "/health/ready", "/health/detailed", "/health/db"),
-            "/metrics",
+            *("/health/cache", "/health/metrics", "/health/security", "/metrics"),
         },
     }
 

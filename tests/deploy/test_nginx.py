@@ -153,7 +153,10 @@ async def test_body_size_is_limited_by_path(tmp_path: Path):
 async def test_internal_paths_are_not_reachable(tmp_path: Path):
     async with front(tmp_path) as it:
         for prefix in ("", "/api/v1"):
-            for path in ("/health/ready", "/health/detailed", "/health/db", "/metrics"):
+            for path in (
+                *("/health/ready", "/health/detailed", "/health/db", "/health/cache"),
+                *("/health/metrics", "/health/security", "/metrics"),
+            ):
                 for spelling in (path, path.upper(), path + "/", path.replace("e", "%65")):
                     response = await it.client.get(prefix + spelling)
                     assert is_error(response, 404, "NOT_FOUND"), spelling

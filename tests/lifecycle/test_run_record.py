@@ -19,7 +19,7 @@ def begin(folder: Path) -> RunRecord:
     return RunRecord.begin(str(folder / "state"), PORT)
 
 
-def test_each_way_to_end_is_told_apart_and_counted(tmp_path: Path) -> None:
+def test_each_way_to_end_is_distinguished_and_counted(tmp_path: Path) -> None:
     assert begin(tmp_path).previous is None  # and it ends here: a start that failed
     record = begin(tmp_path)
     assert record.previous == "failed_start"

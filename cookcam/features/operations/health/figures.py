@@ -56,15 +56,15 @@ class Figures:
 
     def security(self) -> SecurityResponse:
         day = self.metrics.last_day.total()
-        refused = {kind: day.get(kind, 0) for kind in SECURITY_EVENTS.values()}
+        rejected = {kind: day.get(kind, 0) for kind in SECURITY_EVENTS.values()}
         return SecurityResponse(
             timestamp=now_text(),
             events=SecurityEvents(
                 SecurityCounts(
-                    total=sum(refused.values()),
-                    auth_failures=refused["auth_failure"],
-                    rate_limits=refused["rate_limit"],
-                    suspicious_activities=refused["unauthorized_access"],
+                    total=sum(rejected.values()),
+                    auth_failures=rejected["auth_failure"],
+                    rate_limits=rejected["rate_limit"],
+                    suspicious_activities=rejected["unauthorized_access"],
                 )
             ),
             blocked_ips=sorted(self.exhausted_addresses()),
