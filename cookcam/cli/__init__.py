@@ -19,6 +19,7 @@ from cookcam.cli.sandbox import sandbox
 from cookcam.cli.serve import serve
 from cookcam.cli.tasks import tasks
 from cookcam.cli.usda import usda
+from cookcam.cli.webhooks import webhooks
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,6 +37,7 @@ for command in (
     reconcile,
     tasks,
     usda,
+    webhooks,
     openapi,
     env_example,
 ):

@@ -102,6 +102,28 @@ update {self.name} set status = 'failed', error_message = 'abandoned'
 where status = 'processing' and attempts >= 10 and claimed_at < now() - interval '5 minutes'
 returning {self.returned}"""  # noqa: S608 - constants
 
+    @property
+    def event_id(self) -> LiteralString:
+        """The column with the provider's id of the event."""
+        return self.key.rpartition(", ")[2]
+
+    @property
+    def list_failed(self) -> LiteralString:
+        return f"""
+select {self.identity}, attempts, next_attempt_at, error_message, received_at from {self.name}
+where status = 'failed'
+order by received_at
+limit %(limit)s"""  # noqa: S608 - constants
+
+    @property
+    def requeue(self) -> LiteralString:
+        return f"""
+update {self.name} set attempts = 1, next_attempt_at = now()
+where status = 'failed' and case
+  when %(event_id)s::text is null then next_attempt_at is null
+  else {self.event_id} = %(event_id)s
+end"""  # noqa: S608 - constants
+
 
 # In the claims `now()` is the time of the claim: the functions write it into `claimed_at`.
 STRIPE_EVENTS: Final = EventTable(
@@ -213,6 +235,19 @@ class ClaimLost(Conflict):
 
 
 @frozen
+class FailedEvent:
+    """An event that failed; without `next_attempt_at` it is a dead letter."""
+
+    provider: EventProvider
+    event_id: str
+    event_type: str
+    attempts: int
+    next_attempt_at: datetime | None
+    error_message: str | None
+    received_at: datetime
+
+
+@frozen
 class _ClaimOutcome:
     outcome: Literal["claimed"] | Rejection
     claimed_at: datetime
@@ -275,6 +310,20 @@ class WebhookEventStore:
         """Turns events whose last worker was killed into dead letters."""
         async with self.database.transaction() as tx:
             return await tx.fetch_all(ClaimedEvent, self.table.abandon)
+
+    async def failed(self, limit: int) -> list[FailedEvent]:
+        """The failed events, oldest first."""
+        return await self.database.fetch_all_as(
+            SERVICE, FailedEvent, self.table.list_failed, limit=limit
+        )
+
+    async def requeue(self, event_id: str | None = None) -> int:
+        """Make all dead letters due now, or the one failed event, with all their attempts again.
+
+        Returns their number. The servers process them within their poll interval.
+        """
+        async with self.database.transaction() as tx:
+            return await tx.execute(self.table.requeue, event_id=event_id)
 
     async def mark_done(
         self, tx: Transaction, claim: Claim, milliseconds: int, result: EventResult
