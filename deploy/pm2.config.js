@@ -6,6 +6,8 @@
 //   COOKCAM_ENV_FILE  the settings, absolute or relative to the release; default: .env
 //   COOKCAM_PORT      port of the first instance; default: 3000
 //   COOKCAM_KILL_TIMEOUT_SECONDS  seconds between SIGINT and SIGKILL; default: 40
+//   COOKCAM_STATE_DIRECTORY  folder outside of the releases for the record of runs and the control
+//                     socket; default: none
 //   COOKCAM_RECONCILE_CRON  a cron pattern in the machine's time, such as `0 2 * * *`: then PM2
 //                     starts reconciliation as well. The server does so by itself at
 //                     RECONCILIATION_TIME; one of them is enough, both do no harm
@@ -47,6 +49,9 @@ module.exports = {
         HOST: '127.0.0.1',
         PORT: Number(process.env.COOKCAM_PORT || 3000),
         KILL_TIMEOUT_SECONDS: killTimeout,
+        ...(process.env.COOKCAM_STATE_DIRECTORY
+          ? { STATE_DIRECTORY: path.resolve(process.env.COOKCAM_STATE_DIRECTORY) }
+          : {}),
       },
 
       // The server says "ready" when it could answer from data. PM2 reports `online` after
