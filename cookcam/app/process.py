@@ -14,6 +14,7 @@ import trio
 from attrs import evolve
 
 from cookcam.config import Config
+from cookcam.lifecycle.control import control_path
 from cookcam.lifecycle.run import run
 from cookcam.lifecycle.run_record import RunRecord
 from cookcam.lifecycle.shutdown import DrainReport, log_report
@@ -141,9 +142,11 @@ async def _serve(
         if worker is not None:
             worker.watch_supervisor()
         signals = received if worker is None else stop_signals(received)
-
+        control = control_path(
+            config.server.state_directory, listener.port, is_worker=worker is not None
+        )
         status, report = await run(
-            partial(open_program, config, [listener], on_ready=started),
+            partial(open_program, config, [listener], on_ready=started, control=control),
             config.drain,
             signals=signals,
         )

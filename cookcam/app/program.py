@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,7 +34,7 @@ from cookcam.http.errors import malformed_request
 from cookcam.identity import AccountStates
 from cookcam.integrations.redis import Redis
 from cookcam.lifecycle.background import Background, Task
-from cookcam.lifecycle.control import control_path, serve_control
+from cookcam.lifecycle.control import serve_control
 from cookcam.lifecycle.run import Program
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.lifecycle.tree import TaskAges, snapshot
@@ -212,10 +213,12 @@ async def open_program(
     work: Work,
     *,
     on_ready: Callable[[Metrics], None],
+    control: Path | None = None,
 ) -> AsyncGenerator[Program]:
     """Open the services, and a server that accepts connections from `listeners`.
 
-    The control socket is open from before the services until after them.
+    `control` is the path of the control socket, which is open from before the services until after
+    them; None for none.
     """
 
     def describe(ages: TaskAges) -> dict[str, Any]:
@@ -228,7 +231,6 @@ async def open_program(
             "tasks": asdict(snapshot(ages=ages)),
         }
 
-    control = control_path(config.server.state_directory, config.server.port)
     async with (
         serve_control(control, describe),
         open_services(config, lifecycle) as services,

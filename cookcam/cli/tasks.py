@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -39,31 +40,32 @@ def tasks(
     """Show what the server on this machine does: every task, its age, deadline and what it waits
     for.
 
-    Works under overload and during a drain. Needs the server's user and its STATE_DIRECTORY, if it
-    has one.
+    Works under overload and during a drain, and shows each worker of `serve --workers`. Needs the
+    server's user and its STATE_DIRECTORY, if it has one.
     """
-    from cookcam.lifecycle.control import ask_control, control_path
+    from cookcam.lifecycle.control import ask_control, control_paths
 
-    path = control_path(environment(env_file).get("STATE_DIRECTORY"), port)
+    directory = environment(env_file).get("STATE_DIRECTORY")
     seen = False
-    while path is not None:
-        try:
-            state = ask_control(path)
-        except (OSError, ValueError) as error:
-            if seen:
-                click.echo("the server has ended")
-                return
-            fail(f"no server answers at {path}: {error}")
-        text = json.dumps(state) if as_json else "\n".join(lines_of(state, complete=complete))
-        if watch is None:
-            click.echo(text)
+    while True:
+        states: list[Any] = []
+        for path in control_paths(directory, port):
+            with suppress(OSError, ValueError):  # of a process that was killed
+                states.append(ask_control(path))
+        if not states:
+            if not seen:
+                fail(f"no server of this user serves port {port} here")
+            click.echo("the server has ended")
             return
-        if not as_json and sys.stdout.isatty():
+        if not as_json and watch is not None and sys.stdout.isatty():
             click.clear()
-        click.echo(text)
+        for state in states:
+            lines = [json.dumps(state)] if as_json else lines_of(state, complete=complete)
+            click.echo("\n".join(lines))
+        if watch is None:
+            return
         seen = True
         time.sleep(watch)
-    fail("--port must be that of the server")
 
 
 def lines_of(state: Mapping[str, Any], *, complete: bool = False) -> Iterator[str]:

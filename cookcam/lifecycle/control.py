@@ -26,15 +26,25 @@ from cookcam.lifecycle.tree import TaskAges, recorded_ages
 SEND_TIMEOUT = 5.0
 
 
-def control_path(directory: str | None, port: int) -> Path | None:
-    """The socket of the instance on `port`; without STATE_DIRECTORY in the folder for temporary
-    files. None for a free port, which nobody could ask for."""
-    if port == 0:
-        return None
-    folder = (
-        Path(directory) if directory else Path(tempfile.gettempdir()) / f"cookcam-{os.getuid()}"
-    )
-    return folder / f"control-{port}.sock"
+def control_path(directory: str | None, port: int, *, is_worker: bool = False) -> Path:
+    """The socket of this process, which serves `port`, alone or as one of several workers.
+
+    `directory` is STATE_DIRECTORY; without it, a folder of the user for temporary files is used.
+    """
+    name = f"control-{port}-{os.getpid()}.sock" if is_worker else f"control-{port}.sock"
+    return _folder(directory) / name
+
+
+def control_paths(directory: str | None, port: int) -> list[Path]:
+    """The sockets of the processes that serve `port`."""
+    folder = _folder(directory)
+    return sorted([*folder.glob(f"control-{port}.sock"), *folder.glob(f"control-{port}-*.sock")])
+
+
+def _folder(directory: str | None) -> Path:
+    if directory:
+        return Path(directory)
+    return Path(tempfile.gettempdir()) / f"cookcam-{os.getuid()}"
 
 
 @asynccontextmanager

@@ -147,7 +147,6 @@ async def test_a_request_in_flight_is_answered_before_the_end(
             await until_refused(port)
             # The listeners are closed; the control socket is not.
             control = control_path(str(tmp_path), port)
-            assert control is not None
             state = await trio.to_thread.run_sync(ask_control, control)
         assert state["phase"] == "draining"
         assert "[POST /api/v1/auth/login]" in "\n".join(lines_of(state))

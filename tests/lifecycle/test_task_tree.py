@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,6 @@ async def test_the_control_socket_is_for_its_user_alone_and_replaces_a_dead_one(
     tmp_path: Path,
 ) -> None:
     path = control_path(str(tmp_path / "state"), 3000)
-    assert path is not None
     for _ in range(2):
         async with serve_control(path, lambda ages: {"phase": "serving"}):
             assert path.stat().st_mode & 0o777 == 0o600
@@ -127,10 +127,27 @@ async def test_the_control_socket_is_for_its_user_alone_and_replaces_a_dead_one(
         pass  # it is logged, and the server runs without
 
 
-def test_the_command_says_where_no_server_answers(
+async def test_the_command_shows_every_worker_of_a_port_and_no_other_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
-    result = CliRunner().invoke(tasks, ["--port", "3000"])
+    (tmp_path / "control-3000-1.sock").touch()  # as a worker leaves it that was killed
+    worker = control_path(str(tmp_path), 3000, is_worker=True)
+    with_other_port = control_path(str(tmp_path), 30001)
+
+    def describe(name: str) -> Any:
+        return lambda ages: {**state_of(snapshot(ages=ages)), "instance": name}
+
+    command = partial(CliRunner().invoke, tasks, ["--port", "3000"])
+    async with (
+        serve_control(control_path(str(tmp_path), 3000), describe("alone")),
+        serve_control(worker, describe("worker")),
+        serve_control(with_other_port, describe("other")),
+    ):
+        result = await trio.to_thread.run_sync(command)
+    assert result.exit_code == 0
+    titles = [line.split()[0] for line in result.output.splitlines() if " pid " in line]
+    assert titles == ["worker", "alone"]
+    result = await trio.to_thread.run_sync(command)
     assert result.exit_code == 1
-    assert str(tmp_path / "control-3000.sock") in result.output
+    assert "no server of this user serves port 3000 here" in result.output
