@@ -81,7 +81,8 @@ async def open_container(config: Config, lifecycle: Lifecycle) -> AsyncGenerator
         account_states = AccountStates(database)
         async with open_clients(config, metrics, account_states) as clients:
             bus = choose_bus(config, database, clients.redis)
-            metrics.bus_connected.set_function(lambda: bus.connected)
+            without_sockets = not config.realtime.enabled
+            metrics.bus_connected.set_function(lambda: bus.connected or without_sockets)
             async with Realtime.open(
                 config,
                 clients.authenticator,

@@ -60,10 +60,10 @@ class RunRecord:
         try:
             stored: Any = orjson.loads(self.path.read_bytes())
             state = stored["state"]
-            self.ended |= {name: int(stored["ended"][name]) for name in OUTCOMES}
-            self.previous = _LEFT_BEHIND.get(state) or cast("Outcome", state)
-            self.report = stored["report"]
-            self.ended[self.previous] += 1
+            ended = {name: int(stored["ended"][name]) for name in OUTCOMES}
+            outcome = _LEFT_BEHIND.get(state) or cast("Outcome", state)
+            ended[outcome] += 1
+            self.ended, self.previous, self.report = ended, outcome, stored["report"]
         except FileNotFoundError:
             return
         except (OSError, ValueError, KeyError, TypeError) as error:

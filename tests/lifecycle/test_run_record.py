@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from cookcam.app.reports import describe_run
@@ -58,8 +59,11 @@ def test_a_damaged_record_or_a_folder_that_cannot_be_written_does_not_stop_the_s
     tmp_path: Path,
 ) -> None:
     begin(tmp_path)
-    (tmp_path / "state" / f"run-{PORT}.json").write_text('{"state": "odd", "ended": []}')
-    assert begin(tmp_path).previous is None
+    ended = dict.fromkeys(("clean", "cut", "crashed", "failed_start"), 0)
+    for damaged in ("", "{", "[]", {"state": "odd", "ended": ended, "report": None}):
+        text = damaged if isinstance(damaged, str) else json.dumps(damaged)
+        (tmp_path / "state" / f"run-{PORT}.json").write_text(text)
+        assert begin(tmp_path).previous is None
     assert begin(tmp_path).previous == "failed_start"
     (tmp_path / "file").write_text("")
     record = RunRecord.begin(str(tmp_path / "file"), PORT)
