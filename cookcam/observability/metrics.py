@@ -25,8 +25,8 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-# 401, 403 and 429 are the signals of guessing and scraping; other statuses are everyday errors.
 FAILED_LOGIN = "failed_login"
+# 401, 403 and 429 are the signals of guessing and scraping; other statuses are everyday errors.
 SECURITY_EVENTS = {401: "auth_failure", 403: "unauthorized_access", 429: "rate_limit"}
 
 DATABASE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
