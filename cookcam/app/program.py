@@ -17,6 +17,7 @@ import structlog
 import trio
 from attrs import asdict, frozen
 
+from cookcam.app.asyncapi import asyncapi_routes
 from cookcam.app.clients import open_clients
 from cookcam.app.container import Container
 from cookcam.app.reports import ConnectionReports, TaskReports, database_timings
@@ -153,7 +154,8 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
     async with open_container(config, lifecycle) as container:
         for events in container.events():
             container.realtime.include(events)
-        app = build_app(container, container.routes())
+        documents = asyncapi_routes(lambda: container.realtime.events, config)
+        app = build_app(container, [*container.routes(), documents])
         if config.realtime.enabled:
             # The server listens after this: events of its first client reach the other instances.
             with trio.move_on_after(BUS_JOIN_TIMEOUT):

@@ -10,6 +10,7 @@ an unknown path.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,10 +45,11 @@ def openapi_document(app: CookCamApp, version: str) -> dict[str, Any]:
     return build_document(app, version)
 
 
-def openapi_routes(app: CookCamApp, config: Config) -> Routes:
-    """`/openapi.json` and `/api-docs`."""
-    bp = Routes("openapi", __name__, prefixes=(ROOT,))
-    created: list[bytes] = []
+def document_routes(name: str, config: Config) -> tuple[Routes, Callable[[], None]]:
+    """Routes of documents at the root, and the check that each view starts with.
+
+    The check raises NotFound for those who may not see the documents of production.
+    """
 
     def require_access() -> None:
         current = cast("Request", request)
@@ -56,6 +58,14 @@ def openapi_routes(app: CookCamApp, config: Config) -> Routes:
                 require_internal(current, config.server.internal_api_key)
             except AuthenticationError:
                 raise not_found(current.method, current.path) from None
+
+    return Routes(name, __name__, prefixes=(ROOT,)), require_access
+
+
+def openapi_routes(app: CookCamApp, config: Config) -> Routes:
+    """`/openapi.json` and `/api-docs`."""
+    bp, require_access = document_routes("openapi", config)
+    created: list[bytes] = []
 
     @bp.get("/openapi.json")
     @hidden

@@ -26,6 +26,7 @@ from tests.contract.server import ContractServer
 
 UNDOCUMENTED = {
     ("GET", "/openapi.json"),
+    ("GET", "/asyncapi.json"),
     ("GET", "/api-docs"),
     ("GET", "/api-docs/api-docs.js"),
     ("GET", "/api-docs/api-docs.css"),
