@@ -221,7 +221,11 @@ async def open_push(
     async with AsyncExitStack() as stack:
         if expo_url:
             services["expo"] = await stack.enter_async_context(
-                Expo.open(url=expo_url, access_token=push.expo_access_token)
+                Expo.open(
+                    url=expo_url,
+                    access_token=push.expo_access_token,
+                    calls=breakers.calls("expo"),
+                )
             )
         if push.fcm_account_key:
             services["fcm"] = await stack.enter_async_context(

@@ -246,7 +246,7 @@ async def _google_play(config: Config) -> str:
 
 
 async def _expo(config: Config) -> str:
-    async with open_push(config) as services:
+    async with open_push(config, Breakers()) as services:
         if not isinstance(expo := services.get("expo"), Expo):
             raise NotConfigured
         await expo.receipts([UNKNOWN_ID])

@@ -60,7 +60,7 @@ class RunRecord:
         try:
             stored: Any = orjson.loads(self.path.read_bytes())
             state = stored["state"]
-            ended = {name: int(stored["ended"][name]) for name in OUTCOMES}
+            ended: dict[Outcome, int] = {name: int(stored["ended"][name]) for name in OUTCOMES}
             outcome = _LEFT_BEHIND.get(state) or cast("Outcome", state)
             ended[outcome] += 1
             self.ended, self.previous, self.report = ended, outcome, stored["report"]

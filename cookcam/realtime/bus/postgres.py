@@ -51,9 +51,9 @@ class PostgresBus(BrokerBus[Notify]):
             for part, piece in enumerate(pieces)
         ]
 
-    def _receive(self, member: BusMember, notification: Notify) -> None:
+    def _receive(self, member: BusMember, message: Notify) -> None:
         try:
-            instance, _number, part, parts, text = notification.payload.split(" ", 4)
+            instance, _number, part, parts, text = message.payload.split(" ", 4)
             index, count = int(part), int(parts)
         except ValueError:
             return  # not from an instance: any database user may notify
