@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 DEV_INSTALLED := .venv/installed-dev
 
-# Compiled modules are kept: without them each process of the tests compiles all its libraries again.
+# Compiled modules are kept: without them each worker of the tests would compile all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test install lint format lock clean

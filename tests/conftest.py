@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from cookcam.database import Database
 
 
-# Compiled modules are kept: without them each worker and each process that a test starts would
-# compile all its libraries again.
+# Compiled modules are kept: without them each worker would compile all of them again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 configure_logs()
