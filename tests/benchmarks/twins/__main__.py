@@ -199,8 +199,8 @@ class Load:
 def wrk(
     server: RunningServer, path: str, token: str, seconds: float, *options: str, connections: int
 ) -> Load:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", *options]
-    command += ["-H", f"Authorization: Bearer {token}", server.url + path]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "--latency"]
+    command += [*options, "-H", f"Authorization: Bearer {token}", server.url + path]
     before = server.cpu()
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     used = server.cpu() - before
@@ -210,9 +210,8 @@ def wrk(
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     count = re.search(r"(\d+) requests in", text)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
-    assert rate is not None
-    assert count is not None
-    assert p99 is not None
+    if rate is None or count is None or p99 is None or count[1] == "0":
+        raise SystemExit(text)
     unit = {"us": 1e-3, "ms": 1.0, "s": 1e3}[p99[2]]
     share = int(rejected[1]) / int(count[1]) if rejected is not None else 0.0
     return Load(
@@ -257,7 +256,7 @@ def compare_http(
             for (route, name), measured in figures.items():
                 server, path = servers[name], ROUTES[route]
                 if turn == 0:  # warms up
-                    wrk(server, path, setting.token, 1, connections=CONNECTIONS)
+                    wrk(server, path, setting.token, seconds, connections=CONNECTIONS)
                     continue
                 measured.full.append(
                     wrk(server, path, setting.token, seconds, connections=CONNECTIONS)
