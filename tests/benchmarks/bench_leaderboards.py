@@ -42,7 +42,7 @@ select u.id, p.period, d.begins, greatest(u.total_xp / p.part, 1), u.total_xp,
 from users u, (values ('daily', 30), ('weekly', 10), ('monthly', 3), ('yearly', 1), ('allTime', 1))
   as p(period, part), lateral period_dates(p.period) as d;
 insert into xp_rank_counts (period, begins, scope, bucket, users)
-select period, begins, '', xp_bucket(xp), count(*) from xp_periods group by 1, 2, 4;
+select period, begins, '', bucket, count(*) from xp_periods group by 1, 2, 4;
 alter table users enable trigger user;
 alter table xp_periods enable trigger xp_periods_count;
 """

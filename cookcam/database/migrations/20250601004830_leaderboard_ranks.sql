@@ -9,16 +9,38 @@ create index xp_periods_ranked_in_country on public.xp_periods
   (period, begins, country, xp desc, total_xp desc, reached_at, user_id)
   where country is not null;
 
-create function public.xp_periods_country() returns trigger
+create or replace function public.user_progress_count() returns trigger
 language plpgsql set search_path = '' as $$
 begin
-  new.country := (select u.country from public.users u where u.id = new.user_id);
-  return new;
+  insert into public.xp_periods as x
+    (user_id, period, begins, xp, total_xp, reached_at, country)
+  select
+    new.user_id, unit.period,
+    date_trunc(unit.name, new.created_at at time zone 'UTC')::date,
+    new.xp_gained, new.total_xp, new.created_at,
+    (select u.country from public.users u where u.id = new.user_id)
+  from (
+    values ('daily', 'day'), ('weekly', 'week'), ('monthly', 'month'), ('yearly', 'year')
+  ) as unit(period, name)
+  on conflict (user_id, period, begins) do update set
+    xp = x.xp + excluded.xp,
+    total_xp = greatest(x.total_xp, excluded.total_xp),
+    reached_at = greatest(x.reached_at, excluded.reached_at);
+  return null;
 end
 $$;
 
-create trigger xp_periods_country before insert on public.xp_periods
-  for each row execute function public.xp_periods_country();
+create or replace function public.users_count_xp() returns trigger
+language plpgsql security definer set search_path = '' as $$
+begin
+  insert into public.xp_periods as x
+    (user_id, period, begins, xp, total_xp, reached_at, country)
+  values (new.id, 'allTime', '-infinity', new.total_xp, new.total_xp, now(), new.country)
+  on conflict (user_id, period, begins) do update set
+    xp = excluded.xp, total_xp = excluded.total_xp, reached_at = excluded.reached_at;
+  return null;
+end
+$$;
 
 create function public.users_country() returns trigger
 language plpgsql security definer set search_path = '' as $$
@@ -33,16 +55,15 @@ create trigger users_country after update of country on public.users
   execute function public.users_country();
 
 -- A bucket of XP: one value each below 32, then 32 buckets for each doubling.
-create function public.xp_bucket(p_xp integer) returns integer
-language sql immutable strict parallel safe set search_path = '' as $$
-  select case
-    when p_xp < 32 then p_xp
-    else 32 * (bits - 5) + ((p_xp >> (bits - 6)) & 31)
+alter table public.xp_periods add column bucket integer not null generated always as (
+  case
+    when xp < 32 then xp
+    else 32 * (pg_catalog.length(pg_catalog.ltrim(xp::bit(32)::text, '0')) - 5)
+      + ((xp >> (pg_catalog.length(pg_catalog.ltrim(xp::bit(32)::text, '0')) - 6)) & 31)
   end
-  from (select length(ltrim(p_xp::bit(32)::text, '0')) as bits) as size
-$$;
+) stored;
 
--- The lowest XP above the bucket.
+-- The lowest XP above the bucket of p_xp.
 create function public.xp_bucket_end(p_xp integer) returns bigint
 language sql immutable strict parallel safe set search_path = '' as $$
   select ((p_xp >> shift) + 1)::bigint << shift
@@ -73,12 +94,12 @@ language plpgsql security definer set search_path = '' as $$
 begin
   if tg_op <> 'INSERT' then
     insert into public.xp_rank_counts (period, begins, scope, bucket, users)
-    select old.period, old.begins, scope, public.xp_bucket(old.xp), -1
+    select old.period, old.begins, scope, old.bucket, -1
     from pg_catalog.unnest(array['', old.country]) as scope where scope is not null;
   end if;
   if tg_op <> 'DELETE' then
     insert into public.xp_rank_counts (period, begins, scope, bucket, users)
-    select new.period, new.begins, scope, public.xp_bucket(new.xp), 1
+    select new.period, new.begins, scope, new.bucket, 1
     from pg_catalog.unnest(array['', new.country]) as scope where scope is not null;
   end if;
   return null;
@@ -89,8 +110,7 @@ create trigger xp_periods_count after insert on public.xp_periods
   for each row execute function public.count_xp_ranks();
 create trigger xp_periods_recount after update on public.xp_periods
   for each row when (
-    public.xp_bucket(new.xp) <> public.xp_bucket(old.xp)
-    or new.country is distinct from old.country
+    new.bucket <> old.bucket or new.country is distinct from old.country
   )
   execute function public.count_xp_ranks();
 -- Past periods are deleted without a count: nobody asks for a rank in them.
@@ -99,7 +119,7 @@ create trigger xp_periods_uncount after delete on public.xp_periods
   execute function public.count_xp_ranks();
 
 insert into public.xp_rank_counts (period, begins, scope, bucket, users)
-select x.period, x.begins, '', public.xp_bucket(x.xp), count(*)
+select x.period, x.begins, '', x.bucket, count(*)
 from public.xp_periods x group by 1, 2, 4;
 
 -- One row for each count, and none for periods before the previous month. One instance at a time.
@@ -132,14 +152,14 @@ begin
 end
 $$;
 
--- The number of users in a period who have more XP than the bucket of p_xp holds.
+-- The number of users in the buckets of a period above p_bucket.
 create function public.users_above_bucket(
-  p_period text, p_begins date, p_scope text, p_xp integer
+  p_period text, p_begins date, p_scope text, p_bucket integer
 ) returns bigint
 language sql stable set search_path = '' as $$
   select coalesce(sum(c.users), 0) from public.xp_rank_counts c
   where c.period = p_period and c.begins = p_begins and c.scope = p_scope
-    and c.bucket > public.xp_bucket(p_xp)
+    and c.bucket > p_bucket
 $$;
 
 drop function public.leaderboard_place(uuid, text, uuid);
@@ -180,7 +200,7 @@ begin
     )::integer;
   end if;
   return 1
-    + public.users_above_bucket(p_period, dates.begins, coalesce(p_country, ''), mine.xp)
+    + public.users_above_bucket(p_period, dates.begins, coalesce(p_country, ''), mine.bucket)
     + (
       select count(*) from public.xp_periods x
       where x.period = p_period and x.begins = dates.begins
@@ -207,7 +227,7 @@ begin
   return query
   select
     case when mine.xp is not null then
-      (1 + public.users_above_bucket(p_period, dates.begins, '', mine.xp) + (
+      (1 + public.users_above_bucket(p_period, dates.begins, '', mine.bucket) + (
         select count(*) from public.xp_periods x
         where x.period = p_period and x.begins = dates.begins
           and x.xp > mine.xp and x.xp < public.xp_bucket_end(mine.xp)
@@ -376,9 +396,7 @@ end
 $$;
 
 revoke execute on function
-  public.xp_periods_country(),
   public.users_country(),
-  public.xp_bucket(integer),
   public.xp_bucket_end(integer),
   public.count_xp_ranks(),
   public.compact_xp_ranks(),
@@ -387,7 +405,6 @@ revoke execute on function
   public.get_leaderboard_data(text, integer, uuid, integer, text, uuid)
 from public, anon, authenticated;
 grant execute on function
-  public.xp_bucket(integer),
   public.xp_bucket_end(integer),
   public.compact_xp_ranks(),
   public.users_above_bucket(text, date, text, integer),
