@@ -77,9 +77,6 @@ class Smtp:
                     _log_misconfiguration("STARTTLS or AUTH is not supported", None)
                     raise ProviderMisconfigured from None
                 server.send_message(message, settings.sender, [mail.to])
-        except smtplib.SMTPRecipientsRefused as rejection:
-            ((code, _),) = rejection.recipients.values()
-            raise _failure(code) from None
         except smtplib.SMTPAuthenticationError as rejection:
             _log_misconfiguration("credentials rejected", rejection.smtp_code)
             raise ProviderMisconfigured from None
@@ -90,7 +87,13 @@ class Smtp:
         except ssl.SSLCertVerificationError:
             _log_misconfiguration("certificate rejected", None)
             raise ProviderMisconfigured from None
-        except (OSError, smtplib.SMTPException):
+        except smtplib.SMTPException as error:
+            # The error of a rejected recipient has the reply to each; there is one.
+            replies: dict[str, tuple[int, bytes]] = getattr(error, "recipients", {})
+            for code, _ in replies.values():
+                raise _failure(code) from None
+            raise ProviderUnavailable from None
+        except OSError:
             raise ProviderUnavailable from None
 
     def _connect(self) -> smtplib.SMTP:
