@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from cookcam.features.messaging.notifications.inbox_store import (
     InboxStore,
@@ -40,7 +40,7 @@ class InboxItem(Struct):
     type: str
     title: str
     body: str
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], Meta(extra_json_schema={"additionalProperties": True})]
     read: bool
     created_at: datetime
 
