@@ -14,8 +14,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from attrs import field, frozen
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cookcam.errors import ValidationError
 from cookcam.features.accounts.deletion.models import Job
@@ -72,12 +70,17 @@ class Receipts:
 
     def seal_address(self, email: str, user_hash: str) -> bytes:
         """Encrypt the address for the receipt (AES-256-GCM): it outlives the account."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         nonce = secrets.token_bytes(NONCE_LENGTH)
         cipher = AESGCM(self._key("address"))
         return nonce + cipher.encrypt(nonce, email.encode(), user_hash.encode())
 
     def open_address(self, ciphertext: bytes, user_hash: str) -> str | None:
         """The address; None when it was encrypted with another key."""
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         nonce, rest = ciphertext[:NONCE_LENGTH], ciphertext[NONCE_LENGTH:]
         try:
             cipher = AESGCM(self._key("address"))
