@@ -201,6 +201,7 @@ def test_stripe_keys_belong_to_their_environment():
 def test_rules_that_need_two_settings():
     pool = {"DB_POOL_MIN": "9", "DB_POOL_MAX": "8"}
     assert set(mistakes_of({**DEVELOPMENT, **pool})) == {"DB_POOL_MIN"}
+    assert set(mistakes_of({**DEVELOPMENT, "SMTP_USER": "cookcam"})) == {"SMTP_USER"}
     unlimited = {"ENABLE_RATE_LIMITING": "false"}
     assert set(mistakes_of({**PRODUCTION, **unlimited})) == {"ENABLE_RATE_LIMITING"}
     assert load({**STAGING, **unlimited}).limits.enabled is False

@@ -735,7 +735,6 @@ class MailConfig:
     password: Secret | None = setting(
         "SMTP_PASS",
         read=readers.secret(),
-        aliases=("SMTP_PASSWORD",),
         about="password of that user",
     )
     sender: str = setting(

@@ -17,6 +17,8 @@ LOCAL_TOKENS = json.dumps({**ACCOUNT, "token_uri": "http://127.0.0.1:4000/token"
 
 REJECTED = [
     ("CORS_ORIGIN", "http://localhost:8081"),
+    ("SMTP_SECURITY", "none"),
+    ("EXPO_PUSH_URL", "http://127.0.0.1:3160"),
     ("TRUSTED_PROXIES", "0.0.0.0/0"),
     ("TRUSTED_PROXIES", "::/0"),
     ("TRUSTED_PROXIES", "10.0.0.0/8,::/0"),
