@@ -41,9 +41,9 @@ STEPS = [{"instruction": "Chop.", "time": 5}, "Cook."]
 
 
 async def test_json_built_by_postgresql_has_the_declared_types(
-    database_url: str, tmp_path: Path
+    fresh_database_url: str, tmp_path: Path
 ) -> None:
-    async with open_api_server(database_url, tmp_path) as api:
+    async with open_api_server(fresh_database_url, tmp_path) as api:
         guest, ann, bob = api.guest, await api.person("Ann"), await api.person("Bob")
         recipe = await api.recipe(
             ann,

@@ -158,13 +158,13 @@ CASES: list[tuple[LiteralString, *tuple[int | type[AppError], ...]]] = [
     ("select * from account_deletions where false", DENIED, DENIED, DENIED, 0),
     ("select * from analytics_events where false", DENIED, DENIED, DENIED, 0),
     ("select * from notification_logs where false", DENIED, DENIED, DENIED, 0),
-    # The inbox
+    # The inbox, with the notification of the first scan's achievement
     ("select id, title, read_at from notification_logs where user_id = %(ann)s",
-     1, 0, DENIED, 3),
+     2, 0, DENIED, 4),
     ("select dedupe_key from notification_logs where false", DENIED, DENIED, DENIED, 0),
-    ("update notification_logs set read_at = now() where user_id = %(ann)s", 1, 0, DENIED, 3),
+    ("update notification_logs set read_at = now() where user_id = %(ann)s", 2, 0, DENIED, 4),
     ("update notification_logs set body = 'x' where false", DENIED, DENIED, DENIED, 0),
-    ("delete from notification_logs where user_id = %(ann)s", 1, 0, DENIED, 3),
+    ("delete from notification_logs where user_id = %(ann)s", 2, 0, DENIED, 4),
     ("insert into notification_logs (user_id, type, title, body) values (%(ann)s, 'x', 'x', 'x')",
      DENIED, DENIED, DENIED, 1),
     ("select notify_user(%(ann)s, 'x', 'x', 'x', '{}', 'x')", DENIED, DENIED, DENIED, 1),

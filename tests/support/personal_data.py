@@ -23,6 +23,8 @@ FILL: Sequence[LiteralString] = (
     "insert into recipes (title, created_by, is_published) values"
     " ('Soup ' || %(tag)s, %(me)s, true), ('Draft ' || %(tag)s, %(me)s, false),"
     " ('Stew ' || %(tag)s, %(other)s, true)",
+    # A block ends the follows of that time.
+    "insert into user_blocks values (%(me)s, %(other)s), (%(other)s, %(me)s)",
     "insert into user_follows values (%(me)s, %(other)s), (%(other)s, %(me)s)",
     "insert into user_progress (user_id, action, xp_gained, total_xp, old_level, new_level)"
     " values (%(me)s, 'COMPLETE_RECIPE', 75, 75, 1, 1)",
@@ -111,6 +113,15 @@ FILL: Sequence[LiteralString] = (
     " '192.0.2.1', 'app')",
     "insert into security_alerts (type, severity, message, acknowledged, acknowledged_by,"
     " acknowledged_at) values ('x', 'low', 'x', true, %(me)s, now())",
+    "insert into user_active_days (day, user_id) values ('2026-01-02', %(me)s)",
+    "insert into content_reports (reporter_id, target_type, target_id, author_id, reason, details)"
+    " values (%(me)s, 'comment', %(tag)s, %(other)s, 'spam', 'write to ' || %(email)s)",
+    "insert into content_reports (reporter_id, target_type, target_id, author_id, reason, content,"
+    " status, decided_by, decided_at) values (%(other)s, 'comment', 'of' || %(tag)s, %(me)s,"
+    " 'spam', 'write to ' || %(email)s, 'upheld', %(me)s, now()),"
+    " (%(other)s, 'user', %(me)s, %(me)s, 'spam', null, 'open', null, null)",
+    "insert into moderation_actions (moderator_id, action, target_type, target_id)"
+    " values (%(me)s, 'hide', 'comment', 'of' || %(tag)s)",
 )
 
 

@@ -11,7 +11,11 @@ alter table public.notification_logs
   add column actor_id uuid references public.users (id) on delete cascade,
   add column read_at timestamptz,
   add column shown_at timestamptz;
-update public.notification_logs set channel = 'reminder';
+update public.notification_logs
+set channel = 'reminder', expires_at = coalesce(expires_at, created_at + interval '1 day');
+alter table public.notification_logs
+  alter column expires_at set default pg_catalog.now() + interval '1 day',
+  alter column expires_at set not null;
 
 create index notification_logs_unread on public.notification_logs (user_id)
   where channel = 'app' and read_at is null;

@@ -71,7 +71,7 @@ class TestTheExport:
             assert all(row[held.column] == ann.id for row in rows)
             assert not any(set(held.hidden) & row.keys() for row in rows)
         assert files["profile.json"][0]["email"] == ann.email
-        assert len(files["user_progress.json"]) == 7
+        assert len(files["user_progress.json"]) == 8
         told = files["files.json"]
         assert {file["bucket"] for file in told} == {"avatars", "completion-photos", "scans"}
         for file in told:

@@ -532,7 +532,7 @@ class TestTheProfile:
             {"notifications_enabled": "no"},
             {"notification_preferences": {"daily_checkin": "no"}},
             {"notification_preferences": ["daily_checkin"]},
-            {"quiet_hours_end": "07:00"},
+            {"quiet_hours_start": None, "quiet_hours_end": "07:00"},
             {"quiet_hours_start": "7:00", "quiet_hours_end": "08:00"},
             {"quiet_hours_start": "24:00", "quiet_hours_end": "08:00"},
         ],
