@@ -13,6 +13,8 @@ MAX_EVENTS: Final = 500
 """Events of one batch."""
 
 EVENT_TYPE_PATTERN: Final = "^[A-Za-z0-9_.:-]{1,64}$"
+BATCH_EVENT_TYPE_PATTERN: Final = "^[A-Za-z0-9_.:-]{0,64}$"
+"""Beside `events` it is not used, and may be empty."""
 PERIODS: Final = {"day": "1d", "week": "7d", "month": "30d"}
 
 EventType = Annotated[str, Meta(extra_json_schema={"pattern": EVENT_TYPE_PATTERN})]
@@ -39,7 +41,7 @@ class TrackRequest(Struct):
         body_with(events={"type": "array"}),
     )
 
-    event_type: EventType = ""
+    event_type: Annotated[str, Meta(pattern=BATCH_EVENT_TYPE_PATTERN)] = ""
     event_data: Any = None
     metadata: JsonObject = field(default_factory=dict[str, Any])
     session_id: SessionId | None = None
@@ -56,8 +58,8 @@ class TrackRequest(Struct):
 class TimeframeQuery(Struct):
     """`period` is another spelling of `timeframe`. Any other value means `7d`."""
 
-    timeframe: Annotated[str, Meta(extra_json_schema={"enum": list(DAYS)})] = ""
-    period: Annotated[str, Meta(extra_json_schema={"enum": list(PERIODS)})] = ""
+    timeframe: Annotated[str, Meta(examples=list(DAYS))] = ""
+    period: Annotated[str, Meta(examples=list(PERIODS))] = ""
 
     def effective(self, maximum: Timeframe) -> Timeframe:
         name = self.timeframe or PERIODS.get(self.period, "")
