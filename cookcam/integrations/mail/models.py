@@ -27,7 +27,7 @@ class Mail:
 class MailRejected(AppError):
     """The mail was rejected for good. `reason` is a code, without the address or a text."""
 
-    status, code, default_message = 502, "MAIL_REJECTED", "The mail was rejected"
+    status, code, default_message = 502, "SERVICE_ERROR", "The mail was rejected"
 
     reason: str = field(default="rejected", kw_only=True)
 
