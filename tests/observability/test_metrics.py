@@ -58,6 +58,7 @@ def test_every_metric_of_the_specification_has_its_name_and_labels() -> None:
         "previous_runs_total": "counter",
         "previous_run": "gauge",
         "provider_requests_total": "counter",
+        "analytics_events_total": "counter",
         "provider_duration_seconds": "histogram",
         "provider_circuit_open": "gauge",
         "rate_limited_total": "counter",

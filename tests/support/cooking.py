@@ -118,9 +118,9 @@ class Device(Connection):
 class FakeRecipes:
     """Every recipe exists and has STEPS steps."""
 
-    async def get(self, reader: Identity, recipe_id: UUID) -> Any:
+    async def require(self, reader: Identity, recipe_id: UUID) -> Any:
         await trio.lowlevel.checkpoint()
-        return SimpleNamespace(recipe=SimpleNamespace(id=recipe_id, instructions=["Stir"] * STEPS))
+        return SimpleNamespace(id=recipe_id, instructions=["Stir"] * STEPS)
 
 
 class NoBlocks:

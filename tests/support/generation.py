@@ -80,7 +80,8 @@ class GenerationApp:
             " (select count(*) from recipe_previews where user_id = u.id),"
             " (select count(*) from recipes where created_by = u.id),"
             " coalesce((select sum(used) from usage_counters where user_id = u.id), 0),"
-            " coalesce((select sum(xp_gained) from user_progress where user_id = u.id), 0)"
+            " coalesce((select sum(xp_gained) from user_progress where user_id = u.id"
+            " and action <> 'UNLOCK_ACHIEVEMENT'), 0)"
             " from users u where u.id = %(id)s",
             id=person.id,
         )

@@ -72,9 +72,12 @@ class LiveClient:
         return self.replies.pop(number)
 
     async def seen(self) -> list[str]:
-        """The names of all events received up to now and not taken by `expect`."""
+        """The names of all events received up to now and not taken by `expect`.
+
+        Without notifications of the inbox, which are sent some time after the fact.
+        """
         await self.ask("leave_cooking_session", {"sessionId": "none"})
-        return [name for name, _ in self.events]
+        return [name for name, _ in self.events if name != "user_notification"]
 
     async def seen_until_closed(self) -> list[str]:
         """Waits until the server closes the connection, then returns like `seen`."""

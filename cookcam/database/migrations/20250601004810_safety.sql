@@ -162,3 +162,5 @@ revoke all on table public.content_reports, public.moderation_actions
 from anon, authenticated, service_role;
 grant all on table public.content_reports, public.moderation_actions to service_role;
 revoke update on table public.moderation_actions from service_role;
+-- The retention sweep locks the rows that it deletes, which needs this; an identity cannot be updated.
+grant update (id) on table public.moderation_actions to service_role;

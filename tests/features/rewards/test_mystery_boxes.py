@@ -360,7 +360,7 @@ class TestRewards:
         assert (row["user_id"], row["opened_at"]) == (ann.id, opened_at)
         ledger = await api.sql(
             "select action, xp_gained, idempotency_key from user_progress"
-            " where user_id = %(id)s", id=ann.id,
+            " where user_id = %(id)s and action <> 'UNLOCK_ACHIEVEMENT'", id=ann.id,
         )  # fmt: skip
         scanned = await api.value(
             "select source_scan_id from mystery_boxes where user_id = %(id)s", id=ann.id
@@ -381,7 +381,8 @@ class TestRewards:
         assert (badge["reward_type"], badge["reward_value"]) == ("badge", {"id": "mystery_hunter"})
         assert await api.value(
             "select a.key from user_achievements ua join achievements a on a.id = ua.achievement_id"
-            " where ua.user_id = %(id)s and ua.unlocked_at is not null",
+            " where ua.user_id = %(id)s and ua.unlocked_at is not null"
+            " and a.key = 'mystery_hunter'",
             id=ann.id,
         ) == "mystery_hunter"  # fmt: skip
         again = await won(api, ann, dice, BADGE)
