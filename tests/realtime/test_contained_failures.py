@@ -169,7 +169,7 @@ async def test_relay_continues_after_a_message_that_fails(autojump_clock, monkey
         await trio.testing.wait_all_tasks_blocked()
         receiver = connected(hubs[1], ANN)
 
-        def fail(*_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise RuntimeError("a bug")
 
         with monkeypatch.context() as patch:
