@@ -51,14 +51,14 @@ class MailApp:
 
 @pytest.fixture
 async def app(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fresh_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[MailApp]:
     monkeypatch.setattr(mail_sender, "POLL_INTERVAL", 0.1)
     monkeypatch.setattr(deletion, "INTERVAL", 0.2)
     async with (
         open_mail() as mail,
         open_api_server(
-            database_url,
+            fresh_database_url,
             tmp_path,
             TRUSTED_PROXIES="127.0.0.1",
             APP_BASE_URL="https://cook.test",
