@@ -169,7 +169,7 @@ MATCHING: LiteralString = f"""
     i.fiber_g_per_100g as fiber, i.sodium_mg_per_100g as sodium
   from public.ingredients i
   where i.search_tsv @@ p.query and {MACROS}"""  # noqa: S608 - constants
-SHORTEST_FIRST: LiteralString = "order by char_length(i.name), i.id limit 15"
+BY_NAME_LENGTH: LiteralString = "order by char_length(i.name), i.id limit 15"
 
 CANDIDATES = rf"""
 with requested as materialized (
@@ -208,11 +208,11 @@ phrases as materialized (
 ),
 generic as materialized (
   select p.phrase, f.* from phrases p
-  cross join lateral ({MATCHING} and {GENERIC} {SHORTEST_FIRST}) as f
+  cross join lateral ({MATCHING} and {GENERIC} {BY_NAME_LENGTH}) as f
 ),
 branded as (
   select p.phrase, f.* from phrases p
-  cross join lateral ({MATCHING} and not ({GENERIC}) {SHORTEST_FIRST}) as f
+  cross join lateral ({MATCHING} and not ({GENERIC}) {BY_NAME_LENGTH}) as f
   where p.phrase not in (select phrase from generic)
 )
 select * from generic union all select * from branded"""  # noqa: S608 - constants

@@ -51,7 +51,7 @@ class Blocks:
     )
 
     async def hidden_from(self, user_id: UUID) -> HiddenUsers:
-        """The users who do not exist for this one, and whom its events must not reach."""
+        """The users hidden from `user_id`; its events are not sent to them."""
         ids: list[UUID] = await self.database.fetch_value_as(SERVICE, HIDDEN_FROM, user_id=user_id)
         return HiddenUsers(self, user_id, frozenset(ids))
 
