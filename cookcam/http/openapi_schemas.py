@@ -10,6 +10,8 @@ from typing import Any, cast
 
 from msgspec import Meta
 
+from cookcam.text import VISIBLE_PATTERN
+
 _REQUIRED = "x-wanted"
 
 DOCUMENTED_AS_REQUIRED = Meta(extra_json_schema={_REQUIRED: True})
@@ -96,8 +98,9 @@ def _reject_nul(node: Any) -> None:
         return
     if not {"pattern", "enum", "format", "const"} & schema.keys():
         schema["pattern"] = NO_NUL
-    elif schema.get("pattern") == r"\S":
-        schema["pattern"] = NOT_BLANK
+    elif schema.get("pattern") in (r"\S", VISIBLE_PATTERN):  # rules for one of the characters
+        if schema["pattern"] == r"\S":
+            schema["pattern"] = NOT_BLANK
         schema["allOf"] = [{"pattern": NO_NUL}]
 
 

@@ -6,6 +6,7 @@ import base64
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,17 @@ import trio
 from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from msgspec.json import schema_components
 from psycopg import sql
 
 from cookcam.database.connection import Connection
 from cookcam.features.food.scans import routes as routes_module
 from cookcam.features.food.scans import vision as vision_module
 from cookcam.features.food.scans.models import CATEGORIES
+from cookcam.features.food.scans.requests import ScanCorrectionRequest
 from cookcam.features.food.scans.vision import ModelIngredient, accepted
+from cookcam.http.openapi_schemas import describe_body
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Failure, Gotrue, open_gotrue
 from cookcam.sandbox.openai import FakeOpenAI, Fault, open_openai
@@ -551,6 +556,10 @@ class TestCorrection:
     async def test_invalid_input_is_rejected(self, food_app: FoodApp, ann: ApiUser):
         scan_id = (await camera(ann, picture())).json()["scan_id"]
         path = f"/scan/{scan_id}/ingredients"
+        _, documented = schema_components([ScanCorrectionRequest])
+        body = deepcopy(documented["ScanCorrectionRequest"])  # models share parts of their schemas
+        describe_body(body, ScanCorrectionRequest)
+        schema = Draft202012Validator(body)
         for ingredients in (
             None,
             "leek",
@@ -558,6 +567,8 @@ class TestCorrection:
             ["leek"],
             [{}],
             [{"name": " "}],
+            [{"name": "\u0081"}],
+            [{"name": "\u200b"}],
             [{"name": 7}],
             [{"name": "x" * 101}],
             [{"name": "x", "category": "gold"}],
@@ -570,6 +581,7 @@ class TestCorrection:
             response = await ann.put(path, {"ingredients": ingredients})
             assert response.status_code == 400, ingredients
             assert response.json()["error"] == "Valid ingredients array is required"
+            assert not schema.is_valid({"ingredients": ingredients}), ingredients
         assert (await ann.put(path)).status_code == 400
         good = {"ingredients": [{"name": "leek"}]}
         bob = await food_app.person("Bob")

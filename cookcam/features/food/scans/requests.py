@@ -16,7 +16,7 @@ from cookcam.features.food.scans.models import (
 from cookcam.features.literals import rejected_field
 from cookcam.http import DOCUMENTED_AS_REQUIRED
 from cookcam.images.encoding import BASE64_IMAGE
-from cookcam.text import clean_line
+from cookcam.text import VISIBLE_PATTERN, clean_line
 
 MAX_ITEMS = 100
 MAX_TEXT_LENGTH = 100
@@ -29,7 +29,7 @@ _OPTIONAL_TEXT = {"type": ["string", "null"], "maxLength": MAX_TEXT_LENGTH}
 _ITEM: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "name": {"type": "string", "maxLength": MAX_TEXT_LENGTH, "pattern": r"\S"},
+        "name": {"type": "string", "maxLength": MAX_TEXT_LENGTH, "pattern": VISIBLE_PATTERN},
         "variety": _OPTIONAL_TEXT,
         "quantity": {"type": ["string", "number", "null"], "maxLength": MAX_TEXT_LENGTH},
         "unit": _OPTIONAL_TEXT,
