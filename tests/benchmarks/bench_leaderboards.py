@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 
@@ -33,9 +33,11 @@ FILL = """
 alter table users disable trigger user;
 alter table xp_periods disable trigger xp_periods_count;
 insert into auth.users (email) select n || '@example.test' from generate_series(1, %s) n;
-update users set total_xp = 1 + floor(exp(5 + 2 * least(
-  sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()), 3.5
-)))::integer;
+update users set xp = drawn.xp, total_xp = drawn.xp from (
+  select id, 1 + floor(exp(5 + 2 * least(
+    sqrt(-2 * ln(1 - random())) * cos(2 * pi() * random()), 3.5
+  )))::integer as xp from users
+) as drawn where users.id = drawn.id;
 insert into xp_periods (user_id, period, begins, xp, total_xp, reached_at)
 select u.id, p.period, d.begins, greatest(u.total_xp / p.part, 1), u.total_xp,
   now() - random() * interval '1 day'
@@ -104,11 +106,10 @@ def main() -> None:
     parser.add_argument("--users", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--calls", type=int, default=400)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cookcam-bench-") as folder:
-        cluster = start_cluster(Path(folder) / "postgres")
-        for users in options.users:
-            with cluster.temporary(TEMPLATE) as database:
-                measure(as_owner(cluster.url(database)), users, options.calls)
+    cluster = start_cluster(Path(tempfile.gettempdir()) / f"cookcam-bench-{uuid4().hex[:8]}")
+    for users in options.users:
+        with cluster.temporary(TEMPLATE) as database:
+            measure(as_owner(cluster.url(database)), users, options.calls)
 
 
 if __name__ == "__main__":
