@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, Self, TypeAlias, cast
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from cookcam.integrations.stripe.reading import (
     EMPTY,
     MalformedObject,
     Object,
+    StripeObject,
     id_of,
     integer,
     integer_or_zero,
-    metadata_of,
+    is_true,
+    nested,
     objects,
+    parsed,
     part,
     read,
+    required_id,
+    string_map,
     text,
     text_or_none,
     time,
@@ -31,59 +36,49 @@ MIN_PERIOD: Final = timedelta(seconds=1)
 """Stripe's times are in whole seconds."""
 
 
+def _amount(value: object) -> int | None:
+    return None if value is None else integer(value)
+
+
+def _interval(value: object) -> Interval | None:
+    recurring = nested(value)
+    interval = recurring.get("interval")
+    sold = interval in ("month", "year") and recurring.get("interval_count") in (None, 1)
+    return cast("Interval", interval) if sold else None
+
+
 @frozen
-class Price:
+class Price(StripeObject):
     """`interval` is None for a one-time price, and for an interval that we do not sell.
 
     `amount_cents` is None for a price without an amount in whole cents: tiered, metered, or with a
     fraction of a cent.
     """
 
-    id: str
-    product_id: str
-    amount_cents: int | None
-    currency: str
-    interval: Interval | None
-
-    @classmethod
-    def of(cls, document: Object) -> Price:
-        return read(lambda: _price(document))
+    id: str = parsed(text)
+    product_id: str = parsed(required_id, "product")
+    amount_cents: int | None = parsed(_amount, "unit_amount")
+    currency: str = parsed(text)
+    interval: Interval | None = parsed(_interval, "recurring")
 
 
 @frozen
-class CheckoutSession:
+class CheckoutSession(StripeObject):
     """`status` is open, complete or expired; `payment_status` paid, unpaid, no_payment_required.
 
     `url` is None unless the session is open.
     """
 
-    id: str
-    url: str | None = field(repr=False)
-    mode: str
-    status: str | None
-    payment_status: str
-    subscription_id: str | None
-    customer_id: str | None
-    client_reference_id: str | None
-    metadata: Mapping[str, str]
-    expires_at: datetime
-
-    @classmethod
-    def of(cls, document: Object) -> CheckoutSession:
-        return read(
-            lambda: cls(
-                id=text(document["id"]),
-                url=text_or_none(document.get("url")),
-                mode=text(document["mode"]),
-                status=text_or_none(document.get("status")),
-                payment_status=text(document["payment_status"]),
-                subscription_id=id_of(document.get("subscription")),
-                customer_id=id_of(document.get("customer")),
-                client_reference_id=text_or_none(document.get("client_reference_id")),
-                metadata=metadata_of(document),
-                expires_at=time(document["expires_at"]),
-            )
-        )
+    id: str = parsed(text)
+    url: str | None = parsed(text_or_none, repr=False)
+    mode: str = parsed(text)
+    status: str | None = parsed(text_or_none)
+    payment_status: str = parsed(text)
+    subscription_id: str | None = parsed(id_of, "subscription")
+    customer_id: str | None = parsed(id_of, "customer")
+    client_reference_id: str | None = parsed(text_or_none)
+    metadata: Mapping[str, str] = parsed(string_map)
+    expires_at: datetime = parsed(time)
 
 
 @frozen
@@ -99,7 +94,7 @@ class SubscriptionItem:
 
 
 @frozen
-class Subscription:
+class Subscription(StripeObject):
     """A subscription with one item or more: we sell one, the customer portal may add others.
 
     `status` is Stripe's own: incomplete, incomplete_expired, trialing, active, past_due, canceled,
@@ -110,24 +105,24 @@ class Subscription:
     None for a subscription from an event, where `Event.created` takes its place.
     """
 
-    id: str
-    status: str
-    customer_id: str
-    items: Sequence[SubscriptionItem]
-    cancel_at_period_end: bool
-    cancel_at: datetime | None
-    canceled_at: datetime | None
-    ended_at: datetime | None
-    trial_end: datetime | None
-    schedule_id: str | None
-    latest_invoice_id: str | None
-    metadata: Mapping[str, str]
-    created: datetime
+    id: str = parsed(text)
+    status: str = parsed(text)
+    customer_id: str = parsed(required_id, "customer")
+    cancel_at_period_end: bool = parsed(is_true)
+    cancel_at: datetime | None = parsed(time_or_none)
+    canceled_at: datetime | None = parsed(time_or_none)
+    ended_at: datetime | None = parsed(time_or_none)
+    trial_end: datetime | None = parsed(time_or_none)
+    schedule_id: str | None = parsed(id_of, "schedule")
+    latest_invoice_id: str | None = parsed(id_of, "latest_invoice")
+    metadata: Mapping[str, str] = parsed(string_map)
+    created: datetime = parsed(time)
+    items: Sequence[SubscriptionItem] = field(kw_only=True)
     as_of: datetime | None = None
 
     @classmethod
-    def of(cls, document: Object, as_of: datetime | None = None) -> Subscription:
-        return evolve(read(lambda: _subscription(document)), as_of=as_of)
+    def of(cls, document: Object, as_of: datetime | None = None) -> Self:
+        return read(lambda: cls(**cls.parse_fields(document), items=_items(document), as_of=as_of))
 
     @property
     def is_over(self) -> bool:
@@ -140,7 +135,7 @@ class Subscription:
 
 
 @frozen
-class Invoice:
+class Invoice(StripeObject):
     """`status` is draft, open, paid, uncollectible or void.
 
     `period_start` and `period_end` are those of the newest line that is no proration.
@@ -149,57 +144,25 @@ class Invoice:
     `billing_reason` is subscription_create, subscription_cycle, subscription_update or another.
     """
 
-    id: str
-    status: str | None
-    customer_id: str | None
-    subscription_id: str | None
-    subscription_metadata: Mapping[str, str]
-    billing_reason: str | None
-    amount_due_cents: int
-    amount_paid_cents: int
-    net_cents: int
-    currency: str
-    period_start: datetime | None
-    period_end: datetime | None
-    attempt_count: int
-    next_payment_attempt: datetime | None
-    created: datetime
+    id: str = parsed(text)
+    status: str | None = parsed(text_or_none)
+    customer_id: str | None = parsed(id_of, "customer")
+    billing_reason: str | None = parsed(text_or_none)
+    amount_paid_cents: int = parsed(integer, "amount_paid")
+    currency: str = parsed(text)
+    attempt_count: int = parsed(integer_or_zero)
+    next_payment_attempt: datetime | None = parsed(time_or_none)
+    created: datetime = parsed(time)
+    subscription_id: str | None = field(kw_only=True)
+    subscription_metadata: Mapping[str, str] = field(kw_only=True)
+    net_cents: int = field(kw_only=True)
+    period_start: datetime | None = field(kw_only=True)
+    period_end: datetime | None = field(kw_only=True)
 
     @classmethod
-    def of(cls, document: Object) -> Invoice:
-        return read(lambda: _invoice(document))
-
-
-def _price(document: Object) -> Price:
-    recurring, amount = part(document, "recurring"), document.get("unit_amount")
-    interval = recurring.get("interval")
-    sold = interval in ("month", "year") and recurring.get("interval_count") in (None, 1)
-    return Price(
-        id=text(document["id"]),
-        product_id=text(id_of(document["product"])),
-        amount_cents=None if amount is None else integer(amount),
-        currency=text(document["currency"]),
-        interval=cast("Interval", interval) if sold else None,
-    )
-
-
-def _subscription(document: Object) -> Subscription:
-    items = _items(document)
-    return Subscription(
-        id=text(document["id"]),
-        status=text(document["status"]),
-        customer_id=text(id_of(document["customer"])),
-        items=items,
-        cancel_at_period_end=document.get("cancel_at_period_end") is True,
-        cancel_at=time_or_none(document.get("cancel_at")),
-        canceled_at=time_or_none(document.get("canceled_at")),
-        ended_at=time_or_none(document.get("ended_at")),
-        trial_end=time_or_none(document.get("trial_end")),
-        schedule_id=id_of(document.get("schedule")),
-        latest_invoice_id=id_of(document.get("latest_invoice")),
-        metadata=metadata_of(document),
-        created=time(document["created"]),
-    )
+    def of(cls, document: Object) -> Self:
+        """Also parses versions before 2025-03-31, with other fields for subscription and taxes."""
+        return read(lambda: cls(**cls.parse_fields(document), **_invoice(document)))
 
 
 def _items(subscription: Object) -> list[SubscriptionItem]:
@@ -222,34 +185,23 @@ def _item(item: Object, subscription: Object) -> SubscriptionItem:
         for name in ("current_period_start", "current_period_end")
     )
     return SubscriptionItem(
-        text(item["id"]), _price(item["price"]), min(starts, ends - MIN_PERIOD), ends
+        text(item["id"]), Price.of(item["price"]), min(starts, ends - MIN_PERIOD), ends
     )
 
 
-def _invoice(document: Object) -> Invoice:
-    """Also parses versions before 2025-03-31, with other fields for subscription and taxes."""
+def _invoice(document: Object) -> dict[str, Any]:
+    """The fields of an `Invoice` that are read from several keys of its document."""
     parent = part(part(document, "parent"), "subscription_details")
     details = parent or part(document, "subscription_details")
     periods = _periods(objects(document.get("lines")))
     period = max(periods, key=lambda period: integer(period["end"]), default=EMPTY)
-    paid = integer(document["amount_paid"])
-    return Invoice(
-        id=text(document["id"]),
-        status=text_or_none(document.get("status")),
-        customer_id=id_of(document.get("customer")),
-        subscription_id=id_of(parent.get("subscription") or document.get("subscription")),
-        subscription_metadata=metadata_of(details),
-        billing_reason=text_or_none(document.get("billing_reason")),
-        amount_due_cents=integer(document["amount_due"]),
-        amount_paid_cents=paid,
-        net_cents=max(0, paid - _taxes(document)),
-        currency=text(document["currency"]),
-        period_start=time_or_none(period.get("start")),
-        period_end=time_or_none(period.get("end")),
-        attempt_count=integer_or_zero(document.get("attempt_count")),
-        next_payment_attempt=time_or_none(document.get("next_payment_attempt")),
-        created=time(document["created"]),
-    )
+    return {
+        "subscription_id": id_of(parent.get("subscription") or document.get("subscription")),
+        "subscription_metadata": string_map(details.get("metadata")),
+        "net_cents": max(0, integer(document["amount_paid"]) - _taxes(document)),
+        "period_start": time_or_none(period.get("start")),
+        "period_end": time_or_none(period.get("end")),
+    }
 
 
 def _taxes(invoice: Object) -> int:

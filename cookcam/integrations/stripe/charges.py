@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from attrs import field, frozen
+from attrs import frozen
 
 from cookcam.integrations.stripe.reading import (
-    Object,
+    StripeObject,
     id_of,
     integer,
     integer_or_zero,
-    metadata_of,
-    read,
+    is_true,
+    parsed,
+    required_id,
+    string_map,
     text,
     text_or_none,
     time,
@@ -21,118 +23,60 @@ from cookcam.integrations.stripe.reading import (
 
 
 @frozen
-class PaymentIntent:
+class PaymentIntent(StripeObject):
     """`status` is succeeded when it is paid; `client_secret` is only for the payer."""
 
-    id: str
-    status: str
-    amount_cents: int
-    amount_received_cents: int
-    currency: str
-    client_secret: str | None = field(repr=False)
-    customer_id: str | None
-    latest_charge_id: str | None
-    metadata: Mapping[str, str]
-
-    @classmethod
-    def of(cls, document: Object) -> PaymentIntent:
-        return read(
-            lambda: cls(
-                id=text(document["id"]),
-                status=text(document["status"]),
-                amount_cents=integer(document["amount"]),
-                amount_received_cents=integer_or_zero(document.get("amount_received")),
-                currency=text(document["currency"]),
-                client_secret=text_or_none(document.get("client_secret")),
-                customer_id=id_of(document.get("customer")),
-                latest_charge_id=id_of(document.get("latest_charge")),
-                metadata=metadata_of(document),
-            )
-        )
+    id: str = parsed(text)
+    status: str = parsed(text)
+    amount_cents: int = parsed(integer, "amount")
+    amount_received_cents: int = parsed(integer_or_zero, "amount_received")
+    currency: str = parsed(text)
+    client_secret: str | None = parsed(text_or_none, repr=False)
+    customer_id: str | None = parsed(id_of, "customer")
+    latest_charge_id: str | None = parsed(id_of, "latest_charge")
+    metadata: Mapping[str, str] = parsed(string_map)
 
 
 @frozen
-class Charge:
+class Charge(StripeObject):
     """`refunded` is true when it is fully refunded."""
 
-    id: str
-    status: str
-    amount_cents: int
-    amount_refunded_cents: int
-    refunded: bool
-    disputed: bool
-    currency: str
-    customer_id: str | None
-    payment_intent_id: str | None
-    metadata: Mapping[str, str]
-
-    @classmethod
-    def of(cls, document: Object) -> Charge:
-        return read(
-            lambda: cls(
-                id=text(document["id"]),
-                status=text(document["status"]),
-                amount_cents=integer(document["amount"]),
-                amount_refunded_cents=integer_or_zero(document.get("amount_refunded")),
-                refunded=document.get("refunded") is True,
-                disputed=document.get("disputed") is True,
-                currency=text(document["currency"]),
-                customer_id=id_of(document.get("customer")),
-                payment_intent_id=id_of(document.get("payment_intent")),
-                metadata=metadata_of(document),
-            )
-        )
+    id: str = parsed(text)
+    status: str = parsed(text)
+    amount_cents: int = parsed(integer, "amount")
+    amount_refunded_cents: int = parsed(integer_or_zero, "amount_refunded")
+    refunded: bool = parsed(is_true)
+    currency: str = parsed(text)
+    customer_id: str | None = parsed(id_of, "customer")
+    payment_intent_id: str | None = parsed(id_of, "payment_intent")
+    metadata: Mapping[str, str] = parsed(string_map)
 
 
 @frozen
-class Refund:
+class Refund(StripeObject):
     """`status` is pending, requires_action, succeeded, failed or canceled."""
 
-    id: str
-    status: str | None
-    amount_cents: int
-    currency: str
-    charge_id: str | None
-    payment_intent_id: str | None
-    created: datetime
+    id: str = parsed(text)
+    status: str | None = parsed(text_or_none)
+    amount_cents: int = parsed(integer, "amount")
+    currency: str = parsed(text)
+    charge_id: str | None = parsed(id_of, "charge")
+    payment_intent_id: str | None = parsed(id_of, "payment_intent")
+    created: datetime = parsed(time)
 
-    @classmethod
-    def of(cls, document: Object) -> Refund:
-        return read(
-            lambda: cls(
-                id=text(document["id"]),
-                status=text_or_none(document.get("status")),
-                amount_cents=integer(document["amount"]),
-                currency=text(document["currency"]),
-                charge_id=id_of(document.get("charge")),
-                payment_intent_id=id_of(document.get("payment_intent")),
-                created=time(document["created"]),
-            )
-        )
+
+def _reason(value: object) -> str:
+    return text_or_none(value) or "general"
 
 
 @frozen
-class Dispute:
+class Dispute(StripeObject):
     """`status` is needs_response, under_review, won, lost or another of Stripe's."""
 
-    id: str
-    status: str
-    reason: str
-    amount_cents: int
-    currency: str
-    charge_id: str
-    payment_intent_id: str | None
-
-    @classmethod
-    def of(cls, document: Object) -> Dispute:
-        return read(
-            lambda: cls(
-                id=text(document["id"]),
-                status=text(document["status"]),
-                reason=text_or_none(document.get("reason")) or "general",
-                amount_cents=integer(document["amount"]),
-                currency=text(document["currency"]),
-                charge_id=text(id_of(document["charge"])),
-                payment_intent_id=id_of(document.get("payment_intent")),
-            )
-        )
+    id: str = parsed(text)
+    status: str = parsed(text)
+    reason: str = parsed(_reason)
+    amount_cents: int = parsed(integer, "amount")
+    currency: str = parsed(text)
+    charge_id: str = parsed(required_id, "charge")
+    payment_intent_id: str | None = parsed(id_of, "payment_intent")

@@ -1,19 +1,19 @@
 """Helpers that parse Stripe's JSON objects into the classes of this package.
 
-Each class has `of(object)`, which parses an object of a response or an event of the API version
-below and raises MalformedObject when it does not have the documented shape. Types of Stripe's
-library are not used outside the provider. Money is in cents of `currency` (lower case), times are
-UTC. Source: the API reference of Stripe, version 2025-05-28.basil.
+A `StripeObject` declares for each field how it is parsed; `of` parses an object of a response or
+an event of the API version below. Types of Stripe's library are not used outside the provider.
+Money is in cents of `currency` (lower case), times are UTC. Source: the API reference of Stripe,
+version 2025-05-28.basil.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
 from uuid import UUID
 
-from attrs import frozen
+from attrs import field, fields, frozen
 
 from cookcam.errors import ServiceError
 
@@ -61,6 +61,33 @@ def read(parse: Callable[[], T]) -> T:
         raise MalformedObject from None
 
 
+def parsed(parse: Callable[[Any], object], key: str = "", *, repr: bool = True) -> Any:
+    """A field that `parse` reads from `key` of the document, by default the field's own name.
+
+    `parse` gets None for a missing key.
+    """
+    return field(repr=repr, metadata={"parse": parse, "key": key})
+
+
+@frozen
+class StripeObject:
+    """An object of Stripe whose fields are declared with `parsed`."""
+
+    @classmethod
+    def of(cls, document: Object) -> Self:
+        """Raises MalformedObject when the document does not have the documented shape."""
+        return read(lambda: cls(**cls.parse_fields(document)))
+
+    @classmethod
+    def parse_fields(cls, document: Object) -> dict[str, Any]:
+        """The values of the fields that are declared with `parsed`; call it within `read`."""
+        return {
+            each.name: each.metadata["parse"](document.get(each.metadata["key"] or each.name))
+            for each in fields(cls)
+            if each.metadata
+        }
+
+
 def text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("not a text")
@@ -99,6 +126,10 @@ def id_of(value: object) -> str | None:
     return None if value is None else text(value)
 
 
+def required_id(value: object) -> str:
+    return text(id_of(value))
+
+
 def time(value: object) -> datetime:
     return datetime.fromtimestamp(integer(value), UTC)
 
@@ -107,8 +138,12 @@ def time_or_none(value: object) -> datetime | None:
     return None if value is None else time(value)
 
 
-def metadata_of(document: Object) -> Mapping[str, str]:
-    return {str(key): str(value) for key, value in part(document, "metadata").items()}
+def string_map(value: object) -> Mapping[str, str]:
+    return {str(key): str(item) for key, item in nested(value).items()}
+
+
+def is_true(value: object) -> bool:
+    return value is True
 
 
 def uuid_of(text: str | None) -> UUID | None:
@@ -121,9 +156,13 @@ def uuid_of(text: str | None) -> UUID | None:
 
 def part(document: Object, name: str) -> Object:
     """A nested object; empty where it is null or absent."""
-    part: object = document.get(name)
-    if part is None:
+    return nested(document.get(name))
+
+
+def nested(value: object) -> Object:
+    """`value` as an object; empty for None."""
+    if value is None:
         return EMPTY
-    if not isinstance(part, Mapping):
+    if not isinstance(value, Mapping):
         raise TypeError("not an object")
-    return cast("Object", part)
+    return cast("Object", value)
