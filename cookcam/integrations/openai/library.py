@@ -10,10 +10,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import trio
-from attrs import define, field
+from attrs import Factory, define, field
 
 from cookcam.config.readers import Secret
+from cookcam.integrations.http_client import Lazy
 from cookcam.integrations.openai.errors import AttemptFailed, attempt_failure, unusable
 from cookcam.integrations.trust import trusted
 
@@ -28,17 +28,12 @@ class Library:
     api_key: Secret
     base_url: str
     concurrency: int
-    opened: AsyncOpenAI | None = field(default=None, repr=False)
-    _opening: trio.Lock = field(factory=trio.Lock)
+    _opened: Lazy[AsyncOpenAI] = field(
+        default=Factory(lambda library: Lazy(library._open), takes_self=True), init=False
+    )
 
     async def client(self) -> AsyncOpenAI:
-        if self.opened is None:
-            async with self._opening:
-                if self.opened is None:
-                    # Abandoned on cancellation: the import takes seconds, which a shutdown would
-                    # have to wait for.
-                    self.opened = await trio.to_thread.run_sync(self._open, abandon_on_cancel=True)
-        return self.opened
+        return await self._opened.get()
 
     def _open(self) -> AsyncOpenAI:
         """Import the library and build its client. Blocks, so it runs in a thread."""
@@ -64,8 +59,8 @@ class Library:
         return client
 
     async def close(self) -> None:
-        if self.opened is not None:
-            await self.opened.close()
+        if self._opened.created is not None:
+            await self._opened.created.close()
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from uuid import uuid4
 
 import structlog
 import trio
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from cookcam.config.readers import Secret
 from cookcam.errors import ServiceAuthError
 from cookcam.integrations.circuit_breaker import CircuitBreaker, CircuitOpen
+from cookcam.integrations.http_client import Lazy
 from cookcam.integrations.retry import RetryPolicy, ServiceTimeout
 from cookcam.integrations.stripe.errors import AttemptFailed, StripeUnavailable, failure_of
 from cookcam.integrations.stripe.reading import (
@@ -64,19 +65,13 @@ class Library:
     secret_key: Secret
     api_base: str
     breaker: CircuitBreaker = field(factory=CircuitBreaker)
-    _client: StripeClient | None = field(default=None, init=False, repr=False)
-    _http: Any = field(default=None, init=False, repr=False)
-    _opening: trio.Lock = field(factory=trio.Lock, init=False)
+    _opened: Lazy[tuple[StripeClient, Any]] = field(
+        default=Factory(lambda library: Lazy(library._open), takes_self=True), init=False
+    )
 
     async def client(self) -> StripeClient:
-        if self._client is None:
-            async with self._opening:
-                if self._client is None:
-                    # Abandoned on cancellation: a shutdown must not wait for imports.
-                    self._client, self._http = await trio.to_thread.run_sync(
-                        self._open, abandon_on_cancel=True
-                    )
-        return self._client
+        client, _ = await self._opened.get()
+        return client
 
     def _open(self) -> tuple[StripeClient, Any]:
         import stripe
@@ -93,8 +88,9 @@ class Library:
         return client, http
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.close_async()
+        if self._opened.created is not None:
+            _, http = self._opened.created
+            await http.close_async()
 
 
 @define(eq=False)

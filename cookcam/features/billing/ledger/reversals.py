@@ -14,7 +14,6 @@ from typing import Final, Literal, LiteralString, Protocol
 from uuid import UUID
 
 import structlog
-import trio
 from attrs import field, frozen
 
 from cookcam.database import SERVICE, Database, Transaction
@@ -25,6 +24,7 @@ from cookcam.integrations.google_play.client import UnknownPurchase
 from cookcam.integrations.stripe import NoSuchObject, Stripe
 from cookcam.integrations.stripe.billing import Subscription as StripeSubscription
 from cookcam.integrations.stripe.reading import uuid_of
+from cookcam.lifecycle.background import Bell
 
 Reason = Literal["closed_account", "second_purchase"]
 Outcome = Literal["refunded", "cancelled", "had_ended", "unknown", "not_possible"]
@@ -170,19 +170,17 @@ class ChargeReversals:
     store: ReversalStore
     providers: Mapping[str, ReversalProvider]
     observer: ReversalObserver
-    _wanted: list[trio.Event] = field(factory=lambda: [trio.Event()], init=False)
+    _bell: Bell = field(factory=Bell, init=False)
 
     def wake(self) -> None:
         """Wakes the task after a reversal was recorded."""
-        self._wanted[0].set()
+        self._bell.ring()
 
     async def run(self) -> None:
         """Background task. Raises ServiceUnavailable while the database is unavailable."""
         while True:
             await self.sweep()
-            with trio.move_on_after(POLL_INTERVAL):
-                await self._wanted[0].wait()
-            self._wanted[0] = trio.Event()
+            await self._bell.wait(POLL_INTERVAL)
 
     async def sweep(self) -> int:
         """Reverses at most `BATCH` due charges; returns the number of settled ones."""

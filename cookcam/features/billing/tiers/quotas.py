@@ -89,9 +89,16 @@ class Quotas:
                 return
             if usage.exhausted:
                 raise LimitReached.of(usage)
-            if not await self._take(
-                tx, user_id, usage, count
-            ):  # a concurrent request took the last one
+            if count.period_start is None:  # the saved row itself is counted
+                return
+            consumed = await tx.fetch_value(
+                CONSUME,
+                user_id=user_id,
+                metric=metric,
+                limit=usage.limit,
+                period_start=count.period_start,
+            )
+            if not consumed:  # a concurrent request took the last unit
                 raise LimitReached.of(evolve(usage, used=usage.limit))
 
     async def is_limited(self, tx: Transaction, user_id: UUID, metric: Metric) -> bool:
@@ -105,14 +112,3 @@ class Quotas:
             SERVICE, Count, USAGE, user_id=user_id, metric=metric
         )
         return count.usage(metric)
-
-    async def _take(self, tx: Transaction, user_id: UUID, usage: Usage, count: Count) -> bool:
-        if count.period_start is None:  # the saved row itself is counted
-            return True
-        return await tx.fetch_value(
-            CONSUME,
-            user_id=user_id,
-            metric=usage.metric,
-            limit=usage.limit,
-            period_start=count.period_start,
-        )
