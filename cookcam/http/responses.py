@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
 import orjson
 
 from cookcam.http.security_headers import Header
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 JSON_TYPE = b"application/json; charset=utf-8"
 JSON_CONTENT_TYPE: Header = (b"content-type", JSON_TYPE)
@@ -47,6 +49,12 @@ def json_response(
             for name, text in headers.items()
         ]
     return RawResponse(status, created, body)
+
+
+def response_from(model: type[S], source: object, **values: Any) -> S:
+    """A `model` with `values`, and with the attributes of `source` for its other fields."""
+    others = (name for name in model.__struct_fields__ if name not in values)
+    return model(**values, **{name: getattr(source, name) for name in others})
 
 
 def to_json(value: Any) -> bytes:

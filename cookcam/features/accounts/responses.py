@@ -11,6 +11,7 @@ from typing import NotRequired, TypedDict, cast
 from msgspec import UNSET, Struct, UnsetType, field
 
 from cookcam.features.accounts.models import Profile
+from cookcam.http.responses import response_from
 from cookcam.integrations.supabase.sessions import AuthSession, SignedUp
 
 
@@ -51,14 +52,7 @@ class AuthSessionResponse(Struct):
 
     @classmethod
     def of(cls, session: AuthSession) -> AuthSessionResponse:
-        return cls(
-            session.access_token,
-            session.refresh_token,
-            session.token_type,
-            session.expires_in,
-            session.expires_at,
-            cast("AuthUser", session.user.wire),
-        )
+        return response_from(cls, session, user=cast("AuthUser", session.user.wire))
 
 
 class SignUpResponse(Struct):
@@ -99,14 +93,14 @@ class SignInResponse(Struct):
 
     @classmethod
     def of(cls, session: AuthSession) -> SignInResponse:
-        return cls(
-            cast("AuthUser", session.user.wire),
-            session.access_token,
-            session.refresh_token,
-            session.access_token,
-            session.refresh_token,
-            AuthSessionResponse.of(session),
-            "Login successful",
+        return response_from(
+            cls,
+            session,
+            user=cast("AuthUser", session.user.wire),
+            token=session.access_token,
+            refresh_token_camel=session.refresh_token,
+            session=AuthSessionResponse.of(session),
+            message="Login successful",
         )
 
 
@@ -121,14 +115,12 @@ class SessionRefreshResponse(Struct):
 
     @classmethod
     def of(cls, session: AuthSession) -> SessionRefreshResponse:
-        return cls(
-            session.access_token,
-            session.refresh_token,
-            session.access_token,
-            session.refresh_token,
-            session.expires_in,
-            session.expires_at,
-            cast("AuthUser", session.user.wire),
+        return response_from(
+            cls,
+            session,
+            user=cast("AuthUser", session.user.wire),
+            token=session.access_token,
+            refresh_token_camel=session.refresh_token,
         )
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from cookcam.features.billing.app_stores.models import Environment, ValidatedPurchase
 from cookcam.features.billing.tiers.models import Platform, Subscription
 from cookcam.features.billing.tiers.responses import SubscriptionRow
+from cookcam.http.responses import response_from
 
 
 class AcceptedPurchase(Struct, rename="camel"):
@@ -26,17 +27,8 @@ class ReceiptValidationResponse(Struct):
 
     @classmethod
     def of(cls, accepted: ValidatedPurchase) -> ReceiptValidationResponse:
-        return cls(
-            True,
-            "Subscription activated successfully",
-            AcceptedPurchase(
-                accepted.platform,
-                accepted.product_id,
-                "active",
-                accepted.transaction_id,
-                accepted.environment,
-            ),
-        )
+        purchase = response_from(AcceptedPurchase, accepted, status="active")
+        return cls(True, "Subscription activated successfully", purchase)
 
 
 class PurchaseVerificationResponse(Struct):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 from uuid import UUID
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from cookcam.database import Jsonb, Transaction
 from cookcam.features.billing.ledger.changes import Action, SourceEvent, SubscriptionChange
@@ -148,41 +148,15 @@ class LedgerStore:
         return await self.tx.fetch_optional(
             Subscription,
             ADD,
-            user_id=change.user_id,
-            tier_id=change.tier_id,
             superseded_status=status,
-            current_period_start=change.current_period_start,
-            current_period_end=change.current_period_end,
-            cancel_at_period_end=change.cancel_at_period_end,
-            canceled_at=change.canceled_at,
-            provider=change.provider,
-            provider_subscription_id=change.provider_subscription_id,
-            provider_customer_id=change.provider_customer_id,
-            product_id=change.product_id,
-            as_of=change.as_of,
-            grace_until=change.grace_until,
+            **asdict(change, recurse=False),
         )
 
     def store(self, rows: Sequence[Subscription], verified: Subscription) -> None:
         """Writes the rows in order: the former live row before the new one. `verified` is the
         change's row."""
         for row in rows:
-            self.tx.defer(
-                STORE,
-                id=row.id,
-                verified=row.id == verified.id,
-                tier_id=row.tier_id,
-                status=row.status,
-                superseded_status=row.superseded_status,
-                current_period_start=row.current_period_start,
-                current_period_end=row.current_period_end,
-                cancel_at_period_end=row.cancel_at_period_end,
-                canceled_at=row.canceled_at,
-                provider_customer_id=row.provider_customer_id,
-                product_id=row.product_id,
-                as_of=row.as_of,
-                grace_until=row.grace_until,
-            )
+            self.tx.defer(STORE, verified=row.id == verified.id, **asdict(row, recurse=False))
 
     def verified(self, subscription: Subscription) -> None:
         self.tx.defer(VERIFIED, id=subscription.id)

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType
 
 from cookcam.features.billing.reconciliation.models import Alert, AlertRow, HealthRow, RunMetrics
-from cookcam.http.responses import now_text
+from cookcam.http.responses import now_text, response_from
 
 
 class ReconciliationRunResponse(Struct, rename="camel"):
@@ -49,17 +49,8 @@ class ReconciliationMetricsRow(Struct):
 
     @classmethod
     def of(cls, row: RunMetrics) -> ReconciliationMetricsRow:
-        return cls(
-            row.id,
-            row.total_checked,
-            row.expired_count,
-            row.updated_count,
-            row.errors_count,
-            row.drift_detected,
-            row.duration_ms,
-            row.reconciled_at,
-            row.reconciled_at,  # a row is written when its run is finished
-        )
+        # A row is written when its run is finished.
+        return response_from(cls, row, created_at=row.reconciled_at)
 
 
 class ReconciliationMetricsResponse(Struct):
@@ -84,16 +75,14 @@ class ReconciliationDay(Struct):
 
     @classmethod
     def of(cls, row: HealthRow) -> ReconciliationDay:
-        return cls(
-            row.date,
-            row.runs_per_day,
-            float(row.avg_subscriptions_checked),
-            float(row.avg_drift_detected),
-            float(row.avg_errors),
-            float(row.avg_duration_ms),
-            row.max_duration_ms,
-            row.runs_with_errors,
-            float(row.drift_rate_percentage),
+        return response_from(
+            cls,
+            row,
+            avg_subscriptions_checked=float(row.avg_subscriptions_checked),
+            avg_drift_detected=float(row.avg_drift_detected),
+            avg_errors=float(row.avg_errors),
+            avg_duration_ms=float(row.avg_duration_ms),
+            drift_rate_percentage=float(row.drift_rate_percentage),
         )
 
 
@@ -121,17 +110,11 @@ class ReconciliationAlert(Struct):
     @classmethod
     def of(cls, row: AlertRow) -> ReconciliationAlert:
         errors, drift = row.error_rate_percentage, row.drift_rate_percentage
-        return cls(
-            row.id,
-            row.reconciled_at,
-            row.total_checked,
-            row.drift_detected,
-            row.errors_count,
-            row.duration_ms,
-            row.alert_level,
-            row.alerts,
-            None if errors is None else float(errors),
-            None if drift is None else float(drift),
+        return response_from(
+            cls,
+            row,
+            error_rate_percentage=None if errors is None else float(errors),
+            drift_rate_percentage=None if drift is None else float(drift),
         )
 
 

@@ -22,6 +22,7 @@ from cookcam.features.billing.tiers.models import (
     TierSlug,
     Usage,
 )
+from cookcam.http.responses import response_from
 
 
 def dollars(cents: int) -> float:
@@ -43,18 +44,11 @@ class TierRow(Struct, kw_only=True):
 
     @classmethod
     def of(cls, tier: Tier) -> TierRow:
-        return cls(
-            id=tier.id,
-            name=tier.name,
-            slug=tier.slug,
+        return response_from(
+            cls,
+            tier,
             price_monthly=dollars(tier.price_monthly_cents),
             price_yearly=dollars(tier.price_yearly_cents),
-            features=tier.features,
-            limits=tier.limits,
-            is_active=tier.is_active,
-            revenue_share_percentage=tier.revenue_share_percentage,
-            created_at=tier.created_at,
-            updated_at=tier.updated_at,
         )
 
 
@@ -86,21 +80,7 @@ class SubscriptionRow(Struct, kw_only=True):
 
     @classmethod
     def of(cls, row: Subscription) -> SubscriptionRow:
-        return cls(
-            id=row.id,
-            user_id=row.user_id,
-            tier_id=row.tier_id,
-            status=row.status,
-            current_period_start=row.current_period_start,
-            current_period_end=row.current_period_end,
-            cancel_at_period_end=row.cancel_at_period_end,
-            canceled_at=row.canceled_at,
-            provider=row.provider,
-            provider_subscription_id=row.provider_subscription_id,
-            provider_customer_id=row.provider_customer_id,
-            created_at=row.created_at,
-            updated_at=row.updated_at,
-        )
+        return response_from(cls, row)
 
 
 class SubscriptionStatusResponse(Struct, kw_only=True, rename={"is_creator": "isCreator"}):

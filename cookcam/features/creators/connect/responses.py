@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import UNSET, Struct, UnsetType
 
 from cookcam.features.creators.models import AccountStatus, StripeAccount
+from cookcam.http.responses import response_from
 
 
 class OnboardResponse(
@@ -52,15 +53,7 @@ class StripeStatusResponse(
         return cls(
             success=True,
             has_account=True,
-            account=StripeAccountStatus(
-                status=account.account_status,
-                details_submitted=account.details_submitted,
-                charges_enabled=account.charges_enabled,
-                payouts_enabled=account.payouts_enabled,
-                country=account.country,
-                currency=account.currency,
-                stripe_account_id=account.stripe_account_id,
-            ),
+            account=response_from(StripeAccountStatus, account, status=account.account_status),
             needs_onboarding=account.account_status == "pending",
         )
 

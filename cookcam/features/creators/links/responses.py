@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
 
 from cookcam.features.creators.models import Link
+from cookcam.http.responses import response_from
 
 FullUrl = Callable[[Link], str]
 
@@ -39,7 +39,7 @@ class AffiliateLinkRow(Struct, kw_only=True):
 
     @classmethod
     def of(cls, link: Link) -> AffiliateLinkRow:
-        return cls(**_link(link))
+        return response_from(cls, link, conversion_count=link.conversions_count)
 
 
 class SharedAffiliateLink(AffiliateLinkRow, kw_only=True, rename={"camel_url": "fullUrl"}):
@@ -50,7 +50,9 @@ class SharedAffiliateLink(AffiliateLinkRow, kw_only=True, rename={"camel_url": "
 
     @classmethod
     def to_share(cls, link: Link, url: str) -> SharedAffiliateLink:
-        return cls(**_link(link), camel_url=url, full_url=url)
+        return response_from(
+            cls, link, conversion_count=link.conversions_count, camel_url=url, full_url=url
+        )
 
 
 class AffiliateLinkResponse(Struct, rename={"affiliate_link": "affiliateLink"}):
@@ -67,17 +69,3 @@ class AffiliateLinkListResponse(Struct):
 class ClickResponse(Struct):
     success: bool
     message: str
-
-
-def _link(link: Link) -> dict[str, Any]:
-    return {
-        "id": link.id,
-        "creator_id": link.creator_id,
-        "link_code": link.link_code,
-        "custom_slug": link.custom_slug,
-        "campaign_name": link.campaign_name,
-        "is_active": link.is_active,
-        "click_count": link.click_count,
-        "conversion_count": link.conversions_count,
-        "created_at": link.created_at,
-    }

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from cookcam.features.creators.models import Balance, Payout, PayoutStatus
 from cookcam.features.creators.money import dollars
+from cookcam.http.responses import response_from
 
 
 class BalanceResponse(Struct, kw_only=True):
@@ -50,21 +51,8 @@ class PayoutRow(Struct, kw_only=True):
 
     @classmethod
     def of(cls, payout: Payout) -> PayoutRow:
-        return cls(
-            id=payout.id,
-            creator_id=payout.creator_id,
-            stripe_account_id=payout.stripe_account_id,
-            amount=dollars(payout.amount_cents),
-            currency=payout.currency,
-            method=payout.method,
-            status=payout.status,
-            stripe_transfer_id=payout.stripe_transfer_id,
-            stripe_payout_id=payout.stripe_payout_id,
-            notes=payout.notes,
-            requested_at=payout.requested_at,
-            processed_at=payout.processed_at,
-            created_at=payout.requested_at,
-            updated_at=payout.updated_at,
+        return response_from(
+            cls, payout, amount=dollars(payout.amount_cents), created_at=payout.requested_at
         )
 
 

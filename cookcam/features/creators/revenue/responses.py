@@ -26,6 +26,7 @@ from cookcam.features.creators.models import (
 )
 from cookcam.features.creators.money import dollars
 from cookcam.features.creators.revenue.service import Earnings
+from cookcam.http.responses import response_from
 
 
 class MonthlyRevenue(Struct, kw_only=True):
@@ -51,21 +52,17 @@ class MonthlyRevenue(Struct, kw_only=True):
     @classmethod
     def of(cls, creator_id: UUID, month: Month) -> MonthlyRevenue:
         begins = datetime(month.year, month.month, 1, tzinfo=UTC)
-        return cls(
+        return response_from(
+            cls,
+            month,
             id=uuid5(NAMESPACE_URL, f"cookcam:revenue:{creator_id}:{begins:%Y-%m}"),
             creator_id=creator_id,
-            month=month.month,
-            year=month.year,
+            created_at=begins,
+            updated_at=month.changed_at or begins,
             affiliate_earnings=dollars(month.affiliate_cents),
             tips_earnings=dollars(month.tips_cents),
             collections_earnings=dollars(month.collections_cents),
             total_earnings=dollars(month.total_cents),
-            active_referrals=month.active_referrals,
-            new_referrals=month.new_referrals,
-            lost_referrals=month.lost_referrals,
-            payout_status=month.payout_status,
-            created_at=begins,
-            updated_at=month.changed_at or begins,
         )
 
 
@@ -195,16 +192,9 @@ class ReferralSummary(Struct, kw_only=True):
     @classmethod
     def of(cls, row: Referral) -> ReferralSummary:
         subscriber_id = row.subscriber_id
-        return cls(
-            id=row.id,
-            link_code=row.link_code,
-            creator_id=row.creator_id,
-            subscriber_id=subscriber_id,
-            subscription_id=row.subscription_id,
-            tier_id=row.tier_id,
-            is_active=row.is_active,
-            converted_at=row.converted_at,
-            deactivated_at=row.deactivated_at,
+        return response_from(
+            cls,
+            row,
             subscriber=ReferredSubscriber(subscriber_id, masked(row.email), row.subscriber_since)
             if subscriber_id
             else None,
@@ -257,18 +247,11 @@ class TipSummary(Struct, kw_only=True):
 
     @classmethod
     def of(cls, tip: Tip) -> TipSummary:
-        return cls(
-            id=tip.id,
-            recipe_id=tip.recipe_id,
-            creator_id=tip.creator_id,
+        return response_from(
+            cls,
+            tip,
             tipper_id=None if tip.is_anonymous else tip.tipper_id,
             amount=dollars(tip.amount_cents),
-            currency=tip.currency,
-            message=tip.message,
-            is_anonymous=tip.is_anonymous,
-            status=tip.status,
-            processed_at=tip.processed_at,
-            created_at=tip.created_at,
         )
 
 

@@ -12,15 +12,13 @@ from cookcam.features.messaging.notifications.inbox_store import (
     InboxStore,
     notification_not_found,
 )
-from cookcam.features.pages import PageQuery
+from cookcam.features.pages import PageQuery, paged
 from cookcam.http import (
     EncodedJson,
     Routes,
     document_response,
     errors_as,
     parse_uuid,
-    query_integers,
-    validate_querystring,
     validate_response,
 )
 from cookcam.identity import Identity
@@ -69,9 +67,7 @@ def routes(inbox: InboxStore) -> Routes:
     @bp.get("/notifications")
     @errors_as(unexpected="Failed to fetch notifications")
     @signed_in
-    @query_integers(limit=20)
-    @validate_querystring(InboxQuery)
-    @document_response(InboxResponse)
+    @paged(InboxResponse, query=InboxQuery)
     async def notifications(caller: Identity, limit: int, query_args: InboxQuery) -> EncodedJson:
         """The caller's notifications, newest first."""
         key, unread = query_args.key(), query_args.unread

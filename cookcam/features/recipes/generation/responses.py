@@ -29,6 +29,7 @@ from cookcam.features.recipes.generation.models import (
     VariationsResult,
 )
 from cookcam.features.recipes.generation.rows import detailed_recipe_json
+from cookcam.http.responses import response_from
 
 Minutes = Annotated[int, Meta(description="minutes")]
 
@@ -299,16 +300,7 @@ class RecipePreview(Struct, rename="camel"):
 
     @classmethod
     def of(cls, row: RecipePreviewRow) -> RecipePreview:
-        return cls(
-            row.preview_id,
-            row.title,
-            row.description or "",
-            row.estimated_time,
-            row.difficulty,
-            row.cuisine_type,
-            row.main_ingredients,
-            row.appeal_factors,
-        )
+        return response_from(cls, row, id=row.preview_id, description=row.description or "")
 
 
 class RecipePreviewsData(Struct, rename="camel"):

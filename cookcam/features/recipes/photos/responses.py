@@ -8,6 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from cookcam.features.recipes.photos.models import PhotoPage, PhotoUpload, PhotoView, RecipePhotoRow
+from cookcam.http.responses import response_from
 
 
 class RecipePhotoResponse(Struct, rename={"photo_url": "photoUrl", "uploaded_at": "uploadedAt"}):
@@ -39,14 +40,8 @@ class RecipePhoto(Struct):
 
     @classmethod
     def of(cls, view: PhotoView) -> RecipePhoto:
-        photo = view.photo
-        return cls(
-            photo.id,
-            photo.photo_url,
-            photo.description,
-            photo.uploaded_at,
-            None if view.cook is None else PhotoAuthor(view.cook.name),
-        )
+        author = None if view.cook is None else PhotoAuthor(view.cook.name)
+        return response_from(cls, view.photo, user=author)
 
 
 class RecipePhotoListResponse(Struct):

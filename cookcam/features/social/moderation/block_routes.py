@@ -5,18 +5,15 @@ from __future__ import annotations
 from uuid import UUID
 
 from cookcam.errors import NotFound
-from cookcam.features.pages import PageQuery
+from cookcam.features.pages import PageQuery, paged
 from cookcam.features.social.cooking.service import Cooking
 from cookcam.features.social.moderation.blocks import Blocks
 from cookcam.features.social.moderation.responses import BlockedUsersResponse, BlockResponse
 from cookcam.http import (
     EncodedJson,
     Routes,
-    document_response,
     errors_as,
     parse_uuid,
-    query_integers,
-    validate_querystring,
     validate_response,
 )
 from cookcam.identity import Identity
@@ -29,9 +26,7 @@ def routes(blocks: Blocks, cooking: Cooking) -> Routes:
     @bp.get("/users/blocked")
     @errors_as(unexpected="Failed to fetch blocked users")
     @signed_in
-    @query_integers(limit=20)
-    @validate_querystring(PageQuery)
-    @document_response(BlockedUsersResponse)
+    @paged(BlockedUsersResponse)
     async def blocked(caller: Identity, limit: int, query_args: PageQuery) -> EncodedJson:
         """The users that the caller has blocked, the latest first."""
         return EncodedJson(await blocks.blocked_by(caller, query_args.key(), limit))
