@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final, LiteralString
 from uuid import UUID
 
-from attrs import frozen
+from attrs import asdict, frozen
 
 from cookcam.database import Transaction
 from cookcam.features.creators.money import prorate
@@ -129,18 +129,7 @@ class CreatorLedger:
 
     async def record_earning(self, earning: Earning) -> bool:
         """Books an earning. Returns False when it was booked before."""
-        written = await self.tx.execute(
-            INSERT_EARNING,
-            creator_id=earning.creator_id,
-            kind=earning.kind,
-            cents=earning.cents,
-            currency=earning.currency,
-            ref=earning.ref,
-            conversion_id=earning.conversion_id,
-            tip_id=earning.tip_id,
-            at=earning.at,
-        )
-        return written > 0
+        return await self.tx.execute(INSERT_EARNING, **asdict(earning)) > 0
 
     async def record_return(
         self,
