@@ -153,7 +153,7 @@ class Usda:
         """
         status, _ = await self._once("/foods/search", {"query": "apple", "pageSize": 1})
         if status != 200:
-            raise _refusal(status)
+            raise _rejection(status)
 
     async def _get(self, path: str, params: Mapping[str, str | int]) -> dict[str, Any] | None:
         started_at = trio.current_time()
@@ -172,7 +172,7 @@ class Usda:
             return None
         if status != 200:
             structlog.get_logger(__name__).warning("USDA refused", status=status)
-            raise _refusal(status)
+            raise _rejection(status)
         try:
             body: object = orjson.loads(content)
         except ValueError:
@@ -218,7 +218,7 @@ def _new_connections(base_url: str, api_key: Secret) -> httpx.AsyncClient:
     )
 
 
-def _refusal(status: int) -> ServiceAuthError | ServiceError:
+def _rejection(status: int) -> ServiceAuthError | ServiceError:
     return ServiceAuthError() if status in (401, 403) else ServiceError()
 
 

@@ -121,7 +121,7 @@ class Completions:
     async def _pieces(self, request: CompletionRequest[Any]) -> AsyncGenerator[str]:
         """Yield the text as it arrives. Raises AttemptFailed, possibly after the last piece."""
         client = await self.library.client()
-        finish_reason, refused = None, False
+        finish_reason, rejected = None, False
         with errors_as_failures():
             create: Any = client.chat.completions.create
             stream: AsyncStream[ChatCompletionChunk] = await create(**request.body)
@@ -130,12 +130,12 @@ class Completions:
                     self._count_tokens(request, chunk.usage)
                     for choice in chunk.choices[:1]:  # the chunk with the usage has no choices
                         finish_reason = choice.finish_reason or finish_reason
-                        refused = refused or bool(choice.delta.refusal)
+                        rejected = rejected or bool(choice.delta.refusal)
                         if choice.delta.content:
                             yield choice.delta.content
-        if finish_reason is None and not refused:
+        if finish_reason is None and not rejected:
             raise unavailable()  # the connection closed in the middle of the completion
-        _require_complete(finish_reason, refused)
+        _require_complete(finish_reason, rejected)
 
     def _validated(self, request: CompletionRequest[S], text: str) -> S:
         """Read and check the value. Raises AttemptFailed."""

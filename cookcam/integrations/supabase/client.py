@@ -134,10 +134,10 @@ class SupabaseAuth:
             response = await self._call(
                 lambda client: client.sign_in_with_password({"email": email, "password": password})
             )
-        except AuthRejected as refused:
-            if refused.provider_code == "email_not_confirmed":
+        except AuthRejected as rejected:
+            if rejected.provider_code == "email_not_confirmed":
                 raise EmailNotConfirmed from None
-            if refused.provider_status == 400:
+            if rejected.provider_status == 400:
                 raise InvalidCredentials from None
             raise
         return _session(response.session)
@@ -146,8 +146,8 @@ class SupabaseAuth:
         """Exchange a refresh token for a new session. Raises AuthenticationError if invalid."""
         try:
             response = await self._call(lambda client: client.refresh_session(refresh_token))
-        except AuthRejected as refused:
-            if refused.provider_status in (400, 401, 403, 404, 422):
+        except AuthRejected as rejected:
+            if rejected.provider_status in (400, 401, 403, 404, 422):
                 raise AuthenticationError("Please sign in again") from None
             raise
         return _session(response.session)
@@ -156,8 +156,8 @@ class SupabaseAuth:
         """Return the owner of an access token. Raises TokenExpired."""
         try:
             response = await self._call(lambda client: client.get_user(token), self._read)
-        except AuthRejected as refused:
-            if refused.provider_status in (400, 401, 403, 404):
+        except AuthRejected as rejected:
+            if rejected.provider_status in (400, 401, 403, 404):
                 raise TokenExpired from None
             raise
         if response is None:
@@ -168,8 +168,8 @@ class SupabaseAuth:
         """End the session that `token` belongs to; an ended session is not an error."""
         try:
             await self._call(lambda client: client.admin.sign_out(token, "local"))
-        except AuthRejected as refused:
-            if refused.provider_status not in (401, 403, 404):
+        except AuthRejected as rejected:
+            if rejected.provider_status not in (401, 403, 404):
                 raise
 
     async def recover(self, email: str, redirect_to: str) -> None:
@@ -203,12 +203,12 @@ class SupabaseAuth:
                 lambda: self._send("PUT", "/user", {"password": password}, token=token),
                 self._breaker,
             )
-        except AuthRejected as refused:
-            if refused.provider_status in (401, 403, 404):
+        except AuthRejected as rejected:
+            if rejected.provider_status in (401, 403, 404):
                 raise TokenExpired from None
-            if refused.provider_code == "same_password":
+            if rejected.provider_code == "same_password":
                 raise PasswordRejected("Please choose a password you have not used") from None
-            if refused.provider_status in (400, 422):
+            if rejected.provider_status in (400, 422):
                 raise PasswordRejected("Please choose a stronger password") from None
             raise
 
@@ -218,10 +218,10 @@ class SupabaseAuth:
             await self._call(
                 lambda client: client.admin.delete_user(str(user_id)), key=self._service_role_key
             )
-        except AuthRejected as refused:
-            if refused.provider_status in (401, 403):
+        except AuthRejected as rejected:
+            if rejected.provider_status in (401, 403):
                 raise ServiceAuthError from None
-            if refused.provider_status != 404:
+            if rejected.provider_status != 404:
                 raise
 
     async def signing_keys(self) -> Sequence[Mapping[str, Any]]:
@@ -253,8 +253,8 @@ class SupabaseAuth:
                     {"email": email, "password": password, "options": {"data": {"name": name}}}
                 )
             )
-        except AuthRejected as refused:
-            if refused.provider_code in ("user_already_exists", "email_exists"):
+        except AuthRejected as rejected:
+            if rejected.provider_code in ("user_already_exists", "email_exists"):
                 raise AccountExists from None
             raise
         if response.user is None:

@@ -295,12 +295,12 @@ def create_app(fake: FakeAppStore) -> FakeServerApp:
         return answer(error, behaviour.status)
 
     async def verify(where: Where) -> Response:
-        asked = orjson.loads(await request.get_data())
+        body = orjson.loads(await request.get_data())
         if behaviour.receipt_statuses:
             return answer(behaviour.receipt_statuses.pop(0))
-        if asked.get("password") != fake.shared_secret:
+        if body.get("password") != fake.shared_secret:
             return answer({"status": 21004})
-        found = (one for one in fake.purchases.values() if one.receipt == asked["receipt-data"])
+        found = (one for one in fake.purchases.values() if one.receipt == body["receipt-data"])
         purchase = next(found, None)
         if purchase is None:
             return answer({"status": 21002})

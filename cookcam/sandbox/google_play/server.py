@@ -346,7 +346,7 @@ def create_app(fake: FakeGooglePlay) -> FakeServerApp:
 
     answer = behaviour.json_response
 
-    def refusal(status: int, reason: str) -> Response:
+    def rejection(status: int, reason: str) -> Response:
         errors = [{"domain": "androidpublisher", "message": reason, "reason": reason}]
         return answer({"error": {"code": status, "message": reason, "errors": errors}}, status)
 
@@ -359,7 +359,7 @@ def create_app(fake: FakeGooglePlay) -> FakeServerApp:
             return failed
         needs_token = request.path.startswith("/androidpublisher/")
         if needs_token and bearer_token() not in fake.access_tokens:
-            return refusal(401, "UNAUTHENTICATED")
+            return rejection(401, "UNAUTHENTICATED")
         return None
 
     SERVICE_ACCOUNT.include_token_endpoint(
@@ -370,9 +370,9 @@ def create_app(fake: FakeGooglePlay) -> FakeServerApp:
     async def subscription(token: str) -> Response:
         purchase = fake.purchases.get(token)
         if purchase is None:
-            return refusal(404, "purchaseTokenNotFound")
+            return rejection(404, "purchaseTokenNotFound")
         return (
-            refusal(410, "purchaseTokenNoLongerValid")
+            rejection(410, "purchaseTokenNoLongerValid")
             if purchase.gone
             else answer(purchase.shown())
         )
@@ -382,27 +382,27 @@ def create_app(fake: FakeGooglePlay) -> FakeServerApp:
         token, _, action = token.rpartition(":")
         purchase = fake.purchases.get(token)
         if purchase is None or action != "revoke":
-            return refusal(404, "purchaseTokenNotFound")
+            return rejection(404, "purchaseTokenNotFound")
         if purchase.state in ("EXPIRED", "PENDING"):
-            return refusal(400, "INVALID_ARGUMENT")
+            return rejection(400, "INVALID_ARGUMENT")
         await fake.revoke(purchase)
         return answer({})
 
     @app.get(package + "/orders/<order_id>")
     async def order(order_id: str) -> Response:
         if behaviour.order_failure is not None:
-            return refusal(behaviour.order_failure, "permissionDenied")
+            return rejection(behaviour.order_failure, "permissionDenied")
         found = fake.orders.get(order_id)
-        return answer(found.shown()) if found else refusal(404, "orderNotFound")
+        return answer(found.shown()) if found else rejection(404, "orderNotFound")
 
     @app.post(of_app + "/subscriptions/<product_id>/tokens/<path:token>")
     async def acknowledge(product_id: str, token: str) -> Response:
         token, _, action = token.rpartition(":")
         purchase = fake.purchases.get(token)
         if purchase is None or purchase.product_id != product_id or action != "acknowledge":
-            return refusal(404, "purchaseTokenNotFound")
+            return rejection(404, "purchaseTokenNotFound")
         if purchase.state == "PENDING":
-            return refusal(400, "INVALID_ARGUMENT")
+            return rejection(400, "INVALID_ARGUMENT")
         purchase.acknowledged = True
         return Response(status=204)
 

@@ -55,11 +55,11 @@ def _gateway(app: FakeServerApp, auth: Auth) -> None:
             return None  # what browsers open has no key
         key = request.headers.get("apikey") or request.args.get("apikey")
         if not key:
-            return _gateway_refusal("No API key found in request")
+            return _gateway_rejection("No API key found in request")
         try:
             auth.role_of(key)
         except faults.AuthFault:
-            return _gateway_refusal("Invalid API key")
+            return _gateway_rejection("Invalid API key")
         return None
 
     @app.after_request
@@ -257,7 +257,7 @@ def _administration(app: FakeServerApp, auth: Auth) -> None:
             raise faults.validation_failed(str(error)) from None
 
 
-def _gateway_refusal(message: str) -> Response:
+def _gateway_rejection(message: str) -> Response:
     return json_response({"message": message, "hint": "Send the project's key as `apikey`."}, 401)
 
 

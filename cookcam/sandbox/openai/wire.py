@@ -92,10 +92,10 @@ class Question:
     @property
     def seed(self) -> int:
         """The seed of the completion: a hash of the request."""
-        asked = sha256(f"{self.model}\0{self.prompt}\0{self.name}".encode())
+        digest = sha256(f"{self.model}\0{self.prompt}\0{self.name}".encode())
         for image in self.images:
-            asked.update(image.encode())
-        return int.from_bytes(asked.digest()[:8], "big")
+            digest.update(image.encode())
+        return int.from_bytes(digest.digest()[:8], "big")
 
     @property
     def prompt_tokens(self) -> int:
@@ -104,13 +104,13 @@ class Question:
 
 def read_question(body: object) -> Question:
     """Raises ApiFault for a request that OpenAI rejects."""
-    asked = _object(body, "The body has to be a JSON object.", None)
-    model = asked.get("model")
+    request = _object(body, "The body has to be a JSON object.", None)
+    model = request.get("model")
     if not isinstance(model, str) or not model:
         raise invalid("you must provide a model parameter")
     if model not in MODELS:
         raise unknown_model(model)
-    messages = asked.get("messages")
+    messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
         raise invalid("Missing required parameter: 'messages'.", "messages")
     by_role: dict[str, list[str]] = {"system": [], "user": []}
@@ -119,9 +119,9 @@ def read_question(body: object) -> Question:
         parts = _object(message, "A message has to be an object.", "messages")
         texts = by_role.setdefault(str(parts.get("role")), [])
         texts.extend(_texts(parts.get("content"), images))
-    name, schema = _schema_of(asked)
-    limit = asked.get("max_completion_tokens", asked.get("max_tokens"))
-    options = cast("Body", asked.get("stream_options") or {})
+    name, schema = _schema_of(request)
+    limit = request.get("max_completion_tokens", request.get("max_tokens"))
+    options = cast("Body", request.get("stream_options") or {})
     return Question(
         model=model,
         instructions="\n".join(by_role["system"]),
@@ -129,10 +129,10 @@ def read_question(body: object) -> Question:
         images=images,
         name=name,
         schema=schema,
-        stream=asked.get("stream") is True,
+        stream=request.get("stream") is True,
         with_usage=options.get("include_usage") is True,
         max_tokens=limit if isinstance(limit, int) else None,
-        body=asked,
+        body=request,
     )
 
 
@@ -156,9 +156,9 @@ def _texts(content: object, images: list[str]) -> Iterator[str]:
             raise invalid("Invalid type of content part.", "messages")
 
 
-def _schema_of(asked: Body) -> tuple[str, Body]:
+def _schema_of(request: Body) -> tuple[str, Body]:
     param = "response_format"
-    wanted = _object(asked.get(param), "The fake answers structured output only.", param)
+    wanted = _object(request.get(param), "The fake answers structured output only.", param)
     described = wanted.get("json_schema")
     if wanted.get("type") != "json_schema" or not isinstance(described, dict):
         raise invalid("The fake answers structured output only.", param)

@@ -116,7 +116,7 @@ def create_app(fake: FakePush) -> FakeServerApp:
 
 
 def _expo(app: FakeServerApp, fake: FakePush) -> None:
-    def refusal(status: int, code: str) -> Response:
+    def rejection(status: int, code: str) -> Response:
         return json_response({"errors": [{"code": code, "message": code}]}, status)
 
     def dead(token: str) -> dict[str, Any]:
@@ -155,17 +155,17 @@ def _expo(app: FakeServerApp, fake: FakePush) -> None:
     @app.post("/--/api/v2/push/send")
     async def send_by_expo() -> Response:
         if not is_authorized():
-            return refusal(401, "UNAUTHORIZED")
+            return rejection(401, "UNAUTHORIZED")
         body: Any = orjson.loads(await request.get_data())
         is_batch = isinstance(body, list)
         messages = cast("list[dict[str, Any]]", body if is_batch else [body])
         if len(messages) > 100:
-            return refusal(400, "PUSH_TOO_MANY_NOTIFICATIONS")
+            return rejection(400, "PUSH_TOO_MANY_NOTIFICATIONS")
         matches = [_EXPO_TOKEN.fullmatch(message.get("to", "")) for message in messages]
         if any(not (message.get("title") or message.get("body")) for message in messages):
-            return refusal(400, "VALIDATION_ERROR")
+            return rejection(400, "VALIDATION_ERROR")
         if len({match[1] for match in matches if match}) > 1:
-            return refusal(400, "PUSH_TOO_MANY_EXPERIENCE_IDS")
+            return rejection(400, "PUSH_TOO_MANY_EXPERIENCE_IDS")
         tickets = [
             ticket_of(message) if match and message["to"] not in fake.gone else dead(message["to"])
             for match, message in zip(matches, messages, strict=True)
@@ -175,15 +175,15 @@ def _expo(app: FakeServerApp, fake: FakePush) -> None:
     @app.post("/--/api/v2/push/getReceipts")
     async def receipts() -> Response:
         if not is_authorized():
-            return refusal(401, "UNAUTHORIZED")
+            return rejection(401, "UNAUTHORIZED")
         ids = orjson.loads(await request.get_data())["ids"]
         if len(ids) > 1000:
-            return refusal(400, "PUSH_TOO_MANY_RECEIPTS")
+            return rejection(400, "PUSH_TOO_MANY_RECEIPTS")
         return json_response({"data": {i: fake.receipts[i] for i in ids if i in fake.receipts}})
 
 
 def _fcm(app: FakeServerApp, fake: FakePush) -> None:
-    def refusal(status: int, name: str, *details: dict[str, Any]) -> Response:
+    def rejection(status: int, name: str, *details: dict[str, Any]) -> Response:
         error = {"code": status, "message": name, "status": name, "details": details}
         return json_response({"error": error}, status)
 
@@ -198,9 +198,9 @@ def _fcm(app: FakeServerApp, fake: FakePush) -> None:
     async def send_by_fcm(project: str) -> Response:
         given = bearer_token()
         if given not in fake.access_tokens or given in fake.behaviour.revoked:
-            return refusal(401, "UNAUTHENTICATED")
+            return rejection(401, "UNAUTHENTICATED")
         if project != PROJECT:
-            return refusal(403, "PERMISSION_DENIED", code("SENDER_ID_MISMATCH"))
+            return rejection(403, "PERMISSION_DENIED", code("SENDER_ID_MISMATCH"))
         message = orjson.loads(await request.get_data())["message"]
         token = message["token"]
         if not _FCM_TOKEN.fullmatch(token):
@@ -209,9 +209,9 @@ def _fcm(app: FakeServerApp, fake: FakePush) -> None:
                 "@type": "type.googleapis.com/google.rpc.BadRequest",
                 "fieldViolations": [violation],
             }
-            return refusal(400, "INVALID_ARGUMENT", code("INVALID_ARGUMENT"), wrong)
+            return rejection(400, "INVALID_ARGUMENT", code("INVALID_ARGUMENT"), wrong)
         if token in fake.gone:
-            return refusal(404, "NOT_FOUND", code("UNREGISTERED"))
+            return rejection(404, "NOT_FOUND", code("UNREGISTERED"))
         android, shown = message["android"], message["notification"]
         _record(
             fake,
@@ -231,7 +231,7 @@ def _fcm(app: FakeServerApp, fake: FakePush) -> None:
 
 
 def _apns(app: FakeServerApp, fake: FakePush) -> None:
-    def refusal(status: int, reason: str, **more: Any) -> Response:
+    def rejection(status: int, reason: str, **more: Any) -> Response:
         return json_response({"reason": reason, **more}, status)
 
     @app.post("/3/device/<token>")
@@ -240,15 +240,15 @@ def _apns(app: FakeServerApp, fake: FakePush) -> None:
             return Response("HTTP/2 only\n", status=505)
         given = bearer_token()
         if given in fake.behaviour.revoked:
-            return refusal(403, "ExpiredProviderToken")
+            return rejection(403, "ExpiredProviderToken")
         if not _is_provider_token(fake, given):
-            return refusal(403, "InvalidProviderToken")
+            return rejection(403, "InvalidProviderToken")
         if request.headers.get("apns-topic") != TOPIC:
-            return refusal(400, "DeviceTokenNotForTopic")
+            return rejection(400, "DeviceTokenNotForTopic")
         if not _APNS_TOKEN.fullmatch(token):
-            return refusal(400, "BadDeviceToken")
+            return rejection(400, "BadDeviceToken")
         if token in fake.gone:
-            return refusal(410, "Unregistered", timestamp=int(time.time() * 1000))
+            return rejection(410, "Unregistered", timestamp=int(time.time() * 1000))
         payload = orjson.loads(await request.get_data())
         aps = payload.pop("aps")
         _record(

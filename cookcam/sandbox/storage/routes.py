@@ -47,13 +47,13 @@ def _gateway(app: QuartTrio, behaviour: Behaviour) -> None:
         if request.path.startswith(BASE) and response.status_code < 400:
             status = behaviour.take_failure(late=True)
             if status is not None:
-                return _refusal(faults.staged(status))
+                return _rejection(faults.staged(status))
         return response
 
     @app.errorhandler(faults.StorageFault)
     async def on_fault(fault: faults.StorageFault) -> Response:
         await request.get_data()  # or the next request on this connection would wait behind it
-        return _refusal(fault)
+        return _rejection(fault)
 
 
 def _objects(app: QuartTrio, key: SigningKey, files: Files) -> None:
@@ -222,5 +222,5 @@ async def _in_thread(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     return await trio.to_thread.run_sync(partial(work, *args, **kwargs))
 
 
-def _refusal(fault: faults.StorageFault) -> Response:
+def _rejection(fault: faults.StorageFault) -> Response:
     return json_response(fault.body(), fault.http)

@@ -459,8 +459,8 @@ class Api:
         country = form.get("country", "US")
         if len(country) != 2 or country in ("XX", "ZZ"):
             raise invalid(f"Country '{country}' is unknown.", "country", "country_unsupported")
-        asked = forms.part(form, "capabilities")
-        wanted = [name for name, part in asked.items() if part.get("requested") == "true"]
+        capabilities = forms.part(form, "capabilities")
+        wanted = [name for name, part in capabilities.items() if part.get("requested") == "true"]
         fields = {**form, "metadata": forms.metadata(form)}
         return self.money.open_account(fields, wanted)
 

@@ -75,16 +75,16 @@ def _gateway(app: FakeServerApp, api_key: str, behaviour: Behaviour) -> None:
         failed = await behaviour.apply()
         given = request.headers.get("X-Api-Key") or request.args.get("api_key")
         if not given:
-            return _refusal(403, "API_KEY_MISSING", "No api_key was supplied.")
+            return _rejection(403, "API_KEY_MISSING", "No api_key was supplied.")
         if given != api_key:
-            return _refusal(403, "API_KEY_INVALID", "An invalid api_key was supplied.")
+            return _rejection(403, "API_KEY_INVALID", "An invalid api_key was supplied.")
         if failed is not None:
             return failed
         if behaviour.remaining <= 0:
-            refusal = _refusal(429, "OVER_RATE_LIMIT", "You have exceeded your rate limit.")
+            rejection = _rejection(429, "OVER_RATE_LIMIT", "You have exceeded your rate limit.")
             if behaviour.quota_retry_after is not None:
-                refusal.headers["Retry-After"] = str(behaviour.quota_retry_after)
-            return refusal
+                rejection.headers["Retry-After"] = str(behaviour.quota_retry_after)
+            return rejection
         behaviour.remaining -= 1
         return None
 
@@ -136,5 +136,5 @@ def _integer(name: str, default: int, highest: int) -> int:
     return min(highest, max(1, int(text))) if text.isdecimal() and len(text) < 9 else default
 
 
-def _refusal(status: int, code: str, message: str) -> Response:
+def _rejection(status: int, code: str, message: str) -> Response:
     return json_response({"error": {"code": code, "message": message}}, status)

@@ -85,8 +85,8 @@ class Checkout:
             customer_id = await self.store.customer_of(caller.user_id)
             try:
                 session = await self._session(sync.stripe, caller, lease, tier, order, customer_id)
-            except StripeRejected as refused:
-                if customer_id is None or not _is_gone(refused):
+            except StripeRejected as rejected:
+                if customer_id is None or not _is_gone(rejected):
                     raise
                 session = await self._session(sync.stripe, caller, lease, tier, order, None)
             if session.url is None:
@@ -114,8 +114,8 @@ class Checkout:
             return await self.sync.stripe.create_portal_session(
                 customer_id=customer_id, return_url=return_url
             )
-        except StripeRejected as refused:
-            if not _is_gone(refused):
+        except StripeRejected as rejected:
+            if not _is_gone(rejected):
                 raise
         log.warning("customer unknown to Stripe")
         raise _no_account()
@@ -203,8 +203,8 @@ def _no_account() -> NotFound:
     return NotFound("There are no payments by card", error="No billing account found")
 
 
-def _is_gone(refused: StripeRejected) -> bool:
+def _is_gone(rejected: StripeRejected) -> bool:
     """Whether Stripe no longer knows the customer."""
-    return refused.param == "customer" or (
-        isinstance(refused, NoSuchObject) and refused.param in (None, "customer", "id")
+    return rejected.param == "customer" or (
+        isinstance(rejected, NoSuchObject) and rejected.param in (None, "customer", "id")
     )

@@ -45,7 +45,7 @@ class Redirects:
         return f"{self.home}/subscription/success?session_id={{CHECKOUT_SESSION_ID}}"
 
     @property
-    def after_refusal(self) -> str:
+    def after_rejection(self) -> str:
         return f"{self.home}/subscription/cancel"
 
     @property

@@ -52,7 +52,7 @@ class CheckoutRequest(Struct, kw_only=True):
         cancel = self.cancel_url or self.app_cancel_url
         if self.tier_id is None and tier is not None:
             success = success or redirects.after_payment
-            cancel = cancel or redirects.after_refusal
+            cancel = cancel or redirects.after_rejection
         if isinstance(tier, str):
             tier = tier.strip() or None
         if tier is None or not success or not cancel:

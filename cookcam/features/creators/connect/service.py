@@ -76,8 +76,8 @@ class StripeAccounts:
                 return_url=self.returns.onboarding_complete,
                 refresh_url=self.returns.onboarding_refresh,
             )
-        except StripeRejected as refusal:
-            raise ServiceError(error="Failed to generate onboarding link") from refusal
+        except StripeRejected as rejection:
+            raise ServiceError(error="Failed to generate onboarding link") from rejection
         return Onboarding(account, link.url)
 
     async def _open(
@@ -93,8 +93,8 @@ class StripeAccounts:
                 email=None,
                 idempotency_key=f"connect-account:{creator_id}:{replaces or ''}",
             )
-        except StripeRejected as refusal:
-            raise ServiceError(error="Failed to create Stripe account") from refusal
+        except StripeRejected as rejection:
+            raise ServiceError(error="Failed to create Stripe account") from rejection
         return await self.store.add(
             creator_id, opened.id, opened.country or country, replaces=replaces
         )
@@ -115,8 +115,8 @@ class StripeAccounts:
             return await self._stripe().create_account_link(
                 account.stripe_account_id, return_url=back, refresh_url=again
             )
-        except StripeRejected as refusal:
-            raise ServiceError(error="Failed to create account link") from refusal
+        except StripeRejected as rejection:
+            raise ServiceError(error="Failed to create account link") from rejection
 
     async def dashboard(self, creator_id: UUID) -> str:
         """A single-use URL of the creator's Stripe dashboard.
@@ -126,11 +126,11 @@ class StripeAccounts:
         account = await self._own(creator_id, None, "Stripe account not found")
         try:
             return await self._stripe().create_login_link(account.stripe_account_id)
-        except NoSuchObject as refusal:
-            raise ServiceError(error="Failed to get dashboard link") from refusal
-        except StripeRejected as refusal:
+        except NoSuchObject as rejection:
+            raise ServiceError(error="Failed to get dashboard link") from rejection
+        except StripeRejected as rejection:
             message = "Stripe account not ready"
-            raise Conflict(message, error=message) from refusal
+            raise Conflict(message, error=message) from rejection
 
     async def refresh(self, creator_id: UUID, account_id: str | None) -> None:
         """Reads the account from Stripe and stores its state.

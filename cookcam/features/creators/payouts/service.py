@@ -84,11 +84,11 @@ class Payouts:
             return await self._transfer(self.stripe, payout)
         except KeyReused:
             return payout
-        except StripeRejected as refusal:
+        except StripeRejected as rejection:
             message = "Stripe account not ready"
-            if isinstance(refusal, NoSuchObject) or refusal.stripe_code == CANNOT_RECEIVE:
-                raise Conflict(message, error=message) from refusal
-            raise ServiceError(error="Failed to request payout") from refusal
+            if isinstance(rejection, NoSuchObject) or rejection.stripe_code == CANNOT_RECEIVE:
+                raise Conflict(message, error=message) from rejection
+            raise ServiceError(error="Failed to request payout") from rejection
         except AppError as error:
             log.warning("transfer result unknown", payout=str(payout.id), code=error.code)
             return payout
@@ -110,8 +110,8 @@ class Payouts:
             )
         except KeyReused:
             raise
-        except StripeRejected as refusal:
-            await self.store.fail(payout.id, refusal.stripe_code or "Stripe refused the transfer")
+        except StripeRejected as rejection:
+            await self.store.fail(payout.id, rejection.stripe_code or "Stripe refused the transfer")
             raise
         return await self.store.mark_sent(payout, transfer.id, transfer.created)
 
@@ -149,10 +149,10 @@ class Payouts:
                 now = await self.store.mark_sent(payout, found.id, found.created)
             else:
                 now = await self._transfer(stripe, payout)
-        except StripeRejected as refusal:
-            if isinstance(refusal, KeyReused):
+        except StripeRejected as rejection:
+            if isinstance(rejection, KeyReused):
                 log.error("transfer result cannot be determined", payout=str(payout.id))
-            return not isinstance(refusal, KeyReused)
+            return not isinstance(rejection, KeyReused)
         except AppError as error:
             log.warning("transfer result still unknown", payout=str(payout.id), code=error.code)
             return False

@@ -136,7 +136,7 @@ class PayoutStore:
                     RESERVE, creator_id=creator_id, cents=cents, key=key
                 )
             except DatabaseError as error:
-                raise _refusal(error) from error
+                raise _rejection(error) from error
             if not await tx.fetch_value(HAS_ACTIVE_ACCOUNT, creator_id=creator_id):
                 message = "Stripe account not ready"
                 raise Conflict(message, error=message)
@@ -242,7 +242,7 @@ class PayoutRows:
         )
 
 
-def _refusal(error: DatabaseError) -> Exception:
+def _rejection(error: DatabaseError) -> Exception:
     """Translates P0001 and P0002 of `request_creator_payout` into the API's errors."""
     cause = error.__cause__
     reason = getattr(getattr(cause, "diag", None), "message_primary", None)

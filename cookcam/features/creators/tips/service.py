@@ -97,10 +97,10 @@ class Tips:
                 },
                 idempotency_key=f"tip:{tip.id}",
             )
-        except (StripeRejected, CardDeclined) as refusal:
-            if not isinstance(refusal, KeyReused):
+        except (StripeRejected, CardDeclined) as rejection:
+            if not isinstance(rejection, KeyReused):
                 await self.store.fail(tip.id)
-            raise ServiceError(error="Failed to send tip") from refusal
+            raise ServiceError(error="Failed to send tip") from rejection
 
     # Webhook events
 
