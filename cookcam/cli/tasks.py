@@ -46,14 +46,14 @@ def tasks(
     from cookcam.lifecycle.control import ask_control, control_paths
 
     directory = environment(env_file).get("STATE_DIRECTORY")
-    seen = False
+    connected = False
     while True:
         states: list[Any] = []
         for path in control_paths(directory, port):
             with suppress(OSError, ValueError):  # of a process that was killed
                 states.append(ask_control(path))
         if not states:
-            if not seen:
+            if not connected:
                 fail(f"no server of this user serves port {port} here")
             click.echo("the server has ended")
             return
@@ -64,7 +64,7 @@ def tasks(
             click.echo("\n".join(lines))
         if watch is None:
             return
-        seen = True
+        connected = True
         time.sleep(watch)
 
 

@@ -3,7 +3,7 @@
 Keys rotate, the provider may be unavailable, and a client can send a token with an invented key
 id. So:
 - keys are cached for `KEEP`; the first lookup after that refreshes them;
-- an unknown key id refreshes them too, but fetches are at least `PAUSE` apart;
+- an unknown key id refreshes them too, but fetches are at least `MIN_FETCH_INTERVAL` apart;
 - one fetch runs at a time, in the nursery of the set, so that a client's disconnect does not cancel
   a fetch that other requests wait for;
 - while the provider is unavailable, the latest keys stay in use.
@@ -35,7 +35,7 @@ ASYMMETRIC = frozenset({"RS256", "ES256", "EdDSA"})
 KEEP = 600.0
 """Seconds; the provider asks caches not to keep its keys longer than ten minutes."""
 
-PAUSE = 10.0
+MIN_FETCH_INTERVAL = 10.0
 """Seconds from the start of one fetch to the next, however many unknown key ids arrive."""
 
 FETCH_TIMEOUT = 5.0
@@ -93,7 +93,7 @@ class KeySet:
         """The fetch under way, or a new one; None when the last one began too recently."""
         now = trio.current_time()
         if self._fetching is None and now >= self._next_fetch_at:
-            self._next_fetch_at = now + PAUSE
+            self._next_fetch_at = now + MIN_FETCH_INTERVAL
             self._fetching = trio.Event()
             self._nursery.start_soon(self._refresh, self._fetching)
         return self._fetching

@@ -215,10 +215,10 @@ class Supervisor:
             self._all_ended.set()
 
     async def _force(self) -> None:
-        for pause in (FORCE_DELAY, 0.0):
+        for delay in (FORCE_DELAY, 0.0):
             for worker in self._live:
                 worker.process.send_signal(signal.SIGTERM)
-            await trio.sleep(pause)
+            await trio.sleep(delay)
 
 
 def _sum(reason: str, reports: Sequence[DrainReport]) -> DrainReport:

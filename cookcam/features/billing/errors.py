@@ -17,7 +17,7 @@ from cookcam.features.billing.tiers.models import Metric, TierSlug, Usage
 
 UPGRADE_URL = "/subscription/upgrade"
 
-_WORDS: dict[Metric, str] = {
+_LIMIT_MESSAGES: dict[Metric, str] = {
     "daily_scans": "You have reached your scans limit for today",
     "monthly_recipes": "You have reached your recipes limit for this month",
     "saved_recipes": "You have reached your saved recipes limit",
@@ -63,7 +63,7 @@ class LimitReached(AuthorizationError):
     @classmethod
     def of(cls, usage: Usage) -> LimitReached:
         return cls(
-            _WORDS[usage.metric],
+            _LIMIT_MESSAGES[usage.metric],
             error="Limit reached",
             extra={"limit": usage.limit, "usage": usage.used, "upgradeUrl": UPGRADE_URL},
         )

@@ -167,8 +167,8 @@ class CreatorLedger:
         back = await self.tx.fetch_optional(_ReturnTotals, RETURN_TOTALS, payment_ref=payment_ref)
         if back is None:
             return entry.amount_cents
-        kept = max(0, back.paid_cents - back.back_cents)
-        due = prorate(entry.amount_cents, kept, back.paid_cents)
+        remaining = max(0, back.paid_cents - back.back_cents)
+        due = prorate(entry.amount_cents, remaining, back.paid_cents)
         prefix = f"refund:{source_ref}:"
         existing = await self.tx.fetch_one(
             _Corrections, CORRECTIONS, prefix=prefix.translate(_LIKE) + "%"

@@ -43,12 +43,12 @@ class Export:
     ) -> AsyncGenerator[Entry]:
         yield Entry("about.json", _parts(self._about(caller)))
         yield Entry("files.json", _parts(files))
-        for holding in _shown():
-            yield Entry(f"{file_name(holding)}.json", self._rows(holding, caller))
+        for source in _shown():
+            yield Entry(f"{file_name(source)}.json", self._rows(source, caller))
 
-    async def _rows(self, holding: PersonalRows, caller: Identity) -> AsyncGenerator[str]:
+    async def _rows(self, source: PersonalRows, caller: Identity) -> AsyncGenerator[str]:
         after, between = None, "[\n"
-        while rows := await self.store.page(holding, caller.user_id, after):
+        while rows := await self.store.page(source, caller.user_id, after):
             for row in rows:
                 yield between + row.body
                 between = ",\n"
@@ -87,17 +87,17 @@ class Export:
         }
 
 
-def file_name(holding: PersonalRows) -> str:
+def file_name(source: PersonalRows) -> str:
     """`profile`, the table, or the table with the column."""
-    if holding.table == "users":
+    if source.table == "users":
         return "profile"
-    if holding.table == "recipes":
-        return "recipes_drafts" if holding.on_deletion == "deleted" else "recipes_published"
-    return holding.name.replace(".", "_by_")
+    if source.table == "recipes":
+        return "recipes_drafts" if source.on_deletion == "deleted" else "recipes_published"
+    return source.name.replace(".", "_by_")
 
 
 def _shown() -> Iterable[PersonalRows]:
-    return (holding for holding in PERSONAL_ROWS if holding.export_exemption is None)
+    return (source for source in PERSONAL_ROWS if source.export_exemption is None)
 
 
 async def _parts(value: object) -> AsyncGenerator[str]:

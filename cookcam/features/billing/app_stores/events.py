@@ -208,7 +208,7 @@ class StoreEvents:
                 token, lambda product: product_of("android", product) is not None
             )
             current = await self.grants.subscriptions.find("android", token)
-            purchase = of_google(subscription, refunded=event.is_refund, known=current)
+            purchase = of_google(subscription, refunded=event.is_refund, existing=current)
             return StorePlan(
                 await self.proceeds.of_google(purchase, subscription, event.voided_order)
             )

@@ -59,9 +59,9 @@ class PurchaseGrants:
 
     async def owner_of(self, tx: Transaction, purchase: Purchase) -> UUID | None:
         """The owner, found from the store's data alone, and bound. None if unknown."""
-        known = await self.store.binding_in(tx, purchase.product.platform, purchase.store_key)
-        if known is not None:
-            return known.user_id
+        binding = await self.store.binding_in(tx, purchase.product.platform, purchase.store_key)
+        if binding is not None:
+            return binding.user_id
         named = await self._named(tx, purchase)
         if named is None:
             return None
@@ -70,9 +70,9 @@ class PurchaseGrants:
     async def is_of_closed_account(self, tx: Transaction, purchase: Purchase) -> bool:
         """Whether the account of the purchase, bound or sent by the app, was deleted."""
         platform, key = purchase.product.platform, purchase.store_key
-        known = await self.store.binding_in(tx, platform, key)
-        if known is not None:
-            return known.user_id is None
+        binding = await self.store.binding_in(tx, platform, key)
+        if binding is not None:
+            return binding.user_id is None
         account = purchase.account
         return account is not None and not await self.store.is_user(tx, account)
 

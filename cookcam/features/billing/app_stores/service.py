@@ -135,8 +135,8 @@ class Purchases:
     async def _read(self, submitted: SubmittedPurchase) -> Purchase:
         platform = submitted.platform
         if platform == "android":
-            bound = await self.store.binding(platform, hash_of(submitted.proof))
-            if bound is not None and bound.user_id is None:
+            binding = await self.store.binding(platform, hash_of(submitted.proof))
+            if binding is not None and binding.user_id is None:
                 raise ReceiptBelongsToAnother.here()
             subscription = await self.google_play.subscription(
                 submitted.proof, lambda product: product_of("android", product) is not None
@@ -239,10 +239,10 @@ class Purchases:
 
     async def _is_bound(self, tx: Transaction, purchase: Purchase, caller: UUID) -> bool:
         """Whether it is the caller's already. Raises ReceiptBelongsToAnother."""
-        bound = await self.store.binding_in(tx, purchase.product.platform, purchase.store_key)
-        if bound is not None and bound.user_id != caller:
+        binding = await self.store.binding_in(tx, purchase.product.platform, purchase.store_key)
+        if binding is not None and binding.user_id != caller:
             raise ReceiptBelongsToAnother.here()
-        return bound is not None
+        return binding is not None
 
     async def _record_failure(
         self,

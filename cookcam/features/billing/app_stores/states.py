@@ -99,21 +99,24 @@ def _apple_status(subscription: AppleSubscription) -> Status:
 
 
 def of_google(
-    subscription: GoogleSubscription, *, refunded: bool = False, known: Subscription | None = None
+    subscription: GoogleSubscription,
+    *,
+    refunded: bool = False,
+    existing: Subscription | None = None,
 ) -> Purchase:
-    """`known` is the existing row of the token, with the product and period for a report without
+    """`existing` is the stored row of the token, with the product and period for a report without
     an item. Raises PurchaseRejected for an unknown product, PurchasePending if Google reports none
     yet.
     """
-    product_id = subscription.product_id or (known.product_id if known is not None else None)
-    status = _google_status(subscription, known)
+    product_id = subscription.product_id or (existing.product_id if existing is not None else None)
+    status = _google_status(subscription, existing)
     if product_id is None:
         if status in ("expired", "cancelled"):
             raise PurchaseRejected.because("Subscription expired", "expired")
         raise PurchasePending.now()
     product = _product("android", product_id)
     ends = subscription.expires_at or (
-        known.current_period_end if known is not None else subscription.as_of
+        existing.current_period_end if existing is not None else subscription.as_of
     )
     started = subscription.started_at or ends
     # Google reports the start of the subscription and the end of the current period only.
@@ -138,11 +141,15 @@ def of_google(
     )
 
 
-def _google_status(subscription: GoogleSubscription, known: Subscription | None) -> Status | None:
+def _google_status(
+    subscription: GoogleSubscription, existing: Subscription | None
+) -> Status | None:
     if subscription.state in get_args(State):
         status = _OF_GOOGLE[cast("State", subscription.state)]
     else:
-        ends = subscription.expires_at or (known.current_period_end if known is not None else None)
+        ends = subscription.expires_at or (
+            existing.current_period_end if existing is not None else None
+        )
         status = None if ends is None else "active" if ends > subscription.as_of else "expired"
     return "trialing" if status == "active" and subscription.trial else status
 

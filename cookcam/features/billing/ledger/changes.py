@@ -124,9 +124,9 @@ class SubscriptionChange:
         )
 
 
-def is_stale(change: SubscriptionChange, known: Subscription) -> bool:
+def is_stale(change: SubscriptionChange, stored: Subscription) -> bool:
     """Whether the stored state is newer. Of two with the same time, the later stage is newer."""
-    return _age(change.onto(known)) < _age(known)
+    return _age(change.onto(stored)) < _age(stored)
 
 
 def _age(state: Subscription) -> tuple[Any, ...]:

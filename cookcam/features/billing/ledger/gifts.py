@@ -34,12 +34,12 @@ class Gifts:
     async def give(self, tx: Transaction, user_id: UUID, days: int, *, ref: str) -> Applied:
         """`ref` identifies the reason of the grant. Call `announce` after the commit."""
         now = self.ledger.now()
-        known = await self.ledger.store.find_in(tx, "manual", gift_id(user_id))
+        existing = await self.ledger.store.find_in(tx, "manual", gift_id(user_id))
         start, end, as_of = now, now, now
-        if known is not None:
-            as_of = max(now, known.as_of + TICK)
-            if entitles(known.provider_status, known.current_period_end, now):
-                start, end = known.current_period_start, known.current_period_end
+        if existing is not None:
+            as_of = max(now, existing.as_of + TICK)
+            if entitles(existing.provider_status, existing.current_period_end, now):
+                start, end = existing.current_period_start, existing.current_period_end
         change = SubscriptionChange(
             user_id=user_id,
             provider="manual",

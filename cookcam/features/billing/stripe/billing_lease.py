@@ -113,7 +113,7 @@ class BillingLeases:
         return written > 0
 
     async def _acquire(self, user_id: UUID) -> Lease:
-        token, pause = uuid4(), 0.02
+        token, delay = uuid4(), 0.02
         deadline = trio.current_time() + WAIT_TIMEOUT
         while True:
             await require_open(self.database, user_id)
@@ -125,5 +125,5 @@ class BillingLeases:
                 return lease
             if trio.current_time() >= deadline:
                 raise BillingBusy()
-            await trio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause = min(0.5, pause * 2)
+            await trio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            delay = min(0.5, delay * 2)

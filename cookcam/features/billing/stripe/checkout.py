@@ -86,7 +86,7 @@ class Checkout:
             try:
                 session = await self._session(sync.stripe, caller, lease, tier, order, customer_id)
             except StripeRejected as rejected:
-                if customer_id is None or not _is_gone(rejected):
+                if customer_id is None or not _is_unknown(rejected):
                     raise
                 session = await self._session(sync.stripe, caller, lease, tier, order, None)
             if session.url is None:
@@ -115,7 +115,7 @@ class Checkout:
                 customer_id=customer_id, return_url=return_url
             )
         except StripeRejected as rejected:
-            if not _is_gone(rejected):
+            if not _is_unknown(rejected):
                 raise
         log.warning("customer unknown to Stripe")
         raise _no_account()
@@ -203,7 +203,7 @@ def _no_account() -> NotFound:
     return NotFound("There are no payments by card", error="No billing account found")
 
 
-def _is_gone(rejected: StripeRejected) -> bool:
+def _is_unknown(rejected: StripeRejected) -> bool:
     """Whether Stripe no longer knows the customer."""
     return rejected.param == "customer" or (
         isinstance(rejected, NoSuchObject) and rejected.param in (None, "customer", "id")

@@ -82,6 +82,6 @@ class MailSender:
         except MailRejected as rejection:
             return SendResult("failed", rejection.reason)
         except ProviderUnavailable:
-            pause = min(MAX_RETRY_DELAY, MIN_RETRY_DELAY * 2 ** min(claimed.attempts - 1, 10))
-            return SendResult("queued", "smtp", pause * random.uniform(0.5, 1.0))  # noqa: S311
+            delay = min(MAX_RETRY_DELAY, MIN_RETRY_DELAY * 2 ** min(claimed.attempts - 1, 10))
+            return SendResult("queued", "smtp", delay * random.uniform(0.5, 1.0))  # noqa: S311
         return SendResult("sent")

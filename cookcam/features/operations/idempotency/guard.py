@@ -69,10 +69,10 @@ def idempotent(replies: StoredReplies) -> Callable[[View[P]], View[P]]:
                     *cast("Any", result if isinstance(result, tuple) else (result,))
                 )
 
-            answer = await replies.once(await _keyed(caller, key), run)
-            if isinstance(answer, Reply):
-                return json_response(answer.response, answer.status_code, REPLAYED)
-            return answer
+            reply = await replies.once(await _keyed(caller, key), run)
+            if isinstance(reply, Reply):
+                return json_response(reply.response, reply.status_code, REPLAYED)
+            return reply
 
         return document_key(repeatable)
 

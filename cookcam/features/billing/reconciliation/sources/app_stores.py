@@ -83,7 +83,7 @@ class GooglePlaySource(SourceWithoutList):
             return _unknown(rejection)
         if subscription.test and not self.allow_sandbox:
             return UnknownSubscription()
-        return _convert(lambda: of_google(subscription, known=stored), stored.created_at)
+        return _convert(lambda: of_google(subscription, existing=stored), stored.created_at)
 
 
 def _unknown(rejection: StoreRejected) -> UnknownSubscription:

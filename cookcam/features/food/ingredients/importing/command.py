@@ -32,13 +32,13 @@ def run_import(url: str, path: Path) -> int:
     except KeyboardInterrupt:
         click.echo("interrupted; the same command goes on from here", err=True)
         return 130
-    _tell(report)
+    _print(report)
     for failure in report.failures:
         click.echo(f"{printable(path.name)}: {failure}", err=True)
     return 1 if report.failures else 0
 
 
-def _tell(report: ImportReport) -> None:
+def _print(report: ImportReport) -> None:
     for problem in report.problems:
         click.echo(f"skipped {problem}", err=True)
     if report.bad_rows > len(report.problems):
