@@ -15,7 +15,6 @@ from werkzeug.routing import Rule
 
 from cookcam.http.error_codes import ERROR_CODES, codes_of
 from cookcam.http.openapi_schemas import (
-    NO_FIELDS,
     describe_body,
     query_parameters,
     require_one_field,
@@ -279,7 +278,7 @@ class Provider(OpenAPIProvider):
     def _needs_fields(self, body: type[Any]) -> bool:
         schema = self._schemas[self._name_of(body)]
         alternatives = schema.get("anyOf", [])
-        return bool(schema["required"] or (alternatives and NO_FIELDS not in alternatives))
+        return bool(schema["required"] or alternatives)
 
     def _name_of(self, model: type[Any]) -> str:
         return self._references[model]["$ref"].rpartition("/")[2]

@@ -51,16 +51,9 @@ def describe_body(schema: JsonSchema, model: type[Any]) -> None:
     _reject_nul(schema)
 
 
-NO_FIELDS = {"maxProperties": 0}
-"""Matches an empty body."""
-
-
 def require_one_field(schema: dict[str, Any]) -> None:
-    """Require the body to be empty or to have at least one field of the model."""
-    schema["anyOf"] = [
-        NO_FIELDS,
-        *({"required": [name]} for name in _properties(schema)),
-    ]
+    """Require the body to have at least one field of the model."""
+    schema["anyOf"] = [{"required": [name]} for name in _properties(schema)]
 
 
 def query_parameters(schema: dict[str, Any]) -> list[dict[str, Any]]:

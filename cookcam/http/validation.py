@@ -41,8 +41,8 @@ def validate_request(
 ) -> Callable[[View], View]:
     """Reads the body into `model` and passes it as `data`.
 
-    With `no_field_message`, a body that has keys of which `model` knows none is rejected with that
-    text: an update would otherwise succeed without changing anything. Raises ValidationError with
+    With `no_field_message`, a body without any field of `model` is rejected with that text: an
+    update would otherwise succeed without changing anything. Raises ValidationError with
     `details` `{"field", "rule"}`, or what `read_body` raises.
     """
     _require_model(model)
@@ -52,7 +52,7 @@ def validate_request(
         async def checked(*args: Any, **kwargs: Any) -> Any:
             value, typed = await read_body(cast("Request", request))
             data = to_model(value, model, strict=typed)
-            if no_field_message is not None and value and not _field_names(model) & value.keys():
+            if no_field_message is not None and not _field_names(model) & value.keys():
                 raise ValidationError(no_field_message, error=no_field_message)
             return await view(*args, data=data, **kwargs)
 

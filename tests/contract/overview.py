@@ -142,7 +142,10 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     Row(10, "GET", "/users/profile", REQUIRED, PROFILE),
-    Row(11, "PUT", "/users/profile", REQUIRED, PROFILE, {}),
+    Row(
+        11, "PUT", "/users/profile", REQUIRED, PROFILE, {"onboarding_completed": True},
+        refusals=(Rejection(400, "No fields to update", {}),),
+    ),
     Row(
         12, "GET", "/users/{ann}", NONE,
         ("user.id", "user.name", "user.avatar_url", "user.level", "user.total_xp",

@@ -37,6 +37,7 @@ class Profile:
     cuisine_preferences: list[str]
     cooking_skill_level: str
     timezone: str
+    country: str | None
     notifications_enabled: bool
     notification_preferences: dict[str, bool]
     quiet_hours_start: str | None
@@ -78,6 +79,7 @@ class ProfileChanges:
     notification_preferences: dict[str, bool] | None = None
     quiet_hours_start: str | None = None
     quiet_hours_end: str | None = None
+    clears_quiet_hours: bool = False
 
     @property
     def is_empty(self) -> bool:

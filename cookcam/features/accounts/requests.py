@@ -6,7 +6,7 @@ from functools import cache
 from typing import Annotated, Any, ClassVar
 from zoneinfo import available_timezones
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from cookcam.errors import ValidationError
 from cookcam.features.accounts.credentials import (
@@ -156,13 +156,13 @@ LocalTime = Annotated[
     Meta(
         pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$",
         description="HH:MM in the user's time zone. Nothing is pushed between start and end; equal"
-        " times mean no quiet hours. Both are set together.",
+        " times mean no quiet hours. Both are set together; null for both clears them.",
     ),
 ]
 
 
 class ProfileRequest(Struct):
-    """All fields are optional; null means unchanged."""
+    """All fields are optional; null means unchanged, except for the quiet hours."""
 
     name: (
         Annotated[
@@ -209,8 +209,8 @@ class ProfileRequest(Struct):
         ]
         | None
     ) = None
-    quiet_hours_start: LocalTime | None = None
-    quiet_hours_end: LocalTime | None = None
+    quiet_hours_start: LocalTime | UnsetType | None = UNSET
+    quiet_hours_end: LocalTime | UnsetType | None = UNSET
     creator_tier: Annotated[
         Any, Meta(description="Belongs to the server; accepted from older clients and ignored.")
     ] = None
@@ -220,8 +220,9 @@ class ProfileRequest(Struct):
             raise ValidationError.of("avatar_url", "must be a public https address")
         if self.timezone is not None and self.timezone not in timezone_names():
             raise ValidationError.of("timezone", f"must be {TIMEZONE}")
-        if (self.quiet_hours_start is None) != (self.quiet_hours_end is None):
-            missing = "end" if self.quiet_hours_end is None else "start"
+        start, end = self.quiet_hours_start, self.quiet_hours_end
+        if type(start) is not type(end):
+            missing = "end" if isinstance(start, str) or end is UNSET else "start"
             raise ValidationError.of(f"quiet_hours_{missing}", "must be set with the other one")
         if self.cooking_skill_level is not None:
             level = SKILL_LEVELS.get(self.cooking_skill_level.lower())
@@ -238,5 +239,7 @@ class ProfileRequest(Struct):
                 setattr(self, name, [visible_line(line, name) for line in lines])
 
     def changes(self) -> ProfileChanges:
-        fields = [name for name in self.__struct_fields__ if name != "creator_tier"]
-        return ProfileChanges(**{name: getattr(self, name) for name in fields})
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        del values["creator_tier"]
+        given = {name: value for name, value in values.items() if value is not UNSET}
+        return ProfileChanges(**given, clears_quiet_hours=self.quiet_hours_start is None)

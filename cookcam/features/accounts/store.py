@@ -23,7 +23,7 @@ FIELDS: LiteralString = """
   id, email, name, avatar_url, creator_bio, creator_specialty, level, xp, total_xp, streak_current,
   streak_shields, is_creator, creator_tier, onboarding_completed, meal_prep_enabled,
   default_serving_size, default_meal_prep_count, kitchen_appliances, dietary_preferences,
-  cuisine_preferences, cooking_skill_level, timezone, notifications_enabled,
+  cuisine_preferences, cooking_skill_level, timezone, country, notifications_enabled,
   notification_preferences, to_char(quiet_hours_start, 'HH24:MI') as quiet_hours_start,
   to_char(quiet_hours_end, 'HH24:MI') as quiet_hours_end"""
 
@@ -74,8 +74,12 @@ update public.users set
   notification_preferences = coalesce(
     %(notification_preferences)s::jsonb, notification_preferences
   ),
-  quiet_hours_start = coalesce(%(quiet_hours_start)s::time, quiet_hours_start),
-  quiet_hours_end = coalesce(%(quiet_hours_end)s::time, quiet_hours_end)
+  quiet_hours_start = case when not %(clears_quiet_hours)s then
+    coalesce(%(quiet_hours_start)s::time, quiet_hours_start)
+  end,
+  quiet_hours_end = case when not %(clears_quiet_hours)s then
+    coalesce(%(quiet_hours_end)s::time, quiet_hours_end)
+  end
 where id = %(user_id)s
 returning {COLUMNS}"""  # noqa: S608 - constants
 

@@ -507,6 +507,7 @@ class TestTheProfile:
     async def test_time_zone_and_notifications_are_written(self, ann: ApiUser, path: str):
         changes = {
             "timezone": "America/Argentina/Buenos_Aires",
+            "country": "AR",
             "notifications_enabled": False,
             "notification_preferences": {"daily_checkin": False, "achievement": True},
         }
@@ -517,6 +518,19 @@ class TestTheProfile:
         changes |= quiet_hours
         assert changes.items() <= (await ann.get("/users/profile")).json().items()
         assert changes.items() <= (await ann.get("/auth/me")).json()["user"].items()
+
+    async def test_nulls_clear_the_quiet_hours(self, ann: ApiUser):
+        before = (await ann.get("/users/profile")).json()
+        times = {"quiet_hours_start": "22:00", "quiet_hours_end": "07:30"}
+        assert (await ann.put("/users/profile", times)).status_code == 200
+        unchanged = await ann.put("/users/profile", {"country": "DE"})
+        assert times.items() <= unchanged.json().items()
+        for path in ("/users/profile", "/auth/profile"):
+            assert (await ann.put(path, dict.fromkeys(times))).status_code == 200
+            after = (await ann.get("/users/profile")).json()
+            assert (after["quiet_hours_start"], after["quiet_hours_end"]) == (None, None)
+            assert (await ann.put(path, times)).status_code == 200
+        assert before["quiet_hours_start"] is None
 
     @pytest.mark.parametrize(
         "body",
@@ -533,6 +547,7 @@ class TestTheProfile:
             {"notification_preferences": {"daily_checkin": "no"}},
             {"notification_preferences": ["daily_checkin"]},
             {"quiet_hours_start": None, "quiet_hours_end": "07:00"},
+            {"country": "Germany"},
             {"quiet_hours_start": "7:00", "quiet_hours_end": "08:00"},
             {"quiet_hours_start": "24:00", "quiet_hours_end": "08:00"},
         ],
@@ -544,9 +559,18 @@ class TestTheProfile:
         assert (response.status_code, response.json()["code"]) == (400, "VALIDATION_ERROR")
         assert response.json()["details"]["field"].startswith(next(iter(body)))
 
-    @pytest.mark.parametrize("body", [{"unknown": 1}, {"timeZone": "UTC"}, {"xp": 9, "level": 9}])
-    async def test_change_of_unknown_fields_alone_is_rejected(
-        self, ann: ApiUser, body: dict[str, Any]
+    @pytest.mark.parametrize("given", [{"quiet_hours_end": None}, {}])
+    async def test_quiet_hours_are_set_and_cleared_together(
+        self, ann: ApiUser, given: dict[str, Any]
+    ):
+        response = await ann.put("/users/profile", {"quiet_hours_start": "07:00", **given})
+        assert response.status_code == 400
+        assert response.json()["details"]["field"] == "quiet_hours_end"
+        assert (await ann.put("/users/profile", {"quiet_hours_start": None})).status_code == 400
+
+    @pytest.mark.parametrize("body", [None, {}, {"timeZone": "UTC"}, {"xp": 9, "level": 9}])
+    async def test_change_without_known_fields_is_rejected(
+        self, ann: ApiUser, body: dict[str, Any] | None
     ):
         for path in ("/users/profile", "/auth/profile"):
             response = await ann.put(path, body)
@@ -569,9 +593,9 @@ class TestTheProfile:
             response = await ann.put("/users/profile", {"avatar_url": url})
             assert response.json().get("avatar_url") == url, url
 
-    async def test_changes_nothing_for_an_empty_body_or_nulls(self, ann: ApiUser):
+    async def test_changes_nothing_for_nulls(self, ann: ApiUser):
         before = (await ann.get("/users/profile")).json()
-        for body in (None, {}, {"name": None, "is_creator": None}, {"creator_tier": 5, "xp": 9}):
+        for body in ({"name": None, "is_creator": None}, {"creator_tier": 5, "xp": 9}):
             response = await ann.put("/users/profile", body)
             assert response.status_code == 200
             assert response.json() == before
