@@ -197,6 +197,24 @@ class ServiceOverloaded(ServiceUnavailable):
     code, default_message = "SERVICE_OVERLOADED", "The service is busy, please try again"
 
 
+class SwitchedOff(RetryLater, ServiceUnavailable):
+    """An operator has switched off what the request needs (docs/operations.md, "Switches").
+
+    Expected: neither logged nor reported as a failure.
+    """
+
+
+class MaintenanceMode(SwitchedOff):
+    code, default_message = "MAINTENANCE", "CookCam is under maintenance, please try again later"
+
+
+class ReadOnlyMode(SwitchedOff):
+    """Also a write in a transaction or a database that is read-only (SQLSTATE 25006)."""
+
+    code = "READ_ONLY"
+    default_message = "Nothing can be changed at the moment, please try again later"
+
+
 class DeadlineExceeded(AppError):
     status, code, default_message = 504, "DEADLINE_EXCEEDED", "The request took too long"
 
@@ -211,6 +229,7 @@ BY_DATABASE_CODE: Mapping[str, type[AppError]] = {
     # 42P01, a missing table, is our fault and not a missing resource: it stays DATABASE_ERROR.
     "40001": TransactionConflict,
     "40P01": TransactionConflict,
+    "25006": ReadOnlyMode,  # read_only_sql_transaction
     "53300": ServiceOverloaded,
     "57P01": ServiceUnavailable,  # admin_shutdown: the server ended this session
     "57P02": ServiceUnavailable,  # crash_shutdown

@@ -149,6 +149,8 @@ from cookcam.features.operations.idempotency.store import ReplyStore
 from cookcam.features.operations.queue_depths import QueueDepths
 from cookcam.features.operations.retention.service import Retention
 from cookcam.features.operations.retention.store import SweepStore
+from cookcam.features.operations.switches.service import SwitchFollower
+from cookcam.features.operations.switches.store import SwitchStore
 from cookcam.features.recipes.catalogue import routes as recipe_routes
 from cookcam.features.recipes.catalogue.service import Recipes
 from cookcam.features.recipes.catalogue.store import RecipeStore
@@ -633,6 +635,11 @@ class Container:
     # Operations
 
     @cached_property
+    def switches(self) -> SwitchFollower:
+        close_sockets = None if self.sockets is None else self.sockets.close_for_maintenance
+        return SwitchFollower(SwitchStore(self.database), self.lifecycle.mode, close_sockets)
+
+    @cached_property
     def external_checks(self) -> ExternalServices:
         checks: dict[str, Check] = {"openai": self.clients.openai.reachable}
         if self.config.providers.usda_api_key is not None:
@@ -779,6 +786,7 @@ class Container:
         tasks = [
             Task("health checks", self.health.run),
             Task("announce readiness", ReadyAnnouncement(self.health, config.server.pm2_channel)),
+            Task("operators' switches", self.switches.run),
             Task("warm up", partial(warm_up, at_start, [clients.openai])),
             Task("retention", self.retention.run),
             Task("analytics", self.analytics.writer.run),

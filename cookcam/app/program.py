@@ -57,6 +57,8 @@ from cookcam.serving.server import Server, protocol_config
 
 BUS_JOIN_TIMEOUT = 2.0
 """Seconds that a start waits for the bus between the instances; then it goes on without it."""
+SWITCHES_TIMEOUT = 2.0
+"""Seconds that a start waits for the operators' switches; then it goes on in normal mode."""
 
 
 @asynccontextmanager
@@ -75,7 +77,9 @@ async def open_container(config: Config, lifecycle: Lifecycle) -> AsyncGenerator
             release=config.release,
             metrics=metrics,
         ) as reporter,
-        Database.open(config.database, timings=database_timings(metrics)) as database,
+        Database.open(
+            config.database, timings=database_timings(metrics), mode=lifecycle.mode
+        ) as database,
     ):
         metrics.watch_pool(lambda: database.stats.in_use, lambda: database.stats.size)
         metrics.db_pool_max.set(config.database.pool_max)
@@ -156,6 +160,8 @@ async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[
             container.realtime.include(events)
         documents = asyncapi_routes(lambda: container.realtime.events, config)
         app = build_app(container, [*container.routes(), documents])
+        with trio.move_on_after(SWITCHES_TIMEOUT):
+            await container.switches.follow()
         if config.realtime.enabled:
             # The server listens after this: events of its first client reach the other instances.
             with trio.move_on_after(BUS_JOIN_TIMEOUT):
@@ -187,6 +193,7 @@ def build_app(container: Container, routes: Iterable[Routes]) -> Edge:
         router=app.router,
         transport=SOCKET_IO,
         admission=container.admission,
+        mode=container.lifecycle.mode,
         reporter=reporter,
         metrics=container.metrics,
     )

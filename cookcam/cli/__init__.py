@@ -17,6 +17,7 @@ from cookcam.cli.openapi import openapi
 from cookcam.cli.reconcile import reconcile
 from cookcam.cli.sandbox import sandbox
 from cookcam.cli.serve import serve
+from cookcam.cli.switches import maintenance, read_only
 from cookcam.cli.tasks import tasks
 from cookcam.cli.usda import usda
 from cookcam.cli.webhooks import webhooks
@@ -38,6 +39,8 @@ for command in (
     tasks,
     usda,
     webhooks,
+    maintenance,
+    read_only,
     openapi,
     env_example,
 ):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
@@ -18,6 +18,11 @@ from cookcam.config import (
     load_database,
     read_environment,
 )
+
+if TYPE_CHECKING:
+    from cookcam.database import Database
+
+T = TypeVar("T")
 
 ENV_FILE = click.option(
     "--env-file",
@@ -72,6 +77,28 @@ def database_config(environ: Mapping[str, str]) -> DatabaseConfig:
         return load_database(environ)
     except ConfigError as error:
         exit_with(error.mistakes)
+
+
+def with_database(env_file: Path | None, use: Callable[[Database], Awaitable[T]]) -> T:
+    """Run `use` with the open database of the settings, without log lines. Exits with status 1
+    when the database does not answer."""
+    config = database_config(environment(env_file))
+    import structlog
+    import trio
+
+    from cookcam.database import Database
+    from cookcam.errors import AppError
+
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # the output is the result
+
+    async def run() -> T:
+        async with Database.open(config, must_connect=True) as database:
+            return await use(database)
+
+    try:
+        return trio.run(run)
+    except AppError as error:
+        fail(f"the database does not answer: {error.code}")
 
 
 def exit_with(mistakes: list[Mistake]) -> NoReturn:

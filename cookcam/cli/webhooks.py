@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from cookcam.cli.common import ENV_FILE, database_config, environment, fail
+from cookcam.cli.common import ENV_FILE, fail, with_database
 
 if TYPE_CHECKING:
+    from cookcam.database import Database
     from cookcam.features.billing.webhooks.store import WebhookEventStore
 
 T = TypeVar("T")
@@ -66,26 +67,14 @@ def _with_stores(
     env_file: Path | None, use: Callable[[Sequence[WebhookEventStore]], Awaitable[T]]
 ) -> T:
     """Run `use` with the store of each provider's events."""
-    config = database_config(environment(env_file))
-    import structlog
-    import trio
 
-    from cookcam.database import Database
-    from cookcam.errors import AppError
-    from cookcam.features.billing.webhooks.store import (
-        APP_STORE_EVENTS,
-        STRIPE_EVENTS,
-        WebhookEventStore,
-    )
+    def of(database: Database) -> Awaitable[T]:
+        from cookcam.features.billing.webhooks.store import (
+            APP_STORE_EVENTS,
+            STRIPE_EVENTS,
+            WebhookEventStore,
+        )
 
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # the output is the result
+        return use([WebhookEventStore(database, one) for one in (STRIPE_EVENTS, APP_STORE_EVENTS)])
 
-    async def run() -> T:
-        async with Database.open(config, must_connect=True) as database:
-            tables = (STRIPE_EVENTS, APP_STORE_EVENTS)
-            return await use([WebhookEventStore(database, table) for table in tables])
-
-    try:
-        return trio.run(run)
-    except AppError as error:
-        fail(f"the database does not answer: {error.code}")
+    return with_database(env_file, of)

@@ -20,6 +20,7 @@ from cookcam.database.pool import Pool, PoolSettings, open_pool
 from cookcam.database.pool_stats import UNTIMED, DatabaseTimings, PoolStats, SlowStatement
 from cookcam.database.transaction import Transaction, read, read_text, row_factory_for, write
 from cookcam.errors import NotFound
+from cookcam.lifecycle.mode import OperatingMode
 
 if TYPE_CHECKING:
     from cookcam.config import DatabaseConfig
@@ -38,8 +39,8 @@ class Database:
 
     All methods raise `ServiceUnavailable` while the database cannot be reached,
     `ServiceOverloaded` when no connection became free in time, `DeadlineExceeded` when a statement
-    ran longer than the statement timeout, and otherwise the error that
-    `cookcam.errors.from_database_code` gives for the SQLSTATE.
+    ran longer than the statement timeout, `ReadOnlyMode` for a write in read-only mode,
+    and otherwise the error that `cookcam.errors.from_database_code` gives for the SQLSTATE.
 
     A cancelled scope leaves no statement running on the server.
     """
@@ -48,6 +49,7 @@ class Database:
     _url: str
     _statement_timeout: float
     _timings: DatabaseTimings
+    _mode: OperatingMode = field(factory=OperatingMode)
     _slow: deque[SlowStatement] = field(factory=lambda: deque(maxlen=MAX_SLOW), init=False)
 
     @staticmethod
@@ -58,18 +60,19 @@ class Database:
         must_connect: bool = False,
         statement_timeout: float = STATEMENT_TIMEOUT,
         timings: DatabaseTimings = UNTIMED,
+        mode: OperatingMode | None = None,
     ) -> AsyncGenerator[Database]:
         """Open the pool for the duration of the block; see `cookcam.database.pool` for its rules.
 
         The database need not be reachable yet. With `must_connect`, an unreachable database raises
-        `ServiceUnavailable`. `statement_timeout` is in seconds. Raises `ValueError` for an invalid
-        URL.
+        `ServiceUnavailable`. `statement_timeout` is in seconds. In read-only `mode` every
+        transaction is read-only. Raises `ValueError` for an invalid URL.
         """
         url = config.url.reveal()
         connection_string(url)
         settings = PoolSettings(config.pool_min, config.pool_max)
         async with open_pool(lambda: connect(url), settings, timings) as pool:
-            database = Database(pool, url, statement_timeout, timings)
+            database = Database(pool, url, statement_timeout, timings, mode or OperatingMode())
             if must_connect:
                 await database.ping()
             yield database
@@ -97,7 +100,7 @@ class Database:
         async with self._pool.connection() as connection:
             transaction, started = Transaction(connection), perf_counter()
             try:
-                transaction.begin(actor, self._statement_timeout)
+                transaction.begin(actor, self._statement_timeout, read_only=self._read_only)
                 yield transaction
                 await transaction.commit()
             finally:
@@ -111,7 +114,7 @@ class Database:
         """Read one row in one round trip. Raises `NotFound` when there is none.
 
         `model` is `dict`, or a class that takes the columns as keyword arguments. A statement that
-        writes raises `DatabaseError` (SQLSTATE 25006).
+        writes raises `ReadOnlyMode`.
         """
         row = await self.fetch_optional_as(actor, model, statement, **params)
         if row is None:
@@ -182,6 +185,7 @@ class Database:
                     row_factory_for(model),
                     statement,
                     params,
+                    read_only=self._read_only,
                 )
             finally:
                 self._timings.write(self._measure(statement, started))
@@ -202,6 +206,10 @@ class Database:
                 )
             finally:
                 self._timings.read(self._measure(statement, started))
+
+    @property
+    def _read_only(self) -> bool:
+        return self._mode.read_only is not None
 
     def _measure(self, statement: str, started: float) -> float:
         seconds = perf_counter() - started

@@ -168,9 +168,9 @@ class Transaction:
         if self._ended:
             raise RuntimeError("this transaction has ended")
 
-    def begin(self, actor: Actor, statement_timeout: float) -> None:
+    def begin(self, actor: Actor, statement_timeout: float, *, read_only: bool) -> None:
         """Begin as `actor`; sent together with the first statement."""
-        switch = _set_actor(self._connection, actor, statement_timeout)
+        switch = _set_actor(self._connection, actor, statement_timeout, read_only=read_only)
         self._pending.append(f"begin;\n{switch}")
         self._actor = self._server_actor = actor
 
@@ -238,8 +238,8 @@ def _read_message(
     statement: LiteralString,
     params: Mapping[str, object],
 ) -> str:
-    switch = _set_actor(connection, actor, statement_timeout)
-    return f"{switch}{READ_ONLY};\n{_bind(connection, statement, params)}"
+    switch = _set_actor(connection, actor, statement_timeout, read_only=True)
+    return f"{switch};\n{_bind(connection, statement, params)}"
 
 
 async def write(
@@ -249,11 +249,13 @@ async def write(
     rows: AsyncRowFactory[T],
     statement: LiteralString,
     params: Mapping[str, object],
+    *,
+    read_only: bool,
 ) -> list[T]:
     """Run one writing statement as an actor, in one round trip; not cancelled, like a COMMIT."""
     with shielded_commit(), translate_errors():
         cursor = AsyncClientCursor(connection, row_factory=rows)
-        switch = _set_actor(connection, actor, statement_timeout)
+        switch = _set_actor(connection, actor, statement_timeout, read_only=read_only)
         bound = _bind(connection, statement, params)
         await cursor.execute(cast("LiteralString", f"{switch};\n{bound}"))
         await cursor.set_result(-1)
@@ -272,14 +274,21 @@ def shielded_commit() -> Generator[None]:
         raise ServiceUnavailable()
 
 
-def _set_actor(connection: Connection, actor: Actor, statement_timeout: float | None = None) -> str:
-    """A SELECT that sets role and claims, and the timeout in seconds where given."""
+def _set_actor(
+    connection: Connection,
+    actor: Actor,
+    statement_timeout: float | None = None,
+    *,
+    read_only: bool = False,
+) -> str:
+    """A SELECT that sets role and claims, the timeout in seconds where given, and read-only."""
     if actor.database_role not in ROLES:
         raise ValueError(f"no such database role: {actor.database_role!r}")
     claims = pq.Escaping(connection.pgconn).escape_literal(actor.claims_json.encode())
     switch = (
         f"select set_config('role', '{actor.database_role}', true),"
         f" set_config('request.jwt.claims', {bytes(claims).decode()}, true)"
+        f"{READ_ONLY if read_only else ''}"
     )
     if statement_timeout is None:
         return switch

@@ -24,6 +24,8 @@ from cookcam.http.route_options import (
     probe,
     rate_limit,
     secured,
+    serve_in_maintenance,
+    serve_in_read_only,
     unconditional,
     webhook,
 )
@@ -54,6 +56,8 @@ __all__ = [
     "query_integers",
     "rate_limit",
     "secured",
+    "serve_in_maintenance",
+    "serve_in_read_only",
     "spend",
     "unconditional",
     "user_limit",

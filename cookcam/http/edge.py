@@ -1,9 +1,10 @@
 """The edge: ASGI middleware that every HTTP request passes before and after the app.
 
 From outside to inside: request id, access line and metrics, route match, admission, trace, error
-boundary, CORS preflight, body limit, general quota. Responses get the request id, CORS, security
-and quota headers. The route is matched first: its options (`cookcam.http.route_options`) decide
-about admission, quota and body limit. A request that matches no route gets the default options.
+boundary, CORS preflight, operating mode, body limit, general quota. Responses get the request id,
+CORS, security and quota headers. The route is matched first: its options
+(`cookcam.http.route_options`) decide about admission, mode, quota and body limit. A request that
+matches no route gets the default options.
 
 A websocket only gets its `RequestInfo`: sockets have their own limits and close codes. Closing
 connections while the server drains is the listener's task (`cookcam.serving`).
@@ -34,12 +35,15 @@ from cookcam.http.responses import RawResponse
 from cookcam.http.route_options import RouteOptions, Traffic
 from cookcam.http.routing import Router
 from cookcam.http.security_headers import PLAIN_SECURITY_HEADERS, SECURITY_HEADERS, Header
+from cookcam.lifecycle.mode import OperatingMode
 from cookcam.observability.context import log_context
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import UNTRACED, ErrorReporter, NoReports
 
 Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _DEFAULTS = RouteOptions()
 _TRANSPORT = RouteOptions(traffic=Traffic.EXEMPT)
@@ -68,6 +72,7 @@ class Edge:
         router: Router | None = None,
         transport: str | None = None,
         admission: Admission | None = None,
+        mode: OperatingMode | None = None,
         reporter: ErrorReporter | None = None,
         metrics: Metrics | None = None,
     ) -> None:
@@ -78,6 +83,7 @@ class Edge:
         self._transport = transport
         self._limits = limits
         self._admission = admission or Admission()
+        self._mode = mode or OperatingMode()
         self._reporter = reporter or NoReports()
         self._failures = Failures(self._reporter, metrics and metrics.count_error)
         self._addresses = ClientAddresses(config.server.trusted_proxies)
@@ -175,6 +181,7 @@ class Edge:
                 )
                 await response.send_whole(RawResponse(204, allowed, b""))
                 return
+            self._check_mode(info.method, options)
             receive = limited_receive(receive, options.max_body, headers, scope["http_version"])
             if options.traffic is Traffic.ORDINARY and options.general_quota:
                 self._count(info)
@@ -193,6 +200,16 @@ class Edge:
         if response.status:
             raise failure
         await response.send_whole(error)
+
+    def _check_mode(self, method: str, options: RouteOptions) -> None:
+        """Raise SwitchedOff for what maintenance and read-only mode exclude. Probes and webhooks
+        pass: an event that cannot be stored gets a 503 from its route, and is delivered again."""
+        if options.traffic is not Traffic.ORDINARY:
+            return
+        if not options.in_maintenance:
+            self._mode.require_service()
+        if method not in _READS and not options.in_read_only:
+            self._mode.require_writes()
 
     def _count(self, info: RequestInfo) -> None:
         """Count one request in the general quota. Raises LimitReached."""

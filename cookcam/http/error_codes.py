@@ -84,7 +84,13 @@ ERROR_CODES: Mapping[str, ErrorCode] = {
     "NOT_IMPLEMENTED": ErrorCode((501,), "The route exists and is not offered yet."),
     "SERVICE_ERROR": ErrorCode((500, 502), "An external service sent an unusable response."),
     "DELETION_UNDER_WAY": ErrorCode((503,), "The account's deletion has begun and ends by itself."),
+    "MAINTENANCE": ErrorCode(
+        (503,), "The service is under maintenance; wait for `Retry-After`. Sockets are closed."
+    ),
     "MIGRATIONS_PENDING": ErrorCode((503,), "The database lacks migrations (readiness only)."),
+    "READ_ONLY": ErrorCode(
+        (503,), "Reads work, changes do not at the moment; wait for `Retry-After`."
+    ),
     "SERVICE_OVERLOADED": ErrorCode((503,), "The server has no capacity; wait for `Retry-After`."),
     "SERVICE_UNAVAILABLE": ErrorCode(
         (503,), "Something the server needs does not respond; wait for `Retry-After`."

@@ -30,6 +30,7 @@ from cookcam.errors import (
     PayloadTooLarge,
     RateLimited,
     ServiceUnavailable,
+    SwitchedOff,
     UnsupportedMediaType,
 )
 from cookcam.http.cors import VARY
@@ -162,7 +163,8 @@ class Failures:
         return error_response(exc, request_info, dialect)
 
     def note(self, exc: BaseException, request_info: RequestInfo, scope: Any) -> None:
-        """Count a failure; log it unless the client caused it or it is a 501.
+        """Count a failure; log it unless it is expected: caused by the client or by an operator's
+        switch, or a 501.
 
         A fault (500, 502) is logged with its stack and reported. A 503 and a 504 are one line
         without a stack: an outage causes very many of them.
@@ -173,6 +175,8 @@ class Failures:
         if self.count is not None:
             self.count(error.code, error.status)
         if error.status < 500 or error.status == 501 or error.of_the_client:
+            return
+        if isinstance(error, SwitchedOff):
             return
         if error.status in (503, 504):
             log.warning("request failed", code=error.code, cause=_cause(exc))

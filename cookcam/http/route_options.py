@@ -60,6 +60,8 @@ class RouteOptions(msgspec.Struct, frozen=True):
     traffic: Traffic = Traffic.ORDINARY
     rate_limit: str | None = None
     general_quota: bool = True
+    in_maintenance: bool = False
+    in_read_only: bool = False
     authentication: Literal["required", "optional"] | None = None
     conditional: bool = True
     hidden: bool = False
@@ -117,6 +119,16 @@ def webhook(view: F) -> F:
 def probe(view: F) -> F:
     """Treat requests as those of a monitor, see `Traffic.EXEMPT`."""
     return set_route_options(view, traffic=Traffic.EXEMPT)
+
+
+def serve_in_maintenance(view: F) -> F:
+    """Serve a route in maintenance mode too: pages and routes of operators."""
+    return set_route_options(view, in_maintenance=True)
+
+
+def serve_in_read_only(view: F) -> F:
+    """Serve a route in read-only mode although its method is not GET: it changes no data."""
+    return set_route_options(view, in_read_only=True)
 
 
 def hidden(view: F) -> F:

@@ -11,7 +11,7 @@ import structlog
 import trio
 from attrs import define, field, frozen
 
-from cookcam.errors import ServiceUnavailable
+from cookcam.errors import ServiceUnavailable, SwitchedOff
 from cookcam.lifecycle.work import Work
 
 INITIAL_BACKOFF = 0.5
@@ -144,7 +144,8 @@ class Background:
                 return
             except ServiceUnavailable as error:
                 # Not a bug in the task: log one line, and retry soon after the outage ends.
-                log.warning("background task waits", task=task.name, code=error.code)
+                write = log.debug if isinstance(error, SwitchedOff) else log.warning
+                write("background task waits", task=task.name, code=error.code)
                 backoff = min(backoff, MAX_OUTAGE_BACKOFF)
             except Exception as error:
                 log.error("background task failed", task=task.name, exc_info=error)

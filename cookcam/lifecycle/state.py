@@ -7,6 +7,8 @@ from enum import IntEnum
 import trio
 from attrs import define, field
 
+from cookcam.lifecycle.mode import OperatingMode
+
 
 class Phase(IntEnum):
     """The phases between start and exit, in order; docs/shutdown.md describes each."""
@@ -23,9 +25,13 @@ class Phase(IntEnum):
 
 @define
 class Lifecycle:
-    """Holds the current phase. Written by `cookcam.lifecycle.run`, read by every part."""
+    """Holds the current phase. Written by `cookcam.lifecycle.run`, read by every part.
+
+    `mode` does not depend on the phase.
+    """
 
     phase: Phase = Phase.STARTING
+    mode: OperatingMode = field(factory=OperatingMode)
     draining_started: trio.Event = field(factory=trio.Event)
 
     @property

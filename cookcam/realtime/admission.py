@@ -18,6 +18,7 @@ from cookcam.errors import (
     AppError,
     AuthenticationError,
     InternalError,
+    MaintenanceMode,
     RateLimited,
     ServiceUnavailable,
     TokenExpired,
@@ -52,6 +53,9 @@ NameOf = Callable[[UUID], Awaitable[str | None]]
 GOING_AWAY = "server shutting down"
 """The close reason of a shutdown."""
 
+UNDER_MAINTENANCE = "under maintenance"
+"""The close reason in maintenance mode."""
+
 SLOW_CONSUMER = "slow consumer"
 """The close reason of a connection whose outbox is full."""
 
@@ -71,7 +75,9 @@ class ConnectionDenied(Exception):
             return CloseCode.FORBIDDEN
         if self.error.status < 500:
             return CloseCode.TOKEN
-        return CloseCode.GOING_AWAY if self.message == SHUTTING_DOWN else CloseCode.SERVER_FAULT
+        if self.message == SHUTTING_DOWN or isinstance(self.error, MaintenanceMode):
+            return CloseCode.GOING_AWAY
+        return CloseCode.SERVER_FAULT
 
 
 @define(eq=False)
@@ -91,10 +97,11 @@ class Admission:
     _log: Any = field(factory=lambda: get_logger("cookcam.realtime"), init=False)
 
     def check_handshake(self, scope: Any) -> None:
-        """The first step of a handshake. Raises ServiceUnavailable during a shutdown, and
-        RateLimited for too many handshakes of one address."""
+        """The first step of a handshake. Raises ServiceUnavailable during a shutdown,
+        MaintenanceMode, and RateLimited for too many handshakes of one address."""
         if self.lifecycle.draining:
             raise ServiceUnavailable(SHUTTING_DOWN)
+        self.lifecycle.mode.require_service()
         if self.handshakes is None:
             return
         wait = self.limits.spend(self.handshakes, quota_key(address_of(scope)))
@@ -104,11 +111,16 @@ class Admission:
 
     async def identify(self, token: object, protocol: str) -> Identity:
         """The owner of a token; None or "" is a missing token. Raises ConnectionDenied, also when a
-        shutdown has begun meanwhile: a connection admitted now would miss its announcement."""
+        shutdown or maintenance has begun meanwhile: a connection admitted now would miss its
+        announcement."""
         try:
             identity = await self.with_profile_name(await self._identify(token))
             if self.lifecycle.draining:
                 raise ConnectionDenied(SHUTTING_DOWN, ServiceUnavailable(SHUTTING_DOWN))
+            try:
+                self.lifecycle.mode.require_service()
+            except MaintenanceMode as error:
+                raise ConnectionDenied(error.message, error) from None
         except ConnectionDenied as denied:
             if denied.error.status < 500:
                 self.metrics.ws_auth_failures_total.of(protocol).inc()
@@ -154,7 +166,7 @@ class Admission:
         self.metrics.ws_connections.of(connection.protocol).dec()
         if reason == SLOW_CONSUMER:
             self.metrics.ws_outbox_overflow_total.of(connection.protocol).inc()
-        if reason != GOING_AWAY:  # a shutdown logs one line for all
+        if reason not in (GOING_AWAY, UNDER_MAINTENANCE):  # these log one line for all
             self._log_event("socket disconnected", connection, reason=reason)
         await self.router.closed(connection, reason)
 

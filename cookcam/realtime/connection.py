@@ -36,7 +36,7 @@ class CloseCode(IntEnum):
 
     NORMAL = 1000
     GOING_AWAY = 1001
-    """The server shuts down."""
+    """The server shuts down, or maintenance mode was switched on."""
     BINARY = 1003
     INVALID = 1007
     """Three consecutive frames were not JSON objects."""
@@ -125,17 +125,18 @@ class Connection(ABC):
         """Like `send`, for an event that may be encoded already."""
         return self._hub.deliver_to_connection(self, event)
 
-    def announce_shutdown(self) -> None:
-        """Sends `server_shutdown`, once."""
+    def announce_shutdown(self, retry_after: int = 0) -> None:
+        """Sends `server_shutdown`, once. `retry_after` seconds are added to the random delay."""
         if self.shutdown_announced:
             return
         self.shutdown_announced = True
+        jitter = random.randint(MIN_RECONNECT_MS, MAX_RECONNECT_MS)  # noqa: S311
         self.send(
             "server_shutdown",
             {
                 "message": "Server is shutting down for maintenance",
                 "timestamp": now_text(),
-                "reconnectAfterMs": random.randint(MIN_RECONNECT_MS, MAX_RECONNECT_MS),  # noqa: S311 - jitter
+                "reconnectAfterMs": 1_000 * retry_after + jitter,
             },
         )
 

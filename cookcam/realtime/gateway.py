@@ -23,7 +23,6 @@ from cookcam.http.request_info import request_info_of
 from cookcam.observability.logging import get_logger
 from cookcam.realtime.admission import (
     GOING_AWAY,
-    SHUTTING_DOWN,
     UNDECIDED,
     Admission,
     ConnectionDenied,
@@ -56,12 +55,19 @@ _ERRORS: Mapping[int, type[AppError]] = {
     429: RateLimited,
     503: ServiceUnavailable,
 }
-"""The HTTP API's error for each status of a rejected handshake."""
+"""The HTTP API's error for each status with which the protocol layer rejects a handshake."""
 READ_LIMIT = 1024 * 1024
 """Bytes of a message that are read. A message over the limit of a packet but within this one gets
 an error event; a larger one closes the WebSocket."""
 FORBIDDEN = 4
 """Engine.IO's error code for a handshake that the application rejects."""
+
+
+@define(eq=False, slots=False, kw_only=True)
+class HandshakeDenied(Rejected):
+    """A handshake that `Admission` rejects, with the error of the HTTP API."""
+
+    error: AppError
 
 
 @define(eq=False)
@@ -235,14 +241,18 @@ def _acknowledgement(caller: SocketIOConnection, result: EventResult) -> object:
 
 def _error_envelope(request: Request, rejected: Rejected) -> dict[str, Any]:
     """The keys of HTTP's error body; `code` remains the number that Engine.IO clients read."""
-    return error_body(_ERRORS[rejected.status](rejected.message), request_info_of(request.scope))
+    if isinstance(rejected, HandshakeDenied):
+        error = rejected.error
+    else:
+        error = _ERRORS[rejected.status](rejected.message)
+    return error_body(error, request_info_of(request.scope))
 
 
 def _check_handshake(admission: Admission, request: Request) -> None:
     try:
         admission.check_handshake(request.scope)
-    except RateLimited as error:
+    except (RateLimited, ServiceUnavailable) as error:
         headers = [(name.lower().encode(), value.encode()) for name, value in error.headers]
-        raise Rejected(error.message, FORBIDDEN, error.status, headers) from None
-    except ServiceUnavailable as error:
-        raise Rejected(SHUTTING_DOWN, FORBIDDEN, error.status) from None
+        raise HandshakeDenied(
+            error.message, FORBIDDEN, error.status, headers, error=error
+        ) from None

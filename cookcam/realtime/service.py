@@ -30,7 +30,12 @@ from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports
 from cookcam.realtime.accounts import REASON
-from cookcam.realtime.admission import Admission, NameOf, send_rejection
+from cookcam.realtime.admission import (
+    UNDER_MAINTENANCE,
+    Admission,
+    NameOf,
+    send_rejection,
+)
 from cookcam.realtime.bus import Bus
 from cookcam.realtime.connection import CloseCode
 from cookcam.realtime.engineio import CloseCounts, DirectExtension, Receive, Request, Scope, Send
@@ -229,6 +234,18 @@ class Realtime:
         Bans and deletions in the database are also detected by `cookcam.realtime.accounts`.
         """
         return self.hub.close_user(user_id, CloseCode.FORBIDDEN, REASON)
+
+    async def close_for_maintenance(self, retry_after: int) -> None:
+        """Announces the maintenance to every connection and closes it with 1001. Clients reconnect,
+        and are rejected while the maintenance lasts; `retry_after` is in seconds."""
+        connections = self.hub.connections
+        for index, connection in enumerate(connections):
+            connection.announce_shutdown(retry_after)
+            connection.close(CloseCode.GOING_AWAY, UNDER_MAINTENANCE)
+            if index % BATCH_SIZE == BATCH_SIZE - 1:
+                await trio.lowlevel.checkpoint()
+        if connections:
+            self._log.info("sockets closed for maintenance", connections=len(connections))
 
     # -- health
 

@@ -23,6 +23,7 @@ from cookcam.errors import (
     InsufficientPermissions,
     InvalidInput,
     NotFound,
+    ReadOnlyMode,
     ServiceOverloaded,
     ServiceUnavailable,
 )
@@ -292,7 +293,7 @@ async def test_write_one_is_not_cancelled_once_sent(database: Database, ann: Act
 
 
 async def test_read_cannot_write(database: Database, ann: Actor) -> None:
-    with pytest.raises(DatabaseError) as raised:
+    with pytest.raises(ReadOnlyMode) as raised:
         await database.fetch_one_as(ann, Recipe, CREATE, **fields_of(ann, "Read only"))
     assert isinstance(raised.value.__cause__, psycopg.errors.ReadOnlySqlTransaction)
 

@@ -40,6 +40,7 @@ from cookcam.http import (
     errors_as,
     max_body,
     rate_limit,
+    serve_in_read_only,
     user_limit,
     validate_request,
     validate_response,
@@ -102,6 +103,7 @@ def _sessions(bp: Routes, accounts: Accounts, places: SignInPlaces) -> None:
 
     @bp.post("/auth/signin")
     @bp.post("/auth/login")
+    @serve_in_read_only
     @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @document_failures(401, 403)
@@ -118,6 +120,7 @@ def _sessions(bp: Routes, accounts: Accounts, places: SignInPlaces) -> None:
 
     @bp.post("/auth/signout")
     @bp.post("/auth/logout")
+    @serve_in_read_only
     @errors_as(unexpected=UNEXPECTED)
     @signed_in_or_deleted
     @validate_response(MessageResponse)
@@ -127,6 +130,7 @@ def _sessions(bp: Routes, accounts: Accounts, places: SignInPlaces) -> None:
         return MessageResponse("Logged out successfully")
 
     @bp.post("/auth/refresh")
+    @serve_in_read_only
     @rate_limit(AUTH)
     @errors_as(unexpected=UNEXPECTED)
     @document_failures(401)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from cookcam.lifecycle.mode import ModeName
+
 ServiceState = Literal["up", "degraded", "down"]
 CircuitState = Literal["closed", "open", "trying"]
 OverallState = Literal["healthy", "degraded", "unhealthy"]
@@ -77,9 +79,11 @@ class SystemUsage(Struct):
 
 class DetailedHealthResponse(Struct):
     """`circuits` has the circuit breaker of each outside service: one that is not `closed` has
-    failed repeatedly, and calls of it fail at once."""
+    failed repeatedly, and calls of it fail at once. `mode` is what operators have switched on; it
+    does not change `status`."""
 
     status: OverallState
+    mode: ModeName
     timestamp: str
     version: str
     environment: str

@@ -32,6 +32,7 @@ from cookcam.http import (
     document_response,
     hidden,
     probe,
+    serve_in_maintenance,
     unconditional,
     validate_response,
 )
@@ -146,6 +147,7 @@ def routes(health: Health, figures: Figures, render_metrics: Callable[[], bytes]
         )
 
     @bp.get("/status")
+    @serve_in_maintenance
     @hidden
     @unconditional
     async def status_page() -> RawResponse:

@@ -172,6 +172,7 @@ class Health:
         worst = max(states, key=list(_OVERALL).index)
         return DetailedHealthResponse(
             status=_OVERALL[worst],
+            mode=self.lifecycle.mode.name,
             timestamp=now_text(),
             version=self.config.server.version,
             environment=self.config.environment,

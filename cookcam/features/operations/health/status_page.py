@@ -7,6 +7,7 @@ from html import escape
 from typing import Literal
 
 from cookcam.features.operations.health.models import DetailedHealthResponse
+from cookcam.lifecycle.mode import ModeName
 
 State = Literal["ok", "limited", "down"]
 
@@ -28,6 +29,12 @@ _HEADLINES: Mapping[State, str] = {
     "limited": "Some things do not work at the moment",
     "down": "CookCam is not available at the moment",
 }
+
+_SWITCHED: Mapping[ModeName, tuple[State, str]] = {
+    "maintenance": ("down", "CookCam is under maintenance and will be back soon"),
+    "read_only": ("limited", "You can look at everything; nothing can be changed at the moment"),
+}
+"""State and headline while an operator has switched a mode on."""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -76,13 +83,14 @@ def render_status(health: DetailedHealthResponse, *, draining: bool) -> bytes:
         worst = "limited"
     if health.status == "unhealthy":
         worst = "down"
+    state, headline = _SWITCHED.get(health.mode, (worst, _HEADLINES[worst]))
     rows = "\n".join(
         f'<li><span>{escape(name)}</span><strong class="{state}">{_WORDS[state]}</strong></li>'
         for name, state in states.items()
     )
     return _PAGE.format(
-        headline=_HEADLINES[worst],
-        state=worst,
+        headline=headline,
+        state=state,
         rows=rows,
         time=escape(health.timestamp),
         note=" This server is being restarted." if draining else "",

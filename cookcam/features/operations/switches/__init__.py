@@ -1,0 +1,1 @@
+"""Maintenance and read-only mode."""
