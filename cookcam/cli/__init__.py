@@ -13,6 +13,7 @@ from cookcam.cli.check_env import check_env
 from cookcam.cli.dev import dev
 from cookcam.cli.env_example import env_example
 from cookcam.cli.migrate import migrate
+from cookcam.cli.notifications import notifications
 from cookcam.cli.openapi import openapi
 from cookcam.cli.reconcile import reconcile
 from cookcam.cli.sandbox import sandbox
@@ -39,6 +40,7 @@ for command in (
     tasks,
     usda,
     webhooks,
+    notifications,
     maintenance,
     read_only,
     openapi,

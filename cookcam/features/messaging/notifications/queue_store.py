@@ -107,6 +107,21 @@ left join public.notification_logs n on n.id = t.notification_id
 for key share of d
 on conflict (id) do nothing"""
 
+LIST_FAILED = """
+select id, channel, type, attempts, error_message, created_at from public.notification_logs
+where status = 'failed' order by created_at, id limit %(limit)s"""
+
+# Reminders are of use on their day only. Others are wanted a day longer, if they have expired.
+REQUEUE = """
+update public.notification_logs set
+  status = 'queued',
+  attempts = 0,
+  next_attempt_at = now(),
+  error_message = null,
+  expires_at = greatest(expires_at, now() + interval '1 day')
+where status = 'failed' and channel <> 'reminder'
+  and (%(id)s::uuid is null or id = %(id)s::uuid)"""
+
 
 @frozen
 class Device:
@@ -168,6 +183,18 @@ class SentTicket:
 
 
 @frozen
+class FailedNotification:
+    """A notification that was given up; its text is not read."""
+
+    id: UUID
+    channel: Channel
+    type: str
+    attempts: int
+    error_message: str | None
+    created_at: datetime
+
+
+@frozen
 class QueueStore:
     """`providers` are the configured push providers. Without `mail`, no mails are queued."""
 
@@ -224,6 +251,20 @@ class QueueStore:
                 await tx.execute(REMOVE_DEAD, devices=_encoded([asdict(one) for one in dead]))
             if tickets:
                 await tx.execute(ADD_TICKETS, tickets=_encoded([asdict(one) for one in tickets]))
+
+    async def failed(self, limit: int) -> list[FailedNotification]:
+        """The notifications that were given up, oldest first."""
+        return await self.database.fetch_all_as(
+            SERVICE, FailedNotification, LIST_FAILED, limit=limit
+        )
+
+    async def requeue(self, notification_id: UUID | None = None) -> int:
+        """Make all failed notifications due now, or the one, with all their attempts again.
+
+        Reminders stay. Returns their number. What was shown to the sockets is not shown again.
+        """
+        async with self.database.transaction() as tx:
+            return await tx.execute(REQUEUE, id=notification_id)
 
 
 def _encoded(rows: object) -> Jsonb:
