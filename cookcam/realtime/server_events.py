@@ -13,7 +13,7 @@ from cookcam.realtime.frames import encode_frame
 from cookcam.realtime.socketio.packets import Packet, PacketType
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class ServerEvent:
     """`data` is a mapping, msgspec Struct or attrs instance, encoded like an HTTP response (UUIDs
     as text, times in UTC with `Z`). Encoding raises TypeError for other data.

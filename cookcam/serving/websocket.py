@@ -25,9 +25,10 @@ import trio
 from hypercorn.config import Config
 from hypercorn.protocol.events import Body, Data, EndBody, Event, Response, StreamClosed
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
-from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, Scope
+from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, Scope, WebsocketAcceptEvent
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, Pong
+from wsproto.events import Event as WSProtoEvent
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import CloseReason
 from wsproto.handshake import server_extensions_handshake
@@ -88,6 +89,8 @@ class WebSocketStream(WSStream):
         self._error_body = error_body
         self._observer = observer
         self._write = write
+        self._is_writable = False
+        """The WebSocket is open: neither side has begun to close it."""
         self._decided: trio.Event | None = None
         self._application, self.app = self.app, self._with_extensions
 
@@ -114,18 +117,14 @@ class WebSocketStream(WSStream):
 
     def write(self, frames: bytes, *, closing: bool = False) -> int:
         """The extension WEBSOCKET_DIRECT."""
-        if (
-            self._write is None
-            or self.closed
-            or self.state is not ASGIWebsocketState.CONNECTED
-            or self.connection.state is not ConnectionState.OPEN
-        ):
+        if not self._is_writable or self._write is None:
             return 0
         if frames[0] == PING_FRAME:
             self._pings = True
         taken = self._write(frames)
         if closing and taken:
             self.state = ASGIWebsocketState.CLOSED
+            self._is_writable = False
             # What it encodes is on its way already.
             self.connection.send(CloseConnection(CloseReason.NORMAL_CLOSURE))
         return taken
@@ -147,6 +146,7 @@ class WebSocketStream(WSStream):
             if self.state is not ASGIWebsocketState.CONNECTED:
                 return
         if isinstance(event, StreamClosed):
+            self._is_writable = False
             self._decide()
         await super().handle(event)
 
@@ -176,6 +176,15 @@ class WebSocketStream(WSStream):
         elif self.state is ASGIWebsocketState.CONNECTED and not self.closed:
             self._pings = True
             await self._send_wsproto_event(Ping())
+
+    async def _accept(self, message: WebsocketAcceptEvent) -> None:
+        await super()._accept(message)
+        self._is_writable = not self.closed
+
+    async def _send_wsproto_event(self, event: WSProtoEvent) -> None:
+        if isinstance(event, CloseConnection):
+            self._is_writable = False
+        await super()._send_wsproto_event(event)
 
     async def _handle_events(self) -> None:
         put = cast("Put", self.app_put)  # pyright: ignore[reportUnknownMemberType] - a bare Callable

@@ -17,11 +17,12 @@ from .direct import PING_FRAME, encode
 from .packets import MESSAGE, Frame, encode_base64
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class Message:
     """An encoded message: one frame, or several consecutive ones (a binary event).
 
-    Encoded once and shared: the same object may be in any number of outboxes.
+    Encoded once and shared: the same object may be in any number of outboxes. Without slots, a
+    cached property is read like an attribute, which counts in a broadcast to many.
     """
 
     frames: tuple[Frame, ...]
@@ -60,11 +61,12 @@ class Message:
 class OutboxWriter(Protocol):
     """A writer that can write directly (`engineio.writer.Writer`). No method blocks."""
 
-    def write_now(self, message: Message) -> bool: ...
+    def write_now(self, message: Message) -> bool:
+        """Writes a message with nothing queued in front of it; False when it must be queued, which
+        the caller then does."""
+        ...
 
     def catch_up(self) -> None: ...
-
-    def queued(self) -> None: ...
 
 
 @define(eq=False)
@@ -85,21 +87,30 @@ class Outbox:
 
     def put(self, message: Message) -> bool:
         """Writes the message, or queues it; False when there is no room for it."""
-        if self._write_directly(message):
+        writer, queue = self.writer, self._queue
+        if not queue and writer is not None and writer.write_now(message):
             return True
-        if len(self._queue) >= self.limit and self.writer is not None:
-            self.writer.catch_up()
-            if not self._queue:
-                return self.put(message)
-        if len(self._queue) >= self.limit and not self._drop_oldest_volatile():
-            return False
-        self._add(message)
+        if len(queue) >= self.limit:
+            if writer is not None:
+                writer.catch_up()
+                if not queue:
+                    return self.put(message)
+            if len(queue) >= self.limit and not self._drop_oldest_volatile():
+                return False
+        queue.append(message)
+        self._volatile += message.volatile
+        if writer is None:
+            self.wake()
         return True
 
     def put_control(self, message: Message) -> None:
         """Like `put`, for a protocol packet, which is queued regardless of the limit."""
-        if not self._write_directly(message):
-            self._add(message)
+        writer = self.writer
+        if not self._queue and writer is not None and writer.write_now(message):
+            return
+        self._queue.append(message)
+        if writer is None:
+            self.wake()
 
     def put_last(self, messages: Iterable[Message]) -> None:
         """Queues messages that leave together with the goodbye, regardless of the limit."""
@@ -120,6 +131,9 @@ class Outbox:
 
     def drop(self, count: int) -> None:
         """Removes the oldest messages, after `peek`."""
+        if count == len(self._queue):
+            self.clear()
+            return
         for message in self._queue[:count]:
             self._volatile -= message.volatile
         del self._queue[:count]
@@ -146,17 +160,6 @@ class Outbox:
         """Makes the current consumer check its session again."""
         if self.on_change is not None:
             self.on_change()
-
-    def _write_directly(self, message: Message) -> bool:
-        return not self._queue and self.writer is not None and self.writer.write_now(message)
-
-    def _add(self, message: Message) -> None:
-        self._queue.append(message)
-        self._volatile += message.volatile
-        if self.writer is None:
-            self.wake()
-        else:
-            self.writer.queued()
 
     def _drop_oldest_volatile(self) -> bool:
         if not self._volatile:

@@ -46,7 +46,8 @@ async def carry(
             await send_frame(send, frame)
 
     def goodbye() -> Close | None:
-        return None if session.state is State.OPEN else session.goodbye
+        # The reason is set when the session ends.
+        return None if session.reason is None else session.goodbye
 
     try:
         async with trio.open_nursery() as nursery:

@@ -65,8 +65,9 @@ class WriteScheduler:
     def may_write(self, writer: ScheduledWriter) -> bool:
         """Whether to write now. If not, `writer.catch_up` is called later."""
         if self._allowed:
+            if self._allowed == self.burst:
+                self._used.set()
             self._allowed -= 1
-            self._used.set()
             return True
         self._waiting.append(writer)
         return False
@@ -78,20 +79,21 @@ class WriteScheduler:
             while self._waiting:
                 self._allowed = self.burst
                 for _ in range(min(self.burst, len(self._waiting))):
-                    self._catch_up(self._waiting.popleft())
+                    writer = self._waiting.popleft()
+                    try:
+                        writer.catch_up()
+                    except Exception as error:
+                        self._end(writer, error)
                 await trio.lowlevel.checkpoint()
             self._allowed = self.burst
             self._used = trio.Event()
 
-    def _catch_up(self, writer: ScheduledWriter) -> None:
+    def _end(self, writer: ScheduledWriter, error: Exception) -> None:
+        self.on_failure("write_scheduler", error)
         try:
-            writer.catch_up()
-        except Exception as error:
-            self.on_failure("write_scheduler", error)
-            try:
-                writer.fail()
-            except Exception as close_error:
-                self.on_failure("write_scheduler", close_error)
+            writer.fail()
+        except Exception as close_error:
+            self.on_failure("write_scheduler", close_error)
 
 
 class _State(enum.Enum):
@@ -102,6 +104,11 @@ class _State(enum.Enum):
     """The task runs."""
     DONE = enum.auto()
     """The goodbye is sent, or the outbox has another consumer."""
+
+
+# A global is read in a fraction of the time of an enum's member.
+_IDLE: Final = _State.IDLE
+_SCHEDULED: Final = _State.SCHEDULED
 
 
 @define(eq=False)
@@ -122,7 +129,7 @@ class Writer:
     _send_message: Callable[[Message], Awaitable[None]] = field(alias="send_message")
     _goodbye: Callable[[], Close | None] = field(alias="goodbye")
     _connection_lost: Callable[[], None] = field(alias="connection_lost")
-    _state: _State = field(default=_State.IDLE, init=False)
+    _state: _State = field(default=_IDLE, init=False)
     _partial: bool = field(default=False, init=False)
     """The server holds the rest of a direct write."""
     _goodbye_sent: bool = field(default=False, init=False)
@@ -143,35 +150,35 @@ class Writer:
 
         Not subject to the scheduler: a goodbye has a timeout, and a drain sends them in batches.
         """
-        if self._state in (_State.IDLE, _State.SCHEDULED) and self._has_more():
-            self._state = _State.SCHEDULED
+        if self._state in (_IDLE, _SCHEDULED) and self._has_more():
+            self._state = _SCHEDULED
             self.catch_up()
-
-    def queued(self) -> None:
-        """Called when a message was put into the outbox."""
-        if self._state is _State.IDLE:
-            self._start_task()
 
     def write_now(self, message: Message) -> bool:
         """Writes a message with nothing queued in front of it; False when it must be queued."""
-        if self._state is not _State.IDLE or message.pause_after:
+        if self._state is not _IDLE:
+            return False
+        if message.pause_after:
+            self._start_task()
             return False
         if not self._scheduler.may_write(self):
-            self._state = _State.SCHEDULED
+            self._state = _SCHEDULED
             return False
-        if not self._write_directly(message.wire):
-            return False
-        if self._partial:
-            self._start_task()
-        return True
+        assert self._write is not None  # noqa: S101 - else the outbox has no writer
+        wire = message.wire
+        taken = self._write(wire)
+        if taken == len(wire):
+            return True
+        self._partial = taken > 0
+        self._start_task()
+        return taken > 0
 
     def catch_up(self) -> None:
         """Writes queued messages directly, as far as the kernel accepts them."""
-        if self._state is not _State.SCHEDULED:
+        if self._state is not _SCHEDULED:
             return
-        self._state = _State.IDLE
-        self._write_queued()
-        if self._has_more():
+        self._state = _IDLE
+        if not self._write_queued():
             self._start_task()
         elif self._goodbye_sent:
             self._state = _State.DONE
@@ -184,24 +191,27 @@ class Writer:
             return True
         return not self._goodbye_sent and self._goodbye() is not None
 
-    def _write_queued(self) -> None:
-        """Writes as much as possible directly; the goodbye follows the last message."""
-        while self._write is not None and not self._partial and not self._goodbye_sent:
-            frames, count = self._outbox.peek(MAX_JOINED_BYTES)
-            close = self._goodbye() if count == len(self._outbox) else None
-            if close is not None:
+    def _write_queued(self) -> bool:
+        """Writes as much as possible directly; the goodbye follows the last message. Returns
+        whether nothing is left to write."""
+        outbox, write = self._outbox, self._write
+        while write is not None and not self._partial and not self._goodbye_sent:
+            frames, count = outbox.peek(MAX_JOINED_BYTES)
+            is_last = count == len(outbox)
+            if is_last and (close := self._goodbye()) is not None:
                 frames += close.wire
-            if not frames or not self._write_directly(frames, closing=close is not None):
-                return
-            self._outbox.drop(count)
-            self._goodbye_sent = close is not None
-
-    def _write_directly(self, frames: bytes, *, closing: bool = False) -> bool:
-        """Whether the server has accepted the frames, in full or in part."""
-        assert self._write is not None  # noqa: S101 - callers have checked it
-        taken = self._write(frames, closing=closing)
-        self._partial = 0 < taken < len(frames)
-        return taken > 0
+                taken = write(frames, closing=True)
+                self._goodbye_sent = taken > 0
+            else:
+                taken = write(frames) if frames else 0
+            if not taken:
+                return is_last and not frames
+            outbox.drop(count)
+            if taken < len(frames):
+                self._partial = True
+            elif is_last:
+                return True
+        return not self._has_more()
 
     def _start_task(self) -> None:
         self._state = _State.BUSY
@@ -220,7 +230,7 @@ class Writer:
             self._connection_lost()  # some servers raise here, others only report it to the reader
             return
         if self._state is _State.BUSY:
-            self._state = _State.DONE if self._goodbye_sent else _State.IDLE
+            self._state = _State.DONE if self._goodbye_sent else _IDLE
 
     async def _send_next(self) -> None:
         """Sends a message through ASGI, or the goodbye when none is left. Blocks."""

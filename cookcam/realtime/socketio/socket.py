@@ -99,12 +99,17 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
+_CONNECTED: Final = State.CONNECTED  # read for each message, see `engineio.session`
+
+
 @define(eq=False)
 class Socket:
     """What a handler receives. Only `call` blocks."""
 
     namespace: Namespace
     _dispatcher: PacketDispatcher = field(alias="dispatcher", repr=False)
+    session: Session = field(init=False, repr=False)
+    """The Engine.IO session, which may also carry sockets of other namespaces."""
     id: str = field(factory=new_id)
     pid: str = field(factory=new_id, repr=False)
     """The private id with which a client recovers its state; sent only when recovery is enabled."""
@@ -130,6 +135,7 @@ class Socket:
     _deadline: float = field(default=math.inf, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self.session = self._dispatcher.session
         self._work = WorkQueue(self.session)
         self._queued = Outbox(self.session.outbox.limit)
         if self.recoverable and self.namespace.replay is not None:
@@ -153,11 +159,6 @@ class Socket:
     def request(self) -> Request:
         """The HTTP request that opened the session."""
         return self.session.request
-
-    @property
-    def session(self) -> Session:
-        """The Engine.IO session, which may also carry sockets of other namespaces."""
-        return self._dispatcher.session
 
     @property
     def connected(self) -> bool:
@@ -184,13 +185,15 @@ class Socket:
 
     def send(self, message: Message) -> bool:
         """Like `emit`, for an encoded message, which any number of sockets may share."""
-        if self._queued is not None:
-            if not self._queued.put(message):
-                if not message.volatile:
-                    self.session.abort("slow consumer", TRY_AGAIN_LATER)
-                return False
+        if self.state is _CONNECTED:
+            return self.session.send_message(message)
+        if self._queued is None:
+            return False
+        if self._queued.put(message):
             return True
-        return self.state is State.CONNECTED and self.session.send_message(message)
+        if not message.volatile:
+            self.session.abort("slow consumer", TRY_AGAIN_LATER)
+        return False
 
     async def call(self, event: str, *args: Any, timeout: float) -> tuple[Any, ...]:
         """Sends an event and waits for the client's acknowledgement: its arguments.
