@@ -8,6 +8,7 @@ accept queue; docs/deployment.md lists the differences.
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import structlog
@@ -50,6 +51,7 @@ class LifespanApp:
 
         lifecycle, work = Lifecycle(), Work()
         async with open_services(config, lifecycle) as services, trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_hypercorn, lifecycle)
             reports = TaskReports(services.metrics, services.reporter)
             background = Background(work, services.background, reports)
             await nursery.start(background.run)
@@ -62,7 +64,14 @@ class LifespanApp:
                 await services.realtime.notice()
                 await services.realtime.drain()
             await background.drain()
+            nursery.cancel_scope.cancel()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _stop_hypercorn(lifecycle: Lifecycle) -> None:
+    """An operator stops the server by Hypercorn's own signal."""
+    await lifecycle.stop.wait()
+    signal.raise_signal(signal.SIGTERM)
 
 
 app = LifespanApp()

@@ -215,6 +215,7 @@ from cookcam.integrations.push import Expo
 from cookcam.integrations.stripe import Stripe
 from cookcam.lifecycle.background import Bell, Task
 from cookcam.lifecycle.loop_lag import measure_loop_lag
+from cookcam.lifecycle.process_state import ProcessState
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter
@@ -241,6 +242,7 @@ class Container:
 
     config: Config
     lifecycle: Lifecycle
+    process: ProcessState
     metrics: Metrics
     reporter: ErrorReporter
     database: Database

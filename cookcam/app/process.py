@@ -146,7 +146,9 @@ async def _serve(
             config.server.state_directory, listener.port, is_worker=worker is not None
         )
         status, report = await run(
-            partial(open_program, config, [listener], on_ready=started, control=control),
+            partial(
+                open_program, config, [listener], on_ready=started, control=control, record=record
+            ),
             config.drain,
             signals=signals,
         )

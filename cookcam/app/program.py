@@ -6,7 +6,6 @@ the program to `cookcam.lifecycle.run`. What each component is built from is in 
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 import structlog
 import trio
-from attrs import asdict, frozen
+from attrs import frozen
 
 from cookcam.app.asyncapi import asyncapi_routes
 from cookcam.app.clients import open_clients
@@ -36,12 +35,13 @@ from cookcam.identity import AccountStates
 from cookcam.integrations.redis import Redis
 from cookcam.lifecycle.background import Background, Task
 from cookcam.lifecycle.control import serve_control
+from cookcam.lifecycle.process_state import ProcessState
 from cookcam.lifecycle.run import Program
+from cookcam.lifecycle.run_record import RunRecord
 from cookcam.lifecycle.state import Lifecycle
-from cookcam.lifecycle.tree import TaskAges, snapshot
-from cookcam.lifecycle.uptime import since_process_start
+from cookcam.lifecycle.tree import recorded_ages
 from cookcam.lifecycle.work import Work
-from cookcam.observability.logging import instance_fields
+from cookcam.observability.logging import instance_name
 from cookcam.observability.metrics import Metrics
 from cookcam.observability.reports import ErrorReporter, NoReports
 from cookcam.observability.sentry import open_sentry
@@ -62,7 +62,9 @@ SWITCHES_TIMEOUT = 2.0
 
 
 @asynccontextmanager
-async def open_container(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[Container]:
+async def open_container(
+    config: Config, lifecycle: Lifecycle, process: ProcessState | None = None
+) -> AsyncGenerator[Container]:
     """Open the database, the clients and the sockets; closes them in reverse.
 
     Neither the database nor an outside service has to be reachable yet: what needs one answers
@@ -103,6 +105,8 @@ async def open_container(config: Config, lifecycle: Lifecycle) -> AsyncGenerator
                 yield Container(
                     config=config,
                     lifecycle=lifecycle,
+                    process=process
+                    or ProcessState(instance_name(config), config.release, lifecycle),
                     metrics=metrics,
                     reporter=reporter,
                     database=database,
@@ -120,9 +124,11 @@ async def open_reconciliation(config: Config) -> AsyncGenerator[Reconciliation]:
     async with Database.open(config.database) as database:
         account_states = AccountStates(database)
         async with open_clients(config, metrics, account_states) as clients:
+            lifecycle = Lifecycle()
             yield Container(
                 config=config,
-                lifecycle=Lifecycle(),
+                lifecycle=lifecycle,
+                process=ProcessState(instance_name(config), config.release, lifecycle),
                 metrics=metrics,
                 reporter=NoReports(),
                 database=database,
@@ -153,9 +159,11 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(config: Config, lifecycle: Lifecycle) -> AsyncGenerator[Services]:
+async def open_services(
+    config: Config, lifecycle: Lifecycle, process: ProcessState | None = None
+) -> AsyncGenerator[Services]:
     """Open everything behind the connections, and wait a moment for the bus."""
-    async with open_container(config, lifecycle) as container:
+    async with open_container(config, lifecycle, process) as container:
         for events in container.events():
             container.realtime.include(events)
         documents = asyncapi_routes(lambda: container.realtime.events, config)
@@ -224,43 +232,42 @@ async def open_program(
     *,
     on_ready: Callable[[Metrics], None],
     control: Path | None = None,
+    record: RunRecord | None = None,
 ) -> AsyncGenerator[Program]:
     """Open the services, and a server that accepts connections from `listeners`.
 
     `control` is the path of the control socket, which is open from before the services until after
-    them; None for none.
+    them; None for none. `record` says how the previous run ended.
     """
 
-    def describe(ages: TaskAges) -> dict[str, Any]:
-        return {
-            **instance_fields(config),
-            "pid": os.getpid(),
-            "release": config.release,
-            "phase": lifecycle.phase.name.lower(),
-            "uptime": since_process_start(),
-            "tasks": asdict(snapshot(ages=ages)),
-        }
-
-    async with (
-        serve_control(control, describe),
-        open_services(config, lifecycle) as services,
-    ):
-        server = Server(
-            services.app,
-            listeners,
-            protocol_config(
-                keep_alive_seconds=config.server.keep_alive_seconds,
-                compress_websockets=config.realtime.compression,
-                # Above the heartbeat's timeout: a silent peer is closed by the heartbeat first.
-                websocket_timeout=config.realtime.ping_interval + config.realtime.ping_timeout + 30,
-            ),
-            lifecycle,
-            work,
-            malformed_request,
-            ConnectionReports(services.metrics, services.reporter),
-            AddressLimit(config.server.max_connections_per_address, config.server.trusted_proxies),
+    with recorded_ages() as ages:
+        process = ProcessState(
+            instance_name(config), config.release, lifecycle, work, record or RunRecord(), ages
         )
-        background = Background(
-            work, services.background, TaskReports(services.metrics, services.reporter)
-        )
-        yield Program(server, services.realtime, background, lambda: on_ready(services.metrics))
+        async with (
+            serve_control(control, process.describe),
+            open_services(config, lifecycle, process) as services,
+        ):
+            server = Server(
+                services.app,
+                listeners,
+                protocol_config(
+                    keep_alive_seconds=config.server.keep_alive_seconds,
+                    compress_websockets=config.realtime.compression,
+                    # Above the heartbeat's timeout: a silent peer is closed by the heartbeat first.
+                    websocket_timeout=config.realtime.ping_interval
+                    + config.realtime.ping_timeout
+                    + 30,
+                ),
+                lifecycle,
+                work,
+                malformed_request,
+                ConnectionReports(services.metrics, services.reporter),
+                AddressLimit(
+                    config.server.max_connections_per_address, config.server.trusted_proxies
+                ),
+            )
+            background = Background(
+                work, services.background, TaskReports(services.metrics, services.reporter)
+            )
+            yield Program(server, services.realtime, background, lambda: on_ready(services.metrics))

@@ -21,7 +21,6 @@ import structlog
 import trio
 
 from cookcam.lifecycle.groups import service_nursery
-from cookcam.lifecycle.tree import TaskAges, recorded_ages
 
 SEND_TIMEOUT = 5.0
 
@@ -48,9 +47,7 @@ def _folder(directory: str | None) -> Path:
 
 
 @asynccontextmanager
-async def serve_control(
-    path: Path | None, describe: Callable[[TaskAges], Any]
-) -> AsyncGenerator[None]:
+async def serve_control(path: Path | None, describe: Callable[[], Any]) -> AsyncGenerator[None]:
     """Answer on the socket for the block, with what `describe` returns.
 
     A socket that cannot be opened is logged, and the server runs without it.
@@ -70,15 +67,14 @@ async def serve_control(
     async def answer(stream: trio.SocketStream) -> None:
         async with stream:
             with suppress(trio.BrokenResourceError), trio.move_on_after(SEND_TIMEOUT):
-                await stream.send_all(orjson.dumps(describe(ages)))
+                await stream.send_all(orjson.dumps(describe()))
 
     try:
-        with recorded_ages() as ages:
-            async with service_nursery() as nursery:
-                nursery.start_soon(
-                    partial(trio.serve_listeners, answer, [listener]), name="control socket"
-                )
-                yield
+        async with service_nursery() as nursery:
+            nursery.start_soon(
+                partial(trio.serve_listeners, answer, [listener]), name="control socket"
+            )
+            yield
     finally:
         _remove(path)
 

@@ -56,26 +56,6 @@ class Program:
 Assemble = Callable[[Lifecycle, Work], AbstractAsyncContextManager[Program]]
 
 
-@define
-class StopRequest:
-    """The first reason to stop: a signal's name or the failure of a core task."""
-
-    reason: str = ""
-    error: BaseException | None = None
-    _event: trio.Event = field(factory=trio.Event)
-
-    def set(self, reason: str, error: BaseException | None = None) -> None:
-        if not self._event.is_set():
-            self.reason, self.error = reason, error
-            self._event.set()
-
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-
-
 async def run(
     assemble: Assemble,
     settings: DrainConfig,
@@ -115,7 +95,6 @@ class _ProgramRun:
     """Scope of the opened program; cancelled by a signal that arrives during the start."""
     closing: trio.CancelScope = field(factory=trio.CancelScope, init=False)
     """Scope of the opened program; its deadline limits the closing of the services."""
-    _stop: StopRequest = field(factory=StopRequest, init=False)
     _forced: bool = field(default=False, init=False)
     _shutdown: Shutdown | None = field(default=None, init=False)
     _closed_after: float = field(factory=trio.current_time, init=False)
@@ -126,14 +105,14 @@ class _ProgramRun:
         """Start the drain on the first signal; cancel everything on the second."""
         async for number in signals:
             name = signal.Signals(number).name
-            if self._stop.is_set():
+            if self.lifecycle.stop.is_set():
                 self._forced = True
                 self._log.warning("Shutdown already in progress, forcing exit...", signal=name)
                 self.work.mark_running_as_cut()
                 everything.cancel()
                 return
             self._log.info(f"{name} received, starting graceful shutdown...")
-            self._stop.set(name)
+            self.lifecycle.stop.set(name)
             if self.lifecycle.phase is Phase.STARTING:
                 self.opening.cancel()
 
@@ -143,10 +122,10 @@ class _ProgramRun:
             await running.start(self._guard, program.background.run)
             await running.start(self._guard, program.server.serve)
             await running.start(self._guard, program.server.accept)
-            if not self._stop.is_set():
+            if not self.lifecycle.stop.is_set():
                 self.lifecycle.enter(Phase.SERVING)
                 program.on_ready()
-            await self._stop.wait()
+            await self.lifecycle.stop.wait()
             self._shutdown = self.make_shutdown(
                 lifecycle=self.lifecycle,
                 settings=self.settings,
@@ -171,7 +150,11 @@ class _ProgramRun:
         """Build the result of `run`."""
         self.lifecycle.enter(Phase.CLOSED)
         report = None if self._shutdown is None else self._report(self._shutdown)
-        clean = not self._forced and self._stop.error is None and (report is None or report.clean)
+        clean = (
+            not self._forced
+            and self.lifecycle.stop.error is None
+            and (report is None or report.clean)
+        )
         return (0 if clean else 1), report
 
     async def _guard(self, task: Runnable, *, task_status: trio.TaskStatus[None]) -> None:
@@ -180,14 +163,14 @@ class _ProgramRun:
             await task(task_status=task_status)
         except Exception as error:
             self._log.error("a core task failed, starting graceful shutdown...", exc_info=error)
-            self._stop.set("failure", error)
+            self.lifecycle.stop.set("failure", error)
             with suppress(RuntimeError):  # it had started already
                 task_status.started()
 
     def _report(self, shutdown: Shutdown) -> DrainReport:
         close = round(trio.current_time() - self._closed_after, 3)
         return DrainReport(
-            reason=self._stop.reason,
+            reason=self.lifecycle.stop.reason,
             finished=dict(self.work.finished),
             cut=dict(self.work.cut),
             cut_names=tuple(self.work.cut_names),

@@ -24,15 +24,36 @@ class Phase(IntEnum):
 
 
 @define
+class StopRequest:
+    """The first reason to stop: a signal's name, an operator, or the failure of a core task."""
+
+    reason: str = ""
+    error: BaseException | None = None
+    _event: trio.Event = field(factory=trio.Event)
+
+    def set(self, reason: str, error: BaseException | None = None) -> None:
+        if not self._event.is_set():
+            self.reason, self.error = reason, error
+            self._event.set()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+
+@define
 class Lifecycle:
     """Holds the current phase. Written by `cookcam.lifecycle.run`, read by every part.
 
-    `mode` does not depend on the phase.
+    `mode` does not depend on the phase. Setting `stop` starts the drain, as the first signal does.
     """
 
     phase: Phase = Phase.STARTING
     mode: OperatingMode = field(factory=OperatingMode)
     draining_started: trio.Event = field(factory=trio.Event)
+    stop: StopRequest = field(factory=StopRequest)
 
     @property
     def draining(self) -> bool:

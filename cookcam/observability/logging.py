@@ -60,12 +60,17 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast("FilteringBoundLogger", structlog.get_logger(name))
 
 
+def instance_name(config: Config) -> str:
+    """Host and port of this instance."""
+    return f"{socket.gethostname()}:{config.server.port}"
+
+
 def instance_fields(config: Config) -> Mapping[str, object]:
     """The fields that identify an instance: host and port, process, release.
 
     The human-readable format has only the first of them.
     """
-    name = f"{socket.gethostname()}:{config.server.port}"
+    name = instance_name(config)
     if config.environment not in _JSON_ENVIRONMENTS:
         return {"instance": name}
     return {"instance": name, "pid": os.getpid(), "release": config.release}

@@ -116,14 +116,14 @@ async def test_the_control_socket_is_for_its_user_alone_and_replaces_a_dead_one(
 ) -> None:
     path = control_path(str(tmp_path / "state"), 3000)
     for _ in range(2):
-        async with serve_control(path, lambda ages: {"phase": "serving"}):
+        async with serve_control(path, lambda: {"phase": "serving"}):
             assert path.stat().st_mode & 0o777 == 0o600
             assert path.parent.stat().st_mode & 0o777 == 0o700
             assert await trio.to_thread.run_sync(ask_control, path) == {"phase": "serving"}
         assert not path.exists()
         path.touch()  # as a process leaves it that was killed
     (tmp_path / "file").touch()
-    async with serve_control(tmp_path / "file" / "control.sock", lambda ages: {}):
+    async with serve_control(tmp_path / "file" / "control.sock", dict):
         pass  # it is logged, and the server runs without
 
 
@@ -136,7 +136,7 @@ async def test_the_command_shows_every_worker_of_a_port_and_no_other_server(
     with_other_port = control_path(str(tmp_path), 30001)
 
     def describe(name: str) -> Any:
-        return lambda ages: {**state_of(snapshot(ages=ages)), "instance": name}
+        return lambda: {**state_of(snapshot()), "instance": name}
 
     command = partial(CliRunner().invoke, tasks, ["--port", "3000"])
     async with (
