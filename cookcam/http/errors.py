@@ -152,8 +152,8 @@ class Failures:
     """Responds to failures; logs and reports those that are faults of the server."""
 
     reporter: ErrorReporter = NoReports()
-    count: Callable[[str, int], None] | None = None
-    """Called with the code and the status of each error, for the metrics."""
+    count: Callable[[str, int, str, str], None] | None = None
+    """Called with code, status, method and route, and request id of each error, for the metrics."""
 
     def respond(
         self, exc: BaseException, request_info: RequestInfo, scope: Any, dialect: Dialect = PLAIN
@@ -173,7 +173,8 @@ class Failures:
             return
         error = as_app_error(exc)
         if self.count is not None:
-            self.count(error.code, error.status)
+            where = f"{request_info.method} {request_info.route}"
+            self.count(error.code, error.status, where, request_info.request_id)
         if error.status < 500 or error.status == 501 or error.of_the_client:
             return
         if isinstance(error, SwitchedOff):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
+from bisect import bisect_left
 from collections import Counter as Counter_
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
@@ -59,37 +60,58 @@ class Family(Generic[M]):
         return child
 
 
-@frozen
+@define(eq=False)
 class RequestTotals:
-    """`failed` are the 5xx responses; `seconds` is the sum of all durations."""
+    """All requests since the start. `failed` are the 5xx responses; `seconds` is the sum of all
+    durations; `durations` counts them by the bounds of DURATION_BUCKETS, the last those above."""
 
-    requests: int
-    failed: int
-    seconds: float
+    requests: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    durations: list[int] = field(factory=lambda: [0] * (len(DURATION_BUCKETS) + 1))
+
+    def add(self, status: int, seconds: float) -> None:
+        self.requests += 1
+        self.failed += status >= 500
+        self.seconds += seconds
+        self.durations[bisect_left(DURATION_BUCKETS, seconds)] += 1
 
 
 @define(eq=False)
-class HourlyCounts:
-    """Counts of the last 24 hours, in steps of an hour."""
+class RecentCounts:
+    """Counts of the last `steps` times `step` seconds."""
 
+    step: int
+    steps: int
     clock: Callable[[], float] = time.time
-    _hours: dict[int, Counter_[str]] = field(factory=dict[int, Counter_[str]], init=False)
+    _counts: dict[int, Counter_[str]] = field(factory=dict[int, Counter_[str]], init=False)
 
     def add(self, name: str) -> None:
-        hour = int(self.clock() // 3600)
-        if hour not in self._hours:
-            self._forget(hour)
-            self._hours[hour] = Counter_()
-        self._hours[hour][name] += 1
+        step = int(self.clock() // self.step)
+        if step not in self._counts:
+            self._forget(step)
+            self._counts[step] = Counter_()
+        self._counts[step][name] += 1
 
     def total(self) -> Mapping[str, int]:
         """The counts by name."""
-        self._forget(int(self.clock() // 3600))
-        return sum(self._hours.values(), Counter_[str]())
+        self._forget(int(self.clock() // self.step))
+        return sum(self._counts.values(), Counter_[str]())
 
     def _forget(self, now: int) -> None:
-        for hour in [hour for hour in self._hours if hour <= now - 24]:
-            del self._hours[hour]
+        for step in [step for step in self._counts if step <= now - self.steps]:
+            del self._counts[step]
+
+
+@frozen
+class ErrorOccurrence:
+    """An error that a client got. `where` is method and route, or the event; `at` is Unix time."""
+
+    code: str
+    status: int
+    where: str
+    request_id: str
+    at: float
 
 
 class Metrics:
@@ -118,6 +140,7 @@ class Metrics:
                 registry=registry,
             )
         )
+        self.requests = RequestTotals()
         self._responses: dict[tuple[str | None, str, int], tuple[Counter, Histogram]] = {}
         """The children of the two above, found with one lookup for each response."""
         self.http_requests_in_flight = Gauge(
@@ -182,7 +205,12 @@ class Metrics:
             "ws_outbox_messages", "Events queued for sockets", registry=registry
         )
         self.errors_total = counter("errors_total", "Errors sent to clients", "code")
-        self.last_day = HourlyCounts()
+        self.last_day = RecentCounts(3600, 24)
+        """Rejected callers."""
+        self.last_hour = RecentCounts(60, 60)
+        """Errors by code."""
+        self.latest_errors: dict[str, ErrorOccurrence] = {}
+        """The latest error of each code."""
         self.security_events_total = counter(
             "security_events_total", "Refused callers: 401, 403 and 429", "type"
         )
@@ -327,30 +355,21 @@ class Metrics:
                 self.http_requests_total.of(*labels),
                 self.http_request_duration_seconds.of(*labels),
             )
+        self.requests.add(status, seconds)
         total, duration = counted
         total.inc()
         duration.observe(seconds)
 
-    def count_error(self, code: str, status: int) -> None:
-        """Count an error of a request or of a socket event."""
+    def count_error(self, code: str, status: int, where: str = "", request_id: str = "") -> None:
+        """Count an error of a request or of a socket event; see `ErrorOccurrence`."""
         self.errors_total.of(code).inc()
+        self.last_hour.add(code)
+        self.latest_errors[code] = ErrorOccurrence(code, status, where, request_id, time.time())
         if status in SECURITY_EVENTS:
             self.security_events_total.of(SECURITY_EVENTS[status]).inc()
             self.last_day.add(SECURITY_EVENTS[status])
             if code == InvalidCredentials.code:
                 self.last_day.add(FAILED_LOGIN)
-
-    def request_totals(self) -> RequestTotals:
-        """All requests since the start."""
-        requests, failed, seconds = 0.0, 0.0, 0.0
-        for family in self.http_request_duration_seconds.metric.collect():
-            for sample in family.samples:
-                if sample.name.endswith("_sum"):
-                    seconds += sample.value
-                elif sample.name.endswith("_count"):
-                    requests += sample.value
-                    failed += sample.value if sample.labels["status"].startswith("5") else 0.0
-        return RequestTotals(int(requests), int(failed), seconds)
 
     def watch_pool(self, in_use: Callable[[], float], size: Callable[[], float]) -> None:
         """Reads the pool's figures when the metrics are rendered, instead of on every query."""

@@ -124,7 +124,8 @@ class Admission:
         except ConnectionDenied as denied:
             if denied.error.status < 500:
                 self.metrics.ws_auth_failures_total.of(protocol).inc()
-            self.metrics.count_error(denied.error.code, denied.error.status)
+            error = denied.error
+            self.metrics.count_error(error.code, error.status, f"{protocol} handshake")
             self._log.info("socket refused", protocol=protocol, reason=denied.message)
             raise
         return identity

@@ -22,7 +22,7 @@ from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
 from cookcam.http.rate_limit import GLOBAL, RateLimits
 from cookcam.lifecycle.state import Lifecycle, Phase
-from cookcam.observability.metrics import HourlyCounts, Metrics
+from cookcam.observability.metrics import Metrics, RecentCounts
 from tests.http.client import Client
 from tests.support.environments import DEVELOPMENT
 
@@ -457,7 +457,7 @@ async def test_security_counts_who_was_refused(client: Client, config: Config) -
 
 def test_counts_of_security_end_after_a_day() -> None:
     now = 1_000_000.0
-    counts = HourlyCounts(lambda: now)
+    counts = RecentCounts(3600, 24, lambda: now)
     counts.add("auth_failure")
     now += 23 * 3600
     counts.add("auth_failure")

@@ -32,7 +32,7 @@ class Figures:
     connections: Callable[[], int]
 
     def performance(self) -> PerformanceResponse:
-        totals, now = self.metrics.request_totals(), now_text()
+        totals, now = self.metrics.requests, now_text()
         requests = max(totals.requests, 1)
         return PerformanceResponse(
             [
