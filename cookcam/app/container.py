@@ -99,6 +99,7 @@ from cookcam.features.billing.webhooks.store import (
     APP_STORE_EVENTS,
     STRIPE_EVENTS,
     WebhookEventStore,
+    webhook_stores,
 )
 from cookcam.features.creators import routes as creator_routes
 from cookcam.features.creators.commissions.service import CreatorCommissions
@@ -140,6 +141,13 @@ from cookcam.features.operations.analytics import routes as analytics_routes
 from cookcam.features.operations.analytics.service import Analytics
 from cookcam.features.operations.analytics.store import EventStore
 from cookcam.features.operations.analytics.writer import EventWriter
+from cookcam.features.operations.console import events as console_events
+from cookcam.features.operations.console import routes as console_routes
+from cookcam.features.operations.console.feed import ConsoleFeed
+from cookcam.features.operations.console.samples import Sampler
+from cookcam.features.operations.console.sections import Sections
+from cookcam.features.operations.console.service import Operations
+from cookcam.features.operations.console.store import ConsoleStore
 from cookcam.features.operations.health import routes as health_routes
 from cookcam.features.operations.health.external_services import Check, ExternalServices
 from cookcam.features.operations.health.figures import Figures
@@ -302,6 +310,7 @@ class Container:
 
     cards = built(lambda c: PublicCards(ProfileStore(c.database)))
     profiles = built(lambda c: Profiles(ProfileStore(c.database), c.entitlements, c.xp))
+    accounts = built(lambda c: Accounts(c.clients.identity, c.clients.authenticator, c.profiles))
     referrals = built(lambda c: Referrals(ReferralStore(c.database), c.profiles, c.now))
 
     sign_in_places = built(
@@ -676,6 +685,33 @@ class Container:
         )
     )
 
+    moderation = built(lambda c: Moderation(ReportStore(c.database), c.recipes, c.notifier, c.now))
+    operations = built(
+        lambda c: Operations(
+            c.process, webhook_stores(c.database), c.moderation, ConsoleStore(c.database)
+        )
+    )
+    sampler = built(
+        lambda c: Sampler(
+            c.metrics,
+            lambda: 0 if c.sockets is None else c.sockets.connections(),
+            lambda: c.database.stats,
+        )
+    )
+    console_sections = built(
+        lambda c: Sections(
+            c.operations,
+            c.health,
+            c.metrics,
+            lambda: sum(one.watches_drain for one in c.realtime.hub.connections),
+        )
+    )
+    console_feed = built(
+        lambda c: ConsoleFeed(
+            c.realtime.hub, c.console_sections, c.sampler, c.lifecycle, c.config.drain
+        )
+    )
+
     @cached_property
     def analytics(self) -> Analytics:
         def count(outcome: str, events: int) -> None:
@@ -703,10 +739,9 @@ class Container:
         connect_secrets = config.providers.stripe_connect_webhook_secrets or stripe_secrets
         return [
             health_routes.routes(self.health, self.figures, self.metrics.render),
-            account_routes.routes(
-                Accounts(identity, self.clients.authenticator, profiles),
-                profiles,
-                self.sign_in_places,
+            account_routes.routes(self.accounts, profiles, self.sign_in_places),
+            console_routes.routes(
+                self.accounts, self.sign_in_places, self.operations, self.console_sections
             ),
             recovery_routes.routes(Recovery(identity, landing_page, self.now)),
             account_routes.photo_routes(Avatars(profiles, self.images, storage)),
@@ -717,9 +752,7 @@ class Container:
             feed_routes.routes(FeedStore(database)),
             cooking_routes.routes(CookingStore(database)),
             block_routes.routes(self.blocks, self.cooking),
-            report_routes.routes(
-                Moderation(ReportStore(database), recipes, self.notifier, self.now)
-            ),
+            report_routes.routes(self.moderation),
             device_routes.routes(DeviceStore(database)),
             analytics_routes.routes(self.analytics),
             inbox_routes.routes(InboxStore(database)),
@@ -778,6 +811,7 @@ class Container:
             cooking_events.events(self.cooking, self.session_timeouts, settings),
             presence_events.events(self.presence, self.now),
             feed_events.events(self.feed, settings),
+            console_events.events(self.console_feed),
         ]
 
     def background_tasks(self) -> list[Task]:
@@ -806,7 +840,9 @@ class Container:
             ),
             Task("admission", self.admission.run),
             Task("queue depths", self.queue_depths.run),
-            Task("loop lag", partial(measure_loop_lag, self.metrics.loop_lag_seconds.observe)),
+            Task("loop lag", partial(measure_loop_lag, self.sampler.observe_loop_lag)),
+            Task("samples", self.sampler.run),
+            Task("operations console", self.console_feed.run),
             Task("notifications", self.notification_sender.run),
             Task("new notifications", self.notification_sender.listen),
         ]

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from cookcam.features.billing.ledger.ledger import SubscriptionUpdated
 from cookcam.features.messaging.notifications.sender import UserNotification
+from cookcam.features.operations.console.models import ConsoleUpdate
 from cookcam.features.social.cooking import responses as cooking
 from cookcam.features.social.feed import models as feed
 from cookcam.features.social.presence.models import UserStatus
@@ -94,5 +95,8 @@ SERVER_EVENTS: Final[Mapping[str, SentEvent]] = {
     ),
     "subscription_updated": SentEvent(SubscriptionUpdated, "the user"),
     "generation_progress": SentEvent(GenerationProgress, "the user, while a recipe is generated"),
+    "console_updated": SentEvent(
+        ConsoleUpdate, "administrators who watch the operations console (console.md)"
+    ),
 }
 """In the order of the documents."""

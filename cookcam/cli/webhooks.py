@@ -69,12 +69,8 @@ def _with_stores(
     """Run `use` with the store of each provider's events."""
 
     def of(database: Database) -> Awaitable[T]:
-        from cookcam.features.billing.webhooks.store import (
-            APP_STORE_EVENTS,
-            STRIPE_EVENTS,
-            WebhookEventStore,
-        )
+        from cookcam.features.billing.webhooks.store import webhook_stores
 
-        return use([WebhookEventStore(database, one) for one in (STRIPE_EVENTS, APP_STORE_EVENTS)])
+        return use(webhook_stores(database))
 
     return with_database(env_file, of)

@@ -119,6 +119,8 @@ def error_response(
 ) -> RawResponse:
     """The response to a failure. Logs nothing."""
     error = as_app_error(exc)
+    if dialect.page is not None:
+        return dialect.page(error, request_info)
     return json_response(
         error_body(error, request_info, dialect), error.status, dict(error.headers)
     )

@@ -25,6 +25,7 @@ from cookcam.http.requests import Request
 from cookcam.http.responses import JSON_TYPE, RawResponse, to_json
 from cookcam.http.route_options import hidden
 from cookcam.http.routing import Routes, not_found
+from cookcam.http.static_files import file_view, whole
 
 if TYPE_CHECKING:
     from cookcam.http.app import CookCamApp
@@ -76,23 +77,9 @@ def openapi_routes(app: CookCamApp, config: Config) -> Routes:
             if not created:
                 plain = await trio.to_thread.run_sync(openapi_document, app, config.server.version)
                 created[:] = [to_json(plain)]
-        return _file(created[0], JSON_TYPE)
+        return whole(created[0], JSON_TYPE)
 
     for path, name, kind in _PAGE:
-        bp.add_url_rule(
-            path, name.replace(".", "-"), _page_view(require_access, _STATIC / name, kind)
-        )
+        view = file_view(_STATIC / name, kind, require_access)
+        bp.add_url_rule(path, name.replace(".", "-"), view)
     return bp
-
-
-def _page_view(require_access: Any, path: Path, kind: bytes) -> Any:
-    @hidden
-    async def page() -> RawResponse:
-        require_access()
-        return _file(await trio.Path(path).read_bytes(), kind)
-
-    return page
-
-
-def _file(body: bytes, kind: bytes) -> RawResponse:
-    return RawResponse(200, [(b"content-type", kind), (b"content-length", b"%d" % len(body))], body)

@@ -44,11 +44,13 @@ class Traffic(Enum):
 class Dialect:
     """How one endpoint words its errors.
 
-    `flagged` adds `success: false`; `unexpected` is the `error` literal of a 500.
+    `flagged` adds `success: false`; `unexpected` is the `error` literal of a 500. `page` renders an
+    error as HTML: it gets the AppError and the RequestInfo, and returns the response.
     """
 
     flagged: bool = False
     unexpected: str | None = None
+    page: Callable[[Any, Any], Any] | None = None
 
 
 class RouteOptions(msgspec.Struct, frozen=True):
@@ -91,6 +93,11 @@ def set_route_options(view: F, **options: Any) -> F:
 def errors_as(*, flagged: bool = False, unexpected: str | None = None) -> Callable[[F], F]:
     """Set the error dialect of a route (docs/errors.md)."""
     return lambda view: set_route_options(view, dialect=Dialect(flagged, unexpected))
+
+
+def errors_as_page(render: Callable[[Any, Any], Any]) -> Callable[[F], F]:
+    """Respond to errors with the pages of `render`, see `Dialect.page`."""
+    return lambda view: set_route_options(view, dialect=Dialect(page=render))
 
 
 def deadline(seconds: float) -> Callable[[F], F]:

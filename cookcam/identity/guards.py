@@ -39,7 +39,7 @@ def signed_in(
 
     @wraps(view)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await view(await _caller(), *args, **kwargs)
+        return await view(await identify_caller(bearer_token()), *args, **kwargs)
 
     return secured(guarded)
 
@@ -54,7 +54,9 @@ def signed_in_or_deleted(
 
     @wraps(view)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await view(await _caller(allow_deleted=True), *args, **kwargs)
+        return await view(
+            await identify_caller(bearer_token(), allow_deleted=True), *args, **kwargs
+        )
 
     return secured(guarded)
 
@@ -67,7 +69,7 @@ def optional_caller(
     @wraps(view)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            caller = await _caller()
+            caller = await identify_caller(bearer_token())
         except AppError:
             caller = None
         return await view(caller, *args, **kwargs)
@@ -98,8 +100,9 @@ def bearer_token() -> str:
     return token
 
 
-async def _caller(*, allow_deleted: bool = False) -> Identity:
-    token = bearer_token()
+async def identify_caller(token: str, *, allow_deleted: bool = False) -> Identity:
+    """The owner of a token, who is noted as the user of the running request. Raises as `signed_in`
+    does."""
     authenticator = cast("Authenticator", current_app.extensions["authenticator"])
     caller = await authenticator.identify(token, allow_deleted=allow_deleted)
     current_request_info().user_id = str(caller.user_id)

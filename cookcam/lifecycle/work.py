@@ -52,6 +52,10 @@ class Work:
     def count(self, kind: str) -> int:
         return sum(unit.kind == kind for unit in self._running)
 
+    def counts(self) -> Counter[str]:
+        """The running units by kind."""
+        return Counter(unit.kind for unit in self._running)
+
     def start_counting(self) -> None:
         self._counting = True
 

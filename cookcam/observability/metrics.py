@@ -114,6 +114,12 @@ class ErrorOccurrence:
     at: float
 
 
+def value_of(gauge: Gauge) -> float:
+    """The current value of a gauge without labels."""
+    [family] = gauge.collect()
+    return family.samples[0].value
+
+
 class Metrics:
     """Every metric of a server, as attributes; `render` gives them all."""
 

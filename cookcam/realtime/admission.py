@@ -25,9 +25,11 @@ from cookcam.errors import (
 )
 from cookcam.http.client_address import UNKNOWN, quota_key
 from cookcam.http.errors import error_response
+from cookcam.http.paths import canonical
 from cookcam.http.request_info import request_info_of
 from cookcam.http.responses import now_text
 from cookcam.identity import AccountClosed, Authenticator, Identity
+from cookcam.identity.console_cookie import CONSOLE_SOCKET
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
@@ -101,7 +103,8 @@ class Admission:
         MaintenanceMode, and RateLimited for too many handshakes of one address."""
         if self.lifecycle.draining:
             raise ServiceUnavailable(SHUTTING_DOWN)
-        self.lifecycle.mode.require_service()
+        if not is_of_console(scope):
+            self.lifecycle.mode.require_service()
         if self.handshakes is None:
             return
         wait = self.limits.spend(self.handshakes, quota_key(address_of(scope)))
@@ -109,16 +112,19 @@ class Admission:
             self.metrics.rate_limited_total.of(self.handshakes.name).inc()
             raise RateLimited(retry_after=wait)
 
-    async def identify(self, token: object, protocol: str) -> Identity:
+    async def identify(
+        self, token: object, protocol: str, *, in_maintenance: bool = False
+    ) -> Identity:
         """The owner of a token; None or "" is a missing token. Raises ConnectionDenied, also when a
-        shutdown or maintenance has begun meanwhile: a connection admitted now would miss its
-        announcement."""
+        shutdown, or maintenance unless `in_maintenance`, has begun meanwhile: a connection admitted
+        now would miss its announcement."""
         try:
             identity = await self.with_profile_name(await self._identify(token))
             if self.lifecycle.draining:
                 raise ConnectionDenied(SHUTTING_DOWN, ServiceUnavailable(SHUTTING_DOWN))
             try:
-                self.lifecycle.mode.require_service()
+                if not in_maintenance:
+                    self.lifecycle.mode.require_service()
             except MaintenanceMode as error:
                 raise ConnectionDenied(error.message, error) from None
         except ConnectionDenied as denied:
@@ -190,6 +196,11 @@ class Admission:
             self._log.error("a token could not be checked", exc_info=error)
             self.reporter.capture_exception(error)
             raise ConnectionDenied(UNDECIDED, InternalError()) from None
+
+
+def is_of_console(scope: Any) -> bool:
+    """Whether the operations console opens the socket; it is served in maintenance mode too."""
+    return canonical(scope["path"]) == CONSOLE_SOCKET
 
 
 def address_of(scope: Any) -> str:

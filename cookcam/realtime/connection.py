@@ -80,6 +80,9 @@ class Connection(ABC):
     """Events rejected by the rate limits since the last accepted one."""
     expiry_announced: bool = field(default=False, init=False, repr=False)
     """Whether `token_expiring` was sent for the current token."""
+    watches_drain: bool = field(default=False, init=False, repr=False)
+    """Whether it is a console's: open in maintenance mode, and, as a plain connection, until the
+    console closes it at the end of a drain."""
     shutdown_announced: bool = field(default=False, init=False, repr=False)
     """Whether `server_shutdown` was sent."""
 

@@ -25,6 +25,7 @@ from cookcam.config import Config
 from cookcam.errors import AuthorizationError, NotFound
 from cookcam.http.paths import CANONICAL, canonical
 from cookcam.identity import Authenticator
+from cookcam.identity.console_cookie import CONSOLE_SOCKET
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.observability.logging import get_logger
 from cookcam.observability.metrics import Metrics
@@ -54,6 +55,7 @@ from cookcam.serving.extensions import WEBSOCKET_DIRECT, WEBSOCKET_FLUSH
 
 SOCKET_IO: Final = "/socket.io"
 PLAIN_PATH: Final = f"{CANONICAL}/realtime"
+PLAIN_PATHS: Final = frozenset({PLAIN_PATH, CONSOLE_SOCKET})
 
 DRAIN_TIMEOUT: Final = 3.0
 """Seconds from the start of the drain until remaining sockets are cut."""
@@ -210,7 +212,7 @@ class Realtime:
         """Whether the path belongs to this service, enabled or not."""
         kind, path = scope["type"], canonical(scope["path"])
         return (kind in ("http", "websocket") and path == SOCKET_IO) or (
-            kind == "websocket" and path == PLAIN_PATH
+            kind == "websocket" and path in PLAIN_PATHS
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -220,7 +222,7 @@ class Realtime:
             await self._gateway.server(scope, receive, send)
         elif not self._admits_origin(scope):
             await send_rejection(scope, send, AuthorizationError("Origin not allowed"))
-        elif canonical(scope["path"]) == PLAIN_PATH:
+        elif canonical(scope["path"]) in PLAIN_PATHS:
             await self._plain(scope, receive, send)
         else:
             await self._gateway.server(scope, receive, send)
@@ -238,7 +240,7 @@ class Realtime:
     async def close_for_maintenance(self, retry_after: int) -> None:
         """Announces the maintenance to every connection and closes it with 1001. Clients reconnect,
         and are rejected while the maintenance lasts; `retry_after` is in seconds."""
-        connections = self.hub.connections
+        connections = [one for one in self.hub.connections if not one.watches_drain]
         for index, connection in enumerate(connections):
             connection.announce_shutdown(retry_after)
             connection.close(CloseCode.GOING_AWAY, UNDER_MAINTENANCE)

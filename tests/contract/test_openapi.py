@@ -32,11 +32,26 @@ UNDOCUMENTED = {
     ("GET", "/api-docs/api-docs.css"),
     ("GET", "/metrics"),
     ("GET", "/status"),
+    *(
+        ("GET", f"/ops{page}")
+        for page in (
+            *("", "/tasks", "/webhooks", "/reports", "/reports/upheld", "/reports/dismissed"),
+            *("/process", "/sign-in", "/console.css", "/console.js"),
+        )
+    ),
+    *(
+        ("POST", f"/ops{action}")
+        for action in (
+            *("/sign-in", "/sign-out", "/webhooks/retry", "/reports/{report_id}/decision"),
+            "/drain",
+        )
+    ),
     ("POST", "/subscription/webhook/stripe"),
     ("POST", "/subscription/webhook/stripe-connect"),
     ("GET", "/subscription/creator/stripe/return/{page}"),
 }
-"""Pages, the text for Prometheus, and what Stripe calls with a signature over the bytes."""
+"""Pages, the operations console, the text for Prometheus, and what Stripe calls with a signature
+over the bytes."""
 
 
 @pytest.fixture(scope="module")

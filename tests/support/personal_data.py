@@ -122,6 +122,8 @@ FILL: Sequence[LiteralString] = (
     " (%(other)s, 'user', %(me)s, %(me)s, 'spam', null, 'open', null, null)",
     "insert into moderation_actions (moderator_id, action, target_type, target_id)"
     " values (%(me)s, 'hide', 'comment', 'of' || %(tag)s)",
+    "insert into operator_actions (operator_id, action, instance)"
+    " values (%(me)s, 'drain', 'host:3000')",
 )
 
 

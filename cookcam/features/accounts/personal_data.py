@@ -76,6 +76,12 @@ PERSONAL_ROWS: Final[Sequence[PersonalRows]] = (
         "anonymised",
         export_exemption="the work of an administrator, not data about one",
     ),
+    PersonalRows(
+        "operator_actions",
+        "operator_id",
+        "anonymised",
+        export_exemption="the work of an administrator, not data about one",
+    ),
     PersonalRows("user_progress", "user_id", "deleted", hidden=("idempotency_key",)),
     PersonalRows(
         "xp_periods",

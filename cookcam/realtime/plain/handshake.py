@@ -2,7 +2,7 @@
 
 Native clients send `Authorization: Bearer`, and are rejected before the upgrade with the status and
 body of an HTTP error. Browsers cannot set that header: they authenticate with their first frame,
-and are rejected with a close code.
+and are rejected with a close code. The operations console has its own path, and its cookie.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, Final, cast
 import trio
 from attrs import define, frozen
 
-from cookcam.errors import AuthenticationError, BadRequest
+from cookcam.errors import AuthenticationError, AuthorizationError, BadRequest
 from cookcam.identity import Identity
+from cookcam.identity.console_cookie import is_same_origin, session_token
 from cookcam.json_parsing import JsonTooDeep
 from cookcam.realtime.admission import (
     MISSING,
@@ -21,6 +22,7 @@ from cookcam.realtime.admission import (
     Admission,
     ConnectionDenied,
     bearer_token,
+    is_of_console,
 )
 from cookcam.realtime.connection import CloseCode
 from cookcam.realtime.engineio import Receive, Request, Scope, Send
@@ -75,12 +77,21 @@ async def authenticate_by_header(admission: Admission, scope: Scope) -> Authenti
             "A token is not accepted in the query string", error="Authentication required"
         )
     header = request.header("authorization")
-    if header is None:
+    of_console = is_of_console(scope)
+    if of_console:
+        names = ("sec-fetch-site", "origin", "host")
+        if not is_same_origin(*(request.header(name) for name in names)):
+            raise AuthorizationError("Origin not allowed")
+        token = session_token(request.header("cookie"))
+    elif header is None:
         return None
+    else:
+        token = bearer_token(header)
     try:
-        return Authenticated(await admission.identify(bearer_token(header), PROTOCOL))
+        identity = await admission.identify(token, PROTOCOL, in_maintenance=of_console)
     except ConnectionDenied as denied:
         raise denied.error from None
+    return Authenticated(identity)
 
 
 async def authenticate_by_first_frame(

@@ -85,10 +85,11 @@ class PlainGateway:
 
     async def drain(self, timeout: float) -> CloseCounts:
         """Closes all connections: events are handled, outboxes are flushed, then the close is sent.
-        Connections that have not ended after `timeout` seconds are cut."""
+        Connections that have not ended after `timeout` seconds are cut. Those that watch the drain
+        stay open."""
         for waiting in self._waiting:
             waiting.cancel()
-        connections = list(self._connections)
+        connections = [one for one in self._connections if not one.watches_drain]
         code, reason = CloseCode.GOING_AWAY, GOING_AWAY
         with trio.move_on_after(timeout):
             async with trio.open_nursery() as nursery:

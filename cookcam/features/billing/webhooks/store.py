@@ -359,6 +359,11 @@ class WebhookEventStore:
             )
 
 
+def webhook_stores(database: Database) -> list[WebhookEventStore]:
+    """The store of each table of events."""
+    return [WebhookEventStore(database, table) for table in (STRIPE_EVENTS, APP_STORE_EVENTS)]
+
+
 def storable(body: bytes) -> str | None:
     """The event's JSON, or None if PostgreSQL cannot store it: its text has no NUL."""
     return None if b"\\u0000" in body else body.decode()

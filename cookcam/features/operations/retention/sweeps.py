@@ -224,6 +224,11 @@ SWEEPS: Final[Sequence[Sweep]] = (
         deleting("public.moderation_actions", "created_at < %(before)s"),
     ),
     Sweep(
+        "actions of operators",
+        SEVEN_YEARS,
+        deleting("public.operator_actions", "created_at < %(before)s"),
+    ),
+    Sweep(
         "stored replies", ON_EXPIRY, deleting("public.idempotency_keys", "expires_at < %(before)s")
     ),
     Sweep(

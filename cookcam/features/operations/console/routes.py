@@ -1,0 +1,186 @@
+"""Routes of the operations console: its pages, its files, and the actions of operators."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
+from quart import request
+
+from cookcam.errors import NotFound
+from cookcam.features.accounts.credentials import checked_email
+from cookcam.features.accounts.requests import LoginRequest
+from cookcam.features.accounts.service import Accounts
+from cookcam.features.accounts.sign_in_limits import limited_sign_in
+from cookcam.features.accounts.sign_in_places import SignInPlaces
+from cookcam.features.operations.console.guard import (
+    current_token,
+    not_an_admin,
+    operator_only,
+    require_same_origin,
+)
+from cookcam.features.operations.console.models import VIEWS, View
+from cookcam.features.operations.console.pages import (
+    SIGN_IN,
+    error_page,
+    page,
+    redirect,
+    result_page,
+)
+from cookcam.features.operations.console.sections import Sections
+from cookcam.features.operations.console.service import Operations
+from cookcam.features.social.moderation.requests import DecisionRequest
+from cookcam.http import (
+    Routes,
+    errors_as_page,
+    hidden,
+    parse_uuid,
+    rate_limit,
+    serve_in_maintenance,
+    serve_in_read_only,
+    validate_request,
+)
+from cookcam.http.paths import ROOT
+from cookcam.http.rate_limit import AUTH
+from cookcam.http.request_info import current_request_info
+from cookcam.http.responses import RawResponse
+from cookcam.http.security_headers import Header
+from cookcam.http.static_files import file_view
+from cookcam.identity import Identity
+from cookcam.identity.console_cookie import CONSOLE, session_cookie
+from cookcam.identity.guards import identify_caller
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_STATIC: Final = Path(__file__).parent / "static"
+
+
+class RetryRequest(Struct):
+    """Without an event: all dead letters."""
+
+    event_id: Annotated[str, Meta(max_length=300)] = ""
+
+
+class DrainRequest(Struct):
+    process_id: Annotated[str, Meta(max_length=300)]
+
+
+def served(view: Any) -> Any:
+    """A route of the console: outside of the API's document, and served in every mode. What is
+    written in read-only mode fails in the database."""
+    return hidden(serve_in_maintenance(serve_in_read_only(view)))
+
+
+def routes(
+    accounts: Accounts, places: SignInPlaces, operations: Operations, sections: Sections
+) -> Routes:
+    bp = Routes("console", __name__, prefixes=(ROOT,))
+    on_failure = errors_as_page(error_page)
+    _pages(bp, on_failure, operations, sections)
+    _sessions(bp, on_failure, accounts, places, operations)
+    _actions(bp, on_failure, operations)
+    for name, kind in (("console.css", "text/css"), ("console.js", "text/javascript")):
+        view = file_view(_STATIC / name, f"{kind}; charset=utf-8".encode())
+        bp.add_url_rule(f"{CONSOLE}/{name}", name.replace(".", "-"), served(view))
+    return bp
+
+
+def _pages(bp: Routes, on_failure: Decorator, operations: Operations, sections: Sections) -> None:
+    def show(view: View) -> Callable[[Identity], Awaitable[RawResponse]]:
+        async def shown(caller: Identity) -> RawResponse:
+            return page(
+                "view",
+                view=view,
+                process=operations.process,
+                process_id=operations.process_id,
+                operator=caller,
+                sections=await sections.of_view(view),
+            )
+
+        return shown
+
+    for view in VIEWS:
+        path = CONSOLE if view == "overview" else f"{CONSOLE}/{view}"
+        name = view.replace("/", "-")
+        bp.add_url_rule(path, name, served(on_failure(operator_only(show(view)))))
+
+
+def _sessions(
+    bp: Routes,
+    on_failure: Decorator,
+    accounts: Accounts,
+    places: SignInPlaces,
+    operations: Operations,
+) -> None:
+    @bp.get(SIGN_IN)
+    @served
+    async def sign_in_page() -> RawResponse:
+        return page("sign_in", message="")
+
+    @bp.post(SIGN_IN)
+    @served
+    @rate_limit(AUTH)
+    @on_failure
+    @validate_request(LoginRequest)
+    async def sign_in(data: LoginRequest) -> RawResponse:
+        require_same_origin()
+        email = checked_email(data.email)
+        async with limited_sign_in(email):
+            session = await accounts.sign_in(email, data.password)
+        info = current_request_info()
+        agent = request.headers.get("User-Agent", "")
+        await places.record(session.user.id, info.client_address, agent)
+        caller = await identify_caller(session.access_token)
+        if not caller.is_admin:
+            await accounts.sign_out(session.access_token)
+            raise not_an_admin()
+        await operations.signed_in(caller)
+        return redirect(CONSOLE, _cookie(session.access_token, session.expires_in))
+
+    @bp.post(f"{CONSOLE}/sign-out")
+    @served
+    @on_failure
+    @operator_only
+    async def sign_out(_caller: Identity) -> RawResponse:
+        await accounts.sign_out(current_token())
+        return redirect(SIGN_IN, _cookie("", 0))
+
+
+def _actions(bp: Routes, on_failure: Decorator, operations: Operations) -> None:
+    @bp.post(f"{CONSOLE}/webhooks/retry")
+    @served
+    @on_failure
+    @operator_only
+    @validate_request(RetryRequest)
+    async def retry(caller: Identity, data: RetryRequest) -> RawResponse:
+        count = await operations.retry_webhooks(caller, data.event_id or None)
+        return result_page(f"{count} {'event is' if count == 1 else 'events are'} due again.")
+
+    @bp.post(f"{CONSOLE}/reports/<report_id>/decision")
+    @served
+    @on_failure
+    @operator_only
+    @validate_request(DecisionRequest)
+    async def decide(caller: Identity, report_id: str, data: DecisionRequest) -> RawResponse:
+        number = parse_uuid(report_id, NotFound("Report not found"))
+        decided = await operations.decide(caller, number, data.decision, data.note or None)
+        count = len(decided.reporters)
+        reports = f"{count} {'report' if count == 1 else 'reports'}"
+        return result_page(f"Decided: {data.decision}. {reports} closed.")
+
+    @bp.post(f"{CONSOLE}/drain")
+    @served
+    @on_failure
+    @operator_only
+    @validate_request(DrainRequest)
+    async def drain(caller: Identity, data: DrainRequest) -> RawResponse:
+        await operations.drain(caller, data.process_id)
+        return result_page("The drain has begun.")
+
+
+def _cookie(token: str, max_age: int) -> Header:
+    over_tls = request.scheme == "https" or request.headers.get("X-Forwarded-Proto") == "https"
+    cookie = session_cookie(token, max_age=max_age, over_tls=over_tls)
+    return b"set-cookie", cookie.encode()

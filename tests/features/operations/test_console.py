@@ -1,0 +1,303 @@
+"""The operations console: its sessions, and its pages in a browser against the running program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    HandshakeError,
+    WebSocketConnection,
+    open_websocket_url,
+)
+
+from cookcam.database.pool_stats import PoolStats
+from cookcam.features.operations.console.samples import Sampler, percentile
+from cookcam.observability.metrics import DURATION_BUCKETS, Metrics
+from tests.contract.server import ContractServer, open_contract_server
+from tests.features.conftest import ApiUser
+from tests.identity.project import PASSWORD
+from tests.support.chromium import Page, open_page
+
+POOL = PoolStats(3, 2, 1, 0, 3, 0, 0, 0, 9, 0)
+
+DEAD_LETTER = """
+    insert into stripe_webhook_events (
+      event_id, event_type, livemode, status, payload, attempts, error_message
+    )
+    values (
+      %(id)s, 'customer.created', false, 'failed',
+      jsonb_build_object(
+        'object', 'event', 'id', %(id)s::text, 'type', 'customer.created', 'created', 1767225600,
+        'livemode', false, 'data', '{"object": {}}'::jsonb
+      ),
+      10, 'SERVICE_ERROR'
+    )
+"""
+
+
+@pytest.fixture
+async def stub(fresh_database_url: str, tmp_path: Path) -> AsyncIterator[ContractServer]:
+    async with open_contract_server(
+        fresh_database_url, tmp_path / "storage", DRAIN_NOTICE_SECONDS="2"
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def page(tmp_path: Path, stub: ContractServer) -> AsyncIterator[Page]:
+    """The sign-in page of the console."""
+    with trio.fail_after(120):
+        async with open_page(tmp_path / "profile") as opened:
+            await opened.open(f"{stub.server.url}/ops")
+            await opened.wait_for("location.pathname === '/ops/sign-in' && document.forms[0]")
+            yield opened
+
+
+async def sign_in(page: Page, person: ApiUser) -> None:
+    await page.evaluate(
+        f"document.getElementById('email').value = {json.dumps(person.email)};"
+        f"document.getElementById('password').value = {json.dumps(PASSWORD)};"
+        "document.forms[0].requestSubmit()"
+    )
+
+
+async def open_view(page: Page, path: str) -> None:
+    await page.evaluate(f"location.assign('{path}')")
+    await page.wait_for(
+        f"location.pathname === '{path}'"
+        " && document.getElementById('connection')?.dataset.state === 'live'"
+    )
+
+
+async def click(page: Page, selector: str) -> None:
+    await page.evaluate(f"document.querySelector('{selector}').click()")
+
+
+def session(person: ApiUser) -> dict[str, str]:
+    """The headers of a request that a page of the console sends."""
+    return {"Cookie": f"cookcam_ops={person.token}", "Sec-Fetch-Site": "same-origin"}
+
+
+def form(person: ApiUser, password: str = PASSWORD) -> dict[str, str]:
+    return {"email": person.email, "password": password}
+
+
+async def watch(stub: ContractServer, headers: dict[str, str]) -> Any:
+    """The reply to `watch_console` on the console's socket."""
+    url = f"{stub.server.url.replace('http', 'ws')}/ops/live"
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    async with open_websocket_url(url, extra_headers=pairs) as socket:
+        frame = {"event": "watch_console", "data": {"view": "overview"}, "id": 1}
+        await socket.send_message(json.dumps(frame))
+        while True:
+            reply = json.loads(await socket.get_message())
+            if "replyTo" in reply:
+                return reply
+
+
+async def test_only_administrators_get_a_session(stub: ContractServer) -> None:
+    ada, bob = await stub.person("Ada", "admin"), await stub.person("Bob")
+    same_origin = {"Sec-Fetch-Site": "same-origin"}
+    first = await stub.http.get("/ops")
+    assert (first.status_code, first.headers["location"]) == (303, "/ops/sign-in")
+
+    async def attempt(data: dict[str, str], headers: dict[str, str]) -> httpx.Response:
+        return await stub.http.post("/ops/sign-in", data=data, headers=headers)
+
+    rejected = await attempt(form(bob), same_origin)
+    assert (rejected.status_code, "set-cookie" in rejected.headers) == (403, False)
+    assert "This console is for administrators." in rejected.text
+    assert (await attempt(form(ada, "wrong"), same_origin)).status_code == 401
+    assert (await attempt(form(ada), {"Sec-Fetch-Site": "same-site"})).status_code == 403
+    assert (await attempt(form(ada), {"Origin": "https://evil.example"})).status_code == 403
+    admitted = await attempt(form(ada), {"Origin": stub.server.url})
+    cookie = admitted.headers["set-cookie"]
+    assert (admitted.status_code, admitted.headers["location"]) == (303, "/ops")
+    assert cookie.startswith("cookcam_ops=")
+    assert {"Path=/ops", "HttpOnly", "SameSite=Strict"} <= {
+        one.strip() for one in cookie.split(";")
+    }
+    over_tls = await attempt(form(ada), {**same_origin, "X-Forwarded-Proto": "https"})
+    assert over_tls.headers["set-cookie"].startswith("__Secure-cookcam_ops=")
+    assert "Secure" in over_tls.headers["set-cookie"]
+
+    shown = await stub.http.get("/ops")
+    assert shown.status_code == 200
+    assert shown.headers["cache-control"] == "no-store"
+    assert "default-src 'none'" in shown.headers.get_list("content-security-policy")[0]
+    ended = await stub.http.post("/ops/sign-out", headers=same_origin)
+    assert ended.status_code == 303
+    assert "Max-Age=0" in ended.headers["set-cookie"]
+
+
+async def test_actions_require_an_administrator_and_a_page_of_this_host(
+    stub: ContractServer,
+) -> None:
+    ada, bob = await stub.person("Ada", "admin"), await stub.person("Bob")
+    await stub.sql(DEAD_LETTER, id="evt_1")
+
+    async def retry(headers: dict[str, str], event_id: str = "evt_1") -> int:
+        data = {"event_id": event_id}
+        return (await stub.http.post("/ops/webhooks/retry", data=data, headers=headers)).status_code
+
+    assert await retry({"Sec-Fetch-Site": "same-origin"}) == 401
+    assert await retry(session(bob)) == 403
+    assert await retry({**session(ada), "Sec-Fetch-Site": "cross-site"}) == 403
+    assert await retry({"Cookie": session(ada)["Cookie"]}) == 403
+    assert await stub.sql("select action from operator_actions") == []
+    assert await retry(session(ada), "evt_unknown") == 404
+    assert await retry(session(ada)) == 200
+    for path in ("/ops", "/ops/tasks", "/ops/webhooks", "/ops/reports", "/ops/process"):
+        assert (await stub.http.get(path, headers=session(bob))).status_code == 403
+        assert (await stub.http.get(path, headers=session(ada))).status_code == 200
+    other = {"process_id": "elsewhere:3000 pid 1"}
+    moved = await stub.http.post("/ops/drain", data=other, headers=session(ada))
+    assert moved.status_code == 409
+    assert await stub.sql("select operator_id::text, action, target from operator_actions") == [
+        (ada.id, "retry webhook", "evt_unknown"),
+        (ada.id, "retry webhook", "evt_1"),
+    ]
+
+
+async def test_socket_of_the_console_accepts_only_its_cookie_from_this_host(
+    stub: ContractServer,
+) -> None:
+    ada, bob = await stub.person("Ada", "admin"), await stub.person("Bob")
+    assert (await watch(stub, session(ada)))["event"] == "console_updated"
+    rejected = await watch(stub, session(bob))
+    assert (rejected["event"], rejected["data"]["code"]) == ("error", "INSUFFICIENT_PERMISSIONS")
+    bearer = {"Authorization": f"Bearer {ada.token}", "Sec-Fetch-Site": "same-origin"}
+    for headers in ({**session(ada), "Sec-Fetch-Site": "same-site"}, bearer):
+        with pytest.raises(HandshakeError):
+            await watch(stub, headers)
+
+
+@pytest.mark.external
+async def test_administrator_watches_sockets_retries_webhooks_and_decides_reports(
+    page: Page, stub: ContractServer, nursery: trio.Nursery
+) -> None:
+    ada, bob, cid = [await stub.person(*who) for who in (("Ada", "admin"), ("Bob",), ("Cid",))]
+    await stub.sql(DEAD_LETTER, id="evt_dead")
+    recipe = await stub.recipe(bob)
+    report = {"target_type": "recipe", "target_id": recipe, "reason": "spam"}
+    assert (await cid.post("/reports", report)).status_code == 201
+
+    await sign_in(page, bob)
+    await page.wait_for("document.querySelector('[role=alert]')?.textContent.includes('admin')")
+    await sign_in(page, ada)
+    await open_view(page, "/ops")
+    sockets = "document.querySelector('[data-chart=sockets] output').textContent"
+    await page.wait_for(f"{sockets} === '1'")
+    crowd: list[WebSocketConnection] = []
+    for _ in range(3):
+        url = f"{stub.server.url.replace('http', 'ws')}/api/v1/realtime"
+        headers = [(b"authorization", f"Bearer {cid.token}".encode())]
+        crowd.append(await nursery.start(connected, url, headers))
+    await page.wait_for(f"{sockets} === '4'")
+    for socket in crowd:
+        await socket.aclose()
+    await page.wait_for(f"{sockets} === '1'")
+    await page.wait_for("document.querySelector('[data-count=deadLetters]').textContent === '1'")
+
+    await open_view(page, "/ops/webhooks")
+    await click(page, "#retry-evt_dead")
+    await page.wait_for("document.getElementById('notice').textContent === '1 event is due again.'")
+    await page.wait_for("document.querySelector('#webhooks .empty')")
+    stored = await stub.sql("select status from stripe_webhook_events where event_id = 'evt_dead'")
+    assert stored == [("processed",)]
+
+    await open_view(page, "/ops/reports")
+    await page.evaluate("document.querySelector('#reports input[name=note]').value = 'An ad.'")
+    await click(page, "#reports button[value=hide]")
+    await page.wait_for("document.querySelector('#reports .empty')")
+    assert await stub.sql("select action, note from moderation_actions") == [("hide", "An ad.")]
+
+    await open_view(page, "/ops/tasks")
+    assert "background operations console" in await page.evaluate("document.body.textContent")
+    assert [one for one in page.messages if "Content Security Policy" in one] == []
+
+
+@pytest.mark.external
+async def test_drain_is_watched_until_the_process_is_empty(
+    page: Page, stub: ContractServer, nursery: trio.Nursery
+) -> None:
+    cid = await stub.person("Cid")
+    await sign_in(page, await stub.person("Ada", "admin"))
+    await open_view(page, "/ops/process")
+    url = f"{stub.server.url.replace('http', 'ws')}/api/v1/realtime"
+    headers = [(b"authorization", f"Bearer {cid.token}".encode())]
+    for _ in range(3):
+        await nursery.start(connected, url, headers)
+    left = "document.getElementById('left-socket').textContent"
+    await page.wait_for(f"{left} === '3'")
+    await click(page, "#drain-button")
+    assert await page.evaluate("document.getElementById('confirm-drain').open")
+    await page.evaluate(
+        "window.seen = [];"
+        "new MutationObserver(() => window.seen.push("
+        "  [document.querySelector('.phases .now')?.textContent, " + left + "]"
+        ")).observe(document.getElementById('drain'), {childList: true})"
+    )
+    await click(page, "#confirm-drain button.danger")
+    await page.wait_for("document.getElementById('banner').textContent.includes('has ended')")
+    seen = await page.evaluate("window.seen")
+    assert ["Notice to sockets", "3"] in seen
+    assert seen[-1] == ["Finishing requests and sockets", "0"]
+    with trio.fail_after(10):
+        await stub.server.ended.wait()
+    assert (stub.server.status, stub.server.report and stub.server.report.reason) == (0, "operator")
+    assert stub.server.report is not None
+    assert stub.server.report.cut == {}
+    assert await stub.sql("select action from operator_actions order by id") == [
+        ("sign in",),
+        ("drain",),
+    ]
+
+
+async def connected(
+    url: str,
+    headers: list[tuple[bytes, bytes]],
+    task_status: trio.TaskStatus[WebSocketConnection],
+) -> None:
+    """A client that reads until the server closes."""
+    async with open_websocket_url(url, extra_headers=headers) as socket:
+        await socket.get_message()
+        task_status.started(socket)
+        with suppress(ConnectionClosed):
+            while True:
+                await socket.get_message()
+
+
+async def test_samples_are_rates_and_maxima_of_their_second() -> None:
+    metrics, now = Metrics(), 100.0
+    sampler = Sampler(metrics, lambda: 7, lambda: POOL, lambda: now)
+    sampler._remember(now)  # pyright: ignore[reportPrivateUsage]
+    for status, seconds in ((200, 0.004), (200, 0.004), (500, 0.15), (200, 3.0)):
+        metrics.record_response("/x", "GET", status, seconds)
+    sampler.observe_loop_lag(0.02)
+    sampler.observe_loop_lag(0.01)
+    now = 102.0
+    await sampler.sample()
+    now = 103.0
+    await sampler.sample()
+    first, second = sampler.samples
+    assert (first.at, first.requests, first.failed, first.loop_lag) == (102_000, 2.0, 0.5, 20.0)
+    assert (first.sockets, first.pool_in_use, first.pool_size) == (7, 2, 3)
+    assert (second.requests, second.p95, second.loop_lag) == (0.0, 0.0, 0.0)
+
+
+def test_percentile_is_interpolated_within_its_bucket() -> None:
+    counts = [0] * (len(DURATION_BUCKETS) + 1)
+    assert percentile(counts, 0.5) == 0.0
+    counts[0] = 100
+    assert percentile(counts, 0.5) == pytest.approx(DURATION_BUCKETS[0] / 2)
+    counts[-1] = 900
+    assert percentile(counts, 0.95) == DURATION_BUCKETS[-1]
