@@ -15,7 +15,6 @@ from psycopg.rows import AsyncRowFactory, scalar_row
 
 from cookcam.database.actors import ANONYMOUS, SERVICE, Actor
 from cookcam.database.connecting import connect, connection_string
-from cookcam.database.notifications import listen
 from cookcam.database.pool import Pool, PoolSettings, open_pool
 from cookcam.database.pool_stats import UNTIMED, DatabaseTimings, PoolStats, SlowStatement
 from cookcam.database.transaction import Transaction, read, read_text, row_factory_for, write
@@ -24,6 +23,40 @@ from cookcam.lifecycle.mode import OperatingMode
 
 if TYPE_CHECKING:
     from cookcam.config import DatabaseConfig
+from contextlib import aclosing
+
+from psycopg import sql
+
+from cookcam.database.failures import translate_errors
+
+
+@asynccontextmanager
+async def listen(url: str, *channels: str) -> AsyncGenerator[AsyncGenerator[Notify]]:
+    """Listen on a separate connection: LISTEN belongs to a session, and a pool shares sessions.
+
+    Notifications sent after the block began are delivered. When the connection is lost, the
+    iteration raises `ServiceUnavailable`. Notifications sent from then on are lost; the caller has
+    to listen again and make up for them.
+    """
+    with translate_errors():
+        connection = await connect(url)
+    try:
+        with translate_errors():
+            for channel in channels:
+                await connection.execute(sql.SQL("listen {}").format(sql.Identifier(channel)))
+        async with aclosing(_translate_notification_errors(connection.notifies())) as notifications:
+            yield notifications
+    finally:
+        connection.close_now()
+
+
+async def _translate_notification_errors(
+    notifications: AsyncGenerator[Notify],
+) -> AsyncGenerator[Notify]:
+    with translate_errors():
+        async for notification in notifications:
+            yield notification
+
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from cookcam.features.recipes.catalogue.responses import (
     RecipeRow,
 )
 from cookcam.features.recipes.ratings.routes import ReviewListResponse
-from cookcam.features.recipes.saving.responses import SavedRecipesResponse
+from cookcam.features.recipes.saving.routes import SavedRecipesResponse
 from cookcam.features.rewards.achievements.routes import AchievementsResponse
 from cookcam.features.rewards.leaderboards.responses import LeaderboardResponse
 from cookcam.features.rewards.streaks.responses import StreakHistoryResponse

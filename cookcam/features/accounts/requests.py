@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 from zoneinfo import available_timezones
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -18,10 +19,37 @@ from cookcam.features.accounts.credentials import (
     NAME_PATTERN,
 )
 from cookcam.features.accounts.models import ProfileChanges
-from cookcam.features.accounts.public_urls import PUBLIC_URL_PATTERN, is_public_url
 from cookcam.features.literals import rejected_field, visible_line
 from cookcam.http import DOCUMENTED_AS_REQUIRED, body_with
 from cookcam.text import VISIBLE_PATTERN, clean_prose
+
+PUBLIC_URL_PATTERN: Final = (
+    r"^https://(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+"
+    r"(?:[A-Za-z]{2,63}|[Xx][Nn]--[A-Za-z0-9-]{1,59})(?::443)?(?:[/?#][^\s\\\x00-\x1f\x7f]*)?$"
+)
+"""No user info, and a top-level domain of letters: no spelling of an IPv4 or IPv6 address ends in
+one (WHATWG URL, "ends in a number"), and names in other scripts are written in Punycode."""
+
+_PUBLIC_URL = re.compile(PUBLIC_URL_PATTERN.removeprefix("^").removesuffix("$"))
+_HOST = re.compile(r"https://([^/?#:]+)")
+_LOCAL_SUFFIXES: Final = (
+    "alt", "arpa", "corp", "home", "internal", "intranet", "lan", "local", "localdomain",
+    "localhost", "onion", "private",
+)  # fmt: skip
+"""Top-level domains of no public name (RFC 6761, RFC 6762, RFC 8375, RFC 9476, ICANN's
+"internal"), among them the metadata services of clouds."""
+
+
+def is_public_url(url: str) -> bool:
+    """Whether `url` is https on a public host name."""
+    host = _HOST.match(url)
+    return (
+        _PUBLIC_URL.fullmatch(url) is not None
+        and host is not None
+        and len(host[1]) <= 253
+        and host[1].rpartition(".")[2].lower() not in _LOCAL_SUFFIXES
+    )
+
 
 SKILL_LEVELS = {
     "beginner": "beginner",

@@ -13,7 +13,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from cookcam.features.accounts.deletion import service
-from cookcam.features.accounts.deletion.requests import confirmation_in_header
+from cookcam.features.accounts.deletion.routes import confirmation_in_header
 from cookcam.features.accounts.personal_data import PERSONAL_ROWS
 from cookcam.sandbox.gotrue import Failure
 from cookcam.sandbox.stripe import Fault

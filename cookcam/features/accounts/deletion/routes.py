@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import cast
+from datetime import datetime
+from typing import Annotated, Literal, TypedDict, cast
 
+from msgspec import Struct, field
 from quart import request
 
 from cookcam.features.accounts.deletion.receipts import Receipts
-from cookcam.features.accounts.deletion.requests import (
-    AccountDeletionRequest,
-    DeletionReceiptRequest,
-    confirmation_in_header,
-)
-from cookcam.features.accounts.deletion.responses import (
-    AccountDeletionResponse,
-    DeletionReceipt,
-    DeletionReceiptResponse,
-)
 from cookcam.features.accounts.deletion.service import AccountDeletion, checked_password
 from cookcam.http import (
+    DOCUMENTED_AS_REQUIRED,
     Routes,
     document_failures,
     errors_as,
@@ -30,6 +23,70 @@ from cookcam.http import (
 from cookcam.http.rate_limit import AUTH
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in_or_deleted
+
+
+class AccountDeletionResponse(Struct):
+    """`receipt` is signed, and can be checked with `POST /auth/account/receipt`."""
+
+    message: str
+    deleted_at: datetime = field(name="deletedAt")
+    receipt: str
+
+
+class DeletedRows(TypedDict):
+    """Numbers of rows by table."""
+
+    deleted: dict[str, int]
+    anonymised: dict[str, int]
+
+
+class DeletionReceipt(TypedDict):
+    """Claims of a receipt; times in seconds since 1970.
+
+    `files` counts objects by bucket, `subscriptions` cancelled ones by provider.
+    """
+
+    iss: str
+    jti: str
+    requested: int
+    iat: int
+    rows: DeletedRows
+    files: dict[str, int] | Literal["being deleted"]
+    subscriptions: dict[str, int]
+
+
+class DeletionReceiptResponse(Struct):
+    """`receipt`: the claims of a valid receipt."""
+
+    valid: bool
+    receipt: DeletionReceipt
+
+
+class AccountDeletionRequest(Struct):
+    """The password may come in the body or in a header; see `confirmation_in_header`."""
+
+    confirm_password: str = field(name="confirmPassword", default="")
+
+    def __repr__(self) -> str:
+        return "DeletionRequest(...)"
+
+
+class DeletionReceiptRequest(Struct):
+    receipt: Annotated[str, DOCUMENTED_AS_REQUIRED] = ""
+
+
+def confirmation_in_header(header: str | None) -> str:
+    """The password in the header `confirmPassword`, as the shipped app sends it.
+
+    Header bytes are decoded as Latin-1; the app sends UTF-8, or Latin-1 when that fails.
+    """
+    if header is None:
+        return ""
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return header
+
 
 MESSAGE = "Account deleted successfully"
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from msgspec import Struct
+
 from cookcam.features.billing.app_stores.events import StoreWebhooks
-from cookcam.features.billing.app_stores.models import SubmittedPurchase
+from cookcam.features.billing.app_stores.models import (
+    Environment,
+    SubmittedPurchase,
+    ValidatedPurchase,
+)
 from cookcam.features.billing.app_stores.requests import (
     AndroidPurchaseRequest,
     AppleNotificationRequest,
@@ -11,12 +19,9 @@ from cookcam.features.billing.app_stores.requests import (
     IosPurchaseRequest,
     ReceiptValidationRequest,
 )
-from cookcam.features.billing.app_stores.responses import (
-    NotificationResponse,
-    PurchaseVerificationResponse,
-    ReceiptValidationResponse,
-)
 from cookcam.features.billing.app_stores.service import Purchases
+from cookcam.features.billing.tiers.models import Platform, Subscription
+from cookcam.features.billing.tiers.responses import SubscriptionRow
 from cookcam.http import (
     Routes,
     deadline,
@@ -29,9 +34,45 @@ from cookcam.http import (
     webhook,
 )
 from cookcam.http.quotas import count_costly
-from cookcam.http.responses import RawResponse
+from cookcam.http.responses import RawResponse, response_from
 from cookcam.identity import Identity
 from cookcam.identity.guards import bearer_token, signed_in
+
+
+class AcceptedPurchase(Struct, rename="camel"):
+    platform: Platform
+    product_id: str
+    status: Literal["active"]
+    transaction_id: str
+    environment: Environment
+
+
+class ReceiptValidationResponse(Struct):
+    success: bool
+    message: str
+    subscription: AcceptedPurchase
+
+    @classmethod
+    def of(cls, accepted: ValidatedPurchase) -> ReceiptValidationResponse:
+        purchase = response_from(AcceptedPurchase, accepted, status="active")
+        return cls(True, "Subscription activated successfully", purchase)
+
+
+class PurchaseVerificationResponse(Struct):
+    """The older form."""
+
+    success: bool
+    subscription: SubscriptionRow
+    message: str
+
+    @classmethod
+    def of(cls, row: Subscription, message: str) -> PurchaseVerificationResponse:
+        return cls(True, SubscriptionRow.of(row), message)
+
+
+class NotificationResponse(Struct):
+    received: bool = True
+
 
 SECONDS = 35
 """Above the 25 seconds of a store request, so that its timeout can still be answered."""

@@ -9,12 +9,15 @@ No health request calls a provider; `ExternalServices` has the latest results.
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import trio
 from attrs import define, field
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from cookcam.config import Config
@@ -23,14 +26,40 @@ from cookcam.features.operations.health.models import (
     CircuitState,
     DetailedHealthResponse,
     OverallState,
+    ProcessorUsage,
     ReadinessResponse,
     ServiceHealthResponse,
     ServiceState,
+    SpaceUsage,
+    SystemUsage,
 )
 from cookcam.features.operations.health.probe import TIMEOUT, Probe
-from cookcam.features.operations.health.system import system
 from cookcam.http.responses import now_text
 from cookcam.lifecycle.state import Lifecycle
+
+
+def system() -> SystemUsage:
+    disk = shutil.disk_usage(".")
+    return SystemUsage(cpu=_processor(), disk=_usage(disk.used, disk.total), memory=_memory())
+
+
+def _processor() -> ProcessorUsage:
+    count = os.cpu_count() or 1
+    return ProcessorUsage(usage=min(100, round(os.getloadavg()[0] / count * 100)), count=count)
+
+
+def _memory() -> SpaceUsage | UnsetType:
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total = os.sysconf("SC_PHYS_PAGES") * page
+        return _usage(total - os.sysconf("SC_AVPHYS_PAGES") * page, total)
+    except (ValueError, OSError):
+        return UNSET
+
+
+def _usage(used: int, total: int) -> SpaceUsage:
+    return SpaceUsage(used=used, total=total, percentage=round(100 * used / total) if total else 0)
+
 
 _OVERALL: Mapping[ServiceState, OverallState] = {
     "up": "healthy",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Annotated, Any
 from uuid import UUID
 
+from msgspec import Meta, Struct
+
+from cookcam.features.literals import rejected_field
 from cookcam.features.recipes.catalogue.service import recipe_not_found
-from cookcam.features.recipes.photos.requests import RecipePhotoRequest
-from cookcam.features.recipes.photos.responses import (
-    RecipePhotoListResponse,
-    RecipePhotoResponse,
-)
+from cookcam.features.recipes.photos.models import PhotoPage, PhotoUpload, PhotoView, RecipePhotoRow
 from cookcam.features.recipes.photos.service import CompletionPhotos
 from cookcam.http import (
+    DOCUMENTED_AS_REQUIRED,
     MEBIBYTE,
     Routes,
     document_failures,
@@ -23,8 +25,74 @@ from cookcam.http import (
     validate_request,
     validate_response,
 )
+from cookcam.http.responses import response_from
 from cookcam.identity import Identity
 from cookcam.identity.guards import optional_caller, signed_in
+from cookcam.images.encoding import BASE64_IMAGE
+from cookcam.text import clean_prose
+
+
+class RecipePhotoResponse(Struct, rename={"photo_url": "photoUrl", "uploaded_at": "uploadedAt"}):
+    """The row under `photo`, and at the root the fields that the app reads."""
+
+    photo: RecipePhotoRow
+    message: str
+    photo_url: str
+    uploaded_at: datetime
+    xp_awarded: int
+
+    @classmethod
+    def of(cls, upload: PhotoUpload) -> RecipePhotoResponse:
+        row = upload.photo
+        message = "Photo uploaded successfully"
+        return cls(row, message, row.photo_url, row.uploaded_at, upload.xp_awarded)
+
+
+class PhotoAuthor(Struct):
+    name: str | None
+
+
+class RecipePhoto(Struct):
+    id: UUID
+    photo_url: str
+    description: str | None
+    uploaded_at: datetime
+    user: PhotoAuthor | None
+
+    @classmethod
+    def of(cls, view: PhotoView) -> RecipePhoto:
+        author = None if view.cook is None else PhotoAuthor(view.cook.name)
+        return response_from(cls, view.photo, user=author)
+
+
+class RecipePhotoListResponse(Struct):
+    photos: list[RecipePhoto]
+    total: int
+
+    @classmethod
+    def of(cls, page: PhotoPage) -> RecipePhotoListResponse:
+        return cls([RecipePhoto.of(view) for view in page.photos], page.total)
+
+
+MAX_DESCRIPTION_LENGTH = 500
+
+
+class RecipePhotoRequest(Struct):
+    """A photograph in JSON, with the field names of the app."""
+
+    imageData: Annotated[Any, BASE64_IMAGE, DOCUMENTED_AS_REQUIRED] = None  # noqa: N815 - the wire name
+    description: Annotated[str, Meta(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.description is not None:
+            self.description = clean_prose(self.description)
+
+    def text(self) -> str:
+        """The base64 text of the image. Raises ValidationError."""
+        if not isinstance(self.imageData, str) or not self.imageData.strip():
+            raise rejected_field("Image data is required", "imageData")
+        return self.imageData
+
 
 UNEXPECTED = "Internal server error"
 

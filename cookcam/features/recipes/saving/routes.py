@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from msgspec import Struct
 
+from cookcam.features.recipes.catalogue.responses import RecipeRow
 from cookcam.features.recipes.catalogue.service import recipe_not_found
-from cookcam.features.recipes.saving.responses import (
-    FavoriteResponse,
-    SavedRecipesResponse,
-    SaveRecipeResponse,
-)
+from cookcam.features.recipes.saving.models import FavoriteResult
 from cookcam.features.recipes.saving.service import UNFAVORITE_FAILED, UNSAVE_FAILED, Saving
 from cookcam.http import (
     EncodedJson,
@@ -25,6 +23,38 @@ from cookcam.http import (
 )
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
+
+
+class SaveRecipeResponse(Struct):
+    message: str
+    saved: bool
+
+    @classmethod
+    def of(cls, *, saved: bool) -> SaveRecipeResponse:
+        return cls("Recipe saved" if saved else "Recipe removed from saved recipes", saved)
+
+
+class FavoriteResponse(Struct):
+    success: bool
+    message: str
+    favorited: bool
+    xp_awarded: int
+
+    @classmethod
+    def of(cls, result: FavoriteResult) -> FavoriteResponse:
+        change = "added to" if result.favorited else "removed from"
+        return cls(True, f"Recipe {change} favorites", result.favorited, result.xp_awarded)
+
+
+class SavedRecipeItem(Struct):
+    created_at: datetime
+    recipe: RecipeRow
+
+
+class SavedRecipesResponse(Struct):
+    success: bool
+    saved_recipes: list[SavedRecipeItem]
+    total: int
 
 
 class FavoriteRequest(Struct):
