@@ -64,18 +64,11 @@ class Checkout(StripeRequests):
             params["customer"] = customer_id
         elif email is not None:
             params["customer_email"] = email
-        response = await self._request(
-            lambda client, options: client.v1.checkout.sessions.create_async(params, options),
-            idempotency_key,
-        )
+        response = await self._call("checkout.sessions.create", params, key=idempotency_key)
         return CheckoutSession.of(response.document)
 
     async def retrieve_checkout_session(self, session_id: str) -> CheckoutSession:
-        response = await self._request(
-            lambda client, options: client.v1.checkout.sessions.retrieve_async(
-                session_id, None, options
-            )
-        )
+        response = await self._call("checkout.sessions.retrieve", session_id, None)
         return CheckoutSession.of(response.document)
 
     async def expire_checkout_session(self, session_id: str) -> CheckoutSession:
@@ -84,11 +77,8 @@ class Checkout(StripeRequests):
         Returns a session that is complete or expired already as it is.
         """
         try:
-            response = await self._request(
-                lambda client, options: client.v1.checkout.sessions.expire_async(
-                    session_id, None, options
-                ),
-                new_idempotency_key(),
+            response = await self._call(
+                "checkout.sessions.expire", session_id, None, key=new_idempotency_key()
             )
         except NoSuchObject:
             raise
@@ -102,8 +92,7 @@ class Checkout(StripeRequests):
     async def create_portal_session(self, *, customer_id: str, return_url: str) -> str:
         """Creates a page on which a customer manages cards and subscriptions; returns its URL."""
         params: Any = {"customer": customer_id, "return_url": return_url}
-        response = await self._request(
-            lambda client, options: client.v1.billing_portal.sessions.create_async(params, options),
-            new_idempotency_key(),
+        response = await self._call(
+            "billing_portal.sessions.create", params, key=new_idempotency_key()
         )
         return parse_url(response)

@@ -71,9 +71,7 @@ class Stripe(Checkout, Subscriptions, Payments, Connect):
 
     async def retrieve_event(self, event_id: str) -> Event:
         """Reads an event of the last 30 days."""
-        response = await self._request(
-            lambda client, options: client.v1.events.retrieve_async(event_id, None, options)
-        )
+        response = await self._call("events.retrieve", event_id, None)
         return Event.of(response.document)
 
     async def list_undelivered_events(
@@ -82,7 +80,5 @@ class Stripe(Checkout, Subscriptions, Payments, Connect):
         """A page of the events of the last 30 days that not every endpoint has acknowledged, newest
         first."""
         params = without_none(delivery_success=False, starting_after=starting_after, limit=limit)
-        response = await self._request(
-            lambda client, options: client.v1.events.list_async(params, options)
-        )
+        response = await self._call("events.list", params)
         return parse_page(response, Event.of)

@@ -35,16 +35,11 @@ class Connect(StripeRequests):
             capabilities={"transfers": {"requested": True}},
             metadata={"creator_id": str(creator_id), "platform": "cookcam"},
         )
-        response = await self._request(
-            lambda client, options: client.v1.accounts.create_async(params, options),
-            idempotency_key,
-        )
+        response = await self._call("accounts.create", params, key=idempotency_key)
         return Account.of(response.document)
 
     async def retrieve_account(self, account_id: str) -> Account:
-        response = await self._request(
-            lambda client, options: client.v1.accounts.retrieve_async(account_id, None, options)
-        )
+        response = await self._call("accounts.retrieve", account_id, None)
         return Account.of(response.document)
 
     async def create_account_link(
@@ -57,10 +52,7 @@ class Connect(StripeRequests):
             refresh_url=refresh_url,
             type="account_onboarding",
         )
-        response = await self._request(
-            lambda client, options: client.v1.account_links.create_async(params, options),
-            new_idempotency_key(),
-        )
+        response = await self._call("account_links.create", params, key=new_idempotency_key())
         return AccountLink.of(response.document)
 
     async def create_login_link(self, account_id: str) -> str:
@@ -68,11 +60,8 @@ class Connect(StripeRequests):
 
         Raises StripeRejected for an account whose onboarding is not complete.
         """
-        response = await self._request(
-            lambda client, options: client.v1.accounts.login_links.create_async(
-                account_id, None, options
-            ),
-            new_idempotency_key(),
+        response = await self._call(
+            "accounts.login_links.create", account_id, None, key=new_idempotency_key()
         )
         return parse_url(response)
 
@@ -98,10 +87,7 @@ class Connect(StripeRequests):
             metadata=dict(metadata),
             transfer_group=transfer_group,
         )
-        response = await self._request(
-            lambda client, options: client.v1.transfers.create_async(params, options),
-            idempotency_key,
-        )
+        response = await self._call("transfers.create", params, key=idempotency_key)
         return Transfer.of(response.document)
 
     async def list_transfers(
@@ -119,7 +105,5 @@ class Connect(StripeRequests):
             starting_after=starting_after,
             limit=limit,
         )
-        response = await self._request(
-            lambda client, options: client.v1.transfers.list_async(params, options)
-        )
+        response = await self._call("transfers.list", params)
         return parse_page(response, Transfer.of)

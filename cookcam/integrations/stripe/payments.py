@@ -22,9 +22,7 @@ class Payments(StripeRequests):
     """Part of `Stripe`."""
 
     async def retrieve_invoice(self, invoice_id: str) -> Invoice:
-        response = await self._request(
-            lambda client, options: client.v1.invoices.retrieve_async(invoice_id, None, options)
-        )
+        response = await self._call("invoices.retrieve", invoice_id, None)
         return Invoice.of(response.document)
 
     async def paid_invoices(self, subscription_id: str, *, since: datetime) -> Sequence[str]:
@@ -35,9 +33,7 @@ class Payments(StripeRequests):
             "created": {"gte": int(since.timestamp())},
             "limit": MAX_PAGE,
         }
-        response = await self._request(
-            lambda client, options: client.v1.invoices.list_async(params, options)
-        )
+        response = await self._call("invoices.list", params)
         return parse_complete_list(response, lambda document: read(lambda: text(document["id"])))
 
     async def invoice_of_payment(self, payment_intent_id: str) -> str | None:
@@ -46,9 +42,7 @@ class Payments(StripeRequests):
             "payment": {"type": "payment_intent", "payment_intent": payment_intent_id},
             "limit": 1,
         }
-        response = await self._request(
-            lambda client, options: client.v1.invoice_payments.list_async(params, options)
-        )
+        response = await self._call("invoice_payments.list", params)
         invoices = parse_complete_list(
             response, lambda document: read(lambda: text(id_of(document["invoice"])))
         )
@@ -57,9 +51,7 @@ class Payments(StripeRequests):
     async def payments_of_invoice(self, invoice_id: str) -> Sequence[str]:
         """The ids of an invoice's payment intents; empty while it is not paid."""
         params: Any = {"invoice": invoice_id, "status": "paid", "limit": MAX_PAGE}
-        response = await self._request(
-            lambda client, options: client.v1.invoice_payments.list_async(params, options)
-        )
+        response = await self._call("invoice_payments.list", params)
         paid = parse_complete_list(
             response,
             lambda document: read(lambda: id_of(part(document, "payment").get("payment_intent"))),
@@ -72,10 +64,7 @@ class Payments(StripeRequests):
         """Refunds the rest of a payment; None when all of it was refunded before."""
         params: Any = {"payment_intent": payment_intent_id}
         try:
-            response = await self._request(
-                lambda client, options: client.v1.refunds.create_async(params, options),
-                idempotency_key,
-            )
+            response = await self._call("refunds.create", params, key=idempotency_key)
         except StripeRejected as rejection:
             if rejection.stripe_code != "charge_already_refunded":
                 raise
@@ -101,20 +90,13 @@ class Payments(StripeRequests):
             transfer_group=transfer_group,
             automatic_payment_methods={"enabled": True},
         )
-        response = await self._request(
-            lambda client, options: client.v1.payment_intents.create_async(params, options),
-            idempotency_key,
-        )
+        response = await self._call("payment_intents.create", params, key=idempotency_key)
         return PaymentIntent.of(response.document)
 
     async def retrieve_charge(self, charge_id: str) -> Charge:
-        response = await self._request(
-            lambda client, options: client.v1.charges.retrieve_async(charge_id, None, options)
-        )
+        response = await self._call("charges.retrieve", charge_id, None)
         return Charge.of(response.document)
 
     async def retrieve_dispute(self, dispute_id: str) -> Dispute:
-        response = await self._request(
-            lambda client, options: client.v1.disputes.retrieve_async(dispute_id, None, options)
-        )
+        response = await self._call("disputes.retrieve", dispute_id, None)
         return Dispute.of(response.document)

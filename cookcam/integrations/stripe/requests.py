@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from uuid import uuid4
 
@@ -117,6 +118,11 @@ class StripeRequests:
                 # Outside the handler, so that the library's exception is not our error's context.
                 await self._wait_before_retry(failure, attempt)
                 attempt += 1
+
+    async def _call(self, operation: str, *args: Any, key: str | None = None) -> StripeResponse:
+        """Calls an operation of the library by its path under `v1`, such as "charges.retrieve"."""
+        method = attrgetter(f"{operation}_async")
+        return await self._request(lambda client, options: method(client.v1)(*args, options), key)
 
     @contextmanager
     def _deadline(self) -> Generator[None]:

@@ -104,11 +104,7 @@ class Subscriptions(StripeRequests):
     async def cancel_subscription_now(self, subscription_id: str) -> Subscription:
         """Cancels a subscription at once, without a refund. Idempotent, also without a key."""
         try:
-            response = await self._request(
-                lambda client, options: client.v1.subscriptions.cancel_async(
-                    subscription_id, None, options
-                )
-            )
+            response = await self._call("subscriptions.cancel", subscription_id, None)
         except NoSuchObject:
             ended = await self.retrieve_subscription(subscription_id)
             if not ended.is_over:
@@ -120,12 +116,7 @@ class Subscriptions(StripeRequests):
         self, subscription_id: str, key: str, **changes: Any
     ) -> Subscription:
         params: Any = changes
-        response = await self._request(
-            lambda client, options: client.v1.subscriptions.update_async(
-                subscription_id, params, options
-            ),
-            key,
-        )
+        response = await self._call("subscriptions.update", subscription_id, params, key=key)
         return Subscription.of(response.document, response.as_of)
 
     async def _product(self, tier_id: int, tier_name: str, key: str) -> str:
@@ -137,10 +128,7 @@ class Subscriptions(StripeRequests):
             "metadata": {"tier_id": str(tier_id)},
         }
         try:
-            await self._request(
-                lambda client, options: client.v1.products.create_async(params, options),
-                f"{key}:product",
-            )
+            await self._call("products.create", params, key=f"{key}:product")
         except StripeRejected as rejection:
             if rejection.stripe_code != "resource_already_exists":
                 raise
@@ -152,18 +140,11 @@ class Subscriptions(StripeRequests):
         """Keeps the current prices until the end of the period; the item has `price` after it."""
         if subscription.schedule_id is not None:
             existing_id = subscription.schedule_id
-            response = await self._request(
-                lambda client, options: client.v1.subscription_schedules.retrieve_async(
-                    existing_id, None, options
-                )
-            )
+            response = await self._call("subscription_schedules.retrieve", existing_id, None)
         else:
             source: Any = {"from_subscription": subscription.id}
-            response = await self._request(
-                lambda client, options: client.v1.subscription_schedules.create_async(
-                    source, options
-                ),
-                f"{key}:schedule",
+            response = await self._call(
+                "subscription_schedules.create", source, key=f"{key}:schedule"
             )
         try:
             schedule_id, phase = str(response.document["id"]), response.document["current_phase"]
@@ -190,21 +171,13 @@ class Subscriptions(StripeRequests):
                 },
             ],
         }
-        await self._request(
-            lambda client, options: client.v1.subscription_schedules.update_async(
-                schedule_id, params, options
-            ),
-            f"{key}:phases",
-        )
+        await self._call("subscription_schedules.update", schedule_id, params, key=f"{key}:phases")
 
     async def _drop_schedule(self, subscription: Subscription, key: str) -> None:
         schedule_id = subscription.schedule_id
         if schedule_id is not None:
-            await self._request(
-                lambda client, options: client.v1.subscription_schedules.release_async(
-                    schedule_id, None, options
-                ),
-                f"{key}:release",
+            await self._call(
+                "subscription_schedules.release", schedule_id, None, key=f"{key}:release"
             )
 
 
