@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import orjson
@@ -24,8 +24,7 @@ from cookcam.sandbox.app_store.purchases import (
     Transaction,
     Where,
 )
-from cookcam.sandbox.app_stores import StoreServer, include_commands, period_of, price_of
-from cookcam.sandbox.commands import Fields, InvalidCommand
+from cookcam.sandbox.app_stores import InvalidCommand, StoreServer, period_of, price_of, serve_store
 from cookcam.sandbox.keys import pem_of, verified_claims
 from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_token
 
@@ -49,16 +48,21 @@ class Behaviour(HttpFaults):
 
 
 @define(eq=False)
-class FakeAppStore(StoreServer):
+class FakeAppStore(StoreServer[Purchase]):
     """A running fake: `url` is the base of everything it serves.
 
     The methods below are actions of buyers, banks and Apple; each posts a notification.
     """
 
+    commands = (
+        *("buy", "renew", "fail_payment", "end_grace", "set_renewal", "upgrade", "downgrade"),
+        *("expire", "refund", "reverse_refund"),
+    )
+    purchase_field = "id"
+
     url: str
     authority: Authority
     behaviour: Behaviour
-    purchases: dict[str, Purchase] = field(factory=dict[str, Purchase])
     notifications: list[str] = field(factory=list[str], repr=False)
     shared_secret: str = SHARED_SECRET
     key: ec.EllipticCurvePrivateKey = field(
@@ -169,6 +173,8 @@ class FakeAppStore(StoreServer):
     ) -> None:
         """Apple refunds a transaction, the newest by default, or revokes a shared one (REVOKE).
         With `percent` it refunds a part."""
+        if not 0 <= periods_ago < len(purchase.transactions):
+            raise InvalidCommand("periods_ago is before the purchase")
         self.pass_time()
         part = None if percent is None else percent * 1000
         purchase.replace(-1 - periods_ago, revoked_at=self.now, revoked_part=part)
@@ -182,6 +188,16 @@ class FakeAppStore(StoreServer):
         purchase.replace_newest(revoked_at=None, revoked_part=None)
         purchase.status = ACTIVE
         await self.notify(purchase, "REFUND_REVERSED")
+
+    def result(self, purchase: Purchase) -> dict[str, Any]:
+        return {
+            "id": purchase.id,
+            "receipt": purchase.receipt,
+            "signed_transaction": self.signed_transaction(purchase),
+            "product_id": purchase.newest.product_id,
+            "expires_at": purchase.newest.expires_at,
+            "status": purchase.status,
+        }
 
     def pass_time(self) -> None:
         """Advance the clock, so that no two events have the same time."""
@@ -258,24 +274,14 @@ async def open_apple(
     endpoint: str | None = None,
     http: httpx.AsyncClient | None = None,
 ) -> AsyncGenerator[FakeAppStore]:
-    """Serve the fake until the block ends; it is ready when the block begins.
-
-    Notifications are posted to `endpoint` through `http`, or through a new client. Raises OSError
-    when the port is taken.
-    """
-    import httpx as httpx_module
-
+    """See `serve_store`. Raises OSError when the port is taken."""
     listener = Listener.open(host, port)
-    async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
-        fake = FakeAppStore(
-            listener.url,
-            authority or Authority.make(),
-            Behaviour(),
-            endpoint=endpoint,
-            http=http or own,
-        )
-        async with listener.serving(create_app(fake)):
-            yield fake
+
+    def create() -> FakeAppStore:
+        return FakeAppStore(listener.url, authority or Authority.make(), Behaviour())
+
+    async with serve_store(listener, endpoint, http, create, create_app) as fake:
+        yield fake
 
 
 def create_app(fake: FakeAppStore) -> FakeServerApp:
@@ -341,7 +347,6 @@ def create_app(fake: FakeAppStore) -> FakeServerApp:
     async def of_sandbox(transaction_id: str) -> Response:
         return statuses(transaction_id, "Sandbox")
 
-    _include_commands(app, fake)
     return app
 
 
@@ -359,65 +364,3 @@ def _is_authorised(fake: FakeAppStore) -> bool:
     if claims is None or claims.get("bid") != BUNDLE_ID:
         return False
     return jwt.get_unverified_header(token)["kid"] == KEY_ID
-
-
-COMMANDS: Mapping[str, Fields] = {
-    "buy": {
-        "product_id": str,
-        "account_token": str,
-        "trial": bool,
-        "where": str,
-        "bundle_id": str,
-        "shared": bool,
-        "price_cents": int,
-        "currency": str,
-    },
-    **{
-        name: {"id": str, **fields}
-        for name, fields in {
-            "renew": {},
-            "fail_payment": {"grace": bool},
-            "end_grace": {},
-            "set_renewal": {"renews": bool},
-            "upgrade": {"product_id": str},
-            "downgrade": {"product_id": str},
-            "expire": {},
-            "refund": {"kind": str, "periods_ago": int, "percent": int},
-            "reverse_refund": {},
-        }.items()
-    },
-}
-"""Methods of `FakeAppStore` that are commands as well, with the fields they accept."""
-
-REQUIRED_FIELDS = {
-    "buy": ("product_id",),
-    "set_renewal": ("id", "renews"),
-    "upgrade": ("id", "product_id"),
-    "downgrade": ("id", "product_id"),
-    "*": ("id",),
-}
-
-
-def _include_commands(app: FakeServerApp, fake: FakeAppStore) -> None:
-    async def run(name: str, fields: dict[str, Any]) -> dict[str, Any]:
-        if name == "buy":
-            if fields.get("where", "Production") not in get_args(Where):
-                raise InvalidCommand(f"where has to be one of {', '.join(get_args(Where))}")
-            purchase = await fake.buy(**fields)
-        else:
-            purchase = fake.purchases.get(fields.pop("id"))
-            if purchase is None:
-                raise LookupError("no such subscription")
-            if not 0 <= fields.get("periods_ago", 0) < len(purchase.transactions):
-                raise InvalidCommand("periods_ago is before the purchase")
-            await getattr(fake, name)(purchase, **fields)
-        return {
-            "id": purchase.id,
-            "receipt": purchase.receipt,
-            "signed_transaction": fake.signed_transaction(purchase),
-            "product_id": purchase.newest.product_id,
-            "expires_at": purchase.newest.expires_at,
-            "status": purchase.status,
-        }
-
-    include_commands(app, fake, COMMANDS, REQUIRED_FIELDS, run)

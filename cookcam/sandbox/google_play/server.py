@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,7 @@ import trio
 from attrs import define, field
 from quart import Response, request
 
-from cookcam.sandbox.app_stores import StoreServer, include_commands, period_of, price_of
-from cookcam.sandbox.commands import Fields
+from cookcam.sandbox.app_stores import StoreServer, period_of, price_of, serve_store
 from cookcam.sandbox.google_play.keys import AUDIENCE, PUSHER, SERVICE_ACCOUNT, Keys
 from cookcam.sandbox.serving import FakeServerApp, HttpFaults, Listener, bearer_token
 
@@ -154,16 +153,21 @@ class Purchase:
 
 
 @define(eq=False)
-class FakeGooglePlay(StoreServer):
+class FakeGooglePlay(StoreServer[Purchase]):
     """A running fake: `url` is what `GOOGLE_PLAY_API_URL` has to be.
 
     The methods below are actions of buyers, banks and Google; each pushes a notification.
     """
 
+    commands = (
+        *("buy", "pay", "drop", "renew", "fail_payment", "hold", "cancel", "restart", "pause"),
+        *("expire", "revoke", "void"),
+    )
+    purchase_field = "purchase_token"
+
     url: str
     keys: Keys = field(repr=False)
     behaviour: Behaviour
-    purchases: dict[str, Purchase] = field(factory=dict[str, Purchase])
     orders: dict[str, Order] = field(factory=dict[str, Order])
     access_tokens: list[str] = field(factory=list[str], repr=False)
     envelopes: list[dict[str, Any]] = field(factory=list[dict[str, Any]], repr=False)
@@ -276,12 +280,17 @@ class FakeGooglePlay(StoreServer):
     async def void(self, purchase: Purchase, *, order_id: str | None = None) -> None:
         """Revoke with a voided-purchase notification; for an older order, the subscription
         continues."""
+        order = self.orders.get(order_id or purchase.newest_order)
+        if order is None:
+            raise LookupError("no such order")
         if order_id in (None, purchase.newest_order):
             purchase.state, purchase.renews, purchase.expires_at = "EXPIRED", False, self.now
-        order = self.orders[order_id or purchase.newest_order]
         order.refund()
         notification = {"purchaseToken": purchase.token, "orderId": order.id, "productType": 1}
         await self.push({"voidedPurchaseNotification": notification})
+
+    def result(self, purchase: Purchase) -> dict[str, Any]:
+        return {"purchase_token": purchase.token, **purchase.shown()}
 
     def _charge(self, purchase: Purchase) -> None:
         cents = 0 if purchase.trial else price_of(purchase.product_id)
@@ -323,19 +332,15 @@ async def open_google_play(
     endpoint: str | None = None,
     http: httpx.AsyncClient | None = None,
 ) -> AsyncGenerator[FakeGooglePlay]:
-    """Serve the fake until the block ends; it is ready when the block begins.
-
-    Notifications are posted to `endpoint` through `http`, or through a new client. Raises OSError
-    when the port is taken.
-    """
-    import httpx as httpx_module
-
+    """See `serve_store`. Raises OSError when the port is taken."""
     listener = Listener.open(host, port)
-    async with httpx_module.AsyncClient(timeout=30, trust_env=False) as own:
-        keys = keys or await trio.to_thread.run_sync(Keys.make)
-        fake = FakeGooglePlay(listener.url, keys, Behaviour(), endpoint=endpoint, http=http or own)
-        async with listener.serving(create_app(fake)):
-            yield fake
+    own_keys = keys or await trio.to_thread.run_sync(Keys.make)
+
+    def create() -> FakeGooglePlay:
+        return FakeGooglePlay(listener.url, own_keys, Behaviour())
+
+    async with serve_store(listener, endpoint, http, create, create_app) as fake:
+        yield fake
 
 
 def create_app(fake: FakeGooglePlay) -> FakeServerApp:
@@ -410,55 +415,7 @@ def create_app(fake: FakeGooglePlay) -> FakeServerApp:
     async def certs() -> Response:
         return answer(fake.keys.public())
 
-    _include_commands(app, fake)
     return app
-
-
-COMMANDS: Mapping[str, Fields] = {
-    "buy": {
-        "product_id": str,
-        "account_token": str,
-        "trial": bool,
-        "test": bool,
-        "pending": bool,
-    },
-    **{
-        name: {"purchase_token": str, **fields}
-        for name, fields in {
-            "pay": {},
-            "drop": {},
-            "renew": {},
-            "fail_payment": {},
-            "hold": {},
-            "cancel": {},
-            "restart": {},
-            "pause": {},
-            "expire": {},
-            "revoke": {"percent": int},
-            "void": {"order_id": str},
-        }.items()
-    },
-}
-"""Methods of `FakeGooglePlay` that are commands as well, with the fields they accept."""
-
-
-def _include_commands(app: FakeServerApp, fake: FakeGooglePlay) -> None:
-    async def run(name: str, fields: dict[str, Any]) -> dict[str, Any]:
-        if name == "buy":
-            purchase = await fake.buy(**fields)
-        else:
-            purchase = fake.purchases.get(fields.pop("purchase_token"))
-            if purchase is None:
-                raise LookupError("no such purchase")
-            if fields.get("order_id", purchase.newest_order) not in fake.orders:
-                raise LookupError("no such order")
-            await getattr(fake, name)(purchase, **fields)
-        return {"purchase_token": purchase.token, **purchase.shown()}
-
-    include_commands(app, fake, COMMANDS, REQUIRED_FIELDS, run)
-
-
-REQUIRED_FIELDS = {"buy": ("product_id",), "*": ("purchase_token",)}
 
 
 def money(cents: float, currency: str = "USD") -> dict[str, Any]:
