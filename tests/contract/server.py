@@ -11,10 +11,7 @@ from uuid import uuid4
 
 import httpx
 from attrs import frozen
-from psycopg import sql
-from psycopg.rows import tuple_row
 
-from cookcam.database.connection import Connection
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.app_store import open_apple
 from cookcam.sandbox.google_play import open_google_play
@@ -23,7 +20,7 @@ from cookcam.sandbox.openai import FakeOpenAI, open_openai
 from cookcam.sandbox.storage import Files, include_storage
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.usda import FakeUsda, open_usda
-from tests.features.conftest import ApiUser, Client
+from tests.features.conftest import ApiUser, AppUnderTest, Client
 from tests.identity.project import PASSWORD, some_email
 from tests.support.postgres import as_owner
 from tests.support.whole_server import ServerUnderTest, environment, whole_server
@@ -40,7 +37,7 @@ SUBSCRIBE = """
 
 
 @frozen
-class ContractServer:
+class ContractServer(AppUnderTest):
     """The running program, what it talks to, and who uses it."""
 
     server: ServerUnderTest
@@ -50,10 +47,6 @@ class ContractServer:
     usda: FakeUsda
     stripe: FakeStripe
     database_url: str
-
-    @property
-    def guest(self) -> Client:
-        return Client(self.http)
 
     async def person(
         self, name: str = "Ann", role: str | None = None, password: str = PASSWORD
@@ -103,14 +96,6 @@ class ContractServer:
             name=name,
         )
         return found
-
-    async def sql(self, statement: str, **params: Any) -> list[Any]:
-        """A statement as the owner of the database, to arrange or to look."""
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            cursor = connection.cursor(row_factory=tuple_row)
-            await cursor.execute(sql.SQL(statement), params)  # type: ignore[arg-type]
-            return await cursor.fetchall() if cursor.description else []
 
 
 @asynccontextmanager

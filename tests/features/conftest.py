@@ -22,6 +22,7 @@ from cookcam.sandbox.gotrue import Gotrue, User
 from tests.identity.project import PASSWORD, new_user, open_project
 from tests.support.app import open_app
 from tests.support.postgres import as_owner
+from tests.support.whole_server import environment
 
 Response = httpx.Response
 LANDING = "https://cookcam.test/reset-password"
@@ -69,9 +70,32 @@ class ApiUser(Client):
         return self.user.email
 
 
+class AppUnderTest:
+    """Base of the running apps of tests: their users, and SQL as the owner of the database."""
+
+    http: httpx.AsyncClient
+    gotrue: Gotrue
+    database_url: str
+
+    @property
+    def guest(self) -> Client:
+        return Client(self.http)
+
+    async def person(self, name: str = "Ann", role: str | None = None) -> ApiUser:
+        """A new user with a token. The token has no session."""
+        user = await new_user(self.gotrue, name, role)
+        return ApiUser(self.http, self.gotrue.issue_token(user), user)
+
+    async def sql(self, statement: str, **params: Any) -> list[Any]:
+        url = as_owner(self.database_url)
+        async with await Connection.connect(url, autocommit=True) as connection:
+            cursor = await connection.execute(sql.SQL(statement), params)
+            return await cursor.fetchall() if cursor.description else []
+
+
 @frozen
-class Server:
-    """The running app, the parts it is made of, and who uses it."""
+class Server(AppUnderTest):
+    """The running app and its parts."""
 
     container: Container
     gotrue: Gotrue
@@ -81,22 +105,6 @@ class Server:
     recipes: Recipes
     http: httpx.AsyncClient
     limits: RateLimits
-
-    @property
-    def guest(self) -> Client:
-        return Client(self.http)
-
-    async def person(self, name: str = "Ann", role: str | None = None) -> ApiUser:
-        """A new person with a token; without a session behind it, which nothing here asks for."""
-        user = await new_user(self.gotrue, name, role)
-        return ApiUser(self.http, self.gotrue.issue_token(user), user)
-
-    async def sql(self, statement: str, **params: Any) -> list[Any]:
-        """A statement as the owner of the database, to arrange or to look."""
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            cursor = await connection.execute(sql.SQL(statement), params)
-            return await cursor.fetchall() if cursor.description else []
 
 
 OpenServer = Callable[..., Any]
@@ -112,20 +120,13 @@ async def open_server(
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
         settings = loading.load(
-            {
-                "APP_ENV": "test",
-                "DATABASE_URL": database_url,
-                "DB_POOL_MIN": "1",
-                "DB_POOL_MAX": "8",
-                "SUPABASE_URL": gotrue.url,
-                "SUPABASE_ANON_KEY": gotrue.anon_key,
-                "SUPABASE_SERVICE_ROLE_KEY": gotrue.service_role_key,
-                "OPENAI_API_KEY": "sk-test",
-                "ENABLE_RATE_LIMITING": "false",
-                "REALTIME_BUS": "local",
-                "APP_BASE_URL": "https://cookcam.test",
+            environment(
+                database_url,
+                gotrue,
+                REALTIME_BUS="local",
+                APP_BASE_URL="https://cookcam.test",
                 **environ,
-            }
+            )
         )
         app = await stack.enter_async_context(open_app(settings, replace))
         container = app.container

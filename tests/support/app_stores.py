@@ -9,13 +9,11 @@ from uuid import UUID
 
 import httpx
 from attrs import evolve, frozen
-from psycopg import sql
 
 from cookcam.app import app_store_settings
 from cookcam.app.container import Container
 from cookcam.config import loading
 from cookcam.database import Database
-from cookcam.database.connection import Connection
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.http import Routes
 from cookcam.identity import Identity
@@ -32,10 +30,9 @@ from cookcam.sandbox.app_store import Purchase as Apple
 from cookcam.sandbox.google_play import FakeGooglePlay, Keys, open_google_play
 from cookcam.sandbox.google_play import Purchase as Google
 from cookcam.sandbox.gotrue import Gotrue
-from tests.features.conftest import ApiUser, Client, Response
-from tests.identity.project import new_user, open_project
+from tests.features.conftest import ApiUser, AppUnderTest, Client, Response
+from tests.identity.project import open_project
 from tests.support.app import open_app
-from tests.support.postgres import as_owner
 from tests.support.whole_server import environment
 
 QUICK = ProviderCallPolicy(initial_delay=0.01, attempt_timeout=1.0, deadline=3.0)
@@ -68,7 +65,7 @@ class RecordingBell(Bell):
 
 
 @frozen
-class StoresApp:
+class StoresApp(AppUnderTest):
     """`apple` and `google` notify the app while their `endpoint` is set; it is from the start."""
 
     http: httpx.AsyncClient
@@ -82,10 +79,6 @@ class StoresApp:
     database: Database
     database_url: str
 
-    async def person(self, name: str = "Ann") -> ApiUser:
-        user = await new_user(self.gotrue, name)
-        return ApiUser(self.http, self.gotrue.issue_token(user), user)
-
     def silence(self) -> None:
         """The stores say nothing by themselves."""
         self.apple.endpoint = self.google.endpoint = None
@@ -96,12 +89,6 @@ class StoresApp:
         self.container.purchases.app_store.calls = self.container.purchases.google_play.calls = (
             calls
         )
-
-    async def sql(self, statement: str, **params: Any) -> list[Any]:
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            cursor = await connection.execute(sql.SQL(statement), params)
-            return await cursor.fetchall() if cursor.description else []
 
     async def history(self, who: ApiUser) -> list[tuple[str, str | None]]:
         """Status and reason of each validation, oldest first."""

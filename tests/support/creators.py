@@ -9,30 +9,26 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, LiteralString, cast
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import orjson
 from attrs import field, frozen
-from psycopg import sql
-from psycopg.rows import tuple_row
 from structlog.testing import capture_logs
 
 from cookcam.app import open_services
 from cookcam.config import Config, loading
 from cookcam.config.readers import Secret
 from cookcam.database import Database
-from cookcam.database.connection import Connection
 from cookcam.features.creators.payouts.service import Payouts
 from cookcam.features.creators.payouts.store import PayoutStore
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
 from cookcam.lifecycle.state import Lifecycle
 from cookcam.sandbox.stripe import FakeStripe, open_stripe, signature
-from tests.features.conftest import ApiUser, Client, Response
-from tests.identity.project import new_user, open_project
-from tests.support.postgres import as_owner
+from tests.features.conftest import ApiUser, AppUnderTest, Response
+from tests.identity.project import open_project
 from tests.support.whole_server import environment
 
 SECRET, CONNECT_SECRET = "whsec_ours", "whsec_connect"
@@ -44,7 +40,7 @@ NOW = RetryPolicy(deadline=2.0, attempts=1, initial_delay=0.0)
 
 
 @frozen
-class CreatorsServer:
+class CreatorsServer(AppUnderTest):
     http: httpx.AsyncClient
     gotrue: Any
     database_url: str
@@ -53,16 +49,6 @@ class CreatorsServer:
     client: Stripe
     database: Database
     delivered: set[str] = field(factory=set)
-
-    @property
-    def guest(self) -> Client:
-        return Client(self.http)
-
-    # People
-
-    async def person(self, name: str = "Ann") -> ApiUser:
-        user = await new_user(self.gotrue, name)
-        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def creator(self, *, account: str | None = None) -> ApiUser:
         """A user with the creator tier; `account` is the outcome of Stripe onboarding, if any."""
@@ -164,13 +150,6 @@ class CreatorsServer:
         return await payouts.resolve()
 
     # Rows
-
-    async def sql(self, statement: str, **params: Any) -> list[Any]:
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            cursor = connection.cursor(row_factory=tuple_row)
-            await cursor.execute(sql.SQL(cast("LiteralString", statement)), params)
-            return await cursor.fetchall() if cursor.description else []
 
     async def ledger(self, creator: ApiUser) -> list[tuple[str, int]]:
         return await self.sql(

@@ -20,16 +20,17 @@ from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.usda import READ, HourlyBudget, Usda
 from cookcam.sandbox.gotrue import Gotrue
 from cookcam.sandbox.usda import FakeUsda, open_usda
-from tests.features.conftest import ApiUser, Client
-from tests.identity.project import new_user, open_project
+from tests.features.conftest import AppUnderTest
+from tests.identity.project import open_project
 from tests.support.app import open_app
 from tests.support.postgres import as_owner
+from tests.support.whole_server import environment
 
 MACROS = ("calories", "protein_g", "carbs_g", "fat_g", "sodium_mg")
 
 
 @frozen
-class FoodApp:
+class FoodApp(AppUnderTest):
     """The running app and its components."""
 
     gotrue: Gotrue
@@ -41,14 +42,6 @@ class FoodApp:
     smart: SmartNutritionService
     cache: Cache
     http: httpx.AsyncClient
-
-    @property
-    def guest(self) -> Client:
-        return Client(self.http)
-
-    async def person(self, name: str = "Ann", role: str | None = None) -> ApiUser:
-        user = await new_user(self.gotrue, name, role)
-        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def add(self, name: str, *macros: float | None, **columns: Any) -> int:
         """Insert a catalogue row and return its id; `macros` per 100 g in the order of MACROS."""
@@ -74,21 +67,7 @@ async def open_food_app(
     async with AsyncExitStack() as stack:
         gotrue = await stack.enter_async_context(open_project(database_url))
         usda = await stack.enter_async_context(open_usda())
-        settings = loading.load(
-            {
-                "APP_ENV": "test",
-                "DATABASE_URL": database_url,
-                "DB_POOL_MIN": "1",
-                "DB_POOL_MAX": "8",
-                "SUPABASE_URL": gotrue.url,
-                "SUPABASE_ANON_KEY": gotrue.anon_key,
-                "SUPABASE_SERVICE_ROLE_KEY": gotrue.service_role_key,
-                "OPENAI_API_KEY": "sk-test",
-                "ENABLE_RATE_LIMITING": "false",
-                "REALTIME_BUS": "local",
-                **environ,
-            }
-        )
+        settings = loading.load(environment(database_url, gotrue, REALTIME_BUS="local", **environ))
         client = await stack.enter_async_context(
             Usda.open(base_url=usda.url, api_key=Secret(usda.api_key), budget=budget, policy=policy)
         )

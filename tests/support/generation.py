@@ -11,13 +11,10 @@ from uuid import uuid4
 import httpx
 import trio
 from attrs import frozen
-from psycopg import sql
 
-from cookcam.database.connection import Connection
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.openai import FakeOpenAI, open_openai
-from tests.features.conftest import ApiUser, Client, Response
-from tests.identity.project import new_user
+from tests.features.conftest import ApiUser, AppUnderTest, Response
 from tests.support.postgres import as_owner
 from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
@@ -52,26 +49,12 @@ NOTHING = StoredCounts(0, 0, 0, 0, 0, 0)
 
 
 @frozen
-class GenerationApp:
+class GenerationApp(AppUnderTest):
     http: httpx.AsyncClient
     server: ServerUnderTest
     gotrue: Gotrue
     model: FakeOpenAI
     database_url: str
-
-    @property
-    def guest(self) -> Client:
-        return Client(self.http)
-
-    async def person(self, name: str = "Ann") -> ApiUser:
-        user = await new_user(self.gotrue, name)
-        return ApiUser(self.http, self.gotrue.issue_token(user), user)
-
-    async def sql(self, statement: str, **params: Any) -> list[Any]:
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            cursor = await connection.execute(sql.SQL(statement), params)
-            return await cursor.fetchall() if cursor.description else []
 
     async def stored_counts(self, person: ApiUser) -> StoredCounts:
         (row,) = await self.sql(

@@ -10,14 +10,11 @@ from uuid import uuid4
 
 import trio
 from attrs import define, field, frozen
-from psycopg import sql
-from psycopg.rows import tuple_row
 from trio_websocket import ConnectionClosed, WebSocketConnection, connect_websocket_url
 
-from cookcam.database.connection import Connection
 from cookcam.sandbox.gotrue import Gotrue, User
+from tests.features.conftest import AppUnderTest
 from tests.identity.project import new_user, open_project
-from tests.support.postgres import as_owner
 from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
 EVENT_TIMEOUT = 5.0
@@ -115,7 +112,7 @@ class LiveClient:
 
 
 @frozen
-class LiveServer:
+class LiveServer(AppUnderTest):
     """The running program; `connect` opens a client connection."""
 
     database_url: str
@@ -174,14 +171,6 @@ class LiveServer:
         )
         assert response.status_code == 201, response.text
         return response.json()["id"]
-
-    async def sql(self, statement: str, **params: Any) -> list[Any]:
-        """Runs a statement as the owner of the database."""
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            cursor = connection.cursor(row_factory=tuple_row)
-            await cursor.execute(sql.SQL(statement), params)
-            return await cursor.fetchall() if cursor.description else []
 
 
 @asynccontextmanager

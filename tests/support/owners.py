@@ -11,19 +11,16 @@ from uuid import uuid4
 import httpx
 import trio
 from attrs import define, field, frozen
-from psycopg import sql
 from quart import request
 from quart_trio import QuartTrio
 
-from cookcam.database.connection import Connection
 from cookcam.features.accounts.personal_data import FOLDERS
 from cookcam.integrations.supabase.storage import BUCKETS
-from cookcam.sandbox.gotrue import Gotrue, User, open_gotrue
+from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.gotrue.keys import SigningKey
 from cookcam.sandbox.storage import Behaviour, Files, include_storage
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
-from tests.features.conftest import ApiUser, Client
-from tests.identity.project import PASSWORD, some_email
+from tests.features.conftest import ApiUser, AppUnderTest
 from tests.support.postgres import as_owner
 from tests.support.whole_server import ServerUnderTest, environment, whole_server
 
@@ -64,7 +61,7 @@ class Hold:
 
 
 @frozen
-class OwnersApp:
+class OwnersApp(AppUnderTest):
     """What is behind the program; `url` is where the program itself answers, if it runs here."""
 
     gotrue: Gotrue
@@ -76,21 +73,6 @@ class OwnersApp:
     settings: dict[str, str]
     http: httpx.AsyncClient
     server: ServerUnderTest | None = None
-
-    @property
-    def guest(self) -> Client:
-        return Client(self.http)
-
-    async def person(self, name: str = "Ann") -> ApiUser:
-        user: User = await self.gotrue.create_user(some_email(name.lower()), PASSWORD, name)
-        return ApiUser(self.http, self.gotrue.issue_token(user), user)
-
-    async def sql(self, statement: str, **params: Any) -> list[Any]:
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            text = sql.SQL(statement)  # pyright: ignore[reportArgumentType]  # ours, in tests
-            cursor = await connection.execute(text, params)
-            return await cursor.fetchall() if cursor.description else []
 
     async def subscribe(self, person: ApiUser, tier: int = 3) -> str:
         """A subscription that Stripe charges for, by default the creator's; its id there."""

@@ -19,8 +19,7 @@ from cookcam.database.connection import Connection
 from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Gotrue, open_gotrue
 from cookcam.sandbox.storage import Behaviour, Files, include_storage
-from tests.features.conftest import ApiUser, Client, Response
-from tests.identity.project import new_user
+from tests.features.conftest import ApiUser, AppUnderTest, Client, Response
 from tests.support.postgres import as_owner
 from tests.support.whole_server import environment, whole_server
 
@@ -28,7 +27,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 @frozen
-class ApiServer:
+class ApiServer(AppUnderTest):
     """The running program and its fake providers."""
 
     http: httpx.AsyncClient
@@ -36,14 +35,6 @@ class ApiServer:
     files: Files
     storage: Behaviour
     database_url: str
-
-    @property
-    def guest(self) -> Client:
-        return Client(self.http)
-
-    async def person(self, name: str = "Ann") -> ApiUser:
-        user = await new_user(self.gotrue, name)
-        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def recipe(self, author: Client, **content: Any) -> str:
         """Creates a recipe, published by default; returns its id."""

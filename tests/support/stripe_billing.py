@@ -15,32 +15,26 @@ from uuid import UUID
 import httpx
 import orjson
 from attrs import define, evolve, field, frozen
-from psycopg import sql
-from psycopg.rows import tuple_row
 from structlog.testing import capture_logs
 
 from cookcam.app.container import Container
 from cookcam.config import loading
 from cookcam.config.readers import Secret
 from cookcam.database import Database, Transaction
-from cookcam.database.connection import Connection
 from cookcam.features.billing.commissions import MoneyBack, Receipt
 from cookcam.features.billing.ledger.ledger import SubscriptionLedger
 from cookcam.features.billing.tiers.guards import Gates
 from cookcam.features.billing.tiers.models import Subscription
 from cookcam.features.messaging.notifications.messages import Notification
-from cookcam.http import Routes
-from cookcam.identity import Identity
-from cookcam.identity.guards import signed_in
 from cookcam.integrations.retry import RetryPolicy
 from cookcam.integrations.stripe import Stripe
 from cookcam.integrations.stripe.events import Event
 from cookcam.sandbox.stripe import FakeStripe, open_stripe
 from cookcam.sandbox.stripe.outbox import signature
-from tests.features.conftest import ApiUser, Client, Response
-from tests.identity.project import new_user, open_project
+from tests.features.conftest import ApiUser, AppUnderTest, Response
+from tests.identity.project import open_project
 from tests.support.app import open_app
-from tests.support.postgres import as_owner
+from tests.support.app_stores import gated
 from tests.support.whole_server import environment
 
 SECRET, CONNECT_SECRET = "whsec_ours", "whsec_connect"
@@ -117,7 +111,7 @@ class Notes:
 
 
 @frozen
-class BillingApp:
+class BillingApp(AppUnderTest):
     http: httpx.AsyncClient
     gotrue: Any
     database: Database
@@ -128,14 +122,6 @@ class BillingApp:
     notes: Notes
     logs: list[Any]
     delivered: set[str] = field(factory=set)
-
-    @property
-    def guest(self) -> Client:
-        return Client(self.http)
-
-    async def person(self, name: str = "Ann") -> ApiUser:
-        user = await new_user(self.gotrue, name)
-        return ApiUser(self.http, self.gotrue.issue_token(user), user)
 
     async def notifications(self, person: ApiUser) -> list[str]:
         """The types of the person's notifications, the oldest first."""
@@ -267,31 +253,6 @@ class BillingApp:
     async def sweep(self) -> int:
         assert self.container.stripe_inbox is not None
         return await self.container.stripe_inbox.sweep()
-
-    async def sql(self, statement: str, **params: Any) -> list[Any]:
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            cursor = connection.cursor(row_factory=tuple_row)
-            await cursor.execute(sql.SQL(statement), params)
-            return await cursor.fetchall() if cursor.description else []
-
-
-def gated(gates: Gates) -> Routes:
-    bp = Routes("gated", __name__)
-
-    @bp.get("/gated/regular")
-    @signed_in
-    @gates.tier_required("regular")
-    async def regular(caller: Identity) -> dict[str, Any]:
-        return {}
-
-    @bp.get("/gated/creator")
-    @signed_in
-    @gates.creator
-    async def creator(caller: Identity) -> dict[str, Any]:
-        return {}
-
-    return bp
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
@@ -24,24 +23,6 @@ REGULAR = 102
 """30% of 3.39, which is 3.99 less 15%."""
 CREATOR = 255
 """30% of 8.49, which is 9.99 less 15%."""
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority.make()
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return Keys.make()
-
-
-@pytest.fixture
-async def stores_app(
-    database_url: str, authority: Authority, keys: Keys
-) -> AsyncIterator[StoresApp]:
-    async with open_stores_app(database_url, authority, keys) as opened:
-        yield opened
 
 
 @frozen

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
-import pytest
 
 from cookcam.sandbox.app_store import Authority, open_apple
 from cookcam.sandbox.google_play import Keys, open_google_play
 from tests.features.conftest import ApiUser
 from tests.identity.project import new_user, open_project
-from tests.support.app_stores import StoresApp, assert_has, open_stores_app, show
+from tests.support.app_stores import StoresApp, assert_has, show
 from tests.support.whole_server import environment, whole_server
 
 CLAIMED = {
@@ -23,24 +21,6 @@ CLAIMED = {
         "tier": "creator",
     }
 }
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority.make()
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return Keys.make()
-
-
-@pytest.fixture
-async def stores_app(
-    database_url: str, authority: Authority, keys: Keys
-) -> AsyncIterator[StoresApp]:
-    async with open_stores_app(database_url, authority, keys) as opened:
-        yield opened
 
 
 async def test_a_subscription_of_the_app_store_from_its_purchase_to_its_refund(

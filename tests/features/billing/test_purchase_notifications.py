@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -24,24 +23,6 @@ from cookcam.sandbox.google_play import server as play
 from tests.features.conftest import ApiUser
 from tests.support.app_stores import WEBHOOKS, StoresApp, assert_has, open_stores_app, show
 from tests.support.hubs import cut_all_sessions
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority.make()
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return Keys.make()
-
-
-@pytest.fixture
-async def stores_app(
-    database_url: str, authority: Authority, keys: Keys
-) -> AsyncIterator[StoresApp]:
-    async with open_stores_app(database_url, authority, keys) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -20,24 +19,6 @@ from tests.features.conftest import ApiUser
 from tests.support.app_stores import RECEIPT_KEY, StoresApp, assert_has, open_stores_app, show
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority.make()
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return Keys.make()
-
-
-@pytest.fixture
-async def stores_app(
-    database_url: str, authority: Authority, keys: Keys
-) -> AsyncIterator[StoresApp]:
-    async with open_stores_app(database_url, authority, keys) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -41,16 +41,6 @@ update user_subscriptions set current_period_start = current_period_start - inte
   current_period_end = now() - interval '1 hour'"""
 
 
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority.make()
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return Keys.make()
-
-
 @pytest.fixture
 async def stores_app(
     fresh_database_url: str, authority: Authority, keys: Keys

@@ -22,16 +22,6 @@ from tests.support.stripe_billing import Notes
 MONTHLY = "cookcam_pro_monthly"
 
 
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority.make()
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return Keys.make()
-
-
 @pytest.fixture
 async def stores_app(
     fresh_database_url: str, authority: Authority, keys: Keys

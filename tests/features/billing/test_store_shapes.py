@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,10 +15,8 @@ from cookcam.features.billing.app_stores.states import of_google
 from cookcam.features.billing.errors import PurchasePending, PurchaseRejected
 from cookcam.integrations.app_store.receipts import subscription_of as receipt_of
 from cookcam.integrations.google_play.models import subscription_of
-from cookcam.sandbox.app_store import Authority
 from cookcam.sandbox.app_store.purchases import BILLING_RETRY, GRACE
-from cookcam.sandbox.google_play import Keys
-from tests.support.app_stores import StoresApp, assert_has, open_stores_app, show
+from tests.support.app_stores import StoresApp, assert_has, show
 
 NOW = datetime.now(UTC)
 MONTHLY = "cookcam_pro_monthly"
@@ -147,24 +144,6 @@ class TestAppleReceipts:
             told = receipt_of(body, bundle_id="b", product_id=None, known=lambda product: True)
             assert told.transaction_id == "2"
             assert told.grace_until == datetime.fromtimestamp(2.5, UTC)
-
-
-@pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority.make()
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return Keys.make()
-
-
-@pytest.fixture
-async def stores_app(
-    database_url: str, authority: Authority, keys: Keys
-) -> AsyncIterator[StoresApp]:
-    async with open_stores_app(database_url, authority, keys) as opened:
-        yield opened
 
 
 class TestGrace:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -39,12 +38,6 @@ GRANT = """
     )
     values (%(user)s, %(tier)s, 'active', now(), now() + interval '30 days', %(provider)s, %(ref)s)
 """
-
-
-@pytest.fixture
-async def billing(database_url: str) -> AsyncIterator[BillingApp]:
-    async with open_billing_app(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

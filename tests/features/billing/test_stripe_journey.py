@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from tests.features.conftest import ApiUser
-from tests.support.stripe_billing import BillingApp, open_billing_app
+from tests.support.stripe_billing import BillingApp
 
 DAY = 86_400
-
-
-@pytest.fixture
-async def billing(database_url: str) -> AsyncIterator[BillingApp]:
-    async with open_billing_app(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ prices without an amount, other products of the same account, events of older AP
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from copy import deepcopy
 from typing import Any
 from uuid import uuid4
@@ -12,15 +11,9 @@ from uuid import uuid4
 import pytest
 
 from tests.features.conftest import ApiUser
-from tests.support.stripe_billing import BillingApp, open_billing_app
+from tests.support.stripe_billing import BillingApp
 
 DAY = 86_400
-
-
-@pytest.fixture
-async def billing(database_url: str) -> AsyncIterator[BillingApp]:
-    async with open_billing_app(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator
 from itertools import permutations
 from typing import Any
 from uuid import uuid4
@@ -30,12 +29,6 @@ from tests.support.stripe_billing import (
 )
 
 DAY = 86_400
-
-
-@pytest.fixture
-async def billing(database_url: str) -> AsyncIterator[BillingApp]:
-    async with open_billing_app(database_url) as opened:
-        yield opened
 
 
 @pytest.fixture

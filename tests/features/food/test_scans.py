@@ -21,9 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec.json import schema_components
-from psycopg import sql
 
-from cookcam.database.connection import Connection
 from cookcam.features.food.scans import routes as routes_module
 from cookcam.features.food.scans import vision as vision_module
 from cookcam.features.food.scans.models import CATEGORIES
@@ -34,8 +32,7 @@ from cookcam.integrations.supabase.storage import BUCKETS
 from cookcam.sandbox.gotrue import Failure, Gotrue, open_gotrue
 from cookcam.sandbox.openai import FakeOpenAI, Fault, open_openai
 from cookcam.sandbox.storage import Behaviour, Files, include_storage
-from tests.features.conftest import ApiUser, Client, Response
-from tests.identity.project import new_user
+from tests.features.conftest import ApiUser, AppUnderTest, Client, Response
 from tests.images.pictures import jpeg_claiming, motion_photo, plain, png_bomb
 from tests.images.test_images import BROKEN, FOREIGN
 from tests.support.postgres import as_owner
@@ -45,7 +42,7 @@ FIELDS = {"name", "variety", "quantity", "unit", "confidence", "category"}
 
 
 @frozen
-class FoodApp:
+class FoodApp(AppUnderTest):
     """The running program and what it talks to."""
 
     http: httpx.AsyncClient
@@ -54,20 +51,6 @@ class FoodApp:
     files: Files
     storage: Behaviour
     database_url: str
-
-    @property
-    def guest(self) -> Client:
-        return Client(self.http)
-
-    async def person(self, name: str = "Ann") -> ApiUser:
-        user = await new_user(self.gotrue, name)
-        return ApiUser(self.http, self.gotrue.issue_token(user), user)
-
-    async def sql(self, statement: str, **params: Any) -> list[Any]:
-        url = as_owner(self.database_url)
-        async with await Connection.connect(url, autocommit=True) as connection:
-            cursor = await connection.execute(sql.SQL(statement), params)
-            return await cursor.fetchall() if cursor.description else []
 
     async def stored_counts(self, person: ApiUser) -> tuple[int, int, int]:
         """Scans stored, scans counted, XP."""
