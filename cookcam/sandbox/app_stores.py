@@ -106,7 +106,7 @@ class StoreServer(Generic[P]):
         """The response to a command."""
         raise NotImplementedError
 
-    async def run_command(self, name: str, body: bytes) -> dict[str, Any]:
+    async def run_command(self, name: str, body: str | bytes) -> dict[str, Any]:
         """Raises InvalidCommand, and LookupError for something that does not exist."""
         method = getattr(self, name)
         accepted, required = _fields_of(method)
