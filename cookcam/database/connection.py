@@ -32,6 +32,7 @@ from psycopg.conninfo import conninfo_attempts, make_conninfo, timeout_from_conn
 from psycopg.rows import AsyncRowFactory, Row, tuple_row
 from psycopg.waiting import Wait
 
+from cookcam.database.prepared import PreparedStatements
 from cookcam.database.waiting import drive, drive_connecting, ready_now
 
 CLEANUP_TIMEOUT = 5.0
@@ -72,6 +73,7 @@ class Connection(AsyncConnection[Row]):
 
     def __init__(self, pgconn: pq.abc.PGconn) -> None:
         super().__init__(pgconn, cast("Any", tuple_row))
+        self.prepared = PreparedStatements()
         self.lock = cast("Any", _Lock())
 
     @classmethod

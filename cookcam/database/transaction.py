@@ -14,13 +14,14 @@ deferred statement (`Transaction.defer`) with the next one, or with COMMIT.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, LiteralString, TypeVar, cast, get_args
 
 import trio
 from attrs import define, field
 from psycopg import AsyncClientCursor, pq
+from psycopg import Error as PostgresError
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
 from psycopg.rows import AsyncRowFactory, class_row, dict_row, scalar_row
@@ -202,11 +203,13 @@ async def read(
     params: Mapping[str, object],
 ) -> list[T]:
     """Run one read-only statement as an actor, in one round trip and an implicit transaction."""
-    with translate_errors():
-        message = _read_message(connection, actor, statement_timeout, statement, params)
+
+    async def exchange(message: str) -> list[T]:
         cursor = AsyncClientCursor(connection, row_factory=rows)
         await cursor.execute(cast("LiteralString", message))
         return await (await cursor.set_result(-1)).fetchall()
+
+    return await _read(connection, actor, statement_timeout, statement, params, exchange)
 
 
 async def read_text(
@@ -220,8 +223,8 @@ async def read_text(
 
     Passes by psycopg's cursors, which take longer than the exchange with the server.
     """
-    with translate_errors():
-        message = _read_message(connection, actor, statement_timeout, statement, params)
+
+    async def exchange(message: str) -> bytes | None:
         async with connection.lock:
             connection.pgconn.send_query(message.encode())
             results = await connection.wait(execute(connection.pgconn))
@@ -230,16 +233,33 @@ async def read_text(
             raise error_from_result(result)
         return result.get_value(0, 0) if result.ntuples else None
 
+    return await _read(connection, actor, statement_timeout, statement, params, exchange)
 
-def _read_message(
+
+async def _read(
     connection: Connection,
     actor: Actor,
     statement_timeout: float,
     statement: LiteralString,
     params: Mapping[str, object],
-) -> str:
-    switch = _set_actor(connection, actor, statement_timeout, read_only=True)
-    return f"{switch};\n{_bind(connection, statement, params)}"
+    exchange: Callable[[str], Awaitable[T]],
+) -> T:
+    """Send the statement in a message that sets the actor, prepared where the session can."""
+    with translate_errors():
+        switch = _set_actor(connection, actor, statement_timeout, read_only=True)
+        statements = connection.prepared
+        while prepared := statements.find(statement, actor.database_role, params):
+            prepare = "" if prepared in statements else f"{prepared.prepare};\n"
+            bound = _bind(connection, prepared.execute, params)
+            try:
+                result = await exchange(f"{switch};\n{prepare}{bound}")
+            except PostgresError as error:
+                if not statements.explains(prepared, error):
+                    raise
+            else:
+                statements.add(prepared)
+                return result
+        return await exchange(f"{switch};\n{_bind(connection, statement, params)}")
 
 
 async def write(
