@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from cookcam import __version__
+from cookcam.cli.backup import backup, restore
 from cookcam.cli.check_env import check_env
 from cookcam.cli.dev import dev
 from cookcam.cli.env_example import env_example
@@ -43,6 +44,8 @@ for command in (
     notifications,
     maintenance,
     read_only,
+    backup,
+    restore,
     openapi,
     env_example,
 ):

@@ -21,7 +21,7 @@ def migrate(env_file: Path | None, check: bool) -> None:
     from cookcam.database.migrate import MigrationError, pending
     from cookcam.database.migrate import migrate as apply
 
-    url = (database.migration_url or database.url).reveal()
+    url = database.owner_url.reveal()
     try:
         names = trio.run(pending if check else apply, url)
     except MigrationError as error:

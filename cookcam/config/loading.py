@@ -29,6 +29,7 @@ from cookcam.config.sections import (
     DEPLOYED,
     EVERYWHERE,
     SHUTDOWN_MARGIN,
+    BackupsConfig,
     DatabaseConfig,
     DrainConfig,
     Environment,
@@ -63,6 +64,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "generation": GenerationConfig,
     "payments": PaymentsConfig,
     "reconciliation": ReconciliationConfig,
+    "backups": BackupsConfig,
 }
 
 CONVERTER = Converter()
@@ -94,6 +96,7 @@ class Config:
     generation: GenerationConfig
     payments: PaymentsConfig
     reconciliation: ReconciliationConfig
+    backups: BackupsConfig
 
     @property
     def deployed(self) -> bool:

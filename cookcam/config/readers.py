@@ -46,9 +46,6 @@ WITHOUT_EFFECT = frozenset(
         "APPLE_PRIVATE_KEY",
         "WEBHOOK_URL",
         "SUPABASE_KEY",
-        "BACKUP_ENABLED",
-        "BACKUP_FREQUENCY",
-        "BACKUP_RETENTION_DAYS",
         "BACKUP_INCREMENTAL",
     }
 )
@@ -79,6 +76,13 @@ def boolean(value: str) -> bool:
     if value.lower() not in ("true", "false"):
         raise InvalidSetting("must be true or false")
     return value.lower() == "true"
+
+
+def directory(value: str) -> str:
+    """The path of a folder: absolute, since a release's own folder changes."""
+    if not value.startswith("/"):
+        raise InvalidSetting("must be the absolute path of a folder")
+    return value
 
 
 def integer(lowest: int, highest: int) -> Reader[int]:

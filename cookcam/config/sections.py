@@ -256,6 +256,17 @@ class DatabaseConfig:
         read=addresses.database_url,
         about="login that owns the schema, for cookcam migrate; else DATABASE_URL",
     )
+    backup_url: Secret | None = setting(
+        "BACKUP_DATABASE_URL",
+        read=addresses.database_url,
+        about="login that reads all tables past row-level security, for backups; else"
+        " MIGRATION_DATABASE_URL, else DATABASE_URL",
+    )
+    tools_directory: str | None = setting(
+        "POSTGRES_TOOLS_DIRECTORY",
+        read=readers.directory,
+        about="folder of pg_dump and pg_restore, not older than the server; else PATH",
+    )
     pool_min: int = setting(
         "DB_POOL_MIN",
         default=5,
@@ -268,6 +279,16 @@ class DatabaseConfig:
         read=readers.integer(1, 1000),
         about="connections at most; never below DB_POOL_MIN",
     )
+
+    @property
+    def owner_url(self) -> Secret:
+        """The login that owns the schema."""
+        return self.migration_url or self.url
+
+    @property
+    def dump_url(self) -> Secret:
+        """The login that backups read with."""
+        return self.backup_url or self.owner_url
 
 
 @frozen
@@ -794,4 +815,34 @@ class ReconciliationConfig:
         read=readers.header_secret(minimum=32),
         about="starts and shows reconciliation besides administrators, sent as X-API-Key",
         source="make one: openssl rand -hex 32",
+    )
+
+
+@frozen
+class BackupsConfig:
+    """Backups that the server makes; see docs/backups.md. Administrators may change all but the
+    folder."""
+
+    directory: str | None = setting(
+        "BACKUP_DIRECTORY",
+        read=readers.directory,
+        about="folder for the backups that the server makes; without it, it makes none",
+    )
+    enabled: bool = setting(
+        "BACKUP_ENABLED",
+        default=False,
+        read=readers.boolean,
+        about="whether the server makes backups, at the frequency and when asked",
+    )
+    frequency: str = setting(
+        "BACKUP_FREQUENCY",
+        default="daily",
+        read=readers.choice("daily", "weekly", "monthly"),
+        about="how often: daily, weekly or monthly",
+    )
+    retention_days: int = setting(
+        "BACKUP_RETENTION_DAYS",
+        default=30,
+        read=readers.integer(1, 3650),
+        about="days after which a backup is deleted; the newest is kept",
     )

@@ -73,6 +73,7 @@ class Sandbox:
         return {
             "DATABASE_URL": self.postgres.url(APP),
             "MIGRATION_DATABASE_URL": self.postgres.url(OWNER),
+            "POSTGRES_TOOLS_DIRECTORY": str(self.postgres.binaries),
             "SUPABASE_URL": self.gotrue.url,
             "SUPABASE_ANON_KEY": self.gotrue.anon_key,
             "SUPABASE_SERVICE_ROLE_KEY": self.gotrue.service_role_key,

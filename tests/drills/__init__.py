@@ -1,0 +1,1 @@
+"""Rehearsals of what operators do in an emergency."""
