@@ -169,6 +169,12 @@ class DatabaseError(AppError):
     status, code, default_message = 500, "DATABASE_ERROR", "A database error occurred"
 
 
+class NotOffered(AppError):
+    """A route or an option of the contract that this server does not offer."""
+
+    status, code, default_message = 501, "NOT_IMPLEMENTED", "This is not offered yet"
+
+
 class ServiceAuthError(AppError):
     """A provider rejected the server's own credentials."""
 

@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import TypeVar
+from pathlib import Path
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from cookcam.app.reports import DeliveryReports, TaskReports, WebhookReports
 from cookcam.cache import Cache
 from cookcam.config import Config
 from cookcam.database import Database
+from cookcam.database.dumps import DumpTools
 from cookcam.database.migrate import pending
 from cookcam.features.accounts import routes as account_routes
 from cookcam.features.accounts.avatars import Avatars
@@ -141,6 +143,10 @@ from cookcam.features.operations.analytics import routes as analytics_routes
 from cookcam.features.operations.analytics.service import Analytics
 from cookcam.features.operations.analytics.store import EventStore
 from cookcam.features.operations.analytics.writer import EventWriter
+from cookcam.features.operations.backups import routes as backup_routes
+from cookcam.features.operations.backups.models import BackupPlan, Frequency
+from cookcam.features.operations.backups.service import Backups
+from cookcam.features.operations.backups.store import BackupStore
 from cookcam.features.operations.console import events as console_events
 from cookcam.features.operations.console import routes as console_routes
 from cookcam.features.operations.console.feed import ConsoleFeed
@@ -661,7 +667,7 @@ class Container:
 
     @cached_property
     def health(self) -> Health:
-        sockets, redis = self.config.realtime.enabled, self.clients.redis
+        sockets = self.config.realtime.enabled
         return Health(
             self.config,
             self.lifecycle,
@@ -672,8 +678,30 @@ class Container:
             bus_connected=lambda: self.bus.connected or not sockets,
             external_apis=lambda: self.external_checks.report("openai", "usda"),
             storage=lambda: self.external_checks.report("storage"),
-            ping_cache=trio.lowlevel.checkpoint if redis is None else redis.ping,
+            ping_cache=self.ping_cache,
             circuits=self.clients.breakers,
+        )
+
+    async def ping_cache(self) -> None:
+        """Raises when the shared cache does not respond."""
+        if self.clients.redis is not None:
+            await self.clients.redis.ping()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    @cached_property
+    def backups(self) -> Backups:
+        settings, database = self.config.backups, self.config.database
+        return Backups(
+            BackupStore(self.database),
+            None if settings.directory is None else Path(settings.directory),
+            database.dump_url,
+            DumpTools(database.tools_directory),
+            BackupPlan(
+                settings.enabled, cast("Frequency", settings.frequency), settings.retention_days
+            ),
+            self.ping_cache,
+            self.now,
         )
 
     figures = built(
@@ -797,6 +825,7 @@ class Container:
                 self.user_reconciliation,
                 Operators(config.reconciliation.operations_api_key),
             ),
+            backup_routes.routes(self.backups),
             webhook_routes.routes(
                 self.stripe_inbox,
                 webhook_routes.Endpoint(stripe_secrets, self.now),
@@ -840,6 +869,7 @@ class Container:
             ),
             Task("admission", self.admission.run),
             Task("queue depths", self.queue_depths.run),
+            Task("backups", self.backups.run),
             Task("loop lag", partial(measure_loop_lag, self.sampler.observe_loop_lag)),
             Task("samples", self.sampler.run),
             Task("operations console", self.console_feed.run),

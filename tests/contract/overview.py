@@ -465,6 +465,14 @@ ROWS: tuple[Row, ...] = (
         alias=False),
     Row(58, "GET", "/health/security", NONE,
         ("events.last_24h.auth_failures", "blocked_ips", "failed_login_attempts"), alias=False),
+    Row(53, "GET", "/backup/list", ADMIN, ("backups", "count"), who="admin", alias=False),
+    Row(55, "GET", "/backup/config", ADMIN,
+        ("enabled", "frequency", "retention", "tables.0", "incremental"), who="admin", alias=False),
+    Row(56, "PUT", "/backup/config", ADMIN, ("message", "config.enabled"), {"retention": 30},
+        who="admin", alias=False,
+        refusals=(Rejection(400, "VALIDATION_ERROR", {"retention": 0}, who="admin"),)),
+    Row(57, "POST", "/backup/test", ADMIN, ("success", "message", "checks.2.message"), {}, 500,
+        who="admin", alias=False),
 )  # fmt: skip
 
 ALSO: tuple[Row, ...] = (
@@ -603,16 +611,8 @@ ALSO: tuple[Row, ...] = (
 UPLOADS = (6,)
 """Rows whose body is a file: the test makes it."""
 
-LATER: tuple[tuple[int, str, str], ...] = (
-    (51, "POST", "/backup/start"),
-    (52, "GET", "/backup/status/1"),
-    (53, "GET", "/backup/list"),
-    (54, "POST", "/backup/restore"),
-    (55, "GET", "/backup/config"),
-    (56, "PUT", "/backup/config"),
-    (57, "POST", "/backup/test"),
-)
-"""Rows of features that this server does not have."""
+BACKUPS = (51, 52, 54)
+"""Rows that need a backup: tests/features/operations/test_backups.py makes one."""
 
 NEVER = (
     ("GET", "/scan/test-vision"),

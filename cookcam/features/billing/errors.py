@@ -110,12 +110,6 @@ class UnknownToStripe(Conflict):
         self.error = "Subscription unknown to Stripe"
 
 
-class NotOffered(AppError):
-    """A route of the app without an offer behind it."""
-
-    status, code, default_message = 501, "NOT_IMPLEMENTED", "This is not offered yet"
-
-
 # Purchases in the app stores
 
 RETRY_AFTER = 5

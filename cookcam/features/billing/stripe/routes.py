@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from cookcam.errors import Conflict, InternalError, ServiceError
-from cookcam.features.billing.errors import NotOffered
+from cookcam.errors import Conflict, InternalError, NotOffered, ServiceError
 from cookcam.features.billing.stripe.checkout import Checkout
 from cookcam.features.billing.stripe.plans import Plans
 from cookcam.features.billing.stripe.requests import (

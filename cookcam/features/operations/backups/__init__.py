@@ -1,0 +1,1 @@
+"""Backups: dumps of the whole database that the server makes."""
