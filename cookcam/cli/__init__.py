@@ -12,6 +12,7 @@ from cookcam import __version__
 from cookcam.cli.backup import backup, restore
 from cookcam.cli.check_env import check_env
 from cookcam.cli.dev import dev
+from cookcam.cli.doctor import doctor
 from cookcam.cli.env_example import env_example
 from cookcam.cli.migrate import migrate
 from cookcam.cli.notifications import notifications
@@ -46,6 +47,7 @@ for command in (
     read_only,
     backup,
     restore,
+    doctor,
     openapi,
     env_example,
 ):
