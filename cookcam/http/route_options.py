@@ -65,6 +65,7 @@ class RouteOptions(msgspec.Struct, frozen=True):
     in_maintenance: bool = False
     in_read_only: bool = False
     authentication: Literal["required", "optional"] | None = None
+    administrators: bool = False
     conditional: bool = True
     hidden: bool = False
     body: type[Any] | None = None
@@ -151,6 +152,11 @@ def unconditional(view: F) -> F:
 def secured(view: F, *, optional: bool = False) -> F:
     """Declare that a route requires or accepts a bearer token. The guards call this."""
     return set_route_options(view, authentication="optional" if optional else "required")
+
+
+def for_administrators(view: F) -> F:
+    """Declare that a route is for administrators only. The guards call this."""
+    return set_route_options(view, administrators=True)
 
 
 def document_response(model: Any, status: int = 200) -> Callable[[F], F]:

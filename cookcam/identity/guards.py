@@ -19,7 +19,7 @@ from quart import current_app, request
 
 from cookcam.errors import AppError, AuthenticationError, InsufficientPermissions
 from cookcam.http.request_info import current_request_info
-from cookcam.http.route_options import secured
+from cookcam.http.route_options import for_administrators, secured
 from cookcam.identity.models import Identity
 from cookcam.identity.tokens import Authenticator
 from cookcam.observability.context import add_log_fields
@@ -88,7 +88,7 @@ def admin_only(
             raise InsufficientPermissions("Administrators only", error="Admin access required")
         return await view(caller, *args, **kwargs)
 
-    return signed_in(guarded)
+    return for_administrators(signed_in(guarded))
 
 
 def bearer_token() -> str:

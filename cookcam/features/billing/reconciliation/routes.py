@@ -25,6 +25,7 @@ from cookcam.features.billing.reconciliation.responses import (
 )
 from cookcam.features.billing.reconciliation.service import Reconciliation, UserReconciliation
 from cookcam.http import Routes, secured, unconditional, validate_response
+from cookcam.http.route_options import for_administrators
 from cookcam.identity import Identity
 from cookcam.identity.guards import signed_in
 
@@ -57,7 +58,7 @@ class Operators:
                 return await view(*args, **kwargs)
             return await as_administrator(*args, **kwargs)
 
-        return secured(guarded)
+        return for_administrators(secured(guarded))
 
     def _has_key(self) -> bool:
         key = request.headers.get("X-API-Key")
