@@ -142,7 +142,6 @@ from cookcam.features.messaging.notifications.sender import Sender
 from cookcam.features.operations.analytics import routes as analytics_routes
 from cookcam.features.operations.analytics.service import Analytics
 from cookcam.features.operations.analytics.store import EventStore
-from cookcam.features.operations.analytics.writer import EventWriter
 from cookcam.features.operations.backups import routes as backup_routes
 from cookcam.features.operations.backups.models import BackupPlan, Frequency
 from cookcam.features.operations.backups.service import Backups
@@ -163,6 +162,7 @@ from cookcam.features.operations.idempotency.store import ReplyStore
 from cookcam.features.operations.queue_depths import QueueDepths
 from cookcam.features.operations.retention.service import Retention
 from cookcam.features.operations.retention.store import SweepStore
+from cookcam.features.operations.row_buffer import RowBuffer
 from cookcam.features.operations.switches.service import SwitchFollower
 from cookcam.features.operations.switches.store import SwitchStore
 from cookcam.features.recipes.catalogue import routes as recipe_routes
@@ -746,7 +746,8 @@ class Container:
             self.metrics.analytics_events_total.of(outcome).inc(events)
 
         store = EventStore(self.database)
-        return Analytics(store, EventWriter(store, count), self.cache, self.now)
+        buffer = RowBuffer("analytics events", store.write, count)
+        return Analytics(store, buffer, self.cache, self.now)
 
     retention = built(
         lambda c: Retention(SweepStore(c.database), c.now, c.task_reports.task_failed)
@@ -854,7 +855,7 @@ class Container:
             Task("operators' switches", self.switches.run),
             Task("warm up", partial(warm_up, at_start, [clients.openai])),
             Task("retention", self.retention.run),
-            Task("analytics", self.analytics.writer.run),
+            Task("analytics", self.analytics.buffer.run),
             Task("leaderboard ranks", self.leaderboards.compact),
             Task("analytics partitions", self.analytics.maintain_partitions),
             Task("external checks", self.external_checks.run),

@@ -33,4 +33,4 @@ async def test_acknowledged_events_are_stored_once_after_sigterm(
             assert await server.ended() == 0
             nursery.cancel_scope.cancel()
     assert load.lost_or_doubled(sandbox) == {}
-    assert "events lost" not in server.text()
+    assert "rows lost" not in server.text()

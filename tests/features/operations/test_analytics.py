@@ -18,7 +18,7 @@ from cookcam.features.operations.analytics.responses import (
     GlobalResponse,
 )
 from cookcam.features.operations.analytics.store import EventStore
-from cookcam.features.operations.analytics.writer import EventWriter
+from cookcam.features.operations.row_buffer import RowBuffer
 from tests.features.conftest import ApiUser, Server, open_server
 
 TRACK = "/analytics/track"
@@ -40,8 +40,8 @@ async def track(user: ApiUser, body: Any) -> dict[str, Any]:
     return response.json()
 
 
-def writer_of(server: Server) -> EventWriter:
-    return server.container.analytics.writer
+def buffer_of(server: Server) -> RowBuffer:
+    return server.container.analytics.buffer
 
 
 async def events_of(server: Server, user: ApiUser) -> list[Any]:
@@ -56,11 +56,11 @@ async def test_events_are_stored_once_with_their_ids(server: Server, ann: ApiUse
     repeated = {"event_type": "b.timed", "metadata": {"timestamp": 5, "platform": "mobile"}}
     batch = await track(ann, {"events": [repeated, repeated, {"event_type": "c"}]})
     assert batch["event_id"] == batch["event_ids"][0] == batch["event_ids"][1]
-    await writer_of(server).flush()
+    await buffer_of(server).flush()
     again = await track(ann, repeated)
     assert again["event_id"] == batch["event_id"]
     assert (await track(bob, repeated))["event_id"] != batch["event_id"]
-    await writer_of(server).flush()
+    await buffer_of(server).flush()
 
     rows = await events_of(server, ann)
     assert rows == [
@@ -98,7 +98,7 @@ async def test_invalid_event_is_rejected_and_none_of_its_batch_is_kept(
     for body, field in INVALID:
         response = await ann.post(TRACK, body)
         assert (response.status_code, response.json()["details"]["field"]) == (400, field)
-    assert writer_of(server).buffered == 0
+    assert buffer_of(server).buffered == 0
 
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -130,7 +130,7 @@ async def test_any_accepted_json_can_be_stored(server: Server, ann: ApiUser):
         )
         accepted += response.status_code == 201
     assert accepted > 100
-    await writer_of(server).flush()
+    await buffer_of(server).flush()
     assert len(await events_of(server, ann)) == accepted
 
 
@@ -153,8 +153,8 @@ async def test_hundred_queued_events_cost_no_other_request(fresh: Server):
 
 
 async def test_full_buffer_is_503_with_retry_after(server: Server, ann: ApiUser):
-    writer = writer_of(server)
-    writer.max_events = 3
+    writer = buffer_of(server)
+    writer.max_rows = 3
     await track(ann, {"events": [{"event_type": "a"}] * 2})
     rejected = await ann.post(TRACK, {"events": [{"event_type": "b"}] * 2})
     assert (rejected.status_code, rejected.json()["code"]) == (503, "SERVICE_OVERLOADED")
@@ -167,7 +167,7 @@ async def test_full_buffer_is_503_with_retry_after(server: Server, ann: ApiUser)
 
 
 async def test_writer_stores_the_rest_when_it_is_stopped(server: Server, ann: ApiUser):
-    writer = writer_of(server)
+    writer = buffer_of(server)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(writer.run)
         await track(ann, {"event_type": "a"})
@@ -178,7 +178,7 @@ async def test_writer_stores_the_rest_when_it_is_stopped(server: Server, ann: Ap
 
 
 async def test_batch_survives_a_failed_write_and_is_stored_once(server: Server, ann: ApiUser):
-    writer = writer_of(server)
+    writer = buffer_of(server)
     await track(ann, {"event_type": "a"})
     await server.sql("alter table user_active_days rename to lost")
     with pytest.raises(Exception, match="DATABASE_ERROR"):
@@ -186,7 +186,7 @@ async def test_batch_survives_a_failed_write_and_is_stored_once(server: Server, 
     await server.sql("alter table lost rename to user_active_days")
     assert (await events_of(server, ann), writer.buffered) == ([], 1)
     # The commit of the first try arrived, its acknowledgement did not.
-    await writer.store.write(b"".join(writer._rows))
+    await writer.write(list(writer._rows))
     await writer.flush()
     assert len(await events_of(server, ann)) == 1
 
@@ -195,7 +195,7 @@ async def test_event_of_a_deleted_account_says_nothing(server: Server, ann: ApiU
     body = {"event_type": "error", "event_data": {"stack": "x"}, "session_id": "s"}
     event = (await track(ann, body))["event_id"]
     await server.sql("delete from users where id = %(id)s", id=ann.id)
-    await writer_of(server).flush()
+    await buffer_of(server).flush()
     rows = await server.sql(f"{EVENTS} where id = %(id)s and user_id is null", id=event)
     assert rows == [("error", {}, {}, None)]
 
@@ -204,7 +204,7 @@ async def test_dashboard_counts_the_callers_own_activity_by_utc_day(fresh: Serve
     ann, bob = await fresh.person("Ann"), await fresh.person("Bob")
     await track(bob, {"event_type": "screen_view"})
     await track(ann, {"events": [{"event_type": "screen_view", "event_data": {"s": 1}}] * 2})
-    await writer_of(fresh).flush()
+    await buffer_of(fresh).flush()
     await fresh.sql(
         "insert into ingredient_scans (user_id, detected_ingredients, confidence_score, created_at)"
         " select %(id)s, '[{\"name\": \"egg\"}]', 0.5, date_trunc('day', now() at time zone 'UTC')"
@@ -253,7 +253,7 @@ async def test_global_and_business_figures_are_for_administrators(fresh: Server)
         response = await ann.get(path)
         assert (response.status_code, response.json()["error"]) == (403, "Admin access required")
     await track(ann, {"events": [{"event_type": "screen_view"}] * 3})
-    await writer_of(fresh).flush()
+    await buffer_of(fresh).flush()
     body = (await admin.get("/analytics/global?timeframe=30d")).json()
     msgspec.convert(body, GlobalResponse)
     summary = body["data"]["summary"]
@@ -302,7 +302,7 @@ async def test_business_figures_follow_subscriptions_and_activity(fresh: Server)
         id=ann.id,
     )
     await track(bob, {"event_type": "a"})
-    await writer_of(fresh).flush()
+    await buffer_of(fresh).flush()
     body = (await admin.get("/analytics/business")).json()
     msgspec.convert(body, BusinessResponse)
     data = body["data"]

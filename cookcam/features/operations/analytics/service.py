@@ -13,8 +13,8 @@ from attrs import frozen
 from cookcam.cache import Cache
 from cookcam.features.operations.analytics.models import DAYS, AnalyticsEvent, Timeframe
 from cookcam.features.operations.analytics.requests import TrackedEvent
-from cookcam.features.operations.analytics.store import EventStore
-from cookcam.features.operations.analytics.writer import EventWriter
+from cookcam.features.operations.analytics.store import EventStore, copy_row
+from cookcam.features.operations.row_buffer import RowBuffer
 from cookcam.lifecycle.background import run_periodically
 
 CACHE_SECONDS: Final = 300
@@ -24,7 +24,7 @@ MAINTENANCE_INTERVAL: Final = 6 * 3600.0
 @frozen
 class Analytics:
     store: EventStore
-    writer: EventWriter
+    buffer: RowBuffer
     cache: Cache
     now: Callable[[], datetime]
 
@@ -40,7 +40,7 @@ class Analytics:
             )
             for event in events
         ]
-        self.writer.add(accepted)
+        self.buffer.add([copy_row(event) for event in accepted])
         return [event.id for event in accepted]
 
     async def dashboard(self, user_id: UUID, timeframe: Timeframe) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final, LiteralString
 from uuid import UUID
@@ -272,11 +273,11 @@ def copy_row(event: AnalyticsEvent) -> bytes:
 class EventStore:
     database: Database
 
-    async def write(self, rows: bytes) -> None:
+    async def write(self, rows: Sequence[bytes]) -> None:
         """Store rows of `copy_row`, each id once, in one transaction."""
         async with self.database.transaction() as tx:
             tx.defer(BATCH)
-            await tx.copy(COPY, rows)
+            await tx.copy(COPY, b"".join(rows))
             tx.defer(STORE)
             tx.defer(ACTIVE)
 

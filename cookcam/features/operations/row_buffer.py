@@ -1,9 +1,9 @@
-"""Buffers accepted events and writes them to the database in batches."""
+"""Buffers rows and writes them to the database in batches."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -12,36 +12,36 @@ import trio
 from attrs import define, field
 
 from cookcam.errors import AppError, ServiceOverloaded, ServiceUnavailable
-from cookcam.features.operations.analytics.models import AnalyticsEvent
-from cookcam.features.operations.analytics.store import EventStore, copy_row
 
 FLUSH_INTERVAL: Final = 1.0
-"""Seconds that an accepted event waits for others."""
+"""Seconds that an accepted row waits for others."""
 MAX_BATCH: Final = 5_000
-MAX_EVENTS: Final = 50_000
+MAX_ROWS: Final = 50_000
 MAX_BYTES: Final = 32 * 1024 * 1024
 FINAL_FLUSH_TIMEOUT: Final = 5.0
-"""Seconds for writing the remaining events when the server stops."""
+"""Seconds for writing the remaining rows when the server stops."""
 
 log = structlog.get_logger(__name__)
 
 
-def _no_count(outcome: str, events: int) -> None:
+def _no_count(outcome: str, rows: int) -> None:
     pass
 
 
 @define(eq=False)
-class EventWriter:
-    """A bounded buffer of events, and the task that writes them.
+class RowBuffer:
+    """A bounded buffer of encoded rows, and the task that writes them.
 
-    An accepted event is stored exactly once, unless the process is killed or the database is
-    unavailable when it stops: a batch stays in the buffer until its transaction has committed, and
-    a repeated batch has the same ids. `count` gets the outcome `stored` or `lost` and a number.
+    `write` stores rows in one transaction. An accepted row is stored unless the process is killed
+    or the database is unavailable when it stops: a batch stays in the buffer until its transaction
+    has committed, and is written again when that is unknown. `count` gets the outcome `stored` or
+    `lost` and a number. `kind` names the rows in the log.
     """
 
-    store: EventStore
+    kind: str
+    write: Callable[[Sequence[bytes]], Awaitable[None]]
     count: Callable[[str, int], None] = _no_count
-    max_events: int = MAX_EVENTS
+    max_rows: int = MAX_ROWS
     _rows: deque[bytes] = field(factory=deque[bytes], init=False)
     _bytes: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
@@ -51,17 +51,16 @@ class EventWriter:
     def buffered(self) -> int:
         return len(self._rows)
 
-    def add(self, events: Sequence[AnalyticsEvent]) -> None:
-        """Accept all events or none.
+    def add(self, rows: Sequence[bytes]) -> None:
+        """Accept all rows or none.
 
         Raises ServiceOverloaded (503 with Retry-After) when the buffer is full, ServiceUnavailable
-        once the last events have been written.
+        once the last rows have been written.
         """
         if self._closed:
             raise ServiceUnavailable()
-        rows = [copy_row(event) for event in events]
         size = sum(map(len, rows))
-        if len(self._rows) + len(rows) > self.max_events or self._bytes + size > MAX_BYTES:
+        if len(self._rows) + len(rows) > self.max_rows or self._bytes + size > MAX_BYTES:
             raise ServiceOverloaded()
         self._rows.extend(rows)
         self._bytes += size
@@ -81,10 +80,10 @@ class EventWriter:
             raise
 
     async def flush(self) -> None:
-        """Write all buffered events. On an error, the events not yet written stay buffered."""
+        """Write all buffered rows. On an error, the rows not yet written stay buffered."""
         while self._rows:
             batch = list(islice(self._rows, MAX_BATCH))
-            await self.store.write(b"".join(batch))
+            await self.write(batch)
             for row in batch:
                 self._rows.popleft()
                 self._bytes -= len(row)
@@ -96,7 +95,7 @@ class EventWriter:
             try:
                 await self.flush()
             except AppError as error:
-                log.error("events not stored", exc_info=error)
+                log.error("rows not stored", kind=self.kind, exc_info=error)
         if self._rows:
-            log.error("events lost", events=len(self._rows))
+            log.error("rows lost", kind=self.kind, rows=len(self._rows))
             self.count("lost", len(self._rows))
