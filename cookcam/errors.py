@@ -90,6 +90,14 @@ class AuthorizationError(AppError):
     status, code, default_message = 403, "AUTHORIZATION_ERROR", "Access denied"
 
 
+@define(slots=False, eq=False)
+class AccessDenied(AuthorizationError):
+    """The caller is on the operators' blocklist."""
+
+    error: str | None = field(default="Access denied", kw_only=True)
+    default_message: ClassVar[str] = "Your access to this service is blocked"
+
+
 class InsufficientPermissions(AuthorizationError):
     code, default_message = "INSUFFICIENT_PERMISSIONS", "Insufficient permissions"
 

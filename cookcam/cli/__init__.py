@@ -10,6 +10,7 @@ import click
 
 from cookcam import __version__
 from cookcam.cli.backup import backup, restore
+from cookcam.cli.blocklist import blocklist
 from cookcam.cli.check_env import check_env
 from cookcam.cli.dev import dev
 from cookcam.cli.doctor import doctor
@@ -48,6 +49,7 @@ for command in (
     backup,
     restore,
     doctor,
+    blocklist,
     openapi,
     env_example,
 ):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from attrs import define
+from attrs import define, field
 from quart import request
 
 from cookcam.http.routing import Match
@@ -27,7 +27,8 @@ class RequestInfo:
     `started` is Trio's clock in seconds. `match` is the route that the edge matched, None for an
     unknown path. `route` is the template of the route that serves the request; a request that the
     edge rejects has none. `quota` are the headers of the last quota that counted the request,
-    `limited_by` is the bucket that rejected it.
+    `limited_by` is the bucket that rejected it. `attempted_account` is the e-mail address of a
+    sign-in, for the security log.
     """
 
     request_id: str
@@ -40,6 +41,7 @@ class RequestInfo:
     quota: tuple[tuple[bytes, bytes], ...] = ()
     limited_by: str | None = None
     match: Match | None = None
+    attempted_account: str | None = field(default=None, repr=False)
 
 
 def request_info_of(scope: Any) -> RequestInfo:

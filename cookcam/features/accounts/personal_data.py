@@ -176,6 +176,12 @@ PERSONAL_ROWS: Final[Sequence[PersonalRows]] = (
     PersonalRows("sign_in_places", "user_id", "deleted", "t.place_hash", hidden=("place_hash",)),
     PersonalRows("security_events", "user_id", "anonymised"),
     PersonalRows(
+        "blocklist",
+        "user_id",
+        "deleted",
+        export_exemption="a measure of the operators against abuse",
+    ),
+    PersonalRows(
         "security_alerts",
         "acknowledged_by",
         "anonymised",

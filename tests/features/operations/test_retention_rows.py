@@ -195,6 +195,17 @@ NINETY_DAYS: list[tuple[LiteralString, LiteralString]] = [
         " select 'rate_limit', 'low', %(user_id)s, days, now() - make_interval(days => days)",
     ),
     (
+        "security_alerts",
+        "insert into security_alerts (type, severity, message, created_at)"
+        " select 'x', 'low', days, now() - make_interval(days => days)",
+    ),
+    (
+        "blocklist",
+        "insert into blocklist (network, reason, created_at, expires_at)"
+        " select ('192.0.2.' || least(days, 255))::cidr, days, now() - interval '4 years',"
+        " now() - make_interval(days => days)",
+    ),
+    (
         "notification_logs",
         "insert into notification_logs (user_id, type, title, body, status, created_at)"
         " select %(user_id)s, 'x', 'x', days, 'sent', now() - make_interval(days => days)",
@@ -218,6 +229,7 @@ NINETY_DAYS: list[tuple[LiteralString, LiteralString]] = [
 
 
 TIMES: dict[str, LiteralString] = {
+    "blocklist": "expires_at",
     "reconciliation_metrics": "reconciled_at",
     "reconciliation_runs": "finished_at",
 }
@@ -233,6 +245,16 @@ async def test_what_is_kept_ninety_days(
         f" from {table} order by 1"
     )
     assert left == [(1,), (88,), (89,)]
+
+
+async def test_security_events_lose_their_address_after_thirty_days(rows: RetentionRows) -> None:
+    await rows.sql(
+        "insert into security_events (type, severity, ip, user_agent, created_at)"
+        " select 'rate_limit', 'low', '192.0.2.1', 'x', now() - make_interval(days => days)"
+        " from unnest(array[29, 31]) as days"
+    )
+    left = await rows.left("select host(ip), user_agent from security_events order by created_at")
+    assert left == [(None, None), ("192.0.2.1", "x")]
 
 
 async def test_a_run_that_is_not_finished_stays(rows: RetentionRows) -> None:

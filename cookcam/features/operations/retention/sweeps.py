@@ -182,7 +182,16 @@ SWEEPS: Final[Sequence[Sweep]] = (
         deleting("public.reconciliation_metrics", "reconciled_at < %(before)s"),
     ),
     Sweep(
+        "addresses of security events",
+        MONTH,
+        clearing("public.security_events", "ip", "user_agent", condition="created_at < %(before)s"),
+    ),
+    Sweep(
         "security events", QUARTER, deleting("public.security_events", "created_at < %(before)s")
+    ),
+    Sweep("blocklist", QUARTER, deleting("public.blocklist", "expires_at < %(before)s")),
+    Sweep(
+        "security alerts", QUARTER, deleting("public.security_alerts", "created_at < %(before)s")
     ),
     Sweep(
         "notifications", QUARTER, deleting("public.notification_logs", "created_at < %(before)s")

@@ -1,0 +1,1 @@
+"""Security events, and the operators' blocklist of addresses and users (docs/security.md)."""
