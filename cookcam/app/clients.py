@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from uuid import UUID
 
 import structlog
 from attrs import field, frozen
@@ -18,9 +19,11 @@ from cookcam.integrations.circuit_breaker import CircuitBreaker, Outcome
 from cookcam.integrations.google_play import GooglePlay
 from cookcam.integrations.mail import MailService, Smtp, SmtpSettings
 from cookcam.integrations.openai import OpenAI
+from cookcam.integrations.pause import Backoff
 from cookcam.integrations.provider_calls import ProviderCallPolicy, ProviderMisconfigured
 from cookcam.integrations.push import Apns, ApnsKey, Expo, Fcm, PushProvider, PushService
 from cookcam.integrations.redis import Redis
+from cookcam.integrations.redis_windows import MAX_RETRY_DELAY, RETRY_DELAY, RedisWindows
 from cookcam.integrations.stripe import Stripe
 from cookcam.integrations.supabase.client import SupabaseAuth
 from cookcam.integrations.supabase.storage import Storage
@@ -50,15 +53,21 @@ class Clients:
     push: Mapping[PushProvider, PushService]
     mail: MailService | None
     redis: Redis | None
+    windows: RedisWindows | None
+    """Rate limits in Redis."""
     breakers: Mapping[str, CircuitBreaker]
     """The circuit breaker of each configured service, by name."""
 
 
 @asynccontextmanager
 async def open_clients(
-    config: Config, metrics: Metrics, account_states: AccountStates
+    config: Config,
+    metrics: Metrics,
+    account_states: AccountStates,
+    *,
+    denies_user: Callable[[UUID], bool] = lambda _: False,
 ) -> AsyncGenerator[Clients]:
-    """Open all clients. No service has to be reachable yet."""
+    """Open all clients. No service has to be reachable yet. `denies_user` is the blocklist."""
     breakers = Breakers(metrics)
     async with (
         open_identity(config, breakers) as identity,
@@ -69,6 +78,7 @@ async def open_clients(
             jwt_secret=config.identity.jwt_secret,
             metrics=metrics,
             accounts=account_states,
+            denies_user=denies_user,
         ) as authenticator,
         open_usda(config, breakers) as usda,
         open_openai(config, metrics, breakers) as openai,
@@ -93,6 +103,7 @@ async def open_clients(
             push=push,
             mail=smtp(config),
             redis=redis,
+            windows=redis and redis_windows(redis, metrics, breakers),
             breakers=breakers.by_service,
         )
 
@@ -104,9 +115,13 @@ class Breakers:
     metrics: Metrics | None = None
     by_service: dict[str, CircuitBreaker] = field(factory=dict[str, CircuitBreaker], init=False)
 
-    def add(self, service: str, *responses: type[AppError]) -> CircuitBreaker:
+    def add(
+        self, service: str, *responses: type[AppError], backoff: Backoff | None = None
+    ) -> CircuitBreaker:
         """`responses` are errors that mean that the service did respond; see CircuitBreaker."""
         breaker = self.by_service[service] = CircuitBreaker(service, responses)
+        if backoff is not None:
+            breaker.backoff = backoff
         if self.metrics is not None:
             requests = self.metrics.provider_requests_total
             duration = self.metrics.provider_duration_seconds.of(service)
@@ -274,9 +289,16 @@ def smtp(config: Config) -> Smtp | None:
 
 @asynccontextmanager
 async def open_redis(config: Config) -> AsyncGenerator[Redis | None]:
-    """The Redis client that bus and cache share; None without REDIS_URL."""
+    """The Redis client that bus, cache and rate limits share; None without REDIS_URL."""
     if config.redis.url is None:
         yield None
         return
     async with Redis.open(config.redis.url.reveal()) as redis:
         yield redis
+
+
+def redis_windows(redis: Redis, metrics: Metrics, breakers: Breakers) -> RedisWindows:
+    breaker = breakers.add("redis_limits", backoff=Backoff(RETRY_DELAY, MAX_RETRY_DELAY))
+    windows = RedisWindows(redis, breaker, metrics.rate_limit_fallbacks_total.inc)
+    metrics.rate_limits_shared.set_function(lambda: windows.available)
+    return windows

@@ -163,6 +163,9 @@ from cookcam.features.operations.queue_depths import QueueDepths
 from cookcam.features.operations.retention.service import Retention
 from cookcam.features.operations.retention.store import SweepStore
 from cookcam.features.operations.row_buffer import RowBuffer
+from cookcam.features.operations.security.blocklist import Blocklist
+from cookcam.features.operations.security.recorder import SecurityRecorder
+from cookcam.features.operations.security.store import SecurityEventStore
 from cookcam.features.operations.switches.service import SwitchFollower
 from cookcam.features.operations.switches.store import SwitchStore
 from cookcam.features.recipes.catalogue import routes as recipe_routes
@@ -221,7 +224,7 @@ from cookcam.features.social.users import routes as user_routes
 from cookcam.features.social.users.store import UserStore
 from cookcam.http import Routes
 from cookcam.http.admission import Admission
-from cookcam.http.rate_limit import AUTH, GLOBAL, RateLimits
+from cookcam.http.rate_limit import RateLimits
 from cookcam.identity import AccountStates
 from cookcam.images import Images
 from cookcam.integrations.google_play import PushTokens
@@ -238,6 +241,7 @@ from cookcam.realtime.bus import Bus
 from cookcam.realtime.events import Events
 from cookcam.realtime.notifiers import NullNotifier
 from cookcam.realtime.service import Realtime
+from cookcam.sliding_windows import QuotaCounters
 
 T = TypeVar("T")
 
@@ -261,6 +265,8 @@ class Container:
     reporter: ErrorReporter
     database: Database
     account_states: AccountStates
+    blocklist: Blocklist
+    security: SecurityRecorder
     clients: Clients
     bus: Bus
     sockets: Realtime | None
@@ -295,6 +301,7 @@ class Container:
     notifier = built(lambda c: NullNotifier() if c.sockets is None else c.sockets.hub)
     cache = built(lambda c: Cache.of(c.metrics, c.clients.redis))
     images = built(lambda c: Images())
+    counters = built(lambda c: QuotaCounters(c.clients.windows))
     replies = built(lambda c: StoredReplies(ReplyStore(c.database)))
     """Stored responses of requests with an idempotency key."""
     task_reports = built(lambda c: TaskReports(c.metrics, c.reporter))
@@ -420,6 +427,7 @@ class Container:
             c.now,
             storage=urlsplit(c.config.identity.supabase_url).netloc,
             collab_quota=feed_events.collab_quota(c.config.realtime),
+            counters=c.counters,
         )
     )
 
@@ -708,7 +716,8 @@ class Container:
         lambda c: Figures(
             c.metrics,
             lambda: c.database.slow_statements,
-            lambda: sorted({*c.limits.exhausted(GLOBAL), *c.limits.exhausted(AUTH)}),
+            SecurityEventStore(c.database).figures,
+            lambda: [str(network) for network in c.blocklist.networks],
             lambda: 0 if c.sockets is None else c.sockets.connections(),
         )
     )
@@ -753,7 +762,7 @@ class Container:
         lambda c: Retention(SweepStore(c.database), c.now, c.task_reports.task_failed)
     )
     queue_depths = built(lambda c: QueueDepths(c.database, c.metrics))
-    limits = built(lambda c: RateLimits.of(c.config.limits))
+    limits = built(lambda c: RateLimits.of(c.config.limits, c.counters))
     admission = built(lambda c: Admission(c.metrics))
 
     # What the program serves and runs
@@ -855,6 +864,8 @@ class Container:
             Task("operators' switches", self.switches.run),
             Task("warm up", partial(warm_up, at_start, [clients.openai])),
             Task("retention", self.retention.run),
+            Task("blocklist", partial(self.blocklist.run, self.realtime.hub)),
+            Task("security events", self.security.buffer.run),
             Task("analytics", self.analytics.buffer.run),
             Task("leaderboard ranks", self.leaderboards.compact),
             Task("analytics partitions", self.analytics.maintain_partitions),

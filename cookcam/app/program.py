@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,12 +28,18 @@ from cookcam.errors import NotFound
 from cookcam.features.accounts.service import PublicCards
 from cookcam.features.accounts.store import ProfileStore
 from cookcam.features.billing.reconciliation.service import Reconciliation
+from cookcam.features.billing.tiers.models import CREATOR, REGULAR
+from cookcam.features.operations.row_buffer import RowBuffer
+from cookcam.features.operations.security.blocklist import Blocklist, BlocklistStore
+from cookcam.features.operations.security.recorder import SecurityRecorder
+from cookcam.features.operations.security.store import SecurityEventStore
 from cookcam.features.social.presence.names import DisplayNames
 from cookcam.http import Routes
 from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
 from cookcam.http.errors import malformed_request
-from cookcam.identity import AccountStates
+from cookcam.http.rate_limit import GLOBAL, GLOBAL_OF_CREATOR, GLOBAL_OF_REGULAR
+from cookcam.identity import AccountStates, Authenticator
 from cookcam.integrations.redis import Redis
 from cookcam.lifecycle.background import Background, Task
 from cookcam.lifecycle.control import serve_control
@@ -54,6 +62,10 @@ from cookcam.realtime.service import SOCKET_IO, Realtime
 from cookcam.serving.addresses import AddressLimit
 from cookcam.serving.listener import Listener
 from cookcam.serving.server import Server, protocol_config
+from cookcam.sliding_windows import QuotaCounters
+
+GENERAL_QUOTAS = {REGULAR: GLOBAL_OF_REGULAR, CREATOR: GLOBAL_OF_CREATOR}
+"""The general quotas of the paid tiers, by the id of the tier."""
 
 BUS_JOIN_TIMEOUT = 2.0
 """Seconds that a start waits for the bus between the instances; then it goes on without it."""
@@ -86,7 +98,11 @@ async def open_container(
         metrics.watch_pool(lambda: database.stats.in_use, lambda: database.stats.size)
         metrics.db_pool_max.set(config.database.pool_max)
         account_states = AccountStates(database)
-        async with open_clients(config, metrics, account_states) as clients:
+        blocklist = Blocklist(BlocklistStore(database))
+        security = security_recorder(config, database, metrics)
+        async with open_clients(
+            config, metrics, account_states, denies_user=blocklist.denies_user
+        ) as clients:
             bus = choose_bus(config, database, clients.redis)
             without_sockets = not config.realtime.enabled
             metrics.bus_connected.set_function(lambda: bus.connected or without_sockets)
@@ -98,6 +114,9 @@ async def open_container(
                 reporter=reporter,
                 bus=bus,
                 name_of=DisplayNames(PublicCards(ProfileStore(database))).of,
+                counters=QuotaCounters(clients.windows),
+                record_refusal=security.record,
+                denies_address=blocklist.denies_address,
             ) as realtime:
                 if config.realtime.enabled:
                     log = structlog.get_logger("cookcam.assembly")
@@ -111,6 +130,8 @@ async def open_container(
                     reporter=reporter,
                     database=database,
                     account_states=account_states,
+                    blocklist=blocklist,
+                    security=security,
                     clients=clients,
                     bus=bus,
                     sockets=realtime,
@@ -133,10 +154,31 @@ async def open_reconciliation(config: Config) -> AsyncGenerator[Reconciliation]:
                 reporter=NoReports(),
                 database=database,
                 account_states=account_states,
+                blocklist=Blocklist(BlocklistStore(database)),
+                security=security_recorder(config, database, metrics),
                 clients=clients,
                 bus=LocalBus(),
                 sockets=None,
             ).reconciliation
+
+
+def security_recorder(config: Config, database: Database, metrics: Metrics) -> SecurityRecorder:
+    """The recorder of security events; the container's background task writes them."""
+
+    def count(outcome: str, rows: int) -> None:
+        metrics.security_event_rows_total.of(outcome).inc(rows)
+
+    buffer = RowBuffer("security events", SecurityEventStore(database).write, count, max_rows=5_000)
+    recorder = SecurityRecorder(
+        buffer,
+        config.identity.service_role_key,
+        lambda: datetime.now(UTC),
+        lambda: count("dropped", 1),
+    )
+    failed = recorder.failed_sign_ins
+    metrics.failed_sign_in_accounts.set_function(failed.accounts)
+    metrics.failed_sign_in_accounts_of_an_address.set_function(failed.most_accounts_of_an_address)
+    return recorder
 
 
 def choose_bus(config: Config, database: Database, redis: Redis | None) -> Bus:
@@ -174,6 +216,8 @@ async def open_services(
             # The server listens after this: events of its first client reach the other instances.
             with trio.move_on_after(BUS_JOIN_TIMEOUT):
                 await container.bus.attempted.wait()
+        if container.clients.windows is not None:
+            await container.clients.windows.connect()
         yield Services(
             app,
             container.realtime,
@@ -193,6 +237,7 @@ def build_app(container: Container, routes: Iterable[Routes]) -> Edge:
         limits=container.limits,
         reporter=reporter,
         metrics=container.metrics,
+        record_refusal=container.security.record,
     )
     return Edge(
         Dispatcher(app, container.realtime),
@@ -204,7 +249,24 @@ def build_app(container: Container, routes: Iterable[Routes]) -> Edge:
         mode=container.lifecycle.mode,
         reporter=reporter,
         metrics=container.metrics,
+        quota_of_caller=partial(
+            quota_of_caller, container.clients.authenticator, container.account_states
+        ),
+        record_refusal=container.security.record,
+        denies_address=container.blocklist.denies_address,
     )
+
+
+def quota_of_caller(
+    authenticator: Authenticator, accounts: AccountStates, authorization: bytes
+) -> tuple[str, str] | None:
+    """The general quota of the owner of a verified token, by tier; None for another token."""
+    scheme, _, token = authorization.decode("latin-1").partition(" ")
+    identity = authenticator.cached_identity(token.strip()) if scheme.lower() == "bearer" else None
+    if identity is None:
+        return None
+    bucket = GENERAL_QUOTAS.get(accounts.tier_of(identity.user_id), GLOBAL)
+    return bucket, str(identity.user_id)
 
 
 @frozen

@@ -293,7 +293,7 @@ class DatabaseConfig:
 
 @frozen
 class RedisConfig:
-    """Optional; shared by the bus between instances and the cache."""
+    """Optional; shared by the bus between instances, the cache and rate limits."""
 
     url: Secret | None = setting(
         "REDIS_URL",

@@ -21,13 +21,20 @@ from cookcam.errors import BadRequest, DeadlineExceeded
 from cookcam.http.client_address import quota_key
 from cookcam.http.conditional import with_etag
 from cookcam.http.connection import HttpConnection
-from cookcam.http.errors import PLAIN, ClientDisconnected, Failures, failure_in
+from cookcam.http.errors import (
+    PLAIN,
+    ClientDisconnected,
+    Failures,
+    RecordRefusal,
+    failure_in,
+    ignore_refusal,
+)
 from cookcam.http.json import JsonProvider
 from cookcam.http.openapi import openapi_routes
 from cookcam.http.paths import CANONICAL
 from cookcam.http.quart_internals import ParameterRule, request_context
 from cookcam.http.quotas import spend
-from cookcam.http.rate_limit import RateLimits
+from cookcam.http.rate_limit import RateLimits, quota_headers
 from cookcam.http.requests import Request
 from cookcam.http.responses import RawResponse, json_response
 from cookcam.http.routing import Match, Router, Routes, View, normal_rule, not_found
@@ -87,9 +94,9 @@ class CookCamApp(QuartTrio):
         endpoint, parameters = match
         options, info = endpoint.options, request.request_info
         if options.rate_limit is not None:
-            verdict = spend(options.rate_limit, quota_key(info.client_address))
+            verdict = await spend(options.rate_limit, quota_key(info.client_address))
             if verdict is not None:
-                info.quota = verdict.headers()
+                info.quota = quota_headers(verdict)
         seconds = options.seconds or self.request_timeout
         if seconds == math.inf:
             result = await endpoint.view(**parameters)
@@ -115,6 +122,7 @@ def create_app(
     limits: RateLimits | None = None,
     reporter: ErrorReporter | None = None,
     metrics: Metrics | None = None,
+    record_refusal: RecordRefusal = ignore_refusal,
 ) -> CookCamApp:
     """Create the app with the routes of all features.
 
@@ -128,7 +136,9 @@ def create_app(
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.request_timeout = config.server.request_timeout
-    app.failures = Failures(reporter or NoReports(), metrics and metrics.count_error)
+    app.failures = Failures(
+        reporter or NoReports(), metrics and metrics.count_error, record_refusal
+    )
     app.extensions["authenticator"] = authenticator
     app.extensions["rate_limits"] = limits or RateLimits({})
     for blueprint in [*routes, openapi_routes(app, config)]:

@@ -1,8 +1,8 @@
 """The edge: ASGI middleware that every HTTP request passes before and after the app.
 
 From outside to inside: request id, access line and metrics, route match, admission, trace, error
-boundary, CORS preflight, operating mode, body limit, general quota. Responses get the request id,
-CORS, security and quota headers. The route is matched first: its options
+boundary, CORS preflight, blocklist, operating mode, body limit, general quota. Responses get the
+request id, CORS, security and quota headers. The route is matched first: its options
 (`cookcam.http.route_options`) decide about admission, mode, quota and body limit. A request that
 matches no route gets the default options.
 
@@ -19,16 +19,23 @@ from typing import Any
 import trio
 
 from cookcam.config import Config
-from cookcam.errors import ServiceOverloaded
+from cookcam.errors import AccessDenied, ServiceOverloaded
 from cookcam.http.access_log import AccessLog
 from cookcam.http.admission import Admission
 from cookcam.http.app import CookCamApp
 from cookcam.http.body_limit import Receive, limited_receive
 from cookcam.http.client_address import ClientAddresses, quota_key
 from cookcam.http.cors import VARY, Cors, is_preflight
-from cookcam.http.errors import Failures, error_response, failure_in, is_disconnect
+from cookcam.http.errors import (
+    Failures,
+    RecordRefusal,
+    error_response,
+    failure_in,
+    ignore_refusal,
+    is_disconnect,
+)
 from cookcam.http.paths import canonical
-from cookcam.http.rate_limit import GLOBAL, LimitReached, RateLimits
+from cookcam.http.rate_limit import GLOBAL, LimitReached, RateLimits, quota_headers
 from cookcam.http.request_id import HEADER, request_id
 from cookcam.http.request_info import STATE_KEY, RequestInfo
 from cookcam.http.responses import RawResponse
@@ -55,12 +62,27 @@ _OVER_TLS: tuple[Header, ...] = (VARY, *SECURITY_HEADERS)
 _OVER_HTTP: tuple[Header, ...] = (VARY, *PLAIN_SECURITY_HEADERS)
 
 
+QuotaOfCaller = Callable[[bytes], tuple[str, str] | None]
+"""The bucket of the general quota and the user id of the caller, by the Authorization header."""
+
+
+def unknown_caller(_authorization: bytes) -> None:
+    """Counts every request for its client address."""
+
+
+def admit_all(_address: str) -> bool:
+    """Denies access to no address."""
+    return False
+
+
 class Edge:
     """ASGI middleware around `app`.
 
     `router` matches the routes behind `app`; without one, those of `app` itself. `transport` is a
     path under which `app` serves another protocol over HTTP (Socket.IO): its requests are exempt
-    from admission, quota and tracing, and are logged under that path.
+    from admission, quota and tracing, and are logged under that path. `quota_of_caller` returns
+    None for a caller that is not known yet: the request is counted for its client address.
+    `denies_address` is the operators' blocklist.
     """
 
     def __init__(
@@ -75,6 +97,9 @@ class Edge:
         mode: OperatingMode | None = None,
         reporter: ErrorReporter | None = None,
         metrics: Metrics | None = None,
+        quota_of_caller: QuotaOfCaller = unknown_caller,
+        record_refusal: RecordRefusal = ignore_refusal,
+        denies_address: Callable[[str], bool] = admit_all,
     ) -> None:
         if router is None and isinstance(app, CookCamApp):
             router = app.router
@@ -82,10 +107,12 @@ class Edge:
         self._router = router
         self._transport = transport
         self._limits = limits
+        self._quota_of_caller = quota_of_caller
         self._admission = admission or Admission()
         self._mode = mode or OperatingMode()
         self._reporter = reporter or NoReports()
-        self._failures = Failures(self._reporter, metrics and metrics.count_error)
+        self._failures = Failures(self._reporter, metrics and metrics.count_error, record_refusal)
+        self._denies_address = denies_address
         self._addresses = ClientAddresses(config.server.trusted_proxies)
         self._cors = Cors.of(config.server.cors_origins)
         self._log = AccessLog(trio.current_time, metrics)
@@ -181,10 +208,12 @@ class Edge:
                 )
                 await response.send_whole(RawResponse(204, allowed, b""))
                 return
+            if options.traffic is not Traffic.EXEMPT and self._denies_address(info.client_address):
+                raise AccessDenied
             self._check_mode(info.method, options)
             receive = limited_receive(receive, options.max_body, headers, scope["http_version"])
             if options.traffic is Traffic.ORDINARY and options.general_quota:
-                self._count(info)
+                await self._count(info, headers)
             await self._app(scope, receive, response.send)
             return
         except Exception as exc:
@@ -211,15 +240,18 @@ class Edge:
         if method not in _READS and not options.in_read_only:
             self._mode.require_writes()
 
-    def _count(self, info: RequestInfo) -> None:
+    async def _count(self, info: RequestInfo, headers: dict[bytes, bytes]) -> None:
         """Count one request in the general quota. Raises LimitReached."""
+        authorization = headers.get(b"authorization")
+        caller = None if authorization is None else self._quota_of_caller(authorization)
+        bucket, key = caller or (GLOBAL, quota_key(info.client_address))
         try:
-            verdict = self._limits.spend(GLOBAL, quota_key(info.client_address))
+            verdict = await self._limits.spend(bucket, key)
         except LimitReached:
-            info.limited_by = GLOBAL
+            info.limited_by = bucket
             raise
         if verdict is not None:
-            info.quota = verdict.headers()
+            info.quota = quota_headers(verdict)
 
 
 def _is_over_tls(scope: Any, headers: dict[bytes, bytes]) -> bool:

@@ -149,6 +149,14 @@ def socket_error(exc: BaseException) -> dict[str, Any]:
     return body
 
 
+RecordRefusal = Callable[[AppError, RequestInfo, str | None], None]
+"""Records a 401, 403 or 429 with the request and its user agent, for the security log."""
+
+
+def ignore_refusal(_error: AppError, _info: RequestInfo, _user_agent: str | None) -> None:
+    """For a program without a security log."""
+
+
 @frozen
 class Failures:
     """Responds to failures; logs and reports those that are faults of the server."""
@@ -156,6 +164,7 @@ class Failures:
     reporter: ErrorReporter = NoReports()
     count: Callable[[str, int, str, str], None] | None = None
     """Called with code, status, method and route, and request id of each error, for the metrics."""
+    record_refusal: RecordRefusal = ignore_refusal
 
     def respond(
         self, exc: BaseException, request_info: RequestInfo, scope: Any, dialect: Dialect = PLAIN
@@ -177,6 +186,8 @@ class Failures:
         if self.count is not None:
             where = f"{request_info.method} {request_info.route}"
             self.count(error.code, error.status, where, request_info.request_id)
+        if error.status in (401, 403, 429):
+            self.record_refusal(error, request_info, _user_agent(scope))
         if error.status < 500 or error.status == 501 or error.of_the_client:
             return
         if isinstance(error, SwitchedOff):
@@ -208,6 +219,11 @@ def _reported(request_info: RequestInfo, scope: Any) -> ReportedRequest:
         request_id=request_info.request_id or None,
         user_id=request_info.user_id,
     )
+
+
+def _user_agent(scope: Any) -> str | None:
+    headers = scope.get("headers", ())
+    return next((v.decode("latin-1") for name, v in headers if name == b"user-agent"), None)
 
 
 def _severity(error: AppError) -> tuple[bool, int]:

@@ -58,9 +58,9 @@ def user_limit(
         @wraps(view)
         async def limited(caller: Caller, /, *args: P.args, **kwargs: P.kwargs) -> R:
             if purpose in (PAYMENTS, ANALYTICS):
-                spend(purpose, str(caller.user_id))
+                await spend(purpose, str(caller.user_id))
             else:
-                count_costly(purpose, caller.user_id)
+                await count_costly(purpose, caller.user_id)
             return await view(caller, *args, **kwargs)
 
         return limited
@@ -80,7 +80,7 @@ def counted_by_caller(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[
         try:
             return await view(*args, **kwargs)
         except AuthenticationError:
-            spend(GLOBAL, quota_key(current_request_info().client_address))
+            await spend(GLOBAL, quota_key(current_request_info().client_address))
             raise
 
     return set_route_options(counted, general_quota=False)
@@ -96,56 +96,58 @@ def limit_unverified(view: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R
     @wraps(view)
     async def limited(*args: P.args, **kwargs: P.kwargs) -> R:
         key = quota_key(current_request_info().client_address)
-        spend(UNVERIFIED, key, count=False)
+        await spend(UNVERIFIED, key, count=False)
         try:
             result = await view(*args, **kwargs)
         except AppError as error:
             if 400 <= error.status < 500:
-                spend(UNVERIFIED, key)
+                await spend(UNVERIFIED, key)
             raise
         if isinstance(result, RawResponse) and 400 <= result.status < 500:
-            spend(UNVERIFIED, key)
+            await spend(UNVERIFIED, key)
         return result
 
     return limited
 
 
-def spend(bucket: str, key: str, *, count: bool = True) -> QuotaState | None:
+async def spend(bucket: str, key: str, *, count: bool = True) -> QuotaState | None:
     """Counts one attempt of the running request in a bucket, or only checks without `count`.
 
     Raises LimitReached (429) when the quota of `key` is used up.
     """
     try:
-        return _limits().spend(bucket, key, count=count)
+        return await _limits().spend(bucket, key, count=count)
     except LimitReached:
         current_request_info().limited_by = bucket
         raise
 
 
-def is_used_up(bucket: str, key: str) -> bool:
+async def is_used_up(bucket: str, key: str) -> bool:
     """Whether the quota of `key` is used up; counts nothing."""
     try:
-        _limits().spend(bucket, key, count=False)
+        await _limits().spend(bucket, key, count=False)
     except LimitReached:
         return True
     return False
 
 
-def forget(bucket: str, key: str) -> None:
+async def forget(bucket: str, key: str) -> None:
     """Reset the quota of `key`."""
-    _limits().forget(bucket, key)
+    await _limits().forget(bucket, key)
 
 
-def count_costly(purpose: str, user_id: UUID | None) -> None:
+async def count_costly(purpose: str, user_id: UUID | None) -> None:
     """Count a request that costs money or the server's quota at a provider.
 
     Each purpose, such as `usda`, allows 10 requests a minute for a user and 3 for the address of a
     guest (`user_id` None). Raises LimitReached (429).
     """
     if user_id is None:
-        spend(COSTLY_FOR_GUESTS, f"{purpose}:{quota_key(current_request_info().client_address)}")
+        await spend(
+            COSTLY_FOR_GUESTS, f"{purpose}:{quota_key(current_request_info().client_address)}"
+        )
     else:
-        spend(COSTLY_FOR_USERS, f"{purpose}:{user_id}")
+        await spend(COSTLY_FOR_USERS, f"{purpose}:{user_id}")
 
 
 def _limits() -> RateLimits:

@@ -1,4 +1,4 @@
-"""The state of the account behind a token: active, banned or deleted.
+"""The state of the account behind a token: active, banned or deleted; and its tier.
 
 A token outlives its account by up to its own lifetime, so each check of a token also looks at the
 account. The state is cached for `TTL` seconds and dropped at once when the database announces a
@@ -26,9 +26,13 @@ which is not announced."""
 MAX_ENTRIES: Final = 20_000
 """Accounts, about 6 MB; the least recently used is dropped first."""
 
+FREE: Final = 1
+"""The id of the free tier."""
+
 AccountState = Literal["active", "banned", "deleted"]
 
-READ: LiteralString = "select public.account_state(%(user_id)s) as state"
+READ: LiteralString = """
+select public.account_state(%(user_id)s) as state, public.user_tier_id(%(user_id)s) as tier_id"""
 
 
 @define(slots=False, eq=False)
@@ -44,11 +48,13 @@ class AccountClosed(TokenExpired):
 @frozen
 class _StateRow:
     state: AccountState
+    tier_id: int = FREE
 
 
 @frozen
 class _Entry:
     state: AccountState
+    tier_id: int
     read_at: float
 
 
@@ -90,6 +96,11 @@ class AccountStates:
                 raise type(lookup.error)()
             # The request that was reading is cancelled: this one reads.
 
+    def tier_of(self, user_id: UUID) -> int:
+        """The id of the user's tier when the state was last read; FREE if it never was."""
+        entry = self._entries.get(user_id)
+        return FREE if entry is None else entry.tier_id
+
     def forget(self, user_id: UUID) -> None:
         """Drops the state of an account; a read in progress is not cached."""
         self._entries.pop(user_id, None)
@@ -117,7 +128,7 @@ class AccountStates:
         else:
             lookup.state = row.state
             if self._lookups.get(user_id) is lookup:
-                self._store(user_id, _Entry(row.state, read_at))
+                self._store(user_id, _Entry(row.state, row.tier_id, read_at))
         finally:
             if self._lookups.get(user_id) is lookup:
                 del self._lookups[user_id]

@@ -28,6 +28,7 @@ from attrs import define, field
 
 from cookcam.config.secret import Secret
 from cookcam.errors import (
+    AccessDenied,
     RateLimited,
     ServiceAuthError,
     ServiceError,
@@ -94,6 +95,7 @@ class Authenticator:
     _metrics: Metrics
     _clock: Callable[[], float] = time.time
     _accounts: AccountStates | None = None
+    _denies_user: Callable[[UUID], bool] = lambda _: False
     _tokens: TokenCache = field(factory=TokenCache)
 
     @classmethod
@@ -107,22 +109,25 @@ class Authenticator:
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
         accounts: AccountStates | None = None,
+        denies_user: Callable[[UUID], bool] = lambda _: False,
     ) -> AsyncGenerator[Authenticator]:
         """`clock` gives seconds since the epoch. Nothing is fetched until a token needs it.
 
         Without `accounts`, which tests of tokens alone leave out, every account is active.
+        `denies_user` is the operators' blocklist.
         """
         issuer = f"{supabase_url}/auth/v1"
         async with KeySet.open(provider.signing_keys) as keys:
-            yield cls(issuer, jwt_secret, provider, keys, metrics, clock, accounts)
+            yield cls(issuer, jwt_secret, provider, keys, metrics, clock, accounts, denies_user)
 
     async def identify(self, token: str, *, allow_deleted: bool = False) -> Identity:
         """The caller who owns `token`, whose account is active.
 
         Raises TokenExpired (401) for a token that is malformed, forged, foreign or expired,
         AccountClosed (401) for one whose account is banned or, unless `allow_deleted`, deleted,
-        and ServiceUnavailable (503) when that cannot be decided now. The reason is logged, without
-        any part of the token, and is not in the response.
+        AccessDenied (403) for a user on the blocklist, and ServiceUnavailable (503) when that
+        cannot be decided now. The reason is logged, without any part of the token, and is not in
+        the response.
         """
         from jwt import PyJWTError
 
@@ -132,6 +137,8 @@ class Authenticator:
             reason = str(error) if isinstance(error, Rejected) else type(error).__name__
             log.debug("token rejected", reason=reason)
             raise TokenExpired(error=REJECTED) from None
+        if self._denies_user(identity.user_id):
+            raise AccessDenied
         if self._accounts is None:
             return identity
         state = await self._accounts.state_of(identity.user_id)
@@ -140,6 +147,14 @@ class Authenticator:
         self.forget(token)
         log.info("token rejected", reason=f"account {state}", userId=str(identity.user_id))
         raise AccountClosed(error=REJECTED, state=state)
+
+    def cached_identity(self, token: str) -> Identity | None:
+        """The owner of a token that was verified before and has not expired; no check of its
+        account. Never waits: for limits before the request is authenticated."""
+        cached = self._tokens.get(token)
+        if cached is None or not has_current_times(cached.identity.claims, self._clock()):
+            return None
+        return cached.identity
 
     def forget(self, token: str) -> None:
         """Verify `token` again when it is used next, because its session has ended."""

@@ -1,4 +1,4 @@
-"""Client of Redis or a Redis cluster, through coredis, for the bus and the cache.
+"""Client of Redis or a Redis cluster, through coredis, for the bus, the cache and rate limits.
 
 The library is imported and connected on first use, so the program starts while Redis is
 unavailable. Every failure of Redis or the connection is a `ServiceUnavailable`.
@@ -11,8 +11,9 @@ reconnects for all, so that a recovering Redis is not flooded with connections.
 
 from __future__ import annotations
 
+import hashlib
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
@@ -96,6 +97,22 @@ class Redis:
     async def increment(self, key: str) -> int:
         """Increment a counter, which starts at 0. Returns the new value."""
         return await self._call(lambda client: client.incr(key))
+
+    async def run_script(
+        self, script: str, keys: Sequence[str], args: Sequence[int]
+    ) -> Sequence[int]:
+        """Run a Lua script that returns integers; its source is sent once to each server."""
+        digest = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+        async def run(client: Client) -> Sequence[int]:
+            from coredis.exceptions import NoScriptError
+
+            try:
+                return cast("Any", await client.evalsha(digest, keys, args))
+            except NoScriptError:
+                return cast("Any", await client.eval(script, keys, args))
+
+        return await self._call(run)
 
     async def delete(self, *keys: str) -> None:
         """Delete keys, in any number and of any slots of a cluster."""

@@ -18,15 +18,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
-from cookcam.errors import InvalidCredentials
-
 M = TypeVar("M", bound=MetricWrapperBase)
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 OTHER = "other"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-FAILED_LOGIN = "failed_login"
 # 401, 403 and 429 are the signals of guessing and scraping; other statuses are everyday errors.
 SECURITY_EVENTS = {401: "auth_failure", 403: "unauthorized_access", 429: "rate_limit"}
 
@@ -211,14 +208,25 @@ class Metrics:
             "ws_outbox_messages", "Events queued for sockets", registry=registry
         )
         self.errors_total = counter("errors_total", "Errors sent to clients", "code")
-        self.last_day = RecentCounts(3600, 24)
-        """Rejected callers."""
         self.last_hour = RecentCounts(60, 60)
         """Errors by code."""
         self.latest_errors: dict[str, ErrorOccurrence] = {}
         """The latest error of each code."""
         self.security_events_total = counter(
             "security_events_total", "Refused callers: 401, 403 and 429", "type"
+        )
+        self.security_event_rows_total = counter(
+            "security_event_rows_total", "Security events: stored, lost or dropped", "outcome"
+        )
+        self.failed_sign_in_accounts = Gauge(
+            "failed_sign_in_accounts",
+            "Accounts with a failed sign-in at this instance in the last 15 minutes",
+            registry=registry,
+        )
+        self.failed_sign_in_accounts_of_an_address = Gauge(
+            "failed_sign_in_accounts_of_an_address",
+            "The most such accounts that were tried from one address",
+            registry=registry,
         )
         self.redacted_values_total = counter(
             "redacted_values_total", "Values taken out of logs and error reports", "where"
@@ -261,6 +269,16 @@ class Metrics:
         )
         self.error_reports_total = counter(
             "error_reports_total", "Error reports that were made, dropped or failed", "outcome"
+        )
+        self.rate_limits_shared = Gauge(
+            "rate_limits_shared",
+            "1 while rate limits are counted in Redis, for all instances together",
+            registry=registry,
+        )
+        self.rate_limit_fallbacks_total = Counter(
+            "rate_limit_fallbacks_total",
+            "Uses of a rate limit that this instance counted for itself, without Redis",
+            registry=registry,
         )
         self.rate_limited_total = counter("rate_limited_total", "Refused requests", "bucket")
         self.analytics_events_total = counter(
@@ -373,9 +391,6 @@ class Metrics:
         self.latest_errors[code] = ErrorOccurrence(code, status, where, request_id, time.time())
         if status in SECURITY_EVENTS:
             self.security_events_total.of(SECURITY_EVENTS[status]).inc()
-            self.last_day.add(SECURITY_EVENTS[status])
-            if code == InvalidCredentials.code:
-                self.last_day.add(FAILED_LOGIN)
 
     def watch_pool(self, in_use: Callable[[], float], size: Callable[[], float]) -> None:
         """Reads the pool's figures when the metrics are rendered, instead of on every query."""

@@ -15,6 +15,7 @@ import trio
 from attrs import define, evolve, field
 
 from cookcam.errors import (
+    AccessDenied,
     AppError,
     AuthenticationError,
     InternalError,
@@ -37,8 +38,8 @@ from cookcam.observability.reports import ErrorReporter
 from cookcam.realtime.connection import CloseCode, Connection
 from cookcam.realtime.engineio import Scope, Send
 from cookcam.realtime.hub import Hub
-from cookcam.realtime.limits import Limits, Quota
 from cookcam.realtime.router import Router
+from cookcam.sliding_windows import Quota, QuotaCounters
 
 MISSING = "Authentication token required"
 INVALID = "Invalid or expired token"
@@ -73,7 +74,7 @@ class ConnectionDenied(Exception):
     def code(self) -> CloseCode:
         """The close code after the WebSocket was accepted. A server error must not be reported as
         an invalid token, because the client would discard its token."""
-        if isinstance(self.error, AccountClosed):
+        if isinstance(self.error, AccountClosed | AccessDenied):
             return CloseCode.FORBIDDEN
         if self.error.status < 500:
             return CloseCode.TOKEN
@@ -91,26 +92,30 @@ class Admission:
     router: Router
     authenticator: Authenticator
     lifecycle: Lifecycle
-    limits: Limits
+    counters: QuotaCounters
     handshakes: Quota | None
     metrics: Metrics
     reporter: ErrorReporter
     name_of: NameOf | None = None
+    denies_address: Callable[[str], bool] = lambda _: False
     _log: Any = field(factory=lambda: get_logger("cookcam.realtime"), init=False)
 
-    def check_handshake(self, scope: Any) -> None:
-        """The first step of a handshake. Raises ServiceUnavailable during a shutdown,
-        MaintenanceMode, and RateLimited for too many handshakes of one address."""
+    async def check_handshake(self, scope: Any) -> None:
+        """The first step of a handshake. Raises ServiceUnavailable during a shutdown, AccessDenied
+        for an address on the blocklist, MaintenanceMode, and RateLimited for too many handshakes of
+        one address."""
         if self.lifecycle.draining:
             raise ServiceUnavailable(SHUTTING_DOWN)
+        if self.denies_address(address_of(scope)):
+            raise AccessDenied
         if not is_of_console(scope):
             self.lifecycle.mode.require_service()
         if self.handshakes is None:
             return
-        wait = self.limits.spend(self.handshakes, quota_key(address_of(scope)))
-        if wait:
+        state = await self.counters.spend(quota_key(address_of(scope)), self.handshakes)
+        if not state.allowed:
             self.metrics.rate_limited_total.of(self.handshakes.name).inc()
-            raise RateLimited(retry_after=wait)
+            raise RateLimited(retry_after=state.retry_after)
 
     async def identify(
         self, token: object, protocol: str, *, in_maintenance: bool = False

@@ -24,8 +24,8 @@ from attrs import define, field, frozen
 from msgspec import Struct
 
 from cookcam.realtime.connection import Connection
-from cookcam.realtime.limits import Quota
 from cookcam.realtime.server_events import ServerEvent
+from cookcam.sliding_windows import Quota
 
 D = TypeVar("D", bound=Struct)
 Handler = Callable[[Connection, D], Awaitable["EventResponse | None"]]

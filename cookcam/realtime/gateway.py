@@ -10,6 +10,7 @@ from attrs import define, field
 
 from cookcam.config.sections import RealtimeConfig
 from cookcam.errors import (
+    AccessDenied,
     AppError,
     AuthorizationError,
     BadRequest,
@@ -125,7 +126,7 @@ class Gateway:
     @classmethod
     def of(cls, config: RealtimeConfig, admission: Admission, direct: DirectExtension) -> Gateway:
         async def admit(request: Request) -> None:
-            _check_handshake(admission, request)
+            await _check_handshake(admission, request)
 
         # CORS and origins are checked before requests reach the gateway.
         server = SocketServer(
@@ -217,9 +218,8 @@ class Gateway:
         error_type = InvalidJson if isinstance(error, RejectedJson) else PayloadTooLarge
         data = error.packet.data
         name = str(data[0]) if data else ""
-        return _acknowledgement(
-            caller, self._admission.router.reject(caller, error_type(error.reason), name)
-        )
+        result = await self._admission.router.reject(caller, error_type(error.reason), name)
+        return _acknowledgement(caller, result)
 
     async def _disconnected(self, socket: Socket, reason: str) -> None:
         await self._admission.disconnected(self._connections.pop(socket), reason)
@@ -248,10 +248,10 @@ def _error_envelope(request: Request, rejected: Rejected) -> dict[str, Any]:
     return error_body(error, request_info_of(request.scope))
 
 
-def _check_handshake(admission: Admission, request: Request) -> None:
+async def _check_handshake(admission: Admission, request: Request) -> None:
     try:
-        admission.check_handshake(request.scope)
-    except (RateLimited, ServiceUnavailable) as error:
+        await admission.check_handshake(request.scope)
+    except (AccessDenied, RateLimited, ServiceUnavailable) as error:
         headers = [(name.lower().encode(), value.encode()) for name, value in error.headers]
         raise HandshakeDenied(
             error.message, FORBIDDEN, error.status, headers, error=error

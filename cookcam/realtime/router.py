@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from cookcam.errors import AppError, InternalError, NotFound, RateLimited, ValidationError
 from cookcam.http.bodies import has_nul
-from cookcam.http.errors import Failures, as_app_error, socket_error
+from cookcam.http.errors import Failures, RecordRefusal, as_app_error, socket_error
 from cookcam.http.request_info import RequestInfo
 from cookcam.http.validation import invalid_fields, to_model
 from cookcam.observability.context import log_context
@@ -23,7 +23,8 @@ from cookcam.observability.reports import ErrorReporter
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import ClosedHandler, Event, EventResponse, Events, RecoveredHandler
 from cookcam.realtime.frames import MAX_EVENT
-from cookcam.realtime.limits import MAX_CONSECUTIVE_REJECTIONS, Limits, Quota
+from cookcam.realtime.limits import MAX_CONSECUTIVE_REJECTIONS
+from cookcam.sliding_windows import Quota, QuotaCounters
 
 PAYLOAD = "data"
 """The `field` of an error about the payload as a whole."""
@@ -48,7 +49,7 @@ class Router:
     event_quota: Quota
     handler_timeout: float
     metrics: Metrics
-    limits: Limits
+    counters: QuotaCounters
     _failures: Failures
     events: dict[str, Event] = field(factory=dict[str, Event], init=False)
     _closed_handlers: list[ClosedHandler] = field(factory=list[ClosedHandler], init=False)
@@ -61,12 +62,12 @@ class Router:
         *,
         handler_timeout: float,
         metrics: Metrics,
-        limits: Limits,
+        counters: QuotaCounters,
         reporter: ErrorReporter,
+        record_refusal: RecordRefusal,
     ) -> Router:
-        return cls(
-            event_quota, handler_timeout, metrics, limits, Failures(reporter, metrics.count_error)
-        )
+        failures = Failures(reporter, metrics.count_error, record_refusal)
+        return cls(event_quota, handler_timeout, metrics, counters, failures)
 
     def include(self, events: Events) -> None:
         """Adds the events of a feature. Raises ValueError for a name that is taken."""
@@ -81,7 +82,7 @@ class Router:
         event = self.events.get(name)
         self.metrics.ws_messages_total.of(caller.protocol, name if event else OTHER).inc()
         rejections_before = caller.consecutive_rejections
-        rejection = self.check_limits(caller, name, event and event.quota)
+        rejection = await self.check_limits(caller, name, event and event.quota)
         if rejection is not None:
             return rejection
         if event is None:
@@ -99,23 +100,24 @@ class Router:
                 return EventResult(error=_error_payload(error, name))
             return EventResult(response)
 
-    def check_limits(
+    async def check_limits(
         self, caller: Connection, name: str, quota: Quota | None = None
     ) -> EventResult | None:
         """Counts one event. None within the limits, else the error."""
-        wait = self.limits.spend(self.event_quota, caller.user_id)
-        if not wait and quota is not None:
-            wait = self.limits.spend(quota, caller.user_id)
-        if wait:
-            error = RateLimited(retry_after=wait)
-            self.metrics.count_error(error.code, error.status)
+        quotas = (self.event_quota,) if quota is None else (self.event_quota, quota)
+        state = await self.counters.spend(str(caller.user_id), *quotas)
+        if not state.allowed:
+            error = RateLimited(retry_after=state.retry_after)
+            self._report(error, caller, name if name in self.events else OTHER)
             return _rate_limited(error, caller, name, caller.consecutive_rejections)
         caller.consecutive_rejections = 0
         return None
 
-    def reject(self, caller: Connection, error: AppError, name: str = "") -> EventResult:
+    async def reject(self, caller: Connection, error: AppError, name: str = "") -> EventResult:
         """Counts a message that is not a valid event, and returns its error."""
-        return self.check_limits(caller, name) or EventResult(error=_error_payload(error, name))
+        return await self.check_limits(caller, name) or EventResult(
+            error=_error_payload(error, name)
+        )
 
     async def recovered(self, connection: Connection, rooms: Collection[str]) -> bool:
         """Calls the features' handlers of a recovered connection, which was in these rooms. False

@@ -23,6 +23,7 @@ from attrs import define, field, frozen
 
 from cookcam.config import Config
 from cookcam.errors import AuthorizationError, NotFound
+from cookcam.http.errors import RecordRefusal, ignore_refusal
 from cookcam.http.paths import CANONICAL, canonical
 from cookcam.identity import Authenticator
 from cookcam.identity.console_cookie import CONSOLE_SOCKET
@@ -46,12 +47,13 @@ from cookcam.realtime.engineio.writer import WriteScheduler
 from cookcam.realtime.events import Event, Events
 from cookcam.realtime.gateway import Gateway
 from cookcam.realtime.hub import Hub
-from cookcam.realtime.limits import Limits, event_quota, handshake_quota
+from cookcam.realtime.limits import event_quota, handshake_quota
 from cookcam.realtime.plain.server import PlainGateway
 from cookcam.realtime.relay import Relay
 from cookcam.realtime.router import Router
 from cookcam.realtime.tokens import TokenWatch, token_events
 from cookcam.serving.extensions import WEBSOCKET_DIRECT, WEBSOCKET_FLUSH
+from cookcam.sliding_windows import QuotaCounters
 
 SOCKET_IO: Final = "/socket.io"
 PLAIN_PATH: Final = f"{CANONICAL}/realtime"
@@ -107,12 +109,16 @@ class Realtime:
         reporter: ErrorReporter | None = None,
         bus: Bus | None = None,
         name_of: NameOf | None = None,
+        counters: QuotaCounters | None = None,
+        record_refusal: RecordRefusal = ignore_refusal,
+        denies_address: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
     ) -> AsyncGenerator[Realtime]:
         """Rejects handshakes while `lifecycle` drains. `clock` returns seconds since the epoch.
 
         `bus` connects the other instances; None is a single instance. `name_of` returns a user's
-        display name; without it, the name in the token is used.
+        display name; without it, the name in the token is used. `counters` count the events and
+        handshakes of all users. `denies_address` is the operators' blocklist.
 
         `notice` and `drain` close all connections cleanly. Leaving the block without them cuts the
         Socket.IO sessions; a plain connection ends with its request in the HTTP server.
@@ -125,6 +131,9 @@ class Realtime:
             metrics,
             reporter or NoReports(),
             name_of,
+            counters or QuotaCounters(),
+            record_refusal,
+            denies_address,
         )
         hub = realtime.hub
         metrics.ws_outbox_messages.set_function(lambda: sum(one.queued for one in hub.connections))
@@ -157,29 +166,34 @@ class Realtime:
         lifecycle: Lifecycle,
         metrics: Metrics,
         reporter: ErrorReporter,
-        name_of: NameOf | None = None,
+        name_of: NameOf | None,
+        counters: QuotaCounters,
+        record_refusal: RecordRefusal,
+        denies_address: Callable[[str], bool],
     ) -> Realtime:
         """Builds the service; `open` runs it."""
         settings = config.realtime
         on_failure = FailureReports(metrics, reporter)
-        hub, limits = Hub(settings.max_per_user, on_failure=on_failure), Limits()
+        hub = Hub(settings.max_per_user, on_failure=on_failure)
         router = Router.of(
             event_quota(settings),
             handler_timeout=config.server.request_timeout,
             metrics=metrics,
-            limits=limits,
+            counters=counters,
             reporter=reporter,
+            record_refusal=record_refusal,
         )
         admission = Admission(
             hub,
             router,
             authenticator,
             lifecycle,
-            limits,
+            counters,
             handshake_quota(settings) if config.limits.enabled else None,
             metrics,
             reporter,
             name_of,
+            denies_address,
         )
         router.include(token_events(authenticator, admission.with_profile_name))
         return cls(

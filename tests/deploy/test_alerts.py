@@ -146,6 +146,13 @@ CASES: Mapping[str, Case] = {
     "SlowSocketsClosed": both({'ws_outbox_overflow_total{protocol="plain"}': ("0+5x30", "0x30")}),
     "BusDisconnected": both({"bus_connected": ("0x30", "1x30")}),
     "SignInsProbed": both({'security_events_total{type="auth_failure"}': ("0+600x30", "0+30x30")}),
+    "PasswordSpraying": both(
+        {
+            f"failed_sign_in_accounts_of_an_address{{{INSTANCE}}}": ("3x30", "9x30"),
+            f"failed_sign_in_accounts{{{INSTANCE}}}": ("60x30", "30x30"),
+            'failed_sign_in_accounts{instance="two",job="cookcam"}': ("60x30", "30x30"),
+        }
+    ),
     "LimitsHit": both({'security_events_total{type="rate_limit"}': ("0+600x30", "0+30x30")}),
     "UnclassifiedErrors": both({'errors_total{code="INTERNAL_ERROR"}': ("0+3x30", "3x30")}),
     "ErrorReportsLost": both({'error_reports_total{outcome="dropped"}': ("0+1x30", "0x30")}),

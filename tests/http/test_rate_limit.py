@@ -9,8 +9,9 @@ from msgspec import Struct
 from cookcam.errors import BadRequest
 from cookcam.http import Routes, limit_unverified, rate_limit, spend, validate_request
 from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import AUTH, Bucket, LimitReached, QuotaState, RateLimits
+from cookcam.http.rate_limit import AUTH, LimitReached, RateLimits
 from cookcam.observability.metrics import Metrics
+from cookcam.sliding_windows import Bucket, Quota, QuotaState
 from tests.http.client import Client
 from tests.http.conftest import LISTED, configured
 
@@ -147,7 +148,7 @@ async def test_a_handler_counts_in_a_bucket_of_its_own_key(make_site, autojump_c
 
     @bp.post("/attempt")
     async def attempt():
-        spend("auth", "ann@example.com")
+        await spend("auth", "ann@example.com")
         return {}
 
     site = make_site(bp, RATE_LIMIT_AUTH_MAX_REQUESTS="2")
@@ -205,14 +206,16 @@ async def test_rejected_requests_are_counted_by_bucket(make_site, autojump_clock
     assert 'rate_limited_total{bucket="auth"} 2.0' in metrics.render().decode()
 
 
-def test_the_limits_are_the_configured_ones() -> None:
+async def test_the_limits_are_the_configured_ones() -> None:
     limits = RateLimits.of(
         configured(RATE_LIMIT_WINDOW_MS="2000", RATE_LIMIT_MAX_REQUESTS="3").limits
     )
-    bucket = limits.buckets["global"]
-    assert (bucket.limit, bucket.seconds) == (3, 2.0)
-    assert (limits.buckets["auth"].limit, limits.buckets["auth"].seconds) == (20, 900.0)
-    assert RateLimits.of(configured(ENABLE_RATE_LIMITING="false").limits).spend("auth", "x") is None
+    assert limits.quotas["global"] == Quota("global", 3, 2.0)
+    assert limits.quotas["global:regular"] == Quota("global:regular", 30, 2.0)
+    assert limits.quotas["global:creator"] == Quota("global:creator", 150, 2.0)
+    assert limits.quotas["auth"] == Quota("auth", 20, 900.0)
+    unlimited = RateLimits.of(configured(ENABLE_RATE_LIMITING="false").limits)
+    assert await unlimited.spend("auth", "x") is None
 
 
 class Exact:

@@ -29,16 +29,17 @@ async def limited_sign_in(email: str) -> AsyncGenerator[None]:
 
     `email` as returned by `checked_email`. Raises LimitReached (429).
     """
+    current_request_info().attempted_account = email
     pair = f"{quota_key(current_request_info().client_address)} {email}"
-    spend(WRONG_PASSWORDS_OF_PAIR, pair, count=False)
-    if is_used_up(WRONG_PASSWORDS_OF_ACCOUNT, email):
+    await spend(WRONG_PASSWORDS_OF_PAIR, pair, count=False)
+    if await is_used_up(WRONG_PASSWORDS_OF_ACCOUNT, email):
         await trio.sleep(ACCOUNT_DELAY)
     try:
         yield
     except InvalidCredentials:
-        if not is_used_up(WRONG_PASSWORDS_OF_ACCOUNT, email):
-            spend(WRONG_PASSWORDS_OF_ACCOUNT, email)
-        if not is_used_up(WRONG_PASSWORDS_OF_PAIR, pair):
-            spend(WRONG_PASSWORDS_OF_PAIR, pair)
+        if not await is_used_up(WRONG_PASSWORDS_OF_ACCOUNT, email):
+            await spend(WRONG_PASSWORDS_OF_ACCOUNT, email)
+        if not await is_used_up(WRONG_PASSWORDS_OF_PAIR, pair):
+            await spend(WRONG_PASSWORDS_OF_PAIR, pair)
         raise
-    forget(WRONG_PASSWORDS_OF_PAIR, pair)
+    await forget(WRONG_PASSWORDS_OF_PAIR, pair)

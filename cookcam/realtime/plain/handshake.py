@@ -70,7 +70,7 @@ async def authenticate_by_header(admission: Admission, scope: Scope) -> Authenti
         request = Request.of(scope)
     except ValueError:
         raise BadRequest from None
-    admission.check_handshake(scope)
+    await admission.check_handshake(scope)
     if not QUERY_TOKENS.isdisjoint(request.query):
         # URLs are logged, so a token in the query string must never be accepted.
         raise AuthenticationError(

@@ -176,16 +176,18 @@ class PlainGateway:
         except JsonTooDeep as error:
             connection.malformed = 0
             too_deep = InvalidJson(str(error))
-            _send_result(connection, self._admission.router.reject(connection, too_deep), None)
+            result = await self._admission.router.reject(connection, too_deep)
+            _send_result(connection, result, None)
             return
         except InvalidFrame as error:
             connection.malformed = 0
             invalid = ValidationError.of(error.field, error.rule)
-            _send_result(connection, self._admission.router.reject(connection, invalid), error.id)
+            result = await self._admission.router.reject(connection, invalid)
+            _send_result(connection, result, error.id)
             return
         connection.malformed = 0
         if frame.event == "ping":
-            self._pong(connection, frame)
+            await self._pong(connection, frame)
             return
         connection.work.add(partial(self._handle, connection, frame))
         if len(connection.work) >= MAX_BACKLOG:
@@ -195,8 +197,8 @@ class PlainGateway:
         result = await self._admission.router.handle(connection, frame.event, frame.data)
         _send_result(connection, result, frame.id)
 
-    def _pong(self, connection: PlainConnection, frame: Frame) -> None:
-        rejection = self._admission.router.check_limits(connection, frame.event)
+    async def _pong(self, connection: PlainConnection, frame: Frame) -> None:
+        rejection = await self._admission.router.check_limits(connection, frame.event)
         if rejection is not None:
             _send_result(connection, rejection, frame.id)
         else:

@@ -11,8 +11,9 @@ import pytest
 import trio
 
 from cookcam.features.accounts import sign_in_limits
-from cookcam.http.rate_limit import AUTH, Bucket
+from cookcam.http.rate_limit import AUTH
 from cookcam.sandbox.gotrue import Failure
+from cookcam.sliding_windows import Quota
 from tests.features.conftest import ApiUser, Client, Server, open_server
 from tests.identity.project import PASSWORD, some_email
 
@@ -286,7 +287,7 @@ class TestTheQuotaOfAnAddress:
     async def test_address_that_fails_with_one_account_is_rejected(
         self, limited: Server, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setitem(cast("Any", limited.limits.buckets), AUTH, Bucket(1000, 900))
+        monkeypatch.setitem(cast("Any", limited.limits.quotas), AUTH, Quota(AUTH, 1000, 900))
         monkeypatch.setattr(sign_in_limits, "ACCOUNT_DELAY", 0.0)
         ann, bob = await limited.person("Ann"), await limited.person("Bob")
         for _ in range(3):

@@ -18,9 +18,10 @@ from cookcam.features.operations.health.figures import Figures
 from cookcam.features.operations.health.models import ServiceHealthResponse
 from cookcam.features.operations.health.routes import routes
 from cookcam.features.operations.health.service import Health
+from cookcam.features.operations.security.models import SecurityFigures
 from cookcam.http.app import create_app
 from cookcam.http.edge import Edge
-from cookcam.http.rate_limit import GLOBAL, RateLimits
+from cookcam.http.rate_limit import RateLimits
 from cookcam.lifecycle.state import Lifecycle, Phase
 from cookcam.observability.metrics import Metrics, RecentCounts
 from tests.http.client import Client
@@ -82,6 +83,10 @@ def client(config: Config, parts: Parts, nursery: trio.Nursery) -> Client:
     return serve(config, parts, parts, nursery)
 
 
+async def no_security_events() -> SecurityFigures:
+    return SecurityFigures(0, 0, 0, 0)
+
+
 def serve(config: Config, parts: Parts, realtime: Parts | None, nursery: trio.Nursery) -> Client:
     health = Health(
         config,
@@ -98,7 +103,7 @@ def serve(config: Config, parts: Parts, realtime: Parts | None, nursery: trio.Nu
     )
     nursery.start_soon(health.run)
     limits, metrics = RateLimits.of(config.limits), parts.metrics
-    figures = Figures(metrics, lambda: parts.slow, lambda: limits.exhausted(GLOBAL), lambda: 3)
+    figures = Figures(metrics, lambda: parts.slow, no_security_events, list, lambda: 3)
     app = create_app(
         config, [routes(health, figures, metrics.render)], limits=limits, metrics=metrics
     )
@@ -440,22 +445,7 @@ async def test_performance_is_that_of_the_requests_and_statements(
     ]
 
 
-async def test_security_counts_who_was_refused(client: Client, config: Config) -> None:
-    for _ in range(config.limits.max_requests + 2):
-        await client.get("/nowhere")
-    await client.get("/health/detailed", x_api_key="wrong")
-    body = (await client.get("/health/security", x_api_key=KEY)).json()
-    assert body["events"]["last_24h"] == {
-        "total": 3,
-        "auth_failures": 1,
-        "rate_limits": 2,
-        "suspicious_activities": 0,
-    }
-    assert len(body["blocked_ips"]) == 1
-    assert (body["active_sessions"], body["failed_login_attempts"]) == (3, 0)
-
-
-def test_counts_of_security_end_after_a_day() -> None:
+def test_recent_counts_end_after_their_window() -> None:
     now = 1_000_000.0
     counts = RecentCounts(3600, 24, lambda: now)
     counts.add("auth_failure")

@@ -113,7 +113,7 @@ def routes(account_deletion: AccountDeletion, receipts: Receipts) -> Routes:
         password = checked_password(
             data.confirm_password or confirmation_in_header(request.headers.get("confirmPassword"))
         )
-        spend(AUTH, str(caller.user_id))
+        await spend(AUTH, str(caller.user_id))
         result = await account_deletion.delete(caller, password)
         return AccountDeletionResponse(MESSAGE, result.deleted_at, result.receipt)
 

@@ -31,7 +31,7 @@ def routes(export: Export) -> Routes:
     @signed_in
     async def export_account(caller: Identity) -> Response:
         """All data of the caller as a ZIP archive of JSON files, generated while it is sent."""
-        count_costly("export", caller.user_id)
+        await count_costly("export", caller.user_id)
         return Response(
             await export.open(caller),
             content_type="application/zip",

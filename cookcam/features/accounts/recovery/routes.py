@@ -38,8 +38,8 @@ def routes(recovery: Recovery) -> Routes:
         email = checked_email(data.email)
         # Over the limit no mail is sent and the request still succeeds: another client must not be
         # able to lock the owner out, who has the earlier mails.
-        if not is_used_up(RECOVERY_MAILS, email):
-            spend(RECOVERY_MAILS, email)
+        if not await is_used_up(RECOVERY_MAILS, email):
+            await spend(RECOVERY_MAILS, email)
             await recovery.begin(email)
         return SuccessResponse(True, "If the address has an account, a mail is on its way to it")
 

@@ -102,7 +102,7 @@ def _validating(bp: Routes, path: str, purchases: Purchases) -> None:
     ) -> ReceiptValidationResponse:
         """Prove a purchase of the App Store or of Google Play; it counts from the answer on."""
         submitted = data.checked()
-        count_costly("purchases", caller.user_id)
+        await count_costly("purchases", caller.user_id)
         return ReceiptValidationResponse.of(await purchases.validate(caller.user_id, submitted))
 
 
@@ -110,7 +110,7 @@ def _verifying(bp: Routes, purchases: Purchases) -> None:
     async def verified(
         caller: Identity, submitted: SubmittedPurchase, message: str
     ) -> PurchaseVerificationResponse:
-        count_costly("purchases", caller.user_id)
+        await count_costly("purchases", caller.user_id)
         accepted = await purchases.validate(caller.user_id, submitted)
         return PurchaseVerificationResponse.of(await purchases.subscription_of(accepted), message)
 

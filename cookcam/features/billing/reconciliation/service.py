@@ -23,8 +23,8 @@ from cookcam.features.billing.reconciliation.sources.models import (
 )
 from cookcam.features.billing.reconciliation.store import ReconciliationStore, RunProgress
 from cookcam.features.billing.tiers.models import Subscription
-from cookcam.http.rate_limit import Bucket
 from cookcam.observability.metrics import Metrics
+from cookcam.sliding_windows import Bucket
 
 MAX_RUN_AGE: Final = timedelta(hours=12)
 """An older interrupted run is closed instead of resumed: its first pages are outdated."""

@@ -64,7 +64,7 @@ class Endpoint:
                 body, request.headers.get("Stripe-Signature"), self.secrets, now=self.now()
             )
         except InvalidSignature:
-            _count()
+            await _count()
             raise
         except UnreadableEvent:
             raise
@@ -99,7 +99,7 @@ def routes(inbox: StripeInbox | None, ours: Endpoint, connect: Endpoint) -> Rout
         if inbox is None:
             raise InternalError(error="Stripe not configured")
         if not request.headers.get("Stripe-Signature"):
-            _count()
+            await _count()
             raise BadRequest("There is no Stripe-Signature header", error="Missing signature")
         if not ours.secrets:
             raise InternalError(error="Webhook not configured")
@@ -157,9 +157,9 @@ async def _store_unreadable(inbox: StripeInbox, event: UnreadableEvent) -> Recei
     return await inbox.receive_unreadable(EventHeader("stripe", event.id, event.type), event)
 
 
-def _count() -> None:
+async def _count() -> None:
     """Counts the current request towards the limit of its address. Raises LimitReached."""
-    spend(GLOBAL, quota_key(current_request_info().client_address))
+    await spend(GLOBAL, quota_key(current_request_info().client_address))
 
 
 def _failed(error: str) -> WebhookResponse:

@@ -73,7 +73,7 @@ def _search_routes(bp: Routes, ingredients: Ingredients) -> None:
         """Search USDA FoodData Central; at most 50 foods."""
         text, data_types = query_args.text(), query_args.data_types()
         limit = checked_limit(query_args.limit or query_args.page_size, 10)
-        count_costly("usda", caller and caller.user_id)
+        await count_costly("usda", caller and caller.user_id)
         result = await ingredients.search_usda(text, limit, data_types)
         return UsdaSearchResponse(True, cast("UsdaSearchResult", result))
 
@@ -85,7 +85,7 @@ def _search_routes(bp: Routes, ingredients: Ingredients) -> None:
     async def sync(caller: Identity, ingredient_id: str) -> UsdaSyncResponse:
         """Update an ingredient with USDA's amounts; administrators only."""
         parsed_id = checked_id(ingredient_id, ingredient_not_found())
-        count_costly("usda", caller.user_id)
+        await count_costly("usda", caller.user_id)
         return UsdaSyncResponse.of(await ingredients.sync(parsed_id))
 
 

@@ -42,7 +42,7 @@ def routes(smart: SmartNutritionService, recipes: RecipesNutrition) -> Routes:
     ) -> SmartNutritionResponse:
         """Calculate the nutrition of a list of free-text ingredients from the catalogue."""
         items = data.items()
-        count_costly("nutrition", caller and caller.user_id)
+        await count_costly("nutrition", caller and caller.user_id)
         return SmartNutritionResponse.of(await smart.calculate(items, data.servings))
 
     @bp.get("/recipes/<recipe_id>/nutrition")

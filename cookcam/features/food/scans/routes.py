@@ -173,7 +173,7 @@ async def _picture(scans: Scans, caller: Identity | None, data: bytes, error: st
         raise no_image(error, "The image is empty")
     with _scan_errors(error):
         scans.images.check(data)
-        count_costly("scan", caller and caller.user_id)
+        await count_costly("scan", caller and caller.user_id)
         return await scans.picture(data)
 
 

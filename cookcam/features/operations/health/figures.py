@@ -1,8 +1,8 @@
-"""Figures of this instance for `/health/metrics` and `/health/security`."""
+"""Figures for `/health/metrics`, of this instance, and `/health/security`, of all instances."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import frozen
 
@@ -15,20 +15,22 @@ from cookcam.features.operations.health.models import (
     SecurityResponse,
     SlowQuery,
 )
+from cookcam.features.operations.security.models import SecurityFigures
 from cookcam.http.responses import now_text, time_text
-from cookcam.observability.metrics import FAILED_LOGIN, SECURITY_EVENTS, Metrics
+from cookcam.observability.metrics import Metrics
 
 MAX_STATEMENT_LENGTH = 500
 
 
 @frozen
 class Figures:
-    """`slow_statements` returns the latest, newest first; `exhausted_addresses` the addresses whose
-    quota is used up; `connections` counts open sockets."""
+    """`slow_statements` returns the latest, newest first; `blocked_networks` those on the
+    operators' blocklist; `connections` counts open sockets."""
 
     metrics: Metrics
     slow_statements: Callable[[], Sequence[SlowStatement]]
-    exhausted_addresses: Callable[[], list[str]]
+    security_figures: Callable[[], Awaitable[SecurityFigures]]
+    blocked_networks: Callable[[], list[str]]
     connections: Callable[[], int]
 
     def performance(self) -> PerformanceResponse:
@@ -54,20 +56,21 @@ class Figures:
             now,
         )
 
-    def security(self) -> SecurityResponse:
-        day = self.metrics.last_day.total()
-        rejected = {kind: day.get(kind, 0) for kind in SECURITY_EVENTS.values()}
+    async def security(self) -> SecurityResponse:
+        """Raises ServiceUnavailable while the database is unavailable."""
+        day = await self.security_figures()
+        total = day.auth_failures + day.rate_limits + day.suspicious_activities
         return SecurityResponse(
             timestamp=now_text(),
             events=SecurityEvents(
                 SecurityCounts(
-                    total=sum(rejected.values()),
-                    auth_failures=rejected["auth_failure"],
-                    rate_limits=rejected["rate_limit"],
-                    suspicious_activities=rejected["unauthorized_access"],
+                    total=total,
+                    auth_failures=day.auth_failures,
+                    rate_limits=day.rate_limits,
+                    suspicious_activities=day.suspicious_activities,
                 )
             ),
-            blocked_ips=sorted(self.exhausted_addresses()),
+            blocked_ips=sorted(self.blocked_networks()),
             active_sessions=self.connections(),
-            failed_login_attempts=day.get(FAILED_LOGIN, 0),
+            failed_login_attempts=day.failed_sign_ins,
         )

@@ -119,7 +119,7 @@ class PerformanceResponse(Struct):
 
 
 class SecurityCounts(Struct):
-    """Refused callers: 401, 429 and 403."""
+    """Security events of all instances; `suspicious_activities` includes denied access (403)."""
 
     total: int
     auth_failures: int
@@ -132,8 +132,8 @@ class SecurityEvents(Struct):
 
 
 class SecurityResponse(Struct):
-    """Of this instance, since its start at most. `blocked_ips` are the addresses whose quota is
-    used up now; `active_sessions` are open sockets."""
+    """`blocked_ips` are the addresses and networks on the blocklist; `active_sessions` are the open
+    sockets of this instance."""
 
     timestamp: str
     events: SecurityEvents

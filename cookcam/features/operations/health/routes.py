@@ -119,9 +119,9 @@ def routes(health: Health, figures: Figures, render_metrics: Callable[[], bytes]
     @document_failures(401)
     @validate_response(SecurityResponse)
     async def security() -> SecurityResponse:
-        """Refused callers of this instance in the last 24 hours, and addresses without a quota."""
+        """Refused callers of the last 24 hours, and the blocklist."""
         admit()
-        return figures.security()
+        return await figures.security()
 
     @bp.get("/health/detailed")
     @probe

@@ -103,7 +103,7 @@ def _suggestions(bp: Routes, generation: Generation, responder: GenerationRespon
         `Accept: text/event-stream` streams the progress.
         """
         preferences = data.preferences()
-        _spend(caller)
+        await _spend(caller)
 
         async def run(progress: ProgressListener) -> tuple[Any, int]:
             result = await service.suggest(caller, preferences, progress)
@@ -129,7 +129,7 @@ def _suggestions(bp: Routes, generation: Generation, responder: GenerationRespon
         """
         title, session_id = data.title(), data.session()
         original = data.source() if session_id is None else None
-        _spend(caller)
+        await _spend(caller)
 
         async def run(progress: ProgressListener) -> tuple[Any, int]:
             source = original or await service.suggestion_session(caller, session_id or "")
@@ -157,7 +157,7 @@ def _suggestions(bp: Routes, generation: Generation, responder: GenerationRespon
         `Accept: text/event-stream` streams the progress.
         """
         session_id, title = data.session(), data.title()
-        _spend(caller)
+        await _spend(caller)
 
         async def run(progress: ProgressListener) -> tuple[Any, int]:
             source = await service.any_session(caller, session_id)
@@ -187,7 +187,7 @@ def _diverse_recipes(bp: Routes, generation: Generation, responder: GenerationRe
         `Accept: text/event-stream` streams the progress.
         """
         recipes_input = data.recipes_input()
-        _spend(caller)
+        await _spend(caller)
 
         async def run(progress: ProgressListener) -> tuple[Any, int]:
             result = await service.generate(caller, recipes_input, progress)
@@ -217,7 +217,7 @@ def _previews(bp: Routes, generation: Generation, responder: GenerationResponder
         """
         ingredients, preferences = data.ingredients(), data.preferences()
         session_id = data.session()
-        _spend(caller)
+        await _spend(caller)
 
         async def run(progress: ProgressListener) -> tuple[Any, int]:
             result = await service.previews(caller, ingredients, preferences, session_id, progress)
@@ -242,7 +242,7 @@ def _previews(bp: Routes, generation: Generation, responder: GenerationResponder
         `Accept: text/event-stream` streams the progress.
         """
         selected, session_id = data.selected(), data.session()
-        _spend(caller)
+        await _spend(caller)
 
         async def run(progress: ProgressListener) -> tuple[Any, int]:
             result = await service.detailed_recipe(caller, session_id, selected, progress)
@@ -268,7 +268,7 @@ def _variations(bp: Routes, generation: Generation, responder: GenerationRespond
     ) -> RecipeVariationsResponse:
         """Generate variations of the caller's recipe along themes; not stored."""
         count, parsed_id = data.number(), parse_uuid(recipe_id, recipe_not_found())
-        _spend(caller)
+        await _spend(caller)
         return RecipeVariationsResponse.of(await service.vary(caller, parsed_id, count))
 
 
@@ -276,6 +276,6 @@ def _use_dialect(dialect: Dialect) -> Callable[[F], F]:
     return lambda view: set_route_options(view, dialect=dialect)
 
 
-def _spend(caller: Identity) -> None:
+async def _spend(caller: Identity) -> None:
     """Charge one request to the rate limit that all generation routes share."""
-    count_costly("generation", caller.user_id)
+    await count_costly("generation", caller.user_id)

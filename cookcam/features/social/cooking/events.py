@@ -17,7 +17,7 @@ from cookcam.features.social.cooking.timeouts import SessionTimeouts
 from cookcam.http import parse_uuid
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import EventResponse, Events
-from cookcam.realtime.limits import Quota
+from cookcam.sliding_windows import Quota
 from cookcam.text import clean_prose
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]

@@ -14,7 +14,8 @@ from cookcam.features.social.feed.service import Feed
 from cookcam.http import parse_uuid
 from cookcam.realtime.connection import Connection
 from cookcam.realtime.events import Events
-from cookcam.realtime.limits import Quota, broadcast_quota
+from cookcam.realtime.limits import broadcast_quota
+from cookcam.sliding_windows import Quota
 from cookcam.text import clean_prose
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]

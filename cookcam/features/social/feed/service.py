@@ -7,7 +7,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import frozen
 from msgspec import UNSET, UnsetType
 
 from cookcam.errors import RateLimited, ValidationError
@@ -25,8 +25,8 @@ from cookcam.features.social.feed.store import FeedStore
 from cookcam.features.social.moderation.blocks import Blocks
 from cookcam.features.social.presence.service import Presence
 from cookcam.realtime.connection import Connection
-from cookcam.realtime.limits import Limits, Quota
 from cookcam.realtime.notifiers import RoomNotifier
+from cookcam.sliding_windows import Quota, QuotaCounters
 
 
 @frozen
@@ -42,7 +42,7 @@ class Feed:
     now: Callable[[], datetime]
     storage: str
     collab_quota: Quota
-    _limits: Limits = field(factory=Limits, init=False)
+    counters: QuotaCounters
 
     async def share_recipe(
         self, caller: Connection, recipe_id: UUID, title: str, description: str, tags: Sequence[str]
@@ -123,9 +123,9 @@ class Feed:
         if target == caller.user_id:
             raise ValidationError.of("targetUserId", "must be another user")
         recipe = await self.recipes.require(caller.identity, recipe_id)
-        wait = self._limits.spend(self.collab_quota, f"{caller.user_id} {target}")
-        if wait:
-            raise RateLimited(retry_after=wait)
+        state = await self.counters.spend(f"{caller.user_id} {target}", self.collab_quota)
+        if not state.allowed:
+            raise RateLimited(retry_after=state.retry_after)
         request = CollabRequest(caller.user_id, caller.user_name, recipe.id, message, self.now())
         hidden = await self.blocks.hidden_from(caller.user_id)
         if target not in hidden.now():

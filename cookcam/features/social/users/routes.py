@@ -56,7 +56,7 @@ def _people(bp: Routes, store: UserStore) -> None:
         prefix = query_args.prefix()
         if prefix is not None:
             # Limits enumeration of all users prefix by prefix.
-            count_costly("people", caller and caller.user_id)
+            await count_costly("people", caller and caller.user_id)
         return EncodedJson(await store.list_json(_reader(caller), prefix, min(limit, MAX_USERS)))
 
     @bp.get("/users/<user_id>")
