@@ -115,7 +115,7 @@ async def open_container(
                 bus=bus,
                 name_of=DisplayNames(PublicCards(ProfileStore(database))).of,
                 counters=QuotaCounters(clients.windows),
-                record_refusal=security.record,
+                record_rejection=security.record,
                 denies_address=blocklist.denies_address,
             ) as realtime:
                 if config.realtime.enabled:
@@ -237,7 +237,7 @@ def build_app(container: Container, routes: Iterable[Routes]) -> Edge:
         limits=container.limits,
         reporter=reporter,
         metrics=container.metrics,
-        record_refusal=container.security.record,
+        record_rejection=container.security.record,
     )
     return Edge(
         Dispatcher(app, container.realtime),
@@ -252,7 +252,7 @@ def build_app(container: Container, routes: Iterable[Routes]) -> Edge:
         quota_of_caller=partial(
             quota_of_caller, container.clients.authenticator, container.account_states
         ),
-        record_refusal=container.security.record,
+        record_rejection=container.security.record,
         denies_address=container.blocklist.denies_address,
     )
 

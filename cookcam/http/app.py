@@ -25,9 +25,9 @@ from cookcam.http.errors import (
     PLAIN,
     ClientDisconnected,
     Failures,
-    RecordRefusal,
+    RecordRejection,
     failure_in,
-    ignore_refusal,
+    ignore_rejection,
 )
 from cookcam.http.json import JsonProvider
 from cookcam.http.openapi import openapi_routes
@@ -122,7 +122,7 @@ def create_app(
     limits: RateLimits | None = None,
     reporter: ErrorReporter | None = None,
     metrics: Metrics | None = None,
-    record_refusal: RecordRefusal = ignore_refusal,
+    record_rejection: RecordRejection = ignore_rejection,
 ) -> CookCamApp:
     """Create the app with the routes of all features.
 
@@ -137,7 +137,7 @@ def create_app(
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.request_timeout = config.server.request_timeout
     app.failures = Failures(
-        reporter or NoReports(), metrics and metrics.count_error, record_refusal
+        reporter or NoReports(), metrics and metrics.count_error, record_rejection
     )
     app.extensions["authenticator"] = authenticator
     app.extensions["rate_limits"] = limits or RateLimits({})

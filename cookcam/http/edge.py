@@ -28,10 +28,10 @@ from cookcam.http.client_address import ClientAddresses, quota_key
 from cookcam.http.cors import VARY, Cors, is_preflight
 from cookcam.http.errors import (
     Failures,
-    RecordRefusal,
+    RecordRejection,
     error_response,
     failure_in,
-    ignore_refusal,
+    ignore_rejection,
     is_disconnect,
 )
 from cookcam.http.paths import canonical
@@ -98,7 +98,7 @@ class Edge:
         reporter: ErrorReporter | None = None,
         metrics: Metrics | None = None,
         quota_of_caller: QuotaOfCaller = unknown_caller,
-        record_refusal: RecordRefusal = ignore_refusal,
+        record_rejection: RecordRejection = ignore_rejection,
         denies_address: Callable[[str], bool] = admit_all,
     ) -> None:
         if router is None and isinstance(app, CookCamApp):
@@ -111,7 +111,7 @@ class Edge:
         self._admission = admission or Admission()
         self._mode = mode or OperatingMode()
         self._reporter = reporter or NoReports()
-        self._failures = Failures(self._reporter, metrics and metrics.count_error, record_refusal)
+        self._failures = Failures(self._reporter, metrics and metrics.count_error, record_rejection)
         self._denies_address = denies_address
         self._addresses = ClientAddresses(config.server.trusted_proxies)
         self._cors = Cors.of(config.server.cors_origins)

@@ -149,11 +149,11 @@ def socket_error(exc: BaseException) -> dict[str, Any]:
     return body
 
 
-RecordRefusal = Callable[[AppError, RequestInfo, str | None], None]
+RecordRejection = Callable[[AppError, RequestInfo, str | None], None]
 """Records a 401, 403 or 429 with the request and its user agent, for the security log."""
 
 
-def ignore_refusal(_error: AppError, _info: RequestInfo, _user_agent: str | None) -> None:
+def ignore_rejection(_error: AppError, _info: RequestInfo, _user_agent: str | None) -> None:
     """For a program without a security log."""
 
 
@@ -164,7 +164,7 @@ class Failures:
     reporter: ErrorReporter = NoReports()
     count: Callable[[str, int, str, str], None] | None = None
     """Called with code, status, method and route, and request id of each error, for the metrics."""
-    record_refusal: RecordRefusal = ignore_refusal
+    record_rejection: RecordRejection = ignore_rejection
 
     def respond(
         self, exc: BaseException, request_info: RequestInfo, scope: Any, dialect: Dialect = PLAIN
@@ -187,7 +187,7 @@ class Failures:
             where = f"{request_info.method} {request_info.route}"
             self.count(error.code, error.status, where, request_info.request_id)
         if error.status in (401, 403, 429):
-            self.record_refusal(error, request_info, _user_agent(scope))
+            self.record_rejection(error, request_info, _user_agent(scope))
         if error.status < 500 or error.status == 501 or error.of_the_client:
             return
         if isinstance(error, SwitchedOff):

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 from cookcam.errors import AppError, InternalError, NotFound, RateLimited, ValidationError
 from cookcam.http.bodies import has_nul
-from cookcam.http.errors import Failures, RecordRefusal, as_app_error, socket_error
+from cookcam.http.errors import Failures, RecordRejection, as_app_error, socket_error
 from cookcam.http.request_info import RequestInfo
 from cookcam.http.validation import invalid_fields, to_model
 from cookcam.observability.context import log_context
@@ -64,9 +64,9 @@ class Router:
         metrics: Metrics,
         counters: QuotaCounters,
         reporter: ErrorReporter,
-        record_refusal: RecordRefusal,
+        record_rejection: RecordRejection,
     ) -> Router:
-        failures = Failures(reporter, metrics.count_error, record_refusal)
+        failures = Failures(reporter, metrics.count_error, record_rejection)
         return cls(event_quota, handler_timeout, metrics, counters, failures)
 
     def include(self, events: Events) -> None:

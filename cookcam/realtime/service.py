@@ -23,7 +23,7 @@ from attrs import define, field, frozen
 
 from cookcam.config import Config
 from cookcam.errors import AuthorizationError, NotFound
-from cookcam.http.errors import RecordRefusal, ignore_refusal
+from cookcam.http.errors import RecordRejection, ignore_rejection
 from cookcam.http.paths import CANONICAL, canonical
 from cookcam.identity import Authenticator
 from cookcam.identity.console_cookie import CONSOLE_SOCKET
@@ -110,7 +110,7 @@ class Realtime:
         bus: Bus | None = None,
         name_of: NameOf | None = None,
         counters: QuotaCounters | None = None,
-        record_refusal: RecordRefusal = ignore_refusal,
+        record_rejection: RecordRejection = ignore_rejection,
         denies_address: Callable[[str], bool] = lambda _: False,
         clock: Callable[[], float] = time.time,
     ) -> AsyncGenerator[Realtime]:
@@ -132,7 +132,7 @@ class Realtime:
             reporter or NoReports(),
             name_of,
             counters or QuotaCounters(),
-            record_refusal,
+            record_rejection,
             denies_address,
         )
         hub = realtime.hub
@@ -168,7 +168,7 @@ class Realtime:
         reporter: ErrorReporter,
         name_of: NameOf | None,
         counters: QuotaCounters,
-        record_refusal: RecordRefusal,
+        record_rejection: RecordRejection,
         denies_address: Callable[[str], bool],
     ) -> Realtime:
         """Builds the service; `open` runs it."""
@@ -181,7 +181,7 @@ class Realtime:
             metrics=metrics,
             counters=counters,
             reporter=reporter,
-            record_refusal=record_refusal,
+            record_rejection=record_rejection,
         )
         admission = Admission(
             hub,

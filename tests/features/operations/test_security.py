@@ -64,7 +64,7 @@ async def test_wrong_password_is_recorded_without_the_account_in_clear(server: S
     assert ann.email not in str(details)
 
 
-async def test_refusals_are_classified(server: Server) -> None:
+async def test_rejections_are_classified(server: Server) -> None:
     ann = await server.person("Ann")
     headers = {"X-Forwarded-For": "192.0.2.7"}
     await server.guest.get("/auth/me", headers=headers)
@@ -108,7 +108,7 @@ async def test_one_password_tried_on_many_accounts_is_a_critical_event(server: S
     assert f"failed_sign_in_accounts_of_an_address {SPRAYED_ACCOUNTS + 3}.0" in text
 
 
-async def test_flood_of_refusals_is_no_flood_of_rows(server: Server) -> None:
+async def test_flood_of_rejections_is_no_flood_of_rows(server: Server) -> None:
     for _ in range(EVENTS_PER_MINUTE + 15):
         await server.guest.get("/auth/me", headers={"X-Forwarded-For": "192.0.2.11"})
     assert len(await events_of(server)) == EVENTS_PER_MINUTE
