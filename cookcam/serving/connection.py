@@ -48,6 +48,31 @@ _CLOSED = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResource
 class Connection:
     """Serves one stream until it is closed by either side."""
 
+    __slots__ = (
+        "_app",
+        "_closing",
+        "_config",
+        "_context",
+        "_error_body",
+        "_is_over",
+        "_lifecycle",
+        "_linger_until",
+        "_observer",
+        "_opened",
+        "_protocol",
+        "_reading",
+        "_sending",
+        "_socket",
+        "_state",
+        "_stream",
+        "_transport",
+        "_unsent",
+        "_until",
+        "_work",
+        "_writing",
+        "peer",
+    )
+
     def __init__(
         self,
         peer: Peer,
@@ -100,7 +125,7 @@ class Connection:
             if alpn is not None:
                 async with RequestTasks(self._work, self._observer) as tasks:
                     self._protocol = self._make_protocol(alpn, tasks)
-                    await self._serve()
+                    await self._serve(tasks)
         except* OSError:
             pass  # the peer has closed
         except* Exception as error:
@@ -233,16 +258,20 @@ class Connection:
             error_body=self._error_body,
             observer=self._observer,
             write=None if self._socket is None else self._write_directly,
+            read=self._read_for_websocket,
         )
 
-    async def _serve(self) -> None:
-        with self._reading as reading:
+    async def _serve(self, tasks: RequestTasks) -> None:
+        with self._reading:
             self._enter(State.IDLE)
             if math.isfinite(self._linger_until):
                 self._shorten_grace()
             await self._protocol.initiate()
             await self._read()
-        if reading.cancelled_caught and not self._closing:
+        is_overdue = self._reading.cancelled_caught
+        if not is_overdue and (websocket := self._protocol.websocket) is not None:
+            is_overdue = not await websocket.run(tasks)
+        if is_overdue and not self._closing:
             await self._end_overdue()
         await self._protocol.handle(Closed())
         if self._closing and not self._is_over:
@@ -251,24 +280,47 @@ class Connection:
         await self._drop()
 
     async def _read(self) -> None:
-        while True:
-            try:
-                data = await self._receive()
-            except _CLOSED:
+        """Until the end, or until there is a WebSocket, for which its application reads."""
+        while await self._read_once():
+            if self._protocol.websocket is not None:
                 return
-            if self._state is State.BODY:
-                # The time the application takes does not count against the peer.
-                self._enter(State.RESPONSE)
-            try:
-                await self._protocol.handle(RawData(data))
-            except Exception as error:
-                self._observer.connection_failed(error)
-                await self._reject(500)
-                return
-            if not data or self._closing:
-                return
-            del data  # else an idle connection keeps the last bytes in memory
-            self._update_state()
+
+    async def _read_once(self) -> bool:
+        """Handles what the peer sends next; False when that is the end."""
+        try:
+            data = await self._receive()
+        except _CLOSED:
+            return False
+        if self._state is State.BODY:
+            # The time the application takes does not count against the peer.
+            self._enter(State.RESPONSE)
+        try:
+            await self._protocol.handle(RawData(data))
+        except Exception as error:
+            self._observer.connection_failed(error)
+            await self._reject(500)
+            return False
+        if not data or self._closing:
+            return False
+        self._update_state()
+        return True
+
+    async def _read_for_websocket(self) -> bool:
+        """The same for an application that waits for a message; False after the end, of which the
+        application is told."""
+        is_open = False
+        if not self._closing:
+            # What arrived while the application did not read is read before the deadline counts.
+            until = max(self._until, trio.current_time() + 1.0)
+            with trio.CancelScope(deadline=until) as self._reading:
+                is_open = await self._read_once()
+            if self._reading.cancelled_caught and not self._closing:
+                await self._end_overdue()
+        if not is_open:
+            await self._protocol.handle(Closed())
+            if not self._closing:
+                await self._drop()  # the peer has left, whatever the application does now
+        return is_open
 
     async def _receive(self) -> bytes:
         """What the peer has sent, empty at its end. Raises as a stream does, or OSError."""

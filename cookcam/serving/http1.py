@@ -35,7 +35,7 @@ from cookcam.serving.request_parser import (
 )
 from cookcam.serving.request_stream import RequestStream
 from cookcam.serving.states import BODY_GRACE, BodyDeadline, State
-from cookcam.serving.tasks import RequestTasks
+from cookcam.serving.tasks import RequestTasks, WebSocketTask
 from cookcam.serving.websocket import ErrorBody, ProtocolConfig, WebSocketStream, Write
 
 STREAM_ID: Final = 1
@@ -74,7 +74,47 @@ class _Framing(Enum):
 
 class HTTP1:
     """The protocol of one connection. `is_draining` is called for every response; `error_body`
-    makes the body of protocol errors; `write` is for WebSockets."""
+    makes the body of protocol errors; `write` is for WebSockets.
+
+    With `read`, the caller runs the application of a WebSocket, see `websocket`.
+    """
+
+    __slots__ = (
+        "_app",
+        "_body",
+        "_buffer",
+        "_chunks",
+        "_client",
+        "_closes",
+        "_config",
+        "_connection_state",
+        "_context",
+        "_error_body",
+        "_framing",
+        "_grace",
+        "_has_skipped_line",
+        "_held",
+        "_is_draining",
+        "_is_eof",
+        "_is_tls",
+        "_is_websocket",
+        "_left",
+        "_observer",
+        "_read",
+        "_request",
+        "_requests",
+        "_response",
+        "_resumed",
+        "_send",
+        "_server",
+        "_stream",
+        "_tasks",
+        "_unsent_length",
+        "_write",
+        "is_forwarded",
+        "is_over",
+        "websocket",
+    )
 
     def __init__(
         self,
@@ -92,6 +132,7 @@ class HTTP1:
         error_body: ErrorBody,
         observer: ConnectionObserver,
         write: Write | None,
+        read: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._app = app
         self._config = config
@@ -103,6 +144,9 @@ class HTTP1:
         self._connection_state = connection_state
         self._send = send
         self._write = write
+        self._read = read
+        self.websocket: WebSocketTask | None = None
+        """Set by the handshake of a WebSocket, whose application the caller has to run then."""
         self._is_draining = is_draining
         self._error_body = error_body
         self._observer = observer
@@ -320,11 +364,13 @@ class HTTP1:
 
     async def _open_websocket(self, head: RequestHead) -> None:
         self._is_websocket = True
+        if self._read is not None:
+            self.websocket = WebSocketTask(self._resume_websocket, self._read)
         stream = self._stream = WebSocketStream(
             self._app,
             self._config,
             self._context,
-            self._tasks,
+            self.websocket or self._tasks,
             self._is_tls,
             self._client,
             self._server,
@@ -333,6 +379,7 @@ class HTTP1:
             error_body=self._error_body,
             observer=self._observer,
             write=self._write,
+            one_at_a_time=self.websocket is not None,
         )
         await stream.handle(
             Request(
@@ -344,8 +391,16 @@ class HTTP1:
                 state=self._connection_state,
             )
         )
-        early, self._buffer = self._buffer, b""
-        await self._pass_on(early)
+        if self.websocket is None:
+            await self._resume_websocket()
+
+    async def _resume_websocket(self) -> bool:
+        """Passes on what was received and not handled yet; False where there is nothing."""
+        if self._buffer:
+            early, self._buffer = self._buffer, b""
+            await self._pass_on(early)
+            return True
+        return isinstance(self._stream, WebSocketStream) and await self._stream.parse_more()
 
     async def _pass_on(self, data: bytes) -> None:
         """Bytes of a WebSocket."""
@@ -382,6 +437,8 @@ class HTTP1:
         await self._send_informational(status, headers)
         if self._is_websocket:
             self._request = None  # the upgrade is accepted: HTTP is over
+            if self.websocket is not None:
+                self.websocket.accepted()
             await self._send(Updated(idle=False))
 
     async def send_body(self, data: bytes) -> None:

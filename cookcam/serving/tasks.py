@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import trio
 from hypercorn.config import Config
@@ -12,6 +13,7 @@ from hypercorn.typing import ASGIFramework, ASGIReceiveEvent, ASGISendEvent, Sco
 
 from cookcam.lifecycle.work import Work
 from cookcam.serving.observer import ConnectionObserver
+from cookcam.serving.states import RESPONSE_TIMEOUT
 
 CANCELS_ON_DISCONNECT = "cookcam.cancel_on_disconnect"
 """The scope extension of a request that is cancelled when its client disconnects: the
@@ -72,6 +74,79 @@ class MessageQueue:
         if self._event is not None:
             self._event.set()
             self._event = None
+
+
+class Messages(Protocol):
+    """The messages for the application of one request."""
+
+    async def receive(self) -> ASGIReceiveEvent: ...
+
+    def close(self) -> None:
+        """Called when the application has returned."""
+        ...
+
+
+class WebSocketTask:
+    """Runs the application of a WebSocket in the task of its connection, which reads while the
+    application waits for a message: an idle WebSocket has one task.
+
+    `resume` handles what was read before and not parsed yet; False when there is nothing. `read`
+    reads once, and handles that; False at the end of the connection.
+    """
+
+    __slots__ = ("_application", "_has_ended", "_messages", "_read", "_resume", "_scope")
+
+    def __init__(
+        self, resume: Callable[[], Awaitable[bool]], read: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self._resume = resume
+        self._read = read
+        self._messages: list[ASGIReceiveEvent] = []
+        self._scope = trio.CancelScope(deadline=trio.current_time() + RESPONSE_TIMEOUT)
+        self._has_ended = False
+        self._application: tuple[ASGIFramework, Any, Callable[..., Awaitable[None]]] | None = None
+
+    async def spawn_app(
+        self,
+        app: ASGIFramework,
+        config: Config,
+        scope: Scope,
+        send: Callable[[ASGISendEvent | None], Awaitable[None]],
+    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
+        """What the stream of the WebSocket calls instead of `RequestTasks.spawn_app`."""
+        self._application = app, scope, send
+        return self._put
+
+    async def run(self, tasks: RequestTasks) -> bool:
+        """Runs the application to its end; not if the handshake was invalid. False when the
+        application has not decided on the WebSocket within RESPONSE_TIMEOUT."""
+        if self._application is None:
+            return True
+        (app, scope, send), self._application = self._application, None
+        await tasks.run(app, scope, self, send, self._scope)
+        return self._has_ended or not self._scope.cancelled_caught
+
+    def accepted(self) -> None:
+        """The application has accepted the WebSocket: no limit until the peer leaves."""
+        if not self._has_ended:
+            self._scope.deadline = math.inf
+
+    async def receive(self) -> ASGIReceiveEvent:
+        while not self._messages:
+            if self._has_ended:
+                await trio.sleep_forever()  # until DISCONNECT_TIMEOUT
+            if not await self._resume() and not await self._read():
+                self._has_ended = True
+        return self._messages.pop(0)
+
+    def close(self) -> None:
+        self._messages.clear()
+
+    async def _put(self, message: ASGIReceiveEvent) -> None:
+        self._messages.append(message)
+        if message["type"] == "websocket.disconnect":
+            self._has_ended = True
+            self._scope.deadline = trio.current_time() + DISCONNECT_TIMEOUT
 
 
 class RequestTasks:
@@ -153,19 +228,20 @@ class RequestTasks:
         cancel_scope: trio.CancelScope,
     ) -> None:
         """Runs the application in a task of its own; `send` gets None when it has returned."""
-        self._nursery.start_soon(self._run, app, scope, queue, send, cancel_scope)
+        self._nursery.start_soon(self.run, app, scope, queue, send, cancel_scope)
 
     def spawn(self, func: Callable[..., Awaitable[Any]], *args: Any) -> None:
         self._nursery.start_soon(func, *args)
 
-    async def _run(
+    async def run(
         self,
         app: ASGIFramework,
         scope: Any,
-        queue: MessageQueue,
+        queue: Messages,
         send: Callable[[ASGISendEvent | None], Awaitable[None]],
         cancel_scope: trio.CancelScope,
     ) -> None:
+        """Runs the application in the calling task."""
         unit = self._work.begin(*_described(scope))
         try:
             with cancel_scope:

@@ -18,13 +18,19 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import trio
 from hypercorn.config import Config
 from hypercorn.protocol.events import Body, Data, EndBody, Event, Response, StreamClosed
-from hypercorn.protocol.ws_stream import ASGIWebsocketState, FrameTooLargeError, WSStream
+from hypercorn.protocol.ws_stream import (
+    ASGIWebsocketState,
+    FrameTooLargeError,
+    Handshake,
+    WSStream,
+)
 from hypercorn.typing import ASGIReceiveEvent, ASGISendEvent, Scope, WebsocketAcceptEvent
 from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Message, Ping, Pong
@@ -52,6 +58,10 @@ PING_FRAME = 0x89
 
 Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
 
+_ACCEPTED = Handshake([], "1.1")
+_ACCEPTED.accepted = True
+_NO_EVENTS = deque[WSProtoEvent](maxlen=0)
+
 
 class ProtocolConfig(Config):
     """Hypercorn's settings, and two of our own."""
@@ -73,7 +83,11 @@ class ProtocolConfig(Config):
 
 class WebSocketStream(WSStream):
     """One WebSocket with a valid handshake; arguments are Hypercorn's, and `write` that of its
-    connection, None where bytes cannot be given to the kernel as they are."""
+    connection, None where bytes cannot be given to the kernel as they are.
+
+    With `one_at_a_time`, messages behind the first are parsed by `parse_more`: a peer that sends
+    many small ones at once cannot make the server hold all of them as objects.
+    """
 
     _pings = False
     """Whether the application pings, and so understands a pong."""
@@ -84,11 +98,14 @@ class WebSocketStream(WSStream):
         error_body: ErrorBody,
         observer: ConnectionObserver,
         write: Write | None,
+        one_at_a_time: bool = False,
     ) -> None:
         super().__init__(*args)
         self._error_body = error_body
         self._observer = observer
         self._write = write
+        self._one_at_a_time = one_at_a_time
+        self._has_unparsed = False
         self._is_writable = False
         """The WebSocket is open: neither side has begun to close it."""
         self._decided: trio.Event | None = None
@@ -180,15 +197,27 @@ class WebSocketStream(WSStream):
     async def _accept(self, message: WebsocketAcceptEvent) -> None:
         await super()._accept(message)
         self._is_writable = not self.closed
+        # Held as long as the WebSocket is open: what is only needed for the handshake, and a queue
+        # that wsproto fills only with the end of the stream, which it is not told of.
+        self.handshake = _ACCEPTED
+        self.connection._events = _NO_EVENTS  # pyright: ignore[reportPrivateUsage]
 
     async def _send_wsproto_event(self, event: WSProtoEvent) -> None:
         if isinstance(event, CloseConnection):
             self._is_writable = False
         await super()._send_wsproto_event(event)
 
+    async def parse_more(self) -> bool:
+        """Handles the next message of what was received; False where there is none."""
+        if not self._has_unparsed or self.closed:
+            return False
+        await self._handle_events()
+        return True
+
     async def _handle_events(self) -> None:
         put = cast("Put", self.app_put)  # pyright: ignore[reportUnknownMemberType] - a bare Callable
         buffer: Any = self.buffer
+        self._has_unparsed = False
         for event in self.connection.events():
             if isinstance(event, Message):
                 try:
@@ -200,6 +229,9 @@ class WebSocketStream(WSStream):
                 if event.message_finished:
                     await put(buffer.to_message())
                     buffer.clear()
+                    if self._one_at_a_time:
+                        self._has_unparsed = True
+                        return
             elif isinstance(event, Ping):
                 await self._send_wsproto_event(event.response())
             elif isinstance(event, Pong):

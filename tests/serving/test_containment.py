@@ -338,6 +338,28 @@ async def test_frames_sent_together_with_the_handshake_are_received() -> None:
         assert received.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
 
 
+async def test_messages_that_arrive_together_are_received_in_order_before_the_close() -> None:
+    received: list[Any] = []
+    ended = trio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await trio.sleep(0.05)  # all of them have arrived
+        while (message := await receive())["type"] != "websocket.disconnect":
+            received.append(message["text"])
+        ended.set()
+
+    frame = bytes([0x81, 0x81, 0, 0, 0, 0]) + b"x"
+    close = bytes([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8])
+    async with our_server(slow) as (port, _):
+        received_bytes = await response_to(port, HANDSHAKE + b"\r\n" + frame * 500 + close)
+        assert received_bytes.endswith(bytes([0x88, 0x02, 0x03, 0xE8]))
+        with trio.fail_after(5):
+            await ended.wait()
+        assert received == ["x"] * 500
+
+
 async def test_frames_sent_together_with_a_rejected_handshake_are_ignored() -> None:
     async def refusing(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

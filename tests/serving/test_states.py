@@ -34,7 +34,6 @@ from cookcam.serving.states import (
     WRITE_TIMEOUT,
     State,
 )
-from cookcam.serving.tasks import DISCONNECT_TIMEOUT
 from tests.serving.test_containment import GET, HANDSHAKE, KEY, UPGRADE, VERSION, headers_of
 from tests.support.program import MemoryListener
 from tests.support.serving import sample_app
@@ -113,13 +112,13 @@ CASES = {
     "a WebSocket without a decision": Peers(
         HANDSHAKE.replace(b"GET /", b"GET /forever") + b"\r\n",
         State.RESPONSE,
-        RESPONSE_TIMEOUT + DISCONNECT_TIMEOUT,
+        RESPONSE_TIMEOUT,
         RESPONSE_TIMEOUT,
     ),
     "an early frame without a decision": Peers(
         HANDSHAKE.replace(b"GET /", b"GET /forever") + b"\r\n" + FRAME,
         State.RESPONSE,
-        RESPONSE_TIMEOUT + DISCONNECT_TIMEOUT,
+        RESPONSE_TIMEOUT,
         RESPONSE_TIMEOUT,
     ),
     "a handshake without a key": Peers(
