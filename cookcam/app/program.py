@@ -276,13 +276,12 @@ class Dispatcher:
     app: Callable[[Any, Any, Any], Awaitable[None]]
     realtime: Realtime
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         if self.realtime.handles(scope):
-            await self.realtime(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send_rejection(scope, send, NotFound(f"Cannot GET {scope['path']}"))
-        else:
-            await self.app(scope, receive, send)
+            return self.realtime(scope, receive, send)
+        if scope["type"] == "websocket":
+            return send_rejection(scope, send, NotFound(f"Cannot GET {scope['path']}"))
+        return self.app(scope, receive, send)
 
 
 @asynccontextmanager

@@ -117,13 +117,12 @@ class Edge:
         self._cors = Cors.of(config.server.cors_origins)
         self._log = AccessLog(trio.current_time, metrics)
 
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Any, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
-            await self._serve(scope, receive, send)
-            return
+            return self._serve(scope, receive, send)
         if scope["type"] == "websocket":
             self._add_request_info(scope, dict(scope["headers"]))
-        await self._app(scope, receive, send)
+        return self._app(scope, receive, send)
 
     async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])

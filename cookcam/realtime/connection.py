@@ -74,7 +74,7 @@ class Connection(ABC):
     _hub: Hub = field(alias="hub", repr=False)
     address: str = field(repr=False, kw_only=True)
     """The client's address, for logs and error reports."""
-    rooms: set[str] = field(factory=set[str], init=False, repr=False)
+    rooms: frozenset[str] = field(default=frozenset(), init=False, repr=False)
     """The rooms it is in; after its end, those it was in."""
     consecutive_rejections: int = field(default=0, init=False, repr=False)
     """Events rejected by the rate limits since the last accepted one."""

@@ -79,7 +79,7 @@ class SocketIOConnection(Connection):
     def __attrs_post_init__(self) -> None:
         if self.socket.recoverable:
             # The hub records events with its own rooms and with the room of the user.
-            self.socket.replay_rooms = self.rooms
+            self.socket.replay_rooms = lambda: self.rooms
             self.socket.join(user_room(self.user_id))
 
     @property
@@ -127,6 +127,7 @@ class Gateway:
     def of(cls, config: RealtimeConfig, admission: Admission, direct: DirectExtension) -> Gateway:
         async def admit(request: Request) -> None:
             await _check_handshake(admission, request)
+            _drop_headers(request)
 
         # CORS and origins are checked before requests reach the gateway.
         server = SocketServer(
@@ -246,6 +247,12 @@ def _error_envelope(request: Request, rejected: Rejected) -> dict[str, Any]:
     else:
         error = _ERRORS[rejected.status](rejected.message)
     return error_body(error, request_info_of(request.scope))
+
+
+def _drop_headers(request: Request) -> None:
+    """Drops what is not read any more from a request, which lives as long as its session."""
+    headers = request.scope["headers"]
+    request.scope["headers"] = [header for header in headers if header[0] == b"authorization"]
 
 
 async def _check_handshake(admission: Admission, request: Request) -> None:

@@ -231,12 +231,12 @@ class Hub:
         if self.relay is not None and not self._has_local_member(connection.user_id, room):
             self.relay.announce(RoomPresence(room, connection.user_id), present=True)
         self._rooms.add(room, connection)
-        connection.rooms.add(room)
+        connection.rooms |= {room}
 
     def leave(self, connection: Connection, room: str) -> None:
         if connection in self._connections:
             self._discard_member(room, connection)
-            connection.rooms.discard(room)
+            connection.rooms -= {room}
 
     def _deliver(
         self,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -229,17 +229,17 @@ class Realtime:
             kind == "websocket" and path in PLAIN_PATHS
         )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        # Not a coroutine of its own, which each idle WebSocket would hold.
         if not self._config.realtime.enabled:
-            await send_rejection(scope, send, NotFound("Real-time service is disabled"))
-        elif scope["type"] == "http":
-            await self._gateway.server(scope, receive, send)
-        elif not self._admits_origin(scope):
-            await send_rejection(scope, send, AuthorizationError("Origin not allowed"))
-        elif canonical(scope["path"]) in PLAIN_PATHS:
-            await self._plain(scope, receive, send)
-        else:
-            await self._gateway.server(scope, receive, send)
+            return send_rejection(scope, send, NotFound("Real-time service is disabled"))
+        if scope["type"] == "http":
+            return self._gateway.server(scope, receive, send)
+        if not self._admits_origin(scope):
+            return send_rejection(scope, send, AuthorizationError("Origin not allowed"))
+        if canonical(scope["path"]) in PLAIN_PATHS:
+            return self._plain(scope, receive, send)
+        return self._gateway.server(scope, receive, send)
 
     # -- accounts
 

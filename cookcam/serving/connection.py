@@ -306,8 +306,8 @@ class Connection:
         return True
 
     async def _read_for_websocket(self) -> bool:
-        """The same for an application that waits for a message; False after the end, of which the
-        application is told."""
+        """The same for an application that waits for a message. False at the end, after which the
+        application has the disconnect."""
         is_open = False
         if not self._closing:
             # What arrived while the application did not read is read before the deadline counts.

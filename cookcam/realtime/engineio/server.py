@@ -189,18 +189,22 @@ class EngineServer:
             extra = self.rejection_fields(Request(scope, {}), rejected)
             await rejected.response(extra).send(scope, send)
             return
-        cors = self._origins.headers(request)
-
-        async def respond(response: Response) -> None:
-            await response.with_headers(cors).send(scope, send)
-
         try:
             if scope["type"] == "http":
-                await self._http(request, receive, respond)
+                await self._http(request, receive, self._respond(request, send))
             else:
                 await self._websocket(request, receive, send)
         except Rejected as rejected:
-            await respond(rejected.response(self.rejection_fields(request, rejected)))
+            response = rejected.response(self.rejection_fields(request, rejected))
+            await self._respond(request, send)(response)
+
+    def _respond(self, request: Request, send: Send) -> polling.Respond:
+        cors = self._origins.headers(request)
+
+        async def respond(response: Response) -> None:
+            await response.with_headers(cors).send(request.scope, send)
+
+        return respond
 
     async def _http(self, request: Request, receive: Receive, respond: polling.Respond) -> None:
         if request.method == "OPTIONS":

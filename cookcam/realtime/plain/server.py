@@ -72,6 +72,7 @@ class PlainGateway:
         except AppError as error:
             await send_rejection(scope, send, error)
             return
+        scope["headers"] = ()  # not needed any more, and the scope lives as long as the connection
         offered = SUBPROTOCOL in scope.get("subprotocols", ())
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
         try:

@@ -151,11 +151,11 @@ class Namespace:
 
     def join(self, socket: Socket, room: str) -> None:
         self._rooms.add(room, socket)
-        socket.rooms.add(room)
+        socket.rooms |= {room}
 
     def leave(self, socket: Socket, room: str) -> None:
         self._rooms.discard(room, socket)
-        socket.rooms.discard(room)
+        socket.rooms -= {room}
 
     # -- events
 

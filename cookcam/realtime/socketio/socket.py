@@ -118,10 +118,12 @@ class Socket:
     _absent: AbsentSocket | None = field(default=None, alias="absent", repr=False)
     recoverable: bool = field(default=False, kw_only=True, repr=False)
     """Whether the client has a private id with which it can recover."""
-    replay_rooms: set[str] = field(factory=set[str], init=False, repr=False)
-    """Rooms besides `rooms` whose recorded events are replayed to this socket, for an application
-    that has its own rooms and records events itself."""
-    rooms: set[str] = field(factory=set[str], init=False, repr=False)
+    replay_rooms: Callable[[], frozenset[str]] = field(
+        default=frozenset[str], init=False, repr=False
+    )
+    """Returns the rooms besides `rooms` whose recorded events are replayed to this socket, for an
+    application that has its own rooms and records events itself."""
+    rooms: frozenset[str] = field(default=frozenset(), init=False, repr=False)
     state: State = field(default=State.CONNECTING, init=False)
 
     _accepted: bool = field(default=False, init=False, repr=False)
@@ -171,7 +173,7 @@ class Socket:
 
     @property
     def former_replay_rooms(self) -> frozenset[str]:
-        """`replay_rooms` before the disconnect from which this socket was recovered."""
+        """The `replay_rooms` before the disconnect from which this socket was recovered."""
         return frozenset() if self._absent is None else self._absent.replay_rooms
 
     def emit(self, event: str, *args: Any, volatile: bool = False) -> bool:
@@ -285,7 +287,7 @@ class Socket:
             if reason not in RECOVERABLE_REASONS:
                 pass
             elif was_connected:
-                replay.disconnected(self.id, self.pid, self.rooms, self.data, self.replay_rooms)
+                replay.disconnected(self.id, self.pid, self.rooms, self.data, self.replay_rooms())
             elif self._absent is not None:
                 replay.restore(self._absent)
         self._acks.cancel_all()
