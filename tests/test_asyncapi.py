@@ -54,8 +54,10 @@ async def test_every_event_has_an_operation_a_message_and_a_valid_schema() -> No
         Draft202012Validator.check_schema(schema)
         return Draft202012Validator(schema)
 
-    for message in document["components"]["messages"]:
-        validator(message)
+    for name, message in document["components"]["messages"].items():
+        [example] = message["examples"]
+        problems = [error.message for error in validator(name).iter_errors(example["payload"])]
+        assert problems == [], name
     shutdown = {"message": "m", "timestamp": "2026-01-31T12:34:56Z", "reconnectAfterMs": 2000}
     assert validator("server_shutdown").is_valid(shutdown)
     assert not validator("server_shutdown").is_valid({**shutdown, "reconnectAfterMs": 5})

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec.json import schema_components
 
+from cookcam.app.schema_examples import example_of
 from cookcam.app.server_events import SERVER_EVENTS
 from cookcam.config import Config
 from cookcam.http.openapi import document_routes
@@ -45,6 +46,8 @@ def asyncapi_document(events: Mapping[str, Event], config: Config) -> dict[str, 
             "payload": payload[f"{name}:sent"],
         }
         operations[f"send_{name}"] = _operation("send", key)
+    for message in messages.values():
+        message["examples"] = [{"payload": example_of(message["payload"], schemas)}]
     return {
         "asyncapi": "3.0.0",
         "info": {

@@ -1,10 +1,10 @@
-"""Serves the OpenAPI 3.1 document and its HTML page.
+"""Serves the OpenAPI 3.1 document, and the HTML pages of this document and of the socket events.
 
 `cookcam.http.openapi_provider` builds the document from the route options, on the first request
-and in a thread, since it imports Quart-Schema and pydantic. The page is plain HTML, CSS and
-JavaScript of this package: it needs no network and fits the content security policy.
+and in a thread, since it imports Quart-Schema and pydantic. The pages are plain HTML, CSS and
+JavaScript of this package: they need no network and fit the content security policy.
 
-In production both need access to internal pages (`cookcam.http.internal`); others get the 404 of
+In production all need access to internal pages (`cookcam.http.internal`); others get the 404 of
 an unknown path.
 """
 
@@ -32,10 +32,15 @@ if TYPE_CHECKING:
 
 _STATIC = Path(__file__).parent / "static"
 
-_PAGE: tuple[tuple[str, str, bytes], ...] = (
-    ("/api-docs", "api-docs.html", b"text/html; charset=utf-8"),
-    ("/api-docs/api-docs.js", "api-docs.js", b"text/javascript; charset=utf-8"),
-    ("/api-docs/api-docs.css", "api-docs.css", b"text/css; charset=utf-8"),
+_HTML, _SCRIPT = b"text/html; charset=utf-8", b"text/javascript; charset=utf-8"
+
+_PAGES: tuple[tuple[str, str, bytes], ...] = (
+    ("/api-docs", "api-docs.html", _HTML),
+    ("/api-docs/events", "events.html", _HTML),
+    ("/api-docs/api-docs.js", "api-docs.js", _SCRIPT),
+    ("/api-docs/events.js", "events.js", _SCRIPT),
+    ("/api-docs/docs.js", "docs.js", _SCRIPT),
+    ("/api-docs/docs.css", "docs.css", b"text/css; charset=utf-8"),
 )
 
 
@@ -64,7 +69,7 @@ def document_routes(name: str, config: Config) -> tuple[Routes, Callable[[], Non
 
 
 def openapi_routes(app: CookCamApp, config: Config) -> Routes:
-    """`/openapi.json` and `/api-docs`."""
+    """`/openapi.json`, `/api-docs`, and `/api-docs/events` for `/asyncapi.json`."""
     bp, require_access = document_routes("openapi", config)
     created: list[bytes] = []
     creating = trio.Lock()
@@ -79,7 +84,7 @@ def openapi_routes(app: CookCamApp, config: Config) -> Routes:
                 created[:] = [to_json(plain)]
         return whole(created[0], JSON_TYPE)
 
-    for path, name, kind in _PAGE:
+    for path, name, kind in _PAGES:
         view = file_view(_STATIC / name, kind, require_access)
         bp.add_url_rule(path, name.replace(".", "-"), view)
     return bp

@@ -28,8 +28,10 @@ UNDOCUMENTED = {
     ("GET", "/openapi.json"),
     ("GET", "/asyncapi.json"),
     ("GET", "/api-docs"),
-    ("GET", "/api-docs/api-docs.js"),
-    ("GET", "/api-docs/api-docs.css"),
+    *(
+        ("GET", f"/api-docs/{name}")
+        for name in ("events", "api-docs.js", "events.js", "docs.js", "docs.css")
+    ),
     ("GET", "/metrics"),
     ("GET", "/status"),
     *(

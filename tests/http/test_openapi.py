@@ -255,20 +255,24 @@ async def test_the_document_is_created_once_for_requests_at_the_same_time(
     assert len(created) == 1
 
 
-async def test_the_page_keeps_to_the_policy_and_needs_no_network(make_site: Any) -> None:
+@pytest.mark.parametrize("path", ["/api-docs", "/api-docs/events"])
+async def test_pages_keep_to_the_policy_and_need_no_network(make_site: Any, path: str) -> None:
     client = make_site().client()
-    page = (await client.get("/api-docs")).body.decode()
-    script = (await client.get("/api-docs/api-docs.js")).body.decode()
+    page = (await client.get(path)).body.decode()
     assert not re.search(r"<script(?![^>]*\bsrc=)", page)
     assert not re.search(r"\son\w+=", page)
-    for text in (page, script, (await client.get("/api-docs/api-docs.css")).body.decode()):
+    files = ["/api-docs/docs.css", "/api-docs/docs.js"]
+    files += re.findall(r'<script src="([^"]+)"', page)
+    for text in [page, *[(await client.get(file)).body.decode() for file in files]]:
         assert "http://" not in text
         assert "https://" not in text
-    assert "innerHTML" not in script
-    assert "eval(" not in script
+        assert "innerHTML" not in text
+        assert "eval(" not in text
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/api-docs", "/api-docs/api-docs.js"])
+@pytest.mark.parametrize(
+    "path", ["/openapi.json", "/api-docs", "/api-docs/events", "/api-docs/docs.js"]
+)
 async def test_in_production_they_are_for_insiders(make_site: Any, path: str) -> None:
     site = make_site(environment={**PRODUCTION, "INTERNAL_API_KEY": "k" * 32})
     outside = await site.client().get(path)

@@ -1,97 +1,7 @@
 // Draws /openapi.json: operations by tag, their parameters and schemas, and a form to try each.
-// Everything from the document goes in as text, never as markup.
-"use strict";
+import { codeBlock, currentToken, element, schemaTables, Schemas, start, table } from "./docs.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
-
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value === false || value === undefined || value === null) continue;
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else made.setAttribute(key, value === true ? "" : value);
-  }
-  made.append(...children.filter((child) => child !== undefined && child !== null));
-  return made;
-}
-
-class Schemas {
-  constructor(spec) {
-    this.spec = spec;
-  }
-
-  resolve(node) {
-    if (!node || !node.$ref) return node || {};
-    const path = node.$ref.replace(/^#\//, "").split("/");
-    return this.resolve(path.reduce((at, key) => (at || {})[key], this.spec));
-  }
-
-  // A short word for a type, such as `string (uuid) | null` or `array of Recipe`.
-  type(schema) {
-    if (!schema) return "any";
-    if (schema.$ref) return schema.$ref.split("/").pop();
-    if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
-    if ("const" in schema) return JSON.stringify(schema.const);
-    const options = schema.anyOf || schema.oneOf;
-    if (options) return options.map((option) => this.type(option)).join(" | ");
-    if (schema.type === "array") return `array of ${this.type(schema.items)}`;
-    if (schema.type === "object" && schema.additionalProperties) {
-      return `map to ${this.type(schema.additionalProperties)}`;
-    }
-    const type = Array.isArray(schema.type) ? schema.type.join(" | ") : schema.type || "any";
-    return schema.format ? `${type} (${schema.format})` : type;
-  }
-
-  rules(schema) {
-    const words = {
-      minLength: "at least %s characters", maxLength: "at most %s characters",
-      minimum: "at least %s", maximum: "at most %s", pattern: "matches %s",
-      minItems: "at least %s items", maxItems: "at most %s items",
-    };
-    const said = Object.entries(words)
-      .filter(([key]) => key in schema)
-      .map(([key, text]) => text.replace("%s", schema[key]));
-    if ("default" in schema) said.push(`default ${JSON.stringify(schema.default)}`);
-    if (schema.description) said.push(schema.description);
-    return said.join(", ");
-  }
-}
-
-function table(headings, rows) {
-  const head = element("tr", {}, ...headings.map((heading) => element("th", {}, heading)));
-  const body = rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))));
-  return element("table", {}, head, ...body);
-}
-
-function schemaTables(schemas, schema, seen = new Set()) {
-  const parts = [];
-  const name = schema && schema.$ref ? schemas.type(schema) : null;
-  if (name && seen.has(name)) return parts;
-  if (name) seen.add(name);
-  const known = schemas.resolve(schema);
-  if (known.properties) {
-    const required = known.required || [];
-    const rows = Object.entries(known.properties).map(([key, value]) => [
-      element("code", {}, key + (required.includes(key) ? "" : "?")),
-      schemas.type(value),
-      schemas.rules(value),
-    ]);
-    parts.push(element("h3", {}, name || "object"), table(["field", "type", ""], rows));
-  } else if (name) {
-    parts.push(element("h3", {}, name), element("p", {}, schemas.type(known)));
-  }
-  for (const inner of nested(known)) parts.push(...schemaTables(schemas, inner, seen));
-  return parts;
-}
-
-function nested(schema) {
-  const found = [];
-  for (const value of [...Object.values(schema.properties || {}), schema]) {
-    const inner = [value, value.items, value.additionalProperties, ...(value.anyOf || [])];
-    found.push(...inner.filter((one) => one && one !== schema && (one.$ref || one.items)));
-  }
-  return found;
-}
 
 function parameterTable(schemas, parameters) {
   const rows = parameters.map((parameter) => [
@@ -114,7 +24,8 @@ function responseParts(schemas, responses) {
       element("details", {},
         element("summary", {}, `${status} ${response.description || ""} `,
           element("code", {}, schema ? schemas.type(schema) : "")),
-        ...tables),
+        ...tables,
+        ...(content && content.example !== undefined ? [element("h3", {}, "Example"), codeBlock(content.example)] : [])),
     );
   }
   return parts;
@@ -212,7 +123,7 @@ function tryForm(schemas, base, path, method, operation) {
         headers[parameter.name] = input.value;
       }
     }
-    const token = document.getElementById("token").value.trim();
+    const token = currentToken();
     if (token) headers.Authorization = `Bearer ${token}`;
     const { type, value } = body.read();
     if (type) headers["Content-Type"] = type;
@@ -258,12 +169,13 @@ async function shown(response) {
 
 function operationPart(schemas, base, path, method, operation) {
   const content = ((operation.requestBody || {}).content || {})["application/json"];
-  const box = element("details", { class: "operation" });
+  const name = `${method}-${base}${path}`;
+  const box = element("details", { class: "operation", id: name });
   box.append(
     element("summary", {},
       element("span", { class: `method ${method}` }, method.toUpperCase()),
       element("span", { class: "path" }, base + path),
-      operation.security ? element("span", { class: "lock", title: "wants a token" }, "key") : null,
+      operation.security ? element("span", { class: "lock", title: "needs a token" }, "token") : null,
       element("span", { class: "about" }, operation.summary || "")),
   );
   // Drawn when it is opened: most never are.
@@ -272,6 +184,7 @@ function operationPart(schemas, base, path, method, operation) {
     const parameters = operation.parameters || [];
     box.append(
       element("div", {},
+        element("p", { class: "link" }, element("a", { href: `#${encodeURIComponent(name)}` }, "Link to this operation")),
         operation.description ? element("p", {}, operation.description) : null,
         ...(parameters.length
           ? [element("h3", {}, "Parameters"), parameterTable(schemas, parameters)] : []),
@@ -303,27 +216,4 @@ function draw(spec) {
   return [...groups].map(([tag, parts]) => element("section", {}, element("h2", {}, tag), ...parts));
 }
 
-function filter(event) {
-  const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-  for (const box of document.querySelectorAll(".operation")) {
-    box.hidden = !words.every((word) => box.dataset.words.includes(word));
-  }
-  for (const section of document.querySelectorAll("section")) {
-    section.hidden = !section.querySelector(".operation:not([hidden])");
-  }
-}
-
-async function start() {
-  const main = document.getElementById("operations");
-  document.getElementById("filter").addEventListener("input", filter);
-  try {
-    const response = await fetch("/openapi.json");
-    if (!response.ok) throw new Error(`/openapi.json answered ${response.status}`);
-    main.replaceChildren(...draw(await response.json()));
-  } catch (error) {
-    main.replaceChildren(element("p", { class: "failed" }, String(error)));
-  }
-  main.removeAttribute("aria-busy");
-}
-
-start();
+start("/openapi.json", draw);
