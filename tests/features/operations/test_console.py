@@ -54,7 +54,7 @@ async def stub(fresh_database_url: str, tmp_path: Path) -> AsyncIterator[Contrac
 @pytest.fixture
 async def page(tmp_path: Path, stub: ContractServer) -> AsyncIterator[Page]:
     """The sign-in page of the console."""
-    with trio.fail_after(120):
+    with trio.fail_after(150):
         async with open_page(tmp_path / "profile") as opened:
             await opened.open(f"{stub.server.url}/ops")
             await opened.wait_for("location.pathname === '/ops/sign-in' && document.forms[0]")
@@ -71,6 +71,10 @@ async def sign_in(page: Page, person: ApiUser) -> None:
 
 async def open_view(page: Page, path: str) -> None:
     await page.evaluate(f"location.assign('{path}')")
+    await live(page, path)
+
+
+async def live(page: Page, path: str = "/ops") -> None:
     await page.wait_for(
         f"location.pathname === '{path}'"
         " && document.getElementById('connection')?.dataset.state === 'live'"
@@ -181,32 +185,37 @@ async def test_socket_of_the_console_accepts_only_its_cookie_from_this_host(
 
 
 @pytest.mark.external
-async def test_administrator_watches_sockets_retries_webhooks_and_decides_reports(
+async def test_administrator_sees_sockets_rise_and_fall(
     page: Page, stub: ContractServer, nursery: trio.Nursery
 ) -> None:
     ada, bob, cid = [await stub.person(*who) for who in (("Ada", "admin"), ("Bob",), ("Cid",))]
-    await stub.sql(DEAD_LETTER, id="evt_dead")
-    recipe = await stub.recipe(bob)
-    report = {"target_type": "recipe", "target_id": recipe, "reason": "spam"}
-    assert (await cid.post("/reports", report)).status_code == 201
-
     await sign_in(page, bob)
     await page.wait_for("document.querySelector('[role=alert]')?.textContent.includes('admin')")
     await sign_in(page, ada)
-    await open_view(page, "/ops")
+    await live(page)
     sockets = "document.querySelector('[data-chart=sockets] output').textContent"
     await page.wait_for(f"{sockets} === '1'")
-    crowd: list[WebSocketConnection] = []
-    for _ in range(3):
-        url = f"{stub.server.url.replace('http', 'ws')}/api/v1/realtime"
-        headers = [(b"authorization", f"Bearer {cid.token}".encode())]
-        crowd.append(await nursery.start(connected, url, headers))
+    crowd = [await nursery.start(connected, stub, cid) for _ in range(3)]
     await page.wait_for(f"{sockets} === '4'")
     for socket in crowd:
         await socket.aclose()
     await page.wait_for(f"{sockets} === '1'")
-    await page.wait_for("document.querySelector('[data-count=deadLetters]').textContent === '1'")
+    await open_view(page, "/ops/tasks")
+    assert "background operations console" in await page.evaluate("document.body.textContent")
+    assert [one for one in page.messages if "Content Security Policy" in one] == []
 
+
+@pytest.mark.external
+async def test_administrator_retries_a_dead_letter_and_decides_a_report(
+    page: Page, stub: ContractServer
+) -> None:
+    ada, bob, cid = [await stub.person(*who) for who in (("Ada", "admin"), ("Bob",), ("Cid",))]
+    await stub.sql(DEAD_LETTER, id="evt_dead")
+    report = {"target_type": "recipe", "target_id": await stub.recipe(bob), "reason": "spam"}
+    assert (await cid.post("/reports", report)).status_code == 201
+    await sign_in(page, ada)
+    await live(page)
+    await page.wait_for("document.querySelector('[data-count=deadLetters]').textContent === '1'")
     await open_view(page, "/ops/webhooks")
     await click(page, "#retry-evt_dead")
     await page.wait_for("document.getElementById('notice').textContent === '1 event is due again.'")
@@ -220,10 +229,6 @@ async def test_administrator_watches_sockets_retries_webhooks_and_decides_report
     await page.wait_for("document.querySelector('#reports .empty')")
     assert await stub.sql("select action, note from moderation_actions") == [("hide", "An ad.")]
 
-    await open_view(page, "/ops/tasks")
-    assert "background operations console" in await page.evaluate("document.body.textContent")
-    assert [one for one in page.messages if "Content Security Policy" in one] == []
-
 
 @pytest.mark.external
 async def test_drain_is_watched_until_the_process_is_empty(
@@ -231,11 +236,10 @@ async def test_drain_is_watched_until_the_process_is_empty(
 ) -> None:
     cid = await stub.person("Cid")
     await sign_in(page, await stub.person("Ada", "admin"))
+    await live(page)
     await open_view(page, "/ops/process")
-    url = f"{stub.server.url.replace('http', 'ws')}/api/v1/realtime"
-    headers = [(b"authorization", f"Bearer {cid.token}".encode())]
     for _ in range(3):
-        await nursery.start(connected, url, headers)
+        await nursery.start(connected, stub, cid)
     left = "document.getElementById('left-socket').textContent"
     await page.wait_for(f"{left} === '3'")
     await click(page, "#drain-button")
@@ -263,11 +267,11 @@ async def test_drain_is_watched_until_the_process_is_empty(
 
 
 async def connected(
-    url: str,
-    headers: list[tuple[bytes, bytes]],
-    task_status: trio.TaskStatus[WebSocketConnection],
+    stub: ContractServer, person: ApiUser, task_status: trio.TaskStatus[WebSocketConnection]
 ) -> None:
     """A client that reads until the server closes."""
+    url = f"{stub.server.url.replace('http', 'ws')}/api/v1/realtime"
+    headers = [(b"authorization", f"Bearer {person.token}".encode())]
     async with open_websocket_url(url, extra_headers=headers) as socket:
         await socket.get_message()
         task_status.started(socket)
