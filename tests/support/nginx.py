@@ -44,14 +44,21 @@ class Nginx:
 
 @contextmanager
 def running_nginx(
-    folder: Path, instances: Sequence[int], *, unlimited: str = "127.0.0.1/32"
+    folder: Path,
+    instances: Sequence[int],
+    *,
+    unlimited: str = "127.0.0.1/32",
+    socket_timeout: str = "3600s",
 ) -> Iterator[Nginx]:
     """nginx in front of the servers on the ports `instances`, stopped after the block.
 
-    Limits do not count the addresses of `unlimited`.
+    Limits do not count the addresses of `unlimited`. `socket_timeout` replaces the hour after which
+    a silent socket is closed.
     """
     program = require_program("nginx")
     shutil.copytree(DELIVERED, folder, dirs_exist_ok=True)
+    server_file = folder / "cookcam" / "server.conf"
+    server_file.write_text(server_file.read_text().replace("3600s", socket_timeout))
     port, plain_port = free_ports(2)
     nginx = Nginx(folder, port, plain_port, make_certificate(folder))
     for name, text in _host_files(nginx, instances, unlimited).items():

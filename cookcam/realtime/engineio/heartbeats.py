@@ -66,7 +66,7 @@ class Heartbeats:
             await trio.sleep_until(self._process_due(trio.current_time()))
 
     def _process_due(self, now: float) -> float:
-        """Pings and ends what is due; returns the next due time."""
+        """Pings and ends what is due; returns the time of the next call, within one interval."""
         for target, due in _take_due(self._idle, now):
             # From the due time, not from now: a busy moment must not lengthen the timeout.
             self._pinged[target] = due + self.timeout
@@ -74,7 +74,7 @@ class Heartbeats:
         for target, _ in _take_due(self._pinged, now):
             self._contained(target.ping_timed_out)
         next_due = (next(iter(queue.values())) for queue in (self._idle, self._pinged) if queue)
-        return min(next_due, default=now + self.interval)
+        return min([*next_due, now + self.interval])
 
     def _contained(self, step: Callable[[], None]) -> None:
         try:

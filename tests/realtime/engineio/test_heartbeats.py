@@ -49,6 +49,21 @@ async def test_target_without_pong_times_out_after_interval_and_timeout(autojump
     assert len(lively.pings) == 4
 
 
+async def test_target_is_pinged_on_time_where_the_timeout_is_longer_than_the_interval(
+    autojump_clock,
+):
+    heartbeats = Heartbeats(1, 20)
+    target = PingTarget(heartbeats, responses=False)
+    start = trio.current_time()
+    heartbeats.start(target)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_for, heartbeats, 4)
+        for _ in range(3):
+            await trio.sleep(1.1)  # the pong comes while the task sleeps
+            heartbeats.pong(target)
+    assert [round(at - start, 1) for at in target.pings] == [1.0, 2.1, 3.2]
+
+
 async def test_late_comers_have_a_rhythm_of_their_own(autojump_clock):
     heartbeats = Heartbeats(10, 5)
     late = PingTarget(heartbeats)
