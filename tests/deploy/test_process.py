@@ -28,6 +28,14 @@ pytestmark = pytest.mark.xdist_group("deploy")
 SLOW = 1.0
 STARTED = "CookCam API server started"
 COMPLETE = "Graceful shutdown complete"
+START_STEPS = (
+    "Environment validation successful",
+    "Sentry initialized",
+    "Supabase clients initialized",
+    "Real-time service initialized with WebSocket support",
+    STARTED,
+)
+"""The lines of a start, in their order: deployment scripts look for them."""
 
 
 def without(settings: dict[str, str], *names: str) -> dict[str, str]:
@@ -278,7 +286,8 @@ async def test_production_logs_json_and_reports_to_sentry_and_flushes(
                 assert line["instance"].endswith(f":{port}")
             messages = server.messages()
             assert messages[0] == "Environment validation successful"
-            assert STARTED in messages
+            steps = [message for message in messages if message in START_STEPS]
+            assert steps == list(START_STEPS)
             assert messages[-1] == COMPLETE
             started = server.lines()[messages.index(STARTED)]
             assert started["environment"] == "staging"
